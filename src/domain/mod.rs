@@ -1,0 +1,13 @@
+//! Floor 0: the words of Gatepost as types. Pure; knows no socket, no store and no clock.
+
+pub mod credential;
+pub mod decision;
+pub mod password;
+pub mod permission;
+pub mod username;
+
+pub use credential::{AccountId, Credential, CredentialId, Kind, Principal, StoredHash};
+pub use decision::{Denial, Entry, Unavailable};
+pub use password::{NewPassword, PasswordError, Presented, Secret};
+pub use permission::{Permission, PermissionEdit, Permissions, PermissionsError};
+pub use username::{Canonical, Username, UsernameError};

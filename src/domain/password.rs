@@ -1,0 +1,129 @@
+//! Secrets as types that don't print.
+
+use std::fmt;
+
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// The longest password there is, in bytes: 128 characters of at most 4 bytes each.
+pub const LONGEST_BYTES: usize = 512;
+
+/// A secret that is held for a while: it prints as `…` and is wiped when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl Secret {
+    /// Takes the secret over.
+    pub fn new(bytes: Vec<u8>) -> Secret {
+        Secret(Zeroizing::new(bytes))
+    }
+
+    /// The secret itself, for the one place that has to see it.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// A username and secret as a client presented them; nothing about them has been checked.
+#[derive(Clone, Copy)]
+pub struct Presented<'a> {
+    /// The username as received.
+    pub username: &'a [u8],
+    /// The secret as received.
+    pub secret: &'a [u8],
+}
+
+impl fmt::Debug for Presented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Presented({}, …)", self.username.escape_ascii())
+    }
+}
+
+/// A password that somebody chose, and that keeps the rules.
+#[derive(Clone, Debug)]
+pub struct NewPassword(Secret);
+
+impl NewPassword {
+    /// Checks the rules: 8 to 128 characters, at least one letter and one digit, no control characters.
+    ///
+    /// # Errors
+    /// Which rule was broken; the text is for the caller and never holds the password.
+    pub fn parse(password: &[u8]) -> Result<NewPassword, PasswordError> {
+        let text = std::str::from_utf8(password).map_err(|_| PasswordError::NotText)?;
+        if text.chars().any(char::is_control) {
+            Err(PasswordError::Control)
+        } else if !(8..=128).contains(&text.chars().count()) {
+            Err(PasswordError::Length)
+        } else if !text.chars().any(char::is_alphabetic) {
+            Err(PasswordError::NoLetter)
+        } else if !text.chars().any(|c| c.is_ascii_digit()) {
+            Err(PasswordError::NoDigit)
+        } else {
+            Ok(NewPassword(Secret::new(password.to_vec())))
+        }
+    }
+
+    /// The password as a secret, to be hashed.
+    pub fn secret(&self) -> &Secret {
+        &self.0
+    }
+}
+
+/// Why a password was refused; the text is for the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum PasswordError {
+    /// Shorter than 8 or longer than 128 characters.
+    #[error("password must be 8 to 128 characters long")]
+    Length,
+    /// No letter in it.
+    #[error("password must hold at least one letter")]
+    NoLetter,
+    /// No digit in it.
+    #[error("password must hold at least one digit")]
+    NoDigit,
+    /// A control character in it.
+    #[error("password must not hold control characters")]
+    Control,
+    /// Not UTF-8.
+    #[error("password must be UTF-8 text")]
+    NotText,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rules() {
+        let long = format!("{}1", "ä".repeat(127));
+        for good in ["passw0rd", "ünïcode1", long.as_str()] {
+            assert!(NewPassword::parse(good.as_bytes()).is_ok(), "{good}");
+        }
+        let cases: [(&[u8], PasswordError); 6] = [
+            (b"short1a", PasswordError::Length),
+            (&[b'a'; 129], PasswordError::Length),
+            (b"12345678", PasswordError::NoLetter),
+            (b"abcdefgh", PasswordError::NoDigit),
+            (b"abcdefg1\n", PasswordError::Control),
+            (b"abcdefg1\xff", PasswordError::NotText),
+        ];
+        for (password, expected) in cases {
+            assert_eq!(NewPassword::parse(password).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn nothing_prints_a_secret() {
+        let secret = Secret::new(b"hunter22".to_vec());
+        let presented = Presented { username: b"joe", secret: b"hunter22" };
+        let new = NewPassword::parse(b"hunter22").unwrap();
+        let printed = format!("{secret:?} {presented:?} {new:?}");
+        assert!(!printed.contains("hunter"), "{printed}");
+    }
+}

@@ -1,0 +1,351 @@
+//! The three permission bits, and what a caller may write to set them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use thiserror::Error;
+
+/// One thing that a credential may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Permission {
+    /// Submit mail: by SMTP, and by the API calls that send.
+    Email,
+    /// Every API call but those that send mail.
+    Api,
+    /// The dashboard.
+    Web,
+}
+
+impl Permission {
+    /// All permissions, in the order in which they are shown.
+    pub const ALL: [Permission; 3] = [Permission::Email, Permission::Api, Permission::Web];
+
+    /// The word for it in the API, the configuration, the metrics and the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Permission::Email => "email",
+            Permission::Api => "api",
+            Permission::Web => "web",
+        }
+    }
+
+    /// The permission of that name; exactly as written, in lower case.
+    pub fn from_name(name: &str) -> Option<Permission> {
+        Permission::ALL.into_iter().find(|p| p.as_str() == name)
+    }
+
+    const fn bit(self) -> u8 {
+        match self {
+            Permission::Email => 1,
+            Permission::Api => 2,
+            Permission::Web => 4,
+        }
+    }
+}
+
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A set of permissions.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Permissions(u8);
+
+impl Permissions {
+    /// Nothing at all.
+    pub const NONE: Permissions = Permissions(0);
+    /// `email`, `api` and `web`.
+    pub const ALL: Permissions = Permissions(7);
+
+    /// The set with this one member.
+    pub const fn only(permission: Permission) -> Permissions {
+        Permissions(permission.bit())
+    }
+
+    /// The set stored as `bits` (email 1, api 2, web 4); `None` where another bit is set.
+    pub const fn from_bits(bits: u8) -> Option<Permissions> {
+        if bits <= 7 { Some(Permissions(bits)) } else { None }
+    }
+
+    /// The stored form: email 1, api 2, web 4.
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Whether `permission` is in the set.
+    pub const fn contains(self, permission: Permission) -> bool {
+        self.0 & permission.bit() != 0
+    }
+
+    /// What is in both sets.
+    pub const fn and(self, other: Permissions) -> Permissions {
+        Permissions(self.0 & other.0)
+    }
+
+    /// What is in either set.
+    pub const fn or(self, other: Permissions) -> Permissions {
+        Permissions(self.0 | other.0)
+    }
+
+    /// What is in this set and not in `other`.
+    pub const fn minus(self, other: Permissions) -> Permissions {
+        Permissions(self.0 & !other.0)
+    }
+
+    /// Whether nothing is in it.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The members, in the order of [`Permission::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = Permission> {
+        Permission::ALL.into_iter().filter(move |p| self.contains(*p))
+    }
+
+    /// The members separated by commas, `none` where there are none; as in `X-Gatepost-Permissions`.
+    pub const fn as_str(self) -> &'static str {
+        match self.0 {
+            0 => "none",
+            1 => "email",
+            2 => "api",
+            3 => "email,api",
+            4 => "web",
+            5 => "email,web",
+            6 => "api,web",
+            _ => "email,api,web",
+        }
+    }
+}
+
+impl fmt::Display for Permissions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Permissions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Permissions({self})")
+    }
+}
+
+/// Reads `email,api` as the command line and the configuration write it; `none` is the empty set.
+impl FromStr for Permissions {
+    type Err = PermissionsError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" {
+            return Ok(Permissions::NONE);
+        }
+        text.split(',').map(str::trim).try_fold(Permissions::NONE, |set, name| {
+            let permission = Permission::from_name(name).ok_or_else(|| PermissionsError::unknown(name))?;
+            Ok(set.or(Permissions::only(permission)))
+        })
+    }
+}
+
+/// What a caller wrote under `permissions`: some keys named, each with 0 or 1 (docs/api.md, "Permissions").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct PermissionEdit {
+    named: Permissions,
+    granted: Permissions,
+}
+
+impl PermissionEdit {
+    /// Reads the JSON object form, `{"email": 0, "web": 1}`.
+    ///
+    /// # Errors
+    /// Whatever isn't exactly such an object: an unknown key, a key given twice, a value other than the integers 0
+    /// and 1. The error names the key, since a typing error must never grant anything.
+    pub fn from_json(text: &str) -> Result<PermissionEdit, PermissionsError> {
+        let mut refused = None;
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let edit = reader.deserialize_map(EditVisitor { refused: &mut refused });
+        match edit.and_then(|edit| reader.end().map(|()| edit)) {
+            Ok(edit) => Ok(edit),
+            Err(_) => Err(refused.unwrap_or(PermissionsError::NotAnObject)),
+        }
+    }
+
+    /// Adds one key in the nested form, `permissions[key]=value`.
+    ///
+    /// # Errors
+    /// As [`PermissionEdit::from_json`].
+    pub fn name(&mut self, key: &str, value: &str) -> Result<(), PermissionsError> {
+        let permission = self.next_key(key)?;
+        let granted = match value {
+            "0" => false,
+            "1" => true,
+            _ => return Err(PermissionsError::BadValue(permission)),
+        };
+        self.record(permission, granted);
+        Ok(())
+    }
+
+    /// An edit that sets all three keys to just this set.
+    pub const fn exactly(set: Permissions) -> PermissionEdit {
+        PermissionEdit { named: Permissions::ALL, granted: set }
+    }
+
+    /// The bits of a new credential: what is left out is granted.
+    pub const fn for_new(self) -> Permissions {
+        self.granted.or(Permissions::ALL.minus(self.named))
+    }
+
+    /// The bits after this edit of `current`: what is left out stays.
+    pub const fn apply(self, current: Permissions) -> Permissions {
+        current.minus(self.named).or(self.granted)
+    }
+
+    /// What was asked for with a 1; more than the account's rights is to be refused.
+    pub const fn granted(self) -> Permissions {
+        self.granted
+    }
+
+    /// What was named at all.
+    pub const fn named(self) -> Permissions {
+        self.named
+    }
+
+    fn next_key(&self, key: &str) -> Result<Permission, PermissionsError> {
+        let permission = Permission::from_name(key).ok_or_else(|| PermissionsError::unknown(key))?;
+        if self.named.contains(permission) {
+            return Err(PermissionsError::Repeated(permission));
+        }
+        Ok(permission)
+    }
+
+    fn record(&mut self, permission: Permission, granted: bool) {
+        let bit = Permissions::only(permission);
+        self.named = self.named.or(bit);
+        if granted {
+            self.granted = self.granted.or(bit);
+        }
+    }
+}
+
+/// Why a `permissions` value was refused; the text is for the caller.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PermissionsError {
+    /// Not an object with the keys `email`, `api`, `web`.
+    #[error("permissions must be a JSON object with the keys email, api and web")]
+    NotAnObject,
+    /// A key that is none of the three; cut at 32 characters.
+    #[error("permissions: unknown key '{0}'")]
+    UnknownKey(String),
+    /// The same key twice.
+    #[error("permissions: {0} is given twice")]
+    Repeated(Permission),
+    /// A value other than the integers 0 and 1.
+    #[error("permissions: {0} must be 0 or 1")]
+    BadValue(Permission),
+}
+
+impl PermissionsError {
+    fn unknown(key: &str) -> PermissionsError {
+        let shown = key.chars().take(32).map(|c| if c.is_control() { '?' } else { c });
+        PermissionsError::UnknownKey(shown.collect())
+    }
+}
+
+/// Reads the object key by key, since a map type would swallow a key given twice. The typed refusal goes beside
+/// serde's own error, which can only carry text.
+struct EditVisitor<'a> {
+    refused: &'a mut Option<PermissionsError>,
+}
+
+impl<'de> Visitor<'de> for EditVisitor<'_> {
+    type Value = PermissionEdit;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with the keys email, api and web")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PermissionEdit, A::Error> {
+        let mut edit = PermissionEdit::default();
+        while let Some(key) = map.next_key::<String>()? {
+            let permission = edit.next_key(&key).map_err(|e| {
+                *self.refused = Some(e);
+                de::Error::custom("refused")
+            })?;
+            // Set before the value is read: a value of another type ends in serde's error.
+            *self.refused = Some(PermissionsError::BadValue(permission));
+            let granted = match map.next_value::<u64>()? {
+                0 => false,
+                1 => true,
+                _ => return Err(de::Error::custom("refused")),
+            };
+            *self.refused = None;
+            edit.record(permission, granted);
+        }
+        Ok(edit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_object_form_names_what_it_refuses() {
+        use Permission::*;
+        use PermissionsError::*;
+        let cases = [
+            (r#"{"email":"1"}"#, BadValue(Email)),
+            (r#"{"email":true}"#, BadValue(Email)),
+            (r#"{"web":2}"#, BadValue(Web)),
+            (r#"{"api":1.0}"#, BadValue(Api)),
+            (r#"{"api":1e0}"#, BadValue(Api)),
+            (r#"{"api":-0}"#, BadValue(Api)),
+            (r#"{"api":-1}"#, BadValue(Api)),
+            (r#"{"api":null}"#, BadValue(Api)),
+            (r#"{"api":[1]}"#, BadValue(Api)),
+            (r#"{"api":99999999999999999999}"#, BadValue(Api)),
+            (r#"{"emial":0}"#, UnknownKey("emial".into())),
+            (r#"{"Email":0}"#, UnknownKey("Email".into())),
+            (r#"{"email":0,"email":1}"#, Repeated(Email)),
+            (r#"{"email":0,"e\u006dail":0}"#, Repeated(Email)),
+            ("", NotAnObject),
+            ("[]", NotAnObject),
+            ("1", NotAnObject),
+            ("null", NotAnObject),
+            (r#"{"email":0"#, NotAnObject),
+            (r#"{"email":0} x"#, NotAnObject),
+            (r#"{"email":0}{"api":0}"#, NotAnObject),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(PermissionEdit::from_json(text), Err(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_granted_to_a_new_credential_and_kept_by_an_edit() {
+        let edit = PermissionEdit::from_json(r#" { "email" : 0 } "#).unwrap();
+        assert_eq!(edit.for_new().as_str(), "api,web");
+        assert_eq!(edit.apply(Permissions::only(Permission::Email)), Permissions::NONE);
+        assert_eq!(edit.apply(Permissions::ALL).as_str(), "api,web");
+        assert_eq!(PermissionEdit::from_json("{}").unwrap().for_new(), Permissions::ALL);
+    }
+
+    #[test]
+    fn the_nested_form_is_as_strict() {
+        let mut edit = PermissionEdit::default();
+        edit.name("email", "0").unwrap();
+        edit.name("web", "1").unwrap();
+        assert_eq!(edit.name("web", "1"), Err(PermissionsError::Repeated(Permission::Web)));
+        assert_eq!(edit.name("api", "01"), Err(PermissionsError::BadValue(Permission::Api)));
+        assert_eq!(edit.name("", "1"), Err(PermissionsError::UnknownKey(String::new())));
+        assert_eq!(edit.apply(Permissions::ALL).as_str(), "api,web");
+    }
+
+    #[test]
+    fn rights_are_read_as_the_command_line_writes_them() {
+        assert_eq!("email, api".parse::<Permissions>().unwrap().as_str(), "email,api");
+        assert_eq!("none".parse::<Permissions>().unwrap(), Permissions::NONE);
+        assert!("email,apo".parse::<Permissions>().is_err());
+        assert!("".parse::<Permissions>().is_err());
+    }
+}

@@ -1,0 +1,167 @@
+//! Usernames: one name space over accounts and credentials (docs/api.md, "Usernames").
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use thiserror::Error;
+
+const SHORTEST: usize = 3;
+const LONGEST: usize = 64;
+
+/// A valid username, as its owner wrote it. Two that differ in ASCII case only are the same name.
+#[derive(Clone)]
+pub struct Username(Box<str>);
+
+impl Username {
+    /// Checks the rules: 3 to 64 characters out of ASCII letters, digits and `. _ - + @`, not all digits.
+    ///
+    /// # Errors
+    /// Which rule was broken; the text is for the caller.
+    pub fn parse(name: &str) -> Result<Username, UsernameError> {
+        check(name.as_bytes())?;
+        Ok(Username(name.into()))
+    }
+
+    /// As its owner wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The form by which it is found and compared.
+    pub fn canonical(&self) -> Canonical {
+        Canonical::fold(self.0.as_bytes())
+    }
+}
+
+impl PartialEq for Username {
+    fn eq(&self, other: &Username) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for Username {}
+
+impl fmt::Debug for Username {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Username {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A username in lower case, held inline: the hot path makes one for each check and allocates nothing.
+#[derive(Clone, Copy)]
+pub struct Canonical {
+    len: u8,
+    bytes: [u8; LONGEST],
+}
+
+impl Canonical {
+    /// The canonical form of what a client presented; `None` where that can't be anybody's username.
+    pub fn of(presented: &[u8]) -> Option<Canonical> {
+        check(presented).is_ok().then(|| Canonical::fold(presented))
+    }
+
+    /// The name in lower case.
+    pub fn as_str(&self) -> &str {
+        // Only checked names get here, and those are ASCII.
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    /// The name in lower case, as bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    fn fold(name: &[u8]) -> Canonical {
+        let mut bytes = [0; LONGEST];
+        let len = name.len().min(LONGEST);
+        bytes[..len].copy_from_slice(&name[..len]);
+        bytes.make_ascii_lowercase();
+        Canonical { len: len as u8, bytes }
+    }
+}
+
+impl PartialEq for Canonical {
+    fn eq(&self, other: &Canonical) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Canonical {}
+
+impl Hash for Canonical {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.as_bytes());
+    }
+}
+
+impl fmt::Debug for Canonical {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// Why a username was refused; the text is for the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum UsernameError {
+    /// Shorter than 3 or longer than 64 characters.
+    #[error("username must be 3 to 64 characters long")]
+    Length,
+    /// A character outside of letters, digits and `. _ - + @`.
+    #[error("username may hold letters, digits and . _ - + @ only")]
+    Character,
+    /// Nothing but digits.
+    #[error("username must not be all digits")]
+    AllDigits,
+}
+
+fn check(name: &[u8]) -> Result<(), UsernameError> {
+    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"._-+@".contains(b);
+    if !name.iter().all(allowed) {
+        Err(UsernameError::Character)
+    } else if !(SHORTEST..=LONGEST).contains(&name.len()) {
+        Err(UsernameError::Length)
+    } else if name.iter().all(u8::is_ascii_digit) {
+        Err(UsernameError::AllDigits)
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rules() {
+        for good in ["abc", "a.b_c-d+e@F9", "12a", &"x".repeat(64)] {
+            assert!(Username::parse(good).is_ok(), "{good}");
+        }
+        let bad = [
+            ("ab", UsernameError::Length),
+            ("", UsernameError::Length),
+            (&"x".repeat(65), UsernameError::Length),
+            ("a b", UsernameError::Character),
+            ("abc\0", UsernameError::Character),
+            ("über", UsernameError::Character),
+            ("abc/", UsernameError::Character),
+            ("12345", UsernameError::AllDigits),
+        ];
+        for (name, expected) in bad {
+            assert_eq!(Username::parse(name).unwrap_err(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn case_makes_no_other_name() {
+        let one = Username::parse("John.Smith@Example").unwrap();
+        assert_eq!(one.canonical(), Canonical::of(b"JOHN.smith@example").unwrap());
+        assert_eq!(one.canonical().as_str(), "john.smith@example");
+        assert_eq!(one.as_str(), "John.Smith@Example");
+    }
+}

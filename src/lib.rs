@@ -1,0 +1,15 @@
+//! Gatepost decides, for every SMTP transaction, API request and dashboard page: does this credential, right now, hold
+//! the permission that this needs?
+//!
+//! Folders are floors. A file uses its own folder and lower floors only; `tests/floors.rs` holds it so.
+//!
+//! | floor | folder | what lives there |
+//! | --- | --- | --- |
+//! | 5 | [`server`], [`cli`] | composition root; the command line |
+//! | 4 | `edge` | sockets and pingora: proxy, body, api, web, ops |
+//! | 3 | [`service`] | access (the decision), credentials (get, add, edit, remove) |
+//! | 2 | [`state`] | store, cache, hashing, throttle, fleet, metrics |
+//! | 1 | [`wire`] | pure bytes <-> values: presented credentials, forms, paths, replies |
+//! | 0 | [`domain`], [`config`] | pure: permission, credential, decision; raw TOML -> checked configuration |
+
+pub mod domain;
