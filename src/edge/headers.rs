@@ -1,0 +1,254 @@
+//! What becomes of a header on its way through: hop-by-hop fields, identity, and where a request came from.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Version};
+use pingora_http::{RequestHeader, ResponseHeader};
+
+use super::client::Client;
+use crate::service::access::Granted;
+
+const ACCOUNT: HeaderName = HeaderName::from_static("x-gatepost-account");
+const USER: HeaderName = HeaderName::from_static("x-gatepost-user");
+const PERMISSIONS: HeaderName = HeaderName::from_static("x-gatepost-permissions");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The request's number, in answers and towards backends.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How the body is delimited towards the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// There is none.
+    None,
+    /// So many bytes.
+    Length(u64),
+    /// In chunks.
+    Chunked,
+}
+
+impl Framing {
+    /// How the client delimits the body of its request (RFC 9112 section 6.3; over HTTP/2, RFC 9113 section 8.1.1).
+    pub fn of(request: &RequestHeader, is_empty: bool) -> Framing {
+        let length = request.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.trim().parse().ok());
+        match length {
+            _ if request.headers.contains_key(header::TRANSFER_ENCODING) => Framing::Chunked,
+            Some(length) => Framing::Length(length),
+            // A form of no bytes still says so; a GET says nothing.
+            None if is_empty && request.method == Method::POST => Framing::Length(0),
+            None if is_empty => Framing::None,
+            None => Framing::Chunked,
+        }
+    }
+}
+
+/// What an outgoing request is made of, besides the client's own header.
+pub struct Outgoing<'a> {
+    /// Path and query, without credentials.
+    pub target: &'a [u8],
+    /// Who it is; none on a public route.
+    pub identity: Option<&'a Granted>,
+    /// Whose request it is.
+    pub client: &'a Client,
+    /// How its body is delimited.
+    pub framing: Framing,
+    /// Whether it asks for another protocol, as a WebSocket does.
+    pub upgrade: bool,
+    /// Its number.
+    pub request_id: &'a HeaderValue,
+}
+
+/// The request as the backend gets it.
+///
+/// # Errors
+/// Where the target or a field can't be written in HTTP/1.1.
+pub fn outgoing(request: &RequestHeader, with: &Outgoing<'_>) -> pingora_error::Result<RequestHeader> {
+    let size = request.headers.len() + 8;
+    let mut out = RequestHeader::build_no_case(request.method.clone(), with.target, Some(size))?;
+    out.set_version(Version::HTTP_11);
+    let nominated = Nominated::of(&request.headers);
+    for (name, value) in &request.headers {
+        if passes(name, value, with) && !nominated.contains(name) {
+            out.append_header(name, value)?;
+        }
+    }
+    if !out.headers.contains_key(header::HOST)
+        && let Some(authority) = request.uri.authority()
+    {
+        out.insert_header(header::HOST, authority.as_str())?;
+    }
+    match with.framing {
+        Framing::None => {}
+        Framing::Length(length) => out.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length))?,
+        Framing::Chunked => out.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?,
+    }
+    if with.upgrade && let Some(protocol) = request.headers.get(header::UPGRADE) {
+        out.insert_header(header::CONNECTION, HeaderValue::from_static("upgrade"))?;
+        out.insert_header(header::UPGRADE, protocol)?;
+    }
+    if let Some(identity) = with.identity {
+        out.insert_header(ACCOUNT, value_of(identity.account_header()))?;
+        out.insert_header(USER, value_of(identity.user_header()))?;
+        out.insert_header(PERMISSIONS, value_of(identity.permissions_header()))?;
+    }
+    forwarded(request, with.client, &mut out)?;
+    out.insert_header(REQUEST_ID, with.request_id)?;
+    Ok(out)
+}
+
+/// The response as the client gets it; `version` is the one that the client speaks.
+///
+/// # Errors
+/// Where a field can't be written.
+pub fn incoming(
+    response: &mut ResponseHeader,
+    version: Version,
+    request_id: &HeaderValue,
+) -> pingora_error::Result<()> {
+    let switching = response.status == http::StatusCode::SWITCHING_PROTOCOLS;
+    if let Some(connection) = response.headers.get(header::CONNECTION) {
+        if !is_plain(connection) && !switching {
+            let nominated = Nominated::of(&response.headers);
+            for name in nominated.names {
+                response.remove_header(&name);
+            }
+        }
+        if !switching {
+            response.remove_header(&header::CONNECTION);
+        }
+    }
+    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &header::TRAILER] {
+        if response.headers.contains_key(name) {
+            response.remove_header(name);
+        }
+    }
+    if !switching && response.headers.contains_key(header::UPGRADE) {
+        response.remove_header(&header::UPGRADE);
+    }
+    let has_body = !response.status.is_informational()
+        && response.status != http::StatusCode::NO_CONTENT
+        && response.status != http::StatusCode::NOT_MODIFIED;
+    match version {
+        // One whose end only the closing connection would tell is chunked, so that the client's connection stays.
+        Version::HTTP_11 => {
+            if has_body
+                && !response.headers.contains_key(header::CONTENT_LENGTH)
+                && !response.headers.contains_key(header::TRANSFER_ENCODING)
+            {
+                response.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+            }
+        }
+        _ => {
+            response.remove_header(&header::TRANSFER_ENCODING);
+        }
+    }
+    response.set_version(Version::HTTP_11);
+    response.insert_header(REQUEST_ID, request_id)?;
+    Ok(())
+}
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Whether a field of the client's goes on to the backend.
+fn passes(name: &HeaderName, value: &HeaderValue, with: &Outgoing<'_>) -> bool {
+    // Hop-by-hop (RFC 9110 section 7.6.1), and what Gatepost answers or sets itself. The commonest names first.
+    if *name == header::HOST || *name == header::ACCEPT || *name == header::USER_AGENT {
+        return true;
+    }
+    if *name == header::AUTHORIZATION {
+        // On a public route another scheme is between client and backend; Basic is ours everywhere.
+        return with.identity.is_none() && !is_basic(value);
+    }
+    let hop_by_hop = *name == header::CONNECTION
+        || *name == header::CONTENT_LENGTH
+        || *name == header::TRANSFER_ENCODING
+        || *name == header::EXPECT
+        || *name == header::UPGRADE
+        || *name == header::TE
+        || *name == header::TRAILER
+        || *name == header::PROXY_AUTHORIZATION
+        || *name == KEEP_ALIVE
+        || *name == PROXY_CONNECTION
+        || name.as_str() == "http2-settings";
+    !hop_by_hop && !is_ours(name.as_str().as_bytes())
+}
+
+/// Whether a name is one that only Gatepost may say, however it is spelt: a backend that turns fields into variables
+/// takes `_` and `-` for the same.
+fn is_ours(name: &[u8]) -> bool {
+    if !matches!(name.first(), Some(b'x' | b'f')) {
+        return false;
+    }
+    let starts = |prefix: &[u8]| {
+        name.len() >= prefix.len()
+            && name.iter().zip(prefix).all(|(have, want)| have == want || (*have == b'_' && *want == b'-'))
+    };
+    starts(b"x-gatepost") || starts(b"x-forwarded") || starts(b"x-request-id") || name == b"forwarded"
+}
+
+fn is_basic(value: &HeaderValue) -> bool {
+    value.as_bytes().trim_ascii_start().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"))
+}
+
+/// Says where the request came from. What a trusted proxy said before is kept and added to.
+fn forwarded(request: &RequestHeader, client: &Client, out: &mut RequestHeader) -> pingora_error::Result<()> {
+    let said = |name: &HeaderName| client.is_trusted().then(|| request.headers.get(name)).flatten();
+    match said(&FORWARDED_FOR) {
+        Some(_) => {
+            let mut hops = Vec::new();
+            for line in request.headers.get_all(FORWARDED_FOR) {
+                hops.extend_from_slice(line.as_bytes());
+                hops.extend_from_slice(b", ");
+            }
+            hops.extend_from_slice(client.shown().as_bytes());
+            out.insert_header(FORWARDED_FOR, hops)?;
+        }
+        None => out.insert_header(FORWARDED_FOR, client.shown())?,
+    }
+    match said(&FORWARDED_PROTO) {
+        Some(proto) => out.insert_header(FORWARDED_PROTO, proto)?,
+        None => out.insert_header(FORWARDED_PROTO, HeaderValue::from_static(client.scheme()))?,
+    }
+    let host = said(&FORWARDED_HOST).or_else(|| out.headers.get(header::HOST)).cloned();
+    if let Some(host) = host {
+        out.insert_header(FORWARDED_HOST, host)?;
+    }
+    Ok(())
+}
+
+fn value_of(bytes: bytes::Bytes) -> HeaderValue {
+    // A username is ASCII without control characters, so this holds.
+    HeaderValue::from_maybe_shared(bytes).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Whether `Connection` says no more than whether the connection stays.
+fn is_plain(connection: &HeaderValue) -> bool {
+    let value = connection.as_bytes();
+    value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
+}
+
+/// The fields that `Connection` names; they end here (RFC 9110 section 7.6.1).
+struct Nominated {
+    names: Vec<HeaderName>,
+}
+
+impl Nominated {
+    fn of(headers: &HeaderMap) -> Nominated {
+        let mut names = Vec::new();
+        for line in headers.get_all(header::CONNECTION) {
+            if is_plain(line) {
+                continue;
+            }
+            let options = line.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii);
+            names.extend(options.filter_map(|option| HeaderName::from_bytes(option).ok()));
+        }
+        Nominated { names }
+    }
+
+    fn contains(&self, name: &HeaderName) -> bool {
+        // Framing and routing don't end because a client asks for it.
+        !self.names.is_empty() && *name != header::HOST && self.names.contains(name)
+    }
+}
