@@ -70,7 +70,7 @@ pub(super) fn store(text: &str) -> Result<StoreUrl, String> {
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
         return Err("only sqlite is built into this version: write sqlite://PATH".to_owned());
     }
-    let path = text.strip_prefix("sqlite://").ok_or("is no store: write sqlite://PATH")?;
+    let path = text.strip_prefix("sqlite://").ok_or("no store is written like that: write sqlite://PATH")?;
     if path.is_empty() {
         Err("the path of the database is missing: write sqlite://PATH".to_owned())
     } else if path.contains(":memory:") {
@@ -85,15 +85,16 @@ pub(super) fn store(text: &str) -> Result<StoreUrl, String> {
 }
 
 fn listener_fault(text: &str) -> String {
-    let bare = text.trim_start_matches('[').trim_end_matches(']');
-    if bare.parse::<IpAddr>().is_ok() {
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return "an IPv6 address is written as in [::1]:8080".to_owned();
+    }
+    if text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok() {
         return "a port is missing".to_owned();
     }
     match text.rsplit_once(':') {
         None => "write IP:PORT, such as 127.0.0.1:8080".to_owned(),
         Some(("", port)) => format!("an IP address is missing, such as 127.0.0.1:{}", shown(port)),
         Some((_, port)) if port.parse::<u16>().is_err() => format!("'{}' is no port", shown(port)),
-        Some((host, _)) if host.parse::<Ipv6Addr>().is_ok() => "an IPv6 address needs brackets".to_owned(),
         Some((host, _)) => format!("'{}' is no IP address", shown(host)),
     }
 }

@@ -4,13 +4,14 @@ use super::{Config, HttpEntry};
 
 impl Config {
     /// The keys and sections in which `new` differs from this one and which only a restart can change. Routes, groups
-    /// with their upstreams, and what the certificate files hold are taken over at once and aren't named.
+    /// with their upstreams, and the certificate are taken over at once and aren't named.
     pub fn restart_needed(&self, new: &Config) -> Vec<String> {
         let sections = [
             ("store", self.store != new.store),
             ("server", self.server != new.server),
             ("log", self.log != new.log),
-            ("tls", self.tls != new.tls),
+            // Another path is one more certificate to read; TLS at all goes with the listeners.
+            ("tls", self.tls.is_some() != new.tls.is_some()),
             ("auth", self.auth != new.auth),
             ("ops", self.ops != new.ops),
         ];

@@ -9,15 +9,19 @@ pub(super) fn pattern(text: &str) -> Result<String, String> {
     } else if !text.starts_with('/') {
         format!("'{}' must begin with /", shown(text))
     } else if let Some(odd) = text.chars().find(|c| !c.is_ascii_graphic()) {
-        format!("'{}' holds {}: only visible ASCII characters are possible", shown(text), odd.escape_debug())
+        format!(
+            "'{}' holds '{}': only visible ASCII characters are possible",
+            shown(text),
+            odd.escape_debug()
+        )
     } else if let Some(mark) = text.chars().find(|c| matches!(c, '?' | '#')) {
-        format!("'{}' holds {mark}: a pattern is for the path alone", shown(text))
+        format!("'{}' holds '{mark}': a pattern is for the path alone", shown(text))
     } else if text.contains('%') {
-        format!("'{}' holds %: write the character itself", shown(text))
+        format!("'{}' holds '%': write the character itself", shown(text))
     } else if text.contains('\\') {
         format!("'{}' holds a backslash, which no path can", shown(text))
     } else if text.contains("//") {
-        format!("'{}' holds //, which no path does after it was made plain", shown(text))
+        format!("'{}' holds '//', which no path does after it was made plain", shown(text))
     } else if text.split('/').any(|segment| segment == "." || segment == "..") {
         format!("'{}' holds a dot segment, which no path does after it was made plain", shown(text))
     } else {

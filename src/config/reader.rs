@@ -273,8 +273,7 @@ impl<'a> Value<'a> {
         if let Some(number) = self.bare_number() {
             return self.keep(Err(quantity::duration_without_unit(&number)));
         }
-        let duration = self.parsed(|text| quantity::duration(text))?;
-        self.bounded(duration, &bounds, quantity::show_duration)
+        self.parsed(|text| bounded(text, quantity::duration(text)?, &bounds, quantity::show_duration))
     }
 
     /// A size in bytes with its unit, within bounds.
@@ -282,8 +281,7 @@ impl<'a> Value<'a> {
         if let Some(number) = self.bare_number() {
             return self.keep(Err(quantity::size_without_unit(&number)));
         }
-        let size = self.parsed(|text| quantity::size(text))?;
-        self.bounded(size, &bounds, quantity::show_size)
+        self.parsed(|text| bounded(text, quantity::size(text)?, &bounds, quantity::show_size))
     }
 
     /// A list, each element as `read` reads it; the bad ones are left out.
@@ -314,23 +312,11 @@ impl<'a> Value<'a> {
         }
     }
 
-    fn bounded<T: PartialOrd + Copy>(
-        &self,
-        amount: T,
-        bounds: &RangeInclusive<T>,
-        show: fn(T) -> String,
-    ) -> Option<T> {
-        if bounds.contains(&amount) {
-            return Some(amount);
-        }
-        let (least, most) = (show(*bounds.start()), show(*bounds.end()));
-        self.keep(Err(format!("{} is out of range: {least} to {most}", show(amount))))
-    }
-
     fn mismatch<T>(&self, wanted: &str) -> Option<T> {
         let got = match self.value.get_ref() {
             DeValue::String(_) => "a text",
-            DeValue::Integer(_) | DeValue::Float(_) => "a number",
+            DeValue::Integer(_) => "a number",
+            DeValue::Float(_) => "a fraction",
             DeValue::Boolean(_) => "true or false",
             DeValue::Datetime(_) => "a date",
             DeValue::Array(_) => "a list",
@@ -357,6 +343,18 @@ pub(super) fn shown(text: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+fn bounded<T: PartialOrd + Copy>(
+    text: &str,
+    amount: T,
+    bounds: &RangeInclusive<T>,
+    show: fn(T) -> String,
+) -> Result<T, String> {
+    if bounds.contains(&amount) {
+        return Ok(amount);
+    }
+    Err(format!("{text} is out of range: {} to {}", show(*bounds.start()), show(*bounds.end())))
 }
 
 fn one_edit_apart(a: &[u8], b: &[u8]) -> bool {
