@@ -12,4 +12,5 @@
 //! | 1 | [`wire`] | pure bytes <-> values: presented credentials, forms, paths, replies |
 //! | 0 | [`domain`], [`config`] | pure: permission, credential, decision; raw TOML -> checked configuration |
 
+pub mod config;
 pub mod domain;
