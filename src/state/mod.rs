@@ -1,0 +1,3 @@
+//! Floor 2: what is remembered, on disk and in memory.
+
+pub mod store;
