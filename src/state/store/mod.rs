@@ -10,11 +10,12 @@ mod sql;
 mod sqlite;
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use crate::config::{StoreSettings, StoreUrl};
 use crate::domain::{AccountId, Canonical, CredentialId, Kind, Permissions, Principal, StoredHash, Username};
 
 pub use accounts::Account;
@@ -22,24 +23,6 @@ pub use credentials::{Authority, CredentialEdit, NewCredential};
 pub use error::{MutationError, StoreError};
 
 use sqlite::{Mutation, Pools, refusal, unavailable};
-
-/// Where the store is and how long it may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreSettings {
-    /// The SQLite file; it and its folder are created where they aren't there.
-    pub path: PathBuf,
-    /// How long a lock held by another process is waited for before the store counts as unavailable.
-    pub busy_timeout: Duration,
-    /// How many connections read at the same time; at least one.
-    pub readers: u32,
-}
-
-impl StoreSettings {
-    /// The settings for a SQLite file: 5 s for locks, four readers.
-    pub fn sqlite(path: impl Into<PathBuf>) -> StoreSettings {
-        StoreSettings { path: path.into(), busy_timeout: Duration::from_secs(5), readers: 4 }
-    }
-}
 
 /// The open store. Cloning is cheap and shares the connections.
 #[derive(Clone)]
@@ -75,7 +58,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Open`], with the place and the reason.
     pub async fn open(settings: &StoreSettings) -> Result<Store, StoreError> {
-        Ok(Store { pools: Pools::open(settings).await?, path: settings.path.clone() })
+        let StoreUrl::Sqlite(path) = &settings.url;
+        Ok(Store { pools: Pools::open(path, settings).await?, path: path.clone() })
     }
 
     /// Who has that name: one indexed read, with the state of the account.

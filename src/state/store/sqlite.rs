@@ -11,7 +11,8 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, Sqlite, SqlitePool, Transaction};
 
-use super::{Change, MutationError, StoreError, StoreSettings};
+use super::{Change, MutationError, StoreError};
+use crate::config::StoreSettings;
 use crate::domain::Canonical;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/state/store/migrations");
@@ -37,18 +38,17 @@ pub(super) struct Pools {
 
 impl Pools {
     /// Opens the file, creates it (mode 0600) and its folder where they aren't there, and brings the schema up to date.
-    pub(super) async fn open(settings: &StoreSettings) -> Result<Pools, StoreError> {
-        let path = settings.path.clone();
+    pub(super) async fn open(path: &Path, settings: &StoreSettings) -> Result<Pools, StoreError> {
         let refuse = |detail: String| StoreError::Open { path: path.display().to_string(), detail };
 
-        let (file, patience) = (settings.path.clone(), settings.busy_timeout);
+        let (file, patience) = (path.to_path_buf(), settings.busy_timeout);
         let lock = tokio::task::spawn_blocking(move || prepare(&file, patience))
             .await
             .map_err(|e| refuse(e.to_string()))?
             .map_err(&refuse)?;
 
         let options = SqliteConnectOptions::new()
-            .filename(&settings.path)
+            .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
@@ -67,7 +67,7 @@ impl Pools {
         MIGRATIONS.run(&writer).await.map_err(|e| refuse(e.to_string()))?;
         drop(lock);
 
-        let readers = pool(settings.readers.max(1))
+        let readers = pool(settings.read_connections.max(1))
             .connect_with(options.pragma("query_only", "on"))
             .await
             .map_err(|e| refuse(e.to_string()))?;
