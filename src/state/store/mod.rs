@@ -8,6 +8,8 @@ mod credentials;
 mod error;
 mod sql;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
