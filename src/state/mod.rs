@@ -1,0 +1,5 @@
+//! Floor 2: what Gatepost remembers: the cache and its epochs, the password pool, the throttle, the metrics.
+
+pub mod epoch;
+
+pub use epoch::Epochs;
