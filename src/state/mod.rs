@@ -1,3 +1,8 @@
-//! Floor 2: what is remembered, on disk and in memory.
+//! Floor 2: what Gatepost remembers: the store and its other users, the cache and its epochs, the password pool, the
+//! throttle, the metrics.
 
+pub mod epoch;
+pub mod fleet;
 pub mod store;
+
+pub use epoch::Epochs;
