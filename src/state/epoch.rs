@@ -1,0 +1,206 @@
+//! Epochs: which of the things that were read from the store may still be believed.
+//!
+//! There is one sequence for all mutations. A mutation, after its commit and before it is answered, takes the next
+//! number of the sequence and raises the shard of the name it touched to it. A loader takes the sequence's present
+//! number, `seen`, *before* it reads the store, and what it read carries `seen` with it. What was read is fresh as long
+//! as no shard it depends on (its own name's, its account's, the one for all) was raised above `seen`.
+//!
+//! This is exact. Let a mutation take the number `m`, and let a check begin after that mutation was answered. Say the
+//! check finds an entry that depends on the mutated name.
+//!
+//! - `seen >= m`: the loader saw the number `m` or a later one, so taking `m` happened before the loader's look at the
+//!   sequence (acquire and release on one variable that is only ever added to). The commit came before that and the
+//!   reading of the store after it: the entry holds what the mutation wrote, or something later.
+//! - `seen < m`: raising the shard to `m` happened before the answer, and the answer before the check. So the check reads
+//!   `m` or more from the shard, which only grows, finds `seen` below it, and reads the store.
+//!
+//! Nothing else matters: not the order in which loaders insert, nor how long one dawdles between reading and inserting. An
+//! entry that was read before a mutation is stale after it whenever it is inserted, and where a slow loader puts an
+//! older entry over a newer one, the older one is either still true or known to be stale, since its `seen` came with it.
+//!
+//! A name shares its shard with one in four thousand others; a mutation there costs them one row read, no more.
+
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use foldhash::fast::RandomState;
+use tokio::sync::watch;
+
+use crate::domain::Canonical;
+
+const SHARDS: usize = 4096;
+
+/// The sequence of mutations, and what it was when each shard of names was last touched.
+#[derive(Debug)]
+pub struct Epochs {
+    sequence: AtomicU64,
+    all: AtomicU64,
+    shards: Box<[AtomicU64]>,
+    hasher: RandomState,
+    raised: watch::Sender<u64>,
+}
+
+/// The shard of a name; kept with what was read, so that a check needs no hashing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard(u16);
+
+impl Epochs {
+    /// A sequence that starts at nought: everything loaded from now on is fresh.
+    pub fn new() -> Epochs {
+        Epochs {
+            sequence: AtomicU64::new(0),
+            all: AtomicU64::new(0),
+            shards: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
+            hasher: RandomState::default(),
+            raised: watch::Sender::new(0),
+        }
+    }
+
+    /// The present number of the sequence. To be taken *before* the store is read, and kept with what was read.
+    pub fn now(&self) -> u64 {
+        self.sequence.load(Ordering::Acquire)
+    }
+
+    /// Makes everything that was read about `name` before this call stale: the principal of that name and, where it is
+    /// an account holder, every credential of the account. To be called after the commit and before the answer.
+    pub fn raise(&self, name: &Canonical) {
+        let number = self.next();
+        self.shards[usize::from(self.shard(name).0)].fetch_max(number, Ordering::AcqRel);
+        self.announce(number);
+    }
+
+    /// Makes everything that was read before this call stale.
+    pub fn raise_all(&self) {
+        let number = self.next();
+        self.all.fetch_max(number, Ordering::AcqRel);
+        self.announce(number);
+    }
+
+    /// Whether what was read at `seen` about a user of an account may still be believed.
+    pub fn is_fresh(&self, seen: u64, user: &Canonical, account: &Canonical) -> bool {
+        self.is_fresh_at(seen, self.shard(user), self.shard(account))
+    }
+
+    /// The same for names whose shards are known.
+    pub fn is_fresh_at(&self, seen: u64, user: Shard, account: Shard) -> bool {
+        let at = |shard: Shard| self.shards[usize::from(shard.0) % SHARDS].load(Ordering::Acquire);
+        at(user) <= seen && at(account) <= seen && self.all.load(Ordering::Acquire) <= seen
+    }
+
+    /// The shard of a name.
+    pub fn shard(&self, name: &Canonical) -> Shard {
+        Shard((self.hasher.hash_one(name) % SHARDS as u64) as u16)
+    }
+
+    /// Changes at every raise, after the shard was raised: what stays open on the strength of an earlier decision waits
+    /// on it and then asks again.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.raised.subscribe()
+    }
+
+    fn next(&self) -> u64 {
+        self.sequence.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    fn announce(&self, number: u64) {
+        // Wakes them also where a later number was announced first: its shard may have been asked for too early.
+        self.raised.send_modify(|last| *last = number.max(*last));
+    }
+}
+
+impl Default for Epochs {
+    fn default() -> Epochs {
+        Epochs::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Canonical {
+        Canonical::of(text.as_bytes()).unwrap()
+    }
+
+    /// Names in three shards of their own, whatever the seed.
+    fn apart(epochs: &Epochs) -> [Canonical; 3] {
+        let mut found: Vec<Canonical> = Vec::new();
+        for n in 0.. {
+            let candidate = name(&format!("user{n}"));
+            if found.iter().all(|other| epochs.shard(other) != epochs.shard(&candidate)) {
+                found.push(candidate);
+            }
+            if found.len() == 3 {
+                break;
+            }
+        }
+        [found[0], found[1], found[2]]
+    }
+
+    #[test]
+    fn a_raise_ends_what_was_read_before_it() {
+        let epochs = Epochs::new();
+        let [user, account, other] = apart(&epochs);
+        let before = epochs.now();
+        assert!(epochs.is_fresh(before, &user, &account));
+
+        epochs.raise(&user);
+        assert!(!epochs.is_fresh(before, &user, &account));
+        assert!(epochs.is_fresh(epochs.now(), &user, &account));
+        assert!(epochs.is_fresh(before, &other, &account), "nobody else's entry ends");
+
+        let between = epochs.now();
+        epochs.raise(&account);
+        assert!(
+            !epochs.is_fresh(between, &user, &account),
+            "the account's change is its credentials' change"
+        );
+        assert!(epochs.is_fresh(between, &user, &other));
+
+        let between = epochs.now();
+        epochs.raise_all();
+        assert!(!epochs.is_fresh(between, &other, &other));
+        assert!(epochs.is_fresh(epochs.now(), &user, &account));
+    }
+
+    #[test]
+    fn a_late_insert_of_an_early_read_is_stale() {
+        let epochs = Epochs::new();
+        let user = name("someone");
+        let seen = epochs.now();
+        // Here the loader reads the store; then the mutation commits, raises and answers; then the loader inserts.
+        epochs.raise(&user);
+        assert!(!epochs.is_fresh(seen, &user, &user));
+    }
+
+    #[test]
+    fn raises_of_one_shard_never_lower_it() {
+        let epochs = Epochs::new();
+        let user = name("someone");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..1_000 {
+                        let before = epochs.now();
+                        epochs.raise(&user);
+                        assert!(!epochs.is_fresh(before, &user, &user));
+                    }
+                });
+            }
+        });
+        assert_eq!(epochs.now(), 4_000);
+        assert!(epochs.is_fresh(epochs.now(), &user, &user));
+    }
+
+    #[test]
+    fn subscribers_wake_at_each_raise() {
+        let epochs = Epochs::new();
+        let mut raised = epochs.subscribe();
+        assert!(!raised.has_changed().unwrap());
+        epochs.raise(&name("someone"));
+        assert!(raised.has_changed().unwrap());
+        raised.mark_unchanged();
+        epochs.raise_all();
+        assert!(raised.has_changed().unwrap());
+    }
+}
