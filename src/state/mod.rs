@@ -1,7 +1,9 @@
 //! Floor 2: what Gatepost remembers: the cache and its epochs, the password pool, the throttle, the metrics.
 
 pub mod epoch;
+pub mod hashing;
 pub mod metrics;
 
 pub use epoch::Epochs;
+pub use hashing::{Hasher, Lane};
 pub use metrics::Metrics;

@@ -63,9 +63,11 @@ pub enum PasswordCheck {
     Refused,
     /// Nobody waited for it any more.
     Abandoned,
+    /// It made a stored form, for a new password or in place of an outdated one.
+    Hashed,
 }
 
-const CHECKS: [&str; 5] = ["right", "wrong", "joined", "refused", "abandoned"];
+const CHECKS: [&str; 6] = ["right", "wrong", "joined", "refused", "abandoned", "hashed"];
 
 /// All metrics of one gateway, in a registry of its own.
 #[derive(Debug)]
@@ -75,8 +77,7 @@ pub struct Metrics {
     checks: [IntCounter; CHECKS.len()],
     /// How long a password check took on its thread, in seconds.
     pub password_check_seconds: Histogram,
-    /// Password checks that wait, by lane.
-    pub password_queue: IntGaugeVec,
+    password_queue: IntGaugeVec,
     throttled: IntCounterVec,
     mutations: IntCounterVec,
     /// From the commit of a revocation to its answer, in seconds.
@@ -174,6 +175,11 @@ impl Metrics {
     /// How many password checks ended so.
     pub fn password_checks(&self, outcome: PasswordCheck) -> u64 {
         self.checks[outcome as usize].get()
+    }
+
+    /// The gauge of the password checks that wait in a lane. To be kept.
+    pub fn password_queue(&self, lane: &'static str) -> IntGauge {
+        self.password_queue.with_label_values(&[lane])
     }
 
     /// Counts a throttled check.
