@@ -93,27 +93,6 @@ fn api_and_web_have_the_same_keys() {
     assert_eq!(of("api."), of("web."));
 }
 
-#[test]
-fn each_key_is_taken_over_or_needs_a_restart() {
-    let folder = root().join("tests/config/good");
-    let load = |name: &str| Config::load(&folder.join(name)).unwrap_or_else(|errors| panic!("{errors}"));
-    let changed = load("api-defaults.toml").restart_needed(&load("everything.toml"));
-    let live = ["upstreams", "health_check", "health_interval", "connect_timeout", "upstream_ca"];
-    let live = |key: &str| {
-        live.contains(&key)
-            || key == "upstream_server_name"
-            || key.starts_with("route")
-            || key.starts_with("group")
-    };
-    for key in Config::keys().iter().filter_map(|key| key.strip_prefix("api.")) {
-        let key_changed = changed.contains(&format!("api.{key}"));
-        assert!(key_changed != live(key), "api.{key}");
-    }
-    for section in ["store", "server", "log", "auth", "tls", "web", "ops"] {
-        assert!(changed.iter().any(|key| key == section), "{section}");
-    }
-}
-
 proptest! {
     #[test]
     fn a_damaged_file_never_panics_and_its_errors_are_in_order(
