@@ -13,3 +13,4 @@
 //! | 0 | [`domain`], [`config`] | pure: permission, credential, decision; raw TOML -> checked configuration |
 
 pub mod domain;
+pub mod wire;

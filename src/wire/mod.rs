@@ -1,0 +1,11 @@
+//! Floor 1: pure bytes <-> values. Nothing here reads a socket, a file or a clock, every buffer is bounded, and no input
+//! panics; where input comes in pieces, any split of it gives the same result.
+
+mod key;
+mod percent;
+pub mod presented;
+pub mod query;
+
+pub use key::CredentialKey;
+pub use presented::{BASIC_BUFFER, BasicError, CredentialError, Gathered, Held, LONGEST_VALUE, basic};
+pub use query::{Taken, take_credential};
