@@ -174,8 +174,8 @@ mod tests {
     #[test]
     fn encoded_spellings() {
         use CredentialKey::*;
-        let cases: [(&[u8], Option<(CredentialKey, usize)>); 8] = [
-            (b"api_user=x", Some((Username, 8))),
+        let cases = [
+            (&b"api_user=x"[..], Some((Username, 8))),
             (b"api_key&x", Some((Secret, 7))),
             (b"api_key", Some((Secret, 7))),
             (b"api%5Fkey=", Some((Secret, 9))),
