@@ -1,8 +1,11 @@
-//! Floor 2: what Gatepost remembers: the cache and its epochs, the password pool, the throttle, the metrics.
+//! Floor 2: what Gatepost remembers: the store and its other users, the cache and its epochs, the password pool, the
+//! throttle, the metrics.
 
 pub mod epoch;
+pub mod fleet;
 pub mod hashing;
 pub mod metrics;
+pub mod store;
 
 pub use epoch::Epochs;
 pub use hashing::{Hasher, Lane};

@@ -1,0 +1,212 @@
+//! The checked configuration, and its sections but for the HTTP entries.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::HttpEntry;
+
+/// A whole configuration, checked. A section that is absent from the file is off, or has its defaults.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[store]`
+    pub store: StoreSettings,
+    /// `[server]`
+    pub server: ServerSettings,
+    /// `[log]`
+    pub log: LogSettings,
+    /// `[tls]`; there whenever an entry has a TLS listener.
+    pub tls: Option<TlsSettings>,
+    /// `[auth]`
+    pub auth: AuthSettings,
+    /// `[api]`
+    pub api: Option<HttpEntry>,
+    /// `[web]`
+    pub web: Option<HttpEntry>,
+    /// `[ops]`
+    pub ops: Option<OpsSettings>,
+}
+
+/// `[store]`: where accounts and credentials are kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoreSettings {
+    /// Which store.
+    pub url: StoreUrl,
+    /// Connections that read, at least 1; writes have one of their own.
+    pub read_connections: u32,
+    /// How long a statement waits while another process holds the database.
+    pub busy_timeout: Duration,
+}
+
+/// Which store, out of `store.url`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// `sqlite://PATH`: a file; a path without a leading slash is relative to the working directory.
+    Sqlite(PathBuf),
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        StoreSettings {
+            url: StoreUrl::Sqlite("data/gatepost.db".into()),
+            read_connections: 4,
+            busy_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// `[server]`: the process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerSettings {
+    /// Worker threads; 0 is one for each core, see [`ServerSettings::threads_on`].
+    pub threads: usize,
+    /// How long a stop waits for what is in flight.
+    pub shutdown_deadline: Duration,
+    /// Networks whose `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Client connections open at once, over all listeners; what comes above is closed at once.
+    pub max_connections: usize,
+}
+
+impl ServerSettings {
+    /// The number of worker threads on a machine of so many cores; at least 1.
+    pub fn threads_on(&self, cores: usize) -> usize {
+        if self.threads > 0 { self.threads } else { cores.max(1) }
+    }
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        ServerSettings {
+            threads: 0,
+            shutdown_deadline: Duration::from_secs(30),
+            trusted_proxies: Vec::new(),
+            max_connections: 20_000,
+        }
+    }
+}
+
+/// `[log]`: what is logged, and how it looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct LogSettings {
+    /// The least that is logged.
+    pub level: LogLevel,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// The least that is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    /// All levels, from the quietest on.
+    pub const ALL: [LogLevel; 5] =
+        [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
+
+    /// The word for it, as `tracing` reads it, too.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        }
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// Human on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// One readable line.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// All formats.
+    pub const ALL: [LogFormat; 3] = [LogFormat::Auto, LogFormat::Human, LogFormat::Json];
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LogFormat::Auto => "auto",
+            LogFormat::Human => "human",
+            LogFormat::Json => "json",
+        }
+    }
+}
+
+/// `[tls]`: one certificate for every TLS listener. Relative paths are relative to the working directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// PEM: the certificate, then those that lead to its root.
+    pub certificate: PathBuf,
+    /// PEM: its private key.
+    pub private_key: PathBuf,
+}
+
+/// `[auth]`: the decision, its cache, and the hashing behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthSettings {
+    /// 4 to 15; each step doubles the work of a check.
+    pub bcrypt_cost: u32,
+    /// Verified principals that are remembered at most.
+    pub cache_capacity: u64,
+    /// After this long the row is read again, even if nothing is known to have changed.
+    pub cache_ttl: Duration,
+    /// Threads that hash; 0 is one less than the cores, see [`AuthSettings::hash_threads_on`].
+    pub hash_threads: usize,
+    /// Password checks that wait for such a thread at most, at least 1.
+    pub hash_queue: usize,
+    /// Whether failures are followed by growing delays.
+    pub throttle: bool,
+}
+
+impl AuthSettings {
+    /// The number of hashing threads on a machine of so many cores; at least 1.
+    pub fn hash_threads_on(&self, cores: usize) -> usize {
+        if self.hash_threads > 0 { self.hash_threads } else { cores.saturating_sub(1).max(1) }
+    }
+}
+
+impl Default for AuthSettings {
+    fn default() -> Self {
+        AuthSettings {
+            bcrypt_cost: 10,
+            cache_capacity: 100_000,
+            cache_ttl: Duration::from_secs(600),
+            hash_threads: 0,
+            hash_queue: 256,
+            throttle: true,
+        }
+    }
+}
+
+/// `[ops]`: metrics and health, never on a public listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpsSettings {
+    /// Its one address.
+    pub listen: SocketAddr,
+}
+
+impl Default for OpsSettings {
+    fn default() -> Self {
+        OpsSettings { listen: SocketAddr::from(([127, 0, 0, 1], 9090)) }
+    }
+}

@@ -1,0 +1,108 @@
+//! Which changes of the store a process has heard of.
+
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
+
+/// The changes heard of, by their numbers. They come in any order, since many make them at once.
+#[derive(Debug)]
+pub(super) struct Ledger(Mutex<Heard>);
+
+#[derive(Debug)]
+struct Heard {
+    /// All changes up to this one.
+    known: i64,
+    /// Changes after it, with something missing in between: the number before each, and its last one.
+    ahead: BTreeMap<i64, i64>,
+    /// Where the store was at the last look, if that was not known then.
+    missed: Option<i64>,
+}
+
+impl Ledger {
+    /// Begins where the store is now.
+    pub(super) fn new(known: i64) -> Ledger {
+        Ledger(Mutex::new(Heard { known, ahead: BTreeMap::new(), missed: None }))
+    }
+
+    /// The last change up to which all are known. The store is there already, or further.
+    pub(super) fn known(&self) -> i64 {
+        self.0.lock().known
+    }
+
+    /// Hears of the changes from `after + 1` to `upto`.
+    pub(super) fn note(&self, after: i64, upto: i64) {
+        let mut heard = self.0.lock();
+        heard.ahead.insert(after, upto);
+        heard.join();
+    }
+
+    /// Takes a look at the number of changes in the store, `number`, which was read when all up to `before` were known.
+    /// `true` where there is a change that nobody told of: one that was missing at the look before this already,
+    /// or a store that has been put back to an earlier state. All is known then.
+    pub(super) fn look(&self, before: i64, number: i64) -> bool {
+        let mut heard = self.0.lock();
+        let silent = number < before || heard.missed.is_some_and(|missed| heard.known < missed);
+        if silent {
+            if number < before {
+                heard.ahead.clear();
+            }
+            heard.known = number;
+            heard.missed = None;
+            heard.join();
+        }
+        heard.missed = (heard.known < number).then_some(number);
+        silent
+    }
+}
+
+impl Heard {
+    fn join(&mut self) {
+        while let Some(first) = self.ahead.first_entry().filter(|first| *first.key() <= self.known) {
+            self.known = self.known.max(first.remove());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_in_any_order_is_known() {
+        let ledger = Ledger::new(10);
+        ledger.note(12, 15);
+        ledger.note(11, 12);
+        assert_eq!(ledger.known(), 10);
+        assert!(!ledger.look(10, 15), "the telling may be under way");
+        ledger.note(10, 11);
+        assert_eq!(ledger.known(), 15);
+        assert!(!ledger.look(15, 15));
+    }
+
+    #[test]
+    fn what_nobody_tells_is_noticed_at_the_second_look() {
+        let ledger = Ledger::new(10);
+        assert!(!ledger.look(10, 11));
+        ledger.note(11, 12);
+        assert!(ledger.look(10, 12));
+        assert!(!ledger.look(12, 12));
+        ledger.note(12, 13);
+        assert!(!ledger.look(13, 13));
+    }
+
+    #[test]
+    fn a_look_that_was_overtaken_is_no_alarm() {
+        let ledger = Ledger::new(10);
+        let before = ledger.known();
+        ledger.note(10, 11);
+        assert!(!ledger.look(before, 10), "read before the change, looked at after it");
+    }
+
+    #[test]
+    fn an_earlier_state_of_the_store_is_an_alarm() {
+        let ledger = Ledger::new(10);
+        assert!(ledger.look(10, 7));
+        ledger.note(7, 8);
+        assert_eq!(ledger.known(), 8);
+    }
+}

@@ -1,0 +1,270 @@
+//! The other processes on the same store, and what they have to be told.
+//!
+//! A process that remembers what it read (a gateway) listens on a unix socket beside the database. A process that
+//! changes the store (a gateway, the command line) connects to each such socket after its commit, tells whose state
+//! changed, and answers its caller once every one has acknowledged. Who starts listening too late to be told
+//! has read nothing before the change either.
+//!
+//! A process that dies between commit and telling has answered nobody; all the same its change must not stay unseen:
+//! every listener looks at the store's number of changes a few times a second and forgets everything it has read where it
+//! finds one that nobody told it of.
+
+mod ledger;
+mod place;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tracing::{info, warn};
+
+use self::ledger::Ledger;
+use self::place::{Folder, Place};
+use super::Epochs;
+use super::store::{Change, Store, StoreError};
+use crate::domain::Canonical;
+
+/// A notice is about 120 bytes; what is longer is none.
+const LONGEST_NOTICE: u64 = 4096;
+const ACKNOWLEDGED: &[u8] = b"ok\n";
+/// Between two attempts to reach a process that has too much to do to be connected to, or that has just gone.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// How often a listener looks for changes that nobody told it of, and how long an acknowledgement is waited for.
+#[derive(Clone, Copy, Debug)]
+struct Timing {
+    look: Duration,
+    patience: Duration,
+}
+
+const TIMING: Timing = Timing { look: Duration::from_millis(250), patience: Duration::from_secs(5) };
+
+/// Our place among the processes on the same store. Dropped, it listens no more: keep it as long as anything that was
+/// read from the store is believed.
+#[derive(Debug)]
+pub struct Fleet {
+    place: Place,
+    timing: Timing,
+    member: Option<Member>,
+}
+
+/// A process that listens.
+#[derive(Debug)]
+struct Member {
+    shared: Arc<Shared>,
+    /// Ends with the fleet.
+    _tasks: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    place: Place,
+    epochs: Arc<Epochs>,
+    ledger: Ledger,
+    /// What our own socket is called.
+    name: Mutex<String>,
+}
+
+/// At least one running process has not acknowledged a change: it is written, and may not be in force everywhere yet.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the change is written, but a running gateway has not confirmed it: {0}")]
+pub struct Unconfirmed(String);
+
+/// What the socket of a listener is sent.
+#[derive(Debug, Serialize, Deserialize)]
+struct Notice {
+    after: i64,
+    upto: i64,
+    name: String,
+}
+
+impl Fleet {
+    /// Joins as a process that remembers what it reads. To be done before the first read that is remembered.
+    ///
+    /// # Errors
+    /// The folder `DATABASE.nodes` can't be used, or the store can't be asked.
+    pub async fn join(store: &Store, epochs: Arc<Epochs>) -> Result<Fleet, StoreError> {
+        Fleet::join_with(store, epochs, TIMING).await
+    }
+
+    /// Comes by as a process that changes the store and remembers nothing, such as the command line.
+    ///
+    /// # Errors
+    /// The folder `DATABASE.nodes` can't be used.
+    pub fn visit(store: &Store) -> Result<Fleet, StoreError> {
+        let place = Place::beside(store.path()).map_err(|e| unusable(&e))?;
+        place.open().map_err(|e| unusable(&e))?;
+        Ok(Fleet { place, timing: TIMING, member: None })
+    }
+
+    async fn join_with(store: &Store, epochs: Arc<Epochs>, timing: Timing) -> Result<Fleet, StoreError> {
+        let place = Place::beside(store.path()).map_err(|e| unusable(&e))?;
+        let (listener, name) = place.open().and_then(|f| f.listen()).map_err(|e| unusable(&e))?;
+        let ledger = Ledger::new(store.changes().await?);
+        let shared = Arc::new(Shared { place: place.clone(), epochs, ledger, name: Mutex::new(name) });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(watch(shared.clone(), store.clone(), listener, timing));
+        Ok(Fleet { place, timing, member: Some(Member { shared, _tasks: tasks }) })
+    }
+
+    /// Tells every other process of a change that is committed, and returns when each has let go of what it knew.
+    ///
+    /// # Errors
+    /// [`Unconfirmed`] where one has not said so within 5 seconds. A process that is gone is not waited for.
+    pub async fn announce(&self, change: &Change) -> Result<(), Unconfirmed> {
+        let own = self.member.as_ref().map(|member| {
+            member.shared.ledger.note(change.after, change.upto);
+            member.shared.name.lock().clone()
+        });
+        let unconfirmed = |e: io::Error| Unconfirmed(e.to_string());
+        let folder = Arc::new(self.place.open().map_err(unconfirmed)?);
+        let notice = Notice { after: change.after, upto: change.upto, name: change.name.as_str().into() };
+        let notice: Arc<[u8]> = serde_json::to_vec(&notice).map_err(|e| Unconfirmed(e.to_string()))?.into();
+
+        let mut tellings = JoinSet::new();
+        for name in folder.names().map_err(unconfirmed)? {
+            if own.as_ref() != Some(&name) {
+                tellings.spawn(tell(folder.clone(), name, notice.clone(), self.timing.patience));
+            }
+        }
+        let told = tellings.join_all().await;
+        told.into_iter().find(Result::is_err).unwrap_or(Ok(()))
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if let Some(member) = &self.member {
+            member.shared.place.remove(&member.shared.name.lock());
+        }
+    }
+}
+
+/// Tells one process, again where it goes away in the middle: then it either is gone for good, or listens anew.
+async fn tell(
+    folder: Arc<Folder>,
+    name: String,
+    notice: Arc<[u8]>,
+    patience: Duration,
+) -> Result<(), Unconfirmed> {
+    let told = timeout(patience, async {
+        loop {
+            match exchange(&folder, &name, &notice).await {
+                Ok(()) => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                    folder.remove(&name);
+                    return Ok(());
+                }
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Err(e),
+                Err(_) => sleep(RETRY).await,
+            }
+        }
+    });
+    match told.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(e)) => Err(Unconfirmed(format!("{name}: {e}"))),
+        Err(_) => Err(Unconfirmed(format!("{name}: no answer within {} s", patience.as_secs_f32()))),
+    }
+}
+
+async fn exchange(folder: &Folder, name: &str, notice: &[u8]) -> io::Result<()> {
+    let mut stream = folder.connect(name).await?;
+    stream.write_all(notice).await?;
+    stream.shutdown().await?;
+    let mut answer = Vec::new();
+    stream.take(ACKNOWLEDGED.len() as u64).read_to_end(&mut answer).await?;
+    if answer == ACKNOWLEDGED { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// Listens, and looks after the store and after our own socket.
+async fn watch(shared: Arc<Shared>, store: Store, listener: UnixListener, timing: Timing) {
+    let mut listening = JoinSet::new();
+    listening.spawn(listen(shared.clone(), listener, timing));
+    let mut ticks = interval(timing.look);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut reachable = true;
+    loop {
+        ticks.tick().await;
+        let before = shared.ledger.known();
+        match store.changes().await {
+            Ok(number) => {
+                if shared.ledger.look(before, number) {
+                    info!("the store was changed without notice: everything is read anew");
+                    shared.epochs.raise_all();
+                }
+                reachable = true;
+            }
+            Err(error) => {
+                if reachable {
+                    warn!(%error, "can't see whether the store was changed by others");
+                }
+                reachable = false;
+            }
+        }
+        let name = shared.name.lock().clone();
+        if !shared.place.has(&name) {
+            match shared.place.open().and_then(|folder| folder.listen()) {
+                Ok((listener, name)) => {
+                    warn!("our socket beside the database was removed: listening on a new one");
+                    *shared.name.lock() = name;
+                    listening.spawn(listen(shared.clone(), listener, timing));
+                }
+                Err(error) => warn!(%error, "can't listen beside the database"),
+            }
+        }
+    }
+}
+
+async fn listen(shared: Arc<Shared>, listener: UnixListener, timing: Timing) {
+    let mut peers = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let shared = shared.clone();
+                    // A peer that says nothing gets no answer, and counts us as unconfirmed.
+                    peers.spawn(async move { timeout(timing.patience, hear(&shared, stream)).await.ok(); });
+                }
+                Err(error) => {
+                    warn!(%error, "can't be told of changes");
+                    sleep(RETRY).await;
+                }
+            },
+            Some(_) = peers.join_next() => {}
+        }
+    }
+}
+
+async fn hear(shared: &Shared, stream: UnixStream) {
+    let (reader, mut writer) = stream.into_split();
+    let mut text = Vec::new();
+    if reader.take(LONGEST_NOTICE).read_to_end(&mut text).await.is_err() {
+        return;
+    }
+    let notice: Option<Notice> = serde_json::from_slice(&text).ok();
+    match notice.and_then(|notice| Some((Canonical::of(notice.name.as_bytes())?, notice))) {
+        Some((name, notice)) => {
+            shared.epochs.raise(&name);
+            shared.ledger.note(notice.after, notice.upto);
+        }
+        // Out of another version, perhaps: something has changed.
+        None => shared.epochs.raise_all(),
+    }
+    // Where the peer doesn't hear it, the peer has nothing confirmed.
+    let _ = writer.write_all(ACKNOWLEDGED).await;
+}
+
+fn unusable(error: &io::Error) -> StoreError {
+    StoreError::Unavailable(format!("the folder of sockets beside the database: {error}"))
+}
+
+#[cfg(test)]
+mod tests;

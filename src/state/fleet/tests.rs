@@ -1,0 +1,185 @@
+//! Several members of one fleet; each stands for a process, since all they share is the file and the folder.
+
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::config::{StoreSettings, StoreUrl};
+use crate::domain::{AccountId, Permissions, StoredHash, Username};
+
+const QUICK: Timing = Timing { look: Duration::from_millis(20), patience: Duration::from_millis(300) };
+/// A listener that doesn't look for changes that nobody told it of.
+const BLIND: Timing = Timing { look: Duration::from_secs(3600), patience: Duration::from_secs(5) };
+
+struct Node {
+    store: Store,
+    epochs: Arc<Epochs>,
+    fleet: Fleet,
+}
+
+async fn node(folder: &TempDir, timing: Timing) -> Node {
+    let url = StoreUrl::Sqlite(folder.path().join("gatepost.db"));
+    let store = Store::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
+    let epochs = Arc::new(Epochs::new());
+    let fleet = Fleet::join_with(&store, epochs.clone(), timing).await.unwrap();
+    Node { store, epochs, fleet }
+}
+
+impl Node {
+    async fn add(&self, name: &str) -> Change {
+        let hash = StoredHash::new("h".into());
+        let name = Username::parse(name).unwrap();
+        let written: super::super::store::Written<AccountId> =
+            self.store.add_account(&name, &hash, Permissions::ALL).await.unwrap();
+        written.change
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.fleet.member.as_ref().unwrap().shared.ledger
+    }
+
+    /// A name whose epoch is not raised along with `other`'s.
+    fn bystander(&self, other: &Canonical) -> Canonical {
+        let names = (0..).map(|n| Canonical::of(format!("bystander{n}").as_bytes()).unwrap());
+        names.into_iter().find(|n| self.epochs.shard(n) != self.epochs.shard(other)).unwrap()
+    }
+}
+
+fn sockets(folder: &TempDir) -> PathBuf {
+    folder.path().canonicalize().unwrap().join("gatepost.db.nodes")
+}
+
+#[tokio::test]
+async fn when_it_is_announced_every_other_has_let_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two, three) =
+        (node(&folder, BLIND).await, node(&folder, BLIND).await, node(&folder, BLIND).await);
+    for round in 0..50 {
+        let before = [two.epochs.now(), three.epochs.now()];
+        let change = one.add(&format!("holder{round}")).await;
+        one.fleet.announce(&change).await.unwrap();
+        for (peer, before) in [(&two, before[0]), (&three, before[1])] {
+            assert!(!peer.epochs.is_fresh(before, &change.name, &change.name));
+            let bystander = peer.bystander(&change.name);
+            assert!(peer.epochs.is_fresh(before, &bystander, &bystander));
+            assert_eq!(peer.ledger().known(), peer.store.changes().await.unwrap());
+        }
+        assert_eq!(one.ledger().known(), change.upto);
+    }
+}
+
+#[tokio::test]
+async fn announcements_cross() {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = Arc::new([node(&folder, BLIND).await, node(&folder, BLIND).await]);
+    let mut tasks = JoinSet::new();
+    for task in 0..8 {
+        let nodes = nodes.clone();
+        tasks.spawn(async move {
+            for round in 0..10 {
+                let change = nodes[task % 2].add(&format!("holder{task}.{round}")).await;
+                nodes[task % 2].fleet.announce(&change).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+    for node in nodes.iter() {
+        assert_eq!(node.ledger().known(), 80);
+    }
+}
+
+#[tokio::test]
+async fn a_visitor_announces_and_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let member = node(&folder, BLIND).await;
+    let visitor = Fleet::visit(&member.store).unwrap();
+    let before = member.epochs.now();
+    let change = member.add("holder").await;
+    visitor.announce(&change).await.unwrap();
+    assert!(!member.epochs.is_fresh(before, &change.name, &change.name));
+    member.fleet.announce(&change).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_gone_is_skipped_and_who_hangs_is_unconfirmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = node(&folder, QUICK).await;
+    let dead = sockets(&folder).join("1-dead.sock");
+    drop(StdListener::bind(&dead).unwrap());
+    let change = one.add("holder").await;
+    one.fleet.announce(&change).await.unwrap();
+    assert!(!dead.exists());
+
+    let hung = sockets(&folder).join("1-hung.sock");
+    let listener = StdListener::bind(&hung).unwrap();
+    let error = one.fleet.announce(&change).await.unwrap_err();
+    assert!(error.to_string().contains("1-hung.sock"), "{error}");
+    drop(listener);
+    one.fleet.announce(&change).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_dies_before_acknowledging_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = node(&folder, BLIND).await;
+    let listener = StdListener::bind(sockets(&folder).join("1-dying.sock")).unwrap();
+    let dying = std::thread::spawn(move || drop(listener.accept().unwrap()));
+    let change = one.add("holder").await;
+    one.fleet.announce(&change).await.unwrap();
+    dying.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_change_without_notice_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (node(&folder, QUICK).await, node(&folder, QUICK).await);
+    let (before, mut raised) = (two.epochs.now(), two.epochs.subscribe());
+    let _killed_before_announcing = one.add("holder").await;
+    raised.changed().await.unwrap();
+    let anyone = Canonical::of(b"anyone").unwrap();
+    assert!(!two.epochs.is_fresh(before, &anyone, &anyone));
+}
+
+#[tokio::test]
+async fn nonsense_counts_as_a_change_of_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = node(&folder, BLIND).await;
+    for nonsense in [&b"\xff"[..], b"", br#"{"after":1,"upto":2,"name":"x"}"#, &[b' '; 5000]] {
+        let before = one.epochs.now();
+        let place = Place::beside(one.store.path()).unwrap().open().unwrap();
+        let name = one.fleet.member.as_ref().unwrap().shared.name.lock().clone();
+        // Of an overlong notice the end is never read, so the sender may miss the answer.
+        let _ = exchange(&place, &name, nonsense).await;
+        let anyone = Canonical::of(b"anyone").unwrap();
+        assert!(!one.epochs.is_fresh(before, &anyone, &anyone));
+    }
+}
+
+#[tokio::test]
+async fn it_listens_again_where_its_socket_was_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (node(&folder, BLIND).await, node(&folder, QUICK).await);
+    let first = two.fleet.member.as_ref().unwrap().shared.name.lock().clone();
+    std::fs::remove_dir_all(sockets(&folder)).unwrap();
+    while *two.fleet.member.as_ref().unwrap().shared.name.lock() == first {
+        tokio::task::yield_now().await;
+    }
+    let change = one.add("holder").await;
+    one.fleet.announce(&change).await.unwrap();
+    assert_eq!(two.ledger().known(), change.upto);
+}
+
+#[tokio::test]
+async fn it_leaves_nothing_behind_and_paths_may_be_long() {
+    let outer = tempfile::tempdir().unwrap();
+    let folder = tempfile::Builder::new().prefix(&"long".repeat(50)).tempdir_in(outer.path()).unwrap();
+    let (one, two) = (node(&folder, BLIND).await, node(&folder, BLIND).await);
+    let change = one.add("holder").await;
+    one.fleet.announce(&change).await.unwrap();
+    assert_eq!(two.ledger().known(), change.upto);
+    assert_eq!(std::fs::read_dir(sockets(&folder)).unwrap().count(), 2);
+    drop((one, two));
+    assert_eq!(std::fs::read_dir(sockets(&folder)).unwrap().count(), 0);
+}

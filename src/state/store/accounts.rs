@@ -1,0 +1,149 @@
+//! Accounts in the store; only the operator changes them.
+
+use sqlx::sqlite::SqliteRow;
+
+use super::{
+    Mutation, MutationError, Store, StoreError, Written, now, permissions, read, refusal, sql, unavailable,
+    username,
+};
+use crate::domain::{AccountId, Canonical, Permissions, StoredHash, Username};
+
+/// An account as the command line lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its number.
+    pub id: AccountId,
+    /// Its holder's username.
+    pub name: Username,
+    /// The ceiling of all its credentials' permissions.
+    pub rights: Permissions,
+    /// Whether it is active, that is, not suspended.
+    pub active: bool,
+    /// How many credentials it has.
+    pub credentials: u64,
+    /// When it was added, in seconds since 1970 UTC.
+    pub created_at: i64,
+    /// When it was last changed, in seconds since 1970 UTC.
+    pub updated_at: i64,
+}
+
+impl Store {
+    /// Adds an account.
+    ///
+    /// # Errors
+    /// [`MutationError::NameTaken`] and [`MutationError::Store`].
+    pub async fn add_account(
+        &self,
+        name: &Username,
+        hash: &StoredHash,
+        rights: Permissions,
+    ) -> Result<Written<AccountId>, MutationError> {
+        let mut mutation = Mutation::begin(&self.pools).await?;
+        let done = sqlx::query(sql::ADD_ACCOUNT)
+            .bind(name.as_str())
+            .bind(hash.expose())
+            .bind(i64::from(rights.bits()))
+            .bind(now())
+            .execute(mutation.connection())
+            .await
+            .map_err(refusal)?;
+        let value = AccountId(done.last_insert_rowid());
+        Ok(Written { value, change: mutation.commit(name.canonical()).await? })
+    }
+
+    /// Sets the password of the account holder.
+    ///
+    /// # Errors
+    /// [`MutationError::NoSuchAccount`] and [`MutationError::Store`].
+    pub async fn set_password(
+        &self,
+        name: &Canonical,
+        hash: &StoredHash,
+    ) -> Result<Written<()>, MutationError> {
+        let query = sqlx::query(sql::SET_PASSWORD).bind(name.as_str()).bind(hash.expose()).bind(now());
+        self.change_account(name, query).await
+    }
+
+    /// Sets the rights of the account, the ceiling of all its credentials.
+    ///
+    /// # Errors
+    /// As [`Store::set_password`].
+    pub async fn set_rights(
+        &self,
+        name: &Canonical,
+        rights: Permissions,
+    ) -> Result<Written<()>, MutationError> {
+        let query =
+            sqlx::query(sql::SET_RIGHTS).bind(name.as_str()).bind(i64::from(rights.bits())).bind(now());
+        self.change_account(name, query).await
+    }
+
+    /// Suspends the account (`false`) or resumes it.
+    ///
+    /// # Errors
+    /// As [`Store::set_password`].
+    pub async fn set_active(&self, name: &Canonical, active: bool) -> Result<Written<()>, MutationError> {
+        let query = sqlx::query(sql::SET_ACTIVE).bind(name.as_str()).bind(i64::from(active)).bind(now());
+        self.change_account(name, query).await
+    }
+
+    /// Removes the account and all its credentials; that takes as long as there are many.
+    ///
+    /// # Errors
+    /// As [`Store::set_password`].
+    pub async fn remove_account(&self, name: &Canonical) -> Result<Written<()>, MutationError> {
+        self.change_account(name, sqlx::query(sql::REMOVE_ACCOUNT).bind(name.as_str())).await
+    }
+
+    /// The account whose holder has that name.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn account(&self, name: &Canonical) -> Result<Option<Account>, StoreError> {
+        let row = sqlx::query(sql::ACCOUNT)
+            .bind(name.as_str())
+            .fetch_optional(&self.pools.readers)
+            .await
+            .map_err(unavailable)?;
+        row.as_ref().map(account).transpose()
+    }
+
+    /// A page of accounts in the order in which they were added: at most `limit`, all added later than `after`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn accounts(&self, after: Option<AccountId>, limit: u32) -> Result<Vec<Account>, StoreError> {
+        let rows = sqlx::query(sql::ACCOUNTS)
+            .bind(after.map_or(0, |id| id.0))
+            .bind(i64::from(limit))
+            .fetch_all(&self.pools.readers)
+            .await
+            .map_err(unavailable)?;
+        rows.iter().map(account).collect()
+    }
+
+    async fn change_account(
+        &self,
+        name: &Canonical,
+        query: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
+    ) -> Result<Written<()>, MutationError> {
+        let mut mutation = Mutation::begin(&self.pools).await?;
+        let done = query.execute(mutation.connection()).await.map_err(refusal)?;
+        if done.rows_affected() == 0 {
+            return Err(MutationError::NoSuchAccount);
+        }
+        Ok(Written { value: (), change: mutation.commit(*name).await? })
+    }
+}
+
+fn account(row: &SqliteRow) -> Result<Account, StoreError> {
+    Ok(Account {
+        id: AccountId(read(row, "id")?),
+        name: username(row, "name")?,
+        rights: permissions(row, "bits")?,
+        active: read::<i64>(row, "active")? != 0,
+        credentials: u64::try_from(read::<i64>(row, "credentials")?).unwrap_or_default(),
+        created_at: read(row, "created_at")?,
+        updated_at: read(row, "updated_at")?,
+    })
+}

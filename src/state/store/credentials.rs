@@ -1,0 +1,221 @@
+//! Credentials in the store. Nothing here counts rows or reads more than it was asked for.
+
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use super::{
+    Mutation, MutationError, Store, StoreError, Written, now, permissions, read, refusal, sql, unavailable,
+    username,
+};
+use crate::domain::{
+    AccountId, Canonical, Credential, CredentialId, PermissionEdit, Permissions, StoredHash, Username,
+};
+
+/// On whose authority the credentials of an account are changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// The account holder's: not while the account is suspended.
+    Holder,
+    /// The operator's, on the machine itself: always.
+    Operator,
+}
+
+/// A credential to be added.
+#[derive(Clone, Debug)]
+pub struct NewCredential {
+    /// Its username, as it will be shown.
+    pub name: Username,
+    /// The hash of its password.
+    pub hash: StoredHash,
+    /// What was asked for; what is left out is granted.
+    pub permissions: PermissionEdit,
+}
+
+/// An edit of a credential; what is left out stays.
+#[derive(Clone, Debug, Default)]
+pub struct CredentialEdit {
+    /// The hash of its new password.
+    pub hash: Option<StoredHash>,
+    /// The permissions that change.
+    pub permissions: PermissionEdit,
+}
+
+struct AccountState {
+    rights: Permissions,
+    credentials: i64,
+}
+
+impl Store {
+    /// Adds a credential. Answers how many the account has then.
+    ///
+    /// # Errors
+    /// [`MutationError`]; nothing is written, save that after [`MutationError::Store`] it is open.
+    pub async fn add_credential(
+        &self,
+        account: AccountId,
+        by: Authority,
+        new: &NewCredential,
+    ) -> Result<Written<u64>, MutationError> {
+        let mut mutation = Mutation::begin(&self.pools).await?;
+        let state = account_state(mutation.connection(), account, by).await?;
+        within(new.permissions, state.rights)?;
+        sqlx::query(sql::ADD_CREDENTIAL)
+            .bind(account.0)
+            .bind(new.name.as_str())
+            .bind(new.hash.expose())
+            .bind(i64::from(new.permissions.for_new().bits()))
+            .bind(now())
+            .execute(mutation.connection())
+            .await
+            .map_err(refusal)?;
+        let value = count(mutation.connection(), account, 1).await?;
+        Ok(Written { value, change: mutation.commit(new.name.canonical()).await? })
+    }
+
+    /// Edits a credential in one statement: its password and permissions change together, and edits that come at once
+    /// end in one of their orders. Answers how many credentials the account has.
+    ///
+    /// # Errors
+    /// As [`Store::add_credential`].
+    pub async fn edit_credential(
+        &self,
+        account: AccountId,
+        by: Authority,
+        name: &Canonical,
+        edit: &CredentialEdit,
+    ) -> Result<Written<u64>, MutationError> {
+        let mut mutation = Mutation::begin(&self.pools).await?;
+        let state = account_state(mutation.connection(), account, by).await?;
+        within(edit.permissions, state.rights)?;
+        let done = sqlx::query(sql::EDIT_CREDENTIAL)
+            .bind(name.as_str())
+            .bind(account.0)
+            .bind(edit.hash.as_ref().map(StoredHash::expose))
+            .bind(i64::from(edit.permissions.named().bits()))
+            .bind(i64::from(edit.permissions.granted().bits()))
+            .bind(now())
+            .execute(mutation.connection())
+            .await
+            .map_err(refusal)?;
+        if done.rows_affected() == 0 {
+            return Err(MutationError::NoSuchCredential);
+        }
+        let value = u64::try_from(state.credentials).unwrap_or_default();
+        Ok(Written { value, change: mutation.commit(*name).await? })
+    }
+
+    /// Removes a credential. Answers how many the account has left.
+    ///
+    /// # Errors
+    /// As [`Store::add_credential`].
+    pub async fn remove_credential(
+        &self,
+        account: AccountId,
+        by: Authority,
+        name: &Canonical,
+    ) -> Result<Written<u64>, MutationError> {
+        let mut mutation = Mutation::begin(&self.pools).await?;
+        account_state(mutation.connection(), account, by).await?;
+        let done = sqlx::query(sql::REMOVE_CREDENTIAL)
+            .bind(name.as_str())
+            .bind(account.0)
+            .execute(mutation.connection())
+            .await
+            .map_err(refusal)?;
+        if done.rows_affected() == 0 {
+            return Err(MutationError::NoSuchCredential);
+        }
+        let value = count(mutation.connection(), account, -1).await?;
+        Ok(Written { value, change: mutation.commit(*name).await? })
+    }
+
+    /// The credential of that name, where the account has one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn credential(
+        &self,
+        account: AccountId,
+        name: &Canonical,
+    ) -> Result<Option<Credential>, StoreError> {
+        let row = sqlx::query(sql::CREDENTIAL)
+            .bind(account.0)
+            .bind(name.as_str())
+            .fetch_optional(&self.pools.readers)
+            .await
+            .map_err(unavailable)?;
+        row.as_ref().map(credential).transpose()
+    }
+
+    /// A page of the account's credentials in the order in which they were added: at most `limit`, all of them added
+    /// later than `after`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn credentials(
+        &self,
+        account: AccountId,
+        after: Option<CredentialId>,
+        limit: u32,
+    ) -> Result<Vec<Credential>, StoreError> {
+        let rows = sqlx::query(sql::CREDENTIALS)
+            .bind(account.0)
+            .bind(after.map_or(0, |id| id.0))
+            .bind(i64::from(limit))
+            .fetch_all(&self.pools.readers)
+            .await
+            .map_err(unavailable)?;
+        rows.iter().map(credential).collect()
+    }
+}
+
+async fn account_state(
+    connection: &mut SqliteConnection,
+    account: AccountId,
+    by: Authority,
+) -> Result<AccountState, MutationError> {
+    let row = sqlx::query(sql::ACCOUNT_STATE)
+        .bind(account.0)
+        .fetch_optional(connection)
+        .await
+        .map_err(unavailable)?
+        .ok_or(MutationError::NoSuchAccount)?;
+    if by == Authority::Holder && read::<i64>(&row, "active")? == 0 {
+        return Err(MutationError::Suspended);
+    }
+    Ok(AccountState { rights: permissions(&row, "bits")?, credentials: read(&row, "credentials")? })
+}
+
+async fn count(
+    connection: &mut SqliteConnection,
+    account: AccountId,
+    difference: i64,
+) -> Result<u64, MutationError> {
+    let row = sqlx::query(sql::COUNT_CREDENTIALS)
+        .bind(account.0)
+        .bind(difference)
+        .fetch_one(connection)
+        .await
+        .map_err(unavailable)?;
+    let count: i64 = row.try_get(0).map_err(unavailable)?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
+fn within(asked: PermissionEdit, rights: Permissions) -> Result<(), MutationError> {
+    match asked.granted().minus(rights).iter().next() {
+        Some(permission) => Err(MutationError::AboveRights(permission)),
+        None => Ok(()),
+    }
+}
+
+fn credential(row: &SqliteRow) -> Result<Credential, StoreError> {
+    let active = read::<i64>(row, "active")? != 0;
+    let held = permissions(row, "bits")?.and(permissions(row, "rights")?);
+    Ok(Credential {
+        id: CredentialId(read(row, "id")?),
+        name: username(row, "name")?,
+        effective: if active { held } else { Permissions::NONE },
+        created_at: read(row, "created_at")?,
+        updated_at: read(row, "updated_at")?,
+    })
+}

@@ -1,0 +1,145 @@
+//! What is particular to SQLite: opening, the single writer, the counting of changes, and the names of its errors.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Sqlite, SqlitePool, Transaction};
+
+use super::{Change, MutationError, StoreError};
+use crate::config::StoreSettings;
+use crate::domain::Canonical;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("src/state/store/migrations");
+
+/// How long a connection may be waited for beyond the time that SQLite itself may wait for a lock.
+const ACQUIRE_MARGIN: Duration = Duration::from_millis(500);
+
+/// How many changes there have been.
+pub(super) const CHANGES: &str = "SELECT number FROM change WHERE only = 1";
+
+/// A renewed hash is no change: the password that opens it is the same.
+pub(super) const UNCOUNT: &str = "UPDATE change SET number = number - 1 WHERE only = 1";
+
+/// Writing waits for the write lock when it begins, not in its middle, where waiting is no longer possible.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
+/// The connections: one that writes, some that read.
+#[derive(Clone)]
+pub(super) struct Pools {
+    pub(super) writer: SqlitePool,
+    pub(super) readers: SqlitePool,
+}
+
+impl Pools {
+    /// Opens the file, creates it (mode 0600) and its folder where they aren't there, and brings the schema up to date.
+    pub(super) async fn open(path: &Path, settings: &StoreSettings) -> Result<Pools, StoreError> {
+        let refuse = |detail: String| StoreError::Open { path: path.display().to_string(), detail };
+
+        let (file, patience) = (path.to_path_buf(), settings.busy_timeout);
+        let lock = tokio::task::spawn_blocking(move || prepare(&file, patience))
+            .await
+            .map_err(|e| refuse(e.to_string()))?
+            .map_err(&refuse)?;
+
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(settings.busy_timeout)
+            .pragma("journal_size_limit", "67108864")
+            .disable_statement_logging();
+        let pool = |connections: u32| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(settings.busy_timeout + ACQUIRE_MARGIN)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .test_before_acquire(false)
+        };
+        let writer = pool(1).connect_with(options.clone()).await.map_err(|e| refuse(e.to_string()))?;
+        MIGRATIONS.run(&writer).await.map_err(|e| refuse(e.to_string()))?;
+        drop(lock);
+
+        let readers = pool(settings.read_connections.max(1))
+            .connect_with(options.pragma("query_only", "on"))
+            .await
+            .map_err(|e| refuse(e.to_string()))?;
+        Ok(Pools { writer, readers })
+    }
+}
+
+/// One transaction that changes something, and what it was for the others.
+pub(super) struct Mutation {
+    transaction: Transaction<'static, Sqlite>,
+    before: i64,
+}
+
+impl Mutation {
+    pub(super) async fn begin(pools: &Pools) -> Result<Mutation, StoreError> {
+        let mut transaction = pools.writer.begin_with(BEGIN).await.map_err(unavailable)?;
+        let before = sqlx::query_scalar(CHANGES).fetch_one(&mut *transaction).await.map_err(unavailable)?;
+        Ok(Mutation { transaction, before })
+    }
+
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
+    }
+
+    /// Ends with the change on disk. An error leaves it open whether it is.
+    pub(super) async fn commit(mut self, name: Canonical) -> Result<Change, StoreError> {
+        let upto =
+            sqlx::query_scalar(CHANGES).fetch_one(&mut *self.transaction).await.map_err(unavailable)?;
+        self.transaction.commit().await.map_err(unavailable)?;
+        Ok(Change { after: self.before, upto, name })
+    }
+}
+
+/// An error of the database that says nothing about the request.
+pub(super) fn unavailable(error: sqlx::Error) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}
+
+/// Constraints by their names; everything else is the store's own trouble.
+pub(super) fn refusal(error: sqlx::Error) -> MutationError {
+    let constraint = error.as_database_error().map(|e| e.message()).unwrap_or_default();
+    if constraint.contains("'principal_name_taken'") {
+        MutationError::NameTaken
+    } else {
+        MutationError::Store(unavailable(error))
+    }
+}
+
+/// Sees to the folder and the file, and holds off other processes that would migrate the same file at the same time.
+fn prepare(file: &Path, patience: Duration) -> Result<File, String> {
+    let folder = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    let place = |e: std::io::Error| format!("{}: {e}", folder.display());
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(place)?;
+    let lock = File::open(&folder).map_err(place)?;
+    let deadline = Instant::now() + patience;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::Error(e)) => return Err(place(e)),
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
+                return Err(format!("{} is locked by another process", folder.display()));
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+    // SQLite gives its side files the mode of this one: password hashes are for nobody else to read.
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
+        Ok(_) => Ok(lock),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(lock),
+        Err(e) => Err(e.to_string()),
+    }
+}
