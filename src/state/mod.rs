@@ -3,6 +3,10 @@
 
 pub mod epoch;
 pub mod fleet;
+pub mod hashing;
+pub mod metrics;
 pub mod store;
 
 pub use epoch::Epochs;
+pub use hashing::{Hasher, Lane};
+pub use metrics::Metrics;

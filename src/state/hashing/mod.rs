@@ -1,0 +1,337 @@
+//! Password hashing on threads of its own, so that nothing else waits for it, and bounded, so that no flood of guesses
+//! piles up.
+//!
+//! The threads run at a lower priority than all others: while every core is busy, decisions from the cache go first.
+
+mod queue;
+mod scheme;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use parking_lot::{Condvar, Mutex};
+use prometheus::IntGauge;
+use tokio::sync::oneshot;
+
+use super::metrics::{Metrics, PasswordCheck};
+use crate::domain::{Canonical, NewPassword, Secret, StoredHash, Unavailable};
+use queue::{Done, Key, Pushed, Queue, Work};
+
+pub use queue::Lane;
+
+/// How much lower the priority of the hashing threads is, in the system's steps of -20 to 19.
+const NICENESS: i32 = 10;
+
+/// A bounded pool of hashing threads. Dropping it ends them; who still waits then is told [`Unavailable::Busy`].
+pub struct Hasher {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    cost: u32,
+    /// For keys of jobs and for decoys; of this process alone, so that nobody can compute either.
+    secret: [u8; 32],
+    state: Mutex<State>,
+    wake: Condvar,
+    unique: AtomicU64,
+    waiting: [IntGauge; 3],
+    metrics: Arc<Metrics>,
+}
+
+struct State {
+    queue: Queue,
+    stopped: bool,
+}
+
+impl Hasher {
+    /// Starts `threads` threads (nought: one less than the cores; at least one) that hash at `cost`, with up to `queue`
+    /// jobs waiting in each lane.
+    ///
+    /// # Panics
+    /// The system gives no thread or no random numbers.
+    pub fn start(cost: u32, threads: usize, queue: usize, metrics: Arc<Metrics>) -> Hasher {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).expect("the system has random numbers");
+        let shared = Arc::new(Shared {
+            cost,
+            secret,
+            state: Mutex::new(State { queue: Queue::new(queue.max(1)), stopped: false }),
+            wake: Condvar::new(),
+            unique: AtomicU64::new(0),
+            waiting: Lane::ALL.map(|lane| metrics.password_queue(lane.as_str())),
+            metrics,
+        });
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let threads = if threads == 0 { cores - 1 } else { threads };
+        for number in 0..threads.max(1) {
+            let shared = Arc::clone(&shared);
+            thread::Builder::new()
+                .name(format!("hash-{number}"))
+                .spawn(move || shared.work())
+                .expect("the system gives threads at start");
+        }
+        Hasher { shared }
+    }
+
+    /// The stored form of a password that somebody chose, at the configured cost.
+    ///
+    /// # Errors
+    /// [`Unavailable::Busy`] where too many management calls wait already.
+    pub async fn hash(&self, password: &NewPassword) -> Result<StoredHash, Unavailable> {
+        // Two accounts with one password get two hashes.
+        let unique = self.shared.unique.fetch_add(1, Ordering::Relaxed).to_ne_bytes();
+        let key = self.shared.key("new", &[&unique]);
+        let secret = password.secret().clone();
+        hashed(self.run(key, Lane::Management, || Work::Hash(secret)).await?)
+    }
+
+    /// Whether `secret` is the password behind `stored`. Checks of the same that are under way at once are one check.
+    ///
+    /// # Errors
+    /// [`Unavailable::Busy`] where the lane is full.
+    pub async fn verify(&self, stored: &StoredHash, secret: &[u8], lane: Lane) -> Result<bool, Unavailable> {
+        let key = self.shared.key("verify", &[stored.expose().as_bytes(), secret]);
+        let work = || Work::Verify(stored.clone(), Secret::new(secret.to_vec()));
+        match self.run(key, lane, work).await? {
+            Done::Verified(right) => Ok(right),
+            Done::Hashed(_) => Err(Unavailable::Busy),
+        }
+    }
+
+    /// Whether `stored`, which `secret` has just matched, should be made anew with [`Hasher::renew`].
+    pub fn is_outdated(&self, stored: &StoredHash, secret: &[u8]) -> bool {
+        scheme::is_outdated(stored, secret, self.shared.cost)
+    }
+
+    /// A new stored form for `secret`, which has just matched `stored`; after everything else. Concurrent calls for the
+    /// same get the same.
+    ///
+    /// # Errors
+    /// [`Unavailable::Busy`] where there is no room; it can be done another time.
+    pub async fn renew(&self, stored: &StoredHash, secret: &[u8]) -> Result<StoredHash, Unavailable> {
+        let key = self.shared.key("renew", &[stored.expose().as_bytes(), secret]);
+        hashed(self.run(key, Lane::Rest, || Work::Hash(Secret::new(secret.to_vec()))).await?)
+    }
+
+    /// What to verify a secret against where nobody has that name, so that it costs the same: always the same for one
+    /// name while this process lives, and nothing matches it.
+    pub fn decoy(&self, name: &Canonical) -> StoredHash {
+        let mut random = [0; 39];
+        let mut hasher = blake3::Hasher::new_keyed(&self.shared.secret);
+        hasher.update(b"decoy").update(name.as_bytes()).finalize_xof().fill(&mut random);
+        scheme::decoy(&random, self.shared.cost)
+    }
+
+    async fn run(&self, key: Key, lane: Lane, work: impl FnOnce() -> Work) -> Result<Done, Unavailable> {
+        self.push(key, lane, work)?.await.map_err(|_| Unavailable::Busy)
+    }
+
+    fn push(
+        &self,
+        key: Key,
+        lane: Lane,
+        work: impl FnOnce() -> Work,
+    ) -> Result<oneshot::Receiver<Done>, Unavailable> {
+        let shared = &self.shared;
+        let pushed = {
+            let mut state = shared.state.lock();
+            let pushed = state.queue.push(key, lane, work);
+            shared.report(&mut state.queue);
+            pushed
+        };
+        match pushed {
+            Pushed::Queued(receiver) => {
+                shared.wake.notify_one();
+                Ok(receiver)
+            }
+            Pushed::Joined(receiver) => {
+                shared.metrics.password_check(PasswordCheck::Joined);
+                Ok(receiver)
+            }
+            Pushed::Full => {
+                shared.metrics.password_check(PasswordCheck::Refused);
+                Err(Unavailable::Busy)
+            }
+        }
+    }
+}
+
+impl Drop for Hasher {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        state.stopped = true;
+        // Dropping what waits tells those who wait.
+        state.queue = Queue::new(0);
+        self.shared.wake.notify_all();
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+            tracing::warn!(%error, "hashing threads run at normal priority");
+        }
+        while let Some((key, work)) = self.next() {
+            let done = {
+                let _timer = self.metrics.password_check_seconds.start_timer();
+                self.run(&work)
+            };
+            self.metrics.password_check(match &done {
+                Done::Verified(true) => PasswordCheck::Right,
+                Done::Verified(false) => PasswordCheck::Wrong,
+                Done::Hashed(_) => PasswordCheck::Hashed,
+            });
+            self.state.lock().queue.finish(&key, &done);
+        }
+    }
+
+    fn next(&self) -> Option<(Key, Work)> {
+        let mut state = self.state.lock();
+        loop {
+            if state.stopped {
+                return None;
+            }
+            let next = state.queue.next();
+            self.report(&mut state.queue);
+            if next.is_some() {
+                return next;
+            }
+            self.wake.wait(&mut state);
+        }
+    }
+
+    fn run(&self, work: &Work) -> Done {
+        match work {
+            Work::Verify(stored, secret) => {
+                Done::Verified(scheme::verify(stored, secret.expose(), self.cost))
+            }
+            Work::Hash(secret) => match scheme::hash(secret.expose(), self.cost) {
+                Ok(stored) => Done::Hashed(Some(stored)),
+                Err(error) => {
+                    tracing::error!(%error, "a password can't be hashed");
+                    Done::Hashed(None)
+                }
+            },
+        }
+    }
+
+    fn key(&self, kind: &str, parts: &[&[u8]]) -> Key {
+        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
+        hasher.update(kind.as_bytes());
+        for part in parts {
+            hasher.update(&part.len().to_ne_bytes()).update(part);
+        }
+        *hasher.finalize().as_bytes()
+    }
+
+    fn report(&self, queue: &mut Queue) {
+        for lane in Lane::ALL {
+            let waiting = i64::try_from(queue.len(lane)).unwrap_or(i64::MAX);
+            self.waiting[lane as usize].set(waiting);
+        }
+        for _ in 0..queue.take_abandoned() {
+            self.metrics.password_check(PasswordCheck::Abandoned);
+        }
+    }
+}
+
+fn hashed(done: Done) -> Result<StoredHash, Unavailable> {
+    match done {
+        Done::Hashed(Some(stored)) => Ok(stored),
+        Done::Hashed(None) | Done::Verified(_) => Err(Unavailable::Busy),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(cost: u32, queue: usize) -> (Hasher, Arc<Metrics>) {
+        let metrics = Arc::new(Metrics::new());
+        (Hasher::start(cost, 1, queue, Arc::clone(&metrics)), metrics)
+    }
+
+    fn password() -> NewPassword {
+        NewPassword::parse(b"correct horse 1").unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_hashed_verifies() {
+        let (hasher, metrics) = pool(4, 8);
+        let stored = hasher.hash(&password()).await.unwrap();
+        assert_ne!(stored, hasher.hash(&password()).await.unwrap(), "each has a salt of its own");
+        assert_eq!(hasher.verify(&stored, b"correct horse 1", Lane::Rest).await, Ok(true));
+        assert_eq!(hasher.verify(&stored, b"correct horse 2", Lane::Rest).await, Ok(false));
+        let checks = [PasswordCheck::Right, PasswordCheck::Wrong, PasswordCheck::Hashed];
+        assert_eq!(checks.map(|check| metrics.password_checks(check)), [1, 1, 2]);
+    }
+
+    #[tokio::test]
+    async fn concurrent_checks_of_the_same_are_one() {
+        let (hasher, metrics) = pool(8, 8);
+        let stored = hasher.hash(&password()).await.unwrap();
+        let check = || hasher.verify(&stored, b"correct horse 1", Lane::Rest);
+        // Polled in turn before any of them can end: the first one queues, the others join.
+        let all = tokio::join!(check(), check(), check(), check());
+        assert_eq!(all, (Ok(true), Ok(true), Ok(true), Ok(true)));
+        assert_eq!(metrics.password_checks(PasswordCheck::Right), 1);
+        assert_eq!(metrics.password_checks(PasswordCheck::Joined), 3);
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_refused_and_the_queue_stays_bounded() {
+        let (hasher, metrics) = pool(8, 4);
+        let stored = hasher.hash(&password()).await.unwrap();
+        let waiting: Vec<_> = (0..100u32)
+            .filter_map(|n| {
+                let key = hasher.shared.key("verify", &[stored.expose().as_bytes(), &n.to_ne_bytes()]);
+                let work = || Work::Verify(stored.clone(), Secret::new(n.to_ne_bytes().to_vec()));
+                hasher.push(key, Lane::Rest, work).ok()
+            })
+            .collect();
+        let refused = metrics.password_checks(PasswordCheck::Refused);
+        assert_eq!(waiting.len() as u64 + refused, 100);
+        assert!(hasher.shared.state.lock().queue.len(Lane::Rest) <= 4);
+        assert!(refused > 0);
+        assert_eq!(
+            hasher.verify(&stored, b"correct horse 1", Lane::Known).await,
+            Ok(true),
+            "another lane has room"
+        );
+    }
+
+    #[tokio::test]
+    async fn decoys_differ_by_name_and_match_nothing() {
+        let (hasher, _) = pool(4, 8);
+        let name = |text: &str| Canonical::of(text.as_bytes()).unwrap();
+        let decoy = hasher.decoy(&name("nobody"));
+        assert_eq!(decoy, hasher.decoy(&name("nobody")));
+        assert_ne!(decoy, hasher.decoy(&name("nobody2")));
+        assert_eq!(hasher.verify(&decoy, b"correct horse 1", Lane::Rest).await, Ok(false));
+        assert!(!hasher.is_outdated(&decoy, b"correct horse 1"));
+    }
+
+    #[tokio::test]
+    async fn renewals_of_the_same_end_in_one_hash() {
+        let (hasher, _) = pool(6, 8);
+        let old = StoredHash::new(bcrypt::hash("correct horse 1", 4).unwrap());
+        assert!(hasher.is_outdated(&old, b"correct horse 1"));
+        let renew = || hasher.renew(&old, b"correct horse 1");
+        let (one, other) = tokio::join!(renew(), renew());
+        assert_eq!(one, other);
+        let new = one.unwrap();
+        assert!(!hasher.is_outdated(&new, b"correct horse 1"));
+        assert_eq!(hasher.verify(&new, b"correct horse 1", Lane::Rest).await, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn who_waits_at_the_end_is_told() {
+        let (hasher, _) = pool(12, 8);
+        let busy = hasher.push([0; 32], Lane::Rest, || Work::Hash(Secret::new(b"x".to_vec()))).unwrap();
+        let waiting = hasher.push([1; 32], Lane::Rest, || Work::Hash(Secret::new(b"x".to_vec()))).unwrap();
+        drop(hasher);
+        assert!(waiting.await.is_err());
+        drop(busy);
+    }
+}

@@ -1,0 +1,271 @@
+//! The jobs that wait for a hashing thread: in three lanes, each bounded, and each job once however many wait for it.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::fast::RandomState;
+use tokio::sync::oneshot;
+
+use crate::domain::{Secret, StoredHash};
+
+/// In which order jobs are taken up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// What somebody who is already authenticated waits for: the hash of a new password.
+    Management,
+    /// Checks of who has lately been right from the same source.
+    Known,
+    /// All others.
+    Rest,
+}
+
+impl Lane {
+    /// All lanes, first one first.
+    pub const ALL: [Lane; 3] = [Lane::Management, Lane::Known, Lane::Rest];
+
+    /// The word for it in the metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Lane::Management => "management",
+            Lane::Known => "known",
+            Lane::Rest => "rest",
+        }
+    }
+}
+
+/// What makes two jobs the same.
+pub type Key = [u8; 32];
+
+/// What a thread has to do.
+pub enum Work {
+    /// Whether the secret matches.
+    Verify(StoredHash, Secret),
+    /// The stored form of a password.
+    Hash(Secret),
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub enum Done {
+    /// Whether it matched.
+    Verified(bool),
+    /// The stored form; `None` where the system had no random numbers.
+    Hashed(Option<StoredHash>),
+}
+
+/// How [`Queue::push`] ended.
+#[derive(Debug)]
+pub enum Pushed {
+    /// A new job waits.
+    Queued(oneshot::Receiver<Done>),
+    /// The same job was waiting or running.
+    Joined(oneshot::Receiver<Done>),
+    /// The lane is full.
+    Full,
+}
+
+/// The waiting and the running jobs. Does nothing by itself.
+pub struct Queue {
+    capacity: usize,
+    lanes: [VecDeque<Key>; 3],
+    jobs: HashMap<Key, Job, RandomState>,
+    turn: u32,
+    abandoned: u64,
+}
+
+struct Job {
+    /// `None` while it runs.
+    work: Option<Work>,
+    lane: Lane,
+    waiters: Vec<oneshot::Sender<Done>>,
+}
+
+impl Queue {
+    /// An empty queue that holds up to `capacity` jobs in each lane.
+    pub fn new(capacity: usize) -> Queue {
+        Queue { capacity, lanes: Default::default(), jobs: HashMap::default(), turn: 0, abandoned: 0 }
+    }
+
+    /// Adds a job, or joins the one of that key. Joining from a better lane moves the job there.
+    pub fn push(&mut self, key: Key, lane: Lane, work: impl FnOnce() -> Work) -> Pushed {
+        let (sender, receiver) = oneshot::channel();
+        if let Entry::Occupied(mut entry) = self.jobs.entry(key) {
+            let job = entry.get_mut();
+            job.waiters.push(sender);
+            if job.work.is_some() && lane < job.lane {
+                job.lane = lane;
+                // The other lane's mention of it is passed over when its turn comes.
+                self.lanes[lane as usize].push_back(key);
+            }
+            return Pushed::Joined(receiver);
+        }
+        if self.lanes[lane as usize].len() >= self.capacity {
+            self.sweep(lane);
+        }
+        if self.lanes[lane as usize].len() >= self.capacity {
+            return Pushed::Full;
+        }
+        self.lanes[lane as usize].push_back(key);
+        self.jobs.insert(key, Job { work: Some(work()), lane, waiters: vec![sender] });
+        Pushed::Queued(receiver)
+    }
+
+    /// Takes the next job for which somebody still waits. It stays joinable until it is finished.
+    pub fn next(&mut self) -> Option<(Key, Work)> {
+        self.turn = self.turn.wrapping_add(1);
+        // The better lanes go first, but not always: one turn in four begins with the second, one in sixteen with the last.
+        let order = match self.turn % 16 {
+            0 => [Lane::Rest, Lane::Known, Lane::Management],
+            4 | 8 | 12 => [Lane::Known, Lane::Management, Lane::Rest],
+            _ => Lane::ALL,
+        };
+        order.into_iter().find_map(|lane| self.next_in(lane))
+    }
+
+    /// Ends a running job and tells all who wait.
+    pub fn finish(&mut self, key: &Key, done: &Done) {
+        for waiter in self.jobs.remove(key).map(|job| job.waiters).unwrap_or_default() {
+            // Who went away meanwhile doesn't want to know.
+            let _ = waiter.send(done.clone());
+        }
+    }
+
+    /// How many mentions of jobs a lane holds; never more than its capacity, but for jobs that moved into it.
+    pub fn len(&self, lane: Lane) -> usize {
+        self.lanes[lane as usize].len()
+    }
+
+    /// How many jobs were dropped, since nobody waited for them any more, after the last time this was asked.
+    pub fn take_abandoned(&mut self) -> u64 {
+        std::mem::take(&mut self.abandoned)
+    }
+
+    fn next_in(&mut self, lane: Lane) -> Option<(Key, Work)> {
+        while let Some(key) = self.lanes[lane as usize].pop_front() {
+            if self.drop_abandoned(&key) {
+                continue;
+            }
+            if let Some(work) = self.jobs.get_mut(&key).and_then(|job| job.work.take()) {
+                return Some((key, work));
+            }
+        }
+        None
+    }
+
+    /// Makes room in a full lane: jobs that nobody waits for, and mentions of jobs that aren't there.
+    fn sweep(&mut self, lane: Lane) {
+        let keys = std::mem::take(&mut self.lanes[lane as usize]);
+        let waits = |queue: &mut Queue, key: &Key| {
+            !queue.drop_abandoned(key)
+                && queue.jobs.get(key).is_some_and(|job| job.work.is_some() && job.lane == lane)
+        };
+        self.lanes[lane as usize] = keys.into_iter().filter(|key| waits(self, key)).collect();
+    }
+
+    /// Drops a waiting job that nobody waits for; whether it was one.
+    fn drop_abandoned(&mut self, key: &Key) -> bool {
+        let Some(job) = self.jobs.get_mut(key) else { return false };
+        job.waiters.retain(|waiter| !waiter.is_closed());
+        let abandoned = job.work.is_some() && job.waiters.is_empty();
+        if abandoned {
+            self.jobs.remove(key);
+            self.abandoned += 1;
+        }
+        abandoned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u8) -> Key {
+        [n; 32]
+    }
+
+    fn work() -> Work {
+        Work::Hash(Secret::new(Vec::new()))
+    }
+
+    fn queued(queue: &mut Queue, n: u8, lane: Lane) -> oneshot::Receiver<Done> {
+        match queue.push(key(n), lane, work) {
+            Pushed::Queued(receiver) => receiver,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn joined(queue: &mut Queue, n: u8, lane: Lane) -> oneshot::Receiver<Done> {
+        match queue.push(key(n), lane, || panic!("a joined job needs no work")) {
+            Pushed::Joined(receiver) => receiver,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn next(queue: &mut Queue) -> Option<u8> {
+        queue.next().map(|(key, _)| key[0])
+    }
+
+    #[test]
+    fn the_same_job_runs_once() {
+        let mut queue = Queue::new(4);
+        let mut first = queued(&mut queue, 1, Lane::Rest);
+        let mut second = joined(&mut queue, 1, Lane::Rest);
+        assert_eq!(next(&mut queue), Some(1));
+        let mut third = joined(&mut queue, 1, Lane::Rest);
+        assert_eq!(next(&mut queue), None);
+        queue.finish(&key(1), &Done::Verified(true));
+        for waiter in [&mut first, &mut second, &mut third] {
+            assert!(matches!(waiter.try_recv(), Ok(Done::Verified(true))));
+        }
+        let _again = queued(&mut queue, 1, Lane::Rest);
+    }
+
+    #[test]
+    fn better_lanes_go_first_and_no_lane_starves() {
+        let mut queue = Queue::new(64);
+        let mut waiters = Vec::new();
+        for n in 0..64 {
+            for (offset, lane) in [(0, Lane::Management), (64, Lane::Known), (128, Lane::Rest)] {
+                waiters.push(queued(&mut queue, n + offset, lane));
+            }
+        }
+        let mut counts = [0; 3];
+        for _ in 0..64 {
+            counts[usize::from(next(&mut queue).unwrap() / 64)] += 1;
+        }
+        assert_eq!(counts, [48, 12, 4]);
+    }
+
+    #[test]
+    fn a_flood_fills_its_own_lane_only() {
+        let mut queue = Queue::new(3);
+        let _waiters: Vec<_> = (0..3).map(|n| queued(&mut queue, n, Lane::Rest)).collect();
+        assert!(matches!(queue.push(key(9), Lane::Rest, work), Pushed::Full));
+        assert_eq!(queue.len(Lane::Rest), 3);
+        let _joined = joined(&mut queue, 2, Lane::Rest);
+        let _known = queued(&mut queue, 10, Lane::Known);
+        assert_eq!(next(&mut queue), Some(10));
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_dropped() {
+        let mut queue = Queue::new(2);
+        drop(queued(&mut queue, 1, Lane::Rest));
+        let kept = queued(&mut queue, 2, Lane::Rest);
+        let _third = queued(&mut queue, 3, Lane::Rest);
+        assert_eq!(queue.take_abandoned(), 1, "a full lane makes room for who does wait");
+        drop(kept);
+        assert_eq!(next(&mut queue), Some(3));
+        assert_eq!((queue.take_abandoned(), next(&mut queue)), (1, None));
+        assert!(queue.jobs.len() == 1 && queue.len(Lane::Rest) == 0);
+    }
+
+    #[test]
+    fn who_joins_from_a_better_lane_takes_the_job_there() {
+        let mut queue = Queue::new(4);
+        let _first = queued(&mut queue, 1, Lane::Rest);
+        let _second = queued(&mut queue, 2, Lane::Rest);
+        let _joined = joined(&mut queue, 2, Lane::Known);
+        assert_eq!([next(&mut queue), next(&mut queue), next(&mut queue)], [Some(2), Some(1), None]);
+    }
+}

@@ -1,0 +1,203 @@
+//! The stored forms of passwords: how one is made, and whether a secret matches one.
+//!
+//! bcrypt sees no more than 72 bytes, and it repeats what it sees with a NUL in between, so that `abc` and `abc NUL abc`
+//! are one password to it. Here no two passwords are ever the same:
+//!
+//! - a password of up to 71 bytes is stored as plain bcrypt, `$2b$…`;
+//! - a longer one is hashed with SHA-256 and written in base64 first (44 characters), and stored as `$gp-sha256$2b$…`;
+//! - a secret with a NUL in it matches nothing: no password holds control characters;
+//! - a secret beyond [`LONGEST_BYTES`] matches nothing.
+//!
+//! What was hashed elsewhere (`htpasswd -B` and the like: `$2a$`, `$2b$`, `$2y$`) verifies as it does there, that is, by
+//! its first 72 bytes. Where such a hash belongs to a longer password, all secrets with the same beginning match it; the
+//! first that does is hashed again in our way, whole, and from then on it is the only one that matches. Whoever can
+//! present a variant knows the 72 bytes that were the whole password until then, so this gives nobody a right.
+//!
+//! What fails costs as much time as the configured cost says, also where the stored hash is a cheaper one.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bcrypt::{HashParts, Version};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::domain::StoredHash;
+use crate::domain::password::LONGEST_BYTES;
+
+const LONG_TAG: &str = "$gp-sha256";
+/// What bcrypt takes with the NUL that ends it.
+const LONGEST_PLAIN: usize = 71;
+const LOWEST_COST: u32 = 4;
+/// A stored hash of a higher cost would hold a thread for more than ten seconds, and is taken for damaged.
+const HIGHEST_COST: u32 = 17;
+
+/// Makes the stored form of a password, with a salt of its own.
+///
+/// # Errors
+/// The system has no random numbers, or the cost is out of 4 to 31.
+pub fn hash(password: &[u8], cost: u32) -> Result<StoredHash, bcrypt::BcryptError> {
+    let text = if password.len() > LONGEST_PLAIN {
+        format!("{LONG_TAG}{}", bcrypt::hash(shortened(password).as_slice(), cost)?)
+    } else {
+        bcrypt::hash(password, cost)?
+    };
+    Ok(StoredHash::new(text))
+}
+
+/// Whether `secret` is the password that was stored. Failing takes the time of `cost` or of the stored hash's cost, the
+/// longer of them; a stored hash that can't be read takes as long and fails.
+pub fn verify(stored: &StoredHash, secret: &[u8], cost: u32) -> bool {
+    let Some(parsed) = Parsed::of(stored) else {
+        tracing::error!("a stored password hash is damaged; its password can't match");
+        work(LOWEST_COST, cost);
+        return false;
+    };
+    // The work is done also for a secret that can't match, so that it takes its time.
+    let possible = secret.len() <= LONGEST_BYTES && !secret.contains(&0);
+    let matches = if parsed.long {
+        bcrypt::verify(shortened(secret).as_slice(), parsed.bcrypt)
+    } else {
+        bcrypt::verify(secret, parsed.bcrypt)
+    };
+    let right = possible && matches.unwrap_or(false);
+    if !right {
+        work(parsed.cost, cost);
+    }
+    right
+}
+
+/// Whether a hash that `secret` has just matched should be made anew: it is of another cost, or made elsewhere from a
+/// password of which it saw the beginning only.
+pub fn is_outdated(stored: &StoredHash, secret: &[u8], cost: u32) -> bool {
+    Parsed::of(stored)
+        .is_some_and(|parsed| parsed.cost != cost || (!parsed.long && secret.len() > LONGEST_PLAIN))
+}
+
+/// A stored form that takes `cost` to verify and that nobody knows a password for.
+pub fn decoy(random: &[u8; 39], cost: u32) -> StoredHash {
+    let encode = |bytes: &[u8]| bcrypt::BASE_64.encode(bytes);
+    StoredHash::new(format!("$2b${cost:02}${}{}", encode(&random[..16]), encode(&random[16..])))
+}
+
+struct Parsed<'a> {
+    long: bool,
+    bcrypt: &'a str,
+    cost: u32,
+}
+
+impl Parsed<'_> {
+    fn of(stored: &StoredHash) -> Option<Parsed<'_>> {
+        let text = stored.expose();
+        let (long, bcrypt) = match text.strip_prefix(LONG_TAG) {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let known = [Version::TwoA, Version::TwoB, Version::TwoY].iter().any(|version| {
+            bcrypt.strip_prefix('$').is_some_and(|rest| rest.starts_with(&version.to_string()))
+        });
+        let cost = bcrypt.parse::<HashParts>().ok()?.get_cost();
+        (known && (LOWEST_COST..=HIGHEST_COST).contains(&cost)).then_some(Parsed { long, bcrypt, cost })
+    }
+}
+
+/// SHA-256 in base64: 44 characters and no NUL.
+fn shortened(secret: &[u8]) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(STANDARD.encode(Sha256::digest(secret)).into_bytes())
+}
+
+/// Makes up for the time between a hash of cost `done` and one of cost `wanted`: each step up doubles the work, so that
+/// `done`, `done + 1` and so on up to the one below `wanted` add up to the difference.
+fn work(done: u32, wanted: u32) {
+    for cost in done..wanted {
+        std::hint::black_box(bcrypt::bcrypt(cost, [0; 16], b"work\0"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COST: u32 = 4;
+
+    fn right(stored: &str, secret: &[u8]) -> bool {
+        verify(&StoredHash::new(stored.to_owned()), secret, COST)
+    }
+
+    #[test]
+    fn what_was_hashed_elsewhere_verifies() {
+        // htpasswd -nbB -C 4, and the same hash under the other two names of the same algorithm.
+        let rest = bcrypt::hash("hunter22", COST).unwrap();
+        for version in ["$2a", "$2b", "$2y"] {
+            let stored = rest.replacen("$2b", version, 1);
+            assert!(right(&stored, b"hunter22"), "{stored}");
+            assert!(!right(&stored, b"hunter23"), "{stored}");
+            assert!(!is_outdated(&StoredHash::new(stored), b"hunter22", COST));
+        }
+        // From the test vectors of crypt_blowfish.
+        assert!(right("$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", b"U*U"));
+        assert!(right("$2y$05$/OK.fbVrR/bpIqNJ5ianF.Sa7shbm4.OzKpvFnX1pQLmQW96oUlCq", b"\xa3"));
+    }
+
+    #[test]
+    fn no_two_passwords_are_one() {
+        for len in [8, 70, 71, 72, 73, 100, 128, 500] {
+            let password = "a1".repeat(len)[..len].to_owned();
+            let stored = hash(password.as_bytes(), COST).unwrap();
+            assert_eq!(stored.expose().starts_with(LONG_TAG), len > 71, "{len}");
+            assert!(verify(&stored, password.as_bytes(), COST), "{len}");
+            assert!(!is_outdated(&stored, password.as_bytes(), COST), "{len}");
+            for other in [
+                format!("{password}x"),
+                password[..len - 1].to_owned(),
+                format!("{}x", &password[..len - 1]),
+                format!("{password}\0{password}"),
+                format!("{password}\0"),
+                String::from_utf8(shortened(password.as_bytes()).to_vec()).unwrap(),
+                String::new(),
+            ] {
+                assert!(!verify(&stored, other.as_bytes(), COST), "{len}: {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_password_hashed_elsewhere_is_renewed_whole() {
+        let (one, other) = ("p4ssword".repeat(10), format!("{}x", "p4ssword".repeat(10)));
+        let elsewhere = StoredHash::new(bcrypt::hash(&one, COST).unwrap());
+        assert!(verify(&elsewhere, one.as_bytes(), COST) && verify(&elsewhere, other.as_bytes(), COST));
+        assert!(is_outdated(&elsewhere, one.as_bytes(), COST));
+        let ours = hash(one.as_bytes(), COST).unwrap();
+        assert!(verify(&ours, one.as_bytes(), COST) && !verify(&ours, other.as_bytes(), COST));
+    }
+
+    #[test]
+    fn another_cost_is_outdated() {
+        let stored = hash(b"hunter22", 5).unwrap();
+        assert!(verify(&stored, b"hunter22", 4) && is_outdated(&stored, b"hunter22", 4));
+        assert!(verify(&stored, b"hunter22", 6) && is_outdated(&stored, b"hunter22", 6));
+    }
+
+    #[test]
+    fn damaged_hashes_match_nothing() {
+        let good = hash(b"hunter22", COST).unwrap();
+        for damaged in [
+            String::new(),
+            "hunter22".to_owned(),
+            good.expose().replacen("$2b", "$2x", 1),
+            good.expose().replacen("$04", "$31", 1),
+            good.expose().replacen("$04", "$03", 1),
+            good.expose()[..59].to_owned(),
+            format!("{LONG_TAG}{LONG_TAG}{}", good.expose()),
+            "ä".repeat(30),
+        ] {
+            assert!(!right(&damaged, b"hunter22"), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn a_decoy_is_a_hash_that_nothing_matches() {
+        let stored = decoy(&[0xa5; 39], COST);
+        assert_eq!(Parsed::of(&stored).map(|parsed| parsed.cost), Some(COST));
+        assert!(!verify(&stored, b"hunter22", COST));
+    }
+}

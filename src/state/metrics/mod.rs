@@ -1,0 +1,324 @@
+//! The metrics, under the names of docs/operations.md. No label ever holds what an attacker can multiply.
+//!
+//! What every request counts is striped and folded in at each scrape; the rest are plain handles.
+
+mod requests;
+mod striped;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, PullingGauge, Registry,
+    TextEncoder,
+};
+
+use crate::domain::{Denial, Entry, Permission};
+use requests::{Requests, RequestsCollector};
+
+/// How a decision ended, as the metrics tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was allowed.
+    Allowed,
+    /// It was denied.
+    Denied(Denial),
+    /// It couldn't be decided.
+    Unavailable,
+}
+
+/// How a look into the cache ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// A fresh entry decided.
+    Hit,
+    /// The entry had been ended by a mutation or by its age.
+    Stale,
+    /// The entry was verified with another secret.
+    Other,
+    /// There was none.
+    Miss,
+}
+
+/// By what a check was throttled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThrottledBy {
+    /// Failures from its source.
+    Source,
+    /// Failures for its username.
+    Username,
+}
+
+/// How a password check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordCheck {
+    /// It matched.
+    Right,
+    /// It didn't.
+    Wrong,
+    /// It joined a check of the same that was running or waiting.
+    Joined,
+    /// There was no room in the queue.
+    Refused,
+    /// Nobody waited for it any more.
+    Abandoned,
+    /// It made a stored form, for a new password or in place of an outdated one.
+    Hashed,
+}
+
+const CHECKS: [&str; 6] = ["right", "wrong", "joined", "refused", "abandoned", "hashed"];
+
+/// All metrics of one gateway, in a registry of its own.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Arc<Requests>,
+    checks: [IntCounter; CHECKS.len()],
+    /// How long a password check took on its thread, in seconds.
+    pub password_check_seconds: Histogram,
+    password_queue: IntGaugeVec,
+    throttled: IntCounterVec,
+    mutations: IntCounterVec,
+    /// From the commit of a revocation to its answer, in seconds.
+    pub revocation_seconds: Histogram,
+    sessions_cut: IntCounterVec,
+    upstream_connections: IntGaugeVec,
+}
+
+impl Metrics {
+    /// All at nought.
+    pub fn new() -> Metrics {
+        let registry = Registry::new();
+        let requests = Arc::new(Requests::new());
+        register(&registry, RequestsCollector::new(Arc::clone(&requests)));
+        let build = gauges(&registry, "gatepost_build_info", "The running version; always 1.", &["version"]);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let checks = counters(
+            &registry,
+            "gatepost_password_checks_total",
+            "Password checks that the cache couldn't answer.",
+            &["outcome"],
+        );
+        Metrics {
+            requests,
+            checks: CHECKS.map(|outcome| checks.with_label_values(&[outcome])),
+            password_check_seconds: histogram(
+                &registry,
+                "gatepost_password_check_seconds",
+                "Time of one password check on its thread.",
+                &[0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5],
+            ),
+            password_queue: gauges(
+                &registry,
+                "gatepost_password_queue",
+                "Password checks that wait for a thread.",
+                &["lane"],
+            ),
+            throttled: counters(
+                &registry,
+                "gatepost_throttled_total",
+                "Checks refused after too many failures.",
+                &["entry", "by"],
+            ),
+            mutations: counters(
+                &registry,
+                "gatepost_mutations_total",
+                "Changes of accounts and credentials.",
+                &["action", "outcome"],
+            ),
+            revocation_seconds: histogram(
+                &registry,
+                "gatepost_revocation_seconds",
+                "From the commit of a revocation to its answer.",
+                &[0.0001, 0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0],
+            ),
+            sessions_cut: counters(
+                &registry,
+                "gatepost_sessions_cut_total",
+                "Open sessions and tunnels ended since their credential lost its right.",
+                &["entry"],
+            ),
+            upstream_connections: gauges(
+                &registry,
+                "gatepost_upstream_connections",
+                "Connections to backends.",
+                &["entry", "state"],
+            ),
+            registry,
+        }
+    }
+
+    /// Counts a decision; `None` for a management call, which needs the account holder and no bit.
+    #[inline]
+    pub fn decision(&self, entry: Entry, permission: Option<Permission>, outcome: Outcome) {
+        self.requests.decision(entry, permission, outcome);
+    }
+
+    /// Counts a look into the cache.
+    #[inline]
+    pub fn lookup(&self, result: Lookup) {
+        self.requests.lookup(result);
+    }
+
+    /// Counts an answered HTTP request and the time it took. A status out of 100 to 599 counts as the nearest of them.
+    #[inline]
+    pub fn http_request(&self, entry: Entry, status: u16, took: Duration) {
+        self.requests.http_request(entry, status, took);
+    }
+
+    /// Counts a password check.
+    pub fn password_check(&self, outcome: PasswordCheck) {
+        self.checks[outcome as usize].inc();
+    }
+
+    /// How many password checks ended so.
+    pub fn password_checks(&self, outcome: PasswordCheck) -> u64 {
+        self.checks[outcome as usize].get()
+    }
+
+    /// The gauge of the password checks that wait in a lane. To be kept.
+    pub fn password_queue(&self, lane: &'static str) -> IntGauge {
+        self.password_queue.with_label_values(&[lane])
+    }
+
+    /// Counts a throttled check.
+    pub fn throttled(&self, entry: Entry, by: ThrottledBy) {
+        let by = match by {
+            ThrottledBy::Source => "source",
+            ThrottledBy::Username => "username",
+        };
+        self.throttled.with_label_values(&[entry.as_str(), by]).inc();
+    }
+
+    /// Counts a mutation; both words come from a fixed set of the caller's.
+    pub fn mutation(&self, action: &'static str, outcome: &'static str) {
+        self.mutations.with_label_values(&[action, outcome]).inc();
+    }
+
+    /// Counts an open session or tunnel that was ended since its credential lost its right.
+    pub fn session_cut(&self, entry: Entry) {
+        self.sessions_cut.with_label_values(&[entry.as_str()]).inc();
+    }
+
+    /// The gauge of an entry's connections to its backends in a state; the word comes from a fixed set of the caller's.
+    /// To be kept, not asked for at each connection.
+    pub fn upstream_connections(&self, entry: Entry, state: &'static str) -> IntGauge {
+        self.upstream_connections.with_label_values(&[entry.as_str(), state])
+    }
+
+    /// Adds a gauge that is read at each scrape. A second one of the same name is left out.
+    pub fn read_at_scrape(&self, name: &str, help: &str, read: impl Fn() -> f64 + Send + Sync + 'static) {
+        let gauge = PullingGauge::new(name, help, Box::new(read)).expect("metric names are fixed and valid");
+        let _ = self.registry.register(Box::new(gauge));
+    }
+
+    /// Everything in the text format of Prometheus, version 0.0.4.
+    pub fn encode(&self) -> String {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+fn register(registry: &Registry, collector: impl Collector + 'static) {
+    registry.register(Box::new(collector)).expect("metric names are fixed and distinct");
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    let counters =
+        IntCounterVec::new(Opts::new(name, help), labels).expect("metric names are fixed and valid");
+    register(registry, counters.clone());
+    counters
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect("metric names are fixed and valid");
+    register(registry, gauges.clone());
+    gauges
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+    let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+    let histogram = Histogram::with_opts(options).expect("metric names are fixed and valid");
+    register(registry, histogram.clone());
+    histogram
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_in_the_text() {
+        let metrics = Metrics::new();
+        metrics.decision(
+            Entry::Api,
+            Some(Permission::Email),
+            Outcome::Denied(Denial::Lacks(Permission::Email)),
+        );
+        metrics.decision(Entry::Web, None, Outcome::Allowed);
+        metrics.lookup(Lookup::Stale);
+        metrics.http_request(Entry::Web, 200, Duration::from_millis(3));
+        metrics.http_request(Entry::Web, 7, Duration::from_millis(3));
+        metrics.throttled(Entry::Smtp, ThrottledBy::Username);
+        metrics.mutation("remove", "done");
+        metrics.password_check(PasswordCheck::Joined);
+        metrics.read_at_scrape("gatepost_cache_entries", "Principals in the cache.", || 17.0);
+        let text = metrics.encode();
+        for line in [
+            r#"gatepost_decisions_total{entry="api",permission="email",outcome="forbidden"} 1"#,
+            r#"gatepost_decisions_total{entry="web",permission="manage",outcome="allowed"} 1"#,
+            r#"gatepost_cache_lookups_total{result="stale"} 1"#,
+            r#"gatepost_cache_entries 17"#,
+            r#"gatepost_http_requests_total{entry="web",status="200"} 1"#,
+            r#"gatepost_http_requests_total{entry="web",status="100"} 1"#,
+            r#"gatepost_http_request_seconds_bucket{entry="web",le="0.005"} 2"#,
+            r#"gatepost_http_request_seconds_count{entry="web"} 2"#,
+            r#"gatepost_throttled_total{by="username",entry="smtp"} 1"#,
+            r#"gatepost_mutations_total{action="remove",outcome="done"} 1"#,
+            r#"gatepost_password_checks_total{outcome="joined"} 1"#,
+            concat!(r#"gatepost_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_label_has_its_place() {
+        let metrics = Metrics::new();
+        let decisions: Vec<_> =
+            Entry::ALL.into_iter().flat_map(|e| Permission::ALL.map(|p| (e, p))).collect();
+        for (count, (entry, permission)) in decisions.iter().enumerate() {
+            for _ in 0..=count {
+                metrics.decision(*entry, Some(*permission), Outcome::Unavailable);
+            }
+        }
+        let lookups = [
+            (Lookup::Hit, "hit"),
+            (Lookup::Stale, "stale"),
+            (Lookup::Other, "other"),
+            (Lookup::Miss, "miss"),
+        ];
+        for (count, (lookup, _)) in lookups.iter().enumerate() {
+            for _ in 0..=count {
+                metrics.lookup(*lookup);
+            }
+        }
+        let text = metrics.encode();
+        for (count, (entry, permission)) in decisions.iter().enumerate() {
+            let (entry, count) = (entry.as_str(), count + 1);
+            let line =
+                format!(r#"{{entry="{entry}",permission="{permission}",outcome="unavailable"}} {count}"#);
+            assert!(text.contains(&line), "{line} is not in\n{text}");
+        }
+        for (count, (_, word)) in lookups.iter().enumerate() {
+            let line = format!(r#"gatepost_cache_lookups_total{{result="{word}"}} {}"#, count + 1);
+            assert!(text.contains(&line), "{line} is not in\n{text}");
+        }
+    }
+}
