@@ -215,12 +215,10 @@ impl Pace {
         let piece = match timeout(self.window, session.read_request_body()).await {
             Ok(Ok(piece)) => piece,
             Ok(Err(error)) => {
-                use pingora_error::ErrorType::{InvalidChunk, InvalidHTTPHeader};
-                return Err(match error.etype() {
-                    InvalidChunk | InvalidHTTPHeader => {
-                        BodyError::Refused(Refusal::Malformed("The request's body can't be understood".into()))
-                    }
-                    _ => BodyError::Gone,
+                                return Err(if error.etype().as_str() == "InvalidChunk" {
+                    BodyError::Refused(Refusal::Malformed("The request's body can't be understood".into()))
+                } else {
+                    BodyError::Gone
                 });
             }
             Err(_) => return Err(BodyError::Refused(Refusal::Timeout)),

@@ -21,7 +21,7 @@ use crate::edge::ops::OpsServer;
 use crate::edge::site::{Plan, PlanError, Site};
 use crate::service::access::Access;
 use crate::service::credentials::Credentials;
-use crate::state::fleet::{Fleet, FleetError};
+use crate::state::fleet::Fleet;
 use crate::state::store::{Store, StoreError};
 use crate::state::{Epochs, Hasher, Metrics};
 
@@ -42,8 +42,6 @@ pub enum StartError {
     Plan(#[from] PlanError),
     #[error("store.url: {0}")]
     Store(#[from] StoreError),
-    #[error("store.url: {0}")]
-    Fleet(#[from] FleetError),
     #[error("server.threads: {0}")]
     Threads(std::io::Error),
 }
@@ -99,7 +97,7 @@ impl Gateway {
         let metrics = Arc::new(Metrics::new());
         let epochs = Arc::new(Epochs::new());
         let store = Store::open(&config.store).await?;
-        let fleet = Fleet::join(&store, epochs.clone()).await?;
+        let fleet = Arc::new(Fleet::join(&store, epochs.clone()).await?);
         let hash_threads = config.auth.hash_threads_on(cores);
         let hasher = Arc::new(Hasher::start(
             config.auth.bcrypt_cost,

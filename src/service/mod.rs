@@ -1,0 +1,11 @@
+//! Floor 3: what Gatepost does, whoever asks: decide, and manage.
+
+pub mod accounts;
+pub mod audit;
+pub mod credentials;
+pub mod mutation;
+
+pub use accounts::Accounts;
+pub use audit::Origin;
+pub use credentials::Credentials;
+pub use mutation::{Mutations, Refusal};
