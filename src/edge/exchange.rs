@@ -326,7 +326,7 @@ async fn until_revoked(site: &Site, granted: Option<Granted>, need: Need) {
 }
 
 /// The credential of the `Authorization` header; another scheme than Basic presents none.
-fn authorization<'b>(
+pub(super) fn authorization<'b>(
     values: http::header::GetAll<'_, HeaderValue>,
     buffer: &'b mut [u8; BASIC_BUFFER],
 ) -> Result<Option<Presented<'b>>, Refusal> {
@@ -364,7 +364,7 @@ fn asks_for_upgrade(session: &ServerSession) -> bool {
         && wanted.is_some_and(|protocol| !protocol.as_bytes().eq_ignore_ascii_case(b"h2c"))
 }
 
-fn expects_continue(session: &ServerSession) -> bool {
+pub(super) fn expects_continue(session: &ServerSession) -> bool {
     session.req_header().version != Version::HTTP_10
         && session.get_header(header::EXPECT).is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
