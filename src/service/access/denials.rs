@@ -67,15 +67,15 @@ impl Denials {
 
     /// Writes the line.
     pub fn write(&self, denied: &Denied<'_>, sameness: Sameness, now: Instant) {
-        let entry = denied.entry.as_str();
+        let (entry, source, reason) = (denied.entry.as_str(), denied.source, denied.reason);
         let shown = &denied.presented.username[..denied.presented.username.len().min(LONGEST_SHOWN)];
-        let (username, source, reason) = (shown.escape_ascii(), denied.source, denied.reason);
+        let (action, actor, outcome) = ("check", shown.escape_ascii(), "denied");
         match self.repeated(denied, sameness, now) {
-            Some(0) => info!(target: "audit", event = "denied", entry, %username, %source, reason),
+            Some(0) => info!(target: "audit", action, %actor, entry, %source, outcome, reason),
             Some(repeated) => {
-                info!(target: "audit", event = "denied", entry, %username, %source, reason, repeated)
+                info!(target: "audit", action, %actor, entry, %source, outcome, reason, repeated)
             }
-            None => debug!(target: "audit", event = "denied", entry, %username, %source, reason),
+            None => debug!(target: "audit", action, %actor, entry, %source, outcome, reason),
         }
     }
 
