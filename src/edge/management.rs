@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderValue};
-use http::{HeaderMap, Method};
+use http::Method;
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use pingora_timeout::timeout;
@@ -13,13 +13,14 @@ use super::refusal::Refusal;
 use super::reply;
 use super::site::{Plan, Site};
 use super::target::Target;
-use crate::domain::{CredentialId, PermissionEdit};
+use crate::domain::CredentialId;
 use crate::service::access::HolderDecision;
 use crate::service::credentials::{Addition, Edit, Manager};
 use crate::service::{self, Credentials, Origin};
-use crate::wire::parameters::{Action, Call as Asked, Parameters};
+use crate::wire::call::{Action, Call as Asked};
+use crate::wire::parameters::{Parameters, ParametersError};
 use crate::wire::reply as text;
-use crate::wire::{BASIC_BUFFER, Gathered, basic};
+use crate::wire::{BASIC_BUFFER, Gathered};
 
 /// Bytes of a request's body at most; its parameters take a fraction of it.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -55,7 +56,7 @@ impl Call<'_> {
     /// # Errors
     /// Only where the path names no call: everything else is answered in the call's own form.
     pub async fn answer(&self, session: &mut ServerSession, target: &Target<'_>) -> Result<u16, Refusal> {
-        let Some(asked) = Asked::of_path(&target.path) else {
+        let Some(asked) = Asked::from_path(&target.path) else {
             return Err(Refusal::NotFound("There is no such call".into()));
         };
         match self.perform(session, target, &asked).await {
@@ -75,12 +76,12 @@ impl Call<'_> {
         }
         let mut parameters = Parameters::new();
         if let Some(query) = target.query {
-            parameters.add_query(query).map_err(malformed)?;
+            parameters.add_query(query).map_err(parameters_refused)?;
         }
         if !session.is_body_empty() {
             let body = self.read_body(session).await?;
             let kind = session.get_header(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-            parameters.add_body(kind, &body).map_err(malformed)?;
+            parameters.add_body(kind, &body).map_err(parameters_refused)?;
         }
         let manager = self.recognise(session, &parameters).await?;
         let username = parameters.get("username").map_err(malformed)?;
@@ -97,7 +98,7 @@ impl Call<'_> {
                 self.credentials.add(&manager, addition).await
             }
             Action::Edit => {
-                let permissions = permissions.unwrap_or_else(PermissionEdit::default);
+                let permissions = permissions.unwrap_or_default();
                 let edit = Edit { username: needed()?, password: password.map(str::as_bytes), permissions };
                 self.credentials.edit(&manager, edit).await
             }
@@ -246,6 +247,13 @@ fn refusal_of(refusal: service::Refusal) -> Refusal {
         R::Busy => Refusal::Overloaded("Temporarily unavailable, try again"),
         R::Store(_) => Refusal::Overloaded("The change could not be made, try again"),
         R::Unconfirmed(_) => Refusal::Overloaded("The change is written, but not yet in force everywhere, try again"),
+    }
+}
+
+fn parameters_refused(error: ParametersError) -> Refusal {
+    match error {
+        ParametersError::TooLarge => Refusal::TooLarge,
+        error => malformed(error),
     }
 }
 
