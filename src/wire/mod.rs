@@ -11,14 +11,18 @@ mod media;
 mod multipart;
 pub mod parameters;
 mod part;
+pub mod path;
 mod percent;
 pub mod presented;
 pub mod query;
+pub mod route;
 mod urlencoded;
 
 pub use call::{Action, Call, Format};
 pub use form::{BodyScanner, FormError};
 pub use key::CredentialKey;
 pub use parameters::{Parameters, ParametersError};
+pub use path::{PathError, Target, normalize};
 pub use presented::{BASIC_BUFFER, BasicError, CredentialError, Gathered, Held, LONGEST_VALUE, basic};
 pub use query::{Taken, take_credential};
+pub use route::{PatternError, RoutePattern, sends_mail};
