@@ -215,7 +215,7 @@ impl Pace {
         let piece = match timeout(self.window, session.read_request_body()).await {
             Ok(Ok(piece)) => piece,
             Ok(Err(error)) => {
-                                return Err(if error.etype().as_str() == "InvalidChunk" {
+                return Err(if error.etype().as_str() == "InvalidChunk" {
                     BodyError::Refused(Refusal::Malformed("The request's body can't be understood".into()))
                 } else {
                     BodyError::Gone

@@ -23,7 +23,9 @@ use super::{management, reply, tunnel};
 use crate::config::Need;
 use crate::domain::{Entry, Permission, Presented};
 use crate::service::access::{Decision, Granted};
-use crate::wire::{BASIC_BUFFER, BasicError, BodyScanner, CredentialError, Gathered, Held, basic, take_credential};
+use crate::wire::{
+    BASIC_BUFFER, BasicError, BodyScanner, CredentialError, Gathered, Held, basic, take_credential,
+};
 
 /// The status under which a request is counted whose client went away before its answer.
 const CLIENT_GONE: u16 = 499;
@@ -59,7 +61,8 @@ impl Exchange<'_> {
             Ok(Answered::Gone) => (CLIENT_GONE, false),
             Err(refusal) => {
                 let raw = session.req_header().raw_path();
-                let path = String::from_utf8_lossy(raw.split(|b| *b == b'?').next().unwrap_or_default()).into_owned();
+                let path = String::from_utf8_lossy(raw.split(|b| *b == b'?').next().unwrap_or_default())
+                    .into_owned();
                 debug!(?refusal, request_id = ?request_id, "refused");
                 reply::refuse(&mut session, &refusal, &path, &request_id, plan.timeouts.write).await;
                 (refusal.status(), true)
@@ -79,7 +82,8 @@ impl Exchange<'_> {
         if !reusable {
             return None;
         }
-        let kept = pingora_timeout::timeout(plan.timeouts.write, session.finish()).await.ok()?.ok().flatten()?;
+        let kept =
+            pingora_timeout::timeout(plan.timeouts.write, session.finish()).await.ok()?.ok().flatten()?;
         Some(kept.into_parts())
     }
 
@@ -119,7 +123,8 @@ impl Exchange<'_> {
         let mut gathered = Gathered::new();
         let request = session.req_header();
         if need != Need::Public
-            && let Some(presented) = authorization(request.headers.get_all(header::AUTHORIZATION), &mut buffer)?
+            && let Some(presented) =
+                authorization(request.headers.get_all(header::AUTHORIZATION), &mut buffer)?
         {
             gathered.add(presented).map_err(ambiguous)?;
         }
@@ -249,7 +254,8 @@ impl Exchange<'_> {
         };
         let group = &plan.groups[group];
         let method = session.req_header().method.clone();
-        let has_no_body = matches!(framing, Framing::None | Framing::Length(0)) && !upgrade && method != Method::HEAD;
+        let has_no_body =
+            matches!(framing, Framing::None | Framing::Length(0)) && !upgrade && method != Method::HEAD;
         let unwritable = |_| Refusal::Malformed("The request can't be forwarded".into());
         let request = if has_no_body && group.is_clear() {
             let mut bytes = Vec::with_capacity(REQUEST_SIZE);
@@ -379,7 +385,9 @@ fn asks_for_upgrade(session: &ServerSession) -> bool {
 
 pub(super) fn expects_continue(session: &ServerSession) -> bool {
     session.req_header().version != Version::HTTP_10
-        && session.get_header(header::EXPECT).is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        && session
+            .get_header(header::EXPECT)
+            .is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 fn ambiguous(error: CredentialError) -> Refusal {

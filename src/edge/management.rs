@@ -1,8 +1,8 @@
 //! The management API: get, add, edit and remove credentials (docs/api.md).
 
 use bytes::{Bytes, BytesMut};
-use http::header::{self, HeaderValue};
 use http::Method;
+use http::header::{self, HeaderValue};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use pingora_timeout::timeout;
@@ -68,7 +68,12 @@ impl Call<'_> {
         }
     }
 
-    async fn perform(&self, session: &mut ServerSession, target: &Target<'_>, asked: &Asked) -> Result<u16, Refusal> {
+    async fn perform(
+        &self,
+        session: &mut ServerSession,
+        target: &Target<'_>,
+        asked: &Asked,
+    ) -> Result<u16, Refusal> {
         if !matches!(session.req_header().method, Method::GET | Method::POST) {
             return Err(Refusal::Method("GET, POST"));
         }
@@ -112,7 +117,9 @@ impl Call<'_> {
         let headers = &session.req_header().headers;
         let mut buffer = [0; BASIC_BUFFER];
         let mut gathered = Gathered::new();
-        if let Some(presented) = super::exchange::authorization(headers.get_all(header::AUTHORIZATION), &mut buffer)? {
+        if let Some(presented) =
+            super::exchange::authorization(headers.get_all(header::AUTHORIZATION), &mut buffer)?
+        {
             gathered.add(presented).map_err(malformed)?;
         }
         let held = parameters.credential().map_err(malformed)?;
@@ -245,7 +252,9 @@ fn refusal_of(refusal: service::Refusal) -> Refusal {
         R::NameTaken => Refusal::Conflict(refusal.to_string().into()),
         R::Busy => Refusal::Overloaded("Temporarily unavailable, try again"),
         R::Store(_) => Refusal::Overloaded("The change could not be made, try again"),
-        R::Unconfirmed(_) => Refusal::Overloaded("The change is written, but not yet in force everywhere, try again"),
+        R::Unconfirmed(_) => {
+            Refusal::Overloaded("The change is written, but not yet in force everywhere, try again")
+        }
     }
 }
 
