@@ -262,7 +262,7 @@ impl Exchange<'_> {
             outgoing_bytes(session.req_header(), &with, &mut bytes).map_err(unwritable)?;
             Outbound::Bytes(bytes)
         } else {
-            Outbound::Header(outgoing(session.req_header(), &with).map_err(unwritable)?)
+            Outbound::Header(Box::new(outgoing(session.req_header(), &with).map_err(unwritable)?))
         };
         let forward = Forward {
             session,

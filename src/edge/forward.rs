@@ -34,7 +34,7 @@ pub enum Forwarded {
 /// A request as a backend is to get it.
 pub enum Outbound {
     /// One that can carry a body, ask for another protocol, or go over TLS.
-    Header(RequestHeader),
+    Header(Box<RequestHeader>),
     /// One without a body, as bytes, for backends in clear.
     Bytes(Vec<u8>),
 }
