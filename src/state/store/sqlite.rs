@@ -57,6 +57,8 @@ impl Pools {
             .disable_statement_logging();
         let pool = |connections: u32| {
             SqlitePoolOptions::new()
+                // All from the start: opening one takes file handles, and a busy gateway may have run out of them.
+                .min_connections(connections)
                 .max_connections(connections)
                 .acquire_timeout(settings.busy_timeout + ACQUIRE_MARGIN)
                 .idle_timeout(None)
