@@ -9,8 +9,9 @@ use ipnet::IpNet;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
+use super::roots::RootsError;
 use super::router::Router;
-use super::upstream::{self, Group, GroupError, UpstreamGauges};
+use super::upstream::{self, Group, UpstreamGauges};
 use crate::config::{Forms, HttpEntry, Timeouts};
 use crate::domain::Entry;
 use crate::service::Credentials;
@@ -43,7 +44,7 @@ pub enum PlanError {
     Route(&'static str, usize, PatternError),
     /// A group can't be set up.
     #[error("{0}: {1}")]
-    Group(&'static str, GroupError),
+    Group(&'static str, RootsError),
 }
 
 impl Plan {

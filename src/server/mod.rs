@@ -208,6 +208,22 @@ impl Gateway {
     }
 }
 
+/// What is wrong with a configuration that only shows outside of its file: a route's path, a certificate, a file of roots.
+/// One line each; empty where it can be served.
+pub fn check(config: &Config) -> Vec<String> {
+    let metrics = Metrics::new();
+    let mut wrong = Vec::new();
+    for settings in config.api.iter().chain(&config.web) {
+        let plan = Plan::new(settings, &config.server.trusted_proxies, 1, &metrics);
+        wrong.extend(plan.err().map(|error| error.to_string()));
+    }
+    if let Some(tls) = &config.tls {
+        let certificate = Certificate::load(&tls.certificate, &tls.private_key);
+        wrong.extend(certificate.err().map(|error| error.to_string()));
+    }
+    wrong
+}
+
 /// The configuration's keys for listeners in clear and with TLS.
 const fn listener_keys(entry: Entry) -> (&'static str, &'static str) {
     match entry {
