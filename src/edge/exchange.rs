@@ -9,6 +9,7 @@ use http::{Method, Version};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use tracing::{Instrument, debug, info, info_span};
+use zeroize::Zeroizing;
 
 use super::body::{Body, BodyError, Mask, Pace, form_refused, spool_failed};
 use super::client::Client;
@@ -120,7 +121,7 @@ impl Exchange<'_> {
         need: Need,
         request_id: &HeaderValue,
     ) -> Result<Admitted, Refusal> {
-        let mut buffer = [0; BASIC_BUFFER];
+        let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
         let mut gathered = Gathered::new();
         let request = session.req_header();
         if need != Need::Public

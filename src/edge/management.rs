@@ -7,6 +7,7 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use pingora_timeout::timeout;
 use tracing::{Instrument, info_span};
+use zeroize::Zeroizing;
 
 use super::body::{BodyError, Pace};
 use super::client::Client;
@@ -123,7 +124,7 @@ impl Call<'_> {
     /// Only the account holder manages.
     async fn recognise(&self, session: &ServerSession, parameters: &Parameters) -> Result<Manager, Refusal> {
         let headers = &session.req_header().headers;
-        let mut buffer = [0; BASIC_BUFFER];
+        let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
         let mut gathered = Gathered::new();
         if let Some(presented) =
             super::exchange::authorization(headers.get_all(header::AUTHORIZATION), &mut buffer)?

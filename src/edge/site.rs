@@ -74,6 +74,18 @@ impl Plan {
         })
     }
 
+    /// Looks up the names of all backends, so that the first request finds them; what takes longer than 5 s is left to
+    /// the health checks.
+    pub async fn resolve(&self) {
+        let lookups = self.groups.iter().flat_map(Group::servers).map(|server| server.resolve());
+        let all = async {
+            for lookup in lookups {
+                lookup.await;
+            }
+        };
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(5), all).await;
+    }
+
     /// Closes connections that `worker` kept for too long.
     pub fn sweep(&self, worker: usize) {
         self.groups.iter().flat_map(Group::servers).for_each(|server| server.sweep(worker));

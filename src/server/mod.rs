@@ -118,6 +118,7 @@ impl Gateway {
         let mut listening = Vec::new();
         for (settings, (clear, tls)) in entries.iter().zip(sockets) {
             let plan = Plan::new(settings, &config.server.trusted_proxies, threads, &metrics)?;
+            plan.resolve().await;
             let manages = (settings.entry == Entry::Api).then(|| Credentials::new(mutations.clone()));
             let site = Site::new(settings.entry, access.clone(), manages, metrics.clone(), plan);
             listening.extend(clear.into_iter().map(|l| Listening {
@@ -192,7 +193,7 @@ impl Gateway {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => reloader.reload(&self.sites, self.workers.count()),
+                _ = hangup.recv() => reloader.reload(&self.sites, self.workers.count()).await,
                 _ = look.tick() => reloader.look_at_certificate(),
             }
         }
