@@ -191,7 +191,9 @@ mod tests {
         for good in ["smtp://127.0.0.1:25", "smtps://[::1]:465", "smtp+starttls://mail.example.com:587"] {
             assert_eq!(smtp_upstream(good).unwrap().to_string(), good);
         }
-        for text in ["http://x:25", "x:25", "smtp://x", "smtp://x:0", "SMTP://x:25", "smtp+tls://x:25", "smtp:///x"] {
+        for text in
+            ["http://x:25", "x:25", "smtp://x", "smtp://x:0", "SMTP://x:25", "smtp+tls://x:25", "smtp:///x"]
+        {
             assert!(smtp_upstream(text).is_err(), "{text}");
         }
     }

@@ -1,0 +1,4 @@
+//! Mail submission.
+
+pub mod backends;
+pub mod lease;
