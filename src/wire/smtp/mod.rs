@@ -3,6 +3,7 @@
 pub mod answers;
 pub mod client;
 pub mod reply;
+pub mod xclient;
 
 pub use client::Capabilities;
 pub use reply::{Enhanced, Reply};
