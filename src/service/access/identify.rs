@@ -81,7 +81,7 @@ impl Access {
         let right = match verified {
             Ok(right) => right,
             Err(why) => {
-                self.throttle.withdrawn(admission, now);
+                self.throttle.withdrawn(admission);
                 return Err(Refusal::Unavailable(why));
             }
         };
