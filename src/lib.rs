@@ -12,6 +12,7 @@
 //! | 1 | [`wire`] | pure bytes <-> values: presented credentials, forms, paths, replies |
 //! | 0 | [`domain`], [`config`] | pure: permission, credential, decision; raw TOML -> checked configuration |
 
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod service;

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::Method;
-
-use super::Group;
+use super::listeners::Listeners;
+use super::reader::Table;
+use super::settings::{DAY, SHORTEST};
+use super::{Group, Need, Route};
 use crate::domain::{Entry, Permission};
 
 /// `[api]` or `[web]`: the same keys, another default permission.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpEntry {
     /// Which of the two it is.
     pub entry: Entry,
@@ -24,7 +25,7 @@ pub struct HttpEntry {
     pub timeouts: Timeouts,
     /// How long a connection to a backend is kept without use.
     pub upstream_keepalive: Duration,
-    /// Connections to backends that are kept without use at most.
+    /// Connections to backends that are kept without use at most; 0 keeps none.
     pub upstream_idle_connections: usize,
     /// The configured routes, in order: the first match wins. What is built in comes after them.
     pub routes: Vec<Route>,
@@ -35,6 +36,39 @@ pub struct HttpEntry {
 impl HttpEntry {
     /// The name of the group that the entry's own `upstreams` make.
     pub const DEFAULT_GROUP: &'static str = "default";
+
+    pub(super) fn read(
+        entry: Entry,
+        table: Table<'_>,
+        has_tls: bool,
+        listeners: &mut Listeners,
+    ) -> HttpEntry {
+        let listen = table.read("listen", Vec::new(), |v| listeners.read_list(v));
+        let tls_listen = table.read("tls_listen", Vec::new(), |v| listeners.read_list(v));
+        let with_tls = table.is_filled("tls_listen");
+        if with_tls && !has_tls {
+            table.refuse("tls_listen", "needs a section [tls] with certificate and private_key");
+        }
+        if !with_tls && !table.is_filled("listen") {
+            table.refuse("listen", "is missing, and tls_listen as well: the entry has no listener");
+        }
+        let groups = Group::read_all(&table);
+        let read = HttpEntry {
+            entry,
+            listen,
+            tls_listen,
+            forms: Forms::read(&table),
+            timeouts: Timeouts::read(&table),
+            upstream_keepalive: table
+                .read("upstream_keepalive", Duration::from_secs(50), |v| v.duration(SHORTEST..=DAY)),
+            upstream_idle_connections: table
+                .read("upstream_idle_connections", 128, |v| v.number(0..=1_000_000)),
+            routes: Route::read_all(&table, &groups),
+            groups,
+        };
+        table.finish();
+        read
+    }
 
     /// What a request needs that no route matches and nothing built in knows.
     pub fn default_need(&self) -> Need {
@@ -49,7 +83,7 @@ impl HttpEntry {
         &self.groups[0]
     }
 
-    /// The group that a route sends to.
+    /// The group that a route of this entry sends to.
     pub fn group_of(&self, route: &Route) -> &Group {
         &self.groups[route.group]
     }
@@ -61,9 +95,20 @@ pub struct Forms {
     /// In bytes; more is answered with 413.
     pub max_body: u64,
     /// In bytes; a longer one goes to a temporary file.
-    pub memory: usize,
+    pub memory: u64,
     /// Where that file is made; none is the system's directory for temporary files.
     pub directory: Option<PathBuf>,
+}
+
+impl Forms {
+    fn read(table: &Table<'_>) -> Forms {
+        let default = Forms::default();
+        Forms {
+            max_body: table.read("max_form_body", default.max_body, |v| v.size(1 << 10..=16 << 30)),
+            memory: table.read("spool_memory", default.memory, |v| v.size(0..=1 << 30)),
+            directory: table.optional("spool_directory", |v| v.path()),
+        }
+    }
 }
 
 impl Default for Forms {
@@ -89,6 +134,21 @@ pub struct Timeouts {
     pub tunnel_idle: Duration,
 }
 
+impl Timeouts {
+    fn read(table: &Table<'_>) -> Timeouts {
+        let default = Timeouts::default();
+        let time = |key, default| table.read(key, default, |v| v.duration(SHORTEST..=DAY));
+        Timeouts {
+            header: time("header_timeout", default.header),
+            body: time("body_timeout", default.body),
+            keepalive: time("keepalive_timeout", default.keepalive),
+            write: time("write_timeout", default.write),
+            response: time("response_timeout", default.response),
+            tunnel_idle: time("tunnel_idle_timeout", default.tunnel_idle),
+        }
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Timeouts {
@@ -98,46 +158,6 @@ impl Default for Timeouts {
             write: Duration::from_secs(30),
             response: Duration::from_secs(60),
             tunnel_idle: Duration::from_secs(3600),
-        }
-    }
-}
-
-/// One `[[api.route]]` or `[[web.route]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// A path pattern, checked to be plain: begins with `/`, visible ASCII, no `//`, `?`, `#`, `%`, no dot segment.
-    pub path: String,
-    /// The methods it is for; none is all of them.
-    pub methods: Option<Vec<Method>>,
-    /// What a request needs.
-    pub need: Need,
-    /// Its backends, as an index into [`HttpEntry::groups`].
-    pub group: usize,
-}
-
-/// What a request needs before it is forwarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Need {
-    /// Nothing: it is forwarded as it is, without being asked for a credential.
-    Public,
-    /// A credential that holds this permission.
-    Permission(Permission),
-}
-
-impl Need {
-    /// The word for it in the configuration and the log.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Need::Public => "public",
-            Need::Permission(permission) => permission.as_str(),
-        }
-    }
-
-    /// What that word means; exactly as written, in lower case.
-    pub fn from_name(name: &str) -> Option<Need> {
-        match name {
-            "public" => Some(Need::Public),
-            _ => Permission::from_name(name).map(Need::Permission),
         }
     }
 }

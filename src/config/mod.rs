@@ -3,13 +3,23 @@
 //! Everything here is pure but [`Config::load`], which reads the one file. That a certificate exists, that a port is
 //! free and that a name resolves is for the server to find out.
 
+mod address;
+mod change;
 pub mod error;
 pub mod http_entry;
+mod listeners;
+mod parse;
+mod pattern;
+mod quantity;
+mod reader;
+pub mod route;
 pub mod settings;
 pub mod upstream;
+mod warnings;
 
 pub use error::{ConfigError, ConfigErrors};
-pub use http_entry::{Forms, HttpEntry, Need, Route, Timeouts};
+pub use http_entry::{Forms, HttpEntry, Timeouts};
+pub use route::{Need, Route};
 pub use settings::{
     AuthSettings, Config, LogFormat, LogLevel, LogSettings, OpsSettings, ServerSettings, StoreSettings,
     StoreUrl, TlsSettings,

@@ -6,7 +6,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::HttpEntry;
+use super::listeners::Listeners;
+use super::reader::Table;
+use super::{HttpEntry, address};
+
+/// The shortest time that can be set.
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);
+/// The longest time that can be set.
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A whole configuration, checked. A section that is absent from the file is off, or has its defaults.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +54,20 @@ pub enum StoreUrl {
     Sqlite(PathBuf),
 }
 
+impl StoreSettings {
+    pub(super) fn read(table: Table<'_>) -> StoreSettings {
+        let default = StoreSettings::default();
+        let minute = Duration::from_secs(60);
+        let settings = StoreSettings {
+            url: table.read("url", default.url, |v| v.parsed(address::store)),
+            read_connections: table.read("read_connections", default.read_connections, |v| v.number(1..=64)),
+            busy_timeout: table.read("busy_timeout", default.busy_timeout, |v| v.duration(SHORTEST..=minute)),
+        };
+        table.finish();
+        settings
+    }
+}
+
 impl Default for StoreSettings {
     fn default() -> Self {
         StoreSettings {
@@ -71,6 +92,21 @@ pub struct ServerSettings {
 }
 
 impl ServerSettings {
+    pub(super) fn read(table: Table<'_>) -> ServerSettings {
+        let default = ServerSettings::default();
+        let settings = ServerSettings {
+            threads: table.read("threads", default.threads, |v| v.number(0..=1024)),
+            shutdown_deadline: table
+                .read("shutdown_deadline", default.shutdown_deadline, |v| v.duration(SHORTEST..=DAY)),
+            trusted_proxies: table
+                .read("trusted_proxies", default.trusted_proxies, |v| v.list(|v| v.parsed(address::network))),
+            max_connections: table
+                .read("max_connections", default.max_connections, |v| v.number(1..=10_000_000)),
+        };
+        table.finish();
+        settings
+    }
+
     /// The number of worker threads on a machine of so many cores; at least 1.
     pub fn threads_on(&self, cores: usize) -> usize {
         if self.threads > 0 { self.threads } else { cores.max(1) }
@@ -95,6 +131,18 @@ pub struct LogSettings {
     pub level: LogLevel,
     /// How a line looks.
     pub format: LogFormat,
+}
+
+impl LogSettings {
+    pub(super) fn read(table: Table<'_>) -> LogSettings {
+        let default = LogSettings::default();
+        let settings = LogSettings {
+            level: table.read("level", default.level, |v| v.word(&LogLevel::ALL, LogLevel::as_str)),
+            format: table.read("format", default.format, |v| v.word(&LogFormat::ALL, LogFormat::as_str)),
+        };
+        table.finish();
+        settings
+    }
 }
 
 /// The least that is logged.
@@ -161,6 +209,15 @@ pub struct TlsSettings {
     pub private_key: PathBuf,
 }
 
+impl TlsSettings {
+    pub(super) fn read(table: Table<'_>) -> Option<TlsSettings> {
+        let certificate = table.required("certificate", |v| v.path());
+        let private_key = table.required("private_key", |v| v.path());
+        table.finish();
+        Some(TlsSettings { certificate: certificate?, private_key: private_key? })
+    }
+}
+
 /// `[auth]`: the decision, its cache, and the hashing behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthSettings {
@@ -179,6 +236,21 @@ pub struct AuthSettings {
 }
 
 impl AuthSettings {
+    pub(super) fn read(table: Table<'_>) -> AuthSettings {
+        let default = AuthSettings::default();
+        let settings = AuthSettings {
+            bcrypt_cost: table.read("bcrypt_cost", default.bcrypt_cost, |v| v.number(4..=15)),
+            cache_capacity: table
+                .read("cache_capacity", default.cache_capacity, |v| v.number(1..=1_000_000_000)),
+            cache_ttl: table.read("cache_ttl", default.cache_ttl, |v| v.duration(SHORTEST..=DAY)),
+            hash_threads: table.read("hash_threads", default.hash_threads, |v| v.number(0..=1024)),
+            hash_queue: table.read("hash_queue", default.hash_queue, |v| v.number(1..=1_000_000)),
+            throttle: table.read("throttle", default.throttle, |v| v.flag()),
+        };
+        table.finish();
+        settings
+    }
+
     /// The number of hashing threads on a machine of so many cores; at least 1.
     pub fn hash_threads_on(&self, cores: usize) -> usize {
         if self.hash_threads > 0 { self.hash_threads } else { cores.saturating_sub(1).max(1) }
@@ -203,6 +275,15 @@ impl Default for AuthSettings {
 pub struct OpsSettings {
     /// Its one address.
     pub listen: SocketAddr,
+}
+
+impl OpsSettings {
+    pub(super) fn read(table: Table<'_>, listeners: &mut Listeners) -> OpsSettings {
+        let default = OpsSettings::default();
+        let settings = OpsSettings { listen: table.read("listen", default.listen, |v| listeners.read(v)) };
+        table.finish();
+        settings
+    }
 }
 
 impl Default for OpsSettings {

@@ -4,6 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::reader::{Table, Value, shown};
+use super::settings::{DAY, SHORTEST};
+use super::{HttpEntry, address};
+
 /// Backends that are as good as each other: requests go round, and pass by those that are down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
@@ -21,6 +25,89 @@ pub struct Group {
     pub upstream_ca: Option<PathBuf>,
     /// The name that `https` backends must prove, instead of their host.
     pub upstream_server_name: Option<String>,
+}
+
+impl Group {
+    /// Reads an entry's own group and its named ones, in this order.
+    pub(super) fn read_all(entry: &Table<'_>) -> Vec<Group> {
+        let own = Group::read(entry, HttpEntry::DEFAULT_GROUP.to_owned(), &Group::default());
+        let mut groups = vec![own];
+        let mut lines = vec![entry.line()];
+        for table in entry.tables("group") {
+            let name = table.required("name", |v| v.text());
+            let group = Group::read(&table, name.unwrap_or_default().to_owned(), &groups[0]);
+            let first = groups.iter().position(|other| other.name == group.name);
+            match (name, first) {
+                (None, _) => {}
+                (Some(HttpEntry::DEFAULT_GROUP), _) => {
+                    table.refuse("name", "'default' is the entry's own group: choose another name");
+                }
+                (Some(name), Some(first)) => {
+                    table.refuse("name", format!("'{}' is the group on line {}", shown(name), lines[first]));
+                }
+                (Some(name), None) if !is_name(name) => table.refuse(
+                    "name",
+                    format!("'{}' is no name: write letters, digits, - and _, 64 at most", shown(name)),
+                ),
+                (Some(_), None) => {}
+            }
+            lines.push(table.line());
+            groups.push(group);
+            table.finish();
+        }
+        groups
+    }
+
+    /// Reads the keys that an entry and its groups share; what is absent is as in `inherited`.
+    fn read(table: &Table<'_>, name: String, inherited: &Group) -> Group {
+        let time = |key, default| table.read(key, default, |v| v.duration(SHORTEST..=DAY));
+        Group {
+            name,
+            upstreams: table.required("upstreams", upstreams).unwrap_or_default(),
+            health_check: table
+                .read("health_check", inherited.health_check.clone(), |v| v.parsed(HealthCheck::parse)),
+            health_interval: time("health_interval", inherited.health_interval),
+            connect_timeout: time("connect_timeout", inherited.connect_timeout),
+            upstream_ca: table
+                .optional("upstream_ca", |v| v.path())
+                .or_else(|| inherited.upstream_ca.clone()),
+            upstream_server_name: table
+                .optional("upstream_server_name", |v| v.parsed(|text| address::host(text).map(str::to_owned)))
+                .or_else(|| inherited.upstream_server_name.clone()),
+        }
+    }
+}
+
+/// Without a name and without backends: what an entry's own group is where nothing is set.
+impl Default for Group {
+    fn default() -> Self {
+        Group {
+            name: String::new(),
+            upstreams: Vec::new(),
+            health_check: HealthCheck::Tcp,
+            health_interval: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(5),
+            upstream_ca: None,
+            upstream_server_name: None,
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let letter = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    (1..=64).contains(&text.len()) && text.bytes().all(letter)
+}
+
+fn upstreams(value: &Value<'_>) -> Option<Vec<Upstream>> {
+    let mut seen = Vec::new();
+    value.filled_list(|value| {
+        let upstream = value.parsed(address::upstream)?;
+        if seen.contains(&upstream) {
+            value.refuse(format!("'{upstream}' stands here twice"));
+        }
+        seen.push(upstream.clone());
+        Some(upstream)
+    })
 }
 
 /// One backend: `http://host:port` or `https://host:port`.
@@ -80,6 +167,16 @@ pub enum HealthCheck {
 }
 
 impl HealthCheck {
+    fn parse(text: &str) -> Result<HealthCheck, String> {
+        let path =
+            |text: &str| text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+        match text {
+            "tcp" => Ok(HealthCheck::Tcp),
+            _ if path(text) => Ok(HealthCheck::Http(text.to_owned())),
+            _ => Err(format!("'{}' is neither \"tcp\" nor a path such as \"/healthz\"", shown(text))),
+        }
+    }
+
     /// As the configuration writes it.
     pub fn as_str(&self) -> &str {
         match self {

@@ -158,13 +158,21 @@ async fn tell(
         loop {
             match exchange(&folder, &name, &notice).await {
                 Ok(()) => return Ok(()),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
-                    folder.remove(&name);
-                    return Ok(());
-                }
-                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Err(e),
-                Err(_) => sleep(RETRY).await,
+                Err(e) => match e.kind() {
+                    // It has left.
+                    io::ErrorKind::NotFound => return Ok(()),
+                    // It has died and left its socket behind.
+                    io::ErrorKind::ConnectionRefused => {
+                        folder.remove(&name);
+                        return Ok(());
+                    }
+                    // It has too much to do, or has gone in the middle.
+                    io::ErrorKind::WouldBlock
+                    | io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::BrokenPipe => sleep(RETRY).await,
+                    _ => return Err(e),
+                },
             }
         }
     });
@@ -225,16 +233,21 @@ async fn watch(shared: Arc<Shared>, store: Store, listener: UnixListener, timing
 
 async fn listen(shared: Arc<Shared>, listener: UnixListener, timing: Timing) {
     let mut peers = JoinSet::new();
+    let mut able = true;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
+                    able = true;
                     let shared = shared.clone();
                     // A peer that says nothing gets no answer, and counts us as unconfirmed.
                     peers.spawn(async move { timeout(timing.patience, hear(&shared, stream)).await.ok(); });
                 }
                 Err(error) => {
-                    warn!(%error, "can't be told of changes");
+                    // Out of file handles, say: those who tell wait for us, and go without a confirmation.
+                    if std::mem::take(&mut able) {
+                        warn!(%error, "can't be told of changes");
+                    }
                     sleep(RETRY).await;
                 }
             },

@@ -1,0 +1,10 @@
+//! Floor 5: the command line.
+
+pub mod account;
+pub mod credential;
+pub mod failure;
+pub mod output;
+pub mod password;
+pub mod session;
+
+pub use failure::Failure;

@@ -1,0 +1,210 @@
+//! Addresses as they are written: listeners, backends, networks, the store.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::reader::shown;
+use super::{Scheme, StoreUrl, Upstream};
+
+/// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`.
+pub(super) fn listener(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("'{}' is no address: {}", shown(text), listener_fault(text)))
+}
+
+/// A backend: `http://host:port` or `https://host:port`, and nothing after it.
+pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
+    // Not echoed: what stands before an @ may be a password.
+    if text.contains('@') {
+        return Err("an upstream holds no username and no password".to_owned());
+    }
+    let (scheme, authority) = if let Some(rest) = text.strip_prefix("http://") {
+        (Scheme::Http, rest)
+    } else if let Some(rest) = text.strip_prefix("https://") {
+        (Scheme::Https, rest)
+    } else {
+        return Err(format!("'{}' is no upstream: write http://host:port or https://host:port", shown(text)));
+    };
+    split(authority)
+        .map(|(host, port)| Upstream { scheme, host, port })
+        .map_err(|fault| format!("'{}' is no upstream: {fault}", shown(text)))
+}
+
+/// The name of a host, or an IP address without brackets.
+pub(super) fn host(text: &str) -> Result<&str, String> {
+    if text.parse::<IpAddr>().is_ok() {
+        return Ok(text);
+    }
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let last = text.rsplit('.').next().unwrap_or_default();
+    let numeric = last.bytes().all(|b| b.is_ascii_digit());
+    if text.len() <= 253 && text.split('.').all(label) && !numeric {
+        Ok(text)
+    } else {
+        Err(format!("'{}' is neither a host name nor an IP address", shown(text)))
+    }
+}
+
+/// A network, or one address: `10.0.0.0/8`, `192.0.2.7`, `2001:db8::/32`.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(address.into());
+    }
+    let network: IpNet = text.parse().map_err(|_| {
+        format!("'{}' is no network: write an IP address, or one such as 10.0.0.0/8", shown(text))
+    })?;
+    let plain = network.trunc();
+    if plain == network {
+        Ok(network)
+    } else {
+        Err(format!("'{text}' has bits beyond its mask: write {plain}"))
+    }
+}
+
+/// The store: `sqlite://PATH`.
+pub(super) fn store(text: &str) -> Result<StoreUrl, String> {
+    // The URL isn't echoed: those of other stores hold passwords.
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        return Err("only sqlite is built into this version: write sqlite://PATH".to_owned());
+    }
+    let path = text.strip_prefix("sqlite://").ok_or("no store is written like that: write sqlite://PATH")?;
+    if path.is_empty() {
+        Err("the path of the database is missing: write sqlite://PATH".to_owned())
+    } else if path.contains(":memory:") {
+        Err("a database in memory keeps nothing: write sqlite://PATH".to_owned())
+    } else if path.contains(['?', '#']) || path.contains(char::is_control) {
+        Err("the path of the database takes no parameters, '?', '#' or control characters".to_owned())
+    } else if path.ends_with('/') {
+        Err("the path of the database is a directory: write that of a file".to_owned())
+    } else {
+        Ok(StoreUrl::Sqlite(path.into()))
+    }
+}
+
+fn listener_fault(text: &str) -> String {
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return "an IPv6 address is written as in [::1]:8080".to_owned();
+    }
+    if text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok() {
+        return "a port is missing".to_owned();
+    }
+    match text.rsplit_once(':') {
+        None => "write IP:PORT, such as 127.0.0.1:8080".to_owned(),
+        Some(("", port)) => format!("an IP address is missing, such as 127.0.0.1:{}", shown(port)),
+        Some((_, port)) if port.parse::<u16>().is_err() => format!("'{}' is no port", shown(port)),
+        Some((host, _)) => format!("'{}' is no IP address", shown(host)),
+    }
+}
+
+fn split(authority: &str) -> Result<(String, u16), String> {
+    if authority.contains(['/', '?', '#']) {
+        return Err("it ends with its port, a path is not possible".to_owned());
+    }
+    let (name, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (name, rest) = rest.split_once(']').ok_or("a bracket is missing")?;
+            let address: Ipv6Addr = name.parse().map_err(|_| format!("'{name}' is no IPv6 address"))?;
+            (address.to_string(), rest.strip_prefix(':'))
+        }
+        None => match authority.split_once(':') {
+            Some((_, rest)) if rest.contains(':') => return Err("an IPv6 address needs brackets".to_owned()),
+            Some((name, port)) => (host(name)?.to_owned(), Some(port)),
+            None => (host(authority)?.to_owned(), None),
+        },
+    };
+    let port = port.filter(|port| !port.is_empty()).ok_or("a port is missing")?;
+    match port.parse::<u16>() {
+        Ok(number) if number > 0 && port.bytes().all(|b| b.is_ascii_digit()) => Ok((name, number)),
+        _ => Err(format!("'{port}' is no port")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn backends() {
+        for good in
+            ["http://127.0.0.1:9000", "https://api_1.example.com:443", "http://[::1]:80", "http://x:1"]
+        {
+            assert_eq!(upstream(good).unwrap().to_string(), good);
+        }
+        let bad = [
+            "127.0.0.1:9000",
+            "ftp://x:1",
+            "http://x",
+            "http://x:",
+            "http://x:0",
+            "http://x:+1",
+            "http://x:65536",
+            "http://x:1/",
+            "http://x:1/path",
+            "http://x:1?q",
+            "http://:1",
+            "http://a..b:1",
+            "http://1.2.3:1",
+            "http://1.2.3.400:1",
+            "http://::1:80",
+            "http://[::1]80",
+            "http://[::1:80",
+            "http://[x]:80",
+            "http://ü:80",
+            "HTTP://x:1",
+        ];
+        for text in bad {
+            assert!(upstream(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_not_echoed() {
+        for text in ["http://me:hunter22@x:1", "https://hunter22@x:1"] {
+            assert!(!upstream(text).unwrap_err().contains("hunter22"));
+        }
+        for text in ["postgres://me:hunter22@x/db", "mysql://me:hunter22@x/db", "postgresql://hunter22@x/db"]
+        {
+            assert!(!store(text).unwrap_err().contains("hunter22"));
+        }
+    }
+
+    #[test]
+    fn networks() {
+        assert_eq!(network("192.0.2.7").unwrap().to_string(), "192.0.2.7/32");
+        assert_eq!(network("::1").unwrap().to_string(), "::1/128");
+        assert_eq!(network("10.0.0.0/8").unwrap().to_string(), "10.0.0.0/8");
+        assert!(network("10.0.0.1/8").unwrap_err().contains("write 10.0.0.0/8"));
+        assert!(network("10.0.0.0/33").is_err());
+        assert!(network("localhost").is_err());
+    }
+
+    #[test]
+    fn the_store() {
+        assert_eq!(store("sqlite://data/x.db"), Ok(StoreUrl::Sqlite("data/x.db".into())));
+        assert_eq!(store("sqlite:///var/x.db"), Ok(StoreUrl::Sqlite("/var/x.db".into())));
+        for text in [
+            "",
+            "data/x.db",
+            "sqlite:",
+            "sqlite://",
+            "sqlite://:memory:",
+            "sqlite://x?mode=ro",
+            "sqlite://x/",
+        ] {
+            assert!(store(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC*", tail in "\\PC*") {
+            let _ = (listener(&text), network(&text), store(&text), host(&text), upstream(&text));
+            let _ = (upstream(&format!("http://{tail}")), store(&format!("sqlite://{tail}")));
+        }
+    }
+}

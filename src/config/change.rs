@@ -1,0 +1,73 @@
+//! What a running gateway can take over from a reread configuration, and what it can't.
+
+use super::{Config, HttpEntry};
+
+impl Config {
+    /// The keys and sections in which `new` differs from this one and which only a restart can change.
+    ///
+    /// Everything in `[api]` and `[web]` but their listeners, `server.trusted_proxies`, and the certificate are taken over
+    /// by a running gateway, and aren't named.
+    pub fn restart_needed(&self, new: &Config) -> Vec<&'static str> {
+        let (server, new_server) = (&self.server, &new.server);
+        let changes = [
+            ("store", self.store != new.store),
+            ("server.threads", server.threads != new_server.threads),
+            ("server.shutdown_deadline", server.shutdown_deadline != new_server.shutdown_deadline),
+            ("server.max_connections", server.max_connections != new_server.max_connections),
+            ("log", self.log != new.log),
+            // Another path is one more certificate to read; TLS at all goes with the listeners.
+            ("tls", self.tls.is_some() != new.tls.is_some()),
+            ("auth", self.auth != new.auth),
+            ("api", self.api.is_some() != new.api.is_some()),
+            ("api.listen", differ(self.api.as_ref(), new.api.as_ref(), |entry| &entry.listen)),
+            ("api.tls_listen", differ(self.api.as_ref(), new.api.as_ref(), |entry| &entry.tls_listen)),
+            ("web", self.web.is_some() != new.web.is_some()),
+            ("web.listen", differ(self.web.as_ref(), new.web.as_ref(), |entry| &entry.listen)),
+            ("web.tls_listen", differ(self.web.as_ref(), new.web.as_ref(), |entry| &entry.tls_listen)),
+            ("ops", self.ops != new.ops),
+        ];
+        changes.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+    }
+}
+
+/// Whether an entry that is in both has other values.
+fn differ<T: PartialEq>(
+    old: Option<&HttpEntry>,
+    new: Option<&HttpEntry>,
+    value: impl Fn(&HttpEntry) -> &T,
+) -> bool {
+    old.zip(new).is_some_and(|(old, new)| value(old) != value(new))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: &str = "[api]\nlisten = ['127.0.0.1:0']\nupstreams = ['http://127.0.0.1:1']\n";
+
+    fn config(text: &str) -> Config {
+        Config::parse(text, "test.toml").unwrap()
+    }
+
+    #[test]
+    fn routes_groups_and_limits_need_no_restart() {
+        let routes = format!(
+            "{BASE}health_interval = '1s'\nheader_timeout = '1s'\nmax_form_body = '1MiB'\n\
+             [[api.group]]\nname = 'mail'\nupstreams = ['http://127.0.0.1:2']\n\
+             [[api.route]]\npath = '/m/*'\npermission = 'email'\ngroup = 'mail'\n\
+             [server]\ntrusted_proxies = ['10.0.0.0/8']\n"
+        );
+        let other = BASE.replace("127.0.0.1:1'", "127.0.0.1:3'");
+        assert!(config(BASE).restart_needed(&config(&routes)).is_empty());
+        assert!(config(BASE).restart_needed(&config(&other)).is_empty());
+    }
+
+    #[test]
+    fn all_else_is_named() {
+        let more = format!("{BASE}[ops]\n[auth]\nthrottle = false\n[server]\nthreads = 3\n");
+        assert_eq!(config(BASE).restart_needed(&config(&more)), ["server.threads", "auth", "ops"]);
+        assert_eq!(config(BASE).restart_needed(&config("[ops]")), ["api", "ops"]);
+        let listen = BASE.replace("127.0.0.1:0", "127.0.0.2:0");
+        assert_eq!(config(BASE).restart_needed(&config(&listen)), ["api.listen"]);
+    }
+}

@@ -1,0 +1,98 @@
+//! From the text of a file to a checked [`Config`].
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use toml::de::DeTable;
+
+use super::listeners::Listeners;
+use super::reader::{Findings, Table};
+use super::{
+    AuthSettings, Config, ConfigError, ConfigErrors, HttpEntry, LogSettings, OpsSettings, ServerSettings,
+    StoreSettings, TlsSettings,
+};
+use crate::domain::Entry;
+
+/// Every section, so that a parse of it asks for every key there is.
+const EVERY_SECTION: &str = "store={}\nserver={}\nlog={}\ntls={}\nauth={}\nops={}\n\
+    [api]\n[[api.route]]\n[[api.group]]\n[web]\n[[web.route]]\n[[web.group]]\n";
+
+impl Config {
+    /// Reads and checks the file at `path`.
+    ///
+    /// # Errors
+    /// As [`Config::parse`]; a file that can't be read is one error without a line.
+    pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+        let file = path.display().to_string();
+        match fs::read_to_string(path) {
+            Ok(text) => Config::parse(&text, &file),
+            Err(e) => {
+                let reason = format!("can't be read: {e}");
+                Err(ConfigErrors::new(&file, vec![ConfigError { line: 0, key: String::new(), reason }]))
+            }
+        }
+    }
+
+    /// Checks the text of a file; `file` is its name in the errors.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with line and key. A text that isn't TOML is one error.
+    pub fn parse(text: &str, file: &str) -> Result<Config, ConfigErrors> {
+        let findings = Findings::of(text);
+        let config = match DeTable::parse(text) {
+            Ok(table) => read(&findings, table.get_ref()),
+            Err(e) => {
+                let line = findings.line_of(e.span().map_or(text.len(), |span| span.start));
+                findings.note(line, "", format!("this is no TOML: {}", e.message().replace('\n', ", ")));
+                None
+            }
+        };
+        match config {
+            Some(config) if findings.is_clean() => Ok(config),
+            _ => Err(ConfigErrors::new(file, findings.into_errors())),
+        }
+    }
+
+    /// Every section and key that [`Config::parse`] knows, such as `api.listen` and `api.route.path`.
+    pub fn keys() -> BTreeSet<String> {
+        let findings = Findings::of(EVERY_SECTION);
+        if let Ok(table) = DeTable::parse(EVERY_SECTION) {
+            read(&findings, table.get_ref());
+        }
+        findings.into_asked()
+    }
+}
+
+fn read(findings: &Findings, table: &DeTable<'_>) -> Option<Config> {
+    let root = Table::root(findings, table);
+    let listeners = &mut Listeners::default();
+    let tls = root.section("tls");
+    let has_tls = root.is_filled("tls");
+    let store = root.section("store").map(StoreSettings::read);
+    let server = root.section("server").map(ServerSettings::read);
+    let log = root.section("log").map(LogSettings::read);
+    let auth = root.section("auth").map(AuthSettings::read);
+    let tls = tls.map(TlsSettings::read);
+    let api = root.section("api").map(|table| HttpEntry::read(Entry::Api, table, has_tls, listeners));
+    let web = root.section("web").map(|table| HttpEntry::read(Entry::Web, table, has_tls, listeners));
+    let ops = root.section("ops").map(|table| OpsSettings::read(table, listeners));
+    root.refuse_known("smtp", "this version has no SMTP entry: leave the section out");
+    root.finish();
+    if findings.is_clean() && api.is_none() && web.is_none() && ops.is_none() {
+        findings.note(0, "", "nothing is listened on: there is none of [api], [web] and [ops]");
+    }
+    Some(Config {
+        store: store.unwrap_or_default(),
+        server: server.unwrap_or_default(),
+        log: log.unwrap_or_default(),
+        tls: match tls {
+            Some(tls) => Some(tls?),
+            None => None,
+        },
+        auth: auth.unwrap_or_default(),
+        api,
+        web,
+        ops,
+    })
+}

@@ -1,0 +1,110 @@
+//! Durations and sizes: a whole number and a unit.
+
+use std::time::Duration;
+
+const DURATION_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const SIZE_UNITS: [(&str, u64); 7] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("KB", 1_000),
+    ("B", 1),
+];
+
+const DURATION_FORM: &str = "write it as in \"250ms\", \"30s\", \"10m\" or \"1h\"";
+const SIZE_FORM: &str = "write it as in \"512B\", \"64KiB\", \"10MB\" or \"30MiB\"";
+
+/// Reads `250ms`, `30s`, `10m`, `1h`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    scale(text, &DURATION_UNITS, "duration", DURATION_FORM).map(Duration::from_millis)
+}
+
+/// Reads `512B`, `64KiB`, `10MB`, `30MiB`, `1GiB`: bytes.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    scale(text, &SIZE_UNITS, "size", SIZE_FORM)
+}
+
+/// What to say to a duration that is a bare number.
+pub(super) fn duration_without_unit(number: &str) -> String {
+    format!("{number} has no unit: {DURATION_FORM}")
+}
+
+/// What to say to a size that is a bare number.
+pub(super) fn size_without_unit(number: &str) -> String {
+    format!("{number} has no unit: {SIZE_FORM}")
+}
+
+/// Writes a duration as [`duration`] reads it, in the largest unit that holds it exactly.
+pub(super) fn show_duration(duration: Duration) -> String {
+    show(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), &DURATION_UNITS)
+}
+
+/// Writes a size as [`size`] reads it, in binary units.
+pub(super) fn show_size(bytes: u64) -> String {
+    show(bytes, &[SIZE_UNITS[0], SIZE_UNITS[1], SIZE_UNITS[2], SIZE_UNITS[6]])
+}
+
+fn scale(text: &str, units: &[(&str, u64)], what: &str, form: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    if !number.is_empty() && unit.is_empty() {
+        return Err(format!("'{text}' has no unit: {form}"));
+    }
+    let factor = units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
+    let (Some(factor), false) = (factor, number.is_empty()) else {
+        return Err(format!("'{text}' is no {what}: {form}"));
+    };
+    let scaled = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor));
+    scaled.ok_or_else(|| format!("'{text}' is too large a {what}"))
+}
+
+fn show(amount: u64, units: &[(&str, u64)]) -> String {
+    let unit = units.iter().find(|(_, factor)| amount > 0 && amount.is_multiple_of(*factor));
+    let (name, factor) = unit.or(units.last()).copied().unwrap_or(("", 1));
+    format!("{}{name}", amount / factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn units_are_scaled() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        assert_eq!(size("30MiB"), Ok(30 << 20));
+        assert_eq!(size("10MB"), Ok(10_000_000));
+        assert_eq!(size("0B"), Ok(0));
+        assert_eq!(show_size(1_000), "1000B");
+        assert_eq!(show_duration(Duration::from_millis(90_000)), "90s");
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        for text in ["", "s", "-1s", "1.5s", "1 s", "1S", "1h30m", "30", "1d", "99999999999999999999s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        for text in ["", "MiB", "1mib", "1 MiB", "1M", "64", "99999999999GiB", "1_0B", "٣B"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+        assert!(duration("30").unwrap_err().contains("has no unit"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_reads_the_same(amount in 0..u64::MAX / 2) {
+            prop_assert_eq!(size(&show_size(amount)), Ok(amount));
+            let time = Duration::from_millis(amount);
+            prop_assert_eq!(duration(&show_duration(time)), Ok(time));
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC*") {
+            let _ = (duration(&text), size(&text));
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! Reads TOML by hand, so that one bad value doesn't hide the others.
+//!
+//! A reading function notes what is wrong and goes on with the default; what it returns is used only where nothing
+//! was noted at all.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{ConfigError, quantity};
+
+/// What was found out about one file so far.
+#[derive(Default)]
+pub(super) struct Findings {
+    line_starts: Vec<usize>,
+    errors: RefCell<Vec<ConfigError>>,
+    /// Every key that was asked for, present or not: what the parser knows.
+    asked: RefCell<BTreeSet<String>>,
+}
+
+impl Findings {
+    pub(super) fn of(text: &str) -> Findings {
+        let starts = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1);
+        Findings { line_starts: std::iter::once(0).chain(starts).collect(), ..Findings::default() }
+    }
+
+    pub(super) fn line_of(&self, offset: usize) -> usize {
+        self.line_starts.partition_point(|start| *start <= offset).max(1)
+    }
+
+    pub(super) fn note(&self, line: usize, key: &str, reason: impl Into<String>) {
+        let error = ConfigError { line, key: key.to_owned(), reason: reason.into() };
+        self.errors.borrow_mut().push(error);
+    }
+
+    pub(super) fn is_clean(&self) -> bool {
+        self.errors.borrow().is_empty()
+    }
+
+    pub(super) fn into_errors(self) -> Vec<ConfigError> {
+        self.errors.into_inner()
+    }
+
+    pub(super) fn into_asked(self) -> BTreeSet<String> {
+        self.asked.into_inner()
+    }
+}
+
+/// One table of the file. It knows which keys it was asked for, and so which ones are unknown.
+pub(super) struct Table<'a> {
+    findings: &'a Findings,
+    name: String,
+    line: usize,
+    table: &'a DeTable<'a>,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn root(findings: &'a Findings, table: &'a DeTable<'a>) -> Table<'a> {
+        Table::new(findings, String::new(), 0, table)
+    }
+
+    fn new(findings: &'a Findings, name: String, line: usize, table: &'a DeTable<'a>) -> Table<'a> {
+        Table { findings, name, line, table, asked: RefCell::default() }
+    }
+
+    /// The value under `key`, if there is one.
+    pub(super) fn value(&self, key: &'static str) -> Option<Value<'a>> {
+        let name = self.name_of(key);
+        self.findings.asked.borrow_mut().insert(name.clone());
+        self.asked.borrow_mut().push(key);
+        let (at, value) = self.table.get_key_value(key)?;
+        // A table's own span may be anywhere; its key is where the reader looks.
+        let span = if value.get_ref().is_table() { at.span() } else { value.span() };
+        Some(Value { findings: self.findings, name, line: self.findings.line_of(span.start), value })
+    }
+
+    /// The value under `key` as `read` reads it; `None` where it is absent or bad.
+    pub(super) fn optional<T>(
+        &self,
+        key: &'static str,
+        read: impl FnOnce(&Value<'a>) -> Option<T>,
+    ) -> Option<T> {
+        self.value(key).and_then(|value| read(&value))
+    }
+
+    /// As [`Table::optional`], with a default.
+    pub(super) fn read<T>(
+        &self,
+        key: &'static str,
+        default: T,
+        read: impl FnOnce(&Value<'a>) -> Option<T>,
+    ) -> T {
+        self.optional(key, read).unwrap_or(default)
+    }
+
+    /// As [`Table::optional`]; that it is absent is an error.
+    pub(super) fn required<T>(
+        &self,
+        key: &'static str,
+        read: impl FnOnce(&Value<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.value(key);
+        if value.is_none() {
+            self.refuse(key, "is missing");
+        }
+        value.and_then(|value| read(&value))
+    }
+
+    /// The section `[key]`, if it is there.
+    pub(super) fn section(&self, key: &'static str) -> Option<Table<'a>> {
+        let value = self.value(key)?;
+        let table = value.value.get_ref().as_table();
+        if table.is_none() {
+            value.refuse(format!("is a section: write [{}]", value.name));
+        }
+        Some(Table::new(self.findings, value.name, value.line, table?))
+    }
+
+    /// The tables `[[name.key]]`, in order.
+    pub(super) fn tables(&self, key: &'static str) -> Vec<Table<'a>> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let elements: Option<Vec<_>> = value.value.get_ref().as_array().and_then(|array| {
+            array.iter().map(|element| Some((element.span(), element.get_ref().as_table()?))).collect()
+        });
+        let Some(elements) = elements else {
+            value.refuse(format!("is a list of sections: write [[{}]]", value.name));
+            return Vec::new();
+        };
+        let open = |(span, table): (std::ops::Range<usize>, _)| {
+            Table::new(self.findings, value.name.clone(), self.findings.line_of(span.start), table)
+        };
+        elements.into_iter().map(open).collect()
+    }
+
+    /// The line that it begins on.
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+
+    /// Whether there is anything under `key` but an empty list.
+    pub(super) fn is_filled(&self, key: &str) -> bool {
+        let value = self.table.get(key).map(Spanned::get_ref);
+        value.is_some_and(|value| value.as_array().is_none_or(|array| !array.is_empty()))
+    }
+
+    /// Notes an error about `key`, where it stands or else where the table begins.
+    pub(super) fn refuse(&self, key: &str, reason: impl Into<String>) {
+        let at = self.table.get_key_value(key).map(|(at, _)| self.findings.line_of(at.span().start));
+        self.findings.note(at.unwrap_or(self.line), &self.name_of(key), reason);
+    }
+
+    /// Notes an error where a key is there that is known, and no more than that.
+    pub(super) fn refuse_known(&self, key: &'static str, reason: &str) {
+        if self.table.contains_key(key) {
+            self.refuse(key, reason);
+            self.asked.borrow_mut().push(key);
+        }
+    }
+
+    /// Every key that nobody asked for is an error. Call it when all reading is done.
+    pub(super) fn finish(&self) {
+        let asked = self.asked.borrow();
+        for (key, value) in self.table {
+            let name = key.get_ref().as_ref();
+            if asked.contains(&name) {
+                continue;
+            }
+            let section =
+                self.name.is_empty() && matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_));
+            let kind = if section { "section" } else { "key" };
+            let hint = match nearest(name, asked.iter().copied()) {
+                Some(near) if section => format!(", is it [{near}]?"),
+                Some(near) => format!(", is it '{near}'?"),
+                None => String::new(),
+            };
+            let line = self.findings.line_of(key.span().start);
+            self.findings.note(line, &self.name_of(&shown(name)), format!("unknown {kind}{hint}"));
+        }
+    }
+
+    fn name_of(&self, key: &str) -> String {
+        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    }
+}
+
+/// One value of the file, with its place.
+pub(super) struct Value<'a> {
+    findings: &'a Findings,
+    name: String,
+    line: usize,
+    value: &'a Spanned<DeValue<'a>>,
+}
+
+impl<'a> Value<'a> {
+    /// The whole key, such as `api.listen`.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The line, from 1.
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+
+    /// Notes that this value is wrong.
+    pub(super) fn refuse(&self, reason: impl Into<String>) {
+        self.findings.note(self.line, &self.name, reason);
+    }
+
+    /// A text.
+    pub(super) fn text(&self) -> Option<&'a str> {
+        match self.value.get_ref() {
+            DeValue::String(text) => Some(text),
+            _ => self.mismatch("a text in quotes"),
+        }
+    }
+
+    /// A text that `parse` understands; its error is the reason.
+    pub(super) fn parsed<T>(&self, parse: impl FnOnce(&'a str) -> Result<T, String>) -> Option<T> {
+        self.keep(parse(self.text()?))
+    }
+
+    /// A path in the file system, as it is written.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        self.parsed(|text| match text {
+            "" => Err("the path is empty".to_owned()),
+            _ if text.contains('\0') => Err("no path holds a NUL".to_owned()),
+            _ => Ok(text.into()),
+        })
+    }
+
+    /// One of some words.
+    pub(super) fn word<T: Copy>(&self, words: &[T], spell: fn(T) -> &'static str) -> Option<T> {
+        self.parsed(|text| {
+            let found = words.iter().copied().find(|word| spell(*word) == text);
+            found.ok_or_else(|| {
+                let all: Vec<_> = words.iter().map(|word| spell(*word)).collect();
+                format!("'{}' is none of {}", shown(text), all.join(", "))
+            })
+        })
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&self) -> Option<bool> {
+        match self.value.get_ref() {
+            DeValue::Boolean(flag) => Some(*flag),
+            _ => self.mismatch("true or false"),
+        }
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn number<T>(&self, bounds: RangeInclusive<T>) -> Option<T>
+    where
+        T: TryFrom<u64> + PartialOrd + std::fmt::Display,
+    {
+        let DeValue::Integer(integer) = self.value.get_ref() else {
+            return self.mismatch("a whole number");
+        };
+        let number = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let number = number.and_then(|n| T::try_from(n).ok()).filter(|n| bounds.contains(n));
+        let (least, most) = (bounds.start(), bounds.end());
+        self.keep(number.ok_or_else(|| format!("{integer} is out of range: {least} to {most}")))
+    }
+
+    /// A duration with its unit, within bounds.
+    pub(super) fn duration(&self, bounds: RangeInclusive<Duration>) -> Option<Duration> {
+        if let Some(number) = self.bare_number() {
+            return self.keep(Err(quantity::duration_without_unit(&number)));
+        }
+        self.parsed(|text| bounded(text, quantity::duration(text)?, &bounds, quantity::show_duration))
+    }
+
+    /// A size in bytes with its unit, within bounds.
+    pub(super) fn size(&self, bounds: RangeInclusive<u64>) -> Option<u64> {
+        if let Some(number) = self.bare_number() {
+            return self.keep(Err(quantity::size_without_unit(&number)));
+        }
+        self.parsed(|text| bounded(text, quantity::size(text)?, &bounds, quantity::show_size))
+    }
+
+    /// A list, each element as `read` reads it; the bad ones are left out.
+    pub(super) fn list<T>(&self, mut read: impl FnMut(&Value<'a>) -> Option<T>) -> Option<Vec<T>> {
+        let Some(array) = self.value.get_ref().as_array() else {
+            return self.mismatch("a list in brackets");
+        };
+        let element = |value: &'a Spanned<DeValue<'a>>| {
+            let line = self.findings.line_of(value.span().start);
+            read(&Value { findings: self.findings, name: self.name.clone(), line, value })
+        };
+        Some(array.iter().filter_map(element).collect())
+    }
+
+    /// As [`Value::list`], with an error where it is empty.
+    pub(super) fn filled_list<T>(&self, read: impl FnMut(&Value<'a>) -> Option<T>) -> Option<Vec<T>> {
+        if self.value.get_ref().as_array().is_some_and(|array| array.is_empty()) {
+            return self.keep(Err("the list is empty".to_owned()));
+        }
+        self.list(read)
+    }
+
+    fn bare_number(&self) -> Option<String> {
+        match self.value.get_ref() {
+            DeValue::Integer(number) => Some(number.to_string()),
+            DeValue::Float(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    fn mismatch<T>(&self, wanted: &str) -> Option<T> {
+        let got = match self.value.get_ref() {
+            DeValue::String(_) => "a text",
+            DeValue::Integer(_) => "a number",
+            DeValue::Float(_) => "a fraction",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a section",
+        };
+        self.keep(Err(format!("{wanted} is wanted here, not {got}")))
+    }
+
+    fn keep<T>(&self, result: Result<T, String>) -> Option<T> {
+        result.map_err(|reason| self.refuse(reason)).ok()
+    }
+}
+
+/// The one of `known` that is one edit away: a character more, less, other, or two swapped.
+pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let mut known = known;
+    known.find(|candidate| one_edit_apart(name.as_bytes(), candidate.as_bytes()))
+}
+
+/// A text from the file, fit for one line of an error.
+pub(super) fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(80).map(|c| if c.is_control() { '?' } else { c }).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn bounded<T: PartialOrd + Copy>(
+    text: &str,
+    amount: T,
+    bounds: &RangeInclusive<T>,
+    show: fn(T) -> String,
+) -> Result<T, String> {
+    if bounds.contains(&amount) {
+        return Ok(amount);
+    }
+    Err(format!("{text} is out of range: {} to {}", show(*bounds.start()), show(*bounds.end())))
+}
+
+fn one_edit_apart(a: &[u8], b: &[u8]) -> bool {
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    let start = short.iter().zip(long).take_while(|(x, y)| x == y).count();
+    let (short, long) = (&short[start..], &long[start..]);
+    match long.len() - short.len() {
+        0 => match (short, long) {
+            ([a, b, rest @ ..], [x, y, other @ ..]) if (a, b) == (y, x) && rest == other => true,
+            ([_, rest @ ..], [_, other @ ..]) => rest == other,
+            _ => false,
+        },
+        1 => *short == long[1..],
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_edit_is_one_edit() {
+        for typo in ["lsten", "listten", "listan", "lisetn", "xlisten", "liste", "listenx", "ilsten"] {
+            assert_eq!(nearest(typo, ["upstreams", "listen"].into_iter()), Some("listen"), "{typo}");
+        }
+        for other in ["listen", "lstn", "nelist", "", "lis", "listen_on"] {
+            assert_eq!(nearest(other, ["upstreams", "listen"].into_iter()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn offsets_have_lines() {
+        let findings = Findings::of("a\nbc\n\nd");
+        let lines: Vec<_> = (0..8).map(|offset| findings.line_of(offset)).collect();
+        assert_eq!(lines, [1, 1, 2, 2, 2, 3, 4, 4]);
+    }
+}

@@ -1,0 +1,109 @@
+//! Routes: what a request needs, and where it goes, by its path and method.
+
+use http::Method;
+
+use super::pattern::pattern;
+use super::reader::{Table, nearest, shown};
+use super::{Group, HttpEntry};
+use crate::domain::Permission;
+
+/// One `[[api.route]]` or `[[web.route]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// A path pattern, checked to be plain: begins with `/`, visible ASCII, no `//`, `?`, `#`, `%`, `\`, no dot
+    /// segment.
+    pub path: String,
+    /// The methods it is for; none is all of them.
+    pub methods: Option<Vec<Method>>,
+    /// What a request needs.
+    pub need: Need,
+    /// Its backends, as an index into [`HttpEntry::groups`].
+    pub group: usize,
+}
+
+/// What a request needs before it is forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Need {
+    /// Nothing: it is forwarded without being asked for a credential.
+    Public,
+    /// A credential that holds this permission.
+    Permission(Permission),
+}
+
+impl Need {
+    /// All needs, in the order in which they are shown.
+    pub const ALL: [Need; 4] = [
+        Need::Public,
+        Need::Permission(Permission::Email),
+        Need::Permission(Permission::Api),
+        Need::Permission(Permission::Web),
+    ];
+
+    /// The word for it in the configuration and the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Need::Public => "public",
+            Need::Permission(permission) => permission.as_str(),
+        }
+    }
+}
+
+impl Route {
+    /// Reads all routes of an entry. A route that can never match is an error: it is a rule that somebody relies on.
+    pub(super) fn read_all(entry: &Table<'_>, groups: &[Group]) -> Vec<Route> {
+        let mut routes: Vec<(usize, Route)> = Vec::new();
+        for table in entry.tables("route") {
+            let line = table.line();
+            let Some(route) = Route::read(&table, groups) else { continue };
+            if let Some((first, _)) = routes.iter().find(|(_, earlier)| earlier.hides(&route)) {
+                table.refuse("path", format!("'{}' never gets here: line {first} matches first", route.path));
+            }
+            routes.push((line, route));
+        }
+        routes.into_iter().map(|(_, route)| route).collect()
+    }
+
+    fn read(table: &Table<'_>, groups: &[Group]) -> Option<Route> {
+        let path = table.required("path", |v| v.parsed(pattern));
+        let methods = table.optional("methods", |v| v.filled_list(|v| v.parsed(method)));
+        // No default: a route that is only there to choose a group would loosen what is built in without a word.
+        let need = table.required("permission", |v| v.word(&Need::ALL, Need::as_str));
+        let group = table.read("group", 0, |v| v.parsed(|name| find(name, groups)));
+        table.finish();
+        Some(Route { path: path?, methods, need: need?, group })
+    }
+
+    fn hides(&self, later: &Route) -> bool {
+        let methods = match (&self.methods, &later.methods) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(mine), Some(others)) => others.iter().all(|method| mine.contains(method)),
+        };
+        methods && self.path == later.path
+    }
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    let upper = !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
+    match Method::from_bytes(text.as_bytes()) {
+        Ok(Method::CONNECT) => Err("CONNECT is never forwarded".to_owned()),
+        Ok(method) if upper => Ok(method),
+        _ => Err(format!("'{}' is no method: write it in capital letters, such as GET", shown(text))),
+    }
+}
+
+fn find(name: &str, groups: &[Group]) -> Result<usize, String> {
+    groups.iter().position(|group| group.name == name).ok_or_else(|| {
+        let names = || groups.iter().map(|group| group.name.as_str());
+        match nearest(name, names()) {
+            Some(near) => format!("no group is named '{}', is it '{near}'?", shown(name)),
+            None if groups.len() > 1 => {
+                let all: Vec<_> = names().collect();
+                format!("no group is named '{}': there are {}", shown(name), all.join(", "))
+            }
+            None => {
+                format!("no group is named '{}': there is '{}' only", shown(name), HttpEntry::DEFAULT_GROUP)
+            }
+        }
+    })
+}

@@ -1,0 +1,70 @@
+//! What is allowed and yet worth a line in the log at start.
+
+use std::net::SocketAddr;
+
+use super::{Config, HttpEntry, Need, Scheme};
+
+impl Config {
+    /// What is allowed and yet worth a line in the log at start, each with its key.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if let Some(ops) = self.ops.filter(|ops| is_exposed(ops.listen)) {
+            warnings.push(format!(
+                "ops.listen: {} can be reached from other machines, and metrics and health ask for no credential",
+                ops.listen
+            ));
+        }
+        if !self.auth.throttle {
+            warnings.push(
+                "auth.throttle: failures are followed by no delay, so passwords can be guessed fast".into(),
+            );
+        }
+        if self.auth.bcrypt_cost < 10 {
+            let cost = self.auth.bcrypt_cost;
+            warnings.push(format!(
+                "auth.bcrypt_cost: hashes of cost {cost} are fast to guess once they are stolen"
+            ));
+        }
+        if let Some(all) = self.server.trusted_proxies.iter().find(|net| net.prefix_len() == 0) {
+            warnings.push(format!("server.trusted_proxies: {all} lets every client choose its own address"));
+        }
+        for entry in [&self.api, &self.web].into_iter().flatten() {
+            warn_entry(entry, &mut warnings);
+        }
+        warnings
+    }
+}
+
+fn warn_entry(entry: &HttpEntry, warnings: &mut Vec<String>) {
+    let name = entry.entry.as_str();
+    for address in entry.listen.iter().filter(|address| is_exposed(**address)) {
+        warnings.push(format!(
+            "{name}.listen: {address} can be reached from other machines, and passwords come there in clear"
+        ));
+    }
+    for route in entry.routes.iter().filter(|route| route.need == Need::Public && route.path == "/*") {
+        let methods = route.methods.as_deref().map(|methods| {
+            let names: Vec<_> = methods.iter().map(|method| method.as_str()).collect();
+            format!(" to {}", names.join(", "))
+        });
+        let methods = methods.unwrap_or_default();
+        warnings.push(format!("{name}.route: every path is public{methods}: no credential is asked for"));
+    }
+    for group in &entry.groups {
+        let verified = group.upstreams.iter().any(|upstream| upstream.scheme == Scheme::Https);
+        let key = if group.name == HttpEntry::DEFAULT_GROUP {
+            name.to_owned()
+        } else {
+            format!("{name}.group '{}'", group.name)
+        };
+        if !verified && (group.upstream_ca.is_some() || group.upstream_server_name.is_some()) {
+            warnings.push(format!(
+                "{key}: upstream_ca and upstream_server_name are for https:// upstreams, and there is none"
+            ));
+        }
+    }
+}
+
+fn is_exposed(address: SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
+}
