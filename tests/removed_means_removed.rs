@@ -15,14 +15,19 @@ use gatepost::state::fleet::Fleet;
 use gatepost::state::store::{Authority, NewCredential, Store};
 use gatepost::state::{Epochs, Hasher, Metrics};
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 const TASKS: usize = 32;
+/// The tasks take turns: at each step of a change one in so many checks.
+const TURNS: u64 = 4;
 const ROUNDS: u64 = 1_000;
 const NAME: &str = "wanderer";
 const PASSWORDS: [&str; 2] = ["one password 1", "another one 2"];
 /// Changes in a round: see [`state`].
 const CHANGES: u64 = 3;
+/// Each change begins and is answered.
+const LAST_STEP: u64 = 2 * ROUNDS * CHANGES;
 
 /// What is true of the credential after so many changes: its password and its one permission, where it is there.
 fn state(changes: u64) -> Option<(usize, Permission)> {
@@ -55,12 +60,35 @@ fn expected(
 }
 
 /// How far the changes are, as everybody may know it.
-#[derive(Default)]
 struct Published {
     begun: AtomicU64,
     answered: AtomicU64,
+    /// Counts both, and wakes who checks.
+    steps: watch::Sender<u64>,
     /// Checks that have ended.
     checks: AtomicU64,
+}
+
+impl Published {
+    fn new() -> Arc<Published> {
+        let zero = || AtomicU64::new(0);
+        Arc::new(Published { begun: zero(), answered: zero(), steps: watch::Sender::new(0), checks: zero() })
+    }
+
+    fn begin(&self, changes: u64) {
+        self.begun.store(changes, Ordering::SeqCst);
+        self.steps.send_modify(|steps| *steps += 1);
+    }
+
+    /// Every few changes this waits until some checks have come to their end before the next change begins.
+    async fn answer(&self, changes: u64) {
+        self.answered.store(changes, Ordering::SeqCst);
+        self.steps.send_modify(|steps| *steps += 1);
+        let until = self.checks.load(Ordering::SeqCst) + u64::from(changes % 4 == 0) * TASKS as u64 / TURNS;
+        while self.checks.load(Ordering::SeqCst) < until {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 #[derive(Default)]
@@ -122,7 +150,14 @@ async fn change(credentials: &Credentials, by: &Manager, changes: u64) {
 async fn check_until_the_end(access: Arc<Access>, published: Arc<Published>, task: usize) -> Tally {
     let mut tally = Tally::default();
     let mut held: Option<Granted> = None;
-    for nth in task.. {
+    let mut steps = published.steps.subscribe();
+    let mut nth = task;
+    while steps.changed().await.is_ok() {
+        let step = *steps.borrow_and_update();
+        if step % TURNS != task as u64 % TURNS && step != LAST_STEP {
+            continue;
+        }
+        nth += 1;
         let (password, permission) = (nth % 2, [Permission::Api, Permission::Web][nth / 2 % 2]);
         let presented = Presented { username: NAME.as_bytes(), secret: PASSWORDS[password].as_bytes() };
         let source = "192.0.2.1".parse().unwrap();
@@ -153,10 +188,9 @@ async fn check_until_the_end(access: Arc<Access>, published: Arc<Published>, tas
         tally.checks += 1;
         tally.settled += u64::from(from == upto);
         published.checks.fetch_add(1, Ordering::SeqCst);
-        if from == ROUNDS * CHANGES {
+        if step == LAST_STEP {
             break;
         }
-        tokio::task::yield_now().await;
     }
     tally
 }
@@ -167,20 +201,15 @@ async fn no_check_sees_a_state_from_before_an_answer() {
     accounts.add("holder", b"correct horse 1", Permissions::ALL).await.unwrap();
     let by = credentials.operator("holder", Origin::CommandLine).await.unwrap();
 
-    let published = Arc::new(Published::default());
+    let published = Published::new();
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
         tasks.spawn(check_until_the_end(Arc::clone(&access), Arc::clone(&published), task));
     }
     for changes in 1..=ROUNDS * CHANGES {
-        published.begun.store(changes, Ordering::SeqCst);
+        published.begin(changes);
         change(&credentials, &by, changes).await;
-        published.answered.store(changes, Ordering::SeqCst);
-        // Every other time, some checks come to their end before the next change begins.
-        let until = published.checks.load(Ordering::SeqCst) + 2 * TASKS as u64 * (changes % 2);
-        while published.checks.load(Ordering::SeqCst) < until {
-            tokio::task::yield_now().await;
-        }
+        published.answer(changes).await;
     }
     let mut all = Tally::default();
     for tally in tasks.join_all().await {
