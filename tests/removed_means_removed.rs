@@ -82,9 +82,10 @@ impl Published {
 
     /// Every few changes this waits until some checks have come to their end before the next change begins.
     async fn answer(&self, changes: u64) {
+        let awaited = u64::from(changes % 4 == 0) * TASKS as u64 / TURNS;
+        let until = self.checks.load(Ordering::SeqCst) + awaited;
         self.answered.store(changes, Ordering::SeqCst);
         self.steps.send_modify(|steps| *steps += 1);
-        let until = self.checks.load(Ordering::SeqCst) + u64::from(changes % 4 == 0) * TASKS as u64 / TURNS;
         while self.checks.load(Ordering::SeqCst) < until {
             tokio::task::yield_now().await;
         }
