@@ -15,5 +15,8 @@
 pub mod cli;
 pub mod config;
 pub mod domain;
+mod edge;
+pub mod server;
 pub mod service;
 pub mod state;
+pub mod wire;

@@ -1,2 +1,103 @@
-//! x
-fn main() {}
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use gatepost::cli::{account, credential, demo};
+use gatepost::config::Config;
+use gatepost::server::{self, Gateway, Source};
+
+/// Requests allocate and free a lot of small things; this allocator makes the least of it (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Exit status: done, refused, used wrongly.
+const REFUSED: u8 = 1;
+
+/// A gateway for mail and API backends that decides on every request: removed means removed.
+#[derive(Parser)]
+#[command(version, disable_help_subcommand = true)]
+struct Arguments {
+    /// The configuration.
+    #[arg(long, global = true, value_name = "FILE", default_value = "config/gatepost.toml")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything on loopback, with SQLite and a backend of its own.
+    Demo(demo::Options),
+    /// The gateway.
+    Serve,
+    /// Checks the configuration: every error in it, each with its line and key.
+    Check,
+    /// Accounts: who holds credentials.
+    #[command(subcommand)]
+    Account(account::Command),
+    /// Credentials of an account.
+    #[command(subcommand)]
+    Credential(credential::Command),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("gatepost: {error:#}");
+            ExitCode::from(REFUSED)
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode> {
+    // The workers have runtimes of their own; this one serves operators, the store and signals.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let path = arguments.config;
+    match arguments.command {
+        Command::Demo(options) => runtime.block_on(demo::run(options)),
+        Command::Serve => {
+            let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
+            server::start_log(&config.log);
+            runtime.block_on(async {
+                let gateway = Gateway::start(config).await?;
+                gateway.run(Source::File(path)).await.context("signals")
+            })?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check => {
+            let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
+            let wrong = server::check(&config);
+            for line in &wrong {
+                eprintln!("{}: {line}", path.display());
+            }
+            if !wrong.is_empty() {
+                return Ok(ExitCode::from(REFUSED));
+            }
+            for warning in config.warnings() {
+                println!("{}: warning: {warning}", path.display());
+            }
+            println!("{}: good", path.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Account(command) => {
+            let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
+            server::start_log(&config.log);
+            Ok(runtime.block_on(account::run(command, &config))?)
+        }
+        Command::Credential(command) => {
+            let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
+            server::start_log(&config.log);
+            Ok(runtime.block_on(credential::run(command, &config))?)
+        }
+    }
+}
+
+/// The configuration; where it isn't good, every error is on standard error.
+fn load(path: &std::path::Path) -> Option<Config> {
+    Config::load(path).map_err(|errors| eprintln!("{errors}")).ok()
+}

@@ -1,7 +1,9 @@
 //! Floor 5: the command line.
 
 pub mod account;
+pub mod backend;
 pub mod credential;
+pub mod demo;
 pub mod failure;
 pub mod output;
 pub mod password;

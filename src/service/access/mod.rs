@@ -3,6 +3,7 @@
 //! The same for all entries. [`Access::check_cached`] answers what the cache knows, without waiting; the way through the
 //! store and the password check is in `identify`, and what open tunnels ask is in `hold`.
 
+mod changes;
 mod denials;
 mod hold;
 mod identify;

@@ -1,0 +1,52 @@
+# Two commands for newcomers: `make run` and `make test`. Both install what they need first, on Debian and its kin.
+
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+APT := $(SUDO) DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends
+# What building takes: a C compiler and cmake for the compression library and SQLite inside.
+BUILD_NEEDS := cc:gcc g++:g++ make:make cmake:cmake pkg-config:pkg-config
+TEST_NEEDS := $(BUILD_NEEDS) curl:curl python3:python3 openssl:openssl htpasswd:apache2-utils
+BENCH_NEEDS := $(BUILD_NEEDS) nginx:nginx-light wrk:wrk
+
+# $(call install,command:package …): the packages whose commands aren't there.
+define install
+	@missing=""; for need in $(1); do \
+		command -v "$${need%%:*}" >/dev/null 2>&1 || PATH="$$PATH:/usr/sbin:/sbin" command -v "$${need%%:*}" >/dev/null 2>&1 \
+			|| missing="$$missing $${need##*:}"; \
+	done; \
+	if [ -n "$$missing" ]; then echo "installing$$missing"; $(SUDO) apt-get update -q && $(APT) $$missing; fi
+endef
+
+.PHONY: run test bench build check fuzz clean
+
+run:
+	$(call install,$(BUILD_NEEDS))
+	cargo build --profile demo --bin gatepost
+	exec target/demo/gatepost demo
+
+test:
+	$(call install,$(TEST_NEEDS))
+	cargo test --all-targets
+
+check:
+	$(call install,$(BUILD_NEEDS))
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+build:
+	$(call install,$(BUILD_NEEDS))
+	cargo build --release
+
+bench:
+	$(call install,$(BENCH_NEEDS))
+	cargo bench --bench decision
+	cargo bench --bench store
+	cargo bench --bench load
+
+# A minute for each target; needs the nightly toolchain.
+fuzz:
+	$(call install,$(BUILD_NEEDS))
+	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz
+	fuzz/run 60
+
+clean:
+	cargo clean

@@ -1,0 +1,169 @@
+//! The demo: a gateway on loopback with a store, an account, three credentials and backends of its own, and lines to
+//! paste that show what it does.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::backend;
+use crate::config::Config;
+use crate::domain::{Permission, PermissionEdit, Permissions};
+use crate::edge::listener;
+use crate::server::{self, Gateway, Source};
+use crate::service::Origin;
+use crate::service::credentials::Addition;
+
+/// What can be set about the demo.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Where the database and the passwords are kept.
+    #[arg(long, default_value = "data")]
+    directory: PathBuf,
+    /// The API's address.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    api: SocketAddr,
+    /// The dashboard's address.
+    #[arg(long, default_value = "127.0.0.1:8081")]
+    web: SocketAddr,
+    /// The operators' address.
+    #[arg(long, default_value = "127.0.0.1:9090")]
+    ops: SocketAddr,
+}
+
+/// The demo's account and credentials; kept in a file of their own, since the database has but hashes.
+#[derive(Serialize, Deserialize)]
+struct Logins {
+    account: Login,
+    credentials: Vec<Login>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Login {
+    name: String,
+    password: String,
+}
+
+/// Runs the demo until it is interrupted.
+///
+/// # Errors
+/// A directory that can't be written, an address in use, a database that can't be opened.
+pub async fn run(options: Options) -> Result<ExitCode> {
+    let directory = &options.directory;
+    fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let api_backend = listener::bind("demo.backend", loopback)?;
+    let web_backend = listener::bind("demo.backend", loopback)?;
+    let text = format!(
+        "[store]\nurl = {url:?}\n[log]\nlevel = \"warn\"\n\
+         [api]\nlisten = [\"{api}\"]\nupstreams = [\"http://{api_up}\"]\n\
+         [web]\nlisten = [\"{web}\"]\nupstreams = [\"http://{web_up}\"]\n\
+         [ops]\nlisten = \"{ops}\"\n",
+        url = format!("sqlite://{}", directory.join("gatepost.db").display()),
+        api = options.api,
+        web = options.web,
+        ops = options.ops,
+        api_up = api_backend.local_addr()?,
+        web_up = web_backend.local_addr()?,
+    );
+    let config = Config::parse(&text, "demo").map_err(anyhow::Error::from)?;
+    server::start_log(&config.log);
+    let gateway = Gateway::start(config).await?;
+    let (_stop, stopped) = watch::channel(false);
+    tokio::spawn(backend::serve(api_backend, "api", stopped.clone()));
+    tokio::spawn(backend::serve(web_backend, "web", stopped));
+    let logins = logins(&gateway, &directory.join("demo-logins.json")).await?;
+    let address = |key| gateway.address_of(key).context("every listener has an address");
+    print_lines(&logins, address("api.listen")?, address("web.listen")?, address("ops.listen")?);
+    gateway.run(Source::Fixed).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The logins of the first start, made where there are none yet.
+async fn logins(gateway: &Gateway, file: &Path) -> Result<Logins> {
+    if let Ok(text) = fs::read_to_string(file) {
+        return serde_json::from_str(&text)
+            .with_context(|| format!("{}: not what the demo wrote", file.display()));
+    }
+    let login = |name: &str| Ok::<_, anyhow::Error>(Login { name: name.to_owned(), password: password()? });
+    let logins = Logins {
+        account: login("demo")?,
+        credentials: Permission::ALL.iter().map(|p| login(&format!("demo-{p}"))).collect::<Result<_>>()?,
+    };
+    // Written first: a password that is stored and known to nobody would be of no use.
+    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+    out.write_all(&serde_json::to_vec_pretty(&logins)?)?;
+    let accounts = gateway.accounts();
+    let (name, password) = (&logins.account.name, logins.account.password.as_bytes());
+    if let Err(error) = accounts.add(name, password, Permissions::ALL).await {
+        bail!("the demo's account can't be made: {error}; remove {} to begin anew", file.display());
+    }
+    let credentials = gateway.credentials();
+    let manager = credentials.operator(name, Origin::CommandLine).await?;
+    for (permission, login) in Permission::ALL.into_iter().zip(&logins.credentials) {
+        let permissions = PermissionEdit::exactly(Permissions::only(permission));
+        let addition = Addition { username: &login.name, password: login.password.as_bytes(), permissions };
+        credentials.add(&manager, addition).await?;
+    }
+    Ok(logins)
+}
+
+/// 20 characters out of 32 that look unlike each other: 100 bits, with a letter and a digit in each.
+fn password() -> Result<String> {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    loop {
+        let mut random = [0; 20];
+        getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("no random numbers: {e}"))?;
+        let password: String = random.iter().map(|b| char::from(ALPHABET[usize::from(b % 32)])).collect();
+        if password.contains(|c: char| c.is_ascii_digit())
+            && password.contains(|c: char| c.is_ascii_alphabetic())
+        {
+            return Ok(password);
+        }
+    }
+}
+
+fn print_lines(logins: &Logins, api: SocketAddr, web: SocketAddr, ops: SocketAddr) {
+    let holder = format!("{}:{}", logins.account.name, logins.account.password);
+    let [email, only_api, only_web] = [0, 1, 2].map(|index| {
+        let login = &logins.credentials[index];
+        format!("{}:{}", login.name, login.password)
+    });
+    let show = "curl -s -o /dev/null -w '%{http_code}\\n'";
+    println!(
+        "Gatepost runs: API http://{api}, dashboard http://{web}, operators http://{ops}. Ctrl-C ends it.
+
+account holder   {holder}
+may send         {email}
+may use the API  {only_api}
+may use the web  {only_web}
+
+Paste these into another terminal:
+
+# allowed: 200, and the backend shows who it was told it is
+curl -s -u {only_api} http://{api}/api/stats.get.json
+# a wrong password: 401
+{show} -u demo-api:wrong-passw0rd http://{api}/api/stats.get.json
+# the right password without the permission to send: 403, and with it: 200
+{show} -u {only_api} -d to=joe@example.com http://{api}/api/mail.send.json
+{show} -u {email} -d to=joe@example.com http://{api}/api/mail.send.json
+# the dashboard: 403 with a credential for the API, 200 with one for the web
+{show} -u {only_api} http://{web}/
+{show} -u {only_web} http://{web}/
+# a credential added, and used at once: 200
+curl -s -u {holder} -d username=newcomer -d password=s3cret-enough http://{api}/api/credentials/add.json; echo
+{show} -u newcomer:s3cret-enough http://{api}/api/stats.get.json
+# removed, and refused at once: 401
+curl -s -u {holder} -d username=newcomer http://{api}/api/credentials/remove.json; echo
+{show} -u newcomer:s3cret-enough http://{api}/api/stats.get.json
+# what operators see
+curl -s http://{ops}/metrics | grep gatepost_decisions_total | grep -v ' 0$'
+"
+    );
+}

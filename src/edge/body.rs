@@ -1,0 +1,247 @@
+//! A request's body on its way: as it comes from the client, with what it holds of a credential blotted out, or as it
+//! was spooled.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use pingora_core::protocols::http::ServerSession;
+use pingora_timeout::timeout;
+
+use super::refusal::Refusal;
+use super::spool::Spool;
+use crate::wire::{BodyScanner, FormError, Gathered, Held};
+
+/// What has to arrive in each window of `body_timeout`, in bytes; a client that drips holds a backend for no longer.
+const PROGRESS: usize = 1024;
+
+/// Why a body can't be had.
+#[derive(Debug)]
+pub enum BodyError {
+    /// The client went away.
+    Gone,
+    /// The request is refused.
+    Refused(Refusal),
+}
+
+/// Looks at a streamed form on its way through: blots out what it holds of a credential, and compares it with the one
+/// that was decided on.
+pub struct Mask {
+    scanner: Option<BodyScanner>,
+    decided: Option<Held>,
+}
+
+impl Mask {
+    /// `decided` is the credential that was decided on; none on a public route, where any may be blotted out.
+    pub fn new(scanner: BodyScanner, decided: Option<Held>) -> Mask {
+        Mask { scanner: Some(scanner), decided }
+    }
+}
+
+enum Source {
+    /// Nothing comes.
+    Empty,
+    /// It comes from the client.
+    Client(Box<Streamed>),
+    /// It was read before.
+    Spooled(Box<Spool>),
+}
+
+/// A body that comes from the client as it is forwarded.
+struct Streamed {
+    mask: Option<Mask>,
+    pace: Pace,
+    ready: VecDeque<Bytes>,
+    begun: bool,
+    wants_continue: bool,
+}
+
+/// A request's body, piece by piece.
+pub struct Body {
+    source: Source,
+    /// Its end was given out.
+    sent: bool,
+    /// The backend takes no more.
+    given_up: bool,
+}
+
+impl Body {
+    /// None.
+    pub fn empty() -> Body {
+        Body { source: Source::Empty, sent: true, given_up: false }
+    }
+
+    /// What the client sends, at no less than [`PROGRESS`] bytes in each `window`. `wants_continue`: it waits for a
+    /// 100 (RFC 9110 section 10.1.1).
+    pub fn streamed(mask: Option<Mask>, window: Duration, wants_continue: bool) -> Body {
+        let pace = Pace::new(window);
+        let streamed = Streamed { mask, pace, ready: VecDeque::new(), begun: false, wants_continue };
+        Body { source: Source::Client(Box::new(streamed)), sent: false, given_up: false }
+    }
+
+    /// What was spooled; it must be rewound.
+    pub fn spooled(spool: Spool) -> Body {
+        Body { source: Source::Spooled(Box::new(spool)), sent: false, given_up: false }
+    }
+
+    /// Its length where it was spooled.
+    pub fn spooled_length(&self) -> Option<u64> {
+        match &self.source {
+            Source::Spooled(spool) => Some(spool.length()),
+            _ => None,
+        }
+    }
+
+    /// Whether all of it was given out.
+    pub fn is_sent(&self) -> bool {
+        self.sent && !self.given_up
+    }
+
+    /// Whether nothing more of it will be given out.
+    pub fn is_over(&self) -> bool {
+        self.sent || self.given_up
+    }
+
+    /// Ends it early: the backend takes no more.
+    pub fn give_up(&mut self) {
+        self.given_up = true;
+    }
+
+    /// Goes back to the beginning for another attempt; false where it can't.
+    pub async fn rewind(&mut self) -> bool {
+        let possible = match &mut self.source {
+            Source::Empty => return true,
+            Source::Client(streamed) => !streamed.begun,
+            Source::Spooled(spool) => spool.rewind().await.is_ok(),
+        };
+        self.sent = false;
+        self.given_up = false;
+        possible
+    }
+
+    /// The next piece, `None` at the end, and once it is over, waits for the client to go away. A call that was
+    /// dropped half-way loses nothing.
+    ///
+    /// # Errors
+    /// Where the client went away, is too slow, or sends what can't be forwarded.
+    pub async fn next(&mut self, session: &mut ServerSession) -> Result<Option<Bytes>, BodyError> {
+        if self.is_over() {
+            if !self.sent {
+                // Unread bytes tell nothing about whether the client is still there.
+                return std::future::pending().await;
+            }
+            return match session.read_body_or_idle(true).await {
+                Ok(_) => std::future::pending().await,
+                Err(_) => Err(BodyError::Gone),
+            };
+        }
+        let piece = match &mut self.source {
+            Source::Empty => None,
+            Source::Spooled(spool) => spool.next().await.map_err(spool_failed)?,
+            Source::Client(streamed) => streamed.next(session).await?,
+        };
+        self.sent = piece.is_none();
+        Ok(piece)
+    }
+}
+
+impl Streamed {
+    async fn next(&mut self, session: &mut ServerSession) -> Result<Option<Bytes>, BodyError> {
+        if std::mem::take(&mut self.wants_continue) {
+            session.write_continue_response().await.map_err(|_| BodyError::Gone)?;
+        }
+        loop {
+            if let Some(piece) = self.ready.pop_front() {
+                return Ok(Some(piece));
+            }
+            let read = self.pace.read(session).await?;
+            self.begun = true;
+            match (read, &mut self.mask) {
+                (Some(piece), Some(mask)) => mask.pass(piece, &mut self.ready)?,
+                (Some(piece), None) => return Ok(Some(piece)),
+                (None, Some(mask)) => {
+                    mask.finish()?;
+                    return Ok(None);
+                }
+                (None, None) => return Ok(None),
+            }
+        }
+    }
+}
+
+impl Mask {
+    fn pass(&mut self, piece: Bytes, ready: &mut VecDeque<Bytes>) -> Result<(), BodyError> {
+        let Some(scanner) = &mut self.scanner else {
+            ready.push_back(piece);
+            return Ok(());
+        };
+        let mut piece = BytesMut::from(piece);
+        scanner.scan(&mut piece).map_err(form_refused)?;
+        ready.push_back(piece.freeze());
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), BodyError> {
+        let Some(scanner) = self.scanner.take() else { return Ok(()) };
+        let found = scanner.finish().map_err(form_refused)?;
+        if let (Some(decided), Some(found)) = (&self.decided, &found) {
+            let mut both = Gathered::new();
+            both.add(decided.presented())
+                .and_then(|()| both.add(found.presented()))
+                .map_err(|e| BodyError::Refused(Refusal::Malformed(e.to_string().into())))?;
+        }
+        Ok(())
+    }
+}
+
+/// What a form that can't be read is answered with.
+pub fn form_refused(error: FormError) -> BodyError {
+    BodyError::Refused(Refusal::Malformed(error.to_string().into()))
+}
+
+/// What a spool that can't be used is answered with.
+pub fn spool_failed(error: io::Error) -> BodyError {
+    tracing::error!(%error, "a request's body can't be spooled");
+    BodyError::Refused(Refusal::Overloaded("Temporarily unavailable, try again"))
+}
+
+/// Watches that a client makes progress.
+pub struct Pace {
+    window: Duration,
+    since: Instant,
+    bytes: usize,
+}
+
+impl Pace {
+    /// A pace of [`PROGRESS`] bytes in each `window`.
+    pub fn new(window: Duration) -> Pace {
+        Pace { window, since: Instant::now(), bytes: 0 }
+    }
+
+    /// The next piece of the body as it comes, `None` at its end.
+    ///
+    /// # Errors
+    /// Where the client went away or is too slow.
+    pub async fn read(&mut self, session: &mut ServerSession) -> Result<Option<Bytes>, BodyError> {
+        let piece = match timeout(self.window, session.read_request_body()).await {
+            Ok(Ok(piece)) => piece,
+            Ok(Err(error)) => {
+                return Err(if error.etype().as_str() == "InvalidChunk" {
+                    BodyError::Refused(Refusal::Malformed("The request's body can't be understood".into()))
+                } else {
+                    BodyError::Gone
+                });
+            }
+            Err(_) => return Err(BodyError::Refused(Refusal::Timeout)),
+        };
+        self.bytes += piece.as_ref().map_or(0, Bytes::len);
+        if self.bytes >= PROGRESS {
+            self.bytes = 0;
+            self.since = Instant::now();
+        } else if piece.is_some() && self.since.elapsed() > self.window {
+            return Err(BodyError::Refused(Refusal::Timeout));
+        }
+        Ok(piece)
+    }
+}

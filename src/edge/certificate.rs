@@ -1,0 +1,87 @@
+//! The certificate of all TLS listeners, exchanged without a restart.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use thiserror::Error;
+
+/// Why certificate and key can't be used; the text names the file.
+#[derive(Debug, Error)]
+pub enum CertificateError {
+    /// The certificate file can't be read, or isn't PEM.
+    #[error("tls.certificate: {0}: {1}")]
+    Certificate(String, pem::Error),
+    /// There is no certificate in the file.
+    #[error("tls.certificate: {0}: no certificate in it")]
+    Empty(String),
+    /// The key file can't be read, or isn't PEM.
+    #[error("tls.private_key: {0}: {1}")]
+    Key(String, pem::Error),
+    /// They are of no known kind, or don't belong together.
+    #[error("tls.private_key: {0}: {1}")]
+    Mismatch(String, rustls::Error),
+}
+
+/// Hands the certificate of the moment to each handshake.
+#[derive(Debug)]
+pub struct Certificate {
+    current: ArcSwap<CertifiedKey>,
+}
+
+impl Certificate {
+    /// Reads both files (PEM; the chain with the server's own certificate first).
+    ///
+    /// # Errors
+    /// Whatever makes them unusable for a handshake.
+    pub fn load(chain: &Path, key: &Path) -> Result<Arc<Certificate>, CertificateError> {
+        Ok(Arc::new(Certificate { current: ArcSwap::from_pointee(read(chain, key)?) }))
+    }
+
+    /// Reads both files again; where they can't be used, the present certificate stays.
+    ///
+    /// # Errors
+    /// As [`Certificate::load`].
+    pub fn reload(&self, chain: &Path, key: &Path) -> Result<(), CertificateError> {
+        self.current.store(Arc::new(read(chain, key)?));
+        Ok(())
+    }
+
+    /// The configuration for listeners that show this certificate: TLS 1.2 and 1.3, HTTP/2 before HTTP/1.1.
+    ///
+    /// # Errors
+    /// Where the crypto library supports neither version.
+    pub fn server_config(self: &Arc<Certificate>) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+            .with_no_client_auth()
+            .with_cert_resolver(self.clone());
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.load_full())
+    }
+}
+
+fn read(chain: &Path, key: &Path) -> Result<CertifiedKey, CertificateError> {
+    let shown = |path: &Path| path.display().to_string();
+    let certificates = CertificateDer::pem_file_iter(chain)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|e| CertificateError::Certificate(shown(chain), e))?;
+    if certificates.is_empty() {
+        return Err(CertificateError::Empty(shown(chain)));
+    }
+    let key_der = PrivateKeyDer::from_pem_file(key).map_err(|e| CertificateError::Key(shown(key), e))?;
+    CertifiedKey::from_der(certificates, key_der, &ring::default_provider())
+        .map_err(|e| CertificateError::Mismatch(shown(key), e))
+}

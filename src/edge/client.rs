@@ -1,0 +1,86 @@
+//! Who is at the other end of a connection, as backend, throttle and log are told.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, HeaderValue};
+use ipnet::IpNet;
+
+/// The peer of one connection.
+#[derive(Clone, Debug)]
+pub struct Client {
+    address: IpAddr,
+    shown: HeaderValue,
+    tls: bool,
+    trusted: bool,
+}
+
+impl Client {
+    /// The peer at `address`; whether what it forwards is believed depends on `trusted_proxies`.
+    pub fn new(address: SocketAddr, tls: bool, trusted_proxies: &[IpNet]) -> Client {
+        let address = address.ip().to_canonical();
+        let shown = HeaderValue::from_str(&address.to_string())
+            .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        Client { address, shown, tls, trusted: trusted_proxies.iter().any(|net| net.contains(&address)) }
+    }
+
+    /// Whether its `X-Forwarded-*` are believed.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// Its address as a header value.
+    pub fn shown(&self) -> &HeaderValue {
+        &self.shown
+    }
+
+    /// `http` or `https`, as the connection is.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+
+    /// Where a request really comes from: behind trusted proxies, the last address of `X-Forwarded-For` that isn't
+    /// one of them.
+    pub fn source(&self, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> IpAddr {
+        if !self.trusted {
+            return self.address;
+        }
+        let mut source = self.address;
+        let lines: Vec<&HeaderValue> = headers.get_all("x-forwarded-for").iter().collect();
+        let hops = lines.iter().rev().filter_map(|line| line.to_str().ok()).flat_map(|line| line.rsplit(','));
+        for hop in hops {
+            // Whoever wrote something else than an address isn't to be believed any further.
+            let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
+            source = address.to_canonical();
+            if !trusted_proxies.iter().any(|net| net.contains(&source)) {
+                break;
+            }
+        }
+        source
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(peer: &str, forwarded: &[&str]) -> String {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        let client = Client::new(SocketAddr::new(peer.parse().unwrap(), 1), false, &trusted);
+        let mut headers = HeaderMap::new();
+        for line in forwarded {
+            headers.append("x-forwarded-for", HeaderValue::from_str(line).unwrap());
+        }
+        client.source(&headers, &trusted).to_string()
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        assert_eq!(source("192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
+        assert_eq!(source("10.0.0.1", &["198.51.100.7"]), "198.51.100.7");
+        assert_eq!(source("10.0.0.1", &["203.0.113.9, 198.51.100.7, 10.1.1.1"]), "198.51.100.7");
+        assert_eq!(source("10.0.0.1", &["203.0.113.9", "198.51.100.7"]), "198.51.100.7");
+        assert_eq!(source("10.0.0.1", &["198.51.100.7, rubbish"]), "10.0.0.1");
+        assert_eq!(source("::ffff:10.0.0.1", &["2001:db8::1"]), "2001:db8::1");
+        assert_eq!(source("10.0.0.1", &[]), "10.0.0.1");
+    }
+}

@@ -1,0 +1,133 @@
+//! A client's connection: one request after the other over HTTP/1, many at once over HTTP/2.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora_core::protocols::ALPN;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::server::ShutdownWatch;
+use pingora_timeout::timeout;
+use tokio::sync::watch;
+use tracing::debug;
+
+use super::client::Client;
+use super::exchange::Exchange;
+use super::gauge::Gauge;
+use super::listener::Connection;
+use super::refusal::Refusal;
+use super::reply;
+use super::site::Site;
+use super::socket::Meter;
+
+/// Bytes of a request's header at most, request line included; 431 above.
+pub const HEADER_LIMIT: usize = 64 * 1024;
+
+/// Serves one connection to its end.
+#[derive(Clone)]
+pub struct HttpServer {
+    /// The entry it came in on.
+    pub site: Arc<Site>,
+    /// The worker that serves it.
+    pub worker: usize,
+    /// Requests under way, so that a stop can wait for them.
+    pub requests: Arc<Gauge>,
+    /// Turns true when the gateway stops.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl HttpServer {
+    /// Serves `connection` until either side has enough.
+    pub async fn serve(self, connection: Connection) {
+        let Connection { stream, meter, peer, tls, entered } = connection;
+        let client = Client::new(peer, tls, &self.site.plan.load().trusted_proxies);
+        if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+            let idle = self.site.plan.load().timeouts.keepalive;
+            let mut options = HttpServerOptions::default();
+            options.h2_idle_timeout = Some(idle);
+            let stop = self.stop.clone();
+            let app = Arc::new(Multiplexed { server: self, client, options });
+            app.process_new(stream, &stop).await;
+        } else {
+            self.one_by_one(stream, &meter, &client).await;
+        }
+        drop(entered);
+    }
+
+    /// HTTP/1: the connection is idle, then a header comes, then the exchange.
+    async fn one_by_one(mut self, stream: pingora_core::protocols::Stream, meter: &Meter, client: &Client) {
+        let timeouts = self.site.plan.load().timeouts.clone();
+        let mut next = Some((stream, None));
+        let mut patience = timeouts.header;
+        while let Some((stream, prefix)) = next.take() {
+            let mut session = ServerSession::new_http1(stream);
+            session.set_pipelining_enabled(true);
+            // What the meter can't see was received before.
+            let waiting = prefix.is_some();
+            if let Some(prefix) = prefix {
+                session.set_pipelined_prefix(prefix);
+            }
+            // No time-out of its own for each read: the one below is for the header as a whole.
+            session.set_read_timeout(None);
+            meter.start(HEADER_LIMIT);
+            let read = tokio::select! {
+                biased;
+                read = timeout(patience, session.read_request()) => read,
+                _ = self.stop.wait_for(|stop| *stop), if !waiting => return,
+            };
+            let refusal = match read {
+                Ok(Ok(true)) => None,
+                Ok(Ok(false)) => return,
+                Ok(Err(_)) if meter.exceeded() => Some(Refusal::HeaderTooLarge),
+                Ok(Err(error)) => {
+                    debug!(%error, "no request can be read");
+                    let many = error.to_string().contains("TooManyHeaders");
+                    match (meter.received(), many) {
+                        (0, _) => return,
+                        (_, true) => Some(Refusal::HeaderTooLarge),
+                        _ => Some(Refusal::Malformed("The request can't be understood".into())),
+                    }
+                }
+                Err(_) if meter.received() == 0 && !waiting => return,
+                Err(_) => Some(Refusal::Timeout),
+            };
+            meter.lift();
+            let Some(_under_way) = self.requests.enter() else { return };
+            if let Some(refusal) = refusal {
+                self.site.metrics.http_request(self.site.entry, refusal.status(), Duration::ZERO);
+                let id = self.site.ids.next();
+                reply::refuse(&mut session, &refusal, "", &id, timeouts.write).await;
+                session.shutdown().await;
+                return;
+            }
+            let exchange = Exchange { server: &self, client };
+            next = exchange.run(session).await;
+            patience = timeouts.keepalive;
+        }
+    }
+}
+
+/// A connection over HTTP/2.
+struct Multiplexed {
+    server: HttpServer,
+    client: Client,
+    options: HttpServerOptions,
+}
+
+#[async_trait]
+impl HttpServerApp for Multiplexed {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        _shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let _under_way = self.server.requests.enter()?;
+        Exchange { server: &self.server, client: &self.client }.run(session).await;
+        None
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+}

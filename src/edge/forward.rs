@@ -1,0 +1,178 @@
+//! A request's way to a backend: which one, how often, and what of it may be repeated.
+
+use http::Method;
+use http::header::HeaderValue;
+use pingora_core::protocols::Stream;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
+use pingora_http::RequestHeader;
+use tracing::warn;
+
+use super::body::Body;
+use super::plain::Plain;
+use super::refusal::Refusal;
+use super::relay::{Failure, Relay, Relayed, failure};
+use super::socket::Socket;
+use super::upstream::{ConnectError, Group};
+use crate::config::Timeouts;
+
+/// Attempts for one request at most.
+const ATTEMPTS: usize = 3;
+
+/// What happened to a request that was forwarded.
+pub enum Forwarded {
+    /// The client has the whole answer, of this status.
+    Answered(u16),
+    /// Client and backend speak another protocol now; this is the backend's side.
+    Switched(Box<UpstreamSession>),
+    /// The client has the beginning of an answer that can't be finished; only closing tells it so.
+    Broken(u16),
+    /// The client went away.
+    Gone,
+}
+
+/// A request as a backend is to get it.
+pub enum Outbound {
+    /// One that can carry a body, ask for another protocol, or go over TLS.
+    Header(Box<RequestHeader>),
+    /// One without a body, as bytes, for backends in clear.
+    Bytes(Vec<u8>),
+}
+
+/// A request on its way.
+pub struct Forward<'a> {
+    /// The client's side.
+    pub session: &'a mut ServerSession,
+    /// The request as the backend is to get it.
+    pub request: &'a Outbound,
+    /// Its method.
+    pub method: &'a Method,
+    /// What it carries.
+    pub body: &'a mut Body,
+    /// How long things may take.
+    pub timeouts: &'a Timeouts,
+    /// Its number, for the answer.
+    pub request_id: &'a HeaderValue,
+    /// Whether the answer is to end the connection, since the gateway stops.
+    pub closing: bool,
+    /// Which worker this is: kept connections belong to one.
+    pub worker: usize,
+}
+
+impl Forward<'_> {
+    /// Asks the backends of `group` in turn until one answers, within what is safe to repeat: a request goes out again
+    /// only where nothing of it was sent, or where its method is idempotent and its body is still there
+    /// (RFC 9110 section 9.2.2).
+    ///
+    /// # Errors
+    /// Where no backend gave an answer; nothing was written to the client then.
+    pub async fn run(mut self, group: &Group) -> Result<Forwarded, Refusal> {
+        let mut tried = 0;
+        let mut only_new = false;
+        let mut refusal = Refusal::BadGateway;
+        for _ in 0..ATTEMPTS {
+            let Some(index) = group.next(tried) else { break };
+            let server = &group.servers()[index];
+            let connected = match only_new {
+                true => group.connect_new(index).await.map(|stream| (stream, false)),
+                false => group.connect(index, self.worker).await,
+            };
+            let (stream, kept) = match connected {
+                Ok(connected) => connected,
+                Err(error) => {
+                    warn!(group = group.name(), %error, "no connection to the backend");
+                    if matches!(error, ConnectError::Timeout(..)) {
+                        refusal = Refusal::GatewayTimeout;
+                    }
+                    tried |= bit(index);
+                    continue;
+                }
+            };
+            let _active = server.count_active();
+            let (relayed, upstream) = self.attempt(stream).await;
+            match (relayed, upstream) {
+                (Ok(Relayed::Answered(status)), Side::Free(stream)) => {
+                    if let Some(stream) = stream {
+                        server.keep(self.worker, stream);
+                    }
+                    return Ok(Forwarded::Answered(status));
+                }
+                (Ok(Relayed::Switched), Side::Session(upstream)) => return Ok(Forwarded::Switched(upstream)),
+                (Ok(Relayed::Broken(status) | Relayed::Answered(status)), _) => {
+                    return Ok(Forwarded::Broken(status));
+                }
+                (Ok(Relayed::Gone | Relayed::Switched), _) => return Ok(Forwarded::Gone),
+                (Err(failure), _) => {
+                    // What the client did wrong is no news of the backend.
+                    if matches!(failure.refusal, Refusal::BadGateway | Refusal::GatewayTimeout) {
+                        warn!(upstream = server.name(), kept, error = failure.detail, "the backend failed");
+                    }
+                    refusal = failure.refusal;
+                    let repeatable = failure.unsent || self.method.is_idempotent();
+                    if refusal != Refusal::BadGateway || !repeatable || !self.body.rewind().await {
+                        break;
+                    }
+                    // A kept connection may have been closed, just as it was used, by a backend that is well.
+                    only_new = kept;
+                    if !kept {
+                        tried |= bit(index);
+                    }
+                }
+            }
+        }
+        Err(refusal)
+    }
+
+    /// One attempt over one connection.
+    async fn attempt(&mut self, stream: Stream) -> (Result<Relayed, Failure>, Side) {
+        let header = match self.request {
+            Outbound::Header(header) => header,
+            Outbound::Bytes(bytes) => {
+                let Ok(socket) = stream.into_any().downcast::<Socket>() else {
+                    return (
+                        Err(failure(Refusal::BadGateway, &"not a connection in clear")),
+                        Side::Free(None),
+                    );
+                };
+                let plain = Plain {
+                    session: &mut *self.session,
+                    timeouts: self.timeouts,
+                    request_id: self.request_id,
+                    closing: self.closing,
+                };
+                let (relayed, kept) = plain.run(socket, bytes).await;
+                return (relayed, Side::Free(kept));
+            }
+        };
+        let mut upstream = Box::new(UpstreamSession::new(stream));
+        let relay = Relay {
+            session: &mut *self.session,
+            upstream: &mut upstream,
+            body: &mut *self.body,
+            timeouts: self.timeouts,
+            request_id: self.request_id,
+            closing: self.closing,
+        };
+        match relay.run(header).await {
+            Ok(Relayed::Answered(status)) => {
+                upstream.respect_keepalive();
+                let kept = if self.body.is_sent() { upstream.reuse().await } else { None };
+                (Ok(Relayed::Answered(status)), Side::Free(kept))
+            }
+            relayed => (relayed, Side::Session(upstream)),
+        }
+    }
+}
+
+/// What is left of the backend's side after an attempt.
+enum Side {
+    /// A connection for the next request, or none.
+    Free(Option<Stream>),
+    /// One that is still in use.
+    Session(Box<UpstreamSession>),
+}
+
+/// More than 64 backends in one group are only told apart by their turn.
+fn bit(index: usize) -> u64 {
+    u32::try_from(index).ok().and_then(|index| 1u64.checked_shl(index)).unwrap_or(0)
+}

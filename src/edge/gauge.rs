@@ -1,0 +1,86 @@
+//! Counts what is open or under way, so that a stop can wait for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// A count with a bound, and somebody who may wait for zero.
+#[derive(Debug)]
+pub struct Gauge {
+    count: AtomicUsize,
+    limit: usize,
+    empty: Notify,
+}
+
+impl Gauge {
+    /// A gauge that lets `limit` in at once.
+    pub fn new(limit: usize) -> Arc<Gauge> {
+        Arc::new(Gauge { count: AtomicUsize::new(0), limit, empty: Notify::new() })
+    }
+
+    /// Counts one more until the guard is dropped; `None` where the limit is reached.
+    pub fn enter(self: &Arc<Gauge>) -> Option<Entered> {
+        if self.count.fetch_add(1, Ordering::AcqRel) >= self.limit {
+            self.leave();
+            return None;
+        }
+        Some(Entered(self.clone()))
+    }
+
+    /// How many are in.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Waits until none is in.
+    pub async fn emptied(&self) {
+        loop {
+            let notified = self.empty.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if self.count() == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    fn leave(&self) {
+        if self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.empty.notify_waiters();
+        }
+    }
+}
+
+/// One that is counted; dropping it counts it out.
+#[derive(Debug)]
+pub struct Entered(Arc<Gauge>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn waits_for_the_last_and_refuses_one_too_many() {
+        let gauge = Gauge::new(2);
+        let first = gauge.enter().unwrap();
+        let second = gauge.enter().unwrap();
+        assert!(gauge.enter().is_none());
+        drop(first);
+        let third = gauge.enter().unwrap();
+        let waiting = tokio::spawn({
+            let gauge = gauge.clone();
+            async move { gauge.emptied().await }
+        });
+        drop((second, third));
+        waiting.await.unwrap();
+        assert_eq!(gauge.count(), 0);
+    }
+}

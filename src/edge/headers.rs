@@ -1,0 +1,424 @@
+//! What becomes of a header on its way through: hop-by-hop fields, identity, and where a request came from.
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Version};
+use pingora_http::{RequestHeader, ResponseHeader};
+
+use super::client::Client;
+use crate::service::access::Granted;
+
+const ACCOUNT: HeaderName = HeaderName::from_static("x-gatepost-account");
+const USER: HeaderName = HeaderName::from_static("x-gatepost-user");
+const PERMISSIONS: HeaderName = HeaderName::from_static("x-gatepost-permissions");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The request's number, in answers and towards backends.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How the body is delimited towards the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// There is none.
+    None,
+    /// So many bytes.
+    Length(u64),
+    /// In chunks.
+    Chunked,
+}
+
+impl Framing {
+    /// How the client delimits the body of its request (RFC 9112 section 6.3; over HTTP/2, RFC 9113 section 8.1.1).
+    pub fn of(request: &RequestHeader, is_empty: bool) -> Framing {
+        let length =
+            request.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.trim().parse().ok());
+        match length {
+            _ if request.headers.contains_key(header::TRANSFER_ENCODING) => Framing::Chunked,
+            Some(length) => Framing::Length(length),
+            // A form of no bytes still says so; a GET says nothing.
+            None if is_empty && request.method == Method::POST => Framing::Length(0),
+            None if is_empty => Framing::None,
+            None => Framing::Chunked,
+        }
+    }
+}
+
+/// What an outgoing request is made of, besides the client's own header.
+pub struct Outgoing<'a> {
+    /// Path and query, without credentials.
+    pub target: &'a [u8],
+    /// Who it is; none on a public route.
+    pub identity: Option<&'a Granted>,
+    /// Whose request it is.
+    pub client: &'a Client,
+    /// How its body is delimited.
+    pub framing: Framing,
+    /// Whether it asks for another protocol, as a WebSocket does.
+    pub upgrade: bool,
+    /// Its number.
+    pub request_id: &'a HeaderValue,
+}
+
+/// The request as the backend gets it.
+///
+/// # Errors
+/// Where the target or a field can't be written in HTTP/1.1.
+pub fn outgoing(request: &RequestHeader, with: &Outgoing<'_>) -> pingora_error::Result<RequestHeader> {
+    let size = request.headers.len() + 8;
+    let mut out = RequestHeader::build_no_case(request.method.clone(), with.target, Some(size))?;
+    out.set_version(Version::HTTP_11);
+    fields(request, with, |name, value| out.append_header(name, value).map(|_| ()))?;
+    Ok(out)
+}
+
+/// The same, as it goes over the wire.
+///
+/// # Errors
+/// None in fact; the fields come from a request that was read.
+pub fn outgoing_bytes(
+    request: &RequestHeader,
+    with: &Outgoing<'_>,
+    out: &mut Vec<u8>,
+) -> pingora_error::Result<()> {
+    out.extend_from_slice(request.method.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(with.target);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    fields(request, with, |name, value| {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+        Ok(())
+    })?;
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// Every field that the backend gets, in the order in which it gets them. This is the one place that decides it.
+fn fields(
+    request: &RequestHeader,
+    with: &Outgoing<'_>,
+    mut put: impl FnMut(&HeaderName, &HeaderValue) -> pingora_error::Result<()>,
+) -> pingora_error::Result<()> {
+    let nominated = Nominated::of(&request.headers);
+    let mut host = None;
+    let crumbs =
+        request.version == Version::HTTP_2 && request.headers.get_all(header::COOKIE).iter().nth(1).is_some();
+    if crumbs {
+        put(&header::COOKIE, &whole_cookie(&request.headers))?;
+    }
+    for (name, value) in &request.headers {
+        if crumbs && *name == header::COOKIE {
+            continue;
+        }
+        if *name == header::HOST {
+            host = Some(value);
+            put(name, value)?;
+        } else if passes(name, value, with) && !nominated.contains(name) {
+            put(name, value)?;
+        }
+    }
+    // Over HTTP/2 the host comes as the authority of the target.
+    let authority = match (host, request.uri.authority()) {
+        (None, Some(authority)) => HeaderValue::from_str(authority.as_str()).ok(),
+        _ => None,
+    };
+    if let Some(authority) = &authority {
+        put(&header::HOST, authority)?;
+    }
+    match with.framing {
+        Framing::None => {}
+        Framing::Length(length) => put(&header::CONTENT_LENGTH, &HeaderValue::from(length))?,
+        Framing::Chunked => put(&header::TRANSFER_ENCODING, &HeaderValue::from_static("chunked"))?,
+    }
+    if with.upgrade
+        && let Some(protocol) = request.headers.get(header::UPGRADE)
+    {
+        put(&header::CONNECTION, &HeaderValue::from_static("upgrade"))?;
+        put(&header::UPGRADE, protocol)?;
+    }
+    if let Some(identity) = with.identity {
+        put(&ACCOUNT, &value_of(identity.account_value().clone()))?;
+        put(&USER, &value_of(identity.user_value().clone()))?;
+        put(&PERMISSIONS, &value_of(identity.permissions_value()))?;
+    }
+    forwarded(request, with.client, host.or(authority.as_ref()), &mut put)?;
+    put(&REQUEST_ID, with.request_id)
+}
+
+/// The response as the client gets it; `version` is the one that the client speaks.
+///
+/// # Errors
+/// Where a field can't be written.
+pub fn incoming(
+    response: &mut ResponseHeader,
+    version: Version,
+    request_id: &HeaderValue,
+) -> pingora_error::Result<()> {
+    let switching = response.status == http::StatusCode::SWITCHING_PROTOCOLS;
+    if let Some(connection) = response.headers.get(header::CONNECTION) {
+        if !is_plain(connection) && !switching {
+            let nominated = Nominated::of(&response.headers);
+            for name in nominated.names {
+                response.remove_header(&name);
+            }
+        }
+        if !switching {
+            response.remove_header(&header::CONNECTION);
+        }
+    }
+    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &header::TRAILER] {
+        if response.headers.contains_key(name) {
+            response.remove_header(name);
+        }
+    }
+    if !switching && response.headers.contains_key(header::UPGRADE) {
+        response.remove_header(&header::UPGRADE);
+    }
+    let has_body = !response.status.is_informational()
+        && response.status != http::StatusCode::NO_CONTENT
+        && response.status != http::StatusCode::NOT_MODIFIED;
+    match version {
+        // One whose end only the closing connection would tell is chunked, so that the client's connection stays.
+        Version::HTTP_11 => {
+            if has_body
+                && !response.headers.contains_key(header::CONTENT_LENGTH)
+                && !response.headers.contains_key(header::TRANSFER_ENCODING)
+            {
+                response.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+            }
+        }
+        _ => {
+            response.remove_header(&header::TRANSFER_ENCODING);
+        }
+    }
+    response.set_version(Version::HTTP_11);
+    response.insert_header(REQUEST_ID, request_id)?;
+    Ok(())
+}
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// One field out of the several that HTTP/2 allows (RFC 9113 section 8.2.3).
+fn whole_cookie(headers: &HeaderMap) -> HeaderValue {
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    // Every crumb was a value, and so is what they make.
+    HeaderValue::from_bytes(&crumbs.join(&b"; "[..])).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Whether a field of the client's goes on to the backend.
+fn passes(name: &HeaderName, value: &HeaderValue, with: &Outgoing<'_>) -> bool {
+    // Hop-by-hop (RFC 9110 section 7.6.1), and what Gatepost answers or sets itself. The commonest names first.
+    if *name == header::ACCEPT || *name == header::USER_AGENT {
+        return true;
+    }
+    if *name == header::AUTHORIZATION {
+        // On a public route another scheme is between client and backend; Basic is ours everywhere.
+        return with.identity.is_none() && !is_basic(value);
+    }
+    let hop_by_hop = *name == header::CONNECTION
+        || *name == header::CONTENT_LENGTH
+        || *name == header::TRANSFER_ENCODING
+        || *name == header::EXPECT
+        || *name == header::UPGRADE
+        || *name == header::TE
+        || *name == header::TRAILER
+        || *name == header::PROXY_AUTHORIZATION
+        || *name == KEEP_ALIVE
+        || *name == PROXY_CONNECTION
+        || name.as_str() == "http2-settings";
+    !hop_by_hop && !is_ours(name.as_str().as_bytes())
+}
+
+/// Whether a name is one that only Gatepost may say, however it is spelt: a backend that turns fields into variables
+/// takes `_` and `-` for the same.
+fn is_ours(name: &[u8]) -> bool {
+    if !matches!(name.first(), Some(b'x' | b'f')) {
+        return false;
+    }
+    let starts = |prefix: &[u8]| {
+        name.len() >= prefix.len()
+            && name.iter().zip(prefix).all(|(have, want)| have == want || (*have == b'_' && *want == b'-'))
+    };
+    starts(b"x-gatepost") || starts(b"x-forwarded") || starts(b"x-request-id") || name == b"forwarded"
+}
+
+fn is_basic(value: &HeaderValue) -> bool {
+    value.as_bytes().trim_ascii_start().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"))
+}
+
+/// Says where the request came from. What a trusted proxy said before is kept and added to.
+fn forwarded(
+    request: &RequestHeader,
+    client: &Client,
+    host: Option<&HeaderValue>,
+    put: &mut impl FnMut(&HeaderName, &HeaderValue) -> pingora_error::Result<()>,
+) -> pingora_error::Result<()> {
+    let said = |name: &HeaderName| client.is_trusted().then(|| request.headers.get(name)).flatten();
+    if said(&FORWARDED_FOR).is_some() {
+        let mut hops = Vec::new();
+        for line in request.headers.get_all(FORWARDED_FOR) {
+            hops.extend_from_slice(line.as_bytes());
+            hops.extend_from_slice(b", ");
+        }
+        hops.extend_from_slice(client.shown().as_bytes());
+        put(
+            &FORWARDED_FOR,
+            &HeaderValue::from_maybe_shared(Bytes::from(hops)).unwrap_or_else(|_| client.shown().clone()),
+        )?;
+    } else {
+        put(&FORWARDED_FOR, client.shown())?;
+    }
+    match said(&FORWARDED_PROTO) {
+        Some(proto) => put(&FORWARDED_PROTO, proto)?,
+        None => put(&FORWARDED_PROTO, &HeaderValue::from_static(client.scheme()))?,
+    }
+    match said(&FORWARDED_HOST).or(host) {
+        Some(host) => put(&FORWARDED_HOST, host),
+        None => Ok(()),
+    }
+}
+
+fn value_of(bytes: Bytes) -> HeaderValue {
+    // A username is ASCII without control characters, so this holds.
+    HeaderValue::from_maybe_shared(bytes).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Whether `Connection` says no more than whether the connection stays.
+fn is_plain(connection: &HeaderValue) -> bool {
+    let value = connection.as_bytes();
+    value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
+}
+
+/// The fields that `Connection` names; they end here (RFC 9110 section 7.6.1).
+struct Nominated {
+    names: Vec<HeaderName>,
+}
+
+impl Nominated {
+    fn of(headers: &HeaderMap) -> Nominated {
+        let mut names = Vec::new();
+        for line in headers.get_all(header::CONNECTION) {
+            if is_plain(line) {
+                continue;
+            }
+            let options = line.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii);
+            names.extend(options.filter_map(|option| HeaderName::from_bytes(option).ok()));
+        }
+        Nominated { names }
+    }
+
+    fn contains(&self, name: &HeaderName) -> bool {
+        // Framing and routing don't end because a client asks for it.
+        !self.names.is_empty() && *name != header::HOST && self.names.contains(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(version: Version, fields: &[(&'static str, &'static str)], trusted: bool) -> Vec<String> {
+        let mut request = RequestHeader::build_no_case("POST", b"/a?b=c", None).unwrap();
+        request.set_version(version);
+        for (name, value) in fields {
+            request.append_header(*name, *value).unwrap();
+        }
+        let networks = if trusted { vec!["192.0.2.0/24".parse().unwrap()] } else { Vec::new() };
+        let client = Client::new("192.0.2.7:4711".parse().unwrap(), true, &networks);
+        let with = Outgoing {
+            target: b"/a?b=c",
+            identity: None,
+            client: &client,
+            framing: Framing::None,
+            upgrade: false,
+            request_id: &HeaderValue::from_static("0042"),
+        };
+        let mut bytes = Vec::new();
+        outgoing_bytes(&request, &with, &mut bytes).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, rest) = text.split_once("\r\n\r\n").unwrap();
+        assert_eq!(rest, "");
+        let header = outgoing(&request, &with).unwrap();
+        assert_eq!(header.headers.len(), head.lines().count() - 1, "both ways of writing it agree");
+        head.lines().map(str::to_owned).collect()
+    }
+
+    const ADDED: [&str; 3] = ["x-forwarded-for: 192.0.2.7", "x-forwarded-proto: https", "x-request-id: 0042"];
+
+    #[test]
+    fn what_only_gatepost_may_say_never_comes_from_a_client() {
+        let forged = [
+            ("X-Gatepost-User", "root"),
+            ("x_gatepost_user", "root"),
+            ("X-Gatepost_Account", "root"),
+            ("x-gatepost-anything", "root"),
+            ("X_Forwarded_For", "10.0.0.1"),
+            ("X-Forwarded-Port", "1"),
+            ("Forwarded", "for=10.0.0.1"),
+            ("X-Request_Id", "mine"),
+        ];
+        let lines = sent(Version::HTTP_11, &forged, false);
+        assert_eq!(lines[0], "POST /a?b=c HTTP/1.1");
+        assert_eq!(lines[1..], ADDED);
+    }
+
+    #[test]
+    fn hop_by_hop_fields_end_here_and_so_does_what_connection_names() {
+        let fields = [
+            ("Connection", "keep-alive, X-Private, Host"),
+            ("X-Private", "1"),
+            ("Keep-Alive", "5"),
+            ("Proxy-Connection", "close"),
+            ("TE", "trailers"),
+            ("Upgrade", "websocket"),
+            ("Transfer-Encoding", "chunked"),
+            ("Expect", "100-continue"),
+            ("Proxy-Authorization", "Basic x"),
+            ("Authorization", "Basic x"),
+            ("Host", "api.test"),
+            ("X-Kept", "1"),
+        ];
+        let lines = sent(Version::HTTP_11, &fields, false);
+        assert!(lines.contains(&"host: api.test".to_owned()));
+        assert!(lines.contains(&"x-kept: 1".to_owned()));
+        assert_eq!(lines.len(), 1 + 2 + ADDED.len() + 1, "{lines:?}");
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed_and_added_to() {
+        let fields =
+            [("X-Forwarded-For", "198.51.100.1"), ("X-Forwarded-Proto", "http"), ("X-Forwarded-Host", "h")];
+        let lines = sent(Version::HTTP_11, &fields, true);
+        assert!(lines.contains(&"x-forwarded-for: 198.51.100.1, 192.0.2.7".to_owned()), "{lines:?}");
+        assert!(lines.contains(&"x-forwarded-proto: http".to_owned()));
+        assert!(lines.contains(&"x-forwarded-host: h".to_owned()));
+    }
+
+    #[test]
+    fn the_crumbs_of_http_2_become_one_cookie() {
+        let lines = sent(Version::HTTP_2, &[("cookie", "a=1"), ("cookie", "b=2")], false);
+        assert!(lines.contains(&"cookie: a=1; b=2".to_owned()), "{lines:?}");
+    }
+
+    #[test]
+    fn an_answer_without_a_length_is_chunked_where_that_is_understood() {
+        let id = HeaderValue::from_static("1");
+        for (version, chunked) in
+            [(Version::HTTP_11, true), (Version::HTTP_10, false), (Version::HTTP_2, false)]
+        {
+            let mut answer = ResponseHeader::build(200, None).unwrap();
+            answer.insert_header("Connection", "X-Private").unwrap();
+            answer.insert_header("X-Private", "1").unwrap();
+            incoming(&mut answer, version, &id).unwrap();
+            assert_eq!(answer.headers.contains_key(header::TRANSFER_ENCODING), chunked, "{version:?}");
+            assert!(
+                !answer.headers.contains_key("x-private") && !answer.headers.contains_key(header::CONNECTION)
+            );
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Listening sockets and what comes in on them.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora_core::listeners::tls::Acceptor;
+use pingora_core::protocols::Stream;
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+use super::gauge::{Entered, Gauge};
+use super::socket::{Meter, Socket};
+
+/// Until a TLS handshake is done.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// An address that can't be listened on; one line that names address and key.
+#[derive(Debug, Error)]
+#[error("{key}: can't listen on {address}: {error}")]
+pub struct BindError {
+    /// The configuration's key.
+    pub key: &'static str,
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system says.
+    pub error: io::Error,
+}
+
+/// Begins to listen; port 0 becomes a free one.
+///
+/// # Errors
+/// Where the address is in use, isn't this machine's, or needs more rights.
+pub fn bind(key: &'static str, address: SocketAddr) -> Result<StdListener, BindError> {
+    use socket2::{Domain, Protocol, Socket as Raw, Type};
+    let open = || {
+        let socket = Raw::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(StdListener::from(socket))
+    };
+    open().map_err(|error| BindError { key, address, error })
+}
+
+/// A connection that was let in.
+pub struct Connection {
+    /// Its bytes, decrypted where it has TLS.
+    pub stream: Stream,
+    /// What it has received; with TLS, counted before decryption.
+    pub meter: Arc<Meter>,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// Whether it has TLS.
+    pub tls: bool,
+    /// Counts it as open.
+    pub entered: Entered,
+}
+
+/// Accepts until `stop` turns true, and gives each connection to `serve` in a task of its own. Connections over the
+/// limit of `open` are closed at once, since waiting would let the kernel's queue hide them.
+pub async fn accept<F, S>(
+    listener: StdListener,
+    tls: Option<Arc<Acceptor>>,
+    open: Arc<Gauge>,
+    mut stop: watch::Receiver<bool>,
+    serve: S,
+) where
+    F: Future<Output = ()> + Send + 'static,
+    S: Fn(Connection) -> F + Clone + Send + Sync + 'static,
+{
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            warn!(%error, "the listener can't be used");
+            return;
+        }
+    };
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, mostly: what is open has to end first.
+                warn!(%error, "a connection can't be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Some(entered) = open.enter() else {
+            debug!(%peer, "closed: too many connections are open");
+            continue;
+        };
+        let (tls, serve) = (tls.clone(), serve.clone());
+        tokio::spawn(async move {
+            if let Some(connection) = welcome(stream, peer, tls, entered).await {
+                serve(connection).await;
+            }
+        });
+    }
+}
+
+async fn welcome(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<Arc<Acceptor>>,
+    entered: Entered,
+) -> Option<Connection> {
+    let meter = Arc::new(Meter::default());
+    let socket = Socket::new(stream, meter.clone()).ok()?;
+    let Some(acceptor) = tls else {
+        return Some(Connection { stream: Box::new(socket), meter, peer, tls: false, entered });
+    };
+    match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(socket)).await {
+        Ok(Ok(stream)) => Some(Connection { stream: Box::new(stream), meter, peer, tls: true, entered }),
+        Ok(Err(error)) => {
+            debug!(%peer, %error, "no TLS");
+            None
+        }
+        Err(_) => {
+            debug!(%peer, "the TLS handshake took too long");
+            None
+        }
+    }
+}

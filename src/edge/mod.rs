@@ -1,0 +1,28 @@
+//! Floor 4: sockets and pingora. A connection comes in by `listener`, is served by `connection`, and each request goes
+//! through `exchange`: find the credential, decide, then `forward` to a backend of an `upstream` group, or answer.
+
+pub mod body;
+pub mod certificate;
+pub mod client;
+pub mod connection;
+pub mod exchange;
+pub mod forward;
+pub mod gauge;
+pub mod headers;
+pub mod health;
+pub mod listener;
+pub mod management;
+pub mod ops;
+pub mod plain;
+pub mod refusal;
+pub mod relay;
+pub mod reply;
+pub mod roots;
+pub mod router;
+pub mod site;
+pub mod socket;
+pub mod spool;
+pub mod target;
+pub mod tunnel;
+pub mod upstream;
+pub mod worker;

@@ -1,0 +1,72 @@
+//! The listener for operators: metrics, and whether the process runs and can decide.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method};
+use pingora_core::protocols::http::ServerSession;
+use pingora_timeout::timeout;
+use tokio::sync::watch;
+
+use super::connection::HEADER_LIMIT;
+use super::listener::Connection;
+use super::reply;
+use crate::service::access::Access;
+use crate::state::metrics::Metrics;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Answers operators' requests.
+#[derive(Clone)]
+pub struct OpsServer {
+    /// Who decides; asked whether it can.
+    pub access: Arc<Access>,
+    /// What is shown.
+    pub metrics: Arc<Metrics>,
+    /// Turns true when the gateway stops.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl OpsServer {
+    /// Serves `connection` until either side has enough.
+    pub async fn serve(mut self, connection: Connection) {
+        let mut next = Some(connection.stream);
+        while let Some(stream) = next.take() {
+            let mut session = ServerSession::new_http1(stream);
+            connection.meter.start(HEADER_LIMIT);
+            let read = tokio::select! {
+                biased;
+                read = timeout(PATIENCE, session.read_request()) => read,
+                _ = self.stop.wait_for(|stop| *stop) => return,
+            };
+            connection.meter.lift();
+            if !matches!(read, Ok(Ok(true))) || !self.answer(&mut session).await {
+                return;
+            }
+            let kept = timeout(PATIENCE, session.finish()).await;
+            next = kept.ok().and_then(Result::ok).flatten().map(|kept| kept.into_parts().0);
+        }
+    }
+
+    async fn answer(&self, session: &mut ServerSession) -> bool {
+        let request = session.req_header();
+        let (status, kind, body) = if !matches!(request.method, Method::GET | Method::HEAD) {
+            (405, "text/plain; charset=utf-8", "use GET\n".to_owned())
+        } else {
+            match request.uri.path() {
+                "/metrics" => (200, "text/plain; version=0.0.4", self.metrics.encode()),
+                "/healthz" => (200, "text/plain; charset=utf-8", "ok\n".to_owned()),
+                "/readyz" => match timeout(PATIENCE, self.access.ready()).await {
+                    Ok(Ok(())) => (200, "text/plain; charset=utf-8", "ready\n".to_owned()),
+                    _ => (503, "text/plain; charset=utf-8", "the store can't be asked\n".to_owned()),
+                },
+                _ => (404, "text/plain; charset=utf-8", "/metrics /healthz /readyz\n".to_owned()),
+            }
+        };
+        let id = HeaderValue::from_static("ops");
+        let body = Bytes::from(body);
+        let Ok(header) = reply::header(status, kind, body.len(), &id) else { return false };
+        reply::write(session, header, body, PATIENCE).await
+    }
+}

@@ -1,0 +1,218 @@
+//! One attempt: a request to one backend over one connection, and the answer back, both ways at once.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HeaderValue;
+use http::{StatusCode, Version};
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_timeout::timeout;
+use tracing::debug;
+
+use super::body::{Body, BodyError};
+use super::headers;
+use super::refusal::Refusal;
+use crate::config::Timeouts;
+
+/// While the request is still being sent, its own pace is watched; the answer's isn't.
+const NO_HURRY: Duration = Duration::from_secs(24 * 3600);
+
+/// How an attempt ended that the client has seen something of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relayed {
+    /// It has the whole answer, of this status.
+    Answered(u16),
+    /// Client and backend speak another protocol now.
+    Switched,
+    /// It has the beginning of an answer that can't be finished; only closing tells it so.
+    Broken(u16),
+    /// It went away.
+    Gone,
+}
+
+/// Why an attempt came to nothing, with the client none the wiser.
+#[derive(Debug)]
+pub struct Failure {
+    /// What the client is told if nobody else can do better.
+    pub refusal: Refusal,
+    /// Whether the backend can't have been reached by any of the request.
+    pub unsent: bool,
+    /// For the log.
+    pub detail: String,
+}
+
+/// One attempt.
+pub struct Relay<'a> {
+    /// The client's side.
+    pub session: &'a mut ServerSession,
+    /// The backend's side.
+    pub upstream: &'a mut UpstreamSession,
+    /// What the request carries.
+    pub body: &'a mut Body,
+    /// How long things may take.
+    pub timeouts: &'a Timeouts,
+    /// The request's number, for the answer.
+    pub request_id: &'a HeaderValue,
+    /// Whether the answer is to end the client's connection.
+    pub closing: bool,
+}
+
+/// What came from the backend.
+enum Event {
+    Header(Box<ResponseHeader>),
+    Body(Option<Bytes>),
+}
+
+/// Who was lost in the middle.
+enum Lost {
+    Client,
+    Backend(String),
+}
+
+impl Relay<'_> {
+    /// Sends `request` and its body, and passes the answer on as it comes.
+    ///
+    /// # Errors
+    /// Where there is no answer of which the client could have seen anything.
+    pub async fn run(self, request: &RequestHeader) -> Result<Relayed, Failure> {
+        let header = Box::new(request.clone());
+        match timeout(self.timeouts.write, self.upstream.write_request_header(header)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(e)) => return Err(failure(Refusal::BadGateway, &e)),
+            Err(e) => return Err(failure(Refusal::GatewayTimeout, &e)),
+        }
+        self.resume().await
+    }
+
+    /// The same once the request's header was sent.
+    ///
+    /// # Errors
+    /// As [`Relay::run`].
+    pub async fn resume(mut self) -> Result<Relayed, Failure> {
+        let mut status = None;
+        loop {
+            let patience =
+                if self.body.is_over() || status.is_some() { self.timeouts.response } else { NO_HURRY };
+            tokio::select! {
+                biased;
+                event = timeout(patience, read(self.upstream, status.is_some())) => {
+                    let passed = match event {
+                        Ok(Ok(event)) => self.pass_on(event, &mut status).await,
+                        Ok(Err(e)) => Err(Lost::Backend(e.to_string())),
+                        Err(_) if status.is_none() => return Err(failure(Refusal::GatewayTimeout, &"no answer in time")),
+                        Err(_) => Err(Lost::Backend("the answer stopped".into())),
+                    };
+                    match (passed, status) {
+                        (Ok(None), _) => {}
+                        (Ok(Some(done)), _) => return Ok(done),
+                        (Err(Lost::Client), _) => return Ok(Relayed::Gone),
+                        (Err(Lost::Backend(detail)), None) => return Err(failure(Refusal::BadGateway, &detail)),
+                        (Err(Lost::Backend(detail)), Some(status)) => {
+                            debug!(detail, "the answer broke off");
+                            return Ok(Relayed::Broken(status));
+                        }
+                    }
+                }
+                piece = self.body.next(self.session) => match (piece, status) {
+                    (Ok(Some(piece)), _) => self.send(&piece).await,
+                    (Ok(None), _) => self.finish_sending().await,
+                    (Err(BodyError::Gone), _) | (Err(BodyError::Refused(_)), Some(_)) => return Ok(Relayed::Gone),
+                    (Err(BodyError::Refused(refusal)), None) => {
+                        return Err(failure(refusal, &"the request ended in the middle"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends a piece of the body. A backend that takes no more may have answered already: its answer is what counts.
+    async fn send(&mut self, piece: &Bytes) {
+        let written = timeout(self.timeouts.write, self.upstream.write_body(piece)).await;
+        if !matches!(written, Ok(Ok(_))) {
+            self.body.give_up();
+        }
+    }
+
+    async fn finish_sending(&mut self) {
+        let finished = timeout(self.timeouts.write, self.upstream.finish_body()).await;
+        if !matches!(finished, Ok(Ok(_))) {
+            self.body.give_up();
+        }
+    }
+
+    /// Passes one piece of the answer on; `Some` once nothing more comes.
+    async fn pass_on(&mut self, event: Event, status: &mut Option<u16>) -> Result<Option<Relayed>, Lost> {
+        match event {
+            Event::Header(header) if header.status == StatusCode::SWITCHING_PROTOCOLS => {
+                if !self.upstream.was_upgraded() {
+                    return Err(Lost::Backend("101 that nobody asked for".into()));
+                }
+                self.write_header(header).await?;
+                Ok(Some(Relayed::Switched))
+            }
+            Event::Header(header) if header.status.is_informational() => {
+                // 100 was said here when the body was wanted; a hint is for the client.
+                if header.status.as_u16() == 103 && self.session.req_header().version != Version::HTTP_10 {
+                    let written = self.session.write_response_header(header);
+                    lost(timeout(self.timeouts.write, written).await)?;
+                }
+                Ok(None)
+            }
+            Event::Header(header) => {
+                *status = Some(header.status.as_u16());
+                self.write_header(header).await?;
+                self.complete(*status).await
+            }
+            Event::Body(piece) => {
+                if let Some(piece) = piece {
+                    self.write_body(piece, false).await?;
+                }
+                self.complete(*status).await
+            }
+        }
+    }
+
+    async fn write_header(&mut self, mut header: Box<ResponseHeader>) -> Result<(), Lost> {
+        let version = self.session.req_header().version;
+        headers::incoming(&mut header, version, self.request_id).map_err(|e| Lost::Backend(e.to_string()))?;
+        if self.closing {
+            self.session.set_keepalive(None);
+        }
+        lost(timeout(self.timeouts.write, self.session.write_response_header(header)).await)
+    }
+
+    async fn write_body(&mut self, piece: Bytes, end: bool) -> Result<(), Lost> {
+        lost(timeout(self.timeouts.write, self.session.write_response_body(piece, end)).await)
+    }
+
+    async fn complete(&mut self, status: Option<u16>) -> Result<Option<Relayed>, Lost> {
+        let Some(status) = status else { return Ok(None) };
+        if !self.upstream.is_body_done() {
+            return Ok(None);
+        }
+        self.write_body(Bytes::new(), true).await?;
+        Ok(Some(Relayed::Answered(status)))
+    }
+}
+
+/// The next piece of the answer. A call that was dropped half-way loses nothing.
+async fn read(upstream: &mut UpstreamSession, has_header: bool) -> pingora_error::Result<Event> {
+    if has_header {
+        return Ok(Event::Body(upstream.read_body_bytes().await?));
+    }
+    Ok(Event::Header(upstream.read_resp_header_parts().await?))
+}
+
+fn lost<E>(written: Result<pingora_error::Result<()>, E>) -> Result<(), Lost> {
+    match written {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(Lost::Client),
+    }
+}
+
+/// A failure after something may have been sent.
+pub fn failure(refusal: Refusal, detail: &dyn std::fmt::Display) -> Failure {
+    Failure { refusal, unsent: false, detail: detail.to_string() }
+}

@@ -1,0 +1,106 @@
+//! Answers that Gatepost writes itself, on a connection that stays open where it can.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use pingora_core::protocols::http::ServerSession;
+use pingora_http::ResponseHeader;
+use pingora_timeout::timeout;
+
+use super::headers::REQUEST_ID;
+use super::refusal::Refusal;
+use crate::wire::{Format, reply};
+
+/// Bytes of an unwanted body that are read and thrown away, so that the client gets to read the answer.
+const DRAIN_BYTES: usize = 64 << 20;
+
+/// How long that may take in all, and without anything coming.
+const DRAIN_TIME: Duration = Duration::from_secs(20);
+const DRAIN_PAUSE: Duration = Duration::from_secs(3);
+
+/// Writes a whole answer; whether it got through is seen when the session is finished.
+pub async fn write(
+    session: &mut ServerSession,
+    header: ResponseHeader,
+    body: Bytes,
+    within: Duration,
+) -> bool {
+    let written = timeout(within, async {
+        session.write_response_header(Box::new(header)).await?;
+        session.write_response_body(body, true).await
+    });
+    matches!(written.await, Ok(Ok(())))
+}
+
+/// The header of an answer with a body of `length` bytes.
+pub fn header(
+    status: u16,
+    content_type: &'static str,
+    length: usize,
+    request_id: &HeaderValue,
+) -> pingora_error::Result<ResponseHeader> {
+    let mut answer = ResponseHeader::build(status, Some(8))?;
+    answer.insert_header(header::CONTENT_TYPE, HeaderValue::from_static(content_type))?;
+    answer.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length))?;
+    answer.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+    answer.insert_header(REQUEST_ID, request_id)?;
+    Ok(answer)
+}
+
+/// Adds what goes with a refusal besides its status and body.
+///
+/// # Errors
+/// Where a field can't be written.
+pub fn add_refusal_fields(answer: &mut ResponseHeader, refusal: &Refusal) -> pingora_error::Result<()> {
+    if refusal.challenges() {
+        let challenge = HeaderValue::from_static("Basic realm=\"Gatepost\", charset=\"UTF-8\"");
+        answer.insert_header(header::WWW_AUTHENTICATE, challenge)?;
+    }
+    if let Some(seconds) = refusal.retry_after() {
+        answer.insert_header(header::RETRY_AFTER, HeaderValue::from(seconds))?;
+    }
+    if let Refusal::Method(allowed) = refusal {
+        answer.insert_header(header::ALLOW, HeaderValue::from_static(allowed))?;
+    }
+    Ok(())
+}
+
+/// Answers with a refusal in the API's general error form, by the path's suffix.
+pub async fn refuse(
+    session: &mut ServerSession,
+    refusal: &Refusal,
+    path: &str,
+    request_id: &HeaderValue,
+    within: Duration,
+) {
+    let format = Format::of_path(path);
+    let body = Bytes::from(reply::refusal(format, &refusal.reason()));
+    let answer = header(refusal.status(), format.content_type(), body.len(), request_id)
+        .and_then(|mut answer| add_refusal_fields(&mut answer, refusal).map(|()| answer));
+    let Ok(answer) = answer else { return };
+    if write(session, answer, body, within).await {
+        drain(session).await;
+    }
+}
+
+/// Reads what the client still sends, within bounds: one that is busy sending would else meet a reset connection
+/// before it reads its answer.
+pub async fn drain(session: &mut ServerSession) {
+    if session.is_body_done()
+        || session.get_header(header::EXPECT).is_some() && session.body_bytes_read() == 0
+    {
+        return;
+    }
+    let drained = timeout(DRAIN_TIME, async {
+        let mut left = DRAIN_BYTES;
+        while let Ok(Ok(Some(piece))) = timeout(DRAIN_PAUSE, session.read_request_body()).await {
+            match left.checked_sub(piece.len()) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    });
+    // Whatever is left is cut off with the connection.
+    let _ = drained.await;
+}

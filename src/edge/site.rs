@@ -1,0 +1,185 @@
+//! One HTTP entry as it runs: what its workers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use ipnet::IpNet;
+use thiserror::Error;
+use tokio::sync::Semaphore;
+
+use super::roots::RootsError;
+use super::router::Router;
+use super::upstream::{self, Group, UpstreamGauges};
+use crate::config::{Forms, HttpEntry, Timeouts};
+use crate::domain::Entry;
+use crate::service::Credentials;
+use crate::service::access::Access;
+use crate::state::metrics::Metrics;
+use crate::wire::PatternError;
+
+/// Bodies that may be spooled at once, over all workers.
+const SPOOLS: usize = 256;
+
+/// What a reload replaces as a whole: routes, groups, limits.
+pub struct Plan {
+    /// Which route a request takes.
+    pub router: Router,
+    /// The groups of backends, by the index that routes have.
+    pub groups: Vec<Group>,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// What a body may cost that has to be read first.
+    pub forms: Forms,
+    /// Networks whose `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// Why a plan can't be made of a configuration.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// A route's path is no pattern.
+    #[error("{0}.route {1}: {2}")]
+    Route(&'static str, usize, PatternError),
+    /// A group can't be set up.
+    #[error("{0}: {1}")]
+    Group(&'static str, RootsError),
+}
+
+impl Plan {
+    /// Makes the plan for so many workers.
+    ///
+    /// # Errors
+    /// Where a route's path is no pattern, or a file of roots can't be used.
+    pub fn new(
+        settings: &HttpEntry,
+        trusted_proxies: &[IpNet],
+        workers: usize,
+        metrics: &Metrics,
+    ) -> Result<Plan, PlanError> {
+        let entry = settings.entry.as_str();
+        let gauges = UpstreamGauges::new(metrics, settings.entry);
+        let group = |group| {
+            let idle = settings.upstream_idle_connections;
+            Group::new(group, workers, idle, settings.upstream_keepalive, &gauges)
+                .map_err(|e| PlanError::Group(entry, e))
+        };
+        Ok(Plan {
+            router: Router::new(settings).map_err(|(number, e)| PlanError::Route(entry, number, e))?,
+            groups: settings.groups.iter().map(group).collect::<Result<_, _>>()?,
+            timeouts: settings.timeouts.clone(),
+            forms: settings.forms.clone(),
+            trusted_proxies: trusted_proxies.to_vec(),
+        })
+    }
+
+    /// Looks up the names of all backends, so that the first request finds them; what takes longer than 5 s is left to
+    /// the health checks.
+    pub async fn resolve(&self) {
+        let lookups = self.groups.iter().flat_map(Group::servers).map(|server| server.resolve());
+        let all = async {
+            for lookup in lookups {
+                lookup.await;
+            }
+        };
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(5), all).await;
+    }
+
+    /// Closes connections that `worker` kept for too long.
+    pub fn sweep(&self, worker: usize) {
+        self.groups.iter().flat_map(Group::servers).for_each(|server| server.sweep(worker));
+    }
+}
+
+/// One HTTP entry.
+pub struct Site {
+    /// Which one it is.
+    pub entry: Entry,
+    /// Who decides.
+    pub access: Arc<Access>,
+    /// Who manages credentials; on the API entry only.
+    pub credentials: Option<Credentials>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Routes, groups, limits of the moment.
+    pub plan: ArcSwap<Plan>,
+    /// Room for bodies that have to be read first.
+    pub spools: Semaphore,
+    /// Numbers requests.
+    pub ids: RequestIds,
+}
+
+impl Site {
+    /// Puts an entry together.
+    pub fn new(
+        entry: Entry,
+        access: Arc<Access>,
+        credentials: Option<Credentials>,
+        metrics: Arc<Metrics>,
+        plan: Plan,
+    ) -> Arc<Site> {
+        Arc::new(Site {
+            entry,
+            access,
+            credentials,
+            metrics,
+            plan: ArcSwap::from_pointee(plan),
+            spools: Semaphore::new(SPOOLS),
+            ids: RequestIds::new(),
+        })
+    }
+
+    /// Asks the backends whether they are up, each group at its interval; ends with the process.
+    pub async fn watch_health(self: Arc<Site>) {
+        loop {
+            let plan = self.plan.load_full();
+            let mut pause = std::time::Duration::from_secs(60);
+            for group in &plan.groups {
+                upstream::check(group).await;
+                pause = pause.min(group.settings().health_interval);
+            }
+            drop(plan);
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// Numbers for requests: a random beginning for the process, then a count.
+#[derive(Debug)]
+pub struct RequestIds {
+    process: u32,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    fn new() -> RequestIds {
+        // Without randomness two processes might number alike, which harms nobody.
+        RequestIds { process: getrandom::u32().unwrap_or(0), next: AtomicU64::new(0) }
+    }
+
+    /// The next number, as 20 hexadecimal digits.
+    pub fn next(&self) -> HeaderValue {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let count = self.next.fetch_add(1, Ordering::Relaxed);
+        let number = (u128::from(self.process) << 48) | u128::from(count & 0xffff_ffff_ffff);
+        let mut text = [0; 20];
+        for (place, digit) in text.iter_mut().rev().enumerate() {
+            *digit = DIGITS[(number >> (4 * place)) as usize & 15];
+        }
+        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_differ_and_are_20_digits() {
+        let ids = RequestIds::new();
+        let (one, two) = (ids.next(), ids.next());
+        assert_ne!(one, two);
+        assert!(one.as_bytes().len() == 20 && one.as_bytes().iter().all(u8::is_ascii_hexdigit));
+    }
+}

@@ -1,0 +1,183 @@
+//! A TCP connection as pingora wants it: reads go through untouched, small writes are gathered until the flush, and a
+//! meter counts what came in.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
+    UniqueID, UniqueIDType,
+};
+use std::os::fd::AsRawFd;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Writes are gathered up to this many bytes; larger ones go straight to the kernel.
+const GATHER: usize = 16 * 1024;
+
+/// Counts the bytes that a connection received since the last [`Meter::start`], and refuses more than its limit.
+///
+/// A header that drips, or that never ends, is told apart from a connection that is merely idle by this count.
+#[derive(Debug, Default)]
+pub struct Meter {
+    received: AtomicUsize,
+    limit: AtomicUsize,
+}
+
+impl Meter {
+    /// Begins to count from zero; reads over `limit` bytes fail until [`Meter::lift`].
+    pub fn start(&self, limit: usize) {
+        self.received.store(0, Ordering::Relaxed);
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Ends the limit.
+    pub fn lift(&self) {
+        self.limit.store(usize::MAX, Ordering::Relaxed);
+    }
+
+    /// The bytes received since the start.
+    pub fn received(&self) -> usize {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Whether a read was refused since the start.
+    pub fn exceeded(&self) -> bool {
+        self.received() >= self.limit.load(Ordering::Relaxed)
+    }
+}
+
+/// One TCP connection, of a client or to a backend.
+#[derive(Debug)]
+pub struct Socket {
+    stream: TcpStream,
+    meter: Arc<Meter>,
+    gathered: Vec<u8>,
+    written: usize,
+    unread: BytesMut,
+}
+
+impl Socket {
+    /// Takes over a connected stream and switches Nagle's algorithm off, since writes are gathered here.
+    ///
+    /// # Errors
+    /// Where the peer is gone already.
+    pub fn new(stream: TcpStream, meter: Arc<Meter>) -> io::Result<Socket> {
+        stream.set_nodelay(true)?;
+        meter.lift();
+        Ok(Socket { stream, meter, gathered: Vec::new(), written: 0, unread: BytesMut::new() })
+    }
+
+    /// Puts back what was read, to be read again.
+    pub fn unread(&mut self, bytes: BytesMut) {
+        self.unread = bytes;
+    }
+
+    fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.gathered.len() {
+            let rest = &self.gathered[self.written..];
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                n => self.written += n,
+            }
+        }
+        self.gathered.clear();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let part = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread.split_to(part));
+            return Poll::Ready(Ok(()));
+        }
+        if self.meter.exceeded() {
+            return Poll::Ready(Err(io::Error::other("more bytes than allowed")));
+        }
+        let before = buf.filled().len();
+        if Pin::new(&mut self.stream).poll_read(cx, buf)?.is_pending() {
+            // Whoever waits for the peer wants it to have what was written; a slow response reaches it piece by piece.
+            if !self.gathered.is_empty() {
+                let _ = self.poll_gathered(cx)?;
+            }
+            return Poll::Pending;
+        }
+        self.meter.received.fetch_add(buf.filled().len() - before, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.gathered.len() + buf.len() <= GATHER {
+            self.gathered.extend_from_slice(buf);
+            return Poll::Ready(Ok(buf.len()));
+        }
+        ready!(self.poll_gathered(cx))?;
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_gathered(cx))?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_gathered(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Socket {
+    async fn shutdown(&mut self) {
+        // The peer may be gone; there is nothing left to tell it then.
+        let _ = AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl UniqueID for Socket {
+    fn id(&self) -> UniqueIDType {
+        self.stream.as_raw_fd()
+    }
+}
+
+impl Ssl for Socket {}
+
+#[async_trait]
+impl Peek for Socket {}
+
+impl GetTimingDigest for Socket {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for Socket {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+
+    fn set_proxy_digest(&mut self, _digest: ProxyDigest) {}
+}
+
+impl GetSocketDigest for Socket {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        None
+    }
+
+    fn set_socket_digest(&mut self, _digest: SocketDigest) {}
+}

@@ -1,0 +1,65 @@
+//! What a request is for: the path that is judged, which is the path that is forwarded, and the query.
+
+use std::borrow::Cow;
+
+use super::refusal::Refusal;
+use crate::wire::{self, PathError};
+
+/// The target of a request, made plain.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// The path: begins with `/`, nothing in it is written in more ways than one.
+    pub path: Cow<'a, str>,
+    /// The query as the client wrote it, without `?`.
+    pub query: Option<&'a [u8]>,
+}
+
+impl<'a> Target<'a> {
+    /// Reads the origin form and the absolute form (RFC 9112 section 3.2).
+    ///
+    /// # Errors
+    /// 400 where the target has another form, or a path that backends read in different ways.
+    pub fn parse(raw: &'a [u8]) -> Result<Target<'a>, Refusal> {
+        let malformed = |e: PathError| Refusal::Malformed(e.to_string().into());
+        let wire::Target { path, query } = wire::Target::split(raw).map_err(malformed)?;
+        let path = wire::normalize(path).map_err(malformed)?;
+        Ok(Target { path, query })
+    }
+
+    /// Path and query as they are forwarded, with `query` in place of the client's.
+    pub fn with_query(&self, query: Option<&[u8]>) -> Vec<u8> {
+        let mut target = Vec::with_capacity(self.path.len() + 1 + query.map_or(0, <[u8]>::len));
+        target.extend_from_slice(self.path.as_bytes());
+        if let Some(query) = query {
+            target.push(b'?');
+            target.extend_from_slice(query);
+        }
+        target
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_name_the_same_path() {
+        for raw in
+            ["/a/b?x=1", "http://host/a/b?x=1", "HTTPS://host:1/a/b?x=1", "/a/./b?x=1", "/a/c/../b?x=1"]
+        {
+            let target = Target::parse(raw.as_bytes()).unwrap();
+            assert_eq!(target.path, "/a/b", "{raw}");
+            assert_eq!(target.with_query(target.query), b"/a/b?x=1", "{raw}");
+        }
+        assert_eq!(Target::parse(b"http://host").unwrap().path, "/");
+        assert_eq!(Target::parse(b"http://host?q").unwrap().query, Some(&b"q"[..]));
+        assert_eq!(Target::parse(b"/a?").unwrap().with_query(Some(b"")), b"/a?");
+    }
+
+    #[test]
+    fn other_forms_are_refused() {
+        for raw in ["*", "host:80", "", "a/b", "/a#b", "ftp://host/a"] {
+            assert!(Target::parse(raw.as_bytes()).is_err(), "{raw}");
+        }
+    }
+}

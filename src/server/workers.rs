@@ -1,0 +1,116 @@
+//! The threads that serve, and how they end.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use pingora_core::listeners::tls::Acceptor;
+use tokio::sync::watch;
+
+use crate::edge::connection::HttpServer;
+use crate::edge::gauge::Gauge;
+use crate::edge::listener;
+use crate::edge::site::Site;
+use crate::edge::worker::{self, Work};
+
+/// How often a worker closes connections to backends that were kept for too long.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// A socket that every worker accepts from.
+pub struct Listening {
+    /// The socket.
+    pub socket: TcpListener,
+    /// With TLS, what does the handshake.
+    pub tls: Option<Arc<Acceptor>>,
+    /// The entry it belongs to.
+    pub site: Arc<Site>,
+}
+
+/// All workers.
+pub struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    requests: Arc<Gauge>,
+    cut_off: Arc<AtomicUsize>,
+}
+
+impl Workers {
+    /// Starts `count` workers on the sockets.
+    ///
+    /// # Errors
+    /// Where the system gives no thread, or no second handle of a socket.
+    pub fn start(
+        count: usize,
+        listening: &[Listening],
+        sites: &[Arc<Site>],
+        open: &Arc<Gauge>,
+        stop: &watch::Receiver<bool>,
+        deadline: Duration,
+    ) -> std::io::Result<Workers> {
+        let requests = Gauge::new(usize::MAX);
+        let cut_off = Arc::new(AtomicUsize::new(0));
+        let mut works: Vec<Work> = Vec::new();
+        for worker in 0..count {
+            let mut accepting = Vec::new();
+            for listening in listening {
+                let server = HttpServer {
+                    site: listening.site.clone(),
+                    worker,
+                    requests: requests.clone(),
+                    stop: stop.clone(),
+                };
+                let serve = move |connection| server.clone().serve(connection);
+                let (socket, tls) = (listening.socket.try_clone()?, listening.tls.clone());
+                accepting.push(listener::accept(socket, tls, open.clone(), stop.clone(), serve));
+            }
+            let (sites, requests, cut_off) = (sites.to_vec(), requests.clone(), cut_off.clone());
+            let mut stop = stop.clone();
+            works.push(Box::pin(async move {
+                for accept in accepting {
+                    tokio::spawn(accept);
+                }
+                tokio::spawn(sweep(sites, worker));
+                let _ = stop.wait_for(|stop| *stop).await;
+                if tokio::time::timeout(deadline, requests.emptied()).await.is_err() {
+                    // Before this worker's runtime is dropped, and its tasks count themselves out.
+                    cut_off.fetch_max(requests.count(), Ordering::Relaxed);
+                }
+            }));
+        }
+        Ok(Workers { threads: worker::start(works)?, requests, cut_off })
+    }
+
+    /// How many workers there are.
+    pub fn count(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Requests under way.
+    pub fn requests(&self) -> usize {
+        self.requests.count()
+    }
+
+    /// Waits until every worker has ended; returns how many requests were cut off.
+    pub async fn join(self) -> usize {
+        let threads = self.threads;
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                // A worker that panicked has said so on standard error.
+                let _ = thread.join();
+            }
+        });
+        let _ = joined.await;
+        self.cut_off.load(Ordering::Relaxed)
+    }
+}
+
+async fn sweep(sites: Vec<Arc<Site>>, worker: usize) {
+    let mut tick = tokio::time::interval(SWEEP);
+    loop {
+        tick.tick().await;
+        for site in &sites {
+            site.plan.load().sweep(worker);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Floor 1: pure bytes <-> values. Nothing here reads a socket, a file or a clock, every buffer is bounded, and no input
+//! panics; where input comes in pieces, any split of it gives the same result.
+
+mod attributes;
+pub mod call;
+mod delimiter;
+mod fields;
+pub mod form;
+mod key;
+mod media;
+mod multipart;
+pub mod parameters;
+mod part;
+pub mod path;
+mod percent;
+pub mod presented;
+pub mod query;
+pub mod reply;
+pub mod route;
+mod urlencoded;
+mod xml;
+
+pub use call::{Action, Call, Format};
+pub use form::{BodyScanner, FormError};
+pub use key::CredentialKey;
+pub use parameters::{Parameters, ParametersError};
+pub use path::{PathError, Target, normalize};
+pub use presented::{BASIC_BUFFER, BasicError, CredentialError, Gathered, Held, LONGEST_VALUE, basic};
+pub use query::{Taken, take_credential};
+pub use route::{PatternError, RoutePattern, sends_mail};
