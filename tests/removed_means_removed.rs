@@ -82,7 +82,7 @@ impl Published {
 
     /// Every few changes this waits until some checks have come to their end before the next change begins.
     async fn answer(&self, changes: u64) {
-        let awaited = u64::from(changes % 4 == 0) * TASKS as u64 / TURNS;
+        let awaited = u64::from(changes.is_multiple_of(4)) * TASKS as u64 / TURNS;
         let until = self.checks.load(Ordering::SeqCst) + awaited;
         self.answered.store(changes, Ordering::SeqCst);
         self.steps.send_modify(|steps| *steps += 1);

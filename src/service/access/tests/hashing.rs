@@ -84,3 +84,24 @@ async fn long_passwords_of_ours_differ_to_the_last_byte() {
     assert_eq!(house.denied("long", &format!("{}x", &password[..127])).await, Denial::Wrong);
     house.granted("long", &password, Permission::Api).await;
 }
+
+#[tokio::test]
+async fn who_was_right_from_there_before_does_not_queue_with_the_guesses() {
+    let settings = AuthSettings { hash_queue: 1, throttle: false, ..AuthSettings::default() };
+    let house = house_with(10, settings).await;
+    house.granted("caller", PASSWORD, Permission::Api).await;
+    house.edit("caller", Some("another one 2"), "{}").await;
+    let mut guesses = tokio::task::JoinSet::new();
+    for n in 0..20 {
+        let (access, now) = (Arc::clone(&house.access), house.now);
+        guesses.spawn(async move {
+            let (secret, source) = (format!("guess {n}"), "198.51.100.1".parse().unwrap());
+            access.authorize_at(presented("caller", &secret), Permission::Api, Entry::Api, source, now).await
+        });
+    }
+    while house.access.metrics.password_checks(PasswordCheck::Refused) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // The lane of the guesses is full now.
+    house.granted("caller", "another one 2", Permission::Api).await;
+}
