@@ -25,7 +25,7 @@ run:
 
 test:
 	$(call install,$(TEST_NEEDS))
-	cargo test --all-targets
+	cargo test --lib --bins --tests
 
 check:
 	$(call install,$(BUILD_NEEDS))

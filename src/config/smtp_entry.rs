@@ -69,7 +69,7 @@ impl SmtpEntry {
 /// Bounds on what one client may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmtpLimits {
-    /// Recipients of one message; at least the 100 that RFC 5321, 4.5.3.1.8, asks for.
+    /// Recipients of one message; RFC 5321, 4.5.3.1.8, asks for 100 at least.
     pub recipients: usize,
     /// Messages of one session.
     pub messages: usize,
@@ -86,7 +86,7 @@ impl SmtpLimits {
         let default = SmtpLimits::default();
         let number = |key, default, least| table.read(key, default, |v| v.number(least..=1_000_000));
         SmtpLimits {
-            recipients: number("max_recipients", default.recipients, 100),
+            recipients: number("max_recipients", default.recipients, 1),
             messages: number("max_messages", default.messages, 1),
             errors: number("max_errors", default.errors, 1),
             failed_logins: number("max_failed_logins", default.failed_logins, 1),

@@ -13,6 +13,7 @@ pub mod proxy_protocol;
 pub mod received;
 pub mod reply;
 pub mod session;
+pub mod xclient;
 
 pub use client::Capabilities;
 pub use reply::{Enhanced, Reply};
