@@ -12,8 +12,10 @@ mod multipart;
 pub mod parameters;
 mod part;
 mod percent;
+pub mod path;
 pub mod presented;
 pub mod query;
+pub mod reply;
 mod urlencoded;
 
 pub use call::{Action, Call, Format};
