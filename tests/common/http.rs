@@ -115,7 +115,10 @@ impl Connection {
 
     pub fn exchange(&mut self, request: Request) -> Response {
         self.write(&request.bytes());
-        self.read_response()
+        self.try_response().unwrap_or_else(|| {
+            let head = &request.bytes()[..request.bytes().len().min(300)];
+            panic!("the connection ended before an answer to {}", head.escape_ascii())
+        })
     }
 
     /// Reads one answer; panics where there is none.

@@ -3,7 +3,9 @@
 #![allow(dead_code)]
 
 pub mod backend;
+pub mod curl;
 pub mod http;
+pub mod tls;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
