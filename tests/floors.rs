@@ -59,7 +59,8 @@ fn nothing_uses_a_higher_floor() {
             for path in sources(&root().join(folder)) {
                 let code = code(&path);
                 for part in code.split("crate::").skip(1) {
-                    let other: String = part.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                    let other: String =
+                        part.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
                     let Some(other_level) = floor_of(&other) else { continue };
                     used += 1;
                     let same = other == *folder;

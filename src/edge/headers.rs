@@ -32,7 +32,8 @@ pub enum Framing {
 impl Framing {
     /// How the client delimits the body of its request (RFC 9112 section 6.3; over HTTP/2, RFC 9113 section 8.1.1).
     pub fn of(request: &RequestHeader, is_empty: bool) -> Framing {
-        let length = request.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.trim().parse().ok());
+        let length =
+            request.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.trim().parse().ok());
         match length {
             _ if request.headers.contains_key(header::TRANSFER_ENCODING) => Framing::Chunked,
             Some(length) => Framing::Length(length),
@@ -76,7 +77,11 @@ pub fn outgoing(request: &RequestHeader, with: &Outgoing<'_>) -> pingora_error::
 ///
 /// # Errors
 /// None in fact; the fields come from a request that was read.
-pub fn outgoing_bytes(request: &RequestHeader, with: &Outgoing<'_>, out: &mut Vec<u8>) -> pingora_error::Result<()> {
+pub fn outgoing_bytes(
+    request: &RequestHeader,
+    with: &Outgoing<'_>,
+    out: &mut Vec<u8>,
+) -> pingora_error::Result<()> {
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(with.target);
@@ -121,7 +126,9 @@ fn fields(
         Framing::Length(length) => put(&header::CONTENT_LENGTH, &HeaderValue::from(length))?,
         Framing::Chunked => put(&header::TRANSFER_ENCODING, &HeaderValue::from_static("chunked"))?,
     }
-    if with.upgrade && let Some(protocol) = request.headers.get(header::UPGRADE) {
+    if with.upgrade
+        && let Some(protocol) = request.headers.get(header::UPGRADE)
+    {
         put(&header::CONNECTION, &HeaderValue::from_static("upgrade"))?;
         put(&header::UPGRADE, protocol)?;
     }
@@ -244,7 +251,10 @@ fn forwarded(
             hops.extend_from_slice(b", ");
         }
         hops.extend_from_slice(client.shown().as_bytes());
-        put(&FORWARDED_FOR, &HeaderValue::from_maybe_shared(Bytes::from(hops)).unwrap_or_else(|_| client.shown().clone()))?;
+        put(
+            &FORWARDED_FOR,
+            &HeaderValue::from_maybe_shared(Bytes::from(hops)).unwrap_or_else(|_| client.shown().clone()),
+        )?;
     } else {
         put(&FORWARDED_FOR, client.shown())?;
     }

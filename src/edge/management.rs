@@ -1,8 +1,8 @@
 //! The management API: get, add, edit and remove credentials (docs/api.md).
 
 use bytes::{Bytes, BytesMut};
-use http::header::{self, HeaderValue};
 use http::Method;
+use http::header::{self, HeaderValue};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use pingora_timeout::timeout;
@@ -17,10 +17,8 @@ use crate::domain::CredentialId;
 use crate::service::access::HolderDecision;
 use crate::service::credentials::{Addition, Edit, Manager};
 use crate::service::{self, Credentials, Origin};
-use crate::wire::call::{Action, Call as Asked};
-use crate::wire::parameters::{Parameters, ParametersError};
 use crate::wire::reply as text;
-use crate::wire::{BASIC_BUFFER, Gathered};
+use crate::wire::{Action, BASIC_BUFFER, Call as Asked, Gathered, Parameters, ParametersError};
 
 /// Bytes of a request's body at most; its parameters take a fraction of it.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -70,7 +68,12 @@ impl Call<'_> {
         }
     }
 
-    async fn perform(&self, session: &mut ServerSession, target: &Target<'_>, asked: &Asked) -> Result<u16, Refusal> {
+    async fn perform(
+        &self,
+        session: &mut ServerSession,
+        target: &Target<'_>,
+        asked: &Asked,
+    ) -> Result<u16, Refusal> {
         if !matches!(session.req_header().method, Method::GET | Method::POST) {
             return Err(Refusal::Method("GET, POST"));
         }
@@ -114,7 +117,9 @@ impl Call<'_> {
         let headers = &session.req_header().headers;
         let mut buffer = [0; BASIC_BUFFER];
         let mut gathered = Gathered::new();
-        if let Some(presented) = super::exchange::authorization(headers.get_all(header::AUTHORIZATION), &mut buffer)? {
+        if let Some(presented) =
+            super::exchange::authorization(headers.get_all(header::AUTHORIZATION), &mut buffer)?
+        {
             gathered.add(presented).map_err(malformed)?;
         }
         let held = parameters.credential().map_err(malformed)?;
@@ -161,11 +166,12 @@ impl Call<'_> {
     ) -> Result<u16, Refusal> {
         if let Some(username) = username {
             let credential = self.credentials.get(manager, username).await.map_err(refusal_of)?;
-            self.write(session, asked, 200, text::single(asked.format, &credential), None).await;
+            self.write(session, asked, 200, text::credential(asked.format, &credential), None).await;
             return Ok(200);
         }
         let mut list = text::List::new(asked.format);
-        let mut piece = list.begin();
+        let mut piece = String::new();
+        list.start(&mut piece);
         let mut last: Option<CredentialId> = None;
         let mut begun = false;
         loop {
@@ -182,7 +188,7 @@ impl Call<'_> {
             last = page.last().map(|credential| credential.id);
             let complete = page.len() < PAGE as usize;
             for credential in &page {
-                list.item(credential, &mut piece);
+                list.push(&mut piece, credential);
             }
             if complete {
                 list.end(&mut piece);
@@ -217,7 +223,7 @@ impl Call<'_> {
         session: &mut ServerSession,
         asked: &Asked,
         status: u16,
-        body: Vec<u8>,
+        body: String,
         refusal: Option<&Refusal>,
     ) {
         let header = reply::header(status, asked.format.content_type(), body.len(), self.request_id);
@@ -246,7 +252,9 @@ fn refusal_of(refusal: service::Refusal) -> Refusal {
         R::NameTaken => Refusal::Conflict(refusal.to_string().into()),
         R::Busy => Refusal::Overloaded("Temporarily unavailable, try again"),
         R::Store(_) => Refusal::Overloaded("The change could not be made, try again"),
-        R::Unconfirmed(_) => Refusal::Overloaded("The change is written, but not yet in force everywhere, try again"),
+        R::Unconfirmed(_) => {
+            Refusal::Overloaded("The change is written, but not yet in force everywhere, try again")
+        }
     }
 }
 

@@ -13,8 +13,8 @@ use super::router::Router;
 use super::upstream::{self, Group, GroupError, UpstreamGauges};
 use crate::config::{Forms, HttpEntry, Timeouts};
 use crate::domain::Entry;
-use crate::service::access::Access;
 use crate::service::Credentials;
+use crate::service::access::Access;
 use crate::state::metrics::Metrics;
 use crate::wire::PatternError;
 

@@ -108,6 +108,11 @@ impl Group {
         &self.settings.name
     }
 
+    /// Whether all of its backends are spoken to in clear.
+    pub fn is_clear(&self) -> bool {
+        self.tls.is_none()
+    }
+
     /// Its backends.
     pub fn servers(&self) -> &[Server] {
         &self.servers
@@ -158,8 +163,7 @@ impl Group {
 
     async fn open(&self, server: &Server) -> Result<Stream, ConnectError> {
         let refused = |e: &dyn std::fmt::Display| ConnectError::Refused(server.name.clone(), e.to_string());
-        let address =
-            server.address().ok_or_else(|| ConnectError::Unresolved(server.name.clone()))?;
+        let address = server.address().ok_or_else(|| ConnectError::Unresolved(server.name.clone()))?;
         if let (Scheme::Https, Some(connector)) = (server.upstream.scheme, &self.tls) {
             let name = self.settings.upstream_server_name.as_ref().unwrap_or(&server.upstream.host);
             let mut peer = HttpPeer::new(address, true, name.clone());
@@ -196,11 +200,6 @@ impl Server {
     /// Its URL.
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// As configured.
-    pub fn upstream(&self) -> &config::Upstream {
-        &self.upstream
     }
 
     /// Whether it counts as up.
@@ -256,7 +255,9 @@ impl Server {
                     self.addresses.store(Arc::new(found));
                 }
             }
-            Err(e) => tracing::warn!(upstream = self.name, error = %e, "the backend's name can't be resolved"),
+            Err(e) => {
+                tracing::warn!(upstream = self.name, error = %e, "the backend's name can't be resolved")
+            }
         }
     }
 
@@ -316,8 +317,7 @@ fn connector(settings: &config::Group) -> Result<TransportConnector, GroupError>
         let shown = path.display().to_string();
         let unusable = |why: String| GroupError::Roots(shown.clone(), why);
         let mut roots = rustls::RootCertStore::empty();
-        let certificates =
-            CertificateDer::pem_file_iter(path).map_err(|e| unusable(e.to_string()))?;
+        let certificates = CertificateDer::pem_file_iter(path).map_err(|e| unusable(e.to_string()))?;
         for certificate in certificates {
             let certificate = certificate.map_err(|e| unusable(e.to_string()))?;
             roots.add(certificate).map_err(|e| unusable(e.to_string()))?;

@@ -104,8 +104,13 @@ impl Gateway {
             config.auth.hash_queue,
             metrics.clone(),
         ));
-        let access =
-            Arc::new(Access::new(store.clone(), hasher.clone(), epochs.clone(), metrics.clone(), &config.auth));
+        let access = Arc::new(Access::new(
+            store.clone(),
+            hasher.clone(),
+            epochs.clone(),
+            metrics.clone(),
+            &config.auth,
+        ));
         let mutations = Mutations::new(store, hasher, epochs, fleet, metrics.clone());
 
         let open = Gauge::new(config.server.max_connections);
@@ -115,7 +120,11 @@ impl Gateway {
             let plan = Plan::new(settings, &config.server.trusted_proxies, threads, &metrics)?;
             let manages = (settings.entry == Entry::Api).then(|| Credentials::new(mutations.clone()));
             let site = Site::new(settings.entry, access.clone(), manages, metrics.clone(), plan);
-            listening.extend(clear.into_iter().map(|l| Listening { socket: l, tls: None, site: site.clone() }));
+            listening.extend(clear.into_iter().map(|l| Listening {
+                socket: l,
+                tls: None,
+                site: site.clone(),
+            }));
             listening.extend(tls.into_iter().map(|l| Listening {
                 socket: l,
                 tls: acceptor.clone(),
@@ -124,11 +133,13 @@ impl Gateway {
             sites.push(site);
         }
         let ops = ops_listener.map(|socket| {
-            let server = OpsServer { access: access.clone(), metrics: metrics.clone(), stop: stopped.clone() };
+            let server =
+                OpsServer { access: access.clone(), metrics: metrics.clone(), stop: stopped.clone() };
             (server, socket)
         });
-        let workers = Workers::start(threads, &listening, &sites, &open, &stopped, config.server.shutdown_deadline)
-            .map_err(StartError::Threads)?;
+        let workers =
+            Workers::start(threads, &listening, &sites, &open, &stopped, config.server.shutdown_deadline)
+                .map_err(StartError::Threads)?;
         Ok(Gateway { config, sites, certificate, workers, ops, addresses, stop, mutations })
     }
 

@@ -18,6 +18,7 @@ pub mod query;
 pub mod reply;
 pub mod route;
 mod urlencoded;
+mod xml;
 
 pub use call::{Action, Call, Format};
 pub use form::{BodyScanner, FormError};
