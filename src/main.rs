@@ -79,10 +79,12 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Command::Account(command) => {
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
+            server::start_log(&config.log);
             Ok(runtime.block_on(account::run(command, &config))?)
         }
         Command::Credential(command) => {
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
+            server::start_log(&config.log);
             Ok(runtime.block_on(credential::run(command, &config))?)
         }
     }

@@ -88,7 +88,14 @@ impl Call<'_> {
         }
         let manager = self.recognise(session, &parameters).await?;
         let username = parameters.get("username").map_err(malformed)?;
-        let permissions = parameters.permissions().map_err(malformed)?;
+        let permissions = parameters.permissions().map_err(|error| {
+            if let ParametersError::Permissions(why) = &error {
+                let action = audited(asked.action);
+                let refused = service::Refusal::Permissions(why.clone());
+                self.credentials.refused(&manager, action, username.unwrap_or_default(), &refused);
+            }
+            malformed(error)
+        })?;
         let needed = || username.ok_or(Refusal::Malformed("username is missing".into()));
         let password = parameters.get("password").map_err(malformed)?;
         let changed = match asked.action {
@@ -132,7 +139,7 @@ impl Call<'_> {
         match self.site.access.authenticate_holder(presented, source).await {
             HolderDecision::Holder(granted) => {
                 let origin = Origin::Remote { source, request_id };
-                Ok(Manager::holder(granted.account(), granted.account_name(), origin))
+                Manager::holder(&granted, origin).ok_or(Refusal::NotHolder)
             }
             HolderDecision::NotHolder => Err(Refusal::NotHolder),
             HolderDecision::Denied(denial) => Err(denial.into()),
@@ -255,6 +262,16 @@ fn refusal_of(refusal: service::Refusal) -> Refusal {
         R::Unconfirmed(_) => {
             Refusal::Overloaded("The change is written, but not yet in force everywhere, try again")
         }
+    }
+}
+
+/// The audit trail's word for what was asked.
+fn audited(action: Action) -> service::audit::Action {
+    match action {
+        Action::Get => service::audit::Action::CredentialGet,
+        Action::Add => service::audit::Action::CredentialAdd,
+        Action::Edit => service::audit::Action::CredentialEdit,
+        Action::Remove => service::audit::Action::CredentialRemove,
     }
 }
 
