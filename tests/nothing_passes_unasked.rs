@@ -277,6 +277,7 @@ fn a_change_holds_from_the_next_request_on() {
     let output = gateway.command(&["credential", "remove", "caller", "--account", "acme"], "");
     assert!(output.status.success(), "{output:?}");
     assert_eq!(status(API), 401, "removed by the command line");
+    assert_eq!(connection.reopened, 0, "all of it on one connection");
 }
 
 #[test]
@@ -288,9 +289,14 @@ fn a_credential_manages_nothing() {
     for action in ["get", "add", "edit", "remove", "delete"] {
         for path in [format!("/api/credentials/{action}.json"), format!("/api/credentials.{action}.json")] {
             for (way, request) in in_every_place(&format!("{path}?username=mailer&password=passw0rd-9"), ALL) {
-                if !way.starts_with("query") {
-                    assert!(matches!(connection.exchange(request).status, 403 | 413), "{action}, {way}");
-                }
+                // Its own parameters are small and in a form; what isn't is refused for that.
+                let expected = match way {
+                    _ if way.starts_with("query") => continue,
+                    "basic, with a body" => 400,
+                    "urlencoded, last" | "multipart, after attachments" => 413,
+                    _ => 403,
+                };
+                assert_eq!(connection.exchange(request).status, expected, "{action}, {way}");
             }
             let target = format!("{path}?username=mailer&api_user=everything&api_key=passw0rd-all");
             assert_eq!(connection.exchange(get(&target)).status, 403, "{action}");
@@ -369,9 +375,6 @@ fn http_2_is_decided_the_same_way() {
             assert!(received.header("host").is_some_and(|host| host.starts_with(tls::NAME)));
         }
     }
-    // A change counts between two requests of one connection, which curl keeps.
-    let address = format!("https://{}:{}/v3/stats", tls::NAME, gateway.address("api.tls_listen").port());
-    assert_eq!(over_http2(&gateway, "/v3/stats", &["--user", API, "--next", "--user", API, &address]).status, 0);
 }
 
 fn over_http2(gateway: &Gateway, target: &str, arguments: &[&str]) -> common::curl::Fetched {

@@ -97,7 +97,10 @@ impl Request {
 /// A connection that stays open.
 pub struct Connection {
     pub stream: TcpStream,
+    /// How often [`Connection::exchange`] had to open it again, after an answer that said it would be closed.
+    pub reopened: usize,
     buffer: Vec<u8>,
+    closing: bool,
 }
 
 impl Connection {
@@ -105,7 +108,7 @@ impl Connection {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Connection { stream, buffer: Vec::new() }
+        Connection { stream, reopened: 0, buffer: Vec::new(), closing: false }
     }
 
     /// Writes; an answer may come, and the connection end, before all of it is taken.
@@ -113,7 +116,12 @@ impl Connection {
         let _ = self.stream.write_all(bytes);
     }
 
+    /// Sends a request and reads its answer; over a new connection where the last answer ended this one.
     pub fn exchange(&mut self, request: Request) -> Response {
+        if self.closing {
+            let reopened = self.reopened + 1;
+            *self = Connection { reopened, ..Connection::open(self.stream.peer_addr().unwrap()) };
+        }
         self.write(&request.bytes());
         self.try_response().unwrap_or_else(|| {
             let head = &request.bytes()[..request.bytes().len().min(300)];
@@ -149,6 +157,7 @@ impl Connection {
                 }
                 continue;
             }
+            self.closing = response.header("connection").is_some_and(|c| c.eq_ignore_ascii_case("close"));
             response.body = self.read_body(&response)?;
             return Some(response);
         }
