@@ -118,15 +118,20 @@ impl Connection {
 
     /// Sends a request and reads its answer; over a new connection where the last answer ended this one.
     pub fn exchange(&mut self, request: Request) -> Response {
-        if self.closing {
-            let reopened = self.reopened + 1;
-            *self = Connection { reopened, ..Connection::open(self.stream.peer_addr().unwrap()) };
-        }
+        self.reopen_if_closing();
         self.write(&request.bytes());
         self.try_response().unwrap_or_else(|| {
             let head = &request.bytes()[..request.bytes().len().min(300)];
             panic!("the connection ended before an answer to {}", head.escape_ascii())
         })
+    }
+
+    /// Begins a new connection where the last answer ended this one.
+    pub fn reopen_if_closing(&mut self) {
+        if self.closing {
+            let reopened = self.reopened + 1;
+            *self = Connection { reopened, ..Connection::open(self.stream.peer_addr().unwrap()) };
+        }
     }
 
     /// Reads one answer; panics where there is none.
@@ -141,7 +146,10 @@ impl Connection {
                 if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
                     break at + 4;
                 }
-                self.fill()?;
+                if self.fill().is_none() {
+                    self.closing = true;
+                    return None;
+                }
             };
             let head = String::from_utf8(self.buffer.drain(..end).collect()).unwrap();
             let mut lines = head.lines();
