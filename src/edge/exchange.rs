@@ -8,7 +8,8 @@ use http::header::{self, HeaderValue};
 use http::{Method, Version};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
-use tracing::{debug, info};
+use tracing::{Instrument, debug, info, info_span};
+use zeroize::Zeroizing;
 
 use super::body::{Body, BodyError, Mask, Pace, form_refused, spool_failed};
 use super::client::Client;
@@ -107,7 +108,7 @@ impl Exchange<'_> {
             return call.answer(session, &target).await.map(Answered::Whole);
         }
         let (need, group) = plan.router.route(&request.method, &target.path);
-        let admitted = self.admit(session, plan, &target, need).await?;
+        let admitted = self.admit(session, plan, &target, need, request_id).await?;
         self.forward(session, plan, group, &target, admitted, need, request_id).await
     }
 
@@ -118,8 +119,9 @@ impl Exchange<'_> {
         plan: &Plan,
         target: &Target<'_>,
         need: Need,
+        request_id: &HeaderValue,
     ) -> Result<Admitted, Refusal> {
-        let mut buffer = [0; BASIC_BUFFER];
+        let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
         let mut gathered = Gathered::new();
         let request = session.req_header();
         if need != Need::Public
@@ -150,13 +152,13 @@ impl Exchange<'_> {
         };
         match (gathered.credential(), scanner) {
             (Some(presented), scanner) => {
-                let granted = self.decide(session, plan, presented, permission).await?;
+                let granted = self.decide(session, plan, presented, permission, request_id).await?;
                 let mask = scanner.map(|scanner| Mask::new(scanner, Some(Held::copy_of(presented))));
                 Ok(Admitted { granted: Some(granted), query, body: self.stream(session, plan, mask) })
             }
             (None, Some(scanner)) => {
                 let (held, spool) = self.spool(session, plan, scanner).await?;
-                let granted = self.decide(session, plan, held.presented(), permission).await?;
+                let granted = self.decide(session, plan, held.presented(), permission, request_id).await?;
                 Ok(Admitted { granted: Some(granted), query, body: Body::spooled(spool) })
             }
             (None, None) => Err(Refusal::NoCredential),
@@ -169,10 +171,16 @@ impl Exchange<'_> {
         plan: &Plan,
         presented: Presented<'_>,
         permission: Permission,
+        request_id: &HeaderValue,
     ) -> Result<Granted, Refusal> {
         let site = &*self.server.site;
+        if let Some(granted) = site.access.check_cached(&presented, permission, site.entry) {
+            return Ok(granted);
+        }
         let source = self.client.source(&session.req_header().headers, &plan.trusted_proxies);
-        match site.access.authorize(presented, permission, site.entry, source).await {
+        // What the audit trail says of it carries the request's number.
+        let span = info_span!("request", id = request_id.to_str().unwrap_or_default());
+        match site.access.authorize(presented, permission, site.entry, source).instrument(span).await {
             Decision::Allowed(granted) => Ok(granted),
             Decision::Denied(denial) => Err(denial.into()),
             Decision::Unavailable(unavailable) => Err(unavailable.into()),

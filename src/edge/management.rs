@@ -6,6 +6,8 @@ use http::header::{self, HeaderValue};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use pingora_timeout::timeout;
+use tracing::{Instrument, info_span};
+use zeroize::Zeroizing;
 
 use super::body::{BodyError, Pace};
 use super::client::Client;
@@ -122,7 +124,7 @@ impl Call<'_> {
     /// Only the account holder manages.
     async fn recognise(&self, session: &ServerSession, parameters: &Parameters) -> Result<Manager, Refusal> {
         let headers = &session.req_header().headers;
-        let mut buffer = [0; BASIC_BUFFER];
+        let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
         let mut gathered = Gathered::new();
         if let Some(presented) =
             super::exchange::authorization(headers.get_all(header::AUTHORIZATION), &mut buffer)?
@@ -136,7 +138,8 @@ impl Call<'_> {
         let presented = gathered.credential().ok_or(Refusal::NoCredential)?;
         let source = self.client.source(headers, &self.plan.trusted_proxies);
         let request_id = self.request_id.to_str().unwrap_or_default().to_owned();
-        match self.site.access.authenticate_holder(presented, source).await {
+        let span = info_span!("request", id = request_id);
+        match self.site.access.authenticate_holder(presented, source).instrument(span).await {
             HolderDecision::Holder(granted) => {
                 let origin = Origin::Remote { source, request_id };
                 Manager::holder(&granted, origin).ok_or(Refusal::NotHolder)

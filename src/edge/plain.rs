@@ -39,12 +39,23 @@ pub struct Plain<'a> {
 /// What came of an attempt, and the backend's connection where it can be used again.
 pub type Attempt = (Result<Relayed, Failure>, Option<Stream>);
 
+/// The beginning of an answer whose length is known.
+struct Sized {
+    header: Box<ResponseHeader>,
+    /// Bytes of the header.
+    head: usize,
+    /// Bytes of the body.
+    length: u64,
+    /// Whether the backend keeps the connection.
+    keep: bool,
+}
+
 /// What a first look at an answer found.
 enum Parsed {
     /// More has to come.
     Incomplete,
-    /// A header of this many bytes, and a body of so many.
-    Sized { header: Box<ResponseHeader>, head: usize, length: u64 },
+    /// An answer whose length is known.
+    Sized(Sized),
     /// Something else, for [`Relay`].
     Unusual,
     /// Not HTTP.
@@ -64,7 +75,7 @@ impl Plain<'_> {
             Err(e) => return (Err(failure(Refusal::GatewayTimeout, &e)), None),
         }
         let mut buffer = BytesMut::with_capacity(FIRST_READ);
-        let (header, head, length) = loop {
+        let Sized { header, head, length, keep } = loop {
             match self.read(&mut socket, &mut buffer).await {
                 Read::Some => {}
                 Read::End(detail) => return (Err(failure(Refusal::BadGateway, &detail)), None),
@@ -75,7 +86,7 @@ impl Plain<'_> {
                 Parsed::Incomplete if buffer.len() < HEADER_LIMIT => buffer.reserve(FIRST_READ),
                 Parsed::Incomplete => return (Err(failure(Refusal::BadGateway, &"endless header")), None),
                 Parsed::Garbage(detail) => return (Err(failure(Refusal::BadGateway, &detail)), None),
-                Parsed::Sized { header, head, length } => break (header, head, length),
+                Parsed::Sized(sized) => break sized,
                 Parsed::Unusual => return self.hand_over(socket, buffer).await,
             }
         };
@@ -84,7 +95,7 @@ impl Plain<'_> {
         if self.write_header(header).await.is_err() {
             return (Ok(Relayed::Gone), None);
         }
-        self.pass_body(socket, buffer, status, length).await
+        self.pass_body(socket, buffer, status, length, keep).await
     }
 
     async fn pass_body(
@@ -93,9 +104,10 @@ impl Plain<'_> {
         first: BytesMut,
         status: u16,
         length: u64,
+        keep: bool,
     ) -> Attempt {
         // What comes after the answer is nobody's: the connection isn't used again.
-        let overrun = first.len() as u64 > length;
+        let keep = keep && first.len() as u64 <= length;
         let mut piece = first.freeze();
         piece.truncate(usize::try_from(length).unwrap_or(usize::MAX));
         let mut left = length;
@@ -106,7 +118,7 @@ impl Plain<'_> {
                 return (Ok(Relayed::Gone), None);
             }
             if left == 0 {
-                let kept: Option<Stream> = if overrun { None } else { Some(socket) };
+                let kept: Option<Stream> = if keep { Some(socket) } else { None };
                 return (Ok(Relayed::Answered(status)), kept);
             }
             let wanted = usize::try_from(left).unwrap_or(NEXT_READ).min(NEXT_READ);
@@ -208,11 +220,18 @@ fn parse(buffer: &BytesMut) -> Parsed {
         bytes.slice(start..start + part.len())
     };
     let mut length = None;
+    let mut keep = true;
     for field in response.headers.iter() {
         let (name, value) = (share(field.name.as_bytes()), share(field.value));
         let Ok(value) = HeaderValue::from_maybe_shared(value) else { return Parsed::Unusual };
         match HeaderName::from_bytes(&name) {
             Ok(header::CONTENT_LENGTH) if length.is_none() => length = digits(field.value),
+            // Said by most backends with every answer, about this connection only.
+            Ok(header::CONNECTION) if field.value.eq_ignore_ascii_case(b"keep-alive") => continue,
+            Ok(header::CONNECTION) if field.value.eq_ignore_ascii_case(b"close") => {
+                keep = false;
+                continue;
+            }
             Ok(header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::CONNECTION | header::UPGRADE)
             | Err(_) => {
                 return Parsed::Unusual;
@@ -224,7 +243,7 @@ fn parse(buffer: &BytesMut) -> Parsed {
         }
     }
     match length {
-        Some(length) => Parsed::Sized { header: Box::new(header), head, length },
+        Some(length) => Parsed::Sized(Sized { header: Box::new(header), head, length, keep }),
         None => Parsed::Unusual,
     }
 }
@@ -241,9 +260,11 @@ mod tests {
 
     fn sized(answer: &str) -> Option<(u16, u64)> {
         match parse(&BytesMut::from(answer.as_bytes())) {
-            Parsed::Sized { header, head, length } => {
-                assert!(answer[..head].ends_with("\r\n\r\n"));
-                Some((header.status.as_u16(), length))
+            Parsed::Sized(sized) => {
+                assert!(answer[..sized.head].ends_with("\r\n\r\n"));
+                assert!(!sized.header.headers.contains_key(header::CONNECTION));
+                assert_eq!(sized.keep, !answer.contains("close"));
+                Some((sized.header.status.as_u16(), sized.length))
             }
             _ => None,
         }
@@ -252,6 +273,14 @@ mod tests {
     #[test]
     fn an_answer_of_known_length_is_quick() {
         assert_eq!(sized("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"), Some((200, 5)));
+        assert_eq!(
+            sized("HTTP/1.1 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 5\r\n\r\n"),
+            Some((200, 5))
+        );
+        assert_eq!(
+            sized("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n"),
+            Some((200, 5))
+        );
         assert_eq!(sized("HTTP/1.1 404 Nope\r\nx: y\r\ncontent-length: 0\r\n\r\n"), Some((404, 0)));
     }
 
@@ -265,7 +294,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: upgrade\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
         ] {
             assert_eq!(sized(answer), None, "{answer:?}");
