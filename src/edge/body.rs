@@ -227,6 +227,8 @@ impl Pace {
         let piece = match timeout(self.window, session.read_request_body()).await {
             Ok(Ok(piece)) => piece,
             Ok(Err(error)) => {
+                // Where the next request would begin can't be known.
+                session.set_keepalive(None);
                 return Err(if error.etype().as_str() == "InvalidChunk" {
                     BodyError::Refused(Refusal::Malformed("The request's body can't be understood".into()))
                 } else {

@@ -3,7 +3,9 @@
 #![allow(dead_code)]
 
 pub mod backend;
+pub mod curl;
 pub mod http;
+pub mod tls;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -153,7 +155,8 @@ impl Gateway {
     /// Makes the account of [`HOLDER`], with these rights.
     pub fn account(&self, rights: &str) -> &Gateway {
         let (name, password) = HOLDER.split_once(':').unwrap();
-        let output = self.command(&["account", "add", name, "--rights", rights, "--password-stdin"], password);
+        let output =
+            self.command(&["account", "add", name, "--rights", rights, "--password-stdin"], password);
         assert!(output.status.success(), "{output:?}");
         self
     }
@@ -161,8 +164,16 @@ impl Gateway {
     /// Adds a credential with these permissions to that account; `login` is `name:password`.
     pub fn credential(&self, login: &str, permissions: &str) -> &Gateway {
         let (name, password) = login.split_once(':').unwrap();
-        let arguments =
-            ["credential", "add", name, "--account", "acme", "--permissions", permissions, "--password-stdin"];
+        let arguments = [
+            "credential",
+            "add",
+            name,
+            "--account",
+            "acme",
+            "--permissions",
+            permissions,
+            "--password-stdin",
+        ];
         let output = self.command(&arguments, password);
         assert!(output.status.success(), "{output:?}");
         self
@@ -179,7 +190,8 @@ impl Gateway {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        let status =
+            Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
