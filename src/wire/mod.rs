@@ -15,8 +15,10 @@ pub mod path;
 mod percent;
 pub mod presented;
 pub mod query;
+pub mod reply;
 pub mod route;
 mod urlencoded;
+mod xml;
 
 pub use call::{Action, Call, Format};
 pub use form::{BodyScanner, FormError};
