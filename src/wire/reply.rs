@@ -94,7 +94,7 @@ impl List {
     }
 
     /// What comes after the last credential.
-    pub fn end(self, text: &mut String) {
+    pub fn end(&self, text: &mut String) {
         text.push_str(match self.format {
             Format::Json => "]",
             Format::Xml => "</credentials>",
