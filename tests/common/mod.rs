@@ -87,6 +87,11 @@ pub fn api(upstream: SocketAddr) -> String {
     format!("[api]\nlisten = [\"127.0.0.1:0\"]\nupstreams = [\"http://{upstream}\"]\n")
 }
 
+/// The same with more keys, and a route `/open/*` that asks for no credential.
+pub fn open_api(upstream: SocketAddr, keys: &str) -> String {
+    format!("{}{keys}\n[[api.route]]\npath = \"/open/*\"\npermission = \"public\"\n", api(upstream))
+}
+
 impl Gateway {
     /// Starts a gateway with this configuration, and waits until it listens.
     pub fn start(rest: &str) -> Gateway {
@@ -210,4 +215,13 @@ pub fn command(config: &Path, arguments: &[&str], input: &str) -> Output {
         .unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
+}
+
+/// Lets this process, and the gateways that it starts, have so many files and connections open at once.
+pub fn allow_descriptors(count: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < count) {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(count), maximum: limit.maximum }).unwrap();
+    }
 }
