@@ -187,9 +187,13 @@ fn closing_when_used(stream: &mut BufReader<TcpStream>, received: &Sender<Receiv
 #[test]
 fn a_kept_connection_that_closes_just_as_it_is_used() {
     let one_thread = "[server]\nthreads = 1\n";
-    for (method, body, status, times) in
-        [("GET", "", 200, 2), ("PUT", "", 200, 2), ("POST", "", 502, 1), ("POST", "x", 502, 1), ("PATCH", "x", 502, 1)]
-    {
+    for (method, body, status, times) in [
+        ("GET", "", 200, 2),
+        ("PUT", "", 200, 2),
+        ("POST", "", 502, 1),
+        ("POST", "x", 502, 1),
+        ("PATCH", "x", 502, 1),
+    ] {
         let backend = Backend::handling(closing_when_used);
         let gateway = Gateway::start(&format!("{one_thread}{}", open_api(backend.address, "")));
         assert_eq!(get("/open/first").send(gateway.api()).status, 200);
@@ -229,7 +233,8 @@ fn requests_go_round() {
 #[test]
 fn a_backend_that_is_down_is_passed_by_also_for_post() {
     let backend = Backend::hello();
-    let gateway = Gateway::start(&several(&[nobody(), backend.address, nobody()], "health_interval = \"10m\""));
+    let gateway =
+        Gateway::start(&several(&[nobody(), backend.address, nobody()], "health_interval = \"10m\""));
     for number in 0..12 {
         let request = match number % 3 {
             0 => get("/open/a"),

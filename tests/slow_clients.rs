@@ -72,10 +72,8 @@ fn a_connection_that_says_nothing_is_closed_without_a_word() {
 #[test]
 fn a_header_that_drips_is_cut_by_the_deadline_over_all_of_it() {
     let backend = Backend::hello();
-    let gateway = Gateway::start(&open_api(
-        backend.address,
-        "header_timeout = \"300ms\"\nkeepalive_timeout = \"10m\"",
-    ));
+    let gateway =
+        Gateway::start(&open_api(backend.address, "header_timeout = \"300ms\"\nkeepalive_timeout = \"10m\""));
     let header = get("/open/a").header("X-Long", &"x".repeat(2000)).bytes();
     let started = Instant::now();
     let (status, _) = Connection::open(gateway.api()).drip(&header);
@@ -105,7 +103,11 @@ fn a_body_that_drips_or_stops_is_answered_with_408() {
     assert_eq!(drip("Transfer-Encoding: chunked", "1\r\nx\r\n".repeat(999).as_bytes()), 408);
     releases.recv_timeout(PATIENCE).unwrap();
 
-    for start in ["Content-Length: 9999\r\n\r\nxxxx", "Transfer-Encoding: chunked\r\n\r\n5\r\nxx", "Content-Length: 9\r\n\r\n"] {
+    for start in [
+        "Content-Length: 9999\r\n\r\nxxxx",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nxx",
+        "Content-Length: 9\r\n\r\n",
+    ] {
         let mut connection = Connection::open(gateway.api());
         connection.write(format!("{post}{start}").as_bytes());
         assert_eq!(connection.read_response().status, 408, "{start:?}");
@@ -181,7 +183,8 @@ fn a_client_that_reads_no_headers_is_cut_as_well() {
 fn requests_are_served_while_2000_connections_are_idle() {
     common::allow_descriptors(8192);
     let backend = Backend::hello();
-    let gateway = Gateway::start(&format!("{}[ops]\nlisten = \"127.0.0.1:0\"\n", open_api(backend.address, "")));
+    let gateway =
+        Gateway::start(&format!("{}[ops]\nlisten = \"127.0.0.1:0\"\n", open_api(backend.address, "")));
     // Half of them never said anything, half are between two requests.
     let idle: Vec<Connection> = (0..2000)
         .map(|number| {

@@ -1,5 +1,6 @@
 //! A client's connection: one request after the other over HTTP/1, many at once over HTTP/2.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,7 +60,8 @@ impl HttpServer {
     async fn one_by_one(mut self, stream: pingora_core::protocols::Stream, meter: &Meter, client: &Client) {
         let timeouts = self.site.plan.load().timeouts.clone();
         let mut next = Some((stream, None));
-        let mut patience = timeouts.header;
+        // A new connection has to send its first header within this time; a kept one may be idle first.
+        let mut idle = None;
         while let Some((stream, prefix)) = next.take() {
             let mut session = ServerSession::new_http1(stream);
             session.set_pipelining_enabled(true);
@@ -71,10 +73,24 @@ impl HttpServer {
             // No time-out of its own for each read: the one below is for the header as a whole.
             session.set_read_timeout(None);
             meter.start(HEADER_LIMIT);
-            let read = tokio::select! {
-                biased;
-                read = timeout(patience, session.read_request()) => read,
-                _ = self.stop.wait_for(|stop| *stop), if !waiting => return,
+            let mut left = idle.filter(|_| !waiting);
+            let read = {
+                let mut reading = pin!(session.read_request());
+                loop {
+                    let patience = left.map_or(timeouts.header, |left| timeouts.header.min(left));
+                    let read = tokio::select! {
+                        biased;
+                        read = timeout(patience, &mut reading) => read,
+                        _ = self.stop.wait_for(|stop| *stop), if !waiting => return,
+                    };
+                    // No clock is read when the first byte comes, so one look late is the price: a header on a kept
+                    // connection has at least `header_timeout`, and less than twice as much.
+                    left = match (&read, left) {
+                        (Err(_), Some(_)) if meter.received() > 0 => None,
+                        (Err(_), Some(left)) if left > patience => Some(left - patience),
+                        _ => break read,
+                    };
+                }
             };
             let refusal = match read {
                 Ok(Ok(true)) => None,
@@ -82,9 +98,9 @@ impl HttpServer {
                 Ok(Err(_)) if meter.exceeded() => Some(Refusal::HeaderTooLarge),
                 Ok(Err(error)) => {
                     debug!(%error, "no request can be read");
-                    let many = error.to_string().contains("TooManyHeaders");
+                    let many = matches!(cause_of(&error), Some(httparse::Error::TooManyHeaders));
                     match (meter.received(), many) {
-                        (0, _) => return,
+                        (0, _) if !waiting => return,
                         (_, true) => Some(Refusal::HeaderTooLarge),
                         _ => Some(Refusal::Malformed("The request can't be understood".into())),
                     }
@@ -93,17 +109,18 @@ impl HttpServer {
                 Err(_) => Some(Refusal::Timeout),
             };
             meter.lift();
-            let Some(_under_way) = self.requests.enter() else { return };
+            let Some(under_way) = self.requests.enter() else { return };
             if let Some(refusal) = refusal {
                 self.site.metrics.http_request(self.site.entry, refusal.status(), Duration::ZERO);
                 let id = self.site.ids.next();
-                reply::refuse(&mut session, &refusal, "", &id, timeouts.write).await;
-                session.shutdown().await;
-                return;
+                reply::refuse_unread(&mut session, &refusal, &id, timeouts.write).await;
+                drop(under_way);
+                return reply::linger(session).await;
             }
             let exchange = Exchange { server: &self, client };
             next = exchange.run(session).await;
-            patience = timeouts.keepalive;
+            idle = Some(timeouts.keepalive);
+            drop(under_way);
         }
     }
 }
@@ -130,4 +147,8 @@ impl HttpServerApp for Multiplexed {
     fn server_options(&self) -> Option<&HttpServerOptions> {
         Some(&self.options)
     }
+}
+
+fn cause_of(error: &pingora_error::Error) -> Option<&httparse::Error> {
+    error.cause.as_ref()?.downcast_ref()
 }

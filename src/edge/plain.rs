@@ -146,7 +146,13 @@ impl Plain<'_> {
         if self.closing {
             self.session.set_keepalive(None);
         }
-        self.session.write_response_header(header).await
+        let written = timeout(self.timeouts.write, self.session.write_response_header(header)).await;
+        written.unwrap_or_else(|_| {
+            pingora_error::Error::e_explain(
+                pingora_error::ErrorType::WriteTimedout,
+                "the client takes nothing",
+            )
+        })
     }
 
     /// Reads more of the answer, and notices where the client goes away meanwhile.

@@ -7,6 +7,7 @@ use http::header::{self, HeaderValue};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use pingora_timeout::timeout;
+use tokio::io::AsyncReadExt;
 
 use super::headers::REQUEST_ID;
 use super::refusal::Refusal;
@@ -18,6 +19,10 @@ const DRAIN_BYTES: usize = 64 << 20;
 /// How long that may take in all, and without anything coming.
 const DRAIN_TIME: Duration = Duration::from_secs(20);
 const DRAIN_PAUSE: Duration = Duration::from_secs(3);
+
+/// The same for what is no request's.
+const LINGER_BYTES: usize = 16 << 20;
+const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// Writes a whole answer; whether it got through is seen when the session is finished.
 pub async fn write(
@@ -74,14 +79,34 @@ pub async fn refuse(
     request_id: &HeaderValue,
     within: Duration,
 ) {
+    if write_refusal(session, refusal, path, request_id, within).await {
+        drain(session).await;
+    }
+}
+
+/// The same where the header couldn't be read; there is no more to be done with the session then than [`linger`].
+pub async fn refuse_unread(
+    session: &mut ServerSession,
+    refusal: &Refusal,
+    request_id: &HeaderValue,
+    within: Duration,
+) {
+    write_refusal(session, refusal, "", request_id, within).await;
+}
+
+async fn write_refusal(
+    session: &mut ServerSession,
+    refusal: &Refusal,
+    path: &str,
+    request_id: &HeaderValue,
+    within: Duration,
+) -> bool {
     let format = Format::of_path(path);
     let body = Bytes::from(reply::refusal(format, &refusal.reason()));
     let answer = header(refusal.status(), format.content_type(), body.len(), request_id)
         .and_then(|mut answer| add_refusal_fields(&mut answer, refusal).map(|()| answer));
-    let Ok(answer) = answer else { return };
-    if write(session, answer, body, within).await {
-        drain(session).await;
-    }
+    let Ok(answer) = answer else { return false };
+    write(session, answer, body, within).await
 }
 
 /// Reads what the client still sends, within bounds: one that is busy sending would else meet a reset connection
@@ -103,4 +128,23 @@ pub async fn drain(session: &mut ServerSession) {
     });
     // Whatever is left is cut off with the connection.
     let _ = drained.await;
+}
+
+/// Ends a connection on which no request can be told from another any more: says that nothing comes, and throws away what
+/// the client still sends, within bounds, so that it gets to read the answer.
+pub async fn linger(mut session: ServerSession) {
+    session.shutdown().await;
+    let ServerSession::H1(session) = session else { return };
+    let mut stream = session.into_inner();
+    let mut thrown_away = vec![0; 16 * 1024];
+    let ended = timeout(LINGER_TIME, async {
+        let mut left = LINGER_BYTES;
+        while let Ok(read @ 1..) = stream.read(&mut thrown_away).await {
+            match left.checked_sub(read) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    });
+    let _ = ended.await;
 }

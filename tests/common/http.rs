@@ -38,7 +38,13 @@ pub struct Request {
 
 /// A request of this method for this target.
 pub fn request(method: &str, target: &str) -> Request {
-    Request { method: method.into(), target: target.into(), headers: String::new(), body: vec![], chunked: false }
+    Request {
+        method: method.into(),
+        target: target.into(),
+        headers: String::new(),
+        body: vec![],
+        chunked: false,
+    }
 }
 
 pub fn get(target: &str) -> Request {
@@ -67,7 +73,9 @@ impl Request {
 
     /// The request as it goes over the wire.
     pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = format!("{} {} HTTP/1.1\r\nHost: gate.test\r\n{}", self.method, self.target, self.headers).into_bytes();
+        let mut bytes =
+            format!("{} {} HTTP/1.1\r\nHost: gate.test\r\n{}", self.method, self.target, self.headers)
+                .into_bytes();
         if self.chunked {
             bytes.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
             for piece in self.body.chunks(50_000) {
@@ -214,7 +222,9 @@ impl Connection {
         match read {
             Ok(0) => Some(None),
             Ok(n) => Some(Some(piece[..n].to_vec())),
-            Err(e) if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => None,
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                None
+            }
             Err(_) => Some(None),
         }
     }

@@ -53,7 +53,12 @@ impl Log {
                 return line.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "{words:?} was never logged; the log:\n{}", lines.join("\n"));
+            if left.is_zero() {
+                let text = lines.join("\n");
+                // Whoever drops the gateway reads the log once more.
+                drop(lines);
+                panic!("{words:?} was never logged; the log:\n{text}");
+            }
             lines = self.more.wait_timeout(lines, left).unwrap().0;
         }
     }
@@ -158,7 +163,8 @@ impl Gateway {
     /// Makes the account of [`HOLDER`], with these rights.
     pub fn account(&self, rights: &str) -> &Gateway {
         let (name, password) = HOLDER.split_once(':').unwrap();
-        let output = self.command(&["account", "add", name, "--rights", rights, "--password-stdin"], password);
+        let output =
+            self.command(&["account", "add", name, "--rights", rights, "--password-stdin"], password);
         assert!(output.status.success(), "{output:?}");
         self
     }
@@ -166,8 +172,16 @@ impl Gateway {
     /// Adds a credential with these permissions to that account; `login` is `name:password`.
     pub fn credential(&self, login: &str, permissions: &str) -> &Gateway {
         let (name, password) = login.split_once(':').unwrap();
-        let arguments =
-            ["credential", "add", name, "--account", "acme", "--permissions", permissions, "--password-stdin"];
+        let arguments = [
+            "credential",
+            "add",
+            name,
+            "--account",
+            "acme",
+            "--permissions",
+            permissions,
+            "--password-stdin",
+        ];
         let output = self.command(&arguments, password);
         assert!(output.status.success(), "{output:?}");
         self
@@ -184,7 +198,8 @@ impl Gateway {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        let status =
+            Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
