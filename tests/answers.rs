@@ -55,7 +55,9 @@ fn every_framing_arrives_whole_and_the_clients_connection_stays() {
     let (backend, _) = framings();
     let gateway = Gateway::start(&open_api(backend.address, ""));
     let mut connection = Connection::open(gateway.api());
-    for target in ["sized", "chunked", "trailers", "until-close", "old/until-close", "hints", "hop", "closing"] {
+    for target in
+        ["sized", "chunked", "trailers", "until-close", "old/until-close", "hints", "hop", "closing"]
+    {
         for method in ["GET", "POST"] {
             let response = connection.exchange(request(method, &format!("/open/{target}")));
             assert_eq!((response.status, response.text().as_str()), (200, "hello"), "{method} {target}");
@@ -82,7 +84,9 @@ fn answers_without_a_body_have_none() {
         connection.write(&request(method, &format!("/open/{target}")).bytes());
         let head = String::from_utf8(connection.read_raw().unwrap()).unwrap();
         assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")) && head.ends_with("\r\n\r\n"), "{head}");
-        let shown = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned));
+        let shown = head
+            .lines()
+            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned));
         assert_eq!(shown.as_deref(), length, "{method} {target}");
         assert!(!head.to_ascii_lowercase().contains("transfer-encoding"), "{head}");
     }
@@ -96,7 +100,9 @@ fn hints_reach_clients_that_can_read_them() {
     let gateway = Gateway::start(&open_api(backend.address, ""));
     let ask = |version: &str| {
         let mut connection = Connection::open(gateway.api());
-        connection.write(format!("GET /open/hints HTTP/{version}\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes());
+        connection.write(
+            format!("GET /open/hints HTTP/{version}\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes(),
+        );
         String::from_utf8(connection.read_to_end()).unwrap()
     };
     let new = ask("1.1");
@@ -129,7 +135,10 @@ fn clients_of_http_1_0_are_answered_in_their_own_way() {
 #[test]
 fn connections_to_backends_are_kept() {
     let (backend, connections) = framings();
-    let gateway = Gateway::start(&format!("[server]\nthreads = 1\n{}", open_api(backend.address, "health_interval = \"1h\"")));
+    let gateway = Gateway::start(&format!(
+        "[server]\nthreads = 1\n{}",
+        open_api(backend.address, "health_interval = \"1h\"")
+    ));
     // Also for clients that open a connection for each request.
     for _ in 0..10 {
         for target in ["sized", "chunked", "trailers", "204", "hints", "hop"] {
@@ -193,7 +202,11 @@ fn large_answers_stream_in_little_memory() {
         while let Some(request) = read_request(stream) {
             let chunked = request.target.ends_with("chunked");
             let stream = stream.get_mut();
-            let head = if chunked { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {SIZE}") };
+            let head = if chunked {
+                "Transfer-Encoding: chunked".to_owned()
+            } else {
+                format!("Content-Length: {SIZE}")
+            };
             let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n").as_bytes());
             let piece = vec![b'x'; 1 << 20];
             for _ in 0..SIZE >> 20 {

@@ -21,10 +21,13 @@ fn gateway(upstream: SocketAddr, keys: &str) -> Gateway {
 /// A form with an attachment of that size, and the credential after it, as npm `sendgrid` sends it.
 fn form(attachment: usize) -> Vec<u8> {
     let (name, password) = HOLDER.split_once(':').unwrap();
-    let mut form = b"--b\r\nContent-Disposition: form-data; name=\"files[a]\"; filename=\"a\"\r\n\r\n".to_vec();
+    let mut form =
+        b"--b\r\nContent-Disposition: form-data; name=\"files[a]\"; filename=\"a\"\r\n\r\n".to_vec();
     form.resize(form.len() + attachment, b'a');
     for (field, value) in [("api_user", name), ("api_key", password)] {
-        form.extend_from_slice(format!("\r\n--b\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}").as_bytes());
+        form.extend_from_slice(
+            format!("\r\n--b\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}").as_bytes(),
+        );
     }
     form.extend_from_slice(b"\r\n--b--\r\n");
     form
@@ -36,7 +39,9 @@ fn counting() -> Backend {
         while let Some(header) = read_header(stream) {
             let mut count = 0;
             let mut piece = vec![0; 1 << 16];
-            if let Some(length) = header.header("content-length").and_then(|length| length.parse::<usize>().ok()) {
+            if let Some(length) =
+                header.header("content-length").and_then(|length| length.parse::<usize>().ok())
+            {
                 while count < length {
                     let most = piece.len().min(length - count);
                     match stream.read(&mut piece[..most]) {
@@ -83,8 +88,11 @@ fn an_upload_with_the_credential_in_its_header_streams_in_little_memory() {
     let piece = vec![b'x'; PIECE];
     for chunked in [false, true] {
         let mut connection = Connection::open(gateway.api());
-        let framing =
-            if chunked { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {}", 500 * PIECE) };
+        let framing = if chunked {
+            "Transfer-Encoding: chunked".to_owned()
+        } else {
+            format!("Content-Length: {}", 500 * PIECE)
+        };
         let start = request("POST", "/api/upload.json").basic(HOLDER).bytes();
         let start = String::from_utf8(start).unwrap().replace("Content-Length: 0", &framing);
         connection.write(start.as_bytes());
@@ -105,6 +113,39 @@ fn an_upload_with_the_credential_in_its_header_streams_in_little_memory() {
     }
     let peak = gateway.peak_memory();
     assert!(peak < 100 << 20, "{peak} bytes at most for two uploads of 500 MiB");
+}
+
+/// Chunks that arrive apart from their ends: what the backend gets ends where the client's body ends, and not before.
+#[test]
+fn a_chunked_body_is_whole_however_it_arrives() {
+    let backend = Backend::answering(|request| {
+        let length = request.body.len().to_string();
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{length}", length.len()).into_bytes()
+    });
+    let gateway = gateway(backend.address, "");
+    let start = String::from_utf8(request("POST", "/api/a.json").basic(HOLDER).bytes()).unwrap();
+    let start = start.replace("Content-Length: 0", "Transfer-Encoding: chunked");
+    for pieces in [
+        &["5\r\n", "hello", "\r\n", "5", "\r", "\n", "world", "\r", "\n", "0\r\n\r\n"][..],
+        &["5\r\nhello", "\r\n5\r\nworld", "\r\n", "0\r\n", "\r\n"],
+        &["5\r\nhel", "lo\r\n5;x=y\r\nworld\r", "\n0\r\nX-Sum: 1\r\n", "\r\n"],
+    ] {
+        let mut connection = Connection::open(gateway.api());
+        connection.write(start.as_bytes());
+        let (end, before) = pieces.split_last().unwrap();
+        for piece in before {
+            connection.write(piece.as_bytes());
+            // Time for the piece to be read by itself; where it isn't, the test finds less, and still passes.
+            assert_eq!(
+                connection.read_within(std::time::Duration::from_millis(20)),
+                None,
+                "answered after {piece:?}"
+            );
+        }
+        connection.write(end.as_bytes());
+        assert_eq!(connection.read_response().text(), "10");
+        assert_eq!(backend.next().body, b"helloworld");
+    }
 }
 
 #[test]
@@ -128,13 +169,16 @@ fn a_credential_after_25_mb_is_found_in_little_memory() {
 fn what_was_spooled_goes_to_the_next_backend_where_the_first_is_down() {
     let backend = Backend::hello();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let two = open_api(nobody, "health_interval = \"10m\"")
-        .replace(&format!("\"http://{nobody}\""), &format!("\"http://{nobody}\", \"http://{}\"", backend.address));
+    let two = open_api(nobody, "health_interval = \"10m\"").replace(
+        &format!("\"http://{nobody}\""),
+        &format!("\"http://{nobody}\", \"http://{}\"", backend.address),
+    );
     let gateway = Gateway::start(&two);
     gateway.account("email,api,web");
     for size in [100, 3 << 20] {
         for _ in 0..3 {
-            let post = request("POST", "/api/mail.send.json").header("Content-Type", MULTIPART).body(form(size));
+            let post =
+                request("POST", "/api/mail.send.json").header("Content-Type", MULTIPART).body(form(size));
             assert_eq!(post.send(gateway.api()).status, 200);
             let received = backend.next();
             assert_eq!(received.body.len(), form(size).len());
@@ -162,7 +206,9 @@ fn a_refusal_reaches_a_client_that_still_sends_50_mb() {
         backend.next();
     }
     // The gateway's own.
-    for request in [post("acme:wrong-passw0rd").body(body.clone()), post("acme:wrong-passw0rd").chunked(body.clone())] {
+    for request in
+        [post("acme:wrong-passw0rd").body(body.clone()), post("acme:wrong-passw0rd").chunked(body.clone())]
+    {
         assert_eq!(request.send(gateway.api()).status, 401);
     }
     assert_eq!(request("PUT", "/api/upload.json").body(body).send(gateway.api()).status, 401);
@@ -192,16 +238,20 @@ fn expect_100_continue() {
     assert!(connection.is_closed());
     // A form has to be read first, and one that is too large isn't asked for.
     let form_type = |length| format!("Content-Type: {MULTIPART}\r\nContent-Length: {length}");
-    let no_login = |text: String| text.lines().filter(|line| !line.starts_with("Auth")).collect::<Vec<_>>().join("\r\n") + "\r\n\r\n";
+    let no_login = |text: String| {
+        text.lines().filter(|line| !line.starts_with("Auth")).collect::<Vec<_>>().join("\r\n") + "\r\n\r\n"
+    };
     let mut connection = Connection::open(gateway.api());
     let form = form(1000);
-    connection.write(no_login(start("/api/mail.send.json", HOLDER, &form_type(form.len()))).trim_end().as_bytes());
+    connection
+        .write(no_login(start("/api/mail.send.json", HOLDER, &form_type(form.len()))).trim_end().as_bytes());
     connection.write(b"\r\n\r\n");
     assert_eq!(connection.read_response().status, 100);
     connection.write(&form);
     assert_eq!(connection.read_response().status, 200);
     let mut connection = Connection::open(gateway.api());
-    connection.write(no_login(start("/api/mail.send.json", HOLDER, &form_type(99_999_999))).trim_end().as_bytes());
+    connection
+        .write(no_login(start("/api/mail.send.json", HOLDER, &form_type(99_999_999))).trim_end().as_bytes());
     connection.write(b"\r\n\r\n");
     assert_eq!(connection.read_response().status, 413);
     // On the management API, too.

@@ -129,6 +129,10 @@ impl Relay<'_> {
 
     /// Sends a piece of the body. A backend that takes no more may have answered already: its answer is what counts.
     async fn send(&mut self, piece: &Bytes) {
+        // A read may bring no more than the end of a chunk; written as a chunk, nothing would be the end of the body.
+        if piece.is_empty() {
+            return;
+        }
         let written = timeout(self.timeouts.write, self.upstream.write_body(piece)).await;
         if !matches!(written, Ok(Ok(_))) {
             self.body.give_up();
