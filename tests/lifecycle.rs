@@ -5,8 +5,8 @@ mod common;
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::Mutex;
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use common::backend::{Backend, read_request};
@@ -38,7 +38,10 @@ fn a_port_in_use_is_one_line_with_address_and_key() {
     for (key, config) in [
         ("api.listen", base.replace("127.0.0.1:0", &address.to_string())),
         ("ops.listen", format!("{base}{}", OPS.replace("127.0.0.1:0", &address.to_string()))),
-        ("web.listen", format!("{base}[web]\nlisten = [\"{address}\"]\nupstreams = [\"http://{}\"]\n", backend.address)),
+        (
+            "web.listen",
+            format!("{base}[web]\nlisten = [\"{address}\"]\nupstreams = [\"http://{}\"]\n", backend.address),
+        ),
     ] {
         let directory = configured(&config);
         let output = common::command(&directory.path().join("gatepost.toml"), &["serve"], "");
@@ -94,7 +97,8 @@ fn is_reset(mut stream: std::net::TcpStream) -> bool {
 #[test]
 fn a_stop_is_at_once_when_idle_whoever_is_connected() {
     let backend = Backend::hello();
-    let config = format!("[server]\nthreads = 2\nshutdown_deadline = \"10m\"\n{}{OPS}", open_api(backend.address, ""));
+    let config =
+        format!("[server]\nthreads = 2\nshutdown_deadline = \"10m\"\n{}{OPS}", open_api(backend.address, ""));
     let mut gateway = Gateway::start(&config);
     let mut idle: Vec<Connection> = (0..100)
         .map(|number| {
@@ -119,7 +123,8 @@ fn a_stop_is_at_once_when_idle_whoever_is_connected() {
 #[test]
 fn a_stop_does_not_wait_longer_than_its_deadline_and_says_so() {
     let (backend, _never) = patient();
-    let config = format!("[server]\nthreads = 2\nshutdown_deadline = \"300ms\"\n{}", open_api(backend.address, ""));
+    let config =
+        format!("[server]\nthreads = 2\nshutdown_deadline = \"300ms\"\n{}", open_api(backend.address, ""));
     let mut gateway = Gateway::start(&config);
     let mut hanging = Connection::open(gateway.api());
     hanging.write(&get("/open/a").bytes());
@@ -143,7 +148,10 @@ fn a_reload_changes_routes_and_a_bad_one_changes_nothing() {
     one.next();
 
     // Bad in three ways: all of them are told, and the old configuration goes on.
-    let bad = format!("{}\n[[api.route]]\npath = \"/x\"\npermission = \"everything\"\n[ops]\nlissen = 1\n", open_api(two.address, ""));
+    let bad = format!(
+        "{}\n[[api.route]]\npath = \"/x\"\npermission = \"everything\"\n[ops]\nlissen = 1\n",
+        open_api(two.address, "")
+    );
     write_config(gateway.directory.path(), &bad);
     gateway.signal("HUP");
     gateway.log().wait_for(&["the new configuration is refused"]);
@@ -178,7 +186,7 @@ fn operators_see_metrics_and_health_and_nobody_else_does() {
     assert_eq!((metrics.status, metrics.header("content-type")), (200, Some("text/plain; version=0.0.4")));
     let text = metrics.text();
     for line in [
-        "gatepost_decisions_total{entry=\"api\",outcome=\"allowed\",permission=\"api\"} 1",
+        "gatepost_decisions_total{entry=\"api\",permission=\"api\",outcome=\"allowed\"} 1",
         "gatepost_http_requests_total{entry=\"api\",status=\"200\"} 1",
         "gatepost_http_requests_total{entry=\"api\",status=\"401\"} 1",
         "gatepost_http_request_seconds_count{entry=\"api\"} 2",
@@ -210,12 +218,16 @@ fn operators_see_metrics_and_health_and_nobody_else_does() {
 fn a_request_has_one_number_in_answer_log_and_backend() {
     let backend = Backend::hello();
     let gateway = Gateway::start(&open_api(backend.address, ""));
-    let response = get("/open/a?api_key=s3cret").header("X-Request-Id", "forged").send(gateway.api());
+    let response =
+        get("/open/a?api_user=joe&api_key=s3cret").header("X-Request-Id", "forged").send(gateway.api());
     let id = response.header("x-request-id").unwrap().to_owned();
     assert_eq!(id.len(), 20);
     let received = backend.next();
     assert_eq!(received.header("x-request-id"), Some(id.as_str()));
-    assert_eq!(received.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("x-request-id")).count(), 1);
+    assert_eq!(
+        received.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("x-request-id")).count(),
+        1
+    );
     let line = gateway.log().wait_for(&[&id, "\"path\":\"/open/a\""]);
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(line["status"], 200);

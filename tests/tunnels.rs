@@ -22,7 +22,8 @@ fn echo() -> (Backend, std::sync::mpsc::Receiver<()>) {
             return;
         }
         let _ = received.send(request);
-        let answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nwelcome";
+        let answer =
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nwelcome";
         let _ = stream.get_mut().write_all(answer);
         let mut piece = vec![0; 1 << 16];
         while let Ok(read @ 1..) = stream.read(&mut piece) {
@@ -40,7 +41,11 @@ fn upgrade(target: &str, login: Option<&str>) -> Vec<u8> {
         .header("Connection", "keep-alive, Upgrade")
         .header("Upgrade", "websocket")
         .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
-    login.map_or(request, |login| get(target).header("Connection", "Upgrade").header("Upgrade", "websocket").basic(login)).bytes()
+    login
+        .map_or(request, |login| {
+            get(target).header("Connection", "Upgrade").header("Upgrade", "websocket").basic(login)
+        })
+        .bytes()
 }
 
 /// Opens a tunnel and sees that it works.
@@ -68,7 +73,8 @@ fn is_open(connection: &mut Connection) {
 
 fn start(keys: &str) -> (Gateway, Backend, std::sync::mpsc::Receiver<()>) {
     let (backend, ends) = echo();
-    let gateway = Gateway::start(&format!("{}[ops]\nlisten = \"127.0.0.1:0\"\n", open_api(backend.address, keys)));
+    let gateway =
+        Gateway::start(&format!("{}[ops]\nlisten = \"127.0.0.1:0\"\n", open_api(backend.address, keys)));
     gateway.account("email,api,web");
     (gateway, backend, ends)
 }
@@ -76,7 +82,7 @@ fn start(keys: &str) -> (Gateway, Backend, std::sync::mpsc::Receiver<()>) {
 #[test]
 fn bytes_pass_both_ways_and_the_credential_stays_here() {
     let (gateway, backend, ends) = start("");
-    gateway.credential("joe:passw0rd", r#"{"api":1,"email":0,"web":0}"#);
+    gateway.credential("joe:passw0rd", "api");
     let mut tunnel = open(&gateway, "/socket", Some("joe:passw0rd"));
     let received = backend.next();
     assert_eq!(received.header("upgrade"), Some("websocket"));
@@ -96,7 +102,7 @@ fn bytes_pass_both_ways_and_the_credential_stays_here() {
 #[test]
 fn who_may_not_gets_no_tunnel() {
     let (gateway, backend, _ends) = start("");
-    gateway.credential("joe:passw0rd", r#"{"api":0,"email":0,"web":1}"#);
+    gateway.credential("joe:passw0rd", "web");
     for (login, status) in [(None, 401), (Some("joe:wrong-passw0rd"), 401), (Some("joe:passw0rd"), 403)] {
         let mut connection = Connection::open(gateway.api());
         connection.write(&upgrade("/socket", login));
@@ -153,9 +159,10 @@ fn a_tunnel_is_cut_within_a_second_and_the_others_stay() {
 fn cut_by(name: &str, change: Change) {
     let (gateway, _backend, ends) = start("");
     for login in ["joe:passw0rd", "ann:passw0rd"] {
-        gateway.credential(login, r#"{"api":1,"email":1,"web":1}"#);
+        gateway.credential(login, "email,api,web");
     }
-    let other_account = gateway.command(&["account", "add", "other", "--rights", "api", "--password-stdin"], "passw0rd");
+    let other_account =
+        gateway.command(&["account", "add", "other", "--rights", "api", "--password-stdin"], "passw0rd");
     assert!(other_account.status.success());
     let mut joe = open(&gateway, "/socket", Some("joe:passw0rd"));
     let mut ann = open(&gateway, "/socket", Some("ann:passw0rd"));
@@ -180,7 +187,7 @@ fn cut_by(name: &str, change: Change) {
 #[test]
 fn a_change_that_takes_nothing_away_leaves_the_tunnel() {
     let (gateway, _backend, _ends) = start("");
-    gateway.credential("joe:passw0rd", r#"{"api":1,"email":1,"web":1}"#);
+    gateway.credential("joe:passw0rd", "email,api,web");
     let mut tunnel = open(&gateway, "/socket", Some("joe:passw0rd"));
     let mut holder = open(&gateway, "/socket", Some(HOLDER));
     by_api(&gateway, "edit", "username=joe&permissions[web]=0");
