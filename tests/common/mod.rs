@@ -4,6 +4,7 @@
 
 pub mod backend;
 pub mod http;
+pub mod tls;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
