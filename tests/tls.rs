@@ -15,6 +15,7 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
 use rustls::ClientConfig;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 fn config(upstream: SocketAddr, keys: &str) -> String {
@@ -123,15 +124,20 @@ fn a_certificate_that_cannot_be_used_is_one_line_at_the_start() {
 
 /// A client of HTTP/2.
 async fn http2(gateway: &Gateway, authority: &Authority) -> SendRequest<Bytes> {
+    connected(gateway, authority).await.0
+}
+
+/// The same, and what ends with the connection.
+async fn connected(gateway: &Gateway, authority: &Authority) -> (SendRequest<Bytes>, JoinHandle<()>) {
     let connector = TlsConnector::from(authority.client(&["h2", "http/1.1"]));
     let stream = tokio::net::TcpStream::connect(address(gateway)).await.unwrap();
     let stream = connector.connect("gate.test".try_into().unwrap(), stream).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
-    tokio::spawn(async move {
+    let ended = tokio::spawn(async move {
         let _ = connection.await;
     });
-    client.ready().await.unwrap()
+    (client.ready().await.unwrap(), ended)
 }
 
 fn ask(
@@ -185,6 +191,9 @@ async fn many_streams_over_one_connection() {
     let (authority, backend) = (Authority::new(), Backend::hello());
     let gateway = start(&authority, backend.address, "");
     let mut client = http2(&gateway, &authority).await;
+    // Until the first answer a client doesn't know how many streams it may open.
+    assert_eq!(ask(&mut client, "GET", "/open/first", &[], true).0.await.unwrap().status(), 200);
+    backend.next();
     let mut asked = Vec::new();
     for number in 0..300 {
         client = client.ready().await.unwrap();
@@ -289,22 +298,16 @@ async fn a_stream_that_stops_is_408_and_a_silent_connection_is_closed() {
     let (authority, backend) = (Authority::new(), Backend::hello());
     let keys = "body_timeout = \"300ms\"\nheader_timeout = \"300ms\"\nkeepalive_timeout = \"500ms\"";
     let gateway = start(&authority, backend.address, keys);
-    let mut client = http2(&gateway, &authority).await;
+    let (mut client, ended) = connected(&gateway, &authority).await;
     let (answer, mut body) = ask(&mut client, "POST", "/open/a", &[], false);
     assert!(send(&mut body, "hello".into(), false).await);
     assert_eq!(answer.await.unwrap().status(), 408);
     // Idle after a request, and never a word of HTTP/2.
-    assert!(tokio::time::timeout(common::PATIENCE, until_closed(client)).await.is_ok());
+    assert!(tokio::time::timeout(common::PATIENCE, ended).await.is_ok());
     let silent = tokio::task::spawn_blocking(move || {
         let mut stream = connect(address(&gateway), "gate.test", authority.client(&["h2"])).unwrap();
         let mut all = Vec::new();
         let _ = stream.read_to_end(&mut all);
     });
     assert!(tokio::time::timeout(common::PATIENCE - Duration::from_secs(1), silent).await.is_ok());
-}
-
-async fn until_closed(mut client: SendRequest<Bytes>) {
-    while std::future::poll_fn(|cx| client.poll_ready(cx)).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
 }

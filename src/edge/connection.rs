@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,12 +45,15 @@ impl HttpServer {
         let Connection { stream, meter, peer, tls, entered } = connection;
         let client = Client::new(peer, tls, &self.site.plan.load().trusted_proxies);
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            let idle = self.site.plan.load().timeouts.keepalive;
+            let timeouts = self.site.plan.load().timeouts.clone();
             let mut options = HttpServerOptions::default();
-            options.h2_idle_timeout = Some(idle);
+            options.h2_idle_timeout = Some(timeouts.keepalive);
             let stop = self.stop.clone();
-            let app = Arc::new(Multiplexed { server: self, client, options });
-            app.process_new(stream, &stop).await;
+            let app = Arc::new(Multiplexed { server: self, client, options, begun: AtomicBool::new(false) });
+            tokio::select! {
+                _ = app.process_new(stream, &stop) => {}
+                () = app.silent_for(timeouts.header) => debug!("closed: no request came"),
+            }
         } else {
             self.one_by_one(stream, &meter, &client).await;
         }
@@ -130,6 +134,18 @@ struct Multiplexed {
     server: HttpServer,
     client: Client,
     options: HttpServerOptions,
+    /// Whether a request has come.
+    begun: AtomicBool,
+}
+
+impl Multiplexed {
+    /// Resolves where no request has come within that time, also of one that doesn't even begin to speak HTTP/2.
+    async fn silent_for(&self, patience: Duration) {
+        pingora_timeout::sleep(patience).await;
+        if self.begun.load(Ordering::Relaxed) {
+            std::future::pending().await
+        }
+    }
 }
 
 #[async_trait]
@@ -139,6 +155,7 @@ impl HttpServerApp for Multiplexed {
         session: ServerSession,
         _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
+        self.begun.store(true, Ordering::Relaxed);
         let _under_way = self.server.requests.enter()?;
         Exchange { server: &self.server, client: &self.client }.run(session).await;
         None
