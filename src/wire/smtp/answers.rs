@@ -10,6 +10,8 @@ pub const BYE: Reply = Reply::ours(221, Enhanced(2, 0, 0), "Bye");
 pub const AUTHENTICATED: Reply = Reply::ours(235, Enhanced(2, 7, 0), "Authentication successful");
 /// RSET, NOOP.
 pub const OK: Reply = Reply::ours(250, Enhanced(2, 0, 0), "Ok");
+/// MAIL.
+pub const MAIL_OK: Reply = Reply::ours(250, Enhanced(2, 1, 0), "Ok");
 /// BDAT, but for the last one.
 pub const CHUNK_TAKEN: Reply = Reply::ours(250, Enhanced(2, 0, 0), "Ok, the chunk was taken");
 /// VRFY, which is never answered truly.

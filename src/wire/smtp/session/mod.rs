@@ -154,6 +154,11 @@ impl Session {
             || matches!(&self.phase, Phase::Transaction(transaction) if transaction.body.is_some())
     }
 
+    /// Whether a transaction is open.
+    pub fn is_in_transaction(&self) -> bool {
+        self.is_receiving() || matches!(self.phase, Phase::Transaction(_) | Phase::Envelope(_))
+    }
+
     /// Whether the session is over.
     pub fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Closed)
