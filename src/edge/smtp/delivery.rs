@@ -200,8 +200,7 @@ impl Delivery {
         debug!(user = %self.who.user, %reply, "a transaction was refused");
         let reply = if is_refusal(&reply) { reply } else { answers::BACKEND_LOST };
         if let Some(outcome) = &mut self.outcome {
-            *outcome =
-                if reply.is_permanent() { MessageOutcome::Rejected } else { MessageOutcome::Deferred };
+            *outcome = if reply.is_permanent() { MessageOutcome::Rejected } else { MessageOutcome::Deferred };
         }
         self.stage = Stage::Over(reply.clone());
         reply

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use pingora_timeout::timeout;
+use pingora_timeout::{sleep, timeout};
 use tokio::sync::watch;
 use tracing::{debug, info};
 use zeroize::Zeroize;
@@ -22,6 +22,9 @@ use crate::wire::smtp::{Reply, answers};
 
 /// For the last replies of a session to a client that may not listen.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How often it is asked again what a change means for an idle session.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// One visit.
 pub struct Visit {
@@ -121,6 +124,7 @@ impl Visit {
                 command_ends = Instant::now() + self.server.entry.timeouts.command;
             }
         }
+        self.end_transaction().await;
     }
 
     /// Sends the replies so far; false where the client doesn't take them.
@@ -141,6 +145,7 @@ impl Visit {
         let receiving = self.session.is_receiving();
         let watched = self.granted.is_some() && !receiving && !self.unsure;
         let stoppable = !self.session.is_in_transaction();
+        let unsure = self.granted.is_some() && !receiving && self.unsure;
         let secret = self.granted.is_none();
         if receiving {
             self.input.reserve(READ);
@@ -152,6 +157,7 @@ impl Visit {
                 Ok(()) => Waited::Changed,
                 Err(_) => Waited::Stopped,
             },
+            () = sleep(AGAIN), if unsure => Waited::Changed,
             read = timeout(until.saturating_duration_since(Instant::now()), stream.read(&mut self.input, secret)) => {
                 match read {
                     Ok(Ok(1..)) => Waited::Bytes,
@@ -213,8 +219,6 @@ impl Visit {
                     self.session.go_ahead(&reply, &mut self.out);
                     if !reply.is_intermediate() {
                         self.end_transaction().await;
-                    } else if !self.flush().await {
-                        break Wanted::End;
                     }
                 }
                 Step::Content(bytes) => {
@@ -326,9 +330,7 @@ impl Visit {
         };
         let accepted = mail.as_ref().is_none_or(Reply::is_positive);
         let rcpts = match &mut self.delivery {
-            Some(delivery) if accepted && !envelope.rcpts.is_empty() => {
-                delivery.rcpts(&envelope.rcpts).await
-            }
+            Some(delivery) if accepted && !envelope.rcpts.is_empty() => delivery.rcpts(&envelope.rcpts).await,
             _ => Vec::new(),
         };
         self.session.envelope(mail, rcpts, &mut self.out);
