@@ -12,6 +12,11 @@
 //! | 1 | [`wire`] | pure bytes <-> values: presented credentials, forms, paths, replies |
 //! | 0 | [`domain`], [`config`] | pure: permission, credential, decision; raw TOML -> checked configuration |
 
+pub mod cli;
 pub mod config;
 pub mod domain;
+mod edge;
+pub mod server;
+pub mod service;
 pub mod state;
+pub mod wire;

@@ -3,6 +3,7 @@
 //! Beside each `NAME.toml` stands a `NAME.txt` with exactly what comes out. To write the ones anew after a change that
 //! is meant: `GATEPOST_BLESS=1 cargo test --test config`, then read the difference.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -86,6 +87,37 @@ fn the_commented_file_mentions_every_key() {
 }
 
 #[test]
+fn the_documentation_mentions_every_key_and_no_other() {
+    let text = read(&root().join("docs/operations.md"));
+    let rows: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let missing: Vec<_> = Config::keys()
+        .into_iter()
+        .filter(|key| key.contains('.') && !key.starts_with("web."))
+        .filter(|key| key != "api.route" && key != "api.group" && !rows.contains(&key.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "docs/operations.md has no row for {missing:?}");
+    let known = Config::keys();
+    let unknown: Vec<_> = rows.iter().filter(|row| row.contains('.') && !known.contains(**row)).collect();
+    assert!(unknown.is_empty(), "docs/operations.md has rows for unknown keys {unknown:?}");
+}
+
+#[test]
+fn alerts_and_dashboard_use_documented_metrics_only() {
+    let documented = metrics_in(&read(&root().join("docs/operations.md")));
+    for name in ["config/prometheus-alerts.yml", "config/grafana.json"] {
+        let used = metrics_in(&read(&root().join(name)));
+        assert!(used.len() > 5, "{name}: {used:?}");
+        let unknown: Vec<_> = used.difference(&documented).collect();
+        assert!(unknown.is_empty(), "{name} uses {unknown:?}");
+    }
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&read(&root().join("config/grafana.json"))).unwrap();
+    let shown = metrics_in(&dashboard["panels"].to_string());
+    let missing: Vec<_> = documented.difference(&shown).collect();
+    assert!(missing.is_empty(), "config/grafana.json doesn't show {missing:?}");
+}
+
+#[test]
 fn api_and_web_have_the_same_keys() {
     let keys = Config::keys();
     let of = |entry: &str| -> Vec<_> { keys.iter().filter_map(|key| key.strip_prefix(entry)).collect() };
@@ -110,6 +142,12 @@ proptest! {
             prop_assert!(errors.errors().iter().all(|error| error.line <= lines && !error.reason.contains('\n')));
         }
     }
+}
+
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+    let names = text.split(word).filter(|word| word.starts_with("gatepost_"));
+    names.map(|name| name.trim_end_matches("_bucket").to_owned()).collect()
 }
 
 /// The commented file with what it leaves off: `#key = value` and `#[section]`, while prose begins with `# `.

@@ -17,6 +17,8 @@ use crate::config::Config;
 use crate::domain::{Permission, PermissionEdit, Permissions};
 use crate::edge::listener;
 use crate::server::{self, Gateway, Source};
+use crate::service::Origin;
+use crate::service::credentials::Addition;
 
 /// What can be set about the demo.
 #[derive(clap::Args)]
@@ -101,9 +103,13 @@ async fn logins(gateway: &Gateway, file: &Path) -> Result<Logins> {
     if let Err(error) = accounts.add(name, password, Permissions::ALL).await {
         bail!("the demo's account can't be made: {error}; remove {} to begin anew", file.display());
     }
+    let credentials = gateway.credentials();
+    let manager = credentials.operator(name, Origin::CommandLine).await?;
     for (permission, login) in Permission::ALL.into_iter().zip(&logins.credentials) {
-        let only = PermissionEdit::exactly(Permissions::only(permission));
-        accounts.add_credential(name, &login.name, login.password.as_bytes(), only).await?;
+        let permissions = PermissionEdit::exactly(Permissions::only(permission));
+        let addition =
+            Addition { username: &login.name, password: login.password.as_bytes(), permissions };
+        credentials.add(&manager, addition).await?;
     }
     Ok(logins)
 }

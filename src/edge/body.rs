@@ -11,8 +11,7 @@ use pingora_timeout::timeout;
 
 use super::refusal::Refusal;
 use super::spool::Spool;
-use crate::wire::body::{BodyScanner, FormError};
-use crate::wire::{Gathered, Held};
+use crate::wire::{BodyScanner, FormError, Gathered, Held};
 
 /// What has to arrive in each window of `body_timeout`, in bytes; a client that drips holds a backend for no longer.
 const PROGRESS: usize = 1024;
@@ -149,7 +148,7 @@ impl Body {
                         (Some(piece), None) => break Some(piece),
                         (Some(piece), Some(mask)) => mask.pass(piece, ready)?,
                         (None, None) => break None,
-                        (None, Some(mask)) => mask.finish(ready)?,
+                        (None, Some(mask)) => mask.finish()?,
                     }
                 }
             }
@@ -165,24 +164,20 @@ impl Mask {
             ready.push_back(piece);
             return Ok(());
         };
-        let passed = scanner.scan(BytesMut::from(piece)).map_err(form_refused)?;
-        if !passed.is_empty() {
-            ready.push_back(passed);
-        }
+        let mut piece = BytesMut::from(piece);
+        scanner.scan(&mut piece).map_err(form_refused)?;
+        ready.push_back(piece.freeze());
         Ok(())
     }
 
-    fn finish(&mut self, ready: &mut VecDeque<Bytes>) -> Result<(), BodyError> {
+    fn finish(&mut self) -> Result<(), BodyError> {
         let Some(scanner) = self.scanner.take() else { return Ok(()) };
-        let (tail, found) = scanner.finish().map_err(form_refused)?;
+        let found = scanner.finish().map_err(form_refused)?;
         if let (Some(decided), Some(found)) = (&self.decided, &found) {
             let mut both = Gathered::new();
             both.add(decided.presented())
                 .and_then(|()| both.add(found.presented()))
                 .map_err(|e| BodyError::Refused(Refusal::Malformed(e.to_string().into())))?;
-        }
-        if !tail.is_empty() {
-            ready.push_back(tail);
         }
         Ok(())
     }
@@ -220,12 +215,10 @@ impl Pace {
         let piece = match timeout(self.window, session.read_request_body()).await {
             Ok(Ok(piece)) => piece,
             Ok(Err(error)) => {
-                use pingora_error::ErrorType::{InvalidChunk, InvalidHTTPHeader};
-                return Err(match error.etype() {
-                    InvalidChunk | InvalidHTTPHeader => {
-                        BodyError::Refused(Refusal::Malformed("The request's body can't be understood".into()))
-                    }
-                    _ => BodyError::Gone,
+                                return Err(if error.etype().as_str() == "InvalidChunk" {
+                    BodyError::Refused(Refusal::Malformed("The request's body can't be understood".into()))
+                } else {
+                    BodyError::Gone
                 });
             }
             Err(_) => return Err(BodyError::Refused(Refusal::Timeout)),

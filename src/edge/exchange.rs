@@ -23,8 +23,7 @@ use super::{management, reply, tunnel};
 use crate::config::Need;
 use crate::domain::{Entry, Permission, Presented};
 use crate::service::access::{Decision, Granted};
-use crate::wire::body::BodyScanner;
-use crate::wire::{BASIC_BUFFER, BasicError, CredentialError, Gathered, Held, basic, take_credential};
+use crate::wire::{BASIC_BUFFER, BasicError, BodyScanner, CredentialError, Gathered, Held, basic, take_credential};
 
 /// The status under which a request is counted whose client went away before its answer.
 const CLIENT_GONE: u16 = 499;
@@ -136,11 +135,7 @@ impl Exchange<'_> {
             (None, query) => query.map(<[u8]>::to_vec),
         };
         let has_body = !session.is_body_empty();
-        let scanner = match session.get_header(header::CONTENT_TYPE) {
-            Some(kind) if is_api && has_body => BodyScanner::for_content_type(kind.as_bytes())
-                .map_err(|e| Refusal::Malformed(e.to_string().into()))?,
-            _ => None,
-        };
+        let scanner = if is_api && has_body { form_scanner(&session.req_header().headers)? } else { None };
         let Need::Permission(permission) = need else {
             let mask = scanner.map(|scanner| Mask::new(scanner, None));
             return Ok(Admitted { granted: None, query, body: self.stream(session, plan, mask) });
@@ -212,11 +207,11 @@ impl Exchange<'_> {
             if spool.length() + piece.len() as u64 > limit {
                 return Err(Refusal::TooLarge);
             }
-            let passed = scanner.scan(BytesMut::from(piece)).map_err(|e| refusal_of(form_refused(e)))?;
-            spool.write(&passed).await.map_err(unspoolable)?;
+            let mut piece = BytesMut::from(piece);
+            scanner.scan(&mut piece).map_err(|e| refusal_of(form_refused(e)))?;
+            spool.write(&piece).await.map_err(unspoolable)?;
         }
-        let (tail, held) = scanner.finish().map_err(|e| refusal_of(form_refused(e)))?;
-        spool.write(&tail).await.map_err(unspoolable)?;
+        let held = scanner.finish().map_err(|e| refusal_of(form_refused(e)))?;
         spool.rewind().await.map_err(unspoolable)?;
         Ok((held.ok_or(Refusal::NoCredential)?, spool))
     }
@@ -331,7 +326,7 @@ async fn until_revoked(site: &Site, granted: Option<Granted>, need: Need) {
 }
 
 /// The credential of the `Authorization` header; another scheme than Basic presents none.
-fn authorization<'b>(
+pub(super) fn authorization<'b>(
     values: http::header::GetAll<'_, HeaderValue>,
     buffer: &'b mut [u8; BASIC_BUFFER],
 ) -> Result<Option<Presented<'b>>, Refusal> {
@@ -347,6 +342,21 @@ fn authorization<'b>(
     }
 }
 
+/// What looks for the credential in a body, where that is a form. It has to see what the backend sees.
+fn form_scanner(headers: &http::HeaderMap) -> Result<Option<BodyScanner>, Refusal> {
+    let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
+    let Some(kind) = kinds.next() else { return Ok(None) };
+    if kinds.next().is_some() {
+        return Err(Refusal::Malformed("Content-Type is given twice".into()));
+    }
+    let scanner = BodyScanner::for_content_type(kind.as_bytes())
+        .map_err(|e| Refusal::Malformed(e.to_string().into()))?;
+    if scanner.is_some() && headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Refusal::Malformed("A form must not have a Content-Encoding".into()));
+    }
+    Ok(scanner)
+}
+
 fn asks_for_upgrade(session: &ServerSession) -> bool {
     let wanted = session.get_header(header::UPGRADE);
     session.is_upgrade_req()
@@ -354,7 +364,7 @@ fn asks_for_upgrade(session: &ServerSession) -> bool {
         && wanted.is_some_and(|protocol| !protocol.as_bytes().eq_ignore_ascii_case(b"h2c"))
 }
 
-fn expects_continue(session: &ServerSession) -> bool {
+pub(super) fn expects_continue(session: &ServerSession) -> bool {
     session.req_header().version != Version::HTTP_10
         && session.get_header(header::EXPECT).is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }

@@ -1,5 +1,6 @@
 //! What becomes of a header on its way through: hop-by-hop fields, identity, and where a request came from.
 
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -67,34 +68,70 @@ pub fn outgoing(request: &RequestHeader, with: &Outgoing<'_>) -> pingora_error::
     let size = request.headers.len() + 8;
     let mut out = RequestHeader::build_no_case(request.method.clone(), with.target, Some(size))?;
     out.set_version(Version::HTTP_11);
+    fields(request, with, |name, value| out.append_header(name, value).map(|_| ()))?;
+    Ok(out)
+}
+
+/// The same, as it goes over the wire.
+///
+/// # Errors
+/// None in fact; the fields come from a request that was read.
+pub fn outgoing_bytes(request: &RequestHeader, with: &Outgoing<'_>, out: &mut Vec<u8>) -> pingora_error::Result<()> {
+    out.extend_from_slice(request.method.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(with.target);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    fields(request, with, |name, value| {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+        Ok(())
+    })?;
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// Every field that the backend gets, in the order in which it gets them. This is the one place that decides it.
+fn fields(
+    request: &RequestHeader,
+    with: &Outgoing<'_>,
+    mut put: impl FnMut(&HeaderName, &HeaderValue) -> pingora_error::Result<()>,
+) -> pingora_error::Result<()> {
     let nominated = Nominated::of(&request.headers);
+    let mut host = None;
     for (name, value) in &request.headers {
-        if passes(name, value, with) && !nominated.contains(name) {
-            out.append_header(name, value)?;
+        if *name == header::HOST {
+            host = Some(value);
+            put(name, value)?;
+        } else if passes(name, value, with) && !nominated.contains(name) {
+            put(name, value)?;
         }
     }
-    if !out.headers.contains_key(header::HOST)
-        && let Some(authority) = request.uri.authority()
-    {
-        out.insert_header(header::HOST, authority.as_str())?;
+    // Over HTTP/2 the host comes as the authority of the target.
+    let authority = match (host, request.uri.authority()) {
+        (None, Some(authority)) => HeaderValue::from_str(authority.as_str()).ok(),
+        _ => None,
+    };
+    if let Some(authority) = &authority {
+        put(&header::HOST, authority)?;
     }
     match with.framing {
         Framing::None => {}
-        Framing::Length(length) => out.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length))?,
-        Framing::Chunked => out.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?,
+        Framing::Length(length) => put(&header::CONTENT_LENGTH, &HeaderValue::from(length))?,
+        Framing::Chunked => put(&header::TRANSFER_ENCODING, &HeaderValue::from_static("chunked"))?,
     }
     if with.upgrade && let Some(protocol) = request.headers.get(header::UPGRADE) {
-        out.insert_header(header::CONNECTION, HeaderValue::from_static("upgrade"))?;
-        out.insert_header(header::UPGRADE, protocol)?;
+        put(&header::CONNECTION, &HeaderValue::from_static("upgrade"))?;
+        put(&header::UPGRADE, protocol)?;
     }
     if let Some(identity) = with.identity {
-        out.insert_header(ACCOUNT, value_of(identity.account_header()))?;
-        out.insert_header(USER, value_of(identity.user_header()))?;
-        out.insert_header(PERMISSIONS, value_of(identity.permissions_header()))?;
+        put(&ACCOUNT, &value_of(identity.account_value().clone()))?;
+        put(&USER, &value_of(identity.user_value().clone()))?;
+        put(&PERMISSIONS, &value_of(identity.permissions_value()))?;
     }
-    forwarded(request, with.client, &mut out)?;
-    out.insert_header(REQUEST_ID, with.request_id)?;
-    Ok(out)
+    forwarded(request, with.client, host.or(authority.as_ref()), &mut put)?;
+    put(&REQUEST_ID, with.request_id)
 }
 
 /// The response as the client gets it; `version` is the one that the client speaks.
@@ -154,7 +191,7 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// Whether a field of the client's goes on to the backend.
 fn passes(name: &HeaderName, value: &HeaderValue, with: &Outgoing<'_>) -> bool {
     // Hop-by-hop (RFC 9110 section 7.6.1), and what Gatepost answers or sets itself. The commonest names first.
-    if *name == header::HOST || *name == header::ACCEPT || *name == header::USER_AGENT {
+    if *name == header::ACCEPT || *name == header::USER_AGENT {
         return true;
     }
     if *name == header::AUTHORIZATION {
@@ -193,32 +230,35 @@ fn is_basic(value: &HeaderValue) -> bool {
 }
 
 /// Says where the request came from. What a trusted proxy said before is kept and added to.
-fn forwarded(request: &RequestHeader, client: &Client, out: &mut RequestHeader) -> pingora_error::Result<()> {
+fn forwarded(
+    request: &RequestHeader,
+    client: &Client,
+    host: Option<&HeaderValue>,
+    put: &mut impl FnMut(&HeaderName, &HeaderValue) -> pingora_error::Result<()>,
+) -> pingora_error::Result<()> {
     let said = |name: &HeaderName| client.is_trusted().then(|| request.headers.get(name)).flatten();
-    match said(&FORWARDED_FOR) {
-        Some(_) => {
-            let mut hops = Vec::new();
-            for line in request.headers.get_all(FORWARDED_FOR) {
-                hops.extend_from_slice(line.as_bytes());
-                hops.extend_from_slice(b", ");
-            }
-            hops.extend_from_slice(client.shown().as_bytes());
-            out.insert_header(FORWARDED_FOR, hops)?;
+    if said(&FORWARDED_FOR).is_some() {
+        let mut hops = Vec::new();
+        for line in request.headers.get_all(FORWARDED_FOR) {
+            hops.extend_from_slice(line.as_bytes());
+            hops.extend_from_slice(b", ");
         }
-        None => out.insert_header(FORWARDED_FOR, client.shown())?,
+        hops.extend_from_slice(client.shown().as_bytes());
+        put(&FORWARDED_FOR, &HeaderValue::from_maybe_shared(Bytes::from(hops)).unwrap_or_else(|_| client.shown().clone()))?;
+    } else {
+        put(&FORWARDED_FOR, client.shown())?;
     }
     match said(&FORWARDED_PROTO) {
-        Some(proto) => out.insert_header(FORWARDED_PROTO, proto)?,
-        None => out.insert_header(FORWARDED_PROTO, HeaderValue::from_static(client.scheme()))?,
+        Some(proto) => put(&FORWARDED_PROTO, proto)?,
+        None => put(&FORWARDED_PROTO, &HeaderValue::from_static(client.scheme()))?,
     }
-    let host = said(&FORWARDED_HOST).or_else(|| out.headers.get(header::HOST)).cloned();
-    if let Some(host) = host {
-        out.insert_header(FORWARDED_HOST, host)?;
+    match said(&FORWARDED_HOST).or(host) {
+        Some(host) => put(&FORWARDED_HOST, host),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-fn value_of(bytes: bytes::Bytes) -> HeaderValue {
+fn value_of(bytes: Bytes) -> HeaderValue {
     // A username is ASCII without control characters, so this holds.
     HeaderValue::from_maybe_shared(bytes).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

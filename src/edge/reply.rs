@@ -10,7 +10,8 @@ use pingora_timeout::timeout;
 
 use super::headers::REQUEST_ID;
 use super::refusal::Refusal;
-use crate::wire::reply::{Format, refusal_body};
+use crate::wire::call::Format;
+use crate::wire::reply::refusal_body;
 
 /// Bytes of an unwanted body that are read and thrown away, so that the client gets to read the answer.
 const DRAIN_BYTES: usize = 64 << 20;

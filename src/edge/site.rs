@@ -14,7 +14,7 @@ use super::upstream::{self, Group, GroupError, UpstreamGauges};
 use crate::config::{Forms, HttpEntry, Timeouts};
 use crate::domain::Entry;
 use crate::service::access::Access;
-use crate::service::credentials::Credentials;
+use crate::service::Credentials;
 use crate::state::metrics::Metrics;
 use crate::wire::path::PatternError;
 
@@ -86,7 +86,7 @@ pub struct Site {
     /// Who decides.
     pub access: Arc<Access>,
     /// Who manages credentials; on the API entry only.
-    pub credentials: Option<Arc<Credentials>>,
+    pub credentials: Option<Credentials>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Routes, groups, limits of the moment.
@@ -102,7 +102,7 @@ impl Site {
     pub fn new(
         entry: Entry,
         access: Arc<Access>,
-        credentials: Option<Arc<Credentials>>,
+        credentials: Option<Credentials>,
         metrics: Arc<Metrics>,
         plan: Plan,
     ) -> Arc<Site> {

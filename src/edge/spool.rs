@@ -15,7 +15,7 @@ const PIECE: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Spool {
     memory: BytesMut,
-    in_memory_at_most: usize,
+    in_memory_at_most: u64,
     directory: Option<PathBuf>,
     file: Option<File>,
     length: u64,
@@ -24,7 +24,7 @@ pub struct Spool {
 
 impl Spool {
     /// An empty one, that goes over to a file in `directory` (none: the system's) above `memory` bytes.
-    pub fn new(memory: usize, directory: Option<PathBuf>) -> Spool {
+    pub fn new(memory: u64, directory: Option<PathBuf>) -> Spool {
         Spool {
             memory: BytesMut::new(),
             in_memory_at_most: memory,
@@ -49,7 +49,7 @@ impl Spool {
         if let Some(file) = &mut self.file {
             return file.write_all(piece).await;
         }
-        if self.memory.len() + piece.len() <= self.in_memory_at_most {
+        if self.length <= self.in_memory_at_most {
             self.memory.extend_from_slice(piece);
             return Ok(());
         }

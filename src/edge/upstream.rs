@@ -339,7 +339,8 @@ pub async fn check(group: &Group) {
             (_, Err(_)) => false,
             (HealthCheck::Tcp, Ok(_)) => true,
             (HealthCheck::Http(path), Ok(stream)) => {
-                let asked = super::health::ask(stream, path, &server.upstream.authority());
+                let host = server.upstream.authority();
+                let asked = super::health::ask(stream, path, &host);
                 tokio::time::timeout(group.settings.connect_timeout, asked).await.unwrap_or(false)
             }
         };

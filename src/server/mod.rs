@@ -4,7 +4,6 @@ mod reload;
 mod workers;
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,15 +12,16 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::config::{Config, HttpEntry, LogFormat, LogSettings, StoreUrl};
+use crate::config::{Config, HttpEntry, LogFormat, LogSettings};
+use crate::domain::Entry;
 use crate::edge::certificate::{Certificate, CertificateError};
 use crate::edge::gauge::Gauge;
 use crate::edge::listener::{self, BindError};
 use crate::edge::ops::OpsServer;
 use crate::edge::site::{Plan, PlanError, Site};
 use crate::service::access::Access;
-use crate::service::credentials::Credentials;
-use crate::state::fleet::{Fleet, FleetError};
+use crate::service::{Accounts, Credentials, Mutations, Origin};
+use crate::state::fleet::Fleet;
 use crate::state::store::{Store, StoreError};
 use crate::state::{Epochs, Hasher, Metrics};
 
@@ -42,8 +42,6 @@ pub enum StartError {
     Plan(#[from] PlanError),
     #[error("store.url: {0}")]
     Store(#[from] StoreError),
-    #[error("store.url: {0}")]
-    Fleet(#[from] FleetError),
     #[error("server.threads: {0}")]
     Threads(std::io::Error),
 }
@@ -57,8 +55,7 @@ pub struct Gateway {
     ops: Option<(OpsServer, TcpListener)>,
     addresses: Vec<(&'static str, SocketAddr)>,
     stop: watch::Sender<bool>,
-    /// Others on the same store reach this process as long as it is there.
-    _fleet: Fleet,
+    mutations: Mutations,
 }
 
 impl Gateway {
@@ -80,7 +77,7 @@ impl Gateway {
         let entries: Vec<HttpEntry> = config.api.iter().chain(&config.web).cloned().collect();
         let mut sockets = Vec::new();
         for settings in &entries {
-            let (clear_key, tls_key) = settings.keys();
+            let (clear_key, tls_key) = listener_keys(settings.entry);
             let clear = settings.listen.iter().map(|a| bind(clear_key, *a)).collect::<Result<Vec<_>, _>>()?;
             let tls = settings.tls_listen.iter().map(|a| bind(tls_key, *a)).collect::<Result<Vec<_>, _>>()?;
             sockets.push((clear, tls));
@@ -99,7 +96,7 @@ impl Gateway {
         let metrics = Arc::new(Metrics::new());
         let epochs = Arc::new(Epochs::new());
         let store = Store::open(&config.store).await?;
-        let fleet = Fleet::join(&store, epochs.clone()).await?;
+        let fleet = Arc::new(Fleet::join(&store, epochs.clone()).await?);
         let hash_threads = config.auth.hash_threads_on(cores);
         let hasher = Arc::new(Hasher::start(
             config.auth.bcrypt_cost,
@@ -109,15 +106,14 @@ impl Gateway {
         ));
         let access =
             Arc::new(Access::new(store.clone(), hasher.clone(), epochs.clone(), metrics.clone(), &config.auth));
-        let credentials =
-            Arc::new(Credentials::new(store, hasher, epochs, fleet.announcer(), metrics.clone()));
+        let mutations = Mutations::new(store, hasher, epochs, fleet, metrics.clone());
 
         let open = Gauge::new(config.server.max_connections);
         let mut sites = Vec::new();
         let mut listening = Vec::new();
         for (settings, (clear, tls)) in entries.iter().zip(sockets) {
             let plan = Plan::new(settings, &config.server.trusted_proxies, threads, &metrics)?;
-            let manages = settings.manages_credentials().then(|| credentials.clone());
+            let manages = (settings.entry == Entry::Api).then(|| Credentials::new(mutations.clone()));
             let site = Site::new(settings.entry, access.clone(), manages, metrics.clone(), plan);
             listening.extend(clear.into_iter().map(|l| Listening { socket: l, tls: None, site: site.clone() }));
             listening.extend(tls.into_iter().map(|l| Listening {
@@ -133,7 +129,7 @@ impl Gateway {
         });
         let workers = Workers::start(threads, &listening, &sites, &open, &stopped, config.server.shutdown_deadline)
             .map_err(StartError::Threads)?;
-        Ok(Gateway { config, sites, certificate, workers, ops, addresses, stop, _fleet: fleet })
+        Ok(Gateway { config, sites, certificate, workers, ops, addresses, stop, mutations })
     }
 
     /// Where it listens: the configuration's key and the address, with the port that 0 became.
@@ -144,6 +140,16 @@ impl Gateway {
     /// The first address that was opened for a configuration key.
     pub fn address_of(&self, key: &str) -> Option<SocketAddr> {
         self.addresses.iter().find(|(k, _)| *k == key).map(|(_, address)| *address)
+    }
+
+    /// The accounts in its store, for whoever runs it.
+    pub fn accounts(&self) -> Accounts {
+        Accounts::new(self.mutations.clone(), Origin::CommandLine)
+    }
+
+    /// The credentials in its store.
+    pub fn credentials(&self) -> Credentials {
+        Credentials::new(self.mutations.clone())
     }
 
     /// Serves until SIGTERM or SIGINT; on SIGHUP rereads `source` and the certificate. Then stops accepting, waits for
@@ -191,6 +197,15 @@ impl Gateway {
     }
 }
 
+/// The configuration's keys for listeners in clear and with TLS.
+const fn listener_keys(entry: Entry) -> (&'static str, &'static str) {
+    match entry {
+        Entry::Api => ("api.listen", "api.tls_listen"),
+        Entry::Web => ("web.listen", "web.tls_listen"),
+        Entry::Smtp => ("smtp.listen", "smtp.tls_listen"),
+    }
+}
+
 /// Sends the log to standard error, as the configuration wants it. Only the first call counts.
 pub fn start_log(settings: &LogSettings) {
     use std::io::IsTerminal;
@@ -211,11 +226,4 @@ pub fn start_log(settings: &LogSettings) {
     };
     // A second gateway in one process, as in tests, logs where the first does.
     let _ = started;
-}
-
-/// Where the configuration's store is, for messages.
-pub fn store_path(config: &Config) -> PathBuf {
-    match &config.store.url {
-        StoreUrl::Sqlite(path) => path.clone(),
-    }
 }

@@ -75,9 +75,10 @@ impl Reloader {
                 return;
             }
         }
-        if !same_but_for_plans(&self.running, &config) {
-            warn!("what changed besides routes, groups, limits and trusted proxies takes a restart");
+        for key in self.running.restart_needed(&config) {
+            warn!(key, "this change takes a restart");
         }
+        self.running.tls.clone_from(&config.tls);
         info!("the new configuration is in place");
         self.reread_certificate();
     }
@@ -106,22 +107,6 @@ fn settings_of(config: &Config, entry: Entry) -> Option<&HttpEntry> {
         Entry::Web => config.web.as_ref(),
         Entry::Smtp => None,
     }
-}
-
-/// Whether two configurations differ in nothing that only a restart can put in place.
-fn same_but_for_plans(running: &Config, new: &Config) -> bool {
-    let listeners = |config: &Config| {
-        let of = |entry: &Option<HttpEntry>| entry.as_ref().map(|e| (e.listen.clone(), e.tls_listen.clone()));
-        (of(&config.api), of(&config.web))
-    };
-    let server = |config: &Config| (config.server.threads, config.server.shutdown_deadline, config.server.max_connections);
-    running.store == new.store
-        && running.log == new.log
-        && running.tls == new.tls
-        && running.auth == new.auth
-        && running.ops == new.ops
-        && server(running) == server(new)
-        && listeners(running) == listeners(new)
 }
 
 fn stamp(certificate: &Path, key: &Path) -> Stamp {

@@ -1,12 +1,15 @@
 //! Floor 2: what Gatepost remembers: the store and its other users, the cache and its epochs, the password pool, the
 //! throttle, the metrics.
 
+pub mod cache;
 pub mod epoch;
 pub mod fleet;
 pub mod hashing;
 pub mod metrics;
 pub mod store;
+pub mod throttle;
 
+pub use cache::Cache;
 pub use epoch::Epochs;
 pub use hashing::{Hasher, Lane};
 pub use metrics::Metrics;

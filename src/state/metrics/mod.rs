@@ -24,6 +24,8 @@ pub enum Outcome {
     Allowed,
     /// It was denied.
     Denied(Denial),
+    /// It was a valid credential, and not the account holder.
+    NotHolder,
     /// It couldn't be decided.
     Unavailable,
 }

@@ -174,7 +174,7 @@ fn outcome_index(outcome: Outcome) -> usize {
         Outcome::Denied(Denial::Unknown) => 1,
         Outcome::Denied(Denial::Wrong) => 2,
         Outcome::Denied(Denial::Suspended) => 3,
-        Outcome::Denied(Denial::Lacks(_)) => 4,
+        Outcome::Denied(Denial::Lacks(_)) | Outcome::NotHolder => 4,
         Outcome::Denied(Denial::Throttled(_)) => 5,
         Outcome::Unavailable => 6,
     }

@@ -1,0 +1,262 @@
+//! The management API: get, add, edit and remove credentials (docs/api.md).
+
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderValue};
+use http::Method;
+use pingora_core::protocols::http::ServerSession;
+use pingora_http::ResponseHeader;
+use pingora_timeout::timeout;
+
+use super::body::{BodyError, Pace};
+use super::client::Client;
+use super::refusal::Refusal;
+use super::reply;
+use super::site::{Plan, Site};
+use super::target::Target;
+use crate::domain::CredentialId;
+use crate::service::access::HolderDecision;
+use crate::service::credentials::{Addition, Edit, Manager};
+use crate::service::{self, Credentials, Origin};
+use crate::wire::call::{Action, Call as Asked};
+use crate::wire::parameters::{Parameters, ParametersError};
+use crate::wire::reply as text;
+use crate::wire::{BASIC_BUFFER, Gathered};
+
+/// Bytes of a request's body at most; its parameters take a fraction of it.
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// Credentials that are read from the store at once while they are listed.
+const PAGE: u32 = 1000;
+
+/// Whether a path is the management API's, right or wrong; it is never forwarded.
+pub fn is_for(path: &str) -> bool {
+    const PREFIX: &[u8] = b"/api/credentials";
+    path.len() >= PREFIX.len()
+        && path.as_bytes()[..PREFIX.len()].eq_ignore_ascii_case(PREFIX)
+        && path.as_bytes().get(PREFIX.len()).is_none_or(|next| matches!(next, b'/' | b'.'))
+}
+
+/// One call of the management API.
+pub struct Call<'a> {
+    /// The entry it came in on.
+    pub site: &'a Site,
+    /// Who does it.
+    pub credentials: &'a Credentials,
+    /// Who asks.
+    pub client: &'a Client,
+    /// Limits.
+    pub plan: &'a Plan,
+    /// Its number.
+    pub request_id: &'a HeaderValue,
+}
+
+impl Call<'_> {
+    /// Answers the call; the status.
+    ///
+    /// # Errors
+    /// Only where the path names no call: everything else is answered in the call's own form.
+    pub async fn answer(&self, session: &mut ServerSession, target: &Target<'_>) -> Result<u16, Refusal> {
+        let Some(asked) = Asked::from_path(&target.path) else {
+            return Err(Refusal::NotFound("There is no such call".into()));
+        };
+        match self.perform(session, target, &asked).await {
+            Ok(status) => Ok(status),
+            Err(refusal) => {
+                let body = text::error(asked.format, &refusal.reason());
+                self.write(session, &asked, refusal.status(), body, Some(&refusal)).await;
+                reply::drain(session).await;
+                Ok(refusal.status())
+            }
+        }
+    }
+
+    async fn perform(&self, session: &mut ServerSession, target: &Target<'_>, asked: &Asked) -> Result<u16, Refusal> {
+        if !matches!(session.req_header().method, Method::GET | Method::POST) {
+            return Err(Refusal::Method("GET, POST"));
+        }
+        let mut parameters = Parameters::new();
+        if let Some(query) = target.query {
+            parameters.add_query(query).map_err(parameters_refused)?;
+        }
+        if !session.is_body_empty() {
+            let body = self.read_body(session).await?;
+            let kind = session.get_header(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+            parameters.add_body(kind, &body).map_err(parameters_refused)?;
+        }
+        let manager = self.recognise(session, &parameters).await?;
+        let username = parameters.get("username").map_err(malformed)?;
+        let permissions = parameters.permissions().map_err(malformed)?;
+        let needed = || username.ok_or(Refusal::Malformed("username is missing".into()));
+        let password = parameters.get("password").map_err(malformed)?;
+        let changed = match asked.action {
+            Action::Get => return self.get(session, asked, &manager, username).await,
+            Action::Add => {
+                let username = needed()?;
+                let password = password.ok_or(Refusal::Malformed("password is missing".into()))?;
+                let permissions = permissions.unwrap_or_default();
+                let addition = Addition { username, password: password.as_bytes(), permissions };
+                self.credentials.add(&manager, addition).await
+            }
+            Action::Edit => {
+                let permissions = permissions.unwrap_or_default();
+                let edit = Edit { username: needed()?, password: password.map(str::as_bytes), permissions };
+                self.credentials.edit(&manager, edit).await
+            }
+            Action::Remove => self.credentials.remove(&manager, needed()?).await,
+        };
+        let count = changed.map_err(refusal_of)?;
+        self.write(session, asked, 200, text::success(asked.format, count), None).await;
+        Ok(200)
+    }
+
+    /// Only the account holder manages.
+    async fn recognise(&self, session: &ServerSession, parameters: &Parameters) -> Result<Manager, Refusal> {
+        let headers = &session.req_header().headers;
+        let mut buffer = [0; BASIC_BUFFER];
+        let mut gathered = Gathered::new();
+        if let Some(presented) = super::exchange::authorization(headers.get_all(header::AUTHORIZATION), &mut buffer)? {
+            gathered.add(presented).map_err(malformed)?;
+        }
+        let held = parameters.credential().map_err(malformed)?;
+        if let Some(held) = &held {
+            gathered.add(held.presented()).map_err(malformed)?;
+        }
+        let presented = gathered.credential().ok_or(Refusal::NoCredential)?;
+        let source = self.client.source(headers, &self.plan.trusted_proxies);
+        let request_id = self.request_id.to_str().unwrap_or_default().to_owned();
+        match self.site.access.authenticate_holder(presented, source).await {
+            HolderDecision::Holder(granted) => {
+                let origin = Origin::Remote { source, request_id };
+                Ok(Manager::holder(granted.account(), granted.account_name(), origin))
+            }
+            HolderDecision::NotHolder => Err(Refusal::NotHolder),
+            HolderDecision::Denied(denial) => Err(denial.into()),
+            HolderDecision::Unavailable(unavailable) => Err(unavailable.into()),
+        }
+    }
+
+    async fn read_body(&self, session: &mut ServerSession) -> Result<BytesMut, Refusal> {
+        let mut body = BytesMut::new();
+        let mut pace = Pace::new(self.plan.timeouts.body);
+        if super::exchange::expects_continue(session) {
+            session.write_continue_response().await.map_err(|_| Refusal::Timeout)?;
+        }
+        loop {
+            match pace.read(session).await {
+                Ok(Some(piece)) if body.len() + piece.len() > BODY_LIMIT => return Err(Refusal::TooLarge),
+                Ok(Some(piece)) => body.extend_from_slice(&piece),
+                Ok(None) => return Ok(body),
+                Err(BodyError::Refused(refusal)) => return Err(refusal),
+                Err(BodyError::Gone) => return Err(Refusal::Timeout),
+            }
+        }
+    }
+
+    async fn get(
+        &self,
+        session: &mut ServerSession,
+        asked: &Asked,
+        manager: &Manager,
+        username: Option<&str>,
+    ) -> Result<u16, Refusal> {
+        if let Some(username) = username {
+            let credential = self.credentials.get(manager, username).await.map_err(refusal_of)?;
+            self.write(session, asked, 200, text::single(asked.format, &credential), None).await;
+            return Ok(200);
+        }
+        let mut list = text::List::new(asked.format);
+        let mut piece = list.begin();
+        let mut last: Option<CredentialId> = None;
+        let mut begun = false;
+        loop {
+            let page = self.credentials.list(manager, last, PAGE).await;
+            let page = match page {
+                Ok(page) => page,
+                Err(refusal) if !begun => return Err(refusal_of(refusal)),
+                // The list can't be finished; only closing tells the client so.
+                Err(_) => {
+                    session.shutdown().await;
+                    return Ok(200);
+                }
+            };
+            last = page.last().map(|credential| credential.id);
+            let complete = page.len() < PAGE as usize;
+            for credential in &page {
+                list.item(credential, &mut piece);
+            }
+            if complete {
+                list.end(&mut piece);
+            }
+            if complete && !begun {
+                self.write(session, asked, 200, piece, None).await;
+                return Ok(200);
+            }
+            if !begun {
+                begun = true;
+                let Ok(header) = self.long_header(asked) else { return Err(Refusal::BadGateway) };
+                if session.write_response_header(Box::new(header)).await.is_err() {
+                    return Ok(200);
+                }
+            }
+            let written = session.write_response_body(Bytes::from(std::mem::take(&mut piece)), complete);
+            if !matches!(timeout(self.plan.timeouts.write, written).await, Ok(Ok(()))) || complete {
+                return Ok(200);
+            }
+        }
+    }
+
+    fn long_header(&self, asked: &Asked) -> pingora_error::Result<ResponseHeader> {
+        let mut header = reply::header(200, asked.format.content_type(), 0, self.request_id)?;
+        header.remove_header(&header::CONTENT_LENGTH);
+        header.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+        Ok(header)
+    }
+
+    async fn write(
+        &self,
+        session: &mut ServerSession,
+        asked: &Asked,
+        status: u16,
+        body: Vec<u8>,
+        refusal: Option<&Refusal>,
+    ) {
+        let header = reply::header(status, asked.format.content_type(), body.len(), self.request_id);
+        let header = header.and_then(|mut header| {
+            if let Some(refusal) = refusal {
+                reply::add_refusal_fields(&mut header, refusal)?;
+            }
+            Ok(header)
+        });
+        if let Ok(header) = header {
+            reply::write(session, header, Bytes::from(body), self.plan.timeouts.write).await;
+        }
+    }
+}
+
+/// The one table from what the service refuses to what the client is told.
+fn refusal_of(refusal: service::Refusal) -> Refusal {
+    use service::Refusal as R;
+    match refusal {
+        R::Username(_) | R::Password(_) | R::Permissions(_) | R::AboveRights(_) => {
+            Refusal::Malformed(refusal.to_string().into())
+        }
+        // The holder's right ended while the call was under way.
+        R::Suspended | R::NoSuchAccount => Refusal::BadCredential,
+        R::NoSuchCredential => Refusal::NotFound(refusal.to_string().into()),
+        R::NameTaken => Refusal::Conflict(refusal.to_string().into()),
+        R::Busy => Refusal::Overloaded("Temporarily unavailable, try again"),
+        R::Store(_) => Refusal::Overloaded("The change could not be made, try again"),
+        R::Unconfirmed(_) => Refusal::Overloaded("The change is written, but not yet in force everywhere, try again"),
+    }
+}
+
+fn parameters_refused(error: ParametersError) -> Refusal {
+    match error {
+        ParametersError::TooLarge => Refusal::TooLarge,
+        error => malformed(error),
+    }
+}
+
+fn malformed(error: impl std::fmt::Display) -> Refusal {
+    Refusal::Malformed(error.to_string().into())
+}

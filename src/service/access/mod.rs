@@ -1,0 +1,195 @@
+//! The decision: does this credential, right now, hold the permission that this needs?
+//!
+//! The same for all entries. [`Access::check_cached`] answers what the cache knows, without waiting; the way through the
+//! store and the password check is in `identify`, and what open tunnels ask is in `hold`.
+
+mod changes;
+mod denials;
+mod hold;
+mod identify;
+mod outcome;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::config::AuthSettings;
+use crate::domain::password::LONGEST_BYTES;
+use crate::domain::{Canonical, Denial, Entry, Kind, Permission, Presented, Unavailable};
+use crate::state::cache::Verified;
+use crate::state::metrics::{Lookup, Outcome};
+use crate::state::store::Store;
+use crate::state::throttle::Throttle;
+use crate::state::{Cache, Epochs, Hasher, Metrics};
+use denials::{Denials, Denied, Sameness};
+
+pub use outcome::{Decision, Granted, HolderDecision};
+
+/// Decides; one for the whole process, shared as `Arc`.
+pub struct Access {
+    store: Store,
+    hasher: Arc<Hasher>,
+    epochs: Arc<Epochs>,
+    metrics: Arc<Metrics>,
+    cache: Arc<Cache>,
+    throttle: Throttle,
+    denials: Denials,
+}
+
+/// Why nobody was identified.
+#[derive(Clone, Copy)]
+enum Refusal {
+    Denied(Denial, Sameness),
+    Unavailable(Unavailable),
+}
+
+impl Access {
+    /// A decision over that store, with an empty cache. What mutates the store must raise `epochs`, in this process and
+    /// through the fleet in all others.
+    pub fn new(
+        store: Store,
+        hasher: Arc<Hasher>,
+        epochs: Arc<Epochs>,
+        metrics: Arc<Metrics>,
+        settings: &AuthSettings,
+    ) -> Access {
+        let cache = Arc::new(Cache::new(settings.cache_capacity, settings.cache_ttl));
+        let entries = Arc::clone(&cache);
+        metrics.read_at_scrape("gatepost_cache_entries", "Principals in the cache.", move || {
+            entries.len() as f64
+        });
+        Access {
+            store,
+            hasher,
+            epochs,
+            metrics,
+            cache,
+            throttle: Throttle::new(settings.throttle),
+            denials: Denials::new(),
+        }
+    }
+
+    /// Allows what the cache allows; never waits and never allocates. `None` is no denial: [`Access::authorize`] decides.
+    #[inline]
+    pub fn check_cached(
+        &self,
+        presented: &Presented<'_>,
+        permission: Permission,
+        entry: Entry,
+    ) -> Option<Granted> {
+        let verified = self.cached(presented, Instant::now())?;
+        if !verified.effective.contains(permission) {
+            return None;
+        }
+        self.metrics.lookup(Lookup::Hit);
+        self.metrics.decision(entry, Some(permission), Outcome::Allowed);
+        Some(Granted::new(verified))
+    }
+
+    /// Decides whether who is presented holds `permission`. Looks into the cache itself; where that doesn't answer, it
+    /// reads the store and may wait for a password check. `source` is who failures are counted for: the client's own
+    /// address, not a trusted proxy's.
+    pub async fn authorize(
+        &self,
+        presented: Presented<'_>,
+        permission: Permission,
+        entry: Entry,
+        source: IpAddr,
+    ) -> Decision {
+        self.authorize_at(presented, permission, entry, source, Instant::now()).await
+    }
+
+    /// Decides whether who is presented is an account holder, who alone manages credentials. Needs no permission bit.
+    pub async fn authenticate_holder(&self, presented: Presented<'_>, source: IpAddr) -> HolderDecision {
+        let (entry, now) = (Entry::Api, Instant::now());
+        let identified = self.identified(presented, entry, source, now).await;
+        let (outcome, decision) = match identified {
+            Ok(verified) if verified.principal.kind == Kind::Holder => {
+                (Outcome::Allowed, HolderDecision::Holder(Granted::new(verified)))
+            }
+            Ok(_) => {
+                let reason = "not the account holder";
+                let denied = Denied { entry, presented, source, reason };
+                self.denials.write(&denied, Sameness::UsernameAndSource, now);
+                (Outcome::NotHolder, HolderDecision::NotHolder)
+            }
+            Err(Refusal::Denied(denial, sameness)) => {
+                self.denied(entry, presented, source, denial, sameness, now);
+                (Outcome::Denied(denial), HolderDecision::Denied(denial))
+            }
+            Err(Refusal::Unavailable(why)) => (Outcome::Unavailable, HolderDecision::Unavailable(why)),
+        };
+        self.metrics.decision(entry, None, outcome);
+        decision
+    }
+
+    async fn authorize_at(
+        &self,
+        presented: Presented<'_>,
+        permission: Permission,
+        entry: Entry,
+        source: IpAddr,
+        now: Instant,
+    ) -> Decision {
+        let refusal = match self.identified(presented, entry, source, now).await {
+            Ok(verified) if verified.effective.contains(permission) => {
+                self.metrics.decision(entry, Some(permission), Outcome::Allowed);
+                return Decision::Allowed(Granted::new(verified));
+            }
+            Ok(_) => Refusal::Denied(Denial::Lacks(permission), Sameness::UsernameAndSource),
+            Err(refusal) => refusal,
+        };
+        match refusal {
+            Refusal::Denied(denial, sameness) => {
+                self.denied(entry, presented, source, denial, sameness, now);
+                self.metrics.decision(entry, Some(permission), Outcome::Denied(denial));
+                Decision::Denied(denial)
+            }
+            Refusal::Unavailable(why) => {
+                self.metrics.decision(entry, Some(permission), Outcome::Unavailable);
+                Decision::Unavailable(why)
+            }
+        }
+    }
+
+    async fn identified(
+        &self,
+        presented: Presented<'_>,
+        entry: Entry,
+        source: IpAddr,
+        now: Instant,
+    ) -> Result<Arc<Verified>, Refusal> {
+        if let Some(verified) = self.cached(&presented, now) {
+            self.metrics.lookup(Lookup::Hit);
+            return Ok(verified);
+        }
+        // On the heap, so that who is answered by the cache doesn't carry the room for it.
+        Box::pin(self.identify(presented, entry, source, now)).await
+    }
+
+    /// Who is presented, if a fresh entry says so.
+    #[inline]
+    fn cached(&self, presented: &Presented<'_>, now: Instant) -> Option<Arc<Verified>> {
+        if presented.secret.len() > LONGEST_BYTES {
+            return None;
+        }
+        let verified = self.cache.get(&Canonical::of(presented.username)?)?;
+        let digest = verified.proof.key.digest(presented.secret);
+        let fresh = self.cache.is_fresh(&verified, &self.epochs, now);
+        (digest.matches(&verified.proof.digest) && fresh).then_some(verified)
+    }
+
+    fn denied(
+        &self,
+        entry: Entry,
+        presented: Presented<'_>,
+        source: IpAddr,
+        denial: Denial,
+        sameness: Sameness,
+        now: Instant,
+    ) {
+        self.denials.write(&Denied { entry, presented, source, reason: denial.as_str() }, sameness, now);
+    }
+}

@@ -1,0 +1,99 @@
+//! What a decision says, and the capability that it grants.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::domain::{AccountId, Canonical, Denial, Kind, Permissions, Unavailable, Username};
+use crate::state::cache::Verified;
+
+/// What was decided about a presented credential.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// It holds the permission.
+    Allowed(Granted),
+    /// It doesn't, or it isn't one. To the peer, unknown, wrong and suspended are one answer.
+    Denied(Denial),
+    /// It couldn't be decided; the peer is told to try again.
+    Unavailable(Unavailable),
+}
+
+/// What was decided about who presents itself as an account holder.
+#[derive(Clone, Debug)]
+pub enum HolderDecision {
+    /// The account holder.
+    Holder(Granted),
+    /// A valid credential, which manages nothing.
+    NotHolder,
+    /// Not a valid credential.
+    Denied(Denial),
+    /// It couldn't be decided; the peer is told to try again.
+    Unavailable(Unavailable),
+}
+
+/// Proof that a credential was verified and held what was asked for, at one moment. Only the decision makes it; cloning
+/// costs a reference count.
+#[derive(Clone)]
+pub struct Granted(Arc<Verified>);
+
+impl Granted {
+    pub(super) fn new(verified: Arc<Verified>) -> Granted {
+        Granted(verified)
+    }
+
+    pub(super) fn verified(&self) -> &Arc<Verified> {
+        &self.0
+    }
+
+    /// Account holder or credential.
+    pub fn kind(&self) -> Kind {
+        self.0.principal.kind
+    }
+
+    /// The account it belongs to.
+    pub fn account(&self) -> AccountId {
+        self.0.principal.account
+    }
+
+    /// The account holder's username.
+    pub fn account_name(&self) -> &Username {
+        &self.0.principal.account_name
+    }
+
+    /// Its own username.
+    pub fn name(&self) -> &Username {
+        &self.0.principal.name
+    }
+
+    /// Its own username, as it is found and compared.
+    pub fn canonical(&self) -> &Canonical {
+        &self.0.name
+    }
+
+    /// Its effective permissions at the moment of the decision.
+    pub fn permissions(&self) -> Permissions {
+        self.0.effective
+    }
+
+    /// The value of `X-Gatepost-Account`.
+    pub fn account_value(&self) -> &Bytes {
+        &self.0.account_value
+    }
+
+    /// The value of `X-Gatepost-User`.
+    pub fn user_value(&self) -> &Bytes {
+        &self.0.user_value
+    }
+
+    /// The value of `X-Gatepost-Permissions`.
+    pub fn permissions_value(&self) -> Bytes {
+        Bytes::from_static(self.0.effective.as_str().as_bytes())
+    }
+}
+
+impl fmt::Debug for Granted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Granted({}, {})", self.0.principal.name, self.0.effective)
+    }
+}

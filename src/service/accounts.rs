@@ -1,0 +1,137 @@
+//! The accounts: added, listed and changed by the operator only.
+
+use super::audit::{Action, Entry, Origin};
+use super::{Mutations, Refusal};
+use crate::domain::{AccountId, Canonical, NewPassword, Permissions, Username};
+use crate::state::store::{Account, MutationError, Written};
+
+/// The accounts, in the hands of the operator. Cloning is cheap.
+#[derive(Clone)]
+pub struct Accounts {
+    mutations: Mutations,
+    origin: Origin,
+}
+
+impl Accounts {
+    /// Made from what changes need; `origin` is where the operator sits.
+    pub fn new(mutations: Mutations, origin: Origin) -> Accounts {
+        Accounts { mutations, origin }
+    }
+
+    /// A page of accounts in the order in which they were added: at most `limit`, all added later than `after`.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn list(&self, after: Option<AccountId>, limit: u32) -> Result<Vec<Account>, Refusal> {
+        Ok(self.mutations.store.accounts(after, limit).await?)
+    }
+
+    /// The account of that name.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchAccount`] and [`Refusal::Store`].
+    pub async fn get(&self, name: &str) -> Result<Account, Refusal> {
+        let name = Canonical::of(name.as_bytes()).ok_or(Refusal::NoSuchAccount)?;
+        self.mutations.store.account(&name).await?.ok_or(Refusal::NoSuchAccount)
+    }
+
+    /// Adds an account.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing is written, save where it says otherwise.
+    pub async fn add(&self, name: &str, password: &[u8], rights: Permissions) -> Result<AccountId, Refusal> {
+        let entry = self.entry(Action::AccountAdd, name, format!("rights={rights}"));
+        let checked = Username::parse(name)
+            .map_err(Refusal::from)
+            .and_then(|name| Ok((name, NewPassword::parse(password)?)));
+        let (name, password) = match checked {
+            Ok(checked) => checked,
+            Err(refusal) => return self.mutations.note(&entry, Err(refusal)),
+        };
+        let mutations = self.mutations.clone();
+        let work = {
+            let name = name.clone();
+            async move {
+                let hash = mutations.hash(&password).await?;
+                Ok(mutations.store.add_account(&name, &hash, rights).await?)
+            }
+        };
+        self.mutations.run(entry, name.canonical(), work).await
+    }
+
+    /// Sets the password of the account holder.
+    ///
+    /// # Errors
+    /// As [`Accounts::add`].
+    pub async fn set_password(&self, name: &str, password: &[u8]) -> Result<(), Refusal> {
+        let entry = self.entry(Action::AccountPassword, name, "password".to_owned());
+        let password = match NewPassword::parse(password) {
+            Ok(password) => password,
+            Err(error) => return self.mutations.note(&entry, Err(error.into())),
+        };
+        let mutations = self.mutations.clone();
+        self.change(entry, |name| async move {
+            let hash = mutations.hash(&password).await?;
+            Ok(mutations.store.set_password(&name, &hash).await?)
+        })
+        .await
+    }
+
+    /// Sets the rights of the account, the ceiling of all its credentials.
+    ///
+    /// # Errors
+    /// As [`Accounts::add`].
+    pub async fn set_rights(&self, name: &str, rights: Permissions) -> Result<(), Refusal> {
+        let entry = self.entry(Action::AccountRights, name, format!("rights={rights}"));
+        let store = self.mutations.store.clone();
+        self.change(entry, |name| async move { Ok(store.set_rights(&name, rights).await?) }).await
+    }
+
+    /// Suspends the account: nobody of it may do anything.
+    ///
+    /// # Errors
+    /// As [`Accounts::add`].
+    pub async fn suspend(&self, name: &str) -> Result<(), Refusal> {
+        self.set_active(Action::AccountSuspend, name, false).await
+    }
+
+    /// Ends the suspension of the account.
+    ///
+    /// # Errors
+    /// As [`Accounts::add`].
+    pub async fn resume(&self, name: &str) -> Result<(), Refusal> {
+        self.set_active(Action::AccountResume, name, true).await
+    }
+
+    /// Removes the account and all its credentials.
+    ///
+    /// # Errors
+    /// As [`Accounts::add`].
+    pub async fn remove(&self, name: &str) -> Result<(), Refusal> {
+        let entry = self.entry(Action::AccountRemove, name, String::new());
+        let store = self.mutations.store.clone();
+        self.change(entry, |name| async move { Ok(store.remove_account(&name).await?) }).await
+    }
+
+    async fn set_active(&self, action: Action, name: &str, active: bool) -> Result<(), Refusal> {
+        let entry = self.entry(action, name, String::new());
+        let store = self.mutations.store.clone();
+        self.change(entry, |name| async move { Ok(store.set_active(&name, active).await?) }).await
+    }
+
+    /// Makes a change of the account that the entry names.
+    async fn change<F>(&self, entry: Entry, work: impl FnOnce(Canonical) -> F) -> Result<(), Refusal>
+    where
+        F: Future<Output = Result<Written<()>, Refusal>> + Send + 'static,
+    {
+        match Canonical::of(entry.subject.as_bytes()) {
+            Some(name) => self.mutations.run(entry, name, work(name)).await,
+            None => self.mutations.note(&entry, Err(MutationError::NoSuchAccount.into())),
+        }
+    }
+
+    fn entry(&self, action: Action, subject: &str, change: String) -> Entry {
+        let (actor, subject) = ("operator".to_owned(), subject.to_owned());
+        Entry { action, actor, subject, change, origin: self.origin.clone() }
+    }
+}

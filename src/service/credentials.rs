@@ -1,0 +1,191 @@
+//! The credentials of an account: get, add, edit, remove (docs/api.md). The API and the command line both come here.
+
+use super::audit::{Action, Entry, Origin, Outcome};
+use super::{Mutations, Refusal};
+use crate::domain::{AccountId, Canonical, Credential, CredentialId, NewPassword, PermissionEdit, Username};
+use crate::state::store::{Authority, CredentialEdit, NewCredential};
+
+/// The credentials of all accounts. Cloning is cheap.
+#[derive(Clone)]
+pub struct Credentials {
+    mutations: Mutations,
+}
+
+/// Who manages the credentials of which account, and from where.
+#[derive(Clone, Debug)]
+pub struct Manager {
+    account: AccountId,
+    authority: Authority,
+    actor: String,
+    origin: Origin,
+}
+
+/// A credential to be added, as asked for.
+#[derive(Clone, Copy)]
+pub struct Addition<'a> {
+    /// Its username.
+    pub username: &'a str,
+    /// Its password.
+    pub password: &'a [u8],
+    /// Its permissions; what is left out is granted.
+    pub permissions: PermissionEdit,
+}
+
+/// An edit of a credential, as asked for; what is left out stays.
+#[derive(Clone, Copy)]
+pub struct Edit<'a> {
+    /// Whose.
+    pub username: &'a str,
+    /// Its new password.
+    pub password: Option<&'a [u8]>,
+    /// The permissions that change.
+    pub permissions: PermissionEdit,
+}
+
+impl Manager {
+    /// The account holder, recognised by its password.
+    pub fn holder(account: AccountId, name: &Username, origin: Origin) -> Manager {
+        Manager { account, authority: Authority::Holder, actor: name.to_string(), origin }
+    }
+
+    fn entry(&self, action: Action, subject: &str, change: String) -> Entry {
+        let (actor, subject) = (self.actor.clone(), subject.to_owned());
+        Entry { action, actor, subject, change, origin: self.origin.clone() }
+    }
+}
+
+impl Credentials {
+    /// Made from what changes need.
+    pub fn new(mutations: Mutations) -> Credentials {
+        Credentials { mutations }
+    }
+
+    /// The operator, for the credentials of the account of that name; also while it is suspended.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchAccount`] and [`Refusal::Store`].
+    pub async fn operator(&self, account: &str, origin: Origin) -> Result<Manager, Refusal> {
+        let name = Canonical::of(account.as_bytes()).ok_or(Refusal::NoSuchAccount)?;
+        let found = self.mutations.store.account(&name).await?.ok_or(Refusal::NoSuchAccount)?;
+        let actor = format!("operator for {}", found.name);
+        Ok(Manager { account: found.id, authority: Authority::Operator, actor, origin })
+    }
+
+    /// A page of the credentials in the order in which they were added: at most `limit`, all added later than `after`.
+    ///
+    /// # Errors
+    /// [`Refusal::Store`].
+    pub async fn list(
+        &self,
+        by: &Manager,
+        after: Option<CredentialId>,
+        limit: u32,
+    ) -> Result<Vec<Credential>, Refusal> {
+        let page = self.mutations.store.credentials(by.account, after, limit).await.map_err(Refusal::from);
+        page.inspect_err(|refusal| by.entry(Action::CredentialGet, "", String::new()).refuse(refusal))
+    }
+
+    /// The credential of that name.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchCredential`], also where it is another account's, and [`Refusal::Store`].
+    pub async fn get(&self, by: &Manager, username: &str) -> Result<Credential, Refusal> {
+        let found = match Canonical::of(username.as_bytes()) {
+            Some(name) => self.mutations.store.credential(by.account, &name).await.map_err(Refusal::from),
+            None => Ok(None),
+        };
+        found
+            .and_then(|found| found.ok_or(Refusal::NoSuchCredential))
+            .inspect_err(|refusal| by.entry(Action::CredentialGet, username, String::new()).refuse(refusal))
+    }
+
+    /// Adds a credential. Answers how many the account has then.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing is written, save where it says otherwise.
+    pub async fn add(&self, by: &Manager, addition: Addition<'_>) -> Result<u64, Refusal> {
+        let asked = in_words(None, addition.permissions);
+        let entry = by.entry(Action::CredentialAdd, addition.username, asked);
+        let checked = Username::parse(addition.username)
+            .map_err(Refusal::from)
+            .and_then(|name| Ok((name, NewPassword::parse(addition.password)?)));
+        let (name, password) = match checked {
+            Ok(checked) => checked,
+            Err(refusal) => return self.mutations.note(&entry, Err(refusal)),
+        };
+        let (mutations, account, authority) = (self.mutations.clone(), by.account, by.authority);
+        let permissions = addition.permissions;
+        self.mutations
+            .run(entry, name.canonical(), async move {
+                let hash = mutations.hash(&password).await?;
+                let new = NewCredential { name, hash, permissions };
+                Ok(mutations.store.add_credential(account, authority, &new).await?)
+            })
+            .await
+    }
+
+    /// Edits a credential. Answers how many the account has.
+    ///
+    /// # Errors
+    /// As [`Credentials::add`].
+    pub async fn edit(&self, by: &Manager, edit: Edit<'_>) -> Result<u64, Refusal> {
+        let asked = in_words(edit.password, edit.permissions);
+        let entry = by.entry(Action::CredentialEdit, edit.username, asked);
+        let checked = Canonical::of(edit.username.as_bytes())
+            .ok_or(Refusal::NoSuchCredential)
+            .and_then(|name| Ok((name, edit.password.map(NewPassword::parse).transpose()?)));
+        let (name, password) = match checked {
+            Ok(checked) => checked,
+            Err(refusal) => return self.mutations.note(&entry, Err(refusal)),
+        };
+        let (mutations, account, authority) = (self.mutations.clone(), by.account, by.authority);
+        let permissions = edit.permissions;
+        self.mutations
+            .run(entry, name, async move {
+                let hash = match &password {
+                    Some(password) => Some(mutations.hash(password).await?),
+                    None => None,
+                };
+                let edit = CredentialEdit { hash, permissions };
+                Ok(mutations.store.edit_credential(account, authority, &name, &edit).await?)
+            })
+            .await
+    }
+
+    /// Removes a credential. Answers how many the account has left.
+    ///
+    /// # Errors
+    /// As [`Credentials::add`].
+    pub async fn remove(&self, by: &Manager, username: &str) -> Result<u64, Refusal> {
+        let entry = by.entry(Action::CredentialRemove, username, String::new());
+        let Some(name) = Canonical::of(username.as_bytes()) else {
+            return self.mutations.note(&entry, Err(Refusal::NoSuchCredential));
+        };
+        let (mutations, account, authority) = (self.mutations.clone(), by.account, by.authority);
+        let work = async move { Ok(mutations.store.remove_credential(account, authority, &name).await?) };
+        self.mutations.run(entry, name, work).await
+    }
+
+    /// Records what was refused before it could be asked for here: unreadable parameters, say.
+    pub fn refused(&self, by: &Manager, action: Action, username: &str, refusal: &Refusal) {
+        let _: Result<(), _> =
+            self.mutations.note(&by.entry(action, username, String::new()), Err(refusal.clone()));
+    }
+}
+
+impl Entry {
+    fn refuse(&self, refusal: &Refusal) {
+        let failed = refusal.is_failure();
+        self.record(if failed { Outcome::Failed(refusal) } else { Outcome::Refused(refusal) });
+    }
+}
+
+/// What was asked for, for the audit trail: `password email=0 web=1`.
+fn in_words(password: Option<&[u8]>, permissions: PermissionEdit) -> String {
+    let mut words: Vec<String> = password.iter().map(|_| "password".to_owned()).collect();
+    words.extend(permissions.named().iter().map(|permission| {
+        let value = u8::from(permissions.granted().contains(permission));
+        format!("{permission}={value}")
+    }));
+    words.join(" ")
+}

@@ -1,0 +1,174 @@
+//! How every change goes, whoever makes it: to disk, out of every cache, into the audit trail, and only then is it
+//! answered.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use thiserror::Error;
+use tracing::error;
+
+use super::audit::{Entry, Outcome};
+use crate::domain::{
+    Canonical, NewPassword, PasswordError, Permission, PermissionsError, StoredHash, Unavailable,
+    UsernameError,
+};
+use crate::state::fleet::{Fleet, Unconfirmed};
+use crate::state::hashing::Hasher;
+use crate::state::store::{MutationError, Store, StoreError, Written};
+use crate::state::{Epochs, Metrics};
+
+/// Why something was not done, or not confirmed. The text of [`Refusal::Store`] and [`Refusal::Unconfirmed`] is for log
+/// and operator; everything else may be shown to who asked.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// Not a username.
+    #[error(transparent)]
+    Username(#[from] UsernameError),
+    /// Not a password that may be chosen.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// Not a set of permissions.
+    #[error(transparent)]
+    Permissions(#[from] PermissionsError),
+    /// A permission was asked for that the account itself doesn't have.
+    #[error("permissions: {0} is not among the rights of the account")]
+    AboveRights(Permission),
+    /// The account is suspended.
+    #[error("the account is suspended")]
+    Suspended,
+    /// The account has no credential of that name.
+    #[error("no such credential")]
+    NoSuchCredential,
+    /// There is no account of that name (any more).
+    #[error("no such account")]
+    NoSuchAccount,
+    /// Somebody has that name.
+    #[error("username is already taken")]
+    NameTaken,
+    /// Too many others want a password hashed; nothing has changed.
+    #[error("too busy, try again")]
+    Busy,
+    /// The store can't be asked; it is open whether something has changed.
+    #[error(transparent)]
+    Store(StoreError),
+    /// The change is written, and another process has not confirmed that it is in force there.
+    #[error(transparent)]
+    Unconfirmed(#[from] Unconfirmed),
+}
+
+impl Refusal {
+    /// Whether it says nothing about the request itself: to be answered with "try again".
+    pub const fn is_failure(&self) -> bool {
+        match self {
+            Refusal::Busy | Refusal::Store(_) | Refusal::Unconfirmed(_) => true,
+            Refusal::Username(_)
+            | Refusal::Password(_)
+            | Refusal::Permissions(_)
+            | Refusal::AboveRights(_)
+            | Refusal::Suspended
+            | Refusal::NoSuchCredential
+            | Refusal::NoSuchAccount
+            | Refusal::NameTaken => false,
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Refusal {
+        Refusal::Store(error)
+    }
+}
+
+impl From<MutationError> for Refusal {
+    fn from(error: MutationError) -> Refusal {
+        match error {
+            MutationError::NameTaken => Refusal::NameTaken,
+            MutationError::NoSuchCredential => Refusal::NoSuchCredential,
+            MutationError::NoSuchAccount => Refusal::NoSuchAccount,
+            MutationError::Suspended => Refusal::Suspended,
+            MutationError::AboveRights(permission) => Refusal::AboveRights(permission),
+            MutationError::Store(error) => Refusal::Store(error),
+        }
+    }
+}
+
+/// What changes need. Cloning is cheap.
+#[derive(Clone)]
+pub struct Mutations {
+    pub(super) store: Store,
+    hasher: Arc<Hasher>,
+    epochs: Arc<Epochs>,
+    fleet: Arc<Fleet>,
+    metrics: Arc<Metrics>,
+}
+
+impl Mutations {
+    /// Changes of this store, told to these epochs and to that fleet.
+    pub fn new(
+        store: Store,
+        hasher: Arc<Hasher>,
+        epochs: Arc<Epochs>,
+        fleet: Arc<Fleet>,
+        metrics: Arc<Metrics>,
+    ) -> Mutations {
+        Mutations { store, hasher, epochs, fleet, metrics }
+    }
+
+    /// The stored form of a password, if it keeps the rules.
+    pub(super) async fn hash(&self, password: &NewPassword) -> Result<StoredHash, Refusal> {
+        self.hasher.hash(password).await.map_err(|unavailable| match unavailable {
+            Unavailable::Busy => Refusal::Busy,
+            Unavailable::Store => Refusal::Store(StoreError::Unavailable(unavailable.to_string())),
+        })
+    }
+
+    /// Makes the change `work` for `name` and sees it through to its end, also where nobody waits for the answer any
+    /// more: what is committed is out of every cache and in the audit trail.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        entry: Entry,
+        name: Canonical,
+        work: impl Future<Output = Result<Written<T>, Refusal>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let mutations = self.clone();
+        let task = tokio::spawn(async move {
+            let outcome = match work.await {
+                Ok(written) => {
+                    let committed = Instant::now();
+                    mutations.epochs.raise(&written.change.name);
+                    let confirmed = mutations.fleet.announce(&written.change).await;
+                    if entry.action.revokes() {
+                        mutations.metrics.revocation_seconds.observe(committed.elapsed().as_secs_f64());
+                    }
+                    confirmed.map(|()| written.value).map_err(Refusal::from)
+                }
+                Err(refusal) => {
+                    if matches!(refusal, Refusal::Store(_)) {
+                        // It may have been committed. The others find out by themselves.
+                        mutations.epochs.raise(&name);
+                    }
+                    Err(refusal)
+                }
+            };
+            mutations.note(&entry, outcome)
+        });
+        task.await.unwrap_or_else(|panic| {
+            self.epochs.raise_all();
+            error!(%panic, "a change did not come to its end");
+            Err(Refusal::Store(StoreError::Unavailable("the change did not come to its end".into())))
+        })
+    }
+
+    /// Counts and records how a change ended.
+    pub(super) fn note<T>(&self, entry: &Entry, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
+        let told = match &outcome {
+            Ok(_) => Outcome::Done,
+            Err(refusal) if refusal.is_failure() => Outcome::Failed(refusal),
+            Err(refusal) => Outcome::Refused(refusal),
+        };
+        self.metrics.mutation(entry.action.as_str(), told.as_str());
+        entry.record(told);
+        outcome
+    }
+}

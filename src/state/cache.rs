@@ -1,0 +1,279 @@
+//! Principals that were verified lately, so that asking for them again costs no password check.
+//!
+//! An entry holds a keyed digest of the secret that was verified and a fingerprint of the stored hash it was verified
+//! against, never the secret. Both keys are random and of this process alone. Whether an entry may still be believed
+//! is told by its epoch ([`super::epoch`]) and its age; where it may not, its digest still stands as long as the row
+//! in the store holds the same hash, so that a reload costs a read and no password check.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use subtle::ConstantTimeEq;
+
+use super::epoch::{Epochs, Shard};
+use crate::domain::{Canonical, Denial, Permissions, Principal, StoredHash};
+
+/// Wrong secrets that are remembered at most.
+const REFUSALS: u64 = 50_000;
+/// How long a wrong secret is remembered.
+const REFUSAL_LASTS: Duration = Duration::from_secs(60);
+
+/// The verified principals, by canonical name, and what was lately refused.
+pub struct Cache {
+    entries: moka::sync::Cache<Canonical, Arc<Verified>, RandomState>,
+    refusals: moka::sync::Cache<[u8; 32], Refusal, RandomState>,
+    key: [u8; 32],
+    ttl: Duration,
+}
+
+/// A key for digests of secrets presented under one name.
+#[derive(Clone, Copy)]
+pub struct DigestKey([u8; 32]);
+
+/// A keyed digest of a secret. Digests are compared in constant time.
+#[derive(Clone, Copy)]
+pub struct Digest(blake3::Hash);
+
+/// A keyed digest of a stored hash.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint([u8; 32]);
+
+/// A principal whose secret was verified, as it was in the store at the epoch `seen`.
+pub struct Verified {
+    /// Who it is.
+    pub principal: Principal,
+    /// Its name in canonical form.
+    pub name: Canonical,
+    /// Bits AND rights.
+    pub effective: Permissions,
+    /// What was verified, and against what.
+    pub proof: Proof,
+    /// Its username as a header value.
+    pub user_value: Bytes,
+    /// The account holder's username as a header value.
+    pub account_value: Bytes,
+    seen: u64,
+    loaded_at: Instant,
+    user_shard: Shard,
+    account_shard: Shard,
+}
+
+/// The secret and the stored hash that were found to match.
+#[derive(Clone, Copy)]
+pub struct Proof {
+    /// The key of `digest`.
+    pub key: DigestKey,
+    /// Of the secret.
+    pub digest: Digest,
+    /// Of the stored hash.
+    pub fingerprint: Fingerprint,
+}
+
+#[derive(Clone, Copy)]
+struct Refusal {
+    denial: Denial,
+    until: Instant,
+}
+
+impl Cache {
+    /// An empty cache for up to `capacity` principals; after `ttl` the row of one is read again.
+    ///
+    /// # Panics
+    /// The system has no random numbers.
+    pub fn new(capacity: u64, ttl: Duration) -> Cache {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).expect("the system has random numbers");
+        Cache {
+            entries: moka::sync::Cache::builder()
+                .max_capacity(capacity)
+                .build_with_hasher(RandomState::default()),
+            refusals: moka::sync::Cache::builder()
+                .max_capacity(REFUSALS)
+                .build_with_hasher(RandomState::default()),
+            key,
+            ttl,
+        }
+    }
+
+    /// What was verified under that name, fresh or not.
+    #[inline]
+    pub fn get(&self, name: &Canonical) -> Option<Arc<Verified>> {
+        self.entries.get(name)
+    }
+
+    /// Keeps what was verified. It may come late, and over an entry that was read after it: what it says is believed only
+    /// as long as its own epoch allows.
+    pub fn insert(&self, verified: Arc<Verified>) {
+        self.entries.insert(verified.name, verified);
+    }
+
+    /// Whether what was verified may be believed without asking the store.
+    #[inline]
+    pub fn is_fresh(&self, verified: &Verified, epochs: &Epochs, now: Instant) -> bool {
+        epochs.is_fresh_at(verified.seen, verified.user_shard, verified.account_shard)
+            && now.saturating_duration_since(verified.loaded_at) < self.ttl
+    }
+
+    /// The key for secrets presented under that name; the same as long as this process lives.
+    pub fn digest_key(&self, name: &Canonical) -> DigestKey {
+        DigestKey(self.keyed("secret", &[name.as_bytes()]))
+    }
+
+    /// The fingerprint of a stored hash.
+    pub fn fingerprint(&self, stored: &StoredHash) -> Fingerprint {
+        Fingerprint(self.keyed("hash", &[stored.expose().as_bytes()]))
+    }
+
+    /// Why this secret was refused against this stored hash a moment ago, if it was.
+    pub fn refusal(&self, proof: &Proof, active: bool, now: Instant) -> Option<Denial> {
+        let refusal = self.refusals.get(&self.refusal_key(proof, active))?;
+        (now < refusal.until).then_some(refusal.denial)
+    }
+
+    /// Remembers for a minute that this secret was refused against this stored hash.
+    pub fn refuse(&self, proof: &Proof, active: bool, denial: Denial, now: Instant) {
+        let refusal = Refusal { denial, until: now + REFUSAL_LASTS };
+        self.refusals.insert(self.refusal_key(proof, active), refusal);
+    }
+
+    /// About how many principals are in it.
+    pub fn len(&self) -> u64 {
+        self.entries.entry_count()
+    }
+
+    /// Whether nobody is in it, about.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn refusal_key(&self, proof: &Proof, active: bool) -> [u8; 32] {
+        // The digest's key is the name's own, so that the name is in it.
+        self.keyed("refusal", &[proof.digest.0.as_bytes(), &proof.fingerprint.0, &[u8::from(active)]])
+    }
+
+    fn keyed(&self, kind: &str, parts: &[&[u8]]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(kind.as_bytes());
+        for part in parts {
+            hasher.update(&part.len().to_le_bytes()).update(part);
+        }
+        *hasher.finalize().as_bytes()
+    }
+}
+
+impl DigestKey {
+    /// The digest of a secret.
+    #[inline]
+    pub fn digest(&self, secret: &[u8]) -> Digest {
+        Digest(blake3::keyed_hash(&self.0, secret))
+    }
+}
+
+impl Digest {
+    /// Whether both are of the same secret; in constant time.
+    #[inline]
+    pub fn matches(&self, other: &Digest) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Verified {
+    /// A principal as read after `seen` was taken from `epochs`, for whom `proof` holds.
+    pub fn new(principal: Principal, proof: Proof, seen: u64, epochs: &Epochs, now: Instant) -> Verified {
+        let name = principal.name.canonical();
+        Verified {
+            effective: principal.effective(),
+            proof,
+            user_value: Bytes::copy_from_slice(principal.name.as_str().as_bytes()),
+            account_value: Bytes::copy_from_slice(principal.account_name.as_str().as_bytes()),
+            seen,
+            loaded_at: now,
+            user_shard: epochs.shard(&name),
+            account_shard: epochs.shard(&principal.account_name.canonical()),
+            name,
+            principal,
+        }
+    }
+
+    /// The same principal, read at the same epoch, with a proof for the hash that took the place of its own.
+    pub fn with_renewed(&self, hash: StoredHash, fingerprint: Fingerprint) -> Verified {
+        Verified {
+            principal: Principal { hash, ..self.principal.clone() },
+            proof: Proof { fingerprint, ..self.proof },
+            user_value: self.user_value.clone(),
+            account_value: self.account_value.clone(),
+            ..*self
+        }
+    }
+
+    /// Whether `row` is still the same principal: not another that was given the name later.
+    pub fn is(&self, row: &Principal) -> bool {
+        self.principal.kind == row.kind && self.principal.account == row.account
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{AccountId, CredentialId, Kind, Username};
+
+    fn principal(name: &str) -> Principal {
+        Principal {
+            kind: Kind::Credential(CredentialId(2)),
+            account: AccountId(1),
+            account_name: Username::parse("holder").unwrap(),
+            name: Username::parse(name).unwrap(),
+            hash: StoredHash::new("$2b$...".to_owned()),
+            bits: Permissions::ALL,
+            rights: Permissions::ALL,
+            active: true,
+        }
+    }
+
+    fn proof(cache: &Cache, row: &Principal, secret: &[u8]) -> Proof {
+        let key = cache.digest_key(&row.name.canonical());
+        Proof { key, digest: key.digest(secret), fingerprint: cache.fingerprint(&row.hash) }
+    }
+
+    #[test]
+    fn an_entry_ends_by_epoch_and_by_age() {
+        let (cache, epochs, now) = (Cache::new(10, Duration::from_secs(60)), Epochs::new(), Instant::now());
+        let row = principal("someone");
+        let verified = Verified::new(row.clone(), proof(&cache, &row, b"secret"), epochs.now(), &epochs, now);
+        cache.insert(Arc::new(verified));
+        let verified = cache.get(&Canonical::of(b"SomeOne").unwrap()).unwrap();
+        assert!(cache.is_fresh(&verified, &epochs, now + Duration::from_secs(59)));
+        assert!(!cache.is_fresh(&verified, &epochs, now + Duration::from_secs(60)));
+        epochs.raise(&row.account_name.canonical());
+        assert!(!cache.is_fresh(&verified, &epochs, now));
+    }
+
+    #[test]
+    fn digests_are_of_one_name_and_one_process() {
+        let (one, other) = (Cache::new(10, Duration::MAX), Cache::new(10, Duration::MAX));
+        let digest = |cache: &Cache, name: &[u8], secret: &[u8]| {
+            cache.digest_key(&Canonical::of(name).unwrap()).digest(secret)
+        };
+        let first = digest(&one, b"someone", b"secret");
+        assert!(first.matches(&digest(&one, b"SOMEONE", b"secret")));
+        assert!(!first.matches(&digest(&one, b"someone", b"secret2")));
+        assert!(!first.matches(&digest(&one, b"someone2", b"secret")));
+        assert!(!first.matches(&digest(&other, b"someone", b"secret")));
+    }
+
+    #[test]
+    fn a_refusal_is_of_one_secret_one_hash_one_state_and_one_minute() {
+        let (cache, now) = (Cache::new(10, Duration::MAX), Instant::now());
+        let mut row = principal("someone");
+        let wrong = proof(&cache, &row, b"wrong");
+        cache.refuse(&wrong, true, Denial::Wrong, now);
+        assert_eq!(cache.refusal(&wrong, true, now + Duration::from_secs(59)), Some(Denial::Wrong));
+        assert_eq!(cache.refusal(&wrong, true, now + Duration::from_secs(60)), None);
+        assert_eq!(cache.refusal(&wrong, false, now), None);
+        assert_eq!(cache.refusal(&proof(&cache, &row, b"other"), true, now), None);
+        row.hash = StoredHash::new("$2b$another".to_owned());
+        assert_eq!(cache.refusal(&proof(&cache, &row, b"wrong"), true, now), None);
+    }
+}

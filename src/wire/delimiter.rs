@@ -1,0 +1,128 @@
+//! Finds the delimiter of a multipart body in content that comes in pieces.
+
+use memchr::memmem::Finder;
+
+/// Two dashes and 70 characters of boundary.
+const LONGEST: usize = 72;
+const CRLF: &[u8] = b"\r\n";
+
+/// Looks for `--boundary`, wherever it stands; at the speed of `memmem`, since content may be large.
+pub(crate) struct Delimiter {
+    finder: Finder<'static>,
+    /// The last bytes of the pieces before, as many as one byte less than a delimiter and the two before it.
+    tail: [u8; LONGEST + 1],
+    tail_len: usize,
+}
+
+/// A `--boundary` that was found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Where in the piece the byte after it is.
+    pub(crate) end: usize,
+    /// Whether it stands at the start of a line, that is, after CRLF.
+    pub(crate) at_line_start: bool,
+}
+
+impl Delimiter {
+    /// For a boundary of at most 70 bytes, about to read the first byte of a body, which is the start of a line.
+    pub(crate) fn new(boundary: &[u8]) -> Delimiter {
+        debug_assert!(boundary.len() + 2 <= LONGEST);
+        let finder = Finder::new(&[b"--", boundary].concat()).into_owned();
+        let mut delimiter = Delimiter { finder, tail: [0; LONGEST + 1], tail_len: 0 };
+        delimiter.start_line();
+        delimiter
+    }
+
+    /// `--boundary`
+    pub(crate) fn text(&self) -> &[u8] {
+        self.finder.needle()
+    }
+
+    /// Whether `bytes` hold a whole one.
+    pub(crate) fn is_in(&self, bytes: &[u8]) -> bool {
+        self.finder.find(bytes).is_some()
+    }
+
+    /// New content begins, at the start of a line.
+    pub(crate) fn start_line(&mut self) {
+        self.tail[..2].copy_from_slice(CRLF);
+        self.tail_len = 2;
+    }
+
+    /// Looks through the next piece. After a find, new content has to be started before the next call.
+    pub(crate) fn find(&mut self, piece: &[u8]) -> Option<Found> {
+        let text_len = self.text().len();
+        let mut joint = [0; 2 * LONGEST];
+        let head = &piece[..piece.len().min(text_len - 1)];
+        let joint_len = self.tail_len + head.len();
+        joint[..self.tail_len].copy_from_slice(&self.tail[..self.tail_len]);
+        joint[self.tail_len..joint_len].copy_from_slice(head);
+        let joint = &joint[..joint_len];
+        if let Some(at) = self.finder.find(joint) {
+            // It ends in this piece, since one that ended earlier was found earlier.
+            let end = (at + text_len).saturating_sub(self.tail_len);
+            return Some(Found { end, at_line_start: joint[..at].ends_with(CRLF) });
+        }
+        if let Some(at) = self.finder.find(piece) {
+            let before = if at >= 2 { &piece[..at] } else { &joint[..self.tail_len + at] };
+            return Some(Found { end: at + text_len, at_line_start: before.ends_with(CRLF) });
+        }
+        self.keep_tail(piece);
+        None
+    }
+
+    fn keep_tail(&mut self, piece: &[u8]) {
+        let room = self.text().len() + 1;
+        let from_piece = piece.len().min(room);
+        let from_tail = self.tail_len.min(room - from_piece);
+        self.tail.copy_within(self.tail_len - from_tail..self.tail_len, 0);
+        self.tail[from_tail..from_tail + from_piece].copy_from_slice(&piece[piece.len() - from_piece..]);
+        self.tail_len = from_tail + from_piece;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Where the byte after the first delimiter is in the whole text, and whether it stood at a line's start.
+    fn find_in_pieces(boundary: &[u8], text: &[u8], cuts: &[usize]) -> Option<(usize, bool)> {
+        let mut delimiter = Delimiter::new(boundary);
+        let mut start = 0;
+        for cut in cuts.iter().copied().chain([text.len()]) {
+            if let Some(found) = delimiter.find(&text[start..cut]) {
+                return Some((start + found.end, found.at_line_start));
+            }
+            start = cut;
+        }
+        None
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_finds_the_same(
+            boundary in "[-b]{1,4}",
+            text in "[-b\r\n]{0,40}",
+            cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..8),
+        ) {
+            let text = text.as_bytes();
+            let mut cuts: Vec<usize> = cuts.iter().map(|i| i.index(text.len() + 1)).collect();
+            cuts.sort_unstable();
+            let needle = format!("--{boundary}");
+            let expected = memchr::memmem::find(text, needle.as_bytes()).map(|at| {
+                (at + needle.len(), [CRLF, &text[..at]].concat().ends_with(CRLF))
+            });
+            prop_assert_eq!(find_in_pieces(boundary.as_bytes(), text, &cuts), expected);
+        }
+    }
+
+    #[test]
+    fn the_longest_boundary_byte_by_byte() {
+        let boundary = [b'-'; 70];
+        let text = [&b"x\r\n"[..], &[b'-'; 72], b"--"].concat();
+        let cuts: Vec<usize> = (0..text.len()).collect();
+        assert_eq!(find_in_pieces(&boundary, &text, &cuts), Some((75, true)));
+    }
+}

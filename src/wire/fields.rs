@@ -1,0 +1,83 @@
+//! All fields of a small form that is in memory as a whole.
+
+use memchr::memmem;
+
+use super::delimiter::Delimiter;
+use super::form::FormError;
+use super::multipart::LARGEST_HEAD;
+use super::part::Head;
+use super::percent;
+
+/// Gives each decoded field of an urlencoded text to `each`, in order; pieces without a name and a value are left out.
+pub(crate) fn urlencoded<E>(
+    text: &[u8],
+    mut each: impl FnMut(Vec<u8>, Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    for piece in text.split(|b| *b == b'&').filter(|piece| !piece.is_empty()) {
+        let end_of_name = memchr::memchr(b'=', piece).unwrap_or(piece.len());
+        let value = piece.get(end_of_name + 1..).unwrap_or_default();
+        each(decoded(&piece[..end_of_name]), decoded(value))?;
+    }
+    Ok(())
+}
+
+/// Gives each named part of a multipart body that isn't a file to `each`, in order. As strict as the scanner that masks.
+pub(crate) fn multipart<E: From<FormError>>(
+    boundary: &[u8],
+    body: &[u8],
+    mut each: impl FnMut(Vec<u8>, Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut delimiter = Delimiter::new(boundary);
+    let mut rest = body;
+    let mut field = None;
+    while !body.is_empty() {
+        let found = delimiter.find(rest).ok_or(FormError::Malformed("body ends before its last boundary"))?;
+        if !found.at_line_start {
+            return Err(FormError::Malformed("boundary inside of a line").into());
+        }
+        // The line break before a boundary belongs to it; content without any has given its own up to the header.
+        let content = &rest[..found.end.saturating_sub(delimiter.text().len() + 2)];
+        if let Some(name) = field.take() {
+            each(name, content.to_vec())?;
+        }
+        rest = &rest[found.end..];
+        if let Some(epilogue) = rest.strip_prefix(b"--") {
+            let ends_well = epilogue.first().is_none_or(|b| b"\r\n \t".contains(b));
+            if !ends_well || delimiter.is_in(epilogue) {
+                return Err(FormError::Malformed("text after the last boundary").into());
+            }
+            return Ok(());
+        }
+        let (head, content) = split_head(rest)?;
+        if delimiter.is_in(head) {
+            return Err(FormError::Malformed("boundary in the header of a part").into());
+        }
+        let head = Head::parse(head)?;
+        field = head.name.filter(|_| !head.is_file);
+        rest = content;
+        delimiter.start_line();
+    }
+    Ok(())
+}
+
+/// What follows a boundary: the header block, and what comes after it.
+fn split_head(rest: &[u8]) -> Result<(&[u8], &[u8]), FormError> {
+    const BROKEN: FormError = FormError::Malformed("text after a boundary");
+    let padding = rest.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    let block = rest[padding..].strip_prefix(b"\r\n").ok_or(BROKEN)?;
+    if let Some(content) = block.strip_prefix(b"\r\n") {
+        return Ok((&[], content));
+    }
+    let end =
+        memmem::find(block, b"\r\n\r\n").ok_or(FormError::Malformed("body ends before its last boundary"))?;
+    if end + 4 > LARGEST_HEAD {
+        return Err(FormError::HeadTooLarge);
+    }
+    Ok((&block[..end + 2], &block[end + 4..]))
+}
+
+fn decoded(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    percent::decode(text, |b| out.push(b));
+    out
+}

@@ -1,0 +1,265 @@
+//! Forms: finds the credential anywhere in a body, and overwrites it while the body passes.
+
+use thiserror::Error;
+
+use super::media::Media;
+use super::multipart::Multipart;
+use super::presented::{CredentialError, Held};
+use super::urlencoded::Urlencoded;
+
+/// What the bytes of a credential's value are overwritten with.
+pub const FILLER: u8 = b'x';
+
+/// How many fields or parts a form may have.
+pub const MOST_FIELDS: usize = 10_000;
+
+/// Scans the body of a form, chunk by chunk: captures `api_user` and `api_key` and overwrites their values in place.
+///
+/// Every byte of a chunk is settled when [`scan`](BodyScanner::scan) returns, so the chunk can be spooled or forwarded at
+/// once; nothing is held back and lengths never change. In an urlencoded body the raw bytes of the value are
+/// overwritten, in a multipart body the content of the part. How the body is cut into chunks makes no difference.
+///
+/// The scanner assumes that a backend reads the form in any of the ways that are in use. What two parsers could read as
+/// different fields is an error, and then the request must not reach a backend. It sees the body as the backend does
+/// only if there is exactly one Content-Type header and no Content-Encoding; the caller sees to that.
+///
+/// Memory: at most 16 KiB for the header of a part and 4 KiB for each of the two values.
+pub struct BodyScanner {
+    form: Form,
+    failed: Option<FormError>,
+}
+
+enum Form {
+    Urlencoded(Urlencoded),
+    Multipart(Box<Multipart>),
+}
+
+impl BodyScanner {
+    /// The scanner for a body of this type (the header's value, empty where there is none); `None` where such a body is
+    /// no form.
+    ///
+    /// # Errors
+    /// A form in a character set that isn't a superset of ASCII, or with a type or boundary that is missing or can be
+    /// read in two ways.
+    pub fn for_content_type(content_type: &[u8]) -> Result<Option<BodyScanner>, FormError> {
+        let form = match Media::read(content_type)? {
+            Media::Urlencoded => Form::Urlencoded(Urlencoded::new()),
+            Media::Multipart { boundary } => Form::Multipart(Box::new(Multipart::new(&boundary))),
+            Media::Other => return Ok(None),
+        };
+        Ok(Some(BodyScanner { form, failed: None }))
+    }
+
+    /// Reads the next chunk and masks what is in it.
+    ///
+    /// # Errors
+    /// [`FormError`]; the same one again for every later call.
+    pub fn scan(&mut self, chunk: &mut [u8]) -> Result<(), FormError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let outcome = match &mut self.form {
+            Form::Urlencoded(form) => form.scan(chunk),
+            Form::Multipart(form) => form.scan(chunk),
+        };
+        self.failed = outcome.err();
+        outcome
+    }
+
+    /// The body is over: the credential in it, if any.
+    ///
+    /// # Errors
+    /// [`FormError`], also where a multipart body ends before its last boundary. An empty body is no error.
+    pub fn finish(self) -> Result<Option<Held>, FormError> {
+        match (self.failed, self.form) {
+            (Some(error), _) => Err(error),
+            (None, Form::Urlencoded(form)) => form.finish(),
+            (None, Form::Multipart(form)) => form.finish(),
+        }
+    }
+}
+
+/// Why a form was refused; all of them are 400 to the caller, and the text is for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum FormError {
+    /// The credential in it can't be used.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    /// Not a well-formed form, or one that can be read in two ways; with the place.
+    #[error("malformed form: {0}")]
+    Malformed(&'static str),
+    /// Urlencoded in a character set that isn't a superset of ASCII.
+    #[error("a form's character set must be UTF-8 or another superset of ASCII")]
+    Charset,
+    /// More than [`MOST_FIELDS`].
+    #[error("the form has too many fields")]
+    TooManyFields,
+    /// A part's header over 16 KiB.
+    #[error("the header of a part is too large")]
+    HeadTooLarge,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MULTIPART: &str = "multipart/form-data; boundary=b";
+
+    /// Scans in one piece: the credential as `user:secret`, and the masked body.
+    fn scan(content_type: &str, body: &[u8]) -> Result<(Option<String>, String), FormError> {
+        let mut scanner = BodyScanner::for_content_type(content_type.as_bytes())?.unwrap();
+        let mut body = body.to_vec();
+        scanner.scan(&mut body)?;
+        let found = scanner.finish()?.map(|held| {
+            let presented = held.presented();
+            let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+            format!("{}:{}", text(presented.username), text(presented.secret))
+        });
+        Ok((found, String::from_utf8_lossy(&body).into_owned()))
+    }
+
+    fn urlencoded(body: &str) -> Result<(Option<String>, String), FormError> {
+        scan("application/x-www-form-urlencoded", body.as_bytes())
+    }
+
+    fn field(name: &str, value: &str) -> String {
+        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    }
+
+    fn found(credential: &str, masked: &str) -> Result<(Option<String>, String), FormError> {
+        Ok((Some(credential.to_owned()), masked.to_owned()))
+    }
+
+    #[test]
+    fn urlencoded_bodies() {
+        let cases = [
+            ("api_user=joe&api_key=se%63", "joe:sec", "api_user=xxx&api_key=xxxxx"),
+            ("a=1&%61pi_key=s;c&b=;x&api%5Fuser=j+e&c", "j e:s;c", "a=1&%61pi_key=xxx&b=;x&api%5Fuser=xxx&c"),
+            (
+                "api_user=j&api_key=s&api_user=%6a&api_key=s",
+                "j:s",
+                "api_user=x&api_key=x&api_user=xxx&api_key=x",
+            ),
+            ("api_key&api_user", ":", "api_key&api_user"),
+            ("&&api_key=%4&api_user=%", "%:%4", "&&api_key=xx&api_user=x"),
+            ("api_key[;x=s&api_user=;api_key=t", ";api_key=t:s", "api_key[;x=x&api_user=xxxxxxxxxx"),
+        ];
+        for (body, credential, masked) in cases {
+            assert_eq!(urlencoded(body), found(credential, masked), "{body}");
+        }
+        for body in ["", "a=1&b=2", "apiuser=1&x=api_key=2", "a=1;api_key;b", "%61pi%5Fke=1"] {
+            assert_eq!(urlencoded(body), Ok((None, body.to_owned())), "{body}");
+        }
+    }
+
+    #[test]
+    fn urlencoded_bodies_refused() {
+        use CredentialError::*;
+        let long = format!("api_key={}", "%41".repeat(4097));
+        let cases = [
+            ("api_user=joe", NoSecret),
+            ("api_key=s&x", NoUsername),
+            ("api_user=a&api_key=b&api_user=c", Conflict),
+            ("api_user&api_key=b&api_user=c", Conflict),
+            ("a=1;api_key=b", Ambiguous),
+            ("a;b;+api%5Fkey=b", Ambiguous),
+            (&long, TooLong),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(urlencoded(body), Err(expected.into()), "{body}");
+        }
+        assert_eq!(urlencoded(&"&".repeat(MOST_FIELDS)), Err(FormError::TooManyFields));
+        assert!(urlencoded(&"&".repeat(MOST_FIELDS - 1)).is_ok());
+    }
+
+    #[test]
+    fn multipart_bodies() {
+        let file = "--b\r\nContent-Disposition: form-data; name=\"files[a]\"; filename=\"a\"\r\n\
+                    Content-Type: application/octet-stream\r\n\r\n\r\n-\r\n--\r\n-b--\r\n\r\r\n";
+        let body = |user: &str, key: &str| {
+            format!(
+                "{}{file}{}{}--b--\r\n",
+                field("to", "a@b"),
+                field("api_user", user),
+                field("api_key", key)
+            )
+        };
+        assert_eq!(
+            scan(MULTIPART, body("joe", "s-\u{fc}").as_bytes()),
+            found("joe:s-\u{fc}", &body("xxx", "xxxx"))
+        );
+        assert_eq!(scan(MULTIPART, body("", "%41+").as_bytes()), found(":%41+", &body("", "xxxx")));
+        let framed = |user: &str, key: &str| {
+            let last = field("api_user", user) + &field("API_KEY", key).replace("--b", "--b \t");
+            format!("preamble\r\n-{}\r\n{}--b--  \r\nepilogue", "-", last)
+        };
+        assert_eq!(scan(MULTIPART, framed("j", "s").as_bytes()), found("j:s", &framed("x", "x")));
+        for none in ["", "--b--", "--b--\r\n", "\r\n--b--\n", "--b\r\n\r\n--b--", &format!("{file}--b--")] {
+            assert_eq!(scan(MULTIPART, none.as_bytes()), Ok((None, none.to_owned())), "{none:?}");
+        }
+    }
+
+    #[test]
+    fn multipart_bodies_refused() {
+        let end = "--b--\r\n";
+        let both = field("api_user", "j") + &field("api_key", "s");
+        let malformed = [
+            "x".to_owned(),
+            "--c\r\n\r\n\r\n--c--".to_owned(),
+            both.clone(),
+            format!("{both}--b-"),
+            format!("{both}--b-\r\n"),
+            format!("{both}--b--x"),
+            format!("{both}{end}--b--"),
+            format!("{both}{end}\r\n{both}{end}"),
+            format!("{both}--bb\r\n\r\n\r\n{end}"),
+            format!("{both}--b --\r\n"),
+            format!("{}{end}", both.replace("--b\r\n", "--b\n")),
+            format!("{}{end}", both.replace("\r\n\r\n", "\n\n")),
+            format!("{}{end}", both.replace("\r\n", "\n")),
+            format!("{}{both}{end}", field("file", "x\n--b\r\n")),
+            format!("{}{both}{end}", field("file", "x--b")),
+            format!("{both}{}{end}", field("x\r\n--b", "1")),
+            format!("{both}{}{end}", field("api_key", "s\r\n")),
+            format!("{both}{}{end}", field("api_key", "s\n")),
+            format!("{both}{}{end}", field("api_key", "s\r")),
+            format!("{both}{}{end}", field("api_key", "s--b")),
+            format!("{}{end}", field("api_user", "j") + &field("api_key", "--b")),
+        ];
+        for body in malformed {
+            let outcome = scan(MULTIPART, body.as_bytes());
+            assert!(matches!(outcome, Err(FormError::Malformed(_))), "{body:?}: {outcome:?}");
+        }
+        use CredentialError::*;
+        let cases = [
+            (field("api_user", "j"), NoSecret),
+            (field("api_key", "s"), NoUsername),
+            (both.clone() + &field("api_key", "t"), Conflict),
+            (both.clone() + &field("api.key[]", "t"), Conflict),
+            (field("api_key", &"s".repeat(4097)), TooLong),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(scan(MULTIPART, (body + end).as_bytes()), Err(expected.into()));
+        }
+    }
+
+    #[test]
+    fn multipart_bounds() {
+        let parts = |n| "--b\r\n\r\n".repeat(n) + "--b--";
+        assert!(scan(MULTIPART, parts(MOST_FIELDS).as_bytes()).is_ok());
+        assert_eq!(scan(MULTIPART, parts(MOST_FIELDS + 1).as_bytes()), Err(FormError::TooManyFields));
+        let head = |n: usize| format!("--b\r\nX: {}\r\n\r\n\r\n--b--", "x".repeat(n - 7));
+        assert!(scan(MULTIPART, head(16 * 1024).as_bytes()).is_ok());
+        assert_eq!(scan(MULTIPART, head(16 * 1024 + 1).as_bytes()), Err(FormError::HeadTooLarge));
+        let endless = format!("--b\r\n{}", "x".repeat(20_000));
+        assert_eq!(scan(MULTIPART, endless.as_bytes()), Err(FormError::HeadTooLarge));
+    }
+
+    #[test]
+    fn an_error_stays() {
+        let mut scanner = BodyScanner::for_content_type(MULTIPART.as_bytes()).unwrap().unwrap();
+        let error = scanner.scan(&mut b"x--b".to_vec()).unwrap_err();
+        assert_eq!(scanner.scan(&mut b"\r\n--b--".to_vec()), Err(error));
+        assert_eq!(scanner.finish().unwrap_err(), error);
+    }
+}

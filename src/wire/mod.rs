@@ -1,0 +1,24 @@
+//! Floor 1: pure bytes <-> values. Nothing here reads a socket, a file or a clock, every buffer is bounded, and no input
+//! panics; where input comes in pieces, any split of it gives the same result.
+
+mod attributes;
+pub mod call;
+mod delimiter;
+mod fields;
+pub mod form;
+mod key;
+mod media;
+mod multipart;
+pub mod parameters;
+mod part;
+mod percent;
+pub mod presented;
+pub mod query;
+mod urlencoded;
+
+pub use call::{Action, Call, Format};
+pub use form::{BodyScanner, FormError};
+pub use key::CredentialKey;
+pub use parameters::{Parameters, ParametersError};
+pub use presented::{BASIC_BUFFER, BasicError, CredentialError, Gathered, Held, LONGEST_VALUE, basic};
+pub use query::{Taken, take_credential};

@@ -1,0 +1,196 @@
+//! Finds and masks credentials in multipart bodies (RFC 7578, RFC 2046 section 5.1).
+
+use memchr::{memchr, memchr2};
+
+use super::delimiter::Delimiter;
+use super::form::{FILLER, FormError, MOST_FIELDS};
+use super::key::CredentialKey;
+use super::part::Head;
+use super::presented::{Halves, Held, LONGEST_VALUE, ValueBuffer};
+
+/// The largest header block of one part, in bytes.
+pub(crate) const LARGEST_HEAD: usize = 16 * 1024;
+
+/// The scanner of one multipart body.
+///
+/// A credential never holds CR or LF, so its value ends at the first one, and what follows must be the delimiter. That is
+/// why every byte can be judged when it passes, and none has to be held back.
+pub(crate) struct Multipart {
+    delimiter: Delimiter,
+    state: State,
+    /// Whether nothing has come yet.
+    empty: bool,
+    parts: usize,
+    halves: Halves,
+}
+
+enum State {
+    /// In the preamble, or in the content of a part that is no credential.
+    Content,
+    /// After `--boundary`.
+    Delimiter(After),
+    /// In the header block of a part.
+    Head {
+        block: Vec<u8>,
+        line: usize,
+    },
+    /// In the value of a credential.
+    Value {
+        key: CredentialKey,
+        value: ValueBuffer,
+    },
+    /// In what ends the value of a credential; so many bytes of it have come.
+    EndOfValue {
+        key: CredentialKey,
+        value: ValueBuffer,
+        matched: usize,
+    },
+    /// Right after the last delimiter.
+    Closed,
+    Epilogue,
+}
+
+#[derive(Clone, Copy)]
+enum After {
+    Nothing,
+    Padding,
+    Dash,
+    Cr,
+}
+
+impl Multipart {
+    pub(crate) fn new(boundary: &[u8]) -> Multipart {
+        Multipart {
+            delimiter: Delimiter::new(boundary),
+            state: State::Content,
+            empty: true,
+            parts: 0,
+            halves: Halves::default(),
+        }
+    }
+
+    pub(crate) fn scan(&mut self, chunk: &mut [u8]) -> Result<(), FormError> {
+        self.empty &= chunk.is_empty();
+        let mut at = 0;
+        while at < chunk.len() {
+            let rest = &mut chunk[at..];
+            at += match &mut self.state {
+                State::Content => self.content(rest)?,
+                State::Delimiter(after) => {
+                    self.state = after_delimiter(*after, rest[0])?;
+                    1
+                }
+                State::Head { .. } => self.head(rest)?,
+                State::Value { .. } => self.value(rest)?,
+                State::EndOfValue { .. } => self.end_of_value(rest[0])?,
+                State::Closed if matches!(rest[0], b'\r' | b'\n' | b' ' | b'\t') => {
+                    self.delimiter.start_line();
+                    self.state = State::Epilogue;
+                    1
+                }
+                State::Closed => return Err(FormError::Malformed("text after the last boundary")),
+                State::Epilogue => match self.delimiter.find(rest) {
+                    Some(_) => return Err(FormError::Malformed("boundary after the last one")),
+                    None => rest.len(),
+                },
+            };
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> Result<Option<Held>, FormError> {
+        match self.state {
+            State::Closed | State::Epilogue => Ok(self.halves.whole()?),
+            State::Content if self.empty => Ok(None),
+            _ => Err(FormError::Malformed("body ends before its last boundary")),
+        }
+    }
+
+    fn content(&mut self, rest: &[u8]) -> Result<usize, FormError> {
+        let Some(found) = self.delimiter.find(rest) else { return Ok(rest.len()) };
+        if !found.at_line_start {
+            // Some parsers split there all the same.
+            return Err(FormError::Malformed("boundary inside of a line"));
+        }
+        self.state = State::Delimiter(After::Nothing);
+        Ok(found.end)
+    }
+
+    fn head(&mut self, rest: &[u8]) -> Result<usize, FormError> {
+        let State::Head { block, line } = &mut self.state else { return Ok(0) };
+        let end = memchr(b'\n', rest).map(|at| at + 1);
+        let piece = &rest[..end.unwrap_or(rest.len())];
+        if block.len() + piece.len() > LARGEST_HEAD {
+            return Err(FormError::HeadTooLarge);
+        }
+        block.extend_from_slice(piece);
+        if end.is_none() {
+            return Ok(piece.len());
+        }
+        if &block[*line..] != b"\r\n" {
+            *line = block.len();
+            return Ok(piece.len());
+        }
+        let block = &block[..*line];
+        if self.delimiter.is_in(block) {
+            return Err(FormError::Malformed("boundary in the header of a part"));
+        }
+        self.state = match Head::parse(block)?.credential {
+            Some(key) => State::Value { key, value: ValueBuffer::with_room_for(LONGEST_VALUE) },
+            None => {
+                self.delimiter.start_line();
+                State::Content
+            }
+        };
+        self.parts += 1;
+        if self.parts > MOST_FIELDS {
+            return Err(FormError::TooManyFields);
+        }
+        Ok(piece.len())
+    }
+
+    fn value(&mut self, rest: &mut [u8]) -> Result<usize, FormError> {
+        let State::Value { value, .. } = &mut self.state else { return Ok(0) };
+        let end = memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+        value.extend(&rest[..end])?;
+        rest[..end].fill(FILLER);
+        if end < rest.len()
+            && let State::Value { key, value } = std::mem::replace(&mut self.state, State::Closed)
+        {
+            self.state = State::EndOfValue { key, value, matched: 0 };
+        }
+        Ok(end)
+    }
+
+    fn end_of_value(&mut self, byte: u8) -> Result<usize, FormError> {
+        const BROKEN: FormError = FormError::Malformed("line break in api_user or api_key");
+        let State::EndOfValue { matched, .. } = &mut self.state else { return Ok(0) };
+        let expected = b"\r\n".iter().chain(self.delimiter.text()).nth(*matched);
+        if expected != Some(&byte) {
+            return Err(BROKEN);
+        }
+        *matched += 1;
+        if *matched == self.delimiter.text().len() + 2
+            && let State::EndOfValue { key, value, .. } =
+                std::mem::replace(&mut self.state, State::Delimiter(After::Nothing))
+        {
+            if self.delimiter.is_in(value.as_bytes()) {
+                return Err(FormError::Malformed("boundary inside of a line"));
+            }
+            self.halves.put(key, value.finish())?;
+        }
+        Ok(1)
+    }
+}
+
+/// A delimiter may be padded with white space; the last one has two more dashes.
+fn after_delimiter(after: After, byte: u8) -> Result<State, FormError> {
+    match (after, byte) {
+        (After::Nothing, b'-') => Ok(State::Delimiter(After::Dash)),
+        (After::Nothing | After::Padding, b' ' | b'\t') => Ok(State::Delimiter(After::Padding)),
+        (After::Nothing | After::Padding, b'\r') => Ok(State::Delimiter(After::Cr)),
+        (After::Cr, b'\n') => Ok(State::Head { block: Vec::new(), line: 0 }),
+        (After::Dash, b'-') => Ok(State::Closed),
+        _ => Err(FormError::Malformed("text after a boundary")),
+    }
+}

@@ -1,0 +1,290 @@
+//! The parameters of a call of the credentials API, from query and body together.
+
+use thiserror::Error;
+
+use super::fields;
+use super::form::FormError;
+use super::key::CredentialKey;
+use super::media::Media;
+use super::presented::{CredentialError, Halves, Held, ValueBuffer};
+use crate::domain::{PermissionEdit, PermissionsError, Secret};
+
+/// How many parameters a call may have.
+pub const MOST_PARAMETERS: usize = 100;
+
+/// How long all names and values of a call may be together, in decoded bytes.
+pub const LARGEST_PARAMETERS: usize = 64 * 1024;
+
+/// The parameters of one call (docs/api.md). Values are wiped when dropped; unknown ones are ignored.
+#[derive(Default)]
+pub struct Parameters {
+    fields: Vec<Field>,
+    size: usize,
+}
+
+struct Field {
+    name: Vec<u8>,
+    value: Secret,
+}
+
+impl Parameters {
+    /// None yet.
+    pub fn new() -> Parameters {
+        Parameters::default()
+    }
+
+    /// Adds those of a raw query, without its `?`.
+    ///
+    /// # Errors
+    /// More or longer ones than the bounds allow.
+    pub fn add_query(&mut self, query: &[u8]) -> Result<(), ParametersError> {
+        fields::urlencoded(query, |name, value| self.add(name, value))
+    }
+
+    /// Adds those of a whole body: urlencoded, multipart (files aside), or empty.
+    ///
+    /// # Errors
+    /// A body of another type, a malformed one, more or longer parameters than the bounds allow.
+    pub fn add_body(&mut self, content_type: &[u8], body: &[u8]) -> Result<(), ParametersError> {
+        if body.is_empty() {
+            return Ok(());
+        }
+        match Media::read(content_type)? {
+            Media::Urlencoded => fields::urlencoded(body, |name, value| self.add(name, value)),
+            Media::Multipart { boundary } => {
+                fields::multipart(&boundary, body, |name, value| self.add(name, value))
+            }
+            Media::Other => Err(ParametersError::NotAForm),
+        }
+    }
+
+    /// The parameter of that name.
+    ///
+    /// # Errors
+    /// Given more than once with different values, or not UTF-8.
+    pub fn get(&self, name: &'static str) -> Result<Option<&str>, ParametersError> {
+        let mut same_name = self.fields.iter().filter(|field| field.name == name.as_bytes());
+        let Some(first) = same_name.next() else { return Ok(None) };
+        if same_name.any(|field| field.value != first.value) {
+            return Err(ParametersError::Repeated(name));
+        }
+        match std::str::from_utf8(first.value.expose()) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(ParametersError::NotText(name)),
+        }
+    }
+
+    /// The parameter of that name, which has to be there.
+    ///
+    /// # Errors
+    /// As [`Parameters::get`], and where it is missing.
+    pub fn required(&self, name: &'static str) -> Result<&str, ParametersError> {
+        self.get(name)?.ok_or(ParametersError::Missing(name))
+    }
+
+    /// `api_user` and `api_key`, wherever in the call they stand; `None` where neither does.
+    ///
+    /// # Errors
+    /// As for a proxied request: one without the other, different values, too long.
+    pub fn credential(&self) -> Result<Option<Held>, CredentialError> {
+        let mut halves = Halves::default();
+        for field in &self.fields {
+            if let Some(key) = CredentialKey::of(&field.name) {
+                let mut value = ValueBuffer::with_room_for(field.value.expose().len());
+                value.extend(field.value.expose())?;
+                halves.put(key, value.finish())?;
+            }
+        }
+        halves.whole()
+    }
+
+    /// What is asked for under `permissions`, as an object or by key; `None` where nothing is.
+    ///
+    /// # Errors
+    /// Whatever isn't exactly one of the two forms, also a parameter whose name looks like it was meant to be one: what
+    /// is left out is granted, so a typing error must not leave anything out.
+    pub fn permissions(&self) -> Result<Option<PermissionEdit>, ParametersError> {
+        let mut by_key = None;
+        for field in self.fields.iter().filter(|field| is_meant_as_permissions(&field.name)) {
+            if field.name == b"permissions" {
+                continue;
+            }
+            let key = field.name.strip_prefix(b"permissions[").and_then(|name| name.strip_suffix(b"]"));
+            let key = key.ok_or_else(|| ParametersError::Misspelt(shown(&field.name)))?;
+            let edit = by_key.get_or_insert_with(PermissionEdit::default);
+            edit.name(&String::from_utf8_lossy(key), &String::from_utf8_lossy(field.value.expose()))?;
+        }
+        match (self.get("permissions")?, by_key) {
+            (Some(_), Some(_)) => Err(ParametersError::BothForms),
+            (Some(object), None) => Ok(Some(PermissionEdit::from_json(object)?)),
+            (None, by_key) => Ok(by_key),
+        }
+    }
+
+    fn add(&mut self, name: Vec<u8>, value: Vec<u8>) -> Result<(), ParametersError> {
+        let value = Secret::new(value);
+        self.size += name.len() + value.expose().len();
+        if self.fields.len() == MOST_PARAMETERS || self.size > LARGEST_PARAMETERS {
+            return Err(ParametersError::TooLarge);
+        }
+        self.fields.push(Field { name, value });
+        Ok(())
+    }
+}
+
+/// Why the parameters of a call were refused: 413 for [`ParametersError::TooLarge`], else 400. The text is for the caller.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ParametersError {
+    /// The body is a malformed form.
+    #[error(transparent)]
+    Form(#[from] FormError),
+    /// `permissions` is not what it has to be.
+    #[error(transparent)]
+    Permissions(#[from] PermissionsError),
+    /// The body is no form at all.
+    #[error("parameters must be in the query or in a form")]
+    NotAForm,
+    /// Given more than once, with different values.
+    #[error("{0} is given more than once with different values")]
+    Repeated(&'static str),
+    /// Not UTF-8.
+    #[error("{0} must be UTF-8 text")]
+    NotText(&'static str),
+    /// Not given.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// `permissions` as an object and by key at once.
+    #[error("permissions is given both as an object and by key")]
+    BothForms,
+    /// Looks like `permissions` and isn't; cut at 32 characters.
+    #[error("unknown parameter '{0}'")]
+    Misspelt(String),
+    /// More than [`MOST_PARAMETERS`] or longer than [`LARGEST_PARAMETERS`].
+    #[error("too many or too long parameters")]
+    TooLarge,
+}
+
+fn is_meant_as_permissions(name: &[u8]) -> bool {
+    const START: &[u8] = b"permission";
+    let name = name.trim_ascii_start();
+    name.len() >= START.len() && name[..START.len()].eq_ignore_ascii_case(START)
+}
+
+fn shown(name: &[u8]) -> String {
+    let text = String::from_utf8_lossy(name);
+    text.chars().take(32).map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(text: &str) -> Parameters {
+        let mut parameters = Parameters::new();
+        parameters.add_query(text.as_bytes()).unwrap();
+        parameters
+    }
+
+    fn multipart(body: &str) -> Result<Parameters, ParametersError> {
+        let mut parameters = Parameters::new();
+        parameters.add_body(b"multipart/form-data; boundary=b", body.as_bytes())?;
+        Ok(parameters)
+    }
+
+    #[test]
+    fn from_query_and_bodies() {
+        let mut parameters = query("username=j%2Bx&&empty=&bare&x=1&x=%31");
+        parameters.add_body(b"application/x-www-form-urlencoded", b"password=a+b").unwrap();
+        let part = "--b \r\ncontent-disposition: form-data; name=\"note\"\r\n\r\n1\r\n2\r\n";
+        let file = "--b\r\nContent-Disposition: form-data; name=f; filename=x\r\n\r\nfile\r\n";
+        let none = "--b\r\nContent-Disposition: form-data; name=none\r\n\r\n";
+        let body = format!("preamble\r\n{part}{file}{none}--b--\r\n");
+        parameters.add_body(b"multipart/form-data; boundary=b", body.as_bytes()).unwrap();
+        parameters.add_body(b"application/json", b"").unwrap();
+        let expected = [
+            ("username", Some("j+x")),
+            ("empty", Some("")),
+            ("bare", Some("")),
+            ("x", Some("1")),
+            ("password", Some("a b")),
+            ("note", Some("1\r\n2")),
+            ("none", Some("")),
+            ("f", None),
+            ("Username", None),
+        ];
+        for (name, value) in expected {
+            assert_eq!(parameters.get(name), Ok(value), "{name}");
+        }
+        assert_eq!(parameters.required("f"), Err(ParametersError::Missing("f")));
+    }
+
+    #[test]
+    fn refused() {
+        use ParametersError::*;
+        assert_eq!(query("a=1&a=2").get("a"), Err(Repeated("a")));
+        assert_eq!(query("a=%ff").get("a"), Err(NotText("a")));
+        assert_eq!(Parameters::new().add_body(b"application/json", b"{}"), Err(NotAForm));
+        for body in [
+            "x",
+            "--b",
+            "--b\r\n\r\n",
+            "--b--x",
+            "--b\r\nX\r\n\r\n\r\n--b--",
+            "--b--\r\n--b",
+            "--b\r\nX:--b\r\n\r\n",
+        ] {
+            assert!(matches!(multipart(body), Err(Form(_))), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn bounds() {
+        let many = |n: usize| vec!["a=1"; n].join("&");
+        let add = |text: String| Parameters::new().add_query(text.as_bytes());
+        assert_eq!(add(many(100)), Ok(()));
+        assert_eq!(add(many(101)), Err(ParametersError::TooLarge));
+        assert_eq!(add(format!("a={}", "x".repeat(LARGEST_PARAMETERS - 1))), Ok(()));
+        assert_eq!(add(format!("a={}", "x".repeat(LARGEST_PARAMETERS))), Err(ParametersError::TooLarge));
+    }
+
+    #[test]
+    fn permissions_in_either_form() {
+        let read = |text: &str| query(text).permissions().map(|edit| edit.map(|e| e.for_new().as_str()));
+        assert_eq!(read("a=1"), Ok(None));
+        assert_eq!(read("permissions=%7B%22email%22:0%7D"), Ok(Some("api,web")));
+        assert_eq!(read("permissions={%22email%22:0}&permissions={%22email%22:0}"), Ok(Some("api,web")));
+        assert_eq!(read("permissions[email]=0&permissions%5Bweb%5D=1"), Ok(Some("api,web")));
+        use ParametersError::*;
+        assert_eq!(read("permissions={}&permissions[web]=1"), Err(BothForms));
+        assert_eq!(read("permissions={}&permissions={%22web%22:0}"), Err(Repeated("permissions")));
+        for wrong in [
+            "permission",
+            "Permissions",
+            "permissions[",
+            "permissions[web",
+            "permissions.web",
+            "+permissions[web]",
+        ] {
+            let outcome = read(&format!("{wrong}=0"));
+            assert!(matches!(outcome, Err(Misspelt(_))), "{wrong}: {outcome:?}");
+        }
+        for wrong in
+            ["permissions=", "permissions", "permissions[]=0", "permissions[emial]=0", "permissions[web]=2"]
+        {
+            assert!(matches!(read(wrong), Err(Permissions(_))), "{wrong}");
+        }
+        assert!(matches!(read("permissions[web]=1&permissions[web]=1"), Err(Permissions(_))));
+    }
+
+    #[test]
+    fn the_credential_of_a_call() {
+        let mut parameters = query("api_user=joe&api_key=s");
+        parameters.add_body(b"", b"api%5Fkey=s").unwrap();
+        let held = parameters.credential().unwrap().unwrap();
+        assert_eq!((held.presented().username, held.presented().secret), (&b"joe"[..], &b"s"[..]));
+        parameters.add_body(b"", b"API_KEY=t").unwrap();
+        assert_eq!(parameters.credential().unwrap_err(), CredentialError::Conflict);
+        assert_eq!(query("api_user=joe").credential().unwrap_err(), CredentialError::NoSecret);
+        assert!(query("a").credential().unwrap().is_none());
+    }
+}

@@ -1,0 +1,134 @@
+//! Credentials in the query of a request target, and the query without them.
+
+use memchr::{memchr, memchr2_iter};
+
+use super::key::CredentialKey;
+use super::percent;
+use super::presented::{CredentialError, Halves, Held, ValueBuffer};
+
+/// What [`take_credential`] found.
+#[derive(Debug)]
+pub struct Taken {
+    /// The credential.
+    pub held: Held,
+    /// The query without it: every other parameter byte for byte, in order. Where it is empty, the `?` goes, too.
+    pub rest: Vec<u8>,
+}
+
+/// Takes `api_user` and `api_key` out of a raw query (without its `?`); `None` where neither occurs, and then the query
+/// is to be forwarded as it is. Names are compared after percent-decoding and in any spelling that a backend could take
+/// for them (case, `api.key`, `api_key[]`).
+///
+/// A query without them costs one pass over its bytes and allocates nothing.
+///
+/// # Errors
+/// One half without the other, a parameter repeated with another value, a value over
+/// [`LONGEST_VALUE`](super::presented::LONGEST_VALUE), or a credential after a `;` instead of a `&`.
+pub fn take_credential(query: &[u8]) -> Result<Option<Taken>, CredentialError> {
+    // Exact, not a guess: whatever the second pass could find begins where this one looks.
+    let mut starts = std::iter::once(0).chain(memchr2_iter(b'&', b';', query).map(|at| at + 1));
+    if !starts.any(|at| CredentialKey::at_start_of(&query[at..]).is_some()) {
+        return Ok(None);
+    }
+    let mut halves = Halves::default();
+    let mut rest = Vec::with_capacity(query.len());
+    let mut first = true;
+    for piece in query.split(|b| *b == b'&') {
+        if let Some((key, end)) = CredentialKey::at_start_of(piece) {
+            halves.put(key, value(piece.get(end + 1..).unwrap_or_default())?.finish())?;
+            continue;
+        }
+        if hides_credential(piece) {
+            return Err(CredentialError::Ambiguous);
+        }
+        if !std::mem::take(&mut first) {
+            rest.push(b'&');
+        }
+        rest.extend_from_slice(piece);
+    }
+    Ok(halves.whole()?.map(|held| Taken { held, rest }))
+}
+
+/// Whether a backend that separates parameters by `;` would read a credential in this parameter.
+fn hides_credential(piece: &[u8]) -> bool {
+    let mut after = piece;
+    while let Some(at) = memchr(b';', after) {
+        after = &after[at + 1..];
+        if CredentialKey::at_start_of(after).is_some_and(|(_, end)| after.get(end) == Some(&b'=')) {
+            return true;
+        }
+    }
+    false
+}
+
+fn value(encoded: &[u8]) -> Result<ValueBuffer, CredentialError> {
+    let mut buffer = ValueBuffer::with_room_for(encoded.len());
+    let mut outcome = Ok(());
+    percent::decode(encoded, |byte| outcome = outcome.and_then(|()| buffer.extend(&[byte])));
+    outcome.map(|()| buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::presented::LONGEST_VALUE;
+    use super::*;
+
+    fn take(query: &str) -> Result<Option<(String, String, String)>, CredentialError> {
+        let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+        Ok(take_credential(query.as_bytes())?.map(|taken| {
+            let presented = taken.held.presented();
+            (text(presented.username), text(presented.secret), text(&taken.rest))
+        }))
+    }
+
+    #[test]
+    fn found_and_taken_out() {
+        let cases = [
+            ("api_user=joe&api_key=s", ""),
+            ("to=a%40b&api_user=joe&x&api_key=s&&y=1;2", "to=a%40b&x&&y=1;2"),
+            ("api_key=s&b=2&%61pi%5Fuser=j%6fe&a=1", "b=2&a=1"),
+            ("api_user=joe&api_user=joe&api_key=s&api_key=%73&a", "a"),
+            ("API_USER=joe&api.key[]=s", ""),
+            ("&api_user=joe&api_key=s", ""),
+            ("a&api_user=joe&api_key=s&", "a&"),
+            ("&&a&api_user=joe&&api_key=s", "&&a&"),
+        ];
+        for (query, rest) in cases {
+            assert_eq!(take(query), Ok(Some(("joe".into(), "s".into(), rest.into()))), "{query}");
+        }
+        let plus = take("api_user=a+b%2Bc&api_key=%26%3D%25%").unwrap().unwrap();
+        assert_eq!(plus, ("a b+c".into(), "&=%%".into(), String::new()));
+        let empty = take("api_user&api_key=").unwrap().unwrap();
+        assert_eq!(empty, (String::new(), String::new(), String::new()));
+    }
+
+    #[test]
+    fn none_there() {
+        for query in
+            ["", "a=1&b=2", "apix_user=1", "a=api_user=1", "x=api_key", "api_user_id=4&my_api_key=5", "a;b"]
+        {
+            assert_eq!(take(query), Ok(None), "{query}");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        use CredentialError::*;
+        let long = format!("api_user=joe&api_key={}", "%41".repeat(LONGEST_VALUE + 1));
+        let cases = [
+            ("api_user=joe", NoSecret),
+            ("api_key=s", NoUsername),
+            ("api_user=joe&api_user=jim&api_key=s", Conflict),
+            ("api_user=joe&api_key=s&api_key=S", Conflict),
+            ("api_user=joe&api_key=s&API_KEY=t", Conflict),
+            ("a=1;api_key=s", Ambiguous),
+            ("api_user=joe&api_key=s&a=1;%61pi_user=jim", Ambiguous),
+            (&long, TooLong),
+        ];
+        for (query, expected) in cases {
+            assert_eq!(take(query), Err(expected), "{query}");
+        }
+        let longest = format!("api_user=joe&api_key={}", "%41".repeat(LONGEST_VALUE));
+        assert!(take(&longest).is_ok());
+    }
+}

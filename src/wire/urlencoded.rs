@@ -1,0 +1,165 @@
+//! Finds and masks credentials in application/x-www-form-urlencoded bodies.
+
+use memchr::{memchr, memchr2};
+
+use super::form::{FILLER, FormError, MOST_FIELDS};
+use super::key::{CredentialKey, KeyMatcher};
+use super::percent::Decoder;
+use super::presented::{CredentialError, Halves, Held, LONGEST_VALUE, ValueBuffer};
+
+/// The scanner of one urlencoded body.
+pub(crate) struct Urlencoded {
+    state: State,
+    fields: usize,
+    halves: Halves,
+}
+
+enum State {
+    /// In a name that may still become a credential's.
+    Name { name: Name, after: Separator },
+    /// In anything that is no credential.
+    Other,
+    /// In the value of a credential.
+    Value { key: CredentialKey, decoder: Decoder, value: ValueBuffer },
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Separator {
+    Ampersand,
+    /// Separates parameters for some backends; for us it is part of a value.
+    Semicolon,
+}
+
+struct Name {
+    matcher: KeyMatcher,
+    decoder: Decoder,
+}
+
+impl Urlencoded {
+    pub(crate) fn new() -> Urlencoded {
+        let state = State::Name { name: Name::new(), after: Separator::Ampersand };
+        Urlencoded { state, fields: 1, halves: Halves::default() }
+    }
+
+    pub(crate) fn scan(&mut self, chunk: &mut [u8]) -> Result<(), FormError> {
+        let mut at = 0;
+        while at < chunk.len() {
+            at += match &mut self.state {
+                State::Name { .. } => self.name(chunk[at])?,
+                State::Other => match memchr2(b'&', b';', &chunk[at..]) {
+                    None => chunk.len() - at,
+                    Some(end) => {
+                        self.separator(chunk[at + end])?;
+                        end + 1
+                    }
+                },
+                State::Value { decoder, value, .. } => {
+                    let rest = &mut chunk[at..];
+                    let end = memchr(b'&', rest).unwrap_or(rest.len());
+                    read_and_mask(&mut rest[..end], decoder, value)?;
+                    if end == rest.len() {
+                        end
+                    } else {
+                        self.end_of_value()?;
+                        self.separator(b'&')?;
+                        end + 1
+                    }
+                }
+            };
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self) -> Result<Option<Held>, FormError> {
+        if let State::Name { .. } = self.state {
+            self.end_of_bare_name()?;
+        }
+        self.end_of_value()?;
+        Ok(self.halves.whole()?)
+    }
+
+    /// Takes one byte of a name; says how many bytes are done with.
+    fn name(&mut self, byte: u8) -> Result<usize, FormError> {
+        let State::Name { name, after } = &mut self.state else { return Ok(0) };
+        match byte {
+            b'&' => {
+                self.end_of_bare_name()?;
+                self.separator(b'&')?;
+            }
+            b'=' => match (name.finish(), *after) {
+                (Some(_), Separator::Semicolon) => return Err(CredentialError::Ambiguous.into()),
+                (Some(key), Separator::Ampersand) => {
+                    let value = ValueBuffer::with_room_for(LONGEST_VALUE);
+                    self.state = State::Value { key, decoder: Decoder::default(), value };
+                }
+                (None, _) => self.state = State::Other,
+            },
+            _ => {
+                let Name { matcher, decoder } = name;
+                decoder.feed(byte, |b| matcher.feed(b));
+                if matcher.is_other() {
+                    self.state = State::Other;
+                    // A semicolon has to be seen again, as what it may be to others.
+                    return Ok(usize::from(byte != b';'));
+                }
+            }
+        }
+        Ok(1)
+    }
+
+    fn separator(&mut self, byte: u8) -> Result<(), FormError> {
+        let after = if byte == b'&' { Separator::Ampersand } else { Separator::Semicolon };
+        self.fields += usize::from(after == Separator::Ampersand);
+        if self.fields > MOST_FIELDS {
+            return Err(FormError::TooManyFields);
+        }
+        self.state = State::Name { name: Name::new(), after };
+        Ok(())
+    }
+
+    /// A name without `=` has the empty value.
+    fn end_of_bare_name(&mut self) -> Result<(), FormError> {
+        if let State::Name { name, after: Separator::Ampersand } = &self.state
+            && let Some(key) = name.finish()
+        {
+            self.halves.put(key, ValueBuffer::with_room_for(0).finish())?;
+        }
+        Ok(())
+    }
+
+    fn end_of_value(&mut self) -> Result<(), FormError> {
+        if let State::Value { key, decoder, mut value } = std::mem::replace(&mut self.state, State::Other) {
+            let mut outcome = Ok(());
+            decoder.finish(|byte| outcome = outcome.and_then(|()| value.extend(&[byte])));
+            outcome?;
+            self.halves.put(key, value.finish())?;
+        }
+        Ok(())
+    }
+}
+
+impl Name {
+    fn new() -> Name {
+        Name { matcher: KeyMatcher::new(), decoder: Decoder::default() }
+    }
+
+    fn finish(&self) -> Option<CredentialKey> {
+        let mut matcher = self.matcher;
+        self.decoder.finish(|b| matcher.feed(b));
+        matcher.finish()
+    }
+}
+
+fn read_and_mask(
+    raw: &mut [u8],
+    decoder: &mut Decoder,
+    value: &mut ValueBuffer,
+) -> Result<(), CredentialError> {
+    let mut outcome = Ok(());
+    for byte in &mut *raw {
+        decoder.feed(*byte, |b| outcome = outcome.and_then(|()| value.extend(&[b])));
+        outcome?;
+        *byte = FILLER;
+    }
+    outcome
+}

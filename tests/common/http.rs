@@ -1,0 +1,217 @@
+//! A client that sends exactly what it is told to, and reads one answer at a time.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::PATIENCE;
+
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+}
+
+pub struct Request {
+    method: String,
+    target: String,
+    headers: String,
+    body: Vec<u8>,
+    chunked: bool,
+}
+
+/// A request of this method for this target.
+pub fn request(method: &str, target: &str) -> Request {
+    Request { method: method.into(), target: target.into(), headers: String::new(), body: vec![], chunked: false }
+}
+
+pub fn get(target: &str) -> Request {
+    request("GET", target)
+}
+
+impl Request {
+    pub fn header(mut self, name: &str, value: &str) -> Request {
+        self.headers += &format!("{name}: {value}\r\n");
+        self
+    }
+
+    pub fn basic(self, login: &str) -> Request {
+        self.header("Authorization", &format!("Basic {}", STANDARD.encode(login)))
+    }
+
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Request {
+        self.body = body.into();
+        self
+    }
+
+    pub fn chunked(mut self, body: impl Into<Vec<u8>>) -> Request {
+        self.chunked = true;
+        self.body(body)
+    }
+
+    /// The request as it goes over the wire.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = format!("{} {} HTTP/1.1\r\nHost: gate.test\r\n{}", self.method, self.target, self.headers).into_bytes();
+        if self.chunked {
+            bytes.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
+            for piece in self.body.chunks(50_000) {
+                bytes.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+                bytes.extend_from_slice(piece);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            bytes.extend_from_slice(b"0\r\n\r\n");
+        } else {
+            if !self.body.is_empty() || self.method == "POST" {
+                bytes.extend_from_slice(format!("Content-Length: {}\r\n", self.body.len()).as_bytes());
+            }
+            bytes.extend_from_slice(b"\r\n");
+            bytes.extend_from_slice(&self.body);
+        }
+        bytes
+    }
+
+    /// Sends it over a new connection and reads the answer.
+    pub fn send(self, address: SocketAddr) -> Response {
+        let mut connection = Connection::open(address);
+        connection.write(&self.bytes());
+        connection.read_response()
+    }
+}
+
+/// A connection that stays open.
+pub struct Connection {
+    pub stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    pub fn open(address: SocketAddr) -> Connection {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Connection { stream, buffer: Vec::new() }
+    }
+
+    /// Writes; an answer may come, and the connection end, before all of it is taken.
+    pub fn write(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    pub fn exchange(&mut self, request: Request) -> Response {
+        self.write(&request.bytes());
+        self.read_response()
+    }
+
+    /// Reads one answer; panics where there is none.
+    pub fn read_response(&mut self) -> Response {
+        self.try_response().expect("the connection ended before an answer")
+    }
+
+    /// Reads one answer; `None` where the connection ends before it is complete.
+    pub fn try_response(&mut self) -> Option<Response> {
+        loop {
+            let end = loop {
+                if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
+                    break at + 4;
+                }
+                self.fill()?;
+            };
+            let head = String::from_utf8(self.buffer.drain(..end).collect()).unwrap();
+            let mut lines = head.lines();
+            let status: u16 = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+            let headers: Vec<(String, String)> = lines
+                .filter_map(|line| line.split_once(':'))
+                .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+                .collect();
+            let mut response = Response { status, headers, body: Vec::new() };
+            if (100..200).contains(&status) {
+                if status == 101 || status == 100 {
+                    return Some(response);
+                }
+                continue;
+            }
+            response.body = self.read_body(&response)?;
+            return Some(response);
+        }
+    }
+
+    fn read_body(&mut self, response: &Response) -> Option<Vec<u8>> {
+        if let Some(length) = response.header("content-length") {
+            let length: usize = length.parse().unwrap();
+            while self.buffer.len() < length {
+                self.fill()?;
+            }
+            return Some(self.buffer.drain(..length).collect());
+        }
+        let mut body = Vec::new();
+        if response.header("transfer-encoding") == Some("chunked") {
+            loop {
+                let end = loop {
+                    match find(&self.buffer, b"\r\n") {
+                        Some(end) => break end,
+                        None => self.fill()?,
+                    }
+                };
+                let line: Vec<u8> = self.buffer.drain(..end + 2).collect();
+                let size = usize::from_str_radix(std::str::from_utf8(&line).unwrap().trim(), 16).unwrap();
+                while self.buffer.len() < size + 2 {
+                    self.fill()?;
+                }
+                body.extend(self.buffer.drain(..size));
+                self.buffer.drain(..2);
+                if size == 0 {
+                    return Some(body);
+                }
+            }
+        }
+        Some(body)
+    }
+
+    /// Bytes that come as they are, at least one; `None` at the end.
+    pub fn read_raw(&mut self) -> Option<Vec<u8>> {
+        if self.buffer.is_empty() {
+            self.fill()?;
+        }
+        Some(std::mem::take(&mut self.buffer))
+    }
+
+    /// Whether the other side has closed; waits until it does or sends something.
+    pub fn is_closed(&mut self) -> bool {
+        self.buffer.is_empty() && self.fill().is_none()
+    }
+
+    fn fill(&mut self) -> Option<()> {
+        let mut piece = [0; 16 * 1024];
+        match self.stream.read(&mut piece) {
+            Ok(0) => None,
+            Ok(n) => {
+                self.buffer.extend_from_slice(&piece[..n]);
+                Some(())
+            }
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                panic!("nothing came within {PATIENCE:?}; so far: {}", self.buffer.escape_ascii())
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    memchr::memmem::find(haystack, needle)
+}

@@ -1,0 +1,213 @@
+//! What the tests share: the built binary as operators start it, a backend that records, and a client that says
+//! exactly what it is told to.
+#![allow(dead_code)]
+
+pub mod backend;
+pub mod http;
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+/// Longer than anything takes that works.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The password of the account that [`Gateway::account`] makes.
+pub const HOLDER: &str = "acme:holder-passw0rd";
+
+pub fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_gatepost")
+}
+
+/// A running gateway, with its files in a directory of its own; killed when dropped.
+pub struct Gateway {
+    pub directory: tempfile::TempDir,
+    pub child: Child,
+    addresses: HashMap<String, SocketAddr>,
+    log: Arc<Log>,
+}
+
+/// The lines that a gateway logged so far.
+#[derive(Default)]
+pub struct Log {
+    lines: Mutex<Vec<String>>,
+    more: Condvar,
+}
+
+impl Log {
+    fn push(&self, line: String) {
+        self.lines.lock().unwrap().push(line);
+        self.more.notify_all();
+    }
+
+    /// Waits for a line that holds all of `words`.
+    pub fn wait_for(&self, words: &[&str]) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut lines = self.lines.lock().unwrap();
+        loop {
+            if let Some(line) = lines.iter().find(|line| words.iter().all(|word| line.contains(word))) {
+                return line.clone();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "{words:?} was never logged; the log:\n{}", lines.join("\n"));
+            lines = self.more.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    pub fn text(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+}
+
+/// A directory with a configuration: SQLite beside it, quick hashes, a log that a program can read. `rest` is what
+/// the test is about; `DIR` in it is the directory.
+pub fn configured(rest: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    write_config(directory.path(), rest);
+    directory
+}
+
+pub fn write_config(directory: &Path, rest: &str) {
+    let dir = directory.display().to_string();
+    let auth = if rest.contains("[auth]") { "" } else { "[auth]\nbcrypt_cost = 4\n" };
+    let server = if rest.contains("[server]") { "" } else { "[server]\nthreads = 2\n" };
+    let text = format!(
+        "[store]\nurl = \"sqlite://{dir}/gatepost.db\"\n[log]\nlevel = \"debug\"\nformat = \"json\"\n{auth}{server}{}",
+        rest.replace("DIR", &dir)
+    );
+    std::fs::write(directory.join("gatepost.toml"), text).unwrap();
+}
+
+/// An `[api]` section for one backend.
+pub fn api(upstream: SocketAddr) -> String {
+    format!("[api]\nlisten = [\"127.0.0.1:0\"]\nupstreams = [\"http://{upstream}\"]\n")
+}
+
+impl Gateway {
+    /// Starts a gateway with this configuration, and waits until it listens.
+    pub fn start(rest: &str) -> Gateway {
+        Gateway::start_in(configured(rest))
+    }
+
+    /// Starts one in a directory that has its configuration.
+    pub fn start_in(directory: tempfile::TempDir) -> Gateway {
+        let config = directory.path().join("gatepost.toml");
+        let expected = std::fs::read_to_string(&config).unwrap().matches("\"127.0.0.1:0\"").count();
+        let mut child = Command::new(binary())
+            .args(["serve", "--config"])
+            .arg(&config)
+            .stderr(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Log::default());
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (listening, heard) = std::sync::mpsc::channel();
+        let sink = log.clone();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if line.contains("\"message\":\"listening\"") {
+                    let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+                    let key = value["listener"].as_str().unwrap().to_owned();
+                    let _ = listening.send((key, value["address"].as_str().unwrap().parse().unwrap()));
+                }
+                sink.push(line);
+            }
+        });
+        let mut addresses = HashMap::new();
+        for _ in 0..expected {
+            match heard.recv_timeout(PATIENCE) {
+                Ok((key, address)) => addresses.insert(key, address),
+                Err(_) => panic!("the gateway doesn't listen:\n{}", log.text()),
+            };
+        }
+        Gateway { directory, child, addresses, log }
+    }
+
+    /// The first address of a configuration key, such as `api.listen`.
+    pub fn address(&self, key: &str) -> SocketAddr {
+        self.addresses[key]
+    }
+
+    pub fn api(&self) -> SocketAddr {
+        self.address("api.listen")
+    }
+
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.directory.path().join("gatepost.toml")
+    }
+
+    /// Runs the command line on the same configuration.
+    pub fn command(&self, arguments: &[&str], input: &str) -> Output {
+        command(&self.config(), arguments, input)
+    }
+
+    /// Makes the account of [`HOLDER`], with these rights.
+    pub fn account(&self, rights: &str) -> &Gateway {
+        let (name, password) = HOLDER.split_once(':').unwrap();
+        let output = self.command(&["account", "add", name, "--rights", rights, "--password-stdin"], password);
+        assert!(output.status.success(), "{output:?}");
+        self
+    }
+
+    /// Adds a credential with these permissions to that account; `login` is `name:password`.
+    pub fn credential(&self, login: &str, permissions: &str) -> &Gateway {
+        let (name, password) = login.split_once(':').unwrap();
+        let arguments =
+            ["credential", "add", name, "--account", "acme", "--permissions", permissions, "--password-stdin"];
+        let output = self.command(&arguments, password);
+        assert!(output.status.success(), "{output:?}");
+        self
+    }
+
+    /// Calls the management API as the account holder; the status and the body.
+    pub fn manage(&self, action: &str, parameters: &str) -> (u16, String) {
+        let response = http::request("POST", &format!("/api/credentials/{action}.json"))
+            .basic(HOLDER)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(parameters)
+            .send(self.api());
+        (response.status, response.text())
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the process to end, and gives its exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let log = self.log.text();
+        assert!(std::thread::panicking() || !log.contains("panicked at"), "somebody met a panic:\n{log}");
+    }
+}
+
+pub fn command(config: &Path, arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(binary())
+        .args(arguments)
+        .arg("--config")
+        .arg(config)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
