@@ -79,11 +79,11 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Command::Account(command) => {
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
-            runtime.block_on(account::run(command, &config))
+            Ok(runtime.block_on(account::run(command, &config))?)
         }
         Command::Credential(command) => {
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
-            runtime.block_on(credential::run(command, &config))
+            Ok(runtime.block_on(credential::run(command, &config))?)
         }
     }
 }

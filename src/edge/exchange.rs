@@ -13,8 +13,8 @@ use tracing::{debug, info};
 use super::body::{Body, BodyError, Mask, Pace, form_refused, spool_failed};
 use super::client::Client;
 use super::connection::HttpServer;
-use super::forward::{Forward, Forwarded};
-use super::headers::{Framing, Outgoing, outgoing};
+use super::forward::{Forward, Forwarded, Outbound};
+use super::headers::{Framing, Outgoing, outgoing, outgoing_bytes};
 use super::refusal::Refusal;
 use super::site::{Plan, Site};
 use super::spool::Spool;
@@ -27,6 +27,9 @@ use crate::wire::{BASIC_BUFFER, BasicError, BodyScanner, CredentialError, Gather
 
 /// The status under which a request is counted whose client went away before its answer.
 const CLIENT_GONE: u16 = 499;
+
+/// Bytes that most requests take on their way to a backend.
+const REQUEST_SIZE: usize = 1024;
 
 /// The connection for the next request, and what was already read of it.
 pub type Next = Option<(Stream, Option<BytesMut>)>;
@@ -244,18 +247,28 @@ impl Exchange<'_> {
             upgrade,
             request_id,
         };
-        let request = outgoing(session.req_header(), &with)
-            .map_err(|_| Refusal::Malformed("The request can't be forwarded".into()))?;
+        let group = &plan.groups[group];
+        let method = session.req_header().method.clone();
+        let has_no_body = matches!(framing, Framing::None | Framing::Length(0)) && !upgrade && method != Method::HEAD;
+        let unwritable = |_| Refusal::Malformed("The request can't be forwarded".into());
+        let request = if has_no_body && group.is_clear() {
+            let mut bytes = Vec::with_capacity(REQUEST_SIZE);
+            outgoing_bytes(session.req_header(), &with, &mut bytes).map_err(unwritable)?;
+            Outbound::Bytes(bytes)
+        } else {
+            Outbound::Header(outgoing(session.req_header(), &with).map_err(unwritable)?)
+        };
         let forward = Forward {
             session,
             request: &request,
+            method: &method,
             body: &mut admitted.body,
             timeouts: &plan.timeouts,
             request_id,
             closing: *self.server.stop.borrow(),
             worker: self.server.worker,
         };
-        match forward.run(&plan.groups[group]).await? {
+        match forward.run(group).await? {
             Forwarded::Answered(status) => {
                 reply::drain(session).await;
                 Ok(Answered::Whole(status))
@@ -327,7 +340,7 @@ async fn until_revoked(site: &Site, granted: Option<Granted>, need: Need) {
 
 /// The credential of the `Authorization` header; another scheme than Basic presents none.
 pub(super) fn authorization<'b>(
-    values: http::header::GetAll<'_, HeaderValue>,
+    values: header::GetAll<'_, HeaderValue>,
     buffer: &'b mut [u8; BASIC_BUFFER],
 ) -> Result<Option<Presented<'b>>, Refusal> {
     let mut values = values.iter();

@@ -1,14 +1,18 @@
 //! A request's way to a backend: which one, how often, and what of it may be repeated.
 
+use http::Method;
 use http::header::HeaderValue;
+use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
 use pingora_http::RequestHeader;
 use tracing::warn;
 
 use super::body::Body;
+use super::plain::Plain;
 use super::refusal::Refusal;
-use super::relay::{Relay, Relayed};
+use super::relay::{Failure, Relay, Relayed, failure};
+use super::socket::Socket;
 use super::upstream::{ConnectError, Group};
 use crate::config::Timeouts;
 
@@ -27,12 +31,22 @@ pub enum Forwarded {
     Gone,
 }
 
+/// A request as a backend is to get it.
+pub enum Outbound {
+    /// One that can carry a body, ask for another protocol, or go over TLS.
+    Header(RequestHeader),
+    /// One without a body, as bytes, for backends in clear.
+    Bytes(Vec<u8>),
+}
+
 /// A request on its way.
 pub struct Forward<'a> {
     /// The client's side.
     pub session: &'a mut ServerSession,
     /// The request as the backend is to get it.
-    pub request: &'a RequestHeader,
+    pub request: &'a Outbound,
+    /// Its method.
+    pub method: &'a Method,
     /// What it carries.
     pub body: &'a mut Body,
     /// How long things may take.
@@ -52,7 +66,7 @@ impl Forward<'_> {
     ///
     /// # Errors
     /// Where no backend gave an answer; nothing was written to the client then.
-    pub async fn run(self, group: &Group) -> Result<Forwarded, Refusal> {
+    pub async fn run(mut self, group: &Group) -> Result<Forwarded, Refusal> {
         let mut tried = 0;
         let mut only_new = false;
         let mut refusal = Refusal::BadGateway;
@@ -74,33 +88,25 @@ impl Forward<'_> {
                     continue;
                 }
             };
-            let mut upstream = UpstreamSession::new(stream);
             let _active = server.count_active();
-            let relay = Relay {
-                session: &mut *self.session,
-                upstream: &mut upstream,
-                body: &mut *self.body,
-                timeouts: self.timeouts,
-                request_id: self.request_id,
-                closing: self.closing,
-            };
-            match relay.run(self.request).await {
-                Ok(Relayed::Answered(status)) => {
-                    upstream.respect_keepalive();
-                    if self.body.is_sent()
-                        && let Some(stream) = upstream.reuse().await
-                    {
+            let (relayed, upstream) = self.attempt(stream).await;
+            match (relayed, upstream) {
+                (Ok(Relayed::Answered(status)), Side::Free(stream)) => {
+                    if let Some(stream) = stream {
                         server.keep(self.worker, stream);
                     }
                     return Ok(Forwarded::Answered(status));
                 }
-                Ok(Relayed::Switched) => return Ok(Forwarded::Switched(Box::new(upstream))),
-                Ok(Relayed::Broken(status)) => return Ok(Forwarded::Broken(status)),
-                Ok(Relayed::Gone) => return Ok(Forwarded::Gone),
-                Err(failure) => {
-                    warn!(upstream = server.name(), kept, error = failure.detail, "the request failed");
+                (Ok(Relayed::Switched), Side::Session(upstream)) => return Ok(Forwarded::Switched(upstream)),
+                (Ok(Relayed::Broken(status) | Relayed::Answered(status)), _) => return Ok(Forwarded::Broken(status)),
+                (Ok(Relayed::Gone | Relayed::Switched), _) => return Ok(Forwarded::Gone),
+                (Err(failure), _) => {
+                    // What the client did wrong is no news of the backend.
+                    if matches!(failure.refusal, Refusal::BadGateway | Refusal::GatewayTimeout) {
+                        warn!(upstream = server.name(), kept, error = failure.detail, "the backend failed");
+                    }
                     refusal = failure.refusal;
-                    let repeatable = failure.unsent || self.request.method.is_idempotent();
+                    let repeatable = failure.unsent || self.method.is_idempotent();
                     if refusal != Refusal::BadGateway || !repeatable || !self.body.rewind().await {
                         break;
                     }
@@ -114,6 +120,51 @@ impl Forward<'_> {
         }
         Err(refusal)
     }
+
+    /// One attempt over one connection.
+    async fn attempt(&mut self, stream: Stream) -> (Result<Relayed, Failure>, Side) {
+        let header = match self.request {
+            Outbound::Header(header) => header,
+            Outbound::Bytes(bytes) => {
+                let Ok(socket) = stream.into_any().downcast::<Socket>() else {
+                    return (Err(failure(Refusal::BadGateway, &"not a connection in clear")), Side::Free(None));
+                };
+                let plain = Plain {
+                    session: &mut *self.session,
+                    timeouts: self.timeouts,
+                    request_id: self.request_id,
+                    closing: self.closing,
+                };
+                let (relayed, kept) = plain.run(socket, bytes).await;
+                return (relayed, Side::Free(kept));
+            }
+        };
+        let mut upstream = Box::new(UpstreamSession::new(stream));
+        let relay = Relay {
+            session: &mut *self.session,
+            upstream: &mut upstream,
+            body: &mut *self.body,
+            timeouts: self.timeouts,
+            request_id: self.request_id,
+            closing: self.closing,
+        };
+        match relay.run(header).await {
+            Ok(Relayed::Answered(status)) => {
+                upstream.respect_keepalive();
+                let kept = if self.body.is_sent() { upstream.reuse().await } else { None };
+                (Ok(Relayed::Answered(status)), Side::Free(kept))
+            }
+            relayed => (relayed, Side::Session(upstream)),
+        }
+    }
+}
+
+/// What is left of the backend's side after an attempt.
+enum Side {
+    /// A connection for the next request, or none.
+    Free(Option<Stream>),
+    /// One that is still in use.
+    Session(Box<UpstreamSession>),
 }
 
 /// More than 64 backends in one group are only told apart by their turn.

@@ -17,10 +17,8 @@ use crate::domain::CredentialId;
 use crate::service::access::HolderDecision;
 use crate::service::credentials::{Addition, Edit, Manager};
 use crate::service::{self, Credentials, Origin};
-use crate::wire::call::{Action, Call as Asked};
-use crate::wire::parameters::{Parameters, ParametersError};
 use crate::wire::reply as text;
-use crate::wire::{BASIC_BUFFER, Gathered};
+use crate::wire::{Action, BASIC_BUFFER, Call as Asked, Gathered, Parameters, ParametersError};
 
 /// Bytes of a request's body at most; its parameters take a fraction of it.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -161,11 +159,12 @@ impl Call<'_> {
     ) -> Result<u16, Refusal> {
         if let Some(username) = username {
             let credential = self.credentials.get(manager, username).await.map_err(refusal_of)?;
-            self.write(session, asked, 200, text::single(asked.format, &credential), None).await;
+            self.write(session, asked, 200, text::credential(asked.format, &credential), None).await;
             return Ok(200);
         }
         let mut list = text::List::new(asked.format);
-        let mut piece = list.begin();
+        let mut piece = String::new();
+        list.start(&mut piece);
         let mut last: Option<CredentialId> = None;
         let mut begun = false;
         loop {
@@ -182,7 +181,7 @@ impl Call<'_> {
             last = page.last().map(|credential| credential.id);
             let complete = page.len() < PAGE as usize;
             for credential in &page {
-                list.item(credential, &mut piece);
+                list.push(&mut piece, credential);
             }
             if complete {
                 list.end(&mut piece);
@@ -217,7 +216,7 @@ impl Call<'_> {
         session: &mut ServerSession,
         asked: &Asked,
         status: u16,
-        body: Vec<u8>,
+        body: String,
         refusal: Option<&Refusal>,
     ) {
         let header = reply::header(status, asked.format.content_type(), body.len(), self.request_id);

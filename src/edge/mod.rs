@@ -13,6 +13,7 @@ pub mod health;
 pub mod listener;
 pub mod management;
 pub mod ops;
+pub mod plain;
 pub mod refusal;
 pub mod relay;
 pub mod reply;

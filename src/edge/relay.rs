@@ -76,13 +76,21 @@ impl Relay<'_> {
     ///
     /// # Errors
     /// Where there is no answer of which the client could have seen anything.
-    pub async fn run(mut self, request: &RequestHeader) -> Result<Relayed, Failure> {
+    pub async fn run(self, request: &RequestHeader) -> Result<Relayed, Failure> {
         let header = Box::new(request.clone());
         match timeout(self.timeouts.write, self.upstream.write_request_header(header)).await {
             Ok(Ok(_)) => {}
             Ok(Err(e)) => return Err(failure(Refusal::BadGateway, &e)),
             Err(e) => return Err(failure(Refusal::GatewayTimeout, &e)),
         }
+        self.resume().await
+    }
+
+    /// The same once the request's header was sent.
+    ///
+    /// # Errors
+    /// As [`Relay::run`].
+    pub async fn resume(mut self) -> Result<Relayed, Failure> {
         let mut status = None;
         loop {
             let patience =
@@ -205,6 +213,7 @@ fn lost<E>(written: Result<pingora_error::Result<()>, E>) -> Result<(), Lost> {
     }
 }
 
-fn failure(refusal: Refusal, detail: &dyn std::fmt::Display) -> Failure {
+/// A failure after something may have been sent.
+pub fn failure(refusal: Refusal, detail: &dyn std::fmt::Display) -> Failure {
     Failure { refusal, unsent: false, detail: detail.to_string() }
 }

@@ -10,8 +10,7 @@ use pingora_timeout::timeout;
 
 use super::headers::REQUEST_ID;
 use super::refusal::Refusal;
-use crate::wire::call::Format;
-use crate::wire::reply::refusal_body;
+use crate::wire::{Format, reply};
 
 /// Bytes of an unwanted body that are read and thrown away, so that the client gets to read the answer.
 const DRAIN_BYTES: usize = 64 << 20;
@@ -76,7 +75,7 @@ pub async fn refuse(
     within: Duration,
 ) {
     let format = Format::of_path(path);
-    let body = Bytes::from(refusal_body(format, &refusal.reason()));
+    let body = Bytes::from(reply::refusal(format, &refusal.reason()));
     let answer = header(refusal.status(), format.content_type(), body.len(), request_id)
         .and_then(|mut answer| add_refusal_fields(&mut answer, refusal).map(|()| answer));
     let Ok(answer) = answer else { return };

@@ -4,7 +4,7 @@ use http::Method;
 
 use crate::config::{HttpEntry, Need};
 use crate::domain::{Entry, Permission};
-use crate::wire::path::{PatternError, RoutePattern};
+use crate::wire::{PatternError, RoutePattern, sends_mail};
 
 /// The routes of one entry.
 #[derive(Debug)]
@@ -20,6 +20,17 @@ struct Route {
     methods: Option<Vec<Method>>,
     need: Need,
     group: usize,
+}
+
+impl Route {
+    /// A backend may read a path more leniently than it is written, so a route that asks for a permission takes all that
+    /// could be meant, and one that asks for nothing only what it says.
+    fn takes(&self, path: &str) -> bool {
+        match self.need {
+            Need::Public => self.pattern.matches(path),
+            Need::Permission(_) => self.pattern.covers(path),
+        }
+    }
 }
 
 impl Router {
@@ -39,7 +50,7 @@ impl Router {
     /// What a request needs, and the index of the group that it goes to. `path` must be plain.
     pub fn route(&self, method: &Method, path: &str) -> (Need, usize) {
         let takes = |route: &&Route| {
-            route.methods.as_ref().is_none_or(|methods| methods.contains(method)) && route.pattern.matches(path)
+            route.methods.as_ref().is_none_or(|methods| methods.contains(method)) && route.takes(path)
         };
         match self.routes.iter().find(takes) {
             Some(route) => (route.need, route.group),
@@ -49,39 +60,38 @@ impl Router {
     }
 }
 
-/// Whether a backend might take this path for one that sends mail. Backends differ in case, trailing slashes, suffixes
-/// and path parameters, so everything that begins like one counts.
-fn sends_mail(path: &str) -> bool {
-    const CLASSIC: &[u8] = b"/api/mail.send";
-    const V3: &[u8] = b"/v3/mail/send";
-    let begins = |prefix: &[u8]| {
-        path.len() >= prefix.len() && path.as_bytes()[..prefix.len()].eq_ignore_ascii_case(prefix)
-    };
-    let ends_there = || path.as_bytes().get(V3.len()).is_none_or(|next| !next.is_ascii_alphanumeric() && *next != b'_');
-    begins(CLASSIC) || begins(V3) && ends_there()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+
+    fn router(routes: &str) -> Router {
+        let text = format!(
+            "[api]\nlisten = [\"127.0.0.1:0\"]\nupstreams = [\"http://127.0.0.1:1\"]\n\
+             [[api.group]]\nname = \"other\"\nupstreams = [\"http://127.0.0.1:2\"]\n{routes}"
+        );
+        let config = Config::parse(&text, "test").unwrap();
+        Router::new(config.api.as_ref().unwrap()).unwrap()
+    }
+
+    fn need(router: &Router, method: Method, path: &str) -> &'static str {
+        router.route(&method, path).0.as_str()
+    }
 
     #[test]
-    fn whatever_a_backend_could_take_for_sending_needs_email() {
-        for path in [
-            "/api/mail.send.json",
-            "/api/mail.send.xml",
-            "/API/Mail.Send.JSON",
-            "/api/mail.send.json/",
-            "/api/mail.send",
-            "/v3/mail/send",
-            "/v3/mail/send/",
-            "/V3/MAIL/SEND",
-            "/v3/mail/send.json",
-        ] {
-            assert!(sends_mail(path), "{path}");
-        }
-        for path in ["/api/stats.get.json", "/v3/mail/sendlog", "/v3/mail", "/api/mail.s", "/"] {
-            assert!(!sends_mail(path), "{path}");
-        }
+    fn the_first_match_wins_and_what_is_built_in_comes_last() {
+        let router = router(
+            "[[api.route]]\npath = \"/public/*\"\npermission = \"public\"\n\
+             [[api.route]]\npath = \"/reports/*\"\nmethods = [\"GET\"]\npermission = \"web\"\ngroup = \"other\"\n\
+             [[api.route]]\npath = \"/reports/*\"\npermission = \"email\"\n",
+        );
+        assert_eq!(need(&router, Method::GET, "/public/a"), "public");
+        assert_eq!(need(&router, Method::GET, "/PUBLIC/a"), "api", "public is exactly what was written");
+        assert_eq!(router.route(&Method::GET, "/reports/a"), (Need::Permission(Permission::Web), 1));
+        assert_eq!(router.route(&Method::POST, "/reports/a"), (Need::Permission(Permission::Email), 0));
+        assert_eq!(need(&router, Method::POST, "/Reports/a/"), "email", "and a permission is asked for loosely");
+        assert_eq!(need(&router, Method::POST, "/api/mail.send.json"), "email");
+        assert_eq!(need(&router, Method::POST, "/API/Mail.Send.xml"), "email");
+        assert_eq!(need(&router, Method::GET, "/api/stats.get.json"), "api");
     }
 }

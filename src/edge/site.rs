@@ -16,7 +16,7 @@ use crate::domain::Entry;
 use crate::service::access::Access;
 use crate::service::Credentials;
 use crate::state::metrics::Metrics;
-use crate::wire::path::PatternError;
+use crate::wire::PatternError;
 
 /// Bodies that may be spooled at once, over all workers.
 const SPOOLS: usize = 256;

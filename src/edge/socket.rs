@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
@@ -59,6 +60,7 @@ pub struct Socket {
     meter: Arc<Meter>,
     gathered: Vec<u8>,
     written: usize,
+    unread: BytesMut,
 }
 
 impl Socket {
@@ -69,7 +71,12 @@ impl Socket {
     pub fn new(stream: TcpStream, meter: Arc<Meter>) -> io::Result<Socket> {
         stream.set_nodelay(true)?;
         meter.lift();
-        Ok(Socket { stream, meter, gathered: Vec::new(), written: 0 })
+        Ok(Socket { stream, meter, gathered: Vec::new(), written: 0, unread: BytesMut::new() })
+    }
+
+    /// Puts back what was read, to be read again.
+    pub fn unread(&mut self, bytes: BytesMut) {
+        self.unread = bytes;
     }
 
     fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -92,6 +99,11 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let part = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread.split_to(part));
+            return Poll::Ready(Ok(()));
+        }
         if self.meter.exceeded() {
             return Poll::Ready(Err(io::Error::other("more bytes than allowed")));
         }

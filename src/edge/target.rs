@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::refusal::Refusal;
-use crate::wire::path;
+use crate::wire::{self, PathError};
 
 /// The target of a request, made plain.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,19 +20,9 @@ impl<'a> Target<'a> {
     /// # Errors
     /// 400 where the target has another form, or a path that backends read in different ways.
     pub fn parse(raw: &'a [u8]) -> Result<Target<'a>, Refusal> {
-        let raw = match raw.first() {
-            Some(b'/') => raw,
-            _ => strip_authority(raw).ok_or(Refusal::Malformed("The request target has no path".into()))?,
-        };
-        if memchr::memchr(b'#', raw).is_some() {
-            return Err(Refusal::Malformed("The request target has a fragment".into()));
-        }
-        let (path, query) = match memchr::memchr(b'?', raw) {
-            Some(at) => (&raw[..at], Some(&raw[at + 1..])),
-            None => (raw, None),
-        };
-        let path = if path.is_empty() { &b"/"[..] } else { path };
-        let path = path::normalize(path).map_err(|e| Refusal::Malformed(e.to_string().into()))?;
+        let malformed = |e: PathError| Refusal::Malformed(e.to_string().into());
+        let wire::Target { path, query } = wire::Target::split(raw).map_err(malformed)?;
+        let path = wire::normalize(path).map_err(malformed)?;
         Ok(Target { path, query })
     }
 
@@ -46,16 +36,6 @@ impl<'a> Target<'a> {
         }
         target
     }
-}
-
-/// What follows scheme and authority in an absolute form.
-fn strip_authority(raw: &[u8]) -> Option<&[u8]> {
-    let after = |scheme: &[u8]| {
-        raw.get(..scheme.len()).filter(|start| start.eq_ignore_ascii_case(scheme)).map(|_| &raw[scheme.len()..])
-    };
-    let rest = after(b"http://").or_else(|| after(b"https://"))?;
-    let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(rest.len());
-    Some(&rest[end..])
 }
 
 #[cfg(test)]

@@ -108,6 +108,11 @@ impl Group {
         &self.settings.name
     }
 
+    /// Whether all of its backends are spoken to in clear.
+    pub fn is_clear(&self) -> bool {
+        self.tls.is_none()
+    }
+
     /// Its backends.
     pub fn servers(&self) -> &[Server] {
         &self.servers
@@ -196,11 +201,6 @@ impl Server {
     /// Its URL.
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// As configured.
-    pub fn upstream(&self) -> &config::Upstream {
-        &self.upstream
     }
 
     /// Whether it counts as up.

@@ -158,13 +158,21 @@ async fn tell(
         loop {
             match exchange(&folder, &name, &notice).await {
                 Ok(()) => return Ok(()),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
-                    folder.remove(&name);
-                    return Ok(());
-                }
-                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Err(e),
-                Err(_) => sleep(RETRY).await,
+                Err(e) => match e.kind() {
+                    // It has left.
+                    io::ErrorKind::NotFound => return Ok(()),
+                    // It has died and left its socket behind.
+                    io::ErrorKind::ConnectionRefused => {
+                        folder.remove(&name);
+                        return Ok(());
+                    }
+                    // It has too much to do, or has gone in the middle.
+                    io::ErrorKind::WouldBlock
+                    | io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::BrokenPipe => sleep(RETRY).await,
+                    _ => return Err(e),
+                },
             }
         }
     });

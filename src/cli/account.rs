@@ -1,0 +1,141 @@
+//! `gatepost account …`: who holds credentials.
+
+use std::io::{self, BufRead, BufWriter, Write};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::Failure;
+use super::output::{Listing, PAGE, say, unless_broken};
+use super::password::PasswordSource;
+use super::session::Session;
+use crate::config::Config;
+use crate::domain::Permissions;
+
+/// What to do with accounts.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Add an account. Its password is asked for twice.
+    Add {
+        /// The account holder's username.
+        name: String,
+        /// The most that its credentials may do: out of email, api and web, or none.
+        #[arg(long, default_value = "email,api,web", value_name = "PERMISSIONS")]
+        rights: Permissions,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        password: PasswordSource,
+    },
+    /// List all accounts.
+    List {
+        /// Write one JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change the account holder's password. It is asked for twice.
+    Passwd {
+        /// The account holder's username.
+        name: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        password: PasswordSource,
+    },
+    /// Change the most that the account's credentials may do.
+    Rights {
+        /// The account holder's username.
+        name: String,
+        /// Out of email, api and web, separated by commas; or none.
+        #[arg(value_name = "PERMISSIONS")]
+        rights: Permissions,
+    },
+    /// Suspend the account: its holder and its credentials may do nothing until it is resumed.
+    Suspend {
+        /// The account holder's username.
+        name: String,
+    },
+    /// End the suspension of the account.
+    Resume {
+        /// The account holder's username.
+        name: String,
+    },
+    /// Remove the account and all its credentials.
+    Remove {
+        /// The account holder's username.
+        name: String,
+        /// Don't ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Carries the command out. When it returns, every running gateway has let go of the old state.
+///
+/// # Errors
+/// [`Failure`]: nothing has changed, save where it says otherwise.
+pub async fn run(command: Command, config: &Config) -> Result<ExitCode, Failure> {
+    let session = Session::open(config).await?;
+    let done = carry_out(command, &session).await;
+    session.close().await;
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+async fn carry_out(command: Command, session: &Session) -> Result<(), Failure> {
+    let accounts = &session.accounts;
+    match command {
+        Command::Add { name, rights, password } => {
+            accounts.add(&name, password.read()?.expose(), rights).await?;
+            say(&format!("account {name} added, with the rights {rights}"))?;
+        }
+        Command::List { json } => list(session, json).await?,
+        Command::Passwd { name, password } => {
+            // Nobody should type a password twice to be told that there is no such account.
+            accounts.get(&name).await?;
+            accounts.set_password(&name, password.read()?.expose()).await?;
+            say(&format!("password of account {name} changed"))?;
+        }
+        Command::Rights { name, rights } => {
+            accounts.set_rights(&name, rights).await?;
+            say(&format!("account {name} now has the rights {rights}"))?;
+        }
+        Command::Suspend { name } => {
+            accounts.suspend(&name).await?;
+            say(&format!("account {name} suspended"))?;
+        }
+        Command::Resume { name } => {
+            accounts.resume(&name).await?;
+            say(&format!("account {name} resumed"))?;
+        }
+        Command::Remove { name, yes } => {
+            let account = accounts.get(&name).await?;
+            if !yes && !confirmed(&name, account.credentials)? {
+                return Err(Failure::NotConfirmed);
+            }
+            accounts.remove(&name).await?;
+            say(&format!("account {name} removed, with {} credentials", account.credentials))?;
+        }
+    }
+    Ok(())
+}
+
+async fn list(session: &Session, json: bool) -> Result<(), Failure> {
+    let mut listing = Listing::of_accounts(BufWriter::new(io::stdout()), json)?;
+    let mut after = None;
+    loop {
+        let page = session.accounts.list(after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        if let Err(error) = page.iter().try_for_each(|account| listing.account(account)) {
+            return Ok(unless_broken(Err(error))?);
+        }
+    }
+    Ok(unless_broken(listing.end())?)
+}
+
+fn confirmed(name: &str, credentials: u64) -> io::Result<bool> {
+    let mut question = io::stderr().lock();
+    write!(question, "Remove account {name} and its {credentials} credentials for good? Type its name: ")?;
+    question.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(answer.trim().eq_ignore_ascii_case(name))
+}

@@ -1,0 +1,204 @@
+//! `gatepost credential …`: the credentials of an account, by the same service as the API.
+
+use std::io::{self, BufWriter};
+use std::process::ExitCode;
+
+use clap::{ArgGroup, Subcommand};
+
+use super::Failure;
+use super::output::{Listing, PAGE, say, unless_broken};
+use super::password::PasswordSource;
+use super::session::Session;
+use crate::config::Config;
+use crate::domain::{PermissionEdit, Permissions};
+use crate::service::Origin;
+use crate::service::credentials::{Addition, Edit, Manager};
+
+/// What to do with the credentials of an account.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the credentials of the account, with their effective permissions.
+    List {
+        /// The account holder's username.
+        #[arg(long, value_name = "NAME")]
+        account: String,
+        /// Write one JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add a credential. Its password is asked for twice.
+    Add {
+        /// The credential's username.
+        name: String,
+        /// The account holder's username.
+        #[arg(long, value_name = "NAME")]
+        account: String,
+        /// Just these, out of email, api and web, or none; without it, all that the account has.
+        #[arg(long)]
+        permissions: Option<Permissions>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        password: PasswordSource,
+    },
+    /// Change a credential; what isn't named stays.
+    #[command(group = ArgGroup::new("change").multiple(true).required(true)
+        .args(["permissions", "grant", "revoke", "password", "password_stdin"]))]
+    Edit {
+        /// The credential's username.
+        name: String,
+        /// The account holder's username.
+        #[arg(long, value_name = "NAME")]
+        account: String,
+        /// Just these, out of email, api and web, or none.
+        #[arg(long, conflicts_with_all = ["grant", "revoke"])]
+        permissions: Option<Permissions>,
+        /// These as well.
+        #[arg(long, value_name = "PERMISSIONS")]
+        grant: Option<Permissions>,
+        /// These no more.
+        #[arg(long, value_name = "PERMISSIONS")]
+        revoke: Option<Permissions>,
+        /// A new password, asked for twice.
+        #[arg(long, conflicts_with = "password_stdin")]
+        password: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        source: PasswordSource,
+    },
+    /// Remove a credential.
+    Remove {
+        /// The credential's username.
+        name: String,
+        /// The account holder's username.
+        #[arg(long, value_name = "NAME")]
+        account: String,
+    },
+}
+
+impl Command {
+    fn account(&self) -> &str {
+        match self {
+            Command::List { account, .. }
+            | Command::Add { account, .. }
+            | Command::Edit { account, .. }
+            | Command::Remove { account, .. } => account,
+        }
+    }
+}
+
+/// Carries the command out. When it returns, every running gateway has let go of the old state.
+///
+/// # Errors
+/// [`Failure`]: nothing has changed, save where it says otherwise.
+pub async fn run(command: Command, config: &Config) -> Result<ExitCode, Failure> {
+    let session = Session::open(config).await?;
+    let done = match session.credentials.operator(command.account(), Origin::CommandLine).await {
+        Ok(operator) => carry_out(command, &session, &operator).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    session.close().await;
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+async fn carry_out(command: Command, session: &Session, operator: &Manager) -> Result<(), Failure> {
+    let credentials = &session.credentials;
+    match command {
+        Command::List { json, .. } => list(session, operator, json).await?,
+        Command::Add { name, account, permissions, password } => {
+            let password = password.read()?;
+            let permissions = permissions.map_or_else(PermissionEdit::default, PermissionEdit::exactly);
+            let addition = Addition { username: &name, password: password.expose(), permissions };
+            let count = credentials.add(operator, addition).await?;
+            say(&format!("credential {name} added; account {account} has {count}"))?;
+        }
+        Command::Edit { name, permissions, grant, revoke, password, source, .. } => {
+            let permissions = match permissions {
+                Some(set) => PermissionEdit::exactly(set),
+                None => partly(grant.unwrap_or_default(), revoke.unwrap_or_default())?,
+            };
+            let password = (password || source.password_stdin).then(|| source.read()).transpose()?;
+            let password = password.as_ref().map(|secret| secret.expose());
+            credentials.edit(operator, Edit { username: &name, password, permissions }).await?;
+            say(&format!("credential {name} changed"))?;
+        }
+        Command::Remove { name, account } => {
+            let count = credentials.remove(operator, &name).await?;
+            say(&format!("credential {name} removed; account {account} has {count}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// # Errors
+/// One and the same is granted and revoked.
+fn partly(grant: Permissions, revoke: Permissions) -> Result<PermissionEdit, Failure> {
+    let mut edit = PermissionEdit::default();
+    for (set, value) in [(grant, "1"), (revoke, "0")] {
+        for permission in set.iter() {
+            edit.name(permission.as_str(), value)?;
+        }
+    }
+    Ok(edit)
+}
+
+async fn list(session: &Session, operator: &Manager, json: bool) -> Result<(), Failure> {
+    let mut listing = Listing::of_credentials(BufWriter::new(io::stdout()), json)?;
+    let mut after = None;
+    loop {
+        let page = session.credentials.list(operator, after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        if let Err(error) = page.iter().try_for_each(|credential| listing.credential(credential)) {
+            return Ok(unless_broken(Err(error))?);
+        }
+    }
+    Ok(unless_broken(listing.end())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: Command,
+    }
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Line::try_parse_from(line.split(' ')).map(|line| line.command)
+    }
+
+    #[test]
+    fn what_would_change_nothing_or_contradicts_itself_is_wrong_usage() {
+        for wrong in [
+            "x edit john --account holder",
+            "x edit john --grant api",
+            "x edit john --account holder --permissions api --grant web",
+            "x edit john --account holder --password --password-stdin",
+            "x edit john --account holder --grant apo",
+            "x edit john --account holder --grant ",
+            "x add john",
+            "x add john secret123 --account holder",
+        ] {
+            assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong}");
+        }
+        for right in [
+            "x edit john --account holder --password",
+            "x edit john --account holder --password-stdin --grant api --revoke web",
+            "x edit john --account holder --permissions none",
+            "x add john --account holder --permissions email,api --password-stdin",
+            "x list --account holder --json",
+        ] {
+            parse(right).unwrap();
+        }
+    }
+
+    #[test]
+    fn granting_and_revoking_names_just_these() {
+        let edit = partly("api".parse().unwrap(), "web".parse().unwrap()).unwrap();
+        assert_eq!(edit.apply("email,web".parse().unwrap()).as_str(), "email,api");
+        assert!(partly(Permissions::ALL, "web".parse().unwrap()).is_err());
+    }
+}

@@ -1,0 +1,38 @@
+//! Why a command was not carried out.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::domain::PermissionsError;
+use crate::service::Refusal;
+use crate::state::store::StoreError;
+
+/// Why a command was not carried out; for the operator to read. Exit status 1.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// What was asked for was refused, or could not be done.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The permissions contradict themselves.
+    #[error(transparent)]
+    Permissions(#[from] PermissionsError),
+    /// The second password was another one.
+    #[error("the two passwords differ")]
+    PasswordsDiffer,
+    /// There was no password to be read.
+    #[error("no password: {0} (without a terminal, use --password-stdin)")]
+    NoPassword(io::Error),
+    /// More than a password came from standard input.
+    #[error("standard input holds more than one line, or more than a password can be long")]
+    NotAPassword,
+    /// The operator changed their mind.
+    #[error("not confirmed: nothing was changed")]
+    NotConfirmed,
+    /// The result could not be written.
+    #[error("standard output: {0}")]
+    Output(#[from] io::Error),
+}

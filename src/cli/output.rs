@@ -1,0 +1,228 @@
+//! Listings: a table for people, or one JSON array.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::domain::{Credential, Permission, Permissions};
+use crate::state::store::Account;
+
+/// Items of a page: listings of any length are read and written in pages.
+pub const PAGE: u32 = 500;
+
+/// A permission set as the API shows it: all three keys, 0 or 1.
+#[derive(Serialize)]
+struct Bits {
+    email: u8,
+    api: u8,
+    web: u8,
+}
+
+#[derive(Serialize)]
+struct AccountItem<'a> {
+    id: i64,
+    name: &'a str,
+    rights: Bits,
+    active: bool,
+    credentials: u64,
+    created_at: String,
+    updated_at: String,
+}
+
+#[derive(Serialize)]
+struct CredentialItem<'a> {
+    id: i64,
+    name: &'a str,
+    permissions: Bits,
+    created_at: String,
+    updated_at: String,
+}
+
+/// A listing under way.
+pub struct Listing<W> {
+    out: W,
+    json: bool,
+    first: bool,
+}
+
+impl<W: Write> Listing<W> {
+    /// Begins; `titles` stand above the table.
+    ///
+    /// # Errors
+    /// As `out` has them.
+    pub fn begin(mut out: W, json: bool, titles: &str) -> io::Result<Listing<W>> {
+        if json {
+            write!(out, "[")?
+        } else {
+            writeln!(out, "{titles}")?
+        }
+        Ok(Listing { out, json, first: true })
+    }
+
+    /// The account listing.
+    ///
+    /// # Errors
+    /// As `out` has them.
+    pub fn of_accounts(out: W, json: bool) -> io::Result<Listing<W>> {
+        let titles = format!("{:<32} {:<14} {:<9} {:>11}  ADDED", "NAME", "RIGHTS", "STATE", "CREDENTIALS");
+        Listing::begin(out, json, &titles)
+    }
+
+    /// The credential listing.
+    ///
+    /// # Errors
+    /// As `out` has them.
+    pub fn of_credentials(out: W, json: bool) -> io::Result<Listing<W>> {
+        let titles = format!("{:>8}  {:<32} {:<14} {:<20} CHANGED", "ID", "NAME", "PERMISSIONS", "ADDED");
+        Listing::begin(out, json, &titles)
+    }
+
+    /// Writes an account.
+    ///
+    /// # Errors
+    /// As `out` has them.
+    pub fn account(&mut self, account: &Account) -> io::Result<()> {
+        let (created_at, updated_at) = (time(account.created_at), time(account.updated_at));
+        if !self.json {
+            let state = if account.active { "active" } else { "suspended" };
+            let (name, rights, count) = (account.name.as_str(), account.rights.as_str(), account.credentials);
+            return writeln!(self.out, "{name:<32} {rights:<14} {state:<9} {count:>11}  {created_at}");
+        }
+        self.item(&AccountItem {
+            id: account.id.0,
+            name: account.name.as_str(),
+            rights: bits(account.rights),
+            active: account.active,
+            credentials: account.credentials,
+            created_at,
+            updated_at,
+        })
+    }
+
+    /// Writes a credential.
+    ///
+    /// # Errors
+    /// As `out` has them.
+    pub fn credential(&mut self, credential: &Credential) -> io::Result<()> {
+        let (created_at, updated_at) = (time(credential.created_at), time(credential.updated_at));
+        if !self.json {
+            let (id, name) = (credential.id.0, credential.name.as_str());
+            let permissions = credential.effective.as_str();
+            return writeln!(self.out, "{id:>8}  {name:<32} {permissions:<14} {created_at:<20} {updated_at}");
+        }
+        self.item(&CredentialItem {
+            id: credential.id.0,
+            name: credential.name.as_str(),
+            permissions: bits(credential.effective),
+            created_at,
+            updated_at,
+        })
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// As `out` has them.
+    pub fn end(mut self) -> io::Result<()> {
+        if self.json {
+            writeln!(self.out, "]")?;
+        }
+        self.out.flush()
+    }
+
+    fn item(&mut self, item: &impl Serialize) -> io::Result<()> {
+        if !std::mem::take(&mut self.first) {
+            writeln!(self.out, ",")?;
+        }
+        serde_json::to_writer(&mut self.out, item).map_err(io::Error::from)
+    }
+}
+
+/// Writes one line for people; who has stopped reading is no error.
+///
+/// # Errors
+/// As standard output has them.
+pub fn say(line: &str) -> io::Result<()> {
+    unless_broken(writeln!(io::stdout().lock(), "{line}"))
+}
+
+/// Takes a reader that went away for one that has read enough.
+///
+/// # Errors
+/// All others.
+pub fn unless_broken(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+fn bits(set: Permissions) -> Bits {
+    let bit = |permission| u8::from(set.contains(permission));
+    Bits { email: bit(Permission::Email), api: bit(Permission::Api), web: bit(Permission::Web) }
+}
+
+fn time(seconds: i64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp(seconds).ok();
+    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{AccountId, CredentialId, Username};
+
+    fn account() -> Account {
+        Account {
+            id: AccountId(1),
+            name: Username::parse("Holder").unwrap(),
+            rights: "email,web".parse().unwrap(),
+            active: false,
+            credentials: 3,
+            created_at: 1_358_787_121,
+            updated_at: 1_358_787_122,
+        }
+    }
+
+    #[test]
+    fn accounts_as_json() {
+        let mut out = Vec::new();
+        let mut listing = Listing::of_accounts(&mut out, true).unwrap();
+        listing.account(&account()).unwrap();
+        listing.account(&account()).unwrap();
+        listing.end().unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        let expected = serde_json::json!({
+            "id": 1, "name": "Holder", "rights": {"email": 1, "api": 0, "web": 1}, "active": false,
+            "credentials": 3, "created_at": "2013-01-21T16:52:01Z", "updated_at": "2013-01-21T16:52:02Z",
+        });
+        assert_eq!(value, serde_json::json!([expected, expected]));
+    }
+
+    #[test]
+    fn nothing_as_json_is_an_empty_array() {
+        let mut out = Vec::new();
+        Listing::of_credentials(&mut out, true).unwrap().end().unwrap();
+        assert_eq!(out, b"[]\n");
+    }
+
+    #[test]
+    fn tables_are_one_line_for_each() {
+        let mut out = Vec::new();
+        let mut listing = Listing::of_credentials(&mut out, false).unwrap();
+        let credential = Credential {
+            id: CredentialId(4),
+            name: Username::parse("john").unwrap(),
+            effective: Permissions::NONE,
+            created_at: 0,
+            updated_at: 0,
+        };
+        listing.credential(&credential).unwrap();
+        listing.end().unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.contains("john") && text.contains("none"), "{text}");
+    }
+}

@@ -1,0 +1,43 @@
+//! What a command needs to make a change: the store, a thread that hashes, and word to the running gateways.
+
+use std::sync::Arc;
+
+use super::Failure;
+use crate::config::Config;
+use crate::service::{Accounts, Credentials, Mutations, Origin};
+use crate::state::fleet::Fleet;
+use crate::state::store::Store;
+use crate::state::{Epochs, Hasher, Metrics};
+
+/// The services as the command line uses them.
+pub struct Session {
+    /// Accounts.
+    pub accounts: Accounts,
+    /// Credentials.
+    pub credentials: Credentials,
+    store: Store,
+}
+
+impl Session {
+    /// Opens the store of that configuration; creates it where there is none.
+    ///
+    /// # Errors
+    /// The store can't be opened, or the running gateways can't be reached.
+    pub async fn open(config: &Config) -> Result<Session, Failure> {
+        let store = Store::open(&config.store).await?;
+        let fleet = Arc::new(Fleet::visit(&store)?);
+        let metrics = Arc::new(Metrics::new());
+        let hasher = Arc::new(Hasher::start(config.auth.bcrypt_cost, 1, 1, metrics.clone()));
+        let mutations = Mutations::new(store.clone(), hasher, Arc::new(Epochs::new()), fleet, metrics);
+        Ok(Session {
+            accounts: Accounts::new(mutations.clone(), Origin::CommandLine),
+            credentials: Credentials::new(mutations),
+            store,
+        })
+    }
+
+    /// Leaves the database in order: the last one out puts the log back into the file.
+    pub async fn close(self) {
+        self.store.close().await;
+    }
+}

@@ -1,0 +1,314 @@
+//! Paths: made plain, so that the path that is judged is the path that is forwarded.
+
+use std::borrow::Cow;
+
+use thiserror::Error;
+
+use super::percent::hex;
+
+/// A request target, split (RFC 9112, section 3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// The raw path, not yet normalized; `/` where an absolute target has none.
+    pub path: &'a [u8],
+    /// The raw query without its `?`.
+    pub query: Option<&'a [u8]>,
+}
+
+impl<'a> Target<'a> {
+    /// Splits a target in origin form (`/path?query`) or absolute form (`http://host/path?query`).
+    ///
+    /// # Errors
+    /// [`PathError::NotAPath`] for anything else: `*`, `host:port`, an absolute target of another scheme.
+    /// [`PathError::Character`] where a fragment follows.
+    pub fn split(target: &'a [u8]) -> Result<Target<'a>, PathError> {
+        if target.contains(&b'#') {
+            return Err(PathError::Character);
+        }
+        let end_of_path = memchr::memchr(b'?', target).unwrap_or(target.len());
+        let query = target.get(end_of_path + 1..);
+        let before = &target[..end_of_path];
+        if before.first() == Some(&b'/') {
+            return Ok(Target { path: before, query });
+        }
+        let scheme = [&b"http://"[..], b"https://"].into_iter().find(|scheme| {
+            before.len() > scheme.len() && before[..scheme.len()].eq_ignore_ascii_case(scheme)
+        });
+        let authority_and_path = &before[scheme.ok_or(PathError::NotAPath)?.len()..];
+        match memchr::memchr(b'/', authority_and_path) {
+            Some(0) => Err(PathError::NotAPath),
+            Some(at) => Ok(Target { path: &authority_and_path[at..], query }),
+            None => Ok(Target { path: b"/", query }),
+        }
+    }
+}
+
+/// Makes a raw path plain: there is one spelling left for each path, and that is the one to judge and to forward.
+///
+/// - Percent-encoded letters, digits and `-._~` are decoded (RFC 3986, section 6.2.2.2); other escapes stay, with digits
+///   in upper case; what needs one and has none gets one.
+/// - Dot segments are removed, after decoding (RFC 3986, section 5.2.4); `//` becomes `/`.
+/// - Case is kept. Backends may ignore it, and so may a trailing `/`: see [`RoutePattern`](super::route::RoutePattern).
+///
+/// A path that is plain already is given back as it is, without allocation. The result is ASCII, begins with `/`, and
+/// normalizes to itself.
+///
+/// # Errors
+/// [`PathError`], 400 to the caller, for what a lenient backend could read as another path: an encoded slash, either
+/// backslash, a control character, bytes that aren't UTF-8, a broken escape, an escape that is encoded once more
+/// (`%252e`), a parameter (`;`, also encoded), a segment that ends in a dot or a space.
+pub fn normalize(raw: &[u8]) -> Result<Cow<'_, str>, PathError> {
+    if raw.first() != Some(&b'/') {
+        return Err(PathError::NotAPath);
+    }
+    if is_plain(raw)
+        && let Ok(path) = std::str::from_utf8(raw)
+    {
+        return Ok(Cow::Borrowed(path));
+    }
+    let mut path = String::with_capacity(raw.len() + 8);
+    let mut segments = raw[1..].split(|b| *b == b'/').peekable();
+    let mut plain = Segment::default();
+    while let Some(raw) = segments.next() {
+        let is_last = segments.peek().is_none();
+        plain.read(raw)?;
+        match &plain.decoded[..] {
+            b"" | b"." => {}
+            b".." => path.truncate(path.rfind('/').unwrap_or(0)),
+            _ => {
+                plain.check()?;
+                path.push('/');
+                path.push_str(&plain.text);
+                continue;
+            }
+        }
+        if is_last {
+            path.push('/');
+        }
+    }
+    Ok(Cow::Owned(path))
+}
+
+/// One segment on its way to its one spelling.
+#[derive(Default)]
+struct Segment {
+    decoded: Vec<u8>,
+    text: String,
+}
+
+impl Segment {
+    fn read(&mut self, raw: &[u8]) -> Result<(), PathError> {
+        self.decoded.clear();
+        self.text.clear();
+        let mut bytes = raw.iter().copied();
+        while let Some(byte) = bytes.next() {
+            if byte == b'%' {
+                let digits = (bytes.next().and_then(hex), bytes.next().and_then(hex));
+                let (Some(high), Some(low)) = digits else { return Err(PathError::Escape) };
+                self.push(high << 4 | low, is_unreserved)?;
+            } else if matches!(byte, b'?' | b'#' | b' ') {
+                return Err(PathError::Character);
+            } else {
+                self.push(byte, is_literal)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, byte: u8, stays: fn(u8) -> bool) -> Result<(), PathError> {
+        if byte.is_ascii_control() || matches!(byte, b'/' | b'\\' | b';') {
+            return Err(PathError::Character);
+        }
+        self.decoded.push(byte);
+        if stays(byte) {
+            self.text.push(char::from(byte));
+        } else {
+            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+            self.text.push('%');
+            self.text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            self.text.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+        Ok(())
+    }
+
+    /// What can be judged only once the segment is plain, since its escapes may have been put together.
+    fn check(&self) -> Result<(), PathError> {
+        if std::str::from_utf8(&self.decoded).is_err() {
+            return Err(PathError::NotText);
+        }
+        // Who decodes first and then looks for the query ends the segment, and the path, there.
+        let mut ends = self.decoded.split(|b| matches!(b, b'?' | b'#'));
+        if ends.next().is_some_and(ends_loosely) || ends_loosely(&self.decoded) {
+            return Err(PathError::TrailingDot);
+        }
+        let is_escape = |after: &[u8]| {
+            let digits = |text: &[u8], n| text.len() >= n && text[..n].iter().all(u8::is_ascii_hexdigit);
+            // The second is IIS's own kind, %u002E.
+            digits(after, 2) || after.first().is_some_and(|b| b | 32 == b'u') && digits(&after[1..], 4)
+        };
+        if self.text.split("%25").skip(1).any(|after| is_escape(after.as_bytes())) {
+            return Err(PathError::Escape);
+        }
+        Ok(())
+    }
+}
+
+/// Windows drops these from the end of a name.
+fn ends_loosely(segment: &[u8]) -> bool {
+    segment.ends_with(b".") || segment.ends_with(b" ")
+}
+
+/// Whether nothing at all has to be changed; most paths.
+fn is_plain(raw: &[u8]) -> bool {
+    let mut previous = 0;
+    for &byte in raw {
+        let starts_badly = previous == b'/' && matches!(byte, b'/' | b'.');
+        let ends_badly = previous == b'.' && byte == b'/';
+        if starts_badly || ends_badly || !(byte == b'/' || is_literal(byte)) {
+            return false;
+        }
+        previous = byte;
+    }
+    previous != b'.'
+}
+
+/// RFC 3986, section 2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// What may stand in a segment as it is (RFC 3986, section 3.3), but for `;`.
+fn is_literal(byte: u8) -> bool {
+    is_unreserved(byte)
+        || matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@')
+}
+
+/// Why a path was refused; the text is for the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum PathError {
+    /// Doesn't begin with `/`.
+    #[error("the request target must be a path")]
+    NotAPath,
+    /// A control character, a backslash, a `;`, `?` or `#`, or an encoded `/`.
+    #[error("the path holds a character that it must not")]
+    Character,
+    /// A `%` without two hexadecimal digits after it, or an escape that is itself encoded.
+    #[error("the path holds a broken percent-encoding")]
+    Escape,
+    /// Not UTF-8.
+    #[error("the path must be UTF-8 text")]
+    NotText,
+    /// A segment that ends in a dot or a space, or does so before an encoded `?` or `#`.
+    #[error("a segment of the path ends in a dot or a space")]
+    TrailingDot,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn made_plain() {
+        let cases = [
+            ("/", "/"),
+            ("//", "/"),
+            ("/a//b///", "/a/b/"),
+            ("/a/./b/../c", "/a/c"),
+            ("/a/b/..", "/a/"),
+            ("/a/.", "/a/"),
+            ("/../../a", "/a"),
+            ("/..", "/"),
+            ("/%2e/%2E%2e/.%2e/a", "/a"),
+            ("/a//../b", "/b"),
+            ("/api/mail%2esend%2Ejson", "/api/mail.send.json"),
+            ("/%61pi/%6D%61il.send.json", "/api/mail.send.json"),
+            ("/a%3ab%2b%40", "/a%3Ab%2B%40"),
+            ("/a:b+@!$&'()*,=", "/a:b+@!$&'()*,="),
+            ("/%c3%bc", "/%C3%BC"),
+            ("/\u{fc}{}|\"<>^`", "/%C3%BC%7B%7D%7C%22%3C%3E%5E%60"),
+            ("/a%20b", "/a%20b"),
+            ("/100%25", "/100%25"),
+            ("/100%25/ab", "/100%25/ab"),
+            ("/5%25up", "/5%25up"),
+            ("/.well-known/...x/x..y", "/.well-known/...x/x..y"),
+            ("/a%3fb%23", "/a%3Fb%23"),
+        ];
+        for (raw, plain) in cases {
+            assert_eq!(normalize(raw.as_bytes()).as_deref(), Ok(plain), "{raw}");
+        }
+    }
+
+    #[test]
+    fn plain_paths_are_borrowed() {
+        for path in ["/", "/api/mail.send.json", "/v3/a-b_c~d/", "/a:b@c"] {
+            assert!(matches!(normalize(path.as_bytes()), Ok(Cow::Borrowed(same)) if same == path), "{path}");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        use PathError::*;
+        let cases: [(&[u8], PathError); 36] = [
+            (b"", NotAPath),
+            (b"*", NotAPath),
+            (b"a/b", NotAPath),
+            (b"http://h/a", NotAPath),
+            (b"/a%2Fb", Character),
+            (b"/a%2f..%2fb", Character),
+            (b"/a\\b", Character),
+            (b"/a%5cb", Character),
+            (b"/a%00", Character),
+            (b"/a\0", Character),
+            (b"/a%0d%0a", Character),
+            (b"/a\tb", Character),
+            (b"/a%7f", Character),
+            (b"/a b", Character),
+            (b"/a;b", Character),
+            (b"/a%3Bb", Character),
+            (b"/a?b", Character),
+            (b"/a#b", Character),
+            (b"/a%", Escape),
+            (b"/a%4", Escape),
+            (b"/a%zz", Escape),
+            (b"/a%u002e", Escape),
+            (b"/a%252eb", Escape),
+            (b"/a%25%32%65b", Escape),
+            (b"/a%25252e", Escape),
+            (b"/a%25u002e", Escape),
+            (b"/%ff", NotText),
+            (b"/\xff", NotText),
+            (b"/%c0%ae%c0%ae/", NotText),
+            (b"/%ed%a0%80", NotText),
+            (b"/a./b", TrailingDot),
+            (b"/a/...", TrailingDot),
+            (b"/a%20", TrailingDot),
+            (b"/a/..%3f", TrailingDot),
+            (b"/a/.%23/b", TrailingDot),
+            (b"/a%20%3Fb", TrailingDot),
+        ];
+        for (raw, expected) in cases {
+            assert_eq!(normalize(raw), Err(expected), "{}", raw.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn targets() {
+        let cases: [(&str, &str, Option<&str>); 7] = [
+            ("/a?b?c", "/a", Some("b?c")),
+            ("/a", "/a", None),
+            ("/?", "/", Some("")),
+            ("http://h:1/a?b", "/a", Some("b")),
+            ("HTTPS://h/a//b", "/a//b", None),
+            ("http://h?b/c", "/", Some("b/c")),
+            ("//h/a", "//h/a", None),
+        ];
+        for (target, path, query) in cases {
+            let expected = Target { path: path.as_bytes(), query: query.map(str::as_bytes) };
+            assert_eq!(Target::split(target.as_bytes()), Ok(expected), "{target}");
+        }
+        for target in ["", "*", "host:443", "ftp://h/a", "http:///a", "http://", "a"] {
+            assert_eq!(Target::split(target.as_bytes()), Err(PathError::NotAPath), "{target}");
+        }
+        assert_eq!(Target::split(b"/a#b"), Err(PathError::Character));
+    }
+}

@@ -1,0 +1,225 @@
+//! What Gatepost itself answers (docs/api.md): results and errors of the credentials API, and refusals of proxied calls.
+
+use time::OffsetDateTime;
+
+use super::call::Format;
+use super::xml::{DECLARATION, push_text};
+use crate::domain::{Credential, Permission, Permissions};
+
+/// The answer of `add`, `edit` and `remove`; `count` says how many credentials the account has now.
+pub fn success(format: Format, count: u64) -> String {
+    match format {
+        Format::Json => r#"{"message":"success"}"#.to_owned(),
+        Format::Xml => format!("{DECLARATION}<result><count>{count}</count></result>"),
+    }
+}
+
+/// An error of the credentials API.
+pub fn error(format: Format, reason: &str) -> String {
+    match format {
+        Format::Json => format!(r#"{{"error":{}}}"#, quoted(reason)),
+        Format::Xml => {
+            let mut xml = format!("{DECLARATION}<result><message>error: ");
+            push_text(&mut xml, reason);
+            xml.push_str("</message></result>");
+            xml
+        }
+    }
+}
+
+/// A proxied call that Gatepost refused, in the general error form of the API. Strict clients take no other elements.
+pub fn refusal(format: Format, reason: &str) -> String {
+    match format {
+        Format::Json => format!(r#"{{"message":"error","errors":[{}]}}"#, quoted(reason)),
+        Format::Xml => {
+            let mut xml = format!("{DECLARATION}<result><message>error</message><errors><error>");
+            push_text(&mut xml, reason);
+            xml.push_str("</error></errors></result>");
+            xml
+        }
+    }
+}
+
+/// The answer of `get` with `username`: in JSON that one object, in XML a list of one.
+pub fn credential(format: Format, credential: &Credential) -> String {
+    let mut text = String::new();
+    match format {
+        Format::Json => push_json(&mut text, credential),
+        Format::Xml => {
+            let mut list = List::new(format);
+            list.start(&mut text);
+            list.push(&mut text, credential);
+            list.end(&mut text);
+        }
+    }
+    text
+}
+
+/// The answer of `get` for a whole account, written piece by piece, since it can be long: [`start`](List::start), one
+/// [`push`](List::push) for each credential, [`end`](List::end). Each appends; what is there can be sent in between.
+pub struct List {
+    format: Format,
+    is_empty: bool,
+}
+
+impl List {
+    /// Nothing written yet.
+    pub fn new(format: Format) -> List {
+        List { format, is_empty: true }
+    }
+
+    /// What comes before the first credential.
+    pub fn start(&self, text: &mut String) {
+        match self.format {
+            Format::Json => text.push('['),
+            Format::Xml => {
+                text.push_str(DECLARATION);
+                text.push_str("<credentials>");
+            }
+        }
+    }
+
+    /// One credential.
+    pub fn push(&mut self, text: &mut String, credential: &Credential) {
+        match self.format {
+            Format::Json => {
+                if !self.is_empty {
+                    text.push(',');
+                }
+                push_json(text, credential);
+            }
+            Format::Xml => push_xml(text, credential),
+        }
+        self.is_empty = false;
+    }
+
+    /// What comes after the last credential.
+    pub fn end(&self, text: &mut String) {
+        text.push_str(match self.format {
+            Format::Json => "]",
+            Format::Xml => "</credentials>",
+        });
+    }
+}
+
+fn push_json(json: &mut String, credential: &Credential) {
+    let bit = |permission| u8::from(credential.effective.contains(permission));
+    json.push_str(&format!(
+        r#"{{"id":{},"name":{},"permissions":{{"email":{},"api":{},"web":{}}}}}"#,
+        credential.id.0,
+        quoted(credential.name.as_str()),
+        bit(Permission::Email),
+        bit(Permission::Api),
+        bit(Permission::Web),
+    ));
+}
+
+fn push_xml(xml: &mut String, credential: &Credential) {
+    xml.push_str("<credential><created_at>");
+    push_time(xml, credential.created_at);
+    xml.push_str("</created_at><permissions>");
+    push_permissions(xml, credential.effective);
+    xml.push_str(&format!("</permissions><id>{}</id><name>", credential.id.0));
+    push_text(xml, credential.name.as_str());
+    xml.push_str("</name><updated_at>");
+    push_time(xml, credential.updated_at);
+    xml.push_str("</updated_at></credential>");
+}
+
+/// In XML the permissions are a JSON text of their own, in this order and with these spaces.
+fn push_permissions(xml: &mut String, set: Permissions) {
+    let bit = |permission| u8::from(set.contains(permission));
+    let (web, api, email) = (bit(Permission::Web), bit(Permission::Api), bit(Permission::Email));
+    xml.push_str(&format!(r#"{{"web": {web}, "api": {api}, "email": {email}}}"#));
+}
+
+/// `2013-01-21 16:52:01`, UTC. A number that is no time, which no store holds, is shown as 1970.
+fn push_time(xml: &mut String, seconds: i64) {
+    let t = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    xml.push_str(&format!(
+        "{:04}-{:02}-{:02} {:02}:{:02}:{:02}",
+        t.year(),
+        u8::from(t.month()),
+        t.day(),
+        t.hour(),
+        t.minute(),
+        t.second()
+    ));
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::{CredentialId, Username};
+
+    fn john() -> Credential {
+        Credential {
+            id: CredentialId(4),
+            name: Username::parse("johnsmith").unwrap(),
+            effective: Permissions::only(Permission::Api),
+            created_at: 1_358_787_121,
+            updated_at: 0,
+        }
+    }
+
+    fn list(format: Format, credentials: &[Credential]) -> String {
+        let mut text = String::new();
+        let mut list = List::new(format);
+        list.start(&mut text);
+        credentials.iter().for_each(|c| list.push(&mut text, c));
+        list.end(&mut text);
+        text
+    }
+
+    const JOHN: &str = r#"{"id":4,"name":"johnsmith","permissions":{"email":0,"api":1,"web":0}}"#;
+    const JOHN_XML: &str = "<credential><created_at>2013-01-21 16:52:01</created_at>\
+        <permissions>{\"web\": 0, \"api\": 1, \"email\": 0}</permissions><id>4</id><name>johnsmith</name>\
+        <updated_at>1970-01-01 00:00:00</updated_at></credential>";
+    const HEAD: &str = "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>\n";
+
+    #[test]
+    fn json() {
+        assert_eq!(success(Format::Json, 4), r#"{"message":"success"}"#);
+        assert_eq!(error(Format::Json, "a \"b\"\n\u{fc}"), "{\"error\":\"a \\\"b\\\"\\n\u{fc}\"}");
+        assert_eq!(refusal(Format::Json, "no"), r#"{"message":"error","errors":["no"]}"#);
+        assert_eq!(credential(Format::Json, &john()), JOHN);
+        assert_eq!(list(Format::Json, &[]), "[]");
+        assert_eq!(list(Format::Json, &[john(), john()]), format!("[{JOHN},{JOHN}]"));
+    }
+
+    #[test]
+    fn xml() {
+        assert_eq!(success(Format::Xml, 4), format!("{HEAD}<result><count>4</count></result>"));
+        let wrong = format!("{HEAD}<result><message>error: a&lt;&#252;</message></result>");
+        assert_eq!(error(Format::Xml, "a<\u{fc}"), wrong);
+        let refused =
+            format!("{HEAD}<result><message>error</message><errors><error>no</error></errors></result>");
+        assert_eq!(refusal(Format::Xml, "no"), refused);
+        assert_eq!(credential(Format::Xml, &john()), format!("{HEAD}<credentials>{JOHN_XML}</credentials>"));
+        assert_eq!(list(Format::Xml, &[]), format!("{HEAD}<credentials></credentials>"));
+        let two = format!("{HEAD}<credentials>{JOHN_XML}{JOHN_XML}</credentials>");
+        assert_eq!(list(Format::Xml, &[john(), john()]), two);
+    }
+
+    proptest! {
+        #[test]
+        fn reasons_come_back_from_json(reason: String) {
+            let read: serde_json::Value = serde_json::from_str(&error(Format::Json, &reason)).unwrap();
+            prop_assert_eq!(&read["error"], &serde_json::Value::from(reason.as_str()));
+            let read: serde_json::Value = serde_json::from_str(&refusal(Format::Json, &reason)).unwrap();
+            prop_assert_eq!(&read["errors"][0], &serde_json::Value::from(reason));
+        }
+
+        #[test]
+        fn any_time_can_be_written(created_at: i64, updated_at: i64) {
+            let text = credential(Format::Xml, &Credential { created_at, updated_at, ..john() });
+            prop_assert!(text.is_ascii());
+        }
+    }
+}

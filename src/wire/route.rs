@@ -1,0 +1,372 @@
+//! Which paths a route is for, and which paths send mail.
+
+use std::borrow::Cow;
+
+use thiserror::Error;
+
+use super::path::{PathError, normalize};
+use super::percent::hex;
+
+/// The paths of a route: `/status` exactly, `/public/*` with everything below, `/users/*/posts` and `/v1/*.json` with any
+/// text in place of a `*` inside of one segment.
+#[derive(Clone, Debug)]
+pub struct RoutePattern {
+    text: String,
+    segments: Vec<Segment>,
+    /// Ends in `/*`: whatever follows, at any depth.
+    and_below: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Segment {
+    Exact(Vec<u8>),
+    /// Any text between these two; a `*` on its own is never nothing.
+    Around(Vec<u8>, Vec<u8>),
+}
+
+impl RoutePattern {
+    /// Reads a pattern as the configuration has it.
+    ///
+    /// # Errors
+    /// [`PatternError`]; a pattern has to be written plainly, as [`normalize`] would.
+    pub fn parse(text: &str) -> Result<RoutePattern, PatternError> {
+        let plain = normalize(text.as_bytes())?;
+        if plain != text {
+            return Err(PatternError::NotPlain(plain.into_owned()));
+        }
+        let mut segments: Vec<&str> = plain[1..].split('/').collect();
+        let and_below = segments.last() == Some(&"*");
+        if and_below {
+            segments.pop();
+        }
+        let segments = segments.into_iter().map(Segment::parse).collect::<Result<_, _>>()?;
+        Ok(RoutePattern { text: text.to_owned(), segments, and_below })
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether a normalized path is exactly one of these. For routes that ask for less than others do: `public`.
+    pub fn matches(&self, path: &str) -> bool {
+        self.compare(path)
+    }
+
+    /// Whether a normalized path could be one of these to a lenient backend, which ignores ASCII case or a trailing `/`, or
+    /// ends the path at an encoded `?` or `#`. For routes that ask for a permission of their own.
+    pub fn covers(&self, path: &str) -> bool {
+        let encoded_end = path.find("%3F").into_iter().chain(path.find("%23")).min();
+        self.compare_loosely(path) || encoded_end.is_some_and(|end| self.compare_loosely(&path[..end]))
+    }
+
+    fn compare(&self, path: &str) -> bool {
+        let Some(path) = path.strip_prefix('/') else { return false };
+        let mut given = path.split('/');
+        let mut all =
+            self.segments.iter().map(|segment| given.next().is_some_and(|t| segment.matches(t, Case::Kept)));
+        all.all(|matches| matches) && given.next().is_some() == self.and_below
+    }
+
+    /// Without regard to case and to what the path or the pattern ends with.
+    fn compare_loosely(&self, path: &str) -> bool {
+        let mut given = path.trim_end_matches('/').split('/').skip(1);
+        let named = self.segments.iter().filter(|segment| !segment.is_empty());
+        let mut all =
+            named.map(|segment| given.next().is_some_and(|text| segment.matches(text, Case::Ignored)));
+        all.all(|matches| matches) && (self.and_below || given.next().is_none())
+    }
+}
+
+impl Segment {
+    fn parse(text: &str) -> Result<Segment, PatternError> {
+        let Some((before, after)) = text.split_once('*') else {
+            return Ok(Segment::Exact(decoded(text).into_owned()));
+        };
+        if after.contains('*') {
+            return Err(PatternError::TwoStars);
+        }
+        Ok(Segment::Around(decoded(before).into_owned(), decoded(after).into_owned()))
+    }
+
+    /// What stands after the last `/` of a pattern that ends in one.
+    fn is_empty(&self) -> bool {
+        matches!(self, Segment::Exact(text) if text.is_empty())
+    }
+
+    fn matches(&self, text: &str, case: Case) -> bool {
+        let text = decoded(text);
+        match self {
+            Segment::Exact(expected) => case.same(&text, expected),
+            Segment::Around(before, after) => {
+                text.len() >= (before.len() + after.len()).max(1)
+                    && case.same(&text[..before.len()], before)
+                    && case.same(&text[text.len() - after.len()..], after)
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Case {
+    Kept,
+    Ignored,
+}
+
+impl Case {
+    fn same(self, one: &[u8], other: &[u8]) -> bool {
+        match self {
+            Case::Kept => one == other,
+            Case::Ignored => one.eq_ignore_ascii_case(other),
+        }
+    }
+}
+
+/// Why a pattern was refused; the text is for who wrote the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PatternError {
+    /// Nothing that could be a path.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// No request has such a path, since all are made plain first; with the plain spelling.
+    #[error("must be written as {0}")]
+    NotPlain(String),
+    /// More than one `*` in a segment.
+    #[error("may hold one * in each segment")]
+    TwoStars,
+}
+
+/// Whether a normalized path is one of those of the API that send mail, which need the permission `email`:
+/// `/api/mail.send.FORMAT` and `/v3/mail/send`. Case, format and whatever else follows don't matter, since they may not
+/// matter to a backend; nothing else of the API lives under these names.
+pub fn sends_mail(path: &str) -> bool {
+    const NAMES: [&[u8]; 3] = [b"/api/mail.send", b"/api/mail/send", b"/v3/mail/send"];
+    let path = decoded(path);
+    NAMES.into_iter().any(|name| {
+        path.len() >= name.len()
+            && path[..name.len()].eq_ignore_ascii_case(name)
+            && path.get(name.len()).is_none_or(|b| !(b.is_ascii_alphanumeric() || b"-_".contains(b)))
+    })
+}
+
+/// Undoes the escapes that a normalized path still has.
+fn decoded(plain: &str) -> Cow<'_, [u8]> {
+    if !plain.contains('%') {
+        return Cow::Borrowed(plain.as_bytes());
+    }
+    let mut bytes = plain.bytes();
+    let mut decoded = Vec::with_capacity(plain.len());
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+        } else if let (Some(high), Some(low)) = (bytes.next().and_then(hex), bytes.next().and_then(hex)) {
+            decoded.push(high << 4 | low);
+        }
+    }
+    Cow::Owned(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pattern(text: &str) -> RoutePattern {
+        RoutePattern::parse(text).unwrap()
+    }
+
+    #[test]
+    fn matching() {
+        let cases = [
+            ("/", "/", true),
+            ("/", "/a", false),
+            ("/*", "/", true),
+            ("/*", "/a/b", true),
+            ("/status", "/status", true),
+            ("/status", "/status/", false),
+            ("/status", "/Status", false),
+            ("/status/", "/status/", true),
+            ("/public/*", "/public/", true),
+            ("/public/*", "/public/a/b/", true),
+            ("/public/*", "/public", false),
+            ("/public/*", "/publicity/a", false),
+            ("/public*", "/publicity", true),
+            ("/public*", "/public/a", false),
+            ("/users/*/posts", "/users/4/posts", true),
+            ("/users/*/posts", "/users//posts", false),
+            ("/users/*/posts", "/users/4/5/posts", false),
+            ("/users/*/posts/*", "/users/4/posts/5", true),
+            ("/v1/*.json", "/v1/a.json", true),
+            ("/v1/*.json", "/v1/.json", true),
+            ("/v1/a*a", "/v1/a", false),
+            ("/v1/things:send", "/v1/things%3Asend", true),
+            ("/v1/%C3%BC", "/v1/%C3%BC", true),
+        ];
+        for (text, path, expected) in cases {
+            assert_eq!(pattern(text).matches(path), expected, "{text} {path}");
+            assert!(!expected || pattern(text).covers(path), "{text} {path}");
+        }
+    }
+
+    #[test]
+    fn covering() {
+        for path in [
+            "/Admin/SEND",
+            "/admin/send/",
+            "/admin/send%3Fx",
+            "/admin/send%23",
+            "/admin/send/%3F",
+            "/admin/send%3F/x",
+        ] {
+            assert!(pattern("/admin/send").covers(path), "{path}");
+            assert!(!pattern("/admin/send").matches(path), "{path}");
+        }
+        assert!(!pattern("/admin/send").covers("/admin/sends"));
+        assert!(pattern("/admin/*").covers("/ADMIN"));
+        assert!(!pattern("/admin/*").covers("/administration"));
+        assert!(pattern("/admin/").covers("/admin"));
+        assert!(pattern("/a/*.json").covers("/a/b%3F.json"));
+    }
+
+    #[test]
+    fn patterns_refused() {
+        let plain = |text: &str| PatternError::NotPlain(text.to_owned());
+        let cases = [
+            ("", PatternError::Path(PathError::NotAPath)),
+            ("public/*", PatternError::Path(PathError::NotAPath)),
+            ("/a?b", PatternError::Path(PathError::Character)),
+            ("/a/../b", plain("/b")),
+            ("/a//b", plain("/a/b")),
+            ("/%61", plain("/a")),
+            ("/\u{fc}", plain("/%C3%BC")),
+            ("/**", PatternError::TwoStars),
+            ("/a*b*/c", PatternError::TwoStars),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(RoutePattern::parse(text).unwrap_err(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_sends_mail() {
+        for path in [
+            "/api/mail.send.json",
+            "/api/mail.send.xml",
+            "/API/Mail.Send.JSON",
+            "/api/mail.send.json/",
+            "/api/mail.send.json/x",
+            "/api/mail.send.json%3Fx",
+            "/api/mail.send.json::$DATA",
+            "/api/mail.send",
+            "/api/mail/send.json",
+            "/v3/mail/send",
+            "/v3/mail/send/beta",
+            "/V3/mail/send.json",
+        ] {
+            assert!(sends_mail(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/api/mail.sender",
+            "/api/mail.send_later",
+            "/v3/mail/send-times",
+            "/v3/mail",
+            "/x/api/mail.send.json",
+        ] {
+            assert!(!sends_mail(path), "{path}");
+        }
+    }
+
+    /// What the most lenient of backends could make of a raw path.
+    fn lenient(raw: &str, times: usize, parameters: bool, backslashes: bool) -> String {
+        let mut bytes = raw.as_bytes().to_vec();
+        for _ in 0..times {
+            bytes = percent_encoding::percent_decode(&bytes).collect();
+        }
+        let mut text = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
+        if backslashes {
+            text = text.replace('\\', "/");
+        }
+        let mut segments = Vec::new();
+        let end = text.find(['?', '#', '\0']).unwrap_or(text.len());
+        for segment in text[..end].split('/') {
+            let segment = if parameters { segment.split(';').next().unwrap_or_default() } else { segment };
+            match segment {
+                "" | "." => {}
+                ".." => drop(segments.pop()),
+                _ => segments.push(segment.trim_end_matches(['.', ' '])),
+            }
+        }
+        format!("/{}", segments.join("/"))
+    }
+
+    proptest! {
+        #[test]
+        fn normal_is_normal(raw in "/[%./a-c0-9;éB]{0,16}|/(%2[0-9e-f]|%25|/|\\.|[a-c%é;]){0,8}") {
+            if let Ok(plain) = normalize(raw.as_bytes()) {
+                prop_assert!(plain.starts_with('/') && plain.is_ascii());
+                prop_assert!(!plain.contains("//") && !plain.contains("/../") && !plain.contains("/./"));
+                prop_assert_eq!(normalize(plain.as_bytes()), Ok(plain.clone()));
+                // The same to a backend that decodes once and doesn't cut at what was an encoded `?` or `#`.
+                if !["%23", "%3f", "%3F"].iter().any(|cut| raw.contains(cut)) {
+                    prop_assert_eq!(lenient(&raw, 1, false, false), lenient(&plain, 1, false, false));
+                }
+            }
+        }
+
+        #[test]
+        fn nothing_sends_mail_unseen(
+            before in proptest::collection::vec(prop::sample::select(TRICKS), 0..4),
+            seams in proptest::collection::vec(prop::sample::select(TRICKS), 3),
+            times in 0..4usize,
+            parameters in any::<bool>(),
+            backslashes in any::<bool>(),
+            words in prop::sample::select(vec![["api", "mail.send.json"], ["API", "mail%2esend.%6ason"], ["v3", "mail/send"]]),
+        ) {
+            let [slash, end, other] = &seams[..] else { unreachable!() };
+            let raw = format!("/{}/{}{slash}/{}{end}{other}", before.concat(), words[0], words[1]);
+            let Ok(plain) = normalize(raw.as_bytes()) else { return Ok(()) };
+            let seen = lenient(&plain, times, parameters, backslashes);
+            if ["/api/mail.send.json", "/v3/mail/send"].contains(&&*seen) {
+                prop_assert!(sends_mail(&plain), "{} is {} and could be {}", raw, plain, seen);
+            }
+            let routes = [pattern("/api/mail.send.json"), pattern("/v3/mail/*")];
+            prop_assert!(seen != "/api/mail.send.json" || routes[0].covers(&plain), "{}", plain);
+            prop_assert!(seen != "/v3/mail/send" || routes[1].covers(&plain), "{}", plain);
+        }
+    }
+
+    const TRICKS: &[&str] = &[
+        "",
+        "/",
+        "//",
+        "/.",
+        "/..",
+        "/x/..",
+        "%2e",
+        "%2E%2e",
+        "%252e",
+        "/%252e%252e/",
+        "%2f",
+        "%5c",
+        "\\",
+        ";x",
+        "%3b",
+        ".",
+        "%20",
+        "%00",
+        "%3f",
+        "%23",
+        "/x",
+        "public",
+        "/public/..",
+        "%25",
+        "%2525",
+        "..",
+        "/%2e%2e",
+        "\t",
+        "%c0%ae",
+        "é",
+    ];
+}

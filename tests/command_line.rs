@@ -1,0 +1,179 @@
+//! `gatepost account` and `gatepost credential`, as processes of their own beside a running gateway's state.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+
+use gatepost::config::{StoreSettings, StoreUrl};
+use gatepost::domain::Canonical;
+use gatepost::state::Epochs;
+use gatepost::state::fleet::Fleet;
+use gatepost::state::store::Store;
+use tempfile::TempDir;
+
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Place {
+        let folder = tempfile::tempdir().unwrap();
+        let configuration = format!(
+            "[store]\nurl = \"sqlite://{}\"\nbusy_timeout = \"300ms\"\n[auth]\nbcrypt_cost = 4\n\
+             [ops]\nlisten = \"127.0.0.1:0\"\n",
+            database(folder.path()).display()
+        );
+        std::fs::write(folder.path().join("gatepost.toml"), configuration).unwrap();
+        Place(folder)
+    }
+
+    /// Runs the program; `input` is its standard input.
+    fn run(&self, line: &str, input: &str) -> Output {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_gatepost"))
+            .args(line.split(' '))
+            .arg("--config")
+            .arg(self.0.path().join("gatepost.toml"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // One that has refused already reads nothing.
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        child.wait_with_output().unwrap()
+    }
+
+    fn done(&self, line: &str, input: &str) -> String {
+        let output = self.run(line, input);
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn refused(&self, line: &str, input: &str) -> String {
+        let output = self.run(line, input);
+        assert_eq!(output.status.code(), Some(1), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn json(&self, line: &str) -> serde_json::Value {
+        serde_json::from_str(&self.done(line, "")).unwrap()
+    }
+}
+
+fn database(folder: &Path) -> std::path::PathBuf {
+    folder.join("data/gatepost.db")
+}
+
+#[test]
+fn accounts_and_credentials_from_nothing() {
+    let p = Place::new();
+    p.done("account add holder --rights email,api --password-stdin", "passw0rd\n");
+    p.done("credential add john --account HOLDER --permissions api --password-stdin", "passw0rd\n");
+    p.done("credential add jane --account holder --password-stdin", "passw0rd\n");
+    p.done("credential edit john --account holder --grant email --revoke api", "");
+    p.done("credential edit john --account holder --password-stdin", "n3w password\n");
+
+    let accounts = p.json("account list --json");
+    assert_eq!(accounts[0]["name"], "holder");
+    assert_eq!(accounts[0]["rights"], serde_json::json!({"email": 1, "api": 1, "web": 0}));
+    assert_eq!(accounts[0]["credentials"], 2);
+    let credentials = p.json("credential list --account holder --json");
+    assert_eq!(credentials[0]["name"], "john");
+    assert_eq!(credentials[0]["permissions"], serde_json::json!({"email": 1, "api": 0, "web": 0}));
+    assert_eq!(credentials[1]["permissions"], serde_json::json!({"email": 1, "api": 1, "web": 0}));
+    assert_eq!(p.done("credential list --account holder", "").lines().count(), 3);
+
+    p.done("account rights holder none", "");
+    p.done("account suspend holder", "");
+    assert_eq!(p.json("account list --json")[0]["active"], false);
+    // The operator goes on while the holder may not.
+    p.done("credential remove jane --account holder", "");
+    p.done("account resume holder", "");
+    p.done("account passwd holder --password-stdin", "an0ther one\n");
+    p.done("account remove holder", "Holder\n");
+    assert_eq!(p.json("account list --json"), serde_json::json!([]));
+}
+
+#[test]
+fn what_is_refused_says_why_and_changes_nothing() {
+    let p = Place::new();
+    p.done("account add holder --rights api --password-stdin", "passw0rd\n");
+    p.done("credential add john --account holder --password-stdin", "passw0rd\n");
+    for (line, input, reason) in [
+        ("account add JOHN --password-stdin", "passw0rd\n", "already taken"),
+        ("account add jo --password-stdin", "passw0rd\n", "3 to 64 characters"),
+        ("account add other --password-stdin", "password\n", "at least one digit"),
+        ("account add other --password-stdin", "", "no password"),
+        ("account add other --password-stdin", "passw0rd\npassw0rd\n", "more than one line"),
+        ("account passwd nobody --password-stdin", "passw0rd\n", "no such account"),
+        ("account suspend john", "", "no such account"),
+        ("account remove holder", "yes\n", "not confirmed"),
+        ("account remove holder", "", "not confirmed"),
+        ("credential add jane --account nobody --password-stdin", "passw0rd\n", "no such account"),
+        ("credential add jane --account holder --permissions web --password-stdin", "passw0rd\n", "web"),
+        ("credential edit john --account holder --grant email", "", "email"),
+        ("credential edit john --account holder --grant api --revoke api", "", "given twice"),
+        ("credential remove holder --account holder", "", "no such credential"),
+    ] {
+        let said = p.refused(line, input);
+        assert!(said.contains(reason), "{line}: {said}");
+        assert!(!said.contains("passw0rd"), "{said}");
+    }
+    assert_eq!(p.json("account list --json")[0]["credentials"], 1);
+}
+
+#[test]
+fn wrong_usage_is_another_status() {
+    let p = Place::new();
+    for line in [
+        "account",
+        "account add",
+        "credential list",
+        "account add holder passw0rd",
+        "account rights holder x",
+    ] {
+        assert_eq!(p.run(line, "").status.code(), Some(2), "{line}");
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_named() {
+    let p = Place::new();
+    let output = Command::new(env!("CARGO_BIN_EXE_gatepost"))
+        .args(["account", "list"])
+        .current_dir(p.0.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("config/gatepost.toml"), "{said}");
+}
+
+#[tokio::test]
+async fn when_the_command_returns_the_running_gateway_has_let_go() {
+    let p = Place::new();
+    p.done("account add holder --password-stdin", "passw0rd\n");
+    let url = StoreUrl::Sqlite(database(p.0.path()));
+    let store = Store::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
+    let epochs = Arc::new(Epochs::new());
+    let _fleet = Fleet::join(&store, epochs.clone()).await.unwrap();
+    let (john, holder) = (Canonical::of(b"john").unwrap(), Canonical::of(b"holder").unwrap());
+    let p = Arc::new(p);
+    for (line, input) in [
+        ("credential add john --account holder --password-stdin", "passw0rd\n"),
+        ("credential edit john --account holder --revoke api", ""),
+        ("account suspend holder", ""),
+        ("account resume holder", ""),
+        ("account rights holder api", ""),
+        ("account passwd holder --password-stdin", "an0ther one\n"),
+        ("credential remove john --account holder", ""),
+        ("account remove holder --yes", ""),
+    ] {
+        let seen = epochs.now();
+        // Not on this thread, which has to acknowledge meanwhile.
+        let place = p.clone();
+        tokio::task::spawn_blocking(move || place.done(line, input)).await.unwrap();
+        assert!(!epochs.is_fresh(seen, &john, &holder), "{line}");
+    }
+}
