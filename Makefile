@@ -46,8 +46,7 @@ bench:
 fuzz:
 	$(call install,$(BUILD_NEEDS))
 	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz
-	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
-		cargo +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
+	fuzz/run 60
 
 clean:
 	cargo clean

@@ -71,6 +71,13 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Command::Check => {
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
+            let wrong = server::check(&config);
+            for line in &wrong {
+                eprintln!("{}: {line}", path.display());
+            }
+            if !wrong.is_empty() {
+                return Ok(ExitCode::from(REFUSED));
+            }
             for warning in config.warnings() {
                 println!("{}: warning: {warning}", path.display());
             }
@@ -79,10 +86,12 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Command::Account(command) => {
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
+            server::start_log(&config.log);
             Ok(runtime.block_on(account::run(command, &config))?)
         }
         Command::Credential(command) => {
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
+            server::start_log(&config.log);
             Ok(runtime.block_on(credential::run(command, &config))?)
         }
     }

@@ -59,7 +59,8 @@ fn nothing_uses_a_higher_floor() {
             for path in sources(&root().join(folder)) {
                 let code = code(&path);
                 for part in code.split("crate::").skip(1) {
-                    let other: String = part.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                    let other: String =
+                        part.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
                     let Some(other_level) = floor_of(&other) else { continue };
                     used += 1;
                     let same = other == *folder;
@@ -82,6 +83,9 @@ fn foreign_types_stay_on_their_floors() {
     for (folder, crates) in FOREIGN {
         for path in sources(&root().join(folder)) {
             let code = code(&path);
+            // What a service keeps for itself is its own affair; what it shows isn't.
+            let shown = |line: &&str| folder != "service" || line.trim_start().starts_with("pub");
+            let code = code.lines().filter(shown).collect::<Vec<_>>().join("\n");
             for name in crates {
                 let named = [format!("use {name}"), format!("{name}::"), format!("{name}_core::")];
                 assert!(!named.iter().any(|n| code.contains(n)), "{} names {name}", path.display());

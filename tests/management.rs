@@ -3,14 +3,17 @@
 
 use std::cell::RefCell;
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use gatepost::config::{StoreSettings, StoreUrl};
-use gatepost::domain::{Canonical, Permission, PermissionEdit, Permissions, Username};
+use gatepost::config::{AuthSettings, StoreSettings, StoreUrl};
+use gatepost::domain::{Canonical, Entry, Permission, PermissionEdit, Permissions, Presented};
 use gatepost::service::audit::Action;
 use gatepost::service::credentials::{Addition, Edit, Manager};
-use gatepost::service::{Accounts, Credentials, Mutations, Origin, Refusal};
+use gatepost::service::{
+    Access, Accounts, Credentials, Decision, HolderDecision, Mutations, Origin, Refusal,
+};
 use gatepost::state::fleet::Fleet;
 use gatepost::state::store::Store;
 use gatepost::state::{Epochs, Hasher, Lane, Metrics};
@@ -18,6 +21,7 @@ use sqlx::{ConnectOptions, Connection};
 use tempfile::TempDir;
 
 const PASSWORD: &[u8] = b"passw0rd";
+const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 const OTHER: &[u8] = b"an0ther one";
 
 struct Gateway {
@@ -41,9 +45,14 @@ async fn gateway() -> Gateway {
     let fleet = Arc::new(Fleet::join(&store, epochs.clone()).await.unwrap());
     let mutations = Mutations::new(store.clone(), hasher.clone(), epochs.clone(), fleet, metrics.clone());
     let accounts = Accounts::new(mutations.clone(), Origin::CommandLine);
-    let account = accounts.add("holder", PASSWORD, Permissions::ALL).await.unwrap();
-    let origin = Origin::Remote { source: "192.0.2.7".parse().unwrap(), request_id: "r-1".into() };
-    let holder = Manager::holder(account, &Username::parse("holder").unwrap(), origin);
+    accounts.add("holder", PASSWORD, Permissions::ALL).await.unwrap();
+    let settings = AuthSettings::default();
+    let access = Access::new(store.clone(), hasher.clone(), epochs.clone(), metrics.clone(), &settings);
+    let presented = Presented { username: b"holder", secret: PASSWORD };
+    let decision = access.authenticate_holder(presented, SOURCE).await;
+    let HolderDecision::Holder(granted) = decision else { panic!("{decision:?}") };
+    let origin = Origin::Remote { source: SOURCE, request_id: "r-1".into() };
+    let holder = Manager::holder(&granted, origin).unwrap();
     let credentials = Credentials::new(mutations);
     Gateway { store, epochs, hasher, metrics, accounts, credentials, holder, folder }
 }
@@ -119,6 +128,18 @@ async fn every_refusal_has_its_name() {
         g.credentials.operator("holder", Origin::CommandLine).await.unwrap_err(),
         Refusal::NoSuchAccount
     );
+}
+
+#[tokio::test]
+async fn a_credential_manages_nothing() {
+    let g = gateway().await;
+    g.add("john").await.unwrap();
+    let settings = AuthSettings::default();
+    let access = Access::new(g.store, g.hasher, g.epochs, g.metrics, &settings);
+    let presented = Presented { username: b"john", secret: PASSWORD };
+    let decision = access.authorize(presented, Permission::Api, Entry::Api, SOURCE).await;
+    let Decision::Allowed(granted) = decision else { panic!("{decision:?}") };
+    assert!(Manager::holder(&granted, Origin::CommandLine).is_none());
 }
 
 #[tokio::test]

@@ -42,8 +42,11 @@ async fn answer(session: &mut ServerSession, name: &'static str) -> bool {
     }
     let request = session.req_header();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let headers: Map<String, Value> =
-        request.headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()).into())).collect();
+    let headers: Map<String, Value> = request
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), text(value.as_bytes()).into()))
+        .collect();
     let received = json!({
         "backend": name,
         "method": request.method.as_str(),

@@ -88,7 +88,8 @@ pub async fn run(options: Options) -> Result<ExitCode> {
 /// The logins of the first start, made where there are none yet.
 async fn logins(gateway: &Gateway, file: &Path) -> Result<Logins> {
     if let Ok(text) = fs::read_to_string(file) {
-        return serde_json::from_str(&text).with_context(|| format!("{}: not what the demo wrote", file.display()));
+        return serde_json::from_str(&text)
+            .with_context(|| format!("{}: not what the demo wrote", file.display()));
     }
     let login = |name: &str| Ok::<_, anyhow::Error>(Login { name: name.to_owned(), password: password()? });
     let logins = Logins {
@@ -107,8 +108,7 @@ async fn logins(gateway: &Gateway, file: &Path) -> Result<Logins> {
     let manager = credentials.operator(name, Origin::CommandLine).await?;
     for (permission, login) in Permission::ALL.into_iter().zip(&logins.credentials) {
         let permissions = PermissionEdit::exactly(Permissions::only(permission));
-        let addition =
-            Addition { username: &login.name, password: login.password.as_bytes(), permissions };
+        let addition = Addition { username: &login.name, password: login.password.as_bytes(), permissions };
         credentials.add(&manager, addition).await?;
     }
     Ok(logins)
@@ -121,7 +121,9 @@ fn password() -> Result<String> {
         let mut random = [0; 20];
         getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("no random numbers: {e}"))?;
         let password: String = random.iter().map(|b| char::from(ALPHABET[usize::from(b % 32)])).collect();
-        if password.contains(|c: char| c.is_ascii_digit()) && password.contains(|c: char| c.is_ascii_alphabetic()) {
+        if password.contains(|c: char| c.is_ascii_digit())
+            && password.contains(|c: char| c.is_ascii_alphabetic())
+        {
             return Ok(password);
         }
     }

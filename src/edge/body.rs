@@ -43,9 +43,18 @@ enum Source {
     /// Nothing comes.
     Empty,
     /// It comes from the client.
-    Client { mask: Option<Mask>, pace: Pace, ready: VecDeque<Bytes>, begun: bool, wants_continue: bool },
+    Client(Box<Streamed>),
     /// It was read before.
     Spooled(Box<Spool>),
+}
+
+/// A body that comes from the client as it is forwarded.
+struct Streamed {
+    mask: Option<Mask>,
+    pace: Pace,
+    ready: VecDeque<Bytes>,
+    begun: bool,
+    wants_continue: bool,
 }
 
 /// A request's body, piece by piece.
@@ -67,8 +76,8 @@ impl Body {
     /// 100 (RFC 9110 section 10.1.1).
     pub fn streamed(mask: Option<Mask>, window: Duration, wants_continue: bool) -> Body {
         let pace = Pace::new(window);
-        let source = Source::Client { mask, pace, ready: VecDeque::new(), begun: false, wants_continue };
-        Body { source, sent: false, given_up: false }
+        let streamed = Streamed { mask, pace, ready: VecDeque::new(), begun: false, wants_continue };
+        Body { source: Source::Client(Box::new(streamed)), sent: false, given_up: false }
     }
 
     /// What was spooled; it must be rewound.
@@ -103,7 +112,7 @@ impl Body {
     pub async fn rewind(&mut self) -> bool {
         let possible = match &mut self.source {
             Source::Empty => return true,
-            Source::Client { begun, .. } => !*begun,
+            Source::Client(streamed) => !streamed.begun,
             Source::Spooled(spool) => spool.rewind().await.is_ok(),
         };
         self.sent = false;
@@ -130,31 +139,34 @@ impl Body {
         let piece = match &mut self.source {
             Source::Empty => None,
             Source::Spooled(spool) => spool.next().await.map_err(spool_failed)?,
-            Source::Client { mask, pace, ready, begun, wants_continue } => {
-                if *wants_continue {
-                    *wants_continue = false;
-                    session.write_continue_response().await.map_err(|_| BodyError::Gone)?;
-                }
-                loop {
-                    if let Some(piece) = ready.pop_front() {
-                        break Some(piece);
-                    }
-                    if *begun && session.is_body_done() && mask.as_ref().is_none_or(|m| m.scanner.is_none()) {
-                        break None;
-                    }
-                    let read = pace.read(session).await?;
-                    *begun = true;
-                    match (read, mask.as_mut()) {
-                        (Some(piece), None) => break Some(piece),
-                        (Some(piece), Some(mask)) => mask.pass(piece, ready)?,
-                        (None, None) => break None,
-                        (None, Some(mask)) => mask.finish()?,
-                    }
-                }
-            }
+            Source::Client(streamed) => streamed.next(session).await?,
         };
         self.sent = piece.is_none();
         Ok(piece)
+    }
+}
+
+impl Streamed {
+    async fn next(&mut self, session: &mut ServerSession) -> Result<Option<Bytes>, BodyError> {
+        if std::mem::take(&mut self.wants_continue) {
+            session.write_continue_response().await.map_err(|_| BodyError::Gone)?;
+        }
+        loop {
+            if let Some(piece) = self.ready.pop_front() {
+                return Ok(Some(piece));
+            }
+            let read = self.pace.read(session).await?;
+            self.begun = true;
+            match (read, &mut self.mask) {
+                (Some(piece), Some(mask)) => mask.pass(piece, &mut self.ready)?,
+                (Some(piece), None) => return Ok(Some(piece)),
+                (None, Some(mask)) => {
+                    mask.finish()?;
+                    return Ok(None);
+                }
+                (None, None) => return Ok(None),
+            }
+        }
     }
 }
 
@@ -215,7 +227,7 @@ impl Pace {
         let piece = match timeout(self.window, session.read_request_body()).await {
             Ok(Ok(piece)) => piece,
             Ok(Err(error)) => {
-                                return Err(if error.etype().as_str() == "InvalidChunk" {
+                return Err(if error.etype().as_str() == "InvalidChunk" {
                     BodyError::Refused(Refusal::Malformed("The request's body can't be understood".into()))
                 } else {
                     BodyError::Gone

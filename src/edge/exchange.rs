@@ -8,7 +8,8 @@ use http::header::{self, HeaderValue};
 use http::{Method, Version};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
-use tracing::{debug, info};
+use tracing::{Instrument, debug, info, info_span};
+use zeroize::Zeroizing;
 
 use super::body::{Body, BodyError, Mask, Pace, form_refused, spool_failed};
 use super::client::Client;
@@ -23,7 +24,9 @@ use super::{management, reply, tunnel};
 use crate::config::Need;
 use crate::domain::{Entry, Permission, Presented};
 use crate::service::access::{Decision, Granted};
-use crate::wire::{BASIC_BUFFER, BasicError, BodyScanner, CredentialError, Gathered, Held, basic, take_credential};
+use crate::wire::{
+    BASIC_BUFFER, BasicError, BodyScanner, CredentialError, Gathered, Held, basic, take_credential,
+};
 
 /// The status under which a request is counted whose client went away before its answer.
 const CLIENT_GONE: u16 = 499;
@@ -59,7 +62,8 @@ impl Exchange<'_> {
             Ok(Answered::Gone) => (CLIENT_GONE, false),
             Err(refusal) => {
                 let raw = session.req_header().raw_path();
-                let path = String::from_utf8_lossy(raw.split(|b| *b == b'?').next().unwrap_or_default()).into_owned();
+                let path = String::from_utf8_lossy(raw.split(|b| *b == b'?').next().unwrap_or_default())
+                    .into_owned();
                 debug!(?refusal, request_id = ?request_id, "refused");
                 reply::refuse(&mut session, &refusal, &path, &request_id, plan.timeouts.write).await;
                 (refusal.status(), true)
@@ -79,7 +83,8 @@ impl Exchange<'_> {
         if !reusable {
             return None;
         }
-        let kept = pingora_timeout::timeout(plan.timeouts.write, session.finish()).await.ok()?.ok().flatten()?;
+        let kept =
+            pingora_timeout::timeout(plan.timeouts.write, session.finish()).await.ok()?.ok().flatten()?;
         Some(kept.into_parts())
     }
 
@@ -103,7 +108,7 @@ impl Exchange<'_> {
             return call.answer(session, &target).await.map(Answered::Whole);
         }
         let (need, group) = plan.router.route(&request.method, &target.path);
-        let admitted = self.admit(session, plan, &target, need).await?;
+        let admitted = self.admit(session, plan, &target, need, request_id).await?;
         self.forward(session, plan, group, &target, admitted, need, request_id).await
     }
 
@@ -114,12 +119,14 @@ impl Exchange<'_> {
         plan: &Plan,
         target: &Target<'_>,
         need: Need,
+        request_id: &HeaderValue,
     ) -> Result<Admitted, Refusal> {
-        let mut buffer = [0; BASIC_BUFFER];
+        let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
         let mut gathered = Gathered::new();
         let request = session.req_header();
         if need != Need::Public
-            && let Some(presented) = authorization(request.headers.get_all(header::AUTHORIZATION), &mut buffer)?
+            && let Some(presented) =
+                authorization(request.headers.get_all(header::AUTHORIZATION), &mut buffer)?
         {
             gathered.add(presented).map_err(ambiguous)?;
         }
@@ -145,13 +152,13 @@ impl Exchange<'_> {
         };
         match (gathered.credential(), scanner) {
             (Some(presented), scanner) => {
-                let granted = self.decide(session, plan, presented, permission).await?;
+                let granted = self.decide(session, plan, presented, permission, request_id).await?;
                 let mask = scanner.map(|scanner| Mask::new(scanner, Some(Held::copy_of(presented))));
                 Ok(Admitted { granted: Some(granted), query, body: self.stream(session, plan, mask) })
             }
             (None, Some(scanner)) => {
                 let (held, spool) = self.spool(session, plan, scanner).await?;
-                let granted = self.decide(session, plan, held.presented(), permission).await?;
+                let granted = self.decide(session, plan, held.presented(), permission, request_id).await?;
                 Ok(Admitted { granted: Some(granted), query, body: Body::spooled(spool) })
             }
             (None, None) => Err(Refusal::NoCredential),
@@ -164,10 +171,16 @@ impl Exchange<'_> {
         plan: &Plan,
         presented: Presented<'_>,
         permission: Permission,
+        request_id: &HeaderValue,
     ) -> Result<Granted, Refusal> {
         let site = &*self.server.site;
+        if let Some(granted) = site.access.check_cached(&presented, permission, site.entry) {
+            return Ok(granted);
+        }
         let source = self.client.source(&session.req_header().headers, &plan.trusted_proxies);
-        match site.access.authorize(presented, permission, site.entry, source).await {
+        // What the audit trail says of it carries the request's number.
+        let span = info_span!("request", id = request_id.to_str().unwrap_or_default());
+        match site.access.authorize(presented, permission, site.entry, source).instrument(span).await {
             Decision::Allowed(granted) => Ok(granted),
             Decision::Denied(denial) => Err(denial.into()),
             Decision::Unavailable(unavailable) => Err(unavailable.into()),
@@ -249,14 +262,15 @@ impl Exchange<'_> {
         };
         let group = &plan.groups[group];
         let method = session.req_header().method.clone();
-        let has_no_body = matches!(framing, Framing::None | Framing::Length(0)) && !upgrade && method != Method::HEAD;
+        let has_no_body =
+            matches!(framing, Framing::None | Framing::Length(0)) && !upgrade && method != Method::HEAD;
         let unwritable = |_| Refusal::Malformed("The request can't be forwarded".into());
         let request = if has_no_body && group.is_clear() {
             let mut bytes = Vec::with_capacity(REQUEST_SIZE);
             outgoing_bytes(session.req_header(), &with, &mut bytes).map_err(unwritable)?;
             Outbound::Bytes(bytes)
         } else {
-            Outbound::Header(outgoing(session.req_header(), &with).map_err(unwritable)?)
+            Outbound::Header(Box::new(outgoing(session.req_header(), &with).map_err(unwritable)?))
         };
         let forward = Forward {
             session,
@@ -379,7 +393,9 @@ fn asks_for_upgrade(session: &ServerSession) -> bool {
 
 pub(super) fn expects_continue(session: &ServerSession) -> bool {
     session.req_header().version != Version::HTTP_10
-        && session.get_header(header::EXPECT).is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        && session
+            .get_header(header::EXPECT)
+            .is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 fn ambiguous(error: CredentialError) -> Refusal {

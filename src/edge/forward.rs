@@ -34,7 +34,7 @@ pub enum Forwarded {
 /// A request as a backend is to get it.
 pub enum Outbound {
     /// One that can carry a body, ask for another protocol, or go over TLS.
-    Header(RequestHeader),
+    Header(Box<RequestHeader>),
     /// One without a body, as bytes, for backends in clear.
     Bytes(Vec<u8>),
 }
@@ -98,7 +98,9 @@ impl Forward<'_> {
                     return Ok(Forwarded::Answered(status));
                 }
                 (Ok(Relayed::Switched), Side::Session(upstream)) => return Ok(Forwarded::Switched(upstream)),
-                (Ok(Relayed::Broken(status) | Relayed::Answered(status)), _) => return Ok(Forwarded::Broken(status)),
+                (Ok(Relayed::Broken(status) | Relayed::Answered(status)), _) => {
+                    return Ok(Forwarded::Broken(status));
+                }
                 (Ok(Relayed::Gone | Relayed::Switched), _) => return Ok(Forwarded::Gone),
                 (Err(failure), _) => {
                     // What the client did wrong is no news of the backend.
@@ -127,7 +129,10 @@ impl Forward<'_> {
             Outbound::Header(header) => header,
             Outbound::Bytes(bytes) => {
                 let Ok(socket) = stream.into_any().downcast::<Socket>() else {
-                    return (Err(failure(Refusal::BadGateway, &"not a connection in clear")), Side::Free(None));
+                    return (
+                        Err(failure(Refusal::BadGateway, &"not a connection in clear")),
+                        Side::Free(None),
+                    );
                 };
                 let plain = Plain {
                     session: &mut *self.session,

@@ -32,7 +32,8 @@ pub enum Framing {
 impl Framing {
     /// How the client delimits the body of its request (RFC 9112 section 6.3; over HTTP/2, RFC 9113 section 8.1.1).
     pub fn of(request: &RequestHeader, is_empty: bool) -> Framing {
-        let length = request.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.trim().parse().ok());
+        let length =
+            request.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.trim().parse().ok());
         match length {
             _ if request.headers.contains_key(header::TRANSFER_ENCODING) => Framing::Chunked,
             Some(length) => Framing::Length(length),
@@ -76,7 +77,11 @@ pub fn outgoing(request: &RequestHeader, with: &Outgoing<'_>) -> pingora_error::
 ///
 /// # Errors
 /// None in fact; the fields come from a request that was read.
-pub fn outgoing_bytes(request: &RequestHeader, with: &Outgoing<'_>, out: &mut Vec<u8>) -> pingora_error::Result<()> {
+pub fn outgoing_bytes(
+    request: &RequestHeader,
+    with: &Outgoing<'_>,
+    out: &mut Vec<u8>,
+) -> pingora_error::Result<()> {
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(with.target);
@@ -100,7 +105,15 @@ fn fields(
 ) -> pingora_error::Result<()> {
     let nominated = Nominated::of(&request.headers);
     let mut host = None;
+    let crumbs =
+        request.version == Version::HTTP_2 && request.headers.get_all(header::COOKIE).iter().nth(1).is_some();
+    if crumbs {
+        put(&header::COOKIE, &whole_cookie(&request.headers))?;
+    }
     for (name, value) in &request.headers {
+        if crumbs && *name == header::COOKIE {
+            continue;
+        }
         if *name == header::HOST {
             host = Some(value);
             put(name, value)?;
@@ -121,7 +134,9 @@ fn fields(
         Framing::Length(length) => put(&header::CONTENT_LENGTH, &HeaderValue::from(length))?,
         Framing::Chunked => put(&header::TRANSFER_ENCODING, &HeaderValue::from_static("chunked"))?,
     }
-    if with.upgrade && let Some(protocol) = request.headers.get(header::UPGRADE) {
+    if with.upgrade
+        && let Some(protocol) = request.headers.get(header::UPGRADE)
+    {
         put(&header::CONNECTION, &HeaderValue::from_static("upgrade"))?;
         put(&header::UPGRADE, protocol)?;
     }
@@ -188,6 +203,13 @@ pub fn incoming(
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
+/// One field out of the several that HTTP/2 allows (RFC 9113 section 8.2.3).
+fn whole_cookie(headers: &HeaderMap) -> HeaderValue {
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    // Every crumb was a value, and so is what they make.
+    HeaderValue::from_bytes(&crumbs.join(&b"; "[..])).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
 /// Whether a field of the client's goes on to the backend.
 fn passes(name: &HeaderName, value: &HeaderValue, with: &Outgoing<'_>) -> bool {
     // Hop-by-hop (RFC 9110 section 7.6.1), and what Gatepost answers or sets itself. The commonest names first.
@@ -244,7 +266,10 @@ fn forwarded(
             hops.extend_from_slice(b", ");
         }
         hops.extend_from_slice(client.shown().as_bytes());
-        put(&FORWARDED_FOR, &HeaderValue::from_maybe_shared(Bytes::from(hops)).unwrap_or_else(|_| client.shown().clone()))?;
+        put(
+            &FORWARDED_FOR,
+            &HeaderValue::from_maybe_shared(Bytes::from(hops)).unwrap_or_else(|_| client.shown().clone()),
+        )?;
     } else {
         put(&FORWARDED_FOR, client.shown())?;
     }
@@ -290,5 +315,110 @@ impl Nominated {
     fn contains(&self, name: &HeaderName) -> bool {
         // Framing and routing don't end because a client asks for it.
         !self.names.is_empty() && *name != header::HOST && self.names.contains(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(version: Version, fields: &[(&'static str, &'static str)], trusted: bool) -> Vec<String> {
+        let mut request = RequestHeader::build_no_case("POST", b"/a?b=c", None).unwrap();
+        request.set_version(version);
+        for (name, value) in fields {
+            request.append_header(*name, *value).unwrap();
+        }
+        let networks = if trusted { vec!["192.0.2.0/24".parse().unwrap()] } else { Vec::new() };
+        let client = Client::new("192.0.2.7:4711".parse().unwrap(), true, &networks);
+        let with = Outgoing {
+            target: b"/a?b=c",
+            identity: None,
+            client: &client,
+            framing: Framing::None,
+            upgrade: false,
+            request_id: &HeaderValue::from_static("0042"),
+        };
+        let mut bytes = Vec::new();
+        outgoing_bytes(&request, &with, &mut bytes).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, rest) = text.split_once("\r\n\r\n").unwrap();
+        assert_eq!(rest, "");
+        let header = outgoing(&request, &with).unwrap();
+        assert_eq!(header.headers.len(), head.lines().count() - 1, "both ways of writing it agree");
+        head.lines().map(str::to_owned).collect()
+    }
+
+    const ADDED: [&str; 3] = ["x-forwarded-for: 192.0.2.7", "x-forwarded-proto: https", "x-request-id: 0042"];
+
+    #[test]
+    fn what_only_gatepost_may_say_never_comes_from_a_client() {
+        let forged = [
+            ("X-Gatepost-User", "root"),
+            ("x_gatepost_user", "root"),
+            ("X-Gatepost_Account", "root"),
+            ("x-gatepost-anything", "root"),
+            ("X_Forwarded_For", "10.0.0.1"),
+            ("X-Forwarded-Port", "1"),
+            ("Forwarded", "for=10.0.0.1"),
+            ("X-Request_Id", "mine"),
+        ];
+        let lines = sent(Version::HTTP_11, &forged, false);
+        assert_eq!(lines[0], "POST /a?b=c HTTP/1.1");
+        assert_eq!(lines[1..], ADDED);
+    }
+
+    #[test]
+    fn hop_by_hop_fields_end_here_and_so_does_what_connection_names() {
+        let fields = [
+            ("Connection", "keep-alive, X-Private, Host"),
+            ("X-Private", "1"),
+            ("Keep-Alive", "5"),
+            ("Proxy-Connection", "close"),
+            ("TE", "trailers"),
+            ("Upgrade", "websocket"),
+            ("Transfer-Encoding", "chunked"),
+            ("Expect", "100-continue"),
+            ("Proxy-Authorization", "Basic x"),
+            ("Authorization", "Basic x"),
+            ("Host", "api.test"),
+            ("X-Kept", "1"),
+        ];
+        let lines = sent(Version::HTTP_11, &fields, false);
+        assert!(lines.contains(&"host: api.test".to_owned()));
+        assert!(lines.contains(&"x-kept: 1".to_owned()));
+        assert_eq!(lines.len(), 1 + 2 + ADDED.len() + 1, "{lines:?}");
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed_and_added_to() {
+        let fields =
+            [("X-Forwarded-For", "198.51.100.1"), ("X-Forwarded-Proto", "http"), ("X-Forwarded-Host", "h")];
+        let lines = sent(Version::HTTP_11, &fields, true);
+        assert!(lines.contains(&"x-forwarded-for: 198.51.100.1, 192.0.2.7".to_owned()), "{lines:?}");
+        assert!(lines.contains(&"x-forwarded-proto: http".to_owned()));
+        assert!(lines.contains(&"x-forwarded-host: h".to_owned()));
+    }
+
+    #[test]
+    fn the_crumbs_of_http_2_become_one_cookie() {
+        let lines = sent(Version::HTTP_2, &[("cookie", "a=1"), ("cookie", "b=2")], false);
+        assert!(lines.contains(&"cookie: a=1; b=2".to_owned()), "{lines:?}");
+    }
+
+    #[test]
+    fn an_answer_without_a_length_is_chunked_where_that_is_understood() {
+        let id = HeaderValue::from_static("1");
+        for (version, chunked) in
+            [(Version::HTTP_11, true), (Version::HTTP_10, false), (Version::HTTP_2, false)]
+        {
+            let mut answer = ResponseHeader::build(200, None).unwrap();
+            answer.insert_header("Connection", "X-Private").unwrap();
+            answer.insert_header("X-Private", "1").unwrap();
+            incoming(&mut answer, version, &id).unwrap();
+            assert_eq!(answer.headers.contains_key(header::TRANSFER_ENCODING), chunked, "{version:?}");
+            assert!(
+                !answer.headers.contains_key("x-private") && !answer.headers.contains_key(header::CONNECTION)
+            );
+        }
     }
 }

@@ -16,7 +16,8 @@ pub async fn ask(stream: Stream, path: &str, host: &str) -> bool {
         return false;
     }
     let mut session = HttpSession::new(stream);
-    if session.write_request_header(Box::new(request)).await.is_err() || session.read_response().await.is_err()
+    if session.write_request_header(Box::new(request)).await.is_err()
+        || session.read_response().await.is_err()
     {
         return false;
     }

@@ -1,11 +1,13 @@
 //! The management API: get, add, edit and remove credentials (docs/api.md).
 
 use bytes::{Bytes, BytesMut};
-use http::header::{self, HeaderValue};
 use http::Method;
+use http::header::{self, HeaderValue};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use pingora_timeout::timeout;
+use tracing::{Instrument, info_span};
+use zeroize::Zeroizing;
 
 use super::body::{BodyError, Pace};
 use super::client::Client;
@@ -68,7 +70,12 @@ impl Call<'_> {
         }
     }
 
-    async fn perform(&self, session: &mut ServerSession, target: &Target<'_>, asked: &Asked) -> Result<u16, Refusal> {
+    async fn perform(
+        &self,
+        session: &mut ServerSession,
+        target: &Target<'_>,
+        asked: &Asked,
+    ) -> Result<u16, Refusal> {
         if !matches!(session.req_header().method, Method::GET | Method::POST) {
             return Err(Refusal::Method("GET, POST"));
         }
@@ -83,7 +90,14 @@ impl Call<'_> {
         }
         let manager = self.recognise(session, &parameters).await?;
         let username = parameters.get("username").map_err(malformed)?;
-        let permissions = parameters.permissions().map_err(malformed)?;
+        let permissions = parameters.permissions().map_err(|error| {
+            if let ParametersError::Permissions(why) = &error {
+                let action = audited(asked.action);
+                let refused = service::Refusal::Permissions(why.clone());
+                self.credentials.refused(&manager, action, username.unwrap_or_default(), &refused);
+            }
+            malformed(error)
+        })?;
         let needed = || username.ok_or(Refusal::Malformed("username is missing".into()));
         let password = parameters.get("password").map_err(malformed)?;
         let changed = match asked.action {
@@ -110,9 +124,11 @@ impl Call<'_> {
     /// Only the account holder manages.
     async fn recognise(&self, session: &ServerSession, parameters: &Parameters) -> Result<Manager, Refusal> {
         let headers = &session.req_header().headers;
-        let mut buffer = [0; BASIC_BUFFER];
+        let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
         let mut gathered = Gathered::new();
-        if let Some(presented) = super::exchange::authorization(headers.get_all(header::AUTHORIZATION), &mut buffer)? {
+        if let Some(presented) =
+            super::exchange::authorization(headers.get_all(header::AUTHORIZATION), &mut buffer)?
+        {
             gathered.add(presented).map_err(malformed)?;
         }
         let held = parameters.credential().map_err(malformed)?;
@@ -122,10 +138,11 @@ impl Call<'_> {
         let presented = gathered.credential().ok_or(Refusal::NoCredential)?;
         let source = self.client.source(headers, &self.plan.trusted_proxies);
         let request_id = self.request_id.to_str().unwrap_or_default().to_owned();
-        match self.site.access.authenticate_holder(presented, source).await {
+        let span = info_span!("request", id = request_id);
+        match self.site.access.authenticate_holder(presented, source).instrument(span).await {
             HolderDecision::Holder(granted) => {
                 let origin = Origin::Remote { source, request_id };
-                Ok(Manager::holder(granted.account(), granted.account_name(), origin))
+                Manager::holder(&granted, origin).ok_or(Refusal::NotHolder)
             }
             HolderDecision::NotHolder => Err(Refusal::NotHolder),
             HolderDecision::Denied(denial) => Err(denial.into()),
@@ -245,7 +262,19 @@ fn refusal_of(refusal: service::Refusal) -> Refusal {
         R::NameTaken => Refusal::Conflict(refusal.to_string().into()),
         R::Busy => Refusal::Overloaded("Temporarily unavailable, try again"),
         R::Store(_) => Refusal::Overloaded("The change could not be made, try again"),
-        R::Unconfirmed(_) => Refusal::Overloaded("The change is written, but not yet in force everywhere, try again"),
+        R::Unconfirmed(_) => {
+            Refusal::Overloaded("The change is written, but not yet in force everywhere, try again")
+        }
+    }
+}
+
+/// The audit trail's word for what was asked.
+fn audited(action: Action) -> service::audit::Action {
+    match action {
+        Action::Get => service::audit::Action::CredentialGet,
+        Action::Add => service::audit::Action::CredentialAdd,
+        Action::Edit => service::audit::Action::CredentialEdit,
+        Action::Remove => service::audit::Action::CredentialRemove,
     }
 }
 

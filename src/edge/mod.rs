@@ -17,6 +17,7 @@ pub mod plain;
 pub mod refusal;
 pub mod relay;
 pub mod reply;
+pub mod roots;
 pub mod router;
 pub mod site;
 pub mod socket;

@@ -87,7 +87,13 @@ impl Plain<'_> {
         self.pass_body(socket, buffer, status, length).await
     }
 
-    async fn pass_body(mut self, mut socket: Box<Socket>, first: BytesMut, status: u16, length: u64) -> Attempt {
+    async fn pass_body(
+        mut self,
+        mut socket: Box<Socket>,
+        first: BytesMut,
+        status: u16,
+        length: u64,
+    ) -> Attempt {
         // What comes after the answer is nobody's: the connection isn't used again.
         let overrun = first.len() as u64 > length;
         let mut piece = first.freeze();
@@ -189,7 +195,9 @@ fn parse(buffer: &BytesMut) -> Parsed {
     let Ok(mut header) = ResponseHeader::build(status, Some(response.headers.len() + 4)) else {
         return Parsed::Unusual;
     };
-    if response.reason != header.status.canonical_reason() && header.set_reason_phrase(response.reason).is_err() {
+    if response.reason != header.status.canonical_reason()
+        && header.set_reason_phrase(response.reason).is_err()
+    {
         return Parsed::Unusual;
     }
     // The one copy: names and values of the answer share it.
@@ -205,7 +213,8 @@ fn parse(buffer: &BytesMut) -> Parsed {
         let Ok(value) = HeaderValue::from_maybe_shared(value) else { return Parsed::Unusual };
         match HeaderName::from_bytes(&name) {
             Ok(header::CONTENT_LENGTH) if length.is_none() => length = digits(field.value),
-            Ok(header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::CONNECTION | header::UPGRADE) | Err(_) => {
+            Ok(header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::CONNECTION | header::UPGRADE)
+            | Err(_) => {
                 return Parsed::Unusual;
             }
             Ok(_) => {}

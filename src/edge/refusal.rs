@@ -65,7 +65,9 @@ impl Refusal {
     /// What the client may know.
     pub fn reason(&self) -> Cow<'static, str> {
         match self {
-            Refusal::Malformed(reason) | Refusal::NotFound(reason) | Refusal::Conflict(reason) => reason.clone(),
+            Refusal::Malformed(reason) | Refusal::NotFound(reason) | Refusal::Conflict(reason) => {
+                reason.clone()
+            }
             Refusal::NoCredential => "Authentication required".into(),
             Refusal::BadCredential => "Bad username / password".into(),
             Refusal::Forbidden(permission) => format!("Permission denied: {permission} is needed").into(),

@@ -176,8 +176,7 @@ impl Relay<'_> {
 
     async fn write_header(&mut self, mut header: Box<ResponseHeader>) -> Result<(), Lost> {
         let version = self.session.req_header().version;
-        headers::incoming(&mut header, version, self.request_id)
-            .map_err(|e| Lost::Backend(e.to_string()))?;
+        headers::incoming(&mut header, version, self.request_id).map_err(|e| Lost::Backend(e.to_string()))?;
         if self.closing {
             self.session.set_keepalive(None);
         }

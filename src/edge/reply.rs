@@ -87,7 +87,9 @@ pub async fn refuse(
 /// Reads what the client still sends, within bounds: one that is busy sending would else meet a reset connection
 /// before it reads its answer.
 pub async fn drain(session: &mut ServerSession) {
-    if session.is_body_done() || session.get_header(header::EXPECT).is_some() && session.body_bytes_read() == 0 {
+    if session.is_body_done()
+        || session.get_header(header::EXPECT).is_some() && session.body_bytes_read() == 0
+    {
         return;
     }
     let drained = timeout(DRAIN_TIME, async {

@@ -89,7 +89,11 @@ mod tests {
         assert_eq!(need(&router, Method::GET, "/PUBLIC/a"), "api", "public is exactly what was written");
         assert_eq!(router.route(&Method::GET, "/reports/a"), (Need::Permission(Permission::Web), 1));
         assert_eq!(router.route(&Method::POST, "/reports/a"), (Need::Permission(Permission::Email), 0));
-        assert_eq!(need(&router, Method::POST, "/Reports/a/"), "email", "and a permission is asked for loosely");
+        assert_eq!(
+            need(&router, Method::POST, "/Reports/a/"),
+            "email",
+            "and a permission is asked for loosely"
+        );
         assert_eq!(need(&router, Method::POST, "/api/mail.send.json"), "email");
         assert_eq!(need(&router, Method::POST, "/API/Mail.Send.xml"), "email");
         assert_eq!(need(&router, Method::GET, "/api/stats.get.json"), "api");

@@ -9,12 +9,13 @@ use ipnet::IpNet;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
+use super::roots::RootsError;
 use super::router::Router;
-use super::upstream::{self, Group, GroupError, UpstreamGauges};
+use super::upstream::{self, Group, UpstreamGauges};
 use crate::config::{Forms, HttpEntry, Timeouts};
 use crate::domain::Entry;
-use crate::service::access::Access;
 use crate::service::Credentials;
+use crate::service::access::Access;
 use crate::state::metrics::Metrics;
 use crate::wire::PatternError;
 
@@ -43,7 +44,7 @@ pub enum PlanError {
     Route(&'static str, usize, PatternError),
     /// A group can't be set up.
     #[error("{0}: {1}")]
-    Group(&'static str, GroupError),
+    Group(&'static str, RootsError),
 }
 
 impl Plan {
@@ -71,6 +72,18 @@ impl Plan {
             forms: settings.forms.clone(),
             trusted_proxies: trusted_proxies.to_vec(),
         })
+    }
+
+    /// Looks up the names of all backends, so that the first request finds them; what takes longer than 5 s is left to
+    /// the health checks.
+    pub async fn resolve(&self) {
+        let lookups = self.groups.iter().flat_map(Group::servers).map(|server| server.resolve());
+        let all = async {
+            for lookup in lookups {
+                lookup.await;
+            }
+        };
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(5), all).await;
     }
 
     /// Closes connections that `worker` kept for too long.

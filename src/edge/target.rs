@@ -44,7 +44,9 @@ mod tests {
 
     #[test]
     fn both_forms_name_the_same_path() {
-        for raw in ["/a/b?x=1", "http://host/a/b?x=1", "HTTPS://host:1/a/b?x=1", "/a/./b?x=1", "/a/c/../b?x=1"] {
+        for raw in
+            ["/a/b?x=1", "http://host/a/b?x=1", "HTTPS://host:1/a/b?x=1", "/a/./b?x=1", "/a/c/../b?x=1"]
+        {
             let target = Target::parse(raw.as_bytes()).unwrap();
             assert_eq!(target.path, "/a/b", "{raw}");
             assert_eq!(target.with_query(target.query), b"/a/b?x=1", "{raw}");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use pingora_core::connectors::{ConnectorOptions, TransportConnector};
+use pingora_core::connectors::TransportConnector;
 use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::upstreams::peer::HttpPeer;
 use prometheus::IntGauge;
@@ -18,6 +18,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::roots::{self, RootsError};
 use super::socket::{Meter, Socket};
 use crate::config::{self, HealthCheck, Scheme};
 use crate::domain::Entry;
@@ -35,14 +36,6 @@ pub enum ConnectError {
     /// It didn't answer in time.
     #[error("{0}: no connection within {1:?}")]
     Timeout(String, Duration),
-}
-
-/// Why a group can't be set up.
-#[derive(Debug, Error)]
-pub enum GroupError {
-    /// The file with the roots can't be used.
-    #[error("upstream_ca: {0}: {1}")]
-    Roots(String, String),
 }
 
 /// Counts an entry's connections to its backends.
@@ -81,7 +74,7 @@ impl Group {
         idle: usize,
         keepalive: Duration,
         gauges: &UpstreamGauges,
-    ) -> Result<Group, GroupError> {
+    ) -> Result<Group, RootsError> {
         let tls = settings.upstreams.iter().any(|u| u.scheme == Scheme::Https);
         let per_worker = idle.div_ceil(workers.max(1));
         let server = |upstream: &config::Upstream| Server {
@@ -98,7 +91,7 @@ impl Group {
         Ok(Group {
             servers: settings.upstreams.iter().map(server).collect(),
             turn: AtomicUsize::new(0),
-            tls: if tls { Some(connector(settings)?) } else { None },
+            tls: if tls { Some(roots::connector(settings.upstream_ca.as_deref())?) } else { None },
             settings: settings.clone(),
         })
     }
@@ -163,8 +156,7 @@ impl Group {
 
     async fn open(&self, server: &Server) -> Result<Stream, ConnectError> {
         let refused = |e: &dyn std::fmt::Display| ConnectError::Refused(server.name.clone(), e.to_string());
-        let address =
-            server.address().ok_or_else(|| ConnectError::Unresolved(server.name.clone()))?;
+        let address = server.address().ok_or_else(|| ConnectError::Unresolved(server.name.clone()))?;
         if let (Scheme::Https, Some(connector)) = (server.upstream.scheme, &self.tls) {
             let name = self.settings.upstream_server_name.as_ref().unwrap_or(&server.upstream.host);
             let mut peer = HttpPeer::new(address, true, name.clone());
@@ -256,7 +248,9 @@ impl Server {
                     self.addresses.store(Arc::new(found));
                 }
             }
-            Err(e) => tracing::warn!(upstream = self.name, error = %e, "the backend's name can't be resolved"),
+            Err(e) => {
+                tracing::warn!(upstream = self.name, error = %e, "the backend's name can't be resolved")
+            }
         }
     }
 
@@ -305,29 +299,6 @@ fn is_quiet(stream: &mut Stream) -> bool {
 
 fn literal(upstream: &config::Upstream) -> Option<SocketAddr> {
     upstream.host.parse().ok().map(|ip| SocketAddr::new(ip, upstream.port))
-}
-
-/// pingora panics over files it can't use, so they are read here first.
-fn connector(settings: &config::Group) -> Result<TransportConnector, GroupError> {
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject;
-    let mut options = ConnectorOptions::new(1);
-    if let Some(path) = &settings.upstream_ca {
-        let shown = path.display().to_string();
-        let unusable = |why: String| GroupError::Roots(shown.clone(), why);
-        let mut roots = rustls::RootCertStore::empty();
-        let certificates =
-            CertificateDer::pem_file_iter(path).map_err(|e| unusable(e.to_string()))?;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|e| unusable(e.to_string()))?;
-            roots.add(certificate).map_err(|e| unusable(e.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(unusable("no certificate in it".into()));
-        }
-        options.ca_file = Some(shown.clone());
-    }
-    Ok(TransportConnector::new(Some(options)))
 }
 
 /// Asks every backend of `group` once whether it is up, and looks its name up again.

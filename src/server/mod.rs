@@ -104,8 +104,13 @@ impl Gateway {
             config.auth.hash_queue,
             metrics.clone(),
         ));
-        let access =
-            Arc::new(Access::new(store.clone(), hasher.clone(), epochs.clone(), metrics.clone(), &config.auth));
+        let access = Arc::new(Access::new(
+            store.clone(),
+            hasher.clone(),
+            epochs.clone(),
+            metrics.clone(),
+            &config.auth,
+        ));
         let mutations = Mutations::new(store, hasher, epochs, fleet, metrics.clone());
 
         let open = Gauge::new(config.server.max_connections);
@@ -113,9 +118,14 @@ impl Gateway {
         let mut listening = Vec::new();
         for (settings, (clear, tls)) in entries.iter().zip(sockets) {
             let plan = Plan::new(settings, &config.server.trusted_proxies, threads, &metrics)?;
+            plan.resolve().await;
             let manages = (settings.entry == Entry::Api).then(|| Credentials::new(mutations.clone()));
             let site = Site::new(settings.entry, access.clone(), manages, metrics.clone(), plan);
-            listening.extend(clear.into_iter().map(|l| Listening { socket: l, tls: None, site: site.clone() }));
+            listening.extend(clear.into_iter().map(|l| Listening {
+                socket: l,
+                tls: None,
+                site: site.clone(),
+            }));
             listening.extend(tls.into_iter().map(|l| Listening {
                 socket: l,
                 tls: acceptor.clone(),
@@ -124,11 +134,13 @@ impl Gateway {
             sites.push(site);
         }
         let ops = ops_listener.map(|socket| {
-            let server = OpsServer { access: access.clone(), metrics: metrics.clone(), stop: stopped.clone() };
+            let server =
+                OpsServer { access: access.clone(), metrics: metrics.clone(), stop: stopped.clone() };
             (server, socket)
         });
-        let workers = Workers::start(threads, &listening, &sites, &open, &stopped, config.server.shutdown_deadline)
-            .map_err(StartError::Threads)?;
+        let workers =
+            Workers::start(threads, &listening, &sites, &open, &stopped, config.server.shutdown_deadline)
+                .map_err(StartError::Threads)?;
         Ok(Gateway { config, sites, certificate, workers, ops, addresses, stop, mutations })
     }
 
@@ -181,7 +193,7 @@ impl Gateway {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => reloader.reload(&self.sites, self.workers.count()),
+                _ = hangup.recv() => reloader.reload(&self.sites, self.workers.count()).await,
                 _ = look.tick() => reloader.look_at_certificate(),
             }
         }
@@ -195,6 +207,22 @@ impl Gateway {
         info!("stopped");
         Ok(())
     }
+}
+
+/// What is wrong with a configuration that only shows outside of its file: a route's path, a certificate, a file of roots.
+/// One line each; empty where it can be served.
+pub fn check(config: &Config) -> Vec<String> {
+    let metrics = Metrics::new();
+    let mut wrong = Vec::new();
+    for settings in config.api.iter().chain(&config.web) {
+        let plan = Plan::new(settings, &config.server.trusted_proxies, 1, &metrics);
+        wrong.extend(plan.err().map(|error| error.to_string()));
+    }
+    if let Some(tls) = &config.tls {
+        let certificate = Certificate::load(&tls.certificate, &tls.private_key);
+        wrong.extend(certificate.err().map(|error| error.to_string()));
+    }
+    wrong
 }
 
 /// The configuration's keys for listeners in clear and with TLS.

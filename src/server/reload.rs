@@ -40,7 +40,7 @@ impl Reloader {
 
     /// Rereads the source: routes, groups and limits of the HTTP entries, and the certificate. Where anything in it is
     /// wrong, all of it is left, its errors are logged, and the gateway goes on as it was.
-    pub fn reload(&mut self, sites: &[Arc<Site>], workers: usize) {
+    pub async fn reload(&mut self, sites: &[Arc<Site>], workers: usize) {
         let Source::File(path) = &self.source else {
             info!("there is no configuration file to reread");
             return self.reread_certificate();
@@ -66,6 +66,7 @@ impl Reloader {
         match plans {
             Ok(plans) => {
                 for (site, plan) in plans {
+                    plan.resolve().await;
                     site.plan.store(Arc::new(plan));
                 }
             }

@@ -1,8 +1,10 @@
 //! The credentials of an account: get, add, edit, remove (docs/api.md). The API and the command line both come here.
 
 use super::audit::{Action, Entry, Origin, Outcome};
-use super::{Mutations, Refusal};
-use crate::domain::{AccountId, Canonical, Credential, CredentialId, NewPassword, PermissionEdit, Username};
+use super::{Granted, Mutations, Refusal};
+use crate::domain::{
+    AccountId, Canonical, Credential, CredentialId, Kind, NewPassword, PermissionEdit, Username,
+};
 use crate::state::store::{Authority, CredentialEdit, NewCredential};
 
 /// The credentials of all accounts. Cloning is cheap.
@@ -43,9 +45,11 @@ pub struct Edit<'a> {
 }
 
 impl Manager {
-    /// The account holder, recognised by its password.
-    pub fn holder(account: AccountId, name: &Username, origin: Origin) -> Manager {
-        Manager { account, authority: Authority::Holder, actor: name.to_string(), origin }
+    /// The account holder that a decision recognised; `None` for a credential, which manages nothing whatever its bits.
+    pub fn holder(granted: &Granted, origin: Origin) -> Option<Manager> {
+        let (account, authority) = (granted.account(), Authority::Holder);
+        let actor = granted.name().to_string();
+        (granted.kind() == Kind::Holder).then_some(Manager { account, authority, actor, origin })
     }
 
     fn entry(&self, action: Action, subject: &str, change: String) -> Entry {

@@ -271,7 +271,7 @@ mod tests {
     fn delays_double_after_what_is_free_up_to_a_bound() {
         let (throttle, mut now) = (Throttle::new(true), Instant::now());
         let waits = guess(&throttle, "192.0.2.1", "someone", 10, &mut now);
-        assert_eq!(waits, [], "ten are free");
+        assert_eq!(waits, [Duration::ZERO; 0], "ten are free");
         let waits = guess(&throttle, "192.0.2.1", "someone", 20, &mut now);
         let millis: Vec<u128> = waits.iter().map(Duration::as_millis).collect();
         assert_eq!(millis[..5], [100, 200, 400, 800, 1600]);
@@ -349,12 +349,12 @@ mod tests {
         let (throttle, mut now) = (Throttle::new(true), Instant::now());
         guess(&throttle, "192.0.2.1", "someone", 15, &mut now);
         now += WINDOW;
-        assert_eq!(guess(&throttle, "192.0.2.1", "someone", 10, &mut now), []);
+        assert_eq!(guess(&throttle, "192.0.2.1", "someone", 10, &mut now), [Duration::ZERO; 0]);
     }
 
     #[test]
     fn switched_off_it_delays_nobody() {
         let (throttle, mut now) = (Throttle::new(false), Instant::now());
-        assert_eq!(guess(&throttle, "192.0.2.1", "someone", 100, &mut now), []);
+        assert_eq!(guess(&throttle, "192.0.2.1", "someone", 100, &mut now), [Duration::ZERO; 0]);
     }
 }

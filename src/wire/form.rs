@@ -163,6 +163,10 @@ mod tests {
             ("api_user&api_key=b&api_user=c", Conflict),
             ("a=1;api_key=b", Ambiguous),
             ("a;b;+api%5Fkey=b", Ambiguous),
+            ("a=1;;api_key=b", Ambiguous),
+            (";api_key=b", Ambiguous),
+            ("api_ke;api_key=b", Ambiguous),
+            ("a=1;api_user;api_key=b", Ambiguous),
             (&long, TooLong),
         ];
         for (body, expected) in cases {
@@ -220,6 +224,7 @@ mod tests {
             format!("{}{both}{end}", field("file", "x\n--b\r\n")),
             format!("{}{both}{end}", field("file", "x--b")),
             format!("{both}{}{end}", field("x\r\n--b", "1")),
+            format!("{both}{}{end}", field("x--b", "1")),
             format!("{both}{}{end}", field("api_key", "s\r\n")),
             format!("{both}{}{end}", field("api_key", "s\n")),
             format!("{both}{}{end}", field("api_key", "s\r")),

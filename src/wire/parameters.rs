@@ -231,7 +231,7 @@ mod tests {
             "--b--x",
             "--b\r\nX\r\n\r\n\r\n--b--",
             "--b--\r\n--b",
-            "--b\r\nX:--b\r\n\r\n",
+            "--b\r\nX:--b\r\n\r\n\r\n--b--",
         ] {
             assert!(matches!(multipart(body), Err(Form(_))), "{body:?}");
         }

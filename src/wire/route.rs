@@ -56,7 +56,8 @@ impl RoutePattern {
     /// Whether a normalized path could be one of these to a lenient backend, which ignores ASCII case or a trailing `/`, or
     /// ends the path at an encoded `?` or `#`. For routes that ask for a permission of their own.
     pub fn covers(&self, path: &str) -> bool {
-        let encoded_end = path.find("%3F").into_iter().chain(path.find("%23")).min();
+        let mut escapes = memchr::memchr_iter(b'%', path.as_bytes());
+        let encoded_end = escapes.find(|at| path[*at..].starts_with("%3F") || path[*at..].starts_with("%23"));
         self.compare_loosely(path) || encoded_end.is_some_and(|end| self.compare_loosely(&path[..end]))
     }
 
@@ -151,7 +152,7 @@ pub fn sends_mail(path: &str) -> bool {
 
 /// Undoes the escapes that a normalized path still has.
 fn decoded(plain: &str) -> Cow<'_, [u8]> {
-    if !plain.contains('%') {
+    if memchr::memchr(b'%', plain.as_bytes()).is_none() {
         return Cow::Borrowed(plain.as_bytes());
     }
     let mut bytes = plain.bytes();

@@ -58,7 +58,7 @@ impl Access {
         let cache = Arc::new(Cache::new(settings.cache_capacity, settings.cache_ttl));
         let entries = Arc::clone(&cache);
         metrics.read_at_scrape("gatepost_cache_entries", "Principals in the cache.", move || {
-            entries.len() as f64
+            entries.principals() as f64
         });
         Access {
             store,

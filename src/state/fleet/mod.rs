@@ -233,16 +233,21 @@ async fn watch(shared: Arc<Shared>, store: Store, listener: UnixListener, timing
 
 async fn listen(shared: Arc<Shared>, listener: UnixListener, timing: Timing) {
     let mut peers = JoinSet::new();
+    let mut able = true;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
+                    able = true;
                     let shared = shared.clone();
                     // A peer that says nothing gets no answer, and counts us as unconfirmed.
                     peers.spawn(async move { timeout(timing.patience, hear(&shared, stream)).await.ok(); });
                 }
                 Err(error) => {
-                    warn!(%error, "can't be told of changes");
+                    // Out of file handles, say: those who tell wait for us, and go without a confirmation.
+                    if std::mem::take(&mut able) {
+                        warn!(%error, "can't be told of changes");
+                    }
                     sleep(RETRY).await;
                 }
             },

@@ -20,6 +20,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("src/state/store/migrations");
 /// How long a connection may be waited for beyond the time that SQLite itself may wait for a lock.
 const ACQUIRE_MARGIN: Duration = Duration::from_millis(500);
 
+/// How long opening may take, beyond the waiting for locks.
+const OPENING: Duration = Duration::from_secs(10);
+
 /// How many changes there have been.
 pub(super) const CHANGES: &str = "SELECT number FROM change WHERE only = 1";
 
@@ -41,7 +44,7 @@ impl Pools {
     pub(super) async fn open(path: &Path, settings: &StoreSettings) -> Result<Pools, StoreError> {
         let refuse = |detail: String| StoreError::Open { path: path.display().to_string(), detail };
 
-        let (file, patience) = (path.to_path_buf(), settings.busy_timeout);
+        let (file, patience) = (path.to_path_buf(), settings.busy_timeout + OPENING);
         let lock = tokio::task::spawn_blocking(move || prepare(&file, patience))
             .await
             .map_err(|e| refuse(e.to_string()))?
@@ -55,24 +58,43 @@ impl Pools {
             .busy_timeout(settings.busy_timeout)
             .pragma("journal_size_limit", "67108864")
             .disable_statement_logging();
-        let pool = |connections: u32| {
-            SqlitePoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(settings.busy_timeout + ACQUIRE_MARGIN)
-                .idle_timeout(None)
-                .max_lifetime(None)
-                .test_before_acquire(false)
-        };
-        let writer = pool(1).connect_with(options.clone()).await.map_err(|e| refuse(e.to_string()))?;
+        let writer = pool(options.clone(), 1, settings.busy_timeout).await.map_err(&refuse)?;
         MIGRATIONS.run(&writer).await.map_err(|e| refuse(e.to_string()))?;
         drop(lock);
 
-        let readers = pool(settings.read_connections.max(1))
-            .connect_with(options.pragma("query_only", "on"))
-            .await
-            .map_err(|e| refuse(e.to_string()))?;
+        let options = options.pragma("query_only", "on");
+        let readers =
+            pool(options, settings.read_connections, settings.busy_timeout).await.map_err(&refuse)?;
         Ok(Pools { writer, readers })
     }
+}
+
+/// A pool with all its connections open from the start: opening one takes file handles, and a busy gateway may have run
+/// out of them.
+async fn pool(
+    options: SqliteConnectOptions,
+    connections: u32,
+    busy_timeout: Duration,
+) -> Result<SqlitePool, String> {
+    let connections = connections.max(1);
+    let pool = SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(busy_timeout + ACQUIRE_MARGIN)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_lazy_with(options);
+    let deadline = Instant::now() + busy_timeout + OPENING;
+    let mut opened = Vec::new();
+    while opened.len() < connections as usize {
+        match pool.acquire().await {
+            Ok(connection) => opened.push(connection),
+            // A slow disk or a busy machine may take longer to open a file than a request may wait for a connection.
+            Err(sqlx::Error::PoolTimedOut) if Instant::now() < deadline => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(pool)
 }
 
 /// One transaction that changes something, and what it was for the others.

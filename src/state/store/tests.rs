@@ -356,6 +356,29 @@ async fn it_opens_again_and_by_many_at_once() {
 }
 
 #[tokio::test]
+async fn every_connection_keeps_the_promises() {
+    let f = fixture().await;
+    for (pool, query_only) in [(&f.store.pools.writer, 0), (&f.store.pools.readers, 1)] {
+        let mut connections = Vec::new();
+        for _ in 0..pool.options().get_max_connections() {
+            connections.push(pool.acquire().await.unwrap());
+        }
+        for connection in &mut connections {
+            let journal: String =
+                sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut **connection).await.unwrap();
+            assert_eq!(journal, "wal");
+            for (pragma, expected) in
+                [("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 300), ("query_only", query_only)]
+            {
+                let query = AssertSqlSafe(format!("PRAGMA {pragma}"));
+                let value: i64 = sqlx::query_scalar(query).fetch_one(&mut **connection).await.unwrap();
+                assert_eq!(value, expected, "{pragma}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_files_are_for_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let f = fixture().await;

@@ -5,15 +5,20 @@
 //! is told by its epoch ([`super::epoch`]) and its age; where it may not, its digest still stands as long as the row
 //! in the store holds the same hash, so that a reload costs a read and no password check.
 
+mod table;
+mod verified;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use foldhash::fast::RandomState;
 use subtle::ConstantTimeEq;
 
-use super::epoch::{Epochs, Shard};
-use crate::domain::{Canonical, Denial, Permissions, Principal, StoredHash};
+use super::epoch::Epochs;
+use crate::domain::{Canonical, Denial, StoredHash};
+use table::Table;
+
+pub use verified::{Proof, Verified};
 
 /// Wrong secrets that are remembered at most.
 const REFUSALS: u64 = 50_000;
@@ -22,7 +27,7 @@ const REFUSAL_LASTS: Duration = Duration::from_secs(60);
 
 /// The verified principals, by canonical name, and what was lately refused.
 pub struct Cache {
-    entries: moka::sync::Cache<Canonical, Arc<Verified>, RandomState>,
+    entries: Table,
     refusals: moka::sync::Cache<[u8; 32], Refusal, RandomState>,
     key: [u8; 32],
     ttl: Duration,
@@ -40,37 +45,6 @@ pub struct Digest(blake3::Hash);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
-/// A principal whose secret was verified, as it was in the store at the epoch `seen`.
-pub struct Verified {
-    /// Who it is.
-    pub principal: Principal,
-    /// Its name in canonical form.
-    pub name: Canonical,
-    /// Bits AND rights.
-    pub effective: Permissions,
-    /// What was verified, and against what.
-    pub proof: Proof,
-    /// Its username as a header value.
-    pub user_value: Bytes,
-    /// The account holder's username as a header value.
-    pub account_value: Bytes,
-    seen: u64,
-    loaded_at: Instant,
-    user_shard: Shard,
-    account_shard: Shard,
-}
-
-/// The secret and the stored hash that were found to match.
-#[derive(Clone, Copy)]
-pub struct Proof {
-    /// The key of `digest`.
-    pub key: DigestKey,
-    /// Of the secret.
-    pub digest: Digest,
-    /// Of the stored hash.
-    pub fingerprint: Fingerprint,
-}
-
 #[derive(Clone, Copy)]
 struct Refusal {
     denial: Denial,
@@ -86,9 +60,7 @@ impl Cache {
         let mut key = [0; 32];
         getrandom::fill(&mut key).expect("the system has random numbers");
         Cache {
-            entries: moka::sync::Cache::builder()
-                .max_capacity(capacity)
-                .build_with_hasher(RandomState::default()),
+            entries: Table::new(capacity),
             refusals: moka::sync::Cache::builder()
                 .max_capacity(REFUSALS)
                 .build_with_hasher(RandomState::default()),
@@ -106,14 +78,13 @@ impl Cache {
     /// Keeps what was verified. It may come late, and over an entry that was read after it: what it says is believed only
     /// as long as its own epoch allows.
     pub fn insert(&self, verified: Arc<Verified>) {
-        self.entries.insert(verified.name, verified);
+        self.entries.insert(verified);
     }
 
     /// Whether what was verified may be believed without asking the store.
     #[inline]
     pub fn is_fresh(&self, verified: &Verified, epochs: &Epochs, now: Instant) -> bool {
-        epochs.is_fresh_at(verified.seen, verified.user_shard, verified.account_shard)
-            && now.saturating_duration_since(verified.loaded_at) < self.ttl
+        verified.is_of_now(epochs) && verified.age(now) < self.ttl
     }
 
     /// The key for secrets presented under that name; the same as long as this process lives.
@@ -138,14 +109,9 @@ impl Cache {
         self.refusals.insert(self.refusal_key(proof, active), refusal);
     }
 
-    /// About how many principals are in it.
-    pub fn len(&self) -> u64 {
-        self.entries.entry_count()
-    }
-
-    /// Whether nobody is in it, about.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// How many principals are in it.
+    pub fn principals(&self) -> u64 {
+        self.entries.len()
     }
 
     fn refusal_key(&self, proof: &Proof, active: bool) -> [u8; 32] {
@@ -179,45 +145,12 @@ impl Digest {
     }
 }
 
-impl Verified {
-    /// A principal as read after `seen` was taken from `epochs`, for whom `proof` holds.
-    pub fn new(principal: Principal, proof: Proof, seen: u64, epochs: &Epochs, now: Instant) -> Verified {
-        let name = principal.name.canonical();
-        Verified {
-            effective: principal.effective(),
-            proof,
-            user_value: Bytes::copy_from_slice(principal.name.as_str().as_bytes()),
-            account_value: Bytes::copy_from_slice(principal.account_name.as_str().as_bytes()),
-            seen,
-            loaded_at: now,
-            user_shard: epochs.shard(&name),
-            account_shard: epochs.shard(&principal.account_name.canonical()),
-            name,
-            principal,
-        }
-    }
-
-    /// The same principal, read at the same epoch, with a proof for the hash that took the place of its own.
-    pub fn with_renewed(&self, hash: StoredHash, fingerprint: Fingerprint) -> Verified {
-        Verified {
-            principal: Principal { hash, ..self.principal.clone() },
-            proof: Proof { fingerprint, ..self.proof },
-            user_value: self.user_value.clone(),
-            account_value: self.account_value.clone(),
-            ..*self
-        }
-    }
-
-    /// Whether `row` is still the same principal: not another that was given the name later.
-    pub fn is(&self, row: &Principal) -> bool {
-        self.principal.kind == row.kind && self.principal.account == row.account
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
-    use crate::domain::{AccountId, CredentialId, Kind, Username};
+    use crate::domain::{AccountId, CredentialId, Kind, Permissions, Principal, Username};
 
     fn principal(name: &str) -> Principal {
         Principal {
@@ -235,6 +168,16 @@ mod tests {
     fn proof(cache: &Cache, row: &Principal, secret: &[u8]) -> Proof {
         let key = cache.digest_key(&row.name.canonical());
         Proof { key, digest: key.digest(secret), fingerprint: cache.fingerprint(&row.hash) }
+    }
+
+    /// An entry of that name, for the tests of what holds it.
+    pub fn verified(name: &str) -> Arc<Verified> {
+        static MADE_FROM: LazyLock<(Cache, Epochs)> =
+            LazyLock::new(|| (Cache::new(1, Duration::MAX), Epochs::new()));
+        let (cache, epochs) = &*MADE_FROM;
+        let row = principal(name);
+        let proof = proof(cache, &row, b"secret");
+        Arc::new(Verified::new(row, proof, epochs.now(), epochs, Instant::now()))
     }
 
     #[test]

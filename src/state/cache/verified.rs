@@ -1,0 +1,105 @@
+//! An entry of the cache.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Digest, DigestKey, Fingerprint};
+use crate::domain::{Canonical, Permissions, Principal, StoredHash};
+use crate::state::epoch::{Epochs, Shard};
+
+/// A principal whose secret was verified, as it was in the store at one epoch.
+pub struct Verified {
+    /// Its name in canonical form.
+    pub name: Canonical,
+    /// Bits AND rights.
+    pub effective: Permissions,
+    /// What was verified, and against what.
+    pub proof: Proof,
+    seen: u64,
+    loaded_at: Instant,
+    user_shard: Shard,
+    account_shard: Shard,
+    used: AtomicBool,
+    /// Who it is.
+    pub principal: Principal,
+    /// Its username as a header value.
+    pub user_value: Bytes,
+    /// The account holder's username as a header value.
+    pub account_value: Bytes,
+}
+
+/// The secret and the stored hash that were found to match.
+#[derive(Clone, Copy)]
+pub struct Proof {
+    /// The key of `digest`.
+    pub key: DigestKey,
+    /// Of the secret.
+    pub digest: Digest,
+    /// Of the stored hash.
+    pub fingerprint: Fingerprint,
+}
+
+impl Verified {
+    /// A principal as read after `seen` was taken from `epochs`, for whom `proof` holds.
+    pub fn new(principal: Principal, proof: Proof, seen: u64, epochs: &Epochs, now: Instant) -> Verified {
+        let name = principal.name.canonical();
+        Verified {
+            effective: principal.effective(),
+            proof,
+            user_value: Bytes::copy_from_slice(principal.name.as_str().as_bytes()),
+            account_value: Bytes::copy_from_slice(principal.account_name.as_str().as_bytes()),
+            seen,
+            loaded_at: now,
+            user_shard: epochs.shard(&name),
+            account_shard: epochs.shard(&principal.account_name.canonical()),
+            used: AtomicBool::new(false),
+            name,
+            principal,
+        }
+    }
+
+    /// The same principal, read at the same epoch, with a proof for the hash that took the place of its own.
+    pub fn with_renewed(&self, hash: StoredHash, fingerprint: Fingerprint) -> Verified {
+        Verified {
+            principal: Principal { hash, ..self.principal.clone() },
+            proof: Proof { fingerprint, ..self.proof },
+            user_value: self.user_value.clone(),
+            account_value: self.account_value.clone(),
+            used: AtomicBool::new(true),
+            ..*self
+        }
+    }
+
+    /// Whether `row` is still the same principal: not another that was given the name later.
+    pub fn is(&self, row: &Principal) -> bool {
+        self.principal.kind == row.kind && self.principal.account == row.account
+    }
+
+    /// Whether nothing that it depends on has changed since it was read.
+    #[inline]
+    pub fn is_of_now(&self, epochs: &Epochs) -> bool {
+        epochs.is_fresh_at(self.seen, self.user_shard, self.account_shard)
+    }
+
+    /// How long ago it was read.
+    #[inline]
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.loaded_at)
+    }
+
+    /// Notes that it was asked for.
+    #[inline]
+    pub fn mark_used(&self) {
+        // Written once: it would be taken from all other cores at each check.
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it was asked for since this was last called.
+    pub fn take_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
+    }
+}
