@@ -16,6 +16,7 @@ use super::client::Client;
 use super::connection::HttpServer;
 use super::forward::{Forward, Forwarded, Outbound};
 use super::headers::{Framing, Outgoing, outgoing, outgoing_bytes};
+use super::plain::Delivery;
 use super::refusal::Refusal;
 use super::site::{Plan, Site};
 use super::spool::Spool;
@@ -57,6 +58,19 @@ impl Exchange<'_> {
         }
         let answered = self.answer(&mut session, &plan, &request_id).await;
         let (status, reusable) = match answered {
+            Ok(Answered::Begun(delivery, group, server)) => {
+                let status = delivery.status();
+                log_access(site, &session, status, started, &request_id);
+                let server = &plan.groups[group].servers()[server];
+                let active = server.count_active();
+                let delivered = delivery.run(session, &plan.timeouts).await;
+                drop(active);
+                if let Some(stream) = delivered.kept {
+                    server.keep(self.server.worker, stream);
+                }
+                site.metrics.http_request(site.entry, status, started.elapsed());
+                return delivered.next;
+            }
             Ok(Answered::Whole(status)) => (status, true),
             Ok(Answered::Broken(status)) => (status, false),
             Ok(Answered::Gone) => (CLIENT_GONE, false),
@@ -69,17 +83,8 @@ impl Exchange<'_> {
                 (refusal.status(), true)
             }
         };
-        let took = started.elapsed();
-        site.metrics.http_request(site.entry, status, took);
-        debug!(
-            target: "access",
-            entry = site.entry.as_str(),
-            method = session.req_header().method.as_str(),
-            path = %Shown(session.req_header().raw_path()),
-            status,
-            ms = took.as_secs_f64() * 1e3,
-            request_id = ?request_id,
-        );
+        site.metrics.http_request(site.entry, status, started.elapsed());
+        log_access(site, &session, status, started, &request_id);
         if !reusable {
             return None;
         }
@@ -260,12 +265,13 @@ impl Exchange<'_> {
             upgrade,
             request_id,
         };
-        let group = &plan.groups[group];
+        let (index, group) = (group, &plan.groups[group]);
         let method = session.req_header().method.clone();
-        let has_no_body =
-            matches!(framing, Framing::None | Framing::Length(0)) && !upgrade && method != Method::HEAD;
+        let has_no_body = matches!(framing, Framing::None | Framing::Length(0));
+        // The connection goes on as it is; whatever changes that takes the other way.
+        let goes_on = session.req_header().version == Version::HTTP_11 && session.get_keepalive().is_some();
         let unwritable = |_| Refusal::Malformed("The request can't be forwarded".into());
-        let request = if has_no_body && group.is_clear() {
+        let request = if has_no_body && goes_on && !upgrade && method != Method::HEAD && group.is_clear() {
             let mut bytes = Vec::with_capacity(REQUEST_SIZE);
             outgoing_bytes(session.req_header(), &with, &mut bytes).map_err(unwritable)?;
             Outbound::Bytes(bytes)
@@ -287,6 +293,7 @@ impl Exchange<'_> {
                 reply::drain(session).await;
                 Ok(Answered::Whole(status))
             }
+            Forwarded::Begun(delivery, server) => Ok(Answered::Begun(delivery, index, server)),
             Forwarded::Broken(status) => Ok(Answered::Broken(status)),
             Forwarded::Gone => Ok(Answered::Gone),
             Forwarded::Switched(mut upstream) => {
@@ -307,8 +314,22 @@ impl Exchange<'_> {
     }
 }
 
+fn log_access(site: &Site, session: &ServerSession, status: u16, started: Instant, request_id: &HeaderValue) {
+    debug!(
+        target: "access",
+        entry = site.entry.as_str(),
+        method = session.req_header().method.as_str(),
+        path = %Shown(session.req_header().raw_path()),
+        status,
+        ms = started.elapsed().as_secs_f64() * 1e3,
+        request_id = ?request_id,
+    );
+}
+
 /// How a request was answered.
 enum Answered {
+    /// It will have it all: from a backend, by the indices of its group and in it.
+    Begun(Box<Delivery>, usize, usize),
     /// The client has it all.
     Whole(u16),
     /// It can't be finished, or the connection isn't HTTP any more.

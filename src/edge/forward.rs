@@ -9,7 +9,7 @@ use pingora_http::RequestHeader;
 use tracing::warn;
 
 use super::body::Body;
-use super::plain::Plain;
+use super::plain::{Asked, Delivery, Plain};
 use super::refusal::Refusal;
 use super::relay::{Failure, Relay, Relayed, failure};
 use super::socket::Socket;
@@ -23,6 +23,8 @@ const ATTEMPTS: usize = 3;
 pub enum Forwarded {
     /// The client has the whole answer, of this status.
     Answered(u16),
+    /// An answer has begun, nothing of which the client has seen; the backend's index is for its connection.
+    Begun(Box<Delivery>, usize),
     /// Client and backend speak another protocol now; this is the backend's side.
     Switched(Box<UpstreamSession>),
     /// The client has the beginning of an answer that can't be finished; only closing tells it so.
@@ -97,6 +99,7 @@ impl Forward<'_> {
                     }
                     return Ok(Forwarded::Answered(status));
                 }
+                (Ok(_), Side::Begun(delivery)) => return Ok(Forwarded::Begun(delivery, index)),
                 (Ok(Relayed::Switched), Side::Session(upstream)) => return Ok(Forwarded::Switched(upstream)),
                 (Ok(Relayed::Broken(status) | Relayed::Answered(status)), _) => {
                     return Ok(Forwarded::Broken(status));
@@ -138,12 +141,26 @@ impl Forward<'_> {
                     session: &mut *self.session,
                     timeouts: self.timeouts,
                     request_id: self.request_id,
-                    closing: self.closing,
                 };
-                let (relayed, kept) = plain.run(socket, bytes).await;
-                return (relayed, Side::Free(kept));
+                match plain.ask(socket, bytes).await {
+                    Ok(Asked::Begun(delivery)) => {
+                        return (Ok(Relayed::Answered(delivery.status())), Side::Begun(delivery));
+                    }
+                    Ok(Asked::Unusual(socket)) => return self.relay(socket, None).await,
+                    Ok(Asked::Gone) => return (Ok(Relayed::Gone), Side::Free(None)),
+                    Err(failure) => return (Err(failure), Side::Free(None)),
+                }
             }
         };
+        self.relay(stream, Some(header)).await
+    }
+
+    /// Relays a request, or, where there is no header to send, the answer to one that was sent.
+    async fn relay(
+        &mut self,
+        stream: Stream,
+        header: Option<&RequestHeader>,
+    ) -> (Result<Relayed, Failure>, Side) {
         let mut upstream = Box::new(UpstreamSession::new(stream));
         let relay = Relay {
             session: &mut *self.session,
@@ -153,7 +170,11 @@ impl Forward<'_> {
             request_id: self.request_id,
             closing: self.closing,
         };
-        match relay.run(header).await {
+        let relayed = match header {
+            Some(header) => relay.run(header).await,
+            None => relay.resume().await,
+        };
+        match relayed {
             Ok(Relayed::Answered(status)) => {
                 upstream.respect_keepalive();
                 let kept = if self.body.is_sent() { upstream.reuse().await } else { None };
@@ -166,6 +187,8 @@ impl Forward<'_> {
 
 /// What is left of the backend's side after an attempt.
 enum Side {
+    /// An answer on its way.
+    Begun(Box<Delivery>),
     /// A connection for the next request, or none.
     Free(Option<Stream>),
     /// One that is still in use.

@@ -1,30 +1,29 @@
-//! The common case made quick: a request without a body, to a backend in clear. It goes out as bytes, and an answer of
-//! a known length comes back with one parse; any other answer is handed to [`Relay`]. docs/performance.md has what it saves.
+//! The common case made quick: a request without a body, over HTTP/1.1, to a backend in clear. It goes out as bytes, and an
+//! answer of a known length comes back as bytes after one parse; any other answer is [`Relay`](super::relay::Relay)'s.
+//! docs/performance.md has what it saves.
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
-use http::header::{self, HeaderName};
+use http::header::HeaderName;
 use pingora_core::protocols::Stream;
-use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
-use pingora_http::ResponseHeader;
+use pingora_core::protocols::http::{ServerSession, date};
 use pingora_timeout::timeout;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::body::Body;
+use super::exchange::Next;
 use super::headers;
 use super::refusal::Refusal;
-use super::relay::{Failure, Relay, Relayed, failure};
+use super::relay::{Failure, failure};
 use super::socket::Socket;
 use crate::config::Timeouts;
 
 /// Bytes of an answer's header at most.
 const HEADER_LIMIT: usize = 256 * 1024;
-const HEADER_FIELDS: usize = 128;
+const HEADER_FIELDS: usize = 100;
 const FIRST_READ: usize = 4096;
 const NEXT_READ: usize = 64 * 1024;
 
-/// One attempt over one connection.
+/// Asks one backend over one connection.
 pub struct Plain<'a> {
     /// The client's side.
     pub session: &'a mut ServerSession,
@@ -32,153 +31,172 @@ pub struct Plain<'a> {
     pub timeouts: &'a Timeouts,
     /// The request's number, for the answer.
     pub request_id: &'a HeaderValue,
-    /// Whether the answer is to end the client's connection.
-    pub closing: bool,
 }
 
-/// What came of an attempt, and the backend's connection where it can be used again.
-pub type Attempt = (Result<Relayed, Failure>, Option<Stream>);
+/// How asking ended.
+pub enum Asked {
+    /// An answer of a known length has begun.
+    Begun(Box<Delivery>),
+    /// Another answer; what was read of it can be read again.
+    Unusual(Box<Socket>),
+    /// The client went away.
+    Gone,
+}
 
-/// What a first look at an answer found.
-enum Parsed {
-    /// More has to come.
-    Incomplete,
-    /// A header of this many bytes, and a body of so many.
-    Sized { header: Box<ResponseHeader>, head: usize, length: u64 },
-    /// Something else, for [`Relay`].
-    Unusual,
-    /// Not HTTP.
-    Garbage(String),
+/// An answer on its way: nothing of it has been written to the client.
+pub struct Delivery {
+    socket: Box<Socket>,
+    /// The header as the client gets it, and what is there of the body.
+    answer: Vec<u8>,
+    /// Bytes of the body that are still to come.
+    left: u64,
+    status: u16,
+    /// Whether the backend keeps the connection.
+    keep: bool,
+}
+
+/// How a delivery ended.
+pub struct Delivered {
+    /// The client's connection for its next request.
+    pub next: Next,
+    /// The backend's connection for another request.
+    pub kept: Option<Stream>,
 }
 
 impl Plain<'_> {
-    /// Sends `request`, a whole request without a body, and passes the answer on.
-    pub async fn run(mut self, mut socket: Box<Socket>, request: &[u8]) -> Attempt {
+    /// Sends `request`, a whole request without a body, and waits for the answer's header.
+    ///
+    /// # Errors
+    /// Where there is no answer.
+    pub async fn ask(self, mut socket: Box<Socket>, request: &[u8]) -> Result<Asked, Failure> {
         let sent = timeout(self.timeouts.write, async {
             socket.write_all(request).await?;
             socket.flush().await
         });
         match sent.await {
             Ok(Ok(())) => {}
-            Ok(Err(e)) => return (Err(failure(Refusal::BadGateway, &e)), None),
-            Err(e) => return (Err(failure(Refusal::GatewayTimeout, &e)), None),
+            Ok(Err(e)) => return Err(failure(Refusal::BadGateway, &e)),
+            Err(e) => return Err(failure(Refusal::GatewayTimeout, &e)),
         }
         let mut buffer = BytesMut::with_capacity(FIRST_READ);
-        let (header, head, length) = loop {
-            match self.read(&mut socket, &mut buffer).await {
-                Read::Some => {}
-                Read::End(detail) => return (Err(failure(Refusal::BadGateway, &detail)), None),
-                Read::Late => return (Err(failure(Refusal::GatewayTimeout, &"no answer in time")), None),
-                Read::Gone => return (Ok(Relayed::Gone), None),
-            }
-            match parse(&buffer) {
-                Parsed::Incomplete if buffer.len() < HEADER_LIMIT => buffer.reserve(FIRST_READ),
-                Parsed::Incomplete => return (Err(failure(Refusal::BadGateway, &"endless header")), None),
-                Parsed::Garbage(detail) => return (Err(failure(Refusal::BadGateway, &detail)), None),
-                Parsed::Sized { header, head, length } => break (header, head, length),
-                Parsed::Unusual => return self.hand_over(socket, buffer).await,
-            }
-        };
-        let status = header.status.as_u16();
-        let _ = buffer.split_to(head);
-        if self.write_header(header).await.is_err() {
-            return (Ok(Relayed::Gone), None);
-        }
-        self.pass_body(socket, buffer, status, length).await
-    }
-
-    async fn pass_body(
-        mut self,
-        mut socket: Box<Socket>,
-        first: BytesMut,
-        status: u16,
-        length: u64,
-    ) -> Attempt {
-        // What comes after the answer is nobody's: the connection isn't used again.
-        let overrun = first.len() as u64 > length;
-        let mut piece = first.freeze();
-        piece.truncate(usize::try_from(length).unwrap_or(usize::MAX));
-        let mut left = length;
         loop {
-            left -= piece.len() as u64;
-            let written = self.session.write_response_body(piece, left == 0);
-            if !matches!(timeout(self.timeouts.write, written).await, Ok(Ok(()))) {
-                return (Ok(Relayed::Gone), None);
+            tokio::select! {
+                biased;
+                read = timeout(self.timeouts.response, socket.read_buf(&mut buffer)) => match read {
+                    Ok(Ok(0)) => return Err(failure(Refusal::BadGateway, &"closed before its answer")),
+                    Ok(Ok(_)) => {}
+                    Ok(Err(e)) => return Err(failure(Refusal::BadGateway, &e)),
+                    Err(_) => return Err(failure(Refusal::GatewayTimeout, &"no answer in time")),
+                },
+                _ = self.session.read_body_or_idle(true) => return Ok(Asked::Gone),
             }
-            if left == 0 {
-                let kept: Option<Stream> = if overrun { None } else { Some(socket) };
-                return (Ok(Relayed::Answered(status)), kept);
+            match parse(&buffer, self.request_id) {
+                Parsed::Incomplete if buffer.len() < HEADER_LIMIT => buffer.reserve(FIRST_READ),
+                Parsed::Incomplete => return Err(failure(Refusal::BadGateway, &"endless header")),
+                Parsed::Garbage(detail) => return Err(failure(Refusal::BadGateway, &detail)),
+                Parsed::Unusual => {
+                    socket.unread(buffer);
+                    return Ok(Asked::Unusual(socket));
+                }
+                Parsed::Sized(sized) => return Ok(Asked::Begun(Box::new(sized.deliver(socket, &buffer)))),
             }
-            let wanted = usize::try_from(left).unwrap_or(NEXT_READ).min(NEXT_READ);
+        }
+    }
+}
+
+impl Delivery {
+    /// The answer's status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Passes the answer on to the client of `session`, whose request is read to its end and whose connection stays.
+    pub async fn run(mut self, session: ServerSession, timeouts: &Timeouts) -> Delivered {
+        const CUT: Delivered = Delivered { next: None, kept: None };
+        let Ok(Some(connection)) = session.finish().await else { return CUT };
+        let (mut client, prefix) = connection.into_parts();
+        let mut piece = Bytes::from(std::mem::take(&mut self.answer));
+        loop {
+            let written = timeout(timeouts.write, async {
+                client.write_all(&piece).await?;
+                // Large pieces aren't gathered; the last one must not wait.
+                if self.left == 0 { client.flush().await } else { Ok(()) }
+            });
+            if !matches!(written.await, Ok(Ok(()))) {
+                return CUT;
+            }
+            if self.left == 0 {
+                let kept: Option<Stream> = if self.keep { Some(self.socket) } else { None };
+                return Delivered { next: Some((client, prefix)), kept };
+            }
+            let wanted = usize::try_from(self.left).unwrap_or(NEXT_READ).min(NEXT_READ);
             let mut buffer = BytesMut::with_capacity(wanted);
-            match self.read(&mut socket, &mut buffer).await {
-                Read::Some => piece = take(buffer, left),
-                Read::End(_) | Read::Late => return (Ok(Relayed::Broken(status)), None),
-                Read::Gone => return (Ok(Relayed::Gone), None),
+            piece = match self.read(&mut buffer, &mut client, timeouts).await {
+                Some(()) => self.take(buffer),
+                None => return CUT,
+            };
+        }
+    }
+
+    /// Reads more of the body. What was written before goes out while the backend is waited for.
+    async fn read(&mut self, buffer: &mut BytesMut, client: &mut Stream, timeouts: &Timeouts) -> Option<()> {
+        let read = async {
+            tokio::select! {
+                biased;
+                read = self.socket.read_buf(buffer) => return read,
+                flushed = client.flush() => flushed?,
             }
-        }
-    }
-
-    /// Lets [`Relay`] begin again with what was read.
-    async fn hand_over(self, mut socket: Box<Socket>, read: BytesMut) -> Attempt {
-        socket.unread(read);
-        let mut upstream = UpstreamSession::new(socket);
-        let mut body = Body::empty();
-        let relay = Relay {
-            session: self.session,
-            upstream: &mut upstream,
-            body: &mut body,
-            timeouts: self.timeouts,
-            request_id: self.request_id,
-            closing: self.closing,
+            self.socket.read_buf(buffer).await
         };
-        let relayed = relay.resume().await;
-        if !matches!(relayed, Ok(Relayed::Answered(_))) {
-            return (relayed, None);
-        }
-        upstream.respect_keepalive();
-        (relayed, upstream.reuse().await)
+        matches!(timeout(timeouts.response, read).await, Ok(Ok(n)) if n > 0).then_some(())
     }
 
-    async fn write_header(&mut self, mut header: Box<ResponseHeader>) -> pingora_error::Result<()> {
-        let version = self.session.req_header().version;
-        headers::incoming(&mut header, version, self.request_id)?;
-        if self.closing {
-            self.session.set_keepalive(None);
+    fn take(&mut self, buffer: BytesMut) -> Bytes {
+        let mut piece = buffer.freeze();
+        if piece.len() as u64 > self.left {
+            // What comes after the answer is nobody's: the connection isn't used again.
+            self.keep = false;
+            piece.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
         }
-        self.session.write_response_header(header).await
-    }
-
-    /// Reads more of the answer, and notices where the client goes away meanwhile.
-    async fn read(&mut self, socket: &mut Socket, buffer: &mut BytesMut) -> Read {
-        tokio::select! {
-            biased;
-            read = timeout(self.timeouts.response, socket.read_buf(buffer)) => match read {
-                Ok(Ok(0)) => Read::End("closed before the end of its answer".into()),
-                Ok(Ok(_)) => Read::Some,
-                Ok(Err(e)) => Read::End(e.to_string()),
-                Err(_) => Read::Late,
-            },
-            _ = self.session.read_body_or_idle(true) => Read::Gone,
-        }
+        self.left -= piece.len() as u64;
+        piece
     }
 }
 
-/// How a read ended.
-enum Read {
-    Some,
-    End(String),
-    Late,
-    Gone,
+/// The beginning of an answer whose length is known.
+struct Sized {
+    answer: Vec<u8>,
+    /// Bytes of the header as the backend sent it.
+    head: usize,
+    length: u64,
+    status: u16,
+    keep: bool,
 }
 
-fn take(buffer: BytesMut, at_most: u64) -> Bytes {
-    let mut piece = buffer.freeze();
-    piece.truncate(usize::try_from(at_most).unwrap_or(usize::MAX));
-    piece
+impl Sized {
+    fn deliver(self, socket: Box<Socket>, buffer: &BytesMut) -> Delivery {
+        let Sized { mut answer, head, length, status, keep } = self;
+        let body = &buffer[head..];
+        let there = body.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+        answer.extend_from_slice(&body[..there]);
+        let keep = keep && body.len() == there;
+        Delivery { socket, answer, left: length - there as u64, status, keep }
+    }
 }
 
-fn parse(buffer: &BytesMut) -> Parsed {
+/// What a first look at an answer found.
+enum Parsed {
+    /// More has to come.
+    Incomplete,
+    /// An answer whose length is known.
+    Sized(Sized),
+    /// Something else.
+    Unusual,
+    /// Not HTTP.
+    Garbage(String),
+}
+
+fn parse(buffer: &BytesMut, request_id: &HeaderValue) -> Parsed {
     let mut fields = [httparse::EMPTY_HEADER; HEADER_FIELDS];
     let mut response = httparse::Response::new(&mut fields);
     let head = match response.parse(buffer) {
@@ -192,40 +210,89 @@ fn parse(buffer: &BytesMut) -> Parsed {
     if response.version != Some(1) || !(200..600).contains(&status) || matches!(status, 204 | 304) {
         return Parsed::Unusual;
     }
-    let Ok(mut header) = ResponseHeader::build(status, Some(response.headers.len() + 4)) else {
-        return Parsed::Unusual;
-    };
-    if response.reason != header.status.canonical_reason()
-        && header.set_reason_phrase(response.reason).is_err()
-    {
-        return Parsed::Unusual;
-    }
-    // The one copy: names and values of the answer share it.
-    let bytes = Bytes::copy_from_slice(&buffer[..head]);
-    let base = buffer.as_ptr() as usize;
-    let share = |part: &[u8]| {
-        let start = part.as_ptr() as usize - base;
-        bytes.slice(start..start + part.len())
-    };
-    let mut length = None;
+    let mut answer = Vec::with_capacity(buffer.len() + 128);
+    answer.extend_from_slice(b"HTTP/1.1 ");
+    answer.extend_from_slice(&[
+        b'0' + (status / 100) as u8,
+        b'0' + (status / 10 % 10) as u8,
+        b'0' + (status % 10) as u8,
+    ]);
+    answer.push(b' ');
+    answer.extend_from_slice(response.reason.unwrap_or_default().as_bytes());
+    answer.extend_from_slice(b"\r\n");
+    let (mut length, mut keep, mut dated) = (None, true, false);
     for field in response.headers.iter() {
-        let (name, value) = (share(field.name.as_bytes()), share(field.value));
-        let Ok(value) = HeaderValue::from_maybe_shared(value) else { return Parsed::Unusual };
-        match HeaderName::from_bytes(&name) {
-            Ok(header::CONTENT_LENGTH) if length.is_none() => length = digits(field.value),
-            Ok(header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::CONNECTION | header::UPGRADE)
-            | Err(_) => {
-                return Parsed::Unusual;
+        match role(field.name, field.value) {
+            Role::Passes => {}
+            Role::Date => dated = true,
+            Role::Length if length.is_none() => match digits(field.value) {
+                Some(digits) => length = Some(digits),
+                None => return Parsed::Unusual,
+            },
+            Role::Closes => {
+                keep = false;
+                continue;
             }
-            Ok(_) => {}
+            Role::EndsHere => continue,
+            Role::Length | Role::Unusual => return Parsed::Unusual,
         }
-        if header.append_header(name, value).is_err() {
-            return Parsed::Unusual;
-        }
+        put(&mut answer, field.name.as_bytes(), field.value);
     }
+    if !dated {
+        put(&mut answer, b"Date", date::get_cached_date().as_bytes());
+    }
+    put(&mut answer, headers::REQUEST_ID.as_str().as_bytes(), request_id.as_bytes());
+    answer.extend_from_slice(b"\r\n");
     match length {
-        Some(length) => Parsed::Sized { header: Box::new(header), head, length },
+        Some(length) => Parsed::Sized(Sized { answer, head, length, status, keep }),
         None => Parsed::Unusual,
+    }
+}
+
+fn put(answer: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    answer.extend_from_slice(name);
+    answer.extend_from_slice(b": ");
+    answer.extend_from_slice(value);
+    answer.extend_from_slice(b"\r\n");
+}
+
+/// What a field of an answer means here.
+enum Role {
+    Passes,
+    Date,
+    Length,
+    /// Is about the backend's connection only, and ends it.
+    Closes,
+    /// Is about the backend's connection only, or said by us.
+    EndsHere,
+    /// Changes how the answer is to be read.
+    Unusual,
+}
+
+fn role(name: &str, value: &[u8]) -> Role {
+    // By length first: most fields are none of these.
+    match name.len() {
+        4 if name.eq_ignore_ascii_case("date") => Role::Date,
+        7 if name.eq_ignore_ascii_case("upgrade") || name.eq_ignore_ascii_case("trailer") => Role::Unusual,
+        10 if name.eq_ignore_ascii_case("connection") => {
+            if value.eq_ignore_ascii_case(b"keep-alive") {
+                Role::EndsHere
+            } else if value.eq_ignore_ascii_case(b"close") {
+                Role::Closes
+            } else {
+                Role::Unusual
+            }
+        }
+        10 if name.eq_ignore_ascii_case("keep-alive") => Role::EndsHere,
+        12 if name.eq_ignore_ascii_case(headers::REQUEST_ID.as_str()) => Role::EndsHere,
+        14 if name.eq_ignore_ascii_case("content-length") => Role::Length,
+        16 if name.eq_ignore_ascii_case("proxy-connection") => Role::EndsHere,
+        17 if name.eq_ignore_ascii_case("transfer-encoding") => Role::Unusual,
+        // httparse lets more bytes into a value than a field may have.
+        _ if HeaderValue::from_bytes(value).is_err() || HeaderName::from_bytes(name.as_bytes()).is_err() => {
+            Role::Unusual
+        }
+        _ => Role::Passes,
     }
 }
 
@@ -239,11 +306,11 @@ fn digits(value: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn sized(answer: &str) -> Option<(u16, u64)> {
-        match parse(&BytesMut::from(answer.as_bytes())) {
-            Parsed::Sized { header, head, length } => {
-                assert!(answer[..head].ends_with("\r\n\r\n"));
-                Some((header.status.as_u16(), length))
+    fn sized(answer: &str) -> Option<(u64, bool, String)> {
+        match parse(&BytesMut::from(answer.as_bytes()), &HeaderValue::from_static("7")) {
+            Parsed::Sized(sized) => {
+                assert!(answer[..sized.head].ends_with("\r\n\r\n"));
+                Some((sized.length, sized.keep, String::from_utf8(sized.answer).unwrap()))
             }
             _ => None,
         }
@@ -251,8 +318,19 @@ mod tests {
 
     #[test]
     fn an_answer_of_known_length_is_quick() {
-        assert_eq!(sized("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"), Some((200, 5)));
-        assert_eq!(sized("HTTP/1.1 404 Nope\r\nx: y\r\ncontent-length: 0\r\n\r\n"), Some((404, 0)));
+        let (length, keep, answer) = sized(
+            "HTTP/1.1 200 Fine\r\nDate: today\r\nConnection: Keep-Alive\r\nKeep-Alive: 5\r\nX-Request-ID: 3\r\n\
+             Content-Length: 5\r\nETag: \"a\"\r\n\r\nhello",
+        )
+        .unwrap();
+        assert_eq!((length, keep), (5, true));
+        let expected =
+            "HTTP/1.1 200 Fine\r\nDate: today\r\nContent-Length: 5\r\nETag: \"a\"\r\nx-request-id: 7\r\n\r\n";
+        assert_eq!(answer, expected);
+        let (length, keep, answer) =
+            sized("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+        assert_eq!((length, keep), (0, false));
+        assert!(answer.contains("\r\nDate: ") && !answer.contains("connection"), "{answer}");
     }
 
     #[test]
@@ -263,9 +341,12 @@ mod tests {
             "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
             "HTTP/1.1 100 Continue\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: upgrade\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: x-private\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
         ] {
             assert_eq!(sized(answer), None, "{answer:?}");
