@@ -80,7 +80,8 @@ struct Records<K> {
 struct Record {
     failures: u32,
     last: Instant,
-    until: Instant,
+    /// Nobody has to wait before a first delay is due.
+    until: Option<Instant>,
     fresh_source_at: Instant,
 }
 
@@ -141,13 +142,13 @@ impl Throttle {
     /// The check was right.
     pub fn succeeded(&self, admission: Admission, now: Instant) {
         self.know(admission.source, &admission.name, now);
-        self.withdrawn(admission, now);
+        self.withdrawn(admission);
     }
 
     /// The check couldn't be made after all.
-    pub fn withdrawn(&self, admission: Admission, now: Instant) {
-        self.sources.give_back(&admission.source, admission.source_slot, now);
-        self.usernames.give_back(&admission.name, admission.name_slot, now);
+    pub fn withdrawn(&self, admission: Admission) {
+        self.sources.give_back(&admission.source, admission.source_slot);
+        self.usernames.give_back(&admission.name, admission.name_slot);
     }
 
     /// The check was wrong.
@@ -185,18 +186,18 @@ impl<K: Hash + Eq + Send + Sync + 'static> Records<K> {
 
     fn fail(&self, key: K, now: Instant) {
         let empty =
-            || Arc::new(Mutex::new(Record { failures: 0, last: now, until: now, fresh_source_at: now }));
+            || Arc::new(Mutex::new(Record { failures: 0, last: now, until: None, fresh_source_at: now }));
         self.records.get_with(key, empty).lock().fail(self.longest, now);
     }
 
-    fn give_back(&self, key: &K, slot: Option<Instant>, now: Instant) {
+    fn give_back(&self, key: &K, slot: Option<Instant>) {
         if let Some(slot) = slot
             && let Some(record) = self.records.get(key)
         {
             let mut record = record.lock();
             // Unless somebody failed meanwhile: then the delay is that failure's.
-            if record.until == slot {
-                record.until = now;
+            if record.until == Some(slot) {
+                record.until = None;
             }
         }
     }
@@ -205,15 +206,16 @@ impl<K: Hash + Eq + Send + Sync + 'static> Records<K> {
 impl Record {
     /// How long to wait, where one has to.
     fn wait(&self, now: Instant) -> Option<Duration> {
-        self.until.checked_duration_since(now).filter(|wait| !wait.is_zero())
+        self.until?.checked_duration_since(now).filter(|wait| !wait.is_zero())
     }
 
     /// Keeps others waiting while a check is made, once failures have used up what is free.
     fn take_slot(&mut self, longest: Duration, now: Instant) -> Option<Instant> {
-        (self.failures >= FREE).then(|| {
-            self.until = now + self.delay(longest);
-            self.until
-        })
+        if self.failures >= FREE {
+            self.until = Some(now + self.delay(longest));
+            return self.until;
+        }
+        None
     }
 
     fn fail(&mut self, longest: Duration, now: Instant) {
@@ -222,7 +224,7 @@ impl Record {
         }
         self.last = now.max(self.last);
         if self.failures >= FREE {
-            self.until = self.until.max(now + self.delay(longest));
+            self.until = self.until.max(Some(now + self.delay(longest)));
         }
         self.failures = self.failures.saturating_add(1);
     }

@@ -36,10 +36,8 @@ impl Access {
         }
 
         let seen = self.epochs.now();
-        let row = self.store.principal(&granted.name).await.map_err(|error| {
-            tracing::error!(%error, "the store can't be asked");
-            Unavailable::Store
-        })?;
+        let row =
+            self.store.principal(&granted.name).await.map_err(|error| self.without_store(&error, now))?;
         let Some(row) = row.filter(|row| row.active && granted.is(row)) else { return Ok(false) };
         let fingerprint = self.cache.fingerprint(&row.hash);
         let proof = Proof { fingerprint, ..granted.proof };

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use super::{Access, Refusal, Sameness};
 use crate::domain::password::LONGEST_BYTES;
-use crate::domain::{Canonical, Denial, Entry, Presented, Secret, StoredHash, Unavailable};
+use crate::domain::{Canonical, Denial, Entry, Presented, Secret, StoredHash};
 use crate::state::Lane;
 use crate::state::cache::{Proof, Verified};
 use crate::state::metrics::Lookup;
@@ -41,10 +41,11 @@ impl Access {
 
         // Before the row is read: see `state::epoch`.
         let seen = self.epochs.now();
-        let row = self.store.principal(&name).await.map_err(|error| {
-            tracing::error!(%error, "the store can't be asked");
-            Refusal::Unavailable(Unavailable::Store)
-        })?;
+        let row = self
+            .store
+            .principal(&name)
+            .await
+            .map_err(|error| Refusal::Unavailable(self.without_store(&error, now)))?;
         let active = row.as_ref().is_none_or(|row| row.active);
         let stored = match &row {
             Some(row) => row.hash.clone(),
@@ -81,7 +82,7 @@ impl Access {
         let right = match verified {
             Ok(right) => right,
             Err(why) => {
-                self.throttle.withdrawn(admission, now);
+                self.throttle.withdrawn(admission);
                 return Err(Refusal::Unavailable(why));
             }
         };

@@ -13,19 +13,23 @@ mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::config::AuthSettings;
 use crate::domain::password::LONGEST_BYTES;
 use crate::domain::{Canonical, Denial, Entry, Kind, Permission, Presented, Unavailable};
 use crate::state::cache::Verified;
 use crate::state::metrics::{Lookup, Outcome};
-use crate::state::store::Store;
+use crate::state::store::{Store, StoreError};
 use crate::state::throttle::Throttle;
 use crate::state::{Cache, Epochs, Hasher, Metrics};
 use denials::{Denials, Denied, Sameness};
 
 pub use outcome::{Decision, Granted, HolderDecision};
+
+const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// Decides; one for the whole process, shared as `Arc`.
 pub struct Access {
@@ -36,6 +40,7 @@ pub struct Access {
     cache: Arc<Cache>,
     throttle: Throttle,
     denials: Denials,
+    complained_at: Mutex<Option<Instant>>,
 }
 
 /// Why nobody was identified.
@@ -68,6 +73,7 @@ impl Access {
             cache,
             throttle: Throttle::new(settings.throttle),
             denials: Denials::new(),
+            complained_at: Mutex::new(None),
         }
     }
 
@@ -179,6 +185,16 @@ impl Access {
         let digest = verified.proof.key.digest(presented.secret);
         let fresh = self.cache.is_fresh(&verified, &self.epochs, now);
         (digest.matches(&verified.proof.digest) && fresh).then_some(verified)
+    }
+
+    /// The store's error is for the log, once a second: with it every check fails.
+    fn without_store(&self, error: &StoreError, now: Instant) -> Unavailable {
+        let mut complained_at = self.complained_at.lock();
+        if complained_at.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAIN_EVERY) {
+            *complained_at = Some(now);
+            tracing::error!(%error, "the store can't be asked");
+        }
+        Unavailable::Store
     }
 
     fn denied(

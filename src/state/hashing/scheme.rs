@@ -10,8 +10,9 @@
 //!
 //! What was hashed elsewhere (`htpasswd -B` and the like: `$2a$`, `$2b$`, `$2y$`) verifies as it does there, that is, by
 //! its first 72 bytes. Where such a hash belongs to a longer password, all secrets with the same beginning match it; the
-//! first that does is hashed again in our way, whole, and from then on it is the only one that matches. Whoever can
-//! present a variant knows the 72 bytes that were the whole password until then, so this gives nobody a right.
+//! first that does is hashed again in our way, whole, and from then on it is the only one that matches (another process
+//! that has verified a variant believes it as long as its cache does). Whoever can present a variant knows the 72 bytes
+//! that were the whole password until then, so this gives nobody a right.
 //!
 //! What fails costs as much time as the configured cost says, also where the stored hash is a cheaper one.
 
