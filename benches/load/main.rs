@@ -12,6 +12,7 @@ mod report;
 mod targets;
 mod wrk;
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -115,10 +116,13 @@ fn run(options: &Options, scratch: &Path, children: &Children) -> Result<()> {
     }
     let before = lookups(&targets)?;
     let started = Instant::now();
+    let progress = std::io::stderr().is_terminal();
     let mut table: Vec<Rounds> = targets.iter().map(|t| Rounds::new(t.kind)).collect();
     for round in 1..=options.rounds {
         for (target, rounds) in targets.iter().zip(&mut table) {
-            eprint!("\rround {round} of {}: {:<40}", options.rounds, target.kind.name());
+            if progress {
+                eprint!("\rround {round} of {}: {:<40}", options.rounds, target.kind.name());
+            }
             let cpu = proc::cpu_time(target.process)?;
             let answers = load.run(target.address, options.seconds, children)?;
             let spent = proc::cpu_time(target.process)? - cpu;
@@ -128,7 +132,10 @@ fn run(options: &Options, scratch: &Path, children: &Children) -> Result<()> {
             rounds.add(Round::new(&answers, spent));
         }
     }
-    eprintln!("\r{:<70}", format!("measured in {} s", started.elapsed().as_secs()));
+    if progress {
+        eprint!("\r{:<70}\r", "");
+    }
+    eprintln!("measured in {} s", started.elapsed().as_secs());
     let after = lookups(&targets)?;
     report::print(options.connections, options.seconds, &table, report::hit_ratio(&before, &after));
     if options.hold > 0 {
