@@ -5,7 +5,7 @@ APT := $(SUDO) DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-re
 # What building takes: a C compiler and cmake for the compression library and SQLite inside.
 BUILD_NEEDS := cc:gcc g++:g++ make:make cmake:cmake pkg-config:pkg-config
 TEST_NEEDS := $(BUILD_NEEDS) curl:curl python3:python3 openssl:openssl htpasswd:apache2-utils
-BENCH_NEEDS := $(BUILD_NEEDS) nginx:nginx-light wrk:wrk
+BENCH_NEEDS := $(BUILD_NEEDS) nginx:nginx-light wrk:wrk smtp-sink:postfix
 
 # $(call install,command:package …): the packages whose commands aren't there.
 define install
@@ -38,9 +38,11 @@ build:
 
 bench:
 	$(call install,$(BENCH_NEEDS))
+	[ -e /usr/lib/nginx/modules/ngx_mail_module.so ] || $(APT) libnginx-mod-mail
 	cargo bench --bench decision
 	cargo bench --bench store
 	cargo bench --bench load
+	cargo bench --bench smtp
 
 # A minute for each target; needs the nightly toolchain.
 fuzz:
