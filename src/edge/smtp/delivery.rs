@@ -3,13 +3,14 @@
 //! MAIL is answered by us and waits for the first recipient: both go to the backend together, and one that doesn't take
 //! the sender says so to the recipients. So a client that thinks between the two holds no connection.
 
+use std::sync::Arc;
+
 use tracing::{debug, info};
 
 use super::backends::{Backends, Submitter};
 use super::lease::{Lease, Lost};
 use crate::state::metrics::{MessageOutcome, Metrics};
 use crate::wire::smtp::{Reply, answers};
-use std::sync::Arc;
 
 /// One transaction.
 pub struct Delivery {
@@ -26,7 +27,7 @@ enum Stage {
     /// The sender, whom no backend was told of yet.
     Sender(Vec<u8>),
     /// With a backend.
-    Open(Lease),
+    Open(Box<Lease>),
     /// Without one: what is said to all that the client wants of it.
     Over(Reply),
 }
@@ -71,7 +72,7 @@ impl Delivery {
         };
         match lease.pipeline(mail, rcpts).await {
             Ok(mut replies) if replies.first().is_some_and(Reply::is_positive) => {
-                self.stage = Stage::Open(lease);
+                self.stage = Stage::Open(Box::new(lease));
                 replies.remove(0);
                 replies
             }

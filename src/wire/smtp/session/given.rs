@@ -97,11 +97,12 @@ impl Session {
 
     /// Answers content that couldn't be given to the backend: the rest goes nowhere, and `reply` is said at its end.
     pub fn failed(&mut self, reply: Reply) {
-        match &mut self.phase {
-            Phase::Data(phase) => phase.body.doom.get_or_insert(reply),
-            Phase::Chunk(phase) => phase.body.doom.get_or_insert(reply),
+        let body = match &mut self.phase {
+            Phase::Data(phase) => &mut phase.body,
+            Phase::Chunk(phase) => &mut phase.body,
             _ => return self.expect(false),
         };
+        body.doom.get_or_insert(reply);
     }
 
     /// Answers [`super::Step::Finish`] and [`super::Step::LastChunk`] with the backend's word on the message.
