@@ -78,8 +78,11 @@ impl Exchange<'_> {
                 let raw = session.req_header().raw_path();
                 let path = String::from_utf8_lossy(raw.split(|b| *b == b'?').next().unwrap_or_default())
                     .into_owned();
-                debug!(?refusal, request_id = ?request_id, "refused");
-                reply::refuse(&mut session, &refusal, &path, &request_id, plan.timeouts.write).await;
+                debug!(?refusal, request_id = shown(&request_id), "refused");
+                reply::settle(&mut session).await;
+                if reply::refuse(&mut session, &refusal, &path, &request_id, plan.timeouts.write).await {
+                    reply::drain(&mut session).await;
+                }
                 (refusal.status(), true)
             }
         };
@@ -105,7 +108,9 @@ impl Exchange<'_> {
             return Err(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
         let raw = request.raw_path().to_vec();
-        let target = Target::parse(&raw)?;
+        // Who can't even name a path may mean something else with what follows, too.
+        let target = Target::parse(&raw).inspect_err(|_| session.set_keepalive(None))?;
+        let request = session.req_header();
         if let Some(credentials) = &site.credentials
             && management::is_for(&target.path)
         {
@@ -285,7 +290,7 @@ impl Exchange<'_> {
             body: &mut admitted.body,
             timeouts: &plan.timeouts,
             request_id,
-            closing: *self.server.stop.borrow(),
+            stop: &self.server.stop,
             worker: self.server.worker,
         };
         match forward.run(group).await? {
@@ -305,7 +310,7 @@ impl Exchange<'_> {
                     ended = tunnel::carry(session, &mut upstream, &plan.timeouts, revoked) => ended,
                 };
                 if ended == tunnel::Ended::Revoked {
-                    info!(request_id = ?request_id, "a tunnel was cut: its credential lost its right");
+                    info!(request_id = shown(request_id), "a tunnel was cut: its credential lost its right");
                     self.server.site.metrics.session_cut(self.server.site.entry);
                 }
                 Ok(Answered::Broken(101))
@@ -322,7 +327,7 @@ fn log_access(site: &Site, session: &ServerSession, status: u16, started: Instan
         path = %Shown(session.req_header().raw_path()),
         status,
         ms = started.elapsed().as_secs_f64() * 1e3,
-        request_id = ?request_id,
+        request_id = shown(request_id),
     );
 }
 
@@ -436,7 +441,16 @@ struct Shown<'a>(&'a [u8]);
 
 impl std::fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let path = self.0.split(|b| *b == b'?').next().unwrap_or_default();
+        let path = self.0.split(|b| matches!(b, b'?' | b'#')).next().unwrap_or_default();
+        // An authority may hold a secret, too.
+        let path = match memchr::memmem::find(path, b"://") {
+            Some(end) => path[end + 3..].splitn(2, |b| *b == b'/').nth(1).unwrap_or_default(),
+            None => path,
+        };
         write!(f, "{}", path[..path.len().min(256)].escape_ascii())
     }
+}
+
+fn shown(request_id: &HeaderValue) -> &str {
+    request_id.to_str().unwrap_or_default()
 }

@@ -7,6 +7,7 @@ use http::header::{self, HeaderValue};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use pingora_timeout::timeout;
+use tokio::io::AsyncReadExt;
 
 use super::headers::REQUEST_ID;
 use super::refusal::Refusal;
@@ -15,9 +16,17 @@ use crate::wire::{Format, reply};
 /// Bytes of an unwanted body that are read and thrown away, so that the client gets to read the answer.
 const DRAIN_BYTES: usize = 64 << 20;
 
-/// How long that may take in all, and without anything coming.
+/// Bytes of a body that may be read before its request is refused, and how long that may take.
+const SMALL: u64 = 64 * 1024;
+const SETTLE_TIME: Duration = Duration::from_millis(100);
+
+/// How long throwing away may take in all, and without anything coming.
 const DRAIN_TIME: Duration = Duration::from_secs(20);
 const DRAIN_PAUSE: Duration = Duration::from_secs(3);
+
+/// The same for what is no request's.
+const LINGER_BYTES: usize = 16 << 20;
+const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// Writes a whole answer; whether it got through is seen when the session is finished.
 pub async fn write(
@@ -66,26 +75,37 @@ pub fn add_refusal_fields(answer: &mut ResponseHeader, refusal: &Refusal) -> pin
     Ok(())
 }
 
-/// Answers with a refusal in the API's general error form, by the path's suffix.
+/// Answers with a refusal in the API's general error form, by the path's suffix; whether it got through as far as can
+/// be seen.
 pub async fn refuse(
     session: &mut ServerSession,
     refusal: &Refusal,
     path: &str,
     request_id: &HeaderValue,
     within: Duration,
-) {
+) -> bool {
     let format = Format::of_path(path);
     let body = Bytes::from(reply::refusal(format, &refusal.reason()));
     let answer = header(refusal.status(), format.content_type(), body.len(), request_id)
         .and_then(|mut answer| add_refusal_fields(&mut answer, refusal).map(|()| answer));
-    let Ok(answer) = answer else { return };
-    if write(session, answer, body, within).await {
-        drain(session).await;
+    let Ok(answer) = answer else { return false };
+    write(session, answer, body, within).await
+}
+
+/// Reads a small body that is about to be there before it is refused, so that the connection can stay.
+pub async fn settle(session: &mut ServerSession) {
+    let length =
+        session.get_header(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if length.is_none_or(|length| length > SMALL) || session.get_header(header::EXPECT).is_some() {
+        return;
     }
+    let read = async { while let Ok(Some(_)) = session.read_request_body().await {} };
+    // What isn't there in time is thrown away after the answer, and the connection with it.
+    let _ = timeout(SETTLE_TIME, read).await;
 }
 
 /// Reads what the client still sends, within bounds: one that is busy sending would else meet a reset connection
-/// before it reads its answer.
+/// before it reads its answer. Only for a request whose header was read.
 pub async fn drain(session: &mut ServerSession) {
     if session.is_body_done()
         || session.get_header(header::EXPECT).is_some() && session.body_bytes_read() == 0
@@ -103,4 +123,23 @@ pub async fn drain(session: &mut ServerSession) {
     });
     // Whatever is left is cut off with the connection.
     let _ = drained.await;
+}
+
+/// Ends a connection on which no request can be told from another any more: says that nothing comes, and throws away what
+/// the client still sends, within bounds, so that it gets to read the answer.
+pub async fn linger(mut session: ServerSession) {
+    session.shutdown().await;
+    let ServerSession::H1(session) = session else { return };
+    let mut stream = session.into_inner();
+    let mut thrown_away = vec![0; 16 * 1024];
+    let ended = timeout(LINGER_TIME, async {
+        let mut left = LINGER_BYTES;
+        while let Ok(read @ 1..) = stream.read(&mut thrown_away).await {
+            match left.checked_sub(read) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    });
+    let _ = ended.await;
 }

@@ -42,7 +42,9 @@ pub type Handler = dyn Fn(&mut BufReader<TcpStream>, &Sender<Received>) + Send +
 impl Backend {
     /// Answers every request with 200 and `hello`.
     pub fn hello() -> Backend {
-        Backend::answering(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n\r\nhello".to_vec())
+        Backend::answering(|_| {
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n\r\nhello".to_vec()
+        })
     }
 
     /// Answers every request with what `answer` says; keeps connections alive.

@@ -38,7 +38,13 @@ pub struct Request {
 
 /// A request of this method for this target.
 pub fn request(method: &str, target: &str) -> Request {
-    Request { method: method.into(), target: target.into(), headers: String::new(), body: vec![], chunked: false }
+    Request {
+        method: method.into(),
+        target: target.into(),
+        headers: String::new(),
+        body: vec![],
+        chunked: false,
+    }
 }
 
 pub fn get(target: &str) -> Request {
@@ -67,7 +73,9 @@ impl Request {
 
     /// The request as it goes over the wire.
     pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = format!("{} {} HTTP/1.1\r\nHost: gate.test\r\n{}", self.method, self.target, self.headers).into_bytes();
+        let mut bytes =
+            format!("{} {} HTTP/1.1\r\nHost: gate.test\r\n{}", self.method, self.target, self.headers)
+                .into_bytes();
         if self.chunked {
             bytes.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
             for piece in self.body.chunks(50_000) {
@@ -97,7 +105,10 @@ impl Request {
 /// A connection that stays open.
 pub struct Connection {
     pub stream: TcpStream,
+    /// How often [`Connection::exchange`] had to open it again, after an answer that said it would be closed.
+    pub reopened: usize,
     buffer: Vec<u8>,
+    closing: bool,
 }
 
 impl Connection {
@@ -105,7 +116,7 @@ impl Connection {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Connection { stream, buffer: Vec::new() }
+        Connection { stream, reopened: 0, buffer: Vec::new(), closing: false }
     }
 
     /// Writes; an answer may come, and the connection end, before all of it is taken.
@@ -113,9 +124,22 @@ impl Connection {
         let _ = self.stream.write_all(bytes);
     }
 
+    /// Sends a request and reads its answer; over a new connection where the last answer ended this one.
     pub fn exchange(&mut self, request: Request) -> Response {
+        self.reopen_if_closing();
         self.write(&request.bytes());
-        self.read_response()
+        self.try_response().unwrap_or_else(|| {
+            let head = &request.bytes()[..request.bytes().len().min(300)];
+            panic!("the connection ended before an answer to {}", head.escape_ascii())
+        })
+    }
+
+    /// Begins a new connection where the last answer ended this one.
+    pub fn reopen_if_closing(&mut self) {
+        if self.closing {
+            let reopened = self.reopened + 1;
+            *self = Connection { reopened, ..Connection::open(self.stream.peer_addr().unwrap()) };
+        }
     }
 
     /// Reads one answer; panics where there is none.
@@ -130,7 +154,10 @@ impl Connection {
                 if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
                     break at + 4;
                 }
-                self.fill()?;
+                if self.fill().is_none() {
+                    self.closing = true;
+                    return None;
+                }
             };
             let head = String::from_utf8(self.buffer.drain(..end).collect()).unwrap();
             let mut lines = head.lines();
@@ -146,6 +173,7 @@ impl Connection {
                 }
                 continue;
             }
+            self.closing = response.header("connection").is_some_and(|c| c.eq_ignore_ascii_case("close"));
             response.body = self.read_body(&response)?;
             return Some(response);
         }
@@ -194,6 +222,47 @@ impl Connection {
     /// Whether the other side has closed; waits until it does or sends something.
     pub fn is_closed(&mut self) -> bool {
         self.buffer.is_empty() && self.fill().is_none()
+    }
+
+    /// Everything up to the end of the connection, as it comes.
+    pub fn read_to_end(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Some(piece) = self.read_raw() {
+            all.extend_from_slice(&piece);
+        }
+        all
+    }
+
+    /// What comes within that time: bytes, the end (`None` inside), or nothing.
+    pub fn read_within(&mut self, time: std::time::Duration) -> Option<Option<Vec<u8>>> {
+        let mut piece = vec![0; 16 * 1024];
+        self.stream.set_read_timeout(Some(time)).unwrap();
+        let read = self.stream.read(&mut piece);
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        match read {
+            Ok(0) => Some(None),
+            Ok(n) => Some(Some(piece[..n].to_vec())),
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                None
+            }
+            Err(_) => Some(None),
+        }
+    }
+
+    /// Sends a byte of `bytes` now and then until an answer comes; its status, and how many bytes were sent.
+    pub fn drip(&mut self, bytes: &[u8]) -> (u16, usize) {
+        for (sent, byte) in bytes.iter().enumerate() {
+            self.write(&[*byte]);
+            match self.read_within(std::time::Duration::from_millis(20)) {
+                None => {}
+                Some(Some(piece)) => {
+                    self.buffer.extend_from_slice(&piece);
+                    return (self.read_response().status, sent + 1);
+                }
+                Some(None) => panic!("closed without an answer after {sent} bytes"),
+            }
+        }
+        panic!("all {} bytes were taken", bytes.len());
     }
 
     fn fill(&mut self) -> Option<()> {

@@ -3,7 +3,10 @@
 #![allow(dead_code)]
 
 pub mod backend;
+pub mod curl;
+pub mod driver;
 pub mod http;
+pub mod tls;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -53,7 +56,12 @@ impl Log {
                 return line.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "{words:?} was never logged; the log:\n{}", lines.join("\n"));
+            if left.is_zero() {
+                let text = lines.join("\n");
+                // Whoever drops the gateway reads the log once more.
+                drop(lines);
+                panic!("{words:?} was never logged; the log:\n{text}");
+            }
             lines = self.more.wait_timeout(lines, left).unwrap().0;
         }
     }
@@ -85,6 +93,11 @@ pub fn write_config(directory: &Path, rest: &str) {
 /// An `[api]` section for one backend.
 pub fn api(upstream: SocketAddr) -> String {
     format!("[api]\nlisten = [\"127.0.0.1:0\"]\nupstreams = [\"http://{upstream}\"]\n")
+}
+
+/// The same with more keys, and a route `/open/*` that asks for no credential.
+pub fn open_api(upstream: SocketAddr, keys: &str) -> String {
+    format!("{}{keys}\n[[api.route]]\npath = \"/open/*\"\npermission = \"public\"\n", api(upstream))
 }
 
 impl Gateway {
@@ -153,7 +166,8 @@ impl Gateway {
     /// Makes the account of [`HOLDER`], with these rights.
     pub fn account(&self, rights: &str) -> &Gateway {
         let (name, password) = HOLDER.split_once(':').unwrap();
-        let output = self.command(&["account", "add", name, "--rights", rights, "--password-stdin"], password);
+        let output =
+            self.command(&["account", "add", name, "--rights", rights, "--password-stdin"], password);
         assert!(output.status.success(), "{output:?}");
         self
     }
@@ -161,8 +175,16 @@ impl Gateway {
     /// Adds a credential with these permissions to that account; `login` is `name:password`.
     pub fn credential(&self, login: &str, permissions: &str) -> &Gateway {
         let (name, password) = login.split_once(':').unwrap();
-        let arguments =
-            ["credential", "add", name, "--account", "acme", "--permissions", permissions, "--password-stdin"];
+        let arguments = [
+            "credential",
+            "add",
+            name,
+            "--account",
+            "acme",
+            "--permissions",
+            permissions,
+            "--password-stdin",
+        ];
         let output = self.command(&arguments, password);
         assert!(output.status.success(), "{output:?}");
         self
@@ -179,8 +201,16 @@ impl Gateway {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        let status =
+            Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
+    }
+
+    /// The most memory that it ever had, in bytes.
+    pub fn peak_memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 
     /// Waits for the process to end, and gives its exit code.
@@ -210,4 +240,13 @@ pub fn command(config: &Path, arguments: &[&str], input: &str) -> Output {
         .unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
+}
+
+/// Lets this process, and the gateways that it starts, have so many files and connections open at once.
+pub fn allow_descriptors(count: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < count) {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(count), maximum: limit.maximum }).unwrap();
+    }
 }

@@ -179,15 +179,20 @@ impl Backends {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            let checks: Vec<_> = (0..self.backends.len())
-                .map(|index| {
-                    let this = self.clone();
-                    tokio::spawn(async move { this.check(index).await })
-                })
-                .collect();
-            for check in checks {
-                let _ = check.await;
-            }
+            self.look().await;
+        }
+    }
+
+    /// Asks all of them once.
+    pub async fn look(self: &Arc<Self>) {
+        let checks: Vec<_> = (0..self.backends.len())
+            .map(|index| {
+                let this = self.clone();
+                tokio::spawn(async move { this.check(index).await })
+            })
+            .collect();
+        for check in checks {
+            let _ = check.await;
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::reply::{Enhanced, Reply};
 
-/// The rest may come.
+/// STARTTLS.
 pub const READY_FOR_TLS: Reply = Reply::ours(220, Enhanced(2, 0, 0), "Ready to start TLS");
 /// QUIT.
 pub const BYE: Reply = Reply::ours(221, Enhanced(2, 0, 0), "Bye");
@@ -10,6 +10,10 @@ pub const BYE: Reply = Reply::ours(221, Enhanced(2, 0, 0), "Bye");
 pub const AUTHENTICATED: Reply = Reply::ours(235, Enhanced(2, 7, 0), "Authentication successful");
 /// RSET, NOOP.
 pub const OK: Reply = Reply::ours(250, Enhanced(2, 0, 0), "Ok");
+/// MAIL.
+pub const MAIL_OK: Reply = Reply::ours(250, Enhanced(2, 1, 0), "Ok");
+/// BDAT, but for the last one.
+pub const CHUNK_TAKEN: Reply = Reply::ours(250, Enhanced(2, 0, 0), "Ok, the chunk was taken");
 /// VRFY, which is never answered truly.
 pub const NOT_VERIFIED: Reply =
     Reply::ours(252, Enhanced(2, 5, 0), "Not verified; a message would be accepted for delivery");
@@ -44,16 +48,10 @@ pub const BACKEND_LOST: Reply = Reply::ours(451, Enhanced(4, 4, 2), "The backend
 /// There is no backend that takes a transaction now.
 pub const NO_BACKEND: Reply =
     Reply::ours(451, Enhanced(4, 4, 1), "No backend can be reached, try again later");
-/// The decision can't be made now, at MAIL.
-pub const UNDECIDED: Reply =
-    Reply::ours(451, Enhanced(4, 7, 0), "Temporarily unable to check the permission to send, try again");
 /// Over the limit of recipients of one message.
 pub const TOO_MANY_RECIPIENTS: Reply = Reply::ours(452, Enhanced(4, 5, 3), "Too many recipients");
-/// The decision can't be made now, at AUTH.
+/// The decision can't be made now.
 pub const AUTH_UNAVAILABLE: Reply = Reply::ours(454, Enhanced(4, 7, 0), "Temporary authentication failure");
-/// No certificate to show.
-pub const TLS_UNAVAILABLE: Reply = Reply::ours(454, Enhanced(4, 7, 0), "TLS not available");
-
 /// No such command.
 pub const UNKNOWN_COMMAND: Reply = Reply::ours(500, Enhanced(5, 5, 1), "Command not recognized");
 /// A line over its limit.
@@ -74,7 +72,7 @@ pub const BAD_SEQUENCE: Reply = Reply::ours(503, Enhanced(5, 5, 1), "Bad sequenc
 /// AUTH after AUTH.
 pub const ALREADY_AUTHENTICATED: Reply = Reply::ours(503, Enhanced(5, 5, 1), "Already authenticated");
 /// DATA without a recipient that was accepted.
-pub const NO_RECIPIENTS: Reply = Reply::ours(503, Enhanced(5, 5, 1), "No valid recipients");
+pub const NO_RECIPIENTS: Reply = Reply::ours(554, Enhanced(5, 5, 1), "No valid recipients");
 /// An AUTH mechanism that isn't offered.
 pub const UNKNOWN_MECHANISM: Reply =
     Reply::ours(504, Enhanced(5, 5, 4), "Unrecognized authentication mechanism");
