@@ -49,6 +49,8 @@ pub struct Settings {
     /// For STARTTLS, or from the first byte on.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     pub implicit_tls: bool,
+    /// Takes XCLIENT once a connection, as Postfix does.
+    pub xclient_once: bool,
     /// Takes LF . LF for the end of a message, and any LF for the end of a line.
     pub lenient: bool,
 }
@@ -69,6 +71,7 @@ impl Default for Settings {
             script: Box::new(|_| Act::Well),
             tls: None,
             implicit_tls: false,
+            xclient_once: false,
             lenient: false,
         }
     }
@@ -272,7 +275,15 @@ impl Session<'_> {
         match verb.as_str() {
             "EHLO" => {
                 let mut lines = vec!["sink.test at your service"];
-                lines.extend(&self.shared.settings.extensions);
+                let once = |line: &&str| !(line.starts_with("XCLIENT") && self.xclient.is_some());
+                lines.extend(
+                    self.shared
+                        .settings
+                        .extensions
+                        .iter()
+                        .copied()
+                        .filter(|line| !self.shared.settings.xclient_once || once(line)),
+                );
                 if self.shared.settings.tls.is_some() && matches!(self.line, Line::Clear(_)) {
                     lines.push("STARTTLS");
                 }
@@ -294,7 +305,11 @@ impl Session<'_> {
                 }
             }
             "XCLIENT" => {
-                if self.answer(command, "220 sink.test ESMTP\r\n")?.starts_with("220") {
+                let good = match self.shared.settings.xclient_once && self.xclient.is_some() {
+                    true => "550 5.7.0 Error: insufficient authorization\r\n",
+                    false => "220 sink.test ESMTP\r\n",
+                };
+                if self.answer(command, good)?.starts_with("220") {
                     self.xclient = Some(command.to_owned());
                 }
             }

@@ -18,7 +18,7 @@ use super::conversation::Conversation;
 use super::dial::{DialError, Dialer, Login};
 use super::hostname;
 use super::lease::Lease;
-use super::pool::{Held, Pool, Taken};
+use super::pool::{Fit, Held, Pool, Taken};
 use crate::config::{SmtpEntry, SmtpLogin, SmtpScheme};
 use crate::domain::{Entry, Username};
 use crate::edge::roots::{self, RootsError};
@@ -275,7 +275,7 @@ impl Backends {
         &self,
         worker: usize,
         who: &Submitter,
-        tried: &mut Tried,
+        tried: &Tried,
     ) -> Result<(usize, Taken<Conversation>), NoBackend> {
         let count = self.backends.len();
         let start = if count == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) };
@@ -285,20 +285,33 @@ impl Backends {
             all.filter(untried).filter(move |index| self.backends[*index].is_up() == up)
         };
         let up = order(true).next().is_some();
-        let fits = |conversation: &Conversation| {
-            let introduced = &conversation.introduced;
-            self.xclient && introduced.len() > 2 && *introduced == self.introduction(conversation, who)
+        let fit = |conversation: &Conversation| {
+            if tried.fresh { Fit::Never } else { self.fit(conversation, who) }
         };
         for index in order(up) {
-            if let Some(taken) = self.backends[index].pool.try_take(worker, tried.fresh, fits) {
+            if let Some(taken) = self.backends[index].pool.try_take(worker, fit) {
                 return Ok((index, taken));
             }
         }
         let Some(index) = order(up).next() else {
-            return Err(NoBackend::Down(tried.detail.take().unwrap_or_default()));
+            return Err(NoBackend::Down(tried.detail.clone().unwrap_or_default()));
         };
-        let taken = self.backends[index].pool.take(worker, tried.fresh, QUEUE, fits).await;
+        let taken = self.backends[index].pool.take(worker, QUEUE, fit).await;
         taken.map(|taken| (index, taken)).ok_or(NoBackend::Busy)
+    }
+
+    /// How well a kept connection serves `who`. Postfix takes XCLIENT only from whom it believes to be trusted, and so, once
+    /// it was told of another address, not a second time: such a connection is of use to the same client only.
+    fn fit(&self, conversation: &Conversation, who: &Submitter) -> Fit {
+        if !self.xclient || conversation.takes_xclient.is_none() {
+            Fit::Good
+        } else if conversation.introduced == self.introduction(conversation, who) {
+            Fit::Best
+        } else if conversation.introduced.is_empty() || conversation.offer.xclient.is_some() {
+            Fit::Good
+        } else {
+            Fit::Never
+        }
     }
 
     /// Whether a kept connection can be used for another transaction.

@@ -36,6 +36,17 @@ pub struct Held<T> {
     room: Room<T>,
 }
 
+/// How well an idle connection serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// As it is.
+    Best,
+    /// With something to be done first.
+    Good,
+    /// Not at all.
+    Never,
+}
+
 /// What one gets.
 pub enum Taken<T> {
     /// A connection that was used before.
@@ -73,45 +84,39 @@ impl<T> Pool<T> {
         Arc::new(Pool { limit, idle, active, state: Mutex::new(state) })
     }
 
-    /// A connection of `worker`, rather one that `fits`; or else room for one, or else one of another worker. `None` where
-    /// all are in use, or somebody waits already. Where it has to be `fresh`, none that is idle will do, and one is
-    /// closed where that is what makes room.
-    pub fn try_take(
-        self: &Arc<Self>,
-        worker: usize,
-        fresh: bool,
-        fits: impl Fn(&T) -> bool,
-    ) -> Option<Taken<T>> {
+    /// The best connection of `worker` that fits; or else room for one, or else one of another worker. `None` where all are
+    /// in use, or somebody waits already. Where none of those that are idle fits, one is closed if that is what makes room.
+    pub fn try_take(self: &Arc<Self>, worker: usize, fit: impl Fn(&T) -> Fit) -> Option<Taken<T>> {
         let mut state = self.state.lock();
         if !state.waiting.is_empty() {
             return None;
         }
-        if !fresh {
-            let own = worker % state.idle.len();
-            let idle = &mut state.idle[own];
-            let best = idle.iter().rposition(fits).or(idle.len().checked_sub(1));
-            if let Some(index) = best {
-                return Some(Taken::Idle(self.taken_out(idle.remove(index))));
-            }
-        }
-        if let Some(room) = self.open(&mut state) {
+        let own = worker % state.idle.len();
+        let found = best(&mut state.idle[own], &fit);
+        if found.is_none()
+            && let Some(room) = self.open(&mut state)
+        {
             return Some(Taken::Room(room));
         }
-        let other = state.idle.iter_mut().find_map(Vec::pop)?;
+        let found = found.or_else(|| state.idle.iter_mut().find_map(|idle| best(idle, &fit)));
+        if let Some(connection) = found {
+            return Some(Taken::Idle(self.taken_out(connection)));
+        }
+        // The one that was used least lately.
+        let idle = state.idle.iter_mut().find(|idle| !idle.is_empty())?;
+        let closed = self.taken_out(idle.remove(0));
         drop(state);
-        let held = self.taken_out(other);
-        Some(if fresh { held.emptied() } else { Taken::Idle(held) })
+        Some(closed.emptied())
     }
 
     /// As [`Pool::try_take`], and waits in turn; `None` after `patience`.
     pub async fn take(
         self: &Arc<Self>,
         worker: usize,
-        fresh: bool,
         patience: Duration,
-        fits: impl Fn(&T) -> bool,
+        fit: impl Fn(&T) -> Fit,
     ) -> Option<Taken<T>> {
-        if let Some(taken) = self.try_take(worker, fresh, fits) {
+        if let Some(taken) = self.try_take(worker, &fit) {
             return Some(taken);
         }
         let (sender, receiver) = oneshot::channel();
@@ -120,7 +125,7 @@ impl<T> Pool<T> {
         self.serve_waiting();
         let taken = tokio::time::timeout(patience, receiver).await.ok()?.ok()?;
         Some(match taken {
-            Taken::Idle(held) if fresh => held.emptied(),
+            Taken::Idle(held) if fit(&held.connection) == Fit::Never => held.emptied(),
             taken => taken,
         })
     }
@@ -197,6 +202,13 @@ impl<T> Pool<T> {
     }
 }
 
+/// Takes out the one that fits best; of those, the one that was used last.
+fn best<T>(idle: &mut Vec<T>, fit: &impl Fn(&T) -> Fit) -> Option<T> {
+    let rank = |wanted: Fit| idle.iter().rposition(|connection| fit(connection) == wanted);
+    let index = rank(Fit::Best).or_else(|| rank(Fit::Good))?;
+    Some(idle.remove(index))
+}
+
 impl<T> Held<T> {
     /// Closes the connection and keeps its room.
     fn emptied(self) -> Taken<T> {
@@ -240,8 +252,12 @@ mod tests {
         Pool::new(workers, limit, gauge(), gauge())
     }
 
-    fn any(_: &u32) -> bool {
-        false
+    fn any(_: &u32) -> Fit {
+        Fit::Good
+    }
+
+    fn fresh(_: &u32) -> Fit {
+        Fit::Never
     }
 
     fn room(taken: Option<Taken<u32>>) -> Room<u32> {
@@ -263,19 +279,19 @@ mod tests {
     fn prefers_what_fits_then_its_own_then_room_then_others() {
         let pool = pool(2, 3);
         for (worker, number) in [(0, 1), (0, 2), (1, 3)] {
-            let held = room(pool.try_take(worker, true, any)).hold(number);
+            let held = room(pool.try_take(worker, fresh)).hold(number);
             pool.give(worker, held);
         }
-        let one = idle(pool.try_take(0, false, |number| *number == 1));
-        let two = idle(pool.try_take(0, false, any));
-        let three = idle(pool.try_take(0, false, any));
+        let one = idle(pool.try_take(0, |number| if *number == 1 { Fit::Best } else { Fit::Good }));
+        let two = idle(pool.try_take(0, any));
+        let three = idle(pool.try_take(0, any));
         assert_eq!([one.connection, two.connection, three.connection], [1, 2, 3]);
-        assert!(pool.try_take(0, false, any).is_none());
+        assert!(pool.try_take(0, any).is_none());
         assert_eq!(pool.count(), (0, 3));
         drop(one);
         assert_eq!(pool.count(), (0, 2));
         pool.give(1, two);
-        drop(room(pool.try_take(0, false, any)));
+        drop(room(pool.try_take(0, any)));
         drop(three);
         assert_eq!(pool.count(), (1, 0));
     }
@@ -283,9 +299,9 @@ mod tests {
     #[test]
     fn a_fresh_one_takes_the_room_of_an_idle_one() {
         let pool = pool(1, 1);
-        let held = room(pool.try_take(0, false, any)).hold(1);
+        let held = room(pool.try_take(0, any)).hold(1);
         pool.give(0, held);
-        let fresh = room(pool.try_take(0, true, any));
+        let fresh = room(pool.try_take(0, fresh));
         assert_eq!(pool.count(), (0, 1));
         drop(fresh);
         assert_eq!(pool.count(), (0, 0));
@@ -294,7 +310,7 @@ mod tests {
     #[test]
     fn sweeps() {
         let pool = pool(1, 9);
-        let held: Vec<_> = (0..4).map(|number| room(pool.try_take(0, true, any)).hold(number)).collect();
+        let held: Vec<_> = (0..4).map(|number| room(pool.try_take(0, fresh)).hold(number)).collect();
         held.into_iter().for_each(|held| pool.give(0, held));
         let swept = pool.sweep(|number| number % 2 == 0);
         assert_eq!(swept.len(), 2);
@@ -306,13 +322,13 @@ mod tests {
     #[tokio::test]
     async fn who_waits_comes_in_turn_and_before_newcomers() {
         let pool = pool(2, 1);
-        let held = room(pool.try_take(0, false, any)).hold(7);
+        let held = room(pool.try_take(0, any)).hold(7);
         let (told, mut turns) = tokio::sync::mpsc::unbounded_channel();
         let mut tasks = Vec::new();
         for turn in 0..3 {
             let (own, told) = (pool.clone(), told.clone());
             tasks.push(tokio::spawn(async move {
-                let taken = own.take(1, false, LONG, any).await.unwrap();
+                let taken = own.take(1, LONG, any).await.unwrap();
                 told.send(turn).unwrap();
                 match taken {
                     Taken::Idle(held) if turn == 0 => own.give(1, held),
@@ -323,9 +339,9 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         }
-        assert!(pool.try_take(0, false, any).is_none());
+        assert!(pool.try_take(0, any).is_none());
         pool.give(0, held);
-        assert!(pool.try_take(0, false, any).is_none(), "a newcomer came first");
+        assert!(pool.try_take(0, any).is_none(), "a newcomer came first");
         for turn in 0..3 {
             assert_eq!(turns.recv().await, Some(turn));
         }
@@ -338,12 +354,12 @@ mod tests {
     #[tokio::test]
     async fn who_gave_up_waiting_loses_nothing() {
         let pool = pool(1, 1);
-        let held = room(pool.try_take(0, false, any)).hold(7);
-        assert!(pool.take(0, false, Duration::from_millis(1), any).await.is_none());
+        let held = room(pool.try_take(0, any)).hold(7);
+        assert!(pool.take(0, Duration::from_millis(1), any).await.is_none());
         pool.give(0, held);
         assert_eq!(pool.count(), (1, 0));
-        let held = idle(pool.try_take(0, false, any));
-        assert!(pool.take(0, false, Duration::from_millis(1), any).await.is_none());
+        let held = idle(pool.try_take(0, any));
+        assert!(pool.take(0, Duration::from_millis(1), any).await.is_none());
         drop(held);
         assert_eq!(pool.count(), (0, 0));
     }

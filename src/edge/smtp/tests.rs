@@ -584,23 +584,29 @@ async fn the_gateway_logs_in() {
 
 #[tokio::test]
 async fn who_submits_is_introduced_by_xclient() {
-    let extensions = vec!["PIPELINING", "XCLIENT NAME ADDR PROTO HELO LOGIN"];
-    let sink = Sink::start(Settings { extensions, ..Settings::default() });
-    let backends = backends(&[&sink], "identity = ['xclient']");
-    for name in ["john", "john", "jane", "john"] {
-        let mut lease = backends.lease(0, &submitter(name)).await.unwrap();
-        assert_eq!(submit(&mut lease).await.unwrap().code(), 250);
-        lease.done().await;
+    // Postfix takes XCLIENT once a connection.
+    for (xclient_once, connections) in [(false, 1), (true, 2)] {
+        let extensions = vec!["PIPELINING", "XCLIENT NAME ADDR PROTO HELO LOGIN"];
+        let sink = Sink::start(Settings { extensions, xclient_once, ..Settings::default() });
+        let backends = backends(&[&sink], "identity = ['xclient']");
+        for name in ["john", "john", "jane", "john"] {
+            let mut lease = backends.lease(0, &submitter(name)).await.unwrap();
+            assert_eq!(submit(&mut lease).await.unwrap().code(), 250);
+            lease.done().await;
+        }
+        let xclient = |name: &str| {
+            Some(format!(
+                "XCLIENT NAME=[UNAVAILABLE] ADDR=192.0.2.7 PROTO=ESMTP HELO=client.test LOGIN={name}"
+            ))
+        };
+        let told: Vec<_> = sink.messages().into_iter().map(|message| message.xclient).collect();
+        assert_eq!(told, [xclient("john"), xclient("john"), xclient("jane"), xclient("john")]);
+        assert_eq!(sink.connections(), connections);
+        let said: Vec<_> = (0..connections).flat_map(|number| sink.commands(number)).collect();
+        let count = said.iter().filter(|command| command.starts_with("XCLIENT")).count();
+        assert_eq!(count, if xclient_once { 2 } else { 3 });
+        assert_eq!(said.iter().filter(|command| *command == "EHLO client.test").count(), count);
     }
-    let xclient = |name: &str| {
-        Some(format!("XCLIENT NAME=[UNAVAILABLE] ADDR=192.0.2.7 PROTO=ESMTP HELO=client.test LOGIN={name}"))
-    };
-    let told: Vec<_> = sink.messages().into_iter().map(|message| message.xclient).collect();
-    assert_eq!(told, [xclient("john"), xclient("john"), xclient("jane"), xclient("john")]);
-    let said = sink.commands(0);
-    assert_eq!(said.iter().filter(|command| command.starts_with("XCLIENT")).count(), 3);
-    assert_eq!(said.iter().filter(|command| *command == "EHLO client.test").count(), 3);
-    assert_eq!(sink.connections(), 1);
 }
 
 #[tokio::test]
