@@ -25,7 +25,7 @@ run:
 
 test:
 	$(call install,$(TEST_NEEDS))
-	cargo test --lib --bins --tests
+	cargo test --lib --bins --tests --no-fail-fast
 
 check:
 	$(call install,$(BUILD_NEEDS))
