@@ -28,7 +28,8 @@ fn form(target: &str, kind: &str, body: impl Into<Vec<u8>>) -> Request {
 fn multipart(query: &str) -> String {
     let part = |pair: &str| {
         let (name, value) = pair.split_once('=').unwrap();
-        let plain = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned();
+        let plain =
+            |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned();
         format!("--b\r\nContent-Disposition: form-data; name=\"{}\"\r\n\r\n{}\r\n", plain(name), plain(value))
     };
     query.split('&').map(part).collect::<String>() + "--b--\r\n"
@@ -46,13 +47,22 @@ fn in_every_form(action: &str, parameters: &str) -> Vec<(String, Request)> {
             (name("query, by POST"), request("POST", &format!("{path}?{all}"))),
             (name("query and basic"), get(&format!("{path}?{parameters}")).basic(HOLDER)),
             (name("urlencoded"), form(&path, URLENCODED, all.clone())),
-            (name("urlencoded, with a charset"), form(&path, "application/x-www-form-urlencoded; charset=UTF-8", all.clone())),
+            (
+                name("urlencoded, with a charset"),
+                form(&path, "application/x-www-form-urlencoded; charset=UTF-8", all.clone()),
+            ),
             (name("urlencoded and basic"), form(&path, URLENCODED, parameters).basic(HOLDER)),
-            (name("urlencoded, in chunks"), request("POST", &path).header("Content-Type", URLENCODED).chunked(all.clone())),
+            (
+                name("urlencoded, in chunks"),
+                request("POST", &path).header("Content-Type", URLENCODED).chunked(all.clone()),
+            ),
             (name("multipart"), form(&path, MULTIPART, multipart(&all))),
             (name("multipart and basic"), form(&path, MULTIPART, multipart(parameters)).basic(HOLDER)),
             (name("query and urlencoded"), form(&format!("{path}?{KEYS}"), URLENCODED, parameters)),
-            (name("by GET with a body"), request("GET", &path).header("Content-Type", URLENCODED).body(all.clone())),
+            (
+                name("by GET with a body"),
+                request("GET", &path).header("Content-Type", URLENCODED).body(all.clone()),
+            ),
         ]);
     }
     calls
@@ -105,16 +115,24 @@ fn what_get_says() {
     let list = |format: &str| get(&format!("/api/credentials/get.{format}?{KEYS}")).send(gateway.api());
     assert_eq!(list("json").text(), "[]");
     assert_eq!(list("xml").text(), format!("{DECLARATION}<credentials></credentials>"));
-    for (name, permissions) in [("John.Smith+1@example.com", r#"{"email":0,"api":1,"web":0}"#), ("mary_smith", "{}")] {
-        let parameters = format!("username={}&password=passw0rd-1&permissions={permissions}", name.replace('+', "%2B"));
+    for (name, permissions) in
+        [("John.Smith+1@example.com", r#"{"email":0,"api":1,"web":0}"#), ("mary_smith", "{}")]
+    {
+        let parameters =
+            format!("username={}&password=passw0rd-1&permissions={permissions}", name.replace('+', "%2B"));
         assert_eq!(gateway.manage("add", &parameters), (200, r#"{"message":"success"}"#.into()));
     }
     let json = list("json");
     let ids: Vec<i64> = json.json().as_array().unwrap().iter().map(|c| c["id"].as_i64().unwrap()).collect();
-    let john = format!(r#"{{"id":{},"name":"John.Smith+1@example.com","permissions":{{"email":0,"api":1,"web":0}}}}"#, ids[0]);
-    let mary = format!(r#"{{"id":{},"name":"mary_smith","permissions":{{"email":1,"api":1,"web":1}}}}"#, ids[1]);
+    let john = format!(
+        r#"{{"id":{},"name":"John.Smith+1@example.com","permissions":{{"email":0,"api":1,"web":0}}}}"#,
+        ids[0]
+    );
+    let mary =
+        format!(r#"{{"id":{},"name":"mary_smith","permissions":{{"email":1,"api":1,"web":1}}}}"#, ids[1]);
     assert_eq!(json.text(), format!("[{john},{mary}]"));
-    let one = get(&format!("/api/credentials/get.json?username=john.smith%2B1@EXAMPLE.com&{KEYS}")).send(gateway.api());
+    let one = get(&format!("/api/credentials/get.json?username=john.smith%2B1@EXAMPLE.com&{KEYS}"))
+        .send(gateway.api());
     assert_eq!(one.text(), john);
     let xml = list("xml").text();
     let mut expected = format!("{DECLARATION}<credentials>");
@@ -153,12 +171,19 @@ fn errors_in_both_formats() {
     let json = fails("json", "username=nobody-here");
     assert_eq!((json.status, &json.text()[..]), (404, r#"{"error":"no such credential"}"#));
     let xml = fails("xml", "username=nobody-here");
-    assert_eq!(xml.text(), format!("{DECLARATION}<result><message>error: no such credential</message></result>"));
+    assert_eq!(
+        xml.text(),
+        format!("{DECLARATION}<result><message>error: no such credential</message></result>")
+    );
     // What was sent is quoted, and can't break out: not of JSON, not of XML, not of its encoding.
     let evil = "username=joe-1&permissions=%7B%22%22%5C%22%3C%26%5D%5D%3E%C3%BC%E2%82%AC%22%3A0%7D";
     let _ = fails("json", evil).json();
     let xml = fails("xml", evil);
-    assert!(xml.body.is_ascii() || String::from_utf8(xml.body.clone()).is_err(), "it is in ISO-8859-1: {}", xml.text());
+    assert!(
+        xml.body.is_ascii() || String::from_utf8(xml.body.clone()).is_err(),
+        "it is in ISO-8859-1: {}",
+        xml.text()
+    );
     let key = "username=joe-1&permissions=%7B%22%3Ca%26%C3%BC%E2%82%AC%22%3A0%7D";
     let xml = fails("xml", key);
     let escaped = "&lt;a&amp;\u{fffd}&#8364;";
@@ -167,7 +192,10 @@ fn errors_in_both_formats() {
     // Calls that are refused before they are read answer in their own form, too.
     let unknown = get("/api/credentials/get.xml").send(gateway.api());
     assert_eq!((unknown.status, unknown.header("www-authenticate").is_some()), (401, true));
-    assert_eq!(unknown.text(), format!("{DECLARATION}<result><message>error: Authentication required</message></result>"));
+    assert_eq!(
+        unknown.text(),
+        format!("{DECLARATION}<result><message>error: Authentication required</message></result>")
+    );
 }
 
 #[test]
@@ -235,7 +263,8 @@ fn every_status() {
         assert_eq!(status(holder(target)), expected, "{target}");
     }
     for method in ["PUT", "DELETE", "PATCH", "OPTIONS", "post"] {
-        let response = Connection::open(gateway.api()).exchange(request(method, "/api/credentials/get.json").basic(HOLDER));
+        let response = Connection::open(gateway.api())
+            .exchange(request(method, "/api/credentials/get.json").basic(HOLDER));
         assert_eq!((response.status, response.header("allow")), (405, Some("GET, POST")), "{method}");
     }
     assert_eq!(status(get("/api/credentials/get.json").basic("joe-1:passw0rd-1")), 403);
@@ -266,7 +295,11 @@ fn too_many_failures() {
     backend.next();
     let mut statuses = BTreeSet::new();
     let refused = (0..50)
-        .map(|number| get("/api/credentials/get.json").basic(&format!("acme:wrong-passw0rd-{number}")).send(gateway.api()))
+        .map(|number| {
+            get("/api/credentials/get.json")
+                .basic(&format!("acme:wrong-passw0rd-{number}"))
+                .send(gateway.api())
+        })
         .inspect(|response| {
             statuses.insert(response.status);
         })
@@ -286,7 +319,12 @@ fn too_many_failures() {
 fn changes_at_once_end_in_one_of_their_orders() {
     let (gateway, _backend) = start("throttle = false\n");
     gateway.credential("joe-1:passw0rd-1", "none");
-    let sets = [("passw0rd-a", "1", "0"), ("passw0rd-b", "0", "1"), ("passw0rd-c", "1", "1"), ("passw0rd-d", "0", "0")];
+    let sets = [
+        ("passw0rd-a", "1", "0"),
+        ("passw0rd-b", "0", "1"),
+        ("passw0rd-c", "1", "1"),
+        ("passw0rd-d", "0", "0"),
+    ];
     for _ in 0..10 {
         std::thread::scope(|scope| {
             for (password, email, api) in sets {

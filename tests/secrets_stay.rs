@@ -79,7 +79,8 @@ fn no_trace_of_any_secret() {
     let names = ["acme", "cred-1", "cred-22", "cred-333"];
     let output = gateway.command(&["account", "add", "acme", "--password-stdin"], &key("acme"));
     assert!(output.status.success(), "{output:?}");
-    let mut seen: Vec<(String, Vec<u8>)> = vec![("account add".into(), [output.stdout, output.stderr].concat())];
+    let mut seen: Vec<(String, Vec<u8>)> =
+        vec![("account add".into(), [output.stdout, output.stderr].concat())];
     let mut note = |what: &str, bytes: &[u8]| seen.push((what.to_owned(), bytes.to_vec()));
     let mut connection = Connection::open(gateway.api());
     let mut ask = |what: &str, request: Request, expected: u16| {
@@ -96,13 +97,28 @@ fn no_trace_of_any_secret() {
             _ => form(
                 "/api/credentials.add.json",
                 MULTIPART,
-                parts(&[("username", name), ("password", &key(name)), ("api_user", "acme"), ("api_key", &key("acme"))]),
+                parts(&[
+                    ("username", name),
+                    ("password", &key(name)),
+                    ("api_user", "acme"),
+                    ("api_key", &key("acme")),
+                ]),
             ),
         };
         ask("add", add, 200);
     }
-    ask("edit", get(&format!("/api/credentials/edit.json?username=cred-1&password={MARK}short")).basic(&login("acme")), 200);
-    ask("edit back", get(&format!("/api/credentials/edit.json?username=cred-1&password={MARK}%2Bcred-1%251")).basic(&login("acme")), 200);
+    ask(
+        "edit",
+        get(&format!("/api/credentials/edit.json?username=cred-1&password={MARK}short"))
+            .basic(&login("acme")),
+        200,
+    );
+    ask(
+        "edit back",
+        get(&format!("/api/credentials/edit.json?username=cred-1&password={MARK}%2Bcred-1%251"))
+            .basic(&login("acme")),
+        200,
+    );
     ask("get", get("/api/credentials/get.json").basic(&login("acme")), 200);
     for refused in [
         format!("/api/credentials/add.json?username=x&password={MARK}"),
@@ -128,7 +144,8 @@ fn no_trace_of_any_secret() {
     for name in names {
         let (login, pair, key) = (login(name), pair(name), key(name));
         let urlencoded = format!("to=a&{pair}&text=b");
-        let multipart = parts(&[("to", "a"), ("api_user", name), ("api_key", &key), ("text", &"t".repeat(200_000))]);
+        let multipart =
+            parts(&[("to", "a"), ("api_user", name), ("api_key", &key), ("text", &"t".repeat(200_000))]);
         for (target, expected) in [("/v3/stats", 200), ("/open/a", 200)] {
             let with = format!("{target}?a=1&{pair}&b=2");
             ask("basic", get(target).basic(&login), expected);
@@ -136,27 +153,45 @@ fn no_trace_of_any_secret() {
             ask("query, and basic", get(&with).basic(&login), expected);
             ask("urlencoded", form(target, URLENCODED, urlencoded.clone()), expected);
             ask("multipart", form(target, MULTIPART, multipart.clone()), expected);
-            ask("urlencoded, and basic", form(target, URLENCODED, urlencoded.clone()).basic(&login), expected);
+            ask(
+                "urlencoded, and basic",
+                form(target, URLENCODED, urlencoded.clone()).basic(&login),
+                expected,
+            );
             ask("multipart, and basic", form(target, MULTIPART, multipart.clone()).basic(&login), expected);
             ask("urlencoded, and query", form(&with, URLENCODED, urlencoded.clone()), expected);
             ask("multipart, and query", form(&with, MULTIPART, multipart.clone()), expected);
             ask("all", form(&with, MULTIPART, multipart.clone()).basic(&login), expected);
-            let chunked = request("POST", target).header("Content-Type", MULTIPART).basic(&login).chunked(multipart.clone());
+            let chunked = request("POST", target)
+                .header("Content-Type", MULTIPART)
+                .basic(&login)
+                .chunked(multipart.clone());
             ask("in chunks", chunked, expected);
         }
         // Wrong ones are somebody's secrets, too: often one letter away from the right one.
-        let wrong = |text: &str| text.replace(&format!("{MARK}+"), &format!("{MARK}-")).replace(&format!("{MARK}%2B"), &format!("{MARK}-"));
+        let wrong = |text: &str| {
+            text.replace(&format!("{MARK}+"), &format!("{MARK}-"))
+                .replace(&format!("{MARK}%2B"), &format!("{MARK}-"))
+        };
         ask("wrong basic", get("/v3/stats").basic(&wrong(&login)), 401);
         ask("wrong query", get(&format!("/v3/stats?{}", wrong(&pair))), 401);
         ask("wrong form", form("/v3/stats", URLENCODED, wrong(&pair)), 401);
         ask("wrong multipart", form("/v3/stats.xml", MULTIPART, wrong(&multipart)), 401);
         ask("unknown", get("/v3/stats").basic(&format!("unknown:{MARK}")), 401);
-        ask("not holder", get("/api/credentials/get.json").basic(&login), if name == "acme" { 200 } else { 403 });
+        ask(
+            "not holder",
+            get("/api/credentials/get.json").basic(&login),
+            if name == "acme" { 200 } else { 403 },
+        );
         ask("conflict", get(&format!("/v3/stats?{pair}")).basic(&wrong(&login)), 400);
         ask("half", get(&format!("/v3/stats?api_key={MARK}")), 400);
         ask("bearer", get("/v3/stats").header("Authorization", &format!("Bearer {MARK}")), 401);
         ask("not base64", get("/v3/stats").header("Authorization", &format!("Basic {MARK}!{MARK}")), 401);
-        ask("no colon", get("/v3/stats").header("Authorization", &format!("Basic {}", STANDARD.encode(MARK))), 401);
+        ask(
+            "no colon",
+            get("/v3/stats").header("Authorization", &format!("Basic {}", STANDARD.encode(MARK))),
+            401,
+        );
         ask("a bad path", get(&format!("/a%2fb?{pair}")).basic(&login), 400);
         ask("a bad form", form("/v3/stats", MULTIPART, multipart.replace("--b--", "--b-")), 400);
     }
@@ -168,9 +203,16 @@ fn no_trace_of_any_secret() {
         format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic {basic}\r\nContent-Length: x\r\n\r\n"),
         format!("GET http://acme:{MARK}@a/ HTTP/1.1\r\nHost: acme:{MARK}@a\r\n\r\n"),
         format!("GET http://acme:{MARK}@a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
-        format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic {basic}\r\nX: {}\r\n\r\n", "x".repeat(70_000)),
-        format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic {basic}\r\nAuthorization: Basic {basic}\r\n\r\n"),
-        format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Type: {URLENCODED}\r\n\r\nx\r\napi_key={MARK}\r\n"),
+        format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic {basic}\r\nX: {}\r\n\r\n",
+            "x".repeat(70_000)
+        ),
+        format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic {basic}\r\nAuthorization: Basic {basic}\r\n\r\n"
+        ),
+        format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Type: {URLENCODED}\r\n\r\nx\r\napi_key={MARK}\r\n"
+        ),
     ] {
         let mut connection = Connection::open(gateway.api());
         connection.write(bytes.as_bytes());
@@ -180,13 +222,22 @@ fn no_trace_of_any_secret() {
         }
     }
     for received in backend.drain() {
-        assert!(!tells(&received.raw), "at the backend: {}", received.raw[..received.raw.len().min(2000)].escape_ascii());
+        assert!(
+            !tells(&received.raw),
+            "at the backend: {}",
+            received.raw[..received.raw.len().min(2000)].escape_ascii()
+        );
         assert!(!received.target.contains("api_"), "{}", received.target);
         assert_eq!(received.header("authorization"), None);
         // Masked at the same length: x for each byte.
         if received.contains("name=\"api_key\"") {
-            let masks: Vec<String> = names.iter().map(|name| format!("\r\n\r\n{}\r\n", "x".repeat(key(name).len()))).collect();
-            assert!(masks.iter().any(|mask| received.contains(mask)), "{}", received.raw[..2000].escape_ascii());
+            let masks: Vec<String> =
+                names.iter().map(|name| format!("\r\n\r\n{}\r\n", "x".repeat(key(name).len()))).collect();
+            assert!(
+                masks.iter().any(|mask| received.contains(mask)),
+                "{}",
+                received.raw[..2000].escape_ascii()
+            );
         }
     }
     seen.push(("metrics".into(), get("/metrics").send(gateway.address("ops.listen")).body));
@@ -198,7 +249,10 @@ fn no_trace_of_any_secret() {
         }
     }
     for process in ["cmdline", "environ"] {
-        seen.push((process.into(), std::fs::read(format!("/proc/{}/{process}", gateway.child.id())).unwrap()));
+        seen.push((
+            process.into(),
+            std::fs::read(format!("/proc/{}/{process}", gateway.child.id())).unwrap(),
+        ));
     }
     assert!(seen.iter().any(|(what, _)| what.ends_with("gatepost.db")));
     for (what, bytes) in seen {
@@ -226,7 +280,8 @@ fn the_temporary_file_holds_no_secret() {
         assert!(since.elapsed() < PATIENCE, "there is no temporary file");
         let open = std::fs::read_dir(&descriptors).unwrap().flatten().map(|entry| entry.path());
         let deleted = |path: &std::path::PathBuf| {
-            std::fs::read_link(path).is_ok_and(|to| to.starts_with(&folder) && to.to_string_lossy().ends_with("(deleted)"))
+            std::fs::read_link(path)
+                .is_ok_and(|to| to.starts_with(&folder) && to.to_string_lossy().ends_with("(deleted)"))
         };
         let contents = open.filter(deleted).find_map(|path| std::fs::read(path).ok());
         match contents {
@@ -249,7 +304,8 @@ fn places_that_contradict_each_other() {
     let multipart = |user: &str, secret: &str| parts(&[("to", "a"), ("api_user", user), ("api_key", secret)]);
     let (one, two) = (login("cred-1"), pair("cred-2"));
     let query = |more: &str| format!("/v3/stats?{}{more}", pair("cred-1"));
-    let chunked = |kind: &str, body: String| request("POST", "/v3/stats").header("Content-Type", kind).chunked(body);
+    let chunked =
+        |kind: &str, body: String| request("POST", "/v3/stats").header("Content-Type", kind).chunked(body);
     let large = format!("{}{}", "t=t&".repeat(9_000), two);
     let cases = [
         ("basic and query", get(&format!("/v3/stats?{two}")).basic(&one)),
@@ -257,16 +313,28 @@ fn places_that_contradict_each_other() {
         ("basic and urlencoded", form("/v3/stats", URLENCODED, two.clone()).basic(&one)),
         ("basic and urlencoded, large", form("/v3/stats", URLENCODED, large).basic(&one)),
         ("basic and urlencoded, in chunks", chunked(URLENCODED, two.clone()).basic(&one)),
-        ("basic and multipart", form("/v3/stats", MULTIPART, multipart("cred-2", &key("cred-2"))).basic(&one)),
+        (
+            "basic and multipart",
+            form("/v3/stats", MULTIPART, multipart("cred-2", &key("cred-2"))).basic(&one),
+        ),
         ("basic and another key", form("/v3/stats", MULTIPART, multipart("cred-1", "other")).basic(&one)),
-        ("basic and another user", form("/v3/stats", MULTIPART, multipart("cred-2", &key("cred-1"))).basic(&one)),
-        ("basic and multipart, in chunks", chunked(MULTIPART, multipart("cred-2", &key("cred-2"))).basic(&one)),
+        (
+            "basic and another user",
+            form("/v3/stats", MULTIPART, multipart("cred-2", &key("cred-1"))).basic(&one),
+        ),
+        (
+            "basic and multipart, in chunks",
+            chunked(MULTIPART, multipart("cred-2", &key("cred-2"))).basic(&one),
+        ),
         ("query and urlencoded", form(&query(""), URLENCODED, two.clone())),
         ("query and multipart", form(&query(""), MULTIPART, multipart("cred-2", &key("cred-2")))),
         ("twice in the query", get(&query(&format!("&{two}")))),
         ("twice in the query, the key", get(&query("&api_key=other"))),
         ("twice in a form", form("/v3/stats", URLENCODED, format!("{}&{two}", pair("cred-1")))),
-        ("twice in a form, the user", form("/v3/stats", URLENCODED, format!("{}&api_user=cred-2", pair("cred-1")))),
+        (
+            "twice in a form, the user",
+            form("/v3/stats", URLENCODED, format!("{}&api_user=cred-2", pair("cred-1"))),
+        ),
         ("two headers", get("/v3/stats").basic(&one).basic(&login("cred-2"))),
         ("two headers, the same", get("/v3/stats").basic(&one).basic(&one)),
     ];

@@ -103,8 +103,14 @@ fn a_damaged_database_denies_nobody_and_lets_nobody_in() {
         asked.push((who, connection.exchange(request("POST", "/v3/mail/send").basic(login).body("x"))));
         let parameters = login.replacen(':', "&api_key=", 1);
         asked.push((who, connection.exchange(get(&format!("/v3/stats?api_user={parameters}")))));
-        asked.push((who, connection.exchange(get(&format!("/api/credentials/get.json?api_user={parameters}")))));
-        asked.push((who, connection.exchange(get(&format!("/api/credentials/get.xml?api_user={parameters}")))));
+        asked.push((
+            who,
+            connection.exchange(get(&format!("/api/credentials/get.json?api_user={parameters}"))),
+        ));
+        asked.push((
+            who,
+            connection.exchange(get(&format!("/api/credentials/get.xml?api_user={parameters}"))),
+        ));
     }
     for (who, response) in &asked {
         assert_unavailable(response, who);
@@ -138,9 +144,14 @@ fn overwrite(file: &Path, bytes: &[u8]) {
 fn a_database_locked_by_somebody_else_changes_nothing() {
     let backend = Backend::hello();
     let gateway = start(&backend);
-    let lock = Other::run(&database(&gateway), "db.execute('BEGIN EXCLUSIVE')\nsay()\ndb.execute('ROLLBACK')");
+    let lock =
+        Other::run(&database(&gateway), "db.execute('BEGIN EXCLUSIVE')\nsay()\ndb.execute('ROLLBACK')");
     let mut connection = Connection::open(gateway.api());
-    for call in ["add.json?username=another&password=passw0rd-1", "edit.json?username=cold-one&password=other-passw0rd", "remove.xml?username=cold-one"] {
+    for call in [
+        "add.json?username=another&password=passw0rd-1",
+        "edit.json?username=cold-one&password=other-passw0rd",
+        "remove.xml?username=cold-one",
+    ] {
         let response = connection.exchange(get(&format!("/api/credentials/{call}")).basic(HOLDER));
         assert_unavailable(&response, call);
     }
@@ -160,7 +171,10 @@ fn a_database_locked_by_somebody_else_changes_nothing() {
 #[test]
 fn no_store_no_start() {
     let rest = api("127.0.0.1:9".parse().unwrap());
-    for (contents, word) in [(&b"not a database, whatever its name says; and long enough to be one"[..], "gatepost.db"), (b"", "")] {
+    for (contents, word) in [
+        (&b"not a database, whatever its name says; and long enough to be one"[..], "gatepost.db"),
+        (b"", ""),
+    ] {
         let directory = configured(&rest);
         let file = directory.path().join("gatepost.db");
         if contents.is_empty() {
