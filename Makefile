@@ -27,7 +27,7 @@ test:
 	$(call install,$(TEST_NEEDS))
 	python3 -c 'import ensurepip' 2>/dev/null || { $(SUDO) apt-get update -q && $(APT) python3-venv; }
 	tests/clients/install
-	cargo test --all-targets
+	cargo test --lib --bins --tests
 
 check:
 	$(call install,$(BUILD_NEEDS))

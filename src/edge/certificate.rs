@@ -53,6 +53,12 @@ impl Certificate {
         Ok(())
     }
 
+    /// What a handshake would show now.
+    #[cfg(test)]
+    pub fn shown(&self) -> CertificateDer<'static> {
+        self.current.load().cert[0].clone()
+    }
+
     /// The configuration for listeners that show this certificate: TLS 1.2 and 1.3, HTTP/2 before HTTP/1.1.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! A client's connection: one request after the other over HTTP/1, many at once over HTTP/2.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,12 +46,15 @@ impl HttpServer {
         let Connection { stream, meter, peer, tls, entered } = connection;
         let client = Client::new(peer, tls, &self.site.plan.load().trusted_proxies);
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            let idle = self.site.plan.load().timeouts.keepalive;
+            let timeouts = self.site.plan.load().timeouts.clone();
             let mut options = HttpServerOptions::default();
-            options.h2_idle_timeout = Some(idle);
+            options.h2_idle_timeout = Some(timeouts.keepalive);
             let stop = self.stop.clone();
-            let app = Arc::new(Multiplexed { server: self, client, options });
-            app.process_new(stream, &stop).await;
+            let app = Arc::new(Multiplexed { server: self, client, options, begun: AtomicBool::new(false) });
+            tokio::select! {
+                _ = app.process_new(stream, &stop) => {}
+                () = app.silent_for(timeouts.header) => debug!("closed: no request came"),
+            }
         } else {
             self.one_by_one(stream, &meter, &client).await;
         }
@@ -60,7 +65,8 @@ impl HttpServer {
     async fn one_by_one(mut self, stream: pingora_core::protocols::Stream, meter: &Meter, client: &Client) {
         let timeouts = self.site.plan.load().timeouts.clone();
         let mut next = Some((stream, None));
-        let mut patience = timeouts.header;
+        // A new connection has to send its first header within this time; a kept one may be idle first.
+        let mut idle = None;
         while let Some((stream, prefix)) = next.take() {
             let mut session = ServerSession::new_http1(stream);
             session.set_pipelining_enabled(true);
@@ -72,10 +78,24 @@ impl HttpServer {
             // No time-out of its own for each read: the one below is for the header as a whole.
             session.set_read_timeout(None);
             meter.start(HEADER_LIMIT);
-            let read = tokio::select! {
-                biased;
-                read = timeout(patience, session.read_request()) => read,
-                _ = self.stop.wait_for(|stop| *stop), if !waiting => return,
+            let mut left = idle.filter(|_| !waiting);
+            let read = {
+                let mut reading = pin!(session.read_request());
+                loop {
+                    let patience = left.map_or(timeouts.header, |left| timeouts.header.min(left));
+                    let read = tokio::select! {
+                        biased;
+                        read = timeout(patience, &mut reading) => read,
+                        _ = self.stop.wait_for(|stop| *stop), if !waiting => return,
+                    };
+                    // No clock is read when the first byte comes, so one look late is the price: a header on a kept
+                    // connection has at least `header_timeout`, and less than twice as much.
+                    left = match (&read, left) {
+                        (Err(_), Some(_)) if meter.received() > 0 => None,
+                        (Err(_), Some(left)) if left > patience => Some(left - patience),
+                        _ => break read,
+                    };
+                }
             };
             let refusal = match read {
                 Ok(Ok(true)) => ambiguity(session.req_header(), &session.to_h1_raw())
@@ -85,9 +105,9 @@ impl HttpServer {
                 Ok(Err(error)) => {
                     // The rest of the error may quote the header, and with it a password.
                     debug!(error = error.etype().as_str(), "no request can be read");
-                    let many = error.to_string().contains("TooManyHeaders");
+                    let many = matches!(cause_of(&error), Some(httparse::Error::TooManyHeaders));
                     match (meter.received(), many) {
-                        (0, _) => return,
+                        (0, _) if !waiting => return,
                         (_, true) => Some(Refusal::HeaderTooLarge),
                         _ => Some(Refusal::Malformed("The request can't be understood".into())),
                     }
@@ -96,18 +116,19 @@ impl HttpServer {
                 Err(_) => Some(Refusal::Timeout),
             };
             meter.lift();
-            let Some(_under_way) = self.requests.enter() else { return };
+            let Some(under_way) = self.requests.enter() else { return };
             if let Some(refusal) = refusal {
                 self.site.metrics.http_request(self.site.entry, refusal.status(), Duration::ZERO);
                 let id = self.site.ids.next();
                 session.set_keepalive(None);
                 reply::refuse(&mut session, &refusal, "", &id, timeouts.write).await;
-                session.shutdown().await;
-                return;
+                drop(under_way);
+                return reply::linger(session).await;
             }
             let exchange = Exchange { server: &self, client };
             next = exchange.run(session).await;
-            patience = timeouts.keepalive;
+            idle = Some(timeouts.keepalive);
+            drop(under_way);
         }
     }
 }
@@ -117,6 +138,18 @@ struct Multiplexed {
     server: HttpServer,
     client: Client,
     options: HttpServerOptions,
+    /// Whether a request has come.
+    begun: AtomicBool,
+}
+
+impl Multiplexed {
+    /// Resolves where no request has come within that time, also of one that doesn't even begin to speak HTTP/2.
+    async fn silent_for(&self, patience: Duration) {
+        pingora_timeout::sleep(patience).await;
+        if self.begun.load(Ordering::Relaxed) {
+            std::future::pending().await
+        }
+    }
 }
 
 #[async_trait]
@@ -126,6 +159,7 @@ impl HttpServerApp for Multiplexed {
         session: ServerSession,
         _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
+        self.begun.store(true, Ordering::Relaxed);
         let _under_way = self.server.requests.enter()?;
         Exchange { server: &self.server, client: &self.client }.run(session).await;
         None
@@ -134,4 +168,8 @@ impl HttpServerApp for Multiplexed {
     fn server_options(&self) -> Option<&HttpServerOptions> {
         Some(&self.options)
     }
+}
+
+fn cause_of(error: &pingora_error::Error) -> Option<&httparse::Error> {
+    error.cause.as_ref()?.downcast_ref()
 }

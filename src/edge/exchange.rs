@@ -290,7 +290,7 @@ impl Exchange<'_> {
             body: &mut admitted.body,
             timeouts: &plan.timeouts,
             request_id,
-            closing: *self.server.stop.borrow(),
+            stop: &self.server.stop,
             worker: self.server.worker,
         };
         match forward.run(group).await? {

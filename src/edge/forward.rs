@@ -6,6 +6,7 @@ use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
 use pingora_http::RequestHeader;
+use tokio::sync::watch;
 use tracing::warn;
 
 use super::body::Body;
@@ -55,8 +56,8 @@ pub struct Forward<'a> {
     pub timeouts: &'a Timeouts,
     /// Its number, for the answer.
     pub request_id: &'a HeaderValue,
-    /// Whether the answer is to end the connection, since the gateway stops.
-    pub closing: bool,
+    /// True once the gateway stops: the answer ends the connection then.
+    pub stop: &'a watch::Receiver<bool>,
     /// Which worker this is: kept connections belong to one.
     pub worker: usize,
 }
@@ -141,6 +142,7 @@ impl Forward<'_> {
                     session: &mut *self.session,
                     timeouts: self.timeouts,
                     request_id: self.request_id,
+                    stop: self.stop,
                 };
                 match plain.ask(socket, bytes).await {
                     Ok(Asked::Begun(delivery)) => {
@@ -168,7 +170,7 @@ impl Forward<'_> {
             body: &mut *self.body,
             timeouts: self.timeouts,
             request_id: self.request_id,
-            closing: self.closing,
+            stop: self.stop,
         };
         let relayed = match header {
             Some(header) => relay.run(header).await,

@@ -9,6 +9,7 @@ use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::{ServerSession, date};
 use pingora_timeout::timeout;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 
 use super::exchange::Next;
 use super::headers;
@@ -31,6 +32,8 @@ pub struct Plain<'a> {
     pub timeouts: &'a Timeouts,
     /// The request's number, for the answer.
     pub request_id: &'a HeaderValue,
+    /// True once the gateway stops: the answer has to say so then.
+    pub stop: &'a watch::Receiver<bool>,
 }
 
 /// How asking ended.
@@ -95,6 +98,10 @@ impl Plain<'_> {
                 Parsed::Incomplete => return Err(failure(Refusal::BadGateway, &"endless header")),
                 Parsed::Garbage(detail) => return Err(failure(Refusal::BadGateway, &detail)),
                 Parsed::Unusual => {
+                    socket.unread(buffer);
+                    return Ok(Asked::Unusual(socket));
+                }
+                Parsed::Sized(_) if *self.stop.borrow() => {
                     socket.unread(buffer);
                     return Ok(Asked::Unusual(socket));
                 }

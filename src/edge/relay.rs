@@ -9,6 +9,7 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_timeout::timeout;
+use tokio::sync::watch;
 use tracing::debug;
 
 use super::body::{Body, BodyError};
@@ -55,8 +56,8 @@ pub struct Relay<'a> {
     pub timeouts: &'a Timeouts,
     /// The request's number, for the answer.
     pub request_id: &'a HeaderValue,
-    /// Whether the answer is to end the client's connection.
-    pub closing: bool,
+    /// True once the gateway stops: the answer ends the client's connection then.
+    pub stop: &'a watch::Receiver<bool>,
 }
 
 /// What came from the backend.
@@ -129,6 +130,10 @@ impl Relay<'_> {
 
     /// Sends a piece of the body. A backend that takes no more may have answered already: its answer is what counts.
     async fn send(&mut self, piece: &Bytes) {
+        // A read may bring no more than the end of a chunk; written as a chunk, nothing would be the end of the body.
+        if piece.is_empty() {
+            return;
+        }
         let written = timeout(self.timeouts.write, self.upstream.write_body(piece)).await;
         if !matches!(written, Ok(Ok(_))) {
             self.body.give_up();
@@ -177,7 +182,7 @@ impl Relay<'_> {
     async fn write_header(&mut self, mut header: Box<ResponseHeader>) -> Result<(), Lost> {
         let version = self.session.req_header().version;
         headers::incoming(&mut header, version, self.request_id).map_err(|e| Lost::Backend(e.to_string()))?;
-        if self.closing {
+        if *self.stop.borrow() {
             self.session.set_keepalive(None);
         }
         lost(timeout(self.timeouts.write, self.session.write_response_header(header)).await)

@@ -7,6 +7,7 @@ use http::header::{self, HeaderValue};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use pingora_timeout::timeout;
+use tokio::io::AsyncReadExt;
 
 use super::headers::REQUEST_ID;
 use super::refusal::Refusal;
@@ -22,6 +23,10 @@ const SETTLE_TIME: Duration = Duration::from_millis(100);
 /// How long throwing away may take in all, and without anything coming.
 const DRAIN_TIME: Duration = Duration::from_secs(20);
 const DRAIN_PAUSE: Duration = Duration::from_secs(3);
+
+/// The same for what is no request's.
+const LINGER_BYTES: usize = 16 << 20;
+const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// Writes a whole answer; whether it got through is seen when the session is finished.
 pub async fn write(
@@ -118,4 +123,23 @@ pub async fn drain(session: &mut ServerSession) {
     });
     // Whatever is left is cut off with the connection.
     let _ = drained.await;
+}
+
+/// Ends a connection on which no request can be told from another any more: says that nothing comes, and throws away what
+/// the client still sends, within bounds, so that it gets to read the answer.
+pub async fn linger(mut session: ServerSession) {
+    session.shutdown().await;
+    let ServerSession::H1(session) = session else { return };
+    let mut stream = session.into_inner();
+    let mut thrown_away = vec![0; 16 * 1024];
+    let ended = timeout(LINGER_TIME, async {
+        let mut left = LINGER_BYTES;
+        while let Ok(read @ 1..) = stream.read(&mut thrown_away).await {
+            match left.checked_sub(read) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    });
+    let _ = ended.await;
 }

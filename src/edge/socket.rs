@@ -111,7 +111,8 @@ impl AsyncRead for Socket {
         if Pin::new(&mut self.stream).poll_read(cx, buf)?.is_pending() {
             // Whoever waits for the peer wants it to have what was written; a slow response reaches it piece by piece.
             if !self.gathered.is_empty() {
-                let _ = self.poll_gathered(cx)?;
+                // Where that fails, the peer may still have sent an answer that is worth reading; the next write fails, too.
+                let _ = self.poll_gathered(cx);
             }
             return Poll::Pending;
         }

@@ -114,3 +114,57 @@ fn stamp(certificate: &Path, key: &Path) -> Stamp {
     let written = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();
     (written(certificate), written(key))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, write};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Writes a new certificate and its key, as if so many seconds after the first.
+    fn renew(folder: &Path, seconds: u64) {
+        let made = rcgen::generate_simple_self_signed(vec!["gate.test".into()]).unwrap();
+        write(folder.join("cert.pem"), made.cert.pem()).unwrap();
+        write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        touch(folder, seconds);
+    }
+
+    fn touch(folder: &Path, seconds: u64) {
+        for name in ["cert.pem", "key.pem"] {
+            let file = File::options().append(true).open(folder.join(name)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + seconds)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_look_takes_over_a_renewed_certificate_and_leaves_a_bad_one() {
+        let folder = tempfile::tempdir().unwrap();
+        renew(folder.path(), 0);
+        let at = folder.path().display();
+        let text = format!(
+            "[tls]\ncertificate = '{at}/cert.pem'\nprivate_key = '{at}/key.pem'\n\
+             [api]\ntls_listen = ['127.0.0.1:0']\nupstreams = ['http://127.0.0.1:1']\n"
+        );
+        let config = Config::parse(&text, "test.toml").unwrap();
+        let tls = config.tls.clone().unwrap();
+        let certificate = Certificate::load(&tls.certificate, &tls.private_key).unwrap();
+        let mut reloader = Reloader::new(Source::Fixed, config, Some(certificate.clone()));
+
+        let first = certificate.shown();
+        reloader.look_at_certificate();
+        assert_eq!(certificate.shown(), first);
+        renew(folder.path(), 1);
+        reloader.look_at_certificate();
+        let second = certificate.shown();
+        assert_ne!(second, first);
+        // Bad: the old one stays, and whatever is good later is taken.
+        write(folder.path().join("key.pem"), "nothing").unwrap();
+        touch(folder.path(), 2);
+        reloader.look_at_certificate();
+        assert_eq!(certificate.shown(), second);
+        renew(folder.path(), 3);
+        reloader.look_at_certificate();
+        assert_ne!(certificate.shown(), second);
+    }
+}

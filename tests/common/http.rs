@@ -224,6 +224,47 @@ impl Connection {
         self.buffer.is_empty() && self.fill().is_none()
     }
 
+    /// Everything up to the end of the connection, as it comes.
+    pub fn read_to_end(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Some(piece) = self.read_raw() {
+            all.extend_from_slice(&piece);
+        }
+        all
+    }
+
+    /// What comes within that time: bytes, the end (`None` inside), or nothing.
+    pub fn read_within(&mut self, time: std::time::Duration) -> Option<Option<Vec<u8>>> {
+        let mut piece = vec![0; 16 * 1024];
+        self.stream.set_read_timeout(Some(time)).unwrap();
+        let read = self.stream.read(&mut piece);
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        match read {
+            Ok(0) => Some(None),
+            Ok(n) => Some(Some(piece[..n].to_vec())),
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                None
+            }
+            Err(_) => Some(None),
+        }
+    }
+
+    /// Sends a byte of `bytes` now and then until an answer comes; its status, and how many bytes were sent.
+    pub fn drip(&mut self, bytes: &[u8]) -> (u16, usize) {
+        for (sent, byte) in bytes.iter().enumerate() {
+            self.write(&[*byte]);
+            match self.read_within(std::time::Duration::from_millis(20)) {
+                None => {}
+                Some(Some(piece)) => {
+                    self.buffer.extend_from_slice(&piece);
+                    return (self.read_response().status, sent + 1);
+                }
+                Some(None) => panic!("closed without an answer after {sent} bytes"),
+            }
+        }
+        panic!("all {} bytes were taken", bytes.len());
+    }
+
     fn fill(&mut self) -> Option<()> {
         let mut piece = [0; 16 * 1024];
         match self.stream.read(&mut piece) {

@@ -55,7 +55,12 @@ impl Log {
                 return line.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "{words:?} was never logged; the log:\n{}", lines.join("\n"));
+            if left.is_zero() {
+                let text = lines.join("\n");
+                // Whoever drops the gateway reads the log once more.
+                drop(lines);
+                panic!("{words:?} was never logged; the log:\n{text}");
+            }
             lines = self.more.wait_timeout(lines, left).unwrap().0;
         }
     }
@@ -87,6 +92,11 @@ pub fn write_config(directory: &Path, rest: &str) {
 /// An `[api]` section for one backend.
 pub fn api(upstream: SocketAddr) -> String {
     format!("[api]\nlisten = [\"127.0.0.1:0\"]\nupstreams = [\"http://{upstream}\"]\n")
+}
+
+/// The same with more keys, and a route `/open/*` that asks for no credential.
+pub fn open_api(upstream: SocketAddr, keys: &str) -> String {
+    format!("{}{keys}\n[[api.route]]\npath = \"/open/*\"\npermission = \"public\"\n", api(upstream))
 }
 
 impl Gateway {
@@ -195,6 +205,13 @@ impl Gateway {
         assert!(status.success());
     }
 
+    /// The most memory that it ever had, in bytes.
+    pub fn peak_memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+
     /// Waits for the process to end, and gives its exit code.
     pub fn wait(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
@@ -222,4 +239,13 @@ pub fn command(config: &Path, arguments: &[&str], input: &str) -> Output {
         .unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
+}
+
+/// Lets this process, and the gateways that it starts, have so many files and connections open at once.
+pub fn allow_descriptors(count: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < count) {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(count), maximum: limit.maximum }).unwrap();
+    }
 }

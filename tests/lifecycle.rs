@@ -1,0 +1,285 @@
+//! How a gateway starts, is reloaded, tells of itself, and stops.
+
+mod common;
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+
+use common::backend::{Backend, read_request};
+use common::http::{Connection, get, request};
+use common::{Gateway, HOLDER, PATIENCE, binary, configured, open_api, write_config};
+
+const OPS: &str = "[ops]\nlisten = \"127.0.0.1:0\"\n";
+
+/// A backend that answers once the test says so.
+fn patient() -> (Backend, Sender<()>) {
+    let (go, gone) = channel();
+    let gone = Mutex::new(gone);
+    let backend = Backend::handling(move |stream, received| {
+        while let Some(request) = read_request(stream) {
+            let _ = received.send(request);
+            let _ = gone.lock().unwrap().recv();
+            let _ = stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate");
+        }
+    });
+    (backend, go)
+}
+
+#[test]
+fn a_port_in_use_is_one_line_with_address_and_key() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let backend = Backend::hello();
+    let base = open_api(backend.address, "");
+    for (key, config) in [
+        ("api.listen", base.replace("127.0.0.1:0", &address.to_string())),
+        ("ops.listen", format!("{base}{}", OPS.replace("127.0.0.1:0", &address.to_string()))),
+        (
+            "web.listen",
+            format!("{base}[web]\nlisten = [\"{address}\"]\nupstreams = [\"http://{}\"]\n", backend.address),
+        ),
+    ] {
+        let directory = configured(&config);
+        let output = common::command(&directory.path().join("gatepost.toml"), &["serve"], "");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains(key) && text.contains(&address.to_string()), "{text}");
+    }
+}
+
+#[test]
+fn a_stop_finishes_what_is_in_flight_and_takes_nothing_new() {
+    for signal in ["TERM", "INT"] {
+        let (backend, go) = patient();
+        let mut gateway = Gateway::start(&open_api(backend.address, ""));
+        let mut in_flight = Connection::open(gateway.api());
+        in_flight.write(&get("/open/a").bytes());
+        let mut uploading = Connection::open(gateway.api());
+        uploading.write(b"POST /open/b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhel");
+        backend.next();
+        let mut idle = Connection::open(gateway.api());
+        gateway.signal(signal);
+        gateway.log().wait_for(&["stopping"]);
+        assert!(idle.is_closed());
+        // The listener is gone before the process is.
+        let deadline = Instant::now() + PATIENCE;
+        while std::net::TcpStream::connect(gateway.api()).is_ok_and(|s| !is_reset(s)) {
+            assert!(Instant::now() < deadline, "it goes on accepting");
+        }
+        uploading.write(b"lo");
+        backend.next();
+        assert!(gateway.child.try_wait().unwrap().is_none());
+        go.send(()).unwrap();
+        go.send(()).unwrap();
+        for connection in [&mut in_flight, &mut uploading] {
+            let response = connection.read_response();
+            assert_eq!((response.status, response.text().as_str()), (200, "late"), "{signal}");
+            assert_eq!(response.header("connection"), Some("close"));
+            assert!(connection.is_closed());
+        }
+        assert_eq!(gateway.wait(), Some(0), "{signal}");
+        gateway.log().wait_for(&["stopped"]);
+        assert!(!gateway.log().text().contains("cut off"));
+    }
+}
+
+fn is_reset(mut stream: std::net::TcpStream) -> bool {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let _ = stream.write_all(b"GET /open/c HTTP/1.1\r\nHost: x\r\n\r\n");
+    !matches!(std::io::Read::read(&mut stream, &mut [0; 1]), Ok(1..))
+}
+
+#[test]
+fn a_stop_is_at_once_when_idle_whoever_is_connected() {
+    let backend = Backend::hello();
+    let config =
+        format!("[server]\nthreads = 2\nshutdown_deadline = \"10m\"\n{}{OPS}", open_api(backend.address, ""));
+    let mut gateway = Gateway::start(&config);
+    let mut idle: Vec<Connection> = (0..100)
+        .map(|number| {
+            let mut connection = Connection::open(gateway.api());
+            match number % 3 {
+                0 => {}
+                1 => assert_eq!(connection.exchange(get("/open/a")).status, 200),
+                _ => connection.write(b"GET /open/a HTTP/1.1\r\nHos"),
+            }
+            connection
+        })
+        .collect();
+    let mut ops = Connection::open(gateway.address("ops.listen"));
+    assert_eq!(ops.exchange(get("/healthz")).status, 200);
+    let asked = Instant::now();
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert!(idle.iter_mut().all(Connection::is_closed));
+}
+
+#[test]
+fn a_stop_does_not_wait_longer_than_its_deadline_and_says_so() {
+    let (backend, _never) = patient();
+    let config =
+        format!("[server]\nthreads = 2\nshutdown_deadline = \"300ms\"\n{}", open_api(backend.address, ""));
+    let mut gateway = Gateway::start(&config);
+    let mut hanging = Connection::open(gateway.api());
+    hanging.write(&get("/open/a").bytes());
+    backend.next();
+    let asked = Instant::now();
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(), Some(0));
+    assert!(asked.elapsed() >= Duration::from_millis(300));
+    let line = gateway.log().wait_for(&["the deadline passed"]);
+    assert!(line.contains("\"left\":1"), "{line}");
+    assert!(hanging.try_response().is_none());
+}
+
+#[test]
+fn a_reload_changes_routes_and_a_bad_one_changes_nothing() {
+    let (one, two) = (Backend::hello(), Backend::hello());
+    let gateway = Gateway::start(&open_api(one.address, ""));
+    let mut kept = Connection::open(gateway.api());
+    assert_eq!(kept.exchange(get("/open/a")).status, 200);
+    assert_eq!(kept.exchange(get("/new/a")).status, 401);
+    one.next();
+
+    // Bad in three ways: all of them are told, and the old configuration goes on.
+    let bad = format!(
+        "{}\n[[api.route]]\npath = \"/x\"\npermission = \"everything\"\n[ops]\nlissen = 1\n",
+        open_api(two.address, "")
+    );
+    write_config(gateway.directory.path(), &bad);
+    gateway.signal("HUP");
+    gateway.log().wait_for(&["the new configuration is refused"]);
+    gateway.log().wait_for(&["everything", "gatepost.toml"]);
+    gateway.log().wait_for(&["lissen"]);
+    assert_eq!(kept.exchange(get("/open/a")).status, 200);
+    one.next();
+
+    write_config(gateway.directory.path(), &open_api(two.address, "").replace("/open/*", "/new/*"));
+    gateway.signal("HUP");
+    gateway.log().wait_for(&["the new configuration is in place"]);
+    assert_eq!(kept.exchange(get("/new/a")).status, 200);
+    assert_eq!(two.next().target, "/new/a");
+    assert_eq!(kept.exchange(get("/open/a")).status, 401);
+    assert!(one.drain().is_empty());
+
+    // What takes a restart is said.
+    write_config(gateway.directory.path(), &format!("[server]\nthreads = 3\n{}", open_api(two.address, "")));
+    gateway.signal("HUP");
+    gateway.log().wait_for(&["this change takes a restart", "server.threads"]);
+}
+
+#[test]
+fn operators_see_metrics_and_health_and_nobody_else_does() {
+    let backend = Backend::hello();
+    let gateway = Gateway::start(&format!("{}{OPS}", open_api(backend.address, "")));
+    gateway.account("email,api,web");
+    assert_eq!(get("/api/a.json").basic(HOLDER).send(gateway.api()).status, 200);
+    assert_eq!(get("/api/a.json").basic("acme:wrong-passw0rd").send(gateway.api()).status, 401);
+    let ops = gateway.address("ops.listen");
+    let metrics = get("/metrics").send(ops);
+    assert_eq!((metrics.status, metrics.header("content-type")), (200, Some("text/plain; version=0.0.4")));
+    let text = metrics.text();
+    for line in [
+        "gatepost_decisions_total{entry=\"api\",permission=\"api\",outcome=\"allowed\"} 1",
+        "gatepost_http_requests_total{entry=\"api\",status=\"200\"} 1",
+        "gatepost_http_requests_total{entry=\"api\",status=\"401\"} 1",
+        "gatepost_http_request_seconds_count{entry=\"api\"} 2",
+        "gatepost_password_checks_total{outcome=\"right\"} 1",
+        "gatepost_password_checks_total{outcome=\"wrong\"} 1",
+        "gatepost_upstream_connections{entry=\"api\",state=\"idle\"} 1",
+        "gatepost_build_info{version=",
+        "gatepost_cache_entries 1",
+        "gatepost_password_queue",
+        "gatepost_cache_lookups_total",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    assert!(!text.contains("acme"), "a username in the metrics");
+    assert_eq!(get("/healthz").send(ops).text(), "ok\n");
+    assert_eq!(get("/readyz").send(ops).text(), "ready\n");
+    assert_eq!(get("/api/a.json").send(ops).status, 404);
+    assert_eq!(request("POST", "/metrics").send(ops).status, 405);
+    backend.drain();
+    for path in ["/metrics", "/healthz", "/readyz"] {
+        assert_eq!(get(path).send(gateway.api()).status, 401);
+        // With a credential it is the backend's path, not Gatepost's.
+        assert_eq!(get(path).basic(HOLDER).send(gateway.api()).text(), "hello");
+        assert_eq!(backend.next().target, path);
+    }
+}
+
+#[test]
+fn a_request_has_one_number_in_answer_log_and_backend() {
+    let backend = Backend::hello();
+    let gateway = Gateway::start(&open_api(backend.address, ""));
+    let response =
+        get("/open/a?api_user=joe&api_key=s3cret").header("X-Request-Id", "forged").send(gateway.api());
+    let id = response.header("x-request-id").unwrap().to_owned();
+    assert_eq!(id.len(), 20);
+    let received = backend.next();
+    assert_eq!(received.header("x-request-id"), Some(id.as_str()));
+    assert_eq!(
+        received.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("x-request-id")).count(),
+        1
+    );
+    let line = gateway.log().wait_for(&[&id, "\"path\":\"/open/a\""]);
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["status"], 200);
+    let refused = get("/api/a.json").send(gateway.api());
+    let other = refused.header("x-request-id").unwrap();
+    assert_ne!(other, id);
+    gateway.log().wait_for(&[other, "401"]);
+    assert!(!gateway.log().text().contains("s3cret"));
+}
+
+#[test]
+fn the_log_is_json_or_for_humans() {
+    let backend = Backend::hello();
+    for (format, is_json) in [("json", true), ("human", false), ("auto", true)] {
+        let directory = configured(&open_api(backend.address, ""));
+        let path = directory.path().join("gatepost.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("format = \"json\"", &format!("format = \"{format}\""))).unwrap();
+        let mut child = Command::new(binary())
+            .args(["serve", "--config"])
+            .arg(&path)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+        let line = lines.find_map(|line| line.ok().filter(|line| line.contains("listening"))).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).is_ok(), is_json, "{format}: {line}");
+        assert!(line.contains("127.0.0.1:"), "{line}");
+        assert!(!line.contains('\x1b'), "colours for a file: {line}");
+    }
+}
+
+#[test]
+fn check_tells_by_its_exit_code() {
+    let backend = Backend::hello();
+    let run = |config: &str| {
+        let directory = configured(config);
+        let output = common::command(&directory.path().join("gatepost.toml"), &["check"], "");
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), text)
+    };
+    let (code, text) = run(&open_api(backend.address, ""));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("good"), "{text}");
+    let bad = open_api(backend.address, "header_timeout = \"soon\"\nbody_timeout = 3");
+    let (code, text) = run(&bad);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("header_timeout") && text.contains("body_timeout"), "every error at once: {text}");
+    let absent = common::command("/nowhere/at/all.toml".as_ref(), &["check"], "");
+    assert_eq!(absent.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&absent.stderr).contains("/nowhere/at/all.toml"));
+    assert_eq!(Command::new(binary()).arg("chekc").output().unwrap().status.code(), Some(2));
+}

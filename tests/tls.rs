@@ -1,0 +1,330 @@
+//! TLS listeners: HTTP/1.1 and HTTP/2 by what the client asks for, and certificates that are renewed without a restart.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::backend::{Backend, read_header};
+use common::tls::{Authority, connect};
+use common::{Gateway, HOLDER, configured};
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{RecvStream, SendStream};
+use http::{HeaderMap, Request, Response};
+use rustls::ClientConfig;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+
+fn config(upstream: SocketAddr, keys: &str) -> String {
+    format!(
+        "[tls]\ncertificate = \"DIR/cert.pem\"\nprivate_key = \"DIR/key.pem\"\n\
+         [api]\ntls_listen = [\"127.0.0.1:0\"]\nupstreams = [\"http://{upstream}\"]\n{keys}\n\
+         [[api.route]]\npath = \"/open/*\"\npermission = \"public\"\n"
+    )
+}
+
+fn start(authority: &Authority, upstream: SocketAddr, keys: &str) -> Gateway {
+    let directory = configured(&config(upstream, keys));
+    authority.issue("gate.test").write(directory.path());
+    Gateway::start_in(directory)
+}
+
+fn address(gateway: &Gateway) -> SocketAddr {
+    gateway.address("api.tls_listen")
+}
+
+/// The certificate that is shown to a new connection.
+fn shown(gateway: &Gateway, client: &Arc<ClientConfig>) -> Vec<u8> {
+    let stream = connect(address(gateway), "gate.test", client.clone()).unwrap();
+    stream.conn.peer_certificates().unwrap()[0].to_vec()
+}
+
+#[test]
+fn http_1_1_over_tls() {
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let gateway = start(&authority, backend.address, "");
+    for protocols in [&["http/1.1"][..], &[]] {
+        let mut stream = connect(address(&gateway), "gate.test", authority.client(protocols)).unwrap();
+        for _ in 0..2 {
+            stream.write_all(b"GET /open/a HTTP/1.1\r\nHost: gate.test\r\n\r\n").unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"hello") {
+                let mut piece = [0; 1024];
+                let read = stream.read(&mut piece).unwrap();
+                assert!(read > 0);
+                answer.extend_from_slice(&piece[..read]);
+            }
+            assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+            assert_eq!(backend.next().header("x-forwarded-proto"), Some("https"));
+        }
+    }
+}
+
+#[test]
+fn what_is_no_tls_is_closed() {
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let gateway = start(&authority, backend.address, "");
+    let mut connection = common::http::Connection::open(address(&gateway));
+    connection.write(b"GET /open/a HTTP/1.1\r\nHost: x\r\n\r\n");
+    let answer = connection.read_to_end();
+    assert!(!answer.starts_with(b"HTTP/"));
+    assert!(backend.drain().is_empty());
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_after_sighup_and_a_bad_one_never() {
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let gateway = start(&authority, backend.address, "");
+    let client = authority.client(&["http/1.1"]);
+    let first = shown(&gateway, &client);
+    authority.issue("gate.test").write(gateway.directory.path());
+    gateway.signal("HUP");
+    gateway.log().wait_for(&["the certificate was reread"]);
+    let second = shown(&gateway, &client);
+    assert_ne!(first, second);
+    // A key that isn't the certificate's, and no certificate at all.
+    let key = gateway.directory.path().join("key.pem");
+    std::fs::write(&key, authority.issue("gate.test").key).unwrap();
+    gateway.signal("HUP");
+    gateway.log().wait_for(&["tls.private_key", "the old certificate goes on"]);
+    assert_eq!(shown(&gateway, &client), second);
+    std::fs::write(gateway.directory.path().join("cert.pem"), "nothing").unwrap();
+    gateway.signal("HUP");
+    gateway.log().wait_for(&["tls.certificate", "the old certificate goes on"]);
+    assert_eq!(shown(&gateway, &client), second);
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_one_line_at_the_start() {
+    let authority = Authority::new();
+    let good = authority.issue("gate.test");
+    for (certificate, key, word) in [
+        (None, Some(good.key.as_str()), "tls.certificate"),
+        (Some(good.certificate.as_str()), None, "tls.private_key"),
+        (Some("nothing"), Some(good.key.as_str()), "tls.certificate"),
+        (Some(good.certificate.as_str()), Some("nothing"), "tls.private_key"),
+        (
+            Some(good.certificate.as_str()),
+            Some(authority.issue("x.test").key.leak() as &str),
+            "tls.private_key",
+        ),
+    ] {
+        let directory = configured(&config("127.0.0.1:9".parse().unwrap(), ""));
+        for (name, text) in [("cert.pem", certificate), ("key.pem", key)] {
+            if let Some(text) = text {
+                std::fs::write(directory.path().join(name), text).unwrap();
+            }
+        }
+        let output = common::command(&directory.path().join("gatepost.toml"), &["serve"], "");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains(word) && text.contains(".pem"), "{text}");
+    }
+}
+
+/// A client of HTTP/2.
+async fn http2(gateway: &Gateway, authority: &Authority) -> SendRequest<Bytes> {
+    connected(gateway, authority).await.0
+}
+
+/// The same, and what ends with the connection.
+async fn connected(gateway: &Gateway, authority: &Authority) -> (SendRequest<Bytes>, JoinHandle<()>) {
+    let connector = TlsConnector::from(authority.client(&["h2", "http/1.1"]));
+    let stream = tokio::net::TcpStream::connect(address(gateway)).await.unwrap();
+    let stream = connector.connect("gate.test".try_into().unwrap(), stream).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    let ended = tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    (client.ready().await.unwrap(), ended)
+}
+
+fn ask(
+    client: &mut SendRequest<Bytes>,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+    ends: bool,
+) -> (ResponseFuture, SendStream<Bytes>) {
+    let mut request = Request::builder().method(method).uri(format!("https://gate.test{path}"));
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    client.send_request(request.body(()).unwrap(), ends).unwrap()
+}
+
+/// Sends all of `body` as the flow allows; false where the other side wants no more of it.
+async fn send(stream: &mut SendStream<Bytes>, mut body: Bytes, ends: bool) -> bool {
+    while !body.is_empty() {
+        stream.reserve_capacity(body.len());
+        let room = match std::future::poll_fn(|cx| stream.poll_capacity(cx)).await {
+            Some(Ok(room)) => room,
+            _ => return false,
+        };
+        let piece = body.split_to(room.min(body.len()));
+        if stream.send_data(piece, ends && body.is_empty()).is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+async fn whole(response: Response<RecvStream>) -> Result<(u16, Vec<u8>), h2::Error> {
+    let (head, mut body) = response.into_parts();
+    let mut all = Vec::new();
+    while let Some(piece) = body.data().await {
+        let piece = piece?;
+        body.flow_control().release_capacity(piece.len())?;
+        all.extend_from_slice(&piece);
+    }
+    Ok((head.status.as_u16(), all))
+}
+
+fn basic() -> String {
+    use base64::Engine;
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(HOLDER))
+}
+
+#[tokio::test]
+async fn many_streams_over_one_connection() {
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let gateway = start(&authority, backend.address, "");
+    let mut client = http2(&gateway, &authority).await;
+    // Until the first answer a client doesn't know how many streams it may open.
+    assert_eq!(ask(&mut client, "GET", "/open/first", &[], true).0.await.unwrap().status(), 200);
+    backend.next();
+    let mut asked = Vec::new();
+    for number in 0..300 {
+        client = client.ready().await.unwrap();
+        asked.push(ask(&mut client, "GET", &format!("/open/{number}"), &[], true).0);
+    }
+    for answer in asked {
+        let answer = answer.await.unwrap();
+        assert!(
+            answer.headers().contains_key("x-request-id") && !answer.headers().contains_key("connection")
+        );
+        assert_eq!(whole(answer).await.unwrap(), (200, b"hello".to_vec()));
+    }
+    let received = backend.drain();
+    assert_eq!(received.len(), 300);
+    assert!(received.iter().all(|request| request.header("host") == Some("gate.test")));
+    let refused = ask(&mut client, "GET", "/api/a.json", &[], true).0.await.unwrap();
+    assert_eq!(refused.status(), 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_with_its_credential_after_25_mb() {
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let gateway = start(&authority, backend.address, "");
+    gateway.account("email,api,web");
+    let mut form =
+        b"--b\r\nContent-Disposition: form-data; name=\"files[a]\"; filename=\"a\"\r\n\r\n".to_vec();
+    form.resize(form.len() + (25 << 20), b'a');
+    for (field, value) in [("api_user", "acme"), ("api_key", "holder-passw0rd")] {
+        form.extend_from_slice(
+            format!("\r\n--b\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}").as_bytes(),
+        );
+    }
+    form.extend_from_slice(b"\r\n--b--\r\n");
+    let length = form.len();
+    let mut client = http2(&gateway, &authority).await;
+    let fields = [("content-type", "multipart/form-data; boundary=b")];
+    let (answer, mut body) = ask(&mut client, "POST", "/api/mail.send.json", &fields, false);
+    assert!(send(&mut body, form.into(), true).await);
+    assert_eq!(answer.await.unwrap().status(), 200);
+    let received = backend.next();
+    assert_eq!(received.body.len(), length);
+    assert!(!received.contains("holder-passw0rd"));
+    // One that is too large is refused, and the connection goes on.
+    let (answer, mut body) = ask(&mut client, "POST", "/api/mail.send.json", &fields, false);
+    send(&mut body, vec![b'x'; 40 << 20].into(), true).await;
+    assert_eq!(answer.await.unwrap().status(), 413);
+    assert_eq!(ask(&mut client, "GET", "/open/a", &[], true).0.await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_stream_with_trailers_and_with_little_memory() {
+    let authority = Authority::new();
+    let backend = Backend::answering(|request| {
+        let length = request.body.len().to_string();
+        format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{length}\r\n0\r\nX-Sum: 1\r\n\r\n",
+            length.len()
+        )
+        .into_bytes()
+    });
+    let gateway = start(&authority, backend.address, "");
+    gateway.account("email,api,web");
+    let login = basic();
+    let mut client = http2(&gateway, &authority).await;
+    let (answer, mut body) = ask(&mut client, "POST", "/api/up.json", &[("authorization", &login)], false);
+    for _ in 0..100 {
+        assert!(send(&mut body, vec![b'x'; 1 << 20].into(), false).await);
+    }
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-sum", "1".parse().unwrap());
+    body.send_trailers(trailers).unwrap();
+    let answer = answer.await.unwrap();
+    assert_eq!(whole(answer).await.unwrap(), (200, (100 << 20).to_string().into_bytes()));
+    assert!(gateway.peak_memory() < 100 << 20, "{}", gateway.peak_memory());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_comes_while_the_body_is_still_sent() {
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let gateway = start(&authority, backend.address, "");
+    gateway.account("email,api,web");
+    let mut client = http2(&gateway, &authority).await;
+    let wrong = [("authorization", "Basic YWNtZTp3cm9uZy1wYXNzdzByZA==")];
+    let (answer, mut body) = ask(&mut client, "POST", "/api/up.json", &wrong, false);
+    assert!(send(&mut body, vec![b'x'; 1 << 16].into(), false).await);
+    assert_eq!(answer.await.unwrap().status(), 401);
+    drop(body);
+    assert_eq!(ask(&mut client, "GET", "/open/a", &[], true).0.await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_breaks_off_is_no_whole_one() {
+    let authority = Authority::new();
+    let backend = Backend::handling(|stream, _| {
+        while let Some(request) = read_header(stream) {
+            let framing = if request.target.ends_with("chunked") {
+                "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+            } else {
+                "Content-Length: 10\r\n\r\nhello"
+            };
+            let _ = stream.get_mut().write_all(format!("HTTP/1.1 200 OK\r\n{framing}").as_bytes());
+            return;
+        }
+    });
+    let gateway = start(&authority, backend.address, "");
+    let mut client = http2(&gateway, &authority).await;
+    for path in ["/open/chunked", "/open/sized"] {
+        let answer = ask(&mut client, "GET", path, &[], true).0.await.unwrap();
+        assert!(whole(answer).await.is_err(), "{path} arrived as if it were whole");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_stops_is_408_and_a_silent_connection_is_closed() {
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let keys = "body_timeout = \"300ms\"\nheader_timeout = \"300ms\"\nkeepalive_timeout = \"500ms\"";
+    let gateway = start(&authority, backend.address, keys);
+    let (mut client, ended) = connected(&gateway, &authority).await;
+    let (answer, mut body) = ask(&mut client, "POST", "/open/a", &[], false);
+    assert!(send(&mut body, "hello".into(), false).await);
+    assert_eq!(answer.await.unwrap().status(), 408);
+    // Idle after a request, and never a word of HTTP/2.
+    assert!(tokio::time::timeout(common::PATIENCE, ended).await.is_ok());
+    let silent = tokio::task::spawn_blocking(move || {
+        let mut stream = connect(address(&gateway), "gate.test", authority.client(&["h2"])).unwrap();
+        let mut all = Vec::new();
+        let _ = stream.read_to_end(&mut all);
+    });
+    assert!(tokio::time::timeout(common::PATIENCE - Duration::from_secs(1), silent).await.is_ok());
+}

@@ -1,0 +1,211 @@
+//! Tunnels, such as WebSockets: bytes pass both ways, and one is cut within a second after its credential lost its right.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use common::backend::{Backend, read_header};
+use common::http::{Connection, get};
+use common::{Gateway, HOLDER, open_api};
+
+/// How long a tunnel may live after the change was answered.
+const A_SECOND: Duration = Duration::from_secs(1);
+
+/// Switches protocols and then sends back what it gets; tells when the connection ended.
+fn echo() -> (Backend, std::sync::mpsc::Receiver<()>) {
+    let (ended, ends) = std::sync::mpsc::channel();
+    let backend = Backend::handling(move |stream, received| {
+        let Some(request) = read_header(stream) else { return };
+        if request.header("upgrade").is_none() {
+            let _ = stream.get_mut().write_all(b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n");
+            return;
+        }
+        let _ = received.send(request);
+        let answer =
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nwelcome";
+        let _ = stream.get_mut().write_all(answer);
+        let mut piece = vec![0; 1 << 16];
+        while let Ok(read @ 1..) = stream.read(&mut piece) {
+            if stream.get_mut().write_all(&piece[..read]).is_err() {
+                break;
+            }
+        }
+        let _ = ended.send(());
+    });
+    (backend, ends)
+}
+
+fn upgrade(target: &str, login: Option<&str>) -> Vec<u8> {
+    let request = get(target)
+        .header("Connection", "keep-alive, Upgrade")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+    login
+        .map_or(request, |login| {
+            get(target).header("Connection", "Upgrade").header("Upgrade", "websocket").basic(login)
+        })
+        .bytes()
+}
+
+/// Opens a tunnel and sees that it works.
+fn open(gateway: &Gateway, target: &str, login: Option<&str>) -> Connection {
+    let mut connection = Connection::open(gateway.api());
+    connection.write(&upgrade(target, login));
+    assert_eq!(connection.read_response().status, 101);
+    read_exactly(&mut connection, b"welcome");
+    is_open(&mut connection);
+    connection
+}
+
+fn read_exactly(connection: &mut Connection, expected: &[u8]) {
+    let mut got = Vec::new();
+    while got.len() < expected.len() {
+        got.extend(connection.read_raw().expect("the tunnel ended"));
+    }
+    assert!(got == expected);
+}
+
+fn is_open(connection: &mut Connection) {
+    connection.write(b"ping");
+    read_exactly(connection, b"ping");
+}
+
+fn start(keys: &str) -> (Gateway, Backend, std::sync::mpsc::Receiver<()>) {
+    let (backend, ends) = echo();
+    let gateway =
+        Gateway::start(&format!("{}[ops]\nlisten = \"127.0.0.1:0\"\n", open_api(backend.address, keys)));
+    gateway.account("email,api,web");
+    (gateway, backend, ends)
+}
+
+#[test]
+fn bytes_pass_both_ways_and_the_credential_stays_here() {
+    let (gateway, backend, ends) = start("");
+    gateway.credential("joe:passw0rd", "api");
+    let mut tunnel = open(&gateway, "/socket", Some("joe:passw0rd"));
+    let received = backend.next();
+    assert_eq!(received.header("upgrade"), Some("websocket"));
+    assert_eq!(received.header("authorization"), None);
+    assert_eq!(received.header("x-gatepost-user"), Some("joe"));
+    let megabytes: Vec<u8> = (0..4_000_000_u32).map(|i| (i % 251) as u8).collect();
+    let mut writing = tunnel.stream.try_clone().unwrap();
+    let sent = megabytes.clone();
+    let writer = std::thread::spawn(move || writing.write_all(&sent).unwrap());
+    read_exactly(&mut tunnel, &megabytes);
+    writer.join().unwrap();
+    // An end on one side is an end on the other.
+    drop(tunnel);
+    ends.recv_timeout(common::PATIENCE).unwrap();
+}
+
+#[test]
+fn who_may_not_gets_no_tunnel() {
+    let (gateway, backend, _ends) = start("");
+    gateway.credential("joe:passw0rd", "web");
+    for (login, status) in [(None, 401), (Some("joe:wrong-passw0rd"), 401), (Some("joe:passw0rd"), 403)] {
+        let mut connection = Connection::open(gateway.api());
+        connection.write(&upgrade("/socket", login));
+        assert_eq!(connection.read_response().status, status);
+    }
+    assert!(backend.drain().is_empty());
+}
+
+#[test]
+fn a_backend_that_does_not_switch_answers_as_ever() {
+    let backend = Backend::hello();
+    let gateway = Gateway::start(&open_api(backend.address, ""));
+    let mut connection = Connection::open(gateway.api());
+    connection.write(&upgrade("/open/socket", None));
+    let response = connection.read_response();
+    assert_eq!((response.status, response.text().as_str()), (200, "hello"));
+    assert_eq!(connection.exchange(get("/open/a")).status, 200);
+}
+
+/// A change of `joe`, and who made it.
+type Change = fn(&Gateway);
+
+fn by_command(gateway: &Gateway, arguments: &[&str], input: &str) {
+    let output = gateway.command(arguments, input);
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn by_api(gateway: &Gateway, action: &str, parameters: &str) {
+    let (status, text) = gateway.manage(action, parameters);
+    assert_eq!(status, 200, "{text}");
+}
+
+const CHANGES: [(&str, Change); 7] = [
+    ("removed by API", |g| by_api(g, "remove", "username=joe")),
+    ("bit cleared by API", |g| by_api(g, "edit", "username=joe&permissions[api]=0")),
+    ("password changed by API", |g| by_api(g, "edit", "username=joe&password=an0ther-one")),
+    ("removed by command", |g| by_command(g, &["credential", "remove", "joe", "--account", "acme"], "")),
+    ("password changed by command", |g| {
+        by_command(g, &["credential", "edit", "joe", "--account", "acme", "--password-stdin"], "an0ther-one");
+    }),
+    ("account suspended", |g| by_command(g, &["account", "suspend", "acme"], "")),
+    ("rights cut", |g| by_command(g, &["account", "rights", "acme", "email,web"], "")),
+];
+
+#[test]
+fn a_tunnel_is_cut_within_a_second_and_the_others_stay() {
+    std::thread::scope(|scope| {
+        for (name, change) in CHANGES {
+            scope.spawn(move || cut_by(name, change));
+        }
+    });
+}
+
+fn cut_by(name: &str, change: Change) {
+    let (gateway, _backend, ends) = start("");
+    for login in ["joe:passw0rd", "ann:passw0rd"] {
+        gateway.credential(login, "email,api,web");
+    }
+    let other_account =
+        gateway.command(&["account", "add", "other", "--rights", "api", "--password-stdin"], "passw0rd");
+    assert!(other_account.status.success());
+    let mut joe = open(&gateway, "/socket", Some("joe:passw0rd"));
+    let mut ann = open(&gateway, "/socket", Some("ann:passw0rd"));
+    let mut other = open(&gateway, "/socket", Some("other:passw0rd"));
+    let mut public = open(&gateway, "/open/socket", None);
+    change(&gateway);
+    let answered = Instant::now();
+    assert!(joe.is_closed(), "{name}");
+    assert!(answered.elapsed() < A_SECOND, "{name}: {:?}", answered.elapsed());
+    ends.recv_timeout(common::PATIENCE).expect("the backend's side is still open");
+    is_open(&mut other);
+    is_open(&mut public);
+    if name.contains("account") || name.contains("rights") {
+        assert!(ann.is_closed(), "{name}");
+    } else {
+        is_open(&mut ann);
+    }
+    let metrics = get("/metrics").send(gateway.address("ops.listen")).text();
+    assert!(metrics.contains("gatepost_sessions_cut_total{entry=\"api\"}"), "{metrics}");
+}
+
+#[test]
+fn a_change_that_takes_nothing_away_leaves_the_tunnel() {
+    let (gateway, _backend, _ends) = start("");
+    gateway.credential("joe:passw0rd", "email,api,web");
+    let mut tunnel = open(&gateway, "/socket", Some("joe:passw0rd"));
+    let mut holder = open(&gateway, "/socket", Some(HOLDER));
+    by_api(&gateway, "edit", "username=joe&permissions[web]=0");
+    by_api(&gateway, "add", "username=ann&password=passw0rd");
+    // Whatever would be cut is cut by the time that this one is.
+    let mut ann = open(&gateway, "/socket", Some("ann:passw0rd"));
+    by_api(&gateway, "remove", "username=ann");
+    assert!(ann.is_closed());
+    is_open(&mut tunnel);
+    is_open(&mut holder);
+}
+
+#[test]
+fn a_tunnel_in_which_nothing_passes_is_closed() {
+    let (gateway, _backend, ends) = start("tunnel_idle_timeout = \"300ms\"");
+    let mut tunnel = open(&gateway, "/open/socket", None);
+    let last = Instant::now();
+    assert!(tunnel.is_closed());
+    assert!(last.elapsed() >= Duration::from_millis(250));
+    ends.recv_timeout(common::PATIENCE).unwrap();
+}
