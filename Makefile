@@ -25,6 +25,7 @@ run:
 
 test:
 	$(call install,$(TEST_NEEDS))
+	@perl -MNet::SSLeay -e 1 2>/dev/null || $(APT) libnet-ssleay-perl
 	python3 -c 'import ensurepip' 2>/dev/null || { $(SUDO) apt-get update -q && $(APT) python3-venv; }
 	tests/clients/install
 	cargo test --lib --bins --tests --no-fail-fast
