@@ -18,7 +18,17 @@ impl Demo {
     fn start(directory: &Path) -> Demo {
         let mut child = Command::new(binary())
             .arg("demo")
-            .args(["--api", "127.0.0.1:0", "--web", "127.0.0.1:0", "--ops", "127.0.0.1:0", "--directory"])
+            .args([
+                "--api",
+                "127.0.0.1:0",
+                "--web",
+                "127.0.0.1:0",
+                "--ops",
+                "127.0.0.1:0",
+                "--smtp",
+                "127.0.0.1:0",
+                "--directory",
+            ])
             .arg(directory)
             .stdout(Stdio::piped())
             .spawn()
@@ -41,7 +51,7 @@ impl Demo {
         for line in &self.lines {
             if let Some(text) = line.strip_prefix("# ") {
                 comment = text.to_owned();
-            } else if line.starts_with("curl ") {
+            } else if ["curl ", "swaks ", "("].iter().any(|begin| line.starts_with(begin)) {
                 let output = Command::new("bash").args(["-c", line]).output().unwrap();
                 assert!(output.status.success(), "{line}: {output:?}");
                 answers.push((comment.clone(), String::from_utf8(output.stdout).unwrap().trim().to_owned()));
@@ -77,7 +87,12 @@ fn check(answers: &[(String, String)]) {
     assert_eq!(shown[7], "200");
     assert!(shown[8].contains("success"), "{}", shown[8]);
     assert_eq!(shown[9], "401");
-    assert!(shown[10].contains("gatepost_decisions_total"), "{}", shown[10]);
+    assert_eq!(shown[10], "250");
+    assert!(shown[11].contains("250 2.0.0 Ok"), "{}", shown[11]);
+    assert_eq!(shown[12..14], ["550", "535"]);
+    assert!(shown[14].contains("550 5.7.1 Unauthenticated senders not allowed"), "{}", shown[14]);
+    assert!(shown[15].contains("success"), "{}", shown[15]);
+    assert!(shown[16].contains("gatepost_decisions_total"), "{}", shown[16]);
     // The comments promise these statuses.
     for (comment, answer) in answers.iter().filter(|(_, answer)| answer.len() == 3) {
         assert!(comment.contains(answer.as_str()), "'{comment}' gave {answer}");

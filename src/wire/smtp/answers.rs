@@ -88,9 +88,12 @@ pub const ENCRYPTION_REQUIRED: Reply =
     Reply::ours(538, Enhanced(5, 7, 11), "Encryption required for requested authentication mechanism");
 /// MAIL of a credential that may no longer send (docs/api.md, "SMTP").
 pub const MAY_NOT_SEND: Reply = Reply::ours(550, Enhanced(5, 7, 1), "Unauthenticated senders not allowed");
-/// A CR without LF, an LF without CR or a NUL in a message.
-pub const BARE_LINE_END: Reply =
-    Reply::ours(550, Enhanced(5, 6, 0), "A message must not hold CR without LF, LF without CR, or NUL");
+/// A CR without LF, an LF without CR or a NUL in a message, or what could be taken for its end.
+pub const BARE_LINE_END: Reply = Reply::ours(
+    550,
+    Enhanced(5, 6, 0),
+    "A message must not hold CR without LF, LF without CR, NUL, or a dot and a blank at a line's beginning",
+);
 /// An address that needs SMTPUTF8 in a MAIL without it.
 pub const NEEDS_SMTPUTF8: Reply = Reply::ours(553, Enhanced(5, 6, 7), "The address needs SMTPUTF8");
 /// Larger than what is offered by SIZE.
