@@ -162,9 +162,13 @@ fn ask(
 async fn send(stream: &mut SendStream<Bytes>, mut body: Bytes, ends: bool) -> bool {
     while !body.is_empty() {
         stream.reserve_capacity(body.len());
-        let room = match std::future::poll_fn(|cx| stream.poll_capacity(cx)).await {
-            Some(Ok(room)) => room,
-            _ => return false,
+        // What is there already is not announced again.
+        let room = match stream.capacity() {
+            0 => match std::future::poll_fn(|cx| stream.poll_capacity(cx)).await {
+                Some(Ok(room)) => room,
+                _ => return false,
+            },
+            room => room,
         };
         let piece = body.split_to(room.min(body.len()));
         if stream.send_data(piece, ends && body.is_empty()).is_err() {
@@ -263,9 +267,7 @@ async fn bodies_stream_with_trailers_and_with_little_memory() {
     let login = basic();
     let mut client = http2(&gateway, &authority).await;
     let (answer, mut body) = ask(&mut client, "POST", "/api/up.json", &[("authorization", &login)], false);
-    for _ in 0..100 {
-        assert!(send(&mut body, vec![b'x'; 1 << 20].into(), false).await);
-    }
+    assert!(send(&mut body, vec![b'x'; 100 << 20].into(), false).await);
     let mut trailers = HeaderMap::new();
     trailers.insert("x-sum", "1".parse().unwrap());
     body.send_trailers(trailers).unwrap();

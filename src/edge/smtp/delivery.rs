@@ -19,6 +19,8 @@ pub struct Delivery {
     worker: usize,
     who: Submitter,
     stage: Stage,
+    /// The reply to a DATA that went with the envelope.
+    announced: Option<Reply>,
     /// What will be told as how it ended, once a message has begun.
     outcome: Option<MessageOutcome>,
 }
@@ -41,14 +43,22 @@ impl Delivery {
         who: Submitter,
         mail: Vec<u8>,
     ) -> Delivery {
-        Delivery { backends, metrics, worker, who, stage: Stage::Sender(mail), outcome: None }
+        Delivery {
+            backends,
+            metrics,
+            worker,
+            who,
+            stage: Stage::Sender(mail),
+            announced: None,
+            outcome: None,
+        }
     }
 
-    /// The backend's word on each recipient.
-    pub async fn rcpts(&mut self, rcpts: &[Vec<u8>]) -> Vec<Reply> {
+    /// The backend's word on each recipient. `data` is whether [`Delivery::data`] follows for sure, if one is accepted.
+    pub async fn rcpts(&mut self, rcpts: &[Vec<u8>], data: bool) -> Vec<Reply> {
         if let Stage::Sender(mail) = &self.stage {
             let mail = mail.clone();
-            return self.begin(&mail, rcpts).await;
+            return self.begin(&mail, rcpts, data).await;
         }
         let mut replies = Vec::with_capacity(rcpts.len());
         for rcpt in rcpts {
@@ -62,7 +72,7 @@ impl Delivery {
         replies
     }
 
-    async fn begin(&mut self, mail: &[u8], rcpts: &[Vec<u8>]) -> Vec<Reply> {
+    async fn begin(&mut self, mail: &[u8], rcpts: &[Vec<u8>], data: bool) -> Vec<Reply> {
         let mut lease = match self.backends.lease(self.worker, &self.who).await {
             Ok(lease) => lease,
             Err(error) => {
@@ -70,13 +80,18 @@ impl Delivery {
                 return self.end(answers::NO_BACKEND, rcpts.len());
             }
         };
-        match lease.pipeline(mail, rcpts).await {
-            Ok(mut replies) if replies.first().is_some_and(Reply::is_positive) => {
+        let begun = match data {
+            true => lease.pipeline_data(mail, rcpts).await,
+            false => lease.pipeline(mail, rcpts).await.map(|replies| (replies, None)),
+        };
+        match begun {
+            Ok((mut replies, announced)) if replies.first().is_some_and(Reply::is_positive) => {
                 self.stage = Stage::Open(Box::new(lease));
+                self.announced = announced;
                 replies.remove(0);
                 replies
             }
-            Ok(replies) => {
+            Ok((replies, _)) => {
                 lease.done().await;
                 // What is no refusal is no answer, either.
                 let refusal = replies.into_iter().next().filter(is_refusal);
@@ -91,10 +106,12 @@ impl Delivery {
 
     /// DATA: 354, or a refusal.
     pub async fn data(&mut self) -> Reply {
-        let answer = match &mut self.stage {
-            Stage::Open(lease) => lease.data().await,
-            Stage::Over(reply) => return reply.clone(),
-            Stage::Sender(_) => return answers::NO_BACKEND,
+        let announced = self.announced.take();
+        let answer = match (&mut self.stage, announced) {
+            (Stage::Open(_), Some(reply)) => Ok(reply),
+            (Stage::Open(lease), None) => lease.data().await,
+            (Stage::Over(reply), _) => return reply.clone(),
+            (Stage::Sender(_), _) => return answers::NO_BACKEND,
         };
         match answer {
             Ok(reply) if reply.is_intermediate() => {

@@ -102,6 +102,7 @@ impl Lease {
     ///
     /// # Errors
     /// As all of these: where the backend is lost and no other can take its place.
+    #[cfg(test)]
     pub async fn mail(&mut self, arguments: &[u8]) -> Result<Reply, Lost> {
         let reply = self.command(&[b"MAIL FROM:", arguments, b"\r\n"]).await?;
         if reply.is_positive() {
@@ -221,6 +222,7 @@ impl Lease {
     }
 
     /// Whether the backend was given the message or a part of it: after that another one mustn't get it.
+    #[cfg(test)]
     pub fn given(&self) -> bool {
         self.given
     }

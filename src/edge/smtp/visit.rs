@@ -330,7 +330,9 @@ impl Visit {
         };
         let accepted = mail.as_ref().is_none_or(Reply::is_positive);
         let rcpts = match &mut self.delivery {
-            Some(delivery) if accepted && !envelope.rcpts.is_empty() => delivery.rcpts(&envelope.rcpts).await,
+            Some(delivery) if accepted && !envelope.rcpts.is_empty() => {
+                delivery.rcpts(&envelope.rcpts, envelope.data).await
+            }
             _ => Vec::new(),
         };
         self.session.envelope(mail, rcpts, &mut self.out);

@@ -287,7 +287,7 @@ impl Session {
             Err(reply) => return self.deny(&reply, None, out),
         };
         let transaction = Transaction { utf8: mail.utf8, ..Transaction::default() };
-        let envelope = Envelope { mail: Some(mail), rcpts: Vec::new() };
+        let envelope = Envelope { mail: Some(mail), ..Envelope::default() };
         Some(self.ask(envelope, transaction, input, moment))
     }
 
@@ -311,7 +311,7 @@ impl Session {
         }
         match command::rcpt(arguments, moment.offered, transaction.utf8, self.is_extended()) {
             Ok(rcpt) => {
-                let envelope = Envelope { mail: None, rcpts: vec![rcpt] };
+                let envelope = Envelope { rcpts: vec![rcpt], ..Envelope::default() };
                 Some(self.ask(envelope, transaction, input, moment))
             }
             Err(reply) => self.deny(&reply, Some(transaction), out),
@@ -334,6 +334,8 @@ impl Session {
             envelope.rcpts.push(rcpt);
             *input = rest;
         }
+        let next = line::first(input, false, command::longest);
+        envelope.data = matches!(next, Line::Whole(line, _) if Command::parse(line) == Ok(Command::Data));
         let (mail, rcpts) = (envelope.mail.is_some(), envelope.rcpts.len());
         self.phase = Phase::Envelope(Asked { transaction, mail, rcpts });
         Step::Envelope(envelope)

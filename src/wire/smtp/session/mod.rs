@@ -87,6 +87,8 @@ pub struct Envelope {
     pub mail: Option<Mail>,
     /// What goes after each `RCPT TO:`, as it came.
     pub rcpts: Vec<Vec<u8>>,
+    /// Whether DATA came with it: with a recipient that is accepted, [`Step::Data`] is next.
+    pub data: bool,
 }
 
 /// What the client called itself.
