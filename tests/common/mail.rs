@@ -147,6 +147,12 @@ impl Client {
         self.try_answer().is_none()
     }
 
+    /// The bare connection, where it has no TLS.
+    pub fn into_stream(self) -> TcpStream {
+        let Line::Clear(stream) = self.line.into_inner() else { panic!("it has TLS") };
+        stream
+    }
+
     /// Sends a message by DATA; the answer to it. The content has its line ends, and not the one with the dot.
     pub fn submit(&mut self, from: &str, to: &str, content: &str) -> Answer {
         for line in [format!("MAIL FROM:<{from}>"), format!("RCPT TO:<{to}>")] {

@@ -1,0 +1,271 @@
+//! Mail backends that misbehave, as a client behind the gateway sees them: it is told the truth.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use common::Gateway;
+use common::mail::{Client, smtp};
+use common::sink::{Act, Moment, Settings, Sink, say};
+
+const JOE: &str = "joe:passw0rd-of-joe";
+const CONTENT: &str = "Subject: x\r\n\r\nbody\r\n";
+
+fn started(sinks: &[&Sink], keys: &str) -> Gateway {
+    let addresses: Vec<SocketAddr> = sinks.iter().map(|sink| sink.address).collect();
+    let gateway = Gateway::start(&smtp(&addresses, keys));
+    gateway.account("email,api,web").credential(JOE, "email");
+    gateway
+}
+
+fn client(gateway: &Gateway) -> Client {
+    Client::login(gateway.address("smtp.listen"), JOE)
+}
+
+fn bad(at: &'static str, act: Act) -> Sink {
+    Sink::start(Settings::scripted(move |moment| match moment.command.starts_with(at) {
+        true => act.clone(),
+        false => Act::Well,
+    }))
+}
+
+#[test]
+fn each_recipient_is_answered_by_the_backend() {
+    let sink = bad("RCPT TO:<two@test>", say("550 5.1.1 There is no two"));
+    let gateway = started(&[&sink], "");
+    let mut client = client(&gateway);
+    client.say("MAIL FROM:<a@test> BODY=8BITMIME");
+    assert_eq!(client.say("RCPT TO:<one@test> NOTIFY=NEVER").text(), "250 2.1.5 Ok");
+    assert_eq!(client.say("RCPT TO:<two@test>").text(), "550 5.1.1 There is no two");
+    assert_eq!(client.say("RCPT TO:<three@test>").code, 250);
+    assert_eq!(client.say("DATA").code, 354);
+    assert_eq!(client.say(&format!("{CONTENT}.")).text(), "250 2.0.0 Kept");
+    // The same in one write.
+    client.send(b"MAIL FROM:<a@test>\r\nRCPT TO:<two@test>\r\nRCPT TO:<one@test>\r\nDATA\r\n");
+    let codes: Vec<_> = (0..4).map(|_| client.answer().code).collect();
+    assert_eq!(codes, [250, 550, 250, 354]);
+    assert_eq!(client.say(&format!("{CONTENT}.")).code, 250);
+    let messages = sink.messages();
+    assert_eq!(messages[0].mail, "<a@test> BODY=8BITMIME");
+    assert_eq!(messages[0].rcpts, ["<one@test> NOTIFY=NEVER", "<three@test>"]);
+    assert_eq!(messages[1].rcpts, ["<one@test>"]);
+}
+
+#[test]
+fn a_refusal_is_the_backends_own_at_whatever_stage() {
+    let cases = [
+        ("MAIL", "552 5.3.4 Too long for us", 1),
+        ("RCPT", "450 4.2.1 Later", 1),
+        ("DATA", "554 5.7.1 Not today", 2),
+        ("message", "451 4.3.0 Disk full", 3),
+        ("message", "550 5.7.1 Spam", 3),
+    ];
+    for (stage, refusal, step) in cases {
+        let sink = bad(stage, say(refusal));
+        let gateway = started(&[&sink], "");
+        let mut client = client(&gateway);
+        let message = format!("{CONTENT}.");
+        for _ in 0..2 {
+            let steps: [&str; 4] = ["MAIL FROM:<a@test>", "RCPT TO:<b@test>", "DATA", &message];
+            for line in &steps[..step] {
+                assert!(client.say(line).code < 400, "{stage}: {line}");
+            }
+            assert_eq!(client.say(steps[step]).text(), refusal);
+            assert_eq!(client.say("RSET").code, 250);
+        }
+        assert_eq!(sink.messages(), []);
+        // One that asked how it is, and one while the first was still being reset.
+        assert!(sink.connections() <= 3, "{stage}");
+    }
+}
+
+#[test]
+fn a_backend_that_goes_is_replaced_before_the_message_and_told_of_after() {
+    let farewell = || Act::SayAndClose("421 4.3.2 Going down\r\n".into());
+    for stage in ["connect", "EHLO", "MAIL", "RCPT", "DATA", "content", "message"] {
+        for act in [Act::Close, farewell()] {
+            let (bad, good) = (bad(stage, act.clone()), Sink::good());
+            let gateway = started(&[&bad, &good], "health_interval = \"1h\"");
+            let mut client = client(&gateway);
+            let answers: Vec<u16> = (0..2).map(|_| client.submit("a@test", "b@test", CONTENT).code).collect();
+            let lost = usize::from(["content", "message"].contains(&stage));
+            assert_eq!(
+                answers.iter().filter(|code| **code == 451).count(),
+                lost,
+                "{act:?} at {stage}: {answers:?}"
+            );
+            assert_eq!(good.messages().len(), 2 - lost, "{act:?} at {stage}");
+            assert_eq!(bad.messages(), []);
+        }
+    }
+}
+
+#[test]
+fn without_a_backend_the_client_is_told_to_try_again_and_its_session_goes_on() {
+    let sink = Sink::start(Settings::scripted(|moment| match (moment.connection, moment.command) {
+        (_, command) if command.starts_with("MAIL FROM:<bad@test>") => {
+            Act::SayAndClose("421 4.7.0 Too many of you\r\n".into())
+        }
+        _ => Act::Well,
+    }));
+    let gateway = started(&[&sink], "");
+    let mut client = client(&gateway);
+    assert_eq!(client.say("MAIL FROM:<bad@test>").code, 250);
+    assert_eq!(client.say("RCPT TO:<b@test>").text(), "451 4.7.0 Too many of you");
+    assert_eq!(client.say("RSET").code, 250);
+    assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gateway = Gateway::start(&smtp(&[dead], ""));
+    gateway.account("email").credential(JOE, "email");
+    let mut client = Client::login(gateway.address("smtp.listen"), JOE);
+    assert_eq!(client.say("MAIL FROM:<a@test>").code, 250);
+    assert!(client.say("RCPT TO:<b@test>").text().starts_with("451 4.4.1 "));
+    assert_eq!(client.say("QUIT").code, 221);
+}
+
+#[test]
+fn what_is_offered_is_what_the_backends_can() {
+    let less = Settings { extensions: vec!["PIPELINING", "SIZE 100000", "DSN"], ..Settings::default() };
+    let (less, all) = (Sink::start(less), Sink::good());
+    let gateway = started(&[&less, &all], "");
+    less.wait_for_command("QUIT");
+    all.wait_for_command("QUIT");
+    let offered = loop {
+        let mut client = Client::open(gateway.address("smtp.listen"));
+        let text = client.say("EHLO client.test").text();
+        if text.contains("DSN") {
+            break text;
+        }
+    };
+    assert!(offered.contains("SIZE 100000") && offered.contains("PIPELINING"), "{offered}");
+    assert!(!offered.contains("CHUNKING") && !offered.contains("SMTPUTF8") && !offered.contains("8BITMIME"));
+}
+
+#[test]
+fn sessions_share_the_connections_and_no_more_than_there_may_be() {
+    let sink = Sink::good();
+    let gateway = started(&[&sink], "upstream_connections = 4\nhealth_interval = \"1h\"");
+    std::thread::scope(|scope| {
+        for number in 0..16 {
+            let gateway = &gateway;
+            scope.spawn(move || {
+                for _ in 0..5 {
+                    let mut client = client(gateway);
+                    let from = format!("{number}@test");
+                    assert_eq!(client.submit(&from, "b@test", CONTENT).code, 250);
+                    client.say("QUIT");
+                }
+            });
+        }
+    });
+    assert_eq!(sink.messages().len(), 80);
+    // And one that asked how it is.
+    assert!(sink.connections() <= 5, "{}", sink.connections());
+}
+
+/// Spread evenly, and the same each time.
+fn dice(number: usize) -> usize {
+    let mut x = (number as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (x ^ (x >> 31)) as usize
+}
+
+#[test]
+fn what_was_accepted_is_there_and_what_was_refused_is_not() {
+    // Each step of each connection may fail, in all ways.
+    let thrown = Arc::new(AtomicUsize::new(0));
+    let unreliable = |seed: usize| {
+        let thrown = thrown.clone();
+        Sink::start(Settings::scripted(move |moment: &Moment<'_>| {
+            let throw = dice(seed + thrown.fetch_add(1, Ordering::Relaxed));
+            let early = !["content", "message"].contains(&moment.command);
+            match throw % 100 {
+                0..4 => Act::Close,
+                4..6 => Act::SayAndClose("421 4.3.2 Going down\r\n".into()),
+                6..8 if moment.command == "message" => say("554 5.6.0 No"),
+                8..10 if moment.command == "message" => say("451 4.3.0 Not now"),
+                10..12 if moment.command == "message" => Act::SayAndClose("250 2.0.0 Kept\r\n".into()),
+                12..13 if early => Act::Say("nonsense\r\n".into()),
+                _ => Act::Well,
+            }
+        }))
+    };
+    let sinks = [unreliable(1), unreliable(1 << 32), unreliable(2 << 32)];
+    let gateway = started(&sinks.each_ref(), "upstream_connections = 2\nhealth_interval = \"50ms\"");
+    let (accepted, refused) = (Mutex::new(BTreeSet::new()), Mutex::new(BTreeSet::new()));
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (gateway, accepted, refused) = (&gateway, &accepted, &refused);
+            scope.spawn(move || {
+                let mut client = client(gateway);
+                for number in 0..125 {
+                    let name = format!("<{thread}-{number}@test>");
+                    assert_eq!(client.say(&format!("MAIL FROM:{name}")).code, 250);
+                    let mut answer = client.say("RCPT TO:<b@test>");
+                    if answer.code == 250 {
+                        answer = client.say("DATA");
+                    }
+                    if answer.code == 354 {
+                        answer = client.say(&format!("{CONTENT}."));
+                    }
+                    match answer.code {
+                        250 => accepted.lock().unwrap().insert(name),
+                        400..500 => false,
+                        _ => refused.lock().unwrap().insert(name),
+                    };
+                    assert_eq!(client.say("RSET").code, 250);
+                }
+            });
+        }
+    });
+    let kept: Vec<String> = sinks.iter().flat_map(Sink::messages).map(|message| message.mail).collect();
+    let distinct: BTreeSet<String> = kept.iter().cloned().collect();
+    let (accepted, refused) = (accepted.into_inner().unwrap(), refused.into_inner().unwrap());
+    assert_eq!(kept.len(), distinct.len(), "a message arrived twice");
+    assert!(accepted.len() > 500, "only {} were accepted", accepted.len());
+    let lost: Vec<_> = accepted.difference(&distinct).collect();
+    assert!(lost.is_empty(), "accepted and lost: {lost:?}");
+    let unwanted: Vec<_> = refused.intersection(&distinct).collect();
+    assert!(unwanted.is_empty(), "refused and there: {unwanted:?}");
+}
+
+/// Resident memory of a process, in KiB.
+fn resident(process: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn a_slow_backend_costs_no_memory() {
+    let sink = Sink::start(Settings::scripted(|moment| match (moment.messages, moment.command) {
+        (1.., "content") => Act::Hang,
+        _ => Act::Well,
+    }));
+    let gateway = started(&[&sink], "max_message = \"64MiB\"\nupstream_connections = 1");
+    let mut client = client(&gateway);
+    // All that is made once is made.
+    let warm = format!("Subject: x\r\n\r\n{}", format!("{}\r\n", "x".repeat(98)).repeat(10_000));
+    assert_eq!(client.submit("a@test", "b@test", &warm).code, 250);
+    let before = resident(gateway.child.id());
+    client.send(b"MAIL FROM:<a@test>\r\nRCPT TO:<b@test>\r\nDATA\r\n");
+    for _ in 0..3 {
+        client.answer();
+    }
+    // Until nobody takes any more of it.
+    let line = format!("{}\r\n", "x".repeat(998)).repeat(64);
+    let mut stream = client.into_stream();
+    stream.set_write_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
+    let mut taken = 0;
+    while let Ok(count) = stream.write(line.as_bytes()) {
+        taken += count;
+        assert!(taken < 60 << 20, "all of it was taken");
+    }
+    let grown = resident(gateway.child.id()).saturating_sub(before);
+    assert!(grown <= 256, "{grown} KiB more after {taken} bytes");
+}

@@ -1,0 +1,162 @@
+//! In front of a real Postfix, as the README has it. Needs Debian's package postfix and root, whom Postfix's master
+//! wants to be started by; without them there is nothing to test.
+
+mod common;
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use common::mail::{Client, smtp};
+use common::{Gateway, PATIENCE};
+
+const JOE: &str = "joe:passw0rd-of-joe";
+const ANN: &str = "ann:passw0rd-of-ann";
+
+/// A Postfix with everything in a directory of its own; stopped when dropped.
+struct Postfix {
+    directory: tempfile::TempDir,
+    address: SocketAddr,
+}
+
+impl Postfix {
+    /// `None` where it can't run here.
+    fn start() -> Option<Postfix> {
+        let root = fs::metadata("/proc/self").unwrap().uid() == 0;
+        if !root || !Path::new("/usr/sbin/postfix").exists() {
+            eprintln!("skipped: this needs root and Debian's package postfix");
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path();
+        fs::set_permissions(home, fs::Permissions::from_mode(0o755)).unwrap();
+        for (name, owner) in [("etc", "root"), ("queue", "root"), ("data", "postfix"), ("mail", "nobody")] {
+            fs::create_dir(home.join(name)).unwrap();
+            chown(home.join(name), Some(id_of(owner)), None).unwrap();
+        }
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (nobody, shown) = (id_of("nobody"), home.display());
+        // XCLIENT with a login counts as that login: nobody else may send.
+        let main = format!(
+            "compatibility_level = 3.6\nqueue_directory = {shown}/queue\ndata_directory = {shown}/data\n\
+             mail_owner = postfix\nsetgid_group = postdrop\nmaillog_file = {shown}/mail/postfix.log\n\
+             maillog_file_prefixes = {shown}\ninet_interfaces = 127.0.0.1\ninet_protocols = ipv4\n\
+             myhostname = backend.test\nmydestination =\nalias_maps =\nlocal_recipient_maps =\n\
+             smtpd_authorized_xclient_hosts = 127.0.0.1\nsmtpd_sasl_auth_enable = yes\n\
+             smtpd_relay_restrictions = permit_sasl_authenticated, reject\n\
+             virtual_mailbox_domains = example.net\nvirtual_mailbox_base = {shown}/mail\n\
+             virtual_mailbox_maps = inline:{{jane@example.net=jane}}\n\
+             virtual_uid_maps = static:{nobody}\nvirtual_gid_maps = static:{nobody}\nvirtual_minimum_uid = 1\n\
+             message_size_limit = 100000\nvirtual_mailbox_limit = 10000000\n"
+        );
+        let services = "smtpd inet n - n - - smtpd|pickup unix n - n 60 1 pickup|cleanup unix n - n - 0 cleanup|\
+                        qmgr unix n - n 300 1 qmgr|rewrite unix - - n - - trivial-rewrite|bounce unix - - n - 0 bounce|\
+                        defer unix - - n - 0 bounce|trace unix - - n - 0 bounce|verify unix - - n - 1 verify|\
+                        flush unix n - n 1000? 0 flush|proxymap unix - - n - - proxymap|error unix - - n - - error|\
+                        retry unix - - n - - error|virtual unix - n n - - virtual|anvil unix - - n - 1 anvil|\
+                        tlsmgr unix - - n 1000? 1 tlsmgr|postlog unix-dgram n - n - 1 postlogd";
+        let master = services.replace('|', "\n").replacen("smtpd inet", &format!("{address} inet"), 1) + "\n";
+        fs::write(home.join("etc/main.cf"), main).unwrap();
+        fs::write(home.join("etc/master.cf"), master).unwrap();
+        let postfix = Postfix { directory, address };
+        let output = postfix.control("start");
+        assert!(output.status.success(), "{output:?}\n{}", postfix.log());
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(address).is_err() {
+            assert!(Instant::now() < deadline, "{}", postfix.log());
+            std::thread::yield_now();
+        }
+        Some(postfix)
+    }
+
+    fn control(&self, what: &str) -> std::process::Output {
+        Command::new("/usr/sbin/postfix")
+            .arg("-c")
+            .arg(self.directory.path().join("etc"))
+            .arg(what)
+            .output()
+            .unwrap()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join("mail").join(name)
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("postfix.log")).unwrap_or_default()
+    }
+
+    /// The mailbox, once there is `text` in it.
+    fn mailbox(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mailbox = fs::read_to_string(self.path("jane")).unwrap_or_default();
+            if mailbox.contains(text) {
+                return mailbox;
+            }
+            assert!(Instant::now() < deadline, "it never came:\n{mailbox}\n{}", self.log());
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Postfix {
+    fn drop(&mut self) {
+        self.control("stop");
+    }
+}
+
+fn id_of(user: &str) -> u32 {
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    let line = users.lines().find(|line| line.split(':').next() == Some(user)).unwrap();
+    line.split(':').nth(2).unwrap().parse().unwrap()
+}
+
+#[test]
+fn postfix_knows_who_submits_and_its_answers_are_the_answers() {
+    let Some(postfix) = Postfix::start() else { return };
+    let gateway = Gateway::start(&smtp(&[postfix.address], "identity = [\"xclient\", \"header\"]"));
+    gateway.account("email").credential(JOE, "email").credential(ANN, "email");
+    let address = gateway.address("smtp.listen");
+
+    for (turn, login) in [JOE, ANN, JOE, ANN].into_iter().enumerate() {
+        let mut client = Client::login(address, login);
+        let content = format!("Subject: number {turn}\r\nX-Gatepost-User: forged\r\n\r\n..dot\r\n");
+        let answer = client.submit("sender@example.com", "jane@example.net", &content);
+        assert!(answer.text().starts_with("250 2.0.0 Ok: queued as "), "{answer:?}\n{}", postfix.log());
+        let name = login.split(':').next().unwrap();
+        let mailbox = postfix.mailbox(&format!("number {turn}"));
+        assert!(mailbox.contains(&format!("X-Gatepost-User: {name}")), "{mailbox}");
+        assert!(mailbox.contains("\n.dot\n") && !mailbox.contains("forged"), "{mailbox}");
+        assert!(
+            postfix.log().contains(&format!("sasl_method=XCLIENT, sasl_username={name}")),
+            "{}",
+            postfix.log()
+        );
+    }
+
+    let mut client = Client::login(address, JOE);
+    client.say("MAIL FROM:<sender@example.com>");
+    assert_eq!(client.say("RCPT TO:<jane@example.net>").text(), "250 2.1.5 Ok");
+    let unknown = client.say("RCPT TO:<nobody@example.net>");
+    assert!(
+        unknown.text().starts_with("550 5.1.1 <nobody@example.net>: Recipient address rejected"),
+        "{unknown:?}"
+    );
+    client.say("RSET");
+    // Larger than Postfix takes: what it said in EHLO is held here, both of the size announced and of the size that comes.
+    let announced = client.say("MAIL FROM:<sender@example.com> SIZE=100001");
+    assert!(announced.text().starts_with("552 5.3.4 "), "{announced:?}");
+    client.say("RSET");
+    let large = format!("Subject: large\r\n\r\n{}", "x\r\n".repeat(50_000));
+    let answer = client.submit("sender@example.com", "jane@example.net", &large);
+    assert!(answer.text().starts_with("552 5.3.4 "), "{answer:?}");
+    assert_eq!(
+        client.submit("sender@example.com", "jane@example.net", "Subject: last\r\n\r\nx\r\n").code,
+        250
+    );
+    assert!(!postfix.mailbox("Subject: last").contains("Subject: large"));
+}
