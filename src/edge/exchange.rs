@@ -264,7 +264,9 @@ impl std::fmt::Display for Shown<'_> {
         let path = self.0.split(|b| matches!(b, b'?' | b'#')).next().unwrap_or_default();
         // The authority of an absolute target may hold a secret, too.
         let path = match memchr::memmem::find(path, b"://") {
-            Some(end) if !path.starts_with(b"/") => path[end + 3..].splitn(2, |b| *b == b'/').nth(1).unwrap_or_default(),
+            Some(end) if !path.starts_with(b"/") => {
+                path[end + 3..].splitn(2, |b| *b == b'/').nth(1).unwrap_or_default()
+            }
             _ => path,
         };
         write!(f, "{}", path[..path.len().min(256)].escape_ascii())
