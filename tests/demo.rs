@@ -51,7 +51,10 @@ impl Demo {
     }
 
     fn logins(&self) -> Vec<&String> {
-        self.lines.iter().filter(|line| line.starts_with("account holder") || line.starts_with("may ")).collect()
+        self.lines
+            .iter()
+            .filter(|line| line.starts_with("account holder") || line.starts_with("may "))
+            .collect()
     }
 
     fn stop(mut self) -> Option<i32> {

@@ -106,7 +106,11 @@ fn a_certificate_that_cannot_be_used_is_one_line_at_the_start() {
         (Some(good.certificate.as_str()), None, "tls.private_key"),
         (Some("nothing"), Some(good.key.as_str()), "tls.certificate"),
         (Some(good.certificate.as_str()), Some("nothing"), "tls.private_key"),
-        (Some(good.certificate.as_str()), Some(authority.issue("x.test").key.leak() as &str), "tls.private_key"),
+        (
+            Some(good.certificate.as_str()),
+            Some(authority.issue("x.test").key.leak() as &str),
+            "tls.private_key",
+        ),
     ] {
         let directory = configured(&config("127.0.0.1:9".parse().unwrap(), ""));
         for (name, text) in [("cert.pem", certificate), ("key.pem", key)] {
@@ -131,6 +135,7 @@ async fn http2(gateway: &Gateway, authority: &Authority) -> SendRequest<Bytes> {
 async fn connected(gateway: &Gateway, authority: &Authority) -> (SendRequest<Bytes>, JoinHandle<()>) {
     let connector = TlsConnector::from(authority.client(&["h2", "http/1.1"]));
     let stream = tokio::net::TcpStream::connect(address(gateway)).await.unwrap();
+    stream.set_nodelay(true).unwrap();
     let stream = connector.connect("gate.test".try_into().unwrap(), stream).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
@@ -157,7 +162,7 @@ fn ask(
 /// Sends all of `body` as the flow allows; false where the other side wants no more of it.
 async fn send(stream: &mut SendStream<Bytes>, mut body: Bytes, ends: bool) -> bool {
     while !body.is_empty() {
-        stream.reserve_capacity(body.len());
+        stream.reserve_capacity(body.len().min(16 * 1024));
         // What is there already is not announced again.
         let room = match stream.capacity() {
             0 => match std::future::poll_fn(|cx| stream.poll_capacity(cx)).await {
@@ -205,7 +210,9 @@ async fn many_streams_over_one_connection() {
     }
     for answer in asked {
         let answer = answer.await.unwrap();
-        assert!(answer.headers().contains_key("x-request-id") && !answer.headers().contains_key("connection"));
+        assert!(
+            answer.headers().contains_key("x-request-id") && !answer.headers().contains_key("connection")
+        );
         assert_eq!(whole(answer).await.unwrap(), (200, b"hello".to_vec()));
     }
     let received = backend.drain();
@@ -220,10 +227,13 @@ async fn a_form_with_its_credential_after_25_mb() {
     let (authority, backend) = (Authority::new(), Backend::hello());
     let gateway = start(&authority, backend.address, "");
     gateway.account("email,api,web");
-    let mut form = b"--b\r\nContent-Disposition: form-data; name=\"files[a]\"; filename=\"a\"\r\n\r\n".to_vec();
+    let mut form =
+        b"--b\r\nContent-Disposition: form-data; name=\"files[a]\"; filename=\"a\"\r\n\r\n".to_vec();
     form.resize(form.len() + (25 << 20), b'a');
     for (field, value) in [("api_user", "acme"), ("api_key", "holder-passw0rd")] {
-        form.extend_from_slice(format!("\r\n--b\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}").as_bytes());
+        form.extend_from_slice(
+            format!("\r\n--b\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}").as_bytes(),
+        );
     }
     form.extend_from_slice(b"\r\n--b--\r\n");
     let length = form.len();
@@ -247,7 +257,11 @@ async fn bodies_stream_with_trailers_and_with_little_memory() {
     let authority = Authority::new();
     let backend = Backend::answering(|request| {
         let length = request.body.len().to_string();
-        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{length}\r\n0\r\nX-Sum: 1\r\n\r\n", length.len()).into_bytes()
+        format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{length}\r\n0\r\nX-Sum: 1\r\n\r\n",
+            length.len()
+        )
+        .into_bytes()
     });
     let gateway = start(&authority, backend.address, "");
     gateway.account("email,api,web");
@@ -282,7 +296,11 @@ async fn an_answer_that_breaks_off_is_no_whole_one() {
     let authority = Authority::new();
     let backend = Backend::handling(|stream, _| {
         while let Some(request) = read_header(stream) {
-            let framing = if request.target.ends_with("chunked") { "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n" } else { "Content-Length: 10\r\n\r\nhello" };
+            let framing = if request.target.ends_with("chunked") {
+                "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+            } else {
+                "Content-Length: 10\r\n\r\nhello"
+            };
             let _ = stream.get_mut().write_all(format!("HTTP/1.1 200 OK\r\n{framing}").as_bytes());
             return;
         }

@@ -43,7 +43,10 @@ fn a_backend_that_is_someone_else_is_502() {
     let wrong_name = authority.issue("elsewhere.test").backend();
     let unknown_authority = stranger.issue("127.0.0.1").backend();
     let in_clear = Backend::handling(|stream, _| {
-        let _ = std::io::Write::write_all(stream.get_mut(), b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        let _ = std::io::Write::write_all(
+            stream.get_mut(),
+            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+        );
     });
     for (backend, keys) in [
         (wrong_name, ""),
@@ -59,8 +62,13 @@ fn a_backend_that_is_someone_else_is_502() {
 
 #[test]
 fn roots_that_cannot_be_used_are_one_line() {
-    for (roots, word) in [("", "there is none"), ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "ca.pem")] {
-        let directory = configured(&open_api("127.0.0.1:9".parse().unwrap(), "upstream_ca = \"DIR/ca.pem\"").replace("http://", "https://"));
+    for (roots, word) in
+        [("", "there is none"), ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "ca.pem")]
+    {
+        let directory = configured(
+            &open_api("127.0.0.1:9".parse().unwrap(), "upstream_ca = \"DIR/ca.pem\"")
+                .replace("http://", "https://"),
+        );
         std::fs::write(directory.path().join("ca.pem"), roots).unwrap();
         let output = common::command(&directory.path().join("gatepost.toml"), &["serve"], "");
         let text = String::from_utf8(output.stderr).unwrap();
