@@ -4,8 +4,8 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 APT := $(SUDO) DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends
 # What building takes: a C compiler and cmake for the compression library and SQLite inside.
 BUILD_NEEDS := cc:gcc g++:g++ make:make cmake:cmake pkg-config:pkg-config
-TEST_NEEDS := $(BUILD_NEEDS) curl:curl python3:python3 openssl:openssl htpasswd:apache2-utils node:nodejs npm:npm
-BENCH_NEEDS := $(BUILD_NEEDS) nginx:nginx-light wrk:wrk
+TEST_NEEDS := $(BUILD_NEEDS) curl:curl python3:python3 openssl:openssl htpasswd:apache2-utils node:nodejs npm:npm swaks:swaks msmtp:msmtp
+BENCH_NEEDS := $(BUILD_NEEDS) nginx:nginx-light wrk:wrk smtp-sink:postfix
 
 # $(call install,command:package …): the packages whose commands aren't there.
 define install
@@ -25,6 +25,7 @@ run:
 
 test:
 	$(call install,$(TEST_NEEDS))
+	@perl -MNet::SSLeay -e 1 2>/dev/null || $(APT) libnet-ssleay-perl
 	python3 -c 'import ensurepip' 2>/dev/null || { $(SUDO) apt-get update -q && $(APT) python3-venv; }
 	tests/clients/install
 	cargo test --lib --bins --tests --no-fail-fast
@@ -40,9 +41,11 @@ build:
 
 bench:
 	$(call install,$(BENCH_NEEDS))
+	[ -e /usr/lib/nginx/modules/ngx_mail_module.so ] || $(APT) libnginx-mod-mail
 	cargo bench --bench decision
 	cargo bench --bench store
 	cargo bench --bench load
+	cargo bench --bench smtp
 
 # A minute for each target; needs the nightly toolchain.
 fuzz:

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::backend;
+use super::{backend, sink};
 use crate::config::Config;
 use crate::domain::{Permission, PermissionEdit, Permissions};
 use crate::edge::listener;
@@ -32,6 +32,9 @@ pub struct Options {
     /// The dashboard's address.
     #[arg(long, default_value = "127.0.0.1:8081")]
     web: SocketAddr,
+    /// The address for mail.
+    #[arg(long, default_value = "127.0.0.1:2525")]
+    smtp: SocketAddr,
     /// The operators' address.
     #[arg(long, default_value = "127.0.0.1:9090")]
     ops: SocketAddr,
@@ -60,29 +63,52 @@ pub async fn run(options: Options) -> Result<ExitCode> {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let api_backend = listener::bind("demo.backend", loopback)?;
     let web_backend = listener::bind("demo.backend", loopback)?;
+    let sink = listener::bind("demo.sink", loopback)?;
+    let (certificate, key) = certificate(directory)?;
     let text = format!(
         "[store]\nurl = {url:?}\n[log]\nlevel = \"warn\"\n\
          [api]\nlisten = [\"{api}\"]\nupstreams = [\"http://{api_up}\"]\n\
          [web]\nlisten = [\"{web}\"]\nupstreams = [\"http://{web_up}\"]\n\
+         [tls]\ncertificate = {certificate:?}\nprivate_key = {key:?}\n\
+         [smtp]\nhostname = \"gatepost.localhost\"\nlisten = [\"{smtp}\"]\nupstreams = [\"smtp://{mail_up}\"]\n\
+         identity = [\"header\"]\n\
          [ops]\nlisten = \"{ops}\"\n",
         url = format!("sqlite://{}", directory.join("gatepost.db").display()),
         api = options.api,
         web = options.web,
+        smtp = options.smtp,
+        mail_up = sink.local_addr()?,
         ops = options.ops,
         api_up = api_backend.local_addr()?,
         web_up = web_backend.local_addr()?,
     );
     let config = Config::parse(&text, "demo").map_err(anyhow::Error::from)?;
     server::start_log(&config.log);
-    let gateway = Gateway::start(config).await?;
     let (_stop, stopped) = watch::channel(false);
+    tokio::spawn(sink::serve(sink, stopped.clone()));
+    let gateway = Gateway::start(config).await?;
     tokio::spawn(backend::serve(api_backend, "api", stopped.clone()));
     tokio::spawn(backend::serve(web_backend, "web", stopped));
     let logins = logins(&gateway, &directory.join("demo-logins.json")).await?;
     let address = |key| gateway.address_of(key).context("every listener has an address");
-    print_lines(&logins, address("api.listen")?, address("web.listen")?, address("ops.listen")?);
+    let (api, web) = (address("api.listen")?, address("web.listen")?);
+    print_lines(&logins, api, web, address("smtp.listen")?, address("ops.listen")?);
     gateway.run(Source::Fixed).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Certificate and key for TLS, made at the first start: nobody vouches for them.
+fn certificate(directory: &Path) -> Result<(PathBuf, PathBuf)> {
+    let (certificate, key) = (directory.join("demo-cert.pem"), directory.join("demo-key.pem"));
+    if !certificate.exists() || !key.exists() {
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "gatepost.localhost".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names)?;
+        let mut options = OpenOptions::new();
+        let mut out = options.write(true).create(true).truncate(true).mode(0o600).open(&key)?;
+        out.write_all(made.signing_key.serialize_pem().as_bytes())?;
+        fs::write(&certificate, made.cert.pem())?;
+    }
+    Ok((certificate, key))
 }
 
 /// The logins of the first start, made where there are none yet.
@@ -129,15 +155,19 @@ fn password() -> Result<String> {
     }
 }
 
-fn print_lines(logins: &Logins, api: SocketAddr, web: SocketAddr, ops: SocketAddr) {
+fn print_lines(logins: &Logins, api: SocketAddr, web: SocketAddr, smtp: SocketAddr, ops: SocketAddr) {
     let holder = format!("{}:{}", logins.account.name, logins.account.password);
     let [email, only_api, only_web] = [0, 1, 2].map(|index| {
         let login = &logins.credentials[index];
         format!("{}:{}", login.name, login.password)
     });
+    let (user, password) = (&logins.credentials[0].name, &logins.credentials[0].password);
+    let mail = format!(
+        "curl -sk --crlf --ssl-reqd -o /dev/null -w '%{{response_code}}\\n' smtp://{smtp} --mail-from joe@example.com -T <(echo 'Subject: hello')"
+    );
     let show = "curl -s -o /dev/null -w '%{http_code}\\n'";
     println!(
-        "Gatepost runs: API http://{api}, dashboard http://{web}, operators http://{ops}. Ctrl-C ends it.
+        "Gatepost runs: API http://{api}, dashboard http://{web}, mail smtp://{smtp}, operators http://{ops}. Ctrl-C ends it.
 
 account holder   {holder}
 may send         {email}
@@ -162,6 +192,16 @@ curl -s -u {holder} -d username=newcomer -d password=s3cret-enough http://{api}/
 # removed, and refused at once: 401
 curl -s -u {holder} -d username=newcomer http://{api}/api/credentials/remove.json; echo
 {show} -u newcomer:s3cret-enough http://{api}/api/stats.get.json
+# mail over STARTTLS: 250 is the backend's, which shows here what arrived
+{mail} --mail-rcpt jane@example.com --user {email}
+swaks --server {smtp} --tls --auth PLAIN --auth-user {user} --auth-password {password} --from joe@example.com --to jane@example.com
+# a backend's refusal of a recipient is the client's: 550
+{mail} --mail-rcpt nobody@example.com --user {email} || true
+# the right password without the permission to send: 535, like a wrong one
+{mail} --mail-rcpt jane@example.com --user {only_api} || true
+# a session that loses the permission while it is open: 235, then 550
+(printf 'EHLO me\\r\\nAUTH PLAIN %s\\r\\n' $(printf '\\0{user}\\0{password}' | base64 -w0); sleep 1; curl -s -o /dev/null -u {holder} -d username={user} -d 'permissions={{\"email\":0}}' http://{api}/api/credentials/edit.json; printf 'MAIL FROM:<joe@example.com>\\r\\nQUIT\\r\\n'; sleep 1) | openssl s_client -quiet -starttls smtp -connect {smtp} 2>/dev/null
+curl -s -u {holder} -d username={user} -d 'permissions={{\"email\":1}}' http://{api}/api/credentials/edit.json; echo
 # what operators see
 curl -s http://{ops}/metrics | grep gatepost_decisions_total | grep -v ' 0$'
 "

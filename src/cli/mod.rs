@@ -8,5 +8,6 @@ pub mod failure;
 pub mod output;
 pub mod password;
 pub mod session;
+mod sink;
 
 pub use failure::Failure;

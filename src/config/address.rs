@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 
 use super::reader::shown;
-use super::{Scheme, StoreUrl, Upstream};
+use super::{Scheme, SmtpScheme, SmtpUpstream, StoreUrl, Upstream};
 
 /// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`.
 pub(super) fn listener(text: &str) -> Result<SocketAddr, String> {
@@ -27,6 +27,30 @@ pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
     };
     split(authority)
         .map(|(host, port)| Upstream { scheme, host, port })
+        .map_err(|fault| format!("'{}' is no upstream: {fault}", shown(text)))
+}
+
+/// A backend for mail: `smtp://host:port`, `smtps://host:port` or `smtp+starttls://host:port`, and nothing after it.
+pub(super) fn smtp_upstream(text: &str) -> Result<SmtpUpstream, String> {
+    // Not echoed: what stands before an @ may be a password.
+    if text.contains('@') {
+        return Err(
+            "an upstream holds no username and no password: there are upstream_user and upstream_password_file"
+                .to_owned(),
+        );
+    }
+    let known = text.split_once("://").and_then(|(scheme, authority)| {
+        let scheme = SmtpScheme::ALL.into_iter().find(|known| known.as_str() == scheme)?;
+        Some((scheme, authority))
+    });
+    let Some((scheme, authority)) = known else {
+        return Err(format!(
+            "'{}' is no upstream: write smtp://host:port, smtps://host:port or smtp+starttls://host:port",
+            shown(text)
+        ));
+    };
+    split(authority)
+        .map(|(host, port)| SmtpUpstream { scheme, host, port })
         .map_err(|fault| format!("'{}' is no upstream: {fault}", shown(text)))
 }
 
@@ -163,7 +187,20 @@ mod tests {
     }
 
     #[test]
+    fn backends_for_mail() {
+        for good in ["smtp://127.0.0.1:25", "smtps://[::1]:465", "smtp+starttls://mail.example.com:587"] {
+            assert_eq!(smtp_upstream(good).unwrap().to_string(), good);
+        }
+        for text in
+            ["http://x:25", "x:25", "smtp://x", "smtp://x:0", "SMTP://x:25", "smtp+tls://x:25", "smtp:///x"]
+        {
+            assert!(smtp_upstream(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_password_in_an_address_is_not_echoed() {
+        assert!(!smtp_upstream("smtp://me:hunter22@x:1").unwrap_err().contains("hunter22"));
         for text in ["http://me:hunter22@x:1", "https://hunter22@x:1"] {
             assert!(!upstream(text).unwrap_err().contains("hunter22"));
         }
@@ -204,6 +241,7 @@ mod tests {
         #[test]
         fn no_text_panics(text in "\\PC*", tail in "\\PC*") {
             let _ = (listener(&text), network(&text), store(&text), host(&text), upstream(&text));
+            let _ = (smtp_upstream(&text), smtp_upstream(&format!("smtps://{tail}")));
             let _ = (upstream(&format!("http://{tail}")), store(&format!("sqlite://{tail}")));
         }
     }

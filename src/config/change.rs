@@ -24,6 +24,7 @@ impl Config {
             ("web", self.web.is_some() != new.web.is_some()),
             ("web.listen", differ(self.web.as_ref(), new.web.as_ref(), |entry| &entry.listen)),
             ("web.tls_listen", differ(self.web.as_ref(), new.web.as_ref(), |entry| &entry.tls_listen)),
+            ("smtp", self.smtp != new.smtp),
             ("ops", self.ops != new.ops),
         ];
         changes.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()

@@ -14,6 +14,8 @@ mod quantity;
 mod reader;
 pub mod route;
 pub mod settings;
+pub mod smtp_entry;
+pub mod smtp_relay;
 pub mod upstream;
 mod warnings;
 
@@ -24,4 +26,6 @@ pub use settings::{
     AuthSettings, Config, LogFormat, LogLevel, LogSettings, OpsSettings, ServerSettings, StoreSettings,
     StoreUrl, TlsSettings,
 };
+pub use smtp_entry::{SmtpEntry, SmtpIdentity, SmtpLimits, SmtpTimeouts};
+pub use smtp_relay::{SmtpLogin, SmtpRelay, SmtpScheme, SmtpUpstream};
 pub use upstream::{Group, HealthCheck, Scheme, Upstream};

@@ -10,12 +10,12 @@ use super::listeners::Listeners;
 use super::reader::{Findings, Table};
 use super::{
     AuthSettings, Config, ConfigError, ConfigErrors, HttpEntry, LogSettings, OpsSettings, ServerSettings,
-    StoreSettings, TlsSettings,
+    SmtpEntry, StoreSettings, TlsSettings,
 };
 use crate::domain::Entry;
 
 /// Every section, so that a parse of it asks for every key there is.
-const EVERY_SECTION: &str = "store={}\nserver={}\nlog={}\ntls={}\nauth={}\nops={}\n\
+const EVERY_SECTION: &str = "store={}\nserver={}\nlog={}\ntls={}\nauth={}\nsmtp={}\nops={}\n\
     [api]\n[[api.route]]\n[[api.group]]\n[web]\n[[web.route]]\n[[web.group]]\n";
 
 impl Config {
@@ -76,11 +76,11 @@ fn read(findings: &Findings, table: &DeTable<'_>) -> Option<Config> {
     let tls = tls.map(TlsSettings::read);
     let api = root.section("api").map(|table| HttpEntry::read(Entry::Api, table, has_tls, listeners));
     let web = root.section("web").map(|table| HttpEntry::read(Entry::Web, table, has_tls, listeners));
+    let smtp = root.section("smtp").map(|table| SmtpEntry::read(table, has_tls, listeners));
     let ops = root.section("ops").map(|table| OpsSettings::read(table, listeners));
-    root.refuse_known("smtp", "this version has no SMTP entry: leave the section out");
     root.finish();
-    if findings.is_clean() && api.is_none() && web.is_none() && ops.is_none() {
-        findings.note(0, "", "nothing is listened on: there is none of [api], [web] and [ops]");
+    if findings.is_clean() && api.is_none() && web.is_none() && smtp.is_none() && ops.is_none() {
+        findings.note(0, "", "nothing is listened on: there is none of [api], [web], [smtp] and [ops]");
     }
     Some(Config {
         store: store.unwrap_or_default(),
@@ -93,6 +93,7 @@ fn read(findings: &Findings, table: &DeTable<'_>) -> Option<Config> {
         auth: auth.unwrap_or_default(),
         api,
         web,
+        smtp,
         ops,
     })
 }

@@ -155,14 +155,6 @@ impl<'a> Table<'a> {
         self.findings.note(at.unwrap_or(self.line), &self.name_of(key), reason);
     }
 
-    /// Notes an error where a key is there that is known, and no more than that.
-    pub(super) fn refuse_known(&self, key: &'static str, reason: &str) {
-        if self.table.contains_key(key) {
-            self.refuse(key, reason);
-            self.asked.borrow_mut().push(key);
-        }
-    }
-
     /// Every key that nobody asked for is an error. Call it when all reading is done.
     pub(super) fn finish(&self) {
         let asked = self.asked.borrow();

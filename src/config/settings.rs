@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::listeners::Listeners;
 use super::reader::Table;
-use super::{HttpEntry, address};
+use super::{HttpEntry, SmtpEntry, address};
 
 /// The shortest time that can be set.
 pub(super) const SHORTEST: Duration = Duration::from_millis(1);
@@ -24,7 +24,7 @@ pub struct Config {
     pub server: ServerSettings,
     /// `[log]`
     pub log: LogSettings,
-    /// `[tls]`; there whenever an entry has a TLS listener.
+    /// `[tls]`; there whenever an entry has a TLS listener or requires TLS.
     pub tls: Option<TlsSettings>,
     /// `[auth]`
     pub auth: AuthSettings,
@@ -32,6 +32,8 @@ pub struct Config {
     pub api: Option<HttpEntry>,
     /// `[web]`
     pub web: Option<HttpEntry>,
+    /// `[smtp]`
+    pub smtp: Option<SmtpEntry>,
     /// `[ops]`
     pub ops: Option<OpsSettings>,
 }

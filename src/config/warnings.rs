@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Config, HttpEntry, Need, Scheme};
+use super::{Config, HttpEntry, Need, Scheme, SmtpEntry, SmtpScheme};
 
 impl Config {
     /// What is allowed and yet worth a line in the log at start, each with its key.
@@ -31,7 +31,33 @@ impl Config {
         for entry in [&self.api, &self.web].into_iter().flatten() {
             warn_entry(entry, &mut warnings);
         }
+        if let Some(smtp) = &self.smtp {
+            warn_smtp(smtp, self.server.trusted_proxies.is_empty(), &mut warnings);
+        }
         warnings
+    }
+}
+
+fn warn_smtp(smtp: &SmtpEntry, nobody_trusted: bool, warnings: &mut Vec<String>) {
+    if !smtp.require_tls {
+        warnings.push("smtp.require_tls: it is off, and passwords come in clear".into());
+    }
+    if smtp.proxy_protocol && nobody_trusted {
+        warnings.push(
+            "smtp.proxy_protocol: server.trusted_proxies is empty, so nobody may send such a header".into(),
+        );
+    }
+    let relay = &smtp.relay;
+    let clear = relay.upstreams.iter().find(|upstream| upstream.scheme == SmtpScheme::Clear);
+    if let (Some(upstream), true) = (clear, relay.login.is_some()) {
+        warnings.push(format!("smtp.upstream_user: its password goes to {upstream} in clear"));
+    }
+    let all_clear = relay.upstreams.iter().all(|upstream| upstream.scheme == SmtpScheme::Clear);
+    if all_clear && (relay.ca.is_some() || relay.server_name.is_some()) {
+        warnings.push(
+            "smtp: upstream_ca and upstream_server_name are for smtps:// and smtp+starttls:// upstreams, and there is none"
+                .into(),
+        );
     }
 }
 

@@ -64,11 +64,23 @@ impl Certificate {
     /// # Errors
     /// Where the crypto library supports neither version.
     pub fn server_config(self: &Arc<Certificate>) -> Result<Arc<ServerConfig>, rustls::Error> {
+        self.config(&[b"h2", b"http/1.1"])
+    }
+
+    /// The same for listeners of mail, where no protocol is chosen in the handshake.
+    ///
+    /// # Errors
+    /// As [`Certificate::server_config`].
+    pub fn mail_config(self: &Arc<Certificate>) -> Result<Arc<ServerConfig>, rustls::Error> {
+        self.config(&[])
+    }
+
+    fn config(self: &Arc<Certificate>, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, rustls::Error> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .with_no_client_auth()
             .with_cert_resolver(self.clone());
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(Arc::new(config))
     }
 }

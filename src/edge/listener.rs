@@ -68,17 +68,40 @@ pub struct Connection {
     pub entered: Entered,
 }
 
-/// Accepts until `stop` turns true, and gives each connection to `serve` in a task of its own. Connections over the
-/// limit of `open` are closed at once, since waiting would let the kernel's queue hide them.
+/// Accepts until `stop` turns true, and gives each connection, after its TLS handshake, to `serve` in a task of its own.
+/// Connections over the limit of `open` are closed at once, since waiting would let the kernel's queue hide them.
 pub async fn accept<F, S>(
     listener: StdListener,
     tls: Option<Arc<Acceptor>>,
     open: Arc<Gauge>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
     serve: S,
 ) where
     F: Future<Output = ()> + Send + 'static,
     S: Fn(Connection) -> F + Clone + Send + Sync + 'static,
+{
+    let welcomed = move |stream, peer, entered| {
+        let (tls, serve) = (tls.clone(), serve.clone());
+        async move {
+            if let Some(connection) = welcome(stream, peer, tls, entered).await {
+                serve(connection).await;
+            }
+        }
+    };
+    accept_streams(listener, open, stop, |_| {}, welcomed).await;
+}
+
+/// As [`accept`], with each connection as it comes in. Of those over the limit, `refuse` is told before they are closed.
+pub async fn accept_streams<F, S, R>(
+    listener: StdListener,
+    open: Arc<Gauge>,
+    mut stop: watch::Receiver<bool>,
+    refuse: R,
+    serve: S,
+) where
+    F: Future<Output = ()> + Send + 'static,
+    S: Fn(TcpStream, SocketAddr, Entered) -> F,
+    R: Fn(&TcpStream),
 {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -102,16 +125,15 @@ pub async fn accept<F, S>(
                 continue;
             }
         };
-        let Some(entered) = open.enter() else {
-            debug!(%peer, "closed: too many connections are open");
-            continue;
-        };
-        let (tls, serve) = (tls.clone(), serve.clone());
-        tokio::spawn(async move {
-            if let Some(connection) = welcome(stream, peer, tls, entered).await {
-                serve(connection).await;
+        match open.enter() {
+            Some(entered) => {
+                tokio::spawn(serve(stream, peer, entered));
             }
-        });
+            None => {
+                debug!(%peer, "closed: too many connections are open");
+                refuse(&stream);
+            }
+        }
     }
 }
 

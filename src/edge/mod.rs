@@ -22,6 +22,7 @@ pub mod reply;
 pub mod roots;
 pub mod router;
 pub mod site;
+pub mod smtp;
 pub mod socket;
 pub mod spool;
 pub mod target;

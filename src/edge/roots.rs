@@ -2,13 +2,15 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use pingora_core::connectors::{ConnectorOptions, TransportConnector};
-use rustls::RootCertStore;
+use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 
 /// Why there is nothing to verify against.
@@ -24,20 +26,45 @@ pub struct RootsError {
 /// # Errors
 /// A file that can't be read or holds something else than root certificates; a system without any.
 pub fn connector(file: Option<&Path>) -> Result<TransportConnector, RootsError> {
-    let (place, roots) = match file {
-        Some(path) => (path.display().to_string(), configured(path)?),
-        None => ("the system's certificates".to_owned(), of_the_system()?),
-    };
+    let (place, roots) = found(file)?;
     let wrong = |reason: String| RootsError { place: place.clone(), reason };
-    if roots.is_empty() {
-        return Err(wrong("there is none".into()));
-    }
     // pingora reads a file, and panics over what it can't use: it gets one with what was found good.
     let mut good = tempfile::NamedTempFile::new().map_err(|e| wrong(e.to_string()))?;
     good.write_all(pem(&roots).as_bytes()).map_err(|e| wrong(e.to_string()))?;
     let mut options = ConnectorOptions::new(1);
     options.ca_file = Some(good.path().display().to_string());
     Ok(TransportConnector::new(Some(options)))
+}
+
+/// A client's side of TLS 1.2 and 1.3 that verifies against the certificates in `file`, or against the system's.
+///
+/// # Errors
+/// As [`connector`].
+pub fn client_config(file: Option<&Path>) -> Result<Arc<ClientConfig>, RootsError> {
+    let (place, roots) = found(file)?;
+    let wrong = |e: rustls::Error| RootsError { place: place.clone(), reason: e.to_string() };
+    let mut store = RootCertStore::empty();
+    for root in roots {
+        store.add(root).map_err(wrong)?;
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(wrong)?
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// Where the certificates are, and at least one of them.
+fn found(file: Option<&Path>) -> Result<(String, Vec<CertificateDer<'static>>), RootsError> {
+    let (place, roots) = match file {
+        Some(path) => (path.display().to_string(), configured(path)?),
+        None => ("the system's certificates".to_owned(), of_the_system()?),
+    };
+    if roots.is_empty() {
+        return Err(RootsError { place, reason: "there is none".into() });
+    }
+    Ok((place, roots))
 }
 
 /// Every one has to be good: somebody meant it.
@@ -91,6 +118,7 @@ mod tests {
         let two = certificate() + &certificate();
         let file = file(&two);
         assert!(connector(Some(file.path())).is_ok());
+        assert!(client_config(Some(file.path())).is_ok());
         let read = configured(file.path()).unwrap();
         assert_eq!(pem(&read).lines().collect::<Vec<_>>(), two.lines().collect::<Vec<_>>());
     }
@@ -100,6 +128,7 @@ mod tests {
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         for text in ["", "not PEM", broken, &(certificate() + broken)] {
             assert!(connector(Some(file(text).path())).is_err(), "{text}");
+            assert!(client_config(Some(file(text).path())).is_err(), "{text}");
         }
         assert!(connector(Some(Path::new("/nowhere/ca.pem"))).is_err());
     }

@@ -19,6 +19,8 @@ use crate::edge::gauge::Gauge;
 use crate::edge::listener::{self, BindError};
 use crate::edge::ops::OpsServer;
 use crate::edge::site::{Plan, PlanError, Site};
+use crate::edge::smtp::backends::{Backends, SetupError};
+use crate::edge::smtp::entry::Entry as MailEntry;
 use crate::service::access::Access;
 use crate::service::{Accounts, Credentials, Mutations, Origin};
 use crate::state::fleet::Fleet;
@@ -26,7 +28,10 @@ use crate::state::store::{Store, StoreError};
 use crate::state::{Epochs, Hasher, Metrics};
 
 pub use reload::Source;
-use workers::{Listening, Workers};
+use workers::{Listening, MailListening, Workers};
+
+/// How long a start waits to see what mail backends can do.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// Why the gateway doesn't start; one line each.
 #[derive(Debug, Error)]
@@ -40,6 +45,8 @@ pub enum StartError {
     Tls(#[from] rustls::Error),
     #[error(transparent)]
     Plan(#[from] PlanError),
+    #[error(transparent)]
+    Mail(#[from] SetupError),
     #[error("store.url: {0}")]
     Store(#[from] StoreError),
     #[error("server.threads: {0}")]
@@ -50,6 +57,7 @@ pub enum StartError {
 pub struct Gateway {
     config: Config,
     sites: Vec<Arc<Site>>,
+    mail: Option<Arc<MailEntry>>,
     certificate: Option<Arc<Certificate>>,
     workers: Workers,
     ops: Option<(OpsServer, TcpListener)>,
@@ -81,6 +89,14 @@ impl Gateway {
             let clear = settings.listen.iter().map(|a| bind(clear_key, *a)).collect::<Result<Vec<_>, _>>()?;
             let tls = settings.tls_listen.iter().map(|a| bind(tls_key, *a)).collect::<Result<Vec<_>, _>>()?;
             sockets.push((clear, tls));
+        }
+        let mut mail_sockets = Vec::new();
+        for (implicit_tls, key, addresses) in config.smtp.iter().flat_map(|smtp| {
+            [(false, "smtp.listen", &smtp.listen), (true, "smtp.tls_listen", &smtp.tls_listen)]
+        }) {
+            for address in addresses {
+                mail_sockets.push((implicit_tls, bind(key, *address)?));
+            }
         }
         let ops_listener = config.ops.as_ref().map(|ops| bind("ops.listen", ops.listen)).transpose()?;
 
@@ -133,15 +149,36 @@ impl Gateway {
             }));
             sites.push(site);
         }
+        let mail = match &config.smtp {
+            Some(smtp) => {
+                let tls = certificate.as_ref().map(Certificate::mail_config).transpose()?;
+                let trusted = &config.server.trusted_proxies;
+                let mail = MailEntry::new(smtp, trusted, tls, threads, access.clone(), metrics.clone())?;
+                // What is offered to the first client is what the backends can; one that isn't there yet is waited for no
+                // longer than this.
+                let _ = tokio::time::timeout(FIRST_LOOK, mail.backends.look()).await;
+                Some(mail)
+            }
+            None => None,
+        };
+        let mail_listening: Vec<MailListening> = mail_sockets
+            .into_iter()
+            .zip(mail.iter().cycle())
+            .map(|((implicit_tls, socket), entry)| MailListening {
+                socket,
+                implicit_tls,
+                entry: entry.clone(),
+            })
+            .collect();
         let ops = ops_listener.map(|socket| {
             let server =
                 OpsServer { access: access.clone(), metrics: metrics.clone(), stop: stopped.clone() };
             (server, socket)
         });
-        let workers =
-            Workers::start(threads, &listening, &sites, &open, &stopped, config.server.shutdown_deadline)
-                .map_err(StartError::Threads)?;
-        Ok(Gateway { config, sites, certificate, workers, ops, addresses, stop, mutations })
+        let deadline = config.server.shutdown_deadline;
+        let workers = Workers::start(threads, &listening, &mail_listening, &sites, &open, &stopped, deadline)
+            .map_err(StartError::Threads)?;
+        Ok(Gateway { config, sites, mail, certificate, workers, ops, addresses, stop, mutations })
     }
 
     /// Where it listens: the configuration's key and the address, with the port that 0 became.
@@ -176,6 +213,9 @@ impl Gateway {
         let mut hangup = signal(SignalKind::hangup())?;
         for site in &self.sites {
             tokio::spawn(site.clone().watch_health());
+        }
+        if let Some(mail) = &self.mail {
+            tokio::spawn(mail.backends.clone().watch_health());
         }
         if let Some((server, socket)) = self.ops.take() {
             let serve = move |connection| server.clone().serve(connection);
@@ -217,6 +257,9 @@ pub fn check(config: &Config) -> Vec<String> {
     for settings in config.api.iter().chain(&config.web) {
         let plan = Plan::new(settings, &config.server.trusted_proxies, 1, &metrics);
         wrong.extend(plan.err().map(|error| error.to_string()));
+    }
+    if let Some(smtp) = &config.smtp {
+        wrong.extend(Backends::new(smtp, 1, &metrics).err().map(|error| error.to_string()));
     }
     if let Some(tls) = &config.tls {
         let certificate = Certificate::load(&tls.certificate, &tls.private_key);

@@ -7,12 +7,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use pingora_core::listeners::tls::Acceptor;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::edge::connection::HttpServer;
 use crate::edge::gauge::Gauge;
 use crate::edge::listener;
 use crate::edge::site::Site;
+use crate::edge::smtp::entry::Entry;
+use crate::edge::smtp::server::SmtpServer;
 use crate::edge::worker::{self, Work};
 
 /// How often a worker closes connections to backends that were kept for too long.
@@ -26,6 +29,16 @@ pub struct Listening {
     pub tls: Option<Arc<Acceptor>>,
     /// The entry it belongs to.
     pub site: Arc<Site>,
+}
+
+/// A socket of the SMTP entry.
+pub struct MailListening {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Whether TLS begins with the first byte.
+    pub implicit_tls: bool,
+    /// The entry.
+    pub entry: Arc<Entry>,
 }
 
 /// All workers.
@@ -43,6 +56,7 @@ impl Workers {
     pub fn start(
         count: usize,
         listening: &[Listening],
+        mail: &[MailListening],
         sites: &[Arc<Site>],
         open: &Arc<Gauge>,
         stop: &watch::Receiver<bool>,
@@ -64,15 +78,47 @@ impl Workers {
                 let (socket, tls) = (listening.socket.try_clone()?, listening.tls.clone());
                 accepting.push(listener::accept(socket, tls, open.clone(), stop.clone(), serve));
             }
+            let mut accepting_mail = Vec::new();
+            for listening in mail {
+                let implicit_tls = listening.implicit_tls;
+                let server = SmtpServer {
+                    entry: listening.entry.clone(),
+                    worker,
+                    implicit_tls,
+                    under_way: requests.clone(),
+                    stop: stop.clone(),
+                };
+                let serve = move |stream, peer, entered| server.clone().serve(stream, peer, entered);
+                let refuse = move |stream: &TcpStream| SmtpServer::refuse(stream, implicit_tls);
+                let socket = listening.socket.try_clone()?;
+                accepting_mail.push(listener::accept_streams(
+                    socket,
+                    open.clone(),
+                    stop.clone(),
+                    refuse,
+                    serve,
+                ));
+            }
+            let sessions: Vec<Arc<Gauge>> = mail.iter().map(|mail| mail.entry.sessions.clone()).collect();
             let (sites, requests, cut_off) = (sites.to_vec(), requests.clone(), cut_off.clone());
             let mut stop = stop.clone();
             works.push(Box::pin(async move {
                 for accept in accepting {
                     tokio::spawn(accept);
                 }
+                for accept in accepting_mail {
+                    tokio::spawn(accept);
+                }
                 tokio::spawn(sweep(sites, worker));
                 let _ = stop.wait_for(|stop| *stop).await;
-                if tokio::time::timeout(deadline, requests.emptied()).await.is_err() {
+                let emptied = async {
+                    requests.emptied().await;
+                    // Those that are idle say goodbye.
+                    for sessions in &sessions {
+                        sessions.emptied().await;
+                    }
+                };
+                if tokio::time::timeout(deadline, emptied).await.is_err() {
                     // Before this worker's runtime is dropped, and its tasks count themselves out.
                     cut_off.fetch_max(requests.count(), Ordering::Relaxed);
                 }

@@ -17,6 +17,7 @@ pub mod presented;
 pub mod query;
 pub mod reply;
 pub mod route;
+pub mod smtp;
 mod urlencoded;
 mod xml;
 

@@ -4,7 +4,10 @@
 
 pub mod backend;
 pub mod curl;
+pub mod driver;
 pub mod http;
+pub mod mail;
+pub mod sink;
 pub mod tls;
 
 use std::collections::HashMap;

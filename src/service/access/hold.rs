@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Access, Granted};
-use crate::domain::{Permission, Unavailable};
+use crate::domain::{Permission, Permissions, Unavailable};
 use crate::state::cache::{Proof, Verified};
 
 impl Access {
@@ -17,36 +17,54 @@ impl Access {
         self.still_holds_at(granted, permission, Instant::now()).await
     }
 
+    /// As [`Access::still_holds`], and tells who lacks a permission from who is nobody any more: the effective permissions
+    /// now; `None` where the principal was removed, has another password, or is suspended.
+    ///
+    /// # Errors
+    /// As [`Access::still_holds`].
+    pub async fn permissions_now(&self, granted: &Granted) -> Result<Option<Permissions>, Unavailable> {
+        self.permissions_at(granted, Instant::now()).await
+    }
+
     pub(super) async fn still_holds_at(
         &self,
         granted: &Granted,
         permission: Permission,
         now: Instant,
     ) -> Result<bool, Unavailable> {
+        let permissions = self.permissions_at(granted, now).await?;
+        Ok(permissions.is_some_and(|permissions| permissions.contains(permission)))
+    }
+
+    async fn permissions_at(
+        &self,
+        granted: &Granted,
+        now: Instant,
+    ) -> Result<Option<Permissions>, Unavailable> {
         let granted = granted.verified();
         if self.cache.is_fresh(granted, &self.epochs, now) {
-            return Ok(granted.effective.contains(permission));
+            return Ok(Some(granted.effective));
         }
         let entry = self.cache.get(&granted.name).filter(|entry| entry.is(&granted.principal));
         if let Some(entry) = &entry
             && self.cache.is_fresh(entry, &self.epochs, now)
             && stands(granted, entry, &entry.proof)
         {
-            return Ok(entry.effective.contains(permission));
+            return Ok(Some(entry.effective));
         }
 
         let seen = self.epochs.now();
         let row =
             self.store.principal(&granted.name).await.map_err(|error| self.without_store(&error, now))?;
-        let Some(row) = row.filter(|row| row.active && granted.is(row)) else { return Ok(false) };
+        let Some(row) = row.filter(|row| row.active && granted.is(row)) else { return Ok(None) };
         let fingerprint = self.cache.fingerprint(&row.hash);
         let proof = Proof { fingerprint, ..granted.proof };
         let known = entry.as_ref().is_some_and(|entry| stands(granted, entry, &proof));
         if granted.proof.fingerprint != fingerprint && !known {
-            return Ok(false);
+            return Ok(None);
         }
         let verified = self.remember(Verified::new(row, proof, seen, &self.epochs, now));
-        Ok(verified.effective.contains(permission))
+        Ok(Some(verified.effective))
     }
 }
 

@@ -69,6 +69,25 @@ pub enum PasswordCheck {
     Hashed,
 }
 
+/// How a message that a client began to send ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageOutcome {
+    /// The backend took it.
+    Accepted,
+    /// The backend doesn't take it: 5yz.
+    Rejected,
+    /// The backend doesn't take it now: 4yz.
+    Deferred,
+    /// The gateway doesn't pass it on: too large, malformed, in a loop.
+    Refused,
+    /// The backend was lost.
+    Lost,
+    /// The client was lost before its end.
+    Aborted,
+}
+
+const MESSAGES: [&str; 6] = ["accepted", "rejected", "deferred", "refused", "lost", "aborted"];
+
 const CHECKS: [&str; 6] = ["right", "wrong", "joined", "refused", "abandoned", "hashed"];
 
 /// All metrics of one gateway, in a registry of its own.
@@ -86,6 +105,11 @@ pub struct Metrics {
     pub revocation_seconds: Histogram,
     sessions_cut: IntCounterVec,
     upstream_connections: IntGaugeVec,
+    /// Sessions of the SMTP entry that are open.
+    pub smtp_sessions: IntGauge,
+    smtp_messages: [IntCounter; MESSAGES.len()],
+    /// Bytes of messages that clients sent, those included that weren't passed on.
+    pub smtp_message_bytes: IntCounter,
 }
 
 impl Metrics {
@@ -102,7 +126,25 @@ impl Metrics {
             "Password checks that the cache couldn't answer.",
             &["outcome"],
         );
+        let smtp_messages = counters(
+            &registry,
+            "gatepost_smtp_messages_total",
+            "Messages that clients began to send, by how that ended.",
+            &["outcome"],
+        );
+        let smtp_message_bytes = IntCounter::new(
+            "gatepost_smtp_message_bytes_total",
+            "Bytes of messages that clients sent to the end or not.",
+        );
+        let smtp_message_bytes = smtp_message_bytes.expect("metric names are fixed and valid");
+        register(&registry, smtp_message_bytes.clone());
+        let smtp_sessions = IntGauge::new("gatepost_smtp_sessions", "Open SMTP sessions.");
+        let smtp_sessions = smtp_sessions.expect("metric names are fixed and valid");
+        register(&registry, smtp_sessions.clone());
         Metrics {
+            smtp_sessions,
+            smtp_messages: MESSAGES.map(|outcome| smtp_messages.with_label_values(&[outcome])),
+            smtp_message_bytes,
             requests,
             checks: CHECKS.map(|outcome| checks.with_label_values(&[outcome])),
             password_check_seconds: histogram(
@@ -196,6 +238,11 @@ impl Metrics {
     /// Counts a mutation; both words come from a fixed set of the caller's.
     pub fn mutation(&self, action: &'static str, outcome: &'static str) {
         self.mutations.with_label_values(&[action, outcome]).inc();
+    }
+
+    /// Counts a message.
+    pub fn smtp_message(&self, outcome: MessageOutcome) {
+        self.smtp_messages[outcome as usize].inc();
     }
 
     /// Counts an open session or tunnel that was ended since its credential lost its right.

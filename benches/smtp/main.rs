@@ -1,0 +1,159 @@
+//! What a submitted message costs, side by side: Gatepost, which decides on each message, and nginx's mail proxy, which
+//! asks once a session, each with one worker, each in front of the same `smtp-sink`, in turns.
+//!
+//! `cargo bench --bench smtp` runs it; `-- --help` tells the options. It needs Debian's packages postfix (for
+//! `smtp-sink`) and libnginx-mod-mail. docs/performance.md says what the figures mean.
+
+mod load;
+mod nginx;
+#[path = "../load/proc.rs"]
+#[allow(dead_code)]
+mod proc;
+mod report;
+mod targets;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+
+use load::{Load, Shape};
+use proc::Children;
+use report::{Round, Table};
+use targets::{Certificate, Kind, Target};
+
+/// Seconds each target is loaded before anything is measured.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// Compares what a submitted message costs.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Turns that each target gets.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds of each turn.
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// Sessions that are open at once.
+    #[arg(long, default_value_t = 16)]
+    connections: usize,
+    /// MAIL, RCPT and DATA in one write.
+    #[arg(long)]
+    pipelining: bool,
+    /// Only these, separated by commas: direct, nginx, gatepost.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Kind>,
+    /// Only these, separated by commas: one, hundred, large.
+    #[arg(long, value_delimiter = ',')]
+    shapes: Vec<Shape>,
+    /// Without the part with TLS.
+    #[arg(long)]
+    clear: bool,
+    /// Another gatepost to run than the one that was built along.
+    #[arg(long, value_name = "PATH")]
+    gatepost: Option<PathBuf>,
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    if !options.bench {
+        // `cargo test --all-targets` comes here: there is nothing to test.
+        println!("cargo bench --bench smtp");
+        return ExitCode::SUCCESS;
+    }
+    match compare(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("smtp: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(options: &Options) -> Result<()> {
+    ensure!(options.rounds > 0 && options.seconds > 0, "at least one round of one second");
+    let scratch = tempfile::Builder::new().prefix("gatepost-smtp-").tempdir()?;
+    let children = Children::new(scratch.path())?;
+    let result = run(options, scratch.path(), &children);
+    if result.is_err() {
+        tell_logs(scratch.path());
+    }
+    children.kill_all();
+    result
+}
+
+fn run(options: &Options, scratch: &Path, children: &Children) -> Result<()> {
+    let gatepost = options.gatepost.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_gatepost")));
+    let (sink, sink_process) = targets::start_sink(children)?;
+    let certificate = Certificate::make(scratch)?;
+    let wanted = |kind: &Kind| options.only.is_empty() || options.only.contains(kind);
+    let mut targets = Vec::new();
+    for kind in Kind::ALL.into_iter().filter(wanted) {
+        let target = match kind {
+            Kind::Direct => Target { kind, address: sink, process: sink_process },
+            _ => Target::start(kind, scratch, children, sink, &certificate, gatepost)
+                .with_context(|| format!("{} doesn't start", kind.name()))?,
+        };
+        targets.push(target);
+    }
+    report::print_conditions(options.connections, options.seconds, options.rounds, options.pipelining);
+    for tls in if options.clear { &[false][..] } else { &[false, true] } {
+        let shapes = Shape::ALL.into_iter();
+        for shape in shapes.filter(|shape| options.shapes.is_empty() || options.shapes.contains(shape)) {
+            let table = measure(options, &targets, shape, *tls, &certificate)?;
+            table.print();
+        }
+    }
+    Ok(())
+}
+
+fn measure(
+    options: &Options,
+    targets: &[Target],
+    shape: Shape,
+    tls: bool,
+    certificate: &Certificate,
+) -> Result<Table> {
+    let load = Load {
+        connections: options.connections,
+        shape,
+        pipelining: options.pipelining,
+        tls: tls.then(|| certificate.connector()),
+    };
+    let targets: Vec<&Target> = targets.iter().filter(|target| !tls || target.kind != Kind::Direct).collect();
+    for target in &targets {
+        load.run(target.address, WARM_UP).with_context(|| target.kind.name())?;
+    }
+    let mut table = Table::new(shape, tls, targets.iter().map(|target| target.kind));
+    for _ in 0..options.rounds {
+        for (index, target) in targets.iter().enumerate() {
+            let cpu = proc::cpu_time(target.process)?;
+            let begun = Instant::now();
+            let mut sent = load
+                .run(target.address, Duration::from_secs(options.seconds))
+                .with_context(|| target.kind.name())?;
+            let took = begun.elapsed();
+            let spent = proc::cpu_time(target.process)? - cpu;
+            table.add(index, Round::new(&mut sent, took, spent));
+        }
+    }
+    Ok(table)
+}
+
+/// What the programs had to say before it went wrong.
+fn tell_logs(scratch: &Path) {
+    for log in proc::logs(scratch) {
+        if let Ok(text) = std::fs::read_to_string(&log)
+            && !text.trim().is_empty()
+        {
+            let lines: Vec<&str> = text.lines().collect();
+            let last = lines.len().saturating_sub(10);
+            eprintln!("--- {}\n{}", log.display(), lines[last..].join("\n"));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What came out: a table for each shape of load, and how the targets compare.
+
+use std::time::Duration;
+
+use super::load::{Sent, Shape};
+use super::nginx;
+use super::proc::CpuTime;
+use super::targets::Kind;
+
+/// One turn of one target.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    /// Microseconds of CPU for each message, in user space.
+    user: f64,
+    /// Microseconds of CPU for each message, in the kernel.
+    kernel: f64,
+    /// Messages a second.
+    rate: f64,
+    /// Milliseconds until half of the messages were answered.
+    p50: f64,
+    p99: f64,
+}
+
+impl Round {
+    /// What `sent` cost.
+    pub fn new(sent: &mut Sent, took: Duration, spent: CpuTime) -> Round {
+        sent.times.sort_by(f64::total_cmp);
+        let count = sent.times.len();
+        let quantile = |part: f64| sent.times[((count as f64 * part) as usize).min(count - 1)] * 1e3;
+        Round {
+            user: spent.user * 1e6 / count as f64,
+            kernel: spent.kernel * 1e6 / count as f64,
+            rate: count as f64 / took.as_secs_f64(),
+            p50: quantile(0.5),
+            p99: quantile(0.99),
+        }
+    }
+
+    fn cpu(&self) -> f64 {
+        self.user + self.kernel
+    }
+}
+
+/// All turns of all targets under one shape of load.
+pub struct Table {
+    shape: Shape,
+    tls: bool,
+    targets: Vec<(Kind, Vec<Round>)>,
+}
+
+impl Table {
+    /// Empty.
+    pub fn new(shape: Shape, tls: bool, kinds: impl Iterator<Item = Kind>) -> Table {
+        Table { shape, tls, targets: kinds.map(|kind| (kind, Vec::new())).collect() }
+    }
+
+    /// One more turn of a target.
+    pub fn add(&mut self, target: usize, round: Round) {
+        self.targets[target].1.push(round);
+    }
+
+    /// Prints everything.
+    pub fn print(&self) {
+        println!("\n{}, {}", self.shape.name(), if self.tls { "STARTTLS" } else { "in clear" });
+        println!(
+            "{:<20} {:>24} {:>7} {:>7} {:>24} {:>8} {:>8}",
+            "", "CPU us", "user", "kernel", "messages/s", "p50 ms", "p99 ms"
+        );
+        for (kind, rounds) in &self.targets {
+            let middle = |of: fn(&Round) -> f64| Spread::of(rounds.iter().map(of));
+            println!(
+                "{:<20} {:>24} {:>7.1} {:>7.1} {:>24} {:>8.2} {:>8.2}",
+                kind.name(),
+                middle(Round::cpu).show(1),
+                middle(|r| r.user).median,
+                middle(|r| r.kernel).median,
+                middle(|r| r.rate).show(0),
+                middle(|r| r.p50).median,
+                middle(|r| r.p99).median,
+            );
+        }
+        let of = |kind| self.targets.iter().find(|(k, _)| *k == kind).map(|(_, rounds)| rounds);
+        if let (Some(own), Some(other)) = (of(Kind::Gatepost), of(Kind::Nginx)) {
+            self.compare(own, other);
+        }
+    }
+
+    /// Each turn is compared with the other's turn next to it, so that what disturbs both cancels out.
+    fn compare(&self, own: &[Round], other: &[Round]) {
+        let ratio =
+            |of: fn(&Round) -> f64| Spread::of(own.iter().zip(other).map(move |(a, b)| of(a) / of(b)));
+        let (cpu, rate, p50) = match (self.shape, self.tls) {
+            (_, true) => (None, None, None),
+            (Shape::One, false) => (Some(0.5), Some(1.5), None),
+            (Shape::Hundred, false) => (Some(1.2), None, None),
+            (Shape::Large, false) => (Some(1.0), None, Some(0.25)),
+        };
+        println!("  gatepost to nginx, turn by turn");
+        let lines = [
+            ("CPU", ratio(Round::cpu), cpu.map(|most| (most, false))),
+            ("messages/s", ratio(|r| r.rate), rate.map(|least| (least, true))),
+            ("p50", ratio(|r| r.p50), p50.map(|most| (most, false))),
+        ];
+        for (what, ratio, wanted) in lines {
+            let verdict = wanted.map(|(bound, least)| {
+                let (word, met) =
+                    if least { ("least", ratio.median >= bound) } else { ("most", ratio.median <= bound) };
+                format!("at {word} {bound:.2} is wanted: {}", if met { "yes" } else { "no" })
+            });
+            println!("  {what:<18} {:>24}   {}", ratio.show(2), verdict.unwrap_or_default());
+        }
+    }
+}
+
+/// Middle and ends of what was measured.
+struct Spread {
+    median: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>) -> Spread {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let (Some(least), Some(most)) = (values.first().copied(), values.last().copied()) else {
+            return Spread { median: f64::NAN, least: f64::NAN, most: f64::NAN };
+        };
+        let half = values.len() / 2;
+        let median =
+            if values.len() % 2 == 1 { values[half] } else { (values[half - 1] + values[half]) / 2.0 };
+        Spread { median, least, most }
+    }
+
+    fn show(&self, decimals: usize) -> String {
+        format!("{:.*} ({:.*}..{:.*})", decimals, self.median, decimals, self.least, decimals, self.most)
+    }
+}
+
+/// What was measured on.
+pub fn print_conditions(connections: usize, seconds: u64, rounds: usize, pipelining: bool) {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let model = read("/proc/cpuinfo");
+    let model = model.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let model = model.map_or(std::env::consts::ARCH, |(_, name)| name.trim());
+    println!("machine  {cores} x {model}, Linux {}", read("/proc/sys/kernel/osrelease"));
+    let together = if pipelining { "MAIL, RCPT and DATA in one write" } else { "each command by itself" };
+    println!(
+        "load     {connections} sessions at once, AUTH PLAIN, {together}; {rounds} turns of {seconds} s"
+    );
+    println!("targets  one worker each, in front of smtp-sink; nginx {}", nginx::version());
+    println!("figures  CPU time of the proxy's process for each message; median (least..most)");
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}

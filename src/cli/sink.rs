@@ -1,0 +1,119 @@
+//! The demo's mail server: takes every message and shows it, but for those to `nobody`.
+
+use std::io::{self, Write};
+use std::net::TcpListener;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use crate::edge::gauge::{Entered, Gauge};
+use crate::edge::listener;
+use crate::wire::smtp::command::Command;
+use crate::wire::smtp::data::{DataReader, Found};
+use crate::wire::smtp::{Enhanced, Reply, answers};
+
+/// Bytes of a message that are shown.
+const SHOWN: usize = 2048;
+
+const GREETING: &str = "sink.localhost ESMTP";
+const EXTENSIONS: &str =
+    "sink.localhost\nPIPELINING\nSIZE 104857600\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES";
+const OK: Reply = Reply::ours(250, Enhanced(2, 0, 0), "Ok");
+const SHOWN_OK: Reply = Reply::ours(250, Enhanced(2, 0, 0), "Ok, shown by the demo");
+const NOBODY: Reply = Reply::ours(550, Enhanced(5, 1, 1), "Nobody of that name");
+
+/// Serves on `socket` until `stop` turns true.
+pub async fn serve(socket: TcpListener, stop: watch::Receiver<bool>) {
+    let answer = |stream, _, entered: Entered| async move {
+        // The other end is the gateway, which comes again.
+        let _ = converse(stream).await;
+        drop(entered);
+    };
+    listener::accept_streams(socket, Gauge::new(1000), stop, |_| {}, answer).await;
+}
+
+async fn converse(stream: TcpStream) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let (mut mail, mut rcpts) = (String::new(), Vec::new());
+    say(&mut stream, &Reply::plain(220, GREETING.to_owned())).await?;
+    loop {
+        let mut line = Vec::new();
+        if (&mut stream).take(4096).read_until(b'\n', &mut line).await? == 0 {
+            return Ok(());
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let reply = match Command::parse(line.trim_ascii_end()) {
+            Ok(Command::Ehlo(_)) => Reply::plain(250, EXTENSIONS.to_owned()),
+            Ok(Command::Mail(arguments)) => {
+                mail = text(arguments);
+                OK
+            }
+            Ok(Command::Rcpt(arguments)) if arguments.starts_with(b"<nobody@") => NOBODY,
+            Ok(Command::Rcpt(arguments)) => {
+                rcpts.push(text(arguments));
+                OK
+            }
+            Ok(Command::Data) if rcpts.is_empty() => answers::NO_RECIPIENTS,
+            Ok(Command::Data) => {
+                say(&mut stream, &Reply::plain(354, "Go on".to_owned())).await?;
+                let content = read_content(&mut stream).await?;
+                show(&mail, &rcpts, &content);
+                rcpts.clear();
+                SHOWN_OK
+            }
+            Ok(Command::Rset) => {
+                rcpts.clear();
+                OK
+            }
+            Ok(Command::Quit) => return say(&mut stream, &answers::BYE).await,
+            Ok(_) => OK,
+            Err(error) => error.reply(),
+        };
+        say(&mut stream, &reply).await?;
+    }
+}
+
+async fn say(stream: &mut BufReader<TcpStream>, reply: &Reply) -> io::Result<()> {
+    let mut out = Vec::new();
+    reply.write(&mut out);
+    stream.write_all(&out).await
+}
+
+/// A message's content, as far as it is shown.
+async fn read_content(stream: &mut BufReader<TcpStream>) -> io::Result<Vec<u8>> {
+    let (mut reader, mut shown) = (DataReader::new(), Vec::new());
+    loop {
+        let buffer = stream.fill_buf().await?;
+        if buffer.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let (len, mut rest) = (buffer.len(), buffer);
+        let ended = loop {
+            match reader.read(&mut rest) {
+                Found::Content(bytes) => {
+                    let room = SHOWN - shown.len();
+                    shown.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                }
+                Found::More => break false,
+                Found::End => break true,
+                Found::Fault => {}
+            }
+        };
+        let used = len - rest.len();
+        stream.consume(used);
+        if ended {
+            return Ok(shown);
+        }
+    }
+}
+
+fn show(mail: &str, rcpts: &[String], content: &[u8]) {
+    let mut text = format!("\nmail arrived: from {mail} to {}\n", rcpts.join(", "));
+    for line in String::from_utf8_lossy(content).lines().skip(1) {
+        let line: String = line.chars().filter(|c| *c == '\t' || !c.is_control()).collect();
+        text.push_str(&format!("  {line}\n"));
+    }
+    // Nobody may be looking.
+    let _ = io::stdout().write_all(text.as_bytes());
+}

@@ -1,0 +1,138 @@
+//! The backends of `[smtp]`, and how they are spoken to.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::address;
+use super::reader::{Table, Value};
+use super::settings::{DAY, SHORTEST};
+
+/// The backends of `[smtp]`: as good as each other, transactions go round those that are up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SmtpRelay {
+    /// At least one, none twice.
+    pub upstreams: Vec<SmtpUpstream>,
+    /// PEM: the roots that backends with TLS are verified against; none is those of the system.
+    pub ca: Option<PathBuf>,
+    /// The name that backends with TLS must prove, instead of their host.
+    pub server_name: Option<String>,
+    /// The gateway's own login.
+    pub login: Option<SmtpLogin>,
+    /// Connections to each backend, over all workers, at least 1.
+    pub connections: usize,
+    /// How long a connection is kept without use.
+    pub idle: Duration,
+    /// Until a backend is ready for a transaction: connection, TLS, greeting, EHLO and login.
+    pub connect_timeout: Duration,
+    /// How often it is found out whether a backend is up and what it can do.
+    pub health_interval: Duration,
+}
+
+/// The gateway's own login at its backends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SmtpLogin {
+    /// The username.
+    pub user: String,
+    /// A file with the password on its first line.
+    pub password_file: PathBuf,
+}
+
+impl SmtpRelay {
+    pub(super) fn read(table: &Table<'_>) -> SmtpRelay {
+        let time = |key, seconds| {
+            table.read(key, Duration::from_secs(seconds), |v: &Value<'_>| v.duration(SHORTEST..=DAY))
+        };
+        SmtpRelay {
+            upstreams: table.required("upstreams", upstreams).unwrap_or_default(),
+            ca: table.optional("upstream_ca", |v| v.path()),
+            server_name: table
+                .optional("upstream_server_name", |v| v.parsed(|t| address::host(t).map(str::to_owned))),
+            login: SmtpLogin::read(table),
+            connections: table.read("upstream_connections", 64, |v| v.number(1..=100_000)),
+            idle: time("upstream_idle", 60),
+            connect_timeout: time("connect_timeout", 30),
+            health_interval: time("health_interval", 5),
+        }
+    }
+}
+
+impl SmtpLogin {
+    fn read(table: &Table<'_>) -> Option<SmtpLogin> {
+        let user = table.optional("upstream_user", |v| {
+            v.parsed(|text| match text {
+                "" => Err("the username is empty".to_owned()),
+                _ if text.contains(char::is_control) => {
+                    Err("no username holds control characters".to_owned())
+                }
+                _ => Ok(text.to_owned()),
+            })
+        });
+        let password_file = table.optional("upstream_password_file", |v| v.path());
+        match (table.is_filled("upstream_user"), table.is_filled("upstream_password_file")) {
+            (true, false) => table.refuse("upstream_user", "needs upstream_password_file as well"),
+            (false, true) => table.refuse("upstream_password_file", "needs upstream_user as well"),
+            _ => {}
+        }
+        Some(SmtpLogin { user: user?, password_file: password_file? })
+    }
+}
+
+fn upstreams(value: &Value<'_>) -> Option<Vec<SmtpUpstream>> {
+    let mut seen = Vec::new();
+    value.filled_list(|value| {
+        let upstream = value.parsed(address::smtp_upstream)?;
+        if seen.contains(&upstream) {
+            value.refuse(format!("'{upstream}' stands here twice"));
+        }
+        seen.push(upstream.clone());
+        Some(upstream)
+    })
+}
+
+/// One backend: `smtp://host:port`, `smtps://host:port` or `smtp+starttls://host:port`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SmtpUpstream {
+    /// In clear or with TLS.
+    pub scheme: SmtpScheme,
+    /// A name or an IP address; an IPv6 address stands without its brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl fmt::Display for SmtpUpstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, host, port) = (self.scheme.as_str(), &self.host, self.port);
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}")
+        }
+    }
+}
+
+/// How a backend is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SmtpScheme {
+    /// In clear.
+    Clear,
+    /// With TLS from the first byte on, verified.
+    Tls,
+    /// In clear up to STARTTLS, which has to succeed; verified.
+    StartTls,
+}
+
+impl SmtpScheme {
+    /// All of them.
+    pub const ALL: [SmtpScheme; 3] = [SmtpScheme::Clear, SmtpScheme::Tls, SmtpScheme::StartTls];
+
+    /// `smtp`, `smtps` or `smtp+starttls`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SmtpScheme::Clear => "smtp",
+            SmtpScheme::Tls => "smtps",
+            SmtpScheme::StartTls => "smtp+starttls",
+        }
+    }
+}

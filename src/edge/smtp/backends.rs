@@ -1,0 +1,371 @@
+//! The backends of the SMTP entry: what they can do, which one is asked next, and a connection to it.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustls::pki_types::ServerName;
+use thiserror::Error;
+use tokio_rustls::TlsConnector;
+use zeroize::Zeroizing;
+
+use super::backend::Backend;
+use super::conversation::Conversation;
+use super::dial::{DialError, Dialer, Login};
+use super::hostname;
+use super::lease::Lease;
+use super::pool::{Fit, Held, Pool, Taken};
+use crate::config::{SmtpEntry, SmtpLogin, SmtpScheme};
+use crate::domain::{Entry, Username};
+use crate::edge::roots::{self, RootsError};
+use crate::state::metrics::Metrics;
+use crate::wire::smtp::Capabilities;
+use crate::wire::smtp::xclient::Introduced;
+
+/// How long a transaction waits for a connection where all are in use (docs/operations.md, `smtp.upstream_connections`).
+const QUEUE: Duration = Duration::from_secs(30);
+/// A connection that was idle for longer is asked whether it still works before it is used.
+const TRUSTED_IDLE: Duration = Duration::from_secs(10);
+
+/// Why the backends can't be set up.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    /// There is nothing to verify TLS against.
+    #[error("smtp.{0}")]
+    Roots(#[from] RootsError),
+    /// A name that can't stand in a certificate.
+    #[error("smtp.upstreams: '{0}' is no name that TLS can verify")]
+    Name(String),
+    /// The gateway's own password isn't there.
+    #[error("smtp.upstream_password_file: {0}: {1}")]
+    Password(PathBuf, String),
+}
+
+/// Why there is no connection to a backend.
+#[derive(Debug, Error)]
+pub enum NoBackend {
+    /// None can be reached, or none takes us; what the last one that was tried did.
+    #[error("{0}")]
+    Down(String),
+    /// All connections stayed in use.
+    #[error("all connections to the backends are in use")]
+    Busy,
+}
+
+/// Who submits a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submitter {
+    /// Who logged in.
+    pub user: Username,
+    /// The account that it belongs to.
+    pub account: Username,
+    /// Where from.
+    pub address: IpAddr,
+    /// What the client said in EHLO or HELO.
+    pub helo: String,
+    /// Whether it was EHLO.
+    pub esmtp: bool,
+    /// Whether its connection is encrypted.
+    pub tls: bool,
+}
+
+/// All backends, with the connections to them.
+pub struct Backends {
+    backends: Vec<Backend>,
+    turn: AtomicUsize,
+    xclient: bool,
+    hostname: String,
+    idle: Duration,
+    interval: Duration,
+    common: Mutex<Capabilities>,
+}
+
+/// A connection in use: to which backend, and whether it was used before.
+pub(super) struct Place {
+    pub(super) index: usize,
+    pub(super) held: Held<Conversation>,
+    pub(super) reused: bool,
+}
+
+/// What was tried for one transaction and failed.
+#[derive(Default)]
+pub(super) struct Tried {
+    backends: Vec<usize>,
+    /// A kept connection failed: others that were kept as long may be as bad.
+    fresh: bool,
+    detail: Option<String>,
+}
+
+impl Tried {
+    /// Notes a connection that failed. One that was kept says nothing against its backend.
+    pub(super) fn note(&mut self, index: usize, reused: bool, detail: String) {
+        if reused {
+            self.fresh = true;
+        } else {
+            self.backends.push(index);
+        }
+        self.detail = Some(detail);
+    }
+}
+
+impl Backends {
+    /// Sets them up for so many workers; connects to none yet.
+    ///
+    /// # Errors
+    /// Where the file with the roots or the one with the password can't be used.
+    pub fn new(settings: &SmtpEntry, workers: usize, metrics: &Metrics) -> Result<Arc<Backends>, SetupError> {
+        let relay = &settings.relay;
+        let hostname = hostname::of(settings);
+        let connector = match relay.upstreams.iter().any(|upstream| upstream.scheme != SmtpScheme::Clear) {
+            true => Some(TlsConnector::from(roots::client_config(relay.ca.as_deref())?)),
+            false => None,
+        };
+        let login = relay.login.as_ref().map(read_login).transpose()?.map(Arc::new);
+        let mut backends = Vec::new();
+        for upstream in &relay.upstreams {
+            let tls = match &connector {
+                Some(connector) if upstream.scheme != SmtpScheme::Clear => {
+                    let name = relay.server_name.as_ref().unwrap_or(&upstream.host);
+                    let verified =
+                        ServerName::try_from(name.clone()).map_err(|_| SetupError::Name(name.clone()))?;
+                    Some((connector.clone(), verified))
+                }
+                _ => None,
+            };
+            let dialer = Dialer {
+                scheme: upstream.scheme,
+                tls,
+                login: login.clone(),
+                hostname: hostname.clone(),
+                timeouts: settings.timeouts.clone(),
+            };
+            let gauge = |state| metrics.upstream_connections(Entry::Smtp, state);
+            let pool = Pool::new(workers, relay.connections, gauge("idle"), gauge("active"));
+            backends.push(Backend::new(upstream, dialer, pool, relay.connect_timeout));
+        }
+        Ok(Arc::new(Backends {
+            backends,
+            turn: AtomicUsize::new(0),
+            xclient: settings.identity.xclient,
+            hostname,
+            idle: relay.idle,
+            interval: relay.health_interval,
+            common: Mutex::new(Capabilities::default()),
+        }))
+    }
+
+    /// What every backend that may get the next message can do; nothing before the first health check.
+    pub fn capabilities(&self) -> Capabilities {
+        *self.common.lock()
+    }
+
+    /// A connection for one transaction of `who`. Waits, in turn, where all are in use.
+    ///
+    /// # Errors
+    /// Where no backend can be reached, or none was free in time.
+    pub async fn lease(self: &Arc<Self>, worker: usize, who: &Submitter) -> Result<Lease, NoBackend> {
+        let mut tried = Tried::default();
+        let place = self.connect(worker, who, &mut tried).await?;
+        Ok(Lease::new(self.clone(), worker, who.clone(), place, tried))
+    }
+
+    /// Asks the backends how they are, for as long as the gateway runs, and closes what was idle for too long.
+    pub async fn watch_health(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(self.interval);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.look().await;
+        }
+    }
+
+    /// Asks all of them once.
+    pub async fn look(self: &Arc<Self>) {
+        let checks: Vec<_> = (0..self.backends.len())
+            .map(|index| {
+                let this = self.clone();
+                tokio::spawn(async move { this.check(index).await })
+            })
+            .collect();
+        for check in checks {
+            let _ = check.await;
+        }
+    }
+
+    async fn check(&self, index: usize) {
+        let backend = &self.backends[index];
+        for held in backend.pool.sweep(|conversation| conversation.last_used().elapsed() >= self.idle) {
+            held.connection.close();
+        }
+        backend.resolve().await;
+        // One that has just answered needs no question.
+        if backend.offer().is_none() || !backend.was_seen_within(self.interval) {
+            backend.probe().await;
+        }
+        self.combine();
+    }
+
+    /// Combines what those can do that are up, or, where none is, all that ever were.
+    fn combine(&self) {
+        let of = |only_up: bool| {
+            let counted = self.backends.iter().filter(|backend| !only_up || backend.is_up());
+            counted.filter_map(|backend| Some(backend.offer()?.capabilities)).reduce(Capabilities::both)
+        };
+        *self.common.lock() = of(true).or_else(|| of(false)).unwrap_or_default();
+    }
+
+    /// A connection that is ready for a transaction of `who`; not to a backend that was tried.
+    ///
+    /// # Errors
+    /// Where there is no other backend, or none was free in time.
+    pub(super) async fn connect(
+        &self,
+        worker: usize,
+        who: &Submitter,
+        tried: &mut Tried,
+    ) -> Result<Place, NoBackend> {
+        loop {
+            let (index, taken) = self.take(worker, who, tried).await?;
+            let backend = &self.backends[index];
+            let mut place = match taken {
+                Taken::Idle(mut held) => {
+                    if !self.is_usable(&mut held.connection).await {
+                        continue;
+                    }
+                    Place { index, held, reused: true }
+                }
+                Taken::Room(room) => match backend.connect(room).await {
+                    Ok(held) => {
+                        self.combine();
+                        Place { index, held, reused: false }
+                    }
+                    Err(detail) => {
+                        tried.note(index, false, detail);
+                        continue;
+                    }
+                },
+            };
+            match self.introduce(backend, &mut place.held.connection, who).await {
+                Ok(()) => return Ok(place),
+                Err(error) => tried.note(index, place.reused, format!("{}: {error}", backend.name())),
+            }
+        }
+    }
+
+    /// Puts a connection back for the next transaction.
+    pub(super) fn give(&self, worker: usize, mut place: Place) {
+        place.held.connection.touch();
+        let backend = &self.backends[place.index];
+        backend.note_alive();
+        backend.pool.give(worker, place.held);
+    }
+
+    /// The URL of a backend.
+    pub(super) fn name(&self, index: usize) -> &str {
+        self.backends[index].name()
+    }
+
+    /// From the backends that are up, or else from any: the first in turn that has a connection to give; where none has,
+    /// the first one's is waited for.
+    async fn take(
+        &self,
+        worker: usize,
+        who: &Submitter,
+        tried: &Tried,
+    ) -> Result<(usize, Taken<Conversation>), NoBackend> {
+        let count = self.backends.len();
+        let start = if count == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) };
+        let untried = |index: &usize| !tried.backends.contains(index);
+        let order = |up: bool| {
+            let all = (0..count).map(move |step| start.wrapping_add(step) % count);
+            all.filter(untried).filter(move |index| self.backends[*index].is_up() == up)
+        };
+        let up = order(true).next().is_some();
+        let fit = |conversation: &Conversation| {
+            if tried.fresh { Fit::Never } else { self.fit(conversation, who) }
+        };
+        for index in order(up) {
+            if let Some(taken) = self.backends[index].pool.try_take(worker, fit) {
+                return Ok((index, taken));
+            }
+        }
+        let Some(index) = order(up).next() else {
+            return Err(NoBackend::Down(tried.detail.clone().unwrap_or_default()));
+        };
+        let taken = self.backends[index].pool.take(worker, QUEUE, fit).await;
+        taken.map(|taken| (index, taken)).ok_or(NoBackend::Busy)
+    }
+
+    /// How well a kept connection serves `who`. Postfix takes XCLIENT only from whom it believes to be trusted, and so, once
+    /// it was told of another address, not a second time: such a connection is of use to the same client only.
+    fn fit(&self, conversation: &Conversation, who: &Submitter) -> Fit {
+        if !self.xclient || conversation.takes_xclient.is_none() {
+            Fit::Good
+        } else if conversation.introduced == self.introduction(conversation, who) {
+            Fit::Best
+        } else if conversation.introduced.is_empty() || conversation.offer.xclient.is_some() {
+            Fit::Good
+        } else {
+            Fit::Never
+        }
+    }
+
+    /// Whether a kept connection can be used for another transaction.
+    async fn is_usable(&self, conversation: &mut Conversation) -> bool {
+        let idle = conversation.last_used().elapsed();
+        if idle >= self.idle || !conversation.is_quiet() {
+            return false;
+        }
+        if idle < TRUSTED_IDLE {
+            return true;
+        }
+        let asked = tokio::time::timeout(TRUSTED_IDLE, conversation.exchange(&[b"RSET\r\n"])).await;
+        matches!(asked, Ok(Ok(reply)) if reply.is_positive())
+    }
+
+    /// Tells the backend who submits, where that is configured and it offers it; nothing where it knows that already.
+    async fn introduce(
+        &self,
+        backend: &Backend,
+        conversation: &mut Conversation,
+        who: &Submitter,
+    ) -> Result<(), DialError> {
+        if !self.xclient || conversation.takes_xclient.is_none() {
+            return Ok(());
+        }
+        let command = self.introduction(conversation, who);
+        if conversation.introduced == command {
+            return Ok(());
+        }
+        let answer = conversation.exchange(&[&command]).await?;
+        if !answer.is_positive() {
+            return Err(DialError::Refused("XCLIENT", answer));
+        }
+        // The session starts over, and what we say in EHLO now counts as the client's.
+        let plain = !who.helo.is_empty() && who.helo.bytes().all(|b| b.is_ascii_graphic());
+        let name = if plain { &who.helo } else { &self.hostname };
+        backend.dialer.hello(conversation, name).await?;
+        conversation.introduced = command;
+        Ok(())
+    }
+
+    fn introduction(&self, conversation: &Conversation, who: &Submitter) -> Vec<u8> {
+        let introduced =
+            Introduced { login: who.user.as_str(), address: who.address, helo: &who.helo, esmtp: who.esmtp };
+        introduced.command(conversation.takes_xclient.unwrap_or_default())
+    }
+}
+
+fn read_login(login: &SmtpLogin) -> Result<Login, SetupError> {
+    let wrong = |reason: String| SetupError::Password(login.password_file.clone(), reason);
+    let text = Zeroizing::new(fs::read_to_string(&login.password_file).map_err(|e| wrong(e.to_string()))?);
+    match text.lines().next() {
+        None | Some("") => Err(wrong("its first line is empty".into())),
+        Some(line) if line.contains('\0') => Err(wrong("no password holds a NUL".into())),
+        Some(line) => Ok(Login { user: login.user.clone(), password: Zeroizing::new(line.to_owned()) }),
+    }
+}

@@ -1,0 +1,239 @@
+//! A connection to a backend as commands and replies.
+
+use std::io::{self, IoSlice};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use pingora_timeout::timeout;
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::transport::Transport;
+use crate::config::SmtpTimeouts;
+use crate::wire::smtp::Reply;
+use crate::wire::smtp::client::{self, Offer, ReplyError, Xclient};
+
+/// What is written is gathered up to this many bytes; what is larger goes straight to the kernel.
+const GATHER: usize = 16 * 1024;
+/// Room for what is read at once.
+const READ: usize = 1024;
+/// How long a backend's last words are waited for once it takes no more.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Why a connection can't be used any more.
+#[derive(Debug, Error)]
+pub enum Broken {
+    /// The network, or TLS.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It ended.
+    #[error("it closed the connection")]
+    Closed,
+    /// It took too long.
+    #[error("no answer within {0:?}")]
+    Slow(Duration),
+    /// What it sent is no reply.
+    #[error("it sent {0}")]
+    Garbled(#[from] ReplyError),
+    /// It sent a reply to nothing.
+    #[error("it sent a reply that nobody asked for")]
+    Unasked,
+    /// Less, or more, was written than was announced: ours is the fault, and the connection is of no use.
+    #[error("the message wasn't relayed as it was announced")]
+    Incomplete,
+    /// It said 421, or refused in the middle of a message and closed.
+    #[error("it ended with {0}")]
+    Farewell(Reply),
+}
+
+/// A connection on which the backend has said its greeting and its extensions.
+#[derive(Debug)]
+pub struct Conversation {
+    transport: Transport,
+    incoming: BytesMut,
+    outgoing: Vec<u8>,
+    timeouts: SmtpTimeouts,
+    /// What the backend said last that it can do.
+    pub offer: Offer,
+    /// The XCLIENT that it offered at the beginning: it may say less of itself once it believes us to be somebody else.
+    pub takes_xclient: Option<Xclient>,
+    /// The XCLIENT command that is in force; empty where none is.
+    pub introduced: Vec<u8>,
+    /// Whether MAIL was said and the transaction isn't over.
+    pub in_transaction: bool,
+    last_used: Instant,
+}
+
+impl Conversation {
+    /// Begins on a connection that nothing was read from.
+    pub fn new(transport: Transport, timeouts: SmtpTimeouts) -> Conversation {
+        Conversation {
+            transport,
+            incoming: BytesMut::new(),
+            outgoing: Vec::new(),
+            timeouts,
+            offer: Offer::default(),
+            takes_xclient: None,
+            introduced: Vec::new(),
+            in_transaction: false,
+            last_used: Instant::now(),
+        }
+    }
+
+    /// When it was given back last.
+    pub fn last_used(&self) -> Instant {
+        self.last_used
+    }
+
+    /// Notes that it was used just now.
+    pub fn touch(&mut self) {
+        self.last_used = Instant::now();
+    }
+
+    /// Whether it is still open and the backend has said nothing unasked.
+    pub fn is_quiet(&mut self) -> bool {
+        self.incoming.is_empty() && self.outgoing.is_empty() && self.transport.is_quiet()
+    }
+
+    /// Says goodbye without waiting for an answer.
+    pub fn close(mut self) {
+        if self.outgoing.is_empty() {
+            self.transport.write_now(b"QUIT\r\n");
+        }
+    }
+
+    /// The transport, for STARTTLS. `None` where the backend has already sent more: in clear, and so it may be anybody's.
+    pub fn into_clean_transport(self) -> Option<Transport> {
+        (self.incoming.is_empty() && self.outgoing.is_empty()).then_some(self.transport)
+    }
+
+    /// Queues parts of a command.
+    pub fn queue(&mut self, parts: &[&[u8]]) {
+        for part in parts {
+            self.outgoing.extend_from_slice(part);
+        }
+    }
+
+    /// How many bytes are queued.
+    pub fn queued(&self) -> usize {
+        self.outgoing.len()
+    }
+
+    /// Sends what is queued; no reply may be pending.
+    pub async fn send(&mut self) -> Result<(), Broken> {
+        self.expect_silence()?;
+        self.flush(self.timeouts.command).await
+    }
+
+    /// Sends one command, made of parts, and waits for its reply.
+    pub async fn exchange(&mut self, parts: &[&[u8]]) -> Result<Reply, Broken> {
+        self.queue(parts);
+        self.send().await?;
+        self.reply().await
+    }
+
+    /// The reply to a command that was sent.
+    pub async fn reply(&mut self) -> Result<Reply, Broken> {
+        self.reply_within(self.timeouts.command).await
+    }
+
+    /// The reply to the end of a message or chunk.
+    pub async fn final_reply(&mut self) -> Result<Reply, Broken> {
+        self.reply_within(self.timeouts.data).await
+    }
+
+    /// Takes a piece of a message. Returns once it is sent or gathered.
+    pub async fn content(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        if self.outgoing.len() + bytes.len() <= GATHER {
+            self.outgoing.extend_from_slice(bytes);
+            return Ok(());
+        }
+        let (mut head, mut rest) = (0, bytes);
+        while !rest.is_empty() {
+            let slices = [IoSlice::new(&self.outgoing[head..]), IoSlice::new(rest)];
+            let pieces = if head < self.outgoing.len() { &slices[..] } else { &slices[1..] };
+            let written = timeout(self.timeouts.data, self.transport.write_vectored(pieces)).await;
+            let written = match written {
+                Ok(Ok(0)) => return Err(self.last_words(Broken::Closed).await),
+                Ok(Ok(written)) => written,
+                Ok(Err(error)) => return Err(self.last_words(error.into()).await),
+                Err(_) => return Err(Broken::Slow(self.timeouts.data)),
+            };
+            let of_head = written.min(self.outgoing.len() - head);
+            head += of_head;
+            rest = &rest[written - of_head..];
+        }
+        self.outgoing.clear();
+        Ok(())
+    }
+
+    /// Sends what was gathered of a message.
+    pub async fn flush_content(&mut self) -> Result<(), Broken> {
+        match self.flush(self.timeouts.data).await {
+            Err(broken @ (Broken::Io(_) | Broken::Closed)) => Err(self.last_words(broken).await),
+            flushed => flushed,
+        }
+    }
+
+    /// A backend that closes while it is sent a message may have said why before.
+    async fn last_words(&mut self, broken: Broken) -> Broken {
+        match self.reply_within(LAST_WORDS).await {
+            Ok(reply) if reply.code() >= 400 => Broken::Farewell(reply),
+            Err(farewell @ Broken::Farewell(_)) => farewell,
+            _ => broken,
+        }
+    }
+
+    /// A reply that is there before its command would be taken for that command's.
+    fn expect_silence(&mut self) -> Result<(), Broken> {
+        if self.incoming.is_empty() {
+            return Ok(());
+        }
+        match client::reply(&self.incoming)? {
+            Some((reply, _)) if reply.code() == 421 => Err(Broken::Farewell(reply)),
+            _ => Err(Broken::Unasked),
+        }
+    }
+
+    async fn flush(&mut self, patience: Duration) -> Result<(), Broken> {
+        let mut sent = 0;
+        while sent < self.outgoing.len() {
+            match timeout(patience, self.transport.write(&self.outgoing[sent..])).await {
+                Ok(Ok(0)) => return Err(Broken::Closed),
+                Ok(Ok(written)) => sent += written,
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => return Err(Broken::Slow(patience)),
+            }
+        }
+        self.outgoing.clear();
+        if let Transport::Tls(stream) = &mut self.transport {
+            match timeout(patience, stream.flush()).await {
+                Ok(flushed) => flushed?,
+                Err(_) => return Err(Broken::Slow(patience)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn reply_within(&mut self, patience: Duration) -> Result<Reply, Broken> {
+        match timeout(patience, self.read_reply()).await {
+            Ok(reply) => reply,
+            Err(_) => Err(Broken::Slow(patience)),
+        }
+    }
+
+    async fn read_reply(&mut self) -> Result<Reply, Broken> {
+        loop {
+            if !self.incoming.is_empty()
+                && let Some((reply, taken)) = client::reply(&self.incoming)?
+            {
+                self.incoming.advance(taken);
+                return if reply.code() == 421 { Err(Broken::Farewell(reply)) } else { Ok(reply) };
+            }
+            self.incoming.reserve(READ);
+            if self.transport.read_buf(&mut self.incoming).await? == 0 {
+                return Err(Broken::Closed);
+            }
+        }
+    }
+}

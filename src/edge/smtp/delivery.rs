@@ -1,0 +1,261 @@
+//! One transaction on its way to a backend, as far as the client has got with it.
+//!
+//! MAIL is answered by us and waits for the first recipient: both go to the backend together, and one that doesn't take
+//! the sender says so to the recipients. So a client that thinks between the two holds no connection.
+
+use std::sync::Arc;
+
+use tracing::{debug, info};
+
+use super::backends::{Backends, Submitter};
+use super::lease::{Lease, Lost};
+use crate::state::metrics::{MessageOutcome, Metrics};
+use crate::wire::smtp::{Reply, answers};
+
+/// One transaction.
+pub struct Delivery {
+    backends: Arc<Backends>,
+    metrics: Arc<Metrics>,
+    worker: usize,
+    who: Submitter,
+    stage: Stage,
+    /// The reply to a DATA that went with the envelope.
+    announced: Option<Reply>,
+    /// What will be told as how it ended, once a message has begun.
+    outcome: Option<MessageOutcome>,
+}
+
+enum Stage {
+    /// The sender, whom no backend was told of yet.
+    Sender(Vec<u8>),
+    /// With a backend.
+    Open(Box<Lease>),
+    /// Without one: what is said to all that the client wants of it.
+    Over(Reply),
+}
+
+impl Delivery {
+    /// A transaction of `who`, with what goes after `MAIL FROM:`.
+    pub fn new(
+        backends: Arc<Backends>,
+        metrics: Arc<Metrics>,
+        worker: usize,
+        who: Submitter,
+        mail: Vec<u8>,
+    ) -> Delivery {
+        Delivery {
+            backends,
+            metrics,
+            worker,
+            who,
+            stage: Stage::Sender(mail),
+            announced: None,
+            outcome: None,
+        }
+    }
+
+    /// The backend's word on each recipient. `data` is whether [`Delivery::data`] follows for sure, if one is accepted.
+    pub async fn rcpts(&mut self, rcpts: &[Vec<u8>], data: bool) -> Vec<Reply> {
+        if let Stage::Sender(mail) = &self.stage {
+            let mail = mail.clone();
+            return self.begin(&mail, rcpts, data).await;
+        }
+        let mut replies = Vec::with_capacity(rcpts.len());
+        for rcpt in rcpts {
+            let reply = match &mut self.stage {
+                Stage::Open(lease) => lease.rcpt(rcpt).await,
+                Stage::Over(reply) => Ok(reply.clone()),
+                Stage::Sender(_) => Ok(answers::NO_BACKEND),
+            };
+            replies.push(reply.unwrap_or_else(|lost| self.lose(&lost)));
+        }
+        replies
+    }
+
+    async fn begin(&mut self, mail: &[u8], rcpts: &[Vec<u8>], data: bool) -> Vec<Reply> {
+        let mut lease = match self.backends.lease(self.worker, &self.who).await {
+            Ok(lease) => lease,
+            Err(error) => {
+                info!(%error, user = %self.who.user, "no backend for a message");
+                return self.end(answers::NO_BACKEND, rcpts.len());
+            }
+        };
+        let begun = match data {
+            true => lease.pipeline_data(mail, rcpts).await,
+            false => lease.pipeline(mail, rcpts).await.map(|replies| (replies, None)),
+        };
+        match begun {
+            Ok((mut replies, announced)) if replies.first().is_some_and(Reply::is_positive) => {
+                self.stage = Stage::Open(Box::new(lease));
+                self.announced = announced;
+                replies.remove(0);
+                replies
+            }
+            Ok((replies, _)) => {
+                lease.done().await;
+                // What is no refusal is no answer, either.
+                let refusal = replies.into_iter().next().filter(is_refusal);
+                self.end(refusal.unwrap_or(answers::NO_BACKEND), rcpts.len())
+            }
+            Err(lost) => {
+                let reply = self.lose(&lost);
+                vec![reply; rcpts.len()]
+            }
+        }
+    }
+
+    /// DATA: 354, or a refusal.
+    pub async fn data(&mut self) -> Reply {
+        let announced = self.announced.take();
+        let answer = match (&mut self.stage, announced) {
+            (Stage::Open(_), Some(reply)) => Ok(reply),
+            (Stage::Open(lease), None) => lease.data().await,
+            (Stage::Over(reply), _) => return reply.clone(),
+            (Stage::Sender(_), _) => return answers::NO_BACKEND,
+        };
+        match answer {
+            Ok(reply) if reply.is_intermediate() => {
+                self.outcome = Some(MessageOutcome::Aborted);
+                reply
+            }
+            Ok(reply) => self.refused(reply),
+            Err(lost) => self.lose(&lost),
+        }
+    }
+
+    /// Content for DATA.
+    ///
+    /// # Errors
+    /// What the client is told at the end of its message.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Reply> {
+        match &mut self.stage {
+            Stage::Open(lease) => lease.write(bytes).await.map_err(|lost| self.lose(&lost)),
+            Stage::Over(reply) => Err(reply.clone()),
+            Stage::Sender(_) => Err(answers::NO_BACKEND),
+        }
+    }
+
+    /// The end of DATA: the backend's word on the message.
+    pub async fn finish(&mut self) -> Reply {
+        let answer = match &mut self.stage {
+            Stage::Open(lease) => lease.finish().await,
+            Stage::Over(reply) => return reply.clone(),
+            Stage::Sender(_) => return answers::NO_BACKEND,
+        };
+        self.conclude(answer)
+    }
+
+    /// Content in a chunk of its own.
+    ///
+    /// # Errors
+    /// What the client is told at the end of its own chunk.
+    pub async fn chunk(&mut self, bytes: &[u8]) -> Result<(), Reply> {
+        let answer = self.send_chunk(bytes, false).await?;
+        match answer {
+            Ok(reply) if reply.is_positive() => Ok(()),
+            Ok(reply) => Err(self.refused(reply)),
+            Err(lost) => Err(self.lose(&lost)),
+        }
+    }
+
+    /// The last chunk: the backend's word on the message.
+    pub async fn last_chunk(&mut self, bytes: &[u8]) -> Reply {
+        match self.send_chunk(bytes, true).await {
+            Ok(answer) => self.conclude(answer),
+            Err(reply) => reply,
+        }
+    }
+
+    async fn send_chunk(&mut self, bytes: &[u8], last: bool) -> Result<Result<Reply, Lost>, Reply> {
+        self.outcome.get_or_insert(MessageOutcome::Aborted);
+        let lease = match &mut self.stage {
+            Stage::Open(lease) => lease,
+            Stage::Over(reply) => return Err(reply.clone()),
+            Stage::Sender(_) => return Err(answers::NO_BACKEND),
+        };
+        if !lease.capabilities().chunking {
+            // It took the place of one that can.
+            return Err(self.refused(answers::NO_BACKEND));
+        }
+        Ok(send_chunk(lease, bytes, last).await)
+    }
+
+    /// The message must not become one.
+    pub fn abort(&mut self) {
+        self.stage = Stage::Over(answers::BACKEND_LOST);
+        self.outcome = Some(MessageOutcome::Refused);
+    }
+
+    /// The transaction is over; its backend is free for the next one.
+    pub async fn close(mut self) {
+        if let Stage::Open(lease) = std::mem::replace(&mut self.stage, Stage::Over(answers::BACKEND_LOST)) {
+            lease.done().await;
+        }
+    }
+
+    fn conclude(&mut self, answer: Result<Reply, Lost>) -> Reply {
+        match answer {
+            Ok(reply) if reply.is_positive() => {
+                self.outcome = Some(MessageOutcome::Accepted);
+                debug!(user = %self.who.user, %reply, "a message was accepted");
+                reply
+            }
+            Ok(reply) if is_refusal(&reply) => {
+                self.outcome = Some(match reply.is_permanent() {
+                    true => MessageOutcome::Rejected,
+                    false => MessageOutcome::Deferred,
+                });
+                debug!(user = %self.who.user, %reply, "a message was refused");
+                reply
+            }
+            Ok(reply) => self.refused(reply),
+            Err(lost) => self.lose(&lost),
+        }
+    }
+
+    /// The backend wants no message, or none in this way: what was said of it can't be taken back.
+    fn refused(&mut self, reply: Reply) -> Reply {
+        debug!(user = %self.who.user, %reply, "a transaction was refused");
+        let reply = if is_refusal(&reply) { reply } else { answers::BACKEND_LOST };
+        if let Some(outcome) = &mut self.outcome {
+            *outcome = if reply.is_permanent() { MessageOutcome::Rejected } else { MessageOutcome::Deferred };
+        }
+        self.stage = Stage::Over(reply.clone());
+        reply
+    }
+
+    fn lose(&mut self, lost: &Lost) -> Reply {
+        info!(detail = lost.detail, user = %self.who.user, "a backend was lost");
+        if let Some(outcome) = &mut self.outcome {
+            *outcome = MessageOutcome::Lost;
+        }
+        let reply = lost.answer();
+        self.stage = Stage::Over(reply.clone());
+        reply
+    }
+
+    fn end(&mut self, reply: Reply, times: usize) -> Vec<Reply> {
+        self.stage = Stage::Over(reply.clone());
+        vec![reply; times]
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(outcome) = self.outcome {
+            self.metrics.smtp_message(outcome);
+        }
+    }
+}
+
+async fn send_chunk(lease: &mut Lease, bytes: &[u8], last: bool) -> Result<Reply, Lost> {
+    lease.bdat(bytes.len() as u64, last).await?;
+    if !bytes.is_empty() {
+        lease.write(bytes).await?;
+    }
+    lease.chunk_reply().await
+}
+
+fn is_refusal(reply: &Reply) -> bool {
+    reply.is_transient() || reply.is_permanent()
+}

@@ -1,0 +1,96 @@
+//! The SMTP entry as it runs: what its workers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use ipnet::IpNet;
+use tokio_rustls::TlsAcceptor;
+
+use super::backends::{Backends, SetupError};
+use super::hostname;
+use super::sources::Sources;
+use crate::config::{SmtpEntry, SmtpTimeouts};
+use crate::edge::gauge::Gauge;
+use crate::service::access::Access;
+use crate::state::metrics::Metrics;
+use crate::wire::smtp::session::{Moment, Settings};
+
+/// The SMTP entry.
+pub struct Entry {
+    /// What all sessions have in common.
+    pub settings: Arc<Settings>,
+    /// How long things may take.
+    pub timeouts: SmtpTimeouts,
+    /// Whether trusted proxies say whom they forward.
+    pub proxy_protocol: bool,
+    /// Who they are.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether the gateway itself logs in at its backends.
+    pub logs_in: bool,
+    /// What begins TLS; there where there is a certificate.
+    pub tls: Option<TlsAcceptor>,
+    /// Who decides.
+    pub access: Arc<Access>,
+    /// Where messages go.
+    pub backends: Arc<Backends>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Connections by source.
+    pub sources: Arc<Sources>,
+    /// Open sessions, so that a stop can wait for them.
+    pub sessions: Arc<Gauge>,
+    numbers: AtomicU64,
+}
+
+impl Entry {
+    /// Puts the entry together for so many workers.
+    ///
+    /// # Errors
+    /// Where the backends can't be set up.
+    pub fn new(
+        config: &SmtpEntry,
+        trusted_proxies: &[IpNet],
+        tls: Option<Arc<rustls::ServerConfig>>,
+        workers: usize,
+        access: Arc<Access>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Entry>, SetupError> {
+        let settings = Settings {
+            host: hostname::of(config),
+            starttls: tls.is_some(),
+            require_tls: config.require_tls,
+            max_message: config.max_message,
+            recipients: config.limits.recipients,
+            messages: config.limits.messages,
+            errors: config.limits.errors,
+            failed_logins: config.limits.failed_logins,
+            user_header: config.identity.header,
+        };
+        Ok(Arc::new(Entry {
+            settings: Arc::new(settings),
+            timeouts: config.timeouts.clone(),
+            proxy_protocol: config.proxy_protocol,
+            trusted_proxies: trusted_proxies.to_vec(),
+            logs_in: config.relay.login.is_some(),
+            tls: tls.map(TlsAcceptor::from),
+            access,
+            backends: Backends::new(config, workers, &metrics)?,
+            metrics,
+            sources: Sources::new(config.limits.connections_per_source),
+            sessions: Gauge::new(usize::MAX),
+            // Without randomness two processes might number alike, which harms nobody.
+            numbers: AtomicU64::new(u64::from(getrandom::u32().unwrap_or(0)) << 32),
+        }))
+    }
+
+    /// A number for a session; others of other processes are most likely different.
+    pub fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What is true now.
+    pub fn moment(&self) -> Moment {
+        Moment { now: SystemTime::now(), offered: self.backends.capabilities() }
+    }
+}

@@ -1,0 +1,17 @@
+//! The name that the gateway gives itself in SMTP.
+
+use crate::config::SmtpEntry;
+
+/// The configured one, or the system's; `localhost` where that is no name.
+pub fn of(settings: &SmtpEntry) -> String {
+    if let Some(name) = &settings.hostname {
+        return name.clone();
+    }
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    if name.is_empty() || name.len() > 255 || !name.bytes().all(letter) {
+        return "localhost".to_owned();
+    }
+    name.to_owned()
+}

@@ -1,0 +1,434 @@
+//! One connection to a backend for one transaction.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use tracing::debug;
+
+use super::backends::{Backends, Place, Submitter, Tried};
+use super::conversation::{Broken, Conversation};
+use crate::wire::smtp::answers::{BACKEND_LOST, NO_BACKEND};
+use crate::wire::smtp::{Capabilities, Reply};
+
+/// Commands are sent together up to this many bytes, so that a backend that answers while it reads never waits for us.
+const BATCH: usize = 16 * 1024;
+
+/// The backend was lost in the middle, and no other one can take its place.
+#[derive(Debug, Error)]
+#[error("{detail}")]
+pub struct Lost {
+    /// For the log.
+    pub detail: String,
+    /// What it said last where it said something before it closed: a 421, or a refusal in the middle of a message.
+    pub last: Option<Reply>,
+    /// Whether it was given the message or a part of it.
+    pub given: bool,
+}
+
+impl Lost {
+    /// What the client is told: the backend's last words, a 421 turned into a 451, since it isn't the client's connection
+    /// that ends; or else `451 4.4.2` where the backend may have the message, `451 4.4.1` where it can't have it.
+    pub fn answer(&self) -> Reply {
+        match &self.last {
+            Some(last) if last.code() == 421 => {
+                let codes = last.enhanced().map(|enhanced| format!("{enhanced} ")).unwrap_or_default();
+                let lines: Vec<Vec<u8>> =
+                    last.lines().map(|line| [codes.as_bytes(), line].concat()).collect();
+                Reply::received(451, lines.iter().map(Vec::as_slice))
+            }
+            Some(last) => last.clone(),
+            None if self.given => BACKEND_LOST,
+            None => NO_BACKEND,
+        }
+    }
+}
+
+/// One connection, one transaction. Dropped in the middle, it is closed and never used again.
+///
+/// Where the backend is lost before it was given any of the message, another one takes its place unseen, with the same
+/// sender and recipients; replies that then differ make it [`Lost`]. A 421 is never a reply, but a loss.
+pub struct Lease {
+    backends: Arc<Backends>,
+    worker: usize,
+    who: Submitter,
+    place: Option<Place>,
+    tried: Tried,
+    /// What a substitute has to be told: the sender, and the recipients that were accepted.
+    mail: Option<Vec<u8>>,
+    rcpts: Vec<Vec<u8>>,
+    stage: Stage,
+    given: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Envelope,
+    /// After 354; the last two bytes that were written.
+    Content([u8; 2]),
+    /// Within a chunk of which so many bytes are to come.
+    Chunk {
+        left: u64,
+        last: bool,
+    },
+}
+
+impl Lease {
+    pub(super) fn new(
+        backends: Arc<Backends>,
+        worker: usize,
+        who: Submitter,
+        place: Place,
+        tried: Tried,
+    ) -> Lease {
+        Lease {
+            backends,
+            worker,
+            who,
+            place: Some(place),
+            tried,
+            mail: None,
+            rcpts: Vec::new(),
+            stage: Stage::Envelope,
+            given: false,
+        }
+    }
+
+    /// What the backend at the other end can do.
+    pub fn capabilities(&self) -> Capabilities {
+        self.place.as_ref().map(|place| place.held.connection.offer.capabilities).unwrap_or_default()
+    }
+
+    /// `MAIL FROM:` and `arguments`, as the client had them after the colon.
+    ///
+    /// # Errors
+    /// As all of these: where the backend is lost and no other can take its place.
+    #[cfg(test)]
+    pub async fn mail(&mut self, arguments: &[u8]) -> Result<Reply, Lost> {
+        let reply = self.command(&[b"MAIL FROM:", arguments, b"\r\n"]).await?;
+        if reply.is_positive() {
+            self.mail_accepted(arguments);
+        }
+        Ok(reply)
+    }
+
+    /// `RCPT TO:` and `arguments`, as the client had them after the colon.
+    ///
+    /// # Errors
+    /// As [`Lease::mail`].
+    pub async fn rcpt(&mut self, arguments: &[u8]) -> Result<Reply, Lost> {
+        let reply = self.command(&[b"RCPT TO:", arguments, b"\r\n"]).await?;
+        if reply.is_positive() {
+            self.rcpts.push(arguments.to_vec());
+        }
+        Ok(reply)
+    }
+
+    /// MAIL and RCPTs, in one write where the backend takes that. The replies in their order: that to MAIL, and, unless it
+    /// was refused, one for each recipient.
+    ///
+    /// # Errors
+    /// As [`Lease::mail`].
+    pub async fn pipeline(&mut self, mail: &[u8], rcpts: &[Vec<u8>]) -> Result<Vec<Reply>, Lost> {
+        Ok(self.begin(mail, rcpts, false).await?.0)
+    }
+
+    /// As [`Lease::pipeline`], and DATA in the same write where the backend takes that. The last reply is that to DATA; none
+    /// where no recipient was accepted, and then the backend waits for no message.
+    ///
+    /// # Errors
+    /// As [`Lease::mail`].
+    pub async fn pipeline_data(
+        &mut self,
+        mail: &[u8],
+        rcpts: &[Vec<u8>],
+    ) -> Result<(Vec<Reply>, Option<Reply>), Lost> {
+        self.begin(mail, rcpts, true).await
+    }
+
+    /// `DATA`: 354, or the backend's refusal.
+    ///
+    /// # Errors
+    /// As [`Lease::mail`].
+    pub async fn data(&mut self) -> Result<Reply, Lost> {
+        let reply = self.command(&[b"DATA\r\n"]).await?;
+        if reply.is_intermediate() {
+            self.stage = Stage::Content(*b"\r\n");
+        }
+        Ok(reply)
+    }
+
+    /// After a 354 or within a chunk: content as it goes over the wire, dot-stuffed for DATA. Returns once it is sent or in
+    /// a buffer of at most 16 KiB, so that a slow backend slows down who calls. From here on, the backend was given the
+    /// message, and a loss is final.
+    ///
+    /// # Errors
+    /// Where the backend is lost.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Lost> {
+        self.given = true;
+        match &mut self.stage {
+            Stage::Content(tail) => match bytes {
+                [.., one, two] => *tail = [*one, *two],
+                [one] => *tail = [tail[1], *one],
+                [] => {}
+            },
+            Stage::Chunk { left, .. } if *left >= bytes.len() as u64 => *left -= bytes.len() as u64,
+            Stage::Chunk { .. } | Stage::Envelope => {
+                return Err(self.lost(Broken::Incomplete));
+            }
+        }
+        let Some(conversation) = self.conversation() else { return Err(self.lost(Broken::Closed)) };
+        let written = conversation.content(bytes).await;
+        written.map_err(|broken| self.lost(broken))
+    }
+
+    /// The end of what [`Lease::data`] began: the line with the dot, after a CR LF where the content didn't end with one.
+    /// The backend's answer.
+    ///
+    /// # Errors
+    /// Where the backend is lost: nobody knows then whether it has the message.
+    pub async fn finish(&mut self) -> Result<Reply, Lost> {
+        self.given = true;
+        let Stage::Content(tail) = self.stage else { return Err(self.lost(Broken::Incomplete)) };
+        let end: &[u8] = if tail == *b"\r\n" { b".\r\n" } else { b"\r\n.\r\n" };
+        let Some(conversation) = self.conversation() else { return Err(self.lost(Broken::Closed)) };
+        conversation.queue(&[end]);
+        let answer = deliver(conversation).await;
+        self.answered(answer, true)
+    }
+
+    /// `BDAT length` or `BDAT length LAST`, where the backend has CHUNKING; `length` bytes by [`Lease::write`] follow, and
+    /// then [`Lease::chunk_reply`].
+    ///
+    /// # Errors
+    /// Where the backend is lost.
+    pub async fn bdat(&mut self, length: u64, last: bool) -> Result<(), Lost> {
+        self.given = true;
+        self.stage = Stage::Chunk { left: length, last };
+        let command = format!("BDAT {length}{}\r\n", if last { " LAST" } else { "" });
+        let Some(conversation) = self.conversation() else { return Err(self.lost(Broken::Closed)) };
+        conversation.queue(&[command.as_bytes()]);
+        Ok(())
+    }
+
+    /// The backend's answer to a chunk that was written in full.
+    ///
+    /// # Errors
+    /// Where the backend is lost.
+    pub async fn chunk_reply(&mut self) -> Result<Reply, Lost> {
+        let Stage::Chunk { left: 0, last } = self.stage else { return Err(self.lost(Broken::Incomplete)) };
+        let Some(conversation) = self.conversation() else { return Err(self.lost(Broken::Closed)) };
+        let answer = deliver(conversation).await;
+        self.answered(answer, last)
+    }
+
+    /// Whether the backend was given the message or a part of it: after that another one mustn't get it.
+    #[cfg(test)]
+    pub fn given(&self) -> bool {
+        self.given
+    }
+
+    /// Ends the transaction and gives the connection back for the next one. In the middle of a message it is closed: what
+    /// was sent of it mustn't count.
+    pub async fn done(mut self) {
+        let Some(mut place) = self.place.take().filter(|_| self.stage == Stage::Envelope) else { return };
+        let (backends, worker) = (self.backends.clone(), self.worker);
+        if !place.held.connection.in_transaction {
+            backends.give(worker, place);
+            return;
+        }
+        // The client needn't wait until the backend has forgotten what there was.
+        tokio::spawn(async move {
+            match place.held.connection.exchange(&[b"RSET\r\n"]).await {
+                Ok(reply) if reply.is_positive() => {
+                    place.held.connection.in_transaction = false;
+                    backends.give(worker, place);
+                }
+                Ok(reply) => debug!(upstream = backends.name(place.index), %reply, "RSET was refused"),
+                Err(error) => debug!(upstream = backends.name(place.index), %error, "lost at RSET"),
+            }
+        });
+    }
+
+    fn conversation(&mut self) -> Option<&mut Conversation> {
+        self.place.as_mut().map(|place| &mut place.held.connection)
+    }
+
+    fn mail_accepted(&mut self, arguments: &[u8]) {
+        self.mail = Some(arguments.to_vec());
+        if let Some(conversation) = self.conversation() {
+            conversation.in_transaction = true;
+        }
+    }
+
+    /// Sends a command, to a substitute as well where the backend is lost.
+    async fn command(&mut self, parts: &[&[u8]]) -> Result<Reply, Lost> {
+        loop {
+            let sent = match self.conversation() {
+                Some(conversation) => conversation.exchange(parts).await,
+                None => Err(Broken::Closed),
+            };
+            match sent {
+                Ok(reply) => return Ok(reply),
+                Err(broken) => self.substitute(broken).await?,
+            }
+        }
+    }
+
+    async fn begin(
+        &mut self,
+        mail: &[u8],
+        rcpts: &[Vec<u8>],
+        data: bool,
+    ) -> Result<(Vec<Reply>, Option<Reply>), Lost> {
+        loop {
+            let begun = match self.conversation() {
+                Some(conversation) => begin(conversation, mail, rcpts, data).await,
+                None => Err(Broken::Closed),
+            };
+            let (replies, data) = match begun {
+                Ok(begun) => begun,
+                Err(broken) => {
+                    self.substitute(broken).await?;
+                    continue;
+                }
+            };
+            if replies.first().is_some_and(Reply::is_positive) {
+                self.mail_accepted(mail);
+                let accepted = rcpts.iter().zip(&replies[1..]).filter(|(_, reply)| reply.is_positive());
+                self.rcpts.extend(accepted.map(|(rcpt, _)| rcpt.clone()));
+            }
+            if data.as_ref().is_some_and(Reply::is_intermediate) {
+                self.stage = Stage::Content(*b"\r\n");
+            }
+            return Ok((replies, data));
+        }
+    }
+
+    /// Has another backend take over: as far as the transaction got, unless the backend was given the message.
+    async fn substitute(&mut self, broken: Broken) -> Result<(), Lost> {
+        let mut lost = self.lost(broken);
+        loop {
+            if self.given {
+                return Err(lost);
+            }
+            debug!(detail = lost.detail, "another connection takes over");
+            match self.backends.connect(self.worker, &self.who, &mut self.tried).await {
+                Ok(place) => self.place = Some(place),
+                Err(error) => {
+                    debug!(%error, "none is left");
+                    return Err(lost);
+                }
+            }
+            match self.repeat().await {
+                Ok(None) => return Ok(()),
+                Ok(Some(reply)) => {
+                    self.place = None;
+                    let detail = format!("{}; the one that took over answered {reply}", lost.detail);
+                    return Err(Lost { detail, last: None, given: false });
+                }
+                Err(broken) => lost = self.lost(broken),
+            }
+        }
+    }
+
+    /// Says again what was accepted before; the reply to what isn't any more.
+    async fn repeat(&mut self) -> Result<Option<Reply>, Broken> {
+        let Some(place) = &mut self.place else { return Err(Broken::Closed) };
+        let Some(mail) = &self.mail else { return Ok(None) };
+        let (replies, _) = begin(&mut place.held.connection, mail, &self.rcpts, false).await?;
+        place.held.connection.in_transaction = true;
+        Ok(replies.into_iter().find(|reply| !reply.is_positive()))
+    }
+
+    /// Notes the end of a message or chunk, and passes the answer on.
+    fn answered(&mut self, answer: Result<Reply, Broken>, last: bool) -> Result<Reply, Lost> {
+        let reply = answer.map_err(|broken| self.lost(broken))?;
+        self.stage = Stage::Envelope;
+        if let Some(conversation) = self.conversation()
+            && last
+        {
+            // RFC 5321, 4.1.1.4: the buffers are cleared, whatever the answer is.
+            conversation.in_transaction = false;
+        }
+        Ok(reply)
+    }
+
+    /// Drops the connection that failed.
+    fn lost(&mut self, broken: Broken) -> Lost {
+        let mut detail = broken.to_string();
+        if let Some(place) = self.place.take() {
+            detail = format!("{}: {detail}", self.backends.name(place.index));
+            self.tried.note(place.index, place.reused, detail.clone());
+        }
+        let last = if let Broken::Farewell(reply) = broken { Some(reply) } else { None };
+        Lost { detail, last, given: self.given }
+    }
+}
+
+/// Sends what is left of a message or chunk, and waits for the answer.
+async fn deliver(conversation: &mut Conversation) -> Result<Reply, Broken> {
+    conversation.flush_content().await?;
+    conversation.final_reply().await
+}
+
+/// MAIL and RCPTs, and DATA where it is wanted and makes sense.
+async fn begin(
+    conversation: &mut Conversation,
+    mail: &[u8],
+    rcpts: &[Vec<u8>],
+    data: bool,
+) -> Result<(Vec<Reply>, Option<Reply>), Broken> {
+    let pipelining = conversation.offer.capabilities.pipelining;
+    let mut replies = Vec::with_capacity(rcpts.len() + 1);
+    conversation.queue(&[b"MAIL FROM:", mail, b"\r\n"]);
+    let mut pending = 1;
+    let mut refused = false;
+    for rcpt in rcpts {
+        if !pipelining || conversation.queued() + rcpt.len() > BATCH {
+            refused |= !collect(conversation, pending, &mut replies).await?;
+            pending = 0;
+            if refused {
+                break;
+            }
+        }
+        conversation.queue(&[b"RCPT TO:", rcpt, b"\r\n"]);
+        pending += 1;
+    }
+    let with_data = data && pipelining && !refused && !rcpts.is_empty();
+    if with_data {
+        conversation.queue(&[b"DATA\r\n"]);
+    }
+    if pending > 0 {
+        collect(conversation, pending, &mut replies).await?;
+    }
+    let mut answer = if with_data { Some(conversation.reply().await?) } else { None };
+    let mail_refused = !replies[0].is_positive();
+    let accepted = !mail_refused && replies[1..].iter().any(Reply::is_positive);
+    if mail_refused {
+        replies.truncate(1);
+    }
+    if !accepted {
+        if answer.take().is_some_and(|answer| answer.is_intermediate()) {
+            // RFC 2920, 3.1: a server that says 354 all the same is owed an end, and refuses it.
+            conversation.queue(&[b".\r\n"]);
+            conversation.send().await?;
+            conversation.final_reply().await?;
+        }
+    } else if data && !with_data {
+        answer = Some(conversation.exchange(&[b"DATA\r\n"]).await?);
+    }
+    Ok((replies, answer))
+}
+
+/// Sends what is queued and reads so many replies; whether MAIL was accepted, if its reply is among them.
+async fn collect(
+    conversation: &mut Conversation,
+    pending: usize,
+    replies: &mut Vec<Reply>,
+) -> Result<bool, Broken> {
+    conversation.send().await?;
+    for _ in 0..pending {
+        replies.push(conversation.reply().await?);
+    }
+    Ok(replies.first().is_none_or(Reply::is_positive))
+}

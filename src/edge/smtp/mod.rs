@@ -1,0 +1,21 @@
+//! Mail submission: a client's connection comes to `server`, its `visit` drives the session, and each transaction's `delivery`
+//! has a `lease` of one of the `backends`.
+
+mod backend;
+pub mod backends;
+mod conversation;
+mod delivery;
+mod dial;
+pub mod entry;
+pub mod hostname;
+pub mod lease;
+mod pool;
+mod proxied;
+pub mod server;
+mod sources;
+mod stream;
+mod transport;
+mod visit;
+
+#[cfg(test)]
+mod tests;

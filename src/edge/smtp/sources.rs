@@ -1,0 +1,74 @@
+//! How many connections each source has open.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::state::throttle::Source;
+
+/// Counts by source, up to a limit for each.
+#[derive(Debug)]
+pub struct Sources {
+    open: Mutex<HashMap<Source, usize>>,
+    limit: usize,
+}
+
+/// One connection that is counted; dropping it counts it out.
+#[derive(Debug)]
+pub struct Counted {
+    sources: Arc<Sources>,
+    source: Source,
+}
+
+impl Sources {
+    /// Lets `limit` in at once from each source.
+    pub fn new(limit: usize) -> Arc<Sources> {
+        Arc::new(Sources { open: Mutex::default(), limit })
+    }
+
+    /// Counts one more; `None` where the limit is reached.
+    pub fn enter(self: &Arc<Sources>, address: IpAddr) -> Option<Counted> {
+        let source = Source::of(address);
+        let mut open = self.open.lock();
+        let count = open.entry(source).or_default();
+        if *count >= self.limit {
+            return None;
+        }
+        *count += 1;
+        Some(Counted { sources: self.clone(), source })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut count) = self.sources.open.lock().entry(self.source) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_source_has_its_own_limit() {
+        let sources = Sources::new(2);
+        let enter = |address: &str| sources.enter(address.parse().unwrap());
+        let (one, _two) = (enter("192.0.2.1").unwrap(), enter("192.0.2.1").unwrap());
+        assert!(enter("192.0.2.1").is_none());
+        assert!(enter("192.0.2.2").is_some());
+        drop(one);
+        assert!(enter("192.0.2.1").is_some());
+        let _net = (enter("2001:db8::1").unwrap(), enter("2001:db8::2").unwrap());
+        assert!(enter("2001:db8::3").is_none());
+        assert!(enter("2001:db8:0:1::3").is_some());
+        assert_eq!(sources.open.lock().len(), 2);
+    }
+}

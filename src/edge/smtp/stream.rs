@@ -1,0 +1,88 @@
+//! The bytes of a client's connection, in clear or with TLS, without a buffer of its own while it is idle.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use zeroize::Zeroize;
+
+/// The most that one read gives.
+pub const READ: usize = 32 * 1024;
+
+thread_local! {
+    // One for all connections of a worker: what was read is taken out of it before anybody else gets to run.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
+}
+
+/// A client's connection.
+pub enum Stream {
+    /// In clear.
+    Clear(TcpStream),
+    /// With TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Appends what has come to `input`: some bytes, or none where the client closed. `secret` wipes the traces of them.
+    ///
+    /// # Errors
+    /// Where the connection is broken.
+    pub async fn read(&mut self, input: &mut Vec<u8>, secret: bool) -> io::Result<usize> {
+        poll_fn(|cx| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                let mut buffer = ReadBuf::new(scratch);
+                ready!(match self {
+                    Stream::Clear(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+                    Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, &mut buffer),
+                })?;
+                let read = buffer.filled().len();
+                input.extend_from_slice(buffer.filled());
+                if secret {
+                    scratch[..read].zeroize();
+                }
+                Poll::Ready(Ok(read))
+            })
+        })
+        .await
+    }
+
+    /// Sends all of `bytes`.
+    ///
+    /// # Errors
+    /// Where the connection is broken.
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Stream::Clear(stream) => stream.write_all(bytes).await,
+            Stream::Tls(stream) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await
+            }
+        }
+    }
+
+    /// Begins TLS where there is none.
+    ///
+    /// # Errors
+    /// Where the handshake fails.
+    pub async fn encrypt(self, acceptor: &TlsAcceptor) -> io::Result<Stream> {
+        match self {
+            Stream::Clear(stream) => Ok(Stream::Tls(Box::new(acceptor.accept(stream).await?))),
+            Stream::Tls(_) => Err(io::Error::other("TLS within TLS")),
+        }
+    }
+
+    /// Says that nothing more comes, and closes.
+    pub async fn close(mut self) {
+        // The client may be gone; there is nothing left to tell it then.
+        let _ = match &mut self {
+            Stream::Clear(stream) => stream.shutdown().await,
+            Stream::Tls(stream) => stream.shutdown().await,
+        };
+    }
+}

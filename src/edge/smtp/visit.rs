@@ -1,0 +1,410 @@
+//! A client's visit: its bytes go into the session, and what that asks for is done.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use pingora_timeout::{sleep, timeout};
+use tokio::sync::watch;
+use tracing::{debug, info};
+use zeroize::Zeroize;
+
+use super::backends::Submitter;
+use super::delivery::Delivery;
+use super::server::{HANDSHAKE, SmtpServer};
+use super::stream::{READ, Stream};
+use crate::domain::{self, Denial, Permission, Permissions, Unavailable};
+use crate::edge::gauge::Entered;
+use crate::service::access::{Decision, Granted};
+use crate::state::metrics::Outcome;
+use crate::wire::Held;
+use crate::wire::smtp::session::{Envelope, Session, Step, Verdict};
+use crate::wire::smtp::{Reply, answers};
+
+/// For the last replies of a session to a client that may not listen.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How often it is asked again what a change means for an idle session.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// One visit.
+pub struct Visit {
+    server: SmtpServer,
+    stream: Option<Stream>,
+    session: Session,
+    address: IpAddr,
+    input: Vec<u8>,
+    out: Vec<u8>,
+    granted: Option<Granted>,
+    /// Wakes at every change of a credential.
+    changes: watch::Receiver<u64>,
+    /// There was a change, and it couldn't be found out what it means for this session.
+    unsure: bool,
+    delivery: Option<Box<Delivery>>,
+    under_way: Option<Entered>,
+    /// When all of it has to be over.
+    deadline: Instant,
+}
+
+/// What the client is waited for with.
+enum Waited {
+    Bytes,
+    Changed,
+    Stopped,
+    TooLong,
+    Gone,
+}
+
+/// What the session wants when it has done what it could.
+enum Wanted {
+    Bytes,
+    Tls,
+    End,
+}
+
+impl Visit {
+    /// The visit of who is at `address`.
+    pub fn new(server: SmtpServer, stream: Stream, address: IpAddr) -> Visit {
+        let entry = &server.entry;
+        let encrypted = matches!(stream, Stream::Tls(_));
+        Visit {
+            session: Session::new(entry.settings.clone(), address, encrypted, entry.number()),
+            changes: entry.access.subscribe(),
+            deadline: Instant::now() + entry.timeouts.session,
+            stream: Some(stream),
+            address,
+            input: Vec::new(),
+            out: Vec::new(),
+            granted: None,
+            unsure: false,
+            delivery: None,
+            under_way: None,
+            server,
+        }
+    }
+
+    /// From the greeting to the end.
+    pub async fn run(mut self) {
+        self.session.greet(&mut self.out);
+        // How long the client has for what it says next; what it drips doesn't give it more.
+        let mut command_ends = Instant::now() + self.server.entry.timeouts.command;
+        loop {
+            if !self.flush().await {
+                break;
+            }
+            let data = self.server.entry.timeouts.data;
+            let receiving = self.session.is_receiving();
+            let until = if receiving { Instant::now() + data } else { command_ends };
+            match self.wait(until.min(self.deadline)).await {
+                Waited::Bytes => {}
+                Waited::Gone => break,
+                Waited::Stopped => self.session.dismiss(&answers::STOPPING, &mut self.out),
+                Waited::TooLong => self.session.dismiss(&answers::TIMEOUT, &mut self.out),
+                Waited::Changed => self.unsure = true,
+            }
+            if !receiving {
+                self.look_for_changes().await;
+            }
+            // On the heap, so that a session that waits doesn't carry the room for it.
+            match Box::pin(self.work()).await {
+                Wanted::Bytes => {}
+                Wanted::Tls => {
+                    if !Box::pin(self.encrypt()).await {
+                        break;
+                    }
+                }
+                Wanted::End => {
+                    let _ = timeout(FAREWELL, self.flush()).await;
+                    if let Some(stream) = self.stream.take() {
+                        let _ = timeout(FAREWELL, stream.close()).await;
+                    }
+                    break;
+                }
+            }
+            if !self.out.is_empty() || receiving {
+                command_ends = Instant::now() + self.server.entry.timeouts.command;
+            }
+        }
+        self.end_transaction().await;
+    }
+
+    /// Sends the replies so far; false where the client doesn't take them.
+    async fn flush(&mut self) -> bool {
+        if self.out.is_empty() {
+            return true;
+        }
+        let Some(stream) = &mut self.stream else { return false };
+        let sent = timeout(self.server.entry.timeouts.command, stream.write(&self.out)).await;
+        // Nothing is kept while nothing is said.
+        self.out = Vec::new();
+        matches!(sent, Ok(Ok(())))
+    }
+
+    /// Waits for bytes, or for something that ends the session, as far as that may end now.
+    async fn wait(&mut self, until: Instant) -> Waited {
+        let Some(stream) = &mut self.stream else { return Waited::Gone };
+        let receiving = self.session.is_receiving();
+        let watched = self.granted.is_some() && !receiving && !self.unsure;
+        let stoppable = !self.session.is_in_transaction();
+        let unsure = self.granted.is_some() && !receiving && self.unsure;
+        let secret = self.granted.is_none();
+        if receiving {
+            self.input.reserve(READ);
+        }
+        tokio::select! {
+            biased;
+            _ = self.server.stop.wait_for(|stop| *stop), if stoppable => Waited::Stopped,
+            changed = self.changes.changed(), if watched => match changed {
+                Ok(()) => Waited::Changed,
+                Err(_) => Waited::Stopped,
+            },
+            () = sleep(AGAIN), if unsure => Waited::Changed,
+            read = timeout(until.saturating_duration_since(Instant::now()), stream.read(&mut self.input, secret)) => {
+                match read {
+                    Ok(Ok(1..)) => Waited::Bytes,
+                    Ok(Ok(0) | Err(_)) => Waited::Gone,
+                    Err(_) => Waited::TooLong,
+                }
+            }
+        }
+    }
+
+    /// Ends the session where its credential is gone.
+    async fn look_for_changes(&mut self) {
+        let Some(granted) = &self.granted else { return };
+        if !self.unsure && !self.changes.has_changed().unwrap_or(true) {
+            return;
+        }
+        self.changes.borrow_and_update();
+        match self.server.entry.access.permissions_now(granted).await {
+            Ok(Some(_)) => self.unsure = false,
+            Ok(None) => self.revoke(),
+            // The next command asks again, and no transaction begins undecided.
+            Err(_) => self.unsure = true,
+        }
+    }
+
+    fn revoke(&mut self) {
+        if self.session.is_over() {
+            return;
+        }
+        self.note_revocation();
+        self.session.dismiss(&answers::REVOKED, &mut self.out);
+    }
+
+    fn note_revocation(&self) {
+        if let Some(granted) = &self.granted {
+            info!(user = %granted.name(), address = %self.address, "an SMTP session was cut: its credential is gone");
+        }
+        self.server.entry.metrics.session_cut(domain::Entry::Smtp);
+    }
+
+    /// Has the session take what it can of the input, and does what it asks for.
+    async fn work(&mut self) -> Wanted {
+        let secret = self.granted.is_none();
+        let mut input = std::mem::take(&mut self.input);
+        let mut rest = &input[..];
+        let moment = self.server.entry.moment();
+        let wanted = loop {
+            match self.session.step(&mut rest, &mut self.out, &moment) {
+                Step::Read => break Wanted::Bytes,
+                Step::Check(held) => self.check(&held).await,
+                Step::StartTls => break Wanted::Tls,
+                Step::Envelope(envelope) => self.envelope(envelope).await,
+                Step::Reset => self.end_transaction().await,
+                Step::Data => {
+                    let reply = match &mut self.delivery {
+                        Some(delivery) => delivery.data().await,
+                        None => answers::NO_BACKEND,
+                    };
+                    self.session.go_ahead(&reply, &mut self.out);
+                    if !reply.is_intermediate() {
+                        self.end_transaction().await;
+                    }
+                }
+                Step::Content(bytes) => {
+                    self.server.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
+                    let written = match &mut self.delivery {
+                        Some(delivery) => delivery.write(&bytes).await,
+                        None => Err(answers::BACKEND_LOST),
+                    };
+                    if let Err(reply) = written {
+                        self.session.failed(reply);
+                    }
+                }
+                Step::Chunk(bytes) => {
+                    self.server.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
+                    let written = match &mut self.delivery {
+                        Some(delivery) => delivery.chunk(&bytes).await,
+                        None => Err(answers::BACKEND_LOST),
+                    };
+                    if let Err(reply) = written {
+                        self.session.failed(reply);
+                    }
+                }
+                Step::LastChunk(bytes) => {
+                    self.server.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
+                    let reply = match &mut self.delivery {
+                        Some(delivery) => delivery.last_chunk(&bytes).await,
+                        None => answers::BACKEND_LOST,
+                    };
+                    self.session.outcome(&reply, &mut self.out);
+                    self.end_transaction().await;
+                }
+                Step::Finish => {
+                    let reply = match &mut self.delivery {
+                        Some(delivery) => delivery.finish().await,
+                        None => answers::BACKEND_LOST,
+                    };
+                    self.session.outcome(&reply, &mut self.out);
+                    self.end_transaction().await;
+                }
+                Step::Abort => {
+                    if let Some(delivery) = &mut self.delivery {
+                        delivery.abort();
+                    }
+                }
+                Step::Close => {
+                    self.end_transaction().await;
+                    break Wanted::End;
+                }
+            }
+        };
+        let used = input.len() - rest.len();
+        if secret {
+            input[..used].zeroize();
+        }
+        input.drain(..used);
+        // A session that waits for a command keeps no buffer.
+        if !input.is_empty() || self.session.is_receiving() {
+            self.input = input;
+        }
+        if self.delivery.is_some() && !self.session.is_in_transaction() {
+            self.end_transaction().await;
+        }
+        wanted
+    }
+
+    async fn end_transaction(&mut self) {
+        if let Some(delivery) = self.delivery.take() {
+            delivery.close().await;
+        }
+        self.under_way = None;
+    }
+
+    async fn check(&mut self, held: &Held) {
+        let access = &self.server.entry.access;
+        let (permission, entry) = (Permission::Email, domain::Entry::Smtp);
+        let presented = held.presented();
+        let decision = match access.check_cached(&presented, permission, entry) {
+            Some(granted) => Decision::Allowed(granted),
+            None => Box::pin(access.authorize(presented, permission, entry, self.address)).await,
+        };
+        let verdict = match decision {
+            Decision::Allowed(granted) => {
+                let name = granted.name().as_str().into();
+                self.granted = Some(granted);
+                Verdict::Allowed(name)
+            }
+            Decision::Denied(Denial::Throttled(_)) => Verdict::Throttled,
+            Decision::Denied(_) => Verdict::Denied,
+            Decision::Unavailable(_) => Verdict::Unavailable,
+        };
+        self.session.checked(verdict, &mut self.out);
+    }
+
+    async fn envelope(&mut self, envelope: Envelope) {
+        let mail = match envelope.mail {
+            Some(mail) => {
+                let reply = self.decide().await;
+                if reply.is_positive() {
+                    let mut arguments = mail.arguments;
+                    if mail.auth && self.server.entry.logs_in {
+                        arguments.extend_from_slice(b" AUTH=<>");
+                    }
+                    self.delivery = self.submitter().map(|who| Box::new(self.delivery(who, arguments)));
+                    self.under_way = self.server.under_way.enter();
+                }
+                Some(reply)
+            }
+            None => None,
+        };
+        let accepted = mail.as_ref().is_none_or(Reply::is_positive);
+        let rcpts = match &mut self.delivery {
+            Some(delivery) if accepted && !envelope.rcpts.is_empty() => {
+                delivery.rcpts(&envelope.rcpts, envelope.data).await
+            }
+            _ => Vec::new(),
+        };
+        self.session.envelope(mail, rcpts, &mut self.out);
+    }
+
+    /// Whether a transaction may begin now.
+    async fn decide(&mut self) -> Reply {
+        let entry = &self.server.entry;
+        let Some(granted) = &self.granted else { return answers::AUTH_FIRST };
+        let now = entry.access.permissions_now(granted).await;
+        let email = Some(Permission::Email);
+        let (outcome, reply) = match now {
+            Ok(Some(permissions)) if may_send(permissions) => (Outcome::Allowed, answers::MAIL_OK),
+            Ok(Some(_)) => {
+                let denial = Denial::Lacks(Permission::Email);
+                info!(user = %granted.name(), address = %self.address, reason = denial.as_str(), "denied");
+                (Outcome::Denied(denial), answers::MAY_NOT_SEND)
+            }
+            Ok(None) => {
+                self.note_revocation();
+                (Outcome::Denied(Denial::Unknown), answers::REVOKED)
+            }
+            Err(Unavailable::Store | Unavailable::Busy) => (Outcome::Unavailable, answers::AUTH_UNAVAILABLE),
+        };
+        entry.metrics.decision(domain::Entry::Smtp, email, outcome);
+        reply
+    }
+
+    fn submitter(&self) -> Option<Submitter> {
+        let granted = self.granted.as_ref()?;
+        let greeting = self.session.greeting()?;
+        Some(Submitter {
+            user: granted.name().clone(),
+            account: granted.account_name().clone(),
+            address: self.address,
+            helo: String::from_utf8_lossy(&greeting.name).into_owned(),
+            esmtp: greeting.extended,
+            tls: self.session.is_encrypted(),
+        })
+    }
+
+    fn delivery(&self, who: Submitter, mail: Vec<u8>) -> Delivery {
+        let entry = &self.server.entry;
+        Delivery::new(entry.backends.clone(), entry.metrics.clone(), self.server.worker, who, mail)
+    }
+
+    /// Takes STARTTLS up; false where that fails.
+    async fn encrypt(&mut self) -> bool {
+        if !self.flush().await {
+            return false;
+        }
+        let (Some(stream), Some(acceptor)) = (self.stream.take(), &self.server.entry.tls) else {
+            return false;
+        };
+        match timeout(HANDSHAKE, stream.encrypt(acceptor)).await {
+            Ok(Ok(stream)) => {
+                self.stream = Some(stream);
+                self.session.encrypted();
+                true
+            }
+            Ok(Err(error)) => {
+                debug!(address = %self.address, %error, "no TLS");
+                false
+            }
+            Err(_) => {
+                debug!(address = %self.address, "the TLS handshake took too long");
+                false
+            }
+        }
+    }
+}
+
+fn may_send(permissions: Permissions) -> bool {
+    permissions.contains(Permission::Email)
+}

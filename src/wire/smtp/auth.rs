@@ -1,0 +1,161 @@
+//! AUTH (RFC 4954) with the mechanisms PLAIN (RFC 4616) and LOGIN.
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use zeroize::Zeroizing;
+
+use super::{Reply, answers};
+use crate::domain::Presented;
+use crate::wire::Held;
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// What is awaited from a client that logs in.
+#[derive(Debug)]
+pub enum Exchange {
+    /// All of PLAIN.
+    Plain,
+    /// The username of LOGIN.
+    LoginName,
+    /// The password of LOGIN, for this username.
+    LoginSecret(Zeroizing<Vec<u8>>),
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Next {
+    /// A challenge goes to the client, and its response is awaited.
+    Challenge(&'static str, Exchange),
+    /// Who it says it is is to be checked.
+    Check(Held),
+    /// It ends here.
+    Refused(Reply),
+}
+
+/// The command AUTH.
+pub fn begin(mechanism: &[u8], initial: Option<&[u8]>) -> Next {
+    let first = if mechanism.eq_ignore_ascii_case(b"PLAIN") {
+        Exchange::Plain
+    } else if mechanism.eq_ignore_ascii_case(b"LOGIN") {
+        Exchange::LoginName
+    } else {
+        return Next::Refused(answers::UNKNOWN_MECHANISM);
+    };
+    match initial {
+        // An initial response without anything in it (RFC 4954 section 4).
+        Some(b"=") => first.respond(b""),
+        Some(initial) => first.respond(initial),
+        None => first.ask(),
+    }
+}
+
+impl Exchange {
+    fn ask(self) -> Next {
+        let challenge = match self {
+            Exchange::Plain => "",
+            // "Username:" and "Password:".
+            Exchange::LoginName => "VXNlcm5hbWU6",
+            Exchange::LoginSecret(_) => "UGFzc3dvcmQ6",
+        };
+        Next::Challenge(challenge, self)
+    }
+
+    /// The client's line, without its CR LF.
+    pub fn respond(self, line: &[u8]) -> Next {
+        if line == b"*" {
+            return Next::Refused(answers::AUTH_CANCELLED);
+        }
+        let Some(decoded) = decode(line) else { return Next::Refused(answers::AUTH_MALFORMED) };
+        match self {
+            Exchange::Plain => plain(&decoded),
+            Exchange::LoginName => Exchange::LoginSecret(decoded).ask(),
+            Exchange::LoginSecret(username) => {
+                Next::Check(Held::copy_of(Presented { username: &username, secret: &decoded }))
+            }
+        }
+    }
+}
+
+/// Who to act for, who it is, and the password. Nobody acts for somebody else.
+fn plain(decoded: &[u8]) -> Next {
+    let mut parts = decoded.splitn(3, |b| *b == 0);
+    let (Some(acts_for), Some(username), Some(secret)) = (parts.next(), parts.next(), parts.next()) else {
+        return Next::Refused(answers::AUTH_MALFORMED);
+    };
+    if !acts_for.is_empty() && !acts_for.eq_ignore_ascii_case(username) {
+        return Next::Refused(answers::BAD_LOGIN);
+    }
+    Next::Check(Held::copy_of(Presented { username, secret }))
+}
+
+fn decode(line: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    // All the room from the start: a vector that grows leaves copies behind.
+    let mut decoded = Zeroizing::new(vec![0; line.len().div_ceil(4) * 3]);
+    let len = BASE64.decode_slice(line, &mut decoded).ok()?;
+    decoded.truncate(len);
+    Some(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(next: Next) -> (String, String) {
+        let Next::Check(held) = next else { panic!("{next:?}") };
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (text(held.presented().username), text(held.presented().secret))
+    }
+
+    fn refused(next: Next) -> Reply {
+        let Next::Refused(reply) = next else { panic!("{next:?}") };
+        reply
+    }
+
+    fn joe() -> (String, String) {
+        ("joe".to_owned(), "secret".to_owned())
+    }
+
+    #[test]
+    fn plain_in_one_line_or_two() {
+        let line = BASE64.encode("\0joe\0secret");
+        assert_eq!(checked(begin(b"PLAIN", Some(line.as_bytes()))), joe());
+        let Next::Challenge("", exchange) = begin(b"plain", None) else { panic!() };
+        assert_eq!(checked(exchange.respond(line.as_bytes())), joe());
+        assert_eq!(checked(begin(b"PLAIN", Some(BASE64.encode("JOE\0joe\0secret").as_bytes()))), joe());
+        let unpadded = BASE64.encode("\0joe\0secre\u{74}").replace('=', "");
+        assert_eq!(checked(begin(b"PLAIN", Some(unpadded.as_bytes()))), joe());
+    }
+
+    #[test]
+    fn login_in_two_lines_or_three() {
+        let (name, secret) = (BASE64.encode("joe"), BASE64.encode("secret"));
+        let Next::Challenge("VXNlcm5hbWU6", exchange) = begin(b"LOGIN", None) else { panic!() };
+        let Next::Challenge("UGFzc3dvcmQ6", exchange) = exchange.respond(name.as_bytes()) else { panic!() };
+        assert_eq!(checked(exchange.respond(secret.as_bytes())), joe());
+        let Next::Challenge(_, exchange) = begin(b"LOGIN", Some(name.as_bytes())) else { panic!() };
+        assert_eq!(checked(exchange.respond(b"")), ("joe".to_owned(), String::new()));
+        let Next::Challenge("UGFzc3dvcmQ6", _) = begin(b"LOGIN", Some(b"=")) else { panic!() };
+    }
+
+    #[test]
+    fn what_is_refused() {
+        assert_eq!(refused(begin(b"CRAM-MD5", None)), answers::UNKNOWN_MECHANISM);
+        assert_eq!(refused(begin(b"PLAIN", Some(b"*"))), answers::AUTH_CANCELLED);
+        assert_eq!(refused(begin(b"PLAIN", Some(b"="))), answers::AUTH_MALFORMED);
+        assert_eq!(refused(begin(b"PLAIN", Some(b"!!!!"))), answers::AUTH_MALFORMED);
+        assert_eq!(
+            refused(begin(b"PLAIN", Some(BASE64.encode("joe\0x").as_bytes()))),
+            answers::AUTH_MALFORMED
+        );
+        let other = BASE64.encode("root\0joe\0secret");
+        assert_eq!(refused(begin(b"PLAIN", Some(other.as_bytes()))), answers::BAD_LOGIN);
+        assert_eq!(
+            refused(Exchange::LoginSecret(Zeroizing::default()).respond(b"*")),
+            answers::AUTH_CANCELLED
+        );
+    }
+}

@@ -1,0 +1,305 @@
+//! A client's command line (RFC 5321 section 4.1, RFC 3207, RFC 4954, RFC 3030).
+
+use super::address::Path;
+use super::parameters::{self, MailParameters, ParameterError};
+use super::{Capabilities, Reply, answers};
+
+/// The longest line of most commands in bytes, CR LF included (RFC 5321, 4.5.3.1.4).
+pub const LINE: usize = 512;
+/// The longest MAIL and RCPT: the extensions add up to less.
+pub const ENVELOPE_LINE: usize = 2048;
+/// The longest AUTH, and the longest line within its exchange (RFC 4954 section 4).
+pub const AUTH_LINE: usize = 12288;
+
+/// A command with what was said in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// EHLO with the client's name.
+    Ehlo(&'a [u8]),
+    /// HELO with the client's name.
+    Helo(&'a [u8]),
+    /// STARTTLS.
+    StartTls,
+    /// AUTH with the mechanism and the initial response.
+    Auth(&'a [u8], Option<&'a [u8]>),
+    /// MAIL with what follows `FROM:`.
+    Mail(&'a [u8]),
+    /// RCPT with what follows `TO:`.
+    Rcpt(&'a [u8]),
+    /// DATA.
+    Data,
+    /// BDAT with the size of the chunk, and whether it is the last one.
+    Bdat(u64, bool),
+    /// RSET.
+    Rset,
+    /// NOOP.
+    Noop,
+    /// VRFY.
+    Vrfy,
+    /// HELP.
+    Help,
+    /// QUIT.
+    Quit,
+}
+
+/// Why a line is no command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandError {
+    /// Not one at all.
+    Unknown,
+    /// One that isn't offered.
+    NotImplemented,
+    /// With arguments that aren't its own.
+    Syntax,
+    /// A BDAT that doesn't say how long its chunk is: nobody knows where the next command begins.
+    Lost,
+}
+
+impl CommandError {
+    /// What is said to it.
+    pub const fn reply(self) -> Reply {
+        match self {
+            CommandError::Unknown => answers::UNKNOWN_COMMAND,
+            CommandError::NotImplemented => answers::NOT_IMPLEMENTED,
+            CommandError::Syntax | CommandError::Lost => answers::SYNTAX,
+        }
+    }
+}
+
+/// The longest line that may begin like this, CR LF included.
+pub fn longest(line: &[u8]) -> usize {
+    let begins = |verb: &[u8]| line.len() > 4 && line[..4].eq_ignore_ascii_case(verb);
+    if begins(b"AUTH") {
+        AUTH_LINE
+    } else if begins(b"MAIL") || begins(b"RCPT") {
+        ENVELOPE_LINE
+    } else {
+        LINE
+    }
+}
+
+impl<'a> Command<'a> {
+    /// Reads a line without its CR LF.
+    ///
+    /// # Errors
+    /// Where it is no command that is offered, or not well-formed.
+    pub fn parse(line: &'a [u8]) -> Result<Command<'a>, CommandError> {
+        let line = line.trim_ascii_end();
+        let end = memchr::memchr(b' ', line).unwrap_or(line.len());
+        let (verb, rest) = line.split_at(end);
+        let rest = rest.trim_ascii_start();
+        let mut upper = [0; 8];
+        let Some(name) = upper.get_mut(..verb.len()) else { return Err(CommandError::Unknown) };
+        name.copy_from_slice(verb);
+        name.make_ascii_uppercase();
+        let alone = |command| if rest.is_empty() { Ok(command) } else { Err(CommandError::Syntax) };
+        match &*name {
+            b"EHLO" => client_name(rest).map(Command::Ehlo),
+            b"HELO" => client_name(rest).map(Command::Helo),
+            b"STARTTLS" => alone(Command::StartTls),
+            b"AUTH" => auth(rest),
+            b"MAIL" => after(b"FROM:", rest).map(Command::Mail),
+            b"RCPT" => after(b"TO:", rest).map(Command::Rcpt),
+            b"DATA" => alone(Command::Data),
+            b"BDAT" => bdat(rest),
+            b"RSET" => alone(Command::Rset),
+            b"NOOP" => Ok(Command::Noop),
+            b"VRFY" if rest.is_empty() => Err(CommandError::Syntax),
+            b"VRFY" => Ok(Command::Vrfy),
+            b"HELP" => Ok(Command::Help),
+            b"QUIT" => alone(Command::Quit),
+            b"EXPN" | b"TURN" | b"ETRN" | b"ATRN" | b"SEND" | b"SOML" | b"SAML" | b"BURL" | b"XCLIENT"
+            | b"XFORWARD" => Err(CommandError::NotImplemented),
+            _ => Err(CommandError::Unknown),
+        }
+    }
+}
+
+/// One word of printable ASCII. What clients call themselves is often no domain name, and is believed by nobody.
+fn client_name(rest: &[u8]) -> Result<&[u8], CommandError> {
+    let good = !rest.is_empty() && rest.len() <= 255 && rest.iter().all(u8::is_ascii_graphic);
+    if good { Ok(rest) } else { Err(CommandError::Syntax) }
+}
+
+fn auth(rest: &[u8]) -> Result<Command<'_>, CommandError> {
+    let mut words = rest.split(|b| *b == b' ').filter(|word| !word.is_empty());
+    let mechanism = words.next().ok_or(CommandError::Syntax)?;
+    let initial = words.next();
+    if words.next().is_some() {
+        return Err(CommandError::Syntax);
+    }
+    Ok(Command::Auth(mechanism, initial))
+}
+
+/// What follows `prefix`. A blank behind the colon is against the RFC, and common.
+fn after<'a>(prefix: &[u8], rest: &'a [u8]) -> Result<&'a [u8], CommandError> {
+    match rest.split_at_checked(prefix.len()) {
+        Some((begin, arguments)) if begin.eq_ignore_ascii_case(prefix) => Ok(arguments.trim_ascii_start()),
+        _ => Err(CommandError::Syntax),
+    }
+}
+
+fn bdat(rest: &[u8]) -> Result<Command<'_>, CommandError> {
+    let mut words = rest.split(|b| *b == b' ').filter(|word| !word.is_empty());
+    let size = words.next().filter(|digits| digits.iter().all(u8::is_ascii_digit));
+    let size =
+        size.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()).ok_or(CommandError::Lost)?;
+    match (words.next(), words.next()) {
+        (None, _) => Ok(Command::Bdat(size, false)),
+        (Some(last), None) if last.eq_ignore_ascii_case(b"LAST") => Ok(Command::Bdat(size, true)),
+        _ => Err(CommandError::Lost),
+    }
+}
+
+/// What a MAIL says, checked against what was offered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mail {
+    /// What goes after `MAIL FROM:` to a backend: path and parameters as they came, but for `AUTH=`.
+    pub arguments: Vec<u8>,
+    /// Whether the client gave an `AUTH=`; a backend at which the gateway itself logged in is told `AUTH=<>` then (RFC
+    /// 4954 section 5).
+    pub auth: bool,
+    /// Whether its addresses may be in UTF-8.
+    pub utf8: bool,
+}
+
+/// Reads what follows `MAIL FROM:`.
+///
+/// # Errors
+/// The reply that refuses it.
+pub fn mail(arguments: &[u8], offered: Capabilities, limit: u64, extended: bool) -> Result<Mail, Reply> {
+    let (path, rest) = Path::split(arguments).ok_or(answers::SYNTAX)?;
+    if !extended && !rest.trim_ascii().is_empty() {
+        return Err(answers::UNKNOWN_PARAMETER);
+    }
+    let mut kept = Vec::with_capacity(arguments.len());
+    kept.extend_from_slice(path.text);
+    let MailParameters { utf8, auth } =
+        parameters::mail(rest, offered, limit, &mut kept).map_err(parameter_reply)?;
+    if path.international && !utf8 {
+        return Err(answers::NEEDS_SMTPUTF8);
+    }
+    Ok(Mail { arguments: kept, auth, utf8 })
+}
+
+/// Checks what follows `RCPT TO:`; it goes to the backend as it is.
+///
+/// # Errors
+/// The reply that refuses it.
+pub fn rcpt(arguments: &[u8], offered: Capabilities, utf8: bool, extended: bool) -> Result<Vec<u8>, Reply> {
+    let (path, rest) = Path::split(arguments).filter(|(path, _)| !path.empty).ok_or(answers::SYNTAX)?;
+    if !extended && !rest.trim_ascii().is_empty() {
+        return Err(answers::UNKNOWN_PARAMETER);
+    }
+    parameters::rcpt(rest, offered, utf8).map_err(parameter_reply)?;
+    if path.international && !utf8 {
+        return Err(answers::NEEDS_SMTPUTF8);
+    }
+    Ok(arguments.to_vec())
+}
+
+const fn parameter_reply(error: ParameterError) -> Reply {
+    match error {
+        ParameterError::Syntax => answers::SYNTAX,
+        ParameterError::Unknown => answers::UNKNOWN_PARAMETER,
+        ParameterError::TooLarge => answers::TOO_LARGE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands() {
+        let cases: [(&str, Command<'_>); 18] = [
+            ("EHLO client.example", Command::Ehlo(b"client.example")),
+            ("ehlo [127.0.0.1]", Command::Ehlo(b"[127.0.0.1]")),
+            ("HELO x ", Command::Helo(b"x")),
+            ("STARTTLS", Command::StartTls),
+            ("AUTH PLAIN", Command::Auth(b"PLAIN", None)),
+            ("auth login dXNlcg==", Command::Auth(b"login", Some(b"dXNlcg=="))),
+            ("MAIL FROM:<a@b> SIZE=1", Command::Mail(b"<a@b> SIZE=1")),
+            ("mail from: <a@b>", Command::Mail(b"<a@b>")),
+            ("RCPT TO:<a@b>", Command::Rcpt(b"<a@b>")),
+            ("DATA", Command::Data),
+            ("BDAT 10", Command::Bdat(10, false)),
+            ("bdat 0 last", Command::Bdat(0, true)),
+            ("RSET", Command::Rset),
+            ("NOOP whatever", Command::Noop),
+            ("VRFY joe", Command::Vrfy),
+            ("HELP", Command::Help),
+            ("HELP MAIL", Command::Help),
+            ("QUIT", Command::Quit),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(Command::parse(line.as_bytes()), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_none() {
+        use CommandError::*;
+        let cases = [
+            ("", Unknown),
+            (" EHLO x", Unknown),
+            ("GET / HTTP/1.1", Unknown),
+            ("EHLOX x", Unknown),
+            ("STARTTLSSTARTTLS", Unknown),
+            ("EXPN staff", NotImplemented),
+            ("XCLIENT LOGIN=root", NotImplemented),
+            ("EHLO", Syntax),
+            ("EHLO a b", Syntax),
+            ("EHLO \u{e4}", Syntax),
+            ("STARTTLS now", Syntax),
+            ("AUTH", Syntax),
+            ("AUTH PLAIN a b", Syntax),
+            ("MAIL", Syntax),
+            ("MAIL TO:<a@b>", Syntax),
+            ("MAIL FROM", Syntax),
+            ("DATA x", Syntax),
+            ("VRFY", Syntax),
+            ("QUIT now", Syntax),
+            ("BDAT", Lost),
+            ("BDAT x", Lost),
+            ("BDAT -1", Lost),
+            ("BDAT +1", Lost),
+            ("BDAT 99999999999999999999", Lost),
+            ("BDAT 1 LATER", Lost),
+            ("BDAT 1 LAST LAST", Lost),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(Command::parse(line.as_bytes()), Err(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn envelopes_pass_as_they_are() {
+        let all = Capabilities {
+            size: Some(0),
+            eight_bit_mime: true,
+            smtp_utf8: true,
+            dsn: true,
+            ..Capabilities::default()
+        };
+        let read = mail(b"<a@b> AUTH=<> SIZE=10", all, 10, true).unwrap();
+        assert_eq!(read, Mail { arguments: b"<a@b> SIZE=10".to_vec(), auth: true, utf8: false });
+        assert_eq!(mail(b"<a@b> SIZE=11", all, 10, true), Err(answers::TOO_LARGE));
+        assert_eq!(mail(b"<a@b> SIZE=1", all, 10, false), Err(answers::UNKNOWN_PARAMETER));
+        assert_eq!(mail(b"a@b", all, 10, true), Err(answers::SYNTAX));
+        assert_eq!(mail("<ä@b>".as_bytes(), all, 10, true), Err(answers::NEEDS_SMTPUTF8));
+        assert!(mail("<ä@b> SMTPUTF8".as_bytes(), all, 10, true).unwrap().utf8);
+        assert_eq!(rcpt(b"<>", all, false, true), Err(answers::SYNTAX));
+        assert_eq!(rcpt(b"<a@b> NOTIFY=NEVER", all, false, true), Ok(b"<a@b> NOTIFY=NEVER".to_vec()));
+        assert_eq!(rcpt("<ä@b>".as_bytes(), all, false, true), Err(answers::NEEDS_SMTPUTF8));
+        assert_eq!(rcpt(b"<a@b> X=1", all, false, true), Err(answers::UNKNOWN_PARAMETER));
+    }
+
+    #[test]
+    fn lines_have_their_limits() {
+        assert_eq!(longest(b"NOOP x"), LINE);
+        assert_eq!(longest(b"AUTHx"), AUTH_LINE);
+        assert_eq!(longest(b"mail FROM"), ENVELOPE_LINE);
+        assert_eq!(longest(b"AUTH"), LINE);
+    }
+}

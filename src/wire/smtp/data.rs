@@ -1,0 +1,292 @@
+//! The content of a message as DATA sends it (RFC 5321 section 4.5.2), strictly: only CR LF . CR LF ends it, and a CR
+//! without LF, an LF without CR or a NUL in it is a fault. Who reads more leniently than that sees two messages in
+//! some that are one.
+//!
+//! The content is passed on as it came, with its stuffed dots, but for its last CR LF: that one belongs to the end, which
+//! whoever sends it on writes anew. So a message that doesn't end can't seem to.
+
+use memchr::memchr3;
+
+/// Reads content up to its end.
+#[derive(Clone, Copy, Debug)]
+pub struct DataReader {
+    held: Held,
+    size: u64,
+}
+
+/// What has been read that may belong to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Nothing,
+    Cr,
+    CrLf,
+    CrLfDot,
+    CrLfDotCr,
+}
+
+impl Held {
+    const fn bytes(self) -> &'static [u8] {
+        match self {
+            Held::Nothing => b"",
+            Held::Cr => b"\r",
+            Held::CrLf => b"\r\n",
+            Held::CrLfDot => b"\r\n.",
+            Held::CrLfDotCr => b"\r\n.\r",
+        }
+    }
+}
+
+/// What was found in some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found<'i> {
+    /// Content.
+    Content(&'i [u8]),
+    /// Nothing more in these bytes: all are consumed.
+    More,
+    /// The end; what is left is behind it.
+    End,
+    /// A CR without LF, an LF without CR, or a NUL. Reading on, one finds the end nevertheless.
+    Fault,
+}
+
+impl DataReader {
+    /// A reader at the beginning of the content. What comes before it, in whatever way, is a line without its CR LF: the
+    /// first content that is found begins with that.
+    pub const fn new() -> DataReader {
+        DataReader { held: Held::CrLf, size: 0 }
+    }
+
+    /// Bytes of content so far, without stuffed dots, as SIZE counts them (RFC 1870).
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Consumes from `input` up to what it finds; to be called until there is no more.
+    pub fn read<'i>(&mut self, input: &mut &'i [u8]) -> Found<'i> {
+        while self.held != Held::Nothing {
+            let Some(byte) = input.first() else { return Found::More };
+            let before = self.held;
+            self.held = match (before, byte) {
+                (Held::Cr, b'\n') => Held::CrLf,
+                (Held::CrLf, b'.') => Held::CrLfDot,
+                (Held::CrLfDot, b'\r') => Held::CrLfDotCr,
+                (Held::CrLfDotCr, b'\n') => {
+                    *input = &input[1..];
+                    // A second message would begin like the first.
+                    self.held = Held::CrLf;
+                    return Found::End;
+                }
+                (Held::Cr | Held::CrLfDotCr, _) => {
+                    self.held = Held::Nothing;
+                    return Found::Fault;
+                }
+                (Held::Nothing | Held::CrLf | Held::CrLfDot, _) => {
+                    self.held = Held::Nothing;
+                    return self.content(before.bytes(), before == Held::CrLfDot);
+                }
+            };
+            *input = &input[1..];
+        }
+        self.read_on(input)
+    }
+
+    /// From the middle of a line on.
+    fn read_on<'i>(&mut self, input: &mut &'i [u8]) -> Found<'i> {
+        let bytes = *input;
+        let (mut at, mut dots) = (0, 0);
+        loop {
+            let Some(found) = memchr3(b'\r', b'\n', 0, &bytes[at..]) else {
+                *input = &[];
+                return self.piece(bytes, dots);
+            };
+            at += found;
+            let held = match &bytes[at..] {
+                [b'\r', b'\n', b'.', b'\r', b'\n', ..] | [b'\r', b'\n', b'.', b'\r'] => Held::CrLfDotCr,
+                [b'\r', b'\n', b'.'] => Held::CrLfDot,
+                [b'\r', b'\n'] => Held::CrLf,
+                [b'\r'] => Held::Cr,
+                [b'\r', b'\n', b'.', b'\r', ..] => {
+                    // The fault is behind the second CR.
+                    (at, dots) = (at + 3, dots + 1);
+                    continue;
+                }
+                [b'\r', b'\n', b'.', ..] => {
+                    (at, dots) = (at + 3, dots + 1);
+                    continue;
+                }
+                [b'\r', b'\n', ..] => {
+                    at += 2;
+                    continue;
+                }
+                _ if at > 0 => {
+                    *input = &bytes[at..];
+                    return self.piece(&bytes[..at], dots);
+                }
+                _ => {
+                    *input = &bytes[1..];
+                    return Found::Fault;
+                }
+            };
+            self.held = held;
+            *input = &bytes[at + held.bytes().len()..];
+            return if at > 0 { self.piece(&bytes[..at], dots) } else { self.read(input) };
+        }
+    }
+
+    fn piece<'i>(&mut self, piece: &'i [u8], dots: u64) -> Found<'i> {
+        if piece.is_empty() {
+            return Found::More;
+        }
+        self.size += piece.len() as u64 - dots;
+        Found::Content(piece)
+    }
+
+    fn content(&mut self, held: &'static [u8], stuffed: bool) -> Found<'static> {
+        self.size += held.len() as u64 - u64::from(stuffed);
+        Found::Content(held)
+    }
+}
+
+impl Default for DataReader {
+    fn default() -> DataReader {
+        DataReader::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What came out, and how it ended: content, faults, and what was left behind the end.
+    fn read(pieces: &[&[u8]]) -> (Vec<u8>, usize, Option<Vec<u8>>, u64) {
+        let (mut reader, mut content, mut faults, mut left) = (DataReader::new(), Vec::new(), 0, None);
+        for piece in pieces {
+            let mut input = *piece;
+            loop {
+                if let Some(left) = &mut left {
+                    let left: &mut Vec<u8> = left;
+                    left.extend_from_slice(input);
+                    break;
+                }
+                match reader.read(&mut input) {
+                    Found::Content(bytes) => content.extend_from_slice(bytes),
+                    Found::More => {
+                        assert!(input.is_empty());
+                        break;
+                    }
+                    Found::End => left = Some(Vec::new()),
+                    Found::Fault => faults += 1,
+                }
+            }
+        }
+        (content, faults, left, reader.size())
+    }
+
+    fn whole(text: &str) -> (String, usize, Option<String>) {
+        let (content, faults, left, _) = read(&[text.as_bytes()]);
+        let string = |bytes| String::from_utf8(bytes).unwrap();
+        (string(content), faults, left.map(string))
+    }
+
+    #[test]
+    fn only_one_thing_ends_it() {
+        let done = |content: &str, left: &str| (content.to_owned(), 0, Some(left.to_owned()));
+        assert_eq!(whole(".\r\nQUIT\r\n"), done("", "QUIT\r\n"));
+        assert_eq!(whole("a\r\n.\r\n"), done("\r\na", ""));
+        assert_eq!(whole("a\r\n\r\n.\r\n"), done("\r\na\r\n", ""));
+        assert_eq!(whole("..\r\n..a\r\n.\r\n"), done("\r\n..\r\n..a", ""));
+        assert_eq!(whole(".a\r\n.\r\n.\r\n"), done("\r\n.a", ".\r\n"));
+        let goes_on = ["a\r\n", "a\r\n.", "a\r\n.\r", "a.\r\n", "a\r\n..\r\n", "a\r\n. \r\n", ""];
+        for text in goes_on {
+            let (_, faults, left) = whole(text);
+            assert_eq!((faults, left), (0, None), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_else_tools_try_is_a_fault() {
+        let tried = [
+            "a\n.\n",
+            "a\n.\r\n",
+            "a\r.\r",
+            "a\r.\r\n",
+            "a\r\n.\n",
+            "a\r\n.\r.",
+            "a\n\n.\r\n",
+            "a\r\r\n.\r\n",
+            "a\r\n.\r\r\n",
+            "a\0\r\n.",
+            "a\r\0\n.",
+            "a\r\n\0.\r\n",
+            "a\r\n.\0\r\n",
+            "a\r\n.\r\0\n",
+            "\n.\r\n",
+            "\r.\r\n",
+            ".\n",
+            ".\r.",
+        ];
+        for text in tried {
+            let (_, faults, left) = whole(text);
+            assert!(faults > 0, "{text:?}");
+            assert!(left.is_none() || text == "a\r\r\n.\r\n", "{text:?}");
+            let (_, faults, left) = whole(&format!("{text}MAIL FROM:<x>\r\n.\r\nQUIT"));
+            assert!(faults > 0 && left.is_some(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn size_counts_neither_stuffing_nor_end() {
+        // The CR LF before the content takes the place of the one at its end.
+        for (text, size) in [("a\r\n.\r\n", 3), ("..\r\n.\r\n", 3), ("a\r\n..b\r\n.\r\n", 7), (".\r\n", 0)] {
+            let bytes = text.as_bytes();
+            assert_eq!(read(&[bytes]).3, size, "{text:?}");
+            let single: Vec<&[u8]> = bytes.chunks(1).collect();
+            assert_eq!(read(&single).3, size, "{text:?}");
+        }
+    }
+
+    /// The same, told byte by byte.
+    fn reference(bytes: &[u8]) -> (Vec<u8>, bool, Option<Vec<u8>>) {
+        let all = [b"\r\n", bytes].concat();
+        let end = all.windows(5).position(|w| w == b"\r\n.\r\n");
+        let content = &all[..end.unwrap_or(all.len())];
+        let fault = content.iter().enumerate().any(|(at, byte)| match byte {
+            b'\r' => content.get(at + 1).is_some_and(|next| *next != b'\n'),
+            b'\n' => content[at - 1] != b'\r',
+            0 => true,
+            _ => false,
+        });
+        // A CR before the end has no LF of its own.
+        let fault = fault || (end.is_some() && content.ends_with(b"\r"));
+        (content.to_vec(), fault, end.map(|end| all[end + 5..].to_vec()))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn any_split_reads_as_the_reference_does(
+            bytes in proptest::collection::vec(prop::sample::select(b"\r\r\r\n\n\n...a\0".to_vec()), 0..40),
+            clean in any::<bool>(),
+            cuts in proptest::collection::vec(0..40_usize, 0..6),
+        ) {
+            let bytes = if clean { String::from_utf8(bytes).unwrap().replace(['\r', '\0'], "").replace('\n', "\r\n").into_bytes() } else { bytes };
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+            let split = read(&pieces);
+            let (content, fault, left) = reference(&bytes);
+            prop_assert_eq!(split.1 > 0, fault);
+            prop_assert_eq!(&split.2, &left);
+            if !fault {
+                // What is held may yet be part of the end.
+                prop_assert!(content.starts_with(&split.0));
+                if left.is_some() {
+                    prop_assert_eq!(split.0, content);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The parameters of MAIL and RCPT (RFC 5321 section 4.1.2): which ones are known, and what may stand in them.
+
+use super::Capabilities;
+
+/// Why parameters are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParameterError {
+    /// Malformed, twice, or a value that can't be there: 501.
+    Syntax,
+    /// Not offered: 555.
+    Unknown,
+    /// A size above what is offered: 552.
+    TooLarge,
+}
+
+/// The parameters of a MAIL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MailParameters {
+    /// `SMTPUTF8` was there.
+    pub utf8: bool,
+    /// `AUTH=` was there, and isn't passed on: the client isn't trusted to speak for others (RFC 4954 section 5).
+    pub auth: bool,
+}
+
+/// Reads the parameters of a MAIL and appends those that go on to the backend to `kept`, as they came. `limit` is the
+/// longest message.
+///
+/// # Errors
+/// The first thing that is wrong with them.
+pub fn mail(
+    text: &[u8],
+    offered: Capabilities,
+    limit: u64,
+    kept: &mut Vec<u8>,
+) -> Result<MailParameters, ParameterError> {
+    const KNOWN: [&[u8]; 6] = [b"SIZE", b"BODY", b"SMTPUTF8", b"RET", b"ENVID", b"AUTH"];
+    let mut found = MailParameters::default();
+    each(text, &KNOWN, |keyword, value, whole| {
+        let keep = match (keyword, value) {
+            (b"SIZE", Some(value)) => {
+                if size(value)? > limit {
+                    return Err(ParameterError::TooLarge);
+                }
+                offered.size.is_some()
+            }
+            (b"BODY", Some(value)) => {
+                if value.eq_ignore_ascii_case(b"BINARYMIME") || !offered.eight_bit_mime {
+                    return Err(ParameterError::Unknown);
+                }
+                check(value.eq_ignore_ascii_case(b"7BIT") || value.eq_ignore_ascii_case(b"8BITMIME"))?
+            }
+            (b"SMTPUTF8", None) => {
+                found.utf8 = true;
+                offer(offered.smtp_utf8)?
+            }
+            (b"RET", Some(value)) => {
+                offer(offered.dsn)?;
+                check(value.eq_ignore_ascii_case(b"FULL") || value.eq_ignore_ascii_case(b"HDRS"))?
+            }
+            (b"ENVID", Some(value)) => {
+                offer(offered.dsn)?;
+                check(value.len() <= 100 && is_xtext(value, false))?
+            }
+            (b"AUTH", Some(value)) => {
+                found.auth = true;
+                check(value == b"<>" || is_xtext(value, true))?;
+                false
+            }
+            _ => return Err(ParameterError::Syntax),
+        };
+        if keep {
+            kept.push(b' ');
+            kept.extend_from_slice(whole);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Reads the parameters of a RCPT; `utf8` is whether the MAIL had SMTPUTF8.
+///
+/// # Errors
+/// The first thing that is wrong with them.
+pub fn rcpt(text: &[u8], offered: Capabilities, utf8: bool) -> Result<(), ParameterError> {
+    each(text, &[b"NOTIFY", b"ORCPT"], |keyword, value, _| {
+        offer(offered.dsn)?;
+        let good = match (keyword, value) {
+            (b"NOTIFY", Some(value)) => is_notify(value),
+            (b"ORCPT", Some(value)) => {
+                let colon = memchr::memchr(b';', value);
+                let plain = |kind: &[u8]| !kind.is_empty() && kind.iter().all(u8::is_ascii_graphic);
+                value.len() <= 500
+                    && colon.is_some_and(|at| plain(&value[..at]) && is_xtext(&value[at + 1..], utf8))
+            }
+            _ => false,
+        };
+        check(good).map(|_| ())
+    })
+}
+
+/// Calls `take` with each keyword in upper case, its value, and the whole parameter. No keyword comes twice.
+fn each<'a>(
+    text: &'a [u8],
+    known: &[&'static [u8]],
+    mut take: impl FnMut(&'static [u8], Option<&'a [u8]>, &'a [u8]) -> Result<(), ParameterError>,
+) -> Result<(), ParameterError> {
+    let mut seen = 0_u32;
+    for whole in text.split(|b| *b == b' ').filter(|whole| !whole.is_empty()) {
+        let (keyword, value) = match memchr::memchr(b'=', whole) {
+            Some(at) => (&whole[..at], Some(&whole[at + 1..])),
+            None => (whole, None),
+        };
+        let in_keyword = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-';
+        let in_value = |b: &u8| !b.is_ascii_control() && *b != b'=';
+        check(keyword.first().is_some_and(u8::is_ascii_alphanumeric) && keyword.iter().all(in_keyword))?;
+        check(value.is_none_or(|value| !value.is_empty() && value.iter().all(in_value)))?;
+        let place = known.iter().position(|k| k.eq_ignore_ascii_case(keyword));
+        let place = place.ok_or(ParameterError::Unknown)?;
+        check(seen & 1 << place == 0)?;
+        seen |= 1 << place;
+        take(known[place], value, whole)?;
+    }
+    Ok(())
+}
+
+/// 1 to 20 digits; what is above 64 bits is too large for anybody.
+fn size(value: &[u8]) -> Result<u64, ParameterError> {
+    check((1..=20).contains(&value.len()) && value.iter().all(u8::is_ascii_digit))?;
+    Ok(value.iter().fold(0_u64, |n, b| n.saturating_mul(10).saturating_add(u64::from(b - b'0'))))
+}
+
+/// `NEVER`, or some of the others, none twice (RFC 3461 section 4.1).
+fn is_notify(value: &[u8]) -> bool {
+    const WORDS: [&[u8]; 3] = [b"SUCCESS", b"FAILURE", b"DELAY"];
+    if value.eq_ignore_ascii_case(b"NEVER") {
+        return true;
+    }
+    let mut seen = [false; 3];
+    value.split(|b| *b == b',').all(|word| {
+        let place = WORDS.iter().position(|w| w.eq_ignore_ascii_case(word));
+        place.is_some_and(|place| !std::mem::replace(&mut seen[place], true))
+    })
+}
+
+/// Printable, with `+` only before two hexadecimal digits (RFC 3461 section 4); `utf8` allows characters beyond ASCII, as
+/// RFC 6533 does.
+fn is_xtext(value: &[u8], utf8: bool) -> bool {
+    let hexadecimal = |b: &u8| b.is_ascii_digit() || (b'A'..=b'F').contains(b) || (b'a'..=b'f').contains(b);
+    let escapes = value.iter().enumerate().filter(|(_, b)| **b == b'+');
+    let escaped = |at: usize| value.get(at + 1..at + 3).is_some_and(|two| two.iter().all(hexadecimal));
+    let printable = value.iter().all(|b| b.is_ascii_graphic() || (utf8 && !b.is_ascii()));
+    // An address in UTF-8 needs no escapes, and may hold a plus of its own.
+    printable
+        && (value.is_ascii() || std::str::from_utf8(value).is_ok())
+        && (utf8 || escapes.map(|(at, _)| at).all(escaped))
+}
+
+fn check(good: bool) -> Result<bool, ParameterError> {
+    if good { Ok(true) } else { Err(ParameterError::Syntax) }
+}
+
+fn offer(offered: bool) -> Result<bool, ParameterError> {
+    if offered { Ok(true) } else { Err(ParameterError::Unknown) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ParameterError::*;
+    use super::*;
+
+    const ALL: Capabilities = Capabilities {
+        size: Some(0),
+        pipelining: true,
+        eight_bit_mime: true,
+        smtp_utf8: true,
+        chunking: true,
+        dsn: true,
+        enhanced_status_codes: true,
+    };
+
+    fn read(text: &str, offered: Capabilities) -> Result<(MailParameters, String), ParameterError> {
+        let mut kept = Vec::new();
+        let found = mail(text.as_bytes(), offered, 1000, &mut kept)?;
+        Ok((found, String::from_utf8(kept).unwrap()))
+    }
+
+    #[test]
+    fn of_mail() {
+        let plain = MailParameters::default();
+        assert_eq!(read("", ALL), Ok((plain, String::new())));
+        let text = " size=1000 BODY=8bitmime RET=HDRS ENVID=QQ+2B314159";
+        assert_eq!(read(text, ALL), Ok((plain, text.to_owned())));
+        assert_eq!(read("  BODY=7BIT", ALL), Ok((plain, " BODY=7BIT".to_owned())));
+        let utf8 = MailParameters { utf8: true, auth: false };
+        assert_eq!(read(" SMTPUTF8", ALL), Ok((utf8, " SMTPUTF8".to_owned())));
+        let auth = MailParameters { utf8: false, auth: true };
+        assert_eq!(read(" AUTH=e+3Dmc2@example.com SIZE=5", ALL), Ok((auth, " SIZE=5".to_owned())));
+        assert_eq!(read(" AUTH=<>", ALL), Ok((auth, String::new())));
+        assert_eq!(read(" SIZE=5", Capabilities::default()), Ok((plain, String::new())));
+    }
+
+    #[test]
+    fn of_mail_refused() {
+        for text in [
+            " SIZE",
+            " SIZE=",
+            " SIZE=x",
+            " SIZE=1 SIZE=1",
+            " SIZE=1 size=1",
+            " BODY=9BIT",
+            " SMTPUTF8=1",
+            " =1",
+            " RET=ALL",
+            " ENVID=+",
+            " AUTH=a=b",
+            " -X=1",
+            " SIZE=1\t",
+            " SIZE=100000000000000000000",
+        ] {
+            assert_eq!(read(text, ALL), Err(Syntax), "{text}");
+        }
+        for text in [" XFOO=1", " BODY=BINARYMIME", " XFOO", " NOTIFY=NEVER", " HOLDFOR=1"] {
+            assert_eq!(read(text, ALL), Err(Unknown), "{text}");
+        }
+        for text in [" BODY=8BITMIME", " SMTPUTF8", " RET=FULL", " ENVID=x"] {
+            assert_eq!(read(text, Capabilities::default()), Err(Unknown), "{text}");
+        }
+        for text in [" SIZE=1001", " SIZE=99999999999999999999"] {
+            assert_eq!(read(text, ALL), Err(TooLarge), "{text}");
+        }
+    }
+
+    #[test]
+    fn of_rcpt() {
+        for text in [
+            "",
+            " NOTIFY=NEVER",
+            " NOTIFY=success,DELAY,failure ORCPT=rfc822;Bob+2B@example.com",
+            " ORCPT=utf-8;a@b",
+        ] {
+            assert_eq!(rcpt(text.as_bytes(), ALL, false), Ok(()), "{text}");
+        }
+        for text in [
+            " NOTIFY",
+            " NOTIFY=NEVER,DELAY",
+            " NOTIFY=DELAY,DELAY",
+            " NOTIFY=",
+            " ORCPT=a@b",
+            " ORCPT=;a",
+            " ORCPT=rfc822;a+b",
+            " ORCPT=utf-8;ä@b",
+        ] {
+            assert_eq!(rcpt(text.as_bytes(), ALL, false), Err(Syntax), "{text}");
+        }
+        assert_eq!(rcpt(" ORCPT=utf-8;ä@b".as_bytes(), ALL, true), Ok(()));
+        assert_eq!(rcpt(b" NOTIFY=NEVER", Capabilities::default(), false), Err(Unknown));
+        assert_eq!(rcpt(b" SIZE=1", ALL, false), Err(Unknown));
+    }
+}

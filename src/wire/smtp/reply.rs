@@ -1,0 +1,206 @@
+//! A reply is a value: code, enhanced code, text (RFC 5321 section 4.2, RFC 2034, RFC 3463).
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// An enhanced status code (RFC 3463): class, subject, detail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enhanced(pub u8, pub u16, pub u16);
+
+impl Enhanced {
+    /// The code at the beginning of a line, and what follows it and the blank after it. `None` where there is none.
+    pub fn split(line: &[u8]) -> Option<(Enhanced, &[u8])> {
+        let end = line.iter().position(|b| *b == b' ').unwrap_or(line.len());
+        let mut parts = line[..end].split(|b| *b == b'.').map(number);
+        let (class, subject, detail) = (parts.next()??, parts.next()??, parts.next()??);
+        if parts.next().is_some() || !matches!(class, 2 | 4 | 5) {
+            return None;
+        }
+        Some((Enhanced(class as u8, subject, detail), line.get(end + 1..).unwrap_or_default()))
+    }
+}
+
+/// One to three digits.
+fn number(digits: &[u8]) -> Option<u16> {
+    if !(1..=3).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(digits.iter().fold(0, |n, digit| n * 10 + u16::from(digit - b'0')))
+}
+
+impl fmt::Display for Enhanced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+/// A reply of ours, or a backend's. Its text can't break out of its lines: there is no CR, NUL or other control character
+/// in it, and LF only between lines.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Reply {
+    code: u16,
+    enhanced: Option<Enhanced>,
+    text: Cow<'static, [u8]>,
+}
+
+impl Reply {
+    /// A reply of ours; `text` is plain text, with a line feed between lines where it has several.
+    pub const fn ours(code: u16, enhanced: Enhanced, text: &'static str) -> Reply {
+        Reply { code, enhanced: Some(enhanced), text: Cow::Borrowed(text.as_bytes()) }
+    }
+
+    /// A reply of ours without an enhanced code: greeting, EHLO and challenges have none. Control characters in `text`
+    /// are dropped, but for the line feeds between lines.
+    pub fn plain(code: u16, text: String) -> Reply {
+        let mut text = text.into_bytes();
+        text.retain(|b| *b == b'\n' || !b.is_ascii_control());
+        Reply { code, enhanced: None, text: Cow::Owned(text) }
+    }
+
+    /// A backend's reply, out of the text of its lines: what follows the code and the hyphen or blank on each. Control
+    /// characters become blanks. Where each line begins with the same enhanced code, of the class of `code`, it is taken
+    /// for the reply's.
+    pub fn received<'a>(code: u16, lines: impl IntoIterator<Item = &'a [u8]>) -> Reply {
+        let lines: Vec<&[u8]> = lines.into_iter().collect();
+        let fits = |found: &Enhanced| u16::from(found.0) == code / 100;
+        let first = lines.first().and_then(|line| Enhanced::split(line)).map(|(found, _)| found).filter(fits);
+        let enhanced = first
+            .filter(|first| lines.iter().all(|line| Enhanced::split(line).is_some_and(|l| l.0 == *first)));
+        let mut text = Vec::with_capacity(lines.iter().map(|line| line.len() + 1).sum());
+        for (index, line) in lines.iter().enumerate() {
+            if index > 0 {
+                text.push(b'\n');
+            }
+            let line = match (enhanced, Enhanced::split(line)) {
+                (Some(_), Some((_, rest))) => rest,
+                _ => line,
+            };
+            text.extend(line.iter().map(|b| if b.is_ascii_control() { b' ' } else { *b }));
+        }
+        Reply { code, enhanced, text: Cow::Owned(text) }
+    }
+
+    /// Three digits, 200 to 599.
+    pub const fn code(&self) -> u16 {
+        self.code
+    }
+
+    /// Its enhanced code.
+    pub const fn enhanced(&self) -> Option<Enhanced> {
+        self.enhanced
+    }
+
+    /// The text of each line, without codes; at least one, which may be empty.
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.text.split(|b| *b == b'\n')
+    }
+
+    /// 2yz: done.
+    pub const fn is_positive(&self) -> bool {
+        self.code / 100 == 2
+    }
+
+    /// 3yz: the rest may come.
+    pub const fn is_intermediate(&self) -> bool {
+        self.code / 100 == 3
+    }
+
+    /// 4yz: not now.
+    pub const fn is_transient(&self) -> bool {
+        self.code / 100 == 4
+    }
+
+    /// 5yz: not like this.
+    pub const fn is_permanent(&self) -> bool {
+        self.code / 100 == 5
+    }
+
+    /// Appends it as it goes over the wire.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        use std::io::Write;
+        let mut lines = self.lines().peekable();
+        while let Some(line) = lines.next() {
+            let hyphen = if lines.peek().is_some() { '-' } else { ' ' };
+            // Writing to a vector can't fail.
+            let _ = match self.enhanced {
+                Some(enhanced) => write!(out, "{}{hyphen}{enhanced} ", self.code),
+                None => write!(out, "{}{hyphen}", self.code),
+            };
+            out.extend_from_slice(line);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// In one line, for the log.
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        if let Some(enhanced) = self.enhanced {
+            write!(f, " {enhanced}")?;
+        }
+        for line in self.lines() {
+            write!(f, " {}", String::from_utf8_lossy(line))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(reply: &Reply) -> String {
+        let mut out = Vec::new();
+        reply.write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn every_line_has_its_codes() {
+        const TWO: Reply = Reply::ours(214, Enhanced(2, 0, 0), "one\ntwo");
+        assert_eq!(written(&TWO), "214-2.0.0 one\r\n214 2.0.0 two\r\n");
+        assert_eq!(written(&Reply::plain(250, "a\nb\r\0".into())), "250-a\r\n250 b\r\n");
+        assert_eq!(written(&Reply::plain(334, String::new())), "334 \r\n");
+    }
+
+    #[test]
+    fn what_a_backend_said_is_said_again() {
+        let cases: [(u16, &[&str], &str); 8] = [
+            (250, &["2.1.5 Ok"], "250 2.1.5 Ok\r\n"),
+            (250, &["Ok"], "250 Ok\r\n"),
+            (250, &[], "250 \r\n"),
+            (550, &["5.7.1"], "550 5.7.1 \r\n"),
+            (550, &["5.7.1 no", "5.7.1 never"], "550-5.7.1 no\r\n550 5.7.1 never\r\n"),
+            (550, &["5.7.1 no", "never"], "550-5.7.1 no\r\n550 never\r\n"),
+            (550, &["2.7.1 odd"], "550 2.7.1 odd\r\n"),
+            (250, &["2.0.0 a\rb\0c", "2.0.0 "], "250-2.0.0 a b c\r\n250 2.0.0 \r\n"),
+        ];
+        for (code, lines, expected) in cases {
+            let reply = Reply::received(code, lines.iter().map(|line| line.as_bytes()));
+            assert_eq!(written(&reply), expected);
+        }
+    }
+
+    #[test]
+    fn enhanced_codes_are_three_numbers() {
+        assert_eq!(Enhanced::split(b"4.4.2 lost"), Some((Enhanced(4, 4, 2), &b"lost"[..])));
+        assert_eq!(Enhanced::split(b"2.100.999"), Some((Enhanced(2, 100, 999), &b""[..])));
+        for line in ["", "3.0.0 x", "2.0 x", "2.0.0.0 x", "2..0 x", "2.0.1000 x", "2.0.0x", "10.0.0 x"] {
+            assert_eq!(Enhanced::split(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn classes() {
+        let reply = |code| Reply::received(code, [&b""[..]]);
+        assert!(reply(250).is_positive() && reply(354).is_intermediate());
+        assert!(reply(451).is_transient() && reply(550).is_permanent() && !reply(450).is_permanent());
+    }
+}

@@ -1,0 +1,397 @@
+//! Commands, outside of a transaction and within one.
+
+use super::line::{self, Line};
+use super::phase::{Asked, Phase, Skip, Transaction};
+use super::{Envelope, Greeting, Moment, Session, Step};
+use crate::wire::smtp::auth::{self, Exchange, Next};
+use crate::wire::smtp::bdat::ChunkReader;
+use crate::wire::smtp::command::{self, AUTH_LINE, Command, CommandError};
+use crate::wire::smtp::{Capabilities, Reply, answers};
+
+impl Session {
+    /// The next command; without a step, the session goes on.
+    pub(super) fn command<'i>(
+        &mut self,
+        transaction: Option<Transaction>,
+        input: &mut &'i [u8],
+        out: &mut Vec<u8>,
+        moment: &Moment,
+    ) -> Option<Step<'i>> {
+        let line = match self.line(input, command::longest) {
+            Ok(line) => line,
+            Err(fault) => {
+                self.resume(transaction);
+                return self.faulty(fault, out);
+            }
+        };
+        let command = match Command::parse(line) {
+            Ok(command) => command,
+            Err(CommandError::Lost) => {
+                // What follows may be content: nothing of it may be taken for commands.
+                answers::SYNTAX.write(out);
+                return None;
+            }
+            Err(error) => {
+                self.resume(transaction);
+                self.refuse(&error.reply(), out);
+                return None;
+            }
+        };
+        match command {
+            Command::Ehlo(name) => self.hello(name, true, transaction.is_some(), out, moment),
+            Command::Helo(name) => self.hello(name, false, transaction.is_some(), out, moment),
+            Command::Mail(arguments) => self.mail(arguments, transaction, input, out, moment),
+            Command::Rcpt(arguments) => self.rcpt(arguments, transaction, input, out, moment),
+            Command::Data => self.announce(transaction, out, moment),
+            Command::Bdat(size, last) => self.begin_chunk(size, last, transaction, moment),
+            Command::StartTls => self.start_tls(transaction, input, out),
+            Command::Auth(mechanism, initial) => self.authenticate(mechanism, initial, transaction, out),
+            Command::Rset => {
+                self.phase = Phase::Command;
+                answers::OK.write(out);
+                transaction.map(|_| Step::Reset)
+            }
+            Command::Quit => {
+                answers::BYE.write(out);
+                None
+            }
+            Command::Noop => self.simply(&answers::OK, transaction, out),
+            Command::Vrfy => self.simply(&answers::NOT_VERIFIED, transaction, out),
+            Command::Help => self.simply(&answers::HELP, transaction, out),
+        }
+    }
+
+    /// A line within AUTH.
+    pub(super) fn login<'i>(
+        &mut self,
+        exchange: Exchange,
+        input: &mut &'i [u8],
+        out: &mut Vec<u8>,
+    ) -> Option<Step<'i>> {
+        match self.line(input, |_| AUTH_LINE) {
+            Ok(line) => {
+                let next = exchange.respond(line);
+                self.proceed(next, out)
+            }
+            Err(fault @ (Line::Partial | Line::Overflow)) => {
+                self.phase = Phase::Login(exchange);
+                self.faulty(fault, out)
+            }
+            Err(fault) => {
+                self.phase = Phase::Command;
+                self.faulty(fault, out)
+            }
+        }
+    }
+
+    /// Consumes a line, or what can't become one.
+    fn line<'i>(
+        &mut self,
+        input: &mut &'i [u8],
+        longest: impl Fn(&[u8]) -> usize,
+    ) -> Result<&'i [u8], Line<'i>> {
+        let found = line::first(input, self.overflowed, longest);
+        self.overflowed = found == Line::Overflow;
+        *input = match found {
+            Line::Whole(_, rest) | Line::TooLong(rest) | Line::Malformed(rest) => rest,
+            Line::Overflow => &[],
+            Line::Partial => input,
+        };
+        match found {
+            Line::Whole(line, _) => Ok(line),
+            fault => Err(fault),
+        }
+    }
+
+    fn faulty<'i>(&mut self, fault: Line<'_>, out: &mut Vec<u8>) -> Option<Step<'i>> {
+        match fault {
+            Line::Partial | Line::Overflow => return Some(Step::Read),
+            Line::TooLong(_) => self.refuse(&answers::LINE_TOO_LONG, out),
+            Line::Malformed(_) | Line::Whole(..) => self.refuse(&answers::MALFORMED_LINE, out),
+        }
+        None
+    }
+
+    pub(super) fn resume(&mut self, transaction: Option<Transaction>) {
+        self.phase = transaction.map_or(Phase::Command, Phase::Transaction);
+    }
+
+    fn simply<'i>(
+        &mut self,
+        reply: &Reply,
+        transaction: Option<Transaction>,
+        out: &mut Vec<u8>,
+    ) -> Option<Step<'i>> {
+        self.resume(transaction);
+        reply.write(out);
+        None
+    }
+
+    /// Refuses a command, and goes on.
+    fn deny<'i>(
+        &mut self,
+        reply: &Reply,
+        transaction: Option<Transaction>,
+        out: &mut Vec<u8>,
+    ) -> Option<Step<'i>> {
+        self.resume(transaction);
+        self.refuse(reply, out);
+        None
+    }
+
+    fn hello<'i>(
+        &mut self,
+        name: &[u8],
+        extended: bool,
+        within: bool,
+        out: &mut Vec<u8>,
+        moment: &Moment,
+    ) -> Option<Step<'i>> {
+        self.phase = Phase::Command;
+        self.greeting = Some(Greeting { name: name.into(), extended });
+        let text = if extended { self.extensions(&moment.offered) } else { self.settings.host.clone() };
+        Reply::plain(250, text).write(out);
+        within.then_some(Step::Reset)
+    }
+
+    fn extensions(&self, offered: &Capabilities) -> String {
+        let mut text = self.settings.host.clone();
+        let mut offer = |line: &str| {
+            text.push('\n');
+            text.push_str(line);
+        };
+        offer("PIPELINING");
+        offer(&format!("SIZE {}", self.longest_message(offered)));
+        for (can, extension) in [
+            (offered.eight_bit_mime, "8BITMIME"),
+            (offered.smtp_utf8, "SMTPUTF8"),
+            (offered.dsn, "DSN"),
+            (offered.chunking, "CHUNKING"),
+            (offered.enhanced_status_codes, "ENHANCEDSTATUSCODES"),
+            (self.settings.starttls && !self.tls, "STARTTLS"),
+            (self.tls || !self.settings.require_tls, "AUTH PLAIN LOGIN"),
+        ] {
+            if can {
+                offer(extension);
+            }
+        }
+        text
+    }
+
+    fn longest_message(&self, offered: &Capabilities) -> u64 {
+        let ours = self.settings.max_message;
+        offered.size.filter(|theirs| *theirs > 0).map_or(ours, |theirs| theirs.min(ours))
+    }
+
+    fn start_tls<'i>(
+        &mut self,
+        transaction: Option<Transaction>,
+        input: &mut &'i [u8],
+        out: &mut Vec<u8>,
+    ) -> Option<Step<'i>> {
+        if !self.settings.starttls {
+            return self.deny(&answers::NOT_IMPLEMENTED, transaction, out);
+        }
+        if self.tls || self.user.is_some() || transaction.is_some() {
+            return self.deny(&answers::BAD_SEQUENCE, transaction, out);
+        }
+        if !input.is_empty() {
+            // Whoever put them there wants them run as if they had come encrypted.
+            *input = &[];
+            answers::INJECTION.write(out);
+            return None;
+        }
+        answers::READY_FOR_TLS.write(out);
+        self.phase = Phase::Handshake;
+        Some(Step::StartTls)
+    }
+
+    fn authenticate<'i>(
+        &mut self,
+        mechanism: &[u8],
+        initial: Option<&[u8]>,
+        transaction: Option<Transaction>,
+        out: &mut Vec<u8>,
+    ) -> Option<Step<'i>> {
+        if self.user.is_some() {
+            return self.deny(&answers::ALREADY_AUTHENTICATED, transaction, out);
+        }
+        if self.greeting.is_none() {
+            return self.deny(&answers::BAD_SEQUENCE, transaction, out);
+        }
+        if self.settings.require_tls && !self.tls {
+            return self.deny(&answers::ENCRYPTION_REQUIRED, transaction, out);
+        }
+        self.proceed(auth::begin(mechanism, initial), out)
+    }
+
+    fn proceed<'i>(&mut self, next: Next, out: &mut Vec<u8>) -> Option<Step<'i>> {
+        match next {
+            Next::Challenge(challenge, exchange) => {
+                Reply::plain(334, challenge.to_owned()).write(out);
+                self.phase = Phase::Login(exchange);
+                None
+            }
+            Next::Check(held) => {
+                self.phase = Phase::Verdict;
+                Some(Step::Check(held))
+            }
+            Next::Refused(reply) => {
+                self.phase = Phase::Command;
+                if reply == answers::BAD_LOGIN {
+                    self.login_failed(&reply, out);
+                } else {
+                    self.refuse(&reply, out);
+                }
+                None
+            }
+        }
+    }
+
+    /// Why there can't be a transaction yet.
+    pub(super) fn unready(&self) -> Option<Reply> {
+        if self.greeting.is_none() {
+            Some(answers::BAD_SEQUENCE)
+        } else if self.user.is_some() {
+            None
+        } else if self.settings.require_tls && !self.tls {
+            Some(answers::TLS_FIRST)
+        } else {
+            Some(answers::AUTH_FIRST)
+        }
+    }
+
+    fn is_extended(&self) -> bool {
+        self.greeting.as_ref().is_some_and(|greeting| greeting.extended)
+    }
+
+    fn mail<'i>(
+        &mut self,
+        arguments: &[u8],
+        transaction: Option<Transaction>,
+        input: &mut &'i [u8],
+        out: &mut Vec<u8>,
+        moment: &Moment,
+    ) -> Option<Step<'i>> {
+        let unready = self.unready().or(transaction.as_ref().map(|_| answers::BAD_SEQUENCE));
+        if let Some(reply) = unready {
+            return self.deny(&reply, transaction, out);
+        }
+        if self.messages >= self.settings.messages {
+            self.dismiss(&answers::TOO_MANY_MESSAGES, out);
+            return None;
+        }
+        let longest = self.longest_message(&moment.offered);
+        let mail = match command::mail(arguments, moment.offered, longest, self.is_extended()) {
+            Ok(mail) => mail,
+            Err(reply) => return self.deny(&reply, None, out),
+        };
+        let transaction = Transaction { utf8: mail.utf8, ..Transaction::default() };
+        let envelope = Envelope { mail: Some(mail), ..Envelope::default() };
+        Some(self.ask(envelope, transaction, input, moment))
+    }
+
+    fn rcpt<'i>(
+        &mut self,
+        arguments: &[u8],
+        transaction: Option<Transaction>,
+        input: &mut &'i [u8],
+        out: &mut Vec<u8>,
+        moment: &Moment,
+    ) -> Option<Step<'i>> {
+        if let Some(reply) = self.unready() {
+            return self.deny(&reply, transaction, out);
+        }
+        let transaction = match transaction {
+            Some(transaction) if transaction.body.is_none() => transaction,
+            other => return self.deny(&answers::BAD_SEQUENCE, other, out),
+        };
+        if transaction.accepted >= self.settings.recipients {
+            return self.simply(&answers::TOO_MANY_RECIPIENTS, Some(transaction), out);
+        }
+        match command::rcpt(arguments, moment.offered, transaction.utf8, self.is_extended()) {
+            Ok(rcpt) => {
+                let envelope = Envelope { rcpts: vec![rcpt], ..Envelope::default() };
+                Some(self.ask(envelope, transaction, input, moment))
+            }
+            Err(reply) => self.deny(&reply, Some(transaction), out),
+        }
+    }
+
+    /// Gathers the recipients that came with it, and asks.
+    fn ask<'i>(
+        &mut self,
+        mut envelope: Envelope,
+        transaction: Transaction,
+        input: &mut &'i [u8],
+        moment: &Moment,
+    ) -> Step<'i> {
+        while transaction.accepted + envelope.rcpts.len() < self.settings.recipients
+            && let Line::Whole(line, rest) = line::first(input, false, command::longest)
+            && let Ok(Command::Rcpt(arguments)) = Command::parse(line)
+            && let Ok(rcpt) = command::rcpt(arguments, moment.offered, transaction.utf8, self.is_extended())
+        {
+            envelope.rcpts.push(rcpt);
+            *input = rest;
+        }
+        let next = line::first(input, false, command::longest);
+        envelope.data = matches!(next, Line::Whole(line, _) if Command::parse(line) == Ok(Command::Data));
+        let (mail, rcpts) = (envelope.mail.is_some(), envelope.rcpts.len());
+        self.phase = Phase::Envelope(Asked { transaction, mail, rcpts });
+        Step::Envelope(envelope)
+    }
+
+    fn announce<'i>(
+        &mut self,
+        transaction: Option<Transaction>,
+        out: &mut Vec<u8>,
+        moment: &Moment,
+    ) -> Option<Step<'i>> {
+        if let Some(reply) = self.unready() {
+            return self.deny(&reply, transaction, out);
+        }
+        match transaction {
+            Some(mut transaction) if transaction.accepted > 0 && transaction.body.is_none() => {
+                transaction.body = Some(self.body(transaction.utf8, true, moment));
+                self.phase = Phase::GoAhead(transaction);
+                Some(Step::Data)
+            }
+            // Who pipelines can't know.
+            Some(transaction) if transaction.refused > 0 && transaction.body.is_none() => {
+                self.simply(&answers::NO_RECIPIENTS, Some(transaction), out)
+            }
+            other => self.deny(&answers::BAD_SEQUENCE, other, out),
+        }
+    }
+
+    fn begin_chunk<'i>(
+        &mut self,
+        size: u64,
+        last: bool,
+        transaction: Option<Transaction>,
+        moment: &Moment,
+    ) -> Option<Step<'i>> {
+        let reader = ChunkReader::new(size);
+        let refusal = match (&transaction, self.unready()) {
+            (_, Some(reply)) => Some(reply),
+            (Some(transaction), None) => match &transaction.body {
+                Some(body) => body.doom.as_ref().map(|_| answers::BAD_SEQUENCE),
+                None if !moment.offered.chunking => Some(answers::NOT_IMPLEMENTED),
+                None if transaction.accepted > 0 => None,
+                None if transaction.refused > 0 => Some(answers::NO_RECIPIENTS),
+                None => Some(answers::BAD_SEQUENCE),
+            },
+            (None, None) => Some(answers::BAD_SEQUENCE),
+        };
+        match (transaction, refusal) {
+            (Some(transaction), None) => self.take_chunk(reader, last, transaction, moment),
+            (transaction, refusal) => {
+                // The chunk comes all the same, and nothing of it is a command.
+                let transaction = transaction.filter(|transaction| transaction.body.is_none() || !last);
+                let reply = refusal.unwrap_or(answers::BAD_SEQUENCE);
+                self.phase = Phase::Skip(Skip { reader, reply, transaction });
+            }
+        }
+        None
+    }
+}

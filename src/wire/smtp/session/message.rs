@@ -1,0 +1,204 @@
+//! A message on its way: what of it goes to the backend, and what ends it.
+
+use std::borrow::Cow;
+
+use super::phase::{Body, ChunkPhase, DataPhase, Phase, Skip, Transaction};
+use super::{Moment, Session, Step};
+use crate::wire::smtp::bdat::ChunkReader;
+use crate::wire::smtp::data::Found;
+use crate::wire::smtp::header::HeaderFilter;
+use crate::wire::smtp::received::{MAX_HOPS, Trace};
+use crate::wire::smtp::{Reply, answers};
+
+impl Body {
+    /// What goes to the backend of a piece of content.
+    fn pass<'i>(&mut self, piece: &'i [u8]) -> Result<Cow<'i, [u8]>, Reply> {
+        if piece.is_empty() || self.filter.is_over() {
+            return Ok(Cow::Borrowed(piece));
+        }
+        let mut head = self.prefix.take().unwrap_or_default();
+        head.reserve(piece.len());
+        let rest = self.filter.pass(piece, &mut head);
+        if self.filter.hops() > MAX_HOPS {
+            return Err(answers::LOOP);
+        }
+        // A body that begins in this piece goes with the header, so that a small message goes in one write.
+        head.extend_from_slice(rest);
+        Ok(Cow::Owned(head))
+    }
+
+    /// What was held back.
+    fn finish(&mut self) -> Vec<u8> {
+        let mut head = self.prefix.take().unwrap_or_default();
+        self.filter.finish(&mut head);
+        head
+    }
+
+    /// Nobody gets it.
+    fn doom<'i>(&mut self, reply: Reply) -> Step<'i> {
+        self.doom = Some(reply);
+        Step::Abort
+    }
+}
+
+impl Session {
+    /// A message that begins now.
+    pub(super) fn body(&self, utf8: bool, dots: bool, moment: &Moment) -> Box<Body> {
+        let greeting = self.greeting.as_ref();
+        let mut prefix = Vec::with_capacity(384);
+        let trace = Trace {
+            helo: greeting.map_or(b"", |greeting| &greeting.name),
+            extended: greeting.is_some_and(|greeting| greeting.extended),
+            address: self.address,
+            host: &self.settings.host,
+            tls: self.tls,
+            authenticated: self.user.is_some(),
+            utf8,
+            id: &format!("{:016x}.{:x}", self.number, self.messages),
+            now: moment.now,
+        };
+        trace.write(&mut prefix);
+        if let Some(user) = self.user.as_ref().filter(|_| self.settings.user_header) {
+            prefix.extend_from_slice(b"\r\nX-Gatepost-User: ");
+            prefix.extend_from_slice(user.as_bytes());
+        }
+        Box::new(Body { prefix: Some(prefix), filter: HeaderFilter::new(dots), size: 0, doom: None })
+    }
+
+    pub(super) fn data<'i>(
+        &mut self,
+        mut phase: DataPhase,
+        input: &mut &'i [u8],
+        out: &mut Vec<u8>,
+    ) -> Option<Step<'i>> {
+        while !phase.ended {
+            let doomed = phase.body.doom.is_some();
+            let step = match phase.reader.read(input) {
+                Found::More => Step::Read,
+                Found::End if doomed => {
+                    phase.ended = true;
+                    continue;
+                }
+                Found::End => {
+                    phase.ended = true;
+                    let rest = phase.body.finish();
+                    if rest.is_empty() {
+                        continue;
+                    }
+                    Step::Content(Cow::Owned(rest))
+                }
+                _ if doomed => continue,
+                Found::Fault => phase.body.doom(answers::BARE_LINE_END),
+                Found::Content(_) if phase.reader.size() > self.settings.max_message => {
+                    phase.body.doom(answers::TOO_LARGE)
+                }
+                Found::Content(piece) => match phase.body.pass(piece) {
+                    Ok(bytes) if bytes.is_empty() => continue,
+                    Ok(bytes) => Step::Content(bytes),
+                    Err(reply) => phase.body.doom(reply),
+                },
+            };
+            self.phase = Phase::Data(phase);
+            return Some(step);
+        }
+        match phase.body.doom {
+            Some(reply) => {
+                self.conclude(&reply, out);
+                None
+            }
+            None => {
+                self.phase = Phase::Outcome;
+                Some(Step::Finish)
+            }
+        }
+    }
+
+    /// A chunk that is somebody's.
+    pub(super) fn take_chunk(
+        &mut self,
+        reader: ChunkReader,
+        last: bool,
+        mut transaction: Transaction,
+        moment: &Moment,
+    ) {
+        let body = transaction.body.take().unwrap_or_else(|| {
+            self.messages += 1;
+            let mut body = self.body(transaction.utf8, false, moment);
+            let mut prefix = body.prefix.take().unwrap_or_default();
+            body.filter.pass(b"\r\n", &mut prefix);
+            body.prefix = Some(prefix);
+            body
+        });
+        self.phase = Phase::Chunk(ChunkPhase { transaction, body, reader, last });
+    }
+
+    pub(super) fn chunk<'i>(
+        &mut self,
+        mut phase: ChunkPhase,
+        input: &mut &'i [u8],
+        out: &mut Vec<u8>,
+    ) -> Option<Step<'i>> {
+        let piece = phase.reader.read(input);
+        let over = phase.reader.is_over();
+        if phase.body.doom.is_none() {
+            phase.body.size += piece.len() as u64;
+            let passed = match phase.body.size > self.settings.max_message {
+                true => Err(answers::TOO_LARGE),
+                false => phase.body.pass(piece),
+            };
+            let step = match passed {
+                Err(reply) => phase.body.doom(reply),
+                Ok(mut bytes) if over && phase.last => {
+                    let rest = phase.body.finish();
+                    if !rest.is_empty() {
+                        bytes.to_mut().extend_from_slice(&rest);
+                    }
+                    self.phase = Phase::Outcome;
+                    return Some(Step::LastChunk(bytes));
+                }
+                Ok(bytes) if !bytes.is_empty() => Step::Chunk(bytes),
+                Ok(_) if !over => Step::Read,
+                Ok(_) => return self.end_chunk(phase, &answers::CHUNK_TAKEN, out),
+            };
+            self.phase = Phase::Chunk(phase);
+            return Some(step);
+        }
+        if !over {
+            self.phase = Phase::Chunk(phase);
+            return Some(Step::Read);
+        }
+        let reply = phase.body.doom.clone().unwrap_or(answers::BACKEND_LOST);
+        self.end_chunk(phase, &reply, out)
+    }
+
+    fn end_chunk<'i>(&mut self, phase: ChunkPhase, reply: &Reply, out: &mut Vec<u8>) -> Option<Step<'i>> {
+        self.conclude(reply, out);
+        if !phase.last && !self.is_over() {
+            let transaction = Transaction { body: Some(phase.body), ..phase.transaction };
+            self.phase = Phase::Transaction(transaction);
+        }
+        None
+    }
+
+    pub(super) fn skip<'i>(
+        &mut self,
+        mut skip: Skip,
+        input: &mut &'i [u8],
+        out: &mut Vec<u8>,
+    ) -> Option<Step<'i>> {
+        skip.reader.read(input);
+        if !skip.reader.is_over() {
+            self.phase = Phase::Skip(skip);
+            return Some(Step::Read);
+        }
+        self.resume(skip.transaction);
+        self.refuse(&skip.reply, out);
+        None
+    }
+
+    /// Says how a message ended; with a 421, the session ends as well.
+    pub(super) fn conclude(&mut self, reply: &Reply, out: &mut Vec<u8>) {
+        reply.write(out);
+        self.phase = if reply.code() == 421 { Phase::Closed } else { Phase::Command };
+    }
+}

@@ -1,0 +1,210 @@
+//! A client's session, without a socket: bytes go in, replies come out, and what has to be done in between is asked for
+//! step by step. One step is answered before the next is taken, so that pipelined commands (RFC 2920) wait their turn.
+
+mod command;
+mod given;
+mod line;
+mod message;
+mod phase;
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::command::Mail;
+use super::{Capabilities, Reply, answers};
+use crate::wire::Held;
+use phase::Phase;
+
+pub use given::Verdict;
+
+/// What all sessions of an entry have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Our name, in greeting, EHLO and `Received:`.
+    pub host: String,
+    /// Whether there is a certificate for STARTTLS.
+    pub starttls: bool,
+    /// Whether AUTH is for encrypted connections only.
+    pub require_tls: bool,
+    /// The longest message in bytes.
+    pub max_message: u64,
+    /// Recipients of one message.
+    pub recipients: usize,
+    /// Messages of one session.
+    pub messages: usize,
+    /// Commands of one session that are refused by us.
+    pub errors: usize,
+    /// Logins of one session that fail.
+    pub failed_logins: usize,
+    /// Whether a header `X-Gatepost-User` tells the backend who submitted.
+    pub user_header: bool,
+}
+
+/// What is true at the moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// For the trace in a message.
+    pub now: SystemTime,
+    /// What every backend that may get the next message can do.
+    pub offered: Capabilities,
+}
+
+/// What has to be done next.
+#[derive(Debug)]
+pub enum Step<'i> {
+    /// More bytes are needed; what is left of the input comes again before them.
+    Read,
+    /// Somebody logs in: [`Session::checked`].
+    Check(Held),
+    /// The replies so far go out, and TLS begins: [`Session::encrypted`].
+    StartTls,
+    /// A transaction is asked for, or goes on: [`Session::envelope`].
+    Envelope(Envelope),
+    /// The transaction is over without a message; its backend is free.
+    Reset,
+    /// The message is to be announced by DATA: [`Session::go_ahead`].
+    Data,
+    /// Content for the backend, as DATA has it. Where it can't be given: [`Session::failed`].
+    Content(Cow<'i, [u8]>),
+    /// The content is complete, but for its last CR LF: [`Session::outcome`].
+    Finish,
+    /// Content for the backend in a BDAT of its own; not the last one. Where it is refused: [`Session::failed`].
+    Chunk(Cow<'i, [u8]>),
+    /// The last of these, and maybe empty: [`Session::outcome`].
+    LastChunk(Cow<'i, [u8]>),
+    /// The message must not become one: its backend is to be left without an end of it, by closing the connection.
+    Abort,
+    /// The replies so far go out, and the session is over.
+    Close,
+}
+
+/// A part of a transaction's envelope that came in one go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// The MAIL with which it begins.
+    pub mail: Option<Mail>,
+    /// What goes after each `RCPT TO:`, as it came.
+    pub rcpts: Vec<Vec<u8>>,
+    /// Whether DATA came with it: with a recipient that is accepted, [`Step::Data`] is next.
+    pub data: bool,
+}
+
+/// What the client called itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    /// One word of printable ASCII.
+    pub name: Box<[u8]>,
+    /// Whether by EHLO.
+    pub extended: bool,
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct Session {
+    settings: Arc<Settings>,
+    address: IpAddr,
+    number: u64,
+    tls: bool,
+    greeting: Option<Greeting>,
+    user: Option<Box<str>>,
+    phase: Phase,
+    /// The beginning of a line is gone, since it is too long.
+    overflowed: bool,
+    messages: usize,
+    errors: usize,
+    failed_logins: usize,
+}
+
+impl Session {
+    /// A session with who is at `address`; `number` tells its messages from those of others.
+    pub fn new(settings: Arc<Settings>, address: IpAddr, tls: bool, number: u64) -> Session {
+        Session {
+            settings,
+            address,
+            number,
+            tls,
+            greeting: None,
+            user: None,
+            phase: Phase::Command,
+            overflowed: false,
+            messages: 0,
+            errors: 0,
+            failed_logins: 0,
+        }
+    }
+
+    /// Says who we are; before anything else.
+    pub fn greet(&self, out: &mut Vec<u8>) {
+        Reply::plain(220, format!("{} ESMTP Gatepost", self.settings.host)).write(out);
+    }
+
+    /// What the client called itself last.
+    pub fn greeting(&self) -> Option<&Greeting> {
+        self.greeting.as_ref()
+    }
+
+    /// Whether the connection is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls
+    }
+
+    /// Whether a message is on its way: what begun before a revocation or a stop may end.
+    pub fn is_receiving(&self) -> bool {
+        matches!(self.phase, Phase::GoAhead(_) | Phase::Data(_) | Phase::Chunk(_) | Phase::Outcome)
+            || matches!(&self.phase, Phase::Transaction(transaction) if transaction.body.is_some())
+    }
+
+    /// Whether a transaction is open.
+    pub fn is_in_transaction(&self) -> bool {
+        self.is_receiving() || matches!(self.phase, Phase::Transaction(_) | Phase::Envelope(_))
+    }
+
+    /// Whether the session is over.
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// Takes what it can from `input`, appends replies to `out`, and says what has to be done.
+    pub fn step<'i>(&mut self, input: &mut &'i [u8], out: &mut Vec<u8>, moment: &Moment) -> Step<'i> {
+        loop {
+            let step = match std::mem::replace(&mut self.phase, Phase::Closed) {
+                Phase::Command => self.command(None, input, out, moment),
+                Phase::Transaction(transaction) => self.command(Some(transaction), input, out, moment),
+                Phase::Login(exchange) => self.login(exchange, input, out),
+                Phase::Data(body) => self.data(body, input, out),
+                Phase::Chunk(chunk) => self.chunk(chunk, input, out),
+                Phase::Skip(skip) => self.skip(skip, input, out),
+                waiting @ (Phase::Verdict
+                | Phase::Handshake
+                | Phase::Envelope(_)
+                | Phase::GoAhead(_)
+                | Phase::Outcome) => {
+                    debug_assert!(false, "{waiting:?} isn't answered yet");
+                    self.phase = waiting;
+                    return Step::Read;
+                }
+                Phase::Closed => return Step::Close,
+            };
+            if let Some(step) = step {
+                return step;
+            }
+        }
+    }
+
+    /// Ends the session with `reply`, a 421.
+    pub fn dismiss(&mut self, reply: &Reply, out: &mut Vec<u8>) {
+        reply.write(out);
+        self.phase = Phase::Closed;
+    }
+
+    /// Says that something was wrong with a command; too much of that ends the session.
+    fn refuse(&mut self, reply: &Reply, out: &mut Vec<u8>) {
+        reply.write(out);
+        self.errors += 1;
+        if self.errors >= self.settings.errors {
+            self.dismiss(&answers::TOO_MANY_ERRORS, out);
+        }
+    }
+}

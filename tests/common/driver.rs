@@ -1,0 +1,237 @@
+//! Drives the pure SMTP session: decides logins by their password, plays a backend, and watches that what this backend is
+//! asked for is always a valid transaction of somebody who may.
+
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use gatepost::wire::smtp::session::{Envelope, Moment, Session, Settings, Step, Verdict};
+use gatepost::wire::smtp::{Capabilities, Reply};
+
+pub const EVERYTHING: Capabilities = Capabilities {
+    size: Some(0),
+    pipelining: true,
+    eight_bit_mime: true,
+    smtp_utf8: true,
+    chunking: true,
+    dsn: true,
+    enhanced_status_codes: true,
+};
+
+pub fn settings() -> Settings {
+    Settings {
+        host: "gatepost.test".into(),
+        starttls: true,
+        require_tls: false,
+        max_message: 100_000,
+        recipients: 5,
+        messages: 4,
+        errors: 20,
+        failed_logins: 3,
+        user_header: true,
+    }
+}
+
+/// What reached the backend whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    pub mail: String,
+    pub rcpts: Vec<String>,
+    /// As it went over the wire, without what ends it.
+    pub content: Vec<u8>,
+    pub chunked: bool,
+}
+
+#[derive(Debug, Default)]
+struct Transaction {
+    mail: String,
+    rcpts: Vec<String>,
+    content: Option<Vec<u8>>,
+    chunked: bool,
+}
+
+pub struct Driver {
+    pub session: Session,
+    /// What the client sees.
+    pub out: Vec<u8>,
+    pub delivered: Vec<Delivered>,
+    /// Messages that were cut off so that they can't become one.
+    pub aborted: usize,
+    pub closed: bool,
+    pub tls_started: bool,
+    pub offered: Capabilities,
+    authorised: bool,
+    transaction: Option<Transaction>,
+    input: Vec<u8>,
+}
+
+impl Driver {
+    pub fn new(settings: Settings) -> Driver {
+        let session = Session::new(Arc::new(settings), "192.0.2.1".parse().unwrap(), false, 7);
+        let mut out = Vec::new();
+        session.greet(&mut out);
+        Driver {
+            session,
+            out,
+            delivered: Vec::new(),
+            aborted: 0,
+            closed: false,
+            tls_started: false,
+            offered: EVERYTHING,
+            authorised: false,
+            transaction: None,
+            input: Vec::new(),
+        }
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.out).into_owned()
+    }
+
+    /// The codes of the replies so far.
+    pub fn codes(&self) -> Vec<u16> {
+        let text = self.text();
+        let last = text.lines().filter(|line| line.as_bytes().get(3) == Some(&b' '));
+        last.map(|line| line[..3].parse().unwrap()).collect()
+    }
+
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if self.closed {
+            return;
+        }
+        self.input.extend_from_slice(bytes);
+        let input = std::mem::take(&mut self.input);
+        let mut rest = &input[..];
+        let moment = Moment { now: UNIX_EPOCH, offered: self.offered };
+        loop {
+            let step = self.session.step(&mut rest, &mut self.out, &moment);
+            match step {
+                Step::Read => {
+                    assert!(rest.len() <= 12288, "{} bytes are kept", rest.len());
+                    break;
+                }
+                Step::Check(held) => {
+                    assert!(!self.authorised, "a second login");
+                    let verdict = match held.presented().secret {
+                        b"right" => {
+                            self.authorised = true;
+                            Verdict::Allowed(String::from_utf8_lossy(held.presented().username).into())
+                        }
+                        b"later" => Verdict::Unavailable,
+                        _ => Verdict::Denied,
+                    };
+                    self.session.checked(verdict, &mut self.out);
+                }
+                Step::StartTls => {
+                    assert!(rest.is_empty() && !self.tls_started);
+                    self.tls_started = true;
+                    self.session.encrypted();
+                }
+                Step::Envelope(envelope) => self.envelope(envelope),
+                Step::Reset => self.transaction = None,
+                Step::Data => {
+                    let transaction = self.transaction.as_mut().expect("DATA belongs to a transaction");
+                    assert!(!transaction.rcpts.is_empty() && transaction.content.is_none());
+                    let refused = transaction.mail.contains("nodata");
+                    transaction.content = Some(Vec::new());
+                    let line = if refused { (451, "4.3.0 not now") } else { (354, "go on") };
+                    if refused {
+                        self.transaction = None;
+                    }
+                    self.session.go_ahead(&Reply::received(line.0, [line.1.as_bytes()]), &mut self.out);
+                }
+                Step::Content(bytes) => {
+                    let transaction = self.transaction.as_mut().expect("content belongs to a transaction");
+                    assert!(!transaction.chunked && !bytes.is_empty());
+                    transaction
+                        .content
+                        .as_mut()
+                        .expect("DATA comes before content")
+                        .extend_from_slice(&bytes);
+                    if transaction.mail.contains("lost") {
+                        self.transaction = None;
+                        self.session.failed(Reply::received(451, [&b"4.4.2 lost"[..]]));
+                    }
+                }
+                Step::Chunk(bytes) => {
+                    assert!(!bytes.is_empty());
+                    self.chunk(&bytes);
+                    if self.transaction.as_ref().is_some_and(|t| t.mail.contains("lost")) {
+                        self.transaction = None;
+                        self.session.failed(Reply::received(451, [&b"4.4.2 lost"[..]]));
+                    }
+                }
+                Step::LastChunk(bytes) => {
+                    self.chunk(&bytes);
+                    self.deliver();
+                }
+                Step::Finish => self.deliver(),
+                Step::Abort => {
+                    self.transaction.take().expect("only what is there is aborted");
+                    self.aborted += 1;
+                }
+                Step::Close => {
+                    self.closed = true;
+                    break;
+                }
+            }
+        }
+        self.input = rest.to_vec();
+    }
+
+    fn envelope(&mut self, envelope: Envelope) {
+        assert!(self.authorised, "a transaction of nobody");
+        let mut mail = None;
+        if let Some(asked) = &envelope.mail {
+            assert!(self.transaction.is_none(), "a transaction within a transaction");
+            let arguments = String::from_utf8_lossy(&asked.arguments).into_owned();
+            let refused = arguments.contains("refused");
+            mail = Some(match refused {
+                true => Reply::received(550, [&b"5.1.8 no"[..]]),
+                false => Reply::received(250, [&b"2.1.0 Ok"[..]]),
+            });
+            if !refused {
+                self.transaction = Some(Transaction { mail: arguments, ..Transaction::default() });
+            }
+        }
+        let mut replies = Vec::new();
+        if let Some(transaction) = &mut self.transaction {
+            assert!(transaction.content.is_none(), "a recipient after the message began");
+            for rcpt in &envelope.rcpts {
+                let rcpt = String::from_utf8_lossy(rcpt).into_owned();
+                let bad = rcpt.contains("bad");
+                replies.push(match bad {
+                    true => Reply::received(550, [&b"5.1.1 no"[..]]),
+                    false => Reply::received(250, [&b"2.1.5 Ok"[..]]),
+                });
+                if !bad {
+                    transaction.rcpts.push(rcpt);
+                }
+            }
+        } else {
+            assert!(mail.is_some(), "recipients without a transaction");
+        }
+        self.session.envelope(mail, replies, &mut self.out);
+    }
+
+    fn chunk(&mut self, bytes: &[u8]) {
+        let transaction = self.transaction.as_mut().expect("a chunk belongs to a transaction");
+        assert!(!transaction.rcpts.is_empty());
+        transaction.chunked = true;
+        transaction.content.get_or_insert_default().extend_from_slice(bytes);
+    }
+
+    fn deliver(&mut self) {
+        let Transaction { mail, rcpts, content, chunked } =
+            self.transaction.take().expect("only what began can end");
+        let content = content.expect("only what was announced can end");
+        let late = mail.contains("late");
+        if !late {
+            self.delivered.push(Delivered { mail, rcpts, content, chunked });
+        }
+        let reply = match late {
+            true => Reply::received(554, [&b"5.7.1 spam"[..]]),
+            false => Reply::received(250, [&b"2.0.0 queued as 1"[..]]),
+        };
+        self.session.outcome(&reply, &mut self.out);
+    }
+}

@@ -1,0 +1,135 @@
+//! An open SMTP session loses its rights with its credential.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::mail::{Client, plain, smtp};
+use common::sink::Sink;
+use common::{Gateway, HOLDER, PATIENCE};
+
+const JOE: &str = "joe:passw0rd-of-joe";
+const CONTENT: &str = "Subject: x\r\n\r\nbody\r\n";
+
+fn started(sink: &Sink) -> Gateway {
+    let api = "[api]\nlisten = [\"127.0.0.1:0\"]\nupstreams = [\"http://127.0.0.1:9\"]\n[ops]\nlisten = \"127.0.0.1:0\"\n";
+    let gateway = Gateway::start(&format!("{api}{}", smtp(&[sink.address], "")));
+    gateway.account("email,api,web").credential(JOE, "email");
+    gateway
+}
+
+fn manage(gateway: &Gateway, action: &str, parameters: &str) {
+    let (status, text) = gateway.manage(action, parameters);
+    assert_eq!(status, 200, "{text}");
+}
+
+/// What a session is told that goes on, and one that waits, when its credential is gone.
+fn is_cut(mut idle: Client, mut busy: Client) {
+    let began = Instant::now();
+    let answer = idle.answer();
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(answer.text().starts_with("421 4.7.0 "), "{answer:?}");
+    assert!(idle.is_closed());
+    // It may have been told before it asked.
+    busy.try_send(b"MAIL FROM:<a@test>\r\n");
+    assert!(busy.answer().text().starts_with("421 4.7.0 "));
+    assert!(busy.is_closed());
+}
+
+#[test]
+fn a_cleared_bit_refuses_the_next_transaction_and_the_session_goes_on() {
+    let sink = Sink::good();
+    let gateway = started(&sink);
+    let mut client = Client::login(gateway.address("smtp.listen"), JOE);
+    assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
+    manage(&gateway, "edit", "username=joe&permissions=%7B%22email%22%3A0%7D");
+    let answer = client.say("MAIL FROM:<a@test>");
+    assert_eq!(answer.text(), "550 5.7.1 Unauthenticated senders not allowed");
+    assert_eq!(client.say("RCPT TO:<b@test>").code, 503);
+    assert_eq!(client.say("NOOP").code, 250);
+    // Who logs in now is told what everybody is told.
+    let mut other = Client::hello(gateway.address("smtp.listen"));
+    assert_eq!(other.say(&plain(JOE)).text(), "535 5.7.8 Authentication failed: Bad username / password");
+    gateway.log().wait_for(&["forbidden", "joe"]);
+    manage(&gateway, "edit", "username=joe&permissions=%7B%22email%22%3A1%7D");
+    assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
+    assert_eq!(sink.messages().len(), 2);
+}
+
+#[test]
+fn a_removed_credential_ends_its_sessions() {
+    let sink = Sink::good();
+    let gateway = started(&sink);
+    let [idle, busy] = [0, 1].map(|_| Client::login(gateway.address("smtp.listen"), JOE));
+    let mut holder = Client::login(gateway.address("smtp.listen"), HOLDER);
+    let unknown = Client::hello(gateway.address("smtp.listen"));
+    manage(&gateway, "remove", "username=joe");
+    is_cut(idle, busy);
+    assert_eq!(holder.submit("a@test", "b@test", CONTENT).code, 250);
+    let mut unknown = unknown;
+    assert_eq!(unknown.say("NOOP").code, 250);
+    let metrics = common::http::get("/metrics").send(gateway.address("ops.listen")).text();
+    assert!(metrics.contains("gatepost_sessions_cut_total{entry=\"smtp\"} 2"), "{metrics}");
+    assert!(metrics.contains("gatepost_smtp_messages_total{outcome=\"accepted\"} 1"), "{metrics}");
+    assert!(metrics.contains("gatepost_smtp_sessions 2"), "{metrics}");
+}
+
+#[test]
+fn a_new_password_ends_the_sessions_of_the_old_one() {
+    let sink = Sink::good();
+    let gateway = started(&sink);
+    let [idle, busy] = [0, 1].map(|_| Client::login(gateway.address("smtp.listen"), JOE));
+    manage(&gateway, "edit", "username=joe&password=an0ther-password");
+    is_cut(idle, busy);
+    let mut client = Client::login(gateway.address("smtp.listen"), "joe:an0ther-password");
+    assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
+}
+
+#[test]
+fn a_suspended_account_ends_the_sessions_of_all_its_credentials() {
+    let sink = Sink::good();
+    let gateway = started(&sink);
+    let [idle, busy] = [JOE, HOLDER].map(|login| Client::login(gateway.address("smtp.listen"), login));
+    let output = gateway.command(&["account", "suspend", "acme"], "");
+    assert!(output.status.success());
+    is_cut(idle, busy);
+}
+
+#[test]
+fn a_message_that_has_begun_is_finished() {
+    let sink = Sink::good();
+    let gateway = started(&sink);
+    let mut client = Client::login(gateway.address("smtp.listen"), JOE);
+    for line in ["MAIL FROM:<a@test>", "RCPT TO:<b@test>", "DATA"] {
+        client.say(line);
+    }
+    client.send(b"Subject: x\r\n\r\nbo");
+    sink.wait_for_command("DATA");
+    manage(&gateway, "remove", "username=joe");
+    client.send(b"dy\r\n.\r\n");
+    assert_eq!(client.answer().code, 250);
+    assert!(client.answer().text().starts_with("421 4.7.0 "));
+    assert!(client.is_closed());
+    assert_eq!(sink.messages().len(), 1);
+}
+
+#[test]
+fn a_stop_ends_what_is_idle_and_waits_for_a_message() {
+    let sink = Sink::good();
+    let mut gateway = started(&sink);
+    let mut idle = Client::login(gateway.address("smtp.listen"), JOE);
+    let mut busy = Client::login(gateway.address("smtp.listen"), JOE);
+    for line in ["MAIL FROM:<a@test>", "RCPT TO:<b@test>", "DATA"] {
+        busy.say(line);
+    }
+    gateway.signal("TERM");
+    assert!(idle.answer().text().starts_with("421 4.3.2 "));
+    assert!(idle.is_closed());
+    busy.send(b"x\r\n.\r\n");
+    assert_eq!(busy.answer().code, 250);
+    assert!(busy.answer().text().starts_with("421 4.3.2 "));
+    let began = Instant::now();
+    assert_eq!(gateway.wait(), Some(0));
+    assert!(began.elapsed() < PATIENCE / 2);
+    assert_eq!(sink.messages().len(), 1);
+}
