@@ -48,6 +48,8 @@ fn flooded(throttle: bool) {
                 }
             });
         }
+        // However this ends, the guessers end with it.
+        let _over = Over(&over);
         let mut owner = Connection::open(gateway.api());
         let ops = gateway.address("ops.listen");
         // Until guesses were both checked and put off, and long enough to be among them.
@@ -63,14 +65,21 @@ fn flooded(throttle: bool) {
                 assert!(waiting <= QUEUE, "{waiting} checks wait");
             }
         }
-        over.store(true, Ordering::Relaxed);
     });
 }
 
-/// Checks that wait, over all lanes.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Checks that wait, in the lane where most do: the bound is for each.
 fn queue(metrics: &str) -> u64 {
     let lanes = metrics.lines().filter(|line| line.starts_with("gatepost_password_queue{"));
-    lanes.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    lanes.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).max().unwrap()
 }
 
 #[test]

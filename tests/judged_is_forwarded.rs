@@ -333,8 +333,13 @@ fn pieces() -> impl Strategy<Value = String> {
     let ends = prop::sample::select(vec![
         "", "", "", "/", "//", "/.", "/..", ";a", "%3b", "%00", "%20", ".", "?a", "%3f", "#", "%",
     ]);
-    let sending =
-        prop::sample::select(vec![vec!["api", "mail.send.json"], vec!["v3", "mail", "send"], vec![]]);
+    let sending = prop::sample::select(vec![
+        vec!["api", "mail.send.json"],
+        vec!["v3", "mail", "send"],
+        vec!["API", "Mail.Send.XML"],
+        vec!["V3", "mail", "Send"],
+        vec![],
+    ]);
     // Often the right words in the right order, with any seams between them.
     (prop::collection::vec((names, seams.clone()), 0..4), sending, prop::collection::vec(seams, 4), ends)
         .prop_map(|(noise, words, seams, end)| {

@@ -135,6 +135,7 @@ async fn http2(gateway: &Gateway, authority: &Authority) -> SendRequest<Bytes> {
 async fn connected(gateway: &Gateway, authority: &Authority) -> (SendRequest<Bytes>, JoinHandle<()>) {
     let connector = TlsConnector::from(authority.client(&["h2", "http/1.1"]));
     let stream = tokio::net::TcpStream::connect(address(gateway)).await.unwrap();
+    stream.set_nodelay(true).unwrap();
     let stream = connector.connect("gate.test".try_into().unwrap(), stream).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
@@ -161,7 +162,7 @@ fn ask(
 /// Sends all of `body` as the flow allows; false where the other side wants no more of it.
 async fn send(stream: &mut SendStream<Bytes>, mut body: Bytes, ends: bool) -> bool {
     while !body.is_empty() {
-        stream.reserve_capacity(body.len());
+        stream.reserve_capacity(body.len().min(16 * 1024));
         // What is there already is not announced again.
         let room = match stream.capacity() {
             0 => match std::future::poll_fn(|cx| stream.poll_capacity(cx)).await {
@@ -294,15 +295,13 @@ async fn a_refusal_comes_while_the_body_is_still_sent() {
 async fn an_answer_that_breaks_off_is_no_whole_one() {
     let authority = Authority::new();
     let backend = Backend::handling(|stream, _| {
-        while let Some(request) = read_header(stream) {
-            let framing = if request.target.ends_with("chunked") {
-                "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
-            } else {
-                "Content-Length: 10\r\n\r\nhello"
-            };
-            let _ = stream.get_mut().write_all(format!("HTTP/1.1 200 OK\r\n{framing}").as_bytes());
-            return;
-        }
+        let Some(request) = read_header(stream) else { return };
+        let framing = if request.target.ends_with("chunked") {
+            "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+        } else {
+            "Content-Length: 10\r\n\r\nhello"
+        };
+        let _ = stream.get_mut().write_all(format!("HTTP/1.1 200 OK\r\n{framing}").as_bytes());
     });
     let gateway = start(&authority, backend.address, "");
     let mut client = http2(&gateway, &authority).await;

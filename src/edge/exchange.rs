@@ -262,10 +262,12 @@ struct Shown<'a>(&'a [u8]);
 impl std::fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let path = self.0.split(|b| matches!(b, b'?' | b'#')).next().unwrap_or_default();
-        // An authority may hold a secret, too.
+        // The authority of an absolute target may hold a secret, too.
         let path = match memchr::memmem::find(path, b"://") {
-            Some(end) => path[end + 3..].splitn(2, |b| *b == b'/').nth(1).unwrap_or_default(),
-            None => path,
+            Some(end) if !path.starts_with(b"/") => {
+                path[end + 3..].splitn(2, |b| *b == b'/').nth(1).unwrap_or_default()
+            }
+            _ => path,
         };
         write!(f, "{}", path[..path.len().min(256)].escape_ascii())
     }

@@ -171,10 +171,10 @@ impl Relay<'_> {
                 self.complete(*status).await
             }
             Event::Body(piece) => {
-                if let Some(piece) = piece {
-                    self.write_body(piece, false).await?;
-                }
-                self.complete(*status).await
+                // The end goes with the last piece: over HTTP/2 that is one frame, not two.
+                let end = self.upstream.is_body_done();
+                self.write_body(piece.unwrap_or_default(), end).await?;
+                Ok(status.filter(|_| end).map(Relayed::Answered))
             }
         }
     }
@@ -192,6 +192,7 @@ impl Relay<'_> {
         lost(timeout(self.timeouts.write, self.session.write_response_body(piece, end)).await)
     }
 
+    /// Ends an answer that has no body.
     async fn complete(&mut self, status: Option<u16>) -> Result<Option<Relayed>, Lost> {
         let Some(status) = status else { return Ok(None) };
         if !self.upstream.is_body_done() {
