@@ -12,7 +12,7 @@ use common::http::{Connection, get};
 use common::{Gateway, HOLDER, api};
 
 const CONNECTIONS: usize = 200;
-const REQUESTS: usize = 5000;
+const REQUESTS: usize = 2000;
 /// A guesser's pause between guesses. Without one the guessers, who run on the same machine, are what is measured.
 const PAUSE: Duration = Duration::from_millis(200);
 
