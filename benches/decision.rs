@@ -25,8 +25,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PRINCIPALS: usize = 50_000;
 const PASSWORD: &[u8] = b"correct horse 1";
 /// Checks in one measurement, and measurements; of the many the best tell most on a machine with other work to do.
-const CHECKS: usize = 10_000;
-const MEASUREMENTS: usize = 400;
+const CHECKS: usize = 1_000;
+const MEASUREMENTS: usize = 5_000;
 
 struct Warm {
     access: Arc<Access>,

@@ -152,18 +152,23 @@ impl Streamed {
             session.write_continue_response().await.map_err(|_| BodyError::Gone)?;
         }
         loop {
-            if let Some(piece) = self.ready.pop_front() {
+            // The last piece of a form stays here until the form has been judged as a whole: a request that is refused
+            // for what stands in it must not be complete to the backend.
+            let judged = self.mask.as_ref().is_none_or(|mask| mask.scanner.is_none());
+            if (judged || self.ready.len() > 1)
+                && let Some(piece) = self.ready.pop_front()
+            {
                 return Ok(Some(piece));
+            }
+            if judged && self.mask.is_some() {
+                return Ok(None);
             }
             let read = self.pace.read(session).await?;
             self.begun = true;
             match (read, &mut self.mask) {
                 (Some(piece), Some(mask)) => mask.pass(piece, &mut self.ready)?,
                 (Some(piece), None) => return Ok(Some(piece)),
-                (None, Some(mask)) => {
-                    mask.finish()?;
-                    return Ok(None);
-                }
+                (None, Some(mask)) => mask.finish().inspect_err(|_| self.ready.clear())?,
                 (None, None) => return Ok(None),
             }
         }
@@ -172,6 +177,9 @@ impl Streamed {
 
 impl Mask {
     fn pass(&mut self, piece: Bytes, ready: &mut VecDeque<Bytes>) -> Result<(), BodyError> {
+        if piece.is_empty() {
+            return Ok(());
+        }
         let Some(scanner) = &mut self.scanner else {
             ready.push_back(piece);
             return Ok(());
@@ -227,6 +235,8 @@ impl Pace {
         let piece = match timeout(self.window, session.read_request_body()).await {
             Ok(Ok(piece)) => piece,
             Ok(Err(error)) => {
+                // Where the next request would begin can't be known.
+                session.set_keepalive(None);
                 return Err(if error.etype().as_str() == "InvalidChunk" {
                     BodyError::Refused(Refusal::Malformed("The request's body can't be understood".into()))
                 } else {

@@ -14,6 +14,7 @@ use pingora_timeout::timeout;
 use tokio::sync::watch;
 use tracing::debug;
 
+use super::ambiguity::ambiguity;
 use super::client::Client;
 use super::exchange::Exchange;
 use super::gauge::Gauge;
@@ -97,11 +98,13 @@ impl HttpServer {
                 }
             };
             let refusal = match read {
-                Ok(Ok(true)) => None,
+                Ok(Ok(true)) => ambiguity(session.req_header(), &session.to_h1_raw())
+                    .map(|reason| Refusal::Malformed(reason.into())),
                 Ok(Ok(false)) => return,
                 Ok(Err(_)) if meter.exceeded() => Some(Refusal::HeaderTooLarge),
                 Ok(Err(error)) => {
-                    debug!(%error, "no request can be read");
+                    // The rest of the error may quote the header, and with it a password.
+                    debug!(error = error.etype().as_str(), "no request can be read");
                     let many = matches!(cause_of(&error), Some(httparse::Error::TooManyHeaders));
                     match (meter.received(), many) {
                         (0, _) if !waiting => return,
@@ -117,7 +120,8 @@ impl HttpServer {
             if let Some(refusal) = refusal {
                 self.site.metrics.http_request(self.site.entry, refusal.status(), Duration::ZERO);
                 let id = self.site.ids.next();
-                reply::refuse_unread(&mut session, &refusal, &id, timeouts.write).await;
+                session.set_keepalive(None);
+                reply::refuse(&mut session, &refusal, "", &id, timeouts.write).await;
                 drop(under_way);
                 return reply::linger(session).await;
             }

@@ -1,6 +1,5 @@
 //! One request from its header to its answer: what is asked for, by whom, may they, and then the way to the backend.
 
-use std::borrow::Cow;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -8,10 +7,9 @@ use http::header::{self, HeaderValue};
 use http::{Method, Version};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
-use tracing::{Instrument, debug, info, info_span};
-use zeroize::Zeroizing;
+use tracing::{debug, info};
 
-use super::body::{Body, BodyError, Mask, Pace, form_refused, spool_failed};
+use super::admission::{Admission, Admitted};
 use super::client::Client;
 use super::connection::HttpServer;
 use super::forward::{Forward, Forwarded, Outbound};
@@ -19,15 +17,10 @@ use super::headers::{Framing, Outgoing, outgoing, outgoing_bytes};
 use super::plain::Delivery;
 use super::refusal::Refusal;
 use super::site::{Plan, Site};
-use super::spool::Spool;
 use super::target::Target;
 use super::{management, reply, tunnel};
 use crate::config::Need;
-use crate::domain::{Entry, Permission, Presented};
-use crate::service::access::{Decision, Granted};
-use crate::wire::{
-    BASIC_BUFFER, BasicError, BodyScanner, CredentialError, Gathered, Held, basic, take_credential,
-};
+use crate::service::access::Granted;
 
 /// The status under which a request is counted whose client went away before its answer.
 const CLIENT_GONE: u16 = 499;
@@ -56,7 +49,9 @@ impl Exchange<'_> {
         if *self.server.stop.borrow() {
             session.set_keepalive(None);
         }
-        let answered = self.answer(&mut session, &plan, &request_id).await;
+        let underway =
+            Underway { server: self.server, client: self.client, plan: &plan, request_id: &request_id };
+        let answered = underway.answer(&mut session).await;
         let (status, reusable) = match answered {
             Ok(Answered::Begun(delivery, group, server)) => {
                 let status = delivery.status();
@@ -78,8 +73,11 @@ impl Exchange<'_> {
                 let raw = session.req_header().raw_path();
                 let path = String::from_utf8_lossy(raw.split(|b| *b == b'?').next().unwrap_or_default())
                     .into_owned();
-                debug!(?refusal, request_id = ?request_id, "refused");
-                reply::refuse(&mut session, &refusal, &path, &request_id, plan.timeouts.write).await;
+                debug!(?refusal, request_id = shown(&request_id), "refused");
+                reply::settle(&mut session).await;
+                if reply::refuse(&mut session, &refusal, &path, &request_id, plan.timeouts.write).await {
+                    reply::drain(&mut session).await;
+                }
                 (refusal.status(), true)
             }
         };
@@ -92,162 +90,47 @@ impl Exchange<'_> {
             pingora_timeout::timeout(plan.timeouts.write, session.finish()).await.ok()?.ok().flatten()?;
         Some(kept.into_parts())
     }
+}
 
-    async fn answer(
-        &self,
-        session: &mut ServerSession,
-        plan: &Plan,
-        request_id: &HeaderValue,
-    ) -> Result<Answered, Refusal> {
-        let site = &*self.server.site;
+/// One request while it is answered.
+struct Underway<'a> {
+    server: &'a HttpServer,
+    client: &'a Client,
+    plan: &'a Plan,
+    request_id: &'a HeaderValue,
+}
+
+impl Underway<'_> {
+    async fn answer(&self, session: &mut ServerSession) -> Result<Answered, Refusal> {
+        let (site, plan, request_id) = (&*self.server.site, self.plan, self.request_id);
         let request = session.req_header();
         if request.method == Method::CONNECT {
             return Err(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
         let raw = request.raw_path().to_vec();
-        let target = Target::parse(&raw)?;
+        // Who can't even name a path may mean something else with what follows, too.
+        let target = Target::parse(&raw).inspect_err(|_| session.set_keepalive(None))?;
+        let request = session.req_header();
         if let Some(credentials) = &site.credentials
             && management::is_for(&target.path)
         {
             let call = management::Call { site, credentials, client: self.client, plan, request_id };
             return call.answer(session, &target).await.map(Answered::Whole);
         }
-        let (need, group) = plan.router.route(&request.method, &target.path);
-        let admitted = self.admit(session, plan, &target, need, request_id).await?;
-        self.forward(session, plan, group, &target, admitted, need, request_id).await
+        let route = plan.router.route(&request.method, &target.path);
+        let admission = Admission { site, client: self.client, plan, request_id };
+        let admitted = admission.admit(session, &target, route.0).await?;
+        self.forward(session, route, &target, admitted).await
     }
 
-    /// Finds the credential, wherever it stands, and decides.
-    async fn admit(
-        &self,
-        session: &mut ServerSession,
-        plan: &Plan,
-        target: &Target<'_>,
-        need: Need,
-        request_id: &HeaderValue,
-    ) -> Result<Admitted, Refusal> {
-        let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
-        let mut gathered = Gathered::new();
-        let request = session.req_header();
-        if need != Need::Public
-            && let Some(presented) =
-                authorization(request.headers.get_all(header::AUTHORIZATION), &mut buffer)?
-        {
-            gathered.add(presented).map_err(ambiguous)?;
-        }
-        // A form's fields are the API's way; a dashboard knows Basic only, and its fields are its own.
-        let is_api = self.server.site.entry == Entry::Api;
-        let taken = match target.query {
-            Some(query) if is_api => take_credential(query).map_err(ambiguous)?,
-            _ => None,
-        };
-        if let Some(taken) = &taken {
-            gathered.add(taken.held.presented()).map_err(ambiguous)?;
-        }
-        let query = match (&taken, target.query) {
-            (Some(taken), _) if taken.rest.is_empty() => None,
-            (Some(taken), _) => Some(taken.rest.clone()),
-            (None, query) => query.map(<[u8]>::to_vec),
-        };
-        let has_body = !session.is_body_empty();
-        let scanner = if is_api && has_body { form_scanner(&session.req_header().headers)? } else { None };
-        let Need::Permission(permission) = need else {
-            let mask = scanner.map(|scanner| Mask::new(scanner, None));
-            return Ok(Admitted { granted: None, query, body: self.stream(session, plan, mask) });
-        };
-        match (gathered.credential(), scanner) {
-            (Some(presented), scanner) => {
-                let granted = self.decide(session, plan, presented, permission, request_id).await?;
-                let mask = scanner.map(|scanner| Mask::new(scanner, Some(Held::copy_of(presented))));
-                Ok(Admitted { granted: Some(granted), query, body: self.stream(session, plan, mask) })
-            }
-            (None, Some(scanner)) => {
-                let (held, spool) = self.spool(session, plan, scanner).await?;
-                let granted = self.decide(session, plan, held.presented(), permission, request_id).await?;
-                Ok(Admitted { granted: Some(granted), query, body: Body::spooled(spool) })
-            }
-            (None, None) => Err(Refusal::NoCredential),
-        }
-    }
-
-    async fn decide(
-        &self,
-        session: &ServerSession,
-        plan: &Plan,
-        presented: Presented<'_>,
-        permission: Permission,
-        request_id: &HeaderValue,
-    ) -> Result<Granted, Refusal> {
-        let site = &*self.server.site;
-        if let Some(granted) = site.access.check_cached(&presented, permission, site.entry) {
-            return Ok(granted);
-        }
-        let source = self.client.source(&session.req_header().headers, &plan.trusted_proxies);
-        // What the audit trail says of it carries the request's number.
-        let span = info_span!("request", id = request_id.to_str().unwrap_or_default());
-        match site.access.authorize(presented, permission, site.entry, source).instrument(span).await {
-            Decision::Allowed(granted) => Ok(granted),
-            Decision::Denied(denial) => Err(denial.into()),
-            Decision::Unavailable(unavailable) => Err(unavailable.into()),
-        }
-    }
-
-    fn stream(&self, session: &mut ServerSession, plan: &Plan, mask: Option<Mask>) -> Body {
-        if session.is_body_empty() {
-            return Body::empty();
-        }
-        Body::streamed(mask, plan.timeouts.body, expects_continue(session))
-    }
-
-    /// Reads a form to its end, since the credential may stand there.
-    async fn spool(
-        &self,
-        session: &mut ServerSession,
-        plan: &Plan,
-        mut scanner: BodyScanner,
-    ) -> Result<(Held, Spool), Refusal> {
-        let limit = plan.forms.max_body;
-        if let Framing::Length(length) = Framing::of(session.req_header(), false)
-            && length > limit
-        {
-            return Err(Refusal::TooLarge);
-        }
-        let _room = self
-            .server
-            .site
-            .spools
-            .try_acquire()
-            .map_err(|_| Refusal::Overloaded("Too many large requests at once, try again"))?;
-        if expects_continue(session) {
-            session.write_continue_response().await.map_err(|_| Refusal::Timeout)?;
-        }
-        let mut spool = Spool::new(plan.forms.memory, plan.forms.directory.clone());
-        let mut pace = Pace::new(plan.timeouts.body);
-        let unspoolable = |e| refusal_of(spool_failed(e));
-        while let Some(piece) = pace.read(session).await.map_err(refusal_of)? {
-            if spool.length() + piece.len() as u64 > limit {
-                return Err(Refusal::TooLarge);
-            }
-            let mut piece = BytesMut::from(piece);
-            scanner.scan(&mut piece).map_err(|e| refusal_of(form_refused(e)))?;
-            spool.write(&piece).await.map_err(unspoolable)?;
-        }
-        let held = scanner.finish().map_err(|e| refusal_of(form_refused(e)))?;
-        spool.rewind().await.map_err(unspoolable)?;
-        Ok((held.ok_or(Refusal::NoCredential)?, spool))
-    }
-
-    #[allow(clippy::too_many_arguments)]
     async fn forward(
         &self,
         session: &mut ServerSession,
-        plan: &Plan,
-        group: usize,
+        (need, group): (Need, usize),
         target: &Target<'_>,
-        mut admitted: Admitted,
-        need: Need,
-        request_id: &HeaderValue,
+        mut admitted: Admitted<'_>,
     ) -> Result<Answered, Refusal> {
+        let (plan, request_id) = (self.plan, self.request_id);
         let forwarded_target = target.with_query(admitted.query.as_deref());
         let framing = match admitted.body.spooled_length() {
             Some(length) => Framing::Length(length),
@@ -305,7 +188,7 @@ impl Exchange<'_> {
                     ended = tunnel::carry(session, &mut upstream, &plan.timeouts, revoked) => ended,
                 };
                 if ended == tunnel::Ended::Revoked {
-                    info!(request_id = ?request_id, "a tunnel was cut: its credential lost its right");
+                    info!(request_id = shown(request_id), "a tunnel was cut: its credential lost its right");
                     self.server.site.metrics.session_cut(self.server.site.entry);
                 }
                 Ok(Answered::Broken(101))
@@ -322,7 +205,7 @@ fn log_access(site: &Site, session: &ServerSession, status: u16, started: Instan
         path = %Shown(session.req_header().raw_path()),
         status,
         ms = started.elapsed().as_secs_f64() * 1e3,
-        request_id = ?request_id,
+        request_id = shown(request_id),
     );
 }
 
@@ -336,13 +219,6 @@ enum Answered {
     Broken(u16),
     /// The client went away.
     Gone,
-}
-
-/// A request that may go on.
-struct Admitted {
-    granted: Option<Granted>,
-    query: Option<Vec<u8>>,
-    body: Body,
 }
 
 /// Resolves once the credential that opened a tunnel no longer holds what it needs. A store that can't be asked is
@@ -373,38 +249,6 @@ async fn until_revoked(site: &Site, granted: Option<Granted>, need: Need) {
     }
 }
 
-/// The credential of the `Authorization` header; another scheme than Basic presents none.
-pub(super) fn authorization<'b>(
-    values: header::GetAll<'_, HeaderValue>,
-    buffer: &'b mut [u8; BASIC_BUFFER],
-) -> Result<Option<Presented<'b>>, Refusal> {
-    let mut values = values.iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Refusal::Malformed("Authorization is given twice".into()));
-    }
-    match basic(value.as_bytes(), buffer) {
-        Ok(presented) => Ok(Some(presented)),
-        Err(BasicError::OtherScheme) => Ok(None),
-        Err(BasicError::TooLong | BasicError::Malformed) => Err(Refusal::BadCredential),
-    }
-}
-
-/// What looks for the credential in a body, where that is a form. It has to see what the backend sees.
-fn form_scanner(headers: &http::HeaderMap) -> Result<Option<BodyScanner>, Refusal> {
-    let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
-    let Some(kind) = kinds.next() else { return Ok(None) };
-    if kinds.next().is_some() {
-        return Err(Refusal::Malformed("Content-Type is given twice".into()));
-    }
-    let scanner = BodyScanner::for_content_type(kind.as_bytes())
-        .map_err(|e| Refusal::Malformed(e.to_string().into()))?;
-    if scanner.is_some() && headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(Refusal::Malformed("A form must not have a Content-Encoding".into()));
-    }
-    Ok(scanner)
-}
-
 fn asks_for_upgrade(session: &ServerSession) -> bool {
     let wanted = session.get_header(header::UPGRADE);
     session.is_upgrade_req()
@@ -412,31 +256,23 @@ fn asks_for_upgrade(session: &ServerSession) -> bool {
         && wanted.is_some_and(|protocol| !protocol.as_bytes().eq_ignore_ascii_case(b"h2c"))
 }
 
-pub(super) fn expects_continue(session: &ServerSession) -> bool {
-    session.req_header().version != Version::HTTP_10
-        && session
-            .get_header(header::EXPECT)
-            .is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-}
-
-fn ambiguous(error: CredentialError) -> Refusal {
-    Refusal::Malformed(Cow::Owned(error.to_string()))
-}
-
-fn refusal_of(error: BodyError) -> Refusal {
-    match error {
-        BodyError::Refused(refusal) => refusal,
-        // Nobody reads it any more.
-        BodyError::Gone => Refusal::Timeout,
-    }
-}
-
 /// A path for the log: without its query, which may hold a secret, and of bounded length.
 struct Shown<'a>(&'a [u8]);
 
 impl std::fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let path = self.0.split(|b| *b == b'?').next().unwrap_or_default();
+        let path = self.0.split(|b| matches!(b, b'?' | b'#')).next().unwrap_or_default();
+        // The authority of an absolute target may hold a secret, too.
+        let path = match memchr::memmem::find(path, b"://") {
+            Some(end) if !path.starts_with(b"/") => {
+                path[end + 3..].splitn(2, |b| *b == b'/').nth(1).unwrap_or_default()
+            }
+            _ => path,
+        };
         write!(f, "{}", path[..path.len().min(256)].escape_ascii())
     }
+}
+
+fn shown(request_id: &HeaderValue) -> &str {
+    request_id.to_str().unwrap_or_default()
 }

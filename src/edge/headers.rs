@@ -235,14 +235,17 @@ fn passes(name: &HeaderName, value: &HeaderValue, with: &Outgoing<'_>) -> bool {
 }
 
 /// Whether a name is one that only Gatepost may say, however it is spelt: a backend that turns fields into variables
-/// takes `_` and `-` for the same.
+/// takes `_` and `-` for the same, and some take whatever is no letter and no digit for it.
 fn is_ours(name: &[u8]) -> bool {
     if !matches!(name.first(), Some(b'x' | b'f')) {
         return false;
     }
     let starts = |prefix: &[u8]| {
         name.len() >= prefix.len()
-            && name.iter().zip(prefix).all(|(have, want)| have == want || (*have == b'_' && *want == b'-'))
+            && name
+                .iter()
+                .zip(prefix)
+                .all(|(have, want)| have == want || *want == b'-' && !have.is_ascii_alphanumeric())
     };
     starts(b"x-gatepost") || starts(b"x-forwarded") || starts(b"x-request-id") || name == b"forwarded"
 }

@@ -9,6 +9,7 @@ use pingora_timeout::timeout;
 use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
 
+use super::admission;
 use super::body::{BodyError, Pace};
 use super::client::Client;
 use super::refusal::Refusal;
@@ -127,7 +128,7 @@ impl Call<'_> {
         let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
         let mut gathered = Gathered::new();
         if let Some(presented) =
-            super::exchange::authorization(headers.get_all(header::AUTHORIZATION), &mut buffer)?
+            admission::authorization(headers.get_all(header::AUTHORIZATION), &mut buffer)?
         {
             gathered.add(presented).map_err(malformed)?;
         }
@@ -153,7 +154,7 @@ impl Call<'_> {
     async fn read_body(&self, session: &mut ServerSession) -> Result<BytesMut, Refusal> {
         let mut body = BytesMut::new();
         let mut pace = Pace::new(self.plan.timeouts.body);
-        if super::exchange::expects_continue(session) {
+        if admission::expects_continue(session) {
             session.write_continue_response().await.map_err(|_| Refusal::Timeout)?;
         }
         loop {

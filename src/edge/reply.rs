@@ -16,7 +16,11 @@ use crate::wire::{Format, reply};
 /// Bytes of an unwanted body that are read and thrown away, so that the client gets to read the answer.
 const DRAIN_BYTES: usize = 64 << 20;
 
-/// How long that may take in all, and without anything coming.
+/// Bytes of a body that may be read before its request is refused, and how long that may take.
+const SMALL: u64 = 64 * 1024;
+const SETTLE_TIME: Duration = Duration::from_millis(100);
+
+/// How long throwing away may take in all, and without anything coming.
 const DRAIN_TIME: Duration = Duration::from_secs(20);
 const DRAIN_PAUSE: Duration = Duration::from_secs(3);
 
@@ -71,30 +75,9 @@ pub fn add_refusal_fields(answer: &mut ResponseHeader, refusal: &Refusal) -> pin
     Ok(())
 }
 
-/// Answers with a refusal in the API's general error form, by the path's suffix.
+/// Answers with a refusal in the API's general error form, by the path's suffix; whether it got through as far as can
+/// be seen.
 pub async fn refuse(
-    session: &mut ServerSession,
-    refusal: &Refusal,
-    path: &str,
-    request_id: &HeaderValue,
-    within: Duration,
-) {
-    if write_refusal(session, refusal, path, request_id, within).await {
-        drain(session).await;
-    }
-}
-
-/// The same where the header couldn't be read; there is no more to be done with the session then than [`linger`].
-pub async fn refuse_unread(
-    session: &mut ServerSession,
-    refusal: &Refusal,
-    request_id: &HeaderValue,
-    within: Duration,
-) {
-    write_refusal(session, refusal, "", request_id, within).await;
-}
-
-async fn write_refusal(
     session: &mut ServerSession,
     refusal: &Refusal,
     path: &str,
@@ -109,8 +92,20 @@ async fn write_refusal(
     write(session, answer, body, within).await
 }
 
+/// Reads a small body that is about to be there before it is refused, so that the connection can stay.
+pub async fn settle(session: &mut ServerSession) {
+    let length =
+        session.get_header(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if length.is_none_or(|length| length > SMALL) || session.get_header(header::EXPECT).is_some() {
+        return;
+    }
+    let read = async { while let Ok(Some(_)) = session.read_request_body().await {} };
+    // What isn't there in time is thrown away after the answer, and the connection with it.
+    let _ = timeout(SETTLE_TIME, read).await;
+}
+
 /// Reads what the client still sends, within bounds: one that is busy sending would else meet a reset connection
-/// before it reads its answer.
+/// before it reads its answer. Only for a request whose header was read.
 pub async fn drain(session: &mut ServerSession) {
     if session.is_body_done()
         || session.get_header(header::EXPECT).is_some() && session.body_bytes_read() == 0

@@ -105,7 +105,10 @@ impl Request {
 /// A connection that stays open.
 pub struct Connection {
     pub stream: TcpStream,
+    /// How often [`Connection::exchange`] had to open it again, after an answer that said it would be closed.
+    pub reopened: usize,
     buffer: Vec<u8>,
+    closing: bool,
 }
 
 impl Connection {
@@ -113,7 +116,7 @@ impl Connection {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Connection { stream, buffer: Vec::new() }
+        Connection { stream, reopened: 0, buffer: Vec::new(), closing: false }
     }
 
     /// Writes; an answer may come, and the connection end, before all of it is taken.
@@ -121,9 +124,22 @@ impl Connection {
         let _ = self.stream.write_all(bytes);
     }
 
+    /// Sends a request and reads its answer; over a new connection where the last answer ended this one.
     pub fn exchange(&mut self, request: Request) -> Response {
+        self.reopen_if_closing();
         self.write(&request.bytes());
-        self.read_response()
+        self.try_response().unwrap_or_else(|| {
+            let head = &request.bytes()[..request.bytes().len().min(300)];
+            panic!("the connection ended before an answer to {}", head.escape_ascii())
+        })
+    }
+
+    /// Begins a new connection where the last answer ended this one.
+    pub fn reopen_if_closing(&mut self) {
+        if self.closing {
+            let reopened = self.reopened + 1;
+            *self = Connection { reopened, ..Connection::open(self.stream.peer_addr().unwrap()) };
+        }
     }
 
     /// Reads one answer; panics where there is none.
@@ -138,7 +154,10 @@ impl Connection {
                 if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
                     break at + 4;
                 }
-                self.fill()?;
+                if self.fill().is_none() {
+                    self.closing = true;
+                    return None;
+                }
             };
             let head = String::from_utf8(self.buffer.drain(..end).collect()).unwrap();
             let mut lines = head.lines();
@@ -154,6 +173,7 @@ impl Connection {
                 }
                 continue;
             }
+            self.closing = response.header("connection").is_some_and(|c| c.eq_ignore_ascii_case("close"));
             response.body = self.read_body(&response)?;
             return Some(response);
         }

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub mod backend;
+pub mod curl;
 pub mod http;
 pub mod tls;
 

@@ -6,13 +6,16 @@
 //! the peer could measure. A username that breaks the rules for usernames is refused at once: that nobody has it is
 //! no secret.
 //!
+//! What is refused without a password check, since it is remembered or throttled, is refused at a set time after it began:
+//! such answers cost their sender nothing, and a million of them would tell whether reading the row found one.
+//!
 //! A check is decided on the row that it read itself, after it began; nothing here takes over what another check has read.
 //! Concurrent checks of one secret against one stored hash share the password check alone, which depends on
 //! nothing else.
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Access, Refusal, Sameness};
 use crate::domain::password::LONGEST_BYTES;
@@ -21,6 +24,9 @@ use crate::state::Lane;
 use crate::state::cache::{Proof, Verified};
 use crate::state::metrics::Lookup;
 use crate::state::throttle::Source;
+
+/// When what needs no password check is refused; well beyond the reading of a row.
+const REFUSED_AFTER: Duration = Duration::from_millis(5);
 
 impl Access {
     pub(super) async fn identify(
@@ -69,12 +75,17 @@ impl Access {
         self.metrics.lookup(if entry_found.is_some() { Lookup::Other } else { Lookup::Miss });
 
         if let Some(denial) = self.cache.refusal(&proof, active, now) {
+            until_settled(began).await;
             return Err(Refusal::Denied(denial, Sameness::UsernameAndSource));
         }
-        let admission = self.throttle.admit(source, &name, now).map_err(|delayed| {
-            self.metrics.throttled(entry, delayed.by);
-            Refusal::Denied(Denial::Throttled(delayed.retry_after), Sameness::SourceOnly)
-        })?;
+        let admission = match self.throttle.admit(source, &name, now) {
+            Ok(admission) => admission,
+            Err(delayed) => {
+                self.metrics.throttled(entry, delayed.by);
+                until_settled(began).await;
+                return Err(Refusal::Denied(Denial::Throttled(delayed.retry_after), Sameness::SourceOnly));
+            }
+        };
         // Not by what the cache holds: then who guesses could tell from the time which usernames are in use.
         let lane = if self.throttle.is_known(source, &name, now) { Lane::Known } else { Lane::Rest };
         let verified = self.hasher.verify(&stored, secret, lane).await;
@@ -132,4 +143,8 @@ impl Access {
             }
         });
     }
+}
+
+async fn until_settled(began: Instant) {
+    tokio::time::sleep_until((began + REFUSED_AFTER).into()).await;
 }

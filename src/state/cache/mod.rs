@@ -141,7 +141,12 @@ impl Digest {
     /// Whether both are of the same secret; in constant time.
     #[inline]
     pub fn matches(&self, other: &Digest) -> bool {
-        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+        // By words: byte by byte it takes longer than making the digest.
+        let words = |digest: &Digest| {
+            let (words, _) = digest.0.as_bytes().as_chunks::<8>();
+            [0, 1, 2, 3].map(|word| u64::from_ne_bytes(words[word]))
+        };
+        words(self).ct_eq(&words(other)).into()
     }
 }
 

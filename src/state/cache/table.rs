@@ -1,47 +1,50 @@
 //! The map under the cache: readers share nothing that any of them writes.
 //!
-//! It is cut into shards of about sixty entries. A shard is never changed: who inserts makes a new one, with the entry in
-//! it, and puts it in place. So a reader takes no lock, not even for reading, and what it costs doesn't depend on how many
-//! others read; an insertion copies a few dozen pointers, next to the read of a row or a password check that led to it.
+//! It is cut into shards of a few entries. A shard is never changed: who inserts makes a new one, with the entry in it, and
+//! puts it in place. So a reader takes no lock, not even for reading, and what it costs doesn't depend on how many others
+//! read; an insertion copies a few pointers, next to the read of a row or a password check that led to it. (A cache that
+//! notes each read in a queue of its own, as moka does, costs twice as much, and two threads get in each other's way.)
+//!
+//! What a reader waits for is memory. So the first entries of a shard stand in the shard itself.
 //!
 //! Beyond the capacity an insertion evicts an entry of its shard that wasn't used since it was last passed over.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::Verified;
 use crate::domain::Canonical;
 
-const PER_SHARD: u64 = 64;
-const MOST_SHARDS: u64 = 4096;
+/// What a shard holds on average at most, when the table is full.
+const PER_SHARD: u64 = 4;
+const MOST_SHARDS: u64 = 1 << 20;
+/// Entries in the shard itself; the few that have no room stand apart.
+const INSIDE: usize = 7;
+const WRITERS: usize = 64;
 
 /// Verified principals by their canonical names.
 pub struct Table {
-    shards: Box<[Shard]>,
+    shards: Box<[ArcSwapOption<Shard>]>,
+    /// One of them is held while a shard is replaced.
+    writers: [Mutex<()>; WRITERS],
     hasher: RandomState,
     capacity: u64,
     len: AtomicU64,
 }
 
+/// An entry under the hash of its name. Two names with one hash displace each other, which costs a password check.
+type Slot = (u64, Arc<Verified>);
+
 #[derive(Default)]
 struct Shard {
-    entries: ArcSwap<Entries>,
-    /// Held while the entries are replaced.
-    writer: Mutex<()>,
+    inside: [Option<Slot>; INSIDE],
+    outside: Vec<Slot>,
 }
-
-/// By the hash of the name. Two names with one hash displace each other, which costs them a row read.
-type Entries = HashMap<u64, Arc<Verified>, BuildHasherDefault<AsItIs>>;
-
-/// The keys are hashes already.
-#[derive(Default)]
-struct AsItIs(u64);
 
 impl Table {
     /// An empty table for `capacity` entries, at least one; under load it may hold one more in each shard.
@@ -49,7 +52,8 @@ impl Table {
         let capacity = capacity.max(1);
         let shards = (capacity / PER_SHARD).next_power_of_two().min(MOST_SHARDS);
         Table {
-            shards: (0..shards).map(|_| Shard::default()).collect(),
+            shards: (0..shards).map(|_| ArcSwapOption::empty()).collect(),
+            writers: [const { Mutex::new(()) }; WRITERS],
             hasher: RandomState::default(),
             capacity,
             len: AtomicU64::new(0),
@@ -60,8 +64,8 @@ impl Table {
     #[inline]
     pub fn get(&self, name: &Canonical) -> Option<Arc<Verified>> {
         let hash = self.hasher.hash_one(name);
-        let entries = self.shard(hash).entries.load();
-        let verified = entries.get(&hash).filter(|verified| verified.name == *name)?;
+        let shard = self.shards[self.index(hash)].load();
+        let verified = shard.as_ref()?.find(hash).filter(|verified| verified.name == *name)?;
         verified.mark_used();
         Some(Arc::clone(verified))
     }
@@ -69,16 +73,22 @@ impl Table {
     /// Puts an entry in the place of the one of that name, if there is one.
     pub fn insert(&self, verified: Arc<Verified>) {
         let hash = self.hasher.hash_one(verified.name);
-        let shard = self.shard(hash);
-        let _writer = shard.writer.lock();
-        let mut entries = Entries::clone(&shard.entries.load());
-        let added = entries.insert(hash, verified).is_none();
-        let full = added && self.len.fetch_add(1, Ordering::Relaxed) >= self.capacity;
-        if full && let Some(evicted) = unused(&entries, hash) {
-            entries.remove(&evicted);
-            self.len.fetch_sub(1, Ordering::Relaxed);
+        let index = self.index(hash);
+        let _writer = self.writers[index % WRITERS].lock();
+        let old = self.shards[index].load();
+        let mut slots: Vec<Slot> = old.iter().flat_map(|shard| shard.slots().cloned()).collect();
+        match slots.iter_mut().find(|(other, _)| *other == hash) {
+            Some(slot) => slot.1 = verified,
+            None => {
+                let full = self.len.fetch_add(1, Ordering::Relaxed) >= self.capacity;
+                if full && let Some(evicted) = unused(&slots) {
+                    slots.swap_remove(evicted);
+                    self.len.fetch_sub(1, Ordering::Relaxed);
+                }
+                slots.push((hash, verified));
+            }
         }
-        shard.entries.store(Arc::new(entries));
+        self.shards[index].store(Some(Arc::new(Shard::of(slots))));
     }
 
     /// How many entries there are.
@@ -86,32 +96,31 @@ impl Table {
         self.len.load(Ordering::Relaxed)
     }
 
-    fn shard(&self, hash: u64) -> &Shard {
-        // The upper half: the map within the shard places by the lower bits.
-        &self.shards[(hash >> 32) as usize & (self.shards.len() - 1)]
+    fn index(&self, hash: u64) -> usize {
+        hash as usize & (self.shards.len() - 1)
     }
 }
 
-/// An entry to be evicted, other than `but`: one that wasn't used since this passed it last, or else any.
-fn unused(entries: &Entries, but: u64) -> Option<u64> {
-    let mut others = entries.iter().filter(|(hash, _)| **hash != but).peekable();
-    let any = others.peek().map(|(hash, _)| **hash);
-    others.find(|(_, verified)| !verified.take_used()).map(|(hash, _)| *hash).or(any)
+impl Shard {
+    fn of(slots: Vec<Slot>) -> Shard {
+        let mut slots = slots.into_iter();
+        Shard { inside: std::array::from_fn(|_| slots.next()), outside: slots.collect() }
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.inside.iter().flatten().chain(&self.outside)
+    }
+
+    #[inline]
+    fn find(&self, hash: u64) -> Option<&Arc<Verified>> {
+        self.slots().find(|(other, _)| *other == hash).map(|(_, verified)| verified)
+    }
 }
 
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Not called: a u64 writes itself as one.
-        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
+/// Where an entry is that may go: one that wasn't used since this passed it last, or else any.
+fn unused(slots: &[Slot]) -> Option<usize> {
+    let unused = slots.iter().position(|(_, verified)| !verified.take_used());
+    unused.or_else(|| slots.len().checked_sub(1))
 }
 
 #[cfg(test)]

@@ -10,18 +10,20 @@ use crate::domain::{Canonical, Permissions, Principal, StoredHash};
 use crate::state::epoch::{Epochs, Shard};
 
 /// A principal whose secret was verified, as it was in the store at one epoch.
+// In this order, so that what each check reads is close together.
+#[repr(C)]
 pub struct Verified {
-    /// Its name in canonical form.
-    pub name: Canonical,
-    /// Bits AND rights.
-    pub effective: Permissions,
-    /// What was verified, and against what.
-    pub proof: Proof,
     seen: u64,
     loaded_at: Instant,
     user_shard: Shard,
     account_shard: Shard,
+    /// Bits AND rights.
+    pub effective: Permissions,
     used: AtomicBool,
+    /// Its name in canonical form.
+    pub name: Canonical,
+    /// What was verified, and against what.
+    pub proof: Proof,
     /// Who it is.
     pub principal: Principal,
     /// Its username as a header value.
@@ -32,6 +34,7 @@ pub struct Verified {
 
 /// The secret and the stored hash that were found to match.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Proof {
     /// The key of `digest`.
     pub key: DigestKey,

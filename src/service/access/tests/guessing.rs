@@ -68,6 +68,9 @@ async fn a_wrong_secret_is_remembered_for_a_minute() {
         assert_eq!(house.denied("caller", "wrong pass 1").await, Denial::Wrong);
     }
     assert_eq!(house.checks(), 1, "and what is remembered isn't throttled");
+    let began = Instant::now();
+    house.denied("caller", "wrong pass 1").await;
+    assert!(began.elapsed() >= Duration::from_millis(5), "nor is it quicker where the row is found quicker");
     house.now += Duration::from_secs(61);
     assert_eq!(house.denied("caller", "wrong pass 1").await, Denial::Wrong);
     assert_eq!(house.checks(), 2);

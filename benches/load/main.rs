@@ -1,0 +1,169 @@
+//! What a request costs, side by side: Gatepost with authorization on, nginx, nginx with `auth_request` and a cached
+//! answer, and a bare pingora proxy, each with one worker, each in front of the same backend, in turns.
+//!
+//! `cargo bench --bench load` runs it; `-- --help` tells the options. It needs nginx and wrk. docs/performance.md says
+//! what the figures mean.
+
+mod bare;
+mod gatepost;
+mod nginx;
+mod proc;
+mod report;
+mod targets;
+mod wrk;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
+
+use proc::Children;
+use report::{Round, Rounds};
+use targets::{Kind, Target};
+use wrk::Load;
+
+/// The same allocator as Gatepost's, so that the bare proxy in this binary is compared fairly.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How many credentials take turns.
+const CREDENTIALS: usize = 1_000;
+/// Seconds each target is asked before anything is measured.
+const WARM_UP: u32 = 2;
+
+/// Compares what a request costs.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Turns that each target gets.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds of each turn.
+    #[arg(long, default_value_t = 4)]
+    seconds: u32,
+    /// Connections that are kept open.
+    #[arg(long, default_value_t = 32)]
+    connections: u32,
+    /// Only these, separated by commas: plain, auth, bare, gatepost.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Kind>,
+    /// Another gatepost to run than the one that was built along.
+    #[arg(long, value_name = "PATH")]
+    gatepost: Option<PathBuf>,
+    /// Keep everything running for so many seconds afterwards, to look at with a profiler.
+    #[arg(long, default_value_t = 0)]
+    hold: u64,
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+    /// Plays the bare proxy: where to listen, and the backend.
+    #[arg(long, hide = true, num_args = 2)]
+    bare: Option<Vec<String>>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    if let Some(addresses) = &options.bare {
+        return done(bare::serve(&addresses[0], &addresses[1]));
+    }
+    if !options.bench {
+        // `cargo test --all-targets` comes here: there is nothing to test.
+        println!("cargo bench --bench load");
+        return ExitCode::SUCCESS;
+    }
+    done(compare(&options))
+}
+
+fn done(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("load: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(options: &Options) -> Result<()> {
+    let scratch = tempfile::Builder::new().prefix("gatepost-load-").tempdir()?;
+    let children = Children::new(scratch.path())?;
+    let result = run(options, scratch.path(), &children);
+    if result.is_err() {
+        tell_logs(scratch.path());
+    }
+    children.kill_all();
+    result
+}
+
+fn run(options: &Options, scratch: &Path, children: &Children) -> Result<()> {
+    ensure!(options.rounds > 0 && options.seconds > 0, "at least one round of one second");
+    let load = Load::new(scratch, options.connections, CREDENTIALS)?;
+    let backend = nginx::start_backend(scratch, children)?;
+    let gatepost = options.gatepost.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_gatepost")));
+    let wanted = |kind: &Kind| options.only.is_empty() || options.only.contains(kind);
+    let mut targets = Vec::new();
+    for kind in Kind::ALL.into_iter().filter(wanted) {
+        eprintln!("starting {}", kind.name());
+        let target = Target::start(kind, scratch, children, backend, gatepost)
+            .with_context(|| format!("{} doesn't start", kind.name()))?;
+        targets.push(target);
+    }
+    for target in &targets {
+        eprintln!("warming up {}", target.kind.name());
+        load.run(target.address, WARM_UP, children)?;
+    }
+    let before = lookups(&targets)?;
+    let started = Instant::now();
+    let progress = std::io::stderr().is_terminal();
+    let mut table: Vec<Rounds> = targets.iter().map(|t| Rounds::new(t.kind)).collect();
+    for round in 1..=options.rounds {
+        for (target, rounds) in targets.iter().zip(&mut table) {
+            if progress {
+                eprint!("\rround {round} of {}: {:<40}", options.rounds, target.kind.name());
+            }
+            let cpu = proc::cpu_time(target.process)?;
+            let answers = load.run(target.address, options.seconds, children)?;
+            let spent = proc::cpu_time(target.process)? - cpu;
+            if answers.failed > 0 {
+                bail!("{}: {} of {} requests failed", target.kind.name(), answers.failed, answers.requests);
+            }
+            rounds.add(Round::new(&answers, spent));
+        }
+    }
+    if progress {
+        eprint!("\r{:<70}\r", "");
+    }
+    eprintln!("measured in {} s", started.elapsed().as_secs());
+    let after = lookups(&targets)?;
+    report::print(options.connections, options.seconds, &table, report::hit_ratio(&before, &after));
+    if options.hold > 0 {
+        for target in &targets {
+            println!("{}: process {}, {}", target.kind.name(), target.process, target.address);
+        }
+        std::thread::sleep(std::time::Duration::from_secs(options.hold));
+    }
+    Ok(())
+}
+
+/// Gatepost's cache lookups so far, by their result.
+fn lookups(targets: &[Target]) -> Result<Vec<(String, f64)>> {
+    match targets.iter().find_map(|t| t.metrics) {
+        Some(address) => gatepost::cache_lookups(address),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// What the programs had to say before it went wrong.
+fn tell_logs(scratch: &Path) {
+    for log in proc::logs(scratch) {
+        if let Ok(text) = std::fs::read_to_string(&log)
+            && !text.trim().is_empty()
+        {
+            let lines: Vec<&str> = text.lines().collect();
+            let last = lines.len().saturating_sub(10);
+            eprintln!("--- {}\n{}", log.display(), lines[last..].join("\n"));
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! nginx in three parts: the backend, a plain proxy, and a proxy with `auth_request`.
+//!
+//! Each is one process without a master, so that its CPU time is all there is; files go to the scratch folder, so
+//! that it runs as any user.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::proc::{Children, free_address};
+
+/// What the backend answers with: 25 bytes.
+const ANSWER: &str = "exactly 25 bytes of text.";
+
+/// As good as endless, so that no connection is closed while it is measured.
+const ENDLESS: &str = "100000000";
+
+/// Starts the backend.
+///
+/// # Errors
+/// Where nginx can't be started.
+pub fn start_backend(scratch: &Path, children: &Children) -> Result<SocketAddr> {
+    let address = free_address()?;
+    let servers = format!(
+        "server {{ listen {address}; location / {{ default_type text/plain; return 200 \"{ANSWER}\"; }} }}"
+    );
+    start("backend", scratch, children, address, &servers)?;
+    Ok(address)
+}
+
+/// Starts a proxy that asks nobody. Gives its process id.
+///
+/// # Errors
+/// Where nginx can't be started.
+pub fn start_plain(
+    scratch: &Path,
+    children: &Children,
+    address: SocketAddr,
+    backend: SocketAddr,
+) -> Result<u32> {
+    let servers = format!(
+        "{}
+        server {{
+            listen {address};
+            location / {{ {FORWARD} }}
+        }}",
+        upstream(backend)
+    );
+    start("plain", scratch, children, address, &servers)
+}
+
+/// Starts a proxy that asks for each request whether it may pass, and remembers the answer for each `Authorization`.
+/// The one that is asked allows all, and is the same process. Gives its process id.
+///
+/// # Errors
+/// Where nginx can't be started.
+pub fn start_auth(
+    scratch: &Path,
+    children: &Children,
+    address: SocketAddr,
+    backend: SocketAddr,
+) -> Result<u32> {
+    let asked = free_address()?;
+    let cache = scratch.join("auth/cache");
+    // Cached answers are files: without open_file_cache each is opened and closed again for each request, which costs
+    // a quarter more.
+    let servers = format!(
+        r#"proxy_cache_path {cache} levels=1:2 keys_zone=decisions:10m max_size=64m inactive=1h;
+        open_file_cache max=10000 inactive=1h;
+        open_file_cache_valid 1h;
+        {upstream}
+        server {{
+            listen {asked};
+            location / {{ add_header X-Account acme; default_type text/plain; return 200 "ok"; }}
+        }}
+        server {{
+            listen {address};
+            location / {{
+                auth_request /decide;
+                auth_request_set $account $upstream_http_x_account;
+                proxy_set_header Authorization "";
+                proxy_set_header X-Account $account;
+                {FORWARD}
+            }}
+            location = /decide {{
+                internal;
+                proxy_pass http://{asked};
+                proxy_pass_request_body off;
+                proxy_set_header Content-Length "";
+                proxy_cache decisions;
+                proxy_cache_key $http_authorization;
+                proxy_cache_valid 200 1h;
+            }}
+        }}"#,
+        cache = cache.display(),
+        upstream = upstream(backend),
+    );
+    start("auth", scratch, children, address, &servers)
+}
+
+const FORWARD: &str =
+    r#"proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://backend; access_log off;"#;
+
+fn upstream(backend: SocketAddr) -> String {
+    format!("upstream backend {{ server {backend}; keepalive 64; keepalive_requests {ENDLESS}; }}")
+}
+
+fn start(name: &str, scratch: &Path, children: &Children, address: SocketAddr, servers: &str) -> Result<u32> {
+    let folder = scratch.join(name);
+    std::fs::create_dir_all(&folder)?;
+    let home = folder.display();
+    let configuration = format!(
+        "daemon off;
+        master_process off;
+        pid {home}/nginx.pid;
+        error_log {home}/error.log warn;
+        events {{ worker_connections 4096; }}
+        http {{
+            access_log off;
+            keepalive_requests {ENDLESS};
+            keepalive_timeout 1h;
+            client_body_temp_path {home}/body;
+            proxy_temp_path {home}/proxy;
+            fastcgi_temp_path {home}/fastcgi;
+            uwsgi_temp_path {home}/uwsgi;
+            scgi_temp_path {home}/scgi;
+            {servers}
+        }}\n"
+    );
+    let file = folder.join("nginx.conf");
+    std::fs::write(&file, configuration)?;
+    let mut command = Command::new(program());
+    command.arg("-p").arg(&folder).arg("-c").arg(&file).arg("-e").arg(folder.join("error.log"));
+    children.serve(name, &mut command, address).context("is nginx installed? (apt-get install nginx-light)")
+}
+
+/// Debian puts it where only root looks.
+fn program() -> &'static Path {
+    let usual = Path::new("/usr/sbin/nginx");
+    if usual.exists() { usual } else { Path::new("nginx") }
+}
+
+/// The version, for the report.
+pub fn version() -> String {
+    let output = Command::new(program()).arg("-v").output();
+    let text = output.map(|o| String::from_utf8_lossy(&o.stderr).into_owned()).unwrap_or_default();
+    text.trim().rsplit('/').next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,161 @@
+//! What came out: a table, and how the targets compare.
+
+use super::gatepost::HASH_COST;
+use super::proc::CpuTime;
+use super::targets::Kind;
+use super::wrk::Answers;
+use super::{CREDENTIALS, nginx};
+
+/// One turn of one target.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    /// Microseconds of CPU for each request, in user space.
+    user: f64,
+    /// Microseconds of CPU for each request, in the kernel.
+    kernel: f64,
+    /// Requests a second.
+    rate: f64,
+    p50: f64,
+    p99: f64,
+}
+
+impl Round {
+    /// What `answers` cost.
+    pub fn new(answers: &Answers, spent: CpuTime) -> Round {
+        let requests = answers.requests as f64;
+        Round {
+            user: spent.user * 1e6 / requests,
+            kernel: spent.kernel * 1e6 / requests,
+            rate: requests / answers.seconds,
+            p50: answers.p50,
+            p99: answers.p99,
+        }
+    }
+
+    fn cpu(&self) -> f64 {
+        self.user + self.kernel
+    }
+}
+
+/// All turns of one target.
+#[derive(Debug)]
+pub struct Rounds {
+    kind: Kind,
+    rounds: Vec<Round>,
+}
+
+impl Rounds {
+    /// None yet.
+    pub fn new(kind: Kind) -> Rounds {
+        Rounds { kind, rounds: Vec::new() }
+    }
+
+    /// One more.
+    pub fn add(&mut self, round: Round) {
+        self.rounds.push(round);
+    }
+
+    fn spread(&self, of: impl Fn(&Round) -> f64) -> Spread {
+        Spread::of(self.rounds.iter().map(of))
+    }
+}
+
+/// Middle and ends of what was measured.
+struct Spread {
+    median: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>) -> Spread {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let (Some(least), Some(most)) = (values.first().copied(), values.last().copied()) else {
+            return Spread { median: f64::NAN, least: f64::NAN, most: f64::NAN };
+        };
+        let half = values.len() / 2;
+        let median =
+            if values.len() % 2 == 1 { values[half] } else { (values[half - 1] + values[half]) / 2.0 };
+        Spread { median, least, most }
+    }
+
+    fn show(&self, decimals: usize) -> String {
+        format!("{:.*} ({:.*}..{:.*})", decimals, self.median, decimals, self.least, decimals, self.most)
+    }
+}
+
+/// The part of lookups between two readings that were answered from the cache.
+pub fn hit_ratio(before: &[(String, f64)], after: &[(String, f64)]) -> Option<f64> {
+    let earlier = |result: &str| before.iter().find(|(r, _)| r == result).map_or(0.0, |(_, count)| *count);
+    let all: f64 = after.iter().map(|(result, count)| count - earlier(result)).sum();
+    let hits = after.iter().find(|(result, _)| result == "hit").map(|(_, count)| count - earlier("hit"))?;
+    (all > 0.0).then_some(hits / all)
+}
+
+/// Prints everything.
+pub fn print(connections: u32, seconds: u32, table: &[Rounds], hits: Option<f64>) {
+    let rounds = table.first().map_or(0, |t| t.rounds.len());
+    println!("\nCPU time of the proxy process for each request, median (least..most) of {rounds} turns\n");
+    println!(
+        "{:<28} {:>21} {:>7} {:>7} {:>24} {:>8} {:>8}",
+        "", "CPU us", "user", "kernel", "requests/s", "p50 ms", "p99 ms"
+    );
+    for target in table {
+        println!(
+            "{:<28} {:>21} {:>7.1} {:>7.1} {:>24} {:>8.2} {:>8.2}",
+            target.kind.name(),
+            target.spread(Round::cpu).show(1),
+            target.spread(|r| r.user).median,
+            target.spread(|r| r.kernel).median,
+            target.spread(|r| r.rate).show(0),
+            target.spread(|r| r.p50).median,
+            target.spread(|r| r.p99).median,
+        );
+    }
+    let find = |kind| table.iter().find(|t| t.kind == kind);
+    if let Some(gatepost) = find(Kind::Gatepost) {
+        println!("\nCPU time of gatepost against the others, turn by turn");
+        for (kind, wanted) in [(Kind::Auth, Some(1.0)), (Kind::Bare, Some(1.05)), (Kind::Plain, None)] {
+            let Some(other) = find(kind) else { continue };
+            let ratio = ratio(gatepost, other);
+            let verdict = match wanted {
+                Some(most) if ratio.median <= most => format!("at most {most:.2} is wanted: yes"),
+                Some(most) => format!("at most {most:.2} is wanted: no"),
+                None => String::new(),
+            };
+            println!("  to {:<28} {:>18}   {verdict}", kind.name(), ratio.show(2));
+        }
+    }
+    print_conditions(connections, seconds, hits);
+}
+
+/// Each turn is compared with the other's turn next to it, so that what disturbs both cancels out.
+fn ratio(one: &Rounds, other: &Rounds) -> Spread {
+    Spread::of(one.rounds.iter().zip(&other.rounds).map(|(a, b)| a.cpu() / b.cpu()))
+}
+
+fn print_conditions(connections: u32, seconds: u32, hits: Option<f64>) {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    println!("\nmachine      {cores} x {}, Linux {}", processor(), read("/proc/sys/kernel/osrelease"));
+    println!(
+        "load         wrk, 1 thread, {connections} kept connections, {seconds} s a turn; GET, 25 bytes answered"
+    );
+    println!("credentials  {CREDENTIALS} by Basic in turn, all checked before; bcrypt cost {HASH_COST}");
+    if let Some(hits) = hits {
+        println!("cache        {:.4} % of gatepost's lookups were hits", hits * 100.0);
+    }
+    println!("workers      one each; TLS off; access logs off; backend: nginx {}", nginx::version());
+    let load: String = read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" ");
+    println!("other load   {load} (1, 5 and 15 minutes; the benchmark itself is about 2)");
+}
+
+fn processor() -> String {
+    let text = read("/proc/cpuinfo");
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}

@@ -1,0 +1,110 @@
+//! Requests that two readers could take for different ones.
+
+use http::Version;
+use http::header;
+use pingora_http::RequestHeader;
+
+/// Why a request over HTTP/1 could end in another place, or be for another host, for another reader of the same bytes;
+/// `None` where it can't (RFC 9112 sections 3.2 and 6.3). A recipient may repair some of these, and who repairs them
+/// otherwise than the next one lets requests be smuggled through.
+///
+/// `raw` is the header as it came: a parser may take a lone LF for the end of a line, and leave out a Content-Length that
+/// stands beside a Transfer-Encoding.
+pub fn ambiguity(request: &RequestHeader, raw: &[u8]) -> Option<&'static str> {
+    if memchr::memchr_iter(b'\n', raw).any(|at| at == 0 || raw[at - 1] != b'\r') {
+        return Some("A line of the header ends in a lone LF");
+    }
+    let headers = &request.headers;
+    let mut hosts = headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => return Some("Host is given twice"),
+        (None, None) if request.version != Version::HTTP_10 => return Some("Host is missing"),
+        (Some(host), None) if !is_host(host.as_bytes()) => return Some("Host is malformed"),
+        _ => {}
+    }
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    if lengths.next().is_some() || length.is_some_and(|length| !is_number(length.as_bytes())) {
+        return Some("Content-Length is given twice or no number");
+    }
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next()?;
+    let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
+    if !chunked || request.version == Version::HTTP_10 || has_field(raw, b"content-length") {
+        return Some("Transfer-Encoding must be chunked, alone, and without Content-Length");
+    }
+    None
+}
+
+fn has_field(raw: &[u8], name: &[u8]) -> bool {
+    let mut lines =
+        raw.split(|b| *b == b'\n').map(|line| line.split(|b| *b == b':').next().unwrap_or_default());
+    lines.any(|start| start.eq_ignore_ascii_case(name))
+}
+
+fn is_number(text: &[u8]) -> bool {
+    (1..=19).contains(&text.len()) && text.iter().all(u8::is_ascii_digit)
+}
+
+/// Whether it could be a host with a port (RFC 3986 section 3.2), which have no need of any other character.
+fn is_host(text: &[u8]) -> bool {
+    text.iter().all(|b| b.is_ascii_alphanumeric() || b".-_:[]~%!$&'()*+;=".contains(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(version: Version, fields: &[(&'static str, &str)]) -> Option<&'static str> {
+        let mut request = RequestHeader::build("POST", b"/", None).unwrap();
+        request.set_version(version);
+        let mut raw = "POST / HTTP/1.1\r\n".to_owned();
+        for (name, value) in fields {
+            request.append_header(*name, *value).unwrap();
+            raw += &format!("{name}: {value}\r\n");
+        }
+        ambiguity(&request, format!("{raw}\r\n").as_bytes())
+    }
+
+    #[test]
+    fn one_length_or_one_coding() {
+        let host = ("Host", "a.test:80");
+        let good: [&[(&str, &str)]; 4] = [
+            &[host],
+            &[host, ("Content-Length", "0")],
+            &[host, ("Transfer-Encoding", "Chunked")],
+            &[("Host", "[::1]:8080"), ("Content-Length", "12345")],
+        ];
+        for fields in good {
+            assert_eq!(check(Version::HTTP_11, fields), None, "{fields:?}");
+        }
+        let bad: [&[(&str, &str)]; 11] = [
+            &[],
+            &[host, host],
+            &[("Host", "a b")],
+            &[("Host", "a@b")],
+            &[host, ("Content-Length", "1"), ("Content-Length", "1")],
+            &[host, ("Content-Length", "1, 1")],
+            &[host, ("Content-Length", "+1")],
+            &[host, ("Content-Length", "")],
+            &[host, ("Content-Length", "1"), ("Transfer-Encoding", "chunked")],
+            &[host, ("Transfer-Encoding", "chunked, chunked")],
+            &[host, ("Transfer-Encoding", "chunked"), ("Transfer-Encoding", "identity")],
+        ];
+        for fields in bad {
+            assert!(check(Version::HTTP_11, fields).is_some(), "{fields:?}");
+        }
+        assert_eq!(check(Version::HTTP_10, &[]), None);
+        let mut chunked = RequestHeader::build("POST", b"/", None).unwrap();
+        chunked.append_header("Host", "a").unwrap();
+        chunked.append_header("Transfer-Encoding", "chunked").unwrap();
+        let fields = "Transfer-Encoding: chunked\r\nHost: a\r\n";
+        assert_eq!(ambiguity(&chunked, format!("POST / HTTP/1.1\r\n{fields}\r\n").as_bytes()), None);
+        for extra in ["CONTENT-length: 3\r\n", "X-A: b\nX-B: c\r\n", "\n"] {
+            assert!(
+                ambiguity(&chunked, format!("POST / HTTP/1.1\r\n{fields}{extra}\r\n").as_bytes()).is_some()
+            );
+        }
+        assert!(check(Version::HTTP_10, &[("Transfer-Encoding", "chunked")]).is_some());
+    }
+}

@@ -1,0 +1,213 @@
+//! Where the store can't be asked, the answer is 503 and "try again": nobody is told that a password is wrong, and
+//! nobody gets in.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use common::backend::Backend;
+use common::http::{Connection, Response, get, request};
+use common::{Gateway, HOLDER, api, command, configured};
+
+const WARM: &str = "warm-one:passw0rd-warm";
+const COLD: &str = "cold-one:passw0rd-cold";
+
+fn start(backend: &Backend) -> Gateway {
+    // One connection that reads, so that what it remembers of the file is known; little patience with locks.
+    let rest = format!(
+        "[auth]\nbcrypt_cost = 4\nthrottle = false\n{}[ops]\nlisten = \"127.0.0.1:0\"\n",
+        api(backend.address)
+    );
+    let directory = configured(&rest);
+    let config = directory.path().join("gatepost.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let store = "read_connections = 1\nbusy_timeout = \"100ms\"\n[log]";
+    std::fs::write(&config, text.replacen("[log]", store, 1)).unwrap();
+    let gateway = Gateway::start_in(directory);
+    gateway.account("email,api,web").credential(WARM, "api").credential(COLD, "api");
+    gateway
+}
+
+fn database(gateway: &Gateway) -> PathBuf {
+    gateway.directory.path().join("gatepost.db")
+}
+
+fn ready(gateway: &Gateway) -> u16 {
+    get("/readyz").send(gateway.address("ops.listen")).status
+}
+
+fn assert_unavailable(response: &Response, context: &str) {
+    assert_eq!(response.status, 503, "{context}: {}", response.text());
+    let seconds: u64 = response.header("retry-after").expect(context).parse().unwrap();
+    assert!((1..=60).contains(&seconds), "{context}: {seconds}");
+    assert_eq!(response.header("www-authenticate"), None, "{context}");
+    for word in ["password", "username", "database", "sqlite", "disk", "locked"] {
+        assert!(!response.text().to_ascii_lowercase().contains(word), "{context}: {}", response.text());
+    }
+}
+
+/// sqlite3 of another process: runs `script` with `database` open and tells when it got to `say()`; goes on and ends when
+/// its input ends.
+struct Other(Child);
+
+impl Other {
+    fn run(database: &Path, script: &str) -> Other {
+        let python = format!(
+            "import sqlite3, sys\ndef say():\n    print('said', flush=True)\n    sys.stdin.read()\n\
+             db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=10)\n{script}\n"
+        );
+        let mut child = Command::new("python3")
+            .args(["-c", &python])
+            .arg(database)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 has to be installed");
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+        assert_eq!(line, "said\n");
+        Other(child)
+    }
+
+    fn end(mut self) {
+        drop(self.0.stdin.take());
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn a_damaged_database_denies_nobody_and_lets_nobody_in() {
+    let backend = Backend::hello();
+    let gateway = start(&backend);
+    let mut connection = Connection::open(gateway.api());
+    assert_eq!(connection.exchange(get("/v3/stats").basic(WARM)).status, 200);
+    backend.drain();
+    let file = database(&gateway);
+    // All of it in the one file, and nothing that the gateway remembers of it still stands.
+    Other::run(&file, "db.execute('PRAGMA user_version = 7')\ndb.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchall()\nsay()").end();
+    let whole = std::fs::read(&file).unwrap();
+    overwrite(&file, &vec![0xa5; whole.len()]);
+
+    let mut asked = Vec::new();
+    for (who, login) in [
+        ("a good password", COLD),
+        ("a wrong one", "cold-one:wrong-passw0rd"),
+        ("a wrong one of who is known", "warm-one:wrong-passw0rd"),
+        ("nobody", "unknown-one:passw0rd"),
+        ("the holder", HOLDER),
+        ("somebody once more", COLD),
+    ] {
+        asked.push((who, connection.exchange(get("/v3/stats").basic(login))));
+        asked.push((who, connection.exchange(request("POST", "/v3/mail/send").basic(login).body("x"))));
+        let parameters = login.replacen(':', "&api_key=", 1);
+        asked.push((who, connection.exchange(get(&format!("/v3/stats?api_user={parameters}")))));
+        asked.push((
+            who,
+            connection.exchange(get(&format!("/api/credentials/get.json?api_user={parameters}"))),
+        ));
+        asked.push((
+            who,
+            connection.exchange(get(&format!("/api/credentials/get.xml?api_user={parameters}"))),
+        ));
+    }
+    for (who, response) in &asked {
+        assert_unavailable(response, who);
+    }
+    for action in ["add", "edit", "remove"] {
+        let path = format!("/api/credentials/{action}.json?username=another&password=passw0rd-1");
+        assert_unavailable(&connection.exchange(get(&path).basic(HOLDER)), action);
+    }
+    assert!(backend.drain().is_empty(), "nobody got in");
+    assert_eq!(ready(&gateway), 503);
+    assert_eq!(get("/healthz").send(gateway.address("ops.listen")).status, 200);
+    // What is remembered still stands: nothing can have changed it.
+    assert_eq!(connection.exchange(get("/v3/stats").basic(WARM)).status, 200);
+
+    // Repaired, and written to: SQLite keeps even damaged pages in memory until somebody has written.
+    overwrite(&file, &whole);
+    Other::run(&file, "db.execute('PRAGMA user_version = 8')\nsay()").end();
+    assert_eq!(connection.exchange(get("/v3/stats").basic(COLD)).status, 200, "it comes back");
+    assert_eq!(connection.exchange(get("/v3/stats").basic("cold-one:wrong-passw0rd")).status, 401);
+    assert_eq!(ready(&gateway), 200);
+    assert_eq!(gateway.manage("add", "username=another&password=passw0rd-1").0, 200);
+}
+
+/// In place: who has the file open has the same file.
+fn overwrite(file: &Path, bytes: &[u8]) {
+    use std::io::Write;
+    std::fs::OpenOptions::new().write(true).open(file).unwrap().write_all(bytes).unwrap();
+}
+
+#[test]
+fn a_database_locked_by_somebody_else_changes_nothing() {
+    let backend = Backend::hello();
+    let gateway = start(&backend);
+    let lock =
+        Other::run(&database(&gateway), "db.execute('BEGIN EXCLUSIVE')\nsay()\ndb.execute('ROLLBACK')");
+    let mut connection = Connection::open(gateway.api());
+    for call in [
+        "add.json?username=another&password=passw0rd-1",
+        "edit.json?username=cold-one&password=other-passw0rd",
+        "remove.xml?username=cold-one",
+    ] {
+        let response = connection.exchange(get(&format!("/api/credentials/{call}")).basic(HOLDER));
+        assert_unavailable(&response, call);
+    }
+    // Reading goes on, and decides on what was true before.
+    assert_eq!(connection.exchange(get("/v3/stats").basic(COLD)).status, 200);
+    assert_eq!(connection.exchange(get("/v3/stats").basic("cold-one:other-passw0rd")).status, 401);
+    assert_eq!(connection.exchange(get("/v3/stats").basic("another:passw0rd-1")).status, 401);
+    assert_eq!(get("/healthz").send(gateway.address("ops.listen")).status, 200);
+    let output = gateway.command(&["credential", "remove", "cold-one", "--account", "acme"], "");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    lock.end();
+    assert_eq!(gateway.manage("remove", "username=cold-one").0, 200, "it comes back");
+    assert_eq!(connection.exchange(get("/v3/stats").basic(COLD)).status, 401);
+}
+
+/// A gateway that can't open its store doesn't begin; it says why in a line.
+#[test]
+fn no_store_no_start() {
+    let rest = api("127.0.0.1:9".parse().unwrap());
+    for (contents, word) in [
+        (&b"not a database, whatever its name says; and long enough to be one"[..], "gatepost.db"),
+        (b"", ""),
+    ] {
+        let directory = configured(&rest);
+        let file = directory.path().join("gatepost.db");
+        if contents.is_empty() {
+            std::fs::create_dir(&file).unwrap();
+        } else {
+            std::fs::write(&file, contents.repeat(40)).unwrap();
+        }
+        let output = command(&directory.path().join("gatepost.toml"), &["serve"], "");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(word) && !text.contains("panicked"), "{text}");
+    }
+}
+
+/// The file is moved away under the running gateway, and comes back.
+#[test]
+fn a_database_that_is_moved_away() {
+    let backend = Backend::hello();
+    let gateway = start(&backend);
+    let (file, away) = (database(&gateway), gateway.directory.path().join("away.db"));
+    std::fs::rename(&file, &away).unwrap();
+    let mut connection = Connection::open(gateway.api());
+    let response = connection.exchange(get("/v3/stats").basic(COLD));
+    if response.status != 200 {
+        assert_unavailable(&response, "moved away");
+    }
+    let response = connection.exchange(get("/api/credentials/remove.json?username=warm-one").basic(HOLDER));
+    let removed = response.status == 200;
+    if !removed {
+        assert_unavailable(&response, "moved away");
+    }
+    std::fs::rename(&away, &file).unwrap();
+    assert_eq!(connection.exchange(get("/v3/stats").basic(COLD)).status, 200, "it comes back");
+    // What was answered with success is true, wherever the file was.
+    assert_eq!(connection.exchange(get("/v3/stats").basic(WARM)).status, if removed { 401 } else { 200 });
+}
