@@ -295,14 +295,13 @@ async fn a_refusal_comes_while_the_body_is_still_sent() {
 async fn an_answer_that_breaks_off_is_no_whole_one() {
     let authority = Authority::new();
     let backend = Backend::handling(|stream, _| {
-        if let Some(request) = read_header(stream) {
-            let framing = if request.target.ends_with("chunked") {
-                "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
-            } else {
-                "Content-Length: 10\r\n\r\nhello"
-            };
-            let _ = stream.get_mut().write_all(format!("HTTP/1.1 200 OK\r\n{framing}").as_bytes());
-        }
+        let Some(request) = read_header(stream) else { return };
+        let framing = if request.target.ends_with("chunked") {
+            "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+        } else {
+            "Content-Length: 10\r\n\r\nhello"
+        };
+        let _ = stream.get_mut().write_all(format!("HTTP/1.1 200 OK\r\n{framing}").as_bytes());
     });
     let gateway = start(&authority, backend.address, "");
     let mut client = http2(&gateway, &authority).await;
