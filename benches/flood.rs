@@ -43,6 +43,8 @@ fn measure(throttle: bool) {
             let (gateway, over, guesses) = (&gateway, &over, &guesses);
             scope.spawn(move || {
                 let mut connection = Connection::open(gateway.api());
+                // A whole queue of checks may be before a guess.
+                connection.stream.set_read_timeout(None).unwrap();
                 for guess in 0.. {
                     if over.load(Ordering::Relaxed) {
                         return;
