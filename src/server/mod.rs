@@ -72,6 +72,7 @@ impl Gateway {
     /// # Errors
     /// Whatever keeps it from starting; nothing is listening then.
     pub async fn start(config: Config) -> Result<Gateway, StartError> {
+        allow_descriptors();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = config.server.threads_on(cores);
         let (stop, stopped) = watch::channel(false);
@@ -266,6 +267,14 @@ pub fn check(config: &Config) -> Vec<String> {
         wrong.extend(certificate.err().map(|error| error.to_string()));
     }
     wrong
+}
+
+/// Raises the soft limit of open files to the hard one: a shell's 1,024 are fewer than `max_connections`.
+fn allow_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Where it isn't allowed, accepting says so once there are too many.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 /// The configuration's keys for listeners in clear and with TLS.
