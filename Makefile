@@ -4,7 +4,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 APT := $(SUDO) DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends
 # What building takes: a C compiler and cmake for the compression library and SQLite inside.
 BUILD_NEEDS := cc:gcc g++:g++ make:make cmake:cmake pkg-config:pkg-config
-TEST_NEEDS := $(BUILD_NEEDS) curl:curl python3:python3 openssl:openssl htpasswd:apache2-utils node:nodejs npm:npm swaks:swaks msmtp:msmtp
+TEST_NEEDS := $(BUILD_NEEDS) curl:curl python3:python3 openssl:openssl htpasswd:apache2-utils node:nodejs npm:npm swaks:swaks msmtp:msmtp smtp-sink:postfix
 BENCH_NEEDS := $(BUILD_NEEDS) nginx:nginx-light wrk:wrk smtp-sink:postfix
 
 # $(call install,command:package …): the packages whose commands aren't there.
