@@ -19,7 +19,8 @@ endef
 .PHONY: run test bench build check fuzz clean
 
 run:
-	$(call install,$(BUILD_NEEDS))
+	$(call install,$(BUILD_NEEDS) curl:curl swaks:swaks)
+	@perl -MNet::SSLeay -e 1 2>/dev/null || $(APT) libnet-ssleay-perl
 	cargo build --profile demo --bin gatepost
 	exec target/demo/gatepost demo
 
