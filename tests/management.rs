@@ -41,7 +41,7 @@ async fn gateway() -> Gateway {
     let store = open(&folder).await;
     let epochs = Arc::new(Epochs::new());
     let metrics = Arc::new(Metrics::new());
-    let hasher = Arc::new(Hasher::start(4, 1, 100, metrics.clone()));
+    let hasher = Arc::new(Hasher::start(4, 1, 100, metrics.clone()).unwrap());
     let fleet = Arc::new(Fleet::join(&store, epochs.clone()).await.unwrap());
     let mutations = Mutations::new(store.clone(), hasher.clone(), epochs.clone(), fleet, metrics.clone());
     let accounts = Accounts::new(mutations.clone(), Origin::CommandLine);

@@ -113,7 +113,7 @@ async fn house() -> (TempDir, Store, Arc<Access>, Accounts, Credentials) {
     .unwrap();
     let (epochs, metrics) = (Arc::new(Epochs::new()), Arc::new(Metrics::new()));
     let fleet = Arc::new(Fleet::join(&store, Arc::clone(&epochs)).await.unwrap());
-    let hasher = Arc::new(Hasher::start(4, 1, 256, Arc::clone(&metrics)));
+    let hasher = Arc::new(Hasher::start(4, 1, 256, Arc::clone(&metrics)).unwrap());
     let mutations =
         Mutations::new(store.clone(), Arc::clone(&hasher), Arc::clone(&epochs), fleet, Arc::clone(&metrics));
     let settings = AuthSettings { throttle: false, ..AuthSettings::default() };

@@ -32,6 +32,9 @@ pub enum Failure {
     /// The operator changed their mind.
     #[error("not confirmed: nothing was changed")]
     NotConfirmed,
+    /// Passwords can't be hashed.
+    #[error("no threads or random numbers for passwords: {0}")]
+    Hashing(io::Error),
     /// The result could not be written.
     #[error("standard output: {0}")]
     Output(#[from] io::Error),

@@ -27,7 +27,8 @@ impl Session {
         let store = Store::open(&config.store).await?;
         let fleet = Arc::new(Fleet::visit(&store)?);
         let metrics = Arc::new(Metrics::new());
-        let hasher = Arc::new(Hasher::start(config.auth.bcrypt_cost, 1, 1, metrics.clone()));
+        let hasher = Hasher::start(config.auth.bcrypt_cost, 1, 1, metrics.clone());
+        let hasher = Arc::new(hasher.map_err(Failure::Hashing)?);
         let mutations = Mutations::new(store.clone(), hasher, Arc::new(Epochs::new()), fleet, metrics);
         Ok(Session {
             accounts: Accounts::new(mutations.clone(), Origin::CommandLine),

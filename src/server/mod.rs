@@ -51,6 +51,8 @@ pub enum StartError {
     Store(#[from] StoreError),
     #[error("server.threads: {0}")]
     Threads(std::io::Error),
+    #[error("auth.hash_threads: {0}")]
+    HashThreads(std::io::Error),
 }
 
 /// A gateway whose listeners are open.
@@ -115,12 +117,9 @@ impl Gateway {
         let store = Store::open(&config.store).await?;
         let fleet = Arc::new(Fleet::join(&store, epochs.clone()).await?);
         let hash_threads = config.auth.hash_threads_on(cores);
-        let hasher = Arc::new(Hasher::start(
-            config.auth.bcrypt_cost,
-            hash_threads,
-            config.auth.hash_queue,
-            metrics.clone(),
-        ));
+        let hasher =
+            Hasher::start(config.auth.bcrypt_cost, hash_threads, config.auth.hash_queue, metrics.clone());
+        let hasher = Arc::new(hasher.map_err(StartError::HashThreads)?);
         let access = Arc::new(Access::new(
             store.clone(),
             hasher.clone(),

@@ -107,6 +107,11 @@ impl Throttle {
         }
     }
 
+    /// Whether failures have delays at all.
+    pub fn is_on(&self) -> bool {
+        self.on
+    }
+
     /// Whether a check may be made now.
     ///
     /// # Errors

@@ -6,8 +6,9 @@
 //! the peer could measure. A username that breaks the rules for usernames is refused at once: that nobody has it is
 //! no secret.
 //!
-//! What is refused without a password check, since it is remembered or throttled, is refused at a set time after it began:
-//! such answers cost their sender nothing, and a million of them would tell whether reading the row found one.
+//! What is refused without a password check, since it is remembered, throttled or too much, is refused at a set time after
+//! it began: such answers cost their sender nothing, and a million of them would tell whether reading the row found one.
+//! With the throttle on, that time also keeps who guesses as fast as he is answered from taking a core for his answers.
 //!
 //! A check is decided on the row that it read itself, after it began; nothing here takes over what another check has read.
 //! Concurrent checks of one secret against one stored hash share the password check alone, which depends on
@@ -25,8 +26,10 @@ use crate::state::cache::{Proof, Verified};
 use crate::state::metrics::Lookup;
 use crate::state::throttle::Source;
 
-/// When what needs no password check is refused; well beyond the reading of a row.
+/// When what needs no password check is refused, without the throttle; well beyond the reading of a row.
 const REFUSED_AFTER: Duration = Duration::from_millis(5);
+/// The same with the throttle: about as long as some password checks.
+const THROTTLED_AFTER: Duration = Duration::from_millis(250);
 
 impl Access {
     pub(super) async fn identify(
@@ -75,14 +78,14 @@ impl Access {
         self.metrics.lookup(if entry_found.is_some() { Lookup::Other } else { Lookup::Miss });
 
         if let Some(denial) = self.cache.refusal(&proof, active, now) {
-            until_settled(began).await;
+            self.until_settled(began).await;
             return Err(Refusal::Denied(denial, Sameness::UsernameAndSource));
         }
         let admission = match self.throttle.admit(source, &name, now) {
             Ok(admission) => admission,
             Err(delayed) => {
                 self.metrics.throttled(entry, delayed.by);
-                until_settled(began).await;
+                self.until_settled(began).await;
                 return Err(Refusal::Denied(Denial::Throttled(delayed.retry_after), Sameness::SourceOnly));
             }
         };
@@ -94,6 +97,7 @@ impl Access {
             Ok(right) => right,
             Err(why) => {
                 self.throttle.withdrawn(admission);
+                self.until_settled(began).await;
                 return Err(Refusal::Unavailable(why));
             }
         };
@@ -143,8 +147,9 @@ impl Access {
             }
         });
     }
-}
 
-async fn until_settled(began: Instant) {
-    tokio::time::sleep_until((began + REFUSED_AFTER).into()).await;
+    async fn until_settled(&self, began: Instant) {
+        let after = if self.throttle.is_on() { THROTTLED_AFTER } else { REFUSED_AFTER };
+        tokio::time::sleep_until((began + after).into()).await;
+    }
 }

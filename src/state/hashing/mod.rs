@@ -1,14 +1,17 @@
 //! Password hashing on threads of its own, so that nothing else waits for it, and bounded, so that no flood of guesses
 //! piles up.
 //!
-//! The threads run at a lower priority than all others: while every core is busy, decisions from the cache go first.
+//! The threads run at a lower priority than all others (see `threads`): while every core is busy, decisions from the cache
+//! go first.
 
 mod queue;
 mod scheme;
+mod threads;
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use prometheus::IntGauge;
@@ -20,8 +23,9 @@ use queue::{Done, Key, Pushed, Queue, Work};
 
 pub use queue::Lane;
 
-/// How much lower the priority of the hashing threads is, in the system's steps of -20 to 19.
-const NICENESS: i32 = 10;
+/// What waits longer than this for its password check is told to come again. A client gives up at about this time, and
+/// who comes after it would wait behind a check that nobody wants any more.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// A bounded pool of hashing threads. Dropping it ends them; who still waits then is told [`Unavailable::Busy`].
 pub struct Hasher {
@@ -33,7 +37,10 @@ struct Shared {
     /// For keys of jobs and for decoys; of this process alone, so that nobody can compute either.
     secret: [u8; 32],
     state: Mutex<State>,
-    wake: Condvar,
+    /// There is work in the lane of those who are known, or of management.
+    wake_known: Condvar,
+    /// There is work in the lane of the rest.
+    wake_rest: Condvar,
     unique: AtomicU64,
     waiting: [IntGauge; 3],
     metrics: Arc<Metrics>,
@@ -45,33 +52,31 @@ struct State {
 }
 
 impl Hasher {
-    /// Starts `threads` threads (nought: one less than the cores; at least one) that hash at `cost`, with up to `queue`
-    /// jobs waiting in each lane.
+    /// Starts threads that hash at `cost`: `threads` (at least one) for the lane of the rest, and as many for the two
+    /// others. Up to `queue` jobs wait in each lane.
     ///
-    /// # Panics
+    /// # Errors
     /// The system gives no thread or no random numbers.
-    pub fn start(cost: u32, threads: usize, queue: usize, metrics: Arc<Metrics>) -> Hasher {
+    pub fn start(cost: u32, threads: usize, queue: usize, metrics: Arc<Metrics>) -> io::Result<Hasher> {
         let mut secret = [0; 32];
-        getrandom::fill(&mut secret).expect("the system has random numbers");
+        getrandom::fill(&mut secret)?;
         let shared = Arc::new(Shared {
             cost,
             secret,
             state: Mutex::new(State { queue: Queue::new(queue.max(1)), stopped: false }),
-            wake: Condvar::new(),
+            wake_known: Condvar::new(),
+            wake_rest: Condvar::new(),
             unique: AtomicU64::new(0),
             waiting: Lane::ALL.map(|lane| metrics.password_queue(lane.as_str())),
             metrics,
         });
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let threads = if threads == 0 { cores - 1 } else { threads };
+        // Should one not start, dropping this ends those that did.
+        let hasher = Hasher { shared };
         for number in 0..threads.max(1) {
-            let shared = Arc::clone(&shared);
-            thread::Builder::new()
-                .name(format!("hash-{number}"))
-                .spawn(move || shared.work())
-                .expect("the system gives threads at start");
+            threads::start_known(&hasher.shared, number)?;
+            threads::start_rest(&hasher.shared, number)?;
         }
-        Hasher { shared }
+        Ok(hasher)
     }
 
     /// The stored form of a password that somebody chose, at the configured cost.
@@ -89,7 +94,7 @@ impl Hasher {
     /// Whether `secret` is the password behind `stored`. Checks of the same that are under way at once are one check.
     ///
     /// # Errors
-    /// [`Unavailable::Busy`] where the lane is full.
+    /// [`Unavailable::Busy`] where the lane is full, or the check hasn't ended in 15 s.
     pub async fn verify(&self, stored: &StoredHash, secret: &[u8], lane: Lane) -> Result<bool, Unavailable> {
         let key = self.shared.key("verify", &[stored.expose().as_bytes(), secret]);
         let work = || Work::Verify(stored.clone(), Secret::new(secret.to_vec()));
@@ -124,7 +129,11 @@ impl Hasher {
     }
 
     async fn run(&self, key: Key, lane: Lane, work: impl FnOnce() -> Work) -> Result<Done, Unavailable> {
-        self.push(key, lane, work)?.await.map_err(|_| Unavailable::Busy)
+        let done = self.push(key, lane, work)?;
+        match tokio::time::timeout(LONGEST_WAIT, done).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(_)) | Err(_) => Err(Unavailable::Busy),
+        }
     }
 
     fn push(
@@ -140,11 +149,13 @@ impl Hasher {
             shared.report(&mut state.queue);
             pushed
         };
+        // Also for a job that was there, since it may have moved to this lane.
+        match lane {
+            Lane::Rest => shared.wake_rest.notify_one(),
+            Lane::Management | Lane::Known => shared.wake_known.notify_one(),
+        };
         match pushed {
-            Pushed::Queued(receiver) => {
-                shared.wake.notify_one();
-                Ok(receiver)
-            }
+            Pushed::Queued(receiver) => Ok(receiver),
             Pushed::Joined(receiver) => {
                 shared.metrics.password_check(PasswordCheck::Joined);
                 Ok(receiver)
@@ -163,44 +174,12 @@ impl Drop for Hasher {
         state.stopped = true;
         // Dropping what waits tells those who wait.
         state.queue = Queue::new(0);
-        self.shared.wake.notify_all();
+        self.shared.wake_known.notify_all();
+        self.shared.wake_rest.notify_all();
     }
 }
 
 impl Shared {
-    fn work(&self) {
-        if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-            tracing::warn!(%error, "hashing threads run at normal priority");
-        }
-        while let Some((key, work)) = self.next() {
-            let done = {
-                let _timer = self.metrics.password_check_seconds.start_timer();
-                self.run(&work)
-            };
-            self.metrics.password_check(match &done {
-                Done::Verified(true) => PasswordCheck::Right,
-                Done::Verified(false) => PasswordCheck::Wrong,
-                Done::Hashed(_) => PasswordCheck::Hashed,
-            });
-            self.state.lock().queue.finish(&key, &done);
-        }
-    }
-
-    fn next(&self) -> Option<(Key, Work)> {
-        let mut state = self.state.lock();
-        loop {
-            if state.stopped {
-                return None;
-            }
-            let next = state.queue.next();
-            self.report(&mut state.queue);
-            if next.is_some() {
-                return next;
-            }
-            self.wake.wait(&mut state);
-        }
-    }
-
     fn run(&self, work: &Work) -> Done {
         match work {
             Work::Verify(stored, secret) => {
@@ -249,7 +228,7 @@ mod tests {
 
     fn pool(cost: u32, queue: usize) -> (Hasher, Arc<Metrics>) {
         let metrics = Arc::new(Metrics::new());
-        (Hasher::start(cost, 1, queue, Arc::clone(&metrics)), metrics)
+        (Hasher::start(cost, 1, queue, Arc::clone(&metrics)).unwrap(), metrics)
     }
 
     fn password() -> NewPassword {

@@ -64,13 +64,16 @@ async fn a_name_that_cannot_be_is_refused_at_once() {
 #[tokio::test]
 async fn a_wrong_secret_is_remembered_for_a_minute() {
     let mut house = house().await;
-    for _ in 0..50 {
+    for _ in 0..4 {
         assert_eq!(house.denied("caller", "wrong pass 1").await, Denial::Wrong);
     }
     assert_eq!(house.checks(), 1, "and what is remembered isn't throttled");
     let began = Instant::now();
     house.denied("caller", "wrong pass 1").await;
-    assert!(began.elapsed() >= Duration::from_millis(5), "nor is it quicker where the row is found quicker");
+    assert!(
+        began.elapsed() >= Duration::from_millis(250),
+        "nor is it quicker where the row is found quicker"
+    );
     house.now += Duration::from_secs(61);
     assert_eq!(house.denied("caller", "wrong pass 1").await, Denial::Wrong);
     assert_eq!(house.checks(), 2);
@@ -86,12 +89,12 @@ async fn failures_are_throttled_and_the_owner_is_not() {
         assert_eq!(house.denied("caller", &format!("guess {n}")).await, Denial::Wrong);
     }
     let before = house.checks();
-    for n in 100..110 {
+    for n in 100..102 {
         assert!(matches!(house.denied("caller", &format!("guess {n}")).await, Denial::Throttled(_)));
         assert!(matches!(house.denied(&format!("nobody{n}"), PASSWORD).await, Denial::Throttled(_)));
     }
     assert_eq!(house.checks(), before, "what is throttled isn't checked");
-    assert_eq!(house.counted(r#"gatepost_throttled_total{by="source",entry="api"}"#), 20);
+    assert_eq!(house.counted(r#"gatepost_throttled_total{by="source",entry="api"}"#), 4);
     house.granted("caller", PASSWORD, Permission::Api).await;
     house.now += Duration::from_secs(3600);
     house.granted("caller", PASSWORD, Permission::Api).await;

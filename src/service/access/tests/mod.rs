@@ -37,7 +37,7 @@ async fn house_with(cost: u32, settings: AuthSettings) -> House {
     .await
     .unwrap();
     let metrics = Arc::new(Metrics::new());
-    let hasher = Arc::new(Hasher::start(cost, 1, settings.hash_queue, Arc::clone(&metrics)));
+    let hasher = Arc::new(Hasher::start(cost, 1, settings.hash_queue, Arc::clone(&metrics)).unwrap());
     let hash = StoredHash::new(bcrypt::hash(PASSWORD, COST).unwrap());
     let holder = Username::parse("Holder").unwrap();
     let account = store.add_account(&holder, &hash, Permissions::ALL).await.unwrap().value;

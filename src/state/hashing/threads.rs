@@ -1,0 +1,158 @@
+//! The threads that hash, and at which priority.
+//!
+//! What management and those who are known wait for is hashed at a lower priority than all else runs at. The rest may be
+//! guesses, a flood of them, so they get what nothing else wants: a thread of the system's idle class makes room the moment
+//! that another thread has something to do, where one of lower priority keeps its core to the end of its slice
+//! (3 ms and more), and a decision from the cache would wait that long.
+//!
+//! On a machine whose cores are all busy with something else, a thread of the idle class would get nowhere, and nobody
+//! could log in for the first time. So each has a companion of lower priority that hands it the work, waits, and does it
+//! itself where it takes too long. The companion also is the one that takes the queue's lock and wakes who waits: a
+//! thread that can be held up for seconds must never hold a lock that others need.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+    thread_native_id, thread_schedule_policy,
+};
+
+use super::queue::{Done, Key, Queue, Work};
+use super::{PasswordCheck, Shared};
+
+/// How much lower the priority of the hashing threads is, in the system's steps of -20 to 19.
+const NICENESS: i32 = 10;
+const IDLE: ThreadSchedulePolicy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+
+/// Starts a thread for management and for who is known.
+pub fn start_known(shared: &Arc<Shared>, number: usize) -> io::Result<()> {
+    let shared = Arc::clone(shared);
+    let work = move || {
+        lower_priority();
+        while let Some((key, work)) = next(&shared, Queue::next_known, Lanes::Known) {
+            let done = timed(&shared, || shared.run(&work));
+            finish(&shared, &key, &done);
+        }
+    };
+    thread::Builder::new().name(format!("hash-known-{number}")).spawn(work).map(drop)
+}
+
+/// Starts a thread for the rest, and its companion.
+pub fn start_rest(shared: &Arc<Shared>, number: usize) -> io::Result<()> {
+    let idle = Idle::start(shared, number)?;
+    let shared = Arc::clone(shared);
+    let work = move || {
+        lower_priority();
+        let mut idle = idle;
+        while let Some((key, work)) = next(&shared, Queue::next_rest, Lanes::Rest) {
+            let work = Arc::new(work);
+            let done = timed(&shared, || idle.run(&work).unwrap_or_else(|| shared.run(&work)));
+            finish(&shared, &key, &done);
+        }
+    };
+    thread::Builder::new().name(format!("hash-rest-{number}")).spawn(work).map(drop)
+}
+
+#[derive(Clone, Copy)]
+enum Lanes {
+    Known,
+    Rest,
+}
+
+/// A thread of the system's idle class. Dropping it ends it after what it is doing.
+struct Idle {
+    work: SyncSender<Arc<Work>>,
+    done: Receiver<Done>,
+    patience: Duration,
+    /// It still has something to do of which nobody wants to know any more.
+    behind: bool,
+}
+
+impl Idle {
+    fn start(shared: &Arc<Shared>, number: usize) -> io::Result<Idle> {
+        let (work, jobs) = sync_channel::<Arc<Work>>(1);
+        let (results, done) = sync_channel(1);
+        let patience = patience(shared.cost);
+        let shared = Arc::clone(shared);
+        let run = move || {
+            // The call fails as well where only the niceness can't be set, which has no meaning in this class.
+            let asked = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, IDLE);
+            if thread_schedule_policy().ok() != Some(IDLE) {
+                tracing::warn!(error = ?asked.err(), "guesses are hashed at lower priority, not when nothing else runs");
+                lower_priority();
+            }
+            for work in jobs {
+                if results.send(shared.run(&work)).is_err() {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new().name(format!("hash-idle-{number}")).spawn(run)?;
+        Ok(Idle { work, done, patience, behind: false })
+    }
+
+    /// What came of it; `None` where it took too long, or nothing is to be expected yet.
+    fn run(&mut self, work: &Arc<Work>) -> Option<Done> {
+        if self.behind {
+            self.done.try_recv().ok()?;
+            self.behind = false;
+        }
+        self.work.send(Arc::clone(work)).ok()?;
+        let done = self.done.recv_timeout(self.patience);
+        self.behind = matches!(done, Err(RecvTimeoutError::Timeout));
+        done.ok()
+    }
+}
+
+/// How long work may take in the idle class: eight times what it takes by itself, on a core of some age, and at least a
+/// second.
+fn patience(cost: u32) -> Duration {
+    const ONE: Duration = Duration::from_micros(60);
+    (ONE * 8 * (1 << cost.min(20))).max(Duration::from_secs(1))
+}
+
+fn lower_priority() {
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::warn!(%error, "a hashing thread runs at normal priority");
+    }
+}
+
+fn next(
+    shared: &Shared,
+    take: impl Fn(&mut Queue) -> Option<(Key, Work)>,
+    lanes: Lanes,
+) -> Option<(Key, Work)> {
+    let mut state = shared.state.lock();
+    loop {
+        if state.stopped {
+            return None;
+        }
+        let next = take(&mut state.queue);
+        shared.report(&mut state.queue);
+        if next.is_some() {
+            return next;
+        }
+        match lanes {
+            Lanes::Known => shared.wake_known.wait(&mut state),
+            Lanes::Rest => shared.wake_rest.wait(&mut state),
+        }
+    }
+}
+
+fn timed(shared: &Shared, work: impl FnOnce() -> Done) -> Done {
+    let _timer = shared.metrics.password_check_seconds.start_timer();
+    work()
+}
+
+fn finish(shared: &Shared, key: &Key, done: &Done) {
+    shared.metrics.password_check(match done {
+        Done::Verified(true) => PasswordCheck::Right,
+        Done::Verified(false) => PasswordCheck::Wrong,
+        Done::Hashed(_) => PasswordCheck::Hashed,
+    });
+    shared.state.lock().queue.finish(key, done);
+}
