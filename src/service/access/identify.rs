@@ -28,8 +28,10 @@ use crate::state::throttle::Source;
 
 /// When what needs no password check is refused, without the throttle; well beyond the reading of a row.
 const REFUSED_AFTER: Duration = Duration::from_millis(5);
-/// The same with the throttle: about as long as some password checks.
-const THROTTLED_AFTER: Duration = Duration::from_millis(250);
+/// The same with the throttle on: about as long as some password checks.
+const PACED_AFTER: Duration = Duration::from_millis(250);
+/// When the throttle's own refusal is given, if the delay is as long.
+const THROTTLED_AFTER: Duration = Duration::from_secs(1);
 
 impl Access {
     pub(super) async fn identify(
@@ -85,7 +87,8 @@ impl Access {
             Ok(admission) => admission,
             Err(delayed) => {
                 self.metrics.throttled(entry, delayed.by);
-                self.until_settled(began).await;
+                let after = delayed.retry_after.clamp(PACED_AFTER, THROTTLED_AFTER);
+                tokio::time::sleep_until((began + after).into()).await;
                 return Err(Refusal::Denied(Denial::Throttled(delayed.retry_after), Sameness::SourceOnly));
             }
         };
@@ -149,7 +152,7 @@ impl Access {
     }
 
     async fn until_settled(&self, began: Instant) {
-        let after = if self.throttle.is_on() { THROTTLED_AFTER } else { REFUSED_AFTER };
+        let after = if self.throttle.is_on() { PACED_AFTER } else { REFUSED_AFTER };
         tokio::time::sleep_until((began + after).into()).await;
     }
 }
