@@ -244,6 +244,14 @@ pub fn command(config: &Path, arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// What tests/clients/install has put there.
+pub fn installed(place: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients").join(place);
+    let missing = "isn't there: run tests/clients/install first, as `make test` does";
+    assert!(path.exists(), "{} {missing}", path.display());
+    path
+}
+
 /// Lets this process, and the gateways that it starts, have so many files and connections open at once.
 pub fn allow_descriptors(count: u64) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
