@@ -153,6 +153,11 @@ impl Sink {
         Sink::start(Settings::default())
     }
 
+    /// Where a gateway finds it, in clear.
+    pub fn url(&self) -> String {
+        format!("smtp://{}", self.address)
+    }
+
     /// How many connections there were.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
