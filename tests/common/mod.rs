@@ -4,6 +4,7 @@
 
 pub mod backend;
 pub mod curl;
+pub mod database;
 pub mod driver;
 pub mod http;
 pub mod mail;
