@@ -3,7 +3,6 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -232,40 +231,4 @@ fn what_was_accepted_is_there_and_what_was_refused_is_not() {
     assert!(lost.is_empty(), "accepted and lost: {lost:?}");
     let unwanted: Vec<_> = refused.intersection(&distinct).collect();
     assert!(unwanted.is_empty(), "refused and there: {unwanted:?}");
-}
-
-/// Resident memory of a process, in KiB.
-fn resident(process: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
-#[test]
-fn a_slow_backend_costs_no_memory() {
-    let sink = Sink::start(Settings::scripted(|moment| match (moment.messages, moment.command) {
-        (1.., "content") => Act::Hang,
-        _ => Act::Well,
-    }));
-    let gateway = started(&[&sink], "max_message = \"64MiB\"\nupstream_connections = 1");
-    let mut client = client(&gateway);
-    // All that is made once is made.
-    let warm = format!("Subject: x\r\n\r\n{}", format!("{}\r\n", "x".repeat(98)).repeat(10_000));
-    assert_eq!(client.submit("a@test", "b@test", &warm).code, 250);
-    let before = resident(gateway.child.id());
-    client.send(b"MAIL FROM:<a@test>\r\nRCPT TO:<b@test>\r\nDATA\r\n");
-    for _ in 0..3 {
-        client.answer();
-    }
-    // Until nobody takes any more of it.
-    let line = format!("{}\r\n", "x".repeat(998)).repeat(64);
-    let mut stream = client.into_stream();
-    stream.set_write_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
-    let mut taken = 0;
-    while let Ok(count) = stream.write(line.as_bytes()) {
-        taken += count;
-        assert!(taken < 60 << 20, "all of it was taken");
-    }
-    let grown = resident(gateway.child.id()).saturating_sub(before);
-    assert!(grown <= 256, "{grown} KiB more after {taken} bytes");
 }

@@ -8,7 +8,7 @@ use std::fs;
 use common::database::{Damage, Other, file_of};
 use common::mail::{Client, metric, plain, smtp, wait_for_metric};
 use common::sink::Sink;
-use common::{Gateway, configured};
+use common::{Gateway, configure_store, configured};
 
 const JOE: &str = "joe:passw0rd-of-joe";
 const ANN: &str = "ann:passw0rd-of-ann";
@@ -23,10 +23,7 @@ fn started(sink: &Sink) -> Gateway {
         smtp(&[sink.address], "max_failed_logins = 100")
     );
     let directory = configured(&rest);
-    let config = directory.path().join("gatepost.toml");
-    let text = fs::read_to_string(&config).unwrap();
-    let store = "read_connections = 1\nbusy_timeout = \"100ms\"\n[log]";
-    fs::write(&config, text.replacen("[log]", store, 1)).unwrap();
+    configure_store(directory.path(), "read_connections = 1\nbusy_timeout = \"100ms\"");
     let gateway = Gateway::start_in(directory);
     gateway.account("email").credential(JOE, "email").credential(ANN, "email");
     gateway

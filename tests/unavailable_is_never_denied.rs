@@ -6,7 +6,7 @@ mod common;
 use common::backend::Backend;
 use common::database::{Damage, Other, file_of};
 use common::http::{Connection, Response, get, request};
-use common::{Gateway, HOLDER, api, command, configured};
+use common::{Gateway, HOLDER, api, command, configure_store, configured};
 
 const WARM: &str = "warm-one:passw0rd-warm";
 const COLD: &str = "cold-one:passw0rd-cold";
@@ -18,10 +18,7 @@ fn start(backend: &Backend) -> Gateway {
         api(backend.address)
     );
     let directory = configured(&rest);
-    let config = directory.path().join("gatepost.toml");
-    let text = std::fs::read_to_string(&config).unwrap();
-    let store = "read_connections = 1\nbusy_timeout = \"100ms\"\n[log]";
-    std::fs::write(&config, text.replacen("[log]", store, 1)).unwrap();
+    configure_store(directory.path(), "read_connections = 1\nbusy_timeout = \"100ms\"");
     let gateway = Gateway::start_in(directory);
     gateway.account("email,api,web").credential(WARM, "api").credential(COLD, "api");
     gateway

@@ -35,13 +35,18 @@ pub const NAME: &str = "gatepost.test";
 /// A gateway with an `[smtp]` section that has TLS, and nothing against logins in clear, for the URLs of these backends; both
 /// kinds of listeners and `[ops]`. `rest` are more sections; `DIR/ca.pem` is the authority's own certificate.
 pub fn secured(authority: &Authority, upstreams: &[String], keys: &str, rest: &str) -> Gateway {
+    Gateway::start_in(arranged(authority, upstreams, keys, rest))
+}
+
+/// The directory of such a gateway.
+pub fn arranged(authority: &Authority, upstreams: &[String], keys: &str, rest: &str) -> tempfile::TempDir {
     let listen = "listen = [\"127.0.0.1:0\"]\ntls_listen = [\"127.0.0.1:0\"]";
     let tls = "[tls]\ncertificate = \"DIR/cert.pem\"\nprivate_key = \"DIR/key.pem\"\n";
     let smtp = section(upstreams, &format!("{listen}\n{keys}"));
     let directory = configured(&format!("{tls}[ops]\nlisten = \"127.0.0.1:0\"\n{rest}{smtp}"));
     authority.issue(NAME).write(directory.path());
     std::fs::write(directory.path().join("ca.pem"), authority.pem()).unwrap();
-    Gateway::start_in(directory)
+    directory
 }
 
 /// The value of a metric, named with its labels.
@@ -79,6 +84,13 @@ impl Line {
         match self {
             Line::Clear(stream) => stream,
             Line::Tls(stream) => &stream.sock,
+        }
+    }
+
+    fn write_some(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Line::Clear(stream) => stream.write(bytes),
+            Line::Tls(stream) => stream.write(bytes),
         }
     }
 
@@ -187,6 +199,18 @@ impl Client {
     /// Sends what may not arrive any more.
     pub fn try_send(&mut self, bytes: &[u8]) {
         let _ = self.line.get_mut().write(bytes);
+    }
+
+    /// Sends as much of these bytes as is taken within that time.
+    pub fn send_within(&mut self, bytes: &[u8], time: Duration) -> std::io::Result<usize> {
+        let line = self.line.get_mut();
+        // TLS reads where it can't write.
+        line.stream().set_read_timeout(Some(time))?;
+        line.stream().set_write_timeout(Some(time))?;
+        let sent = line.write_some(bytes);
+        line.stream().set_read_timeout(Some(PATIENCE))?;
+        line.stream().set_write_timeout(None)?;
+        sent
     }
 
     /// Says a line; the answer.

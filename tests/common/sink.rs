@@ -22,6 +22,26 @@ pub enum Act {
     Close,
     /// Neither answers nor closes, until the client does.
     Hang,
+    /// Neither reads nor answers until the gate opens; then what a good one does.
+    Wait(Arc<Gate>),
+}
+
+/// Opens once, for all who wait.
+#[derive(Debug, Default)]
+pub struct Gate {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    pub fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+
+    fn pass(&self) {
+        drop(self.opened.wait_while(self.open.lock().unwrap(), |open| !*open).unwrap());
+    }
 }
 
 /// Answers `Say` with one line.
@@ -415,6 +435,7 @@ impl Session<'_> {
         let kept = match &act {
             Act::Well => true,
             Act::Say(text) | Act::SayAndClose(text) => text.starts_with('2'),
+            Act::Wait(_) => true,
             Act::Close | Act::Hang => false,
         };
         if kept {
@@ -450,9 +471,16 @@ impl Session<'_> {
                 Err(Over)
             }
             Act::Close => Err(Over),
+            Act::Wait(gate) => {
+                gate.pass();
+                self.write(good).map(|()| good.to_owned())
+            }
             Act::Hang => {
                 // Reads nothing: the buffers in between fill up.
-                let Line::Clear(stream) = &self.line else { return Err(Over) };
+                let stream = match &self.line {
+                    Line::Clear(stream) => stream,
+                    Line::Tls(stream) => &stream.sock,
+                };
                 let mut byte = [0];
                 while !matches!(stream.peek(&mut byte), Ok(0) | Err(_)) {
                     std::thread::park_timeout(Duration::from_millis(5));
