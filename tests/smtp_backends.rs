@@ -232,3 +232,78 @@ fn what_was_accepted_is_there_and_what_was_refused_is_not() {
     let unwanted: Vec<_> = refused.intersection(&distinct).collect();
     assert!(unwanted.is_empty(), "refused and there: {unwanted:?}");
 }
+
+/// What reaches the backend of a MAIL, where the gateway logs in there or doesn't.
+fn mails(login: bool, commands: &[&str]) -> Vec<String> {
+    let mut settings = Settings::default();
+    settings.extensions.push("AUTH PLAIN LOGIN");
+    let sink = Sink::start(settings);
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(password.path(), "gate-passw0rd\n").unwrap();
+    let path = password.path().display();
+    let keys = format!("upstream_user = \"gate\"\nupstream_password_file = \"{path}\"");
+    let gateway = started(&[&sink], if login { &keys } else { "" });
+    let mut client = client(&gateway);
+    for mail in commands {
+        assert_eq!(client.say(mail).code, 250, "{mail}");
+        assert_eq!(client.say("RCPT TO:<b@test>").code, 250);
+        assert_eq!(client.say("DATA").code, 354);
+        assert_eq!(client.say(&format!("{CONTENT}.")).code, 250);
+    }
+    sink.messages().into_iter().map(|message| message.mail).collect()
+}
+
+/// RFC 4954, section 5: nobody who submits is trusted to say for whom.
+#[test]
+fn who_a_client_says_it_speaks_for_is_not_passed_on() {
+    let commands = [
+        "MAIL FROM:<a@test>",
+        "MAIL FROM:<a@test> AUTH=<>",
+        "MAIL FROM:<a@test> AUTH=root@test SIZE=20",
+        "MAIL FROM:<a@test> SIZE=20 auth=e+3Dmc2@test",
+    ];
+    assert_eq!(mails(false, &commands), ["<a@test>", "<a@test>", "<a@test> SIZE=20", "<a@test> SIZE=20"]);
+    let expected = ["<a@test>", "<a@test> AUTH=<>", "<a@test> SIZE=20 AUTH=<>", "<a@test> SIZE=20 AUTH=<>"];
+    assert_eq!(mails(true, &commands), expected);
+    let sink = Sink::good();
+    let gateway = started(&[&sink], "");
+    let mut client = client(&gateway);
+    for bad in ["AUTH=", "AUTH", "AUTH=a AUTH=b"] {
+        assert_eq!(client.say(&format!("MAIL FROM:<a@test> {bad}")).code, 501, "{bad}");
+    }
+}
+
+#[test]
+fn a_connection_that_was_idle_is_asked_before_it_is_used() {
+    let sink = Sink::good();
+    // The second health check is later than 10 s.
+    let gateway = started(&[&sink], "health_interval = \"11s\"");
+    let mut client = client(&gateway);
+    for _ in 0..2 {
+        assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
+    }
+    let connection = sink.messages()[0].connection;
+    let before = sink.commands(connection);
+    assert!(!before.contains(&"RSET".to_owned()), "{before:?}");
+    sink.wait_for_connections(sink.connections() + 1);
+    assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
+    assert_eq!(sink.messages()[2].connection, connection);
+    assert_eq!(sink.commands(connection)[before.len()..][..2], ["RSET", "MAIL FROM:<a@test>"]);
+}
+
+#[test]
+fn a_connection_that_does_not_answer_after_its_idle_time_is_replaced() {
+    // Of those that are kept, it answers none that was idle.
+    let sink = Sink::start(Settings::scripted(|moment| match moment.command {
+        "RSET" => Act::Close,
+        _ => Act::Well,
+    }));
+    let gateway = started(&[&sink], "health_interval = \"11s\"");
+    let mut client = client(&gateway);
+    assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
+    sink.wait_for_connections(sink.connections() + 1);
+    assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
+    let messages = sink.messages();
+    assert_ne!(messages[0].connection, messages[1].connection);
+    assert_eq!(sink.commands(messages[0].connection).last().unwrap(), "RSET");
+}

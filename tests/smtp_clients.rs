@@ -106,6 +106,27 @@ fn curl() {
 }
 
 #[test]
+fn curl_with_the_line_ends_of_a_unix_file() {
+    let site = Site::start();
+    let file = site.gateway.directory.path().join("message");
+    fs::write(&file, MESSAGE.replace("\r\n", "\n")).unwrap();
+    let send = |more: &[&str]| {
+        let mut command = Command::new("curl");
+        command.args(["-sv", "--ssl-reqd", "--cacert"]).arg(&site.ca).args(["-u", SENDER, "-T"]).arg(&file);
+        command.args(["--mail-from", "joe@example.com", "--mail-rcpt", "jane@example.com"]).args(more);
+        command.arg(format!("smtp://localhost:{}", site.port(false))).output().unwrap()
+    };
+    let output = send(&[]);
+    assert!(!output.status.success());
+    assert!(text(&output).contains("550 5.6.0 End lines in CR LF (curl: --crlf)"), "{}", text(&output));
+    let output = send(&["--crlf"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let messages = site.sink.messages();
+    assert_eq!(messages.len(), 1);
+    assert!(messages[0].content.ends_with(b"hello\r\n..\r\nend\r\n"));
+}
+
+#[test]
 fn swaks() {
     let site = Site::start();
     site.check(|port, implicit, login| {

@@ -208,6 +208,11 @@ impl Sink {
         self.messages()
     }
 
+    /// Waits until there were so many connections.
+    pub fn wait_for_connections(&self, count: usize) {
+        self.wait(|_| self.connections() >= count);
+    }
+
     /// Waits until no connection is open.
     pub fn wait_until_idle(&self) {
         self.wait(|record| record.open == 0);
