@@ -158,9 +158,8 @@ fn failures_are_counted_for_the_client_that_is_named() {
         client
     };
     let (mut guesser, mut other) = (open(1), open(2));
-    let codes: Vec<u16> = (0..60).map(|number| guess(&mut guesser, number)).collect();
-    assert_eq!(codes[0], 535);
-    assert!(codes.contains(&454), "{codes:?}");
+    assert_eq!(guess(&mut guesser, 0), 535);
+    assert!((1..60).any(|number| guess(&mut guesser, number) == 454), "it may guess on");
     assert_eq!(guess(&mut other, 100), 535);
     assert_eq!(other.say(&plain(JOE)).code, 235);
     assert!(metric(&site.gateway, "gatepost_throttled_total{by=\"source\",entry=\"smtp\"}") >= 1);
