@@ -8,7 +8,7 @@ use std::process::Command;
 
 use common::backend::{Backend, Received};
 use common::curl::{Fetched, curl};
-use common::{Gateway, HOLDER, api};
+use common::{Gateway, HOLDER, api, installed};
 
 const SENDER: &str = "sender@example.com:passw0rd+send";
 const CALLER: &str = "caller:passw0rd-call";
@@ -26,16 +26,6 @@ fn start() -> (Gateway, Backend) {
         Gateway::start(&format!("[auth]\nbcrypt_cost = 4\nthrottle = false\n{}", api(backend.address)));
     gateway.account("email,api,web").credential(SENDER, "email").credential(CALLER, "api");
     (gateway, backend)
-}
-
-fn installed(place: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients").join(place);
-    assert!(
-        path.exists(),
-        "{} isn't there: run tests/clients/install first, as `make test` does",
-        path.display()
-    );
-    path
 }
 
 fn said(command: &mut Command) -> String {

@@ -358,13 +358,7 @@ fn a_credential_manages_nothing() {
 #[test]
 fn a_credential_after_a_25_mb_attachment() {
     let backend = Backend::hello();
-    let directory = configured("");
-    let tls = tls::certificate(directory.path());
-    let rest = format!("{NO_DELAYS}{}tls_listen = [\"127.0.0.1:0\"]\n{tls}", api(backend.address));
-    write_config(directory.path(), &rest);
-    let gateway = Gateway::start_in(directory);
-    gateway.account("email,api,web");
-    with_credentials(&gateway);
+    let gateway = start_with_tls(&backend);
     let attachment: Vec<u8> =
         (0..25_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let body =
@@ -402,13 +396,7 @@ fn a_credential_after_a_25_mb_attachment() {
 #[test]
 fn http_2_is_decided_the_same_way() {
     let backend = Backend::hello();
-    let directory = configured("");
-    let tls = tls::certificate(directory.path());
-    let rest = format!("{NO_DELAYS}{}tls_listen = [\"127.0.0.1:0\"]\n{tls}", api(backend.address));
-    write_config(directory.path(), &rest);
-    let gateway = Gateway::start_in(directory);
-    gateway.account("email,api,web");
-    with_credentials(&gateway);
+    let gateway = start_with_tls(&backend);
     let pair = ["--form", "to=a", "--form", "api_user=mailer", "--form", "api_key=passw0rd-mail"];
     let cases: [(&str, &[&str], u16); 9] = [
         ("/v3/stats", &["--user", API], 200),
@@ -431,6 +419,18 @@ fn http_2_is_decided_the_same_way() {
             assert!(received.header("host").is_some_and(|host| host.starts_with(tls::NAME)));
         }
     }
+}
+
+/// A gateway that listens with TLS as well, and has all the credentials.
+fn start_with_tls(backend: &Backend) -> Gateway {
+    let directory = configured("");
+    let tls = tls::certificate(directory.path());
+    let rest = format!("{NO_DELAYS}{}tls_listen = [\"127.0.0.1:0\"]\n{tls}", api(backend.address));
+    write_config(directory.path(), &rest);
+    let gateway = Gateway::start_in(directory);
+    gateway.account("email,api,web");
+    with_credentials(&gateway);
+    gateway
 }
 
 fn over_http2(gateway: &Gateway, target: &str, arguments: &[&str]) -> common::curl::Fetched {

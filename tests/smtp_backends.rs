@@ -3,7 +3,6 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -234,38 +233,77 @@ fn what_was_accepted_is_there_and_what_was_refused_is_not() {
     assert!(unwanted.is_empty(), "refused and there: {unwanted:?}");
 }
 
-/// Resident memory of a process, in KiB.
-fn resident(process: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
+/// What reaches the backend of a MAIL, where the gateway logs in there or doesn't.
+fn mails(login: bool, commands: &[&str]) -> Vec<String> {
+    let mut settings = Settings::default();
+    settings.extensions.push("AUTH PLAIN LOGIN");
+    let sink = Sink::start(settings);
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(password.path(), "gate-passw0rd\n").unwrap();
+    let path = password.path().display();
+    let keys = format!("upstream_user = \"gate\"\nupstream_password_file = \"{path}\"");
+    let gateway = started(&[&sink], if login { &keys } else { "" });
+    let mut client = client(&gateway);
+    for mail in commands {
+        assert_eq!(client.say(mail).code, 250, "{mail}");
+        assert_eq!(client.say("RCPT TO:<b@test>").code, 250);
+        assert_eq!(client.say("DATA").code, 354);
+        assert_eq!(client.say(&format!("{CONTENT}.")).code, 250);
+    }
+    sink.messages().into_iter().map(|message| message.mail).collect()
+}
+
+/// RFC 4954, section 5: nobody who submits is trusted to say for whom.
+#[test]
+fn who_a_client_says_it_speaks_for_is_not_passed_on() {
+    let commands = [
+        "MAIL FROM:<a@test>",
+        "MAIL FROM:<a@test> AUTH=<>",
+        "MAIL FROM:<a@test> AUTH=root@test SIZE=20",
+        "MAIL FROM:<a@test> SIZE=20 auth=e+3Dmc2@test",
+    ];
+    assert_eq!(mails(false, &commands), ["<a@test>", "<a@test>", "<a@test> SIZE=20", "<a@test> SIZE=20"]);
+    let expected = ["<a@test>", "<a@test> AUTH=<>", "<a@test> SIZE=20 AUTH=<>", "<a@test> SIZE=20 AUTH=<>"];
+    assert_eq!(mails(true, &commands), expected);
+    let sink = Sink::good();
+    let gateway = started(&[&sink], "");
+    let mut client = client(&gateway);
+    for bad in ["AUTH=", "AUTH", "AUTH=a AUTH=b"] {
+        assert_eq!(client.say(&format!("MAIL FROM:<a@test> {bad}")).code, 501, "{bad}");
+    }
 }
 
 #[test]
-fn a_slow_backend_costs_no_memory() {
-    let sink = Sink::start(Settings::scripted(|moment| match (moment.messages, moment.command) {
-        (1.., "content") => Act::Hang,
+fn a_connection_that_was_idle_is_asked_before_it_is_used() {
+    let sink = Sink::good();
+    // The second health check is later than 10 s.
+    let gateway = started(&[&sink], "health_interval = \"11s\"");
+    let mut client = client(&gateway);
+    for _ in 0..2 {
+        assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
+    }
+    let connection = sink.messages()[0].connection;
+    let before = sink.commands(connection);
+    assert!(!before.contains(&"RSET".to_owned()), "{before:?}");
+    sink.wait_for_connections(sink.connections() + 1);
+    assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
+    assert_eq!(sink.messages()[2].connection, connection);
+    assert_eq!(sink.commands(connection)[before.len()..][..2], ["RSET", "MAIL FROM:<a@test>"]);
+}
+
+#[test]
+fn a_connection_that_does_not_answer_after_its_idle_time_is_replaced() {
+    // Of those that are kept, it answers none that was idle.
+    let sink = Sink::start(Settings::scripted(|moment| match moment.command {
+        "RSET" => Act::Close,
         _ => Act::Well,
     }));
-    let gateway = started(&[&sink], "max_message = \"64MiB\"\nupstream_connections = 1");
+    let gateway = started(&[&sink], "health_interval = \"11s\"");
     let mut client = client(&gateway);
-    // All that is made once is made.
-    let warm = format!("Subject: x\r\n\r\n{}", format!("{}\r\n", "x".repeat(98)).repeat(10_000));
-    assert_eq!(client.submit("a@test", "b@test", &warm).code, 250);
-    let before = resident(gateway.child.id());
-    client.send(b"MAIL FROM:<a@test>\r\nRCPT TO:<b@test>\r\nDATA\r\n");
-    for _ in 0..3 {
-        client.answer();
-    }
-    // Until nobody takes any more of it.
-    let line = format!("{}\r\n", "x".repeat(998)).repeat(64);
-    let mut stream = client.into_stream();
-    stream.set_write_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
-    let mut taken = 0;
-    while let Ok(count) = stream.write(line.as_bytes()) {
-        taken += count;
-        assert!(taken < 60 << 20, "all of it was taken");
-    }
-    let grown = resident(gateway.child.id()).saturating_sub(before);
-    assert!(grown <= 256, "{grown} KiB more after {taken} bytes");
+    assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
+    sink.wait_for_connections(sink.connections() + 1);
+    assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
+    let messages = sink.messages();
+    assert_ne!(messages[0].connection, messages[1].connection);
+    assert_eq!(sink.commands(messages[0].connection).last().unwrap(), "RSET");
 }

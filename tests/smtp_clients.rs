@@ -3,15 +3,18 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use common::mail::smtp;
 use common::sink::Sink;
-use common::{Gateway, configured};
+use common::{Gateway, configured, installed};
 
 const SENDER: &str = "sender@example.com:passw0rd+send";
+const MISTAKEN: &str = "sender@example.com:passw0rd-sent";
 const CALLER: &str = "caller:passw0rd-call";
 
 struct Site {
@@ -54,9 +57,11 @@ impl Site {
             assert_eq!(message.rcpts[0].split(' ').next(), Some("<jane@example.com>"));
             let content = String::from_utf8_lossy(&message.content).into_owned();
             assert!(content.contains("with ESMTPSA id") && content.contains("Subject: hello"), "{content}");
-            let output = send(&self.port(implicit), implicit, CALLER);
-            assert!(!output.status.success());
-            assert!(self::text(&output).contains("535"), "{}", self::text(&output));
+            for refused in [MISTAKEN, CALLER] {
+                let output = send(&self.port(implicit), implicit, refused);
+                assert!(!output.status.success());
+                assert!(self::text(&output).contains("535"), "{}", self::text(&output));
+            }
         }
         assert_eq!(self.sink.messages().len(), 2);
     }
@@ -98,6 +103,27 @@ fn curl() {
     });
     let content = String::from_utf8_lossy(&site.sink.messages()[0].content).into_owned();
     assert!(content.contains("hello\r\n..\r\nend"), "{content}");
+}
+
+#[test]
+fn curl_with_the_line_ends_of_a_unix_file() {
+    let site = Site::start();
+    let file = site.gateway.directory.path().join("message");
+    fs::write(&file, MESSAGE.replace("\r\n", "\n")).unwrap();
+    let send = |more: &[&str]| {
+        let mut command = Command::new("curl");
+        command.args(["-sv", "--ssl-reqd", "--cacert"]).arg(&site.ca).args(["-u", SENDER, "-T"]).arg(&file);
+        command.args(["--mail-from", "joe@example.com", "--mail-rcpt", "jane@example.com"]).args(more);
+        command.arg(format!("smtp://localhost:{}", site.port(false))).output().unwrap()
+    };
+    let output = send(&[]);
+    assert!(!output.status.success());
+    assert!(text(&output).contains("550 5.6.0 End lines in CR LF (curl: --crlf)"), "{}", text(&output));
+    let output = send(&["--crlf"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let messages = site.sink.messages();
+    assert_eq!(messages.len(), 1);
+    assert!(messages[0].content.ends_with(b"hello\r\n..\r\nend\r\n"));
 }
 
 #[test]
@@ -163,4 +189,98 @@ server.quit()
         command.args(["-c", SCRIPT, port, &implicit.to_string(), login]).arg(&site.ca).arg(MESSAGE);
         command.output().unwrap()
     });
+}
+
+/// Nodemailer, with one connection for all that it sends.
+struct Nodemailer {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Nodemailer {
+    fn start(site: &Site, implicit: bool, login: &str) -> Nodemailer {
+        let (user, password) = login.split_once(':').unwrap();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/mail.js");
+        let mut command = Command::new("node");
+        command.env("CLIENT", installed("nodemailer/node_modules/nodemailer")).arg(script);
+        command.args([&site.port(implicit), &implicit.to_string(), user, password]).arg(&site.ca);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        Nodemailer { child, input, output: BufReader::new(output) }
+    }
+
+    /// Sends a mail with an attachment of this size; the answer to it.
+    fn send(&mut self, size: usize) -> String {
+        writeln!(self.input, "{size}").unwrap();
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn end(mut self) {
+        drop(self.input);
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+/// The number of the session that a message came in by.
+fn session(content: &[u8]) -> String {
+    let content = String::from_utf8_lossy(content);
+    let id = content.split(" with ESMTPSA id ").nth(1).unwrap_or_else(|| panic!("{content}"));
+    id.split('.').next().unwrap().to_owned()
+}
+
+/// The attachment of a message.
+fn attachment(content: &[u8]) -> Vec<u8> {
+    let content = std::str::from_utf8(content).unwrap();
+    let (_, part) = content.split_once("Content-Disposition: attachment").unwrap();
+    let (_, encoded) = part.split_once("\r\n\r\n").unwrap();
+    let (encoded, _) = encoded.split_once("\r\n--").unwrap();
+    STANDARD.decode(encoded.replace("\r\n", "")).unwrap()
+}
+
+fn nodemailer(implicit: bool) {
+    let site = Site::start();
+    let mut client = Nodemailer::start(&site, implicit, SENDER);
+    // The third is too large for any buffer on the way.
+    for size in [0, 1, 10_000_000, 0] {
+        assert_eq!(client.send(size), "250 2.0.0 Kept", "{size}");
+    }
+    let messages = site.sink.messages();
+    assert_eq!(messages.len(), 4);
+    assert!(messages.iter().all(|message| session(&message.content) == session(&messages[0].content)));
+    let expected: Vec<u8> = (0..10_000_000).map(|at| at as u8).collect();
+    assert!(attachment(&messages[2].content) == expected);
+    assert!(messages.iter().all(|message| message.mail.starts_with("<joe@example.com>")));
+
+    // Its right is taken, and given back, while its connection is open.
+    let edit = |change: &str| {
+        let name = SENDER.split(':').next().unwrap();
+        let output =
+            site.gateway.command(&["credential", "edit", name, "--account", "acme", change, "email"], "");
+        assert!(output.status.success(), "{output:?}");
+    };
+    edit("--revoke");
+    assert_eq!(client.send(0), "550 5.7.1 Unauthenticated senders not allowed");
+    edit("--grant");
+    assert_eq!(client.send(0), "250 2.0.0 Kept");
+    client.end();
+
+    for refused in [MISTAKEN, CALLER] {
+        let mut client = Nodemailer::start(&site, implicit, refused);
+        assert_eq!(client.send(0), "535 5.7.8 Authentication failed: Bad username / password");
+        client.end();
+    }
+    assert_eq!(site.sink.messages().len(), 5);
+}
+
+#[test]
+fn nodemailer_over_starttls() {
+    nodemailer(false);
+}
+
+#[test]
+fn nodemailer_over_implicit_tls() {
+    nodemailer(true);
 }

@@ -3,12 +3,10 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-
 use common::backend::Backend;
+use common::database::{Damage, Other, file_of};
 use common::http::{Connection, Response, get, request};
-use common::{Gateway, HOLDER, api, command, configured};
+use common::{Gateway, HOLDER, api, command, configure_store, configured};
 
 const WARM: &str = "warm-one:passw0rd-warm";
 const COLD: &str = "cold-one:passw0rd-cold";
@@ -20,17 +18,10 @@ fn start(backend: &Backend) -> Gateway {
         api(backend.address)
     );
     let directory = configured(&rest);
-    let config = directory.path().join("gatepost.toml");
-    let text = std::fs::read_to_string(&config).unwrap();
-    let store = "read_connections = 1\nbusy_timeout = \"100ms\"\n[log]";
-    std::fs::write(&config, text.replacen("[log]", store, 1)).unwrap();
+    configure_store(directory.path(), "read_connections = 1\nbusy_timeout = \"100ms\"");
     let gateway = Gateway::start_in(directory);
     gateway.account("email,api,web").credential(WARM, "api").credential(COLD, "api");
     gateway
-}
-
-fn database(gateway: &Gateway) -> PathBuf {
-    gateway.directory.path().join("gatepost.db")
 }
 
 fn ready(gateway: &Gateway) -> u16 {
@@ -47,36 +38,6 @@ fn assert_unavailable(response: &Response, context: &str) {
     }
 }
 
-/// sqlite3 of another process: runs `script` with `database` open and tells when it got to `say()`; goes on and ends when
-/// its input ends.
-struct Other(Child);
-
-impl Other {
-    fn run(database: &Path, script: &str) -> Other {
-        let python = format!(
-            "import sqlite3, sys\ndef say():\n    print('said', flush=True)\n    sys.stdin.read()\n\
-             db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=10)\n{script}\n"
-        );
-        let mut child = Command::new("python3")
-            .args(["-c", &python])
-            .arg(database)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3 has to be installed");
-        let mut line = String::new();
-        let stdout = child.stdout.take().unwrap();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
-        assert_eq!(line, "said\n");
-        Other(child)
-    }
-
-    fn end(mut self) {
-        drop(self.0.stdin.take());
-        assert!(self.0.wait().unwrap().success());
-    }
-}
-
 #[test]
 fn a_damaged_database_denies_nobody_and_lets_nobody_in() {
     let backend = Backend::hello();
@@ -84,11 +45,7 @@ fn a_damaged_database_denies_nobody_and_lets_nobody_in() {
     let mut connection = Connection::open(gateway.api());
     assert_eq!(connection.exchange(get("/v3/stats").basic(WARM)).status, 200);
     backend.drain();
-    let file = database(&gateway);
-    // All of it in the one file, and nothing that the gateway remembers of it still stands.
-    Other::run(&file, "db.execute('PRAGMA user_version = 7')\ndb.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchall()\nsay()").end();
-    let whole = std::fs::read(&file).unwrap();
-    overwrite(&file, &vec![0xa5; whole.len()]);
+    let damage = Damage::of(&gateway);
 
     let mut asked = Vec::new();
     for (who, login) in [
@@ -125,27 +82,18 @@ fn a_damaged_database_denies_nobody_and_lets_nobody_in() {
     // What is remembered still stands: nothing can have changed it.
     assert_eq!(connection.exchange(get("/v3/stats").basic(WARM)).status, 200);
 
-    // Repaired, and written to: SQLite keeps even damaged pages in memory until somebody has written.
-    overwrite(&file, &whole);
-    Other::run(&file, "db.execute('PRAGMA user_version = 8')\nsay()").end();
+    damage.repair();
     assert_eq!(connection.exchange(get("/v3/stats").basic(COLD)).status, 200, "it comes back");
     assert_eq!(connection.exchange(get("/v3/stats").basic("cold-one:wrong-passw0rd")).status, 401);
     assert_eq!(ready(&gateway), 200);
     assert_eq!(gateway.manage("add", "username=another&password=passw0rd-1").0, 200);
 }
 
-/// In place: who has the file open has the same file.
-fn overwrite(file: &Path, bytes: &[u8]) {
-    use std::io::Write;
-    std::fs::OpenOptions::new().write(true).open(file).unwrap().write_all(bytes).unwrap();
-}
-
 #[test]
 fn a_database_locked_by_somebody_else_changes_nothing() {
     let backend = Backend::hello();
     let gateway = start(&backend);
-    let lock =
-        Other::run(&database(&gateway), "db.execute('BEGIN EXCLUSIVE')\nsay()\ndb.execute('ROLLBACK')");
+    let lock = Other::run(&file_of(&gateway), "db.execute('BEGIN EXCLUSIVE')\nsay()\ndb.execute('ROLLBACK')");
     let mut connection = Connection::open(gateway.api());
     for call in [
         "add.json?username=another&password=passw0rd-1",
@@ -194,7 +142,7 @@ fn no_store_no_start() {
 fn a_database_that_is_moved_away() {
     let backend = Backend::hello();
     let gateway = start(&backend);
-    let (file, away) = (database(&gateway), gateway.directory.path().join("away.db"));
+    let (file, away) = (file_of(&gateway), gateway.directory.path().join("away.db"));
     std::fs::rename(&file, &away).unwrap();
     let mut connection = Connection::open(gateway.api());
     let response = connection.exchange(get("/v3/stats").basic(COLD));

@@ -73,7 +73,7 @@ pub struct SmtpLimits {
     pub recipients: usize,
     /// Messages of one session.
     pub messages: usize,
-    /// Commands of one session that are answered with 5xx.
+    /// Commands of one session that Gatepost itself refuses; what a backend refuses doesn't count.
     pub errors: usize,
     /// Logins of one session that fail.
     pub failed_logins: usize,
@@ -110,7 +110,8 @@ impl Default for SmtpLimits {
 /// How long things may take; the defaults are those of RFC 5321, 4.5.3.2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmtpTimeouts {
-    /// Until the client's next command, while it takes nothing of a reply, and until a backend's reply to a command.
+    /// Until the client's next command, while it takes nothing of a reply, until a backend's reply to a command, and for a TLS
+    /// handshake or a proxy's header, if that is less than 30 s.
     pub command: Duration,
     /// The longest pause within a message on either side, and until a backend's reply to its end.
     pub data: Duration,

@@ -1,14 +1,12 @@
 //! Backends: which one is asked next, connections to it, and whether it is up.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use pingora_core::connectors::TransportConnector;
 use pingora_core::protocols::{ALPN, Stream};
@@ -18,6 +16,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::addresses::Addresses;
 use super::roots::{self, RootsError};
 use super::socket::{Meter, Socket};
 use crate::config::{self, HealthCheck, Scheme};
@@ -79,9 +78,8 @@ impl Group {
         let per_worker = idle.div_ceil(workers.max(1));
         let server = |upstream: &config::Upstream| Server {
             name: upstream.to_string(),
+            addresses: Addresses::new(&upstream.host, upstream.port),
             upstream: upstream.clone(),
-            addresses: ArcSwap::from_pointee(literal(upstream).into_iter().collect()),
-            next_address: AtomicUsize::new(0),
             up: AtomicBool::new(true),
             idle: (0..workers.max(1)).map(|_| Mutex::new(Vec::new())).collect(),
             idle_limit: per_worker,
@@ -156,7 +154,7 @@ impl Group {
 
     async fn open(&self, server: &Server) -> Result<Stream, ConnectError> {
         let refused = |e: &dyn std::fmt::Display| ConnectError::Refused(server.name.clone(), e.to_string());
-        let address = server.address().ok_or_else(|| ConnectError::Unresolved(server.name.clone()))?;
+        let address = server.addresses.next().ok_or_else(|| ConnectError::Unresolved(server.name.clone()))?;
         if let (Scheme::Https, Some(connector)) = (server.upstream.scheme, &self.tls) {
             let name = self.settings.upstream_server_name.as_ref().unwrap_or(&server.upstream.host);
             let mut peer = HttpPeer::new(address, true, name.clone());
@@ -175,8 +173,7 @@ impl Group {
 pub struct Server {
     name: String,
     upstream: config::Upstream,
-    addresses: ArcSwap<Vec<SocketAddr>>,
-    next_address: AtomicUsize,
+    addresses: Addresses,
     up: AtomicBool,
     idle: Box<[Mutex<Vec<Idle>>]>,
     idle_limit: usize,
@@ -238,26 +235,7 @@ impl Server {
 
     /// Looks its name up again, where it is a name.
     pub async fn resolve(&self) {
-        if literal(&self.upstream).is_some() {
-            return;
-        }
-        match tokio::net::lookup_host((self.upstream.host.as_str(), self.upstream.port)).await {
-            Ok(found) => {
-                let found: Vec<_> = found.collect();
-                if !found.is_empty() {
-                    self.addresses.store(Arc::new(found));
-                }
-            }
-            Err(e) => {
-                tracing::warn!(upstream = self.name, error = %e, "the backend's name can't be resolved")
-            }
-        }
-    }
-
-    fn address(&self) -> Option<SocketAddr> {
-        let addresses = self.addresses.load();
-        let turn = self.next_address.fetch_add(1, Ordering::Relaxed);
-        addresses.get(turn % addresses.len().max(1)).copied()
+        self.addresses.resolve(&self.name).await;
     }
 
     /// The connection kept last, since it is the least likely to be closed; those found closed are dropped.
@@ -295,10 +273,6 @@ fn is_quiet(stream: &mut Stream) -> bool {
     let mut buffer = ReadBuf::new(&mut byte);
     let mut context = Context::from_waker(Waker::noop());
     matches!(Pin::new(stream).poll_read(&mut context, &mut buffer), Poll::Pending)
-}
-
-fn literal(upstream: &config::Upstream) -> Option<SocketAddr> {
-    upstream.host.parse().ok().map(|ip| SocketAddr::new(ip, upstream.port))
 }
 
 /// Asks every backend of `group` once whether it is up, and looks its name up again.

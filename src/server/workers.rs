@@ -17,6 +17,7 @@ use crate::edge::site::Site;
 use crate::edge::smtp::entry::Entry;
 use crate::edge::smtp::server::SmtpServer;
 use crate::edge::worker::{self, Work};
+use crate::state::metrics::SmtpLimit;
 
 /// How often a worker closes connections to backends that were kept for too long.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -80,16 +81,16 @@ impl Workers {
             }
             let mut accepting_mail = Vec::new();
             for listening in mail {
-                let implicit_tls = listening.implicit_tls;
                 let server = SmtpServer {
                     entry: listening.entry.clone(),
                     worker,
-                    implicit_tls,
+                    implicit_tls: listening.implicit_tls,
                     under_way: requests.clone(),
                     stop: stop.clone(),
                 };
+                let full = server.clone();
+                let refuse = move |stream: &TcpStream| full.refuse(stream, SmtpLimit::Connections);
                 let serve = move |stream, peer, entered| server.clone().serve(stream, peer, entered);
-                let refuse = move |stream: &TcpStream| SmtpServer::refuse(stream, implicit_tls);
                 let socket = listening.socket.try_clone()?;
                 accepting_mail.push(listener::accept_streams(
                     socket,

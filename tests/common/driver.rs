@@ -109,6 +109,7 @@ impl Driver {
                     assert!(rest.len() <= 12288, "{} bytes are kept", rest.len());
                     break;
                 }
+                Step::Flush => {}
                 Step::Check(held) => {
                     assert!(!self.authorised, "a second login");
                     let verdict = match held.presented().secret {

@@ -3,22 +3,66 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::ServerName;
 
-use super::PATIENCE;
+use super::tls::Authority;
+use super::{Gateway, PATIENCE, configured, http};
 
 /// An `[smtp]` section without TLS, for these backends; `keys` is what the test is about.
 pub fn smtp(upstreams: &[SocketAddr], keys: &str) -> String {
-    let upstreams: Vec<String> = upstreams.iter().map(|address| format!("\"smtp://{address}\"")).collect();
+    let upstreams: Vec<String> = upstreams.iter().map(|address| format!("smtp://{address}")).collect();
+    section(&upstreams, keys)
+}
+
+/// The same for the URLs of backends.
+pub fn section(upstreams: &[String], keys: &str) -> String {
+    let upstreams: Vec<String> = upstreams.iter().map(|url| format!("\"{url}\"")).collect();
     let listen = if keys.contains("listen") { "" } else { "listen = [\"127.0.0.1:0\"]\n" };
     let tls = if keys.contains("require_tls") { "" } else { "require_tls = false\n" };
     format!(
         "[smtp]\nhostname = \"gatepost.test\"\n{listen}{tls}upstreams = [{}]\n{keys}\n",
         upstreams.join(", ")
     )
+}
+
+/// The name that gateways with TLS prove.
+pub const NAME: &str = "gatepost.test";
+
+/// A gateway with an `[smtp]` section that has TLS, and nothing against logins in clear, for the URLs of these backends; both
+/// kinds of listeners and `[ops]`. `rest` are more sections; `DIR/ca.pem` is the authority's own certificate.
+pub fn secured(authority: &Authority, upstreams: &[String], keys: &str, rest: &str) -> Gateway {
+    Gateway::start_in(arranged(authority, upstreams, keys, rest))
+}
+
+/// The directory of such a gateway.
+pub fn arranged(authority: &Authority, upstreams: &[String], keys: &str, rest: &str) -> tempfile::TempDir {
+    let listen = "listen = [\"127.0.0.1:0\"]\ntls_listen = [\"127.0.0.1:0\"]";
+    let tls = "[tls]\ncertificate = \"DIR/cert.pem\"\nprivate_key = \"DIR/key.pem\"\n";
+    let smtp = section(upstreams, &format!("{listen}\n{keys}"));
+    let directory = configured(&format!("{tls}[ops]\nlisten = \"127.0.0.1:0\"\n{rest}{smtp}"));
+    authority.issue(NAME).write(directory.path());
+    std::fs::write(directory.path().join("ca.pem"), authority.pem()).unwrap();
+    directory
+}
+
+/// The value of a metric, named with its labels.
+pub fn metric(gateway: &Gateway, name: &str) -> u64 {
+    let text = http::get("/metrics").send(gateway.address("ops.listen")).text();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().unwrap()
+}
+
+/// Waits until the metric has that value.
+pub fn wait_for_metric(gateway: &Gateway, name: &str, value: u64) {
+    let began = Instant::now();
+    while metric(gateway, name) != value {
+        let now = metric(gateway, name);
+        assert!(began.elapsed() < PATIENCE, "{name} is {now} and not {value}");
+    }
 }
 
 enum Line {
@@ -36,6 +80,20 @@ impl Read for Line {
 }
 
 impl Line {
+    fn stream(&self) -> &TcpStream {
+        match self {
+            Line::Clear(stream) => stream,
+            Line::Tls(stream) => &stream.sock,
+        }
+    }
+
+    fn write_some(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Line::Clear(stream) => stream.write(bytes),
+            Line::Tls(stream) => stream.write(bytes),
+        }
+    }
+
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         match self {
             Line::Clear(stream) => stream.write_all(bytes),
@@ -101,6 +159,39 @@ impl Client {
         Client { line: BufReader::new(Line::Tls(Box::new(rustls::StreamOwned::new(connection, stream)))) }
     }
 
+    /// Sends these bytes again and again, and listens for so long in between, until there is something to hear.
+    pub fn drip(&mut self, bytes: &[u8], pace: Duration) {
+        let began = Instant::now();
+        self.try_send(bytes);
+        while self.hears_nothing_for(pace) {
+            assert!(began.elapsed() < PATIENCE, "nobody minds");
+            self.try_send(bytes);
+        }
+    }
+
+    /// Listens for so long; whether there was nothing to hear, not even an end.
+    pub fn hears_nothing_for(&mut self, time: Duration) -> bool {
+        self.line.get_ref().stream().set_read_timeout(Some(time)).unwrap();
+        let heard = self.line.fill_buf().map(<[u8]>::len);
+        self.line.get_ref().stream().set_read_timeout(Some(PATIENCE)).unwrap();
+        heard.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
+    /// Brings TLS to the point where it can be used; what is sent or read first does that as well.
+    pub fn handshake(&mut self) {
+        if let Line::Tls(stream) = self.line.get_mut() {
+            stream.conn.complete_io(&mut stream.sock).unwrap();
+        }
+    }
+
+    /// Begins TLS by STARTTLS, and says EHLO again.
+    pub fn start_tls(mut self, config: Arc<rustls::ClientConfig>) -> Client {
+        assert_eq!(self.say("STARTTLS").code, 220);
+        let mut client = self.encrypt(config, NAME);
+        assert_eq!(client.say("EHLO client.test").code, 250);
+        client
+    }
+
     pub fn send(&mut self, bytes: &[u8]) {
         self.line.get_mut().write(bytes).unwrap();
     }
@@ -108,6 +199,18 @@ impl Client {
     /// Sends what may not arrive any more.
     pub fn try_send(&mut self, bytes: &[u8]) {
         let _ = self.line.get_mut().write(bytes);
+    }
+
+    /// Sends as much of these bytes as is taken within that time.
+    pub fn send_within(&mut self, bytes: &[u8], time: Duration) -> std::io::Result<usize> {
+        let line = self.line.get_mut();
+        // TLS reads where it can't write.
+        line.stream().set_read_timeout(Some(time))?;
+        line.stream().set_write_timeout(Some(time))?;
+        let sent = line.write_some(bytes);
+        line.stream().set_read_timeout(Some(PATIENCE))?;
+        line.stream().set_write_timeout(None)?;
+        sent
     }
 
     /// Says a line; the answer.

@@ -4,6 +4,7 @@
 
 pub mod backend;
 pub mod curl;
+pub mod database;
 pub mod driver;
 pub mod http;
 pub mod mail;
@@ -92,6 +93,13 @@ pub fn write_config(directory: &Path, rest: &str) {
     std::fs::write(directory.join("gatepost.toml"), text).unwrap();
 }
 
+/// Adds keys to the section `[store]` of a configuration.
+pub fn configure_store(directory: &Path, keys: &str) {
+    let config = directory.join("gatepost.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replacen("[log]", &format!("{keys}\n[log]"), 1)).unwrap();
+}
+
 /// An `[api]` section for one backend.
 pub fn api(upstream: SocketAddr) -> String {
     format!("[api]\nlisten = [\"127.0.0.1:0\"]\nupstreams = [\"http://{upstream}\"]\n")
@@ -115,6 +123,8 @@ impl Gateway {
         let mut child = Command::new(binary())
             .args(["serve", "--config"])
             .arg(&config)
+            // In huge pages, memory can't be told from the page that it begins.
+            .env("MIMALLOC_ALLOW_THP", "0")
             .stderr(Stdio::piped())
             .stdin(Stdio::null())
             .spawn()
@@ -210,8 +220,13 @@ impl Gateway {
 
     /// The most memory that it ever had, in bytes.
     pub fn peak_memory(&self) -> usize {
+        self.memory("VmHWM")
+    }
+
+    /// A line of proc(5)'s status on memory, in bytes.
+    pub fn memory(&self, what: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':')).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 
@@ -242,6 +257,14 @@ pub fn command(config: &Path, arguments: &[&str], input: &str) -> Output {
         .unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
+}
+
+/// What tests/clients/install has put there.
+pub fn installed(place: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients").join(place);
+    let missing = "isn't there: run tests/clients/install first, as `make test` does";
+    assert!(path.exists(), "{} {missing}", path.display());
+    path
 }
 
 /// Lets this process, and the gateways that it starts, have so many files and connections open at once.

@@ -67,7 +67,8 @@ impl Identity {
         }
     }
 
-    fn server(&self) -> Arc<ServerConfig> {
+    /// A server that shows it.
+    pub fn server(&self) -> Arc<ServerConfig> {
         let chain = vec![CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -1,30 +1,27 @@
 //! One backend: its addresses, its connections, whether it is up and what it can do.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::conversation::Conversation;
 use super::dial::{DialError, Dialer};
 use super::pool::{Held, Pool, Room};
 use crate::config::SmtpUpstream;
+use crate::edge::addresses::Addresses;
 use crate::wire::smtp::client::Offer;
 
 /// One backend.
 pub struct Backend {
     name: String,
-    upstream: SmtpUpstream,
     /// How to get it ready.
     pub dialer: Dialer,
     /// The connections to it.
     pub pool: Arc<Pool<Conversation>>,
     connect_timeout: Duration,
-    addresses: ArcSwap<Vec<SocketAddr>>,
-    next_address: AtomicUsize,
+    addresses: Addresses,
     up: AtomicBool,
     seen: Mutex<Seen>,
 }
@@ -46,12 +43,10 @@ impl Backend {
     ) -> Backend {
         Backend {
             name: upstream.to_string(),
-            addresses: ArcSwap::from_pointee(literal(upstream).into_iter().collect()),
-            upstream: upstream.clone(),
+            addresses: Addresses::new(&upstream.host, upstream.port),
             dialer,
             pool,
             connect_timeout,
-            next_address: AtomicUsize::new(0),
             up: AtomicBool::new(true),
             seen: Mutex::new(Seen::default()),
         }
@@ -119,32 +114,17 @@ impl Backend {
 
     /// Looks its name up again, where it is a name.
     pub async fn resolve(&self) {
-        if literal(&self.upstream).is_some() {
-            return;
-        }
-        match tokio::net::lookup_host((self.upstream.host.as_str(), self.upstream.port)).await {
-            Ok(found) => {
-                let found: Vec<_> = found.collect();
-                if !found.is_empty() {
-                    self.addresses.store(Arc::new(found));
-                }
-            }
-            Err(error) => {
-                tracing::warn!(upstream = self.name, %error, "the backend's name can't be resolved");
-            }
-        }
+        self.addresses.resolve(&self.name).await;
     }
 
     /// Tries its addresses in turn.
     async fn dial(&self) -> Result<Conversation, DialError> {
-        if self.addresses.load().is_empty() {
+        if self.addresses.is_empty() {
             self.resolve().await;
         }
-        let addresses = self.addresses.load_full();
-        let start = self.next_address.fetch_add(1, Ordering::Relaxed);
         let mut failure = std::io::Error::other("its name has no address").into();
-        for step in 0..addresses.len() {
-            match self.dialer.dial(addresses[(start + step) % addresses.len()]).await {
+        for address in self.addresses.all() {
+            match self.dialer.dial(address).await {
                 Ok(conversation) => return Ok(conversation),
                 Err(error) => failure = error,
             }
@@ -161,8 +141,4 @@ impl Backend {
             _ => {}
         }
     }
-}
-
-fn literal(upstream: &SmtpUpstream) -> Option<SocketAddr> {
-    upstream.host.parse().ok().map(|ip| SocketAddr::new(ip, upstream.port))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 use tokio_rustls::TlsAcceptor;
@@ -16,12 +16,17 @@ use crate::service::access::Access;
 use crate::state::metrics::Metrics;
 use crate::wire::smtp::session::{Moment, Settings};
 
+/// The most until a TLS handshake is done, or a proxy has said whom it forwards.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+
 /// The SMTP entry.
 pub struct Entry {
     /// What all sessions have in common.
     pub settings: Arc<Settings>,
     /// How long things may take.
     pub timeouts: SmtpTimeouts,
+    /// How long a TLS handshake may take, and a proxy's header.
+    pub handshake: Duration,
     /// Whether trusted proxies say whom they forward.
     pub proxy_protocol: bool,
     /// Who they are.
@@ -70,6 +75,7 @@ impl Entry {
         Ok(Arc::new(Entry {
             settings: Arc::new(settings),
             timeouts: config.timeouts.clone(),
+            handshake: HANDSHAKE.min(config.timeouts.command),
             proxy_protocol: config.proxy_protocol,
             trusted_proxies: trusted_proxies.to_vec(),
             logs_in: config.relay.login.is_some(),

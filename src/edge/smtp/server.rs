@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use pingora_timeout::timeout;
 use tokio::net::TcpStream;
@@ -11,16 +10,12 @@ use tracing::debug;
 
 use super::entry::Entry;
 use super::proxied;
+use super::sources::Counted;
 use super::stream::Stream;
 use super::visit::Visit;
 use crate::edge::gauge::{Entered, Gauge};
+use crate::state::metrics::SmtpLimit;
 use crate::wire::smtp::{Reply, answers};
-
-/// Until a TLS handshake is done, or a proxy has said whom it forwards.
-pub const HANDSHAKE: Duration = Duration::from_secs(30);
-
-/// For a last word to a client that may not listen.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Serves connections of one worker.
 #[derive(Clone)]
@@ -42,13 +37,7 @@ impl SmtpServer {
     pub async fn serve(self, stream: TcpStream, peer: SocketAddr, entered: Entered) {
         let Some(_session) = self.entry.sessions.enter() else { return };
         // On the heap, and gone before the session begins.
-        let Some((stream, address)) = Box::pin(self.welcome(stream, peer)).await else { return };
-        let Some(counted) = self.entry.sources.enter(address) else {
-            debug!(%address, "closed: too many connections from there");
-            let mut stream = stream;
-            let _ = timeout(FAREWELL, stream.write(&written(&answers::TOO_MANY_CONNECTIONS))).await;
-            return;
-        };
+        let Some((stream, address, counted)) = Box::pin(self.welcome(stream, peer)).await else { return };
         self.entry.metrics.smtp_sessions.inc();
         let metrics = self.entry.metrics.clone();
         Visit::new(self, stream, address).run().await;
@@ -57,41 +46,57 @@ impl SmtpServer {
     }
 
     /// Says so where there is no room for a connection.
-    pub fn refuse(stream: &TcpStream, implicit_tls: bool) {
-        if !implicit_tls {
+    pub fn refuse(&self, stream: &TcpStream, limit: SmtpLimit) {
+        self.entry.metrics.smtp_limit(limit);
+        if !self.implicit_tls {
             // It fits, or the client doesn't get to know.
             let _ = stream.try_write(&written(&answers::TOO_MANY_CONNECTIONS));
         }
     }
 
-    async fn welcome(&self, mut stream: TcpStream, peer: SocketAddr) -> Option<(Stream, IpAddr)> {
+    /// Finds out who it is, counts it, and begins TLS: a handshake costs work, and nobody gets more of that than others.
+    async fn welcome(&self, mut stream: TcpStream, peer: SocketAddr) -> Option<(Stream, IpAddr, Counted)> {
         stream.set_nodelay(true).ok()?;
-        let mut address = peer.ip().to_canonical();
-        if self.entry.proxy_protocol && self.entry.trusted_proxies.iter().any(|net| net.contains(&address)) {
-            match timeout(HANDSHAKE, proxied::read(&mut stream)).await {
-                Ok(Ok(source)) => address = source.map_or(address, |source| source.ip().to_canonical()),
-                Ok(Err(error)) => {
-                    debug!(%peer, %error, "closed: the proxy doesn't say whom it forwards");
-                    return None;
-                }
-                Err(_) => {
-                    debug!(%peer, "closed: the proxy doesn't say in time whom it forwards");
-                    return None;
-                }
-            }
-        }
+        let address = self.identify(&mut stream, peer).await?;
+        let Some(counted) = self.entry.sources.enter(address) else {
+            debug!(%address, "closed: too many connections from there");
+            self.refuse(&stream, SmtpLimit::Source);
+            return None;
+        };
         let stream = Stream::Clear(stream);
         let Some(acceptor) = self.entry.tls.as_ref().filter(|_| self.implicit_tls) else {
-            return Some((stream, address));
+            return Some((stream, address, counted));
         };
-        match timeout(HANDSHAKE, stream.encrypt(acceptor)).await {
-            Ok(Ok(stream)) => Some((stream, address)),
+        match timeout(self.entry.handshake, stream.encrypt(acceptor)).await {
+            Ok(Ok(stream)) => Some((stream, address, counted)),
             Ok(Err(error)) => {
                 debug!(%address, %error, "no TLS");
                 None
             }
             Err(_) => {
+                self.entry.metrics.smtp_limit(SmtpLimit::Time);
                 debug!(%address, "the TLS handshake took too long");
+                None
+            }
+        }
+    }
+
+    /// The client's address: the peer's own, or what a trusted proxy says; `None` where such a proxy says nothing of use.
+    async fn identify(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<IpAddr> {
+        let address = peer.ip().to_canonical();
+        if !self.entry.proxy_protocol || !self.entry.trusted_proxies.iter().any(|net| net.contains(&address))
+        {
+            return Some(address);
+        }
+        match timeout(self.entry.handshake, proxied::read(stream)).await {
+            Ok(Ok(source)) => Some(source.map_or(address, |source| source.ip().to_canonical())),
+            Ok(Err(error)) => {
+                debug!(%peer, %error, "closed: the proxy doesn't say whom it forwards");
+                None
+            }
+            Err(_) => {
+                self.entry.metrics.smtp_limit(SmtpLimit::Time);
+                debug!(%peer, "closed: the proxy doesn't say in time whom it forwards");
                 None
             }
         }

@@ -10,14 +10,14 @@ use zeroize::Zeroize;
 
 use super::backends::Submitter;
 use super::delivery::Delivery;
-use super::server::{HANDSHAKE, SmtpServer};
+use super::server::SmtpServer;
 use super::stream::{READ, Stream};
 use crate::domain::{self, Denial, Permission, Permissions, Unavailable};
 use crate::edge::gauge::Entered;
 use crate::service::access::{Decision, Granted};
-use crate::state::metrics::Outcome;
+use crate::state::metrics::{Outcome, SmtpLimit};
 use crate::wire::Held;
-use crate::wire::smtp::session::{Envelope, Session, Step, Verdict};
+use crate::wire::smtp::session::{Envelope, GATHER, Limit, Session, Step, Verdict};
 use crate::wire::smtp::{Reply, answers};
 
 /// For the last replies of a session to a client that may not listen.
@@ -55,8 +55,11 @@ enum Waited {
 }
 
 /// What the session wants when it has done what it could.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Bytes,
+    /// Room for more replies; there is input left.
+    Room,
     Tls,
     End,
 }
@@ -87,6 +90,7 @@ impl Visit {
         self.session.greet(&mut self.out);
         // How long the client has for what it says next; what it drips doesn't give it more.
         let mut command_ends = Instant::now() + self.server.entry.timeouts.command;
+        let mut wanted = Wanted::Bytes;
         loop {
             if !self.flush().await {
                 break;
@@ -94,23 +98,32 @@ impl Visit {
             let data = self.server.entry.timeouts.data;
             let receiving = self.session.is_receiving();
             let until = if receiving { Instant::now() + data } else { command_ends };
-            match self.wait(until.min(self.deadline)).await {
+            let waited = match wanted {
+                Wanted::Room => Waited::Bytes,
+                _ => self.wait(until.min(self.deadline)).await,
+            };
+            match waited {
                 Waited::Bytes => {}
                 Waited::Gone => break,
                 Waited::Stopped => self.session.dismiss(&answers::STOPPING, &mut self.out),
-                Waited::TooLong => self.session.dismiss(&answers::TIMEOUT, &mut self.out),
+                Waited::TooLong => {
+                    self.server.entry.metrics.smtp_limit(SmtpLimit::Time);
+                    self.session.dismiss(&answers::TIMEOUT, &mut self.out);
+                }
                 Waited::Changed => self.unsure = true,
             }
             if !receiving {
                 self.look_for_changes().await;
             }
             // On the heap, so that a session that waits doesn't carry the room for it.
-            match Box::pin(self.work()).await {
-                Wanted::Bytes => {}
+            wanted = Box::pin(self.work()).await;
+            match wanted {
+                Wanted::Bytes | Wanted::Room => {}
                 Wanted::Tls => {
                     if !Box::pin(self.encrypt()).await {
                         break;
                     }
+                    command_ends = Instant::now() + self.server.entry.timeouts.command;
                 }
                 Wanted::End => {
                     let _ = timeout(FAREWELL, self.flush()).await;
@@ -133,9 +146,15 @@ impl Visit {
             return true;
         }
         let Some(stream) = &mut self.stream else { return false };
-        let sent = timeout(self.server.entry.timeouts.command, stream.write(&self.out)).await;
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let patience = self.server.entry.timeouts.command.min(left);
+        let sent = timeout(patience, stream.write(&self.out)).await;
         // Nothing is kept while nothing is said.
         self.out = Vec::new();
+        if sent.is_err() {
+            self.server.entry.metrics.smtp_limit(SmtpLimit::Time);
+            debug!(address = %self.address, "the client takes no replies");
+        }
         matches!(sent, Ok(Ok(())))
     }
 
@@ -205,8 +224,12 @@ impl Visit {
         let mut rest = &input[..];
         let moment = self.server.entry.moment();
         let wanted = loop {
+            if self.out.len() >= GATHER && !self.session.is_over() {
+                break Wanted::Room;
+            }
             match self.session.step(&mut rest, &mut self.out, &moment) {
                 Step::Read => break Wanted::Bytes,
+                Step::Flush => break Wanted::Room,
                 Step::Check(held) => self.check(&held).await,
                 Step::StartTls => break Wanted::Tls,
                 Step::Envelope(envelope) => self.envelope(envelope).await,
@@ -269,6 +292,9 @@ impl Visit {
                 }
             }
         };
+        for limit in self.session.take_reached() {
+            self.server.entry.metrics.smtp_limit(counted(limit));
+        }
         let used = input.len() - rest.len();
         if secret {
             input[..used].zeroize();
@@ -387,7 +413,7 @@ impl Visit {
         let (Some(stream), Some(acceptor)) = (self.stream.take(), &self.server.entry.tls) else {
             return false;
         };
-        match timeout(HANDSHAKE, stream.encrypt(acceptor)).await {
+        match timeout(self.server.entry.handshake, stream.encrypt(acceptor)).await {
             Ok(Ok(stream)) => {
                 self.stream = Some(stream);
                 self.session.encrypted();
@@ -398,10 +424,21 @@ impl Visit {
                 false
             }
             Err(_) => {
+                self.server.entry.metrics.smtp_limit(SmtpLimit::Time);
                 debug!(address = %self.address, "the TLS handshake took too long");
                 false
             }
         }
+    }
+}
+
+fn counted(limit: Limit) -> SmtpLimit {
+    match limit {
+        Limit::Errors => SmtpLimit::Errors,
+        Limit::Logins => SmtpLimit::Logins,
+        Limit::Messages => SmtpLimit::Messages,
+        Limit::Recipients => SmtpLimit::Recipients,
+        Limit::Size => SmtpLimit::Size,
     }
 }
 

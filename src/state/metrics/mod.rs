@@ -86,6 +86,30 @@ pub enum MessageOutcome {
     Aborted,
 }
 
+/// What a client of the SMTP entry ran into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SmtpLimit {
+    /// Connections in all.
+    Connections,
+    /// Connections from one source.
+    Source,
+    /// Errors of one session.
+    Errors,
+    /// Failed logins of one session.
+    Logins,
+    /// Messages of one session.
+    Messages,
+    /// Recipients of one message.
+    Recipients,
+    /// The size of a message, announced or real.
+    Size,
+    /// Time.
+    Time,
+}
+
+const LIMITS: [&str; 8] =
+    ["connections", "source", "errors", "logins", "messages", "recipients", "size", "time"];
+
 const MESSAGES: [&str; 6] = ["accepted", "rejected", "deferred", "refused", "lost", "aborted"];
 
 const CHECKS: [&str; 6] = ["right", "wrong", "joined", "refused", "abandoned", "hashed"];
@@ -108,6 +132,7 @@ pub struct Metrics {
     /// Sessions of the SMTP entry that are open.
     pub smtp_sessions: IntGauge,
     smtp_messages: [IntCounter; MESSAGES.len()],
+    smtp_limits: [IntCounter; LIMITS.len()],
     /// Bytes of messages that clients sent, those included that weren't passed on.
     pub smtp_message_bytes: IntCounter,
 }
@@ -132,6 +157,12 @@ impl Metrics {
             "Messages that clients began to send, by how that ended.",
             &["outcome"],
         );
+        let smtp_limits = counters(
+            &registry,
+            "gatepost_smtp_limits_total",
+            "Clients that ran into a limit of the SMTP entry.",
+            &["limit"],
+        );
         let smtp_message_bytes = IntCounter::new(
             "gatepost_smtp_message_bytes_total",
             "Bytes of messages that clients sent to the end or not.",
@@ -144,6 +175,7 @@ impl Metrics {
         Metrics {
             smtp_sessions,
             smtp_messages: MESSAGES.map(|outcome| smtp_messages.with_label_values(&[outcome])),
+            smtp_limits: LIMITS.map(|limit| smtp_limits.with_label_values(&[limit])),
             smtp_message_bytes,
             requests,
             checks: CHECKS.map(|outcome| checks.with_label_values(&[outcome])),
@@ -243,6 +275,11 @@ impl Metrics {
     /// Counts a message.
     pub fn smtp_message(&self, outcome: MessageOutcome) {
         self.smtp_messages[outcome as usize].inc();
+    }
+
+    /// Counts a client that ran into a limit.
+    pub fn smtp_limit(&self, limit: SmtpLimit) {
+        self.smtp_limits[limit as usize].inc();
     }
 
     /// Counts an open session or tunnel that was ended since its credential lost its right.

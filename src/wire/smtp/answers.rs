@@ -92,7 +92,7 @@ pub const MAY_NOT_SEND: Reply = Reply::ours(550, Enhanced(5, 7, 1), "Unauthentic
 pub const BARE_LINE_END: Reply = Reply::ours(
     550,
     Enhanced(5, 6, 0),
-    "A message must not hold CR without LF, LF without CR, NUL, or a dot and a blank at a line's beginning",
+    "End lines in CR LF (curl: --crlf); a message holds no CR or LF alone, no NUL, no dot and blank at a line's beginning",
 );
 /// An address that needs SMTPUTF8 in a MAIL without it.
 pub const NEEDS_SMTPUTF8: Reply = Reply::ours(553, Enhanced(5, 6, 7), "The address needs SMTPUTF8");

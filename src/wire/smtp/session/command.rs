@@ -2,7 +2,7 @@
 
 use super::line::{self, Line};
 use super::phase::{Asked, Phase, Skip, Transaction};
-use super::{Envelope, Greeting, Moment, Session, Step};
+use super::{Envelope, Greeting, Limit, Moment, Session, Step};
 use crate::wire::smtp::auth::{self, Exchange, Next};
 use crate::wire::smtp::bdat::ChunkReader;
 use crate::wire::smtp::command::{self, AUTH_LINE, Command, CommandError};
@@ -278,13 +278,19 @@ impl Session {
             return self.deny(&reply, transaction, out);
         }
         if self.messages >= self.settings.messages {
+            self.reached.push(Limit::Messages);
             self.dismiss(&answers::TOO_MANY_MESSAGES, out);
             return None;
         }
         let longest = self.longest_message(&moment.offered);
         let mail = match command::mail(arguments, moment.offered, longest, self.is_extended()) {
             Ok(mail) => mail,
-            Err(reply) => return self.deny(&reply, None, out),
+            Err(reply) => {
+                if reply == answers::TOO_LARGE {
+                    self.reached.push(Limit::Size);
+                }
+                return self.deny(&reply, None, out);
+            }
         };
         let transaction = Transaction { utf8: mail.utf8, ..Transaction::default() };
         let envelope = Envelope { mail: Some(mail), ..Envelope::default() };
@@ -307,6 +313,7 @@ impl Session {
             other => return self.deny(&answers::BAD_SEQUENCE, other, out),
         };
         if transaction.accepted >= self.settings.recipients {
+            self.reached.push(Limit::Recipients);
             return self.simply(&answers::TOO_MANY_RECIPIENTS, Some(transaction), out);
         }
         match command::rcpt(arguments, moment.offered, transaction.utf8, self.is_extended()) {

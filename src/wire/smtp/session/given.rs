@@ -1,7 +1,7 @@
 //! What a session is told: the answers to what it asked for.
 
-use super::Session;
 use super::phase::{Asked, DataPhase, Phase};
+use super::{Limit, Session};
 use crate::wire::smtp::data::DataReader;
 use crate::wire::smtp::{Reply, answers};
 
@@ -116,6 +116,7 @@ impl Session {
         reply.write(out);
         self.failed_logins += 1;
         if self.failed_logins >= self.settings.failed_logins {
+            self.reached.push(Limit::Logins);
             self.dismiss(&answers::TOO_MANY_LOGINS, out);
         }
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::phase::{Body, ChunkPhase, DataPhase, Phase, Skip, Transaction};
-use super::{Moment, Session, Step};
+use super::{Limit, Moment, Session, Step};
 use crate::wire::smtp::bdat::ChunkReader;
 use crate::wire::smtp::data::Found;
 use crate::wire::smtp::header::HeaderFilter;
@@ -90,6 +90,7 @@ impl Session {
                 _ if doomed => continue,
                 Found::Fault => phase.body.doom(answers::BARE_LINE_END),
                 Found::Content(_) if phase.reader.size() > self.settings.max_message => {
+                    self.reached.push(Limit::Size);
                     phase.body.doom(answers::TOO_LARGE)
                 }
                 Found::Content(piece) => match phase.body.pass(piece) {
@@ -143,7 +144,10 @@ impl Session {
         if phase.body.doom.is_none() {
             phase.body.size += piece.len() as u64;
             let passed = match phase.body.size > self.settings.max_message {
-                true => Err(answers::TOO_LARGE),
+                true => {
+                    self.reached.push(Limit::Size);
+                    Err(answers::TOO_LARGE)
+                }
                 false => phase.body.pass(piece),
             };
             let step = match passed {

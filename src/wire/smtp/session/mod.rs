@@ -19,6 +19,9 @@ use phase::Phase;
 
 pub use given::Verdict;
 
+/// Replies to pipelined commands are gathered up to about this many bytes.
+pub const GATHER: usize = 16 * 1024;
+
 /// What all sessions of an entry have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -56,6 +59,9 @@ pub struct Moment {
 pub enum Step<'i> {
     /// More bytes are needed; what is left of the input comes again before them.
     Read,
+    /// The replies so far go out before the rest of the input is taken: commands are short and replies are long, and who
+    /// sends many and reads nothing must not fill our memory.
+    Flush,
     /// Somebody logs in: [`Session::checked`].
     Check(Held),
     /// The replies so far go out, and TLS begins: [`Session::encrypted`].
@@ -100,6 +106,21 @@ pub struct Greeting {
     pub extended: bool,
 }
 
+/// A bound of [`Settings`] that a client ran into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Errors of the session, which ends.
+    Errors,
+    /// Failed logins of the session, which ends.
+    Logins,
+    /// Messages of the session, which ends.
+    Messages,
+    /// Recipients of the message: one that isn't taken.
+    Recipients,
+    /// The size of the message, announced or real.
+    Size,
+}
+
 /// One session.
 #[derive(Debug)]
 pub struct Session {
@@ -115,6 +136,7 @@ pub struct Session {
     messages: usize,
     errors: usize,
     failed_logins: usize,
+    reached: Vec<Limit>,
 }
 
 impl Session {
@@ -132,6 +154,7 @@ impl Session {
             messages: 0,
             errors: 0,
             failed_logins: 0,
+            reached: Vec::new(),
         }
     }
 
@@ -166,9 +189,18 @@ impl Session {
         matches!(self.phase, Phase::Closed)
     }
 
+    /// The limits that the client ran into since this was asked last.
+    pub fn take_reached(&mut self) -> Vec<Limit> {
+        std::mem::take(&mut self.reached)
+    }
+
     /// Takes what it can from `input`, appends replies to `out`, and says what has to be done.
     pub fn step<'i>(&mut self, input: &mut &'i [u8], out: &mut Vec<u8>, moment: &Moment) -> Step<'i> {
+        let begin = out.len();
         loop {
+            if out.len() - begin >= GATHER && !self.is_over() {
+                return Step::Flush;
+            }
             let step = match std::mem::replace(&mut self.phase, Phase::Closed) {
                 Phase::Command => self.command(None, input, out, moment),
                 Phase::Transaction(transaction) => self.command(Some(transaction), input, out, moment),
@@ -204,6 +236,7 @@ impl Session {
         reply.write(out);
         self.errors += 1;
         if self.errors >= self.settings.errors {
+            self.reached.push(Limit::Errors);
             self.dismiss(&answers::TOO_MANY_ERRORS, out);
         }
     }

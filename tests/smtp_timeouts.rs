@@ -1,0 +1,304 @@
+//! Mail clients and backends that take too long: each is waited for as long as it is configured, and no longer.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use common::mail::{Client, NAME, plain, secured, wait_for_metric};
+use common::sink::{Act, Settings, Sink};
+use common::tls::Authority;
+use common::{Gateway, PATIENCE};
+
+const JOE: &str = "joe:passw0rd-of-joe";
+const SHORT: Duration = Duration::from_millis(400);
+const PACE: Duration = Duration::from_millis(20);
+const TIMES: &str = "gatepost_smtp_limits_total{limit=\"time\"}";
+const TIMEOUT: &str = "421 4.4.2 Timeout, closing connection";
+
+fn started(upstream: String, keys: &str) -> Gateway {
+    let gateway = secured(&Authority::new(), &[upstream], keys, "");
+    gateway.account("email").credential(JOE, "email");
+    gateway
+}
+
+fn client(gateway: &Gateway) -> Client {
+    Client::login(gateway.address("smtp.listen"), JOE)
+}
+
+fn begin(client: &mut Client) {
+    client.say("MAIL FROM:<a@test>");
+    assert_eq!(client.say("RCPT TO:<b@test>").code, 250);
+}
+
+/// Not before its time, and not long after it.
+fn in_time(began: Instant, time: Duration) {
+    let took = began.elapsed();
+    assert!(took >= time * 9 / 10 && took < time + PATIENCE / 3, "{took:?} instead of {time:?}");
+}
+
+/// The client is told so, in time, and its connection is closed.
+fn is_timed_out(client: &mut Client, began: Instant) {
+    assert_eq!(client.answer().text(), TIMEOUT);
+    in_time(began, SHORT);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn the_next_command_is_waited_for_no_longer_than_that() {
+    let sink = Sink::good();
+    let gateway = started(sink.url(), "command_timeout = \"400ms\"");
+    let address = gateway.address("smtp.listen");
+    let auth = plain(JOE);
+    let stages: [&[&str]; 7] = [
+        &[],
+        &["EHLO x"],
+        &["EHLO x", "AUTH LOGIN"],
+        &["EHLO x", &auth],
+        &["EHLO x", &auth, "MAIL FROM:<a@test>"],
+        &["EHLO x", &auth, "MAIL FROM:<a@test>", "RCPT TO:<b@test>"],
+        &["EHLO x", &auth, "MAIL FROM:<a@test>", "RCPT TO:<b@test>", "RSET"],
+    ];
+    for stage in stages {
+        for half in ["", "NOO"] {
+            let mut client = Client::open(address);
+            for line in stage {
+                assert!(client.say(line).code < 400, "{line}");
+            }
+            let began = Instant::now();
+            client.send(half.as_bytes());
+            is_timed_out(&mut client, began);
+        }
+    }
+    wait_for_metric(&gateway, TIMES, 14);
+    wait_for_metric(&gateway, "gatepost_smtp_sessions", 0);
+    assert_eq!(sink.messages(), []);
+}
+
+#[test]
+fn who_drips_a_command_gets_no_more_time_for_it() {
+    let sink = Sink::good();
+    let gateway = started(sink.url(), "command_timeout = \"400ms\"");
+    for stage in ["NOOP", "AUTH LOGIN"] {
+        let mut client = Client::hello(gateway.address("smtp.listen"));
+        client.say(stage);
+        let began = Instant::now();
+        client.drip(b"x", PACE);
+        is_timed_out(&mut client, began);
+    }
+}
+
+#[test]
+fn after_starttls_there_is_the_whole_time_again() {
+    let sink = Sink::good();
+    let authority = Authority::new();
+    let gateway = secured(&authority, &[sink.url()], "command_timeout = \"1s\"", "");
+    let mut client = Client::hello(gateway.address("smtp.listen"));
+    // Most of the time is gone when the command comes, and again when the next one does.
+    assert!(client.hears_nothing_for(Duration::from_millis(600)));
+    assert_eq!(client.say("STARTTLS").code, 220);
+    let mut client = client.encrypt(authority.client(&[]), NAME);
+    client.handshake();
+    assert!(client.hears_nothing_for(Duration::from_millis(600)));
+    assert_eq!(client.say("EHLO client.test").code, 250);
+}
+
+#[test]
+fn a_message_may_not_pause_for_longer_than_that() {
+    let sink = Sink::good();
+    let gateway = started(sink.url(), "data_timeout = \"400ms\"");
+    for piece in ["", "Subject: x\r\n", "Subject: x\r\n\r\nbody\r\n.", "Subject: x\r\n\r\nbody"] {
+        let mut client = client(&gateway);
+        begin(&mut client);
+        assert_eq!(client.say("DATA").code, 354);
+        let began = Instant::now();
+        client.send(piece.as_bytes());
+        is_timed_out(&mut client, began);
+    }
+    for (command, code) in [("BDAT 6 LAST\r\nabc", 0), ("BDAT 3\r\nabc", 250)] {
+        let mut client = client(&gateway);
+        begin(&mut client);
+        let began = Instant::now();
+        client.send(command.as_bytes());
+        if code != 0 {
+            assert_eq!(client.answer().code, code);
+        }
+        is_timed_out(&mut client, began);
+    }
+    wait_for_metric(&gateway, "gatepost_smtp_messages_total{outcome=\"aborted\"}", 6);
+    assert_eq!(sink.messages(), []);
+}
+
+#[test]
+fn a_session_ends_whatever_drips() {
+    let sink = Sink::good();
+    let gateway = started(sink.url(), "session_deadline = \"400ms\"\ndata_timeout = \"200ms\"");
+    let began = Instant::now();
+    let mut commands = client(&gateway);
+    let commands = std::thread::spawn(move || {
+        let began = Instant::now();
+        loop {
+            let answer = commands.say("NOOP");
+            if answer.code != 250 {
+                assert_eq!(answer.text(), TIMEOUT);
+                assert!(commands.is_closed());
+                return began;
+            }
+        }
+    });
+    let mut message = client(&gateway);
+    begin(&mut message);
+    assert_eq!(message.say("DATA").code, 354);
+    // The pauses are short enough.
+    message.drip(b"x", PACE);
+    assert_eq!(message.answer().text(), TIMEOUT);
+    in_time(began, SHORT);
+    assert!(message.is_closed());
+    in_time(commands.join().unwrap(), SHORT / 2);
+    wait_for_metric(&gateway, "gatepost_smtp_messages_total{outcome=\"aborted\"}", 1);
+    assert_eq!(sink.messages(), []);
+}
+
+#[test]
+fn who_reads_no_replies_is_left_and_costs_little() {
+    const CLIENTS: usize = 50;
+    let sink = Sink::good();
+    let gateway = started(sink.url(), "command_timeout = \"1s\"");
+    let lines = b"HELP\r\n".repeat(10_000);
+    // What is made once is made by one that reads.
+    let mut reading = Client::hello(gateway.address("smtp.listen"));
+    reading.send(&lines[..6000]);
+    for _ in 0..1000 {
+        assert_eq!(reading.answer().code, 214);
+    }
+    let before = gateway.peak_memory();
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            let mut stream = Client::hello(gateway.address("smtp.listen")).into_stream();
+            let lines = &lines;
+            scope.spawn(move || {
+                stream.set_write_timeout(Some(PATIENCE)).unwrap();
+                let began = Instant::now();
+                // Until the gateway closes: what it can't answer, it doesn't read.
+                while stream.write_all(lines).is_ok() {
+                    assert!(began.elapsed() < PATIENCE, "somebody reads all that");
+                }
+            });
+        }
+    });
+    let grown = gateway.peak_memory() - before;
+    assert!(grown <= CLIENTS * (128 << 10), "{grown} bytes more");
+    // The one that reads has had its time by now.
+    wait_for_metric(&gateway, TIMES, CLIENTS as u64 + 1);
+}
+
+#[test]
+fn a_handshake_that_hangs_ends() {
+    let sink = Sink::good();
+    let gateway = started(sink.url(), "command_timeout = \"400ms\"");
+    // The beginning of a ClientHello that announces more.
+    let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+    for half in [&b""[..], hello] {
+        for implicit in [false, true] {
+            let key = if implicit { "smtp.tls_listen" } else { "smtp.listen" };
+            let began;
+            let mut stream = if implicit {
+                began = Instant::now();
+                TcpStream::connect(gateway.address(key)).unwrap()
+            } else {
+                let mut client = Client::hello(gateway.address(key));
+                began = Instant::now();
+                assert_eq!(client.say("STARTTLS").code, 220);
+                client.into_stream()
+            };
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.write_all(half).unwrap();
+            let mut rest = Vec::new();
+            // With what was sent unread, the end is a reset.
+            let _ = stream.read_to_end(&mut rest);
+            in_time(began, SHORT);
+            assert!(rest.is_empty(), "{rest:?}");
+        }
+    }
+    wait_for_metric(&gateway, TIMES, 4);
+    wait_for_metric(&gateway, "gatepost_smtp_sessions", 0);
+}
+
+/// What the client hears of a backend that hangs at `stage`: the answer that isn't the good one.
+fn hung(client: &mut Client, message: &[u8]) -> (String, Duration) {
+    let began = Instant::now();
+    for line in ["MAIL FROM:<a@test>", "RCPT TO:<b@test>", "DATA"] {
+        let answer = client.say(line);
+        if answer.code >= 400 {
+            return (answer.text(), began.elapsed());
+        }
+    }
+    client.send(message);
+    client.send(b"\r\n.\r\n");
+    (client.answer().text(), began.elapsed())
+}
+
+#[test]
+fn a_backend_that_hangs_is_left_and_the_client_is_told() {
+    // What lies in the buffers between here and there is less than this.
+    let large =
+        b"Subject: x\r\n\r\n".iter().copied().chain(b"0123456789\r\n".repeat(2_000_000)).collect::<Vec<_>>();
+    let cases = [
+        ("connect", "connect_timeout", "451 4.4.1 "),
+        ("EHLO", "connect_timeout", "451 4.4.1 "),
+        ("AUTH", "connect_timeout", "451 4.4.1 "),
+        ("XCLIENT", "command_timeout", "451 4.4.1 "),
+        ("MAIL", "command_timeout", "451 4.4.1 "),
+        ("RCPT", "command_timeout", "451 4.4.1 "),
+        ("DATA", "command_timeout", "451 4.4.1 "),
+        ("content", "data_timeout", "451 4.4.2 "),
+        ("message", "data_timeout", "451 4.4.2 "),
+    ];
+    std::thread::scope(|scope| {
+        for (stage, key, answer) in cases {
+            let large = &large;
+            scope.spawn(move || {
+                let mut settings = Settings::scripted(move |moment| match moment.command.starts_with(stage) {
+                    true => Act::Hang,
+                    false => Act::Well,
+                });
+                settings.extensions.extend(["AUTH PLAIN", "XCLIENT LOGIN ADDR"]);
+                let sink = Sink::start(settings);
+                let keys = format!(
+                    "{key} = \"400ms\"\nmax_message = \"64MiB\"\nidentity = [\"xclient\"]\n\
+                     upstream_user = \"gate\"\nupstream_password_file = \"DIR/password\"\nhealth_interval = \"1h\""
+                );
+                let gateway = with_password(sink.url(), &keys);
+                let mut client = client(&gateway);
+                let message = if stage == "content" { &large[..] } else { b"Subject: x\r\n\r\nbody" };
+                let (text, took) = hung(&mut client, message);
+                assert!(text.starts_with(answer), "{stage}: {text}");
+                assert!(took >= SHORT * 9 / 10 && took < PATIENCE / 2, "{stage}: {took:?}");
+                // The session goes on.
+                assert_eq!(client.say("RSET").code, 250, "{stage}");
+                assert_eq!(sink.messages(), [], "{stage}");
+            });
+        }
+    });
+}
+
+fn with_password(upstream: String, keys: &str) -> Gateway {
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(password.path(), "gate-passw0rd\n").unwrap();
+    started(upstream, &keys.replace("DIR/password", &password.path().display().to_string()))
+}
+
+#[test]
+fn a_backend_that_says_nothing_before_or_in_tls_is_left() {
+    // Its kernel takes connections, and nobody ever reads them.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    for scheme in ["smtp", "smtps", "smtp+starttls"] {
+        let keys = "connect_timeout = \"400ms\"\nupstream_ca = \"DIR/ca.pem\"\nhealth_interval = \"1h\"";
+        let gateway = started(format!("{scheme}://{address}"), keys);
+        let (text, took) = hung(&mut client(&gateway), b"x");
+        assert!(text.starts_with("451 4.4.1 "), "{scheme}: {text}");
+        assert!(took >= SHORT * 9 / 10 && took < PATIENCE / 2, "{scheme}: {took:?}");
+    }
+}
