@@ -95,7 +95,6 @@ impl Load {
             for sent in join_all(sessions).await {
                 all.times.extend(sent?.times);
             }
-            ensure!(!all.times.is_empty(), "{address} took nothing");
             Ok(all)
         })
     }

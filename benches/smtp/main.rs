@@ -139,6 +139,7 @@ fn measure(
                 .run(target.address, Duration::from_secs(options.seconds))
                 .with_context(|| target.kind.name())?;
             let took = begun.elapsed();
+            ensure!(!sent.times.is_empty(), "{} took nothing", target.kind.name());
             let spent = proc::cpu_time(target.process)? - cpu;
             table.add(index, Round::new(&mut sent, took, spent));
         }
