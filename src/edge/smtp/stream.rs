@@ -6,14 +6,16 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use zeroize::Zeroize;
 
-/// The most that one read gives.
-pub const READ: usize = 32 * 1024;
+/// The most that one read of commands gives.
+const READ: usize = 32 * 1024;
+/// Room for a read of content; messages up to about this size come and go in one.
+const CONTENT: usize = 64 * 1024;
 
 thread_local! {
     // One for all connections of a worker: what was read is taken out of it before anybody else gets to run.
@@ -28,12 +30,30 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// What is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Commands, which may be long in coming: no room is kept for them.
+    Commands,
+    /// Commands with secrets among them: no trace of them is left but in the input.
+    Secret,
+    /// A message.
+    Content,
+}
+
 impl Stream {
-    /// Appends what has come to `input`: some bytes, or none where the client closed. `secret` wipes the traces of them.
+    /// Appends what has come to `input`: some bytes, or none where the client closed.
     ///
     /// # Errors
     /// Where the connection is broken.
-    pub async fn read(&mut self, input: &mut Vec<u8>, secret: bool) -> io::Result<usize> {
+    pub async fn read(&mut self, input: &mut Vec<u8>, manner: Manner) -> io::Result<usize> {
+        if manner == Manner::Content {
+            input.reserve(CONTENT);
+            return match self {
+                Stream::Clear(stream) => stream.read_buf(input).await,
+                Stream::Tls(stream) => stream.read_buf(input).await,
+            };
+        }
         poll_fn(|cx| {
             SCRATCH.with_borrow_mut(|scratch| {
                 let mut buffer = ReadBuf::new(scratch);
@@ -43,7 +63,7 @@ impl Stream {
                 })?;
                 let read = buffer.filled().len();
                 input.extend_from_slice(buffer.filled());
-                if secret {
+                if manner == Manner::Secret {
                     scratch[..read].zeroize();
                 }
                 Poll::Ready(Ok(read))
@@ -78,11 +98,10 @@ impl Stream {
     }
 
     /// Says that nothing more comes, and closes.
-    pub async fn close(mut self) {
-        // The client may be gone; there is nothing left to tell it then.
-        let _ = match &mut self {
-            Stream::Clear(stream) => stream.shutdown().await,
-            Stream::Tls(stream) => stream.shutdown().await,
-        };
+    pub async fn close(self) {
+        if let Stream::Tls(mut stream) = self {
+            // The client may be gone; there is nothing left to tell it then. Without TLS, closing says it.
+            let _ = stream.shutdown().await;
+        }
     }
 }

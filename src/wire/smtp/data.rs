@@ -90,6 +90,18 @@ impl DataReader {
         self.read_on(input)
     }
 
+    /// Whether the end is next; then it is consumed, as [`Found::End`] would be. Where it isn't, nothing is.
+    pub fn ends(&mut self, input: &mut &[u8]) -> bool {
+        match input.split_first() {
+            Some((b'\n', rest)) if self.held == Held::CrLfDotCr => {
+                *input = rest;
+                self.held = Held::CrLf;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// From the middle of a line on.
     fn read_on<'i>(&mut self, input: &mut &'i [u8]) -> Found<'i> {
         let bytes = *input;
