@@ -6,7 +6,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use rustix::net::SendFlags;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -97,10 +98,22 @@ impl Stream {
         }
     }
 
-    /// Says that nothing more comes, and closes.
-    pub async fn close(self) {
-        if let Stream::Tls(mut stream) = self {
-            // The client may be gone; there is nothing left to tell it then. Without TLS, closing says it.
+    /// Sends the last replies, says that nothing more comes, and closes.
+    pub async fn close(mut self, last: &[u8]) {
+        if let Stream::Clear(stream) = &self
+            && last.starts_with(b"221 ")
+        {
+            // The answer to QUIT alone: the kernel keeps it back for the moment until the connection is closed, and both go
+            // in one packet. It would be lost if the client went on talking; any other reply is sent before.
+            let kept = || Ok(rustix::net::send(stream, last, SendFlags::MORE | SendFlags::NOSIGNAL)?);
+            if stream.try_io(Interest::WRITABLE, kept).is_ok() {
+                return;
+            }
+        }
+        // The client may be gone; there is nothing left to tell it then. Without TLS, closing says it.
+        if self.write(last).await.is_ok()
+            && let Stream::Tls(mut stream) = self
+        {
             let _ = stream.shutdown().await;
         }
     }

@@ -116,9 +116,8 @@ impl Visit {
                     }
                 }
                 Wanted::End => {
-                    let _ = timeout(FAREWELL, self.flush()).await;
                     if let Some(stream) = self.stream.take() {
-                        let _ = timeout(FAREWELL, stream.close()).await;
+                        let _ = timeout(FAREWELL, stream.close(&self.out)).await;
                     }
                     break;
                 }

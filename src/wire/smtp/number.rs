@@ -2,6 +2,9 @@
 
 /// Appends it in decimal.
 pub fn decimal(mut number: u64, out: &mut Vec<u8>) {
+    if number < 10 {
+        return out.push(b'0' + number as u8);
+    }
     let mut digits = [0; 20];
     let mut at = digits.len();
     loop {

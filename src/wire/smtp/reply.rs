@@ -138,9 +138,11 @@ impl Reply {
         // Codes and line end are 18 bytes at most.
         out.reserve(self.text.len() + 20);
         let mut rest = &self.text[..];
+        let digit = |divisor: u16| b'0' + (self.code / divisor % 10) as u8;
+        let code = [digit(100), digit(10), digit(1)];
         loop {
             let end = memchr(b'\n', rest);
-            decimal(u64::from(self.code), out);
+            out.extend_from_slice(&code);
             out.push(if end.is_some() { b'-' } else { b' ' });
             if let Some(Enhanced(class, subject, detail)) = self.enhanced {
                 decimal(u64::from(class), out);
