@@ -13,10 +13,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use zeroize::Zeroize;
 
-/// The most that one read of commands gives.
+/// The most that one read gives. A message of up to about this size comes and goes in one; for buffers of twice as much,
+/// the allocator may take 2 MiB at once.
 const READ: usize = 32 * 1024;
-/// Room for a read of content; messages up to about this size come and go in one.
-const CONTENT: usize = 64 * 1024;
 
 thread_local! {
     // One for all connections of a worker: what was read is taken out of it before anybody else gets to run.
@@ -49,7 +48,7 @@ impl Stream {
     /// Where the connection is broken.
     pub async fn read(&mut self, input: &mut Vec<u8>, manner: Manner) -> io::Result<usize> {
         if manner == Manner::Content {
-            input.reserve(CONTENT);
+            input.reserve(READ);
             return match self {
                 Stream::Clear(stream) => stream.read_buf(input).await,
                 Stream::Tls(stream) => stream.read_buf(input).await,

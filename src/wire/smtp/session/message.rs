@@ -1,5 +1,7 @@
 //! A message on its way: what of it goes to the backend, and what ends it.
 
+use memchr::memmem;
+
 use super::phase::{Body, ChunkPhase, DataPhase, Phase, Skip, Transaction};
 use super::{Moment, Piece, Session, Step};
 use crate::wire::smtp::bdat::ChunkReader;
@@ -16,6 +18,8 @@ impl Body {
             return Ok(Piece { head: Vec::new(), rest: piece });
         }
         let mut head = self.prefix.take().unwrap_or_default();
+        // Room for the header, which may be all of it; growing step by step would leave a trail of all sizes.
+        head.reserve(memmem::find(piece, b"\r\n\r\n").map_or(piece.len(), |end| end + 4));
         let rest = self.filter.pass(piece, &mut head);
         if self.filter.hops() > MAX_HOPS {
             return Err(answers::LOOP);
