@@ -251,6 +251,23 @@ mod tests {
     }
 
     #[test]
+    fn the_end_is_taken_where_it_is_next_and_nothing_else() {
+        for (text, ends, left) in [
+            ("a\r\n.\r\nQUIT", true, "QUIT"),
+            ("a\r\n.\r\n", true, ""),
+            ("a\r\n.\r", false, ""),
+            ("a\r\n.\n", false, "\n"),
+            ("a\r\n", false, ""),
+            ("a\nb", false, "\nb"),
+        ] {
+            let (mut reader, mut input) = (DataReader::new(), text.as_bytes());
+            assert_eq!(reader.read(&mut input), Found::Content(b"\r\n"));
+            assert_eq!(reader.read(&mut input), Found::Content(b"a"));
+            assert_eq!((reader.ends(&mut input), input), (ends, left.as_bytes()), "{text:?}");
+        }
+    }
+
+    #[test]
     fn size_counts_neither_stuffing_nor_end() {
         // The CR LF before the content takes the place of the one at its end.
         for (text, size) in [("a\r\n.\r\n", 3), ("..\r\n.\r\n", 3), ("a\r\n..b\r\n.\r\n", 7), (".\r\n", 0)] {
