@@ -42,7 +42,7 @@ build:
 
 bench:
 	$(call install,$(BENCH_NEEDS))
-	[ -e /usr/lib/nginx/modules/ngx_mail_module.so ] || $(APT) libnginx-mod-mail
+	[ -e /usr/lib/nginx/modules/ngx_mail_module.so ] || { $(SUDO) apt-get update -q && $(APT) libnginx-mod-mail; }
 	cargo bench --bench decision
 	cargo bench --bench store
 	cargo bench --bench load

@@ -119,25 +119,27 @@ fn measure(
     tls: bool,
     certificate: &Certificate,
 ) -> Result<Table> {
-    let load = Load {
+    let load = |target: &Target| Load {
         connections: options.connections,
         shape,
         pipelining: options.pipelining,
+        welcome: if target.kind == Kind::Direct { 250 } else { 235 },
         tls: tls.then(|| certificate.connector()),
     };
     let targets: Vec<&Target> = targets.iter().filter(|target| !tls || target.kind != Kind::Direct).collect();
     for target in &targets {
-        load.run(target.address, WARM_UP).with_context(|| target.kind.name())?;
+        load(target).run(target.address, WARM_UP).with_context(|| target.kind.name())?;
     }
     let mut table = Table::new(shape, tls, targets.iter().map(|target| target.kind));
     for _ in 0..options.rounds {
         for (index, target) in targets.iter().enumerate() {
             let cpu = proc::cpu_time(target.process)?;
             let begun = Instant::now();
-            let mut sent = load
+            let mut sent = load(target)
                 .run(target.address, Duration::from_secs(options.seconds))
                 .with_context(|| target.kind.name())?;
             let took = begun.elapsed();
+            ensure!(!sent.times.is_empty(), "{} took nothing", target.kind.name());
             let spent = proc::cpu_time(target.process)? - cpu;
             table.add(index, Round::new(&mut sent, took, spent));
         }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use gatepost::wire::smtp::session::{Envelope, Moment, Session, Settings, Step, Verdict};
+use gatepost::wire::smtp::session::{Envelope, Moment, Piece, Session, Settings, Step, Verdict};
 use gatepost::wire::smtp::{Capabilities, Reply};
 
 pub const EVERYTHING: Capabilities = Capabilities {
@@ -140,16 +140,9 @@ impl Driver {
                     }
                     self.session.go_ahead(&Reply::received(line.0, [line.1.as_bytes()]), &mut self.out);
                 }
-                Step::Content(bytes) => {
-                    let transaction = self.transaction.as_mut().expect("content belongs to a transaction");
-                    assert!(!transaction.chunked && !bytes.is_empty());
-                    transaction
-                        .content
-                        .as_mut()
-                        .expect("DATA comes before content")
-                        .extend_from_slice(&bytes);
-                    if transaction.mail.contains("lost") {
-                        self.transaction = None;
+                Step::Content(piece) => {
+                    assert!(!piece.is_empty());
+                    if !self.content(&piece) {
                         self.session.failed(Reply::received(451, [&b"4.4.2 lost"[..]]));
                     }
                 }
@@ -165,7 +158,12 @@ impl Driver {
                     self.chunk(&bytes);
                     self.deliver();
                 }
-                Step::Finish => self.deliver(),
+                Step::Finish(piece) => match self.content(&piece) {
+                    true => self.deliver(),
+                    false => {
+                        self.session.outcome(&Reply::received(451, [&b"4.4.2 lost"[..]]), &mut self.out);
+                    }
+                },
                 Step::Abort => {
                     self.transaction.take().expect("only what is there is aborted");
                     self.aborted += 1;
@@ -177,6 +175,20 @@ impl Driver {
             }
         }
         self.input = rest.to_vec();
+    }
+
+    /// Whether the backend is still there to take it.
+    fn content(&mut self, piece: &Piece<'_>) -> bool {
+        let transaction = self.transaction.as_mut().expect("content belongs to a transaction");
+        assert!(!transaction.chunked);
+        let content = transaction.content.as_mut().expect("DATA comes before content");
+        content.extend_from_slice(&piece.head);
+        content.extend_from_slice(piece.rest);
+        let lost = transaction.mail.contains("lost");
+        if lost {
+            self.transaction = None;
+        }
+        !lost
     }
 
     fn envelope(&mut self, envelope: Envelope) {

@@ -82,7 +82,7 @@ impl Backend {
     /// # Errors
     /// What the last of its addresses did, for the log.
     pub async fn connect(&self, room: Room<Conversation>) -> Result<Held<Conversation>, String> {
-        let connected = match tokio::time::timeout(self.connect_timeout, self.dial()).await {
+        let connected = match tokio::time::timeout(self.connect_timeout, Box::pin(self.dial())).await {
             Ok(dialed) => dialed.map_err(|error| error.to_string()),
             Err(_) => Err(format!("not ready within {:?}", self.connect_timeout)),
         };

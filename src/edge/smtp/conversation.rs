@@ -8,6 +8,7 @@ use pingora_timeout::timeout;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::alarm::Alarm;
 use super::transport::Transport;
 use crate::config::SmtpTimeouts;
 use crate::wire::smtp::Reply;
@@ -52,6 +53,7 @@ pub struct Conversation {
     transport: Transport,
     incoming: BytesMut,
     outgoing: Vec<u8>,
+    alarm: Alarm,
     timeouts: SmtpTimeouts,
     /// What the backend said last that it can do.
     pub offer: Offer,
@@ -71,6 +73,7 @@ impl Conversation {
             transport,
             incoming: BytesMut::new(),
             outgoing: Vec::new(),
+            alarm: Alarm::default(),
             timeouts,
             offer: Offer::default(),
             takes_xclient: None,
@@ -148,31 +151,38 @@ impl Conversation {
             self.outgoing.extend_from_slice(bytes);
             return Ok(());
         }
-        let (mut head, mut rest) = (0, bytes);
-        while !rest.is_empty() {
-            let slices = [IoSlice::new(&self.outgoing[head..]), IoSlice::new(rest)];
-            let pieces = if head < self.outgoing.len() { &slices[..] } else { &slices[1..] };
-            let written = timeout(self.timeouts.data, self.transport.write_vectored(pieces)).await;
-            let written = match written {
-                Ok(Ok(0)) => return Err(self.last_words(Broken::Closed).await),
-                Ok(Ok(written)) => written,
-                Ok(Err(error)) => return Err(self.last_words(error.into()).await),
-                Err(_) => return Err(Broken::Slow(self.timeouts.data)),
-            };
-            let of_head = written.min(self.outgoing.len() - head);
-            head += of_head;
-            rest = &rest[written - of_head..];
-        }
-        self.outgoing.clear();
-        Ok(())
+        self.pour(bytes, b"").await
     }
 
-    /// Sends what was gathered of a message.
-    pub async fn flush_content(&mut self) -> Result<(), Broken> {
+    /// Sends what was gathered of a message, and the last `bytes` of it with their `end`: all at once, where that fits.
+    pub async fn flush_content(&mut self, bytes: &[u8], end: &[u8]) -> Result<(), Broken> {
+        self.pour(bytes, end).await?;
         match self.flush(self.timeouts.data).await {
             Err(broken @ (Broken::Io(_) | Broken::Closed)) => Err(self.last_words(broken).await),
             flushed => flushed,
         }
+    }
+
+    /// Writes what was gathered, and these.
+    async fn pour(&mut self, bytes: &[u8], end: &[u8]) -> Result<(), Broken> {
+        let mut slices = [IoSlice::new(&self.outgoing), IoSlice::new(bytes), IoSlice::new(end)];
+        let mut left = &mut slices[..];
+        // Empty ones at the beginning would look like an end.
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            let broken = match timeout(self.timeouts.data, self.transport.write_vectored(left)).await {
+                Ok(Ok(written @ 1..)) => {
+                    IoSlice::advance_slices(&mut left, written);
+                    continue;
+                }
+                Ok(Ok(0)) => Broken::Closed,
+                Ok(Err(error)) => error.into(),
+                Err(_) => return Err(Broken::Slow(self.timeouts.data)),
+            };
+            return Err(self.last_words(broken).await);
+        }
+        self.outgoing.clear();
+        Ok(())
     }
 
     /// A backend that closes while it is sent a message may have said why before.
@@ -216,24 +226,23 @@ impl Conversation {
     }
 
     async fn reply_within(&mut self, patience: Duration) -> Result<Reply, Broken> {
-        match timeout(patience, self.read_reply()).await {
-            Ok(reply) => reply,
-            Err(_) => Err(Broken::Slow(patience)),
-        }
+        let (transport, incoming) = (&mut self.transport, &mut self.incoming);
+        let read = self.alarm.within(patience, read_reply(transport, incoming)).await;
+        read.unwrap_or(Err(Broken::Slow(patience)))
     }
+}
 
-    async fn read_reply(&mut self) -> Result<Reply, Broken> {
-        loop {
-            if !self.incoming.is_empty()
-                && let Some((reply, taken)) = client::reply(&self.incoming)?
-            {
-                self.incoming.advance(taken);
-                return if reply.code() == 421 { Err(Broken::Farewell(reply)) } else { Ok(reply) };
-            }
-            self.incoming.reserve(READ);
-            if self.transport.read_buf(&mut self.incoming).await? == 0 {
-                return Err(Broken::Closed);
-            }
+async fn read_reply(transport: &mut Transport, incoming: &mut BytesMut) -> Result<Reply, Broken> {
+    loop {
+        if !incoming.is_empty()
+            && let Some((reply, taken)) = client::reply(incoming)?
+        {
+            incoming.advance(taken);
+            return if reply.code() == 421 { Err(Broken::Farewell(reply)) } else { Ok(reply) };
+        }
+        incoming.reserve(READ);
+        if transport.read_buf(incoming).await? == 0 {
+            return Err(Broken::Closed);
         }
     }
 }

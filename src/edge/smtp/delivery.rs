@@ -10,6 +10,7 @@ use tracing::{debug, info};
 use super::backends::{Backends, Submitter};
 use super::lease::{Lease, Lost};
 use crate::state::metrics::{MessageOutcome, Metrics};
+use crate::wire::smtp::session::Piece;
 use crate::wire::smtp::{Reply, answers};
 
 /// One transaction.
@@ -127,18 +128,20 @@ impl Delivery {
     ///
     /// # Errors
     /// What the client is told at the end of its message.
-    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Reply> {
+    pub async fn write(&mut self, piece: &Piece<'_>) -> Result<(), Reply> {
         match &mut self.stage {
-            Stage::Open(lease) => lease.write(bytes).await.map_err(|lost| self.lose(&lost)),
+            Stage::Open(lease) => {
+                write(lease, [&piece.head, piece.rest]).await.map_err(|lost| self.lose(&lost))
+            }
             Stage::Over(reply) => Err(reply.clone()),
             Stage::Sender(_) => Err(answers::NO_BACKEND),
         }
     }
 
-    /// The end of DATA: the backend's word on the message.
-    pub async fn finish(&mut self) -> Reply {
+    /// The last content of DATA, and its end: the backend's word on the message.
+    pub async fn finish(&mut self, piece: &Piece<'_>) -> Reply {
         let answer = match &mut self.stage {
-            Stage::Open(lease) => lease.finish().await,
+            Stage::Open(lease) => finish(lease, piece).await,
             Stage::Over(reply) => return reply.clone(),
             Stage::Sender(_) => return answers::NO_BACKEND,
         };
@@ -246,6 +249,20 @@ impl Drop for Delivery {
             self.metrics.smtp_message(outcome);
         }
     }
+}
+
+async fn write(lease: &mut Lease, parts: [&[u8]; 2]) -> Result<(), Lost> {
+    for part in parts {
+        if !part.is_empty() {
+            lease.write(part).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn finish(lease: &mut Lease, piece: &Piece<'_>) -> Result<Reply, Lost> {
+    write(lease, [&piece.head, b""]).await?;
+    lease.finish(piece.rest).await
 }
 
 async fn send_chunk(lease: &mut Lease, bytes: &[u8], last: bool) -> Result<Reply, Lost> {

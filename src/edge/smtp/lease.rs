@@ -166,11 +166,7 @@ impl Lease {
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Lost> {
         self.given = true;
         match &mut self.stage {
-            Stage::Content(tail) => match bytes {
-                [.., one, two] => *tail = [*one, *two],
-                [one] => *tail = [tail[1], *one],
-                [] => {}
-            },
+            Stage::Content(tail) => note_tail(tail, bytes),
             Stage::Chunk { left, .. } if *left >= bytes.len() as u64 => *left -= bytes.len() as u64,
             Stage::Chunk { .. } | Stage::Envelope => {
                 return Err(self.lost(Broken::Incomplete));
@@ -181,18 +177,18 @@ impl Lease {
         written.map_err(|broken| self.lost(broken))
     }
 
-    /// The end of what [`Lease::data`] began: the line with the dot, after a CR LF where the content didn't end with one.
-    /// The backend's answer.
+    /// The last content, and the end of what [`Lease::data`] began: the line with the dot, after a CR LF where the content
+    /// didn't end with one. The backend's answer.
     ///
     /// # Errors
     /// Where the backend is lost: nobody knows then whether it has the message.
-    pub async fn finish(&mut self) -> Result<Reply, Lost> {
+    pub async fn finish(&mut self, bytes: &[u8]) -> Result<Reply, Lost> {
         self.given = true;
-        let Stage::Content(tail) = self.stage else { return Err(self.lost(Broken::Incomplete)) };
+        let Stage::Content(mut tail) = self.stage else { return Err(self.lost(Broken::Incomplete)) };
+        note_tail(&mut tail, bytes);
         let end: &[u8] = if tail == *b"\r\n" { b".\r\n" } else { b"\r\n.\r\n" };
         let Some(conversation) = self.conversation() else { return Err(self.lost(Broken::Closed)) };
-        conversation.queue(&[end]);
-        let answer = deliver(conversation).await;
+        let answer = deliver(conversation, bytes, end).await;
         self.answered(answer, true)
     }
 
@@ -217,7 +213,7 @@ impl Lease {
     pub async fn chunk_reply(&mut self) -> Result<Reply, Lost> {
         let Stage::Chunk { left: 0, last } = self.stage else { return Err(self.lost(Broken::Incomplete)) };
         let Some(conversation) = self.conversation() else { return Err(self.lost(Broken::Closed)) };
-        let answer = deliver(conversation).await;
+        let answer = deliver(conversation, b"", b"").await;
         self.answered(answer, last)
     }
 
@@ -269,7 +265,7 @@ impl Lease {
             };
             match sent {
                 Ok(reply) => return Ok(reply),
-                Err(broken) => self.substitute(broken).await?,
+                Err(broken) => Box::pin(self.substitute(broken)).await?,
             }
         }
     }
@@ -288,7 +284,8 @@ impl Lease {
             let (replies, data) = match begun {
                 Ok(begun) => begun,
                 Err(broken) => {
-                    self.substitute(broken).await?;
+                    // On the heap, as all that is rare and large.
+                    Box::pin(self.substitute(broken)).await?;
                     continue;
                 }
             };
@@ -365,9 +362,18 @@ impl Lease {
     }
 }
 
+/// Keeps the last two bytes.
+fn note_tail(tail: &mut [u8; 2], bytes: &[u8]) {
+    match bytes {
+        [.., one, two] => *tail = [*one, *two],
+        [one] => *tail = [tail[1], *one],
+        [] => {}
+    }
+}
+
 /// Sends what is left of a message or chunk, and waits for the answer.
-async fn deliver(conversation: &mut Conversation) -> Result<Reply, Broken> {
-    conversation.flush_content().await?;
+async fn deliver(conversation: &mut Conversation, bytes: &[u8], end: &[u8]) -> Result<Reply, Broken> {
+    conversation.flush_content(bytes, end).await?;
     conversation.final_reply().await
 }
 

@@ -1,6 +1,7 @@
 //! Mail submission: a client's connection comes to `server`, its `visit` drives the session, and each transaction's `delivery`
 //! has a `lease` of one of the `backends`.
 
+mod alarm;
 mod backend;
 pub mod backends;
 mod conversation;

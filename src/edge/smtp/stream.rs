@@ -6,14 +6,16 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use rustix::net::SendFlags;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use zeroize::Zeroize;
 
-/// The most that one read gives.
-pub const READ: usize = 32 * 1024;
+/// The most that one read gives. A message of up to about this size comes and goes in one; for buffers of twice as much,
+/// the allocator may take 2 MiB at once.
+const READ: usize = 32 * 1024;
 
 thread_local! {
     // One for all connections of a worker: what was read is taken out of it before anybody else gets to run.
@@ -28,12 +30,30 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// What is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Commands, which may be long in coming: no room is kept for them.
+    Commands,
+    /// Commands with secrets among them: no trace of them is left but in the input.
+    Secret,
+    /// A message.
+    Content,
+}
+
 impl Stream {
-    /// Appends what has come to `input`: some bytes, or none where the client closed. `secret` wipes the traces of them.
+    /// Appends what has come to `input`: some bytes, or none where the client closed.
     ///
     /// # Errors
     /// Where the connection is broken.
-    pub async fn read(&mut self, input: &mut Vec<u8>, secret: bool) -> io::Result<usize> {
+    pub async fn read(&mut self, input: &mut Vec<u8>, manner: Manner) -> io::Result<usize> {
+        if manner == Manner::Content {
+            input.reserve(READ);
+            return match self {
+                Stream::Clear(stream) => stream.read_buf(input).await,
+                Stream::Tls(stream) => stream.read_buf(input).await,
+            };
+        }
         poll_fn(|cx| {
             SCRATCH.with_borrow_mut(|scratch| {
                 let mut buffer = ReadBuf::new(scratch);
@@ -43,7 +63,7 @@ impl Stream {
                 })?;
                 let read = buffer.filled().len();
                 input.extend_from_slice(buffer.filled());
-                if secret {
+                if manner == Manner::Secret {
                     scratch[..read].zeroize();
                 }
                 Poll::Ready(Ok(read))
@@ -77,12 +97,23 @@ impl Stream {
         }
     }
 
-    /// Says that nothing more comes, and closes.
-    pub async fn close(mut self) {
-        // The client may be gone; there is nothing left to tell it then.
-        let _ = match &mut self {
-            Stream::Clear(stream) => stream.shutdown().await,
-            Stream::Tls(stream) => stream.shutdown().await,
-        };
+    /// Sends the last replies, says that nothing more comes, and closes.
+    pub async fn close(mut self, last: &[u8]) {
+        if let Stream::Clear(stream) = &self
+            && last.starts_with(b"221 ")
+        {
+            // The answer to QUIT alone: the kernel keeps it back for the moment until the connection is closed, and both go
+            // in one packet. It would be lost if the client went on talking; any other reply is sent before.
+            let kept = || Ok(rustix::net::send(stream, last, SendFlags::MORE | SendFlags::NOSIGNAL)?);
+            if stream.try_io(Interest::WRITABLE, kept).is_ok() {
+                return;
+            }
+        }
+        // The client may be gone; there is nothing left to tell it then. Without TLS, closing says it.
+        if self.write(last).await.is_ok()
+            && let Stream::Tls(mut stream) = self
+        {
+            let _ = stream.shutdown().await;
+        }
     }
 }

@@ -71,7 +71,7 @@ async fn submit(lease: &mut Lease) -> Result<Reply, Lost> {
         return Ok(reply);
     }
     lease.write(CONTENT).await?;
-    lease.finish().await
+    lease.finish(b"").await
 }
 
 async fn deliver(backends: &Arc<Backends>) -> Reply {
@@ -117,7 +117,7 @@ async fn the_end_is_right_whatever_the_content_ends_with() {
         for piece in pieces {
             lease.write(piece).await.unwrap();
         }
-        assert_eq!(lease.finish().await.unwrap().code(), 250);
+        assert_eq!(lease.finish(b"").await.unwrap().code(), 250);
         lease.done().await;
         assert_eq!(sink.messages()[number].content, expected);
     }
@@ -133,7 +133,7 @@ async fn what_belongs_together_is_written_together() {
     let (replies, data) = lease.pipeline_data(MAIL, &rcpts(&["one", "two"])).await.unwrap();
     assert_eq!((codes(&replies), data.unwrap().code()), (vec![250, 250, 250], 354));
     lease.write(CONTENT).await.unwrap();
-    lease.finish().await.unwrap();
+    lease.finish(b"").await.unwrap();
     lease.done().await;
     assert_eq!(sink.reads().len() - before, 2, "{:?}", sink.reads());
 }
@@ -153,7 +153,7 @@ async fn each_recipient_has_the_backends_own_answer() {
         assert_eq!(replies[2].to_string(), "550 5.1.1 No two");
         assert_eq!(data.unwrap().code(), 354);
         lease.write(CONTENT).await.unwrap();
-        assert_eq!(lease.finish().await.unwrap().code(), 250);
+        assert_eq!(lease.finish(b"").await.unwrap().code(), 250);
         assert_eq!(sink.messages()[0].rcpts, ["<one@example.net>", "<three@example.net>"]);
     }
 }

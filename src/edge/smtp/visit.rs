@@ -8,10 +8,11 @@ use tokio::sync::watch;
 use tracing::{debug, info};
 use zeroize::Zeroize;
 
+use super::alarm::Alarm;
 use super::backends::Submitter;
 use super::delivery::Delivery;
 use super::server::SmtpServer;
-use super::stream::{READ, Stream};
+use super::stream::{Manner, Stream};
 use crate::domain::{self, Denial, Permission, Permissions, Unavailable};
 use crate::edge::gauge::Entered;
 use crate::service::access::{Decision, Granted};
@@ -43,6 +44,7 @@ pub struct Visit {
     under_way: Option<Entered>,
     /// When all of it has to be over.
     deadline: Instant,
+    alarm: Alarm,
 }
 
 /// What the client is waited for with.
@@ -73,6 +75,7 @@ impl Visit {
             session: Session::new(entry.settings.clone(), address, encrypted, entry.number()),
             changes: entry.access.subscribe(),
             deadline: Instant::now() + entry.timeouts.session,
+            alarm: Alarm::default(),
             stream: Some(stream),
             address,
             input: Vec::new(),
@@ -126,9 +129,8 @@ impl Visit {
                     command_ends = Instant::now() + self.server.entry.timeouts.command;
                 }
                 Wanted::End => {
-                    let _ = timeout(FAREWELL, self.flush()).await;
                     if let Some(stream) = self.stream.take() {
-                        let _ = timeout(FAREWELL, stream.close()).await;
+                        let _ = timeout(FAREWELL, stream.close(&self.out)).await;
                     }
                     break;
                 }
@@ -165,10 +167,11 @@ impl Visit {
         let watched = self.granted.is_some() && !receiving && !self.unsure;
         let stoppable = !self.session.is_in_transaction();
         let unsure = self.granted.is_some() && !receiving && self.unsure;
-        let secret = self.granted.is_none();
-        if receiving {
-            self.input.reserve(READ);
-        }
+        let manner = match (receiving, self.granted.is_none()) {
+            (true, _) => Manner::Content,
+            (false, true) => Manner::Secret,
+            (false, false) => Manner::Commands,
+        };
         tokio::select! {
             biased;
             _ = self.server.stop.wait_for(|stop| *stop), if stoppable => Waited::Stopped,
@@ -177,12 +180,10 @@ impl Visit {
                 Err(_) => Waited::Stopped,
             },
             () = sleep(AGAIN), if unsure => Waited::Changed,
-            read = timeout(until.saturating_duration_since(Instant::now()), stream.read(&mut self.input, secret)) => {
-                match read {
-                    Ok(Ok(1..)) => Waited::Bytes,
-                    Ok(Ok(0) | Err(_)) => Waited::Gone,
-                    Err(_) => Waited::TooLong,
-                }
+            read = self.alarm.before(until, stream.read(&mut self.input, manner)) => match read {
+                Some(Ok(1..)) => Waited::Bytes,
+                Some(Ok(0) | Err(_)) => Waited::Gone,
+                None => Waited::TooLong,
             }
         }
     }
@@ -244,10 +245,10 @@ impl Visit {
                         self.end_transaction().await;
                     }
                 }
-                Step::Content(bytes) => {
-                    self.server.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
+                Step::Content(piece) => {
+                    self.server.entry.metrics.smtp_message_bytes.inc_by(piece.len() as u64);
                     let written = match &mut self.delivery {
-                        Some(delivery) => delivery.write(&bytes).await,
+                        Some(delivery) => delivery.write(&piece).await,
                         None => Err(answers::BACKEND_LOST),
                     };
                     if let Err(reply) = written {
@@ -273,9 +274,10 @@ impl Visit {
                     self.session.outcome(&reply, &mut self.out);
                     self.end_transaction().await;
                 }
-                Step::Finish => {
+                Step::Finish(piece) => {
+                    self.server.entry.metrics.smtp_message_bytes.inc_by(piece.len() as u64);
                     let reply = match &mut self.delivery {
-                        Some(delivery) => delivery.finish().await,
+                        Some(delivery) => delivery.finish(&piece).await,
                         None => answers::BACKEND_LOST,
                     };
                     self.session.outcome(&reply, &mut self.out);

@@ -32,7 +32,7 @@ pub enum ReplyError {
 /// # Errors
 /// Where the bytes can't become a reply, whatever follows them.
 pub fn reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, ReplyError> {
-    let mut lines: Vec<&[u8]> = Vec::with_capacity(1);
+    let mut lines: Vec<&[u8]> = Vec::new();
     let mut code = None;
     let mut taken = 0;
     loop {
@@ -43,14 +43,15 @@ pub fn reply(bytes: &[u8]) -> Result<Option<(Reply, usize)>, ReplyError> {
             return Err(ReplyError::TooLong);
         }
         let Some((text, last)) = split(line, &mut code)? else { return Ok(None) };
-        lines.push(text);
         taken += line.len();
-        if last {
-            let code = code.map_or(0, |digits: [u8; 3]| {
-                digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'))
-            });
-            return Ok(Some((Reply::received(code, lines), taken)));
+        if !last {
+            lines.push(text);
+            continue;
         }
+        let code = code.map_or(0, |digits: [u8; 3]| {
+            digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'))
+        });
+        return Ok(Some((Reply::received(code, lines.into_iter().chain([text])), taken)));
     }
 }
 

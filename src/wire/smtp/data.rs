@@ -90,6 +90,18 @@ impl DataReader {
         self.read_on(input)
     }
 
+    /// Whether the end is next; then it is consumed, as [`Found::End`] would be. Where it isn't, nothing is.
+    pub fn ends(&mut self, input: &mut &[u8]) -> bool {
+        match input.split_first() {
+            Some((b'\n', rest)) if self.held == Held::CrLfDotCr => {
+                *input = rest;
+                self.held = Held::CrLf;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// From the middle of a line on.
     fn read_on<'i>(&mut self, input: &mut &'i [u8]) -> Found<'i> {
         let bytes = *input;
@@ -235,6 +247,23 @@ mod tests {
             assert!(left.is_none() || text == "a\r\r\n.\r\n", "{text:?}");
             let (_, faults, left) = whole(&format!("{text}MAIL FROM:<x>\r\n.\r\nQUIT"));
             assert!(faults > 0 && left.is_some(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_is_taken_where_it_is_next_and_nothing_else() {
+        for (text, ends, left) in [
+            ("a\r\n.\r\nQUIT", true, "QUIT"),
+            ("a\r\n.\r\n", true, ""),
+            ("a\r\n.\r", false, ""),
+            ("a\r\n.\n", false, "\n"),
+            ("a\r\n", false, ""),
+            ("a\nb", false, "\nb"),
+        ] {
+            let (mut reader, mut input) = (DataReader::new(), text.as_bytes());
+            assert_eq!(reader.read(&mut input), Found::Content(b"\r\n"));
+            assert_eq!(reader.read(&mut input), Found::Content(b"a"));
+            assert_eq!((reader.ends(&mut input), input), (ends, left.as_bytes()), "{text:?}");
         }
     }
 

@@ -8,6 +8,7 @@ pub mod client;
 pub mod command;
 pub mod data;
 pub mod header;
+mod number;
 pub mod parameters;
 pub mod proxy_protocol;
 pub mod received;

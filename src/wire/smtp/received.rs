@@ -1,8 +1,10 @@
 //! The trace of this hop (RFC 5321 section 4.4).
 
-use std::fmt::Write;
+use std::io::Write;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::number::{decimal, two_digits};
 
 /// `Received:` fields of a message that has gone round in circles (RFC 5321 section 6.3).
 pub const MAX_HOPS: u32 = 100;
@@ -25,7 +27,7 @@ pub struct Trace<'a> {
     /// Whether the addresses may be in UTF-8.
     pub utf8: bool,
     /// The transaction's number.
-    pub id: &'a str,
+    pub id: &'a [u8],
     /// The moment.
     pub now: SystemTime,
 }
@@ -33,22 +35,32 @@ pub struct Trace<'a> {
 impl Trace<'_> {
     /// Appends the field, without the CR LF that ends it. There is no secret in it, and not who logged in.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let mut text = String::with_capacity(256);
-        text.push_str("Received: from ");
-        text.extend(self.helo.iter().map(|b| match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b':' | b'[' | b']' => {
-                char::from(*b)
-            }
-            _ => '?',
+        out.extend_from_slice(b"Received: from ");
+        out.extend(self.helo.iter().map(|b| match b {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b':' | b'[' | b']' => *b,
+            _ => b'?',
         }));
-        // Writing to a string can't fail.
-        let _ = match self.address {
-            IpAddr::V4(address) => write!(text, " ([{address}])"),
-            IpAddr::V6(address) => write!(text, " ([IPv6:{address}])"),
-        };
-        let _ = write!(text, "\r\n\tby {} with {} id {};\r\n\t", self.host, self.protocol(), self.id);
-        write_date(self.now, &mut text);
-        out.extend_from_slice(text.as_bytes());
+        match self.address {
+            IpAddr::V4(address) => {
+                out.extend_from_slice(b" ([");
+                for (place, octet) in address.octets().into_iter().enumerate() {
+                    if place > 0 {
+                        out.push(b'.');
+                    }
+                    decimal(octet.into(), out);
+                }
+            }
+            IpAddr::V6(address) => {
+                // Writing to a vector can't fail.
+                let _ = write!(out, " ([IPv6:{address}");
+            }
+        }
+        for part in ["])\r\n\tby ", self.host, " with ", self.protocol(), " id "] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        out.extend_from_slice(self.id);
+        out.extend_from_slice(b";\r\n\t");
+        write_date(self.now, out);
     }
 
     /// RFC 3848 and RFC 6531, section 4.3.
@@ -68,7 +80,7 @@ impl Trace<'_> {
 }
 
 /// The date of RFC 5322, section 3.3, in UTC.
-fn write_date(now: SystemTime, out: &mut String) {
+fn write_date(now: SystemTime, out: &mut Vec<u8>) {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -84,15 +96,18 @@ fn write_date(now: SystemTime, out: &mut String) {
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
     let month = (month_from_march + 2) % 12;
     let year = year_of_era + era * 400 + u64::from(month < 2);
-    let _ = write!(
-        out,
-        "{}, {day} {} {year} {:02}:{:02}:{:02} +0000",
-        DAYS[(days % 7) as usize],
-        MONTHS[month as usize],
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    );
+    out.extend_from_slice(DAYS[(days % 7) as usize].as_bytes());
+    out.extend_from_slice(b", ");
+    decimal(day, out);
+    out.push(b' ');
+    out.extend_from_slice(MONTHS[month as usize].as_bytes());
+    out.push(b' ');
+    decimal(year, out);
+    for (before, number) in [(b' ', second / 3600), (b':', second / 60 % 60), (b':', second % 60)] {
+        out.push(before);
+        two_digits(number, out);
+    }
+    out.extend_from_slice(b" +0000");
 }
 
 #[cfg(test)]
@@ -100,9 +115,9 @@ mod tests {
     use super::*;
 
     fn date(seconds: u64) -> String {
-        let mut text = String::new();
+        let mut text = Vec::new();
         write_date(UNIX_EPOCH + Duration::from_secs(seconds), &mut text);
-        text
+        String::from_utf8(text).unwrap()
     }
 
     #[test]
@@ -125,7 +140,7 @@ mod tests {
             tls: true,
             authenticated: true,
             utf8: false,
-            id: "0a1b",
+            id: b"0a1b",
             now: UNIX_EPOCH,
         };
         let written = |trace: &Trace<'_>| {

@@ -3,6 +3,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memchr;
+
+use super::number::decimal;
+
 /// An enhanced status code (RFC 3463): class, subject, detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Enhanced(pub u8, pub u16, pub u16);
@@ -61,7 +65,10 @@ impl Reply {
     /// characters become blanks. Where each line begins with the same enhanced code, of the class of `code`, it is taken
     /// for the reply's.
     pub fn received<'a>(code: u16, lines: impl IntoIterator<Item = &'a [u8]>) -> Reply {
-        let lines: Vec<&[u8]> = lines.into_iter().collect();
+        let mut lines = lines.into_iter();
+        let first = lines.next().unwrap_or_default();
+        let Some(second) = lines.next() else { return Reply::of_one(code, first) };
+        let lines: Vec<&[u8]> = [first, second].into_iter().chain(lines).collect();
         let fits = |found: &Enhanced| u16::from(found.0) == code / 100;
         let first = lines.first().and_then(|line| Enhanced::split(line)).map(|(found, _)| found).filter(fits);
         let enhanced = first
@@ -76,6 +83,17 @@ impl Reply {
                 _ => line,
             };
             text.extend(line.iter().map(|b| if b.is_ascii_control() { b' ' } else { *b }));
+        }
+        Reply { code, enhanced, text: Cow::Owned(text) }
+    }
+
+    /// As nearly all are.
+    fn of_one(code: u16, line: &[u8]) -> Reply {
+        let found = Enhanced::split(line).filter(|(found, _)| u16::from(found.0) == code / 100);
+        let (enhanced, text) = found.map_or((None, line), |(found, rest)| (Some(found), rest));
+        let mut text = text.to_vec();
+        for byte in text.iter_mut().filter(|b| b.is_ascii_control()) {
+            *byte = b' ';
         }
         Reply { code, enhanced, text: Cow::Owned(text) }
     }
@@ -117,17 +135,27 @@ impl Reply {
 
     /// Appends it as it goes over the wire.
     pub fn write(&self, out: &mut Vec<u8>) {
-        use std::io::Write;
-        let mut lines = self.lines().peekable();
-        while let Some(line) = lines.next() {
-            let hyphen = if lines.peek().is_some() { '-' } else { ' ' };
-            // Writing to a vector can't fail.
-            let _ = match self.enhanced {
-                Some(enhanced) => write!(out, "{}{hyphen}{enhanced} ", self.code),
-                None => write!(out, "{}{hyphen}", self.code),
-            };
-            out.extend_from_slice(line);
+        // Codes and line end are 18 bytes at most.
+        out.reserve(self.text.len() + 20);
+        let mut rest = &self.text[..];
+        let digit = |divisor: u16| b'0' + (self.code / divisor % 10) as u8;
+        let code = [digit(100), digit(10), digit(1)];
+        loop {
+            let end = memchr(b'\n', rest);
+            out.extend_from_slice(&code);
+            out.push(if end.is_some() { b'-' } else { b' ' });
+            if let Some(Enhanced(class, subject, detail)) = self.enhanced {
+                decimal(u64::from(class), out);
+                out.push(b'.');
+                decimal(u64::from(subject), out);
+                out.push(b'.');
+                decimal(u64::from(detail), out);
+                out.push(b' ');
+            }
+            out.extend_from_slice(&rest[..end.unwrap_or(rest.len())]);
             out.extend_from_slice(b"\r\n");
+            let Some(end) = end else { return };
+            rest = &rest[end + 1..];
         }
     }
 }

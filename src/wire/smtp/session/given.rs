@@ -89,7 +89,7 @@ impl Session {
             Some(body) if reply.is_intermediate() => {
                 reply.write(out);
                 self.messages += 1;
-                self.phase = Phase::Data(DataPhase { body, reader: DataReader::new(), ended: false });
+                self.phase = Phase::Data(DataPhase { body, reader: DataReader::new() });
             }
             _ => self.conclude(reply, out),
         }

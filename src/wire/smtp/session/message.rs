@@ -1,30 +1,30 @@
 //! A message on its way: what of it goes to the backend, and what ends it.
 
-use std::borrow::Cow;
+use memchr::memmem;
 
 use super::phase::{Body, ChunkPhase, DataPhase, Phase, Skip, Transaction};
-use super::{Limit, Moment, Session, Step};
+use super::{Limit, Moment, Piece, Session, Step};
 use crate::wire::smtp::bdat::ChunkReader;
 use crate::wire::smtp::data::Found;
 use crate::wire::smtp::header::HeaderFilter;
+use crate::wire::smtp::number::hexadecimal;
 use crate::wire::smtp::received::{MAX_HOPS, Trace};
 use crate::wire::smtp::{Reply, answers};
 
 impl Body {
     /// What goes to the backend of a piece of content.
-    fn pass<'i>(&mut self, piece: &'i [u8]) -> Result<Cow<'i, [u8]>, Reply> {
+    fn pass<'i>(&mut self, piece: &'i [u8]) -> Result<Piece<'i>, Reply> {
         if piece.is_empty() || self.filter.is_over() {
-            return Ok(Cow::Borrowed(piece));
+            return Ok(Piece { head: Vec::new(), rest: piece });
         }
         let mut head = self.prefix.take().unwrap_or_default();
-        head.reserve(piece.len());
+        // Room for the header, which may be all of it; growing step by step would leave a trail of all sizes.
+        head.reserve(memmem::find(piece, b"\r\n\r\n").map_or(piece.len(), |end| end + 4));
         let rest = self.filter.pass(piece, &mut head);
         if self.filter.hops() > MAX_HOPS {
             return Err(answers::LOOP);
         }
-        // A body that begins in this piece goes with the header, so that a small message goes in one write.
-        head.extend_from_slice(rest);
-        Ok(Cow::Owned(head))
+        Ok(Piece { head, rest })
     }
 
     /// What was held back.
@@ -45,7 +45,11 @@ impl Session {
     /// A message that begins now.
     pub(super) fn body(&self, utf8: bool, dots: bool, moment: &Moment) -> Box<Body> {
         let greeting = self.greeting.as_ref();
-        let mut prefix = Vec::with_capacity(384);
+        let mut prefix = Vec::with_capacity(512);
+        let mut id = Vec::with_capacity(24);
+        hexadecimal(self.number, 16, &mut id);
+        id.push(b'.');
+        hexadecimal(self.messages as u64, 1, &mut id);
         let trace = Trace {
             helo: greeting.map_or(b"", |greeting| &greeting.name),
             extended: greeting.is_some_and(|greeting| greeting.extended),
@@ -54,7 +58,7 @@ impl Session {
             tls: self.tls,
             authenticated: self.user.is_some(),
             utf8,
-            id: &format!("{:016x}.{:x}", self.number, self.messages),
+            id: &id,
             now: moment.now,
         };
         trace.write(&mut prefix);
@@ -71,46 +75,38 @@ impl Session {
         input: &mut &'i [u8],
         out: &mut Vec<u8>,
     ) -> Option<Step<'i>> {
-        while !phase.ended {
-            let doomed = phase.body.doom.is_some();
+        loop {
             let step = match phase.reader.read(input) {
                 Found::More => Step::Read,
-                Found::End if doomed => {
-                    phase.ended = true;
-                    continue;
-                }
                 Found::End => {
-                    phase.ended = true;
-                    let rest = phase.body.finish();
-                    if rest.is_empty() {
-                        continue;
+                    if let Some(reply) = phase.body.doom {
+                        self.conclude(&reply, out);
+                        return None;
                     }
-                    Step::Content(Cow::Owned(rest))
+                    self.phase = Phase::Outcome;
+                    return Some(Step::Finish(Piece { head: phase.body.finish(), rest: &[] }));
                 }
-                _ if doomed => continue,
+                _ if phase.body.doom.is_some() => continue,
                 Found::Fault => phase.body.doom(answers::BARE_LINE_END),
                 Found::Content(_) if phase.reader.size() > self.settings.max_message => {
                     self.reached.push(Limit::Size);
                     phase.body.doom(answers::TOO_LARGE)
                 }
                 Found::Content(piece) => match phase.body.pass(piece) {
-                    Ok(bytes) if bytes.is_empty() => continue,
-                    Ok(bytes) => Step::Content(bytes),
+                    Ok(mut piece) if phase.reader.ends(input) => {
+                        // Together with the end, so that a message that came whole goes in one write. What is held back
+                        // belongs to a header that isn't over, and then there is no rest.
+                        piece.head.extend_from_slice(&phase.body.finish());
+                        self.phase = Phase::Outcome;
+                        return Some(Step::Finish(piece));
+                    }
+                    Ok(piece) if piece.is_empty() => continue,
+                    Ok(piece) => Step::Content(piece),
                     Err(reply) => phase.body.doom(reply),
                 },
             };
             self.phase = Phase::Data(phase);
             return Some(step);
-        }
-        match phase.body.doom {
-            Some(reply) => {
-                self.conclude(&reply, out);
-                None
-            }
-            None => {
-                self.phase = Phase::Outcome;
-                Some(Step::Finish)
-            }
         }
     }
 
@@ -148,7 +144,7 @@ impl Session {
                     self.reached.push(Limit::Size);
                     Err(answers::TOO_LARGE)
                 }
-                false => phase.body.pass(piece),
+                false => phase.body.pass(piece).map(Piece::into_bytes),
             };
             let step = match passed {
                 Err(reply) => phase.body.doom(reply),

@@ -6,6 +6,7 @@ mod given;
 mod line;
 mod message;
 mod phase;
+mod piece;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -18,6 +19,7 @@ use crate::wire::Held;
 use phase::Phase;
 
 pub use given::Verdict;
+pub use piece::Piece;
 
 /// Replies to pipelined commands are gathered up to about this many bytes.
 pub const GATHER: usize = 16 * 1024;
@@ -73,9 +75,9 @@ pub enum Step<'i> {
     /// The message is to be announced by DATA: [`Session::go_ahead`].
     Data,
     /// Content for the backend, as DATA has it. Where it can't be given: [`Session::failed`].
-    Content(Cow<'i, [u8]>),
-    /// The content is complete, but for its last CR LF: [`Session::outcome`].
-    Finish,
+    Content(Piece<'i>),
+    /// The last of it, and maybe empty; without the CR LF at its end: [`Session::outcome`].
+    Finish(Piece<'i>),
     /// Content for the backend in a BDAT of its own; not the last one. Where it is refused: [`Session::failed`].
     Chunk(Cow<'i, [u8]>),
     /// The last of these, and maybe empty: [`Session::outcome`].

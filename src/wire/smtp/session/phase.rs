@@ -71,8 +71,6 @@ pub(super) struct Body {
 pub(super) struct DataPhase {
     pub body: Box<Body>,
     pub reader: DataReader,
-    /// Its end was found.
-    pub ended: bool,
 }
 
 #[derive(Debug)]

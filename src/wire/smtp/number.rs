@@ -1,0 +1,64 @@
+//! Numbers as text, written for each message and each reply, and so without the machinery of formatting.
+
+/// Appends it in decimal.
+pub fn decimal(mut number: u64, out: &mut Vec<u8>) {
+    if number < 10 {
+        return out.push(b'0' + number as u8);
+    }
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Appends its last two decimal digits.
+pub fn two_digits(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]);
+}
+
+/// Appends it in hexadecimal, with at least so many digits.
+pub fn hexadecimal(number: u64, least: u32, out: &mut Vec<u8>) {
+    let used = 16 - number.leading_zeros() / 4;
+    for digit in (0..used.max(least).max(1)).rev() {
+        let value = (number >> (4 * digit)) & 15;
+        out.push(b"0123456789abcdef"[value as usize]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(write: impl Fn(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn as_formatting_does(number in any::<u64>(), shift in 0..64_u32, least in 0..=16_u32) {
+            let number = number >> shift;
+            prop_assert_eq!(written(|out| decimal(number, out)), number.to_string());
+            prop_assert_eq!(written(|out| two_digits(number, out)), format!("{:02}", number % 100));
+            let width = least as usize;
+            prop_assert_eq!(written(|out| hexadecimal(number, least, out)), format!("{number:0width$x}"));
+        }
+    }
+
+    #[test]
+    fn zero_is_a_number() {
+        assert_eq!(written(|out| decimal(0, out)), "0");
+        assert_eq!(written(|out| hexadecimal(0, 0, out)), "0");
+        assert_eq!(written(|out| hexadecimal(0, 16, out)), "0".repeat(16));
+    }
+}
