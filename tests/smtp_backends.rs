@@ -234,13 +234,6 @@ fn what_was_accepted_is_there_and_what_was_refused_is_not() {
     assert!(unwanted.is_empty(), "refused and there: {unwanted:?}");
 }
 
-/// Resident memory of a process, in KiB.
-fn resident(process: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 #[test]
 fn a_slow_backend_costs_no_memory() {
     let sink = Sink::start(Settings::scripted(|moment| match (moment.messages, moment.command) {
@@ -252,7 +245,7 @@ fn a_slow_backend_costs_no_memory() {
     // All that is made once is made.
     let warm = format!("Subject: x\r\n\r\n{}", format!("{}\r\n", "x".repeat(98)).repeat(10_000));
     assert_eq!(client.submit("a@test", "b@test", &warm).code, 250);
-    let before = resident(gateway.child.id());
+    let before = gateway.resident() / 1024;
     client.send(b"MAIL FROM:<a@test>\r\nRCPT TO:<b@test>\r\nDATA\r\n");
     for _ in 0..3 {
         client.answer();
@@ -266,6 +259,6 @@ fn a_slow_backend_costs_no_memory() {
         taken += count;
         assert!(taken < 60 << 20, "all of it was taken");
     }
-    let grown = resident(gateway.child.id()).saturating_sub(before);
+    let grown = (gateway.resident() / 1024).saturating_sub(before);
     assert!(grown <= 256, "{grown} KiB more after {taken} bytes");
 }
