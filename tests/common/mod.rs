@@ -223,6 +223,11 @@ impl Gateway {
         self.memory("VmHWM")
     }
 
+    /// The memory that it has now, in bytes.
+    pub fn resident(&self) -> usize {
+        self.memory("VmRSS")
+    }
+
     /// A line of proc(5)'s status on memory, in bytes.
     pub fn memory(&self, what: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

@@ -1,10 +1,12 @@
 //! What open sessions and tunnels ask again and again: does it still hold what was granted?
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Access, Granted};
 use crate::domain::{Permission, Permissions, Unavailable};
 use crate::state::cache::{Proof, Verified};
+use crate::state::store::StoreError;
 
 impl Access {
     /// Whether who was granted something still holds `permission`: the same principal, with the same password, not
@@ -45,26 +47,30 @@ impl Access {
         if self.cache.is_fresh(granted, &self.epochs, now) {
             return Ok(Some(granted.effective));
         }
-        let entry = self.cache.get(&granted.name).filter(|entry| entry.is(&granted.principal));
-        if let Some(entry) = &entry
-            && self.cache.is_fresh(entry, &self.epochs, now)
-            && stands(granted, entry, &entry.proof)
+        let entry = || self.cache.get(&granted.name).filter(|entry| entry.is(&granted.principal));
+        if let Some(entry) = entry()
+            && self.cache.is_fresh(&entry, &self.epochs, now)
+            && stands(granted, &entry, &entry.proof)
         {
             return Ok(Some(entry.effective));
         }
 
-        let seen = self.epochs.now();
-        let row =
-            self.store.principal(&granted.name).await.map_err(|error| self.without_store(&error, now))?;
-        let Some(row) = row.filter(|row| row.active && granted.is(row)) else { return Ok(None) };
+        let complain = |error: &StoreError| self.without_store(error, now);
+        let found = self.reads.row(&self.store, &self.epochs, granted, now, complain).await?;
+        let Some(row) = found.row.filter(|row| row.active && granted.is(row)) else { return Ok(None) };
         let fingerprint = self.cache.fingerprint(&row.hash);
         let proof = Proof { fingerprint, ..granted.proof };
-        let known = entry.as_ref().is_some_and(|entry| stands(granted, entry, &proof));
+        // Looked for again: a renewal of the hash may have put it there meanwhile.
+        let known = entry().is_some_and(|entry| stands(granted, &entry, &proof));
         if granted.proof.fingerprint != fingerprint && !known {
             return Ok(None);
         }
-        let verified = self.remember(Verified::new(row, proof, seen, &self.epochs, now));
-        Ok(Some(verified.effective))
+        let effective = row.effective();
+        if found.own {
+            let row = Arc::unwrap_or_clone(row);
+            self.remember(Verified::new(row, proof, found.seen, &self.epochs, now));
+        }
+        Ok(Some(effective))
     }
 }
 

@@ -8,6 +8,7 @@ mod denials;
 mod hold;
 mod identify;
 mod outcome;
+mod reads;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ use crate::state::store::{Store, StoreError};
 use crate::state::throttle::Throttle;
 use crate::state::{Cache, Epochs, Hasher, Metrics};
 use denials::{Denials, Denied, Sameness};
+use reads::Reads;
 
 pub use outcome::{Decision, Granted, HolderDecision};
 
@@ -40,6 +42,7 @@ pub struct Access {
     cache: Arc<Cache>,
     throttle: Throttle,
     denials: Denials,
+    reads: Reads,
     complained_at: Mutex<Option<Instant>>,
 }
 
@@ -73,6 +76,7 @@ impl Access {
             cache,
             throttle: Throttle::new(settings.throttle),
             denials: Denials::new(),
+            reads: Reads::default(),
             complained_at: Mutex::new(None),
         }
     }

@@ -2,6 +2,7 @@
 
 mod guessing;
 mod hashing;
+mod reads;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
