@@ -124,10 +124,15 @@ pub struct Client {
 impl Client {
     /// Connects, without a word.
     pub fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).unwrap();
+        Client::try_connect(address).expect("there is somebody to connect to")
+    }
+
+    /// The same; none where nobody listens.
+    pub fn try_connect(address: SocketAddr) -> Option<Client> {
+        let stream = TcpStream::connect(address).ok()?;
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Client { line: BufReader::new(Line::Clear(stream)) }
+        Some(Client { line: BufReader::new(Line::Clear(stream)) })
     }
 
     /// Connects, and is greeted.
@@ -219,6 +224,12 @@ impl Client {
         self.answer()
     }
 
+    /// Says a line; the answer, or none where the connection is gone.
+    pub fn try_say(&mut self, line: &str) -> Option<Answer> {
+        self.try_send(format!("{line}\r\n").as_bytes());
+        self.try_answer()
+    }
+
     /// The next answer.
     pub fn answer(&mut self) -> Answer {
         self.try_answer().expect("there is an answer")
@@ -233,6 +244,10 @@ impl Client {
                 Ok(1..) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("no answer in time"),
                 _ => return None,
+            }
+            if !line.ends_with(b"\n") {
+                // Cut off in the middle.
+                return None;
             }
             let line = String::from_utf8(line).unwrap();
             let line = line.strip_suffix("\r\n").expect("lines end in CR LF").to_owned();

@@ -8,6 +8,7 @@ pub mod database;
 pub mod driver;
 pub mod http;
 pub mod mail;
+pub mod relay;
 pub mod sink;
 pub mod tls;
 
@@ -118,39 +119,21 @@ impl Gateway {
 
     /// Starts one in a directory that has its configuration.
     pub fn start_in(directory: tempfile::TempDir) -> Gateway {
-        let config = directory.path().join("gatepost.toml");
-        let expected = std::fs::read_to_string(&config).unwrap().matches("\"127.0.0.1:0\"").count();
-        let mut child = Command::new(binary())
-            .args(["serve", "--config"])
-            .arg(&config)
-            // In huge pages, memory can't be told from the page that it begins.
-            .env("MIMALLOC_ALLOW_THP", "0")
-            .stderr(Stdio::piped())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let log = Arc::new(Log::default());
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (listening, heard) = std::sync::mpsc::channel();
-        let sink = log.clone();
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                if line.contains("\"message\":\"listening\"") {
-                    let value: serde_json::Value = serde_json::from_str(&line).unwrap();
-                    let key = value["listener"].as_str().unwrap().to_owned();
-                    let _ = listening.send((key, value["address"].as_str().unwrap().parse().unwrap()));
-                }
-                sink.push(line);
-            }
-        });
-        let mut addresses = HashMap::new();
-        for _ in 0..expected {
-            match heard.recv_timeout(PATIENCE) {
-                Ok((key, address)) => addresses.insert(key, address),
-                Err(_) => panic!("the gateway doesn't listen:\n{}", log.text()),
-            };
-        }
+        let (child, addresses, log) = launch(&directory.path().join("gatepost.toml"));
         Gateway { directory, child, addresses, log }
+    }
+
+    /// Kills it, without a chance to do anything more, and waits until it is gone.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again, in its directory, after it was killed.
+    pub fn restart(&mut self) {
+        let log = self.log.text();
+        assert!(!log.contains("panicked at"), "somebody met a panic:\n{log}");
+        (self.child, self.addresses, self.log) = launch(&self.config());
     }
 
     /// The first address of a configuration key, such as `api.listen`.
@@ -243,11 +226,45 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
         let log = self.log.text();
         assert!(std::thread::panicking() || !log.contains("panicked at"), "somebody met a panic:\n{log}");
     }
+}
+
+fn launch(config: &Path) -> (Child, HashMap<String, SocketAddr>, Arc<Log>) {
+    let expected = std::fs::read_to_string(config).unwrap().matches("\"127.0.0.1:0\"").count();
+    let mut child = Command::new(binary())
+        .args(["serve", "--config"])
+        .arg(config)
+        // In huge pages, memory can't be told from the page that it begins.
+        .env("MIMALLOC_ALLOW_THP", "0")
+        .stderr(Stdio::piped())
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let log = Arc::new(Log::default());
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let (listening, heard) = std::sync::mpsc::channel();
+    let sink = log.clone();
+    std::thread::spawn(move || {
+        for line in stderr.lines().map_while(Result::ok) {
+            if line.contains("\"message\":\"listening\"") {
+                let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+                let key = value["listener"].as_str().unwrap().to_owned();
+                let _ = listening.send((key, value["address"].as_str().unwrap().parse().unwrap()));
+            }
+            sink.push(line);
+        }
+    });
+    let mut addresses = HashMap::new();
+    for _ in 0..expected {
+        match heard.recv_timeout(PATIENCE) {
+            Ok((key, address)) => addresses.insert(key, address),
+            Err(_) => panic!("the gateway doesn't listen:\n{}", log.text()),
+        };
+    }
+    (child, addresses, log)
 }
 
 pub fn command(config: &Path, arguments: &[&str], input: &str) -> Output {
