@@ -6,7 +6,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Instant;
 
 use common::mail::{Client, plain, smtp};
@@ -100,10 +100,10 @@ impl World {
             Sink::start(settings)
         });
         // The gateway has to be there before what kills it, and its backends' addresses before it.
-        let world: Arc<OnceLock<Arc<World>>> = Arc::default();
+        let world: Arc<OnceLock<Weak<World>>> = Arc::default();
         let relays = sinks.each_ref().map(|sink| {
             let world = world.clone();
-            Relay::start(sink.address, move |relay, point| match world.get() {
+            Relay::start(sink.address, move |relay, point| match world.get().and_then(Weak::upgrade) {
                 Some(world) => world.strike(relay, point),
                 None => Fate::Closed,
             })
@@ -126,7 +126,7 @@ impl World {
             resets: AtomicUsize::new(0),
         });
         let _ = made.relays.set(relays);
-        let _ = world.set(made.clone());
+        let _ = world.set(Arc::downgrade(&made));
         made
     }
 

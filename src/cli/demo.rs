@@ -200,7 +200,7 @@ swaks --server {smtp} --tls --auth PLAIN --auth-user {user} --auth-password {pas
 # the right password without the permission to send: 535, like a wrong one
 {mail} --mail-rcpt jane@example.com --user {only_api} || true
 # a session that loses the permission while it is open: 235, then 550
-(printf 'EHLO me\\r\\nAUTH PLAIN %s\\r\\n' $(printf '\\0{user}\\0{password}' | base64 -w0); sleep 1; curl -s -o /dev/null -u {holder} -d username={user} -d 'permissions={{\"email\":0}}' http://{api}/api/credentials/edit.json; printf 'MAIL FROM:<joe@example.com>\\r\\nQUIT\\r\\n'; sleep 1) | openssl s_client -quiet -starttls smtp -connect {smtp} 2>/dev/null
+(printf 'EHLO me\\r\\nAUTH PLAIN %s\\r\\n' $(printf '\\000{user}\\000{password}' | base64 -w0); sleep 1; curl -s -o /dev/null -u {holder} -d username={user} -d 'permissions={{\"email\":0}}' http://{api}/api/credentials/edit.json; printf 'MAIL FROM:<joe@example.com>\\r\\nQUIT\\r\\n'; sleep 1) | openssl s_client -quiet -starttls smtp -connect {smtp} 2>/dev/null
 curl -s -u {holder} -d username={user} -d 'permissions={{\"email\":1}}' http://{api}/api/credentials/edit.json; echo
 # what operators see
 curl -s http://{ops}/metrics | grep gatepost_decisions_total | grep -v ' 0$'

@@ -76,7 +76,7 @@ impl Access {
             cache,
             throttle: Throttle::new(settings.throttle),
             denials: Denials::new(),
-            reads: Reads::default(),
+            reads: Reads::new(settings.cache_ttl),
             complained_at: Mutex::new(None),
         }
     }

@@ -17,15 +17,16 @@ use crate::state::Epochs;
 use crate::state::cache::Verified;
 use crate::state::store::{Store, StoreError};
 
-/// How long after its beginning a read is taken over.
+/// How long after its beginning a read is taken over at most.
 const LASTS: Duration = Duration::from_secs(1);
 /// Reads that are kept before the old ones are looked for.
 const FEW: usize = 64;
 
 /// Reads that are under way or were done lately, by name.
-#[derive(Default)]
 pub(super) struct Reads {
     lately: Mutex<Lately>,
+    /// How long after its beginning a read is taken over.
+    lasts: Duration,
 }
 
 #[derive(Default)]
@@ -63,6 +64,11 @@ pub(super) struct Found {
 }
 
 impl Reads {
+    /// None so far. What was read is taken over for no longer than `ttl`.
+    pub(super) fn new(ttl: Duration) -> Reads {
+        Reads { lately: Mutex::default(), lasts: LASTS.min(ttl) }
+    }
+
     /// The row of who was granted something, as it is now. `complain` hears of the store's error once for all who wait for
     /// the same read.
     ///
@@ -98,7 +104,7 @@ impl Reads {
         let account = granted.principal.account_name.canonical();
         let mut lately = self.lately.lock();
         let known = lately.reads.get(&granted.name).filter(|read| {
-            now.saturating_duration_since(read.began) < LASTS
+            now.saturating_duration_since(read.began) < self.lasts
                 && epochs.is_fresh(read.seen, &granted.name, &account)
                 && read.is_of_use()
         });

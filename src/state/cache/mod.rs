@@ -87,6 +87,11 @@ impl Cache {
         verified.is_of_now(epochs) && verified.age(now) < self.ttl
     }
 
+    /// How long what was read is believed.
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
     /// The key for secrets presented under that name; the same as long as this process lives.
     pub fn digest_key(&self, name: &Canonical) -> DigestKey {
         DigestKey(self.keyed("secret", &[name.as_bytes()]))
