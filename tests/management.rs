@@ -47,7 +47,8 @@ async fn gateway() -> Gateway {
     let accounts = Accounts::new(mutations.clone(), Origin::CommandLine);
     accounts.add("holder", PASSWORD, Permissions::ALL).await.unwrap();
     let settings = AuthSettings::default();
-    let access = Access::new(store.clone(), hasher.clone(), epochs.clone(), metrics.clone(), &settings);
+    let access =
+        Access::new(store.clone(), hasher.clone(), epochs.clone(), metrics.clone(), &settings).unwrap();
     let presented = Presented { username: b"holder", secret: PASSWORD };
     let decision = access.authenticate_holder(presented, SOURCE).await;
     let HolderDecision::Holder(granted) = decision else { panic!("{decision:?}") };
@@ -135,7 +136,7 @@ async fn a_credential_manages_nothing() {
     let g = gateway().await;
     g.add("john").await.unwrap();
     let settings = AuthSettings::default();
-    let access = Access::new(g.store, g.hasher, g.epochs, g.metrics, &settings);
+    let access = Access::new(g.store, g.hasher, g.epochs, g.metrics, &settings).unwrap();
     let presented = Presented { username: b"john", secret: PASSWORD };
     let decision = access.authorize(presented, Permission::Api, Entry::Api, SOURCE).await;
     let Decision::Allowed(granted) = decision else { panic!("{decision:?}") };

@@ -117,7 +117,7 @@ async fn house() -> (TempDir, Store, Arc<Access>, Accounts, Credentials) {
     let mutations =
         Mutations::new(store.clone(), Arc::clone(&hasher), Arc::clone(&epochs), fleet, Arc::clone(&metrics));
     let settings = AuthSettings { throttle: false, ..AuthSettings::default() };
-    let access = Arc::new(Access::new(store.clone(), hasher, epochs, metrics, &settings));
+    let access = Arc::new(Access::new(store.clone(), hasher, epochs, metrics, &settings).unwrap());
     let accounts = Accounts::new(mutations.clone(), Origin::CommandLine);
     (folder, store, access, accounts, Credentials::new(mutations))
 }

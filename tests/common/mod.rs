@@ -15,6 +15,7 @@ pub mod tls;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -119,7 +120,16 @@ impl Gateway {
 
     /// Starts one in a directory that has its configuration.
     pub fn start_in(directory: tempfile::TempDir) -> Gateway {
-        let (child, addresses, log) = launch(&directory.path().join("gatepost.toml"));
+        Gateway::launched(directory, None)
+    }
+
+    /// The same as another user of the system, which only root can do.
+    pub fn start_as(directory: tempfile::TempDir, user: u32) -> Gateway {
+        Gateway::launched(directory, Some(user))
+    }
+
+    fn launched(directory: tempfile::TempDir, user: Option<u32>) -> Gateway {
+        let (child, addresses, log) = launch(&directory.path().join("gatepost.toml"), user);
         Gateway { directory, child, addresses, log }
     }
 
@@ -133,7 +143,7 @@ impl Gateway {
     pub fn restart(&mut self) {
         let log = self.log.text();
         assert!(!log.contains("panicked at"), "somebody met a panic:\n{log}");
-        (self.child, self.addresses, self.log) = launch(&self.config());
+        (self.child, self.addresses, self.log) = launch(&self.config(), None);
     }
 
     /// The first address of a configuration key, such as `api.listen`.
@@ -232,9 +242,13 @@ impl Drop for Gateway {
     }
 }
 
-fn launch(config: &Path) -> (Child, HashMap<String, SocketAddr>, Arc<Log>) {
+fn launch(config: &Path, user: Option<u32>) -> (Child, HashMap<String, SocketAddr>, Arc<Log>) {
     let expected = std::fs::read_to_string(config).unwrap().matches("\"127.0.0.1:0\"").count();
-    let mut child = Command::new(binary())
+    let mut command = Command::new(binary());
+    if let Some(user) = user {
+        command.uid(user);
+    }
+    let mut child = command
         .args(["serve", "--config"])
         .arg(config)
         // In huge pages, memory can't be told from the page that it begins.
