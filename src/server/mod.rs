@@ -53,6 +53,8 @@ pub enum StartError {
     Threads(std::io::Error),
     #[error("auth.hash_threads: {0}")]
     HashThreads(std::io::Error),
+    #[error("no random numbers from the system: {0}")]
+    Random(std::io::Error),
 }
 
 /// A gateway whose listeners are open.
@@ -120,13 +122,9 @@ impl Gateway {
         let hasher =
             Hasher::start(config.auth.bcrypt_cost, hash_threads, config.auth.hash_queue, metrics.clone());
         let hasher = Arc::new(hasher.map_err(StartError::HashThreads)?);
-        let access = Arc::new(Access::new(
-            store.clone(),
-            hasher.clone(),
-            epochs.clone(),
-            metrics.clone(),
-            &config.auth,
-        ));
+        let access =
+            Access::new(store.clone(), hasher.clone(), epochs.clone(), metrics.clone(), &config.auth);
+        let access = Arc::new(access.map_err(StartError::Random)?);
         let mutations = Mutations::new(store, hasher, epochs, fleet, metrics.clone());
 
         let open = Gauge::new(config.server.max_connections);

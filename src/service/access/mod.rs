@@ -12,6 +12,7 @@ mod reads;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,19 +57,22 @@ enum Refusal {
 impl Access {
     /// A decision over that store, with an empty cache. What mutates the store must raise `epochs`, in this process and
     /// through the fleet in all others.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
     pub fn new(
         store: Store,
         hasher: Arc<Hasher>,
         epochs: Arc<Epochs>,
         metrics: Arc<Metrics>,
         settings: &AuthSettings,
-    ) -> Access {
-        let cache = Arc::new(Cache::new(settings.cache_capacity, settings.cache_ttl));
+    ) -> io::Result<Access> {
+        let cache = Arc::new(Cache::new(settings.cache_capacity, settings.cache_ttl)?);
         let entries = Arc::clone(&cache);
         metrics.read_at_scrape("gatepost_cache_entries", "Principals in the cache.", move || {
             entries.principals() as f64
         });
-        Access {
+        Ok(Access {
             store,
             hasher,
             epochs,
@@ -78,7 +82,7 @@ impl Access {
             denials: Denials::new(),
             reads: Reads::new(settings.cache_ttl),
             complained_at: Mutex::new(None),
-        }
+        })
     }
 
     /// Allows what the cache allows; never waits and never allocates. `None` is no denial: [`Access::authorize`] decides.

@@ -8,6 +8,7 @@
 mod table;
 mod verified;
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,19 +55,19 @@ struct Refusal {
 impl Cache {
     /// An empty cache for up to `capacity` principals; after `ttl` the row of one is read again.
     ///
-    /// # Panics
+    /// # Errors
     /// The system has no random numbers.
-    pub fn new(capacity: u64, ttl: Duration) -> Cache {
+    pub fn new(capacity: u64, ttl: Duration) -> io::Result<Cache> {
         let mut key = [0; 32];
-        getrandom::fill(&mut key).expect("the system has random numbers");
-        Cache {
+        getrandom::fill(&mut key)?;
+        Ok(Cache {
             entries: Table::new(capacity),
             refusals: moka::sync::Cache::builder()
                 .max_capacity(REFUSALS)
                 .build_with_hasher(RandomState::default()),
             key,
             ttl,
-        }
+        })
     }
 
     /// What was verified under that name, fresh or not.
@@ -183,7 +184,7 @@ mod tests {
     /// An entry of that name, for the tests of what holds it.
     pub fn verified(name: &str) -> Arc<Verified> {
         static MADE_FROM: LazyLock<(Cache, Epochs)> =
-            LazyLock::new(|| (Cache::new(1, Duration::MAX), Epochs::new()));
+            LazyLock::new(|| (Cache::new(1, Duration::MAX).unwrap(), Epochs::new()));
         let (cache, epochs) = &*MADE_FROM;
         let row = principal(name);
         let proof = proof(cache, &row, b"secret");
@@ -192,7 +193,8 @@ mod tests {
 
     #[test]
     fn an_entry_ends_by_epoch_and_by_age() {
-        let (cache, epochs, now) = (Cache::new(10, Duration::from_secs(60)), Epochs::new(), Instant::now());
+        let (cache, epochs, now) =
+            (Cache::new(10, Duration::from_secs(60)).unwrap(), Epochs::new(), Instant::now());
         let row = principal("someone");
         let verified = Verified::new(row.clone(), proof(&cache, &row, b"secret"), epochs.now(), &epochs, now);
         cache.insert(Arc::new(verified));
@@ -205,7 +207,7 @@ mod tests {
 
     #[test]
     fn digests_are_of_one_name_and_one_process() {
-        let (one, other) = (Cache::new(10, Duration::MAX), Cache::new(10, Duration::MAX));
+        let (one, other) = (Cache::new(10, Duration::MAX).unwrap(), Cache::new(10, Duration::MAX).unwrap());
         let digest = |cache: &Cache, name: &[u8], secret: &[u8]| {
             cache.digest_key(&Canonical::of(name).unwrap()).digest(secret)
         };
@@ -218,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_of_one_secret_one_hash_one_state_and_one_minute() {
-        let (cache, now) = (Cache::new(10, Duration::MAX), Instant::now());
+        let (cache, now) = (Cache::new(10, Duration::MAX).unwrap(), Instant::now());
         let mut row = principal("someone");
         let wrong = proof(&cache, &row, b"wrong");
         cache.refuse(&wrong, true, Denial::Wrong, now);

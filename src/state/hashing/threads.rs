@@ -156,3 +156,35 @@ fn finish(shared: &Shared, key: &Key, done: &Done) {
     });
     shared.state.lock().queue.finish(key, done);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::super::{Hasher, Metrics, Secret};
+    use super::*;
+
+    #[test]
+    fn what_the_idle_thread_is_too_slow_for_is_left_to_its_companion() {
+        let hasher = Hasher::start(9, 1, 1, Arc::new(Metrics::new())).unwrap();
+        let mut idle = Idle::start(&hasher.shared, 1).unwrap();
+        let work = Arc::new(Work::Hash(Secret::new(b"correct horse 1".to_vec())));
+        idle.patience = Duration::ZERO;
+        assert!(idle.run(&work).is_none(), "it took no time at all");
+        assert!(idle.run(&work).is_none(), "it is given nothing more while it is behind");
+        // Once it has caught up, it is asked again.
+        idle.patience = Duration::from_secs(30);
+        let began = Instant::now();
+        while idle.run(&work).is_none() {
+            assert!(began.elapsed() < Duration::from_secs(30), "it never catches up");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn patience_grows_with_the_cost_and_is_a_second_at_least() {
+        assert_eq!(patience(4), Duration::from_secs(1));
+        assert_eq!(patience(14), Duration::from_micros(60) * 8 * (1 << 14));
+        assert!(patience(31) >= patience(17));
+    }
+}

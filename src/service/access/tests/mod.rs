@@ -42,7 +42,7 @@ async fn house_with(cost: u32, settings: AuthSettings) -> House {
     let hash = StoredHash::new(bcrypt::hash(PASSWORD, COST).unwrap());
     let holder = Username::parse("Holder").unwrap();
     let account = store.add_account(&holder, &hash, Permissions::ALL).await.unwrap().value;
-    let access = Arc::new(Access::new(store, hasher, Arc::new(Epochs::new()), metrics, &settings));
+    let access = Arc::new(Access::new(store, hasher, Arc::new(Epochs::new()), metrics, &settings).unwrap());
     let house = House { access, account, now: Instant::now(), _folder: folder };
     for (name, permissions) in [
         ("sender", r#"{"email": 1, "api": 0, "web": 0}"#),
