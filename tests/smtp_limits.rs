@@ -2,10 +2,12 @@
 
 mod common;
 
-use common::Gateway;
+use std::time::Instant;
+
 use common::mail::{Answer, Client, metric, plain, secured, wait_for_metric};
 use common::sink::Sink;
 use common::tls::Authority;
+use common::{Gateway, PATIENCE};
 
 const JOE: &str = "joe:passw0rd-of-joe";
 const CONTENT: &str = "Subject: x\r\n\r\nbody\r\n";
@@ -97,12 +99,17 @@ fn connections_of_one_source() {
 
 /// Until all connections are counted.
 fn wait_until_refused(gateway: &Gateway) {
-    while Client::connect(gateway.address("smtp.listen")).answer().code != 421 {}
+    let began = Instant::now();
+    while Client::connect(gateway.address("smtp.listen")).answer().code != 421 {
+        assert!(began.elapsed() < PATIENCE, "nobody is refused");
+    }
 }
 
 /// A connection, as soon as there is room for it.
 fn welcomed(gateway: &Gateway) -> Client {
+    let began = Instant::now();
     loop {
+        assert!(began.elapsed() < PATIENCE, "there is never room");
         let mut client = Client::connect(gateway.address("smtp.listen"));
         if client.answer().code == 220 {
             return client;
