@@ -143,26 +143,22 @@ impl Driver {
                 Step::Content(piece) => {
                     assert!(!piece.is_empty());
                     if !self.content(&piece) {
-                        self.session.failed(Reply::received(451, [&b"4.4.2 lost"[..]]));
+                        self.session.failed(lost());
                     }
                 }
                 Step::Chunk(bytes) => {
                     assert!(!bytes.is_empty());
-                    self.chunk(&bytes);
-                    if self.transaction.as_ref().is_some_and(|t| t.mail.contains("lost")) {
-                        self.transaction = None;
-                        self.session.failed(Reply::received(451, [&b"4.4.2 lost"[..]]));
+                    if !self.chunk(&bytes) {
+                        self.session.failed(lost());
                     }
                 }
-                Step::LastChunk(bytes) => {
-                    self.chunk(&bytes);
-                    self.deliver();
-                }
+                Step::LastChunk(bytes) => match self.chunk(&bytes) {
+                    true => self.deliver(),
+                    false => self.session.outcome(&lost(), &mut self.out),
+                },
                 Step::Finish(piece) => match self.content(&piece) {
                     true => self.deliver(),
-                    false => {
-                        self.session.outcome(&Reply::received(451, [&b"4.4.2 lost"[..]]), &mut self.out);
-                    }
+                    false => self.session.outcome(&lost(), &mut self.out),
                 },
                 Step::Abort => {
                     self.transaction.take().expect("only what is there is aborted");
@@ -184,7 +180,12 @@ impl Driver {
         let content = transaction.content.as_mut().expect("DATA comes before content");
         content.extend_from_slice(&piece.head);
         content.extend_from_slice(piece.rest);
-        let lost = transaction.mail.contains("lost");
+        self.is_kept()
+    }
+
+    /// Whether the backend is still there, which a sender may have wished it isn't.
+    fn is_kept(&mut self) -> bool {
+        let lost = self.transaction.as_ref().is_some_and(|transaction| transaction.mail.contains("lost"));
         if lost {
             self.transaction = None;
         }
@@ -226,11 +227,12 @@ impl Driver {
         self.session.envelope(mail, replies, &mut self.out);
     }
 
-    fn chunk(&mut self, bytes: &[u8]) {
+    fn chunk(&mut self, bytes: &[u8]) -> bool {
         let transaction = self.transaction.as_mut().expect("a chunk belongs to a transaction");
         assert!(!transaction.rcpts.is_empty());
         transaction.chunked = true;
         transaction.content.get_or_insert_default().extend_from_slice(bytes);
+        self.is_kept()
     }
 
     fn deliver(&mut self) {
@@ -247,4 +249,9 @@ impl Driver {
         };
         self.session.outcome(&reply, &mut self.out);
     }
+}
+
+/// What is said of a backend that went away.
+fn lost() -> Reply {
+    Reply::received(451, [&b"4.4.2 lost"[..]])
 }
