@@ -6,6 +6,7 @@
 
 mod bare;
 mod gatepost;
+mod measure;
 mod nginx;
 mod proc;
 mod report;
@@ -20,8 +21,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 
+use measure::Round;
 use proc::Children;
-use report::{Round, Rounds};
+use report::Rounds;
 use targets::{Kind, Target};
 use wrk::Load;
 
@@ -129,7 +131,8 @@ fn run(options: &Options, scratch: &Path, children: &Children) -> Result<()> {
             if answers.failed > 0 {
                 bail!("{}: {} of {} requests failed", target.kind.name(), answers.failed, answers.requests);
             }
-            rounds.add(Round::new(&answers, spent));
+            let count = answers.requests as f64;
+            rounds.add(Round::new(count, answers.seconds, spent, answers.p50, answers.p99));
         }
     }
     if progress {

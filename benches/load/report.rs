@@ -1,41 +1,9 @@
 //! What came out: a table, and how the targets compare.
 
 use super::gatepost::HASH_COST;
-use super::proc::CpuTime;
+use super::measure::{Round, Spread, machine, read};
 use super::targets::Kind;
-use super::wrk::Answers;
 use super::{CREDENTIALS, nginx};
-
-/// One turn of one target.
-#[derive(Clone, Copy, Debug)]
-pub struct Round {
-    /// Microseconds of CPU for each request, in user space.
-    user: f64,
-    /// Microseconds of CPU for each request, in the kernel.
-    kernel: f64,
-    /// Requests a second.
-    rate: f64,
-    p50: f64,
-    p99: f64,
-}
-
-impl Round {
-    /// What `answers` cost.
-    pub fn new(answers: &Answers, spent: CpuTime) -> Round {
-        let requests = answers.requests as f64;
-        Round {
-            user: spent.user * 1e6 / requests,
-            kernel: spent.kernel * 1e6 / requests,
-            rate: requests / answers.seconds,
-            p50: answers.p50,
-            p99: answers.p99,
-        }
-    }
-
-    fn cpu(&self) -> f64 {
-        self.user + self.kernel
-    }
-}
 
 /// All turns of one target.
 #[derive(Debug)]
@@ -57,31 +25,6 @@ impl Rounds {
 
     fn spread(&self, of: impl Fn(&Round) -> f64) -> Spread {
         Spread::of(self.rounds.iter().map(of))
-    }
-}
-
-/// Middle and ends of what was measured.
-struct Spread {
-    median: f64,
-    least: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Spread {
-        let mut values: Vec<f64> = values.collect();
-        values.sort_by(f64::total_cmp);
-        let (Some(least), Some(most)) = (values.first().copied(), values.last().copied()) else {
-            return Spread { median: f64::NAN, least: f64::NAN, most: f64::NAN };
-        };
-        let half = values.len() / 2;
-        let median =
-            if values.len() % 2 == 1 { values[half] } else { (values[half - 1] + values[half]) / 2.0 };
-        Spread { median, least, most }
-    }
-
-    fn show(&self, decimals: usize) -> String {
-        format!("{:.*} ({:.*}..{:.*})", decimals, self.median, decimals, self.least, decimals, self.most)
     }
 }
 
@@ -136,8 +79,7 @@ fn ratio(one: &Rounds, other: &Rounds) -> Spread {
 }
 
 fn print_conditions(connections: u32, seconds: u32, hits: Option<f64>) {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("\nmachine      {cores} x {}, Linux {}", processor(), read("/proc/sys/kernel/osrelease"));
+    println!("\nmachine      {}", machine());
     println!(
         "load         wrk, 1 thread, {connections} kept connections, {seconds} s a turn; GET, 25 bytes answered"
     );
@@ -148,14 +90,4 @@ fn print_conditions(connections: u32, seconds: u32, hits: Option<f64>) {
     println!("workers      one each; TLS off; access logs off; backend: nginx {}", nginx::version());
     let load: String = read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" ");
     println!("other load   {load} (1, 5 and 15 minutes; the benchmark itself is about 2)");
-}
-
-fn processor() -> String {
-    let text = read("/proc/cpuinfo");
-    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
-}
-
-fn read(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }

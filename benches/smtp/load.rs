@@ -80,6 +80,15 @@ pub struct Sent {
     pub times: Vec<f64>,
 }
 
+impl Sent {
+    /// In seconds; of at least one message.
+    pub fn quantile(&mut self, part: f64) -> f64 {
+        self.times.sort_by(f64::total_cmp);
+        let count = self.times.len();
+        self.times[((count as f64 * part) as usize).min(count - 1)]
+    }
+}
+
 impl Load {
     /// Submits for so long, from one thread; then each session ends as it would have.
     ///

@@ -5,6 +5,9 @@
 //! `smtp-sink`) and libnginx-mod-mail. docs/performance.md says what the figures mean.
 
 mod load;
+#[path = "../load/measure.rs"]
+#[allow(dead_code)]
+mod measure;
 mod nginx;
 #[path = "../load/proc.rs"]
 #[allow(dead_code)]
@@ -20,8 +23,9 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
 use load::{Load, Shape};
+use measure::Round;
 use proc::Children;
-use report::{Round, Table};
+use report::Table;
 use targets::{Certificate, Kind, Target};
 
 /// Seconds each target is loaded before anything is measured.
@@ -141,7 +145,8 @@ fn measure(
             let took = begun.elapsed();
             ensure!(!sent.times.is_empty(), "{} took nothing", target.kind.name());
             let spent = proc::cpu_time(target.process)? - cpu;
-            table.add(index, Round::new(&mut sent, took, spent));
+            let (p50, p99) = (sent.quantile(0.5) * 1e3, sent.quantile(0.99) * 1e3);
+            table.add(index, Round::new(sent.times.len() as f64, took.as_secs_f64(), spent, p50, p99));
         }
     }
     Ok(table)

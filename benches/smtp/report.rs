@@ -1,45 +1,9 @@
 //! What came out: a table for each shape of load, and how the targets compare.
 
-use std::time::Duration;
-
-use super::load::{Sent, Shape};
+use super::load::Shape;
+use super::measure::{Round, Spread, machine};
 use super::nginx;
-use super::proc::CpuTime;
 use super::targets::Kind;
-
-/// One turn of one target.
-#[derive(Clone, Copy, Debug)]
-pub struct Round {
-    /// Microseconds of CPU for each message, in user space.
-    user: f64,
-    /// Microseconds of CPU for each message, in the kernel.
-    kernel: f64,
-    /// Messages a second.
-    rate: f64,
-    /// Milliseconds until half of the messages were answered.
-    p50: f64,
-    p99: f64,
-}
-
-impl Round {
-    /// What `sent` cost.
-    pub fn new(sent: &mut Sent, took: Duration, spent: CpuTime) -> Round {
-        sent.times.sort_by(f64::total_cmp);
-        let count = sent.times.len();
-        let quantile = |part: f64| sent.times[((count as f64 * part) as usize).min(count - 1)] * 1e3;
-        Round {
-            user: spent.user * 1e6 / count as f64,
-            kernel: spent.kernel * 1e6 / count as f64,
-            rate: count as f64 / took.as_secs_f64(),
-            p50: quantile(0.5),
-            p99: quantile(0.99),
-        }
-    }
-
-    fn cpu(&self) -> f64 {
-        self.user + self.kernel
-    }
-}
 
 /// All turns of all targets under one shape of load.
 pub struct Table {
@@ -112,46 +76,13 @@ impl Table {
     }
 }
 
-/// Middle and ends of what was measured.
-struct Spread {
-    median: f64,
-    least: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Spread {
-        let mut values: Vec<f64> = values.collect();
-        values.sort_by(f64::total_cmp);
-        let (Some(least), Some(most)) = (values.first().copied(), values.last().copied()) else {
-            return Spread { median: f64::NAN, least: f64::NAN, most: f64::NAN };
-        };
-        let half = values.len() / 2;
-        let median =
-            if values.len() % 2 == 1 { values[half] } else { (values[half - 1] + values[half]) / 2.0 };
-        Spread { median, least, most }
-    }
-
-    fn show(&self, decimals: usize) -> String {
-        format!("{:.*} ({:.*}..{:.*})", decimals, self.median, decimals, self.least, decimals, self.most)
-    }
-}
-
 /// What was measured on.
 pub fn print_conditions(connections: usize, seconds: u64, rounds: usize, pipelining: bool) {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let model = read("/proc/cpuinfo");
-    let model = model.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    let model = model.map_or(std::env::consts::ARCH, |(_, name)| name.trim());
-    println!("machine  {cores} x {model}, Linux {}", read("/proc/sys/kernel/osrelease"));
+    println!("machine  {}", machine());
     let together = if pipelining { "MAIL, RCPT and DATA in one write" } else { "each command by itself" };
     println!(
         "load     {connections} sessions at once, AUTH PLAIN, {together}; {rounds} turns of {seconds} s"
     );
     println!("targets  one worker each, in front of smtp-sink; nginx {}", nginx::version());
     println!("figures  CPU time of the proxy's process for each message; median (least..most)");
-}
-
-fn read(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
