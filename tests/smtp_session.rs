@@ -229,6 +229,18 @@ fn commands() -> impl Strategy<Value = &'static str> {
     ])
 }
 
+#[test]
+fn errors_count_alike_pipelined_or_not() {
+    let text = authorised() + &"MAIL FROM:<refused@test>\r\nRCPT TO:<b@test>\r\n".repeat(30);
+    let whole = run(&text);
+    let mut split = Driver::new(settings());
+    for byte in text.as_bytes() {
+        split.feed(&[*byte]);
+    }
+    assert_eq!(whole.text(), split.text());
+    assert!(whole.closed && whole.text().ends_with("421 4.7.0 Too many errors, closing connection\r\n"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 

@@ -62,10 +62,14 @@ impl Session {
             if over {
                 break;
             }
-            let reply = match refused {
-                true => answers::BAD_SEQUENCE,
-                false => rcpts.next().unwrap_or(answers::NO_BACKEND),
-            };
+            if refused {
+                // No transaction began. It counts as it does where it comes by itself.
+                self.phase = Phase::Command;
+                self.refuse(&answers::BAD_SEQUENCE, out);
+                over = self.is_over();
+                continue;
+            }
+            let reply = rcpts.next().unwrap_or(answers::NO_BACKEND);
             match reply.is_positive() {
                 true => transaction.accepted += 1,
                 false => transaction.refused += 1,
