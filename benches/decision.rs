@@ -5,7 +5,8 @@
 
 use std::hint::black_box;
 use std::path::Path;
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
@@ -24,9 +25,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const PRINCIPALS: usize = 50_000;
 const PASSWORD: &[u8] = b"correct horse 1";
-/// Checks in one measurement, and measurements; of the many the best tell most on a machine with other work to do.
-const CHECKS: usize = 1_000;
-const MEASUREMENTS: usize = 5_000;
+/// Checks in one measurement, and how often one thread and two take turns.
+const CHECKS: usize = 5_000;
+const TURNS: usize = 1_000;
 
 struct Warm {
     access: Arc<Access>,
@@ -64,41 +65,92 @@ fn main() {
     });
     criterion.final_summary();
 
-    let one = times(&warm, 1);
-    let two = times(&warm, 2);
-    let (median, best) = (one[one.len() / 2], one[0]);
-    println!("one thread:  median {median:.0} ns, best {best:.0} ns");
-    println!("two threads: median {:.0} ns, best {:.0} ns", two[two.len() / 2], two[0]);
-    println!("two threads do {:.2} times what one does (best of {MEASUREMENTS} each)", 2.0 * best / two[0]);
+    println!("median of {TURNS} turns, and the middle half of them:");
+    report("a decision", &turns(|nth| warm.check(nth)));
+    // What the machine gives to two threads that share nothing: the most that can be had.
+    report("hashing alone, for comparison", &turns(hashes));
 }
 
-/// Nanoseconds per check and thread in each measurement, the shortest first.
-fn times(warm: &Warm, threads: usize) -> Vec<f64> {
-    let barrier = Barrier::new(threads);
-    let measure = |thread: usize| {
-        let mut nth = thread * PRINCIPALS / threads;
-        let mut times = Vec::with_capacity(MEASUREMENTS);
-        for _ in 0..MEASUREMENTS {
-            barrier.wait();
-            let began = Instant::now();
-            for _ in 0..CHECKS {
-                nth += 1;
-                assert!(warm.check(nth));
-            }
-            times.push(began.elapsed().as_nanos() as f64 / CHECKS as f64);
-        }
-        times
-    };
-    let mut slowest = vec![0.0; MEASUREMENTS];
+fn report(what: &str, turns: &[Turn]) {
+    let one = quartiles(turns.iter().map(|turn| turn.one).collect());
+    let two = quartiles(turns.iter().map(|turn| turn.two).collect());
+    let ratio = quartiles(turns.iter().map(|turn| 2.0 * turn.one / turn.two).collect());
+    println!("{what}");
+    println!("  one thread:  {:.0} ns ({:.0} to {:.0})", one[1], one[0], one[2]);
+    println!("  two threads: {:.0} ns on each ({:.0} to {:.0})", two[1], two[0], two[2]);
+    println!("  two threads do {:.2} times what one does ({:.2} to {:.2})", ratio[1], ratio[0], ratio[2]);
+}
+
+/// About as much work as a decision, out of registers.
+fn hashes(nth: usize) -> bool {
+    let mut hash = [nth as u8; 32];
+    for _ in 0..4 {
+        hash = *blake3::keyed_hash(&hash, black_box(PASSWORD)).as_bytes();
+    }
+    black_box(hash) != [0; 32]
+}
+
+/// Nanoseconds for each piece of work: of one thread alone, and of two at once, the slower of them.
+struct Turn {
+    one: f64,
+    two: f64,
+}
+
+/// One thread and two in turns, so that what disturbs the machine disturbs both.
+fn turns(work: impl Fn(usize) -> bool + Sync) -> Vec<Turn> {
+    let line = StartLine::default();
     std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads).map(|thread| scope.spawn(move || measure(thread))).collect();
-        for handle in handles {
-            let times = handle.join().expect("a measurement doesn't panic");
-            slowest = slowest.iter().zip(times).map(|(slowest, time)| f64::max(*slowest, time)).collect();
+        let other = scope.spawn(|| {
+            let mut nth = PRINCIPALS / 2;
+            let turns = (0..TURNS).map(|turn| {
+                line.wait(2 * turn + 1);
+                line.wait(2 * turn + 2);
+                time(&work, &mut nth)
+            });
+            turns.collect::<Vec<f64>>()
+        });
+        let mut nth = 0;
+        let turns = (0..TURNS).map(|turn| {
+            line.wait(2 * turn + 1);
+            let one = time(&work, &mut nth);
+            line.wait(2 * turn + 2);
+            Turn { one, two: time(&work, &mut nth) }
+        });
+        let mut turns: Vec<Turn> = turns.collect();
+        for (turn, time) in turns.iter_mut().zip(other.join().expect("a measurement doesn't panic")) {
+            turn.two = turn.two.max(time);
         }
-    });
-    slowest.sort_by(f64::total_cmp);
-    slowest
+        turns
+    })
+}
+
+fn time(work: impl Fn(usize) -> bool, nth: &mut usize) -> f64 {
+    let began = Instant::now();
+    for _ in 0..CHECKS {
+        *nth += 1;
+        assert!(work(*nth));
+    }
+    began.elapsed().as_nanos() as f64 / CHECKS as f64
+}
+
+/// Where two threads wait for each other without sleeping: a thread that has to be woken starts late.
+#[derive(Default)]
+struct StartLine(AtomicUsize);
+
+impl StartLine {
+    /// Waits until both are there for the `nth` time, counted from one.
+    fn wait(&self, nth: usize) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        while self.0.load(Ordering::Acquire) < 2 * nth {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// The lower quartile, the median and the upper one.
+fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
+    values.sort_by(f64::total_cmp);
+    [1, 2, 3].map(|quarter| values[values.len() * quarter / 4])
 }
 
 /// A decision with all principals in its cache.

@@ -8,6 +8,25 @@ use thiserror::Error;
 const SHORTEST: usize = 3;
 const LONGEST: usize = 64;
 
+/// What a character of a username is compared as; nought for what can't be in one.
+const FOLDED: [u8; 256] = {
+    let mut folded = [0; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        if (byte as u8).is_ascii_alphanumeric() {
+            folded[byte] = (byte as u8).to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    let others = b"._-+@";
+    let mut nth = 0;
+    while nth < others.len() {
+        folded[others[nth] as usize] = others[nth];
+        nth += 1;
+    }
+    folded
+};
+
 /// A valid username, as its owner wrote it. Two that differ in ASCII case only are the same name.
 #[derive(Clone)]
 pub struct Username(Box<str>);
@@ -63,7 +82,17 @@ pub struct Canonical {
 impl Canonical {
     /// The canonical form of what a client presented; `None` where that can't be anybody's username.
     pub fn of(presented: &[u8]) -> Option<Canonical> {
-        check(presented).is_ok().then(|| Canonical::fold(presented))
+        if !(SHORTEST..=LONGEST).contains(&presented.len()) {
+            return None;
+        }
+        let mut bytes = [0; LONGEST];
+        let (mut allowed, mut all_digits) = (true, true);
+        for (to, from) in bytes.iter_mut().zip(presented) {
+            *to = FOLDED[usize::from(*from)];
+            allowed &= *to != 0;
+            all_digits &= to.is_ascii_digit();
+        }
+        (allowed && !all_digits).then_some(Canonical { len: presented.len() as u8, bytes })
     }
 
     /// The name in lower case.
@@ -121,8 +150,7 @@ pub enum UsernameError {
 }
 
 fn check(name: &[u8]) -> Result<(), UsernameError> {
-    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"._-+@".contains(b);
-    if !name.iter().all(allowed) {
+    if name.iter().any(|byte| FOLDED[usize::from(*byte)] == 0) {
         Err(UsernameError::Character)
     } else if !(SHORTEST..=LONGEST).contains(&name.len()) {
         Err(UsernameError::Length)

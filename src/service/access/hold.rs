@@ -47,7 +47,7 @@ impl Access {
         if self.cache.is_fresh(granted, &self.epochs, now) {
             return Ok(Some(granted.effective));
         }
-        let entry = || self.cache.get(&granted.name).filter(|entry| entry.is(&granted.principal));
+        let entry = || self.cache.get(&granted.who.name).filter(|entry| entry.is(&granted.who.principal));
         if let Some(entry) = entry()
             && self.cache.is_fresh(&entry, &self.epochs, now)
             && stands(granted, &entry, &entry.proof)

@@ -62,8 +62,8 @@ impl Access {
             Some(row) => row.hash.clone(),
             None => self.hasher.decoy(&name),
         };
-        let key = self.cache.digest_key(&name);
-        let proof = Proof { key, digest: key.digest(secret), fingerprint: self.cache.fingerprint(&stored) };
+        let proof =
+            Proof { digest: self.cache.digest(&name, secret), fingerprint: self.cache.fingerprint(&stored) };
 
         let entry_found = self.cache.get(&name);
         if let Some(row) = row.as_ref().filter(|_| active)
@@ -135,15 +135,15 @@ impl Access {
         let (cache, epochs) = (Arc::clone(&self.cache), Arc::clone(&self.epochs));
         let (verified, secret) = (Arc::clone(verified), Secret::new(secret.to_vec()));
         tokio::spawn(async move {
-            let old: &StoredHash = &verified.principal.hash;
+            let old: &StoredHash = &verified.who.principal.hash;
             let Ok(new) = hasher.renew(old, secret.expose()).await else { return };
-            match store.renew_hash(&verified.name, old, &new).await {
+            match store.renew_hash(&verified.who.name, old, &new).await {
                 Ok(true) => {
                     // The secret matches the new hash, which was made from it. With this said first, the raise costs the
                     // principal a read of its row and not another password check, and its tunnels stay open.
                     let fingerprint = cache.fingerprint(&new);
                     cache.insert(Arc::new(verified.with_renewed(new, fingerprint)));
-                    epochs.raise(&verified.name);
+                    epochs.raise(&verified.who.name);
                 }
                 Ok(false) => {}
                 Err(error) => tracing::warn!(%error, "an outdated password hash could not be renewed"),

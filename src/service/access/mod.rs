@@ -120,7 +120,7 @@ impl Access {
         let (entry, now) = (Entry::Api, Instant::now());
         let identified = self.identified(presented, entry, source, now).await;
         let (outcome, decision) = match identified {
-            Ok(verified) if verified.principal.kind == Kind::Holder => {
+            Ok(verified) if verified.who.principal.kind == Kind::Holder => {
                 (Outcome::Allowed, HolderDecision::Holder(Granted::new(verified)))
             }
             Ok(_) => {
@@ -189,10 +189,8 @@ impl Access {
         if presented.secret.len() > LONGEST_BYTES {
             return None;
         }
-        let verified = self.cache.get(&Canonical::of(presented.username)?)?;
-        let digest = verified.proof.key.digest(presented.secret);
-        let fresh = self.cache.is_fresh(&verified, &self.epochs, now);
-        (digest.matches(&verified.proof.digest) && fresh).then_some(verified)
+        let verified = self.cache.proven(&Canonical::of(presented.username)?, presented.secret)?;
+        self.cache.is_fresh(&verified, &self.epochs, now).then_some(verified)
     }
 
     /// The store's error is for the log, once a second: with it every check fails.

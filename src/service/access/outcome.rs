@@ -48,27 +48,27 @@ impl Granted {
 
     /// Account holder or credential.
     pub fn kind(&self) -> Kind {
-        self.0.principal.kind
+        self.0.who.principal.kind
     }
 
     /// The account it belongs to.
     pub fn account(&self) -> AccountId {
-        self.0.principal.account
+        self.0.who.principal.account
     }
 
     /// The account holder's username.
     pub fn account_name(&self) -> &Username {
-        &self.0.principal.account_name
+        &self.0.who.principal.account_name
     }
 
     /// Its own username.
     pub fn name(&self) -> &Username {
-        &self.0.principal.name
+        &self.0.who.principal.name
     }
 
     /// Its own username, as it is found and compared.
     pub fn canonical(&self) -> &Canonical {
-        &self.0.name
+        &self.0.who.name
     }
 
     /// Its effective permissions at the moment of the decision.
@@ -78,12 +78,12 @@ impl Granted {
 
     /// The value of `X-Gatepost-Account`.
     pub fn account_value(&self) -> &Bytes {
-        &self.0.account_value
+        &self.0.who.account_value
     }
 
     /// The value of `X-Gatepost-User`.
     pub fn user_value(&self) -> &Bytes {
-        &self.0.user_value
+        &self.0.who.user_value
     }
 
     /// The value of `X-Gatepost-Permissions`.
@@ -94,6 +94,6 @@ impl Granted {
 
 impl fmt::Debug for Granted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Granted({}, {})", self.0.principal.name, self.0.effective)
+        write!(f, "Granted({}, {})", self.0.who.principal.name, self.0.effective)
     }
 }

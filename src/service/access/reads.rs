@@ -91,7 +91,7 @@ impl Reads {
                     }
                 }
                 Turn::Own(seen, told) => {
-                    let row = store.principal(&granted.name).await.map(|row| row.map(Arc::new));
+                    let row = store.principal(&granted.who.name).await.map(|row| row.map(Arc::new));
                     let row = row.map_err(|error| complain(&error));
                     told.send_replace(Some(row.clone()));
                     return Ok(Found { seen, row: row?, own: true });
@@ -101,11 +101,11 @@ impl Reads {
     }
 
     fn turn(&self, epochs: &Epochs, granted: &Verified, now: Instant) -> Turn {
-        let account = granted.principal.account_name.canonical();
+        let account = granted.who.principal.account_name.canonical();
         let mut lately = self.lately.lock();
-        let known = lately.reads.get(&granted.name).filter(|read| {
+        let known = lately.reads.get(&granted.who.name).filter(|read| {
             now.saturating_duration_since(read.began) < self.lasts
-                && epochs.is_fresh(read.seen, &granted.name, &account)
+                && epochs.is_fresh(read.seen, &granted.who.name, &account)
                 && read.is_of_use()
         });
         if let Some(read) = known {
@@ -114,7 +114,7 @@ impl Reads {
         // Before the row is read: see `state::epoch`.
         let seen = epochs.now();
         let (told, found) = watch::channel(None);
-        lately.keep(granted.name, Read { seen, began: now, found }, now);
+        lately.keep(granted.who.name, Read { seen, began: now, found }, now);
         Turn::Own(seen, told)
     }
 }

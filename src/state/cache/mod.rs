@@ -19,26 +19,25 @@ use super::epoch::Epochs;
 use crate::domain::{Canonical, Denial, StoredHash};
 use table::Table;
 
-pub use verified::{Proof, Verified};
+pub use verified::{Proof, Verified, Who};
 
 /// Wrong secrets that are remembered at most.
 const REFUSALS: u64 = 50_000;
 /// How long a wrong secret is remembered.
 const REFUSAL_LASTS: Duration = Duration::from_secs(60);
+/// A name and a secret that are together no longer than this, in bytes, are digested in one go.
+const SHORT: usize = 256;
 
 /// The verified principals, by canonical name, and what was lately refused.
 pub struct Cache {
     entries: Table,
     refusals: moka::sync::Cache<[u8; 32], Refusal, RandomState>,
     key: [u8; 32],
+    digest_key: [u8; 32],
     ttl: Duration,
 }
 
-/// A key for digests of secrets presented under one name.
-#[derive(Clone, Copy)]
-pub struct DigestKey([u8; 32]);
-
-/// A keyed digest of a secret. Digests are compared in constant time.
+/// A keyed digest of a secret and the name that it was presented under. Digests are compared in constant time.
 #[derive(Clone, Copy)]
 pub struct Digest(blake3::Hash);
 
@@ -58,20 +57,29 @@ impl Cache {
     /// # Errors
     /// The system has no random numbers.
     pub fn new(capacity: u64, ttl: Duration) -> io::Result<Cache> {
-        let mut key = [0; 32];
+        let (mut key, mut digest_key) = ([0; 32], [0; 32]);
         getrandom::fill(&mut key)?;
+        getrandom::fill(&mut digest_key)?;
         Ok(Cache {
             entries: Table::new(capacity),
             refusals: moka::sync::Cache::builder()
                 .max_capacity(REFUSALS)
                 .build_with_hasher(RandomState::default()),
             key,
+            digest_key,
             ttl,
         })
     }
 
-    /// What was verified under that name, fresh or not.
+    /// What was verified under that name, if it is that secret; fresh or not.
     #[inline]
+    pub fn proven(&self, name: &Canonical, secret: &[u8]) -> Option<Arc<Verified>> {
+        let digest = self.digest(name, secret);
+        // The digest is of the name, too.
+        self.entries.find(name, |verified| verified.proof.digest.matches(&digest))
+    }
+
+    /// What was verified under that name, fresh or not.
     pub fn get(&self, name: &Canonical) -> Option<Arc<Verified>> {
         self.entries.get(name)
     }
@@ -93,9 +101,21 @@ impl Cache {
         self.ttl
     }
 
-    /// The key for secrets presented under that name; the same as long as this process lives.
-    pub fn digest_key(&self, name: &Canonical) -> DigestKey {
-        DigestKey(self.keyed("secret", &[name.as_bytes()]))
+    /// The digest of a secret presented under that name; the same as long as this process lives.
+    #[inline]
+    pub fn digest(&self, name: &Canonical, secret: &[u8]) -> Digest {
+        // The name's length comes first, so that no other name and secret make the same input.
+        let name = name.as_bytes();
+        let (length, whole) = ([name.len() as u8], 1 + name.len() + secret.len());
+        let mut input = [0; SHORT];
+        if whole > SHORT {
+            let mut hasher = blake3::Hasher::new_keyed(&self.digest_key);
+            return Digest(hasher.update(&length).update(name).update(secret).finalize());
+        }
+        input[..1].copy_from_slice(&length);
+        input[1..1 + name.len()].copy_from_slice(name);
+        input[1 + name.len()..whole].copy_from_slice(secret);
+        Digest(blake3::keyed_hash(&self.digest_key, &input[..whole]))
     }
 
     /// The fingerprint of a stored hash.
@@ -121,7 +141,7 @@ impl Cache {
     }
 
     fn refusal_key(&self, proof: &Proof, active: bool) -> [u8; 32] {
-        // The digest's key is the name's own, so that the name is in it.
+        // The name is in the digest.
         self.keyed("refusal", &[proof.digest.0.as_bytes(), &proof.fingerprint.0, &[u8::from(active)]])
     }
 
@@ -132,14 +152,6 @@ impl Cache {
             hasher.update(&part.len().to_le_bytes()).update(part);
         }
         *hasher.finalize().as_bytes()
-    }
-}
-
-impl DigestKey {
-    /// The digest of a secret.
-    #[inline]
-    pub fn digest(&self, secret: &[u8]) -> Digest {
-        Digest(blake3::keyed_hash(&self.0, secret))
     }
 }
 
@@ -177,8 +189,10 @@ mod tests {
     }
 
     fn proof(cache: &Cache, row: &Principal, secret: &[u8]) -> Proof {
-        let key = cache.digest_key(&row.name.canonical());
-        Proof { key, digest: key.digest(secret), fingerprint: cache.fingerprint(&row.hash) }
+        Proof {
+            digest: cache.digest(&row.name.canonical(), secret),
+            fingerprint: cache.fingerprint(&row.hash),
+        }
     }
 
     /// An entry of that name, for the tests of what holds it.
@@ -208,9 +222,8 @@ mod tests {
     #[test]
     fn digests_are_of_one_name_and_one_process() {
         let (one, other) = (Cache::new(10, Duration::MAX).unwrap(), Cache::new(10, Duration::MAX).unwrap());
-        let digest = |cache: &Cache, name: &[u8], secret: &[u8]| {
-            cache.digest_key(&Canonical::of(name).unwrap()).digest(secret)
-        };
+        let digest =
+            |cache: &Cache, name: &[u8], secret: &[u8]| cache.digest(&Canonical::of(name).unwrap(), secret);
         let first = digest(&one, b"someone", b"secret");
         assert!(first.matches(&digest(&one, b"SOMEONE", b"secret")));
         assert!(!first.matches(&digest(&one, b"someone", b"secret2")));

@@ -1,13 +1,16 @@
 //! The map under the cache: readers share nothing that any of them writes.
 //!
-//! It is cut into shards of a few entries. A shard is never changed: who inserts makes a new one, with the entry in it, and
-//! puts it in place. So a reader takes no lock, not even for reading, and what it costs doesn't depend on how many others
-//! read; an insertion copies a few pointers, next to the read of a row or a password check that led to it. (A cache that
-//! notes each read in a queue of its own, as moka does, costs twice as much, and two threads get in each other's way.)
+//! It is cut into buckets of seven slots. A bucket is one line of memory: a tag of eight bits for each slot, cut from the
+//! hash of the name, and the slots themselves, each of which is replaced as a whole. So a reader takes no lock, not even for
+//! reading, and waits for memory twice, for the bucket and for the entry; what it costs doesn't depend on how many others
+//! read. (A cache that notes each read in a queue of its own, as moka does, costs twice as much, and two threads get in each
+//! other's way.)
 //!
-//! What a reader waits for is memory. So the first entries of a shard stand in the shard itself.
+//! Buckets go in pairs: what has no room in its own goes to the other one. Where neither has room, and beyond the capacity,
+//! an insertion takes the place of an entry of the pair that wasn't used since it was last passed over.
 //!
-//! Beyond the capacity an insertion evicts an entry of its shard that wasn't used since it was last passed over.
+//! A tag is a hint: a reader who meets it while it is changed finds an entry of another name, which it knows by the name or
+//! the digest, or overlooks one that is just being put there, which costs a password check.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -20,39 +23,44 @@ use parking_lot::Mutex;
 use super::Verified;
 use crate::domain::Canonical;
 
-/// What a shard holds on average at most, when the table is full.
-const PER_SHARD: u64 = 4;
-const MOST_SHARDS: u64 = 1 << 20;
-/// Entries in the shard itself; the few that have no room stand apart.
-const INSIDE: usize = 7;
+/// What a bucket holds on average at most, when the table is full. With two, one pair in 50,000 has no room before that.
+const PER_BUCKET: u64 = 2;
+const MOST_BUCKETS: u64 = 1 << 21;
+const SLOTS: usize = 7;
 const WRITERS: usize = 64;
 
 /// Verified principals by their canonical names.
 pub struct Table {
-    shards: Box<[ArcSwapOption<Shard>]>,
-    /// One of them is held while a shard is replaced.
+    buckets: Box<[Bucket]>,
+    /// One of them is held while a pair of buckets is changed.
     writers: [Mutex<()>; WRITERS],
     hasher: RandomState,
     capacity: u64,
     len: AtomicU64,
 }
 
-/// An entry under the hash of its name. Two names with one hash displace each other, which costs a password check.
-type Slot = (u64, Arc<Verified>);
-
 #[derive(Default)]
-struct Shard {
-    inside: [Option<Slot>; INSIDE],
-    outside: Vec<Slot>,
+#[repr(C, align(64))]
+struct Bucket {
+    /// One byte for each slot, nought where it is empty; the eighth isn't used.
+    tags: AtomicU64,
+    slots: [ArcSwapOption<Verified>; SLOTS],
+}
+
+/// A slot of a bucket.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    bucket: &'a Bucket,
+    slot: usize,
 }
 
 impl Table {
-    /// An empty table for `capacity` entries, at least one; under load it may hold one more in each shard.
+    /// An empty table for `capacity` entries, at least one; it may come to hold one more in each pair of buckets.
     pub fn new(capacity: u64) -> Table {
         let capacity = capacity.max(1);
-        let shards = (capacity / PER_SHARD).next_power_of_two().min(MOST_SHARDS);
+        let buckets = (capacity / PER_BUCKET).next_power_of_two().clamp(2, MOST_BUCKETS);
         Table {
-            shards: (0..shards).map(|_| ArcSwapOption::empty()).collect(),
+            buckets: (0..buckets).map(|_| Bucket::default()).collect(),
             writers: [const { Mutex::new(()) }; WRITERS],
             hasher: RandomState::default(),
             capacity,
@@ -60,35 +68,35 @@ impl Table {
         }
     }
 
-    /// The entry of that name.
+    /// The entry of that name, if it `is` the one.
     #[inline]
-    pub fn get(&self, name: &Canonical) -> Option<Arc<Verified>> {
+    pub fn find(&self, name: &Canonical, is: impl Fn(&Verified) -> bool) -> Option<Arc<Verified>> {
         let hash = self.hasher.hash_one(name);
-        let shard = self.shards[self.index(hash)].load();
-        let verified = shard.as_ref()?.find(hash).filter(|verified| verified.name == *name)?;
-        verified.mark_used();
-        Some(Arc::clone(verified))
+        self.pair(hash).into_iter().find_map(|bucket| bucket.find(tag(hash), &is))
+    }
+
+    /// The entry of that name.
+    pub fn get(&self, name: &Canonical) -> Option<Arc<Verified>> {
+        self.find(name, |verified| verified.who.name == *name)
     }
 
     /// Puts an entry in the place of the one of that name, if there is one.
     pub fn insert(&self, verified: Arc<Verified>) {
-        let hash = self.hasher.hash_one(verified.name);
-        let index = self.index(hash);
-        let _writer = self.writers[index % WRITERS].lock();
-        let old = self.shards[index].load();
-        let mut slots: Vec<Slot> = old.iter().flat_map(|shard| shard.slots().cloned()).collect();
-        match slots.iter_mut().find(|(other, _)| *other == hash) {
-            Some(slot) => slot.1 = verified,
-            None => {
-                let full = self.len.fetch_add(1, Ordering::Relaxed) >= self.capacity;
-                if full && let Some(evicted) = unused(&slots) {
-                    slots.swap_remove(evicted);
-                    self.len.fetch_sub(1, Ordering::Relaxed);
-                }
-                slots.push((hash, verified));
-            }
+        let hash = self.hasher.hash_one(verified.who.name);
+        let pair = self.pair(hash);
+        let _writer = self.writers[self.index(hash) / 2 % WRITERS].lock();
+        let empty = || places(pair).find(|place| place.read(|entry| entry.is_none()));
+        let is_of_name = |entry: &Verified| entry.who.name == verified.who.name;
+        if let Some(place) = places(pair).find(|place| place.read(|entry| entry.is_some_and(is_of_name))) {
+            return place.put(tag(hash), verified);
         }
-        self.shards[index].store(Some(Arc::new(Shard::of(slots))));
+        let room = self.len.load(Ordering::Relaxed) < self.capacity;
+        let place = room.then(empty).flatten().or_else(|| unused(pair));
+        if let Some(place) = place.or_else(empty) {
+            let added = place.read(|entry| entry.is_none());
+            place.put(tag(hash), verified);
+            self.len.fetch_add(u64::from(added), Ordering::Relaxed);
+        }
     }
 
     /// How many entries there are.
@@ -96,31 +104,65 @@ impl Table {
         self.len.load(Ordering::Relaxed)
     }
 
-    fn index(&self, hash: u64) -> usize {
-        hash as usize & (self.shards.len() - 1)
-    }
-}
-
-impl Shard {
-    fn of(slots: Vec<Slot>) -> Shard {
-        let mut slots = slots.into_iter();
-        Shard { inside: std::array::from_fn(|_| slots.next()), outside: slots.collect() }
-    }
-
-    fn slots(&self) -> impl Iterator<Item = &Slot> {
-        self.inside.iter().flatten().chain(&self.outside)
+    /// The bucket of a name, and the one where it goes if there is no room.
+    #[inline]
+    fn pair(&self, hash: u64) -> [&Bucket; 2] {
+        let index = self.index(hash);
+        [&self.buckets[index], &self.buckets[index ^ 1]]
     }
 
     #[inline]
-    fn find(&self, hash: u64) -> Option<&Arc<Verified>> {
-        self.slots().find(|(other, _)| *other == hash).map(|(_, verified)| verified)
+    fn index(&self, hash: u64) -> usize {
+        hash as usize & (self.buckets.len() - 1)
     }
 }
 
+/// Never nought. The lower bits of the hash choose the bucket.
+#[inline]
+fn tag(hash: u64) -> u8 {
+    ((hash >> 56) as u8).max(1)
+}
+
+impl Bucket {
+    #[inline]
+    fn find(&self, tag: u8, is: impl Fn(&Verified) -> bool) -> Option<Arc<Verified>> {
+        let tags = self.tags.load(Ordering::Acquire).to_le_bytes();
+        for (slot, _) in self.slots.iter().zip(tags).filter(|(_, other)| *other == tag) {
+            let found = slot.load();
+            if let Some(verified) = found.as_ref()
+                && is(verified)
+            {
+                verified.mark_used();
+                return Some(Arc::clone(verified));
+            }
+        }
+        None
+    }
+}
+
+impl Place<'_> {
+    fn read<T>(&self, reader: impl FnOnce(Option<&Verified>) -> T) -> T {
+        reader(self.bucket.slots[self.slot].load().as_deref())
+    }
+
+    /// Only by who holds the pair's lock.
+    fn put(&self, tag: u8, verified: Arc<Verified>) {
+        self.bucket.slots[self.slot].store(Some(verified));
+        let mut tags = self.bucket.tags.load(Ordering::Relaxed).to_le_bytes();
+        tags[self.slot] = tag;
+        self.bucket.tags.store(u64::from_le_bytes(tags), Ordering::Release);
+    }
+}
+
+fn places(pair: [&Bucket; 2]) -> impl Iterator<Item = Place<'_>> {
+    pair.into_iter().flat_map(|bucket| (0..SLOTS).map(move |slot| Place { bucket, slot }))
+}
+
 /// Where an entry is that may go: one that wasn't used since this passed it last, or else any.
-fn unused(slots: &[Slot]) -> Option<usize> {
-    let unused = slots.iter().position(|(_, verified)| !verified.take_used());
-    unused.or_else(|| slots.len().checked_sub(1))
+fn unused(pair: [&Bucket; 2]) -> Option<Place<'_>> {
+    let is_unused = |place: &Place| place.read(|entry| entry.is_some_and(|entry| !entry.take_used()));
+    let taken = |place: &Place| place.read(|entry| entry.is_some());
+    places(pair).find(is_unused).or_else(|| places(pair).find(taken))
 }
 
 #[cfg(test)]
@@ -133,7 +175,9 @@ mod tests {
     }
 
     fn holds(table: &Table, name: &str) -> bool {
-        table.get(&Canonical::of(name.as_bytes()).unwrap()).is_some_and(|entry| entry.name.as_str() == name)
+        table
+            .get(&Canonical::of(name.as_bytes()).unwrap())
+            .is_some_and(|entry| entry.who.name.as_str() == name)
     }
 
     #[test]
@@ -146,7 +190,7 @@ mod tests {
         assert!(!holds(&table, "someone.else"));
         let newer = verified(&name(7));
         table.insert(Arc::clone(&newer));
-        assert!(Arc::ptr_eq(&newer, &table.get(&newer.name).unwrap()));
+        assert!(Arc::ptr_eq(&newer, &table.get(&newer.who.name).unwrap()));
         assert_eq!(table.len(), 10_000);
     }
 
@@ -178,6 +222,6 @@ mod tests {
         });
         let found = (0..10_000).filter(|n| holds(&table, &name(*n))).count() as u64;
         assert_eq!(found, table.len());
-        assert!((1_000..=1_000 + table.shards.len() as u64).contains(&found), "{found}");
+        assert!((1_000..=1_000 + table.buckets.len() as u64 / 2).contains(&found), "{found}");
     }
 }

@@ -1,16 +1,17 @@
 //! An entry of the cache.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Digest, DigestKey, Fingerprint};
+use super::{Digest, Fingerprint};
 use crate::domain::{Canonical, Permissions, Principal, StoredHash};
 use crate::state::epoch::{Epochs, Shard};
 
 /// A principal whose secret was verified, as it was in the store at one epoch.
-// In this order, so that what each check reads is close together.
+// What each check reads is in here and small, so that thousands of them stay in the processor's cache.
 #[repr(C)]
 pub struct Verified {
     seen: u64,
@@ -20,11 +21,17 @@ pub struct Verified {
     /// Bits AND rights.
     pub effective: Permissions,
     used: AtomicBool,
-    /// Its name in canonical form.
-    pub name: Canonical,
     /// What was verified, and against what.
     pub proof: Proof,
     /// Who it is.
+    pub who: Arc<Who>,
+}
+
+/// A principal and its names in the forms that are asked for.
+pub struct Who {
+    /// Its name in canonical form.
+    pub name: Canonical,
+    /// As the store has it.
     pub principal: Principal,
     /// Its username as a header value.
     pub user_value: Bytes,
@@ -36,9 +43,7 @@ pub struct Verified {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Proof {
-    /// The key of `digest`.
-    pub key: DigestKey,
-    /// Of the secret.
+    /// Of the secret, presented under the principal's name.
     pub digest: Digest,
     /// Of the stored hash.
     pub fingerprint: Fingerprint,
@@ -49,35 +54,42 @@ impl Verified {
     pub fn new(principal: Principal, proof: Proof, seen: u64, epochs: &Epochs, now: Instant) -> Verified {
         let name = principal.name.canonical();
         Verified {
-            effective: principal.effective(),
-            proof,
-            user_value: Bytes::copy_from_slice(principal.name.as_str().as_bytes()),
-            account_value: Bytes::copy_from_slice(principal.account_name.as_str().as_bytes()),
             seen,
             loaded_at: now,
             user_shard: epochs.shard(&name),
             account_shard: epochs.shard(&principal.account_name.canonical()),
+            effective: principal.effective(),
             used: AtomicBool::new(false),
-            name,
-            principal,
+            proof,
+            who: Arc::new(Who {
+                name,
+                user_value: Bytes::copy_from_slice(principal.name.as_str().as_bytes()),
+                account_value: Bytes::copy_from_slice(principal.account_name.as_str().as_bytes()),
+                principal,
+            }),
         }
     }
 
     /// The same principal, read at the same epoch, with a proof for the hash that took the place of its own.
     pub fn with_renewed(&self, hash: StoredHash, fingerprint: Fingerprint) -> Verified {
+        let Who { name, principal, user_value, account_value } = &*self.who;
         Verified {
-            principal: Principal { hash, ..self.principal.clone() },
             proof: Proof { fingerprint, ..self.proof },
-            user_value: self.user_value.clone(),
-            account_value: self.account_value.clone(),
             used: AtomicBool::new(true),
+            who: Arc::new(Who {
+                name: *name,
+                principal: Principal { hash, ..principal.clone() },
+                user_value: user_value.clone(),
+                account_value: account_value.clone(),
+            }),
             ..*self
         }
     }
 
     /// Whether `row` is still the same principal: not another that was given the name later.
     pub fn is(&self, row: &Principal) -> bool {
-        self.principal.kind == row.kind && self.principal.account == row.account
+        let known = &self.who.principal;
+        known.kind == row.kind && known.account == row.account
     }
 
     /// Whether nothing that it depends on has changed since it was read.
