@@ -19,13 +19,15 @@ pub struct HeaderFilter {
     dots: bool,
     /// The field of this line is removed, with the lines that continue it.
     dropping: bool,
+    /// Whether CR LF is the last of what was passed on before this line.
+    clean: bool,
     hops: u32,
     held: Held,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
-    /// At the beginning of a line; whether CR LF ended the one before.
+    /// At the beginning of a line; whether CR LF ended the one before, for all that the backend gets to see.
     Start { clean: bool },
     /// Within a name that could be one of ours, of which so many bytes have come.
     Name(&'static [u8], u8),
@@ -61,7 +63,7 @@ impl Held {
 impl HeaderFilter {
     /// A filter at the end of a line that is ours, whose CR LF comes first. `dots` is whether the content is dot-stuffed.
     pub fn new(dots: bool) -> HeaderFilter {
-        HeaderFilter { at: At::Line, dots, dropping: false, hops: 0, held: Held::default() }
+        HeaderFilter { at: At::Line, dots, dropping: false, clean: true, hops: 0, held: Held::default() }
     }
 
     /// The `Received:` fields so far.
@@ -100,9 +102,11 @@ impl HeaderFilter {
                         }
                         rest = next;
                     }
-                    self.at = At::Start { clean: *byte == b'\n' };
+                    // Without the line that is removed, the line end before it and the next one meet.
+                    self.at = At::Start { clean: *byte == b'\n' && (self.clean || !self.dropping) };
                 }
                 At::Start { clean } => {
+                    self.clean = clean;
                     self.start(*byte, clean, out);
                     rest = next;
                 }
@@ -249,6 +253,8 @@ mod tests {
         assert_eq!(whole("\r\nA: b\nX-Gatepost-User: x\nC: d\n\n", false), "\r\nA: b\nC: d\n\n");
         assert_eq!(whole("\r\nA: b\rX-Gatepost-User: x\rC: d", false), "\r\nA: b\rC: d");
         assert_eq!(whole("\r\nX-Gatepost-User: x", false), "\r\n");
+        // What was the empty line at the end of the header is none any more once the line before it is gone.
+        assert_eq!(whole("\r\nA: b\rX-Gatepost-User: x\r\n\r\nX-Gatepost-User: y", false), "\r\nA: b\r\r\n");
         // A lenient backend's header ends here, and a strict one's doesn't.
         assert_eq!(whole("\r\nA: b\n\nX-Gatepost-User: x\r\n\r\nc", false), "\r\nA: b\n\n\r\nc");
     }
