@@ -44,6 +44,8 @@ pub fn bind(key: &'static str, address: SocketAddr) -> Result<StdListener, BindE
         let socket = Raw::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        // Each accepted connection inherits it.
+        socket.set_tcp_nodelay(true)?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }

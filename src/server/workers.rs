@@ -90,7 +90,9 @@ impl Workers {
                 };
                 let full = server.clone();
                 let refuse = move |stream: &TcpStream| full.refuse(stream, SmtpLimit::Connections);
-                let serve = move |stream, peer, entered| server.clone().serve(stream, peer, entered);
+                // On the heap, since a task's future is moved a few times.
+                let serve =
+                    move |stream, peer, entered| Box::pin(server.clone().serve(stream, peer, entered));
                 let socket = listening.socket.try_clone()?;
                 accepting_mail.push(listener::accept_streams(
                     socket,

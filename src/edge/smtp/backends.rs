@@ -10,6 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use thiserror::Error;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
@@ -238,7 +239,7 @@ impl Backends {
                     }
                     Place { index, held, reused: true }
                 }
-                Taken::Room(room) => match backend.connect(room).await {
+                Taken::Room(room) => match Box::pin(backend.connect(room)).await {
                     Ok(held) => {
                         self.combine();
                         Place { index, held, reused: false }
@@ -249,7 +250,10 @@ impl Backends {
                     }
                 },
             };
-            match self.introduce(backend, &mut place.held.connection, who).await {
+            if !self.xclient {
+                return Ok(place);
+            }
+            match Box::pin(self.introduce(backend, &mut place.held.connection, who)).await {
                 Ok(()) => return Ok(place),
                 Err(error) => tried.note(index, place.reused, format!("{}: {error}", backend.name())),
             }
@@ -323,7 +327,7 @@ impl Backends {
         if idle < TRUSTED_IDLE {
             return true;
         }
-        let asked = tokio::time::timeout(TRUSTED_IDLE, conversation.exchange(&[b"RSET\r\n"])).await;
+        let asked = Box::pin(timeout(TRUSTED_IDLE, conversation.exchange(&[b"RSET\r\n"]))).await;
         matches!(asked, Ok(Ok(reply)) if reply.is_positive())
     }
 
@@ -334,7 +338,7 @@ impl Backends {
         conversation: &mut Conversation,
         who: &Submitter,
     ) -> Result<(), DialError> {
-        if !self.xclient || conversation.takes_xclient.is_none() {
+        if conversation.takes_xclient.is_none() {
             return Ok(());
         }
         let command = self.introduction(conversation, who);

@@ -93,7 +93,7 @@ impl Delivery {
                 replies
             }
             Ok((replies, _)) => {
-                lease.done().await;
+                lease.done();
                 // What is no refusal is no answer, either.
                 let refusal = replies.into_iter().next().filter(is_refusal);
                 self.end(refusal.unwrap_or(answers::NO_BACKEND), rcpts.len())
@@ -190,9 +190,9 @@ impl Delivery {
     }
 
     /// The transaction is over; its backend is free for the next one.
-    pub async fn close(mut self) {
+    pub fn close(mut self) {
         if let Stage::Open(lease) = std::mem::replace(&mut self.stage, Stage::Over(answers::BACKEND_LOST)) {
-            lease.done().await;
+            lease.done();
         }
     }
 

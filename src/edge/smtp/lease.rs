@@ -225,7 +225,7 @@ impl Lease {
 
     /// Ends the transaction and gives the connection back for the next one. In the middle of a message it is closed: what
     /// was sent of it mustn't count.
-    pub async fn done(mut self) {
+    pub fn done(mut self) {
         let Some(mut place) = self.place.take().filter(|_| self.stage == Stage::Envelope) else { return };
         let (backends, worker) = (self.backends.clone(), self.worker);
         if !place.held.connection.in_transaction {

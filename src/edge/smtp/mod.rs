@@ -17,6 +17,7 @@ mod sources;
 mod stream;
 mod transport;
 mod visit;
+mod watched;
 
 #[cfg(test)]
 mod tests;

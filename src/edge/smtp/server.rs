@@ -36,13 +36,12 @@ impl SmtpServer {
     /// Serves a connection until either side has enough.
     pub async fn serve(self, stream: TcpStream, peer: SocketAddr, entered: Entered) {
         let Some(_session) = self.entry.sessions.enter() else { return };
-        // On the heap, and gone before the session begins.
-        let Some((stream, address, counted)) = Box::pin(self.welcome(stream, peer)).await else { return };
+        let Some((stream, address, counted)) = self.welcome(stream, peer).await else { return };
         self.entry.metrics.smtp_sessions.inc();
         let metrics = self.entry.metrics.clone();
         Visit::new(self, stream, address).run().await;
-        metrics.smtp_sessions.dec();
         drop((counted, entered));
+        metrics.smtp_sessions.dec();
     }
 
     /// Says so where there is no room for a connection.
@@ -54,10 +53,13 @@ impl SmtpServer {
         }
     }
 
-    /// Finds out who it is, counts it, and begins TLS: a handshake costs work, and nobody gets more of that than others.
+    /// Finds out who it is, counts it, and begins TLS: a handshake costs work, and nobody gets more of that than others. What
+    /// that takes is on the heap, and gone before the session begins.
     async fn welcome(&self, mut stream: TcpStream, peer: SocketAddr) -> Option<(Stream, IpAddr, Counted)> {
-        stream.set_nodelay(true).ok()?;
-        let address = self.identify(&mut stream, peer).await?;
+        let mut address = peer.ip().to_canonical();
+        if self.entry.proxy_protocol && self.entry.trusted_proxies.iter().any(|net| net.contains(&address)) {
+            address = Box::pin(self.identify(&mut stream, peer)).await?.unwrap_or(address);
+        }
         let Some(counted) = self.entry.sources.enter(address) else {
             debug!(%address, "closed: too many connections from there");
             self.refuse(&stream, SmtpLimit::Source);
@@ -67,7 +69,7 @@ impl SmtpServer {
         let Some(acceptor) = self.entry.tls.as_ref().filter(|_| self.implicit_tls) else {
             return Some((stream, address, counted));
         };
-        match timeout(self.entry.handshake, stream.encrypt(acceptor)).await {
+        match Box::pin(timeout(self.entry.handshake, stream.encrypt(acceptor))).await {
             Ok(Ok(stream)) => Some((stream, address, counted)),
             Ok(Err(error)) => {
                 debug!(%address, %error, "no TLS");
@@ -81,15 +83,11 @@ impl SmtpServer {
         }
     }
 
-    /// The client's address: the peer's own, or what a trusted proxy says; `None` where such a proxy says nothing of use.
-    async fn identify(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<IpAddr> {
-        let address = peer.ip().to_canonical();
-        if !self.entry.proxy_protocol || !self.entry.trusted_proxies.iter().any(|net| net.contains(&address))
-        {
-            return Some(address);
-        }
+    /// The client's address as a trusted proxy says it; within that none where it speaks for itself, and `None` where it
+    /// says nothing of use.
+    async fn identify(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<Option<IpAddr>> {
         match timeout(self.entry.handshake, proxied::read(stream)).await {
-            Ok(Ok(source)) => Some(source.map_or(address, |source| source.ip().to_canonical())),
+            Ok(Ok(source)) => Some(source.map(|source| source.ip().to_canonical())),
             Ok(Err(error)) => {
                 debug!(%peer, %error, "closed: the proxy doesn't say whom it forwards");
                 None

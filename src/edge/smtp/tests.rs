@@ -77,7 +77,7 @@ async fn submit(lease: &mut Lease) -> Result<Reply, Lost> {
 async fn deliver(backends: &Arc<Backends>) -> Reply {
     let mut lease = lease(backends).await;
     let reply = submit(&mut lease).await.unwrap();
-    lease.done().await;
+    lease.done();
     reply
 }
 
@@ -118,7 +118,7 @@ async fn the_end_is_right_whatever_the_content_ends_with() {
             lease.write(piece).await.unwrap();
         }
         assert_eq!(lease.finish(b"").await.unwrap().code(), 250);
-        lease.done().await;
+        lease.done();
         assert_eq!(sink.messages()[number].content, expected);
     }
 }
@@ -134,7 +134,7 @@ async fn what_belongs_together_is_written_together() {
     assert_eq!((codes(&replies), data.unwrap().code()), (vec![250, 250, 250], 354));
     lease.write(CONTENT).await.unwrap();
     lease.finish(b"").await.unwrap();
-    lease.done().await;
+    lease.done();
     assert_eq!(sink.reads().len() - before, 2, "{:?}", sink.reads());
 }
 
@@ -182,7 +182,7 @@ async fn no_recipient_is_no_message_even_where_the_backend_says_354() {
     let mut lease = lease(&backends).await;
     let (replies, data) = lease.pipeline_data(MAIL, &rcpts(&["one"])).await.unwrap();
     assert_eq!((codes(&replies), data), (vec![250, 550], None));
-    lease.done().await;
+    lease.done();
     sink.wait_for_command("RSET");
     assert_eq!(sink.messages(), []);
     assert_eq!(sink.connections(), 1);

@@ -1,25 +1,26 @@
 //! A client's visit: its bytes go into the session, and what that asks for is done.
 
+mod deciding;
+
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use pingora_timeout::{sleep, timeout};
-use tokio::sync::watch;
 use tracing::{debug, info};
 use zeroize::Zeroize;
 
 use super::alarm::Alarm;
-use super::backends::Submitter;
 use super::delivery::Delivery;
 use super::server::SmtpServer;
 use super::stream::{Manner, Stream};
-use crate::domain::{self, Denial, Permission, Permissions, Unavailable};
+use super::watched::Watched;
+use crate::domain;
 use crate::edge::gauge::Entered;
-use crate::service::access::{Decision, Granted};
-use crate::state::metrics::{Outcome, SmtpLimit};
-use crate::wire::Held;
-use crate::wire::smtp::session::{Envelope, GATHER, Limit, Session, Step, Verdict};
-use crate::wire::smtp::{Reply, answers};
+use crate::service::access::Granted;
+use crate::state::metrics::SmtpLimit;
+use crate::wire::smtp::answers;
+use crate::wire::smtp::session::{GATHER, Limit, Session, Step};
 
 /// For the last replies of a session to a client that may not listen.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -36,8 +37,10 @@ pub struct Visit {
     input: Vec<u8>,
     out: Vec<u8>,
     granted: Option<Granted>,
-    /// Wakes at every change of a credential.
-    changes: watch::Receiver<u64>,
+    /// Turns true when the gateway stops.
+    stop: Watched<bool>,
+    /// Changes with every credential.
+    changes: Watched<u64>,
     /// There was a change, and it couldn't be found out what it means for this session.
     unsure: bool,
     delivery: Option<Box<Delivery>>,
@@ -73,7 +76,8 @@ impl Visit {
         let encrypted = matches!(stream, Stream::Tls(_));
         Visit {
             session: Session::new(entry.settings.clone(), address, encrypted, entry.number()),
-            changes: entry.access.subscribe(),
+            stop: Watched::new(server.stop.clone()),
+            changes: Watched::new(entry.access.subscribe()),
             deadline: Instant::now() + entry.timeouts.session,
             alarm: Alarm::default(),
             stream: Some(stream),
@@ -118,8 +122,7 @@ impl Visit {
             if !receiving {
                 self.look_for_changes().await;
             }
-            // On the heap, so that a session that waits doesn't carry the room for it.
-            wanted = Box::pin(self.work()).await;
+            wanted = self.work().await;
             match wanted {
                 Wanted::Bytes | Wanted::Room => {}
                 Wanted::Tls => {
@@ -139,7 +142,7 @@ impl Visit {
                 command_ends = Instant::now() + self.server.entry.timeouts.command;
             }
         }
-        self.end_transaction().await;
+        self.end_transaction();
     }
 
     /// Sends the replies so far; false where the client doesn't take them.
@@ -174,11 +177,8 @@ impl Visit {
         };
         tokio::select! {
             biased;
-            _ = self.server.stop.wait_for(|stop| *stop), if stoppable => Waited::Stopped,
-            changed = self.changes.changed(), if watched => match changed {
-                Ok(()) => Waited::Changed,
-                Err(_) => Waited::Stopped,
-            },
+            () = poll_fn(|cx| self.stop.poll_changed(cx)), if stoppable => Waited::Stopped,
+            () = poll_fn(|cx| self.changes.poll_changed(cx)), if watched => Waited::Changed,
             () = sleep(AGAIN), if unsure => Waited::Changed,
             read = self.alarm.before(until, stream.read(&mut self.input, manner)) => match read {
                 Some(Ok(1..)) => Waited::Bytes,
@@ -191,10 +191,9 @@ impl Visit {
     /// Ends the session where its credential is gone.
     async fn look_for_changes(&mut self) {
         let Some(granted) = &self.granted else { return };
-        if !self.unsure && !self.changes.has_changed().unwrap_or(true) {
+        if !self.changes.has_changed() && !self.unsure {
             return;
         }
-        self.changes.borrow_and_update();
         match self.server.entry.access.permissions_now(granted).await {
             Ok(Some(_)) => self.unsure = false,
             Ok(None) => self.revoke(),
@@ -218,7 +217,8 @@ impl Visit {
         self.server.entry.metrics.session_cut(domain::Entry::Smtp);
     }
 
-    /// Has the session take what it can of the input, and does what it asks for.
+    /// Has the session take what it can of the input, and does what it asks for. What waits for a backend is on the heap,
+    /// so that a session that waits for its client doesn't carry the room for it.
     async fn work(&mut self) -> Wanted {
         let secret = self.granted.is_none();
         let mut input = std::mem::take(&mut self.input);
@@ -233,22 +233,22 @@ impl Visit {
                 Step::Flush => break Wanted::Room,
                 Step::Check(held) => self.check(&held).await,
                 Step::StartTls => break Wanted::Tls,
-                Step::Envelope(envelope) => self.envelope(envelope).await,
-                Step::Reset => self.end_transaction().await,
+                Step::Envelope(envelope) => Box::pin(self.envelope(envelope)).await,
+                Step::Reset => self.end_transaction(),
                 Step::Data => {
                     let reply = match &mut self.delivery {
-                        Some(delivery) => delivery.data().await,
+                        Some(delivery) => Box::pin(delivery.data()).await,
                         None => answers::NO_BACKEND,
                     };
                     self.session.go_ahead(&reply, &mut self.out);
                     if !reply.is_intermediate() {
-                        self.end_transaction().await;
+                        self.end_transaction();
                     }
                 }
                 Step::Content(piece) => {
                     self.server.entry.metrics.smtp_message_bytes.inc_by(piece.len() as u64);
                     let written = match &mut self.delivery {
-                        Some(delivery) => delivery.write(&piece).await,
+                        Some(delivery) => Box::pin(delivery.write(&piece)).await,
                         None => Err(answers::BACKEND_LOST),
                     };
                     if let Err(reply) = written {
@@ -258,7 +258,7 @@ impl Visit {
                 Step::Chunk(bytes) => {
                     self.server.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
                     let written = match &mut self.delivery {
-                        Some(delivery) => delivery.chunk(&bytes).await,
+                        Some(delivery) => Box::pin(delivery.chunk(&bytes)).await,
                         None => Err(answers::BACKEND_LOST),
                     };
                     if let Err(reply) = written {
@@ -268,20 +268,20 @@ impl Visit {
                 Step::LastChunk(bytes) => {
                     self.server.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
                     let reply = match &mut self.delivery {
-                        Some(delivery) => delivery.last_chunk(&bytes).await,
+                        Some(delivery) => Box::pin(delivery.last_chunk(&bytes)).await,
                         None => answers::BACKEND_LOST,
                     };
                     self.session.outcome(&reply, &mut self.out);
-                    self.end_transaction().await;
+                    self.end_transaction();
                 }
                 Step::Finish(piece) => {
                     self.server.entry.metrics.smtp_message_bytes.inc_by(piece.len() as u64);
                     let reply = match &mut self.delivery {
-                        Some(delivery) => delivery.finish(&piece).await,
+                        Some(delivery) => Box::pin(delivery.finish(&piece)).await,
                         None => answers::BACKEND_LOST,
                     };
                     self.session.outcome(&reply, &mut self.out);
-                    self.end_transaction().await;
+                    self.end_transaction();
                 }
                 Step::Abort => {
                     if let Some(delivery) = &mut self.delivery {
@@ -289,7 +289,7 @@ impl Visit {
                     }
                 }
                 Step::Close => {
-                    self.end_transaction().await;
+                    self.end_transaction();
                     break Wanted::End;
                 }
             }
@@ -307,104 +307,16 @@ impl Visit {
             self.input = input;
         }
         if self.delivery.is_some() && !self.session.is_in_transaction() {
-            self.end_transaction().await;
+            self.end_transaction();
         }
         wanted
     }
 
-    async fn end_transaction(&mut self) {
+    fn end_transaction(&mut self) {
         if let Some(delivery) = self.delivery.take() {
-            delivery.close().await;
+            delivery.close();
         }
         self.under_way = None;
-    }
-
-    async fn check(&mut self, held: &Held) {
-        let access = &self.server.entry.access;
-        let (permission, entry) = (Permission::Email, domain::Entry::Smtp);
-        let presented = held.presented();
-        let decision = match access.check_cached(&presented, permission, entry) {
-            Some(granted) => Decision::Allowed(granted),
-            None => Box::pin(access.authorize(presented, permission, entry, self.address)).await,
-        };
-        let verdict = match decision {
-            Decision::Allowed(granted) => {
-                let name = granted.name().as_str().into();
-                self.granted = Some(granted);
-                Verdict::Allowed(name)
-            }
-            Decision::Denied(Denial::Throttled(_)) => Verdict::Throttled,
-            Decision::Denied(_) => Verdict::Denied,
-            Decision::Unavailable(_) => Verdict::Unavailable,
-        };
-        self.session.checked(verdict, &mut self.out);
-    }
-
-    async fn envelope(&mut self, envelope: Envelope) {
-        let mail = match envelope.mail {
-            Some(mail) => {
-                let reply = self.decide().await;
-                if reply.is_positive() {
-                    let mut arguments = mail.arguments;
-                    if mail.auth && self.server.entry.logs_in {
-                        arguments.extend_from_slice(b" AUTH=<>");
-                    }
-                    self.delivery = self.submitter().map(|who| Box::new(self.delivery(who, arguments)));
-                    self.under_way = self.server.under_way.enter();
-                }
-                Some(reply)
-            }
-            None => None,
-        };
-        let accepted = mail.as_ref().is_none_or(Reply::is_positive);
-        let rcpts = match &mut self.delivery {
-            Some(delivery) if accepted && !envelope.rcpts.is_empty() => {
-                delivery.rcpts(&envelope.rcpts, envelope.data).await
-            }
-            _ => Vec::new(),
-        };
-        self.session.envelope(mail, rcpts, &mut self.out);
-    }
-
-    /// Whether a transaction may begin now.
-    async fn decide(&mut self) -> Reply {
-        let entry = &self.server.entry;
-        let Some(granted) = &self.granted else { return answers::AUTH_FIRST };
-        let now = entry.access.permissions_now(granted).await;
-        let email = Some(Permission::Email);
-        let (outcome, reply) = match now {
-            Ok(Some(permissions)) if may_send(permissions) => (Outcome::Allowed, answers::MAIL_OK),
-            Ok(Some(_)) => {
-                let denial = Denial::Lacks(Permission::Email);
-                info!(user = %granted.name(), address = %self.address, reason = denial.as_str(), "denied");
-                (Outcome::Denied(denial), answers::MAY_NOT_SEND)
-            }
-            Ok(None) => {
-                self.note_revocation();
-                (Outcome::Denied(Denial::Unknown), answers::REVOKED)
-            }
-            Err(Unavailable::Store | Unavailable::Busy) => (Outcome::Unavailable, answers::AUTH_UNAVAILABLE),
-        };
-        entry.metrics.decision(domain::Entry::Smtp, email, outcome);
-        reply
-    }
-
-    fn submitter(&self) -> Option<Submitter> {
-        let granted = self.granted.as_ref()?;
-        let greeting = self.session.greeting()?;
-        Some(Submitter {
-            user: granted.name().clone(),
-            account: granted.account_name().clone(),
-            address: self.address,
-            helo: String::from_utf8_lossy(&greeting.name).into_owned(),
-            esmtp: greeting.extended,
-            tls: self.session.is_encrypted(),
-        })
-    }
-
-    fn delivery(&self, who: Submitter, mail: Vec<u8>) -> Delivery {
-        let entry = &self.server.entry;
-        Delivery::new(entry.backends.clone(), entry.metrics.clone(), self.server.worker, who, mail)
     }
 
     /// Takes STARTTLS up; false where that fails.
@@ -442,8 +354,4 @@ fn counted(limit: Limit) -> SmtpLimit {
         Limit::Recipients => SmtpLimit::Recipients,
         Limit::Size => SmtpLimit::Size,
     }
-}
-
-fn may_send(permissions: Permissions) -> bool {
-    permissions.contains(Permission::Email)
 }

@@ -7,6 +7,9 @@ use memchr::memchr;
 
 use super::number::decimal;
 
+/// For codes and line ends: 18 bytes on a line at most, and six on each of the lines of an answer to EHLO.
+const ROOM: usize = 96;
+
 /// An enhanced status code (RFC 3463): class, subject, detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Enhanced(pub u8, pub u16, pub u16);
@@ -135,11 +138,10 @@ impl Reply {
 
     /// Appends it as it goes over the wire.
     pub fn write(&self, out: &mut Vec<u8>) {
-        // Codes and line end are 18 bytes at most.
-        out.reserve(self.text.len() + 20);
-        let mut rest = &self.text[..];
         let digit = |divisor: u16| b'0' + (self.code / divisor % 10) as u8;
         let code = [digit(100), digit(10), digit(1)];
+        out.reserve(self.text.len() + ROOM);
+        let mut rest = &self.text[..];
         loop {
             let end = memchr(b'\n', rest);
             out.extend_from_slice(&code);

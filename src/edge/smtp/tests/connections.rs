@@ -65,7 +65,7 @@ async fn what_is_dropped_in_the_middle_never_counts() {
         lease.pipeline_data(MAIL, &rcpts(&["jane"])).await.unwrap();
         lease.write(CONTENT).await.unwrap();
         if finished {
-            lease.done().await;
+            lease.done();
         }
     }
     sink.wait_until_idle();
@@ -78,7 +78,7 @@ async fn an_abandoned_envelope_is_reset() {
     let backends = backends(&[&sink], "upstream_connections = 1");
     let mut abandoned = lease(&backends).await;
     abandoned.pipeline(MAIL, &rcpts(&["jane"])).await.unwrap();
-    abandoned.done().await;
+    abandoned.done();
     assert_eq!(deliver(&backends).await.code(), 250);
     assert_eq!((sink.messages().len(), sink.connections()), (1, 1));
     assert!(sink.commands(0).contains(&"RSET".to_owned()));
@@ -100,7 +100,7 @@ async fn chunks_are_passed_on() {
         lease.bdat(last.len() as u64, true).await.unwrap();
         lease.write(last).await.unwrap();
         assert_eq!(lease.chunk_reply().await.unwrap().code(), 250);
-        lease.done().await;
+        lease.done();
         assert_eq!(sink.messages().pop().unwrap().content, [b"a\nb\r.", last].concat());
     }
     assert_eq!(sink.connections(), 1);
@@ -124,7 +124,7 @@ async fn no_more_connections_than_are_allowed_and_all_come_in_turn() {
             let reply = submit(&mut lease).await.unwrap();
             // Some go away without a word.
             if number % 5 != 0 {
-                lease.done().await;
+                lease.done();
             }
             reply.code()
         }));
@@ -287,7 +287,7 @@ async fn who_submits_is_introduced_by_xclient() {
         for name in ["john", "john", "jane", "john"] {
             let mut lease = backends.lease(0, &submitter(name)).await.unwrap();
             assert_eq!(submit(&mut lease).await.unwrap().code(), 250);
-            lease.done().await;
+            lease.done();
         }
         let xclient = |name: &str| {
             Some(format!(

@@ -8,6 +8,9 @@ use crate::wire::smtp::bdat::ChunkReader;
 use crate::wire::smtp::command::{self, AUTH_LINE, Command, CommandError};
 use crate::wire::smtp::{Capabilities, Reply, answers};
 
+/// Room for what is offered in answer to EHLO.
+const EXTENSIONS: usize = 128;
+
 impl Session {
     /// The next command; without a step, the session goes on.
     pub(super) fn command<'i>(
@@ -155,7 +158,8 @@ impl Session {
     }
 
     fn extensions(&self, offered: &Capabilities) -> String {
-        let mut text = self.settings.host.clone();
+        let mut text = String::with_capacity(self.settings.host.len() + EXTENSIONS);
+        text.push_str(&self.settings.host);
         let mut offer = |line: &str| {
             text.push('\n');
             text.push_str(line);

@@ -1,0 +1,108 @@
+//! What is decided in a visit: who logs in, and at each MAIL whether that one still may.
+
+use super::Visit;
+use crate::domain::{self, Denial, Permission, Permissions, Unavailable};
+use crate::edge::smtp::backends::Submitter;
+use crate::edge::smtp::delivery::Delivery;
+use crate::service::access::Decision;
+use crate::state::metrics::Outcome;
+use crate::wire::Held;
+use crate::wire::smtp::session::{Envelope, Verdict};
+use crate::wire::smtp::{Reply, answers};
+use tracing::info;
+
+impl Visit {
+    /// Who logs in, and whether it may.
+    pub(super) async fn check(&mut self, held: &Held) {
+        let access = &self.server.entry.access;
+        let (permission, entry) = (Permission::Email, domain::Entry::Smtp);
+        let presented = held.presented();
+        let decision = match access.check_cached(&presented, permission, entry) {
+            Some(granted) => Decision::Allowed(granted),
+            None => Box::pin(access.authorize(presented, permission, entry, self.address)).await,
+        };
+        let verdict = match decision {
+            Decision::Allowed(granted) => {
+                let name = granted.name().as_str().into();
+                self.granted = Some(granted);
+                Verdict::Allowed(name)
+            }
+            Decision::Denied(Denial::Throttled(_)) => Verdict::Throttled,
+            Decision::Denied(_) => Verdict::Denied,
+            Decision::Unavailable(_) => Verdict::Unavailable,
+        };
+        self.session.checked(verdict, &mut self.out);
+    }
+
+    /// Sender and recipients: decided first, then a backend's word.
+    pub(super) async fn envelope(&mut self, envelope: Envelope) {
+        let mail = match envelope.mail {
+            Some(mail) => {
+                let reply = self.decide().await;
+                if reply.is_positive() {
+                    let mut arguments = mail.arguments;
+                    if mail.auth && self.server.entry.logs_in {
+                        arguments.extend_from_slice(b" AUTH=<>");
+                    }
+                    self.delivery = self.submitter().map(|who| Box::new(self.delivery(who, arguments)));
+                    self.under_way = self.server.under_way.enter();
+                }
+                Some(reply)
+            }
+            None => None,
+        };
+        let accepted = mail.as_ref().is_none_or(Reply::is_positive);
+        let rcpts = match &mut self.delivery {
+            Some(delivery) if accepted && !envelope.rcpts.is_empty() => {
+                delivery.rcpts(&envelope.rcpts, envelope.data).await
+            }
+            _ => Vec::new(),
+        };
+        self.session.envelope(mail, rcpts, &mut self.out);
+    }
+
+    /// Whether a transaction may begin now.
+    async fn decide(&mut self) -> Reply {
+        let entry = &self.server.entry;
+        let Some(granted) = &self.granted else { return answers::AUTH_FIRST };
+        let now = entry.access.permissions_now(granted).await;
+        let email = Some(Permission::Email);
+        let (outcome, reply) = match now {
+            Ok(Some(permissions)) if may_send(permissions) => (Outcome::Allowed, answers::MAIL_OK),
+            Ok(Some(_)) => {
+                let denial = Denial::Lacks(Permission::Email);
+                info!(user = %granted.name(), address = %self.address, reason = denial.as_str(), "denied");
+                (Outcome::Denied(denial), answers::MAY_NOT_SEND)
+            }
+            Ok(None) => {
+                self.note_revocation();
+                (Outcome::Denied(Denial::Unknown), answers::REVOKED)
+            }
+            Err(Unavailable::Store | Unavailable::Busy) => (Outcome::Unavailable, answers::AUTH_UNAVAILABLE),
+        };
+        entry.metrics.decision(domain::Entry::Smtp, email, outcome);
+        reply
+    }
+
+    fn submitter(&self) -> Option<Submitter> {
+        let granted = self.granted.as_ref()?;
+        let greeting = self.session.greeting()?;
+        Some(Submitter {
+            user: granted.name().clone(),
+            account: granted.account_name().clone(),
+            address: self.address,
+            helo: String::from_utf8_lossy(&greeting.name).into_owned(),
+            esmtp: greeting.extended,
+            tls: self.session.is_encrypted(),
+        })
+    }
+
+    fn delivery(&self, who: Submitter, mail: Vec<u8>) -> Delivery {
+        let entry = &self.server.entry;
+        Delivery::new(entry.backends.clone(), entry.metrics.clone(), self.server.worker, who, mail)
+    }
+}
+
+fn may_send(permissions: Permissions) -> bool {
+    permissions.contains(Permission::Email)
+}

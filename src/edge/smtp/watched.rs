@@ -1,0 +1,96 @@
+//! A value that is watched over many waits: the place in the line of those to be woken is kept from one wait to the next,
+//! so that a wait which ends for another reason takes no lock, and neither does the next one.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::sync::watch;
+
+type Change = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+
+/// A value to be watched.
+pub struct Watched<T> {
+    receiver: watch::Receiver<T>,
+    /// Who is in the line, and the place there.
+    change: Option<(Waker, Change)>,
+}
+
+impl<T: Send + Sync + 'static> Watched<T> {
+    /// What changes from now on, or has changed since `receiver` last looked.
+    pub fn new(receiver: watch::Receiver<T>) -> Watched<T> {
+        Watched { receiver, change: None }
+    }
+
+    /// Whether it has changed since this was last true; also once nobody can change it any more.
+    pub fn has_changed(&mut self) -> bool {
+        let changed = self.receiver.has_changed().unwrap_or(true);
+        if changed {
+            self.receiver.mark_unchanged();
+            self.change = None;
+        }
+        changed
+    }
+
+    /// Ready where [`Watched::has_changed`] would be true, and doesn't end that.
+    pub fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some((waker, _)) = &self.change
+            && waker.will_wake(cx.waker())
+            && self.receiver.has_changed().is_ok_and(|changed| !changed)
+        {
+            return Poll::Pending;
+        }
+        let (waker, change) = self.change.get_or_insert_with(|| {
+            let mut receiver = self.receiver.clone();
+            let change = async move {
+                let _ = receiver.changed().await;
+            };
+            (cx.waker().clone(), Box::pin(change))
+        });
+        waker.clone_from(cx.waker());
+        ready!(change.as_mut().poll(cx));
+        self.change = None;
+        Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    async fn is_ready(watched: &mut Watched<u64>) -> bool {
+        timeout(Duration::from_millis(20), poll_fn(|cx| watched.poll_changed(cx))).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_change_is_seen_until_it_is_looked_at() {
+        let (sender, receiver) = watch::channel(0);
+        let mut watched = Watched::new(receiver);
+        assert!(!watched.has_changed() && !is_ready(&mut watched).await);
+        sender.send_replace(1);
+        assert!(is_ready(&mut watched).await && is_ready(&mut watched).await, "nobody has looked");
+        assert!(watched.has_changed() && !watched.has_changed());
+        assert!(!is_ready(&mut watched).await);
+        sender.send_replace(2);
+        assert!(watched.has_changed(), "looked at before it was waited for");
+        assert!(!is_ready(&mut watched).await, "the wait that was under way is of the change that was seen");
+        drop(sender);
+        assert!(is_ready(&mut watched).await && watched.has_changed());
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_was_left_wakes_the_next_one() {
+        let (sender, receiver) = watch::channel(0);
+        let mut watched = Watched::new(receiver);
+        assert!(!is_ready(&mut watched).await);
+        let waiting = tokio::spawn(async move { poll_fn(|cx| watched.poll_changed(cx)).await });
+        tokio::task::yield_now().await;
+        sender.send_replace(1);
+        timeout(Duration::from_secs(10), waiting).await.expect("woken").expect("no panic");
+    }
+}
