@@ -24,6 +24,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Why a connection can't be used any more.
 #[derive(Debug, Error)]
 pub enum Broken {
+    /// It doesn't offer what the client's parameters ask for, or not for a message of that size.
+    #[error("it doesn't offer what the message needs")]
+    Lacks,
     /// The network, or TLS.
     #[error("{0}")]
     Io(#[from] io::Error),

@@ -176,10 +176,6 @@ impl Delivery {
             Stage::Over(reply) => return Err(reply.clone()),
             Stage::Sender(_) => return Err(answers::NO_BACKEND),
         };
-        if !lease.capabilities().chunking {
-            // It took the place of one that can.
-            return Err(self.refused(answers::NO_BACKEND));
-        }
         Ok(send_chunk(lease, bytes, last).await)
     }
 

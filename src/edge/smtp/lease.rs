@@ -7,11 +7,10 @@ use tracing::debug;
 
 use super::backends::{Backends, Place, Submitter, Tried};
 use super::conversation::{Broken, Conversation};
+use super::envelope;
 use crate::wire::smtp::answers::{BACKEND_LOST, NO_BACKEND};
+use crate::wire::smtp::parameters::needs;
 use crate::wire::smtp::{Capabilities, Reply};
-
-/// Commands are sent together up to this many bytes, so that a backend that answers while it reads never waits for us.
-const BATCH: usize = 16 * 1024;
 
 /// The backend was lost in the middle, and no other one can take its place.
 #[derive(Debug, Error)]
@@ -116,6 +115,10 @@ impl Lease {
     /// # Errors
     /// As [`Lease::mail`].
     pub async fn rcpt(&mut self, arguments: &[u8]) -> Result<Reply, Lost> {
+        let needs = needs(arguments);
+        while !self.capabilities().cover(needs) {
+            Box::pin(self.substitute(Broken::Lacks)).await?;
+        }
         let reply = self.command(&[b"RCPT TO:", arguments, b"\r\n"]).await?;
         if reply.is_positive() {
             self.rcpts.push(arguments.to_vec());
@@ -192,12 +195,15 @@ impl Lease {
         self.answered(answer, true)
     }
 
-    /// `BDAT length` or `BDAT length LAST`, where the backend has CHUNKING; `length` bytes by [`Lease::write`] follow, and
+    /// `BDAT length` or `BDAT length LAST`; `length` bytes by [`Lease::write`] follow, and
     /// then [`Lease::chunk_reply`].
     ///
     /// # Errors
     /// Where the backend is lost.
     pub async fn bdat(&mut self, length: u64, last: bool) -> Result<(), Lost> {
+        while !self.given && !self.capabilities().chunking {
+            Box::pin(self.substitute(Broken::Lacks)).await?;
+        }
         self.given = true;
         self.stage = Stage::Chunk { left: length, last };
         let command = format!("BDAT {length}{}\r\n", if last { " LAST" } else { "" });
@@ -278,7 +284,7 @@ impl Lease {
     ) -> Result<(Vec<Reply>, Option<Reply>), Lost> {
         loop {
             let begun = match self.conversation() {
-                Some(conversation) => begin(conversation, mail, rcpts, data).await,
+                Some(conversation) => envelope::begin(conversation, mail, rcpts, data).await,
                 None => Err(Broken::Closed),
             };
             let (replies, data) = match begun {
@@ -332,7 +338,7 @@ impl Lease {
     async fn repeat(&mut self) -> Result<Option<Reply>, Broken> {
         let Some(place) = &mut self.place else { return Err(Broken::Closed) };
         let Some(mail) = &self.mail else { return Ok(None) };
-        let (replies, _) = begin(&mut place.held.connection, mail, &self.rcpts, false).await?;
+        let (replies, _) = envelope::begin(&mut place.held.connection, mail, &self.rcpts, false).await?;
         place.held.connection.in_transaction = true;
         Ok(replies.into_iter().find(|reply| !reply.is_positive()))
     }
@@ -375,66 +381,4 @@ fn note_tail(tail: &mut [u8; 2], bytes: &[u8]) {
 async fn deliver(conversation: &mut Conversation, bytes: &[u8], end: &[u8]) -> Result<Reply, Broken> {
     conversation.flush_content(bytes, end).await?;
     conversation.final_reply().await
-}
-
-/// MAIL and RCPTs, and DATA where it is wanted and makes sense.
-async fn begin(
-    conversation: &mut Conversation,
-    mail: &[u8],
-    rcpts: &[Vec<u8>],
-    data: bool,
-) -> Result<(Vec<Reply>, Option<Reply>), Broken> {
-    let pipelining = conversation.offer.capabilities.pipelining;
-    let mut replies = Vec::with_capacity(rcpts.len() + 1);
-    conversation.queue(&[b"MAIL FROM:", mail, b"\r\n"]);
-    let mut pending = 1;
-    let mut refused = false;
-    for rcpt in rcpts {
-        if !pipelining || conversation.queued() + rcpt.len() > BATCH {
-            refused |= !collect(conversation, pending, &mut replies).await?;
-            pending = 0;
-            if refused {
-                break;
-            }
-        }
-        conversation.queue(&[b"RCPT TO:", rcpt, b"\r\n"]);
-        pending += 1;
-    }
-    let with_data = data && pipelining && !refused && !rcpts.is_empty();
-    if with_data {
-        conversation.queue(&[b"DATA\r\n"]);
-    }
-    if pending > 0 {
-        collect(conversation, pending, &mut replies).await?;
-    }
-    let mut answer = if with_data { Some(conversation.reply().await?) } else { None };
-    let mail_refused = !replies[0].is_positive();
-    let accepted = !mail_refused && replies[1..].iter().any(Reply::is_positive);
-    if mail_refused {
-        replies.truncate(1);
-    }
-    if !accepted {
-        if answer.take().is_some_and(|answer| answer.is_intermediate()) {
-            // RFC 2920, 3.1: a server that says 354 all the same is owed an end, and refuses it.
-            conversation.queue(&[b".\r\n"]);
-            conversation.send().await?;
-            conversation.final_reply().await?;
-        }
-    } else if data && !with_data {
-        answer = Some(conversation.exchange(&[b"DATA\r\n"]).await?);
-    }
-    Ok((replies, answer))
-}
-
-/// Sends what is queued and reads so many replies; whether MAIL was accepted, if its reply is among them.
-async fn collect(
-    conversation: &mut Conversation,
-    pending: usize,
-    replies: &mut Vec<Reply>,
-) -> Result<bool, Broken> {
-    conversation.send().await?;
-    for _ in 0..pending {
-        replies.push(conversation.reply().await?);
-    }
-    Ok(replies.first().is_none_or(Reply::is_positive))
 }

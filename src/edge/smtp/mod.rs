@@ -8,6 +8,7 @@ mod conversation;
 mod delivery;
 mod dial;
 pub mod entry;
+mod envelope;
 pub mod hostname;
 pub mod lease;
 mod pool;

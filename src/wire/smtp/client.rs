@@ -102,6 +102,19 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
+    /// Whether a server that can do this can do all of `needs`, and doesn't refuse a message for being that long.
+    pub fn cover(self, needs: Capabilities) -> bool {
+        let limit = self.size.filter(|limit| *limit > 0);
+        let size = needs.size.zip(limit).is_none_or(|(size, limit)| size <= limit);
+        let has = |offered: bool, needed: bool| offered || !needed;
+        size && has(self.pipelining, needs.pipelining)
+            && has(self.eight_bit_mime, needs.eight_bit_mime)
+            && has(self.smtp_utf8, needs.smtp_utf8)
+            && has(self.chunking, needs.chunking)
+            && has(self.dsn, needs.dsn)
+            && has(self.enhanced_status_codes, needs.enhanced_status_codes)
+    }
+
     /// What both can do; the smaller size.
     pub fn both(self, other: Capabilities) -> Capabilities {
         let size = match (self.size, other.size) {

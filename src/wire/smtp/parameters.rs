@@ -1,6 +1,9 @@
 //! The parameters of MAIL and RCPT (RFC 5321 section 4.1.2): which ones are known, and what may stand in them.
 
+use std::borrow::Cow;
+
 use super::Capabilities;
+use super::address::Path;
 
 /// Why parameters are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +99,37 @@ pub fn rcpt(text: &[u8], offered: Capabilities, utf8: bool) -> Result<(), Parame
         };
         check(good).map(|_| ())
     })
+}
+
+/// What a backend has to offer for what goes after `MAIL FROM:` or `RCPT TO:`, checked before; the length of the message
+/// where it is said.
+pub fn needs(arguments: &[u8]) -> Capabilities {
+    let mut needs = Capabilities::default();
+    let rest = Path::split(arguments).map_or(&b""[..], |(_, rest)| rest);
+    for whole in rest.split(|b| *b == b' ').filter(|whole| !whole.is_empty()) {
+        let mut parts = whole.splitn(2, |b| *b == b'=');
+        let (keyword, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        match keyword.to_ascii_uppercase().as_slice() {
+            b"SIZE" => needs.size = size(value).ok(),
+            b"BODY" => needs.eight_bit_mime = true,
+            b"SMTPUTF8" => needs.smtp_utf8 = true,
+            b"RET" | b"ENVID" | b"NOTIFY" | b"ORCPT" => needs.dsn = true,
+            _ => {}
+        }
+    }
+    needs
+}
+
+/// What goes after `MAIL FROM:` to a server that doesn't offer SIZE (RFC 1870): the same without it, since it is but a hint.
+pub fn without_size(arguments: &[u8]) -> Cow<'_, [u8]> {
+    if needs(arguments).size.is_none() {
+        return Cow::Borrowed(arguments);
+    }
+    let rest = Path::split(arguments).map_or(&b""[..], |(_, rest)| rest);
+    let (path, _) = arguments.split_at(arguments.len() - rest.len());
+    let is_size = |whole: &&[u8]| whole.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"SIZE="));
+    let kept = rest.split(|b| *b == b' ').filter(|whole| !whole.is_empty() && !is_size(whole));
+    Cow::Owned(kept.fold(path.trim_ascii_end().to_vec(), |all, one| [&all, one].join(&b' ')))
 }
 
 /// Calls `take` with each keyword in upper case, its value, and the whole parameter. No keyword comes twice.
@@ -255,5 +289,42 @@ mod tests {
         assert_eq!(rcpt(" ORCPT=utf-8;ä@b".as_bytes(), ALL, true), Ok(()));
         assert_eq!(rcpt(b" NOTIFY=NEVER", Capabilities::default(), false), Err(Unknown));
         assert_eq!(rcpt(b" SIZE=1", ALL, false), Err(Unknown));
+    }
+
+    #[test]
+    fn what_a_backend_has_to_offer() {
+        let none = Capabilities::default();
+        let size = |size| Capabilities { size: Some(size), ..none };
+        let cases: [(&str, Capabilities); 9] = [
+            ("<a@b>", none),
+            ("<\"a SIZE=1\"@b>", none),
+            ("<> SIZE=12", size(12)),
+            ("<a@b>  size=99999999999999999999", size(u64::MAX)),
+            ("<a@b> BODY=7BIT", Capabilities { eight_bit_mime: true, ..none }),
+            ("<a@b> SMTPUTF8 body=8bitmime", Capabilities { eight_bit_mime: true, smtp_utf8: true, ..none }),
+            ("<a@b> RET=HDRS ENVID=x", Capabilities { dsn: true, ..none }),
+            ("<a@b> NOTIFY=NEVER", Capabilities { dsn: true, ..none }),
+            ("<a@b> orcpt=rfc822;a@b", Capabilities { dsn: true, ..none }),
+        ];
+        for (arguments, expected) in cases {
+            assert_eq!(needs(arguments.as_bytes()), expected, "{arguments}");
+            let only_size = Capabilities { size: None, ..expected } == none;
+            assert!(ALL.cover(expected) && none.cover(expected) == only_size);
+        }
+        assert!(size(0).cover(size(9)) && size(9).cover(size(9)) && !size(8).cover(size(9)));
+        assert!(size(8).cover(none) && none.cover(size(9)));
+    }
+
+    #[test]
+    fn a_size_can_be_left_out() {
+        let cases = [
+            ("<a@b>", "<a@b>"),
+            ("<a@b> SIZE=12", "<a@b>"),
+            ("<\"a SIZE=1\"@b> Size=12", "<\"a SIZE=1\"@b>"),
+            ("<> RET=FULL  size=12 ENVID=SIZE", "<> RET=FULL ENVID=SIZE"),
+        ];
+        for (arguments, expected) in cases {
+            assert_eq!(without_size(arguments.as_bytes()), expected.as_bytes(), "{arguments}");
+        }
     }
 }

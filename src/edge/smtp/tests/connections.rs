@@ -18,6 +18,86 @@ async fn one_that_answers_otherwise_is_no_substitute() {
     assert_eq!(lost.answer().code(), 451);
     assert_eq!(other.messages(), []);
 }
+
+#[tokio::test]
+async fn who_does_not_offer_what_a_message_needs_does_not_get_it() {
+    let cases: [(&str, &str, &str); 5] = [
+        ("8BITMIME", "<john@example.com> BODY=8BITMIME", "<jane@example.net>"),
+        ("SMTPUTF8", "<john@example.com> SMTPUTF8", "<jane@example.net>"),
+        ("DSN", "<john@example.com> RET=HDRS", "<jane@example.net>"),
+        ("DSN", "<john@example.com>", "<jane@example.net> NOTIFY=NEVER"),
+        ("SIZE 50000000", "<john@example.com> SIZE=2000", "<jane@example.net>"),
+    ];
+    for (missing, mail, rcpt) in cases {
+        let start = |script: fn(&sink::Moment<'_>) -> Act| {
+            let mut settings = Settings::scripted(script);
+            settings.extensions.retain(|extension| *extension != missing);
+            if missing.starts_with("SIZE") {
+                settings.extensions.push("SIZE 1000");
+            }
+            Sink::start(settings)
+        };
+        // The first one asked.
+        let (lacking, whole) = (start(|_| Act::Well), Sink::good());
+        let both = backends(&[&lacking, &whole], "");
+        let mut first = lease(&both).await;
+        let replies = first.pipeline(mail.as_bytes(), &[rcpt.as_bytes().to_vec()]).await.unwrap();
+        assert_eq!(codes(&replies), [250, 250], "{missing}");
+        assert!(!lacking.commands(0).iter().any(|command| command.starts_with("MAIL")), "{missing}");
+        assert!(whole.commands(0).contains(&format!("MAIL FROM:{mail}")), "{missing}");
+
+        // One that is to take over, and there is no other.
+        let failing = Sink::start(Settings::scripted(|moment| match moment.command {
+            "DATA" => Act::Close,
+            _ => Act::Well,
+        }));
+        let lacking = start(|_| Act::Well);
+        let both = backends(&[&failing, &lacking], "");
+        let mut lease = lease(&both).await;
+        lease.pipeline(mail.as_bytes(), &[rcpt.as_bytes().to_vec()]).await.unwrap();
+        let lost = lease.data().await.unwrap_err();
+        assert_eq!(lost.answer().code(), 451, "{missing}");
+        assert!(lost.detail.contains("doesn't offer"), "{}", lost.detail);
+        assert!(!lacking.commands(0).iter().any(|command| command.starts_with("MAIL")), "{missing}");
+    }
+}
+
+#[tokio::test]
+async fn a_size_is_told_to_those_who_ask_for_it() {
+    let mut settings = Settings::default();
+    settings.extensions.retain(|extension| !extension.starts_with("SIZE"));
+    let sink = Sink::start(settings);
+    let mut lease = lease(&backends(&[&sink], "")).await;
+    lease.pipeline(MAIL, &rcpts(&["jane"])).await.unwrap();
+    assert_eq!(sink.commands(0)[1], "MAIL FROM:<john@example.com>");
+}
+
+#[tokio::test]
+async fn a_later_recipient_or_a_chunk_may_need_another_backend() {
+    let without = |missing: &'static str| {
+        let mut settings = Settings::default();
+        settings.extensions.retain(|extension| *extension != missing);
+        Sink::start(settings)
+    };
+    let (lacking, whole) = (without("DSN"), Sink::good());
+    let both = backends(&[&lacking, &whole], "");
+    let mut first = lease(&both).await;
+    first.pipeline(MAIL, &rcpts(&["one"])).await.unwrap();
+    assert_eq!(first.rcpt(b"<two@example.net> NOTIFY=FAILURE").await.unwrap().code(), 250);
+    let (told, asked) = (whole.commands(0), lacking.commands(0));
+    assert!(asked.iter().any(|command| command.starts_with("RCPT")), "{asked:?}");
+    assert_eq!(told[2..], ["RCPT TO:<one@example.net>", "RCPT TO:<two@example.net> NOTIFY=FAILURE"]);
+
+    let (lacking, whole) = (without("CHUNKING"), Sink::good());
+    let both = backends(&[&lacking, &whole], "");
+    let mut lease = lease(&both).await;
+    lease.pipeline(MAIL, &rcpts(&["one"])).await.unwrap();
+    lease.bdat(3, true).await.unwrap();
+    lease.write(b"abc").await.unwrap();
+    assert_eq!(lease.chunk_reply().await.unwrap().code(), 250);
+    assert_eq!((lacking.messages().len(), whole.messages().len()), (0, 1));
+}
+
 #[tokio::test]
 async fn a_kept_connection_that_was_closed_is_replaced_unseen() {
     // Closed while it is idle, or just when it is used again.

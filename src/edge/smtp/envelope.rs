@@ -1,0 +1,82 @@
+//! An envelope on its way into a conversation: what may be sent in one go, and whose reply is whose.
+
+use std::borrow::Cow;
+
+use super::conversation::{Broken, Conversation};
+use crate::wire::smtp::Reply;
+use crate::wire::smtp::parameters::{needs, without_size};
+
+/// Commands are sent together up to this many bytes, so that a backend that answers while it reads never waits for us.
+const BATCH: usize = 16 * 1024;
+
+/// MAIL and RCPTs, and DATA where it is wanted and makes sense. The reply to MAIL, and, unless it was refused, one for each
+/// recipient; that to DATA, where a recipient was accepted.
+///
+/// # Errors
+/// Where the conversation is over, and [`Broken::Lacks`] where it goes on but this envelope is none for it.
+pub async fn begin(
+    conversation: &mut Conversation,
+    mail: &[u8],
+    rcpts: &[Vec<u8>],
+    data: bool,
+) -> Result<(Vec<Reply>, Option<Reply>), Broken> {
+    let offered = conversation.offer.capabilities;
+    // What the client was offered may be what other backends can do, or what this one could.
+    if ![mail].into_iter().chain(rcpts.iter().map(Vec::as_slice)).all(|all| offered.cover(needs(all))) {
+        return Err(Broken::Lacks);
+    }
+    let mail = if offered.size.is_some() { Cow::Borrowed(mail) } else { without_size(mail) };
+    let pipelining = offered.pipelining;
+    let mut replies = Vec::with_capacity(rcpts.len() + 1);
+    conversation.queue(&[b"MAIL FROM:", &mail, b"\r\n"]);
+    let mut pending = 1;
+    let mut refused = false;
+    for rcpt in rcpts {
+        if !pipelining || conversation.queued() + rcpt.len() > BATCH {
+            refused |= !collect(conversation, pending, &mut replies).await?;
+            pending = 0;
+            if refused {
+                break;
+            }
+        }
+        conversation.queue(&[b"RCPT TO:", rcpt, b"\r\n"]);
+        pending += 1;
+    }
+    let with_data = data && pipelining && !refused && !rcpts.is_empty();
+    if with_data {
+        conversation.queue(&[b"DATA\r\n"]);
+    }
+    if pending > 0 {
+        collect(conversation, pending, &mut replies).await?;
+    }
+    let mut answer = if with_data { Some(conversation.reply().await?) } else { None };
+    let mail_refused = !replies[0].is_positive();
+    let accepted = !mail_refused && replies[1..].iter().any(Reply::is_positive);
+    if mail_refused {
+        replies.truncate(1);
+    }
+    if !accepted {
+        if answer.take().is_some_and(|answer| answer.is_intermediate()) {
+            // RFC 2920, 3.1: a server that says 354 all the same is owed an end, and refuses it.
+            conversation.queue(&[b".\r\n"]);
+            conversation.send().await?;
+            conversation.final_reply().await?;
+        }
+    } else if data && !with_data {
+        answer = Some(conversation.exchange(&[b"DATA\r\n"]).await?);
+    }
+    Ok((replies, answer))
+}
+
+/// Sends what is queued and reads so many replies; whether MAIL was accepted, if its reply is among them.
+async fn collect(
+    conversation: &mut Conversation,
+    pending: usize,
+    replies: &mut Vec<Reply>,
+) -> Result<bool, Broken> {
+    conversation.send().await?;
+    for _ in 0..pending {
+        replies.push(conversation.reply().await?);
+    }
+    Ok(replies.first().is_none_or(Reply::is_positive))
+}
