@@ -76,6 +76,8 @@ fn a_refusal_is_the_backends_own_at_whatever_stage() {
             assert_eq!(client.say(steps[step]).text(), refusal);
             assert_eq!(client.say("RSET").code, 250);
         }
+        // Operators are told whose refusal it was.
+        gateway.log().wait_for(&["refused", refusal, &format!("smtp://{}", sink.address), "joe"]);
         assert_eq!(sink.messages(), []);
         // One that asked how it is, and one while the first was still being reset.
         assert!(sink.connections() <= 3, "{stage}");

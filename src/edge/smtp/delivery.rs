@@ -68,7 +68,9 @@ impl Delivery {
                 Stage::Over(reply) => Ok(reply.clone()),
                 Stage::Sender(_) => Ok(answers::NO_BACKEND),
             };
-            replies.push(reply.unwrap_or_else(|lost| self.lose(&lost)));
+            let reply = reply.unwrap_or_else(|lost| self.lose(&lost));
+            self.note_recipient(&reply);
+            replies.push(reply);
         }
         replies
     }
@@ -90,9 +92,13 @@ impl Delivery {
                 self.stage = Stage::Open(Box::new(lease));
                 self.announced = announced;
                 replies.remove(0);
+                replies.iter().for_each(|reply| self.note_recipient(reply));
                 replies
             }
             Ok((replies, _)) => {
+                if let Some(reply) = replies.first() {
+                    info!(user = %self.who.user, upstream = lease.upstream(), %reply, "a sender was refused");
+                }
                 lease.done();
                 // What is no refusal is no answer, either.
                 let refusal = replies.into_iter().next().filter(is_refusal);
@@ -196,7 +202,7 @@ impl Delivery {
         match answer {
             Ok(reply) if reply.is_positive() => {
                 self.outcome = Some(MessageOutcome::Accepted);
-                debug!(user = %self.who.user, %reply, "a message was accepted");
+                debug!(user = %self.who.user, upstream = self.upstream(), %reply, "a message was accepted");
                 reply
             }
             Ok(reply) if is_refusal(&reply) => {
@@ -204,7 +210,7 @@ impl Delivery {
                     true => MessageOutcome::Rejected,
                     false => MessageOutcome::Deferred,
                 });
-                debug!(user = %self.who.user, %reply, "a message was refused");
+                info!(user = %self.who.user, upstream = self.upstream(), %reply, "a message was refused");
                 reply
             }
             Ok(reply) => self.refused(reply),
@@ -214,13 +220,26 @@ impl Delivery {
 
     /// The backend wants no message, or none in this way: what was said of it can't be taken back.
     fn refused(&mut self, reply: Reply) -> Reply {
-        debug!(user = %self.who.user, %reply, "a transaction was refused");
+        info!(user = %self.who.user, upstream = self.upstream(), %reply, "a message was refused");
         let reply = if is_refusal(&reply) { reply } else { answers::BACKEND_LOST };
         if let Some(outcome) = &mut self.outcome {
             *outcome = if reply.is_permanent() { MessageOutcome::Rejected } else { MessageOutcome::Deferred };
         }
         self.stage = Stage::Over(reply.clone());
         reply
+    }
+
+    fn note_recipient(&self, reply: &Reply) {
+        if let Stage::Open(lease) = &self.stage
+            && is_refusal(reply)
+        {
+            info!(user = %self.who.user, upstream = lease.upstream(), %reply, "a recipient was refused");
+        }
+    }
+
+    /// For the log.
+    fn upstream(&self) -> &str {
+        if let Stage::Open(lease) = &self.stage { lease.upstream() } else { "" }
     }
 
     fn lose(&mut self, lost: &Lost) -> Reply {

@@ -92,6 +92,11 @@ impl Lease {
         }
     }
 
+    /// The URL of the backend at the other end; empty once it is lost.
+    pub fn upstream(&self) -> &str {
+        self.place.as_ref().map_or("", |place| self.backends.name(place.index))
+    }
+
     /// What the backend at the other end can do.
     pub fn capabilities(&self) -> Capabilities {
         self.place.as_ref().map(|place| place.held.connection.offer.capabilities).unwrap_or_default()
