@@ -64,7 +64,8 @@ pub fn machine() -> String {
     let model = read("/proc/cpuinfo");
     let model = model.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     let model = model.map_or(std::env::consts::ARCH, |(_, name)| name.trim());
-    format!("{cores} x {model}, Linux {}", read("/proc/sys/kernel/osrelease"))
+    let congestion = read("/proc/sys/net/ipv4/tcp_congestion_control");
+    format!("{cores} x {model}, Linux {}, TCP {congestion}", read("/proc/sys/kernel/osrelease"))
 }
 
 /// A file of the system, trimmed; nothing where it can't be read.
