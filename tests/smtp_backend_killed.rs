@@ -28,7 +28,7 @@ struct Backend {
 
 impl Backend {
     fn start(address: SocketAddr, record: &Path) -> Backend {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/smtp/recording_sink.py");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/recording_sink.py");
         let process = Command::new("python3")
             .args([script, &address.ip().to_string(), &address.port().to_string()])
             .arg(record)
