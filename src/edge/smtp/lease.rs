@@ -62,8 +62,8 @@ pub struct Lease {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Envelope,
-    /// After 354; the last two bytes that were written.
-    Content([u8; 2]),
+    /// After 354.
+    Content,
     /// Within a chunk of which so many bytes are to come.
     Chunk {
         left: u64,
@@ -160,12 +160,12 @@ impl Lease {
     pub async fn data(&mut self) -> Result<Reply, Lost> {
         let reply = self.command(&[b"DATA\r\n"]).await?;
         if reply.is_intermediate() {
-            self.stage = Stage::Content(*b"\r\n");
+            self.stage = Stage::Content;
         }
         Ok(reply)
     }
 
-    /// After a 354 or within a chunk: content as it goes over the wire, dot-stuffed for DATA. Returns once it is sent or in
+    /// After a 354 or within a chunk: content as it goes over the wire, for DATA dot-stuffed. Returns once it is sent or in
     /// a buffer of at most 16 KiB, so that a slow backend slows down who calls. From here on, the backend was given the
     /// message, and a loss is final.
     ///
@@ -174,7 +174,7 @@ impl Lease {
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Lost> {
         self.given = true;
         match &mut self.stage {
-            Stage::Content(tail) => note_tail(tail, bytes),
+            Stage::Content => {}
             Stage::Chunk { left, .. } if *left >= bytes.len() as u64 => *left -= bytes.len() as u64,
             Stage::Chunk { .. } | Stage::Envelope => {
                 return Err(self.lost(Broken::Incomplete));
@@ -185,18 +185,18 @@ impl Lease {
         written.map_err(|broken| self.lost(broken))
     }
 
-    /// The last content, and the end of what [`Lease::data`] began: the line with the dot, after a CR LF where the content
-    /// didn't end with one. The backend's answer.
+    /// The last content, without the CR LF of its last line, and the end of what [`Lease::data`] began: that CR LF and the
+    /// line with the dot, whatever the content ends with, since an empty line at its end is content. The backend's answer.
     ///
     /// # Errors
     /// Where the backend is lost: nobody knows then whether it has the message.
     pub async fn finish(&mut self, bytes: &[u8]) -> Result<Reply, Lost> {
         self.given = true;
-        let Stage::Content(mut tail) = self.stage else { return Err(self.lost(Broken::Incomplete)) };
-        note_tail(&mut tail, bytes);
-        let end: &[u8] = if tail == *b"\r\n" { b".\r\n" } else { b"\r\n.\r\n" };
+        if self.stage != Stage::Content {
+            return Err(self.lost(Broken::Incomplete));
+        }
         let Some(conversation) = self.conversation() else { return Err(self.lost(Broken::Closed)) };
-        let answer = deliver(conversation, bytes, end).await;
+        let answer = deliver(conversation, bytes, b"\r\n.\r\n").await;
         self.answered(answer, true)
     }
 
@@ -306,7 +306,7 @@ impl Lease {
                 self.rcpts.extend(accepted.map(|(rcpt, _)| rcpt.clone()));
             }
             if data.as_ref().is_some_and(Reply::is_intermediate) {
-                self.stage = Stage::Content(*b"\r\n");
+                self.stage = Stage::Content;
             }
             return Ok((replies, data));
         }
@@ -370,15 +370,6 @@ impl Lease {
         }
         let last = if let Broken::Farewell(reply) = broken { Some(reply) } else { None };
         Lost { detail, last, given: self.given }
-    }
-}
-
-/// Keeps the last two bytes.
-fn note_tail(tail: &mut [u8; 2], bytes: &[u8]) {
-    match bytes {
-        [.., one, two] => *tail = [*one, *two],
-        [one] => *tail = [tail[1], *one],
-        [] => {}
     }
 }
 

@@ -20,7 +20,8 @@ mod connections;
 use sink::{Act, Settings, Sink, say};
 
 const MAIL: &[u8] = b"<john@example.com> SIZE=20";
-const CONTENT: &[u8] = b"Subject: hi\r\n\r\n..a line\r\n";
+/// Without its last CR LF, which belongs to the end.
+const CONTENT: &[u8] = b"Subject: hi\r\n\r\n..a line";
 /// Soon for who waits for it, and long enough for everything that works on a machine that is busy.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -91,7 +92,7 @@ async fn a_message_arrives_as_it_was_given_over_one_connection_for_many() {
     let messages = sink.messages();
     assert_eq!(messages.len(), 3);
     for message in messages {
-        assert_eq!(message.content, CONTENT);
+        assert_eq!(message.content, [CONTENT, b"\r\n"].concat());
         assert_eq!(message.mail.as_bytes(), MAIL);
         assert_eq!(message.rcpts, ["<jane@example.net>"]);
     }
@@ -103,12 +104,13 @@ async fn a_message_arrives_as_it_was_given_over_one_connection_for_many() {
 async fn the_end_is_right_whatever_the_content_ends_with() {
     let sink = Sink::good();
     let backends = backends(&[&sink], "");
+    // An empty line at its end is content like any other.
     let cases: [(&[&[u8]], &[u8]); 5] = [
-        (&[], b""),
+        (&[], b"\r\n"),
         (&[b"a"], b"a\r\n"),
-        (&[b"a\r", b"\n"], b"a\r\n"),
+        (&[b"a\r", b"\n"], b"a\r\n\r\n"),
         (&[b"a\r\n", b"b"], b"a\r\nb\r\n"),
-        (&[b"\r\n", b""], b"\r\n"),
+        (&[b"\r\n", b""], b"\r\n\r\n"),
     ];
     for (number, (pieces, expected)) in cases.into_iter().enumerate() {
         let mut lease = lease(&backends).await;
