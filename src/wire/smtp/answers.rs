@@ -80,13 +80,13 @@ pub const UNKNOWN_MECHANISM: Reply =
 pub const TLS_FIRST: Reply = Reply::ours(530, Enhanced(5, 7, 0), "Must issue a STARTTLS command first");
 /// MAIL before AUTH.
 pub const AUTH_FIRST: Reply = Reply::ours(530, Enhanced(5, 7, 0), "Authentication required");
-/// AUTH that failed, for whatever reason (docs/api.md, "SMTP").
+/// AUTH that failed, for whatever reason (docs/api.md, "Mail").
 pub const BAD_LOGIN: Reply =
     Reply::ours(535, Enhanced(5, 7, 8), "Authentication failed: Bad username / password");
 /// AUTH in clear where TLS is demanded.
 pub const ENCRYPTION_REQUIRED: Reply =
     Reply::ours(538, Enhanced(5, 7, 11), "Encryption required for requested authentication mechanism");
-/// MAIL of a credential that may no longer send (docs/api.md, "SMTP").
+/// MAIL of a credential that may no longer send (docs/api.md, "Mail").
 pub const MAY_NOT_SEND: Reply = Reply::ours(550, Enhanced(5, 7, 1), "Unauthenticated senders not allowed");
 /// A CR without LF, an LF without CR or a NUL in a message, or what could be taken for its end.
 pub const BARE_LINE_END: Reply = Reply::ours(
