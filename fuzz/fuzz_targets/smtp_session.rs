@@ -3,6 +3,7 @@
 extern crate gatepost_fuzz as gatepost;
 
 #[path = "../../tests/common/driver.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
 mod driver;
 
 use driver::{Driver, settings};
