@@ -1,0 +1,251 @@
+//! What has to be true of any input: each function is one fuzz target, and `tests/seeds.rs` holds the seeds against it.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use gatepost::domain::{Permission, PermissionEdit, Permissions};
+use gatepost::wire::smtp::client::{self, LONGEST_REPLY, Offer, ReplyError};
+use gatepost::wire::{
+    BASIC_BUFFER, BasicError, BodyScanner, Call, FormError, Parameters, PathError, RoutePattern, Target,
+    basic as read_basic, normalize, sends_mail, take_credential,
+};
+
+use super::driver::{Driver, settings};
+
+/// What is read is what a JSON value of the text says.
+pub fn permissions(text: &str) {
+    let mut parameters = Parameters::new();
+    if parameters.add_query(text.as_bytes()).is_ok() {
+        let _ = parameters.permissions();
+    }
+    let Ok(edit) = PermissionEdit::from_json(text) else { return };
+    let value: serde_json::Value = serde_json::from_str(text).expect("it was read");
+    let object = value.as_object().expect("nothing else is read");
+    assert_eq!(object.len(), edit.named().iter().count());
+    for permission in Permission::ALL {
+        let written = object.get(permission.as_str()).map(|v| v.as_u64().expect("0 or 1"));
+        assert_eq!(edit.named().contains(permission), written.is_some());
+        assert_eq!(edit.granted().contains(permission), written == Some(1));
+        assert_eq!(edit.for_new().contains(permission), written != Some(0));
+    }
+    assert!(edit.apply(Permissions::NONE) == edit.granted());
+}
+
+/// Decodes as the reference does, and what the reference encodes is read.
+pub fn basic(data: &[u8]) {
+    let mut buffer = [0; BASIC_BUFFER];
+    let _ = read_basic(data, &mut [0; 7]);
+    if let Ok(presented) = read_basic(data, &mut buffer) {
+        let text = std::str::from_utf8(data).expect("base64 is ASCII").trim();
+        let encoded = text[5..].trim().trim_end_matches('=').to_owned();
+        let padding = "=".repeat((4 - encoded.len() % 4) % 4);
+        let decoded = BASE64_STANDARD.decode(encoded + &padding).expect("the reference reads it");
+        assert_eq!(decoded, [presented.username, b":", presented.secret].concat());
+        assert!(!presented.username.contains(&b':'));
+    }
+    let header = format!("Basic {}", BASE64_STANDARD.encode(data));
+    match read_basic(header.as_bytes(), &mut buffer) {
+        Ok(presented) => assert_eq!(data, [presented.username, b":", presented.secret].concat()),
+        Err(BasicError::TooLong) => assert!(data.len() > BASIC_BUFFER - 3),
+        Err(error) => assert!(error == BasicError::Malformed && !data.contains(&b':')),
+    }
+}
+
+/// What is left holds no credential, and is what came without some of its parameters.
+pub fn query(query: &[u8]) {
+    let taken = take_credential(query);
+    let mut parameters = Parameters::new();
+    let all = parameters.add_query(query).is_ok().then(|| parameters.credential());
+    match taken {
+        Err(_) => {}
+        Ok(None) => assert!(all.is_none_or(|credential| matches!(credential, Ok(None)))),
+        Ok(Some(taken)) => {
+            assert!(matches!(take_credential(&taken.rest), Ok(None)));
+            let mut came = query.split(|b| *b == b'&');
+            let kept: Vec<&[u8]> = taken.rest.split(|b| *b == b'&').collect();
+            let all_left_in_order = kept.iter().all(|piece| came.any(|other| other == *piece));
+            assert!(taken.rest.is_empty() || all_left_in_order);
+            if let Some(all) = all {
+                let all = all.expect("as the query's").expect("there is one");
+                assert_eq!(all.presented().username, taken.held.presented().username);
+                assert_eq!(all.presented().secret, taken.held.presented().secret);
+            }
+        }
+    }
+}
+
+/// A plain path is its own plain path, and doesn't send mail by another reading.
+pub fn path(data: &[u8]) {
+    let Ok(target) = Target::split(data) else { return };
+    let plain = match normalize(target.path) {
+        Ok(plain) => plain,
+        Err(error) => return assert_ne!(error, PathError::NotAPath),
+    };
+    assert!(plain.starts_with('/') && plain.is_ascii());
+    assert!(!plain.contains("//") && !plain.contains("/../") && !plain.contains("/./"));
+    assert_eq!(normalize(plain.as_bytes()), Ok(plain.clone()));
+    let twice = decoded(&decoded(plain.as_bytes()));
+    if ["/api/mail.send.json", "/v3/mail/send"]
+        .iter()
+        .any(|path| path.as_bytes() == twice.to_ascii_lowercase())
+    {
+        assert!(sends_mail(&plain));
+    }
+    let _ = Call::from_path(&plain);
+    if let Ok(pattern) = RoutePattern::parse(&plain) {
+        assert!(
+            pattern.matches(&plain) && pattern.covers(&plain) && pattern.covers(&plain.to_ascii_uppercase())
+        );
+    }
+}
+
+/// [`check_form`], with the cuts in front.
+pub fn urlencoded(data: &[u8]) {
+    let (cuts, body) = data.split_at(data.len().min(3));
+    check_form(b"application/x-www-form-urlencoded", body, cuts);
+}
+
+/// [`check_form`], with the cuts in front. A first line that isn't empty gives the attributes of the Content-Type.
+pub fn multipart(data: &[u8]) {
+    let (cuts, rest) = data.split_at(data.len().min(3));
+    let end = rest.iter().position(|b| *b == b'\n').unwrap_or(0);
+    let (line, body) = rest.split_at(end);
+    let attributes = if line.is_empty() { b"boundary=b" } else { line };
+    let content_type = [b"multipart/form-data; ", attributes].concat();
+    check_form(&content_type, body.strip_prefix(b"\n").unwrap_or(body), cuts);
+}
+
+/// Any cut gives the same replies, and what is passed on is what was read: it can be read again, as one reply.
+pub fn smtp_reply(bytes: &[u8], cuts: &[u8]) {
+    let (replies, error, left) = read_replies(bytes, &[]);
+    let (again, other_error, other_left) = read_replies(bytes, cuts);
+    assert_eq!((&replies, error.is_some(), left), (&again, other_error.is_some(), other_left));
+    for written in replies {
+        let read = client::reply(&written).expect("what is written is a reply").expect("all of it");
+        assert_eq!(read.1, written.len());
+    }
+}
+
+/// What a client says gives the same replies and messages however it is cut, and the driver watches that a backend is asked
+/// for valid transactions of somebody who may only. What a backend says is read the same however much of it is there.
+pub fn smtp_session(data: &[u8]) {
+    let Some((cuts, bytes)) = data.split_at_checked(3) else { return };
+    // Bytes behind STARTTLS are an error if they are there, and a handshake if they aren't yet.
+    if !bytes.windows(8).any(|w| w.eq_ignore_ascii_case(b"STARTTLS")) {
+        let mut whole = Driver::new(settings());
+        whole.feed(bytes);
+        let mut split = Driver::new(settings());
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| usize::from(*cut).min(bytes.len())).collect();
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        for pair in cuts.windows(2) {
+            split.feed(&bytes[pair[0]..pair[1]]);
+        }
+        assert_eq!(whole.out, split.out);
+        assert_eq!(whole.delivered, split.delivered);
+        assert_eq!(whole.closed, split.closed);
+        for message in &whole.delivered {
+            assert!(!message.content.starts_with(b".\r\n") && message.content.starts_with(b"Received: "));
+            let ended = message.content.windows(5).any(|w| w == b"\r\n.\r\n");
+            assert!(message.chunked || !ended, "an end within a message");
+        }
+    } else {
+        Driver::new(settings()).feed(bytes);
+    }
+    let read = client::reply(bytes);
+    if let Ok(Some((reply, len))) = &read {
+        assert!((200..600).contains(&reply.code()) && *len <= bytes.len());
+        assert_eq!(client::reply(&bytes[..*len]), read);
+        assert_eq!(client::reply(&bytes[..*len - 1]), Ok(None));
+    }
+}
+
+/// Username and secret.
+type Credential = (Vec<u8>, Vec<u8>);
+
+/// A credential that was found, and what would be forwarded.
+type Scanned = (Option<Credential>, Vec<u8>);
+
+/// Scans `body` in pieces whose lengths are `cuts`, over and over: the credential, and what would be forwarded.
+fn scan(content_type: &[u8], body: &[u8], cuts: &[u8]) -> Result<Scanned, FormError> {
+    let Some(mut scanner) = BodyScanner::for_content_type(content_type)? else {
+        return Ok((None, body.to_vec()));
+    };
+    let mut forwarded = body.to_vec();
+    let mut rest = &mut forwarded[..];
+    let mut lengths = cuts.iter().map(|cut| usize::from(*cut)).cycle();
+    while !rest.is_empty() {
+        let len = lengths.next().unwrap_or(usize::MAX).clamp(1, rest.len());
+        let (chunk, after) = rest.split_at_mut(len);
+        scanner.scan(chunk)?;
+        rest = after;
+    }
+    let held = scanner.finish()?;
+    Ok((held.map(|h| (h.presented().username.to_vec(), h.presented().secret.to_vec())), forwarded))
+}
+
+/// What has to be true of any form: cuts make no difference, only values change, a second look finds only fillers, and
+/// the reader that has the whole body finds the same credential.
+fn check_form(content_type: &[u8], body: &[u8], cuts: &[u8]) {
+    let whole = scan(content_type, body, &[]);
+    assert_eq!(scan(content_type, body, &[1]), whole);
+    assert_eq!(scan(content_type, body, cuts), whole);
+    let Ok((found, forwarded)) = whole else { return };
+    assert_eq!(forwarded.len(), body.len());
+    assert!(forwarded.iter().zip(body).all(|(new, old)| new == old || *new == b'x'));
+    if let Some(again) = scan(content_type, &forwarded, &[]).expect("a masked form is one").0 {
+        let fillers = |value: &[u8]| value.iter().all(|b| *b == b'x');
+        assert!(found.is_some() && fillers(&again.0) && fillers(&again.1));
+    }
+    let mut parameters = Parameters::new();
+    if parameters.add_body(content_type, body).is_ok() {
+        let held = parameters.credential().expect("as the scanner");
+        assert_eq!(held.map(|h| (h.presented().username.to_vec(), h.presented().secret.to_vec())), found);
+        let _ = parameters.permissions();
+    }
+}
+
+fn decoded(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(|_| byte == b'%') {
+            Some(value) => {
+                decoded.push(value);
+                rest = &after[2..];
+            }
+            None => {
+                decoded.push(byte);
+                rest = after;
+            }
+        }
+    }
+    decoded
+}
+
+/// All replies, read as the bytes come in pieces of these lengths; and the error that ended it, and what is left.
+fn read_replies(bytes: &[u8], cuts: &[u8]) -> (Vec<Vec<u8>>, Option<ReplyError>, usize) {
+    let (mut buffer, mut replies, mut rest) = (Vec::new(), Vec::new(), bytes);
+    let mut lengths = cuts.iter().map(|cut| usize::from(*cut)).cycle();
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(lengths.next().unwrap_or(usize::MAX).clamp(1, rest.len()));
+        buffer.extend_from_slice(piece);
+        rest = after;
+        loop {
+            match client::reply(&buffer) {
+                Ok(Some((reply, taken))) => {
+                    assert!(taken <= LONGEST_REPLY && (200..600).contains(&reply.code()));
+                    let mut written = Vec::new();
+                    reply.write(&mut written);
+                    replies.push(written);
+                    let _ = Offer::read(&reply);
+                    buffer.drain(..taken);
+                }
+                Ok(None) => break,
+                Err(error) => return (replies, Some(error), 0),
+            }
+        }
+        assert!(buffer.len() <= LONGEST_REPLY);
+    }
+    (replies, None, buffer.len())
+}
