@@ -7,120 +7,15 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use common::backend::{Backend, read_header};
-use common::curl::curl;
-use common::http::{Connection, Request, get, request};
-use common::{Gateway, HOLDER, api, configured, tls, write_config};
-
-const ALL: &str = "everything:passw0rd-all";
-const EMAIL: &str = "mailer:passw0rd-mail";
-const API: &str = "caller:passw0rd-call";
-const WEB: &str = "viewer:passw0rd-view";
-const NOTHING: &str = "nobody:passw0rd-none";
-
-/// Failures are what these tests are about; they must not delay each other.
-const NO_DELAYS: &str = "[auth]\nbcrypt_cost = 4\nthrottle = false\n";
-
-const SENDING: [&str; 3] = ["/api/mail.send.json", "/api/mail.send.xml", "/v3/mail/send"];
+use common::callers::{ALL, API, EMAIL, NO_DELAYS, NOTHING, SENDING, WEB, in_every_place, with_credentials};
+use common::forms::{URLENCODED, form};
+use common::http::{Connection, get, request};
+use common::{Gateway, HOLDER, api};
 
 fn start(rest: &str) -> Gateway {
     let gateway = Gateway::start(&format!("{NO_DELAYS}{rest}"));
     gateway.account("email,api,web");
     gateway
-}
-
-fn with_credentials(gateway: &Gateway) {
-    gateway
-        .credential(ALL, "email,api,web")
-        .credential(EMAIL, "email")
-        .credential(API, "api")
-        .credential(WEB, "web")
-        .credential(NOTHING, "none");
-}
-
-/// A field of a multipart form; `b` is the boundary of them all.
-fn part(name: &str, value: &[u8]) -> Vec<u8> {
-    let mut part = format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n").into_bytes();
-    part.extend_from_slice(value);
-    part.extend_from_slice(b"\r\n");
-    part
-}
-
-fn multipart(parts: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut body: Vec<u8> = parts.iter().flat_map(|(name, value)| part(name, value)).collect();
-    body.extend_from_slice(b"--b--\r\n");
-    body
-}
-
-fn urlencoded(text: &str) -> String {
-    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
-}
-
-fn form(path: &str, kind: &str, body: impl Into<Vec<u8>>, chunked: bool) -> Request {
-    let request = request("POST", path).header("Content-Type", kind);
-    if chunked { request.chunked(body) } else { request.body(body) }
-}
-
-/// The same request with its credential in each of the places where one may stand.
-fn in_every_place(path: &str, login: &str) -> Vec<(&'static str, Request)> {
-    const URLENCODED: &str = "application/x-www-form-urlencoded";
-    const MULTIPART: &str = "multipart/form-data; boundary=b";
-    let (user, key) = login.split_once(':').unwrap();
-    let pair = format!("api_user={}&api_key={}", urlencoded(user), urlencoded(key));
-    let (user, key) = (user.as_bytes(), key.as_bytes());
-    let mut ways = vec![
-        ("basic", get(path).basic(login)),
-        ("basic, with a body", form(path, "text/plain", "x", false).basic(login)),
-        ("basic, with a form", form(path, URLENCODED, "to=a%40b.c", true).basic(login)),
-        ("query", get(&format!("{path}?{pair}"))),
-        ("query, among others", get(&format!("{path}?a=1&{pair}&b=2"))),
-        ("query, of a post", form(&format!("{path}?{pair}"), URLENCODED, "", false)),
-    ];
-    for chunked in [false, true] {
-        ways.extend([
-            ("urlencoded, first", form(path, URLENCODED, format!("{pair}&to=a%40b.c"), chunked)),
-            (
-                "urlencoded, last",
-                form(path, URLENCODED, format!("to=a%40b.c&text={}&{pair}", "t".repeat(90_000)), chunked),
-            ),
-            (
-                "urlencoded, apart",
-                form(path, URLENCODED, format!("{}&x=1", pair.replace('&', "&to=a&")), chunked),
-            ),
-            (
-                "multipart, first",
-                form(
-                    path,
-                    MULTIPART,
-                    multipart(&[("api_user", user), ("api_key", key), ("to", b"a@b.c")]),
-                    chunked,
-                ),
-            ),
-            (
-                "multipart, last",
-                form(
-                    path,
-                    MULTIPART,
-                    multipart(&[("to", b"a@b.c"), ("api_user", user), ("api_key", key)]),
-                    chunked,
-                ),
-            ),
-            (
-                "multipart, after attachments",
-                form(
-                    path,
-                    MULTIPART,
-                    multipart(&[
-                        ("files[a]", &[7; 200_000]),
-                        ("api_key", key),
-                        ("to", b"a"),
-                        ("api_user", user),
-                    ]),
-                    chunked,
-                ),
-            ),
-        ]);
-    }
-    ways
 }
 
 /// Sends a request after which nothing else may have reached the backend.
@@ -354,95 +249,6 @@ fn a_credential_manages_nothing() {
     expect_silence(&backend, &mut connection, "management");
 }
 
-/// Over 25 MB of attachment before the credential: on HTTP/1.1 with and without chunks, and on HTTP/2.
-#[test]
-fn a_credential_after_a_25_mb_attachment() {
-    let backend = Backend::hello();
-    let gateway = start_with_tls(&backend);
-    let attachment: Vec<u8> =
-        (0..25_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    let body =
-        |key: &[u8]| multipart(&[("files[a.bin]", &attachment), ("api_user", b"mailer"), ("api_key", key)]);
-    let (good, bad) = (body(b"passw0rd-mail"), body(b"passw0rd-mall"));
-    let masked =
-        multipart(&[("files[a.bin]", &attachment), ("api_user", b"xxxxxx"), ("api_key", b"xxxxxxxxxxxxx")]);
-    for chunked in [false, true] {
-        let send =
-            |body: &Vec<u8>| form(SENDING[0], "multipart/form-data; boundary=b", body.clone(), chunked);
-        assert_eq!(send(&good).send(gateway.api()).status, 200);
-        assert!(backend.next().body == masked, "chunked: {chunked}");
-        assert_eq!(send(&bad).send(gateway.api()).status, 401);
-    }
-    for (name, bytes) in [("good", &good), ("bad", &bad)] {
-        std::fs::write(gateway.directory.path().join(name), bytes).unwrap();
-    }
-    for (name, expected) in [("good", 200), ("bad", 401)] {
-        let fetched = over_http2(
-            &gateway,
-            SENDING[0],
-            &[
-                "--header",
-                "Content-Type: multipart/form-data; boundary=b",
-                "--data-binary",
-                &format!("@{}", gateway.directory.path().join(name).display()),
-            ],
-        );
-        assert_eq!((fetched.status, &fetched.version[..]), (expected, "2"), "{name}: {}", fetched.text());
-    }
-    assert!(backend.next().body == masked, "over HTTP/2");
-    assert!(backend.drain().is_empty());
-}
-
-#[test]
-fn http_2_is_decided_the_same_way() {
-    let backend = Backend::hello();
-    let gateway = start_with_tls(&backend);
-    let pair = ["--form", "to=a", "--form", "api_user=mailer", "--form", "api_key=passw0rd-mail"];
-    let cases: [(&str, &[&str], u16); 9] = [
-        ("/v3/stats", &["--user", API], 200),
-        ("/v3/stats", &["--user", EMAIL], 403),
-        ("/v3/stats", &["--user", "caller:wrong"], 401),
-        ("/v3/stats", &[], 401),
-        ("/v3/stats?api_user=caller&api_key=passw0rd-call", &[], 200),
-        ("/v3/mail/send", &["--data", "to=a&api_user=mailer&api_key=passw0rd-mail"], 200),
-        ("/v3/mail/send", &["--data", "to=a&api_user=caller&api_key=passw0rd-call"], 403),
-        ("/v3/mail/send", &pair, 200),
-        ("/v3/stats", &pair, 403),
-    ];
-    for (target, arguments, expected) in cases {
-        let fetched = over_http2(&gateway, target, arguments);
-        assert_eq!((fetched.status, &fetched.version[..]), (expected, "2"), "{target} {arguments:?}");
-        let received = backend.drain();
-        assert_eq!(received.len(), usize::from(expected == 200), "{target} {arguments:?}");
-        for received in received {
-            assert!(!received.contains("passw0rd"), "{}", received.raw.escape_ascii());
-            assert!(received.header("host").is_some_and(|host| host.starts_with(tls::NAME)));
-        }
-    }
-}
-
-/// A gateway that listens with TLS as well, and has all the credentials.
-fn start_with_tls(backend: &Backend) -> Gateway {
-    let directory = configured("");
-    let tls = tls::certificate(directory.path());
-    let rest = format!("{NO_DELAYS}{}tls_listen = [\"127.0.0.1:0\"]\n{tls}", api(backend.address));
-    write_config(directory.path(), &rest);
-    let gateway = Gateway::start_in(directory);
-    gateway.account("email,api,web");
-    with_credentials(&gateway);
-    gateway
-}
-
-fn over_http2(gateway: &Gateway, target: &str, arguments: &[&str]) -> common::curl::Fetched {
-    let port = gateway.address("api.tls_listen").port();
-    let certificate = gateway.directory.path().join("cert.pem");
-    let resolve = format!("{}:{port}:127.0.0.1", tls::NAME);
-    let url = format!("https://{}:{port}{target}", tls::NAME);
-    let mut all = vec!["--http2", "--cacert", certificate.to_str().unwrap(), "--resolve", &resolve, &url];
-    all.extend_from_slice(arguments);
-    curl(&all)
-}
-
 /// On a dashboard, everything needs `web`, and a form's fields are the dashboard's own.
 #[test]
 fn the_dashboard_asks_for_web() {
@@ -467,7 +273,7 @@ fn the_dashboard_asks_for_web() {
         assert_eq!(connection.exchange(request).status, 401, "{way}");
     }
     let own = "api_user=somebody&api_key=else";
-    let post = form(&format!("/?{own}"), "application/x-www-form-urlencoded", own, false).basic(WEB);
+    let post = form(&format!("/?{own}"), URLENCODED, own, false).basic(WEB);
     assert_eq!(connection.exchange(post).status, 200);
     let received = backend.next();
     assert_eq!(

@@ -3,9 +3,11 @@
 #![allow(dead_code)]
 
 pub mod backend;
+pub mod callers;
 pub mod curl;
 pub mod database;
 pub mod driver;
+pub mod forms;
 pub mod http;
 pub mod mail;
 pub mod relay;

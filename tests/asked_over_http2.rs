@@ -1,0 +1,96 @@
+//! Over HTTP/2, and behind large attachments, every request is decided as any other.
+
+mod common;
+
+use common::backend::Backend;
+use common::callers::{API, EMAIL, NO_DELAYS, SENDING, with_credentials};
+use common::curl::curl;
+use common::forms::{MULTIPART, form, multipart};
+use common::{Gateway, api, configured, tls, write_config};
+
+fn start_with_tls(backend: &Backend) -> Gateway {
+    let directory = configured("");
+    let tls = tls::certificate(directory.path());
+    let rest = format!("{NO_DELAYS}{}tls_listen = [\"127.0.0.1:0\"]\n{tls}", api(backend.address));
+    write_config(directory.path(), &rest);
+    let gateway = Gateway::start_in(directory);
+    gateway.account("email,api,web");
+    with_credentials(&gateway);
+    gateway
+}
+
+fn over_http2(gateway: &Gateway, target: &str, arguments: &[&str]) -> common::curl::Fetched {
+    let port = gateway.address("api.tls_listen").port();
+    let certificate = gateway.directory.path().join("cert.pem");
+    let resolve = format!("{}:{port}:127.0.0.1", tls::NAME);
+    let url = format!("https://{}:{port}{target}", tls::NAME);
+    let mut all = vec!["--http2", "--cacert", certificate.to_str().unwrap(), "--resolve", &resolve, &url];
+    all.extend_from_slice(arguments);
+    curl(&all)
+}
+
+#[test]
+fn http_2_is_decided_the_same_way() {
+    let backend = Backend::hello();
+    let gateway = start_with_tls(&backend);
+    let pair = ["--form", "to=a", "--form", "api_user=mailer", "--form", "api_key=passw0rd-mail"];
+    let cases: [(&str, &[&str], u16); 9] = [
+        ("/v3/stats", &["--user", API], 200),
+        ("/v3/stats", &["--user", EMAIL], 403),
+        ("/v3/stats", &["--user", "caller:wrong"], 401),
+        ("/v3/stats", &[], 401),
+        ("/v3/stats?api_user=caller&api_key=passw0rd-call", &[], 200),
+        ("/v3/mail/send", &["--data", "to=a&api_user=mailer&api_key=passw0rd-mail"], 200),
+        ("/v3/mail/send", &["--data", "to=a&api_user=caller&api_key=passw0rd-call"], 403),
+        ("/v3/mail/send", &pair, 200),
+        ("/v3/stats", &pair, 403),
+    ];
+    for (target, arguments, expected) in cases {
+        let fetched = over_http2(&gateway, target, arguments);
+        assert_eq!((fetched.status, &fetched.version[..]), (expected, "2"), "{target} {arguments:?}");
+        let received = backend.drain();
+        assert_eq!(received.len(), usize::from(expected == 200), "{target} {arguments:?}");
+        for received in received {
+            assert!(!received.contains("passw0rd"), "{}", received.raw.escape_ascii());
+            assert!(received.header("host").is_some_and(|host| host.starts_with(tls::NAME)));
+        }
+    }
+}
+
+/// Over 25 MB of attachment before the credential: on HTTP/1.1 with and without chunks, and on HTTP/2.
+#[test]
+fn a_credential_after_a_25_mb_attachment() {
+    let backend = Backend::hello();
+    let gateway = start_with_tls(&backend);
+    let attachment: Vec<u8> =
+        (0..25_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let body =
+        |key: &[u8]| multipart(&[("files[a.bin]", &attachment), ("api_user", b"mailer"), ("api_key", key)]);
+    let (good, bad) = (body(b"passw0rd-mail"), body(b"passw0rd-mall"));
+    let masked =
+        multipart(&[("files[a.bin]", &attachment), ("api_user", b"xxxxxx"), ("api_key", b"xxxxxxxxxxxxx")]);
+    for chunked in [false, true] {
+        let send = |body: &Vec<u8>| form(SENDING[0], MULTIPART, body.clone(), chunked);
+        assert_eq!(send(&good).send(gateway.api()).status, 200);
+        assert!(backend.next().body == masked, "chunked: {chunked}");
+        assert_eq!(send(&bad).send(gateway.api()).status, 401);
+    }
+    for (name, bytes) in [("good", &good), ("bad", &bad)] {
+        std::fs::write(gateway.directory.path().join(name), bytes).unwrap();
+    }
+    for (name, expected) in [("good", 200), ("bad", 401)] {
+        let fetched = over_http2(
+            &gateway,
+            SENDING[0],
+            &[
+                "--header",
+                "Content-Type: multipart/form-data; boundary=b",
+                "--data-binary",
+                &format!("@{}", gateway.directory.path().join(name).display()),
+            ],
+        );
+        assert_eq!((fetched.status, &fetched.version[..]), (expected, "2"), "{name}: {}", fetched.text());
+    }
+    assert!(backend.next().body == masked, "over HTTP/2");
+    assert!(backend.drain().is_empty());
+}
