@@ -163,6 +163,33 @@ fn lone_line_ends_and_loops_deliver_nothing() {
 }
 
 #[test]
+fn nothing_is_written_into_our_own_header() {
+    let begin = authorised() + "MAIL FROM:<a@b>\r\nRCPT TO:<b@c>\r\n";
+    let by_data = [" root\r\nA: b\r\n", "\troot\r\n", "\x0b root\r\n"];
+    let by_bdat = ["\0 root\r\n", "\r root\r\n", "\n root\r\n"];
+    let data = by_data.map(|start| (start, format!("{begin}DATA\r\n{start}.\r\n")));
+    let bdat = by_data.iter().chain(&by_bdat).map(|start| {
+        let (one, other) = start.split_at(1);
+        (*start, format!("{begin}BDAT 1\r\n{one}BDAT {} LAST\r\n{other}", other.len()))
+    });
+    for (start, text) in data.into_iter().chain(bdat) {
+        let mut split = Driver::new(settings());
+        text.as_bytes().iter().for_each(|byte| split.feed(&[*byte]));
+        for driver in [run(&text), split] {
+            let [message] = &driver.delivered[..] else { panic!("{}", driver.text()) };
+            let sent = sent(&message.content);
+            assert!(
+                sent.starts_with("\r\n") && sent[2..].trim_end() == start.trim_end(),
+                "{start:?}: {sent:?}"
+            );
+        }
+    }
+    let forged = "X-Gatepost-\0User: root\r\n";
+    let driver = run(&format!("{begin}BDAT {} LAST\r\n{forged}\r\n", forged.len() + 2));
+    assert_eq!(sent(&driver.delivered[0].content), "\r\n");
+}
+
+#[test]
 fn failures_of_the_backend_are_told_at_the_end() {
     let begin = |from: &str| format!("{}MAIL FROM:<{from}>\r\nRCPT TO:<b@c>\r\n", authorised());
     let data = "DATA\r\nx\r\n.\r\nQUIT\r\n";

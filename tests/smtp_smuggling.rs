@@ -141,6 +141,34 @@ fn by_bdat_to_a_lenient_backend() {
 }
 
 #[test]
+fn nothing_is_written_into_our_own_header() {
+    let (gateway, sink) = started(false);
+    let mut client = Client::login(gateway.address("smtp.listen"), JOE);
+    for (number, start) in [" root", "\troot", "\0 root", "\r root", "\n root"].iter().enumerate() {
+        let text = format!("{start}\r\nSubject: x\r\n");
+        for chunked in [false, true] {
+            if !chunked && number > 1 {
+                continue;
+            }
+            begin(&mut client, number);
+            if chunked {
+                let (one, other) = text.split_at(1);
+                client.send(format!("BDAT 1\r\n{one}BDAT {} LAST\r\n{other}", other.len()).as_bytes());
+                assert_eq!(client.answer().code, 250);
+            } else {
+                assert_eq!(client.say("DATA").code, 354);
+                client.send(format!("{text}.\r\n").as_bytes());
+            }
+            assert_eq!(client.answer().code, 250);
+            let content = String::from_utf8(sink.messages().pop().unwrap().content).unwrap();
+            let (header, body) = content.split_once("\r\n\r\n").unwrap();
+            assert!(header.ends_with("\r\nX-Gatepost-User: joe"), "{content:?}");
+            assert_eq!(body.trim_end(), text.trim_end(), "{content:?}");
+        }
+    }
+}
+
+#[test]
 fn a_message_that_stops_in_the_middle_is_none() {
     let (gateway, sink) = started(true);
     for rest in ["body", "body\r", "body\r\n", "body\r\n.", "body\r\n.\r", "body\n.\n", "\n"] {
