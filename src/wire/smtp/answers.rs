@@ -56,6 +56,9 @@ pub const AUTH_UNAVAILABLE: Reply = Reply::ours(454, Enhanced(4, 7, 0), "Tempora
 pub const UNKNOWN_COMMAND: Reply = Reply::ours(500, Enhanced(5, 5, 1), "Command not recognized");
 /// A line over its limit.
 pub const LINE_TOO_LONG: Reply = Reply::ours(500, Enhanced(5, 5, 2), "Line too long");
+/// AUTH, or a line within it, over its limit (RFC 4954 section 4).
+pub const AUTH_TOO_LONG: Reply =
+    Reply::ours(500, Enhanced(5, 5, 6), "Authentication exchange line is too long");
 /// A line that doesn't end in CR LF, or holds a control character.
 pub const MALFORMED_LINE: Reply =
     Reply::ours(500, Enhanced(5, 5, 2), "Lines end in CR LF and hold no other control character");

@@ -78,6 +78,12 @@ pub fn longest(line: &[u8]) -> usize {
     }
 }
 
+/// Whether a line says BDAT, however badly: what follows it is content.
+pub fn is_bdat(line: &[u8]) -> bool {
+    let verb = line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"));
+    verb && !line.get(4).is_some_and(u8::is_ascii_alphabetic)
+}
+
 impl<'a> Command<'a> {
     /// Reads a line without its CR LF.
     ///
@@ -89,7 +95,8 @@ impl<'a> Command<'a> {
         let (verb, rest) = line.split_at(end);
         let rest = rest.trim_ascii_start();
         let mut upper = [0; 8];
-        let Some(name) = upper.get_mut(..verb.len()) else { return Err(CommandError::Unknown) };
+        let unknown = || if is_bdat(line) { CommandError::Lost } else { CommandError::Unknown };
+        let Some(name) = upper.get_mut(..verb.len()) else { return Err(unknown()) };
         name.copy_from_slice(verb);
         name.make_ascii_uppercase();
         let alone = |command| if rest.is_empty() { Ok(command) } else { Err(CommandError::Syntax) };
@@ -110,7 +117,7 @@ impl<'a> Command<'a> {
             b"QUIT" => alone(Command::Quit),
             b"EXPN" | b"TURN" | b"ETRN" | b"ATRN" | b"SEND" | b"SOML" | b"SAML" | b"BURL" | b"XCLIENT"
             | b"XFORWARD" => Err(CommandError::NotImplemented),
-            _ => Err(CommandError::Unknown),
+            _ => Err(unknown()),
         }
     }
 }
@@ -260,7 +267,11 @@ mod tests {
             ("DATA x", Syntax),
             ("VRFY", Syntax),
             ("QUIT now", Syntax),
+            ("BDATA 1", Unknown),
             ("BDAT", Lost),
+            ("bdat70 LAST", Lost),
+            ("BDAT:70", Lost),
+            ("BDAT=12345 LAST", Lost),
             ("BDAT x", Lost),
             ("BDAT -1", Lost),
             ("BDAT +1", Lost),

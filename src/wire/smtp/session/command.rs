@@ -1,7 +1,7 @@
 //! Commands, outside of a transaction and within one.
 
-use super::line::{self, Line};
-use super::phase::{Asked, Phase, Skip, Transaction};
+use super::line::{self, Begins, Line};
+use super::phase::{Asked, Fault, Phase, Skip, Transaction};
 use super::{Envelope, Greeting, Limit, Moment, Session, Step};
 use crate::wire::smtp::auth::{self, Exchange, Next};
 use crate::wire::smtp::bdat::ChunkReader;
@@ -23,8 +23,18 @@ impl Session {
         let line = match self.line(input, command::longest) {
             Ok(line) => line,
             Err(fault) => {
+                let reply = match fault {
+                    Line::TooLong(Begins::Auth, _) => &answers::AUTH_TOO_LONG,
+                    Line::Malformed(..) => &answers::MALFORMED_LINE,
+                    _ => &answers::LINE_TOO_LONG,
+                };
+                if fault.begins() == Some(Begins::Bdat) {
+                    // As below.
+                    reply.write(out);
+                    return None;
+                }
                 self.resume(transaction);
-                return self.faulty(fault, out);
+                return self.faulty(fault, reply, out);
             }
         };
         let command = match Command::parse(line) {
@@ -51,6 +61,7 @@ impl Session {
             Command::Auth(mechanism, initial) => self.authenticate(mechanism, initial, transaction, out),
             Command::Rset => {
                 self.phase = Phase::Command;
+                self.forgiven = 0;
                 answers::OK.write(out);
                 transaction.map(|_| Step::Reset)
             }
@@ -76,13 +87,16 @@ impl Session {
                 let next = exchange.respond(line);
                 self.proceed(next, out)
             }
-            Err(fault @ (Line::Partial | Line::Overflow)) => {
-                self.phase = Phase::Login(exchange);
-                self.faulty(fault, out)
-            }
             Err(fault) => {
-                self.phase = Phase::Command;
-                self.faulty(fault, out)
+                let reply = match fault {
+                    Line::Malformed(..) => &answers::MALFORMED_LINE,
+                    _ => &answers::AUTH_TOO_LONG,
+                };
+                self.phase = match fault {
+                    Line::Partial | Line::Overflow(_) => Phase::Login(exchange),
+                    _ => Phase::Command,
+                };
+                self.faulty(fault, reply, out)
             }
         }
     }
@@ -94,10 +108,10 @@ impl Session {
         longest: impl Fn(&[u8]) -> usize,
     ) -> Result<&'i [u8], Line<'i>> {
         let found = line::first(input, self.overflowed, longest);
-        self.overflowed = found == Line::Overflow;
+        self.overflowed = if let Line::Overflow(begins) = found { Some(begins) } else { None };
         *input = match found {
-            Line::Whole(_, rest) | Line::TooLong(rest) | Line::Malformed(rest) => rest,
-            Line::Overflow => &[],
+            Line::Whole(_, rest) | Line::TooLong(_, rest) | Line::Malformed(_, rest) => rest,
+            Line::Overflow(_) => &[],
             Line::Partial => input,
         };
         match found {
@@ -106,12 +120,11 @@ impl Session {
         }
     }
 
-    fn faulty<'i>(&mut self, fault: Line<'_>, out: &mut Vec<u8>) -> Option<Step<'i>> {
-        match fault {
-            Line::Partial | Line::Overflow => return Some(Step::Read),
-            Line::TooLong(_) => self.refuse(&answers::LINE_TOO_LONG, out),
-            Line::Malformed(_) | Line::Whole(..) => self.refuse(&answers::MALFORMED_LINE, out),
+    fn faulty<'i>(&mut self, fault: Line<'_>, reply: &Reply, out: &mut Vec<u8>) -> Option<Step<'i>> {
+        if matches!(fault, Line::Partial | Line::Overflow(_)) {
+            return Some(Step::Read);
         }
+        self.refuse(reply, out);
         None
     }
 
@@ -142,6 +155,13 @@ impl Session {
         None
     }
 
+    /// Refuses what belongs to a transaction, and goes on.
+    fn deny_outside<'i>(&mut self, out: &mut Vec<u8>) -> Option<Step<'i>> {
+        self.phase = Phase::Command;
+        self.refuse_outside(out);
+        None
+    }
+
     fn hello<'i>(
         &mut self,
         name: &[u8],
@@ -151,6 +171,7 @@ impl Session {
         moment: &Moment,
     ) -> Option<Step<'i>> {
         self.phase = Phase::Command;
+        self.forgiven = 0;
         self.greeting = Some(Greeting { name: name.into(), extended });
         let text = if extended { self.extensions(&moment.offered) } else { self.settings.host.clone() };
         Reply::plain(250, text).write(out);
@@ -293,6 +314,7 @@ impl Session {
                 if reply == answers::TOO_LARGE {
                     self.reached.push(Limit::Size);
                 }
+                self.forgive();
                 return self.deny(&reply, None, out);
             }
         };
@@ -314,7 +336,8 @@ impl Session {
         }
         let transaction = match transaction {
             Some(transaction) if transaction.body.is_none() => transaction,
-            other => return self.deny(&answers::BAD_SEQUENCE, other, out),
+            Some(transaction) => return self.deny(&answers::BAD_SEQUENCE, Some(transaction), out),
+            None => return self.deny_outside(out),
         };
         if transaction.accepted >= self.settings.recipients {
             self.reached.push(Limit::Recipients);
@@ -338,14 +361,14 @@ impl Session {
         moment: &Moment,
     ) -> Step<'i> {
         while transaction.accepted + envelope.rcpts.len() < self.settings.recipients
-            && let Line::Whole(line, rest) = line::first(input, false, command::longest)
+            && let Line::Whole(line, rest) = line::first(input, None, command::longest)
             && let Ok(Command::Rcpt(arguments)) = Command::parse(line)
             && let Ok(rcpt) = command::rcpt(arguments, moment.offered, transaction.utf8, self.is_extended())
         {
             envelope.rcpts.push(rcpt);
             *input = rest;
         }
-        let next = line::first(input, false, command::longest);
+        let next = line::first(input, None, command::longest);
         envelope.data = matches!(next, Line::Whole(line, _) if Command::parse(line) == Ok(Command::Data));
         let (mail, rcpts) = (envelope.mail.is_some(), envelope.rcpts.len());
         self.phase = Phase::Envelope(Asked { transaction, mail, rcpts });
@@ -371,7 +394,8 @@ impl Session {
             Some(transaction) if transaction.refused > 0 && transaction.body.is_none() => {
                 self.simply(&answers::NO_RECIPIENTS, Some(transaction), out)
             }
-            other => self.deny(&answers::BAD_SEQUENCE, other, out),
+            Some(transaction) => self.deny(&answers::BAD_SEQUENCE, Some(transaction), out),
+            None => self.deny_outside(out),
         }
     }
 
@@ -398,9 +422,16 @@ impl Session {
             (Some(transaction), None) => self.take_chunk(reader, last, transaction, moment),
             (transaction, refusal) => {
                 // The chunk comes all the same, and nothing of it is a command.
-                let transaction = transaction.filter(|transaction| transaction.body.is_none() || !last);
                 let reply = refusal.unwrap_or(answers::BAD_SEQUENCE);
-                self.phase = Phase::Skip(Skip { reader, reply, transaction });
+                let doomed = transaction.as_ref().is_some_and(|transaction| transaction.body.is_some());
+                let fault = match &transaction {
+                    // Who pipelines can't know.
+                    _ if doomed || reply == answers::NO_RECIPIENTS => Fault::None,
+                    None if reply == answers::BAD_SEQUENCE => Fault::Outside,
+                    _ => Fault::Any,
+                };
+                let transaction = transaction.filter(|_| !doomed || !last);
+                self.phase = Phase::Skip(Skip { reader, reply, fault, transaction });
             }
         }
         None

@@ -56,6 +56,12 @@ impl Session {
             refused = !reply.is_positive();
             over = reply.code() == 421;
             reply.write(out);
+            if refused {
+                self.messages += 1;
+                self.forgive();
+            } else {
+                self.forgiven = 0;
+            }
         }
         let mut rcpts = rcpts.into_iter();
         for _ in 0..asked_rcpts {
@@ -65,7 +71,7 @@ impl Session {
             if refused {
                 // No transaction began. It counts as it does where it comes by itself.
                 self.phase = Phase::Command;
-                self.refuse(&answers::BAD_SEQUENCE, out);
+                self.refuse_outside(out);
                 over = self.is_over();
                 continue;
             }

@@ -1,32 +1,73 @@
 //! Lines out of bytes: strict about their ends, bounded in their length.
 
+use crate::wire::smtp::command;
+
 /// What the input begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Line<'i> {
     /// A line without its CR LF; and what is behind it.
     Whole(&'i [u8], &'i [u8]),
     /// A line over its limit; and what is behind it.
-    TooLong(&'i [u8]),
+    TooLong(Begins, &'i [u8]),
     /// A line that an LF alone ends, or with a control character in it; and what is behind it.
-    Malformed(&'i [u8]),
+    Malformed(Begins, &'i [u8]),
     /// No line yet.
     Partial,
     /// No line yet, and none any more: it's over its limit already. The input can go.
-    Overflow,
+    Overflow(Begins),
 }
 
-/// Looks at the first line. `overflowed` is whether the beginning of it is gone.
-pub(super) fn first<'i>(input: &'i [u8], overflowed: bool, longest: impl Fn(&[u8]) -> usize) -> Line<'i> {
+impl Line<'_> {
+    /// What it was to be, where it is none and has begun to be something.
+    pub(super) fn begins(&self) -> Option<Begins> {
+        match self {
+            Line::TooLong(begins, _) | Line::Malformed(begins, _) | Line::Overflow(begins) => Some(*begins),
+            Line::Whole(..) | Line::Partial => None,
+        }
+    }
+}
+
+/// What a line that is none was to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begins {
+    /// An AUTH.
+    Auth,
+    /// A BDAT: content follows, nobody knows how much of it.
+    Bdat,
+    /// Anything else.
+    Other,
+}
+
+impl Begins {
+    fn of(line: &[u8]) -> Begins {
+        if command::is_bdat(line) {
+            Begins::Bdat
+        } else if line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH")) {
+            Begins::Auth
+        } else {
+            Begins::Other
+        }
+    }
+}
+
+/// Looks at the first line. `overflowed` is what it began with, where that is gone.
+pub(super) fn first<'i>(
+    input: &'i [u8],
+    overflowed: Option<Begins>,
+    longest: impl Fn(&[u8]) -> usize,
+) -> Line<'i> {
+    let begins = || overflowed.unwrap_or_else(|| Begins::of(input));
     let Some(end) = memchr::memchr(b'\n', input) else {
-        return if overflowed || input.len() >= longest(input) { Line::Overflow } else { Line::Partial };
+        let over = overflowed.is_some() || input.len() >= longest(input);
+        return if over { Line::Overflow(begins()) } else { Line::Partial };
     };
     let (line, rest) = (&input[..end], &input[end + 1..]);
-    if overflowed || end + 1 > longest(line) {
-        return Line::TooLong(rest);
+    if overflowed.is_some() || end + 1 > longest(line) {
+        return Line::TooLong(begins(), rest);
     }
     match line.split_last() {
         Some((b'\r', line)) if !line.iter().any(u8::is_ascii_control) => Line::Whole(line, rest),
-        _ => Line::Malformed(rest),
+        _ => Line::Malformed(begins(), rest),
     }
 }
 
@@ -37,22 +78,26 @@ mod tests {
     #[test]
     fn lines() {
         let ten = |_: &[u8]| 10;
-        let cases: [(&[u8], Line<'_>); 10] = [
+        let (other, bdat) = (Begins::Other, Begins::Bdat);
+        let cases: [(&[u8], Line<'_>); 13] = [
             (b"NOOP\r\nQUIT\r\n", Line::Whole(b"NOOP", b"QUIT\r\n")),
             (b"\r\n", Line::Whole(b"", b"")),
             (b"12345678\r\n", Line::Whole(b"12345678", b"")),
-            (b"123456789\r\nx", Line::TooLong(b"x")),
-            (b"123456789\r", Line::Overflow),
+            (b"123456789\r\nx", Line::TooLong(other, b"x")),
+            (b"123456789\r", Line::Overflow(other)),
             (b"12345678\r", Line::Partial),
-            (b"NOOP\nx", Line::Malformed(b"x")),
-            (b"NO\rP\r\n", Line::Malformed(b"")),
-            (b"NO\0P\r\n", Line::Malformed(b"")),
-            (b"\n", Line::Malformed(b"")),
+            (b"NOOP\nx", Line::Malformed(other, b"x")),
+            (b"NO\rP\r\n", Line::Malformed(other, b"")),
+            (b"NO\0P\r\n", Line::Malformed(other, b"")),
+            (b"\n", Line::Malformed(other, b"")),
+            (b"bdat 1\nx", Line::Malformed(bdat, b"x")),
+            (b"BDAT 1234567\r\nx", Line::TooLong(bdat, b"x")),
+            (b"AUTH PLAIN", Line::Overflow(Begins::Auth)),
         ];
         for (input, expected) in cases {
-            assert_eq!(first(input, false, ten), expected, "{:?}", input.escape_ascii().to_string());
+            assert_eq!(first(input, None, ten), expected, "{:?}", input.escape_ascii().to_string());
         }
-        assert_eq!(first(b"a\r\nb", true, ten), Line::TooLong(b"b"));
-        assert_eq!(first(b"a", true, ten), Line::Overflow);
+        assert_eq!(first(b"a\r\nb", Some(bdat), ten), Line::TooLong(bdat, b"b"));
+        assert_eq!(first(b"a", Some(other), ten), Line::Overflow(other));
     }
 }

@@ -2,7 +2,7 @@
 
 use memchr::memmem;
 
-use super::phase::{Body, ChunkPhase, DataPhase, Phase, Skip, Transaction};
+use super::phase::{Body, ChunkPhase, DataPhase, Fault, Phase, Skip, Transaction};
 use super::{Limit, Moment, Piece, Session, Step};
 use crate::wire::smtp::bdat::ChunkReader;
 use crate::wire::smtp::data::Found;
@@ -192,7 +192,11 @@ impl Session {
             return Some(Step::Read);
         }
         self.resume(skip.transaction);
-        self.refuse(&skip.reply, out);
+        match skip.fault {
+            Fault::None => skip.reply.write(out),
+            Fault::Outside => self.refuse_outside(out),
+            Fault::Any => self.refuse(&skip.reply, out),
+        }
         None
     }
 

@@ -16,7 +16,8 @@ use std::time::SystemTime;
 use super::command::Mail;
 use super::{Capabilities, Reply, answers};
 use crate::wire::Held;
-use phase::Phase;
+use line::Begins;
+use phase::{Phase, Skip};
 
 pub use given::Verdict;
 pub use piece::Piece;
@@ -37,7 +38,7 @@ pub struct Settings {
     pub max_message: u64,
     /// Recipients of one message.
     pub recipients: usize,
-    /// Messages of one session.
+    /// Messages of one session, and senders that were refused in it.
     pub messages: usize,
     /// Commands of one session that are refused by us.
     pub errors: usize,
@@ -133,10 +134,13 @@ pub struct Session {
     greeting: Option<Greeting>,
     user: Option<Box<str>>,
     phase: Phase,
-    /// The beginning of a line is gone, since it is too long.
-    overflowed: bool,
+    /// The beginning of a line is gone, since it is too long; what it was.
+    overflowed: Option<Begins>,
+    /// Messages, and senders that were refused.
     messages: usize,
     errors: usize,
+    /// So many commands belong to a sender that was refused, if they come: who pipelines couldn't know.
+    forgiven: usize,
     failed_logins: usize,
     reached: Vec<Limit>,
 }
@@ -152,9 +156,10 @@ impl Session {
             greeting: None,
             user: None,
             phase: Phase::Command,
-            overflowed: false,
+            overflowed: None,
             messages: 0,
             errors: 0,
+            forgiven: 0,
             failed_logins: 0,
             reached: Vec::new(),
         }
@@ -183,7 +188,8 @@ impl Session {
 
     /// Whether a transaction is open.
     pub fn is_in_transaction(&self) -> bool {
-        self.is_receiving() || matches!(self.phase, Phase::Transaction(_) | Phase::Envelope(_))
+        let skips = matches!(self.phase, Phase::Skip(Skip { transaction: Some(_), .. }));
+        skips || self.is_receiving() || matches!(self.phase, Phase::Transaction(_) | Phase::Envelope(_))
     }
 
     /// Whether the session is over.
@@ -231,6 +237,22 @@ impl Session {
     pub fn dismiss(&mut self, reply: &Reply, out: &mut Vec<u8>) {
         reply.write(out);
         self.phase = Phase::Closed;
+    }
+
+    /// A sender was refused: what belongs to it is refused as well, and is no mistake. There can't be more than this of it.
+    fn forgive(&mut self) {
+        self.forgiven = self.settings.recipients + 1;
+    }
+
+    /// Refuses a command for which there is no transaction.
+    fn refuse_outside(&mut self, out: &mut Vec<u8>) {
+        match self.forgiven.checked_sub(1) {
+            Some(left) => {
+                self.forgiven = left;
+                answers::BAD_SEQUENCE.write(out);
+            }
+            None => self.refuse(&answers::BAD_SEQUENCE, out),
+        }
     }
 
     /// Says that something was wrong with a command; too much of that ends the session.

@@ -86,6 +86,18 @@ pub(super) struct Skip {
     pub reader: ChunkReader,
     /// What is said then.
     pub reply: Reply,
+    pub fault: Fault,
     /// What goes on then.
     pub transaction: Option<Transaction>,
+}
+
+/// Whose fault it is that nobody gets a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Not the client's, who may have sent it before that was known.
+    None,
+    /// There is no transaction, maybe because its sender was refused.
+    Outside,
+    /// The client's.
+    Any,
 }
