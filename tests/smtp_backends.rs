@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use common::Gateway;
 use common::mail::{Client, smtp};
@@ -82,6 +83,63 @@ fn a_refusal_is_the_backends_own_at_whatever_stage() {
         // One that asked how it is, and one while the first was still being reset.
         assert!(sink.connections() <= 3, "{stage}");
     }
+}
+
+#[test]
+fn a_sender_that_came_with_its_recipients_is_refused_itself() {
+    let sink = bad("MAIL FROM:<bad@test>", say("552 5.3.4 Too long for us"));
+    let gateway = started(&[&sink], "");
+    let mut client = client(&gateway);
+    let recipients = "RCPT TO:<b@test>\r\n".repeat(25);
+    client.send(format!("MAIL FROM:<bad@test>\r\n{recipients}DATA\r\nNOOP\r\n").as_bytes());
+    assert_eq!(client.answer().text(), "552 5.3.4 Too long for us");
+    assert_eq!([0; 27].map(|_| client.answer().code), [[503; 26].as_slice(), &[250]].concat()[..]);
+    assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
+    gateway.log().wait_for(&["a sender was refused", "552 5.3.4 Too long for us", "joe"]);
+}
+
+#[test]
+fn what_is_no_answer_to_a_recipient_is_not_passed_on() {
+    for good in ["251 2.1.5 Will forward", "252 2.1.5 Cannot verify"] {
+        let sink = bad("RCPT", say(good));
+        let gateway = started(&[&sink], "");
+        let mut client = client(&gateway);
+        client.say("MAIL FROM:<a@test>");
+        assert_eq!(client.say("RCPT TO:<b@test>").text(), good);
+    }
+    for nonsense in ["354 Go on", "221 2.0.0 Bye", "299 2.1.5 What?"] {
+        let sink = bad("RCPT TO:<odd", say(nonsense));
+        let gateway = started(&[&sink], "");
+        let mut client = client(&gateway);
+        client.send(b"MAIL FROM:<a@test>\r\nRCPT TO:<b@test>\r\nRCPT TO:<odd@test>\r\nDATA\r\n");
+        assert_eq!([0; 4].map(|_| client.answer().code), [250, 451, 451, 554], "{nonsense}");
+        client.say("RSET");
+        client.say("MAIL FROM:<a@test>");
+        assert_eq!(client.say("RCPT TO:<b@test>").code, 250);
+        assert_eq!(client.say("RCPT TO:<odd@test>").code, 451, "{nonsense}");
+        assert_eq!(client.say("DATA").code, 451);
+        assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
+        assert_eq!(sink.messages().len(), 1, "{nonsense}");
+        gateway.log().wait_for(&["nonsense", nonsense]);
+    }
+}
+
+#[test]
+fn a_refused_chunk_in_pieces_leaves_its_transaction() {
+    let sink = bad("RCPT TO:<bad", say("550 5.1.1 There is no bad"));
+    let gateway = started(&[&sink], "");
+    let mut client = client(&gateway);
+    client.say("MAIL FROM:<a@test>");
+    assert_eq!(client.say("RCPT TO:<bad@test>").code, 550);
+    client.send(b"BDAT 5 LAST\r\n12");
+    // Two reads, most likely.
+    assert!(client.hears_nothing_for(Duration::from_millis(50)));
+    client.send(b"345");
+    assert_eq!(client.answer().code, 554);
+    assert_eq!(client.say("RCPT TO:<b@test>").code, 250);
+    assert_eq!(client.say("DATA").code, 354);
+    assert_eq!(client.say(&format!("{CONTENT}.")).code, 250);
+    assert_eq!(sink.messages().len(), 1);
 }
 
 #[test]

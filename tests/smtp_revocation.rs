@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::mail::{Client, plain, smtp};
-use common::sink::Sink;
+use common::mail::{Client, plain, secured, smtp};
+use common::sink::{Act, Gate, Settings, Sink};
+use common::tls::Authority;
 use common::{Gateway, HOLDER, PATIENCE};
 
 const JOE: &str = "joe:passw0rd-of-joe";
@@ -107,6 +109,73 @@ fn a_message_that_has_begun_is_finished() {
     sink.wait_for_command("DATA");
     manage(&gateway, "remove", "username=joe");
     client.send(b"dy\r\n.\r\n");
+    assert_eq!(client.answer().code, 250);
+    assert!(client.answer().text().starts_with("421 4.7.0 "));
+    assert!(client.is_closed());
+    assert_eq!(sink.messages().len(), 1);
+}
+
+/// What comes in one write with MAIL, and waits there for a slow answer to a recipient; and the answers up to the revocation.
+const PIPELINED: [(&str, &[u16]); 3] = [
+    ("DATA\r\n", &[250, 250]),
+    ("BDAT 7 LAST\r\nA: b\r\n\n", &[250, 250]),
+    ("NOOP\r\nRCPT TO:<other@test>\r\nDATA\r\n", &[250, 250, 250]),
+];
+
+#[test]
+fn what_was_pipelined_does_not_begin_after_a_revocation() {
+    let gates: [Arc<Gate>; 6] = Default::default();
+    let opening = gates.clone();
+    let sink = Sink::start(Settings::scripted(move |moment| {
+        let slow = moment.command.strip_prefix("RCPT TO:<slow");
+        match slow.and_then(|rest| rest.chars().next()?.to_digit(10)) {
+            Some(number) => Act::Wait(opening[number as usize].clone()),
+            None => Act::Well,
+        }
+    }));
+    let authority = Authority::new();
+    let api = "[api]\nlisten = [\"127.0.0.1:0\"]\nupstreams = [\"http://127.0.0.1:9\"]\n";
+    let gateway = secured(&authority, &[format!("smtp://{}", sink.address)], "", api);
+    gateway.account("email,api,web");
+    for (number, gate) in gates.iter().enumerate() {
+        let login = format!("joe{number}:passw0rd-of-joe");
+        gateway.credential(&login, "email");
+        let mut client = Client::hello(gateway.address("smtp.listen"));
+        if number >= 3 {
+            client = client.start_tls(authority.client(&[]));
+        }
+        assert_eq!(client.say(&plain(&login)).code, 235);
+        let (rest, codes) = PIPELINED[number % 3];
+        client.send(format!("MAIL FROM:<a@test>\r\nRCPT TO:<slow{number}@test>\r\n{rest}").as_bytes());
+        sink.wait_for_command(&format!("RCPT TO:<slow{number}@test>"));
+        manage(&gateway, "remove", &format!("username=joe{number}"));
+        gate.open();
+        for code in codes {
+            assert_eq!(client.answer().code, *code, "{number}");
+        }
+        assert!(client.answer().text().starts_with("421 4.7.0 "), "{number}");
+        assert!(client.is_closed());
+    }
+    assert!(sink.messages().is_empty());
+    // Connections that can be used again are, and the others are closed.
+    gateway.credential(JOE, "email");
+    let mut client = Client::login(gateway.address("smtp.listen"), JOE);
+    assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
+}
+
+#[test]
+fn a_message_in_chunks_that_has_begun_is_finished() {
+    let sink = Sink::good();
+    let gateway = started(&sink);
+    let mut client = Client::login(gateway.address("smtp.listen"), JOE);
+    for line in ["MAIL FROM:<a@test>", "RCPT TO:<b@test>", "BDAT 4\r\nA: b"] {
+        client.send(format!("{line}{}", if line.starts_with('B') { "" } else { "\r\n" }).as_bytes());
+        assert_eq!(client.answer().code, 250);
+    }
+    manage(&gateway, "remove", "username=joe");
+    client.send(b"BDAT 2\r\n\r\n");
+    assert_eq!(client.answer().code, 250);
+    client.send(b"BDAT 2 LAST\r\n\r\n");
     assert_eq!(client.answer().code, 250);
     assert!(client.answer().text().starts_with("421 4.7.0 "));
     assert!(client.is_closed());

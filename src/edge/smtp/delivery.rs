@@ -1,7 +1,7 @@
 //! One transaction on its way to a backend, as far as the client has got with it.
 //!
-//! MAIL is answered by us and waits for the first recipient: both go to the backend together, and one that doesn't take
-//! the sender says so to the recipients. So a client that thinks between the two holds no connection.
+//! A MAIL that comes alone is answered by us and waits for the first recipient: both go to the backend together, and one that
+//! doesn't take the sender says so to the recipients. So a client that thinks between the two holds no connection.
 
 use std::sync::Arc;
 
@@ -56,7 +56,10 @@ impl Delivery {
     }
 
     /// The backend's word on each recipient. `data` is whether [`Delivery::data`] follows for sure, if one is accepted.
-    pub async fn rcpts(&mut self, rcpts: &[Vec<u8>], data: bool) -> Vec<Reply> {
+    ///
+    /// # Errors
+    /// With the first recipients, the backend's refusal of the sender.
+    pub async fn rcpts(&mut self, rcpts: &[Vec<u8>], data: bool) -> Result<Vec<Reply>, Reply> {
         if let Stage::Sender(mail) = &self.stage {
             let mail = mail.clone();
             return self.begin(&mail, rcpts, data).await;
@@ -68,19 +71,23 @@ impl Delivery {
                 Stage::Over(reply) => Ok(reply.clone()),
                 Stage::Sender(_) => Ok(answers::NO_BACKEND),
             };
-            let reply = reply.unwrap_or_else(|lost| self.lose(&lost));
+            let reply = match reply {
+                Ok(reply) if answers_recipient(&reply) => reply,
+                Ok(reply) => self.distrust(&reply),
+                Err(lost) => self.lose(&lost),
+            };
             self.note_recipient(&reply);
             replies.push(reply);
         }
-        replies
+        Ok(replies)
     }
 
-    async fn begin(&mut self, mail: &[u8], rcpts: &[Vec<u8>], data: bool) -> Vec<Reply> {
+    async fn begin(&mut self, mail: &[u8], rcpts: &[Vec<u8>], data: bool) -> Result<Vec<Reply>, Reply> {
         let mut lease = match self.backends.lease(self.worker, &self.who).await {
             Ok(lease) => lease,
             Err(error) => {
                 info!(%error, user = %self.who.user, "no backend for a message");
-                return self.end(answers::NO_BACKEND, rcpts.len());
+                return Ok(self.end(answers::NO_BACKEND, rcpts.len()));
             }
         };
         let begun = match data {
@@ -92,8 +99,11 @@ impl Delivery {
                 self.stage = Stage::Open(Box::new(lease));
                 self.announced = announced;
                 replies.remove(0);
+                if let Some(reply) = replies.iter().find(|reply| !answers_recipient(reply)) {
+                    return Ok(vec![self.distrust(reply); rcpts.len()]);
+                }
                 replies.iter().for_each(|reply| self.note_recipient(reply));
-                replies
+                Ok(replies)
             }
             Ok((replies, _)) => {
                 if let Some(reply) = replies.first() {
@@ -101,14 +111,22 @@ impl Delivery {
                 }
                 lease.done();
                 // What is no refusal is no answer, either.
-                let refusal = replies.into_iter().next().filter(is_refusal);
-                self.end(refusal.unwrap_or(answers::NO_BACKEND), rcpts.len())
+                let Some(refusal) = replies.into_iter().next().filter(is_refusal) else {
+                    return Ok(self.end(answers::NO_BACKEND, rcpts.len()));
+                };
+                self.stage = Stage::Over(refusal.clone());
+                Err(refusal)
             }
             Err(lost) => {
                 let reply = self.lose(&lost);
-                vec![reply; rcpts.len()]
+                Ok(vec![reply; rcpts.len()])
             }
         }
+    }
+
+    /// Whether the backend was given a message, or a part of it.
+    pub fn has_begun(&self) -> bool {
+        self.outcome.is_some()
     }
 
     /// DATA: 354, or a refusal.
@@ -229,6 +247,15 @@ impl Delivery {
         reply
     }
 
+    /// What the backend said to a recipient is no answer to one: it, or what is between, has lost count. Nothing that it says
+    /// from here on is to be believed, and its connection is closed.
+    fn distrust(&mut self, reply: &Reply) -> Reply {
+        info!(user = %self.who.user, upstream = self.upstream(), %reply, "a backend answered a recipient with nonsense");
+        self.announced = None;
+        self.stage = Stage::Over(answers::NO_BACKEND);
+        answers::NO_BACKEND
+    }
+
     fn note_recipient(&self, reply: &Reply) {
         if let Stage::Open(lease) = &self.stage
             && is_refusal(reply)
@@ -290,4 +317,9 @@ async fn send_chunk(lease: &mut Lease, bytes: &[u8], last: bool) -> Result<Reply
 
 fn is_refusal(reply: &Reply) -> bool {
     reply.is_transient() || reply.is_permanent()
+}
+
+/// RFC 5321, 4.3.2: accepted is a recipient by these alone.
+fn answers_recipient(reply: &Reply) -> bool {
+    is_refusal(reply) || matches!(reply.code(), 250..=252)
 }

@@ -19,8 +19,8 @@ use crate::domain;
 use crate::edge::gauge::Entered;
 use crate::service::access::Granted;
 use crate::state::metrics::SmtpLimit;
-use crate::wire::smtp::answers;
 use crate::wire::smtp::session::{GATHER, Limit, Session, Step};
+use crate::wire::smtp::{Reply, answers};
 
 /// For the last replies of a session to a client that may not listen.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -202,6 +202,31 @@ impl Visit {
         }
     }
 
+    /// Whether a transaction that was decided may go on to what the backend gets next: the credential is still there, as
+    /// far as anybody knows. `None` where it isn't, and the session is over; a refusal where it can't be found out.
+    ///
+    /// What came in one piece with MAIL is taken up later, and a slow backend may have been asked in between. Where nothing
+    /// changed, this is a look at a number.
+    async fn goes_on(&mut self) -> Option<Result<(), Reply>> {
+        if self.changes.has_changed() || self.unsure {
+            self.unsure = true;
+            Box::pin(self.look_for_changes()).await;
+        }
+        match (self.session.is_over(), self.unsure) {
+            (true, _) => None,
+            (false, true) => Some(Err(answers::AUTH_UNAVAILABLE)),
+            (false, false) => Some(Ok(())),
+        }
+    }
+
+    /// The same for a chunk: a message that was begun may end.
+    async fn chunk_goes_on(&mut self) -> Option<Result<(), Reply>> {
+        match &self.delivery {
+            Some(delivery) if !delivery.has_begun() => self.goes_on().await,
+            _ => Some(Ok(())),
+        }
+    }
+
     fn revoke(&mut self) {
         if self.session.is_over() {
             return;
@@ -236,9 +261,11 @@ impl Visit {
                 Step::Envelope(envelope) => Box::pin(self.envelope(envelope)).await,
                 Step::Reset => self.end_transaction(),
                 Step::Data => {
-                    let reply = match &mut self.delivery {
-                        Some(delivery) => Box::pin(delivery.data()).await,
-                        None => answers::NO_BACKEND,
+                    let reply = match (self.goes_on().await, &mut self.delivery) {
+                        (None, _) => continue,
+                        (Some(Err(reply)), _) => reply,
+                        (_, Some(delivery)) => Box::pin(delivery.data()).await,
+                        (_, None) => answers::NO_BACKEND,
                     };
                     self.session.go_ahead(&reply, &mut self.out);
                     if !reply.is_intermediate() {
@@ -257,9 +284,11 @@ impl Visit {
                 }
                 Step::Chunk(bytes) => {
                     self.server.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
-                    let written = match &mut self.delivery {
-                        Some(delivery) => Box::pin(delivery.chunk(&bytes)).await,
-                        None => Err(answers::BACKEND_LOST),
+                    let written = match (self.chunk_goes_on().await, &mut self.delivery) {
+                        (None, _) => continue,
+                        (Some(Err(reply)), _) => Err(reply),
+                        (_, Some(delivery)) => Box::pin(delivery.chunk(&bytes)).await,
+                        (_, None) => Err(answers::BACKEND_LOST),
                     };
                     if let Err(reply) = written {
                         self.session.failed(reply);
@@ -267,9 +296,11 @@ impl Visit {
                 }
                 Step::LastChunk(bytes) => {
                     self.server.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
-                    let reply = match &mut self.delivery {
-                        Some(delivery) => Box::pin(delivery.last_chunk(&bytes)).await,
-                        None => answers::BACKEND_LOST,
+                    let reply = match (self.chunk_goes_on().await, &mut self.delivery) {
+                        (None, _) => continue,
+                        (Some(Err(reply)), _) => reply,
+                        (_, Some(delivery)) => Box::pin(delivery.last_chunk(&bytes)).await,
+                        (_, None) => answers::BACKEND_LOST,
                     };
                     self.session.outcome(&reply, &mut self.out);
                     self.end_transaction();

@@ -49,16 +49,31 @@ impl Visit {
                 }
                 Some(reply)
             }
-            None => None,
+            None => match self.goes_on().await {
+                None => return,
+                Some(Err(reply)) => {
+                    let replies = vec![reply; envelope.rcpts.len()];
+                    return self.session.envelope(None, replies, &mut self.out);
+                }
+                Some(Ok(())) => None,
+            },
         };
         let accepted = mail.as_ref().is_none_or(Reply::is_positive);
-        let rcpts = match &mut self.delivery {
+        let answered = match &mut self.delivery {
             Some(delivery) if accepted && !envelope.rcpts.is_empty() => {
                 delivery.rcpts(&envelope.rcpts, envelope.data).await
             }
-            _ => Vec::new(),
+            _ => Ok(Vec::new()),
         };
-        self.session.envelope(mail, rcpts, &mut self.out);
+        match (answered, mail) {
+            (Ok(rcpts), mail) => self.session.envelope(mail, rcpts, &mut self.out),
+            // It came with its recipients, and wasn't answered yet.
+            (Err(refusal), Some(_)) => self.session.envelope(Some(refusal), Vec::new(), &mut self.out),
+            (Err(refusal), None) => {
+                let rcpts = vec![refusal; envelope.rcpts.len()];
+                self.session.envelope(None, rcpts, &mut self.out);
+            }
+        }
     }
 
     /// Whether a transaction may begin now.
