@@ -11,10 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
-use common::mail::{Client, smtp};
+use common::mail::{Client, JOE, smtp};
 use common::{Gateway, PATIENCE};
 
-const JOE: &str = "joe:passw0rd-of-joe";
 const CLIENTS: usize = 6;
 const KILLS: usize = 20;
 /// Accepted from one kill to the next; with six clients, each kill finds them in the middle of something.

@@ -8,12 +8,11 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::mail::{Client, NAME, arranged};
+use common::mail::{Client, JOE, NAME, arranged};
 use common::sink::{Act, Gate, Settings, Sink};
 use common::tls::Authority;
 use common::{Gateway, PATIENCE, configure_store};
 
-const JOE: &str = "joe:passw0rd-of-joe";
 const SIZE: usize = 30 << 20;
 const ALLOWED: usize = 256 << 10;
 

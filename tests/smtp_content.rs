@@ -4,10 +4,9 @@
 mod common;
 
 use common::Gateway;
-use common::mail::{Client, smtp};
+use common::mail::{Client, JOE, smtp};
 use common::sink::{Settings, Sink};
 
-const JOE: &str = "joe:passw0rd-of-joe";
 /// What a message may be made of; a dot at the beginning of a line is stuffed.
 const PARTS: [&str; 4] = ["\r\n", "x", ".", "Subject: s\r\n\r\n"];
 

@@ -4,12 +4,9 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::mail::{Client, smtp};
+use common::mail::{CONTENT, Client, JOE, smtp};
 use common::sink::Sink;
 use common::{Gateway, HOLDER};
-
-const JOE: &str = "joe:passw0rd-of-joe";
-const CONTENT: &str = "Subject: x\r\n\r\nbody\r\n";
 
 const SESSIONS: usize = 5_000;
 /// Resident memory for each of them, in KiB.

@@ -9,13 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Instant;
 
-use common::mail::{Client, plain, smtp};
+use common::mail::{Client, JOE, plain, smtp};
 use common::relay::At::{Answered, Halfway, Sent, Unanswered};
 use common::relay::{At, Fate, Part, Point, Relay};
 use common::sink::{Act, Moment, Settings, Sink, say};
 use common::{Gateway, PATIENCE};
 
-const JOE: &str = "joe:passw0rd-of-joe";
 /// Of each of the four.
 const TRANSACTIONS: usize = 250;
 

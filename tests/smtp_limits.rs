@@ -4,13 +4,11 @@ mod common;
 
 use std::time::Instant;
 
-use common::mail::{Answer, Client, metric, plain, secured, wait_for_metric};
+use common::mail::{Answer, CONTENT, Client, JOE, metric, plain, secured, wait_for_metric};
 use common::sink::Sink;
 use common::tls::Authority;
 use common::{Gateway, PATIENCE};
 
-const JOE: &str = "joe:passw0rd-of-joe";
-const CONTENT: &str = "Subject: x\r\n\r\nbody\r\n";
 const TOO_MANY: &str = "421 4.7.0 Too many connections, try again later";
 const SESSIONS: &str = "gatepost_smtp_sessions";
 
@@ -26,11 +24,6 @@ fn client(gateway: &Gateway) -> Client {
 
 fn reached(gateway: &Gateway, limit: &str) -> u64 {
     metric(gateway, &format!("gatepost_smtp_limits_total{{limit=\"{limit}\"}}"))
-}
-
-fn begin(client: &mut Client) {
-    assert_eq!(client.say("MAIL FROM:<a@test>").code, 250);
-    assert_eq!(client.say("RCPT TO:<b@test>").code, 250);
 }
 
 #[test]
@@ -181,7 +174,7 @@ fn messages_of_one_session() {
     let mut client = client(&gateway);
     for _ in 0..2 {
         // A transaction without a message is none.
-        begin(&mut client);
+        client.begin();
         assert_eq!(client.say("RSET").code, 250);
         assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
     }
@@ -238,7 +231,7 @@ fn the_size_of_a_message() {
         assert_eq!(client.say("DATA").code, 354);
         client.send(format!("{large}.\r\n").as_bytes());
         assert_eq!(client.answer().text(), refusal);
-        begin(&mut client);
+        client.begin();
         client.send(format!("BDAT {}\r\n{large}", large.len()).as_bytes());
         assert_eq!(client.answer().text(), refusal);
         assert_eq!(client.say("RSET").code, 250);
@@ -273,7 +266,7 @@ fn the_length_of_a_line() {
     }
     assert_eq!(client.say(&plain(JOE)).code, 235);
     assert_eq!(client.say(&line("MAIL FROM:<a@test>", 2049)).text(), refusal);
-    begin(&mut client);
+    client.begin();
     assert_eq!(client.say(&line("RCPT TO:<b@test>", 2049)).text(), refusal);
     assert_eq!(client.say("DATA").code, 354);
     // Lines of a message have no limit.

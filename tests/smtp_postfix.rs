@@ -12,11 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use common::mail::{Client, smtp};
+use common::mail::{ANN, Client, JOE, smtp};
 use common::{Gateway, PATIENCE};
-
-const JOE: &str = "joe:passw0rd-of-joe";
-const ANN: &str = "ann:passw0rd-of-ann";
 
 /// A Postfix with everything in a directory of its own; stopped when dropped.
 struct Postfix {

@@ -6,13 +6,10 @@ mod common;
 use std::fs;
 
 use common::database::{Damage, Other, file_of};
-use common::mail::{Client, metric, plain, smtp, wait_for_metric};
+use common::mail::{ANN, CONTENT, Client, JOE, metric, plain, smtp, wait_for_metric};
 use common::sink::Sink;
 use common::{Gateway, configure_store, configured};
 
-const JOE: &str = "joe:passw0rd-of-joe";
-const ANN: &str = "ann:passw0rd-of-ann";
-const CONTENT: &str = "Subject: x\r\n\r\nbody\r\n";
 const LATER: &str = "454 4.7.0 Temporary authentication failure";
 
 /// One connection that reads, so that what it remembers of the file is known; and what is known of a credential is read again

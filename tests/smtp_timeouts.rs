@@ -6,12 +6,11 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use common::mail::{Client, NAME, plain, secured, wait_for_metric};
+use common::mail::{Client, JOE, NAME, plain, secured, wait_for_metric};
 use common::sink::{Act, Settings, Sink};
 use common::tls::Authority;
 use common::{Gateway, PATIENCE};
 
-const JOE: &str = "joe:passw0rd-of-joe";
 const SHORT: Duration = Duration::from_millis(400);
 const PACE: Duration = Duration::from_millis(20);
 const TIMES: &str = "gatepost_smtp_limits_total{limit=\"time\"}";
@@ -25,11 +24,6 @@ fn started(upstream: String, keys: &str) -> Gateway {
 
 fn client(gateway: &Gateway) -> Client {
     Client::login(gateway.address("smtp.listen"), JOE)
-}
-
-fn begin(client: &mut Client) {
-    client.say("MAIL FROM:<a@test>");
-    assert_eq!(client.say("RCPT TO:<b@test>").code, 250);
 }
 
 /// Not before its time, and not long after it.
@@ -110,7 +104,7 @@ fn a_message_may_not_pause_for_longer_than_that() {
     let gateway = started(sink.url(), "data_timeout = \"400ms\"");
     for piece in ["", "Subject: x\r\n", "Subject: x\r\n\r\nbody\r\n.", "Subject: x\r\n\r\nbody"] {
         let mut client = client(&gateway);
-        begin(&mut client);
+        client.begin();
         assert_eq!(client.say("DATA").code, 354);
         let began = Instant::now();
         client.send(piece.as_bytes());
@@ -118,7 +112,7 @@ fn a_message_may_not_pause_for_longer_than_that() {
     }
     for (command, code) in [("BDAT 6 LAST\r\nabc", 0), ("BDAT 3\r\nabc", 250)] {
         let mut client = client(&gateway);
-        begin(&mut client);
+        client.begin();
         let began = Instant::now();
         client.send(command.as_bytes());
         if code != 0 {
@@ -148,7 +142,7 @@ fn a_session_ends_whatever_drips() {
         }
     });
     let mut message = client(&gateway);
-    begin(&mut message);
+    message.begin();
     assert_eq!(message.say("DATA").code, 354);
     // The pauses are short enough.
     message.drip(b"x", PACE);

@@ -12,6 +12,13 @@ use rustls::pki_types::ServerName;
 use super::tls::Authority;
 use super::{Gateway, PATIENCE, configured, http};
 
+/// Two logins that may send, where a test adds them.
+pub const JOE: &str = "joe:passw0rd-of-joe";
+pub const ANN: &str = "ann:passw0rd-of-ann";
+
+/// A message, but for the dot at its end.
+pub const CONTENT: &str = "Subject: x\r\n\r\nbody\r\n";
+
 /// An `[smtp]` section without TLS, for these backends; `keys` is what the test is about.
 pub fn smtp(upstreams: &[SocketAddr], keys: &str) -> String {
     let upstreams: Vec<String> = upstreams.iter().map(|address| format!("smtp://{address}")).collect();
@@ -269,6 +276,12 @@ impl Client {
     pub fn into_stream(self) -> TcpStream {
         let Line::Clear(stream) = self.line.into_inner() else { panic!("it has TLS") };
         stream
+    }
+
+    /// Begins a transaction; what comes next is a recipient more, or DATA.
+    pub fn begin(&mut self) {
+        assert_eq!(self.say("MAIL FROM:<a@test>").code, 250);
+        assert_eq!(self.say("RCPT TO:<b@test>").code, 250);
     }
 
     /// Sends a message by DATA; the answer to it. The content has its line ends, and not the one with the dot.
