@@ -29,7 +29,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Everything on loopback, with SQLite and a backend of its own.
+    /// Everything on loopback, with SQLite and backends of its own.
     Demo(demo::Options),
     /// The gateway.
     Serve,
