@@ -27,5 +27,5 @@ pub use key::CredentialKey;
 pub use parameters::{Parameters, ParametersError};
 pub use path::{PathError, Target, normalize};
 pub use presented::{BASIC_BUFFER, BasicError, CredentialError, Gathered, Held, LONGEST_VALUE, basic};
-pub use query::{Taken, take_credential};
+pub use query::{Taken, take_credential, without_credential};
 pub use route::{PatternError, RoutePattern, sends_mail};

@@ -25,9 +25,7 @@ pub struct Taken {
 /// One half without the other, a parameter repeated with another value, a value over
 /// [`LONGEST_VALUE`](super::presented::LONGEST_VALUE), or a credential after a `;` instead of a `&`.
 pub fn take_credential(query: &[u8]) -> Result<Option<Taken>, CredentialError> {
-    // Exact, not a guess: whatever the second pass could find begins where this one looks.
-    let mut starts = std::iter::once(0).chain(memchr2_iter(b'&', b';', query).map(|at| at + 1));
-    if !starts.any(|at| CredentialKey::at_start_of(&query[at..]).is_some()) {
+    if !mentions_credential(query) {
         return Ok(None);
     }
     let mut halves = Halves::default();
@@ -49,13 +47,32 @@ pub fn take_credential(query: &[u8]) -> Result<Option<Taken>, CredentialError> {
     Ok(halves.whole()?.map(|held| Taken { held, rest }))
 }
 
+/// A raw query without whatever could be a credential, right or wrong, for where nobody has to present one; `None` where
+/// there is nothing to take out.
+pub fn without_credential(query: &[u8]) -> Option<Vec<u8>> {
+    if !mentions_credential(query) {
+        return None;
+    }
+    let is_other = |piece: &&[u8]| CredentialKey::at_start_of(piece).is_none() && !hides_credential(piece);
+    let others: Vec<&[u8]> = query.split(|b| *b == b'&').filter(is_other).collect();
+    Some(others.join(&b'&'))
+}
+
+/// Exact for parameters after `&`, not a guess: whatever a second pass could find begins where this one looks.
+fn mentions_credential(query: &[u8]) -> bool {
+    let mut starts = std::iter::once(0).chain(memchr2_iter(b'&', b';', query).map(|at| at + 1));
+    starts.any(|at| CredentialKey::at_start_of(&query[at..]).is_some())
+}
+
 /// Whether a backend that separates parameters by `;` would read a credential in this parameter.
 fn hides_credential(piece: &[u8]) -> bool {
     let mut after = piece;
     while let Some(at) = memchr(b';', after) {
         after = &after[at + 1..];
-        if CredentialKey::at_start_of(after).is_some_and(|(_, end)| after.get(end) == Some(&b'=')) {
-            return true;
+        // A name can take all that is left for its own, other `;` included. Where no `=` ends it, none follows any other
+        // `;` either, and looking on from each of them would take the square of the length.
+        if let Some((_, end)) = CredentialKey::at_start_of(after) {
+            return after.get(end) == Some(&b'=');
         }
     }
     false
@@ -103,6 +120,22 @@ mod tests {
     }
 
     #[test]
+    fn taken_out_without_a_judgement() {
+        let cases = [
+            ("a=1&api_key=x&b=2", Some("a=1&b=2")),
+            ("api_user=a&api_user=b", Some("")),
+            ("a=1;api_key=s&b", Some("b")),
+            ("a;api_key;b", None),
+            ("a=1&apikey=2", None),
+            ("", None),
+        ];
+        for (query, rest) in cases {
+            let taken = without_credential(query.as_bytes());
+            assert_eq!(taken.as_deref(), rest.map(str::as_bytes), "{query}");
+        }
+    }
+
+    #[test]
     fn none_there() {
         for query in
             ["", "a=1&b=2", "apix_user=1", "a=api_user=1", "x=api_key", "api_user_id=4&my_api_key=5", "a;b"]
@@ -130,5 +163,20 @@ mod tests {
         }
         let longest = format!("api_user=joe&api_key={}", "%41".repeat(LONGEST_VALUE));
         assert!(take(&longest).is_ok());
+    }
+
+    /// Steps that go with the square of these lengths would be more than anybody waits for.
+    #[test]
+    fn the_length_costs_no_more_than_once() {
+        for name in ["api_key[", "api_key%00", "%61pi_user", "api_key+", "api_key", "+", "%", "a="] {
+            for separator in [";", "&"] {
+                let query = format!("a{}", format!("{separator}{name}").repeat(1 << 17));
+                let _ = take_credential(query.as_bytes());
+            }
+        }
+        let ends_well = format!("a{}&api_user=j&api_key=s", ";api_key[".repeat(1 << 17));
+        assert_eq!(take(&ends_well).unwrap().unwrap().1, "s");
+        let ends_badly = format!("a{}=s", ";api_key[".repeat(1 << 17));
+        assert_eq!(take(&ends_badly), Err(CredentialError::Ambiguous));
     }
 }
