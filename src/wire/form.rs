@@ -50,6 +50,12 @@ impl BodyScanner {
         Ok(Some(BodyScanner { form, failed: None }))
     }
 
+    /// The scanner for a body without a type. Some backends (Rack) read it as an urlencoded form, for others it is just
+    /// bytes: so many fields as there are `&` are no error, and only what stands there as a credential is.
+    pub fn for_untyped() -> BodyScanner {
+        BodyScanner { form: Form::Urlencoded(Urlencoded::of_anything()), failed: None }
+    }
+
     /// Reads the next chunk and masks what is in it.
     ///
     /// # Errors
@@ -64,6 +70,15 @@ impl BodyScanner {
         };
         self.failed = outcome.err();
         outcome
+    }
+
+    /// Whether [`finish`](BodyScanner::finish) could find a credential or an error in what was scanned until now, if nothing
+    /// more came.
+    pub fn could_fail_at_the_end(&self) -> bool {
+        match &self.form {
+            Form::Urlencoded(form) => self.failed.is_some() || form.has_found(),
+            Form::Multipart(_) => true,
+        }
     }
 
     /// The body is over: the credential in it, if any.
@@ -174,6 +189,27 @@ mod tests {
         }
         assert_eq!(urlencoded(&"&".repeat(MOST_FIELDS)), Err(FormError::TooManyFields));
         assert!(urlencoded(&"&".repeat(MOST_FIELDS - 1)).is_ok());
+    }
+
+    #[test]
+    fn bodies_without_a_type() {
+        let scan = |body: &[u8]| {
+            let (mut scanner, mut body) = (BodyScanner::for_untyped(), body.to_vec());
+            scanner.scan(&mut body).and_then(|()| Ok((scanner.finish()?.is_some(), body)))
+        };
+        let bytes: Vec<u8> = (0..200_000_u32).map(|i| (i % 7 * 37 % 256) as u8).collect();
+        let anything = [&b"&;=%".repeat(MOST_FIELDS)[..], &bytes, b"\0--b\r\n&"].concat();
+        assert_eq!(scan(&anything), Ok((false, anything.clone())));
+        let form = b"a=1&api_user=joe&api_key=s";
+        assert_eq!(scan(form), Ok((true, b"a=1&api_user=xxx&api_key=x".to_vec())));
+        assert_eq!(scan(b"a&api_key=s"), Err(CredentialError::NoUsername.into()));
+        for (body, could) in
+            [("a=1&api_k", false), ("a&api_key", true), ("a&api_key=", true), ("api_key=s&b", true)]
+        {
+            let mut scanner = BodyScanner::for_untyped();
+            scanner.scan(&mut body.as_bytes().to_vec()).unwrap();
+            assert_eq!(scanner.could_fail_at_the_end(), could, "{body}");
+        }
     }
 
     #[test]

@@ -161,6 +161,11 @@ impl Halves {
         Ok(())
     }
 
+    /// Whether neither half turned up yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.username.is_none() && self.secret.is_none()
+    }
+
     /// The credential, where both halves turned up; `None` where neither did.
     pub(crate) fn whole(self) -> Result<Option<Held>, CredentialError> {
         match (self.username, self.secret) {

@@ -11,6 +11,7 @@ use super::presented::{CredentialError, Halves, Held, LONGEST_VALUE, ValueBuffer
 pub(crate) struct Urlencoded {
     state: State,
     fields: usize,
+    most_fields: usize,
     halves: Halves,
 }
 
@@ -37,8 +38,17 @@ struct Name {
 
 impl Urlencoded {
     pub(crate) fn new() -> Urlencoded {
+        Urlencoded::of_at_most(MOST_FIELDS)
+    }
+
+    /// For what may be no form at all, and so has as many `&` as it likes.
+    pub(crate) fn of_anything() -> Urlencoded {
+        Urlencoded::of_at_most(usize::MAX)
+    }
+
+    fn of_at_most(most_fields: usize) -> Urlencoded {
         let state = State::Name { name: Name::new(), after: Separator::Ampersand };
-        Urlencoded { state, fields: 1, halves: Halves::default() }
+        Urlencoded { state, fields: 1, most_fields, halves: Halves::default() }
     }
 
     pub(crate) fn scan(&mut self, chunk: &mut [u8]) -> Result<(), FormError> {
@@ -68,6 +78,16 @@ impl Urlencoded {
             };
         }
         Ok(())
+    }
+
+    /// Whether a part of a credential has come.
+    pub(crate) fn has_found(&self) -> bool {
+        let here = match &self.state {
+            State::Name { name, .. } => name.finish().is_some(),
+            State::Other => false,
+            State::Value { .. } => true,
+        };
+        here || !self.halves.is_empty()
     }
 
     pub(crate) fn finish(mut self) -> Result<Option<Held>, FormError> {
@@ -110,7 +130,7 @@ impl Urlencoded {
     fn separator(&mut self, byte: u8) -> Result<(), FormError> {
         let after = if byte == b'&' { Separator::Ampersand } else { Separator::Semicolon };
         self.fields += usize::from(after == Separator::Ampersand);
-        if self.fields > MOST_FIELDS {
+        if self.fields > self.most_fields {
             return Err(FormError::TooManyFields);
         }
         self.state = State::Name { name: Name::new(), after };
