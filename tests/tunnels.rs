@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use common::backend::{Backend, read_header};
-use common::http::{Connection, get};
+use common::http::{Connection, get, request};
 use common::{Gateway, HOLDER, open_api};
 
 /// How long a tunnel may live after the change was answered.
@@ -97,6 +97,55 @@ fn bytes_pass_both_ways_and_the_credential_stays_here() {
     // An end on one side is an end on the other.
     drop(tunnel);
     ends.recv_timeout(common::PATIENCE).unwrap();
+}
+
+/// A side that reads nothing while it writes is heard all the same, or two such sides would wait for each other for ever.
+#[test]
+fn what_one_side_writes_does_not_wait_for_what_it_does_not_read() {
+    const MUCH: usize = 16 << 20;
+    let (heard, hears) = std::sync::mpsc::channel();
+    let backend = Backend::handling(move |stream, _| {
+        if read_header(stream).is_none() {
+            return;
+        }
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        let _ = stream.get_mut().write_all(answer);
+        let mut writing = stream.get_mut().try_clone().unwrap();
+        let writer = std::thread::spawn(move || writing.write_all(&vec![b'b'; MUCH]));
+        let mut piece = vec![0; MUCH];
+        let whole = stream.read_exact(&mut piece).is_ok() && piece.iter().all(|byte| *byte == b'c');
+        let _ = heard.send(whole);
+        let _ = writer.join();
+    });
+    let gateway = Gateway::start(&open_api(backend.address, ""));
+    let mut connection = Connection::open(gateway.api());
+    connection.write(&upgrade("/open/socket", None));
+    assert_eq!(connection.read_response().status, 101);
+    // More than the buffers on the way take stands there for this side by now, or soon; it reads nothing.
+    connection.stream.write_all(&vec![b'c'; MUCH]).unwrap();
+    assert_eq!(hears.recv_timeout(common::PATIENCE), Ok(true));
+    read_exactly(&mut connection, &vec![b'b'; MUCH]);
+}
+
+/// Only a WebSocket is switched to; whatever else a request says of protocols is none of the backend's business.
+#[test]
+fn other_protocols_are_not_spoken_of() {
+    let backend = Backend::hello();
+    let gateway = Gateway::start(&open_api(backend.address, ""));
+    let ask = |method: &str, options: &str, protocols: &[&str]| {
+        let asked = request(method, "/open/a").header("Connection", options);
+        let asked = protocols.iter().fold(asked, |asked, protocol| asked.header("Upgrade", protocol));
+        assert_eq!(asked.send(gateway.api()).status, 200);
+        backend.next().header("upgrade").map(str::to_owned)
+    };
+    assert_eq!(ask("GET", "keep-alive, Upgrade", &["WebSocket"]).as_deref(), Some("WebSocket"));
+    for protocols in
+        [&["h2c"][..], &["h2c, websocket"], &["websocket", "h2c"], &["TLS/1.0"], &["websocket/13"]]
+    {
+        assert_eq!(ask("GET", "upgrade, http2-settings", protocols), None, "{protocols:?}");
+    }
+    assert_eq!(ask("GET", "keep-alive", &["websocket"]), None);
+    assert_eq!(ask("POST", "Upgrade", &["websocket"]), None);
 }
 
 #[test]

@@ -140,15 +140,16 @@ impl Underway<'_> {
             }
         };
         let upgrade = asks_for_upgrade(session);
+        let (index, group) = (group, &plan.groups[group]);
         let with = Outgoing {
             target: &forwarded_target,
             identity: admitted.granted.as_ref(),
             client: self.client,
             framing,
+            authority: group.authority(),
             upgrade,
             request_id,
         };
-        let (index, group) = (group, &plan.groups[group]);
         let method = session.req_header().method.clone();
         let has_no_body = matches!(framing, Framing::None | Framing::Length(0));
         // The connection goes on as it is; whatever changes that takes the other way.
@@ -249,11 +250,22 @@ async fn until_revoked(site: &Site, granted: Option<Granted>, need: Need) {
     }
 }
 
+/// Whether a WebSocket is asked for (RFC 6455 section 4.1). Any other protocol, and what is said without the `Connection`
+/// that goes with it (RFC 9110 section 7.8), is a request like any other: a backend that speaks h2c, say, would take
+/// further requests out of the tunnel, which nobody was asked about.
 fn asks_for_upgrade(session: &ServerSession) -> bool {
-    let wanted = session.get_header(header::UPGRADE);
-    session.is_upgrade_req()
-        && session.req_header().version == Version::HTTP_11
-        && wanted.is_some_and(|protocol| !protocol.as_bytes().eq_ignore_ascii_case(b"h2c"))
+    if !session.is_upgrade_req() {
+        return false;
+    }
+    let request = session.req_header();
+    let mut protocols = request.headers.get_all(header::UPGRADE).iter();
+    let protocol = (protocols.next(), protocols.next());
+    let connection = || request.headers.get_all(header::CONNECTION).iter();
+    let mut options = connection().flat_map(|line| line.as_bytes().split(|b| *b == b','));
+    request.version == Version::HTTP_11
+        && request.method == Method::GET
+        && matches!(protocol, (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
 /// A path for the log: without its query, which may hold a secret, and of bounded length.

@@ -3,9 +3,11 @@
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
+use pingora_error::ErrorType::InvalidHTTPHeader;
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use super::client::Client;
+use super::names::{self, Nominated};
 use crate::service::access::Granted;
 
 const ACCOUNT: HeaderName = HeaderName::from_static("x-gatepost-account");
@@ -55,6 +57,8 @@ pub struct Outgoing<'a> {
     pub client: &'a Client,
     /// How its body is delimited.
     pub framing: Framing,
+    /// The host that it is for where it names none, as HTTP/1.0 allows.
+    pub authority: &'a HeaderValue,
     /// Whether it asks for another protocol, as a WebSocket does.
     pub upgrade: bool,
     /// Its number.
@@ -64,7 +68,7 @@ pub struct Outgoing<'a> {
 /// The request as the backend gets it.
 ///
 /// # Errors
-/// Where the target or a field can't be written in HTTP/1.1.
+/// Where the target or a field can't be written in HTTP/1.1, or `Connection` names too many fields.
 pub fn outgoing(request: &RequestHeader, with: &Outgoing<'_>) -> pingora_error::Result<RequestHeader> {
     let size = request.headers.len() + 8;
     let mut out = RequestHeader::build_no_case(request.method.clone(), with.target, Some(size))?;
@@ -76,7 +80,7 @@ pub fn outgoing(request: &RequestHeader, with: &Outgoing<'_>) -> pingora_error::
 /// The same, as it goes over the wire.
 ///
 /// # Errors
-/// None in fact; the fields come from a request that was read.
+/// Where `Connection` names too many fields.
 pub fn outgoing_bytes(
     request: &RequestHeader,
     with: &Outgoing<'_>,
@@ -104,6 +108,9 @@ fn fields(
     mut put: impl FnMut(&HeaderName, &HeaderValue) -> pingora_error::Result<()>,
 ) -> pingora_error::Result<()> {
     let nominated = Nominated::of(&request.headers);
+    if nominated.is_too_much() {
+        return pingora_error::Error::e_explain(InvalidHTTPHeader, "Connection names too many fields");
+    }
     let mut host = None;
     let crumbs =
         request.version == Version::HTTP_2 && request.headers.get_all(header::COOKIE).iter().nth(1).is_some();
@@ -126,8 +133,11 @@ fn fields(
         (None, Some(authority)) => HeaderValue::from_str(authority.as_str()).ok(),
         _ => None,
     };
-    if let Some(authority) = &authority {
-        put(&header::HOST, authority)?;
+    match (host, &authority) {
+        (Some(_), _) => {}
+        (None, Some(authority)) => put(&header::HOST, authority)?,
+        // What becomes of it is HTTP/1.1, which has to name one (RFC 9112 section 3.2).
+        (None, None) => put(&header::HOST, with.authority)?,
     }
     match with.framing {
         Framing::None => {}
@@ -160,17 +170,17 @@ pub fn incoming(
 ) -> pingora_error::Result<()> {
     let switching = response.status == http::StatusCode::SWITCHING_PROTOCOLS;
     if let Some(connection) = response.headers.get(header::CONNECTION) {
-        if !is_plain(connection) && !switching {
+        if !names::is_plain(connection) && !switching {
             let nominated = Nominated::of(&response.headers);
-            for name in nominated.names {
-                response.remove_header(&name);
+            for name in nominated.names() {
+                response.remove_header(name);
             }
         }
         if !switching {
             response.remove_header(&header::CONNECTION);
         }
     }
-    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &header::TRAILER] {
+    for name in [&names::KEEP_ALIVE, &names::PROXY_CONNECTION, &header::TRAILER] {
         if response.headers.contains_key(name) {
             response.remove_header(name);
         }
@@ -200,9 +210,6 @@ pub fn incoming(
     Ok(())
 }
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-
 /// One field out of the several that HTTP/2 allows (RFC 9113 section 8.2.3).
 fn whole_cookie(headers: &HeaderMap) -> HeaderValue {
     let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
@@ -212,7 +219,7 @@ fn whole_cookie(headers: &HeaderMap) -> HeaderValue {
 
 /// Whether a field of the client's goes on to the backend.
 fn passes(name: &HeaderName, value: &HeaderValue, with: &Outgoing<'_>) -> bool {
-    // Hop-by-hop (RFC 9110 section 7.6.1), and what Gatepost answers or sets itself. The commonest names first.
+    // The commonest names first.
     if *name == header::ACCEPT || *name == header::USER_AGENT {
         return true;
     }
@@ -220,34 +227,10 @@ fn passes(name: &HeaderName, value: &HeaderValue, with: &Outgoing<'_>) -> bool {
         // On a public route another scheme is between client and backend; Basic is ours everywhere.
         return with.identity.is_none() && !is_basic(value);
     }
-    let hop_by_hop = *name == header::CONNECTION
-        || *name == header::CONTENT_LENGTH
-        || *name == header::TRANSFER_ENCODING
-        || *name == header::EXPECT
-        || *name == header::UPGRADE
-        || *name == header::TE
-        || *name == header::TRAILER
-        || *name == header::PROXY_AUTHORIZATION
-        || *name == KEEP_ALIVE
-        || *name == PROXY_CONNECTION
-        || name.as_str() == "http2-settings";
-    !hop_by_hop && !is_ours(name.as_str().as_bytes())
-}
-
-/// Whether a name is one that only Gatepost may say, however it is spelt: a backend that turns fields into variables
-/// takes `_` and `-` for the same, and some take whatever is no letter and no digit for it.
-fn is_ours(name: &[u8]) -> bool {
-    if !matches!(name.first(), Some(b'x' | b'f')) {
-        return false;
-    }
-    let starts = |prefix: &[u8]| {
-        name.len() >= prefix.len()
-            && name
-                .iter()
-                .zip(prefix)
-                .all(|(have, want)| have == want || *want == b'-' && !have.is_ascii_alphanumeric())
-    };
-    starts(b"x-gatepost") || starts(b"x-forwarded") || starts(b"x-request-id") || name == b"forwarded"
+    !names::is_hop_by_hop(name)
+        && !names::is_ours(name)
+        && !names::goes_elsewhere(name)
+        && (with.client.is_trusted() || !names::tells_the_source(name))
 }
 
 fn is_basic(value: &HeaderValue) -> bool {
@@ -291,36 +274,6 @@ fn value_of(bytes: Bytes) -> HeaderValue {
     HeaderValue::from_maybe_shared(bytes).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Whether `Connection` says no more than whether the connection stays.
-fn is_plain(connection: &HeaderValue) -> bool {
-    let value = connection.as_bytes();
-    value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
-}
-
-/// The fields that `Connection` names; they end here (RFC 9110 section 7.6.1).
-struct Nominated {
-    names: Vec<HeaderName>,
-}
-
-impl Nominated {
-    fn of(headers: &HeaderMap) -> Nominated {
-        let mut names = Vec::new();
-        for line in headers.get_all(header::CONNECTION) {
-            if is_plain(line) {
-                continue;
-            }
-            let options = line.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii);
-            names.extend(options.filter_map(|option| HeaderName::from_bytes(option).ok()));
-        }
-        Nominated { names }
-    }
-
-    fn contains(&self, name: &HeaderName) -> bool {
-        // Framing and routing don't end because a client asks for it.
-        !self.names.is_empty() && *name != header::HOST && self.names.contains(name)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,6 +291,7 @@ mod tests {
             identity: None,
             client: &client,
             framing: Framing::None,
+            authority: &HeaderValue::from_static("backend.test"),
             upgrade: false,
             request_id: &HeaderValue::from_static("0042"),
         };
@@ -348,7 +302,9 @@ mod tests {
         assert_eq!(rest, "");
         let header = outgoing(&request, &with).unwrap();
         assert_eq!(header.headers.len(), head.lines().count() - 1, "both ways of writing it agree");
-        head.lines().map(str::to_owned).collect()
+        let named = fields.iter().any(|(name, _)| *name == "Host");
+        assert_ne!(named, head.contains("\r\nhost: backend.test"), "{head}");
+        head.lines().filter(|line| *line != "host: backend.test").map(str::to_owned).collect()
     }
 
     const ADDED: [&str; 3] = ["x-forwarded-for: 192.0.2.7", "x-forwarded-proto: https", "x-request-id: 0042"];
@@ -364,10 +320,53 @@ mod tests {
             ("X-Forwarded-Port", "1"),
             ("Forwarded", "for=10.0.0.1"),
             ("X-Request_Id", "mine"),
+            ("X-Original-URL", "/admin"),
+            ("x_rewrite_url", "/admin"),
+            ("X-HTTP-Method-Override", "DELETE"),
+            ("X-HTTP-Method", "DELETE"),
+            ("X-Method_Override", "DELETE"),
+            ("X-Real-IP", "10.0.0.1"),
+            ("True-Client-IP", "10.0.0.1"),
+            ("Client_IP", "10.0.0.1"),
         ];
         let lines = sent(Version::HTTP_11, &forged, false);
         assert_eq!(lines[0], "POST /a?b=c HTTP/1.1");
         assert_eq!(lines[1..], ADDED);
+        let alike =
+            [("X-Original-Subject", "1"), ("Client-Ips", "1"), ("X-HTTP-Methods", "1"), ("Cookie", "1")];
+        assert_eq!(sent(Version::HTTP_11, &alike, false).len(), 1 + alike.len() + ADDED.len());
+        let trusted = sent(Version::HTTP_11, &[("X-Real-IP", "10.0.0.1"), ("X-Original-URL", "/a")], true);
+        assert!(trusted.contains(&"x-real-ip: 10.0.0.1".to_owned()), "{trusted:?}");
+        assert_eq!(trusted.len(), 1 + 1 + ADDED.len(), "{trusted:?}");
+    }
+
+    #[test]
+    fn connection_neither_names_without_end_nor_what_a_body_is() {
+        let lines = sent(
+            Version::HTTP_11,
+            &[
+                ("Connection", "content-type, Content-Encoding"),
+                ("Content-Type", "a/b"),
+                ("Content-Encoding", "c"),
+            ],
+            false,
+        );
+        assert_eq!(lines.len(), 1 + 2 + ADDED.len(), "{lines:?}");
+        for (count, passes) in [(64, true), (65, false), (30_000, false)] {
+            let mut request = RequestHeader::build_no_case("GET", b"/a", None).unwrap();
+            request.append_header("Connection", "a,".repeat(count)).unwrap();
+            let client = Client::new("192.0.2.7:4711".parse().unwrap(), true, &[]);
+            let with = Outgoing {
+                target: b"/a",
+                identity: None,
+                client: &client,
+                framing: Framing::None,
+                authority: &HeaderValue::from_static("backend.test"),
+                upgrade: false,
+                request_id: &HeaderValue::from_static("0042"),
+            };
+            assert_eq!(outgoing_bytes(&request, &with, &mut Vec::new()).is_ok(), passes, "{count}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod headers;
 pub mod health;
 pub mod listener;
 pub mod management;
+pub mod names;
 pub mod ops;
 pub mod plain;
 pub mod refusal;

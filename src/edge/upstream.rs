@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use parking_lot::Mutex;
 use pingora_core::connectors::TransportConnector;
 use pingora_core::protocols::{ALPN, Stream};
@@ -60,6 +61,7 @@ pub struct Group {
     servers: Vec<Server>,
     turn: AtomicUsize,
     tls: Option<TransportConnector>,
+    authority: HeaderValue,
 }
 
 impl Group {
@@ -86,7 +88,10 @@ impl Group {
             keepalive,
             gauges: gauges.clone(),
         };
+        let authority = settings.upstreams.first().map(config::Upstream::authority).unwrap_or_default();
         Ok(Group {
+            // An address, or a name that is one for the resolver.
+            authority: HeaderValue::from_str(&authority).unwrap_or_else(|_| HeaderValue::from_static("")),
             servers: settings.upstreams.iter().map(server).collect(),
             turn: AtomicUsize::new(0),
             tls: if tls { Some(roots::connector(settings.upstream_ca.as_deref())?) } else { None },
@@ -97,6 +102,11 @@ impl Group {
     /// Its name in the configuration.
     pub fn name(&self) -> &str {
         &self.settings.name
+    }
+
+    /// Host and port of its first backend, for a request that names no host.
+    pub fn authority(&self) -> &HeaderValue {
+        &self.authority
     }
 
     /// Whether all of its backends are spoken to in clear.
