@@ -1,12 +1,14 @@
 //! One request from its header to its answer: what is asked for, by whom, may they, and then the way to the backend.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use http::header::{self, HeaderValue};
 use http::{Method, Version};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
+use pingora_http::RequestHeader;
 use tracing::{debug, info};
 
 use super::admission::{Admission, Admitted};
@@ -28,8 +30,8 @@ const CLIENT_GONE: u16 = 499;
 /// Bytes that most requests take on their way to a backend.
 const REQUEST_SIZE: usize = 1024;
 
-/// The connection for the next request, and what was already read of it.
-pub type Next = Option<(Stream, Option<BytesMut>)>;
+/// How long the store may take to say whether a tunnel's credential still holds. A tunnel has to end within a second.
+const PATIENCE_OF_TUNNELS: Duration = Duration::from_millis(900);
 
 /// One request on one connection.
 pub struct Exchange<'a> {
@@ -55,7 +57,7 @@ impl Exchange<'_> {
         let (status, reusable) = match answered {
             Ok(Answered::Begun(delivery, group, server)) => {
                 let status = delivery.status();
-                log_access(site, &session, status, started, &request_id);
+                log_access(site, session.req_header(), status, started, &request_id);
                 let server = &plan.groups[group].servers()[server];
                 let active = server.count_active();
                 let delivered = delivery.run(session, &plan.timeouts).await;
@@ -69,6 +71,13 @@ impl Exchange<'_> {
             Ok(Answered::Whole(status)) => (status, true),
             Ok(Answered::Broken(status)) => (status, false),
             Ok(Answered::Gone) => (CLIENT_GONE, false),
+            Ok(Answered::Switched(upstream, granted, need)) => {
+                let request = session.req_header().clone();
+                underway.carry(session, *upstream, granted, need).await;
+                site.metrics.http_request(site.entry, 101, started.elapsed());
+                log_access(site, &request, 101, started, &request_id);
+                return None;
+            }
             Err(refusal) => {
                 let raw = session.req_header().raw_path();
                 let path = String::from_utf8_lossy(raw.split(|b| *b == b'?').next().unwrap_or_default())
@@ -82,7 +91,7 @@ impl Exchange<'_> {
             }
         };
         site.metrics.http_request(site.entry, status, started.elapsed());
-        log_access(site, &session, status, started, &request_id);
+        log_access(site, session.req_header(), status, started, &request_id);
         if !reusable {
             return None;
         }
@@ -180,30 +189,39 @@ impl Underway<'_> {
             Forwarded::Begun(delivery, server) => Ok(Answered::Begun(delivery, index, server)),
             Forwarded::Broken(status) => Ok(Answered::Broken(status)),
             Forwarded::Gone => Ok(Answered::Gone),
-            Forwarded::Switched(mut upstream) => {
-                let revoked = until_revoked(&self.server.site, admitted.granted, need);
-                let mut stop = self.server.stop.clone();
-                let ended = tokio::select! {
-                    biased;
-                    _ = stop.wait_for(|stop| *stop) => tunnel::Ended::Closed,
-                    ended = tunnel::carry(session, &mut upstream, &plan.timeouts, revoked) => ended,
-                };
-                if ended == tunnel::Ended::Revoked {
-                    info!(request_id = shown(request_id), "a tunnel was cut: its credential lost its right");
-                    self.server.site.metrics.session_cut(self.server.site.entry);
-                }
-                Ok(Answered::Broken(101))
-            }
+            Forwarded::Switched(upstream) => Ok(Answered::Switched(upstream, admitted.granted, need)),
+        }
+    }
+
+    /// Carries the bytes of a tunnel until it ends.
+    async fn carry(
+        &self,
+        session: ServerSession,
+        upstream: UpstreamSession,
+        granted: Option<Granted>,
+        need: Need,
+    ) {
+        let site = &self.server.site;
+        let revoked = until_revoked(site, granted, need);
+        let mut stop = self.server.stop.clone();
+        let ended = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => tunnel::Ended::Closed,
+            ended = tunnel::carry(session, upstream, &self.plan.timeouts, revoked) => ended,
+        };
+        if ended == tunnel::Ended::Revoked {
+            info!(request_id = shown(self.request_id), "a tunnel was cut: its credential lost its right");
+            site.metrics.session_cut(site.entry);
         }
     }
 }
 
-fn log_access(site: &Site, session: &ServerSession, status: u16, started: Instant, request_id: &HeaderValue) {
+fn log_access(site: &Site, request: &RequestHeader, status: u16, started: Instant, request_id: &HeaderValue) {
     debug!(
         target: "access",
         entry = site.entry.as_str(),
-        method = session.req_header().method.as_str(),
-        path = %Shown(session.req_header().raw_path()),
+        method = request.method.as_str(),
+        path = %Shown(request.raw_path()),
         status,
         ms = started.elapsed().as_secs_f64() * 1e3,
         request_id = shown(request_id),
@@ -218,33 +236,32 @@ enum Answered {
     Whole(u16),
     /// It can't be finished, or the connection isn't HTTP any more.
     Broken(u16),
+    /// Client and backend speak another protocol now: by whose credential, and what it needs.
+    Switched(Box<UpstreamSession>, Option<Granted>, Need),
     /// The client went away.
     Gone,
 }
 
 /// Resolves once the credential that opened a tunnel no longer holds what it needs. A store that can't be asked is
-/// asked again for a second, and then nobody vouches for the tunnel any more.
+/// asked again for nearly a second, and then nobody vouches for the tunnel any more.
 async fn until_revoked(site: &Site, granted: Option<Granted>, need: Need) {
-    use tokio::time::{Duration, sleep};
+    use tokio::time::{sleep, timeout};
     let (Some(granted), Need::Permission(permission)) = (granted, need) else {
         return std::future::pending().await;
     };
     let mut changes = site.access.subscribe();
     loop {
         changes.borrow_and_update();
-        let mut patience = 5;
-        loop {
-            match site.access.still_holds(&granted, permission).await {
-                Ok(true) => break,
-                Ok(false) => return,
-                Err(_) if patience == 0 => return,
-                Err(_) => {
-                    patience -= 1;
-                    sleep(Duration::from_millis(150)).await;
+        let asked = async {
+            loop {
+                match site.access.still_holds(&granted, permission).await {
+                    Ok(holds) => return holds,
+                    Err(_) => sleep(Duration::from_millis(150)).await,
                 }
             }
-        }
-        if changes.changed().await.is_err() {
+        };
+        // Over all of it: a store that is slow to answer is no better than one that says nothing.
+        if !timeout(PATIENCE_OF_TUNNELS, asked).await.unwrap_or(false) || changes.changed().await.is_err() {
             return;
         }
     }

@@ -2,14 +2,20 @@
 //! credential that opened it is revoked.
 
 use std::future::Future;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
-use pingora_timeout::timeout;
+use pingora_timeout::{sleep, timeout};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use crate::config::Timeouts;
+
+/// Bytes that are under way in each direction at most.
+const PIECE: usize = 16 * 1024;
 
 /// Why a tunnel ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,55 +30,120 @@ pub enum Ended {
 
 /// Carries bytes between both sides until the tunnel ends; `revoked` resolves when it has to.
 pub async fn carry(
-    session: &mut ServerSession,
-    upstream: &mut UpstreamSession,
+    session: ServerSession,
+    upstream: UpstreamSession,
     timeouts: &Timeouts,
     revoked: impl Future<Output = ()>,
 ) -> Ended {
-    upstream.maybe_upgrade_body_writer();
     tokio::select! {
         biased;
         () = revoked => Ended::Revoked,
-        ended = pump(session, upstream, timeouts.tunnel_idle, timeouts.write) => ended,
+        ended = pump(session, upstream, timeouts) => ended,
     }
 }
 
-async fn pump(
-    session: &mut ServerSession,
-    upstream: &mut UpstreamSession,
-    idle: Duration,
-    write: Duration,
-) -> Ended {
-    enum Side {
-        Client(Bytes),
-        Backend(Bytes),
-        Closed,
+async fn pump(mut session: ServerSession, mut upstream: UpstreamSession, timeouts: &Timeouts) -> Ended {
+    // What came right behind the header is still with the sessions.
+    let from_client = first(async { session.read_request_body().await.ok().flatten() }).await;
+    let from_backend = first(async { upstream.read_body_bytes().await.ok().flatten() }).await;
+    let ServerSession::H1(session) = session else { return Ended::Closed };
+    let (client_reads, client_writes) = tokio::io::split(session.into_inner());
+    let (backend_reads, backend_writes) = tokio::io::split(upstream.into_inner());
+    let last = Last { opened: Instant::now(), after: AtomicU64::new(0) };
+    // Each direction goes at its own pace: a side that doesn't read before all that it has to say was taken is told
+    // nothing meanwhile, and yet goes on to be heard.
+    let upwards = Direction { from: client_reads, to: backend_writes, last: &last, patience: timeouts.write };
+    let downwards =
+        Direction { from: backend_reads, to: client_writes, last: &last, patience: timeouts.write };
+    tokio::select! {
+        ended = upwards.run(from_client) => ended,
+        ended = downwards.run(from_backend) => ended,
+        () = idle_for(timeouts.tunnel_idle, &last) => Ended::Idle,
     }
+}
+
+/// What is there already: nothing yet, a piece, or the end.
+async fn first(read: impl Future<Output = Option<Bytes>>) -> Option<Option<Bytes>> {
+    tokio::select! {
+        biased;
+        piece = read => Some(piece),
+        () = std::future::ready(()) => None,
+    }
+}
+
+/// One of the two directions.
+struct Direction<'a> {
+    from: ReadHalf<Stream>,
+    to: WriteHalf<Stream>,
+    /// When a piece last passed, either way.
+    last: &'a Last,
+    /// How long a side may take nothing.
+    patience: Duration,
+}
+
+impl Direction<'_> {
+    async fn run(mut self, first: Option<Option<Bytes>>) -> Ended {
+        match first {
+            None => {}
+            Some(None) => return Ended::Closed,
+            Some(Some(piece)) => {
+                if let Err(ended) = self.pass(&piece).await {
+                    return ended;
+                }
+            }
+        }
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let read = match self.from.read(&mut buffer).await {
+                Ok(read @ 1..) => read,
+                _ => return Ended::Closed,
+            };
+            if let Err(ended) = self.pass(&buffer[..read]).await {
+                return ended;
+            }
+        }
+    }
+
+    async fn pass(&mut self, piece: &[u8]) -> Result<(), Ended> {
+        self.last.note();
+        let written = timeout(self.patience, async {
+            self.to.write_all(piece).await?;
+            self.to.flush().await
+        });
+        let written = written.await;
+        self.last.note();
+        match written {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Ended::Closed),
+            Err(_) => Err(Ended::Idle),
+        }
+    }
+}
+
+/// When a piece last passed.
+struct Last {
+    opened: Instant,
+    /// Milliseconds since then.
+    after: AtomicU64,
+}
+
+impl Last {
+    fn note(&self) {
+        let after = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.after.store(after, Ordering::Relaxed);
+    }
+
+    fn ago(&self) -> Duration {
+        self.opened.elapsed().saturating_sub(Duration::from_millis(self.after.load(Ordering::Relaxed)))
+    }
+}
+
+/// Resolves once nothing has passed for that long.
+async fn idle_for(patience: Duration, last: &Last) {
     loop {
-        let next = async {
-            tokio::select! {
-                piece = session.read_request_body() => match piece {
-                    Ok(Some(piece)) => Side::Client(piece),
-                    _ => Side::Closed,
-                },
-                piece = upstream.read_body_bytes() => match piece {
-                    Ok(Some(piece)) => Side::Backend(piece),
-                    _ => Side::Closed,
-                },
-            }
-        };
-        let Ok(next) = timeout(idle, next).await else { return Ended::Idle };
-        let passed = match next {
-            Side::Closed => return Ended::Closed,
-            Side::Client(piece) => timeout(write, upstream.write_body(&piece)).await.map(|r| r.is_ok()),
-            Side::Backend(piece) => {
-                timeout(write, session.write_response_body(piece, false)).await.map(|r| r.is_ok())
-            }
-        };
-        match passed {
-            Ok(true) => {}
-            Ok(false) => return Ended::Closed,
-            Err(_) => return Ended::Idle,
+        match patience.checked_sub(last.ago()) {
+            Some(left) if !left.is_zero() => sleep(left).await,
+            _ => return,
         }
     }
 }
