@@ -148,6 +148,27 @@ fn a_chunked_body_is_whole_however_it_arrives() {
     }
 }
 
+/// Some backends would read a body without a type as a form, but most are uploads.
+#[test]
+fn a_body_without_a_type_passes_as_it_is_and_is_no_way_in() {
+    let backend = Backend::hello();
+    let gateway = gateway(backend.address, "");
+    let mut bytes = b"&=;%00&&".repeat(20_000);
+    bytes.extend((0..100_000_u32).map(|i| (i % 251 * 7 % 256) as u8));
+    for request in [request("POST", "/api/a"), request("PUT", "/api/a").header("Content-Type", " ")] {
+        let response =
+            request.basic(HOLDER).header("Content-Encoding", "own").body(bytes.clone()).send(gateway.api());
+        assert_eq!(response.status, 200, "{}", response.text());
+        assert!(backend.next().body == bytes);
+    }
+    let login = format!("api_user={}", HOLDER.replace(':', "&api_key="));
+    assert_eq!(request("POST", "/api/a").body(login.clone()).send(gateway.api()).status, 401);
+    let both = request("POST", "/api/a").basic(HOLDER).body(login).send(gateway.api());
+    assert_eq!(both.status, 200);
+    assert!(!backend.next().contains(HOLDER.split_once(':').unwrap().1));
+    assert!(backend.drain().is_empty());
+}
+
 #[test]
 fn a_credential_after_25_mb_is_found_in_little_memory() {
     let backend = counting();

@@ -96,6 +96,10 @@ pub struct Forms {
     pub max_body: u64,
     /// In bytes; a longer one goes to a temporary file.
     pub memory: u64,
+    /// In bytes, for all that are in memory at once.
+    pub memory_total: u64,
+    /// In bytes, for all that are in temporary files at once; no less than `max_body`.
+    pub disk_total: u64,
     /// Where that file is made; none is the system's directory for temporary files.
     pub directory: Option<PathBuf>,
 }
@@ -103,17 +107,32 @@ pub struct Forms {
 impl Forms {
     fn read(table: &Table<'_>) -> Forms {
         let default = Forms::default();
-        Forms {
+        let forms = Forms {
             max_body: table.read("max_form_body", default.max_body, |v| v.size(1 << 10..=16 << 30)),
             memory: table.read("spool_memory", default.memory, |v| v.size(0..=1 << 30)),
+            memory_total: table.read("spool_memory_total", default.memory_total, |v| v.size(0..=1 << 40)),
+            disk_total: table.read("spool_disk_total", default.disk_total, |v| v.size(1 << 10..=1 << 50)),
             directory: table.optional("spool_directory", |v| v.path()),
+        };
+        if forms.disk_total < forms.max_body {
+            table.refuse(
+                "spool_disk_total",
+                "is less than max_form_body: the longest form would find no room",
+            );
         }
+        forms
     }
 }
 
 impl Default for Forms {
     fn default() -> Self {
-        Forms { max_body: 30 << 20, memory: 1 << 20, directory: None }
+        Forms {
+            max_body: 30 << 20,
+            memory: 1 << 20,
+            memory_total: 256 << 20,
+            disk_total: 8 << 30,
+            directory: None,
+        }
     }
 }
 
@@ -124,6 +143,8 @@ pub struct Timeouts {
     pub header: Duration,
     /// The longest pause in a request's body, and the window in which a body must make progress.
     pub body: Duration,
+    /// For a form that is read before anybody is known, from its first byte to its last.
+    pub form: Duration,
     /// Between two requests of one connection.
     pub keepalive: Duration,
     /// While a client takes nothing of its response.
@@ -141,6 +162,7 @@ impl Timeouts {
         Timeouts {
             header: time("header_timeout", default.header),
             body: time("body_timeout", default.body),
+            form: time("form_timeout", default.form),
             keepalive: time("keepalive_timeout", default.keepalive),
             write: time("write_timeout", default.write),
             response: time("response_timeout", default.response),
@@ -154,6 +176,7 @@ impl Default for Timeouts {
         Timeouts {
             header: Duration::from_secs(15),
             body: Duration::from_secs(30),
+            form: Duration::from_secs(600),
             keepalive: Duration::from_secs(75),
             write: Duration::from_secs(30),
             response: Duration::from_secs(60),

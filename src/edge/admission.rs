@@ -1,12 +1,12 @@
 //! Whether a request may go on: the credential is found, wherever it stands, and decided on.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use bytes::BytesMut;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Version};
 use pingora_core::protocols::http::ServerSession;
-use tokio::sync::SemaphorePermit;
 use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
 
@@ -14,14 +14,17 @@ use super::body::{Body, BodyError, Mask, Pace, form_refused, spool_failed};
 use super::client::Client;
 use super::headers::Framing;
 use super::refusal::Refusal;
+use super::reply;
+use super::room::Lease;
 use super::site::{Plan, Site};
-use super::spool::Spool;
+use super::spool::{Spool, SpoolError};
 use super::target::Target;
 use crate::config::Need;
 use crate::domain::{Entry, Permission, Presented};
 use crate::service::access::{Decision, Granted};
 use crate::wire::{
     BASIC_BUFFER, BasicError, BodyScanner, CredentialError, Gathered, Held, basic, take_credential,
+    without_credential,
 };
 
 /// What is asked whether a request may go on.
@@ -37,18 +40,16 @@ pub struct Admission<'a> {
 }
 
 /// A request that may go on.
-pub struct Admitted<'a> {
+pub struct Admitted {
     /// By whom; none on a public route.
     pub granted: Option<Granted>,
     /// Its query without the credential.
     pub query: Option<Vec<u8>>,
     /// What it carries, with the credential blotted out.
     pub body: Body,
-    /// Its place among the spooled.
-    _room: Option<SemaphorePermit<'a>>,
 }
 
-impl<'a> Admission<'a> {
+impl Admission<'_> {
     /// Finds the credential, wherever it stands, and decides.
     ///
     /// # Errors
@@ -58,18 +59,18 @@ impl<'a> Admission<'a> {
         session: &mut ServerSession,
         target: &Target<'_>,
         need: Need,
-    ) -> Result<Admitted<'a>, Refusal> {
-        let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
-        let mut gathered = Gathered::new();
-        let request = session.req_header();
-        if need != Need::Public
-            && let Some(presented) =
-                authorization(request.headers.get_all(header::AUTHORIZATION), &mut buffer)?
-        {
-            gathered.add(presented).map_err(ambiguous)?;
-        }
+    ) -> Result<Admitted, Refusal> {
         // A form's fields are the API's way; a dashboard knows Basic only, and its fields are its own.
         let is_api = self.site.entry == Entry::Api;
+        let Need::Permission(permission) = need else {
+            return Ok(self.admit_anybody(session, target, is_api));
+        };
+        let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
+        let mut gathered = Gathered::new();
+        let values = session.req_header().headers.get_all(header::AUTHORIZATION);
+        if let Some(presented) = authorization(values, &mut buffer)? {
+            gathered.add(presented).map_err(ambiguous)?;
+        }
         let taken = match target.query {
             Some(query) if is_api => take_credential(query).map_err(ambiguous)?,
             _ => None,
@@ -83,23 +84,38 @@ impl<'a> Admission<'a> {
             (None, query) => query.map(<[u8]>::to_vec),
         };
         let has_body = !session.is_body_empty();
-        let scanner = if is_api && has_body { form_scanner(&session.req_header().headers)? } else { None };
-        let Need::Permission(permission) = need else {
-            let mask = scanner.map(|scanner| Mask::new(scanner, None));
-            return Ok(Admitted { granted: None, query, body: self.stream(session, mask), _room: None });
-        };
-        match (gathered.credential(), scanner) {
-            (Some(presented), scanner) => {
+        let form = if is_api && has_body { Form::of(&session.req_header().headers)? } else { Form::None };
+        match (gathered.credential(), form) {
+            (Some(presented), form) => {
                 let granted = self.decide(session, presented, permission).await?;
-                let mask = scanner.map(|scanner| Mask::new(scanner, Some(Held::copy_of(presented))));
-                Ok(Admitted { granted: Some(granted), query, body: self.stream(session, mask), _room: None })
+                let mask = form.scanner().map(|scanner| Mask::new(scanner, Held::copy_of(presented)));
+                Ok(Admitted { granted: Some(granted), query, body: self.stream(session, mask) })
             }
-            (None, Some(scanner)) => {
-                let (held, spool, room) = self.spool(session, scanner).await?;
+            (None, Form::Declared(scanner)) => {
+                let (held, spool) = self.spool(session, scanner).await?;
                 let granted = self.decide(session, held.presented(), permission).await?;
-                Ok(Admitted { granted: Some(granted), query, body: Body::spooled(spool), _room: Some(room) })
+                Ok(Admitted { granted: Some(granted), query, body: Body::spooled(spool) })
             }
-            (None, None) => Err(Refusal::NoCredential),
+            (None, Form::None | Form::Undeclared(_)) => Err(Refusal::NoCredential),
+        }
+    }
+
+    /// Where nobody has to present a credential, one that is there all the same is kept from the backend. It isn't judged:
+    /// `api_key` may be the name of somebody else's parameter.
+    fn admit_anybody(&self, session: &mut ServerSession, target: &Target<'_>, is_api: bool) -> Admitted {
+        let query = target.query.map(|query| match is_api {
+            true => without_credential(query).unwrap_or_else(|| query.to_vec()),
+            false => query.to_vec(),
+        });
+        let form = match is_api && !session.is_body_empty() {
+            true => Form::of(&session.req_header().headers).unwrap_or(Form::None),
+            false => Form::None,
+        };
+        let mask = form.scanner().map(Mask::lenient);
+        Admitted {
+            granted: None,
+            query: query.filter(|query| !query.is_empty()),
+            body: self.stream(session, mask),
         }
     }
 
@@ -113,7 +129,7 @@ impl<'a> Admission<'a> {
         if let Some(granted) = site.access.check_cached(&presented, permission, site.entry) {
             return Ok(granted);
         }
-        let source = self.client.source(&session.req_header().headers, &self.plan.trusted_proxies);
+        let source = self.source(session);
         // What the audit trail says of it carries the request's number.
         let span = info_span!("request", id = self.request_id.to_str().unwrap_or_default());
         match site.access.authorize(presented, permission, site.entry, source).instrument(span).await {
@@ -123,11 +139,16 @@ impl<'a> Admission<'a> {
         }
     }
 
+    fn source(&self, session: &ServerSession) -> IpAddr {
+        self.client.source(&session.req_header().headers, &self.plan.trusted_proxies)
+    }
+
     fn stream(&self, session: &mut ServerSession, mask: Option<Mask>) -> Body {
         if session.is_body_empty() {
             return Body::empty();
         }
-        Body::streamed(mask, self.plan.timeouts.body, expects_continue(session))
+        let timeouts = &self.plan.timeouts;
+        Body::streamed(mask, timeouts.body, expects_continue(session).then_some(timeouts.write))
     }
 
     /// Reads a form to its end, since the credential may stand there.
@@ -135,7 +156,7 @@ impl<'a> Admission<'a> {
         &self,
         session: &mut ServerSession,
         mut scanner: BodyScanner,
-    ) -> Result<(Held, Spool, SemaphorePermit<'a>), Refusal> {
+    ) -> Result<(Held, Spool), Refusal> {
         let plan = self.plan;
         let limit = plan.forms.max_body;
         if let Framing::Length(length) = Framing::of(session.req_header(), false)
@@ -143,16 +164,12 @@ impl<'a> Admission<'a> {
         {
             return Err(Refusal::TooLarge);
         }
-        let room = self
-            .site
-            .spools
-            .try_acquire()
-            .map_err(|_| Refusal::Overloaded("Too many large requests at once, try again"))?;
-        if expects_continue(session) {
-            session.write_continue_response().await.map_err(|_| Refusal::Timeout)?;
+        if expects_continue(session) && !reply::say_continue(session, plan.timeouts.write).await {
+            return Err(Refusal::Timeout);
         }
-        let mut spool = Spool::new(plan.forms.memory, plan.forms.directory.clone());
-        let mut pace = Pace::new(plan.timeouts.body);
+        let lease = Lease::new(self.site.room.clone(), self.source(session), &plan.forms);
+        let mut spool = Spool::new(&plan.forms, lease);
+        let mut pace = Pace::of_unknown(&plan.timeouts);
         let unspoolable = |e| refusal_of(spool_failed(e));
         while let Some(piece) = pace.read(session).await.map_err(refusal_of)? {
             if spool.length() + piece.len() as u64 > limit {
@@ -160,11 +177,14 @@ impl<'a> Admission<'a> {
             }
             let mut piece = BytesMut::from(piece);
             scanner.scan(&mut piece).map_err(|e| refusal_of(form_refused(e)))?;
-            spool.write(&piece).await.map_err(unspoolable)?;
+            spool.write(&piece).await.map_err(|error| match error {
+                SpoolError::Io(error) => unspoolable(error),
+                SpoolError::NoRoom => Refusal::Overloaded("Too many large requests at once, try again"),
+            })?;
         }
         let held = scanner.finish().map_err(|e| refusal_of(form_refused(e)))?;
         spool.rewind().await.map_err(unspoolable)?;
-        Ok((held.ok_or(Refusal::NoCredential)?, spool, room))
+        Ok((held.ok_or(Refusal::NoCredential)?, spool))
     }
 }
 
@@ -186,18 +206,40 @@ pub fn authorization<'b>(
 }
 
 /// What looks for the credential in a body, where that is a form. It has to see what the backend sees.
-fn form_scanner(headers: &HeaderMap) -> Result<Option<BodyScanner>, Refusal> {
-    let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
-    let Some(kind) = kinds.next() else { return Ok(None) };
-    if kinds.next().is_some() {
-        return Err(Refusal::Malformed("Content-Type is given twice".into()));
+enum Form {
+    /// It is none.
+    None,
+    /// It says that it is one: the credential may stand there.
+    Declared(BodyScanner),
+    /// It says nothing, so that some backends take it for one and others for bytes. Nobody is asked to present a credential
+    /// there, and so such a body is never read ahead; one that stands there must still not contradict the header.
+    Undeclared(BodyScanner),
+}
+
+impl Form {
+    fn of(headers: &HeaderMap) -> Result<Form, Refusal> {
+        let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
+        let kind = kinds.next().map_or(&b""[..], |kind| kind.as_bytes().trim_ascii());
+        if kinds.next().is_some() {
+            return Err(Refusal::Malformed("Content-Type is given twice".into()));
+        }
+        if kind.is_empty() {
+            return Ok(Form::Undeclared(BodyScanner::for_untyped()));
+        }
+        let scanner =
+            BodyScanner::for_content_type(kind).map_err(|e| Refusal::Malformed(e.to_string().into()))?;
+        if scanner.is_some() && headers.contains_key(header::CONTENT_ENCODING) {
+            return Err(Refusal::Malformed("A form must not have a Content-Encoding".into()));
+        }
+        Ok(scanner.map_or(Form::None, Form::Declared))
     }
-    let scanner = BodyScanner::for_content_type(kind.as_bytes())
-        .map_err(|e| Refusal::Malformed(e.to_string().into()))?;
-    if scanner.is_some() && headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(Refusal::Malformed("A form must not have a Content-Encoding".into()));
+
+    fn scanner(self) -> Option<BodyScanner> {
+        match self {
+            Form::None => None,
+            Form::Declared(scanner) | Form::Undeclared(scanner) => Some(scanner),
+        }
     }
-    Ok(scanner)
 }
 
 /// Whether the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1).

@@ -7,14 +7,23 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use pingora_core::protocols::http::ServerSession;
+use pingora_error::ErrorType;
 use pingora_timeout::timeout;
 
 use super::refusal::Refusal;
+use super::reply;
 use super::spool::Spool;
+use crate::config::Timeouts;
 use crate::wire::{BodyScanner, FormError, Gathered, Held};
 
 /// What has to arrive in each window of `body_timeout`, in bytes; a client that drips holds a backend for no longer.
 const PROGRESS: usize = 1024;
+
+/// How many bytes a second have to come, on average, of a body that is read before anybody is known: 64 kbit/s.
+const LEAST_RATE: u64 = 8 * 1024;
+
+/// What pingora says of a chunk that is none; it keeps the constant to itself.
+const INVALID_CHUNK: ErrorType = ErrorType::new("InvalidChunk");
 
 /// Why a body can't be had.
 #[derive(Debug)]
@@ -33,9 +42,14 @@ pub struct Mask {
 }
 
 impl Mask {
-    /// `decided` is the credential that was decided on; none on a public route, where any may be blotted out.
-    pub fn new(scanner: BodyScanner, decided: Option<Held>) -> Mask {
-        Mask { scanner: Some(scanner), decided }
+    /// `decided` is the credential that was decided on.
+    pub fn new(scanner: BodyScanner, decided: Held) -> Mask {
+        Mask { scanner: Some(scanner), decided: Some(decided) }
+    }
+
+    /// Where nobody has to present a credential: blots out what it finds, and refuses nothing.
+    pub fn lenient(scanner: BodyScanner) -> Mask {
+        Mask { scanner: Some(scanner), decided: None }
     }
 }
 
@@ -54,7 +68,8 @@ struct Streamed {
     pace: Pace,
     ready: VecDeque<Bytes>,
     begun: bool,
-    wants_continue: bool,
+    /// The client waits for a 100, and how long that may take.
+    wants_continue: Option<Duration>,
 }
 
 /// A request's body, piece by piece.
@@ -64,25 +79,27 @@ pub struct Body {
     sent: bool,
     /// The backend takes no more.
     given_up: bool,
+    /// What was sent isn't needed for another attempt.
+    once: bool,
 }
 
 impl Body {
     /// None.
     pub fn empty() -> Body {
-        Body { source: Source::Empty, sent: true, given_up: false }
+        Body { source: Source::Empty, sent: true, given_up: false, once: false }
     }
 
     /// What the client sends, at no less than [`PROGRESS`] bytes in each `window`. `wants_continue`: it waits for a
-    /// 100 (RFC 9110 section 10.1.1).
-    pub fn streamed(mask: Option<Mask>, window: Duration, wants_continue: bool) -> Body {
+    /// 100 (RFC 9110 section 10.1.1), which may take that long.
+    pub fn streamed(mask: Option<Mask>, window: Duration, wants_continue: Option<Duration>) -> Body {
         let pace = Pace::new(window);
         let streamed = Streamed { mask, pace, ready: VecDeque::new(), begun: false, wants_continue };
-        Body { source: Source::Client(Box::new(streamed)), sent: false, given_up: false }
+        Body { source: Source::Client(Box::new(streamed)), sent: false, given_up: false, once: false }
     }
 
     /// What was spooled; it must be rewound.
     pub fn spooled(spool: Spool) -> Body {
-        Body { source: Source::Spooled(Box::new(spool)), sent: false, given_up: false }
+        Body { source: Source::Spooled(Box::new(spool)), sent: false, given_up: false, once: false }
     }
 
     /// Its length where it was spooled.
@@ -106,10 +123,26 @@ impl Body {
     /// Ends it early: the backend takes no more.
     pub fn give_up(&mut self) {
         self.given_up = true;
+        self.let_go();
+    }
+
+    /// No attempt follows the one that is under way: what was spooled is let go with its last byte.
+    pub fn send_once(&mut self) {
+        self.once = true;
+        self.let_go();
+    }
+
+    fn let_go(&mut self) {
+        if self.once && self.is_over() && matches!(self.source, Source::Spooled(_)) {
+            self.source = Source::Empty;
+        }
     }
 
     /// Goes back to the beginning for another attempt; false where it can't.
     pub async fn rewind(&mut self) -> bool {
+        if self.once {
+            return false;
+        }
         let possible = match &mut self.source {
             Source::Empty => return true,
             Source::Client(streamed) => !streamed.begun,
@@ -142,25 +175,28 @@ impl Body {
             Source::Client(streamed) => streamed.next(session).await?,
         };
         self.sent = piece.is_none();
+        self.let_go();
         Ok(piece)
     }
 }
 
 impl Streamed {
     async fn next(&mut self, session: &mut ServerSession) -> Result<Option<Bytes>, BodyError> {
-        if std::mem::take(&mut self.wants_continue) {
-            session.write_continue_response().await.map_err(|_| BodyError::Gone)?;
+        if let Some(within) = self.wants_continue.take()
+            && !reply::say_continue(session, within).await
+        {
+            return Err(BodyError::Gone);
         }
         loop {
             // The last piece of a form stays here until the form has been judged as a whole: a request that is refused
             // for what stands in it must not be complete to the backend.
-            let judged = self.mask.as_ref().is_none_or(|mask| mask.scanner.is_none());
-            if (judged || self.ready.len() > 1)
+            let held = self.mask.as_ref().is_some_and(Mask::could_refuse_at_the_end);
+            if (!held || self.ready.len() > 1)
                 && let Some(piece) = self.ready.pop_front()
             {
                 return Ok(Some(piece));
             }
-            if judged && self.mask.is_some() {
+            if self.mask.as_ref().is_some_and(|mask| mask.scanner.is_none()) {
                 return Ok(None);
             }
             let read = self.pace.read(session).await?;
@@ -176,6 +212,10 @@ impl Streamed {
 }
 
 impl Mask {
+    fn could_refuse_at_the_end(&self) -> bool {
+        self.decided.is_some() && self.scanner.as_ref().is_some_and(BodyScanner::could_fail_at_the_end)
+    }
+
     fn pass(&mut self, piece: Bytes, ready: &mut VecDeque<Bytes>) -> Result<(), BodyError> {
         if piece.is_empty() {
             return Ok(());
@@ -185,15 +225,18 @@ impl Mask {
             return Ok(());
         };
         let mut piece = BytesMut::from(piece);
-        scanner.scan(&mut piece).map_err(form_refused)?;
-        ready.push_back(piece.freeze());
+        // What failed fails for good: the rest of a public form passes as it is.
+        match (scanner.scan(&mut piece), &self.decided) {
+            (Err(error), Some(_)) => return Err(form_refused(error)),
+            _ => ready.push_back(piece.freeze()),
+        }
         Ok(())
     }
 
     fn finish(&mut self) -> Result<(), BodyError> {
         let Some(scanner) = self.scanner.take() else { return Ok(()) };
-        let found = scanner.finish().map_err(form_refused)?;
-        if let (Some(decided), Some(found)) = (&self.decided, &found) {
+        let Some(decided) = &self.decided else { return Ok(()) };
+        if let Some(found) = scanner.finish().map_err(form_refused)? {
             let mut both = Gathered::new();
             both.add(decided.presented())
                 .and_then(|()| both.add(found.presented()))
@@ -219,12 +262,35 @@ pub struct Pace {
     window: Duration,
     since: Instant,
     bytes: usize,
+    whole: Option<Whole>,
+}
+
+/// What a body as a whole may take.
+struct Whole {
+    begun: Instant,
+    bytes: u64,
+    deadline: Duration,
+}
+
+impl Whole {
+    /// Beside the first `window`, each second has to bring [`LEAST_RATE`] bytes on average.
+    fn left(&self, window: Duration) -> Duration {
+        let earned = Duration::from_millis(self.bytes.saturating_mul(1000) / LEAST_RATE);
+        (window + earned).min(self.deadline).saturating_sub(self.begun.elapsed())
+    }
 }
 
 impl Pace {
     /// A pace of [`PROGRESS`] bytes in each `window`.
     pub fn new(window: Duration) -> Pace {
-        Pace { window, since: Instant::now(), bytes: 0 }
+        Pace { window, since: Instant::now(), bytes: 0, whole: None }
+    }
+
+    /// The pace of a body that is read before anybody is known, which costs room that others may need: as
+    /// [`Pace::new`], and [`LEAST_RATE`] on average, and all of it within `timeouts.form`.
+    pub fn of_unknown(timeouts: &Timeouts) -> Pace {
+        let whole = Whole { begun: Instant::now(), bytes: 0, deadline: timeouts.form };
+        Pace { whole: Some(whole), ..Pace::new(timeouts.body) }
     }
 
     /// The next piece of the body as it comes, `None` at its end.
@@ -232,12 +298,13 @@ impl Pace {
     /// # Errors
     /// Where the client went away or is too slow.
     pub async fn read(&mut self, session: &mut ServerSession) -> Result<Option<Bytes>, BodyError> {
-        let piece = match timeout(self.window, session.read_request_body()).await {
+        let patience = self.whole.as_ref().map_or(self.window, |w| w.left(self.window).min(self.window));
+        let piece = match timeout(patience, session.read_request_body()).await {
             Ok(Ok(piece)) => piece,
             Ok(Err(error)) => {
                 // Where the next request would begin can't be known.
                 session.set_keepalive(None);
-                return Err(if error.etype().as_str() == "InvalidChunk" {
+                return Err(if *error.etype() == INVALID_CHUNK {
                     BodyError::Refused(Refusal::Malformed("The request's body can't be understood".into()))
                 } else {
                     BodyError::Gone
@@ -245,7 +312,14 @@ impl Pace {
             }
             Err(_) => return Err(BodyError::Refused(Refusal::Timeout)),
         };
-        self.bytes += piece.as_ref().map_or(0, Bytes::len);
+        let read = piece.as_ref().map_or(0, Bytes::len);
+        self.bytes += read;
+        if let Some(whole) = &mut self.whole {
+            whole.bytes += read as u64;
+            if piece.is_some() && whole.left(self.window).is_zero() {
+                return Err(BodyError::Refused(Refusal::Timeout));
+            }
+        }
         if self.bytes >= PROGRESS {
             self.bytes = 0;
             self.since = Instant::now();

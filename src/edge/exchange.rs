@@ -124,7 +124,11 @@ impl Underway<'_> {
             && management::is_for(&target.path)
         {
             let call = management::Call { site, credentials, client: self.client, plan, request_id };
-            return call.answer(session, &target).await.map(Answered::Whole);
+            let replied = call.answer(session, &target).await?;
+            return Ok(match replied.whole {
+                true => Answered::Whole(replied.status),
+                false => Answered::Broken(replied.status),
+            });
         }
         let route = plan.router.route(&request.method, &target.path);
         let admission = Admission { site, client: self.client, plan, request_id };
@@ -137,7 +141,7 @@ impl Underway<'_> {
         session: &mut ServerSession,
         (need, group): (Need, usize),
         target: &Target<'_>,
-        mut admitted: Admitted<'_>,
+        mut admitted: Admitted,
     ) -> Result<Answered, Refusal> {
         let (plan, request_id) = (self.plan, self.request_id);
         let forwarded_target = target.with_query(admitted.query.as_deref());

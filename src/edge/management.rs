@@ -1,8 +1,8 @@
 //! The management API: get, add, edit and remove credentials (docs/api.md).
 
 use bytes::{Bytes, BytesMut};
-use http::Method;
 use http::header::{self, HeaderValue};
+use http::{Method, Version};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use pingora_timeout::timeout;
@@ -37,6 +37,14 @@ pub fn is_for(path: &str) -> bool {
         && path.as_bytes().get(PREFIX.len()).is_none_or(|next| matches!(next, b'/' | b'.'))
 }
 
+/// How a call was answered.
+pub struct Replied {
+    /// With which status.
+    pub status: u16,
+    /// Whether the client has all of the answer; else only closing tells it so.
+    pub whole: bool,
+}
+
 /// One call of the management API.
 pub struct Call<'a> {
     /// The entry it came in on.
@@ -52,21 +60,23 @@ pub struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Answers the call; the status.
+    /// Answers the call.
     ///
     /// # Errors
     /// Only where the path names no call: everything else is answered in the call's own form.
-    pub async fn answer(&self, session: &mut ServerSession, target: &Target<'_>) -> Result<u16, Refusal> {
+    pub async fn answer(&self, session: &mut ServerSession, target: &Target<'_>) -> Result<Replied, Refusal> {
         let Some(asked) = Asked::from_path(&target.path) else {
             return Err(Refusal::NotFound("There is no such call".into()));
         };
         match self.perform(session, target, &asked).await {
-            Ok(status) => Ok(status),
+            Ok(replied) => Ok(replied),
             Err(refusal) => {
                 let body = text::error(asked.format, &refusal.reason());
-                self.write(session, &asked, refusal.status(), body, Some(&refusal)).await;
-                reply::drain(session).await;
-                Ok(refusal.status())
+                let replied = self.write(session, &asked, refusal.status(), body, Some(&refusal)).await;
+                if replied.whole {
+                    reply::drain(session).await;
+                }
+                Ok(replied)
             }
         }
     }
@@ -76,7 +86,7 @@ impl Call<'_> {
         session: &mut ServerSession,
         target: &Target<'_>,
         asked: &Asked,
-    ) -> Result<u16, Refusal> {
+    ) -> Result<Replied, Refusal> {
         if !matches!(session.req_header().method, Method::GET | Method::POST) {
             return Err(Refusal::Method("GET, POST"));
         }
@@ -118,8 +128,7 @@ impl Call<'_> {
             Action::Remove => self.credentials.remove(&manager, needed()?).await,
         };
         let count = changed.map_err(refusal_of)?;
-        self.write(session, asked, 200, text::success(asked.format, count), None).await;
-        Ok(200)
+        Ok(self.write(session, asked, 200, text::success(asked.format, count), None).await)
     }
 
     /// Only the account holder manages.
@@ -153,9 +162,10 @@ impl Call<'_> {
 
     async fn read_body(&self, session: &mut ServerSession) -> Result<BytesMut, Refusal> {
         let mut body = BytesMut::new();
-        let mut pace = Pace::new(self.plan.timeouts.body);
-        if admission::expects_continue(session) {
-            session.write_continue_response().await.map_err(|_| Refusal::Timeout)?;
+        let mut pace = Pace::of_unknown(&self.plan.timeouts);
+        let within = self.plan.timeouts.write;
+        if admission::expects_continue(session) && !reply::say_continue(session, within).await {
+            return Err(Refusal::Timeout);
         }
         loop {
             match pace.read(session).await {
@@ -174,11 +184,11 @@ impl Call<'_> {
         asked: &Asked,
         manager: &Manager,
         username: Option<&str>,
-    ) -> Result<u16, Refusal> {
+    ) -> Result<Replied, Refusal> {
         if let Some(username) = username {
             let credential = self.credentials.get(manager, username).await.map_err(refusal_of)?;
-            self.write(session, asked, 200, text::credential(asked.format, &credential), None).await;
-            return Ok(200);
+            let body = text::credential(asked.format, &credential);
+            return Ok(self.write(session, asked, 200, body, None).await);
         }
         let mut list = text::List::new(asked.format);
         let mut piece = String::new();
@@ -191,10 +201,7 @@ impl Call<'_> {
                 Ok(page) => page,
                 Err(refusal) if !begun => return Err(refusal_of(refusal)),
                 // The list can't be finished; only closing tells the client so.
-                Err(_) => {
-                    session.shutdown().await;
-                    return Ok(200);
-                }
+                Err(_) => return Ok(Replied { status: 200, whole: false }),
             };
             last = page.last().map(|credential| credential.id);
             let complete = page.len() < PAGE as usize;
@@ -205,27 +212,36 @@ impl Call<'_> {
                 list.end(&mut piece);
             }
             if complete && !begun {
-                self.write(session, asked, 200, piece, None).await;
-                return Ok(200);
+                return Ok(self.write(session, asked, 200, piece, None).await);
             }
+            let within = self.plan.timeouts.write;
             if !begun {
                 begun = true;
-                let Ok(header) = self.long_header(asked) else { return Err(Refusal::BadGateway) };
-                if session.write_response_header(Box::new(header)).await.is_err() {
-                    return Ok(200);
+                let version = session.req_header().version;
+                let Ok(header) = self.long_header(asked, version) else { return Err(Refusal::BadGateway) };
+                if version == Version::HTTP_10 {
+                    session.set_keepalive(None);
+                }
+                let written = timeout(within, session.write_response_header(Box::new(header)));
+                if !matches!(written.await, Ok(Ok(()))) {
+                    return Ok(Replied { status: 200, whole: false });
                 }
             }
             let written = session.write_response_body(Bytes::from(std::mem::take(&mut piece)), complete);
-            if !matches!(timeout(self.plan.timeouts.write, written).await, Ok(Ok(()))) || complete {
-                return Ok(200);
+            let whole = matches!(timeout(within, written).await, Ok(Ok(())));
+            if !whole || complete {
+                return Ok(Replied { status: 200, whole });
             }
         }
     }
 
-    fn long_header(&self, asked: &Asked) -> pingora_error::Result<ResponseHeader> {
+    /// The header of a list that is written as it is read. Over HTTP/1.0 only the closing connection ends it.
+    fn long_header(&self, asked: &Asked, version: Version) -> pingora_error::Result<ResponseHeader> {
         let mut header = reply::header(200, asked.format.content_type(), 0, self.request_id)?;
         header.remove_header(&header::CONTENT_LENGTH);
-        header.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+        if version == Version::HTTP_11 {
+            header.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+        }
         Ok(header)
     }
 
@@ -236,7 +252,7 @@ impl Call<'_> {
         status: u16,
         body: String,
         refusal: Option<&Refusal>,
-    ) {
+    ) -> Replied {
         let header = reply::header(status, asked.format.content_type(), body.len(), self.request_id);
         let header = header.and_then(|mut header| {
             if let Some(refusal) = refusal {
@@ -244,9 +260,11 @@ impl Call<'_> {
             }
             Ok(header)
         });
-        if let Ok(header) = header {
-            reply::write(session, header, Bytes::from(body), self.plan.timeouts.write).await;
-        }
+        let whole = match header {
+            Ok(header) => reply::write(session, header, Bytes::from(body), self.plan.timeouts.write).await,
+            Err(_) => false,
+        };
+        Replied { status, whole }
     }
 }
 

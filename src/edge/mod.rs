@@ -21,6 +21,7 @@ pub mod plain;
 pub mod refusal;
 pub mod relay;
 pub mod reply;
+pub mod room;
 pub mod roots;
 pub mod router;
 pub mod site;

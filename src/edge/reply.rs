@@ -92,6 +92,11 @@ pub async fn refuse(
     write(session, answer, body, within).await
 }
 
+/// Tells a client that waits for it to send its body (RFC 9110 section 10.1.1); false where that can't be told.
+pub async fn say_continue(session: &mut ServerSession, within: Duration) -> bool {
+    matches!(timeout(within, session.write_continue_response()).await, Ok(Ok(())))
+}
+
 /// Reads a small body that is about to be there before it is refused, so that the connection can stay.
 pub async fn settle(session: &mut ServerSession) {
     let length =
@@ -128,11 +133,12 @@ pub async fn drain(session: &mut ServerSession) {
 /// Ends a connection on which no request can be told from another any more: says that nothing comes, and throws away what
 /// the client still sends, within bounds, so that it gets to read the answer.
 pub async fn linger(mut session: ServerSession) {
-    session.shutdown().await;
-    let ServerSession::H1(session) = session else { return };
-    let mut stream = session.into_inner();
-    let mut thrown_away = vec![0; 16 * 1024];
     let ended = timeout(LINGER_TIME, async {
+        // What was written goes out first, and that waits for a client who reads nothing.
+        session.shutdown().await;
+        let ServerSession::H1(session) = session else { return };
+        let mut stream = session.into_inner();
+        let mut thrown_away = vec![0; 16 * 1024];
         let mut left = LINGER_BYTES;
         while let Ok(read @ 1..) = stream.read(&mut thrown_away).await {
             match left.checked_sub(read) {

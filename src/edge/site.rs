@@ -7,8 +7,8 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use ipnet::IpNet;
 use thiserror::Error;
-use tokio::sync::Semaphore;
 
+use super::room::Room;
 use super::roots::RootsError;
 use super::router::Router;
 use super::upstream::{self, Group, UpstreamGauges};
@@ -18,9 +18,6 @@ use crate::service::Credentials;
 use crate::service::access::Access;
 use crate::state::metrics::Metrics;
 use crate::wire::PatternError;
-
-/// Bodies that may be spooled at once, over all workers.
-const SPOOLS: usize = 256;
 
 /// What a reload replaces as a whole: routes, groups, limits.
 pub struct Plan {
@@ -104,8 +101,8 @@ pub struct Site {
     pub metrics: Arc<Metrics>,
     /// Routes, groups, limits of the moment.
     pub plan: ArcSwap<Plan>,
-    /// Room for bodies that have to be read first.
-    pub spools: Semaphore,
+    /// Room for forms that have to be read first.
+    pub room: Arc<Room>,
     /// Numbers requests.
     pub ids: RequestIds,
 }
@@ -125,7 +122,7 @@ impl Site {
             credentials,
             metrics,
             plan: ArcSwap::from_pointee(plan),
-            spools: Semaphore::new(SPOOLS),
+            room: Arc::new(Room::default()),
             ids: RequestIds::new(),
         })
     }

@@ -5,8 +5,12 @@ use std::io::{self, SeekFrom};
 use std::path::PathBuf;
 
 use bytes::{Bytes, BytesMut};
+use thiserror::Error;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+
+use super::room::Lease;
+use crate::config::Forms;
 
 /// What is read back from the file at once.
 const PIECE: usize = 64 * 1024;
@@ -20,18 +24,31 @@ pub struct Spool {
     file: Option<File>,
     length: u64,
     read: u64,
+    lease: Lease,
+}
+
+/// Why a piece can't be appended.
+#[derive(Debug, Error)]
+pub enum SpoolError {
+    /// The temporary file can't be made or written, as on a full disk.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Other forms have all the room.
+    #[error("no room for another form")]
+    NoRoom,
 }
 
 impl Spool {
-    /// An empty one, that goes over to a file in `directory` (none: the system's) above `memory` bytes.
-    pub fn new(memory: u64, directory: Option<PathBuf>) -> Spool {
+    /// An empty one, that goes over to a file above `forms.memory` bytes, or where `lease` finds no room in memory.
+    pub fn new(forms: &Forms, lease: Lease) -> Spool {
         Spool {
             memory: BytesMut::new(),
-            in_memory_at_most: memory,
-            directory,
+            in_memory_at_most: forms.memory,
+            directory: forms.directory.clone(),
             file: None,
             length: 0,
             read: 0,
+            lease,
         }
     }
 
@@ -43,20 +60,28 @@ impl Spool {
     /// Appends a piece.
     ///
     /// # Errors
-    /// Where the temporary file can't be made or written, as on a full disk.
-    pub async fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+    /// [`SpoolError`]; the spool is of no use then.
+    pub async fn write(&mut self, piece: &[u8]) -> Result<(), SpoolError> {
         self.length += piece.len() as u64;
-        if let Some(file) = &mut self.file {
-            return file.write_all(piece).await;
-        }
-        if self.length <= self.in_memory_at_most {
+        if self.file.is_none()
+            && self.length <= self.in_memory_at_most
+            && self.lease.cover_in_memory(self.length)
+        {
             self.memory.extend_from_slice(piece);
             return Ok(());
         }
+        if !self.lease.cover_on_disk(self.length).await {
+            return Err(SpoolError::NoRoom);
+        }
+        if let Some(file) = &mut self.file {
+            return Ok(file.write_all(piece).await?);
+        }
         let directory = self.directory.clone().unwrap_or_else(std::env::temp_dir);
-        let file = tokio::task::spawn_blocking(move || tempfile::tempfile_in(directory)).await??;
+        let made = tokio::task::spawn_blocking(move || tempfile::tempfile_in(directory)).await;
+        let file = made.map_err(io::Error::from)??;
         let mut file = File::from_std(file);
         file.write_all(&std::mem::take(&mut self.memory)).await?;
+        self.lease.leave_memory();
         file.write_all(piece).await?;
         self.file = Some(file);
         Ok(())
@@ -100,7 +125,15 @@ impl Spool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::room::Room;
     use super::*;
+
+    fn spool(forms: Forms) -> Spool {
+        let lease = Lease::new(Arc::new(Room::default()), [192, 0, 2, 1].into(), &forms);
+        Spool::new(&forms, lease)
+    }
 
     async fn all(spool: &mut Spool) -> Vec<u8> {
         let mut read = Vec::new();
@@ -114,7 +147,7 @@ mod tests {
     async fn small_and_large_come_back_as_often_as_wanted() {
         for size in [0, 1000, 3_000_000] {
             let body: Vec<u8> = (0..size).map(|i: u32| (i % 251) as u8).collect();
-            let mut spool = Spool::new(1000, None);
+            let mut spool = spool(Forms { memory: 1000, ..Forms::default() });
             for piece in body.chunks(70_001) {
                 spool.write(piece).await.unwrap();
             }
@@ -129,7 +162,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_directory_that_is_not_there_is_an_error() {
-        let mut spool = Spool::new(1, Some("/nowhere/at/all".into()));
-        assert!(spool.write(b"too long for memory").await.is_err());
+        let mut spool =
+            spool(Forms { memory: 1, directory: Some("/nowhere/at/all".into()), ..Forms::default() });
+        assert!(matches!(spool.write(b"too long for memory").await, Err(SpoolError::Io(_))));
+    }
+
+    #[tokio::test]
+    async fn without_room_in_memory_it_goes_to_a_file() {
+        let mut spool = spool(Forms { memory_total: 0, ..Forms::default() });
+        spool.write(&[b'x'; 1000]).await.unwrap();
+        assert!(spool.file.is_none());
+        spool.write(&[b'x'; 20_000]).await.unwrap();
+        assert!(spool.file.is_some());
+        spool.rewind().await.unwrap();
+        assert_eq!(all(&mut spool).await, [b'x'; 21_000]);
     }
 }
