@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use http::header::{self, HeaderValue};
 use http::{Method, Version};
-use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
 use pingora_http::RequestHeader;
@@ -16,7 +14,7 @@ use super::client::Client;
 use super::connection::HttpServer;
 use super::forward::{Forward, Forwarded, Outbound};
 use super::headers::{Framing, Outgoing, outgoing, outgoing_bytes};
-use super::plain::Delivery;
+use super::plain::{Delivery, Next};
 use super::refusal::Refusal;
 use super::site::{Plan, Site};
 use super::target::Target;

@@ -64,12 +64,15 @@ pub struct Forward<'a> {
 
 impl Forward<'_> {
     /// Asks the backends of `group` in turn until one answers, within what is safe to repeat: a request goes out again
-    /// only where nothing of it was sent, or where its method is idempotent and its body is still there
+    /// only where there was no connection to send it over, or where its method is idempotent and its body is still there
     /// (RFC 9110 section 9.2.2).
     ///
     /// # Errors
     /// Where no backend gave an answer; nothing was written to the client then.
     pub async fn run(mut self, group: &Group) -> Result<Forwarded, Refusal> {
+        if !self.method.is_idempotent() {
+            self.body.send_once();
+        }
         let mut tried = 0;
         let mut only_new = false;
         let mut refusal = Refusal::BadGateway;
@@ -92,28 +95,25 @@ impl Forward<'_> {
                 }
             };
             let _active = server.count_active();
-            let (relayed, upstream) = self.attempt(stream).await;
-            match (relayed, upstream) {
-                (Ok(Relayed::Answered(status)), Side::Free(stream)) => {
+            match self.attempt(stream).await {
+                Ok(Attempt::Answered(status, stream)) => {
                     if let Some(stream) = stream {
                         server.keep(self.worker, stream);
                     }
                     return Ok(Forwarded::Answered(status));
                 }
-                (Ok(_), Side::Begun(delivery)) => return Ok(Forwarded::Begun(delivery, index)),
-                (Ok(Relayed::Switched), Side::Session(upstream)) => return Ok(Forwarded::Switched(upstream)),
-                (Ok(Relayed::Broken(status) | Relayed::Answered(status)), _) => {
-                    return Ok(Forwarded::Broken(status));
-                }
-                (Ok(Relayed::Gone | Relayed::Switched), _) => return Ok(Forwarded::Gone),
-                (Err(failure), _) => {
+                Ok(Attempt::Begun(delivery)) => return Ok(Forwarded::Begun(delivery, index)),
+                Ok(Attempt::Switched(upstream)) => return Ok(Forwarded::Switched(upstream)),
+                Ok(Attempt::Broken(status)) => return Ok(Forwarded::Broken(status)),
+                Ok(Attempt::Gone) => return Ok(Forwarded::Gone),
+                Err(failure) => {
                     // What the client did wrong is no news of the backend.
                     if matches!(failure.refusal, Refusal::BadGateway | Refusal::GatewayTimeout) {
                         warn!(upstream = server.name(), kept, error = failure.detail, "the backend failed");
                     }
                     refusal = failure.refusal;
-                    let repeatable = failure.unsent || self.method.is_idempotent();
-                    if refusal != Refusal::BadGateway || !repeatable || !self.body.rewind().await {
+                    let repeatable = refusal == Refusal::BadGateway && self.method.is_idempotent();
+                    if !repeatable || !self.body.rewind().await {
                         break;
                     }
                     // A kept connection may have been closed, just as it was used, by a backend that is well.
@@ -128,15 +128,12 @@ impl Forward<'_> {
     }
 
     /// One attempt over one connection.
-    async fn attempt(&mut self, stream: Stream) -> (Result<Relayed, Failure>, Side) {
+    async fn attempt(&mut self, stream: Stream) -> Result<Attempt, Failure> {
         let header = match self.request {
             Outbound::Header(header) => header,
             Outbound::Bytes(bytes) => {
                 let Ok(socket) = stream.into_any().downcast::<Socket>() else {
-                    return (
-                        Err(failure(Refusal::BadGateway, &"not a connection in clear")),
-                        Side::Free(None),
-                    );
+                    return Err(failure(Refusal::BadGateway, &"not a connection in clear"));
                 };
                 let plain = Plain {
                     session: &mut *self.session,
@@ -144,25 +141,18 @@ impl Forward<'_> {
                     request_id: self.request_id,
                     stop: self.stop,
                 };
-                match plain.ask(socket, bytes).await {
-                    Ok(Asked::Begun(delivery)) => {
-                        return (Ok(Relayed::Answered(delivery.status())), Side::Begun(delivery));
-                    }
-                    Ok(Asked::Unusual(socket)) => return self.relay(socket, None).await,
-                    Ok(Asked::Gone) => return (Ok(Relayed::Gone), Side::Free(None)),
-                    Err(failure) => return (Err(failure), Side::Free(None)),
-                }
+                return match plain.ask(socket, bytes).await? {
+                    Asked::Begun(delivery) => Ok(Attempt::Begun(delivery)),
+                    Asked::Unusual(socket) => self.relay(socket, None).await,
+                    Asked::Gone => Ok(Attempt::Gone),
+                };
             }
         };
         self.relay(stream, Some(header)).await
     }
 
     /// Relays a request, or, where there is no header to send, the answer to one that was sent.
-    async fn relay(
-        &mut self,
-        stream: Stream,
-        header: Option<&RequestHeader>,
-    ) -> (Result<Relayed, Failure>, Side) {
+    async fn relay(&mut self, stream: Stream, header: Option<&RequestHeader>) -> Result<Attempt, Failure> {
         let mut upstream = Box::new(UpstreamSession::new(stream));
         let relay = Relay {
             session: &mut *self.session,
@@ -176,25 +166,31 @@ impl Forward<'_> {
             Some(header) => relay.run(header).await,
             None => relay.resume().await,
         };
-        match relayed {
-            Ok(Relayed::Answered(status)) => {
+        Ok(match relayed? {
+            Relayed::Answered(status) => {
                 upstream.respect_keepalive();
                 let kept = if self.body.is_sent() { upstream.reuse().await } else { None };
-                (Ok(Relayed::Answered(status)), Side::Free(kept))
+                Attempt::Answered(status, kept)
             }
-            relayed => (relayed, Side::Session(upstream)),
-        }
+            Relayed::Switched => Attempt::Switched(upstream),
+            Relayed::Broken(status) => Attempt::Broken(status),
+            Relayed::Gone => Attempt::Gone,
+        })
     }
 }
 
-/// What is left of the backend's side after an attempt.
-enum Side {
-    /// An answer on its way.
+/// How one attempt ended, with what is left of the backend's side.
+enum Attempt {
+    /// The client has the whole answer; the connection is for the next request, where there is one.
+    Answered(u16, Option<Stream>),
+    /// An answer is on its way.
     Begun(Box<Delivery>),
-    /// A connection for the next request, or none.
-    Free(Option<Stream>),
-    /// One that is still in use.
-    Session(Box<UpstreamSession>),
+    /// Client and backend speak another protocol now.
+    Switched(Box<UpstreamSession>),
+    /// The client has the beginning of an answer that can't be finished.
+    Broken(u16),
+    /// The client went away.
+    Gone,
 }
 
 /// More than 64 backends in one group are only told apart by their turn.

@@ -38,8 +38,6 @@ pub enum Relayed {
 pub struct Failure {
     /// What the client is told if nobody else can do better.
     pub refusal: Refusal,
-    /// Whether the backend can't have been reached by any of the request.
-    pub unsent: bool,
     /// For the log.
     pub detail: String,
 }
@@ -81,7 +79,7 @@ impl Relay<'_> {
         let header = Box::new(request.clone());
         match timeout(self.timeouts.write, self.upstream.write_request_header(header)).await {
             Ok(Ok(_)) => {}
-            Ok(Err(e)) => return Err(failure(Refusal::BadGateway, &e)),
+            Ok(Err(e)) => return Err(failure(Refusal::BadGateway, &cause(&e))),
             Err(e) => return Err(failure(Refusal::GatewayTimeout, &e)),
         }
         self.resume().await
@@ -101,7 +99,7 @@ impl Relay<'_> {
                 event = timeout(patience, read(self.upstream, status.is_some())) => {
                     let passed = match event {
                         Ok(Ok(event)) => self.pass_on(event, &mut status).await,
-                        Ok(Err(e)) => Err(Lost::Backend(e.to_string())),
+                        Ok(Err(e)) => Err(Lost::Backend(cause(&e))),
                         Err(_) if status.is_none() => return Err(failure(Refusal::GatewayTimeout, &"no answer in time")),
                         Err(_) => Err(Lost::Backend("the answer stopped".into())),
                     };
@@ -167,6 +165,8 @@ impl Relay<'_> {
             }
             Event::Header(header) => {
                 *status = Some(header.status.as_u16());
+                // The client sees this answer, so no other one is asked for.
+                self.body.send_once();
                 self.write_header(header).await?;
                 self.complete(*status).await
             }
@@ -181,7 +181,7 @@ impl Relay<'_> {
 
     async fn write_header(&mut self, mut header: Box<ResponseHeader>) -> Result<(), Lost> {
         let version = self.session.req_header().version;
-        headers::incoming(&mut header, version, self.request_id).map_err(|e| Lost::Backend(e.to_string()))?;
+        headers::incoming(&mut header, version, self.request_id).map_err(|e| Lost::Backend(cause(&e)))?;
         if *self.stop.borrow() {
             self.session.set_keepalive(None);
         }
@@ -218,7 +218,19 @@ fn lost<E>(written: Result<pingora_error::Result<()>, E>) -> Result<(), Lost> {
     }
 }
 
+/// What went wrong, without the bytes that it went wrong with: pingora's own text quotes a header that it can't read, and
+/// so might put a backend's cookies into the log.
+fn cause(error: &pingora_error::Error) -> String {
+    let kind = error.etype().as_str();
+    let cause = error.cause.as_ref();
+    let shown = cause.and_then(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>().map(ToString::to_string);
+        io.or_else(|| cause.downcast_ref::<httparse::Error>().map(ToString::to_string))
+    });
+    shown.map_or_else(|| kind.to_owned(), |shown| format!("{kind}: {shown}"))
+}
+
 /// A failure after something may have been sent.
 pub fn failure(refusal: Refusal, detail: &dyn std::fmt::Display) -> Failure {
-    Failure { refusal, unsent: false, detail: detail.to_string() }
+    Failure { refusal, detail: detail.to_string() }
 }
