@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use gatepost::cli::{account, credential, demo};
 use gatepost::config::Config;
-use gatepost::server::{self, Gateway, Source};
+use gatepost::server::{self, Gateway, Source, StartError};
+use tokio::runtime::Runtime;
 
 /// Requests allocate and free a lot of small things; this allocator makes the least of it (docs/performance.md).
 #[global_allocator]
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments) {
         Ok(code) => code,
+        Err(error) if matches!(error.downcast_ref(), Some(StartError::Stopped)) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("gatepost: {error:#}");
             ExitCode::from(REFUSED)
@@ -57,6 +59,13 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<ExitCode> {
     // The workers have runtimes of their own; this one serves operators, the store and signals.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = carry_out(arguments, &runtime);
+    // What waits for the system (the look-up of a name) can't be cut off, and nobody waits for it any more.
+    runtime.shutdown_background();
+    done
+}
+
+fn carry_out(arguments: Arguments, runtime: &Runtime) -> Result<ExitCode> {
     let path = arguments.config;
     match arguments.command {
         Command::Demo(options) => runtime.block_on(demo::run(options)),
@@ -64,8 +73,8 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
             server::start_log(&config.log);
             runtime.block_on(async {
-                let gateway = Gateway::start(config).await?;
-                gateway.run(Source::File(path)).await.context("signals")
+                Gateway::start(config).await?.run(Source::File(path)).await;
+                Ok::<_, StartError>(())
             })?;
             Ok(ExitCode::SUCCESS)
         }

@@ -2,9 +2,9 @@
 
 mod common;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
@@ -139,6 +139,106 @@ fn a_stop_does_not_wait_longer_than_its_deadline_and_says_so() {
 }
 
 #[test]
+fn asked_a_second_time_it_waits_for_nothing() {
+    let (backend, _never) = patient();
+    let config =
+        format!("[server]\nthreads = 2\nshutdown_deadline = \"10m\"\n{}", open_api(backend.address, ""));
+    let mut gateway = Gateway::start(&config);
+    let mut hanging = Connection::open(gateway.api());
+    hanging.write(&get("/open/a").bytes());
+    backend.next();
+    gateway.signal("TERM");
+    gateway.log().wait_for(&["stopping"]);
+    gateway.signal("INT");
+    assert_eq!(gateway.wait(), Some(0));
+    gateway.log().wait_for(&["asked a second time"]);
+    assert!(hanging.try_response().is_none());
+}
+
+#[test]
+fn while_it_stops_operators_are_told_so() {
+    let (backend, go) = patient();
+    let mut gateway = Gateway::start(&format!("{}{OPS}", open_api(backend.address, "")));
+    let ops = gateway.address("ops.listen");
+    assert_eq!(get("/readyz").send(ops).status, 200);
+    let mut in_flight = Connection::open(gateway.api());
+    in_flight.write(&get("/open/a").bytes());
+    backend.next();
+    gateway.signal("TERM");
+    gateway.log().wait_for(&["stopping"]);
+    // On a new connection: that is how it is asked.
+    let ready = get("/readyz").send(ops);
+    assert_eq!((ready.status, ready.text().as_str()), (503, "stopping\n"));
+    assert_eq!(get("/healthz").send(ops).status, 200);
+    assert_eq!(get("/metrics").send(ops).status, 200);
+    go.send(()).unwrap();
+    assert_eq!(in_flight.read_response().status, 200);
+    assert_eq!(gateway.wait(), Some(0));
+}
+
+/// A gateway that can't open its store as long as the lock is held, and that listens for signals already.
+fn starting() -> (tempfile::TempDir, std::fs::File, Child, std::io::Lines<BufReader<ChildStderr>>) {
+    let directory = configured(OPS);
+    // As another process that is about to open the same file.
+    let lock = std::fs::File::open(directory.path()).unwrap();
+    lock.lock().unwrap();
+    let mut child = Command::new(binary())
+        .args(["serve", "--config"])
+        .arg(directory.path().join("gatepost.toml"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    lines.find(|line| line.as_ref().unwrap().contains("\"starting\"")).unwrap().unwrap();
+    (directory, lock, child, lines)
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn a_stop_while_it_starts_is_heard() {
+    for name in ["TERM", "INT"] {
+        let (_directory, _lock, mut child, _lines) = starting();
+        let asked = Instant::now();
+        signal(&child, name);
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{name}");
+        // It would wait 12 s for the lock.
+        assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
+    }
+}
+
+#[test]
+fn a_reload_while_it_starts_ends_nothing() {
+    let (_directory, lock, mut child, mut lines) = starting();
+    signal(&child, "HUP");
+    drop(lock);
+    for word in ["\"listening\"", "the new configuration is in place"] {
+        assert!(lines.any(|line| line.is_ok_and(|line| line.contains(word))), "{word}");
+    }
+    signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_stopped_gateway_leaves_its_database_in_one_file() {
+    let backend = Backend::hello();
+    let mut gateway = Gateway::start(&open_api(backend.address, ""));
+    gateway.account("email,api,web");
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(), Some(0));
+    let file = common::database::file_of(&gateway);
+    for beside in ["-wal", "-shm"] {
+        let beside = std::path::PathBuf::from(format!("{}{beside}", file.display()));
+        assert!(!beside.exists(), "{}", beside.display());
+    }
+    let sockets = std::path::PathBuf::from(format!("{}.nodes", file.display()));
+    assert_eq!(std::fs::read_dir(sockets).unwrap().count(), 0);
+}
+
+#[test]
 fn a_reload_changes_routes_and_a_bad_one_changes_nothing() {
     let (one, two) = (Backend::hello(), Backend::hello());
     let gateway = Gateway::start(&open_api(one.address, ""));
@@ -252,7 +352,7 @@ fn the_log_is_json_or_for_humans() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let line = lines.find_map(|line| line.ok().filter(|line| line.contains("listening"))).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();

@@ -186,6 +186,29 @@ fn connections_are_counted_for_the_client_that_is_named() {
     assert_eq!(greeted(&ipv4(1)).0, 220);
 }
 
+#[test]
+fn who_is_trusted_can_be_changed_while_it_runs() {
+    let site = site(false, "");
+    is_greeted_as(&site, "127.0.0.1", |client| {
+        assert_eq!(client.answer().code, 220);
+    });
+    let path = site.gateway.config();
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("192.0.2.250", "127.0.0.1")).unwrap();
+    site.gateway.signal("HUP");
+    site.gateway.log().wait_for(&["the new configuration is in place"]);
+    is_greeted_as(&site, "192.0.2.9", |client| {
+        client.send(&ipv4(9));
+        assert_eq!(client.answer().code, 220);
+    });
+}
+
+fn is_greeted_as(site: &Site, address: &str, begin: impl FnOnce(&mut Client)) {
+    let mut client = site.connect(b"");
+    begin(&mut client);
+    is_seen(site, client, address);
+}
+
 /// Sends these bytes; whether the connection ends with nothing said.
 fn is_closed_without_a_word(mut stream: TcpStream, bytes: &[u8]) -> bool {
     let _ = stream.write_all(bytes);

@@ -89,12 +89,40 @@ fn a_renewed_certificate_is_shown_after_sighup_and_a_bad_one_never() {
     let key = gateway.directory.path().join("key.pem");
     std::fs::write(&key, authority.issue("gate.test").key).unwrap();
     gateway.signal("HUP");
-    gateway.log().wait_for(&["tls.private_key", "the old certificate goes on"]);
+    gateway.log().wait_for(&["tls.private_key"]);
     assert_eq!(shown(&gateway, &client), second);
     std::fs::write(gateway.directory.path().join("cert.pem"), "nothing").unwrap();
     gateway.signal("HUP");
-    gateway.log().wait_for(&["tls.certificate", "the old certificate goes on"]);
+    gateway.log().wait_for(&["tls.certificate"]);
+    gateway.log().wait_for(&["the old one goes on"]);
     assert_eq!(shown(&gateway, &client), second);
+}
+
+#[test]
+fn with_a_bad_certificate_a_reload_changes_nothing_and_says_all() {
+    let (authority, one, two) = (Authority::new(), Backend::hello(), Backend::hello());
+    let gateway = start(&authority, one.address, "");
+    let client = authority.client(&["http/1.1"]);
+    std::fs::write(gateway.directory.path().join("key.pem"), "nothing").unwrap();
+    let groups: String = ["one", "two"]
+        .map(|name| {
+            format!(
+                "[[api.group]]\nname = \"{name}\"\nupstreams = [\"https://127.0.0.1:9\"]\n\
+                 upstream_ca = \"DIR/no-{name}.pem\"\n"
+            )
+        })
+        .concat();
+    let text = format!("{}{groups}", config(two.address, ""));
+    common::write_config(gateway.directory.path(), &text);
+    gateway.signal("HUP");
+    gateway.log().wait_for(&["the old one goes on"]);
+    for word in ["tls.private_key", "no-one.pem", "no-two.pem"] {
+        gateway.log().wait_for(&[word]);
+    }
+    let mut stream = connect(address(&gateway), "gate.test", client).unwrap();
+    stream.write_all(b"GET /open/a HTTP/1.1\r\nHost: gate.test\r\nConnection: close\r\n\r\n").unwrap();
+    one.next();
+    assert!(two.drain().is_empty());
 }
 
 #[test]

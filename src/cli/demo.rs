@@ -93,7 +93,7 @@ pub async fn run(options: Options) -> Result<ExitCode> {
     let address = |key| gateway.address_of(key).context("every listener has an address");
     let (api, web) = (address("api.listen")?, address("web.listen")?);
     print_lines(&logins, api, web, address("smtp.listen")?, address("ops.listen")?);
-    gateway.run(Source::Fixed).await?;
+    gateway.run(Source::Fixed).await;
     Ok(ExitCode::SUCCESS)
 }
 

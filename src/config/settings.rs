@@ -38,6 +38,13 @@ pub struct Config {
     pub ops: Option<OpsSettings>,
 }
 
+impl Config {
+    /// The HTTP entries that are there.
+    pub fn http_entries(&self) -> impl Iterator<Item = &HttpEntry> {
+        self.api.iter().chain(&self.web)
+    }
+}
+
 /// `[store]`: where accounts and credentials are kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoreSettings {

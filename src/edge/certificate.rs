@@ -36,21 +36,14 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads both files (PEM; the chain with the server's own certificate first).
-    ///
-    /// # Errors
-    /// Whatever makes them unusable for a handshake.
-    pub fn load(chain: &Path, key: &Path) -> Result<Arc<Certificate>, CertificateError> {
-        Ok(Arc::new(Certificate { current: ArcSwap::from_pointee(read(chain, key)?) }))
+    /// Begins with what [`read`] gave.
+    pub fn new(first: CertifiedKey) -> Arc<Certificate> {
+        Arc::new(Certificate { current: ArcSwap::from_pointee(first) })
     }
 
-    /// Reads both files again; where they can't be used, the present certificate stays.
-    ///
-    /// # Errors
-    /// As [`Certificate::load`].
-    pub fn reload(&self, chain: &Path, key: &Path) -> Result<(), CertificateError> {
-        self.current.store(Arc::new(read(chain, key)?));
-        Ok(())
+    /// Shows another one from now on.
+    pub fn replace(&self, next: CertifiedKey) {
+        self.current.store(Arc::new(next));
     }
 
     /// What a handshake would show now.
@@ -91,7 +84,11 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
-fn read(chain: &Path, key: &Path) -> Result<CertifiedKey, CertificateError> {
+/// Reads a certificate and its key (PEM; the chain with the server's own certificate first).
+///
+/// # Errors
+/// Whatever makes them unusable for a handshake.
+pub fn read(chain: &Path, key: &Path) -> Result<CertifiedKey, CertificateError> {
     let shown = |path: &Path| path.display().to_string();
     let certificates = CertificateDer::pem_file_iter(chain)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)

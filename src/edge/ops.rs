@@ -24,8 +24,10 @@ pub struct OpsServer {
     pub access: Arc<Access>,
     /// What is shown.
     pub metrics: Arc<Metrics>,
-    /// Turns true when the gateway stops.
+    /// Turns true when the gateway begins to stop, and is no longer ready.
     pub stop: watch::Receiver<bool>,
+    /// Turns true when it has stopped; until then it tells of itself.
+    pub end: watch::Receiver<bool>,
 }
 
 impl OpsServer {
@@ -38,7 +40,7 @@ impl OpsServer {
             let read = tokio::select! {
                 biased;
                 read = timeout(PATIENCE, session.read_request()) => read,
-                _ = self.stop.wait_for(|stop| *stop) => return,
+                _ = self.end.wait_for(|end| *end) => return,
             };
             connection.meter.lift();
             if !matches!(read, Ok(Ok(true))) || !self.answer(&mut session).await {
@@ -57,6 +59,9 @@ impl OpsServer {
             match request.uri.path() {
                 "/metrics" => (200, "text/plain; version=0.0.4", self.metrics.encode()),
                 "/healthz" => (200, "text/plain; charset=utf-8", "ok\n".to_owned()),
+                "/readyz" if *self.stop.borrow() => {
+                    (503, "text/plain; charset=utf-8", "stopping\n".to_owned())
+                }
                 "/readyz" => match timeout(PATIENCE, self.access.ready()).await {
                     Ok(Ok(())) => (200, "text/plain; charset=utf-8", "ready\n".to_owned()),
                     _ => (503, "text/plain; charset=utf-8", "the store can't be asked\n".to_owned()),

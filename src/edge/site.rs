@@ -48,27 +48,33 @@ impl Plan {
     /// Makes the plan for so many workers.
     ///
     /// # Errors
-    /// Where a route's path is no pattern, or a file of roots can't be used.
+    /// Where a route's path is no pattern, and each group whose file of roots can't be used.
     pub fn new(
         settings: &HttpEntry,
         trusted_proxies: &[IpNet],
         workers: usize,
         metrics: &Metrics,
-    ) -> Result<Plan, PlanError> {
+    ) -> Result<Plan, Vec<PlanError>> {
         let entry = settings.entry.as_str();
         let gauges = UpstreamGauges::new(metrics, settings.entry);
-        let group = |group| {
+        let (mut groups, mut wrong) = (Vec::new(), Vec::new());
+        for group in &settings.groups {
             let idle = settings.upstream_idle_connections;
-            Group::new(group, workers, idle, settings.upstream_keepalive, &gauges)
-                .map_err(|e| PlanError::Group(entry, e))
+            match Group::new(group, workers, idle, settings.upstream_keepalive, &gauges) {
+                Ok(group) => groups.push(group),
+                Err(error) => wrong.push(PlanError::Group(entry, error)),
+            }
+        }
+        let router = match Router::new(settings) {
+            Ok(router) if wrong.is_empty() => router,
+            Ok(_) => return Err(wrong),
+            Err((number, error)) => {
+                wrong.push(PlanError::Route(entry, number, error));
+                return Err(wrong);
+            }
         };
-        Ok(Plan {
-            router: Router::new(settings).map_err(|(number, e)| PlanError::Route(entry, number, e))?,
-            groups: settings.groups.iter().map(group).collect::<Result<_, _>>()?,
-            timeouts: settings.timeouts.clone(),
-            forms: settings.forms.clone(),
-            trusted_proxies: trusted_proxies.to_vec(),
-        })
+        let (timeouts, forms) = (settings.timeouts.clone(), settings.forms.clone());
+        Ok(Plan { router, groups, timeouts, forms, trusted_proxies: trusted_proxies.to_vec() })
     }
 
     /// Looks up the names of all backends, so that the first request finds them; what takes longer than 5 s is left to

@@ -21,5 +21,9 @@ pub fn start(works: Vec<Work>) -> io::Result<Vec<JoinHandle<()>>> {
 
 fn spawn(number: usize, work: Work) -> io::Result<JoinHandle<()>> {
     let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
-    std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || runtime.block_on(work))
+    std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        runtime.block_on(work);
+        // The look-up of a name takes as long as the system likes, and can't be cut off: nobody waits for it any more.
+        runtime.shutdown_background();
+    })
 }

@@ -6,10 +6,11 @@ use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
-use crate::config::{Config, HttpEntry};
-use crate::domain::Entry;
-use crate::edge::certificate::Certificate;
-use crate::edge::site::{Plan, PlanError, Site};
+use super::assembly::Assembly;
+use super::prepared::Prepared;
+use crate::config::{Config, TlsSettings};
+use crate::edge::certificate::{self, Certificate};
+use crate::state::Metrics;
 
 /// Where a configuration comes from, again and again.
 #[derive(Clone, Debug)]
@@ -34,85 +35,82 @@ type Stamp = (Option<SystemTime>, Option<SystemTime>);
 impl Reloader {
     /// `running` is what the gateway was started with.
     pub fn new(source: Source, running: Config, certificate: Option<Arc<Certificate>>) -> Reloader {
-        let seen = running.tls.as_ref().map(|tls| stamp(&tls.certificate, &tls.private_key));
+        let seen = running.tls.as_ref().map(stamp);
         Reloader { source, running, certificate, seen }
     }
 
-    /// Rereads the source: routes, groups and limits of the HTTP entries, and the certificate. Where anything in it is
-    /// wrong, all of it is left, its errors are logged, and the gateway goes on as it was.
-    pub async fn reload(&mut self, sites: &[Arc<Site>], workers: usize) {
+    /// Rereads the source: routes, groups and limits of the HTTP entries, the trusted proxies, and the certificate. Where
+    /// anything in it is wrong, all of it is left, its errors are logged, and the gateway goes on as it was. Dropped in
+    /// its middle, it has changed nothing.
+    pub async fn reload(&mut self, gateway: &Assembly) {
         let Source::File(path) = &self.source else {
             info!("there is no configuration file to reread");
             return self.reread_certificate();
         };
         let config = match Config::load(path) {
             Ok(config) => config,
-            Err(errors) => {
-                for line in errors.to_string().lines() {
-                    error!("{line}");
-                }
-                error!("the new configuration is refused, the old one goes on");
-                return;
-            }
+            Err(errors) => return refuse(errors.to_string().lines()),
         };
-        let plans: Result<Vec<(Arc<Site>, Plan)>, PlanError> = sites
-            .iter()
-            .filter_map(|site| Some((site, settings_of(&config, site.entry)?)))
-            .map(|(site, settings)| {
-                let trusted = &config.server.trusted_proxies;
-                Ok((site.clone(), Plan::new(settings, trusted, workers, &site.metrics)?))
-            })
-            .collect();
-        match plans {
-            Ok(plans) => {
-                for (site, plan) in plans {
-                    plan.resolve().await;
-                    site.plan.store(Arc::new(plan));
-                }
+        // Before the files are read: what is written meanwhile is seen at the next look.
+        let seen = config.tls.as_ref().map(stamp);
+        let metrics = gateway.sites.first().map_or_else(|| Arc::new(Metrics::new()), |s| s.metrics.clone());
+        let mut prepared = match Prepared::checked(&config, gateway.workers.count(), &metrics) {
+            Ok(prepared) => prepared,
+            Err(wrong) => return refuse(wrong.iter().map(String::as_str)),
+        };
+        prepared.resolve().await;
+
+        for site in &gateway.sites {
+            if let Some(plan) = prepared.take_plan(site.entry) {
+                site.plan.store(Arc::new(plan));
             }
-            Err(error) => {
-                error!("{error}");
-                error!("the new configuration is refused, the old one goes on");
-                return;
-            }
+        }
+        if let Some(mail) = &gateway.mail {
+            mail.trusted_proxies.store(Arc::new(config.server.trusted_proxies.clone()));
         }
         for key in self.running.restart_needed(&config) {
             warn!(key, "this change takes a restart");
         }
-        self.running.tls.clone_from(&config.tls);
+        if let (Some(shown), Some(read)) = (&self.certificate, prepared.certificate) {
+            shown.replace(read);
+            self.running.tls.clone_from(&config.tls);
+            self.seen = seen;
+            info!("the certificate was reread");
+        }
         info!("the new configuration is in place");
-        self.reread_certificate();
     }
 
     /// Rereads the certificate where its files have changed.
     pub fn look_at_certificate(&mut self) {
         let Some(tls) = &self.running.tls else { return };
-        if self.seen != Some(stamp(&tls.certificate, &tls.private_key)) {
+        if self.seen != Some(stamp(tls)) {
             self.reread_certificate();
         }
     }
 
     fn reread_certificate(&mut self) {
-        let (Some(certificate), Some(tls)) = (&self.certificate, &self.running.tls) else { return };
-        self.seen = Some(stamp(&tls.certificate, &tls.private_key));
-        match certificate.reload(&tls.certificate, &tls.private_key) {
-            Ok(()) => info!("the certificate was reread"),
+        let (Some(shown), Some(tls)) = (&self.certificate, &self.running.tls) else { return };
+        self.seen = Some(stamp(tls));
+        match certificate::read(&tls.certificate, &tls.private_key) {
+            Ok(read) => {
+                shown.replace(read);
+                info!("the certificate was reread");
+            }
             Err(error) => error!("{error}; the old certificate goes on"),
         }
     }
 }
 
-fn settings_of(config: &Config, entry: Entry) -> Option<&HttpEntry> {
-    match entry {
-        Entry::Api => config.api.as_ref(),
-        Entry::Web => config.web.as_ref(),
-        Entry::Smtp => None,
+fn refuse<'a>(wrong: impl Iterator<Item = &'a str>) {
+    for line in wrong {
+        error!("{line}");
     }
+    error!("the new configuration is refused, the old one goes on");
 }
 
-fn stamp(certificate: &Path, key: &Path) -> Stamp {
+fn stamp(tls: &TlsSettings) -> Stamp {
     let written = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();
-    (written(certificate), written(key))
+    (written(&tls.certificate), written(&tls.private_key))
 }
 
 #[cfg(test)]
@@ -148,7 +146,8 @@ mod tests {
         );
         let config = Config::parse(&text, "test.toml").unwrap();
         let tls = config.tls.clone().unwrap();
-        let certificate = Certificate::load(&tls.certificate, &tls.private_key).unwrap();
+        let first = certificate::read(&tls.certificate, &tls.private_key).unwrap();
+        let certificate = Certificate::new(first);
         let mut reloader = Reloader::new(Source::Fixed, config, Some(certificate.clone()));
 
         let first = certificate.shown();

@@ -1,9 +1,11 @@
 //! The SMTP entry as it runs: what its workers share.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio_rustls::TlsAcceptor;
 
@@ -29,8 +31,8 @@ pub struct Entry {
     pub handshake: Duration,
     /// Whether trusted proxies say whom they forward.
     pub proxy_protocol: bool,
-    /// Who they are.
-    pub trusted_proxies: Vec<IpNet>,
+    /// Who they are, at the moment.
+    pub trusted_proxies: ArcSwap<Vec<IpNet>>,
     /// Whether the gateway itself logs in at its backends.
     pub logs_in: bool,
     /// What begins TLS; there where there is a certificate.
@@ -77,7 +79,7 @@ impl Entry {
             timeouts: config.timeouts.clone(),
             handshake: HANDSHAKE.min(config.timeouts.command),
             proxy_protocol: config.proxy_protocol,
-            trusted_proxies: trusted_proxies.to_vec(),
+            trusted_proxies: ArcSwap::from_pointee(trusted_proxies.to_vec()),
             logs_in: config.relay.login.is_some(),
             tls: tls.map(TlsAcceptor::from),
             access,
@@ -88,6 +90,11 @@ impl Entry {
             // Without randomness two processes might number alike, which harms nobody.
             numbers: AtomicU64::new(u64::from(getrandom::u32().unwrap_or(0)) << 32),
         }))
+    }
+
+    /// Whether a connection from there begins with a header that says whom it is for.
+    pub fn is_proxy(&self, address: &IpAddr) -> bool {
+        self.proxy_protocol && self.trusted_proxies.load().iter().any(|network| network.contains(address))
     }
 
     /// A number for a session; others of other processes are most likely different.

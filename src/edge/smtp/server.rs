@@ -57,7 +57,7 @@ impl SmtpServer {
     /// that takes is on the heap, and gone before the session begins.
     async fn welcome(&self, mut stream: TcpStream, peer: SocketAddr) -> Option<(Stream, IpAddr, Counted)> {
         let mut address = peer.ip().to_canonical();
-        if self.entry.proxy_protocol && self.entry.trusted_proxies.iter().any(|net| net.contains(&address)) {
+        if self.entry.is_proxy(&address) {
             address = Box::pin(self.identify(&mut stream, peer)).await?.unwrap_or(address);
         }
         let Some(counted) = self.entry.sources.enter(address) else {

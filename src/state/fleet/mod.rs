@@ -60,7 +60,7 @@ pub struct Fleet {
 struct Member {
     shared: Arc<Shared>,
     /// Ends with the fleet.
-    _tasks: JoinSet<()>,
+    tasks: Mutex<JoinSet<()>>,
 }
 
 #[derive(Debug)]
@@ -111,7 +111,7 @@ impl Fleet {
         let shared = Arc::new(Shared { place: place.clone(), epochs, ledger, name: Mutex::new(name) });
         let mut tasks = JoinSet::new();
         tasks.spawn(watch(shared.clone(), store.clone(), listener, timing));
-        Ok(Fleet { place, timing, member: Some(Member { shared, _tasks: tasks }) })
+        Ok(Fleet { place, timing, member: Some(Member { shared, tasks: Mutex::new(tasks) }) })
     }
 
     /// Tells every other process of a change that is committed, and returns when each has let go of what it knew.
@@ -137,13 +137,19 @@ impl Fleet {
         let told = tellings.join_all().await;
         told.into_iter().find(Result::is_err).unwrap_or(Ok(()))
     }
+
+    /// Listens no more. To be done once nothing that was read from the store is believed any more; dropping does it as well.
+    pub fn leave(&self) {
+        if let Some(member) = &self.member {
+            member.tasks.lock().abort_all();
+            member.shared.place.remove(&member.shared.name.lock());
+        }
+    }
 }
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        if let Some(member) = &self.member {
-            member.shared.place.remove(&member.shared.name.lock());
-        }
+        self.leave();
     }
 }
 

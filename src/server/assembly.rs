@@ -1,0 +1,176 @@
+//! A configuration becomes the parts of a running gateway.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora_core::listeners::tls::Acceptor;
+use tokio::sync::watch;
+use tracing::info;
+
+use super::StartError;
+use super::prepared::Prepared;
+use super::sockets::Sockets;
+use super::workers::{Listening, MailListening, Workers};
+use crate::config::Config;
+use crate::domain::Entry;
+use crate::edge::certificate::Certificate;
+use crate::edge::gauge::Gauge;
+use crate::edge::ops::OpsServer;
+use crate::edge::site::Site;
+use crate::edge::smtp::entry::Entry as MailEntry;
+use crate::service::access::Access;
+use crate::service::{Credentials, Mutations};
+use crate::state::fleet::Fleet;
+use crate::state::store::Store;
+use crate::state::{Epochs, Hasher, Metrics};
+
+/// How long a start waits to see what mail backends can do.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+
+/// What runs, and how it is told to end.
+pub struct Assembly {
+    pub config: Config,
+    pub sites: Vec<Arc<Site>>,
+    pub mail: Option<Arc<MailEntry>>,
+    pub certificate: Option<Arc<Certificate>>,
+    pub workers: Workers,
+    pub ops: Option<(OpsServer, TcpListener)>,
+    pub addresses: Vec<(&'static str, SocketAddr)>,
+    /// Told that nothing new is taken.
+    pub stop: watch::Sender<bool>,
+    /// Told that all is done.
+    pub ended: watch::Sender<bool>,
+    pub store: Store,
+    pub fleet: Arc<Fleet>,
+    pub mutations: Mutations,
+}
+
+/// What decides and what changes, over the open store.
+struct Core {
+    metrics: Arc<Metrics>,
+    store: Store,
+    fleet: Arc<Fleet>,
+    access: Arc<Access>,
+    mutations: Mutations,
+}
+
+impl Core {
+    async fn open(config: &Config, cores: usize, metrics: Arc<Metrics>) -> Result<Core, StartError> {
+        let epochs = Arc::new(Epochs::new());
+        let store = Store::open(&config.store).await?;
+        let fleet = Arc::new(Fleet::join(&store, epochs.clone()).await?);
+        let (auth, threads) = (&config.auth, config.auth.hash_threads_on(cores));
+        let hasher = Hasher::start(auth.bcrypt_cost, threads, auth.hash_queue, metrics.clone());
+        let hasher = Arc::new(hasher.map_err(StartError::HashThreads)?);
+        let access = Access::new(store.clone(), hasher.clone(), epochs.clone(), metrics.clone(), auth);
+        let access = Arc::new(access.map_err(StartError::Random)?);
+        let mutations = Mutations::new(store.clone(), hasher, epochs, fleet.clone(), metrics.clone());
+        Ok(Core { metrics, store, fleet, access, mutations })
+    }
+}
+
+impl Assembly {
+    /// Opens the listeners and the store, in this order, and starts what serves.
+    ///
+    /// # Errors
+    /// Whatever keeps it from starting; nothing is listening then.
+    pub async fn build(config: Config) -> Result<Assembly, StartError> {
+        allow_descriptors();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = config.server.threads_on(cores);
+        let mut sockets = Sockets::bind(&config)?;
+        let metrics = Arc::new(Metrics::new());
+        let mut prepared = Prepared::new(&config, threads, &metrics).map_err(StartError::Unfit)?;
+        info!(version = env!("CARGO_PKG_VERSION"), "starting");
+        let core = Core::open(&config, cores, metrics).await?;
+        prepared.resolve().await;
+
+        let certificate = prepared.certificate.take().map(Certificate::new);
+        let (stop, stopped) = watch::channel(false);
+        let (ended, end) = watch::channel(false);
+        let (sites, listening) = sites(&config, &mut sockets, &mut prepared, certificate.as_ref(), &core)?;
+        let mail = mail(&config, certificate.as_ref(), threads, &core).await?;
+        let mail_listening: Vec<MailListening> = std::mem::take(&mut sockets.mail)
+            .into_iter()
+            .zip(mail.iter().cycle())
+            .map(|((implicit_tls, socket), entry)| MailListening {
+                socket,
+                implicit_tls,
+                entry: entry.clone(),
+            })
+            .collect();
+        let Core { metrics, store, fleet, access, mutations } = core;
+        let ops =
+            sockets.ops.map(|socket| (OpsServer { access, metrics, stop: stopped.clone(), end }, socket));
+        let open = Gauge::new(config.server.max_connections);
+        let deadline = config.server.shutdown_deadline;
+        let workers = Workers::start(threads, &listening, &mail_listening, &sites, &open, &stopped, deadline)
+            .map_err(StartError::Threads)?;
+        let addresses = sockets.addresses;
+        Ok(Assembly {
+            config,
+            sites,
+            mail,
+            certificate,
+            workers,
+            ops,
+            addresses,
+            stop,
+            ended,
+            store,
+            fleet,
+            mutations,
+        })
+    }
+}
+
+fn sites(
+    config: &Config,
+    sockets: &mut Sockets,
+    prepared: &mut Prepared,
+    certificate: Option<&Arc<Certificate>>,
+    core: &Core,
+) -> Result<(Vec<Arc<Site>>, Vec<Listening>), StartError> {
+    let acceptor = match certificate {
+        Some(certificate) => Some(Arc::new(Acceptor::from_server_config(certificate.server_config()?))),
+        None => None,
+    };
+    let (mut sites, mut listening) = (Vec::new(), Vec::new());
+    for (settings, sockets) in config.http_entries().zip(std::mem::take(&mut sockets.http)) {
+        let entry = settings.entry;
+        let Some(plan) = prepared.take_plan(entry) else { continue };
+        let manages = (entry == Entry::Api).then(|| Credentials::new(core.mutations.clone()));
+        let site = Site::new(entry, core.access.clone(), manages, core.metrics.clone(), plan);
+        let clear = sockets.clear.into_iter().map(|socket| (socket, None));
+        let tls = sockets.tls.into_iter().map(|socket| (socket, acceptor.clone()));
+        let all = clear.chain(tls);
+        listening.extend(all.map(|(socket, tls)| Listening { socket, tls, site: site.clone() }));
+        sites.push(site);
+    }
+    Ok((sites, listening))
+}
+
+async fn mail(
+    config: &Config,
+    certificate: Option<&Arc<Certificate>>,
+    threads: usize,
+    core: &Core,
+) -> Result<Option<Arc<MailEntry>>, StartError> {
+    let Some(smtp) = &config.smtp else { return Ok(None) };
+    let tls = certificate.map(Certificate::mail_config).transpose()?;
+    let trusted = &config.server.trusted_proxies;
+    let mail = MailEntry::new(smtp, trusted, tls, threads, core.access.clone(), core.metrics.clone())?;
+    // What is offered to the first client is what the backends can; one that isn't there yet is waited for no longer than
+    // this.
+    let _ = tokio::time::timeout(FIRST_LOOK, mail.backends.look()).await;
+    Ok(Some(mail))
+}
+
+/// Raises the soft limit of open files to the hard one: a shell's 1,024 are fewer than `max_connections`.
+fn allow_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Where it isn't allowed, accepting says so once there are too many.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}

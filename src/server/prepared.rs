@@ -1,0 +1,78 @@
+//! What a configuration needs from outside of its file, read and checked before anything of it is put in place: the
+//! same for a start, a reload and `gatepost check`.
+
+use rustls::sign::CertifiedKey;
+
+use crate::config::Config;
+use crate::domain::Entry;
+use crate::edge::certificate;
+use crate::edge::site::Plan;
+use crate::edge::smtp::backends::Backends;
+use crate::state::Metrics;
+
+/// A configuration that can be served.
+pub struct Prepared {
+    plans: Vec<(Entry, Plan)>,
+    /// The certificate with its key, where there is a `[tls]`.
+    pub certificate: Option<CertifiedKey>,
+}
+
+impl Prepared {
+    /// Reads what there is to be read, for so many workers.
+    ///
+    /// # Errors
+    /// Everything that is wrong, one line each.
+    pub fn new(config: &Config, workers: usize, metrics: &Metrics) -> Result<Prepared, Vec<String>> {
+        let (mut plans, mut wrong) = (Vec::new(), Vec::new());
+        for settings in config.http_entries() {
+            match Plan::new(settings, &config.server.trusted_proxies, workers, metrics) {
+                Ok(plan) => plans.push((settings.entry, plan)),
+                Err(errors) => wrong.extend(errors.iter().map(ToString::to_string)),
+            }
+        }
+        let mut certificate = None;
+        if let Some(tls) = &config.tls {
+            match certificate::read(&tls.certificate, &tls.private_key) {
+                Ok(read) => certificate = Some(read),
+                Err(error) => wrong.push(error.to_string()),
+            }
+        }
+        if wrong.is_empty() { Ok(Prepared { plans, certificate }) } else { Err(wrong) }
+    }
+
+    /// As [`Prepared::new`], and checks `[smtp]` as well, of which a running gateway takes over nothing.
+    ///
+    /// # Errors
+    /// As [`Prepared::new`].
+    pub fn checked(config: &Config, workers: usize, metrics: &Metrics) -> Result<Prepared, Vec<String>> {
+        let mail = config.smtp.as_ref().and_then(|smtp| Backends::new(smtp, 1, &Metrics::new()).err());
+        let prepared = Prepared::new(config, workers, metrics);
+        match mail {
+            None => prepared,
+            Some(error) => {
+                let mut wrong = prepared.err().unwrap_or_default();
+                wrong.push(error.to_string());
+                Err(wrong)
+            }
+        }
+    }
+
+    /// Looks up the names of all backends, so that the first request finds them.
+    pub async fn resolve(&self) {
+        for (_, plan) in &self.plans {
+            plan.resolve().await;
+        }
+    }
+
+    /// The plan of an entry, once.
+    pub fn take_plan(&mut self, entry: Entry) -> Option<Plan> {
+        let place = self.plans.iter().position(|(of, _)| *of == entry)?;
+        Some(self.plans.swap_remove(place).1)
+    }
+}
+
+/// What is wrong with a configuration that only shows outside of its file: a certificate, a file of roots. One line each;
+/// empty where it can be served.
+pub fn check(config: &Config) -> Vec<String> {
+    Prepared::checked(config, 1, &Metrics::new()).err().unwrap_or_default()
+}

@@ -1,0 +1,71 @@
+//! All sockets that a configuration listens on.
+
+use std::net::{SocketAddr, TcpListener};
+
+use crate::config::Config;
+use crate::domain::Entry;
+use crate::edge::listener::{self, BindError};
+
+/// The open sockets; nobody accepts from them yet.
+pub struct Sockets {
+    /// Of the HTTP entries, in the order of [`Config::http_entries`].
+    pub http: Vec<HttpSockets>,
+    /// Of the SMTP entry, with whether TLS begins with the first byte.
+    pub mail: Vec<(bool, TcpListener)>,
+    /// Of operators.
+    pub ops: Option<TcpListener>,
+    /// The configuration's key and the address of each, with the port that 0 became.
+    pub addresses: Vec<(&'static str, SocketAddr)>,
+}
+
+/// Those of one HTTP entry.
+pub struct HttpSockets {
+    /// In clear.
+    pub clear: Vec<TcpListener>,
+    /// With TLS.
+    pub tls: Vec<TcpListener>,
+}
+
+impl Sockets {
+    /// Opens all of them.
+    ///
+    /// # Errors
+    /// The first that can't be opened; then none is.
+    pub fn bind(config: &Config) -> Result<Sockets, BindError> {
+        let mut addresses = Vec::new();
+        let mut bind = |key, address| {
+            let listener = listener::bind(key, address)?;
+            addresses.push((key, listener.local_addr().unwrap_or(address)));
+            Ok::<_, BindError>(listener)
+        };
+        let mut http = Vec::new();
+        for settings in config.http_entries() {
+            let (clear_key, tls_key) = keys(settings.entry);
+            let clear = settings.listen.iter().map(|a| bind(clear_key, *a)).collect::<Result<_, _>>()?;
+            let tls = settings.tls_listen.iter().map(|a| bind(tls_key, *a)).collect::<Result<_, _>>()?;
+            http.push(HttpSockets { clear, tls });
+        }
+        let mut mail = Vec::new();
+        if let Some(smtp) = &config.smtp {
+            let (clear_key, tls_key) = keys(Entry::Smtp);
+            for (implicit_tls, key, wanted) in
+                [(false, clear_key, &smtp.listen), (true, tls_key, &smtp.tls_listen)]
+            {
+                for address in wanted {
+                    mail.push((implicit_tls, bind(key, *address)?));
+                }
+            }
+        }
+        let ops = config.ops.as_ref().map(|ops| bind("ops.listen", ops.listen)).transpose()?;
+        Ok(Sockets { http, mail, ops, addresses })
+    }
+}
+
+/// The configuration's keys for listeners in clear and with TLS.
+const fn keys(entry: Entry) -> (&'static str, &'static str) {
+    match entry {
+        Entry::Api => ("api.listen", "api.tls_listen"),
+        Entry::Web => ("web.listen", "web.tls_listen"),
+        Entry::Smtp => ("smtp.listen", "smtp.tls_listen"),
+    }
+}
