@@ -15,6 +15,7 @@ use gatepost::service::{
     Access, Accounts, Credentials, Decision, HolderDecision, Mutations, Origin, Refusal,
 };
 use gatepost::state::fleet::Fleet;
+use gatepost::state::hashing::Check;
 use gatepost::state::store::Store;
 use gatepost::state::{Epochs, Hasher, Lane, Metrics};
 use sqlx::{ConnectOptions, Connection};
@@ -72,7 +73,8 @@ impl Gateway {
 
     async fn opens(&self, username: &str, password: &[u8]) -> bool {
         let found = self.store.principal(&canonical(username)).await.unwrap().unwrap();
-        self.hasher.verify(&found.hash, password, Lane::Rest).await.unwrap()
+        let check = Check { stored: &found.hash, secret: password, highest: 0, refused: false };
+        self.hasher.verify(check, Lane::Rest).await.unwrap().right
     }
 }
 

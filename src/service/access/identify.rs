@@ -10,6 +10,8 @@
 //! it began: such answers cost their sender nothing, and a million of them would tell whether reading the row found one.
 //! With the throttle on, that time also keeps who guesses as fast as he is answered from taking a core for his answers.
 //!
+//! The password check is as dear for all that are refused: as the dearest stored hash.
+//!
 //! A check is decided on the row that it read itself, after it began; nothing here takes over what another check has read.
 //! Concurrent checks of one secret against one stored hash share the password check alone, which depends on
 //! nothing else.
@@ -20,11 +22,12 @@ use std::time::{Duration, Instant};
 
 use super::{Access, Refusal, Sameness};
 use crate::domain::password::LONGEST_BYTES;
-use crate::domain::{Canonical, Denial, Entry, Presented, Secret, StoredHash};
+use crate::domain::{Canonical, Denial, Entry, Presented, Principal, Secret, StoredHash, Unavailable};
 use crate::state::Lane;
 use crate::state::cache::{Proof, Verified};
+use crate::state::hashing::{Check, Checked, HIGHEST_COST};
 use crate::state::metrics::Lookup;
-use crate::state::throttle::Source;
+use crate::state::throttle::{Admission, Source};
 
 /// When what needs no password check is refused, without the throttle; well beyond the reading of a row.
 const REFUSED_AFTER: Duration = Duration::from_millis(5);
@@ -32,6 +35,22 @@ const REFUSED_AFTER: Duration = Duration::from_millis(5);
 const PACED_AFTER: Duration = Duration::from_millis(250);
 /// When the throttle's own refusal is given, if the delay is as long.
 const THROTTLED_AFTER: Duration = Duration::from_secs(1);
+
+/// What a check has read, and with what it compares.
+struct Looked<'a> {
+    name: Canonical,
+    /// No longer than can be a password and one more: what is longer is as wrong as its beginning, and must not cost more.
+    secret: &'a [u8],
+    source: Source,
+    began: Instant,
+    /// The number of [`crate::state::Epochs::now`] from before the row was read.
+    seen: u64,
+    row: Option<Principal>,
+    active: bool,
+    /// The row's, or that of nobody.
+    stored: StoredHash,
+    proof: Proof,
+}
 
 impl Access {
     pub(super) async fn identify(
@@ -46,44 +65,41 @@ impl Access {
             self.metrics.lookup(Lookup::Miss);
             return Err(Refusal::Denied(Denial::Unknown, Sameness::SourceOnly));
         };
-        let source = Source::of(source);
-        // No password is longer; what is longer is as wrong as its beginning, and must not cost more.
         let secret = &presented.secret[..presented.secret.len().min(LONGEST_BYTES + 1)];
-
         // Before the row is read: see `state::epoch`.
         let seen = self.epochs.now();
-        let row = self
-            .store
-            .principal(&name)
-            .await
-            .map_err(|error| Refusal::Unavailable(self.without_store(&error, now)))?;
+        let row = self.store.principal(&name).await;
+        let row = row.map_err(|error| Refusal::Unavailable(self.without_store(&error, now)))?;
         let active = row.as_ref().is_none_or(|row| row.active);
-        let stored = match &row {
-            Some(row) => row.hash.clone(),
-            None => self.hasher.decoy(&name),
-        };
+        let stored = row.as_ref().map_or_else(|| self.hasher.decoy(&name), |row| row.hash.clone());
         let proof =
             Proof { digest: self.cache.digest(&name, secret), fingerprint: self.cache.fingerprint(&stored) };
+        let source = Source::of(source);
+        let looked = Looked { name, secret, source, began, seen, row, active, stored, proof };
 
-        let entry_found = self.cache.get(&name);
-        if let Some(row) = row.as_ref().filter(|_| active)
-            && let Some(old) = &entry_found
-            && old.is(row)
-            && old.proof.fingerprint == proof.fingerprint
-            && old.proof.digest.matches(&proof.digest)
-        {
-            // The same secret was verified against the same hash before: it still matches.
+        let known = self.cache.get(&name);
+        if let Some(verified) = self.proven_before(&looked, known.as_deref(), now) {
             self.metrics.lookup(Lookup::Stale);
-            self.throttle.know(source, &name, now);
-            return Ok(self.remember(Verified::new(row.clone(), proof, seen, &self.epochs, now)));
+            return Ok(verified);
         }
-        self.metrics.lookup(if entry_found.is_some() { Lookup::Other } else { Lookup::Miss });
+        self.metrics.lookup(if known.is_some() { Lookup::Other } else { Lookup::Miss });
+        self.refused_before(&looked, now).await?;
 
-        if let Some(denial) = self.cache.refusal(&proof, active, now) {
-            self.until_settled(began).await;
-            return Err(Refusal::Denied(denial, Sameness::UsernameAndSource));
+        let turn = match self.throttle.turn(source, &name, now).await {
+            Ok(turn) => turn,
+            Err(why) => return Err(self.unavailable(&looked, why).await),
+        };
+        let mut now = now;
+        if turn.waited {
+            now += began.elapsed();
+            // Others were checked meanwhile, perhaps with the same secret.
+            let known = self.cache.get(&name);
+            if let Some(verified) = self.proven_before(&looked, known.as_deref(), now) {
+                return Ok(verified);
+            }
+            self.refused_before(&looked, now).await?;
         }
-        let admission = match self.throttle.admit(source, &name, now) {
+        let admission = match self.throttle.admit(turn, now) {
             Ok(admission) => admission,
             Err(delayed) => {
                 self.metrics.throttled(entry, delayed.by);
@@ -92,23 +108,63 @@ impl Access {
                 return Err(Refusal::Denied(Denial::Throttled(delayed.retry_after), Sameness::SourceOnly));
             }
         };
-        // Not by what the cache holds: then who guesses could tell from the time which usernames are in use.
-        let lane = if self.throttle.is_known(source, &name, now) { Lane::Known } else { Lane::Rest };
-        let verified = self.hasher.verify(&stored, secret, lane).await;
-        let now = now + began.elapsed();
-        let right = match verified {
-            Ok(right) => right,
-            Err(why) => {
-                self.throttle.withdrawn(admission);
-                self.until_settled(began).await;
-                return Err(Refusal::Unavailable(why));
+        self.compare(looked, admission, now).await
+    }
+
+    /// The same secret was verified against the same hash before: it still matches.
+    fn proven_before(
+        &self,
+        looked: &Looked<'_>,
+        known: Option<&Verified>,
+        now: Instant,
+    ) -> Option<Arc<Verified>> {
+        let row = looked.row.as_ref().filter(|row| row.active)?;
+        let known = known?;
+        let same = known.is(row)
+            && known.proof.fingerprint == looked.proof.fingerprint
+            && known.proof.digest.matches(&looked.proof.digest);
+        same.then(|| {
+            self.throttle.know(looked.source, &looked.name, now);
+            self.remember(Verified::new(row.clone(), looked.proof, looked.seen, &self.epochs, now))
+        })
+    }
+
+    /// The same secret was refused against the same hash before: it still is.
+    async fn refused_before(&self, looked: &Looked<'_>, now: Instant) -> Result<(), Refusal> {
+        let Some(denial) = self.cache.refusal(&looked.proof, looked.active, now) else { return Ok(()) };
+        self.until_settled(looked.began).await;
+        Err(Refusal::Denied(denial, Sameness::UsernameAndSource))
+    }
+
+    /// The password check.
+    async fn compare(
+        &self,
+        looked: Looked<'_>,
+        admission: Admission,
+        now: Instant,
+    ) -> Result<Arc<Verified>, Refusal> {
+        let asked = Instant::now();
+        let Looked { name, secret, source, seen, active, proof, .. } = looked;
+        let highest = match self.store.highest_cost(HIGHEST_COST).await {
+            Ok(highest) => highest,
+            Err(error) => {
+                let why = self.without_store(&error, now);
+                return Err(self.unavailable(&looked, why).await);
             }
         };
-        let denial = match row {
+        // Not by what the cache holds: then who guesses could tell from the time which usernames are in use.
+        let lane = if self.throttle.is_known(source, &name, now) { Lane::Known } else { Lane::Rest };
+        let check = Check { stored: &looked.stored, secret, highest, refused: !active };
+        let Checked { right, joined } = match self.hasher.verify(check, lane).await {
+            Ok(checked) => checked,
+            Err(why) => return Err(self.unavailable(&looked, why).await),
+        };
+        let now = now + asked.elapsed();
+        let denial = match looked.row {
             Some(row) if right && active => {
                 self.throttle.succeeded(admission, now);
                 let verified = self.remember(Verified::new(row, proof, seen, &self.epochs, now));
-                if self.hasher.is_outdated(&stored, secret) {
+                if self.hasher.is_outdated(&looked.stored, secret) {
                     self.renew(&verified, secret);
                 }
                 return Ok(verified);
@@ -119,7 +175,14 @@ impl Access {
         };
         self.throttle.failed(admission, now);
         self.cache.refuse(&proof, active, denial, now);
-        Err(Refusal::Denied(denial, Sameness::Unique))
+        // Who joins costs nothing, and there is no bound on how many do.
+        let sameness = if joined { Sameness::UsernameAndSource } else { Sameness::Unique };
+        Err(Refusal::Denied(denial, sameness))
+    }
+
+    async fn unavailable(&self, looked: &Looked<'_>, why: Unavailable) -> Refusal {
+        self.until_settled(looked.began).await;
+        Refusal::Unavailable(why)
     }
 
     pub(super) fn remember(&self, verified: Verified) -> Arc<Verified> {

@@ -19,13 +19,36 @@ use tokio::sync::oneshot;
 
 use super::metrics::{Metrics, PasswordCheck};
 use crate::domain::{Canonical, NewPassword, Secret, StoredHash, Unavailable};
-use queue::{Done, Key, Pushed, Queue, Work};
+use queue::{Comparison, Done, Key, Pushed, Queue, Work};
 
 pub use queue::Lane;
+pub use scheme::{HIGHEST_COST, LOWEST_COST};
 
 /// What waits longer than this for its password check is told to come again. A client gives up at about this time, and
 /// who comes after it would wait behind a check that nobody wants any more.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// A password check: what is compared, and how dear it is.
+#[derive(Clone, Copy)]
+pub struct Check<'a> {
+    /// The stored form.
+    pub stored: &'a StoredHash,
+    /// The secret.
+    pub secret: &'a [u8],
+    /// The highest cost of all stored forms. Failing takes as much work as that or the configured cost, the greater.
+    pub highest: u32,
+    /// Whether it will be refused even if the secret is right; then it takes as much as failing does.
+    pub refused: bool,
+}
+
+/// How a password check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Whether the secret is the password.
+    pub right: bool,
+    /// Whether it was another one's check, of the same and at the same time.
+    pub joined: bool,
+}
 
 /// A bounded pool of hashing threads. Dropping it ends them; who still waits then is told [`Unavailable::Busy`].
 pub struct Hasher {
@@ -42,7 +65,9 @@ struct Shared {
     /// There is work in the lane of the rest.
     wake_rest: Condvar,
     unique: AtomicU64,
-    waiting: [IntGauge; 3],
+    /// All that was worked to compare.
+    rounds: AtomicU64,
+    waiting: [IntGauge; 4],
     metrics: Arc<Metrics>,
 }
 
@@ -67,6 +92,7 @@ impl Hasher {
             wake_known: Condvar::new(),
             wake_rest: Condvar::new(),
             unique: AtomicU64::new(0),
+            rounds: AtomicU64::new(0),
             waiting: Lane::ALL.map(|lane| metrics.password_queue(lane.as_str())),
             metrics,
         });
@@ -88,19 +114,23 @@ impl Hasher {
         let unique = self.shared.unique.fetch_add(1, Ordering::Relaxed).to_ne_bytes();
         let key = self.shared.key("new", &[&unique]);
         let secret = password.secret().clone();
-        hashed(self.run(key, Lane::Management, || Work::Hash(secret)).await?)
+        hashed(self.run(key, Lane::Management, || Work::Hash(secret)).await?.0)
     }
 
-    /// Whether `secret` is the password behind `stored`. Checks of the same that are under way at once are one check.
+    /// Whether the secret is the password behind the stored form. Checks of the same that are under way at once are one.
     ///
     /// # Errors
     /// [`Unavailable::Busy`] where the lane is full, or the check hasn't ended in 15 s.
-    pub async fn verify(&self, stored: &StoredHash, secret: &[u8], lane: Lane) -> Result<bool, Unavailable> {
-        let key = self.shared.key("verify", &[stored.expose().as_bytes(), secret]);
-        let work = || Work::Verify(stored.clone(), Secret::new(secret.to_vec()));
+    pub async fn verify(&self, check: Check<'_>, lane: Lane) -> Result<Checked, Unavailable> {
+        let Check { stored, secret, highest, refused } = check;
+        let cost = self.shared.cost.max(highest.min(HIGHEST_COST));
+        let refusal = [u8::from(refused)];
+        let key = self.shared.key("verify", &[stored.expose().as_bytes(), secret, &refusal]);
+        let secret = || Secret::new(secret.to_vec());
+        let work = || Work::Verify(Comparison { stored: stored.clone(), secret: secret(), cost, refused });
         match self.run(key, lane, work).await? {
-            Done::Verified(right) => Ok(right),
-            Done::Hashed(_) => Err(Unavailable::Busy),
+            (Done::Verified(right), joined) => Ok(Checked { right, joined }),
+            (Done::Hashed(_), _) => Err(Unavailable::Busy),
         }
     }
 
@@ -116,7 +146,13 @@ impl Hasher {
     /// [`Unavailable::Busy`] where there is no room; it can be done another time.
     pub async fn renew(&self, stored: &StoredHash, secret: &[u8]) -> Result<StoredHash, Unavailable> {
         let key = self.shared.key("renew", &[stored.expose().as_bytes(), secret]);
-        hashed(self.run(key, Lane::Rest, || Work::Hash(Secret::new(secret.to_vec()))).await?)
+        hashed(self.run(key, Lane::Renewal, || Work::Hash(Secret::new(secret.to_vec()))).await?.0)
+    }
+
+    /// How many rounds of bcrypt all checks took so far.
+    #[cfg(test)]
+    pub fn rounds(&self) -> u64 {
+        self.shared.rounds.load(Ordering::Relaxed)
     }
 
     /// What to verify a secret against where nobody has that name, so that it costs the same: always the same for one
@@ -128,10 +164,16 @@ impl Hasher {
         scheme::decoy(&random, self.shared.cost)
     }
 
-    async fn run(&self, key: Key, lane: Lane, work: impl FnOnce() -> Work) -> Result<Done, Unavailable> {
-        let done = self.push(key, lane, work)?;
+    /// What came of it, and whether it was another one's work.
+    async fn run(
+        &self,
+        key: Key,
+        lane: Lane,
+        work: impl FnOnce() -> Work,
+    ) -> Result<(Done, bool), Unavailable> {
+        let (done, joined) = self.push(key, lane, work)?;
         match tokio::time::timeout(LONGEST_WAIT, done).await {
-            Ok(Ok(done)) => Ok(done),
+            Ok(Ok(done)) => Ok((done, joined)),
             Ok(Err(_)) | Err(_) => Err(Unavailable::Busy),
         }
     }
@@ -141,7 +183,7 @@ impl Hasher {
         key: Key,
         lane: Lane,
         work: impl FnOnce() -> Work,
-    ) -> Result<oneshot::Receiver<Done>, Unavailable> {
+    ) -> Result<(oneshot::Receiver<Done>, bool), Unavailable> {
         let shared = &self.shared;
         let pushed = {
             let mut state = shared.state.lock();
@@ -151,14 +193,14 @@ impl Hasher {
         };
         // Also for a job that was there, since it may have moved to this lane.
         match lane {
-            Lane::Rest => shared.wake_rest.notify_one(),
+            Lane::Rest | Lane::Renewal => shared.wake_rest.notify_one(),
             Lane::Management | Lane::Known => shared.wake_known.notify_one(),
         };
         match pushed {
-            Pushed::Queued(receiver) => Ok(receiver),
+            Pushed::Queued(receiver) => Ok((receiver, false)),
             Pushed::Joined(receiver) => {
                 shared.metrics.password_check(PasswordCheck::Joined);
-                Ok(receiver)
+                Ok((receiver, true))
             }
             Pushed::Full => {
                 shared.metrics.password_check(PasswordCheck::Refused);
@@ -182,8 +224,10 @@ impl Drop for Hasher {
 impl Shared {
     fn run(&self, work: &Work) -> Done {
         match work {
-            Work::Verify(stored, secret) => {
-                Done::Verified(scheme::verify(stored, secret.expose(), self.cost))
+            Work::Verify(Comparison { stored, secret, cost, refused }) => {
+                let compared = scheme::verify(stored, secret.expose(), *cost, *refused);
+                self.rounds.fetch_add(compared.rounds, Ordering::Relaxed);
+                Done::Verified(compared.right)
             }
             Work::Hash(secret) => match scheme::hash(secret.expose(), self.cost) {
                 Ok(stored) => Done::Hashed(Some(stored)),
@@ -235,13 +279,24 @@ mod tests {
         NewPassword::parse(b"correct horse 1").unwrap()
     }
 
+    /// Whether it matches, by a thread of that lane.
+    async fn verified(
+        hasher: &Hasher,
+        stored: &StoredHash,
+        secret: &[u8],
+        lane: Lane,
+    ) -> Result<bool, Unavailable> {
+        let check = Check { stored, secret, highest: LOWEST_COST, refused: false };
+        hasher.verify(check, lane).await.map(|checked| checked.right)
+    }
+
     #[tokio::test]
     async fn what_was_hashed_verifies() {
         let (hasher, metrics) = pool(4, 8);
         let stored = hasher.hash(&password()).await.unwrap();
         assert_ne!(stored, hasher.hash(&password()).await.unwrap(), "each has a salt of its own");
-        assert_eq!(hasher.verify(&stored, b"correct horse 1", Lane::Rest).await, Ok(true));
-        assert_eq!(hasher.verify(&stored, b"correct horse 2", Lane::Rest).await, Ok(false));
+        assert_eq!(verified(&hasher, &stored, b"correct horse 1", Lane::Rest).await, Ok(true));
+        assert_eq!(verified(&hasher, &stored, b"correct horse 2", Lane::Rest).await, Ok(false));
         let checks = [PasswordCheck::Right, PasswordCheck::Wrong, PasswordCheck::Hashed];
         assert_eq!(checks.map(|check| metrics.password_checks(check)), [1, 1, 2]);
     }
@@ -250,7 +305,7 @@ mod tests {
     async fn concurrent_checks_of_the_same_are_one() {
         let (hasher, metrics) = pool(8, 8);
         let stored = hasher.hash(&password()).await.unwrap();
-        let check = || hasher.verify(&stored, b"correct horse 1", Lane::Rest);
+        let check = || verified(&hasher, &stored, b"correct horse 1", Lane::Rest);
         // Polled in turn before any of them can end: the first one queues, the others join.
         let all = tokio::join!(check(), check(), check(), check());
         assert_eq!(all, (Ok(true), Ok(true), Ok(true), Ok(true)));
@@ -265,7 +320,9 @@ mod tests {
         let waiting: Vec<_> = (0..100u32)
             .filter_map(|n| {
                 let key = hasher.shared.key("verify", &[stored.expose().as_bytes(), &n.to_ne_bytes()]);
-                let work = || Work::Verify(stored.clone(), Secret::new(n.to_ne_bytes().to_vec()));
+                let secret = Secret::new(n.to_ne_bytes().to_vec());
+                let work =
+                    || Work::Verify(Comparison { stored: stored.clone(), secret, cost: 8, refused: false });
                 hasher.push(key, Lane::Rest, work).ok()
             })
             .collect();
@@ -274,7 +331,7 @@ mod tests {
         assert!(hasher.shared.state.lock().queue.len(Lane::Rest) <= 4);
         assert!(refused > 0);
         assert_eq!(
-            hasher.verify(&stored, b"correct horse 1", Lane::Known).await,
+            verified(&hasher, &stored, b"correct horse 1", Lane::Known).await,
             Ok(true),
             "another lane has room"
         );
@@ -287,7 +344,7 @@ mod tests {
         let decoy = hasher.decoy(&name("nobody"));
         assert_eq!(decoy, hasher.decoy(&name("nobody")));
         assert_ne!(decoy, hasher.decoy(&name("nobody2")));
-        assert_eq!(hasher.verify(&decoy, b"correct horse 1", Lane::Rest).await, Ok(false));
+        assert_eq!(verified(&hasher, &decoy, b"correct horse 1", Lane::Rest).await, Ok(false));
         assert!(!hasher.is_outdated(&decoy, b"correct horse 1"));
     }
 
@@ -301,7 +358,7 @@ mod tests {
         assert_eq!(one, other);
         let new = one.unwrap();
         assert!(!hasher.is_outdated(&new, b"correct horse 1"));
-        assert_eq!(hasher.verify(&new, b"correct horse 1", Lane::Rest).await, Ok(true));
+        assert_eq!(verified(&hasher, &new, b"correct horse 1", Lane::Rest).await, Ok(true));
     }
 
     #[tokio::test]
@@ -310,7 +367,7 @@ mod tests {
         let busy = hasher.push([0; 32], Lane::Rest, || Work::Hash(Secret::new(b"x".to_vec()))).unwrap();
         let waiting = hasher.push([1; 32], Lane::Rest, || Work::Hash(Secret::new(b"x".to_vec()))).unwrap();
         drop(hasher);
-        assert!(waiting.await.is_err());
+        assert!(waiting.0.await.is_err());
         drop(busy);
     }
 }

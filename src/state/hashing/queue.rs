@@ -1,4 +1,4 @@
-//! The jobs that wait for a hashing thread: in three lanes, each bounded, and each job once however many wait for it.
+//! The jobs that wait for a hashing thread: in four lanes, each bounded, and each job once however many wait for it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -17,11 +17,13 @@ pub enum Lane {
     Known,
     /// All others.
     Rest,
+    /// Outdated hashes that are made anew, for which nobody waits: when there is nothing else to do.
+    Renewal,
 }
 
 impl Lane {
     /// All lanes, first one first.
-    pub const ALL: [Lane; 3] = [Lane::Management, Lane::Known, Lane::Rest];
+    pub const ALL: [Lane; 4] = [Lane::Management, Lane::Known, Lane::Rest, Lane::Renewal];
 
     /// The word for it in the metrics.
     pub const fn as_str(self) -> &'static str {
@@ -29,6 +31,7 @@ impl Lane {
             Lane::Management => "management",
             Lane::Known => "known",
             Lane::Rest => "rest",
+            Lane::Renewal => "renewal",
         }
     }
 }
@@ -39,9 +42,21 @@ pub type Key = [u8; 32];
 /// What a thread has to do.
 pub enum Work {
     /// Whether the secret matches.
-    Verify(StoredHash, Secret),
+    Verify(Comparison),
     /// The stored form of a password.
     Hash(Secret),
+}
+
+/// A secret to be compared.
+pub struct Comparison {
+    /// With what.
+    pub stored: StoredHash,
+    /// The secret.
+    pub secret: Secret,
+    /// What failing costs at least.
+    pub cost: u32,
+    /// Whether it will be refused even if it is right.
+    pub refused: bool,
 }
 
 /// What came of it.
@@ -67,7 +82,7 @@ pub enum Pushed {
 /// The waiting and the running jobs. Does nothing by itself.
 pub struct Queue {
     capacity: usize,
-    lanes: [VecDeque<Key>; 3],
+    lanes: [VecDeque<Key>; 4],
     jobs: HashMap<Key, Job, RandomState>,
     turn: u32,
     abandoned: u64,
@@ -122,9 +137,9 @@ impl Queue {
         order.into_iter().find_map(|lane| self.next_in(lane))
     }
 
-    /// Takes the next job of the rest, in the same way.
+    /// Takes the next job of the rest, in the same way, and one that nobody waits for where there is none.
     pub fn next_rest(&mut self) -> Option<(Key, Work)> {
-        self.next_in(Lane::Rest)
+        self.next_in(Lane::Rest).or_else(|| self.next_in(Lane::Renewal))
     }
 
     /// Ends a running job and tells all who wait.
@@ -244,6 +259,14 @@ mod tests {
         }
         assert_eq!(counts, [48, 16, 0]);
         assert_eq!(next(&mut queue), Some(128), "the rest have threads of their own");
+    }
+
+    #[test]
+    fn what_nobody_waits_for_comes_last() {
+        let mut queue = Queue::new(4);
+        let _waiters = [(1, Lane::Renewal), (2, Lane::Rest), (3, Lane::Rest)]
+            .map(|(n, lane)| queued(&mut queue, n, lane));
+        assert_eq!([(); 4].map(|()| next(&mut queue)), [Some(2), Some(3), Some(1), None]);
     }
 
     #[test]

@@ -14,7 +14,8 @@
 //! that has verified a variant believes it as long as its cache does). Whoever can present a variant knows the 72 bytes
 //! that were the whole password until then, so this gives nobody a right.
 //!
-//! What fails costs as much time as the configured cost says, also where the stored hash is a cheaper one.
+//! What is refused costs as much work as the dearest stored hash there is, also where its own is a cheaper one or nobody has
+//! the name: from the time that an answer takes nobody learns which names there are.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -28,9 +29,10 @@ use crate::domain::password::LONGEST_BYTES;
 const LONG_TAG: &str = "$gp-sha256";
 /// What bcrypt takes with the NUL that ends it.
 const LONGEST_PLAIN: usize = 71;
-const LOWEST_COST: u32 = 4;
+/// bcrypt knows no lower one.
+pub const LOWEST_COST: u32 = 4;
 /// A stored hash of a higher cost would hold a thread for more than ten seconds, and is taken for damaged.
-const HIGHEST_COST: u32 = 17;
+pub const HIGHEST_COST: u32 = 17;
 
 /// Makes the stored form of a password, with a salt of its own.
 ///
@@ -45,13 +47,22 @@ pub fn hash(password: &[u8], cost: u32) -> Result<StoredHash, bcrypt::BcryptErro
     Ok(StoredHash::new(text))
 }
 
-/// Whether `secret` is the password that was stored. Failing takes the time of `cost` or of the stored hash's cost, the
-/// longer of them; a stored hash that can't be read takes as long and fails.
-pub fn verify(stored: &StoredHash, secret: &[u8], cost: u32) -> bool {
+/// What came of comparing a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compared {
+    /// Whether it is the password.
+    pub right: bool,
+    /// The rounds that were worked, 2^cost for each hash.
+    pub rounds: u64,
+}
+
+/// Whether `secret` is the password that was stored. Failing takes the work of `cost` or of the stored hash's cost, the
+/// greater of them, and so does what is `refused` even if it is right; a stored hash that can't be read takes as much
+/// and fails.
+pub fn verify(stored: &StoredHash, secret: &[u8], cost: u32, refused: bool) -> Compared {
     let Some(parsed) = Parsed::of(stored) else {
         tracing::error!("a stored password hash is damaged; its password can't match");
-        work(LOWEST_COST, cost);
-        return false;
+        return Compared { right: false, rounds: work(LOWEST_COST, cost) };
     };
     // The work is done also for a secret that can't match, so that it takes its time.
     let possible = secret.len() <= LONGEST_BYTES && !secret.contains(&0);
@@ -61,10 +72,8 @@ pub fn verify(stored: &StoredHash, secret: &[u8], cost: u32) -> bool {
         bcrypt::verify(secret, parsed.bcrypt)
     };
     let right = possible && matches.unwrap_or(false);
-    if !right {
-        work(parsed.cost, cost);
-    }
-    right
+    let more = if right && !refused { 0 } else { work(parsed.cost, cost) };
+    Compared { right, rounds: (1 << parsed.cost) + more }
 }
 
 /// Whether a hash that `secret` has just matched should be made anew: it is of another cost, or made elsewhere from a
@@ -107,11 +116,14 @@ fn shortened(secret: &[u8]) -> Zeroizing<Vec<u8>> {
 }
 
 /// Makes up for the time between a hash of cost `done` and one of cost `wanted`: each step up doubles the work, so that
-/// `done`, `done + 1` and so on up to the one below `wanted` add up to the difference.
-fn work(done: u32, wanted: u32) {
+/// `done`, `done + 1` and so on up to the one below `wanted` add up to the difference. Tells how many rounds it was.
+fn work(done: u32, wanted: u32) -> u64 {
+    let mut rounds = 0;
     for cost in done..wanted {
         std::hint::black_box(bcrypt::bcrypt(cost, [0; 16], b"work\0"));
+        rounds += 1 << cost;
     }
+    rounds
 }
 
 #[cfg(test)]
@@ -120,8 +132,12 @@ mod tests {
 
     const COST: u32 = 4;
 
+    fn matches(stored: &StoredHash, secret: &[u8]) -> bool {
+        verify(stored, secret, COST, false).right
+    }
+
     fn right(stored: &str, secret: &[u8]) -> bool {
-        verify(&StoredHash::new(stored.to_owned()), secret, COST)
+        matches(&StoredHash::new(stored.to_owned()), secret)
     }
 
     #[test]
@@ -145,7 +161,7 @@ mod tests {
             let password = "a1".repeat(len)[..len].to_owned();
             let stored = hash(password.as_bytes(), COST).unwrap();
             assert_eq!(stored.expose().starts_with(LONG_TAG), len > 71, "{len}");
-            assert!(verify(&stored, password.as_bytes(), COST), "{len}");
+            assert!(matches(&stored, password.as_bytes()), "{len}");
             assert!(!is_outdated(&stored, password.as_bytes(), COST), "{len}");
             for other in [
                 format!("{password}x"),
@@ -156,7 +172,7 @@ mod tests {
                 String::from_utf8(shortened(password.as_bytes()).to_vec()).unwrap(),
                 String::new(),
             ] {
-                assert!(!verify(&stored, other.as_bytes(), COST), "{len}: {other:?}");
+                assert!(!matches(&stored, other.as_bytes()), "{len}: {other:?}");
             }
         }
     }
@@ -165,17 +181,17 @@ mod tests {
     fn a_long_password_hashed_elsewhere_is_renewed_whole() {
         let (one, other) = ("p4ssword".repeat(10), format!("{}x", "p4ssword".repeat(10)));
         let elsewhere = StoredHash::new(bcrypt::hash(&one, COST).unwrap());
-        assert!(verify(&elsewhere, one.as_bytes(), COST) && verify(&elsewhere, other.as_bytes(), COST));
+        assert!(matches(&elsewhere, one.as_bytes()) && matches(&elsewhere, other.as_bytes()));
         assert!(is_outdated(&elsewhere, one.as_bytes(), COST));
         let ours = hash(one.as_bytes(), COST).unwrap();
-        assert!(verify(&ours, one.as_bytes(), COST) && !verify(&ours, other.as_bytes(), COST));
+        assert!(matches(&ours, one.as_bytes()) && !matches(&ours, other.as_bytes()));
     }
 
     #[test]
     fn another_cost_is_outdated() {
         let stored = hash(b"hunter22", 5).unwrap();
-        assert!(verify(&stored, b"hunter22", 4) && is_outdated(&stored, b"hunter22", 4));
-        assert!(verify(&stored, b"hunter22", 6) && is_outdated(&stored, b"hunter22", 6));
+        assert!(verify(&stored, b"hunter22", 4, false).right && is_outdated(&stored, b"hunter22", 4));
+        assert!(verify(&stored, b"hunter22", 6, false).right && is_outdated(&stored, b"hunter22", 6));
     }
 
     #[test]
@@ -199,6 +215,18 @@ mod tests {
     fn a_decoy_is_a_hash_that_nothing_matches() {
         let stored = decoy(&[0xa5; 39], COST);
         assert_eq!(Parsed::of(&stored).map(|parsed| parsed.cost), Some(COST));
-        assert!(!verify(&stored, b"hunter22", COST));
+        assert!(!matches(&stored, b"hunter22"));
+    }
+
+    #[test]
+    fn what_is_refused_costs_the_same_whatever_is_stored() {
+        let rounds = |stored: &StoredHash, secret: &[u8], refused| verify(stored, secret, 7, refused).rounds;
+        for cost in [4, 5, 7] {
+            let stored = hash(b"hunter22", cost).unwrap();
+            assert_eq!(rounds(&stored, b"hunter23", false), 1 << 7, "{cost}: wrong");
+            assert_eq!(rounds(&stored, b"hunter22", true), 1 << 7, "{cost}: right, and refused");
+            assert_eq!(rounds(&stored, b"hunter22", false), 1 << cost, "{cost}: right");
+        }
+        assert_eq!(rounds(&decoy(&[0xa5; 39], 5), b"hunter22", false), 1 << 7, "nobody");
     }
 }

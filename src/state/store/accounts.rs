@@ -1,9 +1,7 @@
 //! Accounts in the store; only the operator changes them.
 
-use sqlx::sqlite::SqliteRow;
-
 use super::{
-    Mutation, MutationError, Store, StoreError, Written, now, permissions, read, refusal, sql, unavailable,
+    Mutation, MutationError, Query, Row, Store, StoreError, Written, now, permissions, read, refusal, sql,
     username,
 };
 use crate::domain::{AccountId, Canonical, Permissions, StoredHash, Username};
@@ -39,15 +37,15 @@ impl Store {
         rights: Permissions,
     ) -> Result<Written<AccountId>, MutationError> {
         let mut mutation = Mutation::begin(&self.pools).await?;
-        let done = sqlx::query(sql::ADD_ACCOUNT)
+        let row = sqlx::query(sql::ADD_ACCOUNT)
             .bind(name.as_str())
             .bind(hash.expose())
             .bind(i64::from(rights.bits()))
             .bind(now())
-            .execute(mutation.connection())
+            .fetch_one(mutation.connection())
             .await
             .map_err(refusal)?;
-        let value = AccountId(done.last_insert_rowid());
+        let value = AccountId(read(&row, "id")?);
         Ok(Written { value, change: mutation.commit(name.canonical()).await? })
     }
 
@@ -100,11 +98,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn account(&self, name: &Canonical) -> Result<Option<Account>, StoreError> {
-        let row = sqlx::query(sql::ACCOUNT)
-            .bind(name.as_str())
-            .fetch_optional(&self.pools.readers)
-            .await
-            .map_err(unavailable)?;
+        let query = sqlx::query(sql::ACCOUNT).bind(name.as_str());
+        let row = self.pools.read(query.fetch_optional(&self.pools.readers)).await?;
         row.as_ref().map(account).transpose()
     }
 
@@ -113,20 +108,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn accounts(&self, after: Option<AccountId>, limit: u32) -> Result<Vec<Account>, StoreError> {
-        let rows = sqlx::query(sql::ACCOUNTS)
-            .bind(after.map_or(0, |id| id.0))
-            .bind(i64::from(limit))
-            .fetch_all(&self.pools.readers)
-            .await
-            .map_err(unavailable)?;
+        let query = sqlx::query(sql::ACCOUNTS).bind(after.map_or(0, |id| id.0)).bind(i64::from(limit));
+        let rows = self.pools.read(query.fetch_all(&self.pools.readers)).await?;
         rows.iter().map(account).collect()
     }
 
-    async fn change_account(
-        &self,
-        name: &Canonical,
-        query: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
-    ) -> Result<Written<()>, MutationError> {
+    async fn change_account(&self, name: &Canonical, query: Query<'_>) -> Result<Written<()>, MutationError> {
         let mut mutation = Mutation::begin(&self.pools).await?;
         let done = query.execute(mutation.connection()).await.map_err(refusal)?;
         if done.rows_affected() == 0 {
@@ -136,7 +123,7 @@ impl Store {
     }
 }
 
-fn account(row: &SqliteRow) -> Result<Account, StoreError> {
+fn account(row: &Row) -> Result<Account, StoreError> {
     Ok(Account {
         id: AccountId(read(row, "id")?),
         name: username(row, "name")?,

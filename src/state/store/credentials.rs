@@ -1,11 +1,8 @@
 //! Credentials in the store. Nothing here counts rows or reads more than it was asked for.
 
-use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-
 use super::{
-    Mutation, MutationError, Store, StoreError, Written, now, permissions, read, refusal, sql, unavailable,
-    username,
+    Connection, Mutation, MutationError, Row, Store, StoreError, Written, now, permissions, read, refusal,
+    sql, unavailable, username,
 };
 use crate::domain::{
     AccountId, Canonical, Credential, CredentialId, PermissionEdit, Permissions, StoredHash, Username,
@@ -138,12 +135,8 @@ impl Store {
         account: AccountId,
         name: &Canonical,
     ) -> Result<Option<Credential>, StoreError> {
-        let row = sqlx::query(sql::CREDENTIAL)
-            .bind(account.0)
-            .bind(name.as_str())
-            .fetch_optional(&self.pools.readers)
-            .await
-            .map_err(unavailable)?;
+        let query = sqlx::query(sql::CREDENTIAL).bind(account.0).bind(name.as_str());
+        let row = self.pools.read(query.fetch_optional(&self.pools.readers)).await?;
         row.as_ref().map(credential).transpose()
     }
 
@@ -158,19 +151,15 @@ impl Store {
         after: Option<CredentialId>,
         limit: u32,
     ) -> Result<Vec<Credential>, StoreError> {
-        let rows = sqlx::query(sql::CREDENTIALS)
-            .bind(account.0)
-            .bind(after.map_or(0, |id| id.0))
-            .bind(i64::from(limit))
-            .fetch_all(&self.pools.readers)
-            .await
-            .map_err(unavailable)?;
+        let query = sqlx::query(sql::CREDENTIALS).bind(account.0);
+        let query = query.bind(after.map_or(0, |id| id.0)).bind(i64::from(limit));
+        let rows = self.pools.read(query.fetch_all(&self.pools.readers)).await?;
         rows.iter().map(credential).collect()
     }
 }
 
 async fn account_state(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
     by: Authority,
 ) -> Result<AccountState, MutationError> {
@@ -187,7 +176,7 @@ async fn account_state(
 }
 
 async fn count(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
     difference: i64,
 ) -> Result<u64, MutationError> {
@@ -197,7 +186,7 @@ async fn count(
         .fetch_one(connection)
         .await
         .map_err(unavailable)?;
-    let count: i64 = row.try_get(0).map_err(unavailable)?;
+    let count: i64 = read(&row, "credentials")?;
     Ok(u64::try_from(count).unwrap_or_default())
 }
 
@@ -208,7 +197,7 @@ fn within(asked: PermissionEdit, rights: Permissions) -> Result<(), MutationErro
     }
 }
 
-fn credential(row: &SqliteRow) -> Result<Credential, StoreError> {
+fn credential(row: &Row) -> Result<Credential, StoreError> {
     let active = read::<i64>(row, "active")? != 0;
     let held = permissions(row, "bits")?.and(permissions(row, "rights")?);
     Ok(Credential {

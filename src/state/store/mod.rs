@@ -14,8 +14,7 @@ mod tests;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::Row as _;
 
 use crate::config::{StoreSettings, StoreUrl};
 use crate::domain::{AccountId, Canonical, CredentialId, Kind, Permissions, Principal, StoredHash, Username};
@@ -24,7 +23,7 @@ pub use accounts::Account;
 pub use credentials::{Authority, CredentialEdit, NewCredential};
 pub use error::{MutationError, StoreError};
 
-use sqlite::{Mutation, Pools, refusal, unavailable};
+use sqlite::{Connection, Database, Missing, Mutation, Pools, Query, Row, refusal, unavailable};
 
 /// The open store. Cloning is cheap and shares the connections.
 #[derive(Clone)]
@@ -55,13 +54,31 @@ pub struct Written<T> {
 }
 
 impl Store {
-    /// Opens the store and brings its schema up to date. Reads no accounts, however many there are.
+    /// Opens the store, makes it where there is none, and brings its schema up to date. Reads no accounts, however many
+    /// there are.
     ///
     /// # Errors
     /// [`StoreError::Open`], with the place and the reason.
     pub async fn open(settings: &StoreSettings) -> Result<Store, StoreError> {
+        Store::open_or(settings, Missing::Make).await
+    }
+
+    /// As [`Store::open`], where there is one already.
+    ///
+    /// # Errors
+    /// As [`Store::open`], also where there is none.
+    pub async fn open_existing(settings: &StoreSettings) -> Result<Store, StoreError> {
+        Store::open_or(settings, Missing::Refuse).await
+    }
+
+    async fn open_or(settings: &StoreSettings, missing: Missing) -> Result<Store, StoreError> {
         let StoreUrl::Sqlite(path) = &settings.url;
-        Ok(Store { pools: Pools::open(path, settings).await?, path: path.clone() })
+        Ok(Store { pools: Pools::open(path, settings, missing).await?, path: path.clone() })
+    }
+
+    /// Whether opening has made it.
+    pub fn is_new(&self) -> bool {
+        self.pools.made
     }
 
     /// Who has that name: one indexed read, with the state of the account.
@@ -69,11 +86,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn principal(&self, name: &Canonical) -> Result<Option<Principal>, StoreError> {
-        let row = sqlx::query(sql::PRINCIPAL)
-            .bind(name.as_str())
-            .fetch_optional(&self.pools.readers)
-            .await
-            .map_err(unavailable)?;
+        let query = sqlx::query(sql::PRINCIPAL).bind(name.as_str());
+        let row = self.pools.read(query.fetch_optional(&self.pools.readers)).await?;
         row.as_ref().map(principal).transpose()
     }
 
@@ -109,7 +123,18 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn changes(&self) -> Result<i64, StoreError> {
-        sqlx::query_scalar(sqlite::CHANGES).fetch_one(&self.pools.readers).await.map_err(unavailable)
+        let query = sqlx::query_scalar(sqlite::CHANGES);
+        self.pools.read(query.fetch_one(&self.pools.readers)).await
+    }
+
+    /// The highest bcrypt cost of all stored hashes, those beyond `most` left out; 0 where there is none. One indexed read.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn highest_cost(&self, most: u32) -> Result<u32, StoreError> {
+        let query = sqlx::query_scalar(sqlite::HIGHEST_COST).bind(i64::from(most));
+        let cost: Option<i64> = self.pools.read(query.fetch_one(&self.pools.readers)).await?;
+        Ok(cost.and_then(|cost| u32::try_from(cost).ok()).unwrap_or_default())
     }
 
     /// Whether the store answers.
@@ -117,8 +142,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] where it doesn't.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query(sql::PING).execute(&self.pools.readers).await.map_err(unavailable)?;
-        Ok(())
+        self.pools.read(sqlx::query(sql::PING).execute(&self.pools.readers)).await.map(drop)
     }
 
     /// The file that it was opened with.
@@ -128,12 +152,11 @@ impl Store {
 
     /// Closes the connections, once what is under way has ended. Asked afterwards, the store is unavailable.
     pub async fn close(&self) {
-        self.pools.readers.close().await;
-        self.pools.writer.close().await;
+        self.pools.close().await;
     }
 }
 
-fn principal(row: &SqliteRow) -> Result<Principal, StoreError> {
+fn principal(row: &Row) -> Result<Principal, StoreError> {
     let id: i64 = read(row, "id")?;
     let credential = read::<Option<i64>>(row, "account_id")?.map(|_| CredentialId(id));
     Ok(Principal {
@@ -148,18 +171,18 @@ fn principal(row: &SqliteRow) -> Result<Principal, StoreError> {
     })
 }
 
-fn read<'r, T>(row: &'r SqliteRow, column: &'static str) -> Result<T, StoreError>
+fn read<'r, T>(row: &'r Row, column: &'static str) -> Result<T, StoreError>
 where
-    T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+    T: sqlx::Decode<'r, Database> + sqlx::Type<Database>,
 {
     row.try_get(column).map_err(unavailable)
 }
 
-fn username(row: &SqliteRow, column: &'static str) -> Result<Username, StoreError> {
+fn username(row: &Row, column: &'static str) -> Result<Username, StoreError> {
     Username::parse(read(row, column)?).map_err(|e| StoreError::Unavailable(format!("column {column}: {e}")))
 }
 
-fn permissions(row: &SqliteRow, column: &'static str) -> Result<Permissions, StoreError> {
+fn permissions(row: &Row, column: &'static str) -> Result<Permissions, StoreError> {
     let bits: i64 = read(row, column)?;
     u8::try_from(bits)
         .ok()

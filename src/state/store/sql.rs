@@ -45,9 +45,9 @@ pub const CREDENTIALS: &str = "SELECT p.id, p.name, p.bits, p.created_at, p.upda
      FROM principal p JOIN principal a ON a.id = p.account_id \
      WHERE p.account_id = $1 AND p.id > $2 ORDER BY p.id LIMIT $3";
 
-/// Name, hash, rights, time.
+/// Name, hash, rights, time; gives the account number.
 pub const ADD_ACCOUNT: &str = "INSERT INTO principal (account_id, name, hash, bits, created_at, updated_at) \
-     VALUES (NULL, $1, $2, $3, $4, $4)";
+     VALUES (NULL, $1, $2, $3, $4, $4) RETURNING id";
 
 /// By canonical name.
 pub const ACCOUNT: &str = "SELECT id, name, bits, active, credentials, created_at, updated_at \

@@ -7,24 +7,37 @@ use std::time::{Duration, Instant};
 
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Sqlite, SqlitePool, Transaction};
+use sqlx::{ConnectOptions, SqlitePool, Transaction};
 
 use super::{Change, MutationError, StoreError};
 use crate::config::StoreSettings;
 use crate::domain::Canonical;
+
+pub(super) use sqlx::Sqlite as Database;
+pub(super) use sqlx::sqlite::{SqliteConnection as Connection, SqliteRow as Row};
+
+/// A statement with its values.
+pub(super) type Query<'q> = sqlx::query::Query<'q, Database, SqliteArguments>;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/state/store/migrations");
 
 /// How long a connection may be waited for beyond the time that SQLite itself may wait for a lock.
 const ACQUIRE_MARGIN: Duration = Duration::from_millis(500);
 
+/// How much longer than a connection may be waited for a read may take in all: one that hangs in the system says nothing.
+const READ_MARGIN: Duration = Duration::from_millis(500);
+
 /// How long opening may take, beyond the waiting for locks.
 const OPENING: Duration = Duration::from_secs(10);
 
 /// How many changes there have been.
 pub(super) const CHANGES: &str = "SELECT number FROM change WHERE only = 1";
+
+/// The highest bcrypt cost up to a limit, by the index `principal_cost` and so in its words.
+pub(super) const HIGHEST_COST: &str = "SELECT max(CAST(substr(hash, -56, 2) AS INTEGER)) FROM principal \
+     WHERE CAST(substr(hash, -56, 2) AS INTEGER) <= $1";
 
 /// A renewed hash is no change: the password that opens it is the same.
 pub(super) const UNCOUNT: &str = "UPDATE change SET number = number - 1 WHERE only = 1";
@@ -36,16 +49,31 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 #[derive(Clone)]
 pub(super) struct Pools {
     pub(super) writer: SqlitePool,
+    /// To be asked with [`Pools::read`].
     pub(super) readers: SqlitePool,
+    patience: Duration,
+    /// Whether opening has made the file.
+    pub(super) made: bool,
+}
+
+/// What to do where there is no file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    Make,
+    Refuse,
 }
 
 impl Pools {
-    /// Opens the file, creates it (mode 0600) and its folder where they aren't there, and brings the schema up to date.
-    pub(super) async fn open(path: &Path, settings: &StoreSettings) -> Result<Pools, StoreError> {
+    /// Opens the file and brings the schema up to date. Where it isn't there, it may be made (mode 0600), with its folder.
+    pub(super) async fn open(
+        path: &Path,
+        settings: &StoreSettings,
+        missing: Missing,
+    ) -> Result<Pools, StoreError> {
         let refuse = |detail: String| StoreError::Open { path: path.display().to_string(), detail };
 
         let (file, patience) = (path.to_path_buf(), settings.busy_timeout + OPENING);
-        let lock = tokio::task::spawn_blocking(move || prepare(&file, patience))
+        let (lock, made) = tokio::task::spawn_blocking(move || prepare(&file, patience, missing))
             .await
             .map_err(|e| refuse(e.to_string()))?
             .map_err(&refuse)?;
@@ -65,7 +93,26 @@ impl Pools {
         let options = options.pragma("query_only", "on");
         let readers =
             pool(options, settings.read_connections, settings.busy_timeout).await.map_err(&refuse)?;
-        Ok(Pools { writer, readers })
+        let patience = settings.busy_timeout + ACQUIRE_MARGIN + READ_MARGIN;
+        Ok(Pools { writer, readers, patience, made })
+    }
+
+    /// What reading gives, within bounded time: SQLite waits for locks no longer than it is told, and for a disk for ever.
+    pub(super) async fn read<T>(
+        &self,
+        reading: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.patience, reading).await {
+            Ok(read) => read.map_err(unavailable),
+            Err(_) => Err(StoreError::Unavailable(format!("no answer within {:?}", self.patience))),
+        }
+    }
+
+    /// Once what is under way has ended.
+    pub(super) async fn close(&self) {
+        self.readers.close().await;
+        // The last one puts the log back into the file, and those that only read can't.
+        self.writer.close().await;
     }
 }
 
@@ -99,7 +146,7 @@ async fn pool(
 
 /// One transaction that changes something, and what it was for the others.
 pub(super) struct Mutation {
-    transaction: Transaction<'static, Sqlite>,
+    transaction: Transaction<'static, Database>,
     before: i64,
 }
 
@@ -110,7 +157,7 @@ impl Mutation {
         Ok(Mutation { transaction, before })
     }
 
-    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+    pub(super) fn connection(&mut self) -> &mut Connection {
         &mut self.transaction
     }
 
@@ -138,8 +185,11 @@ pub(super) fn refusal(error: sqlx::Error) -> MutationError {
     }
 }
 
-/// Sees to the folder and the file, and holds off other processes that would migrate the same file at the same time.
-fn prepare(file: &Path, patience: Duration) -> Result<File, String> {
+/// Sees to the folder and the file (with whether it made it), and holds off other processes that would migrate the same file at the same time.
+fn prepare(file: &Path, patience: Duration, missing: Missing) -> Result<(File, bool), String> {
+    if missing == Missing::Refuse && !file.try_exists().map_err(|e| e.to_string())? {
+        return Err("there is no such file; `gatepost serve` and `gatepost account add` make one".to_owned());
+    }
     let folder = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
@@ -160,8 +210,8 @@ fn prepare(file: &Path, patience: Duration) -> Result<File, String> {
     }
     // SQLite gives its side files the mode of this one: password hashes are for nobody else to read.
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
-        Ok(_) => Ok(lock),
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(lock),
+        Ok(_) => Ok((lock, true)),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok((lock, false)),
         Err(e) => Err(e.to_string()),
     }
 }

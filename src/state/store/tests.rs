@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _};
 use tempfile::TempDir;
 
 use super::*;
@@ -262,7 +262,7 @@ async fn every_change_counts_whoever_makes_it() {
 async fn no_statement_reads_more_than_it_has_to() {
     let f = fixture().await;
     let mut connection = other_connection(&f).await;
-    for statement in sql::ALL.into_iter().chain([sqlite::CHANGES, sqlite::UNCOUNT]) {
+    for statement in sql::ALL.into_iter().chain([sqlite::CHANGES, sqlite::UNCOUNT, sqlite::HIGHEST_COST]) {
         let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
         let mut query = sqlx::query(explain);
         for _ in 0..statement.matches('$').collect::<Vec<_>>().len() {
@@ -395,4 +395,41 @@ async fn other_connection(f: &Fixture) -> sqlx::SqliteConnection {
     let mut connection = options.connect().await.unwrap();
     connection.ping().await.unwrap();
     connection
+}
+
+#[tokio::test]
+async fn the_highest_cost_is_that_of_hashes_that_can_be_one() {
+    let f = fixture().await;
+    assert_eq!(f.store.highest_cost(17).await, Ok(0), "of nobody");
+    let tail = "x".repeat(53);
+    for (holder, stored, highest) in [
+        ("one", format!("$2b$08${tail}"), 8),
+        ("two", format!("$gp-sha256$2b$11${tail}"), 11),
+        ("three", format!("$2y$10${tail}"), 11),
+        ("four", format!("$2b$31${tail}"), 11),
+        ("five", "damaged".to_owned(), 11),
+    ] {
+        let added = f.store.add_account(&name(holder), &StoredHash::new(stored), Permissions::ALL).await;
+        assert!(added.is_ok());
+        assert_eq!(f.store.highest_cost(17).await, Ok(highest), "{holder}");
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_hangs_is_unavailability() {
+    let f = fixture().await;
+    let hangs = f.store.pools.read(std::future::pending::<Result<(), sqlx::Error>>());
+    assert!(matches!(hangs.await, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn only_who_may_make_a_store_makes_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("deep/gatepost.db");
+    let settings = StoreSettings { url: StoreUrl::Sqlite(file.clone()), ..StoreSettings::default() };
+    assert!(matches!(Store::open_existing(&settings).await, Err(StoreError::Open { .. })));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let made = Store::open(&settings).await.unwrap();
+    assert!(made.is_new());
+    assert!(!Store::open_existing(&settings).await.unwrap().is_new());
 }

@@ -1,6 +1,7 @@
 //! What who guesses gets: the same for every guess, and less and less of it.
 
 use super::*;
+use crate::state::hashing::Check;
 
 #[tokio::test]
 async fn unknown_wrong_and_suspended_cost_the_same() {
@@ -23,7 +24,10 @@ async fn unknown_wrong_and_suspended_cost_the_same() {
     // Two of each at once, all while the one thread has something long to do.
     let long_job = StoredHash::new(bcrypt::hash(PASSWORD, 4).unwrap().replacen("$04", "$12", 1));
     let hasher = Arc::clone(&house.access.hasher);
-    let busy = tokio::spawn(async move { hasher.verify(&long_job, b"other", Lane::Rest).await });
+    let busy = tokio::spawn(async move {
+        let check = Check { stored: &long_job, secret: b"other", highest: 0, refused: false };
+        hasher.verify(check, Lane::Rest).await.map(|checked| checked.right)
+    });
     tokio::task::yield_now().await;
     let mut checks = tokio::task::JoinSet::new();
     for (nth, (name, secret, expected)) in cases.iter().enumerate() {
@@ -119,4 +123,84 @@ async fn without_throttle_nothing_is_delayed() {
     for n in 0..40 {
         assert_eq!(house.denied("caller", &format!("guess {n}")).await, Denial::Wrong);
     }
+}
+
+/// What a check of an account costs, in rounds of bcrypt.
+async fn rounds(house: &House, name: &str, secret: &str) -> (Denial, u64) {
+    let before = house.access.hasher.rounds();
+    let denial = house.denied(name, secret).await;
+    (denial, house.access.hasher.rounds() - before)
+}
+
+#[tokio::test]
+async fn all_that_is_refused_costs_as_much_as_the_dearest_hash() {
+    // The stored hashes are cheaper than what is configured, then one is dearer.
+    let house = house_with(6, AuthSettings { throttle: false, ..AuthSettings::default() }).await;
+    let add = async |name: &str, cost| {
+        let hash = StoredHash::new(bcrypt::hash(PASSWORD, cost).unwrap());
+        let name = Username::parse(name).unwrap();
+        let _ = house.access.store.add_account(&name, &hash, Permissions::ALL).await.unwrap();
+    };
+    add("asleep", 5).await;
+    let _ = house.access.store.set_active(&canonical("asleep"), false).await.unwrap();
+    for (nth, cost) in [6, 8].into_iter().enumerate() {
+        if cost == 8 {
+            add("dearer", 8).await;
+        }
+        for (name, secret, denial) in [
+            ("asleep", PASSWORD.to_owned(), Denial::Suspended),
+            ("asleep", format!("wrong pass {nth}"), Denial::Wrong),
+            ("caller", format!("wrong pass {nth}"), Denial::Wrong),
+            ("nobody", format!("wrong pass {nth}"), Denial::Unknown),
+        ] {
+            // What is remembered costs nothing.
+            let secret = if nth == 1 && denial == Denial::Suspended { continue } else { secret };
+            assert_eq!(rounds(&house, name, &secret).await, (denial, 1 << cost), "{name}");
+        }
+    }
+    assert_eq!(rounds(&house, "dearer", "wrong pass 1").await, (Denial::Wrong, 1 << 8));
+}
+
+/// All of these at once, from one source.
+async fn at_once(house: &House, from: &str, logins: Vec<(String, String)>) -> Vec<Decision> {
+    let mut checks = tokio::task::JoinSet::new();
+    for (name, secret) in logins {
+        let (access, now, source) = (Arc::clone(&house.access), house.now, from.parse().unwrap());
+        checks.spawn(async move {
+            access.authorize_at(presented(&name, &secret), Permission::Api, Entry::Api, source, now).await
+        });
+    }
+    checks.join_all().await
+}
+
+#[tokio::test]
+async fn guesses_at_once_are_as_few_as_one_after_another() {
+    let house = house_with(8, AuthSettings::default()).await;
+    let guesses = (0..200).map(|n| ("caller".to_owned(), format!("guess {n}"))).collect();
+    let neighbour = at_once(&house, "198.51.100.9", vec![("seer".to_owned(), PASSWORD.to_owned())]);
+    let (decisions, others) = tokio::join!(at_once(&house, HERE, guesses), neighbour);
+    let count = |wanted: fn(&Denial) -> bool| {
+        let denials = decisions.iter().filter(|d| matches!(d, Decision::Denied(denial) if wanted(denial)));
+        denials.count()
+    };
+    let wrong = count(|denial| *denial == Denial::Wrong);
+    let throttled = count(|denial| matches!(denial, Denial::Throttled(_)));
+    assert_eq!(wrong + throttled, 200, "{decisions:?}");
+    // The ten that are free, and those that the delays let through while the others were made.
+    assert!((10..20).contains(&wrong), "{wrong}");
+    assert_eq!(house.access.metrics.password_checks(PasswordCheck::Wrong), wrong as u64);
+    assert!(matches!(&others[..], [Decision::Denied(Denial::Lacks(_))]), "{others:?}");
+}
+
+#[tokio::test]
+async fn those_who_are_right_come_through_however_many_they_are() {
+    let house = house_with(COST, AuthSettings::default()).await;
+    let hash = StoredHash::new(bcrypt::hash(PASSWORD, COST).unwrap());
+    for n in 0..100 {
+        house.add(&format!("user{n}"), &hash, "{}").await;
+    }
+    // As after a restart, behind one address; each of them comes twice.
+    let logins = (0..200).map(|n| (format!("user{}", n % 100), PASSWORD.to_owned())).collect();
+    let decisions = at_once(&house, HERE, logins).await;
+    assert!(decisions.iter().all(|decision| matches!(decision, Decision::Allowed(_))), "{decisions:?}");
 }

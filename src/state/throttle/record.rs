@@ -1,0 +1,202 @@
+//! What failed from one source or for one username, and what is under way.
+
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::{CAPACITY, FIRST_DELAY, FREE, LONGEST_WAIT, PASS_EVERY, WAITING, WINDOW};
+use crate::domain::Unavailable;
+
+/// The records of all sources, or of all usernames.
+pub struct Records<K> {
+    records: moka::sync::Cache<K, Arc<Record>, RandomState>,
+    pub longest: Duration,
+}
+
+/// One source's or username's.
+#[derive(Debug)]
+pub struct Record {
+    /// The failures that are free and that no check holds. A failure uses one up for good; with the last one it is closed.
+    free: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+pub struct State {
+    failures: u32,
+    /// Checks under way that hold no free failure.
+    delayed: u32,
+    /// Checks that wait for one.
+    waiting: u32,
+    last: Instant,
+    /// Nobody has to wait before a first delay is due.
+    until: Option<Instant>,
+    passes_at: Instant,
+}
+
+/// What one check holds of a record; given back when it is dropped.
+#[derive(Debug)]
+pub struct Seat {
+    pub record: Arc<Record>,
+    free: Option<OwnedSemaphorePermit>,
+    /// Until when it keeps others waiting.
+    pub slot: Option<Instant>,
+}
+
+impl<K: Hash + Eq + Copy + Send + Sync + 'static> Records<K> {
+    pub fn new(longest: Duration) -> Records<K> {
+        let records = moka::sync::Cache::builder().max_capacity(CAPACITY).time_to_idle(WINDOW);
+        Records { records: records.build_with_hasher(RandomState::default()), longest }
+    }
+
+    /// The record of what failed lately.
+    pub fn record(&self, key: &K, now: Instant) -> Arc<Record> {
+        let record = self.records.get_with(*key, || Arc::new(Record::new(now)));
+        if now.saturating_duration_since(record.lock().last) < WINDOW {
+            return record;
+        }
+        let fresh = Arc::new(Record::new(now));
+        self.records.insert(*key, Arc::clone(&fresh));
+        fresh
+    }
+
+    /// A check that held `seat` was wrong.
+    pub fn fail(&self, key: K, mut seat: Seat, now: Instant) {
+        if let Some(free) = seat.free.take() {
+            free.forget();
+        } else {
+            seat.record.free.forget_permits(1);
+        }
+        let mut state = seat.record.lock();
+        state.delayed -= u32::from(seat.slot.take().is_some());
+        state.fail(self.longest, now);
+        if state.failures as usize >= FREE {
+            // Nobody has to wait any more for how the others end.
+            seat.record.free.close();
+        }
+        drop(state);
+        // It may have been forgotten meanwhile, as the least used.
+        self.records.get_with(key, || Arc::clone(&seat.record));
+    }
+}
+
+impl Record {
+    fn new(now: Instant) -> Record {
+        let state = State { failures: 0, delayed: 0, waiting: 0, last: now, until: None, passes_at: now };
+        Record { free: Arc::new(Semaphore::new(FREE)), state: Mutex::new(state) }
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+}
+
+impl Seat {
+    /// Holds nothing yet.
+    pub fn at(record: Arc<Record>) -> Seat {
+        Seat { record, free: None, slot: None }
+    }
+
+    /// Takes one of the free failures, where there is one or will be. Tells whether it had to wait.
+    ///
+    /// # Errors
+    /// [`Unavailable::Busy`] where too many wait, or it takes too long.
+    pub async fn take(&mut self) -> Result<bool, Unavailable> {
+        let semaphore = Arc::clone(&self.record.free);
+        if let Ok(free) = Arc::clone(&semaphore).try_acquire_owned() {
+            self.free = Some(free);
+            return Ok(false);
+        }
+        if semaphore.is_closed() {
+            return Ok(false);
+        }
+        let _waiting = Waiting::enter(&self.record).ok_or(Unavailable::Busy)?;
+        let free = timeout(LONGEST_WAIT, semaphore.acquire_owned()).await;
+        // Or it was closed: then it is one of those that are delayed.
+        self.free = free.map_err(|_| Unavailable::Busy)?.ok();
+        Ok(true)
+    }
+
+    pub fn is_taken(&self) -> bool {
+        self.free.is_some()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            let mut state = self.record.lock();
+            state.delayed -= 1;
+            // Unless somebody failed meanwhile: then the delay is that failure's.
+            if state.until == Some(slot) {
+                state.until = None;
+            }
+        }
+    }
+}
+
+struct Waiting<'a>(&'a Record);
+
+impl Waiting<'_> {
+    fn enter(record: &Record) -> Option<Waiting<'_>> {
+        let mut state = record.lock();
+        if state.waiting >= WAITING {
+            return None;
+        }
+        state.waiting += 1;
+        Some(Waiting(record))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
+    }
+}
+
+impl State {
+    /// How long to wait, where one has to.
+    pub fn wait(&self, now: Instant) -> Option<Duration> {
+        self.until?.checked_duration_since(now).filter(|wait| !wait.is_zero())
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// Whether one may pass over the delay.
+    pub fn pass(&mut self, now: Instant) -> bool {
+        let passes = now >= self.passes_at;
+        if passes {
+            self.passes_at = now + PASS_EVERY;
+        }
+        passes
+    }
+
+    /// Keeps others waiting while a check is made, once failures have used up what is free.
+    pub fn take_slot(&mut self, longest: Duration, now: Instant) -> Instant {
+        let until = now + delay(self.failures.saturating_add(self.delayed), longest);
+        self.until = Some(until);
+        self.delayed += 1;
+        until
+    }
+
+    fn fail(&mut self, longest: Duration, now: Instant) {
+        self.last = now.max(self.last);
+        if self.failures as usize >= FREE {
+            self.until = self.until.max(Some(now + delay(self.failures, longest)));
+        }
+        self.failures = self.failures.saturating_add(1);
+    }
+}
+
+/// What the next failure after so many costs.
+fn delay(failures: u32, longest: Duration) -> Duration {
+    let doublings = failures.saturating_sub(FREE as u32).min(16);
+    (FIRST_DELAY * 2u32.pow(doublings)).min(longest)
+}

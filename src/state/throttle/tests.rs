@@ -1,0 +1,217 @@
+//! The throttle, with time passed in.
+
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+
+fn source(text: &str) -> Source {
+    Source::of(text.parse().unwrap())
+}
+
+fn name(text: &str) -> Canonical {
+    Canonical::of(text.as_bytes()).unwrap()
+}
+
+/// Asks whether a check may be made now, where nobody has to wait for that.
+fn admit(throttle: &Throttle, source: Source, name: &Canonical, now: Instant) -> Result<Admission, Delayed> {
+    let turn = pin!(throttle.turn(source, name, now));
+    match turn.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(turn) => throttle.admit(turn.unwrap(), now),
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
+/// Fails as often as it may, waiting whenever told to; returns the waits.
+fn guess(throttle: &Throttle, from: &str, user: &str, times: u32, now: &mut Instant) -> Vec<Duration> {
+    let mut waits = Vec::new();
+    for _ in 0..times {
+        loop {
+            match admit(throttle, source(from), &name(user), *now) {
+                Ok(admission) => break throttle.failed(admission, *now),
+                Err(delayed) => {
+                    waits.push(delayed.retry_after);
+                    *now += delayed.retry_after;
+                }
+            }
+        }
+    }
+    waits
+}
+
+fn by(result: Result<Admission, Delayed>) -> Option<ThrottledBy> {
+    result.err().map(|delayed| delayed.by)
+}
+
+#[test]
+fn delays_double_after_what_is_free_up_to_a_bound() {
+    let (throttle, mut now) = (Throttle::new(true), Instant::now());
+    let waits = guess(&throttle, "192.0.2.1", "someone", 10, &mut now);
+    assert_eq!(waits, [Duration::ZERO; 0], "ten are free");
+    let waits = guess(&throttle, "192.0.2.1", "someone", 20, &mut now);
+    let millis: Vec<u128> = waits.iter().map(Duration::as_millis).collect();
+    assert_eq!(millis[..5], [100, 200, 400, 800, 1600]);
+    assert_eq!(millis.last(), Some(&60_000));
+}
+
+#[test]
+fn one_source_is_delayed_whatever_the_username() {
+    let (throttle, mut now) = (Throttle::new(true), Instant::now());
+    for n in 0..12 {
+        guess(&throttle, "2001:db8:1:2::1", &format!("user{n}"), 1, &mut now);
+    }
+    assert_eq!(
+        by(admit(&throttle, source("2001:db8:1:2:ffff::"), &name("fresh"), now)),
+        Some(ThrottledBy::Source)
+    );
+    assert_eq!(by(admit(&throttle, source("2001:db8:1:3::1"), &name("fresh"), now)), None);
+}
+
+#[test]
+fn an_ipv4_address_is_the_same_in_either_spelling() {
+    assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
+    assert_ne!(source("192.0.2.2"), source("192.0.2.1"));
+}
+
+#[test]
+fn guesses_from_everywhere_get_one_a_second() {
+    let (throttle, mut now) = (Throttle::new(true), Instant::now());
+    for n in 0..20 {
+        guess(&throttle, &format!("192.0.2.{n}"), "someone", 1, &mut now);
+    }
+    // Each comes from an address that hasn't failed.
+    let passed = (0..200).filter(|n| {
+        now += Duration::from_millis(50);
+        let admitted = admit(&throttle, source(&format!("198.51.100.{n}")), &name("someone"), now);
+        admitted.map(|admission| throttle.failed(admission, now)).is_ok()
+    });
+    assert_eq!(passed.count(), 10, "in ten seconds");
+}
+
+#[test]
+fn the_owner_is_not_locked_out() {
+    let (throttle, mut now) = (Throttle::new(true), Instant::now());
+    let (owner, user) = (source("203.0.113.5"), name("someone"));
+    throttle.know(owner, &user, now);
+    guess(&throttle, "192.0.2.1", "someone", 15, &mut now);
+    guess(&throttle, "192.0.2.2", "someone", 5, &mut now);
+    assert_eq!(by(admit(&throttle, source("192.0.2.2"), &user, now)), Some(ThrottledBy::Username));
+    for _ in 0..5 {
+        let admission = admit(&throttle, owner, &user, now).expect("a known source goes through");
+        throttle.succeeded(admission, now);
+    }
+    let stranger = source("203.0.113.9");
+    let admission = admit(&throttle, stranger, &user, now).expect("so does one that hasn't failed");
+    throttle.succeeded(admission, now);
+    assert!(throttle.is_known(stranger, &user, now));
+    assert_eq!(by(admit(&throttle, source("192.0.2.2"), &user, now)), Some(ThrottledBy::Username));
+}
+
+#[test]
+fn of_many_at_once_one_goes_through_and_a_right_one_makes_room() {
+    let (throttle, mut now) = (Throttle::new(true), Instant::now());
+    guess(&throttle, "192.0.2.1", "someone", 12, &mut now);
+    now += Duration::from_secs(1);
+    let admit = |user| admit(&throttle, source("192.0.2.1"), &name(user), now);
+    let first = admit("another").unwrap();
+    assert_eq!(by(admit("another")), Some(ThrottledBy::Source));
+    throttle.succeeded(first, now);
+    throttle.failed(admit("third").unwrap(), now);
+    assert_eq!(by(admit("third")), Some(ThrottledBy::Source));
+}
+
+#[test]
+fn what_is_long_ago_is_forgotten() {
+    let (throttle, mut now) = (Throttle::new(true), Instant::now());
+    guess(&throttle, "192.0.2.1", "someone", 15, &mut now);
+    now += WINDOW;
+    assert_eq!(guess(&throttle, "192.0.2.1", "someone", 10, &mut now), [Duration::ZERO; 0]);
+}
+
+#[test]
+fn switched_off_it_delays_nobody() {
+    let (throttle, mut now) = (Throttle::new(false), Instant::now());
+    assert_eq!(guess(&throttle, "192.0.2.1", "someone", 100, &mut now), [Duration::ZERO; 0]);
+}
+
+/// Those that need not wait any more.
+fn ready<F>(turns: &mut Vec<Pin<Box<F>>>) -> Vec<Turn>
+where
+    F: Future<Output = Result<Turn, Unavailable>>,
+{
+    let (mut ready, mut left) = (Vec::new(), Vec::new());
+    for mut turn in turns.drain(..) {
+        match turn.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(turn) => ready.push(turn.unwrap()),
+            Poll::Pending => left.push(turn),
+        }
+    }
+    *turns = left;
+    ready
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_holds_what_is_free() {
+    let (throttle, now) = (Throttle::new(true), Instant::now());
+    let (from, other) = (source("192.0.2.1"), source("192.0.2.2"));
+    let mut held = Vec::new();
+    for n in 0..10 {
+        held.push(admit(&throttle, from, &name(&format!("user{n}")), now).unwrap());
+    }
+    // The next ones wait: one that ends well makes room for one of them.
+    let waiting: Vec<Canonical> = (0..20).map(|n| name(&format!("other{n}"))).collect();
+    let mut turns: Vec<_> = waiting.iter().map(|name| Box::pin(throttle.turn(from, name, now))).collect();
+    assert!(ready(&mut turns).is_empty());
+    let _elsewhere = admit(&throttle, other, &waiting[0], now).unwrap();
+    throttle.succeeded(held.pop().unwrap(), now);
+    let mut came = ready(&mut turns);
+    assert!(came.len() == 1 && came[0].waited);
+    held.push(throttle.admit(came.pop().unwrap(), now).unwrap());
+    drop(held.pop());
+    let mut came = ready(&mut turns);
+    assert_eq!(came.len(), 1, "who goes away makes room");
+    held.push(throttle.admit(came.pop().unwrap(), now).unwrap());
+    // All of them fail: one of those that waited takes the slot.
+    for admission in held {
+        throttle.failed(admission, now);
+    }
+    let came = ready(&mut turns);
+    assert_eq!((came.len(), turns.len()), (18, 0));
+    let later = now + Duration::from_secs(1);
+    let passed = came.into_iter().map(|turn| throttle.admit(turn, later)).collect::<Vec<_>>();
+    assert_eq!(passed.iter().filter(|passed| passed.is_ok()).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_too_long_or_with_too_many_comes_again() {
+    let (throttle, now) = (Throttle::new(true), Instant::now());
+    let (from, someone) = (source("192.0.2.1"), name("someone"));
+    let _held: Vec<_> = (0..10).map(|_| admit(&throttle, from, &someone, now).unwrap()).collect();
+    let all = (0..257).map(|_| throttle.turn(from, &someone, now));
+    let mut all = all.map(Box::pin).collect::<Vec<_>>();
+    for turn in &mut all[..256] {
+        assert!(turn.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    assert_eq!(all.pop().unwrap().await.err(), Some(Unavailable::Busy));
+    // As time doesn't pass but by waiting.
+    for turn in all {
+        assert_eq!(turn.await.err(), Some(Unavailable::Busy));
+    }
+}
+
+#[test]
+fn who_is_known_passes_by_a_noisy_neighbour_once_a_second() {
+    let (throttle, mut now) = (Throttle::new(true), Instant::now());
+    let (shared, owner) = (source("192.0.2.1"), name("owner"));
+    throttle.know(shared, &owner, now);
+    for n in 0..20 {
+        guess(&throttle, "192.0.2.1", &format!("user{n}"), 1, &mut now);
+    }
+    assert_eq!(by(admit(&throttle, shared, &name("stranger"), now)), Some(ThrottledBy::Source));
+    let first = admit(&throttle, shared, &owner, now).unwrap();
+    assert_eq!(by(admit(&throttle, shared, &owner, now)), Some(ThrottledBy::Source));
+    throttle.failed(first, now);
+    now += Duration::from_secs(1);
+    throttle.succeeded(admit(&throttle, shared, &owner, now).unwrap(), now);
+    assert_eq!(by(admit(&throttle, shared, &name("stranger"), now)), Some(ThrottledBy::Source));
+}
