@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::io::{Read, Write};
 use std::time::Instant;
 
 use common::mail::{Answer, CONTENT, Client, JOE, metric, plain, secured, wait_for_metric};
@@ -247,29 +248,53 @@ fn the_size_of_a_message() {
 fn the_length_of_a_line() {
     let sink = Sink::good();
     let gateway = started(&sink, "", "");
-    let refusal = "500 5.5.2 Line too long";
+    let refusal = |verb: &str| match verb.starts_with("AUTH") {
+        true => "500 5.5.6 Authentication exchange line is too long",
+        false => "500 5.5.2 Line too long",
+    };
     let mut client = Client::hello(gateway.address("smtp.listen"));
     let line = |verb: &str, length: usize| format!("{verb} {}", "x".repeat(length - verb.len() - 3));
     assert_eq!(client.say(&line("NOOP", 512)).code, 250);
     for (verb, length) in [("NOOP", 513), ("VRFY", 100_000), ("AUTH PLAIN", 12289), ("AUTH PLAIN", 1_000_000)]
     {
-        assert_eq!(client.say(&line(verb, length)).text(), refusal, "{verb} {length}");
+        assert_eq!(client.say(&line(verb, length)).text(), refusal(verb), "{verb} {length}");
         assert_eq!(client.say("NOOP").code, 250);
     }
     // As long as it may be, and no login.
     assert_eq!(client.say(&line("AUTH PLAIN", 12288)).code, 501);
     for mechanism in ["AUTH PLAIN", "AUTH LOGIN"] {
         assert_eq!(client.say(mechanism).code, 334);
-        assert_eq!(client.say(&"x".repeat(12287)).text(), refusal);
+        assert_eq!(client.say(&"x".repeat(12287)).text(), refusal(mechanism));
         // It isn't waited for any more.
         assert_eq!(client.say("NOOP").code, 250);
     }
     assert_eq!(client.say(&plain(JOE)).code, 235);
-    assert_eq!(client.say(&line("MAIL FROM:<a@test>", 2049)).text(), refusal);
+    assert_eq!(client.say(&line("MAIL FROM:<a@test>", 2049)).text(), refusal("MAIL"));
     client.begin();
-    assert_eq!(client.say(&line("RCPT TO:<b@test>", 2049)).text(), refusal);
+    assert_eq!(client.say(&line("RCPT TO:<b@test>", 2049)).text(), refusal("MAIL"));
     assert_eq!(client.say("DATA").code, 354);
     // Lines of a message have no limit.
     let long = format!("Subject: x\r\n\r\n{}\r\n.", "x".repeat(1_000_000));
     assert_eq!(client.say(&long).code, 250);
+}
+
+#[test]
+fn the_last_replies_reach_a_client_that_is_still_talking() {
+    let sink = Sink::good();
+    let gateway = started(&sink, "max_errors = 2", "");
+    let cases = [
+        ("QUIT\r\n", "221 2.0.0 Bye\r\n"),
+        ("NOOP\r\nQUIT\r\n", "221 2.0.0 Bye\r\n"),
+        ("NONSENSE\r\nNONSENSE\r\n", "421 4.7.0 Too many errors, closing connection\r\n"),
+        ("STARTTLS\r\n", "554 5.7.0 Commands behind STARTTLS are refused\r\n"),
+        ("BDAT x\r\n", "501 5.5.4 Syntax error in arguments\r\n"),
+    ];
+    for (text, last) in cases {
+        let mut stream = Client::hello(gateway.address("smtp.listen")).into_stream();
+        // More than one read gives, and no more than is listened to.
+        stream.write_all(format!("{text}{}", "x".repeat(60_000)).as_bytes()).unwrap();
+        let mut replies = String::new();
+        stream.read_to_string(&mut replies).expect("an end, and no reset");
+        assert!(replies.ends_with(last), "{text:?}: {replies:?}");
+    }
 }

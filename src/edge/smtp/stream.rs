@@ -5,8 +5,10 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Poll, ready};
+use std::time::Duration;
 
-use rustix::net::SendFlags;
+use pingora_timeout::timeout;
+use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -16,6 +18,16 @@ use zeroize::Zeroize;
 /// The most that one read gives. A message of up to about this size comes and goes in one; for buffers of twice as much,
 /// the allocator may take 2 MiB at once.
 const READ: usize = 32 * 1024;
+
+/// The reply to QUIT, which is always the last one.
+const BYE: &[u8] = b"221 2.0.0 Bye\r\n";
+
+/// How long a client is listened to that still talks when the session is over.
+const LISTEN: Duration = Duration::from_secs(1);
+/// How many bytes of that are read.
+const DRAIN: usize = 64 * 1024;
+/// How many of them at once.
+const SCRAP: usize = 4 * 1024;
 
 thread_local! {
     // One for all connections of a worker: what was read is taken out of it before anybody else gets to run.
@@ -97,23 +109,78 @@ impl Stream {
         }
     }
 
-    /// Sends the last replies, says that nothing more comes, and closes.
+    /// Sends the last replies, says that nothing more comes, and closes. Where the client is still talking, it is listened to
+    /// for a moment, at most [`LISTEN`] and [`DRAIN`] bytes: on a connection that is closed with something unread in it, the
+    /// kernel drops what it hasn't sent, and the client may drop what it hasn't read.
     pub async fn close(mut self, last: &[u8]) {
+        let quits = last.ends_with(BYE);
+        let talks = self.has_unread(quits);
         if let Stream::Clear(stream) = &self
-            && last.starts_with(b"221 ")
+            && last == BYE
+            && !talks
         {
             // The answer to QUIT alone: the kernel keeps it back for the moment until the connection is closed, and both go
-            // in one packet. It would be lost if the client went on talking; any other reply is sent before.
+            // in one packet.
             let kept = || Ok(rustix::net::send(stream, last, SendFlags::MORE | SendFlags::NOSIGNAL)?);
             if stream.try_io(Interest::WRITABLE, kept).is_ok() {
                 return;
             }
         }
         // The client may be gone; there is nothing left to tell it then. Without TLS, closing says it.
-        if self.write(last).await.is_ok()
-            && let Stream::Tls(mut stream) = self
-        {
-            let _ = stream.shutdown().await;
+        if self.write(last).await.is_err() {
+            return;
         }
+        let ended = match &mut self {
+            Stream::Clear(stream) if talks => stream.shutdown().await,
+            Stream::Clear(_) => return,
+            Stream::Tls(stream) => stream.shutdown().await,
+        };
+        if ended.is_ok() && talks {
+            let _ = timeout(LISTEN, self.drain()).await;
+        }
+    }
+
+    fn tcp(&mut self) -> &mut TcpStream {
+        match self {
+            Stream::Clear(stream) => stream,
+            Stream::Tls(stream) => stream.get_mut().0,
+        }
+    }
+
+    /// Whether more has come than was read. `known` takes the runtime's word for it that there isn't, which it has from the last
+    /// read: the kernel isn't asked then.
+    fn has_unread(&mut self, known: bool) -> bool {
+        let stream = &*self.tcp();
+        let peek = || {
+            let mut byte = [0];
+            Ok(rustix::net::recv(stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT)?.1)
+        };
+        let unread = if known { stream.try_io(Interest::READABLE, peek) } else { peek() };
+        unread.is_ok_and(|unread| unread > 0)
+    }
+
+    /// Reads what nobody wants, up to the client's end.
+    async fn drain(&mut self) -> io::Result<()> {
+        let (mut scrap, mut drained) = (vec![0; SCRAP], 0);
+        while drained < DRAIN {
+            match self.tcp().read(&mut scrap).await? {
+                0 => break,
+                read => drained += read,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::smtp::answers;
+
+    #[test]
+    fn the_reply_to_quit_is_known() {
+        let mut written = Vec::new();
+        answers::BYE.write(&mut written);
+        assert_eq!(written, BYE);
     }
 }
