@@ -332,38 +332,3 @@ fn who_a_client_says_it_speaks_for_is_not_passed_on() {
         assert_eq!(client.say(&format!("MAIL FROM:<a@test> {bad}")).code, 501, "{bad}");
     }
 }
-
-#[test]
-fn a_connection_that_was_idle_is_asked_before_it_is_used() {
-    let sink = Sink::good();
-    // The second health check is later than 10 s.
-    let gateway = started(&[&sink], "health_interval = \"11s\"");
-    let mut client = client(&gateway);
-    for _ in 0..2 {
-        assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
-    }
-    let connection = sink.messages()[0].connection;
-    let before = sink.commands(connection);
-    assert!(!before.contains(&"RSET".to_owned()), "{before:?}");
-    sink.wait_for_connections(sink.connections() + 1);
-    assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
-    assert_eq!(sink.messages()[2].connection, connection);
-    assert_eq!(sink.commands(connection)[before.len()..][..2], ["RSET", "MAIL FROM:<a@test>"]);
-}
-
-#[test]
-fn a_connection_that_does_not_answer_after_its_idle_time_is_replaced() {
-    // Of those that are kept, it answers none that was idle.
-    let sink = Sink::start(Settings::scripted(|moment| match moment.command {
-        "RSET" => Act::Close,
-        _ => Act::Well,
-    }));
-    let gateway = started(&[&sink], "health_interval = \"11s\"");
-    let mut client = client(&gateway);
-    assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
-    sink.wait_for_connections(sink.connections() + 1);
-    assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
-    let messages = sink.messages();
-    assert_ne!(messages[0].connection, messages[1].connection);
-    assert_eq!(sink.commands(messages[0].connection).last().unwrap(), "RSET");
-}

@@ -107,14 +107,16 @@ impl Default for SmtpLimits {
     }
 }
 
-/// How long things may take; the defaults are those of RFC 5321, 4.5.3.2.
+/// How long things may take; the defaults of the first two are those of RFC 5321, 4.5.3.2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmtpTimeouts {
-    /// Until the client's next command, while it takes nothing of a reply, until a backend's reply to a command, and for a TLS
+    /// Until the client's next command, from its first recipient to its message, while it takes nothing of a reply, until a backend's reply to a command, and for a TLS
     /// handshake or a proxy's header, if that is less than 30 s.
     pub command: Duration,
     /// The longest pause within a message on either side, and until a backend's reply to its end.
     pub data: Duration,
+    /// From the beginning of a message to its end, however steadily it comes.
+    pub message: Duration,
     /// From the beginning of a session to its end, whatever happens in it.
     pub session: Duration,
 }
@@ -126,6 +128,7 @@ impl SmtpTimeouts {
         SmtpTimeouts {
             command: time("command_timeout", default.command),
             data: time("data_timeout", default.data),
+            message: time("message_deadline", default.message),
             session: time("session_deadline", default.session),
         }
     }
@@ -136,6 +139,7 @@ impl Default for SmtpTimeouts {
         SmtpTimeouts {
             command: Duration::from_secs(300),
             data: Duration::from_secs(600),
+            message: Duration::from_secs(30 * 60),
             session: Duration::from_secs(2 * 3600),
         }
     }

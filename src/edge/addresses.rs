@@ -47,6 +47,12 @@ impl Addresses {
         }
     }
 
+    /// As if these had been found.
+    #[cfg(test)]
+    pub fn set(&self, found: Vec<SocketAddr>) {
+        self.found.store(Arc::new(found));
+    }
+
     /// Whether none is known yet.
     pub fn is_empty(&self) -> bool {
         self.found.load().is_empty()

@@ -42,7 +42,8 @@ impl Alarm {
         .await
     }
 
-    fn poll(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready at that moment, and after it.
+    pub fn poll(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let timer = match &mut self.timer {
                 Some((rings, timer)) if *rings <= until => timer,

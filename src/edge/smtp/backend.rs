@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
 use super::conversation::Conversation;
 use super::dial::{DialError, Dialer};
@@ -12,6 +13,18 @@ use super::pool::{Held, Pool, Room};
 use crate::config::SmtpUpstream;
 use crate::edge::addresses::Addresses;
 use crate::wire::smtp::client::Offer;
+
+/// For how long no more connections are made than a backend had when it wanted no more.
+const FULL: Duration = Duration::from_secs(10);
+
+/// Why there is no new connection.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoConnection {
+    /// It takes no more than there are.
+    Full,
+    /// It can't be reached, or doesn't get ready; what it did, for the log.
+    Down(String),
+}
 
 /// One backend.
 pub struct Backend {
@@ -77,39 +90,42 @@ impl Backend {
         self.seen.lock().at = Some(Instant::now());
     }
 
-    /// Makes a connection, and notes how that went.
+    /// Makes a connection, and notes how that went. A backend that wants no more while there are others to it isn't down:
+    /// no more are made for a while.
     ///
     /// # Errors
-    /// What the last of its addresses did, for the log.
-    pub async fn connect(&self, room: Room<Conversation>) -> Result<Held<Conversation>, String> {
-        let connected = match tokio::time::timeout(self.connect_timeout, Box::pin(self.dial())).await {
-            Ok(dialed) => dialed.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("not ready within {:?}", self.connect_timeout)),
-        };
-        match connected {
+    /// What the last of its addresses did.
+    pub async fn connect(&self, room: Room<Conversation>) -> Result<Held<Conversation>, NoConnection> {
+        let error = match Box::pin(self.dial()).await {
             Ok(conversation) => {
-                *self.seen.lock() = Seen { offer: Some(conversation.offer), at: Some(Instant::now()) };
-                self.set_up(None);
-                Ok(room.hold(conversation))
+                self.note_ready(&conversation);
+                return Ok(room.hold(conversation));
             }
-            Err(detail) => {
-                self.set_up(Some(&detail));
-                Err(format!("{}: {detail}", self.name))
-            }
+            Err(error) => error,
+        };
+        if error.is_full() && room.refused(FULL) {
+            tracing::info!(upstream = self.name, %error, "the mail backend takes no more connections for now");
+            return Err(NoConnection::Full);
         }
+        self.set_up(Some(&error.to_string()));
+        Err(NoConnection::Down(format!("{}: {error}", self.name)))
     }
 
     /// Makes a connection outside of the pool, and ends it: all that matters of it is noted.
     pub async fn probe(&self) {
-        match tokio::time::timeout(self.connect_timeout, self.dial()).await {
-            Ok(Ok(conversation)) => {
-                *self.seen.lock() = Seen { offer: Some(conversation.offer), at: Some(Instant::now()) };
+        match self.dial().await {
+            Ok(conversation) => {
+                self.note_ready(&conversation);
                 conversation.close();
-                self.set_up(None);
             }
-            Ok(Err(error)) => self.set_up(Some(&error.to_string())),
-            Err(_) => self.set_up(Some(&format!("not ready within {:?}", self.connect_timeout))),
+            Err(error) if error.is_full() && self.pool.is_open() => {}
+            Err(error) => self.set_up(Some(&error.to_string())),
         }
+    }
+
+    fn note_ready(&self, conversation: &Conversation) {
+        *self.seen.lock() = Seen { offer: Some(conversation.offer), at: Some(Instant::now()) };
+        self.set_up(None);
     }
 
     /// Looks its name up again, where it is a name.
@@ -117,16 +133,22 @@ impl Backend {
         self.addresses.resolve(&self.name).await;
     }
 
-    /// Tries its addresses in turn.
+    /// Tries its addresses in turn, each for its share of the time that is left, so that one that swallows all that is sent
+    /// to it leaves time for the others.
     async fn dial(&self) -> Result<Conversation, DialError> {
-        if self.addresses.is_empty() {
-            self.resolve().await;
+        let until = Instant::now() + self.connect_timeout;
+        if self.addresses.is_empty() && timeout(self.connect_timeout, self.resolve()).await.is_err() {
+            return Err(DialError::Slow(self.connect_timeout));
         }
         let mut failure = std::io::Error::other("its name has no address").into();
-        for address in self.addresses.all() {
-            match self.dialer.dial(address).await {
-                Ok(conversation) => return Ok(conversation),
-                Err(error) => failure = error,
+        let addresses = self.addresses.all();
+        for (number, address) in addresses.iter().enumerate() {
+            let left = until.saturating_duration_since(Instant::now());
+            let share = left / (addresses.len() - number) as u32;
+            match timeout(share, self.dialer.dial(*address)).await {
+                Ok(Ok(conversation)) => return Ok(conversation),
+                Ok(Err(error)) => failure = error,
+                Err(_) => failure = DialError::Slow(share),
             }
         }
         Err(failure)
@@ -139,6 +161,42 @@ impl Backend {
             Some(error) if was_up => tracing::warn!(upstream = self.name, error, "the mail backend is down"),
             None if !was_up => tracing::info!(upstream = self.name, "the mail backend is up"),
             _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use prometheus::IntGauge;
+
+    use super::*;
+    use crate::config::{SmtpScheme, SmtpTimeouts};
+    use crate::edge::smtp::pool::{Fit, Taken};
+    use crate::edge::smtp::tests::sink::Sink;
+
+    #[tokio::test]
+    async fn an_address_that_swallows_everything_leaves_time_for_the_next() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let sink = Sink::good();
+        let dialer = Dialer {
+            scheme: SmtpScheme::Clear,
+            tls: None,
+            login: None,
+            hostname: "gate.test".into(),
+            timeouts: SmtpTimeouts::default(),
+        };
+        let upstream = SmtpUpstream { scheme: SmtpScheme::Clear, host: "mail.test".into(), port: 25 };
+        let gauge = || IntGauge::new("g", "g").unwrap();
+        let pool = Pool::new(1, 2, gauge(), gauge());
+        let backend = Backend::new(&upstream, dialer, pool.clone(), Duration::from_secs(2));
+        backend.addresses.set(vec![silent.local_addr().unwrap(), sink.address]);
+        // Each of them comes first once.
+        for connection in 1..=2 {
+            let Some(Taken::Room(room)) = pool.try_take(0, 0, |_| Fit::Never) else { panic!("no room") };
+            assert!(backend.connect(room).await.is_ok());
+            assert_eq!(sink.connections(), connection);
         }
     }
 }

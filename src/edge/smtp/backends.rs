@@ -1,7 +1,7 @@
 //! The backends of the SMTP entry: what they can do, which one is asked next, and a connection to it.
 
 use std::fs;
-use std::net::IpAddr;
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,22 +14,23 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
-use super::backend::Backend;
-use super::conversation::Conversation;
+use super::backend::{Backend, NoConnection};
+use super::conversation::{Broken, Conversation};
 use super::dial::{DialError, Dialer, Login};
+use super::envelope;
 use super::hostname;
 use super::lease::Lease;
-use super::pool::{Fit, Held, Pool, Taken};
-use crate::config::{SmtpEntry, SmtpLogin, SmtpScheme};
-use crate::domain::{Entry, Username};
+use super::pool::{self, Fit, Held, Pool, Taken};
+use super::submitter::{Submitter, Tried};
+use crate::config::{SmtpEntry, SmtpLogin, SmtpScheme, SmtpTimeouts};
+use crate::domain::Entry;
 use crate::edge::roots::{self, RootsError};
 use crate::state::metrics::Metrics;
 use crate::wire::smtp::Capabilities;
+use crate::wire::smtp::client::Offer;
 use crate::wire::smtp::xclient::Introduced;
 
-/// How long a transaction waits for a connection where all are in use (docs/operations.md, `smtp.upstream_connections`).
-const QUEUE: Duration = Duration::from_secs(30);
-/// A connection that was idle for longer is asked whether it still works before it is used.
+/// What [`Backends::trusted_idle`] is but for tests.
 const TRUSTED_IDLE: Duration = Duration::from_secs(10);
 
 /// Why the backends can't be set up.
@@ -57,23 +58,6 @@ pub enum NoBackend {
     Busy,
 }
 
-/// Who submits a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Submitter {
-    /// Who logged in.
-    pub user: Username,
-    /// The account that it belongs to.
-    pub account: Username,
-    /// Where from.
-    pub address: IpAddr,
-    /// What the client said in EHLO or HELO.
-    pub helo: String,
-    /// Whether it was EHLO.
-    pub esmtp: bool,
-    /// Whether its connection is encrypted.
-    pub tls: bool,
-}
-
 /// All backends, with the connections to them.
 pub struct Backends {
     backends: Vec<Backend>,
@@ -81,7 +65,12 @@ pub struct Backends {
     xclient: bool,
     hostname: String,
     idle: Duration,
+    /// After so long without use, a connection is asked whether it still works before it is used.
+    pub(super) trusted_idle: Duration,
     interval: Duration,
+    timeouts: SmtpTimeouts,
+    /// Tells the accounts apart that share the connections.
+    accounts: RandomState,
     common: Mutex<Capabilities>,
 }
 
@@ -90,27 +79,6 @@ pub(super) struct Place {
     pub(super) index: usize,
     pub(super) held: Held<Conversation>,
     pub(super) reused: bool,
-}
-
-/// What was tried for one transaction and failed.
-#[derive(Default)]
-pub(super) struct Tried {
-    backends: Vec<usize>,
-    /// A kept connection failed: others that were kept as long may be as bad.
-    fresh: bool,
-    detail: Option<String>,
-}
-
-impl Tried {
-    /// Notes a connection that failed. One that was kept says nothing against its backend.
-    pub(super) fn note(&mut self, index: usize, reused: bool, detail: String) {
-        if reused {
-            self.fresh = true;
-        } else {
-            self.backends.push(index);
-        }
-        self.detail = Some(detail);
-    }
 }
 
 impl Backends {
@@ -154,7 +122,10 @@ impl Backends {
             xclient: settings.identity.xclient,
             hostname,
             idle: relay.idle,
+            trusted_idle: TRUSTED_IDLE,
             interval: relay.health_interval,
+            timeouts: settings.timeouts.clone(),
+            accounts: RandomState::new(),
             common: Mutex::new(Capabilities::default()),
         }))
     }
@@ -164,12 +135,27 @@ impl Backends {
         *self.common.lock()
     }
 
-    /// A connection for one transaction of `who`. Waits, in turn, where all are in use.
+    /// How long things may take.
+    pub fn timeouts(&self) -> &SmtpTimeouts {
+        &self.timeouts
+    }
+
+    /// A connection for one transaction of `who`, to a backend that can do what this envelope asks for. Waits, in turn, where
+    /// all are in use.
     ///
     /// # Errors
     /// Where no backend can be reached, or none was free in time.
-    pub async fn lease(self: &Arc<Self>, worker: usize, who: &Submitter) -> Result<Lease, NoBackend> {
+    pub async fn lease(
+        self: &Arc<Self>,
+        worker: usize,
+        who: &Submitter,
+        mail: &[u8],
+        rcpts: &[Vec<u8>],
+    ) -> Result<Lease, NoBackend> {
         let mut tried = Tried::default();
+        if self.backends.len() > 1 {
+            tried.needs = envelope::needed(mail, rcpts);
+        }
         let place = self.connect(worker, who, &mut tried).await?;
         Ok(Lease::new(self.clone(), worker, who.clone(), place, tried))
     }
@@ -244,7 +230,9 @@ impl Backends {
                         self.combine();
                         Place { index, held, reused: false }
                     }
-                    Err(detail) => {
+                    // There are others, of which one will be free.
+                    Err(NoConnection::Full) => continue,
+                    Err(NoConnection::Down(detail)) => {
                         tried.note(index, false, detail);
                         continue;
                     }
@@ -262,9 +250,13 @@ impl Backends {
 
     /// Puts a connection back for the next transaction.
     pub(super) fn give(&self, worker: usize, mut place: Place) {
-        place.held.connection.touch();
         let backend = &self.backends[place.index];
         backend.note_alive();
+        if place.held.connection.is_worn() {
+            place.held.connection.close();
+            return;
+        }
+        place.held.connection.touch();
         backend.pool.give(worker, place.held);
     }
 
@@ -273,35 +265,40 @@ impl Backends {
         self.backends[index].name()
     }
 
-    /// From the backends that are up, or else from any: the first in turn that has a connection to give; where none has,
-    /// the first one's is waited for.
+    /// From the backends that are up, or else from any, that can do what is needed: the first in turn that has a connection to
+    /// give; where none has, the one that has one first.
     async fn take(
         &self,
         worker: usize,
         who: &Submitter,
-        tried: &Tried,
+        tried: &mut Tried,
     ) -> Result<(usize, Taken<Conversation>), NoBackend> {
         let count = self.backends.len();
         let start = if count == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) };
-        let untried = |index: &usize| !tried.backends.contains(index);
+        let (fresh, needs) = (tried.fresh, tried.needs);
+        let will_do = |index: &usize| {
+            // The only one says for itself what it can't do.
+            let covers = |offer: Offer| offer.capabilities.cover(needs);
+            !tried.excludes(*index) && (count == 1 || self.backends[*index].offer().is_none_or(covers))
+        };
         let order = |up: bool| {
             let all = (0..count).map(move |step| start.wrapping_add(step) % count);
-            all.filter(untried).filter(move |index| self.backends[*index].is_up() == up)
+            all.filter(will_do).filter(move |index| self.backends[*index].is_up() == up)
         };
         let up = order(true).next().is_some();
-        let fit = |conversation: &Conversation| {
-            if tried.fresh { Fit::Never } else { self.fit(conversation, who) }
-        };
+        let owner = self.accounts.hash_one(who.account.as_str());
+        let fit = |conversation: &Conversation| if fresh { Fit::Never } else { self.fit(conversation, who) };
         for index in order(up) {
-            if let Some(taken) = self.backends[index].pool.try_take(worker, fit) {
+            if let Some(taken) = self.backends[index].pool.try_take(worker, owner, fit) {
                 return Ok((index, taken));
             }
         }
-        let Some(index) = order(up).next() else {
-            return Err(NoBackend::Down(tried.detail.clone().unwrap_or_default()));
-        };
-        let taken = self.backends[index].pool.take(worker, QUEUE, fit).await;
-        taken.map(|taken| (index, taken)).ok_or(NoBackend::Busy)
+        let pools: Vec<_> = order(up).map(|index| (index, &self.backends[index].pool)).collect();
+        if pools.is_empty() {
+            let detail = tried.detail.clone();
+            return Err(NoBackend::Down(detail.unwrap_or_else(|| Broken::Lacks.to_string())));
+        }
+        Box::pin(pool::take_any(&pools, owner, tried.patience(), fit)).await.ok_or(NoBackend::Busy)
     }
 
     /// How well a kept connection serves `who`. Postfix takes XCLIENT only from whom it believes to be trusted, and so, once
@@ -324,7 +321,7 @@ impl Backends {
         if idle >= self.idle || !conversation.is_quiet() {
             return false;
         }
-        if idle < TRUSTED_IDLE {
+        if idle < self.trusted_idle {
             return true;
         }
         let asked = Box::pin(timeout(TRUSTED_IDLE, conversation.exchange(&[b"RSET\r\n"]))).await;

@@ -1,12 +1,14 @@
 //! A connection to a backend as commands and replies.
 
 use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use pingora_timeout::timeout;
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::alarm::Alarm;
 use super::transport::Transport;
@@ -18,6 +20,10 @@ use crate::wire::smtp::client::{self, Offer, ReplyError, Xclient};
 const GATHER: usize = 16 * 1024;
 /// Room for what is read at once.
 const READ: usize = 1024;
+/// A client that pauses for longer has what was gathered of its message sent on.
+const PAUSE: Duration = Duration::from_secs(1);
+/// After so many refusals in a row, a connection is used for no other transaction.
+const REFUSALS: u32 = 5;
 /// How long a backend's last words are waited for once it takes no more.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -67,6 +73,10 @@ pub struct Conversation {
     /// Whether MAIL was said and the transaction isn't over.
     pub in_transaction: bool,
     last_used: Instant,
+    /// Written by the way, and maybe still in the buffers of TLS.
+    unflushed: bool,
+    /// Refusals since it took a message last.
+    refusals: u32,
 }
 
 impl Conversation {
@@ -83,6 +93,8 @@ impl Conversation {
             introduced: Vec::new(),
             in_transaction: false,
             last_used: Instant::now(),
+            unflushed: false,
+            refusals: 0,
         }
     }
 
@@ -99,6 +111,17 @@ impl Conversation {
     /// Whether it is still open and the backend has said nothing unasked.
     pub fn is_quiet(&mut self) -> bool {
         self.incoming.is_empty() && self.outgoing.is_empty() && self.transport.is_quiet()
+    }
+
+    /// Notes that a message was accepted: what was refused before isn't held against us any more.
+    pub fn note_accepted(&mut self) {
+        self.refusals = 0;
+    }
+
+    /// Whether so much was refused on it that the backend may think ill of who comes next: servers slow down, and then close,
+    /// a connection on which nothing but errors happens.
+    pub fn is_worn(&self) -> bool {
+        self.refusals >= REFUSALS
     }
 
     /// Says goodbye without waiting for an answer.
@@ -143,6 +166,33 @@ impl Conversation {
         self.reply_within(self.timeouts.command).await
     }
 
+    /// What there is to do while the client is waited for, `since` then: hears what the backend says unasked, and sends on what
+    /// was gathered of a message once the client pauses. Ready once the conversation is over, and to be polled until then.
+    pub fn poll_idle(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<Broken> {
+        if let Poll::Ready(broken) = self.poll_unasked(cx) {
+            return Poll::Ready(broken);
+        }
+        if self.outgoing.is_empty() && !self.unflushed {
+            return Poll::Pending;
+        }
+        ready!(self.alarm.poll(since + PAUSE, cx));
+        self.poll_send(cx)
+    }
+
+    /// That nothing was said since the last reply: it would be taken for the answer to what comes now. A refusal of the
+    /// message is one, however early it comes.
+    ///
+    /// # Errors
+    /// Where something was said, or the backend is gone.
+    pub fn expect_no_answer(&mut self) -> Result<(), Broken> {
+        // Asks the kernel only where something came.
+        match self.poll_unasked(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(broken) => Err(broken),
+            Poll::Pending if self.incoming.is_empty() => Ok(()),
+            Poll::Pending => Err(Broken::Unasked),
+        }
+    }
+
     /// The reply to the end of a message or chunk.
     pub async fn final_reply(&mut self) -> Result<Reply, Broken> {
         self.reply_within(self.timeouts.data).await
@@ -159,11 +209,55 @@ impl Conversation {
 
     /// Sends what was gathered of a message, and the last `bytes` of it with their `end`: all at once, where that fits.
     pub async fn flush_content(&mut self, bytes: &[u8], end: &[u8]) -> Result<(), Broken> {
+        self.expect_no_answer()?;
         self.pour(bytes, end).await?;
         match self.flush(self.timeouts.data).await {
             Err(broken @ (Broken::Io(_) | Broken::Closed)) => Err(self.last_words(broken).await),
             flushed => flushed,
         }
+    }
+
+    /// Hears what the backend says while nothing was asked.
+    fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+        loop {
+            if !self.incoming.is_empty() {
+                match client::reply(&self.incoming) {
+                    Ok(Some((reply, _))) if reply.code() >= 400 => {
+                        return Poll::Ready(Broken::Farewell(reply));
+                    }
+                    Ok(Some(_)) => return Poll::Ready(Broken::Unasked),
+                    Ok(None) => {}
+                    Err(error) => return Poll::Ready(error.into()),
+                }
+            }
+            let mut bytes = [0; 256];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            if let Err(error) = ready!(Pin::new(&mut self.transport).poll_read(cx, &mut buffer)) {
+                return Poll::Ready(error.into());
+            }
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Broken::Closed);
+            }
+            self.incoming.extend_from_slice(buffer.filled());
+        }
+    }
+
+    /// Sends what is queued as far as it goes; whoever polls may stop at any time. Never ready but where the conversation is
+    /// over.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+        while !self.outgoing.is_empty() {
+            self.unflushed = true;
+            match ready!(Pin::new(&mut self.transport).poll_write(cx, &self.outgoing)) {
+                Ok(0) => return Poll::Ready(Broken::Closed),
+                Ok(written) => drop(self.outgoing.drain(..written)),
+                Err(error) => return Poll::Ready(error.into()),
+            }
+        }
+        if let Err(error) = ready!(Pin::new(&mut self.transport).poll_flush(cx)) {
+            return Poll::Ready(error.into());
+        }
+        self.unflushed = false;
+        Poll::Pending
     }
 
     /// Writes what was gathered, and these.
@@ -231,7 +325,11 @@ impl Conversation {
     async fn reply_within(&mut self, patience: Duration) -> Result<Reply, Broken> {
         let (transport, incoming) = (&mut self.transport, &mut self.incoming);
         let read = self.alarm.within(patience, read_reply(transport, incoming)).await;
-        read.unwrap_or(Err(Broken::Slow(patience)))
+        let reply = read.unwrap_or(Err(Broken::Slow(patience)))?;
+        if reply.code() >= 400 {
+            self.refusals += 1;
+        }
+        Ok(reply)
     }
 }
 

@@ -4,11 +4,14 @@
 //! doesn't take the sender says so to the recipients. So a client that thinks between the two holds no connection.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
 
 use tracing::{debug, info};
 
-use super::backends::{Backends, Submitter};
+use super::backends::{Backends, NoBackend};
 use super::lease::{Lease, Lost};
+use super::submitter::Submitter;
 use crate::state::metrics::{MessageOutcome, Metrics};
 use crate::wire::smtp::session::Piece;
 use crate::wire::smtp::{Reply, answers};
@@ -24,6 +27,8 @@ pub struct Delivery {
     announced: Option<Reply>,
     /// What will be told as how it ended, once a message has begun.
     outcome: Option<MessageOutcome>,
+    /// When the client has to be where it gets with the backend next: at its message, or at the end of that.
+    until: Instant,
 }
 
 enum Stage {
@@ -52,7 +57,21 @@ impl Delivery {
             stage: Stage::Sender(mail),
             announced: None,
             outcome: None,
+            until: Instant::now(),
         }
+    }
+
+    /// Until when the client may keep a connection to a backend, where it has one.
+    pub fn deadline(&self) -> Option<Instant> {
+        matches!(self.stage, Stage::Open(_)).then_some(self.until)
+    }
+
+    /// What there is to do while the client is waited for, `since` then. Never ready.
+    pub fn poll_idle<T>(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<T> {
+        if let Stage::Open(lease) = &mut self.stage {
+            lease.poll_idle(since, cx);
+        }
+        Poll::Pending
     }
 
     /// The backend's word on each recipient. `data` is whether [`Delivery::data`] follows for sure, if one is accepted.
@@ -83,11 +102,15 @@ impl Delivery {
     }
 
     async fn begin(&mut self, mail: &[u8], rcpts: &[Vec<u8>], data: bool) -> Result<Vec<Reply>, Reply> {
-        let mut lease = match self.backends.lease(self.worker, &self.who).await {
+        let mut lease = match self.backends.lease(self.worker, &self.who, mail, rcpts).await {
             Ok(lease) => lease,
             Err(error) => {
                 info!(%error, user = %self.who.user, "no backend for a message");
-                return Ok(self.end(answers::NO_BACKEND, rcpts.len()));
+                let reply = match error {
+                    NoBackend::Down(_) => answers::NO_BACKEND,
+                    NoBackend::Busy => answers::BACKENDS_BUSY,
+                };
+                return Ok(self.end(reply, rcpts.len()));
             }
         };
         let begun = match data {
@@ -96,6 +119,7 @@ impl Delivery {
         };
         match begun {
             Ok((mut replies, announced)) if replies.first().is_some_and(Reply::is_positive) => {
+                self.until = Instant::now() + self.backends.timeouts().command;
                 self.stage = Stage::Open(Box::new(lease));
                 self.announced = announced;
                 replies.remove(0);
@@ -140,7 +164,7 @@ impl Delivery {
         };
         match answer {
             Ok(reply) if reply.is_intermediate() => {
-                self.outcome = Some(MessageOutcome::Aborted);
+                self.begun();
                 reply
             }
             Ok(reply) => self.refused(reply),
@@ -194,7 +218,9 @@ impl Delivery {
     }
 
     async fn send_chunk(&mut self, bytes: &[u8], last: bool) -> Result<Result<Reply, Lost>, Reply> {
-        self.outcome.get_or_insert(MessageOutcome::Aborted);
+        if self.outcome.is_none() {
+            self.begun();
+        }
         let lease = match &mut self.stage {
             Stage::Open(lease) => lease,
             Stage::Over(reply) => return Err(reply.clone()),
@@ -214,6 +240,12 @@ impl Delivery {
         if let Stage::Open(lease) = std::mem::replace(&mut self.stage, Stage::Over(answers::BACKEND_LOST)) {
             lease.done();
         }
+    }
+
+    /// A message comes.
+    fn begun(&mut self) {
+        self.outcome = Some(MessageOutcome::Aborted);
+        self.until = Instant::now() + self.backends.timeouts().message;
     }
 
     fn conclude(&mut self, answer: Result<Reply, Lost>) -> Reply {

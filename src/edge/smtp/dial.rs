@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -23,6 +24,9 @@ pub enum DialError {
     /// The connection was lost, or is of no use.
     #[error("{0}")]
     Broken(#[from] Broken),
+    /// It took longer than its share of the time.
+    #[error("not ready within {0:?}")]
+    Slow(Duration),
     /// It refused a step.
     #[error("{0} was answered with {1}")]
     Refused(&'static str, Reply),
@@ -35,6 +39,17 @@ pub enum DialError {
     /// A login is configured, and it offers neither PLAIN nor LOGIN.
     #[error("it offers neither AUTH PLAIN nor AUTH LOGIN")]
     NoMechanism,
+}
+
+impl DialError {
+    /// Whether the backend takes no more connections for now: it greets with a 4yz, such as 421.
+    pub fn is_full(&self) -> bool {
+        match self {
+            DialError::Refused("the connection", reply) => reply.is_transient(),
+            DialError::Broken(Broken::Farewell(reply)) => reply.is_transient(),
+            _ => false,
+        }
+    }
 }
 
 impl From<std::io::Error> for DialError {

@@ -3,11 +3,16 @@
 use std::borrow::Cow;
 
 use super::conversation::{Broken, Conversation};
-use crate::wire::smtp::Reply;
 use crate::wire::smtp::parameters::{needs, without_size};
+use crate::wire::smtp::{Capabilities, Reply};
 
 /// Commands are sent together up to this many bytes, so that a backend that answers while it reads never waits for us.
 const BATCH: usize = 16 * 1024;
+
+/// What a backend has to offer for this envelope.
+pub fn needed(mail: &[u8], rcpts: &[Vec<u8>]) -> Capabilities {
+    rcpts.iter().fold(needs(mail), |all, rcpt| all.either(needs(rcpt)))
+}
 
 /// MAIL and RCPTs, and DATA where it is wanted and makes sense. The reply to MAIL, and, unless it was refused, one for each
 /// recipient; that to DATA, where a recipient was accepted.
@@ -22,7 +27,7 @@ pub async fn begin(
 ) -> Result<(Vec<Reply>, Option<Reply>), Broken> {
     let offered = conversation.offer.capabilities;
     // What the client was offered may be what other backends can do, or what this one could.
-    if ![mail].into_iter().chain(rcpts.iter().map(Vec::as_slice)).all(|all| offered.cover(needs(all))) {
+    if !offered.cover(needed(mail, rcpts)) {
         return Err(Broken::Lacks);
     }
     let mail = if offered.size.is_some() { Cow::Borrowed(mail) } else { without_size(mail) };

@@ -1,13 +1,16 @@
 //! One connection to a backend for one transaction.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
 
 use thiserror::Error;
 use tracing::debug;
 
-use super::backends::{Backends, Place, Submitter, Tried};
+use super::backends::{Backends, Place};
 use super::conversation::{Broken, Conversation};
 use super::envelope;
+use super::submitter::{Submitter, Tried};
 use crate::wire::smtp::answers::{BACKEND_LOST, NO_BACKEND};
 use crate::wire::smtp::parameters::needs;
 use crate::wire::smtp::{Capabilities, Reply};
@@ -57,6 +60,8 @@ pub struct Lease {
     rcpts: Vec<Vec<u8>>,
     stage: Stage,
     given: bool,
+    /// How the backend was lost while the client was waited for, until somebody asks for it.
+    gone: Option<Lost>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +94,7 @@ impl Lease {
             rcpts: Vec::new(),
             stage: Stage::Envelope,
             given: false,
+            gone: None,
         }
     }
 
@@ -102,28 +108,13 @@ impl Lease {
         self.place.as_ref().map(|place| place.held.connection.offer.capabilities).unwrap_or_default()
     }
 
-    /// `MAIL FROM:` and `arguments`, as the client had them after the colon.
-    ///
-    /// # Errors
-    /// As all of these: where the backend is lost and no other can take its place.
-    #[cfg(test)]
-    pub async fn mail(&mut self, arguments: &[u8]) -> Result<Reply, Lost> {
-        let reply = self.command(&[b"MAIL FROM:", arguments, b"\r\n"]).await?;
-        if reply.is_positive() {
-            self.mail_accepted(arguments);
-        }
-        Ok(reply)
-    }
-
     /// `RCPT TO:` and `arguments`, as the client had them after the colon.
     ///
     /// # Errors
-    /// As [`Lease::mail`].
+    /// As all of these: where the backend is lost and no other can take its place.
     pub async fn rcpt(&mut self, arguments: &[u8]) -> Result<Reply, Lost> {
-        let needs = needs(arguments);
-        while !self.capabilities().cover(needs) {
-            Box::pin(self.substitute(Broken::Lacks)).await?;
-        }
+        self.tried.needs = self.tried.needs.either(needs(arguments));
+        self.cover().await?;
         let reply = self.command(&[b"RCPT TO:", arguments, b"\r\n"]).await?;
         if reply.is_positive() {
             self.rcpts.push(arguments.to_vec());
@@ -135,7 +126,7 @@ impl Lease {
     /// was refused, one for each recipient.
     ///
     /// # Errors
-    /// As [`Lease::mail`].
+    /// As [`Lease::rcpt`].
     pub async fn pipeline(&mut self, mail: &[u8], rcpts: &[Vec<u8>]) -> Result<Vec<Reply>, Lost> {
         Ok(self.begin(mail, rcpts, false).await?.0)
     }
@@ -144,7 +135,7 @@ impl Lease {
     /// where no recipient was accepted, and then the backend waits for no message.
     ///
     /// # Errors
-    /// As [`Lease::mail`].
+    /// As [`Lease::rcpt`].
     pub async fn pipeline_data(
         &mut self,
         mail: &[u8],
@@ -156,7 +147,7 @@ impl Lease {
     /// `DATA`: 354, or the backend's refusal.
     ///
     /// # Errors
-    /// As [`Lease::mail`].
+    /// As [`Lease::rcpt`].
     pub async fn data(&mut self) -> Result<Reply, Lost> {
         let reply = self.command(&[b"DATA\r\n"]).await?;
         if reply.is_intermediate() {
@@ -180,9 +171,27 @@ impl Lease {
                 return Err(self.lost(Broken::Incomplete));
             }
         }
+        let complete = matches!(self.stage, Stage::Chunk { left: 0, .. });
         let Some(conversation) = self.conversation() else { return Err(self.lost(Broken::Closed)) };
-        let written = conversation.content(bytes).await;
+        let silent = if complete { conversation.expect_no_answer() } else { Ok(()) };
+        let written = match silent {
+            Ok(()) => conversation.content(bytes).await,
+            Err(broken) => Err(broken),
+        };
         written.map_err(|broken| self.lost(broken))
+    }
+
+    /// What there is to do while the client is waited for, `since` then: what was gathered of its message is sent on once it
+    /// pauses, and where the backend goes away, its place is free for others. What comes next is told of that.
+    pub fn poll_idle(&mut self, since: Instant, cx: &mut Context<'_>) {
+        let Some(conversation) = self.conversation() else { return };
+        if let Poll::Ready(broken) = conversation.poll_idle(since, cx) {
+            // It may only be tired of waiting: that says nothing against the backend, either.
+            if let Some(place) = &mut self.place {
+                place.reused = true;
+            }
+            self.gone = Some(self.lost(broken));
+        }
     }
 
     /// The last content, without the CR LF of its last line, and the end of what [`Lease::data`] began: that CR LF and the
@@ -206,8 +215,9 @@ impl Lease {
     /// # Errors
     /// Where the backend is lost.
     pub async fn bdat(&mut self, length: u64, last: bool) -> Result<(), Lost> {
-        while !self.given && !self.capabilities().chunking {
-            Box::pin(self.substitute(Broken::Lacks)).await?;
+        self.tried.needs.chunking = true;
+        if !self.given {
+            self.cover().await?;
         }
         self.given = true;
         self.stage = Stage::Chunk { left: length, last };
@@ -228,16 +238,18 @@ impl Lease {
         self.answered(answer, last)
     }
 
-    /// Whether the backend was given the message or a part of it: after that another one mustn't get it.
-    #[cfg(test)]
-    pub fn given(&self) -> bool {
-        self.given
-    }
-
     /// Ends the transaction and gives the connection back for the next one. In the middle of a message it is closed: what
     /// was sent of it mustn't count.
     pub fn done(mut self) {
-        let Some(mut place) = self.place.take().filter(|_| self.stage == Stage::Envelope) else { return };
+        if let Some(place) = self.place.take()
+            && self.stage == Stage::Envelope
+        {
+            self.release(place);
+        }
+    }
+
+    /// Has the backend forget what it was told, and gives the connection back.
+    fn release(&self, mut place: Place) {
         let (backends, worker) = (self.backends.clone(), self.worker);
         if !place.held.connection.in_transaction {
             backends.give(worker, place);
@@ -265,6 +277,15 @@ impl Lease {
         if let Some(conversation) = self.conversation() {
             conversation.in_transaction = true;
         }
+    }
+
+    /// Sees to it that there is a backend that can do what is needed.
+    async fn cover(&mut self) -> Result<(), Lost> {
+        while self.place.is_none() || !self.capabilities().cover(self.tried.needs) {
+            let reason = if self.place.is_none() { Broken::Closed } else { Broken::Lacks };
+            Box::pin(self.substitute(reason)).await?;
+        }
+        Ok(())
     }
 
     /// Sends a command, to a substitute as well where the backend is lost.
@@ -357,16 +378,27 @@ impl Lease {
         {
             // RFC 5321, 4.1.1.4: the buffers are cleared, whatever the answer is.
             conversation.in_transaction = false;
+            if reply.is_positive() {
+                conversation.note_accepted();
+            }
         }
         Ok(reply)
     }
 
-    /// Drops the connection that failed.
+    /// Drops the connection that failed, or gives it back where it is only none for this message.
     fn lost(&mut self, broken: Broken) -> Lost {
+        if let Some(gone) = self.gone.take() {
+            return Lost { given: self.given, ..gone };
+        }
         let mut detail = broken.to_string();
         if let Some(place) = self.place.take() {
             detail = format!("{}: {detail}", self.backends.name(place.index));
-            self.tried.note(place.index, place.reused, detail.clone());
+            if matches!(broken, Broken::Lacks) {
+                self.tried.exclude(place.index, detail.clone());
+                self.release(place);
+            } else {
+                self.tried.note(place.index, place.reused, detail.clone());
+            }
         }
         let last = if let Broken::Farewell(reply) = broken { Some(reply) } else { None };
         Lost { detail, last, given: self.given }

@@ -16,6 +16,7 @@ mod proxied;
 pub mod server;
 mod sources;
 mod stream;
+mod submitter;
 mod transport;
 mod visit;
 mod watched;

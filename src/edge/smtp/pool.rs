@@ -1,12 +1,19 @@
-//! Connections to one backend: each worker's own, a bound over all of them, and who waits comes in turn.
+//! Connections to one backend: each worker's own, a bound over all of them, and who waits comes in turn, but nobody has all.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use prometheus::IntGauge;
 use tokio::sync::oneshot;
+
+/// Who uses a connection, told from others by a number.
+pub type Owner = u64;
+
+/// One owner alone leaves one of so many connections to the others: a connection is in use for as long as its client likes to
+/// take for a message.
+const LEFT_TO_OTHERS: usize = 8;
 
 /// Connections of type `T`.
 pub struct Pool<T> {
@@ -19,14 +26,29 @@ pub struct Pool<T> {
 struct State<T> {
     /// Connections in use, being made, and idle.
     open: usize,
+    /// How many of those in use are whose.
+    shares: HashMap<Owner, usize>,
+    /// A lower bound than the pool's, up to that moment.
+    lowered: Option<(usize, Instant)>,
     /// By worker; the one used last is at the end.
     idle: Box<[Vec<T>]>,
-    waiting: VecDeque<oneshot::Sender<Taken<T>>>,
+    waiting: VecDeque<Waiter<T>>,
 }
+
+/// A place in the line of one pool; the same one may stand in those of others.
+struct Waiter<T> {
+    owner: Owner,
+    index: usize,
+    turn: Turn<T>,
+}
+
+/// Where one who waits is told what it gets, and of which pool; empty once it was told.
+type Turn<T> = Arc<Mutex<Option<oneshot::Sender<(usize, Taken<T>)>>>>;
 
 /// The right to have one connection; dropped, it goes to the next one who waits.
 pub struct Room<T> {
     pool: Option<Arc<Pool<T>>>,
+    owner: Owner,
 }
 
 /// A connection and its room.
@@ -56,23 +78,21 @@ pub enum Taken<T> {
 }
 
 impl<T> Room<T> {
-    fn new(pool: &Arc<Pool<T>>) -> Room<T> {
-        pool.active.inc();
-        Room { pool: Some(pool.clone()) }
-    }
-
     /// Fills the room.
     pub fn hold(self, connection: T) -> Held<T> {
         Held { connection, room: self }
     }
 
-    /// Makes nothing of it, and gives nothing back.
-    fn disarm(&mut self) -> Option<Arc<Pool<T>>> {
-        let pool = self.pool.take();
-        if let Some(pool) = &pool {
-            pool.active.dec();
-        }
-        pool
+    /// The other end wants no more connections: gives the room back, and for that time there are no more of them than there
+    /// are now. False where there is no other one.
+    pub fn refused(mut self, time: Duration) -> bool {
+        let Some(pool) = self.pool.take() else { return false };
+        let mut state = pool.state.lock();
+        pool.close(&mut state, self.owner);
+        let others = state.open;
+        state.lowered = Some((others.max(1), Instant::now() + time));
+        pool.serve_waiting(&mut state);
+        others > 0
     }
 }
 
@@ -80,72 +100,60 @@ impl<T> Pool<T> {
     /// A pool for so many workers, with `limit` connections at most; counts them in the gauges.
     pub fn new(workers: usize, limit: usize, idle: IntGauge, active: IntGauge) -> Arc<Pool<T>> {
         let kept = (0..workers.max(1)).map(|_| Vec::new()).collect();
-        let state = State { open: 0, idle: kept, waiting: VecDeque::new() };
+        let state =
+            State { open: 0, shares: HashMap::new(), lowered: None, idle: kept, waiting: VecDeque::new() };
         Arc::new(Pool { limit, idle, active, state: Mutex::new(state) })
     }
 
+    /// Whether there is any connection.
+    pub fn is_open(&self) -> bool {
+        self.state.lock().open > 0
+    }
+
     /// The best connection of `worker` that fits; or else room for one, or else one of another worker. `None` where all are
-    /// in use, or somebody waits already. Where none of those that are idle fits, one is closed if that is what makes room.
-    pub fn try_take(self: &Arc<Self>, worker: usize, fit: impl Fn(&T) -> Fit) -> Option<Taken<T>> {
+    /// in use, or `owner` has as many as one may. Where none of those that are idle fits, one is closed if that is what makes
+    /// room.
+    pub fn try_take(
+        self: &Arc<Self>,
+        worker: usize,
+        owner: Owner,
+        fit: impl Fn(&T) -> Fit,
+    ) -> Option<Taken<T>> {
         let mut state = self.state.lock();
-        if !state.waiting.is_empty() {
+        // Who waits comes first. There is something to give only where the bound was raised again.
+        self.serve_waiting(&mut state);
+        if !self.may_have_more(&mut state, owner) {
             return None;
         }
         let own = worker % state.idle.len();
         let found = best(&mut state.idle[own], &fit);
         if found.is_none()
-            && let Some(room) = self.open(&mut state)
+            && let Some(room) = self.open(&mut state, owner)
         {
             return Some(Taken::Room(room));
         }
         let found = found.or_else(|| state.idle.iter_mut().find_map(|idle| best(idle, &fit)));
         if let Some(connection) = found {
-            return Some(Taken::Idle(self.taken_out(connection)));
+            return Some(Taken::Idle(self.taken_out(&mut state, owner, connection)));
         }
         // The one that was used least lately.
         let idle = state.idle.iter_mut().find(|idle| !idle.is_empty())?;
-        let closed = self.taken_out(idle.remove(0));
+        let connection = idle.remove(0);
+        let closed = self.taken_out(&mut state, owner, connection);
         drop(state);
         Some(closed.emptied())
     }
 
-    /// As [`Pool::try_take`], and waits in turn; `None` after `patience`.
-    pub async fn take(
-        self: &Arc<Self>,
-        worker: usize,
-        patience: Duration,
-        fit: impl Fn(&T) -> Fit,
-    ) -> Option<Taken<T>> {
-        if let Some(taken) = self.try_take(worker, &fit) {
-            return Some(taken);
-        }
-        let (sender, receiver) = oneshot::channel();
-        self.state.lock().waiting.push_back(sender);
-        // Something may have been given back between the two looks.
-        self.serve_waiting();
-        let taken = tokio::time::timeout(patience, receiver).await.ok()?.ok()?;
-        Some(match taken {
-            Taken::Idle(held) if fit(&held.connection) == Fit::Never => held.emptied(),
-            taken => taken,
-        })
-    }
-
     /// Keeps a connection for the next one who needs it; who waits comes first.
-    pub fn give(&self, worker: usize, held: Held<T>) {
+    pub fn give(self: &Arc<Self>, worker: usize, held: Held<T>) {
+        let Held { connection, mut room } = held;
         let mut state = self.state.lock();
-        let mut taken = Taken::Idle(held);
-        while let Some(waiter) = state.waiting.pop_front() {
-            match waiter.send(taken) {
-                Ok(()) => return,
-                Err(refused) => taken = refused,
-            }
-        }
-        if let Taken::Idle(Held { connection, mut room }) = taken {
-            room.disarm();
-            self.idle.inc();
-            let own = worker % state.idle.len();
-            state.idle[own].push(connection);
-        }
+        room.pool = None;
+        self.returned(&mut state, room.owner);
+        self.idle.inc();
+        let own = worker % state.idle.len();
+        state.idle[own].push(connection);
+        self.serve_waiting(&mut state);
     }
 
     /// Takes the idle connections out that are `spent`.
@@ -155,42 +163,91 @@ impl<T> Pool<T> {
         for idle in &mut state.idle {
             swept.extend(idle.extract_if(.., |connection| spent(connection)));
         }
-        drop(state);
-        swept.into_iter().map(|connection| self.taken_out(connection)).collect()
+        swept.into_iter().map(|connection| self.taken_out(&mut state, 0, connection)).collect()
     }
 
-    fn open(self: &Arc<Self>, state: &mut State<T>) -> Option<Room<T>> {
-        (state.open < self.limit).then(|| {
+    /// How many there may be now.
+    fn limit(&self, state: &mut State<T>) -> usize {
+        match state.lowered {
+            Some((limit, until)) if Instant::now() < until => limit.min(self.limit),
+            _ => {
+                state.lowered = None;
+                self.limit
+            }
+        }
+    }
+
+    fn may_have_more(&self, state: &mut State<T>, owner: Owner) -> bool {
+        let limit = self.limit(state);
+        state.shares.get(&owner).is_none_or(|share| *share < limit - limit / LEFT_TO_OTHERS)
+    }
+
+    fn open(self: &Arc<Self>, state: &mut State<T>, owner: Owner) -> Option<Room<T>> {
+        (state.open < self.limit(state)).then(|| {
             state.open += 1;
-            Room::new(self)
+            self.room(state, owner)
         })
     }
 
-    fn taken_out(self: &Arc<Self>, connection: T) -> Held<T> {
+    fn taken_out(self: &Arc<Self>, state: &mut State<T>, owner: Owner, connection: T) -> Held<T> {
         self.idle.dec();
-        Room::new(self).hold(connection)
+        self.room(state, owner).hold(connection)
     }
 
-    /// Gives what is there to those who wait.
-    fn serve_waiting(self: &Arc<Self>) {
-        let mut state = self.state.lock();
+    fn room(self: &Arc<Self>, state: &mut State<T>, owner: Owner) -> Room<T> {
+        self.active.inc();
+        *state.shares.entry(owner).or_default() += 1;
+        Room { pool: Some(self.clone()), owner }
+    }
+
+    /// Notes that a connection isn't in use any more.
+    fn returned(&self, state: &mut State<T>, owner: Owner) {
+        self.active.dec();
+        if let Some(share) = state.shares.get_mut(&owner) {
+            *share -= 1;
+            if *share == 0 {
+                state.shares.remove(&owner);
+            }
+        }
+    }
+
+    /// Notes that one that was in use is no more.
+    fn close(&self, state: &mut State<T>, owner: Owner) {
+        self.returned(state, owner);
+        state.open -= 1;
+    }
+
+    /// Gives what is there to those who wait and may have it: the next is who has the fewest, and of those who came first.
+    fn serve_waiting(self: &Arc<Self>, state: &mut MutexGuard<'_, State<T>>) {
         while !state.waiting.is_empty() {
-            let idle = state.idle.iter_mut().find_map(Vec::pop);
-            let taken = match idle {
-                Some(connection) => Taken::Idle(self.taken_out(connection)),
-                None => match self.open(&mut state) {
+            let idle = state.idle.iter().any(|idle| !idle.is_empty());
+            if !idle && state.open >= self.limit(state) {
+                return;
+            }
+            let Some(Waiter { owner, index, turn }) = self.next(state) else { return };
+            let Some(sender) = turn.lock().take() else { continue };
+            let taken = match state.idle.iter_mut().find_map(Vec::pop) {
+                Some(connection) => Taken::Idle(self.taken_out(state, owner, connection)),
+                None => match self.open(state, owner) {
                     Some(room) => Taken::Room(room),
                     None => return,
                 },
             };
-            let Some(waiter) = state.waiting.pop_front() else { return };
-            if let Err(refused) = waiter.send(taken) {
+            if let Err((_, refused)) = sender.send((index, taken)) {
                 // Whoever waited is gone. Not dropped under the lock, which its room would take again.
-                drop(state);
-                drop(refused);
-                state = self.state.lock();
+                MutexGuard::unlocked(state, || drop(refused));
             }
         }
+    }
+
+    fn next(&self, state: &mut State<T>) -> Option<Waiter<T>> {
+        let is_there = |waiter: &Waiter<T>| waiter.turn.lock().as_ref().is_some_and(|turn| !turn.is_closed());
+        state.waiting.retain(is_there);
+        let limit = self.limit(state);
+        let share = |waiter: &Waiter<T>| state.shares.get(&waiter.owner).copied().unwrap_or_default();
+        let waiting = state.waiting.iter().enumerate().map(|(at, waiter)| (share(waiter), at));
+        let (_, at) = waiting.filter(|(share, _)| *share < limit - limit / LEFT_TO_OTHERS).min()?;
+        state.waiting.remove(at)
     }
 
     #[cfg(test)]
@@ -198,8 +255,31 @@ impl<T> Pool<T> {
         let state = self.state.lock();
         let idle = state.idle.iter().map(Vec::len).sum::<usize>();
         assert_eq!((idle as i64, (state.open - idle) as i64), (self.idle.get(), self.active.get()));
+        assert_eq!(state.shares.values().sum::<usize>(), state.open - idle);
         (self.idle.get(), self.active.get())
     }
+}
+
+/// Waits in turn for the first of these pools, each with its number, that has something to give; `None` after `patience`.
+pub async fn take_any<T>(
+    pools: &[(usize, &Arc<Pool<T>>)],
+    owner: Owner,
+    patience: Duration,
+    fit: impl Fn(&T) -> Fit,
+) -> Option<(usize, Taken<T>)> {
+    let (sender, receiver) = oneshot::channel();
+    let turn = Arc::new(Mutex::new(Some(sender)));
+    for (index, pool) in pools {
+        let mut state = pool.state.lock();
+        state.waiting.push_back(Waiter { owner, index: *index, turn: turn.clone() });
+        // Something may have been given back since somebody looked.
+        pool.serve_waiting(&mut state);
+    }
+    let (index, taken) = tokio::time::timeout(patience, receiver).await.ok()?.ok()?;
+    Some(match taken {
+        Taken::Idle(held) if fit(&held.connection) == Fit::Never => (index, held.emptied()),
+        taken => (index, taken),
+    })
 }
 
 /// Takes out the one that fits best; of those, the one that was used last.
@@ -225,142 +305,12 @@ impl<T> Drop for Pool<T> {
 
 impl<T> Drop for Room<T> {
     fn drop(&mut self) {
-        let Some(pool) = self.disarm() else { return };
+        let Some(pool) = self.pool.take() else { return };
         let mut state = pool.state.lock();
-        let mut taken = Taken::Room(Room::new(&pool));
-        while let Some(waiter) = state.waiting.pop_front() {
-            match waiter.send(taken) {
-                Ok(()) => return,
-                Err(refused) => taken = refused,
-            }
-        }
-        state.open -= 1;
-        if let Taken::Room(mut room) = taken {
-            room.disarm();
-        }
+        pool.close(&mut state, self.owner);
+        pool.serve_waiting(&mut state);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LONG: Duration = Duration::from_secs(30);
-
-    fn pool(workers: usize, limit: usize) -> Arc<Pool<u32>> {
-        let gauge = || IntGauge::new("g", "g").unwrap();
-        Pool::new(workers, limit, gauge(), gauge())
-    }
-
-    fn any(_: &u32) -> Fit {
-        Fit::Good
-    }
-
-    fn fresh(_: &u32) -> Fit {
-        Fit::Never
-    }
-
-    fn room(taken: Option<Taken<u32>>) -> Room<u32> {
-        match taken {
-            Some(Taken::Room(room)) => room,
-            Some(Taken::Idle(held)) => panic!("got connection {}", held.connection),
-            None => panic!("got nothing"),
-        }
-    }
-
-    fn idle(taken: Option<Taken<u32>>) -> Held<u32> {
-        match taken {
-            Some(Taken::Idle(held)) => held,
-            _ => panic!("got no connection"),
-        }
-    }
-
-    #[test]
-    fn prefers_what_fits_then_its_own_then_room_then_others() {
-        let pool = pool(2, 3);
-        for (worker, number) in [(0, 1), (0, 2), (1, 3)] {
-            let held = room(pool.try_take(worker, fresh)).hold(number);
-            pool.give(worker, held);
-        }
-        let one = idle(pool.try_take(0, |number| if *number == 1 { Fit::Best } else { Fit::Good }));
-        let two = idle(pool.try_take(0, any));
-        let three = idle(pool.try_take(0, any));
-        assert_eq!([one.connection, two.connection, three.connection], [1, 2, 3]);
-        assert!(pool.try_take(0, any).is_none());
-        assert_eq!(pool.count(), (0, 3));
-        drop(one);
-        assert_eq!(pool.count(), (0, 2));
-        pool.give(1, two);
-        drop(room(pool.try_take(0, any)));
-        drop(three);
-        assert_eq!(pool.count(), (1, 0));
-    }
-
-    #[test]
-    fn a_fresh_one_takes_the_room_of_an_idle_one() {
-        let pool = pool(1, 1);
-        let held = room(pool.try_take(0, any)).hold(1);
-        pool.give(0, held);
-        let fresh = room(pool.try_take(0, fresh));
-        assert_eq!(pool.count(), (0, 1));
-        drop(fresh);
-        assert_eq!(pool.count(), (0, 0));
-    }
-
-    #[test]
-    fn sweeps() {
-        let pool = pool(1, 9);
-        let held: Vec<_> = (0..4).map(|number| room(pool.try_take(0, fresh)).hold(number)).collect();
-        held.into_iter().for_each(|held| pool.give(0, held));
-        let swept = pool.sweep(|number| number % 2 == 0);
-        assert_eq!(swept.len(), 2);
-        assert_eq!(pool.count(), (2, 2));
-        drop(swept);
-        assert_eq!(pool.count(), (2, 0));
-    }
-
-    #[tokio::test]
-    async fn who_waits_comes_in_turn_and_before_newcomers() {
-        let pool = pool(2, 1);
-        let held = room(pool.try_take(0, any)).hold(7);
-        let (told, mut turns) = tokio::sync::mpsc::unbounded_channel();
-        let mut tasks = Vec::new();
-        for turn in 0..3 {
-            let (own, told) = (pool.clone(), told.clone());
-            tasks.push(tokio::spawn(async move {
-                let taken = own.take(1, LONG, any).await.unwrap();
-                told.send(turn).unwrap();
-                match taken {
-                    Taken::Idle(held) if turn == 0 => own.give(1, held),
-                    taken => drop(taken),
-                }
-            }));
-            while pool.state.lock().waiting.len() <= turn {
-                tokio::task::yield_now().await;
-            }
-        }
-        assert!(pool.try_take(0, any).is_none());
-        pool.give(0, held);
-        assert!(pool.try_take(0, any).is_none(), "a newcomer came first");
-        for turn in 0..3 {
-            assert_eq!(turns.recv().await, Some(turn));
-        }
-        for task in tasks {
-            task.await.unwrap();
-        }
-        assert_eq!(pool.count(), (0, 0));
-    }
-
-    #[tokio::test]
-    async fn who_gave_up_waiting_loses_nothing() {
-        let pool = pool(1, 1);
-        let held = room(pool.try_take(0, any)).hold(7);
-        assert!(pool.take(0, Duration::from_millis(1), any).await.is_none());
-        pool.give(0, held);
-        assert_eq!(pool.count(), (1, 0));
-        let held = idle(pool.try_take(0, any));
-        assert!(pool.take(0, Duration::from_millis(1), any).await.is_none());
-        drop(held);
-        assert_eq!(pool.count(), (0, 0));
-    }
-}
+mod tests;

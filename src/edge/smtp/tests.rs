@@ -4,8 +4,9 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::backends::{Backends, NoBackend, SetupError, Submitter};
+use super::backends::{Backends, NoBackend, SetupError};
 use super::lease::{Lease, Lost};
+use super::submitter::Submitter;
 use crate::config::{Config, SmtpEntry};
 use crate::domain::Username;
 use crate::state::Metrics;
@@ -13,9 +14,10 @@ use crate::wire::smtp::Reply;
 
 #[path = "../../../tests/common/sink.rs"]
 #[allow(dead_code)]
-mod sink;
+pub(super) mod sink;
 
 mod connections;
+mod readiness;
 
 use sink::{Act, Settings, Sink, say};
 
@@ -32,7 +34,6 @@ fn submitter(name: &str) -> Submitter {
         address: "192.0.2.7".parse().unwrap(),
         helo: "client.test".into(),
         esmtp: true,
-        tls: true,
     }
 }
 
@@ -48,8 +49,12 @@ fn backends(sinks: &[&Sink], more: &str) -> Arc<Backends> {
     Backends::new(&settings(&upstreams, more), 2, &Metrics::new()).unwrap()
 }
 
+async fn lease_of(backends: &Arc<Backends>, worker: usize, name: &str) -> Result<Lease, NoBackend> {
+    backends.lease(worker, &submitter(name), MAIL, &[]).await
+}
+
 async fn lease(backends: &Arc<Backends>) -> Lease {
-    backends.lease(0, &submitter("john")).await.unwrap()
+    lease_of(backends, 0, "john").await.unwrap()
 }
 
 fn rcpts(names: &[&str]) -> Vec<Vec<u8>> {
@@ -62,10 +67,9 @@ fn codes(replies: &[Reply]) -> Vec<u16> {
 
 /// A whole message; the answer to its end, or whatever came instead of a 2xx or 354 before.
 async fn submit(lease: &mut Lease) -> Result<Reply, Lost> {
-    for reply in [lease.mail(MAIL).await?, lease.rcpt(b"<jane@example.net>").await?] {
-        if !reply.is_positive() {
-            return Ok(reply);
-        }
+    let replies = lease.pipeline(MAIL, &rcpts(&["jane"])).await?;
+    if let Some(refusal) = replies.into_iter().find(|reply| !reply.is_positive()) {
+        return Ok(refusal);
     }
     let reply = lease.data().await?;
     if !reply.is_intermediate() {
@@ -274,7 +278,7 @@ async fn nobody_takes_over_once_the_message_was_begun() {
             let backends = backends(&[&bad, &good], "");
             let mut lease = lease(&backends).await;
             let lost = submit(&mut lease).await.unwrap_err();
-            assert!(lost.given && lease.given());
+            assert!(lost.given);
             let answer = lost.answer().to_string();
             match &failure {
                 Act::Close => assert_eq!(answer, "451 4.4.2 The backend was lost, try again"),
@@ -295,8 +299,7 @@ async fn the_only_backends_last_words_are_passed_on() {
     }));
     let backends = backends(&[&bad], "");
     let mut lease = lease(&backends).await;
-    lease.mail(MAIL).await.unwrap();
-    let lost = lease.rcpt(b"<jane@example.net>").await.unwrap_err();
+    let lost = lease.pipeline(MAIL, &rcpts(&["jane"])).await.unwrap_err();
     assert_eq!(lost.answer().to_string(), "451 4.7.0 Too much");
     assert!(!lost.given);
 }

@@ -4,6 +4,7 @@ mod deciding;
 
 use std::future::poll_fn;
 use std::net::IpAddr;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use pingora_timeout::{sleep, timeout};
@@ -166,10 +167,19 @@ impl Visit {
     /// Waits for bytes, or for something that ends the session, as far as that may end now.
     async fn wait(&mut self, until: Instant) -> Waited {
         let Some(stream) = &mut self.stream else { return Waited::Gone };
+        let (mut until, since) = (until, Instant::now());
+        if let Some(deadline) = self.delivery.as_ref().and_then(|delivery| delivery.deadline()) {
+            // However busy the client keeps us.
+            if deadline <= since {
+                return Waited::TooLong;
+            }
+            until = until.min(deadline);
+        }
         let receiving = self.session.is_receiving();
         let watched = self.granted.is_some() && !receiving && !self.unsure;
         let stoppable = !self.session.is_in_transaction();
         let unsure = self.granted.is_some() && !receiving && self.unsure;
+        let in_delivery = self.delivery.is_some();
         let manner = match (receiving, self.granted.is_none()) {
             (true, _) => Manner::Content,
             (false, true) => Manner::Secret,
@@ -184,7 +194,12 @@ impl Visit {
                 Some(Ok(1..)) => Waited::Bytes,
                 Some(Ok(0) | Err(_)) => Waited::Gone,
                 None => Waited::TooLong,
-            }
+            },
+            // Only once it is clear that the client has to be waited for.
+            waited = poll_fn(|cx| match &mut self.delivery {
+                Some(delivery) => delivery.poll_idle(since, cx),
+                None => Poll::Pending,
+            }), if in_delivery => waited,
         }
     }
 

@@ -48,6 +48,8 @@ pub const BACKEND_LOST: Reply = Reply::ours(451, Enhanced(4, 4, 2), "The backend
 /// There is no backend that takes a transaction now.
 pub const NO_BACKEND: Reply =
     Reply::ours(451, Enhanced(4, 4, 1), "No backend can be reached, try again later");
+/// All connections to the backends stayed in use.
+pub const BACKENDS_BUSY: Reply = Reply::ours(451, Enhanced(4, 4, 5), "All backends are busy, try again");
 /// Over the limit of recipients of one message.
 pub const TOO_MANY_RECIPIENTS: Reply = Reply::ours(452, Enhanced(4, 5, 3), "Too many recipients");
 /// The decision can't be made now.

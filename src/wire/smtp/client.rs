@@ -115,6 +115,19 @@ impl Capabilities {
             && has(self.enhanced_status_codes, needs.enhanced_status_codes)
     }
 
+    /// What it takes for both; the larger size.
+    pub fn either(self, other: Capabilities) -> Capabilities {
+        Capabilities {
+            size: self.size.max(other.size),
+            pipelining: self.pipelining || other.pipelining,
+            eight_bit_mime: self.eight_bit_mime || other.eight_bit_mime,
+            smtp_utf8: self.smtp_utf8 || other.smtp_utf8,
+            chunking: self.chunking || other.chunking,
+            dsn: self.dsn || other.dsn,
+            enhanced_status_codes: self.enhanced_status_codes || other.enhanced_status_codes,
+        }
+    }
+
     /// What both can do; the smaller size.
     pub fn both(self, other: Capabilities) -> Capabilities {
         let size = match (self.size, other.size) {

@@ -1,4 +1,4 @@
-//! Connections to backends: kept, replaced, bounded, secured.
+//! Connections to backends: kept, replaced, bounded.
 
 use super::*;
 
@@ -129,8 +129,8 @@ async fn a_reply_to_nothing_ends_the_connection() {
     }));
     let backends = backends(&[&sink, &Sink::good()], "");
     let mut lease = lease(&backends).await;
-    lease.mail(MAIL).await.unwrap();
-    lease.rcpt(b"<jane@example.net>").await.unwrap();
+    assert_eq!(codes(&lease.pipeline(MAIL, &[]).await.unwrap()), [250]);
+    assert_eq!(lease.rcpt(b"<jane@example.net>").await.unwrap().code(), 250);
     assert!(!sink.commands(0).iter().any(|command| command.starts_with("RCPT")));
 }
 
@@ -200,7 +200,7 @@ async fn no_more_connections_than_are_allowed_and_all_come_in_turn() {
     for number in 0..40 {
         let backends = backends.clone();
         tasks.push(tokio::spawn(async move {
-            let mut lease = backends.lease(number % 2, &submitter("john")).await.unwrap();
+            let mut lease = lease_of(&backends, number % 2, "john").await.unwrap();
             let reply = submit(&mut lease).await.unwrap();
             // Some go away without a word.
             if number % 5 != 0 {
@@ -242,196 +242,6 @@ async fn a_backend_that_reads_nothing_slows_down_who_writes() {
     assert_eq!(lost.answer().code(), 451);
 }
 
-fn tls() -> (Arc<rustls::ServerConfig>, tempfile::NamedTempFile) {
-    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into(), "mail.test".into()]).unwrap();
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(made.cert.pem().as_bytes()).unwrap();
-    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let config =
-        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key.into())
-            .unwrap();
-    (Arc::new(config), file)
-}
-
-fn with_tls(sink: &Sink, scheme: &str, more: &str) -> Result<Arc<Backends>, SetupError> {
-    let upstreams = [format!("{scheme}://{}", sink.address)];
-    Backends::new(&settings(&upstreams, more), 2, &Metrics::new())
-}
-
-async fn refusal(backends: &Arc<Backends>) -> String {
-    match backends.lease(0, &submitter("john")).await {
-        Err(NoBackend::Down(detail)) => detail,
-        Err(error) => panic!("{error}"),
-        Ok(_) => panic!("it was accepted"),
-    }
-}
-
-#[tokio::test]
-async fn tls_is_spoken_and_verified() {
-    let (config, roots) = tls();
-    let (_, other_roots) = tls();
-    let ca = |file: &tempfile::NamedTempFile| format!("upstream_ca = '{}'", file.path().display());
-    for (scheme, implicit_tls) in [("smtps", true), ("smtp+starttls", false)] {
-        let sink = Sink::start(Settings { tls: Some(config.clone()), implicit_tls, ..Settings::default() });
-        let good = with_tls(&sink, scheme, &ca(&roots)).unwrap();
-        for _ in 0..2 {
-            assert_eq!(deliver(&good).await.code(), 250, "{scheme}");
-        }
-        let named = format!("{}\nupstream_server_name = 'mail.test'", ca(&roots));
-        assert_eq!(deliver(&with_tls(&sink, scheme, &named).unwrap()).await.code(), 250);
-        assert_eq!(sink.connections(), 2);
-        let stranger = with_tls(&sink, scheme, &ca(&other_roots)).unwrap();
-        assert!(refusal(&stranger).await.contains("certificate"), "{scheme}");
-        let misnamed = format!("{}\nupstream_server_name = 'other.test'", ca(&roots));
-        assert!(refusal(&with_tls(&sink, scheme, &misnamed).unwrap()).await.contains("certificate"));
-        assert_eq!(sink.messages().len(), 3);
-    }
-    assert!(with_tls(&Sink::good(), "smtps", "upstream_ca = '/nowhere/ca.pem'").is_err());
-}
-
-#[tokio::test]
-async fn starttls_is_never_gone_without() {
-    let (config, roots) = tls();
-    let ca = format!("upstream_ca = '{}'", roots.path().display());
-    let without = Sink::good();
-    assert!(
-        refusal(&with_tls(&without, "smtp+starttls", &ca).unwrap()).await.contains("doesn't offer STARTTLS")
-    );
-    let acts = [
-        (say("454 4.7.0 Not now"), "STARTTLS was answered with 454"),
-        (Act::Say("220 2.0.0 Ready\r\n250-evil\r\n250 SIZE 1\r\n".into()), "sent more after its reply"),
-    ];
-    for (act, reason) in acts {
-        let script = move |moment: &sink::Moment<'_>| match moment.command {
-            "STARTTLS" => act.clone(),
-            _ => Act::Well,
-        };
-        let sink = Sink::start(Settings { tls: Some(config.clone()), ..Settings::scripted(script) });
-        let detail = refusal(&with_tls(&sink, "smtp+starttls", &ca).unwrap()).await;
-        assert!(detail.contains(reason), "{detail}");
-        let said = sink.commands(0);
-        assert_eq!(said, ["EHLO gate.test", "STARTTLS"], "more was said in clear");
-    }
-}
-
-#[tokio::test]
-async fn the_gateway_logs_in() {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(b"hunter22\nnot this\n").unwrap();
-    let login = format!("upstream_user = 'gate'\nupstream_password_file = '{}'", file.path().display());
-    let cases = [
-        ("AUTH LOGIN PLAIN", vec!["AUTH PLAIN AGdhdGUAaHVudGVyMjI="]),
-        ("AUTH=LOGIN", vec!["AUTH LOGIN", "Z2F0ZQ==", "aHVudGVyMjI="]),
-    ];
-    for (extension, expected) in cases {
-        let sink = Sink::start(Settings { extensions: vec![extension], ..Settings::default() });
-        assert_eq!(deliver(&backends(&[&sink], &login)).await.code(), 250);
-        let mut said = sink.commands(0);
-        said.drain(..1);
-        said.truncate(expected.len());
-        said.sort();
-        let mut expected = expected;
-        expected.sort_unstable();
-        assert_eq!(said, expected);
-    }
-    let refusing = Sink::start(Settings {
-        extensions: vec!["AUTH PLAIN"],
-        ..Settings::scripted(|moment| match moment.command.starts_with("AUTH") {
-            true => say("535 5.7.8 No"),
-            false => Act::Well,
-        })
-    });
-    let detail = refusal(&backends(&[&refusing], &login)).await;
-    assert!(
-        detail.contains("AUTH was answered with 535 5.7.8 No") && !detail.contains("hunter22"),
-        "{detail}"
-    );
-    assert!(refusal(&backends(&[&Sink::good()], &login)).await.contains("neither AUTH PLAIN nor AUTH LOGIN"));
-    let missing = "upstream_user = 'gate'\nupstream_password_file = '/nowhere/password'";
-    let error =
-        Backends::new(&settings(&["smtp://127.0.0.1:1".into()], missing), 1, &Metrics::new()).err().unwrap();
-    assert!(error.to_string().starts_with("smtp.upstream_password_file: /nowhere/password: "), "{error}");
-}
-
-#[tokio::test]
-async fn who_submits_is_introduced_by_xclient() {
-    // Postfix takes XCLIENT once a connection.
-    for (xclient_once, connections) in [(false, 1), (true, 2)] {
-        let extensions = vec!["PIPELINING", "XCLIENT NAME ADDR PROTO HELO LOGIN"];
-        let sink = Sink::start(Settings { extensions, xclient_once, ..Settings::default() });
-        let backends = backends(&[&sink], "identity = ['xclient']");
-        for name in ["john", "john", "jane", "john"] {
-            let mut lease = backends.lease(0, &submitter(name)).await.unwrap();
-            assert_eq!(submit(&mut lease).await.unwrap().code(), 250);
-            lease.done();
-        }
-        let xclient = |name: &str| {
-            Some(format!(
-                "XCLIENT NAME=[UNAVAILABLE] ADDR=192.0.2.7 PROTO=ESMTP HELO=client.test LOGIN={name}"
-            ))
-        };
-        let told: Vec<_> = sink.messages().into_iter().map(|message| message.xclient).collect();
-        assert_eq!(told, [xclient("john"), xclient("john"), xclient("jane"), xclient("john")]);
-        assert_eq!(sink.connections(), connections);
-        let said: Vec<_> = (0..connections).flat_map(|number| sink.commands(number)).collect();
-        let count = said.iter().filter(|command| command.starts_with("XCLIENT")).count();
-        assert_eq!(count, if xclient_once { 2 } else { 3 });
-        assert_eq!(said.iter().filter(|command| *command == "EHLO client.test").count(), count);
-    }
-}
-
-#[tokio::test]
-async fn a_backend_that_refuses_xclient_gets_no_message() {
-    let script = |moment: &sink::Moment<'_>| match moment.command.starts_with("XCLIENT") {
-        true => say("550 5.7.0 Not from you"),
-        false => Act::Well,
-    };
-    let extensions = vec!["XCLIENT LOGIN"];
-    let sink = Sink::start(Settings { extensions, ..Settings::scripted(script) });
-    let detail = refusal(&backends(&[&sink], "identity = ['xclient']")).await;
-    assert!(detail.contains("XCLIENT was answered with 550"), "{detail}");
-}
-
-#[tokio::test]
-async fn what_is_offered_is_what_all_can_that_are_up() {
-    let small = vec!["PIPELINING", "SIZE 1000", "8BITMIME"];
-    let small = Sink::start(Settings { extensions: small, ..Settings::default() });
-    let large = Sink::good();
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let upstreams =
-        [format!("smtp://{}", small.address), format!("smtp://{}", large.address), format!("smtp://{dead}")];
-    let metrics = Metrics::new();
-    let backends = Backends::new(&settings(&upstreams, "health_interval = '10ms'"), 1, &metrics).unwrap();
-    assert_eq!(backends.capabilities().size, None);
-    let watching = tokio::spawn(backends.clone().watch_health());
-    while backends.capabilities().size != Some(1000) {
-        tokio::task::yield_now().await;
-    }
-    let capabilities = backends.capabilities();
-    assert!(capabilities.pipelining && capabilities.eight_bit_mime);
-    assert!(!capabilities.chunking && !capabilities.smtp_utf8 && !capabilities.dsn);
-    for _ in 0..6 {
-        assert_eq!(deliver(&backends).await.code(), 250);
-    }
-    watching.abort();
-}
-
-#[tokio::test]
-async fn a_backend_that_knows_no_ehlo_is_greeted_the_old_way() {
-    let sink = Sink::start(Settings::scripted(|moment| match moment.command.starts_with("EHLO") {
-        true => say("502 5.5.1 What?"),
-        false => Act::Well,
-    }));
-    let backends = backends(&[&sink], "");
-    assert_eq!(deliver(&backends).await.code(), 250);
-    assert_eq!(sink.commands(0)[1], "HELO gate.test");
-    assert_eq!(lease(&backends).await.capabilities(), Default::default());
-}
-
 #[tokio::test]
 async fn connections_that_idle_for_too_long_are_closed() {
     let sink = Sink::good();
@@ -445,4 +255,85 @@ async fn connections_that_idle_for_too_long_are_closed() {
     .await
     .unwrap();
     watching.abort();
+}
+
+/// Backends that trust no connection that was idle for longer than a moment.
+fn distrustful(sink: &Sink) -> Arc<Backends> {
+    let mut backends = backends(&[sink], "");
+    Arc::get_mut(&mut backends).unwrap().trusted_idle = Duration::from_nanos(1);
+    backends
+}
+
+#[tokio::test]
+async fn a_connection_that_was_idle_is_asked_before_it_is_used() {
+    let sink = Sink::good();
+    let trustful = backends(&[&sink], "");
+    for _ in 0..2 {
+        assert_eq!(deliver(&trustful).await.code(), 250);
+    }
+    assert!(!sink.commands(0).contains(&"RSET".to_owned()));
+    let backends = distrustful(&sink);
+    for _ in 0..2 {
+        assert_eq!(deliver(&backends).await.code(), 250);
+    }
+    let commands = sink.commands(1);
+    let again = commands.iter().position(|command| command == "RSET").unwrap();
+    assert!(commands[again + 1].starts_with("MAIL FROM:"), "{commands:?}");
+    assert_eq!((sink.messages().len(), sink.connections()), (4, 2));
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_answer_after_its_idle_time_is_replaced() {
+    let sink = Sink::start(Settings::scripted(|moment| match moment.command {
+        "RSET" => Act::Close,
+        _ => Act::Well,
+    }));
+    let backends = distrustful(&sink);
+    for _ in 0..2 {
+        assert_eq!(deliver(&backends).await.code(), 250);
+    }
+    assert_eq!(sink.commands(0).last().unwrap(), "RSET");
+    assert_eq!((sink.messages().len(), sink.connections()), (2, 2));
+}
+
+#[tokio::test]
+async fn one_that_lacks_something_is_kept_for_others() {
+    let mut settings = Settings::default();
+    settings.extensions.retain(|extension| *extension != "DSN");
+    let (lacking, whole) = (Sink::start(settings), Sink::good());
+    let backends = backends(&[&lacking, &whole], "");
+    // Nothing is known of either yet, and the first one comes first.
+    let (mail, rcpt) = (&b"<john@example.com> RET=HDRS"[..], rcpts(&["jane"]));
+    for _ in 0..4 {
+        let mut lease = backends.lease(0, &submitter("john"), mail, &rcpt).await.unwrap();
+        assert_eq!(codes(&lease.pipeline(mail, &rcpt).await.unwrap()), [250, 250]);
+        lease.done();
+    }
+    assert_eq!(deliver(&backends).await.code(), 250);
+    assert_eq!(deliver(&backends).await.code(), 250);
+    assert_eq!((lacking.connections(), lacking.messages().len()), (1, 1));
+    assert_eq!(whole.messages().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_on_which_nothing_but_refusals_came_is_used_no_more() {
+    let sink = Sink::start(Settings::scripted(|moment| match moment.command {
+        "RCPT TO:<nobody@example.net>" => say("550 5.1.1 Nobody"),
+        _ => Act::Well,
+    }));
+    let backends = backends(&[&sink], "upstream_connections = 1");
+    let refused = async |times| {
+        let mut lease = lease(&backends).await;
+        let replies = lease.pipeline(MAIL, &rcpts(&vec!["nobody"; times])).await.unwrap();
+        assert!(replies[1..].iter().all(|reply| reply.code() == 550));
+        lease.done();
+    };
+    refused(4).await;
+    assert_eq!(deliver(&backends).await.code(), 250);
+    assert_eq!(sink.connections(), 1);
+    refused(4).await;
+    refused(1).await;
+    sink.wait_for_command("QUIT");
+    assert_eq!(deliver(&backends).await.code(), 250);
+    assert_eq!(sink.connections(), 2);
 }

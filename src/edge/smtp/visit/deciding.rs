@@ -2,8 +2,8 @@
 
 use super::Visit;
 use crate::domain::{self, Denial, Permission, Permissions, Unavailable};
-use crate::edge::smtp::backends::Submitter;
 use crate::edge::smtp::delivery::Delivery;
+use crate::edge::smtp::submitter::Submitter;
 use crate::service::access::Decision;
 use crate::state::metrics::Outcome;
 use crate::wire::Held;
@@ -108,7 +108,6 @@ impl Visit {
             address: self.address,
             helo: String::from_utf8_lossy(&greeting.name).into_owned(),
             esmtp: greeting.extended,
-            tls: self.session.is_encrypted(),
         })
     }
 

@@ -1,0 +1,210 @@
+//! Pools of numbers.
+
+use super::*;
+
+const LONG: Duration = Duration::from_secs(30);
+const JOE: Owner = 1;
+const ANN: Owner = 2;
+
+fn pool(workers: usize, limit: usize) -> Arc<Pool<u32>> {
+    let gauge = || IntGauge::new("g", "g").unwrap();
+    Pool::new(workers, limit, gauge(), gauge())
+}
+
+fn any(_: &u32) -> Fit {
+    Fit::Good
+}
+
+fn fresh(_: &u32) -> Fit {
+    Fit::Never
+}
+
+async fn take(pool: &Arc<Pool<u32>>, patience: Duration) -> Option<Taken<u32>> {
+    take_any(&[(0, pool)], JOE, patience, any).await.map(|(_, taken)| taken)
+}
+
+fn room(taken: Option<Taken<u32>>) -> Room<u32> {
+    match taken {
+        Some(Taken::Room(room)) => room,
+        Some(Taken::Idle(held)) => panic!("got connection {}", held.connection),
+        None => panic!("got nothing"),
+    }
+}
+
+fn idle(taken: Option<Taken<u32>>) -> Held<u32> {
+    match taken {
+        Some(Taken::Idle(held)) => held,
+        _ => panic!("got no connection"),
+    }
+}
+
+#[test]
+fn prefers_what_fits_then_its_own_then_room_then_others() {
+    let pool = pool(2, 3);
+    for (worker, number) in [(0, 1), (0, 2), (1, 3)] {
+        let held = room(pool.try_take(worker, JOE, fresh)).hold(number);
+        pool.give(worker, held);
+    }
+    let one = idle(pool.try_take(0, JOE, |number| if *number == 1 { Fit::Best } else { Fit::Good }));
+    let two = idle(pool.try_take(0, JOE, any));
+    let three = idle(pool.try_take(0, JOE, any));
+    assert_eq!([one.connection, two.connection, three.connection], [1, 2, 3]);
+    assert!(pool.try_take(0, JOE, any).is_none());
+    assert_eq!(pool.count(), (0, 3));
+    drop(one);
+    assert_eq!(pool.count(), (0, 2));
+    pool.give(1, two);
+    drop(room(pool.try_take(0, JOE, any)));
+    drop(three);
+    assert_eq!(pool.count(), (1, 0));
+}
+
+#[test]
+fn a_fresh_one_takes_the_room_of_an_idle_one() {
+    let pool = pool(1, 1);
+    let held = room(pool.try_take(0, JOE, any)).hold(1);
+    pool.give(0, held);
+    let fresh = room(pool.try_take(0, JOE, fresh));
+    assert_eq!(pool.count(), (0, 1));
+    drop(fresh);
+    assert_eq!(pool.count(), (0, 0));
+}
+
+#[test]
+fn sweeps() {
+    let pool = pool(1, 9);
+    let held: Vec<_> = (0..4).map(|number| room(pool.try_take(0, JOE, fresh)).hold(number)).collect();
+    held.into_iter().for_each(|held| pool.give(0, held));
+    let swept = pool.sweep(|number| number % 2 == 0);
+    assert_eq!(swept.len(), 2);
+    assert_eq!(pool.count(), (2, 2));
+    drop(swept);
+    assert_eq!(pool.count(), (2, 0));
+}
+
+#[tokio::test]
+async fn who_waits_comes_in_turn_and_before_newcomers() {
+    let pool = pool(2, 1);
+    let held = room(pool.try_take(0, JOE, any)).hold(7);
+    let (told, mut turns) = tokio::sync::mpsc::unbounded_channel();
+    let mut tasks = Vec::new();
+    for turn in 0..3 {
+        let (own, told) = (pool.clone(), told.clone());
+        tasks.push(tokio::spawn(async move {
+            let taken = take(&own, LONG).await.unwrap();
+            told.send(turn).unwrap();
+            match taken {
+                Taken::Idle(held) if turn == 0 => own.give(1, held),
+                taken => drop(taken),
+            }
+        }));
+        while !is_waited_for(&pool, turn + 1) {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert!(pool.try_take(0, JOE, any).is_none());
+    pool.give(0, held);
+    assert!(pool.try_take(0, JOE, any).is_none(), "a newcomer came first");
+    for turn in 0..3 {
+        assert_eq!(turns.recv().await, Some(turn));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(pool.count(), (0, 0));
+}
+
+#[tokio::test]
+async fn who_gave_up_waiting_loses_nothing() {
+    let pool = pool(1, 1);
+    let held = room(pool.try_take(0, JOE, any)).hold(7);
+    assert!(take(&pool, Duration::from_millis(1)).await.is_none());
+    pool.give(0, held);
+    assert_eq!(pool.count(), (1, 0));
+    let held = idle(pool.try_take(0, JOE, any));
+    assert!(take(&pool, Duration::from_millis(1)).await.is_none());
+    drop(held);
+    assert_eq!(pool.count(), (0, 0));
+}
+
+fn is_waited_for(pool: &Arc<Pool<u32>>, count: usize) -> bool {
+    pool.state.lock().waiting.len() >= count
+}
+
+#[test]
+fn nobody_has_all() {
+    let pool = pool(1, 16);
+    let mut held: Vec<_> = (0..14).map(|_| room(pool.try_take(0, JOE, any))).collect();
+    assert!(pool.try_take(0, JOE, any).is_none());
+    held.push(room(pool.try_take(0, ANN, any)));
+    held.remove(0);
+    held.push(room(pool.try_take(0, JOE, any)));
+    assert!(pool.try_take(0, JOE, any).is_none());
+    drop(held);
+    assert_eq!(pool.count(), (0, 0));
+}
+
+#[tokio::test]
+async fn who_has_fewer_comes_first() {
+    let pool = pool(1, 2);
+    let mut held: Vec<_> = (0..2).map(|_| room(pool.try_take(0, JOE, any))).collect();
+    let (told, mut turns) = tokio::sync::mpsc::unbounded_channel();
+    let mut tasks = Vec::new();
+    for (number, owner) in [JOE, ANN].into_iter().enumerate() {
+        let (own, told) = (pool.clone(), told.clone());
+        tasks.push(tokio::spawn(async move {
+            let taken = take_any(&[(0, &own)], owner, LONG, any).await.unwrap();
+            told.send((owner, taken)).unwrap();
+        }));
+        while !is_waited_for(&pool, number + 1) {
+            tokio::task::yield_now().await;
+        }
+    }
+    drop(held.pop());
+    let (owner, _taken) = turns.recv().await.unwrap();
+    assert_eq!(owner, ANN);
+    drop(held);
+    let (owner, _taken) = turns.recv().await.unwrap();
+    assert_eq!(owner, JOE);
+}
+
+#[tokio::test]
+async fn the_first_pool_that_has_one_serves() {
+    let pools = [pool(1, 1), pool(1, 1)];
+    let mut held: Vec<_> = pools.iter().map(|pool| room(pool.try_take(0, JOE, any))).collect();
+    let both = pools.clone();
+    let waiting =
+        tokio::spawn(async move { take_any(&[(0, &both[0]), (1, &both[1])], ANN, LONG, any).await.unwrap() });
+    while !is_waited_for(&pools[1], 1) {
+        tokio::task::yield_now().await;
+    }
+    drop(held.pop());
+    let (index, taken) = waiting.await.unwrap();
+    assert_eq!(index, 1);
+    drop(held);
+    assert_eq!((pools[0].count(), pools[1].count()), ((0, 0), (0, 1)));
+    // Who was served elsewhere stands in nobody's way.
+    drop(room(pools[0].try_take(0, JOE, any)));
+    drop(taken);
+}
+
+#[tokio::test]
+async fn who_is_refused_lowers_the_bound_for_a_while() {
+    let pool = pool(1, 4);
+    let held = room(pool.try_take(0, JOE, any)).hold(7);
+    assert!(room(pool.try_take(0, JOE, any)).refused(Duration::from_secs(3600)));
+    assert!(pool.try_take(0, JOE, any).is_none());
+    let own = pool.clone();
+    let waiting = tokio::spawn(async move { take(&own, LONG).await });
+    while !is_waited_for(&pool, 1) {
+        tokio::task::yield_now().await;
+    }
+    pool.give(0, held);
+    let held = idle(waiting.await.unwrap());
+    assert_eq!(held.connection, 7);
+    pool.state.lock().lowered = Some((1, Instant::now()));
+    assert!(room(pool.try_take(0, JOE, any)).refused(Duration::ZERO));
+    drop(held);
+    assert!(!room(pool.try_take(0, JOE, any)).refused(Duration::ZERO), "there is no other");
+    assert_eq!(pool.count(), (0, 0));
+}
