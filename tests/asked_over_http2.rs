@@ -5,7 +5,7 @@ mod common;
 use common::backend::Backend;
 use common::callers::{API, EMAIL, NO_DELAYS, SENDING, with_credentials};
 use common::curl::curl;
-use common::forms::{MULTIPART, form, multipart};
+use common::forms::{MULTIPART, framed, multipart};
 use common::{Gateway, api, configured, tls, write_config};
 
 fn start_with_tls(backend: &Backend) -> Gateway {
@@ -70,7 +70,7 @@ fn a_credential_after_a_25_mb_attachment() {
     let masked =
         multipart(&[("files[a.bin]", &attachment), ("api_user", b"xxxxxx"), ("api_key", b"xxxxxxxxxxxxx")]);
     for chunked in [false, true] {
-        let send = |body: &Vec<u8>| form(SENDING[0], MULTIPART, body.clone(), chunked);
+        let send = |body: &Vec<u8>| framed(SENDING[0], MULTIPART, body.clone(), chunked);
         assert_eq!(send(&good).send(gateway.api()).status, 200);
         assert!(backend.next().body == masked, "chunked: {chunked}");
         assert_eq!(send(&bad).send(gateway.api()).status, 401);

@@ -5,12 +5,11 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::backend::Backend;
+use common::forms::{MULTIPART, URLENCODED, form, text_fields};
 use common::http::{Connection, Request, Response, get, request};
 use common::{Gateway, HOLDER, api};
 
 const KEYS: &str = "api_user=acme&api_key=holder-passw0rd";
-const URLENCODED: &str = "application/x-www-form-urlencoded";
-const MULTIPART: &str = "multipart/form-data; boundary=b";
 const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>\n";
 
 fn start(auth: &str) -> (Gateway, Backend) {
@@ -20,19 +19,13 @@ fn start(auth: &str) -> (Gateway, Backend) {
     (gateway, backend)
 }
 
-fn form(target: &str, kind: &str, body: impl Into<Vec<u8>>) -> Request {
-    request("POST", target).header("Content-Type", kind).body(body)
-}
-
 /// The parameters of a query as a multipart form.
 fn multipart(query: &str) -> String {
-    let part = |pair: &str| {
-        let (name, value) = pair.split_once('=').unwrap();
-        let plain =
-            |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned();
-        format!("--b\r\nContent-Disposition: form-data; name=\"{}\"\r\n\r\n{}\r\n", plain(name), plain(value))
-    };
-    query.split('&').map(part).collect::<String>() + "--b--\r\n"
+    let plain = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned();
+    let pairs: Vec<_> = query.split('&').map(|pair| pair.split_once('=').unwrap()).collect();
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| (plain(name), plain(value))).collect();
+    let fields: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    text_fields(&fields)
 }
 
 /// The same call in every form in which it may be made.

@@ -96,7 +96,7 @@ fn who_presents_nothing_gets_nothing() {
         assert_eq!(connection.exchange(get("/").header(name, encoded)).status, 401, "{name}");
     }
     let pair = "api_user=everything&api_key=passw0rd-all";
-    assert_eq!(connection.exchange(form("/", "text/plain", pair, false)).status, 401);
+    assert_eq!(connection.exchange(form("/", "text/plain", pair)).status, 401);
     assert_eq!(connection.exchange(request("POST", "/").body(pair)).status, 401);
     expect_silence(&backend, &mut connection, "without a credential");
 }
@@ -273,7 +273,7 @@ fn the_dashboard_asks_for_web() {
         assert_eq!(connection.exchange(request).status, 401, "{way}");
     }
     let own = "api_user=somebody&api_key=else";
-    let post = form(&format!("/?{own}"), URLENCODED, own, false).basic(WEB);
+    let post = form(&format!("/?{own}"), URLENCODED, own).basic(WEB);
     assert_eq!(connection.exchange(post).status, 200);
     let received = backend.next();
     assert_eq!(

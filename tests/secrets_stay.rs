@@ -7,11 +7,9 @@ use std::time::Instant;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::backend::Backend;
+use common::forms::{MULTIPART, URLENCODED, form, text_fields};
 use common::http::{Connection, Request, get, request};
 use common::{Gateway, PATIENCE, api};
-
-const URLENCODED: &str = "application/x-www-form-urlencoded";
-const MULTIPART: &str = "multipart/form-data; boundary=b";
 
 /// Every secret of these tests has this in it, so that none is missed.
 const MARK: &str = "Hush4711";
@@ -36,17 +34,6 @@ fn key(name: &str) -> String {
 
 fn pair(name: &str) -> String {
     format!("api_user={name}&api_key={}", key(name).replace('%', "%25").replace('+', "%2B"))
-}
-
-fn parts(fields: &[(&str, &str)]) -> String {
-    let part = |(name, value): &(&str, &str)| {
-        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-    };
-    fields.iter().map(part).collect::<String>() + "--b--\r\n"
-}
-
-fn form(target: &str, kind: &str, body: impl Into<Vec<u8>>) -> Request {
-    request("POST", target).header("Content-Type", kind).body(body)
 }
 
 /// Whether there is anything of a secret in these bytes, in any of the spellings that it was sent in.
@@ -97,7 +84,7 @@ fn no_trace_of_any_secret() {
             _ => form(
                 "/api/credentials.add.json",
                 MULTIPART,
-                parts(&[
+                text_fields(&[
                     ("username", name),
                     ("password", &key(name)),
                     ("api_user", "acme"),
@@ -144,8 +131,12 @@ fn no_trace_of_any_secret() {
     for name in names {
         let (login, pair, key) = (login(name), pair(name), key(name));
         let urlencoded = format!("to=a&{pair}&text=b");
-        let multipart =
-            parts(&[("to", "a"), ("api_user", name), ("api_key", &key), ("text", &"t".repeat(200_000))]);
+        let multipart = text_fields(&[
+            ("to", "a"),
+            ("api_user", name),
+            ("api_key", &key),
+            ("text", &"t".repeat(200_000)),
+        ]);
         for (target, expected) in [("/v3/stats", 200), ("/open/a", 200)] {
             let with = format!("{target}?a=1&{pair}&b=2");
             ask("basic", get(target).basic(&login), expected);
@@ -290,7 +281,8 @@ fn the_temporary_file_holds_no_secret() {
     let backend = Backend::hello();
     let gateway = start(&backend, "");
     gateway.account("email,api,web").credential(&login("cred-1"), "api");
-    let body = parts(&[("api_key", &key("cred-1")), ("file", &"t".repeat(300_000)), ("api_user", "cred-1")]);
+    let body =
+        text_fields(&[("api_key", &key("cred-1")), ("file", &"t".repeat(300_000)), ("api_user", "cred-1")]);
     let bytes = form("/v3/stats", MULTIPART, body).bytes();
     let (most, rest) = bytes.split_at(bytes.len() - 20);
     let mut connection = Connection::open(gateway.api());
@@ -323,7 +315,8 @@ fn places_that_contradict_each_other() {
     let backend = Backend::hello();
     let gateway = start(&backend, "");
     gateway.account("email,api,web").credential(&login("cred-1"), "api").credential(&login("cred-2"), "api");
-    let multipart = |user: &str, secret: &str| parts(&[("to", "a"), ("api_user", user), ("api_key", secret)]);
+    let multipart =
+        |user: &str, secret: &str| text_fields(&[("to", "a"), ("api_user", user), ("api_key", secret)]);
     let (one, two) = (login("cred-1"), pair("cred-2"));
     let query = |more: &str| format!("/v3/stats?{}{more}", pair("cred-1"));
     let chunked =

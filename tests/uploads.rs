@@ -7,30 +7,14 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 
 use common::backend::{Backend, read_header};
+use common::forms::{MULTIPART, after_attachment};
 use common::http::{Connection, get, request};
 use common::{Gateway, HOLDER, open_api};
-
-const MULTIPART: &str = "multipart/form-data; boundary=b";
 
 fn gateway(upstream: SocketAddr, keys: &str) -> Gateway {
     let gateway = Gateway::start(&open_api(upstream, keys));
     gateway.account("email,api,web");
     gateway
-}
-
-/// A form with an attachment of that size, and the credential after it, as npm `sendgrid` sends it.
-fn form(attachment: usize) -> Vec<u8> {
-    let (name, password) = HOLDER.split_once(':').unwrap();
-    let mut form =
-        b"--b\r\nContent-Disposition: form-data; name=\"files[a]\"; filename=\"a\"\r\n\r\n".to_vec();
-    form.resize(form.len() + attachment, b'a');
-    for (field, value) in [("api_user", name), ("api_key", password)] {
-        form.extend_from_slice(
-            format!("\r\n--b\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}").as_bytes(),
-        );
-    }
-    form.extend_from_slice(b"\r\n--b--\r\n");
-    form
 }
 
 /// A backend that counts a body of any framing without keeping it, and answers with the count.
@@ -174,7 +158,7 @@ fn a_credential_after_25_mb_is_found_in_little_memory() {
     let backend = counting();
     let gateway = gateway(backend.address, "");
     let before = gateway.peak_memory();
-    let form = form(25 << 20);
+    let form = after_attachment(HOLDER, 25 << 20);
     let post = || request("POST", "/api/mail.send.json").header("Content-Type", MULTIPART);
     for request in [post().body(form.clone()), post().chunked(form.clone())] {
         let response = request.send(gateway.api());
@@ -198,11 +182,12 @@ fn what_was_spooled_goes_to_the_next_backend_where_the_first_is_down() {
     gateway.account("email,api,web");
     for size in [100, 3 << 20] {
         for _ in 0..3 {
-            let post =
-                request("POST", "/api/mail.send.json").header("Content-Type", MULTIPART).body(form(size));
+            let post = request("POST", "/api/mail.send.json")
+                .header("Content-Type", MULTIPART)
+                .body(after_attachment(HOLDER, size));
             assert_eq!(post.send(gateway.api()).status, 200);
             let received = backend.next();
-            assert_eq!(received.body.len(), form(size).len());
+            assert_eq!(received.body.len(), after_attachment(HOLDER, size).len());
             assert!(!received.contains(HOLDER.split_once(':').unwrap().1));
         }
     }
@@ -263,7 +248,7 @@ fn expect_100_continue() {
         text.lines().filter(|line| !line.starts_with("Auth")).collect::<Vec<_>>().join("\r\n") + "\r\n\r\n"
     };
     let mut connection = Connection::open(gateway.api());
-    let form = form(1000);
+    let form = after_attachment(HOLDER, 1000);
     connection
         .write(no_login(start("/api/mail.send.json", HOLDER, &form_type(form.len()))).trim_end().as_bytes());
     connection.write(b"\r\n\r\n");

@@ -1,7 +1,7 @@
 //! Credentials for each permission, and requests that present one in each of the places where one may stand.
 
 use super::backend::Backend;
-use super::forms::{MULTIPART, URLENCODED, form, multipart, urlencoded};
+use super::forms::{MULTIPART, URLENCODED, framed, multipart, urlencoded};
 use super::http::{Request, get};
 use super::{Gateway, api};
 
@@ -43,26 +43,26 @@ pub fn in_every_place(path: &str, login: &str) -> Vec<(&'static str, Request)> {
     let (user, key) = (user.as_bytes(), key.as_bytes());
     let mut ways = vec![
         ("basic", get(path).basic(login)),
-        ("basic, with a body", form(path, "text/plain", "x", false).basic(login)),
-        ("basic, with a form", form(path, URLENCODED, "to=a%40b.c", true).basic(login)),
+        ("basic, with a body", framed(path, "text/plain", "x", false).basic(login)),
+        ("basic, with a form", framed(path, URLENCODED, "to=a%40b.c", true).basic(login)),
         ("query", get(&format!("{path}?{pair}"))),
         ("query, among others", get(&format!("{path}?a=1&{pair}&b=2"))),
-        ("query, of a post", form(&format!("{path}?{pair}"), URLENCODED, "", false)),
+        ("query, of a post", framed(&format!("{path}?{pair}"), URLENCODED, "", false)),
     ];
     for chunked in [false, true] {
         ways.extend([
-            ("urlencoded, first", form(path, URLENCODED, format!("{pair}&to=a%40b.c"), chunked)),
+            ("urlencoded, first", framed(path, URLENCODED, format!("{pair}&to=a%40b.c"), chunked)),
             (
                 "urlencoded, last",
-                form(path, URLENCODED, format!("to=a%40b.c&text={}&{pair}", "t".repeat(90_000)), chunked),
+                framed(path, URLENCODED, format!("to=a%40b.c&text={}&{pair}", "t".repeat(90_000)), chunked),
             ),
             (
                 "urlencoded, apart",
-                form(path, URLENCODED, format!("{}&x=1", pair.replace('&', "&to=a&")), chunked),
+                framed(path, URLENCODED, format!("{}&x=1", pair.replace('&', "&to=a&")), chunked),
             ),
             (
                 "multipart, first",
-                form(
+                framed(
                     path,
                     MULTIPART,
                     multipart(&[("api_user", user), ("api_key", key), ("to", b"a@b.c")]),
@@ -71,7 +71,7 @@ pub fn in_every_place(path: &str, login: &str) -> Vec<(&'static str, Request)> {
             ),
             (
                 "multipart, last",
-                form(
+                framed(
                     path,
                     MULTIPART,
                     multipart(&[("to", b"a@b.c"), ("api_user", user), ("api_key", key)]),
@@ -80,7 +80,7 @@ pub fn in_every_place(path: &str, login: &str) -> Vec<(&'static str, Request)> {
             ),
             (
                 "multipart, after attachments",
-                form(
+                framed(
                     path,
                     MULTIPART,
                     multipart(&[
