@@ -9,11 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::Gateway;
-use common::mail::{Client, smtp};
+use common::mail::{CONTENT, Client, JOE, smtp};
 use common::sink::{Act, Moment, Settings, Sink, say};
-
-const JOE: &str = "joe:passw0rd-of-joe";
-const CONTENT: &str = "Subject: x\r\n\r\nbody\r\n";
 
 fn started(sinks: &[&Sink], keys: &str) -> Gateway {
     let addresses: Vec<SocketAddr> = sinks.iter().map(|sink| sink.address).collect();

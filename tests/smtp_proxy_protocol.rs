@@ -6,12 +6,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use common::mail::{Client, NAME, metric, plain, secured, wait_for_metric};
+use common::mail::{Client, JOE, NAME, metric, plain, secured, wait_for_metric};
 use common::sink::{Settings, Sink};
 use common::tls::Authority;
 use common::{Gateway, PATIENCE};
 
-const JOE: &str = "joe:passw0rd-of-joe";
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 const SESSIONS: &str = "gatepost_smtp_sessions";
 

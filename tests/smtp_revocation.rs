@@ -5,13 +5,10 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::mail::{Client, plain, secured, smtp};
+use common::mail::{CONTENT, Client, JOE, plain, secured, smtp};
 use common::sink::{Act, Gate, Settings, Sink};
 use common::tls::Authority;
 use common::{Gateway, HOLDER, PATIENCE};
-
-const JOE: &str = "joe:passw0rd-of-joe";
-const CONTENT: &str = "Subject: x\r\n\r\nbody\r\n";
 
 fn started(sink: &Sink) -> Gateway {
     let api = "[api]\nlisten = [\"127.0.0.1:0\"]\nupstreams = [\"http://127.0.0.1:9\"]\n[ops]\nlisten = \"127.0.0.1:0\"\n";

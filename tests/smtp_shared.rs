@@ -5,12 +5,10 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::mail::{Client, smtp};
+use common::mail::{CONTENT, Client, JOE, smtp};
 use common::sink::{Act, Moment, Settings, Sink, say};
 use common::{Gateway, PATIENCE};
 
-const JOE: &str = "joe:passw0rd-of-joe";
-const CONTENT: &str = "Subject: x\r\n\r\nbody\r\n";
 const TIMEOUT: &str = "421 4.4.2 Timeout, closing connection";
 /// One connection, and none that asks how the backend is after the first one.
 const ONE: &str = "upstream_connections = 1\nhealth_interval = \"1h\"\n";
@@ -27,11 +25,6 @@ fn client(gateway: &Gateway) -> Client {
     Client::login(gateway.address("smtp.listen"), JOE)
 }
 
-fn begin(client: &mut Client) {
-    assert_eq!(client.say("MAIL FROM:<a@test>").code, 250);
-    assert_eq!(client.say("RCPT TO:<b@test>").code, 250);
-}
-
 fn scripted(script: impl Fn(&Moment<'_>) -> Act + Send + Sync + 'static) -> Sink {
     Sink::start(Settings::scripted(script))
 }
@@ -41,7 +34,7 @@ fn who_only_chats_after_a_recipient_gives_its_connection_back() {
     let sink = Sink::good();
     let gateway = started(&sink, &format!("{ONE}command_timeout = \"500ms\""));
     let mut idle = client(&gateway);
-    begin(&mut idle);
+    idle.begin();
     let began = Instant::now();
     let last = loop {
         match idle.say("NOOP") {
@@ -61,7 +54,7 @@ fn who_drips_a_message_gives_its_connection_back() {
     for begin in ["DATA\r\n", "BDAT 1000000 LAST\r\n"] {
         let gateway = started(&sink, &format!("{ONE}message_deadline = \"500ms\""));
         let (mut slow, mut other) = (client(&gateway), client(&gateway));
-        self::begin(&mut slow);
+        self::slow.begin();
         slow.send(begin.as_bytes());
         if begin.starts_with("DATA") {
             assert_eq!(slow.answer().code, 354);
@@ -82,7 +75,7 @@ fn a_backend_that_goes_while_the_client_thinks_leaves_room_for_others() {
     });
     let gateway = started(&sink, ONE);
     let (mut first, mut other) = (client(&gateway), client(&gateway));
-    begin(&mut first);
+    first.begin();
     assert_eq!(other.submit("c@test", "d@test", CONTENT).code, 250);
     assert_eq!(first.say("DATA").code, 354);
     assert_eq!(first.say(&format!("{CONTENT}.")).code, 250);
@@ -94,7 +87,7 @@ fn a_backend_that_goes_while_the_client_thinks_leaves_room_for_others() {
     });
     let gateway = started(&sink, ONE);
     let (mut first, mut other) = (client(&gateway), client(&gateway));
-    begin(&mut first);
+    first.begin();
     assert_eq!(first.say("DATA").code, 354);
     assert_eq!(other.submit("c@test", "d@test", CONTENT).code, 250);
     assert_eq!(first.say(&format!("{CONTENT}.")).text(), "451 4.3.2 Not now");
@@ -106,7 +99,7 @@ fn what_came_of_a_message_goes_on_while_the_client_pauses() {
     let sink = Sink::good();
     let gateway = started(&sink, ONE);
     let mut client = client(&gateway);
-    begin(&mut client);
+    client.begin();
     assert_eq!(client.say("DATA").code, 354);
     let size = || sink.reads().iter().sum::<usize>();
     let before = size();
@@ -140,7 +133,7 @@ fn what_is_said_before_the_end_of_a_message_is_no_answer_to_it() {
         // With the content in the same packet as the command, and long after it.
         for at_once in [true, false] {
             let mut client = client(&gateway);
-            begin(&mut client);
+            client.begin();
             if at_once {
                 client.send(format!("DATA\r\n{CONTENT}.\r\n").as_bytes());
                 assert_eq!(client.answer().code, 354);
@@ -160,7 +153,7 @@ fn what_is_said_before_the_end_of_a_message_is_no_answer_to_it() {
     });
     let gateway = started(&sink, ONE);
     let mut client = client(&gateway);
-    begin(&mut client);
+    client.begin();
     client.send(b"BDAT 14\r\nSubject: x\r\n\r\nBDAT 3 LAST\r\nx\r\n");
     assert_eq!(client.answer().code, 250);
     assert_eq!(client.answer().text(), "451 4.4.2 The backend was lost, try again");
@@ -176,7 +169,7 @@ fn a_backend_that_takes_no_more_connections_is_waited_for() {
     let sink = scripted(full);
     let gateway = started(&sink, "health_interval = \"1h\"");
     let (mut first, mut second) = (client(&gateway), client(&gateway));
-    begin(&mut first);
+    first.begin();
     second.send(b"MAIL FROM:<c@test>\r\nRCPT TO:<d@test>\r\n");
     sink.wait_for_connections(3);
     assert!(second.hears_nothing_for(Duration::from_millis(50)));
