@@ -54,7 +54,7 @@ fn who_drips_a_message_gives_its_connection_back() {
     for begin in ["DATA\r\n", "BDAT 1000000 LAST\r\n"] {
         let gateway = started(&sink, &format!("{ONE}message_deadline = \"500ms\""));
         let (mut slow, mut other) = (client(&gateway), client(&gateway));
-        self::slow.begin();
+        slow.begin();
         slow.send(begin.as_bytes());
         if begin.starts_with("DATA") {
             assert_eq!(slow.answer().code, 354);
