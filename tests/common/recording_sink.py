@@ -1,4 +1,5 @@
-"""A mail server in a process of its own: notes the sender of each message in a file before it says 250.
+"""A mail server in a process of its own: notes the number that is the sender of each message in a file before it says 250.
+It refuses the recipient nobody, and messages by their number, some for good and some for now.
 
 recording_sink.py ADDRESS PORT FILE
 """
@@ -30,8 +31,15 @@ class Session(socketserver.StreamRequestHandler):
                 while (line := self.rfile.readline()) != b".\r\n":
                     if not line:
                         return
-                os.write(RECORD, sender.encode() + b"\n")
-                self.say("250 2.0.0 Noted")
+                if int(sender) % 11 == 7:
+                    self.say("554 5.6.0 Not this one")
+                elif int(sender) % 13 == 5:
+                    self.say("451 4.3.0 Not now")
+                else:
+                    os.write(RECORD, sender.encode() + b"\n")
+                    self.say("250 2.0.0 Noted")
+            elif verb == "RCPT" and "<nobody@" in command:
+                self.say("550 5.1.1 There is nobody")
             elif verb == "QUIT":
                 self.say("221 2.0.0 Bye")
                 return
