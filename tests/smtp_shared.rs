@@ -5,8 +5,9 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::mail::{CONTENT, Client, JOE, smtp};
+use common::mail::{CONTENT, Client, JOE, secured, smtp};
 use common::sink::{Act, Moment, Settings, Sink, say};
+use common::tls::Authority;
 use common::{Gateway, PATIENCE};
 
 const TIMEOUT: &str = "421 4.4.2 Timeout, closing connection";
@@ -14,7 +15,19 @@ const TIMEOUT: &str = "421 4.4.2 Timeout, closing connection";
 const ONE: &str = "upstream_connections = 1\nhealth_interval = \"1h\"\n";
 
 fn started(sink: &Sink, keys: &str) -> Gateway {
-    let gateway = Gateway::start(&smtp(&[sink.address], keys));
+    with(Gateway::start(&smtp(&[sink.address], keys)), sink)
+}
+
+/// The same with TLS to the backend, which has a certificate of the authority.
+fn encrypted(authority: &Authority, settings: Settings) -> (Gateway, Sink) {
+    let tls = Some(authority.issue("127.0.0.1").server());
+    let sink = Sink::start(Settings { tls, implicit_tls: true, ..settings });
+    let keys = format!("{ONE}upstream_ca = \"DIR/ca.pem\"\n");
+    let gateway = secured(authority, &[format!("smtps://{}", sink.address)], &keys, "");
+    (with(gateway, &sink), sink)
+}
+
+fn with(gateway: Gateway, sink: &Sink) -> Gateway {
     gateway.account("email").credential(JOE, "email");
     // The one that asks has gone.
     sink.wait_for_command("QUIT");
@@ -97,8 +110,13 @@ fn a_backend_that_goes_while_the_client_thinks_leaves_room_for_others() {
 #[test]
 fn what_came_of_a_message_goes_on_while_the_client_pauses() {
     let sink = Sink::good();
-    let gateway = started(&sink, ONE);
-    let mut client = client(&gateway);
+    goes_on(&started(&sink, ONE), &sink);
+    let (gateway, sink) = encrypted(&Authority::new(), Settings::default());
+    goes_on(&gateway, &sink);
+}
+
+fn goes_on(gateway: &Gateway, sink: &Sink) {
+    let mut client = client(gateway);
     client.begin();
     assert_eq!(client.say("DATA").code, 354);
     let size = || sink.reads().iter().sum::<usize>();
@@ -144,6 +162,17 @@ fn what_is_said_before_the_end_of_a_message_is_no_answer_to_it() {
             assert_eq!(client.answer().text(), expected, "{early:?}");
         }
     }
+    // And through TLS.
+    let (gateway, sink) = encrypted(
+        &Authority::new(),
+        Settings::scripted(|moment| match moment.command {
+            "DATA" => Act::Say("354 Go on\r\n250 2.0.0 Ok\r\n".into()),
+            _ => Act::Well,
+        }),
+    );
+    let answer = client(&gateway).submit("a@test", "b@test", CONTENT);
+    assert_eq!(answer.text(), "451 4.4.2 The backend was lost, try again");
+    assert_eq!(sink.messages(), []);
     // The same with chunks: the answer to the first is followed by one to the second, which comes later.
     let sink = scripted(move |moment| match moment.command {
         "BDAT" => Act::Well,
