@@ -285,3 +285,22 @@ fn a_backend_by_name_is_known_at_once_and_after_a_reload() {
     gateway.log().wait_for(&["the new configuration is in place"]);
     assert_eq!(get("/open/a").send(gateway.api()).status, 200);
 }
+
+/// Health checks that are never answered keep no other backend from being asked at its own interval.
+#[test]
+fn a_backend_that_lets_itself_be_waited_for_keeps_no_other_from_being_asked() {
+    let silent: Vec<Backend> = (0..3)
+        .map(|_| Backend::handling(|stream, _| drop(std::io::copy(stream, &mut std::io::sink()))))
+        .collect();
+    let backend = Backend::hello();
+    let addresses: Vec<_> = silent.iter().map(|backend| backend.address).collect();
+    let group = format!(
+        "[[api.group]]\nname = \"other\"\nupstreams = [\"http://{}\"]\nhealth_interval = \"20ms\"\n",
+        backend.address
+    );
+    let keys = "health_interval = \"10m\"\nconnect_timeout = \"10m\"\nhealth_check = \"/healthz\"";
+    let _gateway = Gateway::start(&format!("{}{group}", several(&addresses, keys)));
+    for _ in 0..5 {
+        assert_eq!(backend.next().target, "/healthz");
+    }
+}

@@ -7,11 +7,12 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use ipnet::IpNet;
 use thiserror::Error;
+use tokio::task::JoinSet;
 
 use super::room::Room;
 use super::roots::RootsError;
 use super::router::Router;
-use super::upstream::{self, Group, UpstreamGauges};
+use super::upstream::{Group, UpstreamGauges};
 use crate::config::{Forms, HttpEntry, Timeouts};
 use crate::domain::Entry;
 use crate::service::Credentials;
@@ -133,17 +134,31 @@ impl Site {
         })
     }
 
-    /// Asks the backends whether they are up, each group at its interval; ends with the process.
+    /// Asks the backends whether they are up, each at its group's interval: one that lets itself be waited for keeps no
+    /// other from being asked. Ends with the process.
     pub async fn watch_health(self: Arc<Site>) {
         loop {
             let plan = self.plan.load_full();
-            let mut pause = std::time::Duration::from_secs(60);
-            for group in &plan.groups {
-                upstream::check(group).await;
-                pause = pause.min(group.settings().health_interval);
+            let mut watches = JoinSet::new();
+            for (group, servers) in plan.groups.iter().map(|group| group.servers().len()).enumerate() {
+                for server in 0..servers {
+                    watches.spawn(self.clone().watch(plan.clone(), group, server));
+                }
             }
             drop(plan);
-            tokio::time::sleep(pause).await;
+            // The first one that sees another plan ends, and the rest with it.
+            if watches.join_next().await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Asks one backend until there is another plan.
+    async fn watch(self: Arc<Site>, plan: Arc<Plan>, group: usize, server: usize) {
+        let group = &plan.groups[group];
+        while Arc::ptr_eq(&plan, &self.plan.load()) {
+            group.check(server).await;
+            tokio::time::sleep(group.settings().health_interval).await;
         }
     }
 }

@@ -162,6 +162,25 @@ impl Group {
         connected
     }
 
+    /// Asks a backend whether it is up, and looks its name up again; each part within the time for a connection.
+    pub async fn check(&self, index: usize) {
+        let server = &self.servers[index];
+        let limit = self.settings.connect_timeout;
+        if tokio::time::timeout(limit, server.resolve()).await.is_err() {
+            tracing::warn!(upstream = server.name, "the backend's name can't be resolved in time");
+        }
+        let up = match (&self.settings.health_check, self.connect_new(index).await) {
+            (_, Err(_)) => false,
+            (HealthCheck::Tcp, Ok(_)) => true,
+            (HealthCheck::Http(path), Ok(stream)) => {
+                let host = server.upstream.authority();
+                let asked = super::health::ask(stream, path, &host);
+                tokio::time::timeout(limit, asked).await.unwrap_or(false)
+            }
+        };
+        server.set_up(up);
+    }
+
     async fn open(&self, server: &Server) -> Result<Stream, ConnectError> {
         let refused = |e: &dyn std::fmt::Display| ConnectError::Refused(server.name.clone(), e.to_string());
         let address = server.addresses.next().ok_or_else(|| ConnectError::Unresolved(server.name.clone()))?;
@@ -283,22 +302,4 @@ fn is_quiet(stream: &mut Stream) -> bool {
     let mut buffer = ReadBuf::new(&mut byte);
     let mut context = Context::from_waker(Waker::noop());
     matches!(Pin::new(stream).poll_read(&mut context, &mut buffer), Poll::Pending)
-}
-
-/// Asks every backend of `group` once whether it is up, and looks its name up again.
-pub async fn check(group: &Group) {
-    for index in 0..group.servers.len() {
-        let server = &group.servers[index];
-        server.resolve().await;
-        let up = match (&group.settings.health_check, group.connect_new(index).await) {
-            (_, Err(_)) => false,
-            (HealthCheck::Tcp, Ok(_)) => true,
-            (HealthCheck::Http(path), Ok(stream)) => {
-                let host = server.upstream.authority();
-                let asked = super::health::ask(stream, path, &host);
-                tokio::time::timeout(group.settings.connect_timeout, asked).await.unwrap_or(false)
-            }
-        };
-        server.set_up(up);
-    }
 }
