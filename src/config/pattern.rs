@@ -30,9 +30,39 @@ pub(super) fn pattern(text: &str) -> Result<String, String> {
     Err(fault)
 }
 
+/// Whether a pattern could be for a path, without regard to case. For warnings: which route a request takes is found out
+/// elsewhere, and more exactly.
+pub(super) fn covers(pattern: &str, path: &str) -> bool {
+    let mut given = path.split('/');
+    let (named, and_below) = pattern.strip_suffix("/*").map_or((pattern, false), |named| (named, true));
+    let same = |expected: &str, text: &str| match expected.split_once('*') {
+        None => expected.eq_ignore_ascii_case(text),
+        Some((before, after)) => {
+            let text = text.to_ascii_lowercase();
+            text.len() >= before.len() + after.len()
+                && text.starts_with(&before.to_ascii_lowercase())
+                && text.ends_with(&after.to_ascii_lowercase())
+        }
+    };
+    named.split('/').all(|expected| given.next().is_some_and(|text| same(expected, text)))
+        && given.next().is_some() == and_below
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn which_paths_a_pattern_could_be_for() {
+        for pattern in
+            ["/*", "/api/*", "/API/mail.*", "/api/*.json", "/*/mail.send.json", "/api/mail.send.json"]
+        {
+            assert!(covers(pattern, "/api/mail.send.json"), "{pattern}");
+        }
+        for pattern in ["/", "/api", "/api/mail.send.json/*", "/api/*.xml", "/v3/*", "/api/*/x"] {
+            assert!(!covers(pattern, "/api/mail.send.json"), "{pattern}");
+        }
+    }
 
     #[test]
     fn the_rules() {

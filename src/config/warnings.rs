@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::{Config, HttpEntry, Need, Scheme, SmtpEntry, SmtpScheme};
+use http::Method;
+
+use super::pattern::covers;
+use super::{Config, HttpEntry, Need, Route, Scheme, SmtpEntry, SmtpScheme};
+use crate::domain::{Entry, Permission};
 
 impl Config {
     /// What is allowed and yet worth a line in the log at start, each with its key.
@@ -76,6 +80,9 @@ fn warn_entry(entry: &HttpEntry, warnings: &mut Vec<String>) {
         let methods = methods.unwrap_or_default();
         warnings.push(format!("{name}.route: every path is public{methods}: no credential is asked for"));
     }
+    if entry.entry == Entry::Api {
+        warn_of_mail(entry, warnings);
+    }
     for group in &entry.groups {
         let verified = group.upstreams.iter().any(|upstream| upstream.scheme == Scheme::Https);
         let key = if group.name == HttpEntry::DEFAULT_GROUP {
@@ -86,6 +93,29 @@ fn warn_entry(entry: &HttpEntry, warnings: &mut Vec<String>) {
         if !verified && (group.upstream_ca.is_some() || group.upstream_server_name.is_some()) {
             warnings.push(format!(
                 "{key}: upstream_ca and upstream_server_name are for https:// upstreams, and there is none"
+            ));
+        }
+    }
+}
+
+/// Routes that come before what is built in, and let mail be sent without `email`.
+fn warn_of_mail(entry: &HttpEntry, warnings: &mut Vec<String>) {
+    const PATHS: [&str; 3] = ["/api/mail.send.json", "/api/mail.send.xml", "/v3/mail/send"];
+    let mut warned: Vec<&Route> = Vec::new();
+    for path in PATHS {
+        let takes = |route: &&Route| {
+            let posts = route.methods.as_ref().is_none_or(|methods| methods.contains(&Method::POST));
+            posts && covers(&route.path, path)
+        };
+        let Some(route) = entry.routes.iter().find(takes) else { continue };
+        let asked = route.need == Need::Permission(Permission::Email);
+        // A public route for every path has a warning of its own.
+        let said = route.need == Need::Public && route.path == "/*";
+        if !asked && !said && !warned.contains(&route) {
+            warned.push(route);
+            let (pattern, need) = (&route.path, route.need.as_str());
+            warnings.push(format!(
+                "api.route: '{pattern}' is for {path} as well, which sends mail: it needs '{need}' there instead of 'email'"
             ));
         }
     }
