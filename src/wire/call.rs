@@ -14,16 +14,6 @@ pub enum Action {
 }
 
 impl Action {
-    /// The word for it in metrics and log.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Action::Get => "get",
-            Action::Add => "add",
-            Action::Edit => "edit",
-            Action::Remove => "remove",
-        }
-    }
-
     fn from_name(name: &str) -> Option<Action> {
         match name {
             "get" => Some(Action::Get),

@@ -74,14 +74,6 @@ impl Parameters {
         }
     }
 
-    /// The parameter of that name, which has to be there.
-    ///
-    /// # Errors
-    /// As [`Parameters::get`], and where it is missing.
-    pub fn required(&self, name: &'static str) -> Result<&str, ParametersError> {
-        self.get(name)?.ok_or(ParametersError::Missing(name))
-    }
-
     /// `api_user` and `api_key`, wherever in the call they stand; `None` where neither does.
     ///
     /// # Errors
@@ -150,9 +142,6 @@ pub enum ParametersError {
     /// Not UTF-8.
     #[error("{0} must be UTF-8 text")]
     NotText(&'static str),
-    /// Not given.
-    #[error("{0} is missing")]
-    Missing(&'static str),
     /// `permissions` as an object and by key at once.
     #[error("permissions is given both as an object and by key")]
     BothForms,
@@ -215,7 +204,6 @@ mod tests {
         for (name, value) in expected {
             assert_eq!(parameters.get(name), Ok(value), "{name}");
         }
-        assert_eq!(parameters.required("f"), Err(ParametersError::Missing("f")));
     }
 
     #[test]

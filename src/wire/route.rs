@@ -11,7 +11,6 @@ use super::percent::hex;
 /// text in place of a `*` inside of one segment.
 #[derive(Clone, Debug)]
 pub struct RoutePattern {
-    text: String,
     segments: Vec<Segment>,
     /// Ends in `/*`: whatever follows, at any depth.
     and_below: bool,
@@ -40,12 +39,7 @@ impl RoutePattern {
             segments.pop();
         }
         let segments = segments.into_iter().map(Segment::parse).collect::<Result<_, _>>()?;
-        Ok(RoutePattern { text: text.to_owned(), segments, and_below })
-    }
-
-    /// As it was written.
-    pub fn as_str(&self) -> &str {
-        &self.text
+        Ok(RoutePattern { segments, and_below })
     }
 
     /// Whether a normalized path is exactly one of these. For routes that ask for less than others do: `public`.
