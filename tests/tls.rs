@@ -3,38 +3,15 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use common::backend::{Backend, read_header};
+use common::http2::{address, ask, config, connected, http2, send, start, whole};
 use common::tls::{Authority, connect};
 use common::{Gateway, HOLDER, configured};
-use h2::client::{ResponseFuture, SendRequest};
-use h2::{RecvStream, SendStream};
-use http::{HeaderMap, Request, Response};
+use http::HeaderMap;
 use rustls::ClientConfig;
-use tokio::task::JoinHandle;
-use tokio_rustls::TlsConnector;
-
-fn config(upstream: SocketAddr, keys: &str) -> String {
-    format!(
-        "[tls]\ncertificate = \"DIR/cert.pem\"\nprivate_key = \"DIR/key.pem\"\n\
-         [api]\ntls_listen = [\"127.0.0.1:0\"]\nupstreams = [\"http://{upstream}\"]\n{keys}\n\
-         [[api.route]]\npath = \"/open/*\"\npermission = \"public\"\n"
-    )
-}
-
-fn start(authority: &Authority, upstream: SocketAddr, keys: &str) -> Gateway {
-    let directory = configured(&config(upstream, keys));
-    authority.issue("gate.test").write(directory.path());
-    Gateway::start_in(directory)
-}
-
-fn address(gateway: &Gateway) -> SocketAddr {
-    gateway.address("api.tls_listen")
-}
 
 /// The certificate that is shown to a new connection.
 fn shown(gateway: &Gateway, client: &Arc<ClientConfig>) -> Vec<u8> {
@@ -152,70 +129,6 @@ fn a_certificate_that_cannot_be_used_is_one_line_at_the_start() {
         assert_eq!(text.lines().count(), 1, "{text}");
         assert!(text.contains(word) && text.contains(".pem"), "{text}");
     }
-}
-
-/// A client of HTTP/2.
-async fn http2(gateway: &Gateway, authority: &Authority) -> SendRequest<Bytes> {
-    connected(gateway, authority).await.0
-}
-
-/// The same, and what ends with the connection.
-async fn connected(gateway: &Gateway, authority: &Authority) -> (SendRequest<Bytes>, JoinHandle<()>) {
-    let connector = TlsConnector::from(authority.client(&["h2", "http/1.1"]));
-    let stream = tokio::net::TcpStream::connect(address(gateway)).await.unwrap();
-    stream.set_nodelay(true).unwrap();
-    let stream = connector.connect("gate.test".try_into().unwrap(), stream).await.unwrap();
-    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    let (client, connection) = h2::client::handshake(stream).await.unwrap();
-    let ended = tokio::spawn(async move {
-        let _ = connection.await;
-    });
-    (client.ready().await.unwrap(), ended)
-}
-
-fn ask(
-    client: &mut SendRequest<Bytes>,
-    method: &str,
-    path: &str,
-    fields: &[(&str, &str)],
-    ends: bool,
-) -> (ResponseFuture, SendStream<Bytes>) {
-    let mut request = Request::builder().method(method).uri(format!("https://gate.test{path}"));
-    for (name, value) in fields {
-        request = request.header(*name, *value);
-    }
-    client.send_request(request.body(()).unwrap(), ends).unwrap()
-}
-
-/// Sends all of `body` as the flow allows; false where the other side wants no more of it.
-async fn send(stream: &mut SendStream<Bytes>, mut body: Bytes, ends: bool) -> bool {
-    while !body.is_empty() {
-        stream.reserve_capacity(body.len().min(16 * 1024));
-        // What is there already is not announced again.
-        let room = match stream.capacity() {
-            0 => match std::future::poll_fn(|cx| stream.poll_capacity(cx)).await {
-                Some(Ok(room)) => room,
-                _ => return false,
-            },
-            room => room,
-        };
-        let piece = body.split_to(room.min(body.len()));
-        if stream.send_data(piece, ends && body.is_empty()).is_err() {
-            return false;
-        }
-    }
-    true
-}
-
-async fn whole(response: Response<RecvStream>) -> Result<(u16, Vec<u8>), h2::Error> {
-    let (head, mut body) = response.into_parts();
-    let mut all = Vec::new();
-    while let Some(piece) = body.data().await {
-        let piece = piece?;
-        body.flow_control().release_capacity(piece.len())?;
-        all.extend_from_slice(&piece);
-    }
-    Ok((head.status.as_u16(), all))
 }
 
 fn basic() -> String {

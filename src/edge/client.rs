@@ -1,6 +1,6 @@
 //! Who is at the other end of a connection, as backend, throttle and log are told.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
@@ -11,21 +11,20 @@ pub struct Client {
     address: IpAddr,
     shown: HeaderValue,
     tls: bool,
-    trusted: bool,
 }
 
 impl Client {
-    /// The peer at `address`; whether what it forwards is believed depends on `trusted_proxies`.
-    pub fn new(address: SocketAddr, tls: bool, trusted_proxies: &[IpNet]) -> Client {
+    /// The peer at `address`.
+    pub fn new(address: SocketAddr, tls: bool) -> Client {
         let address = address.ip().to_canonical();
         let shown = HeaderValue::from_str(&address.to_string())
             .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Client { address, shown, tls, trusted: trusted_proxies.iter().any(|net| net.contains(&address)) }
+        Client { address, shown, tls }
     }
 
     /// Whether its `X-Forwarded-*` are believed.
-    pub fn is_trusted(&self) -> bool {
-        self.trusted
+    pub fn is_trusted(&self, trusted_proxies: &[IpNet]) -> bool {
+        trusted_proxies.iter().any(|net| net.contains(&self.address))
     }
 
     /// Its address as a header value.
@@ -41,7 +40,7 @@ impl Client {
     /// Where a request really comes from: behind trusted proxies, the last address of `X-Forwarded-For` that isn't
     /// one of them.
     pub fn source(&self, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> IpAddr {
-        if !self.trusted {
+        if !self.is_trusted(trusted_proxies) {
             return self.address;
         }
         let mut source = self.address;
@@ -49,7 +48,7 @@ impl Client {
         let hops = lines.iter().rev().filter_map(|line| line.to_str().ok()).flat_map(|line| line.rsplit(','));
         for hop in hops {
             // Whoever wrote something else than an address isn't to be believed any further.
-            let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
+            let Some(address) = address_of(hop.trim()) else { break };
             source = address.to_canonical();
             if !trusted_proxies.iter().any(|net| net.contains(&source)) {
                 break;
@@ -59,13 +58,21 @@ impl Client {
     }
 }
 
+/// The address of a hop: alone, or with a port as some proxies write it, and then with brackets where it is IPv6.
+fn address_of(hop: &str) -> Option<IpAddr> {
+    let alone = hop.parse().ok();
+    let with_port = || hop.parse::<SocketAddr>().ok().map(|address| address.ip());
+    let in_brackets = || hop.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    alone.or_else(with_port).or_else(in_brackets)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn source(peer: &str, forwarded: &[&str]) -> String {
         let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
-        let client = Client::new(SocketAddr::new(peer.parse().unwrap(), 1), false, &trusted);
+        let client = Client::new(SocketAddr::new(peer.parse().unwrap(), 1), false);
         let mut headers = HeaderMap::new();
         for line in forwarded {
             headers.append("x-forwarded-for", HeaderValue::from_str(line).unwrap());
@@ -82,5 +89,9 @@ mod tests {
         assert_eq!(source("10.0.0.1", &["198.51.100.7, rubbish"]), "10.0.0.1");
         assert_eq!(source("::ffff:10.0.0.1", &["2001:db8::1"]), "2001:db8::1");
         assert_eq!(source("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(source("10.0.0.1", &["203.0.113.9:51234, 10.1.1.1:80"]), "203.0.113.9");
+        assert_eq!(source("10.0.0.1", &["[2001:db8::1]:443"]), "2001:db8::1");
+        assert_eq!(source("10.0.0.1", &["[2001:db8::1]"]), "2001:db8::1");
+        assert_eq!(source("10.0.0.1", &["[203.0.113.9], 203.0.113.9:"]), "10.0.0.1");
     }
 }

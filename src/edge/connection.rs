@@ -3,12 +3,14 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::ALPN;
 use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
 use pingora_timeout::timeout;
 use tokio::sync::watch;
@@ -27,6 +29,13 @@ use super::socket::Meter;
 /// Bytes of a request's header at most, request line included; 431 above.
 pub const HEADER_LIMIT: usize = 64 * 1024;
 
+/// Bytes of an answer over HTTP/2 that wait for the client to take them, for each stream.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// At a stop: how long a client over HTTP/2 has to say goodbye, and to take an answer whose last byte waits for it.
+const GOODBYE: Duration = Duration::from_secs(1);
+const TAKING: Duration = Duration::from_secs(5);
+
 /// Serves one connection to its end.
 #[derive(Clone)]
 pub struct HttpServer {
@@ -36,6 +45,8 @@ pub struct HttpServer {
     pub worker: usize,
     /// Requests under way, so that a stop can wait for them.
     pub requests: Arc<Gauge>,
+    /// Connections over HTTP/2, whose answers may be on their way when their requests are done with.
+    pub multiplexed: Arc<Gauge>,
     /// Turns true when the gateway stops.
     pub stop: watch::Receiver<bool>,
 }
@@ -44,30 +55,46 @@ impl HttpServer {
     /// Serves `connection` until either side has enough.
     pub async fn serve(self, connection: Connection) {
         let Connection { stream, meter, peer, tls, entered } = connection;
-        let client = Client::new(peer, tls, &self.site.plan.load().trusted_proxies);
+        let client = Client::new(peer, tls);
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            let timeouts = self.site.plan.load().timeouts.clone();
+            let (header, keepalive) = self.patience();
             let mut options = HttpServerOptions::default();
-            options.h2_idle_timeout = Some(timeouts.keepalive);
+            options.h2_idle_timeout = Some(keepalive);
             let stop = self.stop.clone();
-            let app = Arc::new(Multiplexed { server: self, client, options, begun: AtomicBool::new(false) });
+            let open = self.multiplexed.enter();
+            let app = Arc::new(Multiplexed {
+                server: self,
+                client,
+                options,
+                begun: AtomicBool::new(false),
+                answers: Gauge::new(usize::MAX),
+                answered: Mutex::new(None),
+            });
             tokio::select! {
                 _ = app.process_new(stream, &stop) => {}
-                () = app.silent_for(timeouts.header) => debug!("closed: no request came"),
+                () = app.silent_for(header) => debug!("closed: no request came"),
+                () = app.left_behind(stop.clone()) => debug!("closed: it doesn't take its answers"),
             }
+            drop(open);
         } else {
             self.one_by_one(stream, &meter, &client).await;
         }
         drop(entered);
     }
 
+    /// How long a header may take, and how long a connection may be idle before it, as of now.
+    fn patience(&self) -> (Duration, Duration) {
+        let plan = self.site.plan.load();
+        (plan.timeouts.header, plan.timeouts.keepalive)
+    }
+
     /// HTTP/1: the connection is idle, then a header comes, then the exchange.
     async fn one_by_one(mut self, stream: pingora_core::protocols::Stream, meter: &Meter, client: &Client) {
-        let timeouts = self.site.plan.load().timeouts.clone();
         let mut next = Some((stream, None));
         // A new connection has to send its first header within this time; a kept one may be idle first.
         let mut idle = None;
         while let Some((stream, prefix)) = next.take() {
+            let (header, keepalive) = self.patience();
             let mut session = ServerSession::new_http1(stream);
             session.set_pipelining_enabled(true);
             // What the meter can't see was received before.
@@ -82,7 +109,7 @@ impl HttpServer {
             let read = {
                 let mut reading = pin!(session.read_request());
                 loop {
-                    let patience = left.map_or(timeouts.header, |left| timeouts.header.min(left));
+                    let patience = left.map_or(header, |left| header.min(left));
                     let read = tokio::select! {
                         biased;
                         read = timeout(patience, &mut reading) => read,
@@ -121,13 +148,14 @@ impl HttpServer {
                 self.site.metrics.http_request(self.site.entry, refusal.status(), Duration::ZERO);
                 let id = self.site.ids.next();
                 session.set_keepalive(None);
-                reply::refuse(&mut session, &refusal, "", &id, timeouts.write).await;
+                let within = self.site.plan.load().timeouts.write;
+                reply::refuse(&mut session, &refusal, "", &id, within).await;
                 drop(under_way);
                 return reply::linger(session).await;
             }
             let exchange = Exchange { server: &self, client };
             next = exchange.run(session).await;
-            idle = Some(timeouts.keepalive);
+            idle = Some(keepalive);
             drop(under_way);
         }
     }
@@ -140,6 +168,10 @@ struct Multiplexed {
     options: HttpServerOptions,
     /// Whether a request has come.
     begun: AtomicBool,
+    /// Requests of this connection that are under way.
+    answers: Arc<Gauge>,
+    /// When the last one of them was answered.
+    answered: Mutex<Option<Instant>>,
 }
 
 impl Multiplexed {
@@ -148,6 +180,21 @@ impl Multiplexed {
         pingora_timeout::sleep(patience).await;
         if self.begun.load(Ordering::Relaxed) {
             std::future::pending().await
+        }
+    }
+
+    /// Resolves once the gateway stops and the client had its time to take what it was sent. A connection on which nothing
+    /// is left ends by itself before, as soon as both sides have said goodbye.
+    async fn left_behind(&self, mut stop: ShutdownWatch) {
+        let _ = stop.wait_for(|stop| *stop).await;
+        pingora_timeout::sleep(GOODBYE).await;
+        loop {
+            self.answers.emptied().await;
+            let since = self.answered.lock().map_or(TAKING, |answered| answered.elapsed());
+            match TAKING.checked_sub(since) {
+                Some(left) if !left.is_zero() => pingora_timeout::sleep(left).await,
+                _ => return,
+            }
         }
     }
 }
@@ -161,8 +208,16 @@ impl HttpServerApp for Multiplexed {
     ) -> Option<ReusedHttpStream> {
         self.begun.store(true, Ordering::Relaxed);
         let _under_way = self.server.requests.enter()?;
+        let _answer = self.answers.enter()?;
         Exchange { server: &self.server, client: &self.client }.run(session).await;
+        *self.answered.lock() = Some(Instant::now());
         None
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        let mut options = default_h2_options();
+        options.max_send_buffer_size(SEND_BUFFER);
+        Some(options)
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {

@@ -156,6 +156,7 @@ impl Underway<'_> {
             target: &forwarded_target,
             identity: admitted.granted.as_ref(),
             client: self.client,
+            trusted: self.client.is_trusted(&plan.trusted_proxies),
             framing,
             authority: group.authority(),
             upgrade,

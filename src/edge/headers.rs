@@ -55,6 +55,8 @@ pub struct Outgoing<'a> {
     pub identity: Option<&'a Granted>,
     /// Whose request it is.
     pub client: &'a Client,
+    /// Whether what that says of where the request came from is believed.
+    pub trusted: bool,
     /// How its body is delimited.
     pub framing: Framing,
     /// The host that it is for where it names none, as HTTP/1.0 allows.
@@ -155,7 +157,7 @@ fn fields(
         put(&USER, &value_of(identity.user_value().clone()))?;
         put(&PERMISSIONS, &value_of(identity.permissions_value()))?;
     }
-    forwarded(request, with.client, host.or(authority.as_ref()), &mut put)?;
+    forwarded(request, with, host.or(authority.as_ref()), &mut put)?;
     put(&REQUEST_ID, with.request_id)
 }
 
@@ -230,7 +232,7 @@ fn passes(name: &HeaderName, value: &HeaderValue, with: &Outgoing<'_>) -> bool {
     !names::is_hop_by_hop(name)
         && !names::is_ours(name)
         && !names::goes_elsewhere(name)
-        && (with.client.is_trusted() || !names::tells_the_source(name))
+        && (with.trusted || !names::tells_the_source(name))
 }
 
 fn is_basic(value: &HeaderValue) -> bool {
@@ -240,11 +242,12 @@ fn is_basic(value: &HeaderValue) -> bool {
 /// Says where the request came from. What a trusted proxy said before is kept and added to.
 fn forwarded(
     request: &RequestHeader,
-    client: &Client,
+    with: &Outgoing<'_>,
     host: Option<&HeaderValue>,
     put: &mut impl FnMut(&HeaderName, &HeaderValue) -> pingora_error::Result<()>,
 ) -> pingora_error::Result<()> {
-    let said = |name: &HeaderName| client.is_trusted().then(|| request.headers.get(name)).flatten();
+    let client = with.client;
+    let said = |name: &HeaderName| with.trusted.then(|| request.headers.get(name)).flatten();
     if said(&FORWARDED_FOR).is_some() {
         let mut hops = Vec::new();
         for line in request.headers.get_all(FORWARDED_FOR) {
@@ -284,12 +287,12 @@ mod tests {
         for (name, value) in fields {
             request.append_header(*name, *value).unwrap();
         }
-        let networks = if trusted { vec!["192.0.2.0/24".parse().unwrap()] } else { Vec::new() };
-        let client = Client::new("192.0.2.7:4711".parse().unwrap(), true, &networks);
+        let client = Client::new("192.0.2.7:4711".parse().unwrap(), true);
         let with = Outgoing {
             target: b"/a?b=c",
             identity: None,
             client: &client,
+            trusted,
             framing: Framing::None,
             authority: &HeaderValue::from_static("backend.test"),
             upgrade: false,
@@ -355,11 +358,12 @@ mod tests {
         for (count, passes) in [(64, true), (65, false), (30_000, false)] {
             let mut request = RequestHeader::build_no_case("GET", b"/a", None).unwrap();
             request.append_header("Connection", "a,".repeat(count)).unwrap();
-            let client = Client::new("192.0.2.7:4711".parse().unwrap(), true, &[]);
+            let client = Client::new("192.0.2.7:4711".parse().unwrap(), true);
             let with = Outgoing {
                 target: b"/a",
                 identity: None,
                 client: &client,
+                trusted: false,
                 framing: Framing::None,
                 authority: &HeaderValue::from_static("backend.test"),
                 upgrade: false,

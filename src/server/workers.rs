@@ -64,6 +64,7 @@ impl Workers {
         deadline: Duration,
     ) -> std::io::Result<Workers> {
         let requests = Gauge::new(usize::MAX);
+        let multiplexed = Gauge::new(usize::MAX);
         let cut_off = Arc::new(AtomicUsize::new(0));
         let mut works: Vec<Work> = Vec::new();
         for worker in 0..count {
@@ -73,6 +74,7 @@ impl Workers {
                     site: listening.site.clone(),
                     worker,
                     requests: requests.clone(),
+                    multiplexed: multiplexed.clone(),
                     stop: stop.clone(),
                 };
                 let serve = move |connection| server.clone().serve(connection);
@@ -104,6 +106,7 @@ impl Workers {
             }
             let sessions: Vec<Arc<Gauge>> = mail.iter().map(|mail| mail.entry.sessions.clone()).collect();
             let (sites, requests, cut_off) = (sites.to_vec(), requests.clone(), cut_off.clone());
+            let multiplexed = multiplexed.clone();
             let mut stop = stop.clone();
             works.push(Box::pin(async move {
                 for accept in accepting {
@@ -116,6 +119,8 @@ impl Workers {
                 let _ = stop.wait_for(|stop| *stop).await;
                 let emptied = async {
                     requests.emptied().await;
+                    // A request over HTTP/2 is done with when its answer is written, and not when that has gone out.
+                    multiplexed.emptied().await;
                     // Those that are idle say goodbye.
                     for sessions in &sessions {
                         sessions.emptied().await;

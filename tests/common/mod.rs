@@ -9,6 +9,7 @@ pub mod database;
 pub mod driver;
 pub mod forms;
 pub mod http;
+pub mod http2;
 pub mod mail;
 pub mod relay;
 pub mod sink;
