@@ -17,11 +17,12 @@ type Property<'a> = (&'a str, &'a dyn Fn(&[u8]));
 fn seeds_have_the_properties() {
     let smtp_reply = |data: &[u8]| properties::smtp_reply(data, &[3, 1, 7]);
     let permissions = |data: &[u8]| properties::permissions(&String::from_utf8_lossy(data));
-    let targets: [Property<'_>; 8] = [
+    let targets: [Property<'_>; 9] = [
         ("basic", &properties::basic),
         ("multipart", &properties::multipart),
         ("path", &properties::path),
         ("permissions", &permissions),
+        ("proxy_protocol", &properties::proxy_protocol),
         ("query", &properties::query),
         ("smtp_reply", &smtp_reply),
         ("smtp_session", &properties::smtp_session),

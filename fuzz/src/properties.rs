@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use gatepost::domain::{Permission, PermissionEdit, Permissions};
 use gatepost::wire::smtp::client::{self, LONGEST_REPLY, Offer, ReplyError};
+use gatepost::wire::smtp::proxy_protocol::{self, LONGEST as LONGEST_PROXY};
 use gatepost::wire::{
     BASIC_BUFFER, BasicError, BodyScanner, Call, FormError, Parameters, PathError, RoutePattern, Target,
     basic as read_basic, normalize, sends_mail, take_credential,
@@ -47,6 +48,26 @@ pub fn basic(data: &[u8]) {
         Ok(presented) => assert_eq!(data, [presented.username, b":", presented.secret].concat()),
         Err(BasicError::TooLong) => assert!(data.len() > BASIC_BUFFER - 3),
         Err(error) => assert!(error == BasicError::Malformed && !data.contains(&b':')),
+    }
+}
+
+/// A header is read once it is there whole, never before; what follows it doesn't matter; and it is no longer than it may be.
+pub fn proxy_protocol(data: &[u8]) {
+    let whole = proxy_protocol::parse(data);
+    let len = match whole {
+        Ok(Some(header)) => header.len,
+        Ok(None) => data.len() + 1,
+        Err(_) => data.len(),
+    };
+    assert!(!matches!(whole, Ok(Some(_))) || len <= data.len().min(LONGEST_PROXY));
+    assert!(whole != Ok(None) || data.len() < LONGEST_PROXY);
+    for end in 0..data.len().min(LONGEST_PROXY + 1) {
+        let cut = proxy_protocol::parse(&data[..end]);
+        match (whole, cut) {
+            (Err(_), cut) => assert!(matches!(cut, Ok(None) | Err(_)), "{end}"),
+            (_, cut) if end < len => assert_eq!(cut, Ok(None), "{end}"),
+            (whole, cut) => assert_eq!(cut, whole, "{end}"),
+        }
     }
 }
 
