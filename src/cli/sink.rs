@@ -44,9 +44,12 @@ async fn converse(stream: TcpStream) -> io::Result<()> {
         }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let reply = match Command::parse(line.trim_ascii_end()) {
-            Ok(Command::Ehlo(_)) => Reply::plain(250, EXTENSIONS.to_owned()),
+            Ok(Command::Ehlo(_)) => {
+                (mail, rcpts) = (String::new(), Vec::new());
+                Reply::plain(250, EXTENSIONS.to_owned())
+            }
             Ok(Command::Mail(arguments)) => {
-                mail = text(arguments);
+                (mail, rcpts) = (text(arguments), Vec::new());
                 OK
             }
             Ok(Command::Rcpt(arguments)) if arguments.starts_with(b"<nobody@") => NOBODY,
@@ -65,6 +68,11 @@ async fn converse(stream: TcpStream) -> io::Result<()> {
             Ok(Command::Rset) => {
                 rcpts.clear();
                 OK
+            }
+            // Not offered, and its content would be taken for commands.
+            Ok(Command::Bdat(..)) => {
+                say(&mut stream, &answers::NOT_IMPLEMENTED).await?;
+                return Ok(());
             }
             Ok(Command::Quit) => return say(&mut stream, &answers::BYE).await,
             Ok(_) => OK,
