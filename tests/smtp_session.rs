@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::driver::{Driver, settings};
+use common::driver::{Driver, Standing, settings};
+use gatepost::wire::smtp::session::Settings;
 use proptest::prelude::*;
 
 /// PLAIN of "joe" with the passwords "right", "wrong" and "later".
@@ -73,7 +74,7 @@ fn nobody_sends_without_a_login() {
     assert_eq!(run(&format!("EHLO x\r\n{rest}")).codes(), [220, 250, 530, 530, 530, 530, 221]);
     let driver = run(&format!("EHLO x\r\n{WRONG}{LATER}{rest}"));
     assert_eq!(driver.codes(), [220, 250, 535, 454, 530, 530, 530, 530, 221]);
-    let mut strict = Driver::new(gatepost::wire::smtp::session::Settings { require_tls: true, ..settings() });
+    let mut strict = Driver::new(Settings { require_tls: true, ..settings() });
     strict.feed(format!("EHLO x\r\n{RIGHT}{rest}").as_bytes());
     assert_eq!(strict.codes(), [220, 250, 538, 530, 530, 530, 530, 221]);
     assert!(!strict.text().contains("AUTH PLAIN"));
@@ -256,92 +257,20 @@ fn commands() -> impl Strategy<Value = &'static str> {
     ])
 }
 
-/// Runs it whole and byte by byte, which makes no difference.
-fn run_split(text: &str) -> Driver {
-    let whole = run(text);
-    let mut split = Driver::new(settings());
-    for byte in text.as_bytes() {
-        split.feed(&[*byte]);
-    }
-    assert_eq!(whole.text(), split.text());
-    assert_eq!(whole.closed, split.closed);
-    whole
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Said(&'static str),
+    Becomes(Standing),
 }
 
-#[test]
-fn what_belongs_to_a_refused_sender_is_no_error() {
-    // As many as a transaction can have, and DATA; or the same in chunks.
-    let refused = "MAIL FROM:<refused@test>\r\n".to_owned() + &"RCPT TO:<b@test>\r\n".repeat(5);
-    let good = "MAIL FROM:<a@test>\r\nRCPT TO:<b@test>\r\nDATA\r\nx\r\n.\r\n";
-    let once = format!("{}{refused}DATA\r\n", authorised());
-    let driver = run_split(&format!("{once}{refused}BDAT 3 LAST\r\nab\n{refused}RSET\r\n{good}QUIT\r\n"));
-    assert_eq!(driver.codes().iter().filter(|code| **code == 503).count(), 17);
-    assert_eq!(driver.codes().last(), Some(&221), "{}", driver.text());
-    assert_eq!(driver.delivered.len(), 1);
-    // More of it are errors, and so they are without a sender.
-    let driver = run_split(&(once.clone() + &"RCPT TO:<b@test>\r\n".repeat(30)));
-    assert_eq!(driver.codes()[10..].len(), 20 + 1);
-    assert!(driver.text().ends_with("421 4.7.0 Too many errors, closing connection\r\n"));
-    let driver = run_split(&format!("{once}RSET\r\n{}", "DATA\r\n".repeat(30)));
-    assert_eq!(driver.codes()[11..].len(), 20 + 1);
-    // A sender that was refused counts as a message.
-    let driver = run_split(&format!("{}{}", authorised(), refused.repeat(5)));
-    assert!(driver.text().ends_with("421 4.7.0 Too many messages in one session, connect again\r\n"));
-    assert_eq!(driver.codes().len(), 3 + 4 * 6 + 1);
-    // Neither is one for which there was no room an excuse.
-    let large = "MAIL FROM:<a@test> SIZE=999999\r\nRCPT TO:<b@test>\r\nDATA\r\n".repeat(19);
-    let driver = run_split(&format!("{}{large}NOOP\r\n", authorised()));
-    assert_eq!(driver.codes().last(), Some(&250));
-}
-
-#[test]
-fn chunks_that_follow_a_failure_are_no_errors() {
-    let begin = authorised() + "MAIL FROM:<lost@test>\r\nRCPT TO:<b@test>\r\n";
-    let driver = run_split(&format!("{begin}{}BDAT 1 LAST\r\nxNOOP\r\n", "BDAT 1\r\nx".repeat(30)));
-    assert_eq!(driver.codes()[5..7], [451, 503]);
-    assert_eq!(driver.codes().last(), Some(&250));
-    let begin = authorised() + "MAIL FROM:<a@test>\r\nRCPT TO:<bad@test>\r\n";
-    let driver = run_split(&format!("{begin}{}NOOP\r\n", "BDAT 1 LAST\r\nx".repeat(30)));
-    assert_eq!(driver.codes().last(), Some(&250));
-}
-
-#[test]
-fn a_chunk_of_unknown_length_ends_the_session() {
-    let begin = authorised() + "MAIL FROM:<a@test>\r\nRCPT TO:<b@test>\r\n";
-    let body = "MAIL FROM:<smuggled@test>\r\nQUIT\r\n";
-    for line in [
-        "BDAT 70 LAST\n",
-        "bdat 70 LAST\n",
-        "BDAT 70 LAST\r",
-        "BDAT\t70 LAST\r\n",
-        "BDAT\0 70 LAST\r\n",
-        "BDAT:70 LAST\r\n",
-        "BDAT70 LAST\r\n",
-        "BDAT 7O LAST\r\n",
-        "BDAT\n",
-        &format!("bDaT {}70 LAST\r\n", " ".repeat(600)),
-        &format!("BDAT {}70", "0".repeat(600)),
-    ] {
-        for begin in [&begin, ""] {
-            let driver = run_split(&format!("{begin}{line}{body}"));
-            let said = driver.codes().len() - run(begin).codes().len();
-            assert!(
-                driver.closed && said == 1 && driver.codes().last() < Some(&502),
-                "{line:?}: {}",
-                driver.text()
-            );
-        }
-    }
-}
-
-#[test]
-fn an_endless_login_is_told_so() {
-    let long = "x".repeat(13_000);
-    let driver = run_split(&format!(
-        "EHLO x\r\nAUTH PLAIN {long}\r\nAUTH PLAIN\r\n{long}\r\nAUTH LOGIN\r\nBDAT{long}\r\nNOOP\r\n"
-    ));
-    assert_eq!(driver.codes()[2..], [500, 334, 500, 334, 500, 250]);
-    assert_eq!(driver.text().matches("500 5.5.6 ").count(), 3);
+fn events() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        10 => commands().prop_map(Event::Said),
+        3 => Just(Event::Said(RIGHT)),
+        2 => Just(Event::Said("EHLO client.test\r\n")),
+        2 => Just(Event::Said("STARTTLS\r\n")),
+        1 => prop::sample::select(vec![Standing::Good, Standing::Lacking, Standing::Gone]).prop_map(Event::Becomes),
+    ]
 }
 
 proptest! {
@@ -370,6 +299,58 @@ proptest! {
             let header = String::from_utf8_lossy(&message.content).into_owned();
             prop_assert_eq!(header.matches("X-Gatepost-User: ").count(), 1);
         }
+    }
+
+    /// The same with TLS among them, demanded or not, and with a credential that loses its right and gets it back, or is
+    /// removed. Each word comes whole or byte by byte; STARTTLS comes alone, since nothing may come with it.
+    #[test]
+    fn any_commands_around_tls_and_a_revocation(
+        require_tls in any::<bool>(),
+        begin in prop::sample::select(vec!["", "EHLO x\r\nSTARTTLS\r\n", "EHLO x\r\n"]),
+        events in proptest::collection::vec(events(), 0..40),
+    ) {
+        let mut drivers = [false, true].map(|_| Driver::new(Settings { require_tls, ..settings() }));
+        let mut before = Vec::new();
+        for event in std::iter::once(Event::Said(begin)).chain(events) {
+            match event {
+                Event::Becomes(standing) => {
+                    // Who was removed doesn't come back.
+                    if drivers[0].standing == Standing::Gone {
+                        continue;
+                    }
+                    before.clear();
+                    for driver in &mut drivers {
+                        driver.standing = standing;
+                        // One that has begun may end.
+                        before.push(driver.delivered.len() + usize::from(driver.session.is_receiving()));
+                    }
+                }
+                Event::Said(word) => {
+                    drivers[0].feed(word.as_bytes());
+                    word.as_bytes().iter().for_each(|byte| drivers[1].feed(&[*byte]));
+                }
+            }
+            for (driver, before) in drivers.iter().zip(&before) {
+                if driver.standing == Standing::Gone {
+                    prop_assert!(driver.delivered.len() <= *before);
+                }
+            }
+        }
+        for driver in &drivers {
+            for message in &driver.delivered {
+                let header = String::from_utf8_lossy(&message.content).into_owned();
+                prop_assert!(!require_tls || driver.tls_started);
+                prop_assert!(!driver.tls_started || !header.contains(" with ESMTPA id "), "{}", header);
+            }
+            if require_tls && !driver.tls_started {
+                prop_assert!(!driver.codes().contains(&235));
+            }
+        }
+        if drivers[0].standing != Standing::Gone {
+            prop_assert_eq!(drivers[0].text(), drivers[1].text());
+        }
+        prop_assert_eq!(&drivers[0].delivered, &drivers[1].delivered);
+        prop_assert_eq!(drivers[0].tls_started, drivers[1].tls_started);
     }
 
     #[test]

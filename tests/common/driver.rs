@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use gatepost::wire::smtp::session::{Envelope, Moment, Piece, Session, Settings, Step, Verdict};
-use gatepost::wire::smtp::{Capabilities, Reply};
+use gatepost::wire::smtp::{Capabilities, Reply, answers};
 
 pub const EVERYTHING: Capabilities = Capabilities {
     size: Some(0),
@@ -49,6 +49,16 @@ struct Transaction {
     chunked: bool,
 }
 
+/// What is known of a credential that logged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Good,
+    /// It lost `email`.
+    Lacking,
+    /// It was removed.
+    Gone,
+}
+
 pub struct Driver {
     pub session: Session,
     /// What the client sees.
@@ -59,6 +69,9 @@ pub struct Driver {
     pub closed: bool,
     pub tls_started: bool,
     pub offered: Capabilities,
+    /// What has become of the credential of an open session.
+    pub standing: Standing,
+    tls_required: bool,
     authorised: bool,
     transaction: Option<Transaction>,
     input: Vec<u8>,
@@ -66,6 +79,7 @@ pub struct Driver {
 
 impl Driver {
     pub fn new(settings: Settings) -> Driver {
+        let tls_required = settings.require_tls;
         let session = Session::new(Arc::new(settings), "192.0.2.1".parse().unwrap(), false, 7);
         let mut out = Vec::new();
         session.greet(&mut out);
@@ -77,6 +91,8 @@ impl Driver {
             closed: false,
             tls_started: false,
             offered: EVERYTHING,
+            standing: Standing::Good,
+            tls_required,
             authorised: false,
             transaction: None,
             input: Vec::new(),
@@ -99,6 +115,9 @@ impl Driver {
             return;
         }
         self.input.extend_from_slice(bytes);
+        if self.authorised && self.standing == Standing::Gone && !self.session.is_receiving() {
+            self.session.dismiss(&answers::REVOKED, &mut self.out);
+        }
         let input = std::mem::take(&mut self.input);
         let mut rest = &input[..];
         let moment = Moment { now: UNIX_EPOCH, offered: self.offered };
@@ -112,6 +131,8 @@ impl Driver {
                 Step::Flush => {}
                 Step::Check(held) => {
                     assert!(!self.authorised, "a second login");
+                    assert!(self.tls_started || !self.tls_required, "a secret in clear");
+                    assert!(self.session.greeting().is_some());
                     let verdict = match held.presented().secret {
                         b"right" => {
                             self.authorised = true;
@@ -124,8 +145,10 @@ impl Driver {
                 }
                 Step::StartTls => {
                     assert!(rest.is_empty() && !self.tls_started);
+                    assert!(!self.authorised && self.transaction.is_none());
                     self.tls_started = true;
                     self.session.encrypted();
+                    assert!(self.session.greeting().is_none() && !self.session.is_in_transaction());
                 }
                 Step::Envelope(envelope) => self.envelope(envelope),
                 Step::Reset => self.transaction = None,
@@ -194,14 +217,18 @@ impl Driver {
 
     fn envelope(&mut self, envelope: Envelope) {
         assert!(self.authorised, "a transaction of nobody");
+        assert!(self.tls_started || !self.tls_required, "a transaction in clear");
+        assert!(self.session.greeting().is_some());
         let mut mail = None;
         if let Some(asked) = &envelope.mail {
             assert!(self.transaction.is_none(), "a transaction within a transaction");
             let arguments = String::from_utf8_lossy(&asked.arguments).into_owned();
-            let refused = arguments.contains("refused");
-            mail = Some(match refused {
-                true => Reply::received(550, [&b"5.1.8 no"[..]]),
-                false => Reply::received(250, [&b"2.1.0 Ok"[..]]),
+            let refused = arguments.contains("refused") || self.standing != Standing::Good;
+            mail = Some(match self.standing {
+                Standing::Gone => answers::REVOKED,
+                Standing::Lacking => answers::MAY_NOT_SEND,
+                Standing::Good if refused => Reply::received(550, [&b"5.1.8 no"[..]]),
+                Standing::Good => Reply::received(250, [&b"2.1.0 Ok"[..]]),
             });
             if !refused {
                 self.transaction = Some(Transaction { mail: arguments, ..Transaction::default() });
