@@ -196,6 +196,12 @@ impl Client {
         }
     }
 
+    /// What the gateway proved its name with.
+    pub fn certificate(&self) -> Vec<u8> {
+        let Line::Tls(stream) = self.line.get_ref() else { panic!("it has no TLS") };
+        stream.conn.peer_certificates().unwrap()[0].to_vec()
+    }
+
     /// Begins TLS by STARTTLS, and says EHLO again.
     pub fn start_tls(mut self, config: Arc<rustls::ClientConfig>) -> Client {
         assert_eq!(self.say("STARTTLS").code, 220);
