@@ -1,5 +1,5 @@
 //! Whatever is sent as a message, a backend never sees two where one was sent, and never a command out of a body: be it
-//! strict, or one that takes LF . LF for an end.
+//! strict, or one that takes a dot between line ends of any kind for an end.
 
 mod common;
 
@@ -99,8 +99,9 @@ fn by_data(lenient: bool) {
     check(&sink, &accepted);
 }
 
-fn by_bdat(lenient: bool) {
-    let (gateway, sink) = started(lenient);
+#[test]
+fn by_bdat() {
+    let (gateway, sink) = started(false);
     let mut client = Client::login(gateway.address("smtp.listen"), JOE);
     let mut accepted = Vec::new();
     for (number, end) in ends().iter().enumerate() {
@@ -130,14 +131,19 @@ fn by_data_to_a_lenient_backend() {
     by_data(true);
 }
 
+/// What a message is that was left open by a sink that is there to be fooled: it would be, without a gateway.
 #[test]
-fn by_bdat_to_a_strict_backend() {
-    by_bdat(false);
-}
-
-#[test]
-fn by_bdat_to_a_lenient_backend() {
-    by_bdat(true);
+fn a_lenient_backend_is_one() {
+    let sink = Sink::start(Settings { lenient: true, ..Settings::default() });
+    let ends = ["\n.\n", "\r.\r", "\r\n.\0\r\n", "\r.\n", "\n.\r\n"];
+    for (number, end) in ends.iter().enumerate() {
+        let mut client = Client::hello(sink.address);
+        begin(&mut client, number);
+        assert_eq!(client.say("DATA").code, 354);
+        client.send(format!("x{end}NOOP\r\n").as_bytes());
+        assert_eq!([client.answer().code, client.answer().code], [250, 250], "{end:?}");
+    }
+    assert_eq!(sink.messages().len(), ends.len());
 }
 
 #[test]
@@ -194,5 +200,5 @@ fn long_lines_and_all_bytes_pass_unchanged() {
     client.send(b".\r\n");
     assert_eq!(client.answer().code, 250);
     let content = &sink.messages()[0].content;
-    assert!(content.ends_with(text.strip_suffix(b"\r\n").unwrap()) || content.ends_with(&text));
+    assert!(content.ends_with(&text));
 }

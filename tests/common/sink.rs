@@ -74,7 +74,8 @@ pub struct Settings {
     pub implicit_tls: bool,
     /// Takes XCLIENT once a connection, as Postfix does.
     pub xclient_once: bool,
-    /// Takes LF . LF for the end of a message, and any LF for the end of a line.
+    /// Takes a dot, with blanks and NULs around it, between any two line ends for the end of a message that comes by DATA, and
+    /// a CR or an LF alone for a line end.
     pub lenient: bool,
 }
 

@@ -165,10 +165,12 @@ impl Session<'_> {
         self.answer("content", "")?;
         let mut content = Vec::new();
         let mut at_start = true;
+        let lenient = self.shared.settings.lenient;
         loop {
-            let line = self.read_line()?.ok_or(Over)?;
+            let line = if lenient { self.read_any_line()? } else { self.read_line()?.ok_or(Over)? };
             let strict = at_start && line == b".\r\n";
-            if strict || (self.shared.settings.lenient && line.trim_ascii() == b".") {
+            let plain: Vec<u8> = line.iter().copied().filter(|b| *b != 0).collect();
+            if strict || (lenient && plain.trim_ascii() == b".") {
                 break;
             }
             at_start = line.ends_with(b"\r\n");
@@ -282,6 +284,23 @@ impl Session<'_> {
             if self.fill().is_err() {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(Over) };
             }
+        }
+    }
+
+    /// A line that a CR, an LF, or both end.
+    fn read_any_line(&mut self) -> Result<Vec<u8>, Over> {
+        loop {
+            let end = self.buffer.iter().position(|b| b"\r\n".contains(b));
+            match end {
+                // It may be half a CR LF.
+                Some(end) if end + 1 == self.buffer.len() && self.buffer[end] == b'\r' => {}
+                Some(end) => {
+                    let both = self.buffer[end..].starts_with(b"\r\n");
+                    return Ok(self.buffer.drain(..end + 1 + usize::from(both)).collect());
+                }
+                None => {}
+            }
+            self.fill()?;
         }
     }
 
