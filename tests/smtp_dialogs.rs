@@ -31,14 +31,18 @@ struct Dialog {
     lines: Vec<Line>,
 }
 
+/// How many there are.
+const DIALOGS: usize = 10;
+
 /// What `right` and so on stand for.
 type Password = fn(&str) -> String;
 
 fn dialogs(password: Password) -> Vec<Dialog> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/smtp");
-    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = files.filter(|file| file.extension() == Some("dialog".as_ref())).collect();
     files.sort();
-    assert!(files.len() >= 8, "where are they?");
+    assert_eq!(files.len(), DIALOGS, "{files:?}");
     files.iter().map(|file| read(file, password)).collect()
 }
 
