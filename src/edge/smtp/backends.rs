@@ -30,6 +30,9 @@ use crate::wire::smtp::Capabilities;
 use crate::wire::smtp::client::Offer;
 use crate::wire::smtp::xclient::Introduced;
 
+/// How long a transaction waits for a connection where all are in use (docs/operations.md, `smtp.upstream_connections`), but
+/// for tests.
+const QUEUE: Duration = Duration::from_secs(30);
 /// What [`Backends::trusted_idle`] is but for tests.
 const TRUSTED_IDLE: Duration = Duration::from_secs(10);
 
@@ -67,6 +70,8 @@ pub struct Backends {
     idle: Duration,
     /// After so long without use, a connection is asked whether it still works before it is used.
     pub(super) trusted_idle: Duration,
+    /// How long a transaction waits in turn.
+    pub(super) queue: Duration,
     interval: Duration,
     timeouts: SmtpTimeouts,
     /// Tells the accounts apart that share the connections.
@@ -123,6 +128,7 @@ impl Backends {
             hostname,
             idle: relay.idle,
             trusted_idle: TRUSTED_IDLE,
+            queue: QUEUE,
             interval: relay.health_interval,
             timeouts: settings.timeouts.clone(),
             accounts: RandomState::new(),
@@ -298,7 +304,7 @@ impl Backends {
             let detail = tried.detail.clone();
             return Err(NoBackend::Down(detail.unwrap_or_else(|| Broken::Lacks.to_string())));
         }
-        Box::pin(pool::take_any(&pools, owner, tried.patience(), fit)).await.ok_or(NoBackend::Busy)
+        Box::pin(pool::take_any(&pools, owner, tried.patience(self.queue), fit)).await.ok_or(NoBackend::Busy)
     }
 
     /// How well a kept connection serves `who`. Postfix takes XCLIENT only from whom it believes to be trusted, and so, once

@@ -6,9 +6,6 @@ use std::time::{Duration, Instant};
 use crate::domain::Username;
 use crate::wire::smtp::Capabilities;
 
-/// How long a transaction waits for a connection where all are in use (docs/operations.md, `smtp.upstream_connections`).
-const QUEUE: Duration = Duration::from_secs(30);
-
 /// Who submits a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submitter {
@@ -60,9 +57,9 @@ impl Tried {
         self.backends.contains(&index)
     }
 
-    /// How long it still waits in turn, however often it has to.
-    pub(super) fn patience(&mut self) -> Duration {
-        let until = *self.waits_until.get_or_insert_with(|| Instant::now() + QUEUE);
+    /// How long it still waits in turn, out of `all` however often it has to.
+    pub(super) fn patience(&mut self, all: Duration) -> Duration {
+        let until = *self.waits_until.get_or_insert_with(|| Instant::now() + all);
         until.saturating_duration_since(Instant::now())
     }
 }

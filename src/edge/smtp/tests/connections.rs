@@ -1,6 +1,8 @@
 //! Connections to backends: kept, replaced, bounded.
 
 use super::*;
+use crate::edge::smtp::delivery::Delivery;
+use crate::wire::smtp::answers;
 
 #[tokio::test]
 async fn one_that_answers_otherwise_is_no_substitute() {
@@ -336,4 +338,19 @@ async fn one_on_which_nothing_but_refusals_came_is_used_no_more() {
     sink.wait_for_command("QUIT");
     assert_eq!(deliver(&backends).await.code(), 250);
     assert_eq!(sink.connections(), 2);
+}
+
+#[tokio::test]
+async fn who_waits_in_vain_is_told_that_all_are_busy() {
+    let sink = Sink::good();
+    let mut backends = backends(&[&sink], "upstream_connections = 1");
+    Arc::get_mut(&mut backends).unwrap().queue = Duration::from_millis(1);
+    let held = lease(&backends).await;
+    let metrics = Arc::new(Metrics::new());
+    let mut waiting = Delivery::new(backends.clone(), metrics, 0, submitter("john"), MAIL.to_vec());
+    let replies = waiting.rcpts(&rcpts(&["jane"]), false).await.unwrap();
+    assert_eq!(replies, [answers::BACKENDS_BUSY]);
+    held.done();
+    assert_eq!(deliver(&backends).await.code(), 250);
+    assert_eq!(sink.connections(), 1);
 }
