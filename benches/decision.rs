@@ -62,7 +62,7 @@ fn main() {
     let presented = Presented { username: warm.names[0].as_bytes(), secret: PASSWORD };
     criterion.bench_function("decision/warm, authorize", |bencher| {
         bencher.iter(|| {
-            let source = [192, 0, 2, 1].into();
+            let source = std::net::IpAddr::from([192, 0, 2, 1]);
             let decision = warm.access.authorize(black_box(presented), Permission::Api, Entry::Api, source);
             runtime.block_on(decision)
         });
@@ -196,7 +196,7 @@ async fn warm(folder: &Path) -> Warm {
             let (access, name) = (Arc::clone(&warm.access), name.clone());
             checks.spawn(async move {
                 let presented = Presented { username: name.as_bytes(), secret: PASSWORD };
-                let source = [192, 0, 2, 1].into();
+                let source = std::net::IpAddr::from([192, 0, 2, 1]);
                 let decision = access.authorize(presented, Permission::Api, Entry::Api, source).await;
                 assert!(matches!(decision, Decision::Allowed(_)), "{name}: {decision:?}");
             });

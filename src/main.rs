@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use gatepost::cli::output::say;
 use gatepost::cli::{account, credential, demo};
 use gatepost::config::Config;
 use gatepost::server::{self, Gateway, Source, StartError};
@@ -88,9 +89,9 @@ fn carry_out(arguments: Arguments, runtime: &Runtime) -> Result<ExitCode> {
                 return Ok(ExitCode::from(REFUSED));
             }
             for warning in config.warnings() {
-                println!("{}: warning: {warning}", path.display());
+                say(&format!("{}: warning: {warning}", path.display()));
             }
-            println!("{}: good", path.display());
+            say(&format!("{}: good", path.display()));
             Ok(ExitCode::SUCCESS)
         }
         Command::Account(command) => {

@@ -66,6 +66,52 @@ fn database(folder: &Path) -> std::path::PathBuf {
 }
 
 #[test]
+fn in_the_wrong_place_nothing_is_made_but_by_adding_an_account() {
+    let p = Place::new();
+    for line in ["account list", "account passwd holder --password-stdin", "credential list --account holder"]
+    {
+        let told = p.refused(line, "passw0rd\n");
+        assert!(told.contains("there is no such file"), "{told}");
+    }
+    assert!(!database(p.0.path()).parent().unwrap().exists());
+    let add = |name: &str| p.done(&format!("account add {name} --password-stdin"), "passw0rd\n");
+    assert!(add("holder").contains("made a new database"));
+    assert!(!add("another").contains("made a new database"));
+}
+
+#[test]
+fn what_contradicts_itself_is_wrong_usage() {
+    let p = Place::new();
+    p.done("account add holder --password-stdin", "passw0rd\n");
+    let output = p.run("credential edit john --account holder --grant api --revoke api", "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("api is given twice"));
+}
+
+#[test]
+fn what_was_changed_is_done_whoever_reads_of_it() {
+    let p = Place::new();
+    p.done("account add holder --password-stdin", "passw0rd\n");
+    for arguments in [&["account", "suspend", "holder"][..], &["check"]] {
+        // Nobody reads any more, or there is no room.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        for stdout in [Stdio::from(writer), Stdio::from(full)] {
+            let status = Command::new(env!("CARGO_BIN_EXE_gatepost"))
+                .args(arguments)
+                .arg("--config")
+                .arg(p.0.path().join("gatepost.toml"))
+                .stdout(stdout)
+                .stderr(Stdio::null())
+                .status()
+                .unwrap();
+            assert_eq!(status.code(), Some(0), "{arguments:?}");
+        }
+    }
+}
+
+#[test]
 fn accounts_and_credentials_from_nothing() {
     let p = Place::new();
     p.done("account add holder --rights email,api --password-stdin", "passw0rd\n");
@@ -113,7 +159,6 @@ fn what_is_refused_says_why_and_changes_nothing() {
         ("credential add jane --account nobody --password-stdin", "passw0rd\n", "no such account"),
         ("credential add jane --account holder --permissions web --password-stdin", "passw0rd\n", "web"),
         ("credential edit john --account holder --grant email", "", "email"),
-        ("credential edit john --account holder --grant api --revoke api", "", "given twice"),
         ("credential remove holder --account holder", "", "no such credential"),
     ] {
         let said = p.refused(line, input);

@@ -127,3 +127,20 @@ fn a_port_in_use_is_one_line() {
     assert_eq!((output.status.code(), text.lines().count()), (Some(1), 1), "{text}");
     assert!(text.contains(&address) && text.contains("api.listen"), "{text}");
 }
+
+#[test]
+fn a_first_start_that_was_cut_short_is_made_up_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let login = |name: &str| format!("{{\"name\":\"{name}\",\"password\":\"passw0rd-of-{name}\"}}");
+    let credentials = ["demo-email", "demo-api", "demo-web"].map(login).join(",");
+    let text = format!("{{\"account\":{},\"credentials\":[{credentials}]}}", login("demo"));
+    std::fs::write(directory.path().join("demo-logins.json"), text).unwrap();
+    // Half written, by one that was cut short before.
+    std::fs::write(directory.path().join("demo-logins.unfinished"), "{").unwrap();
+    let demo = Demo::start(directory.path());
+    let line = demo.lines.iter().find(|line| line.contains("/api/stats.get.json")).unwrap();
+    let output = Command::new("bash").args(["-c", line]).output().unwrap();
+    assert!(line.contains("demo-api:passw0rd-of-demo-api"), "{line}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("demo-api"), "{output:?}");
+    assert_eq!(demo.stop(), Some(0));
+}

@@ -161,7 +161,7 @@ async fn check_until_the_end(access: Arc<Access>, published: Arc<Published>, tas
         nth += 1;
         let (password, permission) = (nth % 2, [Permission::Api, Permission::Web][nth / 2 % 2]);
         let presented = Presented { username: NAME.as_bytes(), secret: PASSWORDS[password].as_bytes() };
-        let source = "192.0.2.1".parse().unwrap();
+        let source = "192.0.2.1".parse::<std::net::IpAddr>().unwrap();
 
         let from = published.answered.load(Ordering::SeqCst);
         let decision = access.authorize(presented, permission, Entry::Api, source).await;

@@ -73,7 +73,10 @@ pub enum Command {
 /// # Errors
 /// [`Failure`]: nothing has changed, save where it says otherwise.
 pub async fn run(command: Command, config: &Config) -> Result<ExitCode, Failure> {
-    let session = Session::open(config).await?;
+    let session = match &command {
+        Command::Add { .. } => Session::open_or_make(config).await?,
+        _ => Session::open(config).await?,
+    };
     let done = carry_out(command, &session).await;
     session.close().await;
     done.map(|()| ExitCode::SUCCESS)
@@ -84,26 +87,26 @@ async fn carry_out(command: Command, session: &Session) -> Result<(), Failure> {
     match command {
         Command::Add { name, rights, password } => {
             accounts.add(&name, password.read()?.expose(), rights).await?;
-            say(&format!("account {name} added, with the rights {rights}"))?;
+            say(&format!("account {name} added, with the rights {rights}"));
         }
         Command::List { json } => list(session, json).await?,
         Command::Passwd { name, password } => {
             // Nobody should type a password twice to be told that there is no such account.
             accounts.get(&name).await?;
             accounts.set_password(&name, password.read()?.expose()).await?;
-            say(&format!("password of account {name} changed"))?;
+            say(&format!("password of account {name} changed"));
         }
         Command::Rights { name, rights } => {
             accounts.set_rights(&name, rights).await?;
-            say(&format!("account {name} now has the rights {rights}"))?;
+            say(&format!("account {name} now has the rights {rights}"));
         }
         Command::Suspend { name } => {
             accounts.suspend(&name).await?;
-            say(&format!("account {name} suspended"))?;
+            say(&format!("account {name} suspended"));
         }
         Command::Resume { name } => {
             accounts.resume(&name).await?;
-            say(&format!("account {name} resumed"))?;
+            say(&format!("account {name} resumed"));
         }
         Command::Remove { name, yes } => {
             let account = accounts.get(&name).await?;
@@ -111,7 +114,7 @@ async fn carry_out(command: Command, session: &Session) -> Result<(), Failure> {
                 return Err(Failure::NotConfirmed);
             }
             accounts.remove(&name).await?;
-            say(&format!("account {name} removed, with {} credentials", account.credentials))?;
+            say(&format!("account {name} removed, with {} credentials", account.credentials));
         }
     }
     Ok(())

@@ -10,9 +10,12 @@ use super::output::{Listing, PAGE, say, unless_broken};
 use super::password::PasswordSource;
 use super::session::Session;
 use crate::config::Config;
-use crate::domain::{PermissionEdit, Permissions};
+use crate::domain::{PermissionEdit, Permissions, PermissionsError};
 use crate::service::Origin;
 use crate::service::credentials::{Addition, Edit, Manager};
+
+/// The exit status for what was used wrongly.
+const WRONG_USAGE: u8 = 2;
 
 /// What to do with the credentials of an account.
 #[derive(Debug, Subcommand)]
@@ -84,6 +87,24 @@ impl Command {
             | Command::Remove { account, .. } => account,
         }
     }
+
+    /// What is asked for of the permissions.
+    ///
+    /// # Errors
+    /// One and the same is granted and revoked.
+    fn edit(&self) -> Result<PermissionEdit, PermissionsError> {
+        match self {
+            Command::Add { permissions: Some(set), .. } | Command::Edit { permissions: Some(set), .. } => {
+                Ok(PermissionEdit::exactly(*set))
+            }
+            Command::Edit { grant, revoke, .. } => {
+                partly(grant.unwrap_or_default(), revoke.unwrap_or_default())
+            }
+            Command::Add { .. } | Command::List { .. } | Command::Remove { .. } => {
+                Ok(PermissionEdit::default())
+            }
+        }
+    }
 }
 
 /// Carries the command out. When it returns, every running gateway has let go of the old state.
@@ -91,39 +112,46 @@ impl Command {
 /// # Errors
 /// [`Failure`]: nothing has changed, save where it says otherwise.
 pub async fn run(command: Command, config: &Config) -> Result<ExitCode, Failure> {
+    let edit = match command.edit() {
+        Ok(edit) => edit,
+        Err(error) => {
+            eprintln!("gatepost: {error}");
+            return Ok(ExitCode::from(WRONG_USAGE));
+        }
+    };
     let session = Session::open(config).await?;
     let done = match session.credentials.operator(command.account(), Origin::CommandLine).await {
-        Ok(operator) => carry_out(command, &session, &operator).await,
+        Ok(operator) => carry_out(command, edit, &session, &operator).await,
         Err(refusal) => Err(refusal.into()),
     };
     session.close().await;
     done.map(|()| ExitCode::SUCCESS)
 }
 
-async fn carry_out(command: Command, session: &Session, operator: &Manager) -> Result<(), Failure> {
+async fn carry_out(
+    command: Command,
+    permissions: PermissionEdit,
+    session: &Session,
+    operator: &Manager,
+) -> Result<(), Failure> {
     let credentials = &session.credentials;
     match command {
         Command::List { json, .. } => list(session, operator, json).await?,
-        Command::Add { name, account, permissions, password } => {
+        Command::Add { name, account, password, .. } => {
             let password = password.read()?;
-            let permissions = permissions.map_or_else(PermissionEdit::default, PermissionEdit::exactly);
             let addition = Addition { username: &name, password: password.expose(), permissions };
             let count = credentials.add(operator, addition).await?;
-            say(&format!("credential {name} added; account {account} has {count}"))?;
+            say(&format!("credential {name} added; account {account} has {count}"));
         }
-        Command::Edit { name, permissions, grant, revoke, password, source, .. } => {
-            let permissions = match permissions {
-                Some(set) => PermissionEdit::exactly(set),
-                None => partly(grant.unwrap_or_default(), revoke.unwrap_or_default())?,
-            };
+        Command::Edit { name, password, source, .. } => {
             let password = (password || source.password_stdin).then(|| source.read()).transpose()?;
             let password = password.as_ref().map(|secret| secret.expose());
             credentials.edit(operator, Edit { username: &name, password, permissions }).await?;
-            say(&format!("credential {name} changed"))?;
+            say(&format!("credential {name} changed"));
         }
         Command::Remove { name, account } => {
             let count = credentials.remove(operator, &name).await?;
-            say(&format!("credential {name} removed; account {account} has {count}"))?;
+            say(&format!("credential {name} removed; account {account} has {count}"));
         }
     }
     Ok(())
@@ -131,7 +159,7 @@ async fn carry_out(command: Command, session: &Session, operator: &Manager) -> R
 
 /// # Errors
 /// One and the same is granted and revoked.
-fn partly(grant: Permissions, revoke: Permissions) -> Result<PermissionEdit, Failure> {
+fn partly(grant: Permissions, revoke: Permissions) -> Result<PermissionEdit, PermissionsError> {
     let mut edit = PermissionEdit::default();
     for (set, value) in [(grant, "1"), (revoke, "0")] {
         for permission in set.iter() {

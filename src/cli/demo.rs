@@ -12,13 +12,16 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::output::say;
 use super::{backend, sink};
 use crate::config::Config;
 use crate::domain::{Permission, PermissionEdit, Permissions};
 use crate::edge::listener;
 use crate::server::{self, Gateway, Source};
-use crate::service::Origin;
 use crate::service::credentials::Addition;
+use crate::service::{Origin, Refusal};
+
+const ACCOUNT: &str = "demo";
 
 /// What can be set about the demo.
 #[derive(clap::Args)]
@@ -111,32 +114,52 @@ fn certificate(directory: &Path) -> Result<(PathBuf, PathBuf)> {
     Ok((certificate, key))
 }
 
-/// The logins of the first start, made where there are none yet.
+/// The logins of the first start, made where there are none yet. What is missing of them in the database is added: a first
+/// start may have been cut short.
 async fn logins(gateway: &Gateway, file: &Path) -> Result<Logins> {
-    if let Ok(text) = fs::read_to_string(file) {
-        return serde_json::from_str(&text)
-            .with_context(|| format!("{}: not what the demo wrote", file.display()));
-    }
-    let login = |name: &str| Ok::<_, anyhow::Error>(Login { name: name.to_owned(), password: password()? });
-    let logins = Logins {
-        account: login("demo")?,
-        credentials: Permission::ALL.iter().map(|p| login(&format!("demo-{p}"))).collect::<Result<_>>()?,
-    };
-    // Written first: a password that is stored and known to nobody would be of no use.
-    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-    out.write_all(&serde_json::to_vec_pretty(&logins)?)?;
     let accounts = gateway.accounts();
-    let (name, password) = (&logins.account.name, logins.account.password.as_bytes());
-    if let Err(error) = accounts.add(name, password, Permissions::ALL).await {
-        bail!("the demo's account can't be made: {error}; remove {} to begin anew", file.display());
+    let logins = match fs::read_to_string(file) {
+        Ok(text) => serde_json::from_str(&text)
+            .with_context(|| format!("{}: not what the demo wrote", file.display()))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if accounts.get(ACCOUNT).await.is_ok() {
+                bail!("the passwords of the demo are gone with {}; remove the database, too", file.display());
+            }
+            made(file)?
+        }
+        Err(error) => return Err(error).with_context(|| file.display().to_string()),
+    };
+    let Login { name, password } = &logins.account;
+    if accounts.get(name).await == Err(Refusal::NoSuchAccount) {
+        accounts.add(name, password.as_bytes(), Permissions::ALL).await.context("the demo's account")?;
     }
     let credentials = gateway.credentials();
     let manager = credentials.operator(name, Origin::CommandLine).await?;
+    let there = credentials.list(&manager, None, u32::MAX).await?;
     for (permission, login) in Permission::ALL.into_iter().zip(&logins.credentials) {
+        if there.iter().any(|credential| credential.name.as_str() == login.name) {
+            continue;
+        }
         let permissions = PermissionEdit::exactly(Permissions::only(permission));
         let addition = Addition { username: &login.name, password: login.password.as_bytes(), permissions };
-        credentials.add(&manager, addition).await?;
+        credentials.add(&manager, addition).await.context("the demo's credentials")?;
     }
+    Ok(logins)
+}
+
+/// New logins, in the file as a whole or not at all; before they are in the database, since a password that is stored and
+/// known to nobody would be of no use.
+fn made(file: &Path) -> Result<Logins> {
+    let login = |name: &str| Ok::<_, anyhow::Error>(Login { name: name.to_owned(), password: password()? });
+    let logins = Logins {
+        account: login(ACCOUNT)?,
+        credentials: Permission::ALL.iter().map(|p| login(&format!("demo-{p}"))).collect::<Result<_>>()?,
+    };
+    let unfinished = file.with_extension("unfinished");
+    let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    out.write_all(&serde_json::to_vec_pretty(&logins)?)?;
+    out.sync_all()?;
+    fs::rename(&unfinished, file)?;
     Ok(logins)
 }
 
@@ -166,7 +189,7 @@ fn print_lines(logins: &Logins, api: SocketAddr, web: SocketAddr, smtp: SocketAd
         "curl -sk --crlf --ssl-reqd -o /dev/null -w '%{{response_code}}\\n' smtp://{smtp} --mail-from joe@example.com -T <(echo 'Subject: hello')"
     );
     let show = "curl -s -o /dev/null -w '%{http_code}\\n'";
-    println!(
+    say(&format!(
         "Gatepost runs: API http://{api}, dashboard http://{web}, mail smtp://{smtp}, operators http://{ops}. Ctrl-C ends it.
 
 account holder   {holder}
@@ -205,5 +228,5 @@ curl -s -u {holder} -d username={user} -d 'permissions={{\"email\":1}}' http://{
 # what operators see
 curl -s http://{ops}/metrics | grep gatepost_decisions_total | grep -v ' 0$'
 "
-    );
+    ));
 }

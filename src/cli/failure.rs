@@ -4,7 +4,6 @@ use std::io;
 
 use thiserror::Error;
 
-use crate::domain::PermissionsError;
 use crate::service::Refusal;
 use crate::state::store::StoreError;
 
@@ -17,9 +16,6 @@ pub enum Failure {
     /// The store can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The permissions contradict themselves.
-    #[error(transparent)]
-    Permissions(#[from] PermissionsError),
     /// The second password was another one.
     #[error("the two passwords differ")]
     PasswordsDiffer,

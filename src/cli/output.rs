@@ -140,12 +140,12 @@ impl<W: Write> Listing<W> {
     }
 }
 
-/// Writes one line for people; who has stopped reading is no error.
-///
-/// # Errors
-/// As standard output has them.
-pub fn say(line: &str) -> io::Result<()> {
-    unless_broken(writeln!(io::stdout().lock(), "{line}"))
+/// Writes one line for people. Where it can't be written, what it tells of is done all the same: that is said on standard
+/// error, if it can be said at all.
+pub fn say(line: &str) {
+    if let Err(error) = unless_broken(writeln!(io::stdout().lock(), "{line}")) {
+        let _ = writeln!(io::stderr().lock(), "gatepost: standard output: {error}");
+    }
 }
 
 /// Takes a reader that went away for one that has read enough.

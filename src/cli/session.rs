@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Failure;
+use super::output::say;
 use crate::config::Config;
 use crate::service::{Accounts, Credentials, Mutations, Origin};
 use crate::state::fleet::Fleet;
@@ -19,12 +20,27 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens the store of that configuration; creates it where there is none.
+    /// Opens the store of that configuration.
     ///
     /// # Errors
-    /// The store can't be opened, or the running gateways can't be reached.
+    /// There is none, it can't be opened, or the running gateways can't be reached.
     pub async fn open(config: &Config) -> Result<Session, Failure> {
+        Session::over(Store::open_existing(&config.store).await?, config)
+    }
+
+    /// Opens the store of that configuration, makes it where there is none, and tells so.
+    ///
+    /// # Errors
+    /// It can't be opened, or the running gateways can't be reached.
+    pub async fn open_or_make(config: &Config) -> Result<Session, Failure> {
         let store = Store::open(&config.store).await?;
+        if store.is_new() {
+            say(&format!("made a new database, {}", store.path().display()));
+        }
+        Session::over(store, config)
+    }
+
+    fn over(store: Store, config: &Config) -> Result<Session, Failure> {
         let fleet = Arc::new(Fleet::visit(&store)?);
         let metrics = Arc::new(Metrics::new());
         let hasher = Hasher::start(config.auth.bcrypt_cost, 1, 1, metrics.clone());

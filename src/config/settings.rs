@@ -250,7 +250,7 @@ impl AuthSettings {
         let settings = AuthSettings {
             bcrypt_cost: table.read("bcrypt_cost", default.bcrypt_cost, |v| v.number(4..=15)),
             cache_capacity: table
-                .read("cache_capacity", default.cache_capacity, |v| v.number(1..=1_000_000_000)),
+                .read("cache_capacity", default.cache_capacity, |v| v.number(1..=14_000_000)),
             cache_ttl: table.read("cache_ttl", default.cache_ttl, |v| v.duration(SHORTEST..=DAY)),
             hash_threads: table.read("hash_threads", default.hash_threads, |v| v.number(0..=1024)),
             hash_queue: table.read("hash_queue", default.hash_queue, |v| v.number(1..=1_000_000)),

@@ -21,7 +21,7 @@ use super::spool::{Spool, SpoolError};
 use super::target::Target;
 use crate::config::Need;
 use crate::domain::{Entry, Permission, Presented};
-use crate::service::access::{Decision, Granted};
+use crate::service::access::{Decision, Granted, Peer};
 use crate::wire::{
     BASIC_BUFFER, BasicError, BodyScanner, CredentialError, Gathered, Held, basic, take_credential,
     without_credential,
@@ -68,7 +68,11 @@ impl Admission<'_> {
         let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
         let mut gathered = Gathered::new();
         let values = session.req_header().headers.get_all(header::AUTHORIZATION);
-        if let Some(presented) = authorization(values, &mut buffer)? {
+        let basic = authorization(values, &mut buffer);
+        if basic.as_ref().is_err_and(|refusal| *refusal == Refusal::BadCredential) {
+            self.note_no_credential(session, "malformed credential");
+        }
+        if let Some(presented) = basic? {
             gathered.add(presented).map_err(ambiguous)?;
         }
         let taken = match target.query {
@@ -96,7 +100,10 @@ impl Admission<'_> {
                 let granted = self.decide(session, held.presented(), permission).await?;
                 Ok(Admitted { granted: Some(granted), query, body: Body::spooled(spool) })
             }
-            (None, Form::None | Form::Undeclared(_)) => Err(Refusal::NoCredential),
+            (None, Form::None | Form::Undeclared(_)) => {
+                self.note_no_credential(session, "no credential");
+                Err(Refusal::NoCredential)
+            }
         }
     }
 
@@ -129,14 +136,23 @@ impl Admission<'_> {
         if let Some(granted) = site.access.check_cached(&presented, permission, site.entry) {
             return Ok(granted);
         }
-        let source = self.source(session);
-        // What the audit trail says of it carries the request's number.
-        let span = info_span!("request", id = self.request_id.to_str().unwrap_or_default());
-        match site.access.authorize(presented, permission, site.entry, source).instrument(span).await {
+        let peer = self.peer(session);
+        // What else is logged of it carries the request's number.
+        let span = info_span!("request", id = peer.request_id);
+        match site.access.authorize(presented, permission, site.entry, peer).instrument(span).await {
             Decision::Allowed(granted) => Ok(granted),
             Decision::Denied(denial) => Err(denial.into()),
             Decision::Unavailable(unavailable) => Err(unavailable.into()),
         }
+    }
+
+    fn note_no_credential(&self, session: &ServerSession, reason: &str) {
+        self.site.access.note_no_credential(self.site.entry, self.peer(session), reason);
+    }
+
+    fn peer(&self, session: &ServerSession) -> Peer<'_> {
+        let source = self.source(session);
+        Peer { source, request_id: self.request_id.to_str().unwrap_or_default() }
     }
 
     fn source(&self, session: &ServerSession) -> IpAddr {
@@ -184,7 +200,11 @@ impl Admission<'_> {
         }
         let held = scanner.finish().map_err(|e| refusal_of(form_refused(e)))?;
         spool.rewind().await.map_err(unspoolable)?;
-        Ok((held.ok_or(Refusal::NoCredential)?, spool))
+        let Some(held) = held else {
+            self.note_no_credential(session, "no credential");
+            return Err(Refusal::NoCredential);
+        };
+        Ok((held, spool))
     }
 }
 

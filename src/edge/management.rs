@@ -17,7 +17,7 @@ use super::reply;
 use super::site::{Plan, Site};
 use super::target::Target;
 use crate::domain::CredentialId;
-use crate::service::access::HolderDecision;
+use crate::service::access::{HolderDecision, Peer};
 use crate::service::credentials::{Addition, Edit, Manager};
 use crate::service::{self, Credentials, Origin};
 use crate::wire::reply as text;
@@ -136,21 +136,28 @@ impl Call<'_> {
         let headers = &session.req_header().headers;
         let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
         let mut gathered = Gathered::new();
-        if let Some(presented) =
-            admission::authorization(headers.get_all(header::AUTHORIZATION), &mut buffer)?
-        {
+        let source = self.client.source(headers, &self.plan.trusted_proxies);
+        let peer = Peer { source, request_id: self.request_id.to_str().unwrap_or_default() };
+        let access = &self.site.access;
+        let basic = admission::authorization(headers.get_all(header::AUTHORIZATION), &mut buffer);
+        if basic.as_ref().is_err_and(|refusal| *refusal == Refusal::BadCredential) {
+            access.note_no_credential(self.site.entry, peer, "malformed credential");
+        }
+        if let Some(presented) = basic? {
             gathered.add(presented).map_err(malformed)?;
         }
         let held = parameters.credential().map_err(malformed)?;
         if let Some(held) = &held {
             gathered.add(held.presented()).map_err(malformed)?;
         }
-        let presented = gathered.credential().ok_or(Refusal::NoCredential)?;
-        let source = self.client.source(headers, &self.plan.trusted_proxies);
-        let request_id = self.request_id.to_str().unwrap_or_default().to_owned();
-        let span = info_span!("request", id = request_id);
-        match self.site.access.authenticate_holder(presented, source).instrument(span).await {
+        let Some(presented) = gathered.credential() else {
+            access.note_no_credential(self.site.entry, peer, "no credential");
+            return Err(Refusal::NoCredential);
+        };
+        let span = info_span!("request", id = peer.request_id);
+        match access.authenticate_holder(presented, peer).instrument(span).await {
             HolderDecision::Holder(granted) => {
+                let request_id = peer.request_id.to_owned();
                 let origin = Origin::Remote { source, request_id };
                 Manager::holder(&granted, origin).ok_or(Refusal::NotHolder)
             }

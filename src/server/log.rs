@@ -32,3 +32,25 @@ fn directives(level: LogLevel) -> String {
     };
     format!("{},audit={},sqlx=warn,h2=warn,rustls=warn", level.as_str(), audit.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use tracing::{Level, enabled};
+    use tracing_subscriber::fmt;
+
+    use super::*;
+
+    #[test]
+    fn the_audit_trail_passes_at_every_level() {
+        for level in LogLevel::ALL {
+            let filter = EnvFilter::try_new(directives(level)).unwrap();
+            let subscriber = fmt().with_env_filter(filter).with_writer(std::io::sink).finish();
+            tracing::subscriber::with_default(subscriber, || {
+                assert!(enabled!(target: "audit", Level::INFO), "{level:?}");
+                assert!(enabled!(Level::ERROR), "{level:?}");
+                let quiet = matches!(level, LogLevel::Error | LogLevel::Warn);
+                assert_eq!(enabled!(Level::INFO), !quiet, "{level:?}");
+            });
+        }
+    }
+}

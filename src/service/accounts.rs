@@ -1,6 +1,6 @@
 //! The accounts: added, listed and changed by the operator only.
 
-use super::audit::{Action, Entry, Origin};
+use super::audit::{Action, Asked, Origin, operator};
 use super::{Mutations, Refusal};
 use crate::domain::{AccountId, Canonical, NewPassword, Permissions, Username};
 use crate::state::store::{Account, MutationError, Written};
@@ -40,13 +40,13 @@ impl Accounts {
     /// # Errors
     /// [`Refusal`]; nothing is written, save where it says otherwise.
     pub async fn add(&self, name: &str, password: &[u8], rights: Permissions) -> Result<AccountId, Refusal> {
-        let entry = self.entry(Action::AccountAdd, name, format!("rights={rights}"));
+        let asked = self.asked(Action::AccountAdd, name, format!("rights={rights}"));
         let checked = Username::parse(name)
             .map_err(Refusal::from)
             .and_then(|name| Ok((name, NewPassword::parse(password)?)));
         let (name, password) = match checked {
             Ok(checked) => checked,
-            Err(refusal) => return self.mutations.note(&entry, Err(refusal)),
+            Err(refusal) => return self.mutations.note(&asked, Err(refusal)),
         };
         let mutations = self.mutations.clone();
         let work = {
@@ -56,7 +56,7 @@ impl Accounts {
                 Ok(mutations.store.add_account(&name, &hash, rights).await?)
             }
         };
-        self.mutations.run(entry, name.canonical(), work).await
+        self.mutations.run(asked, name.canonical(), work).await
     }
 
     /// Sets the password of the account holder.
@@ -64,13 +64,13 @@ impl Accounts {
     /// # Errors
     /// As [`Accounts::add`].
     pub async fn set_password(&self, name: &str, password: &[u8]) -> Result<(), Refusal> {
-        let entry = self.entry(Action::AccountPassword, name, "password".to_owned());
+        let asked = self.asked(Action::AccountPassword, name, "password".to_owned());
         let password = match NewPassword::parse(password) {
             Ok(password) => password,
-            Err(error) => return self.mutations.note(&entry, Err(error.into())),
+            Err(error) => return self.mutations.note(&asked, Err(error.into())),
         };
         let mutations = self.mutations.clone();
-        self.change(entry, |name| async move {
+        self.change(asked, |name| async move {
             let hash = mutations.hash(&password).await?;
             Ok(mutations.store.set_password(&name, &hash).await?)
         })
@@ -82,9 +82,9 @@ impl Accounts {
     /// # Errors
     /// As [`Accounts::add`].
     pub async fn set_rights(&self, name: &str, rights: Permissions) -> Result<(), Refusal> {
-        let entry = self.entry(Action::AccountRights, name, format!("rights={rights}"));
+        let asked = self.asked(Action::AccountRights, name, format!("rights={rights}"));
         let store = self.mutations.store.clone();
-        self.change(entry, |name| async move { Ok(store.set_rights(&name, rights).await?) }).await
+        self.change(asked, |name| async move { Ok(store.set_rights(&name, rights).await?) }).await
     }
 
     /// Suspends the account: nobody of it may do anything.
@@ -108,30 +108,30 @@ impl Accounts {
     /// # Errors
     /// As [`Accounts::add`].
     pub async fn remove(&self, name: &str) -> Result<(), Refusal> {
-        let entry = self.entry(Action::AccountRemove, name, String::new());
+        let asked = self.asked(Action::AccountRemove, name, String::new());
         let store = self.mutations.store.clone();
-        self.change(entry, |name| async move { Ok(store.remove_account(&name).await?) }).await
+        self.change(asked, |name| async move { Ok(store.remove_account(&name).await?) }).await
     }
 
     async fn set_active(&self, action: Action, name: &str, active: bool) -> Result<(), Refusal> {
-        let entry = self.entry(action, name, String::new());
+        let asked = self.asked(action, name, String::new());
         let store = self.mutations.store.clone();
-        self.change(entry, |name| async move { Ok(store.set_active(&name, active).await?) }).await
+        self.change(asked, |name| async move { Ok(store.set_active(&name, active).await?) }).await
     }
 
-    /// Makes a change of the account that the entry names.
-    async fn change<F>(&self, entry: Entry, work: impl FnOnce(Canonical) -> F) -> Result<(), Refusal>
+    /// Makes a change of the account that the asked names.
+    async fn change<F>(&self, asked: Asked, work: impl FnOnce(Canonical) -> F) -> Result<(), Refusal>
     where
         F: Future<Output = Result<Written<()>, Refusal>> + Send + 'static,
     {
-        match Canonical::of(entry.subject.as_bytes()) {
-            Some(name) => self.mutations.run(entry, name, work(name)).await,
-            None => self.mutations.note(&entry, Err(MutationError::NoSuchAccount.into())),
+        match Canonical::of(asked.subject.as_bytes()) {
+            Some(name) => self.mutations.run(asked, name, work(name)).await,
+            None => self.mutations.note(&asked, Err(MutationError::NoSuchAccount.into())),
         }
     }
 
-    fn entry(&self, action: Action, subject: &str, change: String) -> Entry {
-        let (actor, subject) = ("operator".to_owned(), subject.to_owned());
-        Entry { action, actor, subject, change, origin: self.origin.clone() }
+    fn asked(&self, action: Action, subject: &str, change: String) -> Asked {
+        let (actor, subject) = (operator(), subject.to_owned());
+        Asked { action, actor, subject, change, origin: self.origin.clone() }
     }
 }

@@ -1,14 +1,12 @@
-//! The audit trail: one structured line in the log, target `audit`, for each change and each refusal. Who, what, from
-//! where, with what outcome; never a secret.
+//! What is asked for by those who manage, for the audit trail ([`crate::state::audit`]).
 
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
-use tracing::{info, warn};
+use crate::state::audit::{News, Record, Weight};
 
-/// Names of what was asked for are cut at this many characters: nobody has a longer one.
-const LONGEST_SUBJECT: usize = 64;
+const COMMAND_LINE: &str = "command line";
 
 /// Where a request came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,10 +95,10 @@ impl Outcome<'_> {
 
 /// One thing that somebody asked for.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct Asked {
     /// What.
     pub action: Action,
-    /// Who: the account holder's username, or `operator`; as presented where nobody was recognised.
+    /// Who: the account holder's username, or [`operator`]; as presented where nobody was recognised.
     pub actor: String,
     /// To whom: a username, as presented; empty for all of the account's.
     pub subject: String,
@@ -110,31 +108,51 @@ pub struct Entry {
     pub origin: Origin,
 }
 
-impl Entry {
+impl Asked {
     /// Writes the line.
     pub fn record(&self, outcome: Outcome<'_>) {
         let (source, request_id) = match &self.origin {
-            Origin::Remote { source, request_id } => (Cow::from(source.to_string()), request_id.as_str()),
-            Origin::CommandLine => (Cow::from("command line"), ""),
+            Origin::Remote { source, request_id } => {
+                (Cow::from(source.to_string()), Some(request_id.as_str()))
+            }
+            Origin::CommandLine => (Cow::from(COMMAND_LINE), None),
         };
-        let (action, change, word) = (self.action.as_str(), &self.change, outcome.as_str());
-        let (actor, subject) = (shown(&self.actor), shown(&self.subject));
-        match outcome {
-            Outcome::Done => {
-                info!(target: "audit", action, %actor, %subject, change, %source, request_id, outcome = word);
-            }
-            Outcome::Refused(reason) => {
-                info!(target: "audit", action, %actor, %subject, change, %source, request_id, outcome = word, %reason);
-            }
-            Outcome::Failed(reason) => {
-                warn!(target: "audit", action, %actor, %subject, change, %source, request_id, outcome = word, %reason);
-            }
-        }
+        let (weight, reason) = match outcome {
+            Outcome::Done => (Weight::Plain, None),
+            Outcome::Refused(reason) => (Weight::Plain, Some(reason.to_string())),
+            Outcome::Failed(reason) => (Weight::Trouble, Some(reason.to_string())),
+        };
+        let record = Record {
+            action: self.action.as_str(),
+            actor: &self.actor,
+            subject: Some(&self.subject),
+            change: Some(&self.change),
+            source: &source,
+            request_id,
+            outcome: outcome.as_str(),
+            reason: reason.as_deref(),
+            ..Record::default()
+        };
+        record.write(weight);
+    }
+
+    /// What running gateways log of it once it is done; `None` where it came in over the network, by one of them.
+    pub fn news(&self) -> Option<News> {
+        (self.origin == Origin::CommandLine).then(|| News {
+            action: self.action.as_str().to_owned(),
+            actor: self.actor.clone(),
+            subject: self.subject.clone(),
+            change: self.change.clone(),
+            source: COMMAND_LINE.to_owned(),
+        })
     }
 }
 
-/// What a client presented as a name, made harmless for a log.
-fn shown(text: &str) -> String {
-    let letters = text.chars().take(LONGEST_SUBJECT);
-    letters.map(|c| if c.is_control() { '?' } else { c }).collect()
+/// The operator at the command line, by the system's number of the user, and by name where it came by sudo.
+pub fn operator() -> String {
+    let user = rustix::process::getuid().as_raw();
+    match std::env::var("SUDO_USER") {
+        Ok(name) => format!("operator (uid {user}, sudo by {name})"),
+        Err(_) => format!("operator (uid {user})"),
+    }
 }

@@ -1,6 +1,6 @@
 //! The credentials of an account: get, add, edit, remove (docs/api.md). The API and the command line both come here.
 
-use super::audit::{Action, Entry, Origin, Outcome};
+use super::audit::{Action, Asked, Origin, Outcome, operator};
 use super::{Granted, Mutations, Refusal};
 use crate::domain::{
     AccountId, Canonical, Credential, CredentialId, Kind, NewPassword, PermissionEdit, Username,
@@ -52,9 +52,9 @@ impl Manager {
         (granted.kind() == Kind::Holder).then_some(Manager { account, authority, actor, origin })
     }
 
-    fn entry(&self, action: Action, subject: &str, change: String) -> Entry {
+    fn asked(&self, action: Action, subject: &str, change: String) -> Asked {
         let (actor, subject) = (self.actor.clone(), subject.to_owned());
-        Entry { action, actor, subject, change, origin: self.origin.clone() }
+        Asked { action, actor, subject, change, origin: self.origin.clone() }
     }
 }
 
@@ -71,7 +71,7 @@ impl Credentials {
     pub async fn operator(&self, account: &str, origin: Origin) -> Result<Manager, Refusal> {
         let name = Canonical::of(account.as_bytes()).ok_or(Refusal::NoSuchAccount)?;
         let found = self.mutations.store.account(&name).await?.ok_or(Refusal::NoSuchAccount)?;
-        let actor = format!("operator for {}", found.name);
+        let actor = format!("{} for {}", operator(), found.name);
         Ok(Manager { account: found.id, authority: Authority::Operator, actor, origin })
     }
 
@@ -86,7 +86,7 @@ impl Credentials {
         limit: u32,
     ) -> Result<Vec<Credential>, Refusal> {
         let page = self.mutations.store.credentials(by.account, after, limit).await.map_err(Refusal::from);
-        page.inspect_err(|refusal| by.entry(Action::CredentialGet, "", String::new()).refuse(refusal))
+        page.inspect_err(|refusal| by.asked(Action::CredentialGet, "", String::new()).refuse(refusal))
     }
 
     /// The credential of that name.
@@ -100,7 +100,7 @@ impl Credentials {
         };
         found
             .and_then(|found| found.ok_or(Refusal::NoSuchCredential))
-            .inspect_err(|refusal| by.entry(Action::CredentialGet, username, String::new()).refuse(refusal))
+            .inspect_err(|refusal| by.asked(Action::CredentialGet, username, String::new()).refuse(refusal))
     }
 
     /// Adds a credential. Answers how many the account has then.
@@ -109,18 +109,18 @@ impl Credentials {
     /// [`Refusal`]; nothing is written, save where it says otherwise.
     pub async fn add(&self, by: &Manager, addition: Addition<'_>) -> Result<u64, Refusal> {
         let asked = in_words(None, addition.permissions);
-        let entry = by.entry(Action::CredentialAdd, addition.username, asked);
+        let asked = by.asked(Action::CredentialAdd, addition.username, asked);
         let checked = Username::parse(addition.username)
             .map_err(Refusal::from)
             .and_then(|name| Ok((name, NewPassword::parse(addition.password)?)));
         let (name, password) = match checked {
             Ok(checked) => checked,
-            Err(refusal) => return self.mutations.note(&entry, Err(refusal)),
+            Err(refusal) => return self.mutations.note(&asked, Err(refusal)),
         };
         let (mutations, account, authority) = (self.mutations.clone(), by.account, by.authority);
         let permissions = addition.permissions;
         self.mutations
-            .run(entry, name.canonical(), async move {
+            .run(asked, name.canonical(), async move {
                 let hash = mutations.hash(&password).await?;
                 let new = NewCredential { name, hash, permissions };
                 Ok(mutations.store.add_credential(account, authority, &new).await?)
@@ -134,18 +134,18 @@ impl Credentials {
     /// As [`Credentials::add`].
     pub async fn edit(&self, by: &Manager, edit: Edit<'_>) -> Result<u64, Refusal> {
         let asked = in_words(edit.password, edit.permissions);
-        let entry = by.entry(Action::CredentialEdit, edit.username, asked);
+        let asked = by.asked(Action::CredentialEdit, edit.username, asked);
         let checked = Canonical::of(edit.username.as_bytes())
             .ok_or(Refusal::NoSuchCredential)
             .and_then(|name| Ok((name, edit.password.map(NewPassword::parse).transpose()?)));
         let (name, password) = match checked {
             Ok(checked) => checked,
-            Err(refusal) => return self.mutations.note(&entry, Err(refusal)),
+            Err(refusal) => return self.mutations.note(&asked, Err(refusal)),
         };
         let (mutations, account, authority) = (self.mutations.clone(), by.account, by.authority);
         let permissions = edit.permissions;
         self.mutations
-            .run(entry, name, async move {
+            .run(asked, name, async move {
                 let hash = match &password {
                     Some(password) => Some(mutations.hash(password).await?),
                     None => None,
@@ -161,23 +161,23 @@ impl Credentials {
     /// # Errors
     /// As [`Credentials::add`].
     pub async fn remove(&self, by: &Manager, username: &str) -> Result<u64, Refusal> {
-        let entry = by.entry(Action::CredentialRemove, username, String::new());
+        let asked = by.asked(Action::CredentialRemove, username, String::new());
         let Some(name) = Canonical::of(username.as_bytes()) else {
-            return self.mutations.note(&entry, Err(Refusal::NoSuchCredential));
+            return self.mutations.note(&asked, Err(Refusal::NoSuchCredential));
         };
         let (mutations, account, authority) = (self.mutations.clone(), by.account, by.authority);
         let work = async move { Ok(mutations.store.remove_credential(account, authority, &name).await?) };
-        self.mutations.run(entry, name, work).await
+        self.mutations.run(asked, name, work).await
     }
 
     /// Records what was refused before it could be asked for here: unreadable parameters, say.
     pub fn refused(&self, by: &Manager, action: Action, username: &str, refusal: &Refusal) {
         let _: Result<(), _> =
-            self.mutations.note(&by.entry(action, username, String::new()), Err(refusal.clone()));
+            self.mutations.note(&by.asked(action, username, String::new()), Err(refusal.clone()));
     }
 }
 
-impl Entry {
+impl Asked {
     fn refuse(&self, refusal: &Refusal) {
         let failed = refusal.is_failure();
         self.record(if failed { Outcome::Failed(refusal) } else { Outcome::Refused(refusal) });

@@ -8,7 +8,7 @@ use std::time::Instant;
 use thiserror::Error;
 use tracing::error;
 
-use super::audit::{Entry, Outcome};
+use super::audit::{Asked, Outcome};
 use crate::domain::{
     Canonical, NewPassword, PasswordError, Permission, PermissionsError, StoredHash, Unavailable,
     UsernameError,
@@ -127,18 +127,22 @@ impl Mutations {
     /// more: what is committed is out of every cache and in the audit trail.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        entry: Entry,
+        asked: Asked,
         name: Canonical,
         work: impl Future<Output = Result<Written<T>, Refusal>> + Send + 'static,
     ) -> Result<T, Refusal> {
         let mutations = self.clone();
+        let unended = Unended { mutations: self.clone(), asked: Some(asked) };
         let task = tokio::spawn(async move {
+            let mut unended = unended;
             let outcome = match work.await {
                 Ok(written) => {
                     let committed = Instant::now();
                     mutations.epochs.raise(&written.change.name);
-                    let confirmed = mutations.fleet.announce(&written.change).await;
-                    if entry.action.revokes() {
+                    let asked = unended.asked.as_ref();
+                    let news = asked.and_then(Asked::news);
+                    let confirmed = mutations.fleet.announce(&written.change, news).await;
+                    if asked.is_some_and(|asked| asked.action.revokes()) {
                         mutations.metrics.revocation_seconds.observe(committed.elapsed().as_secs_f64());
                     }
                     confirmed.map(|()| written.value).map_err(Refusal::from)
@@ -151,24 +155,106 @@ impl Mutations {
                     Err(refusal)
                 }
             };
-            mutations.note(&entry, outcome)
+            match unended.asked.take() {
+                Some(asked) => mutations.note(&asked, outcome),
+                None => outcome,
+            }
         });
         task.await.unwrap_or_else(|panic| {
-            self.epochs.raise_all();
             error!(%panic, "a change did not come to its end");
-            Err(Refusal::Store(StoreError::Unavailable("the change did not come to its end".into())))
+            Err(cut_off())
         })
     }
 
     /// Counts and records how a change ended.
-    pub(super) fn note<T>(&self, entry: &Entry, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
+    pub(super) fn note<T>(&self, asked: &Asked, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
         let told = match &outcome {
             Ok(_) => Outcome::Done,
             Err(refusal) if refusal.is_failure() => Outcome::Failed(refusal),
             Err(refusal) => Outcome::Refused(refusal),
         };
-        self.metrics.mutation(entry.action.as_str(), told.as_str());
-        entry.record(told);
+        self.metrics.mutation(asked.action.as_str(), told.as_str());
+        asked.record(told);
         outcome
+    }
+}
+
+/// A change that has begun. Where it never ends, by a panic or since the process does, the audit trail has a line of it all
+/// the same, and nobody believes what was read before.
+struct Unended {
+    mutations: Mutations,
+    asked: Option<Asked>,
+}
+
+impl Drop for Unended {
+    fn drop(&mut self) {
+        if let Some(asked) = self.asked.take() {
+            self.mutations.epochs.raise_all();
+            let _: Result<(), Refusal> = self.mutations.note(&asked, Err(cut_off()));
+        }
+    }
+}
+
+fn cut_off() -> Refusal {
+    Refusal::Store(StoreError::Unavailable("the change did not come to its end".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::{StoreSettings, StoreUrl};
+    use crate::service::Origin;
+    use crate::service::audit::Action;
+    use crate::state::hashing::LOWEST_COST;
+
+    #[tokio::test]
+    async fn a_change_that_never_ends_is_noted_as_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = StoreUrl::Sqlite(folder.path().join("gatepost.db"));
+        let store = Store::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
+        let (epochs, metrics) = (Arc::new(Epochs::new()), Arc::new(Metrics::new()));
+        let hasher = Arc::new(Hasher::start(LOWEST_COST, 1, 1, metrics.clone()).unwrap());
+        let fleet = Arc::new(Fleet::join(&store, epochs.clone()).await.unwrap());
+        let mutations = Mutations::new(store, hasher, epochs.clone(), fleet, metrics.clone());
+        let asked = |action| Asked {
+            action,
+            actor: "holder".to_owned(),
+            subject: "john".to_owned(),
+            change: String::new(),
+            origin: Origin::CommandLine,
+        };
+        let name = Canonical::of(b"john").unwrap();
+        let failed = |action: &str| {
+            let line = format!("gatepost_mutations_total{{action=\"{action}\",outcome=\"failed\"}} 1");
+            metrics.encode().contains(&line)
+        };
+
+        let seen = epochs.now();
+        let work = async { panic!("as a test wants it") };
+        let ended = mutations.run::<()>(asked(Action::CredentialRemove), name, work).await;
+        assert!(matches!(ended, Err(Refusal::Store(_))));
+        assert!(failed("credential.remove") && !epochs.is_fresh(seen, &name, &name));
+
+        // The process ends in its middle: as when a runtime is dropped, nobody is there to be answered.
+        let other = tokio::task::spawn_blocking({
+            let mutations = mutations.clone();
+            move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                let change = mutations.run::<()>(asked(Action::CredentialAdd), name, std::future::pending());
+                runtime.block_on(async {
+                    let _ = begin(change);
+                    tokio::task::yield_now().await;
+                });
+            }
+        });
+        other.await.unwrap();
+        assert!(failed("credential.add"));
+    }
+
+    /// Begins it.
+    fn begin<F: Future>(future: F) -> std::task::Poll<F::Output> {
+        std::pin::pin!(future).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
     }
 }

@@ -1,6 +1,7 @@
 //! Floor 2: what Gatepost remembers: the store and its other users, the cache and its epochs, the password pool, the
-//! throttle, the metrics.
+//! throttle, the metrics, the audit trail.
 
+pub mod audit;
 pub mod cache;
 pub mod epoch;
 pub mod fleet;

@@ -22,6 +22,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Longer than anything takes that works.
@@ -47,6 +48,7 @@ pub struct Gateway {
 pub struct Log {
     lines: Mutex<Vec<String>>,
     more: Condvar,
+    reader: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Log {
@@ -76,6 +78,13 @@ impl Log {
 
     pub fn text(&self) -> String {
         self.lines.lock().unwrap().join("\n")
+    }
+
+    /// All that was logged by a process that has ended.
+    fn whole(&self) -> String {
+        let reader = self.reader.lock().unwrap().take();
+        reader.map(JoinHandle::join).transpose().unwrap();
+        self.text()
     }
 }
 
@@ -144,7 +153,7 @@ impl Gateway {
 
     /// Starts it again, in its directory, after it was killed.
     pub fn restart(&mut self) {
-        let log = self.log.text();
+        let log = self.log.whole();
         assert!(!log.contains("panicked at"), "somebody met a panic:\n{log}");
         (self.child, self.addresses, self.log) = launch(&self.config(), None);
     }
@@ -240,7 +249,7 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.kill();
-        let log = self.log.text();
+        let log = self.log.whole();
         assert!(std::thread::panicking() || !log.contains("panicked at"), "somebody met a panic:\n{log}");
     }
 }
@@ -264,7 +273,7 @@ fn launch(config: &Path, user: Option<u32>) -> (Child, HashMap<String, SocketAdd
     let stderr = BufReader::new(child.stderr.take().unwrap());
     let (listening, heard) = std::sync::mpsc::channel();
     let sink = log.clone();
-    std::thread::spawn(move || {
+    let reader = std::thread::spawn(move || {
         for line in stderr.lines().map_while(Result::ok) {
             if line.contains("\"message\":\"listening\"") {
                 let value: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -274,6 +283,7 @@ fn launch(config: &Path, user: Option<u32>) -> (Child, HashMap<String, SocketAdd
             sink.push(line);
         }
     });
+    *log.reader.lock().unwrap() = Some(reader);
     let mut addresses = HashMap::new();
     for _ in 0..expected {
         match heard.recv_timeout(PATIENCE) {

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use tracing::{debug, info};
 
-use crate::domain::{Entry, Presented};
+use crate::domain::Entry;
+use crate::state::audit::{Record, Weight};
 use crate::state::throttle::Source;
 
 /// Peers and reasons that are told apart at once; beyond, some lines too many are written.
@@ -33,12 +33,27 @@ pub struct Denials {
 pub struct Denied<'a> {
     /// Where it came in.
     pub entry: Entry,
-    /// Who was presented.
-    pub presented: Presented<'a>,
+    /// Who was presented; nobody, where there was no credential.
+    pub username: &'a [u8],
     /// From where.
-    pub source: IpAddr,
+    pub peer: Peer<'a>,
     /// Why, in one word or more.
     pub reason: &'a str,
+}
+
+/// Who asks for a decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer<'a> {
+    /// The client's own address, not a trusted proxy's: who failures are counted for.
+    pub source: IpAddr,
+    /// As in the response and the rest of the log; empty where there is none.
+    pub request_id: &'a str,
+}
+
+impl From<IpAddr> for Peer<'_> {
+    fn from(source: IpAddr) -> Self {
+        Peer { source, request_id: "" }
+    }
 }
 
 /// What makes two denials the same for the log.
@@ -67,25 +82,29 @@ impl Denials {
 
     /// Writes the line.
     pub fn write(&self, denied: &Denied<'_>, sameness: Sameness, now: Instant) {
-        let (entry, source, reason) = (denied.entry.as_str(), denied.source, denied.reason);
-        let shown = &denied.presented.username[..denied.presented.username.len().min(LONGEST_SHOWN)];
-        let (action, actor, outcome) = ("check", shown.escape_ascii(), "denied");
-        match self.repeated(denied, sameness, now) {
-            Some(0) => info!(target: "audit", action, %actor, entry, %source, outcome, reason),
-            Some(repeated) => {
-                info!(target: "audit", action, %actor, entry, %source, outcome, reason, repeated)
-            }
-            None => debug!(target: "audit", action, %actor, entry, %source, outcome, reason),
-        }
+        let username = &denied.username[..denied.username.len().min(LONGEST_SHOWN)];
+        let repeated = self.repeated(denied, sameness, now);
+        let record = Record {
+            action: "check",
+            actor: &username.escape_ascii().to_string(),
+            entry: Some(denied.entry.as_str()),
+            source: &denied.peer.source.to_string(),
+            request_id: Some(denied.peer.request_id),
+            outcome: "denied",
+            reason: Some(denied.reason),
+            repeated: repeated.filter(|repeated| *repeated > 0),
+            ..Record::default()
+        };
+        record.write(if repeated.is_some() { Weight::Plain } else { Weight::Repeated });
     }
 
     /// How many of the same were not shown since the last that was; `None` where this one isn't shown either.
     fn repeated(&self, denied: &Denied<'_>, sameness: Sameness, now: Instant) -> Option<u64> {
         let mut hasher = self.hasher.build_hasher();
-        (denied.entry, denied.reason, Source::of(denied.source)).hash(&mut hasher);
+        (denied.entry, denied.reason, Source::of(denied.peer.source)).hash(&mut hasher);
         match sameness {
             Sameness::Unique => return Some(0),
-            Sameness::UsernameAndSource => denied.presented.username.hash(&mut hasher),
+            Sameness::UsernameAndSource => denied.username.hash(&mut hasher),
             Sameness::SourceOnly => {}
         }
         let mut first = false;
@@ -115,8 +134,8 @@ mod tests {
         let (denials, now) = (Denials::new(), Instant::now());
         let denied = |username: &'static [u8], source: &str, reason| Denied {
             entry: Entry::Api,
-            presented: Presented { username, secret: b"" },
-            source: source.parse().unwrap(),
+            username,
+            peer: source.parse::<IpAddr>().unwrap().into(),
             reason,
         };
         let one = denied(b"someone", "192.0.2.1", "throttled");

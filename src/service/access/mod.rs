@@ -30,6 +30,7 @@ use crate::state::{Cache, Epochs, Hasher, Metrics};
 use denials::{Denials, Denied, Sameness};
 use reads::Reads;
 
+pub use denials::Peer;
 pub use outcome::{Decision, Granted, HolderDecision};
 
 const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
@@ -103,34 +104,37 @@ impl Access {
     }
 
     /// Decides whether who is presented holds `permission`. Looks into the cache itself; where that doesn't answer, it
-    /// reads the store and may wait for a password check. `source` is who failures are counted for: the client's own
-    /// address, not a trusted proxy's.
+    /// reads the store and may wait for a password check.
     pub async fn authorize(
         &self,
         presented: Presented<'_>,
         permission: Permission,
         entry: Entry,
-        source: IpAddr,
+        peer: impl Into<Peer<'_>>,
     ) -> Decision {
-        self.authorize_at(presented, permission, entry, source, Instant::now()).await
+        self.authorize_at(presented, permission, entry, peer.into(), Instant::now()).await
     }
 
     /// Decides whether who is presented is an account holder, who alone manages credentials. Needs no permission bit.
-    pub async fn authenticate_holder(&self, presented: Presented<'_>, source: IpAddr) -> HolderDecision {
-        let (entry, now) = (Entry::Api, Instant::now());
-        let identified = self.identified(presented, entry, source, now).await;
+    pub async fn authenticate_holder(
+        &self,
+        presented: Presented<'_>,
+        peer: impl Into<Peer<'_>>,
+    ) -> HolderDecision {
+        let (entry, peer, now) = (Entry::Api, peer.into(), Instant::now());
+        let identified = self.identified(presented, entry, peer.source, now).await;
         let (outcome, decision) = match identified {
             Ok(verified) if verified.who.principal.kind == Kind::Holder => {
                 (Outcome::Allowed, HolderDecision::Holder(Granted::new(verified)))
             }
             Ok(_) => {
                 let reason = "not the account holder";
-                let denied = Denied { entry, presented, source, reason };
+                let denied = Denied { entry, username: presented.username, peer, reason };
                 self.denials.write(&denied, Sameness::UsernameAndSource, now);
                 (Outcome::NotHolder, HolderDecision::NotHolder)
             }
             Err(Refusal::Denied(denial, sameness)) => {
-                self.denied(entry, presented, source, denial, sameness, now);
+                self.denied(entry, presented, peer, denial, sameness, now);
                 (Outcome::Denied(denial), HolderDecision::Denied(denial))
             }
             Err(Refusal::Unavailable(why)) => (Outcome::Unavailable, HolderDecision::Unavailable(why)),
@@ -144,10 +148,10 @@ impl Access {
         presented: Presented<'_>,
         permission: Permission,
         entry: Entry,
-        source: IpAddr,
+        peer: Peer<'_>,
         now: Instant,
     ) -> Decision {
-        let refusal = match self.identified(presented, entry, source, now).await {
+        let refusal = match self.identified(presented, entry, peer.source, now).await {
             Ok(verified) if verified.effective.contains(permission) => {
                 self.metrics.decision(entry, Some(permission), Outcome::Allowed);
                 return Decision::Allowed(Granted::new(verified));
@@ -157,7 +161,7 @@ impl Access {
         };
         match refusal {
             Refusal::Denied(denial, sameness) => {
-                self.denied(entry, presented, source, denial, sameness, now);
+                self.denied(entry, presented, peer, denial, sameness, now);
                 self.metrics.decision(entry, Some(permission), Outcome::Denied(denial));
                 Decision::Denied(denial)
             }
@@ -207,11 +211,31 @@ impl Access {
         &self,
         entry: Entry,
         presented: Presented<'_>,
-        source: IpAddr,
+        peer: Peer<'_>,
         denial: Denial,
         sameness: Sameness,
         now: Instant,
     ) {
-        self.denials.write(&Denied { entry, presented, source, reason: denial.as_str() }, sameness, now);
+        let (username, reason) = (presented.username, denial.as_str());
+        self.denials.write(&Denied { entry, username, peer, reason }, sameness, now);
+    }
+
+    /// Records that a request was denied without a decision, as there was no credential to decide on.
+    pub fn note_no_credential<'a>(&self, entry: Entry, peer: impl Into<Peer<'a>>, reason: &str) {
+        let denied = Denied { entry, username: b"", peer: peer.into(), reason };
+        self.denials.write(&denied, Sameness::SourceOnly, Instant::now());
+    }
+
+    /// Records that who was granted something before is denied it now.
+    pub fn note_denied<'a>(
+        &self,
+        granted: &Granted,
+        entry: Entry,
+        peer: impl Into<Peer<'a>>,
+        denial: Denial,
+    ) {
+        let (username, reason) = (granted.name().as_str().as_bytes(), denial.as_str());
+        let denied = Denied { entry, username, peer: peer.into(), reason };
+        self.denials.write(&denied, Sameness::UsernameAndSource, Instant::now());
     }
 }

@@ -28,10 +28,11 @@ use tracing::{info, warn};
 use self::ledger::Ledger;
 use self::place::{Folder, Place};
 use super::Epochs;
+use super::audit::News;
 use super::store::{Change, Store, StoreError};
 use crate::domain::Canonical;
 
-/// A notice is about 120 bytes; what is longer is none.
+/// A notice is a few hundred bytes; what is longer is none.
 const LONGEST_NOTICE: u64 = 4096;
 const ACKNOWLEDGED: &[u8] = b"ok\n";
 /// Between two attempts to reach a process that has too much to do to be connected to, or that has just gone.
@@ -83,6 +84,9 @@ struct Notice {
     after: i64,
     upto: i64,
     name: String,
+    /// For the listener's audit trail, where the sender has none that lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    news: Option<News>,
 }
 
 impl Fleet {
@@ -114,18 +118,20 @@ impl Fleet {
         Ok(Fleet { place, timing, member: Some(Member { shared, tasks: Mutex::new(tasks) }) })
     }
 
-    /// Tells every other process of a change that is committed, and returns when each has let go of what it knew.
+    /// Tells every other process of a change that is committed, and returns when each has let go of what it knew. `news`
+    /// is for their audit trails.
     ///
     /// # Errors
     /// [`Unconfirmed`] where one has not said so within 5 seconds. A process that is gone is not waited for.
-    pub async fn announce(&self, change: &Change) -> Result<(), Unconfirmed> {
+    pub async fn announce(&self, change: &Change, news: Option<News>) -> Result<(), Unconfirmed> {
         let own = self.member.as_ref().map(|member| {
             member.shared.ledger.note(change.after, change.upto);
             member.shared.name.lock().clone()
         });
         let unconfirmed = |e: io::Error| Unconfirmed(e.to_string());
         let folder = Arc::new(self.place.open().map_err(unconfirmed)?);
-        let notice = Notice { after: change.after, upto: change.upto, name: change.name.as_str().into() };
+        let notice =
+            Notice { after: change.after, upto: change.upto, name: change.name.as_str().into(), news };
         let notice: Arc<[u8]> = serde_json::to_vec(&notice).map_err(|e| Unconfirmed(e.to_string()))?.into();
 
         let mut tellings = JoinSet::new();
@@ -273,6 +279,9 @@ async fn hear(shared: &Shared, stream: UnixStream) {
         Some((name, notice)) => {
             shared.epochs.raise(&name);
             shared.ledger.note(notice.after, notice.upto);
+            if let Some(news) = notice.news {
+                news.write();
+            }
         }
         // Out of another version, perhaps: something has changed.
         None => shared.epochs.raise_all(),

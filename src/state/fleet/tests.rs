@@ -59,7 +59,7 @@ async fn when_it_is_announced_every_other_has_let_go() {
     for round in 0..50 {
         let before = [two.epochs.now(), three.epochs.now()];
         let change = one.add(&format!("holder{round}")).await;
-        one.fleet.announce(&change).await.unwrap();
+        one.fleet.announce(&change, None).await.unwrap();
         for (peer, before) in [(&two, before[0]), (&three, before[1])] {
             assert!(!peer.epochs.is_fresh(before, &change.name, &change.name));
             let bystander = peer.bystander(&change.name);
@@ -80,7 +80,7 @@ async fn announcements_cross() {
         tasks.spawn(async move {
             for round in 0..10 {
                 let change = nodes[task % 2].add(&format!("holder{task}.{round}")).await;
-                nodes[task % 2].fleet.announce(&change).await.unwrap();
+                nodes[task % 2].fleet.announce(&change, None).await.unwrap();
             }
         });
     }
@@ -97,9 +97,9 @@ async fn a_visitor_announces_and_is_not_waited_for() {
     let visitor = Fleet::visit(&member.store).unwrap();
     let before = member.epochs.now();
     let change = member.add("holder").await;
-    visitor.announce(&change).await.unwrap();
+    visitor.announce(&change, None).await.unwrap();
     assert!(!member.epochs.is_fresh(before, &change.name, &change.name));
-    member.fleet.announce(&change).await.unwrap();
+    member.fleet.announce(&change, None).await.unwrap();
 }
 
 #[tokio::test]
@@ -109,15 +109,15 @@ async fn who_is_gone_is_skipped_and_who_hangs_is_unconfirmed() {
     let dead = sockets(&folder).join("1-dead.sock");
     drop(StdListener::bind(&dead).unwrap());
     let change = one.add("holder").await;
-    one.fleet.announce(&change).await.unwrap();
+    one.fleet.announce(&change, None).await.unwrap();
     assert!(!dead.exists());
 
     let hung = sockets(&folder).join("1-hung.sock");
     let listener = StdListener::bind(&hung).unwrap();
-    let error = one.fleet.announce(&change).await.unwrap_err();
+    let error = one.fleet.announce(&change, None).await.unwrap_err();
     assert!(error.to_string().contains("1-hung.sock"), "{error}");
     drop(listener);
-    one.fleet.announce(&change).await.unwrap();
+    one.fleet.announce(&change, None).await.unwrap();
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn who_dies_before_acknowledging_is_not_waited_for() {
     let listener = StdListener::bind(sockets(&folder).join("1-dying.sock")).unwrap();
     let dying = std::thread::spawn(move || drop(listener.accept().unwrap()));
     let change = one.add("holder").await;
-    one.fleet.announce(&change).await.unwrap();
+    one.fleet.announce(&change, None).await.unwrap();
     dying.join().unwrap();
 }
 
@@ -167,7 +167,7 @@ async fn it_listens_again_where_its_socket_was_removed() {
         tokio::task::yield_now().await;
     }
     let change = one.add("holder").await;
-    one.fleet.announce(&change).await.unwrap();
+    one.fleet.announce(&change, None).await.unwrap();
     assert_eq!(two.ledger().known(), change.upto);
 }
 
@@ -177,7 +177,7 @@ async fn it_leaves_nothing_behind_and_paths_may_be_long() {
     let folder = tempfile::Builder::new().prefix(&"long".repeat(50)).tempdir_in(outer.path()).unwrap();
     let (one, two) = (node(&folder, BLIND).await, node(&folder, BLIND).await);
     let change = one.add("holder").await;
-    one.fleet.announce(&change).await.unwrap();
+    one.fleet.announce(&change, None).await.unwrap();
     assert_eq!(two.ledger().known(), change.upto);
     assert_eq!(std::fs::read_dir(sockets(&folder)).unwrap().count(), 2);
     drop((one, two));

@@ -9,7 +9,6 @@ use crate::state::metrics::Outcome;
 use crate::wire::Held;
 use crate::wire::smtp::session::{Envelope, Verdict};
 use crate::wire::smtp::{Reply, answers};
-use tracing::info;
 
 impl Visit {
     /// Who logs in, and whether it may.
@@ -86,7 +85,7 @@ impl Visit {
             Ok(Some(permissions)) if may_send(permissions) => (Outcome::Allowed, answers::MAIL_OK),
             Ok(Some(_)) => {
                 let denial = Denial::Lacks(Permission::Email);
-                info!(user = %granted.name(), address = %self.address, reason = denial.as_str(), "denied");
+                entry.access.note_denied(granted, domain::Entry::Smtp, self.address, denial);
                 (Outcome::Denied(denial), answers::MAY_NOT_SEND)
             }
             Ok(None) => {

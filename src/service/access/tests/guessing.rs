@@ -34,10 +34,12 @@ async fn unknown_wrong_and_suspended_cost_the_same() {
         for _ in 0..2 {
             let (access, now, expected) = (Arc::clone(&house.access), house.now, *expected);
             let (name, secret) = (name.to_string(), secret.to_string());
-            let source = format!("198.51.100.{nth}").parse().unwrap();
+            let source = format!("198.51.100.{nth}").parse::<IpAddr>().unwrap();
             checks.spawn(async move {
                 let presented = presented(&name, &secret);
-                let decision = access.authorize_at(presented, Permission::Api, Entry::Api, source, now).await;
+                let decision = access
+                    .authorize_at(presented, Permission::Api, Entry::Api, Peer::from(source), now)
+                    .await;
                 assert!(
                     matches!(decision, Decision::Denied(denial) if denial == expected),
                     "{name}: {decision:?}"
@@ -165,9 +167,11 @@ async fn all_that_is_refused_costs_as_much_as_the_dearest_hash() {
 async fn at_once(house: &House, from: &str, logins: Vec<(String, String)>) -> Vec<Decision> {
     let mut checks = tokio::task::JoinSet::new();
     for (name, secret) in logins {
-        let (access, now, source) = (Arc::clone(&house.access), house.now, from.parse().unwrap());
+        let (access, now, source) = (Arc::clone(&house.access), house.now, from.parse::<IpAddr>().unwrap());
         checks.spawn(async move {
-            access.authorize_at(presented(&name, &secret), Permission::Api, Entry::Api, source, now).await
+            access
+                .authorize_at(presented(&name, &secret), Permission::Api, Entry::Api, Peer::from(source), now)
+                .await
         });
     }
     checks.join_all().await

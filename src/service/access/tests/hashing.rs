@@ -12,8 +12,16 @@ async fn concurrent_first_checks_cost_one_password_check() {
     for _ in 0..32 {
         let (access, now) = (Arc::clone(&house.access), house.now);
         checks.spawn(async move {
-            let source = HERE.parse().unwrap();
-            access.authorize_at(presented("slow", PASSWORD), Permission::Api, Entry::Api, source, now).await
+            let source = HERE.parse::<IpAddr>().unwrap();
+            access
+                .authorize_at(
+                    presented("slow", PASSWORD),
+                    Permission::Api,
+                    Entry::Api,
+                    Peer::from(source),
+                    now,
+                )
+                .await
         });
     }
     let decisions = checks.join_all().await;
@@ -30,8 +38,16 @@ async fn a_full_queue_is_unavailable_and_no_failure() {
         let (access, now) = (Arc::clone(&house.access), house.now);
         checks.spawn(async move {
             let secret = format!("guess {n}");
-            let source = HERE.parse().unwrap();
-            access.authorize_at(presented("nobody", &secret), Permission::Api, Entry::Api, source, now).await
+            let source = HERE.parse::<IpAddr>().unwrap();
+            access
+                .authorize_at(
+                    presented("nobody", &secret),
+                    Permission::Api,
+                    Entry::Api,
+                    Peer::from(source),
+                    now,
+                )
+                .await
         });
     }
     let decisions = checks.join_all().await;
@@ -95,8 +111,16 @@ async fn who_was_right_from_there_before_does_not_queue_with_the_guesses() {
     for n in 0..20 {
         let (access, now) = (Arc::clone(&house.access), house.now);
         guesses.spawn(async move {
-            let (secret, source) = (format!("guess {n}"), "198.51.100.1".parse().unwrap());
-            access.authorize_at(presented("caller", &secret), Permission::Api, Entry::Api, source, now).await
+            let (secret, source) = (format!("guess {n}"), "198.51.100.1".parse::<IpAddr>().unwrap());
+            access
+                .authorize_at(
+                    presented("caller", &secret),
+                    Permission::Api,
+                    Entry::Api,
+                    Peer::from(source),
+                    now,
+                )
+                .await
         });
     }
     while house.access.metrics.password_checks(PasswordCheck::Refused) == 0 {

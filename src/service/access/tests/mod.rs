@@ -98,8 +98,10 @@ impl House {
     }
 
     async fn ask_from(&self, source: &str, name: &str, secret: &str, permission: Permission) -> Decision {
-        let source = source.parse().unwrap();
-        self.access.authorize_at(presented(name, secret), permission, Entry::Api, source, self.now).await
+        let source: IpAddr = source.parse().unwrap();
+        self.access
+            .authorize_at(presented(name, secret), permission, Entry::Api, Peer::from(source), self.now)
+            .await
     }
 
     async fn ask(&self, name: &str, secret: &str, permission: Permission) -> Decision {
@@ -288,7 +290,7 @@ async fn only_the_holder_manages() {
     let access = &house.access;
     let ask = |name: &'static str, secret: &str| {
         let secret = secret.to_owned();
-        async move { access.authenticate_holder(presented(name, &secret), HERE.parse().unwrap()).await }
+        async move { access.authenticate_holder(presented(name, &secret), HERE.parse::<IpAddr>().unwrap()).await }
     };
     assert!(
         matches!(ask("holder", PASSWORD).await, HolderDecision::Holder(granted) if granted.kind() == Kind::Holder)
