@@ -63,7 +63,7 @@ impl Admission<'_> {
         // A form's fields are the API's way; a dashboard knows Basic only, and its fields are its own.
         let is_api = self.site.entry == Entry::Api;
         let Need::Permission(permission) = need else {
-            return Ok(self.admit_anybody(session, target, is_api));
+            return self.admit_anybody(session, target, is_api);
         };
         let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
         let mut gathered = Gathered::new();
@@ -109,21 +109,26 @@ impl Admission<'_> {
 
     /// Where nobody has to present a credential, one that is there all the same is kept from the backend. It isn't judged:
     /// `api_key` may be the name of somebody else's parameter.
-    fn admit_anybody(&self, session: &mut ServerSession, target: &Target<'_>, is_api: bool) -> Admitted {
+    fn admit_anybody(
+        &self,
+        session: &mut ServerSession,
+        target: &Target<'_>,
+        is_api: bool,
+    ) -> Result<Admitted, Refusal> {
         let query = target.query.map(|query| match is_api {
             true => without_credential(query).unwrap_or_else(|| query.to_vec()),
             false => query.to_vec(),
         });
         let form = match is_api && !session.is_body_empty() {
-            true => Form::of(&session.req_header().headers).unwrap_or(Form::None),
+            true => Form::of(&session.req_header().headers)?,
             false => Form::None,
         };
         let mask = form.scanner().map(Mask::lenient);
-        Admitted {
+        Ok(Admitted {
             granted: None,
             query: query.filter(|query| !query.is_empty()),
             body: self.stream(session, mask),
-        }
+        })
     }
 
     async fn decide(

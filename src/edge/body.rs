@@ -47,9 +47,9 @@ impl Mask {
         Mask { scanner: Some(scanner), decided: Some(decided) }
     }
 
-    /// Where nobody has to present a credential: blots out what it finds, and refuses nothing.
+    /// Where nobody has to present a credential: blots out what it finds of one, whole or half, one or several.
     pub fn lenient(scanner: BodyScanner) -> Mask {
-        Mask { scanner: Some(scanner), decided: None }
+        Mask { scanner: Some(scanner.of_any_credential()), decided: None }
     }
 }
 
@@ -213,7 +213,7 @@ impl Streamed {
 
 impl Mask {
     fn could_refuse_at_the_end(&self) -> bool {
-        self.decided.is_some() && self.scanner.as_ref().is_some_and(BodyScanner::could_fail_at_the_end)
+        self.scanner.as_ref().is_some_and(BodyScanner::could_fail_at_the_end)
     }
 
     fn pass(&mut self, piece: Bytes, ready: &mut VecDeque<Bytes>) -> Result<(), BodyError> {
@@ -225,18 +225,19 @@ impl Mask {
             return Ok(());
         };
         let mut piece = BytesMut::from(piece);
-        // What failed fails for good: the rest of a public form passes as it is.
-        match (scanner.scan(&mut piece), &self.decided) {
-            (Err(error), Some(_)) => return Err(form_refused(error)),
-            _ => ready.push_back(piece.freeze()),
-        }
+        scanner.scan(&mut piece).map_err(form_refused)?;
+        ready.push_back(piece.freeze());
         Ok(())
     }
 
     fn finish(&mut self) -> Result<(), BodyError> {
         let Some(scanner) = self.scanner.take() else { return Ok(()) };
-        let Some(decided) = &self.decided else { return Ok(()) };
-        if let Some(found) = scanner.finish().map_err(form_refused)? {
+        let found = match (scanner.finish(), &self.decided) {
+            // What is there of a credential is blotted out, and that is all that matters.
+            (Err(FormError::Credential(_)), None) => None,
+            (found, _) => found.map_err(form_refused)?,
+        };
+        if let (Some(decided), Some(found)) = (&self.decided, &found) {
             let mut both = Gathered::new();
             both.add(decided.presented())
                 .and_then(|()| both.add(found.presented()))

@@ -21,7 +21,7 @@ pub(crate) struct Multipart {
     /// Whether nothing has come yet.
     empty: bool,
     parts: usize,
-    halves: Halves,
+    pub(crate) halves: Halves,
 }
 
 enum State {

@@ -144,9 +144,15 @@ impl<'a> Gathered<'a> {
 pub(crate) struct Halves {
     username: Option<Secret>,
     secret: Option<Secret>,
+    accepts_any: bool,
 }
 
 impl Halves {
+    /// Different values are no error from now on.
+    pub(crate) fn accept_any(&mut self) {
+        self.accepts_any = true;
+    }
+
     /// Takes a decoded value.
     pub(crate) fn put(&mut self, key: CredentialKey, value: Value) -> Result<(), CredentialError> {
         let half = match key {
@@ -155,7 +161,7 @@ impl Halves {
         };
         match half {
             None => *half = Some(value.0),
-            Some(first) if *first == value.0 => {}
+            Some(first) if self.accepts_any || *first == value.0 => {}
             Some(_) => return Err(CredentialError::Conflict),
         }
         Ok(())

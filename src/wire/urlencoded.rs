@@ -12,7 +12,7 @@ pub(crate) struct Urlencoded {
     state: State,
     fields: usize,
     most_fields: usize,
-    halves: Halves,
+    pub(crate) halves: Halves,
 }
 
 enum State {
