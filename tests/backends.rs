@@ -304,3 +304,30 @@ fn a_backend_that_lets_itself_be_waited_for_keeps_no_other_from_being_asked() {
         assert_eq!(backend.next().target, "/healthz");
     }
 }
+
+/// A byte now and then is no answer: its header as a whole has its time.
+#[test]
+fn an_answer_whose_header_drips_is_504() {
+    let backend = Backend::handling(|stream, _| {
+        if read_header(stream).is_none() {
+            return;
+        }
+        let header = format!("HTTP/1.1 200 OK\r\nX-Long: {}", "x".repeat(10_000));
+        for byte in header.bytes() {
+            // The pace of the drip.
+            std::thread::sleep(Duration::from_millis(20));
+            if stream.get_mut().write_all(&[byte]).is_err() {
+                return;
+            }
+        }
+    });
+    let gateway = Gateway::start(&open_api(backend.address, "response_timeout = \"300ms\""));
+    for method in ["GET", "HEAD"] {
+        let mut connection = Connection::open(gateway.api());
+        connection.write(&request(method, "/open/a").bytes());
+        let started = Instant::now();
+        let answer = connection.read_within(PATIENCE).flatten().unwrap_or_default();
+        assert!(answer.starts_with(b"HTTP/1.1 504 "), "{}", answer.escape_ascii());
+        assert!(started.elapsed() >= Duration::from_millis(250));
+    }
+}

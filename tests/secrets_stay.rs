@@ -253,6 +253,30 @@ fn no_trace_of_any_secret() {
     }
 }
 
+/// Where nobody has to present a credential, `api_key` may be somebody else's parameter: it doesn't arrive, and is no error.
+#[test]
+fn what_could_be_a_credential_is_taken_out_on_public_routes_and_not_judged() {
+    let backend = Backend::hello();
+    let gateway = start(&backend, "[[api.route]]\npath = \"/open/*\"\npermission = \"public\"\n");
+    let half = format!("a=1&api_key={MARK}&b=2");
+    let contradicting = format!("api_user=a&api_user=b&api_key={MARK}&api_key={MARK}2&c");
+    for parameters in [half, contradicting, format!("a=1;api_key={MARK}")] {
+        let asked = [
+            get(&format!("/open/a?{parameters}")),
+            form("/open/a", URLENCODED, parameters.replace(';', "&")),
+            request("POST", "/open/a").chunked(parameters.replace(';', "&")),
+        ];
+        for request in asked {
+            let response = request.send(gateway.api());
+            assert_eq!(response.status, 200, "{}", response.text());
+            let received = backend.next();
+            assert!(!tells(&received.raw), "{}", received.raw.escape_ascii());
+        }
+    }
+    // A form that some read and some don't could hide one.
+    assert_eq!(form("/open/a", MULTIPART, "--b\nno form").send(gateway.api()).status, 400);
+}
+
 /// What can't be read of a backend's answer is no business of the log's.
 #[test]
 fn a_garbled_answer_is_not_quoted() {
