@@ -4,10 +4,9 @@
 mod common;
 
 use common::Gateway;
-use common::mail::{Client, smtp};
+use common::mail::{Client, JOE, smtp};
 use common::sink::{Settings, Sink};
 
-const JOE: &str = "joe:passw0rd-of-joe";
 const SMUGGLED: &str =
     "MAIL FROM:<smuggled@test>\r\nRCPT TO:<victim@test>\r\nDATA\r\nSubject: smuggled\r\n\r\nx\r\n.\r\n";
 
