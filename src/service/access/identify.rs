@@ -214,7 +214,7 @@ impl Access {
         });
     }
 
-    async fn until_settled(&self, began: Instant) {
+    pub(super) async fn until_settled(&self, began: Instant) {
         let after = if self.throttle.is_on() { PACED_AFTER } else { REFUSED_AFTER };
         tokio::time::sleep_until((began + after).into()).await;
     }

@@ -156,7 +156,13 @@ impl Access {
                 self.metrics.decision(entry, Some(permission), Outcome::Allowed);
                 return Decision::Allowed(Granted::new(verified));
             }
-            Ok(_) => Refusal::Denied(Denial::Lacks(permission), Sameness::UsernameAndSource),
+            Ok(_) => {
+                if entry == Entry::Smtp {
+                    // Answered as a wrong secret is, and no sooner than one that repeats.
+                    Box::pin(self.until_settled(now)).await;
+                }
+                Refusal::Denied(Denial::Lacks(permission), Sameness::UsernameAndSource)
+            }
             Err(refusal) => refusal,
         };
         match refusal {

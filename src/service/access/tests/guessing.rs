@@ -88,6 +88,23 @@ async fn a_wrong_secret_is_remembered_for_a_minute() {
 }
 
 #[tokio::test]
+async fn over_smtp_who_lacks_the_permission_is_told_no_sooner_than_who_is_wrong() {
+    let house = house().await;
+    house.granted("caller", PASSWORD, Permission::Api).await;
+    house.edit("caller", None, r#"{"email": 0, "api": 1}"#).await;
+    for secret in [PASSWORD, "wrong again 1"] {
+        // Known by then, one way or the other.
+        house.ask("caller", secret, Permission::Api).await;
+        let began = Instant::now();
+        let source = HERE.parse().unwrap();
+        let asked = presented("caller", secret);
+        let decision = house.access.authorize_at(asked, Permission::Email, Entry::Smtp, source, began).await;
+        assert!(matches!(decision, Decision::Denied(_)), "{decision:?}");
+        assert!(began.elapsed() >= Duration::from_millis(250), "{secret}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
 async fn failures_are_throttled_and_the_owner_is_not() {
     let mut house = house().await;
     house.granted("caller", PASSWORD, Permission::Api).await;
