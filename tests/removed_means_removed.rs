@@ -1,5 +1,6 @@
 //! A check that begins after a change was answered never sees the state before it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,8 +16,9 @@ use gatepost::state::fleet::Fleet;
 use gatepost::state::store::{Authority, NewCredential, Store};
 use gatepost::state::{Epochs, Hasher, Metrics};
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 
 const TASKS: usize = 32;
 /// The tasks take turns: at each step of a change one in so many checks.
@@ -26,8 +28,9 @@ const NAME: &str = "wanderer";
 const PASSWORDS: [&str; 2] = ["one password 1", "another one 2"];
 /// Changes in a round: see [`state`].
 const CHANGES: u64 = 3;
-/// Each change begins and is answered.
-const LAST_STEP: u64 = 2 * ROUNDS * CHANGES;
+/// Rounds in which a cache that is told to forget has to be caught, and how often that is tried.
+const FEW_ROUNDS: u64 = 100;
+const TRIES: usize = 20;
 
 /// What is true of the credential after so many changes: its password and its one permission, where it is there.
 fn state(changes: u64) -> Option<(usize, Permission)> {
@@ -61,6 +64,8 @@ fn expected(
 
 /// How far the changes are, as everybody may know it.
 struct Published {
+    /// Each change begins and is answered, and this is the last of these.
+    last_step: u64,
     begun: AtomicU64,
     answered: AtomicU64,
     /// Counts both, and wakes who checks.
@@ -70,9 +75,14 @@ struct Published {
 }
 
 impl Published {
-    fn new() -> Arc<Published> {
-        let zero = || AtomicU64::new(0);
-        Arc::new(Published { begun: zero(), answered: zero(), steps: watch::Sender::new(0), checks: zero() })
+    fn new(rounds: u64) -> Arc<Published> {
+        Arc::new(Published {
+            last_step: 2 * rounds * CHANGES,
+            begun: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            steps: watch::Sender::new(0),
+            checks: AtomicU64::new(0),
+        })
     }
 
     fn begin(&self, changes: u64) {
@@ -148,38 +158,101 @@ async fn change(credentials: &Credentials, by: &Manager, changes: u64) {
     answer.unwrap();
 }
 
-async fn check_until_the_end(access: Arc<Access>, published: Arc<Published>, task: usize) -> Tally {
+/// Who decides while it is hammered.
+#[derive(Clone)]
+enum Decides {
+    /// Gatepost.
+    Epochs(Arc<Access>),
+    /// What would be there in place of epochs: a cache that loads what it misses, and is told of each change.
+    Invalidation { cache: moka::sync::Cache<&'static str, Option<Loaded>>, store: Store },
+}
+
+/// What such a cache knows of the credential: which password is its own, and its permissions.
+#[derive(Clone, Copy)]
+struct Loaded {
+    password: usize,
+    permissions: Permissions,
+}
+
+impl Decides {
+    fn invalidation(store: &Store) -> Decides {
+        Decides::Invalidation { cache: moka::sync::Cache::new(100), store: store.clone() }
+    }
+
+    /// After a change is on disk, and before it is answered. (Gatepost's own changes see to that by themselves.)
+    fn tell(&self) {
+        if let Decides::Invalidation { cache, .. } = self {
+            cache.invalidate(NAME);
+        }
+    }
+
+    /// What is decided, and what open sessions would hold on to.
+    async fn check(&self, password: usize, permission: Permission) -> (Result<(), Denial>, Option<Granted>) {
+        match self {
+            Decides::Epochs(access) => {
+                let presented =
+                    Presented { username: NAME.as_bytes(), secret: PASSWORDS[password].as_bytes() };
+                let source = IpAddr::from([192, 0, 2, 1]);
+                match access.authorize(presented, permission, Entry::Api, source).await {
+                    Decision::Allowed(granted) => (Ok(()), Some(granted)),
+                    Decision::Denied(denial) => (Err(denial), None),
+                    Decision::Unavailable(why) => panic!("{why}"),
+                }
+            }
+            Decides::Invalidation { cache, store } => {
+                let (cache, store, runtime) = (cache.clone(), store.clone(), Handle::current());
+                let load = move || runtime.block_on(load(&store));
+                let loaded = spawn_blocking(move || cache.get_with(NAME, load)).await.unwrap();
+                let found = match loaded {
+                    None => Err(Denial::Unknown),
+                    Some(loaded) if loaded.password != password => Err(Denial::Wrong),
+                    Some(loaded) if !loaded.permissions.contains(permission) => {
+                        Err(Denial::Lacks(permission))
+                    }
+                    Some(_) => Ok(()),
+                };
+                (found, None)
+            }
+        }
+    }
+
+    async fn still_holds(&self, granted: &Granted, permission: Permission) -> bool {
+        match self {
+            Decides::Epochs(access) => access.still_holds(granted, permission).await.unwrap(),
+            Decides::Invalidation { .. } => false,
+        }
+    }
+}
+
+async fn load(store: &Store) -> Option<Loaded> {
+    let row = store.principal(&Canonical::of(NAME.as_bytes()).unwrap()).await.unwrap()?;
+    let is = |password: &&str| bcrypt::verify(password, row.hash.expose()).unwrap();
+    let password = PASSWORDS.iter().position(|password| is(&password)).unwrap();
+    Some(Loaded { password, permissions: row.effective() })
+}
+
+async fn check_until_the_end(decides: Decides, published: Arc<Published>, task: usize) -> Tally {
     let mut tally = Tally::default();
     let mut held: Option<Granted> = None;
     let mut steps = published.steps.subscribe();
     let mut nth = task;
     while steps.changed().await.is_ok() {
         let step = *steps.borrow_and_update();
-        if step % TURNS != task as u64 % TURNS && step != LAST_STEP {
+        if step % TURNS != task as u64 % TURNS && step != published.last_step {
             continue;
         }
         nth += 1;
         let (password, permission) = (nth % 2, [Permission::Api, Permission::Web][nth / 2 % 2]);
-        let presented = Presented { username: NAME.as_bytes(), secret: PASSWORDS[password].as_bytes() };
-        let source = "192.0.2.1".parse::<std::net::IpAddr>().unwrap();
-
         let from = published.answered.load(Ordering::SeqCst);
-        let decision = access.authorize(presented, permission, Entry::Api, source).await;
+        let (found, granted) = decides.check(password, permission).await;
         let still = match &held {
-            Some(granted) => access.still_holds(granted, permission).await.unwrap(),
+            Some(granted) => decides.still_holds(granted, permission).await,
             None => false,
         };
         let upto = published.begun.load(Ordering::SeqCst);
 
-        let found = match decision {
-            Decision::Allowed(granted) => {
-                tally.allowed += 1;
-                held = Some(granted);
-                Ok(())
-            }
-            Decision::Denied(denial) => Err(denial),
-            Decision::Unavailable(why) => panic!("{why}"),
-        };
+        tally.allowed += u64::from(found.is_ok());
+        held = granted.or(held);
         if !(from..=upto).any(|changes| expected(state(changes), password, permission) == found) {
             tally.seen_too_early.push(format!("between {from} and {upto}: {found:?}"));
         }
@@ -189,27 +262,24 @@ async fn check_until_the_end(access: Arc<Access>, published: Arc<Published>, tas
         tally.checks += 1;
         tally.settled += u64::from(from == upto);
         published.checks.fetch_add(1, Ordering::SeqCst);
-        if step == LAST_STEP {
+        if step == published.last_step {
             break;
         }
     }
     tally
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_check_sees_a_state_from_before_an_answer() {
-    let (_folder, _store, access, accounts, credentials) = house().await;
-    accounts.add("holder", b"correct horse 1", Permissions::ALL).await.unwrap();
-    let by = credentials.operator("holder", Origin::CommandLine).await.unwrap();
-
-    let published = Published::new();
+/// Changes the credential for so many rounds while all tasks check it.
+async fn hammer(decides: &Decides, credentials: &Credentials, by: &Manager, rounds: u64) -> Tally {
+    let published = Published::new(rounds);
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
-        tasks.spawn(check_until_the_end(Arc::clone(&access), Arc::clone(&published), task));
+        tasks.spawn(check_until_the_end(decides.clone(), Arc::clone(&published), task));
     }
-    for changes in 1..=ROUNDS * CHANGES {
+    for changes in 1..=rounds * CHANGES {
         published.begin(changes);
-        change(&credentials, &by, changes).await;
+        change(credentials, by, changes).await;
+        decides.tell();
         published.answer(changes).await;
     }
     let mut all = Tally::default();
@@ -219,14 +289,19 @@ async fn no_check_sees_a_state_from_before_an_answer() {
         all.allowed += tally.allowed;
         all.seen_too_early.extend(tally.seen_too_early);
     }
+    let early = all.seen_too_early.len();
+    println!("{} checks, {} settled, {} allowed, {early} wrong", all.checks, all.settled, all.allowed);
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_check_sees_a_state_from_before_an_answer() {
+    let (_folder, _store, access, accounts, credentials) = house().await;
+    accounts.add("holder", b"correct horse 1", Permissions::ALL).await.unwrap();
+    let by = credentials.operator("holder", Origin::CommandLine).await.unwrap();
+
+    let all = hammer(&Decides::Epochs(access), &credentials, &by, ROUNDS).await;
     let early = &all.seen_too_early;
-    println!(
-        "{} checks, {} settled, {} allowed, {} wrong",
-        all.checks,
-        all.settled,
-        all.allowed,
-        early.len()
-    );
     assert!(
         early.is_empty(),
         "{} of {} checks, the first: {:?}",
@@ -236,6 +311,24 @@ async fn no_check_sees_a_state_from_before_an_answer() {
     );
     let telling = all.checks.min(all.settled).min(all.allowed);
     assert!(telling > ROUNDS, "too few checks to tell anything");
+}
+
+/// That the hammer tells: the same checks during the same changes, decided by a cache that is told to forget, are caught.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cache_that_is_told_to_forget_is_caught() {
+    let (_folder, store, _access, accounts, credentials) = house().await;
+    accounts.add("holder", b"correct horse 1", Permissions::ALL).await.unwrap();
+    let by = credentials.operator("holder", Origin::CommandLine).await.unwrap();
+
+    for _ in 0..TRIES {
+        let all = hammer(&Decides::invalidation(&store), &credentials, &by, FEW_ROUNDS).await;
+        if !all.seen_too_early.is_empty() {
+            return;
+        }
+        // The next try begins with nobody there, as this one did.
+        credentials.remove(&by, NAME).await.unwrap();
+    }
+    panic!("not caught in {TRIES} times {FEW_ROUNDS} rounds: the hammer is too soft");
 }
 
 /// Why epochs: `get_with` of moka, which loads a missing entry, puts in what it loaded also where `invalidate` came while
@@ -257,7 +350,7 @@ async fn invalidation_alone_would_bring_back_what_was_removed() {
     let (has_read, reads) = std::sync::mpsc::channel();
     let (go_on, goes_on) = std::sync::mpsc::channel();
     let loader = {
-        let (cache, store, runtime) = (cache.clone(), store.clone(), tokio::runtime::Handle::current());
+        let (cache, store, runtime) = (cache.clone(), store.clone(), Handle::current());
         let seen = epochs.now();
         std::thread::spawn(move || {
             cache.get_with(NAME.to_owned(), || {
@@ -269,14 +362,14 @@ async fn invalidation_alone_would_bring_back_what_was_removed() {
             seen
         })
     };
-    tokio::task::spawn_blocking(move || reads.recv().unwrap()).await.unwrap();
+    spawn_blocking(move || reads.recv().unwrap()).await.unwrap();
     // The loader has read the row. The credential is removed, the cache is told, and the caller is answered.
     let _ = store.remove_credential(account, Authority::Operator, &name).await.unwrap();
     cache.invalidate(NAME);
     epochs.raise(&name);
     // Only now it puts in what it has read.
     go_on.send(()).unwrap();
-    let seen = tokio::task::spawn_blocking(move || loader.join().unwrap()).await.unwrap();
+    let seen = spawn_blocking(move || loader.join().unwrap()).await.unwrap();
 
     assert_eq!(store.principal(&name).await.unwrap().map(|row| row.name), None, "it is removed");
     let found = cache.get(NAME).expect("what was loaded is in the cache");
