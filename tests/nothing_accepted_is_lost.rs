@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 
 use common::http::{Connection, get, request};
-use common::{Gateway, HOLDER, configured};
+use common::{Gateway, HOLDER, command, configured};
 use gatepost::config::{StoreSettings, StoreUrl};
 use gatepost::domain::{Canonical, Permissions, StoredHash};
 use gatepost::state::store::Store;
@@ -186,6 +186,42 @@ fn a_file_that_cannot_be_written_is_unavailability() {
     gateway.log().wait_for(&["an outdated password hash could not be renewed"]);
     assert_eq!(get("/v3/stats").basic(HOLDER).send(gateway.api()).status, 200, "and goes on");
     gateway.log().wait_for(&["readonly"]);
+}
+
+#[test]
+fn a_full_disk_refuses_and_recovers() {
+    let backend = common::backend::Backend::hello();
+    let directory = configured(&configuration(4, backend.address));
+    let config = directory.path().join("gatepost.toml");
+    let disk = directory.path().join("disk");
+    let text = std::fs::read_to_string(&config).unwrap().replace("gatepost.db", "disk/gatepost.db");
+    std::fs::write(&config, text + "\n[ops]\nlisten = \"127.0.0.1:0\"\n").unwrap();
+    let (name, password) = HOLDER.split_once(':').unwrap();
+    let made = command(&config, &["account", "add", name, "--password-stdin"], password);
+    assert!(made.status.success(), "{made:?}");
+    std::fs::write(disk.join("filler"), [b'x'; 128 << 10]).unwrap();
+
+    let gateway = Gateway::start_on_small_disk(directory, &disk, 768);
+    let add = |nth: u32| gateway.manage("add", &format!("username=cred{nth}&password={ADDED}"));
+    let full = (0..1_000).find(|nth| {
+        let (status, text) = add(*nth);
+        assert!(matches!(status, 200 | 503), "{status}: {text}");
+        status == 503
+    });
+    let full = full.expect("a thousand credentials are larger than the disk");
+    assert!(full > 0, "there was room for one");
+    gateway.log().wait_for(&["full"]);
+    let used = |nth: u32| get("/v3/stats").basic(&format!("cred{nth}:{ADDED}")).send(gateway.api()).status;
+    assert_eq!(used(0), 200, "reading goes on");
+    assert_eq!(used(full - 1), 200, "what was answered with success is there");
+    assert_eq!(used(full), 401, "what was refused isn't");
+    assert_eq!(get("/readyz").send(gateway.address("ops.listen")).status, 200, "it can decide");
+
+    // Room is made: its folder is the disk that only it sees.
+    std::fs::remove_file(format!("/proc/{}/cwd/filler", gateway.child.id())).unwrap();
+    let (status, text) = add(full);
+    assert_eq!(status, 200, "{text}");
+    assert_eq!(used(full), 200);
 }
 
 async fn open(database: &Path) -> Store {

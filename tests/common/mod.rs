@@ -140,8 +140,24 @@ impl Gateway {
         Gateway::launched(directory, Some(user))
     }
 
+    /// The same with the files of `disk` in that directory on a disk of so many KiB, which only the gateway sees. Needs no
+    /// root, but a system that lets its users have namespaces of their own, as Debian does.
+    pub fn start_on_small_disk(directory: tempfile::TempDir, disk: &Path, kib: u32) -> Gateway {
+        let mut command = Command::new("unshare");
+        let script = "cp -r \"$1\" \"$1.copy\" && mount -t tmpfs -o size=$2k none \"$1\" && cp -r \"$1.copy/.\" \"$1\" \
+                      && cd \"$1\" && shift 2 && exec \"$@\"";
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+        command.arg(disk).arg(kib.to_string()).arg(binary());
+        let (child, addresses, log) = launch(&directory.path().join("gatepost.toml"), command);
+        Gateway { directory, child, addresses, log }
+    }
+
     fn launched(directory: tempfile::TempDir, user: Option<u32>) -> Gateway {
-        let (child, addresses, log) = launch(&directory.path().join("gatepost.toml"), user);
+        let mut command = Command::new(binary());
+        if let Some(user) = user {
+            command.uid(user);
+        }
+        let (child, addresses, log) = launch(&directory.path().join("gatepost.toml"), command);
         Gateway { directory, child, addresses, log }
     }
 
@@ -155,7 +171,7 @@ impl Gateway {
     pub fn restart(&mut self) {
         let log = self.log.whole();
         assert!(!log.contains("panicked at"), "somebody met a panic:\n{log}");
-        (self.child, self.addresses, self.log) = launch(&self.config(), None);
+        (self.child, self.addresses, self.log) = launch(&self.config(), Command::new(binary()));
     }
 
     /// The first address of a configuration key, such as `api.listen`.
@@ -254,12 +270,9 @@ impl Drop for Gateway {
     }
 }
 
-fn launch(config: &Path, user: Option<u32>) -> (Child, HashMap<String, SocketAddr>, Arc<Log>) {
+/// Has `command`, which ends in the binary, serve.
+fn launch(config: &Path, mut command: Command) -> (Child, HashMap<String, SocketAddr>, Arc<Log>) {
     let expected = std::fs::read_to_string(config).unwrap().matches("\"127.0.0.1:0\"").count();
-    let mut command = Command::new(binary());
-    if let Some(user) = user {
-        command.uid(user);
-    }
     let mut child = command
         .args(["serve", "--config"])
         .arg(config)

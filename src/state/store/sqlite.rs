@@ -9,7 +9,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, SqlitePool, Transaction};
+use sqlx::{ConnectOptions, Connection as _, SqlitePool, Transaction};
 
 use super::{Change, MutationError, StoreError};
 use crate::config::StoreSettings;
@@ -130,6 +130,7 @@ async fn pool(
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        .after_release(|connection, _| Box::pin(is_out_of_transaction(connection)))
         .connect_lazy_with(options);
     let deadline = Instant::now() + busy_timeout + OPENING;
     let mut opened = Vec::new();
@@ -142,6 +143,16 @@ async fn pool(
         }
     }
     Ok(pool)
+}
+
+/// Whether a connection can begin a transaction. Where a disk is full, SQLite may roll a transaction back by itself; the driver's
+/// own rollback fails then, and it believes from there on to be within that transaction.
+async fn is_out_of_transaction(connection: &mut Connection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // What was given up is rolled back by the thread of the connection, before it answers this.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 /// One transaction that changes something, and what it was for the others.
