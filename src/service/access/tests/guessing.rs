@@ -96,9 +96,9 @@ async fn over_smtp_who_lacks_the_permission_is_told_no_sooner_than_who_is_wrong(
         // Known by then, one way or the other.
         house.ask("caller", secret, Permission::Api).await;
         let began = Instant::now();
-        let source = HERE.parse().unwrap();
+        let peer = HERE.parse::<IpAddr>().unwrap().into();
         let asked = presented("caller", secret);
-        let decision = house.access.authorize_at(asked, Permission::Email, Entry::Smtp, source, began).await;
+        let decision = house.access.authorize_at(asked, Permission::Email, Entry::Smtp, peer, began).await;
         assert!(matches!(decision, Decision::Denied(_)), "{decision:?}");
         assert!(began.elapsed() >= Duration::from_millis(250), "{secret}: {:?}", began.elapsed());
     }
