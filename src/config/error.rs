@@ -44,11 +44,6 @@ impl ConfigErrors {
         ConfigErrors { file: file.to_owned(), errors }
     }
 
-    /// The file as it was named when it was read.
-    pub fn file(&self) -> &str {
-        &self.file
-    }
-
     /// The errors, by line.
     pub fn errors(&self) -> &[ConfigError] {
         &self.errors

@@ -77,16 +77,6 @@ impl HttpEntry {
             Entry::Api | Entry::Smtp => Need::Permission(Permission::Api),
         }
     }
-
-    /// The group of the entry's own `upstreams`, at index 0.
-    pub fn default_group(&self) -> &Group {
-        &self.groups[0]
-    }
-
-    /// The group that a route of this entry sends to.
-    pub fn group_of(&self, route: &Route) -> &Group {
-        &self.groups[route.group]
-    }
 }
 
 /// Limits on a body that has to be read to find the credential.

@@ -176,12 +176,4 @@ impl HealthCheck {
             _ => Err(format!("'{}' is neither \"tcp\" nor a path such as \"/healthz\"", shown(text))),
         }
     }
-
-    /// As the configuration writes it.
-    pub fn as_str(&self) -> &str {
-        match self {
-            HealthCheck::Tcp => "tcp",
-            HealthCheck::Http(path) => path,
-        }
-    }
 }

@@ -96,11 +96,6 @@ impl Cache {
         verified.is_of_now(epochs) && verified.age(now) < self.ttl
     }
 
-    /// How long what was read is believed.
-    pub fn ttl(&self) -> Duration {
-        self.ttl
-    }
-
     /// The digest of a secret presented under that name; the same as long as this process lives.
     #[inline]
     pub fn digest(&self, name: &Canonical, secret: &[u8]) -> Digest {
