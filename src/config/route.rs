@@ -5,14 +5,13 @@ use http::Method;
 use super::pattern::pattern;
 use super::reader::{Table, nearest, shown};
 use super::{Group, HttpEntry};
-use crate::domain::Permission;
+use crate::domain::{PathPattern, Permission};
 
 /// One `[[api.route]]` or `[[web.route]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// A path pattern, checked to be plain: begins with `/`, visible ASCII, no `//`, `?`, `#`, `%`, `\`, no dot
-    /// segment.
-    pub path: String,
+    /// The paths it is for.
+    pub path: PathPattern,
     /// The methods it is for; none is all of them.
     pub methods: Option<Vec<Method>>,
     /// What a request needs.

@@ -72,7 +72,8 @@ fn warn_entry(entry: &HttpEntry, warnings: &mut Vec<String>) {
             "{name}.listen: {address} can be reached from other machines, and passwords come there in clear"
         ));
     }
-    for route in entry.routes.iter().filter(|route| route.need == Need::Public && route.path == "/*") {
+    for route in entry.routes.iter().filter(|route| route.need == Need::Public && route.path.as_str() == "/*")
+    {
         let methods = route.methods.as_deref().map(|methods| {
             let names: Vec<_> = methods.iter().map(|method| method.as_str()).collect();
             format!(" to {}", names.join(", "))
@@ -110,7 +111,7 @@ fn warn_of_mail(entry: &HttpEntry, warnings: &mut Vec<String>) {
         let Some(route) = entry.routes.iter().find(takes) else { continue };
         let asked = route.need == Need::Permission(Permission::Email);
         // A public route for every path has a warning of its own.
-        let said = route.need == Need::Public && route.path == "/*";
+        let said = route.need == Need::Public && route.path.as_str() == "/*";
         if !asked && !said && !warned.contains(&route) {
             warned.push(route);
             let (pattern, need) = (&route.path, route.need.as_str());

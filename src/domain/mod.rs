@@ -3,11 +3,13 @@
 pub mod credential;
 pub mod decision;
 pub mod password;
+pub mod pattern;
 pub mod permission;
 pub mod username;
 
 pub use credential::{AccountId, Credential, CredentialId, Kind, Principal, StoredHash};
 pub use decision::{Denial, Entry, Unavailable};
 pub use password::{NewPassword, PasswordError, Presented, Secret};
+pub use pattern::{PathPattern, PatternError};
 pub use permission::{Permission, PermissionEdit, Permissions, PermissionsError};
 pub use username::{Canonical, Username, UsernameError};

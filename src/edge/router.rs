@@ -4,7 +4,7 @@ use http::Method;
 
 use crate::config::{HttpEntry, Need};
 use crate::domain::{Entry, Permission};
-use crate::wire::{PatternError, RoutePattern, sends_mail};
+use crate::wire::{RoutePattern, sends_mail};
 
 /// The routes of one entry.
 #[derive(Debug)]
@@ -35,16 +35,15 @@ impl Route {
 
 impl Router {
     /// Compiles the routes of `settings`.
-    ///
-    /// # Errors
-    /// Where a path isn't a pattern; names the route by its number from 1.
-    pub fn new(settings: &HttpEntry) -> Result<Router, (usize, PatternError)> {
-        let compile = |(number, route): (usize, &crate::config::Route)| {
-            let pattern = RoutePattern::parse(&route.path).map_err(|e| (number + 1, e))?;
-            Ok(Route { pattern, methods: route.methods.clone(), need: route.need, group: route.group })
+    pub fn new(settings: &HttpEntry) -> Router {
+        let compile = |route: &crate::config::Route| Route {
+            pattern: RoutePattern::new(&route.path),
+            methods: route.methods.clone(),
+            need: route.need,
+            group: route.group,
         };
-        let routes = settings.routes.iter().enumerate().map(compile).collect::<Result<_, _>>()?;
-        Ok(Router { routes, entry: settings.entry, default: settings.default_need() })
+        let routes = settings.routes.iter().map(compile).collect();
+        Router { routes, entry: settings.entry, default: settings.default_need() }
     }
 
     /// What a request needs, and the index of the group that it goes to. `path` must be plain.
@@ -71,7 +70,7 @@ mod tests {
              [[api.group]]\nname = \"other\"\nupstreams = [\"http://127.0.0.1:2\"]\n{routes}"
         );
         let config = Config::parse(&text, "test").unwrap();
-        Router::new(config.api.as_ref().unwrap()).unwrap()
+        Router::new(config.api.as_ref().unwrap())
     }
 
     fn need(router: &Router, method: Method, path: &str) -> &'static str {

@@ -18,7 +18,6 @@ use crate::domain::Entry;
 use crate::service::Credentials;
 use crate::service::access::Access;
 use crate::state::metrics::Metrics;
-use crate::wire::PatternError;
 
 /// What a reload replaces as a whole: routes, groups, limits.
 pub struct Plan {
@@ -37,9 +36,6 @@ pub struct Plan {
 /// Why a plan can't be made of a configuration.
 #[derive(Debug, Error)]
 pub enum PlanError {
-    /// A route's path is no pattern.
-    #[error("{0}.route {1}: {2}")]
-    Route(&'static str, usize, PatternError),
     /// A group can't be set up.
     #[error("{0}: {1}")]
     Group(&'static str, RootsError),
@@ -49,7 +45,7 @@ impl Plan {
     /// Makes the plan for so many workers.
     ///
     /// # Errors
-    /// Where a route's path is no pattern, and each group whose file of roots can't be used.
+    /// Each group whose file of roots can't be used.
     pub fn new(
         settings: &HttpEntry,
         trusted_proxies: &[IpNet],
@@ -66,14 +62,10 @@ impl Plan {
                 Err(error) => wrong.push(PlanError::Group(entry, error)),
             }
         }
-        let router = match Router::new(settings) {
-            Ok(router) if wrong.is_empty() => router,
-            Ok(_) => return Err(wrong),
-            Err((number, error)) => {
-                wrong.push(PlanError::Route(entry, number, error));
-                return Err(wrong);
-            }
-        };
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        let router = Router::new(settings);
         let (timeouts, forms) = (settings.timeouts.clone(), settings.forms.clone());
         Ok(Plan { router, groups, timeouts, forms, trusted_proxies: trusted_proxies.to_vec() })
     }
