@@ -1,13 +1,13 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use gatepost::cli::output::say;
 use gatepost::cli::{account, credential, demo};
-use gatepost::config::Config;
+use gatepost::config::{Config, ConfigError, ConfigErrors};
 use gatepost::server::{self, Gateway, Source, StartError};
 use tokio::runtime::Runtime;
 
@@ -74,19 +74,20 @@ fn carry_out(arguments: Arguments, runtime: &Runtime) -> Result<ExitCode> {
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
             server::start_log(&config.log);
             runtime.block_on(async {
-                Gateway::start(config).await?.run(Source::File(path)).await;
-                Ok::<_, StartError>(())
-            })?;
-            Ok(ExitCode::SUCCESS)
+                match Gateway::start(config).await {
+                    Ok(gateway) => gateway.run(Source::File(path)).await,
+                    // As what is wrong in the file itself.
+                    Err(StartError::Unfit(wrong)) => return Ok(refuse(&path, wrong)),
+                    Err(error) => return Err(error.into()),
+                }
+                Ok(ExitCode::SUCCESS)
+            })
         }
         Command::Check => {
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
             let wrong = server::check(&config);
-            for line in &wrong {
-                eprintln!("{}: {line}", path.display());
-            }
             if !wrong.is_empty() {
-                return Ok(ExitCode::from(REFUSED));
+                return Ok(refuse(&path, wrong));
             }
             for warning in config.warnings() {
                 say(&format!("{}: warning: {warning}", path.display()));
@@ -107,7 +108,13 @@ fn carry_out(arguments: Arguments, runtime: &Runtime) -> Result<ExitCode> {
     }
 }
 
+/// Says on standard error what is wrong with a configuration.
+fn refuse(path: &Path, wrong: Vec<ConfigError>) -> ExitCode {
+    eprintln!("{}", ConfigErrors::new(&path.display().to_string(), wrong));
+    ExitCode::from(REFUSED)
+}
+
 /// The configuration; where it isn't good, every error is on standard error.
-fn load(path: &std::path::Path) -> Option<Config> {
+fn load(path: &Path) -> Option<Config> {
     Config::load(path).map_err(|errors| eprintln!("{errors}")).ok()
 }

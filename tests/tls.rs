@@ -131,6 +131,40 @@ fn a_certificate_that_cannot_be_used_is_one_line_at_the_start() {
     }
 }
 
+#[test]
+fn check_tells_all_that_shows_outside_of_the_file_with_line_and_key() {
+    let rest = "\n[tls]\ncertificate = 'DIR/no-cert.pem'\nprivate_key = 'DIR/no-key.pem'\n\
+        [api]\ntls_listen = ['127.0.0.1:0']\nupstreams = ['https://127.0.0.1:9']\nupstream_ca = 'DIR/no-ca.pem'\n\
+        [[api.group]]\nname = 'other'\nupstreams = ['https://127.0.0.1:9']\n\
+        [[api.group]]\nname = 'own'\nupstreams = ['https://127.0.0.1:9']\nupstream_ca = 'DIR/own.pem'\n\
+        [smtp]\nlisten = ['127.0.0.1:0']\nupstreams = ['smtps://127.0.0.1:9']\nupstream_ca = 'DIR/mail.pem'\n\
+        upstream_user = 'gate'\nupstream_password_file = 'DIR/no-password'\n";
+    let directory = configured(rest);
+    let file = directory.path().join("gatepost.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let line_of = |text: &str| config.lines().position(|line| line.contains(text)).unwrap() + 1;
+    let expected: String = [
+        ("tls.certificate", "no-cert.pem"),
+        ("tls.private_key", "no-key.pem"),
+        ("api.upstream_ca", "no-ca.pem"),
+        ("api.group.upstream_ca", "own.pem"),
+        ("smtp.upstream_ca", "mail.pem"),
+        ("smtp.upstream_password_file", "no-password"),
+    ]
+    .map(|(key, name)| {
+        format!("{}:{}: {key}: {}: ", file.display(), line_of(name), directory.path().join(name).display())
+    })
+    .join("\n");
+    for command in ["check", "serve"] {
+        let output = common::command(&file, &[command], "");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        let starts = text.lines().zip(expected.lines());
+        assert!(starts.clone().all(|(line, start)| line.starts_with(start)), "{text}\n{expected}");
+        assert_eq!(text.lines().count(), starts.count(), "{text}");
+    }
+}
+
 fn basic() -> String {
     use base64::Engine;
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(HOLDER))

@@ -64,6 +64,13 @@ mod tests {
     }
 
     #[test]
+    fn what_only_moved_within_the_file_is_no_change() {
+        let mail = "[smtp]\nrequire_tls = false\nlisten = ['127.0.0.1:0']\nupstreams = ['smtps://127.0.0.1:1']\nupstream_ca = 'a.pem'\n";
+        let moved = format!("{BASE}\n# One more line.\n{mail}");
+        assert!(config(&format!("{BASE}{mail}")).restart_needed(&config(&moved)).is_empty());
+    }
+
+    #[test]
     fn all_else_is_named() {
         let more = format!("{BASE}[ops]\n[auth]\nthrottle = false\n[server]\nthreads = 3\n");
         assert_eq!(config(BASE).restart_needed(&config(&more)), ["server.threads", "auth", "ops"]);

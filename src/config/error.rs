@@ -4,6 +4,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::Place;
+
 /// One thing that is wrong, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -13,6 +15,13 @@ pub struct ConfigError {
     pub key: String,
     /// What is wrong, and what would be right. Never holds a secret.
     pub reason: String,
+}
+
+impl ConfigError {
+    /// What is wrong with what stands there.
+    pub fn at(place: &Place, reason: impl Into<String>) -> ConfigError {
+        ConfigError { line: place.line, key: place.key.clone(), reason: reason.into() }
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -39,7 +48,8 @@ pub struct ConfigErrors {
 }
 
 impl ConfigErrors {
-    pub(super) fn new(file: &str, mut errors: Vec<ConfigError>) -> ConfigErrors {
+    /// `file` is how the file is named; `errors` has at least one.
+    pub fn new(file: &str, mut errors: Vec<ConfigError>) -> ConfigErrors {
         errors.sort_by_key(|e| e.line);
         ConfigErrors { file: file.to_owned(), errors }
     }

@@ -10,6 +10,7 @@ pub mod http_entry;
 mod listeners;
 mod parse;
 mod pattern;
+pub mod place;
 mod quantity;
 mod reader;
 pub mod route;
@@ -21,6 +22,7 @@ mod warnings;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use http_entry::{Forms, HttpEntry, Timeouts};
+pub use place::{NamedFile, Place};
 pub use route::{Need, Route};
 pub use settings::{
     AuthSettings, Config, LogFormat, LogLevel, LogSettings, OpsSettings, ServerSettings, StoreSettings,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{ConfigError, quantity};
+use super::{ConfigError, NamedFile, Place, quantity};
 
 /// What was found out about one file so far.
 #[derive(Default)]
@@ -149,10 +149,16 @@ impl<'a> Table<'a> {
         value.is_some_and(|value| value.as_array().is_none_or(|array| !array.is_empty()))
     }
 
+    /// Where `key` stands, or else where the table begins.
+    pub(super) fn place(&self, key: &str) -> Place {
+        let at = self.table.get_key_value(key).map(|(at, _)| self.findings.line_of(at.span().start));
+        Place { line: at.unwrap_or(self.line), key: self.name_of(key) }
+    }
+
     /// Notes an error about `key`, where it stands or else where the table begins.
     pub(super) fn refuse(&self, key: &str, reason: impl Into<String>) {
-        let at = self.table.get_key_value(key).map(|(at, _)| self.findings.line_of(at.span().start));
-        self.findings.note(at.unwrap_or(self.line), &self.name_of(key), reason);
+        let place = self.place(key);
+        self.findings.note(place.line, &place.key, reason);
     }
 
     /// Every key that nobody asked for is an error. Call it when all reading is done.
@@ -225,6 +231,12 @@ impl<'a> Value<'a> {
             _ if text.contains('\0') => Err("no path holds a NUL".to_owned()),
             _ => Ok(text.into()),
         })
+    }
+
+    /// A file, with the place where it is named.
+    pub(super) fn file(&self) -> Option<NamedFile> {
+        let place = Place { line: self.line, key: self.name.clone() };
+        self.path().map(|path| NamedFile { path, place })
     }
 
     /// One of some words.

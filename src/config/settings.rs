@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::listeners::Listeners;
 use super::reader::Table;
-use super::{HttpEntry, SmtpEntry, address};
+use super::{HttpEntry, NamedFile, SmtpEntry, address};
 
 /// The shortest time that can be set.
 pub(super) const SHORTEST: Duration = Duration::from_millis(1);
@@ -213,15 +213,15 @@ impl LogFormat {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsSettings {
     /// PEM: the certificate, then those that lead to its root.
-    pub certificate: PathBuf,
+    pub certificate: NamedFile,
     /// PEM: its private key.
-    pub private_key: PathBuf,
+    pub private_key: NamedFile,
 }
 
 impl TlsSettings {
     pub(super) fn read(table: Table<'_>) -> Option<TlsSettings> {
-        let certificate = table.required("certificate", |v| v.path());
-        let private_key = table.required("private_key", |v| v.path());
+        let certificate = table.required("certificate", |v| v.file());
+        let private_key = table.required("private_key", |v| v.file());
         table.finish();
         Some(TlsSettings { certificate: certificate?, private_key: private_key? })
     }

@@ -1,20 +1,21 @@
 //! The backends of `[smtp]`, and how they are spoken to.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address;
 use super::reader::{Table, Value};
 use super::settings::{DAY, SHORTEST};
+use super::{NamedFile, Place, address};
 
 /// The backends of `[smtp]`: as good as each other, transactions go round those that are up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmtpRelay {
     /// At least one, none twice.
     pub upstreams: Vec<SmtpUpstream>,
+    /// Where they stand.
+    pub place: Place,
     /// PEM: the roots that backends with TLS are verified against; none is those of the system.
-    pub ca: Option<PathBuf>,
+    pub ca: Option<NamedFile>,
     /// The name that backends with TLS must prove, instead of their host.
     pub server_name: Option<String>,
     /// The gateway's own login.
@@ -35,7 +36,7 @@ pub struct SmtpLogin {
     /// The username.
     pub user: String,
     /// A file with the password on its first line.
-    pub password_file: PathBuf,
+    pub password_file: NamedFile,
 }
 
 impl SmtpRelay {
@@ -45,7 +46,8 @@ impl SmtpRelay {
         };
         SmtpRelay {
             upstreams: table.required("upstreams", upstreams).unwrap_or_default(),
-            ca: table.optional("upstream_ca", |v| v.path()),
+            place: table.place("upstreams"),
+            ca: table.optional("upstream_ca", |v| v.file()),
             server_name: table
                 .optional("upstream_server_name", |v| v.parsed(|t| address::host(t).map(str::to_owned))),
             login: SmtpLogin::read(table),
@@ -68,7 +70,7 @@ impl SmtpLogin {
                 _ => Ok(text.to_owned()),
             })
         });
-        let password_file = table.optional("upstream_password_file", |v| v.path());
+        let password_file = table.optional("upstream_password_file", |v| v.file());
         match (table.is_filled("upstream_user"), table.is_filled("upstream_password_file")) {
             (true, false) => table.refuse("upstream_user", "needs upstream_password_file as well"),
             (false, true) => table.refuse("upstream_password_file", "needs upstream_user as well"),

@@ -1,12 +1,11 @@
 //! Backends and the groups that they form.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reader::{Table, Value, shown};
 use super::settings::{DAY, SHORTEST};
-use super::{HttpEntry, address};
+use super::{HttpEntry, NamedFile, Place, address};
 
 /// Backends that are as good as each other: requests go round, and pass by those that are down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +14,8 @@ pub struct Group {
     pub name: String,
     /// The backends, at least one, none twice.
     pub upstreams: Vec<Upstream>,
+    /// Where they stand.
+    pub place: Place,
     /// How it is found out whether one is up.
     pub health_check: HealthCheck,
     /// How often.
@@ -22,7 +23,7 @@ pub struct Group {
     /// Until a connection is made, with TLS where there is some.
     pub connect_timeout: Duration,
     /// PEM: the roots that `https` backends are verified against; none is those of the system.
-    pub upstream_ca: Option<PathBuf>,
+    pub upstream_ca: Option<NamedFile>,
     /// The name that `https` backends must prove, instead of their host.
     pub upstream_server_name: Option<String>,
 }
@@ -64,12 +65,13 @@ impl Group {
         Group {
             name,
             upstreams: table.required("upstreams", upstreams).unwrap_or_default(),
+            place: table.place("upstreams"),
             health_check: table
                 .read("health_check", inherited.health_check.clone(), |v| v.parsed(HealthCheck::parse)),
             health_interval: time("health_interval", inherited.health_interval),
             connect_timeout: time("connect_timeout", inherited.connect_timeout),
             upstream_ca: table
-                .optional("upstream_ca", |v| v.path())
+                .optional("upstream_ca", |v| v.file())
                 .or_else(|| inherited.upstream_ca.clone()),
             upstream_server_name: table
                 .optional("upstream_server_name", |v| v.parsed(|text| address::host(text).map(str::to_owned)))
@@ -84,6 +86,7 @@ impl Default for Group {
         Group {
             name: String::new(),
             upstreams: Vec::new(),
+            place: Place { line: 0, key: String::new() },
             health_check: HealthCheck::Tcp,
             health_interval: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),

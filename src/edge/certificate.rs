@@ -1,33 +1,17 @@
 //! The certificate of all TLS listeners, exchanged without a restart.
 
-use std::path::Path;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use thiserror::Error;
 
-/// Why certificate and key can't be used; the text names the file.
-#[derive(Debug, Error)]
-pub enum CertificateError {
-    /// The certificate file can't be read, or isn't PEM.
-    #[error("tls.certificate: {0}: {1}")]
-    Certificate(String, pem::Error),
-    /// There is no certificate in the file.
-    #[error("tls.certificate: {0}: no certificate in it")]
-    Empty(String),
-    /// The key file can't be read, or isn't PEM.
-    #[error("tls.private_key: {0}: {1}")]
-    Key(String, pem::Error),
-    /// They are of no known kind, or don't belong together.
-    #[error("tls.private_key: {0}: {1}")]
-    Mismatch(String, rustls::Error),
-}
+use crate::config::{ConfigError, NamedFile, TlsSettings};
 
 /// Hands the certificate of the moment to each handshake.
 #[derive(Debug)]
@@ -84,19 +68,25 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
-/// Reads a certificate and its key (PEM; the chain with the server's own certificate first).
+/// Reads the certificate and its key (PEM; the chain with the server's own certificate first).
 ///
 /// # Errors
-/// Whatever makes them unusable for a handshake.
-pub fn read(chain: &Path, key: &Path) -> Result<CertifiedKey, CertificateError> {
-    let shown = |path: &Path| path.display().to_string();
-    let certificates = CertificateDer::pem_file_iter(chain)
+/// Whatever makes them unusable for a handshake; both files are looked at.
+pub fn read(tls: &TlsSettings) -> Result<CertifiedKey, Vec<ConfigError>> {
+    let wrong = |file: &NamedFile, reason: &dyn Display| {
+        ConfigError::at(&file.place, format!("{}: {reason}", file.path.display()))
+    };
+    let chain = CertificateDer::pem_file_iter(&tls.certificate.path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|e| CertificateError::Certificate(shown(chain), e))?;
-    if certificates.is_empty() {
-        return Err(CertificateError::Empty(shown(chain)));
+        .map_err(|e| wrong(&tls.certificate, &e))
+        .and_then(|chain| match chain.is_empty() {
+            true => Err(wrong(&tls.certificate, &"no certificate in it")),
+            false => Ok(chain),
+        });
+    let key = PrivateKeyDer::from_pem_file(&tls.private_key.path).map_err(|e| wrong(&tls.private_key, &e));
+    match (chain, key) {
+        (Ok(chain), Ok(key)) => CertifiedKey::from_der(chain, key, &ring::default_provider())
+            .map_err(|e| vec![wrong(&tls.private_key, &e)]),
+        (chain, key) => Err(chain.err().into_iter().chain(key.err()).collect()),
     }
-    let key_der = PrivateKeyDer::from_pem_file(key).map_err(|e| CertificateError::Key(shown(key), e))?;
-    CertifiedKey::from_der(certificates, key_der, &ring::default_provider())
-        .map_err(|e| CertificateError::Mismatch(shown(key), e))
 }

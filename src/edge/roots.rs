@@ -13,12 +13,21 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 
-/// Why there is nothing to verify against.
+use crate::config::{ConfigError, NamedFile, Place};
+
+/// Why there is nothing to verify against; the text names the file.
 #[derive(Debug, Error)]
-#[error("upstream_ca: {place}: {reason}")]
+#[error("{place}: {reason}")]
 pub struct RootsError {
     place: String,
     reason: String,
+}
+
+impl RootsError {
+    /// With its place in the configuration: where the file is named, or else where the backends are.
+    pub fn at(&self, file: Option<&NamedFile>, backends: &Place) -> ConfigError {
+        ConfigError::at(file.map_or(backends, |file| &file.place), self.to_string())
+    }
 }
 
 /// A connector that verifies against the certificates in `file`, or against the system's.

@@ -6,14 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use ipnet::IpNet;
-use thiserror::Error;
 use tokio::task::JoinSet;
 
 use super::room::Room;
-use super::roots::RootsError;
 use super::router::Router;
 use super::upstream::{Group, UpstreamGauges};
-use crate::config::{Forms, HttpEntry, Timeouts};
+use crate::config::{ConfigError, Forms, HttpEntry, Timeouts};
 use crate::domain::Entry;
 use crate::service::Credentials;
 use crate::service::access::Access;
@@ -33,14 +31,6 @@ pub struct Plan {
     pub trusted_proxies: Vec<IpNet>,
 }
 
-/// Why a plan can't be made of a configuration.
-#[derive(Debug, Error)]
-pub enum PlanError {
-    /// A group can't be set up.
-    #[error("{0}: {1}")]
-    Group(&'static str, RootsError),
-}
-
 impl Plan {
     /// Makes the plan for so many workers.
     ///
@@ -51,15 +41,14 @@ impl Plan {
         trusted_proxies: &[IpNet],
         workers: usize,
         metrics: &Metrics,
-    ) -> Result<Plan, Vec<PlanError>> {
-        let entry = settings.entry.as_str();
+    ) -> Result<Plan, Vec<ConfigError>> {
         let gauges = UpstreamGauges::new(metrics, settings.entry);
         let (mut groups, mut wrong) = (Vec::new(), Vec::new());
         for group in &settings.groups {
             let idle = settings.upstream_idle_connections;
             match Group::new(group, workers, idle, settings.upstream_keepalive, &gauges) {
                 Ok(group) => groups.push(group),
-                Err(error) => wrong.push(PlanError::Group(entry, error)),
+                Err(error) => wrong.push(error),
             }
         }
         if !wrong.is_empty() {

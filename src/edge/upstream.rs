@@ -18,9 +18,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::addresses::Addresses;
-use super::roots::{self, RootsError};
+use super::roots;
 use super::socket::{Meter, Socket};
-use crate::config::{self, HealthCheck, Scheme};
+use crate::config::{self, ConfigError, HealthCheck, Scheme};
 use crate::domain::Entry;
 use crate::state::metrics::Metrics;
 
@@ -75,8 +75,15 @@ impl Group {
         idle: usize,
         keepalive: Duration,
         gauges: &UpstreamGauges,
-    ) -> Result<Group, RootsError> {
-        let tls = settings.upstreams.iter().any(|u| u.scheme == Scheme::Https);
+    ) -> Result<Group, ConfigError> {
+        let ca = settings.upstream_ca.as_ref();
+        let tls = match settings.upstreams.iter().any(|u| u.scheme == Scheme::Https) {
+            true => Some(
+                roots::connector(ca.map(|file| file.path.as_path()))
+                    .map_err(|e| e.at(ca, &settings.place))?,
+            ),
+            false => None,
+        };
         let per_worker = idle.div_ceil(workers.max(1));
         let server = |upstream: &config::Upstream| Server {
             name: upstream.to_string(),
@@ -94,7 +101,7 @@ impl Group {
             authority: HeaderValue::from_str(&authority).unwrap_or_else(|_| HeaderValue::from_static("")),
             servers: settings.upstreams.iter().map(server).collect(),
             turn: AtomicUsize::new(0),
-            tls: if tls { Some(roots::connector(settings.upstream_ca.as_deref())?) } else { None },
+            tls,
             settings: settings.clone(),
         })
     }

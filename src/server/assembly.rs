@@ -81,7 +81,7 @@ impl Assembly {
         let threads = config.server.threads_on(cores);
         let mut sockets = Sockets::bind(&config)?;
         let metrics = Arc::new(Metrics::new());
-        let mut prepared = Prepared::new(&config, threads, &metrics).map_err(StartError::Unfit)?;
+        let mut prepared = Prepared::checked(&config, threads, &metrics).map_err(StartError::Unfit)?;
         info!(version = env!("CARGO_PKG_VERSION"), "starting");
         let core = Core::open(&config, cores, metrics).await?;
         prepared.resolve().await;
@@ -160,7 +160,8 @@ async fn mail(
     let Some(smtp) = &config.smtp else { return Ok(None) };
     let tls = certificate.map(Certificate::mail_config).transpose()?;
     let trusted = &config.server.trusted_proxies;
-    let mail = MailEntry::new(smtp, trusted, tls, threads, core.access.clone(), core.metrics.clone())?;
+    let mail = MailEntry::new(smtp, trusted, tls, threads, core.access.clone(), core.metrics.clone())
+        .map_err(StartError::Unfit)?;
     // What is offered to the first client is what the backends can; one that isn't there yet is waited for no longer than
     // this.
     let _ = tokio::time::timeout(FIRST_LOOK, mail.backends.look()).await;

@@ -14,10 +14,9 @@ use std::time::Duration;
 use thiserror::Error;
 use tracing::{info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::edge::gauge::Gauge;
 use crate::edge::listener::{self, BindError};
-use crate::edge::smtp::backends::SetupError;
 use crate::service::{Accounts, Credentials, Origin};
 use crate::state::store::StoreError;
 
@@ -43,12 +42,10 @@ pub enum StartError {
     Signals(std::io::Error),
     #[error(transparent)]
     Bind(#[from] BindError),
-    #[error("{}", .0.join("\n"))]
-    Unfit(Vec<String>),
+    #[error("the configuration can't be served:{}", shown(.0))]
+    Unfit(Vec<ConfigError>),
     #[error("tls: {0}")]
     Tls(#[from] rustls::Error),
-    #[error(transparent)]
-    Mail(#[from] SetupError),
     #[error("store.url: {0}")]
     Store(#[from] StoreError),
     #[error("server.threads: {0}")]
@@ -57,6 +54,10 @@ pub enum StartError {
     HashThreads(std::io::Error),
     #[error("no random numbers from the system: {0}")]
     Random(std::io::Error),
+}
+
+fn shown(errors: &[ConfigError]) -> String {
+    errors.iter().map(|error| format!("\n{error}")).collect()
 }
 
 /// A gateway whose listeners are open.

@@ -3,7 +3,7 @@
 
 use rustls::sign::CertifiedKey;
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::domain::Entry;
 use crate::edge::certificate;
 use crate::edge::site::Plan;
@@ -21,37 +21,45 @@ impl Prepared {
     /// Reads what there is to be read, for so many workers.
     ///
     /// # Errors
-    /// Everything that is wrong, one line each.
-    pub fn new(config: &Config, workers: usize, metrics: &Metrics) -> Result<Prepared, Vec<String>> {
+    /// Everything that is wrong.
+    pub fn new(config: &Config, workers: usize, metrics: &Metrics) -> Result<Prepared, Vec<ConfigError>> {
         let (mut plans, mut wrong) = (Vec::new(), Vec::new());
         for settings in config.http_entries() {
             match Plan::new(settings, &config.server.trusted_proxies, workers, metrics) {
                 Ok(plan) => plans.push((settings.entry, plan)),
-                Err(errors) => wrong.extend(errors.iter().map(ToString::to_string)),
+                Err(errors) => wrong.extend(errors),
             }
         }
         let mut certificate = None;
         if let Some(tls) = &config.tls {
-            match certificate::read(&tls.certificate, &tls.private_key) {
+            match certificate::read(tls) {
                 Ok(read) => certificate = Some(read),
-                Err(error) => wrong.push(error.to_string()),
+                Err(errors) => wrong.extend(errors),
             }
         }
+        // Groups share the file that their entry names.
+        let mut said = Vec::new();
+        wrong.retain(|error| {
+            !said.contains(error) && {
+                said.push(error.clone());
+                true
+            }
+        });
         if wrong.is_empty() { Ok(Prepared { plans, certificate }) } else { Err(wrong) }
     }
 
-    /// As [`Prepared::new`], and checks `[smtp]` as well, of which a running gateway takes over nothing.
+    /// As [`Prepared::new`], and checks what `[smtp]` needs as well, which is set up elsewhere.
     ///
     /// # Errors
     /// As [`Prepared::new`].
-    pub fn checked(config: &Config, workers: usize, metrics: &Metrics) -> Result<Prepared, Vec<String>> {
+    pub fn checked(config: &Config, workers: usize, metrics: &Metrics) -> Result<Prepared, Vec<ConfigError>> {
         let mail = config.smtp.as_ref().and_then(|smtp| Backends::new(smtp, 1, &Metrics::new()).err());
         let prepared = Prepared::new(config, workers, metrics);
         match mail {
             None => prepared,
-            Some(error) => {
+            Some(errors) => {
                 let mut wrong = prepared.err().unwrap_or_default();
-                wrong.push(error.to_string());
+                wrong.extend(errors);
                 Err(wrong)
             }
         }
@@ -71,8 +79,7 @@ impl Prepared {
     }
 }
 
-/// What is wrong with a configuration that only shows outside of its file: a certificate, a file of roots. One line each;
-/// empty where it can be served.
-pub fn check(config: &Config) -> Vec<String> {
+/// What is wrong with a configuration that only shows outside of its file: a certificate, a file of roots, a password. Empty where it can be served.
+pub fn check(config: &Config) -> Vec<ConfigError> {
     Prepared::checked(config, 1, &Metrics::new()).err().unwrap_or_default()
 }

@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use super::assembly::Assembly;
 use super::prepared::Prepared;
-use crate::config::{Config, TlsSettings};
+use crate::config::{Config, ConfigError, ConfigErrors, TlsSettings};
 use crate::edge::certificate::{self, Certificate};
 use crate::state::Metrics;
 
@@ -56,7 +56,10 @@ impl Reloader {
         let metrics = gateway.sites.first().map_or_else(|| Arc::new(Metrics::new()), |s| s.metrics.clone());
         let mut prepared = match Prepared::checked(&config, gateway.workers.count(), &metrics) {
             Ok(prepared) => prepared,
-            Err(wrong) => return refuse(wrong.iter().map(String::as_str)),
+            Err(wrong) => {
+                let errors = ConfigErrors::new(&path.display().to_string(), wrong);
+                return refuse(errors.to_string().lines());
+            }
         };
         prepared.resolve().await;
 
@@ -91,12 +94,16 @@ impl Reloader {
     fn reread_certificate(&mut self) {
         let (Some(shown), Some(tls)) = (&self.certificate, &self.running.tls) else { return };
         self.seen = Some(stamp(tls));
-        match certificate::read(&tls.certificate, &tls.private_key) {
+        match certificate::read(tls) {
             Ok(read) => {
                 shown.replace(read);
                 info!("the certificate was reread");
             }
-            Err(error) => error!("{error}; the old certificate goes on"),
+            Err(errors) => {
+                for ConfigError { key, reason, .. } in errors {
+                    error!("{key}: {reason}; the old certificate goes on");
+                }
+            }
         }
     }
 }
@@ -110,7 +117,7 @@ fn refuse<'a>(wrong: impl Iterator<Item = &'a str>) {
 
 fn stamp(tls: &TlsSettings) -> Stamp {
     let written = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();
-    (written(&tls.certificate), written(&tls.private_key))
+    (written(&tls.certificate.path), written(&tls.private_key.path))
 }
 
 #[cfg(test)]
@@ -146,7 +153,7 @@ mod tests {
         );
         let config = Config::parse(&text, "test.toml").unwrap();
         let tls = config.tls.clone().unwrap();
-        let first = certificate::read(&tls.certificate, &tls.private_key).unwrap();
+        let first = certificate::read(&tls).unwrap();
         let certificate = Certificate::new(first);
         let mut reloader = Reloader::new(Source::Fixed, config, Some(certificate.clone()));
 

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,9 +21,9 @@ use super::hostname;
 use super::lease::Lease;
 use super::pool::{self, Fit, Held, Pool, Taken};
 use super::submitter::{Submitter, Tried};
-use crate::config::{SmtpEntry, SmtpLogin, SmtpScheme, SmtpTimeouts};
+use crate::config::{ConfigError, NamedFile, SmtpEntry, SmtpLogin, SmtpScheme, SmtpTimeouts};
 use crate::domain::Entry;
-use crate::edge::roots::{self, RootsError};
+use crate::edge::roots;
 use crate::state::metrics::Metrics;
 use crate::wire::smtp::Capabilities;
 use crate::wire::smtp::client::Offer;
@@ -35,20 +34,6 @@ use crate::wire::smtp::xclient::Introduced;
 const QUEUE: Duration = Duration::from_secs(30);
 /// What [`Backends::trusted_idle`] is but for tests.
 const TRUSTED_IDLE: Duration = Duration::from_secs(10);
-
-/// Why the backends can't be set up.
-#[derive(Debug, Error)]
-pub enum SetupError {
-    /// There is nothing to verify TLS against.
-    #[error("smtp.{0}")]
-    Roots(#[from] RootsError),
-    /// A name that can't stand in a certificate.
-    #[error("smtp.upstreams: '{0}' is no name that TLS can verify")]
-    Name(String),
-    /// The gateway's own password isn't there.
-    #[error("smtp.upstream_password_file: {0}: {1}")]
-    Password(PathBuf, String),
-}
 
 /// Why there is no connection to a backend.
 #[derive(Debug, Error)]
@@ -90,22 +75,41 @@ impl Backends {
     /// Sets them up for so many workers; connects to none yet.
     ///
     /// # Errors
-    /// Where the file with the roots or the one with the password can't be used.
-    pub fn new(settings: &SmtpEntry, workers: usize, metrics: &Metrics) -> Result<Arc<Backends>, SetupError> {
-        let relay = &settings.relay;
+    /// All of it: where the file with the roots or the one with the password can't be used, and names that can't stand in
+    /// a certificate.
+    pub fn new(
+        settings: &SmtpEntry,
+        workers: usize,
+        metrics: &Metrics,
+    ) -> Result<Arc<Backends>, Vec<ConfigError>> {
+        let (relay, mut wrong) = (&settings.relay, Vec::new());
         let hostname = hostname::of(settings);
         let connector = match relay.upstreams.iter().any(|upstream| upstream.scheme != SmtpScheme::Clear) {
-            true => Some(TlsConnector::from(roots::client_config(relay.ca.as_deref())?)),
+            true => match roots::client_config(relay.ca.as_ref().map(|file| file.path.as_path())) {
+                Ok(config) => Some(TlsConnector::from(config)),
+                Err(error) => {
+                    wrong.push(error.at(relay.ca.as_ref(), &relay.place));
+                    None
+                }
+            },
             false => None,
         };
-        let login = relay.login.as_ref().map(read_login).transpose()?.map(Arc::new);
+        let login = relay.login.as_ref().map(read_login).transpose();
+        let login = login.unwrap_or_else(|error| {
+            wrong.push(error);
+            None
+        });
+        let login = login.map(Arc::new);
         let mut backends = Vec::new();
         for upstream in &relay.upstreams {
             let tls = match &connector {
                 Some(connector) if upstream.scheme != SmtpScheme::Clear => {
                     let name = relay.server_name.as_ref().unwrap_or(&upstream.host);
-                    let verified =
-                        ServerName::try_from(name.clone()).map_err(|_| SetupError::Name(name.clone()))?;
+                    let Ok(verified) = ServerName::try_from(name.clone()) else {
+                        let reason = format!("'{name}' is no name that TLS can verify");
+                        wrong.push(ConfigError::at(&relay.place, reason));
+                        continue;
+                    };
                     Some((connector.clone(), verified))
                 }
                 _ => None,
@@ -120,6 +124,9 @@ impl Backends {
             let gauge = |state| metrics.upstream_connections(Entry::Smtp, state);
             let pool = Pool::new(workers, relay.connections, gauge("idle"), gauge("active"));
             backends.push(Backend::new(upstream, dialer, pool, relay.connect_timeout));
+        }
+        if !wrong.is_empty() {
+            return Err(wrong);
         }
         Ok(Arc::new(Backends {
             backends,
@@ -367,9 +374,10 @@ impl Backends {
     }
 }
 
-fn read_login(login: &SmtpLogin) -> Result<Login, SetupError> {
-    let wrong = |reason: String| SetupError::Password(login.password_file.clone(), reason);
-    let text = Zeroizing::new(fs::read_to_string(&login.password_file).map_err(|e| wrong(e.to_string()))?);
+fn read_login(login: &SmtpLogin) -> Result<Login, ConfigError> {
+    let NamedFile { path, place } = &login.password_file;
+    let wrong = |reason: String| ConfigError::at(place, format!("{}: {reason}", path.display()));
+    let text = Zeroizing::new(fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?);
     match text.lines().next() {
         None | Some("") => Err(wrong("its first line is empty".into())),
         Some(line) if line.contains('\0') => Err(wrong("no password holds a NUL".into())),

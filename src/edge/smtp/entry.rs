@@ -9,10 +9,10 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio_rustls::TlsAcceptor;
 
-use super::backends::{Backends, SetupError};
+use super::backends::Backends;
 use super::hostname;
 use super::sources::Sources;
-use crate::config::{SmtpEntry, SmtpTimeouts};
+use crate::config::{ConfigError, SmtpEntry, SmtpTimeouts};
 use crate::edge::gauge::Gauge;
 use crate::service::access::Access;
 use crate::state::metrics::Metrics;
@@ -62,7 +62,7 @@ impl Entry {
         workers: usize,
         access: Arc<Access>,
         metrics: Arc<Metrics>,
-    ) -> Result<Arc<Entry>, SetupError> {
+    ) -> Result<Arc<Entry>, Vec<ConfigError>> {
         let settings = Settings {
             host: hostname::of(config),
             starttls: tls.is_some(),

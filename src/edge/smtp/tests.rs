@@ -4,10 +4,10 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::backends::{Backends, NoBackend, SetupError};
+use super::backends::{Backends, NoBackend};
 use super::lease::{Lease, Lost};
 use super::submitter::Submitter;
-use crate::config::{Config, SmtpEntry};
+use crate::config::{Config, ConfigError, SmtpEntry};
 use crate::domain::Username;
 use crate::state::Metrics;
 use crate::wire::smtp::Reply;

@@ -17,7 +17,7 @@ fn tls() -> (Arc<rustls::ServerConfig>, tempfile::NamedTempFile) {
     (Arc::new(config), file)
 }
 
-fn with_tls(sink: &Sink, scheme: &str, more: &str) -> Result<Arc<Backends>, SetupError> {
+fn with_tls(sink: &Sink, scheme: &str, more: &str) -> Result<Arc<Backends>, Vec<ConfigError>> {
     let upstreams = [format!("{scheme}://{}", sink.address)];
     Backends::new(&settings(&upstreams, more), 2, &Metrics::new())
 }
@@ -112,9 +112,15 @@ async fn the_gateway_logs_in() {
     );
     assert!(refusal(&backends(&[&Sink::good()], &login)).await.contains("neither AUTH PLAIN nor AUTH LOGIN"));
     let missing = "upstream_user = 'gate'\nupstream_password_file = '/nowhere/password'";
-    let error =
-        Backends::new(&settings(&["smtp://127.0.0.1:1".into()], missing), 1, &Metrics::new()).err().unwrap();
-    assert!(error.to_string().starts_with("smtp.upstream_password_file: /nowhere/password: "), "{error}");
+    let missing = format!("{missing}\nupstream_ca = '/nowhere/ca.pem'");
+    let wrong = Backends::new(&settings(&["smtps://127.0.0.1:1".into()], &missing), 1, &Metrics::new())
+        .err()
+        .unwrap();
+    let keys = ["smtp.upstream_ca", "smtp.upstream_password_file"];
+    assert_eq!(wrong.iter().map(|error| error.key.as_str()).collect::<Vec<_>>(), keys);
+    for (error, file) in wrong.iter().zip(["/nowhere/ca.pem: ", "/nowhere/password: "]) {
+        assert!(error.line > 1 && error.reason.starts_with(file), "{error}");
+    }
 }
 
 #[tokio::test]
