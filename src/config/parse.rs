@@ -7,7 +7,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::listeners::Listeners;
-use super::reader::{Findings, Table};
+use super::reader::{Findings, Table, shown};
 use super::{
     AuthSettings, Config, ConfigError, ConfigErrors, HttpEntry, LogSettings, OpsSettings, ServerSettings,
     SmtpEntry, StoreSettings, TlsSettings,
@@ -37,17 +37,12 @@ impl Config {
     /// Checks the text of a file; `file` is its name in the errors.
     ///
     /// # Errors
-    /// Everything that is wrong with it, each with line and key. A text that isn't TOML is one error.
+    /// Everything that is wrong with it, each with line and key; but where it is no TOML, only what stands before that.
     pub fn parse(text: &str, file: &str) -> Result<Config, ConfigErrors> {
         let findings = Findings::of(text);
-        let config = match DeTable::parse(text) {
-            Ok(table) => read(&findings, table.get_ref()),
-            Err(e) => {
-                let line = findings.line_of(e.span().map_or(text.len(), |span| span.start));
-                findings.note(line, "", format!("this is no TOML: {}", e.message().replace('\n', ", ")));
-                None
-            }
-        };
+        let (table, faults) = DeTable::parse_recoverable(text);
+        let config = read(&findings, table.get_ref());
+        note_faults(&findings, text, &faults);
         match config {
             Some(config) if findings.is_clean() => Ok(config),
             _ => Err(ConfigErrors::new(file, findings.into_errors())),
@@ -61,6 +56,24 @@ impl Config {
             read(&findings, table.get_ref());
         }
         findings.into_asked()
+    }
+}
+
+/// Notes where the text is no TOML. A key or section that stands twice leaves all else as it is; after anything else the
+/// parser can only guess, and so the first is told, with what stands before it.
+fn note_faults(findings: &Findings, text: &str, faults: &[toml::de::Error]) {
+    let offset = |fault: &toml::de::Error| fault.span().map_or(text.len(), |span| span.start);
+    let is_twice = |fault: &&toml::de::Error| fault.message() == "duplicate key";
+    let broken = faults.iter().filter(|fault| !is_twice(fault)).min_by_key(|fault| offset(fault));
+    for fault in faults.iter().filter(is_twice) {
+        let name = fault.span().and_then(|span| text.get(span)).unwrap_or_default();
+        let reason = format!("this is no TOML: '{}' stands here a second time", shown(name));
+        findings.note_local(findings.line_of(offset(fault)), "", reason);
+    }
+    if let Some(fault) = broken {
+        let line = findings.line_of(offset(fault));
+        findings.keep_before(line);
+        findings.note(line, "", format!("this is no TOML: {}", fault.message().replace('\n', ", ")));
     }
 }
 

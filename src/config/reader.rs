@@ -18,9 +18,16 @@ use super::{ConfigError, NamedFile, Place, quantity};
 #[derive(Default)]
 pub(super) struct Findings {
     line_starts: Vec<usize>,
-    errors: RefCell<Vec<ConfigError>>,
+    errors: RefCell<Vec<Found>>,
     /// Every key that was asked for, present or not: what the parser knows.
     asked: RefCell<BTreeSet<String>>,
+}
+
+/// One error.
+struct Found {
+    error: ConfigError,
+    /// It is about one value or one key alone, whatever else the file holds.
+    is_local: bool,
 }
 
 impl Findings {
@@ -34,8 +41,22 @@ impl Findings {
     }
 
     pub(super) fn note(&self, line: usize, key: &str, reason: impl Into<String>) {
-        let error = ConfigError { line, key: key.to_owned(), reason: reason.into() };
-        self.errors.borrow_mut().push(error);
+        self.push(line, key, reason.into(), false);
+    }
+
+    pub(super) fn note_local(&self, line: usize, key: &str, reason: impl Into<String>) {
+        self.push(line, key, reason.into(), true);
+    }
+
+    fn push(&self, line: usize, key: &str, reason: String, is_local: bool) {
+        let error = ConfigError { line, key: key.to_owned(), reason };
+        self.errors.borrow_mut().push(Found { error, is_local });
+    }
+
+    /// Forgets what may only follow from the file being no TOML from `line` on: whatever stands there, and all that is
+    /// about more than one value.
+    pub(super) fn keep_before(&self, line: usize) {
+        self.errors.borrow_mut().retain(|found| found.is_local && found.error.line < line);
     }
 
     pub(super) fn is_clean(&self) -> bool {
@@ -43,7 +64,7 @@ impl Findings {
     }
 
     pub(super) fn into_errors(self) -> Vec<ConfigError> {
-        self.errors.into_inner()
+        self.errors.into_inner().into_iter().map(|found| found.error).collect()
     }
 
     pub(super) fn into_asked(self) -> BTreeSet<String> {
@@ -178,7 +199,7 @@ impl<'a> Table<'a> {
                 None => String::new(),
             };
             let line = self.findings.line_of(key.span().start);
-            self.findings.note(line, &self.name_of(&shown(name)), format!("unknown {kind}{hint}"));
+            self.findings.note_local(line, &self.name_of(&shown(name)), format!("unknown {kind}{hint}"));
         }
     }
 
@@ -208,7 +229,7 @@ impl<'a> Value<'a> {
 
     /// Notes that this value is wrong.
     pub(super) fn refuse(&self, reason: impl Into<String>) {
-        self.findings.note(self.line, &self.name, reason);
+        self.findings.note_local(self.line, &self.name, reason);
     }
 
     /// A text.

@@ -67,9 +67,10 @@ impl Route {
         let methods = table.optional("methods", |v| v.filled_list(|v| v.parsed(method)));
         // No default: a route that is only there to choose a group would loosen what is built in without a word.
         let need = table.required("permission", |v| v.word(&Need::ALL, Need::as_str));
-        let group = table.read("group", 0, |v| v.parsed(|name| find(name, groups)));
+        let group = table.optional("group", |v| v.text()).map_or(Ok(0), |name| find(name, groups));
+        let group = group.map_err(|reason| table.refuse("group", reason));
         table.finish();
-        Some(Route { path: path?, methods, need: need?, group })
+        Some(Route { path: path?, methods, need: need?, group: group.ok()? })
     }
 
     fn hides(&self, later: &Route) -> bool {
