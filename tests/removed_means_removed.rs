@@ -227,7 +227,7 @@ impl Decides {
 async fn load(store: &Store) -> Option<Loaded> {
     let row = store.principal(&Canonical::of(NAME.as_bytes()).unwrap()).await.unwrap()?;
     let is = |password: &&str| bcrypt::verify(password, row.hash.expose()).unwrap();
-    let password = PASSWORDS.iter().position(|password| is(password)).unwrap();
+    let password = PASSWORDS.iter().position(is).unwrap();
     Some(Loaded { password, permissions: row.effective() })
 }
 
