@@ -2,6 +2,7 @@
 //! step by step. One step is answered before the next is taken, so that pipelined commands (RFC 2920) wait their turn.
 
 mod command;
+mod envelope;
 mod given;
 mod line;
 mod message;

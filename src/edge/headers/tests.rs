@@ -1,0 +1,146 @@
+use super::*;
+
+fn sent(version: Version, fields: &[(&'static str, &'static str)], trusted: bool) -> Vec<String> {
+    let mut request = RequestHeader::build_no_case("POST", b"/a?b=c", None).unwrap();
+    request.set_version(version);
+    for (name, value) in fields {
+        request.append_header(*name, *value).unwrap();
+    }
+    let client = Client::new("192.0.2.7:4711".parse().unwrap(), true);
+    let with = Outgoing {
+        target: b"/a?b=c",
+        identity: None,
+        client: &client,
+        trusted,
+        framing: Framing::None,
+        authority: &HeaderValue::from_static("backend.test"),
+        upgrade: false,
+        request_id: &HeaderValue::from_static("0042"),
+    };
+    let mut bytes = Vec::new();
+    outgoing_bytes(&request, &with, &mut bytes).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    let (head, rest) = text.split_once("\r\n\r\n").unwrap();
+    assert_eq!(rest, "");
+    let header = outgoing(&request, &with).unwrap();
+    assert_eq!(header.headers.len(), head.lines().count() - 1, "both ways of writing it agree");
+    let named = fields.iter().any(|(name, _)| *name == "Host");
+    assert_ne!(named, head.contains("\r\nhost: backend.test"), "{head}");
+    head.lines().filter(|line| *line != "host: backend.test").map(str::to_owned).collect()
+}
+
+const ADDED: [&str; 3] = ["x-forwarded-for: 192.0.2.7", "x-forwarded-proto: https", "x-request-id: 0042"];
+
+#[test]
+fn what_only_gatepost_may_say_never_comes_from_a_client() {
+    let forged = [
+        ("X-Gatepost-User", "root"),
+        ("x_gatepost_user", "root"),
+        ("X-Gatepost_Account", "root"),
+        ("x-gatepost-anything", "root"),
+        ("X_Forwarded_For", "10.0.0.1"),
+        ("X-Forwarded-Port", "1"),
+        ("Forwarded", "for=10.0.0.1"),
+        ("X-Request_Id", "mine"),
+        ("X-Original-URL", "/admin"),
+        ("x_rewrite_url", "/admin"),
+        ("X-HTTP-Method-Override", "DELETE"),
+        ("X-HTTP-Method", "DELETE"),
+        ("X-Method_Override", "DELETE"),
+        ("X-Real-IP", "10.0.0.1"),
+        ("True-Client-IP", "10.0.0.1"),
+        ("Client_IP", "10.0.0.1"),
+    ];
+    let lines = sent(Version::HTTP_11, &forged, false);
+    assert_eq!(lines[0], "POST /a?b=c HTTP/1.1");
+    assert_eq!(lines[1..], ADDED);
+    let alike = [("X-Original-Subject", "1"), ("Client-Ips", "1"), ("X-HTTP-Methods", "1"), ("Cookie", "1")];
+    assert_eq!(sent(Version::HTTP_11, &alike, false).len(), 1 + alike.len() + ADDED.len());
+    let trusted = sent(Version::HTTP_11, &[("X-Real-IP", "10.0.0.1"), ("X-Original-URL", "/a")], true);
+    assert!(trusted.contains(&"x-real-ip: 10.0.0.1".to_owned()), "{trusted:?}");
+    assert_eq!(trusted.len(), 1 + 1 + ADDED.len(), "{trusted:?}");
+}
+
+#[test]
+fn connection_neither_names_without_end_nor_what_a_body_is() {
+    let lines = sent(
+        Version::HTTP_11,
+        &[
+            ("Connection", "content-type, Content-Encoding"),
+            ("Content-Type", "a/b"),
+            ("Content-Encoding", "c"),
+        ],
+        false,
+    );
+    assert_eq!(lines.len(), 1 + 2 + ADDED.len(), "{lines:?}");
+    for (count, passes) in [(64, true), (65, false), (30_000, false)] {
+        let mut request = RequestHeader::build_no_case("GET", b"/a", None).unwrap();
+        request.append_header("Connection", "a,".repeat(count)).unwrap();
+        let client = Client::new("192.0.2.7:4711".parse().unwrap(), true);
+        let with = Outgoing {
+            target: b"/a",
+            identity: None,
+            client: &client,
+            trusted: false,
+            framing: Framing::None,
+            authority: &HeaderValue::from_static("backend.test"),
+            upgrade: false,
+            request_id: &HeaderValue::from_static("0042"),
+        };
+        assert_eq!(outgoing_bytes(&request, &with, &mut Vec::new()).is_ok(), passes, "{count}");
+    }
+}
+
+#[test]
+fn hop_by_hop_fields_end_here_and_so_does_what_connection_names() {
+    let fields = [
+        ("Connection", "keep-alive, X-Private, Host"),
+        ("X-Private", "1"),
+        ("Keep-Alive", "5"),
+        ("Proxy-Connection", "close"),
+        ("TE", "trailers"),
+        ("Upgrade", "websocket"),
+        ("Transfer-Encoding", "chunked"),
+        ("Expect", "100-continue"),
+        ("Proxy-Authorization", "Basic x"),
+        ("Authorization", "Basic x"),
+        ("Host", "api.test"),
+        ("X-Kept", "1"),
+    ];
+    let lines = sent(Version::HTTP_11, &fields, false);
+    assert!(lines.contains(&"host: api.test".to_owned()));
+    assert!(lines.contains(&"x-kept: 1".to_owned()));
+    assert_eq!(lines.len(), 1 + 2 + ADDED.len() + 1, "{lines:?}");
+}
+
+#[test]
+fn a_trusted_proxy_is_believed_and_added_to() {
+    let fields =
+        [("X-Forwarded-For", "198.51.100.1"), ("X-Forwarded-Proto", "http"), ("X-Forwarded-Host", "h")];
+    let lines = sent(Version::HTTP_11, &fields, true);
+    assert!(lines.contains(&"x-forwarded-for: 198.51.100.1, 192.0.2.7".to_owned()), "{lines:?}");
+    assert!(lines.contains(&"x-forwarded-proto: http".to_owned()));
+    assert!(lines.contains(&"x-forwarded-host: h".to_owned()));
+}
+
+#[test]
+fn the_crumbs_of_http_2_become_one_cookie() {
+    let lines = sent(Version::HTTP_2, &[("cookie", "a=1"), ("cookie", "b=2")], false);
+    assert!(lines.contains(&"cookie: a=1; b=2".to_owned()), "{lines:?}");
+}
+
+#[test]
+fn an_answer_without_a_length_is_chunked_where_that_is_understood() {
+    let id = HeaderValue::from_static("1");
+    for (version, chunked) in [(Version::HTTP_11, true), (Version::HTTP_10, false), (Version::HTTP_2, false)]
+    {
+        let mut answer = ResponseHeader::build(200, None).unwrap();
+        answer.insert_header("Connection", "X-Private").unwrap();
+        answer.insert_header("X-Private", "1").unwrap();
+        incoming(&mut answer, version, &id).unwrap();
+        assert_eq!(answer.headers.contains_key(header::TRANSFER_ENCODING), chunked, "{version:?}");
+        assert!(
+            !answer.headers.contains_key("x-private") && !answer.headers.contains_key(header::CONNECTION)
+        );
+    }
+}

@@ -1,0 +1,166 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn pass(pieces: &[&[u8]], dots: bool) -> (String, u32) {
+    let mut filter = HeaderFilter::new(dots);
+    let mut out = Vec::new();
+    for piece in pieces {
+        let body = filter.pass(piece, &mut out);
+        assert!(body.is_empty() || filter.is_over());
+        out.extend_from_slice(body);
+    }
+    filter.finish(&mut out);
+    (String::from_utf8(out).unwrap(), filter.hops())
+}
+
+fn whole(text: &str, dots: bool) -> String {
+    pass(&[text.as_bytes()], dots).0
+}
+
+#[test]
+fn what_claims_to_be_ours_is_removed() {
+    let forged = [
+        "X-Gatepost-User: root\r\n",
+        "x-gatepost-user:root\r\n",
+        "X_Gatepost_User : root\r\n",
+        "X-Gatepost-User\t:\r\n root\r\n\troot\r\n",
+        "X-Gatepost-User: a\r\n.\troot\r\n",
+        ".X-Gatepost-User: root\r\n",
+        "X-Gatepost-User: root\n",
+        "X-Gatepost-User: root\r",
+        "X-Gatepost-User\r\n: root\r\n",
+        "X-Gatepost-User: a\r\nX-Gatepost-User: b\r\n",
+    ];
+    for line in forged {
+        // The name on a line of its own leaves a line behind that begins with a colon, and names nobody.
+        let left = if line.contains("\r\n: ") { ": root\r\n" } else { "" };
+        let text = format!("\r\nA: b\r\n{line}Subject: c\r\n\r\nbody\r\n");
+        assert_eq!(whole(&text, true), format!("\r\nA: b\r\n{left}Subject: c\r\n\r\nbody\r\n"), "{line:?}");
+    }
+    assert_eq!(whole("\r\nA: b\nX-Gatepost-User: x\nC: d\n\n", false), "\r\nA: b\nC: d\n\n");
+    assert_eq!(whole("\r\nA: b\rX-Gatepost-User: x\rC: d", false), "\r\nA: b\rC: d");
+    assert_eq!(whole("\r\nX-Gatepost-User: x", false), "\r\n");
+    // What was the empty line at the end of the header is none any more once the line before it is gone.
+    assert_eq!(whole("\r\nA: b\rX-Gatepost-User: x\r\n\r\nX-Gatepost-User: y", false), "\r\nA: b\r\r\n");
+    // A lenient backend's header ends here, and a strict one's doesn't.
+    assert_eq!(whole("\r\nA: b\n\nX-Gatepost-User: x\r\n\r\nc", false), "\r\nA: b\n\n\r\nc");
+}
+
+#[test]
+fn what_does_not_stays() {
+    let good = [
+        "X-Gatepost-Users: a\r\n",
+        "X-Gatepost-Use: a\r\n",
+        "X-Gatepost: a\r\n",
+        "X-: a\r\n",
+        " X-Gatepost-User: folded\r\n",
+        "..X-Gatepost-User: a\r\n",
+        "X\r\n",
+        "\r\nX-Gatepost-User: in the body\r\n",
+        "\r\n\r\nX-Gatepost-User: in the body\r\n",
+        ".",
+    ];
+    for line in good {
+        let text = format!("\r\nA: b\r\n{line}Subject: c\r\n\r\nbody\r\n");
+        assert_eq!(whole(&text, true), text, "{line:?}");
+    }
+    assert_eq!(whole("\r\n.X-Gatepost-User: a\r\n", false), "\r\n.X-Gatepost-User: a\r\n");
+    assert_eq!(whole("\r\nX-Gatepost-User", true), "\r\nX-Gatepost-User");
+}
+
+#[test]
+fn nothing_continues_what_is_ours() {
+    // By DATA and by BDAT.
+    for start in [" root\r\n", "\troot\r\n\r\nx", "\x0broot\r\n", "\x0croot", " \r\n\r\nx"] {
+        for dots in [false, true] {
+            assert_eq!(whole(&format!("\r\n{start}"), dots), format!("\r\n\r\n{start}"), "{start:?}");
+        }
+        let forged = format!("\r\nX-Gatepost-User: x\r\n{start}");
+        assert!(!whole(&forged, false).contains("root"), "{start:?}");
+    }
+    // By BDAT.
+    for start in ["\0 root\r\n", "\r root", "\r\r\n", "\n root", "\r\0 root", "\n", "\x7f root"] {
+        assert_eq!(whole(&format!("\r\n{start}"), false), format!("\r\n\r\n{start}"), "{start:?}");
+    }
+    for forged in ["X-Gatepost-User: x\r\n", "X-Gatepost-User: x\r\n\tx\n", "X-Gatepost-User:\r\n\0"] {
+        for start in ["\r root", "\n root"] {
+            assert_eq!(whole(&format!("\r\n{forged}{start}"), false), format!("\r\n\r\n{start}"));
+        }
+    }
+    assert_eq!(whole("\r\nX-Gatepost-User: x\r\n\0 root\r\nA: b", false), "\r\nA: b");
+    // An empty line is the end of the header, as always.
+    assert_eq!(whole("\r\n\r\n root", true), "\r\n\r\n root");
+    assert_eq!(whole("\r\n\r", false), "\r\n\r");
+}
+
+#[test]
+fn what_a_backend_may_skip_hides_no_name() {
+    for name in
+        ["X-Gatepost-\0User", "\0\0X-Gatepost-User\0", "X-\rGatepost\r\r-User", "\r\0X_Gate\0\r\0post-User"]
+    {
+        let passed = whole(&format!("\r\nA: b\r\n{name}: root\r\nC: d\r\n"), false);
+        let plain = passed.replace(['\0', '\r'], "");
+        assert_eq!(plain.trim_start(), "A: b\nC: d\n", "{name:?}");
+    }
+    assert_eq!(whole("\r\nX-Gatepost\r\n-User: a", false), "\r\nX-Gatepost\r\n-User: a");
+    assert_eq!(whole("\r\nX-Gatepost\r", false), "\r\nX-Gatepost\r");
+    assert_eq!(whole("\r\nX\r\0X-Gatepost-User: x\r\nA: b", false), "\r\nX\r\0A: b");
+    for good in ["X\rY: a\r\n", "X-\0\rGate: a\r\n", "\0\0A: b\r\n", "\0X-\0A: b\r\n"] {
+        let text = format!("\r\nA: b\r\n{good}\r\n");
+        assert_eq!(whole(&text, false), text);
+    }
+    let many = format!("X{}-Gatepost-User: root\r\n", "\0".repeat(99));
+    assert_eq!(whole(&format!("\r\nA: b\r\n{many}"), false), "\r\nA: b\r\n");
+    assert_eq!(pass(&[b"\r\nRe\0ceived: a\r\n\0received: b\r\n"], false).1, 2);
+}
+
+#[test]
+fn hops_are_counted() {
+    let text = "\r\nReceived: a\r\nreceived : b\r\n\tReceived: c\r\nReceived-SPF: d\r\n.RECEIVED: e\r\n\r\nReceived: f\r\n";
+    assert_eq!(pass(&[text.as_bytes()], true), (text.to_owned(), 3));
+}
+
+proptest! {
+    #[test]
+    fn any_split_passes_the_same(
+        words in proptest::collection::vec(prop::sample::select(vec![
+            "\r", "\n", "\r\n", "\r\n", ".", " ", "\t", "\0", ":", "a", "X-Gatepost-User", "x-gatepost-user:", "Received:", "_", "X-Gate", "post-User",
+        ]), 0..20),
+        cuts in proptest::collection::vec(0..200_usize, 0..6),
+        dots in any::<bool>(),
+    ) {
+        let text = match dots {
+            // What DATA lets through.
+            true => words.concat().replace("\r\n", "\n").replace(['\r', '\0'], "").replace('\n', "\r\n"),
+            false => words.concat(),
+        };
+        let text = format!("\r\n{text}");
+        prop_assume!(!dots || !["\r\n. ", "\r\n.\t", "\r\n.\r"].iter().any(|fault| text.contains(fault)));
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
+        cuts.extend([0, text.len()]);
+        cuts.sort_unstable();
+        let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &text.as_bytes()[pair[0]..pair[1]]).collect();
+        let passed = pass(&pieces, dots);
+        prop_assert_eq!(&passed, &pass(&[text.as_bytes()], dots));
+        // To a reader of whatever kind, nothing that is left in the header is ours, and nothing adds to what is.
+        let ours = format!("X-Gatepost-User: joe{}", passed.0);
+        let bare = ours.replace("\r\n", "\n").replace('\r', "");
+        let readings = [
+            ours.split("\r\n").map(str::to_owned).collect::<Vec<_>>(),
+            ours.replace('\0', "").split("\r\n").map(str::to_owned).collect(),
+            ours.replace("\r\n", "\n").split(['\r', '\n']).map(str::to_owned).collect(),
+            bare.split('\n').map(str::to_owned).collect(),
+            bare.replace('\0', "").split('\n').map(str::to_owned).collect(),
+        ];
+        for lines in readings {
+            let mut header = lines.iter().map_while(|line| (!line.is_empty()).then_some(line.as_str()));
+            prop_assert_eq!(header.next(), Some("X-Gatepost-User: joe"));
+            for (at, line) in header.enumerate() {
+                let line = if dots { line.strip_prefix('.').unwrap_or(line) } else { line };
+                prop_assert!(at > 0 || !line.starts_with([' ', '\t']), "{:?}", passed.0);
+                prop_assert!(!line.to_ascii_lowercase().starts_with("x-gatepost-user:"), "{:?}", passed.0);
+            }
+        }
+    }
+}
