@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use foldhash::fast::RandomState;
 use tokio::sync::oneshot;
 
+use super::scheme::Compared;
 use crate::domain::{Secret, StoredHash};
 
 /// In which order jobs are taken up.
@@ -63,7 +64,7 @@ pub struct Comparison {
 #[derive(Clone, Debug)]
 pub enum Done {
     /// Whether it matched.
-    Verified(bool),
+    Verified(Compared),
     /// The stored form; `None` where the system had no random numbers.
     Hashed(Option<StoredHash>),
 }
@@ -237,9 +238,10 @@ mod tests {
         assert_eq!(next(&mut queue), Some(1));
         let mut third = joined(&mut queue, 1, Lane::Rest);
         assert_eq!(next(&mut queue), None);
-        queue.finish(&key(1), &Done::Verified(true));
+        let right = Compared { right: true, rounds: 1 };
+        queue.finish(&key(1), &Done::Verified(right));
         for waiter in [&mut first, &mut second, &mut third] {
-            assert!(matches!(waiter.try_recv(), Ok(Done::Verified(true))));
+            assert!(matches!(waiter.try_recv(), Ok(Done::Verified(compared)) if compared == right));
         }
         let _again = queued(&mut queue, 1, Lane::Rest);
     }

@@ -12,6 +12,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -150,8 +151,10 @@ fn timed(shared: &Shared, work: impl FnOnce() -> Done) -> Done {
 
 fn finish(shared: &Shared, key: &Key, done: &Done) {
     shared.metrics.password_check(match done {
-        Done::Verified(true) => PasswordCheck::Right,
-        Done::Verified(false) => PasswordCheck::Wrong,
+        Done::Verified(compared) => {
+            shared.rounds.fetch_add(compared.rounds, Ordering::Relaxed);
+            if compared.right { PasswordCheck::Right } else { PasswordCheck::Wrong }
+        }
         Done::Hashed(_) => PasswordCheck::Hashed,
     });
     shared.state.lock().queue.finish(key, done);
