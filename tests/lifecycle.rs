@@ -363,6 +363,20 @@ fn the_log_is_json_or_for_humans() {
 }
 
 #[test]
+fn the_access_log_has_a_line_for_each_request() {
+    let backend = Backend::hello();
+    let directory = configured(&open_api(backend.address, ""));
+    let path = directory.path().join("gatepost.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("level = \"debug\"", "level = \"info\"\naccess = true")).unwrap();
+    let gateway = Gateway::start_in(directory);
+    let answer = get("/open/a?api_key=secret").send(gateway.api());
+    let id = answer.header("x-request-id").unwrap().to_owned();
+    let line = gateway.log().wait_for(&["\"target\":\"access\"", &id]);
+    assert!(line.contains("\"path\":\"/open/a\"") && line.contains("\"status\":200"), "{line}");
+}
+
+#[test]
 fn check_tells_by_its_exit_code() {
     let backend = Backend::hello();
     let run = |config: &str| {

@@ -140,6 +140,8 @@ pub struct LogSettings {
     pub level: LogLevel,
     /// How a line looks.
     pub format: LogFormat,
+    /// Whether each request that was answered and each message that was accepted has a line, whatever the level.
+    pub access: bool,
 }
 
 impl LogSettings {
@@ -148,6 +150,7 @@ impl LogSettings {
         let settings = LogSettings {
             level: table.read("level", default.level, |v| v.word(&LogLevel::ALL, LogLevel::as_str)),
             format: table.read("format", default.format, |v| v.word(&LogFormat::ALL, LogFormat::as_str)),
+            access: table.read("access", default.access, |v| v.flag()),
         };
         table.finish();
         settings

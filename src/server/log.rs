@@ -8,7 +8,7 @@ use crate::config::{LogFormat, LogLevel, LogSettings};
 
 /// Sends the log to standard error, as the configuration wants it. Only the first call counts.
 pub fn start_log(settings: &LogSettings) {
-    let filter = EnvFilter::try_new(directives(settings.level)).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(directives(settings)).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     let human = match settings.format {
         LogFormat::Human => true,
@@ -24,13 +24,17 @@ pub fn start_log(settings: &LogSettings) {
     let _ = started;
 }
 
-/// What passes at a level. The audit trail always does: who wants less of the rest doesn't want less of that.
-fn directives(level: LogLevel) -> String {
+/// What passes. The audit trail always does, at any level: who wants less of the rest doesn't want less of that. The access
+/// log does where it is wanted.
+fn directives(settings: &LogSettings) -> String {
+    let level = settings.level;
     let audit = match level {
         LogLevel::Error | LogLevel::Warn => LogLevel::Info,
         LogLevel::Info | LogLevel::Debug | LogLevel::Trace => level,
     };
-    format!("{},audit={},sqlx=warn,h2=warn,rustls=warn", level.as_str(), audit.as_str())
+    let access = if settings.access && level != LogLevel::Trace { LogLevel::Debug } else { level };
+    let [level, audit, access] = [level, audit, access].map(LogLevel::as_str);
+    format!("{level},audit={audit},access={access},sqlx=warn,h2=warn,rustls=warn")
 }
 
 #[cfg(test)]
@@ -43,7 +47,8 @@ mod tests {
     #[test]
     fn the_audit_trail_passes_at_every_level() {
         for level in LogLevel::ALL {
-            let filter = EnvFilter::try_new(directives(level)).unwrap();
+            let settings = LogSettings { level, ..LogSettings::default() };
+            let filter = EnvFilter::try_new(directives(&settings)).unwrap();
             let subscriber = fmt().with_env_filter(filter).with_writer(std::io::sink).finish();
             tracing::subscriber::with_default(subscriber, || {
                 assert!(enabled!(target: "audit", Level::INFO), "{level:?}");
@@ -51,6 +56,22 @@ mod tests {
                 let quiet = matches!(level, LogLevel::Error | LogLevel::Warn);
                 assert_eq!(enabled!(Level::INFO), !quiet, "{level:?}");
             });
+        }
+    }
+
+    #[test]
+    fn the_access_log_passes_where_it_is_wanted() {
+        for level in LogLevel::ALL {
+            for access in [false, true] {
+                let settings = LogSettings { level, access, ..LogSettings::default() };
+                let filter = EnvFilter::try_new(directives(&settings)).unwrap();
+                let subscriber = fmt().with_env_filter(filter).with_writer(std::io::sink).finish();
+                tracing::subscriber::with_default(subscriber, || {
+                    let all = matches!(level, LogLevel::Debug | LogLevel::Trace);
+                    assert_eq!(enabled!(target: "access", Level::DEBUG), access || all, "{level:?}");
+                    assert_eq!(enabled!(Level::DEBUG), all, "{level:?}");
+                });
+            }
         }
     }
 }

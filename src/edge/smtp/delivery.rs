@@ -252,7 +252,8 @@ impl Delivery {
         match answer {
             Ok(reply) if reply.is_positive() => {
                 self.outcome = Some(MessageOutcome::Accepted);
-                debug!(user = %self.who.user, upstream = self.upstream(), %reply, "a message was accepted");
+                let upstream = self.upstream();
+                debug!(target: "access", user = %self.who.user, upstream, %reply, "a message was accepted");
                 reply
             }
             Ok(reply) if is_refusal(&reply) => {
