@@ -13,30 +13,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use common::mail::{Client, JOE, smtp};
-use common::relay::At::{Answered, Halfway, Sent, Unanswered};
-use common::relay::{At, Fate, Part, Point, Relay};
+use common::relay::{At, Fate, Part, Point, Relay, STAGES};
 use common::{Gateway, PATIENCE};
 
 const CLIENTS: usize = 6;
 /// How often the backend is killed at each stage.
 const EACH: usize = 3;
-
-/// Where it is killed.
-const STAGES: [(Part, At); 13] = [
-    (Part::Mail, Sent),
-    (Part::Mail, Unanswered),
-    (Part::Mail, Answered),
-    (Part::Rcpt, Sent),
-    (Part::Rcpt, Unanswered),
-    (Part::Rcpt, Answered),
-    (Part::Data, Sent),
-    (Part::Data, Unanswered),
-    (Part::Data, Answered),
-    (Part::End, Halfway),
-    (Part::End, Sent),
-    (Part::End, Unanswered),
-    (Part::End, Answered),
-];
 
 struct Backend {
     address: SocketAddr,

@@ -2,20 +2,7 @@
 
 mod common;
 
-use common::driver::{Driver, settings};
-
-/// PLAIN of "joe" with the password "right".
-const RIGHT: &str = "AUTH PLAIN AGpvZQByaWdodA==\r\n";
-
-fn run(text: &str) -> Driver {
-    let mut driver = Driver::new(settings());
-    driver.feed(text.as_bytes());
-    driver
-}
-
-fn authorised() -> String {
-    format!("EHLO client.test\r\n{RIGHT}")
-}
+use common::driver::{Driver, authorised, run, settings};
 
 /// Runs it whole and byte by byte, which makes no difference.
 fn run_split(text: &str) -> Driver {

@@ -11,28 +11,15 @@ use std::time::Instant;
 
 use common::mail::{Client, JOE, plain, smtp};
 use common::relay::At::{Answered, Halfway, Sent, Unanswered};
-use common::relay::{At, Fate, Part, Point, Relay};
+use common::relay::{At, Fate, Part, Point, Relay, STAGES};
 use common::sink::{Act, Moment, Settings, Sink, say};
 use common::{Gateway, PATIENCE};
 
 /// Of each of the four.
 const TRANSACTIONS: usize = 250;
 
-/// Where a transaction is struck.
-const STAGES: [(Part, At); 21] = [
-    (Part::Mail, Sent),
-    (Part::Mail, Unanswered),
-    (Part::Mail, Answered),
-    (Part::Rcpt, Sent),
-    (Part::Rcpt, Unanswered),
-    (Part::Rcpt, Answered),
-    (Part::Data, Sent),
-    (Part::Data, Unanswered),
-    (Part::Data, Answered),
-    (Part::End, Halfway),
-    (Part::End, Sent),
-    (Part::End, Unanswered),
-    (Part::End, Answered),
+/// Where one in chunks is struck.
+const IN_CHUNKS: [(Part, At); 8] = [
     (Part::Chunk, Halfway),
     (Part::Chunk, Sent),
     (Part::Chunk, Unanswered),
@@ -227,8 +214,9 @@ impl World {
         // Whom a strike at another one's transaction takes along doesn't come to its own: the late stages may be missing still, and
         // are struck while nobody else is there.
         let mut client = None;
-        for (index, stage) in STAGES.iter().enumerate() {
-            let numbers = (index..).step_by(STAGES.len()).skip_while(|number| *number < TRANSACTIONS);
+        for (index, stage) in stages().iter().enumerate() {
+            let numbers = (index..).step_by(STAGES.len() + IN_CHUNKS.len());
+            let numbers = numbers.skip_while(|number| *number < TRANSACTIONS);
             for number in numbers.filter(|number| number % 12 != 11).take(5) {
                 if self.struck.lock().unwrap().contains_key(stage) {
                     break;
@@ -275,8 +263,9 @@ impl World {
             assert!(!kept.contains_key(number), "{number} was refused and is there");
         }
         let struck = self.struck.lock().unwrap();
-        let missed: Vec<_> =
-            STAGES.iter().chain(&BEGINNINGS).filter(|stage| !struck.contains_key(stage)).collect();
+        let mut missed = stages();
+        missed.extend(BEGINNINGS);
+        missed.retain(|stage| !struck.contains_key(stage));
         let (accepted, refused, strikes) =
             (seen.accepted.len(), seen.refused.len(), struck.values().sum::<usize>());
         println!(
@@ -290,9 +279,15 @@ impl World {
     }
 }
 
+/// Where transactions are struck, one after another.
+fn stages() -> Vec<(Part, At)> {
+    [&STAGES[..], &IN_CHUNKS].concat()
+}
+
 /// Where a transaction is struck, if it gets there.
 fn stage(number: usize) -> (Part, At) {
-    STAGES[number % STAGES.len()]
+    let stages = stages();
+    stages[number % stages.len()]
 }
 
 /// Of a sender.

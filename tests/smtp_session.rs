@@ -3,24 +3,13 @@
 
 mod common;
 
-use common::driver::{Driver, Standing, settings};
+use common::driver::{Driver, RIGHT, Standing, authorised, run, settings};
 use gatepost::wire::smtp::session::Settings;
 use proptest::prelude::*;
 
-/// PLAIN of "joe" with the passwords "right", "wrong" and "later".
-const RIGHT: &str = "AUTH PLAIN AGpvZQByaWdodA==\r\n";
+/// PLAIN of "joe" with the passwords "wrong" and "later".
 const WRONG: &str = "AUTH PLAIN AGpvZQB3cm9uZw==\r\n";
 const LATER: &str = "AUTH PLAIN AGpvZQBsYXRlcg==\r\n";
-
-fn run(text: &str) -> Driver {
-    let mut driver = Driver::new(settings());
-    driver.feed(text.as_bytes());
-    driver
-}
-
-fn authorised() -> String {
-    format!("EHLO client.test\r\n{RIGHT}")
-}
 
 /// The content as it was sent, without what was put before it.
 fn sent(content: &[u8]) -> String {

@@ -7,6 +7,9 @@ use std::time::UNIX_EPOCH;
 use gatepost::wire::smtp::session::{Envelope, Moment, Piece, Session, Settings, Step, Verdict};
 use gatepost::wire::smtp::{Capabilities, Reply, answers};
 
+/// PLAIN of "joe" with the password "right".
+pub const RIGHT: &str = "AUTH PLAIN AGpvZQByaWdodA==\r\n";
+
 pub const EVERYTHING: Capabilities = Capabilities {
     size: Some(0),
     pipelining: true,
@@ -29,6 +32,18 @@ pub fn settings() -> Settings {
         failed_logins: 3,
         user_header: true,
     }
+}
+
+/// What a client says until it may send.
+pub fn authorised() -> String {
+    format!("EHLO client.test\r\n{RIGHT}")
+}
+
+/// A session in which a client says that, all at once.
+pub fn run(text: &str) -> Driver {
+    let mut driver = Driver::new(settings());
+    driver.feed(text.as_bytes());
+    driver
 }
 
 /// What reached the backend whole.

@@ -39,6 +39,23 @@ pub enum At {
     Answered,
 }
 
+/// The stages of a transaction by DATA at which something may break.
+pub const STAGES: [(Part, At); 13] = [
+    (Part::Mail, At::Sent),
+    (Part::Mail, At::Unanswered),
+    (Part::Mail, At::Answered),
+    (Part::Rcpt, At::Sent),
+    (Part::Rcpt, At::Unanswered),
+    (Part::Rcpt, At::Answered),
+    (Part::Data, At::Sent),
+    (Part::Data, At::Unanswered),
+    (Part::Data, At::Answered),
+    (Part::End, At::Halfway),
+    (Part::End, At::Sent),
+    (Part::End, At::Unanswered),
+    (Part::End, At::Answered),
+];
+
 /// A point in a conversation.
 #[derive(Clone, Debug)]
 pub struct Point {
