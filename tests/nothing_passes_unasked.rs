@@ -106,7 +106,10 @@ fn the_bits_decide() {
     let backend = Backend::hello();
     let routes = "[[api.route]]\npath = \"/open/*\"\npermission = \"public\"\n\
                   [[api.route]]\npath = \"/screen/*\"\npermission = \"web\"\n\
-                  [[api.route]]\npath = \"/later\"\nmethods = [\"POST\"]\npermission = \"email\"\n";
+                  [[api.route]]\npath = \"/later\"\nmethods = [\"POST\"]\npermission = \"email\"\n\
+                  [[api.route]]\npath = \"/shown\"\nmethods = [\"GET\"]\npermission = \"public\"\n\
+                  [[api.route]]\npath = \"/files/*.json\"\npermission = \"public\"\n\
+                  [[api.route]]\npath = \"/users/*/avatar\"\npermission = \"public\"\n";
     let gateway = start(&format!("{}{routes}", api(backend.address)));
     with_credentials(&gateway);
     let mut connection = Connection::open(gateway.api());
@@ -117,6 +120,8 @@ fn the_bits_decide() {
         ("GET", "/screen/a", [200, 200, 403, 403, 200, 403]),
         ("GET", "/SCREEN/a/", [200, 200, 403, 403, 200, 403]),
         ("POST", "/later", [200, 200, 200, 403, 403, 403]),
+        ("post", "/later", [200, 200, 200, 403, 403, 403]),
+        ("pOsT", "/later", [200, 200, 200, 403, 403, 403]),
         ("GET", "/later", [200, 200, 403, 200, 403, 403]),
         ("GET", "/open/", [200; 6]),
     ];
@@ -141,6 +146,18 @@ fn the_bits_decide() {
     for path in ["/open", "/Open/a", "/open/../a", "/opener"] {
         assert_eq!(connection.exchange(get(path)).status, 401, "{path}");
     }
+    assert_eq!(connection.exchange(get("/shown")).status, 200);
+    for method in ["get", "Get", "POST"] {
+        assert_eq!(connection.exchange(request(method, "/shown")).status, 401, "{method}");
+    }
+    backend.drain();
+    // A backend that ends these at the encoded `?` or `#` would serve what isn't public.
+    for path in ["/files/secret%3F.json", "/files/secret%23.json", "/users/4%3F/avatar"] {
+        assert_eq!(connection.exchange(get(path).basic(ALL)).status, 400, "{path}");
+    }
+    assert_eq!(connection.exchange(get("/open/what%3F")).status, 200);
+    assert_eq!(backend.next().target, "/open/what%3F");
+    expect_silence(&backend, &mut connection, "what isn't public");
 }
 
 #[test]

@@ -45,6 +45,17 @@ impl Need {
             Need::Permission(permission) => permission.as_str(),
         }
     }
+
+    /// Whether a route that names the method `named`, and asks for this, is for a request of the method `asked`. Some
+    /// backends take `post` for POST, and answer HEAD as they answer GET, so a permission is asked for in all of these
+    /// cases; what is public is only what it says.
+    pub fn takes(self, named: &Method, asked: &Method) -> bool {
+        let same = |other: &Method| other.as_str().eq_ignore_ascii_case(asked.as_str());
+        match self {
+            Need::Public => named == asked,
+            Need::Permission(_) => same(named) || *named == Method::GET && same(&Method::HEAD),
+        }
+    }
 }
 
 impl Route {
@@ -77,7 +88,9 @@ impl Route {
         let methods = match (&self.methods, &later.methods) {
             (None, _) => true,
             (Some(_), None) => false,
-            (Some(mine), Some(others)) => others.iter().all(|method| mine.contains(method)),
+            (Some(mine), Some(others)) => {
+                others.iter().all(|other| mine.iter().any(|method| self.need.takes(method, other)))
+            }
         };
         methods && self.path == later.path
     }

@@ -128,7 +128,9 @@ impl Underway<'_> {
                 false => Answered::Broken(replied.status),
             });
         }
-        let route = plan.router.route(&request.method, &target.path);
+        let Some(route) = plan.router.route(&request.method, &target.path) else {
+            return Err(Refusal::Malformed("The path means something else up to its encoded ? or #".into()));
+        };
         let admission = Admission { site, client: self.client, plan, request_id };
         let admitted = admission.admit(session, &target, route.0).await?;
         self.forward(session, route, &target, admitted).await

@@ -28,4 +28,4 @@ pub use parameters::{Parameters, ParametersError};
 pub use path::{PathError, Target, normalize};
 pub use presented::{BASIC_BUFFER, BasicError, CredentialError, Gathered, Held, LONGEST_VALUE, basic};
 pub use query::{Taken, take_credential, without_credential};
-pub use route::{RoutePattern, sends_mail};
+pub use route::{RoutePattern, cut_short, sends_mail};

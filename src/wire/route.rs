@@ -37,12 +37,10 @@ impl RoutePattern {
         self.compare(path)
     }
 
-    /// Whether a normalized path could be one of these to a lenient backend, which ignores ASCII case or a trailing `/`, or
-    /// ends the path at an encoded `?` or `#`. For routes that ask for a permission of their own.
+    /// Whether a normalized path could be one of these to a lenient backend, which ignores ASCII case or a trailing `/`. For
+    /// routes that ask for a permission of their own.
     pub fn covers(&self, path: &str) -> bool {
-        let mut escapes = memchr::memchr_iter(b'%', path.as_bytes());
-        let encoded_end = escapes.find(|at| path[*at..].starts_with("%3F") || path[*at..].starts_with("%23"));
-        self.compare_loosely(path) || encoded_end.is_some_and(|end| self.compare_loosely(&path[..end]))
+        self.compare_loosely(path)
     }
 
     fn compare(&self, path: &str) -> bool {
@@ -102,6 +100,14 @@ impl Case {
             Case::Ignored => one.eq_ignore_ascii_case(other),
         }
     }
+}
+
+/// The shorter paths that a normalized path is to a backend that decodes it and then ends it at the first `?`, or at the
+/// first `#`: none for most paths.
+pub fn cut_short(path: &str) -> impl Iterator<Item = &str> {
+    let escape = memchr::memchr(b'%', path.as_bytes());
+    let end = move |end: &str| escape.and_then(|at| path[at..].find(end).map(|more| &path[..at + more]));
+    ["%3F", "%23"].into_iter().filter_map(end)
 }
 
 /// Whether a normalized path is one of those of the API that send mail, which need the permission `email`:
@@ -180,14 +186,7 @@ mod tests {
 
     #[test]
     fn covering() {
-        for path in [
-            "/Admin/SEND",
-            "/admin/send/",
-            "/admin/send%3Fx",
-            "/admin/send%23",
-            "/admin/send/%3F",
-            "/admin/send%3F/x",
-        ] {
+        for path in ["/Admin/SEND", "/admin/send/"] {
             assert!(pattern("/admin/send").covers(path), "{path}");
             assert!(!pattern("/admin/send").matches(path), "{path}");
         }
@@ -196,6 +195,23 @@ mod tests {
         assert!(!pattern("/admin/*").covers("/administration"));
         assert!(pattern("/admin/").covers("/admin"));
         assert!(pattern("/a/*.json").covers("/a/b%3F.json"));
+        assert!(!pattern("/admin/send").covers("/admin/send%3Fx"));
+    }
+
+    #[test]
+    fn cutting_short() {
+        let cases: [(&str, &[&str]); 7] = [
+            ("/a/b", &[]),
+            ("/a%20b%C3%BC%3", &[]),
+            ("/a%3Fb", &["/a"]),
+            ("/a/%23", &["/a/"]),
+            ("/a%20b%3Fc%3Fd", &["/a%20b"]),
+            ("/a%23b%3Fc", &["/a%23b", "/a"]),
+            ("/%3F%23", &["/", "/%3F"]),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(cut_short(path).collect::<Vec<_>>(), expected, "{path}");
+        }
     }
 
     #[test]
@@ -291,8 +307,9 @@ mod tests {
                 prop_assert!(sends_mail(&plain), "{} is {} and could be {}", raw, plain, seen);
             }
             let routes = [pattern("/api/mail.send.json"), pattern("/v3/mail/*")];
-            prop_assert!(seen != "/api/mail.send.json" || routes[0].covers(&plain), "{}", plain);
-            prop_assert!(seen != "/v3/mail/send" || routes[1].covers(&plain), "{}", plain);
+            let covered = |route: &RoutePattern| route.covers(&plain) || cut_short(&plain).any(|p| route.covers(p));
+            prop_assert!(seen != "/api/mail.send.json" || covered(&routes[0]), "{}", plain);
+            prop_assert!(seen != "/v3/mail/send" || covered(&routes[1]), "{}", plain);
         }
     }
 
