@@ -138,6 +138,29 @@ fn a_stop_does_not_wait_longer_than_its_deadline_and_says_so() {
     assert!(hanging.try_response().is_none());
 }
 
+/// Until the process ends, its workers decide by what they remember: whoever changes the store has to find it until then.
+#[test]
+fn asked_a_second_time_it_is_told_of_changes_to_its_end() {
+    let (backend, _go) = patient();
+    let mut gateway = Gateway::start(&open_api(backend.address, ""));
+    gateway.account("email,api,web");
+    let nodes = gateway.directory.path().join("gatepost.db.nodes");
+    let sockets = || std::fs::read_dir(&nodes).unwrap().count();
+    assert_eq!(sockets(), 1);
+    let mut in_flight = Connection::open(gateway.api());
+    in_flight.write(&get("/open/a").bytes());
+    backend.next();
+    gateway.signal("TERM");
+    gateway.log().wait_for(&["stopping"]);
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(), Some(0));
+    assert_eq!(sockets(), 1, "it left before it ended");
+    // Nobody is there any more: the next change isn't held up, and clears the place.
+    let output = gateway.command(&["account", "suspend", "acme"], "");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(sockets(), 0);
+}
+
 #[test]
 fn asked_a_second_time_it_waits_for_nothing() {
     let (backend, _never) = patient();

@@ -151,13 +151,20 @@ impl Assembly {
         info!(under_way, "stopping");
         let _ = self.stop.send(true);
         tokio::select! {
-            left = self.workers.join() => if left > 0 {
-                warn!(left, "the deadline passed: what was still under way is cut off");
-            },
-            () = again.asked() => warn!("asked a second time: what is under way is cut off"),
+            left = self.workers.join() => {
+                if left > 0 {
+                    warn!(left, "the deadline passed: what was still under way is cut off");
+                }
+                self.fleet.leave();
+            }
+            () = again.asked() => {
+                warn!("asked a second time: what is under way is cut off");
+                // The workers decide by what they remember until the process ends, so it has to be told of changes for as
+                // long. Its socket stays behind; whoever finds nobody there any more takes it away.
+                std::mem::forget(self.fleet.clone());
+            }
         }
         let _ = self.ended.send(true);
-        self.fleet.leave();
         // The last one out puts the log of the database back into its file, so that this one is whole.
         if tokio::time::timeout(CLOSING, self.store.close()).await.is_err() {
             warn!("the database is still in use, and is left as it is");
