@@ -6,7 +6,7 @@ use std::io::Write;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use common::backend::{Backend, read_header};
+use common::backend::{Backend, read_header, swallowing};
 use common::http::{Connection, get, request};
 use common::{Gateway, PATIENCE, open_api};
 
@@ -118,6 +118,28 @@ fn a_body_that_drips_or_stops_is_answered_with_408() {
 #[test]
 fn a_form_that_drips_or_stops_is_answered_with_408_and_never_reaches_a_backend() {
     let backend = Backend::hello();
+/// The time in which a backend is looked for isn't the client's.
+#[test]
+fn a_client_is_not_slow_while_a_backend_is_looked_for() {
+    let (nobody, _full) = swallowing();
+    let backend = Backend::answering(|request| {
+        let status = if request.target == "/sick" { "503 Sick" } else { "200 OK" };
+        format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").into_bytes()
+    });
+    // Both count as down, so that both are asked in turn.
+    let keys = "body_timeout = \"300ms\"\nconnect_timeout = \"1s\"\nhealth_check = \"/sick\"\nhealth_interval = \"10m\"";
+    let one = format!("\"http://{nobody}\"");
+    let both = format!("{one}, \"http://{}\"", backend.address);
+    let gateway = Gateway::start(&open_api(nobody, keys).replace(&one, &both));
+    for address in [nobody, backend.address] {
+        gateway.log().wait_for(&["the backend is down", &address.to_string()]);
+    }
+    for _ in 0..2 {
+        assert_eq!(request("POST", "/open/a").body("x").send(gateway.api()).status, 200);
+    }
+    gateway.log().wait_for(&["no connection within 1s"]);
+}
+
     let gateway = Gateway::start(&open_api(backend.address, "body_timeout = \"300ms\""));
     let post = "POST /api/mail.send.json HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\
                 Content-Type: application/x-www-form-urlencoded\r\n\r\n";

@@ -258,10 +258,12 @@ pub fn spool_failed(error: io::Error) -> BodyError {
     BodyError::Refused(Refusal::Overloaded("Temporarily unavailable, try again"))
 }
 
-/// Watches that a client makes progress.
+/// Watches that a client makes progress. Only the time in which it is waited for counts: it isn't slow while a backend is
+/// looked for, or takes its time.
 pub struct Pace {
     window: Duration,
-    since: Instant,
+    waited: Duration,
+    /// What came in that time.
     bytes: usize,
     whole: Option<Whole>,
 }
@@ -282,9 +284,21 @@ impl Whole {
 }
 
 impl Pace {
+/// Counts the time of one wait, also of one that is given up half-way since the backend says something.
+struct Waiting<'a> {
+    waited: &'a mut Duration,
+    since: Instant,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        *self.waited += self.since.elapsed();
+    }
+}
+
     /// A pace of [`PROGRESS`] bytes in each `window`.
     pub fn new(window: Duration) -> Pace {
-        Pace { window, since: Instant::now(), bytes: 0, whole: None }
+        Pace { window, waited: Duration::ZERO, bytes: 0, whole: None }
     }
 
     /// The pace of a body that is read before anybody is known, which costs room that others may need: as
@@ -300,7 +314,10 @@ impl Pace {
     /// Where the client went away or is too slow.
     pub async fn read(&mut self, session: &mut ServerSession) -> Result<Option<Bytes>, BodyError> {
         let patience = self.whole.as_ref().map_or(self.window, |w| w.left(self.window).min(self.window));
-        let piece = match timeout(patience, session.read_request_body()).await {
+        let waiting = Waiting { waited: &mut self.waited, since: Instant::now() };
+        let read = timeout(patience, session.read_request_body()).await;
+        drop(waiting);
+        let piece = match read {
             Ok(Ok(piece)) => piece,
             Ok(Err(error)) => {
                 // Where the next request would begin can't be known.
@@ -323,8 +340,8 @@ impl Pace {
         }
         if self.bytes >= PROGRESS {
             self.bytes = 0;
-            self.since = Instant::now();
-        } else if piece.is_some() && self.since.elapsed() > self.window {
+            self.waited = Duration::ZERO;
+        } else if piece.is_some() && self.waited > self.window {
             return Err(BodyError::Refused(Refusal::Timeout));
         }
         Ok(piece)

@@ -169,11 +169,11 @@ impl Call<'_> {
 
     async fn read_body(&self, session: &mut ServerSession) -> Result<BytesMut, Refusal> {
         let mut body = BytesMut::new();
-        let mut pace = Pace::of_unknown(&self.plan.timeouts);
         let within = self.plan.timeouts.write;
         if admission::expects_continue(session) && !reply::say_continue(session, within).await {
             return Err(Refusal::Timeout);
         }
+        let mut pace = Pace::of_unknown(&self.plan.timeouts);
         loop {
             match pace.read(session).await {
                 Ok(Some(piece)) if body.len() + piece.len() > BODY_LIMIT => return Err(Refusal::TooLarge),

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::PATIENCE;
 
@@ -94,6 +95,27 @@ impl Backend {
     pub fn drain(&self) -> Vec<Received> {
         self.received.lock().unwrap().try_iter().collect()
     }
+}
+
+/// An address that takes no connection and refuses none, as behind a firewall, while what comes with it is kept.
+pub fn swallowing() -> (SocketAddr, impl Drop) {
+    use socket2::{Domain, Socket, Type};
+    struct Full(Socket, Vec<TcpStream>);
+    impl Drop for Full {
+        fn drop(&mut self) {
+            self.1.clear();
+        }
+    }
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let mut waiting = Vec::new();
+    // Nobody accepts, so there is room for one or two; the rest isn't answered.
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+        waiting.push(stream);
+    }
+    (address, Full(socket, waiting))
 }
 
 /// Reads one request with its body; `None` at the end of the connection.
