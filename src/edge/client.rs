@@ -44,11 +44,13 @@ impl Client {
             return self.address;
         }
         let mut source = self.address;
-        let lines: Vec<&HeaderValue> = headers.get_all("x-forwarded-for").iter().collect();
-        let hops = lines.iter().rev().filter_map(|line| line.to_str().ok()).flat_map(|line| line.rsplit(','));
+        let lines: Vec<&[u8]> =
+            headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes).collect();
+        let hops = lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
         for hop in hops {
-            // Whoever wrote something else than an address isn't to be believed any further.
-            let Some(address) = address_of(hop.trim()) else { break };
+            // Whoever wrote something else than an address, or than text, isn't to be believed any further.
+            let text = std::str::from_utf8(hop).ok();
+            let Some(address) = text.and_then(|hop| address_of(hop.trim())) else { break };
             source = address.to_canonical();
             if !trusted_proxies.iter().any(|net| net.contains(&source)) {
                 break;
@@ -71,11 +73,16 @@ mod tests {
     use super::*;
 
     fn source(peer: &str, forwarded: &[&str]) -> String {
+        let lines: Vec<&[u8]> = forwarded.iter().map(|line| line.as_bytes()).collect();
+        source_of_bytes(peer, &lines)
+    }
+
+    fn source_of_bytes(peer: &str, forwarded: &[&[u8]]) -> String {
         let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
         let client = Client::new(SocketAddr::new(peer.parse().unwrap(), 1), false);
         let mut headers = HeaderMap::new();
         for line in forwarded {
-            headers.append("x-forwarded-for", HeaderValue::from_str(line).unwrap());
+            headers.append("x-forwarded-for", HeaderValue::from_bytes(line).unwrap());
         }
         client.source(&headers, &trusted).to_string()
     }
@@ -93,5 +100,13 @@ mod tests {
         assert_eq!(source("10.0.0.1", &["[2001:db8::1]:443"]), "2001:db8::1");
         assert_eq!(source("10.0.0.1", &["[2001:db8::1]"]), "2001:db8::1");
         assert_eq!(source("10.0.0.1", &["[203.0.113.9], 203.0.113.9:"]), "10.0.0.1");
+    }
+
+    #[test]
+    fn what_is_no_text_hides_nobody() {
+        assert_eq!(source_of_bytes("10.0.0.1", &[b"9.9.9.9", b"\xff, 198.51.100.7"]), "198.51.100.7");
+        assert_eq!(source_of_bytes("10.0.0.1", &[b"x\xff, 198.51.100.7"]), "198.51.100.7");
+        assert_eq!(source_of_bytes("10.0.0.1", &[b"9.9.9.9, \xff, 10.1.1.1"]), "10.1.1.1");
+        assert_eq!(source_of_bytes("10.0.0.1", &[b"9.9.9.9", b"\xff"]), "10.0.0.1");
     }
 }
