@@ -6,7 +6,9 @@ use common::backend::Backend;
 use common::callers::{API, EMAIL, NO_DELAYS, SENDING, with_credentials};
 use common::curl::curl;
 use common::forms::{MULTIPART, framed, multipart};
-use common::{Gateway, api, configured, tls, write_config};
+use common::tls::Authority;
+use common::{Gateway, api, configured, http2, tls, write_config};
+use http::{Request, Version};
 
 fn start_with_tls(backend: &Backend) -> Gateway {
     let directory = configured("");
@@ -55,6 +57,33 @@ fn http_2_is_decided_the_same_way() {
             assert!(received.header("host").is_some_and(|host| host.starts_with(tls::NAME)));
         }
     }
+}
+
+/// What comes as the field Host is as good a host as over HTTP/1, or the request goes nowhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_none_is_400() {
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let gateway = http2::start(&authority, backend.address, "");
+    let mut client = http2::http2(&gateway, &authority).await;
+    let mut ask = |uri: &str, hosts: &[&str]| {
+        // Only what is on its way from HTTP/1 may leave its authority out.
+        let version = if uri.starts_with('/') { Version::HTTP_11 } else { Version::HTTP_2 };
+        let mut request = Request::builder().uri(uri).version(version);
+        for host in hosts {
+            request = request.header("host", *host);
+        }
+        let answer = client.send_request(request.body(()).unwrap(), true).unwrap().0;
+        async { answer.await.unwrap().status() }
+    };
+    for (uri, host) in [("/open/a", "a.test:81"), ("https://gate.test/open/a", "gate.test")] {
+        assert_eq!(ask(uri, &[host]).await, 200, "{uri}");
+        assert_eq!(backend.next().header("host"), Some(host), "{uri}");
+        for hosts in [&["a.test/x, b"][..], &["a b"], &["user@a.test"], &["a,b"], &["a.test", "a.test"]] {
+            assert_eq!(ask(uri, hosts).await, 400, "{uri} {hosts:?}");
+        }
+    }
+    assert_eq!(ask("https://user:passw0rd@gate.test/open/a", &[]).await, 400);
+    assert!(backend.drain().is_empty());
 }
 
 /// Over 25 MB of attachment before the credential: on HTTP/1.1 with and without chunks, and on HTTP/2.

@@ -1,7 +1,7 @@
 //! Requests that two readers could take for different ones.
 
 use http::Version;
-use http::header;
+use http::header::{self, HeaderValue};
 use pingora_http::RequestHeader;
 
 /// Why a request over HTTP/1 could end in another place, or be for another host, for another reader of the same bytes;
@@ -15,12 +15,11 @@ pub fn ambiguity(request: &RequestHeader, raw: &[u8]) -> Option<&'static str> {
         return Some("A line of the header ends in a lone LF");
     }
     let headers = &request.headers;
-    let mut hosts = headers.get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (_, Some(_)) => return Some("Host is given twice"),
-        (None, None) if request.version != Version::HTTP_10 => return Some("Host is missing"),
-        (Some(host), None) if !is_host(host.as_bytes()) => return Some("Host is malformed"),
-        _ => {}
+    if request.version != Version::HTTP_10 && !headers.contains_key(header::HOST) {
+        return Some("Host is missing");
+    }
+    if let Some(reason) = unclear_host(request) {
+        return Some(reason);
     }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let length = lengths.next();
@@ -34,6 +33,19 @@ pub fn ambiguity(request: &RequestHeader, raw: &[u8]) -> Option<&'static str> {
         return Some("Transfer-Encoding must be chunked, alone, and without Content-Length");
     }
     None
+}
+
+/// Why a request, of whatever version, isn't for one host. Over HTTP/2 that may come as a field, too, and is written to the
+/// backend as it came (RFC 9113 section 8.3.1).
+pub fn unclear_host(request: &RequestHeader) -> Option<&'static str> {
+    let mut hosts = request.headers.get_all(header::HOST).iter();
+    let host = hosts.next().map(HeaderValue::as_bytes);
+    if hosts.next().is_some() {
+        return Some("Host is given twice");
+    }
+    // Where the target names it, it may hold a password as well.
+    let host = host.or_else(|| request.uri.authority().map(|authority| authority.as_str().as_bytes()));
+    host.is_some_and(|host| !is_host(host)).then_some("Host is malformed")
 }
 
 fn has_field(raw: &[u8], name: &[u8]) -> bool {

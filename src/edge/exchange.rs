@@ -10,6 +10,7 @@ use pingora_http::RequestHeader;
 use tracing::{debug, info};
 
 use super::admission::{Admission, Admitted};
+use super::ambiguity::unclear_host;
 use super::client::Client;
 use super::connection::HttpServer;
 use super::forward::{Forward, Forwarded, Outbound};
@@ -113,6 +114,12 @@ impl Underway<'_> {
         let request = session.req_header();
         if request.method == Method::CONNECT {
             return Err(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        }
+        // Over HTTP/1 that was asked with the rest of the header.
+        if request.version == Version::HTTP_2
+            && let Some(reason) = unclear_host(request)
+        {
+            return Err(Refusal::Malformed(reason.into()));
         }
         let raw = request.raw_path().to_vec();
         // Who can't even name a path may mean something else with what follows, too.
