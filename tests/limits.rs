@@ -98,6 +98,26 @@ fn forms_over_the_limit_are_413_announced_or_counted() {
     let gateway =
         Gateway::start(&open_api(backend.address, "max_form_body = \"1MiB\"\nspool_memory = \"64KiB\""));
     gateway.account("email,api,web");
+/// As it streams, as it is read for its credential, and in a call that is answered here.
+#[test]
+fn a_body_whose_end_is_none_is_400() {
+    let backend = Backend::hello();
+    let gateway = Gateway::start(&open_api(backend.address, ""));
+    for path in ["/open/a", "/api/mail.send.json", "/api/credentials/get.json"] {
+        for end in ["0\r\nA: b\n\r\n", "0\r\nA: b\r\n\rx", "0\r\nA: b\rc\r\n\r\n", "0\r\nx\n\n"] {
+            let mut connection = Connection::open(gateway.api());
+            let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\n");
+            connection
+                .write(format!("{head}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n{end}").as_bytes());
+            let response = connection.read_response();
+            assert_eq!(response.status, 400, "{path} {end:?}");
+            assert!(response.text().contains("can't be understood"), "{}", response.text());
+            assert!(connection.is_closed(), "{path} {end:?}");
+        }
+    }
+    assert!(backend.drain().is_empty());
+}
+
     let form = |length: usize| {
         let credential = common::HOLDER.replace(':', "&api_key=");
         let start = "note=".to_owned();

@@ -22,8 +22,9 @@ const PROGRESS: usize = 1024;
 /// How many bytes a second have to come, on average, of a body that is read before anybody is known: 64 kbit/s.
 const LEAST_RATE: u64 = 8 * 1024;
 
-/// What pingora says of a chunk that is none; it keeps the constant to itself.
+/// What pingora says of a chunk, and of what follows the last one, that is none; it keeps the constants to itself.
 const INVALID_CHUNK: ErrorType = ErrorType::new("InvalidChunk");
+const INVALID_TRAILER_END: ErrorType = ErrorType::new("InvalidTrailerEnd");
 
 /// Why a body can't be had.
 #[derive(Debug)]
@@ -283,7 +284,6 @@ impl Whole {
     }
 }
 
-impl Pace {
 /// Counts the time of one wait, also of one that is given up half-way since the backend says something.
 struct Waiting<'a> {
     waited: &'a mut Duration,
@@ -296,6 +296,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
+impl Pace {
     /// A pace of [`PROGRESS`] bytes in each `window`.
     pub fn new(window: Duration) -> Pace {
         Pace { window, waited: Duration::ZERO, bytes: 0, whole: None }
@@ -322,7 +323,7 @@ impl Drop for Waiting<'_> {
             Ok(Err(error)) => {
                 // Where the next request would begin can't be known.
                 session.set_keepalive(None);
-                return Err(if *error.etype() == INVALID_CHUNK {
+                return Err(if [INVALID_CHUNK, INVALID_TRAILER_END].contains(error.etype()) {
                     BodyError::Refused(Refusal::Malformed("The request's body can't be understood".into()))
                 } else {
                     BodyError::Gone
