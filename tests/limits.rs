@@ -29,7 +29,10 @@ fn headers_up_to_the_limit_pass_and_longer_ones_are_431() {
     let mut connection = Connection::open(gateway.api());
     assert_eq!(connection.exchange(get("/open/a")).status, 200);
     connection.write(format!("GET /open/a HTTP/1.1\r\nX: {}", "x".repeat(300_000)).as_bytes());
-    assert_eq!(connection.read_response().status, 431);
+    let response = connection.read_response();
+    assert_eq!(response.status, 431);
+    let id = response.header("x-request-id").unwrap();
+    gateway.log().wait_for(&["\"target\":\"access\"", id, "\"status\":431"]);
     assert!(connection.is_closed());
     backend.next();
     assert!(backend.drain().is_empty());
@@ -84,7 +87,10 @@ fn what_is_no_request_is_400() {
     ] {
         let mut connection = Connection::open(gateway.api());
         connection.write(format!("{start}{header}").as_bytes());
-        assert_eq!(connection.read_response().status, 400, "{start:?}");
+        let response = connection.read_response();
+        assert_eq!(response.status, 400, "{start:?}");
+        let id = response.header("x-request-id").unwrap();
+        gateway.log().wait_for(&["\"target\":\"access\"", id, "\"status\":400"]);
         assert!(connection.is_closed(), "{start:?}");
     }
     let mut connection = Connection::open(gateway.api());
@@ -92,12 +98,6 @@ fn what_is_no_request_is_400() {
     assert_eq!(connection.read_response().status, 400);
 }
 
-#[test]
-fn forms_over_the_limit_are_413_announced_or_counted() {
-    let backend = Backend::hello();
-    let gateway =
-        Gateway::start(&open_api(backend.address, "max_form_body = \"1MiB\"\nspool_memory = \"64KiB\""));
-    gateway.account("email,api,web");
 /// As it streams, as it is read for its credential, and in a call that is answered here.
 #[test]
 fn a_body_whose_end_is_none_is_400() {
@@ -118,6 +118,12 @@ fn a_body_whose_end_is_none_is_400() {
     assert!(backend.drain().is_empty());
 }
 
+#[test]
+fn forms_over_the_limit_are_413_announced_or_counted() {
+    let backend = Backend::hello();
+    let gateway =
+        Gateway::start(&open_api(backend.address, "max_form_body = \"1MiB\"\nspool_memory = \"64KiB\""));
+    gateway.account("email,api,web");
     let form = |length: usize| {
         let credential = common::HOLDER.replace(':', "&api_key=");
         let start = "note=".to_owned();

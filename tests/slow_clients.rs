@@ -49,7 +49,8 @@ fn half_a_header_is_answered_with_408() {
         connection.write(half.as_bytes());
         let response = connection.read_response();
         assert_eq!(response.status, 408, "{half:?}");
-        assert!(response.header("x-request-id").is_some());
+        let id = response.header("x-request-id").unwrap();
+        gateway.log().wait_for(&["\"target\":\"access\"", id, "\"status\":408", "\"source\":\"127.0.0.1\""]);
         assert!(connection.is_closed());
     }
     assert!(backend.drain().is_empty());

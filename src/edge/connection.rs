@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use http::HeaderValue;
 use parking_lot::Mutex;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::ALPN;
@@ -147,6 +148,7 @@ impl HttpServer {
             if let Some(refusal) = refusal {
                 self.site.metrics.http_request(self.site.entry, refusal.status(), Duration::ZERO);
                 let id = self.site.ids.next();
+                log_unread(&self.site, client, &refusal, &id);
                 session.set_keepalive(None);
                 let within = self.site.plan.load().timeouts.write;
                 reply::refuse(&mut session, &refusal, "", &id, within).await;
@@ -159,6 +161,18 @@ impl HttpServer {
             drop(under_way);
         }
     }
+}
+
+/// The access log's line for what never became a request.
+fn log_unread(site: &Site, client: &Client, refusal: &Refusal, request_id: &HeaderValue) {
+    debug!(
+        target: "access",
+        entry = site.entry.as_str(),
+        source = client.shown().to_str().unwrap_or_default(),
+        status = refusal.status(),
+        reason = %refusal.reason(),
+        request_id = request_id.to_str().unwrap_or_default(),
+    );
 }
 
 /// A connection over HTTP/2.
