@@ -85,7 +85,9 @@ fn a_header_that_drips_is_cut_by_the_deadline_over_all_of_it() {
     assert_eq!(kept.exchange(get("/open/a")).status, 200);
     let begun = Instant::now();
     assert_eq!(kept.drip(&header).0, 408);
-    assert!(begun.elapsed() >= Duration::from_millis(300));
+    let taken = begun.elapsed();
+    let twice = 2 * Duration::from_millis(300);
+    assert!((Duration::from_millis(300)..twice + PATIENCE / 2).contains(&taken), "{taken:?}");
 }
 
 #[test]
@@ -116,9 +118,6 @@ fn a_body_that_drips_or_stops_is_answered_with_408() {
     }
 }
 
-#[test]
-fn a_form_that_drips_or_stops_is_answered_with_408_and_never_reaches_a_backend() {
-    let backend = Backend::hello();
 /// The time in which a backend is looked for isn't the client's.
 #[test]
 fn a_client_is_not_slow_while_a_backend_is_looked_for() {
@@ -141,6 +140,9 @@ fn a_client_is_not_slow_while_a_backend_is_looked_for() {
     gateway.log().wait_for(&["no connection within 1s"]);
 }
 
+#[test]
+fn a_form_that_drips_or_stops_is_answered_with_408_and_never_reaches_a_backend() {
+    let backend = Backend::hello();
     let gateway = Gateway::start(&open_api(backend.address, "body_timeout = \"300ms\""));
     let post = "POST /api/mail.send.json HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\
                 Content-Type: application/x-www-form-urlencoded\r\n\r\n";
