@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use common::backend::{Backend, Received, read_header, read_request};
+use common::backend::{Backend, Received, read_header, read_request, swallowing};
 use common::http::{Connection, get, request};
 use common::{Gateway, PATIENCE, open_api};
 
@@ -95,6 +95,18 @@ fn a_backend_that_says_nothing_is_504_in_time() {
         backend.next();
     }
     assert!(backend.drain().is_empty(), "a request that timed out was sent again");
+}
+
+#[test]
+fn a_backend_that_takes_no_connection_is_504_in_time() {
+    let (address, _full) = swallowing();
+    let gateway = Gateway::start(&open_api(address, "connect_timeout = \"200ms\""));
+    for request in [get("/open/a"), request("POST", "/open/a").body("x")] {
+        let started = Instant::now();
+        assert_eq!(request.send(gateway.api()).status, 504);
+        assert!(started.elapsed() >= Duration::from_millis(200));
+    }
+    gateway.log().wait_for(&["no connection to the backend", "no connection within 200ms"]);
 }
 
 #[test]
