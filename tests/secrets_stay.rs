@@ -333,6 +333,15 @@ fn the_temporary_file_holds_no_secret() {
     assert_eq!(connection.read_response().status, 200);
 }
 
+/// What pingora says of requests and answers, headers and all, it says by way of the crate `log`. Our log hears nothing of
+/// it as long as nothing carries that over, which the crate below does by itself as soon as it is there.
+#[test]
+fn nothing_carries_the_lines_of_libraries_into_the_log() {
+    let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock")).unwrap();
+    assert!(lock.contains("name = \"tracing-subscriber\""));
+    assert!(!lock.contains("name = \"tracing-log\""), "tracing-subscriber has its feature `tracing-log`");
+}
+
 /// Two places with different values are refused, also where the second one streams past; the same value twice is fine.
 #[test]
 fn places_that_contradict_each_other() {
