@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::Gateway;
 use common::mail::{CONTENT, Client, JOE, smtp};
 use common::sink::{Act, Moment, Settings, Sink, say};
+use common::{Gateway, PATIENCE};
 
 fn started(sinks: &[&Sink], keys: &str) -> Gateway {
     let addresses: Vec<SocketAddr> = sinks.iter().map(|sink| sink.address).collect();
@@ -174,8 +174,7 @@ fn without_a_backend_the_client_is_told_to_try_again_and_its_session_goes_on() {
     assert_eq!(client.say("RCPT TO:<b@test>").text(), "451 4.7.0 Too many of you");
     assert_eq!(client.say("RSET").code, 250);
     assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let gateway = Gateway::start(&smtp(&[dead], ""));
+    let gateway = Gateway::start(&smtp(&[common::nobody()], ""));
     gateway.account("email").credential(JOE, "email");
     let mut client = Client::login(gateway.address("smtp.listen"), JOE);
     assert_eq!(client.say("MAIL FROM:<a@test>").code, 250);
@@ -190,12 +189,14 @@ fn what_is_offered_is_what_the_backends_can() {
     let gateway = started(&[&less, &all], "");
     less.wait_for_command("QUIT");
     all.wait_for_command("QUIT");
+    let began = Instant::now();
     let offered = loop {
         let mut client = Client::open(gateway.address("smtp.listen"));
         let text = client.say("EHLO client.test").text();
         if text.contains("DSN") {
             break text;
         }
+        assert!(began.elapsed() < PATIENCE, "nothing is offered: {text}");
     };
     assert!(offered.contains("SIZE 100000") && offered.contains("PIPELINING"), "{offered}");
     assert!(!offered.contains("CHUNKING") && !offered.contains("SMTPUTF8") && !offered.contains("8BITMIME"));

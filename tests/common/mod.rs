@@ -17,13 +17,17 @@ pub mod tls;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Longer than anything takes that works.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -43,7 +47,7 @@ pub struct Gateway {
     log: Arc<Log>,
 }
 
-/// The lines that a gateway logged so far.
+/// The lines that a gateway logged so far, or another process wrote.
 #[derive(Default)]
 pub struct Log {
     lines: Mutex<Vec<String>>,
@@ -52,7 +56,7 @@ pub struct Log {
 }
 
 impl Log {
-    fn push(&self, line: String) {
+    pub fn push(&self, line: String) {
         self.lines.lock().unwrap().push(line);
         self.more.notify_all();
     }
@@ -132,31 +136,31 @@ impl Gateway {
 
     /// Starts one in a directory that has its configuration.
     pub fn start_in(directory: tempfile::TempDir) -> Gateway {
-        Gateway::launched(directory, None)
+        Gateway::start_by(directory, Command::new(binary()))
     }
 
-    /// The same as another user of the system, which only root can do.
+    /// The same as another user of the system, which only root can do. The binary may lie where only root gets to: that user
+    /// runs a copy of it, in the directory.
     pub fn start_as(directory: tempfile::TempDir, user: u32) -> Gateway {
-        Gateway::launched(directory, Some(user))
+        let copy = directory.path().join("gatepost");
+        std::fs::copy(binary(), &copy).unwrap();
+        std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
+        let mut command = Command::new(copy);
+        command.uid(user);
+        Gateway::start_by(directory, command)
     }
 
-    /// The same with the files of `disk` in that directory on a disk of so many KiB, which only the gateway sees. Needs no
-    /// root, but a system that lets its users have namespaces of their own, as Debian does.
+    /// The same with the files of `disk` in that directory on a disk of so many KiB, which only the gateway sees.
     pub fn start_on_small_disk(directory: tempfile::TempDir, disk: &Path, kib: u32) -> Gateway {
-        let mut command = Command::new("unshare");
         let script = "cp -r \"$1\" \"$1.copy\" && mount -t tmpfs -o size=$2k none \"$1\" && cp -r \"$1.copy/.\" \"$1\" \
                       && cd \"$1\" && shift 2 && exec \"$@\"";
-        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+        let mut command = in_namespaces_of_its_own(script);
         command.arg(disk).arg(kib.to_string()).arg(binary());
-        let (child, addresses, log) = launch(&directory.path().join("gatepost.toml"), command);
-        Gateway { directory, child, addresses, log }
+        Gateway::start_by(directory, command)
     }
 
-    fn launched(directory: tempfile::TempDir, user: Option<u32>) -> Gateway {
-        let mut command = Command::new(binary());
-        if let Some(user) = user {
-            command.uid(user);
-        }
+    /// Starts one by a command that ends in the binary.
+    pub fn start_by(directory: tempfile::TempDir, command: Command) -> Gateway {
         let (child, addresses, log) = launch(&directory.path().join("gatepost.toml"), command);
         Gateway { directory, child, addresses, log }
     }
@@ -234,9 +238,7 @@ impl Gateway {
     }
 
     pub fn signal(&self, name: &str) {
-        let status =
-            Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
+        signal(&self.child, name);
     }
 
     /// The most memory that it ever had, in bytes.
@@ -268,6 +270,43 @@ impl Drop for Gateway {
         let log = self.log.whole();
         assert!(std::thread::panicking() || !log.contains("panicked at"), "somebody met a panic:\n{log}");
     }
+}
+
+/// Sends the signal of that name to a process that wasn't waited for yet.
+pub fn signal(child: &Child, name: &str) {
+    let signal = match name {
+        "HUP" => Signal::HUP,
+        "INT" => Signal::INT,
+        "TERM" => Signal::TERM,
+        other => panic!("no test sends {other}"),
+    };
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// A command that runs `script` in a shell with file systems and a host name of its own, which it may change as root may.
+/// Needs no root, but a system that lets its users have namespaces of their own, as Debian does.
+pub fn in_namespaces_of_its_own(script: &str) -> Command {
+    let isolated = ["--user", "--map-root-user", "--mount", "--uts"];
+    let tried = Command::new("unshare").args(isolated).arg("true").output();
+    assert!(
+        tried.as_ref().is_ok_and(|output| output.status.success()),
+        "this test needs user namespaces (`unshare --user`), and the system has none for this user: {tried:?}"
+    );
+    let mut command = Command::new("unshare");
+    command.args(isolated).args(["sh", "-c", script, "sh"]);
+    command
+}
+
+/// A loopback address of this caller's own, so that nobody takes a port there while nobody listens on it.
+pub fn own_loopback() -> std::net::IpAddr {
+    static NUMBER: AtomicU32 = AtomicU32::new(1);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed) as u8;
+    [127, 100, (std::process::id() % 251) as u8, number].into()
+}
+
+/// An address that nobody listens on, and nobody but the caller will.
+pub fn nobody() -> SocketAddr {
+    TcpListener::bind((own_loopback(), 0)).unwrap().local_addr().unwrap()
 }
 
 /// Has `command`, which ends in the binary, serve.

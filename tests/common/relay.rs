@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -124,11 +124,7 @@ impl Relay {
         backend: SocketAddr,
         watcher: impl Fn(&Relay, &Point) -> Fate + Send + Sync + 'static,
     ) -> Arc<Relay> {
-        static NUMBER: AtomicU32 = AtomicU32::new(1);
-        // An address of its own, so that nobody takes the port while nobody listens there.
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed) as u8;
-        let own = [127, 100, (std::process::id() % 251) as u8, number];
-        let listener = TcpListener::bind(SocketAddr::from((own, 0))).unwrap();
+        let listener = TcpListener::bind((super::own_loopback(), 0)).unwrap();
         let relay = Arc::new(Relay {
             address: listener.local_addr().unwrap(),
             backend,
