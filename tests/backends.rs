@@ -3,19 +3,14 @@
 mod common;
 
 use std::io::{BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use common::backend::{Backend, Received, read_header, read_request, swallowing};
 use common::http::{Connection, get, request};
-use common::{Gateway, PATIENCE, open_api};
-
-/// An address that nobody listens on.
-fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
+use common::{Gateway, PATIENCE, nobody, open_api};
 
 /// A backend that reads a request and sends these bytes, then closes.
 fn saying(bytes: impl Into<Vec<u8>>) -> Backend {
@@ -221,11 +216,24 @@ fn a_kept_connection_that_closes_just_as_it_is_used() {
 #[test]
 fn a_kept_connection_that_was_closed_before_is_not_used() {
     // The backend closes each connection after its first answer without saying so.
-    let backend = saying("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
-    let gateway = Gateway::start(&open_api(backend.address, ""));
-    for _ in 0..20 {
-        assert_eq!(get("/open/a").send(gateway.api()).status, 200);
+    let (closed, closes) = channel();
+    let backend = Backend::handling(move |stream, received| {
+        let Some(request) = read_request(stream) else { return };
+        let _ = received.send(request);
+        let stream = stream.get_mut();
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+        let _ = stream.shutdown(Shutdown::Both);
+        let _ = closed.send(());
+    });
+    // One worker, so that each request finds what the one before it left.
+    let gateway = Gateway::start(&format!("[server]\nthreads = 1\n{}", open_api(backend.address, "")));
+    for number in 0..20 {
+        // Never sent a second time, so that each would be lost with a connection that is gone.
+        let body = ["", "x"][number % 2];
+        assert_eq!(request("POST", "/open/a").body(body).send(gateway.api()).status, 200);
+        closes.recv_timeout(PATIENCE).unwrap();
     }
+    assert_eq!(backend.drain().len(), 20);
 }
 
 #[test]

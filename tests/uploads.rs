@@ -4,15 +4,24 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
-use common::backend::{Backend, read_header};
+use common::backend::{Backend, read_header, read_request};
 use common::forms::{MULTIPART, after_attachment};
 use common::http::{Connection, get, request};
-use common::{Gateway, HOLDER, open_api};
+use common::{Gateway, HOLDER, nobody, open_api};
 
 fn gateway(upstream: SocketAddr, keys: &str) -> Gateway {
     let gateway = Gateway::start(&open_api(upstream, keys));
+    gateway.account("email,api,web");
+    gateway
+}
+
+/// A gateway before two backends.
+fn before(one: SocketAddr, other: SocketAddr) -> Gateway {
+    let two = open_api(one, "health_interval = \"10m\"")
+        .replace(&format!("\"http://{one}\""), &format!("\"http://{one}\", \"http://{other}\""));
+    let gateway = Gateway::start(&two);
     gateway.account("email,api,web");
     gateway
 }
@@ -173,13 +182,7 @@ fn a_credential_after_25_mb_is_found_in_little_memory() {
 #[test]
 fn what_was_spooled_goes_to_the_next_backend_where_the_first_is_down() {
     let backend = Backend::hello();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let two = open_api(nobody, "health_interval = \"10m\"").replace(
-        &format!("\"http://{nobody}\""),
-        &format!("\"http://{nobody}\", \"http://{}\"", backend.address),
-    );
-    let gateway = Gateway::start(&two);
-    gateway.account("email,api,web");
+    let gateway = before(nobody(), backend.address);
     for size in [100, 3 << 20] {
         for _ in 0..3 {
             let post = request("POST", "/api/mail.send.json")
@@ -192,6 +195,57 @@ fn what_was_spooled_goes_to_the_next_backend_where_the_first_is_down() {
         }
     }
     assert!(backend.drain().is_empty());
+}
+
+#[test]
+fn what_was_spooled_goes_to_the_next_backend_where_the_first_one_closes_over_it() {
+    let closes = Backend::handling(|stream, received| {
+        if let Some(request) = read_request(stream) {
+            let _ = received.send(request);
+        }
+    });
+    let well = Backend::hello();
+    let gateway = before(closes.address, well.address);
+    // In memory, and in a file.
+    for size in [100, 3 << 20] {
+        let form = after_attachment(HOLDER, size);
+        let put = || request("PUT", "/api/a.json").header("Content-Type", MULTIPART).body(form.clone());
+        for _ in 0..2 {
+            assert_eq!(put().send(gateway.api()).status, 200);
+        }
+        let (lost, taken) = (closes.drain(), well.drain());
+        assert!(!lost.is_empty(), "the first one was never asked");
+        assert_eq!(taken.len(), 2, "each is answered once");
+        for received in taken {
+            assert_eq!(received.header("content-length"), Some(form.len().to_string().as_str()));
+            assert!(!received.contains(HOLDER.split_once(':').unwrap().1));
+            assert!(received.body == lost[0].body, "both get the same");
+            assert!(received.body[..size] == form[..size]);
+        }
+    }
+}
+
+#[test]
+fn what_was_streamed_goes_to_no_other_backend() {
+    let closes = Backend::handling(|stream, received| {
+        let Some(header) = read_header(stream) else { return };
+        let _ = stream.read_exact(&mut [0; 100_000]);
+        let _ = received.send(header);
+    });
+    // Tells of what it gets of a request, however little that is.
+    let other = Backend::handling(|stream, received| {
+        let Some(header) = read_header(stream) else { return };
+        let _ = received.send(header);
+        let _ = stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        let _ = std::io::copy(stream, &mut std::io::sink());
+    });
+    let gateway = before(closes.address, other.address);
+    let put = || request("PUT", "/api/upload.json").basic(HOLDER).body(vec![b'x'; 8 << 20]);
+    let statuses: Vec<u16> = (0..4).map(|_| put().send(gateway.api()).status).collect();
+    let lost = closes.drain().len();
+    assert_eq!(statuses.iter().filter(|status| **status == 502).count(), lost, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), other.drain().len(), "{statuses:?}");
+    assert!(lost > 0, "the first one was never asked");
 }
 
 #[test]
