@@ -5,43 +5,36 @@ mod common;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
-use common::binary;
+use common::{Log, binary};
+
+const LISTENERS: [&str; 4] = ["--api", "--web", "--smtp", "--ops"];
 
 struct Demo {
     child: Child,
     /// What it printed, up to the last line to paste.
     lines: Vec<String>,
+    /// All that it printed so far.
+    printed: Arc<Log>,
 }
 
 impl Demo {
     fn start(directory: &Path) -> Demo {
-        let mut child = Command::new(binary())
-            .arg("demo")
-            .args([
-                "--api",
-                "127.0.0.1:0",
-                "--web",
-                "127.0.0.1:0",
-                "--ops",
-                "127.0.0.1:0",
-                "--smtp",
-                "127.0.0.1:0",
-                "--directory",
-            ])
-            .arg(directory)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = Vec::new();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
-            let last = line.contains("/metrics");
-            lines.push(line);
-            if last {
-                break;
-            }
+        let mut command = Command::new(binary());
+        command.arg("demo");
+        for listener in LISTENERS {
+            command.args([listener, "127.0.0.1:0"]);
         }
-        Demo { child, lines }
+        let mut child = command.arg("--directory").arg(directory).stdout(Stdio::piped()).spawn().unwrap();
+        let printed = Arc::new(Log::default());
+        let (stdout, printing) = (BufReader::new(child.stdout.take().unwrap()), printed.clone());
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).for_each(|line| printing.push(line)));
+        printed.wait_for(&["/metrics"]);
+        let mut lines: Vec<String> = printed.text().lines().map(str::to_owned).collect();
+        let last = lines.iter().position(|line| line.contains("/metrics")).unwrap();
+        lines.truncate(last + 1);
+        Demo { child, lines, printed }
     }
 
     /// Runs every line to paste in a shell; what each printed, beside the comment before it.
@@ -68,7 +61,7 @@ impl Demo {
     }
 
     fn stop(mut self) -> Option<i32> {
-        Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        common::signal(&self.child, "TERM");
         self.child.wait().unwrap().code()
     }
 }
@@ -99,17 +92,30 @@ fn check(answers: &[(String, String)]) {
     }
 }
 
+/// What was sent by the lines to paste.
+fn shows_mail(demo: &Demo) {
+    demo.printed.wait_for(&["mail arrived: from <joe@example.com>", "to <jane@example.com>"]);
+    demo.printed.wait_for(&["X-Gatepost-User: demo-email"]);
+    demo.printed.wait_for(&["  Subject: hello"]);
+    assert!(!demo.printed.text().contains("to <nobody@example.com>"));
+}
+
 #[test]
 fn its_lines_give_what_they_say_at_the_first_start_and_at_the_second() {
     let directory = tempfile::tempdir().unwrap();
+    let certificate = || std::fs::read_to_string(directory.path().join("demo-cert.pem")).unwrap();
     let first = Demo::start(directory.path());
     check(&first.paste());
-    let logins: Vec<String> = first.logins().into_iter().cloned().collect();
+    shows_mail(&first);
+    let (logins, shown): (Vec<String>, _) = (first.logins().into_iter().cloned().collect(), certificate());
     assert_eq!(logins.len(), 4);
     assert_eq!(first.stop(), Some(0));
     let second = Demo::start(directory.path());
     assert_eq!(second.logins(), logins.iter().collect::<Vec<_>>());
     check(&second.paste());
+    shows_mail(&second);
+    // Whoever has chosen to believe it goes on believing it.
+    assert_eq!(certificate(), shown);
     assert_eq!(second.stop(), Some(0));
 }
 
@@ -117,15 +123,19 @@ fn its_lines_give_what_they_say_at_the_first_start_and_at_the_second() {
 fn a_port_in_use_is_one_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let directory = tempfile::tempdir().unwrap();
-    let output = Command::new(binary())
-        .args(["demo", "--web", "127.0.0.1:0", "--ops", "127.0.0.1:0", "--api", &address, "--directory"])
-        .arg(directory.path())
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), text.lines().count()), (Some(1), 1), "{text}");
-    assert!(text.contains(&address) && text.contains("api.listen"), "{text}");
+    for listener in LISTENERS {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new(binary());
+        command.arg("demo");
+        for other in LISTENERS {
+            command.args([other, if other == listener { &address } else { "127.0.0.1:0" }]);
+        }
+        let output = command.arg("--directory").arg(directory.path()).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), text.lines().count()), (Some(1), 1), "{text}");
+        let key = format!("{}.listen", &listener[2..]);
+        assert!(text.contains(&address) && text.contains(&key), "{text}");
+    }
 }
 
 #[test]
