@@ -1,10 +1,13 @@
 //! `gatepost account` and `gatepost credential`, as processes of their own beside a running gateway's state.
 
+mod common;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
+use common::terminal::Terminal;
 use gatepost::config::{StoreSettings, StoreUrl};
 use gatepost::domain::Canonical;
 use gatepost::state::Epochs;
@@ -54,6 +57,19 @@ impl Place {
         let output = self.run(line, input);
         assert_eq!(output.status.code(), Some(1), "{line}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// Runs the program on a terminal where somebody types these passwords as they are asked for; its exit status, and all that
+    /// was shown.
+    fn asked(&self, line: &str, passwords: [&str; 2]) -> (Option<i32>, String) {
+        let config = self.0.path().join("gatepost.toml");
+        let arguments: Vec<&str> = line.split(' ').chain(["--config", config.to_str().unwrap()]).collect();
+        let mut terminal = Terminal::run(&arguments);
+        for (prompt, password) in ["Password: ", "Once more: "].into_iter().zip(passwords) {
+            terminal.wait_for(prompt);
+            terminal.type_in(&format!("{password}\n"));
+        }
+        terminal.end()
     }
 
     fn json(&self, line: &str) -> serde_json::Value {
@@ -166,6 +182,26 @@ fn what_is_refused_says_why_and_changes_nothing() {
         assert!(!said.contains("passw0rd"), "{said}");
     }
     assert_eq!(p.json("account list --json")[0]["credentials"], 1);
+}
+
+#[test]
+fn on_a_terminal_a_password_is_asked_for_twice() {
+    let p = Place::new();
+    let (status, shown) = p.asked("account add holder", ["passw0rd-1", "passw0rd-2"]);
+    assert_eq!(status, Some(1), "{shown}");
+    assert!(shown.contains("differ"), "{shown}");
+    let (status, shown) = p.asked("account add holder", ["passw0rd-1", "passw0rd-1"]);
+    assert_eq!(status, Some(0), "{shown}");
+    assert_eq!(p.json("account list --json").as_array().unwrap().len(), 1);
+    let add = "credential add john --account holder";
+    assert_eq!(p.asked(add, ["short", "short"]).0, Some(1));
+    assert_eq!(p.asked(add, ["passw0rd-1", "passw0rd-1"]).0, Some(0));
+    let edit = "credential edit john --account holder --password";
+    let (status, shown) = p.asked(edit, ["passw0rd-3", "passw0rd-1"]);
+    assert!(status == Some(1) && shown.contains("differ"), "{shown}");
+    assert_eq!(p.asked(edit, ["passw0rd-3", "passw0rd-3"]).0, Some(0));
+    let (status, shown) = p.asked("account passwd holder", ["passw0rd-4", "passw0rd-4"]);
+    assert_eq!(status, Some(0), "{shown}");
 }
 
 #[test]

@@ -1,17 +1,15 @@
-//! How a gateway starts, is reloaded, tells of itself, and stops.
+//! How a gateway is reloaded, tells of itself, and stops.
 
 mod common;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::io::Write;
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use common::backend::{Backend, read_request};
 use common::http::{Connection, get, request};
-use common::{Gateway, HOLDER, PATIENCE, binary, configured, open_api, write_config};
+use common::{Gateway, HOLDER, PATIENCE, open_api, write_config};
 
 const OPS: &str = "[ops]\nlisten = \"127.0.0.1:0\"\n";
 
@@ -27,29 +25,6 @@ fn patient() -> (Backend, Sender<()>) {
         }
     });
     (backend, go)
-}
-
-#[test]
-fn a_port_in_use_is_one_line_with_address_and_key() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
-    let backend = Backend::hello();
-    let base = open_api(backend.address, "");
-    for (key, config) in [
-        ("api.listen", base.replace("127.0.0.1:0", &address.to_string())),
-        ("ops.listen", format!("{base}{}", OPS.replace("127.0.0.1:0", &address.to_string()))),
-        (
-            "web.listen",
-            format!("{base}[web]\nlisten = [\"{address}\"]\nupstreams = [\"http://{}\"]\n", backend.address),
-        ),
-    ] {
-        let directory = configured(&config);
-        let output = common::command(&directory.path().join("gatepost.toml"), &["serve"], "");
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{text}");
-        assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(text.contains(key) && text.contains(&address.to_string()), "{text}");
-    }
 }
 
 #[test]
@@ -90,7 +65,8 @@ fn a_stop_finishes_what_is_in_flight_and_takes_nothing_new() {
 
 fn is_reset(mut stream: std::net::TcpStream) -> bool {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let _ = stream.write_all(b"GET /open/c HTTP/1.1\r\nHost: x\r\n\r\n");
+    // A worker may let one more in before it hears of the stop; what this one asks for is refused without a backend.
+    let _ = stream.write_all(b"GET /api/c HTTP/1.1\r\nHost: x\r\n\r\n");
     !matches!(std::io::Read::read(&mut stream, &mut [0; 1]), Ok(1..))
 }
 
@@ -197,52 +173,6 @@ fn while_it_stops_operators_are_told_so() {
     go.send(()).unwrap();
     assert_eq!(in_flight.read_response().status, 200);
     assert_eq!(gateway.wait(), Some(0));
-}
-
-/// A gateway that can't open its store as long as the lock is held, and that listens for signals already.
-fn starting() -> (tempfile::TempDir, std::fs::File, Child, std::io::Lines<BufReader<ChildStderr>>) {
-    let directory = configured(OPS);
-    // As another process that is about to open the same file.
-    let lock = std::fs::File::open(directory.path()).unwrap();
-    lock.lock().unwrap();
-    let mut child = Command::new(binary())
-        .args(["serve", "--config"])
-        .arg(directory.path().join("gatepost.toml"))
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    lines.find(|line| line.as_ref().unwrap().contains("\"starting\"")).unwrap().unwrap();
-    (directory, lock, child, lines)
-}
-
-fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
-}
-
-#[test]
-fn a_stop_while_it_starts_is_heard() {
-    for name in ["TERM", "INT"] {
-        let (_directory, _lock, mut child, _lines) = starting();
-        let asked = Instant::now();
-        signal(&child, name);
-        assert_eq!(child.wait().unwrap().code(), Some(0), "{name}");
-        // It would wait 12 s for the lock.
-        assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
-    }
-}
-
-#[test]
-fn a_reload_while_it_starts_ends_nothing() {
-    let (_directory, lock, mut child, mut lines) = starting();
-    signal(&child, "HUP");
-    drop(lock);
-    for word in ["\"listening\"", "the new configuration is in place"] {
-        assert!(lines.any(|line| line.is_ok_and(|line| line.contains(word))), "{word}");
-    }
-    signal(&child, "TERM");
-    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
@@ -359,64 +289,4 @@ fn a_request_has_one_number_in_answer_log_and_backend() {
     assert_ne!(other, id);
     gateway.log().wait_for(&[other, "401"]);
     assert!(!gateway.log().text().contains("s3cret"));
-}
-
-#[test]
-fn the_log_is_json_or_for_humans() {
-    let backend = Backend::hello();
-    for (format, is_json) in [("json", true), ("human", false), ("auto", true)] {
-        let directory = configured(&open_api(backend.address, ""));
-        let path = directory.path().join("gatepost.toml");
-        let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text.replace("format = \"json\"", &format!("format = \"{format}\""))).unwrap();
-        let mut child = Command::new(binary())
-            .args(["serve", "--config"])
-            .arg(&path)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let line = lines.find_map(|line| line.ok().filter(|line| line.contains("listening"))).unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).is_ok(), is_json, "{format}: {line}");
-        assert!(line.contains("127.0.0.1:"), "{line}");
-        assert!(!line.contains('\x1b'), "colours for a file: {line}");
-    }
-}
-
-#[test]
-fn the_access_log_has_a_line_for_each_request() {
-    let backend = Backend::hello();
-    let directory = configured(&open_api(backend.address, ""));
-    let path = directory.path().join("gatepost.toml");
-    let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, text.replace("level = \"debug\"", "level = \"info\"\naccess = true")).unwrap();
-    let gateway = Gateway::start_in(directory);
-    let answer = get("/open/a?api_key=secret").send(gateway.api());
-    let id = answer.header("x-request-id").unwrap().to_owned();
-    let line = gateway.log().wait_for(&["\"target\":\"access\"", &id]);
-    assert!(line.contains("\"path\":\"/open/a\"") && line.contains("\"status\":200"), "{line}");
-}
-
-#[test]
-fn check_tells_by_its_exit_code() {
-    let backend = Backend::hello();
-    let run = |config: &str| {
-        let directory = configured(config);
-        let output = common::command(&directory.path().join("gatepost.toml"), &["check"], "");
-        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        (output.status.code(), text)
-    };
-    let (code, text) = run(&open_api(backend.address, ""));
-    assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("good"), "{text}");
-    let bad = open_api(backend.address, "header_timeout = \"soon\"\nbody_timeout = 3");
-    let (code, text) = run(&bad);
-    assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("header_timeout") && text.contains("body_timeout"), "every error at once: {text}");
-    let absent = common::command("/nowhere/at/all.toml".as_ref(), &["check"], "");
-    assert_eq!(absent.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&absent.stderr).contains("/nowhere/at/all.toml"));
-    assert_eq!(Command::new(binary()).arg("chekc").output().unwrap().status.code(), Some(2));
 }

@@ -13,6 +13,7 @@ pub mod http2;
 pub mod mail;
 pub mod relay;
 pub mod sink;
+pub mod terminal;
 pub mod tls;
 
 use std::collections::HashMap;
