@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::mail::{CONTENT, Client, JOE, plain, secured, smtp};
+use common::mail::{ANN, CONTENT, Client, JOE, NAME, plain, secured, smtp};
 use common::sink::{Act, Gate, Settings, Sink};
 use common::tls::Authority;
 use common::{Gateway, HOLDER, PATIENCE};
@@ -20,6 +20,20 @@ fn started(sink: &Sink) -> Gateway {
 fn manage(gateway: &Gateway, action: &str, parameters: &str) {
     let (status, text) = gateway.manage(action, parameters);
     assert_eq!(status, 200, "{text}");
+}
+
+fn command(gateway: &Gateway, arguments: &[&str]) {
+    let output = gateway.command(arguments, "");
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// How often it was decided so whether somebody may send.
+fn decisions(gateway: &Gateway, outcome: &str) -> u64 {
+    let name =
+        format!("gatepost_decisions_total{{entry=\"smtp\",permission=\"email\",outcome=\"{outcome}\"}} ");
+    let text = common::http::get("/metrics").send(gateway.address("ops.listen")).text();
+    // What never happened isn't there.
+    text.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |count| count.parse().unwrap())
 }
 
 /// What a session is told that goes on, and one that waits, when its credential is gone.
@@ -39,17 +53,22 @@ fn is_cut(mut idle: Client, mut busy: Client) {
 fn a_cleared_bit_refuses_the_next_transaction_and_the_session_goes_on() {
     let sink = Sink::good();
     let gateway = started(&sink);
+    gateway.credential(ANN, "api");
     let mut client = Client::login(gateway.address("smtp.listen"), JOE);
     assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
+    assert_eq!((decisions(&gateway, "allowed"), decisions(&gateway, "forbidden")), (2, 0));
     manage(&gateway, "edit", "username=joe&permissions=%7B%22email%22%3A0%7D");
     let answer = client.say("MAIL FROM:<a@test>");
     assert_eq!(answer.text(), "550 5.7.1 Unauthenticated senders not allowed");
     assert_eq!(client.say("RCPT TO:<b@test>").code, 503);
     assert_eq!(client.say("NOOP").code, 250);
-    // Who logs in now is told what everybody is told.
+    gateway.log().wait_for(&["\"forbidden\"", "\"joe\""]);
+    assert_eq!(decisions(&gateway, "forbidden"), 1);
+    // Who logs in without it is told what everybody is told; operators know better.
     let mut other = Client::hello(gateway.address("smtp.listen"));
-    assert_eq!(other.say(&plain(JOE)).text(), "535 5.7.8 Authentication failed: Bad username / password");
-    gateway.log().wait_for(&["forbidden", "joe"]);
+    assert_eq!(other.say(&plain(ANN)).text(), "535 5.7.8 Authentication failed: Bad username / password");
+    gateway.log().wait_for(&["\"forbidden\"", "\"ann\""]);
+    assert_eq!((decisions(&gateway, "forbidden"), decisions(&gateway, "wrong")), (2, 0));
     manage(&gateway, "edit", "username=joe&permissions=%7B%22email%22%3A1%7D");
     assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
     assert_eq!(sink.messages().len(), 2);
@@ -89,9 +108,86 @@ fn a_suspended_account_ends_the_sessions_of_all_its_credentials() {
     let sink = Sink::good();
     let gateway = started(&sink);
     let [idle, busy] = [JOE, HOLDER].map(|login| Client::login(gateway.address("smtp.listen"), login));
-    let output = gateway.command(&["account", "suspend", "acme"], "");
-    assert!(output.status.success());
+    command(&gateway, &["account", "suspend", "acme"]);
     is_cut(idle, busy);
+}
+
+#[test]
+fn an_account_whose_right_is_cut_sends_no_more() {
+    let sink = Sink::good();
+    let gateway = started(&sink);
+    let mut clients = [JOE, HOLDER].map(|login| Client::login(gateway.address("smtp.listen"), login));
+    command(&gateway, &["account", "rights", "acme", "api,web"]);
+    for client in &mut clients {
+        assert_eq!(client.say("MAIL FROM:<a@test>").text(), "550 5.7.1 Unauthenticated senders not allowed");
+        assert_eq!(client.say("NOOP").code, 250);
+    }
+    command(&gateway, &["account", "rights", "acme", "email,api,web"]);
+    for client in &mut clients {
+        assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
+    }
+    assert_eq!(sink.messages().len(), 2);
+}
+
+#[test]
+fn a_removed_account_ends_the_sessions_of_all_its_credentials() {
+    let sink = Sink::good();
+    let gateway = started(&sink);
+    let [idle, busy] = [HOLDER, JOE].map(|login| Client::login(gateway.address("smtp.listen"), login));
+    command(&gateway, &["account", "remove", "acme", "--yes"]);
+    is_cut(idle, busy);
+}
+
+#[test]
+fn sessions_within_tls_end_as_soon() {
+    let (sink, authority) = (Sink::good(), Authority::new());
+    let api = "[api]\nlisten = [\"127.0.0.1:0\"]\nupstreams = [\"http://127.0.0.1:9\"]\n";
+    let gateway = secured(&authority, &[sink.url()], "", api);
+    gateway.account("email,api,web").credential(JOE, "email");
+    let started = || Client::hello(gateway.address("smtp.listen")).start_tls(authority.client(&[]));
+    let implicit = || {
+        let client = Client::connect(gateway.address("smtp.tls_listen"));
+        let mut client = client.encrypt(authority.client(&[]), NAME);
+        assert_eq!(client.answer().code, 220);
+        assert_eq!(client.say("EHLO client.test").code, 250);
+        client
+    };
+    for (mut idle, mut busy) in [(started(), implicit()), (implicit(), started())] {
+        for client in [&mut idle, &mut busy] {
+            assert_eq!(client.say(&plain(JOE)).code, 235);
+        }
+        manage(&gateway, "remove", "username=joe");
+        is_cut(idle, busy);
+        gateway.credential(JOE, "email");
+    }
+}
+
+/// What comes in one piece with the end of a message, before the change, is decided on after it.
+#[test]
+fn a_transaction_that_waits_its_turn_is_denied_and_in_the_audit_trail() {
+    let gate = Arc::new(Gate::default());
+    let opening = gate.clone();
+    let (ended, ends) = std::sync::mpsc::channel();
+    let sink = Sink::start(Settings::scripted(move |moment| {
+        if moment.command != "message" {
+            return Act::Well;
+        }
+        ended.send(()).unwrap();
+        Act::Wait(opening.clone())
+    }));
+    let gateway = started(&sink);
+    let mut client = Client::login(gateway.address("smtp.listen"), JOE);
+    client.begin();
+    assert_eq!(client.say("DATA").code, 354);
+    client.send(format!("{CONTENT}.\r\nMAIL FROM:<a@test>\r\n").as_bytes());
+    ends.recv_timeout(PATIENCE).expect("the message has ended for the backend");
+    manage(&gateway, "remove", "username=joe");
+    gate.open();
+    assert_eq!(client.answer().code, 250);
+    assert!(client.answer().text().starts_with("421 4.7.0 "));
+    assert!(client.is_closed());
+    assert_eq!(decisions(&gateway, "unknown"), 1);
+    gateway.log().wait_for(&["\"audit\"", "\"denied\"", "\"joe\"", "\"smtp\"", "\"unknown\""]);
 }
 
 #[test]

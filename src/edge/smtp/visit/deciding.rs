@@ -83,17 +83,16 @@ impl Visit {
         let email = Some(Permission::Email);
         let (outcome, reply) = match now {
             Ok(Some(permissions)) if may_send(permissions) => (Outcome::Allowed, answers::MAIL_OK),
-            Ok(Some(_)) => {
-                let denial = Denial::Lacks(Permission::Email);
-                entry.access.note_denied(granted, domain::Entry::Smtp, self.address, denial);
-                (Outcome::Denied(denial), answers::MAY_NOT_SEND)
-            }
+            Ok(Some(_)) => (Outcome::Denied(Denial::Lacks(Permission::Email)), answers::MAY_NOT_SEND),
             Ok(None) => {
                 self.note_revocation();
                 (Outcome::Denied(Denial::Unknown), answers::REVOKED)
             }
             Err(Unavailable::Store | Unavailable::Busy) => (Outcome::Unavailable, answers::AUTH_UNAVAILABLE),
         };
+        if let Outcome::Denied(denial) = outcome {
+            entry.access.note_denied(granted, domain::Entry::Smtp, self.address, denial);
+        }
         entry.metrics.decision(domain::Entry::Smtp, email, outcome);
         reply
     }
