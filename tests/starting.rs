@@ -8,8 +8,9 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::backend::Backend;
+use common::mail::Client;
 use common::tls::Authority;
-use common::{binary, configured, open_api};
+use common::{Gateway, binary, configured, in_namespaces_of_its_own, open_api};
 
 const OPS: &str = "[ops]\nlisten = \"127.0.0.1:0\"\n";
 
@@ -115,4 +116,20 @@ fn check_tells_by_its_exit_code() {
     assert_eq!(absent.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&absent.stderr).contains("/nowhere/at/all.toml"));
     assert_eq!(Command::new(binary()).arg("chekc").output().unwrap().status.code(), Some(2));
+}
+
+/// As config/gatepost.service has it: nothing of /proc but the processes.
+#[test]
+fn the_name_in_mail_is_the_systems_also_where_proc_is_hidden() {
+    let backend = Backend::hello();
+    let config = format!(
+        "[smtp]\nlisten = [\"127.0.0.1:0\"]\nrequire_tls = false\nupstreams = [\"smtp://{}\"]\n",
+        backend.address
+    );
+    let script = "hostname edge.gate.test && mount -t tmpfs none /proc/sys && exec \"$@\"";
+    let mut command = in_namespaces_of_its_own(script);
+    command.arg(binary());
+    let gateway = Gateway::start_by(configured(&config), command);
+    let greeting = Client::connect(gateway.address("smtp.listen")).answer();
+    assert!(greeting.text().starts_with("220 edge.gate.test "), "{greeting:?}");
 }

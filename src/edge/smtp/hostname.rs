@@ -7,8 +7,8 @@ pub fn of(settings: &SmtpEntry) -> String {
     if let Some(name) = &settings.hostname {
         return name.clone();
     }
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
+    let system = rustix::system::uname();
+    let name = system.nodename().to_str().unwrap_or_default();
     let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     if name.is_empty() || name.len() > 255 || !name.bytes().all(letter) {
         return "localhost".to_owned();
