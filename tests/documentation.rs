@@ -180,18 +180,7 @@ fn exposed() -> String {
         metrics.session_cut(entry);
         metrics.http_request(entry, 200, Duration::ZERO);
     }
-    for action in [
-        Action::CredentialGet,
-        Action::CredentialAdd,
-        Action::CredentialEdit,
-        Action::CredentialRemove,
-        Action::AccountAdd,
-        Action::AccountPassword,
-        Action::AccountRights,
-        Action::AccountSuspend,
-        Action::AccountResume,
-        Action::AccountRemove,
-    ] {
+    for action in Action::ALL {
         for outcome in ["done", "refused", "failed"] {
             metrics.mutation(action.as_str(), outcome);
         }

@@ -3,14 +3,22 @@
 mod common;
 
 use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::backend::{Backend, read_header};
 use common::http::{Connection, get, request};
-use common::{Gateway, HOLDER, open_api};
+use common::mail::{metric, wait_for_metric};
+use common::tls::{Authority, connect};
+use common::{Gateway, HOLDER, configured, open_api};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// How long a tunnel may live after the change was answered.
 const A_SECOND: Duration = Duration::from_secs(1);
+
+const SWITCHED: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nwelcome";
 
 /// Switches protocols and then sends back what it gets; tells when the connection ended.
 fn echo() -> (Backend, std::sync::mpsc::Receiver<()>) {
@@ -22,9 +30,7 @@ fn echo() -> (Backend, std::sync::mpsc::Receiver<()>) {
             return;
         }
         let _ = received.send(request);
-        let answer =
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nwelcome";
-        let _ = stream.get_mut().write_all(answer);
+        let _ = stream.get_mut().write_all(SWITCHED);
         let mut piece = vec![0; 1 << 16];
         while let Ok(read @ 1..) = stream.read(&mut piece) {
             if stream.get_mut().write_all(&piece[..read]).is_err() {
@@ -50,7 +56,11 @@ fn upgrade(target: &str, login: Option<&str>) -> Vec<u8> {
 
 /// Opens a tunnel and sees that it works.
 fn open(gateway: &Gateway, target: &str, login: Option<&str>) -> Connection {
-    let mut connection = Connection::open(gateway.api());
+    open_at(gateway.api(), target, login)
+}
+
+fn open_at(address: SocketAddr, target: &str, login: Option<&str>) -> Connection {
+    let mut connection = Connection::open(address);
     connection.write(&upgrade(target, login));
     assert_eq!(connection.read_response().status, 101);
     read_exactly(&mut connection, b"welcome");
@@ -229,8 +239,100 @@ fn cut_by(name: &str, change: Change) {
     } else {
         is_open(&mut ann);
     }
-    let metrics = get("/metrics").send(gateway.address("ops.listen")).text();
-    assert!(metrics.contains("gatepost_sessions_cut_total{entry=\"api\"}"), "{metrics}");
+    let cut = if name.contains("account") || name.contains("rights") { 2 } else { 1 };
+    wait_for_metric(&gateway, "gatepost_sessions_cut_total{entry=\"api\"}", cut);
+}
+
+#[test]
+fn a_tunnel_through_the_dashboards_entry_is_cut_as_well() {
+    let (backend, ends) = echo();
+    let gateway = Gateway::start(&format!(
+        "[web]\nlisten = [\"127.0.0.1:0\"]\nupstreams = [\"http://{}\"]\n[ops]\nlisten = \"127.0.0.1:0\"\n",
+        backend.address
+    ));
+    gateway.account("email,api,web").credential("joe:passw0rd", "web").credential("ann:passw0rd", "web");
+    let cut = "gatepost_sessions_cut_total{entry=\"web\"}";
+    assert_eq!(metric(&gateway, cut), 0);
+    let web = gateway.address("web.listen");
+    let [mut joe, mut ann] =
+        ["joe:passw0rd", "ann:passw0rd"].map(|login| open_at(web, "/socket", Some(login)));
+    by_command(&gateway, &["credential", "edit", "joe", "--account", "acme", "--revoke", "web"], "");
+    let answered = Instant::now();
+    assert!(joe.is_closed());
+    assert!(answered.elapsed() < A_SECOND, "{:?}", answered.elapsed());
+    ends.recv_timeout(common::PATIENCE).expect("the backend's side is still open");
+    is_open(&mut ann);
+    wait_for_metric(&gateway, cut, 1);
+}
+
+/// `wss` to the gateway, and TLS to its backend.
+#[test]
+fn a_tunnel_within_tls_is_carried_and_cut_as_well() {
+    let authority = Authority::new();
+    let backend = echo_within_tls(authority.issue("127.0.0.1").server());
+    let config = format!(
+        "[tls]\ncertificate = \"DIR/cert.pem\"\nprivate_key = \"DIR/key.pem\"\n\
+         [api]\nlisten = [\"127.0.0.1:0\"]\ntls_listen = [\"127.0.0.1:0\"]\n\
+         upstreams = [\"https://{backend}\"]\nupstream_ca = \"DIR/ca.pem\"\n[ops]\nlisten = \"127.0.0.1:0\"\n"
+    );
+    let directory = configured(&config);
+    authority.issue("gate.test").write(directory.path());
+    std::fs::write(directory.path().join("ca.pem"), authority.pem()).unwrap();
+    let gateway = Gateway::start_in(directory);
+    gateway.account("email,api,web").credential("joe:passw0rd", "api").credential("ann:passw0rd", "api");
+
+    let mut in_clear = open(&gateway, "/socket", Some("ann:passw0rd"));
+    let client = authority.client(&["http/1.1"]);
+    let mut stream = connect(gateway.address("api.tls_listen"), "gate.test", client).unwrap();
+    stream.write_all(&upgrade("/socket", Some("joe:passw0rd"))).unwrap();
+    let mut told = Vec::new();
+    while !told.ends_with(b"welcome") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        told.push(byte[0]);
+    }
+    assert!(told.starts_with(b"HTTP/1.1 101 "), "{}", told.escape_ascii());
+    let megabyte: Vec<u8> = (0..1_000_000_u32).map(|i| (i % 251) as u8).collect();
+    for piece in megabyte.chunks(50_000) {
+        stream.write_all(piece).unwrap();
+        let mut back = vec![0; piece.len()];
+        stream.read_exact(&mut back).unwrap();
+        assert!(back == piece);
+    }
+    by_api(&gateway, "remove", "username=joe");
+    let answered = Instant::now();
+    // With or without TLS's own goodbye.
+    assert!(!matches!(stream.read(&mut [0]), Ok(1..)), "it is still open");
+    assert!(answered.elapsed() < A_SECOND, "{:?}", answered.elapsed());
+    is_open(&mut in_clear);
+    wait_for_metric(&gateway, "gatepost_sessions_cut_total{entry=\"api\"}", 1);
+}
+
+/// Behind TLS, what [`echo`] does.
+fn echo_within_tls(config: Arc<ServerConfig>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let config = config.clone();
+            std::thread::spawn(move || -> std::io::Result<()> {
+                let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") {
+                    stream.read_exact(&mut byte)?;
+                    head.push(byte[0]);
+                }
+                stream.write_all(SWITCHED)?;
+                let mut piece = vec![0; 1 << 16];
+                while let Ok(read @ 1..) = stream.read(&mut piece) {
+                    stream.write_all(&piece[..read])?;
+                    stream.flush()?;
+                }
+                Ok(())
+            });
+        }
+    });
+    address
 }
 
 #[test]

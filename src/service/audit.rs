@@ -39,6 +39,20 @@ pub enum Action {
 }
 
 impl Action {
+    /// All of them.
+    pub const ALL: [Action; 10] = [
+        Action::CredentialGet,
+        Action::CredentialAdd,
+        Action::CredentialEdit,
+        Action::CredentialRemove,
+        Action::AccountAdd,
+        Action::AccountPassword,
+        Action::AccountRights,
+        Action::AccountSuspend,
+        Action::AccountResume,
+        Action::AccountRemove,
+    ];
+
     /// The word for it in metrics and log.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -83,6 +97,9 @@ pub enum Outcome<'a> {
 }
 
 impl Outcome<'_> {
+    /// The words for all of them.
+    pub const WORDS: [&'static str; 3] = ["done", "refused", "failed"];
+
     /// The word for it in metrics and log.
     pub const fn as_str(self) -> &'static str {
         match self {

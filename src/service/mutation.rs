@@ -8,7 +8,7 @@ use std::time::Instant;
 use thiserror::Error;
 use tracing::error;
 
-use super::audit::{Asked, Outcome};
+use super::audit::{Action, Asked, Outcome};
 use crate::domain::{
     Canonical, NewPassword, PasswordError, Permission, PermissionsError, StoredHash, Unavailable,
     UsernameError,
@@ -112,6 +112,14 @@ impl Mutations {
         fleet: Arc<Fleet>,
         metrics: Arc<Metrics>,
     ) -> Mutations {
+        for action in Action::ALL {
+            for outcome in Outcome::WORDS {
+                // What is only asked for changes nothing, and counts where it is refused.
+                if (action, outcome) != (Action::CredentialGet, Outcome::Done.as_str()) {
+                    metrics.expect_mutation(action.as_str(), outcome);
+                }
+            }
+        }
         Mutations { store, hasher, epochs, fleet, metrics }
     }
 
@@ -206,7 +214,6 @@ mod tests {
     use super::*;
     use crate::config::{StoreSettings, StoreUrl};
     use crate::service::Origin;
-    use crate::service::audit::Action;
     use crate::state::hashing::LOWEST_COST;
 
     #[tokio::test]
@@ -230,6 +237,12 @@ mod tests {
             let line = format!("gatepost_mutations_total{{action=\"{action}\",outcome=\"failed\"}} 1");
             metrics.encode().contains(&line)
         };
+
+        let text = metrics.encode();
+        for action in Action::ALL.map(Action::as_str) {
+            let line = format!("gatepost_mutations_total{{action=\"{action}\",outcome=\"failed\"}} 0");
+            assert!(text.contains(&line), "{line} is not in\n{text}");
+        }
 
         let seen = epochs.now();
         let work = async { panic!("as a test wants it") };

@@ -52,6 +52,17 @@ pub enum ThrottledBy {
     Username,
 }
 
+impl ThrottledBy {
+    const ALL: [ThrottledBy; 2] = [ThrottledBy::Source, ThrottledBy::Username];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            ThrottledBy::Source => "source",
+            ThrottledBy::Username => "username",
+        }
+    }
+}
+
 /// How a password check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordCheck {
@@ -172,6 +183,24 @@ impl Metrics {
         let smtp_sessions = IntGauge::new("gatepost_smtp_sessions", "Open SMTP sessions.");
         let smtp_sessions = smtp_sessions.expect("metric names are fixed and valid");
         register(&registry, smtp_sessions.clone());
+        let throttled = counters(
+            &registry,
+            "gatepost_throttled_total",
+            "Checks refused after too many failures.",
+            &["entry", "by"],
+        );
+        let sessions_cut = counters(
+            &registry,
+            "gatepost_sessions_cut_total",
+            "Open sessions and tunnels ended since their credential lost its right.",
+            &["entry"],
+        );
+        for entry in Entry::ALL.map(Entry::as_str) {
+            sessions_cut.with_label_values(&[entry]);
+            for by in ThrottledBy::ALL {
+                throttled.with_label_values(&[entry, by.as_str()]);
+            }
+        }
         Metrics {
             smtp_sessions,
             smtp_messages: MESSAGES.map(|outcome| smtp_messages.with_label_values(&[outcome])),
@@ -191,12 +220,7 @@ impl Metrics {
                 "Password checks that wait for a thread.",
                 &["lane"],
             ),
-            throttled: counters(
-                &registry,
-                "gatepost_throttled_total",
-                "Checks refused after too many failures.",
-                &["entry", "by"],
-            ),
+            throttled,
             mutations: counters(
                 &registry,
                 "gatepost_mutations_total",
@@ -209,12 +233,7 @@ impl Metrics {
                 "From the commit of a revocation to its answer.",
                 &[0.0001, 0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0],
             ),
-            sessions_cut: counters(
-                &registry,
-                "gatepost_sessions_cut_total",
-                "Open sessions and tunnels ended since their credential lost its right.",
-                &["entry"],
-            ),
+            sessions_cut,
             upstream_connections: gauges(
                 &registry,
                 "gatepost_upstream_connections",
@@ -260,11 +279,13 @@ impl Metrics {
 
     /// Counts a throttled check.
     pub fn throttled(&self, entry: Entry, by: ThrottledBy) {
-        let by = match by {
-            ThrottledBy::Source => "source",
-            ThrottledBy::Username => "username",
-        };
-        self.throttled.with_label_values(&[entry.as_str(), by]).inc();
+        self.throttled.with_label_values(&[entry.as_str(), by.as_str()]).inc();
+    }
+
+    /// Shows the mutations of such an outcome from now on, though there was none yet: what appears with its first count has
+    /// no rate. Both words come from a fixed set of the caller's.
+    pub fn expect_mutation(&self, action: &'static str, outcome: &'static str) {
+        self.mutations.with_label_values(&[action, outcome]);
     }
 
     /// Counts a mutation; both words come from a fixed set of the caller's.

@@ -32,6 +32,23 @@ fn what_was_counted_is_in_the_text() {
 }
 
 #[test]
+fn what_was_never_counted_is_nought() {
+    let metrics = Metrics::new();
+    metrics.expect_mutation("remove", "failed");
+    let text = metrics.encode();
+    for entry in Entry::ALL.map(Entry::as_str) {
+        for line in [
+            format!(r#"gatepost_sessions_cut_total{{entry="{entry}"}} 0"#),
+            format!(r#"gatepost_throttled_total{{by="source",entry="{entry}"}} 0"#),
+            format!(r#"gatepost_throttled_total{{by="username",entry="{entry}"}} 0"#),
+            r#"gatepost_mutations_total{action="remove",outcome="failed"} 0"#.to_owned(),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+}
+
+#[test]
 fn every_label_has_its_place() {
     let metrics = Metrics::new();
     let decisions: Vec<_> = Entry::ALL.into_iter().flat_map(|e| Permission::ALL.map(|p| (e, p))).collect();
