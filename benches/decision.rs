@@ -1,10 +1,11 @@
 //! What a decision costs that the cache answers, with 50,000 principals in it, on one thread and on two.
 //!
 //! `cargo bench --bench decision`. The last lines give the figures that are wanted, and whether they are there: the median
-//! on one thread, and how much more two threads do.
+//! on one thread, and how much more two threads do. It fails where one of them isn't.
 
 use std::hint::black_box;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -46,7 +47,7 @@ impl Warm {
     }
 }
 
-fn main() {
+fn main() -> ExitCode {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let runtime = Runtime::new().expect("a runtime");
     let warm = runtime.block_on(warm(folder.path()));
@@ -76,6 +77,9 @@ fn main() {
     let verdict = |met| if met { "yes" } else { "no" };
     println!("a decision on one thread: at most {MOST:.0} ns is wanted: {}", verdict(one <= MOST));
     println!("two threads: at least {LEAST:.2} times one is wanted: {}", verdict(ratio >= LEAST));
+    // `cargo test --all-targets` runs it as well, with this argument missing, and not as it is measured.
+    let measured = std::env::args().any(|argument| argument == "--bench");
+    if measured && (one > MOST || ratio < LEAST) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// Prints the figures; the median of one thread, and of how much more two do.

@@ -4,10 +4,11 @@
 mod common;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use common::backend::Backend;
 use common::http::{Connection, get};
-use common::{Gateway, HOLDER, api};
+use common::{Gateway, HOLDER, PATIENCE, api};
 
 const CONNECTIONS: usize = 200;
 const QUEUE: u64 = 16;
@@ -52,14 +53,20 @@ fn flooded(throttle: bool) {
         let _over = Over(&over);
         let mut owner = Connection::open(gateway.api());
         let ops = gateway.address("ops.listen");
-        // Until guesses were both checked and put off, and long enough to be among them.
-        let mut answered = 0;
-        while answered < 30 || denied.load(Ordering::Relaxed) == 0 || put_off.load(Ordering::Relaxed) < 50 {
+        // Until guesses were checked, put off and seen to wait, and long enough to be among them.
+        let (mut answered, mut most, began) = (0, 0, Instant::now());
+        while answered < 30
+            || denied.load(Ordering::Relaxed) == 0
+            || put_off.load(Ordering::Relaxed) < 50
+            || most == 0
+        {
+            assert!(began.elapsed() < PATIENCE, "{answered} answers, and {most} checks wait at most");
             assert_eq!(owner.exchange(get("/api/a.json").basic(HOLDER)).status, 200);
             answered += 1;
-            if answered % 10 == 0 {
+            if most == 0 || answered % 10 == 0 {
                 let waiting = queue(&get("/metrics").send(ops).text());
                 assert!(waiting <= QUEUE, "{waiting} checks wait");
+                most = most.max(waiting);
             }
         }
     });

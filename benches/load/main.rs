@@ -68,7 +68,7 @@ struct Options {
 fn main() -> ExitCode {
     let options = Options::parse();
     if let Some(addresses) = &options.bare {
-        return done(bare::serve(&addresses[0], &addresses[1]));
+        return done(bare::serve(&addresses[0], &addresses[1]).map(|()| true));
     }
     if !options.bench {
         // `cargo test --all-targets` comes here: there is nothing to test.
@@ -78,9 +78,11 @@ fn main() -> ExitCode {
     done(compare(&options))
 }
 
-fn done(result: Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+/// Fails, too, where something isn't as it is wanted, which the report has said.
+fn done(as_wanted: Result<bool>) -> ExitCode {
+    match as_wanted {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("load: {error:#}");
             ExitCode::FAILURE
@@ -88,7 +90,7 @@ fn done(result: Result<()>) -> ExitCode {
     }
 }
 
-fn compare(options: &Options) -> Result<()> {
+fn compare(options: &Options) -> Result<bool> {
     let scratch = tempfile::Builder::new().prefix("gatepost-load-").tempdir()?;
     let children = Children::new(scratch.path())?;
     let result = run(options, scratch.path(), &children);
@@ -99,7 +101,7 @@ fn compare(options: &Options) -> Result<()> {
     result
 }
 
-fn run(options: &Options, scratch: &Path, children: &Children) -> Result<()> {
+fn run(options: &Options, scratch: &Path, children: &Children) -> Result<bool> {
     ensure!(options.rounds > 0 && options.seconds > 0, "at least one round of one second");
     let load = Load::new(scratch, options.connections, CREDENTIALS)?;
     let backend = nginx::start_backend(scratch, children)?;
@@ -140,14 +142,15 @@ fn run(options: &Options, scratch: &Path, children: &Children) -> Result<()> {
     }
     eprintln!("measured in {} s", started.elapsed().as_secs());
     let after = lookups(&targets)?;
-    report::print(options.connections, options.seconds, &table, report::hit_ratio(&before, &after));
+    let hits = report::hit_ratio(&before, &after);
+    let as_wanted = report::print(options.connections, options.seconds, &table, hits);
     if options.hold > 0 {
         for target in &targets {
             println!("{}: process {}, {}", target.kind.name(), target.process, target.address);
         }
         std::thread::sleep(std::time::Duration::from_secs(options.hold));
     }
-    Ok(())
+    Ok(as_wanted)
 }
 
 /// Gatepost's cache lookups so far, by their result.

@@ -71,7 +71,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match compare(&options) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        // The report has said what isn't as it is wanted.
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("smtp: {error:#}");
             ExitCode::FAILURE
@@ -79,7 +81,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn compare(options: &Options) -> Result<()> {
+fn compare(options: &Options) -> Result<bool> {
     ensure!(options.rounds > 0 && options.seconds > 0, "at least one round of one second");
     let scratch = tempfile::Builder::new().prefix("gatepost-smtp-").tempdir()?;
     let children = Children::new(scratch.path())?;
@@ -91,7 +93,7 @@ fn compare(options: &Options) -> Result<()> {
     result
 }
 
-fn run(options: &Options, scratch: &Path, children: &Children) -> Result<()> {
+fn run(options: &Options, scratch: &Path, children: &Children) -> Result<bool> {
     let gatepost = options.gatepost.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_gatepost")));
     let (sink, sink_process) = targets::start_sink(children)?;
     let certificate = Certificate::make(scratch)?;
@@ -106,14 +108,15 @@ fn run(options: &Options, scratch: &Path, children: &Children) -> Result<()> {
         targets.push(target);
     }
     report::print_conditions(options.connections, options.seconds, options.rounds, options.pipelining);
+    let mut as_wanted = true;
     for tls in if options.clear { &[false][..] } else { &[false, true] } {
         let shapes = Shape::ALL.into_iter();
         for shape in shapes.filter(|shape| options.shapes.is_empty() || options.shapes.contains(shape)) {
             let table = measure(options, &targets, shape, *tls, &certificate)?;
-            table.print();
+            as_wanted &= table.print();
         }
     }
-    Ok(())
+    Ok(as_wanted)
 }
 
 fn measure(

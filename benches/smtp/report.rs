@@ -23,8 +23,8 @@ impl Table {
         self.targets[target].1.push(round);
     }
 
-    /// Prints everything.
-    pub fn print(&self) {
+    /// Prints everything; whether it is as it is wanted.
+    pub fn print(&self) -> bool {
         println!("\n{}, {}", self.shape.name(), if self.tls { "STARTTLS" } else { "in clear" });
         println!(
             "{:<20} {:>24} {:>7} {:>7} {:>24} {:>8} {:>8}",
@@ -44,13 +44,14 @@ impl Table {
             );
         }
         let of = |kind| self.targets.iter().find(|(k, _)| *k == kind).map(|(_, rounds)| rounds);
-        if let (Some(own), Some(other)) = (of(Kind::Gatepost), of(Kind::Nginx)) {
-            self.compare(own, other);
+        match (of(Kind::Gatepost), of(Kind::Nginx)) {
+            (Some(own), Some(other)) => self.compare(own, other),
+            _ => true,
         }
     }
 
     /// Each turn is compared with the other's turn next to it, so that what disturbs both cancels out.
-    fn compare(&self, own: &[Round], other: &[Round]) {
+    fn compare(&self, own: &[Round], other: &[Round]) -> bool {
         let ratio =
             |of: fn(&Round) -> f64| Spread::of(own.iter().zip(other).map(move |(a, b)| of(a) / of(b)));
         let (cpu, rate, p50) = match (self.shape, self.tls) {
@@ -65,14 +66,17 @@ impl Table {
             ("messages/s", ratio(|r| r.rate), rate.map(|least| (least, true))),
             ("p50", ratio(|r| r.p50), p50.map(|most| (most, false))),
         ];
+        let mut as_wanted = true;
         for (what, ratio, wanted) in lines {
             let verdict = wanted.map(|(bound, least)| {
                 let (word, met) =
                     if least { ("least", ratio.median >= bound) } else { ("most", ratio.median <= bound) };
+                as_wanted &= met;
                 format!("at {word} {bound:.2} is wanted: {}", if met { "yes" } else { "no" })
             });
             println!("  {what:<18} {:>24}   {}", ratio.show(2), verdict.unwrap_or_default());
         }
+        as_wanted
     }
 }
 
