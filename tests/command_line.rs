@@ -6,8 +6,13 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::Instant;
 
+use common::backend::Backend;
+use common::database::{Other, file_of};
+use common::http::get;
 use common::terminal::Terminal;
+use common::{Gateway, PATIENCE};
 use gatepost::config::{StoreSettings, StoreUrl};
 use gatepost::domain::Canonical;
 use gatepost::state::Epochs;
@@ -202,6 +207,27 @@ fn on_a_terminal_a_password_is_asked_for_twice() {
     assert_eq!(p.asked(edit, ["passw0rd-3", "passw0rd-3"]).0, Some(0));
     let (status, shown) = p.asked("account passwd holder", ["passw0rd-4", "passw0rd-4"]);
     assert_eq!(status, Some(0), "{shown}");
+}
+
+/// As docs/operations.md says.
+#[test]
+fn a_hash_made_elsewhere_is_put_into_the_database() {
+    let backend = Backend::hello();
+    let gateway = Gateway::start(&common::api(backend.address));
+    gateway.account("email,api,web").credential("joe:passw0rd-of-joe", "api");
+    let status = |login: &str| get("/api/a.json").basic(login).send(gateway.api()).status;
+    assert_eq!(status("joe:passw0rd-of-joe"), 200);
+    // Without a letter, as nobody may choose it here.
+    let hash = bcrypt::hash("31415926", 4).unwrap().replacen("$2b$", "$2y$", 1);
+    let update =
+        format!("db.execute(\"UPDATE principal SET hash = '{hash}' WHERE lower(name) = 'joe'\")\nsay()");
+    Other::run(&file_of(&gateway), &update).end();
+    let began = Instant::now();
+    while status("joe:passw0rd-of-joe") == 200 {
+        assert!(began.elapsed() < PATIENCE, "the change isn't seen");
+    }
+    assert_eq!(status("joe:31415926"), 200);
+    assert_eq!(status("joe:passw0rd-of-joe"), 401);
 }
 
 #[test]
