@@ -160,6 +160,33 @@ fn a_form_that_drips_or_stops_is_answered_with_408_and_never_reaches_a_backend()
     assert!(backend.drain().is_empty());
 }
 
+/// Before anybody is known, a form takes room that others may need: progress alone isn't enough there.
+#[test]
+fn a_form_that_comes_too_slowly_on_average_is_answered_with_408() {
+    let backend = Backend::hello();
+    let gateway = Gateway::start(&open_api(backend.address, "body_timeout = \"1s\""));
+    for path in ["/api/mail.send.json", "/api/credentials/get.json"] {
+        let mut connection = Connection::open(gateway.api());
+        let header = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n\r\n"
+        );
+        connection.write(header.as_bytes());
+        let began = Instant::now();
+        // 3 KiB/s: three times what each second has to bring, and less than half of what all of them have to.
+        let mut answer = None;
+        while answer.is_none() {
+            assert!(began.elapsed() < PATIENCE, "it may take its time");
+            connection.write(&[b'x'; 307]);
+            answer = connection.read_within(Duration::from_millis(100));
+        }
+        let answer = answer.flatten().unwrap_or_default();
+        assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", answer.escape_ascii());
+        assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+    assert!(backend.drain().is_empty());
+}
+
 #[test]
 fn a_client_that_reads_nothing_is_cut_and_the_backend_is_released() {
     let (backend, releases) = endless();

@@ -3,11 +3,13 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::mpsc::channel;
 
 use common::backend::Backend;
 use common::http::{get, request};
 use common::tls::Authority;
-use common::{Gateway, configured, open_api};
+use common::{Gateway, PATIENCE, binary, configured, open_api};
 
 /// A gateway for an `https` backend that is verified against `authority`.
 fn gateway(backend: SocketAddr, host: &str, authority: &Authority, keys: &str) -> Gateway {
@@ -57,6 +59,46 @@ fn a_backend_that_is_someone_else_is_502() {
         let gateway = gateway(backend, "127.0.0.1", &authority, keys);
         assert_eq!(get("/open/a").send(gateway.api()).status, 502);
         assert_eq!(request("POST", "/open/a").body("body").send(gateway.api()).status, 502);
+    }
+}
+
+#[test]
+fn a_health_check_by_path_takes_a_backend_with_tls_out_of_turn() {
+    let authority = Authority::new();
+    let (asked, asks) = channel();
+    let sick = authority.issue("127.0.0.1").backend_answering(move |request| {
+        let _ = asked.send(request.lines().next().unwrap_or_default().to_owned());
+        "HTTP/1.1 500 Sick\r\nContent-Length: 4\r\n\r\nsick".to_owned()
+    });
+    let well = authority.issue("127.0.0.1").backend();
+    let list = format!("\"https://{sick}\", \"https://{well}\"");
+    let keys = "upstream_ca = \"DIR/ca.pem\"\nhealth_interval = \"50ms\"\nhealth_check = \"/healthz\"";
+    let config = open_api(sick, keys).replace(&format!("\"http://{sick}\""), &list);
+    let directory = configured(&config);
+    std::fs::write(directory.path().join("ca.pem"), authority.pem()).unwrap();
+    let gateway = Gateway::start_in(directory);
+    gateway.log().wait_for(&["the backend is down", &sick.to_string()]);
+    for _ in 0..10 {
+        assert_eq!(get("/open/a").send(gateway.api()).text(), "secure");
+    }
+    assert_eq!(asks.recv_timeout(PATIENCE).unwrap(), "GET /healthz HTTP/1.1");
+    assert!(asks.try_iter().all(|line| line == "GET /healthz HTTP/1.1"));
+    assert!(!gateway.log().text().contains(&format!("https://{well}")), "the other one is up");
+}
+
+#[test]
+fn without_roots_of_its_own_it_is_verified_against_the_systems() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let backend = authority.issue("127.0.0.1").backend();
+    let config = open_api(backend, "").replace("http://", "https://");
+    for (roots, status) in [(&authority, 200), (&stranger, 502)] {
+        let directory = configured(&config);
+        let system = directory.path().join("system.pem");
+        std::fs::write(&system, roots.pem()).unwrap();
+        let mut command = Command::new(binary());
+        command.env("SSL_CERT_FILE", &system).env_remove("SSL_CERT_DIR");
+        let gateway = Gateway::start_by(directory, command);
+        assert_eq!(get("/open/a").send(gateway.api()).status, status);
     }
 }
 

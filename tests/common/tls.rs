@@ -80,14 +80,19 @@ impl Identity {
         Arc::new(config)
     }
 
-    /// A backend with this certificate that answers every request without a body with `secure`; its address.
+    /// A backend with this certificate that answers every request with `secure`; its address.
     pub fn backend(&self) -> SocketAddr {
+        self.backend_answering(|_| "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecure".to_owned())
+    }
+
+    /// The same with what `answer` says to a request that has no body, or `body` for one.
+    pub fn backend_answering(&self, answer: impl Fn(&str) -> String + Clone + Send + 'static) -> SocketAddr {
         let config = self.server();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let config = config.clone();
+                let (config, answer) = (config.clone(), answer.clone());
                 std::thread::spawn(move || {
                     let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
                     let mut read = Vec::new();
@@ -95,9 +100,9 @@ impl Identity {
                     while let Ok(count @ 1..) = stream.read(&mut piece) {
                         read.extend_from_slice(&piece[..count]);
                         if read.ends_with(b"\r\n\r\n") || read.ends_with(b"body") {
+                            let answer = answer(&String::from_utf8_lossy(&read));
                             read.clear();
-                            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecure";
-                            if stream.write_all(answer).and_then(|()| stream.flush()).is_err() {
+                            if stream.write_all(answer.as_bytes()).and_then(|()| stream.flush()).is_err() {
                                 return;
                             }
                         }
