@@ -4,9 +4,10 @@ mod common;
 
 use std::io::{Read, Write};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::backend::{Backend, read_header};
+use common::http::Connection;
 use common::http2::{address, ask, config, connected, http2, send, start, whole};
 use common::tls::{Authority, connect};
 use common::{Gateway, HOLDER, configured};
@@ -44,11 +45,29 @@ fn http_1_1_over_tls() {
 fn what_is_no_tls_is_closed() {
     let (authority, backend) = (Authority::new(), Backend::hello());
     let gateway = start(&authority, backend.address, "");
-    let mut connection = common::http::Connection::open(address(&gateway));
+    let mut connection = Connection::open(address(&gateway));
     connection.write(b"GET /open/a HTTP/1.1\r\nHost: x\r\n\r\n");
     let answer = connection.read_to_end();
     assert!(!answer.starts_with(b"HTTP/"));
     assert!(backend.drain().is_empty());
+}
+
+/// Takes the ten seconds that a handshake may take.
+#[test]
+fn a_handshake_that_is_never_done_is_closed() {
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let gateway = start(&authority, backend.address, "");
+    let began = Instant::now();
+    // Nothing, and the beginning of a ClientHello of 512 bytes.
+    let halves: [&[u8]; 3] = [b"", b"\x16\x03\x01", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"];
+    let mut open = halves.map(|half| {
+        let mut connection = Connection::open(address(&gateway));
+        connection.write(half);
+        connection
+    });
+    assert_eq!(shown(&gateway, &authority.client(&[])), shown(&gateway, &authority.client(&[])));
+    assert!(open.iter_mut().all(Connection::is_closed));
+    assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 #[test]
