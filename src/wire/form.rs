@@ -56,7 +56,8 @@ impl BodyScanner {
         BodyScanner { form: Form::Urlencoded(Urlencoded::of_anything()), failed: None }
     }
 
-    /// The same for where nobody has to present a credential: different ones are masked like one, and are no error.
+    /// The same for where nobody has to present a credential: whatever could be one, different ones, one after a `;`, one that
+    /// is too long, is masked up to its end, and is no error.
     pub fn of_any_credential(mut self) -> BodyScanner {
         match &mut self.form {
             Form::Urlencoded(form) => form.halves.accept_any(),
@@ -303,6 +304,44 @@ mod tests {
         assert_eq!(scan(MULTIPART, head(16 * 1024 + 1).as_bytes()), Err(FormError::HeadTooLarge));
         let endless = format!("--b\r\n{}", "x".repeat(20_000));
         assert_eq!(scan(MULTIPART, endless.as_bytes()), Err(FormError::HeadTooLarge));
+    }
+
+    #[test]
+    fn of_any_credential() {
+        let scan = |content_type: &str, body: &str| {
+            let scanner = BodyScanner::for_content_type(content_type.as_bytes()).unwrap().unwrap();
+            let (mut scanner, mut body) = (scanner.of_any_credential(), body.as_bytes().to_vec());
+            scanner.scan(&mut body).and_then(|()| {
+                match scanner.finish() {
+                    Ok(_) | Err(FormError::Credential(_)) => {}
+                    Err(error) => return Err(error),
+                }
+                Ok(String::from_utf8(body).unwrap())
+            })
+        };
+        let (long, masked) = ("s%41".repeat(3000), "x".repeat(12_000));
+        let cases = [
+            ("api_key=s&a=1".to_owned(), "api_key=x&a=1".to_owned()),
+            ("api_user=a&api_user=b;c&d".into(), "api_user=x&api_user=xxx&d".into()),
+            ("a=1;api_key=s;b=2&c=3".into(), "a=1;api_key=xxxxx&c=3".into()),
+            (";;api_user=a;api_key=s".into(), ";;api_user=xxxxxxxxxxx".into()),
+            ("a;api_key;api_user=j".into(), "a;api_key;api_user=x".into()),
+            (format!("api_key={long}&a=1"), format!("api_key={masked}&a=1")),
+            (format!("a=1;api_key={long}"), format!("a=1;api_key={masked}")),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(scan("application/x-www-form-urlencoded", &body), Ok(expected), "{body}");
+        }
+        let end = "--b--\r\n";
+        for value in ["s", &long] {
+            let body =
+                |value: &str| field("api_key", value) + &field("a", "1") + &field("API_KEY", "t") + end;
+            let expected = body(&"x".repeat(value.len())).replace("\r\nt\r\n", "\r\nx\r\n");
+            assert_eq!(scan(MULTIPART, &body(value)), Ok(expected));
+        }
+        // What is no form could hide one.
+        let broken = field("api_key", "s\r\nt") + end;
+        assert!(matches!(scan(MULTIPART, &broken), Err(FormError::Malformed(_))));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::delimiter::Delimiter;
 use super::form::{FILLER, FormError, MOST_FIELDS};
 use super::key::CredentialKey;
 use super::part::Head;
-use super::presented::{Halves, Held, LONGEST_VALUE, ValueBuffer};
+use super::presented::{Halves, Held, ValueBuffer};
 
 /// The largest header block of one part, in bytes.
 pub(crate) const LARGEST_HEAD: usize = 16 * 1024;
@@ -136,7 +136,7 @@ impl Multipart {
             return Err(FormError::Malformed("boundary in the header of a part"));
         }
         self.state = match Head::parse(block)?.credential {
-            Some(key) => State::Value { key, value: ValueBuffer::with_room_for(LONGEST_VALUE) },
+            Some(key) => State::Value { key, value: self.halves.buffer() },
             None => {
                 self.delimiter.start_line();
                 State::Content

@@ -148,9 +148,22 @@ pub(crate) struct Halves {
 }
 
 impl Halves {
-    /// Different values are no error from now on.
+    /// Nothing about the values is an error from now on, and none is kept.
     pub(crate) fn accept_any(&mut self) {
         self.accepts_any = true;
+    }
+
+    /// Whether no value is judged.
+    pub(crate) fn accepts_any(&self) -> bool {
+        self.accepts_any
+    }
+
+    /// For the next value.
+    pub(crate) fn buffer(&self) -> ValueBuffer {
+        match self.accepts_any {
+            true => ValueBuffer { bytes: Zeroizing::default(), keeps: false },
+            false => ValueBuffer::with_room_for(LONGEST_VALUE),
+        }
     }
 
     /// Takes a decoded value.
@@ -187,28 +200,35 @@ impl Halves {
 pub(crate) struct Value(Secret);
 
 /// A value while it is read. Its buffer has all its room from the start, since a growing one leaves copies behind.
-pub(crate) struct ValueBuffer(Zeroizing<Vec<u8>>);
+pub(crate) struct ValueBuffer {
+    bytes: Zeroizing<Vec<u8>>,
+    /// False where it is masked, however long it is, and not read.
+    keeps: bool,
+}
 
 impl ValueBuffer {
     /// Room for `len` bytes, or for the longest value that is read.
     pub(crate) fn with_room_for(len: usize) -> ValueBuffer {
-        ValueBuffer(Zeroizing::new(Vec::with_capacity(len.min(LONGEST_VALUE))))
+        ValueBuffer { bytes: Zeroizing::new(Vec::with_capacity(len.min(LONGEST_VALUE))), keeps: true }
     }
 
     pub(crate) fn extend(&mut self, bytes: &[u8]) -> Result<(), CredentialError> {
-        if bytes.len() > LONGEST_VALUE - self.0.len() {
+        if !self.keeps {
+            return Ok(());
+        }
+        if bytes.len() > LONGEST_VALUE - self.bytes.len() {
             return Err(CredentialError::TooLong);
         }
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
         Ok(())
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 
     pub(crate) fn finish(self) -> Value {
-        Value(Secret::new(self.0.to_vec()))
+        Value(Secret::new(self.bytes.to_vec()))
     }
 }
 

@@ -5,7 +5,7 @@ use memchr::{memchr, memchr2};
 use super::form::{FILLER, FormError, MOST_FIELDS};
 use super::key::{CredentialKey, KeyMatcher};
 use super::percent::Decoder;
-use super::presented::{CredentialError, Halves, Held, LONGEST_VALUE, ValueBuffer};
+use super::presented::{CredentialError, Halves, Held, ValueBuffer};
 
 /// The scanner of one urlencoded body.
 pub(crate) struct Urlencoded {
@@ -107,9 +107,11 @@ impl Urlencoded {
                 self.separator(b'&')?;
             }
             b'=' => match (name.finish(), *after) {
-                (Some(_), Separator::Semicolon) => return Err(CredentialError::Ambiguous.into()),
-                (Some(key), Separator::Ampersand) => {
-                    let value = ValueBuffer::with_room_for(LONGEST_VALUE);
+                (Some(_), Separator::Semicolon) if !self.halves.accepts_any() => {
+                    return Err(CredentialError::Ambiguous.into());
+                }
+                (Some(key), _) => {
+                    let value = self.halves.buffer();
                     self.state = State::Value { key, decoder: Decoder::default(), value };
                 }
                 (None, _) => self.state = State::Other,
