@@ -5,6 +5,9 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use common::backend::{Backend, read_header, read_request};
 use common::forms::{MULTIPART, after_attachment};
@@ -129,11 +132,7 @@ fn a_chunked_body_is_whole_however_it_arrives() {
         for piece in before {
             connection.write(piece.as_bytes());
             // Time for the piece to be read by itself; where it isn't, the test finds less, and still passes.
-            assert_eq!(
-                connection.read_within(std::time::Duration::from_millis(20)),
-                None,
-                "answered after {piece:?}"
-            );
+            assert_eq!(connection.read_within(Duration::from_millis(20)), None, "answered after {piece:?}");
         }
         connection.write(end.as_bytes());
         assert_eq!(connection.read_response().text(), "10");
@@ -275,6 +274,38 @@ fn a_refusal_reaches_a_client_that_still_sends_50_mb() {
     assert!(backend.drain().is_empty());
 }
 
+/// The backend has read the header, takes nothing more, and answers when nothing moves any more; it closes nothing.
+#[test]
+fn an_early_answer_reaches_a_client_whose_body_nobody_takes() {
+    let (answer, stuck) = channel();
+    let (end, ended) = channel::<()>();
+    let (stuck, ended) = (Mutex::new(stuck), Mutex::new(ended));
+    let backend = Backend::handling(move |stream, received| {
+        let Some(header) = read_header(stream) else { return };
+        let _ = received.send(header);
+        if stuck.lock().unwrap().recv().is_ok() {
+            let _ =
+                stream.get_mut().write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig");
+            let _ = ended.lock().unwrap().recv();
+        }
+    });
+    let gateway = gateway(backend.address, "write_timeout = \"10m\"");
+    for framing in ["Content-Length: 1000000000", "Transfer-Encoding: chunked"] {
+        let mut connection = Connection::open(gateway.api());
+        let start = String::from_utf8(request("POST", "/api/upload.json").basic(HOLDER).bytes()).unwrap();
+        connection.write(start.replace("Content-Length: 0", framing).as_bytes());
+        if framing.ends_with("chunked") {
+            connection.write(b"3b9aca00\r\n");
+        }
+        backend.next();
+        connection.write_until_stuck();
+        answer.send(()).unwrap();
+        let response = connection.read_response();
+        assert_eq!((response.status, response.text().as_str()), (413, "big"), "{framing}");
+        end.send(()).unwrap();
+    }
+}
+
 #[test]
 fn expect_100_continue() {
     let backend = Backend::hello();
@@ -336,7 +367,7 @@ fn a_backend_that_ends_in_the_middle_of_an_upload_is_502() {
 
 #[test]
 fn a_client_that_ends_in_the_middle_of_an_upload_leaves_nothing_behind() {
-    let (ended, ends) = std::sync::mpsc::channel();
+    let (ended, ends) = channel();
     let backend = Backend::handling(move |stream, received| {
         if let Some(header) = read_header(stream) {
             let _ = received.send(header);

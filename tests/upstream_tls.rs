@@ -2,14 +2,17 @@
 
 mod common;
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
-use common::backend::Backend;
-use common::http::{get, request};
+use common::backend::{Backend, Received};
+use common::http::{Connection, get, request};
 use common::tls::Authority;
 use common::{Gateway, PATIENCE, binary, configured, open_api};
+use rustls::ServerConnection;
 
 /// A gateway for an `https` backend that is verified against `authority`.
 fn gateway(backend: SocketAddr, host: &str, authority: &Authority, keys: &str) -> Gateway {
@@ -39,16 +42,44 @@ fn a_backend_that_proves_its_name_is_used() {
     }
 }
 
+/// As in clear: an answer isn't kept from a client because the backend takes nothing of the body.
+#[test]
+fn an_early_answer_arrives_over_tls() {
+    let authority = Authority::new();
+    let config = authority.issue("127.0.0.1").server();
+    let (answer, stuck) = channel();
+    let (end, ended) = channel::<()>();
+    let (stuck, ended) = (Mutex::new(stuck), Mutex::new(ended));
+    let backend = Backend::handling(move |stream, received| {
+        let mut tls = ServerConnection::new(config.clone()).unwrap();
+        let mut stream = rustls::Stream::new(&mut tls, stream.get_mut());
+        let mut piece = [0; 4096];
+        // The health check's connection says nothing.
+        let Ok(1..) = stream.read(&mut piece) else { return };
+        let _ = received.send(Received::default());
+        if stuck.lock().unwrap().recv().is_ok() {
+            let _ = stream.write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig");
+            let _ = ended.lock().unwrap().recv();
+        }
+    });
+    let gateway = gateway(backend.address, "127.0.0.1", &authority, "write_timeout = \"10m\"");
+    let mut connection = Connection::open(gateway.api());
+    connection.write(b"POST /open/a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n");
+    backend.next();
+    connection.write_until_stuck();
+    answer.send(()).unwrap();
+    let response = connection.read_response();
+    assert_eq!((response.status, response.text().as_str()), (413, "big"));
+    end.send(()).unwrap();
+}
+
 #[test]
 fn a_backend_that_is_someone_else_is_502() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let wrong_name = authority.issue("elsewhere.test").backend();
     let unknown_authority = stranger.issue("127.0.0.1").backend();
     let in_clear = Backend::handling(|stream, _| {
-        let _ = std::io::Write::write_all(
-            stream.get_mut(),
-            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
-        );
+        let _ = Write::write_all(stream.get_mut(), b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
     });
     for (backend, keys) in [
         (wrong_name, ""),

@@ -1,5 +1,7 @@
 //! A request's way to a backend: which one, how often, and what of it may be repeated.
 
+use std::sync::Arc;
+
 use http::Method;
 use http::header::HeaderValue;
 use pingora_core::protocols::Stream;
@@ -10,6 +12,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::body::Body;
+use super::outbox::{Backlog, Outbox};
 use super::plain::{Asked, Delivery, Plain};
 use super::refusal::Refusal;
 use super::relay::{Failure, Relay, Relayed, failure};
@@ -153,10 +156,13 @@ impl Forward<'_> {
 
     /// Relays a request, or, where there is no header to send, the answer to one that was sent.
     async fn relay(&mut self, stream: Stream, header: Option<&RequestHeader>) -> Result<Attempt, Failure> {
+        let backlog = Arc::new(Backlog::default());
+        let stream = Box::new(Outbox::new(stream, backlog.clone()));
         let mut upstream = Box::new(UpstreamSession::new(stream));
         let relay = Relay {
             session: &mut *self.session,
             upstream: &mut upstream,
+            backlog: &backlog,
             body: &mut *self.body,
             timeouts: self.timeouts,
             request_id: self.request_id,
@@ -169,8 +175,9 @@ impl Forward<'_> {
         Ok(match relayed? {
             Relayed::Answered(status) => {
                 upstream.respect_keepalive();
-                let kept = if self.body.is_sent() { upstream.reuse().await } else { None };
-                Attempt::Answered(status, kept)
+                let whole = self.body.is_sent() && !backlog.waits();
+                let kept = if whole { upstream.reuse().await } else { None };
+                Attempt::Answered(status, kept.and_then(Outbox::unwrap))
             }
             Relayed::Switched => Attempt::Switched(upstream),
             Relayed::Broken(status) => Attempt::Broken(status),

@@ -17,6 +17,7 @@ pub mod listener;
 pub mod management;
 pub mod names;
 pub mod ops;
+pub mod outbox;
 pub mod plain;
 pub mod refusal;
 pub mod relay;

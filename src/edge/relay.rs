@@ -14,6 +14,7 @@ use tracing::debug;
 
 use super::body::{Body, BodyError};
 use super::headers;
+use super::outbox::Backlog;
 use super::refusal::Refusal;
 use crate::config::Timeouts;
 
@@ -46,8 +47,10 @@ pub struct Failure {
 pub struct Relay<'a> {
     /// The client's side.
     pub session: &'a mut ServerSession,
-    /// The backend's side.
+    /// The backend's side, over an [`Outbox`](super::outbox::Outbox).
     pub upstream: &'a mut UpstreamSession,
+    /// What of the request waits there.
+    pub backlog: &'a Backlog,
     /// What the request carries.
     pub body: &'a mut Body,
     /// How long things may take.
@@ -91,9 +94,12 @@ impl Relay<'_> {
     /// As [`Relay::run`].
     pub async fn resume(mut self) -> Result<Relayed, Failure> {
         let mut status = None;
+        self.backlog.keep(true);
         loop {
-            let patience =
-                if self.body.is_over() || status.is_some() { self.timeouts.response } else { NO_HURRY };
+            let given_up = self.body.is_over() && !self.body.is_sent();
+            let waits = self.backlog.waits() && !given_up;
+            let answer_is_due = self.body.is_over() && !waits || status.is_some();
+            let patience = if answer_is_due { self.timeouts.response } else { NO_HURRY };
             tokio::select! {
                 biased;
                 event = timeout(patience, read(self.upstream, status.is_some())) => {
@@ -114,7 +120,13 @@ impl Relay<'_> {
                         }
                     }
                 }
-                piece = self.body.next(self.session) => match (piece, status) {
+                // An answer that comes while the backend takes nothing is passed on all the same.
+                gone = timeout(self.timeouts.write, self.backlog.gone()), if waits => {
+                    if !matches!(gone, Ok(true)) {
+                        self.body.give_up();
+                    }
+                }
+                piece = self.body.next(self.session), if !waits => match (piece, status) {
                     (Ok(Some(piece)), _) => self.send(&piece).await,
                     (Ok(None), _) => self.finish_sending().await,
                     (Err(BodyError::Gone), _) | (Err(BodyError::Refused(_)), Some(_)) => return Ok(Relayed::Gone),
@@ -126,21 +138,20 @@ impl Relay<'_> {
         }
     }
 
-    /// Sends a piece of the body. A backend that takes no more may have answered already: its answer is what counts.
+    /// Sends a piece of the body, as far as the backend takes it; the rest goes while it is read from. A backend that takes no
+    /// more may have answered already: its answer is what counts.
     async fn send(&mut self, piece: &Bytes) {
         // A read may bring no more than the end of a chunk; written as a chunk, nothing would be the end of the body.
         if piece.is_empty() {
             return;
         }
-        let written = timeout(self.timeouts.write, self.upstream.write_body(piece)).await;
-        if !matches!(written, Ok(Ok(_))) {
+        if self.upstream.write_body(piece).await.is_err() {
             self.body.give_up();
         }
     }
 
     async fn finish_sending(&mut self) {
-        let finished = timeout(self.timeouts.write, self.upstream.finish_body()).await;
-        if !matches!(finished, Ok(Ok(_))) {
+        if self.upstream.finish_body().await.is_err() {
             self.body.give_up();
         }
     }
@@ -153,6 +164,7 @@ impl Relay<'_> {
                     return Err(Lost::Backend("101 that nobody asked for".into()));
                 }
                 self.write_header(header).await?;
+                self.backlog.keep(false);
                 Ok(Some(Relayed::Switched))
             }
             Event::Header(header) if header.status.is_informational() => {

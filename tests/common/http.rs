@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -124,6 +125,15 @@ impl Connection {
         let _ = self.stream.write_all(bytes);
     }
 
+    /// Writes until nothing is taken for a while.
+    pub fn write_until_stuck(&mut self) {
+        self.stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        let piece = vec![b'x'; 1 << 16];
+        let stuck = (0..10_000).any(|_| self.stream.write(&piece).is_err());
+        assert!(stuck, "somebody takes all of it");
+        self.stream.set_write_timeout(None).unwrap();
+    }
+
     /// Sends a request and reads its answer; over a new connection where the last answer ended this one.
     pub fn exchange(&mut self, request: Request) -> Response {
         self.reopen_if_closing();
@@ -234,7 +244,7 @@ impl Connection {
     }
 
     /// What comes within that time: bytes, the end (`None` inside), or nothing.
-    pub fn read_within(&mut self, time: std::time::Duration) -> Option<Option<Vec<u8>>> {
+    pub fn read_within(&mut self, time: Duration) -> Option<Option<Vec<u8>>> {
         let mut piece = vec![0; 16 * 1024];
         self.stream.set_read_timeout(Some(time)).unwrap();
         let read = self.stream.read(&mut piece);
@@ -253,7 +263,7 @@ impl Connection {
     pub fn drip(&mut self, bytes: &[u8]) -> (u16, usize) {
         for (sent, byte) in bytes.iter().enumerate() {
             self.write(&[*byte]);
-            match self.read_within(std::time::Duration::from_millis(20)) {
+            match self.read_within(Duration::from_millis(20)) {
                 None => {}
                 Some(Some(piece)) => {
                     self.buffer.extend_from_slice(&piece);

@@ -1,0 +1,233 @@
+//! A connection to a backend on which writing a request's body keeps nobody from reading its answer: what the backend
+//! doesn't take is kept here, and goes out while its answer is waited for.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use async_trait::async_trait;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::tls::SslDigest;
+use pingora_core::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
+    TimingDigest, UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What is known of an [`Outbox`] while it is somebody else's.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    keeps: AtomicBool,
+    waits: AtomicBool,
+    failed: AtomicBool,
+}
+
+impl Backlog {
+    /// Whether writes that the backend doesn't take are kept from now on, so that they are done at once. Then nothing more is
+    /// to be written until [`Backlog::gone`], and the connection has to be read from meanwhile.
+    pub fn keep(&self, keeps: bool) {
+        self.keeps.store(keeps, Ordering::Relaxed);
+    }
+
+    /// Whether the backend hasn't taken all yet.
+    pub fn waits(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
+    }
+
+    /// Resolves once the backend has taken all; false where it takes no more. Only to be waited for beside a read, and polled
+    /// after it: it is the read that sends, and nothing else says so.
+    pub async fn gone(&self) -> bool {
+        poll_fn(|_| if self.waits() { Poll::Pending } else { Poll::Ready(()) }).await;
+        !self.failed.load(Ordering::Relaxed)
+    }
+}
+
+/// The connection.
+#[derive(Debug)]
+pub struct Outbox {
+    stream: Stream,
+    backlog: Arc<Backlog>,
+    kept: Vec<u8>,
+    /// How many bytes of that went out.
+    written: usize,
+}
+
+impl Outbox {
+    /// Takes over a connection, on which nothing is kept as yet.
+    pub fn new(stream: Stream, backlog: Arc<Backlog>) -> Outbox {
+        Outbox { stream, backlog, kept: Vec::new(), written: 0 }
+    }
+
+    /// The connection under it, where that is one of these.
+    pub fn unwrap(stream: Stream) -> Option<Stream> {
+        stream.into_any().downcast::<Outbox>().ok().map(|outbox| outbox.stream)
+    }
+
+    /// Sends all that is kept here and below.
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.kept.len() {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.kept[self.written..]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                n => self.written += n,
+            }
+        }
+        self.kept.clear();
+        self.written = 0;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+}
+
+impl AsyncRead for Outbox {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.backlog.waits()
+            && let Poll::Ready(sent) = self.poll_out(cx)
+        {
+            // Who takes no more may still have sent an answer that is worth reading.
+            self.backlog.failed.fetch_or(sent.is_err(), Ordering::Relaxed);
+            self.backlog.waits.store(false, Ordering::Relaxed);
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Outbox {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let keeps = self.backlog.keeps.load(Ordering::Relaxed);
+        if !keeps && !self.kept.is_empty() {
+            ready!(self.poll_out(cx))?;
+        }
+        if self.kept.is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+            if written.is_ready() || !keeps {
+                return written;
+            }
+        }
+        self.kept.extend_from_slice(buf);
+        self.backlog.waits.store(true, Ordering::Relaxed);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = self.poll_out(cx);
+        self.backlog.waits.store(flushed.is_pending(), Ordering::Relaxed);
+        match self.backlog.keeps.load(Ordering::Relaxed) && flushed.is_pending() {
+            true => Poll::Ready(Ok(())),
+            false => flushed,
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_out(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Outbox {
+    async fn shutdown(&mut self) {
+        self.stream.shutdown().await;
+    }
+}
+
+impl UniqueID for Outbox {
+    fn id(&self) -> UniqueIDType {
+        self.stream.id()
+    }
+}
+
+impl Ssl for Outbox {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.stream.get_ssl_digest()
+    }
+}
+
+#[async_trait]
+impl Peek for Outbox {}
+
+impl GetTimingDigest for Outbox {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.stream.get_timing_digest()
+    }
+}
+
+impl GetProxyDigest for Outbox {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.stream.get_proxy_digest()
+    }
+
+    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
+        self.stream.set_proxy_digest(digest);
+    }
+}
+
+impl GetSocketDigest for Outbox {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.stream.get_socket_digest()
+    }
+
+    fn set_socket_digest(&mut self, digest: SocketDigest) {
+        self.stream.set_socket_digest(digest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_not_taken_goes_out_while_an_answer_is_waited_for() {
+        let (near, mut far) = duplex(16);
+        let backlog = Arc::new(Backlog::default());
+        let mut outbox = Outbox::new(Box::new(near), backlog.clone());
+        backlog.keep(true);
+        let body: Vec<u8> = (0..200).collect();
+        outbox.write_all(&body[..8]).await.unwrap();
+        assert!(!backlog.waits() && backlog.gone().await, "there is room for it");
+        outbox.write_all(&body[8..]).await.unwrap();
+        outbox.flush().await.unwrap();
+        assert!(backlog.waits());
+        // An answer comes before all of it is taken, and is read.
+        far.write_all(b"early").await.unwrap();
+        let mut answer = [0; 5];
+        outbox.read_exact(&mut answer).await.unwrap();
+        assert!(&answer == b"early" && backlog.waits());
+        let taking = tokio::spawn(async move {
+            let mut taken = vec![0; 200];
+            far.read_exact(&mut taken).await.unwrap();
+            (far, taken)
+        });
+        tokio::select! {
+            biased;
+            _ = outbox.read_u8() => panic!("there is nothing to read"),
+            taken = backlog.gone() => assert!(taken),
+        }
+        let (far, taken) = taking.await.unwrap();
+        assert_eq!(taken, body);
+        // As before, once nothing is kept any more.
+        backlog.keep(false);
+        drop(far);
+        assert!(outbox.write_all(&body).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn who_takes_no_more_is_seen_by_the_read() {
+        let (near, far) = duplex(16);
+        let backlog = Arc::new(Backlog::default());
+        let mut outbox = Outbox::new(Box::new(near), backlog.clone());
+        backlog.keep(true);
+        outbox.write_all(&[b'x'; 100]).await.unwrap();
+        assert!(backlog.waits());
+        drop(far);
+        assert_eq!(outbox.read(&mut [0; 1]).await.unwrap(), 0);
+        assert!(!backlog.waits() && !backlog.gone().await);
+    }
+}
