@@ -209,7 +209,10 @@ impl Conversation {
 
     /// Sends what was gathered of a message, and the last `bytes` of it with their `end`: all at once, where that fits.
     pub async fn flush_content(&mut self, bytes: &[u8], end: &[u8]) -> Result<(), Broken> {
-        self.expect_no_answer()?;
+        // What went out in full may be answered by now.
+        if !(self.outgoing.is_empty() && bytes.is_empty() && end.is_empty()) {
+            self.expect_no_answer()?;
+        }
         self.pour(bytes, end).await?;
         match self.flush(self.timeouts.data).await {
             Err(broken @ (Broken::Io(_) | Broken::Closed)) => Err(self.last_words(broken).await),

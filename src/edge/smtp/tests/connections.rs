@@ -194,6 +194,26 @@ async fn chunks_are_passed_on() {
     assert_eq!(sink.messages().len(), 2);
 }
 
+#[tokio::test]
+async fn a_chunk_may_be_answered_before_its_answer_is_waited_for() {
+    let sink = Sink::start(Settings::scripted(|moment| match moment.command {
+        "message" => Act::SayAndClose("250 2.0.0 Kept\r\n".into()),
+        _ => Act::Well,
+    }));
+    let backends = backends(&[&sink], "");
+    let mut lease = lease(&backends).await;
+    lease.pipeline(MAIL, &rcpts(&["jane"])).await.unwrap();
+    // More than is gathered.
+    let chunk = vec![b'x'; 20_000];
+    lease.bdat(chunk.len() as u64, true).await.unwrap();
+    lease.write(&chunk).await.unwrap();
+    sink.wait_until_idle();
+    // Has the runtime hear of it.
+    tokio::task::yield_now().await;
+    assert_eq!(lease.chunk_reply().await.unwrap().to_string(), "250 2.0.0 Kept");
+    assert_eq!(sink.messages()[0].content, chunk);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_more_connections_than_are_allowed_and_all_come_in_turn() {
     let sink = Sink::good();
