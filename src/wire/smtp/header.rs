@@ -1,7 +1,8 @@
 //! The header of a message while it streams by: what claims to be ours is removed, and hops are counted.
 //!
 //! What isn't ours to judge is where a backend sees a line end. So a field begins after CR LF, but also after a CR or an LF
-//! alone (BDAT may carry them), and behind a stuffed dot; and the header ends only at an empty line that nobody could miss.
+//! alone (BDAT may carry them), and behind a stuffed dot; and the header ends only at an empty line that nobody could miss. Nor
+//! is it ours to judge what a backend trims of a name: control characters beside one, and bytes beyond ASCII, hide none.
 //! In doubt a line too many is removed, and never one too few.
 //!
 //! Our own lines come first, so nothing of the client's may continue the last of them: content that begins with a blank, or
@@ -38,14 +39,16 @@ pub struct HeaderFilter {
 enum At {
     /// At the beginning of a line; whether CR LF ended the one before, for all that the backend gets to see.
     Start { clean: bool },
+    /// Behind what some skip at the beginning of a line, and others don't: a blank continues nothing here.
+    Skipped,
     /// Within a name that could be one of ours, of which so many bytes have come.
     Name(&'static [u8], u8),
     /// Behind a CR in the middle of such a name, which isn't passed on yet.
     NameCr(&'static [u8], u8),
     /// Anywhere behind that.
     Line,
-    /// Behind a CR.
-    Cr,
+    /// Behind a CR; whether nothing but what some skip came before it in its line.
+    Cr { skipped: bool },
     /// Behind a CR at the beginning of a line that a CR LF came before; it isn't passed on yet.
     EmptyCr,
     /// Behind the header.
@@ -89,22 +92,31 @@ impl HeaderFilter {
                         out.extend_from_slice(line);
                     }
                     match line[end - 1] {
-                        b'\r' => self.at = At::Cr,
+                        b'\r' => self.at = At::Cr { skipped: false },
                         b'\n' => self.at = At::Start { clean: self.dropping && self.clean },
                         _ => {}
                     }
                     rest = behind;
                 }
-                At::Cr => {
-                    if *byte == b'\n' {
+                At::Cr { skipped } => {
+                    let ended = *byte == b'\n';
+                    if ended {
                         if !self.dropping {
                             out.push(b'\n');
                         }
                         rest = next;
                     }
-                    // Without the line that is removed, the line end before it and the next one meet.
-                    self.at = At::Start { clean: if self.dropping { self.clean } else { *byte == b'\n' } };
+                    self.at = match skipped && !ended {
+                        true => At::Skipped,
+                        // Without the line that is removed, the line end before it and the next one meet.
+                        false => At::Start { clean: if self.dropping { self.clean } else { ended } },
+                    };
                 }
+                At::Skipped if matches!(byte, b' ' | b'\t') => {
+                    out.push(*byte);
+                    rest = next;
+                }
+                At::Skipped => self.at = At::Start { clean: false },
                 At::Start { clean } => {
                     self.clean = clean;
                     if self.start(*byte, clean, out) {
@@ -119,7 +131,7 @@ impl HeaderFilter {
                 At::NameCr(name, len) => {
                     if *byte == b'\n' {
                         self.give_up(out);
-                        self.at = At::Cr;
+                        self.at = At::Cr { skipped: false };
                         out.push(b'\r');
                     } else {
                         self.held.skip(b'\r');
@@ -135,7 +147,7 @@ impl HeaderFilter {
                         if self.first {
                             self.end_ours(out);
                         } else {
-                            self.at = At::Start { clean: false };
+                            self.at = At::Skipped;
                         }
                         out.push(b'\r');
                     }
@@ -166,7 +178,7 @@ impl HeaderFilter {
             }
             // Who skips it sees a line begin with what is behind it.
             0 if self.dropping => {}
-            ..=b'\x1f' | b' ' | b'\x7f' if self.first && byte != b'\r' => {
+            ..=b' ' | b'\x7f'.. if self.first && byte != b'\r' => {
                 self.end_ours(out);
                 return false;
             }
@@ -174,11 +186,6 @@ impl HeaderFilter {
                 self.at = At::Line;
                 self.held.flush(out);
                 out.push(byte);
-            }
-            0 => {
-                self.held.flush(out);
-                out.push(byte);
-                self.at = At::Start { clean: false };
             }
             b'\r' if clean && self.held.is_empty() => {
                 self.dropping = false;
@@ -188,7 +195,14 @@ impl HeaderFilter {
                 self.give_up(out);
                 self.dropping = false;
                 out.push(byte);
-                self.at = if byte == b'\r' { At::Cr } else { At::Start { clean: false } };
+                self.at = if byte == b'\r' { At::Cr { skipped: true } } else { At::Skipped };
+            }
+            // No name begins with it, but for who trims names.
+            ..=b' ' | b'\x7f'.. => {
+                self.dropping = false;
+                self.held.flush(out);
+                out.push(byte);
+                self.at = At::Skipped;
             }
             _ => {
                 self.dropping = false;
@@ -235,8 +249,9 @@ impl HeaderFilter {
             self.at = At::Name(name, len + 1);
             return true;
         }
-        // The whole name was there, and it is the field's where nothing else follows that could be part of it.
-        let ends = matches!(byte, b':' | b' ' | b'\t' | b'\r' | b'\n');
+        // The whole name was there, and it is the field's where nothing else follows that could be part of it. What isn't
+        // printed can't, and there are those who trim it.
+        let ends = byte == b':' || !byte.is_ascii_graphic();
         if ends && name == USER {
             self.dropping = true;
             self.held.clear();
