@@ -29,7 +29,8 @@ pub struct Lost {
 
 impl Lost {
     /// What the client is told: the backend's last words, a 421 turned into a 451, since it isn't the client's connection
-    /// that ends; or else `451 4.4.2` where the backend may have the message, `451 4.4.1` where it can't have it.
+    /// that ends; or else `451 4.4.2` where the backend may have the message, `451 4.4.1` where it can't have it. What it
+    /// refused then before it closed is its connection to us, and not the message.
     pub fn answer(&self) -> Reply {
         match &self.last {
             Some(last) if last.code() == 421 => {
@@ -38,9 +39,9 @@ impl Lost {
                     last.lines().map(|line| [codes.as_bytes(), line].concat()).collect();
                 Reply::received(451, lines.iter().map(Vec::as_slice))
             }
-            Some(last) => last.clone(),
+            Some(last) if self.given => last.clone(),
             None if self.given => BACKEND_LOST,
-            None => NO_BACKEND,
+            _ => NO_BACKEND,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::backends::{Backends, NoBackend};
@@ -302,6 +303,30 @@ async fn the_only_backends_last_words_are_passed_on() {
     let lost = lease.pipeline(MAIL, &rcpts(&["jane"])).await.unwrap_err();
     assert_eq!(lost.answer().to_string(), "451 4.7.0 Too much");
     assert!(!lost.given);
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_connection_is_none_of_the_message() {
+    let sink = Sink::start(Settings::scripted(|moment| match (moment.connection, moment.command) {
+        (0, command) if command.starts_with("RCPT") => {
+            Act::SayAndClose("250 2.1.5 Ok\r\n554 5.7.1 Idle\r\n".into())
+        }
+        (1.., "connect") => Act::Close,
+        _ => Act::Well,
+    }));
+    let backends = backends(&[&sink], "");
+    let mut lease = lease(&backends).await;
+    assert_eq!(codes(&lease.pipeline(MAIL, &rcpts(&["jane"])).await.unwrap()), [250, 250]);
+    // While the client is waited for.
+    let since = Instant::now();
+    std::future::poll_fn(|cx| {
+        lease.poll_idle(since, cx);
+        if lease.upstream().is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    let lost = lease.data().await.unwrap_err();
+    assert_eq!(lost.last.as_ref().map(Reply::code), Some(554));
+    assert_eq!(lost.answer().to_string(), "451 4.4.1 No backend can be reached, try again later");
 }
 
 #[tokio::test]
