@@ -275,18 +275,48 @@ fn a_message_in_chunks_that_has_begun_is_finished() {
     assert_eq!(sink.messages().len(), 1);
 }
 
+/// A chunk of a message that loops, which nobody gets any more.
+fn looping() -> String {
+    let loops = "Received: x\r\n".repeat(101);
+    format!("BDAT {}\r\n{loops}", loops.len())
+}
+
+#[test]
+fn a_message_that_nobody_gets_or_that_has_not_begun_keeps_no_session_open() {
+    let sink = Sink::good();
+    let gateway = started(&sink);
+    for (chunk, code) in [(looping(), 554), ("NOOP\r\nBDAT 1000\r\n".into(), 250), ("BDAT 0\r\n".into(), 250)]
+    {
+        let mut client = Client::login(gateway.address("smtp.listen"), JOE);
+        client.begin();
+        client.send(chunk.as_bytes());
+        assert_eq!(client.answer().code, code);
+        manage(&gateway, "remove", "username=joe");
+        assert!(client.answer().text().starts_with("421 4.7.0 "));
+        assert!(client.is_closed());
+        gateway.credential(JOE, "email");
+    }
+    assert!(sink.messages().is_empty());
+}
+
 #[test]
 fn a_stop_ends_what_is_idle_and_waits_for_a_message() {
     let sink = Sink::good();
     let mut gateway = started(&sink);
+    let mut doomed = Client::login(gateway.address("smtp.listen"), JOE);
+    doomed.begin();
+    doomed.send(looping().as_bytes());
+    assert_eq!(doomed.answer().code, 554);
     let mut idle = Client::login(gateway.address("smtp.listen"), JOE);
     let mut busy = Client::login(gateway.address("smtp.listen"), JOE);
     for line in ["MAIL FROM:<a@test>", "RCPT TO:<b@test>", "DATA"] {
         busy.say(line);
     }
     gateway.signal("TERM");
-    assert!(idle.answer().text().starts_with("421 4.3.2 "));
-    assert!(idle.is_closed());
+    for client in [&mut idle, &mut doomed] {
+        assert!(client.answer().text().starts_with("421 4.3.2 "));
+        assert!(client.is_closed());
+    }
     busy.send(b"x\r\n.\r\n");
     assert_eq!(busy.answer().code, 250);
     assert!(busy.answer().text().starts_with("421 4.3.2 "));

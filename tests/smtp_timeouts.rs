@@ -125,6 +125,30 @@ fn a_message_may_not_pause_for_longer_than_that() {
 }
 
 #[test]
+fn a_message_that_nobody_gets_has_no_more_time_than_others() {
+    let sink = Sink::good();
+    let gateway = started(sink.url(), "message_deadline = \"400ms\"\nmax_message = \"64KiB\"");
+    let large = "x".repeat(66_000);
+    for begin in ["DATA\r\n", "BDAT 1000000 LAST\r\n"] {
+        // It ends a line otherwise than by CR LF, which a chunk may; it loops; it is too large.
+        for doom in ["a\nb".to_owned(), "Received: x\r\n".repeat(101), large.clone()] {
+            let mut client = client(&gateway);
+            client.begin();
+            let began = Instant::now();
+            client.send(begin.as_bytes());
+            if begin.starts_with("DATA") {
+                assert_eq!(client.answer().code, 354);
+            }
+            client.send(doom.as_bytes());
+            client.drip(b"x", PACE);
+            is_timed_out(&mut client, began);
+        }
+    }
+    wait_for_metric(&gateway, "gatepost_smtp_messages_total{outcome=\"refused\"}", 5);
+    assert_eq!(sink.messages(), []);
+}
+
+#[test]
 fn a_session_ends_whatever_drips() {
     let sink = Sink::good();
     // Long enough for a dialog on a busy machine.

@@ -61,9 +61,10 @@ impl Delivery {
         }
     }
 
-    /// Until when the client may keep a connection to a backend, where it has one.
+    /// Until when the client may keep a connection to a backend, where it has one, or go on with a message, though nobody gets
+    /// it any more.
     pub fn deadline(&self) -> Option<Instant> {
-        matches!(self.stage, Stage::Open(_)).then_some(self.until)
+        (matches!(self.stage, Stage::Open(_)) || self.outcome.is_some()).then_some(self.until)
     }
 
     /// What there is to do while the client is waited for, `since` then. Never ready.
@@ -231,6 +232,9 @@ impl Delivery {
 
     /// The message must not become one.
     pub fn abort(&mut self) {
+        if self.outcome.is_none() {
+            self.begun();
+        }
         self.stage = Stage::Over(answers::BACKEND_LOST);
         self.outcome = Some(MessageOutcome::Refused);
     }

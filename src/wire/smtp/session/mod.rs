@@ -18,7 +18,7 @@ use super::command::Mail;
 use super::{Capabilities, Reply, answers};
 use crate::wire::Held;
 use line::Begins;
-use phase::{Phase, Skip};
+use phase::{Phase, Skip, Transaction};
 
 pub use given::Verdict;
 pub use piece::Piece;
@@ -181,16 +181,28 @@ impl Session {
         self.tls
     }
 
-    /// Whether a message is on its way: what begun before a revocation or a stop may end.
+    /// Whether a message is on its way: what begun before a revocation or a stop may end. Before its first byte it hasn't
+    /// begun, and between chunks there is nothing to end any more where nobody gets it.
     pub fn is_receiving(&self) -> bool {
-        matches!(self.phase, Phase::GoAhead(_) | Phase::Data(_) | Phase::Chunk(_) | Phase::Outcome)
-            || matches!(&self.phase, Phase::Transaction(transaction) if transaction.body.is_some())
+        match &self.phase {
+            Phase::GoAhead(_) | Phase::Data(_) | Phase::Outcome => true,
+            Phase::Chunk(chunk) => chunk.body.size > 0,
+            Phase::Transaction(Transaction { body: Some(body), .. }) => body.size > 0 && body.doom.is_none(),
+            _ => false,
+        }
     }
 
-    /// Whether a transaction is open.
+    /// Whether a transaction is open that may still become something.
     pub fn is_in_transaction(&self) -> bool {
-        let skips = matches!(self.phase, Phase::Skip(Skip { transaction: Some(_), .. }));
-        skips || self.is_receiving() || matches!(self.phase, Phase::Transaction(_) | Phase::Envelope(_))
+        match &self.phase {
+            Phase::GoAhead(_) | Phase::Data(_) | Phase::Outcome | Phase::Chunk(_) | Phase::Envelope(_) => {
+                true
+            }
+            Phase::Transaction(transaction) | Phase::Skip(Skip { transaction: Some(transaction), .. }) => {
+                transaction.body.as_ref().is_none_or(|body| body.doom.is_none())
+            }
+            _ => false,
+        }
     }
 
     /// Whether the session is over.
