@@ -244,6 +244,42 @@ fn a_handshake_that_hangs_ends() {
     wait_for_metric(&gateway, "gatepost_smtp_sessions", 0);
 }
 
+#[test]
+fn a_stop_waits_for_no_mail_client_that_says_or_hears_nothing() {
+    let (sink, authority) = (Sink::good(), Authority::new());
+    let keys = "proxy_protocol = true\n";
+    let server = "[server]\nthreads = 2\nshutdown_deadline = \"10m\"\ntrusted_proxies = [\"127.0.0.1\"]\n";
+    let mut gateway = secured(&authority, &[sink.url()], keys, server);
+    let proxied = |key| {
+        let mut client = Client::connect(gateway.address(key));
+        client.send(b"PROXY TCP4 192.0.2.1 198.51.100.1 8080 25\r\n");
+        client
+    };
+    // A proxy that doesn't say whom it forwards, and clients that begin no TLS, from the first byte on or after STARTTLS.
+    let _silent = [Client::connect(gateway.address("smtp.listen")), proxied("smtp.tls_listen")];
+    let mut in_clear = proxied("smtp.listen");
+    for (line, code) in [("EHLO client.test", 250), ("STARTTLS", 220)] {
+        if code == 250 {
+            assert_eq!(in_clear.answer().code, 220);
+        }
+        assert_eq!(in_clear.say(line).code, code);
+    }
+    // One that hears nothing of what it asks, until it isn't listened to any more.
+    let mut deaf = proxied("smtp.listen").into_stream();
+    deaf.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    while deaf.write_all(&b"HELP\r\n".repeat(10_000)).is_ok() {}
+    // What was connected before this one is with the gateway.
+    let mut later = proxied("smtp.tls_listen").encrypt(authority.client(&[]), NAME);
+    assert_eq!(later.answer().code, 220);
+    let asked = Instant::now();
+    gateway.signal("TERM");
+    assert!(later.answer().text().starts_with("421 4.3.2 "));
+    assert_eq!(gateway.wait(), Some(0));
+    // 5 s are for the one that may yet hear.
+    assert!(asked.elapsed() < PATIENCE / 2, "{:?}", asked.elapsed());
+    assert!(!gateway.log().text().contains("the deadline passed"));
+}
+
 /// What the client hears of a backend that hangs at `stage`: the answer that isn't the good one.
 fn hung(client: &mut Client, message: &[u8]) -> (String, Duration) {
     let began = Instant::now();

@@ -69,7 +69,8 @@ impl SmtpServer {
         let Some(acceptor) = self.entry.tls.as_ref().filter(|_| self.implicit_tls) else {
             return Some((stream, address, counted));
         };
-        match Box::pin(timeout(self.entry.handshake, stream.encrypt(acceptor))).await {
+        let handshake = timeout(self.entry.handshake, stream.encrypt(acceptor));
+        match Box::pin(self.unless_stopped(handshake)).await? {
             Ok(Ok(stream)) => Some((stream, address, counted)),
             Ok(Err(error)) => {
                 debug!(%address, %error, "no TLS");
@@ -86,7 +87,8 @@ impl SmtpServer {
     /// The client's address as a trusted proxy says it; within that none where it speaks for itself, and `None` where it
     /// says nothing of use.
     async fn identify(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<Option<IpAddr>> {
-        match timeout(self.entry.handshake, proxied::read(stream)).await {
+        let header = timeout(self.entry.handshake, proxied::read(stream));
+        match self.unless_stopped(header).await? {
             Ok(Ok(source)) => Some(source.map(|source| source.ip().to_canonical())),
             Ok(Err(error)) => {
                 debug!(%peer, %error, "closed: the proxy doesn't say whom it forwards");
@@ -97,6 +99,17 @@ impl SmtpServer {
                 debug!(%peer, "closed: the proxy doesn't say in time whom it forwards");
                 None
             }
+        }
+    }
+
+    /// What `future` gives, which has to be waited for; `None` where the gateway stops before. Whoever has begun nothing loses
+    /// nothing by that.
+    pub async fn unless_stopped<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            output = future => Some(output),
+            _ = stop.wait_for(|stopped| *stopped) => None,
         }
     }
 }

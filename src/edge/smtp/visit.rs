@@ -3,7 +3,9 @@
 mod deciding;
 
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -154,7 +156,18 @@ impl Visit {
         let Some(stream) = &mut self.stream else { return false };
         let left = self.deadline.saturating_duration_since(Instant::now());
         let patience = self.server.entry.timeouts.command.min(left);
-        let sent = timeout(patience, stream.write(&self.out)).await;
+        let stoppable = !self.session.is_in_transaction();
+        let sent = timeout(patience, async {
+            let mut written = pin!(stream.write(&self.out));
+            tokio::select! {
+                biased;
+                written = &mut written => return written,
+                () = poll_fn(|cx| self.stop.poll_changed(cx)), if stoppable => {}
+            }
+            // It may still be taking what it gets, but a stop waits for it no longer than for a farewell.
+            timeout(FAREWELL, written).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+        });
+        let sent = sent.await;
         // Nothing is kept while nothing is said.
         self.out = Vec::new();
         if sent.is_err() {
@@ -373,17 +386,19 @@ impl Visit {
         let (Some(stream), Some(acceptor)) = (self.stream.take(), &self.server.entry.tls) else {
             return false;
         };
-        match timeout(self.server.entry.handshake, stream.encrypt(acceptor)).await {
-            Ok(Ok(stream)) => {
+        let handshake = timeout(self.server.entry.handshake, stream.encrypt(acceptor));
+        match self.server.unless_stopped(handshake).await {
+            None => false,
+            Some(Ok(Ok(stream))) => {
                 self.stream = Some(stream);
                 self.session.encrypted();
                 true
             }
-            Ok(Err(error)) => {
+            Some(Ok(Err(error))) => {
                 debug!(address = %self.address, %error, "no TLS");
                 false
             }
-            Err(_) => {
+            Some(Err(_)) => {
                 self.server.entry.metrics.smtp_limit(SmtpLimit::Time);
                 debug!(address = %self.address, "the TLS handshake took too long");
                 false
