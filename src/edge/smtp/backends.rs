@@ -231,13 +231,16 @@ impl Backends {
         loop {
             let (index, taken) = self.take(worker, who, tried).await?;
             let backend = &self.backends[index];
+            let taken = match taken {
+                Taken::Idle(mut held) => match self.is_usable(&mut held.connection, tried).await {
+                    true => Taken::Idle(held),
+                    // A new one in its place: its turn was waited for.
+                    false => held.emptied(),
+                },
+                room => room,
+            };
             let mut place = match taken {
-                Taken::Idle(mut held) => {
-                    if !self.is_usable(&mut held.connection).await {
-                        continue;
-                    }
-                    Place { index, held, reused: true }
-                }
+                Taken::Idle(held) => Place { index, held, reused: true },
                 Taken::Room(room) => match Box::pin(backend.connect(room)).await {
                     Ok(held) => {
                         self.combine();
@@ -328,8 +331,9 @@ impl Backends {
         }
     }
 
-    /// Whether a kept connection can be used for another transaction.
-    async fn is_usable(&self, conversation: &mut Conversation) -> bool {
+    /// Whether a kept connection can be used for another transaction. Where one doesn't answer, no other one is asked: that may
+    /// take as long each time.
+    async fn is_usable(&self, conversation: &mut Conversation, tried: &mut Tried) -> bool {
         let idle = conversation.last_used().elapsed();
         if idle >= self.idle || !conversation.is_quiet() {
             return false;
@@ -338,7 +342,9 @@ impl Backends {
             return true;
         }
         let asked = Box::pin(timeout(TRUSTED_IDLE, conversation.exchange(&[b"RSET\r\n"]))).await;
-        matches!(asked, Ok(Ok(reply)) if reply.is_positive())
+        let answers = matches!(asked, Ok(Ok(reply)) if reply.is_positive());
+        tried.fresh |= !answers;
+        answers
     }
 
     /// Tells the backend who submits, where that is configured and it offers it; nothing where it knows that already.

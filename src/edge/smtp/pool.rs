@@ -291,7 +291,7 @@ fn best<T>(idle: &mut Vec<T>, fit: &impl Fn(&T) -> Fit) -> Option<T> {
 
 impl<T> Held<T> {
     /// Closes the connection and keeps its room.
-    fn emptied(self) -> Taken<T> {
+    pub fn emptied(self) -> Taken<T> {
         Taken::Room(self.room)
     }
 }

@@ -319,6 +319,52 @@ async fn a_connection_that_does_not_answer_after_its_idle_time_is_replaced() {
 }
 
 #[tokio::test]
+async fn of_many_that_do_not_answer_only_one_is_asked() {
+    let sink = Sink::start(Settings::scripted(|moment| match moment.command {
+        "RSET" => Act::Close,
+        _ => Act::Well,
+    }));
+    let backends = distrustful(&sink);
+    let mut kept = Vec::new();
+    for _ in 0..4 {
+        kept.push(lease(&backends).await);
+    }
+    kept.into_iter().for_each(Lease::done);
+    assert_eq!(deliver(&backends).await.code(), 250);
+    let asked = (0..4).filter(|number| sink.commands(*number).contains(&"RSET".to_owned())).count();
+    assert_eq!((asked, sink.connections()), (1, 5));
+}
+
+#[tokio::test]
+async fn who_waited_for_a_connection_that_is_dead_does_not_wait_again() {
+    let sink = Sink::start(Settings::scripted(|moment| match (moment.connection, moment.command) {
+        (0, "RSET") => Act::Close,
+        _ => Act::Well,
+    }));
+    let mut backends = backends(&[&sink], "upstream_connections = 1");
+    Arc::get_mut(&mut backends).unwrap().trusted_idle = Duration::from_nanos(1);
+    let held = lease(&backends).await;
+    let served = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let waiting: Vec<_> = (0..2)
+        .map(|number| {
+            let (backends, served) = (backends.clone(), served.clone());
+            tokio::spawn(async move {
+                let lease = lease(&backends).await;
+                served.lock().push(number);
+                lease.done();
+            })
+        })
+        .collect();
+    // Both are in the line.
+    tokio::task::yield_now().await;
+    held.done();
+    for task in waiting {
+        task.await.unwrap();
+    }
+    assert_eq!(*served.lock(), [0, 1]);
+}
+
+#[tokio::test]
 async fn one_that_lacks_something_is_kept_for_others() {
     let mut settings = Settings::default();
     settings.extensions.retain(|extension| *extension != "DSN");
