@@ -14,8 +14,17 @@ pub fn needed(mail: &[u8], rcpts: &[Vec<u8>]) -> Capabilities {
     rcpts.iter().fold(needs(mail), |all, rcpt| all.either(needs(rcpt)))
 }
 
-/// MAIL and RCPTs, and DATA where it is wanted and makes sense. The reply to MAIL, and, unless it was refused, one for each
-/// recipient; that to DATA, where a recipient was accepted.
+/// How an envelope was answered.
+pub struct Begun {
+    /// The reply to MAIL, and, unless it was refused, one for each recipient.
+    pub replies: Vec<Reply>,
+    /// That to DATA, where a recipient was accepted.
+    pub data: Option<Reply>,
+    /// Whether the transaction is over all the same, since the backend took DATA without a recipient.
+    pub ended: bool,
+}
+
+/// MAIL and RCPTs, and DATA where it is wanted and makes sense.
 ///
 /// # Errors
 /// Where the conversation is over, and [`Broken::Lacks`] where it goes on but this envelope is none for it.
@@ -24,7 +33,7 @@ pub async fn begin(
     mail: &[u8],
     rcpts: &[Vec<u8>],
     data: bool,
-) -> Result<(Vec<Reply>, Option<Reply>), Broken> {
+) -> Result<Begun, Broken> {
     let offered = conversation.offer.capabilities;
     // What the client was offered may be what other backends can do, or what this one could.
     if !offered.cover(needed(mail, rcpts)) {
@@ -60,17 +69,19 @@ pub async fn begin(
     if mail_refused {
         replies.truncate(1);
     }
+    let mut ended = false;
     if !accepted {
         if answer.take().is_some_and(|answer| answer.is_intermediate()) {
             // RFC 2920, 3.1: a server that says 354 all the same is owed an end, and refuses it.
             conversation.queue(&[b".\r\n"]);
             conversation.send().await?;
             conversation.final_reply().await?;
+            ended = true;
         }
     } else if data && !with_data {
         answer = Some(conversation.exchange(&[b"DATA\r\n"]).await?);
     }
-    Ok((replies, answer))
+    Ok(Begun { replies, data: answer, ended })
 }
 
 /// Sends what is queued and reads so many replies; whether MAIL was accepted, if its reply is among them.

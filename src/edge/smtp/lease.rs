@@ -9,7 +9,7 @@ use tracing::debug;
 
 use super::backends::{Backends, Place};
 use super::conversation::{Broken, Conversation};
-use super::envelope;
+use super::envelope::{self, Begun};
 use super::submitter::{Submitter, Tried};
 use crate::wire::smtp::answers::{BACKEND_LOST, NO_BACKEND};
 use crate::wire::smtp::parameters::needs;
@@ -61,6 +61,8 @@ pub struct Lease {
     rcpts: Vec<Vec<u8>>,
     stage: Stage,
     given: bool,
+    /// The backend took the end of a message without recipients for that of the transaction.
+    ended: bool,
     /// How the backend was lost while the client was waited for, until somebody asks for it.
     gone: Option<Lost>,
 }
@@ -95,6 +97,7 @@ impl Lease {
             rcpts: Vec::new(),
             stage: Stage::Envelope,
             given: false,
+            ended: false,
             gone: None,
         }
     }
@@ -116,6 +119,11 @@ impl Lease {
     pub async fn rcpt(&mut self, arguments: &[u8]) -> Result<Reply, Lost> {
         self.tried.needs = self.tried.needs.either(needs(arguments));
         self.cover().await?;
+        if self.ended
+            && let Some(refusal) = self.renew().await?
+        {
+            return Ok(refusal);
+        }
         let reply = self.command(&[b"RCPT TO:", arguments, b"\r\n"]).await?;
         if reply.is_positive() {
             self.rcpts.push(arguments.to_vec());
@@ -314,7 +322,7 @@ impl Lease {
                 Some(conversation) => envelope::begin(conversation, mail, rcpts, data).await,
                 None => Err(Broken::Closed),
             };
-            let (replies, data) = match begun {
+            let Begun { replies, data, ended } = match begun {
                 Ok(begun) => begun,
                 Err(broken) => {
                     // On the heap, as all that is rare and large.
@@ -324,6 +332,7 @@ impl Lease {
             };
             if replies.first().is_some_and(Reply::is_positive) {
                 self.mail_accepted(mail);
+                self.ended = ended;
                 let accepted = rcpts.iter().zip(&replies[1..]).filter(|(_, reply)| reply.is_positive());
                 self.rcpts.extend(accepted.map(|(rcpt, _)| rcpt.clone()));
             }
@@ -365,9 +374,30 @@ impl Lease {
     async fn repeat(&mut self) -> Result<Option<Reply>, Broken> {
         let Some(place) = &mut self.place else { return Err(Broken::Closed) };
         let Some(mail) = &self.mail else { return Ok(None) };
-        let (replies, _) = envelope::begin(&mut place.held.connection, mail, &self.rcpts, false).await?;
+        let begun = envelope::begin(&mut place.held.connection, mail, &self.rcpts, false).await?;
         place.held.connection.in_transaction = true;
-        Ok(replies.into_iter().find(|reply| !reply.is_positive()))
+        self.ended = false;
+        Ok(begun.replies.into_iter().find(|reply| !reply.is_positive()))
+    }
+
+    /// Begins a transaction again that the backend has ended, whatever it remembers of it; the reply where it doesn't want it
+    /// any more.
+    async fn renew(&mut self) -> Result<Option<Reply>, Lost> {
+        let reset = match self.conversation() {
+            Some(conversation) => conversation.exchange(&[b"RSET\r\n"]).await,
+            None => Err(Broken::Closed),
+        };
+        let repeated = match reset {
+            Ok(_) => self.repeat().await,
+            Err(broken) => Err(broken),
+        };
+        match repeated {
+            Ok(refusal) => {
+                self.ended = refusal.is_some();
+                Ok(refusal)
+            }
+            Err(broken) => Box::pin(self.substitute(broken)).await.map(|()| None),
+        }
     }
 
     /// Notes the end of a message or chunk, and passes the answer on.

@@ -196,6 +196,32 @@ async fn no_recipient_is_no_message_even_where_the_backend_says_354() {
 }
 
 #[tokio::test]
+async fn a_message_follows_where_the_backend_took_none_for_one() {
+    // As RFC 5321, 4.1.1.4, has it, the sender is forgotten then; some may not.
+    for forgets in [true, false] {
+        let script = move |moment: &sink::Moment<'_>| match (moment.command, moment.messages) {
+            ("RCPT TO:<one@example.net>", _) => say("550 5.1.1 No"),
+            ("DATA", 0) if forgets => say("354 Go on"),
+            ("message", 0) if forgets => say("554 5.5.1 No recipients"),
+            _ => Act::Well,
+        };
+        let sink = Sink::start(Settings::scripted(script));
+        let backends = backends(&[&sink], "");
+        let mut lease = lease(&backends).await;
+        let (replies, data) = lease.pipeline_data(MAIL, &rcpts(&["one"])).await.unwrap();
+        assert_eq!((codes(&replies), data), (vec![250, 550], None));
+        assert_eq!(lease.rcpt(b"<two@example.net>").await.unwrap().code(), 250, "{forgets}");
+        assert_eq!(lease.rcpt(b"<three@example.net>").await.unwrap().code(), 250);
+        assert_eq!(lease.data().await.unwrap().code(), 354);
+        lease.write(CONTENT).await.unwrap();
+        assert_eq!(lease.finish(b"").await.unwrap().code(), 250);
+        let [message] = &sink.messages()[..] else { panic!() };
+        assert_eq!((message.mail.as_bytes(), message.rcpts.len()), (MAIL, 2));
+        assert_eq!(sink.connections(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_refused_sender_is_told_once() {
     for extensions in [vec!["PIPELINING"], vec![]] {
         let script = |moment: &sink::Moment<'_>| match moment.command {
