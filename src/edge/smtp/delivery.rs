@@ -134,11 +134,11 @@ impl Delivery {
                 if let Some(reply) = replies.first() {
                     info!(user = %self.who.user, upstream = lease.upstream(), %reply, "a sender was refused");
                 }
-                lease.done();
-                // What is no refusal is no answer, either.
+                // What is no refusal is no answer, either, and what comes after it may be anything.
                 let Some(refusal) = replies.into_iter().next().filter(is_refusal) else {
                     return Ok(self.end(answers::NO_BACKEND, rcpts.len()));
                 };
+                lease.done();
                 self.stage = Stage::Over(refusal.clone());
                 Err(refusal)
             }

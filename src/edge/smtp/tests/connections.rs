@@ -137,6 +137,22 @@ async fn a_reply_to_nothing_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn a_sender_that_is_answered_with_nonsense_ends_the_connection() {
+    let sink = Sink::start(Settings::scripted(|moment| match (moment.connection, moment.command) {
+        (0, command) if command.starts_with("MAIL") => say("354 Go on"),
+        _ => Act::Well,
+    }));
+    let backends = backends(&[&sink], "");
+    let metrics = Arc::new(Metrics::new());
+    let mut first = Delivery::new(backends.clone(), metrics, 0, submitter("john"), MAIL.to_vec());
+    let replies = first.rcpts(&rcpts(&["jane"]), false).await.unwrap();
+    assert_eq!(replies, [answers::NO_BACKEND]);
+    first.close();
+    assert_eq!(deliver(&backends).await.code(), 250);
+    assert_eq!((sink.messages()[0].connection, sink.connections()), (1, 2));
+}
+
+#[tokio::test]
 async fn what_is_dropped_in_the_middle_never_counts() {
     let sink = Sink::good();
     let backends = backends(&[&sink], "");
