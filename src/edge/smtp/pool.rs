@@ -156,14 +156,17 @@ impl<T> Pool<T> {
         self.serve_waiting(&mut state);
     }
 
-    /// Takes the idle connections out that are `spent`.
+    /// Takes the idle connections out that are `spent`, and serves who waits for the bound to be what it was.
     pub fn sweep(self: &Arc<Self>, spent: impl Fn(&T) -> bool) -> Vec<Held<T>> {
         let mut state = self.state.lock();
         let mut swept = Vec::new();
         for idle in &mut state.idle {
             swept.extend(idle.extract_if(.., |connection| spent(connection)));
         }
-        swept.into_iter().map(|connection| self.taken_out(&mut state, 0, connection)).collect()
+        let swept = swept.into_iter().map(|connection| self.taken_out(&mut state, 0, connection)).collect();
+        // The bound may have been raised again, and nobody else has given anything back since.
+        self.serve_waiting(&mut state);
+        swept
     }
 
     /// How many there may be now.

@@ -208,3 +208,21 @@ async fn who_is_refused_lowers_the_bound_for_a_while() {
     assert!(!room(pool.try_take(0, JOE, any)).refused(Duration::ZERO), "there is no other");
     assert_eq!(pool.count(), (0, 0));
 }
+
+#[tokio::test]
+async fn who_waits_for_the_bound_is_served_when_it_is_raised_again() {
+    let pool = pool(1, 4);
+    let held = room(pool.try_take(0, JOE, any)).hold(7);
+    assert!(room(pool.try_take(0, JOE, any)).refused(Duration::from_secs(3600)));
+    let own = pool.clone();
+    let waiting = tokio::spawn(async move { take(&own, LONG).await });
+    while !is_waited_for(&pool, 1) {
+        tokio::task::yield_now().await;
+    }
+    assert!(pool.sweep(|_| false).is_empty() && is_waited_for(&pool, 1));
+    pool.state.lock().lowered = Some((1, Instant::now()));
+    assert!(pool.sweep(|_| false).is_empty());
+    drop(room(waiting.await.unwrap()));
+    drop(held);
+    assert_eq!(pool.count(), (0, 0));
+}
