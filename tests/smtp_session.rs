@@ -47,6 +47,29 @@ fn chunks_go_through() {
 }
 
 #[test]
+fn each_message_has_an_id_of_its_own() {
+    let begin = "MAIL FROM:<a@test>\r\nRCPT TO:<b@test>\r\n";
+    let [data, chunk] =
+        ["DATA\r\nx\r\n.\r\n", "BDAT 3 LAST\r\nx\r\n"].map(|message| format!("{begin}{message}"));
+    let driver = run(&format!("{}{data}{chunk}{data}{chunk}", authorised()));
+    let ids: std::collections::BTreeSet<_> = driver
+        .delivered
+        .iter()
+        .map(|message| {
+            let text = String::from_utf8(message.content.clone()).unwrap();
+            text.split_once(" id ")
+                .unwrap()
+                .1
+                .split(|c: char| c != '.' && !c.is_ascii_hexdigit())
+                .next()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    assert_eq!((driver.delivered.len(), ids.len()), (4, 4), "{ids:?}");
+}
+
+#[test]
 fn an_empty_message_is_one() {
     let driver = run(&format!(
         "{}MAIL FROM:<>\r\nRCPT TO:<b@test>\r\nDATA\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<b@test>\r\nBDAT 0 LAST\r\n",

@@ -119,8 +119,8 @@ impl Session {
         moment: &Moment,
     ) {
         let body = transaction.body.take().unwrap_or_else(|| {
-            self.messages += 1;
             let mut body = self.body(transaction.utf8, false, moment);
+            self.messages += 1;
             let mut prefix = body.prefix.take().unwrap_or_default();
             body.filter.pass(b"\r\n", &mut prefix);
             body.prefix = Some(prefix);
