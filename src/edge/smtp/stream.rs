@@ -74,6 +74,9 @@ impl Stream {
                     Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, &mut buffer),
                 })?;
                 let read = buffer.filled().len();
+                if manner == Manner::Secret {
+                    drop(moved_out(input, read));
+                }
                 input.extend_from_slice(buffer.filled());
                 if manner == Manner::Secret {
                     scratch[..read].zeroize();
@@ -172,10 +175,43 @@ impl Stream {
     }
 }
 
+/// Makes room for so many bytes more. What is there moves where there is none, and leaves nothing behind: its old place is
+/// what this gives.
+fn moved_out(input: &mut Vec<u8>, more: usize) -> Option<Vec<u8>> {
+    if input.capacity() - input.len() >= more {
+        return None;
+    }
+    let mut roomy = Vec::with_capacity((input.len() + more).max(2 * input.capacity()));
+    roomy.extend_from_slice(input);
+    let mut left = std::mem::replace(input, roomy);
+    left.as_mut_slice().zeroize();
+    Some(left)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::smtp::answers;
+
+    #[test]
+    fn a_secret_that_moves_leaves_nothing_behind() {
+        let mut input = Vec::new();
+        for _ in 0..100 {
+            let (before, place) = (input.clone(), input.as_ptr());
+            let left = moved_out(&mut input, 10);
+            assert_eq!(input, before);
+            match left {
+                Some(left) => {
+                    assert!(left.as_ptr() == place && left.len() == before.len());
+                    assert!(left.iter().all(|byte| *byte == 0));
+                }
+                None => assert_eq!(input.as_ptr(), place),
+            }
+            let place = input.as_ptr();
+            input.extend_from_slice(b"AUTH PLAIN");
+            assert_eq!(input.as_ptr(), place, "it moved by itself");
+        }
+    }
 
     #[test]
     fn the_reply_to_quit_is_known() {

@@ -146,6 +146,8 @@ impl Visit {
             }
         }
         self.end_transaction();
+        // It may have gone in the middle of a login.
+        self.input.zeroize();
     }
 
     /// Sends the replies so far; false where the client doesn't take them.
@@ -358,9 +360,13 @@ impl Visit {
         }
         let used = input.len() - rest.len();
         if secret {
-            input[..used].zeroize();
+            let left = input.len() - used;
+            input.copy_within(used.., 0);
+            input[left..].zeroize();
+            input.truncate(left);
+        } else {
+            input.drain(..used);
         }
-        input.drain(..used);
         // A session that waits for a command keeps no buffer.
         if !input.is_empty() || self.session.is_receiving() {
             self.input = input;
