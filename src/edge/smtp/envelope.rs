@@ -67,6 +67,8 @@ pub async fn begin(
     let mail_refused = !replies[0].is_positive();
     let accepted = !mail_refused && replies[1..].iter().any(Reply::is_positive);
     if mail_refused {
+        // Who takes a recipient without a sender has to be made to forget it before the next transaction.
+        conversation.in_transaction = replies[1..].iter().any(Reply::is_positive);
         replies.truncate(1);
     }
     let mut ended = false;

@@ -197,3 +197,19 @@ async fn a_backend_that_knows_no_ehlo_is_greeted_the_old_way() {
     assert_eq!(sink.commands(0)[1], "HELO gate.test");
     assert_eq!(lease(&backends).await.capabilities(), Default::default());
 }
+
+#[tokio::test]
+async fn one_that_takes_a_recipient_without_a_sender_is_made_to_forget_it() {
+    let sink = Sink::start(Settings::scripted(|moment| match (moment.messages, moment.command) {
+        (1, command) if command.starts_with("MAIL") => say("550 5.1.0 Not you"),
+        (1, command) if command.starts_with("RCPT") => say("250 2.1.5 Ok"),
+        _ => Act::Well,
+    }));
+    let backends = backends(&[&sink], "upstream_connections = 1");
+    assert_eq!(deliver(&backends).await.code(), 250);
+    let mut refused = lease(&backends).await;
+    assert_eq!(refused.pipeline(MAIL, &rcpts(&["jane"])).await.unwrap()[0].code(), 550);
+    refused.done();
+    lease(&backends).await.done();
+    assert_eq!(sink.commands(0).last().map(String::as_str), Some("RSET"));
+}
