@@ -15,8 +15,8 @@ use common::relay::{At, Fate, Part, Point, Relay, STAGES};
 use common::sink::{Act, Moment, Settings, Sink, say};
 use common::{Gateway, PATIENCE};
 
-/// Of each of the four.
-const TRANSACTIONS: usize = 250;
+/// For each of the four.
+const TRANSACTIONS: usize = 1000;
 
 /// Where one in chunks is struck.
 const IN_CHUNKS: [(Part, At); 8] = [

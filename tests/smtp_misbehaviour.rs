@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{TestCaseResult, TestRunner};
 
-const CASES: u32 = 400;
+const CASES: u32 = 1000;
 
 /// What backends do instead of what they should, by what they were asked.
 const ANY: [&str; 7] = [
@@ -222,7 +222,7 @@ fn transact(world: &World, plans: &[Plan], misdeeds: Vec<Misdeed>) -> TestCaseRe
         told.insert(number, (plan, end));
     }
     world.misdeeds.lock().unwrap().clear();
-    let messages: Vec<_> = world.sinks.iter().flat_map(Sink::messages).collect();
+    let messages: Vec<_> = world.sinks.iter().flat_map(Sink::take_messages).collect();
     for (number, (plan, told)) in told {
         let mail = format!("<{number}@test>");
         let kept: Vec<_> = messages.iter().filter(|message| message.mail == mail).collect();
@@ -250,7 +250,11 @@ fn transact(world: &World, plans: &[Plan], misdeeds: Vec<Misdeed>) -> TestCaseRe
 #[test]
 fn what_a_client_is_told_is_what_became_of_its_message() {
     let world = World::new();
-    let mut runner = TestRunner::new(ProptestConfig { cases: CASES, ..ProptestConfig::default() });
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: CASES,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
     let run = runner.run(&(plans(), misdeeds()), |(plans, misdeeds)| transact(&world, &plans, misdeeds));
     run.unwrap_or_else(|error| panic!("{error}"));
     let [accepted, refused] = [&world.accepted, &world.refused].map(|count| count.load(Ordering::Relaxed));

@@ -196,6 +196,11 @@ impl Sink {
         self.shared.record.lock().unwrap().messages.clone()
     }
 
+    /// The messages so far, which are forgotten.
+    pub fn take_messages(&self) -> Vec<Message> {
+        std::mem::take(&mut self.shared.record.lock().unwrap().messages)
+    }
+
     /// The commands of a connection.
     pub fn commands(&self, connection: usize) -> Vec<String> {
         let record = self.shared.record.lock().unwrap();
