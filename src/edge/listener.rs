@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,10 +113,11 @@ pub async fn accept_streams<F, S, R>(
             return;
         }
     };
+    let mut stopped = pin!(stop.wait_for(|stop| *stop));
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => return,
+            _ = &mut stopped => return,
             accepted = listener.accept() => accepted,
         };
         let (stream, peer) = match accepted {

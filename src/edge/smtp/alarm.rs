@@ -6,15 +6,13 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use pingora_timeout::sleep;
-
-type Timer = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+use tokio::time::{Sleep, sleep_until};
 
 /// One timer for all that somebody waits for, one after another.
 #[derive(Default)]
 pub struct Alarm {
     /// Rings no later than at the moment that is waited for now; maybe for one that is long past caring.
-    timer: Option<(Instant, Timer)>,
+    timer: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl Alarm {
@@ -45,18 +43,15 @@ impl Alarm {
     /// Ready at that moment, and after it.
     pub fn poll(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let timer = match &mut self.timer {
-                Some((rings, timer)) if *rings <= until => timer,
-                timer => {
-                    let left = until.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Poll::Ready(());
-                    }
-                    &mut timer.insert((until, Box::pin(sleep(left)))).1
-                }
+            let (rings, timer) = match &mut self.timer {
+                Some((rings, timer)) if *rings <= until => (*rings, timer),
+                timer => (until, &mut timer.insert((until, Box::pin(sleep_until(until.into())))).1),
             };
             ready!(timer.as_mut().poll(cx));
             self.timer = None;
+            if rings == until {
+                return Poll::Ready(());
+            }
         }
     }
 }

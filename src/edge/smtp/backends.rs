@@ -161,7 +161,7 @@ impl Backends {
     pub async fn lease(
         self: &Arc<Self>,
         worker: usize,
-        who: &Submitter,
+        who: &Arc<Submitter>,
         mail: &[u8],
         rcpts: &[Vec<u8>],
     ) -> Result<Lease, NoBackend> {

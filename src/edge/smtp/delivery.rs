@@ -10,7 +10,8 @@ use std::time::Instant;
 use tracing::{debug, info};
 
 use super::backends::{Backends, NoBackend};
-use super::lease::{Lease, Lost};
+use super::lease::Lease;
+use super::lost::Lost;
 use super::submitter::Submitter;
 use crate::state::metrics::{MessageOutcome, Metrics};
 use crate::wire::smtp::session::Piece;
@@ -21,7 +22,7 @@ pub struct Delivery {
     backends: Arc<Backends>,
     metrics: Arc<Metrics>,
     worker: usize,
-    who: Submitter,
+    who: Arc<Submitter>,
     stage: Stage,
     /// The reply to a DATA that went with the envelope.
     announced: Option<Reply>,
@@ -46,7 +47,7 @@ impl Delivery {
         backends: Arc<Backends>,
         metrics: Arc<Metrics>,
         worker: usize,
-        who: Submitter,
+        who: Arc<Submitter>,
         mail: Vec<u8>,
     ) -> Delivery {
         Delivery {
@@ -80,8 +81,8 @@ impl Delivery {
     /// # Errors
     /// With the first recipients, the backend's refusal of the sender.
     pub async fn rcpts(&mut self, rcpts: &[Vec<u8>], data: bool) -> Result<Vec<Reply>, Reply> {
-        if let Stage::Sender(mail) = &self.stage {
-            let mail = mail.clone();
+        if let Stage::Sender(mail) = &mut self.stage {
+            let mail = std::mem::take(mail);
             return self.begin(&mail, rcpts, data).await;
         }
         let mut replies = Vec::with_capacity(rcpts.len());

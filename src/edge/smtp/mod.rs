@@ -11,6 +11,7 @@ pub mod entry;
 mod envelope;
 pub mod hostname;
 pub mod lease;
+mod lost;
 mod pool;
 mod proxied;
 pub mod server;

@@ -15,6 +15,9 @@ pub type Owner = u64;
 /// take for a message.
 const LEFT_TO_OTHERS: usize = 8;
 
+/// On the heap, since it goes from hand to hand with each transaction, and may be large.
+type Kept<T> = Box<T>;
+
 /// Connections of type `T`.
 pub struct Pool<T> {
     limit: usize,
@@ -31,7 +34,7 @@ struct State<T> {
     /// A lower bound than the pool's, up to that moment.
     lowered: Option<(usize, Instant)>,
     /// By worker; the one used last is at the end.
-    idle: Box<[Vec<T>]>,
+    idle: Box<[Vec<Kept<T>>]>,
     waiting: VecDeque<Waiter<T>>,
 }
 
@@ -54,7 +57,7 @@ pub struct Room<T> {
 /// A connection and its room.
 pub struct Held<T> {
     /// The connection.
-    pub connection: T,
+    pub connection: Box<T>,
     room: Room<T>,
 }
 
@@ -80,6 +83,10 @@ pub enum Taken<T> {
 impl<T> Room<T> {
     /// Fills the room.
     pub fn hold(self, connection: T) -> Held<T> {
+        self.hold_kept(Box::new(connection))
+    }
+
+    fn hold_kept(self, connection: Kept<T>) -> Held<T> {
         Held { connection, room: self }
     }
 
@@ -192,9 +199,9 @@ impl<T> Pool<T> {
         })
     }
 
-    fn taken_out(self: &Arc<Self>, state: &mut State<T>, owner: Owner, connection: T) -> Held<T> {
+    fn taken_out(self: &Arc<Self>, state: &mut State<T>, owner: Owner, connection: Kept<T>) -> Held<T> {
         self.idle.dec();
-        self.room(state, owner).hold(connection)
+        self.room(state, owner).hold_kept(connection)
     }
 
     fn room(self: &Arc<Self>, state: &mut State<T>, owner: Owner) -> Room<T> {
@@ -286,7 +293,7 @@ pub async fn take_any<T>(
 }
 
 /// Takes out the one that fits best; of those, the one that was used last.
-fn best<T>(idle: &mut Vec<T>, fit: &impl Fn(&T) -> Fit) -> Option<T> {
+fn best<T>(idle: &mut Vec<Kept<T>>, fit: &impl Fn(&T) -> Fit) -> Option<Kept<T>> {
     let rank = |wanted: Fit| idle.iter().rposition(|connection| fit(connection) == wanted);
     let index = rank(Fit::Best).or_else(|| rank(Fit::Good))?;
     Some(idle.remove(index))

@@ -6,7 +6,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::backends::{Backends, NoBackend};
-use super::lease::{Lease, Lost};
+use super::lease::Lease;
+use super::lost::Lost;
 use super::submitter::Submitter;
 use crate::config::{Config, ConfigError, SmtpEntry};
 use crate::domain::Username;
@@ -28,14 +29,14 @@ const CONTENT: &[u8] = b"Subject: hi\r\n\r\n..a line";
 /// Soon for who waits for it, and long enough for everything that works on a machine that is busy.
 const SOON: Duration = Duration::from_secs(2);
 
-fn submitter(name: &str) -> Submitter {
-    Submitter {
+fn submitter(name: &str) -> Arc<Submitter> {
+    Arc::new(Submitter {
         user: Username::parse(name).unwrap(),
         account: Username::parse("acme").unwrap(),
         address: "192.0.2.7".parse().unwrap(),
         helo: "client.test".into(),
         esmtp: true,
-    }
+    })
 }
 
 fn settings(upstreams: &[String], more: &str) -> SmtpEntry {

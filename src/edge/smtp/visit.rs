@@ -1,22 +1,19 @@
 //! A client's visit: its bytes go into the session, and what that asks for is done.
 
+mod connection;
 mod deciding;
 
-use std::future::poll_fn;
-use std::io::ErrorKind;
 use std::net::IpAddr;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use pingora_timeout::{sleep, timeout};
-use tracing::{debug, info};
+use pingora_timeout::timeout;
+use tracing::info;
 use zeroize::Zeroize;
 
 use super::alarm::Alarm;
 use super::delivery::Delivery;
 use super::server::SmtpServer;
-use super::stream::{Manner, Stream};
+use super::stream::Stream;
 use super::watched::Watched;
 use crate::domain;
 use crate::edge::gauge::Entered;
@@ -24,12 +21,13 @@ use crate::service::access::Granted;
 use crate::state::metrics::SmtpLimit;
 use crate::wire::smtp::session::{GATHER, Limit, Session, Step};
 use crate::wire::smtp::{Reply, answers};
+use connection::Waited;
 
 /// For the last replies of a session to a client that may not listen.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// How often it is asked again what a change means for an idle session.
-const AGAIN: Duration = Duration::from_millis(500);
+/// The most room that a session keeps for commands and for replies while nothing is said, in bytes: most fit into it.
+const KEPT: usize = 512;
 
 /// One visit.
 pub struct Visit {
@@ -51,15 +49,6 @@ pub struct Visit {
     /// When all of it has to be over.
     deadline: Instant,
     alarm: Alarm,
-}
-
-/// What the client is waited for with.
-enum Waited {
-    Bytes,
-    Changed,
-    Stopped,
-    TooLong,
-    Gone,
 }
 
 /// What the session wants when it has done what it could.
@@ -99,18 +88,20 @@ impl Visit {
     pub async fn run(mut self) {
         self.session.greet(&mut self.out);
         // How long the client has for what it says next; what it drips doesn't give it more.
-        let mut command_ends = Instant::now() + self.server.entry.timeouts.command;
+        let mut command_ends = None;
         let mut wanted = Wanted::Bytes;
         loop {
-            if !self.flush().await {
+            let now = Instant::now();
+            if !self.flush(now).await {
                 break;
             }
-            let data = self.server.entry.timeouts.data;
+            let timeouts = &self.server.entry.timeouts;
+            let command_ends_at = *command_ends.get_or_insert(now + timeouts.command);
             let receiving = self.session.is_receiving();
-            let until = if receiving { Instant::now() + data } else { command_ends };
+            let until = if receiving { now + timeouts.data } else { command_ends_at };
             let waited = match wanted {
                 Wanted::Room => Waited::Bytes,
-                _ => self.wait(until.min(self.deadline)).await,
+                _ => self.wait(now, until.min(self.deadline)).await,
             };
             match waited {
                 Waited::Bytes => {}
@@ -132,7 +123,7 @@ impl Visit {
                     if !Box::pin(self.encrypt()).await {
                         break;
                     }
-                    command_ends = Instant::now() + self.server.entry.timeouts.command;
+                    command_ends = None;
                 }
                 Wanted::End => {
                     if let Some(stream) = self.stream.take() {
@@ -142,80 +133,12 @@ impl Visit {
                 }
             }
             if !self.out.is_empty() || receiving {
-                command_ends = Instant::now() + self.server.entry.timeouts.command;
+                command_ends = None;
             }
         }
         self.end_transaction();
         // It may have gone in the middle of a login.
         self.input.zeroize();
-    }
-
-    /// Sends the replies so far; false where the client doesn't take them.
-    async fn flush(&mut self) -> bool {
-        if self.out.is_empty() {
-            return true;
-        }
-        let Some(stream) = &mut self.stream else { return false };
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let patience = self.server.entry.timeouts.command.min(left);
-        let stoppable = !self.session.is_in_transaction();
-        let sent = timeout(patience, async {
-            let mut written = pin!(stream.write(&self.out));
-            tokio::select! {
-                biased;
-                written = &mut written => return written,
-                () = poll_fn(|cx| self.stop.poll_changed(cx)), if stoppable => {}
-            }
-            // It may still be taking what it gets, but a stop waits for it no longer than for a farewell.
-            timeout(FAREWELL, written).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
-        });
-        let sent = sent.await;
-        // Nothing is kept while nothing is said.
-        self.out = Vec::new();
-        if sent.is_err() {
-            self.server.entry.metrics.smtp_limit(SmtpLimit::Time);
-            debug!(address = %self.address, "the client takes no replies");
-        }
-        matches!(sent, Ok(Ok(())))
-    }
-
-    /// Waits for bytes, or for something that ends the session, as far as that may end now.
-    async fn wait(&mut self, until: Instant) -> Waited {
-        let Some(stream) = &mut self.stream else { return Waited::Gone };
-        let (mut until, since) = (until, Instant::now());
-        if let Some(deadline) = self.delivery.as_ref().and_then(|delivery| delivery.deadline()) {
-            // However busy the client keeps us.
-            if deadline <= since {
-                return Waited::TooLong;
-            }
-            until = until.min(deadline);
-        }
-        let receiving = self.session.is_receiving();
-        let watched = self.granted.is_some() && !receiving && !self.unsure;
-        let stoppable = !self.session.is_in_transaction();
-        let unsure = self.granted.is_some() && !receiving && self.unsure;
-        let in_delivery = self.delivery.is_some();
-        let manner = match (receiving, self.granted.is_none()) {
-            (true, _) => Manner::Content,
-            (false, true) => Manner::Secret,
-            (false, false) => Manner::Commands,
-        };
-        tokio::select! {
-            biased;
-            () = poll_fn(|cx| self.stop.poll_changed(cx)), if stoppable => Waited::Stopped,
-            () = poll_fn(|cx| self.changes.poll_changed(cx)), if watched => Waited::Changed,
-            () = sleep(AGAIN), if unsure => Waited::Changed,
-            read = self.alarm.before(until, stream.read(&mut self.input, manner)) => match read {
-                Some(Ok(1..)) => Waited::Bytes,
-                Some(Ok(0) | Err(_)) => Waited::Gone,
-                None => Waited::TooLong,
-            },
-            // Only once it is clear that the client has to be waited for.
-            waited = poll_fn(|cx| match &mut self.delivery {
-                Some(delivery) => delivery.poll_idle(since, cx),
-                None => Poll::Pending,
-            }), if in_delivery => waited,
-        }
     }
 
     /// Ends the session where its credential is gone.
@@ -367,8 +290,8 @@ impl Visit {
         } else {
             input.drain(..used);
         }
-        // A session that waits for a command keeps no buffer.
-        if !input.is_empty() || self.session.is_receiving() {
+        // A session that waits for a command keeps next to no buffer.
+        if !input.is_empty() || input.capacity() <= KEPT || self.session.is_receiving() {
             self.input = input;
         }
         if self.delivery.is_some() && !self.session.is_in_transaction() {
@@ -382,34 +305,6 @@ impl Visit {
             delivery.close();
         }
         self.under_way = None;
-    }
-
-    /// Takes STARTTLS up; false where that fails.
-    async fn encrypt(&mut self) -> bool {
-        if !self.flush().await {
-            return false;
-        }
-        let (Some(stream), Some(acceptor)) = (self.stream.take(), &self.server.entry.tls) else {
-            return false;
-        };
-        let handshake = timeout(self.server.entry.handshake, stream.encrypt(acceptor));
-        match self.server.unless_stopped(handshake).await {
-            None => false,
-            Some(Ok(Ok(stream))) => {
-                self.stream = Some(stream);
-                self.session.encrypted();
-                true
-            }
-            Some(Ok(Err(error))) => {
-                debug!(address = %self.address, %error, "no TLS");
-                false
-            }
-            Some(Err(_)) => {
-                self.server.entry.metrics.smtp_limit(SmtpLimit::Time);
-                debug!(address = %self.address, "the TLS handshake took too long");
-                false
-            }
-        }
     }
 }
 

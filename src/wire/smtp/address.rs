@@ -4,6 +4,17 @@
 /// The longest path, angle brackets included. RFC 5321, 4.5.3.1.3, allows 256; some that are longer are in use.
 const LONGEST: usize = 512;
 
+/// What stands for itself wherever it is, by byte.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b'!' as usize;
+    while byte < plain.len() {
+        plain[byte] = !matches!(byte as u8, b'"' | b'\\' | b'<' | b'>' | 127);
+        byte += 1;
+    }
+    plain
+};
+
 /// A path at the beginning of a command's arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path<'a> {
@@ -36,6 +47,16 @@ fn end(arguments: &[u8]) -> Option<usize> {
     if arguments.first() != Some(&b'<') {
         return None;
     }
+    // Nearly all: nothing is quoted, and so the first `>` ends it.
+    let ends = memchr::memchr(b'>', &arguments[..arguments.len().min(LONGEST)])?;
+    if arguments[1..ends].iter().all(|byte| PLAIN[usize::from(*byte)]) {
+        return well_formed(&arguments[1..ends]).then_some(ends + 1);
+    }
+    quoted_end(arguments)
+}
+
+/// The same, whatever is in it.
+fn quoted_end(arguments: &[u8]) -> Option<usize> {
     let (mut quoted, mut escaped) = (false, false);
     for (at, byte) in arguments.iter().enumerate().skip(1).take(LONGEST - 1) {
         match byte {
@@ -64,6 +85,13 @@ fn well_formed(mailbox: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn the_usual_way_is_right(text in "<[ab@<> \"\\\\\t\u{7f}ä]{0,12}") {
+            proptest::prop_assert_eq!(end(text.as_bytes()), quoted_end(text.as_bytes()));
+        }
+    }
 
     fn split(text: &str) -> Option<(&str, &str)> {
         let (path, rest) = Path::split(text.as_bytes())?;

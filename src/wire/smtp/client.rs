@@ -1,6 +1,6 @@
 //! What a backend says to us as its client: replies out of bytes, and what it can do out of its answer to EHLO.
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 use thiserror::Error;
 
 use super::Reply;
@@ -64,7 +64,7 @@ fn split<'a>(line: &'a [u8], code: &mut Option<[u8; 3]>) -> Result<Option<(&'a [
         [content @ .., b'\r'] => (content, false),
         content => (content, false),
     };
-    if content.iter().any(|b| matches!(b, b'\r' | 0)) {
+    if memchr2(b'\r', 0, content).is_some() {
         return Err(ReplyError::Stray);
     }
     let digits = content.iter().take(3).take_while(|b| b.is_ascii_digit()).count();

@@ -138,21 +138,21 @@ impl Reply {
 
     /// Appends it as it goes over the wire.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let digit = |divisor: u16| b'0' + (self.code / divisor % 10) as u8;
-        let code = [digit(100), digit(10), digit(1)];
         out.reserve(self.text.len() + ROOM);
         let mut rest = &self.text[..];
         loop {
             let end = memchr(b'\n', rest);
-            out.extend_from_slice(&code);
+            decimal(u64::from(self.code), out);
             out.push(if end.is_some() { b'-' } else { b' ' });
-            if let Some(Enhanced(class, subject, detail)) = self.enhanced {
-                decimal(u64::from(class), out);
-                out.push(b'.');
-                decimal(u64::from(subject), out);
-                out.push(b'.');
-                decimal(u64::from(detail), out);
-                out.push(b' ');
+            match self.enhanced {
+                // As most are.
+                Some(Enhanced(class @ 0..=9, subject @ 0..=9, detail @ 0..=9)) => {
+                    let digit = |number: u16| b'0' + number as u8;
+                    let text = [digit(class.into()), b'.', digit(subject), b'.', digit(detail), b' '];
+                    out.extend_from_slice(&text);
+                }
+                Some(enhanced) => out.extend_from_slice(format!("{enhanced} ").as_bytes()),
+                None => {}
             }
             out.extend_from_slice(&rest[..end.unwrap_or(rest.len())]);
             out.extend_from_slice(b"\r\n");

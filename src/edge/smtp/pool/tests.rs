@@ -48,7 +48,7 @@ fn prefers_what_fits_then_its_own_then_room_then_others() {
     let one = idle(pool.try_take(0, JOE, |number| if *number == 1 { Fit::Best } else { Fit::Good }));
     let two = idle(pool.try_take(0, JOE, any));
     let three = idle(pool.try_take(0, JOE, any));
-    assert_eq!([one.connection, two.connection, three.connection], [1, 2, 3]);
+    assert_eq!([*one.connection, *two.connection, *three.connection], [1, 2, 3]);
     assert!(pool.try_take(0, JOE, any).is_none());
     assert_eq!(pool.count(), (0, 3));
     drop(one);
@@ -201,7 +201,7 @@ async fn who_is_refused_lowers_the_bound_for_a_while() {
     }
     pool.give(0, held);
     let held = idle(waiting.await.unwrap());
-    assert_eq!(held.connection, 7);
+    assert_eq!(*held.connection, 7);
     pool.state.lock().lowered = Some((1, Instant::now()));
     assert!(room(pool.try_take(0, JOE, any)).refused(Duration::ZERO));
     drop(held);

@@ -1,5 +1,7 @@
 //! What is decided in a visit: who logs in, and at each MAIL whether that one still may.
 
+use std::sync::Arc;
+
 use super::Visit;
 use crate::domain::{self, Denial, Permission, Permissions, Unavailable};
 use crate::edge::smtp::delivery::Delivery;
@@ -97,19 +99,19 @@ impl Visit {
         reply
     }
 
-    fn submitter(&self) -> Option<Submitter> {
+    fn submitter(&self) -> Option<Arc<Submitter>> {
         let granted = self.granted.as_ref()?;
         let greeting = self.session.greeting()?;
-        Some(Submitter {
+        Some(Arc::new(Submitter {
             user: granted.name().clone(),
             account: granted.account_name().clone(),
             address: self.address,
             helo: String::from_utf8_lossy(&greeting.name).into_owned(),
             esmtp: greeting.extended,
-        })
+        }))
     }
 
-    fn delivery(&self, who: Submitter, mail: Vec<u8>) -> Delivery {
+    fn delivery(&self, who: Arc<Submitter>, mail: Vec<u8>) -> Delivery {
         let entry = &self.server.entry;
         Delivery::new(entry.backends.clone(), entry.metrics.clone(), self.server.worker, who, mail)
     }

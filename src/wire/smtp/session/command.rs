@@ -5,6 +5,7 @@ use super::phase::{Phase, Transaction};
 use super::{Greeting, Moment, Session, Step};
 use crate::wire::smtp::auth::{self, Exchange, Next};
 use crate::wire::smtp::command::{self, AUTH_LINE, Command, CommandError};
+use crate::wire::smtp::number::decimal;
 use crate::wire::smtp::{Capabilities, Reply, answers};
 
 /// Room for what is offered in answer to EHLO.
@@ -172,20 +173,29 @@ impl Session {
         self.phase = Phase::Command;
         self.forgiven = 0;
         self.greeting = Some(Greeting { name: name.into(), extended });
-        let text = if extended { self.extensions(&moment.offered) } else { self.settings.host.clone() };
-        Reply::plain(250, text).write(out);
+        if extended {
+            self.offer(&moment.offered, out);
+        } else {
+            Reply::plain(250, self.settings.host.clone()).write(out);
+        }
         within.then_some(Step::Reset)
     }
 
-    fn extensions(&self, offered: &Capabilities) -> String {
-        let mut text = String::with_capacity(self.settings.host.len() + EXTENSIONS);
-        text.push_str(&self.settings.host);
-        let mut offer = |line: &str| {
-            text.push('\n');
-            text.push_str(line);
+    /// The answer to EHLO, written line by line, since every session has one.
+    fn offer(&self, offered: &Capabilities, out: &mut Vec<u8>) {
+        out.reserve(self.settings.host.len() + EXTENSIONS);
+        let mut line = |text: &[u8]| {
+            let begin = out.len();
+            out.extend_from_slice(b"250-");
+            out.extend_from_slice(text);
+            out.extend_from_slice(b"\r\n");
+            begin
         };
-        offer("PIPELINING");
-        offer(&format!("SIZE {}", self.longest_message(offered)));
+        line(self.settings.host.as_bytes());
+        line(b"PIPELINING");
+        let mut size = b"SIZE ".to_vec();
+        decimal(self.longest_message(offered), &mut size);
+        let mut last = line(&size);
         for (can, extension) in [
             (offered.eight_bit_mime, "8BITMIME"),
             (offered.smtp_utf8, "SMTPUTF8"),
@@ -196,10 +206,10 @@ impl Session {
             (self.tls || !self.settings.require_tls, "AUTH PLAIN LOGIN"),
         ] {
             if can {
-                offer(extension);
+                last = line(extension.as_bytes());
             }
         }
-        text
+        out[last + 3] = b' ';
     }
 
     pub(super) fn longest_message(&self, offered: &Capabilities) -> u64 {

@@ -1,0 +1,127 @@
+//! The client's connection within its visit: replies go out, bytes or other events are waited for, and TLS begins.
+
+use std::future::poll_fn;
+use std::io::ErrorKind;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use pingora_timeout::{sleep, timeout};
+use tracing::debug;
+
+use super::{FAREWELL, KEPT, Visit};
+use crate::edge::smtp::stream::Manner;
+use crate::state::metrics::SmtpLimit;
+
+/// How often it is asked again what a change means for an idle session.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What the client is waited for with.
+pub(super) enum Waited {
+    Bytes,
+    Changed,
+    Stopped,
+    TooLong,
+    Gone,
+}
+
+impl Visit {
+    /// Sends the replies so far, as of `now`; false where the client doesn't take them.
+    pub(super) async fn flush(&mut self, now: Instant) -> bool {
+        if self.out.is_empty() {
+            return true;
+        }
+        let Some(stream) = &mut self.stream else { return false };
+        let left = self.deadline.saturating_duration_since(now);
+        let patience = self.server.entry.timeouts.command.min(left);
+        let stoppable = !self.session.is_in_transaction();
+        let sent = timeout(patience, async {
+            let mut written = pin!(stream.write(&self.out));
+            tokio::select! {
+                biased;
+                written = &mut written => return written,
+                () = poll_fn(|cx| self.stop.poll_changed(cx)), if stoppable => {}
+            }
+            // It may still be taking what it gets, but a stop waits for it no longer than for a farewell.
+            timeout(FAREWELL, written).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+        });
+        let sent = sent.await;
+        // Next to nothing is kept while nothing is said.
+        self.out.clear();
+        if self.out.capacity() > KEPT {
+            self.out = Vec::new();
+        }
+        if sent.is_err() {
+            self.server.entry.metrics.smtp_limit(SmtpLimit::Time);
+            debug!(address = %self.address, "the client takes no replies");
+        }
+        matches!(sent, Ok(Ok(())))
+    }
+
+    /// Waits from `since` on for bytes, or for something that ends the session, as far as that may end now.
+    pub(super) async fn wait(&mut self, since: Instant, until: Instant) -> Waited {
+        let Some(stream) = &mut self.stream else { return Waited::Gone };
+        let mut until = until;
+        if let Some(deadline) = self.delivery.as_ref().and_then(|delivery| delivery.deadline()) {
+            // However busy the client keeps us.
+            if deadline <= since {
+                return Waited::TooLong;
+            }
+            until = until.min(deadline);
+        }
+        let receiving = self.session.is_receiving();
+        let watched = self.granted.is_some() && !receiving && !self.unsure;
+        let stoppable = !self.session.is_in_transaction();
+        let unsure = self.granted.is_some() && !receiving && self.unsure;
+        let in_delivery = self.delivery.is_some();
+        let manner = match (receiving, self.granted.is_none()) {
+            (true, _) => Manner::Content,
+            (false, true) => Manner::Secret,
+            (false, false) => Manner::Commands,
+        };
+        tokio::select! {
+            biased;
+            () = poll_fn(|cx| self.stop.poll_changed(cx)), if stoppable => Waited::Stopped,
+            () = poll_fn(|cx| self.changes.poll_changed(cx)), if watched => Waited::Changed,
+            () = sleep(AGAIN), if unsure => Waited::Changed,
+            read = self.alarm.before(until, stream.read(&mut self.input, manner)) => match read {
+                Some(Ok(1..)) => Waited::Bytes,
+                Some(Ok(0) | Err(_)) => Waited::Gone,
+                None => Waited::TooLong,
+            },
+            // Only once it is clear that the client has to be waited for.
+            waited = poll_fn(|cx| match &mut self.delivery {
+                Some(delivery) => delivery.poll_idle(since, cx),
+                None => Poll::Pending,
+            }), if in_delivery => waited,
+        }
+    }
+
+    /// Takes STARTTLS up; false where that fails.
+    pub(super) async fn encrypt(&mut self) -> bool {
+        if !self.flush(Instant::now()).await {
+            return false;
+        }
+        let (Some(stream), Some(acceptor)) = (self.stream.take(), &self.server.entry.tls) else {
+            return false;
+        };
+        let handshake = timeout(self.server.entry.handshake, stream.encrypt(acceptor));
+        match self.server.unless_stopped(handshake).await {
+            None => false,
+            Some(Ok(Ok(stream))) => {
+                self.stream = Some(stream);
+                self.session.encrypted();
+                true
+            }
+            Some(Ok(Err(error))) => {
+                debug!(address = %self.address, %error, "no TLS");
+                false
+            }
+            Some(Err(_)) => {
+                self.server.entry.metrics.smtp_limit(SmtpLimit::Time);
+                debug!(address = %self.address, "the TLS handshake took too long");
+                false
+            }
+        }
+    }
+}
