@@ -75,7 +75,7 @@ fn main() -> ExitCode {
         println!("cargo bench --bench load");
         return ExitCode::SUCCESS;
     }
-    done(compare(&options))
+    done(proc::in_scratch("gatepost-load-", |scratch, children| run(&options, scratch, children)))
 }
 
 /// Fails, too, where something isn't as it is wanted, which the report has said.
@@ -88,17 +88,6 @@ fn done(as_wanted: Result<bool>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn compare(options: &Options) -> Result<bool> {
-    let scratch = tempfile::Builder::new().prefix("gatepost-load-").tempdir()?;
-    let children = Children::new(scratch.path())?;
-    let result = run(options, scratch.path(), &children);
-    if result.is_err() {
-        tell_logs(scratch.path());
-    }
-    children.kill_all();
-    result
 }
 
 fn run(options: &Options, scratch: &Path, children: &Children) -> Result<bool> {
@@ -158,18 +147,5 @@ fn lookups(targets: &[Target]) -> Result<Vec<(String, f64)>> {
     match targets.iter().find_map(|t| t.metrics) {
         Some(address) => gatepost::cache_lookups(address),
         None => Ok(Vec::new()),
-    }
-}
-
-/// What the programs had to say before it went wrong.
-fn tell_logs(scratch: &Path) {
-    for log in proc::logs(scratch) {
-        if let Ok(text) = std::fs::read_to_string(&log)
-            && !text.trim().is_empty()
-        {
-            let lines: Vec<&str> = text.lines().collect();
-            let last = lines.len().saturating_sub(10);
-            eprintln!("--- {}\n{}", log.display(), lines[last..].join("\n"));
-        }
     }
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::proc::{Children, free_address};
+use super::proc::{Children, free_address, nginx};
 
 /// What the backend answers with: 25 bytes.
 const ANSWER: &str = "exactly 25 bytes of text.";
@@ -131,20 +131,7 @@ fn start(name: &str, scratch: &Path, children: &Children, address: SocketAddr, s
     );
     let file = folder.join("nginx.conf");
     std::fs::write(&file, configuration)?;
-    let mut command = Command::new(program());
+    let mut command = Command::new(nginx());
     command.arg("-p").arg(&folder).arg("-c").arg(&file).arg("-e").arg(folder.join("error.log"));
     children.serve(name, &mut command, address).context("is nginx installed? (apt-get install nginx-light)")
-}
-
-/// Debian puts it where only root looks.
-fn program() -> &'static Path {
-    let usual = Path::new("/usr/sbin/nginx");
-    if usual.exists() { usual } else { Path::new("nginx") }
-}
-
-/// The version, for the report.
-pub fn version() -> String {
-    let output = Command::new(program()).arg("-v").output();
-    let text = output.map(|o| String::from_utf8_lossy(&o.stderr).into_owned()).unwrap_or_default();
-    text.trim().rsplit('/').next().unwrap_or_default().to_owned()
 }

@@ -159,8 +159,49 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// Runs something that starts programs, with a folder for their files. Where it fails, the ends of their logs are shown.
+///
+/// # Errors
+/// What `run` gives, or where there is no such folder.
+pub fn in_scratch<T>(prefix: &str, run: impl FnOnce(&Path, &Children) -> Result<T>) -> Result<T> {
+    let scratch = tempfile::Builder::new().prefix(prefix).tempdir()?;
+    let children = Children::new(scratch.path())?;
+    let result = run(scratch.path(), &children);
+    if result.is_err() {
+        tell_logs(scratch.path());
+    }
+    children.kill_all();
+    result
+}
+
+/// nginx, where Debian puts it: only root looks there.
+pub fn nginx() -> &'static Path {
+    let usual = Path::new("/usr/sbin/nginx");
+    if usual.exists() { usual } else { Path::new("nginx") }
+}
+
+/// The version of nginx, for the report.
+pub fn nginx_version() -> String {
+    let output = Command::new(nginx()).arg("-v").output();
+    let text = output.map(|o| String::from_utf8_lossy(&o.stderr).into_owned()).unwrap_or_default();
+    text.trim().rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+/// What the programs had to say before it went wrong.
+fn tell_logs(scratch: &Path) {
+    for log in logs(scratch) {
+        if let Ok(text) = std::fs::read_to_string(&log)
+            && !text.trim().is_empty()
+        {
+            let lines: Vec<&str> = text.lines().collect();
+            let last = lines.len().saturating_sub(10);
+            eprintln!("--- {}\n{}", log.display(), lines[last..].join("\n"));
+        }
+    }
+}
+
 /// The logs in `scratch` and one level below.
-pub fn logs(scratch: &Path) -> Vec<PathBuf> {
+fn logs(scratch: &Path) -> Vec<PathBuf> {
     let list = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
     let all = list(scratch).flat_map(|path| if path.is_dir() { list(&path).collect() } else { vec![path] });
     all.filter(|path| path.extension().is_some_and(|e| e == "log")).collect()

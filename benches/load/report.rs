@@ -1,9 +1,10 @@
 //! What came out: a table, and how the targets compare.
 
+use super::CREDENTIALS;
 use super::gatepost::HASH_COST;
 use super::measure::{Round, Spread, machine, read};
+use super::proc::nginx_version;
 use super::targets::Kind;
-use super::{CREDENTIALS, nginx};
 
 /// All turns of one target.
 #[derive(Debug)]
@@ -92,7 +93,7 @@ fn print_conditions(connections: u32, seconds: u32, hits: Option<f64>) {
     if let Some(hits) = hits {
         println!("cache        {:.4} % of gatepost's lookups were hits", hits * 100.0);
     }
-    println!("workers      one each; TLS off; access logs off; backend: nginx {}", nginx::version());
+    println!("workers      one each; TLS off; access logs off; backend: nginx {}", nginx_version());
     let load: String = read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" ");
     println!("other load   {load} (1, 5 and 15 minutes; the benchmark itself is about 2)");
 }

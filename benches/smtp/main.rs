@@ -70,7 +70,7 @@ fn main() -> ExitCode {
         println!("cargo bench --bench smtp");
         return ExitCode::SUCCESS;
     }
-    match compare(&options) {
+    match proc::in_scratch("gatepost-smtp-", |scratch, children| run(&options, scratch, children)) {
         Ok(true) => ExitCode::SUCCESS,
         // The report has said what isn't as it is wanted.
         Ok(false) => ExitCode::FAILURE,
@@ -81,19 +81,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn compare(options: &Options) -> Result<bool> {
-    ensure!(options.rounds > 0 && options.seconds > 0, "at least one round of one second");
-    let scratch = tempfile::Builder::new().prefix("gatepost-smtp-").tempdir()?;
-    let children = Children::new(scratch.path())?;
-    let result = run(options, scratch.path(), &children);
-    if result.is_err() {
-        tell_logs(scratch.path());
-    }
-    children.kill_all();
-    result
-}
-
 fn run(options: &Options, scratch: &Path, children: &Children) -> Result<bool> {
+    ensure!(options.rounds > 0 && options.seconds > 0, "at least one round of one second");
     let gatepost = options.gatepost.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_gatepost")));
     let (sink, sink_process) = targets::start_sink(children)?;
     let certificate = Certificate::make(scratch)?;
@@ -153,17 +142,4 @@ fn measure(
         }
     }
     Ok(table)
-}
-
-/// What the programs had to say before it went wrong.
-fn tell_logs(scratch: &Path) {
-    for log in proc::logs(scratch) {
-        if let Ok(text) = std::fs::read_to_string(&log)
-            && !text.trim().is_empty()
-        {
-            let lines: Vec<&str> = text.lines().collect();
-            let last = lines.len().saturating_sub(10);
-            eprintln!("--- {}\n{}", log.display(), lines[last..].join("\n"));
-        }
-    }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::proc::{Children, free_address};
+use super::proc::{Children, free_address, nginx};
 use super::targets::Certificate;
 
 /// Starts it in front of `sink`. Gives its process id.
@@ -67,7 +67,7 @@ pub fn start(
     );
     let file = folder.join("nginx.conf");
     std::fs::write(&file, configuration)?;
-    let mut command = Command::new(program());
+    let mut command = Command::new(nginx());
     command.arg("-p").arg(&folder).arg("-c").arg(&file).arg("-e").arg(folder.join("error.log"));
     children
         .serve("nginx", &mut command, address)
@@ -78,16 +78,4 @@ pub fn start(
 fn module() -> Option<PathBuf> {
     let usual = PathBuf::from("/usr/lib/nginx/modules/ngx_mail_module.so");
     usual.exists().then_some(usual)
-}
-
-fn program() -> &'static Path {
-    let usual = Path::new("/usr/sbin/nginx");
-    if usual.exists() { usual } else { Path::new("nginx") }
-}
-
-/// The version, for the report.
-pub fn version() -> String {
-    let output = Command::new(program()).arg("-v").output();
-    let text = output.map(|o| String::from_utf8_lossy(&o.stderr).into_owned()).unwrap_or_default();
-    text.trim().rsplit('/').next().unwrap_or_default().to_owned()
 }

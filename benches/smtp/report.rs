@@ -2,7 +2,7 @@
 
 use super::load::Shape;
 use super::measure::{Round, Spread, machine};
-use super::nginx;
+use super::proc::nginx_version;
 use super::targets::Kind;
 
 /// All turns of all targets under one shape of load.
@@ -87,6 +87,6 @@ pub fn print_conditions(connections: usize, seconds: u64, rounds: usize, pipelin
     println!(
         "load     {connections} sessions at once, AUTH PLAIN, {together}; {rounds} turns of {seconds} s"
     );
-    println!("targets  one worker each, in front of smtp-sink; nginx {}", nginx::version());
+    println!("targets  one worker each, in front of smtp-sink; nginx {}", nginx_version());
     println!("figures  CPU time of the proxy's process for each message; median (least..most)");
 }
