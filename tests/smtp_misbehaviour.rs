@@ -26,8 +26,9 @@ const ANY: [&str; 7] = [
     "nonsense",
     "354 Go on",
 ];
-/// Positive answers: more than one, or of an odd kind.
-const POSITIVE: [&str; 4] = ["250 Ok\r\n250 Ok", "250-Ok\r\n250 Ok", "251 Elsewhere", "221 Bye"];
+/// Positive answers of an odd kind; the last one only where nothing else is waited for, since who says more than it was asked
+/// for can't be understood any more.
+const POSITIVE: [&str; 4] = ["250-Ok\r\n250 Ok", "251 Elsewhere", "221 Bye", "250 Ok\r\n250 Ok"];
 
 /// A gateway before two backends that do what is in a list, one after another, and are good once it is empty.
 struct World {
@@ -81,7 +82,11 @@ impl World {
 }
 
 fn act(misdeed: &Misdeed, moment: &Moment<'_>) -> Act {
-    let odd = ["MAIL", "RCPT", "RSET", "message"].iter().any(|verb| moment.command.starts_with(verb));
+    let odd = match moment.command {
+        "RSET" | "message" => &POSITIVE[..],
+        command if command.starts_with("MAIL") || command.starts_with("RCPT") => &POSITIVE[..3],
+        _ => &[],
+    };
     match misdeed {
         Misdeed::None => Act::Well,
         Misdeed::Close => Act::Close,
@@ -97,8 +102,8 @@ fn act(misdeed: &Misdeed, moment: &Moment<'_>) -> Act {
             (answer, true) => Act::SayAndClose(format!("{answer}\r\n")),
             (answer, false) => say(answer),
         },
-        Misdeed::Odd(which) if odd => say(which.get::<&str>(&POSITIVE)),
-        Misdeed::Odd(_) => Act::Well,
+        Misdeed::Odd(_) if odd.is_empty() => Act::Well,
+        Misdeed::Odd(which) => say(which.get::<&str>(odd)),
     }
 }
 

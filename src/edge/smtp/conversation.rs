@@ -296,12 +296,9 @@ impl Conversation {
 
     /// A reply that is there before its command would be taken for that command's.
     fn expect_silence(&mut self) -> Result<(), Broken> {
-        if self.incoming.is_empty() {
-            return Ok(());
-        }
-        match client::reply(&self.incoming)? {
-            Some((reply, _)) if reply.code() == 421 => Err(Broken::Farewell(reply)),
-            _ => Err(Broken::Unasked),
+        match self.expect_no_answer() {
+            Err(Broken::Farewell(reply)) if reply.code() != 421 => Err(Broken::Unasked),
+            silent => silent,
         }
     }
 

@@ -205,18 +205,19 @@ impl Session<'_> {
             xclient: self.xclient.clone(),
         };
         let act = self.act("message");
+        let nobody = message.rcpts.is_empty();
         // Kept before it is answered, as a good backend does.
         let kept = match &act {
-            Act::Well => true,
+            Act::Well | Act::Wait(_) => true,
             Act::Say(text) | Act::SayAndClose(text) => text.starts_with('2'),
-            Act::Wait(_) => true,
             Act::Close | Act::Hang => false,
         };
-        if kept {
+        if kept && !nobody {
             self.shared.change(|record| record.messages.push(message));
         }
         self.messages += 1;
-        self.perform(act, "250 2.0.0 Kept\r\n")?;
+        let good = if nobody { "554 5.5.1 No recipients\r\n" } else { "250 2.0.0 Kept\r\n" };
+        self.perform(act, good)?;
         Ok(())
     }
 

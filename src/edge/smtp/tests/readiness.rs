@@ -1,5 +1,9 @@
 //! What it takes until a backend is ready: TLS, a login, who submits, and what it offers.
 
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::sync::mpsc;
+
 use super::*;
 
 fn tls() -> (Arc<rustls::ServerConfig>, tempfile::NamedTempFile) {
@@ -212,4 +216,36 @@ async fn one_that_takes_a_recipient_without_a_sender_is_made_to_forget_it() {
     refused.done();
     lease(&backends).await.done();
     assert_eq!(sink.commands(0).last().map(String::as_str), Some("RSET"));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_there_before_its_command_is_not_taken_for_its() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (go, gone) = (mpsc::channel(), mpsc::channel());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        stream.write_all(b"220 odd.test\r\n").unwrap();
+        for answer in ["250-odd.test\r\n250 PIPELINING", "250 Ok", "250 Ok"] {
+            lines.next();
+            stream.write_all(format!("{answer}\r\n").as_bytes()).unwrap();
+        }
+        let _ = go.1.recv();
+        stream.write_all(b"250 And another one\r\n").unwrap();
+        gone.0.send(()).unwrap();
+        let _ = lines.last();
+    });
+    let sink = Sink::good();
+    let settings = settings(&[format!("smtp://{address}"), sink.url()], "");
+    let backends = Backends::new(&settings, 1, &Metrics::new()).unwrap();
+    let mut lease = lease(&backends).await;
+    lease.pipeline(MAIL, &rcpts(&["jane"])).await.unwrap();
+    go.0.send(()).unwrap();
+    gone.1.recv().unwrap();
+    // Has the runtime hear of it.
+    tokio::task::yield_now().await;
+    // It can't be known any more what belongs to what: another backend takes over.
+    assert_eq!(lease.rcpt(b"<joe@example.net>").await.unwrap().to_string(), "250 2.1.5 Ok");
+    assert_eq!(sink.commands(0).iter().filter(|command| command.starts_with("RCPT")).count(), 2);
 }
