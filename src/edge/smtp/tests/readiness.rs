@@ -171,7 +171,8 @@ async fn what_is_offered_is_what_all_can_that_are_up() {
     let small = vec!["PIPELINING", "SIZE 1000", "8BITMIME"];
     let small = Sink::start(Settings { extensions: small, ..Settings::default() });
     let large = Sink::good();
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // An address of its own, so that nobody takes the port.
+    let dead = TcpListener::bind("127.99.0.1:0").unwrap().local_addr().unwrap();
     let upstreams =
         [format!("smtp://{}", small.address), format!("smtp://{}", large.address), format!("smtp://{dead}")];
     let metrics = Metrics::new();
