@@ -175,7 +175,7 @@ fn a_credential_after_25_mb_is_found_in_little_memory() {
         assert_eq!(backend.next().header("content-length"), Some(form.len().to_string().as_str()));
     }
     let grown = gateway.peak_memory() - before;
-    assert!(grown < 20 << 20, "{grown} bytes for a form of 25 MiB");
+    assert!(grown < 15 << 20, "{grown} bytes for a form of 25 MiB");
 }
 
 #[test]
