@@ -98,7 +98,7 @@ impl Visit {
             let timeouts = &self.server.entry.timeouts;
             let command_ends_at = *command_ends.get_or_insert(now + timeouts.command);
             let receiving = self.session.is_receiving();
-            let until = if receiving { now + timeouts.data } else { command_ends_at };
+            let until = if receiving { Instant::now() + timeouts.data } else { command_ends_at };
             let waited = match wanted {
                 Wanted::Room => Waited::Bytes,
                 _ => self.wait(now, until.min(self.deadline)).await,
