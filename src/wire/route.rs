@@ -40,7 +40,11 @@ impl RoutePattern {
     /// Whether a normalized path could be one of these to a lenient backend, which ignores ASCII case or a trailing `/`. For
     /// routes that ask for a permission of their own.
     pub fn covers(&self, path: &str) -> bool {
-        self.compare_loosely(path)
+        let mut given = path.trim_end_matches('/').split('/').skip(1);
+        let named = self.segments.iter().filter(|segment| !segment.is_empty());
+        let mut all =
+            named.map(|segment| given.next().is_some_and(|text| segment.matches(text, Case::Ignored)));
+        all.all(|matches| matches) && (self.and_below || given.next().is_none())
     }
 
     fn compare(&self, path: &str) -> bool {
@@ -49,15 +53,6 @@ impl RoutePattern {
         let mut all =
             self.segments.iter().map(|segment| given.next().is_some_and(|t| segment.matches(t, Case::Kept)));
         all.all(|matches| matches) && given.next().is_some() == self.and_below
-    }
-
-    /// Without regard to case and to what the path or the pattern ends with.
-    fn compare_loosely(&self, path: &str) -> bool {
-        let mut given = path.trim_end_matches('/').split('/').skip(1);
-        let named = self.segments.iter().filter(|segment| !segment.is_empty());
-        let mut all =
-            named.map(|segment| given.next().is_some_and(|text| segment.matches(text, Case::Ignored)));
-        all.all(|matches| matches) && (self.and_below || given.next().is_none())
     }
 }
 
