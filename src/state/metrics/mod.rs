@@ -174,14 +174,12 @@ impl Metrics {
             "Clients that ran into a limit of the SMTP entry.",
             &["limit"],
         );
-        let smtp_message_bytes = IntCounter::new(
+        let smtp_message_bytes = valid(IntCounter::new(
             "gatepost_smtp_message_bytes_total",
             "Bytes of messages that clients sent to the end or not.",
-        );
-        let smtp_message_bytes = smtp_message_bytes.expect("metric names are fixed and valid");
+        ));
         register(&registry, smtp_message_bytes.clone());
-        let smtp_sessions = IntGauge::new("gatepost_smtp_sessions", "Open SMTP sessions.");
-        let smtp_sessions = smtp_sessions.expect("metric names are fixed and valid");
+        let smtp_sessions = valid(IntGauge::new("gatepost_smtp_sessions", "Open SMTP sessions."));
         register(&registry, smtp_sessions.clone());
         let throttled = counters(
             &registry,
@@ -316,7 +314,7 @@ impl Metrics {
 
     /// Adds a gauge that is read at each scrape. A second one of the same name is left out.
     pub fn read_at_scrape(&self, name: &str, help: &str, read: impl Fn() -> f64 + Send + Sync + 'static) {
-        let gauge = PullingGauge::new(name, help, Box::new(read)).expect("metric names are fixed and valid");
+        let gauge = valid(PullingGauge::new(name, help, Box::new(read)));
         let _ = self.registry.register(Box::new(gauge));
     }
 
@@ -332,26 +330,31 @@ impl Default for Metrics {
     }
 }
 
+/// What is made of the names, labels and bounds that are written here. All of them are made at each start and in each test, so
+/// nobody but who writes one can meet the panic.
+fn valid<T>(made: prometheus::Result<T>) -> T {
+    made.expect("metric names are fixed, valid and distinct")
+}
+
 fn register(registry: &Registry, collector: impl Collector + 'static) {
-    registry.register(Box::new(collector)).expect("metric names are fixed and distinct");
+    valid(registry.register(Box::new(collector)));
 }
 
 fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    let counters =
-        IntCounterVec::new(Opts::new(name, help), labels).expect("metric names are fixed and valid");
+    let counters = valid(IntCounterVec::new(Opts::new(name, help), labels));
     register(registry, counters.clone());
     counters
 }
 
 fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-    let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect("metric names are fixed and valid");
+    let gauges = valid(IntGaugeVec::new(Opts::new(name, help), labels));
     register(registry, gauges.clone());
     gauges
 }
 
 fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
     let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-    let histogram = Histogram::with_opts(options).expect("metric names are fixed and valid");
+    let histogram = valid(Histogram::with_opts(options));
     register(registry, histogram.clone());
     histogram
 }

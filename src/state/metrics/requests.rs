@@ -7,7 +7,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::striped::{Durations, Striped};
-use super::{Lookup, Outcome};
+use super::{Lookup, Outcome, valid};
 use crate::domain::{Denial, Entry, Permission};
 
 // Each in the order of its enum, whose variants are the indexes; a test holds it so.
@@ -78,8 +78,7 @@ impl RequestsCollector {
     pub fn new(requests: Arc<Requests>) -> RequestsCollector {
         let desc = |(name, help): (&str, &str), labels: &[&str]| {
             let labels = labels.iter().map(|label| (*label).to_owned()).collect();
-            Desc::new(name.to_owned(), help.to_owned(), labels, Default::default())
-                .expect("metric names are fixed and valid")
+            valid(Desc::new(name.to_owned(), help.to_owned(), labels, Default::default()))
         };
         let descs = vec![
             desc(DECISIONS, &["entry", "permission", "outcome"]),
