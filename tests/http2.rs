@@ -167,6 +167,9 @@ async fn a_stream_that_is_never_read_is_given_up_and_the_others_go_on() {
     assert_eq!(whole(other).await.unwrap(), (200, b"ok".to_vec()));
 }
 
+/// Of a client that drips.
+const PACE: Duration = Duration::from_millis(20);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_drips_is_408() {
     let (authority, backend) = (Authority::new(), Backend::hello());
@@ -175,15 +178,17 @@ async fn a_body_that_drips_is_408() {
     let form = [("content-type", "application/x-www-form-urlencoded")];
     for (path, fields) in [("/open/a", &[][..]), ("/api/mail.send.json", &form)] {
         let (answer, mut body) = ask(&mut client, "POST", path, fields, false);
-        let answer = tokio::spawn(answer);
-        while !answer.is_finished() {
+        let mut answer = tokio::spawn(answer);
+        let answered = loop {
             body.reserve_capacity(1);
             if body.send_data("x".into(), false).is_err() {
-                break;
+                break answer.await;
             }
-            // The pace of the drip.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        assert_eq!(answer.await.unwrap().unwrap().status(), 408, "{path}");
+            // The answer is waited for, in between.
+            if let Ok(answered) = tokio::time::timeout(PACE, &mut answer).await {
+                break answered;
+            }
+        };
+        assert_eq!(answered.unwrap().unwrap().status(), 408, "{path}");
     }
 }

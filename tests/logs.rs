@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use common::backend::Backend;
@@ -11,7 +9,7 @@ use common::http::get;
 use common::mail::{ANN, CONTENT, Client, JOE, plain, smtp};
 use common::sink::{Act, Settings, Sink, say};
 use common::terminal::Terminal;
-use common::{Gateway, PATIENCE, binary, configured, nobody, open_api};
+use common::{Gateway, PATIENCE, configured, nobody, open_api, serve_until};
 use serde_json::Value;
 
 /// A gateway whose section `[log]` holds these keys as well, and has this format.
@@ -30,14 +28,7 @@ fn it_is_json_or_for_humans() {
     let backend = Backend::hello();
     for (format, is_json) in [("json", true), ("human", false), ("auto", true)] {
         let directory = logging(&open_api(backend.address, ""), "level = \"info\"", format);
-        let mut child = Command::new(binary())
-            .args(["serve", "--config"])
-            .arg(directory.path().join("gatepost.toml"))
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let line = lines.find_map(|line| line.ok().filter(|line| line.contains("listening"))).unwrap();
+        let (mut child, _lines, line) = serve_until(directory.path(), "listening");
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(serde_json::from_str::<Value>(&line).is_ok(), is_json, "{format}: {line}");

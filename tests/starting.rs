@@ -2,15 +2,15 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
+use std::io::BufReader;
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, Command};
 use std::time::{Duration, Instant};
 
 use common::backend::Backend;
 use common::mail::Client;
 use common::tls::Authority;
-use common::{Gateway, binary, configured, in_namespaces_of_its_own, open_api};
+use common::{Gateway, binary, configured, in_namespaces_of_its_own, open_api, serve_until};
 
 const OPS: &str = "[ops]\nlisten = \"127.0.0.1:0\"\n";
 
@@ -61,14 +61,7 @@ fn starting() -> (tempfile::TempDir, std::fs::File, Child, std::io::Lines<BufRea
     // As another process that is about to open the same file.
     let lock = std::fs::File::open(directory.path()).unwrap();
     lock.lock().unwrap();
-    let mut child = Command::new(binary())
-        .args(["serve", "--config"])
-        .arg(directory.path().join("gatepost.toml"))
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    lines.find(|line| line.as_ref().unwrap().contains("\"starting\"")).unwrap().unwrap();
+    let (child, lines, _) = serve_until(directory.path(), "\"starting\"");
     (directory, lock, child, lines)
 }
 

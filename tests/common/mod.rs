@@ -17,12 +17,12 @@ pub mod terminal;
 pub mod tls;
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -38,6 +38,19 @@ pub const HOLDER: &str = "acme:holder-passw0rd";
 
 pub fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_gatepost")
+}
+
+/// A gateway's process in that directory, whose log is read by who asked for it; and the first line with this in it.
+pub fn serve_until(directory: &Path, mark: &str) -> (Child, Lines<BufReader<ChildStderr>>, String) {
+    let mut child = Command::new(binary())
+        .args(["serve", "--config"])
+        .arg(directory.join("gatepost.toml"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let line = lines.find(|line| line.as_ref().unwrap().contains(mark)).unwrap().unwrap();
+    (child, lines, line)
 }
 
 /// A running gateway, with its files in a directory of its own; killed when dropped.
