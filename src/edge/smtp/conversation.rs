@@ -185,7 +185,9 @@ impl Conversation {
     /// # Errors
     /// Where something was said, or the backend is gone.
     pub fn expect_no_answer(&mut self) -> Result<(), Broken> {
-        // Asks the kernel only where something came.
+        if self.incoming.is_empty() && !self.transport.may_have_unread() {
+            return Ok(());
+        }
         match self.poll_unasked(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(broken) => Err(broken),
             Poll::Pending if self.incoming.is_empty() => Ok(()),
@@ -269,6 +271,12 @@ impl Conversation {
         let mut left = &mut slices[..];
         // Empty ones at the beginning would look like an end.
         IoSlice::advance_slices(&mut left, 0);
+        if !left.is_empty() {
+            match self.transport.try_write(left) {
+                Ok(written) => IoSlice::advance_slices(&mut left, written),
+                Err(error) => return Err(self.last_words(error.into()).await),
+            }
+        }
         while !left.is_empty() {
             let broken = match timeout(self.timeouts.data, self.transport.write_vectored(left)).await {
                 Ok(Ok(written @ 1..)) => {
@@ -303,7 +311,10 @@ impl Conversation {
     }
 
     async fn flush(&mut self, patience: Duration) -> Result<(), Broken> {
-        let mut sent = 0;
+        let mut sent = match self.outgoing.is_empty() {
+            true => 0,
+            false => self.transport.try_write(&[IoSlice::new(&self.outgoing)])?,
+        };
         while sent < self.outgoing.len() {
             match timeout(patience, self.transport.write(&self.outgoing[sent..])).await {
                 Ok(Ok(0)) => return Err(Broken::Closed),

@@ -87,6 +87,19 @@ impl Stream {
         .await
     }
 
+    /// Sends what goes at once, and says how much that is: mostly all of it, but nothing with TLS, where a write isn't done
+    /// before it is flushed.
+    ///
+    /// # Errors
+    /// Where the connection is broken.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let Stream::Clear(stream) = self else { return Ok(0) };
+        match stream.try_write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            written => written,
+        }
+    }
+
     /// Sends all of `bytes`.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -24,6 +24,31 @@ impl Transport {
         let mut buffer = ReadBuf::new(&mut byte);
         let mut context = Context::from_waker(Waker::noop());
         Pin::new(self).poll_read(&mut context, &mut buffer).is_pending()
+    }
+
+    /// Whether something may have come that wasn't read. The kernel isn't asked.
+    pub fn may_have_unread(&self) -> bool {
+        match self {
+            Transport::Clear(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            Transport::Tls(_) => true,
+        }
+    }
+
+    /// Writes what goes at once, and says how much that is: mostly all of it, but nothing with TLS, where a write isn't done
+    /// before it is flushed.
+    ///
+    /// # Errors
+    /// Where the connection is broken.
+    pub fn try_write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        let Transport::Clear(stream) = self else { return Ok(0) };
+        let written = match bytes {
+            [one] => stream.try_write(one),
+            several => stream.try_write_vectored(several),
+        };
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            written => written,
+        }
     }
 
     /// Writes what can be written at once, for a farewell that nobody waits for.

@@ -31,12 +31,27 @@ impl Visit {
         if self.out.is_empty() {
             return true;
         }
+        let Some(stream) = &self.stream else { return false };
+        let taken = match stream.try_write(&self.out) {
+            Ok(sent) => sent == self.out.len() || Box::pin(self.press(sent, now)).await,
+            Err(_) => false,
+        };
+        // Next to nothing is kept while nothing is said.
+        self.out.clear();
+        if self.out.capacity() > KEPT {
+            self.out = Vec::new();
+        }
+        taken
+    }
+
+    /// Sends the replies but for the first `sent` bytes to a client that lets us wait; false where it doesn't take them.
+    async fn press(&mut self, sent: usize, now: Instant) -> bool {
         let Some(stream) = &mut self.stream else { return false };
         let left = self.deadline.saturating_duration_since(now);
         let patience = self.server.entry.timeouts.command.min(left);
         let stoppable = !self.session.is_in_transaction();
         let sent = timeout(patience, async {
-            let mut written = pin!(stream.write(&self.out));
+            let mut written = pin!(stream.write(&self.out[sent..]));
             tokio::select! {
                 biased;
                 written = &mut written => return written,
@@ -46,11 +61,6 @@ impl Visit {
             timeout(FAREWELL, written).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
         });
         let sent = sent.await;
-        // Next to nothing is kept while nothing is said.
-        self.out.clear();
-        if self.out.capacity() > KEPT {
-            self.out = Vec::new();
-        }
         if sent.is_err() {
             self.server.entry.metrics.smtp_limit(SmtpLimit::Time);
             debug!(address = %self.address, "the client takes no replies");
