@@ -59,8 +59,8 @@ impl Stream {
     /// # Errors
     /// Where the connection is broken.
     pub async fn read(&mut self, input: &mut Vec<u8>, manner: Manner) -> io::Result<usize> {
-        if manner == Manner::Content {
-            input.reserve(READ);
+        // Most messages are short, and then what is at hand is read to; a long one's first read makes the room for the others.
+        if manner == Manner::Content && input.capacity() - input.len() >= READ {
             return match self {
                 Stream::Clear(stream) => stream.read_buf(input).await,
                 Stream::Tls(stream) => stream.read_buf(input).await,
