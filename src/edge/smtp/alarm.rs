@@ -3,7 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use tokio::time::{Sleep, sleep_until};
@@ -12,7 +12,14 @@ use tokio::time::{Sleep, sleep_until};
 #[derive(Default)]
 pub struct Alarm {
     /// Rings no later than at the moment that is waited for now; maybe for one that is long past caring.
-    timer: Option<(Instant, Pin<Box<Sleep>>)>,
+    timer: Option<Timer>,
+}
+
+struct Timer {
+    rings: Instant,
+    /// Who is woken; nobody before it was asked once.
+    waker: Option<Waker>,
+    sleep: Pin<Box<Sleep>>,
 }
 
 impl Alarm {
@@ -43,22 +50,48 @@ impl Alarm {
     /// Ready at that moment, and after it.
     pub fn poll(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let (rings, timer) = match &mut self.timer {
-                Some((rings, timer)) if *rings <= until => (*rings, timer),
-                timer => (until, &mut timer.insert((until, Box::pin(sleep_until(until.into())))).1),
+            let timer = match &mut self.timer {
+                Some(timer) if timer.rings <= until => timer,
+                Some(timer) => {
+                    timer.set(until);
+                    timer
+                }
+                none => none.insert(Timer::new(until)),
             };
-            ready!(timer.as_mut().poll(cx));
+            ready!(timer.poll(cx));
+            let rang = timer.rings;
             self.timer = None;
-            if rings == until {
+            if rang == until {
                 return Poll::Ready(());
             }
         }
     }
 }
 
+impl Timer {
+    fn new(rings: Instant) -> Timer {
+        Timer { rings, waker: None, sleep: Box::pin(sleep_until(rings.into())) }
+    }
+
+    fn set(&mut self, rings: Instant) {
+        (self.rings, self.waker) = (rings, None);
+        self.sleep.as_mut().reset(rings.into());
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let waiting = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if waiting && !self.sleep.is_elapsed() {
+            // It will be woken: nothing has to be said to the runtime's clock.
+            return Poll::Pending;
+        }
+        self.waker = Some(cx.waker().clone());
+        self.sleep.as_mut().poll(cx)
+    }
+}
+
 impl std::fmt::Debug for Alarm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let rings = self.timer.as_ref().map(|(rings, _)| rings);
+        let rings = self.timer.as_ref().map(|timer| timer.rings);
         f.debug_struct("Alarm").field("rings", &rings).finish()
     }
 }
@@ -93,7 +126,7 @@ mod tests {
         let mut alarm = Alarm::default();
         let later = tokio::task::yield_now;
         assert_eq!(alarm.within(SHORT, later()).await, Some(()));
-        let rings = |alarm: &Alarm| alarm.timer.as_ref().map(|(rings, _)| *rings);
+        let rings = |alarm: &Alarm| alarm.timer.as_ref().map(|timer| timer.rings);
         let first = rings(&alarm);
         assert_eq!(alarm.within(LONG, later()).await, Some(()));
         assert!(first.is_some() && rings(&alarm) == first, "set anew");
