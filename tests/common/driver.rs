@@ -135,7 +135,7 @@ impl Driver {
         }
         let input = std::mem::take(&mut self.input);
         let mut rest = &input[..];
-        let moment = Moment { now: UNIX_EPOCH, offered: self.offered };
+        let moment = Moment { clock: || UNIX_EPOCH, offered: self.offered };
         loop {
             let step = self.session.step(&mut rest, &mut self.out, &moment);
             match step {

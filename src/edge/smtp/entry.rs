@@ -104,6 +104,6 @@ impl Entry {
 
     /// What is true now.
     pub fn moment(&self) -> Moment {
-        Moment { now: SystemTime::now(), offered: self.backends.capabilities() }
+        Moment { clock: SystemTime::now, offered: self.backends.capabilities() }
     }
 }

@@ -1,6 +1,8 @@
 //! A message on its way: what of it goes to the backend, and what ends it.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use super::phase::{Body, ChunkPhase, DataPhase, Fault, Phase, Skip, Transaction};
 use super::{Limit, Moment, Piece, Session, Step};
@@ -11,6 +13,9 @@ use crate::wire::smtp::number::hexadecimal;
 use crate::wire::smtp::received::{MAX_HOPS, Trace};
 use crate::wire::smtp::{Reply, answers};
 
+/// An empty line, and the line end before it.
+static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\r\n\r\n"));
+
 impl Body {
     /// What goes to the backend of a piece of content.
     fn pass<'i>(&mut self, piece: &'i [u8]) -> Result<Piece<'i>, Reply> {
@@ -19,7 +24,7 @@ impl Body {
         }
         let mut head = self.prefix.take().unwrap_or_default();
         // Room for the header, which may be all of it; growing step by step would leave a trail of all sizes.
-        head.reserve(memmem::find(piece, b"\r\n\r\n").map_or(piece.len(), |end| end + 4));
+        head.reserve(EMPTY_LINE.find(piece).map_or(piece.len(), |end| end + 4));
         let rest = self.filter.pass(piece, &mut head);
         if self.filter.hops() > MAX_HOPS {
             return Err(answers::LOOP);
@@ -59,7 +64,7 @@ impl Session {
             authenticated: self.user.is_some(),
             utf8,
             id: &id,
-            now: moment.now,
+            now: (moment.clock)(),
         };
         trace.write(&mut prefix);
         if let Some(user) = self.user.as_ref().filter(|_| self.settings.user_header) {

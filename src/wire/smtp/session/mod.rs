@@ -52,8 +52,8 @@ pub struct Settings {
 /// What is true at the moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// For the trace in a message.
-    pub now: SystemTime,
+    /// Tells the time, for the trace in a message.
+    pub clock: fn() -> SystemTime,
     /// What every backend that may get the next message can do.
     pub offered: Capabilities,
 }
@@ -168,7 +168,9 @@ impl Session {
 
     /// Says who we are; before anything else.
     pub fn greet(&self, out: &mut Vec<u8>) {
-        Reply::plain(220, format!("{} ESMTP Gatepost", self.settings.host)).write(out);
+        for part in ["220 ", &self.settings.host, " ESMTP Gatepost\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
     }
 
     /// What the client called itself last.
@@ -222,6 +224,9 @@ impl Session {
             if out.len() - begin >= GATHER && !self.is_over() {
                 return Step::Flush;
             }
+            if input.is_empty() && self.awaits_line() {
+                return Step::Read;
+            }
             let step = match std::mem::replace(&mut self.phase, Phase::Closed) {
                 Phase::Command => self.command(None, input, out, moment),
                 Phase::Transaction(transaction) => self.command(Some(transaction), input, out, moment),
@@ -244,6 +249,10 @@ impl Session {
                 return step;
             }
         }
+    }
+
+    fn awaits_line(&self) -> bool {
+        matches!(self.phase, Phase::Command | Phase::Transaction(_) | Phase::Login(_))
     }
 
     /// Ends the session with `reply`, a 421.
