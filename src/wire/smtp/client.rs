@@ -67,15 +67,14 @@ fn split<'a>(line: &'a [u8], code: &mut Option<[u8; 3]>) -> Result<Option<(&'a [
     if memchr2(b'\r', 0, content).is_some() {
         return Err(ReplyError::Stray);
     }
-    let digits = content.iter().take(3).take_while(|b| b.is_ascii_digit()).count();
-    let begun = content.first().is_none_or(|first| (b'2'..=b'5').contains(first));
-    let separated = content.get(3).is_none_or(|b| matches!(b, b' ' | b'-'));
     let complete = ended || line.len() > content.len();
-    if !begun || !separated || digits < content.len().min(3) || (complete && digits < 3) {
-        return Err(ReplyError::NoCode);
-    }
-    let Some(own) = content.first_chunk::<3>() else { return Ok(None) };
-    if *code.get_or_insert(*own) != *own {
+    let own = match *content {
+        [a @ b'2'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9']
+        | [a @ b'2'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', b' ' | b'-', ..] => [a, b, c],
+        [] | [b'2'..=b'5'] | [b'2'..=b'5', b'0'..=b'9'] if !complete => return Ok(None),
+        _ => return Err(ReplyError::NoCode),
+    };
+    if *code.get_or_insert(own) != own {
         return Err(ReplyError::TwoCodes);
     }
     let text = content.get(4..).unwrap_or_default();

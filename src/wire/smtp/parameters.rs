@@ -105,6 +105,10 @@ pub fn rcpt(text: &[u8], offered: Capabilities, utf8: bool) -> Result<(), Parame
 /// where it is said.
 pub fn needs(arguments: &[u8]) -> Capabilities {
     let mut needs = Capabilities::default();
+    if memchr::memchr(b' ', arguments).is_none() {
+        // A path alone, as nearly all are.
+        return needs;
+    }
     let rest = Path::split(arguments).map_or(&b""[..], |(_, rest)| rest);
     for whole in rest.split(|b| *b == b' ').filter(|whole| !whole.is_empty()) {
         let mut parts = whole.splitn(2, |b| *b == b'=');

@@ -66,7 +66,10 @@ pub(super) fn first<'i>(
         return Line::TooLong(begins(), rest);
     }
     match line.split_last() {
-        Some((b'\r', line)) if !line.iter().any(u8::is_ascii_control) => Line::Whole(line, rest),
+        // Without a way out in the middle, so that many bytes are looked at in one go.
+        Some((b'\r', line)) if !line.iter().fold(false, |any, byte| any | byte.is_ascii_control()) => {
+            Line::Whole(line, rest)
+        }
         _ => Line::Malformed(begins(), rest),
     }
 }
