@@ -6,7 +6,6 @@ mod deciding;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use pingora_timeout::timeout;
 use tracing::info;
 use zeroize::Zeroize;
 
@@ -74,8 +73,8 @@ impl Visit {
             alarm: Alarm::default(),
             stream: Some(stream),
             address,
-            input: Vec::new(),
-            out: Vec::new(),
+            input: Vec::with_capacity(KEPT),
+            out: Vec::with_capacity(KEPT),
             granted: None,
             unsure: false,
             delivery: None,
@@ -127,7 +126,7 @@ impl Visit {
                 }
                 Wanted::End => {
                     if let Some(stream) = self.stream.take() {
-                        let _ = timeout(FAREWELL, stream.close(&self.out)).await;
+                        let _ = self.alarm.within(FAREWELL, stream.close(&self.out)).await;
                     }
                     break;
                 }
@@ -137,8 +136,10 @@ impl Visit {
             }
         }
         self.end_transaction();
-        // It may have gone in the middle of a login.
-        self.input.zeroize();
+        if self.granted.is_none() {
+            // It may have gone in the middle of a login.
+            self.input.zeroize();
+        }
     }
 
     /// Ends the session where its credential is gone.
