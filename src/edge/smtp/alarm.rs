@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
+use tokio::task::coop;
 use tokio::time::{Sleep, sleep_until};
 
 /// One timer for all that somebody waits for, one after another.
@@ -17,7 +18,7 @@ pub struct Alarm {
 
 struct Timer {
     rings: Instant,
-    /// Who is woken; nobody before it was asked once.
+    /// Whom the running timer wakes, as far as it was told.
     waker: Option<Waker>,
     sleep: Pin<Box<Sleep>>,
 }
@@ -84,7 +85,8 @@ impl Timer {
             // It will be woken: nothing has to be said to the runtime's clock.
             return Poll::Pending;
         }
-        self.waker = Some(cx.waker().clone());
+        // A task that has used up its budget is asked again at once, and the timer learns nothing of it.
+        self.waker = coop::has_budget_remaining().then(|| cx.waker().clone());
         self.sleep.as_mut().poll(cx)
     }
 }
@@ -99,6 +101,8 @@ impl std::fmt::Debug for Alarm {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -119,6 +123,20 @@ mod tests {
         assert_eq!(alarm.before(until, pending::<()>()).await, None);
         assert!(Instant::now() >= until);
         assert_eq!(alarm.before(until, pending::<()>()).await, None);
+    }
+
+    #[tokio::test]
+    async fn it_rings_for_a_task_that_had_no_budget_left_when_it_was_set() {
+        for waits in [1, 2] {
+            let mut alarm = Alarm::default();
+            for _ in 0..waits {
+                while coop::has_budget_remaining() {
+                    coop::consume_budget().await;
+                }
+                let rung = timeout(Duration::from_secs(10), alarm.within(SHORT, pending::<()>())).await;
+                assert_eq!(rung, Ok(None));
+            }
+        }
     }
 
     #[tokio::test]

@@ -6,14 +6,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use tokio::sync::watch;
+use tokio::task::coop;
 
 type Change = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
 /// A value to be watched.
 pub struct Watched<T> {
     receiver: watch::Receiver<T>,
-    /// Who is in the line, and the place there.
-    change: Option<(Waker, Change)>,
+    /// Who is in the line, as far as it was let in, and the place there.
+    change: Option<(Option<Waker>, Change)>,
 }
 
 impl<T: Send + Sync + 'static> Watched<T> {
@@ -34,7 +35,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
 
     /// Ready where [`Watched::has_changed`] would be true, and doesn't end that.
     pub fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some((waker, _)) = &self.change
+        if let Some((Some(waker), _)) = &self.change
             && waker.will_wake(cx.waker())
             && self.receiver.has_changed().is_ok_and(|changed| !changed)
         {
@@ -45,9 +46,10 @@ impl<T: Send + Sync + 'static> Watched<T> {
             let change = async move {
                 let _ = receiver.changed().await;
             };
-            (cx.waker().clone(), Box::pin(change))
+            (None, Box::pin(change))
         });
-        waker.clone_from(cx.waker());
+        // A task that has used up its budget is asked again at once, and gets no place in the line before.
+        *waker = coop::has_budget_remaining().then(|| cx.waker().clone());
         ready!(change.as_mut().poll(cx));
         self.change = None;
         Poll::Ready(())
@@ -81,6 +83,27 @@ mod tests {
         assert!(!is_ready(&mut watched).await, "the wait that was under way is of the change that was seen");
         drop(sender);
         assert!(is_ready(&mut watched).await && watched.has_changed());
+    }
+
+    #[tokio::test]
+    async fn a_task_without_budget_is_woken_all_the_same() {
+        let (sender, receiver) = watch::channel(0);
+        let mut watched = Watched::new(receiver);
+        let (waits, waiting) = tokio::sync::oneshot::channel();
+        let woken = tokio::spawn(async move {
+            while coop::has_budget_remaining() {
+                coop::consume_budget().await;
+            }
+            let _ = waits.send(());
+            poll_fn(|cx| watched.poll_changed(cx)).await;
+        });
+        waiting.await.unwrap();
+        // Behind all that the task is polled for by itself.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        sender.send_replace(1);
+        timeout(Duration::from_secs(10), woken).await.expect("woken").expect("no panic");
     }
 
     #[tokio::test]
