@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::alarm::Alarm;
-use super::transport::Transport;
+use super::transport::{self, Transport};
 use crate::config::SmtpTimeouts;
 use crate::wire::smtp::Reply;
 use crate::wire::smtp::client::{self, Offer, ReplyError, Xclient};
@@ -188,7 +188,7 @@ impl Conversation {
         if self.incoming.is_empty() && !self.transport.may_have_unread() {
             return Ok(());
         }
-        match self.poll_unasked(&mut Context::from_waker(Waker::noop())) {
+        match transport::now(|cx| self.poll_unasked(cx)) {
             Poll::Ready(broken) => Err(broken),
             Poll::Pending if self.incoming.is_empty() => Ok(()),
             Poll::Pending => Err(Broken::Unasked),

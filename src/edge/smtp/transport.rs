@@ -1,11 +1,13 @@
 //! The bytes of a connection to a backend, with TLS or without.
 
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::coop::unconstrained;
 use tokio_rustls::client::TlsStream;
 
 /// A connection to a backend. What is written is gathered by whoever writes.
@@ -22,8 +24,7 @@ impl Transport {
     pub fn is_quiet(&mut self) -> bool {
         let mut byte = [0; 1];
         let mut buffer = ReadBuf::new(&mut byte);
-        let mut context = Context::from_waker(Waker::noop());
-        Pin::new(self).poll_read(&mut context, &mut buffer).is_pending()
+        now(|cx| Pin::new(&mut *self).poll_read(cx, &mut buffer)).is_pending()
     }
 
     /// Whether something may have come that wasn't read. The kernel isn't asked.
@@ -58,6 +59,11 @@ impl Transport {
             let _ = Pin::new(self).poll_flush(&mut context);
         }
     }
+}
+
+/// What `poll` gives now, however much of its budget the task has used up: without, that would seem to be nothing.
+pub fn now<T>(poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+    pin!(unconstrained(poll_fn(poll))).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 impl AsyncRead for Transport {
@@ -104,5 +110,30 @@ impl AsyncWrite for Transport {
             Transport::Clear(stream) => Pin::new(stream).poll_shutdown(cx),
             Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+    use tokio::task::coop;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_came_is_seen_by_a_task_without_budget() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        let mut transport = Transport::Clear(stream);
+        assert!(transport.is_quiet() && !transport.may_have_unread());
+        far.write_all(b"421 bye\r\n").await.unwrap();
+        let Transport::Clear(stream) = &transport else { unreachable!() };
+        stream.readable().await.unwrap();
+        while coop::has_budget_remaining() {
+            coop::consume_budget().await;
+        }
+        assert!(transport.may_have_unread() && !transport.is_quiet());
     }
 }
