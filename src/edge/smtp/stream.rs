@@ -45,7 +45,7 @@ pub enum Stream {
 /// What is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// Commands, which may be long in coming: no room is kept for them.
+    /// Commands, which may be long in coming: little room is kept for them.
     Commands,
     /// Commands with secrets among them: no trace of them is left but in the input.
     Secret,
@@ -59,12 +59,16 @@ impl Stream {
     /// # Errors
     /// Where the connection is broken.
     pub async fn read(&mut self, input: &mut Vec<u8>, manner: Manner) -> io::Result<usize> {
-        // Most messages are short, and then what is at hand is read to; a long one's first read makes the room for the others.
-        if manner == Manner::Content && input.capacity() - input.len() >= READ {
-            return match self {
-                Stream::Clear(stream) => stream.read_buf(input).await,
-                Stream::Tls(stream) => stream.read_buf(input).await,
-            };
+        match self {
+            Stream::Tls(stream) if manner == Manner::Content => {
+                input.reserve(READ);
+                return stream.read_buf(input).await;
+            }
+            // Short messages, as most are, never need so much room of their own.
+            Stream::Clear(stream) if manner == Manner::Content && input.capacity() - input.len() >= READ => {
+                return stream.read_buf(input).await;
+            }
+            _ => {}
         }
         poll_fn(|cx| {
             SCRATCH.with_borrow_mut(|scratch| {
@@ -76,6 +80,10 @@ impl Stream {
                 let read = buffer.filled().len();
                 if manner == Manner::Secret {
                     drop(moved_out(input, read));
+                }
+                if manner == Manner::Content {
+                    // Never more than what one read may give.
+                    input.reserve_exact(read);
                 }
                 input.extend_from_slice(buffer.filled());
                 if manner == Manner::Secret {

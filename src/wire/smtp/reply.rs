@@ -154,9 +154,9 @@ impl Reply {
         let mut rest = &self.text[..];
         loop {
             let end = memchr(b'\n', rest);
-            let digit = |place: u16| b'0' + (self.code / place % 10) as u8;
+            let digit_at = |place: u16| b'0' + (self.code / place % 10) as u8;
             let separator = if end.is_some() { b'-' } else { b' ' };
-            out.extend_from_slice(&[digit(100), digit(10), digit(1), separator]);
+            out.extend_from_slice(&[digit_at(100), digit_at(10), digit_at(1), separator]);
             match self.enhanced {
                 // As most are.
                 Some(Enhanced(class @ 0..=9, subject @ 0..=9, detail @ 0..=9)) => {

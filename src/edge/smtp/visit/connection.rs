@@ -33,7 +33,7 @@ impl Visit {
         }
         let Some(stream) = &self.stream else { return false };
         let taken = match stream.try_write(&self.out) {
-            Ok(sent) => sent == self.out.len() || Box::pin(self.press(sent, now)).await,
+            Ok(sent) => sent == self.out.len() || Box::pin(self.send_rest(sent, now)).await,
             Err(_) => false,
         };
         // Next to nothing is kept while nothing is said.
@@ -44,13 +44,13 @@ impl Visit {
         taken
     }
 
-    /// Sends the replies but for the first `sent` bytes to a client that lets us wait; false where it doesn't take them.
-    async fn press(&mut self, sent: usize, now: Instant) -> bool {
+    /// Sends what is left of the replies behind the first bytes, that were `sent`; false where the client doesn't take it.
+    async fn send_rest(&mut self, sent: usize, now: Instant) -> bool {
         let Some(stream) = &mut self.stream else { return false };
         let left = self.deadline.saturating_duration_since(now);
         let patience = self.server.entry.timeouts.command.min(left);
         let stoppable = !self.session.is_in_transaction();
-        let sent = timeout(patience, async {
+        let sending = timeout(patience, async {
             let mut written = pin!(stream.write(&self.out[sent..]));
             tokio::select! {
                 biased;
@@ -60,12 +60,12 @@ impl Visit {
             // It may still be taking what it gets, but a stop waits for it no longer than for a farewell.
             timeout(FAREWELL, written).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
         });
-        let sent = sent.await;
-        if sent.is_err() {
+        let ended = sending.await;
+        if ended.is_err() {
             self.server.entry.metrics.smtp_limit(SmtpLimit::Time);
             debug!(address = %self.address, "the client takes no replies");
         }
-        matches!(sent, Ok(Ok(())))
+        matches!(ended, Ok(Ok(())))
     }
 
     /// Waits from `since` on for bytes, or for something that ends the session, as far as that may end now.

@@ -66,7 +66,7 @@ pub(super) fn first<'i>(
         return Line::TooLong(begins(), rest);
     }
     match line.split_last() {
-        // Without a way out in the middle, so that many bytes are looked at in one go.
+        // Without an early exit, so that the compiler can look at many bytes at once.
         Some((b'\r', line)) if !line.iter().fold(false, |any, byte| any | byte.is_ascii_control()) => {
             Line::Whole(line, rest)
         }
