@@ -4,6 +4,7 @@
 mod addresses;
 pub mod admission;
 pub mod ambiguity;
+pub mod at_once;
 mod body;
 pub mod certificate;
 pub mod client;

@@ -1,10 +1,8 @@
 //! Backends: which one is asked next, connections to it, and whether it is up.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
@@ -14,10 +12,10 @@ use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::upstreams::peer::HttpPeer;
 use prometheus::IntGauge;
 use thiserror::Error;
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::addresses::Addresses;
+use super::at_once;
 use super::roots;
 use super::socket::{Meter, Socket};
 use crate::config::{self, ConfigError, HealthCheck, Scheme};
@@ -279,7 +277,7 @@ impl Server {
         let mut idle = self.idle.get(worker)?.lock();
         while let Some(mut kept) = idle.pop() {
             self.gauges.idle.dec();
-            if kept.since.elapsed() < self.keepalive && is_quiet(&mut kept.stream) {
+            if kept.since.elapsed() < self.keepalive && at_once::is_quiet(&mut kept.stream) {
                 return Some(kept.stream);
             }
         }
@@ -301,12 +299,4 @@ impl Drop for Server {
         let left: usize = self.idle.iter_mut().map(|slot| slot.get_mut().len()).sum();
         self.gauges.idle.sub(left as i64);
     }
-}
-
-/// Whether a kept connection is still open and has nothing to say: a backend that sends before it is asked is closing.
-fn is_quiet(stream: &mut Stream) -> bool {
-    let mut byte = [0; 1];
-    let mut buffer = ReadBuf::new(&mut byte);
-    let mut context = Context::from_waker(Waker::noop());
-    matches!(Pin::new(stream).poll_read(&mut context, &mut buffer), Poll::Pending)
 }

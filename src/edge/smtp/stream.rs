@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Poll, ready};
 use std::time::Duration;
@@ -14,6 +14,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use zeroize::Zeroize;
+
+use crate::edge::at_once;
 
 /// The most that one read gives. A message of up to about this size comes and goes in one; for buffers of twice as much,
 /// the allocator may take 2 MiB at once.
@@ -101,10 +103,9 @@ impl Stream {
     /// # Errors
     /// Where the connection is broken.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let Stream::Clear(stream) = self else { return Ok(0) };
-        match stream.try_write(bytes) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            written => written,
+        match self {
+            Stream::Clear(stream) => at_once::write(stream, &[IoSlice::new(bytes)]),
+            Stream::Tls(_) => Ok(0),
         }
     }
 
@@ -211,6 +212,8 @@ fn moved_out(input: &mut Vec<u8>, more: usize) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
     use crate::wire::smtp::answers;
 
@@ -231,6 +234,25 @@ mod tests {
             let place = input.as_ptr();
             input.extend_from_slice(b"AUTH PLAIN");
             assert_eq!(input.as_ptr(), place, "it moved by itself");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_read_gives_more_than_its_bound() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut stream = Stream::Clear(listener.accept().await.unwrap().0);
+        let mut input = Vec::with_capacity(512);
+        // Each larger than the room that the one before made, and less than twice that.
+        for size in [20 * 1024, READ - 1, READ, 10 * READ] {
+            far.write_all(&vec![b'x'; size]).await.unwrap();
+            let mut left = size;
+            while left > 0 {
+                let read = stream.read(&mut input, Manner::Content).await.unwrap();
+                assert!((1..=READ).contains(&read) && input.len() == read && input.capacity() <= READ);
+                left -= read;
+                input.clear();
+            }
         }
     }
 

@@ -1,14 +1,14 @@
 //! The bytes of a connection to a backend, with TLS or without.
 
-use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::coop::unconstrained;
 use tokio_rustls::client::TlsStream;
+
+use crate::edge::at_once;
 
 /// A connection to a backend. What is written is gathered by whoever writes.
 #[derive(Debug)]
@@ -20,13 +20,6 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// Whether it is open and has nothing to say: a backend that speaks before it is asked is closing.
-    pub fn is_quiet(&mut self) -> bool {
-        let mut byte = [0; 1];
-        let mut buffer = ReadBuf::new(&mut byte);
-        now(|cx| Pin::new(&mut *self).poll_read(cx, &mut buffer)).is_pending()
-    }
-
     /// Whether something may have come that wasn't read. The kernel isn't asked.
     pub fn may_have_unread(&self) -> bool {
         match self {
@@ -41,29 +34,18 @@ impl Transport {
     /// # Errors
     /// Where the connection is broken.
     pub fn try_write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        let Transport::Clear(stream) = self else { return Ok(0) };
-        let written = match bytes {
-            [one] => stream.try_write(one),
-            several => stream.try_write_vectored(several),
-        };
-        match written {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            written => written,
+        match self {
+            Transport::Clear(stream) => at_once::write(stream, bytes),
+            Transport::Tls(_) => Ok(0),
         }
     }
 
     /// Writes what can be written at once, for a farewell that nobody waits for.
     pub fn write_now(&mut self, bytes: &[u8]) {
-        let mut context = Context::from_waker(Waker::noop());
-        if Pin::new(&mut *self).poll_write(&mut context, bytes).is_ready() {
-            let _ = Pin::new(self).poll_flush(&mut context);
+        if at_once::poll(|cx| Pin::new(&mut *self).poll_write(cx, bytes)).is_ready() {
+            let _ = at_once::poll(|cx| Pin::new(&mut *self).poll_flush(cx));
         }
     }
-}
-
-/// What `poll` gives now, however much of its budget the task has used up: without, that would seem to be nothing.
-pub fn now<T>(poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-    pin!(unconstrained(poll_fn(poll))).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 impl AsyncRead for Transport {
@@ -110,30 +92,5 @@ impl AsyncWrite for Transport {
             Transport::Clear(stream) => Pin::new(stream).poll_shutdown(cx),
             Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
-    use tokio::task::coop;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn what_came_is_seen_by_a_task_without_budget() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (mut far, _) = listener.accept().await.unwrap();
-        let mut transport = Transport::Clear(stream);
-        assert!(transport.is_quiet() && !transport.may_have_unread());
-        far.write_all(b"421 bye\r\n").await.unwrap();
-        let Transport::Clear(stream) = &transport else { unreachable!() };
-        stream.readable().await.unwrap();
-        while coop::has_budget_remaining() {
-            coop::consume_budget().await;
-        }
-        assert!(transport.may_have_unread() && !transport.is_quiet());
     }
 }

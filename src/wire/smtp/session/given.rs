@@ -21,7 +21,7 @@ pub enum Verdict {
 impl Session {
     /// Answers [`super::Step::Check`].
     pub fn checked(&mut self, verdict: Verdict, out: &mut Vec<u8>) {
-        self.expect(matches!(self.phase, Phase::Verdict));
+        self.check_asked(matches!(self.phase, Phase::Verdict));
         self.phase = Phase::Command;
         match verdict {
             Verdict::Allowed(user) => {
@@ -36,7 +36,7 @@ impl Session {
 
     /// Answers [`super::Step::StartTls`]: all that was said in clear is forgotten (RFC 3207 section 4.2).
     pub fn encrypted(&mut self) {
-        self.expect(matches!(self.phase, Phase::Handshake));
+        self.check_asked(matches!(self.phase, Phase::Handshake));
         self.phase = Phase::Command;
         self.tls = true;
         self.greeting = None;
@@ -46,7 +46,7 @@ impl Session {
     /// each recipient. A 421 among them ends the session.
     pub fn envelope(&mut self, mail: Option<Reply>, rcpts: Vec<Reply>, out: &mut Vec<u8>) {
         let Phase::Envelope(asked) = std::mem::replace(&mut self.phase, Phase::Closed) else {
-            return self.expect(false);
+            return self.check_asked(false);
         };
         let Asked { mut transaction, mail: asked_mail, rcpts: asked_rcpts } = asked;
         let mut over = false;
@@ -93,7 +93,7 @@ impl Session {
     /// Answers [`super::Step::Data`]: 354, or what refuses it; the transaction is over then.
     pub fn go_ahead(&mut self, reply: &Reply, out: &mut Vec<u8>) {
         let Phase::GoAhead(transaction) = std::mem::replace(&mut self.phase, Phase::Closed) else {
-            return self.expect(false);
+            return self.check_asked(false);
         };
         match transaction.body {
             Some(body) if reply.is_intermediate() => {
@@ -110,14 +110,14 @@ impl Session {
         let body = match &mut self.phase {
             Phase::Data(phase) => &mut phase.body,
             Phase::Chunk(phase) => &mut phase.body,
-            _ => return self.expect(false),
+            _ => return self.check_asked(false),
         };
         body.doom.get_or_insert(reply);
     }
 
     /// Answers [`super::Step::Finish`] and [`super::Step::LastChunk`] with the backend's word on the message.
     pub fn outcome(&mut self, reply: &Reply, out: &mut Vec<u8>) {
-        self.expect(matches!(self.phase, Phase::Outcome));
+        self.check_asked(matches!(self.phase, Phase::Outcome));
         self.conclude(reply, out);
     }
 
@@ -132,7 +132,7 @@ impl Session {
     }
 
     /// An answer to what wasn't asked is a mistake of whoever drives the session.
-    fn expect(&self, asked: bool) {
+    fn check_asked(&self, asked: bool) {
         debug_assert!(asked, "nobody asked for that in {:?}", self.phase);
     }
 }
