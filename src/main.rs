@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use gatepost::cli::output::say;
 use gatepost::cli::{account, credential, demo};
 use gatepost::config::{Config, ConfigError, ConfigErrors};
-use gatepost::server::{self, Gateway, Source, StartError};
+use gatepost::server::{self, Gateway, LastLines, Source, StartError, complain};
 use tokio::runtime::Runtime;
 
 /// Requests allocate and free a lot of small things; this allocator makes the least of it (docs/performance.md).
@@ -47,11 +47,12 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let _last_lines = LastLines;
     match run(arguments) {
         Ok(code) => code,
         Err(error) if matches!(error.downcast_ref(), Some(StartError::Stopped)) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("gatepost: {error:#}");
+            complain(&format!("gatepost: {error:#}"));
             ExitCode::from(REFUSED)
         }
     }
@@ -72,7 +73,7 @@ fn carry_out(arguments: Arguments, runtime: &Runtime) -> Result<ExitCode> {
         Command::Demo(options) => runtime.block_on(demo::run(options)),
         Command::Serve => {
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
-            server::start_log(&config.log);
+            start_log(&config)?;
             runtime.block_on(async {
                 match Gateway::start(config).await {
                     Ok(gateway) => gateway.run(Source::File(path)).await,
@@ -97,24 +98,28 @@ fn carry_out(arguments: Arguments, runtime: &Runtime) -> Result<ExitCode> {
         }
         Command::Account(command) => {
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
-            server::start_log(&config.log);
+            start_log(&config)?;
             Ok(runtime.block_on(account::run(command, &config))?)
         }
         Command::Credential(command) => {
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
-            server::start_log(&config.log);
+            start_log(&config)?;
             Ok(runtime.block_on(credential::run(command, &config))?)
         }
     }
 }
 
+fn start_log(config: &Config) -> Result<()> {
+    server::start_log(&config.log).context("log")
+}
+
 /// Says on standard error what is wrong with a configuration.
 fn refuse(path: &Path, wrong: Vec<ConfigError>) -> ExitCode {
-    eprintln!("{}", ConfigErrors::new(&path.display().to_string(), wrong));
+    complain(&ConfigErrors::new(&path.display().to_string(), wrong).to_string());
     ExitCode::from(REFUSED)
 }
 
 /// The configuration; where it isn't good, every error is on standard error.
 fn load(path: &Path) -> Option<Config> {
-    Config::load(path).map_err(|errors| eprintln!("{errors}")).ok()
+    Config::load(path).map_err(|errors| complain(&errors.to_string())).ok()
 }

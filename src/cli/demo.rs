@@ -86,7 +86,7 @@ pub async fn run(options: Options) -> Result<ExitCode> {
         web_up = web_backend.local_addr()?,
     );
     let config = Config::parse(&text, "demo").map_err(anyhow::Error::from)?;
-    server::start_log(&config.log);
+    server::start_log(&config.log).context("log")?;
     let (_stop, stopped) = watch::channel(false);
     tokio::spawn(sink::serve(sink, stopped.clone()));
     let gateway = Gateway::start(config).await?;

@@ -20,7 +20,7 @@ use crate::edge::listener::{self, BindError};
 use crate::service::{Accounts, Credentials, Origin};
 use crate::state::store::StoreError;
 
-pub use log::start_log;
+pub use log::{LastLines, complain, start_log};
 pub use prepared::check;
 pub use reload::Source;
 

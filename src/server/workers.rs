@@ -150,7 +150,7 @@ impl Workers {
         let threads = self.threads;
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
-                // A worker that panicked has said so on standard error.
+                // A panic of a worker is in the log.
                 let _ = thread.join();
             }
         });

@@ -2,6 +2,7 @@
 //!
 //! What every request counts is striped and folded in at each scrape; the rest are plain handles.
 
+mod log_lines;
 mod requests;
 mod striped;
 
@@ -15,6 +16,7 @@ use prometheus::{
 };
 
 use crate::domain::{Denial, Entry, Permission};
+pub use log_lines::LostLines;
 use requests::{Requests, RequestsCollector};
 
 /// How a decision ended, as the metrics tell it.
@@ -154,6 +156,7 @@ impl Metrics {
         let registry = Registry::new();
         let requests = Arc::new(Requests::new());
         register(&registry, RequestsCollector::new(Arc::clone(&requests)));
+        register(&registry, LostLines::of_this_process().series());
         let build = gauges(&registry, "gatepost_build_info", "The running version; always 1.", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let checks = counters(

@@ -1,0 +1,182 @@
+//! Lines that are being written: which of them have gone out, and what is left after an error. It knows no file.
+
+use super::buffer::OVERHEAD;
+use super::line::{Kind, Lost};
+
+/// Lines that are written together. A line that was begun stays until it is whole, whatever happens in between, so that no
+/// line is glued to a part of another.
+#[derive(Debug, Default)]
+pub struct Batch {
+    text: Vec<u8>,
+    lines: Vec<Entry>,
+    /// The bytes of `text` that have gone out.
+    written: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Where it ends in the text.
+    end: usize,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Line(Kind),
+    /// Tells of lines that were lost.
+    Notice(Lost),
+    /// The rest of a line that was begun.
+    Rest,
+}
+
+/// The lines that a batch has given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Abandoned {
+    /// Lines that are lost.
+    pub lost: Lost,
+    /// Losses that a line was to tell of that was not written either.
+    pub untold: Lost,
+}
+
+impl Batch {
+    /// Adds a line, which ends in a line end.
+    pub fn push(&mut self, kind: Kind, line: &[u8]) {
+        self.add(What::Line(kind), line);
+    }
+
+    /// Adds a line that tells of losses.
+    pub fn push_notice(&mut self, lost: Lost, line: &[u8]) {
+        self.add(What::Notice(lost), line);
+    }
+
+    fn add(&mut self, what: What, line: &[u8]) {
+        if line.is_empty() {
+            return;
+        }
+        self.text.extend_from_slice(line);
+        self.lines.push(Entry { end: self.text.len(), what });
+    }
+
+    /// The bytes that are still to be written.
+    pub fn rest(&self) -> &[u8] {
+        &self.text[self.written..]
+    }
+
+    /// Takes note that so many bytes more have gone out.
+    pub fn advance(&mut self, count: usize) {
+        self.written += count;
+        if self.is_empty() {
+            self.text.clear();
+            self.lines.clear();
+            self.written = 0;
+        }
+    }
+
+    /// Returns true if everything has gone out.
+    pub fn is_empty(&self) -> bool {
+        self.written >= self.text.len()
+    }
+
+    /// The bytes that it takes, until all of it has gone out.
+    pub fn bytes(&self) -> usize {
+        self.text.len() + self.lines.len() * OVERHEAD
+    }
+
+    /// Gives up what was not begun, after an error; audit lines only where `keep_audit` is false.
+    pub fn abandon(&mut self, keep_audit: bool) -> Abandoned {
+        let mut abandoned = Abandoned::default();
+        let mut kept = Batch::default();
+        let mut begin = 0;
+        for Entry { end, what } in std::mem::take(&mut self.lines) {
+            let line = &self.text[begin.max(self.written).min(end)..end];
+            let is_begun = begin < self.written;
+            begin = end;
+            match what {
+                // Nothing, where all of it has gone out.
+                _ if is_begun => kept.add(What::Rest, line),
+                What::Rest => kept.add(what, line),
+                What::Line(Kind::Audit) if keep_audit => kept.add(what, line),
+                What::Line(kind) => abandoned.lost.count(kind),
+                What::Notice(lost) => abandoned.untold += lost,
+            }
+        }
+        *self = kept;
+        abandoned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LOST: Lost = Lost { audit: 1, other: 2 };
+
+    fn batch() -> Batch {
+        let mut batch = Batch::default();
+        batch.push_notice(LOST, b"notice\n");
+        batch.push(Kind::Other, b"one\n");
+        batch.push(Kind::Audit, b"two\n");
+        batch.push(Kind::Other, b"three\n");
+        batch
+    }
+
+    #[test]
+    fn a_line_that_was_begun_is_finished() {
+        let mut batch = batch();
+        // In the middle of "one".
+        batch.advance(9);
+        let abandoned = batch.abandon(true);
+        assert_eq!(abandoned, Abandoned { lost: Lost { audit: 0, other: 1 }, untold: Lost::NONE });
+        assert_eq!(batch.rest(), b"e\ntwo\n");
+        assert_eq!(batch.abandon(false).lost, Lost { audit: 1, other: 0 });
+        assert_eq!(batch.rest(), b"e\n");
+        assert_eq!(batch.abandon(false), Abandoned::default());
+        assert_eq!(batch.rest(), b"e\n");
+    }
+
+    #[test]
+    fn a_notice_that_was_not_begun_is_untold() {
+        let mut batch = batch();
+        let abandoned = batch.abandon(false);
+        assert_eq!(abandoned, Abandoned { lost: Lost { audit: 1, other: 2 }, untold: LOST });
+        assert!(batch.is_empty() && batch.bytes() == 0);
+    }
+
+    #[test]
+    fn one_that_has_gone_out_is_empty() {
+        let mut batch = batch();
+        assert_eq!(batch.bytes(), 21 + 4 * OVERHEAD);
+        batch.advance(20);
+        assert!(!batch.is_empty());
+        batch.advance(1);
+        assert!(batch.is_empty() && batch.bytes() == 0);
+        assert_eq!(batch.abandon(false), Abandoned::default());
+    }
+
+    proptest! {
+        /// Wherever writing is cut short and goes wrong, what comes out are whole lines, and each is there or counted.
+        #[test]
+        fn what_comes_out_are_whole_lines(cuts in proptest::collection::vec((0..30_usize, any::<bool>()), 1..20)) {
+            let (mut batch, mut out) = (Batch::default(), Vec::new());
+            let (mut pushed, mut abandoned) = (0, Abandoned::default());
+            for (cut, keep) in cuts {
+                let audit = pushed % 3 == 0;
+                batch.push(if audit { Kind::Audit } else { Kind::Other }, b"<a line>\n");
+                pushed += 1;
+                let count = cut.min(batch.rest().len());
+                out.extend_from_slice(&batch.rest()[..count]);
+                batch.advance(count);
+                if !batch.is_empty() {
+                    abandoned.lost += batch.abandon(keep).lost;
+                }
+            }
+            out.extend_from_slice(batch.rest());
+            let text = String::from_utf8(out).unwrap();
+            prop_assert!(text.split_terminator('\n').all(|line| line == "<a line>"), "{}", text);
+            let lost = abandoned.lost.audit + abandoned.lost.other;
+            prop_assert_eq!(text.lines().count() as u64 + lost, pushed);
+        }
+    }
+}
