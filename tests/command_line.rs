@@ -132,6 +132,69 @@ fn what_was_changed_is_done_whoever_reads_of_it() {
     }
 }
 
+/// Nor does it last longer than the second that the last lines of a log may take.
+#[test]
+fn what_cannot_be_told_on_standard_error_changes_no_exit_status() {
+    let p = Place::new();
+    p.done("account add holder --password-stdin", "passw0rd\n");
+    let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    let gone = || Stdio::from(std::io::pipe().unwrap().1);
+    let (_reader, stalled) = std::io::pipe().unwrap();
+    // As much as a pipe holds.
+    (&stalled).write_all(&[b'x'; 1 << 16]).unwrap();
+    let stalled = || Stdio::from(stalled.try_clone().unwrap());
+    let bad = p.0.path().join("bad.toml");
+    std::fs::write(&bad, "nonsense").unwrap();
+    let good = p.0.path().join("gatepost.toml");
+    for (line, config, status) in [
+        ("account suspend holder", &good, 0),
+        ("account suspend nobody", &good, 1),
+        ("credential edit john --account holder --grant api --revoke api", &good, 2),
+        ("credential list --account holder", &good, 0),
+        ("serve", &bad, 1),
+        ("check", &bad, 1),
+    ] {
+        for stderr in [gone(), full(), stalled()].into_iter().take(if config == &bad { 2 } else { 3 }) {
+            let mut child = Command::new(env!("CARGO_BIN_EXE_gatepost"))
+                .args(line.split(' '))
+                .arg("--config")
+                .arg(config)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(stderr)
+                .spawn()
+                .unwrap();
+            let began = Instant::now();
+            let ended = loop {
+                if let Some(ended) = child.try_wait().unwrap() {
+                    break ended;
+                }
+                assert!(began.elapsed() < PATIENCE, "{line}: it waits for standard error");
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            };
+            assert_eq!(ended.code(), Some(status), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_listing_ends_quietly_with_its_reader() {
+    let p = Place::new();
+    p.done("account add holder --password-stdin", "passw0rd\n");
+    p.done("credential add john --account holder --password-stdin", "passw0rd\n");
+    for line in ["account list", "account list --json", "credential list --account holder"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_gatepost"))
+            .args(line.split(' '))
+            .arg("--config")
+            .arg(p.0.path().join("gatepost.toml"))
+            .stdout(std::io::pipe().unwrap().1)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        assert_eq!((output.status.code(), output.stderr), (Some(0), vec![]), "{line}");
+    }
+}
+
 #[test]
 fn accounts_and_credentials_from_nothing() {
     let p = Place::new();

@@ -208,6 +208,19 @@ fn pure_floors_know_no_clock_and_no_world() {
     }
 }
 
+/// A reader that stalls would stop who writes there, and one that is gone makes the macros panic.
+#[test]
+fn only_the_log_and_the_command_line_write_to_standard_streams() {
+    for path in sources(&root()) {
+        let code = code(&path);
+        assert!(!code.contains("println!(") && !code.contains("print!("), "{} may panic", path.display());
+        let inside = path.strip_prefix(root()).unwrap();
+        let may = inside.starts_with("cli") || inside.starts_with("server/log");
+        let named = ["stdout()", "stderr()"].iter().any(|stream| code.contains(stream));
+        assert!(may || !named, "{} writes to a standard stream", path.display());
+    }
+}
+
 #[test]
 fn no_file_grows_past_a_room() {
     let folders = ["src", "tests", "benches", "fuzz/src", "fuzz/fuzz_targets"];

@@ -11,6 +11,7 @@ use super::password::PasswordSource;
 use super::session::Session;
 use crate::config::Config;
 use crate::domain::{PermissionEdit, Permissions, PermissionsError};
+use crate::server::complain;
 use crate::service::Origin;
 use crate::service::credentials::{Addition, Edit, Manager};
 
@@ -115,7 +116,7 @@ pub async fn run(command: Command, config: &Config) -> Result<ExitCode, Failure>
     let edit = match command.edit() {
         Ok(edit) => edit,
         Err(error) => {
-            eprintln!("gatepost: {error}");
+            complain(&format!("gatepost: {error}"));
             return Ok(ExitCode::from(WRONG_USAGE));
         }
     };

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::domain::{Credential, Permission, Permissions};
+use crate::server::complain;
 use crate::state::store::Account;
 
 /// Items of a page: listings of any length are read and written in pages.
@@ -144,7 +145,7 @@ impl<W: Write> Listing<W> {
 /// error, if it can be said at all.
 pub fn say(line: &str) {
     if let Err(error) = unless_broken(writeln!(io::stdout().lock(), "{line}")) {
-        let _ = writeln!(io::stderr().lock(), "gatepost: standard output: {error}");
+        complain(&format!("gatepost: standard output: {error}"));
     }
 }
 
