@@ -7,7 +7,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use common::mail::{Client, plain};
 use common::{Log, binary};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 const LISTENERS: [&str; 4] = ["--api", "--web", "--smtp", "--ops"];
 
@@ -153,4 +156,46 @@ fn a_first_start_that_was_cut_short_is_made_up_for() {
     assert!(line.contains("demo-api:passw0rd-of-demo-api"), "{line}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("demo-api"), "{output:?}");
     assert_eq!(demo.stop(), Some(0));
+}
+
+/// As with `gatepost demo | less`, where nobody pages on.
+#[test]
+fn a_screen_that_takes_nothing_keeps_no_mail_and_no_stop_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let address = common::nobody();
+    let mut command = Command::new(binary());
+    command.arg("demo").args(["--smtp", &address.to_string()]);
+    for listener in LISTENERS.into_iter().filter(|listener| *listener != "--smtp") {
+        command.args([listener, "127.0.0.1:0"]);
+    }
+    let mut child = command.arg("--directory").arg(directory.path()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let demo = Demo { child, lines: vec![], printed: Arc::default() };
+    let mut line = String::new();
+    while !line.starts_with("may send") {
+        line.clear();
+        assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "it has ended");
+    }
+    let login = line.split_whitespace().last().unwrap();
+    let mut client = Client::hello(address);
+    assert_eq!(client.say("STARTTLS").code, 220);
+    let mut client = client.encrypt(trusting(&directory.path().join("demo-cert.pem")), "localhost");
+    assert_eq!(client.say("EHLO client.test").code, 250);
+    assert_eq!(client.say(&plain(login)).code, 235);
+    // More than the pipe holds; each is shown in part.
+    let content = format!("Subject: x\r\n\r\n{}\r\n", "x".repeat(900));
+    for _ in 0..100 {
+        assert_eq!(client.submit("a@test", "b@test", &content).code, 250);
+    }
+    assert_eq!(demo.stop(), Some(0));
+}
+
+/// A client that believes this certificate.
+fn trusting(certificate: &Path) -> Arc<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider);
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::TcpListener;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -12,6 +13,9 @@ use crate::edge::listener;
 use crate::wire::smtp::command::Command;
 use crate::wire::smtp::data::{DataReader, Found};
 use crate::wire::smtp::{Enhanced, Reply, answers};
+
+/// Messages that wait to be shown. While standard output takes none, further ones are not shown.
+const WAITING: usize = 64;
 
 /// Bytes of a message that are shown.
 const SHOWN: usize = 2048;
@@ -25,15 +29,19 @@ const NOBODY: Reply = Reply::ours(550, Enhanced(5, 1, 1), "Nobody of that name")
 
 /// Serves on `socket` until `stop` turns true.
 pub async fn serve(socket: TcpListener, stop: watch::Receiver<bool>) {
-    let answer = |stream, _, entered: Entered| async move {
-        // The other end is the gateway, which comes again.
-        let _ = converse(stream).await;
-        drop(entered);
+    let screen = screen();
+    let answer = move |stream, _, entered: Entered| {
+        let screen = screen.clone();
+        async move {
+            // The other end is the gateway, which comes again.
+            let _ = converse(stream, &screen).await;
+            drop(entered);
+        }
     };
     listener::accept_streams(socket, Gauge::new(1000), stop, |_| {}, answer).await;
 }
 
-async fn converse(stream: TcpStream) -> io::Result<()> {
+async fn converse(stream: TcpStream, screen: &SyncSender<String>) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let (mut mail, mut rcpts) = (String::new(), Vec::new());
     say(&mut stream, &Reply::plain(220, GREETING.to_owned())).await?;
@@ -61,7 +69,7 @@ async fn converse(stream: TcpStream) -> io::Result<()> {
             Ok(Command::Data) => {
                 say(&mut stream, &Reply::plain(354, "Go on".to_owned())).await?;
                 let content = read_content(&mut stream).await?;
-                show(&mail, &rcpts, &content);
+                let _ = screen.try_send(shown(&mail, &rcpts, &content));
                 rcpts.clear();
                 SHOWN_OK
             }
@@ -116,12 +124,25 @@ async fn read_content(stream: &mut BufReader<TcpStream>) -> io::Result<Vec<u8>> 
     }
 }
 
-fn show(mail: &str, rcpts: &[String], content: &[u8]) {
+/// Standard output, on a thread of its own, so that a reader that stalls keeps nobody waiting.
+fn screen() -> SyncSender<String> {
+    let (screen, texts) = sync_channel::<String>(WAITING);
+    // Without one, nothing is shown.
+    let _ = std::thread::Builder::new().name("screen".into()).spawn(move || {
+        for text in texts {
+            // Nobody may be looking.
+            let _ = io::stdout().write_all(text.as_bytes());
+        }
+    });
+    screen
+}
+
+/// The text that shows a message.
+fn shown(mail: &str, rcpts: &[String], content: &[u8]) -> String {
     let mut text = format!("\nmail arrived: from {mail} to {}\n", rcpts.join(", "));
     for line in String::from_utf8_lossy(content).lines().skip(1) {
         let line: String = line.chars().filter(|c| *c == '\t' || !c.is_control()).collect();
         text.push_str(&format!("  {line}\n"));
     }
-    // Nobody may be looking.
-    let _ = io::stdout().write_all(text.as_bytes());
+    text
 }
