@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::backend::{Backend, read_request};
 use common::http::{Connection, get, request};
+use common::mail::wait_for_metric;
 use common::{Gateway, HOLDER, PATIENCE, open_api, write_config};
 
 const OPS: &str = "[ops]\nlisten = \"127.0.0.1:0\"\n";
@@ -235,6 +236,8 @@ fn operators_see_metrics_and_health_and_nobody_else_does() {
     assert_eq!(get("/api/a.json").basic(HOLDER).send(gateway.api()).status, 200);
     assert_eq!(get("/api/a.json").basic("acme:wrong-passw0rd").send(gateway.api()).status, 401);
     let ops = gateway.address("ops.listen");
+    // A request is counted once its answer has gone out.
+    wait_for_metric(&gateway, "gatepost_http_requests_total{entry=\"api\",status=\"401\"}", 1);
     let metrics = get("/metrics").send(ops);
     assert_eq!((metrics.status, metrics.header("content-type")), (200, Some("text/plain; version=0.0.4")));
     let text = metrics.text();
