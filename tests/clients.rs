@@ -8,7 +8,7 @@ use std::process::Command;
 
 use common::backend::{Backend, Received};
 use common::curl::{Fetched, curl};
-use common::{Gateway, HOLDER, api, installed};
+use common::{Gateway, HOLDER, api, installed, open_api};
 
 const SENDER: &str = "sender@example.com:passw0rd+send";
 const CALLER: &str = "caller:passw0rd-call";
@@ -109,6 +109,51 @@ fn the_node_client() {
     assert_eq!(send(&["caller", "passw0rd-call"]), "failed: Permission denied: email is needed");
     assert_eq!(send(&["SG.key-of-another-kind"]), "failed: Authentication required");
     assert!(backend.drain().is_empty());
+}
+
+const FORM: &str = r#"<!doctype html><meta charset="utf-8"><title>Upload</title>
+<form method="post" action="/api/mail.send.json" enctype="multipart/form-data">
+<input name="to" value="a@example.com"><input type="file" name="files[a]">
+<input name="api_user"><input name="api_key" type="password"><button>Send</button></form>"#;
+
+/// Chromium, whose boundary holds the word itself: a form of the gateway's own origin, with a file and a credential in it.
+#[test]
+fn a_browser_uploads_a_form() {
+    let client = installed("playwright/node_modules/playwright-core");
+    let backend = Backend::answering(|received| {
+        let (kind, body) = match received.method.as_str() {
+            "GET" => ("text/html", FORM),
+            _ => ("application/json", r#"{"message":"success"}"#),
+        };
+        let length = body.len();
+        format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}")
+            .into_bytes()
+    });
+    let gateway = Gateway::start(&open_api(backend.address, ""));
+    gateway.account("email,api,web").credential(SENDER, "email").credential(CALLER, "api");
+    let file = attachment(&gateway);
+    let upload = |login: &str| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/upload.js");
+        let mut node = Command::new("node");
+        node.env("CLIENT", &client).arg(script).arg(format!("http://{}/open/form.html", gateway.api()));
+        let (username, password) = login.split_once(':').unwrap();
+        let said = said(node.arg(&file).args([username, password]));
+        let mut received = backend.drain().into_iter().filter(|received| received.method == "POST");
+        (said, received.next())
+    };
+    let (said, received) = upload(SENDER);
+    assert_eq!(said, r#"200 {"message":"success"}"#);
+    let received = received.unwrap();
+    assert_sent(&received, "sender@example.com");
+    let kind = received.header("content-type").unwrap();
+    assert!(kind.starts_with("multipart/form-data; boundary=----WebKitFormBoundary"), "{kind}");
+    let has = |what: &[u8]| memchr::memmem::find(&received.body, what).is_some();
+    assert!(has(&std::fs::read(&file).unwrap()), "the file arrives as it was");
+    assert!(has(b"name=\"to\"\r\n\r\na@example.com\r\n"));
+    assert!(has(b"name=\"api_user\"\r\n\r\nxxxxxxxxxxxxxxxxxx\r\n"));
+    assert!(has(b"name=\"api_key\"\r\n\r\nxxxxxxxxxxxxx\r\n"));
+    let (said, received) = upload(CALLER);
+    assert_eq!((said, received.is_none()), (refused("403", "Permission denied: email is needed"), true));
 }
 
 fn fetch(gateway: &Gateway, path: &str, arguments: &[&str]) -> Fetched {

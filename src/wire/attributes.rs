@@ -6,6 +6,8 @@ pub(crate) struct Attribute<'a> {
     pub(crate) name: &'a [u8],
     /// What stands between the quotes, or the bare word; `None` where there is no `=`.
     pub(crate) value: Option<&'a [u8]>,
+    /// Whether the value stands in quotes.
+    pub(crate) is_quoted: bool,
 }
 
 impl Attribute<'_> {
@@ -68,7 +70,7 @@ impl<'a> Attributes<'a> {
         }
         if !has_value {
             self.0 = &self.0[end..];
-            return Ok(Attribute { name: name.trim_ascii_end(), value: None });
+            return Ok(Attribute { name: name.trim_ascii_end(), value: None, is_quoted: false });
         }
         let after = &self.0[end + 1..];
         let value = match after.first() {
@@ -83,11 +85,11 @@ impl<'a> Attributes<'a> {
                 after[..len].trim_ascii()
             }
         };
-        let bare = after.first() != Some(&b'"');
-        if bare && value.iter().any(|b| *b == b'"' || b.is_ascii_whitespace()) {
+        let is_quoted = after.first() == Some(&b'"');
+        if !is_quoted && value.iter().any(|b| *b == b'"' || b.is_ascii_whitespace()) {
             return Err(Broken);
         }
-        Ok(Attribute { name, value: Some(value) })
+        Ok(Attribute { name, value: Some(value), is_quoted })
     }
 }
 
