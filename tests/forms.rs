@@ -67,6 +67,9 @@ fn key(secret: bool) -> impl Strategy<Value = String> {
         1 => Just(plain.replace('_', ".")),
         1 => Just(plain.replace('_', "%5F")),
         1 => Just(format!("{plain}[]")),
+        1 => Just(format!("[{plain}]")),
+        1 => Just(format!("?]{plain}%5D")),
+        1 => Just(plain.replace('a', "%u0061")),
     ]
 }
 
@@ -158,7 +161,7 @@ proptest! {
     fn any_split_gives_the_same(
         words in proptest::collection::vec(prop::sample::select(vec![
             "--b", "--b\r\n", "--b--", "\r\n", "\n", "\r", "-", " ", "\t", ";", "&", "=", "%", "%61pi_key", "api_user",
-            "api_key", "Content-Disposition: form-data; name=", "\"", "filename=x", "x", "\\", "5F", "é", "[", "\0",
+            "api_key", "Content-Disposition: form-data; name=", "\"", "filename=x", "x", "\\", "5F", "é", "[", "]", "%u", "0061", "\u{feff}", "\0",
             "\r\n\r\n", "\r\n--b\r\nContent-Disposition: form-data; name=\"api_key\"\r\n\r\n", "Content-Type: a\r\n",
             "\r\n--b\r\nContent-Disposition: form-data; name=\"api_user\"\r\n\r\n", "\r\n--b--\r\n",
         ]), 0..16),

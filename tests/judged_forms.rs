@@ -1,13 +1,18 @@
-//! Forms that backends read in ways of their own: which boundary they take.
+//! Forms that backends read in ways of their own: which boundary they take, and which names they take for a credential's.
+//! Express, Rack and PHP stand behind the gateway (tests/clients/install), and whatever they read as `api_user` or `api_key`
+//! was judged.
 
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use common::backend::Backend;
-use common::forms::form;
-use common::http::Connection;
-use common::{Gateway, HOLDER, api};
+use common::forms::{MULTIPART, URLENCODED, form, text_fields};
+use common::http::{Connection, Request, get};
+use common::{Gateway, HOLDER, api, installed};
 
 const CALLER: &str = "apionly:passw0rd-call";
 const SECRET: &str = "passw0rd-call";
@@ -101,5 +106,297 @@ fn a_boundary_that_parsers_find_differently_is_refused() {
             assert!(response.text().contains("malformed form: "), "{kind}: {}", response.text());
         }
     }
+    assert!(backend.drain().is_empty());
+}
+
+/// A process with backends of another language; ends with the test.
+struct Server {
+    child: Child,
+    ports: Vec<u16>,
+}
+
+impl Server {
+    /// Starts it and reads that many ports, each the last number of a line of its output.
+    fn start(command: &mut Command, count: usize) -> Server {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}; `make test` installs it"));
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let (sender, receiver) = std::sync::mpsc::channel();
+        for lines in
+            [Box::new(BufReader::new(stdout)) as Box<dyn BufRead + Send>, Box::new(BufReader::new(stderr))]
+        {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                lines.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)))
+            });
+        }
+        drop(sender);
+        let mut said = Vec::new();
+        let mut ports = Vec::new();
+        while ports.len() < count {
+            let line =
+                receiver.recv_timeout(common::PATIENCE).unwrap_or_else(|_| panic!("{command:?}: {said:?}"));
+            let digits = line.trim_end_matches(|c: char| !c.is_ascii_digit());
+            ports.extend(
+                digits.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|port| port.parse::<u16>().ok()),
+            );
+            said.push(line);
+        }
+        // What it says later is read and dropped, so that it never waits for a reader.
+        std::thread::spawn(move || receiver.into_iter().for_each(drop));
+        Server { child, ports }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
+}
+
+/// Where a field stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    Query,
+    Urlencoded,
+    Multipart,
+}
+
+impl Place {
+    /// A request with these fields, whose names are written as they are.
+    fn request(self, path: &str, fields: &[(&str, &str)]) -> Request {
+        let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        match self {
+            Place::Query => get(&format!("{path}?{}", pairs.join("&"))),
+            Place::Urlencoded => form(path, URLENCODED, pairs.join("&")),
+            Place::Multipart => form(path, MULTIPART, text_fields(fields)),
+        }
+    }
+}
+
+/// The rule of docs/security.md, written once more: whether this name, as written, is a credential's. `;` separates, too.
+fn is_recognized(written: &str, place: Place) -> bool {
+    let after = written.match_indices(';').map(|(at, _)| &written[at + 1..]);
+    let names = std::iter::once(written).chain(after.filter(|_| place != Place::Multipart));
+    names.into_iter().any(|name| {
+        let mut name = decoded(name);
+        if place == Place::Multipart {
+            name = name.trim_matches([' ', '/', '\\', '\'', '"']).to_owned();
+        }
+        let name = name.trim_start_matches(['[', ']', '.', '?', ' ', '\n', '\u{feff}']).to_ascii_lowercase();
+        let Some(rest) = name.strip_prefix("api").and_then(|rest| rest.strip_prefix(['_', '.', ' ', '[']))
+        else {
+            return false;
+        };
+        let Some(rest) = rest.strip_prefix("user").or_else(|| rest.strip_prefix("key")) else { return false };
+        let after = rest.trim_start_matches([' ', '\n']);
+        after.is_empty() || after.starts_with(['[', ']', '.', '\0'])
+    })
+}
+
+fn decoded(name: &str) -> String {
+    let mut rest = name;
+    let mut bytes = Vec::new();
+    while let Some(first) = rest.chars().next() {
+        let digits =
+            |at: usize, len: usize| rest.get(at..at + len).and_then(|hex| u32::from_str_radix(hex, 16).ok());
+        let wide = rest.strip_prefix("%u").and(digits(2, 4)).and_then(char::from_u32);
+        if let Some(byte) = digits(1, 2).filter(|_| first == '%') {
+            bytes.push(byte as u8);
+            rest = &rest[3..];
+        } else if let Some(wide) = wide {
+            bytes.extend(wide.to_string().bytes());
+            rest = &rest[6..];
+        } else {
+            bytes.extend(first.to_string().replace('+', " ").bytes());
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Names near `key`: with a token at each of its places, and instead of its `_`; and some more.
+fn names_near(key: &str, place: Place) -> Vec<String> {
+    const TOKENS: [&str; 26] = [
+        "[",
+        "%5B",
+        "]",
+        "%5D",
+        "[]",
+        "%5B%5D",
+        "[x]",
+        ".",
+        "%2E",
+        "+",
+        "%20",
+        "%00",
+        "%0A",
+        "?",
+        "%3F",
+        "%",
+        "%25",
+        "%u005b",
+        "%5F",
+        "_",
+        "-",
+        ";",
+        "%C2%A0",
+        "%EF%BB%BF",
+        "x",
+        "'",
+    ];
+    let mut names = Vec::new();
+    for token in TOKENS {
+        names.extend((0..=key.len()).map(|at| format!("{}{token}{}", &key[..at], &key[at..])));
+        names.push(key.replace('_', token));
+    }
+    for template in [
+        "{}",
+        "%61{}",
+        "[[{}]]",
+        "[{}][x]",
+        "{}[$ne]",
+        "{}[x]y",
+        "{}]x",
+        "x[{}]",
+        "[x][{}]",
+        "my_{}",
+        "{}s",
+        "{}_id",
+        "%u0061{}",
+        "a=1;{}",
+        "amp;{}",
+        "??{}",
+        "+[{}",
+        "{}%00[x]",
+        "\u{feff}{}",
+        "[+{}]",
+        "{}[x",
+        ".[{}].x",
+    ] {
+        let rest = if template.ends_with("61{}") { &key[1..] } else { key };
+        names.push(template.replace("{}", rest));
+    }
+    // PHP's server takes no target with such bytes.
+    names.retain(|name| name.is_ascii() || place != Place::Query);
+    names
+}
+
+/// The status of an answer, and what the backend says that it read.
+fn read_by(connection: &mut Connection, request: Request) -> (u16, String) {
+    let response = connection.exchange(request);
+    (response.status, response.text())
+}
+
+/// Each name in each place: what the backend reads without the gateway, and what becomes of it behind it.
+fn check_names(gateway: SocketAddr, backend: SocketAddr, path: &str, place: Place) -> [usize; 3] {
+    let (mut direct, mut behind) = (Connection::open(backend), Connection::open(gateway));
+    let [mut read, mut refused, mut passed] = [0; 3];
+    let keys = [("api_user", "api_key", "apionly", SECRET), ("api_key", "api_user", SECRET, "apionly")];
+    for (key, other_key, own, other_own) in keys {
+        for name in names_near(key, place) {
+            let what = format!("{path} {place:?} {name}");
+            let contradicts = [(name.as_str(), OTHER), ("z", "1")];
+            let (_, answer) = read_by(&mut direct, place.request(path, &contradicts));
+            let is_read = answer.contains(OTHER);
+            let (status, answer) = read_by(&mut behind, place.request(path, &contradicts).basic(CALLER));
+            assert!(!answer.contains(OTHER), "{what}: {answer}");
+            let is_refused = status == 400;
+            assert_eq!(is_refused, is_recognized(&name, place), "{what}: {status} {answer}");
+            read += usize::from(is_read);
+            refused += usize::from(is_refused);
+            passed += usize::from(!is_refused);
+            if is_read {
+                let agrees = [(name.as_str(), own), (other_key, other_own)];
+                let (status, answer) = read_by(&mut behind, place.request(path, &agrees).basic(CALLER));
+                assert!(
+                    status == 400 || !answer.contains("apionly") && !answer.contains(SECRET),
+                    "{what}: {answer}"
+                );
+                assert!(status == 200 || name.contains(';'), "{what}: {status} {answer}");
+            }
+        }
+    }
+    [read, refused, passed]
+}
+
+/// Names of fields, with brackets, dots, blanks and escapes where backends drop them: what one of them reads as `api_user` or
+/// `api_key` is judged, and what none of them does passes.
+#[test]
+fn whatever_a_backend_reads_as_a_credential_is_judged() {
+    let modules = installed("express/node_modules");
+    let node = Server::start(Command::new("node").arg(script("fields.js")).arg(modules), 4);
+    let ruby = Server::start(Command::new("ruby").arg(script("fields.rb")), 1);
+    let php = Server::start(Command::new("php").args(["-S", "127.0.0.1:0"]).arg(script("fields.php")), 1);
+    let ports = [&node.ports[..], &ruby.ports, &php.ports].concat();
+    let backends: Vec<(String, SocketAddr)> =
+        ["express4", "express4-plain", "express5", "express5-plain", "rack", "php"]
+            .iter()
+            .zip(&ports)
+            .map(|(name, port)| (name.to_string(), SocketAddr::from(([127, 0, 0, 1], *port))))
+            .collect();
+    let mut config = api(backends[0].1);
+    for (name, address) in &backends {
+        config += &format!(
+            "[[api.group]]\nname = \"{name}\"\nupstreams = [\"http://{address}\"]\n\
+             [[api.route]]\npath = \"/{name}/*\"\npermission = \"api\"\ngroup = \"{name}\"\n"
+        );
+    }
+    let gateway = Gateway::start(&config);
+    gateway.account("email,api,web").credential(CALLER, "api");
+    let address = gateway.api();
+    let checks: Vec<_> = backends
+        .into_iter()
+        .map(|(name, backend)| {
+            std::thread::spawn(move || {
+                for place in [Place::Query, Place::Urlencoded, Place::Multipart] {
+                    let [read, refused, passed] = check_names(address, backend, &format!("/{name}/x"), place);
+                    println!("{name} {place:?}: {read} read, {refused} refused, {passed} passed");
+                    assert!(read > 0 && refused > 0 && passed > 100, "{name} {place:?}");
+                }
+            })
+        })
+        .collect();
+    let failed = checks.into_iter().map(|check| check.join()).filter(Result::is_err).count();
+    assert_eq!(failed, 0, "backends that read what wasn't judged");
+}
+
+/// What nobody reads as a credential's name arrives as it was written, whoever is told of in it.
+#[test]
+fn names_that_only_resemble_a_credential_pass_unchanged() {
+    let backend = Backend::hello();
+    let gateway = gateway(backend.address);
+    let mut connection = Connection::open(gateway.api());
+    let mut passed = 0;
+    for place in [Place::Query, Place::Urlencoded, Place::Multipart] {
+        for name in names_near("api_user", place).iter().chain(&names_near("api_key", place)) {
+            let fields = [(name.as_str(), OTHER), ("to", "a@b")];
+            let response = connection.exchange(place.request("/api/a.json", &fields).basic(CALLER));
+            assert_eq!(response.status == 400, is_recognized(name, place), "{place:?} {name}");
+            if response.status != 400 {
+                let received = backend.next();
+                let expected = place.request("/api/a.json", &fields).bytes();
+                assert!(expected.ends_with(&received.body), "{place:?} {name}");
+                assert!(
+                    expected[expected.iter().position(|b| *b == b' ').unwrap() + 1..]
+                        .starts_with(received.target.as_bytes())
+                );
+                passed += 1;
+            }
+        }
+    }
+    assert!(passed > 900, "{passed}");
+    // A fragment is cut off by some servers, and with it what ends the name.
+    let response = connection.exchange(get("/api/a.json?api_user#x=1").basic(CALLER));
+    assert_eq!(response.status, 400);
     assert!(backend.drain().is_empty());
 }

@@ -4,19 +4,28 @@ use memchr::memmem;
 
 use super::delimiter::Delimiter;
 use super::form::FormError;
+use super::key::CredentialKey;
 use super::multipart::LARGEST_HEAD;
 use super::part::Head;
 use super::percent;
 
-/// Gives each decoded field of an urlencoded text to `each`, in order; pieces without a name and a value are left out.
-pub(crate) fn urlencoded<E>(
-    text: &[u8],
-    mut each: impl FnMut(Vec<u8>, Vec<u8>) -> Result<(), E>,
-) -> Result<(), E> {
+/// One field of a form.
+pub(crate) struct Field {
+    /// Its decoded name.
+    pub(crate) name: Vec<u8>,
+    /// Which half of a credential it carries.
+    pub(crate) key: Option<CredentialKey>,
+    /// Its decoded value.
+    pub(crate) value: Vec<u8>,
+}
+
+/// Gives each field of an urlencoded text to `each`, in order; pieces without a name and a value are left out.
+pub(crate) fn urlencoded<E>(text: &[u8], mut each: impl FnMut(Field) -> Result<(), E>) -> Result<(), E> {
     for piece in text.split(|b| *b == b'&').filter(|piece| !piece.is_empty()) {
         let end_of_name = memchr::memchr(b'=', piece).unwrap_or(piece.len());
         let value = piece.get(end_of_name + 1..).unwrap_or_default();
-        each(decoded(&piece[..end_of_name]), decoded(value))?;
+        let key = CredentialKey::at_start_of(piece).map(|(key, _)| key);
+        each(Field { name: decoded(&piece[..end_of_name]), key, value: decoded(value) })?;
     }
     Ok(())
 }
@@ -25,7 +34,7 @@ pub(crate) fn urlencoded<E>(
 pub(crate) fn multipart<E: From<FormError>>(
     boundary: &[u8],
     body: &[u8],
-    mut each: impl FnMut(Vec<u8>, Vec<u8>) -> Result<(), E>,
+    mut each: impl FnMut(Field) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut delimiter = Delimiter::new(boundary);
     let mut rest = body;
@@ -37,8 +46,8 @@ pub(crate) fn multipart<E: From<FormError>>(
         }
         // The line break before a boundary belongs to it; content without any has given its own up to the header.
         let content = &rest[..found.end.saturating_sub(delimiter.text().len() + 2)];
-        if let Some(name) = field.take() {
-            each(name, content.to_vec())?;
+        if let Some((name, key)) = field.take() {
+            each(Field { name, key, value: content.to_vec() })?;
         }
         rest = &rest[found.end..];
         if let Some(epilogue) = rest.strip_prefix(b"--") {
@@ -53,7 +62,7 @@ pub(crate) fn multipart<E: From<FormError>>(
             return Err(FormError::Malformed("boundary in the header of a part").into());
         }
         let head = Head::parse(head)?;
-        field = head.name.filter(|_| !head.is_file);
+        field = head.name.filter(|_| !head.is_file).map(|name| (name, head.credential));
         rest = content;
         delimiter.start_line();
     }

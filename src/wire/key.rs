@@ -11,16 +11,25 @@ pub enum CredentialKey {
     Secret,
 }
 
-/// Recognises `api_user` and `api_key` byte by byte.
+/// Recognizes `api_user` and `api_key` byte by byte.
 ///
-/// Backends are lenient, each in its way: ASP.NET ignores case; PHP drops leading spaces, reads `.`, space and `[` as
-/// `_`, cuts at NUL and takes `api_key[]` for an array of that name. All of these count as the same name here, so that
-/// whatever any of them would read as a credential is captured, compared and masked as one.
+/// Backends are lenient, each in its way, and all that one of them reads as the name counts as the name here, so that it is
+/// captured, compared and masked. With blanks for white space, the rule is
+/// `^[ \[\].?]*api[ ._\[]user( *[\[\].\0]| *$)`, in any case, and a byte order mark may stand in front:
+///
+/// - PHP drops leading blanks, reads `.`, a blank and an open `[` as `_`, ends the name at NUL, and takes `api_key[]` for an array;
+/// - Rack drops brackets in front, and ends the name at the first one after it, of either kind;
+/// - qs, and with it Express, takes `[api_key]` for the name, and with `allowDots` `.api_key` and `api_key.x`;
+/// - a `?` too many is dropped by URLSearchParams, a byte order mark by Express, and case by ASP.NET.
 #[derive(Clone, Copy)]
 pub(crate) struct KeyMatcher(State);
 
 #[derive(Clone, Copy)]
 enum State {
+    /// Nothing but what is dropped in front of a name has come.
+    Leading,
+    /// So many bytes of a byte order mark in front have come.
+    ByteOrderMark(usize),
     /// So many bytes of `api_` have come.
     Common(usize),
     /// So many bytes of what is this key's alone have come.
@@ -33,23 +42,23 @@ enum State {
 }
 
 const COMMON: &[u8] = b"api_";
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl KeyMatcher {
     pub(crate) fn new() -> KeyMatcher {
-        KeyMatcher(State::Common(0))
+        KeyMatcher(State::Leading)
     }
 
     /// Takes one decoded byte of the name.
     pub(crate) fn feed(&mut self, byte: u8) {
         self.0 = match self.0 {
-            State::Common(0) if byte.is_ascii_whitespace() => State::Common(0),
-            State::Common(at) if at < COMMON.len() => {
-                if fold(byte) == COMMON[at] {
-                    State::Common(at + 1)
-                } else {
-                    State::Other
-                }
-            }
+            State::Leading if byte.is_ascii_whitespace() || b"[].?".contains(&byte) => State::Leading,
+            State::Leading if byte == BYTE_ORDER_MARK[0] => State::ByteOrderMark(1),
+            State::Leading => common(0, byte),
+            State::ByteOrderMark(at) if byte != BYTE_ORDER_MARK[at] => State::Other,
+            State::ByteOrderMark(at) if at + 1 < BYTE_ORDER_MARK.len() => State::ByteOrderMark(at + 1),
+            State::ByteOrderMark(_) => State::Leading,
+            State::Common(at) if at < COMMON.len() => common(at, byte),
             State::Common(_) => match byte {
                 b'u' | b'U' => State::Own(CredentialKey::Username, 1),
                 b'k' | b'K' => State::Own(CredentialKey::Secret, 1),
@@ -75,28 +84,25 @@ impl KeyMatcher {
         match self.0 {
             State::Own(key, at) if at == own(key).len() => Some(key),
             State::Spaced(key) | State::Certain(key) => Some(key),
-            State::Common(_) | State::Own(..) | State::Other => None,
+            _ => None,
         }
     }
 }
 
 impl CredentialKey {
-    /// The key that this decoded name is.
-    pub(crate) fn of(name: &[u8]) -> Option<CredentialKey> {
+    /// The key that this encoded name is.
+    pub(crate) fn of_encoded(name: &[u8]) -> Option<CredentialKey> {
         let mut matcher = KeyMatcher::new();
-        for &byte in name {
-            matcher.feed(byte);
-            if matcher.is_other() {
-                return None;
-            }
-        }
+        let mut decoder = Decoder::of_names();
+        name.iter().for_each(|byte| decoder.feed(*byte, |b| matcher.feed(b)));
+        decoder.finish(|b| matcher.feed(b));
         matcher.finish()
     }
 
     /// The key at the start of urlencoded text, and where its name ends: at a `=`, a `&` or the end.
     pub(crate) fn at_start_of(encoded: &[u8]) -> Option<(CredentialKey, usize)> {
         let mut matcher = KeyMatcher::new();
-        let mut decoder = Decoder::default();
+        let mut decoder = Decoder::of_names();
         let mut end = encoded.len();
         for (at, &byte) in encoded.iter().enumerate() {
             if byte == b'=' || byte == b'&' {
@@ -120,16 +126,17 @@ fn own(key: CredentialKey) -> &'static [u8] {
     }
 }
 
-fn fold(byte: u8) -> u8 {
-    match byte {
+fn common(at: usize, byte: u8) -> State {
+    let folded = match byte {
         b'.' | b' ' | b'[' => b'_',
         _ => byte.to_ascii_lowercase(),
-    }
+    };
+    if folded == COMMON[at] { State::Common(at + 1) } else { State::Other }
 }
 
 fn after_the_name(key: CredentialKey, byte: u8) -> State {
     match byte {
-        b'[' | 0 => State::Certain(key),
+        b'[' | b']' | b'.' | 0 => State::Certain(key),
         _ if byte.is_ascii_whitespace() => State::Spaced(key),
         _ => State::Other,
     }
@@ -137,37 +144,88 @@ fn after_the_name(key: CredentialKey, byte: u8) -> State {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
+    fn key_of(name: &str) -> Option<CredentialKey> {
+        let mut matcher = KeyMatcher::new();
+        name.bytes().for_each(|byte| matcher.feed(byte));
+        matcher.finish()
+    }
+
     #[test]
-    fn spellings() {
-        use CredentialKey::*;
-        let cases: [(&[u8], Option<CredentialKey>); 22] = [
-            (b"api_user", Some(Username)),
-            (b"api_key", Some(Secret)),
-            (b"API_Key", Some(Secret)),
-            (b"api.user", Some(Username)),
-            (b"api user", Some(Username)),
-            (b"api[user", Some(Username)),
-            (b"  api_user", Some(Username)),
-            (b"api_user \t", Some(Username)),
-            (b"api_key[]", Some(Secret)),
-            (b"api_key[x][y]", Some(Secret)),
-            (b"api_key\0x", Some(Secret)),
-            (b"api_key []", Some(Secret)),
-            (b"", None),
-            (b" ", None),
-            (b"api", None),
-            (b"api_", None),
-            (b"api_use", None),
-            (b"api_users", None),
-            (b"api_key_id", None),
-            (b"api_key x", None),
-            (b"xapi_key", None),
-            (b"apikey", None),
+    fn spellings_of_either_key() {
+        let spellings = [
+            "{}",
+            "  {}",
+            "\t\n{}",
+            "{} \t",
+            "{}[]",
+            "{}[x][y]",
+            "{}[x]y",
+            "{}[",
+            "{}[x",
+            "{} []",
+            "{}\0x",
+            "{}\0[x]",
+            "[{}",
+            "[{}]",
+            "[[{}]]",
+            "]{}",
+            "[]{}",
+            "{}]",
+            "{}]x",
+            ".{}",
+            "{}.x",
+            "?{}",
+            "??{}",
+            "\u{feff}{}",
+            "\u{feff}[{}",
         ];
-        for (name, expected) in cases {
-            assert_eq!(CredentialKey::of(name), expected, "{}", name.escape_ascii());
+        for (key, names) in [
+            (CredentialKey::Username, ["api_user", "API_User", "api.user", "api user", "api[user"]),
+            (CredentialKey::Secret, ["api_key", "API_Key", "api.key", "api key", "api[key"]),
+        ] {
+            for name in names {
+                for spelling in spellings {
+                    let name = spelling.replace("{}", name);
+                    assert_eq!(key_of(&name), Some(key), "{name:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn other_names() {
+        for name in [
+            "",
+            " ",
+            "[",
+            "api",
+            "api_",
+            "api_use",
+            "api_users",
+            "api_user_id",
+            "my_api_user",
+            "x[api_user]",
+            "[x][api_user]",
+            "[x]api_user",
+            "api_key_id",
+            "api_key x",
+            "xapi_key",
+            "apikey",
+            "api__key",
+            "api-key",
+            "api]key",
+            "api\0_key",
+            "api_[key]",
+            "{api_key}",
+            "api_key}",
+            "\u{a0}api_key",
+            "api\u{ff3f}key",
+        ] {
+            assert_eq!(key_of(name), None, "{name:?}");
         }
     }
 
@@ -182,10 +240,34 @@ mod tests {
             (b"%61pi%5fk%65y=", Some((Secret, 13))),
             (b"++api+user+=", Some((Username, 11))),
             (b"api_key%5B%5D=", Some((Secret, 13))),
+            (b"api_key%5D=", Some((Secret, 10))),
+            (b"%u0061pi%u005fuser=", Some((Username, 18))),
+            (b"%ef%BB%bfapi_key=", Some((Secret, 16))),
             (b"api_ke%79%=", None),
+            (b"api_key%u00=", None),
+            (b"api%255Fkey=", None),
         ];
         for (text, expected) in cases {
             assert_eq!(CredentialKey::at_start_of(text), expected, "{}", text.escape_ascii());
+        }
+    }
+    /// The rule as a whole, by other means.
+    fn is_username(name: &str) -> bool {
+        let rest = name.trim_start_matches(['[', ']', '.', '?', ' ', '\t', '\u{feff}']).to_ascii_lowercase();
+        let rest = rest.strip_prefix("api").and_then(|rest| rest.strip_prefix(['_', '.', ' ', '[']));
+        let after = rest.and_then(|rest| rest.strip_prefix("user"));
+        let after = after.map(|after| after.trim_start_matches([' ', '\t']));
+        after.is_some_and(|after| after.is_empty() || after.starts_with(['[', ']', '.', '\0']))
+    }
+
+    proptest! {
+        #[test]
+        fn the_rule(name in "[\\[\\]. ?\t\u{feff}x]{0,3}[aA]pi[._\\[\\] x]{1,2}use[rR][\\[\\]. \0\tsx]{0,3}") {
+            prop_assert_eq!(key_of(&name), is_username(&name).then_some(CredentialKey::Username));
+            let encoded: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            prop_assert_eq!(CredentialKey::of_encoded(encoded.as_bytes()), key_of(&name));
+            let wide: String = name.chars().map(|c| format!("%u{:04x}", u32::from(c))).collect();
+            prop_assert_eq!(CredentialKey::of_encoded(wide.as_bytes()), key_of(&name));
         }
     }
 }

@@ -24,6 +24,7 @@ pub struct Parameters {
 
 struct Field {
     name: Vec<u8>,
+    key: Option<CredentialKey>,
     value: Secret,
 }
 
@@ -38,7 +39,7 @@ impl Parameters {
     /// # Errors
     /// More or longer ones than the bounds allow.
     pub fn add_query(&mut self, query: &[u8]) -> Result<(), ParametersError> {
-        fields::urlencoded(query, |name, value| self.add(name, value))
+        fields::urlencoded(query, |field| self.add(field))
     }
 
     /// Adds those of a whole body: urlencoded, multipart (files aside), or empty.
@@ -50,10 +51,8 @@ impl Parameters {
             return Ok(());
         }
         match Media::read(content_type)? {
-            Media::Urlencoded => fields::urlencoded(body, |name, value| self.add(name, value)),
-            Media::Multipart { boundary } => {
-                fields::multipart(&boundary, body, |name, value| self.add(name, value))
-            }
+            Media::Urlencoded => fields::urlencoded(body, |field| self.add(field)),
+            Media::Multipart { boundary } => fields::multipart(&boundary, body, |field| self.add(field)),
             Media::Other => Err(ParametersError::NotAForm),
         }
     }
@@ -81,7 +80,7 @@ impl Parameters {
     pub fn credential(&self) -> Result<Option<Held>, CredentialError> {
         let mut halves = Halves::default();
         for field in &self.fields {
-            if let Some(key) = CredentialKey::of(&field.name) {
+            if let Some(key) = field.key {
                 let mut value = ValueBuffer::with_room_for(field.value.expose().len());
                 value.extend(field.value.expose())?;
                 halves.put(key, value.finish())?;
@@ -113,13 +112,14 @@ impl Parameters {
         }
     }
 
-    fn add(&mut self, name: Vec<u8>, value: Vec<u8>) -> Result<(), ParametersError> {
+    fn add(&mut self, field: fields::Field) -> Result<(), ParametersError> {
+        let fields::Field { name, key, value } = field;
         let value = Secret::new(value);
         self.size += name.len() + value.expose().len();
         if self.fields.len() == MOST_PARAMETERS || self.size > LARGEST_PARAMETERS {
             return Err(ParametersError::TooLarge);
         }
-        self.fields.push(Field { name, value });
+        self.fields.push(Field { name, key, value });
         Ok(())
     }
 }
@@ -270,6 +270,14 @@ mod tests {
         parameters.add_body(b"", b"api%5Fkey=s").unwrap();
         let held = parameters.credential().unwrap().unwrap();
         assert_eq!((held.presented().username, held.presented().secret), (&b"joe"[..], &b"s"[..]));
+        for name in ["API_KEY", "[api_key]", "api_key%5D", "%u0061pi_key"] {
+            let mut parameters = query("api_user=joe&api_key=s");
+            parameters.add_body(b"", format!("{name}=t").as_bytes()).unwrap();
+            assert_eq!(parameters.credential().unwrap_err(), CredentialError::Conflict, "{name}");
+            let part = format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\nt\r\n--b--");
+            let credential = multipart(&part).unwrap().credential();
+            assert_eq!(credential.unwrap_err(), CredentialError::NoUsername, "{name}");
+        }
         parameters.add_body(b"", b"API_KEY=t").unwrap();
         assert_eq!(parameters.credential().unwrap_err(), CredentialError::Conflict);
         assert_eq!(query("api_user=joe").credential().unwrap_err(), CredentialError::NoSecret);

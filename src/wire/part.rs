@@ -30,6 +30,7 @@ impl Head {
     pub(crate) fn parse(block: &[u8]) -> Result<Head, FormError> {
         let mut disposition = None;
         let mut content_id = None;
+        let mut content_type = None;
         let mut encoding = None;
         let mut rest = block;
         while !rest.is_empty() {
@@ -38,9 +39,15 @@ impl Head {
             let slot = match &*name.to_ascii_lowercase() {
                 b"content-disposition" => Some(&mut disposition),
                 b"content-id" => Some(&mut content_id),
+                b"content-type" => Some(&mut content_type),
                 b"content-transfer-encoding" => Some(&mut encoding),
                 _ => None,
             };
+            // Rack finds a Content-Disposition also inside of another header.
+            let is_disposition = name.eq_ignore_ascii_case(b"content-disposition");
+            if !is_disposition && mentions(value, b"content-") && mentions_key(value) {
+                return Err(UNUSUAL);
+            }
             if slot.is_some_and(|slot| slot.replace(value).is_some()) {
                 return Err(FormError::Malformed("header given twice in a part"));
             }
@@ -52,8 +59,11 @@ impl Head {
         if head.credential.is_some() && encoded {
             return Err(UNUSUAL);
         }
-        // Rack names a part after its Content-ID.
-        if content_id.is_some_and(mentions_key) {
+        // Rack names a part after its Content-ID, and one without a name after its file or its type.
+        let nameless = head.name.as_ref().is_none_or(Vec::is_empty);
+        let other_names =
+            [Some(&content_id), nameless.then_some(&disposition), nameless.then_some(&content_type)];
+        if other_names.into_iter().flatten().flatten().any(|value| mentions_key(value)) {
             return Err(UNUSUAL);
         }
         Ok(head)
@@ -100,13 +110,20 @@ fn read(value: &[u8]) -> Result<Head, FormError> {
     if file_names > 1 {
         return Err(DISPOSITION);
     }
+    // PHP reads attributes from the start on, and needs no kind before them.
+    if !kind.iter().all(is_token) {
+        return Err(DISPOSITION);
+    }
     let is_file = file_names + extended_file_names > 0;
+    let has_name = name.is_some();
     let credential = name.map_or(Ok(None), credential)?;
     if credential.is_some() && (is_file || !kind.eq_ignore_ascii_case(b"form-data")) {
         return Err(UNUSUAL);
     }
-    // To a parser that knows no backslash, a quoted text ends earlier, and what follows are attributes.
-    if credential.is_none() && value.contains(&b'\\') && mentions_key(value) {
+    // To a parser that knows no backslash, a quoted text ends earlier, and what follows are attributes. Others look for
+    // `name=` wherever it stands: formidable for the first one, Rack for the last.
+    let hides_name = value.contains(&b'\\') || count_names(value) != usize::from(has_name);
+    if credential.is_none() && hides_name && mentions_key(value) {
         return Err(DISPOSITION);
     }
     Ok(Head { name: name.map(unescaped), is_file, credential })
@@ -118,16 +135,10 @@ fn credential(written: &[u8]) -> Result<Option<CredentialKey>, FormError> {
     if memmem::find(written, b"=?").is_some() || written.contains(&b'\t') {
         return Err(DISPOSITION);
     }
+    // Nobody decodes percent escapes here, but clients write them.
     let plain = unescaped(written);
-    let mut found = None;
-    for name in [written, &plain] {
-        let mut decoded = Vec::with_capacity(name.len());
-        percent::decode(name, |b| decoded.push(b));
-        for name in [name, &decoded] {
-            found = found.or(CredentialKey::of(name)).or(CredentialKey::of(without_apostrophes(name)));
-        }
-    }
-    Ok(found)
+    let names = [without_quotes(written), without_quotes(&plain)];
+    Ok(names.iter().find_map(|name| CredentialKey::of_encoded(name)))
 }
 
 fn mentions_key(value: &[u8]) -> bool {
@@ -147,10 +158,25 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// PHP takes apostrophes for quotes.
-fn without_apostrophes(name: &[u8]) -> &[u8] {
-    let name = name.strip_prefix(b"'").unwrap_or(name);
-    name.strip_suffix(b"'").unwrap_or(name)
+/// A name without what is dropped at its ends: quotes by PHP, Jetty and tornado, slashes by aiohttp, blanks by Tomcat and
+/// Django.
+fn without_quotes(name: &[u8]) -> &[u8] {
+    let is_dropped = |b: &u8| b.is_ascii_whitespace() || br#""'/\"#.contains(b);
+    let start = name.iter().position(|b| !is_dropped(b)).unwrap_or(name.len());
+    let end = name.iter().rposition(|b| !is_dropped(b)).map_or(start, |at| at + 1);
+    &name[start..end]
+}
+
+fn mentions(value: &[u8], word: &[u8]) -> bool {
+    memmem::find(&value.to_ascii_lowercase(), word).is_some()
+}
+
+/// How often `name=` stands there, `filename=` aside.
+fn count_names(value: &[u8]) -> usize {
+    let lower = value.to_ascii_lowercase();
+    let starts_word =
+        |at: &usize| at.checked_sub(1).is_none_or(|before| !lower[before].is_ascii_alphanumeric());
+    memmem::find_iter(&lower, b"name=").filter(starts_word).count()
 }
 
 #[cfg(test)]
@@ -173,11 +199,22 @@ mod tests {
             ("NAME=api_user", "api_user", Some(CredentialKey::Username)),
             (r#"name="api_key""#, "api_key", Some(CredentialKey::Secret)),
             (r#"name="api%5Fkey""#, "api%5Fkey", Some(CredentialKey::Secret)),
+            (r#"name="%u0061pi_key""#, "%u0061pi_key", Some(CredentialKey::Secret)),
             (r#"name="api\_key""#, "api_key", Some(CredentialKey::Secret)),
             (r#"name="api\%5Fkey""#, "api%5Fkey", Some(CredentialKey::Secret)),
             ("name='api_key'", "'api_key'", Some(CredentialKey::Secret)),
             (r#"name="'api_key'""#, "'api_key'", Some(CredentialKey::Secret)),
             (r#"name="api_key[]""#, "api_key[]", Some(CredentialKey::Secret)),
+            (r#"name="[api_key]""#, "[api_key]", Some(CredentialKey::Secret)),
+            (r#"name="api_user]""#, "api_user]", Some(CredentialKey::Username)),
+            (r#"name="[]api_user""#, "[]api_user", Some(CredentialKey::Username)),
+            (r#"name=" api_key ""#, " api_key ", Some(CredentialKey::Secret)),
+            (r#"name="/api_key""#, "/api_key", Some(CredentialKey::Secret)),
+            (r#"name="\\api_key""#, r"\api_key", Some(CredentialKey::Secret)),
+            (r#"name="\"api_key\"""#, r#""api_key""#, Some(CredentialKey::Secret)),
+            (r#"name="x[api_key]""#, "x[api_key]", None),
+            (r#"name="my_api_key""#, "my_api_key", None),
+            (r#"name="api_users""#, "api_users", None),
             (r#"name="files[a\"b]""#, r#"files[a"b]"#, None),
             ("name=\"\u{fc}\"", "\u{fc}", None),
         ];
@@ -198,6 +235,12 @@ mod tests {
         ] {
             assert!(named(text).unwrap().is_file, "{text}");
         }
+        let typed = [
+            r#"Content-Disposition: form-data; name="f"; filename="api_key.txt""#,
+            r#"Content-Type: text/plain; name="a.txt""#,
+            "X-Note: api_key",
+        ];
+        assert!(parse(&typed).unwrap().is_file);
         let nameless = Head { name: None, is_file: false, credential: None };
         assert_eq!(parse(&[]), Ok(nameless));
         let other =
@@ -231,6 +274,10 @@ mod tests {
             r#"filename="a\"; name=api_key; x=""#,
             r#"name="a\"; name=api%5fkey; x=""#,
             r#"x="y" name="api_key""#,
+            r#"x-name="api_key"; name="a""#,
+            r#"name="a"; filename="; name=api_key""#,
+            r#"filename="api_key""#,
+            r#"name=""; filename="[api_key]""#,
             "'name'=api_key",
         ] {
             assert!(named(text).is_err(), "{text}: {:?}", named(text));
@@ -243,6 +290,14 @@ mod tests {
             &["Content-Transfer-Encoding: quoted-printable", plain],
             &["Content-ID: <api_key>"],
             &["Content-ID: api%5Fuser"],
+            &["Content-Type: api_user"],
+            &["Content-Disposition: name=api_key"],
+            &["Content-Disposition: form-data name=api_key; x=y"],
+            &["X: Content-Disposition: form-data; name=api_key", "Content-Disposition: form-data; name=a"],
+            &[
+                "Content-Type: a; x=\"Content-Disposition: b; name=api_key\"",
+                "Content-Disposition: form-data; name=a",
+            ],
             &["X: y", " Content-Disposition: form-data; name=api_key"],
             &["Content-Disposition: form-data;", "\tname=api_key"],
             &["Content-Disposition : form-data; name=api_key"],

@@ -1,9 +1,13 @@
 //! Decoding of application/x-www-form-urlencoded text, also where it comes in pieces.
 
 /// Decodes byte by byte: `+` is a space, `%hh` is that byte, any other `%` is itself (WHATWG URL, section 5.1).
-/// Holds at most the two characters of an escape that isn't complete yet.
+/// Holds at most the five characters of an escape that isn't complete yet.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Decoder(Pending);
+pub(crate) struct Decoder {
+    pending: Pending,
+    /// Whether `%uhhhh` is a character.
+    has_wide: bool,
+}
 
 #[derive(Clone, Copy, Default)]
 enum Pending {
@@ -11,28 +15,44 @@ enum Pending {
     Nothing,
     Percent,
     Digit(u8),
+    /// `%u` and so many digits.
+    Wide([u8; 4], u8),
 }
 
 impl Decoder {
-    /// Takes one encoded byte and gives none to three decoded ones to `out`.
+    /// For the names of parameters, where CGI.pm and ASP.NET read `%uhhhh` as well. To others that is text, and a
+    /// credential's name holds no `%` that could be lost by reading it so.
+    pub(crate) fn of_names() -> Decoder {
+        Decoder { has_wide: true, ..Decoder::default() }
+    }
+
+    /// Takes one encoded byte and gives none to six decoded ones to `out`.
     pub(crate) fn feed(&mut self, byte: u8, mut out: impl FnMut(u8)) {
-        match std::mem::take(&mut self.0) {
+        match std::mem::take(&mut self.pending) {
             Pending::Nothing => {}
             Pending::Percent if byte.is_ascii_hexdigit() => {
-                self.0 = Pending::Digit(byte);
+                self.pending = Pending::Digit(byte);
                 return;
             }
-            Pending::Percent => out(b'%'),
-            Pending::Digit(first) => {
-                if let (Some(high), Some(low)) = (hex(first), hex(byte)) {
-                    return out(high << 4 | low);
-                }
-                out(b'%');
-                out(first);
+            Pending::Percent if self.has_wide && byte == b'u' => {
+                self.pending = Pending::Wide([byte; 4], 0);
+                return;
             }
+            Pending::Digit(first) if byte.is_ascii_hexdigit() => {
+                return out(hex(first).unwrap_or_default() << 4 | hex(byte).unwrap_or_default());
+            }
+            Pending::Wide(mut digits, count) if byte.is_ascii_hexdigit() => {
+                digits[usize::from(count)] = byte;
+                match count {
+                    3 => wide(digits, out),
+                    _ => self.pending = Pending::Wide(digits, count + 1),
+                }
+                return;
+            }
+            begun => begun.give_up(&mut out),
         }
         match byte {
-            b'%' => self.0 = Pending::Percent,
+            b'%' => self.pending = Pending::Percent,
             b'+' => out(b' '),
             _ => out(byte),
         }
@@ -40,15 +60,29 @@ impl Decoder {
 
     /// The text is over: an escape that was begun is itself.
     pub(crate) fn finish(self, mut out: impl FnMut(u8)) {
-        match self.0 {
+        self.pending.give_up(&mut out);
+    }
+}
+
+impl Pending {
+    /// What was begun is no escape.
+    fn give_up(self, out: &mut impl FnMut(u8)) {
+        match self {
             Pending::Nothing => {}
             Pending::Percent => out(b'%'),
-            Pending::Digit(first) => {
-                out(b'%');
-                out(first);
+            Pending::Digit(first) => [b'%', first].into_iter().for_each(out),
+            Pending::Wide(digits, count) => {
+                [b'%', b'u'].iter().chain(&digits[..usize::from(count)]).for_each(|byte| out(*byte));
             }
         }
     }
+}
+
+/// The character of these hexadecimal digits, in UTF-8; what is none is a replacement character.
+fn wide(digits: [u8; 4], out: impl FnMut(u8)) {
+    let code = digits.iter().fold(0, |code, digit| code << 4 | u32::from(hex(*digit).unwrap_or_default()));
+    let character = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+    character.encode_utf8(&mut [0; 3]).bytes().for_each(out);
 }
 
 /// The value of a hexadecimal digit.
@@ -98,6 +132,29 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(decoded(text), expected, "{}", text.escape_ascii());
         }
+    }
+
+    #[test]
+    fn wide_escapes_of_names() {
+        let cases: [(&[u8], &str); 9] = [
+            (b"%u0061pi%u005Fuser", "api_user"),
+            (b"%u20AC%uFEFF", "\u{20ac}\u{feff}"),
+            (b"%ud800", "\u{fffd}"),
+            (b"%u006", "%u006"),
+            (b"%u006%61", "%u006a"),
+            (b"%u%u0061", "%ua"),
+            (b"%U0061", "%U0061"),
+            (b"%%u0061+", "%a "),
+            (b"%u00", "%u00"),
+        ];
+        for (text, expected) in cases {
+            let mut out = Vec::new();
+            let mut decoder = Decoder::of_names();
+            text.iter().for_each(|byte| decoder.feed(*byte, |b| out.push(b)));
+            decoder.finish(|b| out.push(b));
+            assert_eq!(out, expected.as_bytes(), "{}", text.escape_ascii());
+        }
+        assert_eq!(decoded(b"%u0061"), b"%u0061");
     }
 
     proptest! {

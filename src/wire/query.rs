@@ -17,7 +17,7 @@ pub struct Taken {
 
 /// Takes `api_user` and `api_key` out of a raw query (without its `?`); `None` where neither occurs, and then the query
 /// is to be forwarded as it is. Names are compared after percent-decoding and in any spelling that a backend could take
-/// for them (case, `api.key`, `api_key[]`).
+/// for them (case, `api.key`, `api_key[]`, `[api_key]`).
 ///
 /// A query without them costs one pass over its bytes and allocates nothing.
 ///
@@ -106,6 +106,8 @@ mod tests {
             ("api_key=s&b=2&%61pi%5Fuser=j%6fe&a=1", "b=2&a=1"),
             ("api_user=joe&api_user=joe&api_key=s&api_key=%73&a", "a"),
             ("API_USER=joe&api.key[]=s", ""),
+            ("[api_user]=joe&api_key]=s&x[api_user]=1&api_users=2", "x[api_user]=1&api_users=2"),
+            ("?api_user=joe&%u0061pi_key=s", ""),
             ("&api_user=joe&api_key=s", ""),
             ("a&api_user=joe&api_key=s&", "a&"),
             ("&&a&api_user=joe&&api_key=s", "&&a&"),
@@ -154,7 +156,12 @@ mod tests {
             ("api_user=joe&api_user=jim&api_key=s", Conflict),
             ("api_user=joe&api_key=s&api_key=S", Conflict),
             ("api_user=joe&api_key=s&API_KEY=t", Conflict),
+            ("api_user=joe&api_key=s&[api_user=jim", Conflict),
+            ("api_user=joe&api_key=s&api_key%5D=t", Conflict),
             ("a=1;api_key=s", Ambiguous),
+            ("a=1;[api_key]=s", Ambiguous),
+            ("a=1&amp;api_key=s", Ambiguous),
+            ("amp;api_key=s", Ambiguous),
             ("api_user=joe&api_key=s&a=1;%61pi_user=jim", Ambiguous),
             (&long, TooLong),
         ];
@@ -168,7 +175,9 @@ mod tests {
     /// Steps that go with the square of these lengths would be more than anybody waits for.
     #[test]
     fn the_length_costs_no_more_than_once() {
-        for name in ["api_key[", "api_key%00", "%61pi_user", "api_key+", "api_key", "+", "%", "a="] {
+        for name in
+            ["api_key[", "api_key%00", "%61pi_user", "api_key+", "api_key", "[", "%u0061", "+", "%", "a="]
+        {
             for separator in [";", "&"] {
                 let query = format!("a{}", format!("{separator}{name}").repeat(1 << 17));
                 let _ = take_credential(query.as_bytes());

@@ -162,7 +162,7 @@ impl Urlencoded {
 
 impl Name {
     fn new() -> Name {
-        Name { matcher: KeyMatcher::new(), decoder: Decoder::default() }
+        Name { matcher: KeyMatcher::new(), decoder: Decoder::of_names() }
     }
 
     fn finish(&self) -> Option<CredentialKey> {
