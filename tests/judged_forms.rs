@@ -109,6 +109,21 @@ fn a_boundary_that_parsers_find_differently_is_refused() {
     assert!(backend.drain().is_empty());
 }
 
+/// Django takes what stands before the first boundary, or after the last one, for a part.
+#[test]
+fn a_field_outside_of_the_boundaries_is_refused() {
+    let backend = Backend::hello();
+    let gateway = gateway(backend.address);
+    let form_of = |before: &str, after: &str| {
+        let body = format!("{before}{}{after}", text_fields(&[("to", "a@b")]));
+        form("/api/a.json", MULTIPART, body).basic(CALLER).send(gateway.api()).status
+    };
+    let field = format!("Content-Disposition: form-data; name=\"api_user\"\r\n\r\n{OTHER}\r\n");
+    assert_eq!((form_of(&field, ""), form_of("", &field)), (400, 400));
+    assert!(backend.drain().is_empty());
+    assert_eq!(form_of("This is a message in several parts.\r\n\r\n", "and this its end\r\n"), 200);
+}
+
 /// A process with backends of another language; ends with the test.
 struct Server {
     child: Child,

@@ -5,7 +5,7 @@ use memchr::memmem;
 use super::delimiter::Delimiter;
 use super::form::FormError;
 use super::key::CredentialKey;
-use super::multipart::LARGEST_HEAD;
+use super::multipart::{LARGEST_HEAD, Outside};
 use super::part::Head;
 use super::percent;
 
@@ -38,6 +38,8 @@ pub(crate) fn multipart<E: From<FormError>>(
 ) -> Result<(), E> {
     let mut delimiter = Delimiter::new(boundary);
     let mut rest = body;
+    let mut outside = Outside::default();
+    let mut is_preamble = true;
     let mut field = None;
     while !body.is_empty() {
         let found = delimiter.find(rest).ok_or(FormError::Malformed("body ends before its last boundary"))?;
@@ -49,13 +51,16 @@ pub(crate) fn multipart<E: From<FormError>>(
         if let Some((name, key)) = field.take() {
             each(Field { name, key, value: content.to_vec() })?;
         }
+        if std::mem::take(&mut is_preamble) {
+            outside.read(&rest[..found.end])?;
+        }
         rest = &rest[found.end..];
         if let Some(epilogue) = rest.strip_prefix(b"--") {
             let ends_well = epilogue.first().is_none_or(|b| b"\r\n \t".contains(b));
             if !ends_well || delimiter.is_in(epilogue) {
                 return Err(FormError::Malformed("text after the last boundary").into());
             }
-            return Ok(());
+            return Ok(outside.read(epilogue)?);
         }
         let (head, content) = split_head(rest)?;
         if delimiter.is_in(head) {

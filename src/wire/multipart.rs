@@ -20,12 +20,15 @@ pub(crate) struct Multipart {
     state: State,
     /// Whether nothing has come yet.
     empty: bool,
+    outside: Outside,
     parts: usize,
     pub(crate) halves: Halves,
 }
 
 enum State {
-    /// In the preamble, or in the content of a part that is no credential.
+    /// Before the first delimiter.
+    Preamble,
+    /// In the content of a part that is no credential.
     Content,
     /// After `--boundary`.
     Delimiter(After),
@@ -62,8 +65,9 @@ impl Multipart {
     pub(crate) fn new(boundary: &[u8]) -> Multipart {
         Multipart {
             delimiter: Delimiter::new(boundary),
-            state: State::Content,
+            state: State::Preamble,
             empty: true,
+            outside: Outside::default(),
             parts: 0,
             halves: Halves::default(),
         }
@@ -75,7 +79,7 @@ impl Multipart {
         while at < chunk.len() {
             let rest = &mut chunk[at..];
             at += match &mut self.state {
-                State::Content => self.content(rest)?,
+                State::Preamble | State::Content => self.content(rest)?,
                 State::Delimiter(after) => {
                     self.state = after_delimiter(*after, rest[0])?;
                     1
@@ -89,10 +93,15 @@ impl Multipart {
                     1
                 }
                 State::Closed => return Err(FormError::Malformed("text after the last boundary")),
-                State::Epilogue => match self.delimiter.find(rest) {
-                    Some(_) => return Err(FormError::Malformed("boundary after the last one")),
-                    None => rest.len(),
-                },
+                State::Epilogue => {
+                    let found = self.delimiter.find(rest);
+                    let end = found.as_ref().map_or(rest.len(), |found| found.end);
+                    self.outside.read(&rest[..end])?;
+                    if found.is_some() {
+                        return Err(FormError::Malformed("boundary after the last one"));
+                    }
+                    end
+                }
             };
         }
         Ok(())
@@ -101,13 +110,17 @@ impl Multipart {
     pub(crate) fn finish(self) -> Result<Option<Held>, FormError> {
         match self.state {
             State::Closed | State::Epilogue => Ok(self.halves.whole()?),
-            State::Content if self.empty => Ok(None),
+            State::Preamble if self.empty => Ok(None),
             _ => Err(FormError::Malformed("body ends before its last boundary")),
         }
     }
 
     fn content(&mut self, rest: &[u8]) -> Result<usize, FormError> {
-        let Some(found) = self.delimiter.find(rest) else { return Ok(rest.len()) };
+        let found = self.delimiter.find(rest);
+        if matches!(self.state, State::Preamble) {
+            self.outside.read(&rest[..found.as_ref().map_or(rest.len(), |found| found.end)])?;
+        }
+        let Some(found) = found else { return Ok(rest.len()) };
         if !found.at_line_start {
             // Some parsers split there all the same.
             return Err(FormError::Malformed("boundary inside of a line"));
@@ -180,6 +193,29 @@ impl Multipart {
             self.halves.put(key, value.finish())?;
         }
         Ok(1)
+    }
+}
+
+/// What stands before the first delimiter and after the last one. Django takes it for parts, so none may stand there.
+#[derive(Default)]
+pub(crate) struct Outside {
+    /// So many bytes of the field name that makes a part have come.
+    matched: usize,
+}
+
+impl Outside {
+    /// Reads the next bytes, in any pieces.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<(), FormError> {
+        const WORD: &[u8] = b"content-disposition";
+        for byte in bytes.iter().map(u8::to_ascii_lowercase) {
+            // No byte but the first begins the word again.
+            self.matched =
+                if byte == WORD[self.matched] { self.matched + 1 } else { usize::from(byte == WORD[0]) };
+            if self.matched == WORD.len() {
+                return Err(FormError::Malformed("field outside of the boundaries"));
+            }
+        }
+        Ok(())
     }
 }
 
