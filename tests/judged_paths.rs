@@ -5,10 +5,10 @@ mod common;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use common::HOLDER;
 use common::backend::Backend;
-use common::callers::{API, with_caller};
+use common::callers::{ALL, API, EMAIL, NO_DELAYS, WEB, with_caller, with_credentials};
 use common::http::{Connection, get, request};
+use common::{Gateway, HOLDER, api};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -180,6 +180,74 @@ fn no_spelling_sends_mail_without_email() {
         }
     }
     assert!(backend.drain().is_empty());
+}
+
+/// Backends that drop a suffix serve the path before it: `/send.php/x` is `/send.php` to PHP, `/v1/send.json` is `/v1/send` to
+/// Spring and Rails.
+#[test]
+fn a_suffix_does_not_get_past_the_permission_of_a_route() {
+    let backend = Backend::hello();
+    let route = |path: &str, rest: &str| format!("[[api.route]]\npath = \"{path}\"\n{rest}\n");
+    let routes = [
+        route("/send.php", "permission = \"email\""),
+        route("/v1/send", "permission = \"email\""),
+        route("/v1/send/status", "permission = \"api\""),
+        route("/v1/send/docs/*", "permission = \"public\""),
+        route("/v1/*.json", "permission = \"public\""),
+        route("/v1/*.csv", "permission = \"web\""),
+        route("/v1/*", "permission = \"api\""),
+        route("/v2/*/send", "methods = [\"POST\"]\npermission = \"email\""),
+        route("/open", "permission = \"public\""),
+    ];
+    let gateway = Gateway::start(&format!("{NO_DELAYS}{}{}", api(backend.address), routes.concat()));
+    with_credentials(gateway.account("email,api,web"));
+    let mut connection = Connection::open(gateway.api());
+    let suffixes =
+        ["/x", "/x/y", "/", ".json", ".json/x", ",1", ":1", "::$DATA", "&x=1", "%3Ax", "%2c1", "%2ejson"];
+    let refused = [";x", "%3bx", "%2Fx", "%00", "%00.json", "%0a", ".", "%20", "%2e", "%5cx"];
+    let mut expect = |method: &str, path: &str, login: &str, expected: u16| {
+        connection.reopen_if_closing();
+        let sent = String::from_utf8(request(method, "/placed-here").basic(login).bytes()).unwrap();
+        connection.write(sent.replace("/placed-here", path).as_bytes());
+        let status = connection.try_response().map_or(0, |response| response.status);
+        // What is malformed to Gatepost is refused for everybody.
+        let same = status == expected || refused.iter().any(|end| path.ends_with(end)) && status == 400;
+        assert!(same, "{method} {path} as {login}: {status} and not {expected}");
+        assert_eq!(backend.drain().len(), usize::from(status == 200), "{method} {path}");
+    };
+    for (base, method) in [
+        ("/send.php", "GET"),
+        ("/Send.PHP", "POST"),
+        ("/v1/send", "HEAD-LESS"),
+        ("/v2/a/send", "POST"),
+        ("/api/mail.send.json", "POST"),
+        ("/api/mail.send.xml", "GET"),
+        ("/v3/mail/send", "POST"),
+    ] {
+        for suffix in suffixes.iter().chain(&refused) {
+            let path = format!("{base}{suffix}");
+            expect(method, &path, ALL, 200);
+            expect(method, &path, EMAIL, 200);
+            expect(method, &path, API, 403);
+        }
+    }
+    // What a route names, and what extends no route, needs what it needed before.
+    for path in
+        ["/v1/send/status", "/v1/send/status/", "/v1/send/status/4", "/v1/sender", "/v1/sends/x", "/v1"]
+    {
+        expect("GET", path, API, 200);
+        expect("GET", path, EMAIL, 403);
+    }
+    for path in ["/v1/send/docs/a", "/v1/stats.json", "/open"] {
+        expect("GET", path, "nobody-knows:passw0rd", 200);
+    }
+    // A pattern that says more than the route does counts beside it.
+    for (login, expected) in [(ALL, 200), (EMAIL, 403), (WEB, 403), (API, 403)] {
+        expect("GET", "/v1/send.csv", login, expected);
+    }
+    expect("GET", "/v2/a/send/x", API, 200);
+    expect("GET", "/open/x", "nobody-knows:passw0rd", 401);
+    expect("GET", "/open.json", API, 200);
 }
 
 /// What a backend could make of a path that reaches it, in every combination of leniencies that backends are known for.

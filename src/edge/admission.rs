@@ -16,11 +16,12 @@ use super::headers::Framing;
 use super::refusal::Refusal;
 use super::reply;
 use super::room::Lease;
+use super::router::Routed;
 use super::site::{Plan, Site};
 use super::spool::{Spool, SpoolError};
 use super::target::Target;
 use crate::config::Need;
-use crate::domain::{Entry, Permission, Presented};
+use crate::domain::{Entry, Permission, Permissions, Presented};
 use crate::service::access::{Decision, Granted, Peer};
 use crate::wire::{
     BASIC_BUFFER, BasicError, BodyScanner, CredentialError, Gathered, Held, basic, take_credential,
@@ -58,11 +59,11 @@ impl Admission<'_> {
         &self,
         session: &mut ServerSession,
         target: &Target<'_>,
-        need: Need,
+        route: &Routed,
     ) -> Result<Admitted, Refusal> {
         // A form's fields are the API's way; a dashboard knows Basic only, and its fields are its own.
         let is_api = self.site.entry == Entry::Api;
-        let Need::Permission(permission) = need else {
+        let Need::Permission(permission) = route.need else {
             return self.admit_anybody(session, target, is_api);
         };
         let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
@@ -91,13 +92,13 @@ impl Admission<'_> {
         let form = if is_api && has_body { Form::of(&session.req_header().headers)? } else { Form::None };
         match (gathered.credential(), form) {
             (Some(presented), form) => {
-                let granted = self.decide(session, presented, permission).await?;
+                let granted = self.decide(session, presented, permission, route.also).await?;
                 let mask = form.scanner().map(|scanner| Mask::new(scanner, Held::copy_of(presented)));
                 Ok(Admitted { granted: Some(granted), query, body: self.stream(session, mask) })
             }
             (None, Form::Declared(scanner)) => {
                 let (held, spool) = self.spool(session, scanner).await?;
-                let granted = self.decide(session, held.presented(), permission).await?;
+                let granted = self.decide(session, held.presented(), permission, route.also).await?;
                 Ok(Admitted { granted: Some(granted), query, body: Body::spooled(spool) })
             }
             (None, Form::None | Form::Undeclared(_)) => {
@@ -132,6 +133,27 @@ impl Admission<'_> {
     }
 
     async fn decide(
+        &self,
+        session: &ServerSession,
+        presented: Presented<'_>,
+        permission: Permission,
+        also: Permissions,
+    ) -> Result<Granted, Refusal> {
+        let granted = self.decide_on(session, presented, permission).await?;
+        if also.is_empty() {
+            return Ok(granted);
+        }
+        // On the heap, since it is rare, and every request would carry the room for it.
+        Box::pin(async {
+            for permission in also.iter() {
+                self.decide_on(session, presented, permission).await?;
+            }
+            Ok(granted)
+        })
+        .await
+    }
+
+    async fn decide_on(
         &self,
         session: &ServerSession,
         presented: Presented<'_>,

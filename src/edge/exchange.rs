@@ -17,10 +17,11 @@ use super::forward::{Forward, Forwarded, Outbound};
 use super::headers::{Framing, Outgoing, outgoing, outgoing_bytes};
 use super::plain::{Delivery, Next};
 use super::refusal::Refusal;
+use super::router::Routed;
 use super::site::{Plan, Site};
 use super::target::Target;
 use super::{management, reply, tunnel};
-use crate::config::Need;
+use crate::domain::Permissions;
 use crate::service::access::Granted;
 
 /// The status under which a request is counted whose client went away before its answer.
@@ -70,9 +71,9 @@ impl Exchange<'_> {
             Ok(Answered::Whole(status)) => (status, true),
             Ok(Answered::Broken(status)) => (status, false),
             Ok(Answered::Gone) => (CLIENT_GONE, false),
-            Ok(Answered::Switched(upstream, granted, need)) => {
+            Ok(Answered::Switched(upstream, granted, needed)) => {
                 let request = session.req_header().clone();
-                underway.carry(session, *upstream, granted, need).await;
+                underway.carry(session, *upstream, granted, needed).await;
                 site.metrics.http_request(site.entry, 101, started.elapsed());
                 log_access(site, &request, 101, started, &request_id);
                 return None;
@@ -139,14 +140,14 @@ impl Underway<'_> {
             return Err(Refusal::Malformed("The path means something else up to its encoded ? or #".into()));
         };
         let admission = Admission { site, client: self.client, plan, request_id };
-        let admitted = admission.admit(session, &target, route.0).await?;
+        let admitted = admission.admit(session, &target, &route).await?;
         self.forward(session, route, &target, admitted).await
     }
 
     async fn forward(
         &self,
         session: &mut ServerSession,
-        (need, group): (Need, usize),
+        route: Routed,
         target: &Target<'_>,
         mut admitted: Admitted,
     ) -> Result<Answered, Refusal> {
@@ -160,7 +161,7 @@ impl Underway<'_> {
             }
         };
         let upgrade = asks_for_upgrade(session);
-        let (index, group) = (group, &plan.groups[group]);
+        let (index, group) = (route.group, &plan.groups[route.group]);
         let with = Outgoing {
             target: &forwarded_target,
             identity: admitted.granted.as_ref(),
@@ -201,7 +202,9 @@ impl Underway<'_> {
             Forwarded::Begun(delivery, server) => Ok(Answered::Begun(delivery, index, server)),
             Forwarded::Broken(status) => Ok(Answered::Broken(status)),
             Forwarded::Gone => Ok(Answered::Gone),
-            Forwarded::Switched(upstream) => Ok(Answered::Switched(upstream, admitted.granted, need)),
+            Forwarded::Switched(upstream) => {
+                Ok(Answered::Switched(upstream, admitted.granted, route.permissions()))
+            }
         }
     }
 
@@ -211,10 +214,10 @@ impl Underway<'_> {
         session: ServerSession,
         upstream: UpstreamSession,
         granted: Option<Granted>,
-        need: Need,
+        needed: Permissions,
     ) {
         let site = &self.server.site;
-        let revoked = until_revoked(site, granted, need);
+        let revoked = until_revoked(site, granted, needed);
         let mut stop = self.server.stop.clone();
         let ended = tokio::select! {
             biased;
@@ -249,16 +252,16 @@ enum Answered {
     /// It can't be finished, or the connection isn't HTTP any more.
     Broken(u16),
     /// Client and backend speak another protocol now: by whose credential, and what it needs.
-    Switched(Box<UpstreamSession>, Option<Granted>, Need),
+    Switched(Box<UpstreamSession>, Option<Granted>, Permissions),
     /// The client went away.
     Gone,
 }
 
 /// Resolves once the credential that opened a tunnel no longer holds what it needs. A store that can't be asked is
 /// asked again for nearly a second, and then nobody vouches for the tunnel any more.
-async fn until_revoked(site: &Site, granted: Option<Granted>, need: Need) {
+async fn until_revoked(site: &Site, granted: Option<Granted>, needed: Permissions) {
     use tokio::time::{sleep, timeout};
-    let (Some(granted), Need::Permission(permission)) = (granted, need) else {
+    let Some(granted) = granted else {
         return std::future::pending().await;
     };
     let mut changes = site.access.subscribe();
@@ -266,8 +269,8 @@ async fn until_revoked(site: &Site, granted: Option<Granted>, need: Need) {
         changes.borrow_and_update();
         let asked = async {
             loop {
-                match site.access.still_holds(&granted, permission).await {
-                    Ok(holds) => return holds,
+                match site.access.permissions_now(&granted).await {
+                    Ok(now) => return now.is_some_and(|now| needed.minus(now).is_empty()),
                     Err(_) => sleep(Duration::from_millis(150)).await,
                 }
             }

@@ -1,15 +1,43 @@
 //! Which route a request takes: the configured ones in their order, then what is built in.
+//!
+//! **Suffixes.** A backend may drop the end of a path and serve the rest: `/send.php/x` is `/send.php` to PHP. So a route
+//! that needs a permission also decides on the paths that extend one of its own by a suffix ([`RoutePattern::bases_of`]).
+//! This is the rule, where "decides on the base" is the usual one: the first route that matches.
+//!
+//! 1. A route counts for a suffix where it needs a permission, decides on the base, and does not match the whole path. (Where
+//!    it does, the order of the routes says which one decides.)
+//! 2. It gives way to a route that names the path: one that matches the path, or decides on a longer base of it, and whose
+//!    pattern lies below its own. `/v1/send/status`, `/v1/send/*` and `/v1/send.json` lie below `/v1/send`; `/v1/*` and
+//!    `/v1/*.json` do not.
+//! 3. It takes the place of a route whose pattern contains its own, as `/v1/*` contains `/v1/send`, and of what is built in
+//!    for paths that no route matches.
+//! 4. Where neither holds, as for `/v1/*.json`, the request needs the permissions of both, and goes where the matching one
+//!    says. So no suffix ever takes a permission away that the path needs by a pattern of its own.
+//!
+//! A route that is `public` matches what it says and counts for no suffix.
 
 use http::Method;
 
 use crate::config::{HttpEntry, Need};
-use crate::domain::{Entry, Permission};
+use crate::domain::{Entry, PathPattern, Permission, Permissions};
 use crate::wire::{RoutePattern, cut_short, sends_mail};
+
+/// The paths of the API that send mail, as they are documented. Each needs `email` unless a route says something else.
+const SENDING: [&str; 3] = ["/api/mail.send.json", "/api/mail.send.xml", "/v3/mail/send"];
+
+/// The number of bases of one path that are looked at for one route. A path with so many is nobody's: there, every route
+/// counts that could.
+const MOST_BASES: usize = 8;
 
 /// The routes of one entry.
 #[derive(Debug)]
 pub struct Router {
+    /// The configured ones, then [`SENDING`], which count for suffixes only.
     routes: Vec<Route>,
+    /// The number of configured routes.
+    configured: usize,
+    /// The routes that may count for a suffix of a path that no route matches.
+    rivals: Vec<usize>,
     entry: Entry,
     default: Need,
 }
@@ -20,18 +48,55 @@ struct Route {
     methods: Option<Vec<Method>>,
     need: Need,
     group: usize,
+    /// The routes that may count for a suffix of a path that this route matches. Known in advance, so that most requests are
+    /// decided without a look at any other route.
+    rivals: Vec<usize>,
+}
+
+/// What a request needs, and where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Routed {
+    /// What it needs.
+    pub need: Need,
+    /// Permissions that it needs as well; most need none.
+    pub also: Permissions,
+    /// The index of its group of backends.
+    pub group: usize,
+}
+
+impl Routed {
+    /// The permissions that it needs, all of them.
+    pub fn permissions(&self) -> Permissions {
+        match self.need {
+            Need::Public => self.also,
+            Need::Permission(permission) => self.also.or(Permissions::only(permission)),
+        }
+    }
+
+    fn plain(need: Need, group: usize) -> Routed {
+        Routed { need, also: Permissions::NONE, group }
+    }
 }
 
 impl Route {
     /// A backend may read a request more leniently than it is written, so a route that asks for a permission takes all that
     /// could be meant, and one that asks for nothing only what it says.
     fn takes(&self, method: &Method, path: &str) -> bool {
-        let methods = self.methods.as_ref();
-        methods.is_none_or(|methods| methods.iter().any(|named| self.need.takes(named, method)))
+        self.takes_method(method)
             && match self.need {
                 Need::Public => self.pattern.matches(path),
                 Need::Permission(_) => self.pattern.covers(path),
             }
+    }
+
+    fn takes_method(&self, method: &Method) -> bool {
+        let methods = self.methods.as_ref();
+        methods.is_none_or(|methods| methods.iter().any(|named| self.need.takes(named, method)))
+    }
+
+    fn bases_of<'p>(&'p self, method: &Method, path: &'p str) -> impl Iterator<Item = &'p str> {
+        let takes_method = self.takes_method(method);
+        self.pattern.bases_of(path).filter(move |_| takes_method)
     }
 }
 
@@ -43,126 +108,128 @@ impl Router {
             methods: route.methods.clone(),
             need: route.need,
             group: route.group,
+            rivals: Vec::new(),
         };
-        let routes = settings.routes.iter().map(compile).collect();
-        Router { routes, entry: settings.entry, default: settings.default_need() }
-    }
-
-    /// What a request needs, and the index of the group that it goes to. `path` must be plain. `None` where a backend that
-    /// ends the path at an encoded `?` or `#` would serve what needs something else: there, no answer is right for all
-    /// backends.
-    pub fn route(&self, method: &Method, path: &str) -> Option<(Need, usize)> {
-        let route = self.route_as_written(method, path);
-        let mut shorter = cut_short(path);
-        shorter.all(|path| self.route_as_written(method, path).0 == route.0).then_some(route)
-    }
-
-    fn route_as_written(&self, method: &Method, path: &str) -> (Need, usize) {
-        match self.routes.iter().find(|route| route.takes(method, path)) {
-            Some(route) => (route.need, route.group),
-            None if self.entry == Entry::Api && sends_mail(path) => (Need::Permission(Permission::Email), 0),
-            None => (self.default, 0),
+        let mut routes: Vec<Route> = settings.routes.iter().map(compile).collect();
+        let configured = routes.len();
+        if settings.entry == Entry::Api {
+            routes.extend(SENDING.iter().filter_map(|path| PathPattern::parse(path).ok()).map(|path| {
+                Route {
+                    pattern: RoutePattern::new(&path),
+                    methods: None,
+                    need: Need::Permission(Permission::Email),
+                    group: 0,
+                    rivals: Vec::new(),
+                }
+            }));
         }
+        let permitting = |index: &usize| routes[*index].need != Need::Public;
+        let all_rivals: Vec<Vec<usize>> = routes
+            .iter()
+            .map(|route| {
+                let may_count = |rival: &usize| {
+                    let rival = &routes[*rival].pattern;
+                    !route.pattern.lies_below(rival) && route.pattern.may_extend(rival)
+                };
+                (0..routes.len()).filter(permitting).filter(may_count).collect()
+            })
+            .collect();
+        let rivals = (0..configured).filter(permitting).collect();
+        for (route, rivals) in routes.iter_mut().zip(all_rivals) {
+            route.rivals = rivals;
+        }
+        Router { routes, configured, rivals, entry: settings.entry, default: settings.default_need() }
+    }
+
+    /// What a request needs, and where it goes. `path` must be plain. `None` where a backend that ends the path at an encoded
+    /// `?` or `#` would serve what needs something else: there, no answer is right for all backends.
+    pub fn route(&self, method: &Method, path: &str) -> Option<Routed> {
+        let routed = self.route_as_read(method, path);
+        let same = |other: Routed| (other.need, other.also) == (routed.need, routed.also);
+        cut_short(path).all(|path| same(self.route_as_read(method, path))).then_some(routed)
+    }
+
+    fn route_as_read(&self, method: &Method, path: &str) -> Routed {
+        let named = self.routes[..self.configured].iter().position(|route| route.takes(method, path));
+        let rivals = named.map_or(&self.rivals, |named| &self.routes[named].rivals);
+        if rivals.iter().any(|rival| self.routes[*rival].bases_of(method, path).next().is_some()) {
+            return self.route_by_base(method, path, named);
+        }
+        self.route_as_written(path, named)
+    }
+
+    fn route_as_written(&self, path: &str, named: Option<usize>) -> Routed {
+        match named {
+            Some(named) => Routed::plain(self.routes[named].need, self.routes[named].group),
+            None if self.entry == Entry::Api && sends_mail(path) => {
+                Routed::plain(Need::Permission(Permission::Email), 0)
+            }
+            None => Routed::plain(self.default, 0),
+        }
+    }
+
+    /// The same for a path that extends one that a route decides on; the rule is in the module's documentation.
+    fn route_by_base(&self, method: &Method, path: &str, named: Option<usize>) -> Routed {
+        let holders = self.holders(method, path, named);
+        let Some((first, _)) = holders.iter().max_by_key(|(_, base)| base.len()) else {
+            return self.route_as_written(path, named);
+        };
+        let pattern = |index: usize| &self.routes[index].pattern;
+        let contains =
+            |named: &usize| holders.iter().any(|(holder, _)| pattern(*named).contains(pattern(*holder)));
+        let kept = named.filter(|named| !contains(named));
+        let needs =
+            holders.iter().map(|(holder, _)| *holder).chain(kept).map(|index| self.routes[index].need);
+        let all = needs.fold(Permissions::NONE, |all, need| match need {
+            Need::Public => all,
+            Need::Permission(permission) => all.or(Permissions::only(permission)),
+        });
+        let need = self.routes[*first].need;
+        let also = match need {
+            Need::Public => all,
+            Need::Permission(permission) => all.minus(Permissions::only(permission)),
+        };
+        Routed { need, also, group: self.routes[kept.unwrap_or(*first)].group }
+    }
+
+    /// The routes that count for a suffix of `path`, each with its base there.
+    fn holders<'p>(&'p self, method: &Method, path: &'p str, named: Option<usize>) -> Vec<(usize, &'p str)> {
+        let sends = named.is_none() && self.entry == Entry::Api && sends_mail(path);
+        let rivals = named.map_or(&self.rivals, |named| &self.routes[named].rivals);
+        let mut holders: Vec<(usize, &str)> = Vec::new();
+        let mut crowded = false;
+        for &rival in rivals {
+            let bases: Vec<&str> = self.routes[rival].bases_of(method, path).take(MOST_BASES).collect();
+            let decides =
+                |base: &&&str| !self.routes[..rival].iter().any(|earlier| earlier.takes(method, base));
+            let Some(base) = bases.iter().find(decides).or(bases.get(MOST_BASES - 1)) else { continue };
+            crowded |= bases.len() == MOST_BASES;
+            if !sends || self.is_about_mail(rival, base) {
+                holders.push((rival, base));
+            }
+        }
+        if crowded {
+            return holders;
+        }
+        let pattern = |route: usize| &self.routes[route].pattern;
+        let gives_way = |(one, base): (usize, &str), (other, other_base): (usize, &str)| {
+            let names = || other_base.len() > base.len() && pattern(other).lies_below(pattern(one));
+            one != other && (names() || pattern(one).contains(pattern(other)))
+        };
+        let all = holders.clone();
+        holders.retain(|holder| !all.iter().any(|other| gives_way(*holder, *other)));
+        holders
+    }
+
+    /// Whether a route decides on a path that sends mail, as it is documented, or on one below it. Any other gives way to what
+    /// is built in.
+    fn is_about_mail(&self, route: usize, base: &str) -> bool {
+        let pattern = &self.routes[route].pattern;
+        self.routes[self.configured..]
+            .iter()
+            .any(|sending| sending.pattern.covers(base) || pattern.lies_below(&sending.pattern))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Config;
-
-    fn router(routes: &str) -> Router {
-        let text = format!(
-            "[api]\nlisten = [\"127.0.0.1:0\"]\nupstreams = [\"http://127.0.0.1:1\"]\n\
-             [[api.group]]\nname = \"other\"\nupstreams = [\"http://127.0.0.1:2\"]\n{routes}"
-        );
-        let config = Config::parse(&text, "test").unwrap();
-        Router::new(config.api.as_ref().unwrap())
-    }
-
-    fn need(router: &Router, method: Method, path: &str) -> &'static str {
-        router.route(&method, path).map_or("refused", |(need, _)| need.as_str())
-    }
-
-    #[test]
-    fn the_first_match_wins_and_what_is_built_in_comes_last() {
-        let router = router(
-            "[[api.route]]\npath = \"/public/*\"\npermission = \"public\"\n\
-             [[api.route]]\npath = \"/reports/*\"\nmethods = [\"GET\"]\npermission = \"web\"\ngroup = \"other\"\n\
-             [[api.route]]\npath = \"/reports/*\"\npermission = \"email\"\n",
-        );
-        assert_eq!(need(&router, Method::GET, "/public/a"), "public");
-        assert_eq!(need(&router, Method::GET, "/PUBLIC/a"), "api", "public is exactly what was written");
-        assert_eq!(router.route(&Method::GET, "/reports/a"), Some((Need::Permission(Permission::Web), 1)));
-        assert_eq!(router.route(&Method::POST, "/reports/a"), Some((Need::Permission(Permission::Email), 0)));
-        assert_eq!(
-            need(&router, Method::POST, "/Reports/a/"),
-            "email",
-            "and a permission is asked for loosely"
-        );
-        assert_eq!(need(&router, Method::POST, "/api/mail.send.json"), "email");
-        assert_eq!(need(&router, Method::POST, "/API/Mail.Send.xml"), "email");
-        assert_eq!(need(&router, Method::GET, "/api/stats.get.json"), "api");
-    }
-
-    #[test]
-    fn a_method_in_another_spelling_slips_past_no_permission() {
-        let router = router(
-            "[[api.route]]\npath = \"/open\"\nmethods = [\"GET\"]\npermission = \"public\"\n\
-             [[api.route]]\npath = \"/later\"\nmethods = [\"POST\"]\npermission = \"email\"\n\
-             [[api.route]]\npath = \"/screen\"\nmethods = [\"GET\"]\npermission = \"web\"\n",
-        );
-        let cases = [
-            ("POST", "/later", "email"),
-            ("post", "/later", "email"),
-            ("pOsT", "/later", "email"),
-            ("POSTS", "/later", "api"),
-            ("HEAD", "/later", "api"),
-            ("HEAD", "/screen", "web"),
-            ("head", "/screen", "web"),
-            ("POST", "/screen", "api"),
-            ("GET", "/open", "public"),
-            ("get", "/open", "api"),
-            ("HEAD", "/open", "api"),
-        ];
-        for (method, path, expected) in cases {
-            let method = Method::from_bytes(method.as_bytes()).unwrap();
-            assert_eq!(need(&router, method.clone(), path), expected, "{method} {path}");
-        }
-    }
-
-    #[test]
-    fn a_path_that_is_another_one_up_to_an_encoded_end_is_refused() {
-        let router = router(
-            "[[api.route]]\npath = \"/files/*.json\"\npermission = \"public\"\n\
-             [[api.route]]\npath = \"/users/*/avatar\"\npermission = \"public\"\n\
-             [[api.route]]\npath = \"/open/*\"\npermission = \"public\"\n\
-             [[api.route]]\npath = \"/reports/*.csv\"\npermission = \"web\"\n\
-             [[api.route]]\npath = \"/reports/send\"\npermission = \"email\"\n\
-             [[api.route]]\npath = \"/reports/*\"\npermission = \"web\"\n",
-        );
-        let cases = [
-            ("/files/secret%3F.json", "refused"),
-            ("/files/secret%23.json", "refused"),
-            ("/files/a.json%3F.json", "public"),
-            ("/files/a.json%3F.json%23.json", "public"),
-            // Up to the first `?`, or up to the first `#`: either may be looked for alone.
-            ("/files/a%23.json%3F.json", "refused"),
-            ("/files/a%3F.json%23.json", "refused"),
-            ("/users/4%3F/avatar", "refused"),
-            ("/users/4%23/avatar", "refused"),
-            ("/users/4/avatar", "public"),
-            ("/open/what%3F", "public"),
-            ("/open%3F/what", "api"),
-            ("/reports/send%3F.csv", "refused"),
-            ("/reports/send%3Fx", "refused"),
-            ("/reports/what%3F.csv", "web"),
-            ("/v3/mail/send%3Fx", "email"),
-            ("/v3/mail%3F/send", "api"),
-            ("/what%3F", "api"),
-        ];
-        for (path, expected) in cases {
-            assert_eq!(need(&router, Method::GET, path), expected, "{path}");
-        }
-    }
-}
+mod tests;

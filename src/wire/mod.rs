@@ -18,6 +18,7 @@ pub mod query;
 pub mod reply;
 pub mod route;
 pub mod smtp;
+mod suffix;
 mod urlencoded;
 mod xml;
 

@@ -11,11 +11,11 @@ use crate::domain::PathPattern;
 pub struct RoutePattern {
     segments: Vec<Segment>,
     /// Ends in `/*`: whatever follows, at any depth.
-    and_below: bool,
+    pub(super) and_below: bool,
 }
 
 #[derive(Clone, Debug)]
-enum Segment {
+pub(super) enum Segment {
     Exact(Vec<u8>),
     /// Any text between these two; a `*` on its own is never nothing.
     Around(Vec<u8>, Vec<u8>),
@@ -41,10 +41,18 @@ impl RoutePattern {
     /// routes that ask for a permission of their own.
     pub fn covers(&self, path: &str) -> bool {
         let mut given = path.trim_end_matches('/').split('/').skip(1);
-        let named = self.segments.iter().filter(|segment| !segment.is_empty());
+        let named = self.named().iter();
         let mut all =
             named.map(|segment| given.next().is_some_and(|text| segment.matches(text, Case::Ignored)));
         all.all(|matches| matches) && (self.and_below || given.next().is_none())
+    }
+
+    /// The segments without the empty one after a last `/`.
+    pub(super) fn named(&self) -> &[Segment] {
+        match self.segments.split_last() {
+            Some((last, others)) if last.is_empty() => others,
+            _ => &self.segments,
+        }
     }
 
     fn compare(&self, path: &str) -> bool {
@@ -69,10 +77,13 @@ impl Segment {
         matches!(self, Segment::Exact(text) if text.is_empty())
     }
 
-    fn matches(&self, text: &str, case: Case) -> bool {
-        let text = decoded(text);
+    pub(super) fn matches(&self, text: &str, case: Case) -> bool {
+        self.matches_decoded(&decoded(text), case)
+    }
+
+    pub(super) fn matches_decoded(&self, text: &[u8], case: Case) -> bool {
         match self {
-            Segment::Exact(expected) => case.same(&text, expected),
+            Segment::Exact(expected) => case.same(text, expected),
             Segment::Around(before, after) => {
                 text.len() >= (before.len() + after.len()).max(1)
                     && case.same(&text[..before.len()], before)
@@ -83,13 +94,13 @@ impl Segment {
 }
 
 #[derive(Clone, Copy)]
-enum Case {
+pub(super) enum Case {
     Kept,
     Ignored,
 }
 
 impl Case {
-    fn same(self, one: &[u8], other: &[u8]) -> bool {
+    pub(super) fn same(self, one: &[u8], other: &[u8]) -> bool {
         match self {
             Case::Kept => one == other,
             Case::Ignored => one.eq_ignore_ascii_case(other),
@@ -119,7 +130,7 @@ pub fn sends_mail(path: &str) -> bool {
 }
 
 /// Undoes the escapes that a normalized path still has.
-fn decoded(plain: &str) -> Cow<'_, [u8]> {
+pub(super) fn decoded(plain: &str) -> Cow<'_, [u8]> {
     if memchr::memchr(b'%', plain.as_bytes()).is_none() {
         return Cow::Borrowed(plain.as_bytes());
     }
