@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::body::{Body, BodyError, Mask, Pace, form_refused, spool_failed};
 use super::client::Client;
+use super::cross_site;
 use super::headers::Framing;
 use super::refusal::Refusal;
 use super::reply;
@@ -73,7 +74,8 @@ impl Admission<'_> {
         if basic.as_ref().is_err_and(|refusal| *refusal == Refusal::BadCredential) {
             self.note_no_credential(session, "malformed credential");
         }
-        if let Some(presented) = basic? {
+        let basic = basic?;
+        if let Some(presented) = basic {
             gathered.add(presented).map_err(ambiguous)?;
         }
         let taken = match target.query {
@@ -82,6 +84,10 @@ impl Admission<'_> {
         };
         if let Some(taken) = &taken {
             gathered.add(taken.held.presented()).map_err(ambiguous)?;
+        }
+        // Before anything is read or checked. A form's own credential comes too late to count.
+        if let (Some(ambient), None) = (basic, &taken) {
+            self.refuse_cross_site(session, ambient, route)?;
         }
         let query = match (&taken, target.query) {
             (Some(taken), _) if taken.rest.is_empty() => None,
@@ -106,6 +112,26 @@ impl Admission<'_> {
                 Err(Refusal::NoCredential)
             }
         }
+    }
+
+    /// Refuses a request that another site had a browser send, where it may change something or sends mail. Its credential is
+    /// `ambient`: the browser adds it by itself, and the request carries none of its own.
+    fn refuse_cross_site(
+        &self,
+        session: &ServerSession,
+        ambient: Presented<'_>,
+        route: &Routed,
+    ) -> Result<(), Refusal> {
+        let request = session.req_header();
+        let sends_mail = route.permissions().contains(Permission::Email);
+        if !sends_mail && !cross_site::may_change_something(request) {
+            return Ok(());
+        }
+        let is_trusted = self.client.is_trusted(&self.plan.trusted_proxies);
+        let Some(reason) = cross_site::reason(request, self.client, is_trusted) else { return Ok(()) };
+        let (access, entry) = (&self.site.access, self.site.entry);
+        access.note_unchecked(ambient.username, entry, self.peer(session), reason);
+        Err(Refusal::CrossSite(entry))
     }
 
     /// Where nobody has to present a credential, one that is there all the same is kept from the backend. It isn't judged:

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::admission;
 use super::body::{BodyError, Pace};
 use super::client::Client;
+use super::cross_site;
 use super::refusal::Refusal;
 use super::reply;
 use super::site::{Plan, Site};
@@ -143,12 +144,21 @@ impl Call<'_> {
         if basic.as_ref().is_err_and(|refusal| *refusal == Refusal::BadCredential) {
             access.note_no_credential(self.site.entry, peer, "malformed credential");
         }
-        if let Some(presented) = basic? {
+        let basic = basic?;
+        if let Some(presented) = basic {
             gathered.add(presented).map_err(malformed)?;
         }
         let held = parameters.credential().map_err(malformed)?;
         if let Some(held) = &held {
             gathered.add(held.presented()).map_err(malformed)?;
+        }
+        // A login that a browser adds by itself, and no credential of the request's own.
+        if let (Some(ambient), None) = (basic, &held) {
+            let is_trusted = self.client.is_trusted(&self.plan.trusted_proxies);
+            if let Some(reason) = cross_site::reason(session.req_header(), self.client, is_trusted) {
+                access.note_unchecked(ambient.username, self.site.entry, peer, reason);
+                return Err(Refusal::CrossSite(self.site.entry));
+            }
         }
         let Some(presented) = gathered.credential() else {
             access.note_no_credential(self.site.entry, peer, "no credential");

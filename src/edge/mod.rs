@@ -9,6 +9,7 @@ mod body;
 pub mod certificate;
 pub mod client;
 pub mod connection;
+mod cross_site;
 pub mod exchange;
 pub mod forward;
 pub mod gauge;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::domain::{Denial, Permission, Unavailable};
+use crate::domain::{Denial, Entry, Permission, Unavailable};
 
 /// Why a request isn't forwarded, or its answer isn't passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Refusal {
     Forbidden(Permission),
     /// A credential tried to manage credentials.
     NotHolder,
+    /// Another site had a browser send it, with a login that the browser adds by itself. Told before the login is checked.
+    CrossSite(Entry),
     /// There is nothing under this path.
     NotFound(Cow<'static, str>),
     /// The method isn't for this path; these are.
@@ -48,7 +50,7 @@ impl Refusal {
         match self {
             Refusal::Malformed(_) => 400,
             Refusal::NoCredential | Refusal::BadCredential => 401,
-            Refusal::Forbidden(_) | Refusal::NotHolder => 403,
+            Refusal::Forbidden(_) | Refusal::NotHolder | Refusal::CrossSite(_) => 403,
             Refusal::NotFound(_) => 404,
             Refusal::Method(_) => 405,
             Refusal::Timeout => 408,
@@ -72,6 +74,16 @@ impl Refusal {
             Refusal::BadCredential => "Bad username / password".into(),
             Refusal::Forbidden(permission) => format!("Permission denied: {permission} is needed").into(),
             Refusal::NotHolder => "Permission denied: only the account holder manages credentials".into(),
+            Refusal::CrossSite(Entry::Api) => {
+                "Cross-site request refused: a Basic login counts only for requests of this origin \
+                 (Origin, Sec-Fetch-Site). Send api_user and api_key in the query or a form instead"
+                    .into()
+            }
+            Refusal::CrossSite(Entry::Web | Entry::Smtp) => {
+                "Cross-site request refused: a Basic login counts only for requests of this origin \
+                 (Origin, Sec-Fetch-Site). Send it from a page of this origin"
+                    .into()
+            }
             Refusal::Method(allowed) => format!("Method not allowed: use {allowed}").into(),
             Refusal::Timeout => "The request took too long".into(),
             Refusal::TooLarge => "The request body is too large".into(),

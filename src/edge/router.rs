@@ -1,8 +1,8 @@
 //! Which route a request takes: the configured ones in their order, then what is built in.
 //!
 //! **Suffixes.** A backend may drop the end of a path and serve the rest: `/send.php/x` is `/send.php` to PHP. So a route
-//! that needs a permission also decides on the paths that extend one of its own by a suffix ([`RoutePattern::bases_of`]).
-//! This is the rule, where "decides on the base" is the usual one: the first route that matches.
+//! that needs a permission also decides on the paths that extend one of its own, the base, by a suffix
+//! ([`RoutePattern::bases_of`]). On the base itself the first route that matches decides, as on any path. The rule:
 //!
 //! 1. A route counts for a suffix where it needs a permission, decides on the base, and does not match the whole path. (Where
 //!    it does, the order of the routes says which one decides.)

@@ -232,6 +232,12 @@ impl Access {
         self.denials.write(&denied, Sameness::SourceOnly, Instant::now());
     }
 
+    /// Records that a request was denied for what it is, without a look at the credential that it presents.
+    pub fn note_unchecked<'a>(&self, username: &[u8], entry: Entry, peer: impl Into<Peer<'a>>, reason: &str) {
+        let denied = Denied { entry, username, peer: peer.into(), reason };
+        self.denials.write(&denied, Sameness::UsernameAndSource, Instant::now());
+    }
+
     /// Records that who was granted something before is denied it now.
     pub fn note_denied<'a>(
         &self,

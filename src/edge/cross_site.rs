@@ -1,0 +1,78 @@
+//! Requests that a page of another site has a browser make. The browser adds a Basic login that it has stored, so such a login
+//! says who the user is and not that the user meant the request (cross-site request forgery).
+
+use http::Method;
+use http::header::{self, HeaderName, HeaderValue};
+use pingora_http::RequestHeader;
+
+use super::client::Client;
+use crate::wire::OwnOrigin;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Whether a request of this kind may change something, whatever it needs: any method that is not safe (RFC 9110 section
+/// 9.2.1), and a WebSocket, over which anything may follow.
+pub fn may_change_something(request: &RequestHeader) -> bool {
+    let is_safe = matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
+    !is_safe || request.headers.contains_key(header::UPGRADE)
+}
+
+/// Why a request comes from another site, for the log; `None` for one of the gateway's own origin, for a typed address, and
+/// for clients that are no browsers and send neither field.
+///
+/// Each value of `Sec-Fetch-Site` (Fetch Metadata, section 2.4) must be `same-origin` or `none`, and each `Origin` the
+/// gateway's own. Two exceptions, each only where the browser says `same-origin` or `none` itself: `Origin: null`, which a page
+/// with the policy `no-referrer` sends, and any origin where a trusted proxy does not tell which host the client asked for.
+pub fn reason(request: &RequestHeader, client: &Client, is_trusted: bool) -> Option<&'static str> {
+    let headers = &request.headers;
+    let mut is_vouched_for = false;
+    for value in headers.get_all(SEC_FETCH_SITE) {
+        // A parameter may follow, as in any structured field (RFC 9651).
+        let sites = value.as_bytes().split(|b| *b == b',');
+        let sites = sites.map(|site| site.split(|b| *b == b';').next().unwrap_or_default().trim_ascii());
+        for site in sites.filter(|site| !site.is_empty()) {
+            if !site.eq_ignore_ascii_case(b"same-origin") && !site.eq_ignore_ascii_case(b"none") {
+                return Some("cross-site by Sec-Fetch-Site");
+            }
+            is_vouched_for = true;
+        }
+    }
+    let mut origins = headers.get_all(header::ORIGIN).iter().map(|origin| origin.as_bytes().trim_ascii());
+    // Origins that an entry allows besides its own belong here, and before the first loop.
+    let is_own = |origin: &[u8]| {
+        let host_is_known = !is_trusted || headers.contains_key(FORWARDED_HOST);
+        is_vouched_for && (origin == b"null" || !host_is_known) || own(request, client, is_trusted).is(origin)
+    };
+    (!origins.all(is_own)).then_some("cross-site by Origin")
+}
+
+/// The gateway's origin as the client sees it: what a trusted proxy says, else what the request and its connection say.
+fn own<'a>(request: &'a RequestHeader, client: &Client, is_trusted: bool) -> OwnOrigin<'a> {
+    // Of several proxies the first one talks to the client.
+    let said = |name: HeaderName| {
+        let value = request.headers.get(name).filter(|_| is_trusted)?;
+        value
+            .as_bytes()
+            .split(|b| *b == b',')
+            .next()
+            .map(<[u8]>::trim_ascii)
+            .filter(|value| !value.is_empty())
+    };
+    let host = request.headers.get(header::HOST).map(HeaderValue::as_bytes);
+    let authority = || request.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let secure = match said(FORWARDED_PROTO) {
+        Some(b"https" | b"wss") => Some(true),
+        Some(b"http" | b"ws") => Some(false),
+        Some(_) => None,
+        // A proxy that nobody knows of may have ended TLS. With TLS here, it is one that begins TLS anew.
+        None => (client.scheme() == "https" && !is_trusted).then_some(true),
+    };
+    OwnOrigin {
+        secure,
+        authority: said(FORWARDED_HOST).or(host).or_else(authority).unwrap_or_default(),
+        port: said(FORWARDED_PORT).and_then(|port| std::str::from_utf8(port).ok()?.parse().ok()),
+    }
+}
