@@ -12,7 +12,7 @@
 //! 3. It takes the place of a route whose pattern contains its own, as `/v1/*` contains `/v1/send`, and of what is built in
 //!    for paths that no route matches.
 //! 4. Where neither holds, as for `/v1/*.json`, the request needs the permissions of both, and goes where the matching one
-//!    says. So no suffix ever takes a permission away that the path needs by a pattern of its own.
+//!    says. So a suffix takes no permission away, but that of a wildcard which the route is an exception to (3).
 //!
 //! A route that is `public` matches what it says and counts for no suffix.
 

@@ -381,7 +381,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// No path that extends one that a route decides on is let through with less than that route needs, unless a route names
-    /// it; and no suffix takes a permission away.
+    /// it; and no suffix takes a permission away, but that of a wildcard that contains the route.
     #[test]
     fn no_suffix_gets_past_a_permission(
         list in prop::collection::vec(any_route(), 1..6),
