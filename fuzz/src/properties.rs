@@ -6,11 +6,14 @@ use gatepost::domain::{PathPattern, Permission, PermissionEdit, Permissions};
 use gatepost::wire::smtp::client::{self, LONGEST_REPLY, Offer, ReplyError};
 use gatepost::wire::smtp::proxy_protocol::{self, LONGEST as LONGEST_PROXY};
 use gatepost::wire::{
-    BASIC_BUFFER, BasicError, BodyScanner, Call, FormError, Parameters, PathError, RoutePattern, Target,
-    basic as read_basic, normalize, sends_mail, take_credential,
+    BASIC_BUFFER, BasicError, BodyScanner, Call, ChunkedValidator, FormError, Parameters, PathError,
+    RoutePattern, Target, basic as read_basic, normalize, sends_mail, take_credential,
 };
 
 use super::driver::{Driver, settings};
+
+#[path = "chunked_reference.rs"]
+mod chunked_reference;
 
 /// What is read is what a JSON value of the text says.
 pub fn permissions(text: &str) {
@@ -48,6 +51,51 @@ pub fn basic(data: &[u8]) {
         Ok(presented) => assert_eq!(data, [presented.username, b":", presented.secret].concat()),
         Err(BasicError::TooLong) => assert!(data.len() > BASIC_BUFFER - 3),
         Err(error) => assert!(error == BasicError::Malformed && !data.contains(&b':')),
+    }
+}
+
+/// Any cut of a chunked body gives the same verdict at the same byte, a simple reader agrees, and nothing is valid again once
+/// it is invalid.
+pub fn chunked(data: &[u8]) {
+    use chunked_reference::Body;
+    let mut whole = ChunkedValidator::new();
+    let expected = whole.validate(data);
+    let mut pieces = ChunkedValidator::new();
+    let mut read = 0;
+    // The cuts come from the input itself.
+    for (at, byte) in data.iter().enumerate() {
+        if (byte % 3 > 0 && at + 1 < data.len()) || at < read {
+            continue;
+        }
+        match pieces.validate(&data[read..=at]) {
+            Ok(count) => read += count,
+            Err(error) => return assert_eq!((Err(error), Body::Invalid), (expected, verdict(data))),
+        }
+        if pieces.is_complete() {
+            break;
+        }
+    }
+    assert_eq!((Ok(read), pieces.is_complete()), (expected, whole.is_complete()));
+    match verdict(data) {
+        Body::Whole(length) => assert!(whole.is_complete() && length == read),
+        Body::Beginning => assert!(!whole.is_complete()),
+        Body::Invalid => panic!("only the simple reader finds it invalid"),
+    }
+}
+
+/// What the simple reader says. It looks at whole lines, so what it takes for a beginning may be invalid: then no end of a
+/// line makes it a body.
+fn verdict(data: &[u8]) -> chunked_reference::Body {
+    use chunked_reference::{Body, read};
+    match read(data) {
+        Body::Beginning if ChunkedValidator::new().validate(data).is_err() => {
+            for end in ["\r\n", "\n", "\r\n\r\n", "0\r\n\r\n", "\"\r\n\r\n", ":\r\n\r\n"] {
+                let ended = read(&[data, end.as_bytes()].concat());
+                assert!(!matches!(ended, Body::Whole(_)), "{end:?} makes it a body");
+            }
+            Body::Invalid
+        }
+        read => read,
     }
 }
 

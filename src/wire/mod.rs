@@ -3,6 +3,7 @@
 
 mod attributes;
 pub mod call;
+pub mod chunked;
 mod delimiter;
 mod fields;
 pub mod form;
@@ -24,6 +25,7 @@ mod urlencoded;
 mod xml;
 
 pub use call::{Action, Call, Format};
+pub use chunked::{ChunkedError, ChunkedValidator};
 pub use form::{BodyScanner, FormError};
 pub use key::CredentialKey;
 pub use origin::OwnOrigin;

@@ -1,0 +1,244 @@
+//! Validates the chunked transfer coding (RFC 9112 section 7.1) strictly, byte by byte, without decoding it.
+//!
+//! Lenient readers disagree about where such a body ends, and what lies between two ends runs as a request of its own.
+//! So everything that the grammar doesn't allow is an error: a chunk size without a digit, a line that ends in a lone
+//! LF, an extension that is not a token or a quoted string, a trailer line that is not a field.
+
+use thiserror::Error;
+
+/// Digits of a chunk size at most, leading zeros included: a u64 in hexadecimal.
+pub const SIZE_DIGITS: u8 = 16;
+
+/// Bytes of a line with a chunk size and its extensions at most, without its CR LF.
+pub const SIZE_LINE_LIMIT: usize = 4096;
+
+/// Bytes of the trailer section at most, line ends included.
+pub const TRAILER_LIMIT: usize = 64 * 1024;
+
+/// A deviation from the chunked coding.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum ChunkedError {
+    /// Something else where a chunk size has to be.
+    #[error("expected a chunk size of 1 to {SIZE_DIGITS} hexadecimal digits")]
+    Size,
+    /// Something else behind a chunk size than extensions and CR LF.
+    #[error("invalid chunk extension")]
+    Extension,
+    /// A line of a chunk size that is too long.
+    #[error("the line of a chunk size is longer than {SIZE_LINE_LIMIT} bytes")]
+    SizeLine,
+    /// A CR that no LF follows.
+    #[error("a line does not end in CR LF")]
+    LineEnd,
+    /// A chunk that is longer or shorter than its size.
+    #[error("chunk data is not followed by CR LF")]
+    DataEnd,
+    /// A line of the trailer section that is not a field.
+    #[error("invalid trailer field")]
+    Trailer,
+    /// A trailer section that is too long.
+    #[error("the trailer section is longer than {TRAILER_LIMIT} bytes")]
+    TrailerSection,
+}
+
+/// Validates one chunked body, in pieces of any length.
+#[derive(Clone, Debug)]
+pub struct ChunkedValidator {
+    state: State,
+    /// Of the current chunk: its size as far as it is read, then the bytes of its data that are still to come.
+    size: u64,
+    /// Digits of the current size.
+    digits: u8,
+    /// Bytes of the current line, or of the trailer section.
+    length: usize,
+}
+
+/// The part of the grammar that the next byte belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Size,
+    /// Blanks behind a size or a value, which only a further extension may follow.
+    BeforeExtension,
+    /// Behind `;`.
+    BeforeName,
+    Name,
+    /// Blanks behind a name.
+    BeforeEquals,
+    /// Behind `=`.
+    BeforeValue,
+    Token,
+    Quoted,
+    /// Behind a backslash in a quoted string.
+    QuotedPair,
+    AfterQuoted,
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    /// The beginning of a line of the trailer section.
+    Trailer,
+    TrailerName,
+    TrailerValue,
+    TrailerLf,
+    LastLf,
+    Complete,
+    Invalid(ChunkedError),
+}
+
+impl Default for ChunkedValidator {
+    fn default() -> ChunkedValidator {
+        ChunkedValidator::new()
+    }
+}
+
+impl ChunkedValidator {
+    /// A validator at the beginning of a body.
+    pub const fn new() -> ChunkedValidator {
+        ChunkedValidator { state: State::Size, size: 0, digits: 0, length: 0 }
+    }
+
+    /// The number of bytes of `input`, the next ones of the connection, that belong to the body. Fewer than there are only
+    /// where the body ends in it.
+    ///
+    /// # Errors
+    /// A body that is invalid stays so, whatever follows.
+    pub fn validate(&mut self, input: &[u8]) -> Result<usize, ChunkedError> {
+        let mut rest = input;
+        loop {
+            if self.state == State::Data {
+                let there = rest.len().min(usize::try_from(self.size).unwrap_or(usize::MAX));
+                self.size -= there as u64;
+                rest = &rest[there..];
+                if self.size > 0 {
+                    return Ok(input.len());
+                }
+                self.state = State::DataCr;
+            }
+            match (self.state, rest.split_first()) {
+                (State::Invalid(error), _) => return Err(error),
+                (State::Complete, _) | (_, None) => return Ok(input.len() - rest.len()),
+                (_, Some((byte, after))) => {
+                    self.state = self.step(*byte).unwrap_or_else(State::Invalid);
+                    rest = after;
+                }
+            }
+        }
+    }
+
+    /// Whether the last chunk and the trailer section are read.
+    pub fn is_complete(&self) -> bool {
+        self.state == State::Complete
+    }
+
+    /// Whether the body is invalid.
+    pub fn is_invalid(&self) -> bool {
+        matches!(self.state, State::Invalid(_))
+    }
+
+    /// The state behind `byte`.
+    fn step(&mut self, byte: u8) -> Result<State, ChunkedError> {
+        match self.state {
+            State::DataCr if byte == b'\r' => return Ok(State::DataLf),
+            State::DataLf if byte == b'\n' => {
+                (self.size, self.digits, self.length) = (0, 0, 0);
+                return Ok(State::Size);
+            }
+            State::DataCr | State::DataLf => return Err(ChunkedError::DataEnd),
+            State::Trailer | State::TrailerName | State::TrailerValue | State::TrailerLf | State::LastLf => {
+                return self.trailer(byte);
+            }
+            _ => {}
+        }
+        self.length += 1;
+        if self.length > SIZE_LINE_LIMIT && !matches!(byte, b'\r' | b'\n') {
+            return Err(ChunkedError::SizeLine);
+        }
+        self.size_line(byte)
+    }
+
+    /// `chunk-size [ chunk-ext ] CRLF` (RFC 9112 sections 7.1 and 7.1.1).
+    fn size_line(&mut self, byte: u8) -> Result<State, ChunkedError> {
+        let blank = matches!(byte, b' ' | b'\t');
+        Ok(match (self.state, byte) {
+            (State::Size, digit) if digit.is_ascii_hexdigit() => {
+                if self.digits == SIZE_DIGITS {
+                    return Err(ChunkedError::Size);
+                }
+                self.digits += 1;
+                self.size = self.size << 4 | u64::from(hex_value(digit));
+                State::Size
+            }
+            (State::Size, _) if self.digits == 0 => return Err(ChunkedError::Size),
+            (State::SizeLf, b'\n') if self.size > 0 => State::Data,
+            (State::SizeLf, b'\n') => {
+                self.length = 0;
+                State::Trailer
+            }
+            (State::SizeLf, _) => return Err(ChunkedError::LineEnd),
+            // A line ends behind a size, a name or a value.
+            (State::Size | State::Name | State::Token | State::AfterQuoted, b'\r') => State::SizeLf,
+            (State::Size | State::Token | State::AfterQuoted | State::BeforeExtension, _) if blank => {
+                State::BeforeExtension
+            }
+            (State::Name | State::BeforeEquals, _) if blank => State::BeforeEquals,
+            (State::BeforeName | State::BeforeValue, _) if blank => self.state,
+            (
+                State::Size
+                | State::BeforeExtension
+                | State::Name
+                | State::BeforeEquals
+                | State::Token
+                | State::AfterQuoted,
+                b';',
+            ) => State::BeforeName,
+            (State::Name | State::BeforeEquals, b'=') => State::BeforeValue,
+            (State::BeforeName | State::Name, _) if is_token(byte) => State::Name,
+            (State::BeforeValue, b'"') => State::Quoted,
+            (State::BeforeValue | State::Token, _) if is_token(byte) => State::Token,
+            (State::Quoted, b'"') => State::AfterQuoted,
+            (State::Quoted, b'\\') => State::QuotedPair,
+            (State::Quoted | State::QuotedPair, _) if is_text(byte) => State::Quoted,
+            (State::Size, _) => return Err(ChunkedError::Size),
+            _ => return Err(ChunkedError::Extension),
+        })
+    }
+
+    /// `trailer-section CRLF` (RFC 9112 section 7.1.2; a field as in section 5).
+    fn trailer(&mut self, byte: u8) -> Result<State, ChunkedError> {
+        self.length += 1;
+        if self.length > TRAILER_LIMIT {
+            return Err(ChunkedError::TrailerSection);
+        }
+        Ok(match (self.state, byte) {
+            (State::Trailer, b'\r') => State::LastLf,
+            (State::Trailer | State::TrailerName, _) if is_token(byte) => State::TrailerName,
+            (State::TrailerName, b':') => State::TrailerValue,
+            (State::TrailerValue, b'\r') => State::TrailerLf,
+            (State::TrailerValue, _) if is_text(byte) => State::TrailerValue,
+            (State::TrailerLf, b'\n') => State::Trailer,
+            (State::LastLf, b'\n') => State::Complete,
+            (State::TrailerLf | State::LastLf, _) => return Err(ChunkedError::LineEnd),
+            _ => return Err(ChunkedError::Trailer),
+        })
+    }
+}
+
+fn hex_value(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => (digit | 0x20) - b'a' + 10,
+    }
+}
+
+/// tchar (RFC 9110 section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// What may stand in a field's value and, but for `"` and `\`, in a quoted string (RFC 9110 sections 5.5 and 5.6.4).
+fn is_text(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
+}
+
+#[cfg(test)]
+mod tests;
