@@ -10,6 +10,7 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_error::ErrorType;
 use pingora_timeout::timeout;
 
+use super::framing;
 use super::refusal::Refusal;
 use super::reply;
 use super::spool::Spool;
@@ -22,7 +23,8 @@ const PROGRESS: usize = 1024;
 /// How many bytes a second have to come, on average, of a body that is read before anybody is known: 64 kbit/s.
 const LEAST_RATE: u64 = 8 * 1024;
 
-/// What pingora says of a chunk, and of what follows the last one, that is none; it keeps the constants to itself.
+/// pingora's own errors for an invalid chunk and an invalid trailer section, whose constants it keeps to itself. They can come
+/// only where its bounds are narrower than those of `wire::chunked`.
 const INVALID_CHUNK: ErrorType = ErrorType::new("InvalidChunk");
 const INVALID_TRAILER_END: ErrorType = ErrorType::new("InvalidTrailerEnd");
 
@@ -323,10 +325,17 @@ impl Pace {
             Ok(Err(error)) => {
                 // Where the next request would begin can't be known.
                 session.set_keepalive(None);
-                return Err(if [INVALID_CHUNK, INVALID_TRAILER_END].contains(error.etype()) {
-                    BodyError::Refused(Refusal::Malformed("The request's body can't be understood".into()))
-                } else {
-                    BodyError::Gone
+                return Err(match framing::deviation(&error) {
+                    Some(deviation) => {
+                        let reason = format!("The request's body can't be understood: {deviation}");
+                        BodyError::Refused(Refusal::Malformed(reason.into()))
+                    }
+                    None if [INVALID_CHUNK, INVALID_TRAILER_END].contains(error.etype()) => {
+                        BodyError::Refused(Refusal::Malformed(
+                            "The request's body can't be understood".into(),
+                        ))
+                    }
+                    None => BodyError::Gone,
                 });
             }
             Err(_) => return Err(BodyError::Refused(Refusal::Timeout)),

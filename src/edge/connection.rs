@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use http::HeaderValue;
+use http::header::{self, HeaderValue};
 use parking_lot::Mutex;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::ALPN;
@@ -20,6 +20,7 @@ use tracing::debug;
 use super::ambiguity::ambiguity;
 use super::client::Client;
 use super::exchange::Exchange;
+use super::framing::{self, ValidatedStream};
 use super::gauge::Gauge;
 use super::listener::Connection;
 use super::refusal::Refusal;
@@ -155,8 +156,18 @@ impl HttpServer {
                 drop(under_way);
                 return reply::linger(session).await;
             }
-            let exchange = Exchange { server: &self, client };
-            next = exchange.run(session).await;
+            // Other requests, which most are, pay nothing for it.
+            let is_chunked = session.req_header().headers.contains_key(header::TRANSFER_ENCODING);
+            if is_chunked {
+                session = match framing::validate_request(session).await {
+                    Some(session) => session,
+                    None => return,
+                };
+            }
+            next = Exchange { server: &self, client }.run(session).await;
+            if is_chunked {
+                next = next.and_then(|(stream, prefix)| ValidatedStream::unwrap(stream, prefix));
+            }
             idle = Some(keepalive);
             drop(under_way);
         }

@@ -14,6 +14,7 @@ use super::ambiguity::unclear_host;
 use super::client::Client;
 use super::connection::HttpServer;
 use super::forward::{Forward, Forwarded, Outbound};
+use super::framing;
 use super::headers::{Framing, Outgoing, outgoing, outgoing_bytes};
 use super::plain::{Delivery, Next};
 use super::refusal::Refusal;
@@ -93,6 +94,11 @@ impl Exchange<'_> {
         site.metrics.http_request(site.entry, status, started.elapsed());
         log_access(site, session.req_header(), status, started, &request_id);
         if !reusable {
+            return None;
+        }
+        if framing::is_invalid(&session) {
+            // What still comes is no request, and unread it would reset the connection before the answer is read.
+            reply::linger(session).await;
             return None;
         }
         let kept =

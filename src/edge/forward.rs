@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::body::Body;
+use super::framing::{ValidatedStream, Validation};
 use super::outbox::{Backlog, Outbox};
 use super::plain::{Asked, Delivery, Plain};
 use super::refusal::Refusal;
@@ -157,12 +158,15 @@ impl Forward<'_> {
     /// Relays a request, or, where there is no header to send, the answer to one that was sent.
     async fn relay(&mut self, stream: Stream, header: Option<&RequestHeader>) -> Result<Attempt, Failure> {
         let backlog = Arc::new(Backlog::default());
+        let validation = Arc::new(Validation::of_answer());
+        let stream = Box::new(ValidatedStream::new(stream, validation.clone()));
         let stream = Box::new(Outbox::new(stream, backlog.clone()));
         let mut upstream = Box::new(UpstreamSession::new(stream));
         let relay = Relay {
             session: &mut *self.session,
             upstream: &mut upstream,
             backlog: &backlog,
+            validation: &validation,
             body: &mut *self.body,
             timeouts: self.timeouts,
             request_id: self.request_id,
@@ -177,7 +181,8 @@ impl Forward<'_> {
                 upstream.respect_keepalive();
                 let whole = self.body.is_sent() && !backlog.waits();
                 let kept = if whole { upstream.reuse().await } else { None };
-                Attempt::Answered(status, kept.and_then(Outbox::unwrap))
+                let kept = kept.and_then(Outbox::unwrap).and_then(|kept| ValidatedStream::unwrap(kept, None));
+                Attempt::Answered(status, kept.map(|(stream, _)| stream))
             }
             Relayed::Switched => Attempt::Switched(upstream),
             Relayed::Broken(status) => Attempt::Broken(status),

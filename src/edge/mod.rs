@@ -12,6 +12,7 @@ pub mod connection;
 mod cross_site;
 pub mod exchange;
 pub mod forward;
+pub mod framing;
 pub mod gauge;
 pub mod headers;
 pub mod health;

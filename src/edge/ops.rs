@@ -43,6 +43,10 @@ impl OpsServer {
                 _ = self.end.wait_for(|end| *end) => return,
             };
             connection.meter.lift();
+            if matches!(read, Ok(Ok(true))) && !session.is_body_empty() {
+                // Nobody asks with a body here. Where it ends isn't looked for, so that nothing in it is a request.
+                session.set_keepalive(None);
+            }
             if !matches!(read, Ok(Ok(true))) || !self.answer(&mut session).await {
                 return;
             }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use super::body::{Body, BodyError};
+use super::framing::{self, Validation};
 use super::headers;
 use super::outbox::Backlog;
 use super::refusal::Refusal;
@@ -51,6 +52,8 @@ pub struct Relay<'a> {
     pub upstream: &'a mut UpstreamSession,
     /// What of the request waits there.
     pub backlog: &'a Backlog,
+    /// The validation of its answer.
+    pub validation: &'a Validation,
     /// What the request carries.
     pub body: &'a mut Body,
     /// How long things may take.
@@ -156,8 +159,24 @@ impl Relay<'_> {
         }
     }
 
+    /// Validates what came of the body with the header that was just read, and has the rest validated as it comes.
+    fn validate(&mut self, header: &ResponseHeader) -> Result<(), Lost> {
+        let length = self.upstream.get_headers_raw_bytes().len();
+        if header.status.is_informational() && header.status != StatusCode::SWITCHING_PROTOCOLS {
+            self.validation.pass_informational(length);
+            return Ok(());
+        }
+        let chunked = !self.upstream.is_body_done() && framing::is_chunked(&header.headers);
+        self.validation
+            .begin_body(length, chunked && !self.upstream.was_upgraded())
+            .map_err(|deviation| Lost::Backend(format!("invalid chunked answer: {deviation}")))
+    }
+
     /// Passes one piece of the answer on; `Some` once nothing more comes.
     async fn pass_on(&mut self, event: Event, status: &mut Option<u16>) -> Result<Option<Relayed>, Lost> {
+        if let Event::Header(header) = &event {
+            self.validate(header)?;
+        }
         match event {
             Event::Header(header) if header.status == StatusCode::SWITCHING_PROTOCOLS => {
                 if !self.upstream.was_upgraded() {

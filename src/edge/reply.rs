@@ -9,6 +9,7 @@ use pingora_http::ResponseHeader;
 use pingora_timeout::timeout;
 use tokio::io::AsyncReadExt;
 
+use super::framing::ValidatedStream;
 use super::headers::REQUEST_ID;
 use super::refusal::Refusal;
 use crate::wire::{Format, reply};
@@ -137,7 +138,7 @@ pub async fn linger(mut session: ServerSession) {
         // What was written goes out first, and that waits for a client who reads nothing.
         session.shutdown().await;
         let ServerSession::H1(session) = session else { return };
-        let mut stream = session.into_inner();
+        let Some((mut stream, _)) = ValidatedStream::unwrap(session.into_inner(), None) else { return };
         let mut thrown_away = vec![0; 16 * 1024];
         let mut left = LINGER_BYTES;
         while let Ok(read @ 1..) = stream.read(&mut thrown_away).await {

@@ -1,0 +1,247 @@
+//! Strict chunked framing below pingora's reader of bodies, which takes a size line without a digit for the last chunk:
+//! a stream that validates each byte of a chunked body before pingora sees it. A deviation is an error of the stream, so
+//! that pingora never reaches the end of such a body.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use http::HeaderMap;
+use http::header::{CONNECTION, TRANSFER_ENCODING};
+use parking_lot::Mutex;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::tls::SslDigest;
+use pingora_core::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
+    TimingDigest, UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::wire::{ChunkedError, ChunkedValidator};
+
+/// The state of a stream's validation, shared with the code that knows where a header ends.
+#[derive(Debug)]
+pub struct Validation(Mutex<Mode>);
+
+#[derive(Debug)]
+enum Mode {
+    /// A header is being read. These bytes came and belong to no header that was read so far.
+    Header(Vec<u8>),
+    /// There is no chunked body.
+    Off,
+    /// What comes is a chunked body, and perhaps more behind it.
+    Chunked(ChunkedValidator),
+}
+
+impl Validation {
+    /// The validation of an answer that begins with its header.
+    pub fn of_answer() -> Validation {
+        Validation(Mutex::new(Mode::Header(Vec::new())))
+    }
+
+    /// Notes that an informational answer of `length` bytes was read; another header follows.
+    pub fn pass_informational(&self, length: usize) {
+        if let Mode::Header(seen) = &mut *self.0.lock() {
+            seen.drain(..length.min(seen.len()));
+        }
+    }
+
+    /// Notes that the answer's header of `length` bytes was read, and whether a chunked body follows it. Validates what came
+    /// with the header.
+    ///
+    /// # Errors
+    /// Where that deviates from the chunked coding.
+    pub fn begin_body(&self, length: usize, chunked: bool) -> Result<(), ChunkedError> {
+        let mut mode = self.0.lock();
+        if let Mode::Header(seen) = &*mode {
+            let body = seen.get(length..).unwrap_or_default();
+            let mut validator = ChunkedValidator::new();
+            let validated = if chunked { validator.validate(body).map(|_| ()) } else { Ok(()) };
+            *mode = if chunked { Mode::Chunked(validator) } else { Mode::Off };
+            return validated;
+        }
+        Ok(())
+    }
+
+    fn is_invalid(&self) -> bool {
+        matches!(&*self.0.lock(), Mode::Chunked(validator) if validator.is_invalid())
+    }
+
+    fn read(&self, bytes: &[u8]) -> Result<(), ChunkedError> {
+        match &mut *self.0.lock() {
+            Mode::Header(seen) => seen.extend_from_slice(bytes),
+            Mode::Off => {}
+            Mode::Chunked(validator) => {
+                validator.validate(bytes)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether pingora reads the body below this header as chunked.
+pub fn is_chunked(headers: &HeaderMap) -> bool {
+    let last = headers.get_all(TRANSFER_ENCODING).iter().next_back();
+    last.and_then(|codings| codings.as_bytes().rsplit(|b| *b == b',').next())
+        .is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
+}
+
+/// Puts a validator below a session of HTTP/1 whose request's header is read and announces a chunked body. `None` where the
+/// connection can't be used any more.
+///
+/// pingora has read bytes beyond the header, and gives them out only as the next request of a connection. So it is told that
+/// there is no body, gives back the stream and these bytes, and reads the same header again above the validator.
+pub async fn validate_request(mut session: ServerSession) -> Option<ServerSession> {
+    let header = BytesMut::from(&session.to_h1_raw()[..]);
+    session.req_header_mut().remove_header(&TRANSFER_ENCODING);
+    // A connection that the client wants closed would be closed now. The header that is read again says it once more.
+    session.req_header_mut().remove_header(&CONNECTION);
+    session.set_keepalive(Some(0));
+    let (stream, unread) = session.finish().await.ok()??.into_parts();
+    let stream = ValidatedStream {
+        stream,
+        unread: unread.unwrap_or_default(),
+        validation: Arc::new(Validation(Mutex::new(Mode::Chunked(ChunkedValidator::new())))),
+    };
+    let mut session = ServerSession::new_http1(Box::new(stream));
+    session.set_pipelining_enabled(true);
+    session.set_read_timeout(None);
+    session.set_pipelined_prefix(header);
+    session.read_request().await.ok()?.then_some(session)
+}
+
+/// Whether the request's body deviated from the chunked coding.
+pub fn is_invalid(session: &ServerSession) -> bool {
+    let stream = session.stream().and_then(|stream| (**stream).as_any().downcast_ref::<ValidatedStream>());
+    stream.is_some_and(|stream| stream.validation.is_invalid())
+}
+
+/// The deviation that an error of pingora's comes from.
+pub fn deviation(error: &pingora_error::Error) -> Option<ChunkedError> {
+    let error = error.cause.as_ref()?.downcast_ref::<io::Error>()?;
+    error.get_ref()?.downcast_ref().copied()
+}
+
+/// A connection whose reads are validated.
+#[derive(Debug)]
+pub struct ValidatedStream {
+    stream: Stream,
+    /// What was read before and comes first.
+    unread: BytesMut,
+    validation: Arc<Validation>,
+}
+
+impl ValidatedStream {
+    /// Takes over a connection.
+    pub fn new(stream: Stream, validation: Arc<Validation>) -> ValidatedStream {
+        ValidatedStream { stream, unread: BytesMut::new(), validation }
+    }
+
+    /// The connection below, and the bytes that were read from it and not given out: `read` first, if any. A stream that is
+    /// none of these is given back as it is.
+    pub fn unwrap(stream: Stream, read: Option<BytesMut>) -> Option<(Stream, Option<BytesMut>)> {
+        if !(*stream).as_any().is::<ValidatedStream>() {
+            return Some((stream, read));
+        }
+        let validated = stream.into_any().downcast::<ValidatedStream>().ok()?;
+        let mut unread = read.unwrap_or_default();
+        unread.unsplit(validated.unread);
+        Some((validated.stream, (!unread.is_empty()).then_some(unread)))
+    }
+}
+
+impl AsyncRead for ValidatedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // An invalid body stays so; nothing more of it is waited for.
+        self.validation.read(&[]).map_err(invalid)?;
+        let before = buf.filled().len();
+        if self.unread.is_empty() {
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        } else {
+            let part = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread.split_to(part));
+        }
+        Poll::Ready(self.validation.read(&buf.filled()[before..]).map_err(invalid))
+    }
+}
+
+fn invalid(deviation: ChunkedError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, deviation)
+}
+
+impl AsyncWrite for ValidatedStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for ValidatedStream {
+    async fn shutdown(&mut self) {
+        self.stream.shutdown().await;
+    }
+}
+
+impl UniqueID for ValidatedStream {
+    fn id(&self) -> UniqueIDType {
+        self.stream.id()
+    }
+}
+
+impl Ssl for ValidatedStream {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.stream.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.stream.selected_alpn_proto()
+    }
+}
+
+#[async_trait]
+impl Peek for ValidatedStream {}
+
+impl GetTimingDigest for ValidatedStream {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.stream.get_timing_digest()
+    }
+}
+
+impl GetProxyDigest for ValidatedStream {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.stream.get_proxy_digest()
+    }
+
+    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
+        self.stream.set_proxy_digest(digest);
+    }
+}
+
+impl GetSocketDigest for ValidatedStream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.stream.get_socket_digest()
+    }
+
+    fn set_socket_digest(&mut self, digest: SocketDigest) {
+        self.stream.set_socket_digest(digest);
+    }
+}
+
+#[cfg(test)]
+mod tests;
