@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::backend::{Backend, Received, read_request};
 use common::http::{Connection, get, request};
-use common::{Gateway, open_api};
+use common::{Gateway, nobody, open_api};
 
 /// Answers by path; a path without an answer ends the connection after `tail`.
 fn framings() -> (Backend, Arc<AtomicUsize>) {
@@ -92,6 +92,44 @@ fn answers_without_a_body_have_none() {
     }
     // Nothing was left over that the next answer could be mistaken in.
     assert_eq!(connection.exchange(get("/open/sized")).text(), "hello");
+}
+
+/// Over HTTP/1, what is behind such a header would be read as the next answer.
+#[test]
+fn gateposts_own_answers_to_head_have_no_body() {
+    let config = format!("{}[ops]\nlisten = \"127.0.0.1:0\"\n", open_api(nobody(), ""));
+    let gateway = Gateway::start(&config);
+    let head = |connection: &mut Connection, target: &str, status: u16| {
+        connection.write(&request("HEAD", target).bytes());
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.extend(connection.read_raw().unwrap());
+        }
+        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        assert!(head.starts_with(&format!("http/1.1 {status} ")), "{target}: {head}");
+        assert_eq!(head.matches("\r\n\r\n").count(), 1, "{target}: {head}");
+        assert!(
+            !head.contains("content-length: 0\r\n") && head.contains("content-length: "),
+            "{target}: {head}"
+        );
+    };
+    let mut connection = Connection::open(gateway.api());
+    for (target, status) in [
+        ("/v3/stats", 401),
+        ("/v3/stats?api_user=a&api_user=b", 400),
+        ("/open/a", 502),
+        ("/api/credentials/get.json", 405),
+        ("/api/credentials/nosuch.json", 404),
+    ] {
+        head(&mut connection, target, status);
+        // Nothing was left over that this answer could be mistaken in.
+        assert_eq!(connection.exchange(get("/v3/stats")).status, 401, "{target}");
+    }
+    let mut ops = Connection::open(gateway.address("ops.listen"));
+    for (target, status) in [("/healthz", 200), ("/readyz", 200), ("/metrics", 200), ("/nosuch", 404)] {
+        head(&mut ops, target, status);
+        assert_eq!(ops.exchange(get("/healthz")).text(), "ok\n", "{target}");
+    }
 }
 
 #[test]

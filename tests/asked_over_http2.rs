@@ -59,6 +59,33 @@ fn http_2_is_decided_the_same_way() {
     }
 }
 
+/// curl ends with 0 only where the answer is one that HTTP/2 allows.
+#[test]
+fn curl_gets_an_answer_to_head() {
+    let backend = Backend::answering(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n".to_vec());
+    let gateway = start_with_tls(&backend);
+    for (target, arguments, expected) in [
+        ("/v3/stats", &["--user", API][..], 200),
+        ("/v3/stats", &["--user", "caller:wrong"], 401),
+        ("/v3/stats", &["--user", EMAIL], 403),
+        ("/v3/stats?api_user=a&api_user=b", &[], 400),
+        ("/api/credentials/get.json", &["--user", API], 405),
+        ("/api/credentials/nosuch.json", &[], 404),
+    ] {
+        for version in ["--http2", "--http1.1"] {
+            let fetched = over_http2(&gateway, target, &[&["--head", version], arguments].concat());
+            assert_eq!(
+                (fetched.exit, fetched.status),
+                (0, expected),
+                "{version} {target}: {}",
+                fetched.text()
+            );
+            assert!(fetched.text().to_ascii_lowercase().contains("content-length: "), "{}", fetched.text());
+            assert!(fetched.body.ends_with(b"\r\n\r\n"), "{}", fetched.text());
+        }
+    }
+}
+
 /// What comes as the field Host is as good a host as over HTTP/1, or the request goes nowhere.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_is_none_is_400() {

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use common::PATIENCE;
-use common::backend::{Backend, read_header};
-use common::http2::{address, ask, http2, start, whole};
+use common::backend::{Backend, Received, read_header};
+use common::http2::{address, ask, http2, recorded, send, start, whole};
 use common::tls::Authority;
+use common::{PATIENCE, nobody};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -191,4 +191,102 @@ async fn a_body_that_drips_is_408() {
         };
         assert_eq!(answered.unwrap().unwrap().status(), 408, "{path}");
     }
+}
+
+/// A request that Gatepost answers itself: its path, its fields, the answer's status.
+type Refused<'a> = (&'a str, &'a [(&'a str, &'a str)], u16);
+
+const REFUSED: [Refused<'_>; 7] = [
+    ("/v3/stats", &[("authorization", "Basic Ym9iOndyb25n")], 401),
+    ("/v3/stats", &[], 401),
+    ("/v3/stats?api_user=a&api_user=b", &[], 400),
+    ("/open/%2e%2e%00", &[], 400),
+    ("/api/credentials/get.json", &[], 405),
+    ("/api/credentials/get.xml", &[], 405),
+    ("/api/credentials/nosuch.json", &[], 404),
+];
+
+/// The fields of an answer that are the same each time.
+fn fields(headers: &http::HeaderMap) -> Vec<(String, Vec<u8>)> {
+    let lasting = headers.iter().filter(|(name, _)| !["date", "x-request-id"].contains(&name.as_str()));
+    lasting.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_is_refused_with_the_header_of_get_and_no_body() {
+    let authority = Authority::new();
+    let gateway = start(&authority, nobody(), "");
+    let (mut client, _, frames) = recorded(&gateway, &authority).await;
+    for (path, extra, status) in REFUSED.into_iter().chain([("/open/a", &[][..], 502)]) {
+        let head = ask(&mut client, "HEAD", path, extra, true).0.await.unwrap();
+        let shown = fields(head.headers());
+        assert_eq!(whole(head).await.unwrap(), (status, vec![]), "{path}");
+        assert_eq!(frames.data(), 0, "{path}");
+        if status == 405 {
+            let length = shown.iter().find(|(name, _)| name == "content-length").unwrap();
+            assert!(
+                length.1 != b"0"
+                    && shown.iter().any(|(name, value)| name == "allow" && value == b"GET, POST")
+            );
+            continue;
+        }
+        // On a connection of its own, since it has a body.
+        let mut other = http2(&gateway, &authority).await;
+        let got = ask(&mut other, "GET", path, extra, true).0.await.unwrap();
+        assert_eq!(fields(got.headers()), shown, "{path}");
+        let (got, body) = whole(got).await.unwrap();
+        assert!(got == status && !body.is_empty(), "{path}");
+    }
+}
+
+/// Whatever a backend sends behind such a header: it has no body, and its stream ends with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_a_body_is_a_header_alone() {
+    let backend = Backend::answering(|request: &Received| {
+        let rest = match request.target.trim_start_matches("/open/") {
+            "sized" => "200 OK\r\nContent-Length: 5\r\n\r\nhello",
+            "chunked" => "200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            "empty" => "200 OK\r\nContent-Length: 0\r\n\r\n",
+            "204" => "204 No Content\r\n\r\n",
+            "204/body" => "204 No Content\r\n\r\nhello",
+            "304" => "304 Not Modified\r\nContent-Length: 5\r\nETag: \"a\"\r\n\r\n",
+            "304/body" => "304 Not Modified\r\nETag: \"a\"\r\n\r\nhello",
+            other => panic!("{other}"),
+        };
+        format!("HTTP/1.1 {rest}").into_bytes()
+    });
+    let authority = Authority::new();
+    let gateway = start(&authority, backend.address, "");
+    let (mut client, _, frames) = recorded(&gateway, &authority).await;
+    for (method, path, status) in [
+        ("HEAD", "sized", 200),
+        ("HEAD", "chunked", 200),
+        ("HEAD", "empty", 200),
+        ("GET", "empty", 200),
+        ("GET", "204", 204),
+        ("HEAD", "204", 204),
+        ("POST", "204/body", 204),
+        ("GET", "304", 304),
+        ("HEAD", "304", 304),
+        ("GET", "304/body", 304),
+    ] {
+        let answer = ask(&mut client, method, &format!("/open/{path}"), &[], true).0.await.unwrap();
+        assert_eq!(whole(answer).await.unwrap(), (status, vec![]), "{method} {path}");
+        assert_eq!(frames.data(), 0, "{method} {path}");
+    }
+    let answer = ask(&mut client, "GET", "/open/chunked", &[], true).0.await.unwrap();
+    assert_eq!(whole(answer).await.unwrap(), (200, b"hello".to_vec()));
+    assert!(frames.data() > 0, "a body is seen");
+}
+
+/// HTTP/2 clients needn't wait for a 100, and are answered when their body came.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_waits_for_a_100_is_taken() {
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let gateway = start(&authority, backend.address, "");
+    let mut client = http2(&gateway, &authority).await;
+    let (answer, mut body) = ask(&mut client, "POST", "/open/a", &[("expect", "100-continue")], false);
+    assert!(send(&mut body, "some".into(), true).await);
+    assert_eq!(whole(answer.await.unwrap()).await.unwrap(), (200, b"hello".to_vec()));
+    assert_eq!(backend.next().body, b"some");
 }

@@ -17,6 +17,7 @@ use super::framing::{self, Validation};
 use super::headers;
 use super::outbox::Backlog;
 use super::refusal::Refusal;
+use super::reply;
 use crate::config::Timeouts;
 
 /// While the request is still being sent, its own pace is watched; the answer's isn't.
@@ -182,7 +183,7 @@ impl Relay<'_> {
                 if !self.upstream.was_upgraded() {
                     return Err(Lost::Backend("101 that nobody asked for".into()));
                 }
-                self.write_header(header).await?;
+                self.write_header(header, false).await?;
                 self.backlog.keep(false);
                 Ok(Some(Relayed::Switched))
             }
@@ -198,8 +199,9 @@ impl Relay<'_> {
                 *status = Some(header.status.as_u16());
                 // The client sees this answer, so no other one is asked for.
                 self.body.send_once();
-                self.write_header(header).await?;
-                self.complete(*status).await
+                let ends = self.upstream.is_body_done();
+                self.write_header(header, ends).await?;
+                Ok(status.filter(|_| ends).map(Relayed::Answered))
             }
             Event::Body(piece) => {
                 // The end goes with the last piece: over HTTP/2 that is one frame, not two.
@@ -210,27 +212,17 @@ impl Relay<'_> {
         }
     }
 
-    async fn write_header(&mut self, mut header: Box<ResponseHeader>) -> Result<(), Lost> {
+    async fn write_header(&mut self, mut header: Box<ResponseHeader>, ends: bool) -> Result<(), Lost> {
         let version = self.session.req_header().version;
         headers::incoming(&mut header, version, self.request_id).map_err(|e| Lost::Backend(cause(&e)))?;
         if *self.stop.borrow() {
             self.session.set_keepalive(None);
         }
-        lost(timeout(self.timeouts.write, self.session.write_response_header(header)).await)
+        lost(timeout(self.timeouts.write, reply::write_header(self.session, header, ends)).await)
     }
 
     async fn write_body(&mut self, piece: Bytes, end: bool) -> Result<(), Lost> {
         lost(timeout(self.timeouts.write, self.session.write_response_body(piece, end)).await)
-    }
-
-    /// Ends an answer that has no body.
-    async fn complete(&mut self, status: Option<u16>) -> Result<Option<Relayed>, Lost> {
-        let Some(status) = status else { return Ok(None) };
-        if !self.upstream.is_body_done() {
-            return Ok(None);
-        }
-        self.write_body(Bytes::new(), true).await?;
-        Ok(Some(Relayed::Answered(status)))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Method;
 use http::header::{self, HeaderValue};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
@@ -29,18 +30,42 @@ const DRAIN_PAUSE: Duration = Duration::from_secs(3);
 const LINGER_BYTES: usize = 16 << 20;
 const LINGER_TIME: Duration = Duration::from_secs(2);
 
-/// Writes a whole answer; whether it got through is seen when the session is finished.
+/// Writes a whole answer, without `body` where the request is HEAD; whether it got through is seen when the session is
+/// finished.
 pub async fn write(
     session: &mut ServerSession,
     header: ResponseHeader,
     body: Bytes,
     within: Duration,
 ) -> bool {
+    // Over HTTP/1 pingora sees to that, also where no method was read.
+    let is_head =
+        matches!(session, ServerSession::H2(session) if session.req_header().method == Method::HEAD);
+    let ends = is_head || body.is_empty();
     let written = timeout(within, async {
-        session.write_response_header(Box::new(header)).await?;
-        session.write_response_body(body, true).await
+        write_header(session, Box::new(header), ends).await?;
+        if ends { Ok(()) } else { session.write_response_body(body, true).await }
     });
     matches!(written.await, Ok(Ok(())))
+}
+
+/// Writes the header of an answer. `ends`: there is no body. Over HTTP/2 the same frame says so, and no DATA frame follows,
+/// not even an empty one.
+///
+/// # Errors
+/// Where the client takes no more.
+pub async fn write_header(
+    session: &mut ServerSession,
+    header: Box<ResponseHeader>,
+    ends: bool,
+) -> pingora_error::Result<()> {
+    match session {
+        ServerSession::H2(session) => session.write_response_header(header, ends),
+        _ => {
+            session.write_response_header(header).await?;
+            if ends { session.write_response_body(Bytes::new(), true).await } else { Ok(()) }
+        }
+    }
 }
 
 /// The header of an answer with a body of `length` bytes.

@@ -9,6 +9,8 @@ pub struct Fetched {
     /// `1.1` or `2`.
     pub version: String,
     pub body: Vec<u8>,
+    /// curl's exit code; 0 where the answer is complete and well formed.
+    pub exit: i32,
 }
 
 impl Fetched {
@@ -31,5 +33,10 @@ pub fn curl<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Fetched {
     let last = String::from_utf8_lossy(&output.stdout[end + 1..]).into_owned();
     let (status, version) = last.split_once(' ').unwrap();
     let body = output.stdout[..end].to_vec();
-    Fetched { status: status.parse().unwrap(), version: version.to_owned(), body }
+    Fetched {
+        status: status.parse().unwrap(),
+        version: version.to_owned(),
+        body,
+        exit: output.status.code().unwrap(),
+    }
 }

@@ -1,11 +1,15 @@
 //! A gateway with TLS, and a client of HTTP/2.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
@@ -37,16 +41,79 @@ pub async fn http2(gateway: &Gateway, authority: &Authority) -> SendRequest<Byte
 
 /// The same, and what ends with the connection.
 pub async fn connected(gateway: &Gateway, authority: &Authority) -> (SendRequest<Bytes>, JoinHandle<()>) {
+    let (client, ended, _) = recorded(gateway, authority).await;
+    (client, ended)
+}
+
+/// The bytes that a client of HTTP/2 has read, frames in a row.
+#[derive(Clone, Default)]
+pub struct Frames(Arc<Mutex<Vec<u8>>>);
+
+impl Frames {
+    /// The number of DATA frames so far, empty ones included (RFC 9113 section 4.1).
+    pub fn data(&self) -> usize {
+        let bytes = self.0.lock().unwrap();
+        let (mut rest, mut count) = (&bytes[..], 0);
+        while let [a, b, c, kind, _, _, _, _, _, after @ ..] = rest {
+            count += usize::from(*kind == 0);
+            let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+            rest = after.get(length..).unwrap_or_default();
+        }
+        count
+    }
+}
+
+/// A stream that keeps a copy of what is read.
+struct Recorded<S>(S, Frames);
+
+impl<S: AsyncRead + Unpin> AsyncRead for Recorded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.0).poll_read(cx, buffer);
+        self.1.0.lock().unwrap().extend_from_slice(&buffer.filled()[before..]);
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Recorded<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// The same, and the frames that come.
+pub async fn recorded(
+    gateway: &Gateway,
+    authority: &Authority,
+) -> (SendRequest<Bytes>, JoinHandle<()>, Frames) {
     let connector = TlsConnector::from(authority.client(&["h2", "http/1.1"]));
     let stream = tokio::net::TcpStream::connect(address(gateway)).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let stream = connector.connect("gate.test".try_into().unwrap(), stream).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let frames = Frames::default();
+    let stream = Recorded(stream, frames.clone());
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     let ended = tokio::spawn(async move {
         let _ = connection.await;
     });
-    (client.ready().await.unwrap(), ended)
+    (client.ready().await.unwrap(), ended, frames)
 }
 
 pub fn ask(
