@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -191,4 +192,144 @@ fn postfix_knows_who_submits_and_its_answers_are_the_answers() {
         250
     );
     assert!(!postfix.mailbox("Subject: last").contains("Subject: large"));
+}
+
+/// What a mail program wrote as the first line of a message, in an mbox or out of one; and the lines that follow it.
+const MAILBOX_LINES: [&str; 9] = [
+    "From joe Sat Nov 28 08:00:00 2026\r\n",
+    ">From joe Sat Nov 28 08:00:00 2026\r\n",
+    ">>From joe\r\n",
+    "From \r\n",
+    "From a@test Sat Nov 28 08:00:00 2026\r\n>From b@test Sat Nov 28 09:00:00 2026\r\nFrom c\r\n",
+    // The rest is a body that begins with a blank.
+    "From joe Sat Nov 28 08:00:00 2026\r\n\tbehind a blank\r\n",
+    "From joe Sat Nov 28 08:00:00 2026\r\n\r\nbody at once\r\n",
+    // Not the first line, and so the end of the header to Postfix.
+    "Comments: x\r\nFrom joe Sat Nov 28 08:00:00 2026\r\n",
+    // No such lines.
+    "From: joe@example.com\r\n",
+];
+
+/// A message with such a line, all of whose fields are there, and `mark` in its body.
+fn mailbox_message(first: &str, mark: &str) -> String {
+    format!(
+        "{first}Return-Receipt-To: joe@example.com\r\nFrom: joe@example.com\r\nTo: jane@example.net\r\n\
+         Subject: mbox\r\nDate: Sat, 28 Nov 2026 08:00:00 +0000\r\nMessage-ID: <1@example.com>\r\n\
+         \r\nbody of {mark}\r\n\r\nlast line of {mark}\r\n"
+    )
+}
+
+impl Postfix {
+    /// The message with that mark as it was delivered, behind the trace of its way.
+    fn delivered(&self, mark: &str) -> String {
+        let mailbox = self.mailbox(&format!("last line of {mark}\n"));
+        let messages = mailbox.split("From sender@example.com ");
+        let message = messages.into_iter().find(|message| message.contains(&format!("body of {mark}\n")));
+        let message = message.unwrap().trim_end();
+        let trace = message.rfind("\nReceived: ").unwrap() + 1;
+        let mut lines =
+            message[trace..].split_inclusive('\n').skip(1).skip_while(|l| l.starts_with([' ', '\t']));
+        let mut content = lines.next().unwrap().to_owned();
+        // It adds what it finds missing, which differs each time.
+        content
+            .extend(lines.filter(|line| !line.ends_with("@backend.test>\n") && !line.ends_with("(UTC)\n")));
+        content.replace(mark, "MARK")
+    }
+
+    /// A client that it takes for one of the gateway's.
+    fn direct(&self) -> Client {
+        let mut client = Client::hello(self.address);
+        assert_eq!(client.say("XCLIENT LOGIN=joe").code, 220);
+        assert_eq!(client.say("EHLO client.test").code, 250);
+        client
+    }
+}
+
+#[test]
+fn a_message_that_begins_with_a_line_of_an_mbox_arrives_as_if_sent_to_postfix_itself() {
+    if done_by_root("a_message_that_begins_with_a_line_of_an_mbox_arrives_as_if_sent_to_postfix_itself") {
+        return;
+    }
+    let postfix = Postfix::start();
+    let gateway = Gateway::start(&smtp(&[postfix.address], "identity = [\"xclient\"]"));
+    gateway.account("email").credential(JOE, "email");
+    let mut direct = postfix.direct();
+    let mut client = Client::login(gateway.address("smtp.listen"), JOE);
+    for (number, first) in MAILBOX_LINES.into_iter().enumerate() {
+        let mark = |way: &str| format!("{way}-{number}");
+        let content = mailbox_message(first, &mark("direct"));
+        assert_eq!(direct.submit("sender@example.com", "jane@example.net", &content).code, 250);
+        let expected = postfix.delivered(&mark("direct"));
+
+        let content = mailbox_message(first, &mark("data"));
+        assert_eq!(client.submit("sender@example.com", "jane@example.net", &content).code, 250);
+        assert_eq!(postfix.delivered(&mark("data")), expected, "{first:?} by DATA");
+
+        // In chunks of which the first ends within the line.
+        let content = mailbox_message(first, &mark("bdat"));
+        client.send(b"MAIL FROM:<sender@example.com>\r\nRCPT TO:<jane@example.net>\r\n");
+        assert_eq!([client.answer().code, client.answer().code], [250, 250]);
+        let (begin, rest) = content.split_at(3);
+        client.send(format!("BDAT {}\r\n{begin}", begin.len()).as_bytes());
+        assert_eq!(client.answer().code, 250);
+        client.send(format!("BDAT {} LAST\r\n{rest}", rest.len()).as_bytes());
+        assert_eq!(client.answer().code, 250);
+        assert_eq!(postfix.delivered(&mark("bdat")), expected, "{first:?} by BDAT");
+    }
+}
+
+/// Sends a message as a program does, through the gateway at that port.
+type Sender = fn(port: &str, message: &Path) -> Command;
+
+#[test]
+fn what_programs_send_of_an_mbox_arrives_whole() {
+    const PYTHON: &str = "import smtplib, sys\n\
+        server = smtplib.SMTP('127.0.0.1', int(sys.argv[1]))\n\
+        server.login('joe', 'passw0rd-of-joe')\n\
+        server.sendmail('sender@example.com', ['jane@example.net'], open(sys.argv[2]).read())\n";
+    if done_by_root("what_programs_send_of_an_mbox_arrives_whole") {
+        return;
+    }
+    let postfix = Postfix::start();
+    let gateway = Gateway::start(&smtp(&[postfix.address], "identity = [\"xclient\"]"));
+    gateway.account("email").credential(JOE, "email");
+    let port = gateway.address("smtp.listen").port().to_string();
+    let senders: [(&str, Sender); 3] = [
+        ("curl", |port, message| {
+            let mut command = Command::new("curl");
+            command
+                .args(["-sS", "--crlf", "-u", JOE, "-T"])
+                .arg(message)
+                .arg(format!("smtp://127.0.0.1:{port}"));
+            command.args(["--mail-from", "sender@example.com", "--mail-rcpt", "jane@example.net"]);
+            command
+        }),
+        ("python", |port, message| {
+            let mut command = Command::new("python3");
+            command.args(["-c", PYTHON, port]).arg(message);
+            command
+        }),
+        ("msmtp", |port, message| {
+            let mut command = Command::new("msmtp");
+            command.args([
+                "--host=127.0.0.1",
+                "--auth=plain",
+                "--tls=off",
+                "--user=joe",
+                "--from=sender@example.com",
+            ]);
+            command.arg("--passwordeval=echo passw0rd-of-joe").arg(format!("--port={port}"));
+            command.args(["--", "jane@example.net"]).stdin(fs::File::open(message).unwrap());
+            command
+        }),
+    ];
+    for (name, send) in senders {
+        let text = mailbox_message(MAILBOX_LINES[0], name).replace("\r\n", "\n");
+        let mut message = tempfile::NamedTempFile::new().unwrap();
+        message.write_all(text.as_bytes()).unwrap();
+        let output = send(&port, message.path()).output().unwrap();
+        assert!(output.status.success(), "{name}: {output:?}");
+        let expected = format!("X-Mailbox-Line: {}", text.trim_end().replace(name, "MARK"));
+        assert_eq!(postfix.delivered(name), expected, "{name}");
+    }
 }

@@ -10,7 +10,7 @@ use gatepost::wire::{
     RoutePattern, Target, basic as read_basic, normalize, sends_mail, take_credential,
 };
 
-use super::driver::{Driver, settings};
+use super::driver::{Delivered, Driver, settings};
 
 #[path = "chunked_reference.rs"]
 mod chunked_reference;
@@ -217,6 +217,7 @@ pub fn smtp_session(data: &[u8]) {
             assert!(!message.content.starts_with(b".\r\n") && message.content.starts_with(b"Received: "));
             let ended = message.content.windows(5).any(|w| w == b"\r\n.\r\n");
             assert!(message.chunked || !ended, "an end within a message");
+            assert!(!begins_as_in_an_mbox(message), "the first line is taken for the end of the header");
         }
     } else {
         Driver::new(settings()).feed(bytes);
@@ -227,6 +228,16 @@ pub fn smtp_session(data: &[u8]) {
         assert_eq!(client::reply(&bytes[..*len]), read);
         assert_eq!(client::reply(&bytes[..*len - 1]), Ok(None));
     }
+}
+
+/// Whether a line that separates messages in an mbox stands directly behind the lines that are ours.
+fn begins_as_in_an_mbox(message: &Delivered) -> bool {
+    let text = String::from_utf8_lossy(&message.content);
+    let is_ours = |line: &str| line.starts_with("X-Gatepost-User: ") || line.starts_with("X-Mailbox-Line: ");
+    let line = text.split("\r\n").skip(1).find(|line| !line.starts_with(['\t', ' ']) && !is_ours(line));
+    let line = line.unwrap_or_default();
+    let line = if message.chunked { line } else { line.strip_prefix('.').unwrap_or(line) };
+    line.trim_start_matches('>').starts_with("From ")
 }
 
 /// Username and secret.

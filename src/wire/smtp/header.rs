@@ -7,6 +7,10 @@
 //!
 //! Our own lines come first, so nothing of the client's may continue the last of them: content that begins with a blank, or
 //! with what a backend might skip before one, has no header of its own, and an empty line ends ours before it.
+//!
+//! A message that a program took from an mbox begins with the line that separates messages there, `From joe Sat Nov 28 ...`,
+//! maybe quoted with `>`. Behind our lines, a backend takes it for the end of the header. It becomes a field,
+//! `X-Mailbox-Line: From joe ...`, and so does each such line directly behind it, as Postfix does it (smtpd.c).
 
 mod held;
 
@@ -18,6 +22,12 @@ use held::Held;
 const USER: &[u8] = b"x-gatepost-user";
 /// The field that each hop adds.
 const HOP: &[u8] = b"received";
+/// The beginning of the line that separates messages in an mbox.
+const SEPARATOR: &[u8] = b"From ";
+/// The field that such a line becomes.
+const MAILBOX_LINE: &[u8] = b"X-Mailbox-Line: ";
+/// The most `>` that may quote a separator: with more, Postfix (`line_length_limit`) doesn't see the rest of the line.
+const QUOTES: u16 = 2048 - SEPARATOR.len() as u16;
 
 /// Passes a message's header on, without the lines that were forged.
 #[derive(Clone, Debug)]
@@ -29,7 +39,7 @@ pub struct HeaderFilter {
     dropping: bool,
     /// Whether CR LF is the last of what was passed on before this line.
     clean: bool,
-    /// Nothing was passed on yet: what comes next stands directly behind a line that is ours.
+    /// Nothing was passed on yet but separators of an mbox: what comes next stands directly behind a line that is ours.
     first: bool,
     hops: u32,
     held: Held,
@@ -45,6 +55,9 @@ enum At {
     Name(&'static [u8], u8),
     /// Behind a CR in the middle of such a name, which isn't passed on yet.
     NameCr(&'static [u8], u8),
+    /// Within what may be a separator of an mbox: so many `>` have come, and so many bytes of `From `. None of it is passed
+    /// on yet.
+    Separator { quotes: u16, len: u8 },
     /// Anywhere behind that.
     Line,
     /// Behind a CR; whether nothing but what some skip came before it in its line.
@@ -128,6 +141,11 @@ impl HeaderFilter {
                         rest = next;
                     }
                 }
+                At::Separator { quotes, len } => {
+                    if self.separator(*byte, quotes, len, out) {
+                        rest = next;
+                    }
+                }
                 At::NameCr(name, len) => {
                     if *byte == b'\n' {
                         self.give_up(out);
@@ -161,8 +179,10 @@ impl HeaderFilter {
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         // A field of ours without a colon is none; one with its colon isn't held any more.
         self.held.flush(out);
-        if matches!(self.at, At::EmptyCr | At::NameCr(..)) {
-            out.push(b'\r');
+        match self.at {
+            At::EmptyCr | At::NameCr(..) => out.push(b'\r'),
+            At::Separator { quotes, len } => begin_separator(quotes, len, out),
+            _ => {}
         }
         self.at = At::Body;
     }
@@ -204,6 +224,11 @@ impl HeaderFilter {
                 out.push(byte);
                 self.at = At::Skipped;
             }
+            b'>' | b'F' if self.first => {
+                self.dropping = false;
+                self.at = At::Separator { quotes: 0, len: 0 };
+                return false;
+            }
             _ => {
                 self.dropping = false;
                 self.held.push(byte);
@@ -219,6 +244,10 @@ impl HeaderFilter {
 
     /// Ends the header that is ours, where what follows has none but could be read as more of it.
     fn end_ours(&mut self, out: &mut Vec<u8>) {
+        if !self.clean {
+            // A separator of an mbox was ended by a CR or an LF alone.
+            out.extend_from_slice(b"\r\n");
+        }
         out.extend_from_slice(b"\r\n");
         self.give_up(out);
         self.dropping = false;
@@ -263,11 +292,39 @@ impl HeaderFilter {
         false
     }
 
+    /// One more byte of what may be a separator of an mbox; false where it has to be looked at again.
+    fn separator(&mut self, byte: u8, quotes: u16, len: u8, out: &mut Vec<u8>) -> bool {
+        if byte == b'>' && len == 0 && quotes < QUOTES {
+            self.at = At::Separator { quotes: quotes + 1, len };
+            return true;
+        }
+        if byte != SEPARATOR[usize::from(len)] {
+            self.give_up(out);
+            begin_separator(quotes, len, out);
+            return false;
+        }
+        self.at = At::Separator { quotes, len: len + 1 };
+        if usize::from(len) + 1 == SEPARATOR.len() {
+            // A stuffed dot isn't part of the line, and nothing needs one before the name of the field.
+            self.held.clear();
+            out.extend_from_slice(MAILBOX_LINE);
+            begin_separator(quotes, len + 1, out);
+            self.at = At::Line;
+        }
+        true
+    }
+
     fn give_up(&mut self, out: &mut Vec<u8>) {
         self.first = false;
         self.held.flush(out);
         self.at = At::Line;
     }
+}
+
+/// Appends so many `>` and so many bytes of `From `.
+fn begin_separator(quotes: u16, len: u8, out: &mut Vec<u8>) {
+    out.resize(out.len() + usize::from(quotes), b'>');
+    out.extend_from_slice(&SEPARATOR[..usize::from(len)]);
 }
 
 #[cfg(test)]

@@ -149,6 +149,81 @@ fn what_a_backend_may_skip_hides_no_name() {
 }
 
 #[test]
+fn a_separator_of_an_mbox_becomes_a_field() {
+    let line = "From joe Sat Nov 28 08:00:00 2026\r\n";
+    let cases = [
+        (format!("{line}A: b\r\n\r\nc"), format!("X-Mailbox-Line: {line}A: b\r\n\r\nc")),
+        (format!(">{line}A: b"), format!("X-Mailbox-Line: >{line}A: b")),
+        (format!(">>>{line}"), format!("X-Mailbox-Line: >>>{line}")),
+        (
+            format!("{line}>{line}{line}A: b"),
+            format!("X-Mailbox-Line: {line}X-Mailbox-Line: >{line}X-Mailbox-Line: {line}A: b"),
+        ),
+        // No more of it is looked at than Postfix does.
+        ("From ".into(), "X-Mailbox-Line: From ".into()),
+        ("From joe\r\n".into(), "X-Mailbox-Line: From joe\r\n".into()),
+        // What follows is told from it as from a line that is ours.
+        (format!("{line} x"), format!("X-Mailbox-Line: {line}\r\n x")),
+        (format!("{line}\tx\r\n"), format!("X-Mailbox-Line: {line}\r\n\tx\r\n")),
+        (format!("{line}\r\n x"), format!("X-Mailbox-Line: {line}\r\n x")),
+        (
+            format!("{line}X-Gatepost-User: root\r\n{line}A: b"),
+            format!("X-Mailbox-Line: {line}X-Mailbox-Line: {line}A: b"),
+        ),
+        (format!("X-Gatepost-User: root\r\n root\r\n{line}A: b"), format!("X-Mailbox-Line: {line}A: b")),
+    ];
+    for (text, expected) in &cases {
+        for dots in [false, true] {
+            let pieces: Vec<_> = ["\r\n", text].concat().into_bytes();
+            let bytes: Vec<&[u8]> = pieces.chunks(1).collect();
+            assert_eq!(whole(&format!("\r\n{text}"), dots), format!("\r\n{expected}"), "{text:?}");
+            assert_eq!(pass(&bytes, dots).0, format!("\r\n{expected}"), "{text:?}");
+        }
+    }
+    // The dot is stuffed, and so isn't part of the line.
+    assert_eq!(whole(&format!("\r\n.{line}"), true), format!("\r\nX-Mailbox-Line: {line}"));
+    assert_eq!(whole(&format!("\r\n.>{line}"), true), format!("\r\nX-Mailbox-Line: >{line}"));
+    // A name is still seen behind one that a CR or an LF alone ends, and what continues it isn't ours.
+    for end in ["\r", "\n"] {
+        let text = format!("\r\nFrom a{end}X-Gatepost-User: root{end}From b{end} c");
+        let expected = format!("\r\nX-Mailbox-Line: From a{end}X-Mailbox-Line: From b{end}\r\n\r\n c");
+        assert_eq!(whole(&text, false), expected);
+    }
+    let most = ">".repeat(usize::from(QUOTES));
+    assert_eq!(whole(&format!("\r\n{most}{line}"), false), format!("\r\nX-Mailbox-Line: {most}{line}"));
+}
+
+#[test]
+fn what_is_no_separator_of_an_mbox_stays() {
+    let long = ">".repeat(usize::from(QUOTES) + 1) + "From joe";
+    for text in [
+        "From: joe\r\n",
+        "from joe\r\n",
+        "FROM joe\r\n",
+        "From\tjoe\r\n",
+        "From",
+        "Fro",
+        ">",
+        ">>",
+        ">From",
+        "> From joe\r\n",
+        ">A: b\r\n",
+        "A: b\r\nFrom joe\r\n",
+        "Received: x\r\nFrom joe\r\n",
+        "\r\nFrom joe\r\n",
+        "F\rom joe\r\n",
+        &long,
+    ] {
+        assert_eq!(whole(&format!("\r\n{text}"), false), format!("\r\n{text}"), "{text:?}");
+    }
+    assert_eq!(whole("\r\n..From joe", true), "\r\n..From joe");
+    assert_eq!(whole("\r\n.From", true), "\r\n.From");
+    assert_eq!(whole("\r\n.From joe", false), "\r\n.From joe");
+    assert_eq!(pass(&[b"\r\nFrom joe\r\nReceived: x\r\n"], true).1, 1);
+    assert_eq!(whole("\r\nF\rX-Gatepost-User: root\r\nA: b", false), "\r\nF\rA: b");
+}
+
+#[test]
 fn hops_are_counted() {
     let text = "\r\nReceived: a\r\nreceived : b\r\n\tReceived: c\r\nReceived-SPF: d\r\n.RECEIVED: e\r\n\r\nReceived: f\r\n";
     assert_eq!(pass(&[text.as_bytes()], true), (text.to_owned(), 3));
@@ -159,6 +234,7 @@ proptest! {
     fn any_split_passes_the_same(
         words in proptest::collection::vec(prop::sample::select(vec![
             "\r", "\n", "\r\n", "\r\n", ".", " ", "\t", "\0", ":", "a", "\x0b", "\x0c", "\x01", "\u{a0}", "X-Gatepost-User", "x-gatepost-user:", "Received:", "_", "X-Gate", "post-User",
+            "From ", "From x", ">", "F",
         ]), 0..20),
         cuts in proptest::collection::vec(0..200_usize, 0..6),
         dots in any::<bool>(),
@@ -186,6 +262,12 @@ proptest! {
             bare.split('\n').map(str::to_owned).collect(),
             bare.replace('\0', "").split('\n').map(str::to_owned).collect(),
         ];
+        // Strict or lenient, nobody sees a separator of an mbox behind what is ours. Nothing but those becomes a field.
+        for lines in [&readings[0], &readings[2]] {
+            let mut behind = lines[1..].iter().map(|line| if dots { line.strip_prefix('.').unwrap_or(line) } else { line });
+            let next = behind.find(|line| !line.starts_with("X-Mailbox-Line: ")).unwrap_or_default();
+            prop_assert!(!next.trim_start_matches('>').starts_with("From "), "{:?}", passed.0);
+        }
         for lines in readings {
             let mut header = lines.iter().map_while(|line| (!line.is_empty()).then_some(line.as_str()));
             prop_assert_eq!(header.next(), Some("X-Gatepost-User: joe"));
