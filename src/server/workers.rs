@@ -22,6 +22,9 @@ use crate::state::metrics::SmtpLimit;
 /// How often a worker closes connections to backends that were kept for too long.
 const SWEEP: Duration = Duration::from_secs(5);
 
+/// How long mail clients whose message is cut off by a stop have to take the reply that says so.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// A socket that every worker accepts from.
 pub struct Listening {
     /// The socket.
@@ -104,7 +107,7 @@ impl Workers {
                     serve,
                 ));
             }
-            let sessions: Vec<Arc<Gauge>> = mail.iter().map(|mail| mail.entry.sessions.clone()).collect();
+            let entries: Vec<Arc<Entry>> = mail.iter().map(|mail| mail.entry.clone()).collect();
             let (sites, requests, cut_off) = (sites.to_vec(), requests.clone(), cut_off.clone());
             let multiplexed = multiplexed.clone();
             let mut stop = stop.clone();
@@ -122,13 +125,20 @@ impl Workers {
                     // A request over HTTP/2 is done with when its answer is written, and not when that has gone out.
                     multiplexed.emptied().await;
                     // Those that are idle say goodbye.
-                    for sessions in &sessions {
-                        sessions.emptied().await;
+                    for entry in &entries {
+                        entry.sessions.emptied().await;
                     }
                 };
                 if tokio::time::timeout(deadline, emptied).await.is_err() {
                     // Before this worker's runtime is dropped, and its tasks count themselves out.
                     cut_off.fetch_max(requests.count(), Ordering::Relaxed);
+                    let told = async {
+                        for entry in &entries {
+                            entry.cut_off.send_replace(true);
+                            entry.sessions.emptied().await;
+                        }
+                    };
+                    let _ = tokio::time::timeout(FAREWELL, told).await;
                 }
             }));
         }

@@ -227,9 +227,9 @@ impl Sink {
         self.wait(|record| record.open == 0);
     }
 
-    /// Waits until some connection has said this.
+    /// Waits until some connection has said this, or a command that begins so.
     pub fn wait_for_command(&self, command: &str) {
-        self.wait(|record| record.commands.iter().any(|(_, said)| said == command));
+        self.wait(|record| record.commands.iter().any(|(_, said)| said.starts_with(command)));
     }
 
     fn wait(&self, met: impl Fn(&Record) -> bool) {

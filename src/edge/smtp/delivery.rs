@@ -247,6 +247,13 @@ impl Delivery {
         }
     }
 
+    /// The transaction is over before its backend has answered. Nobody knows what becomes of a message that it was given.
+    pub fn give_up(mut self) {
+        if let Some(outcome) = &mut self.outcome {
+            *outcome = MessageOutcome::Lost;
+        }
+    }
+
     /// A message comes.
     fn begun(&mut self) {
         self.outcome = Some(MessageOutcome::Aborted);

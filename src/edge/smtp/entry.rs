@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::backends::Backends;
@@ -47,6 +48,8 @@ pub struct Entry {
     pub sources: Arc<Sources>,
     /// Open sessions, so that a stop can wait for them.
     pub sessions: Arc<Gauge>,
+    /// Turns true at the deadline of a stop: nothing is waited for any more.
+    pub cut_off: watch::Sender<bool>,
     numbers: AtomicU64,
 }
 
@@ -87,6 +90,7 @@ impl Entry {
             metrics,
             sources: Sources::new(config.limits.connections_per_source),
             sessions: Gauge::new(usize::MAX),
+            cut_off: watch::Sender::new(false),
             // Without randomness two processes might number alike, which harms nobody.
             numbers: AtomicU64::new(u64::from(getrandom::u32().unwrap_or(0)) << 32),
         }))

@@ -15,6 +15,7 @@ mod lost;
 mod pool;
 mod proxied;
 pub mod server;
+mod shutdown;
 mod sources;
 mod stream;
 mod submitter;

@@ -12,6 +12,7 @@ use zeroize::Zeroize;
 use super::alarm::Alarm;
 use super::delivery::Delivery;
 use super::server::SmtpServer;
+use super::shutdown::Shutdown;
 use super::stream::Stream;
 use super::watched::Watched;
 use crate::domain;
@@ -37,8 +38,6 @@ pub struct Visit {
     input: Vec<u8>,
     out: Vec<u8>,
     granted: Option<Granted>,
-    /// Turns true when the gateway stops.
-    stop: Watched<bool>,
     /// Changes with every credential.
     changes: Watched<u64>,
     /// There was a change, and it couldn't be found out what it means for this session.
@@ -67,7 +66,6 @@ impl Visit {
         let encrypted = matches!(stream, Stream::Tls(_));
         Visit {
             session: Session::new(entry.settings.clone(), address, encrypted, entry.number()),
-            stop: Watched::new(server.stop.clone()),
             changes: Watched::new(entry.access.subscribe()),
             deadline: Instant::now() + entry.timeouts.session,
             alarm: Alarm::default(),
@@ -85,13 +83,15 @@ impl Visit {
 
     /// From the greeting to the end.
     pub async fn run(mut self) {
+        // Not a field: what a stop may end borrows the whole visit.
+        let mut shutdown = Shutdown::new(self.server.stop.clone(), self.server.entry.clone());
         self.session.greet(&mut self.out);
         // How long the client has for what it says next; what it drips doesn't give it more.
         let mut command_ends = None;
         let mut wanted = Wanted::Bytes;
         loop {
             let now = Instant::now();
-            if !self.flush(now).await {
+            if !self.flush(now, &mut shutdown).await {
                 break;
             }
             let timeouts = &self.server.entry.timeouts;
@@ -100,7 +100,7 @@ impl Visit {
             let until = if receiving { Instant::now() + timeouts.data } else { command_ends_at };
             let waited = match wanted {
                 Wanted::Room => Waited::Bytes,
-                _ => self.wait(now, until.min(self.deadline)).await,
+                _ => self.wait(now, until.min(self.deadline), &mut shutdown).await,
             };
             match waited {
                 Waited::Bytes => {}
@@ -115,11 +115,11 @@ impl Visit {
             if !receiving {
                 self.look_for_changes().await;
             }
-            wanted = self.work().await;
+            wanted = self.work(&mut shutdown).await;
             match wanted {
                 Wanted::Bytes | Wanted::Room => {}
                 Wanted::Tls => {
-                    if !Box::pin(self.encrypt()).await {
+                    if !Box::pin(self.encrypt(&mut shutdown)).await {
                         break;
                     }
                     command_ends = None;
@@ -198,7 +198,7 @@ impl Visit {
 
     /// Has the session take what it can of the input, and does what it asks for. What waits for a backend is on the heap,
     /// so that a session that waits for its client doesn't carry the room for it.
-    async fn work(&mut self) -> Wanted {
+    async fn work(&mut self, shutdown: &mut Shutdown) -> Wanted {
         let secret = self.granted.is_none();
         let mut input = std::mem::take(&mut self.input);
         let mut rest = &input[..];
@@ -207,19 +207,30 @@ impl Visit {
             if self.out.len() >= GATHER && !self.session.is_over() {
                 break Wanted::Room;
             }
+            if shutdown.has_begun() && self.may_stop(rest) {
+                self.session.dismiss(&answers::STOPPING, &mut self.out);
+            }
             match self.session.step(&mut rest, &mut self.out, &moment) {
                 Step::Read => break Wanted::Bytes,
                 Step::Flush => break Wanted::Room,
                 Step::Check(held) => self.check(&held).await,
                 Step::StartTls => break Wanted::Tls,
-                Step::Envelope(envelope) => Box::pin(self.envelope(envelope)).await,
+                Step::Envelope(envelope) => {
+                    if shutdown.unless_begun(Box::pin(self.envelope(envelope))).await.is_none() {
+                        self.give_up();
+                    }
+                }
                 Step::Reset => self.end_transaction(),
                 Step::Data => {
                     let reply = match (self.goes_on().await, &mut self.delivery) {
                         (None, _) => continue,
-                        (Some(Err(reply)), _) => reply,
-                        (_, Some(delivery)) => Box::pin(delivery.data()).await,
-                        (_, None) => answers::NO_BACKEND,
+                        (Some(Err(reply)), _) => Some(reply),
+                        (_, Some(delivery)) => shutdown.unless_begun(Box::pin(delivery.data())).await,
+                        (_, None) => Some(answers::NO_BACKEND),
+                    };
+                    let Some(reply) = reply else {
+                        self.give_up();
+                        continue;
                     };
                     self.session.go_ahead(&reply, &mut self.out);
                     if !reply.is_intermediate() {
@@ -229,44 +240,47 @@ impl Visit {
                 Step::Content(piece) => {
                     self.server.entry.metrics.smtp_message_bytes.inc_by(piece.len() as u64);
                     let written = match &mut self.delivery {
-                        Some(delivery) => Box::pin(delivery.write(&piece)).await,
-                        None => Err(answers::BACKEND_LOST),
+                        Some(delivery) => shutdown.before_deadline(Box::pin(delivery.write(&piece))).await,
+                        None => Some(Err(answers::BACKEND_LOST)),
                     };
-                    if let Err(reply) = written {
-                        self.session.failed(reply);
-                    }
+                    self.written(written);
                 }
                 Step::Chunk(bytes) => {
                     self.server.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
+                    let may_stop = self.may_stop(rest);
                     let written = match (self.chunk_goes_on().await, &mut self.delivery) {
                         (None, _) => continue,
-                        (Some(Err(reply)), _) => Err(reply),
-                        (_, Some(delivery)) => Box::pin(delivery.chunk(&bytes)).await,
-                        (_, None) => Err(answers::BACKEND_LOST),
+                        (Some(Err(reply)), _) => Some(Err(reply)),
+                        (_, Some(delivery)) => {
+                            let chunk = Box::pin(delivery.chunk(&bytes));
+                            match may_stop {
+                                true => shutdown.unless_begun(chunk).await,
+                                false => shutdown.before_deadline(chunk).await,
+                            }
+                        }
+                        (_, None) => Some(Err(answers::BACKEND_LOST)),
                     };
-                    if let Err(reply) = written {
-                        self.session.failed(reply);
-                    }
+                    self.written(written);
                 }
                 Step::LastChunk(bytes) => {
                     self.server.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
                     let reply = match (self.chunk_goes_on().await, &mut self.delivery) {
                         (None, _) => continue,
-                        (Some(Err(reply)), _) => reply,
-                        (_, Some(delivery)) => Box::pin(delivery.last_chunk(&bytes)).await,
-                        (_, None) => answers::BACKEND_LOST,
+                        (Some(Err(reply)), _) => Some(reply),
+                        (_, Some(delivery)) => {
+                            shutdown.before_deadline(Box::pin(delivery.last_chunk(&bytes))).await
+                        }
+                        (_, None) => Some(answers::BACKEND_LOST),
                     };
-                    self.session.outcome(&reply, &mut self.out);
-                    self.end_transaction();
+                    self.conclude(reply);
                 }
                 Step::Finish(piece) => {
                     self.server.entry.metrics.smtp_message_bytes.inc_by(piece.len() as u64);
                     let reply = match &mut self.delivery {
-                        Some(delivery) => Box::pin(delivery.finish(&piece)).await,
-                        None => answers::BACKEND_LOST,
+                        Some(delivery) => shutdown.before_deadline(Box::pin(delivery.finish(&piece))).await,
+                        None => Some(answers::BACKEND_LOST),
                     };
-                    self.session.outcome(&reply, &mut self.out);
-                    self.end_transaction();
+                    self.conclude(reply);
                 }
                 Step::Abort => {
                     if let Some(delivery) = &mut self.delivery {
@@ -299,6 +313,42 @@ impl Visit {
             self.end_transaction();
         }
         wanted
+    }
+
+    /// Notes how a piece of a message was written; nothing is known of it if a stop came before.
+    fn written(&mut self, written: Option<Result<(), Reply>>) {
+        match written {
+            Some(Ok(())) => {}
+            Some(Err(reply)) => self.session.failed(reply),
+            None => self.give_up(),
+        }
+    }
+
+    /// Says how a message ended; nothing is known of it if the deadline of a stop passed before.
+    fn conclude(&mut self, reply: Option<Reply>) {
+        match reply {
+            Some(reply) => {
+                self.session.outcome(&reply, &mut self.out);
+                self.end_transaction();
+            }
+            None => self.give_up(),
+        }
+    }
+
+    /// Tells whether a stop may end the session before `rest` is looked at: chunks that came together are one message under way.
+    fn may_stop(&self, rest: &[u8]) -> bool {
+        !self.session.is_over()
+            && !self.session.is_transferring()
+            && (rest.is_empty() || !self.session.is_receiving())
+    }
+
+    /// Ends the session because of a stop, in the middle of what a backend was asked: its connection is closed, since its
+    /// answer may be on its way.
+    fn give_up(&mut self) {
+        if let Some(delivery) = self.delivery.take() {
+            delivery.give_up();
+        }
+        self.session.dismiss(&answers::STOPPING, &mut self.out);
     }
 
     fn end_transaction(&mut self) {

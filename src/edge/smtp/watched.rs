@@ -33,6 +33,11 @@ impl<T: Send + Sync + 'static> Watched<T> {
         changed
     }
 
+    /// Tells the same as [`Watched::has_changed`], and doesn't end that.
+    pub fn is_changed(&self) -> bool {
+        self.receiver.has_changed().unwrap_or(true)
+    }
+
     /// Ready where [`Watched::has_changed`] would be true, and doesn't end that.
     pub fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some((Some(waker), _)) = &self.change

@@ -10,6 +10,7 @@ use pingora_timeout::{sleep, timeout};
 use tracing::debug;
 
 use super::{FAREWELL, KEPT, Visit};
+use crate::edge::smtp::shutdown::Shutdown;
 use crate::edge::smtp::stream::Manner;
 use crate::state::metrics::SmtpLimit;
 
@@ -27,13 +28,13 @@ pub(super) enum Waited {
 
 impl Visit {
     /// Sends the replies so far, as of `now`; false where the client doesn't take them.
-    pub(super) async fn flush(&mut self, now: Instant) -> bool {
+    pub(super) async fn flush(&mut self, now: Instant, shutdown: &mut Shutdown) -> bool {
         if self.out.is_empty() {
             return true;
         }
         let Some(stream) = &self.stream else { return false };
         let taken = match stream.try_write(&self.out) {
-            Ok(sent) => sent == self.out.len() || Box::pin(self.send_rest(sent, now)).await,
+            Ok(sent) => sent == self.out.len() || Box::pin(self.send_rest(sent, now, shutdown)).await,
             Err(_) => false,
         };
         // Next to nothing is kept while nothing is said.
@@ -45,17 +46,17 @@ impl Visit {
     }
 
     /// Sends what is left of the replies behind the first bytes, that were `sent`; false where the client doesn't take it.
-    async fn send_rest(&mut self, sent: usize, now: Instant) -> bool {
+    async fn send_rest(&mut self, sent: usize, now: Instant, shutdown: &mut Shutdown) -> bool {
         let Some(stream) = &mut self.stream else { return false };
         let left = self.deadline.saturating_duration_since(now);
         let patience = self.server.entry.timeouts.command.min(left);
-        let stoppable = !self.session.is_in_transaction();
+        let stoppable = !self.session.is_transferring();
         let sending = timeout(patience, async {
             let mut written = pin!(stream.write(&self.out[sent..]));
             tokio::select! {
                 biased;
                 written = &mut written => return written,
-                () = poll_fn(|cx| self.stop.poll_changed(cx)), if stoppable => {}
+                () = poll_fn(|cx| shutdown.poll_begun(cx)), if stoppable => {}
             }
             // It may still be taking what it gets, but a stop waits for it no longer than for a farewell.
             timeout(FAREWELL, written).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
@@ -69,7 +70,7 @@ impl Visit {
     }
 
     /// Waits from `since` on for bytes, or for something that ends the session, as far as that may end now.
-    pub(super) async fn wait(&mut self, since: Instant, until: Instant) -> Waited {
+    pub(super) async fn wait(&mut self, since: Instant, until: Instant, shutdown: &mut Shutdown) -> Waited {
         let Some(stream) = &mut self.stream else { return Waited::Gone };
         let mut until = until;
         if let Some(deadline) = self.delivery.as_ref().and_then(|delivery| delivery.deadline()) {
@@ -81,7 +82,7 @@ impl Visit {
         }
         let receiving = self.session.is_receiving();
         let watched = self.granted.is_some() && !receiving && !self.unsure;
-        let stoppable = !self.session.is_in_transaction();
+        let stoppable = !self.session.is_transferring();
         let unsure = self.granted.is_some() && !receiving && self.unsure;
         let in_delivery = self.delivery.is_some();
         let manner = match (receiving, self.granted.is_none()) {
@@ -91,7 +92,10 @@ impl Visit {
         };
         tokio::select! {
             biased;
-            () = poll_fn(|cx| self.stop.poll_changed(cx)), if stoppable => Waited::Stopped,
+            () = poll_fn(|cx| match stoppable {
+                true => shutdown.poll_begun(cx),
+                false => shutdown.poll_deadline(cx),
+            }) => Waited::Stopped,
             () = poll_fn(|cx| self.changes.poll_changed(cx)), if watched => Waited::Changed,
             () = sleep(AGAIN), if unsure => Waited::Changed,
             read = self.alarm.before(until, stream.read(&mut self.input, manner)) => match read {
@@ -108,8 +112,8 @@ impl Visit {
     }
 
     /// Takes STARTTLS up; false where that fails.
-    pub(super) async fn encrypt(&mut self) -> bool {
-        if !self.flush(Instant::now()).await {
+    pub(super) async fn encrypt(&mut self, shutdown: &mut Shutdown) -> bool {
+        if !self.flush(Instant::now(), shutdown).await {
             return false;
         }
         let (Some(stream), Some(acceptor)) = (self.stream.take(), &self.server.entry.tls) else {

@@ -194,6 +194,16 @@ impl Session {
         }
     }
 
+    /// Tells whether a stop of the gateway waits for this session: content is on its way with which a message or chunk can end, or
+    /// the backend's word on the message. In any other phase, the client loses nothing if it is told to come again.
+    pub fn is_transferring(&self) -> bool {
+        match &self.phase {
+            Phase::Data(_) | Phase::Outcome => true,
+            Phase::Chunk(chunk) => chunk.last || !chunk.reader.is_over(),
+            _ => false,
+        }
+    }
+
     /// Whether a transaction is open that may still become something.
     pub fn is_in_transaction(&self) -> bool {
         match &self.phase {
