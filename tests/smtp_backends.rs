@@ -3,14 +3,14 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::mail::{CONTENT, Client, JOE, smtp};
+use common::mail::{CONTENT, Client, JOE, section, smtp};
 use common::sink::{Act, Moment, Settings, Sink, say};
-use common::{Gateway, PATIENCE};
+use common::{Gateway, PATIENCE, configured, hosts, own_loopback};
 
 fn started(sinks: &[&Sink], keys: &str) -> Gateway {
     let addresses: Vec<SocketAddr> = sinks.iter().map(|sink| sink.address).collect();
@@ -328,5 +328,54 @@ fn who_a_client_says_it_speaks_for_is_not_passed_on() {
     let mut client = client(&gateway);
     for bad in ["AUTH=", "AUTH", "AUTH=a AUTH=b"] {
         assert_eq!(client.say(&format!("MAIL FROM:<a@test> {bad}")).code, 501, "{bad}");
+    }
+}
+
+/// A sink at that address that takes one message over each connection, and while it is `away` closes them at once.
+fn forgetful(listener: TcpListener, away: &Arc<AtomicBool>) -> Sink {
+    let away = away.clone();
+    let settings = Settings::scripted(move |moment| match moment.command.split(' ').next() {
+        _ if away.load(Ordering::SeqCst) => Act::Close,
+        Some("MAIL") if moment.messages > 0 => Act::SayAndClose("421 4.3.2 One is enough\r\n".into()),
+        _ => Act::Well,
+    });
+    Sink::start_on(listener, settings)
+}
+
+#[test]
+fn a_host_with_one_good_address_is_a_backend_that_is_up() {
+    let (one, other) = (own_loopback(), own_loopback());
+    let (away, back) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let listener = TcpListener::bind((one, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let first = forgetful(listener, &away);
+    for addresses in [[one, other], [other, one]] {
+        let config = section(&[format!("smtp://mail.test:{port}")], "health_interval = \"20ms\"");
+        let gateway = Gateway::start_with_hosts(configured(&config), &hosts("mail.test", &addresses));
+        gateway.account("email").credential(JOE, "email");
+        let mut client = client(&gateway);
+        for _ in 0..20 {
+            assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250, "{}", gateway.log().text());
+        }
+        assert_eq!(first.take_messages().len(), 20);
+        assert!(!gateway.log().text().contains("the mail backend is down"), "{}", gateway.log().text());
+        if addresses[0] == one {
+            continue;
+        }
+        // It moves: who answers at the first address takes nothing any more.
+        let second = forgetful(TcpListener::bind((other, port)).unwrap(), &back);
+        away.store(true, Ordering::SeqCst);
+        for _ in 0..20 {
+            assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250, "{}", gateway.log().text());
+        }
+        assert_eq!(second.messages().len(), 20);
+        assert!(!gateway.log().text().contains("the mail backend is down"), "{}", gateway.log().text());
+        back.store(true, Ordering::SeqCst);
+        assert_eq!(
+            client.submit("a@test", "b@test", CONTENT).text(),
+            "451 4.4.1 No backend can be reached, try again later"
+        );
+        let tried = |address| format!("{address}:{port}: it closed the connection");
+        gateway.log().wait_for(&["the mail backend is down", &tried(one), &tried(other)]);
     }
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
@@ -11,7 +11,7 @@ use std::sync::mpsc::channel;
 use common::backend::{Backend, Received};
 use common::http::{Connection, get, request};
 use common::tls::Authority;
-use common::{Gateway, PATIENCE, binary, configured, open_api};
+use common::{Gateway, PATIENCE, binary, configured, hosts, open_api, own_loopback};
 use rustls::ServerConnection;
 
 /// A gateway for an `https` backend that is verified against `authority`.
@@ -115,6 +115,57 @@ fn a_health_check_by_path_takes_a_backend_with_tls_out_of_turn() {
     assert_eq!(asks.recv_timeout(PATIENCE).unwrap(), "GET /healthz HTTP/1.1");
     assert!(asks.try_iter().all(|line| line == "GET /healthz HTTP/1.1"));
     assert!(!gateway.log().text().contains(&format!("https://{well}")), "the other one is up");
+}
+
+/// A host with two addresses, of which one refuses connections, or has somebody there who doesn't prove that name.
+#[test]
+fn a_host_with_one_good_address_is_a_backend_that_is_up() {
+    let authority = Authority::new();
+    for bad in ["refuses", "is somebody else", "speaks no TLS"] {
+        let (good, other) = (own_loopback(), own_loopback());
+        let listener = TcpListener::bind((good, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (asked, asks) = channel();
+        authority.issue("backend.test").backend_on(listener, move |request| {
+            let _ = asked.send(request.starts_with("GET /healthz"));
+            // Each request needs a connection of its own.
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 6\r\n\r\nsecure".to_owned()
+        });
+        let listen = || TcpListener::bind((other, port)).unwrap();
+        match bad {
+            "is somebody else" => {
+                authority.issue("elsewhere.test").backend_on(listen(), |_| panic!("it was believed"));
+            }
+            "speaks no TLS" => {
+                Backend::on(listen(), |stream, _| {
+                    let _ =
+                        stream.get_mut().write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+                });
+            }
+            _ => {}
+        }
+        let keys = "upstream_ca = \"DIR/ca.pem\"\nhealth_check = \"/healthz\"\nhealth_interval = \"20ms\"";
+        let some = SocketAddr::from((good, port));
+        let config =
+            open_api(some, keys).replace(&format!("http://{some}"), &format!("https://backend.test:{port}"));
+        let directory = configured(&config);
+        std::fs::write(directory.path().join("ca.pem"), authority.pem()).unwrap();
+        let gateway = Gateway::start_with_hosts(directory, &hosts("backend.test", &[other, good]));
+        for number in 0..20 {
+            let request =
+                if number % 2 == 0 { get("/open/a") } else { request("POST", "/open/a").body("body") };
+            assert_eq!(request.send(gateway.api()).text(), "secure", "{bad}");
+        }
+        let mut checks = 0;
+        while checks < 10 {
+            checks += u32::from(asks.recv_timeout(PATIENCE).unwrap());
+        }
+        let log = gateway.log().text();
+        assert!(
+            !log.contains("the backend is down") && !log.contains("no connection to the backend"),
+            "{log}"
+        );
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! Where a backend is: the addresses of its host, and whose turn it is among them.
+//! Where a backend is: the addresses of its host, which of them failed last, and whose turn it is.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -13,14 +13,31 @@ pub struct Addresses {
     port: u16,
     /// An address stands for itself and is never looked up.
     literal: bool,
-    found: ArcSwap<Vec<SocketAddr>>,
+    found: ArcSwap<Vec<Address>>,
     turn: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Address {
+    at: SocketAddr,
+    /// The last attempt to use it failed, or its last health check did.
+    failed: AtomicBool,
+}
+
+impl Address {
+    fn new(at: SocketAddr) -> Address {
+        Address { at, failed: AtomicBool::new(false) }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
 }
 
 impl Addresses {
     /// Those of a host: an IP address, an IPv6 one without brackets, or a name, which has none before it was looked up.
     pub fn new(host: &str, port: u16) -> Addresses {
-        let literal = host.parse().ok().map(|ip| SocketAddr::new(ip, port));
+        let literal = host.parse().ok().map(|ip| Address::new(SocketAddr::new(ip, port)));
         Addresses {
             host: host.to_owned(),
             port,
@@ -40,17 +57,27 @@ impl Addresses {
             Ok(found) => {
                 let found: Vec<_> = found.collect();
                 if !found.is_empty() {
-                    self.found.store(Arc::new(found));
+                    self.set(found);
                 }
             }
             Err(error) => tracing::warn!(upstream, %error, "the backend's name can't be resolved"),
         }
     }
 
-    /// As if these had been found.
-    #[cfg(test)]
+    /// Replaces what was found before. What is known of an address that was among it stays.
     pub fn set(&self, found: Vec<SocketAddr>) {
-        self.found.store(Arc::new(found));
+        let before = self.found.load();
+        let mut addresses: Vec<Address> = Vec::with_capacity(found.len());
+        for at in found {
+            // A hosts file may have a line twice.
+            if addresses.iter().all(|address| address.at != at) {
+                let address = Address::new(at);
+                let failed = before.iter().any(|known| known.at == at && known.has_failed());
+                address.failed.store(failed, Ordering::Relaxed);
+                addresses.push(address);
+            }
+        }
+        self.found.store(Arc::new(addresses));
     }
 
     /// Whether none is known yet.
@@ -58,20 +85,46 @@ impl Addresses {
         self.found.load().is_empty()
     }
 
-    /// The next one in turn.
-    pub fn next(&self) -> Option<SocketAddr> {
-        let found = self.found.load();
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        found.get(turn % found.len().max(1)).copied()
+    /// All of them, as the resolver has them.
+    pub fn known(&self) -> Vec<SocketAddr> {
+        self.found.load().iter().map(|address| address.at).collect()
     }
 
-    /// All of them, from the next one in turn on.
+    /// All of them in the order in which to try them: those that did not fail last, from the next one in turn on, and then the
+    /// others.
     pub fn all(&self) -> Vec<SocketAddr> {
-        let mut all = self.found.load().to_vec();
+        let found = self.found.load();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let first = turn % all.len().max(1);
-        all.rotate_left(first);
+        let mut all = Vec::with_capacity(found.len());
+        for failed in [false, true] {
+            let begin = all.len();
+            let those = found.iter().filter(|address| address.has_failed() == failed);
+            all.extend(those.map(|address| address.at));
+            let count = all.len() - begin;
+            all[begin..].rotate_left(turn % count.max(1));
+        }
         all
+    }
+
+    /// Those that failed last.
+    pub fn failed(&self) -> Vec<SocketAddr> {
+        self.found.load().iter().filter(|address| address.has_failed()).map(|address| address.at).collect()
+    }
+
+    /// Notes whether an address can be used.
+    pub fn note(&self, at: SocketAddr, good: bool) {
+        if let Some(address) = self.found.load().iter().find(|address| address.at == at) {
+            address.failed.store(!good, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that there was a connection to an address. This counts where no address is better: one that a health check found
+    /// bad may well take connections.
+    pub fn note_reached(&self, at: SocketAddr) {
+        let found = self.found.load();
+        if found.iter().all(Address::has_failed) {
+            self.note(at, true);
+        }
     }
 }
 
@@ -79,12 +132,18 @@ impl Addresses {
 mod tests {
     use super::*;
 
+    fn three() -> (Addresses, Vec<SocketAddr>) {
+        let addresses = Addresses::new("backend.test", 25);
+        let three: Vec<SocketAddr> = (1..=3).map(|port| ([192, 0, 2, 1], port).into()).collect();
+        addresses.set(three.clone());
+        (addresses, three)
+    }
+
     #[tokio::test]
     async fn an_address_stands_for_itself() {
         for (host, expected) in [("192.0.2.1", "192.0.2.1:25"), ("2001:db8::1", "[2001:db8::1]:25")] {
             let addresses = Addresses::new(host, 25);
             addresses.resolve("x").await;
-            assert_eq!(addresses.next(), Some(expected.parse().unwrap()));
             assert_eq!(addresses.all(), [expected.parse().unwrap()]);
         }
     }
@@ -92,7 +151,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_has_none_before_it_was_looked_up_and_keeps_what_it_had() {
         let addresses = Addresses::new("localhost", 25);
-        assert!(addresses.is_empty() && addresses.next().is_none() && addresses.all().is_empty());
+        assert!(addresses.is_empty() && addresses.all().is_empty());
         addresses.resolve("x").await;
         assert!(!addresses.is_empty() && addresses.all().iter().all(|found| found.ip().is_loopback()));
         let nobody = Addresses { host: "nobody.invalid".into(), ..addresses };
@@ -102,12 +161,38 @@ mod tests {
 
     #[test]
     fn each_has_its_turn() {
-        let addresses = Addresses::new("backend.test", 25);
-        let three: Vec<SocketAddr> = (1..=3).map(|port| ([192, 0, 2, 1], port).into()).collect();
-        addresses.found.store(Arc::new(three.clone()));
-        let turns: Vec<_> = (0..4).map(|_| addresses.next().unwrap()).collect();
-        assert_eq!(turns, [three[0], three[1], three[2], three[0]]);
+        let (addresses, three) = three();
+        assert_eq!(addresses.all(), three);
         assert_eq!(addresses.all(), [three[1], three[2], three[0]]);
         assert_eq!(addresses.all(), [three[2], three[0], three[1]]);
+    }
+
+    #[test]
+    fn those_that_failed_come_last_until_they_are_good_again() {
+        let (addresses, three) = three();
+        addresses.note(three[1], false);
+        let firsts: Vec<_> = (0..4).map(|_| addresses.all()).collect();
+        assert!(firsts.iter().all(|all| all.len() == 3 && all[2] == three[1]));
+        assert!(
+            [three[0], three[2]].iter().all(|good| firsts.iter().filter(|all| all[0] == *good).count() == 2)
+        );
+        // A connection to it doesn't make it as good as the others.
+        addresses.note_reached(three[1]);
+        assert_eq!(addresses.failed(), [three[1]]);
+        three.iter().for_each(|address| addresses.note(*address, false));
+        assert_eq!(addresses.all().len(), 3);
+        addresses.note_reached(three[1]);
+        assert!((0..4).all(|_| addresses.all()[0] == three[1]));
+        addresses.note(three[0], true);
+        assert_eq!(addresses.failed(), [three[2]]);
+    }
+
+    #[test]
+    fn what_is_known_of_an_address_stays_when_the_name_is_looked_up_again() {
+        let (addresses, three) = three();
+        addresses.note(three[0], false);
+        let new = ([192, 0, 2, 2], 25).into();
+        addresses.set(vec![three[0], three[0], new, new]);
+        assert_eq!((addresses.all(), addresses.failed()), (vec![new, three[0]], vec![three[0]]));
     }
 }

@@ -14,6 +14,7 @@ pub mod exchange;
 pub mod forward;
 pub mod framing;
 pub mod gauge;
+mod happy_eyeballs;
 pub mod headers;
 pub mod health;
 pub mod listener;

@@ -1,21 +1,30 @@
 //! Backends: which one is asked next, connections to it, and whether it is up.
 
-use std::io;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use http::HeaderValue;
 use parking_lot::Mutex;
 use pingora_core::connectors::TransportConnector;
+use pingora_core::connectors::l4::Connect;
+use pingora_core::protocols::l4::socket::SocketAddr as PeerAddr;
+use pingora_core::protocols::l4::stream::Stream as L4Stream;
 use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::upstreams::peer::HttpPeer;
 use prometheus::IntGauge;
 use thiserror::Error;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::addresses::Addresses;
 use super::at_once;
+use super::happy_eyeballs::{self, Unreachable};
 use super::roots;
 use super::socket::{Meter, Socket};
 use crate::config::{self, ConfigError, HealthCheck, Scheme};
@@ -25,15 +34,12 @@ use crate::state::metrics::Metrics;
 /// Why there is no connection to a backend.
 #[derive(Debug, Error)]
 pub enum ConnectError {
-    /// Its name has no address.
-    #[error("{0}: the name has no address yet")]
-    Unresolved(String),
-    /// It refused, or the network did.
+    /// Its name has no address; or each address refused, or the network did.
     #[error("{0}: {1}")]
-    Refused(String, String),
-    /// It didn't answer in time.
-    #[error("{0}: no connection within {1:?}")]
-    Timeout(String, Duration),
+    Refused(String, Unreachable<String>),
+    /// One of its addresses at least didn't answer in time.
+    #[error("{0}: {1}")]
+    Timeout(String, Unreachable<String>),
 }
 
 /// Counts an entry's connections to its backends.
@@ -142,7 +148,7 @@ impl Group {
     /// A connection that `worker` kept, or a new one; and whether it was kept.
     ///
     /// # Errors
-    /// Where no connection can be made within the group's time; the backend then counts as down.
+    /// Where no connection to any of its addresses can be made within the group's time; the backend then counts as down.
     pub async fn connect(&self, index: usize, worker: usize) -> Result<(Stream, bool), ConnectError> {
         if let Some(stream) = self.servers[index].take_idle(worker) {
             return Ok((stream, true));
@@ -156,50 +162,106 @@ impl Group {
     /// As [`Group::connect`].
     pub async fn connect_new(&self, index: usize) -> Result<Stream, ConnectError> {
         let server = &self.servers[index];
+        let prepare = |address, stream| self.prepare(server, address, stream);
         let limit = self.settings.connect_timeout;
-        let connected = match tokio::time::timeout(limit, self.open(server)).await {
-            Ok(result) => result,
-            Err(_) => Err(ConnectError::Timeout(server.name.clone(), limit)),
-        };
-        if connected.is_err() {
+        happy_eyeballs::connect(&server.addresses, limit, prepare, |_| true).await.map_err(|error| {
             server.set_up(false);
-        }
-        connected
+            match error.is_timeout() {
+                true => ConnectError::Timeout(server.name.clone(), error),
+                false => ConnectError::Refused(server.name.clone(), error),
+            }
+        })
     }
 
-    /// Asks a backend whether it is up, and looks its name up again; each part within the time for a connection.
+    /// Looks a backend's name up again, and asks each of its addresses whether it is well; each part within the time for a
+    /// connection. The backend is up if one of them is, and the others then hold up the next check by one interval at most.
     pub async fn check(&self, index: usize) {
         let server = &self.servers[index];
-        let limit = self.settings.connect_timeout;
-        if tokio::time::timeout(limit, server.resolve()).await.is_err() {
+        if timeout(self.settings.connect_timeout, server.resolve()).await.is_err() {
             tracing::warn!(upstream = server.name, "the backend's name can't be resolved in time");
         }
-        let up = match (&self.settings.health_check, self.connect_new(index).await) {
-            (_, Err(_)) => false,
-            (HealthCheck::Tcp, Ok(_)) => true,
-            (HealthCheck::Http(path), Ok(stream)) => {
-                let host = server.upstream.authority();
-                let asked = super::health::ask(stream, path, &host);
-                tokio::time::timeout(limit, asked).await.unwrap_or(false)
+        let addresses = server.addresses.known().into_iter();
+        let mut checks: Vec<_> =
+            addresses.map(|address| (address, Box::pin(self.is_well(server, address)))).collect();
+        let up = loop {
+            match next_of(&mut checks).await {
+                Some(false) => {}
+                ended => break ended.is_some(),
             }
         };
         server.set_up(up);
+        let others = async { while next_of(&mut checks).await.is_some() {} };
+        if timeout(self.settings.health_interval, others).await.is_err() {
+            checks.iter().for_each(|(address, _)| server.addresses.note(*address, false));
+        }
     }
 
-    async fn open(&self, server: &Server) -> Result<Stream, ConnectError> {
-        let refused = |e: &dyn std::fmt::Display| ConnectError::Refused(server.name.clone(), e.to_string());
-        let address = server.addresses.next().ok_or_else(|| ConnectError::Unresolved(server.name.clone()))?;
+    /// Tells whether an address of a backend takes connections, and answers the health check, and notes it.
+    async fn is_well(&self, server: &Server, address: SocketAddr) -> bool {
+        let limit = self.settings.connect_timeout;
+        let connected = timeout(limit, async {
+            let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+            self.prepare(server, address, stream).await
+        });
+        let well = match (&self.settings.health_check, connected.await) {
+            (_, Ok(Err(_)) | Err(_)) => false,
+            (HealthCheck::Tcp, Ok(Ok(_))) => true,
+            (HealthCheck::Http(path), Ok(Ok(stream))) => {
+                let host = server.upstream.authority();
+                timeout(limit, super::health::ask(stream, path, &host)).await.unwrap_or(false)
+            }
+        };
+        server.addresses.note(address, well);
+        well
+    }
+
+    /// Makes a connection to a backend ready for a request: with TLS, if it is configured.
+    async fn prepare(
+        &self,
+        server: &Server,
+        address: SocketAddr,
+        stream: TcpStream,
+    ) -> Result<Stream, String> {
         if let (Scheme::Https, Some(connector)) = (server.upstream.scheme, &self.tls) {
             let name = self.settings.upstream_server_name.as_ref().unwrap_or(&server.upstream.host);
             let mut peer = HttpPeer::new(address, true, name.clone());
-            peer.options.connection_timeout = Some(self.settings.connect_timeout);
-            peer.options.total_connection_timeout = Some(self.settings.connect_timeout);
+            peer.options.custom_l4 = Some(Arc::new(Connected(Mutex::new(Some(stream)))));
             peer.options.alpn = ALPN::H1;
-            return connector.new_stream(&peer).await.map_err(|e| refused(&e));
+            return connector.new_stream(&peer).await.map_err(|error| error.to_string());
         }
-        let open = async { Socket::new(TcpStream::connect(address).await?, Arc::new(Meter::default())) };
-        let socket = open.await.map_err(|e: io::Error| refused(&e))?;
+        let socket = Socket::new(stream, Arc::new(Meter::default())).map_err(|error| error.to_string())?;
         Ok(Box::new(socket))
+    }
+}
+
+/// The result of the check that ends next, which is taken out; `None` if there is none.
+async fn next_of<F: Future<Output = bool> + Unpin>(checks: &mut Vec<(SocketAddr, F)>) -> Option<bool> {
+    poll_fn(|cx| {
+        for index in 0..checks.len() {
+            if let Poll::Ready(well) = Pin::new(&mut checks[index].1).poll(cx) {
+                checks.swap_remove(index);
+                return Poll::Ready(Some(well));
+            }
+        }
+        if checks.is_empty() { Poll::Ready(None) } else { Poll::Pending }
+    })
+    .await
+}
+
+/// A connection that is made, for pingora, which would make one itself otherwise.
+#[derive(Debug)]
+struct Connected(Mutex<Option<TcpStream>>);
+
+#[async_trait]
+impl Connect for Connected {
+    async fn connect(&self, _: &PeerAddr) -> pingora_error::Result<L4Stream> {
+        match self.0.lock().take() {
+            Some(stream) => Ok(stream.into()),
+            None => Err(pingora_error::Error::explain(
+                pingora_error::ErrorType::ConnectError,
+                "it was used before",
+            )),
+        }
     }
 }
 

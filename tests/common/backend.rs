@@ -1,7 +1,7 @@
 //! A backend that records what reaches it and answers as the test says.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -34,6 +34,7 @@ impl Received {
 /// A backend on a port of its own; ends with the test's process.
 pub struct Backend {
     pub address: SocketAddr,
+    listener: TcpListener,
     received: Mutex<Receiver<Received>>,
 }
 
@@ -75,6 +76,7 @@ impl Backend {
         handler: impl Fn(&mut BufReader<TcpStream>, &Sender<Received>) + Send + Sync + 'static,
     ) -> Backend {
         let address = listener.local_addr().unwrap();
+        let own = listener.try_clone().unwrap();
         let (sender, receiver) = channel();
         let handler: Arc<Handler> = Arc::new(handler);
         std::thread::spawn(move || {
@@ -83,7 +85,12 @@ impl Backend {
                 std::thread::spawn(move || handler(&mut BufReader::new(stream), &sender));
             }
         });
-        Backend { address, received: Mutex::new(receiver) }
+        Backend { address, listener: own, received: Mutex::new(receiver) }
+    }
+
+    /// Refuses connections from here on.
+    pub fn close(&self) {
+        close(&self.listener);
     }
 
     /// The next request that reached it.
@@ -97,8 +104,18 @@ impl Backend {
     }
 }
 
+/// Has a listener that is in use elsewhere refuse connections from here on.
+pub fn close(listener: &TcpListener) {
+    rustix::net::shutdown(listener, rustix::net::Shutdown::Both).unwrap();
+}
+
 /// An address that takes no connection and refuses none, as behind a firewall, while what comes with it is kept.
 pub fn swallowing() -> (SocketAddr, impl Drop) {
+    swallowing_at([127, 0, 0, 1].into())
+}
+
+/// The same at that loopback address.
+pub fn swallowing_at(host: IpAddr) -> (SocketAddr, impl Drop) {
     use socket2::{Domain, Socket, Type};
     struct Full(Socket, Vec<TcpStream>);
     impl Drop for Full {
@@ -107,7 +124,7 @@ pub fn swallowing() -> (SocketAddr, impl Drop) {
         }
     }
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.bind(&SocketAddr::from((host, 0)).into()).unwrap();
     socket.listen(0).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     let mut waiting = Vec::new();

@@ -173,6 +173,16 @@ impl Gateway {
         Gateway::start_by(directory, command)
     }
 
+    /// The same with an `/etc/hosts` of its own, which the test may write again: the file `hosts` in that directory.
+    pub fn start_with_hosts(directory: tempfile::TempDir, hosts: &str) -> Gateway {
+        let file = directory.path().join("hosts");
+        std::fs::write(&file, hosts).unwrap();
+        let script = "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
+        let mut command = in_namespaces_of_its_own(script);
+        command.arg(file).arg(binary());
+        Gateway::start_by(directory, command)
+    }
+
     /// Starts one by a command that ends in the binary.
     pub fn start_by(directory: tempfile::TempDir, command: Command) -> Gateway {
         let (child, addresses, log) = launch(&directory.path().join("gatepost.toml"), command);
@@ -316,6 +326,11 @@ pub fn own_loopback() -> std::net::IpAddr {
     static NUMBER: AtomicU32 = AtomicU32::new(1);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed) as u8;
     [127, 100, (std::process::id() % 251) as u8, number].into()
+}
+
+/// The lines of an `/etc/hosts` by which a name has these addresses.
+pub fn hosts(name: &str, addresses: &[std::net::IpAddr]) -> String {
+    addresses.iter().map(|address| format!("{address} {name}\n")).collect()
 }
 
 /// An address that nobody listens on, and nobody but the caller will.

@@ -146,7 +146,11 @@ struct Shared {
 
 impl Sink {
     pub fn start(settings: Settings) -> Sink {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Sink::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), settings)
+    }
+
+    /// The same on a listener that is there already.
+    pub fn start_on(listener: TcpListener, settings: Settings) -> Sink {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             settings,

@@ -87,8 +87,16 @@ impl Identity {
 
     /// The same with what `answer` says to a request that has no body, or `body` for one.
     pub fn backend_answering(&self, answer: impl Fn(&str) -> String + Clone + Send + 'static) -> SocketAddr {
+        self.backend_on(TcpListener::bind("127.0.0.1:0").unwrap(), answer)
+    }
+
+    /// The same on a listener that is there already.
+    pub fn backend_on(
+        &self,
+        listener: TcpListener,
+        answer: impl Fn(&str) -> String + Clone + Send + 'static,
+    ) -> SocketAddr {
         let config = self.server();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::conversation::Conversation;
@@ -12,6 +13,7 @@ use super::dial::{DialError, Dialer};
 use super::pool::{Held, Pool, Room};
 use crate::config::SmtpUpstream;
 use crate::edge::addresses::Addresses;
+use crate::edge::happy_eyeballs::{self, Failure, Unreachable};
 use crate::wire::smtp::client::Offer;
 
 /// For how long no more connections are made than a backend had when it wanted no more.
@@ -37,6 +39,8 @@ pub struct Backend {
     addresses: Addresses,
     up: AtomicBool,
     seen: Mutex<Seen>,
+    /// Held while addresses that failed are asked again.
+    retrying: tokio::sync::Mutex<()>,
 }
 
 /// What was seen of it last.
@@ -62,6 +66,7 @@ impl Backend {
             connect_timeout,
             up: AtomicBool::new(true),
             seen: Mutex::new(Seen::default()),
+            retrying: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -94,7 +99,7 @@ impl Backend {
     /// no more are made for a while.
     ///
     /// # Errors
-    /// What the last of its addresses did.
+    /// What each of its addresses did.
     pub async fn connect(&self, room: Room<Conversation>) -> Result<Held<Conversation>, NoConnection> {
         let error = match Box::pin(self.dial()).await {
             Ok(conversation) => {
@@ -103,7 +108,7 @@ impl Backend {
             }
             Err(error) => error,
         };
-        if error.is_full() && room.refused(FULL) {
+        if is_full(&error) && room.refused(FULL) {
             tracing::info!(upstream = self.name, %error, "the mail backend takes no more connections for now");
             return Err(NoConnection::Full);
         }
@@ -118,7 +123,7 @@ impl Backend {
                 self.note_ready(&conversation);
                 conversation.close();
             }
-            Err(error) if error.is_full() && self.pool.is_open() => {}
+            Err(error) if is_full(&error) && self.pool.is_open() => {}
             Err(error) => self.set_up(Some(&error.to_string())),
         }
     }
@@ -133,25 +138,35 @@ impl Backend {
         self.addresses.resolve(&self.name).await;
     }
 
-    /// Tries its addresses in turn, each for its share of the time that is left, so that one that swallows all that is sent
-    /// to it leaves time for the others.
-    async fn dial(&self) -> Result<Conversation, DialError> {
-        let until = Instant::now() + self.connect_timeout;
-        if self.addresses.is_empty() && timeout(self.connect_timeout, self.resolve()).await.is_err() {
-            return Err(DialError::Slow(self.connect_timeout));
+    /// Asks those of its addresses again that failed, so that they have their turn again once they are good. A backend with
+    /// one address, or where all failed, is asked by [`Backend::probe`].
+    pub async fn retry_failed(&self) {
+        let Ok(_retrying) = self.retrying.try_lock() else { return };
+        let failed = self.addresses.failed();
+        if failed.len() == self.addresses.known().len() {
+            return;
         }
-        let mut failure = std::io::Error::other("its name has no address").into();
-        let addresses = self.addresses.all();
-        for (number, address) in addresses.iter().enumerate() {
-            let left = until.saturating_duration_since(Instant::now());
-            let share = left / (addresses.len() - number) as u32;
-            match timeout(share, self.dialer.dial(*address)).await {
-                Ok(Ok(conversation)) => return Ok(conversation),
-                Ok(Err(error)) => failure = error,
-                Err(_) => failure = DialError::Slow(share),
+        for address in failed {
+            let dialled = timeout(self.connect_timeout, async {
+                self.dialer.dial(TcpStream::connect(address).await?).await
+            });
+            if let Ok(Ok(conversation)) = dialled.await {
+                conversation.close();
+                self.addresses.note(address, true);
             }
         }
-        Err(failure)
+    }
+
+    /// Tries its addresses in turn. Connections are made beside each other; greeting and login are waited for at one address
+    /// after the other, since each attempt may count as a session there.
+    async fn dial(&self) -> Result<Conversation, Unreachable<DialError>> {
+        let began = Instant::now();
+        if self.addresses.is_empty() && timeout(self.connect_timeout, self.resolve()).await.is_err() {
+            return Err(Unreachable::unresolved());
+        }
+        let left = self.connect_timeout.saturating_sub(began.elapsed());
+        let dial = |_, stream| self.dialer.dial(stream);
+        happy_eyeballs::connect(&self.addresses, left, dial, |error| !error.is_full()).await
     }
 
     /// Notes whether it is up, and logs a change; down with a reason.
@@ -163,6 +178,12 @@ impl Backend {
             _ => {}
         }
     }
+}
+
+/// Tells whether one of its addresses at least takes no more connections for now.
+fn is_full(error: &Unreachable<DialError>) -> bool {
+    let full = |failure: &Failure<DialError>| matches!(failure, Failure::Prepare(error) if error.is_full());
+    error.failures.iter().any(|(_, failure)| full(failure))
 }
 
 #[cfg(test)]
@@ -192,7 +213,7 @@ mod tests {
         let pool = Pool::new(1, 2, gauge(), gauge());
         let backend = Backend::new(&upstream, dialer, pool.clone(), Duration::from_secs(2));
         backend.addresses.set(vec![silent.local_addr().unwrap(), sink.address]);
-        // Each of them comes first once.
+        // The silent one comes first, and then no more.
         for connection in 1..=2 {
             let Some(Taken::Room(room)) = pool.try_take(0, 0, |_| Fit::Never) else { panic!("no room") };
             assert!(backend.connect(room).await.is_ok());

@@ -196,7 +196,7 @@ impl Backends {
         }
     }
 
-    async fn check(&self, index: usize) {
+    async fn check(self: &Arc<Self>, index: usize) {
         let backend = &self.backends[index];
         for held in backend.pool.sweep(|conversation| conversation.last_used().elapsed() >= self.idle) {
             held.connection.close();
@@ -207,6 +207,9 @@ impl Backends {
             backend.probe().await;
         }
         self.combine();
+        // Addresses that swallow all that is sent to them hold up no other backend's check.
+        let this = self.clone();
+        tokio::spawn(async move { this.backends[index].retry_failed().await });
     }
 
     /// Combines what those can do that are up, or, where none is, all that ever were.

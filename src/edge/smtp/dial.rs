@@ -1,8 +1,6 @@
-//! From an address to a backend that is ready for a transaction: connection, TLS, greeting, EHLO, login.
+//! From a connection to a backend that is ready for a transaction: TLS, greeting, EHLO, login.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -24,9 +22,6 @@ pub enum DialError {
     /// The connection was lost, or is of no use.
     #[error("{0}")]
     Broken(#[from] Broken),
-    /// It took longer than its share of the time.
-    #[error("not ready within {0:?}")]
-    Slow(Duration),
     /// It refused a step.
     #[error("{0} was answered with {1}")]
     Refused(&'static str, Reply),
@@ -85,8 +80,7 @@ impl Dialer {
     ///
     /// # Errors
     /// Where a step fails; with TLS configured nothing but the STARTTLS itself is ever said in clear.
-    pub async fn dial(&self, address: SocketAddr) -> Result<Conversation, DialError> {
-        let stream = TcpStream::connect(address).await?;
+    pub async fn dial(&self, stream: TcpStream) -> Result<Conversation, DialError> {
         // What belongs together is written together here.
         stream.set_nodelay(true)?;
         let mut conversation = match (self.scheme, &self.tls) {
