@@ -14,9 +14,10 @@ use super::body::{Body, BodyError, Mask, Pace, form_refused, spool_failed};
 use super::client::Client;
 use super::cross_site;
 use super::headers::Framing;
+use super::quota;
 use super::refusal::Refusal;
 use super::reply;
-use super::room::Lease;
+use super::room::{Lease, Use};
 use super::router::Routed;
 use super::site::{Plan, Site};
 use super::spool::{Spool, SpoolError};
@@ -98,13 +99,15 @@ impl Admission<'_> {
         let form = if is_api && has_body { Form::of(&session.req_header().headers)? } else { Form::None };
         match (gathered.credential(), form) {
             (Some(presented), form) => {
-                let granted = self.decide(session, presented, permission, route.also).await?;
+                let granted = self.decide(session, presented, permission, route.also, Room::ForLogin).await?;
                 let mask = form.scanner().map(|scanner| Mask::new(scanner, Held::copy_of(presented)));
-                Ok(Admitted { granted: Some(granted), query, body: self.stream(session, mask) })
+                Ok(Admitted { granted: Some(granted), query, body: self.stream(session, mask, None) })
             }
             (None, Form::Declared(scanner)) => {
-                let (held, spool) = self.spool(session, scanner).await?;
-                let granted = self.decide(session, held.presented(), permission, route.also).await?;
+                let (held, mut spool) = self.spool(session, scanner).await?;
+                let presented = held.presented();
+                let granted = self.decide(session, presented, permission, route.also, Room::Taken).await?;
+                spool.accept();
                 Ok(Admitted { granted: Some(granted), query, body: Body::spooled(spool) })
             }
             (None, Form::None | Form::Undeclared(_)) => {
@@ -151,10 +154,14 @@ impl Admission<'_> {
             false => Form::None,
         };
         let mask = form.scanner().map(Mask::lenient);
+        let room = match session.is_body_empty() {
+            true => None,
+            false => Some(self.take(session, Use::Upload)?),
+        };
         Ok(Admitted {
             granted: None,
             query: query.filter(|query| !query.is_empty()),
-            body: self.stream(session, mask),
+            body: self.stream(session, mask, room),
         })
     }
 
@@ -164,15 +171,16 @@ impl Admission<'_> {
         presented: Presented<'_>,
         permission: Permission,
         also: Permissions,
+        room: Room,
     ) -> Result<Granted, Refusal> {
-        let granted = self.decide_on(session, presented, permission).await?;
+        let granted = self.decide_on(session, presented, permission, room).await?;
         if also.is_empty() {
             return Ok(granted);
         }
         // On the heap, since it is rare, and every request would carry the room for it.
         Box::pin(async {
             for permission in also.iter() {
-                self.decide_on(session, presented, permission).await?;
+                self.decide_on(session, presented, permission, room).await?;
             }
             Ok(granted)
         })
@@ -184,16 +192,26 @@ impl Admission<'_> {
         session: &ServerSession,
         presented: Presented<'_>,
         permission: Permission,
+        room: Room,
     ) -> Result<Granted, Refusal> {
         let site = self.site;
         if let Some(granted) = site.access.check_cached(&presented, permission, site.entry) {
+            self.client.note_accepted();
             return Ok(granted);
         }
+        // The check may wait for others.
+        let _room = match room {
+            Room::Taken => None,
+            Room::ForLogin => Some(self.take(session, Use::Login)?),
+        };
         let peer = self.peer(session);
         // What else is logged of it carries the request's number.
         let span = info_span!("request", id = peer.request_id);
         match site.access.authorize(presented, permission, site.entry, peer).instrument(span).await {
-            Decision::Allowed(granted) => Ok(granted),
+            Decision::Allowed(granted) => {
+                self.client.note_accepted();
+                Ok(granted)
+            }
             Decision::Denied(denial) => Err(denial.into()),
             Decision::Unavailable(unavailable) => Err(unavailable.into()),
         }
@@ -212,12 +230,18 @@ impl Admission<'_> {
         self.client.source(&session.req_header().headers, &self.plan.trusted_proxies)
     }
 
-    fn stream(&self, session: &mut ServerSession, mask: Option<Mask>) -> Body {
+    fn take(&self, session: &ServerSession, purpose: Use) -> Result<Lease, Refusal> {
+        quota::take(self.site, self.plan, self.client, session.req_header(), purpose)
+    }
+
+    /// `room` is held until the body ends.
+    fn stream(&self, session: &mut ServerSession, mask: Option<Mask>, room: Option<Lease>) -> Body {
         if session.is_body_empty() {
             return Body::empty();
         }
         let timeouts = &self.plan.timeouts;
-        Body::streamed(mask, timeouts.body, expects_continue(session).then_some(timeouts.write))
+        let wants_continue = expects_continue(session).then_some(timeouts.write);
+        Body::streamed(mask, timeouts.body, wants_continue, room)
     }
 
     /// Reads a form to its end, since the credential may stand there.
@@ -227,6 +251,7 @@ impl Admission<'_> {
         mut scanner: BodyScanner,
     ) -> Result<(Held, Spool), Refusal> {
         let plan = self.plan;
+        let lease = self.take(session, Use::Form)?;
         let limit = plan.forms.max_body;
         if let Framing::Length(length) = Framing::of(session.req_header(), false)
             && length > limit
@@ -236,11 +261,10 @@ impl Admission<'_> {
         if expects_continue(session) && !reply::say_continue(session, plan.timeouts.write).await {
             return Err(Refusal::Timeout);
         }
-        let lease = Lease::new(self.site.room.clone(), self.source(session), &plan.forms);
         let mut spool = Spool::new(&plan.forms, lease);
         let mut pace = Pace::of_unknown(&plan.timeouts);
         let unspoolable = |e| refusal_of(spool_failed(e));
-        while let Some(piece) = pace.read(session).await.map_err(refusal_of)? {
+        while let Some(piece) = pace.read(session, Some(spool.lease())).await.map_err(refusal_of)? {
             if spool.length() + piece.len() as u64 > limit {
                 return Err(Refusal::TooLarge);
             }
@@ -259,6 +283,15 @@ impl Admission<'_> {
         };
         Ok((held, spool))
     }
+}
+
+/// A request's room.
+#[derive(Clone, Copy)]
+enum Room {
+    /// It has taken its room.
+    Taken,
+    /// It takes room if its login has to be checked.
+    ForLogin,
 }
 
 /// The credential of the `Authorization` header; another scheme than Basic presents none.

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -13,12 +14,16 @@ use pingora_timeout::timeout;
 use super::framing;
 use super::refusal::Refusal;
 use super::reply;
+use super::room::Lease;
 use super::spool::Spool;
 use crate::config::Timeouts;
 use crate::wire::{BodyScanner, FormError, Gathered, Held};
 
 /// What has to arrive in each window of `body_timeout`, in bytes; a client that drips holds a backend for no longer.
 const PROGRESS: usize = 1024;
+
+/// The longest pause in a form without a known credential while there is little room for others.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// How many bytes a second have to come, on average, of a body that is read before anybody is known: 64 kbit/s.
 const LEAST_RATE: u64 = 8 * 1024;
@@ -73,6 +78,8 @@ struct Streamed {
     begun: bool,
     /// The client waits for a 100, and how long that may take.
     wants_continue: Option<Duration>,
+    /// The room of a body without a credential.
+    room: Option<Lease>,
 }
 
 /// A request's body, piece by piece.
@@ -93,10 +100,15 @@ impl Body {
     }
 
     /// What the client sends, at no less than [`PROGRESS`] bytes in each `window`. `wants_continue`: it waits for a
-    /// 100 (RFC 9110 section 10.1.1), which may take that long.
-    pub fn streamed(mask: Option<Mask>, window: Duration, wants_continue: Option<Duration>) -> Body {
+    /// 100 (RFC 9110 section 10.1.1), which may take that long. `room` is given back when the body has ended.
+    pub fn streamed(
+        mask: Option<Mask>,
+        window: Duration,
+        wants_continue: Option<Duration>,
+        room: Option<Lease>,
+    ) -> Body {
         let pace = Pace::new(window);
-        let streamed = Streamed { mask, pace, ready: VecDeque::new(), begun: false, wants_continue };
+        let streamed = Streamed { mask, pace, ready: VecDeque::new(), begun: false, wants_continue, room };
         Body { source: Source::Client(Box::new(streamed)), sent: false, given_up: false, once: false }
     }
 
@@ -202,13 +214,16 @@ impl Streamed {
             if self.mask.as_ref().is_some_and(|mask| mask.scanner.is_none()) {
                 return Ok(None);
             }
-            let read = self.pace.read(session).await?;
+            let read = self.pace.read(session, None).await?;
             self.begun = true;
             match (read, &mut self.mask) {
                 (Some(piece), Some(mask)) => mask.pass(piece, &mut self.ready)?,
                 (Some(piece), None) => return Ok(Some(piece)),
-                (None, Some(mask)) => mask.finish().inspect_err(|_| self.ready.clear())?,
-                (None, None) => return Ok(None),
+                (None, mask) => {
+                    self.room = None;
+                    let Some(mask) = mask else { return Ok(None) };
+                    mask.finish().inspect_err(|_| self.ready.clear())?;
+                }
             }
         }
     }
@@ -311,15 +326,35 @@ impl Pace {
         Pace { whole: Some(whole), ..Pace::new(timeouts.body) }
     }
 
-    /// The next piece of the body as it comes, `None` at its end.
+    /// The next piece of the body as it comes, `None` at its end. `room` is what a form has taken until its credential is known:
+    /// while that is scarce, each [`PAUSE`] must bring [`PROGRESS`] bytes.
     ///
     /// # Errors
     /// Where the client went away or is too slow.
-    pub async fn read(&mut self, session: &mut ServerSession) -> Result<Option<Bytes>, BodyError> {
+    pub async fn read(
+        &mut self,
+        session: &mut ServerSession,
+        room: Option<&Lease>,
+    ) -> Result<Option<Bytes>, BodyError> {
         let patience = self.whole.as_ref().map_or(self.window, |w| w.left(self.window).min(self.window));
         let waiting = Waiting { waited: &mut self.waited, since: Instant::now() };
-        let read = timeout(patience, session.read_request_body()).await;
+        let read = {
+            let mut reading = pin!(session.read_request_body());
+            let mut left = patience;
+            loop {
+                let part = if room.is_some() { left.min(PAUSE) } else { left };
+                let read = timeout(part, &mut reading).await;
+                left -= part;
+                if read.is_ok() || left.is_zero() || room.is_some_and(Lease::is_crowded) {
+                    break read;
+                }
+            }
+        };
         drop(waiting);
+        let window = match room {
+            Some(room) if self.waited > PAUSE && room.is_crowded() => PAUSE,
+            _ => self.window,
+        };
         let piece = match read {
             Ok(Ok(piece)) => piece,
             Ok(Err(error)) => {
@@ -351,7 +386,7 @@ impl Pace {
         if self.bytes >= PROGRESS {
             self.bytes = 0;
             self.waited = Duration::ZERO;
-        } else if piece.is_some() && self.waited > self.window {
+        } else if piece.is_some() && self.waited > window {
             return Err(BodyError::Refused(Refusal::Timeout));
         }
         Ok(piece)

@@ -1,16 +1,19 @@
 //! Who is at the other end of a connection, as backend, throttle and log are told.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 /// The peer of one connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Client {
     address: IpAddr,
     shown: HeaderValue,
     tls: bool,
+    accepted: AtomicBool,
+    without_room: AtomicBool,
 }
 
 impl Client {
@@ -19,7 +22,32 @@ impl Client {
         let address = address.ip().to_canonical();
         let shown = HeaderValue::from_str(&address.to_string())
             .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Client { address, shown, tls }
+        Client { address, shown, tls, accepted: AtomicBool::new(false), without_room: AtomicBool::new(false) }
+    }
+
+    /// Its address.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Notes that a credential was accepted on the connection.
+    pub fn note_accepted(&self) {
+        self.accepted.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns true once a credential was accepted on the connection.
+    pub fn has_accepted(&self) -> bool {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a request was refused since its source has taken all its room.
+    pub fn note_without_room(&self) {
+        self.without_room.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns true if the connection should end: its source has taken all its room, and no credential was accepted on it.
+    pub fn should_leave(&self) -> bool {
+        self.without_room.load(Ordering::Relaxed) && !self.has_accepted()
     }
 
     /// Whether its `X-Forwarded-*` are believed.

@@ -22,9 +22,12 @@ use super::client::Client;
 use super::exchange::Exchange;
 use super::framing::{self, ValidatedStream};
 use super::gauge::Gauge;
+use super::intake::Intake;
 use super::listener::Connection;
+use super::quota::NO_ROOM;
 use super::refusal::Refusal;
 use super::reply;
+use super::room::{Lease, Use};
 use super::site::Site;
 use super::socket::Meter;
 
@@ -62,8 +65,8 @@ impl HttpServer {
             let (header, keepalive) = self.patience();
             let mut options = HttpServerOptions::default();
             options.h2_idle_timeout = Some(keepalive);
-            let stop = self.stop.clone();
             let open = self.multiplexed.enter();
+            let streams = self.room_for_streams(&client);
             let app = Arc::new(Multiplexed {
                 server: self,
                 client,
@@ -71,17 +74,29 @@ impl HttpServer {
                 begun: AtomicBool::new(false),
                 answers: Gauge::new(usize::MAX),
                 answered: Mutex::new(None),
+                streams: Mutex::new(streams),
+                end: watch::Sender::new(false),
             });
+            let end = app.end.subscribe();
             tokio::select! {
-                _ = app.process_new(stream, &stop) => {}
+                _ = app.process_new(Box::new(Intake::new(stream)), &end) => {}
                 () = app.silent_for(header) => debug!("closed: no request came"),
-                () = app.left_behind(stop.clone()) => debug!("closed: it doesn't take its answers"),
+                () = app.left_behind(end.clone()) => debug!("closed: it doesn't take its answers"),
+                () = app.ends_with_the_gateway() => {}
             }
             drop(open);
         } else {
             self.one_by_one(stream, &meter, &client).await;
         }
         drop(entered);
+    }
+
+    /// What the streams of a connection take room from; none for a trusted proxy, whose clients' requests count by themselves.
+    fn room_for_streams(&self, client: &Client) -> Option<Lease> {
+        let plan = self.site.plan.load();
+        let trusted = client.is_trusted(&plan.trusted_proxies);
+        (!trusted)
+            .then(|| Lease::new(self.site.room.clone(), client.address(), Some(Use::Stream), &plan.forms))
     }
 
     /// How long a header may take, and how long a connection may be idle before it, as of now.
@@ -197,6 +212,10 @@ struct Multiplexed {
     answers: Arc<Gauge>,
     /// When the last one of them was answered.
     answered: Mutex<Option<Instant>>,
+    /// The room that its streams take until a credential is accepted on it.
+    streams: Mutex<Option<Lease>>,
+    /// Turns true when the connection takes no more requests.
+    end: watch::Sender<bool>,
 }
 
 impl Multiplexed {
@@ -208,8 +227,45 @@ impl Multiplexed {
         }
     }
 
-    /// Resolves once the gateway stops and the client had its time to take what it was sent. A connection on which nothing
-    /// is left ends by itself before, as soon as both sides have said goodbye.
+    /// Ends the connection when the gateway stops. Never resolves.
+    async fn ends_with_the_gateway(&self) {
+        let _ = self.server.stop.clone().wait_for(|stop| *stop).await;
+        self.end.send_replace(true);
+        std::future::pending().await
+    }
+
+    /// Takes room for one more stream at once, unless a credential was accepted on the connection; false where there is none.
+    fn cover_streams(&self) -> bool {
+        self.streams.lock().as_mut().is_none_or(|lease| lease.cover_streams(self.answers.count()))
+    }
+
+    /// Refuses a request for which there is no room.
+    async fn refuse(&self, mut session: ServerSession) {
+        self.client.note_without_room();
+        self.end.send_replace(true);
+        let site = &self.server.site;
+        let refusal = Refusal::Overloaded(NO_ROOM);
+        site.metrics.http_request(site.entry, refusal.status(), Duration::ZERO);
+        let id = site.ids.next();
+        log_unread(site, &self.client, &refusal, &id);
+        let within = site.plan.load().timeouts.write;
+        reply::refuse_without_body(&mut session, &refusal, &id, within).await;
+    }
+
+    /// Gives back the room of the streams once a credential was accepted, and ends a connection that only takes room: its
+    /// client opens another one.
+    fn settle(&self) {
+        let mut streams = self.streams.lock();
+        if self.client.has_accepted() {
+            *streams = None;
+        }
+        if self.client.should_leave() || streams.as_ref().is_some_and(Lease::is_crowded) {
+            self.end.send_replace(true);
+        }
+    }
+
+    /// Resolves once the connection takes no more requests and the client had its time to take what it was sent. A
+    /// connection on which nothing is left ends by itself before, as soon as both sides have said goodbye.
     async fn left_behind(&self, mut stop: ShutdownWatch) {
         let _ = stop.wait_for(|stop| *stop).await;
         pingora_timeout::sleep(GOODBYE).await;
@@ -234,8 +290,13 @@ impl HttpServerApp for Multiplexed {
         self.begun.store(true, Ordering::Relaxed);
         let _under_way = self.server.requests.enter()?;
         let _answer = self.answers.enter()?;
-        Exchange { server: &self.server, client: &self.client }.run(session).await;
+        if self.cover_streams() {
+            Exchange { server: &self.server, client: &self.client }.run(session).await;
+        } else {
+            self.refuse(session).await;
+        }
         *self.answered.lock() = Some(Instant::now());
+        self.settle();
         None
     }
 

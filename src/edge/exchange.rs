@@ -21,7 +21,7 @@ use super::refusal::Refusal;
 use super::router::Routed;
 use super::site::{Plan, Site};
 use super::target::Target;
-use super::{management, reply, tunnel};
+use super::{management, quota, reply, tunnel};
 use crate::domain::Permissions;
 use crate::service::access::Granted;
 
@@ -74,7 +74,7 @@ impl Exchange<'_> {
             Ok(Answered::Gone) => (CLIENT_GONE, false),
             Ok(Answered::Switched(upstream, granted, needed)) => {
                 let request = session.req_header().clone();
-                underway.carry(session, *upstream, granted, needed).await;
+                Box::pin(underway.carry(session, *upstream, granted, needed)).await;
                 site.metrics.http_request(site.entry, 101, started.elapsed());
                 log_access(site, &request, 101, started, &request_id);
                 return None;
@@ -84,10 +84,7 @@ impl Exchange<'_> {
                 let path = String::from_utf8_lossy(raw.split(|b| *b == b'?').next().unwrap_or_default())
                     .into_owned();
                 debug!(?refusal, request_id = shown(&request_id), "refused");
-                reply::settle(&mut session).await;
-                if reply::refuse(&mut session, &refusal, &path, &request_id, plan.timeouts.write).await {
-                    reply::drain(&mut session).await;
-                }
+                underway.refuse(&mut session, &refusal, &path).await;
                 (refusal.status(), true)
             }
         };
@@ -147,7 +144,8 @@ impl Underway<'_> {
         };
         let admission = Admission { site, client: self.client, plan, request_id };
         let admitted = admission.admit(session, &target, &route).await?;
-        self.forward(session, route, &target, admitted).await
+        // On the heap, so that a request takes the memory for this only once it is admitted.
+        Box::pin(self.forward(session, route, &target, admitted)).await
     }
 
     async fn forward(
@@ -211,6 +209,21 @@ impl Underway<'_> {
             Forwarded::Switched(upstream) => {
                 Ok(Answered::Switched(upstream, admitted.granted, route.permissions()))
             }
+        }
+    }
+
+    /// Answers with a refusal, and lets the client send the rest of its body.
+    async fn refuse(&self, session: &mut ServerSession, refusal: &Refusal, path: &str) {
+        let within = self.plan.timeouts.write;
+        let request = session.req_header();
+        let room = quota::take_for_refusal(&self.server.site, self.plan, self.client, request);
+        let Some(_room) = room else {
+            reply::refuse_without_body(session, refusal, self.request_id, within).await;
+            return;
+        };
+        reply::settle(session).await;
+        if reply::refuse(session, refusal, path, self.request_id, within).await {
+            reply::drain(session).await;
         }
     }
 

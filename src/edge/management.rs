@@ -13,8 +13,10 @@ use super::admission;
 use super::body::{BodyError, Pace};
 use super::client::Client;
 use super::cross_site;
+use super::quota;
 use super::refusal::Refusal;
 use super::reply;
+use super::room::{Lease, Use};
 use super::site::{Plan, Site};
 use super::target::Target;
 use crate::domain::CredentialId;
@@ -72,6 +74,13 @@ impl Call<'_> {
         match self.perform(session, target, &asked).await {
             Ok(replied) => Ok(replied),
             Err(refusal) => {
+                let request = session.req_header();
+                let room = quota::take_for_refusal(self.site, self.plan, self.client, request);
+                let Some(_room) = room else {
+                    let within = self.plan.timeouts.write;
+                    let whole = reply::refuse_without_body(session, &refusal, self.request_id, within).await;
+                    return Ok(Replied { status: refusal.status(), whole });
+                };
                 let body = text::error(asked.format, &refusal.reason());
                 let replied = self.write(session, &asked, refusal.status(), body, Some(&refusal)).await;
                 if replied.whole {
@@ -95,12 +104,22 @@ impl Call<'_> {
         if let Some(query) = target.query {
             parameters.add_query(query).map_err(parameters_refused)?;
         }
-        if !session.is_body_empty() {
-            let body = self.read_body(session).await?;
+        let has_body = !session.is_body_empty();
+        let request = session.req_header();
+        // A login in the header or the query does not compete with forms that may bring one.
+        let purpose = match has_body && !request.headers.contains_key(header::AUTHORIZATION) {
+            true => Use::Form,
+            false => Use::Login,
+        };
+        let mut room = quota::take(self.site, self.plan, self.client, request, purpose)?;
+        if has_body {
+            let body = self.read_body(session, &mut room).await?;
             let kind = session.get_header(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
             parameters.add_body(kind, &body).map_err(parameters_refused)?;
         }
         let manager = self.recognise(session, &parameters).await?;
+        self.client.note_accepted();
+        drop(room);
         let username = parameters.get("username").map_err(malformed)?;
         let permissions = parameters.permissions().map_err(|error| {
             if let ParametersError::Permissions(why) = &error {
@@ -177,7 +196,7 @@ impl Call<'_> {
         }
     }
 
-    async fn read_body(&self, session: &mut ServerSession) -> Result<BytesMut, Refusal> {
+    async fn read_body(&self, session: &mut ServerSession, room: &mut Lease) -> Result<BytesMut, Refusal> {
         let mut body = BytesMut::new();
         let within = self.plan.timeouts.write;
         if admission::expects_continue(session) && !reply::say_continue(session, within).await {
@@ -185,9 +204,15 @@ impl Call<'_> {
         }
         let mut pace = Pace::of_unknown(&self.plan.timeouts);
         loop {
-            match pace.read(session).await {
+            match pace.read(session, Some(room)).await {
                 Ok(Some(piece)) if body.len() + piece.len() > BODY_LIMIT => return Err(Refusal::TooLarge),
-                Ok(Some(piece)) => body.extend_from_slice(&piece),
+                Ok(Some(piece)) => {
+                    let before = body.len();
+                    body.extend_from_slice(&piece);
+                    if !room.cover_in_memory(before as u64, body.len() as u64) {
+                        return Err(Refusal::Overloaded(quota::NO_ROOM));
+                    }
+                }
                 Ok(None) => return Ok(body),
                 Err(BodyError::Refused(refusal)) => return Err(refusal),
                 Err(BodyError::Gone) => return Err(Refusal::Timeout),

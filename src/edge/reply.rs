@@ -118,6 +118,19 @@ pub async fn refuse(
     write(session, answer, body, within).await
 }
 
+/// Answers with the header of a refusal alone. Over HTTP/2 no client can keep that waiting by its flow control.
+pub async fn refuse_without_body(
+    session: &mut ServerSession,
+    refusal: &Refusal,
+    request_id: &HeaderValue,
+    within: Duration,
+) -> bool {
+    let answer = header(refusal.status(), Format::Json.content_type(), 0, request_id)
+        .and_then(|mut answer| add_refusal_fields(&mut answer, refusal).map(|()| answer));
+    let Ok(answer) = answer else { return false };
+    write(session, answer, Bytes::new(), within).await
+}
+
 /// Tells a client that waits for it to send its body (RFC 9110 section 10.1.1); false where that can't be told.
 pub async fn say_continue(session: &mut ServerSession, within: Duration) -> bool {
     matches!(timeout(within, session.write_continue_response()).await, Ok(Ok(())))

@@ -1,5 +1,5 @@
-//! Room for forms that are read before anybody is known: bytes in memory and on disk over all workers of an entry, and how
-//! much of them one source may take.
+//! The memory and disk space that requests take before their credential was accepted, over all workers of an entry: bounded
+//! in all and for each source.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,27 +13,73 @@ use tokio::time::timeout;
 use crate::config::Forms;
 use crate::state::throttle::Source;
 
-/// So much of a form costs no more than the header before it, and takes no room: a short form never waits for long ones.
-const FREE: u64 = 16 * 1024;
+/// The beginning of a form that never waits for long ones. Over HTTP/1 it takes no room, since the connection's own buffers are
+/// as large; over HTTP/2 it takes that of its request.
+const SHORT: u64 = 16 * 1024;
 
-/// Room is taken in steps of so many bytes.
+/// The steps in which short and long forms take room.
+const SHORT_STEP: u64 = 4 * 1024;
 const STEP: u64 = 64 * 1024;
 
-/// One source may take this part of the room: one address alone doesn't shut the others out.
+/// The memory of one request over HTTP/2 before it is forwarded, beside its header and its body: its task, its stream and the
+/// scanner of its form. Measured: 6.5 KiB.
+const REQUEST: u64 = 8 * 1024;
+
+/// The memory of one header field beside its bytes.
+const FIELD: u64 = 128;
+
+/// The memory that an HTTP/2 connection keeps for each stream that it had at once (measured), and the number of streams that
+/// are part of the connection itself.
+const STREAM: u64 = 2 * 1024;
+const FREE_STREAMS: usize = 8;
+
+/// The bound of each [`Use`], for all sources together: a part of `spool_memory_total`, and no less than [`LEAST`].
+const PART: u64 = 32;
+const LEAST: u64 = 2 << 20;
+
+/// The part of the room for forms that one source may take.
 const SHARE: u64 = 4;
 
 /// How long a form waits for room on the disk.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// The purpose for which something of HTTP/2 takes memory; each has room of its own, so that none is in another's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// A form that is read to find its credential.
+    Form,
+    /// A login that is checked.
+    Login,
+    /// A body on its way to a public route.
+    Upload,
+    /// A refusal that its client doesn't take, or whose client goes on sending.
+    Refusal,
+    /// Streams of a connection.
+    Stream,
+}
+
+impl Use {
+    const ALL: [Use; 5] = [Use::Form, Use::Login, Use::Upload, Use::Refusal, Use::Stream];
+
+    /// The part of the bound that one source may take: one address alone doesn't shut the others out. Behind one address may be
+    /// many browsers, each with many streams, and a program that begins with a burst of logins.
+    const fn share(self) -> u64 {
+        match self {
+            Use::Form | Use::Upload | Use::Refusal => SHARE,
+            Use::Login | Use::Stream => 2,
+        }
+    }
+}
+
 /// The room of one entry.
 #[derive(Debug, Default)]
 pub struct Room {
-    books: Mutex<Books>,
+    totals: Mutex<Totals>,
     freed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Books {
+struct Totals {
     all: Taken,
     sources: HashMap<Source, Taken>,
 }
@@ -41,50 +87,111 @@ struct Books {
 /// Bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Taken {
+    /// For each [`Use`].
+    uses: [u64; Use::ALL.len()],
+    /// Of long forms.
     memory: u64,
     disk: u64,
 }
 
 impl Taken {
+    const NONE: Taken = Taken { uses: [0; Use::ALL.len()], memory: 0, disk: 0 };
+
+    fn of(purpose: Use, bytes: u64) -> Taken {
+        let mut taken = Taken::NONE;
+        taken.uses[purpose as usize] = bytes;
+        taken
+    }
+
     fn plus(self, more: Taken) -> Taken {
-        Taken { memory: self.memory + more.memory, disk: self.disk + more.disk }
+        self.with(more, |taken, more| taken + more)
     }
 
     fn minus(self, less: Taken) -> Taken {
-        Taken { memory: self.memory.saturating_sub(less.memory), disk: self.disk.saturating_sub(less.disk) }
+        self.with(less, u64::saturating_sub)
+    }
+
+    fn with(self, other: Taken, each: fn(u64, u64) -> u64) -> Taken {
+        Taken {
+            uses: std::array::from_fn(|at| each(self.uses[at], other.uses[at])),
+            memory: each(self.memory, other.memory),
+            disk: each(self.disk, other.disk),
+        }
     }
 
     fn is_within(self, bounds: Taken) -> bool {
-        self.memory <= bounds.memory && self.disk <= bounds.disk
+        self.uses.iter().zip(bounds.uses).all(|(taken, bound)| *taken <= bound)
+            && self.memory <= bounds.memory
+            && self.disk <= bounds.disk
     }
 }
 
-/// What one form takes of the room; it is given back when this is dropped.
+/// The room that one request, or one connection, has taken; it is given back when this is dropped.
 #[derive(Debug)]
 pub struct Lease {
     room: Arc<Room>,
     source: Source,
+    /// What short bodies and streams count as; none over HTTP/1.
+    purpose: Option<Use>,
     bounds: Taken,
     share: Taken,
     taken: Taken,
 }
 
 impl Lease {
-    /// Nothing yet, for a form that comes from `source`.
-    pub fn new(room: Arc<Room>, source: IpAddr, forms: &Forms) -> Lease {
-        let bounds = Taken { memory: forms.memory_total, disk: forms.disk_total };
-        // The longest form has to fit into anybody's share.
-        let share =
-            Taken { memory: bounds.memory / SHARE, disk: (bounds.disk / SHARE).max(forms.max_body + STEP) };
-        Lease { room, source: Source::of(source), bounds, share, taken: Taken::default() }
+    /// A lease that has taken nothing, for a request from `source`. `purpose` is none over HTTP/1.
+    pub fn new(room: Arc<Room>, source: IpAddr, purpose: Option<Use>, forms: &Forms) -> Lease {
+        let uses = [(forms.memory_total / PART).max(LEAST); Use::ALL.len()];
+        let bounds = Taken { uses, memory: forms.memory_total, disk: forms.disk_total };
+        let share = Taken {
+            uses: Use::ALL.map(|purpose| uses[purpose as usize] / purpose.share()),
+            memory: bounds.memory / SHARE,
+            // The longest form has to fit into any source's share.
+            disk: (bounds.disk / SHARE).max(forms.max_body + STEP),
+        };
+        Lease { room, source: Source::of(source), purpose, bounds, share, taken: Taken::NONE }
     }
 
-    /// Takes room for `length` bytes of the form in memory; false where there is none.
-    pub fn cover_in_memory(&mut self, length: u64) -> bool {
-        length <= FREE || length <= self.taken.memory || {
-            let more = length.next_multiple_of(STEP) - self.taken.memory;
-            self.take(Taken { memory: more, disk: 0 })
+    /// Takes room for a request with a header of `fields` fields and `bytes` bytes, until [`Lease::accept`]; false where there
+    /// is none.
+    pub fn cover_request(&mut self, fields: usize, bytes: usize) -> bool {
+        self.cover(REQUEST + FIELD * fields as u64 + bytes as u64)
+    }
+
+    /// Takes room for an HTTP/2 connection that has had `streams` streams at once; false where there is none.
+    pub fn cover_streams(&mut self, streams: usize) -> bool {
+        let wanted = STREAM * streams.saturating_sub(FREE_STREAMS) as u64;
+        let more = wanted.saturating_sub(self.taken.uses[Use::Stream as usize]);
+        more == 0 || self.cover(more)
+    }
+
+    /// Returns true if this has taken room for its purpose while half of it is taken, by all or of what its source may take:
+    /// one that doesn't continue is in the way of others then.
+    pub fn is_crowded(&self) -> bool {
+        let Some(at) = self.purpose.map(|purpose| purpose as usize) else { return false };
+        if self.taken.uses[at] == 0 {
+            return false;
         }
+        let totals = self.room.totals.lock();
+        let own = totals.sources.get(&self.source).map_or(0, |own| own.uses[at]);
+        totals.all.uses[at] > self.bounds.uses[at] / 2 || own > self.share.uses[at] / 2
+    }
+
+    /// Takes room for `length` bytes of the body in memory; false where there is none. `before` is the length that it was
+    /// asked for last.
+    pub fn cover_in_memory(&mut self, before: u64, length: u64) -> bool {
+        let steps = |length: u64| length.min(SHORT).next_multiple_of(SHORT_STEP);
+        let short = steps(length) - steps(before);
+        let long = match length > SHORT {
+            true => length.next_multiple_of(STEP).saturating_sub(self.taken.memory),
+            false => 0,
+        };
+        (short == 0 || self.cover(short)) && (long == 0 || self.take(Taken { memory: long, ..Taken::NONE }))
+    }
+
+    /// Takes room for the lease's purpose.
+    fn cover(&mut self, bytes: u64) -> bool {
+        self.purpose.is_none_or(|purpose| self.take(Taken::of(purpose, bytes)))
     }
 
     /// Takes room for `length` bytes of the form on the disk; false where there is none, after a while.
@@ -92,7 +199,7 @@ impl Lease {
         if length <= self.taken.disk {
             return true;
         }
-        let more = Taken { memory: 0, disk: length.next_multiple_of(STEP) - self.taken.disk };
+        let more = Taken { disk: length.next_multiple_of(STEP) - self.taken.disk, ..Taken::NONE };
         if self.take(more) {
             return true;
         }
@@ -112,36 +219,41 @@ impl Lease {
 
     /// Gives back what it took of the memory: the form is on the disk now.
     pub fn leave_memory(&mut self) {
-        self.give_back(Taken { memory: self.taken.memory, disk: 0 });
+        self.give_back(Taken { memory: self.taken.memory, ..Taken::NONE });
+    }
+
+    /// Gives back what the request took until its credential was accepted.
+    pub fn accept(&mut self) {
+        self.give_back(Taken { uses: self.taken.uses, ..Taken::NONE });
     }
 
     fn take(&mut self, more: Taken) -> bool {
-        let mut books = self.room.books.lock();
-        let all = books.all.plus(more);
-        let own = books.sources.get(&self.source).copied().unwrap_or_default().plus(more);
+        let mut totals = self.room.totals.lock();
+        let all = totals.all.plus(more);
+        let own = totals.sources.get(&self.source).copied().unwrap_or_default().plus(more);
         if !all.is_within(self.bounds) || !own.is_within(self.share) {
             return false;
         }
-        books.all = all;
-        books.sources.insert(self.source, own);
+        totals.all = all;
+        totals.sources.insert(self.source, own);
         self.taken = self.taken.plus(more);
         true
     }
 
     fn give_back(&mut self, less: Taken) {
-        if less == Taken::default() {
+        if less == Taken::NONE {
             return;
         }
         self.taken = self.taken.minus(less);
-        let mut books = self.room.books.lock();
-        books.all = books.all.minus(less);
-        let own = books.sources.get(&self.source).copied().unwrap_or_default().minus(less);
-        if own == Taken::default() {
-            books.sources.remove(&self.source);
+        let mut totals = self.room.totals.lock();
+        totals.all = totals.all.minus(less);
+        let own = totals.sources.get(&self.source).copied().unwrap_or_default().minus(less);
+        if own == Taken::NONE {
+            totals.sources.remove(&self.source);
         } else {
-            books.sources.insert(self.source, own);
+            totals.sources.insert(self.source, own);
         }
-        drop(books);
+        drop(totals);
         self.room.freed.notify_waiters();
     }
 }
@@ -158,33 +270,88 @@ mod tests {
 
     const KIB: u64 = 1024;
 
-    fn lease(room: &Arc<Room>, source: &str) -> Lease {
+    fn lease_for(purpose: Option<Use>, room: &Arc<Room>, source: &str) -> Lease {
         let forms =
             Forms { max_body: 64 * KIB, memory_total: 512 * KIB, disk_total: 1024 * KIB, ..Forms::default() };
-        Lease::new(room.clone(), source.parse().unwrap(), &forms)
+        Lease::new(room.clone(), source.parse().unwrap(), purpose, &forms)
+    }
+
+    fn lease(room: &Arc<Room>, source: &str) -> Lease {
+        lease_for(Some(Use::Form), room, source)
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_source_takes_its_share_and_all_take_no_more_than_there_is() {
         let room = Arc::new(Room::default());
         let mut first = lease(&room, "192.0.2.1");
-        assert!(first.cover_in_memory(FREE) && first.taken == Taken::default());
-        assert!(first.cover_in_memory(FREE + 1) && first.cover_in_memory(64 * KIB));
-        assert_eq!(first.taken.memory, 64 * KIB);
-        assert!(first.cover_in_memory(128 * KIB) && !first.cover_in_memory(128 * KIB + 1));
-        let mut same = lease(&room, "192.0.2.1");
-        assert!(same.cover_in_memory(FREE) && !same.cover_in_memory(FREE + 1));
+        assert!(first.cover_in_memory(0, SHORT) && first.taken.memory == 0);
+        assert!(first.cover_in_memory(SHORT, SHORT + 1) && first.cover_in_memory(SHORT + 1, 64 * KIB));
+        assert_eq!(first.taken, Taken { memory: 64 * KIB, ..Taken::of(Use::Form, SHORT) });
+        assert!(first.cover_in_memory(64 * KIB, 128 * KIB));
+        assert!(!first.cover_in_memory(128 * KIB, 128 * KIB + 1));
+        let mut same = lease_for(None, &room, "192.0.2.1");
+        assert!(same.cover_in_memory(0, SHORT) && same.taken == Taken::NONE);
+        assert!(!same.cover_in_memory(SHORT, SHORT + 1));
         assert!(same.cover_on_disk(256 * KIB).await && !same.cover_on_disk(256 * KIB + 1).await);
         first.leave_memory();
-        assert!(same.cover_in_memory(FREE + 1));
+        assert!(same.cover_in_memory(SHORT, SHORT + 1));
         let mut others: Vec<Lease> = (2..5).map(|n| lease(&room, &format!("192.0.2.{n}"))).collect();
         for other in &mut others {
             assert!(other.cover_on_disk(256 * KIB).await);
         }
         assert!(!lease(&room, "192.0.2.9").cover_on_disk(1).await);
         drop((first, same, others));
-        let books = room.books.lock();
-        assert!(books.all == Taken::default() && books.sources.is_empty());
+        let totals = room.totals.lock();
+        assert!(totals.all == Taken::NONE && totals.sources.is_empty());
+    }
+
+    /// Leases of one source, as many as find room for a request.
+    fn requests(room: &Arc<Room>, purpose: Use, source: &str) -> Vec<Lease> {
+        let leases = std::iter::repeat_with(|| lease_for(Some(purpose), room, source));
+        leases.map_while(|mut lease| lease.cover_request(10, 300).then_some(lease)).collect()
+    }
+
+    #[test]
+    fn a_request_takes_room_of_its_purpose_until_its_credential_is_accepted() {
+        for purpose in [Use::Form, Use::Login, Use::Upload, Use::Refusal] {
+            let room = Arc::new(Room::default());
+            let mut taken = requests(&room, purpose, "192.0.2.1");
+            let most = LEAST / purpose.share() / (REQUEST + 10 * FIELD + 300);
+            assert_eq!(taken.len() as u64, most, "{purpose:?}");
+            assert!(taken[0].is_crowded() && !lease_for(Some(purpose), &room, "192.0.2.1").is_crowded());
+            // Other purposes, other sources and HTTP/1 have room of their own.
+            for other in Use::ALL.into_iter().filter(|other| *other != purpose) {
+                assert!(lease_for(Some(other), &room, "192.0.2.1").cover_request(10, 300));
+            }
+            assert!(lease_for(None, &room, "192.0.2.1").cover_request(10, 300));
+            let others: Vec<_> = (2..9).map(|n| requests(&room, purpose, &format!("192.0.2.{n}"))).collect();
+            let sum = others.iter().map(Vec::len).sum::<usize>() as u64 + most;
+            assert!(sum <= LEAST / (REQUEST + 10 * FIELD + 300) && sum >= most * purpose.share());
+            taken[0].accept();
+            assert!(lease_for(Some(purpose), &room, "192.0.2.1").cover_request(10, 300));
+            drop((taken, others));
+            assert_eq!(room.totals.lock().all, Taken::NONE);
+        }
+    }
+
+    #[test]
+    fn streams_of_a_connection_count_for_as_many_as_it_had_at_once() {
+        let room = Arc::new(Room::default());
+        let connection = || lease_for(Some(Use::Stream), &room, "192.0.2.1");
+        let mut first = connection();
+        assert!(first.cover_streams(FREE_STREAMS) && first.taken == Taken::NONE && !first.is_crowded());
+        for streams in [1, 100, 50, 100] {
+            assert!(first.cover_streams(streams));
+        }
+        let each = STREAM * (100 - FREE_STREAMS as u64);
+        assert_eq!(first.taken, Taken::of(Use::Stream, each));
+        let mut more = Vec::new();
+        let mut next = connection();
+        while next.cover_streams(100) {
+            more.push(std::mem::replace(&mut next, connection()));
+        }
+        assert_eq!(more.len() as u64 + 1, LEAST / 2 / each);
+        assert!(first.is_crowded());
     }
 
     #[tokio::test]

@@ -62,10 +62,11 @@ impl Spool {
     /// # Errors
     /// [`SpoolError`]; the spool is of no use then.
     pub async fn write(&mut self, piece: &[u8]) -> Result<(), SpoolError> {
+        let before = self.length;
         self.length += piece.len() as u64;
         if self.file.is_none()
             && self.length <= self.in_memory_at_most
-            && self.lease.cover_in_memory(self.length)
+            && self.lease.cover_in_memory(before, self.length)
         {
             self.memory.extend_from_slice(piece);
             return Ok(());
@@ -85,6 +86,16 @@ impl Spool {
         file.write_all(piece).await?;
         self.file = Some(file);
         Ok(())
+    }
+
+    /// What it takes of the room.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// The request's credential was accepted: only what is long keeps its room.
+    pub fn accept(&mut self) {
+        self.lease.accept();
     }
 
     /// Goes back to the beginning, to be read.
@@ -131,7 +142,7 @@ mod tests {
     use super::*;
 
     fn spool(forms: Forms) -> Spool {
-        let lease = Lease::new(Arc::new(Room::default()), [192, 0, 2, 1].into(), &forms);
+        let lease = Lease::new(Arc::new(Room::default()), [192, 0, 2, 1].into(), None, &forms);
         Spool::new(&forms, lease)
     }
 

@@ -1,7 +1,7 @@
 //! A client that sends exactly what it is told to, and reads one answer at a time.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use base64::Engine;
@@ -114,7 +114,19 @@ pub struct Connection {
 
 impl Connection {
     pub fn open(address: SocketAddr) -> Connection {
-        let stream = TcpStream::connect(address).unwrap();
+        Connection::over(TcpStream::connect(address).unwrap())
+    }
+
+    /// A connection from another of the machine's addresses.
+    pub fn open_from(source: IpAddr, address: SocketAddr) -> Connection {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Connection::over(socket.into())
+    }
+
+    fn over(stream: TcpStream) -> Connection {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Connection { stream, reopened: 0, buffer: Vec::new(), closing: false }

@@ -1,0 +1,51 @@
+//! The share of the entry's [`Room`](super::room::Room) that one request takes until its credential was accepted. Only requests over
+//! HTTP/2 take some: over HTTP/1 there is one at a time, whose memory is the connection's.
+
+use http::Version;
+use pingora_http::RequestHeader;
+
+use super::client::Client;
+use super::refusal::Refusal;
+use super::room::{Lease, Use};
+use super::site::{Plan, Site};
+
+/// The text for a request whose source has taken all its room.
+pub const NO_ROOM: &str = "Too many unfinished requests at once, try again";
+
+/// Takes room for a request.
+///
+/// # Errors
+/// Where all sources together, or the one that it comes from, have taken all of theirs.
+pub fn take(
+    site: &Site,
+    plan: &Plan,
+    client: &Client,
+    request: &RequestHeader,
+    purpose: Use,
+) -> Result<Lease, Refusal> {
+    cover(site, plan, client, request, purpose).ok_or_else(|| {
+        // One client of a trusted proxy must not end the connection of all of them.
+        if !client.is_trusted(&plan.trusted_proxies) {
+            client.note_without_room();
+        }
+        Refusal::Overloaded(NO_ROOM)
+    })
+}
+
+/// Takes room for the refusal of a request, which may wait for a client that takes no answer or goes on sending its body. `None`
+/// means that there is none: then the answer must be one that waits for nothing.
+pub fn take_for_refusal(site: &Site, plan: &Plan, client: &Client, request: &RequestHeader) -> Option<Lease> {
+    cover(site, plan, client, request, Use::Refusal)
+}
+
+fn cover(site: &Site, plan: &Plan, client: &Client, request: &RequestHeader, purpose: Use) -> Option<Lease> {
+    let source = client.source(&request.headers, &plan.trusted_proxies);
+    let purpose = (request.version == Version::HTTP_2).then_some(purpose);
+    let mut lease = Lease::new(site.room.clone(), source, purpose, &plan.forms);
+    if purpose.is_none() {
+        return Some(lease);
+    }
+    let fields = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+    let bytes = fields.sum::<usize>() + request.raw_path().len();
+    lease.cover_request(request.headers.len(), bytes).then_some(lease)
+}
