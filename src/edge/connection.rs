@@ -20,7 +20,7 @@ use tracing::debug;
 use super::ambiguity::ambiguity;
 use super::client::Client;
 use super::exchange::Exchange;
-use super::framing::{self, ValidatedStream};
+use super::framing::{self, Unvalidated, ValidatedStream};
 use super::gauge::Gauge;
 use super::intake::Intake;
 use super::listener::Connection;
@@ -40,6 +40,9 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// At a stop: how long a client over HTTP/2 has to say goodbye, and to take an answer whose last byte waits for it.
 const GOODBYE: Duration = Duration::from_secs(1);
 const TAKING: Duration = Duration::from_secs(5);
+
+/// The reason of a 400 for a header that isn't one.
+const UNREADABLE: &str = "The request can't be understood";
 
 /// Serves one connection to its end.
 #[derive(Clone)]
@@ -153,7 +156,7 @@ impl HttpServer {
                     match (meter.received(), many) {
                         (0, _) if !waiting => return,
                         (_, true) => Some(Refusal::HeaderTooLarge),
-                        _ => Some(Refusal::Malformed("The request can't be understood".into())),
+                        _ => Some(Refusal::Malformed(UNREADABLE.into())),
                     }
                 }
                 Err(_) if meter.received() == 0 && !waiting => return,
@@ -162,12 +165,7 @@ impl HttpServer {
             meter.lift();
             let Some(under_way) = self.requests.enter() else { return };
             if let Some(refusal) = refusal {
-                self.site.metrics.http_request(self.site.entry, refusal.status(), Duration::ZERO);
-                let id = self.site.ids.next();
-                log_unread(&self.site, client, &refusal, &id);
-                session.set_keepalive(None);
-                let within = self.site.plan.load().timeouts.write;
-                reply::refuse(&mut session, &refusal, "", &id, within).await;
+                self.refuse_unread(&mut session, client, &refusal).await;
                 drop(under_way);
                 return reply::linger(session).await;
             }
@@ -175,8 +173,14 @@ impl HttpServer {
             let is_chunked = session.req_header().headers.contains_key(header::TRANSFER_ENCODING);
             if is_chunked {
                 session = match framing::validate_request(session).await {
-                    Some(session) => session,
-                    None => return,
+                    Ok(session) => session,
+                    Err(Unvalidated::Lost) => return,
+                    Err(Unvalidated::Unreadable(mut session)) => {
+                        let refusal = Refusal::Malformed(UNREADABLE.into());
+                        self.refuse_unread(&mut session, client, &refusal).await;
+                        drop(under_way);
+                        return reply::linger(*session).await;
+                    }
                 };
             }
             next = Exchange { server: &self, client }.run(session).await;
@@ -186,6 +190,16 @@ impl HttpServer {
             idle = Some(keepalive);
             drop(under_way);
         }
+    }
+
+    /// Answers what never became a request, and closes the connection afterwards.
+    async fn refuse_unread(&self, session: &mut ServerSession, client: &Client, refusal: &Refusal) {
+        self.site.metrics.http_request(self.site.entry, refusal.status(), Duration::ZERO);
+        let id = self.site.ids.next();
+        log_unread(&self.site, client, refusal, &id);
+        session.set_keepalive(None);
+        let within = self.site.plan.load().timeouts.write;
+        reply::refuse(session, refusal, "", &id, within).await;
     }
 }
 

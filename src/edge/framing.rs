@@ -20,6 +20,7 @@ use pingora_core::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tracing::debug;
 
 use crate::wire::{ChunkedError, ChunkedValidator};
 
@@ -33,7 +34,7 @@ enum Mode {
     Header(Vec<u8>),
     /// There is no chunked body.
     Off,
-    /// What comes is a chunked body, and perhaps more behind it.
+    /// A chunked body is being read, and perhaps more behind it.
     Chunked(ChunkedValidator),
 }
 
@@ -83,38 +84,68 @@ impl Validation {
     }
 }
 
-/// Whether pingora reads the body below this header as chunked.
+/// Returns true if pingora reads the body below this header as chunked.
 pub fn is_chunked(headers: &HeaderMap) -> bool {
     let last = headers.get_all(TRANSFER_ENCODING).iter().next_back();
     last.and_then(|codings| codings.as_bytes().rsplit(|b| *b == b',').next())
         .is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
-/// Puts a validator below a session of HTTP/1 whose request's header is read and announces a chunked body. `None` where the
-/// connection can't be used any more.
+/// The reason that a request can't be continued above a validator.
+pub enum Unvalidated {
+    /// The connection can't be used any more.
+    Lost,
+    /// The header can't be read again. The session can still be answered.
+    Unreadable(Box<ServerSession>),
+}
+
+/// Puts a validator below a session of HTTP/1 whose request's header is read and announces a chunked body.
 ///
 /// pingora has read bytes beyond the header, and gives them out only as the next request of a connection. So it is told that
 /// there is no body, gives back the stream and these bytes, and reads the same header again above the validator.
-pub async fn validate_request(mut session: ServerSession) -> Option<ServerSession> {
+///
+/// # Errors
+/// [`Unvalidated`]; neither is expected of a header that was read once. Logged here.
+pub async fn validate_request(mut session: ServerSession) -> Result<ServerSession, Unvalidated> {
     let header = BytesMut::from(&session.to_h1_raw()[..]);
     session.req_header_mut().remove_header(&TRANSFER_ENCODING);
     // A connection that the client wants closed would be closed now. The header that is read again says it once more.
     session.req_header_mut().remove_header(&CONNECTION);
     session.set_keepalive(Some(0));
-    let (stream, unread) = session.finish().await.ok()??.into_parts();
+    let finished = session.finish().await.inspect_err(|error| {
+        debug!(error = error.etype().as_str(), "connection lost before the chunked body");
+    });
+    let Some(finished) = finished.map_err(|_| Unvalidated::Lost)? else {
+        debug!("connection closed before the chunked body");
+        return Err(Unvalidated::Lost);
+    };
+    let (stream, unread) = finished.into_parts();
     let stream = ValidatedStream {
         stream,
         unread: unread.unwrap_or_default(),
         validation: Arc::new(Validation(Mutex::new(Mode::Chunked(ChunkedValidator::new())))),
     };
+    read_again(header, stream).await
+}
+
+async fn read_again(header: BytesMut, stream: ValidatedStream) -> Result<ServerSession, Unvalidated> {
     let mut session = ServerSession::new_http1(Box::new(stream));
     session.set_pipelining_enabled(true);
     session.set_read_timeout(None);
     session.set_pipelined_prefix(header);
-    session.read_request().await.ok()?.then_some(session)
+    let read = session.read_request().await;
+    // The rest of an error may quote the header, and with it a password.
+    let error = match &read {
+        Ok(true) => return Ok(session),
+        Ok(false) => "no request",
+        Err(error) => error.etype().as_str(),
+    };
+    debug!(error, "request header can't be read again");
+    drop(read);
+    Err(Unvalidated::Unreadable(Box::new(session)))
 }
 
-/// Whether the request's body deviated from the chunked coding.
+/// Returns true if the request's body deviated from the chunked coding.
 pub fn is_invalid(session: &ServerSession) -> bool {
     let stream = session.stream().and_then(|stream| (**stream).as_any().downcast_ref::<ValidatedStream>());
     stream.is_some_and(|stream| stream.validation.is_invalid())
@@ -130,7 +161,7 @@ pub fn deviation(error: &pingora_error::Error) -> Option<ChunkedError> {
 #[derive(Debug)]
 pub struct ValidatedStream {
     stream: Stream,
-    /// What was read before and comes first.
+    /// Bytes that were read before and come first.
     unread: BytesMut,
     validation: Arc<Validation>,
 }

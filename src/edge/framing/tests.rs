@@ -14,7 +14,7 @@ async fn session(bytes: Vec<u8>, most: usize) -> ServerSession {
     let mut session = ServerSession::new_http1(Box::new(near));
     session.set_pipelining_enabled(true);
     assert!(session.read_request().await.unwrap());
-    validate_request(session).await.unwrap()
+    validate_request(session).await.ok().unwrap()
 }
 
 async fn body(session: &mut ServerSession) -> pingora_error::Result<Vec<u8>> {
@@ -138,5 +138,20 @@ proptest! {
         });
         prop_assert_eq!(read, data);
         prop_assert_eq!(left, BEHIND);
+    }
+}
+
+#[tokio::test]
+async fn a_header_that_cannot_be_read_again_is_answered() {
+    for header in ["POST /a HTTP/1.1\r\n: a\r\n\r\n", "\0\r\n\r\n"] {
+        let (near, mut far) = duplex(1024);
+        let stream = ValidatedStream::new(Box::new(near), Arc::new(Validation(Mutex::new(Mode::Off))));
+        let read = read_again(BytesMut::from(header), stream).await;
+        let Err(Unvalidated::Unreadable(mut session)) = read else { panic!("{header:?}") };
+        session.respond_error(400).await.unwrap();
+        drop(session);
+        let mut answer = String::new();
+        far.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     }
 }
