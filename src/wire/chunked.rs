@@ -125,12 +125,12 @@ impl ChunkedValidator {
         }
     }
 
-    /// Whether the last chunk and the trailer section are read.
+    /// Returns true once the last chunk and the trailer section are read.
     pub fn is_complete(&self) -> bool {
         self.state == State::Complete
     }
 
-    /// Whether the body is invalid.
+    /// Returns true if the body is invalid.
     pub fn is_invalid(&self) -> bool {
         matches!(self.state, State::Invalid(_))
     }
@@ -235,7 +235,7 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// What may stand in a field's value and, but for `"` and `\`, in a quoted string (RFC 9110 sections 5.5 and 5.6.4).
+/// A byte of a field's value and, but for `"` and `\`, of a quoted string (RFC 9110 sections 5.5 and 5.6.4).
 fn is_text(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
