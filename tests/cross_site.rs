@@ -81,7 +81,7 @@ fn another_site_manages_no_credentials() {
             let response = connection.exchange(with(way.basic(HOLDER), foreign));
             assert_eq!(response.status, 403, "{foreign:?}: {}", response.text());
             let reason = response.json()["error"].as_str().unwrap().to_owned();
-            assert!(reason.contains("Cross-site") && reason.contains("api_key"), "{reason}");
+            assert!(reason.contains("Cross-site") && reason.contains("api_key instead of Basic"), "{reason}");
             assert_eq!(response.header("www-authenticate"), None);
         }
     }
@@ -149,7 +149,7 @@ fn another_site_sends_no_mail_and_changes_nothing() {
             let response = api.exchange(with(way.basic(ALL), foreign));
             assert_eq!(response.status, 403, "{foreign:?}: {}", response.text());
             let reason = response.json()["errors"][0].as_str().unwrap().to_owned();
-            assert!(reason.contains("Cross-site") && reason.contains("api_key"), "{reason}");
+            assert!(reason.contains("Cross-site") && reason.contains("api_key instead of Basic"), "{reason}");
         }
         for way in [form("/settings", URLENCODED, "x=1"), request("DELETE", "/settings"), upgrade()] {
             let response = web.exchange(with(way.basic(WEB), foreign));

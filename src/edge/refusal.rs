@@ -76,7 +76,7 @@ impl Refusal {
             Refusal::NotHolder => "Permission denied: only the account holder manages credentials".into(),
             Refusal::CrossSite(Entry::Api) => {
                 "Cross-site request refused: a Basic login counts only for requests of this origin \
-                 (Origin, Sec-Fetch-Site). Send api_user and api_key in the query or a form instead"
+                 (Origin, Sec-Fetch-Site). Send api_user and api_key instead of Basic: in a form, or in the query"
                     .into()
             }
             Refusal::CrossSite(Entry::Web | Entry::Smtp) => {
