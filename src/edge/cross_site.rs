@@ -13,19 +13,19 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Whether a request of this kind may change something, whatever it needs: any method that is not safe (RFC 9110 section
-/// 9.2.1), and a WebSocket, over which anything may follow.
+/// Returns true if a request of this kind may change something, whatever it needs: any method that is not safe (RFC 9110
+/// section 9.2.1), and a WebSocket, over which anything may follow.
 pub fn may_change_something(request: &RequestHeader) -> bool {
     let is_safe = matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
     !is_safe || request.headers.contains_key(header::UPGRADE)
 }
 
-/// Why a request comes from another site, for the log; `None` for one of the gateway's own origin, for a typed address, and
-/// for clients that are no browsers and send neither field.
+/// The reason, for the log, that a request counts as one from another site. `None` for one of the gateway's own origin, for a
+/// typed address, and for clients other than browsers, which send neither field.
 ///
-/// Each value of `Sec-Fetch-Site` (Fetch Metadata, section 2.4) must be `same-origin` or `none`, and each `Origin` the
-/// gateway's own. Two exceptions, each only where the browser says `same-origin` or `none` itself: `Origin: null`, which a page
-/// with the policy `no-referrer` sends, and any origin where a trusted proxy does not tell which host the client asked for.
+/// `Sec-Fetch-Site` (Fetch Metadata, section 2.4) decides where it is present: each value must be `same-origin` or `none`. A page
+/// can't set that field, so `Origin` is not compared then: it may be `null` (a page with the policy `no-referrer`), that of an
+/// extension, or differ from a `Host` that a proxy has rewritten. Without `Sec-Fetch-Site`, each `Origin` must be the gateway's own.
 pub fn reason(request: &RequestHeader, client: &Client, is_trusted: bool) -> Option<&'static str> {
     let headers = &request.headers;
     let mut is_vouched_for = false;
@@ -40,12 +40,12 @@ pub fn reason(request: &RequestHeader, client: &Client, is_trusted: bool) -> Opt
             is_vouched_for = true;
         }
     }
+    if is_vouched_for {
+        return None;
+    }
     let mut origins = headers.get_all(header::ORIGIN).iter().map(|origin| origin.as_bytes().trim_ascii());
     // Origins that an entry allows besides its own belong here, and before the first loop.
-    let is_own = |origin: &[u8]| {
-        let host_is_known = !is_trusted || headers.contains_key(FORWARDED_HOST);
-        is_vouched_for && (origin == b"null" || !host_is_known) || own(request, client, is_trusted).is(origin)
-    };
+    let is_own = |origin: &[u8]| own(request, client, is_trusted).is(origin);
     (!origins.all(is_own)).then_some("cross-site by Origin")
 }
 
