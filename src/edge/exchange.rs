@@ -28,6 +28,10 @@ use crate::service::access::Granted;
 /// The status under which a request is counted whose client went away before its answer.
 const CLIENT_GONE: u16 = 499;
 
+/// The reason of a 400 for a path that stands for another one, with another route, to some backends.
+const AMBIGUOUS_PATH: &str =
+    "Ambiguous path: it contains an encoded `?` or `#` (%3F, %23) that changes which route applies.";
+
 /// Bytes that most requests take on their way to a backend.
 const REQUEST_SIZE: usize = 1024;
 
@@ -140,7 +144,7 @@ impl Underway<'_> {
             });
         }
         let Some(route) = plan.router.route(&request.method, &target.path) else {
-            return Err(Refusal::Malformed("The path means something else up to its encoded ? or #".into()));
+            return Err(Refusal::Malformed(AMBIGUOUS_PATH.into()));
         };
         let admission = Admission { site, client: self.client, plan, request_id };
         let admitted = admission.admit(session, &target, &route).await?;
