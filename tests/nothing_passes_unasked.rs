@@ -165,6 +165,31 @@ fn the_bits_decide() {
 }
 
 #[test]
+fn a_suffix_takes_no_permission_away() {
+    let backend = Backend::hello();
+    let route =
+        |path: &str, need: &str| format!("[[api.route]]\npath = \"{path}\"\npermission = \"{need}\"\n");
+    let routes = [route("/v3/mail", "email"), route("/files/report", "api"), route("/files/*", "web")];
+    let gateway = start(&format!("{}{}", api(backend.address), routes.concat()));
+    with_credentials(&gateway);
+    gateway.credential("bob:passw0rd-of-bob", "email,api").credential("eve:passw0rd-of-eve", "api,web");
+    let mut connection = Connection::open(gateway.api());
+    let logins = [EMAIL, API, WEB, "bob:passw0rd-of-bob", "eve:passw0rd-of-eve", ALL];
+    for (path, expected) in [
+        ("/v3/mail", [200, 403, 403, 200, 403, 200]),
+        ("/v3/mail/batch", [403, 403, 403, 200, 403, 200]),
+        ("/files/report", [403, 200, 403, 200, 200, 200]),
+        ("/files/report.pdf", [403, 403, 403, 403, 200, 200]),
+        ("/files/other.pdf", [403, 403, 200, 403, 200, 200]),
+    ] {
+        for (login, expected) in logins.into_iter().zip(expected) {
+            assert_eq!(connection.exchange(get(path).basic(login)).status, expected, "{path} as {login}");
+            assert_eq!(backend.drain().len(), usize::from(expected == 200), "{path} as {login}");
+        }
+    }
+}
+
+#[test]
 fn an_account_is_the_ceiling_of_its_credentials() {
     let backend = Backend::hello();
     let gateway = start(&api(backend.address));

@@ -4,17 +4,17 @@
 //! that needs a permission also decides on the paths that extend one of its own, the base, by a suffix
 //! ([`RoutePattern::bases_of`]). On the base itself the first route that matches decides, as on any path. The rule:
 //!
-//! 1. A route counts for a suffix where it needs a permission, decides on the base, and does not match the whole path. (Where
-//!    it does, the order of the routes says which one decides.)
-//! 2. It gives way to a route that names the path: one that matches the path, or decides on a longer base of it, and whose
-//!    pattern lies below its own. `/v1/send/status`, `/v1/send/*` and `/v1/send.json` lie below `/v1/send`; `/v1/*` and
-//!    `/v1/*.json` do not.
-//! 3. It takes the place of a route whose pattern contains its own, as `/v1/*` contains `/v1/send`, and of what is built in
-//!    for paths that no route matches.
-//! 4. Where neither holds, as for `/v1/*.json`, the request needs the permissions of both, and goes where the matching one
-//!    says. So a suffix takes no permission away, but that of a wildcard which the route is an exception to (3).
+//! 1. What the path needs as it is written, it always needs: the permission of the first route that matches it, or what is
+//!    built in for paths that no route matches. So no suffix takes a permission away.
+//! 2. A route counts for a suffix where it needs a permission, decides on the base, and does not match the whole path. (Where
+//!    it does, the order of the routes says which one decides.) The request needs its permission in addition.
+//! 3. A route does not count where another one names the path: one that matches the path, or decides on a longer base of it,
+//!    and whose pattern lies below its own. `/v1/send/status`, `/v1/send/*` and `/v1/send.json` lie below `/v1/send`; `/v1/*`
+//!    and `/v1/*.json` do not.
+//! 4. The request goes to the group of the route that matches, else to that of the route with the longest base.
 //!
-//! A route that is `public` matches what it says and counts for no suffix.
+//! A route that is `public` matches what it says and counts for no suffix. A path that it matches is public unless a route
+//! counts for a suffix there.
 
 use http::Method;
 
@@ -25,17 +25,15 @@ use crate::wire::{RoutePattern, cut_short, sends_mail};
 /// The paths of the API that send mail, as they are documented. Each needs `email` unless a route says something else.
 const SENDING: [&str; 3] = ["/api/mail.send.json", "/api/mail.send.xml", "/v3/mail/send"];
 
-/// The number of bases of one path that are looked at for one route. A path with so many is nobody's: there, every route
-/// counts that could.
+/// The number of bases of one path that are looked at for one route. A path with as many or more needs the permission of every
+/// route that has a base there, whichever route decides on the base.
 const MOST_BASES: usize = 8;
 
 /// The routes of one entry.
 #[derive(Debug)]
 pub struct Router {
-    /// The configured ones, then [`SENDING`], which count for suffixes only.
+    /// The configured ones, then [`SENDING`].
     routes: Vec<Route>,
-    /// The number of configured routes.
-    configured: usize,
     /// The routes that may count for a suffix of a path that no route matches.
     rivals: Vec<usize>,
     entry: Entry,
@@ -65,7 +63,7 @@ pub struct Routed {
 }
 
 impl Routed {
-    /// The permissions that it needs, all of them.
+    /// All permissions that it needs.
     pub fn permissions(&self) -> Permissions {
         match self.need {
             Need::Public => self.also,
@@ -95,8 +93,7 @@ impl Route {
     }
 
     fn bases_of<'p>(&'p self, method: &Method, path: &'p str) -> impl Iterator<Item = &'p str> {
-        let takes_method = self.takes_method(method);
-        self.pattern.bases_of(path).filter(move |_| takes_method)
+        self.takes_method(method).then(|| self.pattern.bases_of(path)).into_iter().flatten()
     }
 }
 
@@ -111,7 +108,6 @@ impl Router {
             rivals: Vec::new(),
         };
         let mut routes: Vec<Route> = settings.routes.iter().map(compile).collect();
-        let configured = routes.len();
         if settings.entry == Entry::Api {
             routes.extend(SENDING.iter().filter_map(|path| PathPattern::parse(path).ok()).map(|path| {
                 Route {
@@ -134,23 +130,26 @@ impl Router {
                 (0..routes.len()).filter(permitting).filter(may_count).collect()
             })
             .collect();
-        let rivals = (0..configured).filter(permitting).collect();
+        let rivals = (0..routes.len()).filter(permitting).collect();
         for (route, rivals) in routes.iter_mut().zip(all_rivals) {
             route.rivals = rivals;
         }
-        Router { routes, configured, rivals, entry: settings.entry, default: settings.default_need() }
+        Router { routes, rivals, entry: settings.entry, default: settings.default_need() }
     }
 
-    /// What a request needs, and where it goes. `path` must be plain. `None` where a backend that ends the path at an encoded
-    /// `?` or `#` would serve what needs something else: there, no answer is right for all backends.
+    /// Returns what a request needs, and where it goes. `path` must be normalized. `None` where a backend that ends the path at
+    /// an encoded `?` or `#` would serve what needs something else: there, no answer is right for all backends.
+    ///
+    /// The time is linear in the path.
     pub fn route(&self, method: &Method, path: &str) -> Option<Routed> {
         let routed = self.route_as_read(method, path);
-        let same = |other: Routed| (other.need, other.also) == (routed.need, routed.also);
+        let requirement = |routed: Routed| (routed.need == Need::Public, routed.permissions());
+        let same = |other: Routed| requirement(other) == requirement(routed);
         cut_short(path).all(|path| same(self.route_as_read(method, path))).then_some(routed)
     }
 
     fn route_as_read(&self, method: &Method, path: &str) -> Routed {
-        let named = self.routes[..self.configured].iter().position(|route| route.takes(method, path));
+        let named = self.routes.iter().position(|route| route.takes(method, path));
         let rivals = named.map_or(&self.rivals, |named| &self.routes[named].rivals);
         if rivals.iter().any(|rival| self.routes[*rival].bases_of(method, path).next().is_some()) {
             return self.route_by_base(method, path, named);
@@ -170,31 +169,27 @@ impl Router {
 
     /// The same for a path that extends one that a route decides on; the rule is in the module's documentation.
     fn route_by_base(&self, method: &Method, path: &str, named: Option<usize>) -> Routed {
+        let written = self.route_as_written(path, named);
         let holders = self.holders(method, path, named);
-        let Some((first, _)) = holders.iter().max_by_key(|(_, base)| base.len()) else {
-            return self.route_as_written(path, named);
+        let Some((first, _)) = holders.iter().max_by_key(|(_, base)| base.len()) else { return written };
+        let first = &self.routes[*first];
+        let all =
+            holders.iter().fold(written.permissions(), |all, (holder, _)| match self.routes[*holder].need {
+                Need::Public => all,
+                Need::Permission(permission) => all.or(Permissions::only(permission)),
+            });
+        let (need, also) = match (written.need, first.need) {
+            (Need::Permission(permission), _) | (Need::Public, Need::Permission(permission)) => {
+                (Need::Permission(permission), all.minus(Permissions::only(permission)))
+            }
+            (Need::Public, Need::Public) => (Need::Public, all),
         };
-        let pattern = |index: usize| &self.routes[index].pattern;
-        let contains =
-            |named: &usize| holders.iter().any(|(holder, _)| pattern(*named).contains(pattern(*holder)));
-        let kept = named.filter(|named| !contains(named));
-        let needs =
-            holders.iter().map(|(holder, _)| *holder).chain(kept).map(|index| self.routes[index].need);
-        let all = needs.fold(Permissions::NONE, |all, need| match need {
-            Need::Public => all,
-            Need::Permission(permission) => all.or(Permissions::only(permission)),
-        });
-        let need = self.routes[*first].need;
-        let also = match need {
-            Need::Public => all,
-            Need::Permission(permission) => all.minus(Permissions::only(permission)),
-        };
-        Routed { need, also, group: self.routes[kept.unwrap_or(*first)].group }
+        let group = if named.is_some() { written.group } else { first.group };
+        Routed { need, also, group }
     }
 
     /// The routes that count for a suffix of `path`, each with its base there.
     fn holders<'p>(&'p self, method: &Method, path: &'p str, named: Option<usize>) -> Vec<(usize, &'p str)> {
-        let sends = named.is_none() && self.entry == Entry::Api && sends_mail(path);
         let rivals = named.map_or(&self.rivals, |named| &self.routes[named].rivals);
         let mut holders: Vec<(usize, &str)> = Vec::new();
         let mut crowded = false;
@@ -204,30 +199,18 @@ impl Router {
                 |base: &&&str| !self.routes[..rival].iter().any(|earlier| earlier.takes(method, base));
             let Some(base) = bases.iter().find(decides).or(bases.get(MOST_BASES - 1)) else { continue };
             crowded |= bases.len() == MOST_BASES;
-            if !sends || self.is_about_mail(rival, base) {
-                holders.push((rival, base));
-            }
+            holders.push((rival, base));
         }
         if crowded {
             return holders;
         }
         let pattern = |route: usize| &self.routes[route].pattern;
-        let gives_way = |(one, base): (usize, &str), (other, other_base): (usize, &str)| {
-            let names = || other_base.len() > base.len() && pattern(other).lies_below(pattern(one));
-            one != other && (names() || pattern(one).contains(pattern(other)))
+        let names = |(one, base): (usize, &str), (other, longer): (usize, &str)| {
+            longer.len() > base.len() && pattern(other).lies_below(pattern(one))
         };
         let all = holders.clone();
-        holders.retain(|holder| !all.iter().any(|other| gives_way(*holder, *other)));
+        holders.retain(|holder| !all.iter().any(|other| names(*holder, *other)));
         holders
-    }
-
-    /// Whether a route decides on a path that sends mail, as it is documented, or on one below it. Any other gives way to what
-    /// is built in.
-    fn is_about_mail(&self, route: usize, base: &str) -> bool {
-        let pattern = &self.routes[route].pattern;
-        self.routes[self.configured..]
-            .iter()
-            .any(|sending| sending.pattern.covers(base) || pattern.lies_below(&sending.pattern))
     }
 }
 

@@ -35,4 +35,6 @@ pub use parameters::{Parameters, ParametersError};
 pub use path::{PathError, Target, normalize};
 pub use presented::{BASIC_BUFFER, BasicError, CredentialError, Gathered, Held, LONGEST_VALUE, basic};
 pub use query::{Taken, take_credential, without_credential};
+#[cfg(test)]
+pub use route::steps_of;
 pub use route::{RoutePattern, cut_short, sends_mail};

@@ -40,6 +40,7 @@ impl RoutePattern {
     /// Whether a normalized path could be one of these to a lenient backend, which ignores ASCII case or a trailing `/`. For
     /// routes that ask for a permission of their own.
     pub fn covers(&self, path: &str) -> bool {
+        count_steps(1);
         let mut given = path.trim_end_matches('/').split('/').skip(1);
         let named = self.named().iter();
         let mut all =
@@ -77,8 +78,21 @@ impl Segment {
         matches!(self, Segment::Exact(text) if text.is_empty())
     }
 
+    /// Compares a segment of a normalized path. Of a long one, only the ends are decoded: many routes may be compared with it.
     pub(super) fn matches(&self, text: &str, case: Case) -> bool {
-        self.matches_decoded(&decoded(text), case)
+        // An escape is three bytes.
+        match self {
+            Segment::Exact(expected) if text.len() > 3 * expected.len() => false,
+            Segment::Around(before, after) if text.len() > 3 * (before.len() + after.len()).max(1) => {
+                let start = text.get(..3 * before.len()).unwrap_or(text);
+                let end = whole_escapes(text, text.len() - 3 * after.len());
+                let (start, end) = (decoded(start), decoded(end));
+                start.get(..before.len()).is_some_and(|start| case.same(start, before))
+                    && end.len() >= after.len()
+                    && case.same(&end[end.len() - after.len()..], after)
+            }
+            _ => self.matches_decoded(&decoded(text), case),
+        }
     }
 
     pub(super) fn matches_decoded(&self, text: &[u8], case: Case) -> bool {
@@ -129,8 +143,16 @@ pub fn sends_mail(path: &str) -> bool {
     })
 }
 
+/// The end of a normalized text from `at`, or from the end of the escape that `at` stands in.
+fn whole_escapes(text: &str, at: usize) -> &str {
+    let is_escape = |back: usize| at.checked_sub(back).is_some_and(|at| text.as_bytes()[at] == b'%');
+    let inside = if is_escape(1) { 2 } else { usize::from(is_escape(2)) };
+    text.get((at + inside).min(text.len())..).unwrap_or(text)
+}
+
 /// Undoes the escapes that a normalized path still has.
 pub(super) fn decoded(plain: &str) -> Cow<'_, [u8]> {
+    count_steps(plain.len());
     if memchr::memchr(b'%', plain.as_bytes()).is_none() {
         return Cow::Borrowed(plain.as_bytes());
     }
@@ -144,6 +166,35 @@ pub(super) fn decoded(plain: &str) -> Cow<'_, [u8]> {
         }
     }
     Cow::Owned(decoded)
+}
+
+#[cfg(test)]
+pub use steps::{count_steps, steps_of};
+
+/// Counts nothing outside of tests.
+#[cfg(not(test))]
+pub(super) const fn count_steps(_: usize) {}
+
+/// The work that a search for a route takes, so that tests can state bounds that don't depend on the time.
+#[cfg(test)]
+mod steps {
+    use std::cell::Cell;
+
+    thread_local! {
+        static STEPS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// Counts bytes that are looked at.
+    pub fn count_steps(count: usize) {
+        STEPS.set(STEPS.get() + count);
+    }
+
+    /// The number of steps that `work` takes on this thread.
+    pub fn steps_of(work: impl FnOnce()) -> usize {
+        let before = STEPS.get();
+        work();
+        STEPS.get() - before
+    }
 }
 
 #[cfg(test)]
@@ -202,6 +253,22 @@ mod tests {
         assert!(pattern("/admin/").covers("/admin"));
         assert!(pattern("/a/*.json").covers("/a/b%3F.json"));
         assert!(!pattern("/admin/send").covers("/admin/send%3Fx"));
+    }
+
+    #[test]
+    fn a_long_segment_is_compared_like_a_short_one() {
+        for text in ["*", "a*", "*a", "a*b", "ab*ba", "a:*", "*:a", ":*:", "a", ":"] {
+            let segment = Segment::new(text);
+            for piece in ["a", "b", "%3A", "ab", "a%3A", "%3Ab", "%3A%3a", "b%3Aa"] {
+                for middle in ["", "x", "%3A", "xxxxxxxxxxxx", "%3A%3A%3A%3A%3A", "x%3Ax%3Ax%3Ax"] {
+                    for other in ["", "a", "%3A", "%3Aa", "b%3A", "ba", "a%3Ab"] {
+                        let given = format!("{piece}{middle}{other}");
+                        let expected = segment.matches_decoded(&decoded(&given), Case::Kept);
+                        assert_eq!(segment.matches(&given, Case::Kept), expected, "{text} {given}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]
