@@ -1,17 +1,16 @@
 //! Forms that backends read in ways of their own: which boundary they take, and which names they take for a credential's.
-//! Express, Rack and PHP stand behind the gateway (tests/clients/install), and whatever they read as `api_user` or `api_key`
+//! Express, Rack, PHP and Werkzeug stand behind the gateway (tests/clients/install), and whatever they read as `api_user` or `api_key`
 //! was judged.
 
 mod common;
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use common::backend::Backend;
 use common::forms::{MULTIPART, URLENCODED, form, text_fields};
 use common::http::{Connection, Request, get};
+use common::servers::{Server, script};
 use common::{Gateway, HOLDER, api, installed};
 
 const CALLER: &str = "apionly:passw0rd-call";
@@ -52,6 +51,13 @@ fn a_boundary_may_be_any_that_all_parsers_find() {
         ("boundary=boundary", "boundary"),
         ("boundary=\"boundary\"", "boundary"),
         ("boundary=\"a boundary\"", "a boundary"),
+        // Of Java and Android.
+        ("boundary=----=_Part_0_123.456", "----=_Part_0_123.456"),
+        ("boundary====1419161730====", "===1419161730===="),
+        ("boundary=*****", "*****"),
+        ("boundary=*****1419161730*****; charset=utf-8", "*****1419161730*****"),
+        ("boundary=\"*****\"", "*****"),
+        ("boundary=a'()+_-./:=?z", "a'()+_-./:=?z"),
         ("Boundary=\"----=_Part_1(2)'+_./:=?\" ; x=\"y;z\"", "----=_Part_1(2)'+_./:=?"),
     ] {
         let kind = format!("multipart/form-data; {attributes}");
@@ -90,7 +96,6 @@ fn a_boundary_that_parsers_find_differently_is_refused() {
         "BOUNDARY=geckoboundaryX; charset=AA",
         "boundary=BB; x=\"boundary=AA\"",
         "boundary=\"xboundary=AA\"",
-        "boundary=AA:b",
         "boundary=\"AA,b\"",
         "boundary=AA,b",
         "boundary=\"A\\A\"",
@@ -109,6 +114,47 @@ fn a_boundary_that_parsers_find_differently_is_refused() {
     assert!(backend.drain().is_empty());
 }
 
+/// Lines that Werkzeug, which cuts a boundary without quotes, takes for the start of a part, wherever they stand.
+#[test]
+fn a_delimiter_of_a_cut_boundary_is_refused() {
+    let python = installed("werkzeug/bin/python");
+    let werkzeug = Server::start(Command::new(python).arg(script("fields.py")), 1);
+    let werkzeug = SocketAddr::from(([127, 0, 0, 1], werkzeug.ports[0]));
+    let gateway = gateway(werkzeug);
+    let mut connection = Connection::open(gateway.api());
+    let field = format!("Content-Disposition: form-data; name=\"api_user\"\r\n\r\n{OTHER}");
+    let mut read = 0;
+    for (boundary, short) in [("----=_Part_0_1.2", "----"), ("a:b", "a"), ("a(b", "a"), ("1419===", "1419")] {
+        let delimiter = format!("--{short}");
+        for start in ["\r\n{}\r\n", "\n{}\n", "\r{}\r", "\r\n{} \t\x0c\r\n", "x{}\r\n", "-{}\n"] {
+            let hidden = format!("{start}{field}\r\n{{}}--\r\n").replace("{}", &delimiter);
+            let to = "Content-Disposition: form-data; name=\"to\"\r\n\r\na@b\r\n";
+            let end = format!("--{boundary}--\r\n");
+            let note = "Content-Disposition: form-data; name=\"note\"\r\n\r\nx";
+            let body = format!("--{boundary}\r\n{to}--{boundary}\r\n{note}{hidden}{end}");
+            let kind = |quote| format!("multipart/form-data; boundary={quote}{boundary}{quote}");
+            let (_, answer) =
+                read_by(&mut Connection::open(werkzeug), form("/api/a.json", &kind(""), body.clone()));
+            assert!(answer.contains(OTHER), "{hidden:?}: {answer}");
+            read += 1;
+            let request = |quote| form("/api/a.json", &kind(quote), body.clone()).basic(CALLER);
+            let (status, answer) = read_by(&mut connection, request(""));
+            assert_eq!(status, 400, "{body:?}");
+            assert!(answer.contains("put the boundary in quotes"), "{answer}");
+            let (status, answer) = read_by(&mut connection, request("\""));
+            assert!(status == 200 && !answer.contains(OTHER), "{status} {answer}");
+        }
+        // Many dashes are the end of a form for Werkzeug, which reads nothing of it then.
+        let head = "Content-Disposition: form-data; name=\"note\"";
+        let note = format!("{head}\r\n\r\n---------- Forwarded message ----------\r\n{field}\r\n");
+        let body = format!("--{boundary}\r\n{note}--{boundary}--\r\n");
+        let kind = format!("multipart/form-data; boundary={boundary}");
+        let (status, answer) = read_by(&mut connection, form("/api/a.json", &kind, body).basic(CALLER));
+        assert!(status == 200 && !answer.contains(OTHER), "{status} {answer}");
+    }
+    assert_eq!(read, 24);
+}
+
 /// Django takes what stands before the first boundary, or after the last one, for a part.
 #[test]
 fn a_field_outside_of_the_boundaries_is_refused() {
@@ -122,60 +168,6 @@ fn a_field_outside_of_the_boundaries_is_refused() {
     assert_eq!((form_of(&field, ""), form_of("", &field)), (400, 400));
     assert!(backend.drain().is_empty());
     assert_eq!(form_of("This is a message in several parts.\r\n\r\n", "and this its end\r\n"), 200);
-}
-
-/// A process with backends of another language; ends with the test.
-struct Server {
-    child: Child,
-    ports: Vec<u16>,
-}
-
-impl Server {
-    /// Starts it and reads that many ports, each the last number of a line of its output.
-    fn start(command: &mut Command, count: usize) -> Server {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?}: {error}; `make test` installs it"));
-        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let (sender, receiver) = std::sync::mpsc::channel();
-        for lines in
-            [Box::new(BufReader::new(stdout)) as Box<dyn BufRead + Send>, Box::new(BufReader::new(stderr))]
-        {
-            let sender = sender.clone();
-            std::thread::spawn(move || {
-                lines.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)))
-            });
-        }
-        drop(sender);
-        let mut said = Vec::new();
-        let mut ports = Vec::new();
-        while ports.len() < count {
-            let line =
-                receiver.recv_timeout(common::PATIENCE).unwrap_or_else(|_| panic!("{command:?}: {said:?}"));
-            let digits = line.trim_end_matches(|c: char| !c.is_ascii_digit());
-            ports.extend(
-                digits.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|port| port.parse::<u16>().ok()),
-            );
-            said.push(line);
-        }
-        // What it says later is read and dropped, so that it never waits for a reader.
-        std::thread::spawn(move || receiver.into_iter().for_each(drop));
-        Server { child, ports }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
 }
 
 /// Where a field stands.

@@ -6,7 +6,7 @@ pub(crate) struct Attribute<'a> {
     pub(crate) name: &'a [u8],
     /// What stands between the quotes, or the bare word; `None` where there is no `=`.
     pub(crate) value: Option<&'a [u8]>,
-    /// Whether the value stands in quotes.
+    /// True for a value in quotes.
     pub(crate) is_quoted: bool,
 }
 
@@ -93,7 +93,7 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// Whether the byte may stand in a token (RFC 9110, section 5.6.2).
+/// Tells whether the byte may stand in a token (RFC 9110, section 5.6.2).
 pub(crate) fn is_token(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }

@@ -2,9 +2,11 @@
 
 use memchr::memmem;
 
+use super::cut_boundary::{CUT, CutDelimiters};
 use super::delimiter::Delimiter;
 use super::form::FormError;
 use super::key::CredentialKey;
+use super::media::Boundary;
 use super::multipart::{LARGEST_HEAD, Outside};
 use super::part::Head;
 use super::percent;
@@ -32,11 +34,11 @@ pub(crate) fn urlencoded<E>(text: &[u8], mut each: impl FnMut(Field) -> Result<(
 
 /// Gives each named part of a multipart body that isn't a file to `each`, in order. As strict as the scanner that masks.
 pub(crate) fn multipart<E: From<FormError>>(
-    boundary: &[u8],
+    boundary: &Boundary,
     body: &[u8],
     mut each: impl FnMut(Field) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut delimiter = Delimiter::new(boundary);
+    let mut delimiter = Delimiter::new(&boundary.text);
     let mut rest = body;
     let mut outside = Outside::default();
     let mut is_preamble = true;
@@ -59,6 +61,16 @@ pub(crate) fn multipart<E: From<FormError>>(
             let ends_well = epilogue.first().is_none_or(|b| b"\r\n \t".contains(b));
             if !ends_well || delimiter.is_in(epilogue) {
                 return Err(FormError::Malformed("text after the last boundary").into());
+            }
+            // The end of the form itself may look like such a delimiter: no field follows it.
+            let ended = body.len() - epilogue.len();
+            let mut cut = CutDelimiters::of(boundary);
+            let is_split = cut.as_mut().is_some_and(|cut| cut.find(&body[..ended]).is_some());
+            let mut cut = CutDelimiters::of(boundary);
+            let is_split_after =
+                cut.as_mut().is_some_and(|cut| cut.find(epilogue).is_some() || cut.is_found_at_end());
+            if is_split || is_split_after {
+                return Err(CUT.into());
             }
             return Ok(outside.read(epilogue)?);
         }

@@ -297,6 +297,47 @@ mod tests {
         }
     }
 
+    /// Werkzeug takes `b`, or `-`, for the boundary of these.
+    #[test]
+    fn multipart_bodies_with_delimiters_of_a_cut_boundary() {
+        let scan_of = |boundary: &str, is_quoted: bool, body: &str| {
+            let body = body.replace("{}", &format!("--{boundary}"));
+            let quote = if is_quoted { "\"" } else { "" };
+            let kind = format!("multipart/form-data; boundary={quote}{boundary}{quote}");
+            let mut parameters = crate::wire::Parameters::new();
+            let read = parameters.add_body(kind.as_bytes(), body.as_bytes());
+            let scanned = scan(&kind, body.as_bytes()).map(drop);
+            assert_eq!(read.is_ok(), scanned.is_ok(), "{body}");
+            scanned
+        };
+        let head = "Content-Disposition: form-data; name=\"a\"\r\n\r\n";
+        let cut = Err(super::super::cut_boundary::CUT);
+        for body in [
+            format!("--b\r\n{{}}\r\n{head}1\r\n{{}}--\r\n"),
+            format!("x --b \t\n\r\n{{}}\r\n{head}1\r\n{{}}--\r\n"),
+            format!("{{}}\r\nX: --b\r\n{head}1\r\n{{}}--\r\n"),
+            format!("{{}}\r\n{head}--b\r\n{{}}--\r\n"),
+            format!("{{}}\r\n{head}1\n--b\n\r\n{{}}--\r\n"),
+            format!("{{}}\r\n{head}1--b\r\n{{}}--\r\n"),
+            format!("{{}}\r\n{head}1\r\n{{}}--\r\n--b\r\n"),
+            format!("{{}}\r\n{head}1\r\n{{}}--\r\n--b"),
+        ] {
+            assert_eq!(scan_of("b=c", false, &body), cut, "{body}");
+            assert_eq!(scan_of("b=c", true, &body), Ok(()), "{body}");
+            assert_eq!(scan_of("c", false, &body), Ok(()), "{body}");
+        }
+        let of = |content: &str| format!("{{}}\r\n{head}{content}\r\n{{}}--\r\n");
+        for content in ["--b--", "--bc", "--b=d", "--b x", "----------"] {
+            assert_eq!(scan_of("b=c", false, &of(content)), Ok(()), "{content}");
+        }
+        // A delimiter that ends like that of the cut boundary, and an end of the form that does.
+        assert_eq!(scan_of("b=--b", false, &of("1")), cut);
+        assert_eq!(scan_of("--=b--", false, &of("1")), Ok(()));
+        assert_eq!(scan_of("--=b--", false, &of("1")[..of("1").len() - 2]), Ok(()));
+        assert_eq!(scan_of("--=b--", false, &(of("1") + "----")), cut);
+        assert_eq!(scan_of("====1====", false, &of("--\r\n----\r\n--====\r\n")), Ok(()));
+    }
+
     #[test]
     fn multipart_bounds() {
         let parts = |n| "--b\r\n\r\n".repeat(n) + "--b--";

@@ -2,7 +2,7 @@
 
 use memchr::memmem;
 
-use super::attributes::{Attributes, is_token, split};
+use super::attributes::{Attributes, split};
 use super::form::FormError;
 
 /// RFC 2046, section 5.1.1.
@@ -11,8 +11,17 @@ const LONGEST_BOUNDARY: usize = 70;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Media {
     Urlencoded,
-    Multipart { boundary: Vec<u8> },
+    Multipart { boundary: Boundary },
     Other,
+}
+
+/// The boundary of a multipart body (RFC 2046, section 5.1.1).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Boundary {
+    /// 1 to 70 characters.
+    pub(crate) text: Vec<u8>,
+    /// True for a value in quotes, which no parser cuts.
+    pub(crate) is_quoted: bool,
 }
 
 impl Media {
@@ -62,71 +71,111 @@ fn check_charset(lower: &[u8], attributes: Attributes<'_>) -> Result<(), FormErr
     Ok(())
 }
 
-/// The boundary of a multipart type (RFC 2046, section 5.1.1).
+const QUOTES: FormError = FormError::Malformed("put the boundary in quotes: boundary=\"…\"");
+const NONE: FormError = FormError::Malformed("Content-Type names no boundary");
+const TWO: FormError = FormError::Malformed("Content-Type names two boundaries");
+const BLANK_AFTER: FormError = FormError::Malformed("remove the blank after boundary=");
+const BLANK_BEFORE: FormError = FormError::Malformed("remove the blank between boundary and =");
+const EXTENDED: FormError = FormError::Malformed("write boundary= instead of boundary*=");
+const WORD_BEFORE: FormError = FormError::Malformed(
+    "write boundary= in lower case, and the word boundary not before it in Content-Type",
+);
+const EMPTY: FormError = FormError::Malformed("boundary is empty");
+const LONG: FormError = FormError::Malformed("boundary is longer than 70 characters");
+const CHARACTER: FormError =
+    FormError::Malformed("boundary may contain letters, digits, blanks and '()*+_-./:=? only");
+const BLANK_AT_END: FormError = FormError::Malformed("remove the blank at the start or end of the boundary");
+const APOSTROPHES: FormError = FormError::Malformed("put the boundary in quotes instead of apostrophes");
+const ENCODED: FormError = FormError::Malformed("boundary contains the start of an encoded word: =?");
+
+/// The boundary of a multipart type.
 ///
-/// Parsers differ in how they find it, so it has to be one that all of them find: the word, a `=` and a value in a form
-/// that none of them cuts or unescapes.
-fn boundary(text: &[u8], attributes: Attributes<'_>) -> Result<Vec<u8>, FormError> {
-    const NOT_ONE: FormError = FormError::Malformed("Content-Type needs exactly one boundary");
-    const CHARACTERS: FormError =
-        FormError::Malformed("boundary with characters that parsers read differently");
-    if !is_found_by_its_word(text) {
-        return Err(NOT_ONE);
-    }
+/// Parsers differ in how they find it, so it has to be one that all of them find: the word, a `=` and a value that none of
+/// them unescapes. Where some cut a value without quotes, the scanner of the body watches for what they make of it.
+fn boundary(text: &[u8], attributes: Attributes<'_>) -> Result<Boundary, FormError> {
+    let written = find_by_word(text)?;
     let mut found = None;
     for attribute in attributes {
-        let attribute = attribute.map_err(|_| FormError::Malformed("Content-Type"))?;
-        let again = attribute.is("boundary") && found.is_some();
-        if again || attribute.is_extended("boundary") {
-            return Err(NOT_ONE);
+        let Ok(attribute) = attribute else {
+            let end = memchr::memchr(b';', written).unwrap_or(written.len());
+            let needs_quotes = written[..end].trim_ascii().contains(&b' ') && written[0] != b'"';
+            return Err(if needs_quotes { QUOTES } else { FormError::Malformed("Content-Type") });
+        };
+        if attribute.is_extended("boundary") {
+            return Err(EXTENDED);
         }
         if attribute.is("boundary") {
-            found = Some((attribute.value.ok_or(NOT_ONE)?, attribute.is_quoted));
+            let value = attribute.value.ok_or(NONE)?;
+            if found.replace((value, attribute.is_quoted)).is_some() {
+                return Err(TWO);
+            }
         }
     }
-    let (boundary, is_quoted) = found.ok_or(NOT_ONE)?;
-    // Werkzeug ends a bare value where a token ends (RFC 9110, section 5.6.2), others at a `;`.
-    if !is_quoted && !boundary.iter().all(is_token) {
-        return Err(FormError::Malformed("boundary needs quotes"));
-    }
-    if is_read_alike(boundary) { Ok(boundary.to_vec()) } else { Err(CHARACTERS) }
+    let (text, is_quoted) = found.ok_or(NONE)?;
+    check_characters(text)?;
+    Ok(Boundary { text: text.to_vec(), is_quoted })
 }
 
-/// Whether those who look for the boundary by its word, wherever that stands, find the one parameter of that name.
+/// Finds the boundary as those parsers do that look for its word, wherever that stands: what follows the `=`.
 ///
 /// Rack, formidable, Mojolicious and CGI.pm look for the word with a `=` after it, some for the first one, some for the
 /// last. PHP takes the first word, in lower case if there is one in lower case, and then the next `=`.
-fn is_found_by_its_word(text: &[u8]) -> bool {
+///
+/// # Errors
+/// They would find another one than the one parameter of that name, or with a blank.
+fn find_by_word(text: &[u8]) -> Result<&[u8], FormError> {
     const WORD: &[u8] = b"boundary";
     let lower = text.to_ascii_lowercase();
     let equals_after = |at: usize| {
         let blanks = lower[at + WORD.len()..].iter().take_while(|b| b.is_ascii_whitespace()).count();
-        Some(at + WORD.len() + blanks).filter(|at| lower.get(*at) == Some(&b'='))
+        Some((at + WORD.len() + blanks, blanks)).filter(|(at, _)| lower.get(*at) == Some(&b'='))
     };
     let mut named = memmem::find_iter(&lower, WORD).filter_map(equals_after);
-    let (Some(equals), None) = (named.next(), named.next()) else { return false };
+    let Some((equals, blanks)) = named.next() else {
+        return Err(if mentions(&lower, b"boundary*") { EXTENDED } else { NONE });
+    };
+    if named.next().is_some() {
+        return Err(TWO);
+    }
+    if blanks > 0 {
+        return Err(BLANK_BEFORE);
+    }
     // Some strip a blank there, and to PHP and Rack it is the first character of the boundary.
     if lower.get(equals + 1).is_some_and(u8::is_ascii_whitespace) {
-        return false;
+        return Err(BLANK_AFTER);
     }
     let first = memmem::find(text, WORD).or_else(|| memmem::find(&lower, WORD)).unwrap_or_default();
-    memchr::memchr(b'=', &text[first..]).is_none_or(|at| first + at == equals)
+    if memchr::memchr(b'=', &text[first..]).is_some_and(|at| first + at != equals) {
+        return Err(WORD_BEFORE);
+    }
+    Ok(&text[equals + 1..])
 }
 
-/// Whether all parsers take these bytes for the boundary as they stand, once they know where the value begins and ends.
-fn is_read_alike(boundary: &[u8]) -> bool {
-    // RFC 2046's characters without the comma, at which Rack and CGI.pm end it also in quotes.
-    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"'()+_-./:=? ".contains(b);
-    let (first, last) = (boundary.first(), boundary.last());
-    boundary.len() <= LONGEST_BOUNDARY
-        && boundary.iter().all(allowed)
-        // aiohttp strips blanks, and RFC 2046 has none at the end.
-        && first.is_some_and(|b| *b != b' ')
-        && last != Some(&b' ')
-        // Jetty takes apostrophes for quotes.
-        && !(first == Some(&b'\'') && last == Some(&b'\''))
-        // Tomcat decodes encoded words (RFC 2047).
-        && !boundary.split(|b| *b == b' ').any(|word| word.starts_with(b"=?"))
+/// Checks that all parsers take these bytes for the boundary as they stand, once they know where the value begins and ends.
+fn check_characters(boundary: &[u8]) -> Result<(), FormError> {
+    // RFC 2046's characters and the asterisk that Android clients send, without the comma, at which Rack and CGI.pm end it
+    // also in quotes.
+    let is_allowed = |b: &u8| b.is_ascii_alphanumeric() || b"'()*+_-./:=? ".contains(b);
+    let (Some(first), Some(last)) = (boundary.first(), boundary.last()) else { return Err(EMPTY) };
+    if boundary.len() > LONGEST_BOUNDARY {
+        return Err(LONG);
+    }
+    if !boundary.iter().all(is_allowed) {
+        return Err(CHARACTER);
+    }
+    // aiohttp strips blanks, and RFC 2046 has none at the end.
+    if *first == b' ' || *last == b' ' {
+        return Err(BLANK_AT_END);
+    }
+    // Jetty takes them for quotes.
+    if *first == b'\'' && *last == b'\'' {
+        return Err(APOSTROPHES);
+    }
+    // Tomcat decodes encoded words (RFC 2047).
+    if boundary.split(|b| *b == b' ').any(|word| word.starts_with(b"=?")) {
+        return Err(ENCODED);
+    }
+    Ok(())
 }
 
 fn mentions(lower: &[u8], word: &[u8]) -> bool {
@@ -137,8 +186,8 @@ fn mentions(lower: &[u8], word: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn multipart(boundary: &str) -> Result<Media, FormError> {
-        Ok(Media::Multipart { boundary: boundary.into() })
+    fn multipart(boundary: &str, is_quoted: bool) -> Result<Media, FormError> {
+        Ok(Media::Multipart { boundary: Boundary { text: boundary.into(), is_quoted } })
     }
 
     #[test]
@@ -153,8 +202,9 @@ mod tests {
             ("application/json", Ok(Media::Other)),
             ("text/plain; boundary", Ok(Media::Other)),
             ("multipart/byteranges; boundary=x", Ok(Media::Other)),
-            ("Multipart/Form-Data;charset=utf-8;BOUNDARY=\"x:y\"", multipart("x:y")),
-            (&format!("multipart/mixed; boundary={longest}"), multipart(&longest)),
+            ("multipart/form-data; boundary=----=_Part_1.2'3", multipart("----=_Part_1.2'3", false)),
+            ("Multipart/Form-Data;charset=utf-8;BOUNDARY=\"x:y\"", multipart("x:y", true)),
+            (&format!("multipart/mixed; boundary={longest}"), multipart(&longest, false)),
         ];
         for (value, expected) in cases {
             assert_eq!(Media::read(value.as_bytes()), expected, "{value}");
@@ -168,7 +218,7 @@ mod tests {
             ("text/plain, application/x-www-form-urlencoded", kind),
             ("multipart/form-data, text/plain; boundary=x", kind),
             ("multipart/form-data boundary=x", kind),
-            ("multipart/form-data; boundary =x", kind),
+            ("multipart/form-data; boundary =x", BLANK_BEFORE),
             ("multipart/form-data; boundary=x; y=a b", kind),
             ("multipart/form-data; boundary=\"a", kind),
             ("application/x-www-form-urlencoded; charset=utf-16", FormError::Charset),
@@ -203,7 +253,14 @@ mod tests {
             ("boundary=\"a  b\"; charset=utf-8", "a  b"),
             ("boundary=\"----=_Part_1.2'3\"", "----=_Part_1.2'3"),
             ("boundary=\"a'()+_-./:=?z\"", "a'()+_-./:=?z"),
-            ("boundary=a'+_-.z", "a'+_-.z"),
+            ("boundary=a'()+_-./:=?z", "a'()+_-./:=?z"),
+            ("boundary=----=_Part_0_123.456", "----=_Part_0_123.456"),
+            ("boundary====1419161730====; charset=utf-8", "===1419161730===="),
+            ("boundary=*****", "*****"),
+            ("boundary=*****1419161730*****", "*****1419161730*****"),
+            ("boundary=\"*****\"", "*****"),
+            ("boundary=a:b", "a:b"),
+            ("boundary=a/b", "a/b"),
             ("boundary=\"BB\" ; charset=utf-8", "BB"),
             // PHP, Rack, formidable and CGI.pm read `BB `. Whatever they take for a delimiter is one of ours, too, so they
             // may see fewer fields than we do, and none that we don't.
@@ -213,72 +270,68 @@ mod tests {
         ];
         for (attributes, expected) in cases {
             let value = format!("multipart/form-data; {attributes}");
-            assert_eq!(Media::read(value.as_bytes()), multipart(expected), "{value}");
+            let is_quoted = attributes.contains('"');
+            assert_eq!(Media::read(value.as_bytes()), multipart(expected, is_quoted), "{value}");
         }
     }
 
     /// With what other parsers find, where it isn't nothing.
     #[test]
     fn boundaries_that_parsers_find_differently() {
-        let one = "Content-Type needs exactly one boundary";
-        let quotes = "boundary needs quotes";
-        let characters = "boundary with characters that parsers read differently";
         let long = format!("boundary={}", "b".repeat(71));
         let cases = [
-            ("x=y", one),
-            ("boundary", one),
-            ("boundary=", characters),
-            ("boundary=\"\"", characters),
-            (&long, characters),
+            ("x=y", NONE),
+            ("boundary", NONE),
+            ("boundary=", EMPTY),
+            ("boundary=\"\"", EMPTY),
+            (&long, LONG),
             // The first or the last, or the one in lower case.
-            ("boundary=AA; boundary=BB", one),
-            ("boundary=AA; boundary=AA", one),
-            ("BOUNDARY=AA; boundary=BB", one),
-            ("boundary; boundary=BB", one),
-            ("boundary=BB; Boundary", one),
+            ("boundary=AA; boundary=BB", TWO),
+            ("boundary=AA; boundary=AA", TWO),
+            ("BOUNDARY=AA; boundary=BB", TWO),
+            ("boundary; boundary=BB", NONE),
+            ("boundary=BB; Boundary", NONE),
             // Go, Tomcat, Werkzeug and Django: AA.
-            ("boundary=BB; boundary*=utf-8''AA", one),
-            ("boundary*=utf-8''AA", one),
-            ("boundary*0=A; boundary*1=A", one),
+            ("boundary=BB; boundary*=utf-8''AA", EXTENDED),
+            ("boundary*=utf-8''AA", EXTENDED),
+            ("boundary*0=A; boundary*1=A", EXTENDED),
             // PHP, formidable, Jetty, CGI.pm: AA.
-            ("xboundary=AA; boundary=BB", one),
-            ("x=boundary=AA; boundary=BB", one),
-            ("x=\"boundary=AA; \"; boundary=BB", one),
-            ("x=\"a\\\"; boundary=AA; y=\\\"\"; boundary=BB", one),
+            ("xboundary=AA; boundary=BB", TWO),
+            ("x=boundary=AA; boundary=BB", TWO),
+            ("x=\"boundary=AA; \"; boundary=BB", TWO),
+            ("x=\"a\\\"; boundary=AA; y=\\\"\"; boundary=BB", TWO),
             // PHP: AA, the value after the word.
-            ("boundaryx=AA; boundary=BB", one),
-            ("x=\"boundary y=AA;\"; boundary=BB", one),
-            ("BOUNDARY=geckoboundaryX; charset=AA", one),
+            ("boundaryx=AA; boundary=BB", WORD_BEFORE),
+            ("x=\"boundary y=AA;\"; boundary=BB", WORD_BEFORE),
+            ("BOUNDARY=geckoboundaryX; charset=AA", WORD_BEFORE),
             // Mojolicious: AA, the last one.
-            ("boundary=BB; xboundary=AA", one),
-            ("boundary=BB; x=\"boundary = AA\"", one),
-            ("boundary=\"xboundary=AA\"", one),
-            ("boundary=xboundary=AA", one),
+            ("boundary=BB; xboundary=AA", TWO),
+            ("boundary=BB; x=\"boundary = AA\"", TWO),
+            ("boundary=\"xboundary=AA\"", TWO),
+            ("boundary=xboundary=AA", TWO),
             // PHP and Rack: a blank and BB; Werkzeug and busboy: none.
-            ("boundary= BB", one),
-            // Werkzeug ends it at the first of these.
-            ("boundary=----=_Part_1", quotes),
-            ("boundary=a:b", quotes),
-            ("boundary=a/b", quotes),
-            ("boundary=a,b", quotes),
-            // Rack, CGI.pm: a.
-            ("boundary=\"a,b\"", characters),
+            ("boundary= BB", BLANK_AFTER),
+            ("boundary =BB", BLANK_BEFORE),
+            ("boundary=a b", QUOTES),
+            // Rack, CGI.pm: a, also in quotes.
+            ("boundary=a,b", CHARACTER),
+            ("boundary=\"a,b\"", CHARACTER),
             // Werkzeug: ab.
-            ("boundary=\"a\\b\"", characters),
+            ("boundary=\"a\\b\"", CHARACTER),
             // aiohttp: a.
-            ("boundary=\" a\"", characters),
-            ("boundary=\"a \"", characters),
+            ("boundary=\" a\"", BLANK_AT_END),
+            ("boundary=\"a \"", BLANK_AT_END),
             // Jetty: a.
-            ("boundary='a'", characters),
+            ("boundary='a'", APOSTROPHES),
             // Tomcat: a.
-            ("boundary=\"=?utf-8?Q?a?=\"", characters),
-            ("boundary=\"b =?utf-8?Q?a?=\"", characters),
-            ("boundary=a%b", characters),
+            ("boundary=\"=?utf-8?Q?a?=\"", ENCODED),
+            ("boundary=\"b =?utf-8?Q?a?=\"", ENCODED),
+            ("boundary=a%b", CHARACTER),
         ];
         for (attributes, expected) in cases {
             let value = format!("multipart/form-data; {attributes}");
             let outcome = Media::read(value.as_bytes());
-            assert_eq!(outcome, Err(FormError::Malformed(expected)), "{value}");
+            assert_eq!(outcome, Err(expected), "{value}");
         }
     }
 }

@@ -4,6 +4,7 @@
 mod attributes;
 pub mod call;
 pub mod chunked;
+mod cut_boundary;
 mod delimiter;
 mod fields;
 pub mod form;

@@ -2,9 +2,11 @@
 
 use memchr::{memchr, memchr2};
 
+use super::cut_boundary::{CUT, CutDelimiters};
 use super::delimiter::Delimiter;
 use super::form::{FILLER, FormError, MOST_FIELDS};
 use super::key::CredentialKey;
+use super::media::Boundary;
 use super::part::Head;
 use super::presented::{Halves, Held, ValueBuffer};
 
@@ -17,6 +19,7 @@ pub(crate) const LARGEST_HEAD: usize = 16 * 1024;
 /// why every byte can be judged when it passes, and none has to be held back.
 pub(crate) struct Multipart {
     delimiter: Delimiter,
+    cut_delimiters: Option<Box<CutDelimiters>>,
     state: State,
     /// Whether nothing has come yet.
     empty: bool,
@@ -62,9 +65,10 @@ enum After {
 }
 
 impl Multipart {
-    pub(crate) fn new(boundary: &[u8]) -> Multipart {
+    pub(crate) fn new(boundary: &Boundary) -> Multipart {
         Multipart {
-            delimiter: Delimiter::new(boundary),
+            delimiter: Delimiter::new(&boundary.text),
+            cut_delimiters: CutDelimiters::of(boundary),
             state: State::Preamble,
             empty: true,
             outside: Outside::default(),
@@ -75,6 +79,30 @@ impl Multipart {
 
     pub(crate) fn scan(&mut self, chunk: &mut [u8]) -> Result<(), FormError> {
         self.empty &= chunk.is_empty();
+        let Some(mut cut) = self.cut_delimiters.take() else { return self.scan_parts(chunk) };
+        let outcome = self.scan_watched(chunk, &mut cut);
+        self.cut_delimiters = Some(cut);
+        outcome
+    }
+
+    /// Watches for what parsers that cut the boundary take for a delimiter, before that could be masked.
+    ///
+    /// The end of the form may look like one: no field follows it, which `outside` sees to.
+    fn scan_watched(&mut self, chunk: &mut [u8], cut: &mut CutDelimiters) -> Result<(), FormError> {
+        let mut start = 0;
+        let mut watched = 0;
+        while let Some(at) = cut.find(&chunk[watched..]).map(|at| watched + at) {
+            // What is wrong earlier in the body comes first, so that any split gives the same error.
+            self.scan_parts(&mut chunk[start..at])?;
+            if !matches!(self.state, State::Closed) {
+                return Err(CUT);
+            }
+            (start, watched) = (at, at + 1);
+        }
+        self.scan_parts(&mut chunk[start..])
+    }
+
+    fn scan_parts(&mut self, chunk: &mut [u8]) -> Result<(), FormError> {
         let mut at = 0;
         while at < chunk.len() {
             let rest = &mut chunk[at..];
@@ -108,7 +136,9 @@ impl Multipart {
     }
 
     pub(crate) fn finish(self) -> Result<Option<Held>, FormError> {
+        let is_cut = self.cut_delimiters.is_some_and(|cut| cut.is_found_at_end());
         match self.state {
+            State::Epilogue if is_cut => Err(CUT),
             State::Closed | State::Epilogue => Ok(self.halves.whole()?),
             State::Preamble if self.empty => Ok(None),
             _ => Err(FormError::Malformed("body ends before its last boundary")),
@@ -196,10 +226,10 @@ impl Multipart {
     }
 }
 
-/// What stands before the first delimiter and after the last one. Django takes it for parts, so none may stand there.
+/// The text before the first delimiter and after the last one. Django takes it for parts, so none may stand there.
 #[derive(Default)]
 pub(crate) struct Outside {
-    /// So many bytes of the field name that makes a part have come.
+    /// The number of bytes of the header's name that have come.
     matched: usize,
 }
 

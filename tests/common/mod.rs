@@ -12,6 +12,7 @@ pub mod http;
 pub mod http2;
 pub mod mail;
 pub mod relay;
+pub mod servers;
 pub mod sink;
 pub mod terminal;
 pub mod tls;
