@@ -155,6 +155,30 @@ fn a_delimiter_of_a_cut_boundary_is_refused() {
     assert_eq!(read, 24);
 }
 
+/// Werkzeug and Rack look for a header up to the next blank line, wherever a part begins without one.
+#[test]
+fn a_field_in_a_part_without_a_header_is_refused() {
+    let python = installed("werkzeug/bin/python");
+    let werkzeug = Server::start(Command::new(python).arg(script("fields.py")), 1);
+    let ruby = Server::start(Command::new("ruby").arg(script("fields.rb")), 1);
+    for port in [werkzeug.ports[0], ruby.ports[0]] {
+        let backend = SocketAddr::from(([127, 0, 0, 1], port));
+        let gateway = gateway(backend);
+        let field = format!("Content-Disposition: form-data; name=\"api_user\"\r\n\r\n{OTHER}");
+        let hidden = format!("--b\r\n\r\n{field}\r\n--b--\r\n");
+        let request = || form("/api/a.json", MULTIPART, hidden.clone());
+        let (_, answer) = read_by(&mut Connection::open(backend), request());
+        assert!(answer.contains(OTHER), "{answer}");
+        assert_eq!(request().basic(CALLER).send(gateway.api()).status, 400);
+        let management = form("/api/credentials/get.json", MULTIPART, hidden.clone()).basic(HOLDER);
+        let response = management.send(gateway.api());
+        assert_eq!(response.status, 400);
+        assert!(response.text().contains("outside of the header of a part"), "{}", response.text());
+        let plain = form("/api/a.json", MULTIPART, "--b\r\n\r\ntext\r\n--b--\r\n").basic(CALLER);
+        assert_ne!(plain.send(gateway.api()).status, 400);
+    }
+}
+
 /// Django takes what stands before the first boundary, or after the last one, for a part.
 #[test]
 fn a_field_outside_of_the_boundaries_is_refused() {

@@ -9,9 +9,9 @@ use super::attributes::is_token;
 use super::form::FormError;
 use super::media::Boundary;
 
-/// A body that such a parser would split.
+/// The error for a body that such a parser would split.
 pub(crate) const CUT: FormError = FormError::Malformed(
-    "a line ends like a delimiter of a cut boundary: put the boundary in quotes: boundary=\"…\"",
+    "a line that some parsers take for a boundary; put the boundary in quotes: boundary=\"…\"",
 );
 
 /// Finds, in content that comes in pieces, what these parsers take for the start of a part.
@@ -21,7 +21,7 @@ pub(crate) const CUT: FormError = FormError::Malformed(
 pub(crate) struct CutDelimiters(Vec<CutDelimiter>);
 
 impl CutDelimiters {
-    /// Those of all parsers that would cut this boundary; `None` where there are none.
+    /// The delimiters of all parsers that would cut this boundary; `None` where there are none.
     ///
     /// A parser that is left with no character at all finds no boundary, and reads no form.
     pub(crate) fn of(boundary: &Boundary) -> Option<Box<CutDelimiters>> {
@@ -78,7 +78,7 @@ struct CutDelimiter {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Progress {
-    /// So many bytes of the text have come.
+    /// The number of bytes of the text that have come.
     Matched(usize),
     /// All of it, where it is only dashes, and one dash more.
     OneDashMore,

@@ -41,7 +41,7 @@ pub(crate) fn multipart<E: From<FormError>>(
     let mut delimiter = Delimiter::new(&boundary.text);
     let mut rest = body;
     let mut outside = Outside::default();
-    let mut is_preamble = true;
+    let mut is_outside = true;
     let mut field = None;
     while !body.is_empty() {
         let found = delimiter.find(rest).ok_or(FormError::Malformed("body ends before its last boundary"))?;
@@ -53,7 +53,7 @@ pub(crate) fn multipart<E: From<FormError>>(
         if let Some((name, key)) = field.take() {
             each(Field { name, key, value: content.to_vec() })?;
         }
-        if std::mem::take(&mut is_preamble) {
+        if is_outside {
             outside.read(&rest[..found.end])?;
         }
         rest = &rest[found.end..];
@@ -78,6 +78,7 @@ pub(crate) fn multipart<E: From<FormError>>(
         if delimiter.is_in(head) {
             return Err(FormError::Malformed("boundary in the header of a part").into());
         }
+        (is_outside, outside) = (head.is_empty(), Outside::default());
         let head = Head::parse(head)?;
         field = head.name.filter(|_| !head.is_file).map(|name| (name, head.credential));
         rest = content;

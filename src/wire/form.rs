@@ -270,6 +270,8 @@ mod tests {
             format!("{}{both}{end}", &field("api_user", "jim")[5..]),
             format!("cContent-DISPOSITION: form-data; name=a\r\n{both}{end}"),
             format!("{both}{end}{}", &field("api_user", "jim")[5..]),
+            format!("{both}--b\r\n\r\n{}{end}", &field("api_user", "jim")[5..]),
+            format!("{both}--b \r\n\r\nx\r\n{}{end}", &field("api_user", "jim")[5..]),
             format!("{}{both}{end}", field("file", "x\n--b\r\n")),
             format!("{}{both}{end}", field("file", "x--b")),
             format!("{both}{}{end}", field("x\r\n--b", "1")),

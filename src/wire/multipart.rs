@@ -33,6 +33,8 @@ enum State {
     Preamble,
     /// In the content of a part that is no credential.
     Content,
+    /// In the content of a part whose header block is empty.
+    HeadlessContent,
     /// After `--boundary`.
     Delimiter(After),
     /// In the header block of a part.
@@ -107,7 +109,7 @@ impl Multipart {
         while at < chunk.len() {
             let rest = &mut chunk[at..];
             at += match &mut self.state {
-                State::Preamble | State::Content => self.content(rest)?,
+                State::Preamble | State::Content | State::HeadlessContent => self.content(rest)?,
                 State::Delimiter(after) => {
                     self.state = after_delimiter(*after, rest[0])?;
                     1
@@ -147,7 +149,7 @@ impl Multipart {
 
     fn content(&mut self, rest: &[u8]) -> Result<usize, FormError> {
         let found = self.delimiter.find(rest);
-        if matches!(self.state, State::Preamble) {
+        if !matches!(self.state, State::Content) {
             self.outside.read(&rest[..found.as_ref().map_or(rest.len(), |found| found.end)])?;
         }
         let Some(found) = found else { return Ok(rest.len()) };
@@ -178,11 +180,13 @@ impl Multipart {
         if self.delimiter.is_in(block) {
             return Err(FormError::Malformed("boundary in the header of a part"));
         }
+        let is_headless = block.is_empty();
         self.state = match Head::parse(block)?.credential {
             Some(key) => State::Value { key, value: self.halves.buffer() },
             None => {
                 self.delimiter.start_line();
-                State::Content
+                self.outside = Outside::default();
+                if is_headless { State::HeadlessContent } else { State::Content }
             }
         };
         self.parts += 1;
@@ -226,7 +230,10 @@ impl Multipart {
     }
 }
 
-/// The text before the first delimiter and after the last one. Django takes it for parts, so none may stand there.
+/// The text before the first delimiter, after the last one, and in parts without a header. No field may stand there.
+///
+/// Django takes what is outside of the delimiters for parts. Werkzeug and Rack don't stop at an empty header block: they
+/// take the content up to its first blank line for the header.
 #[derive(Default)]
 pub(crate) struct Outside {
     /// The number of bytes of the header's name that have come.
@@ -242,7 +249,7 @@ impl Outside {
             self.matched =
                 if byte == WORD[self.matched] { self.matched + 1 } else { usize::from(byte == WORD[0]) };
             if self.matched == WORD.len() {
-                return Err(FormError::Malformed("field outside of the boundaries"));
+                return Err(FormError::Malformed("Content-Disposition outside of the header of a part"));
             }
         }
         Ok(())
