@@ -41,6 +41,8 @@ pub struct HeaderFilter {
     clean: bool,
     /// Nothing was passed on yet but separators of an mbox: what comes next stands directly behind a line that is ours.
     first: bool,
+    /// The line before the last CR LF began as a separator of an mbox, however many lines a CR or an LF alone makes of it.
+    separated: bool,
     hops: u32,
     held: Held,
 }
@@ -77,6 +79,7 @@ impl HeaderFilter {
             dropping: false,
             clean: true,
             first: true,
+            separated: false,
             hops: 0,
             held: Held::default(),
         }
@@ -224,7 +227,7 @@ impl HeaderFilter {
                 out.push(byte);
                 self.at = At::Skipped;
             }
-            b'>' | b'F' if self.first => {
+            b'>' | b'F' if self.first || clean && self.separated => {
                 self.dropping = false;
                 self.at = At::Separator { quotes: 0, len: 0 };
                 return false;
@@ -307,6 +310,7 @@ impl HeaderFilter {
         if usize::from(len) + 1 == SEPARATOR.len() {
             // A stuffed dot isn't part of the line, and nothing needs one before the name of the field.
             self.held.clear();
+            self.separated = true;
             out.extend_from_slice(MAILBOX_LINE);
             begin_separator(quotes, len + 1, out);
             self.at = At::Line;
@@ -316,6 +320,7 @@ impl HeaderFilter {
 
     fn give_up(&mut self, out: &mut Vec<u8>) {
         self.first = false;
+        self.separated &= !self.clean;
         self.held.flush(out);
         self.at = At::Line;
     }

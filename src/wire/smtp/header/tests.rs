@@ -162,6 +162,8 @@ fn a_separator_of_an_mbox_becomes_a_field() {
         // No more of it is looked at than Postfix does.
         ("From ".into(), "X-Mailbox-Line: From ".into()),
         ("From joe\r\n".into(), "X-Mailbox-Line: From joe\r\n".into()),
+        // A lone CR ends a line for some only: to others the next separator stands directly behind this one.
+        ("From \r.\r\nFrom ".into(), "X-Mailbox-Line: From \r.\r\nX-Mailbox-Line: From ".into()),
         // What follows is told from it as from a line that is ours.
         (format!("{line} x"), format!("X-Mailbox-Line: {line}\r\n x")),
         (format!("{line}\tx\r\n"), format!("X-Mailbox-Line: {line}\r\n\tx\r\n")),
