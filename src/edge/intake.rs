@@ -182,3 +182,85 @@ impl GetSocketDigest for Intake {
         self.stream.set_socket_digest(digest);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    /// The bytes of a frame that come before its type, with which a pause begins.
+    const LENGTH: usize = 3;
+
+    /// A HEADERS frame for a stream, with 5 bytes of payload.
+    fn headers(stream: u8) -> Vec<u8> {
+        [&[0, 0, 5, 1, 4, 0, 0, 0, stream], &b"hello"[..]].concat()
+    }
+
+    /// A connection that begins so many requests.
+    fn connection(requests: usize) -> Vec<u8> {
+        let frames = (0..requests).flat_map(|nth| headers(2 * nth as u8 + 1));
+        PREFACE.iter().copied().chain(frames).collect()
+    }
+
+    /// An intake that has received these bytes, and the client's side of it.
+    async fn received(bytes: &[u8]) -> (Intake, tokio::io::DuplexStream) {
+        let (mut client, server) = duplex(1 << 16);
+        client.write_all(bytes).await.unwrap();
+        (Intake::new(Box::new(server)), client)
+    }
+
+    /// The bytes of the first so many requests, up to the pause behind them.
+    fn length(requests: usize) -> usize {
+        connection(requests).len() + LENGTH
+    }
+
+    #[tokio::test]
+    async fn bytes_behind_eight_requests_come_after_the_tasks_that_were_spawned_have_run() {
+        let bytes = connection(20);
+        let (mut intake, _client) = received(&bytes).await;
+        let (mut buffer, ran) = ([0; 1024], Arc::new(AtomicUsize::new(0)));
+        let mut at = 0;
+        for (begun, end) in [(0, length(8)), (8, length(16)), (16, bytes.len())] {
+            let read = intake.read(&mut buffer).await.unwrap();
+            assert_eq!(&buffer[..read], &bytes[at..at + read]);
+            at += read;
+            assert_eq!((at, ran.load(Ordering::Relaxed)), (end, begun));
+            // As many tasks as there were requests in these bytes.
+            for _ in 0..AT_ONCE {
+                let ran = ran.clone();
+                tokio::spawn(async move { ran.fetch_add(1, Ordering::Relaxed) });
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_stream_is_seen_behind_bytes_that_were_withheld() {
+        let bytes = connection(20);
+        let (mut intake, client) = received(&bytes).await;
+        drop(client);
+        let mut all = Vec::new();
+        intake.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all, bytes);
+        assert_eq!(intake.read(&mut [0; 8]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_small_buffer_gets_all_bytes_and_no_end_before_them() {
+        let bytes = connection(40);
+        for size in [1, 3, 24] {
+            let (mut intake, mut client) = received(&bytes[..PREFACE.len() + 100]).await;
+            client.write_all(&bytes[PREFACE.len() + 100..]).await.unwrap();
+            let (mut buffer, mut all) = (vec![0; size], Vec::new());
+            while all.len() < bytes.len() {
+                let read = intake.read(&mut buffer).await.unwrap();
+                assert!(read > 0, "an end after {} of {} bytes", all.len(), bytes.len());
+                all.extend_from_slice(&buffer[..read]);
+            }
+            assert_eq!(all, bytes);
+        }
+    }
+}
