@@ -1,4 +1,4 @@
-//! Where a backend is: the addresses of its host, which of them failed last, and whose turn it is.
+//! The addresses of a backend's host: those that failed last, and whose turn it is.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,11 +22,13 @@ struct Address {
     at: SocketAddr,
     /// The last attempt to use it failed, or its last health check did.
     failed: AtomicBool,
+    /// It was slower than another address, and has not been asked since.
+    unsure: AtomicBool,
 }
 
 impl Address {
     fn new(at: SocketAddr) -> Address {
-        Address { at, failed: AtomicBool::new(false) }
+        Address { at, failed: AtomicBool::new(false), unsure: AtomicBool::new(false) }
     }
 
     fn has_failed(&self) -> bool {
@@ -72,8 +74,10 @@ impl Addresses {
             // A hosts file may have a line twice.
             if addresses.iter().all(|address| address.at != at) {
                 let address = Address::new(at);
-                let failed = before.iter().any(|known| known.at == at && known.has_failed());
-                address.failed.store(failed, Ordering::Relaxed);
+                if let Some(known) = before.iter().find(|known| known.at == at) {
+                    address.failed.store(known.has_failed(), Ordering::Relaxed);
+                    address.unsure.store(known.unsure.load(Ordering::Relaxed), Ordering::Relaxed);
+                }
                 addresses.push(address);
             }
         }
@@ -111,18 +115,37 @@ impl Addresses {
         self.found.load().iter().filter(|address| address.has_failed()).map(|address| address.at).collect()
     }
 
-    /// Notes whether an address can be used.
+    /// The addresses of which nothing is known since [`Addresses::doubt`].
+    pub fn unsure(&self) -> Vec<SocketAddr> {
+        let found = self.found.load();
+        found
+            .iter()
+            .filter(|address| address.unsure.load(Ordering::Relaxed))
+            .map(|address| address.at)
+            .collect()
+    }
+
+    /// Notes that an address can be used, or that it cannot.
     pub fn note(&self, at: SocketAddr, good: bool) {
         if let Some(address) = self.found.load().iter().find(|address| address.at == at) {
             address.failed.store(!good, Ordering::Relaxed);
+            address.unsure.store(false, Ordering::Relaxed);
         }
     }
 
-    /// Notes that there was a connection to an address. This counts where no address is better: one that a health check found
-    /// bad may well take connections.
+    /// Notes that an attempt at an address was given up before its end. Its place in the order stays the same.
+    pub fn doubt(&self, at: SocketAddr) {
+        if let Some(address) = self.found.load().iter().find(|address| address.at == at) {
+            address.unsure.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes a connection to an address. An address that failed becomes good by this only if all others failed as well: one that
+    /// a health check found bad may accept connections nevertheless.
     pub fn note_reached(&self, at: SocketAddr) {
         let found = self.found.load();
-        if found.iter().all(Address::has_failed) {
+        let reached = found.iter().find(|address| address.at == at);
+        if reached.is_some_and(|address| !address.has_failed()) || found.iter().all(Address::has_failed) {
             self.note(at, true);
         }
     }
@@ -191,8 +214,23 @@ mod tests {
     fn what_is_known_of_an_address_stays_when_the_name_is_looked_up_again() {
         let (addresses, three) = three();
         addresses.note(three[0], false);
+        addresses.doubt(three[1]);
         let new = ([192, 0, 2, 2], 25).into();
-        addresses.set(vec![three[0], three[0], new, new]);
-        assert_eq!((addresses.all(), addresses.failed()), (vec![new, three[0]], vec![three[0]]));
+        addresses.set(vec![three[0], three[0], new, new, three[1]]);
+        assert_eq!(addresses.all(), [new, three[1], three[0]]);
+        assert_eq!((addresses.failed(), addresses.unsure()), (vec![three[0]], vec![three[1]]));
+    }
+
+    #[test]
+    fn an_address_in_doubt_keeps_its_place_until_it_is_known_again() {
+        let (addresses, three) = three();
+        for settle in [|addresses: &Addresses, at| addresses.note(at, true), Addresses::note_reached] {
+            addresses.doubt(three[1]);
+            let firsts: Vec<_> = (0..3).map(|_| addresses.all()[0]).collect();
+            assert!(three.iter().all(|address| firsts.contains(address)));
+            assert_eq!((addresses.failed(), addresses.unsure()), (vec![], vec![three[1]]));
+            settle(&addresses, three[1]);
+            assert!(addresses.unsure().is_empty());
+        }
     }
 }

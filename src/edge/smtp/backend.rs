@@ -39,7 +39,7 @@ pub struct Backend {
     addresses: Addresses,
     up: AtomicBool,
     seen: Mutex<Seen>,
-    /// Held while addresses that failed are asked again.
+    /// Held while addresses are asked again.
     retrying: tokio::sync::Mutex<()>,
 }
 
@@ -138,27 +138,30 @@ impl Backend {
         self.addresses.resolve(&self.name).await;
     }
 
-    /// Asks those of its addresses again that failed, so that they have their turn again once they are good. A backend with
-    /// one address, or where all failed, is asked by [`Backend::probe`].
+    /// Asks those of its addresses that failed, so that they have their turn again when they are good, and those in doubt. A
+    /// backend with one address, or with failed ones only, is asked by [`Backend::probe`].
     pub async fn retry_failed(&self) {
         let Ok(_retrying) = self.retrying.try_lock() else { return };
         let failed = self.addresses.failed();
         if failed.len() == self.addresses.known().len() {
             return;
         }
-        for address in failed {
+        for address in failed.into_iter().chain(self.addresses.unsure()) {
             let dialled = timeout(self.connect_timeout, async {
                 self.dialer.dial(TcpStream::connect(address).await?).await
             });
-            if let Ok(Ok(conversation)) = dialled.await {
-                conversation.close();
-                self.addresses.note(address, true);
+            match dialled.await {
+                Ok(Ok(conversation)) => {
+                    conversation.close();
+                    self.addresses.note(address, true);
+                }
+                Ok(Err(error)) if error.is_full() => {}
+                Ok(Err(_)) | Err(_) => self.addresses.note(address, false),
             }
         }
     }
 
-    /// Tries its addresses in turn. Connections are made beside each other; greeting and login are waited for at one address
-    /// after the other, since each attempt may count as a session there.
+    /// Tries its addresses in turn, the next one beside an attempt that is slow.
     async fn dial(&self) -> Result<Conversation, Unreachable<DialError>> {
         let began = Instant::now();
         if self.addresses.is_empty() && timeout(self.connect_timeout, self.resolve()).await.is_err() {
@@ -198,7 +201,7 @@ mod tests {
     use crate::edge::smtp::tests::sink::Sink;
 
     #[tokio::test]
-    async fn an_address_that_swallows_everything_leaves_time_for_the_next() {
+    async fn a_silent_address_leaves_time_for_the_next_and_comes_last_once_it_was_asked() {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let sink = Sink::good();
         let dialer = Dialer {
@@ -211,13 +214,12 @@ mod tests {
         let upstream = SmtpUpstream { scheme: SmtpScheme::Clear, host: "mail.test".into(), port: 25 };
         let gauge = || IntGauge::new("g", "g").unwrap();
         let pool = Pool::new(1, 2, gauge(), gauge());
-        let backend = Backend::new(&upstream, dialer, pool.clone(), Duration::from_secs(2));
+        let backend = Backend::new(&upstream, dialer, pool.clone(), Duration::from_secs(3));
         backend.addresses.set(vec![silent.local_addr().unwrap(), sink.address]);
-        // The silent one comes first, and then no more.
-        for connection in 1..=2 {
-            let Some(Taken::Room(room)) = pool.try_take(0, 0, |_| Fit::Never) else { panic!("no room") };
-            assert!(backend.connect(room).await.is_ok());
-            assert_eq!(sink.connections(), connection);
-        }
+        let Some(Taken::Room(room)) = pool.try_take(0, 0, |_| Fit::Never) else { panic!("no room") };
+        assert!(backend.connect(room).await.is_ok());
+        assert_eq!((sink.connections(), backend.addresses.failed()), (1, vec![]));
+        backend.retry_failed().await;
+        assert_eq!(backend.addresses.failed(), [silent.local_addr().unwrap()]);
     }
 }
