@@ -134,12 +134,14 @@ impl Site {
         }
     }
 
-    /// Asks one backend until there is another plan.
+    /// Checks one backend until there is another plan. The interval is measured from the beginning of a check.
     async fn watch(self: Arc<Site>, plan: Arc<Plan>, group: usize, server: usize) {
         let group = &plan.groups[group];
+        let mut checks = group.checks(server);
         while Arc::ptr_eq(&plan, &self.plan.load()) {
-            group.check(server).await;
-            tokio::time::sleep(group.settings().health_interval).await;
+            let next_at = tokio::time::Instant::now() + group.settings().health_interval;
+            checks.round().await;
+            let _ = tokio::time::timeout_at(next_at, checks.continue_slow()).await;
         }
     }
 }

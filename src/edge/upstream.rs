@@ -1,6 +1,6 @@
 //! Backends: which one is asked next, connections to it, and whether it is up.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -173,30 +173,12 @@ impl Group {
         })
     }
 
-    /// Looks a backend's name up again, and asks each of its addresses whether it is well; each part within the time for a
-    /// connection. The backend is up if one of them is, and the others then hold up the next check by one interval at most.
-    pub async fn check(&self, index: usize) {
-        let server = &self.servers[index];
-        if timeout(self.settings.connect_timeout, server.resolve()).await.is_err() {
-            tracing::warn!(upstream = server.name, "the backend's name can't be resolved in time");
-        }
-        let addresses = server.addresses.known().into_iter();
-        let mut checks: Vec<_> =
-            addresses.map(|address| (address, Box::pin(self.is_well(server, address)))).collect();
-        let up = loop {
-            match next_of(&mut checks).await {
-                Some(false) => {}
-                ended => break ended.is_some(),
-            }
-        };
-        server.set_up(up);
-        let others = async { while next_of(&mut checks).await.is_some() {} };
-        if timeout(self.settings.health_interval, others).await.is_err() {
-            checks.iter().for_each(|(address, _)| server.addresses.note(*address, false));
-        }
+    /// The health checks of a backend.
+    pub fn checks(&self, index: usize) -> Checks<'_> {
+        Checks { group: self, server: &self.servers[index], running: Vec::new() }
     }
 
-    /// Tells whether an address of a backend takes connections, and answers the health check, and notes it.
+    /// Returns true if an address of a backend accepts connections and answers the health check, and notes the result.
     async fn is_well(&self, server: &Server, address: SocketAddr) -> bool {
         let limit = self.settings.connect_timeout;
         let connected = timeout(limit, async {
@@ -234,18 +216,57 @@ impl Group {
     }
 }
 
-/// The result of the check that ends next, which is taken out; `None` if there is none.
-async fn next_of<F: Future<Output = bool> + Unpin>(checks: &mut Vec<(SocketAddr, F)>) -> Option<bool> {
-    poll_fn(|cx| {
-        for index in 0..checks.len() {
-            if let Poll::Ready(well) = Pin::new(&mut checks[index].1).poll(cx) {
-                checks.swap_remove(index);
-                return Poll::Ready(Some(well));
+/// A health check of one address. Its output is true if the address is well.
+type RunningCheck<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
+
+/// The health checks of one backend: those of its addresses run side by side, and a slow one continues during the next round.
+pub struct Checks<'a> {
+    group: &'a Group,
+    server: &'a Server,
+    running: Vec<(SocketAddr, RunningCheck<'a>)>,
+}
+
+impl Checks<'_> {
+    /// Looks the backend's name up again, and asks each address that isn't being asked. The backend is up as soon as one of them
+    /// is well, and down when all have failed.
+    pub async fn round(&mut self) {
+        let (group, server) = (self.group, self.server);
+        if timeout(group.settings.connect_timeout, server.resolve()).await.is_err() {
+            tracing::warn!(upstream = server.name, "the backend's name can't be resolved in time");
+        }
+        for address in server.addresses.known() {
+            if self.running.iter().all(|(running, _)| *running != address) {
+                self.running.push((address, Box::pin(group.is_well(server, address))));
             }
         }
-        if checks.is_empty() { Poll::Ready(None) } else { Poll::Pending }
-    })
-    .await
+        let up = loop {
+            match self.next().await {
+                Some(false) => {}
+                ended => break ended.is_some(),
+            }
+        };
+        server.set_up(up);
+    }
+
+    /// Lets the slow checks of a round continue, for the caller to drop at the time of the next round. Never ends.
+    pub async fn continue_slow(&mut self) {
+        while self.next().await.is_some() {}
+        pending().await
+    }
+
+    /// Waits for the next check to end; `None` if none is running.
+    async fn next(&mut self) -> Option<bool> {
+        poll_fn(|cx| {
+            for index in 0..self.running.len() {
+                if let Poll::Ready(well) = self.running[index].1.as_mut().poll(cx) {
+                    drop(self.running.swap_remove(index));
+                    return Poll::Ready(Some(well));
+                }
+            }
+            if self.running.is_empty() { Poll::Ready(None) } else { Poll::Pending }
+        })
+        .await
+    }
 }
 
 /// A connection that is made, for pingora, which would make one itself otherwise.
@@ -360,5 +381,43 @@ impl Drop for Server {
     fn drop(&mut self) {
         let left: usize = self.idle.iter_mut().map(|slot| slot.get_mut().len()).sum();
         self.gauges.idle.sub(left as i64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn a_slow_address_is_asked_once_while_the_rounds_continue() {
+        let [slow, good] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let addresses = [&slow, &good].map(|listener| listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for mut stream in good.incoming().flatten() {
+                let _ = stream.read(&mut [0; 1024]);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            }
+        });
+        let text = "[api]\nlisten = [\"127.0.0.1:0\"]\nupstreams = [\"http://backend.invalid:1\"]\n\
+                    health_check = \"/healthz\"\nconnect_timeout = \"10m\"\n";
+        let text = format!("[store]\nurl = \"sqlite:///unused.db\"\n{text}");
+        let config = Config::parse(&text, "test.toml").unwrap_or_else(|errors| panic!("{errors}"));
+        let settings = &config.api.as_ref().unwrap().groups[0];
+        let gauges = UpstreamGauges::new(&Metrics::new(), Entry::Api);
+        let group = Group::new(settings, 1, 1, Duration::ZERO, &gauges).unwrap();
+        group.servers[0].addresses.set(addresses.to_vec());
+        let mut checks = group.checks(0);
+        for _ in 0..5 {
+            checks.round().await;
+            assert!(group.servers[0].is_up());
+        }
+        let running: Vec<_> = checks.running.iter().map(|(address, _)| *address).collect();
+        assert_eq!((running, group.servers[0].addresses.failed()), (vec![addresses[0]], vec![]));
+        slow.set_nonblocking(true).unwrap();
+        assert_eq!((0..2).filter(|_| slow.accept().is_ok()).count(), 1);
     }
 }
