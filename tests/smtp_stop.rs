@@ -1,11 +1,12 @@
-//! A stop, as mail clients see it: who is waited for is told at once, and what was begun of a message may end.
+//! A stop, as mail clients see it: idle clients are told at once, and a message that was begun may end.
 
 mod common;
 
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::mail::{CONTENT, Client, JOE, NAME, metric, plain, secured};
+use common::mail::{ANN, CONTENT, Client, JOE, NAME, metric, plain, secured, wait_for_metric};
 use common::sink::{Act, Gate, Settings, Sink};
 use common::tls::Authority;
 use common::{Gateway, PATIENCE};
@@ -208,4 +209,54 @@ fn at_the_deadline_of_a_stop_a_mail_client_within_its_message_is_told_so() {
     assert!(line.contains("\"left\":4"), "{line}");
     gate.open();
     sink.wait_until_idle();
+}
+
+#[test]
+fn at_the_deadline_of_a_stop_a_mail_client_that_sends_fast_is_told_so() {
+    let (sink, authority) = (Sink::good(), Authority::new());
+    let mut gateway = started(&authority, &sink, "1s");
+    let mut client = Client::hello(gateway.address("smtp.listen"));
+    assert_eq!(client.say(&plain(JOE)).code, 235);
+    client.begin();
+    assert_eq!(client.say("DATA").code, 354);
+    let mut stream = client.into_stream();
+    let mut sending = stream.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        let lines = "a line of a message without an end\r\n".repeat(1000);
+        while sending.write_all(lines.as_bytes()).is_ok() {}
+    });
+    let asked = Instant::now();
+    gateway.signal("TERM");
+    let mut heard = Vec::new();
+    // The connection may be reset behind the reply, since the client never stops.
+    let _ = stream.read_to_end(&mut heard);
+    let heard = String::from_utf8_lossy(&heard);
+    assert!(heard.starts_with("421 4.3.2 ") && heard.lines().count() == 1, "{heard:?}");
+    sender.join().unwrap();
+    assert!(asked.elapsed() >= Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert_eq!(gateway.wait(), Some(0));
+    assert!(sink.messages().is_empty());
+}
+
+#[test]
+fn at_the_deadline_of_a_stop_a_mail_client_whose_login_is_checked_is_told_so() {
+    // One check takes seconds at the highest cost.
+    let (sink, authority) = (Sink::good(), Authority::new());
+    let auth = "[auth]\nbcrypt_cost = 15\nhash_threads = 1\n";
+    let server = "[server]\nthreads = 2\nshutdown_deadline = \"100ms\"\n";
+    let mut gateway = secured(&authority, &[sink.url()], "", &format!("{auth}{server}"));
+    let mut clients = [JOE, ANN].map(|login| {
+        let mut client = Client::hello(gateway.address("smtp.listen"));
+        client.send(format!("{}\r\n", plain(login)).as_bytes());
+        client
+    });
+    // One is being checked, and the other waits for that.
+    wait_for_metric(&gateway, "gatepost_password_queue{lane=\"rest\"}", 1);
+    let asked = Instant::now();
+    gateway.signal("TERM");
+    for client in &mut clients {
+        is_told(client, "while its login is checked");
+    }
+    assert!(asked.elapsed() >= Duration::from_millis(100), "{:?}", asked.elapsed());
+    assert_eq!(gateway.wait(), Some(0));
 }

@@ -30,9 +30,14 @@ impl Shutdown {
         Shutdown { begun: Watched::new(begun), entry, deadline: Deadline::Unwatched }
     }
 
-    /// Tells whether the gateway stops.
+    /// Returns true if the gateway stops.
     pub fn has_begun(&self) -> bool {
         self.begun.is_changed()
+    }
+
+    /// Returns true if a wait was ended by the deadline.
+    pub fn is_past_deadline(&self) -> bool {
+        matches!(self.deadline, Deadline::Passed)
     }
 
     /// Ready once the gateway stops.
@@ -54,6 +59,14 @@ impl Shutdown {
             self.deadline = Deadline::Passed;
         }
         Poll::Ready(())
+    }
+
+    /// Ready once a stop ends a wait for the client: at its beginning if the wait is `stoppable`, else at its deadline.
+    pub fn poll_end_of_wait(&mut self, stoppable: bool, cx: &mut Context<'_>) -> Poll<()> {
+        match stoppable {
+            true => self.poll_begun(cx),
+            false => self.poll_deadline(cx),
+        }
     }
 
     /// The output of `future`; `None` if the gateway stops before.

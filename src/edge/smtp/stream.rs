@@ -24,11 +24,11 @@ const READ: usize = 32 * 1024;
 /// The reply to QUIT, which is always the last one.
 const BYE: &[u8] = b"221 2.0.0 Bye\r\n";
 
-/// How long a client is listened to that still talks when the session is over.
+/// The longest time for which bytes are read that a client sends after the end of its session.
 const LISTEN: Duration = Duration::from_secs(1);
-/// How many bytes of that are read.
+/// The number of these bytes that are read, but for [`Rest::Unbounded`] and [`Rest::Expected`].
 const DRAIN: usize = 64 * 1024;
-/// How many of them at once.
+/// The number of these bytes that are read at once.
 const SCRAP: usize = 4 * 1024;
 
 thread_local! {
@@ -53,6 +53,17 @@ pub enum Manner {
     Secret,
     /// A message.
     Content,
+}
+
+/// Bytes that a client may still send after the end of its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Those that are there are read, and what follows them, up to [`DRAIN`] bytes: the client is at fault.
+    Bounded,
+    /// As many as come are read within [`LISTEN`], if some are there: the gateway stops.
+    Unbounded,
+    /// As many as come are read within [`LISTEN`], even if none is there: the client is within a message.
+    Expected,
 }
 
 impl Stream {
@@ -134,12 +145,12 @@ impl Stream {
         }
     }
 
-    /// Sends the last replies, says that nothing more comes, and closes. Where the client is still talking, it is listened to
-    /// for a moment, at most [`LISTEN`] and [`DRAIN`] bytes: on a connection that is closed with something unread in it, the
-    /// kernel drops what it hasn't sent, and the client may drop what it hasn't read.
-    pub async fn close(mut self, last: &[u8]) {
+    /// Sends the last replies and the end of the stream, and closes the connection. The rest of the client's bytes is read for at
+    /// most [`LISTEN`]: when a connection is closed with unread bytes, the kernel drops the replies that it hasn't sent, and the
+    /// client may drop those that it hasn't read.
+    pub async fn close(mut self, last: &[u8], rest: Rest) {
         let quits = last.ends_with(BYE);
-        let talks = self.has_unread(quits);
+        let talks = rest == Rest::Expected || self.has_unread(quits);
         if let Stream::Clear(stream) = &self
             && last == BYE
             && !talks
@@ -161,7 +172,8 @@ impl Stream {
             Stream::Tls(stream) => stream.shutdown().await,
         };
         if ended.is_ok() && talks {
-            let _ = timeout(LISTEN, self.drain()).await;
+            let most = if rest == Rest::Bounded { DRAIN } else { usize::MAX };
+            let _ = timeout(LISTEN, self.drain(most)).await;
         }
     }
 
@@ -184,10 +196,10 @@ impl Stream {
         unread.is_ok_and(|unread| unread > 0)
     }
 
-    /// Reads what nobody wants, up to the client's end.
-    async fn drain(&mut self) -> io::Result<()> {
+    /// Reads and drops at least `most` bytes, or all up to the client's end of the stream.
+    async fn drain(&mut self, most: usize) -> io::Result<()> {
         let (mut scrap, mut drained) = (vec![0; SCRAP], 0);
-        while drained < DRAIN {
+        while drained < most {
             match self.tcp().read(&mut scrap).await? {
                 0 => break,
                 read => drained += read,
@@ -254,6 +266,30 @@ mod tests {
                 input.clear();
             }
         }
+    }
+
+    /// The result of a client that sends this much while its session is closed.
+    async fn send_into_close(bytes: usize, rest: Rest) -> io::Result<Vec<u8>> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let mut far = TcpStream::connect(listener.local_addr()?).await?;
+        let near = Stream::Clear(listener.accept().await?.0);
+        let closing = tokio::spawn(async move { near.close(b"421 stopping\r\n", rest).await });
+        let mut heard = Vec::new();
+        // The end of the stream comes before the client sends: nothing was unread when the reply was written.
+        far.read_to_end(&mut heard).await?;
+        far.write_all(&vec![b'x'; bytes]).await?;
+        far.shutdown().await?;
+        closing.await?;
+        // An error if the connection was reset.
+        far.read_to_end(&mut heard).await?;
+        Ok(heard)
+    }
+
+    #[tokio::test]
+    async fn a_client_within_a_message_can_send_on_while_it_is_told_of_a_stop() {
+        let heard = send_into_close(64 * DRAIN, Rest::Expected).await;
+        assert_eq!(heard.unwrap(), b"421 stopping\r\n");
+        assert!(send_into_close(64 * DRAIN, Rest::Bounded).await.is_err());
     }
 
     #[test]

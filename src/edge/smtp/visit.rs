@@ -13,7 +13,7 @@ use super::alarm::Alarm;
 use super::delivery::Delivery;
 use super::server::SmtpServer;
 use super::shutdown::Shutdown;
-use super::stream::Stream;
+use super::stream::{Rest, Stream};
 use super::watched::Watched;
 use crate::domain;
 use crate::edge::gauge::Entered;
@@ -113,7 +113,7 @@ impl Visit {
                 Waited::Changed => self.unsure = true,
             }
             if !receiving {
-                self.look_for_changes().await;
+                self.look_for_changes_in_time(&mut shutdown).await;
             }
             wanted = self.work(&mut shutdown).await;
             match wanted {
@@ -126,7 +126,12 @@ impl Visit {
                 }
                 Wanted::End => {
                     if let Some(stream) = self.stream.take() {
-                        let _ = self.alarm.within(FAREWELL, stream.close(&self.out)).await;
+                        let rest = match shutdown.has_begun() {
+                            true if receiving || shutdown.is_past_deadline() => Rest::Expected,
+                            true => Rest::Unbounded,
+                            false => Rest::Bounded,
+                        };
+                        let _ = self.alarm.within(FAREWELL, stream.close(&self.out, rest)).await;
                     }
                     break;
                 }
@@ -156,6 +161,13 @@ impl Visit {
         }
     }
 
+    /// Ends the session also if the deadline of a stop passes before it is known.
+    async fn look_for_changes_in_time(&mut self, shutdown: &mut Shutdown) {
+        if shutdown.before_deadline(self.look_for_changes()).await.is_none() {
+            self.give_up();
+        }
+    }
+
     /// Whether a transaction that was decided may go on to what the backend gets next: the credential is still there, as
     /// far as anybody knows. `None` where it isn't, and the session is over; a refusal where it can't be found out.
     ///
@@ -173,10 +185,19 @@ impl Visit {
         }
     }
 
+    /// The result of [`Visit::goes_on`]; `None` also if the deadline of a stop passes before, which ends the session.
+    async fn goes_on_in_time(&mut self, shutdown: &mut Shutdown) -> Option<Result<(), Reply>> {
+        let goes_on = shutdown.before_deadline(self.goes_on()).await;
+        goes_on.unwrap_or_else(|| {
+            self.give_up();
+            None
+        })
+    }
+
     /// The same for a chunk: a message that was begun may end.
-    async fn chunk_goes_on(&mut self) -> Option<Result<(), Reply>> {
+    async fn chunk_goes_on(&mut self, shutdown: &mut Shutdown) -> Option<Result<(), Reply>> {
         match &self.delivery {
-            Some(delivery) if !delivery.has_begun() => self.goes_on().await,
+            Some(delivery) if !delivery.has_begun() => self.goes_on_in_time(shutdown).await,
             _ => Some(Ok(())),
         }
     }
@@ -213,7 +234,11 @@ impl Visit {
             match self.session.step(&mut rest, &mut self.out, &moment) {
                 Step::Read => break Wanted::Bytes,
                 Step::Flush => break Wanted::Room,
-                Step::Check(held) => self.check(&held).await,
+                Step::Check(held) => {
+                    if shutdown.before_deadline(self.check(&held)).await.is_none() {
+                        self.give_up();
+                    }
+                }
                 Step::StartTls => break Wanted::Tls,
                 Step::Envelope(envelope) => {
                     if shutdown.unless_begun(Box::pin(self.envelope(envelope))).await.is_none() {
@@ -222,7 +247,7 @@ impl Visit {
                 }
                 Step::Reset => self.end_transaction(),
                 Step::Data => {
-                    let reply = match (self.goes_on().await, &mut self.delivery) {
+                    let reply = match (self.goes_on_in_time(shutdown).await, &mut self.delivery) {
                         (None, _) => continue,
                         (Some(Err(reply)), _) => Some(reply),
                         (_, Some(delivery)) => shutdown.unless_begun(Box::pin(delivery.data())).await,
@@ -248,7 +273,7 @@ impl Visit {
                 Step::Chunk(bytes) => {
                     self.server.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
                     let may_stop = self.may_stop(rest);
-                    let written = match (self.chunk_goes_on().await, &mut self.delivery) {
+                    let written = match (self.chunk_goes_on(shutdown).await, &mut self.delivery) {
                         (None, _) => continue,
                         (Some(Err(reply)), _) => Some(Err(reply)),
                         (_, Some(delivery)) => {
@@ -264,7 +289,7 @@ impl Visit {
                 }
                 Step::LastChunk(bytes) => {
                     self.server.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
-                    let reply = match (self.chunk_goes_on().await, &mut self.delivery) {
+                    let reply = match (self.chunk_goes_on(shutdown).await, &mut self.delivery) {
                         (None, _) => continue,
                         (Some(Err(reply)), _) => Some(reply),
                         (_, Some(delivery)) => {

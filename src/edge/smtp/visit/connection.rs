@@ -56,7 +56,7 @@ impl Visit {
             tokio::select! {
                 biased;
                 written = &mut written => return written,
-                () = poll_fn(|cx| shutdown.poll_begun(cx)), if stoppable => {}
+                () = poll_fn(|cx| shutdown.poll_end_of_wait(stoppable, cx)) => {}
             }
             // It may still be taking what it gets, but a stop waits for it no longer than for a farewell.
             timeout(FAREWELL, written).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
@@ -92,10 +92,7 @@ impl Visit {
         };
         tokio::select! {
             biased;
-            () = poll_fn(|cx| match stoppable {
-                true => shutdown.poll_begun(cx),
-                false => shutdown.poll_deadline(cx),
-            }) => Waited::Stopped,
+            () = poll_fn(|cx| shutdown.poll_end_of_wait(stoppable, cx)) => Waited::Stopped,
             () = poll_fn(|cx| self.changes.poll_changed(cx)), if watched => Waited::Changed,
             () = sleep(AGAIN), if unsure => Waited::Changed,
             read = self.alarm.before(until, stream.read(&mut self.input, manner)) => match read {
