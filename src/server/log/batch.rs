@@ -23,19 +23,19 @@ struct Entry {
 #[derive(Clone, Copy, Debug)]
 enum What {
     Line(Kind),
-    /// Tells of lines that were lost.
+    /// Reports lines that were lost.
     Notice(Lost),
     /// The rest of a line that was begun.
     Rest,
 }
 
-/// The lines that a batch has given up.
+/// The lines that a batch has dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Abandoned {
+pub struct Dropped {
     /// Lines that are lost.
     pub lost: Lost,
-    /// Losses that a line was to tell of that was not written either.
-    pub untold: Lost,
+    /// Losses that no line reports, because the line that was to do so was dropped as well.
+    pub unreported: Lost,
 }
 
 impl Batch {
@@ -82,9 +82,9 @@ impl Batch {
         self.text.len() + self.lines.len() * OVERHEAD
     }
 
-    /// Gives up what was not begun, after an error; audit lines only where `keep_audit` is false.
-    pub fn abandon(&mut self, keep_audit: bool) -> Abandoned {
-        let mut abandoned = Abandoned::default();
+    /// Drops the lines that were not begun, after an error; audit lines only if `keep_audit` is false.
+    pub fn drop_unwritten(&mut self, keep_audit: bool) -> Dropped {
+        let mut dropped = Dropped::default();
         let mut kept = Batch::default();
         let mut begin = 0;
         for Entry { end, what } in std::mem::take(&mut self.lines) {
@@ -96,12 +96,12 @@ impl Batch {
                 _ if is_begun => kept.add(What::Rest, line),
                 What::Rest => kept.add(what, line),
                 What::Line(Kind::Audit) if keep_audit => kept.add(what, line),
-                What::Line(kind) => abandoned.lost.count(kind),
-                What::Notice(lost) => abandoned.untold += lost,
+                What::Line(kind) => dropped.lost.count(kind),
+                What::Notice(lost) => dropped.unreported += lost,
             }
         }
         *self = kept;
-        abandoned
+        dropped
     }
 }
 
@@ -127,20 +127,20 @@ mod tests {
         let mut batch = batch();
         // In the middle of "one".
         batch.advance(9);
-        let abandoned = batch.abandon(true);
-        assert_eq!(abandoned, Abandoned { lost: Lost { audit: 0, other: 1 }, untold: Lost::NONE });
+        let dropped = batch.drop_unwritten(true);
+        assert_eq!(dropped, Dropped { lost: Lost { audit: 0, other: 1 }, unreported: Lost::NONE });
         assert_eq!(batch.rest(), b"e\ntwo\n");
-        assert_eq!(batch.abandon(false).lost, Lost { audit: 1, other: 0 });
+        assert_eq!(batch.drop_unwritten(false).lost, Lost { audit: 1, other: 0 });
         assert_eq!(batch.rest(), b"e\n");
-        assert_eq!(batch.abandon(false), Abandoned::default());
+        assert_eq!(batch.drop_unwritten(false), Dropped::default());
         assert_eq!(batch.rest(), b"e\n");
     }
 
     #[test]
-    fn a_notice_that_was_not_begun_is_untold() {
+    fn a_notice_that_was_not_begun_is_unreported() {
         let mut batch = batch();
-        let abandoned = batch.abandon(false);
-        assert_eq!(abandoned, Abandoned { lost: Lost { audit: 1, other: 2 }, untold: LOST });
+        let dropped = batch.drop_unwritten(false);
+        assert_eq!(dropped, Dropped { lost: Lost { audit: 1, other: 2 }, unreported: LOST });
         assert!(batch.is_empty() && batch.bytes() == 0);
     }
 
@@ -152,7 +152,7 @@ mod tests {
         assert!(!batch.is_empty());
         batch.advance(1);
         assert!(batch.is_empty() && batch.bytes() == 0);
-        assert_eq!(batch.abandon(false), Abandoned::default());
+        assert_eq!(batch.drop_unwritten(false), Dropped::default());
     }
 
     proptest! {
@@ -160,7 +160,7 @@ mod tests {
         #[test]
         fn what_comes_out_are_whole_lines(cuts in proptest::collection::vec((0..30_usize, any::<bool>()), 1..20)) {
             let (mut batch, mut out) = (Batch::default(), Vec::new());
-            let (mut pushed, mut abandoned) = (0, Abandoned::default());
+            let (mut pushed, mut dropped) = (0, Dropped::default());
             for (cut, keep) in cuts {
                 let audit = pushed % 3 == 0;
                 batch.push(if audit { Kind::Audit } else { Kind::Other }, b"<a line>\n");
@@ -169,13 +169,13 @@ mod tests {
                 out.extend_from_slice(&batch.rest()[..count]);
                 batch.advance(count);
                 if !batch.is_empty() {
-                    abandoned.lost += batch.abandon(keep).lost;
+                    dropped.lost += batch.drop_unwritten(keep).lost;
                 }
             }
             out.extend_from_slice(batch.rest());
             let text = String::from_utf8(out).unwrap();
             prop_assert!(text.split_terminator('\n').all(|line| line == "<a line>"), "{}", text);
-            let lost = abandoned.lost.audit + abandoned.lost.other;
+            let lost = dropped.lost.audit + dropped.lost.other;
             prop_assert_eq!(text.lines().count() as u64 + lost, pushed);
         }
     }

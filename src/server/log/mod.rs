@@ -1,5 +1,5 @@
 //! The log of the process, on standard error. A thread of its own writes it, from a bounded buffer: nothing that serves waits
-//! for it, and what it loses is counted and told of.
+//! for it, and lines that are lost are counted and reported.
 
 mod batch;
 mod buffer;
@@ -24,10 +24,14 @@ use buffer::Bounds;
 use line::{Kind, Lost};
 use writer::LogWriter;
 
-/// A quarter of the buffer is for audit lines alone. Lines are short; the longest tells of a panic, with all that was called.
+/// A quarter of the buffer is for audit lines alone. Lines are short; the longest one is that of a panic with its backtrace.
 const BOUNDS: Bounds = Bounds { total: 1 << 20, reserved: 1 << 18, line: 1 << 16 };
 /// The longest wait for the log at the end of the process.
 const LAST_LINES: Duration = Duration::from_secs(1);
+/// The longest wait for the log at a panic, after which the process may abort.
+const PANIC_LINE: Duration = Duration::from_millis(100);
+/// The bytes of a panic's text and of its backtrace. Together with the other fields they stay below `BOUNDS.line`.
+const PANIC_TEXT: (usize, usize) = (8 << 10, 48 << 10);
 /// The target of the audit trail.
 const AUDIT: &str = "audit";
 /// The target of the line that tells of losses.
@@ -35,6 +39,8 @@ const LOSSES: &str = "log";
 
 static LOG: LogWriter = LogWriter::new(BOUNDS);
 static STARTED: AtomicBool = AtomicBool::new(false);
+/// Held during the start, so that there is only one.
+static START: Mutex<()> = Mutex::new(());
 /// The line that tells of losses, as the log formats it.
 static NOTICE: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
@@ -44,7 +50,8 @@ static NOTICE: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 /// # Errors
 /// The system gives no thread or no descriptor.
 pub fn start_log(settings: &LogSettings) -> io::Result<()> {
-    if STARTED.load(Ordering::Relaxed) {
+    let _start = START.lock();
+    if STARTED.load(Ordering::Acquire) {
         return Ok(());
     }
     // Not by way of `Stderr`, whose lock everybody who writes there would wait for while a reader stalls. Standard error is
@@ -52,7 +59,6 @@ pub fn start_log(settings: &LogSettings) -> io::Result<()> {
     let out = File::from(stderr().as_fd().try_clone_to_owned()?);
     std::thread::Builder::new().name("log".into()).spawn(move || LOG.run(out, notice))?;
     STARTED.store(true, Ordering::Release);
-    std::panic::set_hook(Box::new(log_panic));
 
     let filter = EnvFilter::try_new(directives(settings)).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Lines);
@@ -66,8 +72,13 @@ pub fn start_log(settings: &LogSettings) -> io::Result<()> {
     } else {
         builder.json().flatten_event(true).try_init()
     };
-    // Whoever uses the library may have set one up, which stays.
-    let _ = started;
+    // A program that uses the library may have set up its own log, which stays, and gets no lines of panics then.
+    if started.is_ok() {
+        std::panic::set_hook(Box::new(|panic| {
+            log_panic(panic);
+            LOG.flush(PANIC_LINE);
+        }));
+    }
     Ok(())
 }
 
@@ -88,23 +99,38 @@ impl Drop for LastLines {
 pub fn complain(text: &str) {
     if STARTED.load(Ordering::Acquire) {
         for line in text.lines() {
-            LOG.push(Kind::Other, format!("{line}\n").as_bytes());
+            LOG.push(Kind::Other, format!("{}\n", cut(line, BOUNDS.line - 16)).as_bytes());
         }
     } else {
         let _ = writeln!(stderr().lock(), "{text}");
     }
 }
 
-/// Logs a panic: by itself it would be written to standard error, which may take forever.
+/// Logs a panic, which would be written to standard error otherwise; that may take forever.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("without a name");
     let place = panic.location().map_or_else(|| "no place".into(), ToString::to_string);
-    let reason = panic.payload_as_str().unwrap_or("without a text");
+    let reason = cut(panic.payload_as_str().unwrap_or("without a text"), PANIC_TEXT.0);
     let backtrace = Backtrace::capture();
-    let backtrace =
-        (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(backtrace));
-    error!(target: "panic", reason, backtrace, "thread '{thread}' panicked at {place}");
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured)
+        .then(|| tracing::field::display(cut(&backtrace.to_string(), PANIC_TEXT.1)));
+    error!(target: "panic", reason = reason.as_str(), backtrace, "thread '{thread}' panicked at {place}");
+}
+
+/// The beginning of a text, so that a line with it has at most `most` bytes more, however it is formatted: JSON has up to 6 bytes
+/// for a character that it escapes. The end of a text that was cut is `…`.
+fn cut(text: &str, most: usize) -> String {
+    let mut bytes = 0;
+    let end = text.char_indices().find(|(_, character)| {
+        let is_escaped = character.is_control() || matches!(character, '"' | '\\');
+        bytes += if is_escaped { 6 } else { character.len_utf8() };
+        bytes > most
+    });
+    match end {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// The line that tells of losses. An error, so that it passes at every level.
@@ -153,8 +179,7 @@ impl Write for LineWriter {
     }
 }
 
-/// What passes. The audit trail always does, at any level: who wants less of the rest doesn't want less of that. The access
-/// log does where it is wanted.
+/// The filter of the log. The audit trail passes at every level, and so does the access log if it is configured.
 fn directives(settings: &LogSettings) -> String {
     let level = settings.level;
     let audit = match level {
@@ -224,6 +249,66 @@ mod tests {
         let text = String::from_utf8(log.lock().clone()).unwrap();
         for word in ["\"ERROR\"", "panicked at src/server/log/mod.rs:", "\"reason\":\"a broken invariant\""] {
             assert!(text.contains(word), "{text}");
+        }
+    }
+
+    struct PanicsWhenDropped;
+
+    impl Drop for PanicsWhenDropped {
+        fn drop(&mut self) {
+            panic!("the last panic");
+        }
+    }
+
+    fn panic_in_depth(depth: usize) -> usize {
+        match depth {
+            0 => {
+                let _dropped = PanicsWhenDropped;
+                panic!("{}", "the first panic".repeat(10_000))
+            }
+            // What is added keeps the compiler from making a loop of it.
+            _ => panic_in_depth(depth - 1) + std::hint::black_box(1),
+        }
+    }
+
+    #[test]
+    fn a_process_that_aborts_has_logged_its_panics_whatever_their_length() {
+        const AGAIN: &str = "GATEPOST_TEST_PANICS";
+        if std::env::var_os(AGAIN).is_some() {
+            let settings = LogSettings { format: LogFormat::Json, ..LogSettings::default() };
+            start_log(&settings).unwrap();
+            start_log(&settings).unwrap();
+            panic_in_depth(1_000);
+        }
+        // This test again, in a process of its own, which aborts.
+        let name = "server::log::tests::a_process_that_aborts_has_logged_its_panics_whatever_their_length";
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args([name, "--exact", "--nocapture"]).env(AGAIN, "").env("RUST_BACKTRACE", "1");
+        let output = command.output().unwrap();
+        assert!(!output.status.success());
+        let text = String::from_utf8_lossy(&output.stderr);
+        let lines: Vec<serde_json::Value> =
+            text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let panics: Vec<_> = lines.iter().filter(|line| line["target"] == "panic").collect();
+        // The last one is the runtime's own: such a panic cannot unwind.
+        for (nth, reason) in ["the first panic", "the last panic", "panic in a "].into_iter().enumerate() {
+            let panic = panics.get(nth).unwrap_or_else(|| panic!("no '{reason}' in {text}"));
+            assert!(panic["reason"].as_str().unwrap().starts_with(reason), "{panic}");
+            let backtrace = panic["backtrace"].as_str().unwrap();
+            assert!(backtrace.contains("panic_in_depth") && backtrace.ends_with('…'), "{backtrace}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_cut_by_its_length_in_json() {
+        for text in ["", "short", "\u{1}\u{1b}", "ää"] {
+            assert_eq!(cut(text, 12), text);
+        }
+        assert_eq!(cut("\u{1}\u{2}\u{3}", 12), "\u{1}\u{2}…");
+        assert_eq!(cut("äää", 5), "ää…");
+        for character in ['a', '\n', '"', '\\', '\u{0}', '\u{1b}', '\u{7f}', '\u{9b}', 'ä', '😀'] {
+            let text = cut(&character.to_string().repeat(1000), 600);
+            assert!(serde_json::to_string(&text).unwrap().len() <= 600 + "\"…\"".len(), "{character:?}");
         }
     }
 

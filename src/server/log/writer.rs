@@ -27,30 +27,30 @@ pub struct LogWriter {
     state: Mutex<State>,
     /// Tells the writer that there are lines.
     work: Condvar,
-    /// Tells the writer that the process ends.
+    /// Ends a pause of the writer: all lines are wanted now.
     ending: Condvar,
-    /// Tells who ends the process that all is written, or cannot be.
+    /// Tells that all lines are written, or cannot be.
     ended: Condvar,
 }
 
 #[derive(Debug)]
 struct State {
     buffer: Buffer,
-    /// What was lost and not told of yet.
-    untold: Lost,
-    /// Whether the writer has to be woken for a line.
+    /// Losses that no line reports yet.
+    unreported: Lost,
+    /// The writer has to be woken for a line.
     sleeping: bool,
-    /// Whether the writer has lines in its hands.
+    /// The writer has lines that are not written yet.
     writing: bool,
-    /// Whether the process ends.
+    /// The process ends.
     ending: bool,
-    /// Whether the last lines cannot be written.
+    /// The last lines cannot be written.
     failed: bool,
 }
 
 impl State {
     fn is_done(&self) -> bool {
-        self.failed || (!self.writing && self.buffer.is_empty() && self.untold == Lost::NONE)
+        self.failed || (!self.writing && self.buffer.is_empty() && self.unreported == Lost::NONE)
     }
 }
 
@@ -60,7 +60,7 @@ impl LogWriter {
         let buffer = Buffer::new(bounds);
         let state = State {
             buffer,
-            untold: Lost::NONE,
+            unreported: Lost::NONE,
             sleeping: false,
             writing: false,
             ending: false,
@@ -79,7 +79,7 @@ impl LogWriter {
         let line = line.into();
         let mut state = self.state.lock();
         let lost = state.buffer.push(kind, line);
-        state.untold += lost;
+        state.unreported += lost;
         let sleeping = std::mem::take(&mut state.sleeping);
         drop(state);
         if sleeping {
@@ -88,11 +88,16 @@ impl LogWriter {
         count(lost);
     }
 
-    /// Waits until all lines so far are written, or cannot be, for `patience` at most.
+    /// Waits until all lines are written, or cannot be, for `patience` at most. The writer hurries from then on.
     pub fn end(&self, patience: Duration) {
+        self.state.lock().ending = true;
+        self.flush(patience);
+    }
+
+    /// Waits until all lines are written, for `patience` at most.
+    pub fn flush(&self, patience: Duration) {
         let until = Instant::now() + patience;
         let mut state = self.state.lock();
-        state.ending = true;
         self.ending.notify_one();
         while !state.is_done() && !self.ended.wait_until(&mut state, until).timed_out() {}
     }
@@ -102,15 +107,15 @@ impl LogWriter {
         let mut batch = Batch::default();
         let mut pause = Duration::ZERO;
         loop {
-            let untold = self.wait(&batch, pause);
-            if untold != Lost::NONE {
-                batch.push_notice(untold, &tell(untold));
+            let unreported = self.wait(&batch, pause);
+            if unreported != Lost::NONE {
+                batch.push_notice(unreported, &tell(unreported));
             }
             self.state.lock().buffer.fill(&mut batch, CHUNK);
             match write(&mut out, &mut batch) {
                 Ok(()) => pause = Duration::ZERO,
                 Err(error) => {
-                    self.abandon(&mut batch, &error);
+                    self.drop_unwritten(&mut batch, &error);
                     pause = longer(pause, PAUSES);
                 }
             }
@@ -123,10 +128,11 @@ impl LogWriter {
         state.buffer.settle(batch);
         state.writing = !batch.is_empty();
         state.failed = !pause.is_zero() && state.ending;
-        if state.ending && state.is_done() {
+        if state.is_done() {
             self.ended.notify_all();
         }
-        let idle = |state: &State| batch.is_empty() && state.buffer.is_empty() && state.untold == Lost::NONE;
+        let idle =
+            |state: &State| batch.is_empty() && state.buffer.is_empty() && state.unreported == Lost::NONE;
         if !pause.is_zero() {
             self.ending.wait_for(&mut state, pause);
         } else if idle(&state) {
@@ -137,21 +143,21 @@ impl LogWriter {
             self.work.wait(&mut state);
         }
         state.writing = true;
-        std::mem::take(&mut state.untold)
+        std::mem::take(&mut state.unreported)
     }
 
     /// Counts as lost what was not written, after an error. Audit lines wait for another attempt, except where nobody reads
     /// any more: what waits for its turn is lost as well then.
-    fn abandon(&self, batch: &mut Batch, error: &io::Error) {
+    fn drop_unwritten(&self, batch: &mut Batch, error: &io::Error) {
         let is_closed = error.kind() == ErrorKind::BrokenPipe;
-        let abandoned = batch.abandon(!is_closed);
-        let mut lost = abandoned.lost;
+        let dropped = batch.drop_unwritten(!is_closed);
+        let mut lost = dropped.lost;
         let mut state = self.state.lock();
         if is_closed {
             lost += state.buffer.clear();
         }
-        state.untold += lost;
-        state.untold += abandoned.untold;
+        state.unreported += lost;
+        state.unreported += dropped.unreported;
         drop(state);
         count(lost);
     }
@@ -276,6 +282,18 @@ mod tests {
             script.send(answer).unwrap();
         }
         assert_eq!(written.recv().unwrap(), "one\n");
+    }
+
+    #[test]
+    fn a_flush_waits_for_the_lines_and_ends_nothing() {
+        let (log, script, written) = started();
+        for line in ["one\n", "two\n"] {
+            log.push(Kind::Other, line.as_bytes());
+            script.send(ALL).unwrap();
+            log.flush(PATIENCE);
+            assert_eq!(written.try_recv().unwrap(), line);
+        }
+        assert!(!log.state.lock().ending);
     }
 
     #[test]
