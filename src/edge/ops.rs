@@ -4,18 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method};
+use http::Method;
+use http::header::{self, HeaderName, HeaderValue};
 use pingora_core::protocols::http::ServerSession;
+use pingora_http::ResponseHeader;
 use pingora_timeout::timeout;
 use tokio::sync::watch;
 
-use super::connection::HEADER_LIMIT;
 use super::listener::Connection;
-use super::reply;
 use crate::service::access::Access;
 use crate::state::metrics::Metrics;
 
+/// The most bytes of a request's header, request line included.
+const HEADER_LIMIT: usize = 64 * 1024;
+
 const PATIENCE: Duration = Duration::from_secs(10);
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers operators' requests.
 #[derive(Clone)]
@@ -73,9 +78,23 @@ impl OpsServer {
                 _ => (404, "text/plain; charset=utf-8", "/metrics /healthz /readyz\n".to_owned()),
             }
         };
-        let id = HeaderValue::from_static("ops");
-        let body = Bytes::from(body);
-        let Ok(header) = reply::header(status, kind, body.len(), &id) else { return false };
-        reply::write(session, header, body, PATIENCE).await
+        let written = timeout(PATIENCE, write(session, status, kind, Bytes::from(body)));
+        matches!(written.await, Ok(Ok(())))
     }
+}
+
+/// Writes a whole response. pingora leaves out the body where the request is HEAD.
+async fn write(
+    session: &mut ServerSession,
+    status: u16,
+    content_type: &'static str,
+    body: Bytes,
+) -> pingora_error::Result<()> {
+    let mut response = ResponseHeader::build(status, Some(4))?;
+    response.insert_header(header::CONTENT_TYPE, HeaderValue::from_static(content_type))?;
+    response.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+    response.insert_header(REQUEST_ID, HeaderValue::from_static("ops"))?;
+    session.write_response_header(Box::new(response)).await?;
+    session.write_response_body(body, true).await
 }
