@@ -9,8 +9,8 @@ use pingora_core::protocols::http::ServerSession;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
-use crate::edge::gauge::Gauge;
-use crate::edge::listener::{self, Connection};
+use crate::edge::net::in_flight::Gauge;
+use crate::edge::net::listener::{self, Connection};
 use crate::edge::reply;
 
 /// Bytes of a body that are shown.

@@ -16,7 +16,7 @@ use super::output::say;
 use super::{backend, sink};
 use crate::config::Config;
 use crate::domain::{Permission, PermissionEdit, Permissions};
-use crate::edge::listener;
+use crate::edge::net::listener;
 use crate::server::{self, Gateway, Source};
 use crate::service::credentials::Addition;
 use crate::service::{Origin, Refusal};

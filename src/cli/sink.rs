@@ -8,8 +8,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::edge::gauge::{Entered, Gauge};
-use crate::edge::listener;
+use crate::edge::net::in_flight::{Entered, Gauge};
+use crate::edge::net::listener;
 use crate::wire::smtp::command::Command;
 use crate::wire::smtp::data::{DataReader, Found};
 use crate::wire::smtp::{Enhanced, Reply, answers};

@@ -21,15 +21,15 @@ use super::ambiguity::ambiguity;
 use super::client::Client;
 use super::exchange::Exchange;
 use super::framing::{self, Unvalidated, ValidatedStream};
-use super::gauge::Gauge;
 use super::intake::Intake;
-use super::listener::Connection;
+use super::net::in_flight::Gauge;
+use super::net::listener::Connection;
+use super::net::tcp_stream::Meter;
 use super::quota::NO_ROOM;
 use super::refusal::Refusal;
 use super::reply;
 use super::room::{Lease, Use};
 use super::site::Site;
-use super::socket::Meter;
 
 /// Bytes of a request's header at most, request line included; 431 above.
 pub const HEADER_LIMIT: usize = 64 * 1024;

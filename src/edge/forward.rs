@@ -13,11 +13,11 @@ use tracing::warn;
 
 use super::body::Body;
 use super::framing::{ValidatedStream, Validation};
+use super::net::tcp_stream::Socket;
 use super::outbox::{Backlog, Outbox};
 use super::plain::{Asked, Delivery, Plain};
 use super::refusal::Refusal;
 use super::relay::{Failure, Relay, Relayed, failure};
-use super::socket::Socket;
 use super::upstream::{ConnectError, Group};
 use crate::config::Timeouts;
 

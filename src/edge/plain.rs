@@ -12,9 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
 use super::headers;
+use super::net::tcp_stream::Socket;
 use super::refusal::Refusal;
 use super::relay::{Failure, failure};
-use super::socket::Socket;
 use crate::config::Timeouts;
 
 /// Bytes of an answer's header at most.

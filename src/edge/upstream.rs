@@ -23,10 +23,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::addresses::Addresses;
-use super::at_once;
 use super::happy_eyeballs::{self, Unreachable};
+use super::net::nonblocking;
+use super::net::tcp_stream::{Meter, Socket};
 use super::roots;
-use super::socket::{Meter, Socket};
 use crate::config::{self, ConfigError, HealthCheck, Scheme};
 use crate::domain::Entry;
 use crate::state::metrics::Metrics;
@@ -360,7 +360,7 @@ impl Server {
         let mut idle = self.idle.get(worker)?.lock();
         while let Some(mut kept) = idle.pop() {
             self.gauges.idle.dec();
-            if kept.since.elapsed() < self.keepalive && at_once::is_quiet(&mut kept.stream) {
+            if kept.since.elapsed() < self.keepalive && nonblocking::is_quiet(&mut kept.stream) {
                 return Some(kept.stream);
             }
         }

@@ -15,7 +15,7 @@ use super::workers::{Listening, MailListening, Workers};
 use crate::config::Config;
 use crate::domain::Entry;
 use crate::edge::certificate::Certificate;
-use crate::edge::gauge::Gauge;
+use crate::edge::net::in_flight::Gauge;
 use crate::edge::ops::OpsServer;
 use crate::edge::site::Site;
 use crate::edge::smtp::entry::Entry as MailEntry;

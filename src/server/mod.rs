@@ -15,8 +15,8 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use crate::config::{Config, ConfigError};
-use crate::edge::gauge::Gauge;
-use crate::edge::listener::{self, BindError};
+use crate::edge::net::in_flight::Gauge;
+use crate::edge::net::listener::{self, BindError};
 use crate::service::{Accounts, Credentials, Origin};
 use crate::state::store::StoreError;
 

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use crate::config::Config;
 use crate::domain::Entry;
-use crate::edge::listener::{self, BindError};
+use crate::edge::net::listener::{self, BindError};
 
 /// The open sockets; nobody accepts from them yet.
 pub struct Sockets {

@@ -11,12 +11,12 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::edge::connection::HttpServer;
-use crate::edge::gauge::Gauge;
-use crate::edge::listener;
+use crate::edge::net::in_flight::Gauge;
+use crate::edge::net::listener;
+use crate::edge::net::worker::{self, Work};
 use crate::edge::site::Site;
 use crate::edge::smtp::entry::Entry;
 use crate::edge::smtp::server::SmtpServer;
-use crate::edge::worker::{self, Work};
 use crate::state::metrics::SmtpLimit;
 
 /// How often a worker closes connections to backends that were kept for too long.

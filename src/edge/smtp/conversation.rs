@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::alarm::Alarm;
 use super::transport::Transport;
 use crate::config::SmtpTimeouts;
-use crate::edge::at_once;
+use crate::edge::net::nonblocking;
 use crate::wire::smtp::Reply;
 use crate::wire::smtp::client::{self, Offer, ReplyError, Xclient};
 
@@ -111,7 +111,7 @@ impl Conversation {
 
     /// Whether it is still open and the backend has said nothing unasked.
     pub fn is_quiet(&mut self) -> bool {
-        self.incoming.is_empty() && self.outgoing.is_empty() && at_once::is_quiet(&mut self.transport)
+        self.incoming.is_empty() && self.outgoing.is_empty() && nonblocking::is_quiet(&mut self.transport)
     }
 
     /// Notes that a message was accepted: what was refused before isn't held against us any more.
@@ -189,7 +189,7 @@ impl Conversation {
         if self.incoming.is_empty() && !self.transport.may_have_unread() {
             return Ok(());
         }
-        match at_once::poll(|cx| self.poll_unasked(cx)) {
+        match nonblocking::poll(|cx| self.poll_unasked(cx)) {
             Poll::Ready(broken) => Err(broken),
             Poll::Pending if self.incoming.is_empty() => Ok(()),
             Poll::Pending => Err(Broken::Unasked),

@@ -14,7 +14,7 @@ use super::backends::Backends;
 use super::hostname;
 use super::sources::Sources;
 use crate::config::{ConfigError, SmtpEntry, SmtpTimeouts};
-use crate::edge::gauge::Gauge;
+use crate::edge::net::in_flight::Gauge;
 use crate::service::access::Access;
 use crate::state::metrics::Metrics;
 use crate::wire::smtp::session::{Moment, Settings};

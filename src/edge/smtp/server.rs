@@ -13,7 +13,7 @@ use super::proxied;
 use super::sources::Counted;
 use super::stream::Stream;
 use super::visit::Visit;
-use crate::edge::gauge::{Entered, Gauge};
+use crate::edge::net::in_flight::{Entered, Gauge};
 use crate::state::metrics::SmtpLimit;
 use crate::wire::smtp::{Reply, answers};
 

@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use zeroize::Zeroize;
 
-use crate::edge::at_once;
+use crate::edge::net::nonblocking;
 
 /// The most that one read gives. A message of up to about this size comes and goes in one; for buffers of twice as much,
 /// the allocator may take 2 MiB at once.
@@ -115,7 +115,7 @@ impl Stream {
     /// Where the connection is broken.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Stream::Clear(stream) => at_once::write(stream, &[IoSlice::new(bytes)]),
+            Stream::Clear(stream) => nonblocking::write(stream, &[IoSlice::new(bytes)]),
             Stream::Tls(_) => Ok(0),
         }
     }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::edge::at_once;
+use crate::edge::net::nonblocking;
 
 /// A connection to a backend. What is written is gathered by whoever writes.
 #[derive(Debug)]
@@ -35,15 +35,15 @@ impl Transport {
     /// Where the connection is broken.
     pub fn try_write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Transport::Clear(stream) => at_once::write(stream, bytes),
+            Transport::Clear(stream) => nonblocking::write(stream, bytes),
             Transport::Tls(_) => Ok(0),
         }
     }
 
     /// Writes what can be written at once, for a farewell that nobody waits for.
     pub fn write_now(&mut self, bytes: &[u8]) {
-        if at_once::poll(|cx| Pin::new(&mut *self).poll_write(cx, bytes)).is_ready() {
-            let _ = at_once::poll(|cx| Pin::new(&mut *self).poll_flush(cx));
+        if nonblocking::poll(|cx| Pin::new(&mut *self).poll_write(cx, bytes)).is_ready() {
+            let _ = nonblocking::poll(|cx| Pin::new(&mut *self).poll_flush(cx));
         }
     }
 }

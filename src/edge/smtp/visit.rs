@@ -16,7 +16,7 @@ use super::shutdown::Shutdown;
 use super::stream::{Rest, Stream};
 use super::watched::Watched;
 use crate::domain;
-use crate::edge::gauge::Entered;
+use crate::edge::net::in_flight::Entered;
 use crate::service::access::Granted;
 use crate::state::metrics::SmtpLimit;
 use crate::wire::smtp::session::{GATHER, Limit, Session, Step};

@@ -14,8 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use super::gauge::{Entered, Gauge};
-use super::socket::{Meter, Socket};
+use super::in_flight::{Entered, Gauge};
+use super::tcp_stream::{Meter, Socket};
 
 /// Until a TLS handshake is done.
 const HANDSHAKE: Duration = Duration::from_secs(10);
