@@ -1,7 +1,6 @@
 //! Floor 4: sockets and pingora. A connection comes in by `listener`, is served by `connection`, and each request goes
 //! through `exchange`: find the credential, decide, then `forward` to a backend of an `upstream` group, or answer.
 
-mod addresses;
 pub mod admission;
 pub mod ambiguity;
 mod body;
@@ -12,7 +11,6 @@ mod cross_site;
 pub mod exchange;
 pub mod forward;
 pub mod framing;
-mod happy_eyeballs;
 pub mod headers;
 pub mod health;
 pub mod intake;

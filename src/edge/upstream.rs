@@ -22,9 +22,9 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::addresses::Addresses;
-use super::happy_eyeballs::{self, Unreachable};
+use super::net::happy_eyeballs::{self, Unreachable};
 use super::net::nonblocking;
+use super::net::resolver::Addresses;
 use super::net::tcp_stream::{Meter, Socket};
 use super::roots;
 use crate::config::{self, ConfigError, HealthCheck, Scheme};

@@ -1,7 +1,9 @@
 //! Connections below any protocol: listening sockets, worker threads, TLS, name lookups, and how to wait.
 
+pub(super) mod happy_eyeballs;
 pub mod in_flight;
 pub mod listener;
 pub mod nonblocking;
+pub(super) mod resolver;
 pub mod tcp_stream;
 pub mod worker;

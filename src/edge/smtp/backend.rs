@@ -12,8 +12,8 @@ use super::conversation::Conversation;
 use super::dial::{DialError, Dialer};
 use super::pool::{Held, Pool, Room};
 use crate::config::SmtpUpstream;
-use crate::edge::addresses::Addresses;
-use crate::edge::happy_eyeballs::{self, Failure, Unreachable};
+use crate::edge::net::happy_eyeballs::{self, Failure, Unreachable};
+use crate::edge::net::resolver::Addresses;
 use crate::wire::smtp::client::Offer;
 
 /// For how long no more connections are made than a backend had when it wanted no more.

@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
-use super::addresses::Addresses;
+use super::resolver::Addresses;
 
 /// The pauses of the gateway.
 const PAUSES: Pauses = Pauses { connect: Duration::from_millis(250), prepare: Duration::from_secs(1) };
