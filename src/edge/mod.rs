@@ -4,7 +4,6 @@
 pub mod admission;
 pub mod ambiguity;
 mod body;
-pub mod certificate;
 pub mod client;
 pub mod connection;
 mod cross_site;
@@ -25,7 +24,6 @@ pub mod refusal;
 pub mod relay;
 pub mod reply;
 pub mod room;
-pub mod roots;
 pub mod router;
 pub mod site;
 pub mod smtp;

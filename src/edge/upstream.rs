@@ -26,7 +26,7 @@ use super::net::happy_eyeballs::{self, Unreachable};
 use super::net::nonblocking;
 use super::net::resolver::Addresses;
 use super::net::tcp_stream::{Meter, Socket};
-use super::roots;
+use super::net::tls_roots;
 use crate::config::{self, ConfigError, HealthCheck, Scheme};
 use crate::domain::Entry;
 use crate::state::metrics::Metrics;
@@ -83,7 +83,7 @@ impl Group {
         let ca = settings.upstream_ca.as_ref();
         let tls = match settings.upstreams.iter().any(|u| u.scheme == Scheme::Https) {
             true => Some(
-                roots::connector(ca.map(|file| file.path.as_path()))
+                tls_roots::connector(ca.map(|file| file.path.as_path()))
                     .map_err(|e| e.at(ca, &settings.place))?,
             ),
             false => None,

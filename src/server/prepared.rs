@@ -5,7 +5,7 @@ use rustls::sign::CertifiedKey;
 
 use crate::config::{Config, ConfigError};
 use crate::domain::Entry;
-use crate::edge::certificate;
+use crate::edge::net::tls_certificate;
 use crate::edge::site::Plan;
 use crate::edge::smtp::backends::Backends;
 use crate::state::Metrics;
@@ -32,7 +32,7 @@ impl Prepared {
         }
         let mut certificate = None;
         if let Some(tls) = &config.tls {
-            match certificate::read(tls) {
+            match tls_certificate::read(tls) {
                 Ok(read) => certificate = Some(read),
                 Err(errors) => wrong.extend(errors),
             }

@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 use super::assembly::Assembly;
 use super::prepared::Prepared;
 use crate::config::{Config, ConfigError, ConfigErrors, TlsSettings};
-use crate::edge::certificate::{self, Certificate};
+use crate::edge::net::tls_certificate::{self, Certificate};
 use crate::state::Metrics;
 
 /// Where a configuration comes from, again and again.
@@ -94,7 +94,7 @@ impl Reloader {
     fn reread_certificate(&mut self) {
         let (Some(shown), Some(tls)) = (&self.certificate, &self.running.tls) else { return };
         self.seen = Some(stamp(tls));
-        match certificate::read(tls) {
+        match tls_certificate::read(tls) {
             Ok(read) => {
                 shown.replace(read);
                 info!("the certificate was reread");
@@ -153,7 +153,7 @@ mod tests {
         );
         let config = Config::parse(&text, "test.toml").unwrap();
         let tls = config.tls.clone().unwrap();
-        let first = certificate::read(&tls).unwrap();
+        let first = tls_certificate::read(&tls).unwrap();
         let certificate = Certificate::new(first);
         let mut reloader = Reloader::new(Source::Fixed, config, Some(certificate.clone()));
 

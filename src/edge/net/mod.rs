@@ -6,4 +6,6 @@ pub mod listener;
 pub mod nonblocking;
 pub(super) mod resolver;
 pub mod tcp_stream;
+pub mod tls_certificate;
+pub mod tls_roots;
 pub mod worker;

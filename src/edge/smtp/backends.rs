@@ -23,7 +23,7 @@ use super::pool::{self, Fit, Held, Pool, Taken};
 use super::submitter::{Submitter, Tried};
 use crate::config::{ConfigError, NamedFile, SmtpEntry, SmtpLogin, SmtpScheme, SmtpTimeouts};
 use crate::domain::Entry;
-use crate::edge::roots;
+use crate::edge::net::tls_roots;
 use crate::state::metrics::Metrics;
 use crate::wire::smtp::Capabilities;
 use crate::wire::smtp::client::Offer;
@@ -85,7 +85,7 @@ impl Backends {
         let (relay, mut wrong) = (&settings.relay, Vec::new());
         let hostname = hostname::of(settings);
         let connector = match relay.upstreams.iter().any(|upstream| upstream.scheme != SmtpScheme::Clear) {
-            true => match roots::client_config(relay.ca.as_ref().map(|file| file.path.as_path())) {
+            true => match tls_roots::client_config(relay.ca.as_ref().map(|file| file.path.as_path())) {
                 Ok(config) => Some(TlsConnector::from(config)),
                 Err(error) => {
                     wrong.push(error.at(relay.ca.as_ref(), &relay.place));
