@@ -1,5 +1,6 @@
 //! Connections below any protocol: listening sockets, worker threads, TLS, name lookups, and how to wait.
 
+pub(super) mod deadline;
 pub(super) mod happy_eyeballs;
 pub mod in_flight;
 pub mod listener;
@@ -8,4 +9,5 @@ pub(super) mod resolver;
 pub mod tcp_stream;
 pub mod tls_certificate;
 pub mod tls_roots;
+pub(super) mod watch;
 pub mod worker;

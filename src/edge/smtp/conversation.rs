@@ -10,9 +10,9 @@ use pingora_timeout::timeout;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::alarm::Alarm;
 use super::transport::Transport;
 use crate::config::SmtpTimeouts;
+use crate::edge::net::deadline::Alarm;
 use crate::edge::net::nonblocking;
 use crate::wire::smtp::Reply;
 use crate::wire::smtp::client::{self, Offer, ReplyError, Xclient};

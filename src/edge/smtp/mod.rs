@@ -1,7 +1,6 @@
 //! Mail submission: a client's connection comes to `server`, its `visit` drives the session, and each transaction's `delivery`
 //! has a `lease` of one of the `backends`.
 
-mod alarm;
 mod backend;
 pub mod backends;
 mod conversation;
@@ -21,7 +20,6 @@ mod stream;
 mod submitter;
 mod transport;
 mod visit;
-mod watched;
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::watch;
 
 use super::entry::Entry;
-use super::watched::Watched;
+use crate::edge::net::watch::Watched;
 
 /// The stop of the gateway.
 pub struct Shutdown {

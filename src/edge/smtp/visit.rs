@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use tracing::info;
 use zeroize::Zeroize;
 
-use super::alarm::Alarm;
 use super::delivery::Delivery;
 use super::server::SmtpServer;
 use super::shutdown::Shutdown;
 use super::stream::{Rest, Stream};
-use super::watched::Watched;
 use crate::domain;
+use crate::edge::net::deadline::Alarm;
 use crate::edge::net::in_flight::Entered;
+use crate::edge::net::watch::Watched;
 use crate::service::access::Granted;
 use crate::state::metrics::SmtpLimit;
 use crate::wire::smtp::session::{GATHER, Limit, Session, Step};
