@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::domain::Entry;
 use crate::edge::net::in_flight::Gauge;
 use crate::edge::net::tls_certificate::Certificate;
-use crate::edge::ops::OpsServer;
+use crate::edge::ops::server::OpsServer;
 use crate::edge::site::Site;
 use crate::edge::smtp::entry::Entry as MailEntry;
 use crate::service::access::Access;

@@ -11,7 +11,7 @@ use pingora_http::ResponseHeader;
 use pingora_timeout::timeout;
 use tokio::sync::watch;
 
-use super::net::listener::Connection;
+use crate::edge::net::listener::Connection;
 use crate::service::access::Access;
 use crate::state::metrics::Metrics;
 
