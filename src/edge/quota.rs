@@ -5,9 +5,9 @@ use http::Version;
 use pingora_http::RequestHeader;
 
 use super::client::Client;
+use super::http::service::{Plan, Site};
 use super::refusal::Refusal;
 use super::room::{Lease, Use};
-use super::site::{Plan, Site};
 
 /// The text for a request whose source has taken all its room.
 pub const NO_ROOM: &str = "Too many unfinished requests at once, try again";

@@ -5,8 +5,8 @@ use rustls::sign::CertifiedKey;
 
 use crate::config::{Config, ConfigError};
 use crate::domain::Entry;
+use crate::edge::http::service::Plan;
 use crate::edge::net::tls_certificate;
-use crate::edge::site::Plan;
 use crate::edge::smtp::backends::Backends;
 use crate::state::Metrics;
 

@@ -10,11 +10,11 @@ use pingora_core::listeners::tls::Acceptor;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::edge::connection::HttpServer;
+use crate::edge::http::server::HttpServer;
+use crate::edge::http::service::Site;
 use crate::edge::net::in_flight::Gauge;
 use crate::edge::net::listener;
 use crate::edge::net::worker::{self, Work};
-use crate::edge::site::Site;
 use crate::edge::smtp::entry::Entry;
 use crate::edge::smtp::server::SmtpServer;
 use crate::state::metrics::SmtpLimit;

@@ -8,11 +8,11 @@ use http::HeaderValue;
 use ipnet::IpNet;
 use tokio::task::JoinSet;
 
-use super::room::Room;
-use super::router::Router;
-use super::upstream::{Group, UpstreamGauges};
 use crate::config::{ConfigError, Forms, HttpEntry, Timeouts};
 use crate::domain::Entry;
+use crate::edge::room::Room;
+use crate::edge::router::Router;
+use crate::edge::upstream::{Group, UpstreamGauges};
 use crate::service::Credentials;
 use crate::service::access::Access;
 use crate::state::metrics::Metrics;

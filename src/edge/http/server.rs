@@ -17,19 +17,19 @@ use pingora_timeout::timeout;
 use tokio::sync::watch;
 use tracing::debug;
 
-use super::ambiguity::ambiguity;
-use super::client::Client;
-use super::exchange::Exchange;
-use super::framing::{self, Unvalidated, ValidatedStream};
-use super::intake::Intake;
-use super::net::in_flight::Gauge;
-use super::net::listener::Connection;
-use super::net::tcp_stream::Meter;
-use super::quota::NO_ROOM;
-use super::refusal::Refusal;
-use super::reply;
-use super::room::{Lease, Use};
-use super::site::Site;
+use super::handler::Exchange;
+use super::service::Site;
+use crate::edge::ambiguity::ambiguity;
+use crate::edge::client::Client;
+use crate::edge::framing::{self, Unvalidated, ValidatedStream};
+use crate::edge::intake::Intake;
+use crate::edge::net::in_flight::Gauge;
+use crate::edge::net::listener::Connection;
+use crate::edge::net::tcp_stream::Meter;
+use crate::edge::quota::NO_ROOM;
+use crate::edge::refusal::Refusal;
+use crate::edge::reply;
+use crate::edge::room::{Lease, Use};
 
 /// Bytes of a request's header at most, request line included; 431 above.
 pub const HEADER_LIMIT: usize = 64 * 1024;

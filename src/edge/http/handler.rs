@@ -9,20 +9,20 @@ use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
 use pingora_http::RequestHeader;
 use tracing::{debug, info};
 
-use super::admission::{Admission, Admitted};
-use super::ambiguity::unclear_host;
-use super::client::Client;
-use super::connection::HttpServer;
-use super::forward::{Forward, Forwarded, Outbound};
-use super::framing;
-use super::headers::{Framing, Outgoing, outgoing, outgoing_bytes};
-use super::plain::{Delivery, Next};
-use super::refusal::Refusal;
-use super::router::Routed;
-use super::site::{Plan, Site};
-use super::target::Target;
-use super::{management, quota, reply, tunnel};
+use super::server::HttpServer;
+use super::service::{Plan, Site};
 use crate::domain::Permissions;
+use crate::edge::admission::{Admission, Admitted};
+use crate::edge::ambiguity::unclear_host;
+use crate::edge::client::Client;
+use crate::edge::forward::{Forward, Forwarded, Outbound};
+use crate::edge::framing;
+use crate::edge::headers::{Framing, Outgoing, outgoing, outgoing_bytes};
+use crate::edge::plain::{Delivery, Next};
+use crate::edge::refusal::Refusal;
+use crate::edge::router::Routed;
+use crate::edge::target::Target;
+use crate::edge::{management, quota, reply, tunnel};
 use crate::service::access::Granted;
 
 /// The status under which a request is counted whose client went away before its answer.
