@@ -6,7 +6,7 @@ use http::{Method, Version};
 use pingora_error::ErrorType::InvalidHTTPHeader;
 use pingora_http::{RequestHeader, ResponseHeader};
 
-use super::client::Client;
+use super::http::peer::Client;
 use super::names::{self, Nominated};
 use crate::service::access::Granted;
 

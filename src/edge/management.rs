@@ -11,14 +11,14 @@ use zeroize::Zeroizing;
 
 use super::admission;
 use super::body::{BodyError, Pace};
-use super::client::Client;
-use super::cross_site;
+use super::http::cross_site;
+use super::http::peer::Client;
 use super::http::service::{Plan, Site};
+use super::http::target::Target;
 use super::quota;
 use super::refusal::Refusal;
 use super::reply;
 use super::room::{Lease, Use};
-use super::target::Target;
 use crate::domain::CredentialId;
 use crate::service::access::{HolderDecision, Peer};
 use crate::service::credentials::{Addition, Edit, Manager};

@@ -2,10 +2,7 @@
 //! through `exchange`: find the credential, decide, then `forward` to a backend of an `upstream` group, or answer.
 
 pub mod admission;
-pub mod ambiguity;
 mod body;
-pub mod client;
-mod cross_site;
 pub mod forward;
 pub mod framing;
 pub mod headers;
@@ -23,9 +20,7 @@ pub mod refusal;
 pub mod relay;
 pub mod reply;
 pub mod room;
-pub mod router;
 pub mod smtp;
 pub mod spool;
-pub mod target;
 pub mod tunnel;
 pub mod upstream;

@@ -4,7 +4,7 @@
 use http::Version;
 use pingora_http::RequestHeader;
 
-use super::client::Client;
+use super::http::peer::Client;
 use super::http::service::{Plan, Site};
 use super::refusal::Refusal;
 use super::room::{Lease, Use};

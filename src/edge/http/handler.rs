@@ -9,19 +9,19 @@ use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
 use pingora_http::RequestHeader;
 use tracing::{debug, info};
 
+use super::ambiguity::unclear_host;
+use super::peer::Client;
+use super::router::Routed;
 use super::server::HttpServer;
 use super::service::{Plan, Site};
+use super::target::Target;
 use crate::domain::Permissions;
 use crate::edge::admission::{Admission, Admitted};
-use crate::edge::ambiguity::unclear_host;
-use crate::edge::client::Client;
 use crate::edge::forward::{Forward, Forwarded, Outbound};
 use crate::edge::framing;
 use crate::edge::headers::{Framing, Outgoing, outgoing, outgoing_bytes};
 use crate::edge::plain::{Delivery, Next};
 use crate::edge::refusal::Refusal;
-use crate::edge::router::Routed;
-use crate::edge::target::Target;
 use crate::edge::{management, quota, reply, tunnel};
 use crate::service::access::Granted;
 

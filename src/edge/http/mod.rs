@@ -1,6 +1,11 @@
 //! HTTP: a connection comes to `server`, and each request goes through `handler`: find the credential, decide (`authorize`), then
 //! `proxy` it to a backend, or `respond`.
 
+pub mod ambiguity;
+pub(super) mod cross_site;
 pub mod handler;
+pub mod peer;
+pub mod router;
 pub mod server;
 pub mod service;
+pub mod target;

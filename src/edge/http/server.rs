@@ -17,10 +17,10 @@ use pingora_timeout::timeout;
 use tokio::sync::watch;
 use tracing::debug;
 
+use super::ambiguity::ambiguity;
 use super::handler::Exchange;
+use super::peer::Client;
 use super::service::Site;
-use crate::edge::ambiguity::ambiguity;
-use crate::edge::client::Client;
 use crate::edge::framing::{self, Unvalidated, ValidatedStream};
 use crate::edge::intake::Intake;
 use crate::edge::net::in_flight::Gauge;

@@ -5,7 +5,7 @@ use http::Method;
 use http::header::{self, HeaderName, HeaderValue};
 use pingora_http::RequestHeader;
 
-use super::client::Client;
+use super::peer::Client;
 use crate::wire::OwnOrigin;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

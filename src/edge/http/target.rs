@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::refusal::Refusal;
+use crate::edge::refusal::Refusal;
 use crate::wire::{self, PathError};
 
 /// The target of a request, made plain.
