@@ -78,12 +78,12 @@ fn every_refusal_over_smtp_has_a_row() {
 fn every_refusal_over_http_has_a_row() {
     let rows = rows_of("docs/operations.md", "## Refusals");
     let documented: BTreeSet<_> = rows.iter().map(|row| row[0].clone()).collect();
-    let table = read("src/edge/refusal.rs");
+    let table = read("src/edge/http/error.rs");
     let status = table.split("fn status(").nth(1).unwrap().split("fn ").next().unwrap();
     let statuses = status.lines().filter_map(|line| line.trim().strip_suffix(',')?.rsplit(" => ").next());
     let statuses: BTreeSet<_> = statuses.map(str::to_owned).collect();
     assert!(statuses.len() > 12, "{statuses:?}");
-    assert_eq!(documented, statuses, "docs/operations.md, and src/edge/refusal.rs");
+    assert_eq!(documented, statuses, "docs/operations.md, and src/edge/http/error.rs");
     let api = read("docs/api.md");
     let missing: Vec<_> = statuses.iter().filter(|status| !api.contains(&format!("| {status} |"))).collect();
     assert!(missing.is_empty(), "docs/api.md has no row for {missing:?}");

@@ -9,9 +9,9 @@ use pingora_core::protocols::http::ServerSession;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
+use crate::edge::http::respond;
 use crate::edge::net::in_flight::Gauge;
 use crate::edge::net::listener::{self, Connection};
-use crate::edge::reply;
 
 /// Bytes of a body that are shown.
 const SHOWN: usize = 2048;
@@ -58,6 +58,6 @@ async fn answer(session: &mut ServerSession, name: &'static str) -> bool {
     let mut body = serde_json::to_vec_pretty(&received).unwrap_or_default();
     body.push(b'\n');
     let id = request.headers.get("x-request-id").cloned().unwrap_or(HeaderValue::from_static("none"));
-    let Ok(header) = reply::header(200, "application/json", body.len(), &id) else { return false };
-    reply::write(session, header, Bytes::from(body), Duration::from_secs(10)).await
+    let Ok(header) = respond::header(200, "application/json", body.len(), &id) else { return false };
+    respond::write(session, header, Bytes::from(body), Duration::from_secs(10)).await
 }

@@ -12,8 +12,8 @@ use pingora_error::ErrorType;
 use pingora_timeout::timeout;
 
 use super::framing;
-use super::refusal::Refusal;
-use super::reply;
+use super::http::error::Refusal;
+use super::http::respond;
 use super::room::Lease;
 use super::spool::Spool;
 use crate::config::Timeouts;
@@ -198,7 +198,7 @@ impl Body {
 impl Streamed {
     async fn next(&mut self, session: &mut ServerSession) -> Result<Option<Bytes>, BodyError> {
         if let Some(within) = self.wants_continue.take()
-            && !reply::say_continue(session, within).await
+            && !respond::say_continue(session, within).await
         {
             return Err(BodyError::Gone);
         }

@@ -13,10 +13,10 @@ use tracing::warn;
 
 use super::body::Body;
 use super::framing::{ValidatedStream, Validation};
+use super::http::error::Refusal;
 use super::net::tcp_stream::Socket;
 use super::outbox::{Backlog, Outbox};
 use super::plain::{Asked, Delivery, Plain};
-use super::refusal::Refusal;
 use super::relay::{Failure, Relay, Relayed, failure};
 use super::upstream::{ConnectError, Group};
 use crate::config::Timeouts;

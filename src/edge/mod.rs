@@ -1,7 +1,6 @@
 //! Floor 4: sockets and pingora. A connection comes in by `listener`, is served by `connection`, and each request goes
 //! through `exchange`: find the credential, decide, then `forward` to a backend of an `upstream` group, or answer.
 
-pub mod admission;
 mod body;
 pub mod forward;
 pub mod framing;
@@ -9,16 +8,13 @@ pub mod headers;
 pub mod health;
 pub mod http;
 pub mod intake;
-pub mod management;
 pub mod names;
 pub mod net;
 pub mod ops;
 pub mod outbox;
 pub mod plain;
 pub mod quota;
-pub mod refusal;
 pub mod relay;
-pub mod reply;
 pub mod room;
 pub mod smtp;
 pub mod spool;

@@ -12,8 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
 use super::headers;
+use super::http::error::Refusal;
 use super::net::tcp_stream::Socket;
-use super::refusal::Refusal;
 use super::relay::{Failure, failure};
 use crate::config::Timeouts;
 

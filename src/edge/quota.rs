@@ -4,9 +4,9 @@
 use http::Version;
 use pingora_http::RequestHeader;
 
+use super::http::error::Refusal;
 use super::http::peer::Client;
 use super::http::service::{Plan, Site};
-use super::refusal::Refusal;
 use super::room::{Lease, Use};
 
 /// The text for a request whose source has taken all its room.

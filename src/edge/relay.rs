@@ -15,9 +15,9 @@ use tracing::debug;
 use super::body::{Body, BodyError};
 use super::framing::{self, Validation};
 use super::headers;
+use super::http::error::Refusal;
+use super::http::respond;
 use super::outbox::Backlog;
-use super::refusal::Refusal;
-use super::reply;
 use crate::config::Timeouts;
 
 /// While the request is still being sent, its own pace is watched; the answer's isn't.
@@ -218,7 +218,7 @@ impl Relay<'_> {
         if *self.stop.borrow() {
             self.session.set_keepalive(None);
         }
-        lost(timeout(self.timeouts.write, reply::write_header(self.session, header, ends)).await)
+        lost(timeout(self.timeouts.write, respond::write_header(self.session, header, ends)).await)
     }
 
     async fn write_body(&mut self, piece: Bytes, end: bool) -> Result<(), Lost> {

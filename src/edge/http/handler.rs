@@ -10,19 +10,20 @@ use pingora_http::RequestHeader;
 use tracing::{debug, info};
 
 use super::ambiguity::unclear_host;
+use super::authorize::{Admission, Admitted};
+use super::error::Refusal;
 use super::peer::Client;
 use super::router::Routed;
 use super::server::HttpServer;
 use super::service::{Plan, Site};
 use super::target::Target;
+use super::{management, respond};
 use crate::domain::Permissions;
-use crate::edge::admission::{Admission, Admitted};
 use crate::edge::forward::{Forward, Forwarded, Outbound};
 use crate::edge::framing;
 use crate::edge::headers::{Framing, Outgoing, outgoing, outgoing_bytes};
 use crate::edge::plain::{Delivery, Next};
-use crate::edge::refusal::Refusal;
-use crate::edge::{management, quota, reply, tunnel};
+use crate::edge::{quota, tunnel};
 use crate::service::access::Granted;
 
 /// The status under which a request is counted whose client went away before its answer.
@@ -99,7 +100,7 @@ impl Exchange<'_> {
         }
         if framing::is_invalid(&session) {
             // What still comes is no request, and unread it would reset the connection before the answer is read.
-            reply::linger(session).await;
+            respond::linger(session).await;
             return None;
         }
         let kept =
@@ -204,7 +205,7 @@ impl Underway<'_> {
         };
         match forward.run(group).await? {
             Forwarded::Answered(status) => {
-                reply::drain(session).await;
+                respond::drain(session).await;
                 Ok(Answered::Whole(status))
             }
             Forwarded::Begun(delivery, server) => Ok(Answered::Begun(delivery, index, server)),
@@ -222,12 +223,12 @@ impl Underway<'_> {
         let request = session.req_header();
         let room = quota::take_for_refusal(&self.server.site, self.plan, self.client, request);
         let Some(_room) = room else {
-            reply::refuse_without_body(session, refusal, self.request_id, within).await;
+            respond::refuse_without_body(session, refusal, self.request_id, within).await;
             return;
         };
-        reply::settle(session).await;
-        if reply::refuse(session, refusal, path, self.request_id, within).await {
-            reply::drain(session).await;
+        respond::settle(session).await;
+        if respond::refuse(session, refusal, path, self.request_id, within).await {
+            respond::drain(session).await;
         }
     }
 

@@ -2,9 +2,13 @@
 //! `proxy` it to a backend, or `respond`.
 
 pub mod ambiguity;
-pub(super) mod cross_site;
+pub mod authorize;
+mod cross_site;
+pub mod error;
 pub mod handler;
+pub mod management;
 pub mod peer;
+pub mod respond;
 pub mod router;
 pub mod server;
 pub mod service;

@@ -18,8 +18,10 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use super::ambiguity::ambiguity;
+use super::error::Refusal;
 use super::handler::Exchange;
 use super::peer::Client;
+use super::respond;
 use super::service::Site;
 use crate::edge::framing::{self, Unvalidated, ValidatedStream};
 use crate::edge::intake::Intake;
@@ -27,8 +29,6 @@ use crate::edge::net::in_flight::Gauge;
 use crate::edge::net::listener::Connection;
 use crate::edge::net::tcp_stream::Meter;
 use crate::edge::quota::NO_ROOM;
-use crate::edge::refusal::Refusal;
-use crate::edge::reply;
 use crate::edge::room::{Lease, Use};
 
 /// Bytes of a request's header at most, request line included; 431 above.
@@ -167,7 +167,7 @@ impl HttpServer {
             if let Some(refusal) = refusal {
                 self.refuse_unread(&mut session, client, &refusal).await;
                 drop(under_way);
-                return reply::linger(session).await;
+                return respond::linger(session).await;
             }
             // Other requests, which most are, pay nothing for it.
             let is_chunked = session.req_header().headers.contains_key(header::TRANSFER_ENCODING);
@@ -179,7 +179,7 @@ impl HttpServer {
                         let refusal = Refusal::Malformed(UNREADABLE.into());
                         self.refuse_unread(&mut session, client, &refusal).await;
                         drop(under_way);
-                        return reply::linger(*session).await;
+                        return respond::linger(*session).await;
                     }
                 };
             }
@@ -199,7 +199,7 @@ impl HttpServer {
         log_unread(&self.site, client, refusal, &id);
         session.set_keepalive(None);
         let within = self.site.plan.load().timeouts.write;
-        reply::refuse(session, refusal, "", &id, within).await;
+        respond::refuse(session, refusal, "", &id, within).await;
     }
 }
 
@@ -263,7 +263,7 @@ impl Multiplexed {
         let id = site.ids.next();
         log_unread(site, &self.client, &refusal, &id);
         let within = site.plan.load().timeouts.write;
-        reply::refuse_without_body(&mut session, &refusal, &id, within).await;
+        respond::refuse_without_body(&mut session, &refusal, &id, within).await;
     }
 
     /// Gives back the room of the streams once a credential was accepted, and ends a connection that only takes room: its

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::edge::refusal::Refusal;
+use super::error::Refusal;
 use crate::wire::{self, PathError};
 
 /// The target of a request, made plain.

@@ -10,20 +10,20 @@ use pingora_core::protocols::http::ServerSession;
 use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
 
-use super::body::{Body, BodyError, Mask, Pace, form_refused, spool_failed};
-use super::headers::Framing;
-use super::http::cross_site;
-use super::http::peer::Client;
-use super::http::router::Routed;
-use super::http::service::{Plan, Site};
-use super::http::target::Target;
-use super::quota;
-use super::refusal::Refusal;
-use super::reply;
-use super::room::{Lease, Use};
-use super::spool::{Spool, SpoolError};
+use super::cross_site;
+use super::error::Refusal;
+use super::peer::Client;
+use super::respond;
+use super::router::Routed;
+use super::service::{Plan, Site};
+use super::target::Target;
 use crate::config::Need;
 use crate::domain::{Entry, Permission, Permissions, Presented};
+use crate::edge::body::{Body, BodyError, Mask, Pace, form_refused, spool_failed};
+use crate::edge::headers::Framing;
+use crate::edge::quota;
+use crate::edge::room::{Lease, Use};
+use crate::edge::spool::{Spool, SpoolError};
 use crate::service::access::{Decision, Granted, Peer};
 use crate::wire::{
     BASIC_BUFFER, BasicError, BodyScanner, CredentialError, Gathered, Held, basic, take_credential,
@@ -258,7 +258,7 @@ impl Admission<'_> {
         {
             return Err(Refusal::TooLarge);
         }
-        if expects_continue(session) && !reply::say_continue(session, plan.timeouts.write).await {
+        if expects_continue(session) && !respond::say_continue(session, plan.timeouts.write).await {
             return Err(Refusal::Timeout);
         }
         let mut spool = Spool::new(&plan.forms, lease);

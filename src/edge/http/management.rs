@@ -9,17 +9,17 @@ use pingora_timeout::timeout;
 use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
 
-use super::admission;
-use super::body::{BodyError, Pace};
-use super::http::cross_site;
-use super::http::peer::Client;
-use super::http::service::{Plan, Site};
-use super::http::target::Target;
-use super::quota;
-use super::refusal::Refusal;
-use super::reply;
-use super::room::{Lease, Use};
+use super::authorize;
+use super::cross_site;
+use super::error::Refusal;
+use super::peer::Client;
+use super::respond;
+use super::service::{Plan, Site};
+use super::target::Target;
 use crate::domain::CredentialId;
+use crate::edge::body::{BodyError, Pace};
+use crate::edge::quota;
+use crate::edge::room::{Lease, Use};
 use crate::service::access::{HolderDecision, Peer};
 use crate::service::credentials::{Addition, Edit, Manager};
 use crate::service::{self, Credentials, Origin};
@@ -78,13 +78,14 @@ impl Call<'_> {
                 let room = quota::take_for_refusal(self.site, self.plan, self.client, request);
                 let Some(_room) = room else {
                     let within = self.plan.timeouts.write;
-                    let whole = reply::refuse_without_body(session, &refusal, self.request_id, within).await;
+                    let whole =
+                        respond::refuse_without_body(session, &refusal, self.request_id, within).await;
                     return Ok(Replied { status: refusal.status(), whole });
                 };
                 let body = text::error(asked.format, &refusal.reason());
                 let replied = self.write(session, &asked, refusal.status(), body, Some(&refusal)).await;
                 if replied.whole {
-                    reply::drain(session).await;
+                    respond::drain(session).await;
                 }
                 Ok(replied)
             }
@@ -159,7 +160,7 @@ impl Call<'_> {
         let source = self.client.source(headers, &self.plan.trusted_proxies);
         let peer = Peer { source, request_id: self.request_id.to_str().unwrap_or_default() };
         let access = &self.site.access;
-        let basic = admission::authorization(headers.get_all(header::AUTHORIZATION), &mut buffer);
+        let basic = authorize::authorization(headers.get_all(header::AUTHORIZATION), &mut buffer);
         if basic.as_ref().is_err_and(|refusal| *refusal == Refusal::BadCredential) {
             access.note_no_credential(self.site.entry, peer, "malformed credential");
         }
@@ -199,7 +200,7 @@ impl Call<'_> {
     async fn read_body(&self, session: &mut ServerSession, room: &mut Lease) -> Result<BytesMut, Refusal> {
         let mut body = BytesMut::new();
         let within = self.plan.timeouts.write;
-        if admission::expects_continue(session) && !reply::say_continue(session, within).await {
+        if authorize::expects_continue(session) && !respond::say_continue(session, within).await {
             return Err(Refusal::Timeout);
         }
         let mut pace = Pace::of_unknown(&self.plan.timeouts);
@@ -279,7 +280,7 @@ impl Call<'_> {
 
     /// The header of a list that is written as it is read. Over HTTP/1.0 only the closing connection ends it.
     fn long_header(&self, asked: &Asked, version: Version) -> pingora_error::Result<ResponseHeader> {
-        let mut header = reply::header(200, asked.format.content_type(), 0, self.request_id)?;
+        let mut header = respond::header(200, asked.format.content_type(), 0, self.request_id)?;
         header.remove_header(&header::CONTENT_LENGTH);
         if version == Version::HTTP_11 {
             header.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
@@ -295,15 +296,15 @@ impl Call<'_> {
         body: String,
         refusal: Option<&Refusal>,
     ) -> Replied {
-        let header = reply::header(status, asked.format.content_type(), body.len(), self.request_id);
+        let header = respond::header(status, asked.format.content_type(), body.len(), self.request_id);
         let header = header.and_then(|mut header| {
             if let Some(refusal) = refusal {
-                reply::add_refusal_fields(&mut header, refusal)?;
+                respond::add_refusal_fields(&mut header, refusal)?;
             }
             Ok(header)
         });
         let whole = match header {
-            Ok(header) => reply::write(session, header, Bytes::from(body), self.plan.timeouts.write).await,
+            Ok(header) => respond::write(session, header, Bytes::from(body), self.plan.timeouts.write).await,
             Err(_) => false,
         };
         Replied { status, whole }

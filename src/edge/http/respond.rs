@@ -10,9 +10,9 @@ use pingora_http::ResponseHeader;
 use pingora_timeout::timeout;
 use tokio::io::AsyncReadExt;
 
-use super::framing::ValidatedStream;
-use super::headers::REQUEST_ID;
-use super::refusal::Refusal;
+use super::error::Refusal;
+use crate::edge::framing::ValidatedStream;
+use crate::edge::headers::REQUEST_ID;
 use crate::wire::{Format, reply};
 
 /// Bytes of an unwanted body that are read and thrown away, so that the client gets to read the answer.
