@@ -11,10 +11,10 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_error::ErrorType;
 use pingora_timeout::timeout;
 
-use super::framing;
 use super::http::error::Refusal;
+use super::http::framing;
+use super::http::quota::Lease;
 use super::http::respond;
-use super::room::Lease;
 use super::spool::Spool;
 use crate::config::Timeouts;
 use crate::wire::{BodyScanner, FormError, Gathered, Held};

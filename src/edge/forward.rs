@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::body::Body;
-use super::framing::{ValidatedStream, Validation};
 use super::http::error::Refusal;
+use super::http::framing::{ValidatedStream, Validation};
 use super::net::tcp_stream::Socket;
 use super::outbox::{Backlog, Outbox};
 use super::plain::{Asked, Delivery, Plain};

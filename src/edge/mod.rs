@@ -3,19 +3,15 @@
 
 mod body;
 pub mod forward;
-pub mod framing;
 pub mod headers;
 pub mod health;
 pub mod http;
-pub mod intake;
 pub mod names;
 pub mod net;
 pub mod ops;
 pub mod outbox;
 pub mod plain;
-pub mod quota;
 pub mod relay;
-pub mod room;
 pub mod smtp;
 pub mod spool;
 pub mod tunnel;

@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use super::body::{Body, BodyError};
-use super::framing::{self, Validation};
 use super::headers;
 use super::http::error::Refusal;
+use super::http::framing::{self, Validation};
 use super::http::respond;
 use super::outbox::Backlog;
 use crate::config::Timeouts;

@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
-use super::room::Lease;
+use super::http::quota::Lease;
 use crate::config::Forms;
 
 /// What is read back from the file at once.
@@ -138,8 +138,8 @@ impl Spool {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::room::Room;
     use super::*;
+    use crate::edge::http::quota::Room;
 
     fn spool(forms: Forms) -> Spool {
         let lease = Lease::new(Arc::new(Room::default()), [192, 0, 2, 1].into(), None, &forms);

@@ -13,6 +13,8 @@ use zeroize::Zeroizing;
 use super::cross_site;
 use super::error::Refusal;
 use super::peer::Client;
+use super::quota::{Lease, Use};
+use super::request_quota;
 use super::respond;
 use super::router::Routed;
 use super::service::{Plan, Site};
@@ -21,8 +23,6 @@ use crate::config::Need;
 use crate::domain::{Entry, Permission, Permissions, Presented};
 use crate::edge::body::{Body, BodyError, Mask, Pace, form_refused, spool_failed};
 use crate::edge::headers::Framing;
-use crate::edge::quota;
-use crate::edge::room::{Lease, Use};
 use crate::edge::spool::{Spool, SpoolError};
 use crate::service::access::{Decision, Granted, Peer};
 use crate::wire::{
@@ -231,7 +231,7 @@ impl Admission<'_> {
     }
 
     fn take(&self, session: &ServerSession, purpose: Use) -> Result<Lease, Refusal> {
-        quota::take(self.site, self.plan, self.client, session.req_header(), purpose)
+        request_quota::take(self.site, self.plan, self.client, session.req_header(), purpose)
     }
 
     /// `room` is held until the body ends.

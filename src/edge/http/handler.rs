@@ -12,7 +12,9 @@ use tracing::{debug, info};
 use super::ambiguity::unclear_host;
 use super::authorize::{Admission, Admitted};
 use super::error::Refusal;
+use super::framing;
 use super::peer::Client;
+use super::request_quota;
 use super::router::Routed;
 use super::server::HttpServer;
 use super::service::{Plan, Site};
@@ -20,10 +22,9 @@ use super::target::Target;
 use super::{management, respond};
 use crate::domain::Permissions;
 use crate::edge::forward::{Forward, Forwarded, Outbound};
-use crate::edge::framing;
 use crate::edge::headers::{Framing, Outgoing, outgoing, outgoing_bytes};
 use crate::edge::plain::{Delivery, Next};
-use crate::edge::{quota, tunnel};
+use crate::edge::tunnel;
 use crate::service::access::Granted;
 
 /// The status under which a request is counted whose client went away before its answer.
@@ -221,7 +222,7 @@ impl Underway<'_> {
     async fn refuse(&self, session: &mut ServerSession, refusal: &Refusal, path: &str) {
         let within = self.plan.timeouts.write;
         let request = session.req_header();
-        let room = quota::take_for_refusal(&self.server.site, self.plan, self.client, request);
+        let room = request_quota::take_for_refusal(&self.server.site, self.plan, self.client, request);
         let Some(_room) = room else {
             respond::refuse_without_body(session, refusal, self.request_id, within).await;
             return;

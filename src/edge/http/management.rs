@@ -13,13 +13,13 @@ use super::authorize;
 use super::cross_site;
 use super::error::Refusal;
 use super::peer::Client;
+use super::quota::{Lease, Use};
+use super::request_quota;
 use super::respond;
 use super::service::{Plan, Site};
 use super::target::Target;
 use crate::domain::CredentialId;
 use crate::edge::body::{BodyError, Pace};
-use crate::edge::quota;
-use crate::edge::room::{Lease, Use};
 use crate::service::access::{HolderDecision, Peer};
 use crate::service::credentials::{Addition, Edit, Manager};
 use crate::service::{self, Credentials, Origin};
@@ -75,7 +75,7 @@ impl Call<'_> {
             Ok(replied) => Ok(replied),
             Err(refusal) => {
                 let request = session.req_header();
-                let room = quota::take_for_refusal(self.site, self.plan, self.client, request);
+                let room = request_quota::take_for_refusal(self.site, self.plan, self.client, request);
                 let Some(_room) = room else {
                     let within = self.plan.timeouts.write;
                     let whole =
@@ -112,7 +112,7 @@ impl Call<'_> {
             true => Use::Form,
             false => Use::Login,
         };
-        let mut room = quota::take(self.site, self.plan, self.client, request, purpose)?;
+        let mut room = request_quota::take(self.site, self.plan, self.client, request, purpose)?;
         if has_body {
             let body = self.read_body(session, &mut room).await?;
             let kind = session.get_header(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
@@ -211,7 +211,7 @@ impl Call<'_> {
                     let before = body.len();
                     body.extend_from_slice(&piece);
                     if !room.cover_in_memory(before as u64, body.len() as u64) {
-                        return Err(Refusal::Overloaded(quota::NO_ROOM));
+                        return Err(Refusal::Overloaded(request_quota::NO_ROOM));
                     }
                 }
                 Ok(None) => return Ok(body),

@@ -11,7 +11,7 @@ use pingora_timeout::timeout;
 use tokio::io::AsyncReadExt;
 
 use super::error::Refusal;
-use crate::edge::framing::ValidatedStream;
+use super::framing::ValidatedStream;
 use crate::edge::headers::REQUEST_ID;
 use crate::wire::{Format, reply};
 

@@ -19,17 +19,17 @@ use tracing::debug;
 
 use super::ambiguity::ambiguity;
 use super::error::Refusal;
+use super::framing::{self, Unvalidated, ValidatedStream};
 use super::handler::Exchange;
+use super::intake::Intake;
 use super::peer::Client;
+use super::quota::{Lease, Use};
+use super::request_quota::NO_ROOM;
 use super::respond;
 use super::service::Site;
-use crate::edge::framing::{self, Unvalidated, ValidatedStream};
-use crate::edge::intake::Intake;
 use crate::edge::net::in_flight::Gauge;
 use crate::edge::net::listener::Connection;
 use crate::edge::net::tcp_stream::Meter;
-use crate::edge::quota::NO_ROOM;
-use crate::edge::room::{Lease, Use};
 
 /// Bytes of a request's header at most, request line included; 431 above.
 pub const HEADER_LIMIT: usize = 64 * 1024;

@@ -8,10 +8,10 @@ use http::HeaderValue;
 use ipnet::IpNet;
 use tokio::task::JoinSet;
 
+use super::quota::Room;
 use super::router::Router;
 use crate::config::{ConfigError, Forms, HttpEntry, Timeouts};
 use crate::domain::Entry;
-use crate::edge::room::Room;
 use crate::edge::upstream::{Group, UpstreamGauges};
 use crate::service::Credentials;
 use crate::service::access::Access;

@@ -1,13 +1,13 @@
-//! The share of the entry's [`Room`](super::room::Room) that one request takes until its credential was accepted. Only requests over
+//! The share of the entry's [`Room`](super::quota::Room) that one request takes until its credential was accepted. Only requests over
 //! HTTP/2 take some: over HTTP/1 there is one at a time, whose memory is the connection's.
 
 use http::Version;
 use pingora_http::RequestHeader;
 
-use super::http::error::Refusal;
-use super::http::peer::Client;
-use super::http::service::{Plan, Site};
-use super::room::{Lease, Use};
+use super::error::Refusal;
+use super::peer::Client;
+use super::quota::{Lease, Use};
+use super::service::{Plan, Site};
 
 /// The text for a request whose source has taken all its room.
 pub const NO_ROOM: &str = "Too many unfinished requests at once, try again";
