@@ -3,10 +3,8 @@
 
 mod body;
 pub mod forward;
-pub mod headers;
 pub mod health;
 pub mod http;
-pub mod names;
 pub mod net;
 pub mod ops;
 pub mod outbox;

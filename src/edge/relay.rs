@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use super::body::{Body, BodyError};
-use super::headers;
 use super::http::error::Refusal;
 use super::http::framing::{self, Validation};
+use super::http::headers::request;
 use super::http::respond;
 use super::outbox::Backlog;
 use crate::config::Timeouts;
@@ -214,7 +214,7 @@ impl Relay<'_> {
 
     async fn write_header(&mut self, mut header: Box<ResponseHeader>, ends: bool) -> Result<(), Lost> {
         let version = self.session.req_header().version;
-        headers::incoming(&mut header, version, self.request_id).map_err(|e| Lost::Backend(cause(&e)))?;
+        request::incoming(&mut header, version, self.request_id).map_err(|e| Lost::Backend(cause(&e)))?;
         if *self.stop.borrow() {
             self.session.set_keepalive(None);
         }

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::cross_site;
 use super::error::Refusal;
+use super::headers::request::Framing;
 use super::peer::Client;
 use super::quota::{Lease, Use};
 use super::request_quota;
@@ -22,7 +23,6 @@ use super::target::Target;
 use crate::config::Need;
 use crate::domain::{Entry, Permission, Permissions, Presented};
 use crate::edge::body::{Body, BodyError, Mask, Pace, form_refused, spool_failed};
-use crate::edge::headers::Framing;
 use crate::edge::spool::{Spool, SpoolError};
 use crate::service::access::{Decision, Granted, Peer};
 use crate::wire::{

@@ -7,6 +7,7 @@ mod cross_site;
 pub mod error;
 pub mod framing;
 pub mod handler;
+pub mod headers;
 pub mod intake;
 pub mod management;
 pub mod peer;

@@ -6,8 +6,8 @@ use http::{Method, Version};
 use pingora_error::ErrorType::InvalidHTTPHeader;
 use pingora_http::{RequestHeader, ResponseHeader};
 
-use super::http::peer::Client;
-use super::names::{self, Nominated};
+use super::hop_by_hop::{self, Nominated};
+use crate::edge::http::peer::Client;
 use crate::service::access::Granted;
 
 const ACCOUNT: HeaderName = HeaderName::from_static("x-gatepost-account");
@@ -172,7 +172,7 @@ pub fn incoming(
 ) -> pingora_error::Result<()> {
     let switching = response.status == http::StatusCode::SWITCHING_PROTOCOLS;
     if let Some(connection) = response.headers.get(header::CONNECTION) {
-        if !names::is_plain(connection) && !switching {
+        if !hop_by_hop::is_plain(connection) && !switching {
             let nominated = Nominated::of(&response.headers);
             for name in nominated.names() {
                 response.remove_header(name);
@@ -182,7 +182,7 @@ pub fn incoming(
             response.remove_header(&header::CONNECTION);
         }
     }
-    for name in [&names::KEEP_ALIVE, &names::PROXY_CONNECTION, &header::TRAILER] {
+    for name in [&hop_by_hop::KEEP_ALIVE, &hop_by_hop::PROXY_CONNECTION, &header::TRAILER] {
         if response.headers.contains_key(name) {
             response.remove_header(name);
         }
@@ -229,10 +229,10 @@ fn passes(name: &HeaderName, value: &HeaderValue, with: &Outgoing<'_>) -> bool {
         // On a public route another scheme is between client and backend; Basic is ours everywhere.
         return with.identity.is_none() && !is_basic(value);
     }
-    !names::is_hop_by_hop(name)
-        && !names::is_ours(name)
-        && !names::goes_elsewhere(name)
-        && (with.trusted || !names::tells_the_source(name))
+    !hop_by_hop::is_hop_by_hop(name)
+        && !hop_by_hop::is_ours(name)
+        && !hop_by_hop::goes_elsewhere(name)
+        && (with.trusted || !hop_by_hop::tells_the_source(name))
 }
 
 fn is_basic(value: &HeaderValue) -> bool {

@@ -1,0 +1,4 @@
+//! The header fields of requests and responses on their way through.
+
+pub mod hop_by_hop;
+pub mod request;
