@@ -11,7 +11,7 @@ use pingora_http::RequestHeader;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::body::Body;
+use super::http::body::source::Body;
 use super::http::error::Refusal;
 use super::http::framing::{ValidatedStream, Validation};
 use super::net::tcp_stream::Socket;

@@ -1,7 +1,6 @@
 //! Floor 4: sockets and pingora. A connection comes in by `listener`, is served by `connection`, and each request goes
 //! through `exchange`: find the credential, decide, then `forward` to a backend of an `upstream` group, or answer.
 
-mod body;
 pub mod forward;
 pub mod health;
 pub mod http;
@@ -11,6 +10,5 @@ pub mod outbox;
 pub mod plain;
 pub mod relay;
 pub mod smtp;
-pub mod spool;
 pub mod tunnel;
 pub mod upstream;

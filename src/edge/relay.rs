@@ -12,7 +12,7 @@ use pingora_timeout::timeout;
 use tokio::sync::watch;
 use tracing::debug;
 
-use super::body::{Body, BodyError};
+use super::http::body::source::{Body, BodyError};
 use super::http::error::Refusal;
 use super::http::framing::{self, Validation};
 use super::http::headers::request;

@@ -10,6 +10,8 @@ use pingora_core::protocols::http::ServerSession;
 use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
 
+use super::body::source::{Body, BodyError, Mask, Pace, form_refused, spool_failed};
+use super::body::spool::{Spool, SpoolError};
 use super::cross_site;
 use super::error::Refusal;
 use super::headers::request::Framing;
@@ -22,8 +24,6 @@ use super::service::{Plan, Site};
 use super::target::Target;
 use crate::config::Need;
 use crate::domain::{Entry, Permission, Permissions, Presented};
-use crate::edge::body::{Body, BodyError, Mask, Pace, form_refused, spool_failed};
-use crate::edge::spool::{Spool, SpoolError};
 use crate::service::access::{Decision, Granted, Peer};
 use crate::wire::{
     BASIC_BUFFER, BasicError, BodyScanner, CredentialError, Gathered, Held, basic, take_credential,

@@ -10,6 +10,7 @@ use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
 
 use super::authorize;
+use super::body::source::{BodyError, Pace};
 use super::cross_site;
 use super::error::Refusal;
 use super::peer::Client;
@@ -19,7 +20,6 @@ use super::respond;
 use super::service::{Plan, Site};
 use super::target::Target;
 use crate::domain::CredentialId;
-use crate::edge::body::{BodyError, Pace};
 use crate::service::access::{HolderDecision, Peer};
 use crate::service::credentials::{Addition, Edit, Manager};
 use crate::service::{self, Credentials, Origin};

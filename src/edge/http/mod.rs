@@ -3,6 +3,7 @@
 
 pub mod ambiguity;
 pub mod authorize;
+pub mod body;
 mod cross_site;
 pub mod error;
 pub mod framing;

@@ -11,12 +11,12 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_error::ErrorType;
 use pingora_timeout::timeout;
 
-use super::http::error::Refusal;
-use super::http::framing;
-use super::http::quota::Lease;
-use super::http::respond;
 use super::spool::Spool;
 use crate::config::Timeouts;
+use crate::edge::http::error::Refusal;
+use crate::edge::http::framing;
+use crate::edge::http::quota::Lease;
+use crate::edge::http::respond;
 use crate::wire::{BodyScanner, FormError, Gathered, Held};
 
 /// What has to arrive in each window of `body_timeout`, in bytes; a client that drips holds a backend for no longer.

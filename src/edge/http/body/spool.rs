@@ -9,8 +9,8 @@ use thiserror::Error;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
-use super::http::quota::Lease;
 use crate::config::Forms;
+use crate::edge::http::quota::Lease;
 
 /// What is read back from the file at once.
 const PIECE: usize = 64 * 1024;
