@@ -15,6 +15,9 @@ use super::error::Refusal;
 use super::framing;
 use super::headers::request::{Framing, Outgoing, outgoing, outgoing_bytes};
 use super::peer::Client;
+use super::proxy::fast_path::{Delivery, Next};
+use super::proxy::forward::{Forward, Forwarded, Outbound};
+use super::proxy::tunnel;
 use super::request_quota;
 use super::router::Routed;
 use super::server::HttpServer;
@@ -22,9 +25,6 @@ use super::service::{Plan, Site};
 use super::target::Target;
 use super::{management, respond};
 use crate::domain::Permissions;
-use crate::edge::forward::{Forward, Forwarded, Outbound};
-use crate::edge::plain::{Delivery, Next};
-use crate::edge::tunnel;
 use crate::service::access::Granted;
 
 /// The status under which a request is counted whose client went away before its answer.

@@ -12,6 +12,7 @@ pub mod headers;
 pub mod intake;
 pub mod management;
 pub mod peer;
+pub mod proxy;
 pub mod quota;
 pub mod request_quota;
 pub mod respond;

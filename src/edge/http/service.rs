@@ -8,11 +8,11 @@ use http::HeaderValue;
 use ipnet::IpNet;
 use tokio::task::JoinSet;
 
+use super::proxy::upstream::{Group, UpstreamGauges};
 use super::quota::Room;
 use super::router::Router;
 use crate::config::{ConfigError, Forms, HttpEntry, Timeouts};
 use crate::domain::Entry;
-use crate::edge::upstream::{Group, UpstreamGauges};
 use crate::service::Credentials;
 use crate::service::access::Access;
 use crate::state::metrics::Metrics;

@@ -1,4 +1,4 @@
 //! The bodies of requests, as they are read from the client and forwarded.
 
-pub mod source;
+pub(super) mod source;
 pub mod spool;

@@ -1,5 +1,5 @@
 //! The common case made quick: a request without a body, over HTTP/1.1, to a backend in clear. It goes out as bytes, and an
-//! answer of a known length comes back as bytes after one parse; any other answer is [`Relay`](super::relay::Relay)'s.
+//! answer of a known length comes back as bytes after one parse; any other answer is [`Relay`](super::duplex::Relay)'s.
 //! docs/performance.md has what it saves.
 
 use bytes::{Bytes, BytesMut};
@@ -11,11 +11,11 @@ use pingora_timeout::timeout;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
-use super::http::error::Refusal;
-use super::http::headers::request;
-use super::net::tcp_stream::Socket;
-use super::relay::{Failure, failure};
+use super::duplex::{Failure, failure};
 use crate::config::Timeouts;
+use crate::edge::http::error::Refusal;
+use crate::edge::http::headers::request;
+use crate::edge::net::tcp_stream::Socket;
 
 /// Bytes of an answer's header at most.
 const HEADER_LIMIT: usize = 256 * 1024;

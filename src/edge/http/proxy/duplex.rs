@@ -12,13 +12,13 @@ use pingora_timeout::timeout;
 use tokio::sync::watch;
 use tracing::debug;
 
-use super::http::body::source::{Body, BodyError};
-use super::http::error::Refusal;
-use super::http::framing::{self, Validation};
-use super::http::headers::request;
-use super::http::respond;
-use super::outbox::Backlog;
+use super::write_buffer::Backlog;
 use crate::config::Timeouts;
+use crate::edge::http::body::source::{Body, BodyError};
+use crate::edge::http::error::Refusal;
+use crate::edge::http::framing::{self, Validation};
+use crate::edge::http::headers::request;
+use crate::edge::http::respond;
 
 /// While the request is still being sent, its own pace is watched; the answer's isn't.
 const NO_HURRY: Duration = Duration::from_secs(24 * 3600);
@@ -49,7 +49,7 @@ pub struct Failure {
 pub struct Relay<'a> {
     /// The client's side.
     pub session: &'a mut ServerSession,
-    /// The backend's side, over an [`Outbox`](super::outbox::Outbox).
+    /// The backend's side, over an [`Outbox`](super::write_buffer::Outbox).
     pub upstream: &'a mut UpstreamSession,
     /// What of the request waits there.
     pub backlog: &'a Backlog,

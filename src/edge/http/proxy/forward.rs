@@ -11,15 +11,15 @@ use pingora_http::RequestHeader;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::http::body::source::Body;
-use super::http::error::Refusal;
-use super::http::framing::{ValidatedStream, Validation};
-use super::net::tcp_stream::Socket;
-use super::outbox::{Backlog, Outbox};
-use super::plain::{Asked, Delivery, Plain};
-use super::relay::{Failure, Relay, Relayed, failure};
+use super::duplex::{Failure, Relay, Relayed, failure};
+use super::fast_path::{Asked, Delivery, Plain};
 use super::upstream::{ConnectError, Group};
+use super::write_buffer::{Backlog, Outbox};
 use crate::config::Timeouts;
+use crate::edge::http::body::source::Body;
+use crate::edge::http::error::Refusal;
+use crate::edge::http::framing::{ValidatedStream, Validation};
+use crate::edge::net::tcp_stream::Socket;
 
 /// Attempts for one request at most.
 const ATTEMPTS: usize = 3;

@@ -22,13 +22,13 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::net::happy_eyeballs::{self, Unreachable};
-use super::net::nonblocking;
-use super::net::resolver::Addresses;
-use super::net::tcp_stream::{Meter, Socket};
-use super::net::tls_roots;
 use crate::config::{self, ConfigError, HealthCheck, Scheme};
 use crate::domain::Entry;
+use crate::edge::net::happy_eyeballs::{self, Unreachable};
+use crate::edge::net::nonblocking;
+use crate::edge::net::resolver::Addresses;
+use crate::edge::net::tcp_stream::{Meter, Socket};
+use crate::edge::net::tls_roots;
 use crate::state::metrics::Metrics;
 
 /// Why there is no connection to a backend.

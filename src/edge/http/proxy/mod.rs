@@ -1,0 +1,9 @@
+//! The way of an authorized request to a backend, and of the response back.
+
+pub mod duplex;
+pub mod fast_path;
+pub mod forward;
+pub mod health;
+pub mod tunnel;
+pub mod upstream;
+pub mod write_buffer;
