@@ -7,7 +7,7 @@ use crate::config::{Config, ConfigError};
 use crate::domain::Entry;
 use crate::edge::http::service::Plan;
 use crate::edge::net::tls_certificate;
-use crate::edge::smtp::backends::Backends;
+use crate::edge::smtp::backend::group::Backends;
 use crate::state::Metrics;
 
 /// A configuration that can be served.

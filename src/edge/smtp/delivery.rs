@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use tracing::{debug, info};
 
-use super::backends::{Backends, NoBackend};
-use super::lease::Lease;
-use super::lost::Lost;
+use super::backend::error::Lost;
+use super::backend::group::{Backends, NoBackend};
+use super::backend::lease::Lease;
 use super::submitter::Submitter;
 use crate::state::metrics::{MessageOutcome, Metrics};
 use crate::wire::smtp::session::Piece;

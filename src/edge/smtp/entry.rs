@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use super::backends::Backends;
+use super::backend::group::Backends;
 use super::hostname;
 use super::sources::Sources;
 use crate::config::{ConfigError, SmtpEntry, SmtpTimeouts};

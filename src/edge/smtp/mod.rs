@@ -1,17 +1,13 @@
 //! Mail submission: a client's connection comes to `server`, its `visit` drives the session, and each transaction's `delivery`
 //! has a `lease` of one of the `backends`.
 
-mod backend;
-pub mod backends;
+pub mod backend;
 mod conversation;
 mod delivery;
 mod dial;
 pub mod entry;
 mod envelope;
 pub mod hostname;
-pub mod lease;
-mod lost;
-mod pool;
 mod proxied;
 pub mod server;
 mod shutdown;
@@ -20,6 +16,3 @@ mod stream;
 mod submitter;
 mod transport;
 mod visit;
-
-#[cfg(test)]
-mod tests;

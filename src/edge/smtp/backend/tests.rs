@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::backends::{Backends, NoBackend};
+use super::error::Lost;
+use super::group::{Backends, NoBackend};
 use super::lease::Lease;
-use super::lost::Lost;
-use super::submitter::Submitter;
 use crate::config::{Config, ConfigError, SmtpEntry};
 use crate::domain::Username;
+use crate::edge::smtp::submitter::Submitter;
 use crate::state::Metrics;
 use crate::wire::smtp::Reply;
 
-#[path = "../../../tests/common/sink.rs"]
+#[path = "../../../../tests/common/sink.rs"]
 #[allow(dead_code)]
 pub(super) mod sink;
 

@@ -8,12 +8,12 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::conversation::Conversation;
-use super::dial::{DialError, Dialer};
 use super::pool::{Held, Pool, Room};
 use crate::config::SmtpUpstream;
 use crate::edge::net::happy_eyeballs::{self, Failure, Unreachable};
 use crate::edge::net::resolver::Addresses;
+use crate::edge::smtp::conversation::Conversation;
+use crate::edge::smtp::dial::{DialError, Dialer};
 use crate::wire::smtp::client::Offer;
 
 /// For how long no more connections are made than a backend had when it wanted no more.
@@ -197,8 +197,8 @@ mod tests {
 
     use super::*;
     use crate::config::{SmtpScheme, SmtpTimeouts};
-    use crate::edge::smtp::pool::{Fit, Taken};
-    use crate::edge::smtp::tests::sink::Sink;
+    use crate::edge::smtp::backend::pool::{Fit, Taken};
+    use crate::edge::smtp::backend::tests::sink::Sink;
 
     #[tokio::test]
     async fn a_silent_address_leaves_time_for_the_next_and_comes_last_once_it_was_asked() {

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use tracing::debug;
 
-use super::backends::{Backends, Place};
-use super::conversation::{Broken, Conversation};
-use super::envelope::{self, Begun};
-use super::lost::Lost;
-use super::submitter::{Submitter, Tried};
+use super::error::Lost;
+use super::group::{Backends, Place};
+use crate::edge::smtp::conversation::{Broken, Conversation};
+use crate::edge::smtp::envelope::{self, Begun};
+use crate::edge::smtp::submitter::{Submitter, Tried};
 use crate::wire::smtp::parameters::needs;
 use crate::wire::smtp::{Capabilities, Reply};
 
