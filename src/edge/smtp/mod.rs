@@ -2,11 +2,8 @@
 //! has a `lease` of one of the `backends`.
 
 pub mod backend;
-mod conversation;
 mod delivery;
-mod dial;
 pub mod entry;
-mod envelope;
 pub mod hostname;
 mod proxied;
 pub mod server;
@@ -14,5 +11,4 @@ mod shutdown;
 mod sources;
 mod stream;
 mod submitter;
-mod transport;
 mod visit;

@@ -13,15 +13,15 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
+use super::client::{Broken, Conversation};
+use super::connect::{DialError, Dialer, Login};
+use super::envelope;
 use super::lease::Lease;
 use super::pool::{self, Fit, Held, Pool, Taken};
 use super::upstream::{Backend, NoConnection};
 use crate::config::{ConfigError, NamedFile, SmtpEntry, SmtpLogin, SmtpScheme, SmtpTimeouts};
 use crate::domain::Entry;
 use crate::edge::net::tls_roots;
-use crate::edge::smtp::conversation::{Broken, Conversation};
-use crate::edge::smtp::dial::{DialError, Dialer, Login};
-use crate::edge::smtp::envelope;
 use crate::edge::smtp::hostname;
 use crate::edge::smtp::submitter::{Submitter, Tried};
 use crate::state::metrics::Metrics;

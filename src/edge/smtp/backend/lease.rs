@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use tracing::debug;
 
+use super::client::{Broken, Conversation};
+use super::envelope::{self, Begun};
 use super::error::Lost;
 use super::group::{Backends, Place};
-use crate::edge::smtp::conversation::{Broken, Conversation};
-use crate::edge::smtp::envelope::{self, Begun};
 use crate::edge::smtp::submitter::{Submitter, Tried};
 use crate::wire::smtp::parameters::needs;
 use crate::wire::smtp::{Capabilities, Reply};

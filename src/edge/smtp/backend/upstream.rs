@@ -8,12 +8,12 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::client::Conversation;
+use super::connect::{DialError, Dialer};
 use super::pool::{Held, Pool, Room};
 use crate::config::SmtpUpstream;
 use crate::edge::net::happy_eyeballs::{self, Failure, Unreachable};
 use crate::edge::net::resolver::Addresses;
-use crate::edge::smtp::conversation::Conversation;
-use crate::edge::smtp::dial::{DialError, Dialer};
 use crate::wire::smtp::client::Offer;
 
 /// For how long no more connections are made than a backend had when it wanted no more.

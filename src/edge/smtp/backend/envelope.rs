@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::conversation::{Broken, Conversation};
+use super::client::{Broken, Conversation};
 use crate::wire::smtp::parameters::{needs, without_size};
 use crate::wire::smtp::{Capabilities, Reply};
 

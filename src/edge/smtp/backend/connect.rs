@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
-use super::conversation::{Broken, Conversation};
+use super::client::{Broken, Conversation};
 use super::transport::Transport;
 use crate::config::{SmtpScheme, SmtpTimeouts};
 use crate::wire::smtp::Reply;
