@@ -18,7 +18,7 @@ use crate::edge::http::service::Site;
 use crate::edge::net::in_flight::Gauge;
 use crate::edge::net::tls_certificate::Certificate;
 use crate::edge::ops::server::OpsServer;
-use crate::edge::smtp::entry::Entry as MailEntry;
+use crate::edge::smtp::service::Entry as MailEntry;
 use crate::service::access::Access;
 use crate::service::{Credentials, Mutations};
 use crate::state::fleet::Fleet;

@@ -15,8 +15,8 @@ use crate::edge::http::service::Site;
 use crate::edge::net::in_flight::Gauge;
 use crate::edge::net::listener;
 use crate::edge::net::worker::{self, Work};
-use crate::edge::smtp::entry::Entry;
 use crate::edge::smtp::server::SmtpServer;
+use crate::edge::smtp::service::Entry;
 use crate::state::metrics::SmtpLimit;
 
 /// How often a worker closes connections to backends that were kept for too long.

@@ -2,13 +2,13 @@
 //! has a `lease` of one of the `backends`.
 
 pub mod backend;
+mod client_io;
 mod delivery;
-pub mod entry;
 pub mod hostname;
-mod proxied;
+mod proxy_protocol;
 pub mod server;
+pub mod service;
+mod session_driver;
 mod shutdown;
-mod sources;
-mod stream;
+mod source_limit;
 mod submitter;
-mod visit;

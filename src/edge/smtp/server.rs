@@ -8,11 +8,11 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tracing::debug;
 
-use super::entry::Entry;
-use super::proxied;
-use super::sources::Counted;
-use super::stream::Stream;
-use super::visit::Visit;
+use super::client_io::Stream;
+use super::proxy_protocol;
+use super::service::Entry;
+use super::session_driver::Visit;
+use super::source_limit::Counted;
 use crate::edge::net::in_flight::{Entered, Gauge};
 use crate::state::metrics::SmtpLimit;
 use crate::wire::smtp::{Reply, answers};
@@ -87,7 +87,7 @@ impl SmtpServer {
     /// The client's address as a trusted proxy says it; within that none where it speaks for itself, and `None` where it
     /// says nothing of use.
     async fn identify(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<Option<IpAddr>> {
-        let header = timeout(self.entry.handshake, proxied::read(stream));
+        let header = timeout(self.entry.handshake, proxy_protocol::read(stream));
         match self.unless_stopped(header).await? {
             Ok(Ok(source)) => Some(source.map(|source| source.ip().to_canonical())),
             Ok(Err(error)) => {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::sync::watch;
 
-use super::entry::Entry;
+use super::service::Entry;
 use crate::edge::net::watch::Watched;
 
 /// The stop of the gateway.

@@ -1,7 +1,7 @@
 //! A client's visit: its bytes go into the session, and what that asks for is done.
 
-mod connection;
-mod deciding;
+mod authorize;
+mod wait;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use tracing::info;
 use zeroize::Zeroize;
 
+use super::client_io::{Rest, Stream};
 use super::delivery::Delivery;
 use super::server::SmtpServer;
 use super::shutdown::Shutdown;
-use super::stream::{Rest, Stream};
 use crate::domain;
 use crate::edge::net::deadline::Alarm;
 use crate::edge::net::in_flight::Entered;
@@ -21,7 +21,7 @@ use crate::service::access::Granted;
 use crate::state::metrics::SmtpLimit;
 use crate::wire::smtp::session::{GATHER, Limit, Session, Step};
 use crate::wire::smtp::{Reply, answers};
-use connection::Waited;
+use wait::Waited;
 
 /// For the last replies of a session to a client that may not listen.
 const FAREWELL: Duration = Duration::from_secs(5);

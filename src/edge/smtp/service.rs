@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::backend::group::Backends;
 use super::hostname;
-use super::sources::Sources;
+use super::source_limit::Sources;
 use crate::config::{ConfigError, SmtpEntry, SmtpTimeouts};
 use crate::edge::net::in_flight::Gauge;
 use crate::service::access::Access;

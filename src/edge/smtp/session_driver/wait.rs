@@ -10,8 +10,8 @@ use pingora_timeout::{sleep, timeout};
 use tracing::debug;
 
 use super::{FAREWELL, KEPT, Visit};
+use crate::edge::smtp::client_io::Manner;
 use crate::edge::smtp::shutdown::Shutdown;
-use crate::edge::smtp::stream::Manner;
 use crate::state::metrics::SmtpLimit;
 
 /// How often it is asked again what a change means for an idle session.
