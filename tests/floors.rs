@@ -1,11 +1,20 @@
-//! Folders are floors: a file uses its own folder and lower floors only, and some things belong to some floors only.
+//! Folders are floors: a file uses its own folder and lower floors only, and some things belong to some floors only. Folders
+//! within `edge` are rooms, which know `net` at most.
+
+#[path = "floors/imports.rs"]
+mod imports;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use imports::{Module, module_of, paths};
+
 /// From the lowest floor to the highest; `domain` and `config` are one.
 const FLOORS: [&[&str]; 6] =
     [&["domain", "config"], &["wire"], &["state"], &["service"], &["edge"], &["server", "cli"]];
+
+/// The rooms of `edge`, and those that each may use besides itself.
+const ROOMS: [(&str, &[&str]); 4] = [("net", &[]), ("http", &["net"]), ("smtp", &["net"]), ("ops", &["net"])];
 
 /// Crates that must not be named on the floors beside them.
 const FOREIGN: [(&str, &[&str]); 6] = [
@@ -61,49 +70,9 @@ fn code(path: &Path) -> String {
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-/// How many modules a file of `src` is below the root: `wire/mod.rs` and `main.rs` one and none, `wire/path.rs` two.
-fn depth(path: &Path) -> usize {
-    let inside = path.strip_prefix(root()).unwrap();
-    let names = inside.components().count();
-    let is_its_folder = ["mod.rs", "lib.rs", "main.rs"].iter().any(|name| inside.ends_with(name));
-    names - usize::from(is_its_folder)
-}
-
-/// The names that follow the root of the crate, whether it is called `crate` or climbed to. A chain of `super` is taken to
-/// begin at the file's own module, which sees more than there is in modules within files, and never less.
-fn used_from_root(code: &str, depth: usize) -> Vec<String> {
-    let climbed = "super::".repeat(depth);
-    let mut rests: Vec<&str> = code.split("crate::").skip(1).collect();
-    if depth > 0 {
-        rests.extend(code.split(&climbed).skip(1));
-    }
-    rests.into_iter().flat_map(first_names).filter(|name| !name.is_empty()).collect()
-}
-
-/// The first name of a path, or all first names where it begins with a group: `{a::b, c::{d, e}}` has `a` and `c`.
-fn first_names(path: &str) -> Vec<String> {
-    let name = |text: &str| -> String {
-        let word = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
-        text.trim_start().chars().take_while(word).collect()
-    };
-    let Some(group) = path.strip_prefix('{') else { return vec![name(path)] };
-    let (mut names, mut level, mut begin) = (Vec::new(), 0, 0);
-    for (at, c) in group.char_indices() {
-        match c {
-            '{' => level += 1,
-            '}' if level == 0 => {
-                names.push(name(&group[begin..at]));
-                break;
-            }
-            '}' => level -= 1,
-            ',' if level == 0 => {
-                names.push(name(&group[begin..at]));
-                begin = at + 1;
-            }
-            _ => {}
-        }
-    }
-    names
+/// The module of a file of `src`.
+fn module(path: &Path) -> Module {
+    module_of(path.strip_prefix(root()).unwrap())
 }
 
 /// What of a file others see: signatures to their end, fields, all of a public enum or trait.
@@ -148,10 +117,14 @@ fn nothing_uses_a_higher_floor() {
     for (level, floor) in FLOORS.iter().enumerate() {
         for folder in *floor {
             for path in sources(&root().join(folder)) {
-                for other in used_from_root(&code(&path), depth(&path)) {
-                    let Some(other_level) = floor_of(&other) else { continue };
+                for named in paths(&code(&path), &module(&path)) {
+                    let Some((other, other_level)) =
+                        named.first().and_then(|name| Some((name, floor_of(name)?)))
+                    else {
+                        continue;
+                    };
                     used += 1;
-                    let same = other == *folder;
+                    let same = other == folder;
                     assert!(other_level <= level, "{} uses {other}", path.display());
                     assert!(
                         same || other_level < level || level == 0 || level == 5,
@@ -166,12 +139,44 @@ fn nothing_uses_a_higher_floor() {
     assert!(used > 50, "only {used} uses were seen: is the test blind?");
 }
 
+/// The room of `edge` that a file names and mustn't, if there is one. `edge` itself is all of them.
+fn wrong_room(code: &str, module: &[String]) -> Option<String> {
+    let room = module.get(1)?;
+    let known = ROOMS.iter().find(|(name, _)| name == room);
+    let (_, others) = known.unwrap_or_else(|| panic!("edge/{room} is none of the rooms"));
+    let named =
+        paths(code, module).into_iter().filter(|path| path.first().is_some_and(|name| name == "edge"));
+    let mut rooms = named.map(|path| path.get(1).cloned().unwrap_or_default());
+    rooms.find(|other| other != room && !others.contains(&other.as_str()))
+}
+
 #[test]
-fn a_climb_and_a_group_are_seen() {
-    let code = "use super::super::edge::Client;\nuse crate::{\n    domain::{Entry, wire},\n    state,\n};\nuse super::path;";
-    assert_eq!(used_from_root(code, 2), ["domain", "state", "edge"]);
-    let path = |name: &str| depth(&root().join(name));
-    assert_eq!([path("wire/mod.rs"), path("wire/path.rs"), path("edge/smtp/mod.rs")], [1, 2, 2]);
+fn rooms_of_the_edge_know_only_the_net() {
+    for path in sources(&root().join("edge")) {
+        let wrong = wrong_room(&code(&path), &module(&path));
+        assert_eq!(wrong, None, "{} uses another room", path.display());
+    }
+}
+
+#[test]
+fn a_planted_import_of_another_room_is_found() {
+    let wrong = |file: &str, code: &str| wrong_room(code, &module(&root().join(file)));
+    let http = Some("http".to_owned());
+    assert_eq!(wrong("edge/net/listener.rs", "use super::super::http::server::HttpServer;"), http);
+    assert_eq!(
+        wrong("edge/net/listener.rs", "#[cfg(test)]\nmod tests {\n    use super::super::super::http;\n}"),
+        http
+    );
+    assert_eq!(
+        wrong("edge/smtp/backend/pool.rs", "use crate::{edge::{net::worker, http::body}, wire};"),
+        http
+    );
+    assert_eq!(wrong("edge/ops/server.rs", "use crate::edge;"), Some(String::new()));
+    assert_eq!(
+        wrong("edge/http/body/source.rs", "use super::super::server;\nuse crate::edge::net::worker;"),
+        None
+    );
+    assert_eq!(wrong("edge/mod.rs", "pub mod http;"), None);
 }
 
 #[test]
