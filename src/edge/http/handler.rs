@@ -7,6 +7,7 @@ use http::{Method, Version};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
 use pingora_http::RequestHeader;
+use tokio::sync::watch;
 use tracing::{debug, info};
 
 use super::ambiguity::unclear_host;
@@ -20,7 +21,6 @@ use super::proxy::forward::{Forward, Forwarded, Outbound};
 use super::proxy::tunnel;
 use super::request_quota;
 use super::router::Routed;
-use super::server::HttpServer;
 use super::service::{Plan, Site};
 use super::target::Target;
 use super::{management, respond};
@@ -42,8 +42,12 @@ const PATIENCE_OF_TUNNELS: Duration = Duration::from_millis(900);
 
 /// One request on one connection.
 pub struct Exchange<'a> {
-    /// What serves it.
-    pub server: &'a HttpServer,
+    /// The entry that it came in on.
+    pub site: &'a Site,
+    /// The worker that serves it.
+    pub worker: usize,
+    /// Turns true when the gateway stops.
+    pub stop: &'a watch::Receiver<bool>,
     /// Whose request it is.
     pub client: &'a Client,
 }
@@ -52,14 +56,13 @@ impl Exchange<'_> {
     /// Answers the request whose header `session` has read; gives back the connection where it can be used again.
     pub async fn run(self, mut session: ServerSession) -> Next {
         let started = Instant::now();
-        let site = &*self.server.site;
+        let site = self.site;
         let plan = site.plan.load_full();
         let request_id = site.ids.next();
-        if *self.server.stop.borrow() {
+        if *self.stop.borrow() {
             session.set_keepalive(None);
         }
-        let underway =
-            Underway { server: self.server, client: self.client, plan: &plan, request_id: &request_id };
+        let underway = Underway { exchange: &self, plan: &plan, request_id: &request_id };
         let answered = underway.answer(&mut session).await;
         let (status, reusable) = match answered {
             Ok(Answered::Begun(delivery, group, server)) => {
@@ -70,7 +73,7 @@ impl Exchange<'_> {
                 let delivered = delivery.run(session, &plan.timeouts).await;
                 drop(active);
                 if let Some(stream) = delivered.kept {
-                    server.keep(self.server.worker, stream);
+                    server.keep(self.worker, stream);
                 }
                 site.metrics.http_request(site.entry, status, started.elapsed());
                 return delivered.next;
@@ -112,15 +115,14 @@ impl Exchange<'_> {
 
 /// One request while it is answered.
 struct Underway<'a> {
-    server: &'a HttpServer,
-    client: &'a Client,
+    exchange: &'a Exchange<'a>,
     plan: &'a Plan,
     request_id: &'a HeaderValue,
 }
 
 impl Underway<'_> {
     async fn answer(&self, session: &mut ServerSession) -> Result<Answered, Refusal> {
-        let (site, plan, request_id) = (&*self.server.site, self.plan, self.request_id);
+        let (Exchange { site, client, .. }, plan, request_id) = (self.exchange, self.plan, self.request_id);
         let request = session.req_header();
         if request.method == Method::CONNECT {
             return Err(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
@@ -138,7 +140,7 @@ impl Underway<'_> {
         if let Some(credentials) = &site.credentials
             && management::is_for(&target.path)
         {
-            let call = management::Call { site, credentials, client: self.client, plan, request_id };
+            let call = management::Call { site, credentials, client, plan, request_id };
             let replied = call.answer(session, &target).await?;
             return Ok(match replied.whole {
                 true => Answered::Whole(replied.status),
@@ -148,7 +150,7 @@ impl Underway<'_> {
         let Some(route) = plan.router.route(&request.method, &target.path) else {
             return Err(Refusal::Malformed(AMBIGUOUS_PATH.into()));
         };
-        let admission = Admission { site, client: self.client, plan, request_id };
+        let admission = Admission { site, client, plan, request_id };
         let admitted = admission.admit(session, &target, &route).await?;
         // On the heap, so that a request takes the memory for this only once it is admitted.
         Box::pin(self.forward(session, route, &target, admitted)).await
@@ -161,7 +163,7 @@ impl Underway<'_> {
         target: &Target<'_>,
         mut admitted: Admitted,
     ) -> Result<Answered, Refusal> {
-        let (plan, request_id) = (self.plan, self.request_id);
+        let (exchange, plan, request_id) = (self.exchange, self.plan, self.request_id);
         let forwarded_target = target.with_query(admitted.query.as_deref());
         let framing = match admitted.body.spooled_length() {
             Some(length) => Framing::Length(length),
@@ -175,8 +177,8 @@ impl Underway<'_> {
         let with = Outgoing {
             target: &forwarded_target,
             identity: admitted.granted.as_ref(),
-            client: self.client,
-            trusted: self.client.is_trusted(&plan.trusted_proxies),
+            client: exchange.client,
+            trusted: exchange.client.is_trusted(&plan.trusted_proxies),
             framing,
             authority: group.authority(),
             upgrade,
@@ -201,8 +203,8 @@ impl Underway<'_> {
             body: &mut admitted.body,
             timeouts: &plan.timeouts,
             request_id,
-            stop: &self.server.stop,
-            worker: self.server.worker,
+            stop: exchange.stop,
+            worker: exchange.worker,
         };
         match forward.run(group).await? {
             Forwarded::Answered(status) => {
@@ -222,7 +224,8 @@ impl Underway<'_> {
     async fn refuse(&self, session: &mut ServerSession, refusal: &Refusal, path: &str) {
         let within = self.plan.timeouts.write;
         let request = session.req_header();
-        let room = request_quota::take_for_refusal(&self.server.site, self.plan, self.client, request);
+        let Exchange { site, client, .. } = self.exchange;
+        let room = request_quota::take_for_refusal(site, self.plan, client, request);
         let Some(_room) = room else {
             respond::refuse_without_body(session, refusal, self.request_id, within).await;
             return;
@@ -241,9 +244,9 @@ impl Underway<'_> {
         granted: Option<Granted>,
         needed: Permissions,
     ) {
-        let site = &self.server.site;
+        let site = self.exchange.site;
         let revoked = until_revoked(site, granted, needed);
-        let mut stop = self.server.stop.clone();
+        let mut stop = self.exchange.stop.clone();
         let ended = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => tunnel::Ended::Closed,

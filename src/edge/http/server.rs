@@ -102,6 +102,10 @@ impl HttpServer {
             .then(|| Lease::new(self.site.room.clone(), client.address(), Some(Use::Stream), &plan.forms))
     }
 
+    fn exchange<'a>(&'a self, client: &'a Client) -> Exchange<'a> {
+        Exchange { site: &self.site, worker: self.worker, stop: &self.stop, client }
+    }
+
     /// How long a header may take, and how long a connection may be idle before it, as of now.
     fn patience(&self) -> (Duration, Duration) {
         let plan = self.site.plan.load();
@@ -183,7 +187,7 @@ impl HttpServer {
                     }
                 };
             }
-            next = Exchange { server: &self, client }.run(session).await;
+            next = self.exchange(client).run(session).await;
             if is_chunked {
                 next = next.and_then(|(stream, prefix)| ValidatedStream::unwrap(stream, prefix));
             }
@@ -305,7 +309,7 @@ impl HttpServerApp for Multiplexed {
         let _under_way = self.server.requests.enter()?;
         let _answer = self.answers.enter()?;
         if self.cover_streams() {
-            Exchange { server: &self.server, client: &self.client }.run(session).await;
+            self.server.exchange(&self.client).run(session).await;
         } else {
             self.refuse(session).await;
         }
