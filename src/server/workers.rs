@@ -17,6 +17,7 @@ use crate::edge::net::listener;
 use crate::edge::net::worker::{self, Work};
 use crate::edge::smtp::server::SmtpServer;
 use crate::edge::smtp::service::Entry;
+use crate::edge::smtp::worker::SmtpWorker;
 use crate::state::metrics::SmtpLimit;
 
 /// How often a worker closes connections to backends that were kept for too long.
@@ -86,13 +87,13 @@ impl Workers {
             }
             let mut accepting_mail = Vec::new();
             for listening in mail {
-                let server = SmtpServer {
+                let mail_worker = SmtpWorker {
                     entry: listening.entry.clone(),
-                    worker,
-                    implicit_tls: listening.implicit_tls,
+                    index: worker,
                     under_way: requests.clone(),
                     stop: stop.clone(),
                 };
+                let server = SmtpServer { worker: mail_worker, implicit_tls: listening.implicit_tls };
                 let full = server.clone();
                 let refuse = move |stream: &TcpStream| full.refuse(stream, SmtpLimit::Connections);
                 // On the heap, since a task's future is moved a few times.

@@ -12,3 +12,4 @@ mod session_driver;
 mod shutdown;
 mod source_limit;
 mod submitter;
+pub mod worker;

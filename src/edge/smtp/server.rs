@@ -1,52 +1,44 @@
 //! A client's connection from its first byte on: who it is, whether there is room, TLS; then its visit.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use pingora_timeout::timeout;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tracing::debug;
 
 use super::client_io::Stream;
 use super::proxy_protocol;
-use super::service::Entry;
 use super::session_driver::Visit;
 use super::source_limit::Counted;
-use crate::edge::net::in_flight::{Entered, Gauge};
+use super::worker::SmtpWorker;
+use crate::edge::net::in_flight::Entered;
 use crate::state::metrics::SmtpLimit;
 use crate::wire::smtp::{Reply, answers};
 
 /// Serves connections of one worker.
 #[derive(Clone)]
 pub struct SmtpServer {
-    /// The entry.
-    pub entry: Arc<Entry>,
     /// The worker.
-    pub worker: usize,
+    pub worker: SmtpWorker,
     /// Whether TLS begins with the first byte.
     pub implicit_tls: bool,
-    /// Transactions under way, so that a stop can wait for them.
-    pub under_way: Arc<Gauge>,
-    /// Turns true when the gateway stops.
-    pub stop: watch::Receiver<bool>,
 }
 
 impl SmtpServer {
     /// Serves a connection until either side has enough.
     pub async fn serve(self, stream: TcpStream, peer: SocketAddr, entered: Entered) {
-        let Some(_session) = self.entry.sessions.enter() else { return };
+        let Some(_session) = self.worker.entry.sessions.enter() else { return };
         let Some((stream, address, counted)) = self.welcome(stream, peer).await else { return };
-        self.entry.metrics.smtp_sessions.inc();
-        let metrics = self.entry.metrics.clone();
-        Visit::new(self, stream, address).run().await;
+        self.worker.entry.metrics.smtp_sessions.inc();
+        let metrics = self.worker.entry.metrics.clone();
+        Visit::new(self.worker, stream, address).run().await;
         drop((counted, entered));
         metrics.smtp_sessions.dec();
     }
 
     /// Says so where there is no room for a connection.
     pub fn refuse(&self, stream: &TcpStream, limit: SmtpLimit) {
-        self.entry.metrics.smtp_limit(limit);
+        self.worker.entry.metrics.smtp_limit(limit);
         if !self.implicit_tls {
             // It fits, or the client doesn't get to know.
             let _ = stream.try_write(&written(&answers::TOO_MANY_CONNECTIONS));
@@ -57,27 +49,27 @@ impl SmtpServer {
     /// that takes is on the heap, and gone before the session begins.
     async fn welcome(&self, mut stream: TcpStream, peer: SocketAddr) -> Option<(Stream, IpAddr, Counted)> {
         let mut address = peer.ip().to_canonical();
-        if self.entry.is_proxy(&address) {
+        if self.worker.entry.is_proxy(&address) {
             address = Box::pin(self.identify(&mut stream, peer)).await?.unwrap_or(address);
         }
-        let Some(counted) = self.entry.sources.enter(address) else {
+        let Some(counted) = self.worker.entry.sources.enter(address) else {
             debug!(%address, "closed: too many connections from there");
             self.refuse(&stream, SmtpLimit::Source);
             return None;
         };
         let stream = Stream::Clear(stream);
-        let Some(acceptor) = self.entry.tls.as_ref().filter(|_| self.implicit_tls) else {
+        let Some(acceptor) = self.worker.entry.tls.as_ref().filter(|_| self.implicit_tls) else {
             return Some((stream, address, counted));
         };
-        let handshake = timeout(self.entry.handshake, stream.encrypt(acceptor));
-        match Box::pin(self.unless_stopped(handshake)).await? {
+        let handshake = timeout(self.worker.entry.handshake, stream.encrypt(acceptor));
+        match Box::pin(self.worker.unless_stopped(handshake)).await? {
             Ok(Ok(stream)) => Some((stream, address, counted)),
             Ok(Err(error)) => {
                 debug!(%address, %error, "no TLS");
                 None
             }
             Err(_) => {
-                self.entry.metrics.smtp_limit(SmtpLimit::Time);
+                self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
                 debug!(%address, "the TLS handshake took too long");
                 None
             }
@@ -87,29 +79,18 @@ impl SmtpServer {
     /// The client's address as a trusted proxy says it; within that none where it speaks for itself, and `None` where it
     /// says nothing of use.
     async fn identify(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<Option<IpAddr>> {
-        let header = timeout(self.entry.handshake, proxy_protocol::read(stream));
-        match self.unless_stopped(header).await? {
+        let header = timeout(self.worker.entry.handshake, proxy_protocol::read(stream));
+        match self.worker.unless_stopped(header).await? {
             Ok(Ok(source)) => Some(source.map(|source| source.ip().to_canonical())),
             Ok(Err(error)) => {
                 debug!(%peer, %error, "closed: the proxy doesn't say whom it forwards");
                 None
             }
             Err(_) => {
-                self.entry.metrics.smtp_limit(SmtpLimit::Time);
+                self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
                 debug!(%peer, "closed: the proxy doesn't say in time whom it forwards");
                 None
             }
-        }
-    }
-
-    /// What `future` gives, which has to be waited for; `None` where the gateway stops before. Whoever has begun nothing loses
-    /// nothing by that.
-    pub async fn unless_stopped<F: Future>(&self, future: F) -> Option<F::Output> {
-        let mut stop = self.stop.clone();
-        tokio::select! {
-            biased;
-            output = future => Some(output),
-            _ = stop.wait_for(|stopped| *stopped) => None,
         }
     }
 }

@@ -11,8 +11,8 @@ use zeroize::Zeroize;
 
 use super::client_io::{Rest, Stream};
 use super::delivery::Delivery;
-use super::server::SmtpServer;
 use super::shutdown::Shutdown;
+use super::worker::SmtpWorker;
 use crate::domain;
 use crate::edge::net::deadline::Alarm;
 use crate::edge::net::in_flight::Entered;
@@ -31,7 +31,7 @@ const KEPT: usize = 512;
 
 /// One visit.
 pub struct Visit {
-    server: SmtpServer,
+    worker: SmtpWorker,
     stream: Option<Stream>,
     session: Session,
     address: IpAddr,
@@ -61,8 +61,8 @@ enum Wanted {
 
 impl Visit {
     /// The visit of who is at `address`.
-    pub fn new(server: SmtpServer, stream: Stream, address: IpAddr) -> Visit {
-        let entry = &server.entry;
+    pub fn new(worker: SmtpWorker, stream: Stream, address: IpAddr) -> Visit {
+        let entry = &worker.entry;
         let encrypted = matches!(stream, Stream::Tls(_));
         Visit {
             session: Session::new(entry.settings.clone(), address, encrypted, entry.number()),
@@ -77,14 +77,14 @@ impl Visit {
             unsure: false,
             delivery: None,
             under_way: None,
-            server,
+            worker,
         }
     }
 
     /// From the greeting to the end.
     pub async fn run(mut self) {
         // Not a field: what a stop may end borrows the whole visit.
-        let mut shutdown = Shutdown::new(self.server.stop.clone(), self.server.entry.clone());
+        let mut shutdown = Shutdown::new(self.worker.stop.clone(), self.worker.entry.clone());
         self.session.greet(&mut self.out);
         // How long the client has for what it says next; what it drips doesn't give it more.
         let mut command_ends = None;
@@ -94,7 +94,7 @@ impl Visit {
             if !self.flush(now, &mut shutdown).await {
                 break;
             }
-            let timeouts = &self.server.entry.timeouts;
+            let timeouts = &self.worker.entry.timeouts;
             let command_ends_at = *command_ends.get_or_insert(now + timeouts.command);
             let receiving = self.session.is_receiving();
             let until = if receiving { Instant::now() + timeouts.data } else { command_ends_at };
@@ -107,7 +107,7 @@ impl Visit {
                 Waited::Gone => break,
                 Waited::Stopped => self.session.dismiss(&answers::STOPPING, &mut self.out),
                 Waited::TooLong => {
-                    self.server.entry.metrics.smtp_limit(SmtpLimit::Time);
+                    self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
                     self.session.dismiss(&answers::TIMEOUT, &mut self.out);
                 }
                 Waited::Changed => self.unsure = true,
@@ -153,7 +153,7 @@ impl Visit {
         if !self.changes.has_changed() && !self.unsure {
             return;
         }
-        match self.server.entry.access.permissions_now(granted).await {
+        match self.worker.entry.access.permissions_now(granted).await {
             Ok(Some(_)) => self.unsure = false,
             Ok(None) => self.revoke(),
             // The next command asks again, and no transaction begins undecided.
@@ -214,7 +214,7 @@ impl Visit {
         if let Some(granted) = &self.granted {
             info!(user = %granted.name(), address = %self.address, "an SMTP session was cut: its credential is gone");
         }
-        self.server.entry.metrics.session_cut(domain::Entry::Smtp);
+        self.worker.entry.metrics.session_cut(domain::Entry::Smtp);
     }
 
     /// Has the session take what it can of the input, and does what it asks for. What waits for a backend is on the heap,
@@ -223,7 +223,7 @@ impl Visit {
         let secret = self.granted.is_none();
         let mut input = std::mem::take(&mut self.input);
         let mut rest = &input[..];
-        let moment = self.server.entry.moment();
+        let moment = self.worker.entry.moment();
         let wanted = loop {
             if self.out.len() >= GATHER && !self.session.is_over() {
                 break Wanted::Room;
@@ -263,7 +263,7 @@ impl Visit {
                     }
                 }
                 Step::Content(piece) => {
-                    self.server.entry.metrics.smtp_message_bytes.inc_by(piece.len() as u64);
+                    self.worker.entry.metrics.smtp_message_bytes.inc_by(piece.len() as u64);
                     let written = match &mut self.delivery {
                         Some(delivery) => shutdown.before_deadline(Box::pin(delivery.write(&piece))).await,
                         None => Some(Err(answers::BACKEND_LOST)),
@@ -271,7 +271,7 @@ impl Visit {
                     self.written(written);
                 }
                 Step::Chunk(bytes) => {
-                    self.server.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
+                    self.worker.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
                     let may_stop = self.may_stop(rest);
                     let written = match (self.chunk_goes_on(shutdown).await, &mut self.delivery) {
                         (None, _) => continue,
@@ -288,7 +288,7 @@ impl Visit {
                     self.written(written);
                 }
                 Step::LastChunk(bytes) => {
-                    self.server.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
+                    self.worker.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
                     let reply = match (self.chunk_goes_on(shutdown).await, &mut self.delivery) {
                         (None, _) => continue,
                         (Some(Err(reply)), _) => Some(reply),
@@ -300,7 +300,7 @@ impl Visit {
                     self.conclude(reply);
                 }
                 Step::Finish(piece) => {
-                    self.server.entry.metrics.smtp_message_bytes.inc_by(piece.len() as u64);
+                    self.worker.entry.metrics.smtp_message_bytes.inc_by(piece.len() as u64);
                     let reply = match &mut self.delivery {
                         Some(delivery) => shutdown.before_deadline(Box::pin(delivery.finish(&piece))).await,
                         None => Some(answers::BACKEND_LOST),
@@ -319,7 +319,7 @@ impl Visit {
             }
         };
         for limit in self.session.take_reached() {
-            self.server.entry.metrics.smtp_limit(counted(limit));
+            self.worker.entry.metrics.smtp_limit(counted(limit));
         }
         let used = input.len() - rest.len();
         if secret {

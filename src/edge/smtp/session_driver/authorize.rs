@@ -15,7 +15,7 @@ use crate::wire::smtp::{Reply, answers};
 impl Visit {
     /// Who logs in, and whether it may.
     pub(super) async fn check(&mut self, held: &Held) {
-        let access = &self.server.entry.access;
+        let access = &self.worker.entry.access;
         let (permission, entry) = (Permission::Email, domain::Entry::Smtp);
         let presented = held.presented();
         let decision = match access.check_cached(&presented, permission, entry) {
@@ -42,11 +42,11 @@ impl Visit {
                 let reply = self.decide().await;
                 if reply.is_positive() {
                     let mut arguments = mail.arguments;
-                    if mail.auth && self.server.entry.logs_in {
+                    if mail.auth && self.worker.entry.logs_in {
                         arguments.extend_from_slice(b" AUTH=<>");
                     }
                     self.delivery = self.submitter().map(|who| Box::new(self.delivery(who, arguments)));
-                    self.under_way = self.server.under_way.enter();
+                    self.under_way = self.worker.under_way.enter();
                 }
                 Some(reply)
             }
@@ -79,7 +79,7 @@ impl Visit {
 
     /// Whether a transaction may begin now.
     async fn decide(&mut self) -> Reply {
-        let entry = &self.server.entry;
+        let entry = &self.worker.entry;
         let Some(granted) = &self.granted else { return answers::AUTH_FIRST };
         let now = entry.access.permissions_now(granted).await;
         let email = Some(Permission::Email);
@@ -112,8 +112,8 @@ impl Visit {
     }
 
     fn delivery(&self, who: Arc<Submitter>, mail: Vec<u8>) -> Delivery {
-        let entry = &self.server.entry;
-        Delivery::new(entry.backends.clone(), entry.metrics.clone(), self.server.worker, who, mail)
+        let entry = &self.worker.entry;
+        Delivery::new(entry.backends.clone(), entry.metrics.clone(), self.worker.index, who, mail)
     }
 }
 

@@ -49,7 +49,7 @@ impl Visit {
     async fn send_rest(&mut self, sent: usize, now: Instant, shutdown: &mut Shutdown) -> bool {
         let Some(stream) = &mut self.stream else { return false };
         let left = self.deadline.saturating_duration_since(now);
-        let patience = self.server.entry.timeouts.command.min(left);
+        let patience = self.worker.entry.timeouts.command.min(left);
         let stoppable = !self.session.is_transferring();
         let sending = timeout(patience, async {
             let mut written = pin!(stream.write(&self.out[sent..]));
@@ -63,7 +63,7 @@ impl Visit {
         });
         let ended = sending.await;
         if ended.is_err() {
-            self.server.entry.metrics.smtp_limit(SmtpLimit::Time);
+            self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
             debug!(address = %self.address, "the client takes no replies");
         }
         matches!(ended, Ok(Ok(())))
@@ -113,11 +113,11 @@ impl Visit {
         if !self.flush(Instant::now(), shutdown).await {
             return false;
         }
-        let (Some(stream), Some(acceptor)) = (self.stream.take(), &self.server.entry.tls) else {
+        let (Some(stream), Some(acceptor)) = (self.stream.take(), &self.worker.entry.tls) else {
             return false;
         };
-        let handshake = timeout(self.server.entry.handshake, stream.encrypt(acceptor));
-        match self.server.unless_stopped(handshake).await {
+        let handshake = timeout(self.worker.entry.handshake, stream.encrypt(acceptor));
+        match self.worker.unless_stopped(handshake).await {
             None => false,
             Some(Ok(Ok(stream))) => {
                 self.stream = Some(stream);
@@ -129,7 +129,7 @@ impl Visit {
                 false
             }
             Some(Err(_)) => {
-                self.server.entry.metrics.smtp_limit(SmtpLimit::Time);
+                self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
                 debug!(address = %self.address, "the TLS handshake took too long");
                 false
             }

@@ -1,0 +1,33 @@
+//! The part of the SMTP entry that one worker serves.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::service::Entry;
+use crate::edge::net::in_flight::Gauge;
+
+/// What all sessions of one worker share.
+#[derive(Clone)]
+pub struct SmtpWorker {
+    /// The entry.
+    pub entry: Arc<Entry>,
+    /// The worker's index.
+    pub index: usize,
+    /// Transactions under way, so that a stop can wait for them.
+    pub under_way: Arc<Gauge>,
+    /// Turns true when the gateway stops.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl SmtpWorker {
+    /// Returns the output of `future`, or `None` if the gateway stops before. For work that can be dropped without a loss.
+    pub async fn unless_stopped<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            output = future => Some(output),
+            _ = stop.wait_for(|stopped| *stopped) => None,
+        }
+    }
+}
