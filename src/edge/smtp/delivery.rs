@@ -104,7 +104,7 @@ impl Delivery {
     }
 
     async fn begin(&mut self, mail: &[u8], rcpts: &[Vec<u8>], data: bool) -> Result<Vec<Reply>, Reply> {
-        let mut lease = match self.backends.lease(self.worker, &self.who, mail, rcpts).await {
+        let mut lease = match Lease::take(&self.backends, self.worker, &self.who, mail, rcpts).await {
             Ok(lease) => lease,
             Err(error) => {
                 info!(%error, user = %self.who.user, "no backend for a message");

@@ -15,8 +15,6 @@ use zeroize::Zeroizing;
 
 use super::client::{Broken, Conversation};
 use super::connect::{DialError, Dialer, Login};
-use super::envelope;
-use super::lease::Lease;
 use super::pool::{self, Fit, Held, Pool, Taken};
 use super::upstream::{Backend, NoConnection};
 use crate::config::{ConfigError, NamedFile, SmtpEntry, SmtpLogin, SmtpScheme, SmtpTimeouts};
@@ -153,24 +151,9 @@ impl Backends {
         &self.timeouts
     }
 
-    /// A connection for one transaction of `who`, to a backend that can do what this envelope asks for. Waits, in turn, where
-    /// all are in use.
-    ///
-    /// # Errors
-    /// Where no backend can be reached, or none was free in time.
-    pub async fn lease(
-        self: &Arc<Self>,
-        worker: usize,
-        who: &Arc<Submitter>,
-        mail: &[u8],
-        rcpts: &[Vec<u8>],
-    ) -> Result<Lease, NoBackend> {
-        let mut tried = Tried::default();
-        if self.backends.len() > 1 {
-            tried.needs = envelope::needed(mail, rcpts);
-        }
-        let place = self.connect(worker, who, &mut tried).await?;
-        Ok(Lease::new(self.clone(), worker, who.clone(), place, tried))
+    /// Returns true if there is more than one backend.
+    pub(super) fn are_several(&self) -> bool {
+        self.backends.len() > 1
     }
 
     /// Asks the backends how they are, for as long as the gateway runs, and closes what was idle for too long.

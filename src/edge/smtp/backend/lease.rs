@@ -9,7 +9,7 @@ use tracing::debug;
 use super::client::{Broken, Conversation};
 use super::envelope::{self, Begun};
 use super::error::Lost;
-use super::group::{Backends, Place};
+use super::group::{Backends, NoBackend, Place};
 use crate::edge::smtp::submitter::{Submitter, Tried};
 use crate::wire::smtp::parameters::needs;
 use crate::wire::smtp::{Capabilities, Reply};
@@ -48,17 +48,27 @@ enum Stage {
 }
 
 impl Lease {
-    pub(super) fn new(
-        backends: Arc<Backends>,
+    /// Takes a connection for one transaction of `who`, to a backend that can do what this envelope asks for. Waits, in turn,
+    /// where all are in use.
+    ///
+    /// # Errors
+    /// Where no backend can be reached, or none was free in time.
+    pub async fn take(
+        backends: &Arc<Backends>,
         worker: usize,
-        who: Arc<Submitter>,
-        place: Place,
-        tried: Tried,
-    ) -> Lease {
-        Lease {
-            backends,
+        who: &Arc<Submitter>,
+        mail: &[u8],
+        rcpts: &[Vec<u8>],
+    ) -> Result<Lease, NoBackend> {
+        let mut tried = Tried::default();
+        if backends.are_several() {
+            tried.needs = envelope::needed(mail, rcpts);
+        }
+        let place = backends.connect(worker, who, &mut tried).await?;
+        Ok(Lease {
+            backends: backends.clone(),
             worker,
-            who,
+            who: who.clone(),
             place: Some(place),
             tried,
             mail: None,
@@ -67,7 +77,7 @@ impl Lease {
             given: false,
             ended: false,
             gone: None,
-        }
+        })
     }
 
     /// The URL of the backend at the other end; empty once it is lost.

@@ -52,7 +52,7 @@ fn backends(sinks: &[&Sink], more: &str) -> Arc<Backends> {
 }
 
 async fn lease_of(backends: &Arc<Backends>, worker: usize, name: &str) -> Result<Lease, NoBackend> {
-    backends.lease(worker, &submitter(name), MAIL, &[]).await
+    Lease::take(backends, worker, &submitter(name), MAIL, &[]).await
 }
 
 async fn lease(backends: &Arc<Backends>) -> Lease {

@@ -389,7 +389,7 @@ async fn one_that_lacks_something_is_kept_for_others() {
     // Nothing is known of either yet, and the first one comes first.
     let (mail, rcpt) = (&b"<john@example.com> RET=HDRS"[..], rcpts(&["jane"]));
     for _ in 0..4 {
-        let mut lease = backends.lease(0, &submitter("john"), mail, &rcpt).await.unwrap();
+        let mut lease = Lease::take(&backends, 0, &submitter("john"), mail, &rcpt).await.unwrap();
         assert_eq!(codes(&lease.pipeline(mail, &rcpt).await.unwrap()), [250, 250]);
         lease.done();
     }
