@@ -21,7 +21,6 @@ use crate::service::access::Granted;
 use crate::state::metrics::SmtpLimit;
 use crate::wire::smtp::session::{GATHER, Limit, Session, Step};
 use crate::wire::smtp::{Reply, answers};
-use wait::Waited;
 
 /// For the last replies of a session to a client that may not listen.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -47,6 +46,15 @@ pub struct Visit {
     /// When all of it has to be over.
     deadline: Instant,
     alarm: Alarm,
+}
+
+/// The event that ends a wait for the client.
+enum Waited {
+    Bytes,
+    Changed,
+    Stopped,
+    TooLong,
+    Gone,
 }
 
 /// What the session wants when it has done what it could.

@@ -9,22 +9,13 @@ use std::time::{Duration, Instant};
 use pingora_timeout::{sleep, timeout};
 use tracing::debug;
 
-use super::{FAREWELL, KEPT, Visit};
+use super::{FAREWELL, KEPT, Visit, Waited};
 use crate::edge::smtp::client_io::Manner;
 use crate::edge::smtp::shutdown::Shutdown;
 use crate::state::metrics::SmtpLimit;
 
 /// How often it is asked again what a change means for an idle session.
 const AGAIN: Duration = Duration::from_millis(500);
-
-/// What the client is waited for with.
-pub(super) enum Waited {
-    Bytes,
-    Changed,
-    Stopped,
-    TooLong,
-    Gone,
-}
 
 impl Visit {
     /// Sends the replies so far, as of `now`; false where the client doesn't take them.
