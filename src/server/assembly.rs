@@ -8,7 +8,7 @@ use pingora_core::listeners::tls::Acceptor;
 use tokio::sync::watch;
 use tracing::info;
 
-use super::StartError;
+use super::error::StartError;
 use super::prepared::Prepared;
 use super::sockets::Sockets;
 use super::workers::{Listening, MailListening, Workers};

@@ -1,6 +1,7 @@
 //! The composition root: a configuration becomes a running gateway, is reloaded, and stops.
 
 mod assembly;
+mod error;
 mod log;
 mod prepared;
 mod reload;
@@ -11,15 +12,14 @@ mod workers;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use thiserror::Error;
 use tracing::{info, warn};
 
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::edge::net::in_flight::Gauge;
-use crate::edge::net::listener::{self, BindError};
+use crate::edge::net::listener;
 use crate::service::{Accounts, Credentials, Origin};
-use crate::state::store::StoreError;
 
+pub use error::StartError;
 pub use log::{LastLines, complain, start_log};
 pub use prepared::check;
 pub use reload::Source;
@@ -31,34 +31,6 @@ use signals::Signals;
 const CLOSING: Duration = Duration::from_secs(5);
 /// How many operators' connections are open at once.
 const OPERATORS: usize = 1000;
-
-/// Why the gateway doesn't start.
-#[derive(Debug, Error)]
-#[allow(missing_docs)]
-pub enum StartError {
-    #[error("stopped while it was starting")]
-    Stopped,
-    #[error("signals: {0}")]
-    Signals(std::io::Error),
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    #[error("the configuration can't be served:{}", shown(.0))]
-    Unfit(Vec<ConfigError>),
-    #[error("tls: {0}")]
-    Tls(#[from] rustls::Error),
-    #[error("store.url: {0}")]
-    Store(#[from] StoreError),
-    #[error("server.threads: {0}")]
-    Threads(std::io::Error),
-    #[error("auth.hash_threads: {0}")]
-    HashThreads(std::io::Error),
-    #[error("no random numbers from the system: {0}")]
-    Random(std::io::Error),
-}
-
-fn shown(errors: &[ConfigError]) -> String {
-    errors.iter().map(|error| format!("\n{error}")).collect()
-}
 
 /// A gateway whose listeners are open.
 pub struct Gateway {

@@ -1,0 +1,35 @@
+//! The errors that keep a gateway from starting.
+
+use thiserror::Error;
+
+use crate::config::ConfigError;
+use crate::edge::net::listener::BindError;
+use crate::state::store::StoreError;
+
+/// Why the gateway doesn't start.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum StartError {
+    #[error("stopped while it was starting")]
+    Stopped,
+    #[error("signals: {0}")]
+    Signals(std::io::Error),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("the configuration can't be served:{}", shown(.0))]
+    Unfit(Vec<ConfigError>),
+    #[error("tls: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("store.url: {0}")]
+    Store(#[from] StoreError),
+    #[error("server.threads: {0}")]
+    Threads(std::io::Error),
+    #[error("auth.hash_threads: {0}")]
+    HashThreads(std::io::Error),
+    #[error("no random numbers from the system: {0}")]
+    Random(std::io::Error),
+}
+
+fn shown(errors: &[ConfigError]) -> String {
+    errors.iter().map(|error| format!("\n{error}")).collect()
+}
