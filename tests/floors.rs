@@ -1,6 +1,8 @@
 //! Folders are floors: a file uses its own folder and lower floors only, and some things belong to some floors only. Folders
 //! within `edge` are rooms, which know `net` at most.
 
+#[path = "floors/circles.rs"]
+mod circles;
 #[path = "floors/imports.rs"]
 mod imports;
 
@@ -66,7 +68,10 @@ fn root() -> PathBuf {
 
 /// The lines of a file that are code.
 fn code(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap();
+    uncommented(&fs::read_to_string(path).unwrap())
+}
+
+fn uncommented(text: &str) -> String {
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 

@@ -42,6 +42,23 @@ fn rooted(code: &str, module: &[String]) -> Vec<Module> {
     found
 }
 
+/// The paths that begin with the name of one of the `children` of a module.
+pub fn paths_to_children<'a>(
+    code: &str,
+    module: &[String],
+    children: impl Iterator<Item = &'a str>,
+) -> Vec<Module> {
+    let mut found = Vec::new();
+    for child in children {
+        for (at, _) in code.match_indices(&format!("{child}::")) {
+            if !code[..at].ends_with(|c: char| is_word(c) || c == ':') {
+                expand(&code[at..], module, &mut found);
+            }
+        }
+    }
+    found
+}
+
 /// Adds what the path at the beginning of `text` names, all of a group, to `found`; returns the rest of the text.
 fn expand<'a>(text: &'a str, before: &[String], found: &mut Vec<Module>) -> &'a str {
     let mut text = text.trim_start();
