@@ -14,6 +14,7 @@ pub mod management;
 pub mod peer;
 pub mod proxy;
 pub mod quota;
+pub mod request_id;
 pub mod request_quota;
 pub mod respond;
 pub mod router;

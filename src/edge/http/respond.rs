@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 
 use super::error::Refusal;
 use super::framing::ValidatedStream;
-use super::headers::request::REQUEST_ID;
+use super::request_id::REQUEST_ID;
 use crate::wire::{Format, reply};
 
 /// Bytes of an unwanted body that are read and thrown away, so that the client gets to read the answer.

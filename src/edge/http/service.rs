@@ -1,15 +1,14 @@
 //! One HTTP entry as it runs: what its workers share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use http::HeaderValue;
 use ipnet::IpNet;
 use tokio::task::JoinSet;
 
 use super::proxy::upstream::{Group, UpstreamGauges};
 use super::quota::Room;
+use super::request_id::RequestIds;
 use super::router::Router;
 use crate::config::{ConfigError, Forms, HttpEntry, Timeouts};
 use crate::domain::Entry;
@@ -91,7 +90,7 @@ pub struct Site {
     pub plan: ArcSwap<Plan>,
     /// Room for forms that have to be read first.
     pub room: Arc<Room>,
-    /// Numbers requests.
+    /// The IDs of requests.
     pub ids: RequestIds,
 }
 
@@ -143,44 +142,5 @@ impl Site {
             checks.round().await;
             let _ = tokio::time::timeout_at(next_at, checks.continue_slow()).await;
         }
-    }
-}
-
-/// Numbers for requests: a random beginning for the process, then a count.
-#[derive(Debug)]
-pub struct RequestIds {
-    process: u32,
-    next: AtomicU64,
-}
-
-impl RequestIds {
-    fn new() -> RequestIds {
-        // Without randomness two processes might number alike, which harms nobody.
-        RequestIds { process: getrandom::u32().unwrap_or(0), next: AtomicU64::new(0) }
-    }
-
-    /// The next number, as 20 hexadecimal digits.
-    pub fn next(&self) -> HeaderValue {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let count = self.next.fetch_add(1, Ordering::Relaxed);
-        let number = (u128::from(self.process) << 48) | u128::from(count & 0xffff_ffff_ffff);
-        let mut text = [0; 20];
-        for (place, digit) in text.iter_mut().rev().enumerate() {
-            *digit = DIGITS[(number >> (4 * place)) as usize & 15];
-        }
-        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_differ_and_are_20_digits() {
-        let ids = RequestIds::new();
-        let (one, two) = (ids.next(), ids.next());
-        assert_ne!(one, two);
-        assert!(one.as_bytes().len() == 20 && one.as_bytes().iter().all(u8::is_ascii_hexdigit));
     }
 }

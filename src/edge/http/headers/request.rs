@@ -8,6 +8,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 
 use super::hop_by_hop::{self, Nominated};
 use crate::edge::http::peer::Client;
+use crate::edge::http::request_id::REQUEST_ID;
 use crate::service::access::Granted;
 
 const ACCOUNT: HeaderName = HeaderName::from_static("x-gatepost-account");
@@ -16,9 +17,6 @@ const PERMISSIONS: HeaderName = HeaderName::from_static("x-gatepost-permissions"
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-
-/// The request's number, in answers and towards backends.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// How the body is delimited towards the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

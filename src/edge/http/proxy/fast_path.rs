@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::duplex::{Failure, failure};
 use crate::config::Timeouts;
 use crate::edge::http::error::Refusal;
-use crate::edge::http::headers::request;
+use crate::edge::http::request_id::REQUEST_ID;
 use crate::edge::net::tcp_stream::Socket;
 
 /// Bytes of an answer's header at most.
@@ -254,7 +254,7 @@ fn parse(buffer: &BytesMut, request_id: &HeaderValue) -> Parsed {
     if !dated {
         put(&mut answer, b"Date", date::get_cached_date().as_bytes());
     }
-    put(&mut answer, request::REQUEST_ID.as_str().as_bytes(), request_id.as_bytes());
+    put(&mut answer, REQUEST_ID.as_str().as_bytes(), request_id.as_bytes());
     answer.extend_from_slice(b"\r\n");
     match length {
         Some(length) => Parsed::Sized(Sized { answer, head, length, status, keep }),
@@ -297,7 +297,7 @@ fn role(name: &str, value: &[u8]) -> Role {
             }
         }
         10 if name.eq_ignore_ascii_case("keep-alive") => Role::EndsHere,
-        12 if name.eq_ignore_ascii_case(request::REQUEST_ID.as_str()) => Role::EndsHere,
+        12 if name.eq_ignore_ascii_case(REQUEST_ID.as_str()) => Role::EndsHere,
         14 if name.eq_ignore_ascii_case("content-length") => Role::Length,
         16 if name.eq_ignore_ascii_case("proxy-connection") => Role::EndsHere,
         17 if name.eq_ignore_ascii_case("transfer-encoding") => Role::Unusual,
