@@ -2,3 +2,4 @@
 
 pub mod hop_by_hop;
 pub mod request;
+pub mod response;

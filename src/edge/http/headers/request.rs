@@ -1,10 +1,10 @@
-//! What becomes of a header on its way through: hop-by-hop fields, identity, and where a request came from.
+//! The header of a request as its backend gets it: without hop-by-hop fields, and with who sent it and where it came from.
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 use pingora_error::ErrorType::InvalidHTTPHeader;
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_http::RequestHeader;
 
 use super::hop_by_hop::{self, Nominated};
 use crate::edge::http::peer::Client;
@@ -157,57 +157,6 @@ fn fields(
     }
     forwarded(request, with, host.or(authority.as_ref()), &mut put)?;
     put(&REQUEST_ID, with.request_id)
-}
-
-/// The response as the client gets it; `version` is the one that the client speaks.
-///
-/// # Errors
-/// Where a field can't be written.
-pub fn incoming(
-    response: &mut ResponseHeader,
-    version: Version,
-    request_id: &HeaderValue,
-) -> pingora_error::Result<()> {
-    let switching = response.status == http::StatusCode::SWITCHING_PROTOCOLS;
-    if let Some(connection) = response.headers.get(header::CONNECTION) {
-        if !hop_by_hop::is_plain(connection) && !switching {
-            let nominated = Nominated::of(&response.headers);
-            for name in nominated.names() {
-                response.remove_header(name);
-            }
-        }
-        if !switching {
-            response.remove_header(&header::CONNECTION);
-        }
-    }
-    for name in [&hop_by_hop::KEEP_ALIVE, &hop_by_hop::PROXY_CONNECTION, &header::TRAILER] {
-        if response.headers.contains_key(name) {
-            response.remove_header(name);
-        }
-    }
-    if !switching && response.headers.contains_key(header::UPGRADE) {
-        response.remove_header(&header::UPGRADE);
-    }
-    let has_body = !response.status.is_informational()
-        && response.status != http::StatusCode::NO_CONTENT
-        && response.status != http::StatusCode::NOT_MODIFIED;
-    match version {
-        // One whose end only the closing connection would tell is chunked, so that the client's connection stays.
-        Version::HTTP_11 => {
-            if has_body
-                && !response.headers.contains_key(header::CONTENT_LENGTH)
-                && !response.headers.contains_key(header::TRANSFER_ENCODING)
-            {
-                response.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
-            }
-        }
-        _ => {
-            response.remove_header(&header::TRANSFER_ENCODING);
-        }
-    }
-    response.set_version(Version::HTTP_11);
-    response.insert_header(REQUEST_ID, request_id)?;
-    Ok(())
 }
 
 /// One field out of the several that HTTP/2 allows (RFC 9113 section 8.2.3).

@@ -17,7 +17,7 @@ use crate::config::Timeouts;
 use crate::edge::http::body::source::{Body, BodyError};
 use crate::edge::http::error::Refusal;
 use crate::edge::http::framing::{self, Validation};
-use crate::edge::http::headers::request;
+use crate::edge::http::headers::response;
 use crate::edge::http::respond;
 
 /// While the request is still being sent, its own pace is watched; the answer's isn't.
@@ -214,7 +214,7 @@ impl Relay<'_> {
 
     async fn write_header(&mut self, mut header: Box<ResponseHeader>, ends: bool) -> Result<(), Lost> {
         let version = self.session.req_header().version;
-        request::incoming(&mut header, version, self.request_id).map_err(|e| Lost::Backend(cause(&e)))?;
+        response::incoming(&mut header, version, self.request_id).map_err(|e| Lost::Backend(cause(&e)))?;
         if *self.stop.borrow() {
             self.session.set_keepalive(None);
         }

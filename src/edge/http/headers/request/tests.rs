@@ -128,19 +128,3 @@ fn the_crumbs_of_http_2_become_one_cookie() {
     let lines = sent(Version::HTTP_2, &[("cookie", "a=1"), ("cookie", "b=2")], false);
     assert!(lines.contains(&"cookie: a=1; b=2".to_owned()), "{lines:?}");
 }
-
-#[test]
-fn an_answer_without_a_length_is_chunked_where_that_is_understood() {
-    let id = HeaderValue::from_static("1");
-    for (version, chunked) in [(Version::HTTP_11, true), (Version::HTTP_10, false), (Version::HTTP_2, false)]
-    {
-        let mut answer = ResponseHeader::build(200, None).unwrap();
-        answer.insert_header("Connection", "X-Private").unwrap();
-        answer.insert_header("X-Private", "1").unwrap();
-        incoming(&mut answer, version, &id).unwrap();
-        assert_eq!(answer.headers.contains_key(header::TRANSFER_ENCODING), chunked, "{version:?}");
-        assert!(
-            !answer.headers.contains_key("x-private") && !answer.headers.contains_key(header::CONNECTION)
-        );
-    }
-}
