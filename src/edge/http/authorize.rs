@@ -10,7 +10,10 @@ use pingora_core::protocols::http::ServerSession;
 use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
 
-use super::body::source::{Body, BodyError, Mask, Pace, form_refused, spool_failed};
+use super::body::error::{BodyError, form_refused, spool_failed};
+use super::body::masking::Mask;
+use super::body::pacing::Pace;
+use super::body::source::Body;
 use super::body::spool::{Spool, SpoolError};
 use super::cross_site;
 use super::error::Refusal;

@@ -10,7 +10,8 @@ use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
 
 use super::authorize;
-use super::body::source::{BodyError, Pace};
+use super::body::error::BodyError;
+use super::body::pacing::Pace;
 use super::cross_site;
 use super::error::Refusal;
 use super::peer::Client;

@@ -14,7 +14,8 @@ use tracing::debug;
 
 use super::write_buffer::Backlog;
 use crate::config::Timeouts;
-use crate::edge::http::body::source::{Body, BodyError};
+use crate::edge::http::body::error::BodyError;
+use crate::edge::http::body::source::Body;
 use crate::edge::http::error::Refusal;
 use crate::edge::http::framing::{self, Validation};
 use crate::edge::http::headers::response;

@@ -1,0 +1,26 @@
+//! The errors of a request's body.
+
+use std::io;
+
+use crate::edge::http::error::Refusal;
+use crate::wire::FormError;
+
+/// Why a body can't be had.
+#[derive(Debug)]
+pub enum BodyError {
+    /// The client went away.
+    Gone,
+    /// The request is refused.
+    Refused(Refusal),
+}
+
+/// What a form that can't be read is answered with.
+pub fn form_refused(error: FormError) -> BodyError {
+    BodyError::Refused(Refusal::Malformed(error.to_string().into()))
+}
+
+/// What a spool that can't be used is answered with.
+pub fn spool_failed(error: io::Error) -> BodyError {
+    tracing::error!(%error, "a request's body can't be spooled");
+    BodyError::Refused(Refusal::Overloaded("Temporarily unavailable, try again"))
+}

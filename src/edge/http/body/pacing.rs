@@ -1,0 +1,146 @@
+//! The least pace at which a client has to send the body of its request.
+
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use pingora_core::protocols::http::ServerSession;
+use pingora_error::ErrorType;
+use pingora_timeout::timeout;
+
+use super::error::BodyError;
+use crate::config::Timeouts;
+use crate::edge::http::error::Refusal;
+use crate::edge::http::framing;
+use crate::edge::http::quota::Lease;
+
+/// What has to arrive in each window of `body_timeout`, in bytes; a client that drips holds a backend for no longer.
+const PROGRESS: usize = 1024;
+
+/// The longest pause in a form without a known credential while there is little room for others.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// How many bytes a second have to come, on average, of a body that is read before anybody is known: 64 kbit/s.
+const LEAST_RATE: u64 = 8 * 1024;
+
+/// pingora's own errors for an invalid chunk and an invalid trailer section, whose constants it keeps to itself. They can come
+/// only where its bounds are narrower than those of `wire::chunked`.
+const INVALID_CHUNK: ErrorType = ErrorType::new("InvalidChunk");
+const INVALID_TRAILER_END: ErrorType = ErrorType::new("InvalidTrailerEnd");
+
+/// Watches that a client makes progress. Only the time in which it is waited for counts: it isn't slow while a backend is
+/// looked for, or takes its time.
+pub struct Pace {
+    window: Duration,
+    waited: Duration,
+    /// What came in that time.
+    bytes: usize,
+    whole: Option<Whole>,
+}
+
+/// What a body as a whole may take.
+struct Whole {
+    begun: Instant,
+    bytes: u64,
+    deadline: Duration,
+}
+
+impl Whole {
+    /// Beside the first `window`, each second has to bring [`LEAST_RATE`] bytes on average.
+    fn left(&self, window: Duration) -> Duration {
+        let earned = Duration::from_millis(self.bytes.saturating_mul(1000) / LEAST_RATE);
+        (window + earned).min(self.deadline).saturating_sub(self.begun.elapsed())
+    }
+}
+
+/// Counts the time of one wait, also of one that is given up half-way since the backend says something.
+struct Waiting<'a> {
+    waited: &'a mut Duration,
+    since: Instant,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        *self.waited += self.since.elapsed();
+    }
+}
+
+impl Pace {
+    /// A pace of [`PROGRESS`] bytes in each `window`.
+    pub fn new(window: Duration) -> Pace {
+        Pace { window, waited: Duration::ZERO, bytes: 0, whole: None }
+    }
+
+    /// The pace of a body that is read before anybody is known, which costs room that others may need: as
+    /// [`Pace::new`], and [`LEAST_RATE`] on average, and all of it within `timeouts.form`.
+    pub fn of_unknown(timeouts: &Timeouts) -> Pace {
+        let whole = Whole { begun: Instant::now(), bytes: 0, deadline: timeouts.form };
+        Pace { whole: Some(whole), ..Pace::new(timeouts.body) }
+    }
+
+    /// The next piece of the body as it comes, `None` at its end. `room` is what a form has taken until its credential is known:
+    /// while that is scarce, each [`PAUSE`] must bring [`PROGRESS`] bytes.
+    ///
+    /// # Errors
+    /// Where the client went away or is too slow.
+    pub async fn read(
+        &mut self,
+        session: &mut ServerSession,
+        room: Option<&Lease>,
+    ) -> Result<Option<Bytes>, BodyError> {
+        let patience = self.whole.as_ref().map_or(self.window, |w| w.left(self.window).min(self.window));
+        let waiting = Waiting { waited: &mut self.waited, since: Instant::now() };
+        let read = {
+            let mut reading = pin!(session.read_request_body());
+            let mut left = patience;
+            loop {
+                let part = if room.is_some() { left.min(PAUSE) } else { left };
+                let read = timeout(part, &mut reading).await;
+                left -= part;
+                if read.is_ok() || left.is_zero() || room.is_some_and(Lease::is_crowded) {
+                    break read;
+                }
+            }
+        };
+        drop(waiting);
+        let window = match room {
+            Some(room) if self.waited > PAUSE && room.is_crowded() => PAUSE,
+            _ => self.window,
+        };
+        let piece = match read {
+            Ok(Ok(piece)) => piece,
+            Ok(Err(error)) => {
+                // Where the next request would begin can't be known.
+                session.set_keepalive(None);
+                return Err(match framing::deviation(&error) {
+                    Some(deviation) => {
+                        let reason = format!("The request's body can't be understood: {deviation}");
+                        BodyError::Refused(Refusal::Malformed(reason.into()))
+                    }
+                    None if [INVALID_CHUNK, INVALID_TRAILER_END].contains(error.etype()) => {
+                        BodyError::Refused(Refusal::Malformed(
+                            "The request's body can't be understood".into(),
+                        ))
+                    }
+                    None => BodyError::Gone,
+                });
+            }
+            Err(_) => return Err(BodyError::Refused(Refusal::Timeout)),
+        };
+        let read = piece.as_ref().map_or(0, Bytes::len);
+        self.bytes += read;
+        if let Some(whole) = &mut self.whole {
+            whole.bytes += read as u64;
+            if piece.is_some() && whole.left(self.window).is_zero() {
+                return Err(BodyError::Refused(Refusal::Timeout));
+            }
+        }
+        if self.bytes >= PROGRESS {
+            self.bytes = 0;
+            self.waited = Duration::ZERO;
+        } else if piece.is_some() && self.waited > window {
+            return Err(BodyError::Refused(Refusal::Timeout));
+        }
+        Ok(piece)
+    }
+}
