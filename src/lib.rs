@@ -6,7 +6,7 @@
 //! | floor | folder | what lives there |
 //! | --- | --- | --- |
 //! | 5 | [`server`], [`cli`] | composition root; the command line, the demo and its backends |
-//! | 4 | `edge` | sockets and pingora: listeners, the proxy, management, ops; `edge::smtp`: mail sessions and backends |
+//! | 4 | `edge` | sockets and pingora: `edge::net` (listeners, TLS), `edge::http` (proxy, management API), `edge::smtp` (mail), `edge::ops` |
 //! | 3 | [`service`] | access (the decision), credentials (get, add, edit, remove) |
 //! | 2 | [`state`] | store, cache, hashing, throttle, fleet, metrics |
 //! | 1 | [`wire`] | pure bytes <-> values: presented credentials, forms, paths, replies; [`wire::smtp`]: both sides of SMTP |

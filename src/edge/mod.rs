@@ -1,5 +1,5 @@
-//! Floor 4: sockets and pingora. A connection comes in by `listener`, is served by `connection`, and each request goes
-//! through `exchange`: find the credential, decide, then `forward` to a backend of an `upstream` group, or answer.
+//! Floor 4: sockets and pingora. `http`, `smtp` and `ops` each serve one kind of listener and don't know each other. `net` is what
+//! they have in common, and knows no protocol. `tests/floors.rs` checks both.
 
 pub mod http;
 pub mod net;

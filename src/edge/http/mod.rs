@@ -1,5 +1,5 @@
-//! HTTP: a connection comes to `server`, and each request goes through `handler`: find the credential, decide (`authorize`), then
-//! `proxy` it to a backend, or `respond`.
+//! HTTP: the proxy and the management API. `server` reads requests from a client's connection. `handler` takes each one through
+//! `router`, `authorize` and `proxy`, or answers it (`management`, `respond`).
 
 pub mod ambiguity;
 pub mod authorize;

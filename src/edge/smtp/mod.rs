@@ -1,5 +1,5 @@
-//! Mail submission: a client's connection comes to `server`, its `visit` drives the session, and each transaction's `delivery`
-//! has a `lease` of one of the `backends`.
+//! Mail submission. `server` welcomes a client's connection, `session_driver` runs its session, and the `delivery` of each
+//! transaction has a lease of a connection to one of the mail backends (`backend`).
 
 pub mod backend;
 mod client_io;

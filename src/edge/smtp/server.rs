@@ -1,4 +1,4 @@
-//! A client's connection from its first byte on: who it is, whether there is room, TLS; then its visit.
+//! A client's connection until its session begins: finds out its address, counts it for its source, and begins TLS.
 
 use std::net::{IpAddr, SocketAddr};
 

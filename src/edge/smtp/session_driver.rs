@@ -1,4 +1,4 @@
-//! A client's visit: its bytes go into the session, and what that asks for is done.
+//! The loop around an SMTP session: it feeds the client's bytes to the session, and does what the session asks for.
 
 mod authorize;
 mod wait;

@@ -1,4 +1,4 @@
-//! What is decided in a visit: who logs in, and at each MAIL whether that one still may.
+//! Decisions in an SMTP session: on each login, and again at each MAIL.
 
 use std::sync::Arc;
 

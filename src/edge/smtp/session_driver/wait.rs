@@ -1,4 +1,4 @@
-//! The client's connection within its visit: replies go out, bytes or other events are waited for, and TLS begins.
+//! The client's side of the loop: sends replies, waits for bytes and other events, begins TLS.
 
 use std::future::poll_fn;
 use std::io::ErrorKind;
