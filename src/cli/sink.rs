@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::edge::net::in_flight::{Entered, Gauge};
+use crate::edge::net::in_flight::{InFlight, InFlightGuard};
 use crate::edge::net::listener;
 use crate::wire::smtp::command::Command;
 use crate::wire::smtp::data::{DataReader, Found};
@@ -30,7 +30,7 @@ const NOBODY: Reply = Reply::ours(550, Enhanced(5, 1, 1), "Nobody of that name")
 /// Serves on `socket` until `stop` turns true.
 pub async fn serve(socket: TcpListener, stop: watch::Receiver<bool>) {
     let screen = screen();
-    let answer = move |stream, _, entered: Entered| {
+    let answer = move |stream, _, entered: InFlightGuard| {
         let screen = screen.clone();
         async move {
             // The other end is the gateway, which comes again.
@@ -38,7 +38,7 @@ pub async fn serve(socket: TcpListener, stop: watch::Receiver<bool>) {
             drop(entered);
         }
     };
-    listener::accept_streams(socket, Gauge::new(1000), stop, |_| {}, answer).await;
+    listener::accept_streams(socket, InFlight::new(1000), stop, |_| {}, answer).await;
 }
 
 async fn converse(stream: TcpStream, screen: &SyncSender<String>) -> io::Result<()> {

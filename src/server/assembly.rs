@@ -15,8 +15,8 @@ use super::workers::{Listening, MailListening, Workers};
 use crate::config::Config;
 use crate::domain::Entry;
 use crate::edge::http::service::Site;
-use crate::edge::net::in_flight::Gauge;
-use crate::edge::net::tls_certificate::Certificate;
+use crate::edge::net::in_flight::InFlight;
+use crate::edge::net::tls_certificate::TlsCertificate;
 use crate::edge::ops::server::OpsServer;
 use crate::edge::smtp::service::Entry as MailEntry;
 use crate::service::access::Access;
@@ -33,7 +33,7 @@ pub struct Assembly {
     pub config: Config,
     pub sites: Vec<Arc<Site>>,
     pub mail: Option<Arc<MailEntry>>,
-    pub certificate: Option<Arc<Certificate>>,
+    pub certificate: Option<Arc<TlsCertificate>>,
     pub workers: Workers,
     pub ops: Option<(OpsServer, TcpListener)>,
     pub addresses: Vec<(&'static str, SocketAddr)>,
@@ -86,7 +86,7 @@ impl Assembly {
         let core = Core::open(&config, cores, metrics).await?;
         prepared.resolve().await;
 
-        let certificate = prepared.certificate.take().map(Certificate::new);
+        let certificate = prepared.certificate.take().map(TlsCertificate::new);
         let (stop, stopped) = watch::channel(false);
         let (ended, end) = watch::channel(false);
         let (sites, listening) = sites(&config, &mut sockets, &mut prepared, certificate.as_ref(), &core)?;
@@ -103,7 +103,7 @@ impl Assembly {
         let Core { metrics, store, fleet, access, mutations } = core;
         let ops =
             sockets.ops.map(|socket| (OpsServer { access, metrics, stop: stopped.clone(), end }, socket));
-        let open = Gauge::new(config.server.max_connections);
+        let open = InFlight::new(config.server.max_connections);
         let deadline = config.server.shutdown_deadline;
         let workers = Workers::start(threads, &listening, &mail_listening, &sites, &open, &stopped, deadline)
             .map_err(StartError::Threads)?;
@@ -129,7 +129,7 @@ fn sites(
     config: &Config,
     sockets: &mut Sockets,
     prepared: &mut Prepared,
-    certificate: Option<&Arc<Certificate>>,
+    certificate: Option<&Arc<TlsCertificate>>,
     core: &Core,
 ) -> Result<(Vec<Arc<Site>>, Vec<Listening>), StartError> {
     let acceptor = match certificate {
@@ -153,12 +153,12 @@ fn sites(
 
 async fn mail(
     config: &Config,
-    certificate: Option<&Arc<Certificate>>,
+    certificate: Option<&Arc<TlsCertificate>>,
     threads: usize,
     core: &Core,
 ) -> Result<Option<Arc<MailEntry>>, StartError> {
     let Some(smtp) = &config.smtp else { return Ok(None) };
-    let tls = certificate.map(Certificate::mail_config).transpose()?;
+    let tls = certificate.map(TlsCertificate::mail_config).transpose()?;
     let trusted = &config.server.trusted_proxies;
     let mail = MailEntry::new(smtp, trusted, tls, threads, core.access.clone(), core.metrics.clone())
         .map_err(StartError::Unfit)?;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::edge::net::in_flight::Gauge;
+use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener;
 use crate::service::{Accounts, Credentials, Origin};
 
@@ -108,7 +108,7 @@ impl Assembly {
         if let Some((server, socket)) = self.ops.take() {
             let serve = move |connection| server.clone().serve(connection);
             let until = self.ended.subscribe();
-            tokio::spawn(listener::accept(socket, None, Gauge::new(OPERATORS), until, serve));
+            tokio::spawn(listener::accept(socket, None, InFlight::new(OPERATORS), until, serve));
         }
         for (key, address) in &self.addresses {
             info!(listener = key, %address, "listening");

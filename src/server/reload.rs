@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 use super::assembly::Assembly;
 use super::prepared::Prepared;
 use crate::config::{Config, ConfigError, ConfigErrors, TlsSettings};
-use crate::edge::net::tls_certificate::{self, Certificate};
+use crate::edge::net::tls_certificate::{self, TlsCertificate};
 use crate::state::Metrics;
 
 /// Where a configuration comes from, again and again.
@@ -25,7 +25,7 @@ pub enum Source {
 pub struct Reloader {
     source: Source,
     running: Config,
-    certificate: Option<Arc<Certificate>>,
+    certificate: Option<Arc<TlsCertificate>>,
     seen: Option<Stamp>,
 }
 
@@ -34,7 +34,7 @@ type Stamp = (Option<SystemTime>, Option<SystemTime>);
 
 impl Reloader {
     /// `running` is what the gateway was started with.
-    pub fn new(source: Source, running: Config, certificate: Option<Arc<Certificate>>) -> Reloader {
+    pub fn new(source: Source, running: Config, certificate: Option<Arc<TlsCertificate>>) -> Reloader {
         let seen = running.tls.as_ref().map(stamp);
         Reloader { source, running, certificate, seen }
     }
@@ -154,7 +154,7 @@ mod tests {
         let config = Config::parse(&text, "test.toml").unwrap();
         let tls = config.tls.clone().unwrap();
         let first = tls_certificate::read(&tls).unwrap();
-        let certificate = Certificate::new(first);
+        let certificate = TlsCertificate::new(first);
         let mut reloader = Reloader::new(Source::Fixed, config, Some(certificate.clone()));
 
         let first = certificate.shown();

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::edge::http::server::HttpServer;
 use crate::edge::http::service::Site;
-use crate::edge::net::in_flight::Gauge;
+use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener;
 use crate::edge::net::worker::{self, Work};
 use crate::edge::smtp::server::SmtpServer;
@@ -49,7 +49,7 @@ pub struct MailListening {
 /// All workers.
 pub struct Workers {
     threads: Vec<JoinHandle<()>>,
-    requests: Arc<Gauge>,
+    requests: Arc<InFlight>,
     cut_off: Arc<AtomicUsize>,
 }
 
@@ -63,12 +63,12 @@ impl Workers {
         listening: &[Listening],
         mail: &[MailListening],
         sites: &[Arc<Site>],
-        open: &Arc<Gauge>,
+        open: &Arc<InFlight>,
         stop: &watch::Receiver<bool>,
         deadline: Duration,
     ) -> std::io::Result<Workers> {
-        let requests = Gauge::new(usize::MAX);
-        let multiplexed = Gauge::new(usize::MAX);
+        let requests = InFlight::new(usize::MAX);
+        let multiplexed = InFlight::new(usize::MAX);
         let cut_off = Arc::new(AtomicUsize::new(0));
         let mut works: Vec<Work> = Vec::new();
         for worker in 0..count {

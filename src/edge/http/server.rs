@@ -27,7 +27,7 @@ use super::quota::{Lease, Use};
 use super::request_quota::NO_ROOM;
 use super::respond;
 use super::service::Site;
-use crate::edge::net::in_flight::Gauge;
+use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener::Connection;
 use crate::edge::net::tcp_stream::Meter;
 
@@ -52,9 +52,9 @@ pub struct HttpServer {
     /// The worker that serves it.
     pub worker: usize,
     /// Requests under way, so that a stop can wait for them.
-    pub requests: Arc<Gauge>,
+    pub requests: Arc<InFlight>,
     /// Connections over HTTP/2, whose answers may be on their way when their requests are done with.
-    pub multiplexed: Arc<Gauge>,
+    pub multiplexed: Arc<InFlight>,
     /// Turns true when the gateway stops.
     pub stop: watch::Receiver<bool>,
 }
@@ -75,7 +75,7 @@ impl HttpServer {
                 client,
                 options,
                 begun: AtomicBool::new(false),
-                answers: Gauge::new(usize::MAX),
+                answers: InFlight::new(usize::MAX),
                 answered: Mutex::new(None),
                 streams: Mutex::new(streams),
                 end: watch::Sender::new(false),
@@ -227,7 +227,7 @@ struct Multiplexed {
     /// Whether a request has come.
     begun: AtomicBool,
     /// Requests of this connection that are under way.
-    answers: Arc<Gauge>,
+    answers: Arc<InFlight>,
     /// When the last one of them was answered.
     answered: Mutex<Option<Instant>>,
     /// The room that its streams take until a credential is accepted on it.

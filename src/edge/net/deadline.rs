@@ -11,7 +11,7 @@ use tokio::time::{Sleep, sleep_until};
 
 /// One timer for all that somebody waits for, one after another.
 #[derive(Default)]
-pub struct Alarm {
+pub struct DeadlineTimer {
     /// Rings no later than at the moment that is waited for now; maybe for one that is long past caring.
     timer: Option<Timer>,
 }
@@ -23,7 +23,7 @@ struct Timer {
     sleep: Pin<Box<Sleep>>,
 }
 
-impl Alarm {
+impl DeadlineTimer {
     /// What `future` gives; `None` where it gives nothing within `patience` from the moment that it has to be waited for.
     pub async fn within<F: Future>(&mut self, patience: Duration, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
@@ -91,10 +91,10 @@ impl Timer {
     }
 }
 
-impl std::fmt::Debug for Alarm {
+impl std::fmt::Debug for DeadlineTimer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let rings = self.timer.as_ref().map(|timer| timer.rings);
-        f.debug_struct("Alarm").field("rings", &rings).finish()
+        f.debug_struct("DeadlineTimer").field("rings", &rings).finish()
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_wait_has_its_own_end() {
-        let mut alarm = Alarm::default();
+        let mut alarm = DeadlineTimer::default();
         assert_eq!(alarm.within(SHORT, ready(7)).await, Some(7));
         assert!(alarm.timer.is_none(), "what comes at once needs no timer");
         for patience in [SHORT, 2 * SHORT, SHORT] {
@@ -128,7 +128,7 @@ mod tests {
     #[tokio::test]
     async fn it_rings_for_a_task_that_had_no_budget_left_when_it_was_set() {
         for waits in [1, 2] {
-            let mut alarm = Alarm::default();
+            let mut alarm = DeadlineTimer::default();
             for _ in 0..waits {
                 while coop::has_budget_remaining() {
                     coop::consume_budget().await;
@@ -141,10 +141,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_timer_that_runs_serves_the_next_wait() {
-        let mut alarm = Alarm::default();
+        let mut alarm = DeadlineTimer::default();
         let later = tokio::task::yield_now;
         assert_eq!(alarm.within(SHORT, later()).await, Some(()));
-        let rings = |alarm: &Alarm| alarm.timer.as_ref().map(|timer| timer.rings);
+        let rings = |alarm: &DeadlineTimer| alarm.timer.as_ref().map(|timer| timer.rings);
         let first = rings(&alarm);
         assert_eq!(alarm.within(LONG, later()).await, Some(()));
         assert!(first.is_some() && rings(&alarm) == first, "set anew");

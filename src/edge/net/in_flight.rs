@@ -7,25 +7,25 @@ use tokio::sync::Notify;
 
 /// A count with a bound, and somebody who may wait for zero.
 #[derive(Debug)]
-pub struct Gauge {
+pub struct InFlight {
     count: AtomicUsize,
     limit: usize,
     empty: Notify,
 }
 
-impl Gauge {
+impl InFlight {
     /// A gauge that lets `limit` in at once.
-    pub fn new(limit: usize) -> Arc<Gauge> {
-        Arc::new(Gauge { count: AtomicUsize::new(0), limit, empty: Notify::new() })
+    pub fn new(limit: usize) -> Arc<InFlight> {
+        Arc::new(InFlight { count: AtomicUsize::new(0), limit, empty: Notify::new() })
     }
 
     /// Counts one more until the guard is dropped; `None` where the limit is reached.
-    pub fn enter(self: &Arc<Gauge>) -> Option<Entered> {
+    pub fn enter(self: &Arc<InFlight>) -> Option<InFlightGuard> {
         if self.count.fetch_add(1, Ordering::AcqRel) >= self.limit {
             self.leave();
             return None;
         }
-        Some(Entered(self.clone()))
+        Some(InFlightGuard(self.clone()))
     }
 
     /// How many are in.
@@ -55,9 +55,9 @@ impl Gauge {
 
 /// One that is counted; dropping it counts it out.
 #[derive(Debug)]
-pub struct Entered(Arc<Gauge>);
+pub struct InFlightGuard(Arc<InFlight>);
 
-impl Drop for Entered {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0.leave();
     }
@@ -69,7 +69,7 @@ mod tests {
 
     #[tokio::test]
     async fn waits_for_the_last_and_refuses_one_too_many() {
-        let gauge = Gauge::new(2);
+        let gauge = InFlight::new(2);
         let first = gauge.enter().unwrap();
         let second = gauge.enter().unwrap();
         assert!(gauge.enter().is_none());

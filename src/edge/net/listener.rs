@@ -14,8 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use super::in_flight::{Entered, Gauge};
-use super::tcp_stream::{Meter, Socket};
+use super::in_flight::{InFlight, InFlightGuard};
+use super::tcp_stream::{Meter, MeteredStream};
 
 /// Until a TLS handshake is done.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -68,7 +68,7 @@ pub struct Connection {
     /// Whether it has TLS.
     pub tls: bool,
     /// Counts it as open.
-    pub entered: Entered,
+    pub entered: InFlightGuard,
 }
 
 /// Accepts until `stop` turns true, and gives each connection, after its TLS handshake, to `serve` in a task of its own.
@@ -76,7 +76,7 @@ pub struct Connection {
 pub async fn accept<F, S>(
     listener: StdListener,
     tls: Option<Arc<Acceptor>>,
-    open: Arc<Gauge>,
+    open: Arc<InFlight>,
     stop: watch::Receiver<bool>,
     serve: S,
 ) where
@@ -97,13 +97,13 @@ pub async fn accept<F, S>(
 /// As [`accept`], with each connection as it comes in. Of those over the limit, `refuse` is told before they are closed.
 pub async fn accept_streams<F, S, R>(
     listener: StdListener,
-    open: Arc<Gauge>,
+    open: Arc<InFlight>,
     mut stop: watch::Receiver<bool>,
     refuse: R,
     serve: S,
 ) where
     F: Future<Output = ()> + Send + 'static,
-    S: Fn(TcpStream, SocketAddr, Entered) -> F,
+    S: Fn(TcpStream, SocketAddr, InFlightGuard) -> F,
     R: Fn(&TcpStream),
 {
     let listener = match TcpListener::from_std(listener) {
@@ -145,10 +145,10 @@ async fn welcome(
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<Arc<Acceptor>>,
-    entered: Entered,
+    entered: InFlightGuard,
 ) -> Option<Connection> {
     let meter = Arc::new(Meter::default());
-    let socket = Socket::new(stream, meter.clone()).ok()?;
+    let socket = MeteredStream::new(stream, meter.clone()).ok()?;
     let Some(acceptor) = tls else {
         return Some(Connection { stream: Box::new(socket), meter, peer, tls: false, entered });
     };

@@ -55,7 +55,7 @@ impl Meter {
 
 /// One TCP connection, of a client or to a backend.
 #[derive(Debug)]
-pub struct Socket {
+pub struct MeteredStream {
     stream: TcpStream,
     meter: Arc<Meter>,
     gathered: Vec<u8>,
@@ -63,15 +63,15 @@ pub struct Socket {
     unread: BytesMut,
 }
 
-impl Socket {
+impl MeteredStream {
     /// Takes over a connected stream and switches Nagle's algorithm off, since writes are gathered here.
     ///
     /// # Errors
     /// Where the peer is gone already.
-    pub fn new(stream: TcpStream, meter: Arc<Meter>) -> io::Result<Socket> {
+    pub fn new(stream: TcpStream, meter: Arc<Meter>) -> io::Result<MeteredStream> {
         stream.set_nodelay(true)?;
         meter.lift();
-        Ok(Socket { stream, meter, gathered: Vec::new(), written: 0, unread: BytesMut::new() })
+        Ok(MeteredStream { stream, meter, gathered: Vec::new(), written: 0, unread: BytesMut::new() })
     }
 
     /// Puts back what was read, to be read again.
@@ -93,7 +93,7 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for MeteredStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -121,7 +121,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for MeteredStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.gathered.len() + buf.len() <= GATHER {
             self.gathered.extend_from_slice(buf);
@@ -143,31 +143,31 @@ impl AsyncWrite for Socket {
 }
 
 #[async_trait]
-impl Shutdown for Socket {
+impl Shutdown for MeteredStream {
     async fn shutdown(&mut self) {
         // The peer may be gone; there is nothing left to tell it then.
         let _ = AsyncWriteExt::shutdown(self).await;
     }
 }
 
-impl UniqueID for Socket {
+impl UniqueID for MeteredStream {
     fn id(&self) -> UniqueIDType {
         self.stream.as_raw_fd()
     }
 }
 
-impl Ssl for Socket {}
+impl Ssl for MeteredStream {}
 
 #[async_trait]
-impl Peek for Socket {}
+impl Peek for MeteredStream {}
 
-impl GetTimingDigest for Socket {
+impl GetTimingDigest for MeteredStream {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         Vec::new()
     }
 }
 
-impl GetProxyDigest for Socket {
+impl GetProxyDigest for MeteredStream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         None
     }
@@ -175,7 +175,7 @@ impl GetProxyDigest for Socket {
     fn set_proxy_digest(&mut self, _digest: ProxyDigest) {}
 }
 
-impl GetSocketDigest for Socket {
+impl GetSocketDigest for MeteredStream {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         None
     }

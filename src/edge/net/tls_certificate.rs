@@ -15,14 +15,14 @@ use crate::config::{ConfigError, NamedFile, TlsSettings};
 
 /// Hands the certificate of the moment to each handshake.
 #[derive(Debug)]
-pub struct Certificate {
+pub struct TlsCertificate {
     current: ArcSwap<CertifiedKey>,
 }
 
-impl Certificate {
+impl TlsCertificate {
     /// Begins with what [`read`] gave.
-    pub fn new(first: CertifiedKey) -> Arc<Certificate> {
-        Arc::new(Certificate { current: ArcSwap::from_pointee(first) })
+    pub fn new(first: CertifiedKey) -> Arc<TlsCertificate> {
+        Arc::new(TlsCertificate { current: ArcSwap::from_pointee(first) })
     }
 
     /// Shows another one from now on.
@@ -40,19 +40,19 @@ impl Certificate {
     ///
     /// # Errors
     /// Where the crypto library supports neither version.
-    pub fn server_config(self: &Arc<Certificate>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    pub fn server_config(self: &Arc<TlsCertificate>) -> Result<Arc<ServerConfig>, rustls::Error> {
         self.config(&[b"h2", b"http/1.1"])
     }
 
     /// The same for listeners of mail, where no protocol is chosen in the handshake.
     ///
     /// # Errors
-    /// As [`Certificate::server_config`].
-    pub fn mail_config(self: &Arc<Certificate>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    /// As [`TlsCertificate::server_config`].
+    pub fn mail_config(self: &Arc<TlsCertificate>) -> Result<Arc<ServerConfig>, rustls::Error> {
         self.config(&[])
     }
 
-    fn config(self: &Arc<Certificate>, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, rustls::Error> {
+    fn config(self: &Arc<TlsCertificate>, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, rustls::Error> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .with_no_client_auth()
@@ -62,7 +62,7 @@ impl Certificate {
     }
 }
 
-impl ResolvesServerCert for Certificate {
+impl ResolvesServerCert for TlsCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.current.load_full())
     }

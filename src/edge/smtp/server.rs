@@ -11,7 +11,7 @@ use super::proxy_protocol;
 use super::session_driver::Visit;
 use super::source_limit::Counted;
 use super::worker::SmtpWorker;
-use crate::edge::net::in_flight::Entered;
+use crate::edge::net::in_flight::InFlightGuard;
 use crate::state::metrics::SmtpLimit;
 use crate::wire::smtp::{Reply, answers};
 
@@ -26,7 +26,7 @@ pub struct SmtpServer {
 
 impl SmtpServer {
     /// Serves a connection until either side has enough.
-    pub async fn serve(self, stream: TcpStream, peer: SocketAddr, entered: Entered) {
+    pub async fn serve(self, stream: TcpStream, peer: SocketAddr, entered: InFlightGuard) {
         let Some(_session) = self.worker.entry.sessions.enter() else { return };
         let Some((stream, address, counted)) = self.welcome(stream, peer).await else { return };
         self.worker.entry.metrics.smtp_sessions.inc();

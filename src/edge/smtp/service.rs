@@ -14,7 +14,7 @@ use super::backend::group::Backends;
 use super::hostname;
 use super::source_limit::Sources;
 use crate::config::{ConfigError, SmtpEntry, SmtpTimeouts};
-use crate::edge::net::in_flight::Gauge;
+use crate::edge::net::in_flight::InFlight;
 use crate::service::access::Access;
 use crate::state::metrics::Metrics;
 use crate::wire::smtp::session::{Moment, Settings};
@@ -47,7 +47,7 @@ pub struct Entry {
     /// Connections by source.
     pub sources: Arc<Sources>,
     /// Open sessions, so that a stop can wait for them.
-    pub sessions: Arc<Gauge>,
+    pub sessions: Arc<InFlight>,
     /// Turns true at the deadline of a stop: nothing is waited for any more.
     pub cut_off: watch::Sender<bool>,
     numbers: AtomicU64,
@@ -89,7 +89,7 @@ impl Entry {
             backends: Backends::new(config, workers, &metrics)?,
             metrics,
             sources: Sources::new(config.limits.connections_per_source),
-            sessions: Gauge::new(usize::MAX),
+            sessions: InFlight::new(usize::MAX),
             cut_off: watch::Sender::new(false),
             // Without randomness two processes might number alike, which harms nobody.
             numbers: AtomicU64::new(u64::from(getrandom::u32().unwrap_or(0)) << 32),

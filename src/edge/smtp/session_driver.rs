@@ -14,8 +14,8 @@ use super::delivery::Delivery;
 use super::shutdown::Shutdown;
 use super::worker::SmtpWorker;
 use crate::domain;
-use crate::edge::net::deadline::Alarm;
-use crate::edge::net::in_flight::Entered;
+use crate::edge::net::deadline::DeadlineTimer;
+use crate::edge::net::in_flight::InFlightGuard;
 use crate::edge::net::watch::Watched;
 use crate::service::access::Granted;
 use crate::state::metrics::SmtpLimit;
@@ -42,10 +42,10 @@ pub struct Visit {
     /// There was a change, and it couldn't be found out what it means for this session.
     unsure: bool,
     delivery: Option<Box<Delivery>>,
-    under_way: Option<Entered>,
+    under_way: Option<InFlightGuard>,
     /// When all of it has to be over.
     deadline: Instant,
-    alarm: Alarm,
+    alarm: DeadlineTimer,
 }
 
 /// The event that ends a wait for the client.
@@ -76,7 +76,7 @@ impl Visit {
             session: Session::new(entry.settings.clone(), address, encrypted, entry.number()),
             changes: Watched::new(entry.access.subscribe()),
             deadline: Instant::now() + entry.timeouts.session,
-            alarm: Alarm::default(),
+            alarm: DeadlineTimer::default(),
             stream: Some(stream),
             address,
             input: Vec::with_capacity(KEPT),

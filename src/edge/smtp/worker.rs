@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::service::Entry;
-use crate::edge::net::in_flight::Gauge;
+use crate::edge::net::in_flight::InFlight;
 
 /// What all sessions of one worker share.
 #[derive(Clone)]
@@ -15,7 +15,7 @@ pub struct SmtpWorker {
     /// The worker's index.
     pub index: usize,
     /// Transactions under way, so that a stop can wait for them.
-    pub under_way: Arc<Gauge>,
+    pub under_way: Arc<InFlight>,
     /// Turns true when the gateway stops.
     pub stop: watch::Receiver<bool>,
 }

@@ -15,7 +15,7 @@ use super::duplex::{Failure, failure};
 use crate::config::Timeouts;
 use crate::edge::http::error::Refusal;
 use crate::edge::http::request_id::REQUEST_ID;
-use crate::edge::net::tcp_stream::Socket;
+use crate::edge::net::tcp_stream::MeteredStream;
 
 /// Bytes of an answer's header at most.
 const HEADER_LIMIT: usize = 256 * 1024;
@@ -43,14 +43,14 @@ pub enum Asked {
     /// An answer of a known length has begun.
     Begun(Box<Delivery>),
     /// Another answer; what was read of it can be read again.
-    Unusual(Box<Socket>),
+    Unusual(Box<MeteredStream>),
     /// The client went away.
     Gone,
 }
 
 /// An answer on its way: nothing of it has been written to the client.
 pub struct Delivery {
-    socket: Box<Socket>,
+    socket: Box<MeteredStream>,
     /// The header as the client gets it, and what is there of the body.
     answer: Vec<u8>,
     /// Bytes of the body that are still to come.
@@ -73,7 +73,7 @@ impl Plain<'_> {
     ///
     /// # Errors
     /// Where there is no answer.
-    pub async fn ask(mut self, mut socket: Box<Socket>, request: &[u8]) -> Result<Asked, Failure> {
+    pub async fn ask(mut self, mut socket: Box<MeteredStream>, request: &[u8]) -> Result<Asked, Failure> {
         let sent = timeout(self.timeouts.write, async {
             socket.write_all(request).await?;
             socket.flush().await
@@ -91,7 +91,7 @@ impl Plain<'_> {
     }
 
     /// Waits for the answer's header.
-    async fn answer(&mut self, mut socket: Box<Socket>) -> Result<Asked, Failure> {
+    async fn answer(&mut self, mut socket: Box<MeteredStream>) -> Result<Asked, Failure> {
         let mut buffer = BytesMut::with_capacity(FIRST_READ);
         loop {
             tokio::select! {
@@ -190,7 +190,7 @@ struct Sized {
 }
 
 impl Sized {
-    fn deliver(self, socket: Box<Socket>, buffer: &BytesMut) -> Delivery {
+    fn deliver(self, socket: Box<MeteredStream>, buffer: &BytesMut) -> Delivery {
         let Sized { mut answer, head, length, status, keep } = self;
         let body = &buffer[head..];
         let there = body.len().min(usize::try_from(length).unwrap_or(usize::MAX));

@@ -19,7 +19,7 @@ use crate::config::Timeouts;
 use crate::edge::http::body::source::Body;
 use crate::edge::http::error::Refusal;
 use crate::edge::http::framing::{ValidatedStream, Validation};
-use crate::edge::net::tcp_stream::Socket;
+use crate::edge::net::tcp_stream::MeteredStream;
 
 /// Attempts for one request at most.
 const ATTEMPTS: usize = 3;
@@ -136,7 +136,7 @@ impl Forward<'_> {
         let header = match self.request {
             Outbound::Header(header) => header,
             Outbound::Bytes(bytes) => {
-                let Ok(socket) = stream.into_any().downcast::<Socket>() else {
+                let Ok(socket) = stream.into_any().downcast::<MeteredStream>() else {
                     return Err(failure(Refusal::BadGateway, &"not a connection in clear"));
                 };
                 let plain = Plain {

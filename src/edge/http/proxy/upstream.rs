@@ -27,7 +27,7 @@ use crate::domain::Entry;
 use crate::edge::net::happy_eyeballs::{self, Unreachable};
 use crate::edge::net::nonblocking;
 use crate::edge::net::resolver::Addresses;
-use crate::edge::net::tcp_stream::{Meter, Socket};
+use crate::edge::net::tcp_stream::{Meter, MeteredStream};
 use crate::edge::net::tls_roots;
 use crate::state::metrics::Metrics;
 
@@ -211,7 +211,8 @@ impl Group {
             peer.options.alpn = ALPN::H1;
             return connector.new_stream(&peer).await.map_err(|error| error.to_string());
         }
-        let socket = Socket::new(stream, Arc::new(Meter::default())).map_err(|error| error.to_string())?;
+        let socket =
+            MeteredStream::new(stream, Arc::new(Meter::default())).map_err(|error| error.to_string())?;
         Ok(Box::new(socket))
     }
 }

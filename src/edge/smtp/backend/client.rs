@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::transport::Transport;
 use crate::config::SmtpTimeouts;
-use crate::edge::net::deadline::Alarm;
+use crate::edge::net::deadline::DeadlineTimer;
 use crate::edge::net::nonblocking;
 use crate::wire::smtp::Reply;
 use crate::wire::smtp::client::{self, Offer, ReplyError, Xclient};
@@ -63,7 +63,7 @@ pub struct Conversation {
     transport: Transport,
     incoming: BytesMut,
     outgoing: Vec<u8>,
-    alarm: Alarm,
+    alarm: DeadlineTimer,
     timeouts: SmtpTimeouts,
     /// What the backend said last that it can do.
     pub offer: Offer,
@@ -87,7 +87,7 @@ impl Conversation {
             transport,
             incoming: BytesMut::new(),
             outgoing: Vec::new(),
-            alarm: Alarm::default(),
+            alarm: DeadlineTimer::default(),
             timeouts,
             offer: Offer::default(),
             takes_xclient: None,
