@@ -14,7 +14,7 @@ use super::sockets::Sockets;
 use super::workers::{Listening, MailListening, Workers};
 use crate::config::Config;
 use crate::domain::Entry;
-use crate::edge::http::service::Site;
+use crate::edge::http::service::HttpService;
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::tls_certificate::TlsCertificate;
 use crate::edge::ops::server::OpsServer;
@@ -31,7 +31,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// What runs, and how it is told to end.
 pub struct Assembly {
     pub config: Config,
-    pub sites: Vec<Arc<Site>>,
+    pub sites: Vec<Arc<HttpService>>,
     pub mail: Option<Arc<MailEntry>>,
     pub certificate: Option<Arc<TlsCertificate>>,
     pub workers: Workers,
@@ -131,7 +131,7 @@ fn sites(
     prepared: &mut Prepared,
     certificate: Option<&Arc<TlsCertificate>>,
     core: &Core,
-) -> Result<(Vec<Arc<Site>>, Vec<Listening>), StartError> {
+) -> Result<(Vec<Arc<HttpService>>, Vec<Listening>), StartError> {
     let acceptor = match certificate {
         Some(certificate) => Some(Arc::new(Acceptor::from_server_config(certificate.server_config()?))),
         None => None,
@@ -141,7 +141,7 @@ fn sites(
         let entry = settings.entry;
         let Some(plan) = prepared.take_plan(entry) else { continue };
         let manages = (entry == Entry::Api).then(|| Credentials::new(core.mutations.clone()));
-        let site = Site::new(entry, core.access.clone(), manages, core.metrics.clone(), plan);
+        let site = HttpService::new(entry, core.access.clone(), manages, core.metrics.clone(), plan);
         let clear = sockets.clear.into_iter().map(|socket| (socket, None));
         let tls = sockets.tls.into_iter().map(|socket| (socket, acceptor.clone()));
         let all = clear.chain(tls);

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::edge::http::server::HttpServer;
-use crate::edge::http::service::Site;
+use crate::edge::http::service::HttpService;
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener;
 use crate::edge::net::worker::{self, Work};
@@ -33,7 +33,7 @@ pub struct Listening {
     /// With TLS, what does the handshake.
     pub tls: Option<Arc<Acceptor>>,
     /// The entry it belongs to.
-    pub site: Arc<Site>,
+    pub site: Arc<HttpService>,
 }
 
 /// A socket of the SMTP entry.
@@ -62,7 +62,7 @@ impl Workers {
         count: usize,
         listening: &[Listening],
         mail: &[MailListening],
-        sites: &[Arc<Site>],
+        sites: &[Arc<HttpService>],
         open: &Arc<InFlight>,
         stop: &watch::Receiver<bool>,
         deadline: Duration,
@@ -170,7 +170,7 @@ impl Workers {
     }
 }
 
-async fn sweep(sites: Vec<Arc<Site>>, worker: usize) {
+async fn sweep(sites: Vec<Arc<HttpService>>, worker: usize) {
     let mut tick = tokio::time::interval(SWEEP);
     loop {
         tick.tick().await;

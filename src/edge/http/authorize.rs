@@ -18,12 +18,12 @@ use super::body::spool::{Spool, SpoolError};
 use super::cross_site;
 use super::error::Refusal;
 use super::headers::request::Framing;
-use super::peer::Client;
-use super::quota::{Lease, Use};
+use super::peer::HttpPeer;
+use super::quota::{QuotaLease, Use};
 use super::request_quota;
 use super::respond;
 use super::router::Routed;
-use super::service::{Plan, Site};
+use super::service::{HttpService, Plan};
 use super::target::Target;
 use crate::config::Need;
 use crate::domain::{Entry, Permission, Permissions, Presented};
@@ -36,9 +36,9 @@ use crate::wire::{
 /// What is asked whether a request may go on.
 pub struct Admission<'a> {
     /// The entry it came in on.
-    pub site: &'a Site,
+    pub site: &'a HttpService,
     /// Whose request it is.
-    pub client: &'a Client,
+    pub client: &'a HttpPeer,
     /// Limits.
     pub plan: &'a Plan,
     /// Its number.
@@ -233,12 +233,12 @@ impl Admission<'_> {
         self.client.source(&session.req_header().headers, &self.plan.trusted_proxies)
     }
 
-    fn take(&self, session: &ServerSession, purpose: Use) -> Result<Lease, Refusal> {
+    fn take(&self, session: &ServerSession, purpose: Use) -> Result<QuotaLease, Refusal> {
         request_quota::take(self.site, self.plan, self.client, session.req_header(), purpose)
     }
 
     /// `room` is held until the body ends.
-    fn stream(&self, session: &mut ServerSession, mask: Option<Mask>, room: Option<Lease>) -> Body {
+    fn stream(&self, session: &mut ServerSession, mask: Option<Mask>, room: Option<QuotaLease>) -> Body {
         if session.is_body_empty() {
             return Body::empty();
         }

@@ -5,7 +5,7 @@ use http::Method;
 use http::header::{self, HeaderName, HeaderValue};
 use pingora_http::RequestHeader;
 
-use super::peer::Client;
+use super::peer::HttpPeer;
 use crate::wire::OwnOrigin;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -26,7 +26,7 @@ pub fn may_change_something(request: &RequestHeader) -> bool {
 /// `Sec-Fetch-Site` (Fetch Metadata, section 2.4) decides where it is present: each value must be `same-origin` or `none`. A page
 /// can't set that field, so `Origin` is not compared then: it may be `null` (a page with the policy `no-referrer`), that of an
 /// extension, or differ from a `Host` that a proxy has rewritten. Without `Sec-Fetch-Site`, each `Origin` must be the gateway's own.
-pub fn reason(request: &RequestHeader, client: &Client, is_trusted: bool) -> Option<&'static str> {
+pub fn reason(request: &RequestHeader, client: &HttpPeer, is_trusted: bool) -> Option<&'static str> {
     let headers = &request.headers;
     let mut is_vouched_for = false;
     for value in headers.get_all(SEC_FETCH_SITE) {
@@ -50,7 +50,7 @@ pub fn reason(request: &RequestHeader, client: &Client, is_trusted: bool) -> Opt
 }
 
 /// The gateway's origin as the client sees it: what a trusted proxy says, else what the request and its connection say.
-fn own<'a>(request: &'a RequestHeader, client: &Client, is_trusted: bool) -> OwnOrigin<'a> {
+fn own<'a>(request: &'a RequestHeader, client: &HttpPeer, is_trusted: bool) -> OwnOrigin<'a> {
     // Of several proxies the first one talks to the client.
     let said = |name: HeaderName| {
         let value = request.headers.get(name).filter(|_| is_trusted)?;

@@ -15,13 +15,13 @@ use super::authorize::{Admission, Admitted};
 use super::error::Refusal;
 use super::framing;
 use super::headers::request::{Framing, Outgoing, outgoing, outgoing_bytes};
-use super::peer::Client;
+use super::peer::HttpPeer;
 use super::proxy::fast_path::{Delivery, Next};
 use super::proxy::forward::{Forward, Forwarded, Outbound};
 use super::proxy::tunnel;
 use super::request_quota;
 use super::router::Routed;
-use super::service::{Plan, Site};
+use super::service::{HttpService, Plan};
 use super::target::Target;
 use super::{management, respond};
 use crate::domain::Permissions;
@@ -41,18 +41,18 @@ const REQUEST_SIZE: usize = 1024;
 const PATIENCE_OF_TUNNELS: Duration = Duration::from_millis(900);
 
 /// One request on one connection.
-pub struct Exchange<'a> {
+pub struct RequestHandler<'a> {
     /// The entry that it came in on.
-    pub site: &'a Site,
+    pub site: &'a HttpService,
     /// The worker that serves it.
     pub worker: usize,
     /// Turns true when the gateway stops.
     pub stop: &'a watch::Receiver<bool>,
     /// Whose request it is.
-    pub client: &'a Client,
+    pub client: &'a HttpPeer,
 }
 
-impl Exchange<'_> {
+impl RequestHandler<'_> {
     /// Answers the request whose header `session` has read; gives back the connection where it can be used again.
     pub async fn run(self, mut session: ServerSession) -> Next {
         let started = Instant::now();
@@ -62,7 +62,7 @@ impl Exchange<'_> {
         if *self.stop.borrow() {
             session.set_keepalive(None);
         }
-        let underway = Underway { exchange: &self, plan: &plan, request_id: &request_id };
+        let underway = Underway { handler: &self, plan: &plan, request_id: &request_id };
         let answered = underway.answer(&mut session).await;
         let (status, reusable) = match answered {
             Ok(Answered::Begun(delivery, group, server)) => {
@@ -115,14 +115,15 @@ impl Exchange<'_> {
 
 /// One request while it is answered.
 struct Underway<'a> {
-    exchange: &'a Exchange<'a>,
+    handler: &'a RequestHandler<'a>,
     plan: &'a Plan,
     request_id: &'a HeaderValue,
 }
 
 impl Underway<'_> {
     async fn answer(&self, session: &mut ServerSession) -> Result<Answered, Refusal> {
-        let (Exchange { site, client, .. }, plan, request_id) = (self.exchange, self.plan, self.request_id);
+        let (RequestHandler { site, client, .. }, plan, request_id) =
+            (self.handler, self.plan, self.request_id);
         let request = session.req_header();
         if request.method == Method::CONNECT {
             return Err(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
@@ -163,7 +164,7 @@ impl Underway<'_> {
         target: &Target<'_>,
         mut admitted: Admitted,
     ) -> Result<Answered, Refusal> {
-        let (exchange, plan, request_id) = (self.exchange, self.plan, self.request_id);
+        let (handler, plan, request_id) = (self.handler, self.plan, self.request_id);
         let forwarded_target = target.with_query(admitted.query.as_deref());
         let framing = match admitted.body.spooled_length() {
             Some(length) => Framing::Length(length),
@@ -177,8 +178,8 @@ impl Underway<'_> {
         let with = Outgoing {
             target: &forwarded_target,
             identity: admitted.granted.as_ref(),
-            client: exchange.client,
-            trusted: exchange.client.is_trusted(&plan.trusted_proxies),
+            client: handler.client,
+            trusted: handler.client.is_trusted(&plan.trusted_proxies),
             framing,
             authority: group.authority(),
             upgrade,
@@ -203,8 +204,8 @@ impl Underway<'_> {
             body: &mut admitted.body,
             timeouts: &plan.timeouts,
             request_id,
-            stop: exchange.stop,
-            worker: exchange.worker,
+            stop: handler.stop,
+            worker: handler.worker,
         };
         match forward.run(group).await? {
             Forwarded::Answered(status) => {
@@ -224,7 +225,7 @@ impl Underway<'_> {
     async fn refuse(&self, session: &mut ServerSession, refusal: &Refusal, path: &str) {
         let within = self.plan.timeouts.write;
         let request = session.req_header();
-        let Exchange { site, client, .. } = self.exchange;
+        let RequestHandler { site, client, .. } = self.handler;
         let room = request_quota::take_for_refusal(site, self.plan, client, request);
         let Some(_room) = room else {
             respond::refuse_without_body(session, refusal, self.request_id, within).await;
@@ -244,9 +245,9 @@ impl Underway<'_> {
         granted: Option<Granted>,
         needed: Permissions,
     ) {
-        let site = self.exchange.site;
+        let site = self.handler.site;
         let revoked = until_revoked(site, granted, needed);
-        let mut stop = self.exchange.stop.clone();
+        let mut stop = self.handler.stop.clone();
         let ended = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => tunnel::Ended::Closed,
@@ -259,7 +260,13 @@ impl Underway<'_> {
     }
 }
 
-fn log_access(site: &Site, request: &RequestHeader, status: u16, started: Instant, request_id: &HeaderValue) {
+fn log_access(
+    site: &HttpService,
+    request: &RequestHeader,
+    status: u16,
+    started: Instant,
+    request_id: &HeaderValue,
+) {
     debug!(
         target: "access",
         entry = site.entry.as_str(),
@@ -287,7 +294,7 @@ enum Answered {
 
 /// Resolves once the credential that opened a tunnel no longer holds what it needs. A store that can't be asked is
 /// asked again for nearly a second, and then nobody vouches for the tunnel any more.
-async fn until_revoked(site: &Site, granted: Option<Granted>, needed: Permissions) {
+async fn until_revoked(site: &HttpService, granted: Option<Granted>, needed: Permissions) {
     use tokio::time::{sleep, timeout};
     let Some(granted) = granted else {
         return std::future::pending().await;

@@ -14,11 +14,11 @@ use super::body::error::BodyError;
 use super::body::pacing::Pace;
 use super::cross_site;
 use super::error::Refusal;
-use super::peer::Client;
-use super::quota::{Lease, Use};
+use super::peer::HttpPeer;
+use super::quota::{QuotaLease, Use};
 use super::request_quota;
 use super::respond;
-use super::service::{Plan, Site};
+use super::service::{HttpService, Plan};
 use super::target::Target;
 use crate::domain::CredentialId;
 use crate::service::access::{HolderDecision, Peer};
@@ -52,11 +52,11 @@ pub struct Replied {
 /// One call of the management API.
 pub struct Call<'a> {
     /// The entry it came in on.
-    pub site: &'a Site,
+    pub site: &'a HttpService,
     /// Who does it.
     pub credentials: &'a Credentials,
     /// Who asks.
-    pub client: &'a Client,
+    pub client: &'a HttpPeer,
     /// Limits.
     pub plan: &'a Plan,
     /// Its number.
@@ -198,7 +198,11 @@ impl Call<'_> {
         }
     }
 
-    async fn read_body(&self, session: &mut ServerSession, room: &mut Lease) -> Result<BytesMut, Refusal> {
+    async fn read_body(
+        &self,
+        session: &mut ServerSession,
+        room: &mut QuotaLease,
+    ) -> Result<BytesMut, Refusal> {
         let mut body = BytesMut::new();
         let within = self.plan.timeouts.write;
         if authorize::expects_continue(session) && !respond::say_continue(session, within).await {

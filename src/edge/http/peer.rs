@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 /// The peer of one connection.
 #[derive(Debug)]
-pub struct Client {
+pub struct HttpPeer {
     address: IpAddr,
     shown: HeaderValue,
     tls: bool,
@@ -16,13 +16,19 @@ pub struct Client {
     without_room: AtomicBool,
 }
 
-impl Client {
+impl HttpPeer {
     /// The peer at `address`.
-    pub fn new(address: SocketAddr, tls: bool) -> Client {
+    pub fn new(address: SocketAddr, tls: bool) -> HttpPeer {
         let address = address.ip().to_canonical();
         let shown = HeaderValue::from_str(&address.to_string())
             .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Client { address, shown, tls, accepted: AtomicBool::new(false), without_room: AtomicBool::new(false) }
+        HttpPeer {
+            address,
+            shown,
+            tls,
+            accepted: AtomicBool::new(false),
+            without_room: AtomicBool::new(false),
+        }
     }
 
     /// Its address.
@@ -107,7 +113,7 @@ mod tests {
 
     fn source_of_bytes(peer: &str, forwarded: &[&[u8]]) -> String {
         let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
-        let client = Client::new(SocketAddr::new(peer.parse().unwrap(), 1), false);
+        let client = HttpPeer::new(SocketAddr::new(peer.parse().unwrap(), 1), false);
         let mut headers = HeaderMap::new();
         for line in forwarded {
             headers.append("x-forwarded-for", HeaderValue::from_bytes(line).unwrap());

@@ -73,7 +73,7 @@ impl Use {
 
 /// The room of one entry.
 #[derive(Debug, Default)]
-pub struct Room {
+pub struct Quota {
     totals: Mutex<Totals>,
     freed: Notify,
 }
@@ -128,8 +128,8 @@ impl Taken {
 
 /// The room that one request, or one connection, has taken; it is given back when this is dropped.
 #[derive(Debug)]
-pub struct Lease {
-    room: Arc<Room>,
+pub struct QuotaLease {
+    room: Arc<Quota>,
     source: Source,
     /// What short bodies and streams count as; none over HTTP/1.
     purpose: Option<Use>,
@@ -138,9 +138,9 @@ pub struct Lease {
     taken: Taken,
 }
 
-impl Lease {
+impl QuotaLease {
     /// A lease that has taken nothing, for a request from `source`. `purpose` is none over HTTP/1.
-    pub fn new(room: Arc<Room>, source: IpAddr, purpose: Option<Use>, forms: &Forms) -> Lease {
+    pub fn new(room: Arc<Quota>, source: IpAddr, purpose: Option<Use>, forms: &Forms) -> QuotaLease {
         let uses = [(forms.memory_total / PART).max(LEAST); Use::ALL.len()];
         let bounds = Taken { uses, memory: forms.memory_total, disk: forms.disk_total };
         let share = Taken {
@@ -149,10 +149,10 @@ impl Lease {
             // The longest form has to fit into any source's share.
             disk: (bounds.disk / SHARE).max(forms.max_body + STEP),
         };
-        Lease { room, source: Source::of(source), purpose, bounds, share, taken: Taken::NONE }
+        QuotaLease { room, source: Source::of(source), purpose, bounds, share, taken: Taken::NONE }
     }
 
-    /// Takes room for a request with a header of `fields` fields and `bytes` bytes, until [`Lease::accept`]; false where there
+    /// Takes room for a request with a header of `fields` fields and `bytes` bytes, until [`QuotaLease::accept`]; false where there
     /// is none.
     pub fn cover_request(&mut self, fields: usize, bytes: usize) -> bool {
         self.cover(REQUEST + FIELD * fields as u64 + bytes as u64)
@@ -258,7 +258,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for QuotaLease {
     fn drop(&mut self) {
         self.give_back(self.taken);
     }
@@ -270,19 +270,19 @@ mod tests {
 
     const KIB: u64 = 1024;
 
-    fn lease_for(purpose: Option<Use>, room: &Arc<Room>, source: &str) -> Lease {
+    fn lease_for(purpose: Option<Use>, room: &Arc<Quota>, source: &str) -> QuotaLease {
         let forms =
             Forms { max_body: 64 * KIB, memory_total: 512 * KIB, disk_total: 1024 * KIB, ..Forms::default() };
-        Lease::new(room.clone(), source.parse().unwrap(), purpose, &forms)
+        QuotaLease::new(room.clone(), source.parse().unwrap(), purpose, &forms)
     }
 
-    fn lease(room: &Arc<Room>, source: &str) -> Lease {
+    fn lease(room: &Arc<Quota>, source: &str) -> QuotaLease {
         lease_for(Some(Use::Form), room, source)
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_source_takes_its_share_and_all_take_no_more_than_there_is() {
-        let room = Arc::new(Room::default());
+        let room = Arc::new(Quota::default());
         let mut first = lease(&room, "192.0.2.1");
         assert!(first.cover_in_memory(0, SHORT) && first.taken.memory == 0);
         assert!(first.cover_in_memory(SHORT, SHORT + 1) && first.cover_in_memory(SHORT + 1, 64 * KIB));
@@ -295,7 +295,7 @@ mod tests {
         assert!(same.cover_on_disk(256 * KIB).await && !same.cover_on_disk(256 * KIB + 1).await);
         first.leave_memory();
         assert!(same.cover_in_memory(SHORT, SHORT + 1));
-        let mut others: Vec<Lease> = (2..5).map(|n| lease(&room, &format!("192.0.2.{n}"))).collect();
+        let mut others: Vec<QuotaLease> = (2..5).map(|n| lease(&room, &format!("192.0.2.{n}"))).collect();
         for other in &mut others {
             assert!(other.cover_on_disk(256 * KIB).await);
         }
@@ -306,7 +306,7 @@ mod tests {
     }
 
     /// Leases of one source, as many as find room for a request.
-    fn requests(room: &Arc<Room>, purpose: Use, source: &str) -> Vec<Lease> {
+    fn requests(room: &Arc<Quota>, purpose: Use, source: &str) -> Vec<QuotaLease> {
         let leases = std::iter::repeat_with(|| lease_for(Some(purpose), room, source));
         leases.map_while(|mut lease| lease.cover_request(10, 300).then_some(lease)).collect()
     }
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn a_request_takes_room_of_its_purpose_until_its_credential_is_accepted() {
         for purpose in [Use::Form, Use::Login, Use::Upload, Use::Refusal] {
-            let room = Arc::new(Room::default());
+            let room = Arc::new(Quota::default());
             let mut taken = requests(&room, purpose, "192.0.2.1");
             let most = LEAST / purpose.share() / (REQUEST + 10 * FIELD + 300);
             assert_eq!(taken.len() as u64, most, "{purpose:?}");
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn streams_of_a_connection_count_for_as_many_as_it_had_at_once() {
-        let room = Arc::new(Room::default());
+        let room = Arc::new(Quota::default());
         let connection = || lease_for(Some(Use::Stream), &room, "192.0.2.1");
         let mut first = connection();
         assert!(first.cover_streams(FREE_STREAMS) && first.taken == Taken::NONE && !first.is_crowded());
@@ -356,7 +356,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_finds_no_room_waits_for_it() {
-        let room = Arc::new(Room::default());
+        let room = Arc::new(Quota::default());
         let mut first = lease(&room, "2001:db8::1");
         assert!(first.cover_on_disk(256 * KIB).await);
         // The same network, and so the same source.

@@ -1,13 +1,13 @@
-//! The share of the entry's [`Room`](super::quota::Room) that one request takes until its credential was accepted. Only requests over
+//! The share of the entry's [`Quota`](super::quota::Quota) that one request takes until its credential was accepted. Only requests over
 //! HTTP/2 take some: over HTTP/1 there is one at a time, whose memory is the connection's.
 
 use http::Version;
 use pingora_http::RequestHeader;
 
 use super::error::Refusal;
-use super::peer::Client;
-use super::quota::{Lease, Use};
-use super::service::{Plan, Site};
+use super::peer::HttpPeer;
+use super::quota::{QuotaLease, Use};
+use super::service::{HttpService, Plan};
 
 /// The text for a request whose source has taken all its room.
 pub const NO_ROOM: &str = "Too many unfinished requests at once, try again";
@@ -17,12 +17,12 @@ pub const NO_ROOM: &str = "Too many unfinished requests at once, try again";
 /// # Errors
 /// Where all sources together, or the one that it comes from, have taken all of theirs.
 pub fn take(
-    site: &Site,
+    site: &HttpService,
     plan: &Plan,
-    client: &Client,
+    client: &HttpPeer,
     request: &RequestHeader,
     purpose: Use,
-) -> Result<Lease, Refusal> {
+) -> Result<QuotaLease, Refusal> {
     cover(site, plan, client, request, purpose).ok_or_else(|| {
         // One client of a trusted proxy must not end the connection of all of them.
         if !client.is_trusted(&plan.trusted_proxies) {
@@ -34,14 +34,25 @@ pub fn take(
 
 /// Takes room for the refusal of a request, which may wait for a client that takes no answer or goes on sending its body. `None`
 /// means that there is none: then the answer must be one that waits for nothing.
-pub fn take_for_refusal(site: &Site, plan: &Plan, client: &Client, request: &RequestHeader) -> Option<Lease> {
+pub fn take_for_refusal(
+    site: &HttpService,
+    plan: &Plan,
+    client: &HttpPeer,
+    request: &RequestHeader,
+) -> Option<QuotaLease> {
     cover(site, plan, client, request, Use::Refusal)
 }
 
-fn cover(site: &Site, plan: &Plan, client: &Client, request: &RequestHeader, purpose: Use) -> Option<Lease> {
+fn cover(
+    site: &HttpService,
+    plan: &Plan,
+    client: &HttpPeer,
+    request: &RequestHeader,
+    purpose: Use,
+) -> Option<QuotaLease> {
     let source = client.source(&request.headers, &plan.trusted_proxies);
     let purpose = (request.version == Version::HTTP_2).then_some(purpose);
-    let mut lease = Lease::new(site.room.clone(), source, purpose, &plan.forms);
+    let mut lease = QuotaLease::new(site.room.clone(), source, purpose, &plan.forms);
     if purpose.is_none() {
         return Some(lease);
     }

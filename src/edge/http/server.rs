@@ -20,13 +20,13 @@ use tracing::debug;
 use super::ambiguity::ambiguity;
 use super::error::Refusal;
 use super::framing::{self, Unvalidated, ValidatedStream};
-use super::handler::Exchange;
+use super::handler::RequestHandler;
 use super::intake::Intake;
-use super::peer::Client;
-use super::quota::{Lease, Use};
+use super::peer::HttpPeer;
+use super::quota::{QuotaLease, Use};
 use super::request_quota::NO_ROOM;
 use super::respond;
-use super::service::Site;
+use super::service::HttpService;
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener::Connection;
 use crate::edge::net::tcp_stream::Meter;
@@ -48,7 +48,7 @@ const UNREADABLE: &str = "The request can't be understood";
 #[derive(Clone)]
 pub struct HttpServer {
     /// The entry it came in on.
-    pub site: Arc<Site>,
+    pub site: Arc<HttpService>,
     /// The worker that serves it.
     pub worker: usize,
     /// Requests under way, so that a stop can wait for them.
@@ -63,7 +63,7 @@ impl HttpServer {
     /// Serves `connection` until either side has enough.
     pub async fn serve(self, connection: Connection) {
         let Connection { stream, meter, peer, tls, entered } = connection;
-        let client = Client::new(peer, tls);
+        let client = HttpPeer::new(peer, tls);
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             let (header, keepalive) = self.patience();
             let mut options = HttpServerOptions::default();
@@ -95,15 +95,16 @@ impl HttpServer {
     }
 
     /// What the streams of a connection take room from; none for a trusted proxy, whose clients' requests count by themselves.
-    fn room_for_streams(&self, client: &Client) -> Option<Lease> {
+    fn room_for_streams(&self, client: &HttpPeer) -> Option<QuotaLease> {
         let plan = self.site.plan.load();
         let trusted = client.is_trusted(&plan.trusted_proxies);
-        (!trusted)
-            .then(|| Lease::new(self.site.room.clone(), client.address(), Some(Use::Stream), &plan.forms))
+        (!trusted).then(|| {
+            QuotaLease::new(self.site.room.clone(), client.address(), Some(Use::Stream), &plan.forms)
+        })
     }
 
-    fn exchange<'a>(&'a self, client: &'a Client) -> Exchange<'a> {
-        Exchange { site: &self.site, worker: self.worker, stop: &self.stop, client }
+    fn handler<'a>(&'a self, client: &'a HttpPeer) -> RequestHandler<'a> {
+        RequestHandler { site: &self.site, worker: self.worker, stop: &self.stop, client }
     }
 
     /// How long a header may take, and how long a connection may be idle before it, as of now.
@@ -112,8 +113,8 @@ impl HttpServer {
         (plan.timeouts.header, plan.timeouts.keepalive)
     }
 
-    /// HTTP/1: the connection is idle, then a header comes, then the exchange.
-    async fn one_by_one(mut self, stream: pingora_core::protocols::Stream, meter: &Meter, client: &Client) {
+    /// HTTP/1: the connection is idle, then a header comes, then the handler.
+    async fn one_by_one(mut self, stream: pingora_core::protocols::Stream, meter: &Meter, client: &HttpPeer) {
         let mut next = Some((stream, None));
         // A new connection has to send its first header within this time; a kept one may be idle first.
         let mut idle = None;
@@ -187,7 +188,7 @@ impl HttpServer {
                     }
                 };
             }
-            next = self.exchange(client).run(session).await;
+            next = self.handler(client).run(session).await;
             if is_chunked {
                 next = next.and_then(|(stream, prefix)| ValidatedStream::unwrap(stream, prefix));
             }
@@ -197,7 +198,7 @@ impl HttpServer {
     }
 
     /// Answers what never became a request, and closes the connection afterwards.
-    async fn refuse_unread(&self, session: &mut ServerSession, client: &Client, refusal: &Refusal) {
+    async fn refuse_unread(&self, session: &mut ServerSession, client: &HttpPeer, refusal: &Refusal) {
         self.site.metrics.http_request(self.site.entry, refusal.status(), Duration::ZERO);
         let id = self.site.ids.next();
         log_unread(&self.site, client, refusal, &id);
@@ -208,7 +209,7 @@ impl HttpServer {
 }
 
 /// The access log's line for what never became a request.
-fn log_unread(site: &Site, client: &Client, refusal: &Refusal, request_id: &HeaderValue) {
+fn log_unread(site: &HttpService, client: &HttpPeer, refusal: &Refusal, request_id: &HeaderValue) {
     debug!(
         target: "access",
         entry = site.entry.as_str(),
@@ -222,7 +223,7 @@ fn log_unread(site: &Site, client: &Client, refusal: &Refusal, request_id: &Head
 /// A connection over HTTP/2.
 struct Multiplexed {
     server: HttpServer,
-    client: Client,
+    client: HttpPeer,
     options: HttpServerOptions,
     /// Whether a request has come.
     begun: AtomicBool,
@@ -231,7 +232,7 @@ struct Multiplexed {
     /// When the last one of them was answered.
     answered: Mutex<Option<Instant>>,
     /// The room that its streams take until a credential is accepted on it.
-    streams: Mutex<Option<Lease>>,
+    streams: Mutex<Option<QuotaLease>>,
     /// Turns true when the connection takes no more requests.
     end: watch::Sender<bool>,
 }
@@ -277,7 +278,7 @@ impl Multiplexed {
         if self.client.has_accepted() {
             *streams = None;
         }
-        if self.client.should_leave() || streams.as_ref().is_some_and(Lease::is_crowded) {
+        if self.client.should_leave() || streams.as_ref().is_some_and(QuotaLease::is_crowded) {
             self.end.send_replace(true);
         }
     }
@@ -309,7 +310,7 @@ impl HttpServerApp for Multiplexed {
         let _under_way = self.server.requests.enter()?;
         let _answer = self.answers.enter()?;
         if self.cover_streams() {
-            self.server.exchange(&self.client).run(session).await;
+            self.server.handler(&self.client).run(session).await;
         } else {
             self.refuse(session).await;
         }

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use tokio::task::JoinSet;
 
 use super::proxy::upstream::{Group, UpstreamGauges};
-use super::quota::Room;
+use super::quota::Quota;
 use super::request_id::RequestIds;
 use super::router::Router;
 use crate::config::{ConfigError, Forms, HttpEntry, Timeouts};
@@ -77,7 +77,7 @@ impl Plan {
 }
 
 /// One HTTP entry.
-pub struct Site {
+pub struct HttpService {
     /// Which one it is.
     pub entry: Entry,
     /// Who decides.
@@ -89,12 +89,12 @@ pub struct Site {
     /// Routes, groups, limits of the moment.
     pub plan: ArcSwap<Plan>,
     /// Room for forms that have to be read first.
-    pub room: Arc<Room>,
+    pub room: Arc<Quota>,
     /// The IDs of requests.
     pub ids: RequestIds,
 }
 
-impl Site {
+impl HttpService {
     /// Puts an entry together.
     pub fn new(
         entry: Entry,
@@ -102,21 +102,21 @@ impl Site {
         credentials: Option<Credentials>,
         metrics: Arc<Metrics>,
         plan: Plan,
-    ) -> Arc<Site> {
-        Arc::new(Site {
+    ) -> Arc<HttpService> {
+        Arc::new(HttpService {
             entry,
             access,
             credentials,
             metrics,
             plan: ArcSwap::from_pointee(plan),
-            room: Arc::new(Room::default()),
+            room: Arc::new(Quota::default()),
             ids: RequestIds::new(),
         })
     }
 
     /// Asks the backends whether they are up, each at its group's interval: one that lets itself be waited for keeps no
     /// other from being asked. Ends with the process.
-    pub async fn watch_health(self: Arc<Site>) {
+    pub async fn watch_health(self: Arc<HttpService>) {
         loop {
             let plan = self.plan.load_full();
             let mut watches = JoinSet::new();
@@ -134,7 +134,7 @@ impl Site {
     }
 
     /// Checks one backend until there is another plan. The interval is measured from the beginning of a check.
-    async fn watch(self: Arc<Site>, plan: Arc<Plan>, group: usize, server: usize) {
+    async fn watch(self: Arc<HttpService>, plan: Arc<Plan>, group: usize, server: usize) {
         let group = &plan.groups[group];
         let mut checks = group.checks(server);
         while Arc::ptr_eq(&plan, &self.plan.load()) {

@@ -12,7 +12,7 @@ use super::error::BodyError;
 use crate::config::Timeouts;
 use crate::edge::http::error::Refusal;
 use crate::edge::http::framing;
-use crate::edge::http::quota::Lease;
+use crate::edge::http::quota::QuotaLease;
 
 /// What has to arrive in each window of `body_timeout`, in bytes; a client that drips holds a backend for no longer.
 const PROGRESS: usize = 1024;
@@ -86,7 +86,7 @@ impl Pace {
     pub async fn read(
         &mut self,
         session: &mut ServerSession,
-        room: Option<&Lease>,
+        room: Option<&QuotaLease>,
     ) -> Result<Option<Bytes>, BodyError> {
         let patience = self.whole.as_ref().map_or(self.window, |w| w.left(self.window).min(self.window));
         let waiting = Waiting { waited: &mut self.waited, since: Instant::now() };
@@ -97,7 +97,7 @@ impl Pace {
                 let part = if room.is_some() { left.min(PAUSE) } else { left };
                 let read = timeout(part, &mut reading).await;
                 left -= part;
-                if read.is_ok() || left.is_zero() || room.is_some_and(Lease::is_crowded) {
+                if read.is_ok() || left.is_zero() || room.is_some_and(QuotaLease::is_crowded) {
                     break read;
                 }
             }

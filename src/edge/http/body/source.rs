@@ -10,7 +10,7 @@ use super::error::{BodyError, spool_failed};
 use super::masking::Mask;
 use super::pacing::Pace;
 use super::spool::Spool;
-use crate::edge::http::quota::Lease;
+use crate::edge::http::quota::QuotaLease;
 use crate::edge::http::respond;
 
 enum Source {
@@ -31,7 +31,7 @@ struct Streamed {
     /// The client waits for a 100, and how long that may take.
     wants_continue: Option<Duration>,
     /// The room of a body without a credential.
-    room: Option<Lease>,
+    room: Option<QuotaLease>,
 }
 
 /// A request's body, piece by piece.
@@ -57,7 +57,7 @@ impl Body {
         mask: Option<Mask>,
         window: Duration,
         wants_continue: Option<Duration>,
-        room: Option<Lease>,
+        room: Option<QuotaLease>,
     ) -> Body {
         let pace = Pace::new(window);
         let streamed = Streamed { mask, pace, ready: VecDeque::new(), begun: false, wants_continue, room };

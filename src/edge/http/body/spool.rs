@@ -10,7 +10,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use crate::config::Forms;
-use crate::edge::http::quota::Lease;
+use crate::edge::http::quota::QuotaLease;
 
 /// What is read back from the file at once.
 const PIECE: usize = 64 * 1024;
@@ -24,7 +24,7 @@ pub struct Spool {
     file: Option<File>,
     length: u64,
     read: u64,
-    lease: Lease,
+    lease: QuotaLease,
 }
 
 /// Why a piece can't be appended.
@@ -40,7 +40,7 @@ pub enum SpoolError {
 
 impl Spool {
     /// An empty one, that goes over to a file above `forms.memory` bytes, or where `lease` finds no room in memory.
-    pub fn new(forms: &Forms, lease: Lease) -> Spool {
+    pub fn new(forms: &Forms, lease: QuotaLease) -> Spool {
         Spool {
             memory: BytesMut::new(),
             in_memory_at_most: forms.memory,
@@ -89,7 +89,7 @@ impl Spool {
     }
 
     /// What it takes of the room.
-    pub fn lease(&self) -> &Lease {
+    pub fn lease(&self) -> &QuotaLease {
         &self.lease
     }
 
@@ -139,10 +139,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::edge::http::quota::Room;
+    use crate::edge::http::quota::Quota;
 
     fn spool(forms: Forms) -> Spool {
-        let lease = Lease::new(Arc::new(Room::default()), [192, 0, 2, 1].into(), None, &forms);
+        let lease = QuotaLease::new(Arc::new(Quota::default()), [192, 0, 2, 1].into(), None, &forms);
         Spool::new(&forms, lease)
     }
 

@@ -7,7 +7,7 @@ use pingora_error::ErrorType::InvalidHTTPHeader;
 use pingora_http::RequestHeader;
 
 use super::hop_by_hop::{self, Nominated};
-use crate::edge::http::peer::Client;
+use crate::edge::http::peer::HttpPeer;
 use crate::edge::http::request_id::REQUEST_ID;
 use crate::service::access::Granted;
 
@@ -52,7 +52,7 @@ pub struct Outgoing<'a> {
     /// Who it is; none on a public route.
     pub identity: Option<&'a Granted>,
     /// Whose request it is.
-    pub client: &'a Client,
+    pub client: &'a HttpPeer,
     /// Whether what that says of where the request came from is believed.
     pub trusted: bool,
     /// How its body is delimited.

@@ -47,10 +47,10 @@ pub struct Failure {
 }
 
 /// One attempt.
-pub struct Relay<'a> {
+pub struct Duplex<'a> {
     /// The client's side.
     pub session: &'a mut ServerSession,
-    /// The backend's side, over an [`Outbox`](super::write_buffer::Outbox).
+    /// The backend's side, over a [`WriteBuffer`](super::write_buffer::WriteBuffer).
     pub upstream: &'a mut UpstreamSession,
     /// What of the request waits there.
     pub backlog: &'a Backlog,
@@ -78,7 +78,7 @@ enum Lost {
     Backend(String),
 }
 
-impl Relay<'_> {
+impl Duplex<'_> {
     /// Sends `request` and its body, and passes the answer on as it comes.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ impl Relay<'_> {
     /// The same once the request's header was sent.
     ///
     /// # Errors
-    /// As [`Relay::run`].
+    /// As [`Duplex::run`].
     pub async fn resume(mut self) -> Result<Relayed, Failure> {
         let mut status = None;
         self.backlog.keep(true);

@@ -1,5 +1,5 @@
 //! The common case made quick: a request without a body, over HTTP/1.1, to a backend in clear. It goes out as bytes, and an
-//! answer of a known length comes back as bytes after one parse; any other answer is [`Relay`](super::duplex::Relay)'s.
+//! answer of a known length comes back as bytes after one parse; any other answer is [`Duplex`](super::duplex::Duplex)'s.
 //! docs/performance.md has what it saves.
 
 use bytes::{Bytes, BytesMut};
@@ -27,7 +27,7 @@ const NEXT_READ: usize = 64 * 1024;
 pub type Next = Option<(Stream, Option<BytesMut>)>;
 
 /// Asks one backend over one connection.
-pub struct Plain<'a> {
+pub struct FastPath<'a> {
     /// The client's side.
     pub session: &'a mut ServerSession,
     /// How long things may take.
@@ -68,7 +68,7 @@ pub struct Delivered {
     pub kept: Option<Stream>,
 }
 
-impl Plain<'_> {
+impl FastPath<'_> {
     /// Sends `request`, a whole request without a body, and waits for the answer's header.
     ///
     /// # Errors

@@ -11,10 +11,10 @@ use pingora_http::RequestHeader;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::duplex::{Failure, Relay, Relayed, failure};
-use super::fast_path::{Asked, Delivery, Plain};
+use super::duplex::{Duplex, Failure, Relayed, failure};
+use super::fast_path::{Asked, Delivery, FastPath};
 use super::upstream::{ConnectError, Group};
-use super::write_buffer::{Backlog, Outbox};
+use super::write_buffer::{Backlog, WriteBuffer};
 use crate::config::Timeouts;
 use crate::edge::http::body::source::Body;
 use crate::edge::http::error::Refusal;
@@ -139,7 +139,7 @@ impl Forward<'_> {
                 let Ok(socket) = stream.into_any().downcast::<MeteredStream>() else {
                     return Err(failure(Refusal::BadGateway, &"not a connection in clear"));
                 };
-                let plain = Plain {
+                let plain = FastPath {
                     session: &mut *self.session,
                     timeouts: self.timeouts,
                     request_id: self.request_id,
@@ -160,9 +160,9 @@ impl Forward<'_> {
         let backlog = Arc::new(Backlog::default());
         let validation = Arc::new(Validation::of_answer());
         let stream = Box::new(ValidatedStream::new(stream, validation.clone()));
-        let stream = Box::new(Outbox::new(stream, backlog.clone()));
+        let stream = Box::new(WriteBuffer::new(stream, backlog.clone()));
         let mut upstream = Box::new(UpstreamSession::new(stream));
-        let relay = Relay {
+        let relay = Duplex {
             session: &mut *self.session,
             upstream: &mut upstream,
             backlog: &backlog,
@@ -181,7 +181,8 @@ impl Forward<'_> {
                 upstream.respect_keepalive();
                 let whole = self.body.is_sent() && !backlog.waits();
                 let kept = if whole { upstream.reuse().await } else { None };
-                let kept = kept.and_then(Outbox::unwrap).and_then(|kept| ValidatedStream::unwrap(kept, None));
+                let kept =
+                    kept.and_then(WriteBuffer::unwrap).and_then(|kept| ValidatedStream::unwrap(kept, None));
                 Attempt::Answered(status, kept.map(|(stream, _)| stream))
             }
             Relayed::Switched => Attempt::Switched(upstream),

@@ -17,7 +17,7 @@ use pingora_core::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What is known of an [`Outbox`] while it is somebody else's.
+/// What is known of a [`WriteBuffer`] while it is somebody else's.
 #[derive(Debug, Default)]
 pub struct Backlog {
     keeps: AtomicBool,
@@ -47,7 +47,7 @@ impl Backlog {
 
 /// The connection.
 #[derive(Debug)]
-pub struct Outbox {
+pub struct WriteBuffer {
     stream: Stream,
     backlog: Arc<Backlog>,
     kept: Vec<u8>,
@@ -55,15 +55,15 @@ pub struct Outbox {
     written: usize,
 }
 
-impl Outbox {
+impl WriteBuffer {
     /// Takes over a connection, on which nothing is kept as yet.
-    pub fn new(stream: Stream, backlog: Arc<Backlog>) -> Outbox {
-        Outbox { stream, backlog, kept: Vec::new(), written: 0 }
+    pub fn new(stream: Stream, backlog: Arc<Backlog>) -> WriteBuffer {
+        WriteBuffer { stream, backlog, kept: Vec::new(), written: 0 }
     }
 
     /// The connection under it, where that is one of these.
     pub fn unwrap(stream: Stream) -> Option<Stream> {
-        stream.into_any().downcast::<Outbox>().ok().map(|outbox| outbox.stream)
+        stream.into_any().downcast::<WriteBuffer>().ok().map(|outbox| outbox.stream)
     }
 
     /// Sends all that is kept here and below.
@@ -80,7 +80,7 @@ impl Outbox {
     }
 }
 
-impl AsyncRead for Outbox {
+impl AsyncRead for WriteBuffer {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -97,7 +97,7 @@ impl AsyncRead for Outbox {
     }
 }
 
-impl AsyncWrite for Outbox {
+impl AsyncWrite for WriteBuffer {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let keeps = self.backlog.keeps.load(Ordering::Relaxed);
         if !keeps && !self.kept.is_empty() {
@@ -130,34 +130,34 @@ impl AsyncWrite for Outbox {
 }
 
 #[async_trait]
-impl Shutdown for Outbox {
+impl Shutdown for WriteBuffer {
     async fn shutdown(&mut self) {
         self.stream.shutdown().await;
     }
 }
 
-impl UniqueID for Outbox {
+impl UniqueID for WriteBuffer {
     fn id(&self) -> UniqueIDType {
         self.stream.id()
     }
 }
 
-impl Ssl for Outbox {
+impl Ssl for WriteBuffer {
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
         self.stream.get_ssl_digest()
     }
 }
 
 #[async_trait]
-impl Peek for Outbox {}
+impl Peek for WriteBuffer {}
 
-impl GetTimingDigest for Outbox {
+impl GetTimingDigest for WriteBuffer {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         self.stream.get_timing_digest()
     }
 }
 
-impl GetProxyDigest for Outbox {
+impl GetProxyDigest for WriteBuffer {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         self.stream.get_proxy_digest()
     }
@@ -167,7 +167,7 @@ impl GetProxyDigest for Outbox {
     }
 }
 
-impl GetSocketDigest for Outbox {
+impl GetSocketDigest for WriteBuffer {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.stream.get_socket_digest()
     }
@@ -187,7 +187,7 @@ mod tests {
     async fn what_is_not_taken_goes_out_while_an_answer_is_waited_for() {
         let (near, mut far) = duplex(16);
         let backlog = Arc::new(Backlog::default());
-        let mut outbox = Outbox::new(Box::new(near), backlog.clone());
+        let mut outbox = WriteBuffer::new(Box::new(near), backlog.clone());
         backlog.keep(true);
         let body: Vec<u8> = (0..200).collect();
         outbox.write_all(&body[..8]).await.unwrap();
@@ -222,7 +222,7 @@ mod tests {
     async fn who_takes_no_more_is_seen_by_the_read() {
         let (near, far) = duplex(16);
         let backlog = Arc::new(Backlog::default());
-        let mut outbox = Outbox::new(Box::new(near), backlog.clone());
+        let mut outbox = WriteBuffer::new(Box::new(near), backlog.clone());
         backlog.keep(true);
         outbox.write_all(&[b'x'; 100]).await.unwrap();
         assert!(backlog.waits());

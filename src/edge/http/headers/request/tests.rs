@@ -6,7 +6,7 @@ fn sent(version: Version, fields: &[(&'static str, &'static str)], trusted: bool
     for (name, value) in fields {
         request.append_header(*name, *value).unwrap();
     }
-    let client = Client::new("192.0.2.7:4711".parse().unwrap(), true);
+    let client = HttpPeer::new("192.0.2.7:4711".parse().unwrap(), true);
     let with = Outgoing {
         target: b"/a?b=c",
         identity: None,
@@ -76,7 +76,7 @@ fn connection_neither_names_without_end_nor_what_a_body_is() {
     for (count, passes) in [(64, true), (65, false), (30_000, false)] {
         let mut request = RequestHeader::build_no_case("GET", b"/a", None).unwrap();
         request.append_header("Connection", "a,".repeat(count)).unwrap();
-        let client = Client::new("192.0.2.7:4711".parse().unwrap(), true);
+        let client = HttpPeer::new("192.0.2.7:4711".parse().unwrap(), true);
         let with = Outgoing {
             target: b"/a",
             identity: None,
