@@ -18,7 +18,7 @@ use crate::edge::http::service::HttpService;
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::tls_certificate::TlsCertificate;
 use crate::edge::ops::server::OpsServer;
-use crate::edge::smtp::service::Entry as MailEntry;
+use crate::edge::smtp::service::SmtpService;
 use crate::service::access::Access;
 use crate::service::{Credentials, Mutations};
 use crate::state::fleet::Fleet;
@@ -32,7 +32,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 pub struct Assembly {
     pub config: Config,
     pub sites: Vec<Arc<HttpService>>,
-    pub mail: Option<Arc<MailEntry>>,
+    pub mail: Option<Arc<SmtpService>>,
     pub certificate: Option<Arc<TlsCertificate>>,
     pub workers: Workers,
     pub ops: Option<(OpsServer, TcpListener)>,
@@ -156,11 +156,11 @@ async fn mail(
     certificate: Option<&Arc<TlsCertificate>>,
     threads: usize,
     core: &Core,
-) -> Result<Option<Arc<MailEntry>>, StartError> {
+) -> Result<Option<Arc<SmtpService>>, StartError> {
     let Some(smtp) = &config.smtp else { return Ok(None) };
     let tls = certificate.map(TlsCertificate::mail_config).transpose()?;
     let trusted = &config.server.trusted_proxies;
-    let mail = MailEntry::new(smtp, trusted, tls, threads, core.access.clone(), core.metrics.clone())
+    let mail = SmtpService::new(smtp, trusted, tls, threads, core.access.clone(), core.metrics.clone())
         .map_err(StartError::Unfit)?;
     // What is offered to the first client is what the backends can; one that isn't there yet is waited for no longer than
     // this.

@@ -7,7 +7,7 @@ use crate::config::{Config, ConfigError};
 use crate::domain::Entry;
 use crate::edge::http::service::Plan;
 use crate::edge::net::tls_certificate;
-use crate::edge::smtp::backend::group::Backends;
+use crate::edge::smtp::backend::group::BackendGroup;
 use crate::state::Metrics;
 
 /// A configuration that can be served.
@@ -53,7 +53,7 @@ impl Prepared {
     /// # Errors
     /// As [`Prepared::new`].
     pub fn checked(config: &Config, workers: usize, metrics: &Metrics) -> Result<Prepared, Vec<ConfigError>> {
-        let mail = config.smtp.as_ref().and_then(|smtp| Backends::new(smtp, 1, &Metrics::new()).err());
+        let mail = config.smtp.as_ref().and_then(|smtp| BackendGroup::new(smtp, 1, &Metrics::new()).err());
         let prepared = Prepared::new(config, workers, metrics);
         match mail {
             None => prepared,

@@ -16,7 +16,7 @@ use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener;
 use crate::edge::net::worker::{self, Work};
 use crate::edge::smtp::server::SmtpServer;
-use crate::edge::smtp::service::Entry;
+use crate::edge::smtp::service::SmtpService;
 use crate::edge::smtp::worker::SmtpWorker;
 use crate::state::metrics::SmtpLimit;
 
@@ -43,7 +43,7 @@ pub struct MailListening {
     /// Whether TLS begins with the first byte.
     pub implicit_tls: bool,
     /// The entry.
-    pub entry: Arc<Entry>,
+    pub entry: Arc<SmtpService>,
 }
 
 /// All workers.
@@ -108,7 +108,7 @@ impl Workers {
                     serve,
                 ));
             }
-            let entries: Vec<Arc<Entry>> = mail.iter().map(|mail| mail.entry.clone()).collect();
+            let entries: Vec<Arc<SmtpService>> = mail.iter().map(|mail| mail.entry.clone()).collect();
             let (sites, requests, cut_off) = (sites.to_vec(), requests.clone(), cut_off.clone());
             let multiplexed = multiplexed.clone();
             let mut stop = stop.clone();

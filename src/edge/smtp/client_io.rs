@@ -37,7 +37,7 @@ thread_local! {
 }
 
 /// A client's connection.
-pub enum Stream {
+pub enum ClientIo {
     /// In clear.
     Clear(TcpStream),
     /// With TLS.
@@ -66,19 +66,21 @@ pub enum Rest {
     Expected,
 }
 
-impl Stream {
+impl ClientIo {
     /// Appends what has come to `input`: some bytes, or none where the client closed.
     ///
     /// # Errors
     /// Where the connection is broken.
     pub async fn read(&mut self, input: &mut Vec<u8>, manner: Manner) -> io::Result<usize> {
         match self {
-            Stream::Tls(stream) if manner == Manner::Content => {
+            ClientIo::Tls(stream) if manner == Manner::Content => {
                 input.reserve(READ);
                 return stream.read_buf(input).await;
             }
             // Short messages, as most are, never need so much room of their own.
-            Stream::Clear(stream) if manner == Manner::Content && input.capacity() - input.len() >= READ => {
+            ClientIo::Clear(stream)
+                if manner == Manner::Content && input.capacity() - input.len() >= READ =>
+            {
                 return stream.read_buf(input).await;
             }
             _ => {}
@@ -87,8 +89,8 @@ impl Stream {
             SCRATCH.with_borrow_mut(|scratch| {
                 let mut buffer = ReadBuf::new(scratch);
                 ready!(match self {
-                    Stream::Clear(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
-                    Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, &mut buffer),
+                    ClientIo::Clear(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+                    ClientIo::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, &mut buffer),
                 })?;
                 let read = buffer.filled().len();
                 if manner == Manner::Secret {
@@ -115,8 +117,8 @@ impl Stream {
     /// Where the connection is broken.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Stream::Clear(stream) => nonblocking::write(stream, &[IoSlice::new(bytes)]),
-            Stream::Tls(_) => Ok(0),
+            ClientIo::Clear(stream) => nonblocking::write(stream, &[IoSlice::new(bytes)]),
+            ClientIo::Tls(_) => Ok(0),
         }
     }
 
@@ -126,8 +128,8 @@ impl Stream {
     /// Where the connection is broken.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Stream::Clear(stream) => stream.write_all(bytes).await,
-            Stream::Tls(stream) => {
+            ClientIo::Clear(stream) => stream.write_all(bytes).await,
+            ClientIo::Tls(stream) => {
                 stream.write_all(bytes).await?;
                 stream.flush().await
             }
@@ -138,10 +140,10 @@ impl Stream {
     ///
     /// # Errors
     /// Where the handshake fails.
-    pub async fn encrypt(self, acceptor: &TlsAcceptor) -> io::Result<Stream> {
+    pub async fn encrypt(self, acceptor: &TlsAcceptor) -> io::Result<ClientIo> {
         match self {
-            Stream::Clear(stream) => Ok(Stream::Tls(Box::new(acceptor.accept(stream).await?))),
-            Stream::Tls(_) => Err(io::Error::other("TLS within TLS")),
+            ClientIo::Clear(stream) => Ok(ClientIo::Tls(Box::new(acceptor.accept(stream).await?))),
+            ClientIo::Tls(_) => Err(io::Error::other("TLS within TLS")),
         }
     }
 
@@ -151,7 +153,7 @@ impl Stream {
     pub async fn close(mut self, last: &[u8], rest: Rest) {
         let quits = last.ends_with(BYE);
         let talks = rest == Rest::Expected || self.has_unread(quits);
-        if let Stream::Clear(stream) = &self
+        if let ClientIo::Clear(stream) = &self
             && last == BYE
             && !talks
         {
@@ -167,9 +169,9 @@ impl Stream {
             return;
         }
         let ended = match &mut self {
-            Stream::Clear(stream) if talks => stream.shutdown().await,
-            Stream::Clear(_) => return,
-            Stream::Tls(stream) => stream.shutdown().await,
+            ClientIo::Clear(stream) if talks => stream.shutdown().await,
+            ClientIo::Clear(_) => return,
+            ClientIo::Tls(stream) => stream.shutdown().await,
         };
         if ended.is_ok() && talks {
             let most = if rest == Rest::Bounded { DRAIN } else { usize::MAX };
@@ -179,8 +181,8 @@ impl Stream {
 
     fn tcp(&mut self) -> &mut TcpStream {
         match self {
-            Stream::Clear(stream) => stream,
-            Stream::Tls(stream) => stream.get_mut().0,
+            ClientIo::Clear(stream) => stream,
+            ClientIo::Tls(stream) => stream.get_mut().0,
         }
     }
 
@@ -253,7 +255,7 @@ mod tests {
     async fn no_read_gives_more_than_its_bound() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut stream = Stream::Clear(listener.accept().await.unwrap().0);
+        let mut stream = ClientIo::Clear(listener.accept().await.unwrap().0);
         let mut input = Vec::with_capacity(512);
         // Each larger than the room that the one before made, and less than twice that.
         for size in [20 * 1024, READ - 1, READ, 10 * READ] {
@@ -272,7 +274,7 @@ mod tests {
     async fn send_into_close(bytes: usize, rest: Rest) -> io::Result<Vec<u8>> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let mut far = TcpStream::connect(listener.local_addr()?).await?;
-        let near = Stream::Clear(listener.accept().await?.0);
+        let near = ClientIo::Clear(listener.accept().await?.0);
         let closing = tokio::spawn(async move { near.close(b"421 stopping\r\n", rest).await });
         let mut heard = Vec::new();
         // The end of the stream comes before the client sends: nothing was unread when the reply was written.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use tracing::{debug, info};
 
 use super::backend::error::Lost;
-use super::backend::group::{Backends, NoBackend};
+use super::backend::group::{BackendGroup, NoBackend};
 use super::backend::lease::Lease;
 use super::submitter::Submitter;
 use crate::state::metrics::{MessageOutcome, Metrics};
@@ -19,7 +19,7 @@ use crate::wire::smtp::{Reply, answers};
 
 /// One transaction.
 pub struct Delivery {
-    backends: Arc<Backends>,
+    backends: Arc<BackendGroup>,
     metrics: Arc<Metrics>,
     worker: usize,
     who: Arc<Submitter>,
@@ -44,7 +44,7 @@ enum Stage {
 impl Delivery {
     /// A transaction of `who`, with what goes after `MAIL FROM:`.
     pub fn new(
-        backends: Arc<Backends>,
+        backends: Arc<BackendGroup>,
         metrics: Arc<Metrics>,
         worker: usize,
         who: Arc<Submitter>,

@@ -6,9 +6,9 @@ use pingora_timeout::timeout;
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use super::client_io::Stream;
+use super::client_io::ClientIo;
 use super::proxy_protocol;
-use super::session_driver::Visit;
+use super::session_driver::SessionDriver;
 use super::source_limit::Counted;
 use super::worker::SmtpWorker;
 use crate::edge::net::in_flight::InFlightGuard;
@@ -31,7 +31,7 @@ impl SmtpServer {
         let Some((stream, address, counted)) = self.welcome(stream, peer).await else { return };
         self.worker.entry.metrics.smtp_sessions.inc();
         let metrics = self.worker.entry.metrics.clone();
-        Visit::new(self.worker, stream, address).run().await;
+        SessionDriver::new(self.worker, stream, address).run().await;
         drop((counted, entered));
         metrics.smtp_sessions.dec();
     }
@@ -47,7 +47,7 @@ impl SmtpServer {
 
     /// Finds out who it is, counts it, and begins TLS: a handshake costs work, and nobody gets more of that than others. What
     /// that takes is on the heap, and gone before the session begins.
-    async fn welcome(&self, mut stream: TcpStream, peer: SocketAddr) -> Option<(Stream, IpAddr, Counted)> {
+    async fn welcome(&self, mut stream: TcpStream, peer: SocketAddr) -> Option<(ClientIo, IpAddr, Counted)> {
         let mut address = peer.ip().to_canonical();
         if self.worker.entry.is_proxy(&address) {
             address = Box::pin(self.identify(&mut stream, peer)).await?.unwrap_or(address);
@@ -57,7 +57,7 @@ impl SmtpServer {
             self.refuse(&stream, SmtpLimit::Source);
             return None;
         };
-        let stream = Stream::Clear(stream);
+        let stream = ClientIo::Clear(stream);
         let Some(acceptor) = self.worker.entry.tls.as_ref().filter(|_| self.implicit_tls) else {
             return Some((stream, address, counted));
         };

@@ -10,9 +10,9 @@ use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use super::backend::group::Backends;
+use super::backend::group::BackendGroup;
 use super::hostname;
-use super::source_limit::Sources;
+use super::source_limit::SourceLimit;
 use crate::config::{ConfigError, SmtpEntry, SmtpTimeouts};
 use crate::edge::net::in_flight::InFlight;
 use crate::service::access::Access;
@@ -23,7 +23,7 @@ use crate::wire::smtp::session::{Moment, Settings};
 const HANDSHAKE: Duration = Duration::from_secs(30);
 
 /// The SMTP entry.
-pub struct Entry {
+pub struct SmtpService {
     /// What all sessions have in common.
     pub settings: Arc<Settings>,
     /// How long things may take.
@@ -41,11 +41,11 @@ pub struct Entry {
     /// Who decides.
     pub access: Arc<Access>,
     /// Where messages go.
-    pub backends: Arc<Backends>,
+    pub backends: Arc<BackendGroup>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Connections by source.
-    pub sources: Arc<Sources>,
+    pub sources: Arc<SourceLimit>,
     /// Open sessions, so that a stop can wait for them.
     pub sessions: Arc<InFlight>,
     /// Turns true at the deadline of a stop: nothing is waited for any more.
@@ -53,7 +53,7 @@ pub struct Entry {
     numbers: AtomicU64,
 }
 
-impl Entry {
+impl SmtpService {
     /// Puts the entry together for so many workers.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Entry {
         workers: usize,
         access: Arc<Access>,
         metrics: Arc<Metrics>,
-    ) -> Result<Arc<Entry>, Vec<ConfigError>> {
+    ) -> Result<Arc<SmtpService>, Vec<ConfigError>> {
         let settings = Settings {
             host: hostname::of(config),
             starttls: tls.is_some(),
@@ -77,7 +77,7 @@ impl Entry {
             failed_logins: config.limits.failed_logins,
             user_header: config.identity.header,
         };
-        Ok(Arc::new(Entry {
+        Ok(Arc::new(SmtpService {
             settings: Arc::new(settings),
             timeouts: config.timeouts.clone(),
             handshake: HANDSHAKE.min(config.timeouts.command),
@@ -86,9 +86,9 @@ impl Entry {
             logs_in: config.relay.login.is_some(),
             tls: tls.map(TlsAcceptor::from),
             access,
-            backends: Backends::new(config, workers, &metrics)?,
+            backends: BackendGroup::new(config, workers, &metrics)?,
             metrics,
-            sources: Sources::new(config.limits.connections_per_source),
+            sources: SourceLimit::new(config.limits.connections_per_source),
             sessions: InFlight::new(usize::MAX),
             cut_off: watch::Sender::new(false),
             // Without randomness two processes might number alike, which harms nobody.

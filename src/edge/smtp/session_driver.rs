@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::info;
 use zeroize::Zeroize;
 
-use super::client_io::{Rest, Stream};
+use super::client_io::{ClientIo, Rest};
 use super::delivery::Delivery;
 use super::shutdown::Shutdown;
 use super::worker::SmtpWorker;
@@ -29,9 +29,9 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const KEPT: usize = 512;
 
 /// One visit.
-pub struct Visit {
+pub struct SessionDriver {
     worker: SmtpWorker,
-    stream: Option<Stream>,
+    stream: Option<ClientIo>,
     session: Session,
     address: IpAddr,
     input: Vec<u8>,
@@ -67,12 +67,12 @@ enum Wanted {
     End,
 }
 
-impl Visit {
+impl SessionDriver {
     /// The visit of who is at `address`.
-    pub fn new(worker: SmtpWorker, stream: Stream, address: IpAddr) -> Visit {
+    pub fn new(worker: SmtpWorker, stream: ClientIo, address: IpAddr) -> SessionDriver {
         let entry = &worker.entry;
-        let encrypted = matches!(stream, Stream::Tls(_));
-        Visit {
+        let encrypted = matches!(stream, ClientIo::Tls(_));
+        SessionDriver {
             session: Session::new(entry.settings.clone(), address, encrypted, entry.number()),
             changes: Watched::new(entry.access.subscribe()),
             deadline: Instant::now() + entry.timeouts.session,
@@ -193,7 +193,7 @@ impl Visit {
         }
     }
 
-    /// The result of [`Visit::goes_on`]; `None` also if the deadline of a stop passes before, which ends the session.
+    /// The result of [`SessionDriver::goes_on`]; `None` also if the deadline of a stop passes before, which ends the session.
     async fn goes_on_in_time(&mut self, shutdown: &mut Shutdown) -> Option<Result<(), Reply>> {
         let goes_on = shutdown.before_deadline(self.goes_on()).await;
         goes_on.unwrap_or_else(|| {

@@ -7,13 +7,13 @@ use std::task::{Context, Poll, ready};
 
 use tokio::sync::watch;
 
-use super::service::Entry;
+use super::service::SmtpService;
 use crate::edge::net::watch::Watched;
 
 /// The stop of the gateway.
 pub struct Shutdown {
     begun: Watched<bool>,
-    entry: Arc<Entry>,
+    entry: Arc<SmtpService>,
     deadline: Deadline,
 }
 
@@ -26,7 +26,7 @@ enum Deadline {
 
 impl Shutdown {
     /// The stop that turns `begun` true, of the gateway with that entry.
-    pub fn new(begun: watch::Receiver<bool>, entry: Arc<Entry>) -> Shutdown {
+    pub fn new(begun: watch::Receiver<bool>, entry: Arc<SmtpService>) -> Shutdown {
         Shutdown { begun: Watched::new(begun), entry, deadline: Deadline::Unwatched }
     }
 

@@ -11,7 +11,7 @@ use crate::state::throttle::Source;
 
 /// Counts by source, up to a limit for each.
 #[derive(Debug)]
-pub struct Sources {
+pub struct SourceLimit {
     open: Mutex<HashMap<Source, usize>>,
     limit: usize,
 }
@@ -19,18 +19,18 @@ pub struct Sources {
 /// One connection that is counted; dropping it counts it out.
 #[derive(Debug)]
 pub struct Counted {
-    sources: Arc<Sources>,
+    sources: Arc<SourceLimit>,
     source: Source,
 }
 
-impl Sources {
+impl SourceLimit {
     /// Lets `limit` in at once from each source.
-    pub fn new(limit: usize) -> Arc<Sources> {
-        Arc::new(Sources { open: Mutex::default(), limit })
+    pub fn new(limit: usize) -> Arc<SourceLimit> {
+        Arc::new(SourceLimit { open: Mutex::default(), limit })
     }
 
     /// Counts one more; `None` where the limit is reached.
-    pub fn enter(self: &Arc<Sources>, address: IpAddr) -> Option<Counted> {
+    pub fn enter(self: &Arc<SourceLimit>, address: IpAddr) -> Option<Counted> {
         let source = Source::of(address);
         let mut open = self.open.lock();
         let count = open.entry(source).or_default();
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn each_source_has_its_own_limit() {
-        let sources = Sources::new(2);
+        let sources = SourceLimit::new(2);
         let enter = |address: &str| sources.enter(address.parse().unwrap());
         let (one, _two) = (enter("192.0.2.1").unwrap(), enter("192.0.2.1").unwrap());
         assert!(enter("192.0.2.1").is_none());

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::service::Entry;
+use super::service::SmtpService;
 use crate::edge::net::in_flight::InFlight;
 
 /// What all sessions of one worker share.
 #[derive(Clone)]
 pub struct SmtpWorker {
     /// The entry.
-    pub entry: Arc<Entry>,
+    pub entry: Arc<SmtpService>,
     /// The worker's index.
     pub index: usize,
     /// Transactions under way, so that a stop can wait for them.

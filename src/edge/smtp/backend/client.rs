@@ -59,7 +59,7 @@ pub enum Broken {
 
 /// A connection on which the backend has said its greeting and its extensions.
 #[derive(Debug)]
-pub struct Conversation {
+pub struct BackendClient {
     transport: Transport,
     incoming: BytesMut,
     outgoing: Vec<u8>,
@@ -80,10 +80,10 @@ pub struct Conversation {
     refusals: u32,
 }
 
-impl Conversation {
+impl BackendClient {
     /// Begins on a connection that nothing was read from.
-    pub fn new(transport: Transport, timeouts: SmtpTimeouts) -> Conversation {
-        Conversation {
+    pub fn new(transport: Transport, timeouts: SmtpTimeouts) -> BackendClient {
+        BackendClient {
             transport,
             incoming: BytesMut::new(),
             outgoing: Vec::new(),

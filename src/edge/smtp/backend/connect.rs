@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
-use super::client::{Broken, Conversation};
+use super::client::{BackendClient, Broken};
 use super::transport::Transport;
 use crate::config::{SmtpScheme, SmtpTimeouts};
 use crate::wire::smtp::Reply;
@@ -80,7 +80,7 @@ impl Dialer {
     ///
     /// # Errors
     /// Where a step fails; with TLS configured nothing but the STARTTLS itself is ever said in clear.
-    pub async fn dial(&self, stream: TcpStream) -> Result<Conversation, DialError> {
+    pub async fn dial(&self, stream: TcpStream) -> Result<BackendClient, DialError> {
         // What belongs together is written together here.
         stream.set_nodelay(true)?;
         let mut conversation = match (self.scheme, &self.tls) {
@@ -108,7 +108,7 @@ impl Dialer {
     ///
     /// # Errors
     /// Where it refuses both, or is lost.
-    pub async fn hello(&self, conversation: &mut Conversation, name: &str) -> Result<(), DialError> {
+    pub async fn hello(&self, conversation: &mut BackendClient, name: &str) -> Result<(), DialError> {
         let answer = conversation.exchange(&[b"EHLO ", name.as_bytes(), b"\r\n"]).await?;
         if answer.is_positive() {
             conversation.offer = Offer::read(&answer);
@@ -127,7 +127,7 @@ impl Dialer {
         &self,
         stream: TcpStream,
         tls: &(TlsConnector, ServerName<'static>),
-    ) -> Result<Conversation, DialError> {
+    ) -> Result<BackendClient, DialError> {
         let mut conversation = self.talk(Transport::Clear(stream));
         greet(&mut conversation).await?;
         self.hello(&mut conversation, &self.hostname).await?;
@@ -144,8 +144,8 @@ impl Dialer {
         }
     }
 
-    fn talk(&self, transport: Transport) -> Conversation {
-        Conversation::new(transport, self.timeouts.clone())
+    fn talk(&self, transport: Transport) -> BackendClient {
+        BackendClient::new(transport, self.timeouts.clone())
     }
 }
 
@@ -156,12 +156,12 @@ async fn encrypt(
     Ok(Transport::Tls(Box::new(connector.connect(name.clone(), stream).await?)))
 }
 
-async fn greet(conversation: &mut Conversation) -> Result<(), DialError> {
+async fn greet(conversation: &mut BackendClient) -> Result<(), DialError> {
     let greeting = conversation.reply().await?;
     if greeting.code() == 220 { Ok(()) } else { Err(DialError::Refused("the connection", greeting)) }
 }
 
-async fn log_in(conversation: &mut Conversation, login: &Login) -> Result<(), DialError> {
+async fn log_in(conversation: &mut BackendClient, login: &Login) -> Result<(), DialError> {
     let encode = |bytes: &[u8]| Zeroizing::new(STANDARD.encode(bytes));
     let offer = conversation.offer;
     let answer = if offer.auth_plain {

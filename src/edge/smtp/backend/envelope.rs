@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::client::{Broken, Conversation};
+use super::client::{BackendClient, Broken};
 use crate::wire::smtp::parameters::{needs, without_size};
 use crate::wire::smtp::{Capabilities, Reply};
 
@@ -29,7 +29,7 @@ pub struct Begun {
 /// # Errors
 /// Where the conversation is over, and [`Broken::Lacks`] where it goes on but this envelope is none for it.
 pub async fn begin(
-    conversation: &mut Conversation,
+    conversation: &mut BackendClient,
     mail: &[u8],
     rcpts: &[Vec<u8>],
     data: bool,
@@ -88,7 +88,7 @@ pub async fn begin(
 
 /// Sends what is queued and reads so many replies; whether MAIL was accepted, if its reply is among them.
 async fn collect(
-    conversation: &mut Conversation,
+    conversation: &mut BackendClient,
     pending: usize,
     replies: &mut Vec<Reply>,
 ) -> Result<bool, Broken> {

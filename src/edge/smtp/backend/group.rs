@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
-use super::client::{Broken, Conversation};
+use super::client::{BackendClient, Broken};
 use super::connect::{DialError, Dialer, Login};
 use super::pool::{self, Fit, Held, Pool, Taken};
 use super::upstream::{Backend, NoConnection};
@@ -30,7 +30,7 @@ use crate::wire::smtp::xclient::Introduced;
 /// How long a transaction waits for a connection where all are in use (docs/operations.md, `smtp.upstream_connections`), but
 /// for tests.
 const QUEUE: Duration = Duration::from_secs(30);
-/// What [`Backends::trusted_idle`] is but for tests.
+/// What [`BackendGroup::trusted_idle`] is but for tests.
 const TRUSTED_IDLE: Duration = Duration::from_secs(10);
 
 /// Why there is no connection to a backend.
@@ -45,7 +45,7 @@ pub enum NoBackend {
 }
 
 /// All backends, with the connections to them.
-pub struct Backends {
+pub struct BackendGroup {
     backends: Vec<Backend>,
     turn: AtomicUsize,
     xclient: bool,
@@ -65,11 +65,11 @@ pub struct Backends {
 /// A connection in use: to which backend, and whether it was used before.
 pub(super) struct Place {
     pub(super) index: usize,
-    pub(super) held: Held<Conversation>,
+    pub(super) held: Held<BackendClient>,
     pub(super) reused: bool,
 }
 
-impl Backends {
+impl BackendGroup {
     /// Sets them up for so many workers; connects to none yet.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl Backends {
         settings: &SmtpEntry,
         workers: usize,
         metrics: &Metrics,
-    ) -> Result<Arc<Backends>, Vec<ConfigError>> {
+    ) -> Result<Arc<BackendGroup>, Vec<ConfigError>> {
         let (relay, mut wrong) = (&settings.relay, Vec::new());
         let hostname = hostname::of(settings);
         let connector = match relay.upstreams.iter().any(|upstream| upstream.scheme != SmtpScheme::Clear) {
@@ -126,7 +126,7 @@ impl Backends {
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        Ok(Arc::new(Backends {
+        Ok(Arc::new(BackendGroup {
             backends,
             turn: AtomicUsize::new(0),
             xclient: settings.identity.xclient,
@@ -274,7 +274,7 @@ impl Backends {
         worker: usize,
         who: &Submitter,
         tried: &mut Tried,
-    ) -> Result<(usize, Taken<Conversation>), NoBackend> {
+    ) -> Result<(usize, Taken<BackendClient>), NoBackend> {
         let count = self.backends.len();
         let start = if count == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) };
         let (fresh, needs) = (tried.fresh, tried.needs);
@@ -289,7 +289,7 @@ impl Backends {
         };
         let up = order(true).next().is_some();
         let owner = self.accounts.hash_one(who.account.as_str());
-        let fit = |conversation: &Conversation| if fresh { Fit::Never } else { self.fit(conversation, who) };
+        let fit = |conversation: &BackendClient| if fresh { Fit::Never } else { self.fit(conversation, who) };
         for index in order(up) {
             if let Some(taken) = self.backends[index].pool.try_take(worker, owner, fit) {
                 return Ok((index, taken));
@@ -305,7 +305,7 @@ impl Backends {
 
     /// How well a kept connection serves `who`. Postfix takes XCLIENT only from whom it believes to be trusted, and so, once
     /// it was told of another address, not a second time: such a connection is of use to the same client only.
-    fn fit(&self, conversation: &Conversation, who: &Submitter) -> Fit {
+    fn fit(&self, conversation: &BackendClient, who: &Submitter) -> Fit {
         if !self.xclient || conversation.takes_xclient.is_none() {
             Fit::Good
         } else if conversation.introduced == self.introduction(conversation, who) {
@@ -319,7 +319,7 @@ impl Backends {
 
     /// Whether a kept connection can be used for another transaction. Where one doesn't answer, no other one is asked: that may
     /// take as long each time.
-    async fn is_usable(&self, conversation: &mut Conversation, tried: &mut Tried) -> bool {
+    async fn is_usable(&self, conversation: &mut BackendClient, tried: &mut Tried) -> bool {
         let idle = conversation.last_used().elapsed();
         if idle >= self.idle || !conversation.is_quiet() {
             return false;
@@ -337,7 +337,7 @@ impl Backends {
     async fn introduce(
         &self,
         backend: &Backend,
-        conversation: &mut Conversation,
+        conversation: &mut BackendClient,
         who: &Submitter,
     ) -> Result<(), DialError> {
         if conversation.takes_xclient.is_none() {
@@ -359,7 +359,7 @@ impl Backends {
         Ok(())
     }
 
-    fn introduction(&self, conversation: &Conversation, who: &Submitter) -> Vec<u8> {
+    fn introduction(&self, conversation: &BackendClient, who: &Submitter) -> Vec<u8> {
         let introduced =
             Introduced { login: who.user.as_str(), address: who.address, helo: &who.helo, esmtp: who.esmtp };
         introduced.command(conversation.takes_xclient.unwrap_or_default())

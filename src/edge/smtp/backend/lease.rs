@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use tracing::debug;
 
-use super::client::{Broken, Conversation};
+use super::client::{BackendClient, Broken};
 use super::envelope::{self, Begun};
 use super::error::Lost;
-use super::group::{Backends, NoBackend, Place};
+use super::group::{BackendGroup, NoBackend, Place};
 use crate::edge::smtp::submitter::{Submitter, Tried};
 use crate::wire::smtp::parameters::needs;
 use crate::wire::smtp::{Capabilities, Reply};
@@ -19,7 +19,7 @@ use crate::wire::smtp::{Capabilities, Reply};
 /// Where the backend is lost before it was given any of the message, another one takes its place unseen, with the same
 /// sender and recipients; replies that then differ make it [`Lost`]. A 421 is never a reply, but a loss.
 pub struct Lease {
-    backends: Arc<Backends>,
+    backends: Arc<BackendGroup>,
     worker: usize,
     who: Arc<Submitter>,
     place: Option<Place>,
@@ -54,7 +54,7 @@ impl Lease {
     /// # Errors
     /// Where no backend can be reached, or none was free in time.
     pub async fn take(
-        backends: &Arc<Backends>,
+        backends: &Arc<BackendGroup>,
         worker: usize,
         who: &Arc<Submitter>,
         mail: &[u8],
@@ -255,7 +255,7 @@ impl Lease {
         });
     }
 
-    fn conversation(&mut self) -> Option<&mut Conversation> {
+    fn conversation(&mut self) -> Option<&mut BackendClient> {
         self.place.as_mut().map(|place| &mut *place.held.connection)
     }
 
@@ -415,7 +415,7 @@ impl Lease {
 }
 
 /// Sends what is left of a message or chunk, and waits for the answer.
-async fn deliver(conversation: &mut Conversation, bytes: &[u8], end: &[u8]) -> Result<Reply, Broken> {
+async fn deliver(conversation: &mut BackendClient, bytes: &[u8], end: &[u8]) -> Result<Reply, Broken> {
     conversation.flush_content(bytes, end).await?;
     conversation.final_reply().await
 }

@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::error::Lost;
-use super::group::{Backends, NoBackend};
+use super::group::{BackendGroup, NoBackend};
 use super::lease::Lease;
 use crate::config::{Config, ConfigError, SmtpEntry};
 use crate::domain::Username;
@@ -46,16 +46,16 @@ fn settings(upstreams: &[String], more: &str) -> SmtpEntry {
     Config::parse(&text, "test.toml").unwrap_or_else(|errors| panic!("{errors}")).smtp.unwrap()
 }
 
-fn backends(sinks: &[&Sink], more: &str) -> Arc<Backends> {
+fn backends(sinks: &[&Sink], more: &str) -> Arc<BackendGroup> {
     let upstreams: Vec<_> = sinks.iter().map(|sink| format!("smtp://{}", sink.address)).collect();
-    Backends::new(&settings(&upstreams, more), 2, &Metrics::new()).unwrap()
+    BackendGroup::new(&settings(&upstreams, more), 2, &Metrics::new()).unwrap()
 }
 
-async fn lease_of(backends: &Arc<Backends>, worker: usize, name: &str) -> Result<Lease, NoBackend> {
+async fn lease_of(backends: &Arc<BackendGroup>, worker: usize, name: &str) -> Result<Lease, NoBackend> {
     Lease::take(backends, worker, &submitter(name), MAIL, &[]).await
 }
 
-async fn lease(backends: &Arc<Backends>) -> Lease {
+async fn lease(backends: &Arc<BackendGroup>) -> Lease {
     lease_of(backends, 0, "john").await.unwrap()
 }
 
@@ -81,7 +81,7 @@ async fn submit(lease: &mut Lease) -> Result<Reply, Lost> {
     lease.finish(b"").await
 }
 
-async fn deliver(backends: &Arc<Backends>) -> Reply {
+async fn deliver(backends: &Arc<BackendGroup>) -> Reply {
     let mut lease = lease(backends).await;
     let reply = submit(&mut lease).await.unwrap();
     lease.done();

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::client::Conversation;
+use super::client::BackendClient;
 use super::connect::{DialError, Dialer};
 use super::pool::{Held, Pool, Room};
 use crate::config::SmtpUpstream;
@@ -34,7 +34,7 @@ pub struct Backend {
     /// How to get it ready.
     pub dialer: Dialer,
     /// The connections to it.
-    pub pool: Arc<Pool<Conversation>>,
+    pub pool: Arc<Pool<BackendClient>>,
     connect_timeout: Duration,
     addresses: Addresses,
     up: AtomicBool,
@@ -55,7 +55,7 @@ impl Backend {
     pub fn new(
         upstream: &SmtpUpstream,
         dialer: Dialer,
-        pool: Arc<Pool<Conversation>>,
+        pool: Arc<Pool<BackendClient>>,
         connect_timeout: Duration,
     ) -> Backend {
         Backend {
@@ -100,7 +100,7 @@ impl Backend {
     ///
     /// # Errors
     /// What each of its addresses did.
-    pub async fn connect(&self, room: Room<Conversation>) -> Result<Held<Conversation>, NoConnection> {
+    pub async fn connect(&self, room: Room<BackendClient>) -> Result<Held<BackendClient>, NoConnection> {
         let error = match Box::pin(self.dial()).await {
             Ok(conversation) => {
                 self.note_ready(&conversation);
@@ -128,7 +128,7 @@ impl Backend {
         }
     }
 
-    fn note_ready(&self, conversation: &Conversation) {
+    fn note_ready(&self, conversation: &BackendClient) {
         *self.seen.lock() = Seen { offer: Some(conversation.offer), at: Some(Instant::now()) };
         self.set_up(None);
     }
@@ -162,7 +162,7 @@ impl Backend {
     }
 
     /// Tries its addresses in turn, the next one beside an attempt that is slow.
-    async fn dial(&self) -> Result<Conversation, Unreachable<DialError>> {
+    async fn dial(&self) -> Result<BackendClient, Unreachable<DialError>> {
         let began = Instant::now();
         if self.addresses.is_empty() && timeout(self.connect_timeout, self.resolve()).await.is_err() {
             return Err(Unreachable::unresolved());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Visit;
+use super::SessionDriver;
 use crate::domain::{self, Denial, Permission, Permissions, Unavailable};
 use crate::edge::smtp::delivery::Delivery;
 use crate::edge::smtp::submitter::Submitter;
@@ -12,7 +12,7 @@ use crate::wire::Held;
 use crate::wire::smtp::session::{Envelope, Verdict};
 use crate::wire::smtp::{Reply, answers};
 
-impl Visit {
+impl SessionDriver {
     /// Who logs in, and whether it may.
     pub(super) async fn check(&mut self, held: &Held) {
         let access = &self.worker.entry.access;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use pingora_timeout::{sleep, timeout};
 use tracing::debug;
 
-use super::{FAREWELL, KEPT, Visit, Waited};
+use super::{FAREWELL, KEPT, SessionDriver, Waited};
 use crate::edge::smtp::client_io::Manner;
 use crate::edge::smtp::shutdown::Shutdown;
 use crate::state::metrics::SmtpLimit;
@@ -17,7 +17,7 @@ use crate::state::metrics::SmtpLimit;
 /// How often it is asked again what a change means for an idle session.
 const AGAIN: Duration = Duration::from_millis(500);
 
-impl Visit {
+impl SessionDriver {
     /// Sends the replies so far, as of `now`; false where the client doesn't take them.
     pub(super) async fn flush(&mut self, now: Instant, shutdown: &mut Shutdown) -> bool {
         if self.out.is_empty() {

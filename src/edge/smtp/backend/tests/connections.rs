@@ -296,7 +296,7 @@ async fn connections_that_idle_for_too_long_are_closed() {
 }
 
 /// Backends that trust no connection that was idle for longer than a moment.
-fn distrustful(sink: &Sink) -> Arc<Backends> {
+fn distrustful(sink: &Sink) -> Arc<BackendGroup> {
     let mut backends = backends(&[sink], "");
     Arc::get_mut(&mut backends).unwrap().trusted_idle = Duration::from_nanos(1);
     backends

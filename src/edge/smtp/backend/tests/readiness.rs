@@ -21,12 +21,12 @@ fn tls() -> (Arc<rustls::ServerConfig>, tempfile::NamedTempFile) {
     (Arc::new(config), file)
 }
 
-fn with_tls(sink: &Sink, scheme: &str, more: &str) -> Result<Arc<Backends>, Vec<ConfigError>> {
+fn with_tls(sink: &Sink, scheme: &str, more: &str) -> Result<Arc<BackendGroup>, Vec<ConfigError>> {
     let upstreams = [format!("{scheme}://{}", sink.address)];
-    Backends::new(&settings(&upstreams, more), 2, &Metrics::new())
+    BackendGroup::new(&settings(&upstreams, more), 2, &Metrics::new())
 }
 
-async fn refusal(backends: &Arc<Backends>) -> String {
+async fn refusal(backends: &Arc<BackendGroup>) -> String {
     match lease_of(backends, 0, "john").await {
         Err(NoBackend::Down(detail)) => detail,
         Err(error) => panic!("{error}"),
@@ -117,7 +117,7 @@ async fn the_gateway_logs_in() {
     assert!(refusal(&backends(&[&Sink::good()], &login)).await.contains("neither AUTH PLAIN nor AUTH LOGIN"));
     let missing = "upstream_user = 'gate'\nupstream_password_file = '/nowhere/password'";
     let missing = format!("{missing}\nupstream_ca = '/nowhere/ca.pem'");
-    let wrong = Backends::new(&settings(&["smtps://127.0.0.1:1".into()], &missing), 1, &Metrics::new())
+    let wrong = BackendGroup::new(&settings(&["smtps://127.0.0.1:1".into()], &missing), 1, &Metrics::new())
         .err()
         .unwrap();
     let keys = ["smtp.upstream_ca", "smtp.upstream_password_file"];
@@ -176,7 +176,7 @@ async fn what_is_offered_is_what_all_can_that_are_up() {
     let upstreams =
         [format!("smtp://{}", small.address), format!("smtp://{}", large.address), format!("smtp://{dead}")];
     let metrics = Metrics::new();
-    let backends = Backends::new(&settings(&upstreams, "health_interval = '10ms'"), 1, &metrics).unwrap();
+    let backends = BackendGroup::new(&settings(&upstreams, "health_interval = '10ms'"), 1, &metrics).unwrap();
     assert_eq!(backends.capabilities().size, None);
     let watching = tokio::spawn(backends.clone().watch_health());
     while backends.capabilities().size != Some(1000) {
@@ -239,7 +239,7 @@ async fn an_answer_that_is_there_before_its_command_is_not_taken_for_its() {
     });
     let sink = Sink::good();
     let settings = settings(&[format!("smtp://{address}"), sink.url()], "");
-    let backends = Backends::new(&settings, 1, &Metrics::new()).unwrap();
+    let backends = BackendGroup::new(&settings, 1, &Metrics::new()).unwrap();
     let mut lease = lease(&backends).await;
     lease.pipeline(MAIL, &rcpts(&["jane"])).await.unwrap();
     go.0.send(()).unwrap();
