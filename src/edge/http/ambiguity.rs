@@ -1,4 +1,4 @@
-//! Requests that two readers could take for different ones.
+//! Ambiguous requests: those that two readers could take for different ones.
 
 use http::Version;
 use http::header::{self, HeaderValue};

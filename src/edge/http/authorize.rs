@@ -1,4 +1,4 @@
-//! Whether a request may go on: the credential is found, wherever it stands, and decided on.
+//! Authorization of a request: finds the credential, in header, query or form, and has it decided on.
 
 use std::borrow::Cow;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! What Gatepost itself answers instead of a backend: one table from error to reply.
+//! Errors that Gatepost answers itself: one table from error to status, text and `Retry-After`.
 
 use std::borrow::Cow;
 use std::time::Duration;

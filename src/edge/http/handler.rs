@@ -1,4 +1,4 @@
-//! One request from its header to its answer: what is asked for, by whom, may they, and then the way to the backend.
+//! The way of one request from its header to its response: target, route, authorization, then the proxy or the management API.
 
 use std::time::{Duration, Instant};
 

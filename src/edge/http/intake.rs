@@ -1,5 +1,5 @@
-//! A client's HTTP/2 connection from which requests are taken a few at a time: those that were begun are looked at before
-//! more are. Else a client that sends a hundred at once has memory for a hundred, even where each is refused at first sight.
+//! A client's HTTP/2 connection from which requests are taken a few at a time. The next ones are read only when those before have
+//! been looked at, so that a client cannot take memory for a hundred requests that are all refused at first sight.
 
 use std::io;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection, as backend, throttle and log are told.
+//! The client at the other end of a connection, as backends, throttle and log see it: address, TLS, `X-Forwarded-For`.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,5 @@
-//! The memory and disk space that requests take before their credential was accepted, over all workers of an entry: bounded
-//! in all and for each source.
+//! A quota of memory and disk space for requests whose credential has not been accepted yet: over all workers of an entry, and for
+//! each source.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! Answers that Gatepost writes itself, on a connection that stays open where it can.
+//! Responses that Gatepost writes itself, on a connection that stays open where it can.
 
 use std::time::Duration;
 

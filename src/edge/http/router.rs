@@ -1,4 +1,4 @@
-//! Which route a request takes: the configured ones in their order, then what is built in.
+//! The choice of a request's route: the configured ones in their order, then what is built in.
 //!
 //! **Suffixes.** A backend may drop the end of a path and serve the rest: `/send.php/x` is `/send.php` to PHP. So a route
 //! that needs a permission also decides on the paths that extend one of its own, the base, by a suffix

@@ -1,4 +1,4 @@
-//! A client's connection: one request after the other over HTTP/1, many at once over HTTP/2.
+//! A client's connection: requests one after another over HTTP/1, many at once over HTTP/2.
 
 use std::pin::pin;
 use std::sync::Arc;

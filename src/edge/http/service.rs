@@ -1,4 +1,4 @@
-//! One HTTP entry as it runs: what its workers share.
+//! One HTTP entry, as its workers share it, and the plan that a reload replaces: routes, backends, limits.
 
 use std::sync::Arc;
 

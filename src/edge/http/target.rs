@@ -1,4 +1,4 @@
-//! What a request is for: the path that is judged, which is the path that is forwarded, and the query.
+//! The target of a request: its query, and its normalized path, which is both judged and forwarded.
 
 use std::borrow::Cow;
 

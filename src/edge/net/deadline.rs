@@ -1,5 +1,5 @@
-//! A timer that is set rarely: who waits over and over, and rarely for long, leaves it running, and looks at the clock only
-//! once it rings.
+//! A timer for repeated short waits. It is not re-armed for each wait: when it fires early, the real deadline is checked and the
+//! timer is re-armed.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};

@@ -1,4 +1,4 @@
-//! Counts what is open or under way, so that a stop can wait for it.
+//! A count of what is open or in flight, with a limit, so that a stop can wait for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

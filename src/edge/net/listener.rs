@@ -1,4 +1,4 @@
-//! Listening sockets and what comes in on them.
+//! Listening sockets, and the connections that are accepted from them.
 
 use std::future::Future;
 use std::io;

@@ -1,4 +1,4 @@
-//! What is to be known of a connection, or done with it, at once: without waiting, and whatever is left of the task's budget.
+//! Reads and writes that never wait, and ignore what is left of the task's budget.
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};

@@ -1,4 +1,4 @@
-//! The addresses of a backend's host: those that failed last, and whose turn it is.
+//! The addresses of a backend's host: their lookup, those that failed last, and whose turn it is.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

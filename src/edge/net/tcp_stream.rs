@@ -1,5 +1,4 @@
-//! A TCP connection as pingora wants it: reads go through untouched, small writes are gathered until the flush, and a
-//! meter counts what came in.
+//! A TCP stream for pingora: reads pass through, small writes are gathered until the flush, and a meter counts the received bytes.
 
 use std::io;
 use std::pin::Pin;

@@ -1,5 +1,5 @@
-//! A value that is watched over many waits: the place in the line of those to be woken is kept from one wait to the next,
-//! so that a wait which ends for another reason takes no lock, and neither does the next one.
+//! A value that is watched over many waits. Its registration as a waiter is kept from one wait to the next, so that a wait that
+//! ends for another reason takes no lock, and neither does the next one.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! The bytes of a client's connection, in clear or with TLS, without a buffer of its own while it is idle.
+//! Reads and writes on a client's connection, in cleartext or with TLS, without a buffer of its own while it is idle.
 
 use std::cell::RefCell;
 use std::future::poll_fn;

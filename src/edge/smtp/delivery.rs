@@ -1,4 +1,4 @@
-//! One transaction on its way to a backend, as far as the client has got with it.
+//! The delivery of one transaction to a backend, as far as the client has got with it.
 //!
 //! A MAIL that comes alone is answered by us and waits for the first recipient: both go to the backend together, and one that
 //! doesn't take the sender says so to the recipients. So a client that thinks between the two holds no connection.

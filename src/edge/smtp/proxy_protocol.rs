@@ -1,4 +1,4 @@
-//! Whom a connection really comes from: what a trusted proxy says before anything else.
+//! The PROXY protocol: the client's address, which a trusted proxy sends before anything else.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! The SMTP entry as it runs: what its workers share.
+//! The SMTP entry, as its workers share it: settings, backends, limits, counters.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! How many connections each source has open.
+//! A limit on the connections that each source has open.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

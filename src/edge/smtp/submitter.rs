@@ -1,4 +1,4 @@
-//! Who submits a message, and what was tried for it.
+//! The submitter of a message, and the backends that were tried for it.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};

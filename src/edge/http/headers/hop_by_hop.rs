@@ -1,4 +1,4 @@
-//! Names of fields that don't go on to a backend, and why.
+//! Fields that are not forwarded: hop-by-hop ones, those that `Connection` names, and those that only Gatepost or a proxy may set.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 

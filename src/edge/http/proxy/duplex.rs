@@ -1,4 +1,4 @@
-//! One attempt: a request to one backend over one connection, and the answer back, both ways at once.
+//! One attempt at a request in full duplex: its body goes to the backend while the response may already come back.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The common case made quick: a request without a body, over HTTP/1.1, to a backend in clear. It goes out as bytes, and an
+//! The common case made quick: a request without a body, over HTTP/1.1, to a cleartext backend. It goes out as bytes, and an
 //! answer of a known length comes back as bytes after one parse; any other answer is [`Duplex`](super::duplex::Duplex)'s.
 //! docs/performance.md has what it saves.
 

@@ -1,4 +1,4 @@
-//! A request's way to a backend: which one, how often, and what of it may be repeated.
+//! The choice of a backend for a request, and the attempts that may be repeated at another one.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The question that tells whether a backend is well.
+//! The health check of an HTTP backend: one `GET`.
 
 use http::header;
 use pingora_core::protocols::Stream;

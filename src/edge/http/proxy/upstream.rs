@@ -1,4 +1,4 @@
-//! Backends: which one is asked next, connections to it, and whether it is up.
+//! Groups of HTTP backends: which one comes next, connections to it, and whether it is up.
 
 use std::future::{Future, pending, poll_fn};
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! A connection to a backend on which writing a request's body keeps nobody from reading its answer: what the backend
-//! doesn't take is kept here, and goes out while its answer is waited for.
+//! A connection to a backend with a write buffer: what the backend does not take is kept, and goes out while its response is
+//! awaited. So writing a request's body never keeps Gatepost from reading the response.
 
 use std::future::poll_fn;
 use std::io;

@@ -1,4 +1,4 @@
-//! A connection to a backend as commands and replies.
+//! The client's side of SMTP on a connection to a backend: commands and replies.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

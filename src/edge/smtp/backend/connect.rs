@@ -1,4 +1,4 @@
-//! From a connection to a backend that is ready for a transaction: TLS, greeting, EHLO, login.
+//! Preparation of a new connection to a backend for its first transaction: TLS, greeting, EHLO, login.
 
 use std::sync::Arc;
 

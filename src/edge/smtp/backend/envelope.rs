@@ -1,4 +1,4 @@
-//! An envelope on its way into a conversation: what may be sent in one go, and whose reply is whose.
+//! The envelope of a transaction on a backend's connection: what may be pipelined, and which reply belongs to which command.
 
 use std::borrow::Cow;
 

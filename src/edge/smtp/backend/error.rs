@@ -1,4 +1,4 @@
-//! What becomes of a transaction whose backend is gone.
+//! The loss of a backend in the middle of a transaction, and what the client is told.
 
 use thiserror::Error;
 

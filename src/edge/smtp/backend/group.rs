@@ -1,4 +1,4 @@
-//! The backends of the SMTP entry: what they can do, which one is asked next, and a connection to it.
+//! The backends of the SMTP entry: what they can do, which one comes next, and connections to them.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};

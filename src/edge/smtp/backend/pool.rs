@@ -1,4 +1,4 @@
-//! Connections to one backend: each worker's own, a bound over all of them, and who waits comes in turn, but nobody has all.
+//! The pool of connections to one backend: kept for each worker, bounded over all of them, given out in turn and fairly by account.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The bytes of a connection to a backend, with TLS or without.
+//! Reads and writes on a connection to a backend, in cleartext or with TLS.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

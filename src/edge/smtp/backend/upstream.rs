@@ -1,4 +1,4 @@
-//! One backend: its addresses, its connections, whether it is up and what it can do.
+//! One mail backend: its addresses and connections, whether it is up, and what it can do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
