@@ -14,6 +14,7 @@ use super::sockets::Sockets;
 use super::workers::{Listening, MailListening, Workers};
 use crate::config::Config;
 use crate::domain::Entry;
+use crate::edge::http::server::PROTOCOLS;
 use crate::edge::http::service::HttpService;
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::tls_certificate::TlsCertificate;
@@ -132,10 +133,8 @@ fn sites(
     certificate: Option<&Arc<TlsCertificate>>,
     core: &Core,
 ) -> Result<(Vec<Arc<HttpService>>, Vec<Listening>), StartError> {
-    let acceptor = match certificate {
-        Some(certificate) => Some(Arc::new(Acceptor::from_server_config(certificate.server_config()?))),
-        None => None,
-    };
+    let tls = certificate.map(|certificate| certificate.server_config(&PROTOCOLS)).transpose()?;
+    let acceptor = tls.map(|config| Arc::new(Acceptor::from_server_config(config)));
     let (mut sites, mut listening) = (Vec::new(), Vec::new());
     for (settings, sockets) in config.http_entries().zip(std::mem::take(&mut sockets.http)) {
         let entry = settings.entry;
@@ -158,7 +157,7 @@ async fn mail(
     core: &Core,
 ) -> Result<Option<Arc<SmtpService>>, StartError> {
     let Some(smtp) = &config.smtp else { return Ok(None) };
-    let tls = certificate.map(TlsCertificate::mail_config).transpose()?;
+    let tls = certificate.map(|certificate| certificate.server_config(&[])).transpose()?;
     let trusted = &config.server.trusted_proxies;
     let mail = SmtpService::new(smtp, trusted, tls, threads, core.access.clone(), core.metrics.clone())
         .map_err(StartError::Unfit)?;

@@ -31,8 +31,11 @@ use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener::Connection;
 use crate::edge::net::tcp_stream::Meter;
 
+/// The protocols that a client may choose in the TLS handshake (ALPN).
+pub const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
 /// Bytes of a request's header at most, request line included; 431 above.
-pub const HEADER_LIMIT: usize = 64 * 1024;
+const HEADER_LIMIT: usize = 64 * 1024;
 
 /// Bytes of an answer over HTTP/2 that wait for the client to take them, for each stream.
 const SEND_BUFFER: usize = 64 * 1024;

@@ -36,23 +36,15 @@ impl TlsCertificate {
         self.current.load().cert[0].clone()
     }
 
-    /// The configuration for listeners that show this certificate: TLS 1.2 and 1.3, HTTP/2 before HTTP/1.1.
+    /// The configuration of listeners that show this certificate: TLS 1.2 and 1.3, and the `protocols` of ALPN, the preferred
+    /// one first.
     ///
     /// # Errors
-    /// Where the crypto library supports neither version.
-    pub fn server_config(self: &Arc<TlsCertificate>) -> Result<Arc<ServerConfig>, rustls::Error> {
-        self.config(&[b"h2", b"http/1.1"])
-    }
-
-    /// The same for listeners of mail, where no protocol is chosen in the handshake.
-    ///
-    /// # Errors
-    /// As [`TlsCertificate::server_config`].
-    pub fn mail_config(self: &Arc<TlsCertificate>) -> Result<Arc<ServerConfig>, rustls::Error> {
-        self.config(&[])
-    }
-
-    fn config(self: &Arc<TlsCertificate>, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, rustls::Error> {
+    /// The crypto library supports neither version.
+    pub fn server_config(
+        self: &Arc<TlsCertificate>,
+        protocols: &[&[u8]],
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .with_no_client_auth()
