@@ -79,10 +79,11 @@ impl HttpServer {
                 answered: Mutex::new(None),
                 streams: Mutex::new(streams),
                 end: watch::Sender::new(false),
+                full: Arc::default(),
             });
             let end = app.end.subscribe();
             tokio::select! {
-                _ = app.process_new(Box::new(Intake::new(stream)), &end) => {}
+                _ = app.process_new(Box::new(Intake::new(stream, app.full.clone())), &end) => {}
                 () = app.silent_for(header) => debug!("closed: no request came"),
                 () = app.left_behind(end.clone()) => debug!("closed: it doesn't take its answers"),
                 () = app.ends_with_the_gateway() => {}
@@ -228,8 +229,10 @@ struct Multiplexed {
     answered: Mutex<Option<Instant>>,
     /// The room that its streams take until a credential is accepted on it.
     streams: Mutex<Option<Lease>>,
-    /// Turns true when the connection takes no more requests.
+    /// Turns true when the connection is about to end, in good order.
     end: watch::Sender<bool>,
+    /// Turns true when there is no room for requests of this connection: no more are read, and it is about to end.
+    full: Arc<AtomicBool>,
 }
 
 impl Multiplexed {
@@ -256,7 +259,7 @@ impl Multiplexed {
     /// Refuses a request for which there is no room.
     async fn refuse(&self, mut session: ServerSession) {
         self.client.note_without_room();
-        self.end.send_replace(true);
+        self.settle();
         let site = &self.server.site;
         let refusal = Refusal::Overloaded(NO_ROOM);
         site.metrics.http_request(site.entry, refusal.status(), Duration::ZERO);
@@ -273,7 +276,10 @@ impl Multiplexed {
         if self.client.has_accepted() {
             *streams = None;
         }
-        if self.client.should_leave() || streams.as_ref().is_some_and(Lease::is_crowded) {
+        if self.client.should_leave() {
+            self.full.store(true, Ordering::Relaxed);
+            self.end.send_replace(true);
+        } else if streams.as_ref().is_some_and(Lease::is_crowded) {
             self.end.send_replace(true);
         }
     }
