@@ -311,7 +311,7 @@ impl HttpServerApp for Multiplexed {
         let _under_way = self.server.requests.enter()?;
         let _answer = self.answers.enter()?;
         if self.cover_streams() {
-            Exchange { server: &self.server, client: &self.client }.run(session).await;
+            Exchange { server: &self.server, client: &self.client }.run_multiplexed(session).await;
         } else {
             self.refuse(session).await;
         }

@@ -1,5 +1,6 @@
 //! One request from its header to its answer: what is asked for, by whom, may they, and then the way to the backend.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderValue};
@@ -46,23 +47,108 @@ pub struct Exchange<'a> {
     pub client: &'a Client,
 }
 
-impl Exchange<'_> {
+impl<'a> Exchange<'a> {
     /// Answers the request whose header `session` has read; gives back the connection where it can be used again.
     pub async fn run(self, mut session: ServerSession) -> Next {
-        let started = Instant::now();
-        let site = &*self.server.site;
-        let plan = site.plan.load_full();
-        let request_id = site.ids.next();
+        let underway = self.begin(&mut session);
+        let answered = underway.answer(&mut session).await;
+        underway.end(session, answered).await
+    }
+
+    /// The same over HTTP/2, where there may be many requests on a connection: each takes the memory for what follows its
+    /// admission only then.
+    pub async fn run_multiplexed(self, mut session: ServerSession) {
+        let underway = self.begin(&mut session);
+        let answered = underway.answer_in_two_steps(&mut session).await;
+        Box::pin(underway.end(session, answered)).await;
+    }
+
+    fn begin(self, session: &mut ServerSession) -> Underway<'a> {
         if *self.server.stop.borrow() {
             session.set_keepalive(None);
         }
-        let underway =
-            Underway { server: self.server, client: self.client, plan: &plan, request_id: &request_id };
-        let answered = underway.answer(&mut session).await;
+        let site = &self.server.site;
+        Underway {
+            server: self.server,
+            client: self.client,
+            plan: site.plan.load_full(),
+            request_id: site.ids.next(),
+            started: Instant::now(),
+        }
+    }
+}
+
+/// One request while it is answered.
+struct Underway<'a> {
+    server: &'a HttpServer,
+    client: &'a Client,
+    plan: Arc<Plan>,
+    request_id: HeaderValue,
+    started: Instant,
+}
+
+impl Underway<'_> {
+    async fn answer(&self, session: &mut ServerSession) -> Result<Answered, Refusal> {
+        let raw = session.req_header().raw_path().to_vec();
+        match self.admit(session, &raw).await? {
+            Step::Answered(answered) => Ok(answered),
+            Step::Admitted(target, route, admitted) => self.forward(session, route, &target, admitted).await,
+        }
+    }
+
+    /// The same with the memory for the second step on the heap.
+    async fn answer_in_two_steps(&self, session: &mut ServerSession) -> Result<Answered, Refusal> {
+        let raw = session.req_header().raw_path().to_vec();
+        match self.admit(session, &raw).await? {
+            Step::Answered(answered) => Ok(answered),
+            Step::Admitted(target, route, admitted) => {
+                Box::pin(self.forward(session, route, &target, admitted)).await
+            }
+        }
+    }
+
+    /// Finds out what is asked for and whether it may be forwarded. `raw` is the request's target.
+    async fn admit<'r>(&self, session: &mut ServerSession, raw: &'r [u8]) -> Result<Step<'r>, Refusal> {
+        let (site, plan, request_id) = (&*self.server.site, &*self.plan, &self.request_id);
+        let request = session.req_header();
+        if request.method == Method::CONNECT {
+            return Err(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        }
+        // Over HTTP/1 that was asked with the rest of the header.
+        if request.version == Version::HTTP_2
+            && let Some(reason) = unclear_host(request)
+        {
+            return Err(Refusal::Malformed(reason.into()));
+        }
+        // Who can't even name a path may mean something else with what follows, too.
+        let target = Target::parse(raw).inspect_err(|_| session.set_keepalive(None))?;
+        let request = session.req_header();
+        if let Some(credentials) = &site.credentials
+            && management::is_for(&target.path)
+        {
+            let call = management::Call { site, credentials, client: self.client, plan, request_id };
+            let replied = call.answer(session, &target).await?;
+            return Ok(Step::Answered(match replied.whole {
+                true => Answered::Whole(replied.status),
+                false => Answered::Broken(replied.status),
+            }));
+        }
+        let Some(route) = plan.router.route(&request.method, &target.path) else {
+            return Err(Refusal::Malformed(AMBIGUOUS_PATH.into()));
+        };
+        let admission = Admission { site, client: self.client, plan, request_id };
+        let admitted = admission.admit(session, &target, &route).await?;
+        Ok(Step::Admitted(target, route, admitted))
+    }
+
+    /// Finishes the exchange, whose answer may still be on its way; gives back the connection where it can be used again.
+    async fn end(&self, mut session: ServerSession, answered: Result<Answered, Refusal>) -> Next {
+        let (site, plan, request_id, started) =
+            (&*self.server.site, &*self.plan, &self.request_id, self.started);
         let (status, reusable) = match answered {
             Ok(Answered::Begun(delivery, group, server)) => {
                 let status = delivery.status();
-                log_access(site, session.req_header(), status, started, &request_id);
+                log_access(site, session.req_header(), status, started, request_id);
                 let server = &plan.groups[group].servers()[server];
                 let active = server.count_active();
                 let delivered = delivery.run(session, &plan.timeouts).await;
@@ -78,22 +164,22 @@ impl Exchange<'_> {
             Ok(Answered::Gone) => (CLIENT_GONE, false),
             Ok(Answered::Switched(upstream, granted, needed)) => {
                 let request = session.req_header().clone();
-                Box::pin(underway.carry(session, *upstream, granted, needed)).await;
+                Box::pin(self.carry(session, *upstream, granted, needed)).await;
                 site.metrics.http_request(site.entry, 101, started.elapsed());
-                log_access(site, &request, 101, started, &request_id);
+                log_access(site, &request, 101, started, request_id);
                 return None;
             }
             Err(refusal) => {
                 let raw = session.req_header().raw_path();
                 let path = String::from_utf8_lossy(raw.split(|b| *b == b'?').next().unwrap_or_default())
                     .into_owned();
-                debug!(?refusal, request_id = shown(&request_id), "refused");
-                underway.refuse(&mut session, &refusal, &path).await;
+                debug!(?refusal, request_id = shown(request_id), "refused");
+                self.refuse(&mut session, &refusal, &path).await;
                 (refusal.status(), true)
             }
         };
         site.metrics.http_request(site.entry, status, started.elapsed());
-        log_access(site, session.req_header(), status, started, &request_id);
+        log_access(site, session.req_header(), status, started, request_id);
         if !reusable {
             return None;
         }
@@ -106,51 +192,6 @@ impl Exchange<'_> {
             pingora_timeout::timeout(plan.timeouts.write, session.finish()).await.ok()?.ok().flatten()?;
         Some(kept.into_parts())
     }
-}
-
-/// One request while it is answered.
-struct Underway<'a> {
-    server: &'a HttpServer,
-    client: &'a Client,
-    plan: &'a Plan,
-    request_id: &'a HeaderValue,
-}
-
-impl Underway<'_> {
-    async fn answer(&self, session: &mut ServerSession) -> Result<Answered, Refusal> {
-        let (site, plan, request_id) = (&*self.server.site, self.plan, self.request_id);
-        let request = session.req_header();
-        if request.method == Method::CONNECT {
-            return Err(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
-        }
-        // Over HTTP/1 that was asked with the rest of the header.
-        if request.version == Version::HTTP_2
-            && let Some(reason) = unclear_host(request)
-        {
-            return Err(Refusal::Malformed(reason.into()));
-        }
-        let raw = request.raw_path().to_vec();
-        // Who can't even name a path may mean something else with what follows, too.
-        let target = Target::parse(&raw).inspect_err(|_| session.set_keepalive(None))?;
-        let request = session.req_header();
-        if let Some(credentials) = &site.credentials
-            && management::is_for(&target.path)
-        {
-            let call = management::Call { site, credentials, client: self.client, plan, request_id };
-            let replied = call.answer(session, &target).await?;
-            return Ok(match replied.whole {
-                true => Answered::Whole(replied.status),
-                false => Answered::Broken(replied.status),
-            });
-        }
-        let Some(route) = plan.router.route(&request.method, &target.path) else {
-            return Err(Refusal::Malformed(AMBIGUOUS_PATH.into()));
-        };
-        let admission = Admission { site, client: self.client, plan, request_id };
-        let admitted = admission.admit(session, &target, &route).await?;
-        // On the heap, so that a request takes the memory for this only once it is admitted.
-        Box::pin(self.forward(session, route, &target, admitted)).await
-    }
 
     async fn forward(
         &self,
@@ -159,7 +200,7 @@ impl Underway<'_> {
         target: &Target<'_>,
         mut admitted: Admitted,
     ) -> Result<Answered, Refusal> {
-        let (plan, request_id) = (self.plan, self.request_id);
+        let (plan, request_id) = (&*self.plan, &self.request_id);
         let forwarded_target = target.with_query(admitted.query.as_deref());
         let framing = match admitted.body.spooled_length() {
             Some(length) => Framing::Length(length),
@@ -220,13 +261,13 @@ impl Underway<'_> {
     async fn refuse(&self, session: &mut ServerSession, refusal: &Refusal, path: &str) {
         let within = self.plan.timeouts.write;
         let request = session.req_header();
-        let room = quota::take_for_refusal(&self.server.site, self.plan, self.client, request);
+        let room = quota::take_for_refusal(&self.server.site, &self.plan, self.client, request);
         let Some(_room) = room else {
-            reply::refuse_without_body(session, refusal, self.request_id, within).await;
+            reply::refuse_without_body(session, refusal, &self.request_id, within).await;
             return;
         };
         reply::settle(session).await;
-        if reply::refuse(session, refusal, path, self.request_id, within).await {
+        if reply::refuse(session, refusal, path, &self.request_id, within).await {
             reply::drain(session).await;
         }
     }
@@ -248,7 +289,7 @@ impl Underway<'_> {
             ended = tunnel::carry(session, upstream, &self.plan.timeouts, revoked) => ended,
         };
         if ended == tunnel::Ended::Revoked {
-            info!(request_id = shown(self.request_id), "a tunnel was cut: its credential lost its right");
+            info!(request_id = shown(&self.request_id), "a tunnel was cut: its credential lost its right");
             site.metrics.session_cut(site.entry);
         }
     }
@@ -264,6 +305,14 @@ fn log_access(site: &Site, request: &RequestHeader, status: u16, started: Instan
         ms = started.elapsed().as_secs_f64() * 1e3,
         request_id = shown(request_id),
     );
+}
+
+/// The outcome of the first step.
+enum Step<'r> {
+    /// It was answered here.
+    Answered(Answered),
+    /// It may be forwarded.
+    Admitted(Target<'r>, Routed, Admitted),
 }
 
 /// How a request was answered.
