@@ -9,6 +9,8 @@ use crate::domain::PathPattern;
 /// text in place of a `*` inside of one segment.
 #[derive(Clone, Debug)]
 pub struct RoutePattern {
+    /// The literal text that each path of the pattern begins with, whatever case and escapes it is written in.
+    start: Vec<u8>,
     segments: Vec<Segment>,
     /// Ends in `/*`: whatever follows, at any depth.
     pub(super) and_below: bool,
@@ -29,7 +31,21 @@ impl RoutePattern {
         if and_below {
             segments.pop();
         }
-        RoutePattern { segments: segments.into_iter().map(Segment::new).collect(), and_below }
+        let named = segments.strip_suffix(&[""]).unwrap_or(&segments).join("/");
+        let start = format!("/{}", named.split('*').next().unwrap_or_default()).into_bytes();
+        RoutePattern { start, segments: segments.into_iter().map(Segment::new).collect(), and_below }
+    }
+
+    /// Returns false if a normalized path neither is one of these nor extends one, which is told without a look at segments.
+    pub fn may_concern(&self, path: &str) -> bool {
+        let path = path.as_bytes();
+        for (at, (given, named)) in path.iter().zip(&self.start).enumerate() {
+            if given != named && !given.eq_ignore_ascii_case(named) {
+                // Behind an escape, the bytes are others than those that were compared.
+                return path[..=at].contains(&b'%');
+            }
+        }
+        path.len() >= self.start.len() || path.contains(&b'%')
     }
 
     /// Whether a normalized path is exactly one of these. For routes that ask for less than others do: `public`.
@@ -41,6 +57,9 @@ impl RoutePattern {
     /// routes that ask for a permission of their own.
     pub fn covers(&self, path: &str) -> bool {
         count_steps(1);
+        if !self.may_concern(path) {
+            return false;
+        }
         let mut given = path.trim_end_matches('/').split('/').skip(1);
         let named = self.named().iter();
         let mut all =

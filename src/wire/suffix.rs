@@ -195,6 +195,7 @@ mod tests {
         ];
         for (text, path, expected) in cases {
             assert_eq!(pattern(text).bases_of(path).next(), expected, "{text} {path}");
+            assert!(expected.is_none() || pattern(text).may_concern(path), "{text} {path}");
         }
         let star = pattern("/v1/*.b");
         assert_eq!(

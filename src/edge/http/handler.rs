@@ -1,5 +1,6 @@
 //! The way of one request from its header to its response: target, route, authorization, then the proxy or the management API.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderValue};
@@ -52,28 +53,108 @@ pub struct RequestHandler<'a> {
     pub client: &'a HttpPeer,
 }
 
-impl RequestHandler<'_> {
+impl<'a> RequestHandler<'a> {
     /// Answers the request whose header `session` has read; gives back the connection where it can be used again.
     pub async fn run(self, mut session: ServerSession) -> Next {
-        let started = Instant::now();
-        let site = self.site;
-        let plan = site.plan.load_full();
-        let request_id = site.ids.next();
+        let underway = self.begin(&mut session);
+        let answered = underway.answer(&mut session).await;
+        underway.end(session, answered).await
+    }
+
+    /// The same over HTTP/2, where there may be many requests on a connection: each takes the memory for what follows its
+    /// admission only then.
+    pub async fn run_multiplexed(self, mut session: ServerSession) {
+        let underway = self.begin(&mut session);
+        let answered = underway.answer_in_two_steps(&mut session).await;
+        Box::pin(underway.end(session, answered)).await;
+    }
+
+    fn begin(self, session: &mut ServerSession) -> Underway<'a> {
         if *self.stop.borrow() {
             session.set_keepalive(None);
         }
-        let underway = Underway { handler: &self, plan: &plan, request_id: &request_id };
-        let answered = underway.answer(&mut session).await;
+        let (plan, request_id) = (self.site.plan.load_full(), self.site.ids.next());
+        Underway { handler: self, plan, request_id, started: Instant::now() }
+    }
+}
+
+/// One request while it is answered.
+struct Underway<'a> {
+    handler: RequestHandler<'a>,
+    plan: Arc<Plan>,
+    request_id: HeaderValue,
+    started: Instant,
+}
+
+impl Underway<'_> {
+    async fn answer(&self, session: &mut ServerSession) -> Result<Answered, Refusal> {
+        let raw = session.req_header().raw_path().to_vec();
+        match self.admit(session, &raw).await? {
+            Step::Answered(answered) => Ok(answered),
+            Step::Admitted(target, route, admitted) => self.forward(session, route, &target, admitted).await,
+        }
+    }
+
+    /// The same with the memory for the second step on the heap.
+    async fn answer_in_two_steps(&self, session: &mut ServerSession) -> Result<Answered, Refusal> {
+        let raw = session.req_header().raw_path().to_vec();
+        match self.admit(session, &raw).await? {
+            Step::Answered(answered) => Ok(answered),
+            Step::Admitted(target, route, admitted) => {
+                Box::pin(self.forward(session, route, &target, admitted)).await
+            }
+        }
+    }
+
+    /// Finds out what is asked for and whether it may be forwarded. `raw` is the request's target.
+    async fn admit<'r>(&self, session: &mut ServerSession, raw: &'r [u8]) -> Result<Step<'r>, Refusal> {
+        let RequestHandler { site, client, .. } = self.handler;
+        let (plan, request_id) = (&*self.plan, &self.request_id);
+        let request = session.req_header();
+        if request.method == Method::CONNECT {
+            return Err(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        }
+        // Over HTTP/1 that was asked with the rest of the header.
+        if request.version == Version::HTTP_2
+            && let Some(reason) = unclear_host(request)
+        {
+            return Err(Refusal::Malformed(reason.into()));
+        }
+        // Who can't even name a path may mean something else with what follows, too.
+        let target = Target::parse(raw).inspect_err(|_| session.set_keepalive(None))?;
+        let request = session.req_header();
+        if let Some(credentials) = &site.credentials
+            && management::is_for(&target.path)
+        {
+            let call = management::Call { site, credentials, client, plan, request_id };
+            let replied = call.answer(session, &target).await?;
+            return Ok(Step::Answered(match replied.whole {
+                true => Answered::Whole(replied.status),
+                false => Answered::Broken(replied.status),
+            }));
+        }
+        let Some(route) = plan.router.route(&request.method, &target.path) else {
+            return Err(Refusal::Malformed(AMBIGUOUS_PATH.into()));
+        };
+        let admission = Admission { site, client, plan, request_id };
+        let admitted = admission.admit(session, &target, &route).await?;
+        Ok(Step::Admitted(target, route, admitted))
+    }
+
+    /// Finishes the exchange, whose answer may still be on its way; gives back the connection where it can be used again.
+    async fn end(&self, mut session: ServerSession, answered: Result<Answered, Refusal>) -> Next {
+        let (site, plan, request_id, started) =
+            (self.handler.site, &*self.plan, &self.request_id, self.started);
         let (status, reusable) = match answered {
             Ok(Answered::Begun(delivery, group, server)) => {
                 let status = delivery.status();
-                log_access(site, session.req_header(), status, started, &request_id);
+                log_access(site, session.req_header(), status, started, request_id);
                 let server = &plan.groups[group].servers()[server];
                 let active = server.count_active();
                 let delivered = delivery.run(session, &plan.timeouts).await;
                 drop(active);
                 if let Some(stream) = delivered.kept {
-                    server.keep(self.worker, stream);
+                    server.keep(self.handler.worker, stream);
                 }
                 site.metrics.http_request(site.entry, status, started.elapsed());
                 return delivered.next;
@@ -83,22 +164,22 @@ impl RequestHandler<'_> {
             Ok(Answered::Gone) => (CLIENT_GONE, false),
             Ok(Answered::Switched(upstream, granted, needed)) => {
                 let request = session.req_header().clone();
-                Box::pin(underway.carry(session, *upstream, granted, needed)).await;
+                Box::pin(self.carry(session, *upstream, granted, needed)).await;
                 site.metrics.http_request(site.entry, 101, started.elapsed());
-                log_access(site, &request, 101, started, &request_id);
+                log_access(site, &request, 101, started, request_id);
                 return None;
             }
             Err(refusal) => {
                 let raw = session.req_header().raw_path();
                 let path = String::from_utf8_lossy(raw.split(|b| *b == b'?').next().unwrap_or_default())
                     .into_owned();
-                debug!(?refusal, request_id = shown(&request_id), "refused");
-                underway.refuse(&mut session, &refusal, &path).await;
+                debug!(?refusal, request_id = shown(request_id), "refused");
+                self.refuse(&mut session, &refusal, &path).await;
                 (refusal.status(), true)
             }
         };
         site.metrics.http_request(site.entry, status, started.elapsed());
-        log_access(site, session.req_header(), status, started, &request_id);
+        log_access(site, session.req_header(), status, started, request_id);
         if !reusable {
             return None;
         }
@@ -111,51 +192,6 @@ impl RequestHandler<'_> {
             pingora_timeout::timeout(plan.timeouts.write, session.finish()).await.ok()?.ok().flatten()?;
         Some(kept.into_parts())
     }
-}
-
-/// One request while it is answered.
-struct Underway<'a> {
-    handler: &'a RequestHandler<'a>,
-    plan: &'a Plan,
-    request_id: &'a HeaderValue,
-}
-
-impl Underway<'_> {
-    async fn answer(&self, session: &mut ServerSession) -> Result<Answered, Refusal> {
-        let (RequestHandler { site, client, .. }, plan, request_id) =
-            (self.handler, self.plan, self.request_id);
-        let request = session.req_header();
-        if request.method == Method::CONNECT {
-            return Err(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
-        }
-        // Over HTTP/1 that was asked with the rest of the header.
-        if request.version == Version::HTTP_2
-            && let Some(reason) = unclear_host(request)
-        {
-            return Err(Refusal::Malformed(reason.into()));
-        }
-        let raw = request.raw_path().to_vec();
-        // Who can't even name a path may mean something else with what follows, too.
-        let target = Target::parse(&raw).inspect_err(|_| session.set_keepalive(None))?;
-        let request = session.req_header();
-        if let Some(credentials) = &site.credentials
-            && management::is_for(&target.path)
-        {
-            let call = management::Call { site, credentials, client, plan, request_id };
-            let replied = call.answer(session, &target).await?;
-            return Ok(match replied.whole {
-                true => Answered::Whole(replied.status),
-                false => Answered::Broken(replied.status),
-            });
-        }
-        let Some(route) = plan.router.route(&request.method, &target.path) else {
-            return Err(Refusal::Malformed(AMBIGUOUS_PATH.into()));
-        };
-        let admission = Admission { site, client, plan, request_id };
-        let admitted = admission.admit(session, &target, &route).await?;
-        // On the heap, so that a request takes the memory for this only once it is admitted.
-        Box::pin(self.forward(session, route, &target, admitted)).await
-    }
 
     async fn forward(
         &self,
@@ -164,7 +200,7 @@ impl Underway<'_> {
         target: &Target<'_>,
         mut admitted: Admitted,
     ) -> Result<Answered, Refusal> {
-        let (handler, plan, request_id) = (self.handler, self.plan, self.request_id);
+        let (handler, plan, request_id) = (&self.handler, &*self.plan, &self.request_id);
         let forwarded_target = target.with_query(admitted.query.as_deref());
         let framing = match admitted.body.spooled_length() {
             Some(length) => Framing::Length(length),
@@ -225,14 +261,14 @@ impl Underway<'_> {
     async fn refuse(&self, session: &mut ServerSession, refusal: &Refusal, path: &str) {
         let within = self.plan.timeouts.write;
         let request = session.req_header();
-        let RequestHandler { site, client, .. } = self.handler;
-        let room = request_quota::take_for_refusal(site, self.plan, client, request);
+        let room =
+            request_quota::take_for_refusal(self.handler.site, &self.plan, self.handler.client, request);
         let Some(_room) = room else {
-            respond::refuse_without_body(session, refusal, self.request_id, within).await;
+            respond::refuse_without_body(session, refusal, &self.request_id, within).await;
             return;
         };
         respond::settle(session).await;
-        if respond::refuse(session, refusal, path, self.request_id, within).await {
+        if respond::refuse(session, refusal, path, &self.request_id, within).await {
             respond::drain(session).await;
         }
     }
@@ -254,7 +290,7 @@ impl Underway<'_> {
             ended = tunnel::carry(session, upstream, &self.plan.timeouts, revoked) => ended,
         };
         if ended == tunnel::Ended::Revoked {
-            info!(request_id = shown(self.request_id), "a tunnel was cut: its credential lost its right");
+            info!(request_id = shown(&self.request_id), "a tunnel was cut: its credential lost its right");
             site.metrics.session_cut(site.entry);
         }
     }
@@ -276,6 +312,14 @@ fn log_access(
         ms = started.elapsed().as_secs_f64() * 1e3,
         request_id = shown(request_id),
     );
+}
+
+/// The outcome of the first step.
+enum Step<'r> {
+    /// It was answered here.
+    Answered(Answered),
+    /// It may be forwarded.
+    Admitted(Target<'r>, Routed, Admitted),
 }
 
 /// How a request was answered.

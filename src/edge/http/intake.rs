@@ -4,6 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
 use async_trait::async_trait;
@@ -30,6 +31,10 @@ pub struct Intake {
     /// Bytes that were received, and wait for the pause to end.
     withheld: Bytes,
     pause: Arc<Mutex<Pause>>,
+    /// A pause was begun, after which more may pass.
+    is_paused: bool,
+    /// No more requests are taken.
+    closed: Arc<AtomicBool>,
 }
 
 /// A pause in the reading of a connection.
@@ -43,13 +48,21 @@ enum Pause {
 }
 
 impl Intake {
-    /// Takes over a connection of which nothing has been read.
-    pub fn new(stream: Stream) -> Intake {
-        Intake { stream, frames: RequestFrames::new(AT_ONCE), withheld: Bytes::new(), pause: Arc::default() }
+    /// Takes over a connection of which nothing has been read. Once `closed` is true, no more requests are taken from it: the
+    /// reader waits at the next one until the connection is dropped.
+    pub fn new(stream: Stream, closed: Arc<AtomicBool>) -> Intake {
+        let frames = RequestFrames::new(AT_ONCE);
+        Intake { stream, frames, withheld: Bytes::new(), pause: Arc::default(), is_paused: false, closed }
+    }
+
+    /// Lets the next few requests pass, unless no more are taken.
+    fn allow(&mut self) {
+        self.frames.allow(if self.closed.load(Ordering::Relaxed) { 0 } else { AT_ONCE });
     }
 
     /// Reads nothing more until the tasks that are ready to run have run.
     fn pause(&mut self, cx: &Context<'_>) {
+        self.is_paused = true;
         *self.pause.lock() = Pause::On(Some(cx.waker().clone()));
         let pause = self.pause.clone();
         // A worker runs its tasks in the order in which they became ready: when the reader is polled again, each request
@@ -73,12 +86,16 @@ impl AsyncRead for Intake {
             return Poll::Pending;
         }
         let this = &mut *self;
+        if this.is_paused {
+            this.is_paused = false;
+            this.allow();
+        }
         let before = buf.filled().len();
         if this.withheld.is_empty() {
             let read = Pin::new(&mut this.stream).poll_read(cx, buf);
             if read.is_pending() {
                 // The reader sleeps now, and the tasks of what it has read run.
-                this.frames.allow(AT_ONCE);
+                this.allow();
             }
             ready!(read)?;
             let read = &buf.filled()[before..];
@@ -98,8 +115,10 @@ impl AsyncRead for Intake {
                 return Poll::Ready(Ok(()));
             }
         }
-        this.pause(cx);
-        this.frames.allow(AT_ONCE);
+        // Behind the last request that is taken nothing wakes the reader: the connection is about to be dropped.
+        if !this.closed.load(Ordering::Relaxed) {
+            this.pause(cx);
+        }
         // No bytes at all would be the end of the connection.
         if buf.filled().len() == before { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
@@ -210,7 +229,7 @@ mod tests {
     async fn received(bytes: &[u8]) -> (Intake, tokio::io::DuplexStream) {
         let (mut client, server) = duplex(1 << 16);
         client.write_all(bytes).await.unwrap();
-        (Intake::new(Box::new(server)), client)
+        (Intake::new(Box::new(server), Arc::default()), client)
     }
 
     /// The bytes of the first so many requests, up to the pause behind them.
@@ -261,6 +280,22 @@ mod tests {
                 all.extend_from_slice(&buffer[..read]);
             }
             assert_eq!(all, bytes);
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_requests_come_once_it_is_closed() {
+        let bytes = connection(20);
+        let (mut intake, _client) = received(&bytes).await;
+        let mut buffer = [0; 1024];
+        assert_eq!(intake.read(&mut buffer).await.unwrap(), length(8));
+        intake.closed.store(true, Ordering::Relaxed);
+        let read = async { intake.read(&mut buffer).await.unwrap() };
+        tokio::select! {
+            biased;
+            read = read => panic!("{read} more bytes"),
+            // Whatever the pause has woken has run by then.
+            () = async { for _ in 0..10 { tokio::task::yield_now().await } } => {}
         }
     }
 }

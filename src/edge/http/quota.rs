@@ -33,8 +33,7 @@ const FIELD: u64 = 128;
 const STREAM: u64 = 2 * 1024;
 const FREE_STREAMS: usize = 8;
 
-/// The bound of each [`Use`], for all sources together: a part of `spool_memory_total`, and no less than [`LEAST`].
-const PART: u64 = 32;
+/// The least bound of each [`Use`], for all sources together.
 const LEAST: u64 = 2 << 20;
 
 /// The part of the room for forms that one source may take.
@@ -60,6 +59,14 @@ pub enum Use {
 
 impl Use {
     const ALL: [Use; 5] = [Use::Form, Use::Login, Use::Upload, Use::Refusal, Use::Stream];
+
+    /// The bound for all sources together, as a part of `spool_memory_total`.
+    const fn part(self) -> u64 {
+        match self {
+            Use::Login => 32,
+            Use::Form | Use::Upload | Use::Refusal | Use::Stream => 64,
+        }
+    }
 
     /// The part of the bound that one source may take: one address alone doesn't shut the others out. Behind one address may be
     /// many browsers, each with many streams, and a program that begins with a burst of logins.
@@ -141,7 +148,7 @@ pub struct QuotaLease {
 impl QuotaLease {
     /// A lease that has taken nothing, for a request from `source`. `purpose` is none over HTTP/1.
     pub fn new(room: Arc<Quota>, source: IpAddr, purpose: Option<Use>, forms: &Forms) -> QuotaLease {
-        let uses = [(forms.memory_total / PART).max(LEAST); Use::ALL.len()];
+        let uses = Use::ALL.map(|purpose| (forms.memory_total / purpose.part()).max(LEAST));
         let bounds = Taken { uses, memory: forms.memory_total, disk: forms.disk_total };
         let share = Taken {
             uses: Use::ALL.map(|purpose| uses[purpose as usize] / purpose.share()),

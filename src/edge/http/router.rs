@@ -149,9 +149,16 @@ impl Router {
     }
 
     fn route_as_read(&self, method: &Method, path: &str) -> Routed {
-        let named = self.routes.iter().position(|route| route.takes(method, path));
+        // Most paths are told apart from all routes by how they begin.
+        let Some(first) = self.routes.iter().position(|route| route.pattern.may_concern(path)) else {
+            return self.route_as_written(path, None);
+        };
+        let named = self.routes[first..].iter().position(|route| route.takes(method, path));
+        let named = named.map(|behind| first + behind);
         let rivals = named.map_or(&self.rivals, |named| &self.routes[named].rivals);
-        if rivals.iter().any(|rival| self.routes[*rival].bases_of(method, path).next().is_some()) {
+        let extends =
+            |route: &Route| route.pattern.may_concern(path) && route.bases_of(method, path).next().is_some();
+        if rivals.iter().any(|rival| extends(&self.routes[*rival])) {
             return self.route_by_base(method, path, named);
         }
         self.route_as_written(path, named)

@@ -82,10 +82,11 @@ impl HttpServer {
                 answered: Mutex::new(None),
                 streams: Mutex::new(streams),
                 end: watch::Sender::new(false),
+                full: Arc::default(),
             });
             let end = app.end.subscribe();
             tokio::select! {
-                _ = app.process_new(Box::new(Intake::new(stream)), &end) => {}
+                _ = app.process_new(Box::new(Intake::new(stream, app.full.clone())), &end) => {}
                 () = app.silent_for(header) => debug!("closed: no request came"),
                 () = app.left_behind(end.clone()) => debug!("closed: it doesn't take its answers"),
                 () = app.ends_with_the_gateway() => {}
@@ -236,8 +237,10 @@ struct Multiplexed {
     answered: Mutex<Option<Instant>>,
     /// The room that its streams take until a credential is accepted on it.
     streams: Mutex<Option<QuotaLease>>,
-    /// Turns true when the connection takes no more requests.
+    /// Turns true when the connection is about to end, in good order.
     end: watch::Sender<bool>,
+    /// Turns true when there is no room for requests of this connection: no more are read, and it is about to end.
+    full: Arc<AtomicBool>,
 }
 
 impl Multiplexed {
@@ -264,7 +267,7 @@ impl Multiplexed {
     /// Refuses a request for which there is no room.
     async fn refuse(&self, mut session: ServerSession) {
         self.client.note_without_room();
-        self.end.send_replace(true);
+        self.settle();
         let site = &self.server.site;
         let refusal = Refusal::Overloaded(NO_ROOM);
         site.metrics.http_request(site.entry, refusal.status(), Duration::ZERO);
@@ -281,7 +284,10 @@ impl Multiplexed {
         if self.client.has_accepted() {
             *streams = None;
         }
-        if self.client.should_leave() || streams.as_ref().is_some_and(QuotaLease::is_crowded) {
+        if self.client.should_leave() {
+            self.full.store(true, Ordering::Relaxed);
+            self.end.send_replace(true);
+        } else if streams.as_ref().is_some_and(QuotaLease::is_crowded) {
             self.end.send_replace(true);
         }
     }
@@ -313,7 +319,7 @@ impl HttpServerApp for Multiplexed {
         let _under_way = self.server.requests.enter()?;
         let _answer = self.answers.enter()?;
         if self.cover_streams() {
-            self.server.handler(&self.client).run(session).await;
+            self.server.handler(&self.client).run_multiplexed(session).await;
         } else {
             self.refuse(session).await;
         }
