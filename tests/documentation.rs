@@ -262,7 +262,7 @@ fn pages() -> Vec<String> {
     let names = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().into_string().unwrap()));
     names
         .filter(|name| name.ends_with(".md"))
-        .chain(["README.md".to_owned(), "CHANGELOG.md".to_owned()])
+        .chain(["README.md", "CHANGELOG.md", "SECURITY.md"].map(str::to_owned))
         .collect()
 }
 
