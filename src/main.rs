@@ -22,7 +22,7 @@ const REFUSED: u8 = 1;
 #[derive(Parser)]
 #[command(version, disable_help_subcommand = true)]
 struct Arguments {
-    /// The configuration.
+    /// Read the configuration from this file.
     #[arg(long, global = true, value_name = "FILE", default_value = "config/gatepost.toml")]
     config: PathBuf,
     #[command(subcommand)]
@@ -31,16 +31,16 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Everything on loopback, with SQLite and backends of its own.
+    /// Run a complete gateway on loopback, with a database and backends of its own.
     Demo(demo::Options),
-    /// The gateway.
+    /// Run the gateway.
     Serve,
-    /// Checks the configuration: every error in it, each with its line and key.
+    /// Check the configuration and report all errors, each with its line and key.
     Check,
-    /// Accounts: who holds credentials.
+    /// Manage accounts, the holders of credentials.
     #[command(subcommand)]
     Account(account::Command),
-    /// Credentials of an account.
+    /// Manage the credentials of an account.
     #[command(subcommand)]
     Credential(credential::Command),
 }

@@ -12,14 +12,15 @@ use super::session::Session;
 use crate::config::Config;
 use crate::domain::Permissions;
 
-/// What to do with accounts.
+/// The commands for accounts.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Add an account. Its password is asked for twice.
+    /// Add an account; prompts twice for its password.
     Add {
         /// The account holder's username.
         name: String,
-        /// The most that its credentials may do: out of email, api and web, or none.
+        /// The rights of the account, the ceiling for all its credentials: a comma-separated list of email, api
+        /// and web, or none.
         #[arg(long, default_value = "email,api,web", value_name = "PERMISSIONS")]
         rights: Permissions,
         #[command(flatten)]
@@ -28,11 +29,11 @@ pub enum Command {
     },
     /// List all accounts.
     List {
-        /// Write one JSON array.
+        /// Print a JSON array.
         #[arg(long)]
         json: bool,
     },
-    /// Change the account holder's password. It is asked for twice.
+    /// Change the account holder's password; prompts for it twice.
     Passwd {
         /// The account holder's username.
         name: String,
@@ -40,20 +41,20 @@ pub enum Command {
         #[allow(missing_docs)]
         password: PasswordSource,
     },
-    /// Change the most that the account's credentials may do.
+    /// Change the rights of the account, the ceiling for all its credentials.
     Rights {
         /// The account holder's username.
         name: String,
-        /// Out of email, api and web, separated by commas; or none.
+        /// A comma-separated list of email, api and web, or none.
         #[arg(value_name = "PERMISSIONS")]
         rights: Permissions,
     },
-    /// Suspend the account: its holder and its credentials may do nothing until it is resumed.
+    /// Suspend the account: neither its holder nor its credentials may do anything until it is resumed.
     Suspend {
         /// The account holder's username.
         name: String,
     },
-    /// End the suspension of the account.
+    /// Resume a suspended account.
     Resume {
         /// The account holder's username.
         name: String,
@@ -62,7 +63,7 @@ pub enum Command {
     Remove {
         /// The account holder's username.
         name: String,
-        /// Don't ask.
+        /// Do not ask for confirmation.
         #[arg(long)]
         yes: bool,
     },

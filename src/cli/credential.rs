@@ -18,7 +18,7 @@ use crate::service::credentials::{Addition, Edit, Manager};
 /// The exit status for what was used wrongly.
 const WRONG_USAGE: u8 = 2;
 
-/// What to do with the credentials of an account.
+/// The commands for the credentials of an account.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List the credentials of the account, with their effective permissions.
@@ -26,25 +26,26 @@ pub enum Command {
         /// The account holder's username.
         #[arg(long, value_name = "NAME")]
         account: String,
-        /// Write one JSON array.
+        /// Print a JSON array.
         #[arg(long)]
         json: bool,
     },
-    /// Add a credential. Its password is asked for twice.
+    /// Add a credential; prompts twice for its password.
     Add {
         /// The credential's username.
         name: String,
         /// The account holder's username.
         #[arg(long, value_name = "NAME")]
         account: String,
-        /// Just these, out of email, api and web, or none; without it, all that the account has.
+        /// Grant exactly these permissions: a comma-separated list of email, api and web, or none. Default: all
+        /// rights of the account.
         #[arg(long)]
         permissions: Option<Permissions>,
         #[command(flatten)]
         #[allow(missing_docs)]
         password: PasswordSource,
     },
-    /// Change a credential; what isn't named stays.
+    /// Change a credential; whatever is not named stays as it is.
     #[command(group = ArgGroup::new("change").multiple(true).required(true)
         .args(["permissions", "grant", "revoke", "password", "password_stdin"]))]
     Edit {
@@ -53,16 +54,16 @@ pub enum Command {
         /// The account holder's username.
         #[arg(long, value_name = "NAME")]
         account: String,
-        /// Just these, out of email, api and web, or none.
+        /// Replace the permissions with exactly these: a comma-separated list of email, api and web, or none.
         #[arg(long, conflicts_with_all = ["grant", "revoke"])]
         permissions: Option<Permissions>,
-        /// These as well.
+        /// Grant these permissions in addition to the current ones.
         #[arg(long, value_name = "PERMISSIONS")]
         grant: Option<Permissions>,
-        /// These no more.
+        /// Revoke these permissions.
         #[arg(long, value_name = "PERMISSIONS")]
         revoke: Option<Permissions>,
-        /// A new password, asked for twice.
+        /// Set a new password; prompts for it twice.
         #[arg(long, conflicts_with = "password_stdin")]
         password: bool,
         #[command(flatten)]

@@ -23,22 +23,22 @@ use crate::service::{Origin, Refusal};
 
 const ACCOUNT: &str = "demo";
 
-/// What can be set about the demo.
+/// The options of the demo.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Where the database and the passwords are kept.
+    /// Keep the database and the passwords in this directory.
     #[arg(long, default_value = "data")]
     directory: PathBuf,
-    /// The API's address.
+    /// Listen on this address for the API.
     #[arg(long, default_value = "127.0.0.1:8080")]
     api: SocketAddr,
-    /// The dashboard's address.
+    /// Listen on this address for the dashboard.
     #[arg(long, default_value = "127.0.0.1:8081")]
     web: SocketAddr,
-    /// The address for mail.
+    /// Listen on this address for mail.
     #[arg(long, default_value = "127.0.0.1:2525")]
     smtp: SocketAddr,
-    /// The operators' address.
+    /// Listen on this address for metrics and health checks.
     #[arg(long, default_value = "127.0.0.1:9090")]
     ops: SocketAddr,
 }
