@@ -5,18 +5,15 @@ use std::process::ExitCode;
 
 use clap::{ArgGroup, Subcommand};
 
-use super::Failure;
 use super::output::{Listing, PAGE, say, unless_broken};
 use super::password::PasswordSource;
 use super::session::Session;
+use super::{Failure, WRONG_USAGE};
 use crate::config::Config;
 use crate::domain::{PermissionEdit, Permissions, PermissionsError};
 use crate::server::complain;
 use crate::service::Origin;
 use crate::service::credentials::{Addition, Edit, Manager};
-
-/// The exit status for what was used wrongly.
-const WRONG_USAGE: u8 = 2;
 
 /// The commands for the credentials of an account.
 #[derive(Debug, Subcommand)]

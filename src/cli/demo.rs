@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueHint;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -27,7 +28,7 @@ const ACCOUNT: &str = "demo";
 #[derive(clap::Args)]
 pub struct Options {
     /// Keep the database and the passwords in this directory.
-    #[arg(long, default_value = "data")]
+    #[arg(long, default_value = "data", value_hint = ValueHint::DirPath)]
     directory: PathBuf,
     /// Listen on this address for the API.
     #[arg(long, default_value = "127.0.0.1:8080")]
