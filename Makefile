@@ -23,9 +23,11 @@ test:
 
 # The fuzz targets are a crate of their own, and nothing else compiles them.
 check:
-	.ci/need $(BUILD_NEEDS)
+	.ci/need $(BUILD_NEEDS) shellcheck
+	shellcheck .ci/run .ci/need fuzz/run tests/clients/install
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo check --manifest-path fuzz/Cargo.toml --target-dir target/fuzz-check
 
