@@ -23,11 +23,12 @@ test:
 
 # The fuzz targets are a crate of their own, and nothing else compiles them.
 check:
-	.ci/need $(BUILD_NEEDS) shellcheck
-	shellcheck .ci/run .ci/need fuzz/run tests/clients/install
+	.ci/need $(BUILD_NEEDS) python3 python3-venv shellcheck
+	shellcheck .ci/run .ci/need .ci/deny fuzz/run tests/clients/install
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+	.ci/deny
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo check --manifest-path fuzz/Cargo.toml --target-dir target/fuzz-check
 
