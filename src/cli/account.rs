@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufWriter, Write};
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueHint};
 
 use super::Failure;
 use super::output::{Listing, PAGE, say, unless_broken};
@@ -18,10 +18,11 @@ pub enum Command {
     /// Add an account; prompts twice for its password.
     Add {
         /// The account holder's username.
+        #[arg(value_hint = ValueHint::Other)]
         name: String,
         /// The rights of the account, the ceiling for all its credentials: a comma-separated list of email, api
         /// and web, or none.
-        #[arg(long, default_value = "email,api,web", value_name = "PERMISSIONS")]
+        #[arg(long, default_value = "email,api,web", value_name = "PERMISSIONS", value_hint = ValueHint::Other)]
         rights: Permissions,
         #[command(flatten)]
         #[allow(missing_docs)]
@@ -36,6 +37,7 @@ pub enum Command {
     /// Change the account holder's password; prompts for it twice.
     Passwd {
         /// The account holder's username.
+        #[arg(value_hint = ValueHint::Other)]
         name: String,
         #[command(flatten)]
         #[allow(missing_docs)]
@@ -44,24 +46,28 @@ pub enum Command {
     /// Change the rights of the account, the ceiling for all its credentials.
     Rights {
         /// The account holder's username.
+        #[arg(value_hint = ValueHint::Other)]
         name: String,
         /// A comma-separated list of email, api and web, or none.
-        #[arg(value_name = "PERMISSIONS")]
+        #[arg(value_name = "PERMISSIONS", value_hint = ValueHint::Other)]
         rights: Permissions,
     },
     /// Suspend the account: neither its holder nor its credentials may do anything until it is resumed.
     Suspend {
         /// The account holder's username.
+        #[arg(value_hint = ValueHint::Other)]
         name: String,
     },
     /// Resume a suspended account.
     Resume {
         /// The account holder's username.
+        #[arg(value_hint = ValueHint::Other)]
         name: String,
     },
     /// Remove the account and all its credentials.
     Remove {
         /// The account holder's username.
+        #[arg(value_hint = ValueHint::Other)]
         name: String,
         /// Do not ask for confirmation.
         #[arg(long)]

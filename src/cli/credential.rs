@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter};
 use std::process::ExitCode;
 
-use clap::{ArgGroup, Subcommand};
+use clap::{ArgGroup, Subcommand, ValueHint};
 
 use super::output::{Listing, PAGE, say, unless_broken};
 use super::password::PasswordSource;
@@ -21,7 +21,7 @@ pub enum Command {
     /// List the credentials of the account, with their effective permissions.
     List {
         /// The account holder's username.
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
         account: String,
         /// Print a JSON array.
         #[arg(long)]
@@ -30,13 +30,14 @@ pub enum Command {
     /// Add a credential; prompts twice for its password.
     Add {
         /// The credential's username.
+        #[arg(value_hint = ValueHint::Other)]
         name: String,
         /// The account holder's username.
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
         account: String,
         /// Grant exactly these permissions: a comma-separated list of email, api and web, or none. Default: all
         /// rights of the account.
-        #[arg(long)]
+        #[arg(long, value_hint = ValueHint::Other)]
         permissions: Option<Permissions>,
         #[command(flatten)]
         #[allow(missing_docs)]
@@ -47,18 +48,19 @@ pub enum Command {
         .args(["permissions", "grant", "revoke", "password", "password_stdin"]))]
     Edit {
         /// The credential's username.
+        #[arg(value_hint = ValueHint::Other)]
         name: String,
         /// The account holder's username.
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
         account: String,
         /// Replace the permissions with exactly these: a comma-separated list of email, api and web, or none.
-        #[arg(long, conflicts_with_all = ["grant", "revoke"])]
+        #[arg(long, conflicts_with_all = ["grant", "revoke"], value_hint = ValueHint::Other)]
         permissions: Option<Permissions>,
         /// Grant these permissions in addition to the current ones.
-        #[arg(long, value_name = "PERMISSIONS")]
+        #[arg(long, value_name = "PERMISSIONS", value_hint = ValueHint::Other)]
         grant: Option<Permissions>,
         /// Revoke these permissions.
-        #[arg(long, value_name = "PERMISSIONS")]
+        #[arg(long, value_name = "PERMISSIONS", value_hint = ValueHint::Other)]
         revoke: Option<Permissions>,
         /// Set a new password; prompts for it twice.
         #[arg(long, conflicts_with = "password_stdin")]
@@ -70,9 +72,10 @@ pub enum Command {
     /// Remove a credential.
     Remove {
         /// The credential's username.
+        #[arg(value_hint = ValueHint::Other)]
         name: String,
         /// The account holder's username.
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
         account: String,
     },
 }

@@ -31,16 +31,16 @@ pub struct Options {
     #[arg(long, default_value = "data", value_hint = ValueHint::DirPath)]
     directory: PathBuf,
     /// Listen on this address for the API.
-    #[arg(long, default_value = "127.0.0.1:8080")]
+    #[arg(long, default_value = "127.0.0.1:8080", value_hint = ValueHint::Other)]
     api: SocketAddr,
     /// Listen on this address for the dashboard.
-    #[arg(long, default_value = "127.0.0.1:8081")]
+    #[arg(long, default_value = "127.0.0.1:8081", value_hint = ValueHint::Other)]
     web: SocketAddr,
     /// Listen on this address for mail.
-    #[arg(long, default_value = "127.0.0.1:2525")]
+    #[arg(long, default_value = "127.0.0.1:2525", value_hint = ValueHint::Other)]
     smtp: SocketAddr,
     /// Listen on this address for metrics and health checks.
-    #[arg(long, default_value = "127.0.0.1:9090")]
+    #[arg(long, default_value = "127.0.0.1:9090", value_hint = ValueHint::Other)]
     ops: SocketAddr,
 }
 

@@ -89,6 +89,7 @@ fn offered_by_bash(words: &[&str]) -> BTreeSet<String> {
     let (current, previous) = (words[last], words[last - 1]);
     let script = format!(
         "source <(gatepost completions bash) || exit\n\
+         compopt() {{ :; }} # which bash has only while somebody types\n\
          registered=($(complete -p gatepost))\n\
          for ((i = 0; i < ${{#registered[@]}}; i++)); do\n\
          [[ ${{registered[i]}} = -F ]] && complete_with=${{registered[i + 1]}}\n\
@@ -127,6 +128,12 @@ fn bash_loads_the_completions_and_completes_commands_and_options() {
     assert_eq!(offered_by_bash(&["gatepost", "account", "remove", "--y"]), set(&["--yes"]));
     assert_eq!(offered_by_bash(&["gatepost", "completions", "z"]), set(&["zsh"]));
     assert_eq!(offered_by_bash(&["gatepost", "help", "acc"]), set(&["account"]));
+    // A value that is no file is left as it was typed.
+    for option in ["--account", "--permissions"] {
+        let offered = offered_by_bash(&["gatepost", "credential", "add", option, "C"]);
+        assert_eq!(offered, set(&["C"]), "{option}");
+    }
+    assert!(offered_by_bash(&["gatepost", "check", "--config", "Car"]).contains("Cargo.toml"));
     for (words, command) in commands() {
         let offered = offered_by_bash(&joined(&["gatepost"], &words, &["--"]));
         assert_eq!(offered, long_options(&command), "{words:?}");
