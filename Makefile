@@ -4,8 +4,8 @@
 BUILD_NEEDS := gcc g++ make cmake pkg-config
 # The demo's lines to paste.
 RUN_NEEDS := curl swaks libnet-ssleay-perl openssl
-# Real clients and a browser, and a real mail server and web frameworks to be in front of.
-TEST_NEEDS := $(RUN_NEEDS) python3 python3-venv nodejs npm chromium msmtp postfix ruby-rack puma php-cli
+# Real clients, a browser and shells, and a real mail server and web frameworks to be in front of.
+TEST_NEEDS := $(RUN_NEEDS) python3 python3-venv nodejs npm chromium msmtp postfix ruby-rack puma php-cli zsh fish
 # Who is compared with, and what loads them.
 BENCH_NEEDS := nginx-light libnginx-mod-mail wrk postfix
 
@@ -23,9 +23,12 @@ test:
 
 # The fuzz targets are a crate of their own, and nothing else compiles them.
 check:
-	.ci/need $(BUILD_NEEDS)
+	.ci/need $(BUILD_NEEDS) python3 python3-venv shellcheck
+	shellcheck .ci/run .ci/need .ci/deny fuzz/run tests/clients/install
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+	.ci/deny
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo check --manifest-path fuzz/Cargo.toml --target-dir target/fuzz-check
 

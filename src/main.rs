@@ -1,12 +1,12 @@
 //! The command line.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use gatepost::cli::output::say;
-use gatepost::cli::{account, credential, demo};
+use gatepost::cli::{Arguments, Command, REFUSED, account, completions, credential, demo, man};
 use gatepost::config::{Config, ConfigError, ConfigErrors};
 use gatepost::server::{self, Gateway, LastLines, Source, StartError, complain};
 use tokio::runtime::Runtime;
@@ -14,36 +14,6 @@ use tokio::runtime::Runtime;
 /// Requests allocate and free a lot of small things; this allocator makes the least of it (docs/performance.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Exit status: done, refused, used wrongly.
-const REFUSED: u8 = 1;
-
-/// A gateway for mail and API backends that decides on every request: removed means removed.
-#[derive(Parser)]
-#[command(version, disable_help_subcommand = true)]
-struct Arguments {
-    /// The configuration.
-    #[arg(long, global = true, value_name = "FILE", default_value = "config/gatepost.toml")]
-    config: PathBuf,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Everything on loopback, with SQLite and backends of its own.
-    Demo(demo::Options),
-    /// The gateway.
-    Serve,
-    /// Checks the configuration: every error in it, each with its line and key.
-    Check,
-    /// Accounts: who holds credentials.
-    #[command(subcommand)]
-    Account(account::Command),
-    /// Credentials of an account.
-    #[command(subcommand)]
-    Credential(credential::Command),
-}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -106,6 +76,11 @@ fn carry_out(arguments: Arguments, runtime: &Runtime) -> Result<ExitCode> {
             start_log(&config)?;
             Ok(runtime.block_on(credential::run(command, &config))?)
         }
+        Command::Completions { shell } => {
+            completions::print(shell)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man(options) => Ok(man::run(&options)?),
     }
 }
 

@@ -1,6 +1,8 @@
 //! `gatepost account` and `gatepost credential`, as processes of their own beside a running gateway's state.
 
 mod common;
+#[path = "command_line/definition.rs"]
+mod definition;
 
 use std::io::Write;
 use std::path::Path;

@@ -146,6 +146,18 @@ fn every_dependency_has_a_row() {
     assert!(both.is_empty(), "{both:?} twice");
 }
 
+#[test]
+fn the_oldest_rust_is_the_same_everywhere() {
+    let manifest: toml::Table = toml::from_str(&read("Cargo.toml")).unwrap();
+    let version = manifest["package"]["rust-version"].as_str().unwrap();
+    for page in ["README.md", "CONTRIBUTING.md"] {
+        assert!(
+            read(page).contains(&format!("Rust {version} or newer")),
+            "{page} doesn't say Rust {version}"
+        );
+    }
+}
+
 /// What a gateway with all entries shows, and what one shows that has met everything.
 fn exposed() -> String {
     let backend = Backend::hello();
@@ -262,7 +274,10 @@ fn pages() -> Vec<String> {
     let names = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().into_string().unwrap()));
     names
         .filter(|name| name.ends_with(".md"))
-        .chain(["README.md".to_owned(), "CHANGELOG.md".to_owned()])
+        .chain(
+            ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "fuzz/README.md"]
+                .map(str::to_owned),
+        )
         .collect()
 }
 

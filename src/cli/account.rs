@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufWriter, Write};
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueHint};
 
 use super::Failure;
 use super::output::{Listing, PAGE, say, unless_broken};
@@ -12,15 +12,17 @@ use super::session::Session;
 use crate::config::Config;
 use crate::domain::Permissions;
 
-/// What to do with accounts.
+/// The commands for accounts.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Add an account. Its password is asked for twice.
+    /// Add an account; prompts twice for its password.
     Add {
         /// The account holder's username.
+        #[arg(value_hint = ValueHint::Other)]
         name: String,
-        /// The most that its credentials may do: out of email, api and web, or none.
-        #[arg(long, default_value = "email,api,web", value_name = "PERMISSIONS")]
+        /// The rights of the account, the ceiling for all its credentials: a comma-separated list of email, api
+        /// and web, or none.
+        #[arg(long, default_value = "email,api,web", value_name = "PERMISSIONS", value_hint = ValueHint::Other)]
         rights: Permissions,
         #[command(flatten)]
         #[allow(missing_docs)]
@@ -28,41 +30,46 @@ pub enum Command {
     },
     /// List all accounts.
     List {
-        /// Write one JSON array.
+        /// Print a JSON array.
         #[arg(long)]
         json: bool,
     },
-    /// Change the account holder's password. It is asked for twice.
+    /// Change the account holder's password; prompts for it twice.
     Passwd {
         /// The account holder's username.
+        #[arg(value_hint = ValueHint::Other)]
         name: String,
         #[command(flatten)]
         #[allow(missing_docs)]
         password: PasswordSource,
     },
-    /// Change the most that the account's credentials may do.
+    /// Change the rights of the account, the ceiling for all its credentials.
     Rights {
         /// The account holder's username.
+        #[arg(value_hint = ValueHint::Other)]
         name: String,
-        /// Out of email, api and web, separated by commas; or none.
-        #[arg(value_name = "PERMISSIONS")]
+        /// A comma-separated list of email, api and web, or none.
+        #[arg(value_name = "PERMISSIONS", value_hint = ValueHint::Other)]
         rights: Permissions,
     },
-    /// Suspend the account: its holder and its credentials may do nothing until it is resumed.
+    /// Suspend the account: neither its holder nor its credentials may do anything until it is resumed.
     Suspend {
         /// The account holder's username.
+        #[arg(value_hint = ValueHint::Other)]
         name: String,
     },
-    /// End the suspension of the account.
+    /// Resume a suspended account.
     Resume {
         /// The account holder's username.
+        #[arg(value_hint = ValueHint::Other)]
         name: String,
     },
     /// Remove the account and all its credentials.
     Remove {
         /// The account holder's username.
+        #[arg(value_hint = ValueHint::Other)]
         name: String,
-        /// Don't ask.
+        /// Do not ask for confirmation.
         #[arg(long)]
         yes: bool,
     },

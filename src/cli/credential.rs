@@ -3,66 +3,66 @@
 use std::io::{self, BufWriter};
 use std::process::ExitCode;
 
-use clap::{ArgGroup, Subcommand};
+use clap::{ArgGroup, Subcommand, ValueHint};
 
-use super::Failure;
 use super::output::{Listing, PAGE, say, unless_broken};
 use super::password::PasswordSource;
 use super::session::Session;
+use super::{Failure, WRONG_USAGE};
 use crate::config::Config;
 use crate::domain::{PermissionEdit, Permissions, PermissionsError};
 use crate::server::complain;
 use crate::service::Origin;
 use crate::service::credentials::{Addition, Edit, Manager};
 
-/// The exit status for what was used wrongly.
-const WRONG_USAGE: u8 = 2;
-
-/// What to do with the credentials of an account.
+/// The commands for the credentials of an account.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List the credentials of the account, with their effective permissions.
     List {
         /// The account holder's username.
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
         account: String,
-        /// Write one JSON array.
+        /// Print a JSON array.
         #[arg(long)]
         json: bool,
     },
-    /// Add a credential. Its password is asked for twice.
+    /// Add a credential; prompts twice for its password.
     Add {
         /// The credential's username.
+        #[arg(value_hint = ValueHint::Other)]
         name: String,
         /// The account holder's username.
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
         account: String,
-        /// Just these, out of email, api and web, or none; without it, all that the account has.
-        #[arg(long)]
+        /// Grant exactly these permissions: a comma-separated list of email, api and web, or none. Default: all
+        /// rights of the account.
+        #[arg(long, value_hint = ValueHint::Other)]
         permissions: Option<Permissions>,
         #[command(flatten)]
         #[allow(missing_docs)]
         password: PasswordSource,
     },
-    /// Change a credential; what isn't named stays.
+    /// Change a credential; whatever is not named stays as it is.
     #[command(group = ArgGroup::new("change").multiple(true).required(true)
         .args(["permissions", "grant", "revoke", "password", "password_stdin"]))]
     Edit {
         /// The credential's username.
+        #[arg(value_hint = ValueHint::Other)]
         name: String,
         /// The account holder's username.
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
         account: String,
-        /// Just these, out of email, api and web, or none.
-        #[arg(long, conflicts_with_all = ["grant", "revoke"])]
+        /// Replace the permissions with exactly these: a comma-separated list of email, api and web, or none.
+        #[arg(long, conflicts_with_all = ["grant", "revoke"], value_hint = ValueHint::Other)]
         permissions: Option<Permissions>,
-        /// These as well.
-        #[arg(long, value_name = "PERMISSIONS")]
+        /// Grant these permissions in addition to the current ones.
+        #[arg(long, value_name = "PERMISSIONS", value_hint = ValueHint::Other)]
         grant: Option<Permissions>,
-        /// These no more.
-        #[arg(long, value_name = "PERMISSIONS")]
+        /// Revoke these permissions.
+        #[arg(long, value_name = "PERMISSIONS", value_hint = ValueHint::Other)]
         revoke: Option<Permissions>,
-        /// A new password, asked for twice.
+        /// Set a new password; prompts for it twice.
         #[arg(long, conflicts_with = "password_stdin")]
         password: bool,
         #[command(flatten)]
@@ -72,9 +72,10 @@ pub enum Command {
     /// Remove a credential.
     Remove {
         /// The credential's username.
+        #[arg(value_hint = ValueHint::Other)]
         name: String,
         /// The account holder's username.
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
         account: String,
     },
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueHint;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -23,23 +24,23 @@ use crate::service::{Origin, Refusal};
 
 const ACCOUNT: &str = "demo";
 
-/// What can be set about the demo.
+/// The options of the demo.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Where the database and the passwords are kept.
-    #[arg(long, default_value = "data")]
+    /// Keep the database and the passwords in this directory.
+    #[arg(long, default_value = "data", value_hint = ValueHint::DirPath)]
     directory: PathBuf,
-    /// The API's address.
-    #[arg(long, default_value = "127.0.0.1:8080")]
+    /// Listen on this address for the API.
+    #[arg(long, default_value = "127.0.0.1:8080", value_hint = ValueHint::Other)]
     api: SocketAddr,
-    /// The dashboard's address.
-    #[arg(long, default_value = "127.0.0.1:8081")]
+    /// Listen on this address for the dashboard.
+    #[arg(long, default_value = "127.0.0.1:8081", value_hint = ValueHint::Other)]
     web: SocketAddr,
-    /// The address for mail.
-    #[arg(long, default_value = "127.0.0.1:2525")]
+    /// Listen on this address for mail.
+    #[arg(long, default_value = "127.0.0.1:2525", value_hint = ValueHint::Other)]
     smtp: SocketAddr,
-    /// The operators' address.
-    #[arg(long, default_value = "127.0.0.1:9090")]
+    /// Listen on this address for metrics and health checks.
+    #[arg(long, default_value = "127.0.0.1:9090", value_hint = ValueHint::Other)]
     ops: SocketAddr,
 }
 

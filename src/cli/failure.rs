@@ -1,6 +1,7 @@
 //! Why a command was not carried out.
 
 use std::io;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -34,4 +35,7 @@ pub enum Failure {
     /// The result could not be written.
     #[error("standard output: {0}")]
     Output(#[from] io::Error),
+    /// A file or directory could not be written.
+    #[error("{path}: cannot be written: {1}", path = .0.display())]
+    NotWritten(PathBuf, io::Error),
 }

@@ -1,13 +1,23 @@
 //! Floor 5: the command line.
 
 pub mod account;
+pub mod arguments;
 pub mod backend;
+pub mod completions;
 pub mod credential;
 pub mod demo;
 pub mod failure;
+pub mod man;
 pub mod output;
 pub mod password;
 pub mod session;
 mod sink;
 
+pub use arguments::{Arguments, Command};
 pub use failure::Failure;
+
+/// The exit status of a command that was refused or failed.
+pub const REFUSED: u8 = 1;
+
+/// The exit status of a command that was used incorrectly.
+pub const WRONG_USAGE: u8 = 2;

@@ -1,4 +1,4 @@
-//! Listings: a table for people, or one JSON array.
+//! Standard output: listings (a table for people, or one JSON array), single lines, and whole texts.
 
 use std::io::{self, Write};
 
@@ -147,6 +147,15 @@ pub fn say(line: &str) {
     if let Err(error) = unless_broken(writeln!(io::stdout().lock(), "{line}")) {
         complain(&format!("gatepost: standard output: {error}"));
     }
+}
+
+/// Prints a whole text. Does nothing more if its reader has gone away.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn print_text(text: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    unless_broken(out.write_all(text).and_then(|()| out.flush()))
 }
 
 /// Takes a reader that went away for one that has read enough.

@@ -11,7 +11,7 @@ use crate::domain::password::LONGEST_BYTES;
 /// Where a new password comes from.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct PasswordSource {
-    /// Read the password from standard input, one line, in place of asking for it twice.
+    /// Read the password from standard input (one line) instead of prompting for it.
     #[arg(long)]
     pub password_stdin: bool,
 }

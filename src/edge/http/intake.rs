@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
@@ -23,6 +24,10 @@ use crate::wire::RequestFrames;
 /// Requests that are taken from what a client has sent before the tasks of those before have run.
 const AT_ONCE: usize = 8;
 
+/// The least time between two such portions of a connection whose requests are only refused. What was refused is remembered for a
+/// second (h2), so that this bounds its memory, and all that a client may have sent is refused within a few seconds.
+const SLOWED: Duration = Duration::from_millis(250);
+
 /// The connection.
 #[derive(Debug)]
 pub struct Intake {
@@ -31,10 +36,8 @@ pub struct Intake {
     /// Bytes that were received, and wait for the pause to end.
     withheld: Bytes,
     pause: Arc<Mutex<Pause>>,
-    /// A pause was begun, after which more may pass.
-    is_paused: bool,
-    /// No more requests are taken.
-    closed: Arc<AtomicBool>,
+    /// Its requests are only refused.
+    slowed: Arc<AtomicBool>,
 }
 
 /// A pause in the reading of a connection.
@@ -48,26 +51,24 @@ enum Pause {
 }
 
 impl Intake {
-    /// Takes over a connection of which nothing has been read. Once `closed` is true, no more requests are taken from it: the
-    /// reader waits at the next one until the connection is dropped.
-    pub fn new(stream: Stream, closed: Arc<AtomicBool>) -> Intake {
+    /// Takes over a connection of which nothing has been read. While `slowed` is true, requests are taken slowly.
+    pub fn new(stream: Stream, slowed: Arc<AtomicBool>) -> Intake {
         let frames = RequestFrames::new(AT_ONCE);
-        Intake { stream, frames, withheld: Bytes::new(), pause: Arc::default(), is_paused: false, closed }
-    }
-
-    /// Lets the next few requests pass, unless no more are taken.
-    fn allow(&mut self) {
-        self.frames.allow(if self.closed.load(Ordering::Relaxed) { 0 } else { AT_ONCE });
+        Intake { stream, frames, withheld: Bytes::new(), pause: Arc::default(), slowed }
     }
 
     /// Reads nothing more until the tasks that are ready to run have run.
     fn pause(&mut self, cx: &Context<'_>) {
-        self.is_paused = true;
         *self.pause.lock() = Pause::On(Some(cx.waker().clone()));
-        let pause = self.pause.clone();
+        let (pause, slowed) = (self.pause.clone(), self.slowed.clone());
         // A worker runs its tasks in the order in which they became ready: when the reader is polled again, each request
         // that was begun before has been polled once.
         tokio::spawn(async move {
+            // Those requests may just have been refused.
+            tokio::task::yield_now().await;
+            if slowed.load(Ordering::Relaxed) {
+                tokio::time::sleep(SLOWED).await;
+            }
             if let Pause::On(Some(waker)) = std::mem::take(&mut *pause.lock()) {
                 waker.wake();
             }
@@ -86,16 +87,12 @@ impl AsyncRead for Intake {
             return Poll::Pending;
         }
         let this = &mut *self;
-        if this.is_paused {
-            this.is_paused = false;
-            this.allow();
-        }
         let before = buf.filled().len();
         if this.withheld.is_empty() {
             let read = Pin::new(&mut this.stream).poll_read(cx, buf);
             if read.is_pending() {
                 // The reader sleeps now, and the tasks of what it has read run.
-                this.allow();
+                this.frames.allow(AT_ONCE);
             }
             ready!(read)?;
             let read = &buf.filled()[before..];
@@ -115,10 +112,8 @@ impl AsyncRead for Intake {
                 return Poll::Ready(Ok(()));
             }
         }
-        // Behind the last request that is taken nothing wakes the reader: the connection is about to be dropped.
-        if !this.closed.load(Ordering::Relaxed) {
-            this.pause(cx);
-        }
+        this.pause(cx);
+        this.frames.allow(AT_ONCE);
         // No bytes at all would be the end of the connection.
         if buf.filled().len() == before { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
@@ -204,7 +199,7 @@ impl GetSocketDigest for Intake {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
@@ -280,22 +275,6 @@ mod tests {
                 all.extend_from_slice(&buffer[..read]);
             }
             assert_eq!(all, bytes);
-        }
-    }
-
-    #[tokio::test]
-    async fn no_more_requests_come_once_it_is_closed() {
-        let bytes = connection(20);
-        let (mut intake, _client) = received(&bytes).await;
-        let mut buffer = [0; 1024];
-        assert_eq!(intake.read(&mut buffer).await.unwrap(), length(8));
-        intake.closed.store(true, Ordering::Relaxed);
-        let read = async { intake.read(&mut buffer).await.unwrap() };
-        tokio::select! {
-            biased;
-            read = read => panic!("{read} more bytes"),
-            // Whatever the pause has woken has run by then.
-            () = async { for _ in 0..10 { tokio::task::yield_now().await } } => {}
         }
     }
 }

@@ -40,6 +40,9 @@ const HEADER_LIMIT: usize = 64 * 1024;
 /// Bytes of an answer over HTTP/2 that wait for the client to take them, for each stream.
 const SEND_BUFFER: usize = 64 * 1024;
 
+/// The error code for a stream of which nothing was processed, so that its request can be repeated (RFC 9113 section 8.7).
+const REFUSED_STREAM: u32 = 7;
+
 /// At a stop: how long a client over HTTP/2 has to say goodbye, and to take an answer whose last byte waits for it.
 const GOODBYE: Duration = Duration::from_secs(1);
 const TAKING: Duration = Duration::from_secs(5);
@@ -239,7 +242,7 @@ struct Multiplexed {
     streams: Mutex<Option<QuotaLease>>,
     /// Turns true when the connection is about to end, in good order.
     end: watch::Sender<bool>,
-    /// Turns true when there is no room for requests of this connection: no more are read, and it is about to end.
+    /// Turns true when there is no room for requests of this connection, which is about to end.
     full: Arc<AtomicBool>,
 }
 
@@ -283,6 +286,7 @@ impl Multiplexed {
         let mut streams = self.streams.lock();
         if self.client.has_accepted() {
             *streams = None;
+            self.full.store(false, Ordering::Relaxed);
         }
         if self.client.should_leave() {
             self.full.store(true, Ordering::Relaxed);
@@ -312,10 +316,14 @@ impl Multiplexed {
 impl HttpServerApp for Multiplexed {
     async fn process_new_http(
         self: &Arc<Self>,
-        session: ServerSession,
+        mut session: ServerSession,
         _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         self.begun.store(true, Ordering::Relaxed);
+        if self.full.load(Ordering::Relaxed) && !self.client.has_accepted() {
+            session.shutdown_with_reason(REFUSED_STREAM.into());
+            return None;
+        }
         let _under_way = self.server.requests.enter()?;
         let _answer = self.answers.enter()?;
         if self.cover_streams() {

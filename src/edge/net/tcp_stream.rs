@@ -20,6 +20,9 @@ use tokio::net::TcpStream;
 /// Writes are gathered up to this many bytes; larger ones go straight to the kernel.
 const GATHER: usize = 16 * 1024;
 
+/// A buffer for gathered writes that grew above this many bytes is given back once it is empty.
+const KEPT: usize = 4 * 1024;
+
 /// Counts the bytes that a connection received since the last [`Meter::start`], and refuses more than its limit.
 ///
 /// A header that drips, or that never ends, is told apart from a connection that is merely idle by this count.
@@ -85,6 +88,9 @@ impl MeteredStream {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 n => self.written += n,
             }
+        }
+        if self.gathered.capacity() > KEPT {
+            self.gathered = Vec::new();
         }
         self.gathered.clear();
         self.written = 0;

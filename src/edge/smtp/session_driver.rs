@@ -120,7 +120,7 @@ impl SessionDriver {
                 }
                 Waited::Changed => self.unsure = true,
             }
-            if !receiving {
+            if !receiving && !self.session.is_over() {
                 self.look_for_changes_in_time(&mut shutdown).await;
             }
             wanted = self.work(&mut shutdown).await;

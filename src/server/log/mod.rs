@@ -82,7 +82,7 @@ pub fn start_log(settings: &LogSettings) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits, when dropped, until the last lines of the log are written, for [`LAST_LINES`] at most. Belongs to `main`, so that
+/// Waits, when dropped, until the last lines of the log are written, for `LAST_LINES` at most. Belongs to `main`, so that
 /// they are, however it ends.
 pub struct LastLines;
 

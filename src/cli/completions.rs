@@ -1,0 +1,32 @@
+//! `gatepost completions SHELL`: scripts with which a shell completes commands and options.
+
+use clap::{CommandFactory, ValueEnum};
+use clap_complete::aot;
+
+use super::output::print_text;
+use super::{Arguments, Failure};
+
+/// A shell for which there is a completion script.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[allow(missing_docs)]
+pub enum Shell {
+    Bash,
+    Fish,
+    Zsh,
+}
+
+/// Prints the completion script for `shell`.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn print(shell: Shell) -> Result<(), Failure> {
+    let generator = match shell {
+        Shell::Bash => aot::Shell::Bash,
+        Shell::Fish => aot::Shell::Fish,
+        Shell::Zsh => aot::Shell::Zsh,
+    };
+    // Into memory first: the generator panics if it can't write.
+    let mut script = Vec::new();
+    aot::generate(generator, &mut Arguments::command(), "gatepost", &mut script);
+    Ok(print_text(&script)?)
+}
