@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::percent::hex;
 use crate::domain::PathPattern;
+use crate::wire::percent::hex;
 
 /// The paths of a route: `/status` exactly, `/public/*` with everything below, `/users/*/posts` and `/v1/*.json` with any
 /// text in place of a `*` inside of one segment.

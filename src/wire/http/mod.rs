@@ -1,0 +1,16 @@
+//! HTTP: request targets, paths and the routes they match, origins, and framing: the chunked coding and HTTP/2 frames.
+
+pub mod chunked;
+mod http2_frames;
+pub mod origin;
+pub mod path;
+pub mod route;
+mod suffix;
+
+pub use chunked::{ChunkedError, ChunkedValidator};
+pub use http2_frames::RequestFrames;
+pub use origin::OwnOrigin;
+pub use path::{PathError, Target, normalize};
+#[cfg(test)]
+pub use route::steps_of;
+pub use route::{RoutePattern, cut_short, sends_mail};
