@@ -1,24 +1,14 @@
 //! Floor 1: pure bytes <-> values. Nothing here reads a socket, a file or a clock, every buffer is bounded, and no input
 //! panics; where input comes in pieces, any split of it gives the same result.
 
-mod attributes;
 pub mod call;
-mod cut_boundary;
-mod delimiter;
-mod fields;
 pub mod form;
 pub mod http;
-mod key;
-mod media;
-mod multipart;
 pub mod parameters;
-mod part;
 mod percent;
 pub mod presented;
-pub mod query;
 pub mod reply;
 pub mod smtp;
-mod urlencoded;
 mod xml;
 
 #[cfg(test)]
@@ -28,8 +18,6 @@ pub use self::http::{
     normalize, sends_mail,
 };
 pub use call::{Action, Call, Format};
-pub use form::{BodyScanner, FormError};
-pub use key::CredentialKey;
+pub use form::{BodyScanner, CredentialKey, FormError, Taken, take_credential, without_credential};
 pub use parameters::{Parameters, ParametersError};
 pub use presented::{BASIC_BUFFER, BasicError, CredentialError, Gathered, Held, LONGEST_VALUE, basic};
-pub use query::{Taken, take_credential, without_credential};

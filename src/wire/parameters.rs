@@ -2,10 +2,7 @@
 
 use thiserror::Error;
 
-use super::fields;
-use super::form::FormError;
-use super::key::CredentialKey;
-use super::media::Media;
+use super::form::{CredentialKey, FormError, Media, fields};
 use super::presented::{CredentialError, Halves, Held, ValueBuffer};
 use crate::domain::{PermissionEdit, PermissionsError, Secret};
 

@@ -8,7 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::key::CredentialKey;
+use super::form::CredentialKey;
 use crate::domain::{Presented, Secret};
 
 /// The longest value of `api_user` or `api_key` that is read, in decoded bytes.

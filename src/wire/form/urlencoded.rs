@@ -2,10 +2,10 @@
 
 use memchr::{memchr, memchr2};
 
-use super::form::{FILLER, FormError, MOST_FIELDS};
 use super::key::{CredentialKey, KeyMatcher};
-use super::percent::Decoder;
-use super::presented::{CredentialError, Halves, Held, ValueBuffer};
+use super::scanner::{FILLER, FormError, MOST_FIELDS};
+use crate::wire::percent::Decoder;
+use crate::wire::presented::{CredentialError, Halves, Held, ValueBuffer};
 
 /// The scanner of one urlencoded body.
 pub(crate) struct Urlencoded {

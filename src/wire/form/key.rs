@@ -1,6 +1,6 @@
 //! The two parameter names that carry a credential, in every spelling that a backend could take for them.
 
-use super::percent::Decoder;
+use crate::wire::percent::Decoder;
 
 /// Which half of a credential a parameter carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

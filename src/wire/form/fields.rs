@@ -4,12 +4,12 @@ use memchr::memmem;
 
 use super::cut_boundary::{CUT, CutDelimiters};
 use super::delimiter::Delimiter;
-use super::form::FormError;
 use super::key::CredentialKey;
 use super::media::Boundary;
 use super::multipart::{LARGEST_HEAD, Outside};
 use super::part::Head;
-use super::percent;
+use super::scanner::FormError;
+use crate::wire::percent;
 
 /// One field of a form.
 pub(crate) struct Field {

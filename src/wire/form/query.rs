@@ -3,8 +3,8 @@
 use memchr::{memchr, memchr2_iter};
 
 use super::key::CredentialKey;
-use super::percent;
-use super::presented::{CredentialError, Halves, Held, ValueBuffer};
+use crate::wire::percent;
+use crate::wire::presented::{CredentialError, Halves, Held, ValueBuffer};
 
 /// What [`take_credential`] found.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Taken {
 ///
 /// # Errors
 /// One half without the other, a parameter repeated with another value, a value over
-/// [`LONGEST_VALUE`](super::presented::LONGEST_VALUE), or a credential after a `;` instead of a `&`.
+/// [`LONGEST_VALUE`](crate::wire::presented::LONGEST_VALUE), or a credential after a `;` instead of a `&`.
 pub fn take_credential(query: &[u8]) -> Result<Option<Taken>, CredentialError> {
     if !mentions_credential(query) {
         return Ok(None);
@@ -87,8 +87,8 @@ fn value(encoded: &[u8]) -> Result<ValueBuffer, CredentialError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::presented::LONGEST_VALUE;
     use super::*;
+    use crate::wire::presented::LONGEST_VALUE;
 
     fn take(query: &str) -> Result<Option<(String, String, String)>, CredentialError> {
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();

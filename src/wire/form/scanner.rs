@@ -4,8 +4,8 @@ use thiserror::Error;
 
 use super::media::Media;
 use super::multipart::Multipart;
-use super::presented::{CredentialError, Held};
 use super::urlencoded::Urlencoded;
+use crate::wire::presented::{CredentialError, Held};
 
 /// What the bytes of a credential's value are overwritten with.
 pub const FILLER: u8 = b'x';

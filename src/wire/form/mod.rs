@@ -1,0 +1,19 @@
+//! Forms and queries: the fields `api_user` and `api_key` are found, read and masked wherever a backend could read them.
+
+mod attributes;
+mod cut_boundary;
+mod delimiter;
+pub(super) mod fields;
+mod key;
+mod media;
+mod multipart;
+mod part;
+pub mod query;
+mod scanner;
+mod urlencoded;
+
+pub(super) use media::Media;
+
+pub use key::CredentialKey;
+pub use query::{Taken, take_credential, without_credential};
+pub use scanner::{BodyScanner, FormError, MOST_FIELDS};
