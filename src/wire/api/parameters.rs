@@ -2,9 +2,9 @@
 
 use thiserror::Error;
 
-use super::form::{CredentialKey, FormError, Media, fields};
-use super::presented::{CredentialError, Halves, Held, ValueBuffer};
 use crate::domain::{PermissionEdit, PermissionsError, Secret};
+use crate::wire::form::{CredentialKey, FormError, Media, fields};
+use crate::wire::presented::{CredentialError, Halves, Held, ValueBuffer};
 
 /// How many parameters a call may have.
 pub const MOST_PARAMETERS: usize = 100;
