@@ -3,8 +3,8 @@
 use thiserror::Error;
 
 use crate::domain::{PermissionEdit, PermissionsError, Secret};
-use crate::wire::form::{CredentialKey, FormError, Media, fields};
-use crate::wire::presented::{CredentialError, Halves, Held, ValueBuffer};
+use crate::wire::credential::{CredentialError, Held};
+use crate::wire::form::{CredentialKey, FormError, Halves, Media, ValueBuffer, fields};
 
 /// How many parameters a call may have.
 pub const MOST_PARAMETERS: usize = 100;

@@ -4,6 +4,7 @@ mod attributes;
 mod cut_boundary;
 mod delimiter;
 pub(super) mod fields;
+mod halves;
 mod key;
 mod media;
 mod multipart;
@@ -12,6 +13,7 @@ pub mod query;
 mod scanner;
 mod urlencoded;
 
+pub(super) use halves::{Halves, ValueBuffer};
 pub(super) use media::Media;
 
 pub use key::CredentialKey;

@@ -2,9 +2,10 @@
 
 use memchr::{memchr, memchr2_iter};
 
+use super::halves::{Halves, ValueBuffer};
 use super::key::CredentialKey;
+use crate::wire::credential::{CredentialError, Held};
 use crate::wire::percent;
-use crate::wire::presented::{CredentialError, Halves, Held, ValueBuffer};
 
 /// What [`take_credential`] found.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub struct Taken {
 ///
 /// # Errors
 /// One half without the other, a parameter repeated with another value, a value over
-/// [`LONGEST_VALUE`](crate::wire::presented::LONGEST_VALUE), or a credential after a `;` instead of a `&`.
+/// [`LONGEST_VALUE`](crate::wire::credential::LONGEST_VALUE), or a credential after a `;` instead of a `&`.
 pub fn take_credential(query: &[u8]) -> Result<Option<Taken>, CredentialError> {
     if !mentions_credential(query) {
         return Ok(None);
@@ -88,7 +89,7 @@ fn value(encoded: &[u8]) -> Result<ValueBuffer, CredentialError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::presented::LONGEST_VALUE;
+    use crate::wire::credential::LONGEST_VALUE;
 
     fn take(query: &str) -> Result<Option<(String, String, String)>, CredentialError> {
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();

@@ -5,7 +5,7 @@ use thiserror::Error;
 use super::media::Media;
 use super::multipart::Multipart;
 use super::urlencoded::Urlencoded;
-use crate::wire::presented::{CredentialError, Held};
+use crate::wire::credential::{CredentialError, Held};
 
 /// What the bytes of a credential's value are overwritten with.
 pub const FILLER: u8 = b'x';

@@ -2,10 +2,11 @@
 
 use memchr::{memchr, memchr2};
 
+use super::halves::{Halves, ValueBuffer};
 use super::key::{CredentialKey, KeyMatcher};
 use super::scanner::{FILLER, FormError, MOST_FIELDS};
+use crate::wire::credential::{CredentialError, Held};
 use crate::wire::percent::Decoder;
-use crate::wire::presented::{CredentialError, Halves, Held, ValueBuffer};
 
 /// The scanner of one urlencoded body.
 pub(crate) struct Urlencoded {

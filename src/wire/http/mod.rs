@@ -1,5 +1,6 @@
-//! HTTP: request targets, paths and the routes they match, origins, and framing: the chunked coding and HTTP/2 frames.
+//! HTTP: Basic logins, request targets, paths and the routes they match, origins; and framing by chunks and HTTP/2 frames.
 
+pub mod authorization;
 pub mod chunked;
 mod http2_frames;
 pub mod origin;
@@ -7,6 +8,7 @@ pub mod path;
 pub mod route;
 mod suffix;
 
+pub use authorization::{BASIC_BUFFER, BasicError, basic};
 pub use chunked::{ChunkedError, ChunkedValidator};
 pub use http2_frames::RequestFrames;
 pub use origin::OwnOrigin;
