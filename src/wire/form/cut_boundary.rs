@@ -6,8 +6,8 @@
 use memchr::memchr;
 
 use super::attributes::is_token;
+use super::error::FormError;
 use super::media::Boundary;
-use super::scanner::FormError;
 
 /// The error for a body that such a parser would split.
 pub(crate) const CUT: FormError = FormError::Malformed(

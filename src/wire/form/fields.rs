@@ -4,11 +4,11 @@ use memchr::memmem;
 
 use super::cut_boundary::{CUT, CutDelimiters};
 use super::delimiter::Delimiter;
+use super::error::FormError;
 use super::key::CredentialKey;
 use super::media::Boundary;
 use super::multipart::{LARGEST_HEAD, Outside};
 use super::part::Head;
-use super::scanner::FormError;
 use crate::wire::percent;
 
 /// One field of a form.

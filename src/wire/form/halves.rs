@@ -6,6 +6,9 @@ use super::key::CredentialKey;
 use crate::domain::Secret;
 use crate::wire::credential::{CredentialError, Held, LONGEST_VALUE};
 
+/// What the bytes of a credential's value are overwritten with.
+pub(crate) const FILLER: u8 = b'x';
+
 /// The two halves of a credential as they turn up among the parameters of a query or a form.
 #[derive(Default)]
 pub(crate) struct Halves {

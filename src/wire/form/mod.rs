@@ -3,6 +3,7 @@
 mod attributes;
 mod cut_boundary;
 mod delimiter;
+mod error;
 pub(super) mod fields;
 mod halves;
 mod key;
@@ -16,6 +17,7 @@ mod urlencoded;
 pub(super) use halves::{Halves, ValueBuffer};
 pub(super) use media::Media;
 
+pub use error::{FormError, MOST_FIELDS};
 pub use key::CredentialKey;
 pub use query::{Taken, take_credential, without_credential};
-pub use scanner::{BodyScanner, FormError, MOST_FIELDS};
+pub use scanner::BodyScanner;

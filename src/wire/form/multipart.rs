@@ -4,11 +4,11 @@ use memchr::{memchr, memchr2};
 
 use super::cut_boundary::{CUT, CutDelimiters};
 use super::delimiter::Delimiter;
-use super::halves::{Halves, ValueBuffer};
+use super::error::{FormError, MOST_FIELDS};
+use super::halves::{FILLER, Halves, ValueBuffer};
 use super::key::CredentialKey;
 use super::media::Boundary;
 use super::part::Head;
-use super::scanner::{FILLER, FormError, MOST_FIELDS};
 use crate::wire::credential::Held;
 
 /// The largest header block of one part, in bytes.

@@ -3,8 +3,8 @@
 use memchr::memmem;
 
 use super::attributes::{is_token, split};
+use super::error::FormError;
 use super::key::CredentialKey;
-use super::scanner::FormError;
 use crate::wire::percent;
 
 /// What the header block of a part says.

@@ -1,17 +1,10 @@
 //! Forms: finds the credential anywhere in a body, and overwrites it while the body passes.
 
-use thiserror::Error;
-
+use super::error::FormError;
 use super::media::Media;
 use super::multipart::Multipart;
 use super::urlencoded::Urlencoded;
-use crate::wire::credential::{CredentialError, Held};
-
-/// What the bytes of a credential's value are overwritten with.
-pub const FILLER: u8 = b'x';
-
-/// How many fields or parts a form may have.
-pub const MOST_FIELDS: usize = 10_000;
+use crate::wire::credential::Held;
 
 /// Scans the body of a form, chunk by chunk: captures `api_user` and `api_key` and overwrites their values in place.
 ///
@@ -104,29 +97,11 @@ impl BodyScanner {
     }
 }
 
-/// Why a form was refused; all of them are 400 to the caller, and the text is for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum FormError {
-    /// The credential in it can't be used.
-    #[error(transparent)]
-    Credential(#[from] CredentialError),
-    /// Not a well-formed form, or one that can be read in two ways; with the place.
-    #[error("malformed form: {0}")]
-    Malformed(&'static str),
-    /// Urlencoded in a character set that isn't a superset of ASCII.
-    #[error("a form's character set must be UTF-8 or another superset of ASCII")]
-    Charset,
-    /// More than [`MOST_FIELDS`].
-    #[error("the form has too many fields")]
-    TooManyFields,
-    /// A part's header over 16 KiB.
-    #[error("the header of a part is too large")]
-    HeadTooLarge,
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::error::MOST_FIELDS;
     use super::*;
+    use crate::wire::credential::CredentialError;
 
     const MULTIPART: &str = "multipart/form-data; boundary=b";
 

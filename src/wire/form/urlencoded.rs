@@ -2,9 +2,9 @@
 
 use memchr::{memchr, memchr2};
 
-use super::halves::{Halves, ValueBuffer};
+use super::error::{FormError, MOST_FIELDS};
+use super::halves::{FILLER, Halves, ValueBuffer};
 use super::key::{CredentialKey, KeyMatcher};
-use super::scanner::{FILLER, FormError, MOST_FIELDS};
 use crate::wire::credential::{CredentialError, Held};
 use crate::wire::percent::Decoder;
 
