@@ -8,7 +8,7 @@
 //! | 5 | [`server`], [`cli`] | composition root; the command line, the demo and its backends |
 //! | 4 | `edge` | sockets and pingora: listeners, the proxy, management, ops; `edge::smtp`: mail sessions and backends |
 //! | 3 | [`service`] | access (the decision), credentials (get, add, edit, remove) |
-//! | 2 | [`state`] | store, cache, hashing, throttle, fleet, metrics |
+//! | 2 | [`state`] | store, cache, hashing, throttle, cluster, metrics |
 //! | 1 | [`wire`] | pure bytes <-> values: presented credentials, forms, paths, replies; [`wire::smtp`]: both sides of SMTP |
 //! | 0 | [`domain`], [`config`] | pure: permission, credential, decision; raw TOML -> checked configuration |
 

@@ -13,7 +13,7 @@ use crate::domain::{
     Canonical, NewPassword, PasswordError, Permission, PermissionsError, StoredHash, Unavailable,
     UsernameError,
 };
-use crate::state::fleet::{Fleet, Unconfirmed};
+use crate::state::cluster::{Cluster, Unconfirmed};
 use crate::state::hashing::Hasher;
 use crate::state::store::{MutationError, Store, StoreError, Written};
 use crate::state::{Epochs, Metrics};
@@ -99,17 +99,17 @@ pub struct Mutations {
     pub(super) store: Store,
     hasher: Arc<Hasher>,
     epochs: Arc<Epochs>,
-    fleet: Arc<Fleet>,
+    cluster: Arc<Cluster>,
     metrics: Arc<Metrics>,
 }
 
 impl Mutations {
-    /// Changes of this store, told to these epochs and to that fleet.
+    /// Changes of this store, told to these epochs and to that cluster.
     pub fn new(
         store: Store,
         hasher: Arc<Hasher>,
         epochs: Arc<Epochs>,
-        fleet: Arc<Fleet>,
+        cluster: Arc<Cluster>,
         metrics: Arc<Metrics>,
     ) -> Mutations {
         for action in Action::ALL {
@@ -120,7 +120,7 @@ impl Mutations {
                 }
             }
         }
-        Mutations { store, hasher, epochs, fleet, metrics }
+        Mutations { store, hasher, epochs, cluster, metrics }
     }
 
     /// The stored form of a password, if it keeps the rules.
@@ -149,7 +149,7 @@ impl Mutations {
                     mutations.epochs.raise(&written.change.name);
                     let asked = unended.asked.as_ref();
                     let news = asked.and_then(Asked::news);
-                    let confirmed = mutations.fleet.announce(&written.change, news).await;
+                    let confirmed = mutations.cluster.announce(&written.change, news).await;
                     if asked.is_some_and(|asked| asked.action.revokes()) {
                         mutations.metrics.revocation_seconds.observe(committed.elapsed().as_secs_f64());
                     }
@@ -223,8 +223,8 @@ mod tests {
         let store = Store::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
         let (epochs, metrics) = (Arc::new(Epochs::new()), Arc::new(Metrics::new()));
         let hasher = Arc::new(Hasher::start(LOWEST_COST, 1, 1, metrics.clone()).unwrap());
-        let fleet = Arc::new(Fleet::join(&store, epochs.clone()).await.unwrap());
-        let mutations = Mutations::new(store, hasher, epochs.clone(), fleet, metrics.clone());
+        let cluster = Arc::new(Cluster::join(&store, epochs.clone()).await.unwrap());
+        let mutations = Mutations::new(store, hasher, epochs.clone(), cluster, metrics.clone());
         let asked = |action| Asked {
             action,
             actor: "holder".to_owned(),

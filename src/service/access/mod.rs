@@ -57,7 +57,7 @@ enum Refusal {
 
 impl Access {
     /// A decision over that store, with an empty cache. What mutates the store must raise `epochs`, in this process and
-    /// through the fleet in all others.
+    /// through the cluster in all others.
     ///
     /// # Errors
     /// The system has no random numbers.

@@ -50,7 +50,7 @@ const TIMING: Timing = Timing { look: Duration::from_millis(250), patience: Dura
 /// Our place among the processes on the same store. Dropped, it listens no more: keep it as long as anything that was
 /// read from the store is believed.
 #[derive(Debug)]
-pub struct Fleet {
+pub struct Cluster {
     place: Place,
     timing: Timing,
     member: Option<Member>,
@@ -60,7 +60,7 @@ pub struct Fleet {
 #[derive(Debug)]
 struct Member {
     shared: Arc<Shared>,
-    /// Ends with the fleet.
+    /// Ends with the cluster.
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -89,33 +89,33 @@ struct Notice {
     news: Option<News>,
 }
 
-impl Fleet {
+impl Cluster {
     /// Joins as a process that remembers what it reads. To be done before the first read that is remembered.
     ///
     /// # Errors
     /// The folder `DATABASE.nodes` can't be used, or the store can't be asked.
-    pub async fn join(store: &Store, epochs: Arc<Epochs>) -> Result<Fleet, StoreError> {
-        Fleet::join_with(store, epochs, TIMING).await
+    pub async fn join(store: &Store, epochs: Arc<Epochs>) -> Result<Cluster, StoreError> {
+        Cluster::join_with(store, epochs, TIMING).await
     }
 
     /// Comes by as a process that changes the store and remembers nothing, such as the command line.
     ///
     /// # Errors
     /// The folder `DATABASE.nodes` can't be used.
-    pub fn visit(store: &Store) -> Result<Fleet, StoreError> {
+    pub fn visit(store: &Store) -> Result<Cluster, StoreError> {
         let place = Place::beside(store.path()).map_err(|e| unusable(&e))?;
         place.open().map_err(|e| unusable(&e))?;
-        Ok(Fleet { place, timing: TIMING, member: None })
+        Ok(Cluster { place, timing: TIMING, member: None })
     }
 
-    async fn join_with(store: &Store, epochs: Arc<Epochs>, timing: Timing) -> Result<Fleet, StoreError> {
+    async fn join_with(store: &Store, epochs: Arc<Epochs>, timing: Timing) -> Result<Cluster, StoreError> {
         let place = Place::beside(store.path()).map_err(|e| unusable(&e))?;
         let (listener, name) = place.open().and_then(|f| f.listen()).map_err(|e| unusable(&e))?;
         let ledger = Ledger::new(store.changes().await?);
         let shared = Arc::new(Shared { place: place.clone(), epochs, ledger, name: Mutex::new(name) });
         let mut tasks = JoinSet::new();
         tasks.spawn(watch(shared.clone(), store.clone(), listener, timing));
-        Ok(Fleet { place, timing, member: Some(Member { shared, tasks: Mutex::new(tasks) }) })
+        Ok(Cluster { place, timing, member: Some(Member { shared, tasks: Mutex::new(tasks) }) })
     }
 
     /// Tells every other process of a change that is committed, and returns when each has let go of what it knew. `news`
@@ -153,7 +153,7 @@ impl Fleet {
     }
 }
 
-impl Drop for Fleet {
+impl Drop for Cluster {
     fn drop(&mut self) {
         self.leave();
     }
