@@ -9,7 +9,7 @@
 //! | 4 | `edge` | sockets and pingora: listeners, the proxy, management, ops; `edge::smtp`: mail sessions and backends |
 //! | 3 | [`service`] | access (the decision), credentials (get, add, edit, remove) |
 //! | 2 | [`state`] | store, cache, hashing, throttle, cluster, metrics |
-//! | 1 | [`wire`] | pure bytes <-> values: presented credentials, forms, paths, replies; [`wire::smtp`]: both sides of SMTP |
+//! | 1 | [`wire`] | pure bytes <-> values: [`wire::form`], [`wire::http`], [`wire::api`] (the credentials API), [`wire::smtp`] (both sides) |
 //! | 0 | [`domain`], [`config`] | pure: permission, credential, decision; raw TOML -> checked configuration |
 
 pub mod cli;

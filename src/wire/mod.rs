@@ -1,5 +1,11 @@
 //! Floor 1: pure bytes <-> values. Nothing here reads a socket, a file or a clock, every buffer is bounded, and no input
 //! panics; where input comes in pieces, any split of it gives the same result.
+//!
+//! - [`form`]: `api_user` and `api_key` in forms and queries: found, read and masked.
+//! - [`http`]: Basic logins, request targets, paths, routes, origins and framing.
+//! - [`api`]: calls of the credentials API, their parameters and replies.
+//! - [`smtp`]: both sides of SMTP.
+//! - [`credential`]: credentials as clients present them, for all of these.
 
 pub mod api;
 pub mod credential;
