@@ -18,11 +18,11 @@ use crate::wire::credential::Held;
 ///
 /// Memory: at most 16 KiB for the header of a part and 4 KiB for each of the two values.
 pub struct BodyScanner {
-    form: Form,
+    form: FormScanner,
     failed: Option<FormError>,
 }
 
-enum Form {
+enum FormScanner {
     Urlencoded(Urlencoded),
     Multipart(Box<Multipart>),
 }
@@ -36,8 +36,8 @@ impl BodyScanner {
     /// read in two ways.
     pub fn for_content_type(content_type: &[u8]) -> Result<Option<BodyScanner>, FormError> {
         let form = match Media::read(content_type)? {
-            Media::Urlencoded => Form::Urlencoded(Urlencoded::new()),
-            Media::Multipart { boundary } => Form::Multipart(Box::new(Multipart::new(&boundary))),
+            Media::Urlencoded => FormScanner::Urlencoded(Urlencoded::new()),
+            Media::Multipart { boundary } => FormScanner::Multipart(Box::new(Multipart::new(&boundary))),
             Media::Other => return Ok(None),
         };
         Ok(Some(BodyScanner { form, failed: None }))
@@ -46,15 +46,15 @@ impl BodyScanner {
     /// The scanner for a body without a type. Some backends (Rack) read it as an urlencoded form, for others it is just
     /// bytes: so many fields as there are `&` are no error, and only what stands there as a credential is.
     pub fn for_untyped() -> BodyScanner {
-        BodyScanner { form: Form::Urlencoded(Urlencoded::of_anything()), failed: None }
+        BodyScanner { form: FormScanner::Urlencoded(Urlencoded::of_anything()), failed: None }
     }
 
     /// The same for where nobody has to present a credential: whatever could be one, different ones, one after a `;`, one that
     /// is too long, is masked up to its end, and is no error.
     pub fn of_any_credential(mut self) -> BodyScanner {
         match &mut self.form {
-            Form::Urlencoded(form) => form.halves.accept_any(),
-            Form::Multipart(form) => form.halves.accept_any(),
+            FormScanner::Urlencoded(form) => form.halves.accept_any(),
+            FormScanner::Multipart(form) => form.halves.accept_any(),
         }
         self
     }
@@ -68,8 +68,8 @@ impl BodyScanner {
             return Err(error);
         }
         let outcome = match &mut self.form {
-            Form::Urlencoded(form) => form.scan(chunk),
-            Form::Multipart(form) => form.scan(chunk),
+            FormScanner::Urlencoded(form) => form.scan(chunk),
+            FormScanner::Multipart(form) => form.scan(chunk),
         };
         self.failed = outcome.err();
         outcome
@@ -79,8 +79,8 @@ impl BodyScanner {
     /// more came.
     pub fn could_fail_at_the_end(&self) -> bool {
         match &self.form {
-            Form::Urlencoded(form) => self.failed.is_some() || form.has_found(),
-            Form::Multipart(_) => true,
+            FormScanner::Urlencoded(form) => self.failed.is_some() || form.has_found(),
+            FormScanner::Multipart(_) => true,
         }
     }
 
@@ -91,8 +91,8 @@ impl BodyScanner {
     pub fn finish(self) -> Result<Option<Held>, FormError> {
         match (self.failed, self.form) {
             (Some(error), _) => Err(error),
-            (None, Form::Urlencoded(form)) => form.finish(),
-            (None, Form::Multipart(form)) => form.finish(),
+            (None, FormScanner::Urlencoded(form)) => form.finish(),
+            (None, FormScanner::Multipart(form)) => form.finish(),
         }
     }
 }
