@@ -22,4 +22,4 @@ pub use self::http::{
 };
 pub use api::{Action, Call, Format, Parameters, ParametersError, reply};
 pub use credential::{CredentialError, Gathered, Held, LONGEST_VALUE};
-pub use form::{BodyScanner, CredentialKey, FormError, Taken, take_credential, without_credential};
+pub use form::{BodyScanner, CredentialKey, FormError, QueryCredential, take_credential, without_credential};

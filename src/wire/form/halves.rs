@@ -37,7 +37,7 @@ impl Halves {
     }
 
     /// Takes a decoded value.
-    pub(crate) fn put(&mut self, key: CredentialKey, value: Value) -> Result<(), CredentialError> {
+    pub(crate) fn put(&mut self, key: CredentialKey, value: DecodedValue) -> Result<(), CredentialError> {
         let half = match key {
             CredentialKey::Username => &mut self.username,
             CredentialKey::Secret => &mut self.secret,
@@ -67,7 +67,7 @@ impl Halves {
 }
 
 /// The decoded value of a credential parameter, bounded by [`LONGEST_VALUE`].
-pub(crate) struct Value(Secret);
+pub(crate) struct DecodedValue(Secret);
 
 /// A value while it is read. Its buffer has all its room from the start, since a growing one leaves copies behind.
 pub(crate) struct ValueBuffer {
@@ -97,7 +97,7 @@ impl ValueBuffer {
         &self.bytes
     }
 
-    pub(crate) fn finish(self) -> Value {
-        Value(Secret::new(self.bytes.to_vec()))
+    pub(crate) fn finish(self) -> DecodedValue {
+        DecodedValue(Secret::new(self.bytes.to_vec()))
     }
 }

@@ -19,5 +19,5 @@ pub(super) use media::Media;
 
 pub use error::{FormError, MOST_FIELDS};
 pub use key::CredentialKey;
-pub use query::{Taken, take_credential, without_credential};
+pub use query::{QueryCredential, take_credential, without_credential};
 pub use scanner::BodyScanner;

@@ -9,7 +9,7 @@ use crate::wire::percent;
 
 /// What [`take_credential`] found.
 #[derive(Debug)]
-pub struct Taken {
+pub struct QueryCredential {
     /// The credential.
     pub held: Held,
     /// The query without it: every other parameter byte for byte, in order. Where it is empty, the `?` goes, too.
@@ -25,7 +25,7 @@ pub struct Taken {
 /// # Errors
 /// One half without the other, a parameter repeated with another value, a value over
 /// [`LONGEST_VALUE`](crate::wire::credential::LONGEST_VALUE), or a credential after a `;` instead of a `&`.
-pub fn take_credential(query: &[u8]) -> Result<Option<Taken>, CredentialError> {
+pub fn take_credential(query: &[u8]) -> Result<Option<QueryCredential>, CredentialError> {
     if !mentions_credential(query) {
         return Ok(None);
     }
@@ -45,7 +45,7 @@ pub fn take_credential(query: &[u8]) -> Result<Option<Taken>, CredentialError> {
         }
         rest.extend_from_slice(piece);
     }
-    Ok(halves.whole()?.map(|held| Taken { held, rest }))
+    Ok(halves.whole()?.map(|held| QueryCredential { held, rest }))
 }
 
 /// A raw query without whatever could be a credential, right or wrong, for where nobody has to present one; `None` where
