@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::edge::gauge::{Entered, Gauge};
 use crate::edge::listener;
 use crate::wire::smtp::command::Command;
-use crate::wire::smtp::data::{DataReader, Found};
+use crate::wire::smtp::data::{DataRead, DataReader};
 use crate::wire::smtp::{Enhanced, Reply, answers};
 
 /// Messages that wait to be shown. While standard output takes none, further ones are not shown.
@@ -107,13 +107,13 @@ async fn read_content(stream: &mut BufReader<TcpStream>) -> io::Result<Vec<u8>> 
         let (len, mut rest) = (buffer.len(), buffer);
         let ended = loop {
             match reader.read(&mut rest) {
-                Found::Content(bytes) => {
+                DataRead::Content(bytes) => {
                     let room = SHOWN - shown.len();
                     shown.extend_from_slice(&bytes[..bytes.len().min(room)]);
                 }
-                Found::More => break false,
-                Found::End => break true,
-                Found::Fault => {}
+                DataRead::More => break false,
+                DataRead::End => break true,
+                DataRead::Fault => {}
             }
         };
         let used = len - rest.len();

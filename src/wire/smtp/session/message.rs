@@ -7,7 +7,7 @@ use memchr::memmem::Finder;
 use super::phase::{Body, ChunkPhase, DataPhase, Fault, Phase, Skip, Transaction};
 use super::{Limit, Moment, Piece, Session, Step};
 use crate::wire::smtp::bdat::ChunkReader;
-use crate::wire::smtp::data::Found;
+use crate::wire::smtp::data::DataRead;
 use crate::wire::smtp::header::HeaderFilter;
 use crate::wire::smtp::number::hexadecimal;
 use crate::wire::smtp::received::{MAX_HOPS, Trace};
@@ -82,8 +82,8 @@ impl Session {
     ) -> Option<Step<'i>> {
         loop {
             let step = match phase.reader.read(input) {
-                Found::More => Step::Read,
-                Found::End => {
+                DataRead::More => Step::Read,
+                DataRead::End => {
                     if let Some(reply) = phase.body.doom {
                         self.conclude(&reply, out);
                         return None;
@@ -92,12 +92,12 @@ impl Session {
                     return Some(Step::Finish(Piece { head: phase.body.finish(), rest: &[] }));
                 }
                 _ if phase.body.doom.is_some() => continue,
-                Found::Fault => phase.body.doom(answers::BARE_LINE_END),
-                Found::Content(_) if phase.reader.size() > self.settings.max_message => {
+                DataRead::Fault => phase.body.doom(answers::BARE_LINE_END),
+                DataRead::Content(_) if phase.reader.size() > self.settings.max_message => {
                     self.reached.push(Limit::Size);
                     phase.body.doom(answers::TOO_LARGE)
                 }
-                Found::Content(piece) => match phase.body.pass(piece) {
+                DataRead::Content(piece) => match phase.body.pass(piece) {
                     Ok(mut piece) if phase.reader.ends(input) => {
                         // Together with the end, so that a message that came whole goes in one write. What is held back
                         // belongs to a header that isn't over, and then there is no rest.
