@@ -1,7 +1,7 @@
 //! The commands of a transaction: MAIL, RCPT, DATA and BDAT.
 
 use super::line::{self, Line};
-use super::phase::{Asked, Fault, Phase, Skip, Transaction};
+use super::phase::{Fault, PendingEnvelope, Phase, Skip, Transaction};
 use super::{Envelope, Limit, Moment, Session, Step};
 use crate::wire::smtp::answers;
 use crate::wire::smtp::bdat::ChunkReader;
@@ -89,7 +89,7 @@ impl Session {
         let next = line::first(input, None, command::longest);
         envelope.data = matches!(next, Line::Whole(line, _) if Command::parse(line) == Ok(Command::Data));
         let (mail, rcpts) = (envelope.mail.is_some(), envelope.rcpts.len());
-        self.phase = Phase::Envelope(Asked { transaction, mail, rcpts });
+        self.phase = Phase::Envelope(PendingEnvelope { transaction, mail, rcpts });
         Step::Envelope(envelope)
     }
 
