@@ -3,7 +3,7 @@
 use super::line::{self, Begins, Line};
 use super::phase::{Phase, Transaction};
 use super::{Greeting, Moment, Session, Step};
-use crate::wire::smtp::auth::{self, Exchange, Next};
+use crate::wire::smtp::auth::{self, AuthExchange, AuthStep};
 use crate::wire::smtp::command::{self, AUTH_LINE, Command, CommandError};
 use crate::wire::smtp::number::decimal;
 use crate::wire::smtp::{Capabilities, Reply, answers};
@@ -78,7 +78,7 @@ impl Session {
     /// A line within AUTH.
     pub(super) fn login<'i>(
         &mut self,
-        exchange: Exchange,
+        exchange: AuthExchange,
         input: &mut &'i [u8],
         out: &mut Vec<u8>,
     ) -> Option<Step<'i>> {
@@ -259,18 +259,18 @@ impl Session {
         self.proceed(auth::begin(mechanism, initial), out)
     }
 
-    fn proceed<'i>(&mut self, next: Next, out: &mut Vec<u8>) -> Option<Step<'i>> {
+    fn proceed<'i>(&mut self, next: AuthStep, out: &mut Vec<u8>) -> Option<Step<'i>> {
         match next {
-            Next::Challenge(challenge, exchange) => {
+            AuthStep::Challenge(challenge, exchange) => {
                 Reply::plain(334, challenge.to_owned()).write(out);
                 self.phase = Phase::Login(exchange);
                 None
             }
-            Next::Check(held) => {
+            AuthStep::Check(held) => {
                 self.phase = Phase::Verdict;
                 Some(Step::Check(held))
             }
-            Next::Refused(reply) => {
+            AuthStep::Refused(reply) => {
                 self.phase = Phase::Command;
                 if reply == answers::BAD_LOGIN {
                     self.login_failed(&reply, out);

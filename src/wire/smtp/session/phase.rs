@@ -1,7 +1,7 @@
 //! Where a session is: each phase is named for what it awaits, and owns what it needs for it.
 
 use crate::wire::smtp::Reply;
-use crate::wire::smtp::auth::Exchange;
+use crate::wire::smtp::auth::AuthExchange;
 use crate::wire::smtp::bdat::ChunkReader;
 use crate::wire::smtp::data::DataReader;
 use crate::wire::smtp::header::HeaderFilter;
@@ -11,7 +11,7 @@ pub(super) enum Phase {
     /// A command, outside of any transaction.
     Command,
     /// A line of an AUTH.
-    Login(Exchange),
+    Login(AuthExchange),
     /// [`super::Session::checked`].
     Verdict,
     /// [`super::Session::encrypted`].
