@@ -52,14 +52,14 @@ pub struct Checked {
 
 /// A bounded pool of hashing threads. Dropping it ends them; who still waits then is told [`Unavailable::Busy`].
 pub struct Hasher {
-    shared: Arc<Shared>,
+    shared: Arc<HasherShared>,
 }
 
-struct Shared {
+struct HasherShared {
     cost: u32,
     /// For keys of jobs and for decoys; of this process alone, so that nobody can compute either.
     secret: [u8; 32],
-    state: Mutex<State>,
+    state: Mutex<HasherState>,
     /// There is work in the lane of those who are known, or of management.
     wake_known: Condvar,
     /// There is work in the lane of the rest.
@@ -71,7 +71,7 @@ struct Shared {
     metrics: Arc<Metrics>,
 }
 
-struct State {
+struct HasherState {
     queue: Queue,
     stopped: bool,
 }
@@ -85,10 +85,10 @@ impl Hasher {
     pub fn start(cost: u32, threads: usize, queue: usize, metrics: Arc<Metrics>) -> io::Result<Hasher> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret)?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(HasherShared {
             cost,
             secret,
-            state: Mutex::new(State { queue: Queue::new(queue.max(1)), stopped: false }),
+            state: Mutex::new(HasherState { queue: Queue::new(queue.max(1)), stopped: false }),
             wake_known: Condvar::new(),
             wake_rest: Condvar::new(),
             unique: AtomicU64::new(0),
@@ -221,7 +221,7 @@ impl Drop for Hasher {
     }
 }
 
-impl Shared {
+impl HasherShared {
     fn run(&self, work: &Work) -> Done {
         match work {
             Work::Verify(Comparison { stored, secret, cost, refused }) => {

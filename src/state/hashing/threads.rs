@@ -23,14 +23,14 @@ use thread_priority::{
 };
 
 use super::queue::{Done, Key, Queue, Work};
-use super::{PasswordCheck, Shared};
+use super::{HasherShared, PasswordCheck};
 
 /// How much lower the priority of the hashing threads is, in the system's steps of -20 to 19.
 const NICENESS: i32 = 10;
 const IDLE: ThreadSchedulePolicy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
 
 /// Starts a thread for management and for who is known.
-pub fn start_known(shared: &Arc<Shared>, number: usize) -> io::Result<()> {
+pub fn start_known(shared: &Arc<HasherShared>, number: usize) -> io::Result<()> {
     let shared = Arc::clone(shared);
     let work = move || {
         lower_priority();
@@ -43,7 +43,7 @@ pub fn start_known(shared: &Arc<Shared>, number: usize) -> io::Result<()> {
 }
 
 /// Starts a thread for the rest, and its companion.
-pub fn start_rest(shared: &Arc<Shared>, number: usize) -> io::Result<()> {
+pub fn start_rest(shared: &Arc<HasherShared>, number: usize) -> io::Result<()> {
     let idle = Idle::start(shared, number)?;
     let shared = Arc::clone(shared);
     let work = move || {
@@ -74,7 +74,7 @@ struct Idle {
 }
 
 impl Idle {
-    fn start(shared: &Arc<Shared>, number: usize) -> io::Result<Idle> {
+    fn start(shared: &Arc<HasherShared>, number: usize) -> io::Result<Idle> {
         let (work, jobs) = sync_channel::<Arc<Work>>(1);
         let (results, done) = sync_channel(1);
         let patience = patience(shared.cost);
@@ -123,7 +123,7 @@ fn lower_priority() {
 }
 
 fn next(
-    shared: &Shared,
+    shared: &HasherShared,
     take: impl Fn(&mut Queue) -> Option<(Key, Work)>,
     lanes: Lanes,
 ) -> Option<(Key, Work)> {
@@ -144,12 +144,12 @@ fn next(
     }
 }
 
-fn timed(shared: &Shared, work: impl FnOnce() -> Done) -> Done {
+fn timed(shared: &HasherShared, work: impl FnOnce() -> Done) -> Done {
     let _timer = shared.metrics.password_check_seconds.start_timer();
     work()
 }
 
-fn finish(shared: &Shared, key: &Key, done: &Done) {
+fn finish(shared: &HasherShared, key: &Key, done: &Done) {
     shared.metrics.password_check(match done {
         Done::Verified(compared) => {
             shared.rounds.fetch_add(compared.rounds, Ordering::Relaxed);
