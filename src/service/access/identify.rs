@@ -27,7 +27,7 @@ use crate::state::Lane;
 use crate::state::cache::{Proof, Verified};
 use crate::state::hashing::{Check, Checked, HIGHEST_COST};
 use crate::state::metrics::Lookup;
-use crate::state::throttle::{Admission, Source};
+use crate::state::throttle::{AdmittedCheck, Source};
 
 /// When what needs no password check is refused, without the throttle; well beyond the reading of a row.
 const REFUSED_AFTER: Duration = Duration::from_millis(5);
@@ -140,7 +140,7 @@ impl Access {
     async fn compare(
         &self,
         looked: Looked<'_>,
-        admission: Admission,
+        admission: AdmittedCheck,
         now: Instant,
     ) -> Result<Arc<Verified>, Refusal> {
         let asked = Instant::now();
