@@ -148,7 +148,7 @@ async fn nonsense_counts_as_a_change_of_everything() {
     let one = node(&folder, BLIND).await;
     for nonsense in [&b"\xff"[..], b"", br#"{"after":1,"upto":2,"name":"x"}"#, &[b' '; 5000]] {
         let before = one.epochs.now();
-        let place = Place::beside(one.store.path()).unwrap().open().unwrap();
+        let place = NodesFolder::beside(one.store.path()).unwrap().open().unwrap();
         let name = one.cluster.member.as_ref().unwrap().shared.name.lock().clone();
         // Of an overlong notice the end is never read, so the sender may miss the answer.
         let _ = exchange(&place, &name, nonsense).await;
