@@ -8,7 +8,7 @@ use std::time::Instant;
 use thiserror::Error;
 use tracing::error;
 
-use super::audit::{Action, Asked, Outcome};
+use super::audit::{Action, Outcome, RequestedChange};
 use crate::domain::{
     Canonical, NewPassword, PasswordError, Permission, PermissionsError, StoredHash, Unavailable,
     UsernameError,
@@ -135,7 +135,7 @@ impl Mutations {
     /// more: what is committed is out of every cache and in the audit trail.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        asked: Asked,
+        asked: RequestedChange,
         name: Canonical,
         work: impl Future<Output = Result<Written<T>, Refusal>> + Send + 'static,
     ) -> Result<T, Refusal> {
@@ -148,7 +148,7 @@ impl Mutations {
                     let committed = Instant::now();
                     mutations.epochs.raise(&written.change.name);
                     let asked = unended.asked.as_ref();
-                    let news = asked.and_then(Asked::news);
+                    let news = asked.and_then(RequestedChange::news);
                     let confirmed = mutations.cluster.announce(&written.change, news).await;
                     if asked.is_some_and(|asked| asked.action.revokes()) {
                         mutations.metrics.revocation_seconds.observe(committed.elapsed().as_secs_f64());
@@ -175,7 +175,7 @@ impl Mutations {
     }
 
     /// Counts and records how a change ended.
-    pub(super) fn note<T>(&self, asked: &Asked, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
+    pub(super) fn note<T>(&self, asked: &RequestedChange, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
         let told = match &outcome {
             Ok(_) => Outcome::Done,
             Err(refusal) if refusal.is_failure() => Outcome::Failed(refusal),
@@ -191,7 +191,7 @@ impl Mutations {
 /// the same, and nobody believes what was read before.
 struct Unended {
     mutations: Mutations,
-    asked: Option<Asked>,
+    asked: Option<RequestedChange>,
 }
 
 impl Drop for Unended {
@@ -225,7 +225,7 @@ mod tests {
         let hasher = Arc::new(Hasher::start(LOWEST_COST, 1, 1, metrics.clone()).unwrap());
         let cluster = Arc::new(Cluster::join(&store, epochs.clone()).await.unwrap());
         let mutations = Mutations::new(store, hasher, epochs.clone(), cluster, metrics.clone());
-        let asked = |action| Asked {
+        let asked = |action| RequestedChange {
             action,
             actor: "holder".to_owned(),
             subject: "john".to_owned(),
