@@ -99,7 +99,11 @@ impl BodyScanner {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::cut_boundary::CUT;
     use super::super::error::MOST_FIELDS;
+    use super::super::fields;
     use super::*;
     use crate::wire::credential::CredentialError;
 
@@ -281,14 +285,14 @@ mod tests {
             let body = body.replace("{}", &format!("--{boundary}"));
             let quote = if is_quoted { "\"" } else { "" };
             let kind = format!("multipart/form-data; boundary={quote}{boundary}{quote}");
-            let mut parameters = crate::wire::Parameters::new();
-            let read = parameters.add_body(kind.as_bytes(), body.as_bytes());
+            let Ok(Media::Multipart { boundary }) = Media::read(kind.as_bytes()) else { panic!("{kind}") };
+            let read = fields::multipart(&boundary, body.as_bytes(), |_| Ok::<(), FormError>(()));
             let scanned = scan(&kind, body.as_bytes()).map(drop);
             assert_eq!(read.is_ok(), scanned.is_ok(), "{body}");
             scanned
         };
         let head = "Content-Disposition: form-data; name=\"a\"\r\n\r\n";
-        let cut = Err(super::super::cut_boundary::CUT);
+        let cut = Err(CUT);
         for body in [
             format!("--b\r\n{{}}\r\n{head}1\r\n{{}}--\r\n"),
             format!("x --b \t\n\r\n{{}}\r\n{head}1\r\n{{}}--\r\n"),
@@ -371,5 +375,42 @@ mod tests {
         let error = scanner.scan(&mut b"x--b".to_vec()).unwrap_err();
         assert_eq!(scanner.scan(&mut b"\r\n--b--".to_vec()), Err(error));
         assert_eq!(scanner.finish().unwrap_err(), error);
+    }
+
+    fn pieces<'a>(text: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
+        let mut cuts: Vec<usize> = cuts.iter().map(|i| i.index(text.len() + 1)).collect();
+        cuts.extend([0, text.len()]);
+        cuts.sort_unstable();
+        cuts.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_of_a_body_with_a_cut_boundary_gives_the_same(
+            boundary in "[-a]{1,2}[=*][-a]{0,2}",
+            body in proptest::collection::vec(
+                prop_oneof![
+                    Just("{}"), Just("\r\n{}\r\n"), Just("{}--\r\n"), Just("Content-Disposition: form-data; name=x"),
+                    Just("Content-Disposition: form-data; name=api_key\r\n\r\n"), Just("\r\n\r\n"), Just("\r\n"),
+                    Just("---\r\n"), Just("--a"), Just("--aa\n"), Just("-"), Just(" "), Just("a"),
+                ],
+                0..12,
+            ),
+            cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..8),
+        ) {
+            let kind = format!("multipart/form-data; boundary={boundary}");
+            let body = body.concat().replace("{}", &format!("--{boundary}"));
+            let read = |cuts: &[prop::sample::Index]| {
+                let mut scanner = BodyScanner::for_content_type(kind.as_bytes()).unwrap().unwrap();
+                let mut masked = Vec::new();
+                for piece in pieces(body.as_bytes(), cuts) {
+                    let mut piece = piece.to_vec();
+                    scanner.scan(&mut piece)?;
+                    masked.extend(piece);
+                }
+                scanner.finish().map(|held| (held.is_some(), masked))
+            };
+            prop_assert_eq!(read(&[]), read(&cuts));
+        }
     }
 }
