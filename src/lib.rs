@@ -8,8 +8,8 @@
 //! | 5 | [`server`], [`cli`] | composition root; the command line, the demo and its backends |
 //! | 4 | `edge` | sockets and pingora: `edge::net` (listeners, TLS), `edge::http` (proxy, management API), `edge::smtp` (mail), `edge::ops` |
 //! | 3 | [`service`] | access (the decision), credentials (get, add, edit, remove) |
-//! | 2 | [`state`] | store, cache, hashing, throttle, fleet, metrics |
-//! | 1 | [`wire`] | pure bytes <-> values: presented credentials, forms, paths, replies; [`wire::smtp`]: both sides of SMTP |
+//! | 2 | [`state`] | store, cache, hashing, throttle, cluster, metrics |
+//! | 1 | [`wire`] | pure bytes <-> values: [`wire::form`], [`wire::http`], [`wire::api`] (the credentials API), [`wire::smtp`] (both sides) |
 //! | 0 | [`domain`], [`config`] | pure: permission, credential, decision; raw TOML -> checked configuration |
 
 pub mod cli;

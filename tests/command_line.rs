@@ -18,7 +18,7 @@ use common::{Gateway, PATIENCE};
 use gatepost::config::{StoreSettings, StoreUrl};
 use gatepost::domain::Canonical;
 use gatepost::state::Epochs;
-use gatepost::state::fleet::Fleet;
+use gatepost::state::cluster::Cluster;
 use gatepost::state::store::Store;
 use tempfile::TempDir;
 
@@ -329,7 +329,7 @@ async fn when_the_command_returns_the_running_gateway_has_let_go() {
     let url = StoreUrl::Sqlite(database(p.0.path()));
     let store = Store::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
     let epochs = Arc::new(Epochs::new());
-    let _fleet = Fleet::join(&store, epochs.clone()).await.unwrap();
+    let _cluster = Cluster::join(&store, epochs.clone()).await.unwrap();
     let (john, holder) = (Canonical::of(b"john").unwrap(), Canonical::of(b"holder").unwrap());
     let p = Arc::new(p);
     for (line, input) in [

@@ -14,7 +14,7 @@ use gatepost::service::credentials::{Addition, Edit, Manager};
 use gatepost::service::{
     Access, Accounts, Credentials, Decision, HolderDecision, Mutations, Origin, Refusal,
 };
-use gatepost::state::fleet::Fleet;
+use gatepost::state::cluster::Cluster;
 use gatepost::state::hashing::Check;
 use gatepost::state::store::Store;
 use gatepost::state::{Epochs, Hasher, Lane, Metrics};
@@ -43,8 +43,8 @@ async fn gateway() -> Gateway {
     let epochs = Arc::new(Epochs::new());
     let metrics = Arc::new(Metrics::new());
     let hasher = Arc::new(Hasher::start(4, 1, 100, metrics.clone()).unwrap());
-    let fleet = Arc::new(Fleet::join(&store, epochs.clone()).await.unwrap());
-    let mutations = Mutations::new(store.clone(), hasher.clone(), epochs.clone(), fleet, metrics.clone());
+    let cluster = Arc::new(Cluster::join(&store, epochs.clone()).await.unwrap());
+    let mutations = Mutations::new(store.clone(), hasher.clone(), epochs.clone(), cluster, metrics.clone());
     let accounts = Accounts::new(mutations.clone(), Origin::CommandLine);
     accounts.add("holder", PASSWORD, Permissions::ALL).await.unwrap();
     let settings = AuthSettings::default();
@@ -150,7 +150,7 @@ async fn it_is_in_force_in_every_process_when_it_is_answered() {
     let g = gateway().await;
     let other_store = open(&g.folder).await;
     let other = Arc::new(Epochs::new());
-    let _fleet = Fleet::join(&other_store, other.clone()).await.unwrap();
+    let _cluster = Cluster::join(&other_store, other.clone()).await.unwrap();
     g.add("john").await.unwrap();
     let (john, holder) = (canonical("john"), canonical("holder"));
     for round in 0..20 {

@@ -12,7 +12,7 @@ use gatepost::domain::{
 };
 use gatepost::service::credentials::{Addition, Edit, Manager};
 use gatepost::service::{Access, Accounts, Credentials, Decision, Granted, Mutations, Origin};
-use gatepost::state::fleet::Fleet;
+use gatepost::state::cluster::Cluster;
 use gatepost::state::store::{Authority, NewCredential, Store};
 use gatepost::state::{Epochs, Hasher, Metrics};
 use tempfile::TempDir;
@@ -122,10 +122,15 @@ async fn house() -> (TempDir, Store, Arc<Access>, Accounts, Credentials) {
     .await
     .unwrap();
     let (epochs, metrics) = (Arc::new(Epochs::new()), Arc::new(Metrics::new()));
-    let fleet = Arc::new(Fleet::join(&store, Arc::clone(&epochs)).await.unwrap());
+    let cluster = Arc::new(Cluster::join(&store, Arc::clone(&epochs)).await.unwrap());
     let hasher = Arc::new(Hasher::start(4, 1, 256, Arc::clone(&metrics)).unwrap());
-    let mutations =
-        Mutations::new(store.clone(), Arc::clone(&hasher), Arc::clone(&epochs), fleet, Arc::clone(&metrics));
+    let mutations = Mutations::new(
+        store.clone(),
+        Arc::clone(&hasher),
+        Arc::clone(&epochs),
+        cluster,
+        Arc::clone(&metrics),
+    );
     let settings = AuthSettings { throttle: false, ..AuthSettings::default() };
     let access = Arc::new(Access::new(store.clone(), hasher, epochs, metrics, &settings).unwrap());
     let accounts = Accounts::new(mutations.clone(), Origin::CommandLine);

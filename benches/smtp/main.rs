@@ -4,6 +4,7 @@
 //! `cargo bench --bench smtp` runs it; `-- --help` tells the options. It needs Debian's packages postfix (for
 //! `smtp-sink`) and libnginx-mod-mail. docs/performance.md says what the figures mean.
 
+mod certificate;
 mod load;
 #[path = "../load/measure.rs"]
 #[allow(dead_code)]
@@ -22,11 +23,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
+use certificate::Certificate;
 use load::{Load, Shape};
 use measure::Round;
 use proc::Children;
 use report::Table;
-use targets::{Certificate, Kind, Target};
+use targets::{Kind, Target};
 
 /// Seconds each target is loaded before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(1);

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::certificate::Certificate;
 use super::proc::{Children, free_address, nginx};
-use super::targets::Certificate;
 
 /// Starts it in front of `sink`. Gives its process id.
 ///

@@ -2,18 +2,13 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
-use rustls::client::Resumption;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use tokio_rustls::TlsConnector;
 
+use super::certificate::Certificate;
 use super::load::credential;
 use super::nginx;
 use super::proc::{Children, free_address};
@@ -148,45 +143,4 @@ fn start_gatepost(
     let mut command = Command::new(program);
     command.arg("serve").arg("--config").arg(&file);
     children.serve("gatepost", &mut command, address)
-}
-
-/// A certificate that everybody here trusts.
-pub struct Certificate {
-    /// PEM.
-    pub chain: PathBuf,
-    /// PEM.
-    pub key: PathBuf,
-}
-
-impl Certificate {
-    /// Writes one for an elliptic curve, as is usual.
-    ///
-    /// # Errors
-    /// Where the files can't be written.
-    pub fn make(scratch: &Path) -> Result<Certificate> {
-        let made = rcgen::generate_simple_self_signed(vec!["gate.test".into()])?;
-        let certificate = Certificate { chain: scratch.join("cert.pem"), key: scratch.join("key.pem") };
-        std::fs::write(&certificate.chain, made.cert.pem())?;
-        std::fs::write(&certificate.key, made.signing_key.serialize_pem())?;
-        Ok(certificate)
-    }
-
-    /// For clients that trust it; each handshake is a whole one.
-    ///
-    /// # Panics
-    /// Where what was written can't be read.
-    pub fn connector(&self) -> (TlsConnector, ServerName<'static>) {
-        let mut roots = RootCertStore::empty();
-        let certificate = CertificateDer::from_pem_file(&self.chain).expect("it was written just now");
-        roots.add(certificate).expect("it is a certificate");
-        let mut config =
-            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .expect("ring has them")
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-        config.resumption = Resumption::disabled();
-        let name = ServerName::try_from("gate.test").expect("it is a name");
-        (TlsConnector::from(Arc::new(config)), name)
-    }
 }

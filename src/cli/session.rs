@@ -6,7 +6,7 @@ use super::Failure;
 use super::output::say;
 use crate::config::Config;
 use crate::service::{Accounts, Credentials, Mutations, Origin};
-use crate::state::fleet::Fleet;
+use crate::state::cluster::Cluster;
 use crate::state::store::Store;
 use crate::state::{Epochs, Hasher, Metrics};
 
@@ -41,11 +41,11 @@ impl Session {
     }
 
     fn over(store: Store, config: &Config) -> Result<Session, Failure> {
-        let fleet = Arc::new(Fleet::visit(&store)?);
+        let cluster = Arc::new(Cluster::visit(&store)?);
         let metrics = Arc::new(Metrics::new());
         let hasher = Hasher::start(config.auth.bcrypt_cost, 1, 1, metrics.clone());
         let hasher = Arc::new(hasher.map_err(Failure::Hashing)?);
-        let mutations = Mutations::new(store.clone(), hasher, Arc::new(Epochs::new()), fleet, metrics);
+        let mutations = Mutations::new(store.clone(), hasher, Arc::new(Epochs::new()), cluster, metrics);
         Ok(Session {
             accounts: Accounts::new(mutations.clone(), Origin::CommandLine),
             credentials: Credentials::new(mutations),

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 
 use crate::edge::net::in_flight::{InFlight, InFlightGuard};
 use crate::edge::net::listener;
-use crate::wire::smtp::command::Command;
-use crate::wire::smtp::data::{DataReader, Found};
+use crate::wire::smtp::command::SmtpCommand;
+use crate::wire::smtp::data::{DataRead, DataReader};
 use crate::wire::smtp::{Enhanced, Reply, answers};
 
 /// Messages that wait to be shown. While standard output takes none, further ones are not shown.
@@ -51,38 +51,38 @@ async fn converse(stream: TcpStream, screen: &SyncSender<String>) -> io::Result<
             return Ok(());
         }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let reply = match Command::parse(line.trim_ascii_end()) {
-            Ok(Command::Ehlo(_)) => {
+        let reply = match SmtpCommand::parse(line.trim_ascii_end()) {
+            Ok(SmtpCommand::Ehlo(_)) => {
                 (mail, rcpts) = (String::new(), Vec::new());
                 Reply::plain(250, EXTENSIONS.to_owned())
             }
-            Ok(Command::Mail(arguments)) => {
+            Ok(SmtpCommand::Mail(arguments)) => {
                 (mail, rcpts) = (text(arguments), Vec::new());
                 OK
             }
-            Ok(Command::Rcpt(arguments)) if arguments.starts_with(b"<nobody@") => NOBODY,
-            Ok(Command::Rcpt(arguments)) => {
+            Ok(SmtpCommand::Rcpt(arguments)) if arguments.starts_with(b"<nobody@") => NOBODY,
+            Ok(SmtpCommand::Rcpt(arguments)) => {
                 rcpts.push(text(arguments));
                 OK
             }
-            Ok(Command::Data) if rcpts.is_empty() => answers::NO_RECIPIENTS,
-            Ok(Command::Data) => {
+            Ok(SmtpCommand::Data) if rcpts.is_empty() => answers::NO_RECIPIENTS,
+            Ok(SmtpCommand::Data) => {
                 say(&mut stream, &Reply::plain(354, "Go on".to_owned())).await?;
                 let content = read_content(&mut stream).await?;
                 let _ = screen.try_send(shown(&mail, &rcpts, &content));
                 rcpts.clear();
                 SHOWN_OK
             }
-            Ok(Command::Rset) => {
+            Ok(SmtpCommand::Rset) => {
                 rcpts.clear();
                 OK
             }
             // Not offered, and its content would be taken for commands.
-            Ok(Command::Bdat(..)) => {
+            Ok(SmtpCommand::Bdat(..)) => {
                 say(&mut stream, &answers::NOT_IMPLEMENTED).await?;
                 return Ok(());
             }
-            Ok(Command::Quit) => return say(&mut stream, &answers::BYE).await,
+            Ok(SmtpCommand::Quit) => return say(&mut stream, &answers::BYE).await,
             Ok(_) => OK,
             Err(error) => error.reply(),
         };
@@ -107,13 +107,13 @@ async fn read_content(stream: &mut BufReader<TcpStream>) -> io::Result<Vec<u8>> 
         let (len, mut rest) = (buffer.len(), buffer);
         let ended = loop {
             match reader.read(&mut rest) {
-                Found::Content(bytes) => {
+                DataRead::Content(bytes) => {
                     let room = SHOWN - shown.len();
                     shown.extend_from_slice(&bytes[..bytes.len().min(room)]);
                 }
-                Found::More => break false,
-                Found::End => break true,
-                Found::Fault => {}
+                DataRead::More => break false,
+                DataRead::End => break true,
+                DataRead::Fault => {}
             }
         };
         let used = len - rest.len();

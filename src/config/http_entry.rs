@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::listeners::Listeners;
-use super::reader::Table;
+use super::reader::ConfigTable;
 use super::settings::{DAY, SHORTEST};
 use super::{Group, Need, Route};
 use crate::domain::{Entry, Permission};
@@ -39,7 +39,7 @@ impl HttpEntry {
 
     pub(super) fn read(
         entry: Entry,
-        table: Table<'_>,
+        table: ConfigTable<'_>,
         has_tls: bool,
         listeners: &mut Listeners,
     ) -> HttpEntry {
@@ -95,7 +95,7 @@ pub struct Forms {
 }
 
 impl Forms {
-    fn read(table: &Table<'_>) -> Forms {
+    fn read(table: &ConfigTable<'_>) -> Forms {
         let default = Forms::default();
         let forms = Forms {
             max_body: table.read("max_form_body", default.max_body, |v| v.size(1 << 10..=16 << 30)),
@@ -146,7 +146,7 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    fn read(table: &Table<'_>) -> Timeouts {
+    fn read(table: &ConfigTable<'_>) -> Timeouts {
         let default = Timeouts::default();
         let time = |key, default| table.read(key, default, |v| v.duration(SHORTEST..=DAY));
         Timeouts {

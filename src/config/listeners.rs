@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::address;
-use super::reader::Value;
+use super::reader::ConfigValue;
 
 /// The addresses read so far, each with its place.
 #[derive(Default)]
@@ -17,7 +17,7 @@ struct Listener {
 
 impl Listeners {
     /// Reads one address and compares it with those before it.
-    pub(super) fn read(&mut self, value: &Value<'_>) -> Option<SocketAddr> {
+    pub(super) fn read(&mut self, value: &ConfigValue<'_>) -> Option<SocketAddr> {
         let address = value.parsed(address::listener)?;
         if let Some(other) = self.0.iter().find(|other| collide(other.address, address)) {
             let place = format!("{} on line {}", other.key, other.line);
@@ -32,7 +32,7 @@ impl Listeners {
     }
 
     /// Reads a list of addresses.
-    pub(super) fn read_list(&mut self, value: &Value<'_>) -> Option<Vec<SocketAddr>> {
+    pub(super) fn read_list(&mut self, value: &ConfigValue<'_>) -> Option<Vec<SocketAddr>> {
         value.list(|value| self.read(value))
     }
 }

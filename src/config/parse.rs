@@ -7,7 +7,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::listeners::Listeners;
-use super::reader::{Findings, Table, shown};
+use super::reader::{ConfigTable, Findings, shown};
 use super::{
     AuthSettings, Config, ConfigError, ConfigErrors, HttpEntry, LogSettings, OpsSettings, ServerSettings,
     SmtpEntry, StoreSettings, TlsSettings,
@@ -78,7 +78,7 @@ fn note_faults(findings: &Findings, text: &str, faults: &[toml::de::Error]) {
 }
 
 fn read(findings: &Findings, table: &DeTable<'_>) -> Option<Config> {
-    let root = Table::root(findings, table);
+    let root = ConfigTable::root(findings, table);
     let listeners = &mut Listeners::default();
     let tls = root.section("tls");
     let has_tls = root.is_filled("tls");

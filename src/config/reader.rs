@@ -18,13 +18,13 @@ use super::{ConfigError, NamedFile, Place, quantity};
 #[derive(Default)]
 pub(super) struct Findings {
     line_starts: Vec<usize>,
-    errors: RefCell<Vec<Found>>,
+    errors: RefCell<Vec<NotedError>>,
     /// Every key that was asked for, present or not: what the parser knows.
     asked: RefCell<BTreeSet<String>>,
 }
 
 /// One error.
-struct Found {
+struct NotedError {
     error: ConfigError,
     /// It is about one value or one key alone, whatever else the file holds.
     is_local: bool,
@@ -50,7 +50,7 @@ impl Findings {
 
     fn push(&self, line: usize, key: &str, reason: String, is_local: bool) {
         let error = ConfigError { line, key: key.to_owned(), reason };
-        self.errors.borrow_mut().push(Found { error, is_local });
+        self.errors.borrow_mut().push(NotedError { error, is_local });
     }
 
     /// Forgets what may only follow from the file being no TOML from `line` on: whatever stands there, and all that is
@@ -73,7 +73,7 @@ impl Findings {
 }
 
 /// One table of the file. It knows which keys it was asked for, and so which ones are unknown.
-pub(super) struct Table<'a> {
+pub(super) struct ConfigTable<'a> {
     findings: &'a Findings,
     name: String,
     line: usize,
@@ -81,50 +81,50 @@ pub(super) struct Table<'a> {
     asked: RefCell<Vec<&'static str>>,
 }
 
-impl<'a> Table<'a> {
-    pub(super) fn root(findings: &'a Findings, table: &'a DeTable<'a>) -> Table<'a> {
-        Table::new(findings, String::new(), 0, table)
+impl<'a> ConfigTable<'a> {
+    pub(super) fn root(findings: &'a Findings, table: &'a DeTable<'a>) -> ConfigTable<'a> {
+        ConfigTable::new(findings, String::new(), 0, table)
     }
 
-    fn new(findings: &'a Findings, name: String, line: usize, table: &'a DeTable<'a>) -> Table<'a> {
-        Table { findings, name, line, table, asked: RefCell::default() }
+    fn new(findings: &'a Findings, name: String, line: usize, table: &'a DeTable<'a>) -> ConfigTable<'a> {
+        ConfigTable { findings, name, line, table, asked: RefCell::default() }
     }
 
     /// The value under `key`, if there is one.
-    pub(super) fn value(&self, key: &'static str) -> Option<Value<'a>> {
+    pub(super) fn value(&self, key: &'static str) -> Option<ConfigValue<'a>> {
         let name = self.name_of(key);
         self.findings.asked.borrow_mut().insert(name.clone());
         self.asked.borrow_mut().push(key);
         let (at, value) = self.table.get_key_value(key)?;
         // A table's own span may be anywhere; its key is where the reader looks.
         let span = if value.get_ref().is_table() { at.span() } else { value.span() };
-        Some(Value { findings: self.findings, name, line: self.findings.line_of(span.start), value })
+        Some(ConfigValue { findings: self.findings, name, line: self.findings.line_of(span.start), value })
     }
 
     /// The value under `key` as `read` reads it; `None` where it is absent or bad.
     pub(super) fn optional<T>(
         &self,
         key: &'static str,
-        read: impl FnOnce(&Value<'a>) -> Option<T>,
+        read: impl FnOnce(&ConfigValue<'a>) -> Option<T>,
     ) -> Option<T> {
         self.value(key).and_then(|value| read(&value))
     }
 
-    /// As [`Table::optional`], with a default.
+    /// As [`ConfigTable::optional`], with a default.
     pub(super) fn read<T>(
         &self,
         key: &'static str,
         default: T,
-        read: impl FnOnce(&Value<'a>) -> Option<T>,
+        read: impl FnOnce(&ConfigValue<'a>) -> Option<T>,
     ) -> T {
         self.optional(key, read).unwrap_or(default)
     }
 
-    /// As [`Table::optional`]; that it is absent is an error.
+    /// As [`ConfigTable::optional`]; that it is absent is an error.
     pub(super) fn required<T>(
         &self,
         key: &'static str,
-        read: impl FnOnce(&Value<'a>) -> Option<T>,
+        read: impl FnOnce(&ConfigValue<'a>) -> Option<T>,
     ) -> Option<T> {
         let value = self.value(key);
         if value.is_none() {
@@ -134,17 +134,17 @@ impl<'a> Table<'a> {
     }
 
     /// The section `[key]`, if it is there.
-    pub(super) fn section(&self, key: &'static str) -> Option<Table<'a>> {
+    pub(super) fn section(&self, key: &'static str) -> Option<ConfigTable<'a>> {
         let value = self.value(key)?;
         let table = value.value.get_ref().as_table();
         if table.is_none() {
             value.refuse(format!("is a section: write [{}]", value.name));
         }
-        Some(Table::new(self.findings, value.name, value.line, table?))
+        Some(ConfigTable::new(self.findings, value.name, value.line, table?))
     }
 
     /// The tables `[[name.key]]`, in order.
-    pub(super) fn tables(&self, key: &'static str) -> Vec<Table<'a>> {
+    pub(super) fn tables(&self, key: &'static str) -> Vec<ConfigTable<'a>> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let elements: Option<Vec<_>> = value.value.get_ref().as_array().and_then(|array| {
             array.iter().map(|element| Some((element.span(), element.get_ref().as_table()?))).collect()
@@ -154,7 +154,7 @@ impl<'a> Table<'a> {
             return Vec::new();
         };
         let open = |(span, table): (std::ops::Range<usize>, _)| {
-            Table::new(self.findings, value.name.clone(), self.findings.line_of(span.start), table)
+            ConfigTable::new(self.findings, value.name.clone(), self.findings.line_of(span.start), table)
         };
         elements.into_iter().map(open).collect()
     }
@@ -209,14 +209,14 @@ impl<'a> Table<'a> {
 }
 
 /// One value of the file, with its place.
-pub(super) struct Value<'a> {
+pub(super) struct ConfigValue<'a> {
     findings: &'a Findings,
     name: String,
     line: usize,
     value: &'a Spanned<DeValue<'a>>,
 }
 
-impl<'a> Value<'a> {
+impl<'a> ConfigValue<'a> {
     /// The whole key, such as `api.listen`.
     pub(super) fn name(&self) -> &str {
         &self.name
@@ -310,19 +310,19 @@ impl<'a> Value<'a> {
     }
 
     /// A list, each element as `read` reads it; the bad ones are left out.
-    pub(super) fn list<T>(&self, mut read: impl FnMut(&Value<'a>) -> Option<T>) -> Option<Vec<T>> {
+    pub(super) fn list<T>(&self, mut read: impl FnMut(&ConfigValue<'a>) -> Option<T>) -> Option<Vec<T>> {
         let Some(array) = self.value.get_ref().as_array() else {
             return self.mismatch("a list in brackets");
         };
         let element = |value: &'a Spanned<DeValue<'a>>| {
             let line = self.findings.line_of(value.span().start);
-            read(&Value { findings: self.findings, name: self.name.clone(), line, value })
+            read(&ConfigValue { findings: self.findings, name: self.name.clone(), line, value })
         };
         Some(array.iter().filter_map(element).collect())
     }
 
-    /// As [`Value::list`], with an error where it is empty.
-    pub(super) fn filled_list<T>(&self, read: impl FnMut(&Value<'a>) -> Option<T>) -> Option<Vec<T>> {
+    /// As [`ConfigValue::list`], with an error where it is empty.
+    pub(super) fn filled_list<T>(&self, read: impl FnMut(&ConfigValue<'a>) -> Option<T>) -> Option<Vec<T>> {
         if self.value.get_ref().as_array().is_some_and(|array| array.is_empty()) {
             return self.keep(Err("the list is empty".to_owned()));
         }

@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::pattern::pattern;
-use super::reader::{Table, nearest, shown};
+use super::reader::{ConfigTable, nearest, shown};
 use super::{Group, HttpEntry};
 use crate::domain::{PathPattern, Permission};
 
@@ -60,7 +60,7 @@ impl Need {
 
 impl Route {
     /// Reads all routes of an entry. A route that can never match is an error: it is a rule that somebody relies on.
-    pub(super) fn read_all(entry: &Table<'_>, groups: &[Group]) -> Vec<Route> {
+    pub(super) fn read_all(entry: &ConfigTable<'_>, groups: &[Group]) -> Vec<Route> {
         let mut routes: Vec<(usize, Route)> = Vec::new();
         for table in entry.tables("route") {
             let line = table.line();
@@ -73,7 +73,7 @@ impl Route {
         routes.into_iter().map(|(_, route)| route).collect()
     }
 
-    fn read(table: &Table<'_>, groups: &[Group]) -> Option<Route> {
+    fn read(table: &ConfigTable<'_>, groups: &[Group]) -> Option<Route> {
         let path = table.required("path", |v| v.parsed(pattern));
         let methods = table.optional("methods", |v| v.filled_list(|v| v.parsed(method)));
         // No default: a route that is only there to choose a group would loosen what is built in without a word.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::listeners::Listeners;
-use super::reader::Table;
+use super::reader::ConfigTable;
 use super::{HttpEntry, NamedFile, SmtpEntry, address};
 
 /// The shortest time that can be set.
@@ -64,7 +64,7 @@ pub enum StoreUrl {
 }
 
 impl StoreSettings {
-    pub(super) fn read(table: Table<'_>) -> StoreSettings {
+    pub(super) fn read(table: ConfigTable<'_>) -> StoreSettings {
         let default = StoreSettings::default();
         let minute = Duration::from_secs(60);
         let settings = StoreSettings {
@@ -101,7 +101,7 @@ pub struct ServerSettings {
 }
 
 impl ServerSettings {
-    pub(super) fn read(table: Table<'_>) -> ServerSettings {
+    pub(super) fn read(table: ConfigTable<'_>) -> ServerSettings {
         let default = ServerSettings::default();
         let settings = ServerSettings {
             threads: table.read("threads", default.threads, |v| v.number(0..=1024)),
@@ -145,7 +145,7 @@ pub struct LogSettings {
 }
 
 impl LogSettings {
-    pub(super) fn read(table: Table<'_>) -> LogSettings {
+    pub(super) fn read(table: ConfigTable<'_>) -> LogSettings {
         let default = LogSettings::default();
         let settings = LogSettings {
             level: table.read("level", default.level, |v| v.word(&LogLevel::ALL, LogLevel::as_str)),
@@ -222,7 +222,7 @@ pub struct TlsSettings {
 }
 
 impl TlsSettings {
-    pub(super) fn read(table: Table<'_>) -> Option<TlsSettings> {
+    pub(super) fn read(table: ConfigTable<'_>) -> Option<TlsSettings> {
         let certificate = table.required("certificate", |v| v.file());
         let private_key = table.required("private_key", |v| v.file());
         table.finish();
@@ -248,7 +248,7 @@ pub struct AuthSettings {
 }
 
 impl AuthSettings {
-    pub(super) fn read(table: Table<'_>) -> AuthSettings {
+    pub(super) fn read(table: ConfigTable<'_>) -> AuthSettings {
         let default = AuthSettings::default();
         let settings = AuthSettings {
             bcrypt_cost: table.read("bcrypt_cost", default.bcrypt_cost, |v| v.number(4..=15)),
@@ -290,7 +290,7 @@ pub struct OpsSettings {
 }
 
 impl OpsSettings {
-    pub(super) fn read(table: Table<'_>, listeners: &mut Listeners) -> OpsSettings {
+    pub(super) fn read(table: ConfigTable<'_>, listeners: &mut Listeners) -> OpsSettings {
         let default = OpsSettings::default();
         let settings = OpsSettings { listen: table.read("listen", default.listen, |v| listeners.read(v)) };
         table.finish();

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::listeners::Listeners;
-use super::reader::{Table, Value};
+use super::reader::{ConfigTable, ConfigValue};
 use super::settings::{DAY, SHORTEST};
 use super::{SmtpRelay, address};
 
@@ -34,7 +34,7 @@ pub struct SmtpEntry {
 }
 
 impl SmtpEntry {
-    pub(super) fn read(table: Table<'_>, has_tls: bool, listeners: &mut Listeners) -> SmtpEntry {
+    pub(super) fn read(table: ConfigTable<'_>, has_tls: bool, listeners: &mut Listeners) -> SmtpEntry {
         let listen = table.read("listen", Vec::new(), |v| listeners.read_list(v));
         let tls_listen = table.read("tls_listen", Vec::new(), |v| listeners.read_list(v));
         let require_tls = table.read("require_tls", true, |v| v.flag());
@@ -82,7 +82,7 @@ pub struct SmtpLimits {
 }
 
 impl SmtpLimits {
-    fn read(table: &Table<'_>) -> SmtpLimits {
+    fn read(table: &ConfigTable<'_>) -> SmtpLimits {
         let default = SmtpLimits::default();
         let number = |key, default, least| table.read(key, default, |v| v.number(least..=1_000_000));
         SmtpLimits {
@@ -122,7 +122,7 @@ pub struct SmtpTimeouts {
 }
 
 impl SmtpTimeouts {
-    fn read(table: &Table<'_>) -> SmtpTimeouts {
+    fn read(table: &ConfigTable<'_>) -> SmtpTimeouts {
         let default = SmtpTimeouts::default();
         let time = |key, default| table.read(key, default, |v| v.duration(SHORTEST..=DAY));
         SmtpTimeouts {
@@ -155,7 +155,7 @@ pub struct SmtpIdentity {
 }
 
 impl SmtpIdentity {
-    fn read(value: &Value<'_>) -> Option<SmtpIdentity> {
+    fn read(value: &ConfigValue<'_>) -> Option<SmtpIdentity> {
         let mut identity = SmtpIdentity::default();
         value.list(|value| {
             let word = value.word(&["xclient", "header"], |word| word)?;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::reader::{Table, Value};
+use super::reader::{ConfigTable, ConfigValue};
 use super::settings::{DAY, SHORTEST};
 use super::{NamedFile, Place, address};
 
@@ -40,9 +40,9 @@ pub struct SmtpLogin {
 }
 
 impl SmtpRelay {
-    pub(super) fn read(table: &Table<'_>) -> SmtpRelay {
+    pub(super) fn read(table: &ConfigTable<'_>) -> SmtpRelay {
         let time = |key, seconds| {
-            table.read(key, Duration::from_secs(seconds), |v: &Value<'_>| v.duration(SHORTEST..=DAY))
+            table.read(key, Duration::from_secs(seconds), |v: &ConfigValue<'_>| v.duration(SHORTEST..=DAY))
         };
         SmtpRelay {
             upstreams: table.required("upstreams", upstreams).unwrap_or_default(),
@@ -60,7 +60,7 @@ impl SmtpRelay {
 }
 
 impl SmtpLogin {
-    fn read(table: &Table<'_>) -> Option<SmtpLogin> {
+    fn read(table: &ConfigTable<'_>) -> Option<SmtpLogin> {
         let user = table.optional("upstream_user", |v| {
             v.parsed(|text| match text {
                 "" => Err("the username is empty".to_owned()),
@@ -80,7 +80,7 @@ impl SmtpLogin {
     }
 }
 
-fn upstreams(value: &Value<'_>) -> Option<Vec<SmtpUpstream>> {
+fn upstreams(value: &ConfigValue<'_>) -> Option<Vec<SmtpUpstream>> {
     let mut seen = Vec::new();
     value.filled_list(|value| {
         let upstream = value.parsed(address::smtp_upstream)?;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::reader::{Table, Value, shown};
+use super::reader::{ConfigTable, ConfigValue, shown};
 use super::settings::{DAY, SHORTEST};
 use super::{HttpEntry, NamedFile, Place, address};
 
@@ -30,7 +30,7 @@ pub struct Group {
 
 impl Group {
     /// Reads an entry's own group and its named ones, in this order.
-    pub(super) fn read_all(entry: &Table<'_>) -> Vec<Group> {
+    pub(super) fn read_all(entry: &ConfigTable<'_>) -> Vec<Group> {
         let own = Group::read(entry, HttpEntry::DEFAULT_GROUP.to_owned(), &Group::default());
         let mut groups = vec![own];
         let mut lines = vec![entry.line()];
@@ -60,7 +60,7 @@ impl Group {
     }
 
     /// Reads the keys that an entry and its groups share; what is absent is as in `inherited`.
-    fn read(table: &Table<'_>, name: String, inherited: &Group) -> Group {
+    fn read(table: &ConfigTable<'_>, name: String, inherited: &Group) -> Group {
         let time = |key, default| table.read(key, default, |v| v.duration(SHORTEST..=DAY));
         Group {
             name,
@@ -101,7 +101,7 @@ fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(letter)
 }
 
-fn upstreams(value: &Value<'_>) -> Option<Vec<Upstream>> {
+fn upstreams(value: &ConfigValue<'_>) -> Option<Vec<Upstream>> {
     let mut seen = Vec::new();
     value.filled_list(|value| {
         let upstream = value.parsed(address::upstream)?;

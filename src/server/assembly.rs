@@ -22,7 +22,7 @@ use crate::edge::ops::server::OpsServer;
 use crate::edge::smtp::service::SmtpService;
 use crate::service::access::Access;
 use crate::service::{Credentials, Mutations};
-use crate::state::fleet::Fleet;
+use crate::state::cluster::Cluster;
 use crate::state::store::Store;
 use crate::state::{Epochs, Hasher, Metrics};
 
@@ -43,7 +43,7 @@ pub struct Assembly {
     /// Told that all is done.
     pub ended: watch::Sender<bool>,
     pub store: Store,
-    pub fleet: Arc<Fleet>,
+    pub cluster: Arc<Cluster>,
     pub mutations: Mutations,
 }
 
@@ -51,7 +51,7 @@ pub struct Assembly {
 struct Core {
     metrics: Arc<Metrics>,
     store: Store,
-    fleet: Arc<Fleet>,
+    cluster: Arc<Cluster>,
     access: Arc<Access>,
     mutations: Mutations,
 }
@@ -60,14 +60,14 @@ impl Core {
     async fn open(config: &Config, cores: usize, metrics: Arc<Metrics>) -> Result<Core, StartError> {
         let epochs = Arc::new(Epochs::new());
         let store = Store::open(&config.store).await?;
-        let fleet = Arc::new(Fleet::join(&store, epochs.clone()).await?);
+        let cluster = Arc::new(Cluster::join(&store, epochs.clone()).await?);
         let (auth, threads) = (&config.auth, config.auth.hash_threads_on(cores));
         let hasher = Hasher::start(auth.bcrypt_cost, threads, auth.hash_queue, metrics.clone());
         let hasher = Arc::new(hasher.map_err(StartError::HashThreads)?);
         let access = Access::new(store.clone(), hasher.clone(), epochs.clone(), metrics.clone(), auth);
         let access = Arc::new(access.map_err(StartError::Random)?);
-        let mutations = Mutations::new(store.clone(), hasher, epochs, fleet.clone(), metrics.clone());
-        Ok(Core { metrics, store, fleet, access, mutations })
+        let mutations = Mutations::new(store.clone(), hasher, epochs, cluster.clone(), metrics.clone());
+        Ok(Core { metrics, store, cluster, access, mutations })
     }
 }
 
@@ -101,7 +101,7 @@ impl Assembly {
                 entry: entry.clone(),
             })
             .collect();
-        let Core { metrics, store, fleet, access, mutations } = core;
+        let Core { metrics, store, cluster, access, mutations } = core;
         let ops =
             sockets.ops.map(|socket| (OpsServer { access, metrics, stop: stopped.clone(), end }, socket));
         let open = InFlight::new(config.server.max_connections);
@@ -120,7 +120,7 @@ impl Assembly {
             stop,
             ended,
             store,
-            fleet,
+            cluster,
             mutations,
         })
     }

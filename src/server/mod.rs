@@ -127,13 +127,13 @@ impl Assembly {
                 if left > 0 {
                     warn!(left, "the deadline passed: what was still under way is cut off");
                 }
-                self.fleet.leave();
+                self.cluster.leave();
             }
             () = again.asked() => {
                 warn!("asked a second time: what is under way is cut off");
                 // The workers decide by what they remember until the process ends, so it has to be told of changes for as
                 // long. Its socket stays behind; whoever finds nobody there any more takes it away.
-                std::mem::forget(self.fleet.clone());
+                std::mem::forget(self.cluster.clone());
             }
         }
         let _ = self.ended.send(true);

@@ -1,6 +1,6 @@
 //! The accounts: added, listed and changed by the operator only.
 
-use super::audit::{Action, Asked, Origin, operator};
+use super::audit::{Action, Origin, RequestedChange, operator};
 use super::{Mutations, Refusal};
 use crate::domain::{AccountId, Canonical, NewPassword, Permissions, Username};
 use crate::state::store::{Account, MutationError, Written};
@@ -120,7 +120,11 @@ impl Accounts {
     }
 
     /// Makes a change of the account that the asked names.
-    async fn change<F>(&self, asked: Asked, work: impl FnOnce(Canonical) -> F) -> Result<(), Refusal>
+    async fn change<F>(
+        &self,
+        asked: RequestedChange,
+        work: impl FnOnce(Canonical) -> F,
+    ) -> Result<(), Refusal>
     where
         F: Future<Output = Result<Written<()>, Refusal>> + Send + 'static,
     {
@@ -130,8 +134,8 @@ impl Accounts {
         }
     }
 
-    fn asked(&self, action: Action, subject: &str, change: String) -> Asked {
+    fn asked(&self, action: Action, subject: &str, change: String) -> RequestedChange {
         let (actor, subject) = (operator(), subject.to_owned());
-        Asked { action, actor, subject, change, origin: self.origin.clone() }
+        RequestedChange { action, actor, subject, change, origin: self.origin.clone() }
     }
 }

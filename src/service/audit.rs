@@ -112,7 +112,7 @@ impl Outcome<'_> {
 
 /// One thing that somebody asked for.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct RequestedChange {
     /// What.
     pub action: Action,
     /// Who: the account holder's username, or [`operator`]; as presented where nobody was recognised.
@@ -125,7 +125,7 @@ pub struct Asked {
     pub origin: Origin,
 }
 
-impl Asked {
+impl RequestedChange {
     /// Writes the line.
     pub fn record(&self, outcome: Outcome<'_>) {
         let (source, request_id) = match &self.origin {

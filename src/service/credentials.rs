@@ -1,6 +1,6 @@
 //! The credentials of an account: get, add, edit, remove (docs/api.md). The API and the command line both come here.
 
-use super::audit::{Action, Asked, Origin, Outcome, operator};
+use super::audit::{Action, Origin, Outcome, RequestedChange, operator};
 use super::{Granted, Mutations, Refusal};
 use crate::domain::{
     AccountId, Canonical, Credential, CredentialId, Kind, NewPassword, PermissionEdit, Username,
@@ -52,9 +52,9 @@ impl Manager {
         (granted.kind() == Kind::Holder).then_some(Manager { account, authority, actor, origin })
     }
 
-    fn asked(&self, action: Action, subject: &str, change: String) -> Asked {
+    fn asked(&self, action: Action, subject: &str, change: String) -> RequestedChange {
         let (actor, subject) = (self.actor.clone(), subject.to_owned());
-        Asked { action, actor, subject, change, origin: self.origin.clone() }
+        RequestedChange { action, actor, subject, change, origin: self.origin.clone() }
     }
 }
 
@@ -177,7 +177,7 @@ impl Credentials {
     }
 }
 
-impl Asked {
+impl RequestedChange {
     fn refuse(&self, refusal: &Refusal) {
         let failed = refusal.is_failure();
         self.record(if failed { Outcome::Failed(refusal) } else { Outcome::Refused(refusal) });

@@ -8,12 +8,12 @@ use std::time::Instant;
 use thiserror::Error;
 use tracing::error;
 
-use super::audit::{Action, Asked, Outcome};
+use super::audit::{Action, Outcome, RequestedChange};
 use crate::domain::{
     Canonical, NewPassword, PasswordError, Permission, PermissionsError, StoredHash, Unavailable,
     UsernameError,
 };
-use crate::state::fleet::{Fleet, Unconfirmed};
+use crate::state::cluster::{Cluster, Unconfirmed};
 use crate::state::hashing::Hasher;
 use crate::state::store::{MutationError, Store, StoreError, Written};
 use crate::state::{Epochs, Metrics};
@@ -99,17 +99,17 @@ pub struct Mutations {
     pub(super) store: Store,
     hasher: Arc<Hasher>,
     epochs: Arc<Epochs>,
-    fleet: Arc<Fleet>,
+    cluster: Arc<Cluster>,
     metrics: Arc<Metrics>,
 }
 
 impl Mutations {
-    /// Changes of this store, told to these epochs and to that fleet.
+    /// Changes of this store, told to these epochs and to that cluster.
     pub fn new(
         store: Store,
         hasher: Arc<Hasher>,
         epochs: Arc<Epochs>,
-        fleet: Arc<Fleet>,
+        cluster: Arc<Cluster>,
         metrics: Arc<Metrics>,
     ) -> Mutations {
         for action in Action::ALL {
@@ -120,7 +120,7 @@ impl Mutations {
                 }
             }
         }
-        Mutations { store, hasher, epochs, fleet, metrics }
+        Mutations { store, hasher, epochs, cluster, metrics }
     }
 
     /// The stored form of a password, if it keeps the rules.
@@ -135,7 +135,7 @@ impl Mutations {
     /// more: what is committed is out of every cache and in the audit trail.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        asked: Asked,
+        asked: RequestedChange,
         name: Canonical,
         work: impl Future<Output = Result<Written<T>, Refusal>> + Send + 'static,
     ) -> Result<T, Refusal> {
@@ -148,8 +148,8 @@ impl Mutations {
                     let committed = Instant::now();
                     mutations.epochs.raise(&written.change.name);
                     let asked = unended.asked.as_ref();
-                    let news = asked.and_then(Asked::news);
-                    let confirmed = mutations.fleet.announce(&written.change, news).await;
+                    let news = asked.and_then(RequestedChange::news);
+                    let confirmed = mutations.cluster.announce(&written.change, news).await;
                     if asked.is_some_and(|asked| asked.action.revokes()) {
                         mutations.metrics.revocation_seconds.observe(committed.elapsed().as_secs_f64());
                     }
@@ -175,7 +175,7 @@ impl Mutations {
     }
 
     /// Counts and records how a change ended.
-    pub(super) fn note<T>(&self, asked: &Asked, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
+    pub(super) fn note<T>(&self, asked: &RequestedChange, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
         let told = match &outcome {
             Ok(_) => Outcome::Done,
             Err(refusal) if refusal.is_failure() => Outcome::Failed(refusal),
@@ -191,7 +191,7 @@ impl Mutations {
 /// the same, and nobody believes what was read before.
 struct Unended {
     mutations: Mutations,
-    asked: Option<Asked>,
+    asked: Option<RequestedChange>,
 }
 
 impl Drop for Unended {
@@ -223,9 +223,9 @@ mod tests {
         let store = Store::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
         let (epochs, metrics) = (Arc::new(Epochs::new()), Arc::new(Metrics::new()));
         let hasher = Arc::new(Hasher::start(LOWEST_COST, 1, 1, metrics.clone()).unwrap());
-        let fleet = Arc::new(Fleet::join(&store, epochs.clone()).await.unwrap());
-        let mutations = Mutations::new(store, hasher, epochs.clone(), fleet, metrics.clone());
-        let asked = |action| Asked {
+        let cluster = Arc::new(Cluster::join(&store, epochs.clone()).await.unwrap());
+        let mutations = Mutations::new(store, hasher, epochs.clone(), cluster, metrics.clone());
+        let asked = |action| RequestedChange {
             action,
             actor: "holder".to_owned(),
             subject: "john".to_owned(),

@@ -3,8 +3,8 @@
 
 pub mod audit;
 pub mod cache;
+pub mod cluster;
 pub mod epoch;
-pub mod fleet;
 pub mod hashing;
 pub mod metrics;
 pub mod store;

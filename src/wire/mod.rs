@@ -1,41 +1,25 @@
 //! Floor 1: pure bytes <-> values. Nothing here reads a socket, a file or a clock, every buffer is bounded, and no input
 //! panics; where input comes in pieces, any split of it gives the same result.
+//!
+//! - [`form`]: `api_user` and `api_key` in forms and queries: found, read and masked.
+//! - [`http`]: Basic logins, request targets, paths, routes, origins and framing.
+//! - [`api`]: calls of the credentials API, their parameters and replies.
+//! - [`smtp`]: both sides of SMTP.
+//! - [`credential`]: credentials as clients present them, for all of these.
 
-mod attributes;
-pub mod call;
-pub mod chunked;
-mod cut_boundary;
-mod delimiter;
-mod fields;
+pub mod api;
+pub mod credential;
 pub mod form;
-mod http2_frames;
-mod key;
-mod media;
-mod multipart;
-pub mod origin;
-pub mod parameters;
-mod part;
-pub mod path;
+pub mod http;
 mod percent;
-pub mod presented;
-pub mod query;
-pub mod reply;
-pub mod route;
 pub mod smtp;
-mod suffix;
-mod urlencoded;
-mod xml;
 
-pub use call::{Action, Call, Format};
-pub use chunked::{ChunkedError, ChunkedValidator};
-pub use form::{BodyScanner, FormError};
-pub use http2_frames::RequestFrames;
-pub use key::CredentialKey;
-pub use origin::OwnOrigin;
-pub use parameters::{Parameters, ParametersError};
-pub use path::{PathError, Target, normalize};
-pub use presented::{BASIC_BUFFER, BasicError, CredentialError, Gathered, Held, LONGEST_VALUE, basic};
-pub use query::{Taken, take_credential, without_credential};
 #[cfg(test)]
-pub use route::steps_of;
-pub use route::{RoutePattern, cut_short, sends_mail};
+pub use self::http::steps_of;
+pub use self::http::{
+    BASIC_BUFFER, BasicError, ChunkedError, ChunkedValidator, OwnOrigin, PathError, RequestFrames,
+    RoutePattern, Target, basic, cut_short, normalize, sends_mail,
+};
+pub use api::{Action, Call, Format, Parameters, ParametersError, reply};
+pub use credential::{CredentialError, Gathered, Held, LONGEST_VALUE};
+pub use form::{BodyScanner, CredentialKey, FormError, QueryCredential, take_credential, without_credential};

@@ -1,7 +1,6 @@
 //! Lines that are being written: which of them have gone out, and what is left after an error. It knows no file.
 
-use super::buffer::OVERHEAD;
-use super::line::{Kind, Lost};
+use super::line::{Kind, Lost, OVERHEAD};
 
 /// Lines that are written together. A line that was begun stays until it is whole, whatever happens in between, so that no
 /// line is glued to a part of another.

@@ -4,10 +4,7 @@
 use std::collections::VecDeque;
 
 use super::batch::Batch;
-use super::line::{Kind, Lost};
-
-/// The bytes that a line takes in addition to its text.
-pub const OVERHEAD: usize = 48;
+use super::line::{Kind, Lost, OVERHEAD};
 
 /// Bounds of a [`Buffer`], in bytes.
 #[derive(Clone, Copy, Debug)]

@@ -2,6 +2,9 @@
 
 use std::ops::AddAssign;
 
+/// The bytes that a line takes in addition to its text.
+pub const OVERHEAD: usize = 48;
+
 /// The kind of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -24,7 +24,7 @@ const STALLED: (Duration, Duration) = (Duration::from_millis(1), Duration::from_
 /// The log between those who log and the thread that writes.
 #[derive(Debug)]
 pub struct LogWriter {
-    state: Mutex<State>,
+    state: Mutex<WriterState>,
     /// Tells the writer that there are lines.
     work: Condvar,
     /// Ends a pause of the writer: all lines are wanted now.
@@ -34,7 +34,7 @@ pub struct LogWriter {
 }
 
 #[derive(Debug)]
-struct State {
+struct WriterState {
     buffer: Buffer,
     /// Losses that no line reports yet.
     unreported: Lost,
@@ -48,7 +48,7 @@ struct State {
     failed: bool,
 }
 
-impl State {
+impl WriterState {
     fn is_done(&self) -> bool {
         self.failed || (!self.writing && self.buffer.is_empty() && self.unreported == Lost::NONE)
     }
@@ -58,7 +58,7 @@ impl LogWriter {
     /// A log of these bounds, which nobody writes yet.
     pub const fn new(bounds: Bounds) -> LogWriter {
         let buffer = Buffer::new(bounds);
-        let state = State {
+        let state = WriterState {
             buffer,
             unreported: Lost::NONE,
             sleeping: false,
@@ -131,8 +131,9 @@ impl LogWriter {
         if state.is_done() {
             self.ended.notify_all();
         }
-        let idle =
-            |state: &State| batch.is_empty() && state.buffer.is_empty() && state.unreported == Lost::NONE;
+        let idle = |state: &WriterState| {
+            batch.is_empty() && state.buffer.is_empty() && state.unreported == Lost::NONE
+        };
         if !pause.is_zero() {
             self.ending.wait_for(&mut state, pause);
         } else if idle(&state) {

@@ -20,14 +20,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Access, Refusal, Sameness};
+use super::{Access, NotIdentified, Sameness};
 use crate::domain::password::LONGEST_BYTES;
 use crate::domain::{Canonical, Denial, Entry, Presented, Principal, Secret, StoredHash, Unavailable};
 use crate::state::Lane;
 use crate::state::cache::{Proof, Verified};
 use crate::state::hashing::{Check, Checked, HIGHEST_COST};
 use crate::state::metrics::Lookup;
-use crate::state::throttle::{Admission, Source};
+use crate::state::throttle::{AdmittedCheck, Source};
 
 /// When what needs no password check is refused, without the throttle; well beyond the reading of a row.
 const REFUSED_AFTER: Duration = Duration::from_millis(5);
@@ -59,17 +59,17 @@ impl Access {
         entry: Entry,
         source: IpAddr,
         now: Instant,
-    ) -> Result<Arc<Verified>, Refusal> {
+    ) -> Result<Arc<Verified>, NotIdentified> {
         let began = Instant::now();
         let Some(name) = Canonical::of(presented.username) else {
             self.metrics.lookup(Lookup::Miss);
-            return Err(Refusal::Denied(Denial::Unknown, Sameness::SourceOnly));
+            return Err(NotIdentified::Denied(Denial::Unknown, Sameness::SourceOnly));
         };
         let secret = &presented.secret[..presented.secret.len().min(LONGEST_BYTES + 1)];
         // Before the row is read: see `state::epoch`.
         let seen = self.epochs.now();
         let row = self.store.principal(&name).await;
-        let row = row.map_err(|error| Refusal::Unavailable(self.without_store(&error, now)))?;
+        let row = row.map_err(|error| NotIdentified::Unavailable(self.without_store(&error, now)))?;
         let active = row.as_ref().is_none_or(|row| row.active);
         let stored = row.as_ref().map_or_else(|| self.hasher.decoy(&name), |row| row.hash.clone());
         let proof =
@@ -105,7 +105,10 @@ impl Access {
                 self.metrics.throttled(entry, delayed.by);
                 let after = delayed.retry_after.clamp(PACED_AFTER, THROTTLED_AFTER);
                 tokio::time::sleep_until((began + after).into()).await;
-                return Err(Refusal::Denied(Denial::Throttled(delayed.retry_after), Sameness::SourceOnly));
+                return Err(NotIdentified::Denied(
+                    Denial::Throttled(delayed.retry_after),
+                    Sameness::SourceOnly,
+                ));
             }
         };
         self.compare(looked, admission, now).await
@@ -130,19 +133,19 @@ impl Access {
     }
 
     /// The same secret was refused against the same hash before: it still is.
-    async fn refused_before(&self, looked: &Looked<'_>, now: Instant) -> Result<(), Refusal> {
+    async fn refused_before(&self, looked: &Looked<'_>, now: Instant) -> Result<(), NotIdentified> {
         let Some(denial) = self.cache.refusal(&looked.proof, looked.active, now) else { return Ok(()) };
         self.until_settled(looked.began).await;
-        Err(Refusal::Denied(denial, Sameness::UsernameAndSource))
+        Err(NotIdentified::Denied(denial, Sameness::UsernameAndSource))
     }
 
     /// The password check.
     async fn compare(
         &self,
         looked: Looked<'_>,
-        admission: Admission,
+        admission: AdmittedCheck,
         now: Instant,
-    ) -> Result<Arc<Verified>, Refusal> {
+    ) -> Result<Arc<Verified>, NotIdentified> {
         let asked = Instant::now();
         let Looked { name, secret, source, seen, active, proof, .. } = looked;
         let highest = match self.store.highest_cost(HIGHEST_COST).await {
@@ -177,12 +180,12 @@ impl Access {
         self.cache.refuse(&proof, active, denial, now);
         // Who joins costs nothing, and there is no bound on how many do.
         let sameness = if joined { Sameness::UsernameAndSource } else { Sameness::Unique };
-        Err(Refusal::Denied(denial, sameness))
+        Err(NotIdentified::Denied(denial, sameness))
     }
 
-    async fn unavailable(&self, looked: &Looked<'_>, why: Unavailable) -> Refusal {
+    async fn unavailable(&self, looked: &Looked<'_>, why: Unavailable) -> NotIdentified {
         self.until_settled(looked.began).await;
-        Refusal::Unavailable(why)
+        NotIdentified::Unavailable(why)
     }
 
     pub(super) fn remember(&self, verified: Verified) -> Arc<Verified> {

@@ -50,14 +50,14 @@ pub struct Access {
 
 /// Why nobody was identified.
 #[derive(Clone, Copy)]
-enum Refusal {
+enum NotIdentified {
     Denied(Denial, Sameness),
     Unavailable(Unavailable),
 }
 
 impl Access {
     /// A decision over that store, with an empty cache. What mutates the store must raise `epochs`, in this process and
-    /// through the fleet in all others.
+    /// through the cluster in all others.
     ///
     /// # Errors
     /// The system has no random numbers.
@@ -133,11 +133,11 @@ impl Access {
                 self.denials.write(&denied, Sameness::UsernameAndSource, now);
                 (Outcome::NotHolder, HolderDecision::NotHolder)
             }
-            Err(Refusal::Denied(denial, sameness)) => {
+            Err(NotIdentified::Denied(denial, sameness)) => {
                 self.denied(entry, presented, peer, denial, sameness, now);
                 (Outcome::Denied(denial), HolderDecision::Denied(denial))
             }
-            Err(Refusal::Unavailable(why)) => (Outcome::Unavailable, HolderDecision::Unavailable(why)),
+            Err(NotIdentified::Unavailable(why)) => (Outcome::Unavailable, HolderDecision::Unavailable(why)),
         };
         self.metrics.decision(entry, None, outcome);
         decision
@@ -161,17 +161,17 @@ impl Access {
                     // Answered as a wrong secret is, and no sooner than one that repeats.
                     Box::pin(self.until_settled(now)).await;
                 }
-                Refusal::Denied(Denial::Lacks(permission), Sameness::UsernameAndSource)
+                NotIdentified::Denied(Denial::Lacks(permission), Sameness::UsernameAndSource)
             }
             Err(refusal) => refusal,
         };
         match refusal {
-            Refusal::Denied(denial, sameness) => {
+            NotIdentified::Denied(denial, sameness) => {
                 self.denied(entry, presented, peer, denial, sameness, now);
                 self.metrics.decision(entry, Some(permission), Outcome::Denied(denial));
                 Decision::Denied(denial)
             }
-            Refusal::Unavailable(why) => {
+            NotIdentified::Unavailable(why) => {
                 self.metrics.decision(entry, Some(permission), Outcome::Unavailable);
                 Decision::Unavailable(why)
             }
@@ -184,7 +184,7 @@ impl Access {
         entry: Entry,
         source: IpAddr,
         now: Instant,
-    ) -> Result<Arc<Verified>, Refusal> {
+    ) -> Result<Arc<Verified>, NotIdentified> {
         if let Some(verified) = self.cached(&presented, now) {
             self.metrics.lookup(Lookup::Hit);
             return Ok(verified);

@@ -37,7 +37,7 @@ struct Lately {
 }
 
 /// Who reads.
-enum Turn {
+enum ReadTurn {
     /// Somebody else does, or did.
     Others(Read),
     /// The caller, with the number of [`Epochs::now`], and tells what was found.
@@ -56,7 +56,7 @@ struct Read {
 }
 
 /// A row, or that there is none, and the number of [`Epochs::now`] from before it was read.
-pub(super) struct Found {
+pub(super) struct ReadRow {
     pub(super) seen: u64,
     pub(super) row: Option<Arc<Principal>>,
     /// Whether this call read it.
@@ -81,26 +81,26 @@ impl Reads {
         granted: &Verified,
         now: Instant,
         complain: impl Fn(&StoreError) -> Unavailable,
-    ) -> Result<Found, Unavailable> {
+    ) -> Result<ReadRow, Unavailable> {
         loop {
             match self.turn(epochs, granted, now) {
-                Turn::Others(read) => {
+                ReadTurn::Others(read) => {
                     // Or whoever read it was cut off in the middle.
                     if let Some(row) = read.taken_over().await {
-                        return Ok(Found { seen: read.seen, row: row?, own: false });
+                        return Ok(ReadRow { seen: read.seen, row: row?, own: false });
                     }
                 }
-                Turn::Own(seen, told) => {
+                ReadTurn::Own(seen, told) => {
                     let row = store.principal(&granted.who.name).await.map(|row| row.map(Arc::new));
                     let row = row.map_err(|error| complain(&error));
                     told.send_replace(Some(row.clone()));
-                    return Ok(Found { seen, row: row?, own: true });
+                    return Ok(ReadRow { seen, row: row?, own: true });
                 }
             }
         }
     }
 
-    fn turn(&self, epochs: &Epochs, granted: &Verified, now: Instant) -> Turn {
+    fn turn(&self, epochs: &Epochs, granted: &Verified, now: Instant) -> ReadTurn {
         let account = granted.who.principal.account_name.canonical();
         let mut lately = self.lately.lock();
         let known = lately.reads.get(&granted.who.name).filter(|read| {
@@ -109,13 +109,13 @@ impl Reads {
                 && read.is_of_use()
         });
         if let Some(read) = known {
-            return Turn::Others(read.clone());
+            return ReadTurn::Others(read.clone());
         }
         // Before the row is read: see `state::epoch`.
         let seen = epochs.now();
         let (told, found) = watch::channel(None);
         lately.keep(granted.who.name, Read { seen, began: now, found }, now);
-        Turn::Own(seen, told)
+        ReadTurn::Own(seen, told)
     }
 }
 

@@ -31,7 +31,7 @@ const SHORT: usize = 256;
 /// The verified principals, by canonical name, and what was lately refused.
 pub struct Cache {
     entries: Table,
-    refusals: moka::sync::Cache<[u8; 32], Refusal, RandomState>,
+    refusals: moka::sync::Cache<[u8; 32], RememberedDenial, RandomState>,
     key: [u8; 32],
     digest_key: [u8; 32],
     ttl: Duration,
@@ -46,7 +46,7 @@ pub struct Digest(blake3::Hash);
 pub struct Fingerprint([u8; 32]);
 
 #[derive(Clone, Copy)]
-struct Refusal {
+struct RememberedDenial {
     denial: Denial,
     until: Instant,
 }
@@ -126,7 +126,7 @@ impl Cache {
 
     /// Remembers for a minute that this secret was refused against this stored hash.
     pub fn refuse(&self, proof: &Proof, active: bool, denial: Denial, now: Instant) {
-        let refusal = Refusal { denial, until: now + REFUSAL_LASTS };
+        let refusal = RememberedDenial { denial, until: now + REFUSAL_LASTS };
         self.refusals.insert(self.refusal_key(proof, active), refusal);
     }
 

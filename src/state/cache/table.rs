@@ -49,7 +49,7 @@ struct Bucket {
 
 /// A slot of a bucket.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct Slot<'a> {
     bucket: &'a Bucket,
     slot: usize,
 }
@@ -140,7 +140,7 @@ impl Bucket {
     }
 }
 
-impl Place<'_> {
+impl Slot<'_> {
     fn read<T>(&self, reader: impl FnOnce(Option<&Verified>) -> T) -> T {
         reader(self.bucket.slots[self.slot].load().as_deref())
     }
@@ -154,14 +154,14 @@ impl Place<'_> {
     }
 }
 
-fn places(pair: [&Bucket; 2]) -> impl Iterator<Item = Place<'_>> {
-    pair.into_iter().flat_map(|bucket| (0..SLOTS).map(move |slot| Place { bucket, slot }))
+fn places(pair: [&Bucket; 2]) -> impl Iterator<Item = Slot<'_>> {
+    pair.into_iter().flat_map(|bucket| (0..SLOTS).map(move |slot| Slot { bucket, slot }))
 }
 
 /// Where an entry is that may go: one that wasn't used since this passed it last, or else any.
-fn unused(pair: [&Bucket; 2]) -> Option<Place<'_>> {
-    let is_unused = |place: &Place| place.read(|entry| entry.is_some_and(|entry| !entry.take_used()));
-    let taken = |place: &Place| place.read(|entry| entry.is_some());
+fn unused(pair: [&Bucket; 2]) -> Option<Slot<'_>> {
+    let is_unused = |place: &Slot| place.read(|entry| entry.is_some_and(|entry| !entry.take_used()));
+    let taken = |place: &Slot| place.read(|entry| entry.is_some());
     places(pair).find(is_unused).or_else(|| places(pair).find(taken))
 }
 

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use super::metrics::{Metrics, PasswordCheck};
 use crate::domain::{Canonical, NewPassword, Secret, StoredHash, Unavailable};
-use queue::{Comparison, Done, Key, Pushed, Queue, Work};
+use queue::{Comparison, Done, HashWork, JobQueue, Key, Pushed};
 
 pub use queue::Lane;
 pub use scheme::{HIGHEST_COST, LOWEST_COST};
@@ -52,14 +52,14 @@ pub struct Checked {
 
 /// A bounded pool of hashing threads. Dropping it ends them; who still waits then is told [`Unavailable::Busy`].
 pub struct Hasher {
-    shared: Arc<Shared>,
+    shared: Arc<HasherShared>,
 }
 
-struct Shared {
+struct HasherShared {
     cost: u32,
     /// For keys of jobs and for decoys; of this process alone, so that nobody can compute either.
     secret: [u8; 32],
-    state: Mutex<State>,
+    state: Mutex<HasherState>,
     /// There is work in the lane of those who are known, or of management.
     wake_known: Condvar,
     /// There is work in the lane of the rest.
@@ -71,8 +71,8 @@ struct Shared {
     metrics: Arc<Metrics>,
 }
 
-struct State {
-    queue: Queue,
+struct HasherState {
+    queue: JobQueue,
     stopped: bool,
 }
 
@@ -85,10 +85,10 @@ impl Hasher {
     pub fn start(cost: u32, threads: usize, queue: usize, metrics: Arc<Metrics>) -> io::Result<Hasher> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret)?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(HasherShared {
             cost,
             secret,
-            state: Mutex::new(State { queue: Queue::new(queue.max(1)), stopped: false }),
+            state: Mutex::new(HasherState { queue: JobQueue::new(queue.max(1)), stopped: false }),
             wake_known: Condvar::new(),
             wake_rest: Condvar::new(),
             unique: AtomicU64::new(0),
@@ -114,7 +114,7 @@ impl Hasher {
         let unique = self.shared.unique.fetch_add(1, Ordering::Relaxed).to_ne_bytes();
         let key = self.shared.key("new", &[&unique]);
         let secret = password.secret().clone();
-        hashed(self.run(key, Lane::Management, || Work::Hash(secret)).await?.0)
+        hashed(self.run(key, Lane::Management, || HashWork::Hash(secret)).await?.0)
     }
 
     /// Whether the secret is the password behind the stored form. Checks of the same that are under way at once are one.
@@ -127,7 +127,8 @@ impl Hasher {
         let refusal = [u8::from(refused)];
         let key = self.shared.key("verify", &[stored.expose().as_bytes(), secret, &refusal]);
         let secret = || Secret::new(secret.to_vec());
-        let work = || Work::Verify(Comparison { stored: stored.clone(), secret: secret(), cost, refused });
+        let work =
+            || HashWork::Verify(Comparison { stored: stored.clone(), secret: secret(), cost, refused });
         match self.run(key, lane, work).await? {
             (Done::Verified(compared), joined) => Ok(Checked { right: compared.right, joined }),
             (Done::Hashed(_), _) => Err(Unavailable::Busy),
@@ -146,7 +147,7 @@ impl Hasher {
     /// [`Unavailable::Busy`] where there is no room; it can be done another time.
     pub async fn renew(&self, stored: &StoredHash, secret: &[u8]) -> Result<StoredHash, Unavailable> {
         let key = self.shared.key("renew", &[stored.expose().as_bytes(), secret]);
-        hashed(self.run(key, Lane::Renewal, || Work::Hash(Secret::new(secret.to_vec()))).await?.0)
+        hashed(self.run(key, Lane::Renewal, || HashWork::Hash(Secret::new(secret.to_vec()))).await?.0)
     }
 
     /// How many rounds of bcrypt all checks took so far; what a thread was too slow for, and another one did again, once.
@@ -169,7 +170,7 @@ impl Hasher {
         &self,
         key: Key,
         lane: Lane,
-        work: impl FnOnce() -> Work,
+        work: impl FnOnce() -> HashWork,
     ) -> Result<(Done, bool), Unavailable> {
         let (done, joined) = self.push(key, lane, work)?;
         match tokio::time::timeout(LONGEST_WAIT, done).await {
@@ -182,7 +183,7 @@ impl Hasher {
         &self,
         key: Key,
         lane: Lane,
-        work: impl FnOnce() -> Work,
+        work: impl FnOnce() -> HashWork,
     ) -> Result<(oneshot::Receiver<Done>, bool), Unavailable> {
         let shared = &self.shared;
         let pushed = {
@@ -215,19 +216,19 @@ impl Drop for Hasher {
         let mut state = self.shared.state.lock();
         state.stopped = true;
         // Dropping what waits tells those who wait.
-        state.queue = Queue::new(0);
+        state.queue = JobQueue::new(0);
         self.shared.wake_known.notify_all();
         self.shared.wake_rest.notify_all();
     }
 }
 
-impl Shared {
-    fn run(&self, work: &Work) -> Done {
+impl HasherShared {
+    fn run(&self, work: &HashWork) -> Done {
         match work {
-            Work::Verify(Comparison { stored, secret, cost, refused }) => {
+            HashWork::Verify(Comparison { stored, secret, cost, refused }) => {
                 Done::Verified(scheme::verify(stored, secret.expose(), *cost, *refused))
             }
-            Work::Hash(secret) => match scheme::hash(secret.expose(), self.cost) {
+            HashWork::Hash(secret) => match scheme::hash(secret.expose(), self.cost) {
                 Ok(stored) => Done::Hashed(Some(stored)),
                 Err(error) => {
                     tracing::error!(%error, "a password can't be hashed");
@@ -246,7 +247,7 @@ impl Shared {
         *hasher.finalize().as_bytes()
     }
 
-    fn report(&self, queue: &mut Queue) {
+    fn report(&self, queue: &mut JobQueue) {
         for lane in Lane::ALL {
             let waiting = i64::try_from(queue.len(lane)).unwrap_or(i64::MAX);
             self.waiting[lane as usize].set(waiting);
@@ -319,8 +320,9 @@ mod tests {
             .filter_map(|n| {
                 let key = hasher.shared.key("verify", &[stored.expose().as_bytes(), &n.to_ne_bytes()]);
                 let secret = Secret::new(n.to_ne_bytes().to_vec());
-                let work =
-                    || Work::Verify(Comparison { stored: stored.clone(), secret, cost: 8, refused: false });
+                let work = || {
+                    HashWork::Verify(Comparison { stored: stored.clone(), secret, cost: 8, refused: false })
+                };
                 hasher.push(key, Lane::Rest, work).ok()
             })
             .collect();
@@ -362,8 +364,9 @@ mod tests {
     #[tokio::test]
     async fn who_waits_at_the_end_is_told() {
         let (hasher, _) = pool(12, 8);
-        let busy = hasher.push([0; 32], Lane::Rest, || Work::Hash(Secret::new(b"x".to_vec()))).unwrap();
-        let waiting = hasher.push([1; 32], Lane::Rest, || Work::Hash(Secret::new(b"x".to_vec()))).unwrap();
+        let busy = hasher.push([0; 32], Lane::Rest, || HashWork::Hash(Secret::new(b"x".to_vec()))).unwrap();
+        let waiting =
+            hasher.push([1; 32], Lane::Rest, || HashWork::Hash(Secret::new(b"x".to_vec()))).unwrap();
         drop(hasher);
         assert!(waiting.0.await.is_err());
         drop(busy);

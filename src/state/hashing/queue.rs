@@ -41,7 +41,7 @@ impl Lane {
 pub type Key = [u8; 32];
 
 /// What a thread has to do.
-pub enum Work {
+pub enum HashWork {
     /// Whether the secret matches.
     Verify(Comparison),
     /// The stored form of a password.
@@ -69,7 +69,7 @@ pub enum Done {
     Hashed(Option<StoredHash>),
 }
 
-/// How [`Queue::push`] ended.
+/// How [`JobQueue::push`] ended.
 #[derive(Debug)]
 pub enum Pushed {
     /// A new job waits.
@@ -81,7 +81,7 @@ pub enum Pushed {
 }
 
 /// The waiting and the running jobs. Does nothing by itself.
-pub struct Queue {
+pub struct JobQueue {
     capacity: usize,
     lanes: [VecDeque<Key>; 4],
     jobs: HashMap<Key, Job, RandomState>,
@@ -91,19 +91,19 @@ pub struct Queue {
 
 struct Job {
     /// `None` while it runs.
-    work: Option<Work>,
+    work: Option<HashWork>,
     lane: Lane,
     waiters: Vec<oneshot::Sender<Done>>,
 }
 
-impl Queue {
+impl JobQueue {
     /// An empty queue that holds up to `capacity` jobs in each lane.
-    pub fn new(capacity: usize) -> Queue {
-        Queue { capacity, lanes: Default::default(), jobs: HashMap::default(), turn: 0, abandoned: 0 }
+    pub fn new(capacity: usize) -> JobQueue {
+        JobQueue { capacity, lanes: Default::default(), jobs: HashMap::default(), turn: 0, abandoned: 0 }
     }
 
     /// Adds a job, or joins the one of that key. Joining from a better lane moves the job there.
-    pub fn push(&mut self, key: Key, lane: Lane, work: impl FnOnce() -> Work) -> Pushed {
+    pub fn push(&mut self, key: Key, lane: Lane, work: impl FnOnce() -> HashWork) -> Pushed {
         let (sender, receiver) = oneshot::channel();
         if let Entry::Occupied(mut entry) = self.jobs.entry(key) {
             let job = entry.get_mut();
@@ -128,7 +128,7 @@ impl Queue {
 
     /// Takes the next job of management or of who is known, for which somebody still waits. It stays joinable until it is
     /// finished.
-    pub fn next_known(&mut self) -> Option<(Key, Work)> {
+    pub fn next_known(&mut self) -> Option<(Key, HashWork)> {
         self.turn = self.turn.wrapping_add(1);
         // Management goes first, but not always.
         let order = match self.turn % 4 {
@@ -139,7 +139,7 @@ impl Queue {
     }
 
     /// Takes the next job of the rest, in the same way, and one that nobody waits for where there is none.
-    pub fn next_rest(&mut self) -> Option<(Key, Work)> {
+    pub fn next_rest(&mut self) -> Option<(Key, HashWork)> {
         self.next_in(Lane::Rest).or_else(|| self.next_in(Lane::Renewal))
     }
 
@@ -161,7 +161,7 @@ impl Queue {
         std::mem::take(&mut self.abandoned)
     }
 
-    fn next_in(&mut self, lane: Lane) -> Option<(Key, Work)> {
+    fn next_in(&mut self, lane: Lane) -> Option<(Key, HashWork)> {
         while let Some(key) = self.lanes[lane as usize].pop_front() {
             if self.drop_abandoned(&key) {
                 continue;
@@ -176,7 +176,7 @@ impl Queue {
     /// Makes room in a full lane: jobs that nobody waits for, and mentions of jobs that aren't there.
     fn sweep(&mut self, lane: Lane) {
         let keys = std::mem::take(&mut self.lanes[lane as usize]);
-        let waits = |queue: &mut Queue, key: &Key| {
+        let waits = |queue: &mut JobQueue, key: &Key| {
             !queue.drop_abandoned(key)
                 && queue.jobs.get(key).is_some_and(|job| job.work.is_some() && job.lane == lane)
         };
@@ -204,35 +204,35 @@ mod tests {
         [n; 32]
     }
 
-    fn work() -> Work {
-        Work::Hash(Secret::new(Vec::new()))
+    fn work() -> HashWork {
+        HashWork::Hash(Secret::new(Vec::new()))
     }
 
-    fn queued(queue: &mut Queue, n: u8, lane: Lane) -> oneshot::Receiver<Done> {
+    fn queued(queue: &mut JobQueue, n: u8, lane: Lane) -> oneshot::Receiver<Done> {
         match queue.push(key(n), lane, work) {
             Pushed::Queued(receiver) => receiver,
             other => panic!("{other:?}"),
         }
     }
 
-    fn joined(queue: &mut Queue, n: u8, lane: Lane) -> oneshot::Receiver<Done> {
+    fn joined(queue: &mut JobQueue, n: u8, lane: Lane) -> oneshot::Receiver<Done> {
         match queue.push(key(n), lane, || panic!("a joined job needs no work")) {
             Pushed::Joined(receiver) => receiver,
             other => panic!("{other:?}"),
         }
     }
 
-    fn next(queue: &mut Queue) -> Option<u8> {
+    fn next(queue: &mut JobQueue) -> Option<u8> {
         queue.next_rest().map(|(key, _)| key[0])
     }
 
-    fn next_known(queue: &mut Queue) -> Option<u8> {
+    fn next_known(queue: &mut JobQueue) -> Option<u8> {
         queue.next_known().map(|(key, _)| key[0])
     }
 
     #[test]
     fn the_same_job_runs_once() {
-        let mut queue = Queue::new(4);
+        let mut queue = JobQueue::new(4);
         let mut first = queued(&mut queue, 1, Lane::Rest);
         let mut second = joined(&mut queue, 1, Lane::Rest);
         assert_eq!(next(&mut queue), Some(1));
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn management_goes_first_and_the_known_do_not_starve() {
-        let mut queue = Queue::new(64);
+        let mut queue = JobQueue::new(64);
         let mut waiters = Vec::new();
         for n in 0..64 {
             for (offset, lane) in [(0, Lane::Management), (64, Lane::Known), (128, Lane::Rest)] {
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn what_nobody_waits_for_comes_last() {
-        let mut queue = Queue::new(4);
+        let mut queue = JobQueue::new(4);
         let _waiters = [(1, Lane::Renewal), (2, Lane::Rest), (3, Lane::Rest)]
             .map(|(n, lane)| queued(&mut queue, n, lane));
         assert_eq!([(); 4].map(|()| next(&mut queue)), [Some(2), Some(3), Some(1), None]);
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_flood_fills_its_own_lane_only() {
-        let mut queue = Queue::new(3);
+        let mut queue = JobQueue::new(3);
         let _waiters: Vec<_> = (0..3).map(|n| queued(&mut queue, n, Lane::Rest)).collect();
         assert!(matches!(queue.push(key(9), Lane::Rest, work), Pushed::Full));
         assert_eq!(queue.len(Lane::Rest), 3);
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn what_nobody_waits_for_is_dropped() {
-        let mut queue = Queue::new(2);
+        let mut queue = JobQueue::new(2);
         drop(queued(&mut queue, 1, Lane::Rest));
         let kept = queued(&mut queue, 2, Lane::Rest);
         let _third = queued(&mut queue, 3, Lane::Rest);
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn who_joins_from_a_better_lane_takes_the_job_there() {
-        let mut queue = Queue::new(4);
+        let mut queue = JobQueue::new(4);
         let _first = queued(&mut queue, 1, Lane::Rest);
         let _second = queued(&mut queue, 2, Lane::Rest);
         let _joined = joined(&mut queue, 2, Lane::Known);

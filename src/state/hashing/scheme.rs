@@ -60,7 +60,7 @@ pub struct Compared {
 /// greater of them, and so does what is `refused` even if it is right; a stored hash that can't be read takes as much
 /// and fails.
 pub fn verify(stored: &StoredHash, secret: &[u8], cost: u32, refused: bool) -> Compared {
-    let Some(parsed) = Parsed::of(stored) else {
+    let Some(parsed) = ParsedHash::of(stored) else {
         tracing::error!("a stored password hash is damaged; its password can't match");
         return Compared { right: false, rounds: work(LOWEST_COST, cost) };
     };
@@ -79,7 +79,7 @@ pub fn verify(stored: &StoredHash, secret: &[u8], cost: u32, refused: bool) -> C
 /// Whether a hash that `secret` has just matched should be made anew: it is of another cost, or made elsewhere from a
 /// password of which it saw the beginning only.
 pub fn is_outdated(stored: &StoredHash, secret: &[u8], cost: u32) -> bool {
-    Parsed::of(stored)
+    ParsedHash::of(stored)
         .is_some_and(|parsed| parsed.cost != cost || (!parsed.long && secret.len() > LONGEST_PLAIN))
 }
 
@@ -89,14 +89,14 @@ pub fn decoy(random: &[u8; 39], cost: u32) -> StoredHash {
     StoredHash::new(format!("$2b${cost:02}${}{}", encode(&random[..16]), encode(&random[16..])))
 }
 
-struct Parsed<'a> {
+struct ParsedHash<'a> {
     long: bool,
     bcrypt: &'a str,
     cost: u32,
 }
 
-impl Parsed<'_> {
-    fn of(stored: &StoredHash) -> Option<Parsed<'_>> {
+impl ParsedHash<'_> {
+    fn of(stored: &StoredHash) -> Option<ParsedHash<'_>> {
         let text = stored.expose();
         let (long, bcrypt) = match text.strip_prefix(LONG_TAG) {
             Some(rest) => (true, rest),
@@ -106,7 +106,7 @@ impl Parsed<'_> {
             bcrypt.strip_prefix('$').is_some_and(|rest| rest.starts_with(&version.to_string()))
         });
         let cost = bcrypt.parse::<HashParts>().ok()?.get_cost();
-        (known && (LOWEST_COST..=HIGHEST_COST).contains(&cost)).then_some(Parsed { long, bcrypt, cost })
+        (known && (LOWEST_COST..=HIGHEST_COST).contains(&cost)).then_some(ParsedHash { long, bcrypt, cost })
     }
 }
 
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn a_decoy_is_a_hash_that_nothing_matches() {
         let stored = decoy(&[0xa5; 39], COST);
-        assert_eq!(Parsed::of(&stored).map(|parsed| parsed.cost), Some(COST));
+        assert_eq!(ParsedHash::of(&stored).map(|parsed| parsed.cost), Some(COST));
         assert!(!matches(&stored, b"hunter22"));
     }
 

@@ -22,19 +22,19 @@ use thread_priority::{
     thread_native_id, thread_schedule_policy,
 };
 
-use super::queue::{Done, Key, Queue, Work};
-use super::{PasswordCheck, Shared};
+use super::queue::{Done, HashWork, JobQueue, Key};
+use super::{HasherShared, PasswordCheck};
 
 /// How much lower the priority of the hashing threads is, in the system's steps of -20 to 19.
 const NICENESS: i32 = 10;
 const IDLE: ThreadSchedulePolicy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
 
 /// Starts a thread for management and for who is known.
-pub fn start_known(shared: &Arc<Shared>, number: usize) -> io::Result<()> {
+pub fn start_known(shared: &Arc<HasherShared>, number: usize) -> io::Result<()> {
     let shared = Arc::clone(shared);
     let work = move || {
         lower_priority();
-        while let Some((key, work)) = next(&shared, Queue::next_known, Lanes::Known) {
+        while let Some((key, work)) = next(&shared, JobQueue::next_known, Lanes::Known) {
             let done = timed(&shared, || shared.run(&work));
             finish(&shared, &key, &done);
         }
@@ -43,13 +43,13 @@ pub fn start_known(shared: &Arc<Shared>, number: usize) -> io::Result<()> {
 }
 
 /// Starts a thread for the rest, and its companion.
-pub fn start_rest(shared: &Arc<Shared>, number: usize) -> io::Result<()> {
-    let idle = Idle::start(shared, number)?;
+pub fn start_rest(shared: &Arc<HasherShared>, number: usize) -> io::Result<()> {
+    let idle = IdleThread::start(shared, number)?;
     let shared = Arc::clone(shared);
     let work = move || {
         lower_priority();
         let mut idle = idle;
-        while let Some((key, work)) = next(&shared, Queue::next_rest, Lanes::Rest) {
+        while let Some((key, work)) = next(&shared, JobQueue::next_rest, Lanes::Rest) {
             let work = Arc::new(work);
             let done = timed(&shared, || idle.run(&work).unwrap_or_else(|| shared.run(&work)));
             finish(&shared, &key, &done);
@@ -65,17 +65,17 @@ enum Lanes {
 }
 
 /// A thread of the system's idle class. Dropping it ends it after what it is doing.
-struct Idle {
-    work: SyncSender<Arc<Work>>,
+struct IdleThread {
+    work: SyncSender<Arc<HashWork>>,
     done: Receiver<Done>,
     patience: Duration,
     /// It still has something to do of which nobody wants to know any more.
     behind: bool,
 }
 
-impl Idle {
-    fn start(shared: &Arc<Shared>, number: usize) -> io::Result<Idle> {
-        let (work, jobs) = sync_channel::<Arc<Work>>(1);
+impl IdleThread {
+    fn start(shared: &Arc<HasherShared>, number: usize) -> io::Result<IdleThread> {
+        let (work, jobs) = sync_channel::<Arc<HashWork>>(1);
         let (results, done) = sync_channel(1);
         let patience = patience(shared.cost);
         let shared = Arc::clone(shared);
@@ -93,11 +93,11 @@ impl Idle {
             }
         };
         thread::Builder::new().name(format!("hash-idle-{number}")).spawn(run)?;
-        Ok(Idle { work, done, patience, behind: false })
+        Ok(IdleThread { work, done, patience, behind: false })
     }
 
     /// What came of it; `None` where it took too long, or nothing is to be expected yet.
-    fn run(&mut self, work: &Arc<Work>) -> Option<Done> {
+    fn run(&mut self, work: &Arc<HashWork>) -> Option<Done> {
         if self.behind {
             self.done.try_recv().ok()?;
             self.behind = false;
@@ -123,10 +123,10 @@ fn lower_priority() {
 }
 
 fn next(
-    shared: &Shared,
-    take: impl Fn(&mut Queue) -> Option<(Key, Work)>,
+    shared: &HasherShared,
+    take: impl Fn(&mut JobQueue) -> Option<(Key, HashWork)>,
     lanes: Lanes,
-) -> Option<(Key, Work)> {
+) -> Option<(Key, HashWork)> {
     let mut state = shared.state.lock();
     loop {
         if state.stopped {
@@ -144,12 +144,12 @@ fn next(
     }
 }
 
-fn timed(shared: &Shared, work: impl FnOnce() -> Done) -> Done {
+fn timed(shared: &HasherShared, work: impl FnOnce() -> Done) -> Done {
     let _timer = shared.metrics.password_check_seconds.start_timer();
     work()
 }
 
-fn finish(shared: &Shared, key: &Key, done: &Done) {
+fn finish(shared: &HasherShared, key: &Key, done: &Done) {
     shared.metrics.password_check(match done {
         Done::Verified(compared) => {
             shared.rounds.fetch_add(compared.rounds, Ordering::Relaxed);
@@ -170,8 +170,8 @@ mod tests {
     #[test]
     fn what_the_idle_thread_is_too_slow_for_is_left_to_its_companion() {
         let hasher = Hasher::start(9, 1, 1, Arc::new(Metrics::new())).unwrap();
-        let mut idle = Idle::start(&hasher.shared, 1).unwrap();
-        let work = Arc::new(Work::Hash(Secret::new(b"correct horse 1".to_vec())));
+        let mut idle = IdleThread::start(&hasher.shared, 1).unwrap();
+        let work = Arc::new(HashWork::Hash(Secret::new(b"correct horse 1".to_vec())));
         idle.patience = Duration::ZERO;
         assert!(idle.run(&work).is_none(), "it took no time at all");
         assert!(idle.run(&work).is_none(), "it is given nothing more while it is behind");

@@ -67,7 +67,7 @@ pub struct Throttle {
 
 /// A check that is about to be made, and what it holds of the failures that are free.
 #[derive(Debug)]
-pub struct Turn {
+pub struct PendingCheck {
     source: Source,
     name: Canonical,
     /// None where nothing is delayed.
@@ -85,7 +85,7 @@ struct Seats {
 /// A check that may be made. Dropped, it counts as not made: what it held is free again.
 #[must_use = "tell how the check ended"]
 #[derive(Debug)]
-pub struct Admission(Turn);
+pub struct AdmittedCheck(PendingCheck);
 
 /// A check that may not be made yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,8 +133,13 @@ impl Throttle {
     ///
     /// # Errors
     /// [`Unavailable::Busy`] where too many wait already, or it takes longer than 15 s.
-    pub async fn turn(&self, source: Source, name: &Canonical, now: Instant) -> Result<Turn, Unavailable> {
-        let mut turn = Turn { source, name: *name, seats: None, waited: false };
+    pub async fn turn(
+        &self,
+        source: Source,
+        name: &Canonical,
+        now: Instant,
+    ) -> Result<PendingCheck, Unavailable> {
+        let mut turn = PendingCheck { source, name: *name, seats: None, waited: false };
         if !self.on {
             return Ok(turn);
         }
@@ -152,10 +157,10 @@ impl Throttle {
     ///
     /// # Errors
     /// When to try again, and whose failures it was.
-    pub fn admit(&self, mut turn: Turn, now: Instant) -> Result<Admission, Delayed> {
+    pub fn admit(&self, mut turn: PendingCheck, now: Instant) -> Result<AdmittedCheck, Delayed> {
         let known = self.known.get(&(turn.source, turn.name));
         let known = known.filter(|known| known.lock().lasts(now));
-        let Some(Seats { from, of }) = &mut turn.seats else { return Ok(Admission(turn)) };
+        let Some(Seats { from, of }) = &mut turn.seats else { return Ok(AdmittedCheck(turn)) };
         // Both at once and always in this order: of a hundred that ask at once, one goes through.
         let (mut by_source, mut by_name) = (from.record.lock(), of.record.lock());
         let mut source_passes = from.is_taken();
@@ -178,17 +183,17 @@ impl Throttle {
             from.slot = Some(by_source.take_slot(self.sources.longest, now));
         }
         drop((by_source, by_name));
-        Ok(Admission(turn))
+        Ok(AdmittedCheck(turn))
     }
 
     /// The check was right.
-    pub fn succeeded(&self, admission: Admission, now: Instant) {
+    pub fn succeeded(&self, admission: AdmittedCheck, now: Instant) {
         self.know(admission.0.source, &admission.0.name, now);
     }
 
     /// The check was wrong.
-    pub fn failed(&self, admission: Admission, now: Instant) {
-        let Turn { source, name, seats, .. } = admission.0;
+    pub fn failed(&self, admission: AdmittedCheck, now: Instant) {
+        let PendingCheck { source, name, seats, .. } = admission.0;
         if let Some(Seats { from, of }) = seats {
             self.sources.fail(source, from, now);
             self.usernames.fail(name, of, now);

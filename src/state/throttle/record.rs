@@ -14,20 +14,20 @@ use crate::domain::Unavailable;
 
 /// The records of all sources, or of all usernames.
 pub struct Records<K> {
-    records: moka::sync::Cache<K, Arc<Record>, RandomState>,
+    records: moka::sync::Cache<K, Arc<FailureRecord>, RandomState>,
     pub longest: Duration,
 }
 
 /// One source's or username's.
 #[derive(Debug)]
-pub struct Record {
+pub struct FailureRecord {
     /// The failures that are free and that no check holds. A failure uses one up for good; with the last one it is closed.
     free: Arc<Semaphore>,
-    state: Mutex<State>,
+    state: Mutex<FailureState>,
 }
 
 #[derive(Debug)]
-pub struct State {
+pub struct FailureState {
     failures: u32,
     /// Checks under way that hold no free failure.
     delayed: u32,
@@ -42,7 +42,7 @@ pub struct State {
 /// What one check holds of a record; given back when it is dropped.
 #[derive(Debug)]
 pub struct Seat {
-    pub record: Arc<Record>,
+    pub record: Arc<FailureRecord>,
     free: Option<OwnedSemaphorePermit>,
     /// Until when it keeps others waiting.
     pub slot: Option<Instant>,
@@ -55,12 +55,12 @@ impl<K: Hash + Eq + Copy + Send + Sync + 'static> Records<K> {
     }
 
     /// The record of what failed lately.
-    pub fn record(&self, key: &K, now: Instant) -> Arc<Record> {
-        let record = self.records.get_with(*key, || Arc::new(Record::new(now)));
+    pub fn record(&self, key: &K, now: Instant) -> Arc<FailureRecord> {
+        let record = self.records.get_with(*key, || Arc::new(FailureRecord::new(now)));
         if now.saturating_duration_since(record.lock().last) < WINDOW {
             return record;
         }
-        let fresh = Arc::new(Record::new(now));
+        let fresh = Arc::new(FailureRecord::new(now));
         self.records.insert(*key, Arc::clone(&fresh));
         fresh
     }
@@ -85,20 +85,21 @@ impl<K: Hash + Eq + Copy + Send + Sync + 'static> Records<K> {
     }
 }
 
-impl Record {
-    fn new(now: Instant) -> Record {
-        let state = State { failures: 0, delayed: 0, waiting: 0, last: now, until: None, passes_at: now };
-        Record { free: Arc::new(Semaphore::new(FREE)), state: Mutex::new(state) }
+impl FailureRecord {
+    fn new(now: Instant) -> FailureRecord {
+        let state =
+            FailureState { failures: 0, delayed: 0, waiting: 0, last: now, until: None, passes_at: now };
+        FailureRecord { free: Arc::new(Semaphore::new(FREE)), state: Mutex::new(state) }
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, State> {
+    pub fn lock(&self) -> MutexGuard<'_, FailureState> {
         self.state.lock()
     }
 }
 
 impl Seat {
     /// Holds nothing yet.
-    pub fn at(record: Arc<Record>) -> Seat {
+    pub fn at(record: Arc<FailureRecord>) -> Seat {
         Seat { record, free: None, slot: None }
     }
 
@@ -115,7 +116,7 @@ impl Seat {
         if semaphore.is_closed() {
             return Ok(false);
         }
-        let _waiting = Waiting::enter(&self.record).ok_or(Unavailable::Busy)?;
+        let _waiting = WaitingCheck::enter(&self.record).ok_or(Unavailable::Busy)?;
         let free = timeout(LONGEST_WAIT, semaphore.acquire_owned()).await;
         // Or it was closed: then it is one of those that are delayed.
         self.free = free.map_err(|_| Unavailable::Busy)?.ok();
@@ -140,26 +141,26 @@ impl Drop for Seat {
     }
 }
 
-struct Waiting<'a>(&'a Record);
+struct WaitingCheck<'a>(&'a FailureRecord);
 
-impl Waiting<'_> {
-    fn enter(record: &Record) -> Option<Waiting<'_>> {
+impl WaitingCheck<'_> {
+    fn enter(record: &FailureRecord) -> Option<WaitingCheck<'_>> {
         let mut state = record.lock();
         if state.waiting >= WAITING {
             return None;
         }
         state.waiting += 1;
-        Some(Waiting(record))
+        Some(WaitingCheck(record))
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingCheck<'_> {
     fn drop(&mut self) {
         self.0.lock().waiting -= 1;
     }
 }
 
-impl State {
+impl FailureState {
     /// How long to wait, where one has to.
     pub fn wait(&self, now: Instant) -> Option<Duration> {
         self.until?.checked_duration_since(now).filter(|wait| !wait.is_zero())

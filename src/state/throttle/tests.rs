@@ -14,7 +14,12 @@ fn name(text: &str) -> Canonical {
 }
 
 /// Asks whether a check may be made now, where nobody has to wait for that.
-fn admit(throttle: &Throttle, source: Source, name: &Canonical, now: Instant) -> Result<Admission, Delayed> {
+fn admit(
+    throttle: &Throttle,
+    source: Source,
+    name: &Canonical,
+    now: Instant,
+) -> Result<AdmittedCheck, Delayed> {
     let turn = pin!(throttle.turn(source, name, now));
     match turn.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(turn) => throttle.admit(turn.unwrap(), now),
@@ -39,7 +44,7 @@ fn guess(throttle: &Throttle, from: &str, user: &str, times: u32, now: &mut Inst
     waits
 }
 
-fn by(result: Result<Admission, Delayed>) -> Option<ThrottledBy> {
+fn by(result: Result<AdmittedCheck, Delayed>) -> Option<ThrottledBy> {
     result.err().map(|delayed| delayed.by)
 }
 
@@ -135,9 +140,9 @@ fn switched_off_it_delays_nobody() {
 }
 
 /// Those that need not wait any more.
-fn ready<F>(turns: &mut Vec<Pin<Box<F>>>) -> Vec<Turn>
+fn ready<F>(turns: &mut Vec<Pin<Box<F>>>) -> Vec<PendingCheck>
 where
-    F: Future<Output = Result<Turn, Unavailable>>,
+    F: Future<Output = Result<PendingCheck, Unavailable>>,
 {
     let (mut ready, mut left) = (Vec::new(), Vec::new());
     for mut turn in turns.drain(..) {

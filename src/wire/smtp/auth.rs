@@ -16,7 +16,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// What is awaited from a client that logs in.
 #[derive(Debug)]
-pub enum Exchange {
+pub enum AuthExchange {
     /// All of PLAIN.
     Plain,
     /// The username of LOGIN.
@@ -27,9 +27,9 @@ pub enum Exchange {
 
 /// What comes next.
 #[derive(Debug)]
-pub enum Next {
+pub enum AuthStep {
     /// A challenge goes to the client, and its response is awaited.
-    Challenge(&'static str, Exchange),
+    Challenge(&'static str, AuthExchange),
     /// Who it says it is is to be checked.
     Check(Held),
     /// It ends here.
@@ -37,13 +37,13 @@ pub enum Next {
 }
 
 /// The command AUTH.
-pub fn begin(mechanism: &[u8], initial: Option<&[u8]>) -> Next {
+pub fn begin(mechanism: &[u8], initial: Option<&[u8]>) -> AuthStep {
     let first = if mechanism.eq_ignore_ascii_case(b"PLAIN") {
-        Exchange::Plain
+        AuthExchange::Plain
     } else if mechanism.eq_ignore_ascii_case(b"LOGIN") {
-        Exchange::LoginName
+        AuthExchange::LoginName
     } else {
-        return Next::Refused(answers::UNKNOWN_MECHANISM);
+        return AuthStep::Refused(answers::UNKNOWN_MECHANISM);
     };
     match initial {
         // An initial response without anything in it (RFC 4954 section 4).
@@ -53,43 +53,43 @@ pub fn begin(mechanism: &[u8], initial: Option<&[u8]>) -> Next {
     }
 }
 
-impl Exchange {
-    fn ask(self) -> Next {
+impl AuthExchange {
+    fn ask(self) -> AuthStep {
         let challenge = match self {
-            Exchange::Plain => "",
+            AuthExchange::Plain => "",
             // "Username:" and "Password:".
-            Exchange::LoginName => "VXNlcm5hbWU6",
-            Exchange::LoginSecret(_) => "UGFzc3dvcmQ6",
+            AuthExchange::LoginName => "VXNlcm5hbWU6",
+            AuthExchange::LoginSecret(_) => "UGFzc3dvcmQ6",
         };
-        Next::Challenge(challenge, self)
+        AuthStep::Challenge(challenge, self)
     }
 
     /// The client's line, without its CR LF.
-    pub fn respond(self, line: &[u8]) -> Next {
+    pub fn respond(self, line: &[u8]) -> AuthStep {
         if line == b"*" {
-            return Next::Refused(answers::AUTH_CANCELLED);
+            return AuthStep::Refused(answers::AUTH_CANCELLED);
         }
-        let Some(decoded) = decode(line) else { return Next::Refused(answers::AUTH_MALFORMED) };
+        let Some(decoded) = decode(line) else { return AuthStep::Refused(answers::AUTH_MALFORMED) };
         match self {
-            Exchange::Plain => plain(&decoded),
-            Exchange::LoginName => Exchange::LoginSecret(decoded).ask(),
-            Exchange::LoginSecret(username) => {
-                Next::Check(Held::copy_of(Presented { username: &username, secret: &decoded }))
+            AuthExchange::Plain => plain(&decoded),
+            AuthExchange::LoginName => AuthExchange::LoginSecret(decoded).ask(),
+            AuthExchange::LoginSecret(username) => {
+                AuthStep::Check(Held::copy_of(Presented { username: &username, secret: &decoded }))
             }
         }
     }
 }
 
 /// Who to act for, who it is, and the password. Nobody acts for somebody else.
-fn plain(decoded: &[u8]) -> Next {
+fn plain(decoded: &[u8]) -> AuthStep {
     let mut parts = decoded.splitn(3, |b| *b == 0);
     let (Some(acts_for), Some(username), Some(secret)) = (parts.next(), parts.next(), parts.next()) else {
-        return Next::Refused(answers::AUTH_MALFORMED);
+        return AuthStep::Refused(answers::AUTH_MALFORMED);
     };
     if !acts_for.is_empty() && !acts_for.eq_ignore_ascii_case(username) {
-        return Next::Refused(answers::BAD_LOGIN);
+        return AuthStep::Refused(answers::BAD_LOGIN);
     }
-    Next::Check(Held::copy_of(Presented { username, secret }))
+    AuthStep::Check(Held::copy_of(Presented { username, secret }))
 }
 
 fn decode(line: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
@@ -104,14 +104,14 @@ fn decode(line: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 mod tests {
     use super::*;
 
-    fn checked(next: Next) -> (String, String) {
-        let Next::Check(held) = next else { panic!("{next:?}") };
+    fn checked(next: AuthStep) -> (String, String) {
+        let AuthStep::Check(held) = next else { panic!("{next:?}") };
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         (text(held.presented().username), text(held.presented().secret))
     }
 
-    fn refused(next: Next) -> Reply {
-        let Next::Refused(reply) = next else { panic!("{next:?}") };
+    fn refused(next: AuthStep) -> Reply {
+        let AuthStep::Refused(reply) = next else { panic!("{next:?}") };
         reply
     }
 
@@ -123,7 +123,7 @@ mod tests {
     fn plain_in_one_line_or_two() {
         let line = BASE64.encode("\0joe\0secret");
         assert_eq!(checked(begin(b"PLAIN", Some(line.as_bytes()))), joe());
-        let Next::Challenge("", exchange) = begin(b"plain", None) else { panic!() };
+        let AuthStep::Challenge("", exchange) = begin(b"plain", None) else { panic!() };
         assert_eq!(checked(exchange.respond(line.as_bytes())), joe());
         assert_eq!(checked(begin(b"PLAIN", Some(BASE64.encode("JOE\0joe\0secret").as_bytes()))), joe());
         let unpadded = BASE64.encode("\0joe\0secre\u{74}").replace('=', "");
@@ -133,12 +133,14 @@ mod tests {
     #[test]
     fn login_in_two_lines_or_three() {
         let (name, secret) = (BASE64.encode("joe"), BASE64.encode("secret"));
-        let Next::Challenge("VXNlcm5hbWU6", exchange) = begin(b"LOGIN", None) else { panic!() };
-        let Next::Challenge("UGFzc3dvcmQ6", exchange) = exchange.respond(name.as_bytes()) else { panic!() };
+        let AuthStep::Challenge("VXNlcm5hbWU6", exchange) = begin(b"LOGIN", None) else { panic!() };
+        let AuthStep::Challenge("UGFzc3dvcmQ6", exchange) = exchange.respond(name.as_bytes()) else {
+            panic!()
+        };
         assert_eq!(checked(exchange.respond(secret.as_bytes())), joe());
-        let Next::Challenge(_, exchange) = begin(b"LOGIN", Some(name.as_bytes())) else { panic!() };
+        let AuthStep::Challenge(_, exchange) = begin(b"LOGIN", Some(name.as_bytes())) else { panic!() };
         assert_eq!(checked(exchange.respond(b"")), ("joe".to_owned(), String::new()));
-        let Next::Challenge("UGFzc3dvcmQ6", _) = begin(b"LOGIN", Some(b"=")) else { panic!() };
+        let AuthStep::Challenge("UGFzc3dvcmQ6", _) = begin(b"LOGIN", Some(b"=")) else { panic!() };
     }
 
     #[test]
@@ -154,7 +156,7 @@ mod tests {
         let other = BASE64.encode("root\0joe\0secret");
         assert_eq!(refused(begin(b"PLAIN", Some(other.as_bytes()))), answers::BAD_LOGIN);
         assert_eq!(
-            refused(Exchange::LoginSecret(Zeroizing::default()).respond(b"*")),
+            refused(AuthExchange::LoginSecret(Zeroizing::default()).respond(b"*")),
             answers::AUTH_CANCELLED
         );
     }

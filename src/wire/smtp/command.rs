@@ -13,7 +13,7 @@ pub const AUTH_LINE: usize = 12288;
 
 /// A command with what was said in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command<'a> {
+pub enum SmtpCommand<'a> {
     /// EHLO with the client's name.
     Ehlo(&'a [u8]),
     /// HELO with the client's name.
@@ -84,12 +84,12 @@ pub fn is_bdat(line: &[u8]) -> bool {
     verb && !line.get(4).is_some_and(u8::is_ascii_alphabetic)
 }
 
-impl<'a> Command<'a> {
+impl<'a> SmtpCommand<'a> {
     /// Reads a line without its CR LF.
     ///
     /// # Errors
     /// Where it is no command that is offered, or not well-formed.
-    pub fn parse(line: &'a [u8]) -> Result<Command<'a>, CommandError> {
+    pub fn parse(line: &'a [u8]) -> Result<SmtpCommand<'a>, CommandError> {
         let line = line.trim_ascii_end();
         let end = memchr::memchr(b' ', line).unwrap_or(line.len());
         let (verb, rest) = line.split_at(end);
@@ -101,20 +101,20 @@ impl<'a> Command<'a> {
         name.make_ascii_uppercase();
         let alone = |command| if rest.is_empty() { Ok(command) } else { Err(CommandError::Syntax) };
         match &*name {
-            b"EHLO" => client_name(rest).map(Command::Ehlo),
-            b"HELO" => client_name(rest).map(Command::Helo),
-            b"STARTTLS" => alone(Command::StartTls),
+            b"EHLO" => client_name(rest).map(SmtpCommand::Ehlo),
+            b"HELO" => client_name(rest).map(SmtpCommand::Helo),
+            b"STARTTLS" => alone(SmtpCommand::StartTls),
             b"AUTH" => auth(rest),
-            b"MAIL" => after(b"FROM:", rest).map(Command::Mail),
-            b"RCPT" => after(b"TO:", rest).map(Command::Rcpt),
-            b"DATA" => alone(Command::Data),
+            b"MAIL" => after(b"FROM:", rest).map(SmtpCommand::Mail),
+            b"RCPT" => after(b"TO:", rest).map(SmtpCommand::Rcpt),
+            b"DATA" => alone(SmtpCommand::Data),
             b"BDAT" => bdat(rest),
-            b"RSET" => alone(Command::Rset),
-            b"NOOP" => Ok(Command::Noop),
+            b"RSET" => alone(SmtpCommand::Rset),
+            b"NOOP" => Ok(SmtpCommand::Noop),
             b"VRFY" if rest.is_empty() => Err(CommandError::Syntax),
-            b"VRFY" => Ok(Command::Vrfy),
-            b"HELP" => Ok(Command::Help),
-            b"QUIT" => alone(Command::Quit),
+            b"VRFY" => Ok(SmtpCommand::Vrfy),
+            b"HELP" => Ok(SmtpCommand::Help),
+            b"QUIT" => alone(SmtpCommand::Quit),
             b"EXPN" | b"TURN" | b"ETRN" | b"ATRN" | b"SEND" | b"SOML" | b"SAML" | b"BURL" | b"XCLIENT"
             | b"XFORWARD" => Err(CommandError::NotImplemented),
             _ => Err(unknown()),
@@ -128,14 +128,14 @@ fn client_name(rest: &[u8]) -> Result<&[u8], CommandError> {
     if good { Ok(rest) } else { Err(CommandError::Syntax) }
 }
 
-fn auth(rest: &[u8]) -> Result<Command<'_>, CommandError> {
+fn auth(rest: &[u8]) -> Result<SmtpCommand<'_>, CommandError> {
     let mut words = rest.split(|b| *b == b' ').filter(|word| !word.is_empty());
     let mechanism = words.next().ok_or(CommandError::Syntax)?;
     let initial = words.next();
     if words.next().is_some() {
         return Err(CommandError::Syntax);
     }
-    Ok(Command::Auth(mechanism, initial))
+    Ok(SmtpCommand::Auth(mechanism, initial))
 }
 
 /// What follows `prefix`. A blank behind the colon is against the RFC, and common.
@@ -146,14 +146,14 @@ fn after<'a>(prefix: &[u8], rest: &'a [u8]) -> Result<&'a [u8], CommandError> {
     }
 }
 
-fn bdat(rest: &[u8]) -> Result<Command<'_>, CommandError> {
+fn bdat(rest: &[u8]) -> Result<SmtpCommand<'_>, CommandError> {
     let mut words = rest.split(|b| *b == b' ').filter(|word| !word.is_empty());
     let size = words.next().filter(|digits| digits.iter().all(u8::is_ascii_digit));
     let size =
         size.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()).ok_or(CommandError::Lost)?;
     match (words.next(), words.next()) {
-        (None, _) => Ok(Command::Bdat(size, false)),
-        (Some(last), None) if last.eq_ignore_ascii_case(b"LAST") => Ok(Command::Bdat(size, true)),
+        (None, _) => Ok(SmtpCommand::Bdat(size, false)),
+        (Some(last), None) if last.eq_ignore_ascii_case(b"LAST") => Ok(SmtpCommand::Bdat(size, true)),
         _ => Err(CommandError::Lost),
     }
 }
@@ -219,28 +219,28 @@ mod tests {
 
     #[test]
     fn commands() {
-        let cases: [(&str, Command<'_>); 18] = [
-            ("EHLO client.example", Command::Ehlo(b"client.example")),
-            ("ehlo [127.0.0.1]", Command::Ehlo(b"[127.0.0.1]")),
-            ("HELO x ", Command::Helo(b"x")),
-            ("STARTTLS", Command::StartTls),
-            ("AUTH PLAIN", Command::Auth(b"PLAIN", None)),
-            ("auth login dXNlcg==", Command::Auth(b"login", Some(b"dXNlcg=="))),
-            ("MAIL FROM:<a@b> SIZE=1", Command::Mail(b"<a@b> SIZE=1")),
-            ("mail from: <a@b>", Command::Mail(b"<a@b>")),
-            ("RCPT TO:<a@b>", Command::Rcpt(b"<a@b>")),
-            ("DATA", Command::Data),
-            ("BDAT 10", Command::Bdat(10, false)),
-            ("bdat 0 last", Command::Bdat(0, true)),
-            ("RSET", Command::Rset),
-            ("NOOP whatever", Command::Noop),
-            ("VRFY joe", Command::Vrfy),
-            ("HELP", Command::Help),
-            ("HELP MAIL", Command::Help),
-            ("QUIT", Command::Quit),
+        let cases: [(&str, SmtpCommand<'_>); 18] = [
+            ("EHLO client.example", SmtpCommand::Ehlo(b"client.example")),
+            ("ehlo [127.0.0.1]", SmtpCommand::Ehlo(b"[127.0.0.1]")),
+            ("HELO x ", SmtpCommand::Helo(b"x")),
+            ("STARTTLS", SmtpCommand::StartTls),
+            ("AUTH PLAIN", SmtpCommand::Auth(b"PLAIN", None)),
+            ("auth login dXNlcg==", SmtpCommand::Auth(b"login", Some(b"dXNlcg=="))),
+            ("MAIL FROM:<a@b> SIZE=1", SmtpCommand::Mail(b"<a@b> SIZE=1")),
+            ("mail from: <a@b>", SmtpCommand::Mail(b"<a@b>")),
+            ("RCPT TO:<a@b>", SmtpCommand::Rcpt(b"<a@b>")),
+            ("DATA", SmtpCommand::Data),
+            ("BDAT 10", SmtpCommand::Bdat(10, false)),
+            ("bdat 0 last", SmtpCommand::Bdat(0, true)),
+            ("RSET", SmtpCommand::Rset),
+            ("NOOP whatever", SmtpCommand::Noop),
+            ("VRFY joe", SmtpCommand::Vrfy),
+            ("HELP", SmtpCommand::Help),
+            ("HELP MAIL", SmtpCommand::Help),
+            ("QUIT", SmtpCommand::Quit),
         ];
         for (line, expected) in cases {
-            assert_eq!(Command::parse(line.as_bytes()), Ok(expected), "{line}");
+            assert_eq!(SmtpCommand::parse(line.as_bytes()), Ok(expected), "{line}");
         }
     }
 
@@ -280,7 +280,7 @@ mod tests {
             ("BDAT 1 LAST LAST", Lost),
         ];
         for (line, expected) in cases {
-            assert_eq!(Command::parse(line.as_bytes()), Err(expected), "{line}");
+            assert_eq!(SmtpCommand::parse(line.as_bytes()), Err(expected), "{line}");
         }
     }
 

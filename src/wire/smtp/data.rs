@@ -10,13 +10,13 @@ use memchr::memchr3;
 /// Reads content up to its end.
 #[derive(Clone, Copy, Debug)]
 pub struct DataReader {
-    held: Held,
+    held: PartialEnd,
     size: u64,
 }
 
 /// What has been read that may belong to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Held {
+enum PartialEnd {
     Nothing,
     Cr,
     CrLf,
@@ -24,21 +24,21 @@ enum Held {
     CrLfDotCr,
 }
 
-impl Held {
+impl PartialEnd {
     const fn bytes(self) -> &'static [u8] {
         match self {
-            Held::Nothing => b"",
-            Held::Cr => b"\r",
-            Held::CrLf => b"\r\n",
-            Held::CrLfDot => b"\r\n.",
-            Held::CrLfDotCr => b"\r\n.\r",
+            PartialEnd::Nothing => b"",
+            PartialEnd::Cr => b"\r",
+            PartialEnd::CrLf => b"\r\n",
+            PartialEnd::CrLfDot => b"\r\n.",
+            PartialEnd::CrLfDotCr => b"\r\n.\r",
         }
     }
 }
 
 /// What was found in some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found<'i> {
+pub enum DataRead<'i> {
     /// Content.
     Content(&'i [u8]),
     /// Nothing more in these bytes: all are consumed.
@@ -53,7 +53,7 @@ impl DataReader {
     /// A reader at the beginning of the content. What comes before it, in whatever way, is a line without its CR LF: the
     /// first content that is found begins with that.
     pub const fn new() -> DataReader {
-        DataReader { held: Held::CrLf, size: 0 }
+        DataReader { held: PartialEnd::CrLf, size: 0 }
     }
 
     /// Bytes of content so far, without stuffed dots, as SIZE counts them (RFC 1870).
@@ -62,27 +62,27 @@ impl DataReader {
     }
 
     /// Consumes from `input` up to what it finds; to be called until there is no more.
-    pub fn read<'i>(&mut self, input: &mut &'i [u8]) -> Found<'i> {
-        while self.held != Held::Nothing {
-            let Some(byte) = input.first() else { return Found::More };
+    pub fn read<'i>(&mut self, input: &mut &'i [u8]) -> DataRead<'i> {
+        while self.held != PartialEnd::Nothing {
+            let Some(byte) = input.first() else { return DataRead::More };
             let before = self.held;
             self.held = match (before, byte) {
-                (Held::Cr, b'\n') => Held::CrLf,
-                (Held::CrLf, b'.') => Held::CrLfDot,
-                (Held::CrLfDot, b'\r') => Held::CrLfDotCr,
-                (Held::CrLfDotCr, b'\n') => {
+                (PartialEnd::Cr, b'\n') => PartialEnd::CrLf,
+                (PartialEnd::CrLf, b'.') => PartialEnd::CrLfDot,
+                (PartialEnd::CrLfDot, b'\r') => PartialEnd::CrLfDotCr,
+                (PartialEnd::CrLfDotCr, b'\n') => {
                     *input = &input[1..];
                     // A second message would begin like the first.
-                    self.held = Held::CrLf;
-                    return Found::End;
+                    self.held = PartialEnd::CrLf;
+                    return DataRead::End;
                 }
-                (Held::Cr | Held::CrLfDotCr, _) | (Held::CrLfDot, ..=b' ') => {
-                    self.held = Held::Nothing;
-                    return Found::Fault;
+                (PartialEnd::Cr | PartialEnd::CrLfDotCr, _) | (PartialEnd::CrLfDot, ..=b' ') => {
+                    self.held = PartialEnd::Nothing;
+                    return DataRead::Fault;
                 }
-                (Held::Nothing | Held::CrLf | Held::CrLfDot, _) => {
-                    self.held = Held::Nothing;
-                    return self.content(before.bytes(), before == Held::CrLfDot);
+                (PartialEnd::Nothing | PartialEnd::CrLf | PartialEnd::CrLfDot, _) => {
+                    self.held = PartialEnd::Nothing;
+                    return self.content(before.bytes(), before == PartialEnd::CrLfDot);
                 }
             };
             *input = &input[1..];
@@ -90,12 +90,12 @@ impl DataReader {
         self.read_on(input)
     }
 
-    /// Whether the end is next; then it is consumed, as [`Found::End`] would be. Where it isn't, nothing is.
+    /// Whether the end is next; then it is consumed, as [`DataRead::End`] would be. Where it isn't, nothing is.
     pub fn ends(&mut self, input: &mut &[u8]) -> bool {
         match input.split_first() {
-            Some((b'\n', rest)) if self.held == Held::CrLfDotCr => {
+            Some((b'\n', rest)) if self.held == PartialEnd::CrLfDotCr => {
                 *input = rest;
-                self.held = Held::CrLf;
+                self.held = PartialEnd::CrLf;
                 true
             }
             _ => false,
@@ -103,7 +103,7 @@ impl DataReader {
     }
 
     /// From the middle of a line on.
-    fn read_on<'i>(&mut self, input: &mut &'i [u8]) -> Found<'i> {
+    fn read_on<'i>(&mut self, input: &mut &'i [u8]) -> DataRead<'i> {
         let bytes = *input;
         let (mut at, mut dots) = (0, 0);
         loop {
@@ -113,17 +113,17 @@ impl DataReader {
             };
             at += found;
             let held = match &bytes[at..] {
-                [b'\r', b'\n', b'.', b'\r', b'\n', ..] | [b'\r', b'\n', b'.', b'\r'] => Held::CrLfDotCr,
-                [b'\r', b'\n', b'.'] => Held::CrLfDot,
-                [b'\r', b'\n'] => Held::CrLf,
-                [b'\r'] => Held::Cr,
+                [b'\r', b'\n', b'.', b'\r', b'\n', ..] | [b'\r', b'\n', b'.', b'\r'] => PartialEnd::CrLfDotCr,
+                [b'\r', b'\n', b'.'] => PartialEnd::CrLfDot,
+                [b'\r', b'\n'] => PartialEnd::CrLf,
+                [b'\r'] => PartialEnd::Cr,
                 [b'\r', b'\n', b'.', b'\r', ..] => {
                     // The fault is behind the second CR.
                     (at, dots) = (at + 3, dots + 1);
                     continue;
                 }
                 // Judged by the byte behind it.
-                [b'\r', b'\n', b'.', ..=b' ', ..] => Held::CrLfDot,
+                [b'\r', b'\n', b'.', ..=b' ', ..] => PartialEnd::CrLfDot,
                 [b'\r', b'\n', b'.', ..] => {
                     (at, dots) = (at + 3, dots + 1);
                     continue;
@@ -138,7 +138,7 @@ impl DataReader {
                 }
                 _ => {
                     *input = &bytes[1..];
-                    return Found::Fault;
+                    return DataRead::Fault;
                 }
             };
             self.held = held;
@@ -147,17 +147,17 @@ impl DataReader {
         }
     }
 
-    fn piece<'i>(&mut self, piece: &'i [u8], dots: u64) -> Found<'i> {
+    fn piece<'i>(&mut self, piece: &'i [u8], dots: u64) -> DataRead<'i> {
         if piece.is_empty() {
-            return Found::More;
+            return DataRead::More;
         }
         self.size += piece.len() as u64 - dots;
-        Found::Content(piece)
+        DataRead::Content(piece)
     }
 
-    fn content(&mut self, held: &'static [u8], stuffed: bool) -> Found<'static> {
+    fn content(&mut self, held: &'static [u8], stuffed: bool) -> DataRead<'static> {
         self.size += held.len() as u64 - u64::from(stuffed);
-        Found::Content(held)
+        DataRead::Content(held)
     }
 }
 
@@ -185,13 +185,13 @@ mod tests {
                     break;
                 }
                 match reader.read(&mut input) {
-                    Found::Content(bytes) => content.extend_from_slice(bytes),
-                    Found::More => {
+                    DataRead::Content(bytes) => content.extend_from_slice(bytes),
+                    DataRead::More => {
                         assert!(input.is_empty());
                         break;
                     }
-                    Found::End => left = Some(Vec::new()),
-                    Found::Fault => faults += 1,
+                    DataRead::End => left = Some(Vec::new()),
+                    DataRead::Fault => faults += 1,
                 }
             }
         }
@@ -261,8 +261,8 @@ mod tests {
             ("a\nb", false, "\nb"),
         ] {
             let (mut reader, mut input) = (DataReader::new(), text.as_bytes());
-            assert_eq!(reader.read(&mut input), Found::Content(b"\r\n"));
-            assert_eq!(reader.read(&mut input), Found::Content(b"a"));
+            assert_eq!(reader.read(&mut input), DataRead::Content(b"\r\n"));
+            assert_eq!(reader.read(&mut input), DataRead::Content(b"a"));
             assert_eq!((reader.ends(&mut input), input), (ends, left.as_bytes()), "{text:?}");
         }
     }

@@ -12,11 +12,11 @@
 //! maybe quoted with `>`. Behind our lines, a backend takes it for the end of the header. It becomes a field,
 //! `X-Mailbox-Line: From joe ...`, and so does each such line directly behind it, as Postfix does it (smtpd.c).
 
-mod held;
+mod line_start;
 
 use memchr::memchr2;
 
-use held::Held;
+use line_start::LineStart;
 
 /// The field that tells a backend who submitted; `_` stands for `-`, since some make no difference.
 const USER: &[u8] = b"x-gatepost-user";
@@ -44,7 +44,7 @@ pub struct HeaderFilter {
     /// The line before the last CR LF began as a separator of an mbox, however many lines a CR or an LF alone makes of it.
     separated: bool,
     hops: u32,
-    held: Held,
+    held: LineStart,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl HeaderFilter {
             first: true,
             separated: false,
             hops: 0,
-            held: Held::default(),
+            held: LineStart::default(),
         }
     }
 

@@ -3,8 +3,8 @@
 use super::line::{self, Begins, Line};
 use super::phase::{Phase, Transaction};
 use super::{Greeting, Moment, Session, Step};
-use crate::wire::smtp::auth::{self, Exchange, Next};
-use crate::wire::smtp::command::{self, AUTH_LINE, Command, CommandError};
+use crate::wire::smtp::auth::{self, AuthExchange, AuthStep};
+use crate::wire::smtp::command::{self, AUTH_LINE, CommandError, SmtpCommand};
 use crate::wire::smtp::number::decimal;
 use crate::wire::smtp::{Capabilities, Reply, answers};
 
@@ -37,7 +37,7 @@ impl Session {
                 return self.faulty(fault, reply, out);
             }
         };
-        let command = match Command::parse(line) {
+        let command = match SmtpCommand::parse(line) {
             Ok(command) => command,
             Err(CommandError::Lost) => {
                 // What follows may be content: nothing of it may be taken for commands.
@@ -51,34 +51,34 @@ impl Session {
             }
         };
         match command {
-            Command::Ehlo(name) => self.hello(name, true, transaction.is_some(), out, moment),
-            Command::Helo(name) => self.hello(name, false, transaction.is_some(), out, moment),
-            Command::Mail(arguments) => self.mail(arguments, transaction, input, out, moment),
-            Command::Rcpt(arguments) => self.rcpt(arguments, transaction, input, out, moment),
-            Command::Data => self.announce(transaction, out, moment),
-            Command::Bdat(size, last) => self.begin_chunk(size, last, transaction, moment),
-            Command::StartTls => self.start_tls(transaction, input, out),
-            Command::Auth(mechanism, initial) => self.authenticate(mechanism, initial, transaction, out),
-            Command::Rset => {
+            SmtpCommand::Ehlo(name) => self.hello(name, true, transaction.is_some(), out, moment),
+            SmtpCommand::Helo(name) => self.hello(name, false, transaction.is_some(), out, moment),
+            SmtpCommand::Mail(arguments) => self.mail(arguments, transaction, input, out, moment),
+            SmtpCommand::Rcpt(arguments) => self.rcpt(arguments, transaction, input, out, moment),
+            SmtpCommand::Data => self.announce(transaction, out, moment),
+            SmtpCommand::Bdat(size, last) => self.begin_chunk(size, last, transaction, moment),
+            SmtpCommand::StartTls => self.start_tls(transaction, input, out),
+            SmtpCommand::Auth(mechanism, initial) => self.authenticate(mechanism, initial, transaction, out),
+            SmtpCommand::Rset => {
                 self.phase = Phase::Command;
                 self.forgiven = 0;
                 answers::OK.write(out);
                 transaction.map(|_| Step::Reset)
             }
-            Command::Quit => {
+            SmtpCommand::Quit => {
                 answers::BYE.write(out);
                 None
             }
-            Command::Noop => self.simply(&answers::OK, transaction, out),
-            Command::Vrfy => self.simply(&answers::NOT_VERIFIED, transaction, out),
-            Command::Help => self.simply(&answers::HELP, transaction, out),
+            SmtpCommand::Noop => self.simply(&answers::OK, transaction, out),
+            SmtpCommand::Vrfy => self.simply(&answers::NOT_VERIFIED, transaction, out),
+            SmtpCommand::Help => self.simply(&answers::HELP, transaction, out),
         }
     }
 
     /// A line within AUTH.
     pub(super) fn login<'i>(
         &mut self,
-        exchange: Exchange,
+        exchange: AuthExchange,
         input: &mut &'i [u8],
         out: &mut Vec<u8>,
     ) -> Option<Step<'i>> {
@@ -259,18 +259,18 @@ impl Session {
         self.proceed(auth::begin(mechanism, initial), out)
     }
 
-    fn proceed<'i>(&mut self, next: Next, out: &mut Vec<u8>) -> Option<Step<'i>> {
+    fn proceed<'i>(&mut self, next: AuthStep, out: &mut Vec<u8>) -> Option<Step<'i>> {
         match next {
-            Next::Challenge(challenge, exchange) => {
+            AuthStep::Challenge(challenge, exchange) => {
                 Reply::plain(334, challenge.to_owned()).write(out);
                 self.phase = Phase::Login(exchange);
                 None
             }
-            Next::Check(held) => {
+            AuthStep::Check(held) => {
                 self.phase = Phase::Verdict;
                 Some(Step::Check(held))
             }
-            Next::Refused(reply) => {
+            AuthStep::Refused(reply) => {
                 self.phase = Phase::Command;
                 if reply == answers::BAD_LOGIN {
                     self.login_failed(&reply, out);

@@ -1,11 +1,11 @@
 //! The commands of a transaction: MAIL, RCPT, DATA and BDAT.
 
 use super::line::{self, Line};
-use super::phase::{Asked, Fault, Phase, Skip, Transaction};
+use super::phase::{Fault, PendingEnvelope, Phase, Skip, Transaction};
 use super::{Envelope, Limit, Moment, Session, Step};
 use crate::wire::smtp::answers;
 use crate::wire::smtp::bdat::ChunkReader;
-use crate::wire::smtp::command::{self, Command};
+use crate::wire::smtp::command::{self, SmtpCommand};
 
 impl Session {
     pub(super) fn mail<'i>(
@@ -80,16 +80,17 @@ impl Session {
     ) -> Step<'i> {
         while transaction.accepted + envelope.rcpts.len() < self.settings.recipients
             && let Line::Whole(line, rest) = line::first(input, None, command::longest)
-            && let Ok(Command::Rcpt(arguments)) = Command::parse(line)
+            && let Ok(SmtpCommand::Rcpt(arguments)) = SmtpCommand::parse(line)
             && let Ok(rcpt) = command::rcpt(arguments, moment.offered, transaction.utf8, self.is_extended())
         {
             envelope.rcpts.push(rcpt);
             *input = rest;
         }
         let next = line::first(input, None, command::longest);
-        envelope.data = matches!(next, Line::Whole(line, _) if Command::parse(line) == Ok(Command::Data));
+        envelope.data =
+            matches!(next, Line::Whole(line, _) if SmtpCommand::parse(line) == Ok(SmtpCommand::Data));
         let (mail, rcpts) = (envelope.mail.is_some(), envelope.rcpts.len());
-        self.phase = Phase::Envelope(Asked { transaction, mail, rcpts });
+        self.phase = Phase::Envelope(PendingEnvelope { transaction, mail, rcpts });
         Step::Envelope(envelope)
     }
 

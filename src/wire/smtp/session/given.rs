@@ -1,6 +1,6 @@
 //! What a session is told: the answers to what it asked for.
 
-use super::phase::{Asked, DataPhase, Phase};
+use super::phase::{DataPhase, PendingEnvelope, Phase};
 use super::{Limit, Session};
 use crate::wire::smtp::data::DataReader;
 use crate::wire::smtp::{Reply, answers};
@@ -48,7 +48,7 @@ impl Session {
         let Phase::Envelope(asked) = std::mem::replace(&mut self.phase, Phase::Closed) else {
             return self.check_asked(false);
         };
-        let Asked { mut transaction, mail: asked_mail, rcpts: asked_rcpts } = asked;
+        let PendingEnvelope { mut transaction, mail: asked_mail, rcpts: asked_rcpts } = asked;
         let mut over = false;
         let mut refused = false;
         if asked_mail {

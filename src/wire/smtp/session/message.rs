@@ -4,10 +4,10 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use super::phase::{Body, ChunkPhase, DataPhase, Fault, Phase, Skip, Transaction};
+use super::phase::{ChunkPhase, DataPhase, Fault, Message, Phase, Skip, Transaction};
 use super::{Limit, Moment, Piece, Session, Step};
 use crate::wire::smtp::bdat::ChunkReader;
-use crate::wire::smtp::data::Found;
+use crate::wire::smtp::data::DataRead;
 use crate::wire::smtp::header::HeaderFilter;
 use crate::wire::smtp::number::hexadecimal;
 use crate::wire::smtp::received::{MAX_HOPS, Trace};
@@ -16,7 +16,7 @@ use crate::wire::smtp::{Reply, answers};
 /// An empty line, and the line end before it.
 static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\r\n\r\n"));
 
-impl Body {
+impl Message {
     /// What goes to the backend of a piece of content.
     fn pass<'i>(&mut self, piece: &'i [u8]) -> Result<Piece<'i>, Reply> {
         if piece.is_empty() || self.filter.is_over() {
@@ -48,7 +48,7 @@ impl Body {
 
 impl Session {
     /// A message that begins now.
-    pub(super) fn body(&self, utf8: bool, dots: bool, moment: &Moment) -> Box<Body> {
+    pub(super) fn body(&self, utf8: bool, dots: bool, moment: &Moment) -> Box<Message> {
         let greeting = self.greeting.as_ref();
         let mut prefix = Vec::with_capacity(512);
         let mut id = Vec::with_capacity(24);
@@ -71,7 +71,7 @@ impl Session {
             prefix.extend_from_slice(b"\r\nX-Gatepost-User: ");
             prefix.extend_from_slice(user.as_bytes());
         }
-        Box::new(Body { prefix: Some(prefix), filter: HeaderFilter::new(dots), size: 0, doom: None })
+        Box::new(Message { prefix: Some(prefix), filter: HeaderFilter::new(dots), size: 0, doom: None })
     }
 
     pub(super) fn data<'i>(
@@ -82,8 +82,8 @@ impl Session {
     ) -> Option<Step<'i>> {
         loop {
             let step = match phase.reader.read(input) {
-                Found::More => Step::Read,
-                Found::End => {
+                DataRead::More => Step::Read,
+                DataRead::End => {
                     if let Some(reply) = phase.body.doom {
                         self.conclude(&reply, out);
                         return None;
@@ -92,12 +92,12 @@ impl Session {
                     return Some(Step::Finish(Piece { head: phase.body.finish(), rest: &[] }));
                 }
                 _ if phase.body.doom.is_some() => continue,
-                Found::Fault => phase.body.doom(answers::BARE_LINE_END),
-                Found::Content(_) if phase.reader.size() > self.settings.max_message => {
+                DataRead::Fault => phase.body.doom(answers::BARE_LINE_END),
+                DataRead::Content(_) if phase.reader.size() > self.settings.max_message => {
                     self.reached.push(Limit::Size);
                     phase.body.doom(answers::TOO_LARGE)
                 }
-                Found::Content(piece) => match phase.body.pass(piece) {
+                DataRead::Content(piece) => match phase.body.pass(piece) {
                     Ok(mut piece) if phase.reader.ends(input) => {
                         // Together with the end, so that a message that came whole goes in one write. What is held back
                         // belongs to a header that isn't over, and then there is no rest.

@@ -1,7 +1,7 @@
 //! Where a session is: each phase is named for what it awaits, and owns what it needs for it.
 
 use crate::wire::smtp::Reply;
-use crate::wire::smtp::auth::Exchange;
+use crate::wire::smtp::auth::AuthExchange;
 use crate::wire::smtp::bdat::ChunkReader;
 use crate::wire::smtp::data::DataReader;
 use crate::wire::smtp::header::HeaderFilter;
@@ -11,13 +11,13 @@ pub(super) enum Phase {
     /// A command, outside of any transaction.
     Command,
     /// A line of an AUTH.
-    Login(Exchange),
+    Login(AuthExchange),
     /// [`super::Session::checked`].
     Verdict,
     /// [`super::Session::encrypted`].
     Handshake,
     /// [`super::Session::envelope`].
-    Envelope(Asked),
+    Envelope(PendingEnvelope),
     /// A command within a transaction.
     Transaction(Transaction),
     /// [`super::Session::go_ahead`].
@@ -44,12 +44,12 @@ pub(super) struct Transaction {
     /// Recipients that were refused.
     pub refused: usize,
     /// The message, once its first chunk has come.
-    pub body: Option<Box<Body>>,
+    pub body: Option<Box<Message>>,
 }
 
 /// What was asked of the backend.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct PendingEnvelope {
     pub transaction: Transaction,
     pub mail: bool,
     pub rcpts: usize,
@@ -57,7 +57,7 @@ pub(super) struct Asked {
 
 /// A message on its way.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(super) struct Message {
     /// What comes before its own header, until that went out.
     pub prefix: Option<Vec<u8>>,
     pub filter: HeaderFilter,
@@ -69,14 +69,14 @@ pub(super) struct Body {
 
 #[derive(Debug)]
 pub(super) struct DataPhase {
-    pub body: Box<Body>,
+    pub body: Box<Message>,
     pub reader: DataReader,
 }
 
 #[derive(Debug)]
 pub(super) struct ChunkPhase {
     pub transaction: Transaction,
-    pub body: Box<Body>,
+    pub body: Box<Message>,
     pub reader: ChunkReader,
     pub last: bool,
 }

@@ -1,4 +1,4 @@
-//! Several members of one fleet; each stands for a process, since all they share is the file and the folder.
+//! Several members of one cluster; each stands for a process, since all they share is the file and the folder.
 
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::PathBuf;
@@ -16,15 +16,15 @@ const BLIND: Timing = Timing { look: Duration::from_secs(3600), patience: Durati
 struct Node {
     store: Store,
     epochs: Arc<Epochs>,
-    fleet: Fleet,
+    cluster: Cluster,
 }
 
 async fn node(folder: &TempDir, timing: Timing) -> Node {
     let url = StoreUrl::Sqlite(folder.path().join("gatepost.db"));
     let store = Store::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
     let epochs = Arc::new(Epochs::new());
-    let fleet = Fleet::join_with(&store, epochs.clone(), timing).await.unwrap();
-    Node { store, epochs, fleet }
+    let cluster = Cluster::join_with(&store, epochs.clone(), timing).await.unwrap();
+    Node { store, epochs, cluster }
 }
 
 impl Node {
@@ -37,7 +37,7 @@ impl Node {
     }
 
     fn ledger(&self) -> &Ledger {
-        &self.fleet.member.as_ref().unwrap().shared.ledger
+        &self.cluster.member.as_ref().unwrap().shared.ledger
     }
 
     /// A name whose epoch is not raised along with `other`'s.
@@ -59,7 +59,7 @@ async fn when_it_is_announced_every_other_has_let_go() {
     for round in 0..50 {
         let before = [two.epochs.now(), three.epochs.now()];
         let change = one.add(&format!("holder{round}")).await;
-        one.fleet.announce(&change, None).await.unwrap();
+        one.cluster.announce(&change, None).await.unwrap();
         for (peer, before) in [(&two, before[0]), (&three, before[1])] {
             assert!(!peer.epochs.is_fresh(before, &change.name, &change.name));
             let bystander = peer.bystander(&change.name);
@@ -80,7 +80,7 @@ async fn announcements_cross() {
         tasks.spawn(async move {
             for round in 0..10 {
                 let change = nodes[task % 2].add(&format!("holder{task}.{round}")).await;
-                nodes[task % 2].fleet.announce(&change, None).await.unwrap();
+                nodes[task % 2].cluster.announce(&change, None).await.unwrap();
             }
         });
     }
@@ -94,12 +94,12 @@ async fn announcements_cross() {
 async fn a_visitor_announces_and_is_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let member = node(&folder, BLIND).await;
-    let visitor = Fleet::visit(&member.store).unwrap();
+    let visitor = Cluster::visit(&member.store).unwrap();
     let before = member.epochs.now();
     let change = member.add("holder").await;
     visitor.announce(&change, None).await.unwrap();
     assert!(!member.epochs.is_fresh(before, &change.name, &change.name));
-    member.fleet.announce(&change, None).await.unwrap();
+    member.cluster.announce(&change, None).await.unwrap();
 }
 
 #[tokio::test]
@@ -109,15 +109,15 @@ async fn who_is_gone_is_skipped_and_who_hangs_is_unconfirmed() {
     let dead = sockets(&folder).join("1-dead.sock");
     drop(StdListener::bind(&dead).unwrap());
     let change = one.add("holder").await;
-    one.fleet.announce(&change, None).await.unwrap();
+    one.cluster.announce(&change, None).await.unwrap();
     assert!(!dead.exists());
 
     let hung = sockets(&folder).join("1-hung.sock");
     let listener = StdListener::bind(&hung).unwrap();
-    let error = one.fleet.announce(&change, None).await.unwrap_err();
+    let error = one.cluster.announce(&change, None).await.unwrap_err();
     assert!(error.to_string().contains("1-hung.sock"), "{error}");
     drop(listener);
-    one.fleet.announce(&change, None).await.unwrap();
+    one.cluster.announce(&change, None).await.unwrap();
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn who_dies_before_acknowledging_is_not_waited_for() {
     let listener = StdListener::bind(sockets(&folder).join("1-dying.sock")).unwrap();
     let dying = std::thread::spawn(move || drop(listener.accept().unwrap()));
     let change = one.add("holder").await;
-    one.fleet.announce(&change, None).await.unwrap();
+    one.cluster.announce(&change, None).await.unwrap();
     dying.join().unwrap();
 }
 
@@ -148,8 +148,8 @@ async fn nonsense_counts_as_a_change_of_everything() {
     let one = node(&folder, BLIND).await;
     for nonsense in [&b"\xff"[..], b"", br#"{"after":1,"upto":2,"name":"x"}"#, &[b' '; 5000]] {
         let before = one.epochs.now();
-        let place = Place::beside(one.store.path()).unwrap().open().unwrap();
-        let name = one.fleet.member.as_ref().unwrap().shared.name.lock().clone();
+        let place = NodesFolder::beside(one.store.path()).unwrap().open().unwrap();
+        let name = one.cluster.member.as_ref().unwrap().shared.name.lock().clone();
         // Of an overlong notice the end is never read, so the sender may miss the answer.
         let _ = exchange(&place, &name, nonsense).await;
         let anyone = Canonical::of(b"anyone").unwrap();
@@ -161,13 +161,13 @@ async fn nonsense_counts_as_a_change_of_everything() {
 async fn it_listens_again_where_its_socket_was_removed() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (node(&folder, BLIND).await, node(&folder, QUICK).await);
-    let first = two.fleet.member.as_ref().unwrap().shared.name.lock().clone();
+    let first = two.cluster.member.as_ref().unwrap().shared.name.lock().clone();
     std::fs::remove_dir_all(sockets(&folder)).unwrap();
-    while *two.fleet.member.as_ref().unwrap().shared.name.lock() == first {
+    while *two.cluster.member.as_ref().unwrap().shared.name.lock() == first {
         tokio::task::yield_now().await;
     }
     let change = one.add("holder").await;
-    one.fleet.announce(&change, None).await.unwrap();
+    one.cluster.announce(&change, None).await.unwrap();
     assert_eq!(two.ledger().known(), change.upto);
 }
 
@@ -177,7 +177,7 @@ async fn it_leaves_nothing_behind_and_paths_may_be_long() {
     let folder = tempfile::Builder::new().prefix(&"long".repeat(50)).tempdir_in(outer.path()).unwrap();
     let (one, two) = (node(&folder, BLIND).await, node(&folder, BLIND).await);
     let change = one.add("holder").await;
-    one.fleet.announce(&change, None).await.unwrap();
+    one.cluster.announce(&change, None).await.unwrap();
     assert_eq!(two.ledger().known(), change.upto);
     assert_eq!(std::fs::read_dir(sockets(&folder)).unwrap().count(), 2);
     drop((one, two));

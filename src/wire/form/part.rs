@@ -3,9 +3,9 @@
 use memchr::memmem;
 
 use super::attributes::{is_token, split};
-use super::form::FormError;
+use super::error::FormError;
 use super::key::CredentialKey;
-use super::percent;
+use crate::wire::percent;
 
 /// What the header block of a part says.
 #[derive(Debug, PartialEq, Eq)]

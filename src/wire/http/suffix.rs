@@ -1,7 +1,7 @@
 //! Paths that extend another one by a suffix, as `/send.php/x` extends `/send.php`: a backend may drop the suffix and serve
-//! the base. Which route decides on such a path is a matter of how two patterns are related; the rule is in `edge::router`.
+//! the base. Which route decides on such a path is a matter of how two patterns are related; the rule is in `edge::http::router`.
 
-use super::route::{Case, RoutePattern, Segment, count_steps, decoded};
+use super::route::{Case, PatternSegment, RoutePattern, count_steps, decoded};
 
 impl RoutePattern {
     /// The bases of a normalized path: the parts of it, the longest first, that this pattern covers and that only a suffix
@@ -26,7 +26,7 @@ impl RoutePattern {
 
     /// The last segment of the pattern and its counterpart in a path that begins like the pattern: where that begins, and
     /// whether it is the path's last one as well.
-    fn last_segment_of<'p>(&'p self, path: &'p str) -> Option<(&'p Segment, usize, &'p str, bool)> {
+    fn last_segment_of<'p>(&'p self, path: &'p str) -> Option<(&'p PatternSegment, usize, &'p str, bool)> {
         let (last, before) = self.named().split_last()?;
         let mut rest = path.strip_prefix('/')?;
         for segment in before {
@@ -58,13 +58,13 @@ impl RoutePattern {
     }
 }
 
-impl Segment {
+impl PatternSegment {
     /// The ends of the parts of `text`, the longest first, that are this segment and that a suffix follows.
     fn bases_of<'t>(&'t self, text: &'t str) -> impl Iterator<Item = usize> {
         let bytes = decoded(text);
         let (shortest, longest) = match self {
-            Segment::Exact(expected) => (expected.len(), expected.len()),
-            Segment::Around(before, after) => ((before.len() + after.len()).max(1), bytes.len()),
+            PatternSegment::Exact(expected) => (expected.len(), expected.len()),
+            PatternSegment::Around(before, after) => ((before.len() + after.len()).max(1), bytes.len()),
         };
         let longest = longest.min(bytes.len());
         // The place of an end in the text with its escapes moves along with the end.
@@ -82,11 +82,11 @@ impl Segment {
     }
 
     /// Returns true if `other` matches all that this segment matches.
-    fn is_within(&self, other: &Segment) -> bool {
+    fn is_within(&self, other: &PatternSegment) -> bool {
         match (self, other) {
-            (Segment::Exact(text), _) => other.matches_decoded(text, Case::Ignored),
-            (Segment::Around(..), Segment::Exact(_)) => false,
-            (Segment::Around(before, after), Segment::Around(outer_before, outer_after)) => {
+            (PatternSegment::Exact(text), _) => other.matches_decoded(text, Case::Ignored),
+            (PatternSegment::Around(..), PatternSegment::Exact(_)) => false,
+            (PatternSegment::Around(before, after), PatternSegment::Around(outer_before, outer_after)) => {
                 before.len() >= outer_before.len()
                     && after.len() >= outer_after.len()
                     && Case::Ignored.same(&before[..outer_before.len()], outer_before)
@@ -96,13 +96,13 @@ impl Segment {
     }
 
     /// Returns true if all that this segment matches extends what `other` matches by a suffix.
-    fn always_extends(&self, other: &Segment) -> bool {
+    fn always_extends(&self, other: &PatternSegment) -> bool {
         let start = self.literal_start();
         (1..start.len())
             .any(|end| is_suffix(&start[end..]) && other.matches_decoded(&start[..end], Case::Ignored))
     }
 
-    fn may_begin_as(&self, other: &Segment) -> bool {
+    fn may_begin_as(&self, other: &PatternSegment) -> bool {
         let (mine, theirs) = (self.literal_start(), other.literal_start());
         let length = mine.len().min(theirs.len());
         Case::Ignored.same(&mine[..length], &theirs[..length])
@@ -110,7 +110,7 @@ impl Segment {
 
     fn literal_start(&self) -> &[u8] {
         match self {
-            Segment::Exact(text) | Segment::Around(text, _) => text,
+            PatternSegment::Exact(text) | PatternSegment::Around(text, _) => text,
         }
     }
 }

@@ -2,20 +2,21 @@
 
 use memchr::{memchr, memchr2};
 
-use super::form::{FILLER, FormError, MOST_FIELDS};
+use super::error::{FormError, MOST_FIELDS};
+use super::halves::{FILLER, Halves, ValueBuffer};
 use super::key::{CredentialKey, KeyMatcher};
-use super::percent::Decoder;
-use super::presented::{CredentialError, Halves, Held, ValueBuffer};
+use crate::wire::credential::{CredentialError, Held};
+use crate::wire::percent::Decoder;
 
 /// The scanner of one urlencoded body.
 pub(crate) struct Urlencoded {
-    state: State,
+    state: UrlencodedState,
     fields: usize,
     most_fields: usize,
     pub(crate) halves: Halves,
 }
 
-enum State {
+enum UrlencodedState {
     /// In a name that may still become a credential's.
     Name { name: Name, after: Separator },
     /// In anything that is no credential.
@@ -47,7 +48,7 @@ impl Urlencoded {
     }
 
     fn of_at_most(most_fields: usize) -> Urlencoded {
-        let state = State::Name { name: Name::new(), after: Separator::Ampersand };
+        let state = UrlencodedState::Name { name: Name::new(), after: Separator::Ampersand };
         Urlencoded { state, fields: 1, most_fields, halves: Halves::default() }
     }
 
@@ -55,15 +56,15 @@ impl Urlencoded {
         let mut at = 0;
         while at < chunk.len() {
             at += match &mut self.state {
-                State::Name { .. } => self.name(chunk[at])?,
-                State::Other => match memchr2(b'&', b';', &chunk[at..]) {
+                UrlencodedState::Name { .. } => self.name(chunk[at])?,
+                UrlencodedState::Other => match memchr2(b'&', b';', &chunk[at..]) {
                     None => chunk.len() - at,
                     Some(end) => {
                         self.separator(chunk[at + end])?;
                         end + 1
                     }
                 },
-                State::Value { decoder, value, .. } => {
+                UrlencodedState::Value { decoder, value, .. } => {
                     let rest = &mut chunk[at..];
                     let end = memchr(b'&', rest).unwrap_or(rest.len());
                     read_and_mask(&mut rest[..end], decoder, value)?;
@@ -83,15 +84,15 @@ impl Urlencoded {
     /// Whether a part of a credential has come.
     pub(crate) fn has_found(&self) -> bool {
         let here = match &self.state {
-            State::Name { name, .. } => name.finish().is_some(),
-            State::Other => false,
-            State::Value { .. } => true,
+            UrlencodedState::Name { name, .. } => name.finish().is_some(),
+            UrlencodedState::Other => false,
+            UrlencodedState::Value { .. } => true,
         };
         here || !self.halves.is_empty()
     }
 
     pub(crate) fn finish(mut self) -> Result<Option<Held>, FormError> {
-        if let State::Name { .. } = self.state {
+        if let UrlencodedState::Name { .. } = self.state {
             self.end_of_bare_name()?;
         }
         self.end_of_value()?;
@@ -100,7 +101,7 @@ impl Urlencoded {
 
     /// Takes one byte of a name; says how many bytes are done with.
     fn name(&mut self, byte: u8) -> Result<usize, FormError> {
-        let State::Name { name, after } = &mut self.state else { return Ok(0) };
+        let UrlencodedState::Name { name, after } = &mut self.state else { return Ok(0) };
         match byte {
             b'&' => {
                 self.end_of_bare_name()?;
@@ -112,15 +113,15 @@ impl Urlencoded {
                 }
                 (Some(key), _) => {
                     let value = self.halves.buffer();
-                    self.state = State::Value { key, decoder: Decoder::default(), value };
+                    self.state = UrlencodedState::Value { key, decoder: Decoder::default(), value };
                 }
-                (None, _) => self.state = State::Other,
+                (None, _) => self.state = UrlencodedState::Other,
             },
             _ => {
                 let Name { matcher, decoder } = name;
                 decoder.feed(byte, |b| matcher.feed(b));
                 if matcher.is_other() {
-                    self.state = State::Other;
+                    self.state = UrlencodedState::Other;
                     // A semicolon has to be seen again, as what it may be to others.
                     return Ok(usize::from(byte != b';'));
                 }
@@ -135,13 +136,13 @@ impl Urlencoded {
         if self.fields > self.most_fields {
             return Err(FormError::TooManyFields);
         }
-        self.state = State::Name { name: Name::new(), after };
+        self.state = UrlencodedState::Name { name: Name::new(), after };
         Ok(())
     }
 
     /// A name without `=` has the empty value.
     fn end_of_bare_name(&mut self) -> Result<(), FormError> {
-        if let State::Name { name, after: Separator::Ampersand } = &self.state
+        if let UrlencodedState::Name { name, after: Separator::Ampersand } = &self.state
             && let Some(key) = name.finish()
         {
             self.halves.put(key, ValueBuffer::with_room_for(0).finish())?;
@@ -150,7 +151,9 @@ impl Urlencoded {
     }
 
     fn end_of_value(&mut self) -> Result<(), FormError> {
-        if let State::Value { key, decoder, mut value } = std::mem::replace(&mut self.state, State::Other) {
+        if let UrlencodedState::Value { key, decoder, mut value } =
+            std::mem::replace(&mut self.state, UrlencodedState::Other)
+        {
             let mut outcome = Ok(());
             decoder.finish(|byte| outcome = outcome.and_then(|()| value.extend(&[byte])));
             outcome?;

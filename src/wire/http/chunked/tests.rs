@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-#[path = "../../../fuzz/src/chunked_reference.rs"]
+#[path = "../../../../fuzz/src/chunked_reference.rs"]
 mod chunked_reference;
 
 use chunked_reference::{Body, read};

@@ -7,13 +7,13 @@ const SKIPPED: usize = 16;
 
 /// The beginning of a line that isn't passed on yet: a dot, a name, and what may be skipped in it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Held {
+pub(super) struct LineStart {
     bytes: [u8; 1 + USER.len() + SKIPPED],
     len: u8,
     skipped: u8,
 }
 
-impl Held {
+impl LineStart {
     pub(super) fn push(&mut self, byte: u8) {
         self.bytes[usize::from(self.len)] = byte;
         self.len += 1;

@@ -13,7 +13,7 @@ const LISTENING: &str = ".sock";
 
 /// The folder `DATABASE.nodes`, by its path: it may be removed and made again while we run.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct NodesFolder {
     folder: PathBuf,
     database: PathBuf,
 }
@@ -21,19 +21,19 @@ pub(super) struct Place {
 /// The folder, opened. Sockets are reached through its handle, since a socket's path holds 107 bytes at most and a
 /// database's may be longer.
 #[derive(Debug)]
-pub(super) struct Folder(File);
+pub(super) struct OpenFolder(File);
 
-impl Place {
+impl NodesFolder {
     /// The same for all who open that file, by whatever path.
-    pub(super) fn beside(database: &Path) -> io::Result<Place> {
+    pub(super) fn beside(database: &Path) -> io::Result<NodesFolder> {
         let database = database.canonicalize()?;
         let mut folder = database.as_os_str().to_owned();
         folder.push(".nodes");
-        Ok(Place { folder: folder.into(), database })
+        Ok(NodesFolder { folder: folder.into(), database })
     }
 
     /// Opens the folder and makes it where it isn't there; nobody but the owner of the database may look into it.
-    pub(super) fn open(&self) -> io::Result<Folder> {
+    pub(super) fn open(&self) -> io::Result<OpenFolder> {
         match DirBuilder::new().mode(0o700).create(&self.folder) {
             // The command line may be root's, and must not shut out the gateway.
             Ok(()) => {
@@ -43,7 +43,7 @@ impl Place {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
         }
-        File::open(&self.folder).map(Folder)
+        File::open(&self.folder).map(OpenFolder)
     }
 
     /// Whether there is still a socket of that name where others look for it.
@@ -57,7 +57,7 @@ impl Place {
     }
 }
 
-impl Folder {
+impl OpenFolder {
     /// Listens under a name of our own. The name is given only to a socket that listens: one that doesn't would be
     /// taken for dead and removed.
     pub(super) fn listen(&self) -> io::Result<(UnixListener, String)> {

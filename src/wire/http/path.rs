@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
-use super::percent::hex;
+use crate::wire::percent::hex;
 
 /// A request target, split (RFC 9112, section 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub fn normalize(raw: &[u8]) -> Result<Cow<'_, str>, PathError> {
     }
     let mut path = String::with_capacity(raw.len() + 8);
     let mut segments = raw[1..].split(|b| *b == b'/').peekable();
-    let mut plain = Segment::default();
+    let mut plain = PathSegment::default();
     while let Some(raw) = segments.next() {
         let is_last = segments.peek().is_none();
         plain.read(raw)?;
@@ -91,12 +91,12 @@ pub fn normalize(raw: &[u8]) -> Result<Cow<'_, str>, PathError> {
 
 /// One segment on its way to its one spelling.
 #[derive(Default)]
-struct Segment {
+struct PathSegment {
     decoded: Vec<u8>,
     text: String,
 }
 
-impl Segment {
+impl PathSegment {
     fn read(&mut self, raw: &[u8]) -> Result<(), PathError> {
         self.decoded.clear();
         self.text.clear();

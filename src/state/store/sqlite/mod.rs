@@ -21,7 +21,7 @@ pub(super) use sqlx::sqlite::{SqliteConnection as Connection, SqliteRow as Row};
 /// A statement with its values.
 pub(super) type Query<'q> = sqlx::query::Query<'q, Database, SqliteArguments>;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("src/state/store/migrations");
+static MIGRATIONS: Migrator = sqlx::migrate!("src/state/store/sqlite/migrations");
 
 /// How long a connection may be waited for beyond the time that SQLite itself may wait for a lock.
 const ACQUIRE_MARGIN: Duration = Duration::from_millis(500);

@@ -4,15 +4,15 @@ use memchr::memmem;
 
 use super::cut_boundary::{CUT, CutDelimiters};
 use super::delimiter::Delimiter;
-use super::form::FormError;
+use super::error::FormError;
 use super::key::CredentialKey;
 use super::media::Boundary;
 use super::multipart::{LARGEST_HEAD, Outside};
 use super::part::Head;
-use super::percent;
+use crate::wire::percent;
 
 /// One field of a form.
-pub(crate) struct Field {
+pub(crate) struct FormField {
     /// Its decoded name.
     pub(crate) name: Vec<u8>,
     /// Which half of a credential it carries.
@@ -22,12 +22,12 @@ pub(crate) struct Field {
 }
 
 /// Gives each field of an urlencoded text to `each`, in order; pieces without a name and a value are left out.
-pub(crate) fn urlencoded<E>(text: &[u8], mut each: impl FnMut(Field) -> Result<(), E>) -> Result<(), E> {
+pub(crate) fn urlencoded<E>(text: &[u8], mut each: impl FnMut(FormField) -> Result<(), E>) -> Result<(), E> {
     for piece in text.split(|b| *b == b'&').filter(|piece| !piece.is_empty()) {
         let end_of_name = memchr::memchr(b'=', piece).unwrap_or(piece.len());
         let value = piece.get(end_of_name + 1..).unwrap_or_default();
         let key = CredentialKey::at_start_of(piece).map(|(key, _)| key);
-        each(Field { name: decoded(&piece[..end_of_name]), key, value: decoded(value) })?;
+        each(FormField { name: decoded(&piece[..end_of_name]), key, value: decoded(value) })?;
     }
     Ok(())
 }
@@ -36,7 +36,7 @@ pub(crate) fn urlencoded<E>(text: &[u8], mut each: impl FnMut(Field) -> Result<(
 pub(crate) fn multipart<E: From<FormError>>(
     boundary: &Boundary,
     body: &[u8],
-    mut each: impl FnMut(Field) -> Result<(), E>,
+    mut each: impl FnMut(FormField) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut delimiter = Delimiter::new(&boundary.text);
     let mut rest = body;
@@ -51,7 +51,7 @@ pub(crate) fn multipart<E: From<FormError>>(
         // The line break before a boundary belongs to it; content without any has given its own up to the header.
         let content = &rest[..found.end.saturating_sub(delimiter.text().len() + 2)];
         if let Some((name, key)) = field.take() {
-            each(Field { name, key, value: content.to_vec() })?;
+            each(FormField { name, key, value: content.to_vec() })?;
         }
         if is_outside {
             outside.read(&rest[..found.end])?;

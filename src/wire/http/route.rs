@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::percent::hex;
 use crate::domain::PathPattern;
+use crate::wire::percent::hex;
 
 /// The paths of a route: `/status` exactly, `/public/*` with everything below, `/users/*/posts` and `/v1/*.json` with any
 /// text in place of a `*` inside of one segment.
@@ -11,13 +11,13 @@ use crate::domain::PathPattern;
 pub struct RoutePattern {
     /// The literal text that each path of the pattern begins with, whatever case and escapes it is written in.
     start: Vec<u8>,
-    segments: Vec<Segment>,
+    segments: Vec<PatternSegment>,
     /// Ends in `/*`: whatever follows, at any depth.
     pub(super) and_below: bool,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Segment {
+pub(super) enum PatternSegment {
     Exact(Vec<u8>),
     /// Any text between these two; a `*` on its own is never nothing.
     Around(Vec<u8>, Vec<u8>),
@@ -33,7 +33,7 @@ impl RoutePattern {
         }
         let named = segments.strip_suffix(&[""]).unwrap_or(&segments).join("/");
         let start = format!("/{}", named.split('*').next().unwrap_or_default()).into_bytes();
-        RoutePattern { start, segments: segments.into_iter().map(Segment::new).collect(), and_below }
+        RoutePattern { start, segments: segments.into_iter().map(PatternSegment::new).collect(), and_below }
     }
 
     /// Returns false if a normalized path neither is one of these nor extends one, which is told without a look at segments.
@@ -68,7 +68,7 @@ impl RoutePattern {
     }
 
     /// The segments without the empty one after a last `/`.
-    pub(super) fn named(&self) -> &[Segment] {
+    pub(super) fn named(&self) -> &[PatternSegment] {
         match self.segments.split_last() {
             Some((last, others)) if last.is_empty() => others,
             _ => &self.segments,
@@ -84,25 +84,25 @@ impl RoutePattern {
     }
 }
 
-impl Segment {
-    fn new(text: &str) -> Segment {
+impl PatternSegment {
+    fn new(text: &str) -> PatternSegment {
         match text.split_once('*') {
-            None => Segment::Exact(text.into()),
-            Some((before, after)) => Segment::Around(before.into(), after.into()),
+            None => PatternSegment::Exact(text.into()),
+            Some((before, after)) => PatternSegment::Around(before.into(), after.into()),
         }
     }
 
     /// What stands after the last `/` of a pattern that ends in one.
     fn is_empty(&self) -> bool {
-        matches!(self, Segment::Exact(text) if text.is_empty())
+        matches!(self, PatternSegment::Exact(text) if text.is_empty())
     }
 
     /// Compares a segment of a normalized path. Of a long one, only the ends are decoded: many routes may be compared with it.
     pub(super) fn matches(&self, text: &str, case: Case) -> bool {
         // An escape is three bytes.
         match self {
-            Segment::Exact(expected) if text.len() > 3 * expected.len() => false,
-            Segment::Around(before, after) if text.len() > 3 * (before.len() + after.len()).max(1) => {
+            PatternSegment::Exact(expected) if text.len() > 3 * expected.len() => false,
+            PatternSegment::Around(before, after) if text.len() > 3 * (before.len() + after.len()).max(1) => {
                 let start = text.get(..3 * before.len()).unwrap_or(text);
                 let end = whole_escapes(text, text.len() - 3 * after.len());
                 let (start, end) = (decoded(start), decoded(end));
@@ -116,8 +116,8 @@ impl Segment {
 
     pub(super) fn matches_decoded(&self, text: &[u8], case: Case) -> bool {
         match self {
-            Segment::Exact(expected) => case.same(text, expected),
-            Segment::Around(before, after) => {
+            PatternSegment::Exact(expected) => case.same(text, expected),
+            PatternSegment::Around(before, after) => {
                 text.len() >= (before.len() + after.len()).max(1)
                     && case.same(&text[..before.len()], before)
                     && case.same(&text[text.len() - after.len()..], after)
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn a_long_segment_is_compared_like_a_short_one() {
         for text in ["*", "a*", "*a", "a*b", "ab*ba", "a:*", "*:a", ":*:", "a", ":"] {
-            let segment = Segment::new(text);
+            let segment = PatternSegment::new(text);
             for piece in ["a", "b", "%3A", "ab", "a%3A", "%3Ab", "%3A%3a", "b%3Aa"] {
                 for middle in ["", "x", "%3A", "xxxxxxxxxxxx", "%3A%3A%3A%3A%3A", "x%3Ax%3Ax%3Ax"] {
                     for other in ["", "a", "%3A", "%3Aa", "b%3A", "ba", "a%3Ab"] {

@@ -16,7 +16,7 @@ pub(crate) struct Delimiter {
 
 /// A `--boundary` that was found.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct FoundDelimiter {
     /// Where in the piece the byte after it is.
     pub(crate) end: usize,
     /// Whether it stands at the start of a line, that is, after CRLF.
@@ -50,7 +50,7 @@ impl Delimiter {
     }
 
     /// Looks through the next piece. After a find, new content has to be started before the next call.
-    pub(crate) fn find(&mut self, piece: &[u8]) -> Option<Found> {
+    pub(crate) fn find(&mut self, piece: &[u8]) -> Option<FoundDelimiter> {
         let text_len = self.text().len();
         let mut joint = [0; 2 * LONGEST];
         let head = &piece[..piece.len().min(text_len - 1)];
@@ -61,11 +61,11 @@ impl Delimiter {
         if let Some(at) = self.finder.find(joint) {
             // It ends in this piece, since one that ended earlier was found earlier.
             let end = (at + text_len).saturating_sub(self.tail_len);
-            return Some(Found { end, at_line_start: joint[..at].ends_with(CRLF) });
+            return Some(FoundDelimiter { end, at_line_start: joint[..at].ends_with(CRLF) });
         }
         if let Some(at) = self.finder.find(piece) {
             let before = if at >= 2 { &piece[..at] } else { &joint[..self.tail_len + at] };
-            return Some(Found { end: at + text_len, at_line_start: before.ends_with(CRLF) });
+            return Some(FoundDelimiter { end: at + text_len, at_line_start: before.ends_with(CRLF) });
         }
         self.keep_tail(piece);
         None

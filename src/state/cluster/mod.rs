@@ -10,7 +10,7 @@
 //! finds one that nobody told it of.
 
 mod ledger;
-mod place;
+mod nodes_folder;
 
 use std::io;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
 use self::ledger::Ledger;
-use self::place::{Folder, Place};
+use self::nodes_folder::{NodesFolder, OpenFolder};
 use super::Epochs;
 use super::audit::News;
 use super::store::{Change, Store, StoreError};
@@ -50,8 +50,8 @@ const TIMING: Timing = Timing { look: Duration::from_millis(250), patience: Dura
 /// Our place among the processes on the same store. Dropped, it listens no more: keep it as long as anything that was
 /// read from the store is believed.
 #[derive(Debug)]
-pub struct Fleet {
-    place: Place,
+pub struct Cluster {
+    place: NodesFolder,
     timing: Timing,
     member: Option<Member>,
 }
@@ -59,14 +59,14 @@ pub struct Fleet {
 /// A process that listens.
 #[derive(Debug)]
 struct Member {
-    shared: Arc<Shared>,
-    /// Ends with the fleet.
+    shared: Arc<MemberShared>,
+    /// Ends with the cluster.
     tasks: Mutex<JoinSet<()>>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    place: Place,
+struct MemberShared {
+    place: NodesFolder,
     epochs: Arc<Epochs>,
     ledger: Ledger,
     /// What our own socket is called.
@@ -89,33 +89,33 @@ struct Notice {
     news: Option<News>,
 }
 
-impl Fleet {
+impl Cluster {
     /// Joins as a process that remembers what it reads. To be done before the first read that is remembered.
     ///
     /// # Errors
     /// The folder `DATABASE.nodes` can't be used, or the store can't be asked.
-    pub async fn join(store: &Store, epochs: Arc<Epochs>) -> Result<Fleet, StoreError> {
-        Fleet::join_with(store, epochs, TIMING).await
+    pub async fn join(store: &Store, epochs: Arc<Epochs>) -> Result<Cluster, StoreError> {
+        Cluster::join_with(store, epochs, TIMING).await
     }
 
     /// Comes by as a process that changes the store and remembers nothing, such as the command line.
     ///
     /// # Errors
     /// The folder `DATABASE.nodes` can't be used.
-    pub fn visit(store: &Store) -> Result<Fleet, StoreError> {
-        let place = Place::beside(store.path()).map_err(|e| unusable(&e))?;
+    pub fn visit(store: &Store) -> Result<Cluster, StoreError> {
+        let place = NodesFolder::beside(store.path()).map_err(|e| unusable(&e))?;
         place.open().map_err(|e| unusable(&e))?;
-        Ok(Fleet { place, timing: TIMING, member: None })
+        Ok(Cluster { place, timing: TIMING, member: None })
     }
 
-    async fn join_with(store: &Store, epochs: Arc<Epochs>, timing: Timing) -> Result<Fleet, StoreError> {
-        let place = Place::beside(store.path()).map_err(|e| unusable(&e))?;
+    async fn join_with(store: &Store, epochs: Arc<Epochs>, timing: Timing) -> Result<Cluster, StoreError> {
+        let place = NodesFolder::beside(store.path()).map_err(|e| unusable(&e))?;
         let (listener, name) = place.open().and_then(|f| f.listen()).map_err(|e| unusable(&e))?;
         let ledger = Ledger::new(store.changes().await?);
-        let shared = Arc::new(Shared { place: place.clone(), epochs, ledger, name: Mutex::new(name) });
+        let shared = Arc::new(MemberShared { place: place.clone(), epochs, ledger, name: Mutex::new(name) });
         let mut tasks = JoinSet::new();
         tasks.spawn(watch(shared.clone(), store.clone(), listener, timing));
-        Ok(Fleet { place, timing, member: Some(Member { shared, tasks: Mutex::new(tasks) }) })
+        Ok(Cluster { place, timing, member: Some(Member { shared, tasks: Mutex::new(tasks) }) })
     }
 
     /// Tells every other process of a change that is committed, and returns when each has let go of what it knew. `news`
@@ -153,7 +153,7 @@ impl Fleet {
     }
 }
 
-impl Drop for Fleet {
+impl Drop for Cluster {
     fn drop(&mut self) {
         self.leave();
     }
@@ -161,7 +161,7 @@ impl Drop for Fleet {
 
 /// Tells one process, again where it goes away in the middle: then it either is gone for good, or listens anew.
 async fn tell(
-    folder: Arc<Folder>,
+    folder: Arc<OpenFolder>,
     name: String,
     notice: Arc<[u8]>,
     patience: Duration,
@@ -195,7 +195,7 @@ async fn tell(
     }
 }
 
-async fn exchange(folder: &Folder, name: &str, notice: &[u8]) -> io::Result<()> {
+async fn exchange(folder: &OpenFolder, name: &str, notice: &[u8]) -> io::Result<()> {
     let mut stream = folder.connect(name).await?;
     stream.write_all(notice).await?;
     stream.shutdown().await?;
@@ -205,7 +205,7 @@ async fn exchange(folder: &Folder, name: &str, notice: &[u8]) -> io::Result<()> 
 }
 
 /// Listens, and looks after the store and after our own socket.
-async fn watch(shared: Arc<Shared>, store: Store, listener: UnixListener, timing: Timing) {
+async fn watch(shared: Arc<MemberShared>, store: Store, listener: UnixListener, timing: Timing) {
     let mut listening = JoinSet::new();
     listening.spawn(listen(shared.clone(), listener, timing));
     let mut ticks = interval(timing.look);
@@ -243,7 +243,7 @@ async fn watch(shared: Arc<Shared>, store: Store, listener: UnixListener, timing
     }
 }
 
-async fn listen(shared: Arc<Shared>, listener: UnixListener, timing: Timing) {
+async fn listen(shared: Arc<MemberShared>, listener: UnixListener, timing: Timing) {
     let mut peers = JoinSet::new();
     let mut able = true;
     loop {
@@ -268,7 +268,7 @@ async fn listen(shared: Arc<Shared>, listener: UnixListener, timing: Timing) {
     }
 }
 
-async fn hear(shared: &Shared, stream: UnixStream) {
+async fn hear(shared: &MemberShared, stream: UnixStream) {
     let (reader, mut writer) = stream.into_split();
     let mut text = Vec::new();
     if reader.take(LONGEST_NOTICE).read_to_end(&mut text).await.is_err() {

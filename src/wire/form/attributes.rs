@@ -25,7 +25,7 @@ impl Attribute<'_> {
 
 /// Text that can be read in more than one way, so that nobody should.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Broken;
+pub(crate) struct AmbiguousAttribute;
 
 /// Splits a header value into its first word and its attributes.
 pub(crate) fn split(value: &[u8]) -> (&[u8], Attributes<'_>) {
@@ -38,7 +38,7 @@ pub(crate) fn split(value: &[u8]) -> (&[u8], Attributes<'_>) {
 pub(crate) struct Attributes<'a>(&'a [u8]);
 
 impl<'a> Iterator for Attributes<'a> {
-    type Item = Result<Attribute<'a>, Broken>;
+    type Item = Result<Attribute<'a>, AmbiguousAttribute>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -46,7 +46,7 @@ impl<'a> Iterator for Attributes<'a> {
             let (first, rest) = self.0.split_first()?;
             if *first != b';' {
                 self.0 = &[];
-                return Some(Err(Broken));
+                return Some(Err(AmbiguousAttribute));
             }
             self.0 = rest.trim_ascii_start();
             if !self.0.is_empty() && self.0[0] != b';' {
@@ -61,12 +61,12 @@ impl<'a> Iterator for Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    fn attribute(&mut self) -> Result<Attribute<'a>, Broken> {
+    fn attribute(&mut self) -> Result<Attribute<'a>, AmbiguousAttribute> {
         let end = memchr::memchr2(b'=', b';', self.0).unwrap_or(self.0.len());
         let name = &self.0[..end];
         let has_value = self.0.get(end) == Some(&b'=');
         if has_value && !name.iter().all(u8::is_ascii_graphic) || name.contains(&b'"') {
-            return Err(Broken);
+            return Err(AmbiguousAttribute);
         }
         if !has_value {
             self.0 = &self.0[end..];
@@ -75,7 +75,7 @@ impl<'a> Attributes<'a> {
         let after = &self.0[end + 1..];
         let value = match after.first() {
             Some(b'"') => {
-                let len = quoted_len(&after[1..]).ok_or(Broken)?;
+                let len = quoted_len(&after[1..]).ok_or(AmbiguousAttribute)?;
                 self.0 = &after[len + 2..];
                 &after[1..=len]
             }
@@ -87,7 +87,7 @@ impl<'a> Attributes<'a> {
         };
         let is_quoted = after.first() == Some(&b'"');
         if !is_quoted && value.iter().any(|b| *b == b'"' || b.is_ascii_whitespace()) {
-            return Err(Broken);
+            return Err(AmbiguousAttribute);
         }
         Ok(Attribute { name, value: Some(value), is_quoted })
     }
@@ -114,7 +114,7 @@ fn quoted_len(text: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn all(value: &str) -> Result<Vec<(String, Option<String>)>, Broken> {
+    fn all(value: &str) -> Result<Vec<(String, Option<String>)>, AmbiguousAttribute> {
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
         let (_, attributes) = split(value.as_bytes());
         attributes.map(|a| a.map(|a| (text(a.name), a.value.map(text)))).collect()
@@ -148,7 +148,7 @@ mod tests {
             "x; n =b",
         ];
         for value in cases {
-            assert_eq!(all(value), Err(Broken), "{value}");
+            assert_eq!(all(value), Err(AmbiguousAttribute), "{value}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! The two parameter names that carry a credential, in every spelling that a backend could take for them.
 
-use super::percent::Decoder;
+use crate::wire::percent::Decoder;
 
 /// Which half of a credential a parameter carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +22,10 @@ pub enum CredentialKey {
 /// - qs, and with it Express, takes `[api_key]` for the name, and with `allowDots` `.api_key` and `api_key.x`;
 /// - a `?` too many is dropped by URLSearchParams, a byte order mark by Express, and case by ASP.NET.
 #[derive(Clone, Copy)]
-pub(crate) struct KeyMatcher(State);
+pub(crate) struct KeyMatcher(KeyState);
 
 #[derive(Clone, Copy)]
-enum State {
+enum KeyState {
     /// Nothing but what is dropped in front of a name has come.
     Leading,
     /// So many bytes of a byte order mark in front have come.
@@ -46,44 +46,44 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl KeyMatcher {
     pub(crate) fn new() -> KeyMatcher {
-        KeyMatcher(State::Leading)
+        KeyMatcher(KeyState::Leading)
     }
 
     /// Takes one decoded byte of the name.
     pub(crate) fn feed(&mut self, byte: u8) {
         self.0 = match self.0 {
-            State::Leading if byte.is_ascii_whitespace() || b"[].?".contains(&byte) => State::Leading,
-            State::Leading if byte == BYTE_ORDER_MARK[0] => State::ByteOrderMark(1),
-            State::Leading => common(0, byte),
-            State::ByteOrderMark(at) if byte != BYTE_ORDER_MARK[at] => State::Other,
-            State::ByteOrderMark(at) if at + 1 < BYTE_ORDER_MARK.len() => State::ByteOrderMark(at + 1),
-            State::ByteOrderMark(_) => State::Leading,
-            State::Common(at) if at < COMMON.len() => common(at, byte),
-            State::Common(_) => match byte {
-                b'u' | b'U' => State::Own(CredentialKey::Username, 1),
-                b'k' | b'K' => State::Own(CredentialKey::Secret, 1),
-                _ => State::Other,
+            KeyState::Leading if byte.is_ascii_whitespace() || b"[].?".contains(&byte) => KeyState::Leading,
+            KeyState::Leading if byte == BYTE_ORDER_MARK[0] => KeyState::ByteOrderMark(1),
+            KeyState::Leading => common(0, byte),
+            KeyState::ByteOrderMark(at) if byte != BYTE_ORDER_MARK[at] => KeyState::Other,
+            KeyState::ByteOrderMark(at) if at + 1 < BYTE_ORDER_MARK.len() => KeyState::ByteOrderMark(at + 1),
+            KeyState::ByteOrderMark(_) => KeyState::Leading,
+            KeyState::Common(at) if at < COMMON.len() => common(at, byte),
+            KeyState::Common(_) => match byte {
+                b'u' | b'U' => KeyState::Own(CredentialKey::Username, 1),
+                b'k' | b'K' => KeyState::Own(CredentialKey::Secret, 1),
+                _ => KeyState::Other,
             },
-            State::Own(key, at) => match own(key).get(at) {
-                Some(expected) if byte.to_ascii_lowercase() == *expected => State::Own(key, at + 1),
-                Some(_) => State::Other,
+            KeyState::Own(key, at) => match own(key).get(at) {
+                Some(expected) if byte.to_ascii_lowercase() == *expected => KeyState::Own(key, at + 1),
+                Some(_) => KeyState::Other,
                 None => after_the_name(key, byte),
             },
-            State::Spaced(key) => after_the_name(key, byte),
-            certain @ (State::Certain(_) | State::Other) => certain,
+            KeyState::Spaced(key) => after_the_name(key, byte),
+            certain @ (KeyState::Certain(_) | KeyState::Other) => certain,
         };
     }
 
     /// Whether nothing that may follow can make it a credential's name any more.
     pub(crate) fn is_other(self) -> bool {
-        matches!(self.0, State::Other)
+        matches!(self.0, KeyState::Other)
     }
 
     /// Which key the name is, now that it is complete.
     pub(crate) fn finish(self) -> Option<CredentialKey> {
         match self.0 {
-            State::Own(key, at) if at == own(key).len() => Some(key),
-            State::Spaced(key) | State::Certain(key) => Some(key),
+            KeyState::Own(key, at) if at == own(key).len() => Some(key),
+            KeyState::Spaced(key) | KeyState::Certain(key) => Some(key),
             _ => None,
         }
     }
@@ -126,19 +126,19 @@ fn own(key: CredentialKey) -> &'static [u8] {
     }
 }
 
-fn common(at: usize, byte: u8) -> State {
+fn common(at: usize, byte: u8) -> KeyState {
     let folded = match byte {
         b'.' | b' ' | b'[' => b'_',
         _ => byte.to_ascii_lowercase(),
     };
-    if folded == COMMON[at] { State::Common(at + 1) } else { State::Other }
+    if folded == COMMON[at] { KeyState::Common(at + 1) } else { KeyState::Other }
 }
 
-fn after_the_name(key: CredentialKey, byte: u8) -> State {
+fn after_the_name(key: CredentialKey, byte: u8) -> KeyState {
     match byte {
-        b'[' | b']' | b'.' | 0 => State::Certain(key),
-        _ if byte.is_ascii_whitespace() => State::Spaced(key),
-        _ => State::Other,
+        b'[' | b']' | b'.' | 0 => KeyState::Certain(key),
+        _ if byte.is_ascii_whitespace() => KeyState::Spaced(key),
+        _ => KeyState::Other,
     }
 }
 

@@ -2,12 +2,9 @@
 
 use thiserror::Error;
 
-use super::fields;
-use super::form::FormError;
-use super::key::CredentialKey;
-use super::media::Media;
-use super::presented::{CredentialError, Halves, Held, ValueBuffer};
 use crate::domain::{PermissionEdit, PermissionsError, Secret};
+use crate::wire::credential::{CredentialError, Held};
+use crate::wire::form::{CredentialKey, FormError, Halves, Media, ValueBuffer, fields};
 
 /// How many parameters a call may have.
 pub const MOST_PARAMETERS: usize = 100;
@@ -18,11 +15,11 @@ pub const LARGEST_PARAMETERS: usize = 64 * 1024;
 /// The parameters of one call (docs/api.md). Values are wiped when dropped; unknown ones are ignored.
 #[derive(Default)]
 pub struct Parameters {
-    fields: Vec<Field>,
+    fields: Vec<ParameterField>,
     size: usize,
 }
 
-struct Field {
+struct ParameterField {
     name: Vec<u8>,
     key: Option<CredentialKey>,
     value: Secret,
@@ -112,14 +109,14 @@ impl Parameters {
         }
     }
 
-    fn add(&mut self, field: fields::Field) -> Result<(), ParametersError> {
-        let fields::Field { name, key, value } = field;
+    fn add(&mut self, field: fields::FormField) -> Result<(), ParametersError> {
+        let fields::FormField { name, key, value } = field;
         let value = Secret::new(value);
         self.size += name.len() + value.expose().len();
         if self.fields.len() == MOST_PARAMETERS || self.size > LARGEST_PARAMETERS {
             return Err(ParametersError::TooLarge);
         }
-        self.fields.push(Field { name, key, value });
+        self.fields.push(ParameterField { name, key, value });
         Ok(())
     }
 }

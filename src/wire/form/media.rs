@@ -3,7 +3,7 @@
 use memchr::memmem;
 
 use super::attributes::{Attributes, split};
-use super::form::FormError;
+use super::error::FormError;
 
 /// RFC 2046, section 5.1.1.
 const LONGEST_BOUNDARY: usize = 70;

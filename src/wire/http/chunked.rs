@@ -44,7 +44,7 @@ pub enum ChunkedError {
 /// Validates one chunked body, in pieces of any length.
 #[derive(Clone, Debug)]
 pub struct ChunkedValidator {
-    state: State,
+    state: ChunkedState,
     /// Of the current chunk: its size as far as it is read, then the bytes of its data that are still to come.
     size: u64,
     /// Digits of the current size.
@@ -55,7 +55,7 @@ pub struct ChunkedValidator {
 
 /// The part of the grammar that the next byte belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ChunkedState {
     Size,
     /// Blanks behind a size or a value, which only a further extension may follow.
     BeforeExtension,
@@ -94,7 +94,7 @@ impl Default for ChunkedValidator {
 impl ChunkedValidator {
     /// A validator at the beginning of a body.
     pub const fn new() -> ChunkedValidator {
-        ChunkedValidator { state: State::Size, size: 0, digits: 0, length: 0 }
+        ChunkedValidator { state: ChunkedState::Size, size: 0, digits: 0, length: 0 }
     }
 
     /// The number of bytes of `input`, the next ones of the connection, that belong to the body. Fewer than there are only
@@ -105,20 +105,20 @@ impl ChunkedValidator {
     pub fn validate(&mut self, input: &[u8]) -> Result<usize, ChunkedError> {
         let mut rest = input;
         loop {
-            if self.state == State::Data {
+            if self.state == ChunkedState::Data {
                 let there = rest.len().min(usize::try_from(self.size).unwrap_or(usize::MAX));
                 self.size -= there as u64;
                 rest = &rest[there..];
                 if self.size > 0 {
                     return Ok(input.len());
                 }
-                self.state = State::DataCr;
+                self.state = ChunkedState::DataCr;
             }
             match (self.state, rest.split_first()) {
-                (State::Invalid(error), _) => return Err(error),
-                (State::Complete, _) | (_, None) => return Ok(input.len() - rest.len()),
+                (ChunkedState::Invalid(error), _) => return Err(error),
+                (ChunkedState::Complete, _) | (_, None) => return Ok(input.len() - rest.len()),
                 (_, Some((byte, after))) => {
-                    self.state = self.step(*byte).unwrap_or_else(State::Invalid);
+                    self.state = self.step(*byte).unwrap_or_else(ChunkedState::Invalid);
                     rest = after;
                 }
             }
@@ -127,24 +127,28 @@ impl ChunkedValidator {
 
     /// Returns true once the last chunk and the trailer section are read.
     pub fn is_complete(&self) -> bool {
-        self.state == State::Complete
+        self.state == ChunkedState::Complete
     }
 
     /// Returns true if the body is invalid.
     pub fn is_invalid(&self) -> bool {
-        matches!(self.state, State::Invalid(_))
+        matches!(self.state, ChunkedState::Invalid(_))
     }
 
     /// The state behind `byte`.
-    fn step(&mut self, byte: u8) -> Result<State, ChunkedError> {
+    fn step(&mut self, byte: u8) -> Result<ChunkedState, ChunkedError> {
         match self.state {
-            State::DataCr if byte == b'\r' => return Ok(State::DataLf),
-            State::DataLf if byte == b'\n' => {
+            ChunkedState::DataCr if byte == b'\r' => return Ok(ChunkedState::DataLf),
+            ChunkedState::DataLf if byte == b'\n' => {
                 (self.size, self.digits, self.length) = (0, 0, 0);
-                return Ok(State::Size);
+                return Ok(ChunkedState::Size);
             }
-            State::DataCr | State::DataLf => return Err(ChunkedError::DataEnd),
-            State::Trailer | State::TrailerName | State::TrailerValue | State::TrailerLf | State::LastLf => {
+            ChunkedState::DataCr | ChunkedState::DataLf => return Err(ChunkedError::DataEnd),
+            ChunkedState::Trailer
+            | ChunkedState::TrailerName
+            | ChunkedState::TrailerValue
+            | ChunkedState::TrailerLf
+            | ChunkedState::LastLf => {
                 return self.trailer(byte);
             }
             _ => {}
@@ -157,67 +161,76 @@ impl ChunkedValidator {
     }
 
     /// `chunk-size [ chunk-ext ] CRLF` (RFC 9112 sections 7.1 and 7.1.1).
-    fn size_line(&mut self, byte: u8) -> Result<State, ChunkedError> {
+    fn size_line(&mut self, byte: u8) -> Result<ChunkedState, ChunkedError> {
         let blank = matches!(byte, b' ' | b'\t');
         Ok(match (self.state, byte) {
-            (State::Size, digit) if digit.is_ascii_hexdigit() => {
+            (ChunkedState::Size, digit) if digit.is_ascii_hexdigit() => {
                 if self.digits == SIZE_DIGITS {
                     return Err(ChunkedError::Size);
                 }
                 self.digits += 1;
                 self.size = self.size << 4 | u64::from(hex_value(digit));
-                State::Size
+                ChunkedState::Size
             }
-            (State::Size, _) if self.digits == 0 => return Err(ChunkedError::Size),
-            (State::SizeLf, b'\n') if self.size > 0 => State::Data,
-            (State::SizeLf, b'\n') => {
+            (ChunkedState::Size, _) if self.digits == 0 => return Err(ChunkedError::Size),
+            (ChunkedState::SizeLf, b'\n') if self.size > 0 => ChunkedState::Data,
+            (ChunkedState::SizeLf, b'\n') => {
                 self.length = 0;
-                State::Trailer
+                ChunkedState::Trailer
             }
-            (State::SizeLf, _) => return Err(ChunkedError::LineEnd),
+            (ChunkedState::SizeLf, _) => return Err(ChunkedError::LineEnd),
             // A line ends behind a size, a name or a value.
-            (State::Size | State::Name | State::Token | State::AfterQuoted, b'\r') => State::SizeLf,
-            (State::Size | State::Token | State::AfterQuoted | State::BeforeExtension, _) if blank => {
-                State::BeforeExtension
-            }
-            (State::Name | State::BeforeEquals, _) if blank => State::BeforeEquals,
-            (State::BeforeName | State::BeforeValue, _) if blank => self.state,
             (
-                State::Size
-                | State::BeforeExtension
-                | State::Name
-                | State::BeforeEquals
-                | State::Token
-                | State::AfterQuoted,
+                ChunkedState::Size | ChunkedState::Name | ChunkedState::Token | ChunkedState::AfterQuoted,
+                b'\r',
+            ) => ChunkedState::SizeLf,
+            (
+                ChunkedState::Size
+                | ChunkedState::Token
+                | ChunkedState::AfterQuoted
+                | ChunkedState::BeforeExtension,
+                _,
+            ) if blank => ChunkedState::BeforeExtension,
+            (ChunkedState::Name | ChunkedState::BeforeEquals, _) if blank => ChunkedState::BeforeEquals,
+            (ChunkedState::BeforeName | ChunkedState::BeforeValue, _) if blank => self.state,
+            (
+                ChunkedState::Size
+                | ChunkedState::BeforeExtension
+                | ChunkedState::Name
+                | ChunkedState::BeforeEquals
+                | ChunkedState::Token
+                | ChunkedState::AfterQuoted,
                 b';',
-            ) => State::BeforeName,
-            (State::Name | State::BeforeEquals, b'=') => State::BeforeValue,
-            (State::BeforeName | State::Name, _) if is_token(byte) => State::Name,
-            (State::BeforeValue, b'"') => State::Quoted,
-            (State::BeforeValue | State::Token, _) if is_token(byte) => State::Token,
-            (State::Quoted, b'"') => State::AfterQuoted,
-            (State::Quoted, b'\\') => State::QuotedPair,
-            (State::Quoted | State::QuotedPair, _) if is_text(byte) => State::Quoted,
-            (State::Size, _) => return Err(ChunkedError::Size),
+            ) => ChunkedState::BeforeName,
+            (ChunkedState::Name | ChunkedState::BeforeEquals, b'=') => ChunkedState::BeforeValue,
+            (ChunkedState::BeforeName | ChunkedState::Name, _) if is_token(byte) => ChunkedState::Name,
+            (ChunkedState::BeforeValue, b'"') => ChunkedState::Quoted,
+            (ChunkedState::BeforeValue | ChunkedState::Token, _) if is_token(byte) => ChunkedState::Token,
+            (ChunkedState::Quoted, b'"') => ChunkedState::AfterQuoted,
+            (ChunkedState::Quoted, b'\\') => ChunkedState::QuotedPair,
+            (ChunkedState::Quoted | ChunkedState::QuotedPair, _) if is_text(byte) => ChunkedState::Quoted,
+            (ChunkedState::Size, _) => return Err(ChunkedError::Size),
             _ => return Err(ChunkedError::Extension),
         })
     }
 
     /// `trailer-section CRLF` (RFC 9112 section 7.1.2; a field as in section 5).
-    fn trailer(&mut self, byte: u8) -> Result<State, ChunkedError> {
+    fn trailer(&mut self, byte: u8) -> Result<ChunkedState, ChunkedError> {
         self.length += 1;
         if self.length > TRAILER_LIMIT {
             return Err(ChunkedError::TrailerSection);
         }
         Ok(match (self.state, byte) {
-            (State::Trailer, b'\r') => State::LastLf,
-            (State::Trailer | State::TrailerName, _) if is_token(byte) => State::TrailerName,
-            (State::TrailerName, b':') => State::TrailerValue,
-            (State::TrailerValue, b'\r') => State::TrailerLf,
-            (State::TrailerValue, _) if is_text(byte) => State::TrailerValue,
-            (State::TrailerLf, b'\n') => State::Trailer,
-            (State::LastLf, b'\n') => State::Complete,
-            (State::TrailerLf | State::LastLf, _) => return Err(ChunkedError::LineEnd),
+            (ChunkedState::Trailer, b'\r') => ChunkedState::LastLf,
+            (ChunkedState::Trailer | ChunkedState::TrailerName, _) if is_token(byte) => {
+                ChunkedState::TrailerName
+            }
+            (ChunkedState::TrailerName, b':') => ChunkedState::TrailerValue,
+            (ChunkedState::TrailerValue, b'\r') => ChunkedState::TrailerLf,
+            (ChunkedState::TrailerValue, _) if is_text(byte) => ChunkedState::TrailerValue,
+            (ChunkedState::TrailerLf, b'\n') => ChunkedState::Trailer,
+            (ChunkedState::LastLf, b'\n') => ChunkedState::Complete,
+            (ChunkedState::TrailerLf | ChunkedState::LastLf, _) => return Err(ChunkedError::LineEnd),
             _ => return Err(ChunkedError::Trailer),
         })
     }

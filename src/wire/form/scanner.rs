@@ -1,17 +1,10 @@
 //! Forms: finds the credential anywhere in a body, and overwrites it while the body passes.
 
-use thiserror::Error;
-
+use super::error::FormError;
 use super::media::Media;
 use super::multipart::Multipart;
-use super::presented::{CredentialError, Held};
 use super::urlencoded::Urlencoded;
-
-/// What the bytes of a credential's value are overwritten with.
-pub const FILLER: u8 = b'x';
-
-/// How many fields or parts a form may have.
-pub const MOST_FIELDS: usize = 10_000;
+use crate::wire::credential::Held;
 
 /// Scans the body of a form, chunk by chunk: captures `api_user` and `api_key` and overwrites their values in place.
 ///
@@ -25,11 +18,11 @@ pub const MOST_FIELDS: usize = 10_000;
 ///
 /// Memory: at most 16 KiB for the header of a part and 4 KiB for each of the two values.
 pub struct BodyScanner {
-    form: Form,
+    form: FormScanner,
     failed: Option<FormError>,
 }
 
-enum Form {
+enum FormScanner {
     Urlencoded(Urlencoded),
     Multipart(Box<Multipart>),
 }
@@ -43,8 +36,8 @@ impl BodyScanner {
     /// read in two ways.
     pub fn for_content_type(content_type: &[u8]) -> Result<Option<BodyScanner>, FormError> {
         let form = match Media::read(content_type)? {
-            Media::Urlencoded => Form::Urlencoded(Urlencoded::new()),
-            Media::Multipart { boundary } => Form::Multipart(Box::new(Multipart::new(&boundary))),
+            Media::Urlencoded => FormScanner::Urlencoded(Urlencoded::new()),
+            Media::Multipart { boundary } => FormScanner::Multipart(Box::new(Multipart::new(&boundary))),
             Media::Other => return Ok(None),
         };
         Ok(Some(BodyScanner { form, failed: None }))
@@ -53,15 +46,15 @@ impl BodyScanner {
     /// The scanner for a body without a type. Some backends (Rack) read it as an urlencoded form, for others it is just
     /// bytes: so many fields as there are `&` are no error, and only what stands there as a credential is.
     pub fn for_untyped() -> BodyScanner {
-        BodyScanner { form: Form::Urlencoded(Urlencoded::of_anything()), failed: None }
+        BodyScanner { form: FormScanner::Urlencoded(Urlencoded::of_anything()), failed: None }
     }
 
     /// The same for where nobody has to present a credential: whatever could be one, different ones, one after a `;`, one that
     /// is too long, is masked up to its end, and is no error.
     pub fn of_any_credential(mut self) -> BodyScanner {
         match &mut self.form {
-            Form::Urlencoded(form) => form.halves.accept_any(),
-            Form::Multipart(form) => form.halves.accept_any(),
+            FormScanner::Urlencoded(form) => form.halves.accept_any(),
+            FormScanner::Multipart(form) => form.halves.accept_any(),
         }
         self
     }
@@ -75,8 +68,8 @@ impl BodyScanner {
             return Err(error);
         }
         let outcome = match &mut self.form {
-            Form::Urlencoded(form) => form.scan(chunk),
-            Form::Multipart(form) => form.scan(chunk),
+            FormScanner::Urlencoded(form) => form.scan(chunk),
+            FormScanner::Multipart(form) => form.scan(chunk),
         };
         self.failed = outcome.err();
         outcome
@@ -86,8 +79,8 @@ impl BodyScanner {
     /// more came.
     pub fn could_fail_at_the_end(&self) -> bool {
         match &self.form {
-            Form::Urlencoded(form) => self.failed.is_some() || form.has_found(),
-            Form::Multipart(_) => true,
+            FormScanner::Urlencoded(form) => self.failed.is_some() || form.has_found(),
+            FormScanner::Multipart(_) => true,
         }
     }
 
@@ -98,35 +91,21 @@ impl BodyScanner {
     pub fn finish(self) -> Result<Option<Held>, FormError> {
         match (self.failed, self.form) {
             (Some(error), _) => Err(error),
-            (None, Form::Urlencoded(form)) => form.finish(),
-            (None, Form::Multipart(form)) => form.finish(),
+            (None, FormScanner::Urlencoded(form)) => form.finish(),
+            (None, FormScanner::Multipart(form)) => form.finish(),
         }
     }
 }
 
-/// Why a form was refused; all of them are 400 to the caller, and the text is for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum FormError {
-    /// The credential in it can't be used.
-    #[error(transparent)]
-    Credential(#[from] CredentialError),
-    /// Not a well-formed form, or one that can be read in two ways; with the place.
-    #[error("malformed form: {0}")]
-    Malformed(&'static str),
-    /// Urlencoded in a character set that isn't a superset of ASCII.
-    #[error("a form's character set must be UTF-8 or another superset of ASCII")]
-    Charset,
-    /// More than [`MOST_FIELDS`].
-    #[error("the form has too many fields")]
-    TooManyFields,
-    /// A part's header over 16 KiB.
-    #[error("the header of a part is too large")]
-    HeadTooLarge,
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::cut_boundary::CUT;
+    use super::super::error::MOST_FIELDS;
+    use super::super::fields;
     use super::*;
+    use crate::wire::credential::CredentialError;
 
     const MULTIPART: &str = "multipart/form-data; boundary=b";
 
@@ -306,14 +285,14 @@ mod tests {
             let body = body.replace("{}", &format!("--{boundary}"));
             let quote = if is_quoted { "\"" } else { "" };
             let kind = format!("multipart/form-data; boundary={quote}{boundary}{quote}");
-            let mut parameters = crate::wire::Parameters::new();
-            let read = parameters.add_body(kind.as_bytes(), body.as_bytes());
+            let Ok(Media::Multipart { boundary }) = Media::read(kind.as_bytes()) else { panic!("{kind}") };
+            let read = fields::multipart(&boundary, body.as_bytes(), |_| Ok::<(), FormError>(()));
             let scanned = scan(&kind, body.as_bytes()).map(drop);
             assert_eq!(read.is_ok(), scanned.is_ok(), "{body}");
             scanned
         };
         let head = "Content-Disposition: form-data; name=\"a\"\r\n\r\n";
-        let cut = Err(super::super::cut_boundary::CUT);
+        let cut = Err(CUT);
         for body in [
             format!("--b\r\n{{}}\r\n{head}1\r\n{{}}--\r\n"),
             format!("x --b \t\n\r\n{{}}\r\n{head}1\r\n{{}}--\r\n"),
@@ -396,5 +375,42 @@ mod tests {
         let error = scanner.scan(&mut b"x--b".to_vec()).unwrap_err();
         assert_eq!(scanner.scan(&mut b"\r\n--b--".to_vec()), Err(error));
         assert_eq!(scanner.finish().unwrap_err(), error);
+    }
+
+    fn pieces<'a>(text: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
+        let mut cuts: Vec<usize> = cuts.iter().map(|i| i.index(text.len() + 1)).collect();
+        cuts.extend([0, text.len()]);
+        cuts.sort_unstable();
+        cuts.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_of_a_body_with_a_cut_boundary_gives_the_same(
+            boundary in "[-a]{1,2}[=*][-a]{0,2}",
+            body in proptest::collection::vec(
+                prop_oneof![
+                    Just("{}"), Just("\r\n{}\r\n"), Just("{}--\r\n"), Just("Content-Disposition: form-data; name=x"),
+                    Just("Content-Disposition: form-data; name=api_key\r\n\r\n"), Just("\r\n\r\n"), Just("\r\n"),
+                    Just("---\r\n"), Just("--a"), Just("--aa\n"), Just("-"), Just(" "), Just("a"),
+                ],
+                0..12,
+            ),
+            cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..8),
+        ) {
+            let kind = format!("multipart/form-data; boundary={boundary}");
+            let body = body.concat().replace("{}", &format!("--{boundary}"));
+            let read = |cuts: &[prop::sample::Index]| {
+                let mut scanner = BodyScanner::for_content_type(kind.as_bytes()).unwrap().unwrap();
+                let mut masked = Vec::new();
+                for piece in pieces(body.as_bytes(), cuts) {
+                    let mut piece = piece.to_vec();
+                    scanner.scan(&mut piece)?;
+                    masked.extend(piece);
+                }
+                scanner.finish().map(|held| (held.is_some(), masked))
+            };
+            prop_assert_eq!(read(&[]), read(&cuts));
+        }
     }
 }

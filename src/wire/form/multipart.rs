@@ -4,11 +4,12 @@ use memchr::{memchr, memchr2};
 
 use super::cut_boundary::{CUT, CutDelimiters};
 use super::delimiter::Delimiter;
-use super::form::{FILLER, FormError, MOST_FIELDS};
+use super::error::{FormError, MOST_FIELDS};
+use super::halves::{FILLER, Halves, ValueBuffer};
 use super::key::CredentialKey;
 use super::media::Boundary;
 use super::part::Head;
-use super::presented::{Halves, Held, ValueBuffer};
+use crate::wire::credential::Held;
 
 /// The largest header block of one part, in bytes.
 pub(crate) const LARGEST_HEAD: usize = 16 * 1024;
@@ -20,7 +21,7 @@ pub(crate) const LARGEST_HEAD: usize = 16 * 1024;
 pub(crate) struct Multipart {
     delimiter: Delimiter,
     cut_delimiters: Option<Box<CutDelimiters>>,
-    state: State,
+    state: MultipartState,
     /// Whether nothing has come yet.
     empty: bool,
     outside: Outside,
@@ -28,7 +29,7 @@ pub(crate) struct Multipart {
     pub(crate) halves: Halves,
 }
 
-enum State {
+enum MultipartState {
     /// Before the first delimiter.
     Preamble,
     /// In the content of a part that is no credential.
@@ -71,7 +72,7 @@ impl Multipart {
         Multipart {
             delimiter: Delimiter::new(&boundary.text),
             cut_delimiters: CutDelimiters::of(boundary),
-            state: State::Preamble,
+            state: MultipartState::Preamble,
             empty: true,
             outside: Outside::default(),
             parts: 0,
@@ -96,7 +97,7 @@ impl Multipart {
         while let Some(at) = cut.find(&chunk[watched..]).map(|at| watched + at) {
             // What is wrong earlier in the body comes first, so that any split gives the same error.
             self.scan_parts(&mut chunk[start..at])?;
-            if !matches!(self.state, State::Closed) {
+            if !matches!(self.state, MultipartState::Closed) {
                 return Err(CUT);
             }
             (start, watched) = (at, at + 1);
@@ -109,21 +110,23 @@ impl Multipart {
         while at < chunk.len() {
             let rest = &mut chunk[at..];
             at += match &mut self.state {
-                State::Preamble | State::Content | State::HeadlessContent => self.content(rest)?,
-                State::Delimiter(after) => {
+                MultipartState::Preamble | MultipartState::Content | MultipartState::HeadlessContent => {
+                    self.content(rest)?
+                }
+                MultipartState::Delimiter(after) => {
                     self.state = after_delimiter(*after, rest[0])?;
                     1
                 }
-                State::Head { .. } => self.head(rest)?,
-                State::Value { .. } => self.value(rest)?,
-                State::EndOfValue { .. } => self.end_of_value(rest[0])?,
-                State::Closed if matches!(rest[0], b'\r' | b'\n' | b' ' | b'\t') => {
+                MultipartState::Head { .. } => self.head(rest)?,
+                MultipartState::Value { .. } => self.value(rest)?,
+                MultipartState::EndOfValue { .. } => self.end_of_value(rest[0])?,
+                MultipartState::Closed if matches!(rest[0], b'\r' | b'\n' | b' ' | b'\t') => {
                     self.delimiter.start_line();
-                    self.state = State::Epilogue;
+                    self.state = MultipartState::Epilogue;
                     1
                 }
-                State::Closed => return Err(FormError::Malformed("text after the last boundary")),
-                State::Epilogue => {
+                MultipartState::Closed => return Err(FormError::Malformed("text after the last boundary")),
+                MultipartState::Epilogue => {
                     let found = self.delimiter.find(rest);
                     let end = found.as_ref().map_or(rest.len(), |found| found.end);
                     self.outside.read(&rest[..end])?;
@@ -140,16 +143,16 @@ impl Multipart {
     pub(crate) fn finish(self) -> Result<Option<Held>, FormError> {
         let is_cut = self.cut_delimiters.is_some_and(|cut| cut.is_found_at_end());
         match self.state {
-            State::Epilogue if is_cut => Err(CUT),
-            State::Closed | State::Epilogue => Ok(self.halves.whole()?),
-            State::Preamble if self.empty => Ok(None),
+            MultipartState::Epilogue if is_cut => Err(CUT),
+            MultipartState::Closed | MultipartState::Epilogue => Ok(self.halves.whole()?),
+            MultipartState::Preamble if self.empty => Ok(None),
             _ => Err(FormError::Malformed("body ends before its last boundary")),
         }
     }
 
     fn content(&mut self, rest: &[u8]) -> Result<usize, FormError> {
         let found = self.delimiter.find(rest);
-        if !matches!(self.state, State::Content) {
+        if !matches!(self.state, MultipartState::Content) {
             self.outside.read(&rest[..found.as_ref().map_or(rest.len(), |found| found.end)])?;
         }
         let Some(found) = found else { return Ok(rest.len()) };
@@ -157,12 +160,12 @@ impl Multipart {
             // Some parsers split there all the same.
             return Err(FormError::Malformed("boundary inside of a line"));
         }
-        self.state = State::Delimiter(After::Nothing);
+        self.state = MultipartState::Delimiter(After::Nothing);
         Ok(found.end)
     }
 
     fn head(&mut self, rest: &[u8]) -> Result<usize, FormError> {
-        let State::Head { block, line } = &mut self.state else { return Ok(0) };
+        let MultipartState::Head { block, line } = &mut self.state else { return Ok(0) };
         let end = memchr(b'\n', rest).map(|at| at + 1);
         let piece = &rest[..end.unwrap_or(rest.len())];
         if block.len() + piece.len() > LARGEST_HEAD {
@@ -182,11 +185,11 @@ impl Multipart {
         }
         let is_headless = block.is_empty();
         self.state = match Head::parse(block)?.credential {
-            Some(key) => State::Value { key, value: self.halves.buffer() },
+            Some(key) => MultipartState::Value { key, value: self.halves.buffer() },
             None => {
                 self.delimiter.start_line();
                 self.outside = Outside::default();
-                if is_headless { State::HeadlessContent } else { State::Content }
+                if is_headless { MultipartState::HeadlessContent } else { MultipartState::Content }
             }
         };
         self.parts += 1;
@@ -197,29 +200,30 @@ impl Multipart {
     }
 
     fn value(&mut self, rest: &mut [u8]) -> Result<usize, FormError> {
-        let State::Value { value, .. } = &mut self.state else { return Ok(0) };
+        let MultipartState::Value { value, .. } = &mut self.state else { return Ok(0) };
         let end = memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
         value.extend(&rest[..end])?;
         rest[..end].fill(FILLER);
         if end < rest.len()
-            && let State::Value { key, value } = std::mem::replace(&mut self.state, State::Closed)
+            && let MultipartState::Value { key, value } =
+                std::mem::replace(&mut self.state, MultipartState::Closed)
         {
-            self.state = State::EndOfValue { key, value, matched: 0 };
+            self.state = MultipartState::EndOfValue { key, value, matched: 0 };
         }
         Ok(end)
     }
 
     fn end_of_value(&mut self, byte: u8) -> Result<usize, FormError> {
         const BROKEN: FormError = FormError::Malformed("line break in api_user or api_key");
-        let State::EndOfValue { matched, .. } = &mut self.state else { return Ok(0) };
+        let MultipartState::EndOfValue { matched, .. } = &mut self.state else { return Ok(0) };
         let expected = b"\r\n".iter().chain(self.delimiter.text()).nth(*matched);
         if expected != Some(&byte) {
             return Err(BROKEN);
         }
         *matched += 1;
         if *matched == self.delimiter.text().len() + 2
-            && let State::EndOfValue { key, value, .. } =
-                std::mem::replace(&mut self.state, State::Delimiter(After::Nothing))
+            && let MultipartState::EndOfValue { key, value, .. } =
+                std::mem::replace(&mut self.state, MultipartState::Delimiter(After::Nothing))
         {
             if self.delimiter.is_in(value.as_bytes()) {
                 return Err(FormError::Malformed("boundary inside of a line"));
@@ -257,13 +261,13 @@ impl Outside {
 }
 
 /// A delimiter may be padded with white space; the last one has two more dashes.
-fn after_delimiter(after: After, byte: u8) -> Result<State, FormError> {
+fn after_delimiter(after: After, byte: u8) -> Result<MultipartState, FormError> {
     match (after, byte) {
-        (After::Nothing, b'-') => Ok(State::Delimiter(After::Dash)),
-        (After::Nothing | After::Padding, b' ' | b'\t') => Ok(State::Delimiter(After::Padding)),
-        (After::Nothing | After::Padding, b'\r') => Ok(State::Delimiter(After::Cr)),
-        (After::Cr, b'\n') => Ok(State::Head { block: Vec::new(), line: 0 }),
-        (After::Dash, b'-') => Ok(State::Closed),
+        (After::Nothing, b'-') => Ok(MultipartState::Delimiter(After::Dash)),
+        (After::Nothing | After::Padding, b' ' | b'\t') => Ok(MultipartState::Delimiter(After::Padding)),
+        (After::Nothing | After::Padding, b'\r') => Ok(MultipartState::Delimiter(After::Cr)),
+        (After::Cr, b'\n') => Ok(MultipartState::Head { block: Vec::new(), line: 0 }),
+        (After::Dash, b'-') => Ok(MultipartState::Closed),
         _ => Err(FormError::Malformed("text after a boundary")),
     }
 }

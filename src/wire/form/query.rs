@@ -2,13 +2,14 @@
 
 use memchr::{memchr, memchr2_iter};
 
+use super::halves::{Halves, ValueBuffer};
 use super::key::CredentialKey;
-use super::percent;
-use super::presented::{CredentialError, Halves, Held, ValueBuffer};
+use crate::wire::credential::{CredentialError, Held};
+use crate::wire::percent;
 
 /// What [`take_credential`] found.
 #[derive(Debug)]
-pub struct Taken {
+pub struct QueryCredential {
     /// The credential.
     pub held: Held,
     /// The query without it: every other parameter byte for byte, in order. Where it is empty, the `?` goes, too.
@@ -23,8 +24,8 @@ pub struct Taken {
 ///
 /// # Errors
 /// One half without the other, a parameter repeated with another value, a value over
-/// [`LONGEST_VALUE`](super::presented::LONGEST_VALUE), or a credential after a `;` instead of a `&`.
-pub fn take_credential(query: &[u8]) -> Result<Option<Taken>, CredentialError> {
+/// [`LONGEST_VALUE`](crate::wire::credential::LONGEST_VALUE), or a credential after a `;` instead of a `&`.
+pub fn take_credential(query: &[u8]) -> Result<Option<QueryCredential>, CredentialError> {
     if !mentions_credential(query) {
         return Ok(None);
     }
@@ -44,7 +45,7 @@ pub fn take_credential(query: &[u8]) -> Result<Option<Taken>, CredentialError> {
         }
         rest.extend_from_slice(piece);
     }
-    Ok(halves.whole()?.map(|held| Taken { held, rest }))
+    Ok(halves.whole()?.map(|held| QueryCredential { held, rest }))
 }
 
 /// A raw query without whatever could be a credential, right or wrong, for where nobody has to present one; `None` where
@@ -87,8 +88,8 @@ fn value(encoded: &[u8]) -> Result<ValueBuffer, CredentialError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::presented::LONGEST_VALUE;
     use super::*;
+    use crate::wire::credential::LONGEST_VALUE;
 
     fn take(query: &str) -> Result<Option<(String, String, String)>, CredentialError> {
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
