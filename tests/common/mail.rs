@@ -59,16 +59,24 @@ pub fn arranged(authority: &Authority, upstreams: &[String], keys: &str, rest: &
 /// The value of a metric, named with its labels.
 pub fn metric(gateway: &Gateway, name: &str) -> u64 {
     let text = http::get("/metrics").send(gateway.address("ops.listen")).text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().unwrap()
+    value_in(&text, name).unwrap_or_else(|| panic!("no {name} in\n{text}"))
 }
 
-/// Waits until the metric has that value.
+fn value_in(metrics: &str, name: &str) -> Option<u64> {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map(|value| value.parse().unwrap())
+}
+
+/// Waits until the metric has that value; it may appear only with its first count.
 pub fn wait_for_metric(gateway: &Gateway, name: &str, value: u64) {
     let began = Instant::now();
-    while metric(gateway, name) != value {
-        let now = metric(gateway, name);
-        assert!(began.elapsed() < PATIENCE, "{name} is {now} and not {value}");
+    loop {
+        let text = http::get("/metrics").send(gateway.address("ops.listen")).text();
+        let now = value_in(&text, name);
+        if now == Some(value) {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{name} is {now:?} and not {value}");
     }
 }
 
