@@ -291,9 +291,9 @@ impl Admission<'_> {
 /// A request's room.
 #[derive(Clone, Copy)]
 enum Room {
-    /// It has taken its room.
+    /// Room that was taken before.
     Taken,
-    /// It takes room if its login has to be checked.
+    /// Room to be taken if the login has to be checked.
     ForLogin,
 }
 

@@ -14,12 +14,12 @@ pub enum BodyError {
     Refused(Refusal),
 }
 
-/// What a form that can't be read is answered with.
+/// The refusal of a form that can't be read.
 pub fn form_refused(error: FormError) -> BodyError {
     BodyError::Refused(Refusal::Malformed(error.to_string().into()))
 }
 
-/// What a spool that can't be used is answered with.
+/// The refusal of a request whose spool can't be used.
 pub fn spool_failed(error: io::Error) -> BodyError {
     tracing::error!(%error, "a request's body can't be spooled");
     BodyError::Refused(Refusal::Overloaded("Temporarily unavailable, try again"))

@@ -21,7 +21,7 @@ impl Mask {
         Mask { scanner: Some(scanner), decided: Some(decided) }
     }
 
-    /// Where nobody has to present a credential: blots out what it finds of one, whole or half, one or several.
+    /// A mask for a public route: it masks what it finds of credentials, whole or half, one or several.
     pub fn lenient(scanner: BodyScanner) -> Mask {
         Mask { scanner: Some(scanner.of_any_credential()), decided: None }
     }

@@ -14,7 +14,7 @@ use crate::edge::http::error::Refusal;
 use crate::edge::http::framing;
 use crate::edge::http::quota::QuotaLease;
 
-/// What has to arrive in each window of `body_timeout`, in bytes; a client that drips holds a backend for no longer.
+/// The bytes that must arrive in each window of `body_timeout`; a client that drips holds a backend for no longer.
 const PROGRESS: usize = 1024;
 
 /// The longest pause in a form without a known credential while there is little room for others.
