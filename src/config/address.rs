@@ -1,11 +1,113 @@
 //! Addresses as they are written: listeners, backends, networks, the store.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
 use super::reader::shown;
-use super::{Scheme, SmtpScheme, SmtpUpstream, StoreUrl, Upstream};
+
+/// One backend: `http://host:port` or `https://host:port`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Upstream {
+    /// In clear or with TLS.
+    pub scheme: Scheme,
+    /// A name or an IP address; an IPv6 address stands without its brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl Upstream {
+    /// `host:port`, an IPv6 address in brackets.
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme.as_str(), self.authority())
+    }
+}
+
+/// How a backend is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// In clear.
+    Http,
+    /// With TLS, verified.
+    Https,
+}
+
+impl Scheme {
+    /// `http` or `https`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
+/// One backend: `smtp://host:port`, `smtps://host:port` or `smtp+starttls://host:port`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SmtpUpstream {
+    /// In clear or with TLS.
+    pub scheme: SmtpScheme,
+    /// A name or an IP address; an IPv6 address stands without its brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl fmt::Display for SmtpUpstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, host, port) = (self.scheme.as_str(), &self.host, self.port);
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}")
+        }
+    }
+}
+
+/// How a backend is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SmtpScheme {
+    /// In clear.
+    Clear,
+    /// With TLS from the first byte on, verified.
+    Tls,
+    /// In clear up to STARTTLS, which has to succeed; verified.
+    StartTls,
+}
+
+impl SmtpScheme {
+    /// All of them.
+    pub const ALL: [SmtpScheme; 3] = [SmtpScheme::Clear, SmtpScheme::Tls, SmtpScheme::StartTls];
+
+    /// `smtp`, `smtps` or `smtp+starttls`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SmtpScheme::Clear => "smtp",
+            SmtpScheme::Tls => "smtps",
+            SmtpScheme::StartTls => "smtp+starttls",
+        }
+    }
+}
+
+/// Which store, out of `store.url`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// `sqlite://PATH`: a file; a path without a leading slash is relative to the working directory.
+    Sqlite(PathBuf),
+}
 
 /// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`.
 pub(super) fn listener(text: &str) -> Result<SocketAddr, String> {

@@ -2,9 +2,9 @@
 
 use http::Method;
 
+use super::Group;
 use super::pattern::pattern;
 use super::reader::{ConfigTable, nearest, shown};
-use super::{Group, HttpEntry};
 use crate::domain::{PathPattern, Permission};
 
 /// One `[[api.route]]` or `[[web.route]]`.
@@ -16,7 +16,7 @@ pub struct Route {
     pub methods: Option<Vec<Method>>,
     /// What a request needs.
     pub need: Need,
-    /// Its backends, as an index into [`HttpEntry::groups`].
+    /// Its backends, as an index into [`HttpEntry::groups`](super::HttpEntry::groups).
     pub group: usize,
 }
 
@@ -115,7 +115,7 @@ fn find(name: &str, groups: &[Group]) -> Result<usize, String> {
                 format!("no group is named '{}': there are {}", shown(name), all.join(", "))
             }
             None => {
-                format!("no group is named '{}': there is '{}' only", shown(name), HttpEntry::DEFAULT_GROUP)
+                format!("no group is named '{}': there is '{}' only", shown(name), Group::DEFAULT_NAME)
             }
         }
     })

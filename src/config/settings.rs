@@ -1,19 +1,15 @@
 //! The checked configuration, and its sections but for the HTTP entries.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::address::{self, StoreUrl};
 use super::listeners::Listeners;
+use super::quantity::{DAY, SHORTEST};
 use super::reader::ConfigTable;
-use super::{HttpEntry, NamedFile, SmtpEntry, address};
-
-/// The shortest time that can be set.
-pub(super) const SHORTEST: Duration = Duration::from_millis(1);
-/// The longest time that can be set.
-pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
+use super::{HttpEntry, NamedFile, SmtpEntry};
 
 /// A whole configuration, checked. A section that is absent from the file is off, or has its defaults.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,13 +50,6 @@ pub struct StoreSettings {
     pub read_connections: u32,
     /// How long a statement waits while another process holds the database.
     pub busy_timeout: Duration,
-}
-
-/// Which store, out of `store.url`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreUrl {
-    /// `sqlite://PATH`: a file; a path without a leading slash is relative to the working directory.
-    Sqlite(PathBuf),
 }
 
 impl StoreSettings {

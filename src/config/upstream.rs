@@ -1,11 +1,11 @@
 //! Backends and the groups that they form.
 
-use std::fmt;
 use std::time::Duration;
 
+use super::address::{self, Upstream};
+use super::quantity::{DAY, SHORTEST};
 use super::reader::{ConfigTable, ConfigValue, shown};
-use super::settings::{DAY, SHORTEST};
-use super::{HttpEntry, NamedFile, Place, address};
+use super::{NamedFile, Place};
 
 /// Backends that are as good as each other: requests go round, and pass by those that are down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +29,12 @@ pub struct Group {
 }
 
 impl Group {
+    /// The name of the group that an entry's own `upstreams` make.
+    pub const DEFAULT_NAME: &'static str = "default";
+
     /// Reads an entry's own group and its named ones, in this order.
     pub(super) fn read_all(entry: &ConfigTable<'_>) -> Vec<Group> {
-        let own = Group::read(entry, HttpEntry::DEFAULT_GROUP.to_owned(), &Group::default());
+        let own = Group::read(entry, Group::DEFAULT_NAME.to_owned(), &Group::default());
         let mut groups = vec![own];
         let mut lines = vec![entry.line()];
         for table in entry.tables("group") {
@@ -40,7 +43,7 @@ impl Group {
             let first = groups.iter().position(|other| other.name == group.name);
             match (name, first) {
                 (None, _) => {}
-                (Some(HttpEntry::DEFAULT_GROUP), _) => {
+                (Some(Group::DEFAULT_NAME), _) => {
                     table.refuse("name", "'default' is the entry's own group: choose another name");
                 }
                 (Some(name), Some(first)) => {
@@ -111,53 +114,6 @@ fn upstreams(value: &ConfigValue<'_>) -> Option<Vec<Upstream>> {
         seen.push(upstream.clone());
         Some(upstream)
     })
-}
-
-/// One backend: `http://host:port` or `https://host:port`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Upstream {
-    /// In clear or with TLS.
-    pub scheme: Scheme,
-    /// A name or an IP address; an IPv6 address stands without its brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-}
-
-impl Upstream {
-    /// `host:port`, an IPv6 address in brackets.
-    pub fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
-    }
-}
-
-impl fmt::Display for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme.as_str(), self.authority())
-    }
-}
-
-/// How a backend is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scheme {
-    /// In clear.
-    Http,
-    /// With TLS, verified.
-    Https,
-}
-
-impl Scheme {
-    /// `http` or `https`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        }
-    }
 }
 
 /// How it is found out whether a backend is up.
