@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::service::Refusal;
+use crate::service::ManagementError;
 use crate::state::store::StoreError;
 
 /// Why a command was not carried out; for the operator to read. Exit status 1.
@@ -13,7 +13,7 @@ use crate::state::store::StoreError;
 pub enum Failure {
     /// What was asked for was refused, or could not be done.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] ManagementError),
     /// The store can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
