@@ -1,7 +1,7 @@
 //! Gatepost decides, for every SMTP transaction, API request and dashboard page: does this credential, right now, hold
 //! the permission that this needs?
 //!
-//! Folders are floors. A file uses its own folder and lower floors only; `tests/floors.rs` holds it so.
+//! Folders are floors. A file uses its own folder and lower floors only; `tests/house/floors.rs` holds it so.
 //!
 //! | floor | folder | what lives there |
 //! | --- | --- | --- |
