@@ -1,4 +1,4 @@
-//! `gatepost account …`: who holds credentials.
+//! `gatepost account …`: the accounts, which are the holders of credentials.
 
 use std::io::{self, BufRead, BufWriter, Write};
 use std::process::ExitCode;
@@ -15,13 +15,13 @@ use crate::domain::Permissions;
 /// The commands for accounts.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Add an account; prompts twice for its password.
+    /// Add an account; prompts twice for a password.
     Add {
         /// The account holder's username.
         #[arg(value_hint = ValueHint::Other)]
         name: String,
-        /// The rights of the account, the ceiling for all its credentials: a comma-separated list of email, api
-        /// and web, or none.
+        /// Give the account these rights, the ceiling for all its credentials: a comma-separated list of email, api and
+        /// web, or none.
         #[arg(long, default_value = "email,api,web", value_name = "PERMISSIONS", value_hint = ValueHint::Other)]
         rights: Permissions,
         #[command(flatten)]
@@ -48,11 +48,11 @@ pub enum Command {
         /// The account holder's username.
         #[arg(value_hint = ValueHint::Other)]
         name: String,
-        /// A comma-separated list of email, api and web, or none.
+        /// Set exactly these rights: a comma-separated list of email, api and web, or none.
         #[arg(value_name = "PERMISSIONS", value_hint = ValueHint::Other)]
         rights: Permissions,
     },
-    /// Suspend the account: neither its holder nor its credentials may do anything until it is resumed.
+    /// Suspend the account: its holder and its credentials are denied everything until it is resumed.
     Suspend {
         /// The account holder's username.
         #[arg(value_hint = ValueHint::Other)]
@@ -75,30 +75,30 @@ pub enum Command {
     },
 }
 
-/// Carries the command out. When it returns, every running gateway has let go of the old state.
+/// Runs the command. When it returns, the change is in effect in every running gateway.
 ///
 /// # Errors
-/// [`Failure`]: nothing has changed, save where it says otherwise.
+/// [`Failure`]: nothing has changed, unless it says otherwise.
 pub async fn run(command: Command, config: &Config) -> Result<ExitCode, Failure> {
     let session = match &command {
-        Command::Add { .. } => Session::open_or_make(config).await?,
+        Command::Add { .. } => Session::open_or_create(config).await?,
         _ => Session::open(config).await?,
     };
-    let done = carry_out(command, &session).await;
+    let done = execute(command, &session).await;
     session.close().await;
     done.map(|()| ExitCode::SUCCESS)
 }
 
-async fn carry_out(command: Command, session: &Session) -> Result<(), Failure> {
+async fn execute(command: Command, session: &Session) -> Result<(), Failure> {
     let accounts = &session.accounts;
     match command {
         Command::Add { name, rights, password } => {
             accounts.add(&name, password.read()?.expose(), rights).await?;
-            say(&format!("account {name} added, with the rights {rights}"));
+            say(&format!("account {name} added with rights {rights}"));
         }
         Command::List { json } => list(session, json).await?,
         Command::Passwd { name, password } => {
-            // Nobody should type a password twice to be told that there is no such account.
+            // Before the prompt: nobody should type a password twice only to learn that the account does not exist.
             accounts.get(&name).await?;
             accounts.set_password(&name, password.read()?.expose()).await?;
             say(&format!("password of account {name} changed"));
@@ -121,7 +121,7 @@ async fn carry_out(command: Command, session: &Session) -> Result<(), Failure> {
                 return Err(Failure::NotConfirmed);
             }
             accounts.remove(&name).await?;
-            say(&format!("account {name} removed, with {} credentials", account.credentials));
+            say(&format!("account {name} and its {} credentials removed", account.credentials));
         }
     }
     Ok(())
@@ -143,7 +143,10 @@ async fn list(session: &Session, json: bool) -> Result<(), Failure> {
 
 fn confirmed(name: &str, credentials: u64) -> io::Result<bool> {
     let mut question = io::stderr().lock();
-    write!(question, "Remove account {name} and its {credentials} credentials for good? Type its name: ")?;
+    write!(
+        question,
+        "Permanently remove account {name} and its {credentials} credentials? Type the account name to confirm: "
+    )?;
     question.flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueHint};
 use super::completions::Shell;
 use super::{account, credential, demo, man};
 
-/// A gateway for mail and API backends that decides on every request: removed means removed.
+/// A gateway for APIs, dashboards and mail that checks the login of every request and every message.
 ///
 /// Exit status: 0 if the command succeeded, 1 if it was refused or failed, 2 if it was used incorrectly.
 #[derive(Parser)]
@@ -25,13 +25,13 @@ pub struct Arguments {
 /// The commands of the first level.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Run a complete gateway on loopback, with a database and backends of its own.
-    Demo(demo::Options),
     /// Run the gateway.
     Serve,
-    /// Check the configuration and report all errors, each with its line and key.
+    /// Check the configuration and the files that it names, and report all errors and warnings.
     Check,
-    /// Manage accounts, the holders of credentials.
+    /// Run a complete gateway on loopback, with its own database and backends.
+    Demo(demo::Options),
+    /// Manage accounts.
     #[command(subcommand)]
     Account(account::Command),
     /// Manage the credentials of an account.
@@ -42,7 +42,7 @@ pub enum Command {
         /// The shell that reads the script.
         shell: Shell,
     },
-    /// Print the manual page of a command, or write all pages into a directory.
+    /// Print the manual page of a command, or write the pages of all commands into a directory.
     Man(man::Options),
 }
 

@@ -1,4 +1,4 @@
-//! `gatepost completions SHELL`: scripts with which a shell completes commands and options.
+//! `gatepost completions SHELL`: scripts for the completion of commands and options.
 
 use clap::{CommandFactory, ValueEnum};
 use clap_complete::aot;
@@ -6,7 +6,7 @@ use clap_complete::aot;
 use super::output::print_text;
 use super::{Arguments, Failure};
 
-/// A shell for which there is a completion script.
+/// A shell with a completion script.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[allow(missing_docs)]
 pub enum Shell {
@@ -25,7 +25,7 @@ pub fn print(shell: Shell) -> Result<(), Failure> {
         Shell::Fish => aot::Shell::Fish,
         Shell::Zsh => aot::Shell::Zsh,
     };
-    // Into memory first: the generator panics if it can't write.
+    // Into memory first, since the generator panics if it cannot write.
     let mut script = Vec::new();
     aot::generate(generator, &mut Arguments::command(), "gatepost", &mut script);
     Ok(print_text(&script)?)

@@ -1,4 +1,4 @@
-//! `gatepost credential …`: the credentials of an account, by the same service as the API.
+//! `gatepost credential …`: the credentials of an account, through the same service as the API.
 
 use std::io::{self, BufWriter};
 use std::process::ExitCode;
@@ -27,10 +27,10 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Add a credential; prompts twice for its password.
+    /// Add a credential; prompts twice for a password.
     Add {
         /// The credential's username.
-        #[arg(value_hint = ValueHint::Other)]
+        #[arg(value_name = "CREDENTIAL", value_hint = ValueHint::Other)]
         name: String,
         /// The account holder's username.
         #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
@@ -43,12 +43,12 @@ pub enum Command {
         #[allow(missing_docs)]
         password: PasswordSource,
     },
-    /// Change a credential; whatever is not named stays as it is.
+    /// Change a credential; options that are not given change nothing.
     #[command(group = ArgGroup::new("change").multiple(true).required(true)
         .args(["permissions", "grant", "revoke", "password", "password_stdin"]))]
     Edit {
         /// The credential's username.
-        #[arg(value_hint = ValueHint::Other)]
+        #[arg(value_name = "CREDENTIAL", value_hint = ValueHint::Other)]
         name: String,
         /// The account holder's username.
         #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
@@ -72,7 +72,7 @@ pub enum Command {
     /// Remove a credential.
     Remove {
         /// The credential's username.
-        #[arg(value_hint = ValueHint::Other)]
+        #[arg(value_name = "CREDENTIAL", value_hint = ValueHint::Other)]
         name: String,
         /// The account holder's username.
         #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
@@ -90,10 +90,10 @@ impl Command {
         }
     }
 
-    /// What is asked for of the permissions.
+    /// Returns the change of permissions.
     ///
     /// # Errors
-    /// One and the same is granted and revoked.
+    /// A permission is both granted and revoked.
     fn edit(&self) -> Result<PermissionEdit, PermissionsError> {
         match self {
             Command::Add { permissions: Some(set), .. } | Command::Edit { permissions: Some(set), .. } => {
@@ -109,10 +109,10 @@ impl Command {
     }
 }
 
-/// Carries the command out. When it returns, every running gateway has let go of the old state.
+/// Runs the command. When it returns, the change is in effect in every running gateway.
 ///
 /// # Errors
-/// [`Failure`]: nothing has changed, save where it says otherwise.
+/// [`Failure`]: nothing has changed, unless it says otherwise.
 pub async fn run(command: Command, config: &Config) -> Result<ExitCode, Failure> {
     let edit = match command.edit() {
         Ok(edit) => edit,
@@ -123,14 +123,14 @@ pub async fn run(command: Command, config: &Config) -> Result<ExitCode, Failure>
     };
     let session = Session::open(config).await?;
     let done = match session.credentials.operator(command.account(), Origin::CommandLine).await {
-        Ok(operator) => carry_out(command, edit, &session, &operator).await,
+        Ok(operator) => execute(command, edit, &session, &operator).await,
         Err(refusal) => Err(refusal.into()),
     };
     session.close().await;
     done.map(|()| ExitCode::SUCCESS)
 }
 
-async fn carry_out(
+async fn execute(
     command: Command,
     permissions: PermissionEdit,
     session: &Session,
@@ -143,7 +143,7 @@ async fn carry_out(
             let password = password.read()?;
             let addition = Addition { username: &name, password: password.expose(), permissions };
             let count = credentials.add(operator, addition).await?;
-            say(&format!("credential {name} added; account {account} has {count}"));
+            say(&format!("credential {name} added; account {account} now has {count} credentials"));
         }
         Command::Edit { name, password, source, .. } => {
             let password = (password || source.password_stdin).then(|| source.read()).transpose()?;
@@ -153,14 +153,16 @@ async fn carry_out(
         }
         Command::Remove { name, account } => {
             let count = credentials.remove(operator, &name).await?;
-            say(&format!("credential {name} removed; account {account} has {count}"));
+            say(&format!("credential {name} removed; account {account} now has {count} credentials"));
         }
     }
     Ok(())
 }
 
+/// Returns the change that grants and revokes these permissions.
+///
 /// # Errors
-/// One and the same is granted and revoked.
+/// A permission is both granted and revoked.
 fn partly(grant: Permissions, revoke: Permissions) -> Result<PermissionEdit, PermissionsError> {
     let mut edit = PermissionEdit::default();
     for (set, value) in [(grant, "1"), (revoke, "0")] {

@@ -1,4 +1,4 @@
-//! Floor 5: the command line.
+//! Layer 5: the command line.
 
 pub mod account;
 pub mod arguments;

@@ -1,4 +1,4 @@
-//! Passwords from the operator: never on the command line, where every process of the machine could read them.
+//! Passwords from the operator. They are never arguments, which all processes of the machine can read.
 
 use std::io::{self, Read};
 
@@ -8,7 +8,7 @@ use super::Failure;
 use crate::domain::Secret;
 use crate::domain::password::LONGEST_BYTES;
 
-/// Where a new password comes from.
+/// The source of a new password.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct PasswordSource {
     /// Read the password from standard input (one line) instead of prompting for it.
@@ -17,18 +17,18 @@ pub struct PasswordSource {
 }
 
 impl PasswordSource {
-    /// Reads the password, or asks for it twice.
+    /// Reads the password from standard input, or prompts for it twice.
     ///
     /// # Errors
-    /// There is none, more than one, or the two differ.
+    /// There is no password, more than one line, or the two typed ones differ.
     pub fn read(self) -> Result<Secret, Failure> {
-        if self.password_stdin { first_line(io::stdin().lock()) } else { asked_twice() }
+        if self.password_stdin { first_line(io::stdin().lock()) } else { prompted_twice() }
     }
 }
 
-/// All that `reader` has, less the line's end. What is too long to be a password is refused and not cut.
+/// Reads everything from `reader`, without the line end. A text that is too long for a password is refused, not cut.
 fn first_line(reader: impl Read) -> Result<Secret, Failure> {
-    // Room for all, so that nothing is left behind by growing.
+    // The whole capacity at once, so that growing leaves no copy behind.
     let mut line = Vec::with_capacity(LONGEST_BYTES + 8);
     let most = LONGEST_BYTES as u64 + 3;
     let read = reader.take(most).read_to_end(&mut line);
@@ -46,13 +46,13 @@ fn first_line(reader: impl Read) -> Result<Secret, Failure> {
     }
 }
 
-fn asked_twice() -> Result<Secret, Failure> {
+fn prompted_twice() -> Result<Secret, Failure> {
     let ask = |prompt| {
         let text = rpassword::prompt_password(prompt).map_err(Failure::NoPassword)?;
         Ok::<_, Failure>(Secret::new(text.into_bytes()))
     };
     let password = ask("Password: ")?;
-    if ask("Once more: ")? == password { Ok(password) } else { Err(Failure::PasswordsDiffer) }
+    if ask("Repeat password: ")? == password { Ok(password) } else { Err(Failure::PasswordsDiffer) }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a command needs to make a change: the store, a thread that hashes, and word to the running gateways.
+//! The services that a command needs for a change: the store, password hashing, and messages to running gateways.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::state::cluster::Cluster;
 use crate::state::store::Store;
 use crate::state::{Epochs, Hasher, Metrics};
 
-/// The services as the command line uses them.
+/// The services of one command.
 pub struct Session {
     /// Accounts.
     pub accounts: Accounts,
@@ -20,27 +20,27 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens the store of that configuration.
+    /// Opens the store of the configuration.
     ///
     /// # Errors
-    /// There is none, it can't be opened, or the running gateways can't be reached.
+    /// The store does not exist or cannot be opened, or the running gateways cannot be reached.
     pub async fn open(config: &Config) -> Result<Session, Failure> {
-        Session::over(Store::open_existing(&config.store).await?, config)
+        Session::with(Store::open_existing(&config.store).await?, config)
     }
 
-    /// Opens the store of that configuration, makes it where there is none, and tells so.
+    /// Opens the store of the configuration. Creates it if it does not exist, and says so.
     ///
     /// # Errors
-    /// It can't be opened, or the running gateways can't be reached.
-    pub async fn open_or_make(config: &Config) -> Result<Session, Failure> {
+    /// The store cannot be opened, or the running gateways cannot be reached.
+    pub async fn open_or_create(config: &Config) -> Result<Session, Failure> {
         let store = Store::open(&config.store).await?;
         if store.is_new() {
-            say(&format!("made a new database, {}", store.path().display()));
+            say(&format!("created a new database, {}", store.path().display()));
         }
-        Session::over(store, config)
+        Session::with(store, config)
     }
 
-    fn over(store: Store, config: &Config) -> Result<Session, Failure> {
+    fn with(store: Store, config: &Config) -> Result<Session, Failure> {
         let cluster = Arc::new(Cluster::visit(&store)?);
         let metrics = Arc::new(Metrics::new());
         let hasher = Hasher::start(config.auth.bcrypt_cost, 1, 1, metrics.clone());
@@ -53,7 +53,7 @@ impl Session {
         })
     }
 
-    /// Leaves the database in order: the last one out puts the log back into the file.
+    /// Closes the database. The last process to close it writes its log back into the file.
     pub async fn close(self) {
         self.store.close().await;
     }
