@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use gatepost::cli::output::say;
 use gatepost::cli::{Arguments, Command, REFUSED, account, completions, credential, demo, man};
 use gatepost::config::{Config, ConfigError, ConfigErrors};
@@ -77,10 +77,10 @@ fn execute(arguments: Arguments, runtime: &Runtime) -> Result<ExitCode> {
             Ok(runtime.block_on(credential::run(command, &config))?)
         }
         Command::Completions { shell } => {
-            completions::print(shell)?;
+            completions::print(shell, Arguments::command())?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Man(options) => Ok(man::run(&options)?),
+        Command::Man(options) => Ok(man::run(&options, Arguments::command())?),
     }
 }
 

@@ -15,7 +15,7 @@ use gatepost::config::Config;
 use gatepost::domain::{Denial, Entry, Permission};
 use gatepost::service::audit::Action;
 use gatepost::state::Metrics;
-use gatepost::state::metrics::{Outcome, ThrottledBy};
+use gatepost::state::metrics::{DecisionOutcome, ThrottledBy};
 
 /// The largest number of words in a table cell. Longer text belongs below the table.
 const LONGEST_CELL: usize = 25;
@@ -265,9 +265,13 @@ fn exposed() -> String {
         Denial::Lacks(Permission::Api),
         Denial::Throttled(Duration::ZERO),
     ];
-    let outcomes = denials.map(Outcome::Denied).into_iter();
+    let outcomes = denials.map(DecisionOutcome::Denied).into_iter();
     for entry in Entry::ALL {
-        for outcome in outcomes.clone().chain([Outcome::Allowed, Outcome::NotHolder, Outcome::Unavailable]) {
+        for outcome in outcomes.clone().chain([
+            DecisionOutcome::Allowed,
+            DecisionOutcome::NotHolder,
+            DecisionOutcome::Unavailable,
+        ]) {
             for permission in Permission::ALL.map(Some).into_iter().chain([None]) {
                 metrics.decision(entry, permission, outcome);
             }

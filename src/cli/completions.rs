@@ -1,10 +1,10 @@
 //! `gatepost completions SHELL`: scripts for the completion of commands and options.
 
-use clap::{CommandFactory, ValueEnum};
+use clap::ValueEnum;
 use clap_complete::aot;
 
+use super::Failure;
 use super::output::print_text;
-use super::{Arguments, Failure};
 
 /// A shell with a completion script.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -15,11 +15,11 @@ pub enum Shell {
     Zsh,
 }
 
-/// Prints the completion script for `shell`.
+/// Prints the completion script for `shell`, made from the definition of the command line.
 ///
 /// # Errors
 /// Standard output cannot be written.
-pub fn print(shell: Shell) -> Result<(), Failure> {
+pub fn print(shell: Shell, mut definition: clap::Command) -> Result<(), Failure> {
     let generator = match shell {
         Shell::Bash => aot::Shell::Bash,
         Shell::Fish => aot::Shell::Fish,
@@ -27,6 +27,6 @@ pub fn print(shell: Shell) -> Result<(), Failure> {
     };
     // Into memory first, since the generator panics if it cannot write.
     let mut script = Vec::new();
-    aot::generate(generator, &mut Arguments::command(), "gatepost", &mut script);
+    aot::generate(generator, &mut definition, "gatepost", &mut script);
     Ok(print_text(&script)?)
 }

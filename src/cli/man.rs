@@ -5,11 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, ValueHint};
+use clap::{Args, ValueHint};
 use clap_mangen::Man;
 
 use super::output::print_text;
-use super::{Arguments, Failure, WRONG_USAGE};
+use super::{Failure, WRONG_USAGE};
 use crate::server::complain;
 
 /// The selection of pages.
@@ -27,8 +27,8 @@ pub struct Options {
 ///
 /// # Errors
 /// Standard output, the directory or one of the files cannot be written.
-pub fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let gatepost = definition();
+pub fn run(options: &Options, definition: clap::Command) -> Result<ExitCode, Failure> {
+    let gatepost = complete(definition);
     if let Some(directory) = &options.directory {
         fs::create_dir_all(directory).map_err(|error| Failure::NotWritten(directory.clone(), error))?;
         write_pages(&gatepost, directory)?;
@@ -46,8 +46,8 @@ pub fn run(options: &Options) -> Result<ExitCode, Failure> {
 }
 
 /// Returns the definition with everything that commands inherit, such as full names and global options.
-fn definition() -> clap::Command {
-    let mut gatepost = Arguments::command().disable_help_subcommand(true);
+fn complete(definition: clap::Command) -> clap::Command {
+    let mut gatepost = definition.disable_help_subcommand(true);
     gatepost.build();
     gatepost
 }

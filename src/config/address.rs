@@ -1,11 +1,113 @@
-//! Parsing of addresses: listeners, backends, networks, the store.
+//! Addresses in the configuration: listeners, backends, networks, the store.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
 use super::reader::shown;
-use super::{Scheme, SmtpScheme, SmtpUpstream, StoreUrl, Upstream};
+
+/// One backend: `http://host:port` or `https://host:port`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Upstream {
+    /// The scheme: with or without TLS.
+    pub scheme: Scheme,
+    /// A name or an IP address, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl Upstream {
+    /// Returns `host:port`, with an IPv6 address in brackets.
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme.as_str(), self.authority())
+    }
+}
+
+/// The scheme of an HTTP backend's URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Without TLS.
+    Http,
+    /// With TLS; the certificate is verified.
+    Https,
+}
+
+impl Scheme {
+    /// `http` or `https`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
+/// One backend: `smtp://host:port`, `smtps://host:port` or `smtp+starttls://host:port`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SmtpUpstream {
+    /// The scheme: with or without TLS.
+    pub scheme: SmtpScheme,
+    /// A name or an IP address, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl fmt::Display for SmtpUpstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, host, port) = (self.scheme.as_str(), &self.host, self.port);
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}")
+        }
+    }
+}
+
+/// The scheme of a mail backend's URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SmtpScheme {
+    /// Without TLS.
+    Clear,
+    /// With implicit TLS; the certificate is verified.
+    Tls,
+    /// With STARTTLS, which must succeed; the certificate is verified.
+    StartTls,
+}
+
+impl SmtpScheme {
+    /// All schemes.
+    pub const ALL: [SmtpScheme; 3] = [SmtpScheme::Clear, SmtpScheme::Tls, SmtpScheme::StartTls];
+
+    /// `smtp`, `smtps` or `smtp+starttls`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SmtpScheme::Clear => "smtp",
+            SmtpScheme::Tls => "smtps",
+            SmtpScheme::StartTls => "smtp+starttls",
+        }
+    }
+}
+
+/// The kind and place of the database, from `store.url`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// `sqlite://PATH`: a file; a path without a leading slash is relative to the working directory.
+    Sqlite(PathBuf),
+}
 
 /// Parses an address to listen on: `127.0.0.1:8080`, `[::1]:8080`.
 pub(super) fn listener(text: &str) -> Result<SocketAddr, String> {

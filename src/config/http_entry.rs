@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::listeners::Listeners;
+use super::quantity::{DAY, SHORTEST};
 use super::reader::ConfigTable;
-use super::settings::{DAY, SHORTEST};
 use super::{Group, Need, Route};
 use crate::domain::{Entry, Permission};
 
@@ -29,14 +29,11 @@ pub struct HttpEntry {
     pub upstream_idle_connections: usize,
     /// The configured routes, in order. The first match wins, before the built-in rules.
     pub routes: Vec<Route>,
-    /// The groups of backends. The first consists of the entry's own `upstreams`, and is [`HttpEntry::DEFAULT_GROUP`].
+    /// The groups of backends. The first consists of the entry's own `upstreams`, and is [`Group::DEFAULT_NAME`].
     pub groups: Vec<Group>,
 }
 
 impl HttpEntry {
-    /// The name of the group that consists of the entry's own `upstreams`.
-    pub const DEFAULT_GROUP: &'static str = "default";
-
     pub(super) fn read(
         entry: Entry,
         table: ConfigTable<'_>,

@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+/// The shortest duration that can be set.
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);
+/// The longest duration that can be set.
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
+
 const DURATION_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 const SIZE_UNITS: [(&str, u64); 7] = [
     ("GiB", 1 << 30),

@@ -2,9 +2,9 @@
 
 use http::Method;
 
+use super::Group;
 use super::pattern::pattern;
 use super::reader::{ConfigTable, nearest, shown};
-use super::{Group, HttpEntry};
 use crate::domain::{PathPattern, Permission};
 
 /// One `[[api.route]]` or `[[web.route]]`.
@@ -16,7 +16,7 @@ pub struct Route {
     pub methods: Option<Vec<Method>>,
     /// The permission that a request needs, or none.
     pub need: Need,
-    /// The group of backends, as an index into [`HttpEntry::groups`].
+    /// The group of backends, as an index into [`HttpEntry::groups`](super::HttpEntry::groups).
     pub group: usize,
 }
 
@@ -122,7 +122,7 @@ fn find(name: &str, groups: &[Group]) -> Result<usize, String> {
                 format!("unknown group '{}': expected one of {}", shown(name), all.join(", "))
             }
             None => {
-                format!("unknown group '{}': only '{}' is defined", shown(name), HttpEntry::DEFAULT_GROUP)
+                format!("unknown group '{}': only '{}' is defined", shown(name), Group::DEFAULT_NAME)
             }
         }
     })

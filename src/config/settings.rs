@@ -1,19 +1,15 @@
 //! The checked configuration, and the sections other than `[api]`, `[web]` and `[smtp]`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::address::{self, StoreUrl};
 use super::listeners::Listeners;
+use super::quantity::{DAY, SHORTEST};
 use super::reader::ConfigTable;
-use super::{HttpEntry, NamedFile, SmtpEntry, address};
-
-/// The shortest duration that can be set.
-pub(super) const SHORTEST: Duration = Duration::from_millis(1);
-/// The longest duration that can be set.
-pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
+use super::{HttpEntry, NamedFile, SmtpEntry};
 
 /// A complete, checked configuration. A section that is absent from the file is off or has its defaults.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,13 +50,6 @@ pub struct StoreSettings {
     pub read_connections: u32,
     /// The longest time for which a statement waits while another process has locked the database.
     pub busy_timeout: Duration,
-}
-
-/// The kind and place of the database, from `store.url`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreUrl {
-    /// `sqlite://PATH`: a file; a path without a leading slash is relative to the working directory.
-    Sqlite(PathBuf),
 }
 
 impl StoreSettings {

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::listeners::Listeners;
+use super::quantity::{DAY, SHORTEST};
 use super::reader::{ConfigTable, ConfigValue};
-use super::settings::{DAY, SHORTEST};
 use super::{SmtpRelay, address};
 
 /// The section `[smtp]`.

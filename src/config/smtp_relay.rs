@@ -1,11 +1,11 @@
 //! The backends of `[smtp]` and their connections.
 
-use std::fmt;
 use std::time::Duration;
 
+use super::address::{self, SmtpUpstream};
+use super::quantity::{DAY, SHORTEST};
 use super::reader::{ConfigTable, ConfigValue};
-use super::settings::{DAY, SHORTEST};
-use super::{NamedFile, Place, address};
+use super::{NamedFile, Place};
 
 /// The backends of `[smtp]`. They are equivalent: transactions are distributed over those that are up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,51 +90,4 @@ fn upstreams(value: &ConfigValue<'_>) -> Option<Vec<SmtpUpstream>> {
         seen.push(upstream.clone());
         Some(upstream)
     })
-}
-
-/// One backend: `smtp://host:port`, `smtps://host:port` or `smtp+starttls://host:port`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct SmtpUpstream {
-    /// The scheme: with or without TLS.
-    pub scheme: SmtpScheme,
-    /// A name or an IP address, without brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-}
-
-impl fmt::Display for SmtpUpstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, host, port) = (self.scheme.as_str(), &self.host, self.port);
-        if host.contains(':') {
-            write!(f, "{scheme}://[{host}]:{port}")
-        } else {
-            write!(f, "{scheme}://{host}:{port}")
-        }
-    }
-}
-
-/// The scheme of a mail backend's URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SmtpScheme {
-    /// Without TLS.
-    Clear,
-    /// With implicit TLS; the certificate is verified.
-    Tls,
-    /// With STARTTLS, which must succeed; the certificate is verified.
-    StartTls,
-}
-
-impl SmtpScheme {
-    /// All schemes.
-    pub const ALL: [SmtpScheme; 3] = [SmtpScheme::Clear, SmtpScheme::Tls, SmtpScheme::StartTls];
-
-    /// `smtp`, `smtps` or `smtp+starttls`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            SmtpScheme::Clear => "smtp",
-            SmtpScheme::Tls => "smtps",
-            SmtpScheme::StartTls => "smtp+starttls",
-        }
-    }
 }

@@ -1,11 +1,11 @@
 //! HTTP backends and their groups.
 
-use std::fmt;
 use std::time::Duration;
 
+use super::address::{self, Upstream};
+use super::quantity::{DAY, SHORTEST};
 use super::reader::{ConfigTable, ConfigValue, shown};
-use super::settings::{DAY, SHORTEST};
-use super::{HttpEntry, NamedFile, Place, address};
+use super::{NamedFile, Place};
 
 /// A group of equivalent backends. Requests are distributed over those that are up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +29,12 @@ pub struct Group {
 }
 
 impl Group {
+    /// The name of the group that consists of the entry's own `upstreams`.
+    pub const DEFAULT_NAME: &'static str = "default";
+
     /// Reads the entry's own group, followed by its named groups.
     pub(super) fn read_all(entry: &ConfigTable<'_>) -> Vec<Group> {
-        let own = Group::read(entry, HttpEntry::DEFAULT_GROUP.to_owned(), &Group::default());
+        let own = Group::read(entry, Group::DEFAULT_NAME.to_owned(), &Group::default());
         let mut groups = vec![own];
         let mut lines = vec![entry.line()];
         for table in entry.tables("group") {
@@ -40,11 +43,8 @@ impl Group {
             let first = groups.iter().position(|other| other.name == group.name);
             match (name, first) {
                 (None, _) => {}
-                (Some(HttpEntry::DEFAULT_GROUP), _) => {
-                    table.refuse(
-                        "name",
-                        "'default' is reserved for the upstreams of the entry: choose another name",
-                    );
+                (Some(Group::DEFAULT_NAME), _) => {
+                    table.refuse("name", "'default' is reserved for the upstreams of the entry: choose another name");
                 }
                 (Some(name), Some(first)) => {
                     table.refuse(
@@ -119,54 +119,7 @@ fn upstreams(value: &ConfigValue<'_>) -> Option<Vec<Upstream>> {
     })
 }
 
-/// One backend: `http://host:port` or `https://host:port`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Upstream {
-    /// The scheme: with or without TLS.
-    pub scheme: Scheme,
-    /// A name or an IP address, without brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-}
-
-impl Upstream {
-    /// Returns `host:port`, with an IPv6 address in brackets.
-    pub fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
-    }
-}
-
-impl fmt::Display for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme.as_str(), self.authority())
-    }
-}
-
-/// The scheme of an HTTP backend's URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scheme {
-    /// Without TLS.
-    Http,
-    /// With TLS; the certificate is verified.
-    Https,
-}
-
-impl Scheme {
-    /// `http` or `https`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        }
-    }
-}
-
-/// The check that finds out if a backend is up.
+/// How it is found out whether a backend is up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HealthCheck {
     /// A TCP connection can be established.

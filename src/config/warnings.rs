@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use http::Method;
 
 use super::pattern::covers;
-use super::{Config, HttpEntry, Need, Route, Scheme, SmtpEntry, SmtpScheme};
+use super::{Config, Group, HttpEntry, Need, Route, Scheme, SmtpEntry, SmtpScheme};
 use crate::domain::{Entry, Permission};
 
 impl Config {
@@ -82,7 +82,7 @@ fn warn_entry(entry: &HttpEntry, warnings: &mut Vec<String>) {
     }
     for group in &entry.groups {
         let verified = group.upstreams.iter().any(|upstream| upstream.scheme == Scheme::Https);
-        let key = if group.name == HttpEntry::DEFAULT_GROUP {
+        let key = if group.name == Group::DEFAULT_NAME {
             name.to_owned()
         } else {
             format!("{name}.group '{}'", group.name)

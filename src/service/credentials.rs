@@ -1,6 +1,6 @@
 //! The credentials of an account: get, add, edit, remove (docs/api.md). The API and the command line both come here.
 
-use super::audit::{Action, Origin, Outcome, RequestedChange, operator};
+use super::audit::{Action, AuditOutcome, Origin, RequestedChange, operator};
 use super::{Granted, Mutations, Refusal};
 use crate::domain::{
     AccountId, Canonical, Credential, CredentialId, Kind, NewPassword, PermissionEdit, Username,
@@ -180,7 +180,7 @@ impl Credentials {
 impl RequestedChange {
     fn refuse(&self, refusal: &Refusal) {
         let failed = refusal.is_failure();
-        self.record(if failed { Outcome::Failed(refusal) } else { Outcome::Refused(refusal) });
+        self.record(if failed { AuditOutcome::Failed(refusal) } else { AuditOutcome::Refused(refusal) });
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use thiserror::Error;
 use tracing::error;
 
-use super::audit::{Action, Outcome, RequestedChange};
+use super::audit::{Action, AuditOutcome, RequestedChange};
 use crate::domain::{
     Canonical, NewPassword, PasswordError, Permission, PermissionsError, StoredHash, Unavailable,
     UsernameError,
@@ -113,9 +113,9 @@ impl Mutations {
         metrics: Arc<Metrics>,
     ) -> Mutations {
         for action in Action::ALL {
-            for outcome in Outcome::WORDS {
+            for outcome in AuditOutcome::WORDS {
                 // What is only asked for changes nothing, and counts where it is refused.
-                if (action, outcome) != (Action::CredentialGet, Outcome::Done.as_str()) {
+                if (action, outcome) != (Action::CredentialGet, AuditOutcome::Done.as_str()) {
                     metrics.expect_mutation(action.as_str(), outcome);
                 }
             }
@@ -177,9 +177,9 @@ impl Mutations {
     /// Counts and records how a change ended.
     pub(super) fn note<T>(&self, asked: &RequestedChange, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
         let told = match &outcome {
-            Ok(_) => Outcome::Done,
-            Err(refusal) if refusal.is_failure() => Outcome::Failed(refusal),
-            Err(refusal) => Outcome::Refused(refusal),
+            Ok(_) => AuditOutcome::Done,
+            Err(refusal) if refusal.is_failure() => AuditOutcome::Failed(refusal),
+            Err(refusal) => AuditOutcome::Refused(refusal),
         };
         self.metrics.mutation(asked.action.as_str(), told.as_str());
         asked.record(told);
