@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueHint};
 
+use super::account::AccountCommand;
 use super::completions::Shell;
-use super::{account, credential, demo, man};
+use super::credential::CredentialCommand;
+use super::demo::DemoOptions;
+use super::man::ManOptions;
 
 /// A gateway for APIs, dashboards and mail that checks the login of every request and every message.
 ///
@@ -30,20 +33,20 @@ pub enum Command {
     /// Check the configuration and the files that it names, and report all errors and warnings.
     Check,
     /// Run a complete gateway on loopback, with its own database and backends.
-    Demo(demo::Options),
+    Demo(DemoOptions),
     /// Manage accounts.
     #[command(subcommand)]
-    Account(account::Command),
+    Account(AccountCommand),
     /// Manage the credentials of an account.
     #[command(subcommand)]
-    Credential(credential::Command),
+    Credential(CredentialCommand),
     /// Print a completion script for a shell.
     Completions {
         /// The shell that reads the script.
         shell: Shell,
     },
     /// Print the manual page of a command, or write the pages of all commands into a directory.
-    Man(man::Options),
+    Man(ManOptions),
 }
 
 #[cfg(test)]

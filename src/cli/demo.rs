@@ -26,7 +26,7 @@ const ACCOUNT: &str = "demo";
 
 /// The options of the demo.
 #[derive(clap::Args)]
-pub struct Options {
+pub struct DemoOptions {
     /// Keep the database and the passwords in this directory.
     #[arg(long, default_value = "data", value_hint = ValueHint::DirPath)]
     directory: PathBuf,
@@ -46,13 +46,13 @@ pub struct Options {
 
 /// The demo's account and credentials. They are kept in a separate file, since the database has only hashes.
 #[derive(Serialize, Deserialize)]
-struct Logins {
-    account: Login,
-    credentials: Vec<Login>,
+struct DemoLogins {
+    account: DemoLogin,
+    credentials: Vec<DemoLogin>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Login {
+struct DemoLogin {
     name: String,
     password: String,
 }
@@ -61,7 +61,7 @@ struct Login {
 ///
 /// # Errors
 /// The directory cannot be written, an address is in use, or the database cannot be opened.
-pub async fn run(options: Options) -> Result<ExitCode> {
+pub async fn run(options: DemoOptions) -> Result<ExitCode> {
     let directory = &options.directory;
     fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -117,7 +117,7 @@ fn certificate(directory: &Path) -> Result<(PathBuf, PathBuf)> {
 
 /// Returns the logins of the first start, or generates them. Adds those that are missing in the database, since the first
 /// start may have been interrupted.
-async fn logins(gateway: &Gateway, file: &Path) -> Result<Logins> {
+async fn logins(gateway: &Gateway, file: &Path) -> Result<DemoLogins> {
     let accounts = gateway.accounts();
     let logins = match fs::read_to_string(file) {
         Ok(text) => serde_json::from_str(&text).with_context(|| {
@@ -134,7 +134,7 @@ async fn logins(gateway: &Gateway, file: &Path) -> Result<Logins> {
         }
         Err(error) => return Err(error).with_context(|| file.display().to_string()),
     };
-    let Login { name, password } = &logins.account;
+    let DemoLogin { name, password } = &logins.account;
     if accounts.get(name).await == Err(Refusal::NoSuchAccount) {
         accounts.add(name, password.as_bytes(), Permissions::ALL).await.context("the demo's account")?;
     }
@@ -154,9 +154,10 @@ async fn logins(gateway: &Gateway, file: &Path) -> Result<Logins> {
 
 /// Generates logins and writes them to the file, completely or not at all. This comes before the database, since a stored
 /// password that nobody knows would be of no use.
-fn generate(file: &Path) -> Result<Logins> {
-    let login = |name: &str| Ok::<_, anyhow::Error>(Login { name: name.to_owned(), password: password()? });
-    let logins = Logins {
+fn generate(file: &Path) -> Result<DemoLogins> {
+    let login =
+        |name: &str| Ok::<_, anyhow::Error>(DemoLogin { name: name.to_owned(), password: password()? });
+    let logins = DemoLogins {
         account: login(ACCOUNT)?,
         credentials: Permission::ALL.iter().map(|p| login(&format!("demo-{p}"))).collect::<Result<_>>()?,
     };
@@ -184,7 +185,7 @@ fn password() -> Result<String> {
     }
 }
 
-fn print_lines(logins: &Logins, api: SocketAddr, web: SocketAddr, smtp: SocketAddr, ops: SocketAddr) {
+fn print_lines(logins: &DemoLogins, api: SocketAddr, web: SocketAddr, smtp: SocketAddr, ops: SocketAddr) {
     let holder = format!("{}:{}", logins.account.name, logins.account.password);
     let [email, only_api, only_web] = [0, 1, 2].map(|index| {
         let login = &logins.credentials[index];

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use clap::Args;
 
-use super::Failure;
+use super::CommandError;
 use crate::domain::Secret;
 use crate::domain::password::LONGEST_BYTES;
 
@@ -21,38 +21,38 @@ impl PasswordSource {
     ///
     /// # Errors
     /// There is no password, more than one line, or the two typed ones differ.
-    pub fn read(self) -> Result<Secret, Failure> {
+    pub fn read(self) -> Result<Secret, CommandError> {
         if self.password_stdin { first_line(io::stdin().lock()) } else { prompted_twice() }
     }
 }
 
 /// Reads everything from `reader`, without the line end. A text that is too long for a password is refused, not cut.
-fn first_line(reader: impl Read) -> Result<Secret, Failure> {
+fn first_line(reader: impl Read) -> Result<Secret, CommandError> {
     // The whole capacity at once, so that growing leaves no copy behind.
     let mut line = Vec::with_capacity(LONGEST_BYTES + 8);
     let most = LONGEST_BYTES as u64 + 3;
     let read = reader.take(most).read_to_end(&mut line);
     let whole = Secret::new(line);
-    read.map_err(Failure::NoPassword)?;
+    read.map_err(CommandError::NoPassword)?;
     let text = whole.expose();
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     if text.is_empty() {
-        Err(Failure::NoPassword(io::ErrorKind::UnexpectedEof.into()))
+        Err(CommandError::NoPassword(io::ErrorKind::UnexpectedEof.into()))
     } else if text.len() > LONGEST_BYTES || text.contains(&b'\n') {
-        Err(Failure::NotAPassword)
+        Err(CommandError::NotAPassword)
     } else {
         Ok(Secret::new(text.to_vec()))
     }
 }
 
-fn prompted_twice() -> Result<Secret, Failure> {
+fn prompted_twice() -> Result<Secret, CommandError> {
     let ask = |prompt| {
-        let text = rpassword::prompt_password(prompt).map_err(Failure::NoPassword)?;
-        Ok::<_, Failure>(Secret::new(text.into_bytes()))
+        let text = rpassword::prompt_password(prompt).map_err(CommandError::NoPassword)?;
+        Ok::<_, CommandError>(Secret::new(text.into_bytes()))
     };
     let password = ask("Password: ")?;
-    if ask("Repeat password: ")? == password { Ok(password) } else { Err(Failure::PasswordsDiffer) }
+    if ask("Repeat password: ")? == password { Ok(password) } else { Err(CommandError::PasswordsDiffer) }
 }
 
 #[cfg(test)]
@@ -73,10 +73,10 @@ mod tests {
 
     #[test]
     fn what_is_none_or_more_is_refused() {
-        assert!(matches!(first_line(&b""[..]), Err(Failure::NoPassword(_))));
-        assert!(matches!(first_line(&b"\n"[..]), Err(Failure::NoPassword(_))));
-        assert!(matches!(first_line(&b"passw0rd\npassw0rd\n"[..]), Err(Failure::NotAPassword)));
+        assert!(matches!(first_line(&b""[..]), Err(CommandError::NoPassword(_))));
+        assert!(matches!(first_line(&b"\n"[..]), Err(CommandError::NoPassword(_))));
+        assert!(matches!(first_line(&b"passw0rd\npassw0rd\n"[..]), Err(CommandError::NotAPassword)));
         let long = vec![b'a'; LONGEST_BYTES + 1];
-        assert!(matches!(first_line(&long[..]), Err(Failure::NotAPassword)));
+        assert!(matches!(first_line(&long[..]), Err(CommandError::NotAPassword)));
     }
 }

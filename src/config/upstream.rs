@@ -44,7 +44,10 @@ impl Group {
             match (name, first) {
                 (None, _) => {}
                 (Some(Group::DEFAULT_NAME), _) => {
-                    table.refuse("name", "'default' is reserved for the upstreams of the entry: choose another name");
+                    table.refuse(
+                        "name",
+                        "'default' is reserved for the upstreams of the entry: choose another name",
+                    );
                 }
                 (Some(name), Some(first)) => {
                     table.refuse(

@@ -10,7 +10,7 @@ use crate::state::store::StoreError;
 
 /// The reason for which a command failed. Exit status 1.
 #[derive(Debug, Error)]
-pub enum Failure {
+pub enum CommandError {
     /// The change was refused, or could not be made.
     #[error(transparent)]
     Refused(#[from] Refusal),
