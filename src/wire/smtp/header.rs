@@ -16,12 +16,13 @@ mod line_start;
 
 use memchr::memchr2;
 
-use line_start::LineStart;
+use line_start::{LONGEST_NAME, LineStart};
 
 /// The field that tells a backend who submitted; `_` stands for `-`, since some make no difference.
 const USER: &[u8] = b"x-gatepost-user";
 /// The field that each hop adds.
 const HOP: &[u8] = b"received";
+const _: () = assert!(USER.len() <= LONGEST_NAME && HOP.len() <= LONGEST_NAME);
 /// The beginning of the line that separates messages in an mbox.
 const SEPARATOR: &[u8] = b"From ";
 /// The field that such a line becomes.
