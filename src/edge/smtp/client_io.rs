@@ -229,7 +229,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::wire::smtp::answers;
+    use crate::wire::smtp::replies;
 
     #[test]
     fn a_secret_that_moves_leaves_nothing_behind() {
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn the_reply_to_quit_is_known() {
         let mut written = Vec::new();
-        answers::BYE.write(&mut written);
+        replies::BYE.write(&mut written);
         assert_eq!(written, BYE);
     }
 }

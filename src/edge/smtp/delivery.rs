@@ -14,8 +14,8 @@ use super::backend::group::{BackendGroup, NoBackend};
 use super::backend::lease::Lease;
 use super::submitter::Submitter;
 use crate::state::metrics::{MessageOutcome, Metrics};
-use crate::wire::smtp::session::Piece;
-use crate::wire::smtp::{Reply, answers};
+use crate::wire::smtp::session::ContentPiece;
+use crate::wire::smtp::{Reply, replies};
 
 /// One transaction.
 pub struct Delivery {
@@ -90,7 +90,7 @@ impl Delivery {
             let reply = match &mut self.stage {
                 Stage::Open(lease) => lease.rcpt(rcpt).await,
                 Stage::Over(reply) => Ok(reply.clone()),
-                Stage::Sender(_) => Ok(answers::NO_BACKEND),
+                Stage::Sender(_) => Ok(replies::NO_BACKEND),
             };
             let reply = match reply {
                 Ok(reply) if answers_recipient(&reply) => reply,
@@ -109,8 +109,8 @@ impl Delivery {
             Err(error) => {
                 info!(%error, user = %self.who.user, "no backend for a message");
                 let reply = match error {
-                    NoBackend::Down(_) => answers::NO_BACKEND,
-                    NoBackend::Busy => answers::BACKENDS_BUSY,
+                    NoBackend::Down(_) => replies::NO_BACKEND,
+                    NoBackend::Busy => replies::BACKENDS_BUSY,
                 };
                 return Ok(self.end(reply, rcpts.len()));
             }
@@ -137,7 +137,7 @@ impl Delivery {
                 }
                 // What is no refusal is no answer, either, and what comes after it may be anything.
                 let Some(refusal) = replies.into_iter().next().filter(is_refusal) else {
-                    return Ok(self.end(answers::NO_BACKEND, rcpts.len()));
+                    return Ok(self.end(replies::NO_BACKEND, rcpts.len()));
                 };
                 lease.done();
                 self.stage = Stage::Over(refusal.clone());
@@ -162,7 +162,7 @@ impl Delivery {
             (Stage::Open(_), Some(reply)) => Ok(reply),
             (Stage::Open(lease), None) => lease.data().await,
             (Stage::Over(reply), _) => return reply.clone(),
-            (Stage::Sender(_), _) => return answers::NO_BACKEND,
+            (Stage::Sender(_), _) => return replies::NO_BACKEND,
         };
         match answer {
             Ok(reply) if reply.is_intermediate() => {
@@ -178,22 +178,22 @@ impl Delivery {
     ///
     /// # Errors
     /// What the client is told at the end of its message.
-    pub async fn write(&mut self, piece: &Piece<'_>) -> Result<(), Reply> {
+    pub async fn write(&mut self, piece: &ContentPiece<'_>) -> Result<(), Reply> {
         match &mut self.stage {
             Stage::Open(lease) => {
                 write(lease, [&piece.head, piece.rest]).await.map_err(|lost| self.lose(&lost))
             }
             Stage::Over(reply) => Err(reply.clone()),
-            Stage::Sender(_) => Err(answers::NO_BACKEND),
+            Stage::Sender(_) => Err(replies::NO_BACKEND),
         }
     }
 
     /// The last content of DATA, and its end: the backend's word on the message.
-    pub async fn finish(&mut self, piece: &Piece<'_>) -> Reply {
+    pub async fn finish(&mut self, piece: &ContentPiece<'_>) -> Reply {
         let answer = match &mut self.stage {
             Stage::Open(lease) => finish(lease, piece).await,
             Stage::Over(reply) => return reply.clone(),
-            Stage::Sender(_) => return answers::NO_BACKEND,
+            Stage::Sender(_) => return replies::NO_BACKEND,
         };
         self.conclude(answer)
     }
@@ -226,7 +226,7 @@ impl Delivery {
         let lease = match &mut self.stage {
             Stage::Open(lease) => lease,
             Stage::Over(reply) => return Err(reply.clone()),
-            Stage::Sender(_) => return Err(answers::NO_BACKEND),
+            Stage::Sender(_) => return Err(replies::NO_BACKEND),
         };
         Ok(send_chunk(lease, bytes, last).await)
     }
@@ -236,13 +236,13 @@ impl Delivery {
         if self.outcome.is_none() {
             self.begun();
         }
-        self.stage = Stage::Over(answers::BACKEND_LOST);
+        self.stage = Stage::Over(replies::BACKEND_LOST);
         self.outcome = Some(MessageOutcome::Refused);
     }
 
     /// The transaction is over; its backend is free for the next one.
     pub fn close(mut self) {
-        if let Stage::Open(lease) = std::mem::replace(&mut self.stage, Stage::Over(answers::BACKEND_LOST)) {
+        if let Stage::Open(lease) = std::mem::replace(&mut self.stage, Stage::Over(replies::BACKEND_LOST)) {
             lease.done();
         }
     }
@@ -284,7 +284,7 @@ impl Delivery {
     /// The backend wants no message, or none in this way: what was said of it can't be taken back.
     fn refused(&mut self, reply: Reply) -> Reply {
         info!(user = %self.who.user, upstream = self.upstream(), %reply, "a message was refused");
-        let reply = if is_refusal(&reply) { reply } else { answers::BACKEND_LOST };
+        let reply = if is_refusal(&reply) { reply } else { replies::BACKEND_LOST };
         if let Some(outcome) = &mut self.outcome {
             *outcome = if reply.is_permanent() { MessageOutcome::Rejected } else { MessageOutcome::Deferred };
         }
@@ -297,8 +297,8 @@ impl Delivery {
     fn distrust(&mut self, reply: &Reply) -> Reply {
         info!(user = %self.who.user, upstream = self.upstream(), %reply, "a backend answered a recipient with nonsense");
         self.announced = None;
-        self.stage = Stage::Over(answers::NO_BACKEND);
-        answers::NO_BACKEND
+        self.stage = Stage::Over(replies::NO_BACKEND);
+        replies::NO_BACKEND
     }
 
     fn note_recipient(&self, reply: &Reply) {
@@ -347,7 +347,7 @@ async fn write(lease: &mut Lease, parts: [&[u8]; 2]) -> Result<(), Lost> {
     Ok(())
 }
 
-async fn finish(lease: &mut Lease, piece: &Piece<'_>) -> Result<Reply, Lost> {
+async fn finish(lease: &mut Lease, piece: &ContentPiece<'_>) -> Result<Reply, Lost> {
     write(lease, [&piece.head, b""]).await?;
     lease.finish(piece.rest).await
 }

@@ -13,7 +13,7 @@ use super::source_limit::Counted;
 use super::worker::SmtpWorker;
 use crate::edge::net::in_flight::InFlightGuard;
 use crate::state::metrics::SmtpLimit;
-use crate::wire::smtp::{Reply, answers};
+use crate::wire::smtp::{Reply, replies};
 
 /// Serves connections of one worker.
 #[derive(Clone)]
@@ -41,7 +41,7 @@ impl SmtpServer {
         self.worker.entry.metrics.smtp_limit(limit);
         if !self.implicit_tls {
             // It fits, or the client doesn't get to know.
-            let _ = stream.try_write(&written(&answers::TOO_MANY_CONNECTIONS));
+            let _ = stream.try_write(&written(&replies::TOO_MANY_CONNECTIONS));
         }
     }
 

@@ -19,8 +19,8 @@ use crate::edge::net::in_flight::InFlightGuard;
 use crate::edge::net::watch::Watched;
 use crate::service::access::Granted;
 use crate::state::metrics::SmtpLimit;
-use crate::wire::smtp::session::{GATHER, Limit, Session, Step};
-use crate::wire::smtp::{Reply, answers};
+use crate::wire::smtp::session::{GATHER, SessionLimit, SessionStep, SmtpSession};
+use crate::wire::smtp::{Reply, replies};
 
 /// For the last replies of a session to a client that may not listen.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ const KEPT: usize = 512;
 pub struct SessionDriver {
     worker: SmtpWorker,
     stream: Option<ClientIo>,
-    session: Session,
+    session: SmtpSession,
     address: IpAddr,
     input: Vec<u8>,
     out: Vec<u8>,
@@ -73,7 +73,7 @@ impl SessionDriver {
         let entry = &worker.entry;
         let encrypted = matches!(stream, ClientIo::Tls(_));
         SessionDriver {
-            session: Session::new(entry.settings.clone(), address, encrypted, entry.number()),
+            session: SmtpSession::new(entry.settings.clone(), address, encrypted, entry.number()),
             changes: Watched::new(entry.access.subscribe()),
             deadline: Instant::now() + entry.timeouts.session,
             alarm: DeadlineTimer::default(),
@@ -113,10 +113,10 @@ impl SessionDriver {
             match waited {
                 Waited::Bytes => {}
                 Waited::Gone => break,
-                Waited::Stopped => self.session.dismiss(&answers::STOPPING, &mut self.out),
+                Waited::Stopped => self.session.close_with(&replies::STOPPING, &mut self.out),
                 Waited::TooLong => {
                     self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
-                    self.session.dismiss(&answers::TIMEOUT, &mut self.out);
+                    self.session.close_with(&replies::TIMEOUT, &mut self.out);
                 }
                 Waited::Changed => self.unsure = true,
             }
@@ -188,7 +188,7 @@ impl SessionDriver {
         }
         match (self.session.is_over(), self.unsure) {
             (true, _) => None,
-            (false, true) => Some(Err(answers::AUTH_UNAVAILABLE)),
+            (false, true) => Some(Err(replies::AUTH_UNAVAILABLE)),
             (false, false) => Some(Ok(())),
         }
     }
@@ -215,7 +215,7 @@ impl SessionDriver {
             return;
         }
         self.note_revocation();
-        self.session.dismiss(&answers::REVOKED, &mut self.out);
+        self.session.close_with(&replies::REVOKED, &mut self.out);
     }
 
     fn note_revocation(&self) {
@@ -237,48 +237,48 @@ impl SessionDriver {
                 break Wanted::Room;
             }
             if shutdown.has_begun() && self.may_stop(rest) {
-                self.session.dismiss(&answers::STOPPING, &mut self.out);
+                self.session.close_with(&replies::STOPPING, &mut self.out);
             }
             match self.session.step(&mut rest, &mut self.out, &moment) {
-                Step::Read => break Wanted::Bytes,
-                Step::Flush => break Wanted::Room,
-                Step::Check(held) => {
+                SessionStep::Read => break Wanted::Bytes,
+                SessionStep::Flush => break Wanted::Room,
+                SessionStep::Check(held) => {
                     if shutdown.before_deadline(self.check(&held)).await.is_none() {
                         self.give_up();
                     }
                 }
-                Step::StartTls => break Wanted::Tls,
-                Step::Envelope(envelope) => {
+                SessionStep::StartTls => break Wanted::Tls,
+                SessionStep::Envelope(envelope) => {
                     if shutdown.unless_begun(Box::pin(self.envelope(envelope))).await.is_none() {
                         self.give_up();
                     }
                 }
-                Step::Reset => self.end_transaction(),
-                Step::Data => {
+                SessionStep::Reset => self.end_transaction(),
+                SessionStep::Data => {
                     let reply = match (self.goes_on_in_time(shutdown).await, &mut self.delivery) {
                         (None, _) => continue,
                         (Some(Err(reply)), _) => Some(reply),
                         (_, Some(delivery)) => shutdown.unless_begun(Box::pin(delivery.data())).await,
-                        (_, None) => Some(answers::NO_BACKEND),
+                        (_, None) => Some(replies::NO_BACKEND),
                     };
                     let Some(reply) = reply else {
                         self.give_up();
                         continue;
                     };
-                    self.session.go_ahead(&reply, &mut self.out);
+                    self.session.complete_data_command(&reply, &mut self.out);
                     if !reply.is_intermediate() {
                         self.end_transaction();
                     }
                 }
-                Step::Content(piece) => {
+                SessionStep::Content(piece) => {
                     self.worker.entry.metrics.smtp_message_bytes.inc_by(piece.len() as u64);
                     let written = match &mut self.delivery {
                         Some(delivery) => shutdown.before_deadline(Box::pin(delivery.write(&piece))).await,
-                        None => Some(Err(answers::BACKEND_LOST)),
+                        None => Some(Err(replies::BACKEND_LOST)),
                     };
                     self.written(written);
                 }
-                Step::Chunk(bytes) => {
+                SessionStep::Chunk(bytes) => {
                     self.worker.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
                     let may_stop = self.may_stop(rest);
                     let written = match (self.chunk_goes_on(shutdown).await, &mut self.delivery) {
@@ -291,11 +291,11 @@ impl SessionDriver {
                                 false => shutdown.before_deadline(chunk).await,
                             }
                         }
-                        (_, None) => Some(Err(answers::BACKEND_LOST)),
+                        (_, None) => Some(Err(replies::BACKEND_LOST)),
                     };
                     self.written(written);
                 }
-                Step::LastChunk(bytes) => {
+                SessionStep::LastChunk(bytes) => {
                     self.worker.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
                     let reply = match (self.chunk_goes_on(shutdown).await, &mut self.delivery) {
                         (None, _) => continue,
@@ -303,30 +303,30 @@ impl SessionDriver {
                         (_, Some(delivery)) => {
                             shutdown.before_deadline(Box::pin(delivery.last_chunk(&bytes))).await
                         }
-                        (_, None) => Some(answers::BACKEND_LOST),
+                        (_, None) => Some(replies::BACKEND_LOST),
                     };
                     self.conclude(reply);
                 }
-                Step::Finish(piece) => {
+                SessionStep::Finish(piece) => {
                     self.worker.entry.metrics.smtp_message_bytes.inc_by(piece.len() as u64);
                     let reply = match &mut self.delivery {
                         Some(delivery) => shutdown.before_deadline(Box::pin(delivery.finish(&piece))).await,
-                        None => Some(answers::BACKEND_LOST),
+                        None => Some(replies::BACKEND_LOST),
                     };
                     self.conclude(reply);
                 }
-                Step::Abort => {
+                SessionStep::Abort => {
                     if let Some(delivery) = &mut self.delivery {
                         delivery.abort();
                     }
                 }
-                Step::Close => {
+                SessionStep::Close => {
                     self.end_transaction();
                     break Wanted::End;
                 }
             }
         };
-        for limit in self.session.take_reached() {
+        for limit in self.session.take_reached_limits() {
             self.worker.entry.metrics.smtp_limit(counted(limit));
         }
         let used = input.len() - rest.len();
@@ -352,7 +352,7 @@ impl SessionDriver {
     fn written(&mut self, written: Option<Result<(), Reply>>) {
         match written {
             Some(Ok(())) => {}
-            Some(Err(reply)) => self.session.failed(reply),
+            Some(Err(reply)) => self.session.fail_content(reply),
             None => self.give_up(),
         }
     }
@@ -361,7 +361,7 @@ impl SessionDriver {
     fn conclude(&mut self, reply: Option<Reply>) {
         match reply {
             Some(reply) => {
-                self.session.outcome(&reply, &mut self.out);
+                self.session.complete_message(&reply, &mut self.out);
                 self.end_transaction();
             }
             None => self.give_up(),
@@ -381,7 +381,7 @@ impl SessionDriver {
         if let Some(delivery) = self.delivery.take() {
             delivery.give_up();
         }
-        self.session.dismiss(&answers::STOPPING, &mut self.out);
+        self.session.close_with(&replies::STOPPING, &mut self.out);
     }
 
     fn end_transaction(&mut self) {
@@ -392,12 +392,12 @@ impl SessionDriver {
     }
 }
 
-fn counted(limit: Limit) -> SmtpLimit {
+fn counted(limit: SessionLimit) -> SmtpLimit {
     match limit {
-        Limit::Errors => SmtpLimit::Errors,
-        Limit::Logins => SmtpLimit::Logins,
-        Limit::Messages => SmtpLimit::Messages,
-        Limit::Recipients => SmtpLimit::Recipients,
-        Limit::Size => SmtpLimit::Size,
+        SessionLimit::Errors => SmtpLimit::Errors,
+        SessionLimit::Logins => SmtpLimit::Logins,
+        SessionLimit::Messages => SmtpLimit::Messages,
+        SessionLimit::Recipients => SmtpLimit::Recipients,
+        SessionLimit::Size => SmtpLimit::Size,
     }
 }

@@ -15,7 +15,7 @@ use crate::config::SmtpTimeouts;
 use crate::edge::net::deadline::DeadlineTimer;
 use crate::edge::net::nonblocking;
 use crate::wire::smtp::Reply;
-use crate::wire::smtp::client::{self, Offer, ReplyError, Xclient};
+use crate::wire::smtp::client::{self, ReplyError, ServiceExtensions, XclientAttributes};
 
 /// What is written is gathered up to this many bytes; what is larger goes straight to the kernel.
 const GATHER: usize = 16 * 1024;
@@ -66,9 +66,9 @@ pub struct BackendClient {
     alarm: DeadlineTimer,
     timeouts: SmtpTimeouts,
     /// What the backend said last that it can do.
-    pub offer: Offer,
+    pub offer: ServiceExtensions,
     /// The XCLIENT that it offered at the beginning: it may say less of itself once it believes us to be somebody else.
-    pub takes_xclient: Option<Xclient>,
+    pub takes_xclient: Option<XclientAttributes>,
     /// The XCLIENT command that is in force; empty where none is.
     pub introduced: Vec<u8>,
     /// Whether MAIL was said and the transaction isn't over.
@@ -89,7 +89,7 @@ impl BackendClient {
             outgoing: Vec::new(),
             alarm: DeadlineTimer::default(),
             timeouts,
-            offer: Offer::default(),
+            offer: ServiceExtensions::default(),
             takes_xclient: None,
             introduced: Vec::new(),
             in_transaction: false,

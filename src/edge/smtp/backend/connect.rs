@@ -14,7 +14,7 @@ use super::client::{BackendClient, Broken};
 use super::transport::Transport;
 use crate::config::{SmtpScheme, SmtpTimeouts};
 use crate::wire::smtp::Reply;
-use crate::wire::smtp::client::Offer;
+use crate::wire::smtp::client::ServiceExtensions;
 
 /// Why a backend didn't become ready.
 #[derive(Debug, Error)]
@@ -111,13 +111,13 @@ impl Dialer {
     pub async fn hello(&self, conversation: &mut BackendClient, name: &str) -> Result<(), DialError> {
         let answer = conversation.exchange(&[b"EHLO ", name.as_bytes(), b"\r\n"]).await?;
         if answer.is_positive() {
-            conversation.offer = Offer::read(&answer);
+            conversation.offer = ServiceExtensions::read(&answer);
             return Ok(());
         }
         if !matches!(answer.code(), 500 | 502 | 504) {
             return Err(DialError::Refused("EHLO", answer));
         }
-        conversation.offer = Offer::default();
+        conversation.offer = ServiceExtensions::default();
         let answer = conversation.exchange(&[b"HELO ", name.as_bytes(), b"\r\n"]).await?;
         if answer.is_positive() { Ok(()) } else { Err(DialError::Refused("HELO", answer)) }
     }

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::wire::smtp::Reply;
-use crate::wire::smtp::answers::{BACKEND_LOST, NO_BACKEND};
+use crate::wire::smtp::replies::{BACKEND_LOST, NO_BACKEND};
 
 /// The backend was lost in the middle, and no other one can take its place.
 #[derive(Debug, Error)]

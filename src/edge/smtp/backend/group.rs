@@ -24,8 +24,8 @@ use crate::edge::smtp::hostname;
 use crate::edge::smtp::submitter::{Submitter, Tried};
 use crate::state::metrics::Metrics;
 use crate::wire::smtp::Capabilities;
-use crate::wire::smtp::client::Offer;
-use crate::wire::smtp::xclient::Introduced;
+use crate::wire::smtp::client::ServiceExtensions;
+use crate::wire::smtp::xclient::XclientCommand;
 
 /// How long a transaction waits for a connection where all are in use (docs/operations.md, `smtp.upstream_connections`), but
 /// for tests.
@@ -280,7 +280,7 @@ impl BackendGroup {
         let (fresh, needs) = (tried.fresh, tried.needs);
         let will_do = |index: &usize| {
             // The only one says for itself what it can't do.
-            let covers = |offer: Offer| offer.capabilities.cover(needs);
+            let covers = |offer: ServiceExtensions| offer.capabilities.cover(needs);
             !tried.excludes(*index) && (count == 1 || self.backends[*index].offer().is_none_or(covers))
         };
         let order = |up: bool| {
@@ -328,9 +328,9 @@ impl BackendGroup {
             return true;
         }
         let asked = Box::pin(timeout(TRUSTED_IDLE, conversation.exchange(&[b"RSET\r\n"]))).await;
-        let answers = matches!(asked, Ok(Ok(reply)) if reply.is_positive());
-        tried.fresh |= !answers;
-        answers
+        let is_alive = matches!(asked, Ok(Ok(reply)) if reply.is_positive());
+        tried.fresh |= !is_alive;
+        is_alive
     }
 
     /// Tells the backend who submits, where that is configured and it offers it; nothing where it knows that already.
@@ -360,8 +360,12 @@ impl BackendGroup {
     }
 
     fn introduction(&self, conversation: &BackendClient, who: &Submitter) -> Vec<u8> {
-        let introduced =
-            Introduced { login: who.user.as_str(), address: who.address, helo: &who.helo, esmtp: who.esmtp };
+        let introduced = XclientCommand {
+            login: who.user.as_str(),
+            address: who.address,
+            helo: &who.helo,
+            esmtp: who.esmtp,
+        };
         introduced.command(conversation.takes_xclient.unwrap_or_default())
     }
 }

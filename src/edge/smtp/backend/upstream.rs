@@ -14,7 +14,7 @@ use super::pool::{Held, Pool, Room};
 use crate::config::SmtpUpstream;
 use crate::edge::net::happy_eyeballs::{self, Failure, Unreachable};
 use crate::edge::net::resolver::Addresses;
-use crate::wire::smtp::client::Offer;
+use crate::wire::smtp::client::ServiceExtensions;
 
 /// For how long no more connections are made than a backend had when it wanted no more.
 const FULL: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ pub struct Backend {
 /// What was seen of it last.
 #[derive(Clone, Copy, Default)]
 struct Seen {
-    offer: Option<Offer>,
+    offer: Option<ServiceExtensions>,
     at: Option<Instant>,
 }
 
@@ -81,7 +81,7 @@ impl Backend {
     }
 
     /// What it said last that it can do; `None` where it never said anything.
-    pub fn offer(&self) -> Option<Offer> {
+    pub fn offer(&self) -> Option<ServiceExtensions> {
         self.seen.lock().offer
     }
 

@@ -8,13 +8,13 @@ use crate::edge::smtp::delivery::Delivery;
 use crate::edge::smtp::submitter::Submitter;
 use crate::service::access::Decision;
 use crate::state::metrics::Outcome;
-use crate::wire::Held;
-use crate::wire::smtp::session::{Envelope, Verdict};
-use crate::wire::smtp::{Reply, answers};
+use crate::wire::PresentedCredential;
+use crate::wire::smtp::session::{EnvelopeBatch, LoginOutcome};
+use crate::wire::smtp::{Reply, replies};
 
 impl SessionDriver {
     /// Who logs in, and whether it may.
-    pub(super) async fn check(&mut self, held: &Held) {
+    pub(super) async fn check(&mut self, held: &PresentedCredential) {
         let access = &self.worker.entry.access;
         let (permission, entry) = (Permission::Email, domain::Entry::Smtp);
         let presented = held.presented();
@@ -26,17 +26,17 @@ impl SessionDriver {
             Decision::Allowed(granted) => {
                 let name = granted.name().as_str().into();
                 self.granted = Some(granted);
-                Verdict::Allowed(name)
+                LoginOutcome::Allowed(name)
             }
-            Decision::Denied(Denial::Throttled(_)) => Verdict::Throttled,
-            Decision::Denied(_) => Verdict::Denied,
-            Decision::Unavailable(_) => Verdict::Unavailable,
+            Decision::Denied(Denial::Throttled(_)) => LoginOutcome::Throttled,
+            Decision::Denied(_) => LoginOutcome::Denied,
+            Decision::Unavailable(_) => LoginOutcome::Unavailable,
         };
-        self.session.checked(verdict, &mut self.out);
+        self.session.complete_login(verdict, &mut self.out);
     }
 
     /// Sender and recipients: decided first, then a backend's word.
-    pub(super) async fn envelope(&mut self, envelope: Envelope) {
+    pub(super) async fn envelope(&mut self, envelope: EnvelopeBatch) {
         let mail = match envelope.mail {
             Some(mail) => {
                 let reply = self.decide().await;
@@ -54,7 +54,7 @@ impl SessionDriver {
                 None => return,
                 Some(Err(reply)) => {
                     let replies = vec![reply; envelope.rcpts.len()];
-                    return self.session.envelope(None, replies, &mut self.out);
+                    return self.session.complete_envelope(None, replies, &mut self.out);
                 }
                 Some(Ok(())) => None,
             },
@@ -67,12 +67,14 @@ impl SessionDriver {
             _ => Ok(Vec::new()),
         };
         match (answered, mail) {
-            (Ok(rcpts), mail) => self.session.envelope(mail, rcpts, &mut self.out),
+            (Ok(rcpts), mail) => self.session.complete_envelope(mail, rcpts, &mut self.out),
             // It came with its recipients, and wasn't answered yet.
-            (Err(refusal), Some(_)) => self.session.envelope(Some(refusal), Vec::new(), &mut self.out),
+            (Err(refusal), Some(_)) => {
+                self.session.complete_envelope(Some(refusal), Vec::new(), &mut self.out)
+            }
             (Err(refusal), None) => {
                 let rcpts = vec![refusal; envelope.rcpts.len()];
-                self.session.envelope(None, rcpts, &mut self.out);
+                self.session.complete_envelope(None, rcpts, &mut self.out);
             }
         }
     }
@@ -80,17 +82,17 @@ impl SessionDriver {
     /// Whether a transaction may begin now.
     async fn decide(&mut self) -> Reply {
         let entry = &self.worker.entry;
-        let Some(granted) = &self.granted else { return answers::AUTH_FIRST };
+        let Some(granted) = &self.granted else { return replies::AUTH_FIRST };
         let now = entry.access.permissions_now(granted).await;
         let email = Some(Permission::Email);
         let (outcome, reply) = match now {
-            Ok(Some(permissions)) if may_send(permissions) => (Outcome::Allowed, answers::MAIL_OK),
-            Ok(Some(_)) => (Outcome::Denied(Denial::Lacks(Permission::Email)), answers::MAY_NOT_SEND),
+            Ok(Some(permissions)) if may_send(permissions) => (Outcome::Allowed, replies::MAIL_OK),
+            Ok(Some(_)) => (Outcome::Denied(Denial::Lacks(Permission::Email)), replies::MAY_NOT_SEND),
             Ok(None) => {
                 self.note_revocation();
-                (Outcome::Denied(Denial::Unknown), answers::REVOKED)
+                (Outcome::Denied(Denial::Unknown), replies::REVOKED)
             }
-            Err(Unavailable::Store | Unavailable::Busy) => (Outcome::Unavailable, answers::AUTH_UNAVAILABLE),
+            Err(Unavailable::Store | Unavailable::Busy) => (Outcome::Unavailable, replies::AUTH_UNAVAILABLE),
         };
         if let Outcome::Denied(denial) = outcome {
             entry.access.note_denied(granted, domain::Entry::Smtp, self.address, denial);

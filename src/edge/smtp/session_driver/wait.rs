@@ -112,7 +112,7 @@ impl SessionDriver {
             None => false,
             Some(Ok(Ok(stream))) => {
                 self.stream = Some(stream);
-                self.session.encrypted();
+                self.session.complete_handshake();
                 true
             }
             Some(Ok(Err(error))) => {

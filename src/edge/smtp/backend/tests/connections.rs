@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::edge::smtp::delivery::Delivery;
-use crate::wire::smtp::answers;
+use crate::wire::smtp::replies;
 
 #[tokio::test]
 async fn one_that_answers_otherwise_is_no_substitute() {
@@ -146,7 +146,7 @@ async fn a_sender_that_is_answered_with_nonsense_ends_the_connection() {
     let metrics = Arc::new(Metrics::new());
     let mut first = Delivery::new(backends.clone(), metrics, 0, submitter("john"), MAIL.to_vec());
     let replies = first.rcpts(&rcpts(&["jane"]), false).await.unwrap();
-    assert_eq!(replies, [answers::NO_BACKEND]);
+    assert_eq!(replies, [replies::NO_BACKEND]);
     first.close();
     assert_eq!(deliver(&backends).await.code(), 250);
     assert_eq!((sink.messages()[0].connection, sink.connections()), (1, 2));
@@ -431,7 +431,7 @@ async fn who_waits_in_vain_is_told_that_all_are_busy() {
     let metrics = Arc::new(Metrics::new());
     let mut waiting = Delivery::new(backends.clone(), metrics, 0, submitter("john"), MAIL.to_vec());
     let replies = waiting.rcpts(&rcpts(&["jane"]), false).await.unwrap();
-    assert_eq!(replies, [answers::BACKENDS_BUSY]);
+    assert_eq!(replies, [replies::BACKENDS_BUSY]);
     held.done();
     assert_eq!(deliver(&backends).await.code(), 250);
     assert_eq!(sink.connections(), 1);
