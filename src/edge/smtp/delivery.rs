@@ -9,21 +9,21 @@ use std::time::Instant;
 
 use tracing::{debug, info};
 
-use super::backend::error::Lost;
 use super::backend::group::{BackendGroup, NoBackend};
 use super::backend::lease::Lease;
+use super::backend::lost::BackendLost;
 use super::submitter::Submitter;
 use crate::state::metrics::{MessageOutcome, Metrics};
 use crate::wire::smtp::session::ContentPiece;
 use crate::wire::smtp::{Reply, replies};
 
 /// One transaction.
-pub struct Delivery {
+pub struct MailDelivery {
     backends: Arc<BackendGroup>,
     metrics: Arc<Metrics>,
     worker: usize,
-    who: Arc<Submitter>,
-    stage: Stage,
+    submitter: Arc<Submitter>,
+    stage: DeliveryStage,
     /// The reply to a DATA that went with the envelope.
     announced: Option<Reply>,
     /// What will be told as how it ended, once a message has begun.
@@ -32,7 +32,7 @@ pub struct Delivery {
     until: Instant,
 }
 
-enum Stage {
+enum DeliveryStage {
     /// The sender, whom no backend was told of yet.
     Sender(Vec<u8>),
     /// With a backend.
@@ -41,21 +41,21 @@ enum Stage {
     Over(Reply),
 }
 
-impl Delivery {
+impl MailDelivery {
     /// A transaction of `who`, with what goes after `MAIL FROM:`.
     pub fn new(
         backends: Arc<BackendGroup>,
         metrics: Arc<Metrics>,
         worker: usize,
-        who: Arc<Submitter>,
+        submitter: Arc<Submitter>,
         mail: Vec<u8>,
-    ) -> Delivery {
-        Delivery {
+    ) -> MailDelivery {
+        MailDelivery {
             backends,
             metrics,
             worker,
-            who,
-            stage: Stage::Sender(mail),
+            submitter,
+            stage: DeliveryStage::Sender(mail),
             announced: None,
             outcome: None,
             until: Instant::now(),
@@ -65,32 +65,32 @@ impl Delivery {
     /// Until when the client may keep a connection to a backend, where it has one, or go on with a message, though nobody gets
     /// it any more.
     pub fn deadline(&self) -> Option<Instant> {
-        (matches!(self.stage, Stage::Open(_)) || self.outcome.is_some()).then_some(self.until)
+        (matches!(self.stage, DeliveryStage::Open(_)) || self.outcome.is_some()).then_some(self.until)
     }
 
     /// What there is to do while the client is waited for, `since` then. Never ready.
     pub fn poll_idle<T>(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<T> {
-        if let Stage::Open(lease) = &mut self.stage {
+        if let DeliveryStage::Open(lease) = &mut self.stage {
             lease.poll_idle(since, cx);
         }
         Poll::Pending
     }
 
-    /// The backend's word on each recipient. `data` is whether [`Delivery::data`] follows for sure, if one is accepted.
+    /// The backend's word on each recipient. `data` is whether [`MailDelivery::data`] follows for sure, if one is accepted.
     ///
     /// # Errors
     /// With the first recipients, the backend's refusal of the sender.
     pub async fn rcpts(&mut self, rcpts: &[Vec<u8>], data: bool) -> Result<Vec<Reply>, Reply> {
-        if let Stage::Sender(mail) = &mut self.stage {
+        if let DeliveryStage::Sender(mail) = &mut self.stage {
             let mail = std::mem::take(mail);
             return self.begin(&mail, rcpts, data).await;
         }
         let mut replies = Vec::with_capacity(rcpts.len());
         for rcpt in rcpts {
             let reply = match &mut self.stage {
-                Stage::Open(lease) => lease.rcpt(rcpt).await,
-                Stage::Over(reply) => Ok(reply.clone()),
-                Stage::Sender(_) => Ok(replies::NO_BACKEND),
+                DeliveryStage::Open(lease) => lease.rcpt(rcpt).await,
+                DeliveryStage::Over(reply) => Ok(reply.clone()),
+                DeliveryStage::Sender(_) => Ok(replies::NO_BACKEND),
             };
             let reply = match reply {
                 Ok(reply) if answers_recipient(&reply) => reply,
@@ -104,10 +104,10 @@ impl Delivery {
     }
 
     async fn begin(&mut self, mail: &[u8], rcpts: &[Vec<u8>], data: bool) -> Result<Vec<Reply>, Reply> {
-        let mut lease = match Lease::take(&self.backends, self.worker, &self.who, mail, rcpts).await {
+        let mut lease = match Lease::take(&self.backends, self.worker, &self.submitter, mail, rcpts).await {
             Ok(lease) => lease,
             Err(error) => {
-                info!(%error, user = %self.who.user, "no backend for a message");
+                info!(%error, user = %self.submitter.user, "no backend for a message");
                 let reply = match error {
                     NoBackend::Down(_) => replies::NO_BACKEND,
                     NoBackend::Busy => replies::BACKENDS_BUSY,
@@ -122,7 +122,7 @@ impl Delivery {
         match begun {
             Ok((mut replies, announced)) if replies.first().is_some_and(Reply::is_positive) => {
                 self.until = Instant::now() + self.backends.timeouts().command;
-                self.stage = Stage::Open(Box::new(lease));
+                self.stage = DeliveryStage::Open(Box::new(lease));
                 self.announced = announced;
                 replies.remove(0);
                 if let Some(reply) = replies.iter().find(|reply| !answers_recipient(reply)) {
@@ -133,14 +133,14 @@ impl Delivery {
             }
             Ok((replies, _)) => {
                 if let Some(reply) = replies.first() {
-                    info!(user = %self.who.user, upstream = lease.upstream(), %reply, "a sender was refused");
+                    info!(user = %self.submitter.user, upstream = lease.upstream(), %reply, "a sender was refused");
                 }
                 // What is no refusal is no answer, either, and what comes after it may be anything.
                 let Some(refusal) = replies.into_iter().next().filter(is_refusal) else {
                     return Ok(self.end(replies::NO_BACKEND, rcpts.len()));
                 };
                 lease.done();
-                self.stage = Stage::Over(refusal.clone());
+                self.stage = DeliveryStage::Over(refusal.clone());
                 Err(refusal)
             }
             Err(lost) => {
@@ -159,10 +159,10 @@ impl Delivery {
     pub async fn data(&mut self) -> Reply {
         let announced = self.announced.take();
         let answer = match (&mut self.stage, announced) {
-            (Stage::Open(_), Some(reply)) => Ok(reply),
-            (Stage::Open(lease), None) => lease.data().await,
-            (Stage::Over(reply), _) => return reply.clone(),
-            (Stage::Sender(_), _) => return replies::NO_BACKEND,
+            (DeliveryStage::Open(_), Some(reply)) => Ok(reply),
+            (DeliveryStage::Open(lease), None) => lease.data().await,
+            (DeliveryStage::Over(reply), _) => return reply.clone(),
+            (DeliveryStage::Sender(_), _) => return replies::NO_BACKEND,
         };
         match answer {
             Ok(reply) if reply.is_intermediate() => {
@@ -180,20 +180,20 @@ impl Delivery {
     /// What the client is told at the end of its message.
     pub async fn write(&mut self, piece: &ContentPiece<'_>) -> Result<(), Reply> {
         match &mut self.stage {
-            Stage::Open(lease) => {
+            DeliveryStage::Open(lease) => {
                 write(lease, [&piece.head, piece.rest]).await.map_err(|lost| self.lose(&lost))
             }
-            Stage::Over(reply) => Err(reply.clone()),
-            Stage::Sender(_) => Err(replies::NO_BACKEND),
+            DeliveryStage::Over(reply) => Err(reply.clone()),
+            DeliveryStage::Sender(_) => Err(replies::NO_BACKEND),
         }
     }
 
     /// The last content of DATA, and its end: the backend's word on the message.
     pub async fn finish(&mut self, piece: &ContentPiece<'_>) -> Reply {
         let answer = match &mut self.stage {
-            Stage::Open(lease) => finish(lease, piece).await,
-            Stage::Over(reply) => return reply.clone(),
-            Stage::Sender(_) => return replies::NO_BACKEND,
+            DeliveryStage::Open(lease) => finish(lease, piece).await,
+            DeliveryStage::Over(reply) => return reply.clone(),
+            DeliveryStage::Sender(_) => return replies::NO_BACKEND,
         };
         self.conclude(answer)
     }
@@ -219,14 +219,14 @@ impl Delivery {
         }
     }
 
-    async fn send_chunk(&mut self, bytes: &[u8], last: bool) -> Result<Result<Reply, Lost>, Reply> {
+    async fn send_chunk(&mut self, bytes: &[u8], last: bool) -> Result<Result<Reply, BackendLost>, Reply> {
         if self.outcome.is_none() {
             self.begun();
         }
         let lease = match &mut self.stage {
-            Stage::Open(lease) => lease,
-            Stage::Over(reply) => return Err(reply.clone()),
-            Stage::Sender(_) => return Err(replies::NO_BACKEND),
+            DeliveryStage::Open(lease) => lease,
+            DeliveryStage::Over(reply) => return Err(reply.clone()),
+            DeliveryStage::Sender(_) => return Err(replies::NO_BACKEND),
         };
         Ok(send_chunk(lease, bytes, last).await)
     }
@@ -236,13 +236,15 @@ impl Delivery {
         if self.outcome.is_none() {
             self.begun();
         }
-        self.stage = Stage::Over(replies::BACKEND_LOST);
+        self.stage = DeliveryStage::Over(replies::BACKEND_LOST);
         self.outcome = Some(MessageOutcome::Refused);
     }
 
     /// The transaction is over; its backend is free for the next one.
     pub fn close(mut self) {
-        if let Stage::Open(lease) = std::mem::replace(&mut self.stage, Stage::Over(replies::BACKEND_LOST)) {
+        if let DeliveryStage::Open(lease) =
+            std::mem::replace(&mut self.stage, DeliveryStage::Over(replies::BACKEND_LOST))
+        {
             lease.done();
         }
     }
@@ -260,12 +262,12 @@ impl Delivery {
         self.until = Instant::now() + self.backends.timeouts().message;
     }
 
-    fn conclude(&mut self, answer: Result<Reply, Lost>) -> Reply {
+    fn conclude(&mut self, answer: Result<Reply, BackendLost>) -> Reply {
         match answer {
             Ok(reply) if reply.is_positive() => {
                 self.outcome = Some(MessageOutcome::Accepted);
                 let upstream = self.upstream();
-                debug!(target: "access", user = %self.who.user, upstream, %reply, "a message was accepted");
+                debug!(target: "access", user = %self.submitter.user, upstream, %reply, "a message was accepted");
                 reply
             }
             Ok(reply) if is_refusal(&reply) => {
@@ -273,7 +275,7 @@ impl Delivery {
                     true => MessageOutcome::Rejected,
                     false => MessageOutcome::Deferred,
                 });
-                info!(user = %self.who.user, upstream = self.upstream(), %reply, "a message was refused");
+                info!(user = %self.submitter.user, upstream = self.upstream(), %reply, "a message was refused");
                 reply
             }
             Ok(reply) => self.refused(reply),
@@ -283,54 +285,54 @@ impl Delivery {
 
     /// The backend wants no message, or none in this way: what was said of it can't be taken back.
     fn refused(&mut self, reply: Reply) -> Reply {
-        info!(user = %self.who.user, upstream = self.upstream(), %reply, "a message was refused");
+        info!(user = %self.submitter.user, upstream = self.upstream(), %reply, "a message was refused");
         let reply = if is_refusal(&reply) { reply } else { replies::BACKEND_LOST };
         if let Some(outcome) = &mut self.outcome {
             *outcome = if reply.is_permanent() { MessageOutcome::Rejected } else { MessageOutcome::Deferred };
         }
-        self.stage = Stage::Over(reply.clone());
+        self.stage = DeliveryStage::Over(reply.clone());
         reply
     }
 
     /// What the backend said to a recipient is no answer to one: it, or what is between, has lost count. Nothing that it says
     /// from here on is to be believed, and its connection is closed.
     fn distrust(&mut self, reply: &Reply) -> Reply {
-        info!(user = %self.who.user, upstream = self.upstream(), %reply, "a backend answered a recipient with nonsense");
+        info!(user = %self.submitter.user, upstream = self.upstream(), %reply, "a backend answered a recipient with nonsense");
         self.announced = None;
-        self.stage = Stage::Over(replies::NO_BACKEND);
+        self.stage = DeliveryStage::Over(replies::NO_BACKEND);
         replies::NO_BACKEND
     }
 
     fn note_recipient(&self, reply: &Reply) {
-        if let Stage::Open(lease) = &self.stage
+        if let DeliveryStage::Open(lease) = &self.stage
             && is_refusal(reply)
         {
-            info!(user = %self.who.user, upstream = lease.upstream(), %reply, "a recipient was refused");
+            info!(user = %self.submitter.user, upstream = lease.upstream(), %reply, "a recipient was refused");
         }
     }
 
     /// For the log.
     fn upstream(&self) -> &str {
-        if let Stage::Open(lease) = &self.stage { lease.upstream() } else { "" }
+        if let DeliveryStage::Open(lease) = &self.stage { lease.upstream() } else { "" }
     }
 
-    fn lose(&mut self, lost: &Lost) -> Reply {
-        info!(detail = lost.detail, user = %self.who.user, "a backend was lost");
+    fn lose(&mut self, lost: &BackendLost) -> Reply {
+        info!(detail = lost.detail, user = %self.submitter.user, "a backend was lost");
         if let Some(outcome) = &mut self.outcome {
             *outcome = MessageOutcome::Lost;
         }
         let reply = lost.answer();
-        self.stage = Stage::Over(reply.clone());
+        self.stage = DeliveryStage::Over(reply.clone());
         reply
     }
 
     fn end(&mut self, reply: Reply, times: usize) -> Vec<Reply> {
-        self.stage = Stage::Over(reply.clone());
+        self.stage = DeliveryStage::Over(reply.clone());
         vec![reply; times]
     }
 }
 
-impl Drop for Delivery {
+impl Drop for MailDelivery {
     fn drop(&mut self) {
         if let Some(outcome) = self.outcome {
             self.metrics.smtp_message(outcome);
@@ -338,7 +340,7 @@ impl Drop for Delivery {
     }
 }
 
-async fn write(lease: &mut Lease, parts: [&[u8]; 2]) -> Result<(), Lost> {
+async fn write(lease: &mut Lease, parts: [&[u8]; 2]) -> Result<(), BackendLost> {
     for part in parts {
         if !part.is_empty() {
             lease.write(part).await?;
@@ -347,12 +349,12 @@ async fn write(lease: &mut Lease, parts: [&[u8]; 2]) -> Result<(), Lost> {
     Ok(())
 }
 
-async fn finish(lease: &mut Lease, piece: &ContentPiece<'_>) -> Result<Reply, Lost> {
+async fn finish(lease: &mut Lease, piece: &ContentPiece<'_>) -> Result<Reply, BackendLost> {
     write(lease, [&piece.head, b""]).await?;
     lease.finish(piece.rest).await
 }
 
-async fn send_chunk(lease: &mut Lease, bytes: &[u8], last: bool) -> Result<Reply, Lost> {
+async fn send_chunk(lease: &mut Lease, bytes: &[u8], last: bool) -> Result<Reply, BackendLost> {
     lease.bdat(bytes.len() as u64, last).await?;
     if !bytes.is_empty() {
         lease.write(bytes).await?;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tracing::info;
 use zeroize::Zeroize;
 
-use super::client_io::{ClientIo, Rest};
-use super::delivery::Delivery;
+use super::client_io::{ClientIo, UnreadInput};
+use super::delivery::MailDelivery;
 use super::shutdown::Shutdown;
 use super::worker::SmtpWorker;
 use crate::domain;
@@ -41,7 +41,7 @@ pub struct SessionDriver {
     changes: Watched<u64>,
     /// There was a change, and it couldn't be found out what it means for this session.
     unsure: bool,
-    delivery: Option<Box<Delivery>>,
+    delivery: Option<Box<MailDelivery>>,
     under_way: Option<InFlightGuard>,
     /// When all of it has to be over.
     deadline: Instant,
@@ -49,22 +49,23 @@ pub struct SessionDriver {
 }
 
 /// The event that ends a wait for the client.
-enum Waited {
-    Bytes,
-    Changed,
+enum WaitOutcome {
+    Input,
+    CredentialsChanged,
     Stopped,
-    TooLong,
-    Gone,
+    TimedOut,
+    Disconnected,
 }
 
 /// What the session wants when it has done what it could.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    Bytes,
-    /// Room for more replies; there is input left.
-    Room,
-    Tls,
-    End,
+enum PauseReason {
+    /// The session needs more input.
+    NeedsInput,
+    /// The replies have to be sent before the rest of the input is processed.
+    RepliesFull,
+    StartTls,
+    Closed,
 }
 
 impl SessionDriver {
@@ -96,7 +97,7 @@ impl SessionDriver {
         self.session.greet(&mut self.out);
         // How long the client has for what it says next; what it drips doesn't give it more.
         let mut command_ends = None;
-        let mut wanted = Wanted::Bytes;
+        let mut wanted = PauseReason::NeedsInput;
         loop {
             let now = Instant::now();
             if !self.flush(now, &mut shutdown).await {
@@ -107,37 +108,37 @@ impl SessionDriver {
             let receiving = self.session.is_receiving();
             let until = if receiving { Instant::now() + timeouts.data } else { command_ends_at };
             let waited = match wanted {
-                Wanted::Room => Waited::Bytes,
+                PauseReason::RepliesFull => WaitOutcome::Input,
                 _ => self.wait(now, until.min(self.deadline), &mut shutdown).await,
             };
             match waited {
-                Waited::Bytes => {}
-                Waited::Gone => break,
-                Waited::Stopped => self.session.close_with(&replies::STOPPING, &mut self.out),
-                Waited::TooLong => {
+                WaitOutcome::Input => {}
+                WaitOutcome::Disconnected => break,
+                WaitOutcome::Stopped => self.session.close_with(&replies::STOPPING, &mut self.out),
+                WaitOutcome::TimedOut => {
                     self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
                     self.session.close_with(&replies::TIMEOUT, &mut self.out);
                 }
-                Waited::Changed => self.unsure = true,
+                WaitOutcome::CredentialsChanged => self.unsure = true,
             }
             if !receiving && !self.session.is_over() {
                 self.look_for_changes_in_time(&mut shutdown).await;
             }
             wanted = self.work(&mut shutdown).await;
             match wanted {
-                Wanted::Bytes | Wanted::Room => {}
-                Wanted::Tls => {
+                PauseReason::NeedsInput | PauseReason::RepliesFull => {}
+                PauseReason::StartTls => {
                     if !Box::pin(self.encrypt(&mut shutdown)).await {
                         break;
                     }
                     command_ends = None;
                 }
-                Wanted::End => {
+                PauseReason::Closed => {
                     if let Some(stream) = self.stream.take() {
                         let rest = match shutdown.has_begun() {
-                            true if receiving || shutdown.is_past_deadline() => Rest::Expected,
-                            true => Rest::Unbounded,
-                            false => Rest::Bounded,
+                            true if receiving || shutdown.is_past_deadline() => UnreadInput::Expected,
+                            true => UnreadInput::Unbounded,
+                            false => UnreadInput::Bounded,
                         };
                         let _ = self.alarm.within(FAREWELL, stream.close(&self.out, rest)).await;
                     }
@@ -227,27 +228,27 @@ impl SessionDriver {
 
     /// Has the session take what it can of the input, and does what it asks for. What waits for a backend is on the heap,
     /// so that a session that waits for its client doesn't carry the room for it.
-    async fn work(&mut self, shutdown: &mut Shutdown) -> Wanted {
+    async fn work(&mut self, shutdown: &mut Shutdown) -> PauseReason {
         let secret = self.granted.is_none();
         let mut input = std::mem::take(&mut self.input);
         let mut rest = &input[..];
         let moment = self.worker.entry.moment();
         let wanted = loop {
             if self.out.len() >= GATHER && !self.session.is_over() {
-                break Wanted::Room;
+                break PauseReason::RepliesFull;
             }
             if shutdown.has_begun() && self.may_stop(rest) {
                 self.session.close_with(&replies::STOPPING, &mut self.out);
             }
             match self.session.step(&mut rest, &mut self.out, &moment) {
-                SessionStep::Read => break Wanted::Bytes,
-                SessionStep::Flush => break Wanted::Room,
+                SessionStep::Read => break PauseReason::NeedsInput,
+                SessionStep::Flush => break PauseReason::RepliesFull,
                 SessionStep::Check(held) => {
                     if shutdown.before_deadline(self.check(&held)).await.is_none() {
                         self.give_up();
                     }
                 }
-                SessionStep::StartTls => break Wanted::Tls,
+                SessionStep::StartTls => break PauseReason::StartTls,
                 SessionStep::Envelope(envelope) => {
                     if shutdown.unless_begun(Box::pin(self.envelope(envelope))).await.is_none() {
                         self.give_up();
@@ -322,7 +323,7 @@ impl SessionDriver {
                 }
                 SessionStep::Close => {
                     self.end_transaction();
-                    break Wanted::End;
+                    break PauseReason::Closed;
                 }
             }
         };

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::error::Lost;
 use super::group::{BackendGroup, NoBackend};
 use super::lease::Lease;
+use super::lost::BackendLost;
 use crate::config::{Config, ConfigError, SmtpEntry};
 use crate::domain::Username;
 use crate::edge::smtp::submitter::Submitter;
@@ -68,7 +68,7 @@ fn codes(replies: &[Reply]) -> Vec<u16> {
 }
 
 /// A whole message; the answer to its end, or whatever came instead of a 2xx or 354 before.
-async fn submit(lease: &mut Lease) -> Result<Reply, Lost> {
+async fn submit(lease: &mut Lease) -> Result<Reply, BackendLost> {
     let replies = lease.pipeline(MAIL, &rcpts(&["jane"])).await?;
     if let Some(refusal) = replies.into_iter().find(|reply| !reply.is_positive()) {
         return Ok(refusal);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::SessionDriver;
 use crate::domain::{self, Denial, Permission, Permissions, Unavailable};
-use crate::edge::smtp::delivery::Delivery;
+use crate::edge::smtp::delivery::MailDelivery;
 use crate::edge::smtp::submitter::Submitter;
 use crate::service::access::Decision;
 use crate::state::metrics::Outcome;
@@ -45,7 +45,8 @@ impl SessionDriver {
                     if mail.auth && self.worker.entry.logs_in {
                         arguments.extend_from_slice(b" AUTH=<>");
                     }
-                    self.delivery = self.submitter().map(|who| Box::new(self.delivery(who, arguments)));
+                    self.delivery =
+                        self.submitter().map(|submitter| Box::new(self.delivery(submitter, arguments)));
                     self.under_way = self.worker.under_way.enter();
                 }
                 Some(reply)
@@ -113,9 +114,9 @@ impl SessionDriver {
         }))
     }
 
-    fn delivery(&self, who: Arc<Submitter>, mail: Vec<u8>) -> Delivery {
+    fn delivery(&self, submitter: Arc<Submitter>, mail: Vec<u8>) -> MailDelivery {
         let entry = &self.worker.entry;
-        Delivery::new(entry.backends.clone(), entry.metrics.clone(), self.worker.index, who, mail)
+        MailDelivery::new(entry.backends.clone(), entry.metrics.clone(), self.worker.index, submitter, mail)
     }
 }
 

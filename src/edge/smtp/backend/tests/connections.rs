@@ -1,7 +1,7 @@
 //! Connections to backends: kept, replaced, bounded.
 
 use super::*;
-use crate::edge::smtp::delivery::Delivery;
+use crate::edge::smtp::delivery::MailDelivery;
 use crate::wire::smtp::replies;
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn who_does_not_offer_what_a_message_needs_does_not_get_it() {
         lease.pipeline(mail.as_bytes(), &[rcpt.as_bytes().to_vec()]).await.unwrap();
         let lost = lease.data().await.unwrap_err();
         assert_eq!(lost.answer().code(), 451, "{missing}");
-        assert!(lost.detail.contains("doesn't offer"), "{}", lost.detail);
+        assert!(lost.detail.contains("doesn't extensions"), "{}", lost.detail);
         assert!(!lacking.commands(0).iter().any(|command| command.starts_with("MAIL")), "{missing}");
     }
 }
@@ -144,7 +144,7 @@ async fn a_sender_that_is_answered_with_nonsense_ends_the_connection() {
     }));
     let backends = backends(&[&sink], "");
     let metrics = Arc::new(Metrics::new());
-    let mut first = Delivery::new(backends.clone(), metrics, 0, submitter("john"), MAIL.to_vec());
+    let mut first = MailDelivery::new(backends.clone(), metrics, 0, submitter("john"), MAIL.to_vec());
     let replies = first.rcpts(&rcpts(&["jane"]), false).await.unwrap();
     assert_eq!(replies, [replies::NO_BACKEND]);
     first.close();
@@ -429,7 +429,7 @@ async fn who_waits_in_vain_is_told_that_all_are_busy() {
     Arc::get_mut(&mut backends).unwrap().queue = Duration::from_millis(1);
     let held = lease(&backends).await;
     let metrics = Arc::new(Metrics::new());
-    let mut waiting = Delivery::new(backends.clone(), metrics, 0, submitter("john"), MAIL.to_vec());
+    let mut waiting = MailDelivery::new(backends.clone(), metrics, 0, submitter("john"), MAIL.to_vec());
     let replies = waiting.rcpts(&rcpts(&["jane"]), false).await.unwrap();
     assert_eq!(replies, [replies::BACKENDS_BUSY]);
     held.done();

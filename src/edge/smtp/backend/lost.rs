@@ -8,7 +8,7 @@ use crate::wire::smtp::replies::{BACKEND_LOST, NO_BACKEND};
 /// The backend was lost in the middle, and no other one can take its place.
 #[derive(Debug, Error)]
 #[error("{detail}")]
-pub struct Lost {
+pub struct BackendLost {
     /// For the log.
     pub detail: String,
     /// What it said last where it said something before it closed: a 421, or a refusal in the middle of a message.
@@ -17,7 +17,7 @@ pub struct Lost {
     pub given: bool,
 }
 
-impl Lost {
+impl BackendLost {
     /// What the client is told: the backend's last words, a 421 turned into a 451, since it isn't the client's connection
     /// that ends; or else `451 4.4.2` where the backend may have the message, `451 4.4.1` where it can't have it. What it
     /// refused then before it closed is its connection to us, and not the message.
