@@ -107,7 +107,7 @@ impl SmtpService {
     }
 
     /// What is true now.
-    pub fn moment(&self) -> SessionEnvironment {
+    pub fn environment(&self) -> SessionEnvironment {
         SessionEnvironment { clock: SystemTime::now, offered: self.backends.capabilities() }
     }
 }

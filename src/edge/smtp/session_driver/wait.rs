@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use pingora_timeout::{sleep, timeout};
 use tracing::debug;
 
-use super::{FAREWELL, KEPT, SessionDriver, WaitOutcome};
+use super::{BUFFER, FAREWELL, SessionDriver, WaitOutcome};
 use crate::edge::smtp::client_io::ReadPurpose;
 use crate::edge::smtp::shutdown::Shutdown;
 use crate::state::metrics::SmtpLimit;
@@ -30,7 +30,7 @@ impl SessionDriver {
         };
         // Next to nothing is kept while nothing is said.
         self.out.clear();
-        if self.out.capacity() > KEPT {
+        if self.out.capacity() > BUFFER {
             self.out = Vec::new();
         }
         taken

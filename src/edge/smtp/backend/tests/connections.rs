@@ -17,7 +17,7 @@ async fn one_that_answers_otherwise_is_no_substitute() {
     let backends = backends(&[&bad, &other], "");
     let mut lease = lease(&backends).await;
     let lost = submit(&mut lease).await.unwrap_err();
-    assert_eq!(lost.answer().code(), 451);
+    assert_eq!(lost.reply().code(), 451);
     assert_eq!(other.messages(), []);
 }
 
@@ -58,7 +58,7 @@ async fn who_does_not_offer_what_a_message_needs_does_not_get_it() {
         let mut lease = lease(&both).await;
         lease.pipeline(mail.as_bytes(), &[rcpt.as_bytes().to_vec()]).await.unwrap();
         let lost = lease.data().await.unwrap_err();
-        assert_eq!(lost.answer().code(), 451, "{missing}");
+        assert_eq!(lost.reply().code(), 451, "{missing}");
         assert!(lost.detail.contains("doesn't extensions"), "{}", lost.detail);
         assert!(!lacking.commands(0).iter().any(|command| command.starts_with("MAIL")), "{missing}");
     }
@@ -277,7 +277,7 @@ async fn a_backend_that_reads_nothing_slows_down_who_writes() {
     };
     assert!(begun.elapsed() >= SOON);
     assert!(lost.detail.contains("no answer within"), "{lost}");
-    assert_eq!(lost.answer().code(), 451);
+    assert_eq!(lost.reply().code(), 451);
 }
 
 #[tokio::test]
