@@ -11,7 +11,7 @@ use crate::common::tls::Authority;
 use crate::common::{Gateway, configured};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use gatepost::wire::smtp::session::Settings;
+use gatepost::wire::smtp::session::SessionSettings;
 
 /// One line of a dialog.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ fn matches(expected: &str, line: &str) -> bool {
 #[test]
 fn with_the_pure_session() {
     for dialog in dialogs(str::to_owned) {
-        let settings = Settings {
+        let settings = SessionSettings {
             require_tls: dialog.tls_required,
             max_message: 65536,
             recipients: 100,
