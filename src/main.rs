@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser};
 use gatepost::cli::output::say;
 use gatepost::cli::{Arguments, Command, REFUSED, account, completions, credential, demo, man};
 use gatepost::config::{Config, ConfigError, ConfigErrors};
-use gatepost::server::{self, Gateway, LastLines, Source, StartError, complain};
+use gatepost::server::{self, ConfigSource, Gateway, LastLines, StartError, complain};
 use tokio::runtime::Runtime;
 
 /// Requests allocate and free a lot of small things; this allocator makes the least of it (docs/performance.md).
@@ -46,7 +46,7 @@ fn carry_out(arguments: Arguments, runtime: &Runtime) -> Result<ExitCode> {
             start_log(&config)?;
             runtime.block_on(async {
                 match Gateway::start(config).await {
-                    Ok(gateway) => gateway.run(Source::File(path)).await,
+                    Ok(gateway) => gateway.run(ConfigSource::File(path)).await,
                     // As what is wrong in the file itself.
                     Err(StartError::Unfit(wrong)) => return Ok(refuse(&path, wrong)),
                     Err(error) => return Err(error.into()),

@@ -13,7 +13,7 @@ use common::backend::Backend;
 use common::http::get;
 use gatepost::config::Config;
 use gatepost::domain::{Denial, Entry, Permission};
-use gatepost::service::audit::Action;
+use gatepost::service::audit::AuditAction;
 use gatepost::state::Metrics;
 use gatepost::state::metrics::{DecisionOutcome, ThrottledBy};
 
@@ -196,7 +196,7 @@ fn exposed() -> String {
         metrics.session_cut(entry);
         metrics.http_request(entry, 200, Duration::ZERO);
     }
-    for action in Action::ALL {
+    for action in AuditAction::ALL {
         for outcome in ["done", "refused", "failed"] {
             metrics.mutation(action.as_str(), outcome);
         }

@@ -5,16 +5,16 @@ use std::process::ExitCode;
 
 use clap::{Subcommand, ValueHint};
 
-use super::Failure;
+use super::CliError;
 use super::output::{Listing, PAGE, say, unless_broken};
 use super::password::PasswordSource;
-use super::session::Session;
+use super::session::AdminSession;
 use crate::config::Config;
 use crate::domain::Permissions;
 
 /// The commands for accounts.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum AccountCommand {
     /// Add an account; prompts twice for its password.
     Add {
         /// The account holder's username.
@@ -78,47 +78,47 @@ pub enum Command {
 /// Carries the command out. When it returns, every running gateway has let go of the old state.
 ///
 /// # Errors
-/// [`Failure`]: nothing has changed, save where it says otherwise.
-pub async fn run(command: Command, config: &Config) -> Result<ExitCode, Failure> {
+/// [`CliError`]: nothing has changed, save where it says otherwise.
+pub async fn run(command: AccountCommand, config: &Config) -> Result<ExitCode, CliError> {
     let session = match &command {
-        Command::Add { .. } => Session::open_or_make(config).await?,
-        _ => Session::open(config).await?,
+        AccountCommand::Add { .. } => AdminSession::open_or_make(config).await?,
+        _ => AdminSession::open(config).await?,
     };
     let done = carry_out(command, &session).await;
     session.close().await;
     done.map(|()| ExitCode::SUCCESS)
 }
 
-async fn carry_out(command: Command, session: &Session) -> Result<(), Failure> {
+async fn carry_out(command: AccountCommand, session: &AdminSession) -> Result<(), CliError> {
     let accounts = &session.accounts;
     match command {
-        Command::Add { name, rights, password } => {
+        AccountCommand::Add { name, rights, password } => {
             accounts.add(&name, password.read()?.expose(), rights).await?;
             say(&format!("account {name} added, with the rights {rights}"));
         }
-        Command::List { json } => list(session, json).await?,
-        Command::Passwd { name, password } => {
+        AccountCommand::List { json } => list(session, json).await?,
+        AccountCommand::Passwd { name, password } => {
             // Nobody should type a password twice to be told that there is no such account.
             accounts.get(&name).await?;
             accounts.set_password(&name, password.read()?.expose()).await?;
             say(&format!("password of account {name} changed"));
         }
-        Command::Rights { name, rights } => {
+        AccountCommand::Rights { name, rights } => {
             accounts.set_rights(&name, rights).await?;
             say(&format!("account {name} now has the rights {rights}"));
         }
-        Command::Suspend { name } => {
+        AccountCommand::Suspend { name } => {
             accounts.suspend(&name).await?;
             say(&format!("account {name} suspended"));
         }
-        Command::Resume { name } => {
+        AccountCommand::Resume { name } => {
             accounts.resume(&name).await?;
             say(&format!("account {name} resumed"));
         }
-        Command::Remove { name, yes } => {
+        AccountCommand::Remove { name, yes } => {
             let account = accounts.get(&name).await?;
             if !yes && !confirmed(&name, account.credentials)? {
-                return Err(Failure::NotConfirmed);
+                return Err(CliError::NotConfirmed);
             }
             accounts.remove(&name).await?;
             say(&format!("account {name} removed, with {} credentials", account.credentials));
@@ -127,7 +127,7 @@ async fn carry_out(command: Command, session: &Session) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn list(session: &Session, json: bool) -> Result<(), Failure> {
+async fn list(session: &AdminSession, json: bool) -> Result<(), CliError> {
     let mut listing = Listing::of_accounts(BufWriter::new(io::stdout()), json)?;
     let mut after = None;
     loop {

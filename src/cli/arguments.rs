@@ -26,24 +26,24 @@ pub struct Arguments {
 #[derive(Subcommand)]
 pub enum Command {
     /// Run a complete gateway on loopback, with a database and backends of its own.
-    Demo(demo::Options),
+    Demo(demo::DemoOptions),
     /// Run the gateway.
     Serve,
     /// Check the configuration and report all errors, each with its line and key.
     Check,
     /// Manage accounts, the holders of credentials.
     #[command(subcommand)]
-    Account(account::Command),
+    Account(account::AccountCommand),
     /// Manage the credentials of an account.
     #[command(subcommand)]
-    Credential(credential::Command),
+    Credential(credential::CredentialCommand),
     /// Print a completion script for a shell.
     Completions {
         /// The shell that reads the script.
         shell: Shell,
     },
     /// Print the manual page of a command, or write all pages into a directory.
-    Man(man::Options),
+    Man(man::ManOptions),
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use clap_complete::aot;
 
-use super::Failure;
+use super::CliError;
 use super::output::print_text;
 
 /// A shell for which there is a completion script.
@@ -19,7 +19,7 @@ pub enum Shell {
 ///
 /// # Errors
 /// Standard output cannot be written.
-pub fn print(shell: Shell, mut definition: clap::Command) -> Result<(), Failure> {
+pub fn print(shell: Shell, mut definition: clap::Command) -> Result<(), CliError> {
     let generator = match shell {
         Shell::Bash => aot::Shell::Bash,
         Shell::Fish => aot::Shell::Fish,

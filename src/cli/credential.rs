@@ -7,8 +7,8 @@ use clap::{ArgGroup, Subcommand, ValueHint};
 
 use super::output::{Listing, PAGE, say, unless_broken};
 use super::password::PasswordSource;
-use super::session::Session;
-use super::{Failure, WRONG_USAGE};
+use super::session::AdminSession;
+use super::{CliError, WRONG_USAGE};
 use crate::config::Config;
 use crate::domain::{PermissionEdit, Permissions, PermissionsError};
 use crate::server::complain;
@@ -17,7 +17,7 @@ use crate::service::credentials::{Addition, Edit, Manager};
 
 /// The commands for the credentials of an account.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CredentialCommand {
     /// List the credentials of the account, with their effective permissions.
     List {
         /// The account holder's username.
@@ -80,13 +80,13 @@ pub enum Command {
     },
 }
 
-impl Command {
+impl CredentialCommand {
     fn account(&self) -> &str {
         match self {
-            Command::List { account, .. }
-            | Command::Add { account, .. }
-            | Command::Edit { account, .. }
-            | Command::Remove { account, .. } => account,
+            CredentialCommand::List { account, .. }
+            | CredentialCommand::Add { account, .. }
+            | CredentialCommand::Edit { account, .. }
+            | CredentialCommand::Remove { account, .. } => account,
         }
     }
 
@@ -96,15 +96,14 @@ impl Command {
     /// One and the same is granted and revoked.
     fn edit(&self) -> Result<PermissionEdit, PermissionsError> {
         match self {
-            Command::Add { permissions: Some(set), .. } | Command::Edit { permissions: Some(set), .. } => {
-                Ok(PermissionEdit::exactly(*set))
-            }
-            Command::Edit { grant, revoke, .. } => {
+            CredentialCommand::Add { permissions: Some(set), .. }
+            | CredentialCommand::Edit { permissions: Some(set), .. } => Ok(PermissionEdit::exactly(*set)),
+            CredentialCommand::Edit { grant, revoke, .. } => {
                 partly(grant.unwrap_or_default(), revoke.unwrap_or_default())
             }
-            Command::Add { .. } | Command::List { .. } | Command::Remove { .. } => {
-                Ok(PermissionEdit::default())
-            }
+            CredentialCommand::Add { .. }
+            | CredentialCommand::List { .. }
+            | CredentialCommand::Remove { .. } => Ok(PermissionEdit::default()),
         }
     }
 }
@@ -112,8 +111,8 @@ impl Command {
 /// Carries the command out. When it returns, every running gateway has let go of the old state.
 ///
 /// # Errors
-/// [`Failure`]: nothing has changed, save where it says otherwise.
-pub async fn run(command: Command, config: &Config) -> Result<ExitCode, Failure> {
+/// [`CliError`]: nothing has changed, save where it says otherwise.
+pub async fn run(command: CredentialCommand, config: &Config) -> Result<ExitCode, CliError> {
     let edit = match command.edit() {
         Ok(edit) => edit,
         Err(error) => {
@@ -121,7 +120,7 @@ pub async fn run(command: Command, config: &Config) -> Result<ExitCode, Failure>
             return Ok(ExitCode::from(WRONG_USAGE));
         }
     };
-    let session = Session::open(config).await?;
+    let session = AdminSession::open(config).await?;
     let done = match session.credentials.operator(command.account(), Origin::CommandLine).await {
         Ok(operator) => carry_out(command, edit, &session, &operator).await,
         Err(refusal) => Err(refusal.into()),
@@ -131,27 +130,27 @@ pub async fn run(command: Command, config: &Config) -> Result<ExitCode, Failure>
 }
 
 async fn carry_out(
-    command: Command,
+    command: CredentialCommand,
     permissions: PermissionEdit,
-    session: &Session,
+    session: &AdminSession,
     operator: &Manager,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let credentials = &session.credentials;
     match command {
-        Command::List { json, .. } => list(session, operator, json).await?,
-        Command::Add { name, account, password, .. } => {
+        CredentialCommand::List { json, .. } => list(session, operator, json).await?,
+        CredentialCommand::Add { name, account, password, .. } => {
             let password = password.read()?;
             let addition = Addition { username: &name, password: password.expose(), permissions };
             let count = credentials.add(operator, addition).await?;
             say(&format!("credential {name} added; account {account} has {count}"));
         }
-        Command::Edit { name, password, source, .. } => {
+        CredentialCommand::Edit { name, password, source, .. } => {
             let password = (password || source.password_stdin).then(|| source.read()).transpose()?;
             let password = password.as_ref().map(|secret| secret.expose());
             credentials.edit(operator, Edit { username: &name, password, permissions }).await?;
             say(&format!("credential {name} changed"));
         }
-        Command::Remove { name, account } => {
+        CredentialCommand::Remove { name, account } => {
             let count = credentials.remove(operator, &name).await?;
             say(&format!("credential {name} removed; account {account} has {count}"));
         }
@@ -171,7 +170,7 @@ fn partly(grant: Permissions, revoke: Permissions) -> Result<PermissionEdit, Per
     Ok(edit)
 }
 
-async fn list(session: &Session, operator: &Manager, json: bool) -> Result<(), Failure> {
+async fn list(session: &AdminSession, operator: &Manager, json: bool) -> Result<(), CliError> {
     let mut listing = Listing::of_credentials(BufWriter::new(io::stdout()), json)?;
     let mut after = None;
     loop {
@@ -193,10 +192,10 @@ mod tests {
     #[derive(Debug, Parser)]
     struct Line {
         #[command(subcommand)]
-        command: Command,
+        command: CredentialCommand,
     }
 
-    fn parse(line: &str) -> Result<Command, clap::Error> {
+    fn parse(line: &str) -> Result<CredentialCommand, clap::Error> {
         Line::try_parse_from(line.split(' ')).map(|line| line.command)
     }
 

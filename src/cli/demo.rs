@@ -18,7 +18,7 @@ use super::{backend, sink};
 use crate::config::Config;
 use crate::domain::{AccountError, Permission, PermissionEdit, Permissions};
 use crate::edge::net::listener;
-use crate::server::{self, Gateway, Source};
+use crate::server::{self, ConfigSource, Gateway};
 use crate::service::Origin;
 use crate::service::credentials::Addition;
 
@@ -26,7 +26,7 @@ const ACCOUNT: &str = "demo";
 
 /// The options of the demo.
 #[derive(clap::Args)]
-pub struct Options {
+pub struct DemoOptions {
     /// Keep the database and the passwords in this directory.
     #[arg(long, default_value = "data", value_hint = ValueHint::DirPath)]
     directory: PathBuf,
@@ -46,13 +46,13 @@ pub struct Options {
 
 /// The demo's account and credentials; kept in a file of their own, since the database has but hashes.
 #[derive(Serialize, Deserialize)]
-struct Logins {
-    account: Login,
-    credentials: Vec<Login>,
+struct DemoLogins {
+    account: DemoLogin,
+    credentials: Vec<DemoLogin>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Login {
+struct DemoLogin {
     name: String,
     password: String,
 }
@@ -61,7 +61,7 @@ struct Login {
 ///
 /// # Errors
 /// A directory that can't be written, an address in use, a database that can't be opened.
-pub async fn run(options: Options) -> Result<ExitCode> {
+pub async fn run(options: DemoOptions) -> Result<ExitCode> {
     let directory = &options.directory;
     fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -97,7 +97,7 @@ pub async fn run(options: Options) -> Result<ExitCode> {
     let address = |key| gateway.address_of(key).context("every listener has an address");
     let (api, web) = (address("api.listen")?, address("web.listen")?);
     print_lines(&logins, api, web, address("smtp.listen")?, address("ops.listen")?);
-    gateway.run(Source::Fixed).await;
+    gateway.run(ConfigSource::Fixed).await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -117,7 +117,7 @@ fn certificate(directory: &Path) -> Result<(PathBuf, PathBuf)> {
 
 /// The logins of the first start, made where there are none yet. What is missing of them in the database is added: a first
 /// start may have been cut short.
-async fn logins(gateway: &Gateway, file: &Path) -> Result<Logins> {
+async fn logins(gateway: &Gateway, file: &Path) -> Result<DemoLogins> {
     let accounts = gateway.accounts();
     let logins = match fs::read_to_string(file) {
         Ok(text) => serde_json::from_str(&text)
@@ -130,7 +130,7 @@ async fn logins(gateway: &Gateway, file: &Path) -> Result<Logins> {
         }
         Err(error) => return Err(error).with_context(|| file.display().to_string()),
     };
-    let Login { name, password } = &logins.account;
+    let DemoLogin { name, password } = &logins.account;
     if accounts.get(name).await == Err(AccountError::NoSuchAccount.into()) {
         accounts.add(name, password.as_bytes(), Permissions::ALL).await.context("the demo's account")?;
     }
@@ -150,9 +150,10 @@ async fn logins(gateway: &Gateway, file: &Path) -> Result<Logins> {
 
 /// New logins, in the file as a whole or not at all; before they are in the database, since a password that is stored and
 /// known to nobody would be of no use.
-fn made(file: &Path) -> Result<Logins> {
-    let login = |name: &str| Ok::<_, anyhow::Error>(Login { name: name.to_owned(), password: password()? });
-    let logins = Logins {
+fn made(file: &Path) -> Result<DemoLogins> {
+    let login =
+        |name: &str| Ok::<_, anyhow::Error>(DemoLogin { name: name.to_owned(), password: password()? });
+    let logins = DemoLogins {
         account: login(ACCOUNT)?,
         credentials: Permission::ALL.iter().map(|p| login(&format!("demo-{p}"))).collect::<Result<_>>()?,
     };
@@ -179,7 +180,7 @@ fn password() -> Result<String> {
     }
 }
 
-fn print_lines(logins: &Logins, api: SocketAddr, web: SocketAddr, smtp: SocketAddr, ops: SocketAddr) {
+fn print_lines(logins: &DemoLogins, api: SocketAddr, web: SocketAddr, smtp: SocketAddr, ops: SocketAddr) {
     let holder = format!("{}:{}", logins.account.name, logins.account.password);
     let [email, only_api, only_web] = [0, 1, 2].map(|index| {
         let login = &logins.credentials[index];

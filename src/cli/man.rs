@@ -9,12 +9,12 @@ use clap::{Args, ValueHint};
 use clap_mangen::Man;
 
 use super::output::print_text;
-use super::{Failure, WRONG_USAGE};
+use super::{CliError, WRONG_USAGE};
 use crate::server::complain;
 
 /// Selects the pages.
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct ManOptions {
     /// Print the page of this command, for example `credential add`. Default: the page of gatepost itself.
     #[arg(value_name = "COMMAND")]
     command: Vec<String>,
@@ -27,10 +27,10 @@ pub struct Options {
 ///
 /// # Errors
 /// Standard output, the directory or one of the files cannot be written.
-pub fn run(options: &Options, definition: clap::Command) -> Result<ExitCode, Failure> {
+pub fn run(options: &ManOptions, definition: clap::Command) -> Result<ExitCode, CliError> {
     let gatepost = complete(definition);
     if let Some(directory) = &options.directory {
-        fs::create_dir_all(directory).map_err(|error| Failure::NotWritten(directory.clone(), error))?;
+        fs::create_dir_all(directory).map_err(|error| CliError::NotWritten(directory.clone(), error))?;
         write_pages(&gatepost, directory)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -64,10 +64,10 @@ fn rendered(page: &Man) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn write_pages(command: &clap::Command, directory: &Path) -> Result<(), Failure> {
+fn write_pages(command: &clap::Command, directory: &Path) -> Result<(), CliError> {
     let page = page(command);
     let path = directory.join(page.get_filename());
     let written = rendered(&page).and_then(|text| fs::write(&path, text));
-    written.map_err(|error| Failure::NotWritten(path, error))?;
+    written.map_err(|error| CliError::NotWritten(path, error))?;
     command.get_subcommands().try_for_each(|command| write_pages(command, directory))
 }

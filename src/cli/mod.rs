@@ -6,7 +6,7 @@ pub mod backend;
 pub mod completions;
 pub mod credential;
 pub mod demo;
-pub mod failure;
+pub mod error;
 pub mod man;
 pub mod output;
 pub mod password;
@@ -14,7 +14,7 @@ pub mod session;
 mod sink;
 
 pub use arguments::{Arguments, Command};
-pub use failure::Failure;
+pub use error::CliError;
 
 /// The exit status of a command that was refused or failed.
 pub const REFUSED: u8 = 1;

@@ -2,14 +2,14 @@
 
 use http::Method;
 
-use super::Group;
+use super::GroupSettings;
 use super::pattern::pattern;
 use super::reader::{ConfigTable, nearest, shown};
 use crate::domain::{PathPattern, Permission};
 
 /// One `[[api.route]]` or `[[web.route]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
+pub struct RouteSettings {
     /// The paths it is for.
     pub path: PathPattern,
     /// The methods it is for; none is all of them.
@@ -58,13 +58,13 @@ impl Need {
     }
 }
 
-impl Route {
+impl RouteSettings {
     /// Reads all routes of an entry. A route that can never match is an error: it is a rule that somebody relies on.
-    pub(super) fn read_all(entry: &ConfigTable<'_>, groups: &[Group]) -> Vec<Route> {
-        let mut routes: Vec<(usize, Route)> = Vec::new();
+    pub(super) fn read_all(entry: &ConfigTable<'_>, groups: &[GroupSettings]) -> Vec<RouteSettings> {
+        let mut routes: Vec<(usize, RouteSettings)> = Vec::new();
         for table in entry.tables("route") {
             let line = table.line();
-            let Some(route) = Route::read(&table, groups) else { continue };
+            let Some(route) = RouteSettings::read(&table, groups) else { continue };
             if let Some((first, _)) = routes.iter().find(|(_, earlier)| earlier.hides(&route)) {
                 table.refuse("path", format!("'{}' never gets here: line {first} matches first", route.path));
             }
@@ -73,7 +73,7 @@ impl Route {
         routes.into_iter().map(|(_, route)| route).collect()
     }
 
-    fn read(table: &ConfigTable<'_>, groups: &[Group]) -> Option<Route> {
+    fn read(table: &ConfigTable<'_>, groups: &[GroupSettings]) -> Option<RouteSettings> {
         let path = table.required("path", |v| v.parsed(pattern));
         let methods = table.optional("methods", |v| v.filled_list(|v| v.parsed(method)));
         // No default: a route that is only there to choose a group would loosen what is built in without a word.
@@ -81,10 +81,10 @@ impl Route {
         let group = table.optional("group", |v| v.text()).map_or(Ok(0), |name| find(name, groups));
         let group = group.map_err(|reason| table.refuse("group", reason));
         table.finish();
-        Some(Route { path: path?, methods, need: need?, group: group.ok()? })
+        Some(RouteSettings { path: path?, methods, need: need?, group: group.ok()? })
     }
 
-    fn hides(&self, later: &Route) -> bool {
+    fn hides(&self, later: &RouteSettings) -> bool {
         let methods = match (&self.methods, &later.methods) {
             (None, _) => true,
             (Some(_), None) => false,
@@ -105,7 +105,7 @@ fn method(text: &str) -> Result<Method, String> {
     }
 }
 
-fn find(name: &str, groups: &[Group]) -> Result<usize, String> {
+fn find(name: &str, groups: &[GroupSettings]) -> Result<usize, String> {
     groups.iter().position(|group| group.name == name).ok_or_else(|| {
         let names = || groups.iter().map(|group| group.name.as_str());
         match nearest(name, names()) {
@@ -115,7 +115,11 @@ fn find(name: &str, groups: &[Group]) -> Result<usize, String> {
                 format!("no group is named '{}': there are {}", shown(name), all.join(", "))
             }
             None => {
-                format!("no group is named '{}': there is '{}' only", shown(name), Group::DEFAULT_NAME)
+                format!(
+                    "no group is named '{}': there is '{}' only",
+                    shown(name),
+                    GroupSettings::DEFAULT_NAME
+                )
             }
         }
     })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::address::{self, SmtpUpstream};
 use super::quantity::{DAY, SHORTEST};
 use super::reader::{ConfigTable, ConfigValue};
-use super::{NamedFile, Place};
+use super::{KeyLocation, NamedFile};
 
 /// The backends of `[smtp]`: as good as each other, transactions go round those that are up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct SmtpRelay {
     /// At least one, none twice.
     pub upstreams: Vec<SmtpUpstream>,
     /// Where they stand.
-    pub place: Place,
+    pub place: KeyLocation,
     /// PEM: the roots that backends with TLS are verified against; none is those of the system.
     pub ca: Option<NamedFile>,
     /// The name that backends with TLS must prove, instead of their host.

@@ -5,17 +5,17 @@ use std::time::Duration;
 use super::address::{self, Upstream};
 use super::quantity::{DAY, SHORTEST};
 use super::reader::{ConfigTable, ConfigValue, shown};
-use super::{NamedFile, Place};
+use super::{KeyLocation, NamedFile};
 
 /// Backends that are as good as each other: requests go round, and pass by those that are down.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
+pub struct GroupSettings {
     /// Its name; unique in its entry.
     pub name: String,
     /// The backends, at least one, none twice.
     pub upstreams: Vec<Upstream>,
     /// Where they stand.
-    pub place: Place,
+    pub place: KeyLocation,
     /// How it is found out whether one is up.
     pub health_check: HealthCheck,
     /// How often.
@@ -28,22 +28,23 @@ pub struct Group {
     pub upstream_server_name: Option<String>,
 }
 
-impl Group {
+impl GroupSettings {
     /// The name of the group that an entry's own `upstreams` make.
     pub const DEFAULT_NAME: &'static str = "default";
 
     /// Reads an entry's own group and its named ones, in this order.
-    pub(super) fn read_all(entry: &ConfigTable<'_>) -> Vec<Group> {
-        let own = Group::read(entry, Group::DEFAULT_NAME.to_owned(), &Group::default());
+    pub(super) fn read_all(entry: &ConfigTable<'_>) -> Vec<GroupSettings> {
+        let own =
+            GroupSettings::read(entry, GroupSettings::DEFAULT_NAME.to_owned(), &GroupSettings::default());
         let mut groups = vec![own];
         let mut lines = vec![entry.line()];
         for table in entry.tables("group") {
             let name = table.required("name", |v| v.text());
-            let group = Group::read(&table, name.unwrap_or_default().to_owned(), &groups[0]);
+            let group = GroupSettings::read(&table, name.unwrap_or_default().to_owned(), &groups[0]);
             let first = groups.iter().position(|other| other.name == group.name);
             match (name, first) {
                 (None, _) => {}
-                (Some(Group::DEFAULT_NAME), _) => {
+                (Some(GroupSettings::DEFAULT_NAME), _) => {
                     table.refuse("name", "'default' is the entry's own group: choose another name");
                 }
                 (Some(name), Some(first)) => {
@@ -63,9 +64,9 @@ impl Group {
     }
 
     /// Reads the keys that an entry and its groups share; what is absent is as in `inherited`.
-    fn read(table: &ConfigTable<'_>, name: String, inherited: &Group) -> Group {
+    fn read(table: &ConfigTable<'_>, name: String, inherited: &GroupSettings) -> GroupSettings {
         let time = |key, default| table.read(key, default, |v| v.duration(SHORTEST..=DAY));
-        Group {
+        GroupSettings {
             name,
             upstreams: table.required("upstreams", upstreams).unwrap_or_default(),
             place: table.place("upstreams"),
@@ -84,12 +85,12 @@ impl Group {
 }
 
 /// Without a name and without backends: what an entry's own group is where nothing is set.
-impl Default for Group {
+impl Default for GroupSettings {
     fn default() -> Self {
-        Group {
+        GroupSettings {
             name: String::new(),
             upstreams: Vec::new(),
-            place: Place { line: 0, key: String::new() },
+            place: KeyLocation { line: 0, key: String::new() },
             health_check: HealthCheck::Tcp,
             health_interval: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),

@@ -14,7 +14,7 @@ pub struct CredentialId(pub i64);
 
 /// Whether a principal is the account holder itself or one of its credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum PrincipalKind {
     /// The account holder.
     Holder,
     /// An additional credential.
@@ -47,7 +47,7 @@ impl fmt::Debug for StoredHash {
 #[derive(Clone, Debug)]
 pub struct Principal {
     /// Account holder or credential.
-    pub kind: Kind,
+    pub kind: PrincipalKind,
     /// The account it belongs to; for the holder, the account itself.
     pub account: AccountId,
     /// The account holder's username.

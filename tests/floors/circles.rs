@@ -10,11 +10,11 @@ use crate::{root, sources, uncommented};
 /// Modules whose files still import each other in a circle: the longest path that all files of a circle have in common.
 const KNOWN: [&str; 2] = ["state::cache", "wire::smtp::header"];
 
-type Files = BTreeMap<Module, String>;
+pub type Files = BTreeMap<Module, String>;
 type Imports = BTreeMap<Module, BTreeSet<Module>>;
 
 /// The code of each file of `src`, without tests.
-fn files() -> Files {
+pub fn files() -> Files {
     let mut files = Files::new();
     for path in sources(&root()) {
         let inside = path.strip_prefix(root()).unwrap();

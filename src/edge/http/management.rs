@@ -336,12 +336,12 @@ fn refusal_of(refusal: service::ManagementError) -> Refusal {
 }
 
 /// The audit trail's word for what was asked.
-fn audited(action: Action) -> service::audit::Action {
+fn audited(action: Action) -> service::audit::AuditAction {
     match action {
-        Action::Get => service::audit::Action::CredentialGet,
-        Action::Add => service::audit::Action::CredentialAdd,
-        Action::Edit => service::audit::Action::CredentialEdit,
-        Action::Remove => service::audit::Action::CredentialRemove,
+        Action::Get => service::audit::AuditAction::CredentialGet,
+        Action::Add => service::audit::AuditAction::CredentialAdd,
+        Action::Edit => service::audit::AuditAction::CredentialEdit,
+        Action::Remove => service::audit::AuditAction::CredentialRemove,
     }
 }
 

@@ -27,7 +27,7 @@ use crate::state::Lane;
 use crate::state::cache::{Proof, Verified};
 use crate::state::hashing::{Check, Checked, HIGHEST_COST};
 use crate::state::metrics::Lookup;
-use crate::state::throttle::{AdmittedCheck, Source};
+use crate::state::throttle::{AdmittedCheck, SourcePrefix};
 
 /// When what needs no password check is refused, without the throttle; well beyond the reading of a row.
 const REFUSED_AFTER: Duration = Duration::from_millis(5);
@@ -41,7 +41,7 @@ struct Looked<'a> {
     name: Canonical,
     /// No longer than can be a password and one more: what is longer is as wrong as its beginning, and must not cost more.
     secret: &'a [u8],
-    source: Source,
+    source: SourcePrefix,
     began: Instant,
     /// The number of [`crate::state::Epochs::now`] from before the row was read.
     seen: u64,
@@ -74,7 +74,7 @@ impl Access {
         let stored = row.as_ref().map_or_else(|| self.hasher.decoy(&name), |row| row.hash.clone());
         let proof =
             Proof { digest: self.cache.digest(&name, secret), fingerprint: self.cache.fingerprint(&stored) };
-        let source = Source::of(source);
+        let source = SourcePrefix::of(source);
         let looked = Looked { name, secret, source, began, seen, row, active, stored, proof };
 
         let known = self.cache.get(&name);

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 
 use crate::config::AuthSettings;
 use crate::domain::password::LONGEST_BYTES;
-use crate::domain::{Canonical, Denial, Entry, Kind, Permission, Presented, Unavailable};
+use crate::domain::{Canonical, Denial, Entry, Permission, Presented, PrincipalKind, Unavailable};
 use crate::state::cache::Verified;
 use crate::state::metrics::{DecisionOutcome, Lookup};
 use crate::state::store::{Store, StoreError};
@@ -124,7 +124,7 @@ impl Access {
         let (entry, peer, now) = (Entry::Api, peer.into(), Instant::now());
         let identified = self.identified(presented, entry, peer.source, now).await;
         let (outcome, decision) = match identified {
-            Ok(verified) if verified.who.principal.kind == Kind::Holder => {
+            Ok(verified) if verified.who.principal.kind == PrincipalKind::Holder => {
                 (DecisionOutcome::Allowed, HolderDecision::Holder(Granted::new(verified)))
             }
             Ok(_) => {

@@ -10,7 +10,7 @@ use crate::state::store::StoreError;
 
 /// Why a command was not carried out; for the operator to read. Exit status 1.
 #[derive(Debug, Error)]
-pub enum Failure {
+pub enum CliError {
     /// What was asked for was refused, or could not be done.
     #[error(transparent)]
     Refused(#[from] ManagementError),
