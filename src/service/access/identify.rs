@@ -134,7 +134,7 @@ impl Access {
 
     /// The same secret was refused against the same hash before: it still is.
     async fn refused_before(&self, looked: &Looked<'_>, now: Instant) -> Result<(), NotIdentified> {
-        let Some(denial) = self.cache.refusal(&looked.proof, looked.active, now) else { return Ok(()) };
+        let Some(denial) = self.cache.denial(&looked.proof, looked.active, now) else { return Ok(()) };
         self.until_settled(looked.began).await;
         Err(NotIdentified::Denied(denial, Sameness::UsernameAndSource))
     }
@@ -177,7 +177,7 @@ impl Access {
             None => Denial::Unknown,
         };
         self.throttle.failed(admission, now);
-        self.cache.refuse(&proof, active, denial, now);
+        self.cache.deny(&proof, active, denial, now);
         // Who joins costs nothing, and there is no bound on how many do.
         let sameness = if joined { Sameness::UsernameAndSource } else { Sameness::Unique };
         Err(NotIdentified::Denied(denial, sameness))

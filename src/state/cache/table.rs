@@ -20,7 +20,7 @@ use arc_swap::ArcSwapOption;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use super::Verified;
+use super::verified::Verified;
 use crate::domain::Canonical;
 
 /// What a bucket holds on average at most, when the table is full. With two, one pair in 50,000 has no room before that.

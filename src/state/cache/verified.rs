@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Digest, Fingerprint};
+use super::digest::{Digest, Fingerprint};
 use crate::domain::{Canonical, Permissions, Principal, StoredHash};
 use crate::state::epoch::{Epochs, Shard};
 
