@@ -78,6 +78,9 @@ impl Access {
         let looked = Looked { name, secret, source, began, seen, row, active, stored, proof };
 
         let known = self.cache.get(&name);
+        if known.is_some() && looked.row.is_none() {
+            self.cache.remove(&name);
+        }
         if let Some(verified) = self.proven_before(&looked, known.as_deref(), now) {
             self.metrics.lookup(Lookup::Stale);
             return Ok(verified);

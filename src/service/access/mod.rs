@@ -30,6 +30,7 @@ use crate::state::{Cache, Epochs, Hasher, Metrics};
 use denials::{Denials, Denied, Sameness};
 use reads::Reads;
 
+pub use crate::state::cache::ConnectionMemory;
 pub use denials::Peer;
 pub use outcome::{Decision, Granted, HolderDecision};
 
@@ -70,6 +71,8 @@ impl Access {
     ) -> io::Result<Access> {
         let cache = Arc::new(Cache::new(settings.cache_capacity, settings.cache_ttl)?);
         let entries = Arc::clone(&cache);
+        epochs.on_forget(move |name| entries.remove(name));
+        let entries = Arc::clone(&cache);
         metrics.read_at_scrape("gatepost_cache_entries", "Principals in the cache.", move || {
             entries.principals() as f64
         });
@@ -86,7 +89,7 @@ impl Access {
         })
     }
 
-    /// Allows what the cache allows; never waits and never allocates. `None` is no denial: [`Access::authorize`] decides.
+    /// Allows what the cache allows, without waiting. `None` is not a denial: [`Access::authorize`] decides.
     #[inline]
     pub fn check_cached(
         &self,
@@ -94,7 +97,38 @@ impl Access {
         permission: Permission,
         entry: Entry,
     ) -> Option<Granted> {
-        let verified = self.cached(presented, Instant::now())?;
+        self.allowed(self.cached(presented, Instant::now())?, permission, entry)
+    }
+
+    /// As [`Access::check_cached`], for a connection that may present the same credential again. What it remembers is judged as an
+    /// entry of the cache is.
+    #[inline]
+    pub fn check_remembered(
+        &self,
+        memory: &ConnectionMemory,
+        presented: &Presented<'_>,
+        permission: Permission,
+        entry: Entry,
+    ) -> Option<Granted> {
+        self.check_remembered_at(memory, presented, permission, entry, Instant::now())
+    }
+
+    #[inline]
+    fn check_remembered_at(
+        &self,
+        memory: &ConnectionMemory,
+        presented: &Presented<'_>,
+        permission: Permission,
+        entry: Entry,
+        now: Instant,
+    ) -> Option<Granted> {
+        let name = cacheable(presented)?;
+        let verified = self.cache.find_remembered(memory, &name, presented.secret, &self.epochs, now)?;
+        self.allowed(verified, permission, entry)
+    }
+
+    #[inline]
+    fn allowed(&self, verified: Arc<Verified>, permission: Permission, entry: Entry) -> Option<Granted> {
         if !verified.effective.contains(permission) {
             return None;
         }
@@ -196,11 +230,7 @@ impl Access {
     /// Who is presented, if a fresh entry says so.
     #[inline]
     fn cached(&self, presented: &Presented<'_>, now: Instant) -> Option<Arc<Verified>> {
-        if presented.secret.len() > LONGEST_BYTES {
-            return None;
-        }
-        let verified = self.cache.proven(&Canonical::of(presented.username)?, presented.secret)?;
-        self.cache.is_fresh(&verified, &self.epochs, now).then_some(verified)
+        self.cache.find(&cacheable(presented)?, presented.secret, &self.epochs, now)
     }
 
     /// The store's error is for the log, once a second: with it every check fails.
@@ -250,4 +280,13 @@ impl Access {
         let denied = Denied { entry, username, peer: peer.into(), reason };
         self.denials.write(&denied, Sameness::UsernameAndSource, Instant::now());
     }
+}
+
+/// The name that is presented, if there may be an entry of the cache for it.
+#[inline]
+fn cacheable(presented: &Presented<'_>) -> Option<Canonical> {
+    if presented.secret.len() > LONGEST_BYTES {
+        return None;
+    }
+    Canonical::of(presented.username)
 }

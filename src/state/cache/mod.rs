@@ -7,53 +7,109 @@
 
 mod denials;
 mod digest;
-mod table;
+mod memory;
 mod verified;
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
+use moka::policy::EvictionPolicy;
+
 use super::epoch::Epochs;
 use crate::domain::{Canonical, Denial, StoredHash};
 use denials::RememberedDenials;
 use digest::DigestKeys;
-use table::Table;
 
 pub use digest::{Digest, Fingerprint};
+pub use memory::ConnectionMemory;
 pub use verified::{Proof, Verified, Who};
 
 /// The verified principals, by canonical name, and the secrets that were wrong a moment ago.
 pub struct Cache {
-    entries: Table,
+    entries: moka::sync::Cache<Canonical, Arc<Verified>, RandomState>,
     denials: RememberedDenials,
     keys: DigestKeys,
     ttl: Duration,
 }
 
 impl Cache {
-    /// An empty cache for up to `capacity` principals; after `ttl` the row of one is read again.
+    /// An empty cache for up to `capacity` principals, at least one; after `ttl` the row of one is read again. Beyond the
+    /// capacity, the principals go that were not asked for the longest.
     ///
     /// # Errors
     /// The system has no random numbers.
     pub fn new(capacity: u64, ttl: Duration) -> io::Result<Cache> {
-        Ok(Cache {
-            entries: Table::new(capacity),
-            denials: RememberedDenials::new(),
-            keys: DigestKeys::random()?,
-            ttl,
-        })
+        // By moka's default policy, a full cache may reject what was just verified, and would cost its next request a password
+        // check. No time-outs of moka's: the age is compared here, with the caller's clock.
+        let entries = moka::sync::Cache::builder()
+            .max_capacity(capacity.max(1))
+            .eviction_policy(EvictionPolicy::lru())
+            .build_with_hasher(RandomState::default());
+        Ok(Cache { entries, denials: RememberedDenials::new(), keys: DigestKeys::random()?, ttl })
     }
 
-    /// What was verified under that name, if it is that secret; fresh or not.
+    /// The principal of that name, if `secret` was verified for it and it may be believed without asking the store.
     #[inline]
-    pub fn proven(&self, name: &Canonical, secret: &[u8]) -> Option<Arc<Verified>> {
-        let digest = self.digest(name, secret);
-        // The digest is of the name, too.
-        self.entries.find(name, |verified| verified.proof.digest.matches(&digest))
+    pub fn find(
+        &self,
+        name: &Canonical,
+        secret: &[u8],
+        epochs: &Epochs,
+        now: Instant,
+    ) -> Option<Arc<Verified>> {
+        self.find_digest(name, &self.digest(name, secret), epochs, now)
     }
 
-    /// What was verified under that name, fresh or not.
+    /// As [`Cache::find`]; looks first at what the connection remembers, and has it remember what is found.
+    #[inline]
+    pub fn find_remembered(
+        &self,
+        memory: &ConnectionMemory,
+        name: &Canonical,
+        secret: &[u8],
+        epochs: &Epochs,
+        now: Instant,
+    ) -> Option<Arc<Verified>> {
+        let digest = self.digest(name, secret);
+        let mut remembered = memory.lock();
+        if let Some(verified) = remembered.find(&digest) {
+            let verified = Arc::clone(verified);
+            let is_fresh = self.is_fresh(&verified, epochs, now);
+            if !is_fresh || remembered.should_report(now) {
+                self.keep_in_use(&verified);
+            }
+            if is_fresh {
+                return Some(verified);
+            }
+        }
+        let found = self.find_digest(name, &digest, epochs, now)?;
+        Some(remembered.note(found, now))
+    }
+
+    #[inline]
+    fn find_digest(
+        &self,
+        name: &Canonical,
+        digest: &Digest,
+        epochs: &Epochs,
+        now: Instant,
+    ) -> Option<Arc<Verified>> {
+        let found = self.entries.get(name)?;
+        (found.proof.digest.matches(digest) && self.is_fresh(&found, epochs, now)).then_some(found)
+    }
+
+    /// Counts as a use of what a connection remembers, and puts it back where it was evicted meanwhile: when it is stale, only the
+    /// entry spares its next check the password check.
+    #[cold]
+    fn keep_in_use(&self, verified: &Verified) {
+        if self.entries.get(&verified.who.name).is_none() {
+            self.insert(Arc::new(verified.unshared()));
+        }
+    }
+
+    /// The principal that was last verified under that name, fresh or not.
     pub fn get(&self, name: &Canonical) -> Option<Arc<Verified>> {
         self.entries.get(name)
     }
@@ -61,7 +117,13 @@ impl Cache {
     /// Keeps what was verified. It may come late, and over an entry that was read after it: what it says is believed only
     /// as long as its own epoch allows.
     pub fn insert(&self, verified: Arc<Verified>) {
-        self.entries.insert(verified);
+        self.entries.insert(verified.who.name, verified);
+    }
+
+    /// Drops what was verified under that name, to free its memory. A slow loader may put it back, so that only its epoch tells
+    /// whether it may be believed.
+    pub fn remove(&self, name: &Canonical) {
+        self.entries.invalidate(name);
     }
 
     /// Returns true if what was verified may be believed without asking the store.
@@ -91,74 +153,12 @@ impl Cache {
         self.denials.insert(&self.keys, proof, active, denial, now);
     }
 
-    /// The number of principals in it.
+    /// The number of principals in it, after the evictions that are due: not for the way of a request.
     pub fn principals(&self) -> u64 {
-        self.entries.len()
+        self.entries.run_pending_tasks();
+        self.entries.entry_count()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::LazyLock;
-
-    use super::*;
-    use crate::domain::{AccountId, CredentialId, Kind, Permissions, Principal, Username};
-
-    fn principal(name: &str) -> Principal {
-        Principal {
-            kind: Kind::Credential(CredentialId(2)),
-            account: AccountId(1),
-            account_name: Username::parse("holder").unwrap(),
-            name: Username::parse(name).unwrap(),
-            hash: StoredHash::new("$2b$...".to_owned()),
-            bits: Permissions::ALL,
-            rights: Permissions::ALL,
-            active: true,
-        }
-    }
-
-    fn proof(cache: &Cache, row: &Principal, secret: &[u8]) -> Proof {
-        Proof {
-            digest: cache.digest(&row.name.canonical(), secret),
-            fingerprint: cache.fingerprint(&row.hash),
-        }
-    }
-
-    /// An entry of that name, for the tests of what holds it.
-    pub fn verified(name: &str) -> Arc<Verified> {
-        static MADE_FROM: LazyLock<(Cache, Epochs)> =
-            LazyLock::new(|| (Cache::new(1, Duration::MAX).unwrap(), Epochs::new()));
-        let (cache, epochs) = &*MADE_FROM;
-        let row = principal(name);
-        let proof = proof(cache, &row, b"secret");
-        Arc::new(Verified::new(row, proof, epochs.now(), epochs, Instant::now()))
-    }
-
-    #[test]
-    fn an_entry_ends_by_epoch_and_by_age() {
-        let (cache, epochs, now) =
-            (Cache::new(10, Duration::from_secs(60)).unwrap(), Epochs::new(), Instant::now());
-        let row = principal("someone");
-        let verified = Verified::new(row.clone(), proof(&cache, &row, b"secret"), epochs.now(), &epochs, now);
-        cache.insert(Arc::new(verified));
-        let verified = cache.get(&Canonical::of(b"SomeOne").unwrap()).unwrap();
-        assert!(cache.is_fresh(&verified, &epochs, now + Duration::from_secs(59)));
-        assert!(!cache.is_fresh(&verified, &epochs, now + Duration::from_secs(60)));
-        epochs.raise(&row.account_name.canonical());
-        assert!(!cache.is_fresh(&verified, &epochs, now));
-    }
-
-    #[test]
-    fn a_denial_is_of_one_secret_one_hash_one_state_and_one_minute() {
-        let (cache, now) = (Cache::new(10, Duration::MAX).unwrap(), Instant::now());
-        let mut row = principal("someone");
-        let wrong = proof(&cache, &row, b"wrong");
-        cache.deny(&wrong, true, Denial::Wrong, now);
-        assert_eq!(cache.denial(&wrong, true, now + Duration::from_secs(59)), Some(Denial::Wrong));
-        assert_eq!(cache.denial(&wrong, true, now + Duration::from_secs(60)), None);
-        assert_eq!(cache.denial(&wrong, false, now), None);
-        assert_eq!(cache.denial(&proof(&cache, &row, b"other"), true, now), None);
-        row.hash = StoredHash::new("$2b$another".to_owned());
-        assert_eq!(cache.denial(&proof(&cache, &row, b"wrong"), true, now), None);
-    }
-}
+mod tests;
