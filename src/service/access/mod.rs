@@ -4,6 +4,7 @@
 //! store and the password check is in `identify`, and what open tunnels ask is in `hold`.
 
 mod changes;
+mod clock;
 mod denials;
 mod hold;
 mod identify;
@@ -27,6 +28,7 @@ use crate::state::metrics::{Lookup, Outcome};
 use crate::state::store::{Store, StoreError};
 use crate::state::throttle::Throttle;
 use crate::state::{Cache, Epochs, Hasher, Metrics};
+use clock::DecisionClock;
 use denials::{Denials, Denied, Sameness};
 use reads::Reads;
 
@@ -146,7 +148,7 @@ impl Access {
         entry: Entry,
         peer: impl Into<Peer<'_>>,
     ) -> Decision {
-        self.authorize_at(presented, permission, entry, peer.into(), Instant::now()).await
+        self.authorize_by(presented, permission, entry, peer.into(), DecisionClock::start()).await
     }
 
     /// Decides whether who is presented is an account holder, who alone manages credentials. Needs no permission bit.
@@ -155,8 +157,8 @@ impl Access {
         presented: Presented<'_>,
         peer: impl Into<Peer<'_>>,
     ) -> HolderDecision {
-        let (entry, peer, now) = (Entry::Api, peer.into(), Instant::now());
-        let identified = self.identified(presented, entry, peer.source, now).await;
+        let (entry, peer, clock) = (Entry::Api, peer.into(), DecisionClock::start());
+        let identified = self.identified(presented, entry, peer.source, clock).await;
         let (outcome, decision) = match identified {
             Ok(verified) if verified.who.principal.kind == Kind::Holder => {
                 (Outcome::Allowed, HolderDecision::Holder(Granted::new(verified)))
@@ -164,11 +166,11 @@ impl Access {
             Ok(_) => {
                 let reason = "not the account holder";
                 let denied = Denied { entry, username: presented.username, peer, reason };
-                self.denials.write(&denied, Sameness::UsernameAndSource, now);
+                self.denials.write(&denied, Sameness::UsernameAndSource, clock.began());
                 (Outcome::NotHolder, HolderDecision::NotHolder)
             }
             Err(NotIdentified::Denied(denial, sameness)) => {
-                self.denied(entry, presented, peer, denial, sameness, now);
+                self.denied(entry, presented, peer, denial, sameness, clock.began());
                 (Outcome::Denied(denial), HolderDecision::Denied(denial))
             }
             Err(NotIdentified::Unavailable(why)) => (Outcome::Unavailable, HolderDecision::Unavailable(why)),
@@ -177,15 +179,16 @@ impl Access {
         decision
     }
 
-    async fn authorize_at(
+    /// As [`Access::authorize`], by a clock that the caller has started.
+    async fn authorize_by(
         &self,
         presented: Presented<'_>,
         permission: Permission,
         entry: Entry,
         peer: Peer<'_>,
-        now: Instant,
+        clock: DecisionClock,
     ) -> Decision {
-        let refusal = match self.identified(presented, entry, peer.source, now).await {
+        let refusal = match self.identified(presented, entry, peer.source, clock).await {
             Ok(verified) if verified.effective.contains(permission) => {
                 self.metrics.decision(entry, Some(permission), Outcome::Allowed);
                 return Decision::Allowed(Granted::new(verified));
@@ -193,7 +196,7 @@ impl Access {
             Ok(_) => {
                 if entry == Entry::Smtp {
                     // Answered as a wrong secret is, and no sooner than one that repeats.
-                    Box::pin(self.until_settled(now)).await;
+                    Box::pin(self.until_settled(&clock)).await;
                 }
                 NotIdentified::Denied(Denial::Lacks(permission), Sameness::UsernameAndSource)
             }
@@ -201,7 +204,7 @@ impl Access {
         };
         match refusal {
             NotIdentified::Denied(denial, sameness) => {
-                self.denied(entry, presented, peer, denial, sameness, now);
+                self.denied(entry, presented, peer, denial, sameness, clock.began());
                 self.metrics.decision(entry, Some(permission), Outcome::Denied(denial));
                 Decision::Denied(denial)
             }
@@ -217,14 +220,14 @@ impl Access {
         presented: Presented<'_>,
         entry: Entry,
         source: IpAddr,
-        now: Instant,
+        clock: DecisionClock,
     ) -> Result<Arc<Verified>, NotIdentified> {
-        if let Some(verified) = self.cached(&presented, now) {
+        if let Some(verified) = self.cached(&presented, clock.began()) {
             self.metrics.lookup(Lookup::Hit);
             return Ok(verified);
         }
         // On the heap, so that who is answered by the cache doesn't carry the room for it.
-        Box::pin(self.identify(presented, entry, source, now)).await
+        Box::pin(self.identify(presented, entry, source, clock)).await
     }
 
     /// Who is presented, if a fresh entry says so.

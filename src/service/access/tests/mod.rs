@@ -67,6 +67,20 @@ fn canonical(name: &str) -> Canonical {
     Canonical::of(name.as_bytes()).unwrap()
 }
 
+impl Access {
+    /// As [`Access::authorize`], at that moment.
+    async fn authorize_at(
+        &self,
+        presented: Presented<'_>,
+        permission: Permission,
+        entry: Entry,
+        peer: Peer<'_>,
+        now: Instant,
+    ) -> Decision {
+        self.authorize_by(presented, permission, entry, peer, DecisionClock::starting_at(now)).await
+    }
+}
+
 impl House {
     async fn add(&self, name: &str, hash: &StoredHash, permissions: &str) {
         let new = NewCredential {
