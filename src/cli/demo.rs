@@ -16,11 +16,11 @@ use tokio::sync::watch;
 use super::output::say;
 use super::{backend, sink};
 use crate::config::Config;
-use crate::domain::{Permission, PermissionEdit, Permissions};
+use crate::domain::{AccountError, Permission, PermissionEdit, Permissions};
 use crate::edge::net::listener;
 use crate::server::{self, Gateway, Source};
+use crate::service::Origin;
 use crate::service::credentials::Addition;
-use crate::service::{Origin, Refusal};
 
 const ACCOUNT: &str = "demo";
 
@@ -135,7 +135,7 @@ async fn logins(gateway: &Gateway, file: &Path) -> Result<DemoLogins> {
         Err(error) => return Err(error).with_context(|| file.display().to_string()),
     };
     let DemoLogin { name, password } = &logins.account;
-    if accounts.get(name).await == Err(Refusal::NoSuchAccount) {
+    if accounts.get(name).await == Err(AccountError::NoSuchAccount.into()) {
         accounts.add(name, password.as_bytes(), Permissions::ALL).await.context("the demo's account")?;
     }
     let credentials = gateway.credentials();

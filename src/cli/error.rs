@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::service::Refusal;
+use crate::service::ManagementError;
 use crate::state::store::StoreError;
 
 /// The reason for which a command failed. Exit status 1.
@@ -13,7 +13,7 @@ use crate::state::store::StoreError;
 pub enum CommandError {
     /// The change was refused, or could not be made.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] ManagementError),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -122,7 +122,7 @@ fn upstreams(value: &ConfigValue<'_>) -> Option<Vec<Upstream>> {
     })
 }
 
-/// How it is found out whether a backend is up.
+/// The check that finds out if a backend is up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HealthCheck {
     /// A TCP connection can be established.
