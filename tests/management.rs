@@ -8,11 +8,11 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use gatepost::config::{AuthSettings, StoreSettings, StoreUrl};
-use gatepost::domain::{Canonical, Entry, Permission, PermissionEdit, Permissions, Presented};
+use gatepost::domain::{AccountError, Canonical, Entry, Permission, PermissionEdit, Permissions, Presented};
 use gatepost::service::audit::Action;
 use gatepost::service::credentials::{Addition, Edit, Manager};
 use gatepost::service::{
-    Access, Accounts, Credentials, Decision, HolderDecision, Mutations, Origin, Refusal,
+    Access, Accounts, Credentials, Decision, HolderDecision, ManagementError, Mutations, Origin,
 };
 use gatepost::state::cluster::Cluster;
 use gatepost::state::hashing::Check;
@@ -66,7 +66,7 @@ async fn open(folder: &TempDir) -> Store {
 }
 
 impl Gateway {
-    async fn add(&self, username: &str) -> Result<u64, Refusal> {
+    async fn add(&self, username: &str) -> Result<u64, ManagementError> {
         let permissions = PermissionEdit::default();
         self.credentials.add(&self.holder, Addition { username, password: PASSWORD, permissions }).await
     }
@@ -100,7 +100,10 @@ async fn the_life_of_a_credential() {
     let listed = g.credentials.list(&g.holder, None, 10).await.unwrap();
     assert_eq!(listed.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["John", "jane"]);
     assert_eq!(g.credentials.remove(&g.holder, "john").await, Ok(1));
-    assert_eq!(g.credentials.get(&g.holder, "john").await.unwrap_err(), Refusal::NoSuchCredential);
+    assert_eq!(
+        g.credentials.get(&g.holder, "john").await.unwrap_err(),
+        AccountError::NoSuchCredential.into()
+    );
 }
 
 #[tokio::test]
@@ -109,27 +112,30 @@ async fn every_refusal_has_its_name() {
     g.add("john").await.unwrap();
     g.accounts.set_rights("holder", "email".parse().unwrap()).await.unwrap();
     let by = &g.holder;
-    assert_eq!(g.add("HOLDER").await, Err(Refusal::NameTaken));
-    assert!(matches!(g.add("jo").await, Err(Refusal::Username(_))));
+    assert_eq!(g.add("HOLDER").await, Err(AccountError::NameTaken.into()));
+    assert!(matches!(g.add("jo").await, Err(ManagementError::Username(_))));
     let permissions = PermissionEdit::default();
     let weak = Addition { username: "weak", password: b"password", permissions };
-    assert!(matches!(g.credentials.add(by, weak).await, Err(Refusal::Password(_))));
+    assert!(matches!(g.credentials.add(by, weak).await, Err(ManagementError::Password(_))));
     let above = edit("john", None, r#"{"web":1}"#);
-    assert_eq!(g.credentials.edit(by, above).await, Err(Refusal::AboveRights(Permission::Web)));
+    assert_eq!(g.credentials.edit(by, above).await, Err(AccountError::AboveRights(Permission::Web).into()));
     for nobody in ["nobody", "holder", "", "no\nbody"] {
-        assert_eq!(g.credentials.edit(by, edit(nobody, None, "{}")).await, Err(Refusal::NoSuchCredential));
-        assert_eq!(g.credentials.remove(by, nobody).await, Err(Refusal::NoSuchCredential));
-        assert_eq!(g.credentials.get(by, nobody).await.unwrap_err(), Refusal::NoSuchCredential);
+        assert_eq!(
+            g.credentials.edit(by, edit(nobody, None, "{}")).await,
+            Err(AccountError::NoSuchCredential.into())
+        );
+        assert_eq!(g.credentials.remove(by, nobody).await, Err(AccountError::NoSuchCredential.into()));
+        assert_eq!(g.credentials.get(by, nobody).await.unwrap_err(), AccountError::NoSuchCredential.into());
     }
-    assert_eq!(g.accounts.suspend("john").await, Err(Refusal::NoSuchAccount));
+    assert_eq!(g.accounts.suspend("john").await, Err(AccountError::NoSuchAccount.into()));
     g.accounts.suspend("holder").await.unwrap();
-    assert_eq!(g.add("more").await, Err(Refusal::Suspended));
+    assert_eq!(g.add("more").await, Err(AccountError::Suspended.into()));
     g.accounts.resume("holder").await.unwrap();
     g.accounts.remove("holder").await.unwrap();
-    assert_eq!(g.add("more").await, Err(Refusal::NoSuchAccount));
+    assert_eq!(g.add("more").await, Err(AccountError::NoSuchAccount.into()));
     assert_eq!(
         g.credentials.operator("holder", Origin::CommandLine).await.unwrap_err(),
-        Refusal::NoSuchAccount
+        AccountError::NoSuchAccount.into()
     );
 }
 
@@ -190,7 +196,7 @@ async fn what_may_have_been_written_is_read_again() {
     sqlx::query("BEGIN EXCLUSIVE").execute(&mut connection).await.unwrap();
     let seen = g.epochs.now();
     let removed = g.credentials.remove(&g.holder, "john").await;
-    assert!(matches!(removed, Err(Refusal::Store(_))), "{removed:?}");
+    assert!(matches!(removed, Err(ManagementError::Store(_))), "{removed:?}");
     assert!(!g.epochs.is_fresh(seen, &canonical("john"), &canonical("holder")));
     connection.close().await.unwrap();
     assert_eq!(g.credentials.remove(&g.holder, "john").await, Ok(0));
@@ -205,7 +211,7 @@ async fn without_confirmation_there_is_no_success() {
     std::os::unix::fs::symlink(&nodes, &nodes).unwrap();
     let seen = g.epochs.now();
     let refused = g.add("john").await;
-    assert!(matches!(refused, Err(Refusal::Unconfirmed(_))), "{refused:?}");
+    assert!(matches!(refused, Err(ManagementError::Unconfirmed(_))), "{refused:?}");
     assert!(refused.unwrap_err().is_failure());
     assert!(!g.epochs.is_fresh(seen, &canonical("john"), &canonical("holder")));
     std::fs::remove_file(&nodes).unwrap();
@@ -227,7 +233,7 @@ fn each_leaves_a_line_and_no_secret() {
             &g.holder,
             Action::CredentialEdit,
             "john",
-            &Refusal::AboveRights(Permission::Web),
+            &AccountError::AboveRights(Permission::Web).into(),
         );
         g.accounts.suspend("holder").await.unwrap();
         let metrics = g.metrics.encode();

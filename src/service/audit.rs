@@ -87,7 +87,7 @@ impl Action {
 
 /// How it ended.
 #[derive(Clone, Copy)]
-pub enum Outcome<'a> {
+pub enum AuditOutcome<'a> {
     /// It is done, and in force everywhere.
     Done,
     /// It was refused for this reason; nothing has changed.
@@ -96,16 +96,16 @@ pub enum Outcome<'a> {
     Failed(&'a dyn fmt::Display),
 }
 
-impl Outcome<'_> {
+impl AuditOutcome<'_> {
     /// The words for all of them.
     pub const WORDS: [&'static str; 3] = ["done", "refused", "failed"];
 
     /// The word for it in metrics and log.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Outcome::Done => "done",
-            Outcome::Refused(_) => "refused",
-            Outcome::Failed(_) => "failed",
+            AuditOutcome::Done => "done",
+            AuditOutcome::Refused(_) => "refused",
+            AuditOutcome::Failed(_) => "failed",
         }
     }
 }
@@ -127,7 +127,7 @@ pub struct RequestedChange {
 
 impl RequestedChange {
     /// Writes the line.
-    pub fn record(&self, outcome: Outcome<'_>) {
+    pub fn record(&self, outcome: AuditOutcome<'_>) {
         let (source, request_id) = match &self.origin {
             Origin::Remote { source, request_id } => {
                 (Cow::from(source.to_string()), Some(request_id.as_str()))
@@ -135,9 +135,9 @@ impl RequestedChange {
             Origin::CommandLine => (Cow::from(COMMAND_LINE), None),
         };
         let (weight, reason) = match outcome {
-            Outcome::Done => (Weight::Plain, None),
-            Outcome::Refused(reason) => (Weight::Plain, Some(reason.to_string())),
-            Outcome::Failed(reason) => (Weight::Trouble, Some(reason.to_string())),
+            AuditOutcome::Done => (Weight::Plain, None),
+            AuditOutcome::Refused(reason) => (Weight::Plain, Some(reason.to_string())),
+            AuditOutcome::Failed(reason) => (Weight::Trouble, Some(reason.to_string())),
         };
         let record = Record {
             action: self.action.as_str(),

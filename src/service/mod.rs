@@ -10,4 +10,4 @@ pub use access::{Access, Decision, Granted, HolderDecision};
 pub use accounts::Accounts;
 pub use audit::Origin;
 pub use credentials::Credentials;
-pub use mutation::{Mutations, Refusal};
+pub use mutation::{ManagementError, Mutations};

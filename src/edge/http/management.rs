@@ -20,7 +20,7 @@ use super::request_quota;
 use super::respond;
 use super::service::{HttpService, Plan};
 use super::target::Target;
-use crate::domain::CredentialId;
+use crate::domain::{AccountError, CredentialId};
 use crate::service::access::{HolderDecision, Peer};
 use crate::service::credentials::{Addition, Edit, Manager};
 use crate::service::{self, Credentials, Origin};
@@ -126,7 +126,7 @@ impl Call<'_> {
         let permissions = parameters.permissions().map_err(|error| {
             if let ParametersError::Permissions(why) = &error {
                 let action = audited(asked.action);
-                let refused = service::Refusal::Permissions(why.clone());
+                let refused = service::ManagementError::Permissions(why.clone());
                 self.credentials.refused(&manager, action, username.unwrap_or_default(), &refused);
             }
             malformed(error)
@@ -317,19 +317,19 @@ impl Call<'_> {
 }
 
 /// The one table from what the service refuses to what the client is told.
-fn refusal_of(refusal: service::Refusal) -> Refusal {
-    use service::Refusal as R;
+fn refusal_of(refusal: service::ManagementError) -> Refusal {
+    use service::ManagementError as E;
     match refusal {
-        R::Username(_) | R::Password(_) | R::Permissions(_) | R::AboveRights(_) => {
+        E::Username(_) | E::Password(_) | E::Permissions(_) | E::NotAllowed(AccountError::AboveRights(_)) => {
             Refusal::Malformed(refusal.to_string().into())
         }
         // The holder's right ended while the call was under way.
-        R::Suspended | R::NoSuchAccount => Refusal::BadCredential,
-        R::NoSuchCredential => Refusal::NotFound(refusal.to_string().into()),
-        R::NameTaken => Refusal::Conflict(refusal.to_string().into()),
-        R::Busy => Refusal::Overloaded("Temporarily unavailable, try again"),
-        R::Store(_) => Refusal::Overloaded("The change could not be made, try again"),
-        R::Unconfirmed(_) => {
+        E::NotAllowed(AccountError::Suspended | AccountError::NoSuchAccount) => Refusal::BadCredential,
+        E::NotAllowed(AccountError::NoSuchCredential) => Refusal::NotFound(refusal.to_string().into()),
+        E::NotAllowed(AccountError::NameTaken) => Refusal::Conflict(refusal.to_string().into()),
+        E::Busy => Refusal::Overloaded("Temporarily unavailable, try again"),
+        E::Store(_) => Refusal::Overloaded("The change could not be made, try again"),
+        E::Unconfirmed(_) => {
             Refusal::Overloaded("The change is written, but not yet in force everywhere, try again")
         }
     }

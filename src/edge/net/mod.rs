@@ -5,6 +5,7 @@ pub(super) mod happy_eyeballs;
 pub mod in_flight;
 pub mod listener;
 pub mod nonblocking;
+pub(super) mod pingora_compat;
 pub(super) mod resolver;
 pub mod tcp_stream;
 pub mod tls_certificate;

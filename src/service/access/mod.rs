@@ -24,7 +24,7 @@ use crate::config::AuthSettings;
 use crate::domain::password::LONGEST_BYTES;
 use crate::domain::{Canonical, Denial, Entry, Kind, Permission, Presented, Unavailable};
 use crate::state::cache::Verified;
-use crate::state::metrics::{Lookup, Outcome};
+use crate::state::metrics::{DecisionOutcome, Lookup};
 use crate::state::store::{Store, StoreError};
 use crate::state::throttle::Throttle;
 use crate::state::{Cache, Epochs, Hasher, Metrics};
@@ -135,7 +135,7 @@ impl Access {
             return None;
         }
         self.metrics.lookup(Lookup::Hit);
-        self.metrics.decision(entry, Some(permission), Outcome::Allowed);
+        self.metrics.decision(entry, Some(permission), DecisionOutcome::Allowed);
         Some(Granted::new(verified))
     }
 
@@ -161,19 +161,21 @@ impl Access {
         let identified = self.identified(presented, entry, peer.source, clock).await;
         let (outcome, decision) = match identified {
             Ok(verified) if verified.who.principal.kind == Kind::Holder => {
-                (Outcome::Allowed, HolderDecision::Holder(Granted::new(verified)))
+                (DecisionOutcome::Allowed, HolderDecision::Holder(Granted::new(verified)))
             }
             Ok(_) => {
                 let reason = "not the account holder";
                 let denied = Denied { entry, username: presented.username, peer, reason };
                 self.denials.write(&denied, Sameness::UsernameAndSource, clock.began());
-                (Outcome::NotHolder, HolderDecision::NotHolder)
+                (DecisionOutcome::NotHolder, HolderDecision::NotHolder)
             }
             Err(NotIdentified::Denied(denial, sameness)) => {
                 self.denied(entry, presented, peer, denial, sameness, clock.began());
-                (Outcome::Denied(denial), HolderDecision::Denied(denial))
+                (DecisionOutcome::Denied(denial), HolderDecision::Denied(denial))
             }
-            Err(NotIdentified::Unavailable(why)) => (Outcome::Unavailable, HolderDecision::Unavailable(why)),
+            Err(NotIdentified::Unavailable(why)) => {
+                (DecisionOutcome::Unavailable, HolderDecision::Unavailable(why))
+            }
         };
         self.metrics.decision(entry, None, outcome);
         decision
@@ -190,7 +192,7 @@ impl Access {
     ) -> Decision {
         let refusal = match self.identified(presented, entry, peer.source, clock).await {
             Ok(verified) if verified.effective.contains(permission) => {
-                self.metrics.decision(entry, Some(permission), Outcome::Allowed);
+                self.metrics.decision(entry, Some(permission), DecisionOutcome::Allowed);
                 return Decision::Allowed(Granted::new(verified));
             }
             Ok(_) => {
@@ -205,11 +207,11 @@ impl Access {
         match refusal {
             NotIdentified::Denied(denial, sameness) => {
                 self.denied(entry, presented, peer, denial, sameness, clock.began());
-                self.metrics.decision(entry, Some(permission), Outcome::Denied(denial));
+                self.metrics.decision(entry, Some(permission), DecisionOutcome::Denied(denial));
                 Decision::Denied(denial)
             }
             NotIdentified::Unavailable(why) => {
-                self.metrics.decision(entry, Some(permission), Outcome::Unavailable);
+                self.metrics.decision(entry, Some(permission), DecisionOutcome::Unavailable);
                 Decision::Unavailable(why)
             }
         }

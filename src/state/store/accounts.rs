@@ -4,7 +4,7 @@ use super::{
     Change, Mutation, MutationError, Query, Row, Store, StoreError, Written, now, permissions, read, refusal,
     sql, username,
 };
-use crate::domain::{AccountId, Canonical, Permissions, StoredHash, Username};
+use crate::domain::{AccountError, AccountId, Canonical, Permissions, StoredHash, Username};
 
 /// An account as the command line lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Store {
     /// Adds an account.
     ///
     /// # Errors
-    /// [`MutationError::NameTaken`] and [`MutationError::Store`].
+    /// [`AccountError::NameTaken`] and [`MutationError::Store`].
     pub async fn add_account(
         &self,
         name: &Username,
@@ -52,7 +52,7 @@ impl Store {
     /// Sets the password of the account holder.
     ///
     /// # Errors
-    /// [`MutationError::NoSuchAccount`] and [`MutationError::Store`].
+    /// [`AccountError::NoSuchAccount`] and [`MutationError::Store`].
     pub async fn set_password(
         &self,
         name: &Canonical,
@@ -119,7 +119,7 @@ impl Store {
         let mut mutation = Mutation::begin(&self.pools).await?;
         let done = query.execute(mutation.connection()).await.map_err(refusal)?;
         if done.rows_affected() == 0 {
-            return Err(MutationError::NoSuchAccount);
+            return Err(AccountError::NoSuchAccount.into());
         }
         Ok(Written { value: (), change: mutation.commit(*name).await? })
     }

@@ -5,7 +5,8 @@ use super::{
     refusal, sql, unavailable, username,
 };
 use crate::domain::{
-    AccountId, Canonical, Credential, CredentialId, PermissionEdit, Permissions, StoredHash, Username,
+    AccountError, AccountId, Canonical, Credential, CredentialId, PermissionEdit, Permissions, StoredHash,
+    Username,
 };
 
 /// On whose authority the credentials of an account are changed.
@@ -95,7 +96,7 @@ impl Store {
             .await
             .map_err(refusal)?;
         if done.rows_affected() == 0 {
-            return Err(MutationError::NoSuchCredential);
+            return Err(AccountError::NoSuchCredential.into());
         }
         let value = u64::try_from(state.credentials).unwrap_or_default();
         let change = mutation.commit(*name).await?;
@@ -121,7 +122,7 @@ impl Store {
             .await
             .map_err(refusal)?;
         if done.rows_affected() == 0 {
-            return Err(MutationError::NoSuchCredential);
+            return Err(AccountError::NoSuchCredential.into());
         }
         let value = count(mutation.connection(), account, -1).await?;
         let change = mutation.commit(*name).await?;
@@ -170,9 +171,9 @@ async fn account_state(
         .fetch_optional(connection)
         .await
         .map_err(unavailable)?
-        .ok_or(MutationError::NoSuchAccount)?;
+        .ok_or(AccountError::NoSuchAccount)?;
     if by == Authority::Holder && read::<i64>(&row, "active")? == 0 {
-        return Err(MutationError::Suspended);
+        return Err(AccountError::Suspended.into());
     }
     Ok(AccountState { rights: permissions(&row, "bits")?, credentials: read(&row, "credentials")? })
 }
@@ -194,7 +195,7 @@ async fn count(
 
 fn within(asked: PermissionEdit, rights: Permissions) -> Result<(), MutationError> {
     match asked.granted().minus(rights).iter().next() {
-        Some(permission) => Err(MutationError::AboveRights(permission)),
+        Some(permission) => Err(AccountError::AboveRights(permission).into()),
         None => Ok(()),
     }
 }

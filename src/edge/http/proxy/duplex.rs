@@ -20,6 +20,7 @@ use crate::edge::http::error::Refusal;
 use crate::edge::http::framing::{self, Validation};
 use crate::edge::http::headers::response;
 use crate::edge::http::respond;
+use crate::edge::net::pingora_compat::without_quotes;
 
 /// While the request is still being sent, its own pace is watched; the answer's isn't.
 const NO_HURRY: Duration = Duration::from_secs(24 * 3600);
@@ -87,7 +88,7 @@ impl Duplex<'_> {
         let header = Box::new(request.clone());
         match timeout(self.timeouts.write, self.upstream.write_request_header(header)).await {
             Ok(Ok(_)) => {}
-            Ok(Err(e)) => return Err(failure(Refusal::BadGateway, &cause(&e))),
+            Ok(Err(e)) => return Err(failure(Refusal::BadGateway, &without_quotes(&e))),
             Err(e) => return Err(failure(Refusal::GatewayTimeout, &e)),
         }
         self.resume().await
@@ -110,7 +111,7 @@ impl Duplex<'_> {
                 event = timeout(patience, read(self.upstream, status.is_some())) => {
                     let passed = match event {
                         Ok(Ok(event)) => self.pass_on(event, &mut status).await,
-                        Ok(Err(e)) => Err(Lost::Backend(cause(&e))),
+                        Ok(Err(e)) => Err(Lost::Backend(without_quotes(&e))),
                         Err(_) if status.is_none() => return Err(failure(Refusal::GatewayTimeout, &"no answer in time")),
                         Err(_) => Err(Lost::Backend("the answer stopped".into())),
                     };
@@ -215,7 +216,8 @@ impl Duplex<'_> {
 
     async fn write_header(&mut self, mut header: Box<ResponseHeader>, ends: bool) -> Result<(), Lost> {
         let version = self.session.req_header().version;
-        response::incoming(&mut header, version, self.request_id).map_err(|e| Lost::Backend(cause(&e)))?;
+        response::incoming(&mut header, version, self.request_id)
+            .map_err(|e| Lost::Backend(without_quotes(&e)))?;
         if *self.stop.borrow() {
             self.session.set_keepalive(None);
         }
@@ -240,18 +242,6 @@ fn lost<E>(written: Result<pingora_error::Result<()>, E>) -> Result<(), Lost> {
         Ok(Ok(())) => Ok(()),
         _ => Err(Lost::Client),
     }
-}
-
-/// What went wrong, without the bytes that it went wrong with: pingora's own text quotes a header that it can't read, and
-/// so might put a backend's cookies into the log.
-fn cause(error: &pingora_error::Error) -> String {
-    let kind = error.etype().as_str();
-    let cause = error.cause.as_ref();
-    let shown = cause.and_then(|cause| {
-        let io = cause.downcast_ref::<std::io::Error>().map(ToString::to_string);
-        io.or_else(|| cause.downcast_ref::<httparse::Error>().map(ToString::to_string))
-    });
-    shown.map_or_else(|| kind.to_owned(), |shown| format!("{kind}: {shown}"))
 }
 
 /// A failure after something may have been sent.

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use http::header::HeaderName;
 use pingora_core::protocols::Stream;
-use pingora_core::protocols::http::{ServerSession, date};
+use pingora_core::protocols::http::ServerSession;
 use pingora_timeout::timeout;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
@@ -15,6 +15,7 @@ use super::duplex::{Failure, failure};
 use crate::config::Timeouts;
 use crate::edge::http::error::Refusal;
 use crate::edge::http::request_id::REQUEST_ID;
+use crate::edge::net::pingora_compat;
 use crate::edge::net::tcp_stream::MeteredStream;
 
 /// Bytes of an answer's header at most.
@@ -252,7 +253,7 @@ fn parse(buffer: &BytesMut, request_id: &HeaderValue) -> Parsed {
         put(&mut answer, field.name.as_bytes(), field.value);
     }
     if !dated {
-        put(&mut answer, b"Date", date::get_cached_date().as_bytes());
+        put(&mut answer, b"Date", pingora_compat::date().as_bytes());
     }
     put(&mut answer, REQUEST_ID.as_str().as_bytes(), request_id.as_bytes());
     answer.extend_from_slice(b"\r\n");

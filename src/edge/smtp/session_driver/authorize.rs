@@ -7,7 +7,7 @@ use crate::domain::{self, Denial, Permission, Permissions, Unavailable};
 use crate::edge::smtp::delivery::Delivery;
 use crate::edge::smtp::submitter::Submitter;
 use crate::service::access::Decision;
-use crate::state::metrics::Outcome;
+use crate::state::metrics::DecisionOutcome;
 use crate::wire::Held;
 use crate::wire::smtp::session::{Envelope, Verdict};
 use crate::wire::smtp::{Reply, answers};
@@ -84,15 +84,17 @@ impl SessionDriver {
         let now = entry.access.permissions_now(granted).await;
         let email = Some(Permission::Email);
         let (outcome, reply) = match now {
-            Ok(Some(permissions)) if may_send(permissions) => (Outcome::Allowed, answers::MAIL_OK),
-            Ok(Some(_)) => (Outcome::Denied(Denial::Lacks(Permission::Email)), answers::MAY_NOT_SEND),
+            Ok(Some(permissions)) if may_send(permissions) => (DecisionOutcome::Allowed, answers::MAIL_OK),
+            Ok(Some(_)) => (DecisionOutcome::Denied(Denial::Lacks(Permission::Email)), answers::MAY_NOT_SEND),
             Ok(None) => {
                 self.note_revocation();
-                (Outcome::Denied(Denial::Unknown), answers::REVOKED)
+                (DecisionOutcome::Denied(Denial::Unknown), answers::REVOKED)
             }
-            Err(Unavailable::Store | Unavailable::Busy) => (Outcome::Unavailable, answers::AUTH_UNAVAILABLE),
+            Err(Unavailable::Store | Unavailable::Busy) => {
+                (DecisionOutcome::Unavailable, answers::AUTH_UNAVAILABLE)
+            }
         };
-        if let Outcome::Denied(denial) = outcome {
+        if let DecisionOutcome::Denied(denial) = outcome {
             entry.access.note_denied(granted, domain::Entry::Smtp, self.address, denial);
         }
         entry.metrics.decision(domain::Entry::Smtp, email, outcome);

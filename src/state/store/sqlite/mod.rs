@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, Connection as _, SqlitePool, Transaction};
 
 use super::{Change, MutationError, StoreError};
 use crate::config::StoreSettings;
-use crate::domain::Canonical;
+use crate::domain::{AccountError, Canonical};
 
 pub(super) use sqlx::Sqlite as Database;
 pub(super) use sqlx::sqlite::{SqliteConnection as Connection, SqliteRow as Row};
@@ -190,7 +190,7 @@ pub(super) fn unavailable(error: sqlx::Error) -> StoreError {
 pub(super) fn refusal(error: sqlx::Error) -> MutationError {
     let constraint = error.as_database_error().map(|e| e.message()).unwrap_or_default();
     if constraint.contains("'principal_name_taken'") {
-        MutationError::NameTaken
+        AccountError::NameTaken.into()
     } else {
         MutationError::Store(unavailable(error))
     }
