@@ -72,7 +72,7 @@ impl Place {
         let config = self.0.path().join("gatepost.toml");
         let arguments: Vec<&str> = line.split(' ').chain(["--config", config.to_str().unwrap()]).collect();
         let mut terminal = Terminal::run(&arguments);
-        for (prompt, password) in ["Password: ", "Once more: "].into_iter().zip(passwords) {
+        for (prompt, password) in ["Password: ", "Repeat password: "].into_iter().zip(passwords) {
             terminal.wait_for(prompt);
             terminal.type_in(&format!("{password}\n"));
         }
@@ -98,8 +98,8 @@ fn in_the_wrong_place_nothing_is_made_but_by_adding_an_account() {
     }
     assert!(!database(p.0.path()).parent().unwrap().exists());
     let add = |name: &str| p.done(&format!("account add {name} --password-stdin"), "passw0rd\n");
-    assert!(add("holder").contains("made a new database"));
-    assert!(!add("another").contains("made a new database"));
+    assert!(add("holder").contains("created a new database"));
+    assert!(!add("another").contains("created a new database"));
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn what_is_refused_says_why_and_changes_nothing() {
         ("account add JOHN --password-stdin", "passw0rd\n", "already taken"),
         ("account add jo --password-stdin", "passw0rd\n", "3 to 64 characters"),
         ("account add other --password-stdin", "password\n", "at least one digit"),
-        ("account add other --password-stdin", "", "no password"),
+        ("account add other --password-stdin", "", "cannot read a password"),
         ("account add other --password-stdin", "passw0rd\npassw0rd\n", "more than one line"),
         ("account passwd nobody --password-stdin", "passw0rd\n", "no such account"),
         ("account suspend john", "", "no such account"),

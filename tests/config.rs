@@ -46,7 +46,7 @@ fn the_shipped_ones_are_accepted() {
 #[test]
 fn a_file_that_is_missing_is_one_error() {
     let errors = Config::load(Path::new("no/such/file.toml")).unwrap_err();
-    assert!(errors.to_string().starts_with("no/such/file.toml: can't be read: "), "{errors}");
+    assert!(errors.to_string().starts_with("no/such/file.toml: cannot be read: "), "{errors}");
 }
 
 #[test]

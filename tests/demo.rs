@@ -59,7 +59,7 @@ impl Demo {
     fn logins(&self) -> Vec<&String> {
         self.lines
             .iter()
-            .filter(|line| line.starts_with("account holder") || line.starts_with("may "))
+            .filter(|line| line.starts_with("account holder") || line.starts_with("credential with "))
             .collect()
     }
 
@@ -172,7 +172,7 @@ fn a_screen_that_takes_nothing_keeps_no_mail_and_no_stop_waiting() {
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let demo = Demo { child, lines: vec![], printed: Arc::default() };
     let mut line = String::new();
-    while !line.starts_with("may send") {
+    while !line.starts_with("credential with email only") {
         line.clear();
         assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "it has ended");
     }

@@ -1,5 +1,5 @@
-//! What the documentation says next to what the code says: configurations that can be pasted, every refusal, every metric,
-//! every dependency, links that lead somewhere.
+//! The documentation compared with the code: configurations that can be pasted, every refusal, every metric, every
+//! dependency, links and files that exist; and the rules for its language that can be checked.
 
 mod common;
 
@@ -16,6 +16,30 @@ use gatepost::domain::{Denial, Entry, Permission};
 use gatepost::service::audit::AuditAction;
 use gatepost::state::Metrics;
 use gatepost::state::metrics::{DecisionOutcome, ThrottledBy};
+
+/// The largest number of words in a table cell. Longer text belongs below the table.
+const LONGEST_CELL: usize = 25;
+
+/// Words that the documentation and the code do not use, and what they use instead.
+const REPLACED_WORDS: [(&str, &str); 14] = [
+    ("floor", "layer"),
+    ("floors", "layers"),
+    ("in clear", "unencrypted, without TLS"),
+    ("nought", "zero"),
+    ("dear", "expensive"),
+    ("dearer", "more expensive"),
+    ("dearest", "most expensive"),
+    ("made plain", "normalized"),
+    ("make plain", "normalize"),
+    ("blot", "mask"),
+    ("blots", "masks"),
+    ("blotted", "masked"),
+    ("let go of", "the change is in effect"),
+    ("lets go of", "the change is in effect"),
+];
+
+/// The sources whose words are checked.
+const CHECKED_SOURCES: [&str; 5] = ["src/cli", "src/config", "src/domain", "src/lib.rs", "src/main.rs"];
 
 const TLS: &str = "[tls]\ncertificate = \"cert.pem\"\nprivate_key = \"key.pem\"\n";
 
@@ -62,6 +86,67 @@ fn links_lead_somewhere() {
             assert!(anchor.is_empty() || known().contains(anchor), "{page}: {link}");
         }
     }
+}
+
+#[test]
+fn files_that_are_named_exist() {
+    let mut seen = 0;
+    for page in pages() {
+        for line in prose(&read(&page)) {
+            for name in line.split('`').skip(1).step_by(2).filter(|name| is_path(name)) {
+                assert!(root().join(name).exists(), "{page}: {name} doesn't exist");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen} were seen: is the test blind?");
+}
+
+#[test]
+fn table_cells_are_short() {
+    let mut seen = 0;
+    for page in pages() {
+        for row in prose(&read(&page)).filter(|line| line.starts_with('|')) {
+            for cell in row.split('|') {
+                let words = cell.split_whitespace().count();
+                assert!(words <= LONGEST_CELL, "{page}: a cell has {words} words:{cell}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 500, "only {seen} were seen: is the test blind?");
+}
+
+#[test]
+fn replaced_words_are_not_used() {
+    let mut found = Vec::new();
+    let mut check = |file: &str, number: usize, text: &str| {
+        let mut text: Vec<String> =
+            text.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase).collect();
+        text.retain(|word| !word.is_empty());
+        let text = format!(" {} ", text.join(" "));
+        for (word, instead) in REPLACED_WORDS {
+            if text.contains(&format!(" {word} ")) {
+                found.push(format!("{file}:{number}: '{word}', write '{instead}'"));
+            }
+        }
+    };
+    for page in pages().into_iter().chain(files_below("config")) {
+        for (number, line) in read(&page).lines().enumerate() {
+            // Not in names of files and the like.
+            let text: Vec<_> = line.split('`').step_by(2).collect();
+            check(&page, number + 1, &text.join(" "));
+        }
+    }
+    for source in CHECKED_SOURCES.into_iter().flat_map(files_below) {
+        for (number, line) in read(&source).lines().enumerate() {
+            // Comments, and lines with a text.
+            if line.contains("//") || line.contains('"') {
+                check(&source, number + 1, line);
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 #[test]
@@ -222,21 +307,43 @@ fn replies(source: &str) -> Vec<String> {
 /// The names of metrics that stand in the sources.
 fn names_in_sources() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let mut folders = vec![root().join("src")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let text = fs::read_to_string(path).unwrap();
-                let quoted = text.split('"').filter(|text| text.starts_with("gatepost_"));
-                let name = |text: &&str| text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-                names.extend(quoted.filter(name).map(str::to_owned));
-            }
-        }
+    for file in files_below("src") {
+        let text = read(&file);
+        let quoted = text.split('"').filter(|text| text.starts_with("gatepost_"));
+        let name = |text: &&str| text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        names.extend(quoted.filter(name).map(str::to_owned));
     }
     names
+}
+
+/// All files in a folder and those below it; or the file itself.
+fn files_below(name: &str) -> Vec<String> {
+    let path = root().join(name);
+    if path.is_file() {
+        return vec![name.to_owned()];
+    }
+    let entries = fs::read_dir(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let names = entries.map(|entry| format!("{name}/{}", entry.unwrap().file_name().into_string().unwrap()));
+    let mut files: Vec<_> = names.flat_map(|name| files_below(&name)).collect();
+    files.sort();
+    files
+}
+
+/// The lines outside of fenced blocks.
+fn prose(page: &str) -> impl Iterator<Item = &str> {
+    let mut is_code = false;
+    page.lines().filter(move |line| {
+        let fence = line.starts_with("```");
+        is_code ^= fence;
+        !is_code && !fence
+    })
+}
+
+/// Returns true for the path of a file or folder of the project, without wildcards and parameters.
+fn is_path(name: &str) -> bool {
+    let folders = ["src/", "tests/", "benches/", "fuzz/", "config/", "docs/", ".ci/", ".github/"];
+    folders.iter().any(|folder| name.starts_with(folder))
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b))
 }
 
 /// The first table under a heading: its rows' cells.

@@ -1,6 +1,6 @@
 //! Forms, however they are cut into chunks: the credential is found, its bytes are masked, and nothing else changes.
 
-use gatepost::wire::{BodyScanner, FormError, Parameters};
+use gatepost::wire::{BodyScanner, CallParameters, FormError};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -179,7 +179,7 @@ proptest! {
             prop_assert!(forwarded.iter().zip(&body).all(|(new, old)| new == old || *new == b'x'));
             prop_assert!(found.is_some() || forwarded == body);
             // The other reader of forms, which has the whole body in memory, finds the same.
-            let mut parameters = Parameters::new();
+            let mut parameters = CallParameters::new();
             prop_assert_eq!(parameters.add_body(kind.as_bytes(), &body), Ok(()));
             let held = parameters.credential().unwrap();
             let credential = held.map(|h| (h.presented().username.to_vec(), h.presented().secret.to_vec()));

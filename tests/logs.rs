@@ -95,7 +95,7 @@ fn each_message_that_was_accepted_has_a_line_where_that_is_wanted() {
             gateway.log().wait_for(&["\"audit\"", "\"wrong\""]);
         } else {
             for user in ["joe", "ann"] {
-                let words = ["\"target\":\"access\"", "a message was accepted", &format!("\"{user}\"")];
+                let words = ["\"target\":\"access\"", "backend accepted the message", &format!("\"{user}\"")];
                 let line: Value = serde_json::from_str(&gateway.log().wait_for(&words)).unwrap();
                 assert_eq!(
                     (&line["user"], &line["reply"]),

@@ -92,7 +92,7 @@ fn a_sender_that_came_with_its_recipients_is_refused_itself() {
     assert_eq!(client.answer().text(), "552 5.3.4 Too long for us");
     assert_eq!([0; 27].map(|_| client.answer().code), [[503; 26].as_slice(), &[250]].concat()[..]);
     assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
-    gateway.log().wait_for(&["a sender was refused", "552 5.3.4 Too long for us", "joe"]);
+    gateway.log().wait_for(&["backend refused the sender", "552 5.3.4 Too long for us", "joe"]);
 }
 
 #[test]

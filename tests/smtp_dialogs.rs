@@ -13,7 +13,7 @@ use common::mail::{Client, smtp};
 use common::sink::Sink;
 use common::tls::Authority;
 use common::{Gateway, configured};
-use gatepost::wire::smtp::session::Settings;
+use gatepost::wire::smtp::session::SessionSettings;
 
 /// One line of a dialog.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ fn matches(expected: &str, line: &str) -> bool {
 #[test]
 fn with_the_pure_session() {
     for dialog in dialogs(str::to_owned) {
-        let settings = Settings {
+        let settings = SessionSettings {
             require_tls: dialog.tls_required,
             max_message: 65536,
             recipients: 100,

@@ -4,7 +4,7 @@
 mod common;
 
 use common::driver::{Driver, RIGHT, Standing, authorised, run, settings};
-use gatepost::wire::smtp::session::Settings;
+use gatepost::wire::smtp::session::SessionSettings;
 use proptest::prelude::*;
 
 /// PLAIN of "joe" with the passwords "wrong" and "later".
@@ -86,7 +86,7 @@ fn nobody_sends_without_a_login() {
     assert_eq!(run(&format!("EHLO x\r\n{rest}")).codes(), [220, 250, 530, 530, 530, 530, 221]);
     let driver = run(&format!("EHLO x\r\n{WRONG}{LATER}{rest}"));
     assert_eq!(driver.codes(), [220, 250, 535, 454, 530, 530, 530, 530, 221]);
-    let mut strict = Driver::new(Settings { require_tls: true, ..settings() });
+    let mut strict = Driver::new(SessionSettings { require_tls: true, ..settings() });
     strict.feed(format!("EHLO x\r\n{RIGHT}{rest}").as_bytes());
     assert_eq!(strict.codes(), [220, 250, 538, 530, 530, 530, 530, 221]);
     assert!(!strict.text().contains("AUTH PLAIN"));
@@ -321,7 +321,7 @@ proptest! {
         begin in prop::sample::select(vec!["", "EHLO x\r\nSTARTTLS\r\n", "EHLO x\r\n"]),
         events in proptest::collection::vec(events(), 0..40),
     ) {
-        let mut drivers = [false, true].map(|_| Driver::new(Settings { require_tls, ..settings() }));
+        let mut drivers = [false, true].map(|_| Driver::new(SessionSettings { require_tls, ..settings() }));
         let mut before = Vec::new();
         for event in std::iter::once(Event::Said(begin)).chain(events) {
             match event {

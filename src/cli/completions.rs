@@ -1,12 +1,12 @@
-//! `gatepost completions SHELL`: scripts with which a shell completes commands and options.
+//! `gatepost completions SHELL`: scripts for the completion of commands and options.
 
 use clap::ValueEnum;
 use clap_complete::aot;
 
-use super::CliError;
+use super::CommandError;
 use super::output::print_text;
 
-/// A shell for which there is a completion script.
+/// A shell with a completion script.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[allow(missing_docs)]
 pub enum Shell {
@@ -19,13 +19,13 @@ pub enum Shell {
 ///
 /// # Errors
 /// Standard output cannot be written.
-pub fn print(shell: Shell, mut definition: clap::Command) -> Result<(), CliError> {
+pub fn print(shell: Shell, mut definition: clap::Command) -> Result<(), CommandError> {
     let generator = match shell {
         Shell::Bash => aot::Shell::Bash,
         Shell::Fish => aot::Shell::Fish,
         Shell::Zsh => aot::Shell::Zsh,
     };
-    // Into memory first: the generator panics if it can't write.
+    // Into memory first, since the generator panics if it cannot write.
     let mut script = Vec::new();
     aot::generate(generator, &mut definition, "gatepost", &mut script);
     Ok(print_text(&script)?)

@@ -1,4 +1,4 @@
-//! `gatepost credential …`: the credentials of an account, by the same service as the API.
+//! `gatepost credential …`: the credentials of an account, through the same service as the API.
 
 use std::io::{self, BufWriter};
 use std::process::ExitCode;
@@ -7,8 +7,8 @@ use clap::{ArgGroup, Subcommand, ValueHint};
 
 use super::output::{Listing, PAGE, say, unless_broken};
 use super::password::PasswordSource;
-use super::session::AdminSession;
-use super::{CliError, WRONG_USAGE};
+use super::services::Services;
+use super::{CommandError, WRONG_USAGE};
 use crate::config::Config;
 use crate::domain::{PermissionEdit, Permissions, PermissionsError};
 use crate::server::complain;
@@ -27,10 +27,10 @@ pub enum CredentialCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Add a credential; prompts twice for its password.
+    /// Add a credential; prompts twice for a password.
     Add {
         /// The credential's username.
-        #[arg(value_hint = ValueHint::Other)]
+        #[arg(value_name = "CREDENTIAL", value_hint = ValueHint::Other)]
         name: String,
         /// The account holder's username.
         #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
@@ -43,12 +43,12 @@ pub enum CredentialCommand {
         #[allow(missing_docs)]
         password: PasswordSource,
     },
-    /// Change a credential; whatever is not named stays as it is.
+    /// Change a credential; options that are not given change nothing.
     #[command(group = ArgGroup::new("change").multiple(true).required(true)
         .args(["permissions", "grant", "revoke", "password", "password_stdin"]))]
     Edit {
         /// The credential's username.
-        #[arg(value_hint = ValueHint::Other)]
+        #[arg(value_name = "CREDENTIAL", value_hint = ValueHint::Other)]
         name: String,
         /// The account holder's username.
         #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
@@ -72,7 +72,7 @@ pub enum CredentialCommand {
     /// Remove a credential.
     Remove {
         /// The credential's username.
-        #[arg(value_hint = ValueHint::Other)]
+        #[arg(value_name = "CREDENTIAL", value_hint = ValueHint::Other)]
         name: String,
         /// The account holder's username.
         #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
@@ -90,10 +90,10 @@ impl CredentialCommand {
         }
     }
 
-    /// What is asked for of the permissions.
+    /// Returns the change of permissions.
     ///
     /// # Errors
-    /// One and the same is granted and revoked.
+    /// A permission is both granted and revoked.
     fn edit(&self) -> Result<PermissionEdit, PermissionsError> {
         match self {
             CredentialCommand::Add { permissions: Some(set), .. }
@@ -108,11 +108,11 @@ impl CredentialCommand {
     }
 }
 
-/// Carries the command out. When it returns, every running gateway has let go of the old state.
+/// Runs the command. When it returns, the change is in effect in every running gateway.
 ///
 /// # Errors
-/// [`CliError`]: nothing has changed, save where it says otherwise.
-pub async fn run(command: CredentialCommand, config: &Config) -> Result<ExitCode, CliError> {
+/// [`CommandError`]: nothing has changed, unless it says otherwise.
+pub async fn run(command: CredentialCommand, config: &Config) -> Result<ExitCode, CommandError> {
     let edit = match command.edit() {
         Ok(edit) => edit,
         Err(error) => {
@@ -120,29 +120,29 @@ pub async fn run(command: CredentialCommand, config: &Config) -> Result<ExitCode
             return Ok(ExitCode::from(WRONG_USAGE));
         }
     };
-    let session = AdminSession::open(config).await?;
-    let done = match session.credentials.operator(command.account(), Origin::CommandLine).await {
-        Ok(operator) => carry_out(command, edit, &session, &operator).await,
+    let services = Services::open(config).await?;
+    let done = match services.credentials.operator(command.account(), Origin::CommandLine).await {
+        Ok(operator) => execute(command, edit, &services, &operator).await,
         Err(refusal) => Err(refusal.into()),
     };
-    session.close().await;
+    services.close().await;
     done.map(|()| ExitCode::SUCCESS)
 }
 
-async fn carry_out(
+async fn execute(
     command: CredentialCommand,
     permissions: PermissionEdit,
-    session: &AdminSession,
+    services: &Services,
     operator: &Manager,
-) -> Result<(), CliError> {
-    let credentials = &session.credentials;
+) -> Result<(), CommandError> {
+    let credentials = &services.credentials;
     match command {
-        CredentialCommand::List { json, .. } => list(session, operator, json).await?,
+        CredentialCommand::List { json, .. } => list(services, operator, json).await?,
         CredentialCommand::Add { name, account, password, .. } => {
             let password = password.read()?;
             let addition = Addition { username: &name, password: password.expose(), permissions };
             let count = credentials.add(operator, addition).await?;
-            say(&format!("credential {name} added; account {account} has {count}"));
+            say(&format!("credential {name} added; account {account} now has {count} credentials"));
         }
         CredentialCommand::Edit { name, password, source, .. } => {
             let password = (password || source.password_stdin).then(|| source.read()).transpose()?;
@@ -152,14 +152,16 @@ async fn carry_out(
         }
         CredentialCommand::Remove { name, account } => {
             let count = credentials.remove(operator, &name).await?;
-            say(&format!("credential {name} removed; account {account} has {count}"));
+            say(&format!("credential {name} removed; account {account} now has {count} credentials"));
         }
     }
     Ok(())
 }
 
+/// Returns the change that grants and revokes these permissions.
+///
 /// # Errors
-/// One and the same is granted and revoked.
+/// A permission is both granted and revoked.
 fn partly(grant: Permissions, revoke: Permissions) -> Result<PermissionEdit, PermissionsError> {
     let mut edit = PermissionEdit::default();
     for (set, value) in [(grant, "1"), (revoke, "0")] {
@@ -170,11 +172,11 @@ fn partly(grant: Permissions, revoke: Permissions) -> Result<PermissionEdit, Per
     Ok(edit)
 }
 
-async fn list(session: &AdminSession, operator: &Manager, json: bool) -> Result<(), CliError> {
+async fn list(services: &Services, operator: &Manager, json: bool) -> Result<(), CommandError> {
     let mut listing = Listing::of_credentials(BufWriter::new(io::stdout()), json)?;
     let mut after = None;
     loop {
-        let page = session.credentials.list(operator, after, PAGE).await?;
+        let page = services.credentials.list(operator, after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = Some(last.id);
         if let Err(error) = page.iter().try_for_each(|credential| listing.credential(credential)) {
@@ -190,13 +192,13 @@ mod tests {
     use clap::Parser;
 
     #[derive(Debug, Parser)]
-    struct Line {
+    struct CredentialArguments {
         #[command(subcommand)]
         command: CredentialCommand,
     }
 
     fn parse(line: &str) -> Result<CredentialCommand, clap::Error> {
-        Line::try_parse_from(line.split(' ')).map(|line| line.command)
+        CredentialArguments::try_parse_from(line.split(' ')).map(|line| line.command)
     }
 
     #[test]

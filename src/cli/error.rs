@@ -1,4 +1,4 @@
-//! Why a command was not carried out.
+//! Failures of commands.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,31 +8,31 @@ use thiserror::Error;
 use crate::service::ManagementError;
 use crate::state::store::StoreError;
 
-/// Why a command was not carried out; for the operator to read. Exit status 1.
+/// The reason for which a command failed. Exit status 1.
 #[derive(Debug, Error)]
-pub enum CliError {
-    /// What was asked for was refused, or could not be done.
+pub enum CommandError {
+    /// The change was refused, or could not be made.
     #[error(transparent)]
     Refused(#[from] ManagementError),
-    /// The store can't be used.
+    /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The second password was another one.
+    /// The two typed passwords differ.
     #[error("the two passwords differ")]
     PasswordsDiffer,
-    /// There was no password to be read.
-    #[error("no password: {0} (without a terminal, use --password-stdin)")]
+    /// No password could be read.
+    #[error("cannot read a password: {0} (without a terminal, use --password-stdin)")]
     NoPassword(io::Error),
-    /// More than a password came from standard input.
-    #[error("standard input holds more than one line, or more than a password can be long")]
+    /// Standard input contains more than a password.
+    #[error("invalid password on standard input: more than one line, or too long")]
     NotAPassword,
-    /// The operator changed their mind.
+    /// The operator did not confirm.
     #[error("not confirmed: nothing was changed")]
     NotConfirmed,
-    /// Passwords can't be hashed.
-    #[error("no threads or random numbers for passwords: {0}")]
+    /// Passwords cannot be hashed.
+    #[error("cannot start password hashing: {0}")]
     Hashing(io::Error),
-    /// The result could not be written.
+    /// The output could not be written.
     #[error("standard output: {0}")]
     Output(#[from] io::Error),
     /// A file or directory could not be written.

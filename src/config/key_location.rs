@@ -1,8 +1,8 @@
-//! Where something stands in the file, for what turns out to be wrong only after that was read.
+//! Places in the file, for errors that are found only after it was read.
 
 use std::path::PathBuf;
 
-/// The place of a key. All places are equal: a setting that only moved within the file is the same setting.
+/// The place of a key. All places compare as equal: a setting that only moved within the file is unchanged.
 #[derive(Clone, Debug, Eq)]
 pub struct KeyLocation {
     /// The line, from 1.
@@ -17,11 +17,11 @@ impl PartialEq for KeyLocation {
     }
 }
 
-/// A file that the configuration names, and where it does.
+/// A file that the configuration names, and the place of its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedFile {
     /// The file; a relative path is relative to the working directory.
     pub path: PathBuf,
-    /// Where its name stands.
+    /// The place of the key that names it.
     pub place: KeyLocation,
 }

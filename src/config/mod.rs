@@ -1,7 +1,7 @@
-//! Floor 0: raw TOML -> checked [`Config`]; every error at once, each with its line and key.
+//! Layer 0: from raw TOML to a checked [`Config`]. All errors are reported at once, each with its line and key.
 //!
-//! Everything here is pure but [`Config::load`], which reads the one file. That a certificate exists, that a port is
-//! free and that a name resolves is for the server to find out.
+//! Everything here is pure, except [`Config::load`], which reads the file. The server checks what depends on the machine,
+//! such as certificates, free ports and host names.
 
 pub mod address;
 mod change;

@@ -1,4 +1,4 @@
-//! Floor 0: the words of Gatepost as types. Pure; knows no socket, no store and no clock.
+//! Layer 0: the terms of Gatepost as types. Pure: without sockets, store and clock.
 
 pub mod account_error;
 pub mod credential;

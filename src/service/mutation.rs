@@ -126,10 +126,14 @@ impl Mutations {
             let outcome = match work.await {
                 Ok(written) => {
                     let committed = Instant::now();
-                    mutations.epochs.raise(&written.change.name);
+                    let change = &written.change;
+                    match change.ends_login {
+                        true => mutations.epochs.raise_and_forget(&change.name),
+                        false => mutations.epochs.raise(&change.name),
+                    }
                     let asked = unended.asked.as_ref();
                     let news = asked.and_then(RequestedChange::news);
-                    let confirmed = mutations.cluster.announce(&written.change, news).await;
+                    let confirmed = mutations.cluster.announce(change, news).await;
                     if asked.is_some_and(|asked| asked.action.revokes()) {
                         mutations.metrics.revocation_seconds.observe(committed.elapsed().as_secs_f64());
                     }

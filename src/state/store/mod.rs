@@ -43,6 +43,8 @@ pub struct Change {
     pub upto: i64,
     /// Whose epoch has to be raised: a credential's name, or the account's for it and all its credentials.
     pub name: Canonical,
+    /// Nothing that was verified under that name is of any more use: it was removed, or has another password.
+    pub ends_login: bool,
 }
 
 /// The result of a mutation that is on disk.

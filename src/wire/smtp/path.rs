@@ -17,7 +17,7 @@ const PLAIN: [bool; 256] = {
 
 /// A path at the beginning of a command's arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Path<'a> {
+pub struct SmtpPath<'a> {
     /// With its angle brackets.
     pub text: &'a [u8],
     /// Whether there is no address in it: `<>`.
@@ -26,9 +26,9 @@ pub struct Path<'a> {
     pub international: bool,
 }
 
-impl<'a> Path<'a> {
+impl<'a> SmtpPath<'a> {
     /// Splits the path off; the rest begins with a blank, or is empty. `None` where there is no path, or a malformed one.
-    pub fn split(arguments: &'a [u8]) -> Option<(Path<'a>, &'a [u8])> {
+    pub fn split(arguments: &'a [u8]) -> Option<(SmtpPath<'a>, &'a [u8])> {
         let end = end(arguments)?;
         let (text, rest) = arguments.split_at(end);
         if !rest.is_empty() && rest[0] != b' ' {
@@ -38,7 +38,7 @@ impl<'a> Path<'a> {
         if international && std::str::from_utf8(text).is_err() {
             return None;
         }
-        Some((Path { text, empty: text == b"<>", international }, rest))
+        Some((SmtpPath { text, empty: text == b"<>", international }, rest))
     }
 }
 
@@ -94,7 +94,7 @@ mod tests {
     }
 
     fn split(text: &str) -> Option<(&str, &str)> {
-        let (path, rest) = Path::split(text.as_bytes())?;
+        let (path, rest) = SmtpPath::split(text.as_bytes())?;
         Some((std::str::from_utf8(path.text).unwrap(), std::str::from_utf8(rest).unwrap()))
     }
 
@@ -130,16 +130,16 @@ mod tests {
         for text in bad {
             assert_eq!(split(text), None, "{text}");
         }
-        assert_eq!(Path::split(b"<\xff@example.com>"), None);
+        assert_eq!(SmtpPath::split(b"<\xff@example.com>"), None);
         assert!(split(&format!("<{}@example.com>", "x".repeat(490))).is_some());
         assert!(split(&format!("<{}@example.com>", "x".repeat(500))).is_none());
     }
 
     #[test]
     fn what_is_told_of_them() {
-        assert!(Path::split(b"<>").unwrap().0.empty);
-        assert!(!Path::split(b"<a@b>").unwrap().0.empty);
-        assert!(Path::split("<ä@b>".as_bytes()).unwrap().0.international);
-        assert!(!Path::split(b"<a@b>").unwrap().0.international);
+        assert!(SmtpPath::split(b"<>").unwrap().0.empty);
+        assert!(!SmtpPath::split(b"<a@b>").unwrap().0.empty);
+        assert!(SmtpPath::split("<ä@b>".as_bytes()).unwrap().0.international);
+        assert!(!SmtpPath::split(b"<a@b>").unwrap().0.international);
     }
 }

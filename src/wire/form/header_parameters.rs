@@ -2,7 +2,7 @@
 
 /// One `name=value`, as written.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Attribute<'a> {
+pub(crate) struct HeaderParameter<'a> {
     pub(crate) name: &'a [u8],
     /// What stands between the quotes, or the bare word; `None` where there is no `=`.
     pub(crate) value: Option<&'a [u8]>,
@@ -10,7 +10,7 @@ pub(crate) struct Attribute<'a> {
     pub(crate) is_quoted: bool,
 }
 
-impl Attribute<'_> {
+impl HeaderParameter<'_> {
     /// Whether this is its name; case doesn't matter.
     pub(crate) fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
@@ -25,20 +25,20 @@ impl Attribute<'_> {
 
 /// Text that can be read in more than one way, so that nobody should.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct AmbiguousAttribute;
+pub(crate) struct AmbiguousHeaderParameter;
 
 /// Splits a header value into its first word and its attributes.
-pub(crate) fn split(value: &[u8]) -> (&[u8], Attributes<'_>) {
+pub(crate) fn split(value: &[u8]) -> (&[u8], HeaderParameters<'_>) {
     let end = memchr::memchr(b';', value).unwrap_or(value.len());
-    (value[..end].trim_ascii(), Attributes(&value[end..]))
+    (value[..end].trim_ascii(), HeaderParameters(&value[end..]))
 }
 
 /// Reads attributes one by one; stops for good at the first broken one. A backslash in quotes takes the next byte
 /// along (RFC 9110, section 5.6.4).
-pub(crate) struct Attributes<'a>(&'a [u8]);
+pub(crate) struct HeaderParameters<'a>(&'a [u8]);
 
-impl<'a> Iterator for Attributes<'a> {
-    type Item = Result<Attribute<'a>, AmbiguousAttribute>;
+impl<'a> Iterator for HeaderParameters<'a> {
+    type Item = Result<HeaderParameter<'a>, AmbiguousHeaderParameter>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -46,7 +46,7 @@ impl<'a> Iterator for Attributes<'a> {
             let (first, rest) = self.0.split_first()?;
             if *first != b';' {
                 self.0 = &[];
-                return Some(Err(AmbiguousAttribute));
+                return Some(Err(AmbiguousHeaderParameter));
             }
             self.0 = rest.trim_ascii_start();
             if !self.0.is_empty() && self.0[0] != b';' {
@@ -60,22 +60,22 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
-impl<'a> Attributes<'a> {
-    fn attribute(&mut self) -> Result<Attribute<'a>, AmbiguousAttribute> {
+impl<'a> HeaderParameters<'a> {
+    fn attribute(&mut self) -> Result<HeaderParameter<'a>, AmbiguousHeaderParameter> {
         let end = memchr::memchr2(b'=', b';', self.0).unwrap_or(self.0.len());
         let name = &self.0[..end];
         let has_value = self.0.get(end) == Some(&b'=');
         if has_value && !name.iter().all(u8::is_ascii_graphic) || name.contains(&b'"') {
-            return Err(AmbiguousAttribute);
+            return Err(AmbiguousHeaderParameter);
         }
         if !has_value {
             self.0 = &self.0[end..];
-            return Ok(Attribute { name: name.trim_ascii_end(), value: None, is_quoted: false });
+            return Ok(HeaderParameter { name: name.trim_ascii_end(), value: None, is_quoted: false });
         }
         let after = &self.0[end + 1..];
         let value = match after.first() {
             Some(b'"') => {
-                let len = quoted_len(&after[1..]).ok_or(AmbiguousAttribute)?;
+                let len = quoted_len(&after[1..]).ok_or(AmbiguousHeaderParameter)?;
                 self.0 = &after[len + 2..];
                 &after[1..=len]
             }
@@ -87,9 +87,9 @@ impl<'a> Attributes<'a> {
         };
         let is_quoted = after.first() == Some(&b'"');
         if !is_quoted && value.iter().any(|b| *b == b'"' || b.is_ascii_whitespace()) {
-            return Err(AmbiguousAttribute);
+            return Err(AmbiguousHeaderParameter);
         }
-        Ok(Attribute { name, value: Some(value), is_quoted })
+        Ok(HeaderParameter { name, value: Some(value), is_quoted })
     }
 }
 
@@ -114,7 +114,7 @@ fn quoted_len(text: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn all(value: &str) -> Result<Vec<(String, Option<String>)>, AmbiguousAttribute> {
+    fn all(value: &str) -> Result<Vec<(String, Option<String>)>, AmbiguousHeaderParameter> {
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
         let (_, attributes) = split(value.as_bytes());
         attributes.map(|a| a.map(|a| (text(a.name), a.value.map(text)))).collect()
@@ -148,7 +148,7 @@ mod tests {
             "x; n =b",
         ];
         for value in cases {
-            assert_eq!(all(value), Err(AmbiguousAttribute), "{value}");
+            assert_eq!(all(value), Err(AmbiguousHeaderParameter), "{value}");
         }
     }
 

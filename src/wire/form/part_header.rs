@@ -2,14 +2,14 @@
 
 use memchr::memmem;
 
-use super::attributes::{is_token, split};
 use super::error::FormError;
+use super::header_parameters::{is_token, split};
 use super::key::CredentialKey;
 use crate::wire::percent;
 
 /// What the header block of a part says.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Head {
+pub(crate) struct PartHeader {
     /// The field's name without the backslashes of quoting; `None` where the part has none.
     pub(crate) name: Option<Vec<u8>>,
     /// Whether it is a file.
@@ -22,12 +22,12 @@ const LINE: FormError = FormError::Malformed("header line of a part");
 const DISPOSITION: FormError = FormError::Malformed("Content-Disposition of a part");
 const UNUSUAL: FormError = FormError::Malformed("unusual part for a credential");
 
-impl Head {
+impl PartHeader {
     /// Reads a block of lines that each end in CRLF.
     ///
     /// Whatever two parsers could read as two different fields is refused: folded lines, lone CR or LF, control
     /// characters, a name given twice or in the extended form, and any credential that isn't a plain field.
-    pub(crate) fn parse(block: &[u8]) -> Result<Head, FormError> {
+    pub(crate) fn parse(block: &[u8]) -> Result<PartHeader, FormError> {
         let mut disposition = None;
         let mut content_id = None;
         let mut content_type = None;
@@ -53,7 +53,8 @@ impl Head {
             }
             rest = &rest[end + 2..];
         }
-        let head = disposition.map_or(Ok(Head { name: None, is_file: false, credential: None }), read)?;
+        let head =
+            disposition.map_or(Ok(PartHeader { name: None, is_file: false, credential: None }), read)?;
         let identity = ["7bit", "8bit", "binary"].map(str::as_bytes);
         let encoded = encoding.is_some_and(|e| !identity.iter().any(|i| e.eq_ignore_ascii_case(i)));
         if head.credential.is_some() && encoded {
@@ -84,7 +85,7 @@ fn split_line(line: &[u8]) -> Result<(&[u8], &[u8]), FormError> {
 }
 
 /// Reads a Content-Disposition.
-fn read(value: &[u8]) -> Result<Head, FormError> {
+fn read(value: &[u8]) -> Result<PartHeader, FormError> {
     let (kind, attributes) = split(value);
     let mut name = None;
     let mut file_names = 0;
@@ -126,7 +127,7 @@ fn read(value: &[u8]) -> Result<Head, FormError> {
     if credential.is_none() && hides_name && mentions_key(value) {
         return Err(DISPOSITION);
     }
-    Ok(Head { name: name.map(unescaped), is_file, credential })
+    Ok(PartHeader { name: name.map(unescaped), is_file, credential })
 }
 
 /// Which key a name is, in any of the ways in which parsers undo what clients do to quote it.
@@ -183,11 +184,11 @@ fn count_names(value: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    fn parse(lines: &[&str]) -> Result<Head, FormError> {
-        Head::parse(lines.iter().flat_map(|l| [l, "\r\n"]).collect::<String>().as_bytes())
+    fn parse(lines: &[&str]) -> Result<PartHeader, FormError> {
+        PartHeader::parse(lines.iter().flat_map(|l| [l, "\r\n"]).collect::<String>().as_bytes())
     }
 
-    fn named(disposition: &str) -> Result<Head, FormError> {
+    fn named(disposition: &str) -> Result<PartHeader, FormError> {
         parse(&[&format!("Content-Disposition: form-data; {disposition}")])
     }
 
@@ -219,7 +220,7 @@ mod tests {
             ("name=\"\u{fc}\"", "\u{fc}", None),
         ];
         for (text, name, credential) in cases {
-            let head = Head { name: Some(name.into()), is_file: false, credential };
+            let head = PartHeader { name: Some(name.into()), is_file: false, credential };
             assert_eq!(named(text), Ok(head), "{text}");
         }
     }
@@ -241,7 +242,7 @@ mod tests {
             "X-Note: api_key",
         ];
         assert!(parse(&typed).unwrap().is_file);
-        let nameless = Head { name: None, is_file: false, credential: None };
+        let nameless = PartHeader { name: None, is_file: false, credential: None };
         assert_eq!(parse(&[]), Ok(nameless));
         let other =
             parse(&["content-DISPOSITION:form-data;name=\"a\"", "Content-Type: text/plain;charset=x"]);

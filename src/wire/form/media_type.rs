@@ -2,14 +2,14 @@
 
 use memchr::memmem;
 
-use super::attributes::{Attributes, split};
 use super::error::FormError;
+use super::header_parameters::{HeaderParameters, split};
 
 /// RFC 2046, section 5.1.1.
 const LONGEST_BOUNDARY: usize = 70;
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Media {
+pub(crate) enum MediaType {
     Urlencoded,
     Multipart { boundary: Boundary },
     Other,
@@ -24,33 +24,33 @@ pub(crate) struct Boundary {
     pub(crate) is_quoted: bool,
 }
 
-impl Media {
+impl MediaType {
     /// Reads the value of the one Content-Type header; empty where there is none.
     ///
     /// A body without a type counts as urlencoded, since backends on Rack read it so. Text that some backends would take
     /// for a form and others not, or with another boundary, is refused.
-    pub(crate) fn read(content_type: &[u8]) -> Result<Media, FormError> {
+    pub(crate) fn read(content_type: &[u8]) -> Result<MediaType, FormError> {
         let lower = content_type.trim_ascii().to_ascii_lowercase();
         let (kind, attributes) = split(content_type);
         match &*kind.to_ascii_lowercase() {
-            b"" if lower.is_empty() => Ok(Media::Urlencoded),
+            b"" if lower.is_empty() => Ok(MediaType::Urlencoded),
             b"application/x-www-form-urlencoded" => {
                 check_charset(&lower, attributes)?;
-                Ok(Media::Urlencoded)
+                Ok(MediaType::Urlencoded)
             }
             b"multipart/form-data" | b"multipart/mixed" | b"multipart/related" => {
-                Ok(Media::Multipart { boundary: boundary(content_type, attributes)? })
+                Ok(MediaType::Multipart { boundary: boundary(content_type, attributes)? })
             }
             _ if mentions(&lower, b"form-urlencoded") || mentions(&lower, b"multipart/form-data") => {
                 Err(FormError::Malformed("Content-Type"))
             }
-            _ => Ok(Media::Other),
+            _ => Ok(MediaType::Other),
         }
     }
 }
 
 /// Urlencoded text in a character set that isn't a superset of ASCII says something else than it seems to.
-fn check_charset(lower: &[u8], attributes: Attributes<'_>) -> Result<(), FormError> {
+fn check_charset(lower: &[u8], attributes: HeaderParameters<'_>) -> Result<(), FormError> {
     if !mentions(lower, b"charset") {
         return Ok(());
     }
@@ -92,7 +92,7 @@ const ENCODED: FormError = FormError::Malformed("boundary contains the start of 
 ///
 /// Parsers differ in how they find it, so it has to be one that all of them find: the word, a `=` and a value that none of
 /// them unescapes. Where some cut a value without quotes, the scanner of the body watches for what they make of it.
-fn boundary(text: &[u8], attributes: Attributes<'_>) -> Result<Boundary, FormError> {
+fn boundary(text: &[u8], attributes: HeaderParameters<'_>) -> Result<Boundary, FormError> {
     let written = find_by_word(text)?;
     let mut found = None;
     for attribute in attributes {
@@ -186,28 +186,28 @@ fn mentions(lower: &[u8], word: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn multipart(boundary: &str, is_quoted: bool) -> Result<Media, FormError> {
-        Ok(Media::Multipart { boundary: Boundary { text: boundary.into(), is_quoted } })
+    fn multipart(boundary: &str, is_quoted: bool) -> Result<MediaType, FormError> {
+        Ok(MediaType::Multipart { boundary: Boundary { text: boundary.into(), is_quoted } })
     }
 
     #[test]
     fn kinds() {
         let longest = "b".repeat(70);
         let cases = [
-            ("", Ok(Media::Urlencoded)),
-            ("application/x-www-form-urlencoded", Ok(Media::Urlencoded)),
-            ("Application/X-WWW-Form-Urlencoded; charset=UTF-8", Ok(Media::Urlencoded)),
-            ("application/x-www-form-urlencoded; UTF-8", Ok(Media::Urlencoded)),
-            ("application/x-www-form-urlencoded;charset=\"windows-1252\";", Ok(Media::Urlencoded)),
-            ("application/json", Ok(Media::Other)),
-            ("text/plain; boundary", Ok(Media::Other)),
-            ("multipart/byteranges; boundary=x", Ok(Media::Other)),
+            ("", Ok(MediaType::Urlencoded)),
+            ("application/x-www-form-urlencoded", Ok(MediaType::Urlencoded)),
+            ("Application/X-WWW-Form-Urlencoded; charset=UTF-8", Ok(MediaType::Urlencoded)),
+            ("application/x-www-form-urlencoded; UTF-8", Ok(MediaType::Urlencoded)),
+            ("application/x-www-form-urlencoded;charset=\"windows-1252\";", Ok(MediaType::Urlencoded)),
+            ("application/json", Ok(MediaType::Other)),
+            ("text/plain; boundary", Ok(MediaType::Other)),
+            ("multipart/byteranges; boundary=x", Ok(MediaType::Other)),
             ("multipart/form-data; boundary=----=_Part_1.2'3", multipart("----=_Part_1.2'3", false)),
             ("Multipart/Form-Data;charset=utf-8;BOUNDARY=\"x:y\"", multipart("x:y", true)),
             (&format!("multipart/mixed; boundary={longest}"), multipart(&longest, false)),
         ];
         for (value, expected) in cases {
-            assert_eq!(Media::read(value.as_bytes()), expected, "{value}");
+            assert_eq!(MediaType::read(value.as_bytes()), expected, "{value}");
         }
     }
 
@@ -227,7 +227,7 @@ mod tests {
             ("application/x-www-form-urlencoded; charset*=x''ibm037", kind),
         ];
         for (value, expected) in cases {
-            assert_eq!(Media::read(value.as_bytes()), Err(expected), "{value}");
+            assert_eq!(MediaType::read(value.as_bytes()), Err(expected), "{value}");
         }
     }
 
@@ -271,7 +271,7 @@ mod tests {
         for (attributes, expected) in cases {
             let value = format!("multipart/form-data; {attributes}");
             let is_quoted = attributes.contains('"');
-            assert_eq!(Media::read(value.as_bytes()), multipart(expected, is_quoted), "{value}");
+            assert_eq!(MediaType::read(value.as_bytes()), multipart(expected, is_quoted), "{value}");
         }
     }
 
@@ -330,7 +330,7 @@ mod tests {
         ];
         for (attributes, expected) in cases {
             let value = format!("multipart/form-data; {attributes}");
-            let outcome = Media::read(value.as_bytes());
+            let outcome = MediaType::read(value.as_bytes());
             assert_eq!(outcome, Err(expected), "{value}");
         }
     }

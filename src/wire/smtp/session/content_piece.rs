@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 /// What was made here, or looked through; and behind it what passes as it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Piece<'i> {
+pub struct ContentPiece<'i> {
     /// Comes first.
     pub head: Vec<u8>,
     /// Comes then.
     pub rest: &'i [u8],
 }
 
-impl<'i> Piece<'i> {
+impl<'i> ContentPiece<'i> {
     /// Bytes in it.
     pub fn len(&self) -> usize {
         self.head.len() + self.rest.len()

@@ -10,11 +10,11 @@ use tokio::time::timeout;
 
 use super::client::BackendClient;
 use super::connect::{DialError, Dialer};
-use super::pool::{Held, Pool, Room};
+use super::pool::{ConnectionPermit, Pool, PooledConnection};
 use crate::config::SmtpUpstream;
 use crate::edge::net::happy_eyeballs::{self, AddressFailure, Unreachable};
 use crate::edge::net::resolver::Addresses;
-use crate::wire::smtp::client::Offer;
+use crate::wire::smtp::client::ServiceExtensions;
 
 /// For how long no more connections are made than a backend had when it wanted no more.
 const FULL: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ pub enum NoConnection {
 }
 
 /// One backend.
-pub struct Backend {
+pub struct MailBackend {
     name: String,
     /// How to get it ready.
     pub dialer: Dialer,
@@ -38,34 +38,34 @@ pub struct Backend {
     connect_timeout: Duration,
     addresses: Addresses,
     up: AtomicBool,
-    seen: Mutex<Seen>,
-    /// Held while addresses are asked again.
+    seen: Mutex<LastContact>,
+    /// PooledConnection while addresses are asked again.
     retrying: tokio::sync::Mutex<()>,
 }
 
 /// What was seen of it last.
 #[derive(Clone, Copy, Default)]
-struct Seen {
-    offer: Option<Offer>,
+struct LastContact {
+    extensions: Option<ServiceExtensions>,
     at: Option<Instant>,
 }
 
-impl Backend {
+impl MailBackend {
     /// A backend that counts as up until something else is known.
     pub fn new(
         upstream: &SmtpUpstream,
         dialer: Dialer,
         pool: Arc<Pool<BackendClient>>,
         connect_timeout: Duration,
-    ) -> Backend {
-        Backend {
+    ) -> MailBackend {
+        MailBackend {
             name: upstream.to_string(),
             addresses: Addresses::new(&upstream.host, upstream.port),
             dialer,
             pool,
             connect_timeout,
             up: AtomicBool::new(true),
-            seen: Mutex::new(Seen::default()),
+            seen: Mutex::new(LastContact::default()),
             retrying: tokio::sync::Mutex::new(()),
         }
     }
@@ -81,8 +81,8 @@ impl Backend {
     }
 
     /// What it said last that it can do; `None` where it never said anything.
-    pub fn offer(&self) -> Option<Offer> {
-        self.seen.lock().offer
+    pub fn extensions(&self) -> Option<ServiceExtensions> {
+        self.seen.lock().extensions
     }
 
     /// Whether it got ready, or answered to a message, within that time.
@@ -100,11 +100,14 @@ impl Backend {
     ///
     /// # Errors
     /// What each of its addresses did.
-    pub async fn connect(&self, room: Room<BackendClient>) -> Result<Held<BackendClient>, NoConnection> {
+    pub async fn connect(
+        &self,
+        room: ConnectionPermit<BackendClient>,
+    ) -> Result<PooledConnection<BackendClient>, NoConnection> {
         let error = match Box::pin(self.dial()).await {
-            Ok(conversation) => {
-                self.note_ready(&conversation);
-                return Ok(room.hold(conversation));
+            Ok(client) => {
+                self.note_ready(&client);
+                return Ok(room.hold(client));
             }
             Err(error) => error,
         };
@@ -119,17 +122,17 @@ impl Backend {
     /// Makes a connection outside of the pool, and ends it: all that matters of it is noted.
     pub async fn probe(&self) {
         match self.dial().await {
-            Ok(conversation) => {
-                self.note_ready(&conversation);
-                conversation.close();
+            Ok(client) => {
+                self.note_ready(&client);
+                client.close();
             }
             Err(error) if is_full(&error) && self.pool.is_open() => {}
             Err(error) => self.set_up(Some(&error.to_string())),
         }
     }
 
-    fn note_ready(&self, conversation: &BackendClient) {
-        *self.seen.lock() = Seen { offer: Some(conversation.offer), at: Some(Instant::now()) };
+    fn note_ready(&self, client: &BackendClient) {
+        *self.seen.lock() = LastContact { extensions: Some(client.extensions), at: Some(Instant::now()) };
         self.set_up(None);
     }
 
@@ -139,7 +142,7 @@ impl Backend {
     }
 
     /// Asks those of its addresses that failed, so that they have their turn again when they are good, and those in doubt. A
-    /// backend with one address, or with failed ones only, is asked by [`Backend::probe`].
+    /// backend with one address, or with failed ones only, is asked by [`MailBackend::probe`].
     pub async fn retry_failed(&self) {
         let Ok(_retrying) = self.retrying.try_lock() else { return };
         let failed = self.addresses.failed();
@@ -151,8 +154,8 @@ impl Backend {
                 self.dialer.dial(TcpStream::connect(address).await?).await
             });
             match dialled.await {
-                Ok(Ok(conversation)) => {
-                    conversation.close();
+                Ok(Ok(client)) => {
+                    client.close();
                     self.addresses.note(address, true);
                 }
                 Ok(Err(error)) if error.is_full() => {}
@@ -197,7 +200,7 @@ mod tests {
 
     use super::*;
     use crate::config::{SmtpScheme, SmtpTimeouts};
-    use crate::edge::smtp::backend::pool::{Fit, Taken};
+    use crate::edge::smtp::backend::pool::{Checkout, ConnectionFit};
     use crate::edge::smtp::backend::tests::sink::Sink;
 
     #[tokio::test]
@@ -214,9 +217,11 @@ mod tests {
         let upstream = SmtpUpstream { scheme: SmtpScheme::Clear, host: "mail.test".into(), port: 25 };
         let gauge = || IntGauge::new("g", "g").unwrap();
         let pool = Pool::new(1, 2, gauge(), gauge());
-        let backend = Backend::new(&upstream, dialer, pool.clone(), Duration::from_secs(3));
+        let backend = MailBackend::new(&upstream, dialer, pool.clone(), Duration::from_secs(3));
         backend.addresses.set(vec![silent.local_addr().unwrap(), sink.address]);
-        let Some(Taken::Room(room)) = pool.try_take(0, 0, |_| Fit::Never) else { panic!("no room") };
+        let Some(Checkout::Permit(room)) = pool.try_take(0, 0, |_| ConnectionFit::Never) else {
+            panic!("no room")
+        };
         assert!(backend.connect(room).await.is_ok());
         assert_eq!((sink.connections(), backend.addresses.failed()), (1, vec![]));
         backend.retry_failed().await;

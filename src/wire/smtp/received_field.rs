@@ -4,14 +4,14 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::number::{decimal, two_digits};
+use super::digits::{decimal, two_digits};
 
 /// `Received:` fields of a message that has gone round in circles (RFC 5321 section 6.3).
 pub const MAX_HOPS: u32 = 100;
 
 /// What is told of a transaction.
 #[derive(Clone, Copy, Debug)]
-pub struct Trace<'a> {
+pub struct ReceivedField<'a> {
     /// What the client called itself; only what may stand in a field is written of it.
     pub helo: &'a [u8],
     /// Whether it did so by EHLO.
@@ -32,7 +32,7 @@ pub struct Trace<'a> {
     pub now: SystemTime,
 }
 
-impl Trace<'_> {
+impl ReceivedField<'_> {
     /// Appends the field, without the CR LF that ends it. There is no secret in it, and not who logged in.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"Received: from ");
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_trace() {
-        let mut trace = Trace {
+        let mut trace = ReceivedField {
             helo: b"client.example",
             extended: true,
             address: "192.0.2.1".parse().unwrap(),
@@ -143,7 +143,7 @@ mod tests {
             id: b"0a1b",
             now: UNIX_EPOCH,
         };
-        let written = |trace: &Trace<'_>| {
+        let written = |trace: &ReceivedField<'_>| {
             let mut out = Vec::new();
             trace.write(&mut out);
             String::from_utf8(out).unwrap()
