@@ -177,7 +177,7 @@ impl Mutation {
         let upto =
             sqlx::query_scalar(CHANGES).fetch_one(&mut *self.transaction).await.map_err(unavailable)?;
         self.transaction.commit().await.map_err(unavailable)?;
-        Ok(Change { after: self.before, upto, name })
+        Ok(Change { after: self.before, upto, name, ends_login: false })
     }
 }
 
