@@ -12,7 +12,7 @@ use crate::edge::net::in_flight::{InFlight, InFlightGuard};
 use crate::edge::net::listener;
 use crate::wire::smtp::command::SmtpCommand;
 use crate::wire::smtp::data::{DataRead, DataReader};
-use crate::wire::smtp::{Enhanced, Reply, answers};
+use crate::wire::smtp::{EnhancedStatusCode, Reply, replies};
 
 /// The number of messages that wait to be shown. Further ones are not shown while standard output is blocked.
 const WAITING: usize = 64;
@@ -23,9 +23,9 @@ const SHOWN: usize = 2048;
 const GREETING: &str = "sink.localhost ESMTP";
 const EXTENSIONS: &str =
     "sink.localhost\nPIPELINING\nSIZE 104857600\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES";
-const OK: Reply = Reply::ours(250, Enhanced(2, 0, 0), "Ok");
-const SHOWN_OK: Reply = Reply::ours(250, Enhanced(2, 0, 0), "Ok, shown by the demo");
-const NOBODY: Reply = Reply::ours(550, Enhanced(5, 1, 1), "Nobody of that name");
+const OK: Reply = Reply::ours(250, EnhancedStatusCode(2, 0, 0), "Ok");
+const SHOWN_OK: Reply = Reply::ours(250, EnhancedStatusCode(2, 0, 0), "Ok, shown by the demo");
+const NOBODY: Reply = Reply::ours(550, EnhancedStatusCode(5, 1, 1), "Nobody of that name");
 
 /// Serves on `socket` until `stop` turns true.
 pub async fn serve(socket: TcpListener, stop: watch::Receiver<bool>) {
@@ -65,7 +65,7 @@ async fn converse(stream: TcpStream, screen: &SyncSender<String>) -> io::Result<
                 rcpts.push(text(arguments));
                 OK
             }
-            Ok(SmtpCommand::Data) if rcpts.is_empty() => answers::NO_RECIPIENTS,
+            Ok(SmtpCommand::Data) if rcpts.is_empty() => replies::NO_RECIPIENTS,
             Ok(SmtpCommand::Data) => {
                 say(&mut stream, &Reply::plain(354, "Go on".to_owned())).await?;
                 let content = read_content(&mut stream).await?;
@@ -79,10 +79,10 @@ async fn converse(stream: TcpStream, screen: &SyncSender<String>) -> io::Result<
             }
             // Not offered. Without closing, its content would be read as commands.
             Ok(SmtpCommand::Bdat(..)) => {
-                say(&mut stream, &answers::NOT_IMPLEMENTED).await?;
+                say(&mut stream, &replies::NOT_IMPLEMENTED).await?;
                 return Ok(());
             }
-            Ok(SmtpCommand::Quit) => return say(&mut stream, &answers::BYE).await,
+            Ok(SmtpCommand::Quit) => return say(&mut stream, &replies::BYE).await,
             Ok(_) => OK,
             Err(error) => error.reply(),
         };

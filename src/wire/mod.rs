@@ -18,8 +18,8 @@ pub mod smtp;
 pub use self::http::steps_of;
 pub use self::http::{
     BASIC_BUFFER, BasicError, ChunkedError, ChunkedValidator, OwnOrigin, PathError, RequestFrames,
-    RoutePattern, Target, basic, cut_short, normalize, sends_mail,
+    RequestTarget, RoutePattern, basic, cut_short, normalize, sends_mail,
 };
-pub use api::{Action, Call, Format, Parameters, ParametersError, reply};
-pub use credential::{CredentialError, Gathered, Held, LONGEST_VALUE};
+pub use api::{CallParameters, CallParametersError, CredentialsAction, CredentialsCall, ReplyFormat, reply};
+pub use credential::{CredentialError, LONGEST_VALUE, PresentedCredential, RequestCredential};
 pub use form::{BodyScanner, CredentialKey, FormError, QueryCredential, take_credential, without_credential};

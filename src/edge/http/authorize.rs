@@ -29,8 +29,8 @@ use crate::config::Need;
 use crate::domain::{Entry, Permission, Permissions, Presented};
 use crate::service::access::{Decision, Granted, Peer};
 use crate::wire::{
-    BASIC_BUFFER, BasicError, BodyScanner, CredentialError, Gathered, Held, basic, take_credential,
-    without_credential,
+    BASIC_BUFFER, BasicError, BodyScanner, CredentialError, PresentedCredential, RequestCredential, basic,
+    take_credential, without_credential,
 };
 
 /// What is asked whether a request may go on.
@@ -72,7 +72,7 @@ impl Admission<'_> {
             return self.admit_anybody(session, target, is_api);
         };
         let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
-        let mut gathered = Gathered::new();
+        let mut gathered = RequestCredential::new();
         let values = session.req_header().headers.get_all(header::AUTHORIZATION);
         let basic = authorization(values, &mut buffer);
         if basic.as_ref().is_err_and(|refusal| *refusal == Refusal::BadCredential) {
@@ -103,7 +103,8 @@ impl Admission<'_> {
         match (gathered.credential(), form) {
             (Some(presented), form) => {
                 let granted = self.decide(session, presented, permission, route.also, Room::ForLogin).await?;
-                let mask = form.scanner().map(|scanner| Mask::new(scanner, Held::copy_of(presented)));
+                let mask =
+                    form.scanner().map(|scanner| Mask::new(scanner, PresentedCredential::copy_of(presented)));
                 Ok(Admitted { granted: Some(granted), query, body: self.stream(session, mask, None) })
             }
             (None, Form::Declared(scanner)) => {
@@ -252,7 +253,7 @@ impl Admission<'_> {
         &self,
         session: &mut ServerSession,
         mut scanner: BodyScanner,
-    ) -> Result<(Held, Spool), Refusal> {
+    ) -> Result<(PresentedCredential, Spool), Refusal> {
         let plan = self.plan;
         let lease = self.take(session, Use::Form)?;
         let limit = plan.forms.max_body;

@@ -25,7 +25,9 @@ use crate::service::access::{HolderDecision, Peer};
 use crate::service::credentials::{Addition, Edit, Manager};
 use crate::service::{self, Credentials, Origin};
 use crate::wire::reply as text;
-use crate::wire::{Action, BASIC_BUFFER, Call as Asked, Gathered, Parameters, ParametersError};
+use crate::wire::{
+    BASIC_BUFFER, CallParameters, CallParametersError, CredentialsAction, CredentialsCall, RequestCredential,
+};
 
 /// Bytes of a request's body at most; its parameters take a fraction of it.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -69,7 +71,7 @@ impl Call<'_> {
     /// # Errors
     /// Only where the path names no call: everything else is answered in the call's own form.
     pub async fn answer(&self, session: &mut ServerSession, target: &Target<'_>) -> Result<Replied, Refusal> {
-        let Some(asked) = Asked::from_path(&target.path) else {
+        let Some(asked) = CredentialsCall::from_path(&target.path) else {
             return Err(Refusal::NotFound("There is no such call".into()));
         };
         match self.perform(session, target, &asked).await {
@@ -97,12 +99,12 @@ impl Call<'_> {
         &self,
         session: &mut ServerSession,
         target: &Target<'_>,
-        asked: &Asked,
+        asked: &CredentialsCall,
     ) -> Result<Replied, Refusal> {
         if !matches!(session.req_header().method, Method::GET | Method::POST) {
             return Err(Refusal::Method("GET, POST"));
         }
-        let mut parameters = Parameters::new();
+        let mut parameters = CallParameters::new();
         if let Some(query) = target.query {
             parameters.add_query(query).map_err(parameters_refused)?;
         }
@@ -124,7 +126,7 @@ impl Call<'_> {
         drop(room);
         let username = parameters.get("username").map_err(malformed)?;
         let permissions = parameters.permissions().map_err(|error| {
-            if let ParametersError::Permissions(why) = &error {
+            if let CallParametersError::Permissions(why) = &error {
                 let action = audited(asked.action);
                 let refused = service::ManagementError::Permissions(why.clone());
                 self.credentials.refused(&manager, action, username.unwrap_or_default(), &refused);
@@ -134,30 +136,34 @@ impl Call<'_> {
         let needed = || username.ok_or(Refusal::Malformed("username is missing".into()));
         let password = parameters.get("password").map_err(malformed)?;
         let changed = match asked.action {
-            Action::Get => return self.get(session, asked, &manager, username).await,
-            Action::Add => {
+            CredentialsAction::Get => return self.get(session, asked, &manager, username).await,
+            CredentialsAction::Add => {
                 let username = needed()?;
                 let password = password.ok_or(Refusal::Malformed("password is missing".into()))?;
                 let permissions = permissions.unwrap_or_default();
                 let addition = Addition { username, password: password.as_bytes(), permissions };
                 self.credentials.add(&manager, addition).await
             }
-            Action::Edit => {
+            CredentialsAction::Edit => {
                 let permissions = permissions.unwrap_or_default();
                 let edit = Edit { username: needed()?, password: password.map(str::as_bytes), permissions };
                 self.credentials.edit(&manager, edit).await
             }
-            Action::Remove => self.credentials.remove(&manager, needed()?).await,
+            CredentialsAction::Remove => self.credentials.remove(&manager, needed()?).await,
         };
         let count = changed.map_err(refusal_of)?;
         Ok(self.write(session, asked, 200, text::success(asked.format, count), None).await)
     }
 
     /// Only the account holder manages.
-    async fn recognise(&self, session: &ServerSession, parameters: &Parameters) -> Result<Manager, Refusal> {
+    async fn recognise(
+        &self,
+        session: &ServerSession,
+        parameters: &CallParameters,
+    ) -> Result<Manager, Refusal> {
         let headers = &session.req_header().headers;
         let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
-        let mut gathered = Gathered::new();
+        let mut gathered = RequestCredential::new();
         let source = self.client.source(headers, &self.plan.trusted_proxies);
         let peer = Peer { source, request_id: self.request_id.to_str().unwrap_or_default() };
         let access = &self.site.access;
@@ -229,7 +235,7 @@ impl Call<'_> {
     async fn get(
         &self,
         session: &mut ServerSession,
-        asked: &Asked,
+        asked: &CredentialsCall,
         manager: &Manager,
         username: Option<&str>,
     ) -> Result<Replied, Refusal> {
@@ -238,7 +244,7 @@ impl Call<'_> {
             let body = text::credential(asked.format, &credential);
             return Ok(self.write(session, asked, 200, body, None).await);
         }
-        let mut list = text::List::new(asked.format);
+        let mut list = text::CredentialList::new(asked.format);
         let mut piece = String::new();
         list.start(&mut piece);
         let mut last: Option<CredentialId> = None;
@@ -284,7 +290,11 @@ impl Call<'_> {
     }
 
     /// The header of a list that is written as it is read. Over HTTP/1.0 only the closing connection ends it.
-    fn long_header(&self, asked: &Asked, version: Version) -> pingora_error::Result<ResponseHeader> {
+    fn long_header(
+        &self,
+        asked: &CredentialsCall,
+        version: Version,
+    ) -> pingora_error::Result<ResponseHeader> {
         let mut header = respond::header(200, asked.format.content_type(), 0, self.request_id)?;
         header.remove_header(&header::CONTENT_LENGTH);
         if version == Version::HTTP_11 {
@@ -296,7 +306,7 @@ impl Call<'_> {
     async fn write(
         &self,
         session: &mut ServerSession,
-        asked: &Asked,
+        asked: &CredentialsCall,
         status: u16,
         body: String,
         refusal: Option<&Refusal>,
@@ -336,18 +346,18 @@ fn refusal_of(refusal: service::ManagementError) -> Refusal {
 }
 
 /// The audit trail's word for what was asked.
-fn audited(action: Action) -> service::audit::Action {
+fn audited(action: CredentialsAction) -> service::audit::Action {
     match action {
-        Action::Get => service::audit::Action::CredentialGet,
-        Action::Add => service::audit::Action::CredentialAdd,
-        Action::Edit => service::audit::Action::CredentialEdit,
-        Action::Remove => service::audit::Action::CredentialRemove,
+        CredentialsAction::Get => service::audit::Action::CredentialGet,
+        CredentialsAction::Add => service::audit::Action::CredentialAdd,
+        CredentialsAction::Edit => service::audit::Action::CredentialEdit,
+        CredentialsAction::Remove => service::audit::Action::CredentialRemove,
     }
 }
 
-fn parameters_refused(error: ParametersError) -> Refusal {
+fn parameters_refused(error: CallParametersError) -> Refusal {
     match error {
-        ParametersError::TooLarge => Refusal::TooLarge,
+        CallParametersError::TooLarge => Refusal::TooLarge,
         error => malformed(error),
     }
 }

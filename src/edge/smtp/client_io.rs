@@ -26,7 +26,7 @@ const BYE: &[u8] = b"221 2.0.0 Bye\r\n";
 
 /// The longest time for which bytes are read that a client sends after the end of its session.
 const LISTEN: Duration = Duration::from_secs(1);
-/// The number of these bytes that are read, but for [`Rest::Unbounded`] and [`Rest::Expected`].
+/// The number of these bytes that are read, but for [`UnreadInput::Unbounded`] and [`UnreadInput::Expected`].
 const DRAIN: usize = 64 * 1024;
 /// The number of these bytes that are read at once.
 const SCRAP: usize = 4 * 1024;
@@ -39,25 +39,25 @@ thread_local! {
 /// A client's connection.
 pub enum ClientIo {
     /// In clear.
-    Clear(TcpStream),
+    Cleartext(TcpStream),
     /// With TLS.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// What is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
+pub enum ReadPurpose {
     /// Commands, which may be long in coming: little room is kept for them.
     Commands,
     /// Commands with secrets among them: no trace of them is left but in the input.
-    Secret,
+    Credentials,
     /// A message.
     Content,
 }
 
 /// Bytes that a client may still send after the end of its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rest {
+pub enum UnreadInput {
     /// Those that are there are read, and what follows them, up to [`DRAIN`] bytes: the client is at fault.
     Bounded,
     /// As many as come are read within [`LISTEN`], if some are there: the gateway stops.
@@ -71,15 +71,15 @@ impl ClientIo {
     ///
     /// # Errors
     /// Where the connection is broken.
-    pub async fn read(&mut self, input: &mut Vec<u8>, manner: Manner) -> io::Result<usize> {
+    pub async fn read(&mut self, input: &mut Vec<u8>, manner: ReadPurpose) -> io::Result<usize> {
         match self {
-            ClientIo::Tls(stream) if manner == Manner::Content => {
+            ClientIo::Tls(stream) if manner == ReadPurpose::Content => {
                 input.reserve(READ);
                 return stream.read_buf(input).await;
             }
             // Short messages, as most are, never need so much room of their own.
-            ClientIo::Clear(stream)
-                if manner == Manner::Content && input.capacity() - input.len() >= READ =>
+            ClientIo::Cleartext(stream)
+                if manner == ReadPurpose::Content && input.capacity() - input.len() >= READ =>
             {
                 return stream.read_buf(input).await;
             }
@@ -89,19 +89,19 @@ impl ClientIo {
             SCRATCH.with_borrow_mut(|scratch| {
                 let mut buffer = ReadBuf::new(scratch);
                 ready!(match self {
-                    ClientIo::Clear(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+                    ClientIo::Cleartext(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
                     ClientIo::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, &mut buffer),
                 })?;
                 let read = buffer.filled().len();
-                if manner == Manner::Secret {
+                if manner == ReadPurpose::Credentials {
                     drop(moved_out(input, read));
                 }
-                if manner == Manner::Content {
+                if manner == ReadPurpose::Content {
                     // Never more than what one read may give.
                     input.reserve_exact(read);
                 }
                 input.extend_from_slice(buffer.filled());
-                if manner == Manner::Secret {
+                if manner == ReadPurpose::Credentials {
                     scratch[..read].zeroize();
                 }
                 Poll::Ready(Ok(read))
@@ -117,7 +117,7 @@ impl ClientIo {
     /// Where the connection is broken.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            ClientIo::Clear(stream) => nonblocking::write(stream, &[IoSlice::new(bytes)]),
+            ClientIo::Cleartext(stream) => nonblocking::write(stream, &[IoSlice::new(bytes)]),
             ClientIo::Tls(_) => Ok(0),
         }
     }
@@ -128,7 +128,7 @@ impl ClientIo {
     /// Where the connection is broken.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            ClientIo::Clear(stream) => stream.write_all(bytes).await,
+            ClientIo::Cleartext(stream) => stream.write_all(bytes).await,
             ClientIo::Tls(stream) => {
                 stream.write_all(bytes).await?;
                 stream.flush().await
@@ -142,7 +142,7 @@ impl ClientIo {
     /// Where the handshake fails.
     pub async fn encrypt(self, acceptor: &TlsAcceptor) -> io::Result<ClientIo> {
         match self {
-            ClientIo::Clear(stream) => Ok(ClientIo::Tls(Box::new(acceptor.accept(stream).await?))),
+            ClientIo::Cleartext(stream) => Ok(ClientIo::Tls(Box::new(acceptor.accept(stream).await?))),
             ClientIo::Tls(_) => Err(io::Error::other("TLS within TLS")),
         }
     }
@@ -150,10 +150,10 @@ impl ClientIo {
     /// Sends the last replies and the end of the stream, and closes the connection. The rest of the client's bytes is read for at
     /// most [`LISTEN`]: when a connection is closed with unread bytes, the kernel drops the replies that it hasn't sent, and the
     /// client may drop those that it hasn't read.
-    pub async fn close(mut self, last: &[u8], rest: Rest) {
+    pub async fn close(mut self, last: &[u8], rest: UnreadInput) {
         let quits = last.ends_with(BYE);
-        let talks = rest == Rest::Expected || self.has_unread(quits);
-        if let ClientIo::Clear(stream) = &self
+        let talks = rest == UnreadInput::Expected || self.has_unread(quits);
+        if let ClientIo::Cleartext(stream) = &self
             && last == BYE
             && !talks
         {
@@ -169,19 +169,19 @@ impl ClientIo {
             return;
         }
         let ended = match &mut self {
-            ClientIo::Clear(stream) if talks => stream.shutdown().await,
-            ClientIo::Clear(_) => return,
+            ClientIo::Cleartext(stream) if talks => stream.shutdown().await,
+            ClientIo::Cleartext(_) => return,
             ClientIo::Tls(stream) => stream.shutdown().await,
         };
         if ended.is_ok() && talks {
-            let most = if rest == Rest::Bounded { DRAIN } else { usize::MAX };
+            let most = if rest == UnreadInput::Bounded { DRAIN } else { usize::MAX };
             let _ = timeout(LISTEN, self.drain(most)).await;
         }
     }
 
     fn tcp(&mut self) -> &mut TcpStream {
         match self {
-            ClientIo::Clear(stream) => stream,
+            ClientIo::Cleartext(stream) => stream,
             ClientIo::Tls(stream) => stream.get_mut().0,
         }
     }
@@ -229,7 +229,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::wire::smtp::answers;
+    use crate::wire::smtp::replies;
 
     #[test]
     fn a_secret_that_moves_leaves_nothing_behind() {
@@ -255,14 +255,14 @@ mod tests {
     async fn no_read_gives_more_than_its_bound() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut stream = ClientIo::Clear(listener.accept().await.unwrap().0);
+        let mut stream = ClientIo::Cleartext(listener.accept().await.unwrap().0);
         let mut input = Vec::with_capacity(512);
         // Each larger than the room that the one before made, and less than twice that.
         for size in [20 * 1024, READ - 1, READ, 10 * READ] {
             far.write_all(&vec![b'x'; size]).await.unwrap();
             let mut left = size;
             while left > 0 {
-                let read = stream.read(&mut input, Manner::Content).await.unwrap();
+                let read = stream.read(&mut input, ReadPurpose::Content).await.unwrap();
                 assert!((1..=READ).contains(&read) && input.len() == read && input.capacity() <= READ);
                 left -= read;
                 input.clear();
@@ -271,10 +271,10 @@ mod tests {
     }
 
     /// The result of a client that sends this much while its session is closed.
-    async fn send_into_close(bytes: usize, rest: Rest) -> io::Result<Vec<u8>> {
+    async fn send_into_close(bytes: usize, rest: UnreadInput) -> io::Result<Vec<u8>> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let mut far = TcpStream::connect(listener.local_addr()?).await?;
-        let near = ClientIo::Clear(listener.accept().await?.0);
+        let near = ClientIo::Cleartext(listener.accept().await?.0);
         let closing = tokio::spawn(async move { near.close(b"421 stopping\r\n", rest).await });
         let mut heard = Vec::new();
         // The end of the stream comes before the client sends: nothing was unread when the reply was written.
@@ -289,15 +289,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_within_a_message_can_send_on_while_it_is_told_of_a_stop() {
-        let heard = send_into_close(64 * DRAIN, Rest::Expected).await;
+        let heard = send_into_close(64 * DRAIN, UnreadInput::Expected).await;
         assert_eq!(heard.unwrap(), b"421 stopping\r\n");
-        assert!(send_into_close(64 * DRAIN, Rest::Bounded).await.is_err());
+        assert!(send_into_close(64 * DRAIN, UnreadInput::Bounded).await.is_err());
     }
 
     #[test]
     fn the_reply_to_quit_is_known() {
         let mut written = Vec::new();
-        answers::BYE.write(&mut written);
+        replies::BYE.write(&mut written);
         assert_eq!(written, BYE);
     }
 }

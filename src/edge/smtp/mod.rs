@@ -6,6 +6,7 @@ mod client_io;
 mod delivery;
 pub mod hostname;
 mod proxy_protocol;
+mod refusal;
 pub mod server;
 pub mod service;
 mod session_driver;

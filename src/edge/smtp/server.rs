@@ -9,11 +9,11 @@ use tracing::debug;
 use super::client_io::ClientIo;
 use super::proxy_protocol;
 use super::session_driver::SessionDriver;
-use super::source_limit::Counted;
+use super::source_limit::CountedConnection;
 use super::worker::SmtpWorker;
 use crate::edge::net::in_flight::InFlightGuard;
 use crate::state::metrics::SmtpLimit;
-use crate::wire::smtp::{Reply, answers};
+use crate::wire::smtp::{Reply, replies};
 
 /// Serves connections of one worker.
 #[derive(Clone)]
@@ -41,13 +41,17 @@ impl SmtpServer {
         self.worker.entry.metrics.smtp_limit(limit);
         if !self.implicit_tls {
             // It fits, or the client doesn't get to know.
-            let _ = stream.try_write(&written(&answers::TOO_MANY_CONNECTIONS));
+            let _ = stream.try_write(&written(&replies::TOO_MANY_CONNECTIONS));
         }
     }
 
     /// Finds out who it is, counts it, and begins TLS: a handshake costs work, and nobody gets more of that than others. What
     /// that takes is on the heap, and gone before the session begins.
-    async fn welcome(&self, mut stream: TcpStream, peer: SocketAddr) -> Option<(ClientIo, IpAddr, Counted)> {
+    async fn welcome(
+        &self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+    ) -> Option<(ClientIo, IpAddr, CountedConnection)> {
         let mut address = peer.ip().to_canonical();
         if self.worker.entry.is_proxy(&address) {
             address = Box::pin(self.identify(&mut stream, peer)).await?.unwrap_or(address);
@@ -57,7 +61,7 @@ impl SmtpServer {
             self.refuse(&stream, SmtpLimit::Source);
             return None;
         };
-        let stream = ClientIo::Clear(stream);
+        let stream = ClientIo::Cleartext(stream);
         let Some(acceptor) = self.worker.entry.tls.as_ref().filter(|_| self.implicit_tls) else {
             return Some((stream, address, counted));
         };

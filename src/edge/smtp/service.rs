@@ -17,7 +17,7 @@ use crate::config::{ConfigError, SmtpEntry, SmtpTimeouts};
 use crate::edge::net::in_flight::InFlight;
 use crate::service::access::Access;
 use crate::state::metrics::Metrics;
-use crate::wire::smtp::session::{Moment, Settings};
+use crate::wire::smtp::session::{SessionEnvironment, SessionSettings};
 
 /// The most until a TLS handshake is done, or a proxy has said whom it forwards.
 const HANDSHAKE: Duration = Duration::from_secs(30);
@@ -25,7 +25,7 @@ const HANDSHAKE: Duration = Duration::from_secs(30);
 /// The SMTP entry.
 pub struct SmtpService {
     /// What all sessions have in common.
-    pub settings: Arc<Settings>,
+    pub settings: Arc<SessionSettings>,
     /// How long things may take.
     pub timeouts: SmtpTimeouts,
     /// How long a TLS handshake may take, and a proxy's header.
@@ -66,7 +66,7 @@ impl SmtpService {
         access: Arc<Access>,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<SmtpService>, Vec<ConfigError>> {
-        let settings = Settings {
+        let settings = SessionSettings {
             host: hostname::of(config),
             starttls: tls.is_some(),
             require_tls: config.require_tls,
@@ -107,7 +107,7 @@ impl SmtpService {
     }
 
     /// What is true now.
-    pub fn moment(&self) -> Moment {
-        Moment { clock: SystemTime::now, offered: self.backends.capabilities() }
+    pub fn environment(&self) -> SessionEnvironment {
+        SessionEnvironment { clock: SystemTime::now, offered: self.backends.capabilities() }
     }
 }

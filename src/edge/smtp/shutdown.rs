@@ -14,10 +14,10 @@ use crate::edge::net::watch::Watched;
 pub struct Shutdown {
     begun: Watched<bool>,
     entry: Arc<SmtpService>,
-    deadline: Deadline,
+    deadline: ShutdownDeadline,
 }
 
-enum Deadline {
+enum ShutdownDeadline {
     /// Of no interest before the stop begins.
     Unwatched,
     Watched(Pin<Box<dyn Future<Output = ()> + Send>>),
@@ -27,7 +27,7 @@ enum Deadline {
 impl Shutdown {
     /// The stop that turns `begun` true, of the gateway with that entry.
     pub fn new(begun: watch::Receiver<bool>, entry: Arc<SmtpService>) -> Shutdown {
-        Shutdown { begun: Watched::new(begun), entry, deadline: Deadline::Unwatched }
+        Shutdown { begun: Watched::new(begun), entry, deadline: ShutdownDeadline::Unwatched }
     }
 
     /// Returns true if the gateway stops.
@@ -37,7 +37,7 @@ impl Shutdown {
 
     /// Returns true if a wait was ended by the deadline.
     pub fn is_past_deadline(&self) -> bool {
-        matches!(self.deadline, Deadline::Passed)
+        matches!(self.deadline, ShutdownDeadline::Passed)
     }
 
     /// Ready once the gateway stops.
@@ -47,16 +47,16 @@ impl Shutdown {
 
     /// Ready once the deadline of a stop has passed.
     pub fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Deadline::Unwatched = self.deadline {
+        if let ShutdownDeadline::Unwatched = self.deadline {
             ready!(self.begun.poll_changed(cx));
             let mut cut_off = self.entry.cut_off.subscribe();
-            self.deadline = Deadline::Watched(Box::pin(async move {
+            self.deadline = ShutdownDeadline::Watched(Box::pin(async move {
                 let _ = cut_off.wait_for(|cut_off| *cut_off).await;
             }));
         }
-        if let Deadline::Watched(deadline) = &mut self.deadline {
+        if let ShutdownDeadline::Watched(deadline) = &mut self.deadline {
             ready!(deadline.as_mut().poll(cx));
-            self.deadline = Deadline::Passed;
+            self.deadline = ShutdownDeadline::Passed;
         }
         Poll::Ready(())
     }

@@ -18,7 +18,7 @@ pub struct SourceLimit {
 
 /// One connection that is counted; dropping it counts it out.
 #[derive(Debug)]
-pub struct Counted {
+pub struct CountedConnection {
     sources: Arc<SourceLimit>,
     source: Source,
 }
@@ -30,7 +30,7 @@ impl SourceLimit {
     }
 
     /// Counts one more; `None` where the limit is reached.
-    pub fn enter(self: &Arc<SourceLimit>, address: IpAddr) -> Option<Counted> {
+    pub fn enter(self: &Arc<SourceLimit>, address: IpAddr) -> Option<CountedConnection> {
         let source = Source::of(address);
         let mut open = self.open.lock();
         let count = open.entry(source).or_default();
@@ -38,11 +38,11 @@ impl SourceLimit {
             return None;
         }
         *count += 1;
-        Some(Counted { sources: self.clone(), source })
+        Some(CountedConnection { sources: self.clone(), source })
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedConnection {
     fn drop(&mut self) {
         if let Entry::Occupied(mut count) = self.sources.open.lock().entry(self.source) {
             *count.get_mut() -= 1;

@@ -23,7 +23,7 @@ pub struct Submitter {
 
 /// What one transaction needs of a backend, and what was tried for it and failed.
 #[derive(Default)]
-pub(super) struct Tried {
+pub(super) struct BackendAttempts {
     /// What its envelope asks for, as far as it is known.
     pub(super) needs: Capabilities,
     /// A kept connection failed: others that were kept as long may be as bad.
@@ -35,7 +35,7 @@ pub(super) struct Tried {
     waits_until: Option<Instant>,
 }
 
-impl Tried {
+impl BackendAttempts {
     /// Notes a connection that failed. One that was kept says nothing against its backend.
     pub(super) fn note(&mut self, index: usize, reused: bool, detail: String) {
         if reused {

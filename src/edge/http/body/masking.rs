@@ -6,18 +6,18 @@ use bytes::{Bytes, BytesMut};
 
 use super::error::{BodyError, form_refused};
 use crate::edge::http::error::Refusal;
-use crate::wire::{BodyScanner, FormError, Gathered, Held};
+use crate::wire::{BodyScanner, FormError, PresentedCredential, RequestCredential};
 
 /// Looks at a streamed form on its way through: blots out what it holds of a credential, and compares it with the one
 /// that was decided on.
 pub struct Mask {
     scanner: Option<BodyScanner>,
-    decided: Option<Held>,
+    decided: Option<PresentedCredential>,
 }
 
 impl Mask {
     /// `decided` is the credential that was decided on.
-    pub fn new(scanner: BodyScanner, decided: Held) -> Mask {
+    pub fn new(scanner: BodyScanner, decided: PresentedCredential) -> Mask {
         Mask { scanner: Some(scanner), decided: Some(decided) }
     }
 
@@ -60,7 +60,7 @@ impl Mask {
             (found, _) => found.map_err(form_refused)?,
         };
         if let (Some(decided), Some(found)) = (&self.decided, &found) {
-            let mut both = Gathered::new();
+            let mut both = RequestCredential::new();
             both.add(decided.presented())
                 .and_then(|()| both.add(found.presented()))
                 .map_err(|e| BodyError::Refused(Refusal::Malformed(e.to_string().into())))?;

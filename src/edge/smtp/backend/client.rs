@@ -10,16 +10,16 @@ use pingora_timeout::timeout;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::transport::Transport;
+use super::transport::BackendTransport;
 use crate::config::SmtpTimeouts;
 use crate::edge::net::deadline::DeadlineTimer;
 use crate::edge::net::nonblocking;
 use crate::wire::smtp::Reply;
-use crate::wire::smtp::client::{self, Offer, ReplyError, Xclient};
+use crate::wire::smtp::client::{self, ReplyError, ServiceExtensions, XclientAttributes};
 
 /// What is written is gathered up to this many bytes; what is larger goes straight to the kernel.
 const GATHER: usize = 16 * 1024;
-/// Room for what is read at once.
+/// ConnectionPermit for what is read at once.
 const READ: usize = 1024;
 /// A client that pauses for longer has what was gathered of its message sent on.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -30,10 +30,10 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why a connection can't be used any more.
 #[derive(Debug, Error)]
-pub enum Broken {
-    /// It doesn't offer what the client's parameters ask for, or not for a message of that size.
-    #[error("it doesn't offer what the message needs")]
-    Lacks,
+pub enum BackendError {
+    /// It doesn't extensions what the client's parameters ask for, or not for a message of that size.
+    #[error("it doesn't extensions what the message needs")]
+    MissingExtension,
     /// The network, or TLS.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -42,35 +42,35 @@ pub enum Broken {
     Closed,
     /// It took too long.
     #[error("no answer within {0:?}")]
-    Slow(Duration),
+    Timeout(Duration),
     /// What it sent is no reply.
     #[error("it sent {0}")]
-    Garbled(#[from] ReplyError),
+    MalformedReply(#[from] ReplyError),
     /// It sent a reply to nothing.
     #[error("it sent a reply that nobody asked for")]
-    Unasked,
+    UnexpectedReply,
     /// Less, or more, was written than was announced: ours is the fault, and the connection is of no use.
     #[error("the message wasn't relayed as it was announced")]
-    Incomplete,
+    IncompleteMessage,
     /// It said 421, or refused in the middle of a message and closed.
     #[error("it ended with {0}")]
-    Farewell(Reply),
+    ClosingReply(Reply),
 }
 
 /// A connection on which the backend has said its greeting and its extensions.
 #[derive(Debug)]
 pub struct BackendClient {
-    transport: Transport,
+    transport: BackendTransport,
     incoming: BytesMut,
     outgoing: Vec<u8>,
     alarm: DeadlineTimer,
     timeouts: SmtpTimeouts,
     /// What the backend said last that it can do.
-    pub offer: Offer,
+    pub extensions: ServiceExtensions,
     /// The XCLIENT that it offered at the beginning: it may say less of itself once it believes us to be somebody else.
-    pub takes_xclient: Option<Xclient>,
+    pub xclient_offered: Option<XclientAttributes>,
     /// The XCLIENT command that is in force; empty where none is.
-    pub introduced: Vec<u8>,
+    pub xclient_sent: Vec<u8>,
     /// Whether MAIL was said and the transaction isn't over.
     pub in_transaction: bool,
     last_used: Instant,
@@ -82,16 +82,16 @@ pub struct BackendClient {
 
 impl BackendClient {
     /// Begins on a connection that nothing was read from.
-    pub fn new(transport: Transport, timeouts: SmtpTimeouts) -> BackendClient {
+    pub fn new(transport: BackendTransport, timeouts: SmtpTimeouts) -> BackendClient {
         BackendClient {
             transport,
             incoming: BytesMut::new(),
             outgoing: Vec::new(),
             alarm: DeadlineTimer::default(),
             timeouts,
-            offer: Offer::default(),
-            takes_xclient: None,
-            introduced: Vec::new(),
+            extensions: ServiceExtensions::default(),
+            xclient_offered: None,
+            xclient_sent: Vec::new(),
             in_transaction: false,
             last_used: Instant::now(),
             unflushed: false,
@@ -133,7 +133,7 @@ impl BackendClient {
     }
 
     /// The transport, for STARTTLS. `None` where the backend has already sent more: in clear, and so it may be anybody's.
-    pub fn into_clean_transport(self) -> Option<Transport> {
+    pub fn into_clean_transport(self) -> Option<BackendTransport> {
         (self.incoming.is_empty() && self.outgoing.is_empty()).then_some(self.transport)
     }
 
@@ -150,26 +150,26 @@ impl BackendClient {
     }
 
     /// Sends what is queued; no reply may be pending.
-    pub async fn send(&mut self) -> Result<(), Broken> {
+    pub async fn send(&mut self) -> Result<(), BackendError> {
         self.expect_silence()?;
         self.flush(self.timeouts.command).await
     }
 
     /// Sends one command, made of parts, and waits for its reply.
-    pub async fn exchange(&mut self, parts: &[&[u8]]) -> Result<Reply, Broken> {
+    pub async fn exchange(&mut self, parts: &[&[u8]]) -> Result<Reply, BackendError> {
         self.queue(parts);
         self.send().await?;
         self.reply().await
     }
 
     /// The reply to a command that was sent.
-    pub async fn reply(&mut self) -> Result<Reply, Broken> {
+    pub async fn reply(&mut self) -> Result<Reply, BackendError> {
         self.reply_within(self.timeouts.command).await
     }
 
     /// What there is to do while the client is waited for, `since` then: hears what the backend says unasked, and sends on what
-    /// was gathered of a message once the client pauses. Ready once the conversation is over, and to be polled until then.
-    pub fn poll_idle(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<Broken> {
+    /// was gathered of a message once the client pauses. Ready once the client is over, and to be polled until then.
+    pub fn poll_idle(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<BackendError> {
         if let Poll::Ready(broken) = self.poll_unasked(cx) {
             return Poll::Ready(broken);
         }
@@ -185,24 +185,24 @@ impl BackendClient {
     ///
     /// # Errors
     /// Where something was said, or the backend is gone.
-    pub fn expect_no_answer(&mut self) -> Result<(), Broken> {
+    pub fn expect_no_answer(&mut self) -> Result<(), BackendError> {
         if self.incoming.is_empty() && !self.transport.may_have_unread() {
             return Ok(());
         }
         match nonblocking::poll(|cx| self.poll_unasked(cx)) {
             Poll::Ready(broken) => Err(broken),
             Poll::Pending if self.incoming.is_empty() => Ok(()),
-            Poll::Pending => Err(Broken::Unasked),
+            Poll::Pending => Err(BackendError::UnexpectedReply),
         }
     }
 
     /// The reply to the end of a message or chunk.
-    pub async fn final_reply(&mut self) -> Result<Reply, Broken> {
+    pub async fn final_reply(&mut self) -> Result<Reply, BackendError> {
         self.reply_within(self.timeouts.data).await
     }
 
     /// Takes a piece of a message. Returns once it is sent or gathered.
-    pub async fn content(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+    pub async fn content(&mut self, bytes: &[u8]) -> Result<(), BackendError> {
         if self.outgoing.len() + bytes.len() <= GATHER {
             self.outgoing.extend_from_slice(bytes);
             return Ok(());
@@ -211,27 +211,27 @@ impl BackendClient {
     }
 
     /// Sends what was gathered of a message, and the last `bytes` of it with their `end`: all at once, where that fits.
-    pub async fn flush_content(&mut self, bytes: &[u8], end: &[u8]) -> Result<(), Broken> {
+    pub async fn flush_content(&mut self, bytes: &[u8], end: &[u8]) -> Result<(), BackendError> {
         // What went out in full may be answered by now.
         if !(self.outgoing.is_empty() && bytes.is_empty() && end.is_empty()) {
             self.expect_no_answer()?;
         }
         self.pour(bytes, end).await?;
         match self.flush(self.timeouts.data).await {
-            Err(broken @ (Broken::Io(_) | Broken::Closed)) => Err(self.last_words(broken).await),
+            Err(broken @ (BackendError::Io(_) | BackendError::Closed)) => Err(self.last_words(broken).await),
             flushed => flushed,
         }
     }
 
     /// Hears what the backend says while nothing was asked.
-    fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+    fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<BackendError> {
         loop {
             if !self.incoming.is_empty() {
                 match client::reply(&self.incoming) {
                     Ok(Some((reply, _))) if reply.code() >= 400 => {
-                        return Poll::Ready(Broken::Farewell(reply));
+                        return Poll::Ready(BackendError::ClosingReply(reply));
                     }
-                    Ok(Some(_)) => return Poll::Ready(Broken::Unasked),
+                    Ok(Some(_)) => return Poll::Ready(BackendError::UnexpectedReply),
                     Ok(None) => {}
                     Err(error) => return Poll::Ready(error.into()),
                 }
@@ -242,19 +242,19 @@ impl BackendClient {
                 return Poll::Ready(error.into());
             }
             if buffer.filled().is_empty() {
-                return Poll::Ready(Broken::Closed);
+                return Poll::Ready(BackendError::Closed);
             }
             self.incoming.extend_from_slice(buffer.filled());
         }
     }
 
-    /// Sends what is queued as far as it goes; whoever polls may stop at any time. Never ready but where the conversation is
+    /// Sends what is queued as far as it goes; whoever polls may stop at any time. Never ready but where the client is
     /// over.
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<BackendError> {
         while !self.outgoing.is_empty() {
             self.unflushed = true;
             match ready!(Pin::new(&mut self.transport).poll_write(cx, &self.outgoing)) {
-                Ok(0) => return Poll::Ready(Broken::Closed),
+                Ok(0) => return Poll::Ready(BackendError::Closed),
                 Ok(written) => drop(self.outgoing.drain(..written)),
                 Err(error) => return Poll::Ready(error.into()),
             }
@@ -267,7 +267,7 @@ impl BackendClient {
     }
 
     /// Writes what was gathered, and these.
-    async fn pour(&mut self, bytes: &[u8], end: &[u8]) -> Result<(), Broken> {
+    async fn pour(&mut self, bytes: &[u8], end: &[u8]) -> Result<(), BackendError> {
         let mut slices = [IoSlice::new(&self.outgoing), IoSlice::new(bytes), IoSlice::new(end)];
         let mut left = &mut slices[..];
         // Empty ones at the beginning would look like an end.
@@ -284,9 +284,9 @@ impl BackendClient {
                     IoSlice::advance_slices(&mut left, written);
                     continue;
                 }
-                Ok(Ok(0)) => Broken::Closed,
+                Ok(Ok(0)) => BackendError::Closed,
                 Ok(Err(error)) => error.into(),
-                Err(_) => return Err(Broken::Slow(self.timeouts.data)),
+                Err(_) => return Err(BackendError::Timeout(self.timeouts.data)),
             };
             return Err(self.last_words(broken).await);
         }
@@ -295,49 +295,51 @@ impl BackendClient {
     }
 
     /// A backend that closes while it is sent a message may have said why before.
-    async fn last_words(&mut self, broken: Broken) -> Broken {
+    async fn last_words(&mut self, broken: BackendError) -> BackendError {
         match self.reply_within(LAST_WORDS).await {
-            Ok(reply) if reply.code() >= 400 => Broken::Farewell(reply),
-            Err(farewell @ Broken::Farewell(_)) => farewell,
+            Ok(reply) if reply.code() >= 400 => BackendError::ClosingReply(reply),
+            Err(farewell @ BackendError::ClosingReply(_)) => farewell,
             _ => broken,
         }
     }
 
     /// A reply that is there before its command would be taken for that command's.
-    fn expect_silence(&mut self) -> Result<(), Broken> {
+    fn expect_silence(&mut self) -> Result<(), BackendError> {
         match self.expect_no_answer() {
-            Err(Broken::Farewell(reply)) if reply.code() != 421 => Err(Broken::Unasked),
+            Err(BackendError::ClosingReply(reply)) if reply.code() != 421 => {
+                Err(BackendError::UnexpectedReply)
+            }
             silent => silent,
         }
     }
 
-    async fn flush(&mut self, patience: Duration) -> Result<(), Broken> {
+    async fn flush(&mut self, patience: Duration) -> Result<(), BackendError> {
         let mut sent = match self.outgoing.is_empty() {
             true => 0,
             false => self.transport.try_write(&[IoSlice::new(&self.outgoing)])?,
         };
         while sent < self.outgoing.len() {
             match timeout(patience, self.transport.write(&self.outgoing[sent..])).await {
-                Ok(Ok(0)) => return Err(Broken::Closed),
+                Ok(Ok(0)) => return Err(BackendError::Closed),
                 Ok(Ok(written)) => sent += written,
                 Ok(Err(error)) => return Err(error.into()),
-                Err(_) => return Err(Broken::Slow(patience)),
+                Err(_) => return Err(BackendError::Timeout(patience)),
             }
         }
         self.outgoing.clear();
-        if let Transport::Tls(stream) = &mut self.transport {
+        if let BackendTransport::Tls(stream) = &mut self.transport {
             match timeout(patience, stream.flush()).await {
                 Ok(flushed) => flushed?,
-                Err(_) => return Err(Broken::Slow(patience)),
+                Err(_) => return Err(BackendError::Timeout(patience)),
             }
         }
         Ok(())
     }
 
-    async fn reply_within(&mut self, patience: Duration) -> Result<Reply, Broken> {
+    async fn reply_within(&mut self, patience: Duration) -> Result<Reply, BackendError> {
         let (transport, incoming) = (&mut self.transport, &mut self.incoming);
         let read = self.alarm.within(patience, read_reply(transport, incoming)).await;
-        let reply = read.unwrap_or(Err(Broken::Slow(patience)))?;
+        let reply = read.unwrap_or(Err(BackendError::Timeout(patience)))?;
         if reply.code() >= 400 {
             self.refusals += 1;
         }
@@ -345,17 +347,20 @@ impl BackendClient {
     }
 }
 
-async fn read_reply(transport: &mut Transport, incoming: &mut BytesMut) -> Result<Reply, Broken> {
+async fn read_reply(
+    transport: &mut BackendTransport,
+    incoming: &mut BytesMut,
+) -> Result<Reply, BackendError> {
     loop {
         if !incoming.is_empty()
             && let Some((reply, taken)) = client::reply(incoming)?
         {
             incoming.advance(taken);
-            return if reply.code() == 421 { Err(Broken::Farewell(reply)) } else { Ok(reply) };
+            return if reply.code() == 421 { Err(BackendError::ClosingReply(reply)) } else { Ok(reply) };
         }
         incoming.reserve(READ);
         if transport.read_buf(incoming).await? == 0 {
-            return Err(Broken::Closed);
+            return Err(BackendError::Closed);
         }
     }
 }

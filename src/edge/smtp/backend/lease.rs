@@ -6,37 +6,37 @@ use std::time::Instant;
 
 use tracing::debug;
 
-use super::client::{BackendClient, Broken};
-use super::envelope::{self, Begun};
-use super::error::Lost;
-use super::group::{BackendGroup, NoBackend, Place};
-use crate::edge::smtp::submitter::{Submitter, Tried};
+use super::client::{BackendClient, BackendError};
+use super::envelope::{self, EnvelopeReplies};
+use super::group::{BackendConnection, BackendGroup, NoBackend};
+use super::lost::BackendLost;
+use crate::edge::smtp::submitter::{BackendAttempts, Submitter};
 use crate::wire::smtp::parameters::needs;
 use crate::wire::smtp::{Capabilities, Reply};
 
 /// One connection, one transaction. Dropped in the middle, it is closed and never used again.
 ///
 /// Where the backend is lost before it was given any of the message, another one takes its place unseen, with the same
-/// sender and recipients; replies that then differ make it [`Lost`]. A 421 is never a reply, but a loss.
+/// sender and recipients; replies that then differ make it [`BackendLost`]. A 421 is never a reply, but a loss.
 pub struct Lease {
     backends: Arc<BackendGroup>,
     worker: usize,
-    who: Arc<Submitter>,
-    place: Option<Place>,
-    tried: Tried,
+    submitter: Arc<Submitter>,
+    connection: Option<BackendConnection>,
+    attempts: BackendAttempts,
     /// What a substitute has to be told: the sender, and the recipients that were accepted.
     mail: Option<Vec<u8>>,
     rcpts: Vec<Vec<u8>>,
-    stage: Stage,
+    stage: LeaseStage,
     given: bool,
     /// The backend took the end of a message without recipients for that of the transaction.
     ended: bool,
     /// How the backend was lost while the client was waited for, until somebody asks for it.
-    gone: Option<Lost>,
+    gone: Option<BackendLost>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum LeaseStage {
     Envelope,
     /// After 354.
     Content,
@@ -56,24 +56,24 @@ impl Lease {
     pub async fn take(
         backends: &Arc<BackendGroup>,
         worker: usize,
-        who: &Arc<Submitter>,
+        submitter: &Arc<Submitter>,
         mail: &[u8],
         rcpts: &[Vec<u8>],
     ) -> Result<Lease, NoBackend> {
-        let mut tried = Tried::default();
+        let mut attempts = BackendAttempts::default();
         if backends.are_several() {
-            tried.needs = envelope::needed(mail, rcpts);
+            attempts.needs = envelope::needed(mail, rcpts);
         }
-        let place = backends.connect(worker, who, &mut tried).await?;
+        let connection = backends.connect(worker, submitter, &mut attempts).await?;
         Ok(Lease {
             backends: backends.clone(),
             worker,
-            who: who.clone(),
-            place: Some(place),
-            tried,
+            submitter: submitter.clone(),
+            connection: Some(connection),
+            attempts,
             mail: None,
             rcpts: Vec::new(),
-            stage: Stage::Envelope,
+            stage: LeaseStage::Envelope,
             given: false,
             ended: false,
             gone: None,
@@ -82,20 +82,23 @@ impl Lease {
 
     /// The URL of the backend at the other end; empty once it is lost.
     pub fn upstream(&self) -> &str {
-        self.place.as_ref().map_or("", |place| self.backends.name(place.index))
+        self.connection.as_ref().map_or("", |connection| self.backends.name(connection.index))
     }
 
     /// What the backend at the other end can do.
     pub fn capabilities(&self) -> Capabilities {
-        self.place.as_ref().map(|place| place.held.connection.offer.capabilities).unwrap_or_default()
+        self.connection
+            .as_ref()
+            .map(|connection| connection.pooled.connection.extensions.capabilities)
+            .unwrap_or_default()
     }
 
     /// `RCPT TO:` and `arguments`, as the client had them after the colon.
     ///
     /// # Errors
     /// As all of these: where the backend is lost and no other can take its place.
-    pub async fn rcpt(&mut self, arguments: &[u8]) -> Result<Reply, Lost> {
-        self.tried.needs = self.tried.needs.either(needs(arguments));
+    pub async fn rcpt(&mut self, arguments: &[u8]) -> Result<Reply, BackendLost> {
+        self.attempts.needs = self.attempts.needs.either(needs(arguments));
         self.cover().await?;
         if self.ended
             && let Some(refusal) = self.renew().await?
@@ -114,7 +117,7 @@ impl Lease {
     ///
     /// # Errors
     /// As [`Lease::rcpt`].
-    pub async fn pipeline(&mut self, mail: &[u8], rcpts: &[Vec<u8>]) -> Result<Vec<Reply>, Lost> {
+    pub async fn pipeline(&mut self, mail: &[u8], rcpts: &[Vec<u8>]) -> Result<Vec<Reply>, BackendLost> {
         Ok(self.begin(mail, rcpts, false).await?.0)
     }
 
@@ -127,7 +130,7 @@ impl Lease {
         &mut self,
         mail: &[u8],
         rcpts: &[Vec<u8>],
-    ) -> Result<(Vec<Reply>, Option<Reply>), Lost> {
+    ) -> Result<(Vec<Reply>, Option<Reply>), BackendLost> {
         self.begin(mail, rcpts, true).await
     }
 
@@ -135,10 +138,10 @@ impl Lease {
     ///
     /// # Errors
     /// As [`Lease::rcpt`].
-    pub async fn data(&mut self) -> Result<Reply, Lost> {
+    pub async fn data(&mut self) -> Result<Reply, BackendLost> {
         let reply = self.command(&[b"DATA\r\n"]).await?;
         if reply.is_intermediate() {
-            self.stage = Stage::Content;
+            self.stage = LeaseStage::Content;
         }
         Ok(reply)
     }
@@ -149,20 +152,20 @@ impl Lease {
     ///
     /// # Errors
     /// Where the backend is lost.
-    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Lost> {
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), BackendLost> {
         self.given = true;
         match &mut self.stage {
-            Stage::Content => {}
-            Stage::Chunk { left, .. } if *left >= bytes.len() as u64 => *left -= bytes.len() as u64,
-            Stage::Chunk { .. } | Stage::Envelope => {
-                return Err(self.lost(Broken::Incomplete));
+            LeaseStage::Content => {}
+            LeaseStage::Chunk { left, .. } if *left >= bytes.len() as u64 => *left -= bytes.len() as u64,
+            LeaseStage::Chunk { .. } | LeaseStage::Envelope => {
+                return Err(self.lost(BackendError::IncompleteMessage));
             }
         }
-        let complete = matches!(self.stage, Stage::Chunk { left: 0, .. });
-        let Some(conversation) = self.conversation() else { return Err(self.lost(Broken::Closed)) };
-        let silent = if complete { conversation.expect_no_answer() } else { Ok(()) };
+        let complete = matches!(self.stage, LeaseStage::Chunk { left: 0, .. });
+        let Some(client) = self.client() else { return Err(self.lost(BackendError::Closed)) };
+        let silent = if complete { client.expect_no_answer() } else { Ok(()) };
         let written = match silent {
-            Ok(()) => conversation.content(bytes).await,
+            Ok(()) => client.content(bytes).await,
             Err(broken) => Err(broken),
         };
         written.map_err(|broken| self.lost(broken))
@@ -171,11 +174,11 @@ impl Lease {
     /// What there is to do while the client is waited for, `since` then: what was gathered of its message is sent on once it
     /// pauses, and where the backend goes away, its place is free for others. What comes next is told of that.
     pub fn poll_idle(&mut self, since: Instant, cx: &mut Context<'_>) {
-        let Some(conversation) = self.conversation() else { return };
-        if let Poll::Ready(broken) = conversation.poll_idle(since, cx) {
+        let Some(client) = self.client() else { return };
+        if let Poll::Ready(broken) = client.poll_idle(since, cx) {
             // It may only be tired of waiting: that says nothing against the backend, either.
-            if let Some(place) = &mut self.place {
-                place.reused = true;
+            if let Some(connection) = &mut self.connection {
+                connection.reused = true;
             }
             self.gone = Some(self.lost(broken));
         }
@@ -186,13 +189,13 @@ impl Lease {
     ///
     /// # Errors
     /// Where the backend is lost: nobody knows then whether it has the message.
-    pub async fn finish(&mut self, bytes: &[u8]) -> Result<Reply, Lost> {
+    pub async fn finish(&mut self, bytes: &[u8]) -> Result<Reply, BackendLost> {
         self.given = true;
-        if self.stage != Stage::Content {
-            return Err(self.lost(Broken::Incomplete));
+        if self.stage != LeaseStage::Content {
+            return Err(self.lost(BackendError::IncompleteMessage));
         }
-        let Some(conversation) = self.conversation() else { return Err(self.lost(Broken::Closed)) };
-        let answer = deliver(conversation, bytes, b"\r\n.\r\n").await;
+        let Some(client) = self.client() else { return Err(self.lost(BackendError::Closed)) };
+        let answer = deliver(client, bytes, b"\r\n.\r\n").await;
         self.answered(answer, true)
     }
 
@@ -201,16 +204,16 @@ impl Lease {
     ///
     /// # Errors
     /// Where the backend is lost.
-    pub async fn bdat(&mut self, length: u64, last: bool) -> Result<(), Lost> {
-        self.tried.needs.chunking = true;
+    pub async fn bdat(&mut self, length: u64, last: bool) -> Result<(), BackendLost> {
+        self.attempts.needs.chunking = true;
         if !self.given {
             self.cover().await?;
         }
         self.given = true;
-        self.stage = Stage::Chunk { left: length, last };
+        self.stage = LeaseStage::Chunk { left: length, last };
         let command = format!("BDAT {length}{}\r\n", if last { " LAST" } else { "" });
-        let Some(conversation) = self.conversation() else { return Err(self.lost(Broken::Closed)) };
-        conversation.queue(&[command.as_bytes()]);
+        let Some(client) = self.client() else { return Err(self.lost(BackendError::Closed)) };
+        client.queue(&[command.as_bytes()]);
         Ok(())
     }
 
@@ -218,69 +221,72 @@ impl Lease {
     ///
     /// # Errors
     /// Where the backend is lost.
-    pub async fn chunk_reply(&mut self) -> Result<Reply, Lost> {
-        let Stage::Chunk { left: 0, last } = self.stage else { return Err(self.lost(Broken::Incomplete)) };
-        let Some(conversation) = self.conversation() else { return Err(self.lost(Broken::Closed)) };
-        let answer = deliver(conversation, b"", b"").await;
+    pub async fn chunk_reply(&mut self) -> Result<Reply, BackendLost> {
+        let LeaseStage::Chunk { left: 0, last } = self.stage else {
+            return Err(self.lost(BackendError::IncompleteMessage));
+        };
+        let Some(client) = self.client() else { return Err(self.lost(BackendError::Closed)) };
+        let answer = deliver(client, b"", b"").await;
         self.answered(answer, last)
     }
 
     /// Ends the transaction and gives the connection back for the next one. In the middle of a message it is closed: what
     /// was sent of it mustn't count.
     pub fn done(mut self) {
-        if let Some(place) = self.place.take()
-            && self.stage == Stage::Envelope
+        if let Some(connection) = self.connection.take()
+            && self.stage == LeaseStage::Envelope
         {
-            self.release(place);
+            self.release(connection);
         }
     }
 
     /// Has the backend forget what it was told, and gives the connection back.
-    fn release(&self, mut place: Place) {
+    fn release(&self, mut connection: BackendConnection) {
         let (backends, worker) = (self.backends.clone(), self.worker);
-        if !place.held.connection.in_transaction {
-            backends.give(worker, place);
+        if !connection.pooled.connection.in_transaction {
+            backends.give(worker, connection);
             return;
         }
         // The client needn't wait until the backend has forgotten what there was.
         tokio::spawn(async move {
-            match place.held.connection.exchange(&[b"RSET\r\n"]).await {
+            match connection.pooled.connection.exchange(&[b"RSET\r\n"]).await {
                 Ok(reply) if reply.is_positive() => {
-                    place.held.connection.in_transaction = false;
-                    backends.give(worker, place);
+                    connection.pooled.connection.in_transaction = false;
+                    backends.give(worker, connection);
                 }
-                Ok(reply) => debug!(upstream = backends.name(place.index), %reply, "RSET was refused"),
-                Err(error) => debug!(upstream = backends.name(place.index), %error, "lost at RSET"),
+                Ok(reply) => debug!(upstream = backends.name(connection.index), %reply, "RSET was refused"),
+                Err(error) => debug!(upstream = backends.name(connection.index), %error, "lost at RSET"),
             }
         });
     }
 
-    fn conversation(&mut self) -> Option<&mut BackendClient> {
-        self.place.as_mut().map(|place| &mut *place.held.connection)
+    fn client(&mut self) -> Option<&mut BackendClient> {
+        self.connection.as_mut().map(|connection| &mut *connection.pooled.connection)
     }
 
     fn mail_accepted(&mut self, arguments: &[u8]) {
         self.mail = Some(arguments.to_vec());
-        if let Some(conversation) = self.conversation() {
-            conversation.in_transaction = true;
+        if let Some(client) = self.client() {
+            client.in_transaction = true;
         }
     }
 
     /// Sees to it that there is a backend that can do what is needed.
-    async fn cover(&mut self) -> Result<(), Lost> {
-        while self.place.is_none() || !self.capabilities().cover(self.tried.needs) {
-            let reason = if self.place.is_none() { Broken::Closed } else { Broken::Lacks };
+    async fn cover(&mut self) -> Result<(), BackendLost> {
+        while self.connection.is_none() || !self.capabilities().cover(self.attempts.needs) {
+            let reason =
+                if self.connection.is_none() { BackendError::Closed } else { BackendError::MissingExtension };
             Box::pin(self.substitute(reason)).await?;
         }
         Ok(())
     }
 
     /// Sends a command, to a substitute as well where the backend is lost.
-    async fn command(&mut self, parts: &[&[u8]]) -> Result<Reply, Lost> {
+    async fn command(&mut self, parts: &[&[u8]]) -> Result<Reply, BackendLost> {
         loop {
-            let sent = match self.conversation() {
-                Some(conversation) => conversation.exchange(parts).await,
-                None => Err(Broken::Closed),
+            let sent = match self.client() {
+                Some(client) => client.exchange(parts).await,
+                None => Err(BackendError::Closed),
             };
             match sent {
                 Ok(reply) => return Ok(reply),
@@ -294,13 +300,13 @@ impl Lease {
         mail: &[u8],
         rcpts: &[Vec<u8>],
         data: bool,
-    ) -> Result<(Vec<Reply>, Option<Reply>), Lost> {
+    ) -> Result<(Vec<Reply>, Option<Reply>), BackendLost> {
         loop {
-            let begun = match self.conversation() {
-                Some(conversation) => envelope::begin(conversation, mail, rcpts, data).await,
-                None => Err(Broken::Closed),
+            let begun = match self.client() {
+                Some(client) => envelope::begin(client, mail, rcpts, data).await,
+                None => Err(BackendError::Closed),
             };
-            let Begun { replies, data, ended } = match begun {
+            let EnvelopeReplies { replies, data, ended } = match begun {
                 Ok(begun) => begun,
                 Err(broken) => {
                     // On the heap, as all that is rare and large.
@@ -315,22 +321,22 @@ impl Lease {
                 self.rcpts.extend(accepted.map(|(rcpt, _)| rcpt.clone()));
             }
             if data.as_ref().is_some_and(Reply::is_intermediate) {
-                self.stage = Stage::Content;
+                self.stage = LeaseStage::Content;
             }
             return Ok((replies, data));
         }
     }
 
     /// Has another backend take over: as far as the transaction got, unless the backend was given the message.
-    async fn substitute(&mut self, broken: Broken) -> Result<(), Lost> {
+    async fn substitute(&mut self, broken: BackendError) -> Result<(), BackendLost> {
         let mut lost = self.lost(broken);
         loop {
             if self.given {
                 return Err(lost);
             }
             debug!(detail = lost.detail, "another connection takes over");
-            match self.backends.connect(self.worker, &self.who, &mut self.tried).await {
-                Ok(place) => self.place = Some(place),
+            match self.backends.connect(self.worker, &self.submitter, &mut self.attempts).await {
+                Ok(connection) => self.connection = Some(connection),
                 Err(error) => {
                     debug!(%error, "none is left");
                     return Err(lost);
@@ -339,9 +345,9 @@ impl Lease {
             match self.repeat().await {
                 Ok(None) => return Ok(()),
                 Ok(Some(reply)) => {
-                    self.place = None;
+                    self.connection = None;
                     let detail = format!("{}; the one that took over answered {reply}", lost.detail);
-                    return Err(Lost { detail, last: None, given: false });
+                    return Err(BackendLost { detail, last: None, given: false });
                 }
                 Err(broken) => lost = self.lost(broken),
             }
@@ -349,21 +355,21 @@ impl Lease {
     }
 
     /// Says again what was accepted before; the reply to what isn't any more.
-    async fn repeat(&mut self) -> Result<Option<Reply>, Broken> {
-        let Some(place) = &mut self.place else { return Err(Broken::Closed) };
+    async fn repeat(&mut self) -> Result<Option<Reply>, BackendError> {
+        let Some(connection) = &mut self.connection else { return Err(BackendError::Closed) };
         let Some(mail) = &self.mail else { return Ok(None) };
-        let begun = envelope::begin(&mut place.held.connection, mail, &self.rcpts, false).await?;
-        place.held.connection.in_transaction = true;
+        let begun = envelope::begin(&mut connection.pooled.connection, mail, &self.rcpts, false).await?;
+        connection.pooled.connection.in_transaction = true;
         self.ended = false;
         Ok(begun.replies.into_iter().find(|reply| !reply.is_positive()))
     }
 
     /// Begins a transaction again that the backend has ended, whatever it remembers of it; the reply where it doesn't want it
     /// any more.
-    async fn renew(&mut self) -> Result<Option<Reply>, Lost> {
-        let reset = match self.conversation() {
-            Some(conversation) => conversation.exchange(&[b"RSET\r\n"]).await,
-            None => Err(Broken::Closed),
+    async fn renew(&mut self) -> Result<Option<Reply>, BackendLost> {
+        let reset = match self.client() {
+            Some(client) => client.exchange(&[b"RSET\r\n"]).await,
+            None => Err(BackendError::Closed),
         };
         let repeated = match reset {
             Ok(_) => self.repeat().await,
@@ -379,43 +385,43 @@ impl Lease {
     }
 
     /// Notes the end of a message or chunk, and passes the answer on.
-    fn answered(&mut self, answer: Result<Reply, Broken>, last: bool) -> Result<Reply, Lost> {
+    fn answered(&mut self, answer: Result<Reply, BackendError>, last: bool) -> Result<Reply, BackendLost> {
         let reply = answer.map_err(|broken| self.lost(broken))?;
-        self.stage = Stage::Envelope;
-        if let Some(conversation) = self.conversation()
+        self.stage = LeaseStage::Envelope;
+        if let Some(client) = self.client()
             && last
         {
             // RFC 5321, 4.1.1.4: the buffers are cleared, whatever the answer is.
-            conversation.in_transaction = false;
+            client.in_transaction = false;
             if reply.is_positive() {
-                conversation.note_accepted();
+                client.note_accepted();
             }
         }
         Ok(reply)
     }
 
     /// Drops the connection that failed, or gives it back where it is only none for this message.
-    fn lost(&mut self, broken: Broken) -> Lost {
+    fn lost(&mut self, broken: BackendError) -> BackendLost {
         if let Some(gone) = self.gone.take() {
-            return Lost { given: self.given, ..gone };
+            return BackendLost { given: self.given, ..gone };
         }
         let mut detail = broken.to_string();
-        if let Some(place) = self.place.take() {
-            detail = format!("{}: {detail}", self.backends.name(place.index));
-            if matches!(broken, Broken::Lacks) {
-                self.tried.exclude(place.index, detail.clone());
-                self.release(place);
+        if let Some(connection) = self.connection.take() {
+            detail = format!("{}: {detail}", self.backends.name(connection.index));
+            if matches!(broken, BackendError::MissingExtension) {
+                self.attempts.exclude(connection.index, detail.clone());
+                self.release(connection);
             } else {
-                self.tried.note(place.index, place.reused, detail.clone());
+                self.attempts.note(connection.index, connection.reused, detail.clone());
             }
         }
-        let last = if let Broken::Farewell(reply) = broken { Some(reply) } else { None };
-        Lost { detail, last, given: self.given }
+        let last = if let BackendError::ClosingReply(reply) = broken { Some(reply) } else { None };
+        BackendLost { detail, last, given: self.given }
     }
 }
 
 /// Sends what is left of a message or chunk, and waits for the answer.
-async fn deliver(conversation: &mut BackendClient, bytes: &[u8], end: &[u8]) -> Result<Reply, Broken> {
-    conversation.flush_content(bytes, end).await?;
-    conversation.final_reply().await
+async fn deliver(client: &mut BackendClient, bytes: &[u8], end: &[u8]) -> Result<Reply, BackendError> {
+    client.flush_content(bytes, end).await?;
+    client.final_reply().await
 }

@@ -3,12 +3,12 @@
 pub(super) mod client;
 pub(super) mod connect;
 pub(super) mod envelope;
-pub(super) mod error;
 pub mod group;
 pub mod lease;
+pub(super) mod lost;
+pub(super) mod mail_backend;
 pub(super) mod pool;
 pub(super) mod transport;
-pub(super) mod upstream;
 
 #[cfg(test)]
 mod tests;

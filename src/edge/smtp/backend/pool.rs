@@ -9,61 +9,58 @@ use prometheus::IntGauge;
 use tokio::sync::oneshot;
 
 /// Who uses a connection, told from others by a number.
-pub type Owner = u64;
+pub type PoolOwner = u64;
 
 /// One owner alone leaves one of so many connections to the others: a connection is in use for as long as its client likes to
 /// take for a message.
 const LEFT_TO_OTHERS: usize = 8;
-
-/// On the heap, since it goes from hand to hand with each transaction, and may be large.
-type Kept<T> = Box<T>;
 
 /// Connections of type `T`.
 pub struct Pool<T> {
     limit: usize,
     idle: IntGauge,
     active: IntGauge,
-    state: Mutex<State<T>>,
+    state: Mutex<PoolState<T>>,
 }
 
-struct State<T> {
+struct PoolState<T> {
     /// Connections in use, being made, and idle.
     open: usize,
     /// How many of those in use are whose.
-    shares: HashMap<Owner, usize>,
+    shares: HashMap<PoolOwner, usize>,
     /// A lower bound than the pool's, up to that moment.
     lowered: Option<(usize, Instant)>,
     /// By worker; the one used last is at the end.
-    idle: Box<[Vec<Kept<T>>]>,
-    waiting: VecDeque<Waiter<T>>,
+    idle: Box<[Vec<Box<T>>]>,
+    waiting: VecDeque<PoolWaiter<T>>,
 }
 
 /// A place in the line of one pool; the same one may stand in those of others.
-struct Waiter<T> {
-    owner: Owner,
+struct PoolWaiter<T> {
+    owner: PoolOwner,
     index: usize,
-    turn: Turn<T>,
+    turn: WaiterSlot<T>,
 }
 
 /// Where one who waits is told what it gets, and of which pool; empty once it was told.
-type Turn<T> = Arc<Mutex<Option<oneshot::Sender<(usize, Taken<T>)>>>>;
+type WaiterSlot<T> = Arc<Mutex<Option<oneshot::Sender<(usize, Checkout<T>)>>>>;
 
 /// The right to have one connection; dropped, it goes to the next one who waits.
-pub struct Room<T> {
+pub struct ConnectionPermit<T> {
     pool: Option<Arc<Pool<T>>>,
-    owner: Owner,
+    owner: PoolOwner,
 }
 
 /// A connection and its room.
-pub struct Held<T> {
+pub struct PooledConnection<T> {
     /// The connection.
     pub connection: Box<T>,
-    room: Room<T>,
+    room: ConnectionPermit<T>,
 }
 
 /// How well an idle connection serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fit {
+pub enum ConnectionFit {
     /// As it is.
     Best,
     /// With something to be done first.
@@ -73,21 +70,21 @@ pub enum Fit {
 }
 
 /// What one gets.
-pub enum Taken<T> {
+pub enum Checkout<T> {
     /// A connection that was used before.
-    Idle(Held<T>),
+    Idle(PooledConnection<T>),
     /// The right to make one.
-    Room(Room<T>),
+    Permit(ConnectionPermit<T>),
 }
 
-impl<T> Room<T> {
+impl<T> ConnectionPermit<T> {
     /// Fills the room.
-    pub fn hold(self, connection: T) -> Held<T> {
+    pub fn hold(self, connection: T) -> PooledConnection<T> {
         self.hold_kept(Box::new(connection))
     }
 
-    fn hold_kept(self, connection: Kept<T>) -> Held<T> {
-        Held { connection, room: self }
+    fn hold_kept(self, connection: Box<T>) -> PooledConnection<T> {
+        PooledConnection { connection, room: self }
     }
 
     /// The other end wants no more connections: gives the room back, and for that time there are no more of them than there
@@ -107,8 +104,13 @@ impl<T> Pool<T> {
     /// A pool for so many workers, with `limit` connections at most; counts them in the gauges.
     pub fn new(workers: usize, limit: usize, idle: IntGauge, active: IntGauge) -> Arc<Pool<T>> {
         let kept = (0..workers.max(1)).map(|_| Vec::new()).collect();
-        let state =
-            State { open: 0, shares: HashMap::new(), lowered: None, idle: kept, waiting: VecDeque::new() };
+        let state = PoolState {
+            open: 0,
+            shares: HashMap::new(),
+            lowered: None,
+            idle: kept,
+            waiting: VecDeque::new(),
+        };
         Arc::new(Pool { limit, idle, active, state: Mutex::new(state) })
     }
 
@@ -123,9 +125,9 @@ impl<T> Pool<T> {
     pub fn try_take(
         self: &Arc<Self>,
         worker: usize,
-        owner: Owner,
-        fit: impl Fn(&T) -> Fit,
-    ) -> Option<Taken<T>> {
+        owner: PoolOwner,
+        fit: impl Fn(&T) -> ConnectionFit,
+    ) -> Option<Checkout<T>> {
         let mut state = self.state.lock();
         // Who waits comes first. There is something to give only where the bound was raised again.
         self.serve_waiting(&mut state);
@@ -137,23 +139,23 @@ impl<T> Pool<T> {
         if found.is_none()
             && let Some(room) = self.open(&mut state, owner)
         {
-            return Some(Taken::Room(room));
+            return Some(Checkout::Permit(room));
         }
         let found = found.or_else(|| state.idle.iter_mut().find_map(|idle| best(idle, &fit)));
         if let Some(connection) = found {
-            return Some(Taken::Idle(self.taken_out(&mut state, owner, connection)));
+            return Some(Checkout::Idle(self.taken_out(&mut state, owner, connection)));
         }
         // The one that was used least lately.
         let idle = state.idle.iter_mut().find(|idle| !idle.is_empty())?;
         let connection = idle.remove(0);
         let closed = self.taken_out(&mut state, owner, connection);
         drop(state);
-        Some(closed.emptied())
+        Some(closed.into_permit())
     }
 
     /// Keeps a connection for the next one who needs it; who waits comes first.
-    pub fn give(self: &Arc<Self>, worker: usize, held: Held<T>) {
-        let Held { connection, mut room } = held;
+    pub fn give(self: &Arc<Self>, worker: usize, held: PooledConnection<T>) {
+        let PooledConnection { connection, mut room } = held;
         let mut state = self.state.lock();
         room.pool = None;
         self.returned(&mut state, room.owner);
@@ -164,7 +166,7 @@ impl<T> Pool<T> {
     }
 
     /// Takes the idle connections out that are `spent`, and serves who waits for the bound to be what it was.
-    pub fn sweep(self: &Arc<Self>, spent: impl Fn(&T) -> bool) -> Vec<Held<T>> {
+    pub fn sweep(self: &Arc<Self>, spent: impl Fn(&T) -> bool) -> Vec<PooledConnection<T>> {
         let mut state = self.state.lock();
         let mut swept = Vec::new();
         for idle in &mut state.idle {
@@ -177,7 +179,7 @@ impl<T> Pool<T> {
     }
 
     /// How many there may be now.
-    fn limit(&self, state: &mut State<T>) -> usize {
+    fn limit(&self, state: &mut PoolState<T>) -> usize {
         match state.lowered {
             Some((limit, until)) if Instant::now() < until => limit.min(self.limit),
             _ => {
@@ -187,31 +189,36 @@ impl<T> Pool<T> {
         }
     }
 
-    fn may_have_more(&self, state: &mut State<T>, owner: Owner) -> bool {
+    fn may_have_more(&self, state: &mut PoolState<T>, owner: PoolOwner) -> bool {
         let limit = self.limit(state);
         state.shares.get(&owner).is_none_or(|share| *share < limit - limit / LEFT_TO_OTHERS)
     }
 
-    fn open(self: &Arc<Self>, state: &mut State<T>, owner: Owner) -> Option<Room<T>> {
+    fn open(self: &Arc<Self>, state: &mut PoolState<T>, owner: PoolOwner) -> Option<ConnectionPermit<T>> {
         (state.open < self.limit(state)).then(|| {
             state.open += 1;
             self.room(state, owner)
         })
     }
 
-    fn taken_out(self: &Arc<Self>, state: &mut State<T>, owner: Owner, connection: Kept<T>) -> Held<T> {
+    fn taken_out(
+        self: &Arc<Self>,
+        state: &mut PoolState<T>,
+        owner: PoolOwner,
+        connection: Box<T>,
+    ) -> PooledConnection<T> {
         self.idle.dec();
         self.room(state, owner).hold_kept(connection)
     }
 
-    fn room(self: &Arc<Self>, state: &mut State<T>, owner: Owner) -> Room<T> {
+    fn room(self: &Arc<Self>, state: &mut PoolState<T>, owner: PoolOwner) -> ConnectionPermit<T> {
         self.active.inc();
         *state.shares.entry(owner).or_default() += 1;
-        Room { pool: Some(self.clone()), owner }
+        ConnectionPermit { pool: Some(self.clone()), owner }
     }
 
     /// Notes that a connection isn't in use any more.
-    fn returned(&self, state: &mut State<T>, owner: Owner) {
+    fn returned(&self, state: &mut PoolState<T>, owner: PoolOwner) {
         self.active.dec();
         if let Some(share) = state.shares.get_mut(&owner) {
             *share -= 1;
@@ -222,24 +229,24 @@ impl<T> Pool<T> {
     }
 
     /// Notes that one that was in use is no more.
-    fn close(&self, state: &mut State<T>, owner: Owner) {
+    fn close(&self, state: &mut PoolState<T>, owner: PoolOwner) {
         self.returned(state, owner);
         state.open -= 1;
     }
 
     /// Gives what is there to those who wait and may have it: the next is who has the fewest, and of those who came first.
-    fn serve_waiting(self: &Arc<Self>, state: &mut MutexGuard<'_, State<T>>) {
+    fn serve_waiting(self: &Arc<Self>, state: &mut MutexGuard<'_, PoolState<T>>) {
         while !state.waiting.is_empty() {
             let idle = state.idle.iter().any(|idle| !idle.is_empty());
             if !idle && state.open >= self.limit(state) {
                 return;
             }
-            let Some(Waiter { owner, index, turn }) = self.next(state) else { return };
+            let Some(PoolWaiter { owner, index, turn }) = self.next(state) else { return };
             let Some(sender) = turn.lock().take() else { continue };
             let taken = match state.idle.iter_mut().find_map(Vec::pop) {
-                Some(connection) => Taken::Idle(self.taken_out(state, owner, connection)),
+                Some(connection) => Checkout::Idle(self.taken_out(state, owner, connection)),
                 None => match self.open(state, owner) {
-                    Some(room) => Taken::Room(room),
+                    Some(room) => Checkout::Permit(room),
                     None => return,
                 },
             };
@@ -250,11 +257,12 @@ impl<T> Pool<T> {
         }
     }
 
-    fn next(&self, state: &mut State<T>) -> Option<Waiter<T>> {
-        let is_there = |waiter: &Waiter<T>| waiter.turn.lock().as_ref().is_some_and(|turn| !turn.is_closed());
+    fn next(&self, state: &mut PoolState<T>) -> Option<PoolWaiter<T>> {
+        let is_there =
+            |waiter: &PoolWaiter<T>| waiter.turn.lock().as_ref().is_some_and(|turn| !turn.is_closed());
         state.waiting.retain(is_there);
         let limit = self.limit(state);
-        let share = |waiter: &Waiter<T>| state.shares.get(&waiter.owner).copied().unwrap_or_default();
+        let share = |waiter: &PoolWaiter<T>| state.shares.get(&waiter.owner).copied().unwrap_or_default();
         let waiting = state.waiting.iter().enumerate().map(|(at, waiter)| (share(waiter), at));
         let (_, at) = waiting.filter(|(share, _)| *share < limit - limit / LEFT_TO_OTHERS).min()?;
         state.waiting.remove(at)
@@ -273,36 +281,36 @@ impl<T> Pool<T> {
 /// Waits in turn for the first of these pools, each with its number, that has something to give; `None` after `patience`.
 pub async fn take_any<T>(
     pools: &[(usize, &Arc<Pool<T>>)],
-    owner: Owner,
+    owner: PoolOwner,
     patience: Duration,
-    fit: impl Fn(&T) -> Fit,
-) -> Option<(usize, Taken<T>)> {
+    fit: impl Fn(&T) -> ConnectionFit,
+) -> Option<(usize, Checkout<T>)> {
     let (sender, receiver) = oneshot::channel();
     let turn = Arc::new(Mutex::new(Some(sender)));
     for (index, pool) in pools {
         let mut state = pool.state.lock();
-        state.waiting.push_back(Waiter { owner, index: *index, turn: turn.clone() });
+        state.waiting.push_back(PoolWaiter { owner, index: *index, turn: turn.clone() });
         // Something may have been given back since somebody looked.
         pool.serve_waiting(&mut state);
     }
     let (index, taken) = tokio::time::timeout(patience, receiver).await.ok()?.ok()?;
     Some(match taken {
-        Taken::Idle(held) if fit(&held.connection) == Fit::Never => (index, held.emptied()),
+        Checkout::Idle(held) if fit(&held.connection) == ConnectionFit::Never => (index, held.into_permit()),
         taken => (index, taken),
     })
 }
 
 /// Takes out the one that fits best; of those, the one that was used last.
-fn best<T>(idle: &mut Vec<Kept<T>>, fit: &impl Fn(&T) -> Fit) -> Option<Kept<T>> {
-    let rank = |wanted: Fit| idle.iter().rposition(|connection| fit(connection) == wanted);
-    let index = rank(Fit::Best).or_else(|| rank(Fit::Good))?;
+fn best<T>(idle: &mut Vec<Box<T>>, fit: &impl Fn(&T) -> ConnectionFit) -> Option<Box<T>> {
+    let rank = |wanted: ConnectionFit| idle.iter().rposition(|connection| fit(connection) == wanted);
+    let index = rank(ConnectionFit::Best).or_else(|| rank(ConnectionFit::Good))?;
     Some(idle.remove(index))
 }
 
-impl<T> Held<T> {
+impl<T> PooledConnection<T> {
     /// Closes the connection and keeps its room.
-    pub fn emptied(self) -> Taken<T> {
-        Taken::Room(self.room)
+    pub fn into_permit(self) -> Checkout<T> {
+        Checkout::Permit(self.room)
     }
 }
 
@@ -313,7 +321,7 @@ impl<T> Drop for Pool<T> {
     }
 }
 
-impl<T> Drop for Room<T> {
+impl<T> Drop for ConnectionPermit<T> {
     fn drop(&mut self) {
         let Some(pool) = self.pool.take() else { return };
         let mut state = pool.state.lock();

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use pingora_timeout::{sleep, timeout};
 use tracing::debug;
 
-use super::{FAREWELL, KEPT, SessionDriver, Waited};
-use crate::edge::smtp::client_io::Manner;
+use super::{BUFFER, FAREWELL, SessionDriver, WaitOutcome};
+use crate::edge::smtp::client_io::ReadPurpose;
 use crate::edge::smtp::shutdown::Shutdown;
 use crate::state::metrics::SmtpLimit;
 
@@ -30,7 +30,7 @@ impl SessionDriver {
         };
         // Next to nothing is kept while nothing is said.
         self.out.clear();
-        if self.out.capacity() > KEPT {
+        if self.out.capacity() > BUFFER {
             self.out = Vec::new();
         }
         taken
@@ -61,13 +61,18 @@ impl SessionDriver {
     }
 
     /// Waits from `since` on for bytes, or for something that ends the session, as far as that may end now.
-    pub(super) async fn wait(&mut self, since: Instant, until: Instant, shutdown: &mut Shutdown) -> Waited {
-        let Some(stream) = &mut self.stream else { return Waited::Gone };
+    pub(super) async fn wait(
+        &mut self,
+        since: Instant,
+        until: Instant,
+        shutdown: &mut Shutdown,
+    ) -> WaitOutcome {
+        let Some(stream) = &mut self.stream else { return WaitOutcome::Disconnected };
         let mut until = until;
         if let Some(deadline) = self.delivery.as_ref().and_then(|delivery| delivery.deadline()) {
             // However busy the client keeps us.
             if deadline <= since {
-                return Waited::TooLong;
+                return WaitOutcome::TimedOut;
             }
             until = until.min(deadline);
         }
@@ -77,19 +82,19 @@ impl SessionDriver {
         let unsure = self.granted.is_some() && !receiving && self.unsure;
         let in_delivery = self.delivery.is_some();
         let manner = match (receiving, self.granted.is_none()) {
-            (true, _) => Manner::Content,
-            (false, true) => Manner::Secret,
-            (false, false) => Manner::Commands,
+            (true, _) => ReadPurpose::Content,
+            (false, true) => ReadPurpose::Credentials,
+            (false, false) => ReadPurpose::Commands,
         };
         tokio::select! {
             biased;
-            () = poll_fn(|cx| shutdown.poll_end_of_wait(stoppable, cx)) => Waited::Stopped,
-            () = poll_fn(|cx| self.changes.poll_changed(cx)), if watched => Waited::Changed,
-            () = sleep(AGAIN), if unsure => Waited::Changed,
+            () = poll_fn(|cx| shutdown.poll_end_of_wait(stoppable, cx)) => WaitOutcome::Stopped,
+            () = poll_fn(|cx| self.changes.poll_changed(cx)), if watched => WaitOutcome::CredentialsChanged,
+            () = sleep(AGAIN), if unsure => WaitOutcome::CredentialsChanged,
             read = self.alarm.before(until, stream.read(&mut self.input, manner)) => match read {
-                Some(Ok(1..)) => Waited::Bytes,
-                Some(Ok(0) | Err(_)) => Waited::Gone,
-                None => Waited::TooLong,
+                Some(Ok(1..)) => WaitOutcome::Input,
+                Some(Ok(0) | Err(_)) => WaitOutcome::Disconnected,
+                None => WaitOutcome::TimedOut,
             },
             // Only once it is clear that the client has to be waited for.
             waited = poll_fn(|cx| match &mut self.delivery {
@@ -112,7 +117,7 @@ impl SessionDriver {
             None => false,
             Some(Ok(Ok(stream))) => {
                 self.stream = Some(stream);
-                self.session.encrypted();
+                self.session.complete_handshake();
                 true
             }
             Some(Ok(Err(error))) => {

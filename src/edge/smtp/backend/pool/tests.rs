@@ -3,37 +3,37 @@
 use super::*;
 
 const LONG: Duration = Duration::from_secs(30);
-const JOE: Owner = 1;
-const ANN: Owner = 2;
+const JOE: PoolOwner = 1;
+const ANN: PoolOwner = 2;
 
 fn pool(workers: usize, limit: usize) -> Arc<Pool<u32>> {
     let gauge = || IntGauge::new("g", "g").unwrap();
     Pool::new(workers, limit, gauge(), gauge())
 }
 
-fn any(_: &u32) -> Fit {
-    Fit::Good
+fn any(_: &u32) -> ConnectionFit {
+    ConnectionFit::Good
 }
 
-fn fresh(_: &u32) -> Fit {
-    Fit::Never
+fn fresh(_: &u32) -> ConnectionFit {
+    ConnectionFit::Never
 }
 
-async fn take(pool: &Arc<Pool<u32>>, patience: Duration) -> Option<Taken<u32>> {
+async fn take(pool: &Arc<Pool<u32>>, patience: Duration) -> Option<Checkout<u32>> {
     take_any(&[(0, pool)], JOE, patience, any).await.map(|(_, taken)| taken)
 }
 
-fn room(taken: Option<Taken<u32>>) -> Room<u32> {
+fn room(taken: Option<Checkout<u32>>) -> ConnectionPermit<u32> {
     match taken {
-        Some(Taken::Room(room)) => room,
-        Some(Taken::Idle(held)) => panic!("got connection {}", held.connection),
+        Some(Checkout::Permit(room)) => room,
+        Some(Checkout::Idle(held)) => panic!("got connection {}", held.connection),
         None => panic!("got nothing"),
     }
 }
 
-fn idle(taken: Option<Taken<u32>>) -> Held<u32> {
+fn idle(taken: Option<Checkout<u32>>) -> PooledConnection<u32> {
     match taken {
-        Some(Taken::Idle(held)) => held,
+        Some(Checkout::Idle(held)) => held,
         _ => panic!("got no connection"),
     }
 }
@@ -45,7 +45,9 @@ fn prefers_what_fits_then_its_own_then_room_then_others() {
         let held = room(pool.try_take(worker, JOE, fresh)).hold(number);
         pool.give(worker, held);
     }
-    let one = idle(pool.try_take(0, JOE, |number| if *number == 1 { Fit::Best } else { Fit::Good }));
+    let one = idle(
+        pool.try_take(0, JOE, |number| if *number == 1 { ConnectionFit::Best } else { ConnectionFit::Good }),
+    );
     let two = idle(pool.try_take(0, JOE, any));
     let three = idle(pool.try_take(0, JOE, any));
     assert_eq!([*one.connection, *two.connection, *three.connection], [1, 2, 3]);
@@ -94,7 +96,7 @@ async fn who_waits_comes_in_turn_and_before_newcomers() {
             let taken = take(&own, LONG).await.unwrap();
             told.send(turn).unwrap();
             match taken {
-                Taken::Idle(held) if turn == 0 => own.give(1, held),
+                Checkout::Idle(held) if turn == 0 => own.give(1, held),
                 taken => drop(taken),
             }
         }));

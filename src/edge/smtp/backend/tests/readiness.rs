@@ -63,7 +63,9 @@ async fn starttls_is_never_gone_without() {
     let ca = format!("upstream_ca = '{}'", roots.path().display());
     let without = Sink::good();
     assert!(
-        refusal(&with_tls(&without, "smtp+starttls", &ca).unwrap()).await.contains("doesn't offer STARTTLS")
+        refusal(&with_tls(&without, "smtp+starttls", &ca).unwrap())
+            .await
+            .contains("doesn't extensions STARTTLS")
     );
     let acts = [
         (say("454 4.7.0 Not now"), "STARTTLS was answered with 454"),
