@@ -101,6 +101,34 @@ fn files_that_are_named_exist() {
 }
 
 #[test]
+fn walks_lead_through_functions_that_exist() {
+    let text = read("docs/architecture.md");
+    let mut walks = text.split("| part | file | function | what it does |\n").peekable();
+    let mut seen = 0;
+    while let Some(before) = walks.next() {
+        let Some(table) = walks.peek() else { break };
+        let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+        let steps: Vec<(&str, &str)> = rows
+            .map(|row| {
+                let cells: Vec<_> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+                (cells[2], cells[3])
+            })
+            .collect();
+        for (file, function) in &steps {
+            let found = ["(", "<"].iter().any(|next| read(file).contains(&format!("fn {function}{next}")));
+            assert!(found, "docs/architecture.md: {file} has no function {function}");
+        }
+        let files: BTreeSet<_> = steps.iter().map(|(file, _)| file).collect();
+        let hops = steps.windows(2).filter(|steps| steps[0].0 != steps[1].0).count();
+        let count = format!("**{} files and {hops} hops**", files.len());
+        let told = before.rsplit("\n### ").next().unwrap();
+        assert!(told.contains(&count), "docs/architecture.md doesn't say {count}");
+        seen += 1;
+    }
+    assert_eq!(seen, 2, "is the test blind?");
+}
+
+#[test]
 fn table_cells_are_short() {
     let mut seen = 0;
     for page in pages() {
