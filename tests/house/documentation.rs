@@ -37,7 +37,17 @@ const REPLACED_WORDS: [(&str, &str); 14] = [
 ];
 
 /// The sources whose words are checked.
-const CHECKED_SOURCES: [&str; 5] = ["src/cli", "src/config", "src/domain", "src/lib.rs", "src/main.rs"];
+const CHECKED_SOURCES: [&str; 9] = [
+    "src/cli",
+    "src/config",
+    "src/domain",
+    "src/server",
+    "src/service",
+    "src/state/cluster",
+    "src/wire",
+    "src/lib.rs",
+    "src/main.rs",
+];
 
 const TLS: &str = "[tls]\ncertificate = \"cert.pem\"\nprivate_key = \"key.pem\"\n";
 
