@@ -37,7 +37,17 @@ const REPLACED_WORDS: [(&str, &str); 14] = [
 ];
 
 /// The sources whose words are checked.
-const CHECKED_SOURCES: [&str; 5] = ["src/cli", "src/config", "src/domain", "src/lib.rs", "src/main.rs"];
+const CHECKED_SOURCES: [&str; 9] = [
+    "src/cli",
+    "src/config",
+    "src/domain",
+    "src/server",
+    "src/service",
+    "src/state/cluster",
+    "src/wire",
+    "src/lib.rs",
+    "src/main.rs",
+];
 
 const TLS: &str = "[tls]\ncertificate = \"cert.pem\"\nprivate_key = \"key.pem\"\n";
 
@@ -101,6 +111,34 @@ fn files_that_are_named_exist() {
 }
 
 #[test]
+fn walks_lead_through_functions_that_exist() {
+    let text = read("docs/architecture.md");
+    let mut walks = text.split("| part | file | function | what it does |\n").peekable();
+    let mut seen = 0;
+    while let Some(before) = walks.next() {
+        let Some(table) = walks.peek() else { break };
+        let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+        let steps: Vec<(&str, &str)> = rows
+            .map(|row| {
+                let cells: Vec<_> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+                (cells[2], cells[3])
+            })
+            .collect();
+        for (file, function) in &steps {
+            let found = ["(", "<"].iter().any(|next| read(file).contains(&format!("fn {function}{next}")));
+            assert!(found, "docs/architecture.md: {file} has no function {function}");
+        }
+        let files: BTreeSet<_> = steps.iter().map(|(file, _)| file).collect();
+        let hops = steps.windows(2).filter(|steps| steps[0].0 != steps[1].0).count();
+        let count = format!("**{} files and {hops} hops**", files.len());
+        let told = before.rsplit("\n### ").next().unwrap();
+        assert!(told.contains(&count), "docs/architecture.md doesn't say {count}");
+        seen += 1;
+    }
+    assert_eq!(seen, 2, "is the test blind?");
+}
+
+#[test]
 fn table_cells_are_short() {
     let mut seen = 0;
     for page in pages() {
@@ -150,11 +188,11 @@ fn replaced_words_are_not_used() {
 #[test]
 fn every_refusal_over_smtp_has_a_row() {
     let rows = rows_of("docs/operations.md", "### Over SMTP");
-    let replies = replies(&read("src/wire/smtp/answers.rs"));
+    let replies = replies(&read("src/wire/smtp/replies.rs"));
     let refusals: BTreeSet<_> = replies.into_iter().filter(|reply| reply.as_str() >= "400").collect();
     assert!(refusals.len() > 20, "{refusals:?}");
     let documented: BTreeSet<_> = rows.iter().flat_map(|row| row[0].split(", ").map(str::to_owned)).collect();
-    assert_eq!(documented, refusals, "docs/operations.md, and src/wire/smtp/answers.rs");
+    assert_eq!(documented, refusals, "docs/operations.md, and src/wire/smtp/replies.rs");
 }
 
 #[test]
@@ -295,8 +333,10 @@ fn replies(source: &str) -> Vec<String> {
         .map(|text| {
             let mut parts = text.split(',');
             let code = number(parts.next().unwrap());
-            let enhanced: Vec<_> =
-                parts.take(3).map(|part| number(part.trim().trim_start_matches("Enhanced("))).collect();
+            let enhanced: Vec<_> = parts
+                .take(3)
+                .map(|part| number(part.trim().trim_start_matches("EnhancedStatusCode(")))
+                .collect();
             format!("{code} {}", enhanced.join("."))
         })
         .collect()

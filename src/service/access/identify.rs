@@ -10,7 +10,7 @@
 //! it began: such answers cost their sender nothing, and a million of them would tell whether reading the row found one.
 //! With the throttle on, that time also keeps who guesses as fast as he is answered from taking a core for his answers.
 //!
-//! The password check is as dear for all that are refused: as the dearest stored hash.
+//! Every rejected login costs the same: one bcrypt at the highest cost found in the store.
 //!
 //! A check is decided on the row that it read itself, after it began; nothing here takes over what another check has read.
 //! Concurrent checks of one secret against one stored hash share the password check alone, which depends on
