@@ -24,7 +24,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -295,6 +295,25 @@ pub fn signal(child: &Child, name: &str) {
         other => panic!("no test sends {other}"),
     };
     kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// Waits for a process to end by itself. One that does not is killed, and the test fails.
+pub fn end_of(child: &mut Child, what: &str) -> ExitStatus {
+    let pid = Pid::from_child(child);
+    let (ended, end) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let overdue = scope.spawn(move || {
+            let overdue = end.recv_timeout(PATIENCE).is_err();
+            if overdue {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            overdue
+        });
+        let status = child.wait().unwrap();
+        let _ = ended.send(());
+        assert!(!overdue.join().unwrap(), "it never ends: {what}");
+        status
+    })
 }
 
 /// A command that runs `script` in a shell with file systems and a host name of its own, which it may change as root may.

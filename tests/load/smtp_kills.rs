@@ -399,6 +399,6 @@ fn the_network_is_cut() {
 fn the_network_falls_silent() {
     let keys = "connect_timeout = \"2s\"\ncommand_timeout = \"2s\"\ndata_timeout = \"2s\"\n";
     let world = World::new(Victim::Silence, keys);
-    let seen = world.run(40);
+    let seen = world.run(80);
     world.verify(&seen);
 }

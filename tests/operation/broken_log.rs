@@ -13,7 +13,9 @@ use crate::common::backend::Backend;
 use crate::common::http::{Connection, get};
 use crate::common::mail::{Client, JOE, smtp};
 use crate::common::sink::Sink;
-use crate::common::{HOLDER, Log, PATIENCE, binary, configured, in_namespaces_of_its_own, nobody, open_api};
+use crate::common::{
+    HOLDER, Log, PATIENCE, binary, configured, end_of, in_namespaces_of_its_own, nobody, open_api,
+};
 use serde_json::Value;
 
 /// More than a pipe and the buffer for the log hold.
@@ -135,14 +137,7 @@ impl Gateway {
     /// Stops it, and sees that the process ends by itself.
     fn stops(mut self) {
         crate::common::signal(&self.child, "TERM");
-        let began = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(began.elapsed() < PATIENCE, "it never ends");
-            std::thread::sleep(Duration::from_millis(5));
-        };
+        let status = end_of(&mut self.child, "it was told to stop");
         assert_eq!(status.code(), Some(0));
     }
 }
