@@ -6,6 +6,7 @@ pub mod in_flight;
 pub mod listener;
 pub mod nonblocking;
 pub(super) mod resolver;
+pub(super) mod stream_wrapper;
 pub mod tcp_stream;
 pub mod tls_certificate;
 pub mod tls_roots;
