@@ -167,6 +167,11 @@ impl ValidatedStream {
         ValidatedStream { stream, unread: BytesMut::new(), validation }
     }
 
+    /// The connection below.
+    pub fn inner(&self) -> &Stream {
+        &self.stream
+    }
+
     /// The connection below, and the bytes that were read from it and not given out: `read` first, if any. A stream that is
     /// none of these is given back as it is.
     pub fn unwrap(stream: Stream, read: Option<BytesMut>) -> Option<(Stream, Option<BytesMut>)> {

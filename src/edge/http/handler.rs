@@ -7,18 +7,19 @@ use http::header::{self, HeaderValue};
 use http::{Method, Version};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
-use pingora_http::RequestHeader;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
+use super::access_log::AccessLine;
 use super::ambiguity::unclear_host;
 use super::authorize::{Admission, Admitted};
 use super::error::Refusal;
 use super::framing;
 use super::headers::request::{Framing, Outgoing, outgoing, outgoing_bytes};
 use super::peer::HttpPeer;
-use super::proxy::fast_path::{Delivery, Next};
-use super::proxy::forward::{Forward, Forwarded, Outbound};
+use super::proxy::delivery::{Delivery, Next, Side};
+use super::proxy::exchange::{ClientSide, Exchange};
+use super::proxy::forward::{Forward, Outbound};
 use super::proxy::tunnel;
 use super::request_quota;
 use super::router::Routed;
@@ -56,7 +57,7 @@ pub struct RequestHandler<'a> {
 impl<'a> RequestHandler<'a> {
     /// Answers the request whose header `session` has read; gives back the connection where it can be used again.
     pub async fn run(self, mut session: ServerSession) -> Next {
-        let underway = self.begin(&mut session);
+        let mut underway = self.begin(&mut session);
         let answered = underway.answer(&mut session).await;
         underway.end(session, answered).await
     }
@@ -64,7 +65,7 @@ impl<'a> RequestHandler<'a> {
     /// The same over HTTP/2, where there may be many requests on a connection: each takes the memory for what follows its
     /// admission only then.
     pub async fn run_multiplexed(self, mut session: ServerSession) {
-        let underway = self.begin(&mut session);
+        let mut underway = self.begin(&mut session);
         let answered = underway.answer_in_two_steps(&mut session).await;
         Box::pin(underway.end(session, answered)).await;
     }
@@ -74,7 +75,7 @@ impl<'a> RequestHandler<'a> {
             session.set_keepalive(None);
         }
         let (plan, request_id) = (self.site.plan.load_full(), self.site.ids.next());
-        Underway { handler: self, plan, request_id, started: Instant::now() }
+        Underway { handler: self, plan, request_id, started: Instant::now(), forwarded: None }
     }
 }
 
@@ -84,30 +85,43 @@ struct Underway<'a> {
     plan: Arc<Plan>,
     request_id: HeaderValue,
     started: Instant,
+    forwarded: Option<ForwardedBy>,
+}
+
+/// The grounds on which a request was forwarded.
+struct ForwardedBy {
+    /// The index of the group of backends.
+    group: usize,
+    /// The identity; none on a public route.
+    granted: Option<Granted>,
+    /// The permissions that the route needs.
+    needed: Permissions,
 }
 
 impl Underway<'_> {
-    async fn answer(&self, session: &mut ServerSession) -> Result<Answered, Refusal> {
+    async fn answer(&mut self, session: &mut ServerSession) -> Result<Exchange, Refusal> {
         let raw = session.req_header().raw_path().to_vec();
         match self.admit(session, &raw).await? {
-            Step::Answered(answered) => Ok(answered),
-            Step::Admitted(target, route, admitted) => self.forward(session, route, &target, admitted).await,
+            FirstStep::Answered(exchange) => Ok(exchange),
+            FirstStep::Admitted(target, route, admitted) => {
+                self.forward(session, route, &target, admitted).await
+            }
         }
     }
 
     /// The same with the memory for the second step on the heap.
-    async fn answer_in_two_steps(&self, session: &mut ServerSession) -> Result<Answered, Refusal> {
+    async fn answer_in_two_steps(&mut self, session: &mut ServerSession) -> Result<Exchange, Refusal> {
         let raw = session.req_header().raw_path().to_vec();
         match self.admit(session, &raw).await? {
-            Step::Answered(answered) => Ok(answered),
-            Step::Admitted(target, route, admitted) => {
+            FirstStep::Answered(exchange) => Ok(exchange),
+            FirstStep::Admitted(target, route, admitted) => {
                 Box::pin(self.forward(session, route, &target, admitted)).await
             }
         }
     }
 
     /// Finds out what is asked for and whether it may be forwarded. `raw` is the request's target.
-    async fn admit<'r>(&self, session: &mut ServerSession, raw: &'r [u8]) -> Result<Step<'r>, Refusal> {
+    async fn admit<'r>(&self, session: &mut ServerSession, raw: &'r [u8]) -> Result<FirstStep<'r>, Refusal> {
         let RequestHandler { site, client, .. } = self.handler;
         let (plan, request_id) = (&*self.plan, &self.request_id);
         let request = session.req_header();
@@ -127,60 +141,44 @@ impl Underway<'_> {
             && management::is_for(&target.path)
         {
             let call = management::Call { site, credentials, client, plan, request_id };
-            let replied = call.answer(session, &target).await?;
-            return Ok(Step::Answered(match replied.whole {
-                true => Answered::Whole(replied.status),
-                false => Answered::Broken(replied.status),
-            }));
+            return Ok(FirstStep::Answered(call.answer(session, &target).await?));
         }
         let Some(route) = plan.router.route(&request.method, &target.path) else {
             return Err(Refusal::Malformed(AMBIGUOUS_PATH.into()));
         };
         let admission = Admission { site, client, plan, request_id };
         let admitted = admission.admit(session, &target, &route).await?;
-        Ok(Step::Admitted(target, route, admitted))
+        Ok(FirstStep::Admitted(target, route, admitted))
     }
 
-    /// Finishes the exchange, whose answer may still be on its way; gives back the connection where it can be used again.
-    async fn end(&self, mut session: ServerSession, answered: Result<Answered, Refusal>) -> Next {
-        let (site, plan, request_id, started) =
-            (self.handler.site, &*self.plan, &self.request_id, self.started);
-        let (status, reusable) = match answered {
-            Ok(Answered::Begun(delivery, group, server)) => {
-                let status = delivery.status();
-                log_access(site, session.req_header(), status, started, request_id);
-                let server = &plan.groups[group].servers()[server];
-                let active = server.count_active();
-                let delivered = delivery.run(session, &plan.timeouts).await;
-                drop(active);
-                if let Some(stream) = delivered.kept {
-                    server.keep(self.handler.worker, stream);
-                }
-                site.metrics.http_request(site.entry, status, started.elapsed());
-                return delivered.next;
-            }
-            Ok(Answered::Whole(status)) => (status, true),
-            Ok(Answered::Broken(status)) => (status, false),
-            Ok(Answered::Gone) => (CLIENT_GONE, false),
-            Ok(Answered::Switched(upstream, granted, needed)) => {
-                let request = session.req_header().clone();
-                Box::pin(self.carry(session, *upstream, granted, needed)).await;
-                site.metrics.http_request(site.entry, 101, started.elapsed());
-                log_access(site, &request, 101, started, request_id);
+    /// Finishes the exchange, whose response may still be on its way; gives back the connection where it can be used again.
+    async fn end(self, mut session: ServerSession, answered: Result<Exchange, Refusal>) -> Next {
+        let (status, reusable, broken_off) = match answered {
+            Ok(Exchange::Begun(delivery)) => return self.deliver(session, *delivery).await,
+            Ok(Exchange::Switched(upstream)) => {
+                let line = AccessLine::of(session.req_header());
+                Box::pin(self.carry(session, *upstream)).await;
+                self.note(line, 101, None);
                 return None;
             }
+            Ok(Exchange::Answered(status)) => (status, true, None),
+            Ok(Exchange::BrokenOff(broken_off)) => (broken_off.status, false, Some(broken_off.by)),
+            Ok(Exchange::ClientGone) => (CLIENT_GONE, false, None),
             Err(refusal) => {
                 let raw = session.req_header().raw_path();
                 let path = String::from_utf8_lossy(raw.split(|b| *b == b'?').next().unwrap_or_default())
                     .into_owned();
-                debug!(?refusal, request_id = shown(request_id), "refused");
+                debug!(?refusal, request_id = shown(&self.request_id), "refused");
                 self.refuse(&mut session, &refusal, &path).await;
-                (refusal.status(), true)
+                (refusal.status(), true, None)
             }
         };
-        site.metrics.http_request(site.entry, status, started.elapsed());
-        log_access(site, session.req_header(), status, started, request_id);
+        self.note(AccessLine::of(session.req_header()), status, broken_off);
+        let within = self.plan.timeouts.write;
         if !reusable {
+            if broken_off.is_some_and(|by| by != Side::Client) {
+                respond::close_broken_off(session, within).await;
+            }
             return None;
         }
         if framing::is_invalid(&session) {
@@ -188,18 +186,42 @@ impl Underway<'_> {
             respond::linger(session).await;
             return None;
         }
-        let kept =
-            pingora_timeout::timeout(plan.timeouts.write, session.finish()).await.ok()?.ok().flatten()?;
+        let kept = pingora_timeout::timeout(within, session.finish()).await.ok()?.ok().flatten()?;
         Some(kept.into_parts())
     }
 
+    /// Passes a response on whose length is known.
+    async fn deliver(&self, session: ServerSession, delivery: Delivery) -> Next {
+        let line = AccessLine::of(session.req_header());
+        let group = self.forwarded.as_ref().map_or(0, |by| by.group);
+        let (status, server) = (delivery.status(), &self.plan.groups[group].servers()[delivery.server]);
+        let active = server.count_active();
+        let delivered = delivery.run(session, &self.plan.timeouts).await;
+        drop(active);
+        if let Some(stream) = delivered.backend {
+            server.keep(self.handler.worker, stream);
+        }
+        let broken_off = delivered.broken_off.inspect(|broken_off| broken_off.log(server, &self.request_id));
+        self.note(line, status, broken_off.map(|broken_off| broken_off.by));
+        delivered.client
+    }
+
+    /// Counts and logs the request, whose response has ended.
+    fn note(&self, line: Option<AccessLine>, status: u16, broken_off: Option<Side>) {
+        let site = self.handler.site;
+        site.metrics.http_request(site.entry, status, self.started.elapsed());
+        if let Some(line) = line {
+            line.log(site, status, broken_off, self.started, &self.request_id);
+        }
+    }
+
     async fn forward(
-        &self,
+        &mut self,
         session: &mut ServerSession,
         route: Routed,
         target: &Target<'_>,
         mut admitted: Admitted,
-    ) -> Result<Answered, Refusal> {
+    ) -> Result<Exchange, Refusal> {
         let (handler, plan, request_id) = (&self.handler, &*self.plan, &self.request_id);
         let forwarded_target = target.with_query(admitted.query.as_deref());
         let framing = match admitted.body.spooled_length() {
@@ -210,7 +232,7 @@ impl Underway<'_> {
             }
         };
         let upgrade = asks_for_upgrade(session);
-        let (index, group) = (route.group, &plan.groups[route.group]);
+        let group = &plan.groups[route.group];
         let with = Outgoing {
             target: &forwarded_target,
             identity: admitted.granted.as_ref(),
@@ -233,28 +255,21 @@ impl Underway<'_> {
         } else {
             Outbound::Header(Box::new(outgoing(session.req_header(), &with).map_err(unwritable)?))
         };
-        let forward = Forward {
+        let client = ClientSide {
             session,
-            request: &request,
-            method: &method,
             body: &mut admitted.body,
             timeouts: &plan.timeouts,
             request_id,
             stop: handler.stop,
-            worker: handler.worker,
         };
-        match forward.run(group).await? {
-            Forwarded::Answered(status) => {
-                respond::drain(session).await;
-                Ok(Answered::Whole(status))
-            }
-            Forwarded::Begun(delivery, server) => Ok(Answered::Begun(delivery, index, server)),
-            Forwarded::Broken(status) => Ok(Answered::Broken(status)),
-            Forwarded::Gone => Ok(Answered::Gone),
-            Forwarded::Switched(upstream) => {
-                Ok(Answered::Switched(upstream, admitted.granted, route.permissions()))
-            }
+        let forward = Forward { client, request: &request, method: &method, worker: handler.worker };
+        let exchange = forward.run(group).await?;
+        if matches!(exchange, Exchange::Answered(_)) {
+            respond::drain(session).await;
         }
+        let (group, granted, needed) = (route.group, admitted.granted, route.permissions());
+        self.forwarded = Some(ForwardedBy { group, granted, needed });
+        Ok(exchange)
     }
 
     /// Answers with a refusal, and lets the client send the rest of its body.
@@ -274,15 +289,9 @@ impl Underway<'_> {
     }
 
     /// Carries the bytes of a tunnel until it ends.
-    async fn carry(
-        &self,
-        session: ServerSession,
-        upstream: UpstreamSession,
-        granted: Option<Granted>,
-        needed: Permissions,
-    ) {
+    async fn carry(&self, session: ServerSession, upstream: UpstreamSession) {
         let site = self.handler.site;
-        let revoked = until_revoked(site, granted, needed);
+        let revoked = until_revoked(site, self.forwarded.as_ref());
         let mut stop = self.handler.stop.clone();
         let ended = tokio::select! {
             biased;
@@ -296,51 +305,19 @@ impl Underway<'_> {
     }
 }
 
-fn log_access(
-    site: &HttpService,
-    request: &RequestHeader,
-    status: u16,
-    started: Instant,
-    request_id: &HeaderValue,
-) {
-    debug!(
-        target: "access",
-        entry = site.entry.as_str(),
-        method = request.method.as_str(),
-        path = %Shown(request.raw_path()),
-        status,
-        ms = started.elapsed().as_secs_f64() * 1e3,
-        request_id = shown(request_id),
-    );
-}
-
-/// The outcome of the first step.
-enum Step<'r> {
-    /// It was answered here.
-    Answered(Answered),
-    /// It may be forwarded.
+/// The outcome of the first step of an exchange.
+enum FirstStep<'r> {
+    /// Gatepost answered the request itself.
+    Answered(Exchange),
+    /// The request may be forwarded.
     Admitted(Target<'r>, Routed, Admitted),
-}
-
-/// How a request was answered.
-enum Answered {
-    /// It will have it all: from a backend, by the indices of its group and in it.
-    Begun(Box<Delivery>, usize, usize),
-    /// The client has it all.
-    Whole(u16),
-    /// It can't be finished, or the connection isn't HTTP any more.
-    Broken(u16),
-    /// Client and backend speak another protocol now: by whose credential, and what it needs.
-    Switched(Box<UpstreamSession>, Option<Granted>, Permissions),
-    /// The client went away.
-    Gone,
 }
 
 /// Resolves once the credential that opened a tunnel no longer holds what it needs. A store that can't be asked is
 /// asked again for nearly a second, and then nobody vouches for the tunnel any more.
-async fn until_revoked(site: &HttpService, granted: Option<Granted>, needed: Permissions) {
+async fn until_revoked(site: &HttpService, by: Option<&ForwardedBy>) {
     use tokio::time::{sleep, timeout};
-    let Some(granted) = granted else {
+    let Some(ForwardedBy { granted: Some(granted), needed, .. }) = by else {
         return std::future::pending().await;
     };
     let mut changes = site.access.subscribe();
@@ -348,7 +325,7 @@ async fn until_revoked(site: &HttpService, granted: Option<Granted>, needed: Per
         changes.borrow_and_update();
         let asked = async {
             loop {
-                match site.access.permissions_now(&granted).await {
+                match site.access.permissions_now(granted).await {
                     Ok(now) => return now.is_some_and(|now| needed.minus(now).is_empty()),
                     Err(_) => sleep(Duration::from_millis(150)).await,
                 }
@@ -377,23 +354,6 @@ fn asks_for_upgrade(session: &ServerSession) -> bool {
         && request.method == Method::GET
         && matches!(protocol, (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"websocket"))
         && options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
-}
-
-/// A path for the log: without its query, which may hold a secret, and of bounded length.
-struct Shown<'a>(&'a [u8]);
-
-impl std::fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let path = self.0.split(|b| matches!(b, b'?' | b'#')).next().unwrap_or_default();
-        // The authority of an absolute target may hold a secret, too.
-        let path = match memchr::memmem::find(path, b"://") {
-            Some(end) if !path.starts_with(b"/") => {
-                path[end + 3..].splitn(2, |b| *b == b'/').nth(1).unwrap_or_default()
-            }
-            _ => path,
-        };
-        write!(f, "{}", path[..path.len().min(256)].escape_ascii())
-    }
 }
 
 fn shown(request_id: &HeaderValue) -> &str {

@@ -15,6 +15,8 @@ use super::body::pacing::Pace;
 use super::cross_site;
 use super::error::Refusal;
 use super::peer::HttpPeer;
+use super::proxy::delivery::{BrokenOff, Side};
+use super::proxy::exchange::Exchange;
 use super::quota::{QuotaLease, Use};
 use super::request_quota;
 use super::respond;
@@ -41,14 +43,6 @@ pub fn is_for(path: &str) -> bool {
         && path.as_bytes().get(PREFIX.len()).is_none_or(|next| matches!(next, b'/' | b'.'))
 }
 
-/// How a call was answered.
-pub struct Replied {
-    /// With which status.
-    pub status: u16,
-    /// Whether the client has all of the answer; else only closing tells it so.
-    pub whole: bool,
-}
-
 /// One call of the management API.
 pub struct Call<'a> {
     /// The entry it came in on.
@@ -68,7 +62,11 @@ impl Call<'_> {
     ///
     /// # Errors
     /// Only where the path names no call: everything else is answered in the call's own form.
-    pub async fn answer(&self, session: &mut ServerSession, target: &Target<'_>) -> Result<Replied, Refusal> {
+    pub async fn answer(
+        &self,
+        session: &mut ServerSession,
+        target: &Target<'_>,
+    ) -> Result<Exchange, Refusal> {
         let Some(asked) = Asked::from_path(&target.path) else {
             return Err(Refusal::NotFound("There is no such call".into()));
         };
@@ -81,11 +79,11 @@ impl Call<'_> {
                     let within = self.plan.timeouts.write;
                     let whole =
                         respond::refuse_without_body(session, &refusal, self.request_id, within).await;
-                    return Ok(Replied { status: refusal.status(), whole });
+                    return Ok(ended(refusal.status(), whole));
                 };
                 let body = text::error(asked.format, &refusal.reason());
                 let replied = self.write(session, &asked, refusal.status(), body, Some(&refusal)).await;
-                if replied.whole {
+                if matches!(replied, Exchange::Answered(_)) {
                     respond::drain(session).await;
                 }
                 Ok(replied)
@@ -98,7 +96,7 @@ impl Call<'_> {
         session: &mut ServerSession,
         target: &Target<'_>,
         asked: &Asked,
-    ) -> Result<Replied, Refusal> {
+    ) -> Result<Exchange, Refusal> {
         if !matches!(session.req_header().method, Method::GET | Method::POST) {
             return Err(Refusal::Method("GET, POST"));
         }
@@ -232,7 +230,7 @@ impl Call<'_> {
         asked: &Asked,
         manager: &Manager,
         username: Option<&str>,
-    ) -> Result<Replied, Refusal> {
+    ) -> Result<Exchange, Refusal> {
         if let Some(username) = username {
             let credential = self.credentials.get(manager, username).await.map_err(refusal_of)?;
             let body = text::credential(asked.format, &credential);
@@ -248,8 +246,10 @@ impl Call<'_> {
             let page = match page {
                 Ok(page) => page,
                 Err(refusal) if !begun => return Err(refusal_of(refusal)),
-                // The list can't be finished; only closing tells the client so.
-                Err(_) => return Ok(Replied { status: 200, whole: false }),
+                Err(refusal) => {
+                    let detail = refusal.to_string();
+                    return Ok(Exchange::BrokenOff(BrokenOff { status: 200, by: Side::Gatepost, detail }));
+                }
             };
             last = page.last().map(|credential| credential.id);
             let complete = page.len() < PAGE as usize;
@@ -272,13 +272,13 @@ impl Call<'_> {
                 }
                 let written = timeout(within, session.write_response_header(Box::new(header)));
                 if !matches!(written.await, Ok(Ok(()))) {
-                    return Ok(Replied { status: 200, whole: false });
+                    return Ok(ended(200, false));
                 }
             }
             let written = session.write_response_body(Bytes::from(std::mem::take(&mut piece)), complete);
             let whole = matches!(timeout(within, written).await, Ok(Ok(())));
             if !whole || complete {
-                return Ok(Replied { status: 200, whole });
+                return Ok(ended(200, whole));
             }
         }
     }
@@ -300,7 +300,7 @@ impl Call<'_> {
         status: u16,
         body: String,
         refusal: Option<&Refusal>,
-    ) -> Replied {
+    ) -> Exchange {
         let header = respond::header(status, asked.format.content_type(), body.len(), self.request_id);
         let header = header.and_then(|mut header| {
             if let Some(refusal) = refusal {
@@ -312,8 +312,13 @@ impl Call<'_> {
             Ok(header) => respond::write(session, header, Bytes::from(body), self.plan.timeouts.write).await,
             Err(_) => false,
         };
-        Replied { status, whole }
+        ended(status, whole)
     }
+}
+
+/// The outcome of a call that was answered with that status; `whole` is false where the client took no more of it.
+fn ended(status: u16, whole: bool) -> Exchange {
+    if whole { Exchange::Answered(status) } else { Exchange::BrokenOff(BrokenOff::by_client(status)) }
 }
 
 /// The one table from what the service refuses to what the client is told.

@@ -1,4 +1,5 @@
-//! Responses that Gatepost writes itself, on a connection that stays open where it can.
+//! Responses to clients: those that Gatepost writes itself, on a connection that stays open where it can, and the header of a
+//! backend's.
 
 use std::time::Duration;
 
@@ -8,10 +9,12 @@ use http::header::{self, HeaderValue};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use pingora_timeout::timeout;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::client_stream::ClientStream;
 use super::error::Refusal;
 use super::framing::ValidatedStream;
+use super::headers::response::{Incoming, framing_of, incoming, incoming_bytes};
 use super::request_id::REQUEST_ID;
 use crate::wire::{Format, reply};
 
@@ -66,6 +69,45 @@ pub async fn write_header(
             if ends { session.write_response_body(Bytes::new(), true).await } else { Ok(()) }
         }
     }
+}
+
+/// The reason that the header of a backend's response wasn't written.
+pub enum RelayError {
+    /// It can't be written to anybody.
+    Response(Box<pingora_error::Error>),
+    /// The client takes no more.
+    Client,
+}
+
+/// Writes the header of a backend's response. `ends` as in [`write_header`].
+///
+/// # Errors
+/// [`RelayError`]
+pub async fn write_relayed_header(
+    session: &mut ServerSession,
+    response: &ResponseHeader,
+    with: &Incoming<'_>,
+    ends: bool,
+) -> Result<(), RelayError> {
+    let Some(client) = client_stream(session) else {
+        let header = incoming(response, with).map_err(RelayError::Response)?;
+        return write_header(session, Box::new(header), ends).await.map_err(|_| RelayError::Client);
+    };
+    let header = incoming_bytes(response, with).map_err(RelayError::Response)?;
+    // pingora writes the body as this header says, and would write the rest of the header otherwise.
+    let framing = framing_of(response, with).map_err(RelayError::Response)?;
+    client.replace_header(header);
+    let written = write_header(session, Box::new(framing), ends).await;
+    let is_lost = client_stream(session).is_none_or(ClientStream::withdraw_header);
+    if written.is_err() || is_lost { Err(RelayError::Client) } else { Ok(()) }
+}
+
+/// The connection of a client over HTTP/1.
+fn client_stream(session: &ServerSession) -> Option<&ClientStream> {
+    let stream = session.stream()?;
+    let validated = (**stream).as_any().downcast_ref::<ValidatedStream>();
+    let stream = validated.map_or(stream, ValidatedStream::inner);
+    (**stream).as_any().downcast_ref()
 }
 
 /// The header of an answer with a body of `length` bytes.
@@ -167,6 +209,14 @@ pub async fn drain(session: &mut ServerSession) {
     });
     // Whatever is left is cut off with the connection.
     let _ = drained.await;
+}
+
+/// Closes a connection over HTTP/1 after what was written of a response that broke off.
+pub async fn close_broken_off(session: ServerSession, within: Duration) {
+    let ServerSession::H1(session) = session else { return };
+    let mut stream = session.into_inner();
+    // What can't be written is lost with the rest.
+    let _ = timeout(within, stream.flush()).await;
 }
 
 /// Ends a connection on which no request can be told from another any more: says that nothing comes, and throws away what

@@ -6,18 +6,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use http::header::{self, HeaderValue};
+use http::header;
 use parking_lot::Mutex;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
-use pingora_core::protocols::ALPN;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
 use pingora_timeout::timeout;
 use tokio::sync::watch;
 use tracing::debug;
 
+use super::access_log::log_unread;
 use super::ambiguity::ambiguity;
+use super::client_stream::ClientStream;
 use super::error::Refusal;
 use super::framing::{self, Unvalidated, ValidatedStream};
 use super::handler::RequestHandler;
@@ -121,7 +123,8 @@ impl HttpServer {
     }
 
     /// HTTP/1: the connection is idle, then a header comes, then the handler.
-    async fn one_by_one(mut self, stream: pingora_core::protocols::Stream, meter: &Meter, client: &HttpPeer) {
+    async fn one_by_one(mut self, stream: Stream, meter: &Meter, client: &HttpPeer) {
+        let stream: Stream = Box::new(ClientStream::new(stream));
         let mut next = Some((stream, None));
         // A new connection has to send its first header within this time; a kept one may be idle first.
         let mut idle = None;
@@ -213,18 +216,6 @@ impl HttpServer {
         let within = self.site.plan.load().timeouts.write;
         respond::refuse(session, refusal, "", &id, within).await;
     }
-}
-
-/// The access log's line for what never became a request.
-fn log_unread(site: &HttpService, client: &HttpPeer, refusal: &Refusal, request_id: &HeaderValue) {
-    debug!(
-        target: "access",
-        entry = site.entry.as_str(),
-        source = client.shown().to_str().unwrap_or_default(),
-        status = refusal.status(),
-        reason = %refusal.reason(),
-        request_id = request_id.to_str().unwrap_or_default(),
-    );
 }
 
 /// A connection over HTTP/2.

@@ -3,9 +3,9 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// `Keep-Alive`
-pub const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// `Proxy-Connection`
-pub const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// How many fields `Connection` may name. Each field of a header is looked for among them.
 const MOST_NOMINATED: usize = 64;
@@ -103,11 +103,6 @@ impl Nominated {
     /// Whether there are more than any client has a use for.
     pub fn is_too_much(&self) -> bool {
         self.names.len() > MOST_NOMINATED
-    }
-
-    /// The fields.
-    pub fn names(&self) -> &[HeaderName] {
-        &self.names
     }
 
     /// Whether a field ends here because it is named.

@@ -1,0 +1,86 @@
+//! The access log: one line for each request, when its response has ended.
+
+use std::fmt;
+use std::time::Instant;
+
+use http::Method;
+use http::header::HeaderValue;
+use pingora_http::RequestHeader;
+use tracing::{Level, debug, enabled};
+
+use super::error::Refusal;
+use super::peer::HttpPeer;
+use super::proxy::delivery::Side;
+use super::service::HttpService;
+
+/// The target of these lines, for `log.level`.
+const TARGET: &str = "access";
+
+/// The most bytes of a path in a line.
+const PATH_LIMIT: usize = 256;
+
+/// A request as its line names it.
+pub struct AccessLine {
+    method: Method,
+    path: String,
+}
+
+impl AccessLine {
+    /// The line of a request; `None` while the access log is off, where it costs nothing.
+    pub fn of(request: &RequestHeader) -> Option<AccessLine> {
+        enabled!(target: TARGET, Level::DEBUG).then(|| AccessLine {
+            method: request.method.clone(),
+            path: LoggedPath(request.raw_path()).to_string(),
+        })
+    }
+
+    /// Logs the request at the end of its response, and the side that broke the response off, if one did.
+    pub fn log(
+        &self,
+        site: &HttpService,
+        status: u16,
+        broken_off: Option<Side>,
+        started: Instant,
+        request_id: &HeaderValue,
+    ) {
+        debug!(
+            target: TARGET,
+            entry = site.entry.as_str(),
+            method = self.method.as_str(),
+            path = self.path,
+            status,
+            broken_off_by = broken_off.map(Side::as_str),
+            ms = started.elapsed().as_secs_f64() * 1e3,
+            request_id = request_id.to_str().unwrap_or_default(),
+        );
+    }
+}
+
+/// Logs what never became a request.
+pub fn log_unread(site: &HttpService, client: &HttpPeer, refusal: &Refusal, request_id: &HeaderValue) {
+    debug!(
+        target: TARGET,
+        entry = site.entry.as_str(),
+        source = client.shown().to_str().unwrap_or_default(),
+        status = refusal.status(),
+        reason = %refusal.reason(),
+        request_id = request_id.to_str().unwrap_or_default(),
+    );
+}
+
+/// The path of a request's target, for the log: without its query, which may hold a secret, and of bounded length.
+struct LoggedPath<'a>(&'a [u8]);
+
+impl fmt::Display for LoggedPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.0.split(|b| matches!(b, b'?' | b'#')).next().unwrap_or_default();
+        // The authority of an absolute target may hold a secret, too.
+        let path = match memchr::memmem::find(path, b"://") {
+            Some(end) if !path.starts_with(b"/") => {
+                path[end + 3..].splitn(2, |b| *b == b'/').nth(1).unwrap_or_default()
+            }
+            _ => path,
+        };
+        write!(f, "{}", path[..path.len().min(PATH_LIMIT)].escape_ascii())
+    }
+}
