@@ -1,6 +1,5 @@
 //! The access log: one line for each request, when its response has ended.
 
-use std::fmt;
 use std::time::Instant;
 
 use http::Method;
@@ -9,15 +8,13 @@ use pingora_http::RequestHeader;
 use tracing::{Level, debug, enabled};
 
 use super::error::Refusal;
+use super::masking::LoggedPath;
 use super::peer::HttpPeer;
 use super::proxy::delivery::Side;
 use super::service::HttpService;
 
 /// The target of these lines, for `log.level`.
 const TARGET: &str = "access";
-
-/// The most bytes of a path in a line.
-const PATH_LIMIT: usize = 256;
 
 /// A request as its line names it.
 pub struct AccessLine {
@@ -66,21 +63,4 @@ pub fn log_unread(site: &HttpService, client: &HttpPeer, refusal: &Refusal, requ
         reason = %refusal.reason(),
         request_id = request_id.to_str().unwrap_or_default(),
     );
-}
-
-/// The path of a request's target, for the log: without its query, which may hold a secret, and of bounded length.
-struct LoggedPath<'a>(&'a [u8]);
-
-impl fmt::Display for LoggedPath<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.0.split(|b| matches!(b, b'?' | b'#')).next().unwrap_or_default();
-        // The authority of an absolute target may hold a secret, too.
-        let path = match memchr::memmem::find(path, b"://") {
-            Some(end) if !path.starts_with(b"/") => {
-                path[end + 3..].splitn(2, |b| *b == b'/').nth(1).unwrap_or_default()
-            }
-            _ => path,
-        };
-        write!(f, "{}", path[..path.len().min(PATH_LIMIT)].escape_ascii())
-    }
 }

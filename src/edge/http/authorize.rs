@@ -3,21 +3,20 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use bytes::BytesMut;
+use http::Version;
 use http::header::{self, HeaderValue};
-use http::{HeaderMap, Version};
 use pingora_core::protocols::http::ServerSession;
 use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
 
-use super::body::error::{BodyError, form_refused, spool_failed};
-use super::body::masking::Mask;
+use super::body::error::{BodyError, spool_failed};
 use super::body::pacing::Pace;
 use super::body::source::Body;
 use super::body::spool::{Spool, SpoolError};
 use super::cross_site;
 use super::error::Refusal;
 use super::headers::request::Framing;
+use super::masking::{BodyKind, FormReader, Mask, MaskedQuery};
 use super::peer::HttpPeer;
 use super::quota::{QuotaLease, Use};
 use super::request_quota;
@@ -28,10 +27,7 @@ use super::target::Target;
 use crate::config::Need;
 use crate::domain::{Entry, Permission, Permissions, Presented};
 use crate::service::access::{Decision, Granted, Peer};
-use crate::wire::{
-    BASIC_BUFFER, BasicError, BodyScanner, CredentialError, Gathered, Held, basic, take_credential,
-    without_credential,
-};
+use crate::wire::{BASIC_BUFFER, BasicError, BodyScanner, CredentialError, Gathered, Held, basic};
 
 /// What is asked whether a request may go on.
 pub struct Admission<'a> {
@@ -82,38 +78,37 @@ impl Admission<'_> {
         if let Some(presented) = basic {
             gathered.add(presented).map_err(ambiguous)?;
         }
-        let taken = match target.query {
-            Some(query) if is_api => take_credential(query).map_err(ambiguous)?,
-            _ => None,
+        let query = match is_api {
+            true => MaskedQuery::read(target.query).map_err(ambiguous)?,
+            false => MaskedQuery::untouched(target.query),
         };
-        if let Some(taken) = &taken {
-            gathered.add(taken.held.presented()).map_err(ambiguous)?;
+        if let Some(held) = &query.held {
+            gathered.add(held.presented()).map_err(ambiguous)?;
         }
         // Before anything is read or checked. A form's own credential comes too late to count.
-        if let (Some(ambient), None) = (basic, &taken) {
+        if let (Some(ambient), None) = (basic, &query.held) {
             self.refuse_cross_site(session, ambient, route)?;
         }
-        let query = match (&taken, target.query) {
-            (Some(taken), _) if taken.rest.is_empty() => None,
-            (Some(taken), _) => Some(taken.rest.clone()),
-            (None, query) => query.map(<[u8]>::to_vec),
-        };
         let has_body = !session.is_body_empty();
-        let form = if is_api && has_body { Form::of(&session.req_header().headers)? } else { Form::None };
-        match (gathered.credential(), form) {
-            (Some(presented), form) => {
+        let kind = match is_api && has_body {
+            true => BodyKind::of(&session.req_header().headers)?,
+            false => BodyKind::Other,
+        };
+        let rest = query.rest;
+        match (gathered.credential(), kind) {
+            (Some(presented), kind) => {
                 let granted = self.decide(session, presented, permission, route.also, Room::ForLogin).await?;
-                let mask = form.scanner().map(|scanner| Mask::new(scanner, Held::copy_of(presented)));
-                Ok(Admitted { granted: Some(granted), query, body: self.stream(session, mask, None) })
+                let mask = kind.mask(Held::copy_of(presented));
+                Ok(Admitted { granted: Some(granted), query: rest, body: self.stream(session, mask, None) })
             }
-            (None, Form::Declared(scanner)) => {
+            (None, BodyKind::Form(scanner)) => {
                 let (held, mut spool) = self.spool(session, scanner).await?;
                 let presented = held.presented();
                 let granted = self.decide(session, presented, permission, route.also, Room::Taken).await?;
                 spool.accept();
-                Ok(Admitted { granted: Some(granted), query, body: Body::spooled(spool) })
+                Ok(Admitted { granted: Some(granted), query: rest, body: Body::spooled(spool) })
             }
-            (None, Form::None | Form::Undeclared(_)) => {
+            (None, BodyKind::Other | BodyKind::Undeclared(_)) => {
                 self.note_no_credential(session, "no credential");
                 Err(Refusal::NoCredential)
             }
@@ -148,22 +143,22 @@ impl Admission<'_> {
         target: &Target<'_>,
         is_api: bool,
     ) -> Result<Admitted, Refusal> {
-        let query = target.query.map(|query| match is_api {
-            true => without_credential(query).unwrap_or_else(|| query.to_vec()),
-            false => query.to_vec(),
-        });
-        let form = match is_api && !session.is_body_empty() {
-            true => Form::of(&session.req_header().headers)?,
-            false => Form::None,
+        let query = match is_api {
+            true => MaskedQuery::of_public_route(target.query),
+            false => MaskedQuery::untouched(target.query),
         };
-        let mask = form.scanner().map(Mask::lenient);
+        let kind = match is_api && !session.is_body_empty() {
+            true => BodyKind::of(&session.req_header().headers)?,
+            false => BodyKind::Other,
+        };
+        let mask = kind.mask_of_public_route();
         let room = match session.is_body_empty() {
             true => None,
             false => Some(self.take(session, Use::Upload)?),
         };
         Ok(Admitted {
             granted: None,
-            query: query.filter(|query| !query.is_empty()),
+            query: query.rest.filter(|query| !query.is_empty()),
             body: self.stream(session, mask, room),
         })
     }
@@ -251,7 +246,7 @@ impl Admission<'_> {
     async fn spool(
         &self,
         session: &mut ServerSession,
-        mut scanner: BodyScanner,
+        scanner: BodyScanner,
     ) -> Result<(Held, Spool), Refusal> {
         let plan = self.plan;
         let lease = self.take(session, Use::Form)?;
@@ -264,6 +259,7 @@ impl Admission<'_> {
         if expects_continue(session) && !respond::say_continue(session, plan.timeouts.write).await {
             return Err(Refusal::Timeout);
         }
+        let mut form = FormReader::new(scanner);
         let mut spool = Spool::new(&plan.forms, lease);
         let mut pace = Pace::of_unknown(&plan.timeouts);
         let unspoolable = |e| refusal_of(spool_failed(e));
@@ -271,14 +267,13 @@ impl Admission<'_> {
             if spool.length() + piece.len() as u64 > limit {
                 return Err(Refusal::TooLarge);
             }
-            let mut piece = BytesMut::from(piece);
-            scanner.scan(&mut piece).map_err(|e| refusal_of(form_refused(e)))?;
+            let piece = form.mask(piece).map_err(refusal_of)?;
             spool.write(&piece).await.map_err(|error| match error {
                 SpoolError::Io(error) => unspoolable(error),
                 SpoolError::NoRoom => Refusal::Overloaded("Too many large requests at once, try again"),
             })?;
         }
-        let held = scanner.finish().map_err(|e| refusal_of(form_refused(e)))?;
+        let held = form.finish().map_err(refusal_of)?;
         spool.rewind().await.map_err(unspoolable)?;
         let Some(held) = held else {
             self.note_no_credential(session, "no credential");
@@ -311,43 +306,6 @@ pub fn authorization<'b>(
         Ok(presented) => Ok(Some(presented)),
         Err(BasicError::OtherScheme) => Ok(None),
         Err(BasicError::TooLong | BasicError::Malformed) => Err(Refusal::BadCredential),
-    }
-}
-
-/// What looks for the credential in a body, where that is a form. It has to see what the backend sees.
-enum Form {
-    /// It is none.
-    None,
-    /// It says that it is one: the credential may stand there.
-    Declared(BodyScanner),
-    /// It says nothing, so that some backends take it for one and others for bytes. Nobody is asked to present a credential
-    /// there, and so such a body is never read ahead; one that stands there must still not contradict the header.
-    Undeclared(BodyScanner),
-}
-
-impl Form {
-    fn of(headers: &HeaderMap) -> Result<Form, Refusal> {
-        let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
-        let kind = kinds.next().map_or(&b""[..], |kind| kind.as_bytes().trim_ascii());
-        if kinds.next().is_some() {
-            return Err(Refusal::Malformed("Content-Type is given twice".into()));
-        }
-        if kind.is_empty() {
-            return Ok(Form::Undeclared(BodyScanner::for_untyped()));
-        }
-        let scanner =
-            BodyScanner::for_content_type(kind).map_err(|e| Refusal::Malformed(e.to_string().into()))?;
-        if scanner.is_some() && headers.contains_key(header::CONTENT_ENCODING) {
-            return Err(Refusal::Malformed("A form must not have a Content-Encoding".into()));
-        }
-        Ok(scanner.map_or(Form::None, Form::Declared))
-    }
-
-    fn scanner(self) -> Option<BodyScanner> {
-        match self {
-            Form::None => None,
-            Form::Declared(scanner) | Form::Undeclared(scanner) => Some(scanner),
-        }
     }
 }
 

@@ -13,6 +13,7 @@ pub mod handler;
 pub mod headers;
 pub mod intake;
 pub mod management;
+mod masking;
 pub mod peer;
 pub mod proxy;
 pub mod quota;

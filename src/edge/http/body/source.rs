@@ -7,9 +7,9 @@ use bytes::Bytes;
 use pingora_core::protocols::http::ServerSession;
 
 use super::error::{BodyError, spool_failed};
-use super::masking::Mask;
 use super::pacing::Pace;
 use super::spool::Spool;
+use crate::edge::http::masking::Mask;
 use crate::edge::http::quota::QuotaLease;
 use crate::edge::http::respond;
 
