@@ -16,6 +16,7 @@ use pingora_core::protocols::http::ServerSession;
 use tokio::io::{AsyncRead, ReadBuf};
 use tracing::debug;
 
+use crate::edge::net::pingora_compat;
 use crate::edge::net::stream_wrapper::{forward_stream_traits, forward_writes};
 use crate::wire::{ChunkedError, ChunkedValidator};
 
@@ -106,7 +107,7 @@ pub async fn validate_request(mut session: ServerSession) -> Result<ServerSessio
     session.req_header_mut().remove_header(&TRANSFER_ENCODING);
     // A connection that the client wants closed would be closed now. The header that is read again says it once more.
     session.req_header_mut().remove_header(&CONNECTION);
-    session.set_keepalive(Some(0));
+    session.set_keepalive(pingora_compat::KEPT);
     let finished = session.finish().await.inspect_err(|error| {
         debug!(error = error.etype().as_str(), "connection lost before the chunked body");
     });
@@ -148,8 +149,7 @@ pub fn is_invalid(session: &ServerSession) -> bool {
 
 /// The deviation that an error of pingora's comes from.
 pub fn deviation(error: &pingora_error::Error) -> Option<ChunkedError> {
-    let error = error.cause.as_ref()?.downcast_ref::<io::Error>()?;
-    error.get_ref()?.downcast_ref().copied()
+    pingora_compat::stream_error(error)?.get_ref()?.downcast_ref().copied()
 }
 
 /// A connection whose reads are validated.

@@ -31,6 +31,7 @@ use super::respond;
 use super::service::HttpService;
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener::Connection;
+use crate::edge::net::pingora_compat;
 use crate::edge::net::tcp_stream::Meter;
 
 /// The protocols that a client may choose in the TLS handshake (ALPN).
@@ -167,7 +168,7 @@ impl HttpServer {
                 Ok(Err(error)) => {
                     // The rest of the error may quote the header, and with it a password.
                     debug!(error = error.etype().as_str(), "no request can be read");
-                    let many = matches!(cause_of(&error), Some(httparse::Error::TooManyHeaders));
+                    let many = pingora_compat::has_too_many_fields(&error);
                     match (meter.received(), many) {
                         (0, _) if !waiting => return,
                         (_, true) => Some(Refusal::HeaderTooLarge),
@@ -336,8 +337,4 @@ impl HttpServerApp for Multiplexed {
     fn server_options(&self) -> Option<&HttpServerOptions> {
         Some(&self.options)
     }
-}
-
-fn cause_of(error: &pingora_error::Error) -> Option<&httparse::Error> {
-    error.cause.as_ref()?.downcast_ref()
 }

@@ -5,6 +5,7 @@ pub(super) mod happy_eyeballs;
 pub mod in_flight;
 pub mod listener;
 pub mod nonblocking;
+pub(super) mod pingora_compat;
 pub(super) mod resolver;
 pub(super) mod stream_wrapper;
 pub mod tcp_stream;

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pingora_core::protocols::http::ServerSession;
-use pingora_error::ErrorType;
 use pingora_timeout::timeout;
 
 use super::error::BodyError;
@@ -13,6 +12,7 @@ use crate::config::Timeouts;
 use crate::edge::http::error::Refusal;
 use crate::edge::http::framing;
 use crate::edge::http::quota::QuotaLease;
+use crate::edge::net::pingora_compat;
 
 /// The bytes that must arrive in each window of `body_timeout`; a client that drips holds a backend for no longer.
 const PROGRESS: usize = 1024;
@@ -22,11 +22,6 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// How many bytes a second have to come, on average, of a body that is read before anybody is known: 64 kbit/s.
 const LEAST_RATE: u64 = 8 * 1024;
-
-/// pingora's own errors for an invalid chunk and an invalid trailer section, whose constants it keeps to itself. They can come
-/// only where its bounds are narrower than those of `wire::chunked`.
-const INVALID_CHUNK: ErrorType = ErrorType::new("InvalidChunk");
-const INVALID_TRAILER_END: ErrorType = ErrorType::new("InvalidTrailerEnd");
 
 /// Watches that a client makes progress. Only the time in which it is waited for counts: it isn't slow while a backend is
 /// looked for, or takes its time.
@@ -117,11 +112,10 @@ impl Pace {
                         let reason = format!("The request's body can't be understood: {deviation}");
                         BodyError::Refused(Refusal::Malformed(reason.into()))
                     }
-                    None if [INVALID_CHUNK, INVALID_TRAILER_END].contains(error.etype()) => {
-                        BodyError::Refused(Refusal::Malformed(
-                            "The request's body can't be understood".into(),
-                        ))
-                    }
+                    // Only where pingora's bounds are narrower than those of `wire::http::chunked`.
+                    None if pingora_compat::is_invalid_chunk(&error) => BodyError::Refused(
+                        Refusal::Malformed("The request's body can't be understood".into()),
+                    ),
                     None => BodyError::Gone,
                 });
             }

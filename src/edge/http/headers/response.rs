@@ -5,13 +5,13 @@
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
-use pingora_core::protocols::http::date;
 use pingora_error::ErrorType::InvalidHTTPHeader;
 use pingora_http::ResponseHeader;
 
 use super::hop_by_hop::Nominated;
 use super::response_length::{BodyLength, merged};
 use crate::edge::http::request_id::REQUEST_ID;
+use crate::edge::net::pingora_compat;
 
 /// The most bytes of the fields that Gatepost adds to a response.
 const ADDED: usize = 160;
@@ -104,7 +104,7 @@ impl SizedHeader {
             put(&mut bytes, field.name.as_bytes(), field.value);
         }
         if !dated {
-            put(&mut bytes, b"Date", date::get_cached_date().as_bytes());
+            put(&mut bytes, b"Date", pingora_compat::date().as_bytes());
         }
         put(&mut bytes, REQUEST_ID.as_str().as_bytes(), request_id.as_bytes());
         bytes.extend_from_slice(b"\r\n");
@@ -237,7 +237,7 @@ fn fields(
     }
     if is_final {
         if !dated {
-            put(b"Date", &date::get_cached_date())?;
+            put(b"Date", &pingora_compat::date())?;
         }
         if let Some(connection) = with.connection() {
             put(b"Connection", &HeaderValue::from_static(connection))?;

@@ -17,6 +17,7 @@ use crate::edge::http::framing::{self, Validation};
 use crate::edge::http::headers::response::Incoming;
 use crate::edge::http::headers::response_length::BodyLength;
 use crate::edge::http::respond::{self, RelayError};
+use crate::edge::net::pingora_compat::without_quotes;
 
 /// While the request is still being sent, its own pace is watched, and the response's isn't.
 const NO_HURRY: Duration = Duration::from_secs(24 * 3600);
@@ -62,7 +63,7 @@ impl Duplex<'_, '_> {
         let header = Box::new(request.clone());
         match timeout(self.client.timeouts.write, self.upstream.write_request_header(header)).await {
             Ok(Ok(_)) => {}
-            Ok(Err(e)) => return Err(Failure::new(Refusal::BadGateway, &cause(&e))),
+            Ok(Err(e)) => return Err(Failure::new(Refusal::BadGateway, &without_quotes(&e))),
             Err(e) => return Err(Failure::new(Refusal::GatewayTimeout, &e)),
         }
         self.resume().await
@@ -87,7 +88,7 @@ impl Duplex<'_, '_> {
                 part = timeout(patience, read(self.upstream, begun.is_some())) => {
                     let passed = match part {
                         Ok(Ok(part)) => self.pass_on(part, &mut begun).await,
-                        Ok(Err(e)) => Err(Lost::Backend(cause(&e))),
+                        Ok(Err(e)) => Err(Lost::Backend(without_quotes(&e))),
                         Err(_) if begun.is_none() => {
                             return Err(Failure::new(Refusal::GatewayTimeout, &"no response in time"));
                         }
@@ -234,7 +235,7 @@ impl Duplex<'_, '_> {
         let written = respond::write_relayed_header(session, header, &with, ends);
         match timeout(self.client.timeouts.write, written).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(RelayError::Response(e))) => Err(Lost::Backend(cause(&e))),
+            Ok(Err(RelayError::Response(e))) => Err(Lost::Backend(without_quotes(&e))),
             Ok(Err(RelayError::Client)) | Err(_) => Err(Lost::Client),
         }
     }
@@ -267,16 +268,4 @@ fn lost<E>(written: Result<pingora_error::Result<()>, E>) -> Result<(), Lost> {
         Ok(Ok(())) => Ok(()),
         _ => Err(Lost::Client),
     }
-}
-
-/// The cause of an error without the bytes that caused it: pingora's own text quotes a header that it can't read, and so might put a
-/// backend's cookies into the log.
-fn cause(error: &pingora_error::Error) -> String {
-    let kind = error.etype().as_str();
-    let cause = error.cause.as_ref();
-    let shown = cause.and_then(|cause| {
-        let io = cause.downcast_ref::<std::io::Error>().map(ToString::to_string);
-        io.or_else(|| cause.downcast_ref::<httparse::Error>().map(ToString::to_string))
-    });
-    shown.map_or_else(|| kind.to_owned(), |shown| format!("{kind}: {shown}"))
 }
