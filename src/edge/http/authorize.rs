@@ -1,4 +1,4 @@
-//! Authorization of a request: finds the credential, in header, query or form, and has it decided on.
+//! Authorization of a request: finds its credential in header, query or form, and has `service::access` decide on it.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -29,30 +29,30 @@ use crate::domain::{Entry, Permission, Permissions, Presented};
 use crate::service::access::{Decision, Granted, Peer};
 use crate::wire::{BASIC_BUFFER, BasicError, BodyScanner, CredentialError, Gathered, Held, basic};
 
-/// What is asked whether a request may go on.
+/// The authorization of one request.
 pub struct Admission<'a> {
-    /// The entry it came in on.
+    /// The entry that received it.
     pub site: &'a HttpService,
-    /// Whose request it is.
+    /// The client.
     pub client: &'a HttpPeer,
-    /// Limits.
+    /// The limits.
     pub plan: &'a Plan,
-    /// Its number.
+    /// The request ID.
     pub request_id: &'a HeaderValue,
 }
 
-/// A request that may go on.
+/// A request that may be forwarded.
 pub struct Admitted {
-    /// By whom; none on a public route.
+    /// The identity; none on a public route.
     pub granted: Option<Granted>,
     /// Its query without the credential.
     pub query: Option<Vec<u8>>,
-    /// What it carries, with the credential blotted out.
+    /// Its body, with the credential masked.
     pub body: Body,
 }
 
 impl Admission<'_> {
-    /// Finds the credential, wherever it stands, and decides.
+    /// Finds the credential, has it decided on, and masks it.
     ///
     /// # Errors
     /// The refusal that the client gets.
@@ -62,7 +62,7 @@ impl Admission<'_> {
         target: &Target<'_>,
         route: &Routed,
     ) -> Result<Admitted, Refusal> {
-        // A form's fields are the API's way; a dashboard knows Basic only, and its fields are its own.
+        // Only the API takes a credential from fields. A dashboard's fields are its own, and it takes Basic logins only.
         let is_api = self.site.entry == Entry::Api;
         let Need::Permission(permission) = route.need else {
             return self.admit_anybody(session, target, is_api);
@@ -85,7 +85,7 @@ impl Admission<'_> {
         if let Some(held) = &query.held {
             gathered.add(held.presented()).map_err(ambiguous)?;
         }
-        // Before anything is read or checked. A form's own credential comes too late to count.
+        // Before anything is read or checked. A credential in a form comes too late to count.
         if let (Some(ambient), None) = (basic, &query.held) {
             self.refuse_cross_site(session, ambient, route)?;
         }
@@ -115,8 +115,8 @@ impl Admission<'_> {
         }
     }
 
-    /// Refuses a request that another site had a browser send, where it may change something or sends mail. Its credential is
-    /// `ambient`: the browser adds it by itself, and the request carries none of its own.
+    /// Refuses a request that a page of another site had a browser send, if it may change something or sends mail. Its credential is
+    /// `ambient`: the browser adds it by itself, and the request has no other.
     fn refuse_cross_site(
         &self,
         session: &ServerSession,
@@ -135,8 +135,8 @@ impl Admission<'_> {
         Err(Refusal::CrossSite(entry))
     }
 
-    /// Where nobody has to present a credential, one that is there all the same is kept from the backend. It isn't judged:
-    /// `api_key` may be the name of somebody else's parameter.
+    /// Admits a request on a public route. A credential that it contains is kept from the backend, and isn't checked: `api_key` may be
+    /// another service's parameter.
     fn admit_anybody(
         &self,
         session: &mut ServerSession,
@@ -175,7 +175,7 @@ impl Admission<'_> {
         if also.is_empty() {
             return Ok(granted);
         }
-        // On the heap, since it is rare, and every request would carry the room for it.
+        // Boxed, since it is rare, and the future of every request would be larger otherwise.
         Box::pin(async {
             for permission in also.iter() {
                 self.decide_on(session, presented, permission, room).await?;
@@ -203,7 +203,7 @@ impl Admission<'_> {
             Room::ForLogin => Some(self.take(session, Use::Login)?),
         };
         let peer = self.peer(session);
-        // What else is logged of it carries the request's number.
+        // Other log lines about it have the request ID.
         let span = info_span!("request", id = peer.request_id);
         match site.access.authorize(presented, permission, site.entry, peer).instrument(span).await {
             Decision::Allowed(granted) => {
@@ -232,7 +232,7 @@ impl Admission<'_> {
         request_quota::take(self.site, self.plan, self.client, session.req_header(), purpose)
     }
 
-    /// `room` is held until the body ends.
+    /// The body as the client sends it. `room` is held until it ends.
     fn stream(&self, session: &mut ServerSession, mask: Option<Mask>, room: Option<QuotaLease>) -> Body {
         if session.is_body_empty() {
             return Body::empty();
@@ -242,7 +242,7 @@ impl Admission<'_> {
         Body::streamed(mask, timeouts.body, wants_continue, room)
     }
 
-    /// Reads a form to its end, since the credential may stand there.
+    /// Reads a form to its end for its credential.
     async fn spool(
         &self,
         session: &mut ServerSession,
@@ -283,7 +283,7 @@ impl Admission<'_> {
     }
 }
 
-/// A request's room.
+/// The room for a check.
 #[derive(Clone, Copy)]
 enum Room {
     /// Room that was taken before.
@@ -292,7 +292,7 @@ enum Room {
     ForLogin,
 }
 
-/// The credential of the `Authorization` header; another scheme than Basic presents none.
+/// The credential of the `Authorization` header. Only the scheme Basic presents one.
 pub fn authorization<'b>(
     values: header::GetAll<'_, HeaderValue>,
     buffer: &'b mut [u8; BASIC_BUFFER],
@@ -300,7 +300,7 @@ pub fn authorization<'b>(
     let mut values = values.iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(Refusal::Malformed("Authorization is given twice".into()));
+        return Err(Refusal::Malformed("More than one Authorization header".into()));
     }
     match basic(value.as_bytes(), buffer) {
         Ok(presented) => Ok(Some(presented)),
@@ -309,7 +309,7 @@ pub fn authorization<'b>(
     }
 }
 
-/// Whether the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1).
+/// Returns true if the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1).
 pub fn expects_continue(session: &ServerSession) -> bool {
     session.req_header().version != Version::HTTP_10
         && session
@@ -324,7 +324,7 @@ fn ambiguous(error: CredentialError) -> Refusal {
 fn refusal_of(error: BodyError) -> Refusal {
     match error {
         BodyError::Refused(refusal) => refusal,
-        // Nobody reads it any more.
+        // No client reads the answer.
         BodyError::Gone => Refusal::Timeout,
     }
 }

@@ -1,6 +1,6 @@
-//! Strict chunked framing below pingora's reader of bodies, which takes a size line without a digit for the last chunk:
-//! a stream that validates each byte of a chunked body before pingora sees it. A deviation is an error of the stream, so
-//! that pingora never reaches the end of such a body.
+//! Strict chunked framing. pingora's reader of bodies takes a size line without a digit for the last chunk. So a stream below it
+//! validates each byte of a chunked body first. A deviation is an error of the stream, and pingora never reaches the end of such a
+//! body.
 
 use std::io;
 use std::pin::Pin;
@@ -26,7 +26,7 @@ pub struct Validation(Mutex<Mode>);
 
 #[derive(Debug)]
 enum Mode {
-    /// A header is being read. These bytes came and belong to no header that was read so far.
+    /// A header is being read. These bytes were received and belong to no header that was read so far.
     Header(Vec<u8>),
     /// There is no chunked body.
     Off,
@@ -35,23 +35,23 @@ enum Mode {
 }
 
 impl Validation {
-    /// The validation of an answer that begins with its header.
+    /// The validation of a response that begins with its header.
     pub fn of_answer() -> Validation {
         Validation(Mutex::new(Mode::Header(Vec::new())))
     }
 
-    /// Notes that an informational answer of `length` bytes was read; another header follows.
+    /// Notes that an informational response of `length` bytes was read. Another header follows.
     pub fn pass_informational(&self, length: usize) {
         if let Mode::Header(seen) = &mut *self.0.lock() {
             seen.drain(..length.min(seen.len()));
         }
     }
 
-    /// Notes that the answer's header of `length` bytes was read, and whether a chunked body follows it. Validates what came
-    /// with the header.
+    /// Notes that the response's header of `length` bytes was read, and whether a chunked body follows it. Validates the bytes that
+    /// came with the header.
     ///
     /// # Errors
-    /// Where that deviates from the chunked coding.
+    /// These bytes deviate from the chunked coding.
     pub fn begin_body(&self, length: usize, chunked: bool) -> Result<(), ChunkedError> {
         let mut mode = self.0.lock();
         if let Mode::Header(seen) = &*mode {
@@ -101,18 +101,18 @@ pub enum Unvalidated {
 /// there is no body, gives back the stream and these bytes, and reads the same header again above the validator.
 ///
 /// # Errors
-/// [`Unvalidated`]; neither is expected of a header that was read once. Logged here.
+/// [`Unvalidated`], which is logged here. It is not expected of a header that was read once.
 pub async fn validate_request(mut session: ServerSession) -> Result<ServerSession, Unvalidated> {
     let header = BytesMut::from(&session.to_h1_raw()[..]);
     session.req_header_mut().remove_header(&TRANSFER_ENCODING);
-    // A connection that the client wants closed would be closed now. The header that is read again says it once more.
+    // Otherwise a connection that the client wants closed would be closed now. The header that is read again has the field still.
     session.req_header_mut().remove_header(&CONNECTION);
     session.set_keepalive(pingora_compat::KEPT);
     let finished = session.finish().await.inspect_err(|error| {
-        debug!(error = error.etype().as_str(), "connection lost before the chunked body");
+        debug!(error = error.etype().as_str(), "connection lost before a chunked body");
     });
     let Some(finished) = finished.map_err(|_| Unvalidated::Lost)? else {
-        debug!("connection closed before the chunked body");
+        debug!("connection closed before a chunked body");
         return Err(Unvalidated::Lost);
     };
     let (stream, unread) = finished.into_parts();
@@ -136,7 +136,7 @@ async fn read_again(header: BytesMut, stream: ValidatedStream) -> Result<ServerS
         Ok(false) => "no request",
         Err(error) => error.etype().as_str(),
     };
-    debug!(error, "request header can't be read again");
+    debug!(error, "the header of a request can't be read again");
     drop(read);
     Err(Unvalidated::Unreadable(Box::new(session)))
 }
@@ -147,7 +147,7 @@ pub fn is_invalid(session: &ServerSession) -> bool {
     stream.is_some_and(|stream| stream.validation.is_invalid())
 }
 
-/// The deviation that an error of pingora's comes from.
+/// The deviation that caused an error of pingora's.
 pub fn deviation(error: &pingora_error::Error) -> Option<ChunkedError> {
     pingora_compat::stream_error(error)?.get_ref()?.downcast_ref().copied()
 }
@@ -156,7 +156,7 @@ pub fn deviation(error: &pingora_error::Error) -> Option<ChunkedError> {
 #[derive(Debug)]
 pub struct ValidatedStream {
     stream: Stream,
-    /// Bytes that were read before and come first.
+    /// Bytes that were read before, and are given out first.
     unread: BytesMut,
     validation: Arc<Validation>,
 }
@@ -172,8 +172,8 @@ impl ValidatedStream {
         &self.stream
     }
 
-    /// The connection below, and the bytes that were read from it and not given out: `read` first, if any. A stream that is
-    /// none of these is given back as it is.
+    /// The connection below, and the bytes that were read from it and not given out: `read` first, if any. Any other stream is
+    /// returned as it is.
     pub fn unwrap(stream: Stream, read: Option<BytesMut>) -> Option<(Stream, Option<BytesMut>)> {
         if !(*stream).as_any().is::<ValidatedStream>() {
             return Some((stream, read));
@@ -191,7 +191,7 @@ impl AsyncRead for ValidatedStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // An invalid body stays so; nothing more of it is waited for.
+        // An invalid body stays invalid, and nothing more of it is read.
         self.validation.read(&[]).map_err(invalid)?;
         let before = buf.filled().len();
         if self.unread.is_empty() {

@@ -29,41 +29,41 @@ use super::{management, respond};
 use crate::domain::Permissions;
 use crate::service::access::Granted;
 
-/// The status under which a request is counted whose client went away before its answer.
+/// The status in metrics and log for a client that went away before its answer.
 const CLIENT_GONE: u16 = 499;
 
-/// The reason of a 400 for a path that stands for another one, with another route, to some backends.
+/// The reason of a 400 for a path that some backends read as another one, with another route.
 const AMBIGUOUS_PATH: &str =
     "Ambiguous path: it contains an encoded `?` or `#` (%3F, %23) that changes which route applies.";
 
-/// Bytes that most requests take on their way to a backend.
+/// The bytes of most requests to a backend.
 const REQUEST_SIZE: usize = 1024;
 
-/// How long the store may take to say whether a tunnel's credential still holds. A tunnel has to end within a second.
+/// The time for the store to tell if a tunnel's credential still has its permissions. A revoked tunnel must end within a second.
 const PATIENCE_OF_TUNNELS: Duration = Duration::from_millis(900);
 
 /// One request on one connection.
 pub struct RequestHandler<'a> {
-    /// The entry that it came in on.
+    /// The entry that received it.
     pub site: &'a HttpService,
     /// The worker that serves it.
     pub worker: usize,
-    /// Turns true when the gateway stops.
+    /// Becomes true when the gateway stops.
     pub stop: &'a watch::Receiver<bool>,
-    /// Whose request it is.
+    /// The client.
     pub client: &'a HttpPeer,
 }
 
 impl<'a> RequestHandler<'a> {
-    /// Answers the request whose header `session` has read; gives back the connection where it can be used again.
+    /// Answers the request whose header `session` has read. Returns the connection if it can be used again.
     pub async fn run(self, mut session: ServerSession) -> Next {
         let mut underway = self.begin(&mut session);
         let answered = underway.answer(&mut session).await;
         underway.end(session, answered).await
     }
 
-    /// The same over HTTP/2, where there may be many requests on a connection: each takes the memory for what follows its
-    /// admission only then.
+    /// The same over HTTP/2, where a connection may have many requests: each takes the memory for what follows its admission only
+    /// once it is admitted.
     pub async fn run_multiplexed(self, mut session: ServerSession) {
         let mut underway = self.begin(&mut session);
         let answered = underway.answer_in_two_steps(&mut session).await;
@@ -120,7 +120,7 @@ impl Underway<'_> {
         }
     }
 
-    /// Finds out what is asked for and whether it may be forwarded. `raw` is the request's target.
+    /// Parses the target `raw`, finds its route and authorizes the request. Calls of the management API are answered here.
     async fn admit<'r>(&self, session: &mut ServerSession, raw: &'r [u8]) -> Result<FirstStep<'r>, Refusal> {
         let RequestHandler { site, client, .. } = self.handler;
         let (plan, request_id) = (&*self.plan, &self.request_id);
@@ -128,13 +128,13 @@ impl Underway<'_> {
         if request.method == Method::CONNECT {
             return Err(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
-        // Over HTTP/1 that was asked with the rest of the header.
+        // Over HTTP/1 `ambiguity` has checked the host with the rest of the header.
         if request.version == Version::HTTP_2
             && let Some(reason) = unclear_host(request)
         {
             return Err(Refusal::Malformed(reason.into()));
         }
-        // Who can't even name a path may mean something else with what follows, too.
+        // A client that sends an invalid target may frame its body wrongly, too.
         let target = Target::parse(raw).inspect_err(|_| session.set_keepalive(None))?;
         let request = session.req_header();
         if let Some(credentials) = &site.credentials
@@ -151,7 +151,7 @@ impl Underway<'_> {
         Ok(FirstStep::Admitted(target, route, admitted))
     }
 
-    /// Finishes the exchange, whose response may still be on its way; gives back the connection where it can be used again.
+    /// Finishes the exchange, whose response may still be on its way. Returns the connection if it can be used again.
     async fn end(self, mut session: ServerSession, answered: Result<Exchange, Refusal>) -> Next {
         let (status, reusable, broken_off) = match answered {
             Ok(Exchange::Begun(delivery)) => return self.deliver(session, *delivery).await,
@@ -182,7 +182,7 @@ impl Underway<'_> {
             return None;
         }
         if framing::is_invalid(&session) {
-            // What still comes is no request, and unread it would reset the connection before the answer is read.
+            // Whatever follows isn't a request. Left unread, it would reset the connection before the client has read the answer.
             respond::linger(session).await;
             return None;
         }
@@ -190,7 +190,7 @@ impl Underway<'_> {
         Some(kept.into_parts())
     }
 
-    /// Passes a response on whose length is known.
+    /// Passes on a response of known length.
     async fn deliver(&self, session: ServerSession, delivery: Delivery) -> Next {
         let line = AccessLine::of(session.req_header());
         let group = self.forwarded.as_ref().map_or(0, |by| by.group);
@@ -245,9 +245,13 @@ impl Underway<'_> {
         };
         let method = session.req_header().method.clone();
         let has_no_body = matches!(framing, Framing::None | Framing::Length(0));
-        // The connection goes on as it is; whatever changes that takes the other way.
+        // On the fast path the client's connection stays open.
         let goes_on = session.req_header().version == Version::HTTP_11 && session.get_keepalive().is_some();
-        let unwritable = |_| Refusal::Malformed("The request can't be forwarded".into());
+        let unwritable = |_| {
+            Refusal::Malformed(
+                "Invalid request: its target or a header field can't be written as HTTP/1.1".into(),
+            )
+        };
         let request = if has_no_body && goes_on && !upgrade && method != Method::HEAD && group.is_clear() {
             let mut bytes = Vec::with_capacity(REQUEST_SIZE);
             outgoing_bytes(session.req_header(), &with, &mut bytes).map_err(unwritable)?;
@@ -272,7 +276,7 @@ impl Underway<'_> {
         Ok(exchange)
     }
 
-    /// Answers with a refusal, and lets the client send the rest of its body.
+    /// Answers with a refusal, and reads the rest of the body.
     async fn refuse(&self, session: &mut ServerSession, refusal: &Refusal, path: &str) {
         let within = self.plan.timeouts.write;
         let request = session.req_header();
@@ -299,7 +303,10 @@ impl Underway<'_> {
             ended = tunnel::carry(session, upstream, &self.plan.timeouts, revoked) => ended,
         };
         if ended == tunnel::Ended::Revoked {
-            info!(request_id = shown(&self.request_id), "a tunnel was cut: its credential lost its right");
+            info!(
+                request_id = shown(&self.request_id),
+                "tunnel closed: its credential no longer has the permission"
+            );
             site.metrics.session_cut(site.entry);
         }
     }
@@ -313,8 +320,8 @@ enum FirstStep<'r> {
     Admitted(Target<'r>, Routed, Admitted),
 }
 
-/// Resolves once the credential that opened a tunnel no longer holds what it needs. A store that can't be asked is
-/// asked again for nearly a second, and then nobody vouches for the tunnel any more.
+/// Resolves once the credential that opened a tunnel no longer has the permissions that it needs. A store that is unavailable is
+/// asked again for nearly a second. Then the tunnel ends, since nothing proves that it may stay open.
 async fn until_revoked(site: &HttpService, by: Option<&ForwardedBy>) {
     use tokio::time::{sleep, timeout};
     let Some(ForwardedBy { granted: Some(granted), needed, .. }) = by else {
@@ -331,16 +338,16 @@ async fn until_revoked(site: &HttpService, by: Option<&ForwardedBy>) {
                 }
             }
         };
-        // Over all of it: a store that is slow to answer is no better than one that says nothing.
+        // One limit for all attempts: a store that answers too late is as good as unavailable.
         if !timeout(PATIENCE_OF_TUNNELS, asked).await.unwrap_or(false) || changes.changed().await.is_err() {
             return;
         }
     }
 }
 
-/// Whether a WebSocket is asked for (RFC 6455 section 4.1). Any other protocol, and what is said without the `Connection`
-/// that goes with it (RFC 9110 section 7.8), is a request like any other: a backend that speaks h2c, say, would take
-/// further requests out of the tunnel, which nobody was asked about.
+/// Returns true if the request asks for a WebSocket (RFC 6455 section 4.1). A request for another protocol, or without the
+/// `Connection` that belongs to it (RFC 9110 section 7.8), is forwarded as an ordinary request. A backend that speaks h2c, for example,
+/// would read further requests from the tunnel, which nothing authorizes.
 fn asks_for_upgrade(session: &ServerSession) -> bool {
     if !session.is_upgrade_req() {
         return false;

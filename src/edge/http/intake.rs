@@ -16,14 +16,14 @@ use tokio::io::{AsyncRead, ReadBuf};
 use crate::edge::net::stream_wrapper::{forward_stream_traits, forward_writes};
 use crate::wire::RequestFrames;
 
-/// Requests that are taken from what a client has sent before the tasks of those before have run.
+/// The requests that are read before the tasks of earlier ones have run.
 const AT_ONCE: usize = 8;
 
-/// The least time between two such portions of a connection whose requests are only refused. What was refused is remembered for a
-/// second (h2), so that this bounds its memory, and all that a client may have sent is refused within a few seconds.
+/// The least time between two such portions of a connection whose requests are only refused. The h2 crate remembers refused streams for
+/// a second, so this bounds its memory. Everything that a client may have sent is refused within a few seconds.
 const SLOWED: Duration = Duration::from_millis(250);
 
-/// The connection.
+/// A client's HTTP/2 connection whose reads pause between requests.
 #[derive(Debug)]
 pub struct Intake {
     stream: Stream,
@@ -31,7 +31,7 @@ pub struct Intake {
     /// Bytes that were received, and wait for the pause to end.
     withheld: Bytes,
     pause: Arc<Mutex<Pause>>,
-    /// Its requests are only refused.
+    /// True while its requests are only refused.
     slowed: Arc<AtomicBool>,
 }
 
@@ -59,7 +59,7 @@ impl Intake {
         // A worker runs its tasks in the order in which they became ready: when the reader is polled again, each request
         // that was begun before has been polled once.
         tokio::spawn(async move {
-            // Those requests may just have been refused.
+            // Whether those requests were refused is known only after them.
             tokio::task::yield_now().await;
             if slowed.load(Ordering::Relaxed) {
                 tokio::time::sleep(SLOWED).await;
@@ -109,7 +109,7 @@ impl AsyncRead for Intake {
         }
         this.pause(cx);
         this.frames.allow(AT_ONCE);
-        // No bytes at all would be the end of the connection.
+        // A read of no bytes would be the end of the connection.
         if buf.filled().len() == before { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 }

@@ -29,13 +29,13 @@ use crate::service::{self, Credentials, Origin};
 use crate::wire::reply as text;
 use crate::wire::{Action, BASIC_BUFFER, Call as Asked, Gathered, Parameters, ParametersError};
 
-/// Bytes of a request's body at most; its parameters take a fraction of it.
+/// The most bytes of a request's body. Its parameters need a fraction of them.
 const BODY_LIMIT: usize = 64 * 1024;
 
-/// Credentials that are read from the store at once while they are listed.
+/// The credentials that are read from the store at once for a list.
 const PAGE: u32 = 1000;
 
-/// Whether a path is the management API's, right or wrong; it is never forwarded.
+/// Returns true if a path belongs to the management API, even if no call has that name. Such a path is never forwarded.
 pub fn is_for(path: &str) -> bool {
     const PREFIX: &[u8] = b"/api/credentials";
     path.len() >= PREFIX.len()
@@ -45,15 +45,15 @@ pub fn is_for(path: &str) -> bool {
 
 /// One call of the management API.
 pub struct Call<'a> {
-    /// The entry it came in on.
+    /// The entry that received it.
     pub site: &'a HttpService,
-    /// Who does it.
+    /// The service that makes the changes.
     pub credentials: &'a Credentials,
-    /// Who asks.
+    /// The client.
     pub client: &'a HttpPeer,
-    /// Limits.
+    /// The limits.
     pub plan: &'a Plan,
-    /// Its number.
+    /// The request ID.
     pub request_id: &'a HeaderValue,
 }
 
@@ -61,14 +61,16 @@ impl Call<'_> {
     /// Answers the call.
     ///
     /// # Errors
-    /// Only where the path names no call: everything else is answered in the call's own form.
+    /// The path names no call. Every other error is answered in the call's own format.
     pub async fn answer(
         &self,
         session: &mut ServerSession,
         target: &Target<'_>,
     ) -> Result<Exchange, Refusal> {
         let Some(asked) = Asked::from_path(&target.path) else {
-            return Err(Refusal::NotFound("There is no such call".into()));
+            return Err(Refusal::NotFound(
+                "Unknown API call: the calls are get, add, edit and remove, each with .json or .xml".into(),
+            ));
         };
         match self.perform(session, target, &asked).await {
             Ok(replied) => Ok(replied),
@@ -106,7 +108,7 @@ impl Call<'_> {
         }
         let has_body = !session.is_body_empty();
         let request = session.req_header();
-        // A login in the header or the query does not compete with forms that may bring one.
+        // A login in the header or the query doesn't share the quota of forms that may contain one.
         let purpose = match has_body && !request.headers.contains_key(header::AUTHORIZATION) {
             true => Use::Form,
             false => Use::Login,
@@ -151,7 +153,7 @@ impl Call<'_> {
         Ok(self.write(session, asked, 200, text::success(asked.format, count), None).await)
     }
 
-    /// Only the account holder manages.
+    /// Authenticates the account holder, who alone manages credentials.
     async fn recognise(&self, session: &ServerSession, parameters: &Parameters) -> Result<Manager, Refusal> {
         let headers = &session.req_header().headers;
         let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
@@ -171,7 +173,7 @@ impl Call<'_> {
         if let Some(held) = &held {
             gathered.add(held.presented()).map_err(malformed)?;
         }
-        // A login that a browser adds by itself, and no credential of the request's own.
+        // A login that a browser may have added by itself, and no other credential.
         if let (Some(ambient), None) = (basic, &held) {
             let is_trusted = self.client.is_trusted(&self.plan.trusted_proxies);
             if let Some(reason) = cross_site::reason(session.req_header(), self.client, is_trusted) {
@@ -283,7 +285,7 @@ impl Call<'_> {
         }
     }
 
-    /// The header of a list that is written as it is read. Over HTTP/1.0 only the closing connection ends it.
+    /// The header of a list that is written while it is read. Over HTTP/1.0 the end of the connection ends it.
     fn long_header(&self, asked: &Asked, version: Version) -> pingora_error::Result<ResponseHeader> {
         let mut header = respond::header(200, asked.format.content_type(), 0, self.request_id)?;
         header.remove_header(&header::CONTENT_LENGTH);
@@ -321,26 +323,26 @@ fn ended(status: u16, whole: bool) -> Exchange {
     if whole { Exchange::Answered(status) } else { Exchange::BrokenOff(BrokenOff::by_client(status)) }
 }
 
-/// The one table from what the service refuses to what the client is told.
+/// The table from the service's errors to answers.
 fn refusal_of(refusal: service::Refusal) -> Refusal {
     use service::Refusal as R;
     match refusal {
         R::Username(_) | R::Password(_) | R::Permissions(_) | R::AboveRights(_) => {
             Refusal::Malformed(refusal.to_string().into())
         }
-        // The holder's right ended while the call was under way.
+        // The holder lost its rights during the call.
         R::Suspended | R::NoSuchAccount => Refusal::BadCredential,
         R::NoSuchCredential => Refusal::NotFound(refusal.to_string().into()),
         R::NameTaken => Refusal::Conflict(refusal.to_string().into()),
         R::Busy => Refusal::Overloaded("Temporarily unavailable, try again"),
-        R::Store(_) => Refusal::Overloaded("The change could not be made, try again"),
+        R::Store(_) => Refusal::Overloaded("The change was not made, try again"),
         R::Unconfirmed(_) => {
-            Refusal::Overloaded("The change is written, but not yet in force everywhere, try again")
+            Refusal::Overloaded("The change is stored, but not yet in force everywhere, try again")
         }
     }
 }
 
-/// The audit trail's word for what was asked.
+/// The audit trail's name of the action.
 fn audited(action: Action) -> service::audit::Action {
     match action {
         Action::Get => service::audit::Action::CredentialGet,

@@ -76,7 +76,7 @@ impl BodyKind {
         let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
         let kind = kinds.next().map_or(&b""[..], |kind| kind.as_bytes().trim_ascii());
         if kinds.next().is_some() {
-            return Err(Refusal::Malformed("Content-Type is given twice".into()));
+            return Err(Refusal::Malformed("More than one Content-Type".into()));
         }
         if kind.is_empty() {
             return Ok(BodyKind::Undeclared(BodyScanner::for_untyped()));
@@ -84,7 +84,7 @@ impl BodyKind {
         let scanner =
             BodyScanner::for_content_type(kind).map_err(|e| Refusal::Malformed(e.to_string().into()))?;
         if scanner.is_some() && headers.contains_key(header::CONTENT_ENCODING) {
-            return Err(Refusal::Malformed("A form must not have a Content-Encoding".into()));
+            return Err(Refusal::Malformed("Unsupported Content-Encoding: a form must not have one".into()));
         }
         Ok(scanner.map_or(BodyKind::Other, BodyKind::Form))
     }

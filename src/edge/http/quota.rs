@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use crate::config::Forms;
 use crate::state::throttle::Source;
 
-/// The beginning of a form that never waits for long ones. Over HTTP/1 it takes no room, since the connection's own buffers are
-/// as large; over HTTP/2 it takes that of its request.
+/// The bytes of a form up to which it never waits for long forms. Over HTTP/1 they take no room, since the connection's own buffers
+/// are as large. Over HTTP/2 they take the room of the request.
 const SHORT: u64 = 16 * 1024;
 
 /// The steps in which short and long forms take room.
@@ -39,21 +39,21 @@ const LEAST: u64 = 2 << 20;
 /// The part of the room for forms that one source may take.
 const SHARE: u64 = 4;
 
-/// How long a form waits for room on the disk.
+/// The time that a form waits for room on the disk.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The purpose for which something of HTTP/2 takes memory; each has room of its own, so that none is in another's way.
+/// The purpose for which a request or connection over HTTP/2 takes memory. Each has room of its own, so that none blocks another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// A form that is read to find its credential.
+    /// A form that is read for its credential.
     Form,
-    /// A login that is checked.
+    /// A login while it is checked.
     Login,
-    /// A body on its way to a public route.
+    /// A body while it is forwarded to a public route.
     Upload,
-    /// A refusal that its client doesn't take, or whose client goes on sending.
+    /// A refusal while its client doesn't read it, or continues to send.
     Refusal,
-    /// Streams of a connection.
+    /// The streams of a connection.
     Stream,
 }
 
@@ -68,8 +68,8 @@ impl Use {
         }
     }
 
-    /// The part of the bound that one source may take: one address alone doesn't shut the others out. Behind one address may be
-    /// many browsers, each with many streams, and a program that begins with a burst of logins.
+    /// The part of the bound that one source may take, so that one address can't shut the others out. There may be many browsers
+    /// behind one address, each with many streams, and programs that begin with a burst of logins.
     const fn share(self) -> u64 {
         match self {
             Use::Form | Use::Upload | Use::Refusal => SHARE,
@@ -133,12 +133,12 @@ impl Taken {
     }
 }
 
-/// The room that one request, or one connection, has taken; it is given back when this is dropped.
+/// The room that one request or one connection has taken. It is given back on drop.
 #[derive(Debug)]
 pub struct QuotaLease {
     room: Arc<Quota>,
     source: Source,
-    /// What short bodies and streams count as; none over HTTP/1.
+    /// The purpose of short bodies and streams; none over HTTP/1.
     purpose: Option<Use>,
     bounds: Taken,
     share: Taken,
@@ -159,21 +159,21 @@ impl QuotaLease {
         QuotaLease { room, source: Source::of(source), purpose, bounds, share, taken: Taken::NONE }
     }
 
-    /// Takes room for a request with a header of `fields` fields and `bytes` bytes, until [`QuotaLease::accept`]; false where there
-    /// is none.
+    /// Takes room for a request with a header of `fields` fields and `bytes` bytes, until [`QuotaLease::accept`]. Returns false if
+    /// there is none.
     pub fn cover_request(&mut self, fields: usize, bytes: usize) -> bool {
         self.cover(REQUEST + FIELD * fields as u64 + bytes as u64)
     }
 
-    /// Takes room for an HTTP/2 connection that has had `streams` streams at once; false where there is none.
+    /// Takes room for an HTTP/2 connection that has had `streams` streams at once. Returns false if there is none.
     pub fn cover_streams(&mut self, streams: usize) -> bool {
         let wanted = STREAM * streams.saturating_sub(FREE_STREAMS) as u64;
         let more = wanted.saturating_sub(self.taken.uses[Use::Stream as usize]);
         more == 0 || self.cover(more)
     }
 
-    /// Returns true if this has taken room for its purpose while half of it is taken, by all or of what its source may take:
-    /// one that doesn't continue is in the way of others then.
+    /// Returns true if this has taken room for its purpose, and half of that room is taken, in all or by its source. Then a request
+    /// that makes no progress blocks others.
     pub fn is_crowded(&self) -> bool {
         let Some(at) = self.purpose.map(|purpose| purpose as usize) else { return false };
         if self.taken.uses[at] == 0 {
@@ -184,8 +184,8 @@ impl QuotaLease {
         totals.all.uses[at] > self.bounds.uses[at] / 2 || own > self.share.uses[at] / 2
     }
 
-    /// Takes room for `length` bytes of the body in memory; false where there is none. `before` is the length that it was
-    /// asked for last.
+    /// Takes room for `length` bytes of the body in memory. Returns false if there is none. `before` is the length of the last such
+    /// call.
     pub fn cover_in_memory(&mut self, before: u64, length: u64) -> bool {
         let steps = |length: u64| length.min(SHORT).next_multiple_of(SHORT_STEP);
         let short = steps(length) - steps(before);
@@ -201,7 +201,7 @@ impl QuotaLease {
         self.purpose.is_none_or(|purpose| self.take(Taken::of(purpose, bytes)))
     }
 
-    /// Takes room for `length` bytes of the form on the disk; false where there is none, after a while.
+    /// Takes room for `length` bytes of the form on the disk, and waits for it for a while. Returns false if there is none.
     pub async fn cover_on_disk(&mut self, length: u64) -> bool {
         if length <= self.taken.disk {
             return true;
@@ -224,12 +224,12 @@ impl QuotaLease {
         waited.await.is_ok()
     }
 
-    /// Gives back what it took of the memory: the form is on the disk now.
+    /// Gives the memory back: the form is on the disk now.
     pub fn leave_memory(&mut self) {
         self.give_back(Taken { memory: self.taken.memory, ..Taken::NONE });
     }
 
-    /// Gives back what the request took until its credential was accepted.
+    /// Gives back the room that a request holds until its credential is accepted.
     pub fn accept(&mut self) {
         self.give_back(Taken { uses: self.taken.uses, ..Taken::NONE });
     }

@@ -22,7 +22,7 @@ use crate::config::{HttpEntry, Need};
 use crate::domain::{Entry, PathPattern, Permission, Permissions};
 use crate::wire::{RoutePattern, cut_short, sends_mail};
 
-/// The paths of the API that send mail, as they are documented. Each needs `email` unless a route says something else.
+/// The documented paths of the API that send mail. Each needs `email` unless a route says otherwise.
 const SENDING: [&str; 3] = ["/api/mail.send.json", "/api/mail.send.xml", "/v3/mail/send"];
 
 /// The number of bases of one path that are looked at for one route. A path with as many or more needs the permission of every
@@ -51,19 +51,19 @@ struct Route {
     rivals: Vec<usize>,
 }
 
-/// What a request needs, and where it goes.
+/// The route of a request: the permissions that it needs, and its backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Routed {
-    /// What it needs.
+    /// The permission that it needs, or none.
     pub need: Need,
-    /// Permissions that it needs as well; most need none.
+    /// The permissions that it needs in addition; for most requests none.
     pub also: Permissions,
     /// The index of its group of backends.
     pub group: usize,
 }
 
 impl Routed {
-    /// All permissions that it needs.
+    /// All permissions that the request needs.
     pub fn permissions(&self) -> Permissions {
         match self.need {
             Need::Public => self.also,
@@ -77,8 +77,8 @@ impl Routed {
 }
 
 impl Route {
-    /// A backend may read a request more leniently than it is written, so a route that asks for a permission takes all that
-    /// could be meant, and one that asks for nothing only what it says.
+    /// A backend may read a request more leniently than it is written. So a route that needs a permission matches everything that
+    /// could be meant, and a public one only what it says.
     fn takes(&self, method: &Method, path: &str) -> bool {
         self.takes_method(method)
             && match self.need {
@@ -149,7 +149,7 @@ impl Router {
     }
 
     fn route_as_read(&self, method: &Method, path: &str) -> Routed {
-        // Most paths are told apart from all routes by how they begin.
+        // The start of most paths rules out all routes.
         let Some(first) = self.routes.iter().position(|route| route.pattern.may_concern(path)) else {
             return self.route_as_written(path, None);
         };

@@ -151,7 +151,7 @@ impl Incoming<'_> {
 /// The response as the client gets it, for a writer of headers of its own.
 ///
 /// # Errors
-/// Where a field can't be written.
+/// A field can't be written, or `Connection` names too many fields.
 pub fn incoming(response: &ResponseHeader, with: &Incoming<'_>) -> pingora_error::Result<ResponseHeader> {
     let size = response.headers.len() + 4;
     let mut out = ResponseHeader::build_no_case(response.status, Some(size))?;

@@ -22,7 +22,7 @@ use crate::edge::net::pingora_compat::without_quotes;
 /// While the request is still being sent, its own pace is watched, and the response's isn't.
 const NO_HURRY: Duration = Duration::from_secs(24 * 3600);
 
-/// One attempt.
+/// One attempt over one connection.
 pub struct Duplex<'a, 'c> {
     /// The client's side.
     pub client: &'a mut ClientSide<'c>,
@@ -58,7 +58,7 @@ impl Duplex<'_, '_> {
     /// Sends `request` and its body, and passes the response on as it comes.
     ///
     /// # Errors
-    /// Where there is no response of which the client could have seen anything.
+    /// There is no response of which the client could have seen anything.
     pub async fn run(self, request: &RequestHeader) -> Result<Exchange, Failure> {
         let header = Box::new(request.clone());
         match timeout(self.client.timeouts.write, self.upstream.write_request_header(header)).await {
@@ -69,7 +69,7 @@ impl Duplex<'_, '_> {
         self.resume().await
     }
 
-    /// The same once the request's header was sent.
+    /// As [`Duplex::run`], if the request's header was sent before.
     ///
     /// # Errors
     /// As [`Duplex::run`].
@@ -100,7 +100,7 @@ impl Duplex<'_, '_> {
                         Err(lost) => return lost.outcome(begun),
                     }
                 }
-                // A response that comes while the backend takes nothing is passed on all the same.
+                // A response that arrives while the backend takes nothing is passed on, too.
                 gone = timeout(timeouts.write, self.backlog.gone()), if waits => {
                     if !matches!(gone, Ok(true)) {
                         self.client.body.give_up();
@@ -110,7 +110,7 @@ impl Duplex<'_, '_> {
                     (Ok(Some(piece)), _) => self.send(&piece).await,
                     (Ok(None), _) => self.finish_sending().await,
                     (Err(BodyError::Refused(refusal)), None) => {
-                        return Err(Failure::new(refusal, &"the request ended in the middle"));
+                        return Err(Failure::new(refusal, &"the request broke off"));
                     }
                     (Err(BodyError::Gone | BodyError::Refused(_)), _) => return Lost::Client.outcome(begun),
                 }
@@ -118,10 +118,10 @@ impl Duplex<'_, '_> {
         }
     }
 
-    /// Sends a piece of the body, as far as the backend takes it; the rest goes while it is read from. A backend that takes no
-    /// more may have answered already: its answer is what counts.
+    /// Sends a piece of the body, as far as the backend takes it. The rest is sent while the backend is read from. A backend that takes
+    /// no more may have responded already, and its response counts.
     async fn send(&mut self, piece: &Bytes) {
-        // A read may bring no more than the end of a chunk; written as a chunk, nothing would be the end of the body.
+        // A read may return no more than the end of a chunk. An empty chunk would be the end of the body.
         if piece.is_empty() {
             return;
         }
@@ -189,7 +189,7 @@ impl Duplex<'_, '_> {
     ) -> Result<Option<Exchange>, Lost> {
         if header.status == StatusCode::SWITCHING_PROTOCOLS {
             if !self.upstream.was_upgraded() {
-                return Err(Lost::Backend("101 without a request for it".into()));
+                return Err(Lost::Backend("101 without a request for an upgrade".into()));
             }
             self.write_header(header, length, false).await?;
             self.backlog.keep(false);
@@ -197,7 +197,7 @@ impl Duplex<'_, '_> {
             return Ok(Some(Exchange::Answered(header.status.as_u16())));
         }
         if header.status.is_informational() {
-            // 100 was said here when the body was wanted; a hint is for the client.
+            // Gatepost sends 100 itself. Early hints are for the client.
             if header.status.as_u16() == 103 && self.client.session.req_header().version == Version::HTTP_11 {
                 self.write_header(header, length, false).await?;
             }
@@ -208,7 +208,7 @@ impl Duplex<'_, '_> {
             BodyLength::Known(length) => Some(length),
             _ => None,
         };
-        // The client sees this response, so no other one is asked for.
+        // The client sees this response, so no other attempt follows.
         self.client.body.send_once();
         let ends = self.upstream.is_body_done() || left == Some(0);
         self.write_header(header, length, ends).await?;
@@ -255,7 +255,7 @@ impl Lost {
     }
 }
 
-/// The next part of the response. A call that was dropped half-way loses nothing.
+/// The next part of the response. Cancel safe.
 async fn read(upstream: &mut UpstreamSession, has_header: bool) -> pingora_error::Result<Part> {
     if has_header {
         return Ok(Part::Body(upstream.read_body_bytes().await?));

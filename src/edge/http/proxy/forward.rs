@@ -24,13 +24,13 @@ const ATTEMPTS: usize = 3;
 
 /// A request as a backend is to get it.
 pub enum Outbound {
-    /// One that can carry a body, ask for another protocol, or go over TLS.
+    /// One that may have a body, ask for another protocol, or go over TLS.
     Header(Box<RequestHeader>),
-    /// One without a body, as bytes, for backends in clear.
+    /// One without a body, as bytes, for cleartext backends.
     Bytes(Vec<u8>),
 }
 
-/// A request on its way.
+/// A request to be forwarded.
 pub struct Forward<'a> {
     /// The client's side.
     pub client: ClientSide<'a>,
@@ -38,17 +38,16 @@ pub struct Forward<'a> {
     pub request: &'a Outbound,
     /// Its method.
     pub method: &'a Method,
-    /// The worker that does it: each has kept connections of its own.
+    /// The worker. Each has its own idle connections.
     pub worker: usize,
 }
 
 impl Forward<'_> {
-    /// Asks the backends of `group` in turn until one answers, within what is safe to repeat: a request goes out again
-    /// only where there was no connection to send it over, or where its method is idempotent and its body is still there
-    /// (RFC 9110 section 9.2.2).
+    /// Sends the request to the backends of `group` in turn until one responds. A request is sent again only if there was no connection
+    /// to send it over, or if its method is idempotent and its body is still there (RFC 9110 section 9.2.2).
     ///
     /// # Errors
-    /// Where no backend gave a response. Nothing was written to the client then.
+    /// No backend gave a response. Nothing was written to the client then.
     pub async fn run(mut self, group: &Group) -> Result<Exchange, Refusal> {
         if !self.method.is_idempotent() {
             self.client.body.send_once();
@@ -88,7 +87,7 @@ impl Forward<'_> {
                     return Ok(exchange);
                 }
                 Err(failure) => {
-                    // What the client did wrong is no news of the backend.
+                    // A client's error says nothing about the backend.
                     if failure.is_of_backend() {
                         warn!(upstream = server.name(), kept, error = failure.detail, "the backend failed");
                     }
@@ -97,7 +96,7 @@ impl Forward<'_> {
                     if !repeatable || !self.client.body.rewind().await {
                         break;
                     }
-                    // A kept connection may have been closed, just as it was used, by a backend that is well.
+                    // A healthy backend may have closed an idle connection just as it was used.
                     only_new = kept;
                     if !kept {
                         tried |= bit(index);
@@ -108,7 +107,7 @@ impl Forward<'_> {
         Err(refusal)
     }
 
-    /// One attempt over one connection. Returns the connection, too, where another request can use it.
+    /// Makes one attempt over one connection. Returns the connection, too, if another request can use it.
     async fn attempt(&mut self, stream: Stream) -> Result<(Exchange, Option<Stream>), Failure> {
         let bytes = match self.request {
             Outbound::Header(header) => return self.relay(stream, Some(header)).await,
@@ -123,7 +122,7 @@ impl Forward<'_> {
         }
     }
 
-    /// Relays a request, or, where there is no header to send, the response to one that was sent.
+    /// Relays a request, or the response to one that was sent if there is no header to send.
     async fn relay(
         &mut self,
         stream: Stream,
@@ -161,7 +160,7 @@ impl Forward<'_> {
     }
 }
 
-/// More than 64 backends in one group are only told apart by their turn.
+/// The bit of a backend in the set of those that were tried. Backends after the 64th have none, and only take turns.
 fn bit(index: usize) -> u64 {
     u32::try_from(index).ok().and_then(|index| 1u64.checked_shl(index)).unwrap_or(0)
 }

@@ -14,21 +14,21 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use crate::config::Timeouts;
 
-/// Bytes that are under way in each direction at most.
+/// The most bytes that are on their way in each direction.
 const PIECE: usize = 16 * 1024;
 
-/// Why a tunnel ended.
+/// The reason that a tunnel ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// A side closed it, or broke off.
+    /// A side closed it, or was lost.
     Closed,
-    /// Nothing passed for too long, or a side took nothing.
+    /// Nothing passed for too long, or a side took nothing for too long.
     Idle,
-    /// The credential that opened it is gone.
+    /// The credential that opened it was revoked.
     Revoked,
 }
 
-/// Carries bytes between both sides until the tunnel ends; `revoked` resolves when it has to.
+/// Carries bytes between both sides until the tunnel ends, at the latest when `revoked` resolves.
 pub async fn carry(
     session: ServerSession,
     upstream: UpstreamSession,
@@ -43,15 +43,15 @@ pub async fn carry(
 }
 
 async fn pump(mut session: ServerSession, mut upstream: UpstreamSession, timeouts: &Timeouts) -> Ended {
-    // What came right behind the header is still with the sessions.
+    // The sessions still hold the bytes that came right behind the headers.
     let from_client = first(async { session.read_request_body().await.ok().flatten() }).await;
     let from_backend = first(async { upstream.read_body_bytes().await.ok().flatten() }).await;
     let ServerSession::H1(session) = session else { return Ended::Closed };
     let (client_reads, client_writes) = tokio::io::split(session.into_inner());
     let (backend_reads, backend_writes) = tokio::io::split(upstream.into_inner());
     let last = Last { opened: Instant::now(), after: AtomicU64::new(0) };
-    // Each direction goes at its own pace: a side that doesn't read before all that it has to say was taken is told
-    // nothing meanwhile, and yet goes on to be heard.
+    // The directions are independent: a side that doesn't read before all its bytes were taken gets nothing meanwhile, and yet its
+    // bytes are passed on.
     let upwards = Direction { from: client_reads, to: backend_writes, last: &last, patience: timeouts.write };
     let downwards =
         Direction { from: backend_reads, to: client_writes, last: &last, patience: timeouts.write };
@@ -62,7 +62,7 @@ async fn pump(mut session: ServerSession, mut upstream: UpstreamSession, timeout
     }
 }
 
-/// What is there already: nothing yet, a piece, or the end.
+/// The result of a read that is ready now: `None` if there is none, else a piece or the end.
 async fn first(read: impl Future<Output = Option<Bytes>>) -> Option<Option<Bytes>> {
     tokio::select! {
         biased;
@@ -75,9 +75,9 @@ async fn first(read: impl Future<Output = Option<Bytes>>) -> Option<Option<Bytes
 struct Direction<'a> {
     from: ReadHalf<Stream>,
     to: WriteHalf<Stream>,
-    /// When a piece last passed, either way.
+    /// The time at which a piece last passed in either direction.
     last: &'a Last,
-    /// How long a side may take nothing.
+    /// The time for which a side may take nothing.
     patience: Duration,
 }
 
@@ -120,10 +120,10 @@ impl Direction<'_> {
     }
 }
 
-/// When a piece last passed.
+/// The time at which a piece last passed.
 struct Last {
     opened: Instant,
-    /// Milliseconds since then.
+    /// Milliseconds between the opening and that time.
     after: AtomicU64,
 }
 
