@@ -97,14 +97,16 @@ impl Admission<'_> {
         let rest = query.rest;
         match (gathered.credential(), kind) {
             (Some(presented), kind) => {
-                let granted = self.decide(session, presented, permission, route.also, Room::ForLogin).await?;
+                let granted =
+                    self.decide(session, presented, permission, route.also, CheckRoom::ForLogin).await?;
                 let mask = kind.mask(Held::copy_of(presented));
                 Ok(Admitted { granted: Some(granted), query: rest, body: self.stream(session, mask, None) })
             }
             (None, BodyKind::Form(scanner)) => {
                 let (held, mut spool) = self.spool(session, scanner).await?;
                 let presented = held.presented();
-                let granted = self.decide(session, presented, permission, route.also, Room::Taken).await?;
+                let granted =
+                    self.decide(session, presented, permission, route.also, CheckRoom::Taken).await?;
                 spool.accept();
                 Ok(Admitted { granted: Some(granted), query: rest, body: Body::spooled(spool) })
             }
@@ -169,7 +171,7 @@ impl Admission<'_> {
         presented: Presented<'_>,
         permission: Permission,
         also: Permissions,
-        room: Room,
+        room: CheckRoom,
     ) -> Result<Granted, Refusal> {
         let granted = self.decide_on(session, presented, permission, room).await?;
         if also.is_empty() {
@@ -190,7 +192,7 @@ impl Admission<'_> {
         session: &ServerSession,
         presented: Presented<'_>,
         permission: Permission,
-        room: Room,
+        room: CheckRoom,
     ) -> Result<Granted, Refusal> {
         let site = self.site;
         if let Some(granted) = site.access.check_cached(&presented, permission, site.entry) {
@@ -199,8 +201,8 @@ impl Admission<'_> {
         }
         // The check may wait for others.
         let _room = match room {
-            Room::Taken => None,
-            Room::ForLogin => Some(self.take(session, Use::Login)?),
+            CheckRoom::Taken => None,
+            CheckRoom::ForLogin => Some(self.take(session, Use::Login)?),
         };
         let peer = self.peer(session);
         // Other log lines about it have the request ID.
@@ -285,7 +287,7 @@ impl Admission<'_> {
 
 /// The room for a check.
 #[derive(Clone, Copy)]
-enum Room {
+enum CheckRoom {
     /// Room that was taken before.
     Taken,
     /// Room to be taken if the login has to be checked.

@@ -17,7 +17,7 @@ use super::error::Refusal;
 use super::framing;
 use super::headers::request::{Framing, Outgoing, outgoing, outgoing_bytes};
 use super::peer::HttpPeer;
-use super::proxy::delivery::{Delivery, Next, Side};
+use super::proxy::delivery::{Next, ResponseDelivery, Side};
 use super::proxy::exchange::{ClientSide, Exchange};
 use super::proxy::forward::{Forward, Outbound};
 use super::proxy::tunnel;
@@ -191,7 +191,7 @@ impl Underway<'_> {
     }
 
     /// Passes on a response of known length.
-    async fn deliver(&self, session: ServerSession, delivery: Delivery) -> Next {
+    async fn deliver(&self, session: ServerSession, delivery: ResponseDelivery) -> Next {
         let line = AccessLine::of(session.req_header());
         let group = self.forwarded.as_ref().map_or(0, |by| by.group);
         let (status, server) = (delivery.status(), &self.plan.groups[group].servers()[delivery.server]);
@@ -299,10 +299,10 @@ impl Underway<'_> {
         let mut stop = self.handler.stop.clone();
         let ended = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => tunnel::Ended::Closed,
+            _ = stop.wait_for(|stop| *stop) => tunnel::TunnelEnd::Closed,
             ended = tunnel::carry(session, upstream, &self.plan.timeouts, revoked) => ended,
         };
-        if ended == tunnel::Ended::Revoked {
+        if ended == tunnel::TunnelEnd::Revoked {
             info!(
                 request_id = shown(&self.request_id),
                 "tunnel closed: its credential no longer has the permission"

@@ -87,13 +87,13 @@ pub struct Quota {
 
 #[derive(Debug, Default)]
 struct Totals {
-    all: Taken,
-    sources: HashMap<Source, Taken>,
+    all: TakenRoom,
+    sources: HashMap<Source, TakenRoom>,
 }
 
 /// Bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Taken {
+struct TakenRoom {
     /// For each [`Use`].
     uses: [u64; Use::ALL.len()],
     /// Of long forms.
@@ -101,32 +101,32 @@ struct Taken {
     disk: u64,
 }
 
-impl Taken {
-    const NONE: Taken = Taken { uses: [0; Use::ALL.len()], memory: 0, disk: 0 };
+impl TakenRoom {
+    const NONE: TakenRoom = TakenRoom { uses: [0; Use::ALL.len()], memory: 0, disk: 0 };
 
-    fn of(purpose: Use, bytes: u64) -> Taken {
-        let mut taken = Taken::NONE;
+    fn of(purpose: Use, bytes: u64) -> TakenRoom {
+        let mut taken = TakenRoom::NONE;
         taken.uses[purpose as usize] = bytes;
         taken
     }
 
-    fn plus(self, more: Taken) -> Taken {
+    fn plus(self, more: TakenRoom) -> TakenRoom {
         self.with(more, |taken, more| taken + more)
     }
 
-    fn minus(self, less: Taken) -> Taken {
+    fn minus(self, less: TakenRoom) -> TakenRoom {
         self.with(less, u64::saturating_sub)
     }
 
-    fn with(self, other: Taken, each: fn(u64, u64) -> u64) -> Taken {
-        Taken {
+    fn with(self, other: TakenRoom, each: fn(u64, u64) -> u64) -> TakenRoom {
+        TakenRoom {
             uses: std::array::from_fn(|at| each(self.uses[at], other.uses[at])),
             memory: each(self.memory, other.memory),
             disk: each(self.disk, other.disk),
         }
     }
 
-    fn is_within(self, bounds: Taken) -> bool {
+    fn is_within(self, bounds: TakenRoom) -> bool {
         self.uses.iter().zip(bounds.uses).all(|(taken, bound)| *taken <= bound)
             && self.memory <= bounds.memory
             && self.disk <= bounds.disk
@@ -140,23 +140,23 @@ pub struct QuotaLease {
     source: Source,
     /// The purpose of short bodies and streams; none over HTTP/1.
     purpose: Option<Use>,
-    bounds: Taken,
-    share: Taken,
-    taken: Taken,
+    bounds: TakenRoom,
+    share: TakenRoom,
+    taken: TakenRoom,
 }
 
 impl QuotaLease {
     /// A lease that has taken nothing, for a request from `source`. `purpose` is none over HTTP/1.
     pub fn new(room: Arc<Quota>, source: IpAddr, purpose: Option<Use>, forms: &Forms) -> QuotaLease {
         let uses = Use::ALL.map(|purpose| (forms.memory_total / purpose.part()).max(LEAST));
-        let bounds = Taken { uses, memory: forms.memory_total, disk: forms.disk_total };
-        let share = Taken {
+        let bounds = TakenRoom { uses, memory: forms.memory_total, disk: forms.disk_total };
+        let share = TakenRoom {
             uses: Use::ALL.map(|purpose| uses[purpose as usize] / purpose.share()),
             memory: bounds.memory / SHARE,
             // The longest form has to fit into any source's share.
             disk: (bounds.disk / SHARE).max(forms.max_body + STEP),
         };
-        QuotaLease { room, source: Source::of(source), purpose, bounds, share, taken: Taken::NONE }
+        QuotaLease { room, source: Source::of(source), purpose, bounds, share, taken: TakenRoom::NONE }
     }
 
     /// Takes room for a request with a header of `fields` fields and `bytes` bytes, until [`QuotaLease::accept`]. Returns false if
@@ -193,12 +193,13 @@ impl QuotaLease {
             true => length.next_multiple_of(STEP).saturating_sub(self.taken.memory),
             false => 0,
         };
-        (short == 0 || self.cover(short)) && (long == 0 || self.take(Taken { memory: long, ..Taken::NONE }))
+        (short == 0 || self.cover(short))
+            && (long == 0 || self.take(TakenRoom { memory: long, ..TakenRoom::NONE }))
     }
 
     /// Takes room for the lease's purpose.
     fn cover(&mut self, bytes: u64) -> bool {
-        self.purpose.is_none_or(|purpose| self.take(Taken::of(purpose, bytes)))
+        self.purpose.is_none_or(|purpose| self.take(TakenRoom::of(purpose, bytes)))
     }
 
     /// Takes room for `length` bytes of the form on the disk, and waits for it for a while. Returns false if there is none.
@@ -206,7 +207,7 @@ impl QuotaLease {
         if length <= self.taken.disk {
             return true;
         }
-        let more = Taken { disk: length.next_multiple_of(STEP) - self.taken.disk, ..Taken::NONE };
+        let more = TakenRoom { disk: length.next_multiple_of(STEP) - self.taken.disk, ..TakenRoom::NONE };
         if self.take(more) {
             return true;
         }
@@ -226,15 +227,15 @@ impl QuotaLease {
 
     /// Gives the memory back: the form is on the disk now.
     pub fn leave_memory(&mut self) {
-        self.give_back(Taken { memory: self.taken.memory, ..Taken::NONE });
+        self.give_back(TakenRoom { memory: self.taken.memory, ..TakenRoom::NONE });
     }
 
     /// Gives back the room that a request holds until its credential is accepted.
     pub fn accept(&mut self) {
-        self.give_back(Taken { uses: self.taken.uses, ..Taken::NONE });
+        self.give_back(TakenRoom { uses: self.taken.uses, ..TakenRoom::NONE });
     }
 
-    fn take(&mut self, more: Taken) -> bool {
+    fn take(&mut self, more: TakenRoom) -> bool {
         let mut totals = self.room.totals.lock();
         let all = totals.all.plus(more);
         let own = totals.sources.get(&self.source).copied().unwrap_or_default().plus(more);
@@ -247,15 +248,15 @@ impl QuotaLease {
         true
     }
 
-    fn give_back(&mut self, less: Taken) {
-        if less == Taken::NONE {
+    fn give_back(&mut self, less: TakenRoom) {
+        if less == TakenRoom::NONE {
             return;
         }
         self.taken = self.taken.minus(less);
         let mut totals = self.room.totals.lock();
         totals.all = totals.all.minus(less);
         let own = totals.sources.get(&self.source).copied().unwrap_or_default().minus(less);
-        if own == Taken::NONE {
+        if own == TakenRoom::NONE {
             totals.sources.remove(&self.source);
         } else {
             totals.sources.insert(self.source, own);
@@ -293,11 +294,11 @@ mod tests {
         let mut first = lease(&room, "192.0.2.1");
         assert!(first.cover_in_memory(0, SHORT) && first.taken.memory == 0);
         assert!(first.cover_in_memory(SHORT, SHORT + 1) && first.cover_in_memory(SHORT + 1, 64 * KIB));
-        assert_eq!(first.taken, Taken { memory: 64 * KIB, ..Taken::of(Use::Form, SHORT) });
+        assert_eq!(first.taken, TakenRoom { memory: 64 * KIB, ..TakenRoom::of(Use::Form, SHORT) });
         assert!(first.cover_in_memory(64 * KIB, 128 * KIB));
         assert!(!first.cover_in_memory(128 * KIB, 128 * KIB + 1));
         let mut same = lease_for(None, &room, "192.0.2.1");
-        assert!(same.cover_in_memory(0, SHORT) && same.taken == Taken::NONE);
+        assert!(same.cover_in_memory(0, SHORT) && same.taken == TakenRoom::NONE);
         assert!(!same.cover_in_memory(SHORT, SHORT + 1));
         assert!(same.cover_on_disk(256 * KIB).await && !same.cover_on_disk(256 * KIB + 1).await);
         first.leave_memory();
@@ -309,7 +310,7 @@ mod tests {
         assert!(!lease(&room, "192.0.2.9").cover_on_disk(1).await);
         drop((first, same, others));
         let totals = room.totals.lock();
-        assert!(totals.all == Taken::NONE && totals.sources.is_empty());
+        assert!(totals.all == TakenRoom::NONE && totals.sources.is_empty());
     }
 
     /// Leases of one source, as many as find room for a request.
@@ -337,7 +338,7 @@ mod tests {
             taken[0].accept();
             assert!(lease_for(Some(purpose), &room, "192.0.2.1").cover_request(10, 300));
             drop((taken, others));
-            assert_eq!(room.totals.lock().all, Taken::NONE);
+            assert_eq!(room.totals.lock().all, TakenRoom::NONE);
         }
     }
 
@@ -346,12 +347,12 @@ mod tests {
         let room = Arc::new(Quota::default());
         let connection = || lease_for(Some(Use::Stream), &room, "192.0.2.1");
         let mut first = connection();
-        assert!(first.cover_streams(FREE_STREAMS) && first.taken == Taken::NONE && !first.is_crowded());
+        assert!(first.cover_streams(FREE_STREAMS) && first.taken == TakenRoom::NONE && !first.is_crowded());
         for streams in [1, 100, 50, 100] {
             assert!(first.cover_streams(streams));
         }
         let each = STREAM * (100 - FREE_STREAMS as u64);
-        assert_eq!(first.taken, Taken::of(Use::Stream, each));
+        assert_eq!(first.taken, TakenRoom::of(Use::Stream, each));
         let mut more = Vec::new();
         let mut next = connection();
         while next.cover_streams(100) {

@@ -33,7 +33,7 @@ const MOST_BASES: usize = 8;
 #[derive(Debug)]
 pub struct Router {
     /// The configured ones, then [`SENDING`].
-    routes: Vec<Route>,
+    routes: Vec<CompiledRoute>,
     /// The routes that may count for a suffix of a path that no route matches.
     rivals: Vec<usize>,
     entry: Entry,
@@ -41,7 +41,7 @@ pub struct Router {
 }
 
 #[derive(Debug)]
-struct Route {
+struct CompiledRoute {
     pattern: RoutePattern,
     methods: Option<Vec<Method>>,
     need: Need,
@@ -76,7 +76,7 @@ impl Routed {
     }
 }
 
-impl Route {
+impl CompiledRoute {
     /// A backend may read a request more leniently than it is written. So a route that needs a permission matches everything that
     /// could be meant, and a public one only what it says.
     fn takes(&self, method: &Method, path: &str) -> bool {
@@ -100,17 +100,17 @@ impl Route {
 impl Router {
     /// Compiles the routes of `settings`.
     pub fn new(settings: &HttpEntry) -> Router {
-        let compile = |route: &crate::config::Route| Route {
+        let compile = |route: &crate::config::Route| CompiledRoute {
             pattern: RoutePattern::new(&route.path),
             methods: route.methods.clone(),
             need: route.need,
             group: route.group,
             rivals: Vec::new(),
         };
-        let mut routes: Vec<Route> = settings.routes.iter().map(compile).collect();
+        let mut routes: Vec<CompiledRoute> = settings.routes.iter().map(compile).collect();
         if settings.entry == Entry::Api {
             routes.extend(SENDING.iter().filter_map(|path| PathPattern::parse(path).ok()).map(|path| {
-                Route {
+                CompiledRoute {
                     pattern: RoutePattern::new(&path),
                     methods: None,
                     need: Need::Permission(Permission::Email),
@@ -156,8 +156,9 @@ impl Router {
         let named = self.routes[first..].iter().position(|route| route.takes(method, path));
         let named = named.map(|behind| first + behind);
         let rivals = named.map_or(&self.rivals, |named| &self.routes[named].rivals);
-        let extends =
-            |route: &Route| route.pattern.may_concern(path) && route.bases_of(method, path).next().is_some();
+        let extends = |route: &CompiledRoute| {
+            route.pattern.may_concern(path) && route.bases_of(method, path).next().is_some()
+        };
         if rivals.iter().any(|rival| extends(&self.routes[*rival])) {
             return self.route_by_base(method, path, named);
         }

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::task::JoinSet;
 
-use super::proxy::upstream::{Group, UpstreamGauges};
+use super::proxy::upstream::{UpstreamGauges, UpstreamGroup};
 use super::quota::Quota;
 use super::request_id::RequestIds;
 use super::router::Router;
@@ -21,7 +21,7 @@ pub struct Plan {
     /// The choice of routes.
     pub router: Router,
     /// The groups of backends, by the index that routes have.
-    pub groups: Vec<Group>,
+    pub groups: Vec<UpstreamGroup>,
     /// The time limits.
     pub timeouts: Timeouts,
     /// The limits for forms that are read for their credential.
@@ -45,7 +45,7 @@ impl Plan {
         let (mut groups, mut wrong) = (Vec::new(), Vec::new());
         for group in &settings.groups {
             let idle = settings.upstream_idle_connections;
-            match Group::new(group, workers, idle, settings.upstream_keepalive, &gauges) {
+            match UpstreamGroup::new(group, workers, idle, settings.upstream_keepalive, &gauges) {
                 Ok(group) => groups.push(group),
                 Err(error) => wrong.push(error),
             }
@@ -60,7 +60,7 @@ impl Plan {
 
     /// Looks up the names of all backends before the first request. A name that takes longer than 5 s is left to the health checks.
     pub async fn resolve(&self) {
-        let lookups = self.groups.iter().flat_map(Group::servers).map(|server| server.resolve());
+        let lookups = self.groups.iter().flat_map(UpstreamGroup::servers).map(|server| server.resolve());
         let all = async {
             for lookup in lookups {
                 lookup.await;
@@ -71,7 +71,7 @@ impl Plan {
 
     /// Closes connections that `worker` has kept for too long.
     pub fn sweep(&self, worker: usize) {
-        self.groups.iter().flat_map(Group::servers).for_each(|server| server.sweep(worker));
+        self.groups.iter().flat_map(UpstreamGroup::servers).for_each(|server| server.sweep(worker));
     }
 }
 

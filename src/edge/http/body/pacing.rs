@@ -49,12 +49,12 @@ impl Whole {
 }
 
 /// Counts the time of one wait, even if that is cancelled because the backend responds.
-struct Waiting<'a> {
+struct WaitTimer<'a> {
     waited: &'a mut Duration,
     since: Instant,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitTimer<'_> {
     fn drop(&mut self) {
         *self.waited += self.since.elapsed();
     }
@@ -84,7 +84,7 @@ impl Pace {
         room: Option<&QuotaLease>,
     ) -> Result<Option<Bytes>, BodyError> {
         let patience = self.whole.as_ref().map_or(self.window, |w| w.left(self.window).min(self.window));
-        let waiting = Waiting { waited: &mut self.waited, since: Instant::now() };
+        let waiting = WaitTimer { waited: &mut self.waited, since: Instant::now() };
         let read = {
             let mut reading = pin!(session.read_request_body());
             let mut left = patience;

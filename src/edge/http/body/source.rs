@@ -13,7 +13,7 @@ use crate::edge::http::masking::Mask;
 use crate::edge::http::quota::QuotaLease;
 use crate::edge::http::respond;
 
-enum Source {
+enum BodySource {
     /// There is no body.
     Empty,
     /// The body comes from the client.
@@ -36,7 +36,7 @@ struct Streamed {
 
 /// A request's body, piece by piece.
 pub struct Body {
-    source: Source,
+    source: BodySource,
     /// True once its end was returned.
     sent: bool,
     /// True once the backend takes no more.
@@ -48,7 +48,7 @@ pub struct Body {
 impl Body {
     /// No body.
     pub fn empty() -> Body {
-        Body { source: Source::Empty, sent: true, given_up: false, once: false }
+        Body { source: BodySource::Empty, sent: true, given_up: false, once: false }
     }
 
     /// The body that the client sends, at the pace of [`Pace::new`] for `window`. `wants_continue` is the time limit for the 100 that
@@ -61,18 +61,18 @@ impl Body {
     ) -> Body {
         let pace = Pace::new(window);
         let streamed = Streamed { mask, pace, ready: VecDeque::new(), begun: false, wants_continue, room };
-        Body { source: Source::Client(Box::new(streamed)), sent: false, given_up: false, once: false }
+        Body { source: BodySource::Client(Box::new(streamed)), sent: false, given_up: false, once: false }
     }
 
     /// A body that was spooled and rewound.
     pub fn spooled(spool: Spool) -> Body {
-        Body { source: Source::Spooled(Box::new(spool)), sent: false, given_up: false, once: false }
+        Body { source: BodySource::Spooled(Box::new(spool)), sent: false, given_up: false, once: false }
     }
 
     /// The length of a body that was spooled.
     pub fn spooled_length(&self) -> Option<u64> {
         match &self.source {
-            Source::Spooled(spool) => Some(spool.length()),
+            BodySource::Spooled(spool) => Some(spool.length()),
             _ => None,
         }
     }
@@ -100,8 +100,8 @@ impl Body {
     }
 
     fn let_go(&mut self) {
-        if self.once && self.is_over() && matches!(self.source, Source::Spooled(_)) {
-            self.source = Source::Empty;
+        if self.once && self.is_over() && matches!(self.source, BodySource::Spooled(_)) {
+            self.source = BodySource::Empty;
         }
     }
 
@@ -111,9 +111,9 @@ impl Body {
             return false;
         }
         let possible = match &mut self.source {
-            Source::Empty => return true,
-            Source::Client(streamed) => !streamed.begun,
-            Source::Spooled(spool) => spool.rewind().await.is_ok(),
+            BodySource::Empty => return true,
+            BodySource::Client(streamed) => !streamed.begun,
+            BodySource::Spooled(spool) => spool.rewind().await.is_ok(),
         };
         self.sent = false;
         self.given_up = false;
@@ -136,9 +136,9 @@ impl Body {
             };
         }
         let piece = match &mut self.source {
-            Source::Empty => None,
-            Source::Spooled(spool) => spool.next().await.map_err(spool_failed)?,
-            Source::Client(streamed) => streamed.next(session).await?,
+            BodySource::Empty => None,
+            BodySource::Spooled(spool) => spool.next().await.map_err(spool_failed)?,
+            BodySource::Client(streamed) => streamed.next(session).await?,
         };
         self.sent = piece.is_none();
         self.let_go();

@@ -73,7 +73,7 @@ impl BrokenOff {
 }
 
 /// A response on its way: nothing of it has been written to the client.
-pub struct Delivery {
+pub struct ResponseDelivery {
     socket: Box<MeteredStream>,
     /// The header as the client gets it, and what is there of the body.
     ready: Vec<u8>,
@@ -87,7 +87,7 @@ pub struct Delivery {
 }
 
 /// A delivery that has ended.
-pub struct Delivered {
+pub struct DeliveredResponse {
     /// The response where it was broken off.
     pub broken_off: Option<BrokenOff>,
     /// The client's connection for its next request.
@@ -96,15 +96,15 @@ pub struct Delivered {
     pub backend: Option<Stream>,
 }
 
-impl Delivery {
+impl ResponseDelivery {
     /// A response whose header and the bytes behind it were read from `socket`.
-    pub fn new(header: SizedHeader, behind: &[u8], socket: Box<MeteredStream>) -> Delivery {
+    pub fn new(header: SizedHeader, behind: &[u8], socket: Box<MeteredStream>) -> ResponseDelivery {
         let SizedHeader { bytes: mut ready, length, status, closes } = header;
         let there = behind.len().min(usize::try_from(length).unwrap_or(usize::MAX));
         ready.extend_from_slice(&behind[..there]);
         // Bytes behind the response belong to nobody: the connection isn't used again.
         let keep = !closes && behind.len() == there;
-        Delivery { socket, ready, left: length - there as u64, status, keep, server: 0 }
+        ResponseDelivery { socket, ready, left: length - there as u64, status, keep, server: 0 }
     }
 
     /// The response's status.
@@ -113,7 +113,7 @@ impl Delivery {
     }
 
     /// Passes the response on to the client of `session`, whose request is read to its end and whose connection stays open.
-    pub async fn run(mut self, session: ServerSession, timeouts: &Timeouts) -> Delivered {
+    pub async fn run(mut self, session: ServerSession, timeouts: &Timeouts) -> DeliveredResponse {
         let Ok(Some(connection)) = session.finish().await else { return self.broken_off(Side::Client, "") };
         let (mut client, prefix) = connection.into_parts();
         let mut piece = Bytes::from(std::mem::take(&mut self.ready));
@@ -128,7 +128,7 @@ impl Delivery {
             }
             if self.left == 0 {
                 let backend: Option<Stream> = if self.keep { Some(self.socket) } else { None };
-                return Delivered { broken_off: None, client: Some((client, prefix)), backend };
+                return DeliveredResponse { broken_off: None, client: Some((client, prefix)), backend };
             }
             let wanted = usize::try_from(self.left).unwrap_or(PIECE).min(PIECE);
             let mut buffer = BytesMut::with_capacity(wanted);
@@ -143,9 +143,9 @@ impl Delivery {
         }
     }
 
-    fn broken_off(self, by: Side, detail: &str) -> Delivered {
+    fn broken_off(self, by: Side, detail: &str) -> DeliveredResponse {
         let broken_off = BrokenOff { status: self.status, by, detail: detail.to_owned() };
-        Delivered { broken_off: Some(broken_off), client: None, backend: None }
+        DeliveredResponse { broken_off: Some(broken_off), client: None, backend: None }
     }
 
     /// Reads more of the body. What was written before goes out while the backend is waited for.

@@ -9,7 +9,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_timeout::timeout;
 
 use super::delivery::{BrokenOff, Side};
-use super::exchange::{ClientSide, Exchange, Failure};
+use super::exchange::{ClientSide, Exchange, ExchangeFailure};
 use super::write_buffer::Backlog;
 use crate::edge::http::body::error::BodyError;
 use crate::edge::http::error::Refusal;
@@ -36,7 +36,7 @@ pub struct Duplex<'a, 'c> {
 
 /// The response so far.
 #[derive(Clone, Copy)]
-struct Begun {
+struct ResponseProgress {
     status: u16,
     /// Bytes of its body that are still to come, where that is known. pingora doesn't always know it.
     left: Option<u64>,
@@ -49,7 +49,7 @@ enum Part {
 }
 
 /// The side that was lost in the middle.
-enum Lost {
+enum LostSide {
     Client,
     Backend(String),
 }
@@ -59,12 +59,12 @@ impl Duplex<'_, '_> {
     ///
     /// # Errors
     /// There is no response of which the client could have seen anything.
-    pub async fn run(self, request: &RequestHeader) -> Result<Exchange, Failure> {
+    pub async fn run(self, request: &RequestHeader) -> Result<Exchange, ExchangeFailure> {
         let header = Box::new(request.clone());
         match timeout(self.client.timeouts.write, self.upstream.write_request_header(header)).await {
             Ok(Ok(_)) => {}
-            Ok(Err(e)) => return Err(Failure::new(Refusal::BadGateway, &without_quotes(&e))),
-            Err(e) => return Err(Failure::new(Refusal::GatewayTimeout, &e)),
+            Ok(Err(e)) => return Err(ExchangeFailure::new(Refusal::BadGateway, &without_quotes(&e))),
+            Err(e) => return Err(ExchangeFailure::new(Refusal::GatewayTimeout, &e)),
         }
         self.resume().await
     }
@@ -73,9 +73,9 @@ impl Duplex<'_, '_> {
     ///
     /// # Errors
     /// As [`Duplex::run`].
-    pub async fn resume(mut self) -> Result<Exchange, Failure> {
+    pub async fn resume(mut self) -> Result<Exchange, ExchangeFailure> {
         let timeouts = self.client.timeouts;
-        let mut begun: Option<Begun> = None;
+        let mut begun: Option<ResponseProgress> = None;
         self.backlog.keep(true);
         loop {
             let body = &*self.client.body;
@@ -88,11 +88,11 @@ impl Duplex<'_, '_> {
                 part = timeout(patience, read(self.upstream, begun.is_some())) => {
                     let passed = match part {
                         Ok(Ok(part)) => self.pass_on(part, &mut begun).await,
-                        Ok(Err(e)) => Err(Lost::Backend(without_quotes(&e))),
+                        Ok(Err(e)) => Err(LostSide::Backend(without_quotes(&e))),
                         Err(_) if begun.is_none() => {
-                            return Err(Failure::new(Refusal::GatewayTimeout, &"no response in time"));
+                            return Err(ExchangeFailure::new(Refusal::GatewayTimeout, &"no response in time"));
                         }
-                        Err(_) => Err(Lost::Backend("no more of the body in time".into())),
+                        Err(_) => Err(LostSide::Backend("no more of the body in time".into())),
                     };
                     match passed {
                         Ok(None) => {}
@@ -110,9 +110,9 @@ impl Duplex<'_, '_> {
                     (Ok(Some(piece)), _) => self.send(&piece).await,
                     (Ok(None), _) => self.finish_sending().await,
                     (Err(BodyError::Refused(refusal)), None) => {
-                        return Err(Failure::new(refusal, &"the request broke off"));
+                        return Err(ExchangeFailure::new(refusal, &"the request broke off"));
                     }
-                    (Err(BodyError::Gone | BodyError::Refused(_)), _) => return Lost::Client.outcome(begun),
+                    (Err(BodyError::Gone | BodyError::Refused(_)), _) => return LostSide::Client.outcome(begun),
                 }
             }
         }
@@ -138,7 +138,7 @@ impl Duplex<'_, '_> {
 
     /// Finds the end of the response whose header was just read. Validates what came of its body, and has the rest validated as it
     /// comes.
-    fn validate(&mut self, header: &ResponseHeader) -> Result<BodyLength, Lost> {
+    fn validate(&mut self, header: &ResponseHeader) -> Result<BodyLength, LostSide> {
         let raw = self.upstream.get_headers_raw_bytes();
         let is_final = !header.status.is_informational() || header.status == StatusCode::SWITCHING_PROTOCOLS;
         if !is_final {
@@ -146,16 +146,20 @@ impl Duplex<'_, '_> {
             return Ok(BodyLength::None);
         }
         let to_head = self.client.session.req_header().method == Method::HEAD;
-        let length = BodyLength::of(header, &raw, to_head).map_err(|e| Lost::Backend(e.to_string()))?;
+        let length = BodyLength::of(header, &raw, to_head).map_err(|e| LostSide::Backend(e.to_string()))?;
         let chunked = !self.upstream.is_body_done() && framing::is_chunked(&header.headers);
         self.validation
             .begin_body(raw.len(), chunked && !self.upstream.was_upgraded())
-            .map_err(|deviation| Lost::Backend(format!("invalid chunked body: {deviation}")))?;
+            .map_err(|deviation| LostSide::Backend(format!("invalid chunked body: {deviation}")))?;
         Ok(length)
     }
 
     /// Passes one part of the response on; `Some` once nothing more comes.
-    async fn pass_on(&mut self, part: Part, begun: &mut Option<Begun>) -> Result<Option<Exchange>, Lost> {
+    async fn pass_on(
+        &mut self,
+        part: Part,
+        begun: &mut Option<ResponseProgress>,
+    ) -> Result<Option<Exchange>, LostSide> {
         match part {
             Part::Header(header) => {
                 let length = self.validate(&header)?;
@@ -169,7 +173,7 @@ impl Duplex<'_, '_> {
                     piece.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
                     *left -= piece.len() as u64;
                     if ends && *left > 0 {
-                        return Err(Lost::Backend("connection closed before the end of the body".into()));
+                        return Err(LostSide::Backend("connection closed before the end of the body".into()));
                     }
                     ends = *left == 0;
                 }
@@ -185,11 +189,11 @@ impl Duplex<'_, '_> {
         &mut self,
         header: &ResponseHeader,
         length: BodyLength,
-        begun: &mut Option<Begun>,
-    ) -> Result<Option<Exchange>, Lost> {
+        begun: &mut Option<ResponseProgress>,
+    ) -> Result<Option<Exchange>, LostSide> {
         if header.status == StatusCode::SWITCHING_PROTOCOLS {
             if !self.upstream.was_upgraded() {
-                return Err(Lost::Backend("101 without a request for an upgrade".into()));
+                return Err(LostSide::Backend("101 without a request for an upgrade".into()));
             }
             self.write_header(header, length, false).await?;
             self.backlog.keep(false);
@@ -212,7 +216,7 @@ impl Duplex<'_, '_> {
         self.client.body.send_once();
         let ends = self.upstream.is_body_done() || left == Some(0);
         self.write_header(header, length, ends).await?;
-        *begun = Some(Begun { status, left });
+        *begun = Some(ResponseProgress { status, left });
         Ok(ends.then_some(Exchange::Answered(status)))
     }
 
@@ -221,7 +225,7 @@ impl Duplex<'_, '_> {
         header: &ResponseHeader,
         length: BodyLength,
         ends: bool,
-    ) -> Result<(), Lost> {
+    ) -> Result<(), LostSide> {
         let session = &mut *self.client.session;
         let version = session.req_header().version;
         let closes =
@@ -235,20 +239,20 @@ impl Duplex<'_, '_> {
         let written = respond::write_relayed_header(session, header, &with, ends);
         match timeout(self.client.timeouts.write, written).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(RelayError::Response(e))) => Err(Lost::Backend(without_quotes(&e))),
-            Ok(Err(RelayError::Client)) | Err(_) => Err(Lost::Client),
+            Ok(Err(RelayError::Response(e))) => Err(LostSide::Backend(without_quotes(&e))),
+            Ok(Err(RelayError::Client)) | Err(_) => Err(LostSide::Client),
         }
     }
 }
 
-impl Lost {
+impl LostSide {
     /// The outcome of an exchange whose response has `begun`, or not.
-    fn outcome(self, begun: Option<Begun>) -> Result<Exchange, Failure> {
+    fn outcome(self, begun: Option<ResponseProgress>) -> Result<Exchange, ExchangeFailure> {
         match (self, begun) {
-            (Lost::Client, None) => Ok(Exchange::ClientGone),
-            (Lost::Client, Some(begun)) => Ok(Exchange::BrokenOff(BrokenOff::by_client(begun.status))),
-            (Lost::Backend(detail), None) => Err(Failure::new(Refusal::BadGateway, &detail)),
-            (Lost::Backend(detail), Some(Begun { status, .. })) => {
+            (LostSide::Client, None) => Ok(Exchange::ClientGone),
+            (LostSide::Client, Some(begun)) => Ok(Exchange::BrokenOff(BrokenOff::by_client(begun.status))),
+            (LostSide::Backend(detail), None) => Err(ExchangeFailure::new(Refusal::BadGateway, &detail)),
+            (LostSide::Backend(detail), Some(ResponseProgress { status, .. })) => {
                 Ok(Exchange::BrokenOff(BrokenOff { status, by: Side::Backend, detail }))
             }
         }
@@ -263,9 +267,9 @@ async fn read(upstream: &mut UpstreamSession, has_header: bool) -> pingora_error
     Ok(Part::Header(upstream.read_resp_header_parts().await?))
 }
 
-fn lost<E>(written: Result<pingora_error::Result<()>, E>) -> Result<(), Lost> {
+fn lost<E>(written: Result<pingora_error::Result<()>, E>) -> Result<(), LostSide> {
     match written {
         Ok(Ok(())) => Ok(()),
-        _ => Err(Lost::Client),
+        _ => Err(LostSide::Client),
     }
 }

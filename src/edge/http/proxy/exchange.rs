@@ -6,7 +6,7 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
 use tokio::sync::watch;
 
-use super::delivery::{BrokenOff, Delivery};
+use super::delivery::{BrokenOff, ResponseDelivery};
 use crate::config::Timeouts;
 use crate::edge::http::body::source::Body;
 use crate::edge::http::error::Refusal;
@@ -32,7 +32,7 @@ pub enum Exchange {
     Answered(u16),
     /// A response of known length has begun, and the client has seen nothing of it. It is passed on when the client's session is
     /// done with.
-    Begun(Box<Delivery>),
+    Begun(Box<ResponseDelivery>),
     /// Client and backend speak another protocol from now on. This is the backend's side.
     Switched(Box<UpstreamSession>),
     /// The client has a part of the response. Only the end of its connection tells it that nothing more comes.
@@ -43,17 +43,17 @@ pub enum Exchange {
 
 /// The outcome of an exchange of which the client has seen nothing.
 #[derive(Debug)]
-pub struct Failure {
+pub struct ExchangeFailure {
     /// The answer to the client, unless another backend can do better.
     pub refusal: Refusal,
     /// The reason, for the log.
     pub detail: String,
 }
 
-impl Failure {
+impl ExchangeFailure {
     /// A failure for that reason.
-    pub fn new(refusal: Refusal, detail: &dyn std::fmt::Display) -> Failure {
-        Failure { refusal, detail: detail.to_string() }
+    pub fn new(refusal: Refusal, detail: &dyn std::fmt::Display) -> ExchangeFailure {
+        ExchangeFailure { refusal, detail: detail.to_string() }
     }
 
     /// Returns true if the backend is at fault, and not the client.

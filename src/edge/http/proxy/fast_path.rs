@@ -9,8 +9,8 @@ use http::HeaderValue;
 use pingora_timeout::timeout;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::delivery::Delivery;
-use super::exchange::{ClientSide, Exchange, Failure};
+use super::delivery::ResponseDelivery;
+use super::exchange::{ClientSide, Exchange, ExchangeFailure};
 use crate::edge::http::error::Refusal;
 use crate::edge::http::headers::response::SizedHeader;
 use crate::edge::net::tcp_stream::MeteredStream;
@@ -36,7 +36,11 @@ impl FastPath<'_, '_> {
     ///
     /// # Errors
     /// Where there is no response.
-    pub async fn run(mut self, mut socket: Box<MeteredStream>, request: &[u8]) -> Result<FirstLook, Failure> {
+    pub async fn run(
+        mut self,
+        mut socket: Box<MeteredStream>,
+        request: &[u8],
+    ) -> Result<FirstLook, ExchangeFailure> {
         let timeouts = self.client.timeouts;
         let sent = timeout(timeouts.write, async {
             socket.write_all(request).await?;
@@ -44,26 +48,26 @@ impl FastPath<'_, '_> {
         });
         match sent.await {
             Ok(Ok(())) => {}
-            Ok(Err(e)) => return Err(Failure::new(Refusal::BadGateway, &e)),
-            Err(e) => return Err(Failure::new(Refusal::GatewayTimeout, &e)),
+            Ok(Err(e)) => return Err(ExchangeFailure::new(Refusal::BadGateway, &e)),
+            Err(e) => return Err(ExchangeFailure::new(Refusal::GatewayTimeout, &e)),
         }
         // One time limit for all of the header, however it comes.
         match timeout(timeouts.response, self.first_look(socket)).await {
             Ok(looked) => looked,
-            Err(_) => Err(Failure::new(Refusal::GatewayTimeout, &"no response in time")),
+            Err(_) => Err(ExchangeFailure::new(Refusal::GatewayTimeout, &"no response in time")),
         }
     }
 
     /// Waits for the header of the response.
-    async fn first_look(&mut self, mut socket: Box<MeteredStream>) -> Result<FirstLook, Failure> {
+    async fn first_look(&mut self, mut socket: Box<MeteredStream>) -> Result<FirstLook, ExchangeFailure> {
         let mut buffer = BytesMut::with_capacity(READ);
         loop {
             tokio::select! {
                 biased;
                 read = socket.read_buf(&mut buffer) => match read {
-                    Ok(0) => return Err(Failure::new(Refusal::BadGateway, &"connection closed before the response")),
+                    Ok(0) => return Err(ExchangeFailure::new(Refusal::BadGateway, &"connection closed before the response")),
                     Ok(_) => {}
-                    Err(e) => return Err(Failure::new(Refusal::BadGateway, &e)),
+                    Err(e) => return Err(ExchangeFailure::new(Refusal::BadGateway, &e)),
                 },
                 _ = self.client.session.read_body_or_idle(true) => {
                     return Ok(ControlFlow::Break(Exchange::ClientGone));
@@ -72,11 +76,14 @@ impl FastPath<'_, '_> {
             match parse(&buffer, self.client.request_id) {
                 Parsed::Incomplete if buffer.len() < HEADER_LIMIT => buffer.reserve(READ),
                 Parsed::Incomplete => {
-                    return Err(Failure::new(Refusal::BadGateway, &"the response's header is too large"));
+                    return Err(ExchangeFailure::new(
+                        Refusal::BadGateway,
+                        &"the response's header is too large",
+                    ));
                 }
                 // At a stop the response has to say that the client's connection is closed.
                 Parsed::Sized(header, head) if !*self.client.stop.borrow() => {
-                    let delivery = Delivery::new(header, &buffer[head..], socket);
+                    let delivery = ResponseDelivery::new(header, &buffer[head..], socket);
                     return Ok(ControlFlow::Break(Exchange::Begun(Box::new(delivery))));
                 }
                 Parsed::Sized(..) | Parsed::Other => {

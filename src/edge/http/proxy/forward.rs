@@ -10,9 +10,9 @@ use pingora_http::RequestHeader;
 use tracing::warn;
 
 use super::duplex::Duplex;
-use super::exchange::{ClientSide, Exchange, Failure};
+use super::exchange::{ClientSide, Exchange, ExchangeFailure};
 use super::fast_path::FastPath;
-use super::upstream::{ConnectError, Group};
+use super::upstream::{ConnectError, UpstreamGroup};
 use super::write_buffer::{Backlog, WriteBuffer};
 use crate::edge::http::error::Refusal;
 use crate::edge::http::framing::{ValidatedStream, Validation};
@@ -48,7 +48,7 @@ impl Forward<'_> {
     ///
     /// # Errors
     /// No backend gave a response. Nothing was written to the client then.
-    pub async fn run(mut self, group: &Group) -> Result<Exchange, Refusal> {
+    pub async fn run(mut self, group: &UpstreamGroup) -> Result<Exchange, Refusal> {
         if !self.method.is_idempotent() {
             self.client.body.send_once();
         }
@@ -108,13 +108,13 @@ impl Forward<'_> {
     }
 
     /// Makes one attempt over one connection. Returns the connection, too, if another request can use it.
-    async fn attempt(&mut self, stream: Stream) -> Result<(Exchange, Option<Stream>), Failure> {
+    async fn attempt(&mut self, stream: Stream) -> Result<(Exchange, Option<Stream>), ExchangeFailure> {
         let bytes = match self.request {
             Outbound::Header(header) => return self.relay(stream, Some(header)).await,
             Outbound::Bytes(bytes) => bytes,
         };
         let Ok(socket) = stream.into_any().downcast::<MeteredStream>() else {
-            return Err(Failure::new(Refusal::BadGateway, &"not a cleartext connection"));
+            return Err(ExchangeFailure::new(Refusal::BadGateway, &"not a cleartext connection"));
         };
         match (FastPath { client: &mut self.client }).run(socket, bytes).await? {
             ControlFlow::Break(exchange) => Ok((exchange, None)),
@@ -127,7 +127,7 @@ impl Forward<'_> {
         &mut self,
         stream: Stream,
         header: Option<&RequestHeader>,
-    ) -> Result<(Exchange, Option<Stream>), Failure> {
+    ) -> Result<(Exchange, Option<Stream>), ExchangeFailure> {
         let backlog = Arc::new(Backlog::default());
         let validation = Arc::new(Validation::of_answer());
         let stream = Box::new(ValidatedStream::new(stream, validation.clone()));

@@ -19,7 +19,7 @@ const PIECE: usize = 16 * 1024;
 
 /// The reason that a tunnel ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum TunnelEnd {
     /// A side closed it, or was lost.
     Closed,
     /// Nothing passed for too long, or a side took nothing for too long.
@@ -34,19 +34,19 @@ pub async fn carry(
     upstream: UpstreamSession,
     timeouts: &Timeouts,
     revoked: impl Future<Output = ()>,
-) -> Ended {
+) -> TunnelEnd {
     tokio::select! {
         biased;
-        () = revoked => Ended::Revoked,
+        () = revoked => TunnelEnd::Revoked,
         ended = pump(session, upstream, timeouts) => ended,
     }
 }
 
-async fn pump(mut session: ServerSession, mut upstream: UpstreamSession, timeouts: &Timeouts) -> Ended {
+async fn pump(mut session: ServerSession, mut upstream: UpstreamSession, timeouts: &Timeouts) -> TunnelEnd {
     // The sessions still hold the bytes that came right behind the headers.
     let from_client = first(async { session.read_request_body().await.ok().flatten() }).await;
     let from_backend = first(async { upstream.read_body_bytes().await.ok().flatten() }).await;
-    let ServerSession::H1(session) = session else { return Ended::Closed };
+    let ServerSession::H1(session) = session else { return TunnelEnd::Closed };
     let (client_reads, client_writes) = tokio::io::split(session.into_inner());
     let (backend_reads, backend_writes) = tokio::io::split(upstream.into_inner());
     let last = Last { opened: Instant::now(), after: AtomicU64::new(0) };
@@ -58,7 +58,7 @@ async fn pump(mut session: ServerSession, mut upstream: UpstreamSession, timeout
     tokio::select! {
         ended = upwards.run(from_client) => ended,
         ended = downwards.run(from_backend) => ended,
-        () = idle_for(timeouts.tunnel_idle, &last) => Ended::Idle,
+        () = idle_for(timeouts.tunnel_idle, &last) => TunnelEnd::Idle,
     }
 }
 
@@ -82,10 +82,10 @@ struct Direction<'a> {
 }
 
 impl Direction<'_> {
-    async fn run(mut self, first: Option<Option<Bytes>>) -> Ended {
+    async fn run(mut self, first: Option<Option<Bytes>>) -> TunnelEnd {
         match first {
             None => {}
-            Some(None) => return Ended::Closed,
+            Some(None) => return TunnelEnd::Closed,
             Some(Some(piece)) => {
                 if let Err(ended) = self.pass(&piece).await {
                     return ended;
@@ -96,7 +96,7 @@ impl Direction<'_> {
         loop {
             let read = match self.from.read(&mut buffer).await {
                 Ok(read @ 1..) => read,
-                _ => return Ended::Closed,
+                _ => return TunnelEnd::Closed,
             };
             if let Err(ended) = self.pass(&buffer[..read]).await {
                 return ended;
@@ -104,7 +104,7 @@ impl Direction<'_> {
         }
     }
 
-    async fn pass(&mut self, piece: &[u8]) -> Result<(), Ended> {
+    async fn pass(&mut self, piece: &[u8]) -> Result<(), TunnelEnd> {
         self.last.note();
         let written = timeout(self.patience, async {
             self.to.write_all(piece).await?;
@@ -114,8 +114,8 @@ impl Direction<'_> {
         self.last.note();
         match written {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Ended::Closed),
-            Err(_) => Err(Ended::Idle),
+            Ok(Err(_)) => Err(TunnelEnd::Closed),
+            Err(_) => Err(TunnelEnd::Idle),
         }
     }
 }

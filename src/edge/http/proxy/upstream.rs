@@ -60,7 +60,7 @@ impl UpstreamGauges {
 }
 
 /// Backends that serve the same requests.
-pub struct Group {
+pub struct UpstreamGroup {
     settings: config::Group,
     servers: Vec<Server>,
     turn: AtomicUsize,
@@ -68,7 +68,7 @@ pub struct Group {
     authority: HeaderValue,
 }
 
-impl Group {
+impl UpstreamGroup {
     /// Makes the group for that many workers. Together they keep at most `idle` connections to each backend, each for `keepalive`.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl Group {
         idle: usize,
         keepalive: Duration,
         gauges: &UpstreamGauges,
-    ) -> Result<Group, ConfigError> {
+    ) -> Result<UpstreamGroup, ConfigError> {
         let ca = settings.upstream_ca.as_ref();
         let tls = match settings.upstreams.iter().any(|u| u.scheme == Scheme::Https) {
             true => Some(
@@ -100,7 +100,7 @@ impl Group {
             gauges: gauges.clone(),
         };
         let authority = settings.upstreams.first().map(config::Upstream::authority).unwrap_or_default();
-        Ok(Group {
+        Ok(UpstreamGroup {
             // An address, or a name that the resolver accepts.
             authority: HeaderValue::from_str(&authority).unwrap_or_else(|_| HeaderValue::from_static("")),
             servers: settings.upstreams.iter().map(server).collect(),
@@ -159,7 +159,7 @@ impl Group {
     /// A new connection.
     ///
     /// # Errors
-    /// As [`Group::connect`].
+    /// As [`UpstreamGroup::connect`].
     pub async fn connect_new(&self, index: usize) -> Result<Stream, ConnectError> {
         let server = &self.servers[index];
         let prepare = |address, stream| self.prepare(server, address, stream);
@@ -222,7 +222,7 @@ type RunningCheck<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 
 /// The health checks of one backend: those of its addresses run side by side, and a slow one continues during the next round.
 pub struct Checks<'a> {
-    group: &'a Group,
+    group: &'a UpstreamGroup,
     server: &'a Server,
     running: Vec<(SocketAddr, RunningCheck<'a>)>,
 }
@@ -409,7 +409,7 @@ mod tests {
         let config = Config::parse(&text, "test.toml").unwrap_or_else(|errors| panic!("{errors}"));
         let settings = &config.api.as_ref().unwrap().groups[0];
         let gauges = UpstreamGauges::new(&Metrics::new(), Entry::Api);
-        let group = Group::new(settings, 1, 1, Duration::ZERO, &gauges).unwrap();
+        let group = UpstreamGroup::new(settings, 1, 1, Duration::ZERO, &gauges).unwrap();
         group.servers[0].addresses.set(addresses.to_vec());
         let mut checks = group.checks(0);
         for _ in 0..5 {
