@@ -1,13 +1,13 @@
-//! What has to be true of any input: each function is one fuzz target, and `tests/seeds.rs` holds the seeds against it.
+//! What has to be true of any input: each function is one fuzz target, and `tests/house/seeds.rs` holds the seeds against it.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use gatepost::domain::{PathPattern, Permission, PermissionEdit, Permissions};
-use gatepost::wire::smtp::client::{self, LONGEST_REPLY, Offer, ReplyError};
+use gatepost::wire::smtp::client::{self, LONGEST_REPLY, ReplyError, ServiceExtensions};
 use gatepost::wire::smtp::proxy_protocol::{self, LONGEST as LONGEST_PROXY};
 use gatepost::wire::{
-    BASIC_BUFFER, BasicError, BodyScanner, Call, ChunkedValidator, FormError, Parameters, PathError,
-    RoutePattern, Target, basic as read_basic, normalize, sends_mail, take_credential,
+    BASIC_BUFFER, BasicError, BodyScanner, CallParameters, ChunkedValidator, CredentialsCall, FormError,
+    PathError, RequestTarget, RoutePattern, basic as read_basic, normalize, sends_mail, take_credential,
 };
 
 use super::driver::{Delivered, Driver, settings};
@@ -17,7 +17,7 @@ mod chunked_reference;
 
 /// What is read is what a JSON value of the text says.
 pub fn permissions(text: &str) {
-    let mut parameters = Parameters::new();
+    let mut parameters = CallParameters::new();
     if parameters.add_query(text.as_bytes()).is_ok() {
         let _ = parameters.permissions();
     }
@@ -122,7 +122,7 @@ pub fn proxy_protocol(data: &[u8]) {
 /// What is left holds no credential, and is what came without some of its parameters.
 pub fn query(query: &[u8]) {
     let taken = take_credential(query);
-    let mut parameters = Parameters::new();
+    let mut parameters = CallParameters::new();
     let all = parameters.add_query(query).is_ok().then(|| parameters.credential());
     match taken {
         Err(_) => {}
@@ -144,7 +144,7 @@ pub fn query(query: &[u8]) {
 
 /// A plain path is its own plain path, and doesn't send mail by another reading.
 pub fn path(data: &[u8]) {
-    let Ok(target) = Target::split(data) else { return };
+    let Ok(target) = RequestTarget::split(data) else { return };
     let plain = match normalize(target.path) {
         Ok(plain) => plain,
         Err(error) => return assert_ne!(error, PathError::NotAPath),
@@ -159,7 +159,7 @@ pub fn path(data: &[u8]) {
     {
         assert!(sends_mail(&plain));
     }
-    let _ = Call::from_path(&plain);
+    let _ = CredentialsCall::from_path(&plain);
     if let Ok(pattern) = PathPattern::parse(&plain) {
         let pattern = RoutePattern::new(&pattern);
         assert!(
@@ -277,7 +277,7 @@ fn check_form(content_type: &[u8], body: &[u8], cuts: &[u8]) {
         let fillers = |value: &[u8]| value.iter().all(|b| *b == b'x');
         assert!(found.is_some() && fillers(&again.0) && fillers(&again.1));
     }
-    let mut parameters = Parameters::new();
+    let mut parameters = CallParameters::new();
     if parameters.add_body(content_type, body).is_ok() {
         let held = parameters.credential().expect("as the scanner");
         assert_eq!(held.map(|h| (h.presented().username.to_vec(), h.presented().secret.to_vec())), found);
@@ -319,7 +319,7 @@ fn read_replies(bytes: &[u8], cuts: &[u8]) -> (Vec<Vec<u8>>, Option<ReplyError>,
                     let mut written = Vec::new();
                     reply.write(&mut written);
                     replies.push(written);
-                    let _ = Offer::read(&reply);
+                    let _ = ServiceExtensions::read(&reply);
                     buffer.drain(..taken);
                 }
                 Ok(None) => break,

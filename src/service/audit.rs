@@ -22,10 +22,10 @@ pub enum Origin {
     CommandLine,
 }
 
-/// What was asked for; [`Action::as_str`] names it in metrics and log.
+/// What was asked for; [`AuditAction::as_str`] names it in metrics and log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Action {
+pub enum AuditAction {
     CredentialGet,
     CredentialAdd,
     CredentialEdit,
@@ -38,56 +38,57 @@ pub enum Action {
     AccountRemove,
 }
 
-impl Action {
+impl AuditAction {
     /// All of them.
-    pub const ALL: [Action; 10] = [
-        Action::CredentialGet,
-        Action::CredentialAdd,
-        Action::CredentialEdit,
-        Action::CredentialRemove,
-        Action::AccountAdd,
-        Action::AccountPassword,
-        Action::AccountRights,
-        Action::AccountSuspend,
-        Action::AccountResume,
-        Action::AccountRemove,
+    pub const ALL: [AuditAction; 10] = [
+        AuditAction::CredentialGet,
+        AuditAction::CredentialAdd,
+        AuditAction::CredentialEdit,
+        AuditAction::CredentialRemove,
+        AuditAction::AccountAdd,
+        AuditAction::AccountPassword,
+        AuditAction::AccountRights,
+        AuditAction::AccountSuspend,
+        AuditAction::AccountResume,
+        AuditAction::AccountRemove,
     ];
 
     /// The word for it in metrics and log.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Action::CredentialGet => "credential.get",
-            Action::CredentialAdd => "credential.add",
-            Action::CredentialEdit => "credential.edit",
-            Action::CredentialRemove => "credential.remove",
-            Action::AccountAdd => "account.add",
-            Action::AccountPassword => "account.passwd",
-            Action::AccountRights => "account.rights",
-            Action::AccountSuspend => "account.suspend",
-            Action::AccountResume => "account.resume",
-            Action::AccountRemove => "account.remove",
+            AuditAction::CredentialGet => "credential.get",
+            AuditAction::CredentialAdd => "credential.add",
+            AuditAction::CredentialEdit => "credential.edit",
+            AuditAction::CredentialRemove => "credential.remove",
+            AuditAction::AccountAdd => "account.add",
+            AuditAction::AccountPassword => "account.passwd",
+            AuditAction::AccountRights => "account.rights",
+            AuditAction::AccountSuspend => "account.suspend",
+            AuditAction::AccountResume => "account.resume",
+            AuditAction::AccountRemove => "account.remove",
         }
     }
 
     /// Whether it may take something away from somebody.
     pub const fn revokes(self) -> bool {
         match self {
-            Action::CredentialEdit
-            | Action::CredentialRemove
-            | Action::AccountPassword
-            | Action::AccountRights
-            | Action::AccountSuspend
-            | Action::AccountRemove => true,
-            Action::CredentialGet | Action::CredentialAdd | Action::AccountAdd | Action::AccountResume => {
-                false
-            }
+            AuditAction::CredentialEdit
+            | AuditAction::CredentialRemove
+            | AuditAction::AccountPassword
+            | AuditAction::AccountRights
+            | AuditAction::AccountSuspend
+            | AuditAction::AccountRemove => true,
+            AuditAction::CredentialGet
+            | AuditAction::CredentialAdd
+            | AuditAction::AccountAdd
+            | AuditAction::AccountResume => false,
         }
     }
 }
 
 /// How it ended.
 #[derive(Clone, Copy)]
-pub enum Outcome<'a> {
+pub enum AuditOutcome<'a> {
     /// It is done, and in force everywhere.
     Done,
     /// It was refused for this reason; nothing has changed.
@@ -96,16 +97,16 @@ pub enum Outcome<'a> {
     Failed(&'a dyn fmt::Display),
 }
 
-impl Outcome<'_> {
+impl AuditOutcome<'_> {
     /// The words for all of them.
     pub const WORDS: [&'static str; 3] = ["done", "refused", "failed"];
 
     /// The word for it in metrics and log.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Outcome::Done => "done",
-            Outcome::Refused(_) => "refused",
-            Outcome::Failed(_) => "failed",
+            AuditOutcome::Done => "done",
+            AuditOutcome::Refused(_) => "refused",
+            AuditOutcome::Failed(_) => "failed",
         }
     }
 }
@@ -114,7 +115,7 @@ impl Outcome<'_> {
 #[derive(Clone, Debug)]
 pub struct RequestedChange {
     /// What.
-    pub action: Action,
+    pub action: AuditAction,
     /// Who: the account holder's username, or [`operator`]; as presented where nobody was recognised.
     pub actor: String,
     /// To whom: a username, as presented; empty for all of the account's.
@@ -127,7 +128,7 @@ pub struct RequestedChange {
 
 impl RequestedChange {
     /// Writes the line.
-    pub fn record(&self, outcome: Outcome<'_>) {
+    pub fn record(&self, outcome: AuditOutcome<'_>) {
         let (source, request_id) = match &self.origin {
             Origin::Remote { source, request_id } => {
                 (Cow::from(source.to_string()), Some(request_id.as_str()))
@@ -135,9 +136,9 @@ impl RequestedChange {
             Origin::CommandLine => (Cow::from(COMMAND_LINE), None),
         };
         let (weight, reason) = match outcome {
-            Outcome::Done => (Weight::Plain, None),
-            Outcome::Refused(reason) => (Weight::Plain, Some(reason.to_string())),
-            Outcome::Failed(reason) => (Weight::Trouble, Some(reason.to_string())),
+            AuditOutcome::Done => (Weight::Plain, None),
+            AuditOutcome::Refused(reason) => (Weight::Plain, Some(reason.to_string())),
+            AuditOutcome::Failed(reason) => (Weight::Trouble, Some(reason.to_string())),
         };
         let record = Record {
             action: self.action.as_str(),

@@ -31,19 +31,22 @@ pub enum CredentialError {
 
 /// A credential that is held while a request is handled. The secret is wiped when dropped.
 #[derive(Clone)]
-pub struct Held {
+pub struct PresentedCredential {
     username: Vec<u8>,
     secret: Secret,
 }
 
-impl Held {
-    pub(crate) fn new(username: Vec<u8>, secret: Secret) -> Held {
-        Held { username, secret }
+impl PresentedCredential {
+    pub(crate) fn new(username: Vec<u8>, secret: Secret) -> PresentedCredential {
+        PresentedCredential { username, secret }
     }
 
     /// Copies what was presented, to keep it longer than the buffer it came from.
-    pub fn copy_of(presented: Presented<'_>) -> Held {
-        Held { username: presented.username.to_vec(), secret: Secret::new(presented.secret.to_vec()) }
+    pub fn copy_of(presented: Presented<'_>) -> PresentedCredential {
+        PresentedCredential {
+            username: presented.username.to_vec(),
+            secret: Secret::new(presented.secret.to_vec()),
+        }
     }
 
     /// As it is checked.
@@ -52,7 +55,7 @@ impl Held {
     }
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for PresentedCredential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.presented(), f)
     }
@@ -60,12 +63,12 @@ impl fmt::Debug for Held {
 
 /// Gathers the credentials of one request from its header, query and body: the same one in two places is fine.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Gathered<'a>(Option<Presented<'a>>);
+pub struct RequestCredential<'a>(Option<Presented<'a>>);
 
-impl<'a> Gathered<'a> {
+impl<'a> RequestCredential<'a> {
     /// Nothing yet.
-    pub fn new() -> Gathered<'a> {
-        Gathered(None)
+    pub fn new() -> RequestCredential<'a> {
+        RequestCredential(None)
     }
 
     /// Adds what one more place of the request carries. Usernames are the same without regard to ASCII case.
@@ -98,7 +101,7 @@ mod tests {
     #[test]
     fn places_agree_or_conflict() {
         let joe = Presented { username: b"joe", secret: b"1" };
-        let mut gathered = Gathered::new();
+        let mut gathered = RequestCredential::new();
         assert!(gathered.credential().is_none());
         gathered.add(joe).unwrap();
         gathered.add(Presented { username: b"JOE", secret: b"1" }).unwrap();

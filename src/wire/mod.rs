@@ -1,4 +1,4 @@
-//! Floor 1: pure bytes <-> values. Nothing here reads a socket, a file or a clock, every buffer is bounded, and no input
+//! Layer 1: pure functions between bytes and values. Nothing here reads a socket, a file or a clock, every buffer is bounded, and no input
 //! panics; where input comes in pieces, any split of it gives the same result.
 //!
 //! - [`form`]: `api_user` and `api_key` in forms and queries: found, read and masked.
@@ -18,8 +18,8 @@ pub mod smtp;
 pub use self::http::steps_of;
 pub use self::http::{
     BASIC_BUFFER, BasicError, ChunkedError, ChunkedValidator, OwnOrigin, PathError, RequestFrames,
-    RoutePattern, Target, basic, cut_short, normalize, sends_mail,
+    RequestTarget, RoutePattern, basic, cut_short, normalize, sends_mail,
 };
-pub use api::{Action, Call, Format, Parameters, ParametersError, reply};
-pub use credential::{CredentialError, Gathered, Held, LONGEST_VALUE};
+pub use api::{CallParameters, CallParametersError, CredentialsAction, CredentialsCall, ReplyFormat, reply};
+pub use credential::{CredentialError, LONGEST_VALUE, PresentedCredential, RequestCredential};
 pub use form::{BodyScanner, CredentialKey, FormError, QueryCredential, take_credential, without_credential};

@@ -3,14 +3,14 @@
 /// Decodes byte by byte: `+` is a space, `%hh` is that byte, any other `%` is itself (WHATWG URL, section 5.1).
 /// Holds at most the five characters of an escape that isn't complete yet.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Decoder {
-    pending: Pending,
+pub(crate) struct PercentDecoder {
+    pending: PartialEscape,
     /// Whether `%uhhhh` is a character.
     has_wide: bool,
 }
 
 #[derive(Clone, Copy, Default)]
-enum Pending {
+enum PartialEscape {
     #[default]
     Nothing,
     Percent,
@@ -19,40 +19,40 @@ enum Pending {
     Wide([u8; 4], u8),
 }
 
-impl Decoder {
+impl PercentDecoder {
     /// For the names of parameters, where CGI.pm and ASP.NET read `%uhhhh` as well. To others that is text, and a
     /// credential's name holds no `%` that could be lost by reading it so.
-    pub(crate) fn of_names() -> Decoder {
-        Decoder { has_wide: true, ..Decoder::default() }
+    pub(crate) fn of_names() -> PercentDecoder {
+        PercentDecoder { has_wide: true, ..PercentDecoder::default() }
     }
 
     /// Takes one encoded byte and gives none to six decoded ones to `out`.
     pub(crate) fn feed(&mut self, byte: u8, mut out: impl FnMut(u8)) {
         match std::mem::take(&mut self.pending) {
-            Pending::Nothing => {}
-            Pending::Percent if byte.is_ascii_hexdigit() => {
-                self.pending = Pending::Digit(byte);
+            PartialEscape::Nothing => {}
+            PartialEscape::Percent if byte.is_ascii_hexdigit() => {
+                self.pending = PartialEscape::Digit(byte);
                 return;
             }
-            Pending::Percent if self.has_wide && byte == b'u' => {
-                self.pending = Pending::Wide([byte; 4], 0);
+            PartialEscape::Percent if self.has_wide && byte == b'u' => {
+                self.pending = PartialEscape::Wide([byte; 4], 0);
                 return;
             }
-            Pending::Digit(first) if byte.is_ascii_hexdigit() => {
+            PartialEscape::Digit(first) if byte.is_ascii_hexdigit() => {
                 return out(hex(first).unwrap_or_default() << 4 | hex(byte).unwrap_or_default());
             }
-            Pending::Wide(mut digits, count) if byte.is_ascii_hexdigit() => {
+            PartialEscape::Wide(mut digits, count) if byte.is_ascii_hexdigit() => {
                 digits[usize::from(count)] = byte;
                 match count {
                     3 => wide(digits, out),
-                    _ => self.pending = Pending::Wide(digits, count + 1),
+                    _ => self.pending = PartialEscape::Wide(digits, count + 1),
                 }
                 return;
             }
             begun => begun.give_up(&mut out),
         }
         match byte {
-            b'%' => self.pending = Pending::Percent,
+            b'%' => self.pending = PartialEscape::Percent,
             b'+' => out(b' '),
             _ => out(byte),
         }
@@ -64,14 +64,14 @@ impl Decoder {
     }
 }
 
-impl Pending {
+impl PartialEscape {
     /// What was begun is no escape.
     fn give_up(self, out: &mut impl FnMut(u8)) {
         match self {
-            Pending::Nothing => {}
-            Pending::Percent => out(b'%'),
-            Pending::Digit(first) => [b'%', first].into_iter().for_each(out),
-            Pending::Wide(digits, count) => {
+            PartialEscape::Nothing => {}
+            PartialEscape::Percent => out(b'%'),
+            PartialEscape::Digit(first) => [b'%', first].into_iter().for_each(out),
+            PartialEscape::Wide(digits, count) => {
                 [b'%', b'u'].iter().chain(&digits[..usize::from(count)]).for_each(|byte| out(*byte));
             }
         }
@@ -97,7 +97,7 @@ pub(crate) fn hex(digit: u8) -> Option<u8> {
 
 /// Decodes a whole text to `out`.
 pub(crate) fn decode(encoded: &[u8], mut out: impl FnMut(u8)) {
-    let mut decoder = Decoder::default();
+    let mut decoder = PercentDecoder::default();
     for &byte in encoded {
         decoder.feed(byte, &mut out);
     }
@@ -149,7 +149,7 @@ mod tests {
         ];
         for (text, expected) in cases {
             let mut out = Vec::new();
-            let mut decoder = Decoder::of_names();
+            let mut decoder = PercentDecoder::of_names();
             text.iter().for_each(|byte| decoder.feed(*byte, |b| out.push(b)));
             decoder.finish(|b| out.push(b));
             assert_eq!(out, expected.as_bytes(), "{}", text.escape_ascii());

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use gatepost::wire::smtp::session::{Envelope, Moment, Piece, Session, Settings, Step, Verdict};
-use gatepost::wire::smtp::{Capabilities, Reply, answers};
+use gatepost::wire::smtp::session::{
+    ContentPiece, EnvelopeBatch, LoginOutcome, SessionEnvironment, SessionSettings, SessionStep, SmtpSession,
+};
+use gatepost::wire::smtp::{Capabilities, Reply, replies};
 
 /// PLAIN of "joe" with the password "right".
 pub const RIGHT: &str = "AUTH PLAIN AGpvZQByaWdodA==\r\n";
@@ -20,8 +22,8 @@ pub const EVERYTHING: Capabilities = Capabilities {
     enhanced_status_codes: true,
 };
 
-pub fn settings() -> Settings {
-    Settings {
+pub fn settings() -> SessionSettings {
+    SessionSettings {
         host: "gatepost.test".into(),
         starttls: true,
         require_tls: false,
@@ -75,7 +77,7 @@ pub enum Standing {
 }
 
 pub struct Driver {
-    pub session: Session,
+    pub session: SmtpSession,
     /// What the client sees.
     pub out: Vec<u8>,
     pub delivered: Vec<Delivered>,
@@ -93,9 +95,9 @@ pub struct Driver {
 }
 
 impl Driver {
-    pub fn new(settings: Settings) -> Driver {
+    pub fn new(settings: SessionSettings) -> Driver {
         let tls_required = settings.require_tls;
-        let session = Session::new(Arc::new(settings), "192.0.2.1".parse().unwrap(), false, 7);
+        let session = SmtpSession::new(Arc::new(settings), "192.0.2.1".parse().unwrap(), false, 7);
         let mut out = Vec::new();
         session.greet(&mut out);
         Driver {
@@ -131,43 +133,43 @@ impl Driver {
         }
         self.input.extend_from_slice(bytes);
         if self.authorised && self.standing == Standing::Gone && !self.session.is_receiving() {
-            self.session.dismiss(&answers::REVOKED, &mut self.out);
+            self.session.close_with(&replies::REVOKED, &mut self.out);
         }
         let input = std::mem::take(&mut self.input);
         let mut rest = &input[..];
-        let moment = Moment { clock: || UNIX_EPOCH, offered: self.offered };
+        let moment = SessionEnvironment { clock: || UNIX_EPOCH, offered: self.offered };
         loop {
             let step = self.session.step(&mut rest, &mut self.out, &moment);
             match step {
-                Step::Read => {
+                SessionStep::Read => {
                     assert!(rest.len() <= 12288, "{} bytes are kept", rest.len());
                     break;
                 }
-                Step::Flush => {}
-                Step::Check(held) => {
+                SessionStep::Flush => {}
+                SessionStep::Check(held) => {
                     assert!(!self.authorised, "a second login");
                     assert!(self.tls_started || !self.tls_required, "a secret in clear");
                     assert!(self.session.greeting().is_some());
                     let verdict = match held.presented().secret {
                         b"right" => {
                             self.authorised = true;
-                            Verdict::Allowed(String::from_utf8_lossy(held.presented().username).into())
+                            LoginOutcome::Allowed(String::from_utf8_lossy(held.presented().username).into())
                         }
-                        b"later" => Verdict::Unavailable,
-                        _ => Verdict::Denied,
+                        b"later" => LoginOutcome::Unavailable,
+                        _ => LoginOutcome::Denied,
                     };
-                    self.session.checked(verdict, &mut self.out);
+                    self.session.complete_login(verdict, &mut self.out);
                 }
-                Step::StartTls => {
+                SessionStep::StartTls => {
                     assert!(rest.is_empty() && !self.tls_started);
                     assert!(!self.authorised && self.transaction.is_none());
                     self.tls_started = true;
-                    self.session.encrypted();
+                    self.session.complete_handshake();
                     assert!(self.session.greeting().is_none() && !self.session.is_in_transaction());
                 }
-                Step::Envelope(envelope) => self.envelope(envelope),
-                Step::Reset => self.transaction = None,
-                Step::Data => {
+                SessionStep::Envelope(envelope) => self.envelope(envelope),
+                SessionStep::Reset => self.transaction = None,
+                SessionStep::Data => {
                     let transaction = self.transaction.as_mut().expect("DATA belongs to a transaction");
                     assert!(!transaction.rcpts.is_empty() && transaction.content.is_none());
                     let refused = transaction.mail.contains("nodata");
@@ -176,33 +178,34 @@ impl Driver {
                     if refused {
                         self.transaction = None;
                     }
-                    self.session.go_ahead(&Reply::received(line.0, [line.1.as_bytes()]), &mut self.out);
+                    self.session
+                        .complete_data_command(&Reply::received(line.0, [line.1.as_bytes()]), &mut self.out);
                 }
-                Step::Content(piece) => {
+                SessionStep::Content(piece) => {
                     assert!(!piece.is_empty());
                     if !self.content(&piece) {
-                        self.session.failed(lost());
+                        self.session.fail_content(lost());
                     }
                 }
-                Step::Chunk(bytes) => {
+                SessionStep::Chunk(bytes) => {
                     assert!(!bytes.is_empty());
                     if !self.chunk(&bytes) {
-                        self.session.failed(lost());
+                        self.session.fail_content(lost());
                     }
                 }
-                Step::LastChunk(bytes) => match self.chunk(&bytes) {
+                SessionStep::LastChunk(bytes) => match self.chunk(&bytes) {
                     true => self.deliver(),
-                    false => self.session.outcome(&lost(), &mut self.out),
+                    false => self.session.complete_message(&lost(), &mut self.out),
                 },
-                Step::Finish(piece) => match self.content(&piece) {
+                SessionStep::Finish(piece) => match self.content(&piece) {
                     true => self.deliver(),
-                    false => self.session.outcome(&lost(), &mut self.out),
+                    false => self.session.complete_message(&lost(), &mut self.out),
                 },
-                Step::Abort => {
+                SessionStep::Abort => {
                     self.transaction.take().expect("only what is there is aborted");
                     self.aborted += 1;
                 }
-                Step::Close => {
+                SessionStep::Close => {
                     self.closed = true;
                     break;
                 }
@@ -212,7 +215,7 @@ impl Driver {
     }
 
     /// Whether the backend is still there to take it.
-    fn content(&mut self, piece: &Piece<'_>) -> bool {
+    fn content(&mut self, piece: &ContentPiece<'_>) -> bool {
         let transaction = self.transaction.as_mut().expect("content belongs to a transaction");
         assert!(!transaction.chunked);
         let content = transaction.content.as_mut().expect("DATA comes before content");
@@ -230,7 +233,7 @@ impl Driver {
         !lost
     }
 
-    fn envelope(&mut self, envelope: Envelope) {
+    fn envelope(&mut self, envelope: EnvelopeBatch) {
         assert!(self.authorised, "a transaction of nobody");
         assert!(self.tls_started || !self.tls_required, "a transaction in clear");
         assert!(self.session.greeting().is_some());
@@ -240,8 +243,8 @@ impl Driver {
             let arguments = String::from_utf8_lossy(&asked.arguments).into_owned();
             let refused = arguments.contains("refused") || self.standing != Standing::Good;
             mail = Some(match self.standing {
-                Standing::Gone => answers::REVOKED,
-                Standing::Lacking => answers::MAY_NOT_SEND,
+                Standing::Gone => replies::REVOKED,
+                Standing::Lacking => replies::MAY_NOT_SEND,
                 Standing::Good if refused => Reply::received(550, [&b"5.1.8 no"[..]]),
                 Standing::Good => Reply::received(250, [&b"2.1.0 Ok"[..]]),
             });
@@ -266,7 +269,7 @@ impl Driver {
         } else {
             assert!(mail.is_some(), "recipients without a transaction");
         }
-        self.session.envelope(mail, replies, &mut self.out);
+        self.session.complete_envelope(mail, replies, &mut self.out);
     }
 
     fn chunk(&mut self, bytes: &[u8]) -> bool {
@@ -289,7 +292,7 @@ impl Driver {
             true => Reply::received(554, [&b"5.7.1 spam"[..]]),
             false => Reply::received(250, [&b"2.0.0 queued as 1"[..]]),
         };
-        self.session.outcome(&reply, &mut self.out);
+        self.session.complete_message(&reply, &mut self.out);
     }
 }
 

@@ -27,7 +27,9 @@ use super::target::Target;
 use crate::config::Need;
 use crate::domain::{Entry, Permission, Permissions, Presented};
 use crate::service::access::{Decision, Granted, Peer};
-use crate::wire::{BASIC_BUFFER, BasicError, BodyScanner, CredentialError, Gathered, Held, basic};
+use crate::wire::{
+    BASIC_BUFFER, BasicError, BodyScanner, CredentialError, PresentedCredential, RequestCredential, basic,
+};
 
 /// The authorization of one request.
 pub struct Admission<'a> {
@@ -68,7 +70,7 @@ impl Admission<'_> {
             return self.admit_anybody(session, target, is_api);
         };
         let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
-        let mut gathered = Gathered::new();
+        let mut gathered = RequestCredential::new();
         let values = session.req_header().headers.get_all(header::AUTHORIZATION);
         let basic = authorization(values, &mut buffer);
         if basic.as_ref().is_err_and(|refusal| *refusal == Refusal::BadCredential) {
@@ -99,7 +101,7 @@ impl Admission<'_> {
             (Some(presented), kind) => {
                 let granted =
                     self.decide(session, presented, permission, route.also, CheckRoom::ForLogin).await?;
-                let mask = kind.mask(Held::copy_of(presented));
+                let mask = kind.mask(PresentedCredential::copy_of(presented));
                 Ok(Admitted { granted: Some(granted), query: rest, body: self.stream(session, mask, None) })
             }
             (None, BodyKind::Form(scanner)) => {
@@ -195,7 +197,8 @@ impl Admission<'_> {
         room: CheckRoom,
     ) -> Result<Granted, Refusal> {
         let site = self.site;
-        if let Some(granted) = site.access.check_cached(&presented, permission, site.entry) {
+        let memory = self.client.memory();
+        if let Some(granted) = site.access.check_remembered(memory, &presented, permission, site.entry) {
             self.client.note_accepted();
             return Ok(granted);
         }
@@ -249,7 +252,7 @@ impl Admission<'_> {
         &self,
         session: &mut ServerSession,
         scanner: BodyScanner,
-    ) -> Result<(Held, Spool), Refusal> {
+    ) -> Result<(PresentedCredential, Spool), Refusal> {
         let plan = self.plan;
         let lease = self.take(session, Use::Form)?;
         let limit = plan.forms.max_body;

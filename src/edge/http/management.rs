@@ -22,12 +22,14 @@ use super::request_quota;
 use super::respond;
 use super::service::{HttpService, Plan};
 use super::target::Target;
-use crate::domain::CredentialId;
+use crate::domain::{AccountError, CredentialId};
 use crate::service::access::{HolderDecision, Peer};
 use crate::service::credentials::{Addition, Edit, Manager};
 use crate::service::{self, Credentials, Origin};
 use crate::wire::reply as text;
-use crate::wire::{Action, BASIC_BUFFER, Call as Asked, Gathered, Parameters, ParametersError};
+use crate::wire::{
+    BASIC_BUFFER, CallParameters, CallParametersError, CredentialsAction, CredentialsCall, RequestCredential,
+};
 
 /// The most bytes of a request's body. Its parameters need a fraction of them.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -67,7 +69,7 @@ impl Call<'_> {
         session: &mut ServerSession,
         target: &Target<'_>,
     ) -> Result<Exchange, Refusal> {
-        let Some(asked) = Asked::from_path(&target.path) else {
+        let Some(asked) = CredentialsCall::from_path(&target.path) else {
             return Err(Refusal::NotFound(
                 "Unknown API call: the calls are get, add, edit and remove, each with .json or .xml".into(),
             ));
@@ -97,12 +99,12 @@ impl Call<'_> {
         &self,
         session: &mut ServerSession,
         target: &Target<'_>,
-        asked: &Asked,
+        asked: &CredentialsCall,
     ) -> Result<Exchange, Refusal> {
         if !matches!(session.req_header().method, Method::GET | Method::POST) {
             return Err(Refusal::Method("GET, POST"));
         }
-        let mut parameters = Parameters::new();
+        let mut parameters = CallParameters::new();
         if let Some(query) = target.query {
             parameters.add_query(query).map_err(parameters_refused)?;
         }
@@ -124,9 +126,9 @@ impl Call<'_> {
         drop(room);
         let username = parameters.get("username").map_err(malformed)?;
         let permissions = parameters.permissions().map_err(|error| {
-            if let ParametersError::Permissions(why) = &error {
+            if let CallParametersError::Permissions(why) = &error {
                 let action = audited(asked.action);
-                let refused = service::Refusal::Permissions(why.clone());
+                let refused = service::ManagementError::Permissions(why.clone());
                 self.credentials.refused(&manager, action, username.unwrap_or_default(), &refused);
             }
             malformed(error)
@@ -134,30 +136,34 @@ impl Call<'_> {
         let needed = || username.ok_or(Refusal::Malformed("username is missing".into()));
         let password = parameters.get("password").map_err(malformed)?;
         let changed = match asked.action {
-            Action::Get => return self.get(session, asked, &manager, username).await,
-            Action::Add => {
+            CredentialsAction::Get => return self.get(session, asked, &manager, username).await,
+            CredentialsAction::Add => {
                 let username = needed()?;
                 let password = password.ok_or(Refusal::Malformed("password is missing".into()))?;
                 let permissions = permissions.unwrap_or_default();
                 let addition = Addition { username, password: password.as_bytes(), permissions };
                 self.credentials.add(&manager, addition).await
             }
-            Action::Edit => {
+            CredentialsAction::Edit => {
                 let permissions = permissions.unwrap_or_default();
                 let edit = Edit { username: needed()?, password: password.map(str::as_bytes), permissions };
                 self.credentials.edit(&manager, edit).await
             }
-            Action::Remove => self.credentials.remove(&manager, needed()?).await,
+            CredentialsAction::Remove => self.credentials.remove(&manager, needed()?).await,
         };
         let count = changed.map_err(refusal_of)?;
         Ok(self.write(session, asked, 200, text::success(asked.format, count), None).await)
     }
 
     /// Authenticates the account holder, who alone manages credentials.
-    async fn recognise(&self, session: &ServerSession, parameters: &Parameters) -> Result<Manager, Refusal> {
+    async fn recognise(
+        &self,
+        session: &ServerSession,
+        parameters: &CallParameters,
+    ) -> Result<Manager, Refusal> {
         let headers = &session.req_header().headers;
         let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
-        let mut gathered = Gathered::new();
+        let mut gathered = RequestCredential::new();
         let source = self.client.source(headers, &self.plan.trusted_proxies);
         let peer = Peer { source, request_id: self.request_id.to_str().unwrap_or_default() };
         let access = &self.site.access;
@@ -229,7 +235,7 @@ impl Call<'_> {
     async fn get(
         &self,
         session: &mut ServerSession,
-        asked: &Asked,
+        asked: &CredentialsCall,
         manager: &Manager,
         username: Option<&str>,
     ) -> Result<Exchange, Refusal> {
@@ -238,7 +244,7 @@ impl Call<'_> {
             let body = text::credential(asked.format, &credential);
             return Ok(self.write(session, asked, 200, body, None).await);
         }
-        let mut list = text::List::new(asked.format);
+        let mut list = text::CredentialList::new(asked.format);
         let mut piece = String::new();
         list.start(&mut piece);
         let mut last: Option<CredentialId> = None;
@@ -286,7 +292,11 @@ impl Call<'_> {
     }
 
     /// The header of a list that is written while it is read. Over HTTP/1.0 the end of the connection ends it.
-    fn long_header(&self, asked: &Asked, version: Version) -> pingora_error::Result<ResponseHeader> {
+    fn long_header(
+        &self,
+        asked: &CredentialsCall,
+        version: Version,
+    ) -> pingora_error::Result<ResponseHeader> {
         let mut header = respond::header(200, asked.format.content_type(), 0, self.request_id)?;
         header.remove_header(&header::CONTENT_LENGTH);
         if version == Version::HTTP_11 {
@@ -298,7 +308,7 @@ impl Call<'_> {
     async fn write(
         &self,
         session: &mut ServerSession,
-        asked: &Asked,
+        asked: &CredentialsCall,
         status: u16,
         body: String,
         refusal: Option<&Refusal>,
@@ -324,37 +334,37 @@ fn ended(status: u16, whole: bool) -> Exchange {
 }
 
 /// The table from the service's errors to answers.
-fn refusal_of(refusal: service::Refusal) -> Refusal {
-    use service::Refusal as R;
+fn refusal_of(refusal: service::ManagementError) -> Refusal {
+    use service::ManagementError as E;
     match refusal {
-        R::Username(_) | R::Password(_) | R::Permissions(_) | R::AboveRights(_) => {
+        E::Username(_) | E::Password(_) | E::Permissions(_) | E::NotAllowed(AccountError::AboveRights(_)) => {
             Refusal::Malformed(refusal.to_string().into())
         }
         // The holder lost its rights during the call.
-        R::Suspended | R::NoSuchAccount => Refusal::BadCredential,
-        R::NoSuchCredential => Refusal::NotFound(refusal.to_string().into()),
-        R::NameTaken => Refusal::Conflict(refusal.to_string().into()),
-        R::Busy => Refusal::Overloaded("Temporarily unavailable, try again"),
-        R::Store(_) => Refusal::Overloaded("The change was not made, try again"),
-        R::Unconfirmed(_) => {
+        E::NotAllowed(AccountError::Suspended | AccountError::NoSuchAccount) => Refusal::BadCredential,
+        E::NotAllowed(AccountError::NoSuchCredential) => Refusal::NotFound(refusal.to_string().into()),
+        E::NotAllowed(AccountError::NameTaken) => Refusal::Conflict(refusal.to_string().into()),
+        E::Busy => Refusal::Overloaded("Temporarily unavailable, try again"),
+        E::Store(_) => Refusal::Overloaded("The change was not made, try again"),
+        E::Unconfirmed(_) => {
             Refusal::Overloaded("The change is stored, but not yet in force everywhere, try again")
         }
     }
 }
 
 /// The audit trail's name of the action.
-fn audited(action: Action) -> service::audit::Action {
+fn audited(action: CredentialsAction) -> service::audit::AuditAction {
     match action {
-        Action::Get => service::audit::Action::CredentialGet,
-        Action::Add => service::audit::Action::CredentialAdd,
-        Action::Edit => service::audit::Action::CredentialEdit,
-        Action::Remove => service::audit::Action::CredentialRemove,
+        CredentialsAction::Get => service::audit::AuditAction::CredentialGet,
+        CredentialsAction::Add => service::audit::AuditAction::CredentialAdd,
+        CredentialsAction::Edit => service::audit::AuditAction::CredentialEdit,
+        CredentialsAction::Remove => service::audit::AuditAction::CredentialRemove,
     }
 }
 
-fn parameters_refused(error: ParametersError) -> Refusal {
+fn parameters_refused(error: CallParametersError) -> Refusal {
     match error {
-        ParametersError::TooLarge => Refusal::TooLarge,
+        CallParametersError::TooLarge => Refusal::TooLarge,
         error => malformed(error),
     }
 }

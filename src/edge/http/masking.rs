@@ -15,7 +15,8 @@ use http::header::{self, HeaderMap};
 use super::body::error::{BodyError, form_refused};
 use super::error::Refusal;
 use crate::wire::{
-    BodyScanner, CredentialError, FormError, Gathered, Held, take_credential, without_credential,
+    BodyScanner, CredentialError, FormError, PresentedCredential, RequestCredential, take_credential,
+    without_credential,
 };
 
 /// The most bytes of a path in the log.
@@ -24,7 +25,7 @@ const PATH_LIMIT: usize = 256;
 /// A query without its credential.
 pub struct MaskedQuery {
     /// The credential.
-    pub held: Option<Held>,
+    pub held: Option<PresentedCredential>,
     /// The rest; `None` where nothing is left.
     pub rest: Option<Vec<u8>>,
 }
@@ -90,7 +91,7 @@ impl BodyKind {
     }
 
     /// The mask of a body that may only repeat the credential that was decided on.
-    pub fn mask(self, decided: Held) -> Option<Mask> {
+    pub fn mask(self, decided: PresentedCredential) -> Option<Mask> {
         self.scanner().map(|scanner| Mask { scanner: Some(scanner), decided: Decided::On(decided) })
     }
 
@@ -111,7 +112,7 @@ impl BodyKind {
 /// What a credential in a form is compared with.
 enum Decided {
     /// The credential that was decided on.
-    On(Held),
+    On(PresentedCredential),
     /// Nothing: on a public route any credential is masked.
     Nothing,
 }
@@ -154,7 +155,7 @@ impl Mask {
             (Err(error), _) => Err(form_refused(error)),
             (Ok(Some(_)), Decided::Nothing) => Ok(()),
             (Ok(Some(found)), Decided::On(decided)) => {
-                let mut both = Gathered::new();
+                let mut both = RequestCredential::new();
                 both.add(decided.presented())
                     .and_then(|()| both.add(found.presented()))
                     .map_err(|e| BodyError::Refused(Refusal::Malformed(e.to_string().into())))
@@ -184,7 +185,7 @@ impl FormReader {
     ///
     /// # Errors
     /// The same, or the credential is incomplete.
-    pub fn finish(self) -> Result<Option<Held>, BodyError> {
+    pub fn finish(self) -> Result<Option<PresentedCredential>, BodyError> {
         self.0.finish().map_err(form_refused)
     }
 }

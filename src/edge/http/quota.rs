@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::config::Forms;
-use crate::state::throttle::Source;
+use crate::state::throttle::SourcePrefix;
 
 /// The bytes of a form up to which it never waits for long forms. Over HTTP/1 they take no room, since the connection's own buffers
 /// are as large. Over HTTP/2 they take the room of the request.
@@ -88,7 +88,7 @@ pub struct Quota {
 #[derive(Debug, Default)]
 struct Totals {
     all: TakenRoom,
-    sources: HashMap<Source, TakenRoom>,
+    sources: HashMap<SourcePrefix, TakenRoom>,
 }
 
 /// Bytes.
@@ -137,7 +137,7 @@ impl TakenRoom {
 #[derive(Debug)]
 pub struct QuotaLease {
     room: Arc<Quota>,
-    source: Source,
+    source: SourcePrefix,
     /// The purpose of short bodies and streams; none over HTTP/1.
     purpose: Option<Use>,
     bounds: TakenRoom,
@@ -156,7 +156,7 @@ impl QuotaLease {
             // The longest form has to fit into any source's share.
             disk: (bounds.disk / SHARE).max(forms.max_body + STEP),
         };
-        QuotaLease { room, source: Source::of(source), purpose, bounds, share, taken: TakenRoom::NONE }
+        QuotaLease { room, source: SourcePrefix::of(source), purpose, bounds, share, taken: TakenRoom::NONE }
     }
 
     /// Takes room for a request with a header of `fields` fields and `bytes` bytes, until [`QuotaLease::accept`]. Returns false if

@@ -16,7 +16,7 @@ use super::error::Refusal;
 use super::framing::ValidatedStream;
 use super::headers::response::{Incoming, framing_of, incoming, incoming_bytes};
 use super::request_id::REQUEST_ID;
-use crate::wire::{Format, reply};
+use crate::wire::{ReplyFormat, reply};
 
 /// The most bytes of an unwanted body that are read and discarded, so that the client can read the answer.
 const DRAIN_BYTES: usize = 64 << 20;
@@ -151,7 +151,7 @@ pub async fn refuse(
     request_id: &HeaderValue,
     within: Duration,
 ) -> bool {
-    let format = Format::of_path(path);
+    let format = ReplyFormat::of_path(path);
     let body = Bytes::from(reply::refusal(format, &refusal.reason()));
     let answer = header(refusal.status(), format.content_type(), body.len(), request_id)
         .and_then(|mut answer| add_refusal_fields(&mut answer, refusal).map(|()| answer));
@@ -166,7 +166,7 @@ pub async fn refuse_without_body(
     request_id: &HeaderValue,
     within: Duration,
 ) -> bool {
-    let answer = header(refusal.status(), Format::Json.content_type(), 0, request_id)
+    let answer = header(refusal.status(), ReplyFormat::Json.content_type(), 0, request_id)
         .and_then(|mut answer| add_refusal_fields(&mut answer, refusal).map(|()| answer));
     let Ok(answer) = answer else { return false };
     write(session, answer, Bytes::new(), within).await

@@ -100,7 +100,7 @@ impl CompiledRoute {
 impl Router {
     /// Compiles the routes of `settings`.
     pub fn new(settings: &HttpEntry) -> Router {
-        let compile = |route: &crate::config::Route| CompiledRoute {
+        let compile = |route: &crate::config::RouteSettings| CompiledRoute {
             pattern: RoutePattern::new(&route.path),
             methods: route.methods.clone(),
             need: route.need,

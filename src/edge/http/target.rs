@@ -21,7 +21,7 @@ impl<'a> Target<'a> {
     /// 400 if the target has another form, or a path that backends read in different ways.
     pub fn parse(raw: &'a [u8]) -> Result<Target<'a>, Refusal> {
         let malformed = |e: PathError| Refusal::Malformed(e.to_string().into());
-        let wire::Target { path, query } = wire::Target::split(raw).map_err(malformed)?;
+        let wire::RequestTarget { path, query } = wire::RequestTarget::split(raw).map_err(malformed)?;
         let path = wire::normalize(path).map_err(malformed)?;
         Ok(Target { path, query })
     }

@@ -1,7 +1,7 @@
-//! The delivery of one transaction to a backend, as far as the client has got with it.
+//! The delivery of one mail transaction to a backend.
 //!
-//! A MAIL that comes alone is answered by us and waits for the first recipient: both go to the backend together, and one that
-//! doesn't take the sender says so to the recipients. So a client that thinks between the two holds no connection.
+//! If MAIL and RCPT were pipelined, the backend's reply answers MAIL. Otherwise Gatepost answers MAIL itself and returns the
+//! backend's reply to the first RCPT, so that an idle client does not occupy a backend connection.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,209 +9,202 @@ use std::time::Instant;
 
 use tracing::{debug, info};
 
-use super::backend::error::Lost;
-use super::backend::group::{BackendGroup, NoBackend};
+use super::backend::group::BackendGroup;
 use super::backend::lease::Lease;
+use super::backend::lost::BackendLost;
+use super::refusal::{MailRefusal, is_refusal};
 use super::submitter::Submitter;
 use crate::state::metrics::{MessageOutcome, Metrics};
-use crate::wire::smtp::session::Piece;
-use crate::wire::smtp::{Reply, answers};
+use crate::wire::smtp::session::ContentPiece;
+use crate::wire::smtp::{Reply, replies};
 
-/// One transaction.
-pub struct Delivery {
+/// One transaction, from an accepted MAIL on.
+pub struct MailDelivery {
     backends: Arc<BackendGroup>,
     metrics: Arc<Metrics>,
     worker: usize,
-    who: Arc<Submitter>,
-    stage: Stage,
-    /// The reply to a DATA that went with the envelope.
-    announced: Option<Reply>,
-    /// What will be told as how it ended, once a message has begun.
+    submitter: Arc<Submitter>,
+    stage: DeliveryStage,
+    /// The reply to a DATA that was pipelined with the envelope.
+    data_reply: Option<Reply>,
+    /// The outcome to be counted, from the beginning of a message on.
     outcome: Option<MessageOutcome>,
-    /// When the client has to be where it gets with the backend next: at its message, or at the end of that.
+    /// The deadline for the client's next step: to begin its message, or to end it.
     until: Instant,
 }
 
-enum Stage {
-    /// The sender, whom no backend was told of yet.
+enum DeliveryStage {
+    /// The arguments of MAIL, which no backend has received yet.
     Sender(Vec<u8>),
-    /// With a backend.
+    /// A backend has the transaction.
     Open(Box<Lease>),
-    /// Without one: what is said to all that the client wants of it.
+    /// No backend has the transaction any more: the reply to whatever the client sends for it.
     Over(Reply),
 }
 
-impl Delivery {
-    /// A transaction of `who`, with what goes after `MAIL FROM:`.
+impl MailDelivery {
+    /// A transaction of `submitter`. `mail` is what follows `MAIL FROM:`.
     pub fn new(
         backends: Arc<BackendGroup>,
         metrics: Arc<Metrics>,
         worker: usize,
-        who: Arc<Submitter>,
+        submitter: Arc<Submitter>,
         mail: Vec<u8>,
-    ) -> Delivery {
-        Delivery {
+    ) -> MailDelivery {
+        MailDelivery {
             backends,
             metrics,
             worker,
-            who,
-            stage: Stage::Sender(mail),
-            announced: None,
+            submitter,
+            stage: DeliveryStage::Sender(mail),
+            data_reply: None,
             outcome: None,
             until: Instant::now(),
         }
     }
 
-    /// Until when the client may keep a connection to a backend, where it has one, or go on with a message, though nobody gets
-    /// it any more.
+    /// The deadline for the client's next step. `None` while the transaction holds no backend connection and no message has
+    /// begun. A message that is only discarded has a deadline as well.
     pub fn deadline(&self) -> Option<Instant> {
-        (matches!(self.stage, Stage::Open(_)) || self.outcome.is_some()).then_some(self.until)
+        (matches!(self.stage, DeliveryStage::Open(_)) || self.outcome.is_some()).then_some(self.until)
     }
 
-    /// What there is to do while the client is waited for, `since` then. Never ready.
+    /// Drives the backend connection while the client has been idle since `since`. Never ready.
     pub fn poll_idle<T>(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<T> {
-        if let Stage::Open(lease) = &mut self.stage {
+        if let DeliveryStage::Open(lease) = &mut self.stage {
             lease.poll_idle(since, cx);
         }
         Poll::Pending
     }
 
-    /// The backend's word on each recipient. `data` is whether [`Delivery::data`] follows for sure, if one is accepted.
+    /// Sends recipients to the backend, the first ones together with MAIL. Returns one reply for each of them. `data` is true
+    /// if [`MailDelivery::data`] follows as soon as one is accepted.
     ///
     /// # Errors
     /// With the first recipients, the backend's refusal of the sender.
     pub async fn rcpts(&mut self, rcpts: &[Vec<u8>], data: bool) -> Result<Vec<Reply>, Reply> {
-        if let Stage::Sender(mail) = &mut self.stage {
+        if let DeliveryStage::Sender(mail) = &mut self.stage {
             let mail = std::mem::take(mail);
             return self.begin(&mail, rcpts, data).await;
         }
-        let mut replies = Vec::with_capacity(rcpts.len());
+        let mut answers = Vec::with_capacity(rcpts.len());
         for rcpt in rcpts {
-            let reply = match &mut self.stage {
-                Stage::Open(lease) => lease.rcpt(rcpt).await,
-                Stage::Over(reply) => Ok(reply.clone()),
-                Stage::Sender(_) => Ok(answers::NO_BACKEND),
+            let answer = match &mut self.stage {
+                DeliveryStage::Open(lease) => lease.rcpt(rcpt).await,
+                DeliveryStage::Over(reply) => Ok(reply.clone()),
+                DeliveryStage::Sender(_) => Ok(replies::NO_BACKEND),
             };
-            let reply = match reply {
+            let reply = match answer {
                 Ok(reply) if answers_recipient(&reply) => reply,
-                Ok(reply) => self.distrust(&reply),
-                Err(lost) => self.lose(&lost),
+                Ok(reply) => self.refuse(MailRefusal::InvalidEnvelopeReply(reply)),
+                Err(lost) => self.refuse(MailRefusal::BackendLost(lost)),
             };
-            self.note_recipient(&reply);
-            replies.push(reply);
+            self.log_refused_recipient(&reply);
+            answers.push(reply);
         }
-        Ok(replies)
+        Ok(answers)
     }
 
     async fn begin(&mut self, mail: &[u8], rcpts: &[Vec<u8>], data: bool) -> Result<Vec<Reply>, Reply> {
-        let mut lease = match Lease::take(&self.backends, self.worker, &self.who, mail, rcpts).await {
+        let mut lease = match Lease::take(&self.backends, self.worker, &self.submitter, mail, rcpts).await {
             Ok(lease) => lease,
-            Err(error) => {
-                info!(%error, user = %self.who.user, "no backend for a message");
-                let reply = match error {
-                    NoBackend::Down(_) => answers::NO_BACKEND,
-                    NoBackend::Busy => answers::BACKENDS_BUSY,
-                };
-                return Ok(self.end(reply, rcpts.len()));
-            }
+            Err(error) => return Ok(self.refuse_all(MailRefusal::NoBackend(error), rcpts)),
         };
         let begun = match data {
             true => lease.pipeline_data(mail, rcpts).await,
             false => lease.pipeline(mail, rcpts).await.map(|replies| (replies, None)),
         };
-        match begun {
-            Ok((mut replies, announced)) if replies.first().is_some_and(Reply::is_positive) => {
-                self.until = Instant::now() + self.backends.timeouts().command;
-                self.stage = Stage::Open(Box::new(lease));
-                self.announced = announced;
-                replies.remove(0);
-                if let Some(reply) = replies.iter().find(|reply| !answers_recipient(reply)) {
-                    return Ok(vec![self.distrust(reply); rcpts.len()]);
-                }
-                replies.iter().for_each(|reply| self.note_recipient(reply));
-                Ok(replies)
+        let (mut replies, data_reply) = match begun {
+            Ok(begun) => begun,
+            Err(lost) => return Ok(self.refuse_all(MailRefusal::BackendLost(lost), rcpts)),
+        };
+        if replies.first().is_some_and(Reply::is_positive) {
+            self.until = Instant::now() + self.backends.timeouts().command;
+            self.stage = DeliveryStage::Open(Box::new(lease));
+            self.data_reply = data_reply;
+            replies.remove(0);
+            if let Some(invalid) = replies.iter().position(|reply| !answers_recipient(reply)) {
+                let reply = replies.swap_remove(invalid);
+                return Ok(self.refuse_all(MailRefusal::InvalidEnvelopeReply(reply), rcpts));
             }
-            Ok((replies, _)) => {
-                if let Some(reply) = replies.first() {
-                    info!(user = %self.who.user, upstream = lease.upstream(), %reply, "a sender was refused");
-                }
-                // What is no refusal is no answer, either, and what comes after it may be anything.
-                let Some(refusal) = replies.into_iter().next().filter(is_refusal) else {
-                    return Ok(self.end(answers::NO_BACKEND, rcpts.len()));
-                };
-                lease.done();
-                self.stage = Stage::Over(refusal.clone());
-                Err(refusal)
-            }
-            Err(lost) => {
-                let reply = self.lose(&lost);
-                Ok(vec![reply; rcpts.len()])
-            }
+            replies.iter().for_each(|reply| self.log_refused_recipient(reply));
+            return Ok(replies);
         }
+        let reply = replies.into_iter().next().unwrap_or(replies::NO_BACKEND);
+        info!(user = %self.submitter.user, upstream = lease.upstream(), %reply, "backend refused the sender");
+        if !is_refusal(&reply) {
+            // After a reply that is no answer to MAIL, the next ones may belong to any command: the lease is dropped.
+            let invalid = MailRefusal::InvalidEnvelopeReply(reply);
+            self.stage = DeliveryStage::Over(invalid.reply());
+            return Ok(vec![invalid.reply(); rcpts.len()]);
+        }
+        lease.done();
+        self.stage = DeliveryStage::Over(reply.clone());
+        Err(reply)
     }
 
-    /// Whether the backend was given a message, or a part of it.
+    /// Returns true if the backend was given a message, or a part of it.
     pub fn has_begun(&self) -> bool {
         self.outcome.is_some()
     }
 
-    /// DATA: 354, or a refusal.
+    /// Sends DATA. Returns 354 or a refusal.
     pub async fn data(&mut self) -> Reply {
-        let announced = self.announced.take();
-        let answer = match (&mut self.stage, announced) {
-            (Stage::Open(_), Some(reply)) => Ok(reply),
-            (Stage::Open(lease), None) => lease.data().await,
-            (Stage::Over(reply), _) => return reply.clone(),
-            (Stage::Sender(_), _) => return answers::NO_BACKEND,
+        let pipelined = self.data_reply.take();
+        let answer = match (&mut self.stage, pipelined) {
+            (DeliveryStage::Open(_), Some(reply)) => Ok(reply),
+            (DeliveryStage::Open(lease), None) => lease.data().await,
+            (DeliveryStage::Over(reply), _) => return reply.clone(),
+            (DeliveryStage::Sender(_), _) => return replies::NO_BACKEND,
         };
         match answer {
             Ok(reply) if reply.is_intermediate() => {
-                self.begun();
+                self.begin_message();
                 reply
             }
-            Ok(reply) => self.refused(reply),
-            Err(lost) => self.lose(&lost),
+            Ok(reply) => self.refuse(message_refusal(reply)),
+            Err(lost) => self.refuse(MailRefusal::BackendLost(lost)),
         }
     }
 
-    /// Content for DATA.
+    /// Sends content for DATA.
     ///
     /// # Errors
-    /// What the client is told at the end of its message.
-    pub async fn write(&mut self, piece: &Piece<'_>) -> Result<(), Reply> {
+    /// The reply to the client at the end of its message.
+    pub async fn write(&mut self, piece: &ContentPiece<'_>) -> Result<(), Reply> {
         match &mut self.stage {
-            Stage::Open(lease) => {
-                write(lease, [&piece.head, piece.rest]).await.map_err(|lost| self.lose(&lost))
-            }
-            Stage::Over(reply) => Err(reply.clone()),
-            Stage::Sender(_) => Err(answers::NO_BACKEND),
+            DeliveryStage::Open(lease) => write(lease, [&piece.head, piece.rest])
+                .await
+                .map_err(|lost| self.refuse(MailRefusal::BackendLost(lost))),
+            DeliveryStage::Over(reply) => Err(reply.clone()),
+            DeliveryStage::Sender(_) => Err(replies::NO_BACKEND),
         }
     }
 
-    /// The last content of DATA, and its end: the backend's word on the message.
-    pub async fn finish(&mut self, piece: &Piece<'_>) -> Reply {
+    /// Sends the last content for DATA and the end of the message. Returns the backend's reply to the message.
+    pub async fn finish(&mut self, piece: &ContentPiece<'_>) -> Reply {
         let answer = match &mut self.stage {
-            Stage::Open(lease) => finish(lease, piece).await,
-            Stage::Over(reply) => return reply.clone(),
-            Stage::Sender(_) => return answers::NO_BACKEND,
+            DeliveryStage::Open(lease) => finish(lease, piece).await,
+            DeliveryStage::Over(reply) => return reply.clone(),
+            DeliveryStage::Sender(_) => return replies::NO_BACKEND,
         };
         self.conclude(answer)
     }
 
-    /// Content in a chunk of its own.
+    /// Sends content as a BDAT chunk that is not the last one (RFC 3030).
     ///
     /// # Errors
-    /// What the client is told at the end of its own chunk.
+    /// The reply to the client at the end of its own chunk.
     pub async fn chunk(&mut self, bytes: &[u8]) -> Result<(), Reply> {
         let answer = self.send_chunk(bytes, false).await?;
         match answer {
             Ok(reply) if reply.is_positive() => Ok(()),
-            Ok(reply) => Err(self.refused(reply)),
-            Err(lost) => Err(self.lose(&lost)),
+            Ok(reply) => Err(self.refuse(message_refusal(reply))),
+            Err(lost) => Err(self.refuse(MailRefusal::BackendLost(lost))),
         }
     }
 
-    /// The last chunk: the backend's word on the message.
+    /// Sends the last chunk. Returns the backend's reply to the message.
     pub async fn last_chunk(&mut self, bytes: &[u8]) -> Reply {
         match self.send_chunk(bytes, true).await {
             Ok(answer) => self.conclude(answer),
@@ -219,118 +212,126 @@ impl Delivery {
         }
     }
 
-    async fn send_chunk(&mut self, bytes: &[u8], last: bool) -> Result<Result<Reply, Lost>, Reply> {
+    /// Sends a chunk. The inner result is the backend's reply to it.
+    ///
+    /// # Errors
+    /// The reply to the client if no backend has the transaction.
+    async fn send_chunk(&mut self, bytes: &[u8], last: bool) -> Result<Result<Reply, BackendLost>, Reply> {
         if self.outcome.is_none() {
-            self.begun();
+            self.begin_message();
         }
         let lease = match &mut self.stage {
-            Stage::Open(lease) => lease,
-            Stage::Over(reply) => return Err(reply.clone()),
-            Stage::Sender(_) => return Err(answers::NO_BACKEND),
+            DeliveryStage::Open(lease) => lease,
+            DeliveryStage::Over(reply) => return Err(reply.clone()),
+            DeliveryStage::Sender(_) => return Err(replies::NO_BACKEND),
         };
         Ok(send_chunk(lease, bytes, last).await)
     }
 
-    /// The message must not become one.
+    /// Closes the backend connection before the end of the message, so that the backend does not accept it.
     pub fn abort(&mut self) {
         if self.outcome.is_none() {
-            self.begun();
+            self.begin_message();
         }
-        self.stage = Stage::Over(answers::BACKEND_LOST);
-        self.outcome = Some(MessageOutcome::Refused);
+        self.outcome = Some(MailRefusal::Aborted.outcome());
+        self.stage = DeliveryStage::Over(MailRefusal::Aborted.reply());
     }
 
-    /// The transaction is over; its backend is free for the next one.
+    /// Ends the transaction and frees its backend connection for the next one.
     pub fn close(mut self) {
-        if let Stage::Open(lease) = std::mem::replace(&mut self.stage, Stage::Over(answers::BACKEND_LOST)) {
+        let over = DeliveryStage::Over(replies::BACKEND_LOST);
+        if let DeliveryStage::Open(lease) = std::mem::replace(&mut self.stage, over) {
             lease.done();
         }
     }
 
-    /// The transaction is over before its backend has answered. Nobody knows what becomes of a message that it was given.
+    /// Ends the transaction before its backend has replied. Whether the backend accepts a message is then unknown.
     pub fn give_up(mut self) {
         if let Some(outcome) = &mut self.outcome {
             *outcome = MessageOutcome::Lost;
         }
     }
 
-    /// A message comes.
-    fn begun(&mut self) {
+    fn begin_message(&mut self) {
         self.outcome = Some(MessageOutcome::Aborted);
         self.until = Instant::now() + self.backends.timeouts().message;
     }
 
-    fn conclude(&mut self, answer: Result<Reply, Lost>) -> Reply {
-        match answer {
+    /// Notes the backend's reply to a message, and returns the reply to the client. After a refusal the connection to the
+    /// backend stays open.
+    fn conclude(&mut self, answer: Result<Reply, BackendLost>) -> Reply {
+        let refusal = match answer {
             Ok(reply) if reply.is_positive() => {
                 self.outcome = Some(MessageOutcome::Accepted);
                 let upstream = self.upstream();
-                debug!(target: "access", user = %self.who.user, upstream, %reply, "a message was accepted");
-                reply
+                debug!(target: "access", user = %self.submitter.user, upstream, %reply, "backend accepted the message");
+                return reply;
             }
-            Ok(reply) if is_refusal(&reply) => {
-                self.outcome = Some(match reply.is_permanent() {
-                    true => MessageOutcome::Rejected,
-                    false => MessageOutcome::Deferred,
-                });
-                info!(user = %self.who.user, upstream = self.upstream(), %reply, "a message was refused");
-                reply
-            }
-            Ok(reply) => self.refused(reply),
-            Err(lost) => self.lose(&lost),
+            Ok(reply) => message_refusal(reply),
+            Err(lost) => MailRefusal::BackendLost(lost),
+        };
+        if let MailRefusal::ByBackend(_) = &refusal {
+            self.log(&refusal);
+            self.outcome = Some(refusal.outcome());
+            return refusal.reply();
         }
+        self.refuse(refusal)
     }
 
-    /// The backend wants no message, or none in this way: what was said of it can't be taken back.
-    fn refused(&mut self, reply: Reply) -> Reply {
-        info!(user = %self.who.user, upstream = self.upstream(), %reply, "a message was refused");
-        let reply = if is_refusal(&reply) { reply } else { answers::BACKEND_LOST };
+    /// Ends the transaction for `refusal` and closes its backend connection: the backend may not have the same view of the
+    /// transaction as the client any more. Returns the reply to the client.
+    fn refuse(&mut self, refusal: MailRefusal) -> Reply {
+        self.log(&refusal);
         if let Some(outcome) = &mut self.outcome {
-            *outcome = if reply.is_permanent() { MessageOutcome::Rejected } else { MessageOutcome::Deferred };
+            *outcome = refusal.outcome();
         }
-        self.stage = Stage::Over(reply.clone());
+        let reply = refusal.reply();
+        self.data_reply = None;
+        self.stage = DeliveryStage::Over(reply.clone());
         reply
     }
 
-    /// What the backend said to a recipient is no answer to one: it, or what is between, has lost count. Nothing that it says
-    /// from here on is to be believed, and its connection is closed.
-    fn distrust(&mut self, reply: &Reply) -> Reply {
-        info!(user = %self.who.user, upstream = self.upstream(), %reply, "a backend answered a recipient with nonsense");
-        self.announced = None;
-        self.stage = Stage::Over(answers::NO_BACKEND);
-        answers::NO_BACKEND
+    fn refuse_all(&mut self, refusal: MailRefusal, rcpts: &[Vec<u8>]) -> Vec<Reply> {
+        vec![self.refuse(refusal); rcpts.len()]
     }
 
-    fn note_recipient(&self, reply: &Reply) {
-        if let Stage::Open(lease) = &self.stage
+    fn log(&self, refusal: &MailRefusal) {
+        let (user, upstream) = (&self.submitter.user, self.upstream());
+        match refusal {
+            MailRefusal::NoBackend(error) => info!(%error, %user, "no backend for a message"),
+            MailRefusal::BackendLost(lost) => info!(detail = lost.detail, %user, "backend connection lost"),
+            MailRefusal::InvalidEnvelopeReply(reply) => {
+                info!(%user, upstream, %reply, "invalid reply of a backend to MAIL or RCPT");
+            }
+            MailRefusal::ByBackend(reply) => info!(%user, upstream, %reply, "backend refused the message"),
+            MailRefusal::InvalidMessageReply(reply) => {
+                info!(%user, upstream, %reply, "invalid reply of a backend to a message");
+            }
+            // Logged where they were decided.
+            MailRefusal::NotAuthenticated
+            | MailRefusal::NotPermitted
+            | MailRefusal::Revoked
+            | MailRefusal::Undecided
+            | MailRefusal::Aborted => {}
+        }
+    }
+
+    fn log_refused_recipient(&self, reply: &Reply) {
+        if let DeliveryStage::Open(lease) = &self.stage
             && is_refusal(reply)
         {
-            info!(user = %self.who.user, upstream = lease.upstream(), %reply, "a recipient was refused");
+            let (user, upstream) = (&self.submitter.user, lease.upstream());
+            info!(%user, upstream, %reply, "backend refused a recipient");
         }
     }
 
-    /// For the log.
+    /// The URL of the backend, for the log; empty where there is none.
     fn upstream(&self) -> &str {
-        if let Stage::Open(lease) = &self.stage { lease.upstream() } else { "" }
-    }
-
-    fn lose(&mut self, lost: &Lost) -> Reply {
-        info!(detail = lost.detail, user = %self.who.user, "a backend was lost");
-        if let Some(outcome) = &mut self.outcome {
-            *outcome = MessageOutcome::Lost;
-        }
-        let reply = lost.answer();
-        self.stage = Stage::Over(reply.clone());
-        reply
-    }
-
-    fn end(&mut self, reply: Reply, times: usize) -> Vec<Reply> {
-        self.stage = Stage::Over(reply.clone());
-        vec![reply; times]
+        if let DeliveryStage::Open(lease) = &self.stage { lease.upstream() } else { "" }
     }
 }
 
-impl Drop for Delivery {
+impl Drop for MailDelivery {
     fn drop(&mut self) {
         if let Some(outcome) = self.outcome {
             self.metrics.smtp_message(outcome);
@@ -338,7 +339,7 @@ impl Drop for Delivery {
     }
 }
 
-async fn write(lease: &mut Lease, parts: [&[u8]; 2]) -> Result<(), Lost> {
+async fn write(lease: &mut Lease, parts: [&[u8]; 2]) -> Result<(), BackendLost> {
     for part in parts {
         if !part.is_empty() {
             lease.write(part).await?;
@@ -347,12 +348,12 @@ async fn write(lease: &mut Lease, parts: [&[u8]; 2]) -> Result<(), Lost> {
     Ok(())
 }
 
-async fn finish(lease: &mut Lease, piece: &Piece<'_>) -> Result<Reply, Lost> {
+async fn finish(lease: &mut Lease, piece: &ContentPiece<'_>) -> Result<Reply, BackendLost> {
     write(lease, [&piece.head, b""]).await?;
     lease.finish(piece.rest).await
 }
 
-async fn send_chunk(lease: &mut Lease, bytes: &[u8], last: bool) -> Result<Reply, Lost> {
+async fn send_chunk(lease: &mut Lease, bytes: &[u8], last: bool) -> Result<Reply, BackendLost> {
     lease.bdat(bytes.len() as u64, last).await?;
     if !bytes.is_empty() {
         lease.write(bytes).await?;
@@ -360,11 +361,12 @@ async fn send_chunk(lease: &mut Lease, bytes: &[u8], last: bool) -> Result<Reply
     lease.chunk_reply().await
 }
 
-fn is_refusal(reply: &Reply) -> bool {
-    reply.is_transient() || reply.is_permanent()
+/// The refusal that a reply to DATA, a chunk or the end of a message is, if it does not accept that.
+fn message_refusal(reply: Reply) -> MailRefusal {
+    if is_refusal(&reply) { MailRefusal::ByBackend(reply) } else { MailRefusal::InvalidMessageReply(reply) }
 }
 
-/// RFC 5321, 4.3.2: accepted is a recipient by these alone.
+/// Returns true for a reply that RFC 5321 section 4.3.2 allows to RCPT: 250, 251, 252, or a refusal.
 fn answers_recipient(reply: &Reply) -> bool {
     is_refusal(reply) || matches!(reply.code(), 250..=252)
 }

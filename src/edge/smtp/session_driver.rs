@@ -1,86 +1,89 @@
-//! The loop around an SMTP session: it feeds the client's bytes to the session, and does what the session asks for.
+//! The loop around an SMTP session: reads the client's input, takes the steps that the session asks for, sends the
+//! replies.
 
 mod authorize;
+mod revocation;
+mod steps;
 mod wait;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use tracing::info;
 use zeroize::Zeroize;
 
-use super::client_io::{ClientIo, Rest};
-use super::delivery::Delivery;
+use super::client_io::{ClientIo, UnreadInput};
+use super::delivery::MailDelivery;
 use super::shutdown::Shutdown;
 use super::worker::SmtpWorker;
-use crate::domain;
 use crate::edge::net::deadline::DeadlineTimer;
 use crate::edge::net::in_flight::InFlightGuard;
 use crate::edge::net::watch::Watched;
 use crate::service::access::Granted;
 use crate::state::metrics::SmtpLimit;
-use crate::wire::smtp::session::{GATHER, Limit, Session, Step};
-use crate::wire::smtp::{Reply, answers};
+use crate::wire::smtp::replies;
+use crate::wire::smtp::session::SmtpSession;
 
-/// For the last replies of a session to a client that may not listen.
+/// The time for the last replies of a session to a client that may not read them.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// The most room that a session keeps for commands and for replies while nothing is said, in bytes: most fit into it.
-const KEPT: usize = 512;
+/// The capacity that a session keeps for input and for replies while it is idle, in bytes. Most commands and replies
+/// fit.
+const BUFFER: usize = 512;
 
-/// One visit.
+/// The driver of one client's session.
 pub struct SessionDriver {
     worker: SmtpWorker,
     stream: Option<ClientIo>,
-    session: Session,
+    session: SmtpSession,
     address: IpAddr,
     input: Vec<u8>,
     out: Vec<u8>,
     granted: Option<Granted>,
-    /// Changes with every credential.
+    /// The counter of changes to credentials.
     changes: Watched<u64>,
-    /// There was a change, and it couldn't be found out what it means for this session.
+    /// True after a change that could not be checked against the credential of this session.
     unsure: bool,
-    delivery: Option<Box<Delivery>>,
+    delivery: Option<Box<MailDelivery>>,
     under_way: Option<InFlightGuard>,
-    /// When all of it has to be over.
+    /// The end of the longest session that is configured.
     deadline: Instant,
     alarm: DeadlineTimer,
 }
 
 /// The event that ends a wait for the client.
-enum Waited {
-    Bytes,
-    Changed,
+enum WaitOutcome {
+    Input,
+    CredentialsChanged,
     Stopped,
-    TooLong,
-    Gone,
+    TimedOut,
+    Disconnected,
 }
 
-/// What the session wants when it has done what it could.
+/// The reason why a session takes no further step.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    Bytes,
-    /// Room for more replies; there is input left.
-    Room,
-    Tls,
-    End,
+enum PauseReason {
+    /// The session needs more input.
+    NeedsInput,
+    /// The replies have to be sent before the rest of the input is processed.
+    RepliesFull,
+    StartTls,
+    Closed,
 }
 
 impl SessionDriver {
-    /// The visit of who is at `address`.
+    /// A driver for the client at `address`.
     pub fn new(worker: SmtpWorker, stream: ClientIo, address: IpAddr) -> SessionDriver {
         let entry = &worker.entry;
         let encrypted = matches!(stream, ClientIo::Tls(_));
         SessionDriver {
-            session: Session::new(entry.settings.clone(), address, encrypted, entry.number()),
+            session: SmtpSession::new(entry.settings.clone(), address, encrypted, entry.session_id()),
             changes: Watched::new(entry.access.subscribe()),
             deadline: Instant::now() + entry.timeouts.session,
             alarm: DeadlineTimer::default(),
             stream: Some(stream),
             address,
-            input: Vec::with_capacity(KEPT),
-            out: Vec::with_capacity(KEPT),
+            input: Vec::with_capacity(BUFFER),
+            out: Vec::with_capacity(BUFFER),
             granted: None,
             unsure: false,
             delivery: None,
@@ -89,14 +92,14 @@ impl SessionDriver {
         }
     }
 
-    /// From the greeting to the end.
+    /// Runs the session from the greeting to its end.
     pub async fn run(mut self) {
-        // Not a field: what a stop may end borrows the whole visit.
+        // Not a field of the driver, because the futures that a stop cancels borrow the driver.
         let mut shutdown = Shutdown::new(self.worker.stop.clone(), self.worker.entry.clone());
         self.session.greet(&mut self.out);
-        // How long the client has for what it says next; what it drips doesn't give it more.
+        // The deadline of the next command. Bytes that trickle in don't extend it.
         let mut command_ends = None;
-        let mut wanted = Wanted::Bytes;
+        let mut reason = PauseReason::NeedsInput;
         loop {
             let now = Instant::now();
             if !self.flush(now, &mut shutdown).await {
@@ -106,38 +109,38 @@ impl SessionDriver {
             let command_ends_at = *command_ends.get_or_insert(now + timeouts.command);
             let receiving = self.session.is_receiving();
             let until = if receiving { Instant::now() + timeouts.data } else { command_ends_at };
-            let waited = match wanted {
-                Wanted::Room => Waited::Bytes,
+            let outcome = match reason {
+                PauseReason::RepliesFull => WaitOutcome::Input,
                 _ => self.wait(now, until.min(self.deadline), &mut shutdown).await,
             };
-            match waited {
-                Waited::Bytes => {}
-                Waited::Gone => break,
-                Waited::Stopped => self.session.dismiss(&answers::STOPPING, &mut self.out),
-                Waited::TooLong => {
+            match outcome {
+                WaitOutcome::Input => {}
+                WaitOutcome::Disconnected => break,
+                WaitOutcome::Stopped => self.session.close_with(&replies::STOPPING, &mut self.out),
+                WaitOutcome::TimedOut => {
                     self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
-                    self.session.dismiss(&answers::TIMEOUT, &mut self.out);
+                    self.session.close_with(&replies::TIMEOUT, &mut self.out);
                 }
-                Waited::Changed => self.unsure = true,
+                WaitOutcome::CredentialsChanged => self.unsure = true,
             }
             if !receiving && !self.session.is_over() {
                 self.look_for_changes_in_time(&mut shutdown).await;
             }
-            wanted = self.work(&mut shutdown).await;
-            match wanted {
-                Wanted::Bytes | Wanted::Room => {}
-                Wanted::Tls => {
+            reason = self.work(&mut shutdown).await;
+            match reason {
+                PauseReason::NeedsInput | PauseReason::RepliesFull => {}
+                PauseReason::StartTls => {
                     if !Box::pin(self.encrypt(&mut shutdown)).await {
                         break;
                     }
                     command_ends = None;
                 }
-                Wanted::End => {
+                PauseReason::Closed => {
                     if let Some(stream) = self.stream.take() {
                         let rest = match shutdown.has_begun() {
-                            true if receiving || shutdown.is_past_deadline() => Rest::Expected,
-                            true => Rest::Unbounded,
-                            false => Rest::Bounded,
+                            true if receiving || shutdown.is_past_deadline() => UnreadInput::Expected,
+                            true => UnreadInput::Unbounded,
+                            false => UnreadInput::Bounded,
                         };
                         let _ = self.alarm.within(FAREWELL, stream.close(&self.out, rest)).await;
                     }
@@ -150,238 +153,9 @@ impl SessionDriver {
         }
         self.end_transaction();
         if self.granted.is_none() {
-            // It may have gone in the middle of a login.
+            // The connection may have been lost in the middle of a login.
             self.input.zeroize();
         }
-    }
-
-    /// Ends the session where its credential is gone.
-    async fn look_for_changes(&mut self) {
-        let Some(granted) = &self.granted else { return };
-        if !self.changes.has_changed() && !self.unsure {
-            return;
-        }
-        match self.worker.entry.access.permissions_now(granted).await {
-            Ok(Some(_)) => self.unsure = false,
-            Ok(None) => self.revoke(),
-            // The next command asks again, and no transaction begins undecided.
-            Err(_) => self.unsure = true,
-        }
-    }
-
-    /// Ends the session also if the deadline of a stop passes before it is known.
-    async fn look_for_changes_in_time(&mut self, shutdown: &mut Shutdown) {
-        if shutdown.before_deadline(self.look_for_changes()).await.is_none() {
-            self.give_up();
-        }
-    }
-
-    /// Whether a transaction that was decided may go on to what the backend gets next: the credential is still there, as
-    /// far as anybody knows. `None` where it isn't, and the session is over; a refusal where it can't be found out.
-    ///
-    /// What came in one piece with MAIL is taken up later, and a slow backend may have been asked in between. Where nothing
-    /// changed, this is a look at a number.
-    async fn goes_on(&mut self) -> Option<Result<(), Reply>> {
-        if self.changes.has_changed() || self.unsure {
-            self.unsure = true;
-            Box::pin(self.look_for_changes()).await;
-        }
-        match (self.session.is_over(), self.unsure) {
-            (true, _) => None,
-            (false, true) => Some(Err(answers::AUTH_UNAVAILABLE)),
-            (false, false) => Some(Ok(())),
-        }
-    }
-
-    /// The result of [`SessionDriver::goes_on`]; `None` also if the deadline of a stop passes before, which ends the session.
-    async fn goes_on_in_time(&mut self, shutdown: &mut Shutdown) -> Option<Result<(), Reply>> {
-        let goes_on = shutdown.before_deadline(self.goes_on()).await;
-        goes_on.unwrap_or_else(|| {
-            self.give_up();
-            None
-        })
-    }
-
-    /// The same for a chunk: a message that was begun may end.
-    async fn chunk_goes_on(&mut self, shutdown: &mut Shutdown) -> Option<Result<(), Reply>> {
-        match &self.delivery {
-            Some(delivery) if !delivery.has_begun() => self.goes_on_in_time(shutdown).await,
-            _ => Some(Ok(())),
-        }
-    }
-
-    fn revoke(&mut self) {
-        if self.session.is_over() {
-            return;
-        }
-        self.note_revocation();
-        self.session.dismiss(&answers::REVOKED, &mut self.out);
-    }
-
-    fn note_revocation(&self) {
-        if let Some(granted) = &self.granted {
-            info!(user = %granted.name(), address = %self.address, "an SMTP session was cut: its credential is gone");
-        }
-        self.worker.entry.metrics.session_cut(domain::Entry::Smtp);
-    }
-
-    /// Has the session take what it can of the input, and does what it asks for. What waits for a backend is on the heap,
-    /// so that a session that waits for its client doesn't carry the room for it.
-    async fn work(&mut self, shutdown: &mut Shutdown) -> Wanted {
-        let secret = self.granted.is_none();
-        let mut input = std::mem::take(&mut self.input);
-        let mut rest = &input[..];
-        let moment = self.worker.entry.moment();
-        let wanted = loop {
-            if self.out.len() >= GATHER && !self.session.is_over() {
-                break Wanted::Room;
-            }
-            if shutdown.has_begun() && self.may_stop(rest) {
-                self.session.dismiss(&answers::STOPPING, &mut self.out);
-            }
-            match self.session.step(&mut rest, &mut self.out, &moment) {
-                Step::Read => break Wanted::Bytes,
-                Step::Flush => break Wanted::Room,
-                Step::Check(held) => {
-                    if shutdown.before_deadline(self.check(&held)).await.is_none() {
-                        self.give_up();
-                    }
-                }
-                Step::StartTls => break Wanted::Tls,
-                Step::Envelope(envelope) => {
-                    if shutdown.unless_begun(Box::pin(self.envelope(envelope))).await.is_none() {
-                        self.give_up();
-                    }
-                }
-                Step::Reset => self.end_transaction(),
-                Step::Data => {
-                    let reply = match (self.goes_on_in_time(shutdown).await, &mut self.delivery) {
-                        (None, _) => continue,
-                        (Some(Err(reply)), _) => Some(reply),
-                        (_, Some(delivery)) => shutdown.unless_begun(Box::pin(delivery.data())).await,
-                        (_, None) => Some(answers::NO_BACKEND),
-                    };
-                    let Some(reply) = reply else {
-                        self.give_up();
-                        continue;
-                    };
-                    self.session.go_ahead(&reply, &mut self.out);
-                    if !reply.is_intermediate() {
-                        self.end_transaction();
-                    }
-                }
-                Step::Content(piece) => {
-                    self.worker.entry.metrics.smtp_message_bytes.inc_by(piece.len() as u64);
-                    let written = match &mut self.delivery {
-                        Some(delivery) => shutdown.before_deadline(Box::pin(delivery.write(&piece))).await,
-                        None => Some(Err(answers::BACKEND_LOST)),
-                    };
-                    self.written(written);
-                }
-                Step::Chunk(bytes) => {
-                    self.worker.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
-                    let may_stop = self.may_stop(rest);
-                    let written = match (self.chunk_goes_on(shutdown).await, &mut self.delivery) {
-                        (None, _) => continue,
-                        (Some(Err(reply)), _) => Some(Err(reply)),
-                        (_, Some(delivery)) => {
-                            let chunk = Box::pin(delivery.chunk(&bytes));
-                            match may_stop {
-                                true => shutdown.unless_begun(chunk).await,
-                                false => shutdown.before_deadline(chunk).await,
-                            }
-                        }
-                        (_, None) => Some(Err(answers::BACKEND_LOST)),
-                    };
-                    self.written(written);
-                }
-                Step::LastChunk(bytes) => {
-                    self.worker.entry.metrics.smtp_message_bytes.inc_by(bytes.len() as u64);
-                    let reply = match (self.chunk_goes_on(shutdown).await, &mut self.delivery) {
-                        (None, _) => continue,
-                        (Some(Err(reply)), _) => Some(reply),
-                        (_, Some(delivery)) => {
-                            shutdown.before_deadline(Box::pin(delivery.last_chunk(&bytes))).await
-                        }
-                        (_, None) => Some(answers::BACKEND_LOST),
-                    };
-                    self.conclude(reply);
-                }
-                Step::Finish(piece) => {
-                    self.worker.entry.metrics.smtp_message_bytes.inc_by(piece.len() as u64);
-                    let reply = match &mut self.delivery {
-                        Some(delivery) => shutdown.before_deadline(Box::pin(delivery.finish(&piece))).await,
-                        None => Some(answers::BACKEND_LOST),
-                    };
-                    self.conclude(reply);
-                }
-                Step::Abort => {
-                    if let Some(delivery) = &mut self.delivery {
-                        delivery.abort();
-                    }
-                }
-                Step::Close => {
-                    self.end_transaction();
-                    break Wanted::End;
-                }
-            }
-        };
-        for limit in self.session.take_reached() {
-            self.worker.entry.metrics.smtp_limit(counted(limit));
-        }
-        let used = input.len() - rest.len();
-        if secret {
-            let left = input.len() - used;
-            input.copy_within(used.., 0);
-            input[left..].zeroize();
-            input.truncate(left);
-        } else {
-            input.drain(..used);
-        }
-        // A session that waits for a command keeps next to no buffer.
-        if !input.is_empty() || input.capacity() <= KEPT || self.session.is_receiving() {
-            self.input = input;
-        }
-        if self.delivery.is_some() && !self.session.is_in_transaction() {
-            self.end_transaction();
-        }
-        wanted
-    }
-
-    /// Notes how a piece of a message was written; nothing is known of it if a stop came before.
-    fn written(&mut self, written: Option<Result<(), Reply>>) {
-        match written {
-            Some(Ok(())) => {}
-            Some(Err(reply)) => self.session.failed(reply),
-            None => self.give_up(),
-        }
-    }
-
-    /// Says how a message ended; nothing is known of it if the deadline of a stop passed before.
-    fn conclude(&mut self, reply: Option<Reply>) {
-        match reply {
-            Some(reply) => {
-                self.session.outcome(&reply, &mut self.out);
-                self.end_transaction();
-            }
-            None => self.give_up(),
-        }
-    }
-
-    /// Tells whether a stop may end the session before `rest` is looked at: chunks that came together are one message under way.
-    fn may_stop(&self, rest: &[u8]) -> bool {
-        !self.session.is_over()
-            && !self.session.is_transferring()
-            && (rest.is_empty() || !self.session.is_receiving())
-    }
-
-    /// Ends the session because of a stop, in the middle of what a backend was asked: its connection is closed, since its
-    /// answer may be on its way.
-    fn give_up(&mut self) {
-        if let Some(delivery) = self.delivery.take() {
-            delivery.give_up();
-        }
-        self.session.dismiss(&answers::STOPPING, &mut self.out);
     }
 
     fn end_transaction(&mut self) {
@@ -389,15 +163,5 @@ impl SessionDriver {
             delivery.close();
         }
         self.under_way = None;
-    }
-}
-
-fn counted(limit: Limit) -> SmtpLimit {
-    match limit {
-        Limit::Errors => SmtpLimit::Errors,
-        Limit::Logins => SmtpLimit::Logins,
-        Limit::Messages => SmtpLimit::Messages,
-        Limit::Recipients => SmtpLimit::Recipients,
-        Limit::Size => SmtpLimit::Size,
     }
 }

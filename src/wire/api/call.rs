@@ -2,7 +2,7 @@
 
 /// What is to be done with a credential (docs/api.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
+pub enum CredentialsAction {
     /// Lists all, or gives one.
     Get,
     /// Adds one.
@@ -13,13 +13,13 @@ pub enum Action {
     Remove,
 }
 
-impl Action {
-    fn from_name(name: &str) -> Option<Action> {
+impl CredentialsAction {
+    fn from_name(name: &str) -> Option<CredentialsAction> {
         match name {
-            "get" => Some(Action::Get),
-            "add" => Some(Action::Add),
-            "edit" => Some(Action::Edit),
-            "remove" | "delete" => Some(Action::Remove),
+            "get" => Some(CredentialsAction::Get),
+            "add" => Some(CredentialsAction::Add),
+            "edit" => Some(CredentialsAction::Edit),
+            "remove" | "delete" => Some(CredentialsAction::Remove),
             _ => None,
         }
     }
@@ -27,51 +27,51 @@ impl Action {
 
 /// In which format an answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Format {
+pub enum ReplyFormat {
     /// `.json`
     Json,
     /// `.xml`
     Xml,
 }
 
-impl Format {
+impl ReplyFormat {
     /// The format that the suffix of a path asks for: XML for `.xml`, else JSON.
-    pub fn of_path(path: &str) -> Format {
+    pub fn of_path(path: &str) -> ReplyFormat {
         let suffix = path.len().checked_sub(4).and_then(|at| path.as_bytes().get(at..));
         let is_xml = suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case(b".xml"));
-        if is_xml { Format::Xml } else { Format::Json }
+        if is_xml { ReplyFormat::Xml } else { ReplyFormat::Json }
     }
 
     /// The value of its Content-Type header.
     pub const fn content_type(self) -> &'static str {
         match self {
-            Format::Json => "application/json",
-            Format::Xml => "text/xml; charset=ISO-8859-1",
+            ReplyFormat::Json => "application/json",
+            ReplyFormat::Xml => "text/xml; charset=ISO-8859-1",
         }
     }
 }
 
 /// One call of the credentials API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Call {
+pub struct CredentialsCall {
     /// What to do.
-    pub action: Action,
+    pub action: CredentialsAction,
     /// How to answer.
-    pub format: Format,
+    pub format: ReplyFormat,
 }
 
-impl Call {
+impl CredentialsCall {
     /// The call that a normalized path names: `/api/credentials/ACTION.FORMAT`, or with a dot for the last slash; `None`
     /// for any other path. Exactly as written, in lower case.
-    pub fn from_path(path: &str) -> Option<Call> {
+    pub fn from_path(path: &str) -> Option<CredentialsCall> {
         let rest = path.strip_prefix("/api/credentials")?.strip_prefix(['/', '.'])?;
         let (action, format) = rest.split_once('.')?;
         let format = match format {
-            "json" => Format::Json,
-            "xml" => Format::Xml,
+            "json" => ReplyFormat::Json,
+            "xml" => ReplyFormat::Xml,
             _ => return None,
         };
-        Some(Call { action: Action::from_name(action)?, format })
+        Some(CredentialsCall { action: CredentialsAction::from_name(action)?, format })
     }
 }
 
@@ -81,13 +81,13 @@ mod tests {
 
     #[test]
     fn paths() {
-        let call = |action, format| Some(Call { action, format });
+        let call = |action, format| Some(CredentialsCall { action, format });
         let cases = [
-            ("/api/credentials/get.json", call(Action::Get, Format::Json)),
-            ("/api/credentials/add.xml", call(Action::Add, Format::Xml)),
-            ("/api/credentials.edit.json", call(Action::Edit, Format::Json)),
-            ("/api/credentials.remove.xml", call(Action::Remove, Format::Xml)),
-            ("/api/credentials/delete.json", call(Action::Remove, Format::Json)),
+            ("/api/credentials/get.json", call(CredentialsAction::Get, ReplyFormat::Json)),
+            ("/api/credentials/add.xml", call(CredentialsAction::Add, ReplyFormat::Xml)),
+            ("/api/credentials.edit.json", call(CredentialsAction::Edit, ReplyFormat::Json)),
+            ("/api/credentials.remove.xml", call(CredentialsAction::Remove, ReplyFormat::Xml)),
+            ("/api/credentials/delete.json", call(CredentialsAction::Remove, ReplyFormat::Json)),
             ("/api/credentials/get", None),
             ("/api/credentials/get.yaml", None),
             ("/api/credentials/get.json/", None),
@@ -100,22 +100,22 @@ mod tests {
             ("", None),
         ];
         for (path, expected) in cases {
-            assert_eq!(Call::from_path(path), expected, "{path}");
+            assert_eq!(CredentialsCall::from_path(path), expected, "{path}");
         }
     }
 
     #[test]
     fn formats() {
         for (path, format) in [
-            ("/api/mail.send.xml", Format::Xml),
-            ("/a.XML", Format::Xml),
-            (".xml", Format::Xml),
-            ("/a.json", Format::Json),
-            ("/a.xml/b", Format::Json),
-            ("/ä", Format::Json),
-            ("", Format::Json),
+            ("/api/mail.send.xml", ReplyFormat::Xml),
+            ("/a.XML", ReplyFormat::Xml),
+            (".xml", ReplyFormat::Xml),
+            ("/a.json", ReplyFormat::Json),
+            ("/a.xml/b", ReplyFormat::Json),
+            ("/ä", ReplyFormat::Json),
+            ("", ReplyFormat::Json),
         ] {
-            assert_eq!(Format::of_path(path), format, "{path}");
+            assert_eq!(ReplyFormat::of_path(path), format, "{path}");
         }
     }
 }

@@ -5,5 +5,5 @@ pub mod parameters;
 pub mod reply;
 mod xml;
 
-pub use call::{Action, Call, Format};
-pub use parameters::{Parameters, ParametersError};
+pub use call::{CredentialsAction, CredentialsCall, ReplyFormat};
+pub use parameters::{CallParameters, CallParametersError};

@@ -3,8 +3,10 @@
 use thiserror::Error;
 
 use crate::domain::{PermissionEdit, PermissionsError, Secret};
-use crate::wire::credential::{CredentialError, Held};
-use crate::wire::form::{CredentialKey, FormError, Halves, Media, ValueBuffer, fields};
+use crate::wire::credential::{CredentialError, PresentedCredential};
+use crate::wire::form::{
+    CredentialHalves, CredentialKey, CredentialValueBuffer, FormError, MediaType, fields,
+};
 
 /// How many parameters a call may have.
 pub const MOST_PARAMETERS: usize = 100;
@@ -14,7 +16,7 @@ pub const LARGEST_PARAMETERS: usize = 64 * 1024;
 
 /// The parameters of one call (docs/api.md). Values are wiped when dropped; unknown ones are ignored.
 #[derive(Default)]
-pub struct Parameters {
+pub struct CallParameters {
     fields: Vec<ParameterField>,
     size: usize,
 }
@@ -25,17 +27,17 @@ struct ParameterField {
     value: Secret,
 }
 
-impl Parameters {
+impl CallParameters {
     /// None yet.
-    pub fn new() -> Parameters {
-        Parameters::default()
+    pub fn new() -> CallParameters {
+        CallParameters::default()
     }
 
     /// Adds those of a raw query, without its `?`.
     ///
     /// # Errors
     /// More or longer ones than the bounds allow.
-    pub fn add_query(&mut self, query: &[u8]) -> Result<(), ParametersError> {
+    pub fn add_query(&mut self, query: &[u8]) -> Result<(), CallParametersError> {
         fields::urlencoded(query, |field| self.add(field))
     }
 
@@ -43,14 +45,14 @@ impl Parameters {
     ///
     /// # Errors
     /// A body of another type, a malformed one, more or longer parameters than the bounds allow.
-    pub fn add_body(&mut self, content_type: &[u8], body: &[u8]) -> Result<(), ParametersError> {
+    pub fn add_body(&mut self, content_type: &[u8], body: &[u8]) -> Result<(), CallParametersError> {
         if body.is_empty() {
             return Ok(());
         }
-        match Media::read(content_type)? {
-            Media::Urlencoded => fields::urlencoded(body, |field| self.add(field)),
-            Media::Multipart { boundary } => fields::multipart(&boundary, body, |field| self.add(field)),
-            Media::Other => Err(ParametersError::NotAForm),
+        match MediaType::read(content_type)? {
+            MediaType::Urlencoded => fields::urlencoded(body, |field| self.add(field)),
+            MediaType::Multipart { boundary } => fields::multipart(&boundary, body, |field| self.add(field)),
+            MediaType::Other => Err(CallParametersError::NotAForm),
         }
     }
 
@@ -58,15 +60,15 @@ impl Parameters {
     ///
     /// # Errors
     /// Given more than once with different values, or not UTF-8.
-    pub fn get(&self, name: &'static str) -> Result<Option<&str>, ParametersError> {
+    pub fn get(&self, name: &'static str) -> Result<Option<&str>, CallParametersError> {
         let mut same_name = self.fields.iter().filter(|field| field.name == name.as_bytes());
         let Some(first) = same_name.next() else { return Ok(None) };
         if same_name.any(|field| field.value != first.value) {
-            return Err(ParametersError::Repeated(name));
+            return Err(CallParametersError::Repeated(name));
         }
         match std::str::from_utf8(first.value.expose()) {
             Ok(text) => Ok(Some(text)),
-            Err(_) => Err(ParametersError::NotText(name)),
+            Err(_) => Err(CallParametersError::NotText(name)),
         }
     }
 
@@ -74,11 +76,11 @@ impl Parameters {
     ///
     /// # Errors
     /// As for a proxied request: one without the other, different values, too long.
-    pub fn credential(&self) -> Result<Option<Held>, CredentialError> {
-        let mut halves = Halves::default();
+    pub fn credential(&self) -> Result<Option<PresentedCredential>, CredentialError> {
+        let mut halves = CredentialHalves::default();
         for field in &self.fields {
             if let Some(key) = field.key {
-                let mut value = ValueBuffer::with_room_for(field.value.expose().len());
+                let mut value = CredentialValueBuffer::with_room_for(field.value.expose().len());
                 value.extend(field.value.expose())?;
                 halves.put(key, value.finish())?;
             }
@@ -91,39 +93,39 @@ impl Parameters {
     /// # Errors
     /// Whatever isn't exactly one of the two forms, also a parameter whose name looks like it was meant to be one: what
     /// is left out is granted, so a typing error must not leave anything out.
-    pub fn permissions(&self) -> Result<Option<PermissionEdit>, ParametersError> {
+    pub fn permissions(&self) -> Result<Option<PermissionEdit>, CallParametersError> {
         let mut by_key = None;
         for field in self.fields.iter().filter(|field| is_meant_as_permissions(&field.name)) {
             if field.name == b"permissions" {
                 continue;
             }
             let key = field.name.strip_prefix(b"permissions[").and_then(|name| name.strip_suffix(b"]"));
-            let key = key.ok_or_else(|| ParametersError::Misspelt(shown(&field.name)))?;
+            let key = key.ok_or_else(|| CallParametersError::Misspelt(shown(&field.name)))?;
             let edit = by_key.get_or_insert_with(PermissionEdit::default);
             edit.name(&String::from_utf8_lossy(key), &String::from_utf8_lossy(field.value.expose()))?;
         }
         match (self.get("permissions")?, by_key) {
-            (Some(_), Some(_)) => Err(ParametersError::BothForms),
+            (Some(_), Some(_)) => Err(CallParametersError::BothForms),
             (Some(object), None) => Ok(Some(PermissionEdit::from_json(object)?)),
             (None, by_key) => Ok(by_key),
         }
     }
 
-    fn add(&mut self, field: fields::FormField) -> Result<(), ParametersError> {
+    fn add(&mut self, field: fields::FormField) -> Result<(), CallParametersError> {
         let fields::FormField { name, key, value } = field;
         let value = Secret::new(value);
         self.size += name.len() + value.expose().len();
         if self.fields.len() == MOST_PARAMETERS || self.size > LARGEST_PARAMETERS {
-            return Err(ParametersError::TooLarge);
+            return Err(CallParametersError::TooLarge);
         }
         self.fields.push(ParameterField { name, key, value });
         Ok(())
     }
 }
 
-/// Why the parameters of a call were refused: 413 for [`ParametersError::TooLarge`], else 400. The text is for the caller.
+/// Why the parameters of a call were refused: 413 for [`CallParametersError::TooLarge`], else 400. The text is for the caller.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ParametersError {
+pub enum CallParametersError {
     /// The body is a malformed form.
     #[error(transparent)]
     Form(#[from] FormError),
@@ -165,14 +167,14 @@ fn shown(name: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn query(text: &str) -> Parameters {
-        let mut parameters = Parameters::new();
+    fn query(text: &str) -> CallParameters {
+        let mut parameters = CallParameters::new();
         parameters.add_query(text.as_bytes()).unwrap();
         parameters
     }
 
-    fn multipart(body: &str) -> Result<Parameters, ParametersError> {
-        let mut parameters = Parameters::new();
+    fn multipart(body: &str) -> Result<CallParameters, CallParametersError> {
+        let mut parameters = CallParameters::new();
         parameters.add_body(b"multipart/form-data; boundary=b", body.as_bytes())?;
         Ok(parameters)
     }
@@ -205,10 +207,10 @@ mod tests {
 
     #[test]
     fn refused() {
-        use ParametersError::*;
+        use CallParametersError::*;
         assert_eq!(query("a=1&a=2").get("a"), Err(Repeated("a")));
         assert_eq!(query("a=%ff").get("a"), Err(NotText("a")));
-        assert_eq!(Parameters::new().add_body(b"application/json", b"{}"), Err(NotAForm));
+        assert_eq!(CallParameters::new().add_body(b"application/json", b"{}"), Err(NotAForm));
         for body in [
             "x",
             "--b",
@@ -225,11 +227,11 @@ mod tests {
     #[test]
     fn bounds() {
         let many = |n: usize| vec!["a=1"; n].join("&");
-        let add = |text: String| Parameters::new().add_query(text.as_bytes());
+        let add = |text: String| CallParameters::new().add_query(text.as_bytes());
         assert_eq!(add(many(100)), Ok(()));
-        assert_eq!(add(many(101)), Err(ParametersError::TooLarge));
+        assert_eq!(add(many(101)), Err(CallParametersError::TooLarge));
         assert_eq!(add(format!("a={}", "x".repeat(LARGEST_PARAMETERS - 1))), Ok(()));
-        assert_eq!(add(format!("a={}", "x".repeat(LARGEST_PARAMETERS))), Err(ParametersError::TooLarge));
+        assert_eq!(add(format!("a={}", "x".repeat(LARGEST_PARAMETERS))), Err(CallParametersError::TooLarge));
     }
 
     #[test]
@@ -239,7 +241,7 @@ mod tests {
         assert_eq!(read("permissions=%7B%22email%22:0%7D"), Ok(Some("api,web")));
         assert_eq!(read("permissions={%22email%22:0}&permissions={%22email%22:0}"), Ok(Some("api,web")));
         assert_eq!(read("permissions[email]=0&permissions%5Bweb%5D=1"), Ok(Some("api,web")));
-        use ParametersError::*;
+        use CallParametersError::*;
         assert_eq!(read("permissions={}&permissions[web]=1"), Err(BothForms));
         assert_eq!(read("permissions={}&permissions={%22web%22:0}"), Err(Repeated("permissions")));
         for wrong in [

@@ -2,23 +2,23 @@
 
 use time::OffsetDateTime;
 
-use super::call::Format;
+use super::call::ReplyFormat;
 use super::xml::{DECLARATION, push_text};
 use crate::domain::{Credential, Permission, Permissions};
 
 /// The answer of `add`, `edit` and `remove`; `count` says how many credentials the account has now.
-pub fn success(format: Format, count: u64) -> String {
+pub fn success(format: ReplyFormat, count: u64) -> String {
     match format {
-        Format::Json => r#"{"message":"success"}"#.to_owned(),
-        Format::Xml => format!("{DECLARATION}<result><count>{count}</count></result>"),
+        ReplyFormat::Json => r#"{"message":"success"}"#.to_owned(),
+        ReplyFormat::Xml => format!("{DECLARATION}<result><count>{count}</count></result>"),
     }
 }
 
 /// An error of the credentials API.
-pub fn error(format: Format, reason: &str) -> String {
+pub fn error(format: ReplyFormat, reason: &str) -> String {
     match format {
-        Format::Json => format!(r#"{{"error":{}}}"#, quoted(reason)),
-        Format::Xml => {
+        ReplyFormat::Json => format!(r#"{{"error":{}}}"#, quoted(reason)),
+        ReplyFormat::Xml => {
             let mut xml = format!("{DECLARATION}<result><message>error: ");
             push_text(&mut xml, reason);
             xml.push_str("</message></result>");
@@ -28,10 +28,10 @@ pub fn error(format: Format, reason: &str) -> String {
 }
 
 /// A proxied call that Gatepost refused, in the general error form of the API. Strict clients take no other elements.
-pub fn refusal(format: Format, reason: &str) -> String {
+pub fn refusal(format: ReplyFormat, reason: &str) -> String {
     match format {
-        Format::Json => format!(r#"{{"message":"error","errors":[{}]}}"#, quoted(reason)),
-        Format::Xml => {
+        ReplyFormat::Json => format!(r#"{{"message":"error","errors":[{}]}}"#, quoted(reason)),
+        ReplyFormat::Xml => {
             let mut xml = format!("{DECLARATION}<result><message>error</message><errors><error>");
             push_text(&mut xml, reason);
             xml.push_str("</error></errors></result>");
@@ -41,12 +41,12 @@ pub fn refusal(format: Format, reason: &str) -> String {
 }
 
 /// The answer of `get` with `username`: in JSON that one object, in XML a list of one.
-pub fn credential(format: Format, credential: &Credential) -> String {
+pub fn credential(format: ReplyFormat, credential: &Credential) -> String {
     let mut text = String::new();
     match format {
-        Format::Json => push_json(&mut text, credential),
-        Format::Xml => {
-            let mut list = List::new(format);
+        ReplyFormat::Json => push_json(&mut text, credential),
+        ReplyFormat::Xml => {
+            let mut list = CredentialList::new(format);
             list.start(&mut text);
             list.push(&mut text, credential);
             list.end(&mut text);
@@ -55,24 +55,24 @@ pub fn credential(format: Format, credential: &Credential) -> String {
     text
 }
 
-/// The answer of `get` for a whole account, written piece by piece, since it can be long: [`start`](List::start), one
-/// [`push`](List::push) for each credential, [`end`](List::end). Each appends; what is there can be sent in between.
-pub struct List {
-    format: Format,
+/// The answer of `get` for a whole account, written piece by piece, since it can be long: [`start`](CredentialList::start), one
+/// [`push`](CredentialList::push) for each credential, [`end`](CredentialList::end). Each appends; what is there can be sent in between.
+pub struct CredentialList {
+    format: ReplyFormat,
     is_empty: bool,
 }
 
-impl List {
+impl CredentialList {
     /// Nothing written yet.
-    pub fn new(format: Format) -> List {
-        List { format, is_empty: true }
+    pub fn new(format: ReplyFormat) -> CredentialList {
+        CredentialList { format, is_empty: true }
     }
 
     /// What comes before the first credential.
     pub fn start(&self, text: &mut String) {
         match self.format {
-            Format::Json => text.push('['),
-            Format::Xml => {
+            ReplyFormat::Json => text.push('['),
+            ReplyFormat::Xml => {
                 text.push_str(DECLARATION);
                 text.push_str("<credentials>");
             }
@@ -82,13 +82,13 @@ impl List {
     /// One credential.
     pub fn push(&mut self, text: &mut String, credential: &Credential) {
         match self.format {
-            Format::Json => {
+            ReplyFormat::Json => {
                 if !self.is_empty {
                     text.push(',');
                 }
                 push_json(text, credential);
             }
-            Format::Xml => push_xml(text, credential),
+            ReplyFormat::Xml => push_xml(text, credential),
         }
         self.is_empty = false;
     }
@@ -96,8 +96,8 @@ impl List {
     /// What comes after the last credential.
     pub fn end(&self, text: &mut String) {
         text.push_str(match self.format {
-            Format::Json => "]",
-            Format::Xml => "</credentials>",
+            ReplyFormat::Json => "]",
+            ReplyFormat::Xml => "</credentials>",
         });
     }
 }
@@ -168,9 +168,9 @@ mod tests {
         }
     }
 
-    fn list(format: Format, credentials: &[Credential]) -> String {
+    fn list(format: ReplyFormat, credentials: &[Credential]) -> String {
         let mut text = String::new();
-        let mut list = List::new(format);
+        let mut list = CredentialList::new(format);
         list.start(&mut text);
         credentials.iter().for_each(|c| list.push(&mut text, c));
         list.end(&mut text);
@@ -185,40 +185,43 @@ mod tests {
 
     #[test]
     fn json() {
-        assert_eq!(success(Format::Json, 4), r#"{"message":"success"}"#);
-        assert_eq!(error(Format::Json, "a \"b\"\n\u{fc}"), "{\"error\":\"a \\\"b\\\"\\n\u{fc}\"}");
-        assert_eq!(refusal(Format::Json, "no"), r#"{"message":"error","errors":["no"]}"#);
-        assert_eq!(credential(Format::Json, &john()), JOHN);
-        assert_eq!(list(Format::Json, &[]), "[]");
-        assert_eq!(list(Format::Json, &[john(), john()]), format!("[{JOHN},{JOHN}]"));
+        assert_eq!(success(ReplyFormat::Json, 4), r#"{"message":"success"}"#);
+        assert_eq!(error(ReplyFormat::Json, "a \"b\"\n\u{fc}"), "{\"error\":\"a \\\"b\\\"\\n\u{fc}\"}");
+        assert_eq!(refusal(ReplyFormat::Json, "no"), r#"{"message":"error","errors":["no"]}"#);
+        assert_eq!(credential(ReplyFormat::Json, &john()), JOHN);
+        assert_eq!(list(ReplyFormat::Json, &[]), "[]");
+        assert_eq!(list(ReplyFormat::Json, &[john(), john()]), format!("[{JOHN},{JOHN}]"));
     }
 
     #[test]
     fn xml() {
-        assert_eq!(success(Format::Xml, 4), format!("{HEAD}<result><count>4</count></result>"));
+        assert_eq!(success(ReplyFormat::Xml, 4), format!("{HEAD}<result><count>4</count></result>"));
         let wrong = format!("{HEAD}<result><message>error: a&lt;&#252;</message></result>");
-        assert_eq!(error(Format::Xml, "a<\u{fc}"), wrong);
+        assert_eq!(error(ReplyFormat::Xml, "a<\u{fc}"), wrong);
         let refused =
             format!("{HEAD}<result><message>error</message><errors><error>no</error></errors></result>");
-        assert_eq!(refusal(Format::Xml, "no"), refused);
-        assert_eq!(credential(Format::Xml, &john()), format!("{HEAD}<credentials>{JOHN_XML}</credentials>"));
-        assert_eq!(list(Format::Xml, &[]), format!("{HEAD}<credentials></credentials>"));
+        assert_eq!(refusal(ReplyFormat::Xml, "no"), refused);
+        assert_eq!(
+            credential(ReplyFormat::Xml, &john()),
+            format!("{HEAD}<credentials>{JOHN_XML}</credentials>")
+        );
+        assert_eq!(list(ReplyFormat::Xml, &[]), format!("{HEAD}<credentials></credentials>"));
         let two = format!("{HEAD}<credentials>{JOHN_XML}{JOHN_XML}</credentials>");
-        assert_eq!(list(Format::Xml, &[john(), john()]), two);
+        assert_eq!(list(ReplyFormat::Xml, &[john(), john()]), two);
     }
 
     proptest! {
         #[test]
         fn reasons_come_back_from_json(reason: String) {
-            let read: serde_json::Value = serde_json::from_str(&error(Format::Json, &reason)).unwrap();
+            let read: serde_json::Value = serde_json::from_str(&error(ReplyFormat::Json, &reason)).unwrap();
             prop_assert_eq!(&read["error"], &serde_json::Value::from(reason.as_str()));
-            let read: serde_json::Value = serde_json::from_str(&refusal(Format::Json, &reason)).unwrap();
+            let read: serde_json::Value = serde_json::from_str(&refusal(ReplyFormat::Json, &reason)).unwrap();
             prop_assert_eq!(&read["errors"][0], &serde_json::Value::from(reason));
         }
 
         #[test]
         fn any_time_can_be_written(created_at: i64, updated_at: i64) {
-            let text = credential(Format::Xml, &Credential { created_at, updated_at, ..john() });
+            let text = credential(ReplyFormat::Xml, &Credential { created_at, updated_at, ..john() });
             prop_assert!(text.is_ascii());
         }
     }

@@ -5,9 +5,9 @@
 
 use memchr::memchr;
 
-use super::attributes::is_token;
 use super::error::FormError;
-use super::media::Boundary;
+use super::header_parameters::is_token;
+use super::media_type::Boundary;
 
 /// The error for a body that such a parser would split.
 pub(crate) const CUT: FormError = FormError::Malformed(

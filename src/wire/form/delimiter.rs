@@ -49,7 +49,7 @@ impl Delimiter {
         self.tail_len = 2;
     }
 
-    /// Looks through the next piece. After a find, new content has to be started before the next call.
+    /// Looks through the next piece. AfterBoundary a find, new content has to be started before the next call.
     pub(crate) fn find(&mut self, piece: &[u8]) -> Option<FoundDelimiter> {
         let text_len = self.text().len();
         let mut joint = [0; 2 * LONGEST];

@@ -24,5 +24,5 @@ pub enum FormError {
     TooManyFields,
     /// A part's header over 16 KiB.
     #[error("the header of a part is too large")]
-    HeadTooLarge,
+    PartHeaderTooLarge,
 }

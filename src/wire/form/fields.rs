@@ -6,9 +6,9 @@ use super::cut_boundary::{CUT, CutDelimiters};
 use super::delimiter::Delimiter;
 use super::error::FormError;
 use super::key::CredentialKey;
-use super::media::Boundary;
-use super::multipart::{LARGEST_HEAD, Outside};
-use super::part::Head;
+use super::media_type::Boundary;
+use super::multipart::{LARGEST_PART_HEADER, StrayDisposition};
+use super::part_header::PartHeader;
 use crate::wire::percent;
 
 /// One field of a form.
@@ -40,7 +40,7 @@ pub(crate) fn multipart<E: From<FormError>>(
 ) -> Result<(), E> {
     let mut delimiter = Delimiter::new(&boundary.text);
     let mut rest = body;
-    let mut outside = Outside::default();
+    let mut outside = StrayDisposition::default();
     let mut is_outside = true;
     let mut field = None;
     while !body.is_empty() {
@@ -78,8 +78,8 @@ pub(crate) fn multipart<E: From<FormError>>(
         if delimiter.is_in(head) {
             return Err(FormError::Malformed("boundary in the header of a part").into());
         }
-        (is_outside, outside) = (head.is_empty(), Outside::default());
-        let head = Head::parse(head)?;
+        (is_outside, outside) = (head.is_empty(), StrayDisposition::default());
+        let head = PartHeader::parse(head)?;
         field = head.name.filter(|_| !head.is_file).map(|name| (name, head.credential));
         rest = content;
         delimiter.start_line();
@@ -89,16 +89,16 @@ pub(crate) fn multipart<E: From<FormError>>(
 
 /// What follows a boundary: the header block, and what comes after it.
 fn split_head(rest: &[u8]) -> Result<(&[u8], &[u8]), FormError> {
-    const BROKEN: FormError = FormError::Malformed("text after a boundary");
+    const MALFORMED: FormError = FormError::Malformed("text after a boundary");
     let padding = rest.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
-    let block = rest[padding..].strip_prefix(b"\r\n").ok_or(BROKEN)?;
+    let block = rest[padding..].strip_prefix(b"\r\n").ok_or(MALFORMED)?;
     if let Some(content) = block.strip_prefix(b"\r\n") {
         return Ok((&[], content));
     }
     let end =
         memmem::find(block, b"\r\n\r\n").ok_or(FormError::Malformed("body ends before its last boundary"))?;
-    if end + 4 > LARGEST_HEAD {
-        return Err(FormError::HeadTooLarge);
+    if end + 4 > LARGEST_PART_HEADER {
+        return Err(FormError::PartHeaderTooLarge);
     }
     Ok((&block[..end + 2], &block[end + 4..]))
 }

@@ -1,6 +1,6 @@
 //! The two parameter names that carry a credential, in every spelling that a backend could take for them.
 
-use crate::wire::percent::Decoder;
+use crate::wire::percent::PercentDecoder;
 
 /// Which half of a credential a parameter carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl CredentialKey {
     /// The key that this encoded name is.
     pub(crate) fn of_encoded(name: &[u8]) -> Option<CredentialKey> {
         let mut matcher = KeyMatcher::new();
-        let mut decoder = Decoder::of_names();
+        let mut decoder = PercentDecoder::of_names();
         name.iter().for_each(|byte| decoder.feed(*byte, |b| matcher.feed(b)));
         decoder.finish(|b| matcher.feed(b));
         matcher.finish()
@@ -102,7 +102,7 @@ impl CredentialKey {
     /// The key at the start of urlencoded text, and where its name ends: at a `=`, a `&` or the end.
     pub(crate) fn at_start_of(encoded: &[u8]) -> Option<(CredentialKey, usize)> {
         let mut matcher = KeyMatcher::new();
-        let mut decoder = Decoder::of_names();
+        let mut decoder = PercentDecoder::of_names();
         let mut end = encoded.len();
         for (at, &byte) in encoded.iter().enumerate() {
             if byte == b'=' || byte == b'&' {

@@ -1,21 +1,21 @@
 //! Forms and queries: the fields `api_user` and `api_key` are found, read and masked wherever a backend could read them.
 
-mod attributes;
+mod credential_halves;
 mod cut_boundary;
 mod delimiter;
 mod error;
 pub(super) mod fields;
-mod halves;
+mod header_parameters;
 mod key;
-mod media;
+mod media_type;
 mod multipart;
-mod part;
+mod part_header;
 pub mod query;
 mod scanner;
 mod urlencoded;
 
-pub(super) use halves::{Halves, ValueBuffer};
-pub(super) use media::Media;
+pub(super) use credential_halves::{CredentialHalves, CredentialValueBuffer};
+pub(super) use media_type::MediaType;
 
 pub use error::{FormError, MOST_FIELDS};
 pub use key::CredentialKey;

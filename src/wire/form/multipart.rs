@@ -2,31 +2,31 @@
 
 use memchr::{memchr, memchr2};
 
+use super::credential_halves::{CredentialHalves, CredentialValueBuffer, FILLER};
 use super::cut_boundary::{CUT, CutDelimiters};
 use super::delimiter::Delimiter;
 use super::error::{FormError, MOST_FIELDS};
-use super::halves::{FILLER, Halves, ValueBuffer};
 use super::key::CredentialKey;
-use super::media::Boundary;
-use super::part::Head;
-use crate::wire::credential::Held;
+use super::media_type::Boundary;
+use super::part_header::PartHeader;
+use crate::wire::credential::PresentedCredential;
 
 /// The largest header block of one part, in bytes.
-pub(crate) const LARGEST_HEAD: usize = 16 * 1024;
+pub(crate) const LARGEST_PART_HEADER: usize = 16 * 1024;
 
 /// The scanner of one multipart body.
 ///
 /// A credential never holds CR or LF, so its value ends at the first one, and what follows must be the delimiter. That is
 /// why every byte can be judged when it passes, and none has to be held back.
-pub(crate) struct Multipart {
+pub(crate) struct MultipartScanner {
     delimiter: Delimiter,
     cut_delimiters: Option<Box<CutDelimiters>>,
     state: MultipartState,
     /// Whether nothing has come yet.
     empty: bool,
-    outside: Outside,
+    outside: StrayDisposition,
     parts: usize,
-    pub(crate) halves: Halves,
+    pub(crate) halves: CredentialHalves,
 }
 
 enum MultipartState {
@@ -36,22 +36,22 @@ enum MultipartState {
     Content,
     /// In the content of a part whose header block is empty.
     HeadlessContent,
-    /// After `--boundary`.
-    Delimiter(After),
+    /// AfterBoundary `--boundary`.
+    Delimiter(AfterBoundary),
     /// In the header block of a part.
-    Head {
+    PartHeader {
         block: Vec<u8>,
         line: usize,
     },
     /// In the value of a credential.
     Value {
         key: CredentialKey,
-        value: ValueBuffer,
+        value: CredentialValueBuffer,
     },
     /// In what ends the value of a credential; so many bytes of it have come.
     EndOfValue {
         key: CredentialKey,
-        value: ValueBuffer,
+        value: CredentialValueBuffer,
         matched: usize,
     },
     /// Right after the last delimiter.
@@ -60,23 +60,23 @@ enum MultipartState {
 }
 
 #[derive(Clone, Copy)]
-enum After {
+enum AfterBoundary {
     Nothing,
     Padding,
     Dash,
     Cr,
 }
 
-impl Multipart {
-    pub(crate) fn new(boundary: &Boundary) -> Multipart {
-        Multipart {
+impl MultipartScanner {
+    pub(crate) fn new(boundary: &Boundary) -> MultipartScanner {
+        MultipartScanner {
             delimiter: Delimiter::new(&boundary.text),
             cut_delimiters: CutDelimiters::of(boundary),
             state: MultipartState::Preamble,
             empty: true,
-            outside: Outside::default(),
+            outside: StrayDisposition::default(),
             parts: 0,
-            halves: Halves::default(),
+            halves: CredentialHalves::default(),
         }
     }
 
@@ -117,7 +117,7 @@ impl Multipart {
                     self.state = after_delimiter(*after, rest[0])?;
                     1
                 }
-                MultipartState::Head { .. } => self.head(rest)?,
+                MultipartState::PartHeader { .. } => self.head(rest)?,
                 MultipartState::Value { .. } => self.value(rest)?,
                 MultipartState::EndOfValue { .. } => self.end_of_value(rest[0])?,
                 MultipartState::Closed if matches!(rest[0], b'\r' | b'\n' | b' ' | b'\t') => {
@@ -140,7 +140,7 @@ impl Multipart {
         Ok(())
     }
 
-    pub(crate) fn finish(self) -> Result<Option<Held>, FormError> {
+    pub(crate) fn finish(self) -> Result<Option<PresentedCredential>, FormError> {
         let is_cut = self.cut_delimiters.is_some_and(|cut| cut.is_found_at_end());
         match self.state {
             MultipartState::Epilogue if is_cut => Err(CUT),
@@ -160,16 +160,16 @@ impl Multipart {
             // Some parsers split there all the same.
             return Err(FormError::Malformed("boundary inside of a line"));
         }
-        self.state = MultipartState::Delimiter(After::Nothing);
+        self.state = MultipartState::Delimiter(AfterBoundary::Nothing);
         Ok(found.end)
     }
 
     fn head(&mut self, rest: &[u8]) -> Result<usize, FormError> {
-        let MultipartState::Head { block, line } = &mut self.state else { return Ok(0) };
+        let MultipartState::PartHeader { block, line } = &mut self.state else { return Ok(0) };
         let end = memchr(b'\n', rest).map(|at| at + 1);
         let piece = &rest[..end.unwrap_or(rest.len())];
-        if block.len() + piece.len() > LARGEST_HEAD {
-            return Err(FormError::HeadTooLarge);
+        if block.len() + piece.len() > LARGEST_PART_HEADER {
+            return Err(FormError::PartHeaderTooLarge);
         }
         block.extend_from_slice(piece);
         if end.is_none() {
@@ -184,11 +184,11 @@ impl Multipart {
             return Err(FormError::Malformed("boundary in the header of a part"));
         }
         let is_headless = block.is_empty();
-        self.state = match Head::parse(block)?.credential {
+        self.state = match PartHeader::parse(block)?.credential {
             Some(key) => MultipartState::Value { key, value: self.halves.buffer() },
             None => {
                 self.delimiter.start_line();
-                self.outside = Outside::default();
+                self.outside = StrayDisposition::default();
                 if is_headless { MultipartState::HeadlessContent } else { MultipartState::Content }
             }
         };
@@ -214,16 +214,16 @@ impl Multipart {
     }
 
     fn end_of_value(&mut self, byte: u8) -> Result<usize, FormError> {
-        const BROKEN: FormError = FormError::Malformed("line break in api_user or api_key");
+        const MALFORMED: FormError = FormError::Malformed("line break in api_user or api_key");
         let MultipartState::EndOfValue { matched, .. } = &mut self.state else { return Ok(0) };
         let expected = b"\r\n".iter().chain(self.delimiter.text()).nth(*matched);
         if expected != Some(&byte) {
-            return Err(BROKEN);
+            return Err(MALFORMED);
         }
         *matched += 1;
         if *matched == self.delimiter.text().len() + 2
             && let MultipartState::EndOfValue { key, value, .. } =
-                std::mem::replace(&mut self.state, MultipartState::Delimiter(After::Nothing))
+                std::mem::replace(&mut self.state, MultipartState::Delimiter(AfterBoundary::Nothing))
         {
             if self.delimiter.is_in(value.as_bytes()) {
                 return Err(FormError::Malformed("boundary inside of a line"));
@@ -239,12 +239,12 @@ impl Multipart {
 /// Django takes what is outside of the delimiters for parts. Werkzeug and Rack don't stop at an empty header block: they
 /// take the content up to its first blank line for the header.
 #[derive(Default)]
-pub(crate) struct Outside {
+pub(crate) struct StrayDisposition {
     /// The number of bytes of the header's name that have come.
     matched: usize,
 }
 
-impl Outside {
+impl StrayDisposition {
     /// Reads the next bytes, in any pieces.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<(), FormError> {
         const WORD: &[u8] = b"content-disposition";
@@ -261,13 +261,17 @@ impl Outside {
 }
 
 /// A delimiter may be padded with white space; the last one has two more dashes.
-fn after_delimiter(after: After, byte: u8) -> Result<MultipartState, FormError> {
+fn after_delimiter(after: AfterBoundary, byte: u8) -> Result<MultipartState, FormError> {
     match (after, byte) {
-        (After::Nothing, b'-') => Ok(MultipartState::Delimiter(After::Dash)),
-        (After::Nothing | After::Padding, b' ' | b'\t') => Ok(MultipartState::Delimiter(After::Padding)),
-        (After::Nothing | After::Padding, b'\r') => Ok(MultipartState::Delimiter(After::Cr)),
-        (After::Cr, b'\n') => Ok(MultipartState::Head { block: Vec::new(), line: 0 }),
-        (After::Dash, b'-') => Ok(MultipartState::Closed),
+        (AfterBoundary::Nothing, b'-') => Ok(MultipartState::Delimiter(AfterBoundary::Dash)),
+        (AfterBoundary::Nothing | AfterBoundary::Padding, b' ' | b'\t') => {
+            Ok(MultipartState::Delimiter(AfterBoundary::Padding))
+        }
+        (AfterBoundary::Nothing | AfterBoundary::Padding, b'\r') => {
+            Ok(MultipartState::Delimiter(AfterBoundary::Cr))
+        }
+        (AfterBoundary::Cr, b'\n') => Ok(MultipartState::PartHeader { block: Vec::new(), line: 0 }),
+        (AfterBoundary::Dash, b'-') => Ok(MultipartState::Closed),
         _ => Err(FormError::Malformed("text after a boundary")),
     }
 }

@@ -2,16 +2,16 @@
 
 use memchr::{memchr, memchr2_iter};
 
-use super::halves::{Halves, ValueBuffer};
+use super::credential_halves::{CredentialHalves, CredentialValueBuffer};
 use super::key::CredentialKey;
-use crate::wire::credential::{CredentialError, Held};
+use crate::wire::credential::{CredentialError, PresentedCredential};
 use crate::wire::percent;
 
 /// What [`take_credential`] found.
 #[derive(Debug)]
 pub struct QueryCredential {
     /// The credential.
-    pub held: Held,
+    pub held: PresentedCredential,
     /// The query without it: every other parameter byte for byte, in order. Where it is empty, the `?` goes, too.
     pub rest: Vec<u8>,
 }
@@ -29,7 +29,7 @@ pub fn take_credential(query: &[u8]) -> Result<Option<QueryCredential>, Credenti
     if !mentions_credential(query) {
         return Ok(None);
     }
-    let mut halves = Halves::default();
+    let mut halves = CredentialHalves::default();
     let mut rest = Vec::with_capacity(query.len());
     let mut first = true;
     for piece in query.split(|b| *b == b'&') {
@@ -79,8 +79,8 @@ fn hides_credential(piece: &[u8]) -> bool {
     false
 }
 
-fn value(encoded: &[u8]) -> Result<ValueBuffer, CredentialError> {
-    let mut buffer = ValueBuffer::with_room_for(encoded.len());
+fn value(encoded: &[u8]) -> Result<CredentialValueBuffer, CredentialError> {
+    let mut buffer = CredentialValueBuffer::with_room_for(encoded.len());
     let mut outcome = Ok(());
     percent::decode(encoded, |byte| outcome = outcome.and_then(|()| buffer.extend(&[byte])));
     outcome.map(|()| buffer)

@@ -1,10 +1,10 @@
 //! Forms: finds the credential anywhere in a body, and overwrites it while the body passes.
 
 use super::error::FormError;
-use super::media::Media;
-use super::multipart::Multipart;
-use super::urlencoded::Urlencoded;
-use crate::wire::credential::Held;
+use super::media_type::MediaType;
+use super::multipart::MultipartScanner;
+use super::urlencoded::UrlencodedScanner;
+use crate::wire::credential::PresentedCredential;
 
 /// Scans the body of a form, chunk by chunk: captures `api_user` and `api_key` and overwrites their values in place.
 ///
@@ -23,8 +23,8 @@ pub struct BodyScanner {
 }
 
 enum FormScanner {
-    Urlencoded(Urlencoded),
-    Multipart(Box<Multipart>),
+    Urlencoded(UrlencodedScanner),
+    Multipart(Box<MultipartScanner>),
 }
 
 impl BodyScanner {
@@ -35,10 +35,12 @@ impl BodyScanner {
     /// A form in a character set that isn't a superset of ASCII, or with a type or boundary that is missing or can be
     /// read in two ways.
     pub fn for_content_type(content_type: &[u8]) -> Result<Option<BodyScanner>, FormError> {
-        let form = match Media::read(content_type)? {
-            Media::Urlencoded => FormScanner::Urlencoded(Urlencoded::new()),
-            Media::Multipart { boundary } => FormScanner::Multipart(Box::new(Multipart::new(&boundary))),
-            Media::Other => return Ok(None),
+        let form = match MediaType::read(content_type)? {
+            MediaType::Urlencoded => FormScanner::Urlencoded(UrlencodedScanner::new()),
+            MediaType::Multipart { boundary } => {
+                FormScanner::Multipart(Box::new(MultipartScanner::new(&boundary)))
+            }
+            MediaType::Other => return Ok(None),
         };
         Ok(Some(BodyScanner { form, failed: None }))
     }
@@ -46,7 +48,7 @@ impl BodyScanner {
     /// The scanner for a body without a type. Some backends (Rack) read it as an urlencoded form, for others it is just
     /// bytes: so many fields as there are `&` are no error, and only what stands there as a credential is.
     pub fn for_untyped() -> BodyScanner {
-        BodyScanner { form: FormScanner::Urlencoded(Urlencoded::of_anything()), failed: None }
+        BodyScanner { form: FormScanner::Urlencoded(UrlencodedScanner::of_anything()), failed: None }
     }
 
     /// The same for where nobody has to present a credential: whatever could be one, different ones, one after a `;`, one that
@@ -88,7 +90,7 @@ impl BodyScanner {
     ///
     /// # Errors
     /// [`FormError`], also where a multipart body ends before its last boundary. An empty body is no error.
-    pub fn finish(self) -> Result<Option<Held>, FormError> {
+    pub fn finish(self) -> Result<Option<PresentedCredential>, FormError> {
         match (self.failed, self.form) {
             (Some(error), _) => Err(error),
             (None, FormScanner::Urlencoded(form)) => form.finish(),
@@ -285,7 +287,9 @@ mod tests {
             let body = body.replace("{}", &format!("--{boundary}"));
             let quote = if is_quoted { "\"" } else { "" };
             let kind = format!("multipart/form-data; boundary={quote}{boundary}{quote}");
-            let Ok(Media::Multipart { boundary }) = Media::read(kind.as_bytes()) else { panic!("{kind}") };
+            let Ok(MediaType::Multipart { boundary }) = MediaType::read(kind.as_bytes()) else {
+                panic!("{kind}")
+            };
             let read = fields::multipart(&boundary, body.as_bytes(), |_| Ok::<(), FormError>(()));
             let scanned = scan(&kind, body.as_bytes()).map(drop);
             assert_eq!(read.is_ok(), scanned.is_ok(), "{body}");
@@ -326,9 +330,9 @@ mod tests {
         assert_eq!(scan(MULTIPART, parts(MOST_FIELDS + 1).as_bytes()), Err(FormError::TooManyFields));
         let head = |n: usize| format!("--b\r\nX: {}\r\n\r\n\r\n--b--", "x".repeat(n - 7));
         assert!(scan(MULTIPART, head(16 * 1024).as_bytes()).is_ok());
-        assert_eq!(scan(MULTIPART, head(16 * 1024 + 1).as_bytes()), Err(FormError::HeadTooLarge));
+        assert_eq!(scan(MULTIPART, head(16 * 1024 + 1).as_bytes()), Err(FormError::PartHeaderTooLarge));
         let endless = format!("--b\r\n{}", "x".repeat(20_000));
-        assert_eq!(scan(MULTIPART, endless.as_bytes()), Err(FormError::HeadTooLarge));
+        assert_eq!(scan(MULTIPART, endless.as_bytes()), Err(FormError::PartHeaderTooLarge));
     }
 
     #[test]

@@ -2,54 +2,54 @@
 
 use memchr::{memchr, memchr2};
 
+use super::credential_halves::{CredentialHalves, CredentialValueBuffer, FILLER};
 use super::error::{FormError, MOST_FIELDS};
-use super::halves::{FILLER, Halves, ValueBuffer};
 use super::key::{CredentialKey, KeyMatcher};
-use crate::wire::credential::{CredentialError, Held};
-use crate::wire::percent::Decoder;
+use crate::wire::credential::{CredentialError, PresentedCredential};
+use crate::wire::percent::PercentDecoder;
 
 /// The scanner of one urlencoded body.
-pub(crate) struct Urlencoded {
+pub(crate) struct UrlencodedScanner {
     state: UrlencodedState,
     fields: usize,
     most_fields: usize,
-    pub(crate) halves: Halves,
+    pub(crate) halves: CredentialHalves,
 }
 
 enum UrlencodedState {
     /// In a name that may still become a credential's.
-    Name { name: Name, after: Separator },
+    Name { name: UrlencodedName, after: FieldSeparator },
     /// In anything that is no credential.
     Other,
     /// In the value of a credential.
-    Value { key: CredentialKey, decoder: Decoder, value: ValueBuffer },
+    Value { key: CredentialKey, decoder: PercentDecoder, value: CredentialValueBuffer },
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Separator {
+enum FieldSeparator {
     Ampersand,
     /// Separates parameters for some backends; for us it is part of a value.
     Semicolon,
 }
 
-struct Name {
+struct UrlencodedName {
     matcher: KeyMatcher,
-    decoder: Decoder,
+    decoder: PercentDecoder,
 }
 
-impl Urlencoded {
-    pub(crate) fn new() -> Urlencoded {
-        Urlencoded::of_at_most(MOST_FIELDS)
+impl UrlencodedScanner {
+    pub(crate) fn new() -> UrlencodedScanner {
+        UrlencodedScanner::of_at_most(MOST_FIELDS)
     }
 
     /// For what may be no form at all, and so has as many `&` as it likes.
-    pub(crate) fn of_anything() -> Urlencoded {
-        Urlencoded::of_at_most(usize::MAX)
+    pub(crate) fn of_anything() -> UrlencodedScanner {
+        UrlencodedScanner::of_at_most(usize::MAX)
     }
 
-    fn of_at_most(most_fields: usize) -> Urlencoded {
-        let state = UrlencodedState::Name { name: Name::new(), after: Separator::Ampersand };
-        Urlencoded { state, fields: 1, most_fields, halves: Halves::default() }
+    fn of_at_most(most_fields: usize) -> UrlencodedScanner {
+        let state = UrlencodedState::Name { name: UrlencodedName::new(), after: FieldSeparator::Ampersand };
+        UrlencodedScanner { state, fields: 1, most_fields, halves: CredentialHalves::default() }
     }
 
     pub(crate) fn scan(&mut self, chunk: &mut [u8]) -> Result<(), FormError> {
@@ -91,7 +91,7 @@ impl Urlencoded {
         here || !self.halves.is_empty()
     }
 
-    pub(crate) fn finish(mut self) -> Result<Option<Held>, FormError> {
+    pub(crate) fn finish(mut self) -> Result<Option<PresentedCredential>, FormError> {
         if let UrlencodedState::Name { .. } = self.state {
             self.end_of_bare_name()?;
         }
@@ -108,17 +108,17 @@ impl Urlencoded {
                 self.separator(b'&')?;
             }
             b'=' => match (name.finish(), *after) {
-                (Some(_), Separator::Semicolon) if !self.halves.accepts_any() => {
+                (Some(_), FieldSeparator::Semicolon) if !self.halves.accepts_any() => {
                     return Err(CredentialError::Ambiguous.into());
                 }
                 (Some(key), _) => {
                     let value = self.halves.buffer();
-                    self.state = UrlencodedState::Value { key, decoder: Decoder::default(), value };
+                    self.state = UrlencodedState::Value { key, decoder: PercentDecoder::default(), value };
                 }
                 (None, _) => self.state = UrlencodedState::Other,
             },
             _ => {
-                let Name { matcher, decoder } = name;
+                let UrlencodedName { matcher, decoder } = name;
                 decoder.feed(byte, |b| matcher.feed(b));
                 if matcher.is_other() {
                     self.state = UrlencodedState::Other;
@@ -131,21 +131,21 @@ impl Urlencoded {
     }
 
     fn separator(&mut self, byte: u8) -> Result<(), FormError> {
-        let after = if byte == b'&' { Separator::Ampersand } else { Separator::Semicolon };
-        self.fields += usize::from(after == Separator::Ampersand);
+        let after = if byte == b'&' { FieldSeparator::Ampersand } else { FieldSeparator::Semicolon };
+        self.fields += usize::from(after == FieldSeparator::Ampersand);
         if self.fields > self.most_fields {
             return Err(FormError::TooManyFields);
         }
-        self.state = UrlencodedState::Name { name: Name::new(), after };
+        self.state = UrlencodedState::Name { name: UrlencodedName::new(), after };
         Ok(())
     }
 
     /// A name without `=` has the empty value.
     fn end_of_bare_name(&mut self) -> Result<(), FormError> {
-        if let UrlencodedState::Name { name, after: Separator::Ampersand } = &self.state
+        if let UrlencodedState::Name { name, after: FieldSeparator::Ampersand } = &self.state
             && let Some(key) = name.finish()
         {
-            self.halves.put(key, ValueBuffer::with_room_for(0).finish())?;
+            self.halves.put(key, CredentialValueBuffer::with_room_for(0).finish())?;
         }
         Ok(())
     }
@@ -163,9 +163,9 @@ impl Urlencoded {
     }
 }
 
-impl Name {
-    fn new() -> Name {
-        Name { matcher: KeyMatcher::new(), decoder: Decoder::of_names() }
+impl UrlencodedName {
+    fn new() -> UrlencodedName {
+        UrlencodedName { matcher: KeyMatcher::new(), decoder: PercentDecoder::of_names() }
     }
 
     fn finish(&self) -> Option<CredentialKey> {
@@ -177,8 +177,8 @@ impl Name {
 
 fn read_and_mask(
     raw: &mut [u8],
-    decoder: &mut Decoder,
-    value: &mut ValueBuffer,
+    decoder: &mut PercentDecoder,
+    value: &mut CredentialValueBuffer,
 ) -> Result<(), CredentialError> {
     let mut outcome = Ok(());
     for byte in &mut *raw {

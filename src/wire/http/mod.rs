@@ -12,7 +12,7 @@ pub use authorization::{BASIC_BUFFER, BasicError, basic};
 pub use chunked::{ChunkedError, ChunkedValidator};
 pub use http2_frames::RequestFrames;
 pub use origin::OwnOrigin;
-pub use path::{PathError, Target, normalize};
+pub use path::{PathError, RequestTarget, normalize};
 #[cfg(test)]
 pub use route::steps_of;
 pub use route::{RoutePattern, cut_short, sends_mail};

@@ -1,4 +1,4 @@
-//! Paths: made plain, so that the path that is judged is the path that is forwarded.
+//! Normalization of paths, so that the path that is judged is the path that is forwarded.
 
 use std::borrow::Cow;
 
@@ -8,20 +8,20 @@ use crate::wire::percent::hex;
 
 /// A request target, split (RFC 9112, section 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target<'a> {
+pub struct RequestTarget<'a> {
     /// The raw path, not yet normalized; `/` where an absolute target has none.
     pub path: &'a [u8],
     /// The raw query without its `?`.
     pub query: Option<&'a [u8]>,
 }
 
-impl<'a> Target<'a> {
+impl<'a> RequestTarget<'a> {
     /// Splits a target in origin form (`/path?query`) or absolute form (`http://host/path?query`).
     ///
     /// # Errors
     /// [`PathError::NotAPath`] for anything else: `*`, `host:port`, an absolute target of another scheme.
     /// [`PathError::Character`] where a fragment follows.
-    pub fn split(target: &'a [u8]) -> Result<Target<'a>, PathError> {
+    pub fn split(target: &'a [u8]) -> Result<RequestTarget<'a>, PathError> {
         if target.contains(&b'#') {
             return Err(PathError::Character);
         }
@@ -29,7 +29,7 @@ impl<'a> Target<'a> {
         let query = target.get(end_of_path + 1..);
         let before = &target[..end_of_path];
         if before.first() == Some(&b'/') {
-            return Ok(Target { path: before, query });
+            return Ok(RequestTarget { path: before, query });
         }
         let scheme = [&b"http://"[..], b"https://"].into_iter().find(|scheme| {
             before.len() > scheme.len() && before[..scheme.len()].eq_ignore_ascii_case(scheme)
@@ -37,8 +37,8 @@ impl<'a> Target<'a> {
         let authority_and_path = &before[scheme.ok_or(PathError::NotAPath)?.len()..];
         match memchr::memchr(b'/', authority_and_path) {
             Some(0) => Err(PathError::NotAPath),
-            Some(at) => Ok(Target { path: &authority_and_path[at..], query }),
-            None => Ok(Target { path: b"/", query }),
+            Some(at) => Ok(RequestTarget { path: &authority_and_path[at..], query }),
+            None => Ok(RequestTarget { path: b"/", query }),
         }
     }
 }
@@ -316,12 +316,12 @@ mod tests {
             ("//h/a", "//h/a", None),
         ];
         for (target, path, query) in cases {
-            let expected = Target { path: path.as_bytes(), query: query.map(str::as_bytes) };
-            assert_eq!(Target::split(target.as_bytes()), Ok(expected), "{target}");
+            let expected = RequestTarget { path: path.as_bytes(), query: query.map(str::as_bytes) };
+            assert_eq!(RequestTarget::split(target.as_bytes()), Ok(expected), "{target}");
         }
         for target in ["", "*", "host:443", "ftp://h/a", "http:///a", "http://", "a"] {
-            assert_eq!(Target::split(target.as_bytes()), Err(PathError::NotAPath), "{target}");
+            assert_eq!(RequestTarget::split(target.as_bytes()), Err(PathError::NotAPath), "{target}");
         }
-        assert_eq!(Target::split(b"/a#b"), Err(PathError::Character));
+        assert_eq!(RequestTarget::split(b"/a#b"), Err(PathError::Character));
     }
 }

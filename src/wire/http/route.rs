@@ -62,8 +62,8 @@ impl RoutePattern {
         }
         let mut given = path.trim_end_matches('/').split('/').skip(1);
         let named = self.named().iter();
-        let mut all =
-            named.map(|segment| given.next().is_some_and(|text| segment.matches(text, Case::Ignored)));
+        let mut all = named
+            .map(|segment| given.next().is_some_and(|text| segment.matches(text, CaseRule::Insensitive)));
         all.all(|matches| matches) && (self.and_below || given.next().is_none())
     }
 
@@ -78,8 +78,10 @@ impl RoutePattern {
     fn compare(&self, path: &str) -> bool {
         let Some(path) = path.strip_prefix('/') else { return false };
         let mut given = path.split('/');
-        let mut all =
-            self.segments.iter().map(|segment| given.next().is_some_and(|t| segment.matches(t, Case::Kept)));
+        let mut all = self
+            .segments
+            .iter()
+            .map(|segment| given.next().is_some_and(|t| segment.matches(t, CaseRule::Sensitive)));
         all.all(|matches| matches) && given.next().is_some() == self.and_below
     }
 }
@@ -98,7 +100,7 @@ impl PatternSegment {
     }
 
     /// Compares a segment of a normalized path. Of a long one, only the ends are decoded: many routes may be compared with it.
-    pub(super) fn matches(&self, text: &str, case: Case) -> bool {
+    pub(super) fn matches(&self, text: &str, case: CaseRule) -> bool {
         // An escape is three bytes.
         match self {
             PatternSegment::Exact(expected) if text.len() > 3 * expected.len() => false,
@@ -114,7 +116,7 @@ impl PatternSegment {
         }
     }
 
-    pub(super) fn matches_decoded(&self, text: &[u8], case: Case) -> bool {
+    pub(super) fn matches_decoded(&self, text: &[u8], case: CaseRule) -> bool {
         match self {
             PatternSegment::Exact(expected) => case.same(text, expected),
             PatternSegment::Around(before, after) => {
@@ -127,16 +129,16 @@ impl PatternSegment {
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Case {
-    Kept,
-    Ignored,
+pub(super) enum CaseRule {
+    Sensitive,
+    Insensitive,
 }
 
-impl Case {
+impl CaseRule {
     pub(super) fn same(self, one: &[u8], other: &[u8]) -> bool {
         match self {
-            Case::Kept => one == other,
-            Case::Ignored => one.eq_ignore_ascii_case(other),
+            CaseRule::Sensitive => one == other,
+            CaseRule::Insensitive => one.eq_ignore_ascii_case(other),
         }
     }
 }
@@ -150,7 +152,7 @@ pub fn cut_short(path: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Whether a normalized path is one of those of the API that send mail, which need the permission `email`:
-/// `/api/mail.send.FORMAT` and `/v3/mail/send`. Case, format and whatever else follows don't matter, since they may not
+/// `/api/mail.send.FORMAT` and `/v3/mail/send`. CaseRule, format and whatever else follows don't matter, since they may not
 /// matter to a backend; nothing else of the API lives under these names.
 pub fn sends_mail(path: &str) -> bool {
     const NAMES: [&[u8]; 3] = [b"/api/mail.send", b"/api/mail/send", b"/v3/mail/send"];
@@ -282,8 +284,8 @@ mod tests {
                 for middle in ["", "x", "%3A", "xxxxxxxxxxxx", "%3A%3A%3A%3A%3A", "x%3Ax%3Ax%3Ax"] {
                     for other in ["", "a", "%3A", "%3Aa", "b%3A", "ba", "a%3Ab"] {
                         let given = format!("{piece}{middle}{other}");
-                        let expected = segment.matches_decoded(&decoded(&given), Case::Kept);
-                        assert_eq!(segment.matches(&given, Case::Kept), expected, "{text} {given}");
+                        let expected = segment.matches_decoded(&decoded(&given), CaseRule::Sensitive);
+                        assert_eq!(segment.matches(&given, CaseRule::Sensitive), expected, "{text} {given}");
                     }
                 }
             }

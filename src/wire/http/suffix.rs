@@ -1,7 +1,7 @@
 //! Paths that extend another one by a suffix, as `/send.php/x` extends `/send.php`: a backend may drop the suffix and serve
 //! the base. Which route decides on such a path is a matter of how two patterns are related; the rule is in `edge::http::router`.
 
-use super::route::{Case, PatternSegment, RoutePattern, count_steps, decoded};
+use super::route::{CaseRule, PatternSegment, RoutePattern, count_steps, decoded};
 
 impl RoutePattern {
     /// The bases of a normalized path: the parts of it, the longest first, that this pattern covers and that only a suffix
@@ -12,7 +12,7 @@ impl RoutePattern {
     /// no suffixes that begin with `/` or `.`: everything would be one.
     pub fn bases_of<'p>(&'p self, path: &'p str) -> impl Iterator<Item = &'p str> {
         let ends = self.last_segment_of(path).map(|(segment, at, text, is_last)| {
-            let whole = !is_last && segment.matches(text, Case::Ignored);
+            let whole = !is_last && segment.matches(text, CaseRule::Insensitive);
             whole.then_some(text.len()).into_iter().chain(segment.bases_of(text)).map(move |end| at + end)
         });
         let root = self.named().is_empty().then(|| decoded(path.get(1..).unwrap_or_default()));
@@ -31,7 +31,7 @@ impl RoutePattern {
         let mut rest = path.strip_prefix('/')?;
         for segment in before {
             let (text, more) = rest.split_once('/')?;
-            if !segment.matches(text, Case::Ignored) {
+            if !segment.matches(text, CaseRule::Insensitive) {
                 return None;
             }
             rest = more;
@@ -76,7 +76,7 @@ impl PatternSegment {
         });
         let fits = move |end: usize| {
             count_steps(1);
-            is_suffix(&bytes[end..]) && self.matches_decoded(&bytes[..end], Case::Ignored)
+            is_suffix(&bytes[end..]) && self.matches_decoded(&bytes[..end], CaseRule::Insensitive)
         };
         ends.filter(move |(end, _)| fits(*end)).map(|(_, place)| place)
     }
@@ -84,13 +84,13 @@ impl PatternSegment {
     /// Returns true if `other` matches all that this segment matches.
     fn is_within(&self, other: &PatternSegment) -> bool {
         match (self, other) {
-            (PatternSegment::Exact(text), _) => other.matches_decoded(text, Case::Ignored),
+            (PatternSegment::Exact(text), _) => other.matches_decoded(text, CaseRule::Insensitive),
             (PatternSegment::Around(..), PatternSegment::Exact(_)) => false,
             (PatternSegment::Around(before, after), PatternSegment::Around(outer_before, outer_after)) => {
                 before.len() >= outer_before.len()
                     && after.len() >= outer_after.len()
-                    && Case::Ignored.same(&before[..outer_before.len()], outer_before)
-                    && Case::Ignored.same(&after[after.len() - outer_after.len()..], outer_after)
+                    && CaseRule::Insensitive.same(&before[..outer_before.len()], outer_before)
+                    && CaseRule::Insensitive.same(&after[after.len() - outer_after.len()..], outer_after)
             }
         }
     }
@@ -98,14 +98,15 @@ impl PatternSegment {
     /// Returns true if all that this segment matches extends what `other` matches by a suffix.
     fn always_extends(&self, other: &PatternSegment) -> bool {
         let start = self.literal_start();
-        (1..start.len())
-            .any(|end| is_suffix(&start[end..]) && other.matches_decoded(&start[..end], Case::Ignored))
+        (1..start.len()).any(|end| {
+            is_suffix(&start[end..]) && other.matches_decoded(&start[..end], CaseRule::Insensitive)
+        })
     }
 
     fn may_begin_as(&self, other: &PatternSegment) -> bool {
         let (mine, theirs) = (self.literal_start(), other.literal_start());
         let length = mine.len().min(theirs.len());
-        Case::Ignored.same(&mine[..length], &theirs[..length])
+        CaseRule::Insensitive.same(&mine[..length], &theirs[..length])
     }
 
     fn literal_start(&self) -> &[u8] {

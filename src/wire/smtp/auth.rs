@@ -5,9 +5,9 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
-use super::{Reply, answers};
+use super::{Reply, replies};
 use crate::domain::Presented;
-use crate::wire::Held;
+use crate::wire::PresentedCredential;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -31,7 +31,7 @@ pub enum AuthStep {
     /// A challenge goes to the client, and its response is awaited.
     Challenge(&'static str, AuthExchange),
     /// Who it says it is is to be checked.
-    Check(Held),
+    Check(PresentedCredential),
     /// It ends here.
     Refused(Reply),
 }
@@ -43,7 +43,7 @@ pub fn begin(mechanism: &[u8], initial: Option<&[u8]>) -> AuthStep {
     } else if mechanism.eq_ignore_ascii_case(b"LOGIN") {
         AuthExchange::LoginName
     } else {
-        return AuthStep::Refused(answers::UNKNOWN_MECHANISM);
+        return AuthStep::Refused(replies::UNKNOWN_MECHANISM);
     };
     match initial {
         // An initial response without anything in it (RFC 4954 section 4).
@@ -67,15 +67,16 @@ impl AuthExchange {
     /// The client's line, without its CR LF.
     pub fn respond(self, line: &[u8]) -> AuthStep {
         if line == b"*" {
-            return AuthStep::Refused(answers::AUTH_CANCELLED);
+            return AuthStep::Refused(replies::AUTH_CANCELLED);
         }
-        let Some(decoded) = decode(line) else { return AuthStep::Refused(answers::AUTH_MALFORMED) };
+        let Some(decoded) = decode(line) else { return AuthStep::Refused(replies::AUTH_MALFORMED) };
         match self {
             AuthExchange::Plain => plain(&decoded),
             AuthExchange::LoginName => AuthExchange::LoginSecret(decoded).ask(),
-            AuthExchange::LoginSecret(username) => {
-                AuthStep::Check(Held::copy_of(Presented { username: &username, secret: &decoded }))
-            }
+            AuthExchange::LoginSecret(username) => AuthStep::Check(PresentedCredential::copy_of(Presented {
+                username: &username,
+                secret: &decoded,
+            })),
         }
     }
 }
@@ -84,12 +85,12 @@ impl AuthExchange {
 fn plain(decoded: &[u8]) -> AuthStep {
     let mut parts = decoded.splitn(3, |b| *b == 0);
     let (Some(acts_for), Some(username), Some(secret)) = (parts.next(), parts.next(), parts.next()) else {
-        return AuthStep::Refused(answers::AUTH_MALFORMED);
+        return AuthStep::Refused(replies::AUTH_MALFORMED);
     };
     if !acts_for.is_empty() && !acts_for.eq_ignore_ascii_case(username) {
-        return AuthStep::Refused(answers::BAD_LOGIN);
+        return AuthStep::Refused(replies::BAD_LOGIN);
     }
-    AuthStep::Check(Held::copy_of(Presented { username, secret }))
+    AuthStep::Check(PresentedCredential::copy_of(Presented { username, secret }))
 }
 
 fn decode(line: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
@@ -145,19 +146,19 @@ mod tests {
 
     #[test]
     fn what_is_refused() {
-        assert_eq!(refused(begin(b"CRAM-MD5", None)), answers::UNKNOWN_MECHANISM);
-        assert_eq!(refused(begin(b"PLAIN", Some(b"*"))), answers::AUTH_CANCELLED);
-        assert_eq!(refused(begin(b"PLAIN", Some(b"="))), answers::AUTH_MALFORMED);
-        assert_eq!(refused(begin(b"PLAIN", Some(b"!!!!"))), answers::AUTH_MALFORMED);
+        assert_eq!(refused(begin(b"CRAM-MD5", None)), replies::UNKNOWN_MECHANISM);
+        assert_eq!(refused(begin(b"PLAIN", Some(b"*"))), replies::AUTH_CANCELLED);
+        assert_eq!(refused(begin(b"PLAIN", Some(b"="))), replies::AUTH_MALFORMED);
+        assert_eq!(refused(begin(b"PLAIN", Some(b"!!!!"))), replies::AUTH_MALFORMED);
         assert_eq!(
             refused(begin(b"PLAIN", Some(BASE64.encode("joe\0x").as_bytes()))),
-            answers::AUTH_MALFORMED
+            replies::AUTH_MALFORMED
         );
         let other = BASE64.encode("root\0joe\0secret");
-        assert_eq!(refused(begin(b"PLAIN", Some(other.as_bytes()))), answers::BAD_LOGIN);
+        assert_eq!(refused(begin(b"PLAIN", Some(other.as_bytes()))), replies::BAD_LOGIN);
         assert_eq!(
             refused(AuthExchange::LoginSecret(Zeroizing::default()).respond(b"*")),
-            answers::AUTH_CANCELLED
+            replies::AUTH_CANCELLED
         );
     }
 }

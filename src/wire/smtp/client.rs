@@ -148,7 +148,7 @@ impl Capabilities {
 
 /// The attributes of `XCLIENT` that a backend takes (Postfix, XCLIENT_README).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Xclient {
+pub struct XclientAttributes {
     /// The client's IP address.
     pub addr: bool,
     /// The client's host name.
@@ -163,7 +163,7 @@ pub struct Xclient {
 
 /// All that matters of a backend's answer to EHLO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Offer {
+pub struct ServiceExtensions {
     /// What those who submit can use.
     pub capabilities: Capabilities,
     /// `STARTTLS`.
@@ -173,14 +173,14 @@ pub struct Offer {
     /// `AUTH LOGIN`.
     pub auth_login: bool,
     /// `XCLIENT`, with any attribute.
-    pub xclient: Option<Xclient>,
+    pub xclient: Option<XclientAttributes>,
 }
 
-impl Offer {
+impl ServiceExtensions {
     /// Reads the answer to EHLO: its first line is the server's name, each other one is an extension. What isn't known,
     /// or isn't as its RFC has it, isn't offered.
-    pub fn read(answer: &Reply) -> Offer {
-        let mut offer = Offer::default();
+    pub fn read(answer: &Reply) -> ServiceExtensions {
+        let mut offer = ServiceExtensions::default();
         // A reply whose every line begins with an enhanced code is no answer to EHLO that anybody gives.
         for line in answer.lines().skip(1) {
             let line = String::from_utf8_lossy(line).to_ascii_uppercase();
@@ -288,13 +288,14 @@ mod tests {
         let text = "250-mail.test at your service\r\n250-PIPELINING\r\n250-size 1000\r\n250-AUTH PLAIN CRAM-MD5\r\n\
                     250-AUTH=LOGIN\r\n250-XCLIENT NAME ADDR LOGIN\r\n250-STARTTLS\r\n250-\r\n250 DSN\r\n";
         let (answer, _) = reply(text.as_bytes()).unwrap().unwrap();
-        let offer = Offer::read(&answer);
+        let offer = ServiceExtensions::read(&answer);
         let capabilities =
             Capabilities { size: Some(1000), pipelining: true, dsn: true, ..Capabilities::default() };
-        let xclient = Xclient { name: true, addr: true, login: true, ..Xclient::default() };
+        let xclient =
+            XclientAttributes { name: true, addr: true, login: true, ..XclientAttributes::default() };
         assert_eq!(
             offer,
-            Offer {
+            ServiceExtensions {
                 capabilities,
                 starttls: true,
                 auth_plain: true,
@@ -307,7 +308,7 @@ mod tests {
     #[test]
     fn a_name_that_looks_like_an_extension_is_a_name() {
         let (answer, _) = reply(b"250-CHUNKING\r\n250 SIZE\r\n").unwrap().unwrap();
-        let offer = Offer::read(&answer);
+        let offer = ServiceExtensions::read(&answer);
         assert!(!offer.capabilities.chunking);
         assert_eq!(offer.capabilities.size, Some(0));
     }
@@ -367,7 +368,7 @@ mod tests {
                 reply.write(&mut written);
                 prop_assert_eq!(bytecount(&written, b'\r'), reply.lines().count());
                 prop_assert!((200..600).contains(&reply.code()));
-                let _ = Offer::read(&reply);
+                let _ = ServiceExtensions::read(&reply);
             }
         }
     }

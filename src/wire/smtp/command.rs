@@ -1,8 +1,8 @@
 //! A client's command line (RFC 5321 section 4.1, RFC 3207, RFC 4954, RFC 3030).
 
-use super::address::Path;
-use super::parameters::{self, MailParameters, ParameterError};
-use super::{Capabilities, Reply, answers};
+use super::parameters::{self, EsmtpParameterError, MailParameters};
+use super::path::SmtpPath;
+use super::{Capabilities, Reply, replies};
 
 /// The longest line of most commands in bytes, CR LF included (RFC 5321, 4.5.3.1.4).
 pub const LINE: usize = 512;
@@ -44,7 +44,7 @@ pub enum SmtpCommand<'a> {
 
 /// Why a line is no command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CommandError {
+pub enum SmtpCommandError {
     /// Not one at all.
     Unknown,
     /// One that isn't offered.
@@ -55,13 +55,13 @@ pub enum CommandError {
     Lost,
 }
 
-impl CommandError {
+impl SmtpCommandError {
     /// What is said to it.
     pub const fn reply(self) -> Reply {
         match self {
-            CommandError::Unknown => answers::UNKNOWN_COMMAND,
-            CommandError::NotImplemented => answers::NOT_IMPLEMENTED,
-            CommandError::Syntax | CommandError::Lost => answers::SYNTAX,
+            SmtpCommandError::Unknown => replies::UNKNOWN_COMMAND,
+            SmtpCommandError::NotImplemented => replies::NOT_IMPLEMENTED,
+            SmtpCommandError::Syntax | SmtpCommandError::Lost => replies::SYNTAX,
         }
     }
 }
@@ -89,17 +89,17 @@ impl<'a> SmtpCommand<'a> {
     ///
     /// # Errors
     /// Where it is no command that is offered, or not well-formed.
-    pub fn parse(line: &'a [u8]) -> Result<SmtpCommand<'a>, CommandError> {
+    pub fn parse(line: &'a [u8]) -> Result<SmtpCommand<'a>, SmtpCommandError> {
         let line = line.trim_ascii_end();
         let end = memchr::memchr(b' ', line).unwrap_or(line.len());
         let (verb, rest) = line.split_at(end);
         let rest = rest.trim_ascii_start();
         let mut upper = [0; 8];
-        let unknown = || if is_bdat(line) { CommandError::Lost } else { CommandError::Unknown };
+        let unknown = || if is_bdat(line) { SmtpCommandError::Lost } else { SmtpCommandError::Unknown };
         let Some(name) = upper.get_mut(..verb.len()) else { return Err(unknown()) };
         name.copy_from_slice(verb);
         name.make_ascii_uppercase();
-        let alone = |command| if rest.is_empty() { Ok(command) } else { Err(CommandError::Syntax) };
+        let alone = |command| if rest.is_empty() { Ok(command) } else { Err(SmtpCommandError::Syntax) };
         match &*name {
             b"EHLO" => client_name(rest).map(SmtpCommand::Ehlo),
             b"HELO" => client_name(rest).map(SmtpCommand::Helo),
@@ -111,56 +111,57 @@ impl<'a> SmtpCommand<'a> {
             b"BDAT" => bdat(rest),
             b"RSET" => alone(SmtpCommand::Rset),
             b"NOOP" => Ok(SmtpCommand::Noop),
-            b"VRFY" if rest.is_empty() => Err(CommandError::Syntax),
+            b"VRFY" if rest.is_empty() => Err(SmtpCommandError::Syntax),
             b"VRFY" => Ok(SmtpCommand::Vrfy),
             b"HELP" => Ok(SmtpCommand::Help),
             b"QUIT" => alone(SmtpCommand::Quit),
             b"EXPN" | b"TURN" | b"ETRN" | b"ATRN" | b"SEND" | b"SOML" | b"SAML" | b"BURL" | b"XCLIENT"
-            | b"XFORWARD" => Err(CommandError::NotImplemented),
+            | b"XFORWARD" => Err(SmtpCommandError::NotImplemented),
             _ => Err(unknown()),
         }
     }
 }
 
 /// One word of printable ASCII. What clients call themselves is often no domain name, and is believed by nobody.
-fn client_name(rest: &[u8]) -> Result<&[u8], CommandError> {
+fn client_name(rest: &[u8]) -> Result<&[u8], SmtpCommandError> {
     let good = !rest.is_empty() && rest.len() <= 255 && rest.iter().all(u8::is_ascii_graphic);
-    if good { Ok(rest) } else { Err(CommandError::Syntax) }
+    if good { Ok(rest) } else { Err(SmtpCommandError::Syntax) }
 }
 
-fn auth(rest: &[u8]) -> Result<SmtpCommand<'_>, CommandError> {
+fn auth(rest: &[u8]) -> Result<SmtpCommand<'_>, SmtpCommandError> {
     let mut words = rest.split(|b| *b == b' ').filter(|word| !word.is_empty());
-    let mechanism = words.next().ok_or(CommandError::Syntax)?;
+    let mechanism = words.next().ok_or(SmtpCommandError::Syntax)?;
     let initial = words.next();
     if words.next().is_some() {
-        return Err(CommandError::Syntax);
+        return Err(SmtpCommandError::Syntax);
     }
     Ok(SmtpCommand::Auth(mechanism, initial))
 }
 
 /// What follows `prefix`. A blank behind the colon is against the RFC, and common.
-fn after<'a>(prefix: &[u8], rest: &'a [u8]) -> Result<&'a [u8], CommandError> {
+fn after<'a>(prefix: &[u8], rest: &'a [u8]) -> Result<&'a [u8], SmtpCommandError> {
     match rest.split_at_checked(prefix.len()) {
         Some((begin, arguments)) if begin.eq_ignore_ascii_case(prefix) => Ok(arguments.trim_ascii_start()),
-        _ => Err(CommandError::Syntax),
+        _ => Err(SmtpCommandError::Syntax),
     }
 }
 
-fn bdat(rest: &[u8]) -> Result<SmtpCommand<'_>, CommandError> {
+fn bdat(rest: &[u8]) -> Result<SmtpCommand<'_>, SmtpCommandError> {
     let mut words = rest.split(|b| *b == b' ').filter(|word| !word.is_empty());
     let size = words.next().filter(|digits| digits.iter().all(u8::is_ascii_digit));
-    let size =
-        size.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()).ok_or(CommandError::Lost)?;
+    let size = size
+        .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok())
+        .ok_or(SmtpCommandError::Lost)?;
     match (words.next(), words.next()) {
         (None, _) => Ok(SmtpCommand::Bdat(size, false)),
         (Some(last), None) if last.eq_ignore_ascii_case(b"LAST") => Ok(SmtpCommand::Bdat(size, true)),
-        _ => Err(CommandError::Lost),
+        _ => Err(SmtpCommandError::Lost),
     }
 }
 
 /// What a MAIL says, checked against what was offered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mail {
+pub struct MailCommand {
     /// What goes after `MAIL FROM:` to a backend: path and parameters as they came, but for `AUTH=`.
     pub arguments: Vec<u8>,
     /// Whether the client gave an `AUTH=`; a backend at which the gateway itself logged in is told `AUTH=<>` then (RFC
@@ -174,19 +175,24 @@ pub struct Mail {
 ///
 /// # Errors
 /// The reply that refuses it.
-pub fn mail(arguments: &[u8], offered: Capabilities, limit: u64, extended: bool) -> Result<Mail, Reply> {
-    let (path, rest) = Path::split(arguments).ok_or(answers::SYNTAX)?;
+pub fn mail(
+    arguments: &[u8],
+    offered: Capabilities,
+    limit: u64,
+    extended: bool,
+) -> Result<MailCommand, Reply> {
+    let (path, rest) = SmtpPath::split(arguments).ok_or(replies::SYNTAX)?;
     if !extended && !rest.trim_ascii().is_empty() {
-        return Err(answers::UNKNOWN_PARAMETER);
+        return Err(replies::UNKNOWN_PARAMETER);
     }
     let mut kept = Vec::with_capacity(arguments.len());
     kept.extend_from_slice(path.text);
     let MailParameters { utf8, auth } =
         parameters::mail(rest, offered, limit, &mut kept).map_err(parameter_reply)?;
     if path.international && !utf8 {
-        return Err(answers::NEEDS_SMTPUTF8);
+        return Err(replies::NEEDS_SMTPUTF8);
     }
-    Ok(Mail { arguments: kept, auth, utf8 })
+    Ok(MailCommand { arguments: kept, auth, utf8 })
 }
 
 /// Checks what follows `RCPT TO:`; it goes to the backend as it is.
@@ -194,22 +200,22 @@ pub fn mail(arguments: &[u8], offered: Capabilities, limit: u64, extended: bool)
 /// # Errors
 /// The reply that refuses it.
 pub fn rcpt(arguments: &[u8], offered: Capabilities, utf8: bool, extended: bool) -> Result<Vec<u8>, Reply> {
-    let (path, rest) = Path::split(arguments).filter(|(path, _)| !path.empty).ok_or(answers::SYNTAX)?;
+    let (path, rest) = SmtpPath::split(arguments).filter(|(path, _)| !path.empty).ok_or(replies::SYNTAX)?;
     if !extended && !rest.trim_ascii().is_empty() {
-        return Err(answers::UNKNOWN_PARAMETER);
+        return Err(replies::UNKNOWN_PARAMETER);
     }
     parameters::rcpt(rest, offered, utf8).map_err(parameter_reply)?;
     if path.international && !utf8 {
-        return Err(answers::NEEDS_SMTPUTF8);
+        return Err(replies::NEEDS_SMTPUTF8);
     }
     Ok(arguments.to_vec())
 }
 
-const fn parameter_reply(error: ParameterError) -> Reply {
+const fn parameter_reply(error: EsmtpParameterError) -> Reply {
     match error {
-        ParameterError::Syntax => answers::SYNTAX,
-        ParameterError::Unknown => answers::UNKNOWN_PARAMETER,
-        ParameterError::TooLarge => answers::TOO_LARGE,
+        EsmtpParameterError::Syntax => replies::SYNTAX,
+        EsmtpParameterError::Unknown => replies::UNKNOWN_PARAMETER,
+        EsmtpParameterError::TooLarge => replies::TOO_LARGE,
     }
 }
 
@@ -246,7 +252,7 @@ mod tests {
 
     #[test]
     fn what_is_none() {
-        use CommandError::*;
+        use SmtpCommandError::*;
         let cases = [
             ("", Unknown),
             (" EHLO x", Unknown),
@@ -294,16 +300,16 @@ mod tests {
             ..Capabilities::default()
         };
         let read = mail(b"<a@b> AUTH=<> SIZE=10", all, 10, true).unwrap();
-        assert_eq!(read, Mail { arguments: b"<a@b> SIZE=10".to_vec(), auth: true, utf8: false });
-        assert_eq!(mail(b"<a@b> SIZE=11", all, 10, true), Err(answers::TOO_LARGE));
-        assert_eq!(mail(b"<a@b> SIZE=1", all, 10, false), Err(answers::UNKNOWN_PARAMETER));
-        assert_eq!(mail(b"a@b", all, 10, true), Err(answers::SYNTAX));
-        assert_eq!(mail("<ä@b>".as_bytes(), all, 10, true), Err(answers::NEEDS_SMTPUTF8));
+        assert_eq!(read, MailCommand { arguments: b"<a@b> SIZE=10".to_vec(), auth: true, utf8: false });
+        assert_eq!(mail(b"<a@b> SIZE=11", all, 10, true), Err(replies::TOO_LARGE));
+        assert_eq!(mail(b"<a@b> SIZE=1", all, 10, false), Err(replies::UNKNOWN_PARAMETER));
+        assert_eq!(mail(b"a@b", all, 10, true), Err(replies::SYNTAX));
+        assert_eq!(mail("<ä@b>".as_bytes(), all, 10, true), Err(replies::NEEDS_SMTPUTF8));
         assert!(mail("<ä@b> SMTPUTF8".as_bytes(), all, 10, true).unwrap().utf8);
-        assert_eq!(rcpt(b"<>", all, false, true), Err(answers::SYNTAX));
+        assert_eq!(rcpt(b"<>", all, false, true), Err(replies::SYNTAX));
         assert_eq!(rcpt(b"<a@b> NOTIFY=NEVER", all, false, true), Ok(b"<a@b> NOTIFY=NEVER".to_vec()));
-        assert_eq!(rcpt("<ä@b>".as_bytes(), all, false, true), Err(answers::NEEDS_SMTPUTF8));
-        assert_eq!(rcpt(b"<a@b> X=1", all, false, true), Err(answers::UNKNOWN_PARAMETER));
+        assert_eq!(rcpt("<ä@b>".as_bytes(), all, false, true), Err(replies::NEEDS_SMTPUTF8));
+        assert_eq!(rcpt(b"<a@b> X=1", all, false, true), Err(replies::UNKNOWN_PARAMETER));
     }
 
     #[test]

@@ -16,12 +16,13 @@ mod line_start;
 
 use memchr::memchr2;
 
-use line_start::LineStart;
+use line_start::{LONGEST_NAME, LineStart};
 
 /// The field that tells a backend who submitted; `_` stands for `-`, since some make no difference.
 const USER: &[u8] = b"x-gatepost-user";
 /// The field that each hop adds.
 const HOP: &[u8] = b"received";
+const _: () = assert!(USER.len() <= LONGEST_NAME && HOP.len() <= LONGEST_NAME);
 /// The beginning of the line that separates messages in an mbox.
 const SEPARATOR: &[u8] = b"From ";
 /// The field that such a line becomes.
@@ -32,7 +33,7 @@ const QUOTES: u16 = 2048 - SEPARATOR.len() as u16;
 /// Passes a message's header on, without the lines that were forged.
 #[derive(Clone, Debug)]
 pub struct HeaderFilter {
-    at: At,
+    at: HeaderPosition,
     /// DATA: a dot at the beginning of a line isn't part of it.
     dots: bool,
     /// The field of this line is removed, with the lines that continue it.
@@ -48,8 +49,8 @@ pub struct HeaderFilter {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
-    /// At the beginning of a line; whether CR LF ended the one before, for all that the backend gets to see.
+enum HeaderPosition {
+    /// HeaderPosition the beginning of a line; whether CR LF ended the one before, for all that the backend gets to see.
     Start { clean: bool },
     /// Behind what some skip at the beginning of a line, and others don't: a blank continues nothing here.
     Skipped,
@@ -74,7 +75,7 @@ impl HeaderFilter {
     /// A filter at the end of a line that is ours, whose CR LF comes first. `dots` is whether the content is dot-stuffed.
     pub fn new(dots: bool) -> HeaderFilter {
         HeaderFilter {
-            at: At::Line,
+            at: HeaderPosition::Line,
             dots,
             dropping: false,
             clean: true,
@@ -92,7 +93,7 @@ impl HeaderFilter {
 
     /// Whether the header is over: everything passes now.
     pub fn is_over(&self) -> bool {
-        self.at == At::Body
+        self.at == HeaderPosition::Body
     }
 
     /// Appends what passes of `content` to `out`, up to the end of the header; what is left is the body's.
@@ -100,21 +101,21 @@ impl HeaderFilter {
         let mut rest = content;
         while let Some((byte, next)) = rest.split_first() {
             match self.at {
-                At::Body => return rest,
-                At::Line => {
+                HeaderPosition::Body => return rest,
+                HeaderPosition::Line => {
                     let end = memchr2(b'\r', b'\n', rest).map_or(rest.len(), |at| at + 1);
                     let (line, behind) = rest.split_at(end);
                     if !self.dropping {
                         out.extend_from_slice(line);
                     }
                     match line[end - 1] {
-                        b'\r' => self.at = At::Cr { skipped: false },
-                        b'\n' => self.at = At::Start { clean: self.dropping && self.clean },
+                        b'\r' => self.at = HeaderPosition::Cr { skipped: false },
+                        b'\n' => self.at = HeaderPosition::Start { clean: self.dropping && self.clean },
                         _ => {}
                     }
                     rest = behind;
                 }
-                At::Cr { skipped } => {
+                HeaderPosition::Cr { skipped } => {
                     let ended = *byte == b'\n';
                     if ended {
                         if !self.dropping {
@@ -123,52 +124,54 @@ impl HeaderFilter {
                         rest = next;
                     }
                     self.at = match skipped && !ended {
-                        true => At::Skipped,
+                        true => HeaderPosition::Skipped,
                         // Without the line that is removed, the line end before it and the next one meet.
-                        false => At::Start { clean: if self.dropping { self.clean } else { ended } },
+                        false => {
+                            HeaderPosition::Start { clean: if self.dropping { self.clean } else { ended } }
+                        }
                     };
                 }
-                At::Skipped if matches!(byte, b' ' | b'\t') => {
+                HeaderPosition::Skipped if matches!(byte, b' ' | b'\t') => {
                     out.push(*byte);
                     rest = next;
                 }
-                At::Skipped => self.at = At::Start { clean: false },
-                At::Start { clean } => {
+                HeaderPosition::Skipped => self.at = HeaderPosition::Start { clean: false },
+                HeaderPosition::Start { clean } => {
                     self.clean = clean;
                     if self.start(*byte, clean, out) {
                         rest = next;
                     }
                 }
-                At::Name(name, len) => {
+                HeaderPosition::Name(name, len) => {
                     if self.name(*byte, name, len, out) {
                         rest = next;
                     }
                 }
-                At::Separator { quotes, len } => {
+                HeaderPosition::Separator { quotes, len } => {
                     if self.separator(*byte, quotes, len, out) {
                         rest = next;
                     }
                 }
-                At::NameCr(name, len) => {
+                HeaderPosition::NameCr(name, len) => {
                     if *byte == b'\n' {
                         self.give_up(out);
-                        self.at = At::Cr { skipped: false };
+                        self.at = HeaderPosition::Cr { skipped: false };
                         out.push(b'\r');
                     } else {
                         self.held.skip(b'\r');
-                        self.at = At::Name(name, len);
+                        self.at = HeaderPosition::Name(name, len);
                     }
                 }
-                At::EmptyCr => {
+                HeaderPosition::EmptyCr => {
                     if *byte == b'\n' {
                         out.extend_from_slice(b"\r\n");
                         rest = next;
-                        self.at = At::Body;
+                        self.at = HeaderPosition::Body;
                     } else {
                         if self.first {
                             self.end_ours(out);
                         } else {
-                            self.at = At::Skipped;
+                            self.at = HeaderPosition::Skipped;
                         }
                         out.push(b'\r');
                     }
@@ -183,11 +186,11 @@ impl HeaderFilter {
         // A field of ours without a colon is none; one with its colon isn't held any more.
         self.held.flush(out);
         match self.at {
-            At::EmptyCr | At::NameCr(..) => out.push(b'\r'),
-            At::Separator { quotes, len } => begin_separator(quotes, len, out),
+            HeaderPosition::EmptyCr | HeaderPosition::NameCr(..) => out.push(b'\r'),
+            HeaderPosition::Separator { quotes, len } => begin_separator(quotes, len, out),
             _ => {}
         }
-        self.at = At::Body;
+        self.at = HeaderPosition::Body;
     }
 
     /// The first byte of a line; false where it has to be looked at again.
@@ -196,7 +199,7 @@ impl HeaderFilter {
             b'.' if self.dots && self.held.is_empty() => self.held.push(byte),
             // It continues the field before; the last two do for those who ask the C library what a blank is.
             b' ' | b'\t' | b'\x0b' | b'\x0c' if self.dropping => {
-                self.at = At::Line;
+                self.at = HeaderPosition::Line;
                 self.held.clear();
             }
             // Who skips it sees a line begin with what is behind it.
@@ -206,30 +209,34 @@ impl HeaderFilter {
                 return false;
             }
             b' ' | b'\t' => {
-                self.at = At::Line;
+                self.at = HeaderPosition::Line;
                 self.held.flush(out);
                 out.push(byte);
             }
             b'\r' if clean && self.held.is_empty() => {
                 self.dropping = false;
-                self.at = At::EmptyCr;
+                self.at = HeaderPosition::EmptyCr;
             }
             b'\r' | b'\n' => {
                 self.give_up(out);
                 self.dropping = false;
                 out.push(byte);
-                self.at = if byte == b'\r' { At::Cr { skipped: true } } else { At::Skipped };
+                self.at = if byte == b'\r' {
+                    HeaderPosition::Cr { skipped: true }
+                } else {
+                    HeaderPosition::Skipped
+                };
             }
             // No name begins with it, but for who trims names.
             ..=b' ' | b'\x7f'.. => {
                 self.dropping = false;
                 self.held.flush(out);
                 out.push(byte);
-                self.at = At::Skipped;
+                self.at = HeaderPosition::Skipped;
             }
             b'>' | b'F' if self.first || clean && self.separated => {
                 self.dropping = false;
-                self.at = At::Separator { quotes: 0, len: 0 };
+                self.at = HeaderPosition::Separator { quotes: 0, len: 0 };
                 return false;
             }
             _ => {
@@ -237,7 +244,7 @@ impl HeaderFilter {
                 self.held.push(byte);
                 let ours = [USER, HOP].into_iter().find(|name| name[0] == byte.to_ascii_lowercase());
                 match ours {
-                    Some(name) => self.at = At::Name(name, 1),
+                    Some(name) => self.at = HeaderPosition::Name(name, 1),
                     None => self.give_up(out),
                 }
             }
@@ -254,7 +261,7 @@ impl HeaderFilter {
         out.extend_from_slice(b"\r\n");
         self.give_up(out);
         self.dropping = false;
-        self.at = At::Body;
+        self.at = HeaderPosition::Body;
     }
 
     /// One more byte of a name; false where it has to be looked at again.
@@ -265,7 +272,7 @@ impl HeaderFilter {
         }
         if let Some(expected) = name.get(usize::from(len)) {
             if byte == b'\r' {
-                self.at = At::NameCr(name, len);
+                self.at = HeaderPosition::NameCr(name, len);
                 return true;
             }
             let plain = if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
@@ -273,12 +280,12 @@ impl HeaderFilter {
                 let anew = self.held.ends_a_line();
                 self.give_up(out);
                 if anew {
-                    self.at = At::Start { clean: false };
+                    self.at = HeaderPosition::Start { clean: false };
                 }
                 return false;
             }
             self.held.push(byte);
-            self.at = At::Name(name, len + 1);
+            self.at = HeaderPosition::Name(name, len + 1);
             return true;
         }
         // The whole name was there, and it is the field's where nothing else follows that could be part of it. What isn't
@@ -287,7 +294,7 @@ impl HeaderFilter {
         if ends && name == USER {
             self.dropping = true;
             self.held.clear();
-            self.at = At::Line;
+            self.at = HeaderPosition::Line;
             return false;
         }
         self.hops += u32::from(ends && name == HOP);
@@ -298,7 +305,7 @@ impl HeaderFilter {
     /// One more byte of what may be a separator of an mbox; false where it has to be looked at again.
     fn separator(&mut self, byte: u8, quotes: u16, len: u8, out: &mut Vec<u8>) -> bool {
         if byte == b'>' && len == 0 && quotes < QUOTES {
-            self.at = At::Separator { quotes: quotes + 1, len };
+            self.at = HeaderPosition::Separator { quotes: quotes + 1, len };
             return true;
         }
         if byte != SEPARATOR[usize::from(len)] {
@@ -306,14 +313,14 @@ impl HeaderFilter {
             begin_separator(quotes, len, out);
             return false;
         }
-        self.at = At::Separator { quotes, len: len + 1 };
+        self.at = HeaderPosition::Separator { quotes, len: len + 1 };
         if usize::from(len) + 1 == SEPARATOR.len() {
             // A stuffed dot isn't part of the line, and nothing needs one before the name of the field.
             self.held.clear();
             self.separated = true;
             out.extend_from_slice(MAILBOX_LINE);
             begin_separator(quotes, len + 1, out);
-            self.at = At::Line;
+            self.at = HeaderPosition::Line;
         }
         true
     }
@@ -322,7 +329,7 @@ impl HeaderFilter {
         self.first = false;
         self.separated &= !self.clean;
         self.held.flush(out);
-        self.at = At::Line;
+        self.at = HeaderPosition::Line;
     }
 }
 

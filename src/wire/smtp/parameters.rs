@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use super::Capabilities;
-use super::address::Path;
+use super::path::SmtpPath;
 
 /// Why parameters are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ParameterError {
+pub enum EsmtpParameterError {
     /// Malformed, twice, or a value that can't be there: 501.
     Syntax,
     /// Not offered: 555.
@@ -35,20 +35,20 @@ pub fn mail(
     offered: Capabilities,
     limit: u64,
     kept: &mut Vec<u8>,
-) -> Result<MailParameters, ParameterError> {
+) -> Result<MailParameters, EsmtpParameterError> {
     const KNOWN: [&[u8]; 6] = [b"SIZE", b"BODY", b"SMTPUTF8", b"RET", b"ENVID", b"AUTH"];
     let mut found = MailParameters::default();
     each(text, &KNOWN, |keyword, value, whole| {
         let keep = match (keyword, value) {
             (b"SIZE", Some(value)) => {
                 if size(value)? > limit {
-                    return Err(ParameterError::TooLarge);
+                    return Err(EsmtpParameterError::TooLarge);
                 }
                 offered.size.is_some()
             }
             (b"BODY", Some(value)) => {
                 if value.eq_ignore_ascii_case(b"BINARYMIME") || !offered.eight_bit_mime {
-                    return Err(ParameterError::Unknown);
+                    return Err(EsmtpParameterError::Unknown);
                 }
                 check(value.eq_ignore_ascii_case(b"7BIT") || value.eq_ignore_ascii_case(b"8BITMIME"))?
             }
@@ -69,7 +69,7 @@ pub fn mail(
                 check(value == b"<>" || is_xtext(value, true))?;
                 false
             }
-            _ => return Err(ParameterError::Syntax),
+            _ => return Err(EsmtpParameterError::Syntax),
         };
         if keep {
             kept.push(b' ');
@@ -84,7 +84,7 @@ pub fn mail(
 ///
 /// # Errors
 /// The first thing that is wrong with them.
-pub fn rcpt(text: &[u8], offered: Capabilities, utf8: bool) -> Result<(), ParameterError> {
+pub fn rcpt(text: &[u8], offered: Capabilities, utf8: bool) -> Result<(), EsmtpParameterError> {
     each(text, &[b"NOTIFY", b"ORCPT"], |keyword, value, _| {
         offer(offered.dsn)?;
         let good = match (keyword, value) {
@@ -109,7 +109,7 @@ pub fn needs(arguments: &[u8]) -> Capabilities {
         // A path alone, as nearly all are.
         return needs;
     }
-    let rest = Path::split(arguments).map_or(&b""[..], |(_, rest)| rest);
+    let rest = SmtpPath::split(arguments).map_or(&b""[..], |(_, rest)| rest);
     for whole in rest.split(|b| *b == b' ').filter(|whole| !whole.is_empty()) {
         let mut parts = whole.splitn(2, |b| *b == b'=');
         let (keyword, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -129,7 +129,7 @@ pub fn without_size(arguments: &[u8]) -> Cow<'_, [u8]> {
     if needs(arguments).size.is_none() {
         return Cow::Borrowed(arguments);
     }
-    let rest = Path::split(arguments).map_or(&b""[..], |(_, rest)| rest);
+    let rest = SmtpPath::split(arguments).map_or(&b""[..], |(_, rest)| rest);
     let (path, _) = arguments.split_at(arguments.len() - rest.len());
     let is_size = |whole: &&[u8]| whole.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"SIZE="));
     let kept = rest.split(|b| *b == b' ').filter(|whole| !whole.is_empty() && !is_size(whole));
@@ -140,8 +140,8 @@ pub fn without_size(arguments: &[u8]) -> Cow<'_, [u8]> {
 fn each<'a>(
     text: &'a [u8],
     known: &[&'static [u8]],
-    mut take: impl FnMut(&'static [u8], Option<&'a [u8]>, &'a [u8]) -> Result<(), ParameterError>,
-) -> Result<(), ParameterError> {
+    mut take: impl FnMut(&'static [u8], Option<&'a [u8]>, &'a [u8]) -> Result<(), EsmtpParameterError>,
+) -> Result<(), EsmtpParameterError> {
     let mut seen = 0_u32;
     for whole in text.split(|b| *b == b' ').filter(|whole| !whole.is_empty()) {
         let (keyword, value) = match memchr::memchr(b'=', whole) {
@@ -153,7 +153,7 @@ fn each<'a>(
         check(keyword.first().is_some_and(u8::is_ascii_alphanumeric) && keyword.iter().all(in_keyword))?;
         check(value.is_none_or(|value| !value.is_empty() && value.iter().all(in_value)))?;
         let place = known.iter().position(|k| k.eq_ignore_ascii_case(keyword));
-        let place = place.ok_or(ParameterError::Unknown)?;
+        let place = place.ok_or(EsmtpParameterError::Unknown)?;
         check(seen & 1 << place == 0)?;
         seen |= 1 << place;
         take(known[place], value, whole)?;
@@ -162,7 +162,7 @@ fn each<'a>(
 }
 
 /// 1 to 20 digits; what is above 64 bits is too large for anybody.
-fn size(value: &[u8]) -> Result<u64, ParameterError> {
+fn size(value: &[u8]) -> Result<u64, EsmtpParameterError> {
     check((1..=20).contains(&value.len()) && value.iter().all(u8::is_ascii_digit))?;
     Ok(value.iter().fold(0_u64, |n, b| n.saturating_mul(10).saturating_add(u64::from(b - b'0'))))
 }
@@ -193,17 +193,17 @@ fn is_xtext(value: &[u8], utf8: bool) -> bool {
         && (utf8 || escapes.map(|(at, _)| at).all(escaped))
 }
 
-fn check(good: bool) -> Result<bool, ParameterError> {
-    if good { Ok(true) } else { Err(ParameterError::Syntax) }
+fn check(good: bool) -> Result<bool, EsmtpParameterError> {
+    if good { Ok(true) } else { Err(EsmtpParameterError::Syntax) }
 }
 
-fn offer(offered: bool) -> Result<bool, ParameterError> {
-    if offered { Ok(true) } else { Err(ParameterError::Unknown) }
+fn offer(offered: bool) -> Result<bool, EsmtpParameterError> {
+    if offered { Ok(true) } else { Err(EsmtpParameterError::Unknown) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::ParameterError::*;
+    use super::EsmtpParameterError::*;
     use super::*;
 
     const ALL: Capabilities = Capabilities {
@@ -216,7 +216,7 @@ mod tests {
         enhanced_status_codes: true,
     };
 
-    fn read(text: &str, offered: Capabilities) -> Result<(MailParameters, String), ParameterError> {
+    fn read(text: &str, offered: Capabilities) -> Result<(MailParameters, String), EsmtpParameterError> {
         let mut kept = Vec::new();
         let found = mail(text.as_bytes(), offered, 1000, &mut kept)?;
         Ok((found, String::from_utf8(kept).unwrap()))

@@ -13,7 +13,7 @@ const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// A header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct ProxyHeader {
     /// The client's end of the connection; `None` where the proxy speaks for itself, or doesn't know.
     pub source: Option<SocketAddr>,
     /// How many bytes it takes.
@@ -23,13 +23,13 @@ pub struct Header {
 /// Bytes that aren't, and won't become, a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("no PROXY protocol header")]
-pub struct NoHeader;
+pub struct InvalidProxyHeader;
 
 /// Reads the header at the beginning of `bytes`; `None` where more of it has to come.
 ///
 /// # Errors
 /// Where it is none, or too long.
-pub fn parse(bytes: &[u8]) -> Result<Option<Header>, NoHeader> {
+pub fn parse(bytes: &[u8]) -> Result<Option<ProxyHeader>, InvalidProxyHeader> {
     let begins = |signature: &[u8]| {
         let len = bytes.len().min(signature.len());
         bytes[..len] == signature[..len]
@@ -40,68 +40,68 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Header>, NoHeader> {
     if begins(b"PROXY ") {
         return version_1(bytes);
     }
-    Err(NoHeader)
+    Err(InvalidProxyHeader)
 }
 
-fn version_1(bytes: &[u8]) -> Result<Option<Header>, NoHeader> {
+fn version_1(bytes: &[u8]) -> Result<Option<ProxyHeader>, InvalidProxyHeader> {
     let Some(end) = memchr::memchr(b'\n', &bytes[..bytes.len().min(LONGEST_V1)]) else {
-        return if bytes.len() < LONGEST_V1 { Ok(None) } else { Err(NoHeader) };
+        return if bytes.len() < LONGEST_V1 { Ok(None) } else { Err(InvalidProxyHeader) };
     };
-    let line = bytes[..end].strip_suffix(b"\r").ok_or(NoHeader)?;
-    let line = std::str::from_utf8(line).map_err(|_| NoHeader)?;
+    let line = bytes[..end].strip_suffix(b"\r").ok_or(InvalidProxyHeader)?;
+    let line = std::str::from_utf8(line).map_err(|_| InvalidProxyHeader)?;
     let len = end + 1;
     let mut words = line.split(' ').skip(1);
     let family = words.next().unwrap_or_default();
     if family == "UNKNOWN" {
-        return Ok(Some(Header { source: None, len }));
+        return Ok(Some(ProxyHeader { source: None, len }));
     }
-    let source: IpAddr = words.next().and_then(|word| word.parse().ok()).ok_or(NoHeader)?;
-    let target: IpAddr = words.next().and_then(|word| word.parse().ok()).ok_or(NoHeader)?;
-    let port = words.next().and_then(port).ok_or(NoHeader)?;
-    words.next().and_then(self::port).ok_or(NoHeader)?;
+    let source: IpAddr = words.next().and_then(|word| word.parse().ok()).ok_or(InvalidProxyHeader)?;
+    let target: IpAddr = words.next().and_then(|word| word.parse().ok()).ok_or(InvalidProxyHeader)?;
+    let port = words.next().and_then(port).ok_or(InvalidProxyHeader)?;
+    words.next().and_then(self::port).ok_or(InvalidProxyHeader)?;
     let matches = match family {
         "TCP4" => source.is_ipv4() && target.is_ipv4(),
         "TCP6" => source.is_ipv6() && target.is_ipv6(),
         _ => false,
     };
     if !matches || words.next().is_some() {
-        return Err(NoHeader);
+        return Err(InvalidProxyHeader);
     }
-    Ok(Some(Header { source: Some(SocketAddr::new(source, port)), len }))
+    Ok(Some(ProxyHeader { source: Some(SocketAddr::new(source, port)), len }))
 }
 
 fn port(word: &str) -> Option<u16> {
     word.bytes().all(|b| b.is_ascii_digit()).then(|| word.parse().ok())?
 }
 
-fn version_2(bytes: &[u8]) -> Result<Option<Header>, NoHeader> {
+fn version_2(bytes: &[u8]) -> Result<Option<ProxyHeader>, InvalidProxyHeader> {
     let command = bytes.get(12).copied();
     if command.is_some_and(|command| !matches!(command, 0x20 | 0x21)) {
-        return Err(NoHeader);
+        return Err(InvalidProxyHeader);
     }
     let Some(length) = bytes.get(14..16) else { return Ok(None) };
     let len = 16 + usize::from(u16::from_be_bytes([length[0], length[1]]));
     if len > LONGEST {
-        return Err(NoHeader);
+        return Err(InvalidProxyHeader);
     }
     let Some(addresses) = bytes.get(16..len) else { return Ok(None) };
     let source = match (command, bytes[13]) {
         // LOCAL: the proxy itself, as for its health checks.
         (Some(0x20), _) => None,
         (_, 0x11) => {
-            let (address, rest) = addresses.split_first_chunk::<4>().ok_or(NoHeader)?;
-            Some((IpAddr::V4(Ipv4Addr::from(*address)), rest.get(4..8).ok_or(NoHeader)?))
+            let (address, rest) = addresses.split_first_chunk::<4>().ok_or(InvalidProxyHeader)?;
+            Some((IpAddr::V4(Ipv4Addr::from(*address)), rest.get(4..8).ok_or(InvalidProxyHeader)?))
         }
         (_, 0x21) => {
-            let (address, rest) = addresses.split_first_chunk::<16>().ok_or(NoHeader)?;
-            Some((IpAddr::V6(Ipv6Addr::from(*address)), rest.get(16..20).ok_or(NoHeader)?))
+            let (address, rest) = addresses.split_first_chunk::<16>().ok_or(InvalidProxyHeader)?;
+            Some((IpAddr::V6(Ipv6Addr::from(*address)), rest.get(16..20).ok_or(InvalidProxyHeader)?))
         }
         // Not TCP over IP: to be taken for unknown.
         _ => None,
     };
     let source =
         source.map(|(address, ports)| SocketAddr::new(address, u16::from_be_bytes([ports[0], ports[1]])));
-    Ok(Some(Header { source, len }))
+    Ok(Some(ProxyHeader { source, len }))
 }
 
 #[cfg(test)]
@@ -144,7 +144,7 @@ mod tests {
         for (header, source) in good() {
             let source = source.map(|text| text.parse().unwrap());
             let followed = [&header[..], b"EHLO x\r\n"].concat();
-            assert_eq!(parse(&followed), Ok(Some(Header { source, len: header.len() })));
+            assert_eq!(parse(&followed), Ok(Some(ProxyHeader { source, len: header.len() })));
             for cut in 0..header.len() {
                 assert_eq!(parse(&header[..cut]), Ok(None), "{:?}", header[..cut].escape_ascii().to_string());
             }
@@ -176,7 +176,7 @@ mod tests {
         bad.push(v2(0x21, 0x21, &[0; 35]));
         bad.push(v2(0x21, 0x11, &[0; 2049]));
         for bytes in bad {
-            assert_eq!(parse(&bytes), Err(NoHeader), "{:?}", bytes.escape_ascii().to_string());
+            assert_eq!(parse(&bytes), Err(InvalidProxyHeader), "{:?}", bytes.escape_ascii().to_string());
         }
     }
 

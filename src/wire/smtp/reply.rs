@@ -10,11 +10,11 @@ const ROOM: usize = 96;
 
 /// An enhanced status code (RFC 3463): class, subject, detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Enhanced(pub u8, pub u16, pub u16);
+pub struct EnhancedStatusCode(pub u8, pub u16, pub u16);
 
-impl Enhanced {
+impl EnhancedStatusCode {
     /// The code at the beginning of a line, and what follows it and the blank after it. `None` where there is none.
-    pub fn split(line: &[u8]) -> Option<(Enhanced, &[u8])> {
+    pub fn split(line: &[u8]) -> Option<(EnhancedStatusCode, &[u8])> {
         if let [
             class @ (b'2' | b'4' | b'5'),
             b'.',
@@ -27,7 +27,10 @@ impl Enhanced {
         {
             // As nearly all are.
             let digit = |byte: &u8| byte - b'0';
-            return Some((Enhanced(digit(class), digit(subject).into(), digit(detail).into()), rest));
+            return Some((
+                EnhancedStatusCode(digit(class), digit(subject).into(), digit(detail).into()),
+                rest,
+            ));
         }
         let end = line.iter().position(|b| *b == b' ').unwrap_or(line.len());
         let mut parts = line[..end].split(|b| *b == b'.').map(number);
@@ -35,7 +38,7 @@ impl Enhanced {
         if parts.next().is_some() || !matches!(class, 2 | 4 | 5) {
             return None;
         }
-        Some((Enhanced(class as u8, subject, detail), line.get(end + 1..).unwrap_or_default()))
+        Some((EnhancedStatusCode(class as u8, subject, detail), line.get(end + 1..).unwrap_or_default()))
     }
 }
 
@@ -47,7 +50,7 @@ fn number(digits: &[u8]) -> Option<u16> {
     Some(digits.iter().fold(0, |n, digit| n * 10 + u16::from(digit - b'0')))
 }
 
-impl fmt::Display for Enhanced {
+impl fmt::Display for EnhancedStatusCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.0, self.1, self.2)
     }
@@ -58,13 +61,13 @@ impl fmt::Display for Enhanced {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Reply {
     code: u16,
-    enhanced: Option<Enhanced>,
+    enhanced: Option<EnhancedStatusCode>,
     text: Cow<'static, [u8]>,
 }
 
 impl Reply {
     /// A reply of ours; `text` is plain text, with a line feed between lines where it has several.
-    pub const fn ours(code: u16, enhanced: Enhanced, text: &'static str) -> Reply {
+    pub const fn ours(code: u16, enhanced: EnhancedStatusCode, text: &'static str) -> Reply {
         Reply { code, enhanced: Some(enhanced), text: Cow::Borrowed(text.as_bytes()) }
     }
 
@@ -84,16 +87,21 @@ impl Reply {
         let first = lines.next().unwrap_or_default();
         let Some(second) = lines.next() else { return Reply::of_one(code, first) };
         let lines: Vec<&[u8]> = [first, second].into_iter().chain(lines).collect();
-        let fits = |found: &Enhanced| u16::from(found.0) == code / 100;
-        let first = lines.first().and_then(|line| Enhanced::split(line)).map(|(found, _)| found).filter(fits);
-        let enhanced = first
-            .filter(|first| lines.iter().all(|line| Enhanced::split(line).is_some_and(|l| l.0 == *first)));
+        let fits = |found: &EnhancedStatusCode| u16::from(found.0) == code / 100;
+        let first = lines
+            .first()
+            .and_then(|line| EnhancedStatusCode::split(line))
+            .map(|(found, _)| found)
+            .filter(fits);
+        let enhanced = first.filter(|first| {
+            lines.iter().all(|line| EnhancedStatusCode::split(line).is_some_and(|l| l.0 == *first))
+        });
         let mut text = Vec::with_capacity(lines.iter().map(|line| line.len() + 1).sum());
         for (index, line) in lines.iter().enumerate() {
             if index > 0 {
                 text.push(b'\n');
             }
-            let line = match (enhanced, Enhanced::split(line)) {
+            let line = match (enhanced, EnhancedStatusCode::split(line)) {
                 (Some(_), Some((_, rest))) => rest,
                 _ => line,
             };
@@ -104,7 +112,7 @@ impl Reply {
 
     /// As nearly all are.
     fn of_one(code: u16, line: &[u8]) -> Reply {
-        let found = Enhanced::split(line).filter(|(found, _)| u16::from(found.0) == code / 100);
+        let found = EnhancedStatusCode::split(line).filter(|(found, _)| u16::from(found.0) == code / 100);
         let (enhanced, text) = found.map_or((None, line), |(found, rest)| (Some(found), rest));
         let mut text = text.to_vec();
         for byte in &mut text {
@@ -119,7 +127,7 @@ impl Reply {
     }
 
     /// Its enhanced code.
-    pub const fn enhanced(&self) -> Option<Enhanced> {
+    pub const fn enhanced(&self) -> Option<EnhancedStatusCode> {
         self.enhanced
     }
 
@@ -159,7 +167,7 @@ impl Reply {
             out.extend_from_slice(&[digit_at(100), digit_at(10), digit_at(1), separator]);
             match self.enhanced {
                 // As most are.
-                Some(Enhanced(class @ 0..=9, subject @ 0..=9, detail @ 0..=9)) => {
+                Some(EnhancedStatusCode(class @ 0..=9, subject @ 0..=9, detail @ 0..=9)) => {
                     let digit = |number: u16| b'0' + number as u8;
                     let text = [digit(class.into()), b'.', digit(subject), b'.', digit(detail), b' '];
                     out.extend_from_slice(&text);
@@ -207,7 +215,7 @@ mod tests {
 
     #[test]
     fn every_line_has_its_codes() {
-        const TWO: Reply = Reply::ours(214, Enhanced(2, 0, 0), "one\ntwo");
+        const TWO: Reply = Reply::ours(214, EnhancedStatusCode(2, 0, 0), "one\ntwo");
         assert_eq!(written(&TWO), "214-2.0.0 one\r\n214 2.0.0 two\r\n");
         assert_eq!(written(&Reply::plain(250, "a\nb\r\0".into())), "250-a\r\n250 b\r\n");
         assert_eq!(written(&Reply::plain(334, String::new())), "334 \r\n");
@@ -233,10 +241,16 @@ mod tests {
 
     #[test]
     fn enhanced_codes_are_three_numbers() {
-        assert_eq!(Enhanced::split(b"4.4.2 lost"), Some((Enhanced(4, 4, 2), &b"lost"[..])));
-        assert_eq!(Enhanced::split(b"2.100.999"), Some((Enhanced(2, 100, 999), &b""[..])));
+        assert_eq!(
+            EnhancedStatusCode::split(b"4.4.2 lost"),
+            Some((EnhancedStatusCode(4, 4, 2), &b"lost"[..]))
+        );
+        assert_eq!(
+            EnhancedStatusCode::split(b"2.100.999"),
+            Some((EnhancedStatusCode(2, 100, 999), &b""[..]))
+        );
         for line in ["", "3.0.0 x", "2.0 x", "2.0.0.0 x", "2..0 x", "2.0.1000 x", "2.0.0x", "10.0.0 x"] {
-            assert_eq!(Enhanced::split(line.as_bytes()), None, "{line}");
+            assert_eq!(EnhancedStatusCode::split(line.as_bytes()), None, "{line}");
         }
     }
 

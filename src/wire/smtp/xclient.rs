@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use super::client::Xclient;
+use super::client::XclientAttributes;
 
 /// What stands for a value that isn't known.
 const UNAVAILABLE: &[u8] = b"[UNAVAILABLE]";
 
 /// The client that a backend is told of.
 #[derive(Clone, Copy, Debug)]
-pub struct Introduced<'a> {
+pub struct XclientCommand<'a> {
     /// Who logged in.
     pub login: &'a str,
     /// Where from.
@@ -20,9 +20,9 @@ pub struct Introduced<'a> {
     pub esmtp: bool,
 }
 
-impl Introduced<'_> {
+impl XclientCommand<'_> {
     /// The command, with those attributes that the backend takes.
-    pub fn command(&self, taken: Xclient) -> Vec<u8> {
+    pub fn command(&self, taken: XclientAttributes) -> Vec<u8> {
         let mut command = b"XCLIENT".to_vec();
         if taken.name {
             attribute(&mut command, "NAME", UNAVAILABLE);
@@ -73,29 +73,33 @@ mod tests {
 
     use super::*;
 
-    const ALL: Xclient = Xclient { addr: true, name: true, proto: true, helo: true, login: true };
+    const ALL: XclientAttributes =
+        XclientAttributes { addr: true, name: true, proto: true, helo: true, login: true };
 
-    fn command(introduced: Introduced<'_>, taken: Xclient) -> String {
+    fn command(introduced: XclientCommand<'_>, taken: XclientAttributes) -> String {
         String::from_utf8(introduced.command(taken)).unwrap()
     }
 
     #[test]
     fn says_what_is_taken_and_no_more() {
         let address = "::ffff:192.0.2.7".parse().unwrap();
-        let mut john = Introduced { login: "john+a@x.test", address, helo: "me here", esmtp: true };
+        let mut john = XclientCommand { login: "john+a@x.test", address, helo: "me here", esmtp: true };
         let all =
             "XCLIENT NAME=[UNAVAILABLE] ADDR=192.0.2.7 PROTO=ESMTP HELO=me+20here LOGIN=john+2Ba@x.test\r\n";
         assert_eq!(command(john, ALL), all);
-        assert_eq!(command(john, Xclient { proto: true, ..Xclient::default() }), "XCLIENT PROTO=ESMTP\r\n");
+        assert_eq!(
+            command(john, XclientAttributes { proto: true, ..XclientAttributes::default() }),
+            "XCLIENT PROTO=ESMTP\r\n"
+        );
         (john.esmtp, john.helo, john.address) = (false, "", "2001:db8::1".parse().unwrap());
-        let taken = Xclient { name: false, login: false, ..ALL };
+        let taken = XclientAttributes { name: false, login: false, ..ALL };
         assert_eq!(command(john, taken), "XCLIENT ADDR=IPV6:2001:db8::1 PROTO=SMTP HELO=[UNAVAILABLE]\r\n");
     }
 
     proptest! {
         #[test]
         fn no_value_breaks_out(login in "\\PC*", helo in "(\\PC|[\r\n\0 =+])*") {
-            let introduced = Introduced { login: &login, address: [127, 0, 0, 1].into(), helo: &helo, esmtp: true };
+            let introduced = XclientCommand { login: &login, address: [127, 0, 0, 1].into(), helo: &helo, esmtp: true };
             let command = introduced.command(ALL);
             let line = command.strip_suffix(b"\r\n").unwrap();
             prop_assert!(line.iter().all(|b| (b' '..=b'~').contains(b)));

@@ -1,4 +1,4 @@
-//! The client's side of SMTP on a connection to a backend: commands and replies.
+//! The client side of SMTP on a connection to a backend: commands and replies.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,88 +10,88 @@ use pingora_timeout::timeout;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::transport::Transport;
+use super::transport::BackendTransport;
 use crate::config::SmtpTimeouts;
 use crate::edge::net::deadline::DeadlineTimer;
 use crate::edge::net::nonblocking;
 use crate::wire::smtp::Reply;
-use crate::wire::smtp::client::{self, Offer, ReplyError, Xclient};
+use crate::wire::smtp::client::{self, ReplyError, ServiceExtensions, XclientAttributes};
 
-/// What is written is gathered up to this many bytes; what is larger goes straight to the kernel.
+/// The most bytes of output that are gathered. Anything larger goes straight to the kernel.
 const GATHER: usize = 16 * 1024;
-/// Room for what is read at once.
+/// The capacity for one read, in bytes.
 const READ: usize = 1024;
-/// A client that pauses for longer has what was gathered of its message sent on.
+/// The pause of a client after which gathered content is sent on.
 const PAUSE: Duration = Duration::from_secs(1);
-/// After so many refusals in a row, a connection is used for no other transaction.
+/// The number of refusals in a row after which a connection is used for no other transaction.
 const REFUSALS: u32 = 5;
-/// How long a backend's last words are waited for once it takes no more.
+/// The longest wait for the last reply of a backend that does not accept writes any more.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Why a connection can't be used any more.
+/// The reason why a connection to a backend can't be used any more, or not for this message.
 #[derive(Debug, Error)]
-pub enum Broken {
-    /// It doesn't offer what the client's parameters ask for, or not for a message of that size.
-    #[error("it doesn't offer what the message needs")]
-    Lacks,
-    /// The network, or TLS.
+pub enum BackendError {
+    /// The backend does not offer an extension that the message needs, or its SIZE is too small.
+    #[error("it does not offer an extension that the message needs")]
+    MissingExtension,
+    /// The network or TLS failed.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// It ended.
+    /// The backend closed the connection.
     #[error("it closed the connection")]
     Closed,
-    /// It took too long.
-    #[error("no answer within {0:?}")]
-    Slow(Duration),
-    /// What it sent is no reply.
+    /// The backend did not reply in time.
+    #[error("no reply within {0:?}")]
+    Timeout(Duration),
+    /// The backend sent something that is not a reply.
     #[error("it sent {0}")]
-    Garbled(#[from] ReplyError),
-    /// It sent a reply to nothing.
-    #[error("it sent a reply that nobody asked for")]
-    Unasked,
-    /// Less, or more, was written than was announced: ours is the fault, and the connection is of no use.
-    #[error("the message wasn't relayed as it was announced")]
-    Incomplete,
-    /// It said 421, or refused in the middle of a message and closed.
-    #[error("it ended with {0}")]
-    Farewell(Reply),
+    MalformedReply(#[from] ReplyError),
+    /// The backend sent a reply that belongs to no command.
+    #[error("it sent a reply that belongs to no command")]
+    UnexpectedReply,
+    /// More or less was written than was announced. The cause is a defect of Gatepost; the connection is unusable.
+    #[error("the length of the message differs from the announced one")]
+    IncompleteMessage,
+    /// The backend sent 421, or it refused in the middle of a message and closed the connection.
+    #[error("it closed the connection with {0}")]
+    ClosingReply(Reply),
 }
 
-/// A connection on which the backend has said its greeting and its extensions.
+/// A connection whose greeting and EHLO reply were read.
 #[derive(Debug)]
 pub struct BackendClient {
-    transport: Transport,
+    transport: BackendTransport,
     incoming: BytesMut,
     outgoing: Vec<u8>,
     alarm: DeadlineTimer,
     timeouts: SmtpTimeouts,
-    /// What the backend said last that it can do.
-    pub offer: Offer,
-    /// The XCLIENT that it offered at the beginning: it may say less of itself once it believes us to be somebody else.
-    pub takes_xclient: Option<Xclient>,
-    /// The XCLIENT command that is in force; empty where none is.
-    pub introduced: Vec<u8>,
-    /// Whether MAIL was said and the transaction isn't over.
+    /// The extensions in the backend's last EHLO reply.
+    pub extensions: ServiceExtensions,
+    /// The XCLIENT attributes that the backend offered at first. After an XCLIENT command it may offer none.
+    pub xclient_offered: Option<XclientAttributes>,
+    /// The XCLIENT command that is in effect; empty if none is.
+    pub xclient_sent: Vec<u8>,
+    /// True from an accepted MAIL to the end of the transaction.
     pub in_transaction: bool,
     last_used: Instant,
-    /// Written by the way, and maybe still in the buffers of TLS.
+    /// True if bytes may still be in the buffers of TLS.
     unflushed: bool,
-    /// Refusals since it took a message last.
+    /// Refusals since the last message that was accepted.
     refusals: u32,
 }
 
 impl BackendClient {
-    /// Begins on a connection that nothing was read from.
-    pub fn new(transport: Transport, timeouts: SmtpTimeouts) -> BackendClient {
+    /// A client on a connection from which nothing was read yet.
+    pub fn new(transport: BackendTransport, timeouts: SmtpTimeouts) -> BackendClient {
         BackendClient {
             transport,
             incoming: BytesMut::new(),
             outgoing: Vec::new(),
             alarm: DeadlineTimer::default(),
             timeouts,
-            offer: Offer::default(),
-            takes_xclient: None,
-            introduced: Vec::new(),
+            extensions: ServiceExtensions::default(),
+            xclient_offered: None,
+            xclient_sent: Vec::new(),
             in_transaction: false,
             last_used: Instant::now(),
             unflushed: false,
@@ -99,41 +99,44 @@ impl BackendClient {
         }
     }
 
-    /// When it was given back last.
+    /// The moment at which the connection was last returned to its pool.
     pub fn last_used(&self) -> Instant {
         self.last_used
     }
 
-    /// Notes that it was used just now.
+    /// Notes that the connection was used just now.
     pub fn touch(&mut self) {
         self.last_used = Instant::now();
     }
 
-    /// Whether it is still open and the backend has said nothing unasked.
+    /// Returns true if the connection is open and no bytes arrived on it.
     pub fn is_quiet(&mut self) -> bool {
         self.incoming.is_empty() && self.outgoing.is_empty() && nonblocking::is_quiet(&mut self.transport)
     }
 
-    /// Notes that a message was accepted: what was refused before isn't held against us any more.
+    /// Notes that a message was accepted, which resets the count of refusals.
     pub fn note_accepted(&mut self) {
         self.refusals = 0;
     }
 
-    /// Whether so much was refused on it that the backend may think ill of who comes next: servers slow down, and then close,
-    /// a connection on which nothing but errors happens.
+    /// Returns true after so many refusals that the backend may penalize the next transaction. Mail servers delay, and then
+    /// close,
+    /// connections on which only errors occur.
     pub fn is_worn(&self) -> bool {
         self.refusals >= REFUSALS
     }
 
-    /// Says goodbye without waiting for an answer.
+    /// Sends QUIT without waiting for its reply.
     pub fn close(mut self) {
         if self.outgoing.is_empty() {
             self.transport.write_now(b"QUIT\r\n");
         }
     }
 
-    /// The transport, for STARTTLS. `None` where the backend has already sent more: in clear, and so it may be anybody's.
-    pub fn into_clean_transport(self) -> Option<Transport> {
+    /// The transport, for STARTTLS. `None` if the backend sent more than its reply: those bytes are unencrypted, so an attacker
+    /// may
+    /// have injected them.
+    pub fn into_clean_transport(self) -> Option<BackendTransport> {
         (self.incoming.is_empty() && self.outgoing.is_empty()).then_some(self.transport)
     }
 
@@ -144,32 +147,32 @@ impl BackendClient {
         }
     }
 
-    /// How many bytes are queued.
+    /// The number of bytes that are queued.
     pub fn queued(&self) -> usize {
         self.outgoing.len()
     }
 
-    /// Sends what is queued; no reply may be pending.
-    pub async fn send(&mut self) -> Result<(), Broken> {
+    /// Sends what is queued. No reply may be pending.
+    pub async fn send(&mut self) -> Result<(), BackendError> {
         self.expect_silence()?;
         self.flush(self.timeouts.command).await
     }
 
-    /// Sends one command, made of parts, and waits for its reply.
-    pub async fn exchange(&mut self, parts: &[&[u8]]) -> Result<Reply, Broken> {
+    /// Sends one command, given in parts, and waits for its reply.
+    pub async fn exchange(&mut self, parts: &[&[u8]]) -> Result<Reply, BackendError> {
         self.queue(parts);
         self.send().await?;
         self.reply().await
     }
 
-    /// The reply to a command that was sent.
-    pub async fn reply(&mut self) -> Result<Reply, Broken> {
+    /// Waits for the reply to a command.
+    pub async fn reply(&mut self) -> Result<Reply, BackendError> {
         self.reply_within(self.timeouts.command).await
     }
 
-    /// What there is to do while the client is waited for, `since` then: hears what the backend says unasked, and sends on what
-    /// was gathered of a message once the client pauses. Ready once the conversation is over, and to be polled until then.
-    pub fn poll_idle(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<Broken> {
+    /// Drives the connection while the client has been idle since `since`: reads what the backend sends without a command, and
+    /// sends gathered content on after a pause. Ready once the connection is over; it has to be polled until then.
+    pub fn poll_idle(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<BackendError> {
         if let Poll::Ready(broken) = self.poll_unasked(cx) {
             return Poll::Ready(broken);
         }
@@ -180,29 +183,29 @@ impl BackendClient {
         self.poll_send(cx)
     }
 
-    /// That nothing was said since the last reply: it would be taken for the answer to what comes now. A refusal of the
-    /// message is one, however early it comes.
+    /// Checks that nothing arrived since the last reply, because it would be taken for the reply to the next command. A refusal
+    /// of the message is a reply, however early it comes.
     ///
     /// # Errors
-    /// Where something was said, or the backend is gone.
-    pub fn expect_no_answer(&mut self) -> Result<(), Broken> {
+    /// Something arrived, or the backend is lost.
+    pub fn expect_no_answer(&mut self) -> Result<(), BackendError> {
         if self.incoming.is_empty() && !self.transport.may_have_unread() {
             return Ok(());
         }
         match nonblocking::poll(|cx| self.poll_unasked(cx)) {
             Poll::Ready(broken) => Err(broken),
             Poll::Pending if self.incoming.is_empty() => Ok(()),
-            Poll::Pending => Err(Broken::Unasked),
+            Poll::Pending => Err(BackendError::UnexpectedReply),
         }
     }
 
-    /// The reply to the end of a message or chunk.
-    pub async fn final_reply(&mut self) -> Result<Reply, Broken> {
+    /// Waits for the reply to the end of a message or chunk.
+    pub async fn final_reply(&mut self) -> Result<Reply, BackendError> {
         self.reply_within(self.timeouts.data).await
     }
 
-    /// Takes a piece of a message. Returns once it is sent or gathered.
-    pub async fn content(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+    /// Writes a piece of a message. Returns once it is sent or gathered.
+    pub async fn content(&mut self, bytes: &[u8]) -> Result<(), BackendError> {
         if self.outgoing.len() + bytes.len() <= GATHER {
             self.outgoing.extend_from_slice(bytes);
             return Ok(());
@@ -210,28 +213,28 @@ impl BackendClient {
         self.pour(bytes, b"").await
     }
 
-    /// Sends what was gathered of a message, and the last `bytes` of it with their `end`: all at once, where that fits.
-    pub async fn flush_content(&mut self, bytes: &[u8], end: &[u8]) -> Result<(), Broken> {
-        // What went out in full may be answered by now.
+    /// Sends the gathered content, the last `bytes` and the `end` of a message, in one write if they fit.
+    pub async fn flush_content(&mut self, bytes: &[u8], end: &[u8]) -> Result<(), BackendError> {
+        // A message that was sent in full may have been answered by now.
         if !(self.outgoing.is_empty() && bytes.is_empty() && end.is_empty()) {
             self.expect_no_answer()?;
         }
         self.pour(bytes, end).await?;
         match self.flush(self.timeouts.data).await {
-            Err(broken @ (Broken::Io(_) | Broken::Closed)) => Err(self.last_words(broken).await),
+            Err(broken @ (BackendError::Io(_) | BackendError::Closed)) => Err(self.last_words(broken).await),
             flushed => flushed,
         }
     }
 
-    /// Hears what the backend says while nothing was asked.
-    fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+    /// Reads what the backend sends without a command.
+    fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<BackendError> {
         loop {
             if !self.incoming.is_empty() {
                 match client::reply(&self.incoming) {
                     Ok(Some((reply, _))) if reply.code() >= 400 => {
-                        return Poll::Ready(Broken::Farewell(reply));
+                        return Poll::Ready(BackendError::ClosingReply(reply));
                     }
-                    Ok(Some(_)) => return Poll::Ready(Broken::Unasked),
+                    Ok(Some(_)) => return Poll::Ready(BackendError::UnexpectedReply),
                     Ok(None) => {}
                     Err(error) => return Poll::Ready(error.into()),
                 }
@@ -242,19 +245,18 @@ impl BackendClient {
                 return Poll::Ready(error.into());
             }
             if buffer.filled().is_empty() {
-                return Poll::Ready(Broken::Closed);
+                return Poll::Ready(BackendError::Closed);
             }
             self.incoming.extend_from_slice(buffer.filled());
         }
     }
 
-    /// Sends what is queued as far as it goes; whoever polls may stop at any time. Never ready but where the conversation is
-    /// over.
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+    /// Sends what is queued without waiting; cancel-safe. Ready only once the connection is over.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<BackendError> {
         while !self.outgoing.is_empty() {
             self.unflushed = true;
             match ready!(Pin::new(&mut self.transport).poll_write(cx, &self.outgoing)) {
-                Ok(0) => return Poll::Ready(Broken::Closed),
+                Ok(0) => return Poll::Ready(BackendError::Closed),
                 Ok(written) => drop(self.outgoing.drain(..written)),
                 Err(error) => return Poll::Ready(error.into()),
             }
@@ -266,11 +268,11 @@ impl BackendClient {
         Poll::Pending
     }
 
-    /// Writes what was gathered, and these.
-    async fn pour(&mut self, bytes: &[u8], end: &[u8]) -> Result<(), Broken> {
+    /// Writes the gathered content, `bytes` and `end`.
+    async fn pour(&mut self, bytes: &[u8], end: &[u8]) -> Result<(), BackendError> {
         let mut slices = [IoSlice::new(&self.outgoing), IoSlice::new(bytes), IoSlice::new(end)];
         let mut left = &mut slices[..];
-        // Empty ones at the beginning would look like an end.
+        // Advancing by 0 drops leading empty slices; a write of one returns 0, which would look like a closed connection.
         IoSlice::advance_slices(&mut left, 0);
         if !left.is_empty() {
             match self.transport.try_write(left) {
@@ -284,9 +286,9 @@ impl BackendClient {
                     IoSlice::advance_slices(&mut left, written);
                     continue;
                 }
-                Ok(Ok(0)) => Broken::Closed,
+                Ok(Ok(0)) => BackendError::Closed,
                 Ok(Err(error)) => error.into(),
-                Err(_) => return Err(Broken::Slow(self.timeouts.data)),
+                Err(_) => return Err(BackendError::Timeout(self.timeouts.data)),
             };
             return Err(self.last_words(broken).await);
         }
@@ -294,50 +296,52 @@ impl BackendClient {
         Ok(())
     }
 
-    /// A backend that closes while it is sent a message may have said why before.
-    async fn last_words(&mut self, broken: Broken) -> Broken {
+    /// The last reply of a backend that closes while it receives a message. It may say why.
+    async fn last_words(&mut self, broken: BackendError) -> BackendError {
         match self.reply_within(LAST_WORDS).await {
-            Ok(reply) if reply.code() >= 400 => Broken::Farewell(reply),
-            Err(farewell @ Broken::Farewell(_)) => farewell,
+            Ok(reply) if reply.code() >= 400 => BackendError::ClosingReply(reply),
+            Err(farewell @ BackendError::ClosingReply(_)) => farewell,
             _ => broken,
         }
     }
 
-    /// A reply that is there before its command would be taken for that command's.
-    fn expect_silence(&mut self) -> Result<(), Broken> {
+    /// Checks that no reply arrived before its command, because it would be taken for the reply to that.
+    fn expect_silence(&mut self) -> Result<(), BackendError> {
         match self.expect_no_answer() {
-            Err(Broken::Farewell(reply)) if reply.code() != 421 => Err(Broken::Unasked),
+            Err(BackendError::ClosingReply(reply)) if reply.code() != 421 => {
+                Err(BackendError::UnexpectedReply)
+            }
             silent => silent,
         }
     }
 
-    async fn flush(&mut self, patience: Duration) -> Result<(), Broken> {
+    async fn flush(&mut self, patience: Duration) -> Result<(), BackendError> {
         let mut sent = match self.outgoing.is_empty() {
             true => 0,
             false => self.transport.try_write(&[IoSlice::new(&self.outgoing)])?,
         };
         while sent < self.outgoing.len() {
             match timeout(patience, self.transport.write(&self.outgoing[sent..])).await {
-                Ok(Ok(0)) => return Err(Broken::Closed),
+                Ok(Ok(0)) => return Err(BackendError::Closed),
                 Ok(Ok(written)) => sent += written,
                 Ok(Err(error)) => return Err(error.into()),
-                Err(_) => return Err(Broken::Slow(patience)),
+                Err(_) => return Err(BackendError::Timeout(patience)),
             }
         }
         self.outgoing.clear();
-        if let Transport::Tls(stream) = &mut self.transport {
+        if let BackendTransport::Tls(stream) = &mut self.transport {
             match timeout(patience, stream.flush()).await {
                 Ok(flushed) => flushed?,
-                Err(_) => return Err(Broken::Slow(patience)),
+                Err(_) => return Err(BackendError::Timeout(patience)),
             }
         }
         Ok(())
     }
 
-    async fn reply_within(&mut self, patience: Duration) -> Result<Reply, Broken> {
+    async fn reply_within(&mut self, patience: Duration) -> Result<Reply, BackendError> {
         let (transport, incoming) = (&mut self.transport, &mut self.incoming);
         let read = self.alarm.within(patience, read_reply(transport, incoming)).await;
-        let reply = read.unwrap_or(Err(Broken::Slow(patience)))?;
+        let reply = read.unwrap_or(Err(BackendError::Timeout(patience)))?;
         if reply.code() >= 400 {
             self.refusals += 1;
         }
@@ -345,17 +349,20 @@ impl BackendClient {
     }
 }
 
-async fn read_reply(transport: &mut Transport, incoming: &mut BytesMut) -> Result<Reply, Broken> {
+async fn read_reply(
+    transport: &mut BackendTransport,
+    incoming: &mut BytesMut,
+) -> Result<Reply, BackendError> {
     loop {
         if !incoming.is_empty()
             && let Some((reply, taken)) = client::reply(incoming)?
         {
             incoming.advance(taken);
-            return if reply.code() == 421 { Err(Broken::Farewell(reply)) } else { Ok(reply) };
+            return if reply.code() == 421 { Err(BackendError::ClosingReply(reply)) } else { Ok(reply) };
         }
         incoming.reserve(READ);
         if transport.read_buf(incoming).await? == 0 {
-            return Err(Broken::Closed);
+            return Err(BackendError::Closed);
         }
     }
 }

@@ -10,38 +10,38 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
-use super::client::{BackendClient, Broken};
-use super::transport::Transport;
+use super::client::{BackendClient, BackendError};
+use super::transport::BackendTransport;
 use crate::config::{SmtpScheme, SmtpTimeouts};
 use crate::wire::smtp::Reply;
-use crate::wire::smtp::client::Offer;
+use crate::wire::smtp::client::ServiceExtensions;
 
-/// Why a backend didn't become ready.
+/// The reason why a new connection to a backend failed.
 #[derive(Debug, Error)]
 pub enum DialError {
-    /// The connection was lost, or is of no use.
+    /// The connection was lost or is unusable.
     #[error("{0}")]
-    Broken(#[from] Broken),
-    /// It refused a step.
+    Connection(#[from] BackendError),
+    /// The backend refused a step.
     #[error("{0} was answered with {1}")]
     Refused(&'static str, Reply),
-    /// TLS is configured, and it doesn't offer it.
-    #[error("it doesn't offer STARTTLS")]
+    /// TLS is configured, and the backend does not offer STARTTLS.
+    #[error("it does not offer STARTTLS")]
     NoStartTls,
-    /// Bytes came in clear after the reply to STARTTLS: somebody put words into its mouth.
-    #[error("it sent more after its reply to STARTTLS, in clear")]
-    Injected,
-    /// A login is configured, and it offers neither PLAIN nor LOGIN.
+    /// The backend sent unencrypted bytes after its reply to STARTTLS. An attacker may have injected them.
+    #[error("it sent unencrypted bytes after its reply to STARTTLS")]
+    StartTlsInjection,
+    /// A login is configured, and the backend offers neither PLAIN nor LOGIN.
     #[error("it offers neither AUTH PLAIN nor AUTH LOGIN")]
     NoMechanism,
 }
 
 impl DialError {
-    /// Whether the backend takes no more connections for now: it greets with a 4yz, such as 421.
+    /// Returns true if the backend takes no more connections for now: it greets with a 4yz, such as 421.
     pub fn is_full(&self) -> bool {
         match self {
             DialError::Refused("the connection", reply) => reply.is_transient(),
-            DialError::Broken(Broken::Farewell(reply)) => reply.is_transient(),
+            DialError::Connection(BackendError::ClosingReply(reply)) => reply.is_transient(),
             _ => false,
         }
     }
@@ -49,102 +49,102 @@ impl DialError {
 
 impl From<std::io::Error> for DialError {
     fn from(error: std::io::Error) -> DialError {
-        DialError::Broken(error.into())
+        DialError::Connection(error.into())
     }
 }
 
-/// The gateway's own login. Neither is ever shown.
-pub struct Login {
+/// The gateway's own login at its backends. Never logged.
+pub struct RelayLogin {
     /// The username.
     pub user: String,
     /// The password.
     pub password: Zeroizing<String>,
 }
 
-/// What it takes to get one backend ready.
+/// Prepares connections to one backend.
 pub struct Dialer {
-    /// In clear or with TLS.
+    /// Unencrypted, STARTTLS or implicit TLS.
     pub scheme: SmtpScheme,
-    /// For TLS, and the name that the backend must prove.
+    /// The TLS connector, and the name that the backend's certificate has to carry.
     pub tls: Option<(TlsConnector, ServerName<'static>)>,
     /// The gateway's own login.
-    pub login: Option<Arc<Login>>,
-    /// What we say in EHLO.
+    pub login: Option<Arc<RelayLogin>>,
+    /// The name that Gatepost gives in EHLO.
     pub hostname: String,
-    /// How long replies may take.
+    /// Timeouts for replies.
     pub timeouts: SmtpTimeouts,
 }
 
 impl Dialer {
-    /// Gets a connection ready. The caller sets the time for it.
+    /// Prepares a connection for its first transaction. The caller bounds the time for it.
     ///
     /// # Errors
-    /// Where a step fails; with TLS configured nothing but the STARTTLS itself is ever said in clear.
+    /// A step fails. With TLS configured, nothing but EHLO and STARTTLS is ever sent unencrypted.
     pub async fn dial(&self, stream: TcpStream) -> Result<BackendClient, DialError> {
-        // What belongs together is written together here.
+        // Every write is complete, so that waiting for more bytes to send gains nothing.
         stream.set_nodelay(true)?;
-        let mut conversation = match (self.scheme, &self.tls) {
+        let mut client = match (self.scheme, &self.tls) {
             (SmtpScheme::Tls, Some(tls)) => {
-                let mut conversation = self.talk(encrypt(stream, tls).await?);
-                greet(&mut conversation).await?;
-                conversation
+                let mut client = self.talk(encrypt(stream, tls).await?);
+                greet(&mut client).await?;
+                client
             }
             (SmtpScheme::StartTls, Some(tls)) => self.start_tls(stream, tls).await?,
             _ => {
-                let mut conversation = self.talk(Transport::Clear(stream));
-                greet(&mut conversation).await?;
-                conversation
+                let mut client = self.talk(BackendTransport::Cleartext(stream));
+                greet(&mut client).await?;
+                client
             }
         };
-        self.hello(&mut conversation, &self.hostname).await?;
-        conversation.takes_xclient = conversation.offer.xclient;
+        self.hello(&mut client, &self.hostname).await?;
+        client.xclient_offered = client.extensions.xclient;
         if let Some(login) = &self.login {
-            log_in(&mut conversation, login).await?;
+            log_in(&mut client, login).await?;
         }
-        Ok(conversation)
+        Ok(client)
     }
 
-    /// EHLO as `name`, or HELO where the backend doesn't know EHLO.
+    /// Sends EHLO with `name`, or HELO if the backend does not know EHLO.
     ///
     /// # Errors
-    /// Where it refuses both, or is lost.
-    pub async fn hello(&self, conversation: &mut BackendClient, name: &str) -> Result<(), DialError> {
-        let answer = conversation.exchange(&[b"EHLO ", name.as_bytes(), b"\r\n"]).await?;
+    /// The backend refuses both, or is lost.
+    pub async fn hello(&self, client: &mut BackendClient, name: &str) -> Result<(), DialError> {
+        let answer = client.exchange(&[b"EHLO ", name.as_bytes(), b"\r\n"]).await?;
         if answer.is_positive() {
-            conversation.offer = Offer::read(&answer);
+            client.extensions = ServiceExtensions::read(&answer);
             return Ok(());
         }
         if !matches!(answer.code(), 500 | 502 | 504) {
             return Err(DialError::Refused("EHLO", answer));
         }
-        conversation.offer = Offer::default();
-        let answer = conversation.exchange(&[b"HELO ", name.as_bytes(), b"\r\n"]).await?;
+        client.extensions = ServiceExtensions::default();
+        let answer = client.exchange(&[b"HELO ", name.as_bytes(), b"\r\n"]).await?;
         if answer.is_positive() { Ok(()) } else { Err(DialError::Refused("HELO", answer)) }
     }
 
-    /// What was learned in clear is forgotten: the caller says EHLO again (RFC 3207, 4.2).
+    /// Negotiates TLS. The caller sends EHLO again, as what the backend offered unencrypted is void (RFC 3207 section 4.2).
     async fn start_tls(
         &self,
         stream: TcpStream,
         tls: &(TlsConnector, ServerName<'static>),
     ) -> Result<BackendClient, DialError> {
-        let mut conversation = self.talk(Transport::Clear(stream));
-        greet(&mut conversation).await?;
-        self.hello(&mut conversation, &self.hostname).await?;
-        if !conversation.offer.starttls {
+        let mut client = self.talk(BackendTransport::Cleartext(stream));
+        greet(&mut client).await?;
+        self.hello(&mut client, &self.hostname).await?;
+        if !client.extensions.starttls {
             return Err(DialError::NoStartTls);
         }
-        let answer = conversation.exchange(&[b"STARTTLS\r\n"]).await?;
+        let answer = client.exchange(&[b"STARTTLS\r\n"]).await?;
         if answer.code() != 220 {
             return Err(DialError::Refused("STARTTLS", answer));
         }
-        match conversation.into_clean_transport() {
-            Some(Transport::Clear(stream)) => Ok(self.talk(encrypt(stream, tls).await?)),
-            _ => Err(DialError::Injected),
+        match client.into_clean_transport() {
+            Some(BackendTransport::Cleartext(stream)) => Ok(self.talk(encrypt(stream, tls).await?)),
+            _ => Err(DialError::StartTlsInjection),
         }
     }
 
-    fn talk(&self, transport: Transport) -> BackendClient {
+    fn talk(&self, transport: BackendTransport) -> BackendClient {
         BackendClient::new(transport, self.timeouts.clone())
     }
 }
@@ -152,29 +152,29 @@ impl Dialer {
 async fn encrypt(
     stream: TcpStream,
     (connector, name): &(TlsConnector, ServerName<'static>),
-) -> Result<Transport, DialError> {
-    Ok(Transport::Tls(Box::new(connector.connect(name.clone(), stream).await?)))
+) -> Result<BackendTransport, DialError> {
+    Ok(BackendTransport::Tls(Box::new(connector.connect(name.clone(), stream).await?)))
 }
 
-async fn greet(conversation: &mut BackendClient) -> Result<(), DialError> {
-    let greeting = conversation.reply().await?;
+async fn greet(client: &mut BackendClient) -> Result<(), DialError> {
+    let greeting = client.reply().await?;
     if greeting.code() == 220 { Ok(()) } else { Err(DialError::Refused("the connection", greeting)) }
 }
 
-async fn log_in(conversation: &mut BackendClient, login: &Login) -> Result<(), DialError> {
+async fn log_in(client: &mut BackendClient, login: &RelayLogin) -> Result<(), DialError> {
     let encode = |bytes: &[u8]| Zeroizing::new(STANDARD.encode(bytes));
-    let offer = conversation.offer;
-    let answer = if offer.auth_plain {
+    let extensions = client.extensions;
+    let answer = if extensions.auth_plain {
         let response =
             Zeroizing::new([&b"\0"[..], login.user.as_bytes(), b"\0", login.password.as_bytes()].concat());
-        conversation.exchange(&[b"AUTH PLAIN ", encode(&response).as_bytes(), b"\r\n"]).await?
-    } else if offer.auth_login {
-        let mut answer = conversation.exchange(&[b"AUTH LOGIN\r\n"]).await?;
+        client.exchange(&[b"AUTH PLAIN ", encode(&response).as_bytes(), b"\r\n"]).await?
+    } else if extensions.auth_login {
+        let mut answer = client.exchange(&[b"AUTH LOGIN\r\n"]).await?;
         for secret in [login.user.as_bytes(), login.password.as_bytes()] {
             if answer.code() != 334 {
                 break;
             }
-            answer = conversation.exchange(&[encode(secret).as_bytes(), b"\r\n"]).await?;
+            answer = client.exchange(&[encode(secret).as_bytes(), b"\r\n"]).await?;
         }
         answer
     } else {

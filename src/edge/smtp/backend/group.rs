@@ -1,4 +1,4 @@
-//! The backends of the SMTP entry: what they can do, which one comes next, and connections to them.
+//! The group of all mail backends: their common capabilities, the choice of the next one, and connections to them.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -13,30 +13,30 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
-use super::client::{BackendClient, Broken};
-use super::connect::{DialError, Dialer, Login};
-use super::pool::{self, Fit, Held, Pool, Taken};
-use super::upstream::{Backend, NoConnection};
+use super::attempts::BackendAttempts;
+use super::client::{BackendClient, BackendError};
+use super::connect::{DialError, Dialer, RelayLogin};
+use super::mail_backend::{MailBackend, NoConnection};
+use super::pool::{self, Checkout, ConnectionFit, Pool, PooledConnection};
 use crate::config::{ConfigError, NamedFile, SmtpEntry, SmtpLogin, SmtpScheme, SmtpTimeouts};
 use crate::domain::Entry;
 use crate::edge::net::tls_roots;
 use crate::edge::smtp::hostname;
-use crate::edge::smtp::submitter::{Submitter, Tried};
+use crate::edge::smtp::submitter::Submitter;
 use crate::state::metrics::Metrics;
 use crate::wire::smtp::Capabilities;
-use crate::wire::smtp::client::Offer;
-use crate::wire::smtp::xclient::Introduced;
+use crate::wire::smtp::client::ServiceExtensions;
+use crate::wire::smtp::xclient::XclientCommand;
 
-/// How long a transaction waits for a connection where all are in use (docs/operations.md, `smtp.upstream_connections`), but
-/// for tests.
+/// The longest wait of a transaction for a connection if all are in use (docs/operations.md, `smtp.upstream_connections`).
 const QUEUE: Duration = Duration::from_secs(30);
-/// What [`BackendGroup::trusted_idle`] is but for tests.
+/// The default of [`BackendGroup::trusted_idle`].
 const TRUSTED_IDLE: Duration = Duration::from_secs(10);
 
-/// Why there is no connection to a backend.
+/// The reason why a transaction gets no backend connection.
 #[derive(Debug, Error)]
 pub enum NoBackend {
-    /// None can be reached, or none takes us; what the last one that was tried did.
+    /// No backend can be reached or accepts Gatepost; the last failure.
     #[error("{0}")]
     Down(String),
     /// All connections stayed in use.
@@ -44,37 +44,36 @@ pub enum NoBackend {
     Busy,
 }
 
-/// All backends, with the connections to them.
+/// All mail backends, with the connections to them.
 pub struct BackendGroup {
-    backends: Vec<Backend>,
-    turn: AtomicUsize,
+    backends: Vec<MailBackend>,
+    next: AtomicUsize,
     xclient: bool,
     hostname: String,
     idle: Duration,
-    /// After so long without use, a connection is asked whether it still works before it is used.
+    /// The idle time after which a connection is tested before it is used. Shorter only in tests.
     pub(super) trusted_idle: Duration,
-    /// How long a transaction waits in turn.
+    /// The longest wait of a transaction for a connection. Shorter only in tests.
     pub(super) queue: Duration,
     interval: Duration,
     timeouts: SmtpTimeouts,
-    /// Tells the accounts apart that share the connections.
+    /// Hashes the accounts that share the connections.
     accounts: RandomState,
     common: Mutex<Capabilities>,
 }
 
-/// A connection in use: to which backend, and whether it was used before.
-pub(super) struct Place {
+/// A connection in use: the index of its backend, and whether it was used before.
+pub(super) struct BackendConnection {
     pub(super) index: usize,
-    pub(super) held: Held<BackendClient>,
+    pub(super) pooled: PooledConnection<BackendClient>,
     pub(super) reused: bool,
 }
 
 impl BackendGroup {
-    /// Sets them up for so many workers; connects to none yet.
+    /// Sets the backends up for `workers` workers, without a connection yet.
     ///
     /// # Errors
-    /// All of it: where the file with the roots or the one with the password can't be used, and names that can't stand in
-    /// a certificate.
+    /// All that is wrong: the file with the CA roots or with the password is unusable, or a host name can't be verified by TLS.
     pub fn new(
         settings: &SmtpEntry,
         workers: usize,
@@ -104,7 +103,7 @@ impl BackendGroup {
                 Some(connector) if upstream.scheme != SmtpScheme::Clear => {
                     let name = relay.server_name.as_ref().unwrap_or(&upstream.host);
                     let Ok(verified) = ServerName::try_from(name.clone()) else {
-                        let reason = format!("'{name}' is no name that TLS can verify");
+                        let reason = format!("'{name}' is not a valid TLS server name");
                         wrong.push(ConfigError::at(&relay.place, reason));
                         continue;
                     };
@@ -121,14 +120,14 @@ impl BackendGroup {
             };
             let gauge = |state| metrics.upstream_connections(Entry::Smtp, state);
             let pool = Pool::new(workers, relay.connections, gauge("idle"), gauge("active"));
-            backends.push(Backend::new(upstream, dialer, pool, relay.connect_timeout));
+            backends.push(MailBackend::new(upstream, dialer, pool, relay.connect_timeout));
         }
         if !wrong.is_empty() {
             return Err(wrong);
         }
         Ok(Arc::new(BackendGroup {
             backends,
-            turn: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
             xclient: settings.identity.xclient,
             hostname,
             idle: relay.idle,
@@ -141,12 +140,12 @@ impl BackendGroup {
         }))
     }
 
-    /// What every backend that may get the next message can do; nothing before the first health check.
+    /// The capabilities of every backend that may get the next message; none before the first health check.
     pub fn capabilities(&self) -> Capabilities {
         *self.common.lock()
     }
 
-    /// How long things may take.
+    /// The configured timeouts.
     pub fn timeouts(&self) -> &SmtpTimeouts {
         &self.timeouts
     }
@@ -156,18 +155,18 @@ impl BackendGroup {
         self.backends.len() > 1
     }
 
-    /// Asks the backends how they are, for as long as the gateway runs, and closes what was idle for too long.
+    /// Checks the backends for as long as the gateway runs, and closes connections that were idle for too long.
     pub async fn watch_health(self: Arc<Self>) {
         let mut tick = tokio::time::interval(self.interval);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            self.look().await;
+            self.check_all().await;
         }
     }
 
-    /// Asks all of them once.
-    pub async fn look(self: &Arc<Self>) {
+    /// Checks all backends once.
+    pub async fn check_all(self: &Arc<Self>) {
         let checks: Vec<_> = (0..self.backends.len())
             .map(|index| {
                 let this = self.clone();
@@ -181,85 +180,85 @@ impl BackendGroup {
 
     async fn check(self: &Arc<Self>, index: usize) {
         let backend = &self.backends[index];
-        for held in backend.pool.sweep(|conversation| conversation.last_used().elapsed() >= self.idle) {
-            held.connection.close();
+        for pooled in backend.pool.sweep(|client| client.last_used().elapsed() >= self.idle) {
+            pooled.connection.close();
         }
         backend.resolve().await;
-        // One that has just answered needs no question.
-        if backend.offer().is_none() || !backend.was_seen_within(self.interval) {
+        // A backend that has just replied needs no check.
+        if backend.extensions().is_none() || !backend.was_seen_within(self.interval) {
             backend.probe().await;
         }
         self.combine();
-        // Addresses that swallow all that is sent to them hold up no other backend's check.
+        // In a task of its own: addresses that don't respond must not delay the checks of other backends.
         let this = self.clone();
         tokio::spawn(async move { this.backends[index].retry_failed().await });
     }
 
-    /// Combines what those can do that are up, or, where none is, all that ever were.
+    /// Combines the capabilities of the backends that are up or, if none is, of all that ever were.
     fn combine(&self) {
         let of = |only_up: bool| {
             let counted = self.backends.iter().filter(|backend| !only_up || backend.is_up());
-            counted.filter_map(|backend| Some(backend.offer()?.capabilities)).reduce(Capabilities::both)
+            counted.filter_map(|backend| Some(backend.extensions()?.capabilities)).reduce(Capabilities::both)
         };
         *self.common.lock() = of(true).or_else(|| of(false)).unwrap_or_default();
     }
 
-    /// A connection that is ready for a transaction of `who`; not to a backend that was tried.
+    /// A connection that is ready for a transaction of `submitter`, to a backend that `attempts` does not exclude.
     ///
     /// # Errors
-    /// Where there is no other backend, or none was free in time.
+    /// No such backend is left, or no connection was free in time.
     pub(super) async fn connect(
         &self,
         worker: usize,
-        who: &Submitter,
-        tried: &mut Tried,
-    ) -> Result<Place, NoBackend> {
+        submitter: &Submitter,
+        attempts: &mut BackendAttempts,
+    ) -> Result<BackendConnection, NoBackend> {
         loop {
-            let (index, taken) = self.take(worker, who, tried).await?;
+            let (index, taken) = self.take(worker, submitter, attempts).await?;
             let backend = &self.backends[index];
             let taken = match taken {
-                Taken::Idle(mut held) => match self.is_usable(&mut held.connection, tried).await {
-                    true => Taken::Idle(held),
-                    // A new one in its place: its turn was waited for.
-                    false => held.emptied(),
+                Checkout::Idle(mut pooled) => match self.is_usable(&mut pooled.connection, attempts).await {
+                    true => Checkout::Idle(pooled),
+                    // Replaced by a new one, since this transaction has waited for its turn.
+                    false => pooled.into_permit(),
                 },
-                room => room,
+                permit => permit,
             };
-            let mut place = match taken {
-                Taken::Idle(held) => Place { index, held, reused: true },
-                Taken::Room(room) => match Box::pin(backend.connect(room)).await {
-                    Ok(held) => {
+            let mut connection = match taken {
+                Checkout::Idle(pooled) => BackendConnection { index, pooled, reused: true },
+                Checkout::Permit(permit) => match Box::pin(backend.connect(permit)).await {
+                    Ok(pooled) => {
                         self.combine();
-                        Place { index, held, reused: false }
+                        BackendConnection { index, pooled, reused: false }
                     }
-                    // There are others, of which one will be free.
+                    // The backend has other connections, one of which will be free.
                     Err(NoConnection::Full) => continue,
                     Err(NoConnection::Down(detail)) => {
-                        tried.note(index, false, detail);
+                        attempts.note(index, false, detail);
                         continue;
                     }
                 },
             };
             if !self.xclient {
-                return Ok(place);
+                return Ok(connection);
             }
-            match Box::pin(self.introduce(backend, &mut place.held.connection, who)).await {
-                Ok(()) => return Ok(place),
-                Err(error) => tried.note(index, place.reused, format!("{}: {error}", backend.name())),
+            match Box::pin(self.send_xclient(backend, &mut connection.pooled.connection, submitter)).await {
+                Ok(()) => return Ok(connection),
+                Err(error) => attempts.note(index, connection.reused, format!("{}: {error}", backend.name())),
             }
         }
     }
 
-    /// Puts a connection back for the next transaction.
-    pub(super) fn give(&self, worker: usize, mut place: Place) {
-        let backend = &self.backends[place.index];
+    /// Returns a connection to its pool for the next transaction.
+    pub(super) fn give(&self, worker: usize, mut connection: BackendConnection) {
+        let backend = &self.backends[connection.index];
         backend.note_alive();
-        if place.held.connection.is_worn() {
-            place.held.connection.close();
+        if connection.pooled.connection.is_worn() {
+            connection.pooled.connection.close();
             return;
         }
-        place.held.connection.touch();
-        backend.pool.give(worker, place.held);
+        connection.pooled.connection.touch();
+        backend.pool.give(worker, connection.pooled);
     }
 
     /// The URL of a backend.
@@ -267,29 +266,32 @@ impl BackendGroup {
         self.backends[index].name()
     }
 
-    /// From the backends that are up, or else from any, that can do what is needed: the first in turn that has a connection to
-    /// give; where none has, the one that has one first.
+    /// Takes from the backends that are up, or from all if none is, and that offer what is needed. The first one in turn that
+    /// has a
+    /// connection gives it. If none has, the one that has one first.
     async fn take(
         &self,
         worker: usize,
-        who: &Submitter,
-        tried: &mut Tried,
-    ) -> Result<(usize, Taken<BackendClient>), NoBackend> {
+        submitter: &Submitter,
+        attempts: &mut BackendAttempts,
+    ) -> Result<(usize, Checkout<BackendClient>), NoBackend> {
         let count = self.backends.len();
-        let start = if count == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) };
-        let (fresh, needs) = (tried.fresh, tried.needs);
+        let start = if count == 1 { 0 } else { self.next.fetch_add(1, Ordering::Relaxed) };
+        let (fresh, needs) = (attempts.fresh, attempts.needs);
         let will_do = |index: &usize| {
-            // The only one says for itself what it can't do.
-            let covers = |offer: Offer| offer.capabilities.cover(needs);
-            !tried.excludes(*index) && (count == 1 || self.backends[*index].offer().is_none_or(covers))
+            // A single backend reports itself what it lacks.
+            let covers = |extensions: ServiceExtensions| extensions.capabilities.cover(needs);
+            !attempts.excludes(*index)
+                && (count == 1 || self.backends[*index].extensions().is_none_or(covers))
         };
         let order = |up: bool| {
             let all = (0..count).map(move |step| start.wrapping_add(step) % count);
             all.filter(will_do).filter(move |index| self.backends[*index].is_up() == up)
         };
         let up = order(true).next().is_some();
-        let owner = self.accounts.hash_one(who.account.as_str());
-        let fit = |conversation: &BackendClient| if fresh { Fit::Never } else { self.fit(conversation, who) };
+        let owner = self.accounts.hash_one(submitter.account.as_str());
+        let fit =
+            |client: &BackendClient| if fresh { ConnectionFit::Never } else { self.fit(client, submitter) };
         for index in order(up) {
             if let Some(taken) = self.backends[index].pool.try_take(worker, owner, fit) {
                 return Ok((index, taken));
@@ -297,82 +299,92 @@ impl BackendGroup {
         }
         let pools: Vec<_> = order(up).map(|index| (index, &self.backends[index].pool)).collect();
         if pools.is_empty() {
-            let detail = tried.detail.clone();
-            return Err(NoBackend::Down(detail.unwrap_or_else(|| Broken::Lacks.to_string())));
+            let detail = attempts.detail.clone();
+            return Err(NoBackend::Down(
+                detail.unwrap_or_else(|| BackendError::MissingExtension.to_string()),
+            ));
         }
-        Box::pin(pool::take_any(&pools, owner, tried.patience(self.queue), fit)).await.ok_or(NoBackend::Busy)
+        Box::pin(pool::take_any(&pools, owner, attempts.patience(self.queue), fit))
+            .await
+            .ok_or(NoBackend::Busy)
     }
 
-    /// How well a kept connection serves `who`. Postfix takes XCLIENT only from whom it believes to be trusted, and so, once
-    /// it was told of another address, not a second time: such a connection is of use to the same client only.
-    fn fit(&self, conversation: &BackendClient, who: &Submitter) -> Fit {
-        if !self.xclient || conversation.takes_xclient.is_none() {
-            Fit::Good
-        } else if conversation.introduced == self.introduction(conversation, who) {
-            Fit::Best
-        } else if conversation.introduced.is_empty() || conversation.offer.xclient.is_some() {
-            Fit::Good
+    /// The suitability of an idle connection for `submitter`. Postfix accepts XCLIENT only from trusted addresses, and so only
+    /// once
+    /// on a connection that XCLIENT gave another address. Such a connection serves only the same client again.
+    fn fit(&self, client: &BackendClient, submitter: &Submitter) -> ConnectionFit {
+        if !self.xclient || client.xclient_offered.is_none() {
+            ConnectionFit::Good
+        } else if client.xclient_sent == self.xclient_command(client, submitter) {
+            ConnectionFit::Best
+        } else if client.xclient_sent.is_empty() || client.extensions.xclient.is_some() {
+            ConnectionFit::Good
         } else {
-            Fit::Never
+            ConnectionFit::Never
         }
     }
 
-    /// Whether a kept connection can be used for another transaction. Where one doesn't answer, no other one is asked: that may
-    /// take as long each time.
-    async fn is_usable(&self, conversation: &mut BackendClient, tried: &mut Tried) -> bool {
-        let idle = conversation.last_used().elapsed();
-        if idle >= self.idle || !conversation.is_quiet() {
+    /// Tests whether an idle connection can be used. If one fails the test, no other one is tested for this transaction,
+    /// because
+    /// each test may take as long.
+    async fn is_usable(&self, client: &mut BackendClient, attempts: &mut BackendAttempts) -> bool {
+        let idle = client.last_used().elapsed();
+        if idle >= self.idle || !client.is_quiet() {
             return false;
         }
         if idle < self.trusted_idle {
             return true;
         }
-        let asked = Box::pin(timeout(TRUSTED_IDLE, conversation.exchange(&[b"RSET\r\n"]))).await;
-        let answers = matches!(asked, Ok(Ok(reply)) if reply.is_positive());
-        tried.fresh |= !answers;
-        answers
+        let tested = Box::pin(timeout(TRUSTED_IDLE, client.exchange(&[b"RSET\r\n"]))).await;
+        let is_alive = matches!(tested, Ok(Ok(reply)) if reply.is_positive());
+        attempts.fresh |= !is_alive;
+        is_alive
     }
 
-    /// Tells the backend who submits, where that is configured and it offers it; nothing where it knows that already.
-    async fn introduce(
+    /// Sends XCLIENT if it is configured, the backend offers it, and the connection is not already this client's.
+    async fn send_xclient(
         &self,
-        backend: &Backend,
-        conversation: &mut BackendClient,
-        who: &Submitter,
+        backend: &MailBackend,
+        client: &mut BackendClient,
+        submitter: &Submitter,
     ) -> Result<(), DialError> {
-        if conversation.takes_xclient.is_none() {
+        if client.xclient_offered.is_none() {
             return Ok(());
         }
-        let command = self.introduction(conversation, who);
-        if conversation.introduced == command {
+        let command = self.xclient_command(client, submitter);
+        if client.xclient_sent == command {
             return Ok(());
         }
-        let answer = conversation.exchange(&[&command]).await?;
+        let answer = client.exchange(&[&command]).await?;
         if !answer.is_positive() {
             return Err(DialError::Refused("XCLIENT", answer));
         }
-        // The session starts over, and what we say in EHLO now counts as the client's.
-        let plain = !who.helo.is_empty() && who.helo.bytes().all(|b| b.is_ascii_graphic());
-        let name = if plain { &who.helo } else { &self.hostname };
-        backend.dialer.hello(conversation, name).await?;
-        conversation.introduced = command;
+        // XCLIENT restarts the session, and the name in EHLO now counts as the client's.
+        let plain = !submitter.helo.is_empty() && submitter.helo.bytes().all(|b| b.is_ascii_graphic());
+        let name = if plain { &submitter.helo } else { &self.hostname };
+        backend.dialer.hello(client, name).await?;
+        client.xclient_sent = command;
         Ok(())
     }
 
-    fn introduction(&self, conversation: &BackendClient, who: &Submitter) -> Vec<u8> {
-        let introduced =
-            Introduced { login: who.user.as_str(), address: who.address, helo: &who.helo, esmtp: who.esmtp };
-        introduced.command(conversation.takes_xclient.unwrap_or_default())
+    fn xclient_command(&self, client: &BackendClient, submitter: &Submitter) -> Vec<u8> {
+        let xclient_sent = XclientCommand {
+            login: submitter.user.as_str(),
+            address: submitter.address,
+            helo: &submitter.helo,
+            esmtp: submitter.esmtp,
+        };
+        xclient_sent.command(client.xclient_offered.unwrap_or_default())
     }
 }
 
-fn read_login(login: &SmtpLogin) -> Result<Login, ConfigError> {
+fn read_login(login: &SmtpLogin) -> Result<RelayLogin, ConfigError> {
     let NamedFile { path, place } = &login.password_file;
     let wrong = |reason: String| ConfigError::at(place, format!("{}: {reason}", path.display()));
     let text = Zeroizing::new(fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?);
     match text.lines().next() {
-        None | Some("") => Err(wrong("its first line is empty".into())),
-        Some(line) if line.contains('\0') => Err(wrong("no password holds a NUL".into())),
-        Some(line) => Ok(Login { user: login.user.clone(), password: Zeroizing::new(line.to_owned()) }),
+        None | Some("") => Err(wrong("the first line is empty".into())),
+        Some(line) if line.contains('\0') => Err(wrong("a password must not contain a NUL".into())),
+        Some(line) => Ok(RelayLogin { user: login.user.clone(), password: Zeroizing::new(line.to_owned()) }),
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::error::Lost;
 use super::group::{BackendGroup, NoBackend};
 use super::lease::Lease;
+use super::lost::BackendLost;
 use crate::config::{Config, ConfigError, SmtpEntry};
 use crate::domain::Username;
 use crate::edge::smtp::submitter::Submitter;
@@ -68,7 +68,7 @@ fn codes(replies: &[Reply]) -> Vec<u16> {
 }
 
 /// A whole message; the answer to its end, or whatever came instead of a 2xx or 354 before.
-async fn submit(lease: &mut Lease) -> Result<Reply, Lost> {
+async fn submit(lease: &mut Lease) -> Result<Reply, BackendLost> {
     let replies = lease.pipeline(MAIL, &rcpts(&["jane"])).await?;
     if let Some(refusal) = replies.into_iter().find(|reply| !reply.is_positive()) {
         return Ok(refusal);
@@ -307,7 +307,7 @@ async fn nobody_takes_over_once_the_message_was_begun() {
             let mut lease = lease(&backends).await;
             let lost = submit(&mut lease).await.unwrap_err();
             assert!(lost.given);
-            let answer = lost.answer().to_string();
+            let answer = lost.reply().to_string();
             match &failure {
                 Act::Close => assert_eq!(answer, "451 4.4.2 The backend was lost, try again"),
                 _ => assert!(
@@ -328,7 +328,7 @@ async fn the_only_backends_last_words_are_passed_on() {
     let backends = backends(&[&bad], "");
     let mut lease = lease(&backends).await;
     let lost = lease.pipeline(MAIL, &rcpts(&["jane"])).await.unwrap_err();
-    assert_eq!(lost.answer().to_string(), "451 4.7.0 Too much");
+    assert_eq!(lost.reply().to_string(), "451 4.7.0 Too much");
     assert!(!lost.given);
 }
 
@@ -353,7 +353,7 @@ async fn a_refusal_of_the_connection_is_none_of_the_message() {
     .await;
     let lost = lease.data().await.unwrap_err();
     assert_eq!(lost.last.as_ref().map(Reply::code), Some(554));
-    assert_eq!(lost.answer().to_string(), "451 4.4.1 No backend can be reached, try again later");
+    assert_eq!(lost.reply().to_string(), "451 4.4.1 No backend can be reached, try again later");
 }
 
 #[tokio::test]
@@ -371,5 +371,5 @@ async fn a_refusal_in_the_middle_of_a_message_is_heard() {
             break lost;
         }
     };
-    assert_eq!(lost.answer().to_string(), "552 5.3.4 Too long");
+    assert_eq!(lost.reply().to_string(), "552 5.3.4 Too long");
 }

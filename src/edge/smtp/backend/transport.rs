@@ -10,37 +10,38 @@ use tokio_rustls::client::TlsStream;
 
 use crate::edge::net::nonblocking;
 
-/// A connection to a backend. What is written is gathered by whoever writes.
+/// A connection to a backend. It does not buffer; its user gathers what is written.
 #[derive(Debug)]
-pub enum Transport {
-    /// In clear.
-    Clear(TcpStream),
+pub enum BackendTransport {
+    /// Unencrypted.
+    Cleartext(TcpStream),
     /// With TLS.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Transport {
-    /// Whether something may have come that wasn't read. The kernel isn't asked.
+impl BackendTransport {
+    /// Returns true if unread bytes may have arrived. Costs no system call.
     pub fn may_have_unread(&self) -> bool {
         match self {
-            Transport::Clear(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
-            Transport::Tls(_) => true,
+            BackendTransport::Cleartext(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            BackendTransport::Tls(_) => true,
         }
     }
 
-    /// Writes what goes at once, and says how much that is: mostly all of it, but nothing with TLS, where a write isn't done
+    /// Writes without waiting, and returns the number of bytes written. With TLS that is always 0, because a write is not
+    /// complete
     /// before it is flushed.
     ///
     /// # Errors
-    /// Where the connection is broken.
+    /// The connection is broken.
     pub fn try_write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Transport::Clear(stream) => nonblocking::write(stream, bytes),
-            Transport::Tls(_) => Ok(0),
+            BackendTransport::Cleartext(stream) => nonblocking::write(stream, bytes),
+            BackendTransport::Tls(_) => Ok(0),
         }
     }
 
-    /// Writes what can be written at once, for a farewell that nobody waits for.
+    /// Writes without waiting and ignores errors, for a QUIT that nothing depends on.
     pub fn write_now(&mut self, bytes: &[u8]) {
         if nonblocking::poll(|cx| Pin::new(&mut *self).poll_write(cx, bytes)).is_ready() {
             let _ = nonblocking::poll(|cx| Pin::new(&mut *self).poll_flush(cx));
@@ -48,20 +49,20 @@ impl Transport {
     }
 }
 
-impl AsyncRead for Transport {
+impl AsyncRead for BackendTransport {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Transport::Clear(stream) => Pin::new(stream).poll_read(cx, buf),
-            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
+            BackendTransport::Cleartext(stream) => Pin::new(stream).poll_read(cx, buf),
+            BackendTransport::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
         }
     }
 }
 
-impl AsyncWrite for Transport {
+impl AsyncWrite for BackendTransport {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Transport::Clear(stream) => Pin::new(stream).poll_write(cx, buf),
-            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
+            BackendTransport::Cleartext(stream) => Pin::new(stream).poll_write(cx, buf),
+            BackendTransport::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
         }
     }
 
@@ -71,8 +72,8 @@ impl AsyncWrite for Transport {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Transport::Clear(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, bufs),
+            BackendTransport::Cleartext(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            BackendTransport::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -82,15 +83,15 @@ impl AsyncWrite for Transport {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Transport::Clear(_) => Poll::Ready(Ok(())),
-            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+            BackendTransport::Cleartext(_) => Poll::Ready(Ok(())),
+            BackendTransport::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Transport::Clear(stream) => Pin::new(stream).poll_shutdown(cx),
-            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+            BackendTransport::Cleartext(stream) => Pin::new(stream).poll_shutdown(cx),
+            BackendTransport::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
         }
     }
 }

@@ -1,60 +1,62 @@
-//! Decisions in an SMTP session: on each login, and again at each MAIL.
+//! Decisions in an SMTP session: at each AUTH, and again at each MAIL.
 
 use std::sync::Arc;
 
 use super::SessionDriver;
 use crate::domain::{self, Denial, Permission, Permissions, Unavailable};
-use crate::edge::smtp::delivery::Delivery;
+use crate::edge::smtp::delivery::MailDelivery;
+use crate::edge::smtp::refusal::MailRefusal;
 use crate::edge::smtp::submitter::Submitter;
 use crate::service::access::Decision;
-use crate::state::metrics::Outcome;
-use crate::wire::Held;
-use crate::wire::smtp::session::{Envelope, Verdict};
-use crate::wire::smtp::{Reply, answers};
+use crate::state::metrics::DecisionOutcome;
+use crate::wire::PresentedCredential;
+use crate::wire::smtp::session::{EnvelopeBatch, LoginOutcome};
+use crate::wire::smtp::{Reply, replies};
 
 impl SessionDriver {
-    /// Who logs in, and whether it may.
-    pub(super) async fn check(&mut self, held: &Held) {
+    /// Checks a login.
+    pub(super) async fn check(&mut self, credential: &PresentedCredential) {
         let access = &self.worker.entry.access;
         let (permission, entry) = (Permission::Email, domain::Entry::Smtp);
-        let presented = held.presented();
+        let presented = credential.presented();
         let decision = match access.check_cached(&presented, permission, entry) {
             Some(granted) => Decision::Allowed(granted),
             None => Box::pin(access.authorize(presented, permission, entry, self.address)).await,
         };
-        let verdict = match decision {
+        let outcome = match decision {
             Decision::Allowed(granted) => {
                 let name = granted.name().as_str().into();
                 self.granted = Some(granted);
-                Verdict::Allowed(name)
+                LoginOutcome::Allowed(name)
             }
-            Decision::Denied(Denial::Throttled(_)) => Verdict::Throttled,
-            Decision::Denied(_) => Verdict::Denied,
-            Decision::Unavailable(_) => Verdict::Unavailable,
+            Decision::Denied(Denial::Throttled(_)) => LoginOutcome::Throttled,
+            Decision::Denied(_) => LoginOutcome::Denied,
+            Decision::Unavailable(_) => LoginOutcome::Unavailable,
         };
-        self.session.checked(verdict, &mut self.out);
+        self.session.complete_login(outcome, &mut self.out);
     }
 
-    /// Sender and recipients: decided first, then a backend's word.
-    pub(super) async fn envelope(&mut self, envelope: Envelope) {
+    /// Decides on MAIL, then sends the recipients that came with it to a backend.
+    pub(super) async fn envelope(&mut self, envelope: EnvelopeBatch) {
         let mail = match envelope.mail {
             Some(mail) => {
-                let reply = self.decide().await;
-                if reply.is_positive() {
+                let decision = self.decide().await;
+                if decision.is_ok() {
                     let mut arguments = mail.arguments;
                     if mail.auth && self.worker.entry.logs_in {
                         arguments.extend_from_slice(b" AUTH=<>");
                     }
-                    self.delivery = self.submitter().map(|who| Box::new(self.delivery(who, arguments)));
+                    self.delivery =
+                        self.submitter().map(|submitter| Box::new(self.delivery(submitter, arguments)));
                     self.under_way = self.worker.under_way.enter();
                 }
-                Some(reply)
+                Some(decision.map_or_else(|refusal| refusal.reply(), |()| replies::MAIL_OK))
             }
-            None => match self.goes_on().await {
+            None => match self.is_still_valid().await {
                 None => return,
                 Some(Err(reply)) => {
-                    let replies = vec![reply; envelope.rcpts.len()];
-                    return self.session.envelope(None, replies, &mut self.out);
+                    let rcpts = vec![reply; envelope.rcpts.len()];
+                    return self.session.complete_envelope(None, rcpts, &mut self.out);
                 }
                 Some(Ok(())) => None,
             },
@@ -67,36 +69,42 @@ impl SessionDriver {
             _ => Ok(Vec::new()),
         };
         match (answered, mail) {
-            (Ok(rcpts), mail) => self.session.envelope(mail, rcpts, &mut self.out),
-            // It came with its recipients, and wasn't answered yet.
-            (Err(refusal), Some(_)) => self.session.envelope(Some(refusal), Vec::new(), &mut self.out),
+            (Ok(rcpts), mail) => self.session.complete_envelope(mail, rcpts, &mut self.out),
+            // MAIL was pipelined with its recipients and is not answered yet.
+            (Err(refusal), Some(_)) => {
+                self.session.complete_envelope(Some(refusal), Vec::new(), &mut self.out);
+            }
             (Err(refusal), None) => {
                 let rcpts = vec![refusal; envelope.rcpts.len()];
-                self.session.envelope(None, rcpts, &mut self.out);
+                self.session.complete_envelope(None, rcpts, &mut self.out);
             }
         }
     }
 
-    /// Whether a transaction may begin now.
-    async fn decide(&mut self) -> Reply {
+    /// Decides whether a transaction may begin now.
+    async fn decide(&mut self) -> Result<(), MailRefusal> {
         let entry = &self.worker.entry;
-        let Some(granted) = &self.granted else { return answers::AUTH_FIRST };
+        let Some(granted) = &self.granted else { return Err(MailRefusal::NotAuthenticated) };
         let now = entry.access.permissions_now(granted).await;
         let email = Some(Permission::Email);
-        let (outcome, reply) = match now {
-            Ok(Some(permissions)) if may_send(permissions) => (Outcome::Allowed, answers::MAIL_OK),
-            Ok(Some(_)) => (Outcome::Denied(Denial::Lacks(Permission::Email)), answers::MAY_NOT_SEND),
+        let (outcome, decision) = match now {
+            Ok(Some(permissions)) if may_send(permissions) => (DecisionOutcome::Allowed, Ok(())),
+            Ok(Some(_)) => {
+                (DecisionOutcome::Denied(Denial::Lacks(Permission::Email)), Err(MailRefusal::NotPermitted))
+            }
             Ok(None) => {
                 self.note_revocation();
-                (Outcome::Denied(Denial::Unknown), answers::REVOKED)
+                (DecisionOutcome::Denied(Denial::Unknown), Err(MailRefusal::Revoked))
             }
-            Err(Unavailable::Store | Unavailable::Busy) => (Outcome::Unavailable, answers::AUTH_UNAVAILABLE),
+            Err(Unavailable::Store | Unavailable::Busy) => {
+                (DecisionOutcome::Unavailable, Err(MailRefusal::Undecided))
+            }
         };
-        if let Outcome::Denied(denial) = outcome {
+        if let DecisionOutcome::Denied(denial) = outcome {
             entry.access.note_denied(granted, domain::Entry::Smtp, self.address, denial);
         }
         entry.metrics.decision(domain::Entry::Smtp, email, outcome);
-        reply
+        decision
     }
 
     fn submitter(&self) -> Option<Arc<Submitter>> {
@@ -111,9 +119,9 @@ impl SessionDriver {
         }))
     }
 
-    fn delivery(&self, who: Arc<Submitter>, mail: Vec<u8>) -> Delivery {
+    fn delivery(&self, submitter: Arc<Submitter>, mail: Vec<u8>) -> MailDelivery {
         let entry = &self.worker.entry;
-        Delivery::new(entry.backends.clone(), entry.metrics.clone(), self.worker.index, who, mail)
+        MailDelivery::new(entry.backends.clone(), entry.metrics.clone(), self.worker.index, submitter, mail)
     }
 }
 

@@ -1,14 +1,15 @@
-//! What is held back of a header until it is known whose line it is.
+//! The start of a header line, withheld until it is known whether the line is removed.
 
-use super::USER;
+/// The longest field name that is withheld, in bytes.
+pub(super) const LONGEST_NAME: usize = 15;
 
-/// How many bytes are kept that a backend may skip within a name; of more than that, the rest is left out.
+/// The number of skippable bytes (see [`LineStart::skip`]) that are kept; any more of them are left out.
 const SKIPPED: usize = 16;
 
-/// The beginning of a line that isn't passed on yet: a dot, a name, and what may be skipped in it.
+/// The withheld bytes of a line: a stuffed dot, a field name of at most [`LONGEST_NAME`] bytes, and skippable bytes in it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LineStart {
-    bytes: [u8; 1 + USER.len() + SKIPPED],
+    bytes: [u8; 1 + LONGEST_NAME + SKIPPED],
     len: u8,
     skipped: u8,
 }
@@ -19,7 +20,7 @@ impl LineStart {
         self.len += 1;
     }
 
-    /// Takes a byte that a backend may skip.
+    /// Adds a byte that a backend may ignore inside of a name: NUL or a lone CR.
     pub(super) fn skip(&mut self, byte: u8) {
         if usize::from(self.skipped) < SKIPPED {
             self.skipped += 1;
@@ -31,7 +32,7 @@ impl LineStart {
         self.len == 0
     }
 
-    /// Whether, to whom a CR ends a line, a new one begins behind it.
+    /// Returns true if the last byte, NULs aside, is a CR: for readers to whom a CR ends a line, a new line begins here.
     pub(super) fn ends_a_line(&self) -> bool {
         self.bytes[..usize::from(self.len)].iter().rev().find(|b| **b != 0) == Some(&b'\r')
     }

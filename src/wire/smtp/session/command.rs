@@ -1,34 +1,34 @@
 //! Commands; those of a transaction are in `envelope`.
 
-use super::line::{self, Begins, Line};
-use super::phase::{Phase, Transaction};
-use super::{Greeting, Moment, Session, Step};
+use super::input_line::{self, InputLine, LineVerb};
+use super::phase::{MailTransaction, SessionPhase};
+use super::{ClientGreeting, SessionEnvironment, SessionStep, SmtpSession};
 use crate::wire::smtp::auth::{self, AuthExchange, AuthStep};
-use crate::wire::smtp::command::{self, AUTH_LINE, CommandError, SmtpCommand};
-use crate::wire::smtp::number::decimal;
-use crate::wire::smtp::{Capabilities, Reply, answers};
+use crate::wire::smtp::command::{self, AUTH_LINE, SmtpCommand, SmtpCommandError};
+use crate::wire::smtp::digits::decimal;
+use crate::wire::smtp::{Capabilities, Reply, replies};
 
 /// Room for what is offered in answer to EHLO.
 const EXTENSIONS: usize = 128;
 
-impl Session {
+impl SmtpSession {
     /// The next command; without a step, the session goes on.
     pub(super) fn command<'i>(
         &mut self,
-        transaction: Option<Transaction>,
+        transaction: Option<MailTransaction>,
         input: &mut &'i [u8],
         out: &mut Vec<u8>,
-        moment: &Moment,
-    ) -> Option<Step<'i>> {
+        environment: &SessionEnvironment,
+    ) -> Option<SessionStep<'i>> {
         let line = match self.line(input, command::longest) {
             Ok(line) => line,
             Err(fault) => {
                 let reply = match fault {
-                    Line::TooLong(Begins::Auth, _) => &answers::AUTH_TOO_LONG,
-                    Line::Malformed(..) => &answers::MALFORMED_LINE,
-                    _ => &answers::LINE_TOO_LONG,
+                    InputLine::TooLong(LineVerb::Auth, _) => &replies::AUTH_TOO_LONG,
+                    InputLine::Malformed(..) => &replies::MALFORMED_LINE,
+                    _ => &replies::LINE_TOO_LONG,
                 };
-                if fault.begins() == Some(Begins::Bdat) {
+                if fault.begins() == Some(LineVerb::Bdat) {
                     // As below.
                     reply.write(out);
                     return None;
@@ -39,9 +39,9 @@ impl Session {
         };
         let command = match SmtpCommand::parse(line) {
             Ok(command) => command,
-            Err(CommandError::Lost) => {
+            Err(SmtpCommandError::Lost) => {
                 // What follows may be content: nothing of it may be taken for commands.
-                answers::SYNTAX.write(out);
+                replies::SYNTAX.write(out);
                 return None;
             }
             Err(error) => {
@@ -51,27 +51,27 @@ impl Session {
             }
         };
         match command {
-            SmtpCommand::Ehlo(name) => self.hello(name, true, transaction.is_some(), out, moment),
-            SmtpCommand::Helo(name) => self.hello(name, false, transaction.is_some(), out, moment),
-            SmtpCommand::Mail(arguments) => self.mail(arguments, transaction, input, out, moment),
-            SmtpCommand::Rcpt(arguments) => self.rcpt(arguments, transaction, input, out, moment),
-            SmtpCommand::Data => self.announce(transaction, out, moment),
-            SmtpCommand::Bdat(size, last) => self.begin_chunk(size, last, transaction, moment),
+            SmtpCommand::Ehlo(name) => self.hello(name, true, transaction.is_some(), out, environment),
+            SmtpCommand::Helo(name) => self.hello(name, false, transaction.is_some(), out, environment),
+            SmtpCommand::Mail(arguments) => self.mail(arguments, transaction, input, out, environment),
+            SmtpCommand::Rcpt(arguments) => self.rcpt(arguments, transaction, input, out, environment),
+            SmtpCommand::Data => self.announce(transaction, out, environment),
+            SmtpCommand::Bdat(size, last) => self.begin_chunk(size, last, transaction, environment),
             SmtpCommand::StartTls => self.start_tls(transaction, input, out),
             SmtpCommand::Auth(mechanism, initial) => self.authenticate(mechanism, initial, transaction, out),
             SmtpCommand::Rset => {
-                self.phase = Phase::Command;
-                self.forgiven = 0;
-                answers::OK.write(out);
-                transaction.map(|_| Step::Reset)
+                self.phase = SessionPhase::Command;
+                self.tolerated = 0;
+                replies::OK.write(out);
+                transaction.map(|_| SessionStep::Reset)
             }
             SmtpCommand::Quit => {
-                answers::BYE.write(out);
+                replies::BYE.write(out);
                 None
             }
-            SmtpCommand::Noop => self.simply(&answers::OK, transaction, out),
-            SmtpCommand::Vrfy => self.simply(&answers::NOT_VERIFIED, transaction, out),
-            SmtpCommand::Help => self.simply(&answers::HELP, transaction, out),
+            SmtpCommand::Noop => self.simply(&replies::OK, transaction, out),
+            SmtpCommand::Vrfy => self.simply(&replies::NOT_VERIFIED, transaction, out),
+            SmtpCommand::Help => self.simply(&replies::HELP, transaction, out),
         }
     }
 
@@ -81,7 +81,7 @@ impl Session {
         exchange: AuthExchange,
         input: &mut &'i [u8],
         out: &mut Vec<u8>,
-    ) -> Option<Step<'i>> {
+    ) -> Option<SessionStep<'i>> {
         match self.line(input, |_| AUTH_LINE) {
             Ok(line) => {
                 let next = exchange.respond(line);
@@ -89,12 +89,12 @@ impl Session {
             }
             Err(fault) => {
                 let reply = match fault {
-                    Line::Malformed(..) => &answers::MALFORMED_LINE,
-                    _ => &answers::AUTH_TOO_LONG,
+                    InputLine::Malformed(..) => &replies::MALFORMED_LINE,
+                    _ => &replies::AUTH_TOO_LONG,
                 };
                 self.phase = match fault {
-                    Line::Partial | Line::Overflow(_) => Phase::Login(exchange),
-                    _ => Phase::Command,
+                    InputLine::Partial | InputLine::Overflow(_) => SessionPhase::Login(exchange),
+                    _ => SessionPhase::Command,
                 };
                 self.faulty(fault, reply, out)
             }
@@ -106,38 +106,43 @@ impl Session {
         &mut self,
         input: &mut &'i [u8],
         longest: impl Fn(&[u8]) -> usize,
-    ) -> Result<&'i [u8], Line<'i>> {
-        let found = line::first(input, self.overflowed, longest);
-        self.overflowed = if let Line::Overflow(begins) = found { Some(begins) } else { None };
+    ) -> Result<&'i [u8], InputLine<'i>> {
+        let found = input_line::first(input, self.overflowed, longest);
+        self.overflowed = if let InputLine::Overflow(begins) = found { Some(begins) } else { None };
         *input = match found {
-            Line::Whole(_, rest) | Line::TooLong(_, rest) | Line::Malformed(_, rest) => rest,
-            Line::Overflow(_) => &[],
-            Line::Partial => input,
+            InputLine::Whole(_, rest) | InputLine::TooLong(_, rest) | InputLine::Malformed(_, rest) => rest,
+            InputLine::Overflow(_) => &[],
+            InputLine::Partial => input,
         };
         match found {
-            Line::Whole(line, _) => Ok(line),
+            InputLine::Whole(line, _) => Ok(line),
             fault => Err(fault),
         }
     }
 
-    fn faulty<'i>(&mut self, fault: Line<'_>, reply: &Reply, out: &mut Vec<u8>) -> Option<Step<'i>> {
-        if matches!(fault, Line::Partial | Line::Overflow(_)) {
-            return Some(Step::Read);
+    fn faulty<'i>(
+        &mut self,
+        fault: InputLine<'_>,
+        reply: &Reply,
+        out: &mut Vec<u8>,
+    ) -> Option<SessionStep<'i>> {
+        if matches!(fault, InputLine::Partial | InputLine::Overflow(_)) {
+            return Some(SessionStep::Read);
         }
         self.refuse(reply, out);
         None
     }
 
-    pub(super) fn resume(&mut self, transaction: Option<Transaction>) {
-        self.phase = transaction.map_or(Phase::Command, Phase::Transaction);
+    pub(super) fn resume(&mut self, transaction: Option<MailTransaction>) {
+        self.phase = transaction.map_or(SessionPhase::Command, SessionPhase::Transaction);
     }
 
     pub(super) fn simply<'i>(
         &mut self,
         reply: &Reply,
-        transaction: Option<Transaction>,
+        transaction: Option<MailTransaction>,
         out: &mut Vec<u8>,
-    ) -> Option<Step<'i>> {
+    ) -> Option<SessionStep<'i>> {
         self.resume(transaction);
         reply.write(out);
         None
@@ -147,17 +152,17 @@ impl Session {
     pub(super) fn deny<'i>(
         &mut self,
         reply: &Reply,
-        transaction: Option<Transaction>,
+        transaction: Option<MailTransaction>,
         out: &mut Vec<u8>,
-    ) -> Option<Step<'i>> {
+    ) -> Option<SessionStep<'i>> {
         self.resume(transaction);
         self.refuse(reply, out);
         None
     }
 
     /// Refuses what belongs to a transaction, and goes on.
-    pub(super) fn deny_outside<'i>(&mut self, out: &mut Vec<u8>) -> Option<Step<'i>> {
-        self.phase = Phase::Command;
+    pub(super) fn deny_outside<'i>(&mut self, out: &mut Vec<u8>) -> Option<SessionStep<'i>> {
+        self.phase = SessionPhase::Command;
         self.refuse_outside(out);
         None
     }
@@ -168,17 +173,17 @@ impl Session {
         extended: bool,
         within: bool,
         out: &mut Vec<u8>,
-        moment: &Moment,
-    ) -> Option<Step<'i>> {
-        self.phase = Phase::Command;
-        self.forgiven = 0;
-        self.greeting = Some(Greeting { name: name.into(), extended });
+        environment: &SessionEnvironment,
+    ) -> Option<SessionStep<'i>> {
+        self.phase = SessionPhase::Command;
+        self.tolerated = 0;
+        self.greeting = Some(ClientGreeting { name: name.into(), extended });
         if extended {
-            self.offer(&moment.offered, out);
+            self.offer(&environment.offered, out);
         } else {
             Reply::plain(250, self.settings.host.clone()).write(out);
         }
-        within.then_some(Step::Reset)
+        within.then_some(SessionStep::Reset)
     }
 
     /// The answer to EHLO, written line by line, since every session has one.
@@ -219,60 +224,60 @@ impl Session {
 
     fn start_tls<'i>(
         &mut self,
-        transaction: Option<Transaction>,
+        transaction: Option<MailTransaction>,
         input: &mut &'i [u8],
         out: &mut Vec<u8>,
-    ) -> Option<Step<'i>> {
+    ) -> Option<SessionStep<'i>> {
         if !self.settings.starttls {
-            return self.deny(&answers::NOT_IMPLEMENTED, transaction, out);
+            return self.deny(&replies::NOT_IMPLEMENTED, transaction, out);
         }
         if self.tls || self.user.is_some() || transaction.is_some() {
-            return self.deny(&answers::BAD_SEQUENCE, transaction, out);
+            return self.deny(&replies::BAD_SEQUENCE, transaction, out);
         }
         if !input.is_empty() {
             // Whoever put them there wants them run as if they had come encrypted.
             *input = &[];
-            answers::INJECTION.write(out);
+            replies::INJECTION.write(out);
             return None;
         }
-        answers::READY_FOR_TLS.write(out);
-        self.phase = Phase::Handshake;
-        Some(Step::StartTls)
+        replies::READY_FOR_TLS.write(out);
+        self.phase = SessionPhase::Handshake;
+        Some(SessionStep::StartTls)
     }
 
     fn authenticate<'i>(
         &mut self,
         mechanism: &[u8],
         initial: Option<&[u8]>,
-        transaction: Option<Transaction>,
+        transaction: Option<MailTransaction>,
         out: &mut Vec<u8>,
-    ) -> Option<Step<'i>> {
+    ) -> Option<SessionStep<'i>> {
         if self.user.is_some() {
-            return self.deny(&answers::ALREADY_AUTHENTICATED, transaction, out);
+            return self.deny(&replies::ALREADY_AUTHENTICATED, transaction, out);
         }
         if self.greeting.is_none() {
-            return self.deny(&answers::BAD_SEQUENCE, transaction, out);
+            return self.deny(&replies::BAD_SEQUENCE, transaction, out);
         }
         if self.settings.require_tls && !self.tls {
-            return self.deny(&answers::ENCRYPTION_REQUIRED, transaction, out);
+            return self.deny(&replies::ENCRYPTION_REQUIRED, transaction, out);
         }
         self.proceed(auth::begin(mechanism, initial), out)
     }
 
-    fn proceed<'i>(&mut self, next: AuthStep, out: &mut Vec<u8>) -> Option<Step<'i>> {
+    fn proceed<'i>(&mut self, next: AuthStep, out: &mut Vec<u8>) -> Option<SessionStep<'i>> {
         match next {
             AuthStep::Challenge(challenge, exchange) => {
                 Reply::plain(334, challenge.to_owned()).write(out);
-                self.phase = Phase::Login(exchange);
+                self.phase = SessionPhase::Login(exchange);
                 None
             }
             AuthStep::Check(held) => {
-                self.phase = Phase::Verdict;
-                Some(Step::Check(held))
+                self.phase = SessionPhase::LoginOutcome;
+                Some(SessionStep::Check(held))
             }
             AuthStep::Refused(reply) => {
-                self.phase = Phase::Command;
-                if reply == answers::BAD_LOGIN {
+                self.phase = SessionPhase::Command;
+                if reply == replies::BAD_LOGIN {
                     self.login_failed(&reply, out);
                 } else {
                     self.refuse(&reply, out);
@@ -285,13 +290,13 @@ impl Session {
     /// Why there can't be a transaction yet.
     pub(super) fn unready(&self) -> Option<Reply> {
         if self.greeting.is_none() {
-            Some(answers::BAD_SEQUENCE)
+            Some(replies::BAD_SEQUENCE)
         } else if self.user.is_some() {
             None
         } else if self.settings.require_tls && !self.tls {
-            Some(answers::TLS_FIRST)
+            Some(replies::TLS_FIRST)
         } else {
-            Some(answers::AUTH_FIRST)
+            Some(replies::AUTH_FIRST)
         }
     }
 

@@ -1,70 +1,70 @@
 //! The commands of a transaction: MAIL, RCPT, DATA and BDAT.
 
-use super::line::{self, Line};
-use super::phase::{Fault, PendingEnvelope, Phase, Skip, Transaction};
-use super::{Envelope, Limit, Moment, Session, Step};
-use crate::wire::smtp::answers;
+use super::input_line::{self, InputLine};
+use super::phase::{ChunkFault, MailTransaction, PendingEnvelope, SessionPhase, SkippedChunk};
+use super::{EnvelopeBatch, SessionEnvironment, SessionLimit, SessionStep, SmtpSession};
 use crate::wire::smtp::bdat::ChunkReader;
 use crate::wire::smtp::command::{self, SmtpCommand};
+use crate::wire::smtp::replies;
 
-impl Session {
+impl SmtpSession {
     pub(super) fn mail<'i>(
         &mut self,
         arguments: &[u8],
-        transaction: Option<Transaction>,
+        transaction: Option<MailTransaction>,
         input: &mut &'i [u8],
         out: &mut Vec<u8>,
-        moment: &Moment,
-    ) -> Option<Step<'i>> {
-        let unready = self.unready().or(transaction.as_ref().map(|_| answers::BAD_SEQUENCE));
+        environment: &SessionEnvironment,
+    ) -> Option<SessionStep<'i>> {
+        let unready = self.unready().or(transaction.as_ref().map(|_| replies::BAD_SEQUENCE));
         if let Some(reply) = unready {
             return self.deny(&reply, transaction, out);
         }
         if self.messages >= self.settings.messages {
-            self.reached.push(Limit::Messages);
-            self.dismiss(&answers::TOO_MANY_MESSAGES, out);
+            self.reached.push(SessionLimit::Messages);
+            self.close_with(&replies::TOO_MANY_MESSAGES, out);
             return None;
         }
-        let longest = self.longest_message(&moment.offered);
-        let mail = match command::mail(arguments, moment.offered, longest, self.is_extended()) {
+        let longest = self.longest_message(&environment.offered);
+        let mail = match command::mail(arguments, environment.offered, longest, self.is_extended()) {
             Ok(mail) => mail,
             Err(reply) => {
-                if reply == answers::TOO_LARGE {
-                    self.reached.push(Limit::Size);
+                if reply == replies::TOO_LARGE {
+                    self.reached.push(SessionLimit::Size);
                 }
-                self.forgive();
+                self.tolerate_pipelined();
                 return self.deny(&reply, None, out);
             }
         };
-        let transaction = Transaction { utf8: mail.utf8, ..Transaction::default() };
-        let envelope = Envelope { mail: Some(mail), ..Envelope::default() };
-        Some(self.ask(envelope, transaction, input, moment))
+        let transaction = MailTransaction { utf8: mail.utf8, ..MailTransaction::default() };
+        let envelope = EnvelopeBatch { mail: Some(mail), ..EnvelopeBatch::default() };
+        Some(self.ask(envelope, transaction, input, environment))
     }
 
     pub(super) fn rcpt<'i>(
         &mut self,
         arguments: &[u8],
-        transaction: Option<Transaction>,
+        transaction: Option<MailTransaction>,
         input: &mut &'i [u8],
         out: &mut Vec<u8>,
-        moment: &Moment,
-    ) -> Option<Step<'i>> {
+        environment: &SessionEnvironment,
+    ) -> Option<SessionStep<'i>> {
         if let Some(reply) = self.unready() {
             return self.deny(&reply, transaction, out);
         }
         let transaction = match transaction {
             Some(transaction) if transaction.body.is_none() => transaction,
-            Some(transaction) => return self.deny(&answers::BAD_SEQUENCE, Some(transaction), out),
+            Some(transaction) => return self.deny(&replies::BAD_SEQUENCE, Some(transaction), out),
             None => return self.deny_outside(out),
         };
         if transaction.accepted >= self.settings.recipients {
-            self.reached.push(Limit::Recipients);
-            return self.simply(&answers::TOO_MANY_RECIPIENTS, Some(transaction), out);
+            self.reached.push(SessionLimit::Recipients);
+            return self.simply(&replies::TOO_MANY_RECIPIENTS, Some(transaction), out);
         }
-        match command::rcpt(arguments, moment.offered, transaction.utf8, self.is_extended()) {
+        match command::rcpt(arguments, environment.offered, transaction.utf8, self.is_extended()) {
             Ok(rcpt) => {
-                let envelope = Envelope { rcpts: vec![rcpt], ..Envelope::default() };
-                Some(self.ask(envelope, transaction, input, moment))
+                let envelope = EnvelopeBatch { rcpts: vec![rcpt], ..EnvelopeBatch::default() };
+                Some(self.ask(envelope, transaction, input, environment))
             }
             Err(reply) => self.deny(&reply, Some(transaction), out),
         }
@@ -73,47 +73,48 @@ impl Session {
     /// Gathers the recipients that came with it, and asks.
     fn ask<'i>(
         &mut self,
-        mut envelope: Envelope,
-        transaction: Transaction,
+        mut envelope: EnvelopeBatch,
+        transaction: MailTransaction,
         input: &mut &'i [u8],
-        moment: &Moment,
-    ) -> Step<'i> {
+        environment: &SessionEnvironment,
+    ) -> SessionStep<'i> {
         while transaction.accepted + envelope.rcpts.len() < self.settings.recipients
-            && let Line::Whole(line, rest) = line::first(input, None, command::longest)
+            && let InputLine::Whole(line, rest) = input_line::first(input, None, command::longest)
             && let Ok(SmtpCommand::Rcpt(arguments)) = SmtpCommand::parse(line)
-            && let Ok(rcpt) = command::rcpt(arguments, moment.offered, transaction.utf8, self.is_extended())
+            && let Ok(rcpt) =
+                command::rcpt(arguments, environment.offered, transaction.utf8, self.is_extended())
         {
             envelope.rcpts.push(rcpt);
             *input = rest;
         }
-        let next = line::first(input, None, command::longest);
+        let next = input_line::first(input, None, command::longest);
         envelope.data =
-            matches!(next, Line::Whole(line, _) if SmtpCommand::parse(line) == Ok(SmtpCommand::Data));
+            matches!(next, InputLine::Whole(line, _) if SmtpCommand::parse(line) == Ok(SmtpCommand::Data));
         let (mail, rcpts) = (envelope.mail.is_some(), envelope.rcpts.len());
-        self.phase = Phase::Envelope(PendingEnvelope { transaction, mail, rcpts });
-        Step::Envelope(envelope)
+        self.phase = SessionPhase::Envelope(PendingEnvelope { transaction, mail, rcpts });
+        SessionStep::Envelope(envelope)
     }
 
     pub(super) fn announce<'i>(
         &mut self,
-        transaction: Option<Transaction>,
+        transaction: Option<MailTransaction>,
         out: &mut Vec<u8>,
-        moment: &Moment,
-    ) -> Option<Step<'i>> {
+        environment: &SessionEnvironment,
+    ) -> Option<SessionStep<'i>> {
         if let Some(reply) = self.unready() {
             return self.deny(&reply, transaction, out);
         }
         match transaction {
             Some(mut transaction) if transaction.accepted > 0 && transaction.body.is_none() => {
-                transaction.body = Some(self.body(transaction.utf8, true, moment));
-                self.phase = Phase::GoAhead(transaction);
-                Some(Step::Data)
+                transaction.body = Some(self.body(transaction.utf8, true, environment));
+                self.phase = SessionPhase::DataReply(transaction);
+                Some(SessionStep::Data)
             }
             // Who pipelines can't know.
             Some(transaction) if transaction.refused > 0 && transaction.body.is_none() => {
-                self.simply(&answers::NO_RECIPIENTS, Some(transaction), out)
+                self.simply(&replies::NO_RECIPIENTS, Some(transaction), out)
             }
-            Some(transaction) => self.deny(&answers::BAD_SEQUENCE, Some(transaction), out),
+            Some(transaction) => self.deny(&replies::BAD_SEQUENCE, Some(transaction), out),
             None => self.deny_outside(out),
         }
     }
@@ -122,35 +123,35 @@ impl Session {
         &mut self,
         size: u64,
         last: bool,
-        transaction: Option<Transaction>,
-        moment: &Moment,
-    ) -> Option<Step<'i>> {
+        transaction: Option<MailTransaction>,
+        environment: &SessionEnvironment,
+    ) -> Option<SessionStep<'i>> {
         let reader = ChunkReader::new(size);
         let refusal = match (&transaction, self.unready()) {
             (_, Some(reply)) => Some(reply),
             (Some(transaction), None) => match &transaction.body {
-                Some(body) => body.doom.as_ref().map(|_| answers::BAD_SEQUENCE),
-                None if !moment.offered.chunking => Some(answers::NOT_IMPLEMENTED),
+                Some(body) => body.rejection.as_ref().map(|_| replies::BAD_SEQUENCE),
+                None if !environment.offered.chunking => Some(replies::NOT_IMPLEMENTED),
                 None if transaction.accepted > 0 => None,
-                None if transaction.refused > 0 => Some(answers::NO_RECIPIENTS),
-                None => Some(answers::BAD_SEQUENCE),
+                None if transaction.refused > 0 => Some(replies::NO_RECIPIENTS),
+                None => Some(replies::BAD_SEQUENCE),
             },
-            (None, None) => Some(answers::BAD_SEQUENCE),
+            (None, None) => Some(replies::BAD_SEQUENCE),
         };
         match (transaction, refusal) {
-            (Some(transaction), None) => self.take_chunk(reader, last, transaction, moment),
+            (Some(transaction), None) => self.take_chunk(reader, last, transaction, environment),
             (transaction, refusal) => {
                 // The chunk comes all the same, and nothing of it is a command.
-                let reply = refusal.unwrap_or(answers::BAD_SEQUENCE);
-                let doomed = transaction.as_ref().is_some_and(|transaction| transaction.body.is_some());
+                let reply = refusal.unwrap_or(replies::BAD_SEQUENCE);
+                let is_rejected = transaction.as_ref().is_some_and(|transaction| transaction.body.is_some());
                 let fault = match &transaction {
                     // Who pipelines can't know.
-                    _ if doomed || reply == answers::NO_RECIPIENTS => Fault::None,
-                    None if reply == answers::BAD_SEQUENCE => Fault::Outside,
-                    _ => Fault::Any,
+                    _ if is_rejected || reply == replies::NO_RECIPIENTS => ChunkFault::None,
+                    None if reply == replies::BAD_SEQUENCE => ChunkFault::Outside,
+                    _ => ChunkFault::Any,
                 };
-                let transaction = transaction.filter(|_| !doomed || !last);
-                self.phase = Phase::Skip(Skip { reader, reply, fault, transaction });
+                let transaction = transaction.filter(|_| !is_rejected || !last);
+                self.phase = SessionPhase::SkippedChunk(SkippedChunk { reader, reply, fault, transaction });
             }
         }
         None

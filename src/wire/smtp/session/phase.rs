@@ -7,36 +7,36 @@ use crate::wire::smtp::data::DataReader;
 use crate::wire::smtp::header::HeaderFilter;
 
 #[derive(Debug)]
-pub(super) enum Phase {
+pub(super) enum SessionPhase {
     /// A command, outside of any transaction.
     Command,
     /// A line of an AUTH.
     Login(AuthExchange),
-    /// [`super::Session::checked`].
-    Verdict,
-    /// [`super::Session::encrypted`].
+    /// [`super::SmtpSession::complete_login`].
+    LoginOutcome,
+    /// [`super::SmtpSession::complete_handshake`].
     Handshake,
-    /// [`super::Session::envelope`].
+    /// [`super::SmtpSession::complete_envelope`].
     Envelope(PendingEnvelope),
     /// A command within a transaction.
-    Transaction(Transaction),
-    /// [`super::Session::go_ahead`].
-    GoAhead(Transaction),
+    Transaction(MailTransaction),
+    /// [`super::SmtpSession::complete_data_command`].
+    DataReply(MailTransaction),
     /// The content of DATA.
     Data(DataPhase),
     /// The content of a chunk.
     Chunk(ChunkPhase),
     /// The content of a chunk that nobody gets.
-    Skip(Skip),
-    /// [`super::Session::outcome`].
-    Outcome,
+    SkippedChunk(SkippedChunk),
+    /// [`super::SmtpSession::complete_message`].
+    MessageReply,
     /// Nothing any more.
     Closed,
 }
 
 /// A transaction whose MAIL was accepted.
 #[derive(Debug, Default)]
-pub(super) struct Transaction {
+pub(super) struct MailTransaction {
     /// Whether its addresses may be in UTF-8.
     pub utf8: bool,
     /// Recipients that were accepted.
@@ -44,56 +44,56 @@ pub(super) struct Transaction {
     /// Recipients that were refused.
     pub refused: usize,
     /// The message, once its first chunk has come.
-    pub body: Option<Box<Message>>,
+    pub body: Option<Box<IncomingMessage>>,
 }
 
 /// What was asked of the backend.
 #[derive(Debug)]
 pub(super) struct PendingEnvelope {
-    pub transaction: Transaction,
+    pub transaction: MailTransaction,
     pub mail: bool,
     pub rcpts: usize,
 }
 
 /// A message on its way.
 #[derive(Debug)]
-pub(super) struct Message {
+pub(super) struct IncomingMessage {
     /// What comes before its own header, until that went out.
     pub prefix: Option<Vec<u8>>,
     pub filter: HeaderFilter,
     /// Bytes in chunks so far.
     pub size: u64,
     /// What is said at its end, if nobody gets it.
-    pub doom: Option<Reply>,
+    pub rejection: Option<Reply>,
 }
 
 #[derive(Debug)]
 pub(super) struct DataPhase {
-    pub body: Box<Message>,
+    pub body: Box<IncomingMessage>,
     pub reader: DataReader,
 }
 
 #[derive(Debug)]
 pub(super) struct ChunkPhase {
-    pub transaction: Transaction,
-    pub body: Box<Message>,
+    pub transaction: MailTransaction,
+    pub body: Box<IncomingMessage>,
     pub reader: ChunkReader,
     pub last: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct Skip {
+pub(super) struct SkippedChunk {
     pub reader: ChunkReader,
     /// What is said then.
     pub reply: Reply,
-    pub fault: Fault,
+    pub fault: ChunkFault,
     /// What goes on then.
-    pub transaction: Option<Transaction>,
+    pub transaction: Option<MailTransaction>,
 }
 
 /// Whose fault it is that nobody gets a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum ChunkFault {
     /// Not the client's, who may have sent it before that was known.
     None,
     /// There is no transaction, maybe because its sender was refused.

@@ -1,8 +1,8 @@
 //! Connections to backends: kept, replaced, bounded.
 
 use super::*;
-use crate::edge::smtp::delivery::Delivery;
-use crate::wire::smtp::answers;
+use crate::edge::smtp::delivery::MailDelivery;
+use crate::wire::smtp::replies;
 
 #[tokio::test]
 async fn one_that_answers_otherwise_is_no_substitute() {
@@ -17,7 +17,7 @@ async fn one_that_answers_otherwise_is_no_substitute() {
     let backends = backends(&[&bad, &other], "");
     let mut lease = lease(&backends).await;
     let lost = submit(&mut lease).await.unwrap_err();
-    assert_eq!(lost.answer().code(), 451);
+    assert_eq!(lost.reply().code(), 451);
     assert_eq!(other.messages(), []);
 }
 
@@ -58,8 +58,8 @@ async fn who_does_not_offer_what_a_message_needs_does_not_get_it() {
         let mut lease = lease(&both).await;
         lease.pipeline(mail.as_bytes(), &[rcpt.as_bytes().to_vec()]).await.unwrap();
         let lost = lease.data().await.unwrap_err();
-        assert_eq!(lost.answer().code(), 451, "{missing}");
-        assert!(lost.detail.contains("doesn't offer"), "{}", lost.detail);
+        assert_eq!(lost.reply().code(), 451, "{missing}");
+        assert!(lost.detail.contains("does not offer"), "{}", lost.detail);
         assert!(!lacking.commands(0).iter().any(|command| command.starts_with("MAIL")), "{missing}");
     }
 }
@@ -144,9 +144,9 @@ async fn a_sender_that_is_answered_with_nonsense_ends_the_connection() {
     }));
     let backends = backends(&[&sink], "");
     let metrics = Arc::new(Metrics::new());
-    let mut first = Delivery::new(backends.clone(), metrics, 0, submitter("john"), MAIL.to_vec());
+    let mut first = MailDelivery::new(backends.clone(), metrics, 0, submitter("john"), MAIL.to_vec());
     let replies = first.rcpts(&rcpts(&["jane"]), false).await.unwrap();
-    assert_eq!(replies, [answers::NO_BACKEND]);
+    assert_eq!(replies, [replies::NO_BACKEND]);
     first.close();
     assert_eq!(deliver(&backends).await.code(), 250);
     assert_eq!((sink.messages()[0].connection, sink.connections()), (1, 2));
@@ -276,8 +276,8 @@ async fn a_backend_that_reads_nothing_slows_down_who_writes() {
         assert!(taken < 64 << 20);
     };
     assert!(begun.elapsed() >= SOON);
-    assert!(lost.detail.contains("no answer within"), "{lost}");
-    assert_eq!(lost.answer().code(), 451);
+    assert!(lost.detail.contains("no reply within"), "{lost}");
+    assert_eq!(lost.reply().code(), 451);
 }
 
 #[tokio::test]
@@ -429,9 +429,9 @@ async fn who_waits_in_vain_is_told_that_all_are_busy() {
     Arc::get_mut(&mut backends).unwrap().queue = Duration::from_millis(1);
     let held = lease(&backends).await;
     let metrics = Arc::new(Metrics::new());
-    let mut waiting = Delivery::new(backends.clone(), metrics, 0, submitter("john"), MAIL.to_vec());
+    let mut waiting = MailDelivery::new(backends.clone(), metrics, 0, submitter("john"), MAIL.to_vec());
     let replies = waiting.rcpts(&rcpts(&["jane"]), false).await.unwrap();
-    assert_eq!(replies, [answers::BACKENDS_BUSY]);
+    assert_eq!(replies, [replies::BACKENDS_BUSY]);
     held.done();
     assert_eq!(deliver(&backends).await.code(), 250);
     assert_eq!(sink.connections(), 1);

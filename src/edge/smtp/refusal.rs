@@ -1,0 +1,72 @@
+//! The reasons why a mail transaction is refused, and the one table from each of them to its SMTP reply.
+
+use super::backend::group::NoBackend;
+use super::backend::lost::BackendLost;
+use crate::state::metrics::MessageOutcome;
+use crate::wire::smtp::{Reply, replies};
+
+/// The reason why a sender, a recipient or a message is refused.
+#[derive(Debug)]
+pub enum MailRefusal {
+    /// The session is not authenticated.
+    NotAuthenticated,
+    /// The credential does not hold the permission `email`.
+    NotPermitted,
+    /// The credential or its account no longer exists, or the account is suspended.
+    Revoked,
+    /// The credential could not be checked.
+    Undecided,
+    /// No connection to a backend could be had.
+    NoBackend(NoBackend),
+    /// The backend refused a command or the message: its reply, 4yz or 5yz.
+    ByBackend(Reply),
+    /// The backend's reply to MAIL or RCPT is none that RFC 5321 section 4.3.2 allows there.
+    InvalidEnvelopeReply(Reply),
+    /// The backend's reply to DATA, a chunk or the end of a message is none that RFC 5321 section 4.3.2 allows there.
+    InvalidMessageReply(Reply),
+    /// The connection to the backend was lost.
+    BackendLost(BackendLost),
+    /// Gatepost ended the message early. The session has its own reply to the message; this one answers later commands.
+    Aborted,
+}
+
+impl MailRefusal {
+    /// The reply to the client.
+    pub fn reply(&self) -> Reply {
+        match self {
+            MailRefusal::NotAuthenticated => replies::AUTH_FIRST,
+            MailRefusal::NotPermitted => replies::MAY_NOT_SEND,
+            MailRefusal::Revoked => replies::REVOKED,
+            MailRefusal::Undecided => replies::AUTH_UNAVAILABLE,
+            MailRefusal::NoBackend(NoBackend::Down(_)) => replies::NO_BACKEND,
+            MailRefusal::NoBackend(NoBackend::Busy) => replies::BACKENDS_BUSY,
+            MailRefusal::ByBackend(reply) => reply.clone(),
+            MailRefusal::InvalidEnvelopeReply(_) => replies::NO_BACKEND,
+            MailRefusal::InvalidMessageReply(_) => replies::BACKEND_LOST,
+            MailRefusal::BackendLost(lost) => lost.reply(),
+            MailRefusal::Aborted => replies::BACKEND_LOST,
+        }
+    }
+
+    /// The outcome of a message that had begun.
+    pub fn outcome(&self) -> MessageOutcome {
+        match self {
+            MailRefusal::ByBackend(reply) if reply.is_permanent() => MessageOutcome::Rejected,
+            MailRefusal::NotAuthenticated
+            | MailRefusal::NotPermitted
+            | MailRefusal::Revoked
+            | MailRefusal::Undecided
+            | MailRefusal::Aborted => MessageOutcome::Refused,
+            MailRefusal::NoBackend(_)
+            | MailRefusal::ByBackend(_)
+            | MailRefusal::InvalidEnvelopeReply(_)
+            | MailRefusal::InvalidMessageReply(_) => MessageOutcome::Deferred,
+            MailRefusal::BackendLost(_) => MessageOutcome::Lost,
+        }
+    }
+}
+
+/// Returns true for a reply that refuses a command: 4yz or 5yz.
+pub fn is_refusal(reply: &Reply) -> bool {
+    reply.is_transient() || reply.is_permanent()
+}

@@ -1,0 +1,85 @@
+//! Revocation in an open SMTP session: a change of its credential is in effect from the next command on.
+
+use tracing::info;
+
+use super::SessionDriver;
+use crate::domain;
+use crate::edge::smtp::refusal::MailRefusal;
+use crate::edge::smtp::shutdown::Shutdown;
+use crate::wire::smtp::{Reply, replies};
+
+impl SessionDriver {
+    /// Ends the session if its credential was revoked.
+    async fn look_for_changes(&mut self) {
+        let Some(granted) = &self.granted else { return };
+        if !self.changes.has_changed() && !self.unsure {
+            return;
+        }
+        match self.worker.entry.access.permissions_now(granted).await {
+            Ok(Some(_)) => self.unsure = false,
+            Ok(None) => self.revoke(),
+            // The next command checks again, and no transaction begins before that succeeds.
+            Err(_) => self.unsure = true,
+        }
+    }
+
+    /// Does as [`SessionDriver::look_for_changes`]. The deadline of a stop also ends the session.
+    pub(super) async fn look_for_changes_in_time(&mut self, shutdown: &mut Shutdown) {
+        if shutdown.before_deadline(self.look_for_changes()).await.is_none() {
+            self.give_up();
+        }
+    }
+
+    /// Checks before the next command to a backend that the credential of a transaction still exists. Commands that were
+    /// pipelined with MAIL are processed later, after waits for a slow backend. Costs a comparison while nothing changed.
+    ///
+    /// Returns `None` if the credential was revoked; the session is then over. The inner error is the reply if the credential
+    /// can't be checked.
+    pub(super) async fn is_still_valid(&mut self) -> Option<Result<(), Reply>> {
+        if self.changes.has_changed() || self.unsure {
+            self.unsure = true;
+            Box::pin(self.look_for_changes()).await;
+        }
+        match (self.session.is_over(), self.unsure) {
+            (true, _) => None,
+            (false, true) => Some(Err(MailRefusal::Undecided.reply())),
+            (false, false) => Some(Ok(())),
+        }
+    }
+
+    /// Does as [`SessionDriver::is_still_valid`]. The deadline of a stop also ends the session: `None`.
+    pub(super) async fn may_continue(&mut self, shutdown: &mut Shutdown) -> Option<Result<(), Reply>> {
+        let valid = shutdown.before_deadline(self.is_still_valid()).await;
+        valid.unwrap_or_else(|| {
+            self.give_up();
+            None
+        })
+    }
+
+    /// Does as [`SessionDriver::may_continue`] before the first chunk of a message. A message that has begun may end.
+    pub(super) async fn may_continue_with_chunk(
+        &mut self,
+        shutdown: &mut Shutdown,
+    ) -> Option<Result<(), Reply>> {
+        match &self.delivery {
+            Some(delivery) if !delivery.has_begun() => self.may_continue(shutdown).await,
+            _ => Some(Ok(())),
+        }
+    }
+
+    fn revoke(&mut self) {
+        if self.session.is_over() {
+            return;
+        }
+        self.note_revocation();
+        self.session.close_with(&replies::REVOKED, &mut self.out);
+    }
+
+    /// Logs and counts the end of a session whose credential was revoked.
+    pub(super) fn note_revocation(&self) {
+        if let Some(granted) = &self.granted {
+            info!(user = %granted.name(), address = %self.address, "SMTP session closed: credential revoked");
+        }
+        self.worker.entry.metrics.session_cut(domain::Entry::Smtp);
+    }
+}

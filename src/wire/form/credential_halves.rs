@@ -1,0 +1,108 @@
+//! The two halves of a credential, `api_user` and `api_key`, as they are read from a query or a form.
+
+use zeroize::Zeroizing;
+
+use super::key::CredentialKey;
+use crate::domain::Secret;
+use crate::wire::credential::{CredentialError, LONGEST_VALUE, PresentedCredential};
+
+/// What the bytes of a credential's value are overwritten with.
+pub(crate) const FILLER: u8 = b'x';
+
+/// The two halves of a credential as they turn up among the parameters of a query or a form.
+#[derive(Default)]
+pub(crate) struct CredentialHalves {
+    username: Option<Secret>,
+    secret: Option<Secret>,
+    accepts_any: bool,
+}
+
+impl CredentialHalves {
+    /// Nothing about the values is an error from now on, and none is kept.
+    pub(crate) fn accept_any(&mut self) {
+        self.accepts_any = true;
+    }
+
+    /// Whether no value is judged.
+    pub(crate) fn accepts_any(&self) -> bool {
+        self.accepts_any
+    }
+
+    /// For the next value.
+    pub(crate) fn buffer(&self) -> CredentialValueBuffer {
+        match self.accepts_any {
+            true => CredentialValueBuffer { bytes: Zeroizing::default(), keeps: false },
+            false => CredentialValueBuffer::with_room_for(LONGEST_VALUE),
+        }
+    }
+
+    /// Takes a decoded value.
+    pub(crate) fn put(&mut self, key: CredentialKey, value: CredentialValue) -> Result<(), CredentialError> {
+        let half = match key {
+            CredentialKey::Username => &mut self.username,
+            CredentialKey::Secret => &mut self.secret,
+        };
+        match half {
+            None => *half = Some(value.0),
+            Some(first) if self.accepts_any || *first == value.0 => {}
+            Some(_) => return Err(CredentialError::Conflict),
+        }
+        Ok(())
+    }
+
+    /// Whether neither half turned up yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.username.is_none() && self.secret.is_none()
+    }
+
+    /// The credential, where both halves turned up; `None` where neither did.
+    pub(crate) fn whole(self) -> Result<Option<PresentedCredential>, CredentialError> {
+        match (self.username, self.secret) {
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(CredentialError::NoSecret),
+            (None, Some(_)) => Err(CredentialError::NoUsername),
+            (Some(username), Some(secret)) => {
+                Ok(Some(PresentedCredential::new(username.expose().to_vec(), secret)))
+            }
+        }
+    }
+}
+
+/// The decoded value of a credential parameter, bounded by [`LONGEST_VALUE`].
+pub(crate) struct CredentialValue(Secret);
+
+/// A value while it is read. Its buffer has all its room from the start, since a growing one leaves copies behind.
+pub(crate) struct CredentialValueBuffer {
+    bytes: Zeroizing<Vec<u8>>,
+    /// False where it is masked, however long it is, and not read.
+    keeps: bool,
+}
+
+impl CredentialValueBuffer {
+    /// Room for `len` bytes, or for the longest value that is read.
+    pub(crate) fn with_room_for(len: usize) -> CredentialValueBuffer {
+        CredentialValueBuffer {
+            bytes: Zeroizing::new(Vec::with_capacity(len.min(LONGEST_VALUE))),
+            keeps: true,
+        }
+    }
+
+    pub(crate) fn extend(&mut self, bytes: &[u8]) -> Result<(), CredentialError> {
+        if !self.keeps {
+            return Ok(());
+        }
+        if bytes.len() > LONGEST_VALUE - self.bytes.len() {
+            return Err(CredentialError::TooLong);
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn finish(self) -> CredentialValue {
+        CredentialValue(Secret::new(self.bytes.to_vec()))
+    }
+}

@@ -1,0 +1,337 @@
+//! What a Content-Type says about a body: whether it is a form, and of which kind.
+
+use memchr::memmem;
+
+use super::error::FormError;
+use super::header_parameters::{HeaderParameters, split};
+
+/// RFC 2046, section 5.1.1.
+const LONGEST_BOUNDARY: usize = 70;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum MediaType {
+    Urlencoded,
+    Multipart { boundary: Boundary },
+    Other,
+}
+
+/// The boundary of a multipart body (RFC 2046, section 5.1.1).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Boundary {
+    /// 1 to 70 characters.
+    pub(crate) text: Vec<u8>,
+    /// True for a value in quotes, which no parser cuts.
+    pub(crate) is_quoted: bool,
+}
+
+impl MediaType {
+    /// Reads the value of the one Content-Type header; empty where there is none.
+    ///
+    /// A body without a type counts as urlencoded, since backends on Rack read it so. Text that some backends would take
+    /// for a form and others not, or with another boundary, is refused.
+    pub(crate) fn read(content_type: &[u8]) -> Result<MediaType, FormError> {
+        let lower = content_type.trim_ascii().to_ascii_lowercase();
+        let (kind, attributes) = split(content_type);
+        match &*kind.to_ascii_lowercase() {
+            b"" if lower.is_empty() => Ok(MediaType::Urlencoded),
+            b"application/x-www-form-urlencoded" => {
+                check_charset(&lower, attributes)?;
+                Ok(MediaType::Urlencoded)
+            }
+            b"multipart/form-data" | b"multipart/mixed" | b"multipart/related" => {
+                Ok(MediaType::Multipart { boundary: boundary(content_type, attributes)? })
+            }
+            _ if mentions(&lower, b"form-urlencoded") || mentions(&lower, b"multipart/form-data") => {
+                Err(FormError::Malformed("Content-Type"))
+            }
+            _ => Ok(MediaType::Other),
+        }
+    }
+}
+
+/// Urlencoded text in a character set that isn't a superset of ASCII says something else than it seems to.
+fn check_charset(lower: &[u8], attributes: HeaderParameters<'_>) -> Result<(), FormError> {
+    if !mentions(lower, b"charset") {
+        return Ok(());
+    }
+    const HARMLESS: [&str; 6] = ["utf-8", "utf8", "us-ascii", "ascii", "latin1", "iso_8859-1"];
+    for attribute in attributes {
+        let attribute = attribute.map_err(|_| FormError::Malformed("Content-Type"))?;
+        if attribute.is("charset") {
+            let set = attribute.value.unwrap_or_default().to_ascii_lowercase();
+            let set = std::str::from_utf8(set.trim_ascii()).unwrap_or("?");
+            let family = ["iso-8859-", "windows-125", "cp125"].iter().any(|start| set.starts_with(start));
+            if !family && !set.is_empty() && !HARMLESS.contains(&set) {
+                return Err(FormError::Charset);
+            }
+        } else if attribute.is_extended("charset") {
+            return Err(FormError::Malformed("Content-Type"));
+        }
+    }
+    Ok(())
+}
+
+const QUOTES: FormError = FormError::Malformed("put the boundary in quotes: boundary=\"…\"");
+const NONE: FormError = FormError::Malformed("Content-Type names no boundary");
+const TWO: FormError = FormError::Malformed("Content-Type names two boundaries");
+const BLANK_AFTER: FormError = FormError::Malformed("remove the blank after boundary=");
+const BLANK_BEFORE: FormError = FormError::Malformed("remove the blank between boundary and =");
+const EXTENDED: FormError = FormError::Malformed("write boundary= instead of boundary*=");
+const WORD_BEFORE: FormError = FormError::Malformed(
+    "write boundary= in lower case, and the word boundary not before it in Content-Type",
+);
+const EMPTY: FormError = FormError::Malformed("boundary is empty");
+const LONG: FormError = FormError::Malformed("boundary is longer than 70 characters");
+const CHARACTER: FormError =
+    FormError::Malformed("boundary may contain letters, digits, blanks and '()*+_-./:=? only");
+const BLANK_AT_END: FormError = FormError::Malformed("remove the blank at the start or end of the boundary");
+const APOSTROPHES: FormError = FormError::Malformed("put the boundary in quotes instead of apostrophes");
+const ENCODED: FormError = FormError::Malformed("boundary contains the start of an encoded word: =?");
+
+/// The boundary of a multipart type.
+///
+/// Parsers differ in how they find it, so it has to be one that all of them find: the word, a `=` and a value that none of
+/// them unescapes. Where some cut a value without quotes, the scanner of the body watches for what they make of it.
+fn boundary(text: &[u8], attributes: HeaderParameters<'_>) -> Result<Boundary, FormError> {
+    let written = find_by_word(text)?;
+    let mut found = None;
+    for attribute in attributes {
+        let Ok(attribute) = attribute else {
+            let end = memchr::memchr(b';', written).unwrap_or(written.len());
+            let needs_quotes = written[..end].trim_ascii().contains(&b' ') && written[0] != b'"';
+            return Err(if needs_quotes { QUOTES } else { FormError::Malformed("Content-Type") });
+        };
+        if attribute.is_extended("boundary") {
+            return Err(EXTENDED);
+        }
+        if attribute.is("boundary") {
+            let value = attribute.value.ok_or(NONE)?;
+            if found.replace((value, attribute.is_quoted)).is_some() {
+                return Err(TWO);
+            }
+        }
+    }
+    let (text, is_quoted) = found.ok_or(NONE)?;
+    check_characters(text)?;
+    Ok(Boundary { text: text.to_vec(), is_quoted })
+}
+
+/// Finds the boundary as those parsers do that look for its word, wherever that stands: what follows the `=`.
+///
+/// Rack, formidable, Mojolicious and CGI.pm look for the word with a `=` after it, some for the first one, some for the
+/// last. PHP takes the first word, in lower case if there is one in lower case, and then the next `=`.
+///
+/// # Errors
+/// They would find another one than the one parameter of that name, or with a blank.
+fn find_by_word(text: &[u8]) -> Result<&[u8], FormError> {
+    const WORD: &[u8] = b"boundary";
+    let lower = text.to_ascii_lowercase();
+    let equals_after = |at: usize| {
+        let blanks = lower[at + WORD.len()..].iter().take_while(|b| b.is_ascii_whitespace()).count();
+        Some((at + WORD.len() + blanks, blanks)).filter(|(at, _)| lower.get(*at) == Some(&b'='))
+    };
+    let mut named = memmem::find_iter(&lower, WORD).filter_map(equals_after);
+    let Some((equals, blanks)) = named.next() else {
+        return Err(if mentions(&lower, b"boundary*") { EXTENDED } else { NONE });
+    };
+    if named.next().is_some() {
+        return Err(TWO);
+    }
+    if blanks > 0 {
+        return Err(BLANK_BEFORE);
+    }
+    // Some strip a blank there, and to PHP and Rack it is the first character of the boundary.
+    if lower.get(equals + 1).is_some_and(u8::is_ascii_whitespace) {
+        return Err(BLANK_AFTER);
+    }
+    let first = memmem::find(text, WORD).or_else(|| memmem::find(&lower, WORD)).unwrap_or_default();
+    if memchr::memchr(b'=', &text[first..]).is_some_and(|at| first + at != equals) {
+        return Err(WORD_BEFORE);
+    }
+    Ok(&text[equals + 1..])
+}
+
+/// Checks that all parsers take these bytes for the boundary as they stand, once they know where the value begins and ends.
+fn check_characters(boundary: &[u8]) -> Result<(), FormError> {
+    // RFC 2046's characters and the asterisk that Android clients send, without the comma, at which Rack and CGI.pm end it
+    // also in quotes.
+    let is_allowed = |b: &u8| b.is_ascii_alphanumeric() || b"'()*+_-./:=? ".contains(b);
+    let (Some(first), Some(last)) = (boundary.first(), boundary.last()) else { return Err(EMPTY) };
+    if boundary.len() > LONGEST_BOUNDARY {
+        return Err(LONG);
+    }
+    if !boundary.iter().all(is_allowed) {
+        return Err(CHARACTER);
+    }
+    // aiohttp strips blanks, and RFC 2046 has none at the end.
+    if *first == b' ' || *last == b' ' {
+        return Err(BLANK_AT_END);
+    }
+    // Jetty takes them for quotes.
+    if *first == b'\'' && *last == b'\'' {
+        return Err(APOSTROPHES);
+    }
+    // Tomcat decodes encoded words (RFC 2047).
+    if boundary.split(|b| *b == b' ').any(|word| word.starts_with(b"=?")) {
+        return Err(ENCODED);
+    }
+    Ok(())
+}
+
+fn mentions(lower: &[u8], word: &[u8]) -> bool {
+    memmem::find(lower, word).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn multipart(boundary: &str, is_quoted: bool) -> Result<MediaType, FormError> {
+        Ok(MediaType::Multipart { boundary: Boundary { text: boundary.into(), is_quoted } })
+    }
+
+    #[test]
+    fn kinds() {
+        let longest = "b".repeat(70);
+        let cases = [
+            ("", Ok(MediaType::Urlencoded)),
+            ("application/x-www-form-urlencoded", Ok(MediaType::Urlencoded)),
+            ("Application/X-WWW-Form-Urlencoded; charset=UTF-8", Ok(MediaType::Urlencoded)),
+            ("application/x-www-form-urlencoded; UTF-8", Ok(MediaType::Urlencoded)),
+            ("application/x-www-form-urlencoded;charset=\"windows-1252\";", Ok(MediaType::Urlencoded)),
+            ("application/json", Ok(MediaType::Other)),
+            ("text/plain; boundary", Ok(MediaType::Other)),
+            ("multipart/byteranges; boundary=x", Ok(MediaType::Other)),
+            ("multipart/form-data; boundary=----=_Part_1.2'3", multipart("----=_Part_1.2'3", false)),
+            ("Multipart/Form-Data;charset=utf-8;BOUNDARY=\"x:y\"", multipart("x:y", true)),
+            (&format!("multipart/mixed; boundary={longest}"), multipart(&longest, false)),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(MediaType::read(value.as_bytes()), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        let kind = FormError::Malformed("Content-Type");
+        let cases = [
+            ("text/plain, application/x-www-form-urlencoded", kind),
+            ("multipart/form-data, text/plain; boundary=x", kind),
+            ("multipart/form-data boundary=x", kind),
+            ("multipart/form-data; boundary =x", BLANK_BEFORE),
+            ("multipart/form-data; boundary=x; y=a b", kind),
+            ("multipart/form-data; boundary=\"a", kind),
+            ("application/x-www-form-urlencoded; charset=utf-16", FormError::Charset),
+            ("application/x-www-form-urlencoded; charset=ibm037", FormError::Charset),
+            ("application/x-www-form-urlencoded; charset=utf-7", FormError::Charset),
+            ("application/x-www-form-urlencoded; charset*=x''ibm037", kind),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(MediaType::read(value.as_bytes()), Err(expected), "{value}");
+        }
+    }
+
+    #[test]
+    fn boundaries_that_all_parsers_find() {
+        let cases = [
+            ("boundary=----WebKitFormBoundaryX", "----WebKitFormBoundaryX"),
+            ("charset=x; boundary=----WebKitFormBoundaryX", "----WebKitFormBoundaryX"),
+            ("boundary=----geckoformboundaryX", "----geckoformboundaryX"),
+            ("boundary=dart-http-boundary-x", "dart-http-boundary-x"),
+            ("boundary=Boundary-X", "Boundary-X"),
+            ("boundary=alamofire.boundary.x", "alamofire.boundary.x"),
+            ("boundary=axios-1.21.1-boundary-x", "axios-1.21.1-boundary-x"),
+            ("boundary=boundary", "boundary"),
+            ("boundary=\"boundary\"", "boundary"),
+            ("boundary=BOUNDARY; charset=utf-8", "BOUNDARY"),
+            ("Boundary=----WebKitFormBoundaryX; charset=utf-8", "----WebKitFormBoundaryX"),
+            // PHP finds no `=` after the word in lower case, and reads no form at all.
+            ("BOUNDARY=----geckoformboundaryX", "----geckoformboundaryX"),
+            ("x=boundary; boundary=BB", "BB"),
+            ("boundary=BB; x=boundary", "BB"),
+            ("boundary=\"a b\"", "a b"),
+            ("boundary=\"a  b\"; charset=utf-8", "a  b"),
+            ("boundary=\"----=_Part_1.2'3\"", "----=_Part_1.2'3"),
+            ("boundary=\"a'()+_-./:=?z\"", "a'()+_-./:=?z"),
+            ("boundary=a'()+_-./:=?z", "a'()+_-./:=?z"),
+            ("boundary=----=_Part_0_123.456", "----=_Part_0_123.456"),
+            ("boundary====1419161730====; charset=utf-8", "===1419161730===="),
+            ("boundary=*****", "*****"),
+            ("boundary=*****1419161730*****", "*****1419161730*****"),
+            ("boundary=\"*****\"", "*****"),
+            ("boundary=a:b", "a:b"),
+            ("boundary=a/b", "a/b"),
+            ("boundary=\"BB\" ; charset=utf-8", "BB"),
+            // PHP, Rack, formidable and CGI.pm read `BB `. Whatever they take for a delimiter is one of ours, too, so they
+            // may see fewer fields than we do, and none that we don't.
+            ("boundary=BB ;", "BB"),
+            ("boundary=BB \t; charset=utf-8", "BB"),
+            (" ;; boundary=BB;; ;", "BB"),
+        ];
+        for (attributes, expected) in cases {
+            let value = format!("multipart/form-data; {attributes}");
+            let is_quoted = attributes.contains('"');
+            assert_eq!(MediaType::read(value.as_bytes()), multipart(expected, is_quoted), "{value}");
+        }
+    }
+
+    /// With what other parsers find, where it isn't nothing.
+    #[test]
+    fn boundaries_that_parsers_find_differently() {
+        let long = format!("boundary={}", "b".repeat(71));
+        let cases = [
+            ("x=y", NONE),
+            ("boundary", NONE),
+            ("boundary=", EMPTY),
+            ("boundary=\"\"", EMPTY),
+            (&long, LONG),
+            // The first or the last, or the one in lower case.
+            ("boundary=AA; boundary=BB", TWO),
+            ("boundary=AA; boundary=AA", TWO),
+            ("BOUNDARY=AA; boundary=BB", TWO),
+            ("boundary; boundary=BB", NONE),
+            ("boundary=BB; Boundary", NONE),
+            // Go, Tomcat, Werkzeug and Django: AA.
+            ("boundary=BB; boundary*=utf-8''AA", EXTENDED),
+            ("boundary*=utf-8''AA", EXTENDED),
+            ("boundary*0=A; boundary*1=A", EXTENDED),
+            // PHP, formidable, Jetty, CGI.pm: AA.
+            ("xboundary=AA; boundary=BB", TWO),
+            ("x=boundary=AA; boundary=BB", TWO),
+            ("x=\"boundary=AA; \"; boundary=BB", TWO),
+            ("x=\"a\\\"; boundary=AA; y=\\\"\"; boundary=BB", TWO),
+            // PHP: AA, the value after the word.
+            ("boundaryx=AA; boundary=BB", WORD_BEFORE),
+            ("x=\"boundary y=AA;\"; boundary=BB", WORD_BEFORE),
+            ("BOUNDARY=geckoboundaryX; charset=AA", WORD_BEFORE),
+            // Mojolicious: AA, the last one.
+            ("boundary=BB; xboundary=AA", TWO),
+            ("boundary=BB; x=\"boundary = AA\"", TWO),
+            ("boundary=\"xboundary=AA\"", TWO),
+            ("boundary=xboundary=AA", TWO),
+            // PHP and Rack: a blank and BB; Werkzeug and busboy: none.
+            ("boundary= BB", BLANK_AFTER),
+            ("boundary =BB", BLANK_BEFORE),
+            ("boundary=a b", QUOTES),
+            // Rack, CGI.pm: a, also in quotes.
+            ("boundary=a,b", CHARACTER),
+            ("boundary=\"a,b\"", CHARACTER),
+            // Werkzeug: ab.
+            ("boundary=\"a\\b\"", CHARACTER),
+            // aiohttp: a.
+            ("boundary=\" a\"", BLANK_AT_END),
+            ("boundary=\"a \"", BLANK_AT_END),
+            // Jetty: a.
+            ("boundary='a'", APOSTROPHES),
+            // Tomcat: a.
+            ("boundary=\"=?utf-8?Q?a?=\"", ENCODED),
+            ("boundary=\"b =?utf-8?Q?a?=\"", ENCODED),
+            ("boundary=a%b", CHARACTER),
+        ];
+        for (attributes, expected) in cases {
+            let value = format!("multipart/form-data; {attributes}");
+            let outcome = MediaType::read(value.as_bytes());
+            assert_eq!(outcome, Err(expected), "{value}");
+        }
+    }
+}

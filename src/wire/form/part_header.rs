@@ -1,0 +1,314 @@
+//! The header block of one part of a multipart body (RFC 7578, section 4).
+
+use memchr::memmem;
+
+use super::error::FormError;
+use super::header_parameters::{is_token, split};
+use super::key::CredentialKey;
+use crate::wire::percent;
+
+/// What the header block of a part says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PartHeader {
+    /// The field's name without the backslashes of quoting; `None` where the part has none.
+    pub(crate) name: Option<Vec<u8>>,
+    /// Whether it is a file.
+    pub(crate) is_file: bool,
+    /// Which half of a credential the part carries.
+    pub(crate) credential: Option<CredentialKey>,
+}
+
+const LINE: FormError = FormError::Malformed("header line of a part");
+const DISPOSITION: FormError = FormError::Malformed("Content-Disposition of a part");
+const UNUSUAL: FormError = FormError::Malformed("unusual part for a credential");
+
+impl PartHeader {
+    /// Reads a block of lines that each end in CRLF.
+    ///
+    /// Whatever two parsers could read as two different fields is refused: folded lines, lone CR or LF, control
+    /// characters, a name given twice or in the extended form, and any credential that isn't a plain field.
+    pub(crate) fn parse(block: &[u8]) -> Result<PartHeader, FormError> {
+        let mut disposition = None;
+        let mut content_id = None;
+        let mut content_type = None;
+        let mut encoding = None;
+        let mut rest = block;
+        while !rest.is_empty() {
+            let end = memmem::find(rest, b"\r\n").ok_or(LINE)?;
+            let (name, value) = split_line(&rest[..end])?;
+            let slot = match &*name.to_ascii_lowercase() {
+                b"content-disposition" => Some(&mut disposition),
+                b"content-id" => Some(&mut content_id),
+                b"content-type" => Some(&mut content_type),
+                b"content-transfer-encoding" => Some(&mut encoding),
+                _ => None,
+            };
+            // Rack finds a Content-Disposition also inside of another header.
+            let is_disposition = name.eq_ignore_ascii_case(b"content-disposition");
+            if !is_disposition && mentions(value, b"content-") && mentions_key(value) {
+                return Err(UNUSUAL);
+            }
+            if slot.is_some_and(|slot| slot.replace(value).is_some()) {
+                return Err(FormError::Malformed("header given twice in a part"));
+            }
+            rest = &rest[end + 2..];
+        }
+        let head =
+            disposition.map_or(Ok(PartHeader { name: None, is_file: false, credential: None }), read)?;
+        let identity = ["7bit", "8bit", "binary"].map(str::as_bytes);
+        let encoded = encoding.is_some_and(|e| !identity.iter().any(|i| e.eq_ignore_ascii_case(i)));
+        if head.credential.is_some() && encoded {
+            return Err(UNUSUAL);
+        }
+        // Rack names a part after its Content-ID, and one without a name after its file or its type.
+        let nameless = head.name.as_ref().is_none_or(Vec::is_empty);
+        let other_names =
+            [Some(&content_id), nameless.then_some(&disposition), nameless.then_some(&content_type)];
+        if other_names.into_iter().flatten().flatten().any(|value| mentions_key(value)) {
+            return Err(UNUSUAL);
+        }
+        Ok(head)
+    }
+}
+
+fn split_line(line: &[u8]) -> Result<(&[u8], &[u8]), FormError> {
+    if line.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
+        return Err(LINE);
+    }
+    let colon = memchr::memchr(b':', line).ok_or(LINE)?;
+    let name = &line[..colon];
+    // This refuses a folded line as well: it begins with white space.
+    if name.is_empty() || !name.iter().all(is_token) {
+        return Err(LINE);
+    }
+    Ok((name, line[colon + 1..].trim_ascii()))
+}
+
+/// Reads a Content-Disposition.
+fn read(value: &[u8]) -> Result<PartHeader, FormError> {
+    let (kind, attributes) = split(value);
+    let mut name = None;
+    let mut file_names = 0;
+    let mut extended_file_names = 0;
+    for attribute in attributes {
+        let attribute = attribute.map_err(|_| DISPOSITION)?;
+        if attribute.is("name") {
+            let written = attribute.value.ok_or(DISPOSITION)?;
+            if name.replace(written).is_some() {
+                return Err(DISPOSITION);
+            }
+        } else if attribute.is_extended("name") {
+            return Err(DISPOSITION);
+        } else if attribute.is("filename") {
+            file_names += 1;
+        } else if attribute.is_extended("filename") {
+            extended_file_names += 1;
+        } else if !attribute.name.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.*".contains(b)) {
+            // To PHP, an apostrophe is a quote.
+            return Err(DISPOSITION);
+        }
+    }
+    if file_names > 1 {
+        return Err(DISPOSITION);
+    }
+    // PHP reads attributes from the start on, and needs no kind before them.
+    if !kind.iter().all(is_token) {
+        return Err(DISPOSITION);
+    }
+    let is_file = file_names + extended_file_names > 0;
+    let has_name = name.is_some();
+    let credential = name.map_or(Ok(None), credential)?;
+    if credential.is_some() && (is_file || !kind.eq_ignore_ascii_case(b"form-data")) {
+        return Err(UNUSUAL);
+    }
+    // To a parser that knows no backslash, a quoted text ends earlier, and what follows are attributes. Others look for
+    // `name=` wherever it stands: formidable for the first one, Rack for the last.
+    let hides_name = value.contains(&b'\\') || count_names(value) != usize::from(has_name);
+    if credential.is_none() && hides_name && mentions_key(value) {
+        return Err(DISPOSITION);
+    }
+    Ok(PartHeader { name: name.map(unescaped), is_file, credential })
+}
+
+/// Which key a name is, in any of the ways in which parsers undo what clients do to quote it.
+fn credential(written: &[u8]) -> Result<Option<CredentialKey>, FormError> {
+    // MIME libraries decode RFC 2047 words also here; nobody needs one to name a field.
+    if memmem::find(written, b"=?").is_some() || written.contains(&b'\t') {
+        return Err(DISPOSITION);
+    }
+    // Nobody decodes percent escapes here, but clients write them.
+    let plain = unescaped(written);
+    let names = [without_quotes(written), without_quotes(&plain)];
+    Ok(names.iter().find_map(|name| CredentialKey::of_encoded(name)))
+}
+
+fn mentions_key(value: &[u8]) -> bool {
+    let mut folded = Vec::with_capacity(value.len());
+    percent::decode(&unescaped(value), |b| {
+        folded.push(if b".[ ".contains(&b) { b'_' } else { b.to_ascii_lowercase() });
+    });
+    [&b"api_user"[..], b"api_key"].iter().any(|key| memmem::find(&folded, key).is_some())
+}
+
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut bytes = text.iter();
+    let mut plain = Vec::with_capacity(text.len());
+    while let Some(&byte) = bytes.next() {
+        plain.push(if byte == b'\\' { bytes.next().copied().unwrap_or(byte) } else { byte });
+    }
+    plain
+}
+
+/// A name without what is dropped at its ends: quotes by PHP, Jetty and tornado, slashes by aiohttp, blanks by Tomcat and
+/// Django.
+fn without_quotes(name: &[u8]) -> &[u8] {
+    let is_dropped = |b: &u8| b.is_ascii_whitespace() || br#""'/\"#.contains(b);
+    let start = name.iter().position(|b| !is_dropped(b)).unwrap_or(name.len());
+    let end = name.iter().rposition(|b| !is_dropped(b)).map_or(start, |at| at + 1);
+    &name[start..end]
+}
+
+fn mentions(value: &[u8], word: &[u8]) -> bool {
+    memmem::find(&value.to_ascii_lowercase(), word).is_some()
+}
+
+/// How often `name=` stands there, `filename=` aside.
+fn count_names(value: &[u8]) -> usize {
+    let lower = value.to_ascii_lowercase();
+    let starts_word =
+        |at: &usize| at.checked_sub(1).is_none_or(|before| !lower[before].is_ascii_alphanumeric());
+    memmem::find_iter(&lower, b"name=").filter(starts_word).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(lines: &[&str]) -> Result<PartHeader, FormError> {
+        PartHeader::parse(lines.iter().flat_map(|l| [l, "\r\n"]).collect::<String>().as_bytes())
+    }
+
+    fn named(disposition: &str) -> Result<PartHeader, FormError> {
+        parse(&[&format!("Content-Disposition: form-data; {disposition}")])
+    }
+
+    #[test]
+    fn names() {
+        let cases = [
+            (r#"name="to""#, "to", None),
+            ("name=to", "to", None),
+            ("NAME=api_user", "api_user", Some(CredentialKey::Username)),
+            (r#"name="api_key""#, "api_key", Some(CredentialKey::Secret)),
+            (r#"name="api%5Fkey""#, "api%5Fkey", Some(CredentialKey::Secret)),
+            (r#"name="%u0061pi_key""#, "%u0061pi_key", Some(CredentialKey::Secret)),
+            (r#"name="api\_key""#, "api_key", Some(CredentialKey::Secret)),
+            (r#"name="api\%5Fkey""#, "api%5Fkey", Some(CredentialKey::Secret)),
+            ("name='api_key'", "'api_key'", Some(CredentialKey::Secret)),
+            (r#"name="'api_key'""#, "'api_key'", Some(CredentialKey::Secret)),
+            (r#"name="api_key[]""#, "api_key[]", Some(CredentialKey::Secret)),
+            (r#"name="[api_key]""#, "[api_key]", Some(CredentialKey::Secret)),
+            (r#"name="api_user]""#, "api_user]", Some(CredentialKey::Username)),
+            (r#"name="[]api_user""#, "[]api_user", Some(CredentialKey::Username)),
+            (r#"name=" api_key ""#, " api_key ", Some(CredentialKey::Secret)),
+            (r#"name="/api_key""#, "/api_key", Some(CredentialKey::Secret)),
+            (r#"name="\\api_key""#, r"\api_key", Some(CredentialKey::Secret)),
+            (r#"name="\"api_key\"""#, r#""api_key""#, Some(CredentialKey::Secret)),
+            (r#"name="x[api_key]""#, "x[api_key]", None),
+            (r#"name="my_api_key""#, "my_api_key", None),
+            (r#"name="api_users""#, "api_users", None),
+            (r#"name="files[a\"b]""#, r#"files[a"b]"#, None),
+            ("name=\"\u{fc}\"", "\u{fc}", None),
+        ];
+        for (text, name, credential) in cases {
+            let head = PartHeader { name: Some(name.into()), is_file: false, credential };
+            assert_eq!(named(text), Ok(head), "{text}");
+        }
+    }
+
+    #[test]
+    fn files_and_parts_without_names() {
+        for text in [
+            r#"name="f"; filename="a.pdf""#,
+            r#"name="f"; filename="C:\dir\file""#,
+            r#"name="f"; filename="""#,
+            r#"name="f"; filename"#,
+            r#"name="files[api_key.txt]"; filename="api_key.txt"; filename*=UTF-8''api_key.txt"#,
+        ] {
+            assert!(named(text).unwrap().is_file, "{text}");
+        }
+        let typed = [
+            r#"Content-Disposition: form-data; name="f"; filename="api_key.txt""#,
+            r#"Content-Type: text/plain; name="a.txt""#,
+            "X-Note: api_key",
+        ];
+        assert!(parse(&typed).unwrap().is_file);
+        let nameless = PartHeader { name: None, is_file: false, credential: None };
+        assert_eq!(parse(&[]), Ok(nameless));
+        let other =
+            parse(&["content-DISPOSITION:form-data;name=\"a\"", "Content-Type: text/plain;charset=x"]);
+        assert_eq!(other.unwrap().name.unwrap(), b"a");
+        assert!(parse(&["Content-ID: <1@x>", "Content-Disposition: inline"]).is_ok());
+        assert!(
+            parse(&["Content-Transfer-Encoding: 8BIT", "Content-Disposition: form-data; name=api_key"])
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        for text in [
+            r#"name="a"; name="api_key""#,
+            r#"name="a"; NAME="a""#,
+            "name*=utf-8''api_key",
+            "name*0=api_; name*1=key",
+            r#"name="a"; name*=utf-8''b"#,
+            "name",
+            r#"name="api_key"#,
+            r#"name ="api_key""#,
+            r#"name= "api_key""#,
+            "name=api_key x",
+            r#"name="api_key"; filename="x""#,
+            r#"name="api_key"; filename"#,
+            r#"name="api_key"; filename*=utf-8''x"#,
+            r#"name="a"; filename="x"; filename="y""#,
+            r#"name="=?utf-8?B?YXBpX2tleQ==?=""#,
+            r#"filename="a\"; name=api_key; x=""#,
+            r#"name="a\"; name=api%5fkey; x=""#,
+            r#"x="y" name="api_key""#,
+            r#"x-name="api_key"; name="a""#,
+            r#"name="a"; filename="; name=api_key""#,
+            r#"filename="api_key""#,
+            r#"name=""; filename="[api_key]""#,
+            "'name'=api_key",
+        ] {
+            assert!(named(text).is_err(), "{text}: {:?}", named(text));
+        }
+        let plain = "Content-Disposition: form-data; name=api_key";
+        for lines in [
+            &["Content-Disposition: attachment; name=api_key"][..],
+            &["Content-Disposition: form-data; name=a", plain],
+            &[plain, "Content-Transfer-Encoding: base64"],
+            &["Content-Transfer-Encoding: quoted-printable", plain],
+            &["Content-ID: <api_key>"],
+            &["Content-ID: api%5Fuser"],
+            &["Content-Type: api_user"],
+            &["Content-Disposition: name=api_key"],
+            &["Content-Disposition: form-data name=api_key; x=y"],
+            &["X: Content-Disposition: form-data; name=api_key", "Content-Disposition: form-data; name=a"],
+            &[
+                "Content-Type: a; x=\"Content-Disposition: b; name=api_key\"",
+                "Content-Disposition: form-data; name=a",
+            ],
+            &["X: y", " Content-Disposition: form-data; name=api_key"],
+            &["Content-Disposition: form-data;", "\tname=api_key"],
+            &["Content-Disposition : form-data; name=api_key"],
+            &["X: y\nContent-Disposition: form-data; name=api_key"],
+            &["X: y\rContent-Disposition: form-data; name=api_key"],
+            &["Content-Disposition: form-data; name=api_key\0"],
+            &["no colon"],
+            &[": x"],
+        ] {
+            assert!(parse(lines).is_err(), "{lines:?}");
+        }
+    }
+}

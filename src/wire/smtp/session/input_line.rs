@@ -1,0 +1,108 @@
+//! Lines out of bytes: strict about their ends, bounded in their length.
+
+use crate::wire::smtp::command;
+
+/// What the input begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InputLine<'i> {
+    /// A line without its CR LF; and what is behind it.
+    Whole(&'i [u8], &'i [u8]),
+    /// A line over its limit; and what is behind it.
+    TooLong(LineVerb, &'i [u8]),
+    /// A line that an LF alone ends, or with a control character in it; and what is behind it.
+    Malformed(LineVerb, &'i [u8]),
+    /// No line yet.
+    Partial,
+    /// No line yet, and none any more: it's over its limit already. The input can go.
+    Overflow(LineVerb),
+}
+
+impl InputLine<'_> {
+    /// What it was to be, where it is none and has begun to be something.
+    pub(super) fn begins(&self) -> Option<LineVerb> {
+        match self {
+            InputLine::TooLong(begins, _) | InputLine::Malformed(begins, _) | InputLine::Overflow(begins) => {
+                Some(*begins)
+            }
+            InputLine::Whole(..) | InputLine::Partial => None,
+        }
+    }
+}
+
+/// What a line that is none was to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LineVerb {
+    /// An AUTH.
+    Auth,
+    /// A BDAT: content follows, nobody knows how much of it.
+    Bdat,
+    /// Anything else.
+    Other,
+}
+
+impl LineVerb {
+    fn of(line: &[u8]) -> LineVerb {
+        if command::is_bdat(line) {
+            LineVerb::Bdat
+        } else if line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH")) {
+            LineVerb::Auth
+        } else {
+            LineVerb::Other
+        }
+    }
+}
+
+/// Looks at the first line. `overflowed` is what it began with, where that is gone.
+pub(super) fn first<'i>(
+    input: &'i [u8],
+    overflowed: Option<LineVerb>,
+    longest: impl Fn(&[u8]) -> usize,
+) -> InputLine<'i> {
+    let begins = || overflowed.unwrap_or_else(|| LineVerb::of(input));
+    let Some(end) = memchr::memchr(b'\n', input) else {
+        let over = overflowed.is_some() || input.len() >= longest(input);
+        return if over { InputLine::Overflow(begins()) } else { InputLine::Partial };
+    };
+    let (line, rest) = (&input[..end], &input[end + 1..]);
+    if overflowed.is_some() || end + 1 > longest(line) {
+        return InputLine::TooLong(begins(), rest);
+    }
+    match line.split_last() {
+        // Without an early exit, so that the compiler can look at many bytes at once.
+        Some((b'\r', line)) if !line.iter().fold(false, |any, byte| any | byte.is_ascii_control()) => {
+            InputLine::Whole(line, rest)
+        }
+        _ => InputLine::Malformed(begins(), rest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines() {
+        let ten = |_: &[u8]| 10;
+        let (other, bdat) = (LineVerb::Other, LineVerb::Bdat);
+        let cases: [(&[u8], InputLine<'_>); 13] = [
+            (b"NOOP\r\nQUIT\r\n", InputLine::Whole(b"NOOP", b"QUIT\r\n")),
+            (b"\r\n", InputLine::Whole(b"", b"")),
+            (b"12345678\r\n", InputLine::Whole(b"12345678", b"")),
+            (b"123456789\r\nx", InputLine::TooLong(other, b"x")),
+            (b"123456789\r", InputLine::Overflow(other)),
+            (b"12345678\r", InputLine::Partial),
+            (b"NOOP\nx", InputLine::Malformed(other, b"x")),
+            (b"NO\rP\r\n", InputLine::Malformed(other, b"")),
+            (b"NO\0P\r\n", InputLine::Malformed(other, b"")),
+            (b"\n", InputLine::Malformed(other, b"")),
+            (b"bdat 1\nx", InputLine::Malformed(bdat, b"x")),
+            (b"BDAT 1234567\r\nx", InputLine::TooLong(bdat, b"x")),
+            (b"AUTH PLAIN", InputLine::Overflow(LineVerb::Auth)),
+        ];
+        for (input, expected) in cases {
+            assert_eq!(first(input, None, ten), expected, "{:?}", input.escape_ascii().to_string());
+        }
+        assert_eq!(first(b"a\r\nb", Some(bdat), ten), InputLine::TooLong(bdat, b"b"));
+        assert_eq!(first(b"a", Some(other), ten), InputLine::Overflow(other));
+    }
+}
