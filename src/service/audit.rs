@@ -22,10 +22,10 @@ pub enum Origin {
     CommandLine,
 }
 
-/// A requested action; [`Action::as_str`] is its name in metrics and log.
+/// A requested action; [`AuditAction::as_str`] is its name in metrics and log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Action {
+pub enum AuditAction {
     CredentialGet,
     CredentialAdd,
     CredentialEdit,
@@ -38,49 +38,50 @@ pub enum Action {
     AccountRemove,
 }
 
-impl Action {
+impl AuditAction {
     /// All actions.
-    pub const ALL: [Action; 10] = [
-        Action::CredentialGet,
-        Action::CredentialAdd,
-        Action::CredentialEdit,
-        Action::CredentialRemove,
-        Action::AccountAdd,
-        Action::AccountPassword,
-        Action::AccountRights,
-        Action::AccountSuspend,
-        Action::AccountResume,
-        Action::AccountRemove,
+    pub const ALL: [AuditAction; 10] = [
+        AuditAction::CredentialGet,
+        AuditAction::CredentialAdd,
+        AuditAction::CredentialEdit,
+        AuditAction::CredentialRemove,
+        AuditAction::AccountAdd,
+        AuditAction::AccountPassword,
+        AuditAction::AccountRights,
+        AuditAction::AccountSuspend,
+        AuditAction::AccountResume,
+        AuditAction::AccountRemove,
     ];
 
     /// The word in metrics and log.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Action::CredentialGet => "credential.get",
-            Action::CredentialAdd => "credential.add",
-            Action::CredentialEdit => "credential.edit",
-            Action::CredentialRemove => "credential.remove",
-            Action::AccountAdd => "account.add",
-            Action::AccountPassword => "account.passwd",
-            Action::AccountRights => "account.rights",
-            Action::AccountSuspend => "account.suspend",
-            Action::AccountResume => "account.resume",
-            Action::AccountRemove => "account.remove",
+            AuditAction::CredentialGet => "credential.get",
+            AuditAction::CredentialAdd => "credential.add",
+            AuditAction::CredentialEdit => "credential.edit",
+            AuditAction::CredentialRemove => "credential.remove",
+            AuditAction::AccountAdd => "account.add",
+            AuditAction::AccountPassword => "account.passwd",
+            AuditAction::AccountRights => "account.rights",
+            AuditAction::AccountSuspend => "account.suspend",
+            AuditAction::AccountResume => "account.resume",
+            AuditAction::AccountRemove => "account.remove",
         }
     }
 
     /// Returns true if the action may be a revocation.
     pub const fn revokes(self) -> bool {
         match self {
-            Action::CredentialEdit
-            | Action::CredentialRemove
-            | Action::AccountPassword
-            | Action::AccountRights
-            | Action::AccountSuspend
-            | Action::AccountRemove => true,
-            Action::CredentialGet | Action::CredentialAdd | Action::AccountAdd | Action::AccountResume => {
-                false
-            }
+            AuditAction::CredentialEdit
+            | AuditAction::CredentialRemove
+            | AuditAction::AccountPassword
+            | AuditAction::AccountRights
+            | AuditAction::AccountSuspend
+            | AuditAction::AccountRemove => true,
+            AuditAction::CredentialGet
+            | AuditAction::CredentialAdd
+            | AuditAction::AccountAdd
+            | AuditAction::AccountResume => false,
         }
     }
 }
@@ -114,7 +115,7 @@ impl AuditOutcome<'_> {
 #[derive(Clone, Debug)]
 pub struct RequestedChange {
     /// The action.
-    pub action: Action,
+    pub action: AuditAction,
     /// The account holder's username, or [`operator`]; the presented username if nobody was identified.
     pub actor: String,
     /// The username that the change concerns, as presented; empty for all of the account.

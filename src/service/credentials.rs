@@ -1,9 +1,10 @@
 //! The credentials of an account: get, add, edit, remove (docs/api.md), for the API and the command line.
 
-use super::audit::{Action, AuditOutcome, Origin, RequestedChange, operator};
+use super::audit::{AuditAction, AuditOutcome, Origin, RequestedChange, operator};
 use super::{Granted, ManagementError, Mutations};
 use crate::domain::{
-    AccountError, AccountId, Canonical, Credential, CredentialId, Kind, NewPassword, PermissionEdit, Username,
+    AccountError, AccountId, Canonical, Credential, CredentialId, NewPassword, PermissionEdit, PrincipalKind,
+    Username,
 };
 use crate::state::store::{Authority, CredentialEdit, NewCredential};
 
@@ -49,10 +50,10 @@ impl Manager {
     pub fn holder(granted: &Granted, origin: Origin) -> Option<Manager> {
         let (account, authority) = (granted.account(), Authority::Holder);
         let actor = granted.name().to_string();
-        (granted.kind() == Kind::Holder).then_some(Manager { account, authority, actor, origin })
+        (granted.kind() == PrincipalKind::Holder).then_some(Manager { account, authority, actor, origin })
     }
 
-    fn asked(&self, action: Action, subject: &str, change: String) -> RequestedChange {
+    fn asked(&self, action: AuditAction, subject: &str, change: String) -> RequestedChange {
         let (actor, subject) = (self.actor.clone(), subject.to_owned());
         RequestedChange { action, actor, subject, change, origin: self.origin.clone() }
     }
@@ -87,7 +88,7 @@ impl Credentials {
     ) -> Result<Vec<Credential>, ManagementError> {
         let page =
             self.mutations.store.credentials(by.account, after, limit).await.map_err(ManagementError::from);
-        page.inspect_err(|refusal| by.asked(Action::CredentialGet, "", String::new()).refuse(refusal))
+        page.inspect_err(|refusal| by.asked(AuditAction::CredentialGet, "", String::new()).refuse(refusal))
     }
 
     /// Returns the credential with this name.
@@ -101,9 +102,9 @@ impl Credentials {
             }
             None => Ok(None),
         };
-        found
-            .and_then(|found| found.ok_or(AccountError::NoSuchCredential.into()))
-            .inspect_err(|refusal| by.asked(Action::CredentialGet, username, String::new()).refuse(refusal))
+        found.and_then(|found| found.ok_or(AccountError::NoSuchCredential.into())).inspect_err(|refusal| {
+            by.asked(AuditAction::CredentialGet, username, String::new()).refuse(refusal)
+        })
     }
 
     /// Adds a credential. Returns how many the account has now.
@@ -112,7 +113,7 @@ impl Credentials {
     /// [`ManagementError`]; nothing has changed, unless it says otherwise.
     pub async fn add(&self, by: &Manager, addition: Addition<'_>) -> Result<u64, ManagementError> {
         let asked = in_words(None, addition.permissions);
-        let asked = by.asked(Action::CredentialAdd, addition.username, asked);
+        let asked = by.asked(AuditAction::CredentialAdd, addition.username, asked);
         let checked = Username::parse(addition.username)
             .map_err(ManagementError::from)
             .and_then(|name| Ok((name, NewPassword::parse(addition.password)?)));
@@ -137,7 +138,7 @@ impl Credentials {
     /// As [`Credentials::add`].
     pub async fn edit(&self, by: &Manager, edit: Edit<'_>) -> Result<u64, ManagementError> {
         let asked = in_words(edit.password, edit.permissions);
-        let asked = by.asked(Action::CredentialEdit, edit.username, asked);
+        let asked = by.asked(AuditAction::CredentialEdit, edit.username, asked);
         let checked = Canonical::of(edit.username.as_bytes())
             .ok_or(AccountError::NoSuchCredential.into())
             .and_then(|name| Ok((name, edit.password.map(NewPassword::parse).transpose()?)));
@@ -164,7 +165,7 @@ impl Credentials {
     /// # Errors
     /// As [`Credentials::add`].
     pub async fn remove(&self, by: &Manager, username: &str) -> Result<u64, ManagementError> {
-        let asked = by.asked(Action::CredentialRemove, username, String::new());
+        let asked = by.asked(AuditAction::CredentialRemove, username, String::new());
         let Some(name) = Canonical::of(username.as_bytes()) else {
             return self.mutations.note(&asked, Err(AccountError::NoSuchCredential.into()));
         };
@@ -174,7 +175,7 @@ impl Credentials {
     }
 
     /// Records a request that was refused before it reached this service, for example because of invalid parameters.
-    pub fn refused(&self, by: &Manager, action: Action, username: &str, refusal: &ManagementError) {
+    pub fn refused(&self, by: &Manager, action: AuditAction, username: &str, refusal: &ManagementError) {
         let _: Result<(), _> =
             self.mutations.note(&by.asked(action, username, String::new()), Err(refusal.clone()));
     }

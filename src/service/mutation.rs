@@ -7,7 +7,7 @@ use std::time::Instant;
 use thiserror::Error;
 use tracing::error;
 
-use super::audit::{Action, AuditOutcome, RequestedChange};
+use super::audit::{AuditAction, AuditOutcome, RequestedChange};
 use crate::domain::{
     AccountError, Canonical, NewPassword, PasswordError, PermissionsError, StoredHash, Unavailable,
     UsernameError,
@@ -91,10 +91,10 @@ impl Mutations {
         cluster: Arc<Cluster>,
         metrics: Arc<Metrics>,
     ) -> Mutations {
-        for action in Action::ALL {
+        for action in AuditAction::ALL {
             for outcome in AuditOutcome::WORDS {
                 // What is only asked for changes nothing, and counts where it is refused.
-                if (action, outcome) != (Action::CredentialGet, AuditOutcome::Done.as_str()) {
+                if (action, outcome) != (AuditAction::CredentialGet, AuditOutcome::Done.as_str()) {
                     metrics.expect_mutation(action.as_str(), outcome);
                 }
             }
@@ -125,10 +125,14 @@ impl Mutations {
             let outcome = match work.await {
                 Ok(written) => {
                     let committed = Instant::now();
-                    mutations.epochs.raise(&written.change.name);
+                    let change = &written.change;
+                    match change.ends_login {
+                        true => mutations.epochs.raise_and_forget(&change.name),
+                        false => mutations.epochs.raise(&change.name),
+                    }
                     let asked = unended.asked.as_ref();
                     let news = asked.and_then(RequestedChange::news);
-                    let confirmed = mutations.cluster.announce(&written.change, news).await;
+                    let confirmed = mutations.cluster.announce(change, news).await;
                     if asked.is_some_and(|asked| asked.action.revokes()) {
                         mutations.metrics.revocation_seconds.observe(committed.elapsed().as_secs_f64());
                     }
@@ -222,14 +226,14 @@ mod tests {
         };
 
         let text = metrics.encode();
-        for action in Action::ALL.map(Action::as_str) {
+        for action in AuditAction::ALL.map(AuditAction::as_str) {
             let line = format!("gatepost_mutations_total{{action=\"{action}\",outcome=\"failed\"}} 0");
             assert!(text.contains(&line), "{line} is not in\n{text}");
         }
 
         let seen = epochs.now();
         let work = async { panic!("as a test wants it") };
-        let ended = mutations.run::<()>(asked(Action::CredentialRemove), name, work).await;
+        let ended = mutations.run::<()>(asked(AuditAction::CredentialRemove), name, work).await;
         assert!(matches!(ended, Err(ManagementError::Store(_))));
         assert!(failed("credential.remove") && !epochs.is_fresh(seen, &name, &name));
 
@@ -238,7 +242,8 @@ mod tests {
             let mutations = mutations.clone();
             move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-                let change = mutations.run::<()>(asked(Action::CredentialAdd), name, std::future::pending());
+                let change =
+                    mutations.run::<()>(asked(AuditAction::CredentialAdd), name, std::future::pending());
                 runtime.block_on(async {
                     let _ = begin(change);
                     tokio::task::yield_now().await;

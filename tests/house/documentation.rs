@@ -11,7 +11,7 @@ use crate::common::backend::Backend;
 use crate::common::http::get;
 use gatepost::config::Config;
 use gatepost::domain::{Denial, Entry, Permission};
-use gatepost::service::audit::Action;
+use gatepost::service::audit::AuditAction;
 use gatepost::state::Metrics;
 use gatepost::state::metrics::{DecisionOutcome, ThrottledBy};
 
@@ -317,7 +317,7 @@ fn exposed() -> String {
         metrics.session_cut(entry);
         metrics.http_request(entry, 200, Duration::ZERO);
     }
-    for action in Action::ALL {
+    for action in AuditAction::ALL {
         for outcome in ["done", "refused", "failed"] {
             metrics.mutation(action.as_str(), outcome);
         }

@@ -6,7 +6,12 @@ use crate::common::curl::curl;
 use crate::common::forms::{MULTIPART, framed, multipart};
 use crate::common::tls::Authority;
 use crate::common::{Gateway, api, configured, http2, tls, write_config};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::{Request, Version};
+
+/// A credential with more than one permission.
+const SEER: &str = "seer:passw0rd-seer";
 
 fn start_with_tls(backend: &Backend) -> Gateway {
     let directory = configured("");
@@ -109,6 +114,57 @@ async fn a_host_that_is_none_is_400() {
     }
     assert_eq!(ask("https://user:passw0rd@gate.test/open/a", &[]).await, 400);
     assert!(backend.drain().is_empty());
+}
+
+/// The streams of a connection share what it remembers, and each is decided on the state of its moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_one_connection_are_decided_each_by_itself() {
+    const AT_ONCE: usize = 8;
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let gateway = http2::start(&authority, backend.address, "");
+    gateway.account("email,api,web").credential(API, "api").credential(SEER, "web,api");
+    let mut client = http2::http2(&gateway, &authority).await;
+    let mut at_once = |logins: [&str; 2]| {
+        let answers: Vec<_> = (0..AT_ONCE)
+            .map(|nth| {
+                let basic = format!("Basic {}", STANDARD.encode(logins[nth % 2]));
+                http2::ask(&mut client, "GET", "/v3/stats", &[("authorization", &basic)], true).0
+            })
+            .collect();
+        async {
+            let mut statuses = [Vec::new(), Vec::new()];
+            for (nth, answer) in answers.into_iter().enumerate() {
+                statuses[nth % 2].push(answer.await.unwrap().status().as_u16());
+            }
+            let [mut one, mut other] = statuses;
+            one.dedup();
+            other.dedup();
+            (one, other)
+        }
+    };
+    let edit = |arguments: &[&str], input: &str| {
+        let output = gateway.command(&[&["credential"], arguments, &["--account", "acme"]].concat(), input);
+        assert!(output.status.success(), "{output:?}");
+    };
+    for _ in 0..3 {
+        assert_eq!(at_once([API, API]).await, (vec![200], vec![200]));
+    }
+    assert_eq!(at_once([API, SEER]).await, (vec![200], vec![200]), "two credentials");
+    assert_eq!(at_once([API, "caller:wr0ng-passw0rd"]).await, (vec![200], vec![401]), "another secret");
+    assert_eq!(at_once([API, API]).await, (vec![200], vec![200]));
+    edit(&["edit", "caller", "--revoke", "api"], "");
+    assert_eq!(at_once([API, SEER]).await, (vec![403], vec![200]), "a cleared permission");
+    edit(&["edit", "caller", "--grant", "api"], "");
+    for _ in 0..3 {
+        assert_eq!(at_once([API, API]).await, (vec![200], vec![200]));
+    }
+    edit(&["edit", "caller", "--password-stdin"], "new-passw0rd");
+    assert_eq!(at_once([API, "caller:new-passw0rd"]).await, (vec![401], vec![200]), "another password");
+    for _ in 0..3 {
+        assert_eq!(at_once([SEER, SEER]).await, (vec![200], vec![200]));
+    }
+    edit(&["remove", "seer"], "");
+    assert_eq!(at_once([SEER, SEER]).await, (vec![401], vec![401]), "removed");
 }
 
 /// Over 25 MB of attachment before the credential: on HTTP/1.1 with and without chunks, and on HTTP/2.

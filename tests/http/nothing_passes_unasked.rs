@@ -266,6 +266,63 @@ fn a_change_holds_from_the_next_request_on() {
     assert_eq!(connection.reopened, 0, "all of it on one connection");
 }
 
+/// A connection remembers the credential that it presents again and again, and believes it for no request too many.
+#[test]
+fn what_a_kept_connection_remembers_ends_with_a_change() {
+    const OTHER: &str = "caller:new-passw0rd";
+    let backend = Backend::hello();
+    let gateway = start(&api(backend.address));
+    gateway.credential(API, "api").credential(EMAIL, "email");
+    let mut connection = Connection::open(gateway.api());
+    let mut status = |login: &str| connection.exchange(get("/v3/stats").basic(login)).status;
+    let command = |arguments: &[&str], input: &str| {
+        let output = gateway.command(arguments, input);
+        assert!(output.status.success(), "{output:?}");
+    };
+    let edit = |option: &str, value: &str, input: &str| {
+        let arguments = ["credential", "edit", "caller", "--account", "acme", option, value];
+        command(&arguments[..if value.is_empty() { 6 } else { 7 }], input);
+    };
+    (0..4).for_each(|_| assert_eq!(status(API), 200));
+    // Another secret and another name on the same connection are other credentials.
+    for (other, answer) in [("caller:wr0ng-passw0rd", 401), ("callers:passw0rd-call", 401), (EMAIL, 403)] {
+        assert_eq!(status(other), answer, "{other}");
+        assert_eq!(status(API), 200, "after {other}");
+    }
+    edit("--revoke", "api", "");
+    assert_eq!(status(API), 403, "a cleared permission");
+    edit("--grant", "api", "");
+    for (context, change, back, answer) in [
+        (
+            "suspended",
+            ["account", "suspend", "acme"].as_slice(),
+            ["account", "resume", "acme"].as_slice(),
+            401,
+        ),
+        (
+            "cut rights",
+            &["account", "rights", "acme", "email"],
+            &["account", "rights", "acme", "email,api,web"],
+            403,
+        ),
+    ] {
+        (0..4).for_each(|_| assert_eq!(status(API), 200, "before: {context}"));
+        command(change, "");
+        assert_eq!(status(API), answer, "{context}");
+        command(back, "");
+    }
+    (0..4).for_each(|_| assert_eq!(status(API), 200, "before another password"));
+    edit("--password-stdin", "", "new-passw0rd");
+    assert_eq!((status(API), status(OTHER)), (401, 200), "another password");
+    (0..4).for_each(|_| assert_eq!(status(OTHER), 200, "before the removal"));
+    command(&["credential", "remove", "caller", "--account", "acme"], "");
+    assert_eq!(status(OTHER), 401, "removed");
+    (0..4).for_each(|_| assert_eq!(status(HOLDER), 200, "the holder"));
+    command(&["account", "remove", "acme", "--yes"], "");
+    assert_eq!(status(HOLDER), 401, "removed with its account");
+    assert_eq!(connection.reopened, 0, "all of it on one connection");
+}
+
 #[test]
 fn a_credential_manages_nothing() {
     let backend = Backend::hello();

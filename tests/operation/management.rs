@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use gatepost::config::{AuthSettings, StoreSettings, StoreUrl};
 use gatepost::domain::{AccountError, Canonical, Entry, Permission, PermissionEdit, Permissions, Presented};
-use gatepost::service::audit::Action;
+use gatepost::service::audit::AuditAction;
 use gatepost::service::credentials::{Addition, Edit, Manager};
 use gatepost::service::{
     Access, Accounts, Credentials, Decision, HolderDecision, ManagementError, Mutations, Origin,
@@ -231,7 +231,7 @@ fn each_leaves_a_line_and_no_secret() {
         g.credentials.get(&g.holder, "nobody\n{}").await.unwrap_err();
         g.credentials.refused(
             &g.holder,
-            Action::CredentialEdit,
+            AuditAction::CredentialEdit,
             "john",
             &AccountError::AboveRights(Permission::Web).into(),
         );

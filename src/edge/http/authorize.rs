@@ -199,7 +199,8 @@ impl Admission<'_> {
         room: Room,
     ) -> Result<Granted, Refusal> {
         let site = self.site;
-        if let Some(granted) = site.access.check_cached(&presented, permission, site.entry) {
+        let memory = self.client.memory();
+        if let Some(granted) = site.access.check_remembered(memory, &presented, permission, site.entry) {
             self.client.note_accepted();
             return Ok(granted);
         }

@@ -346,12 +346,12 @@ fn refusal_of(refusal: service::ManagementError) -> Refusal {
 }
 
 /// The audit trail's word for what was asked.
-fn audited(action: CredentialsAction) -> service::audit::Action {
+fn audited(action: CredentialsAction) -> service::audit::AuditAction {
     match action {
-        CredentialsAction::Get => service::audit::Action::CredentialGet,
-        CredentialsAction::Add => service::audit::Action::CredentialAdd,
-        CredentialsAction::Edit => service::audit::Action::CredentialEdit,
-        CredentialsAction::Remove => service::audit::Action::CredentialRemove,
+        CredentialsAction::Get => service::audit::AuditAction::CredentialGet,
+        CredentialsAction::Add => service::audit::AuditAction::CredentialAdd,
+        CredentialsAction::Edit => service::audit::AuditAction::CredentialEdit,
+        CredentialsAction::Remove => service::audit::AuditAction::CredentialRemove,
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
+use crate::service::access::ConnectionMemory;
+
 /// The peer of one connection.
 #[derive(Debug)]
 pub struct HttpPeer {
@@ -14,6 +16,7 @@ pub struct HttpPeer {
     tls: bool,
     accepted: AtomicBool,
     without_room: AtomicBool,
+    memory: ConnectionMemory,
 }
 
 impl HttpPeer {
@@ -28,12 +31,18 @@ impl HttpPeer {
             tls,
             accepted: AtomicBool::new(false),
             without_room: AtomicBool::new(false),
+            memory: ConnectionMemory::default(),
         }
     }
 
     /// Its address.
     pub fn address(&self) -> IpAddr {
         self.address
+    }
+
+    /// What the connection remembers of the credential that it last presented.
+    pub fn memory(&self) -> &ConnectionMemory {
+        &self.memory
     }
 
     /// Notes that a credential was accepted on the connection.

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::config::Forms;
-use crate::state::throttle::Source;
+use crate::state::throttle::SourcePrefix;
 
 /// The beginning of a form that never waits for long ones. Over HTTP/1 it takes no room, since the connection's own buffers are
 /// as large; over HTTP/2 it takes that of its request.
@@ -88,7 +88,7 @@ pub struct Quota {
 #[derive(Debug, Default)]
 struct Totals {
     all: Taken,
-    sources: HashMap<Source, Taken>,
+    sources: HashMap<SourcePrefix, Taken>,
 }
 
 /// Bytes.
@@ -137,7 +137,7 @@ impl Taken {
 #[derive(Debug)]
 pub struct QuotaLease {
     room: Arc<Quota>,
-    source: Source,
+    source: SourcePrefix,
     /// What short bodies and streams count as; none over HTTP/1.
     purpose: Option<Use>,
     bounds: Taken,
@@ -156,7 +156,7 @@ impl QuotaLease {
             // The longest form has to fit into any source's share.
             disk: (bounds.disk / SHARE).max(forms.max_body + STEP),
         };
-        QuotaLease { room, source: Source::of(source), purpose, bounds, share, taken: Taken::NONE }
+        QuotaLease { room, source: SourcePrefix::of(source), purpose, bounds, share, taken: Taken::NONE }
     }
 
     /// Takes room for a request with a header of `fields` fields and `bytes` bytes, until [`QuotaLease::accept`]; false where there

@@ -100,7 +100,7 @@ impl Route {
 impl Router {
     /// Compiles the routes of `settings`.
     pub fn new(settings: &HttpEntry) -> Router {
-        let compile = |route: &crate::config::Route| Route {
+        let compile = |route: &crate::config::RouteSettings| Route {
             pattern: RoutePattern::new(&route.path),
             methods: route.methods.clone(),
             need: route.need,

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use crate::domain::Entry;
 use crate::state::audit::{Record, Weight};
-use crate::state::throttle::Source;
+use crate::state::throttle::SourcePrefix;
 
 /// Peers and reasons that are told apart at once; beyond, some lines too many are written.
 const CAPACITY: u64 = 10_000;
@@ -101,7 +101,7 @@ impl Denials {
     /// How many of the same were not shown since the last that was; `None` where this one isn't shown either.
     fn repeated(&self, denied: &Denied<'_>, sameness: Sameness, now: Instant) -> Option<u64> {
         let mut hasher = self.hasher.build_hasher();
-        (denied.entry, denied.reason, Source::of(denied.peer.source)).hash(&mut hasher);
+        (denied.entry, denied.reason, SourcePrefix::of(denied.peer.source)).hash(&mut hasher);
         match sameness {
             Sameness::Unique => return Some(0),
             Sameness::UsernameAndSource => denied.username.hash(&mut hasher),

@@ -20,6 +20,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::clock::DecisionClock;
 use super::{Access, NotIdentified, Sameness};
 use crate::domain::password::LONGEST_BYTES;
 use crate::domain::{Canonical, Denial, Entry, Presented, Principal, Secret, StoredHash, Unavailable};
@@ -27,7 +28,7 @@ use crate::state::Lane;
 use crate::state::cache::{Proof, Verified};
 use crate::state::hashing::{Check, Checked, HIGHEST_COST};
 use crate::state::metrics::Lookup;
-use crate::state::throttle::{AdmittedCheck, Source};
+use crate::state::throttle::{AdmittedCheck, SourcePrefix};
 
 /// When what needs no password check is refused, without the throttle; well beyond the reading of a row.
 const REFUSED_AFTER: Duration = Duration::from_millis(5);
@@ -41,8 +42,8 @@ struct Looked<'a> {
     name: Canonical,
     /// No longer than can be a password and one more: what is longer is as wrong as its beginning, and must not cost more.
     secret: &'a [u8],
-    source: Source,
-    began: Instant,
+    source: SourcePrefix,
+    clock: DecisionClock,
     /// The number of [`crate::state::Epochs::now`] from before the row was read.
     seen: u64,
     row: Option<Principal>,
@@ -58,9 +59,9 @@ impl Access {
         presented: Presented<'_>,
         entry: Entry,
         source: IpAddr,
-        now: Instant,
+        clock: DecisionClock,
     ) -> Result<Arc<Verified>, NotIdentified> {
-        let began = Instant::now();
+        let mut now = clock.began();
         let Some(name) = Canonical::of(presented.username) else {
             self.metrics.lookup(Lookup::Miss);
             return Err(NotIdentified::Denied(Denial::Unknown, Sameness::SourceOnly));
@@ -74,10 +75,13 @@ impl Access {
         let stored = row.as_ref().map_or_else(|| self.hasher.decoy(&name), |row| row.hash.clone());
         let proof =
             Proof { digest: self.cache.digest(&name, secret), fingerprint: self.cache.fingerprint(&stored) };
-        let source = Source::of(source);
-        let looked = Looked { name, secret, source, began, seen, row, active, stored, proof };
+        let source = SourcePrefix::of(source);
+        let looked = Looked { name, secret, source, clock, seen, row, active, stored, proof };
 
         let known = self.cache.get(&name);
+        if known.is_some() && looked.row.is_none() {
+            self.cache.remove(&name);
+        }
         if let Some(verified) = self.proven_before(&looked, known.as_deref(), now) {
             self.metrics.lookup(Lookup::Stale);
             return Ok(verified);
@@ -89,9 +93,8 @@ impl Access {
             Ok(turn) => turn,
             Err(why) => return Err(self.unavailable(&looked, why).await),
         };
-        let mut now = now;
         if turn.waited {
-            now += began.elapsed();
+            now = clock.now();
             // Others were checked meanwhile, perhaps with the same secret.
             let known = self.cache.get(&name);
             if let Some(verified) = self.proven_before(&looked, known.as_deref(), now) {
@@ -104,7 +107,7 @@ impl Access {
             Err(delayed) => {
                 self.metrics.throttled(entry, delayed.by);
                 let after = delayed.retry_after.clamp(PACED_AFTER, THROTTLED_AFTER);
-                tokio::time::sleep_until((began + after).into()).await;
+                clock.wait_until(after).await;
                 return Err(NotIdentified::Denied(
                     Denial::Throttled(delayed.retry_after),
                     Sameness::SourceOnly,
@@ -134,8 +137,8 @@ impl Access {
 
     /// The same secret was refused against the same hash before: it still is.
     async fn refused_before(&self, looked: &Looked<'_>, now: Instant) -> Result<(), NotIdentified> {
-        let Some(denial) = self.cache.refusal(&looked.proof, looked.active, now) else { return Ok(()) };
-        self.until_settled(looked.began).await;
+        let Some(denial) = self.cache.denial(&looked.proof, looked.active, now) else { return Ok(()) };
+        self.until_settled(&looked.clock).await;
         Err(NotIdentified::Denied(denial, Sameness::UsernameAndSource))
     }
 
@@ -146,8 +149,7 @@ impl Access {
         admission: AdmittedCheck,
         now: Instant,
     ) -> Result<Arc<Verified>, NotIdentified> {
-        let asked = Instant::now();
-        let Looked { name, secret, source, seen, active, proof, .. } = looked;
+        let Looked { name, secret, source, clock, seen, active, proof, .. } = looked;
         let highest = match self.store.highest_cost(HIGHEST_COST).await {
             Ok(highest) => highest,
             Err(error) => {
@@ -162,7 +164,7 @@ impl Access {
             Ok(checked) => checked,
             Err(why) => return Err(self.unavailable(&looked, why).await),
         };
-        let now = now + asked.elapsed();
+        let now = clock.now();
         let denial = match looked.row {
             Some(row) if right && active => {
                 self.throttle.succeeded(admission, now);
@@ -177,14 +179,14 @@ impl Access {
             None => Denial::Unknown,
         };
         self.throttle.failed(admission, now);
-        self.cache.refuse(&proof, active, denial, now);
+        self.cache.deny(&proof, active, denial, now);
         // Who joins costs nothing, and there is no bound on how many do.
         let sameness = if joined { Sameness::UsernameAndSource } else { Sameness::Unique };
         Err(NotIdentified::Denied(denial, sameness))
     }
 
     async fn unavailable(&self, looked: &Looked<'_>, why: Unavailable) -> NotIdentified {
-        self.until_settled(looked.began).await;
+        self.until_settled(&looked.clock).await;
         NotIdentified::Unavailable(why)
     }
 
@@ -217,8 +219,7 @@ impl Access {
         });
     }
 
-    pub(super) async fn until_settled(&self, began: Instant) {
-        let after = if self.throttle.is_on() { PACED_AFTER } else { REFUSED_AFTER };
-        tokio::time::sleep_until((began + after).into()).await;
+    pub(super) async fn until_settled(&self, clock: &DecisionClock) {
+        clock.wait_until(if self.throttle.is_on() { PACED_AFTER } else { REFUSED_AFTER }).await;
     }
 }

@@ -4,6 +4,7 @@
 //! store and the password check is in `identify`, and what open tunnels ask is in `hold`.
 
 mod changes;
+mod clock;
 mod denials;
 mod hold;
 mod identify;
@@ -21,15 +22,17 @@ use parking_lot::Mutex;
 
 use crate::config::AuthSettings;
 use crate::domain::password::LONGEST_BYTES;
-use crate::domain::{Canonical, Denial, Entry, Kind, Permission, Presented, Unavailable};
+use crate::domain::{Canonical, Denial, Entry, Permission, Presented, PrincipalKind, Unavailable};
 use crate::state::cache::Verified;
 use crate::state::metrics::{DecisionOutcome, Lookup};
 use crate::state::store::{Store, StoreError};
 use crate::state::throttle::Throttle;
 use crate::state::{Cache, Epochs, Hasher, Metrics};
+use clock::DecisionClock;
 use denials::{Denials, Denied, Sameness};
 use reads::Reads;
 
+pub use crate::state::cache::ConnectionMemory;
 pub use denials::Peer;
 pub use outcome::{Decision, Granted, HolderDecision};
 
@@ -70,6 +73,8 @@ impl Access {
     ) -> io::Result<Access> {
         let cache = Arc::new(Cache::new(settings.cache_capacity, settings.cache_ttl)?);
         let entries = Arc::clone(&cache);
+        epochs.on_forget(move |name| entries.remove(name));
+        let entries = Arc::clone(&cache);
         metrics.read_at_scrape("gatepost_cache_entries", "Principals in the cache.", move || {
             entries.principals() as f64
         });
@@ -86,7 +91,7 @@ impl Access {
         })
     }
 
-    /// Allows what the cache allows; never waits and never allocates. `None` is no denial: [`Access::authorize`] decides.
+    /// Allows what the cache allows, without waiting. `None` is not a denial: [`Access::authorize`] decides.
     #[inline]
     pub fn check_cached(
         &self,
@@ -94,7 +99,38 @@ impl Access {
         permission: Permission,
         entry: Entry,
     ) -> Option<Granted> {
-        let verified = self.cached(presented, Instant::now())?;
+        self.allowed(self.cached(presented, Instant::now())?, permission, entry)
+    }
+
+    /// As [`Access::check_cached`], for a connection that may present the same credential again. What it remembers is judged as an
+    /// entry of the cache is.
+    #[inline]
+    pub fn check_remembered(
+        &self,
+        memory: &ConnectionMemory,
+        presented: &Presented<'_>,
+        permission: Permission,
+        entry: Entry,
+    ) -> Option<Granted> {
+        self.check_remembered_at(memory, presented, permission, entry, Instant::now())
+    }
+
+    #[inline]
+    fn check_remembered_at(
+        &self,
+        memory: &ConnectionMemory,
+        presented: &Presented<'_>,
+        permission: Permission,
+        entry: Entry,
+        now: Instant,
+    ) -> Option<Granted> {
+        let name = cacheable(presented)?;
+        let verified = self.cache.find_remembered(memory, &name, presented.secret, &self.epochs, now)?;
+        self.allowed(verified, permission, entry)
+    }
+
+    #[inline]
+    fn allowed(&self, verified: Arc<Verified>, permission: Permission, entry: Entry) -> Option<Granted> {
         if !verified.effective.contains(permission) {
             return None;
         }
@@ -112,7 +148,7 @@ impl Access {
         entry: Entry,
         peer: impl Into<Peer<'_>>,
     ) -> Decision {
-        self.authorize_at(presented, permission, entry, peer.into(), Instant::now()).await
+        self.authorize_by(presented, permission, entry, peer.into(), DecisionClock::start()).await
     }
 
     /// Decides whether who is presented is an account holder, who alone manages credentials. Needs no permission bit.
@@ -121,20 +157,20 @@ impl Access {
         presented: Presented<'_>,
         peer: impl Into<Peer<'_>>,
     ) -> HolderDecision {
-        let (entry, peer, now) = (Entry::Api, peer.into(), Instant::now());
-        let identified = self.identified(presented, entry, peer.source, now).await;
+        let (entry, peer, clock) = (Entry::Api, peer.into(), DecisionClock::start());
+        let identified = self.identified(presented, entry, peer.source, clock).await;
         let (outcome, decision) = match identified {
-            Ok(verified) if verified.who.principal.kind == Kind::Holder => {
+            Ok(verified) if verified.who.principal.kind == PrincipalKind::Holder => {
                 (DecisionOutcome::Allowed, HolderDecision::Holder(Granted::new(verified)))
             }
             Ok(_) => {
                 let reason = "not the account holder";
                 let denied = Denied { entry, username: presented.username, peer, reason };
-                self.denials.write(&denied, Sameness::UsernameAndSource, now);
+                self.denials.write(&denied, Sameness::UsernameAndSource, clock.began());
                 (DecisionOutcome::NotHolder, HolderDecision::NotHolder)
             }
             Err(NotIdentified::Denied(denial, sameness)) => {
-                self.denied(entry, presented, peer, denial, sameness, now);
+                self.denied(entry, presented, peer, denial, sameness, clock.began());
                 (DecisionOutcome::Denied(denial), HolderDecision::Denied(denial))
             }
             Err(NotIdentified::Unavailable(why)) => {
@@ -145,15 +181,16 @@ impl Access {
         decision
     }
 
-    async fn authorize_at(
+    /// As [`Access::authorize`], by a clock that the caller has started.
+    async fn authorize_by(
         &self,
         presented: Presented<'_>,
         permission: Permission,
         entry: Entry,
         peer: Peer<'_>,
-        now: Instant,
+        clock: DecisionClock,
     ) -> Decision {
-        let refusal = match self.identified(presented, entry, peer.source, now).await {
+        let refusal = match self.identified(presented, entry, peer.source, clock).await {
             Ok(verified) if verified.effective.contains(permission) => {
                 self.metrics.decision(entry, Some(permission), DecisionOutcome::Allowed);
                 return Decision::Allowed(Granted::new(verified));
@@ -161,7 +198,7 @@ impl Access {
             Ok(_) => {
                 if entry == Entry::Smtp {
                     // Answered as a wrong secret is, and no sooner than one that repeats.
-                    Box::pin(self.until_settled(now)).await;
+                    Box::pin(self.until_settled(&clock)).await;
                 }
                 NotIdentified::Denied(Denial::Lacks(permission), Sameness::UsernameAndSource)
             }
@@ -169,7 +206,7 @@ impl Access {
         };
         match refusal {
             NotIdentified::Denied(denial, sameness) => {
-                self.denied(entry, presented, peer, denial, sameness, now);
+                self.denied(entry, presented, peer, denial, sameness, clock.began());
                 self.metrics.decision(entry, Some(permission), DecisionOutcome::Denied(denial));
                 Decision::Denied(denial)
             }
@@ -185,24 +222,20 @@ impl Access {
         presented: Presented<'_>,
         entry: Entry,
         source: IpAddr,
-        now: Instant,
+        clock: DecisionClock,
     ) -> Result<Arc<Verified>, NotIdentified> {
-        if let Some(verified) = self.cached(&presented, now) {
+        if let Some(verified) = self.cached(&presented, clock.began()) {
             self.metrics.lookup(Lookup::Hit);
             return Ok(verified);
         }
         // On the heap, so that who is answered by the cache doesn't carry the room for it.
-        Box::pin(self.identify(presented, entry, source, now)).await
+        Box::pin(self.identify(presented, entry, source, clock)).await
     }
 
     /// Who is presented, if a fresh entry says so.
     #[inline]
     fn cached(&self, presented: &Presented<'_>, now: Instant) -> Option<Arc<Verified>> {
-        if presented.secret.len() > LONGEST_BYTES {
-            return None;
-        }
-        let verified = self.cache.proven(&Canonical::of(presented.username)?, presented.secret)?;
-        self.cache.is_fresh(&verified, &self.epochs, now).then_some(verified)
+        self.cache.find(&cacheable(presented)?, presented.secret, &self.epochs, now)
     }
 
     /// The store's error is for the log, once a second: with it every check fails.
@@ -252,4 +285,13 @@ impl Access {
         let denied = Denied { entry, username, peer: peer.into(), reason };
         self.denials.write(&denied, Sameness::UsernameAndSource, Instant::now());
     }
+}
+
+/// The name that is presented, if there may be an entry of the cache for it.
+#[inline]
+fn cacheable(presented: &Presented<'_>) -> Option<Canonical> {
+    if presented.secret.len() > LONGEST_BYTES {
+        return None;
+    }
+    Canonical::of(presented.username)
 }

@@ -1,12 +1,11 @@
 //! An entry of the cache.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Digest, Fingerprint};
+use super::digest::{Digest, Fingerprint};
 use crate::domain::{Canonical, Permissions, Principal, StoredHash};
 use crate::state::epoch::{Epochs, Shard};
 
@@ -20,7 +19,6 @@ pub struct Verified {
     account_shard: Shard,
     /// Bits AND rights.
     pub effective: Permissions,
-    used: AtomicBool,
     /// What was verified, and against what.
     pub proof: Proof,
     /// Who it is.
@@ -59,7 +57,6 @@ impl Verified {
             user_shard: epochs.shard(&name),
             account_shard: epochs.shard(&principal.account_name.canonical()),
             effective: principal.effective(),
-            used: AtomicBool::new(false),
             proof,
             who: Arc::new(Who {
                 name,
@@ -70,12 +67,25 @@ impl Verified {
         }
     }
 
+    /// A copy that shares nothing with this one.
+    pub(super) fn unshared(&self) -> Verified {
+        let Who { name, principal, user_value, account_value } = &*self.who;
+        Verified {
+            who: Arc::new(Who {
+                name: *name,
+                principal: principal.clone(),
+                user_value: Bytes::copy_from_slice(user_value),
+                account_value: Bytes::copy_from_slice(account_value),
+            }),
+            ..*self
+        }
+    }
+
     /// The same principal, read at the same epoch, with a proof for the hash that took the place of its own.
     pub fn with_renewed(&self, hash: StoredHash, fingerprint: Fingerprint) -> Verified {
         let Who { name, principal, user_value, account_value } = &*self.who;
         Verified {
             proof: Proof { fingerprint, ..self.proof },
-            used: AtomicBool::new(true),
             who: Arc::new(Who {
                 name: *name,
                 principal: Principal { hash, ..principal.clone() },
@@ -102,19 +112,5 @@ impl Verified {
     #[inline]
     pub fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.loaded_at)
-    }
-
-    /// Notes that it was asked for.
-    #[inline]
-    pub fn mark_used(&self) {
-        // Written once: it would be taken from all other cores at each check.
-        if !self.used.load(Ordering::Relaxed) {
-            self.used.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether it was asked for since this was last called.
-    pub fn take_used(&self) -> bool {
-        self.used.swap(false, Ordering::Relaxed)
     }
 }

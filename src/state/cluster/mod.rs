@@ -84,6 +84,9 @@ struct Notice {
     after: i64,
     upto: i64,
     name: String,
+    /// As in [`Change`].
+    #[serde(default)]
+    ends_login: bool,
     /// For the listener's audit trail, where the sender has none that lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     news: Option<News>,
@@ -130,8 +133,8 @@ impl Cluster {
         });
         let unconfirmed = |e: io::Error| Unconfirmed(e.to_string());
         let folder = Arc::new(self.place.open().map_err(unconfirmed)?);
-        let notice =
-            Notice { after: change.after, upto: change.upto, name: change.name.as_str().into(), news };
+        let &Change { after, upto, name, ends_login } = change;
+        let notice = Notice { after, upto, name: name.as_str().into(), ends_login, news };
         let notice: Arc<[u8]> = serde_json::to_vec(&notice).map_err(|e| Unconfirmed(e.to_string()))?.into();
 
         let mut tellings = JoinSet::new();
@@ -277,7 +280,10 @@ async fn hear(shared: &MemberShared, stream: UnixStream) {
     let notice: Option<Notice> = serde_json::from_slice(&text).ok();
     match notice.and_then(|notice| Some((Canonical::of(notice.name.as_bytes())?, notice))) {
         Some((name, notice)) => {
-            shared.epochs.raise(&name);
+            match notice.ends_login {
+                true => shared.epochs.raise_and_forget(&name),
+                false => shared.epochs.raise(&name),
+            }
             shared.ledger.note(notice.after, notice.upto);
             if let Some(news) = notice.news {
                 news.write();

@@ -1,8 +1,8 @@
 //! Accounts in the store; only the operator changes them.
 
 use super::{
-    Mutation, MutationError, Query, Row, Store, StoreError, Written, now, permissions, read, refusal, sql,
-    username,
+    Change, Mutation, MutationError, Query, Row, Store, StoreError, Written, now, permissions, read, refusal,
+    sql, username,
 };
 use crate::domain::{AccountError, AccountId, Canonical, Permissions, StoredHash, Username};
 
@@ -59,7 +59,8 @@ impl Store {
         hash: &StoredHash,
     ) -> Result<Written<()>, MutationError> {
         let query = sqlx::query(sql::SET_PASSWORD).bind(name.as_str()).bind(hash.expose()).bind(now());
-        self.change_account(name, query).await
+        let written = self.change_account(name, query).await?;
+        Ok(Written { change: Change { ends_login: true, ..written.change }, ..written })
     }
 
     /// Sets the rights of the account, the ceiling of all its credentials.
@@ -90,7 +91,8 @@ impl Store {
     /// # Errors
     /// As [`Store::set_password`].
     pub async fn remove_account(&self, name: &Canonical) -> Result<Written<()>, MutationError> {
-        self.change_account(name, sqlx::query(sql::REMOVE_ACCOUNT).bind(name.as_str())).await
+        let written = self.change_account(name, sqlx::query(sql::REMOVE_ACCOUNT).bind(name.as_str())).await?;
+        Ok(Written { change: Change { ends_login: true, ..written.change }, ..written })
     }
 
     /// The account whose holder has that name.

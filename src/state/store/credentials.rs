@@ -1,8 +1,8 @@
 //! Credentials in the store. Nothing here counts rows or reads more than it was asked for.
 
 use super::{
-    Connection, Mutation, MutationError, Row, Store, StoreError, Written, now, permissions, read, refusal,
-    sql, unavailable, username,
+    Change, Connection, Mutation, MutationError, Row, Store, StoreError, Written, now, permissions, read,
+    refusal, sql, unavailable, username,
 };
 use crate::domain::{
     AccountError, AccountId, Canonical, Credential, CredentialId, PermissionEdit, Permissions, StoredHash,
@@ -99,7 +99,8 @@ impl Store {
             return Err(AccountError::NoSuchCredential.into());
         }
         let value = u64::try_from(state.credentials).unwrap_or_default();
-        Ok(Written { value, change: mutation.commit(*name).await? })
+        let change = mutation.commit(*name).await?;
+        Ok(Written { value, change: Change { ends_login: edit.hash.is_some(), ..change } })
     }
 
     /// Removes a credential. Answers how many the account has left.
@@ -124,7 +125,8 @@ impl Store {
             return Err(AccountError::NoSuchCredential.into());
         }
         let value = count(mutation.connection(), account, -1).await?;
-        Ok(Written { value, change: mutation.commit(*name).await? })
+        let change = mutation.commit(*name).await?;
+        Ok(Written { value, change: Change { ends_login: true, ..change } })
     }
 
     /// The credential of that name, where the account has one.

@@ -17,7 +17,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sqlx::Row as _;
 
 use crate::config::{StoreSettings, StoreUrl};
-use crate::domain::{AccountId, Canonical, CredentialId, Kind, Permissions, Principal, StoredHash, Username};
+use crate::domain::{
+    AccountId, Canonical, CredentialId, Permissions, Principal, PrincipalKind, StoredHash, Username,
+};
 
 pub use accounts::Account;
 pub use credentials::{Authority, CredentialEdit, NewCredential};
@@ -41,6 +43,8 @@ pub struct Change {
     pub upto: i64,
     /// Whose epoch has to be raised: a credential's name, or the account's for it and all its credentials.
     pub name: Canonical,
+    /// Nothing that was verified under that name is of any more use: it was removed, or has another password.
+    pub ends_login: bool,
 }
 
 /// The result of a mutation that is on disk.
@@ -160,7 +164,7 @@ fn principal(row: &Row) -> Result<Principal, StoreError> {
     let id: i64 = read(row, "id")?;
     let credential = read::<Option<i64>>(row, "account_id")?.map(|_| CredentialId(id));
     Ok(Principal {
-        kind: credential.map_or(Kind::Holder, Kind::Credential),
+        kind: credential.map_or(PrincipalKind::Holder, PrincipalKind::Credential),
         account: AccountId(read(row, "holder_id")?),
         account_name: username(row, "holder_name")?,
         name: username(row, "name")?,

@@ -61,7 +61,7 @@ impl UpstreamGauges {
 
 /// Backends that are as good as each other.
 pub struct Group {
-    settings: config::Group,
+    settings: config::GroupSettings,
     servers: Vec<Server>,
     turn: AtomicUsize,
     tls: Option<TransportConnector>,
@@ -74,7 +74,7 @@ impl Group {
     /// # Errors
     /// Where the file with the roots for `https` can't be used.
     pub fn new(
-        settings: &config::Group,
+        settings: &config::GroupSettings,
         workers: usize,
         idle: usize,
         keepalive: Duration,
@@ -131,7 +131,7 @@ impl Group {
     }
 
     /// Its settings.
-    pub fn settings(&self) -> &config::Group {
+    pub fn settings(&self) -> &config::GroupSettings {
         &self.settings
     }
 

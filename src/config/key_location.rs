@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 /// The place of a key. All places compare as equal: a setting that only moved within the file is unchanged.
 #[derive(Clone, Debug, Eq)]
-pub struct Place {
+pub struct KeyLocation {
     /// The line, from 1.
     pub line: usize,
     /// The whole key, such as `tls.certificate`.
     pub key: String,
 }
 
-impl PartialEq for Place {
-    fn eq(&self, _: &Place) -> bool {
+impl PartialEq for KeyLocation {
+    fn eq(&self, _: &KeyLocation) -> bool {
         true
     }
 }
@@ -23,5 +23,5 @@ pub struct NamedFile {
     /// The file; a relative path is relative to the working directory.
     pub path: PathBuf,
     /// The place of the key that names it.
-    pub place: Place,
+    pub place: KeyLocation,
 }
