@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser};
 use gatepost::cli::output::say;
 use gatepost::cli::{Arguments, Command, REFUSED, account, completions, credential, demo, man};
 use gatepost::config::{Config, ConfigError, ConfigErrors};
-use gatepost::server::{self, Gateway, LastLines, Source, StartError, complain};
+use gatepost::server::{self, ConfigSource, Gateway, LastLines, StartError, complain};
 use tokio::runtime::Runtime;
 
 /// The allocator, chosen for many small allocations per request (docs/performance.md).
@@ -46,7 +46,7 @@ fn execute(arguments: Arguments, runtime: &Runtime) -> Result<ExitCode> {
             start_log(&config)?;
             runtime.block_on(async {
                 match Gateway::start(config).await {
-                    Ok(gateway) => gateway.run(Source::File(path)).await,
+                    Ok(gateway) => gateway.run(ConfigSource::File(path)).await,
                     // Reported in the same way as errors in the file itself.
                     Err(StartError::Unfit(wrong)) => return Ok(refuse(&path, wrong)),
                     Err(error) => return Err(error.into()),

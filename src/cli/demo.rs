@@ -18,7 +18,7 @@ use super::{backend, sink};
 use crate::config::Config;
 use crate::domain::{AccountError, Permission, PermissionEdit, Permissions};
 use crate::edge::net::listener;
-use crate::server::{self, Gateway, Source};
+use crate::server::{self, ConfigSource, Gateway};
 use crate::service::Origin;
 use crate::service::credentials::Addition;
 
@@ -97,7 +97,7 @@ pub async fn run(options: DemoOptions) -> Result<ExitCode> {
     let address = |key| gateway.address_of(key).context("every listener has an address");
     let (api, web) = (address("api.listen")?, address("web.listen")?);
     print_lines(&logins, api, web, address("smtp.listen")?, address("ops.listen")?);
-    gateway.run(Source::Fixed).await;
+    gateway.run(ConfigSource::Fixed).await;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::Place;
+use super::KeyLocation;
 
 /// One error, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// Creates an error at a place.
-    pub fn at(place: &Place, reason: impl Into<String>) -> ConfigError {
+    pub fn at(place: &KeyLocation, reason: impl Into<String>) -> ConfigError {
         ConfigError { line: place.line, key: place.key.clone(), reason: reason.into() }
     }
 }

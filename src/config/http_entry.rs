@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::listeners::Listeners;
 use super::quantity::{DAY, SHORTEST};
 use super::reader::ConfigTable;
-use super::{Group, Need, Route};
+use super::{GroupSettings, Need, RouteSettings};
 use crate::domain::{Entry, Permission};
 
 /// A section `[api]` or `[web]`: the same keys, different default permissions.
@@ -28,9 +28,9 @@ pub struct HttpEntry {
     /// The largest number of unused connections to backends that are kept.
     pub upstream_idle_connections: usize,
     /// The configured routes, in order. The first match wins, before the built-in rules.
-    pub routes: Vec<Route>,
-    /// The groups of backends. The first consists of the entry's own `upstreams`, and is [`Group::DEFAULT_NAME`].
-    pub groups: Vec<Group>,
+    pub routes: Vec<RouteSettings>,
+    /// The groups of backends. The first consists of the entry's own `upstreams`, and is [`GroupSettings::DEFAULT_NAME`].
+    pub groups: Vec<GroupSettings>,
 }
 
 impl HttpEntry {
@@ -49,7 +49,7 @@ impl HttpEntry {
         if !with_tls && !table.is_filled("listen") {
             table.refuse("listen", "no listener: set listen or tls_listen");
         }
-        let groups = Group::read_all(&table);
+        let groups = GroupSettings::read_all(&table);
         let read = HttpEntry {
             entry,
             listen,
@@ -60,7 +60,7 @@ impl HttpEntry {
                 .read("upstream_keepalive", Duration::from_secs(50), |v| v.duration(SHORTEST..=DAY)),
             upstream_idle_connections: table
                 .read("upstream_idle_connections", 128, |v| v.number(0..=1_000_000)),
-            routes: Route::read_all(&table, &groups),
+            routes: RouteSettings::read_all(&table, &groups),
             groups,
         };
         table.finish();

@@ -7,10 +7,10 @@ pub mod address;
 mod change;
 pub mod error;
 pub mod http_entry;
+pub mod key_location;
 mod listeners;
 mod parse;
 mod pattern;
-pub mod place;
 mod quantity;
 mod reader;
 pub mod route;
@@ -23,12 +23,12 @@ mod warnings;
 pub use address::{Scheme, SmtpScheme, SmtpUpstream, StoreUrl, Upstream};
 pub use error::{ConfigError, ConfigErrors};
 pub use http_entry::{Forms, HttpEntry, Timeouts};
-pub use place::{NamedFile, Place};
-pub use route::{Need, Route};
+pub use key_location::{KeyLocation, NamedFile};
+pub use route::{Need, RouteSettings};
 pub use settings::{
     AuthSettings, Config, LogFormat, LogLevel, LogSettings, OpsSettings, ServerSettings, StoreSettings,
     TlsSettings,
 };
 pub use smtp_entry::{SmtpEntry, SmtpIdentity, SmtpLimits, SmtpTimeouts};
 pub use smtp_relay::{SmtpLogin, SmtpRelay};
-pub use upstream::{Group, HealthCheck};
+pub use upstream::{GroupSettings, HealthCheck};

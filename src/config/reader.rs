@@ -12,7 +12,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{ConfigError, NamedFile, Place, quantity};
+use super::{ConfigError, KeyLocation, NamedFile, quantity};
 
 /// The errors of one file so far, and the keys that were read.
 #[derive(Default)]
@@ -171,9 +171,9 @@ impl<'a> ConfigTable<'a> {
     }
 
     /// The place of `key`; if it is absent, the place where the table begins.
-    pub(super) fn place(&self, key: &str) -> Place {
+    pub(super) fn place(&self, key: &str) -> KeyLocation {
         let at = self.table.get_key_value(key).map(|(at, _)| self.findings.line_of(at.span().start));
-        Place { line: at.unwrap_or(self.line), key: self.name_of(key) }
+        KeyLocation { line: at.unwrap_or(self.line), key: self.name_of(key) }
     }
 
     /// Notes an error about `key` at its place.
@@ -256,7 +256,7 @@ impl<'a> ConfigValue<'a> {
 
     /// Reads the name of a file, with its place.
     pub(super) fn file(&self) -> Option<NamedFile> {
-        let place = Place { line: self.line, key: self.name.clone() };
+        let place = KeyLocation { line: self.line, key: self.name.clone() };
         self.path().map(|path| NamedFile { path, place })
     }
 

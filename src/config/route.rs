@@ -2,14 +2,14 @@
 
 use http::Method;
 
-use super::Group;
+use super::GroupSettings;
 use super::pattern::pattern;
 use super::reader::{ConfigTable, nearest, shown};
 use crate::domain::{PathPattern, Permission};
 
 /// One `[[api.route]]` or `[[web.route]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
+pub struct RouteSettings {
     /// The paths that it matches.
     pub path: PathPattern,
     /// The methods that it matches; `None` for all.
@@ -59,13 +59,13 @@ impl Need {
     }
 }
 
-impl Route {
+impl RouteSettings {
     /// Reads all routes of an entry. A route that can never match is an error, since an operator relies on it.
-    pub(super) fn read_all(entry: &ConfigTable<'_>, groups: &[Group]) -> Vec<Route> {
-        let mut routes: Vec<(usize, Route)> = Vec::new();
+    pub(super) fn read_all(entry: &ConfigTable<'_>, groups: &[GroupSettings]) -> Vec<RouteSettings> {
+        let mut routes: Vec<(usize, RouteSettings)> = Vec::new();
         for table in entry.tables("route") {
             let line = table.line();
-            let Some(route) = Route::read(&table, groups) else { continue };
+            let Some(route) = RouteSettings::read(&table, groups) else { continue };
             if let Some((first, _)) = routes.iter().find(|(_, earlier)| earlier.hides(&route)) {
                 table.refuse(
                     "path",
@@ -80,7 +80,7 @@ impl Route {
         routes.into_iter().map(|(_, route)| route).collect()
     }
 
-    fn read(table: &ConfigTable<'_>, groups: &[Group]) -> Option<Route> {
+    fn read(table: &ConfigTable<'_>, groups: &[GroupSettings]) -> Option<RouteSettings> {
         let path = table.required("path", |v| v.parsed(pattern));
         let methods = table.optional("methods", |v| v.filled_list(|v| v.parsed(method)));
         // No default: a route that only chooses a group would silently loosen the built-in rules.
@@ -88,10 +88,10 @@ impl Route {
         let group = table.optional("group", |v| v.text()).map_or(Ok(0), |name| find(name, groups));
         let group = group.map_err(|reason| table.refuse("group", reason));
         table.finish();
-        Some(Route { path: path?, methods, need: need?, group: group.ok()? })
+        Some(RouteSettings { path: path?, methods, need: need?, group: group.ok()? })
     }
 
-    fn hides(&self, later: &Route) -> bool {
+    fn hides(&self, later: &RouteSettings) -> bool {
         let methods = match (&self.methods, &later.methods) {
             (None, _) => true,
             (Some(_), None) => false,
@@ -112,7 +112,7 @@ fn method(text: &str) -> Result<Method, String> {
     }
 }
 
-fn find(name: &str, groups: &[Group]) -> Result<usize, String> {
+fn find(name: &str, groups: &[GroupSettings]) -> Result<usize, String> {
     groups.iter().position(|group| group.name == name).ok_or_else(|| {
         let names = || groups.iter().map(|group| group.name.as_str());
         match nearest(name, names()) {
@@ -122,7 +122,7 @@ fn find(name: &str, groups: &[Group]) -> Result<usize, String> {
                 format!("unknown group '{}': expected one of {}", shown(name), all.join(", "))
             }
             None => {
-                format!("unknown group '{}': only '{}' is defined", shown(name), Group::DEFAULT_NAME)
+                format!("unknown group '{}': only '{}' is defined", shown(name), GroupSettings::DEFAULT_NAME)
             }
         }
     })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::address::{self, SmtpUpstream};
 use super::quantity::{DAY, SHORTEST};
 use super::reader::{ConfigTable, ConfigValue};
-use super::{NamedFile, Place};
+use super::{KeyLocation, NamedFile};
 
 /// The backends of `[smtp]`. They are equivalent: transactions are distributed over those that are up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct SmtpRelay {
     /// The backends: at least one, none twice.
     pub upstreams: Vec<SmtpUpstream>,
     /// The place of the key `upstreams`.
-    pub place: Place,
+    pub place: KeyLocation,
     /// The CA certificates for backends with TLS, in PEM format; `None` for those of the system.
     pub ca: Option<NamedFile>,
     /// The name that the certificate of a backend must have, instead of its host.

@@ -5,17 +5,17 @@ use std::time::Duration;
 use super::address::{self, Upstream};
 use super::quantity::{DAY, SHORTEST};
 use super::reader::{ConfigTable, ConfigValue, shown};
-use super::{NamedFile, Place};
+use super::{KeyLocation, NamedFile};
 
 /// A group of equivalent backends. Requests are distributed over those that are up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
+pub struct GroupSettings {
     /// The name, unique in the entry.
     pub name: String,
     /// The backends: at least one, none twice.
     pub upstreams: Vec<Upstream>,
     /// The place of the key `upstreams`.
-    pub place: Place,
+    pub place: KeyLocation,
     /// The check that finds out if a backend is up.
     pub health_check: HealthCheck,
     /// The interval of the health checks.
@@ -28,22 +28,23 @@ pub struct Group {
     pub upstream_server_name: Option<String>,
 }
 
-impl Group {
+impl GroupSettings {
     /// The name of the group that consists of the entry's own `upstreams`.
     pub const DEFAULT_NAME: &'static str = "default";
 
     /// Reads the entry's own group, followed by its named groups.
-    pub(super) fn read_all(entry: &ConfigTable<'_>) -> Vec<Group> {
-        let own = Group::read(entry, Group::DEFAULT_NAME.to_owned(), &Group::default());
+    pub(super) fn read_all(entry: &ConfigTable<'_>) -> Vec<GroupSettings> {
+        let own =
+            GroupSettings::read(entry, GroupSettings::DEFAULT_NAME.to_owned(), &GroupSettings::default());
         let mut groups = vec![own];
         let mut lines = vec![entry.line()];
         for table in entry.tables("group") {
             let name = table.required("name", |v| v.text());
-            let group = Group::read(&table, name.unwrap_or_default().to_owned(), &groups[0]);
+            let group = GroupSettings::read(&table, name.unwrap_or_default().to_owned(), &groups[0]);
             let first = groups.iter().position(|other| other.name == group.name);
             match (name, first) {
                 (None, _) => {}
-                (Some(Group::DEFAULT_NAME), _) => {
+                (Some(GroupSettings::DEFAULT_NAME), _) => {
                     table.refuse(
                         "name",
                         "'default' is reserved for the upstreams of the entry: choose another name",
@@ -69,9 +70,9 @@ impl Group {
     }
 
     /// Reads the keys that an entry and its groups share. Absent keys have the values of `inherited`.
-    fn read(table: &ConfigTable<'_>, name: String, inherited: &Group) -> Group {
+    fn read(table: &ConfigTable<'_>, name: String, inherited: &GroupSettings) -> GroupSettings {
         let time = |key, default| table.read(key, default, |v| v.duration(SHORTEST..=DAY));
-        Group {
+        GroupSettings {
             name,
             upstreams: table.required("upstreams", upstreams).unwrap_or_default(),
             place: table.place("upstreams"),
@@ -90,12 +91,12 @@ impl Group {
 }
 
 /// The defaults of an entry's own group, without a name and backends.
-impl Default for Group {
+impl Default for GroupSettings {
     fn default() -> Self {
-        Group {
+        GroupSettings {
             name: String::new(),
             upstreams: Vec::new(),
-            place: Place { line: 0, key: String::new() },
+            place: KeyLocation { line: 0, key: String::new() },
             health_check: HealthCheck::Tcp,
             health_interval: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use http::Method;
 
 use super::pattern::covers;
-use super::{Config, Group, HttpEntry, Need, Route, Scheme, SmtpEntry, SmtpScheme};
+use super::{Config, GroupSettings, HttpEntry, Need, RouteSettings, Scheme, SmtpEntry, SmtpScheme};
 use crate::domain::{Entry, Permission};
 
 impl Config {
@@ -82,7 +82,7 @@ fn warn_entry(entry: &HttpEntry, warnings: &mut Vec<String>) {
     }
     for group in &entry.groups {
         let verified = group.upstreams.iter().any(|upstream| upstream.scheme == Scheme::Https);
-        let key = if group.name == Group::DEFAULT_NAME {
+        let key = if group.name == GroupSettings::DEFAULT_NAME {
             name.to_owned()
         } else {
             format!("{name}.group '{}'", group.name)
@@ -98,9 +98,9 @@ fn warn_entry(entry: &HttpEntry, warnings: &mut Vec<String>) {
 /// Warns of routes that take precedence over the built-in ones and let mail be sent without `email`.
 fn warn_of_mail(entry: &HttpEntry, warnings: &mut Vec<String>) {
     const PATHS: [&str; 3] = ["/api/mail.send.json", "/api/mail.send.xml", "/v3/mail/send"];
-    let mut warned: Vec<&Route> = Vec::new();
+    let mut warned: Vec<&RouteSettings> = Vec::new();
     for path in PATHS {
-        let takes = |route: &&Route| {
+        let takes = |route: &&RouteSettings| {
             let posts = route.methods.as_ref().is_none_or(|methods| methods.contains(&Method::POST));
             posts && covers(&route.path, path)
         };

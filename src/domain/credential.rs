@@ -14,7 +14,7 @@ pub struct CredentialId(pub i64);
 
 /// The kind of a principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum PrincipalKind {
     /// The account holder.
     Holder,
     /// One of the credentials of the account.
@@ -47,7 +47,7 @@ impl fmt::Debug for StoredHash {
 #[derive(Clone, Debug)]
 pub struct Principal {
     /// The account holder or a credential.
-    pub kind: Kind,
+    pub kind: PrincipalKind,
     /// The account to which it belongs.
     pub account: AccountId,
     /// The account holder's username.

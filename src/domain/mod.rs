@@ -9,7 +9,7 @@ pub mod permission;
 pub mod username;
 
 pub use account_error::AccountError;
-pub use credential::{AccountId, Credential, CredentialId, Kind, Principal, StoredHash};
+pub use credential::{AccountId, Credential, CredentialId, Principal, PrincipalKind, StoredHash};
 pub use decision::{Denial, Entry, Unavailable};
 pub use password::{NewPassword, PasswordError, Presented, Secret};
 pub use pattern::{PathPattern, PatternError};

@@ -163,7 +163,7 @@ async fn mail(
         .map_err(StartError::Unfit)?;
     // What is offered to the first client is what the backends can; one that isn't there yet is waited for no longer than
     // this.
-    let _ = tokio::time::timeout(FIRST_LOOK, mail.backends.look()).await;
+    let _ = tokio::time::timeout(FIRST_LOOK, mail.backends.check_all()).await;
     Ok(Some(mail))
 }
 

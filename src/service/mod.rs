@@ -1,4 +1,4 @@
-//! Floor 3: what Gatepost does, whoever asks: decide, and manage.
+//! Layer 3: the services of all entries: decisions, and the management of accounts and credentials.
 
 pub mod access;
 pub mod accounts;

@@ -47,7 +47,7 @@ pub struct Epochs {
 pub struct Shard(u16);
 
 impl Epochs {
-    /// A sequence that starts at nought: everything loaded from now on is fresh.
+    /// A sequence that starts at zero: everything loaded from now on is fresh.
     pub fn new() -> Epochs {
         Epochs {
             sequence: AtomicU64::new(0),

@@ -1,4 +1,4 @@
-//! Floor 1: pure bytes <-> values. Nothing here reads a socket, a file or a clock, every buffer is bounded, and no input
+//! Layer 1: pure functions between bytes and values. Nothing here reads a socket, a file or a clock, every buffer is bounded, and no input
 //! panics; where input comes in pieces, any split of it gives the same result.
 //!
 //! - [`form`]: `api_user` and `api_key` in forms and queries: found, read and masked.

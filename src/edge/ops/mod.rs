@@ -1,3 +1,3 @@
-//! The operators' listener.
+//! The listener for operators, apart from the entries: `/metrics`, `/healthz` and `/readyz`.
 
 pub mod server;

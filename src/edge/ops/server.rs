@@ -1,4 +1,4 @@
-//! The listener for operators: metrics, and whether the process runs and can decide.
+//! The server for operators: metrics, and whether the process is alive and can decide.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,25 +18,26 @@ use crate::state::metrics::Metrics;
 /// The most bytes of a request's header, request line included.
 const HEADER_LIMIT: usize = 64 * 1024;
 
+/// The longest wait for a request, for a check of the store, and for a response to be read.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Answers operators' requests.
+/// Serves the requests of operators.
 #[derive(Clone)]
 pub struct OpsServer {
-    /// Who decides; asked whether it can.
+    /// Decides on credentials, and knows whether it can.
     pub access: Arc<Access>,
-    /// What is shown.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Turns true when the gateway begins to stop, and is no longer ready.
+    /// Becomes true when the gateway begins to stop; it is no longer ready then.
     pub stop: watch::Receiver<bool>,
-    /// Turns true when it has stopped; until then it tells of itself.
+    /// Becomes true when the gateway has stopped; requests are served until then.
     pub end: watch::Receiver<bool>,
 }
 
 impl OpsServer {
-    /// Serves `connection` until either side has enough.
+    /// Serves `connection` until either side closes it.
     pub async fn serve(mut self, connection: Connection) {
         let mut next = Some(connection.stream);
         while let Some(stream) = next.take() {
@@ -49,7 +50,7 @@ impl OpsServer {
             };
             connection.meter.lift();
             if matches!(read, Ok(Ok(true))) && !session.is_body_empty() {
-                // Nobody asks with a body here. Where it ends isn't looked for, so that nothing in it is a request.
+                // No request here needs a body. Its end is not searched for, so that nothing in it can be taken for a request.
                 session.set_keepalive(None);
             }
             if !matches!(read, Ok(Ok(true))) || !self.answer(&mut session).await {
@@ -63,7 +64,7 @@ impl OpsServer {
     async fn answer(&self, session: &mut ServerSession) -> bool {
         let request = session.req_header();
         let (status, kind, body) = if !matches!(request.method, Method::GET | Method::HEAD) {
-            (405, "text/plain; charset=utf-8", "use GET\n".to_owned())
+            (405, "text/plain; charset=utf-8", "method not allowed: use GET or HEAD\n".to_owned())
         } else {
             match request.uri.path() {
                 "/metrics" => (200, "text/plain; version=0.0.4", self.metrics.encode()),
@@ -73,7 +74,7 @@ impl OpsServer {
                 }
                 "/readyz" => match timeout(PATIENCE, self.access.ready()).await {
                     Ok(Ok(())) => (200, "text/plain; charset=utf-8", "ready\n".to_owned()),
-                    _ => (503, "text/plain; charset=utf-8", "the store can't be asked\n".to_owned()),
+                    _ => (503, "text/plain; charset=utf-8", "the store is unavailable\n".to_owned()),
                 },
                 _ => (404, "text/plain; charset=utf-8", "/metrics /healthz /readyz\n".to_owned()),
             }
@@ -83,7 +84,7 @@ impl OpsServer {
     }
 }
 
-/// Writes a whole response. pingora leaves out the body where the request is HEAD.
+/// Writes a response. pingora omits the body if the request is HEAD.
 async fn write(
     session: &mut ServerSession,
     status: u16,

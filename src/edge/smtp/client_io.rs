@@ -1,4 +1,4 @@
-//! Reads and writes on a client's connection, in cleartext or with TLS, without a buffer of its own while it is idle.
+//! Reads and writes on a client's connection, with or without TLS. An idle connection has no buffer.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -17,67 +17,68 @@ use zeroize::Zeroize;
 
 use crate::edge::net::nonblocking;
 
-/// The most that one read gives. A message of up to about this size comes and goes in one; for buffers of twice as much,
-/// the allocator may take 2 MiB at once.
+/// The most bytes of one read. A message of up to this size is read and written in one piece. For buffers of twice the size,
+/// the
+/// allocator may reserve 2 MiB at once.
 const READ: usize = 32 * 1024;
 
-/// The reply to QUIT, which is always the last one.
+/// The reply to QUIT, always the last one of a session.
 const BYE: &[u8] = b"221 2.0.0 Bye\r\n";
 
-/// The longest time for which bytes are read that a client sends after the end of its session.
+/// The longest time for which a client's bytes are read after the end of its session.
 const LISTEN: Duration = Duration::from_secs(1);
-/// The number of these bytes that are read, but for [`UnreadInput::Unbounded`] and [`UnreadInput::Expected`].
+/// The most of these bytes, except for [`UnreadInput::Unbounded`] and [`UnreadInput::Expected`].
 const DRAIN: usize = 64 * 1024;
-/// The number of these bytes that are read at once.
+/// The most of these bytes for one read.
 const SCRAP: usize = 4 * 1024;
 
 thread_local! {
-    // One for all connections of a worker: what was read is taken out of it before anybody else gets to run.
+    // Shared by all connections of a worker: its content is copied out before another task can run.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
 }
 
 /// A client's connection.
 pub enum ClientIo {
-    /// In clear.
+    /// Unencrypted.
     Cleartext(TcpStream),
     /// With TLS.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// What is read.
+/// The kind of input that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadPurpose {
-    /// Commands, which may be long in coming: little room is kept for them.
+    /// Commands, after long pauses: little memory is kept for them.
     Commands,
-    /// Commands with secrets among them: no trace of them is left but in the input.
+    /// Commands that may contain passwords: no copy of them stays anywhere but in the input.
     Credentials,
-    /// A message.
+    /// The content of a message.
     Content,
 }
 
-/// Bytes that a client may still send after the end of its session.
+/// The input that is read and discarded after the end of a session, so that the client gets the last reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnreadInput {
-    /// Those that are there are read, and what follows them, up to [`DRAIN`] bytes: the client is at fault.
+    /// If there are unread bytes: they and what follows them, up to [`DRAIN`] bytes. The client is at fault.
     Bounded,
-    /// As many as come are read within [`LISTEN`], if some are there: the gateway stops.
+    /// If there are unread bytes: everything within [`LISTEN`]. The gateway stops.
     Unbounded,
-    /// As many as come are read within [`LISTEN`], even if none is there: the client is within a message.
+    /// Everything within [`LISTEN`], even if there are no unread bytes yet. The client is sending a message.
     Expected,
 }
 
 impl ClientIo {
-    /// Appends what has come to `input`: some bytes, or none where the client closed.
+    /// Waits for input and appends it to `input`. Returns the number of bytes; 0 if the client closed the connection.
     ///
     /// # Errors
-    /// Where the connection is broken.
+    /// The connection is broken.
     pub async fn read(&mut self, input: &mut Vec<u8>, manner: ReadPurpose) -> io::Result<usize> {
         match self {
             ClientIo::Tls(stream) if manner == ReadPurpose::Content => {
                 input.reserve(READ);
                 return stream.read_buf(input).await;
             }
-            // Short messages, as most are, never need so much room of their own.
+            // A short message never needs a buffer of its own of this size.
             ClientIo::Cleartext(stream)
                 if manner == ReadPurpose::Content && input.capacity() - input.len() >= READ =>
             {
@@ -97,7 +98,7 @@ impl ClientIo {
                     drop(moved_out(input, read));
                 }
                 if manner == ReadPurpose::Content {
-                    // Never more than what one read may give.
+                    // Exactly, so that the capacity never exceeds what one read may return.
                     input.reserve_exact(read);
                 }
                 input.extend_from_slice(buffer.filled());
@@ -110,11 +111,12 @@ impl ClientIo {
         .await
     }
 
-    /// Sends what goes at once, and says how much that is: mostly all of it, but nothing with TLS, where a write isn't done
+    /// Writes without waiting, and returns the number of bytes written. With TLS that is always 0, because a write is not
+    /// complete
     /// before it is flushed.
     ///
     /// # Errors
-    /// Where the connection is broken.
+    /// The connection is broken.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             ClientIo::Cleartext(stream) => nonblocking::write(stream, &[IoSlice::new(bytes)]),
@@ -122,10 +124,10 @@ impl ClientIo {
         }
     }
 
-    /// Sends all of `bytes`.
+    /// Writes all of `bytes`.
     ///
     /// # Errors
-    /// Where the connection is broken.
+    /// The connection is broken.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             ClientIo::Cleartext(stream) => stream.write_all(bytes).await,
@@ -136,10 +138,10 @@ impl ClientIo {
         }
     }
 
-    /// Begins TLS where there is none.
+    /// Performs a TLS handshake on an unencrypted connection.
     ///
     /// # Errors
-    /// Where the handshake fails.
+    /// The handshake fails, or the connection is already encrypted.
     pub async fn encrypt(self, acceptor: &TlsAcceptor) -> io::Result<ClientIo> {
         match self {
             ClientIo::Cleartext(stream) => Ok(ClientIo::Tls(Box::new(acceptor.accept(stream).await?))),
@@ -147,34 +149,36 @@ impl ClientIo {
         }
     }
 
-    /// Sends the last replies and the end of the stream, and closes the connection. The rest of the client's bytes is read for at
-    /// most [`LISTEN`]: when a connection is closed with unread bytes, the kernel drops the replies that it hasn't sent, and the
-    /// client may drop those that it hasn't read.
-    pub async fn close(mut self, last: &[u8], rest: UnreadInput) {
-        let quits = last.ends_with(BYE);
-        let talks = rest == UnreadInput::Expected || self.has_unread(quits);
+    /// Sends the last replies, ends the stream, and closes the connection. `unread` says what is read and discarded before, for
+    /// at
+    /// most [`LISTEN`]. If a connection is closed with unread bytes, the kernel drops unsent replies and resets the connection,
+    /// upon
+    /// which the client may drop replies that it has not read.
+    pub async fn close(mut self, last: &[u8], unread: UnreadInput) {
+        let is_quit = last.ends_with(BYE);
+        let has_more = unread == UnreadInput::Expected || self.has_unread(is_quit);
         if let ClientIo::Cleartext(stream) = &self
             && last == BYE
-            && !talks
+            && !has_more
         {
-            // The answer to QUIT alone: the kernel keeps it back for the moment until the connection is closed, and both go
-            // in one packet.
+            // The reply to QUIT alone. With MSG_MORE, the kernel keeps it until the connection is closed, and sends both in one
+            // packet.
             let kept = || Ok(rustix::net::send(stream, last, SendFlags::MORE | SendFlags::NOSIGNAL)?);
             if stream.try_io(Interest::WRITABLE, kept).is_ok() {
                 return;
             }
         }
-        // The client may be gone; there is nothing left to tell it then. Without TLS, closing says it.
+        // If the client is gone, there is nothing more to send. Without TLS, closing the socket ends the stream.
         if self.write(last).await.is_err() {
             return;
         }
         let ended = match &mut self {
-            ClientIo::Cleartext(stream) if talks => stream.shutdown().await,
+            ClientIo::Cleartext(stream) if has_more => stream.shutdown().await,
             ClientIo::Cleartext(_) => return,
             ClientIo::Tls(stream) => stream.shutdown().await,
         };
-        if ended.is_ok() && talks {
-            let most = if rest == UnreadInput::Bounded { DRAIN } else { usize::MAX };
+        if ended.is_ok() && has_more {
+            let most = if unread == UnreadInput::Bounded { DRAIN } else { usize::MAX };
             let _ = timeout(LISTEN, self.drain(most)).await;
         }
     }
@@ -186,8 +190,9 @@ impl ClientIo {
         }
     }
 
-    /// Whether more has come than was read. `known` takes the runtime's word for it that there isn't, which it has from the last
-    /// read: the kernel isn't asked then.
+    /// Returns true if unread bytes have arrived. With `known`, the runtime's readiness from the last read is trusted, which
+    /// saves
+    /// a system call if there are none.
     fn has_unread(&mut self, known: bool) -> bool {
         let stream = &*self.tcp();
         let peek = || {
@@ -198,7 +203,7 @@ impl ClientIo {
         unread.is_ok_and(|unread| unread > 0)
     }
 
-    /// Reads and drops at least `most` bytes, or all up to the client's end of the stream.
+    /// Reads and discards at least `most` bytes, or all up to the end of the stream.
     async fn drain(&mut self, most: usize) -> io::Result<()> {
         let (mut scrap, mut drained) = (vec![0; SCRAP], 0);
         while drained < most {
@@ -211,8 +216,7 @@ impl ClientIo {
     }
 }
 
-/// Makes room for so many bytes more. What is there moves where there is none, and leaves nothing behind: its old place is
-/// what this gives.
+/// Reserves `more` bytes. If the content has to move, its old buffer is wiped; it is the return value, for tests.
 fn moved_out(input: &mut Vec<u8>, more: usize) -> Option<Vec<u8>> {
     if input.capacity() - input.len() >= more {
         return None;
@@ -271,11 +275,11 @@ mod tests {
     }
 
     /// The result of a client that sends this much while its session is closed.
-    async fn send_into_close(bytes: usize, rest: UnreadInput) -> io::Result<Vec<u8>> {
+    async fn send_into_close(bytes: usize, unread: UnreadInput) -> io::Result<Vec<u8>> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let mut far = TcpStream::connect(listener.local_addr()?).await?;
         let near = ClientIo::Cleartext(listener.accept().await?.0);
-        let closing = tokio::spawn(async move { near.close(b"421 stopping\r\n", rest).await });
+        let closing = tokio::spawn(async move { near.close(b"421 stopping\r\n", unread).await });
         let mut heard = Vec::new();
         // The end of the stream comes before the client sends: nothing was unread when the reply was written.
         far.read_to_end(&mut heard).await?;

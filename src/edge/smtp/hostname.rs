@@ -1,8 +1,8 @@
-//! The name that the gateway gives itself in SMTP.
+//! The host name that Gatepost gives itself in SMTP.
 
 use crate::config::SmtpEntry;
 
-/// The configured one, or the system's; `localhost` where that is no name.
+/// The configured name or the system's; `localhost` if that is not a valid host name.
 pub fn of(settings: &SmtpEntry) -> String {
     if let Some(name) = &settings.hostname {
         return name.clone();

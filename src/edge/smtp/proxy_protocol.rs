@@ -1,4 +1,4 @@
-//! The PROXY protocol: the client's address, which a trusted proxy sends before anything else.
+//! Reads the header of the PROXY protocol: the client's address, which a trusted proxy sends before anything else.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,10 +8,10 @@ use tokio::net::TcpStream;
 
 use crate::wire::smtp::proxy_protocol::{self, LONGEST};
 
-/// Reads the proxy's header, and not a byte more; the client's end, or none where the proxy speaks for itself.
+/// Reads the header and not a byte more. Returns the client's address, or `None` if the proxy speaks for itself.
 ///
 /// # Errors
-/// Where there is no such header, or the connection ends in it.
+/// There is no valid header, or the connection ends in it.
 pub async fn read(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
     let mut header = Vec::new();
     let mut room = [0; LONGEST];
@@ -20,7 +20,7 @@ pub async fn read(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
         if seen == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        // What is seen belongs to the header as long as that isn't whole.
+        // Until the header is complete, every byte that was peeked at belongs to it.
         let before = header.len();
         header.extend_from_slice(&room[before..before + seen]);
         let parsed = proxy_protocol::parse(&header);

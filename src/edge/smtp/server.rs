@@ -1,4 +1,4 @@
-//! A client's connection until its session begins: finds out its address, counts it for its source, and begins TLS.
+//! A client's connection until its session starts: finds out the address, counts the connection, and performs implicit TLS.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,17 +15,17 @@ use crate::edge::net::in_flight::InFlightGuard;
 use crate::state::metrics::SmtpLimit;
 use crate::wire::smtp::{Reply, replies};
 
-/// Serves connections of one worker.
+/// The server of one worker's SMTP connections.
 #[derive(Clone)]
 pub struct SmtpServer {
     /// The worker.
     pub worker: SmtpWorker,
-    /// Whether TLS begins with the first byte.
+    /// True if the connection starts with a TLS handshake.
     pub implicit_tls: bool,
 }
 
 impl SmtpServer {
-    /// Serves a connection until either side has enough.
+    /// Serves a connection until either side closes it.
     pub async fn serve(self, stream: TcpStream, peer: SocketAddr, entered: InFlightGuard) {
         let Some(_session) = self.worker.entry.sessions.enter() else { return };
         let Some((stream, address, counted)) = self.welcome(stream, peer).await else { return };
@@ -36,17 +36,17 @@ impl SmtpServer {
         metrics.smtp_sessions.dec();
     }
 
-    /// Says so where there is no room for a connection.
+    /// Sends a refusal to a connection that exceeds `limit`, and counts it.
     pub fn refuse(&self, stream: &TcpStream, limit: SmtpLimit) {
         self.worker.entry.metrics.smtp_limit(limit);
         if !self.implicit_tls {
-            // It fits, or the client doesn't get to know.
+            // Without waiting. If the reply does not fit into the socket buffer, the client does not get it.
             let _ = stream.try_write(&written(&replies::TOO_MANY_CONNECTIONS));
         }
     }
 
-    /// Finds out who it is, counts it, and begins TLS: a handshake costs work, and nobody gets more of that than others. What
-    /// that takes is on the heap, and gone before the session begins.
+    /// Finds out the client's address, counts the connection, and performs implicit TLS. The count comes first, because a
+    /// handshake costs CPU time. The state for this is on the heap and freed before the session starts.
     async fn welcome(
         &self,
         mut stream: TcpStream,
@@ -57,7 +57,7 @@ impl SmtpServer {
             address = Box::pin(self.identify(&mut stream, peer)).await?.unwrap_or(address);
         }
         let Some(counted) = self.worker.entry.sources.enter(address) else {
-            debug!(%address, "closed: too many connections from there");
+            debug!(%address, "connection refused: too many connections from this source");
             self.refuse(&stream, SmtpLimit::Source);
             return None;
         };
@@ -69,30 +69,31 @@ impl SmtpServer {
         match Box::pin(self.worker.unless_stopped(handshake)).await? {
             Ok(Ok(stream)) => Some((stream, address, counted)),
             Ok(Err(error)) => {
-                debug!(%address, %error, "no TLS");
+                debug!(%address, %error, "TLS handshake failed");
                 None
             }
             Err(_) => {
                 self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
-                debug!(%address, "the TLS handshake took too long");
+                debug!(%address, "TLS handshake timed out");
                 None
             }
         }
     }
 
-    /// The client's address as a trusted proxy says it; within that none where it speaks for itself, and `None` where it
-    /// says nothing of use.
+    /// Reads the client's address from a trusted proxy. The inner `None` means that the proxy speaks for itself, the outer one
+    /// that
+    /// it sent no valid header.
     async fn identify(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<Option<IpAddr>> {
         let header = timeout(self.worker.entry.handshake, proxy_protocol::read(stream));
         match self.worker.unless_stopped(header).await? {
             Ok(Ok(source)) => Some(source.map(|source| source.ip().to_canonical())),
             Ok(Err(error)) => {
-                debug!(%peer, %error, "closed: the proxy doesn't say whom it forwards");
+                debug!(%peer, %error, "connection closed: no valid PROXY protocol header");
                 None
             }
             Err(_) => {
                 self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
-                debug!(%peer, "closed: the proxy doesn't say in time whom it forwards");
+                debug!(%peer, "connection closed: PROXY protocol header timed out");
                 None
             }
         }

@@ -1,4 +1,4 @@
-//! The SMTP entry, as its workers share it: settings, backends, limits, counters.
+//! The SMTP entry as its workers share it: settings, backends, limits and metrics.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,45 +19,45 @@ use crate::service::access::Access;
 use crate::state::metrics::Metrics;
 use crate::wire::smtp::session::{SessionEnvironment, SessionSettings};
 
-/// The most until a TLS handshake is done, or a proxy has said whom it forwards.
+/// The longest TLS handshake, and the longest wait for a header of the PROXY protocol.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 
 /// The SMTP entry.
 pub struct SmtpService {
-    /// What all sessions have in common.
+    /// The settings that all sessions have in common.
     pub settings: Arc<SessionSettings>,
-    /// How long things may take.
+    /// The configured timeouts.
     pub timeouts: SmtpTimeouts,
-    /// How long a TLS handshake may take, and a proxy's header.
+    /// The longest TLS handshake, and the longest wait for a header of the PROXY protocol.
     pub handshake: Duration,
-    /// Whether trusted proxies say whom they forward.
+    /// True if trusted proxies send a header of the PROXY protocol.
     pub proxy_protocol: bool,
-    /// Who they are, at the moment.
+    /// The networks of the trusted proxies; replaced at a reload.
     pub trusted_proxies: ArcSwap<Vec<IpNet>>,
-    /// Whether the gateway itself logs in at its backends.
+    /// True if the gateway logs in at its backends.
     pub logs_in: bool,
-    /// What begins TLS; there where there is a certificate.
+    /// The TLS acceptor; `None` without a certificate.
     pub tls: Option<TlsAcceptor>,
-    /// Who decides.
+    /// Decides on credentials.
     pub access: Arc<Access>,
-    /// Where messages go.
+    /// The mail backends.
     pub backends: Arc<BackendGroup>,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Connections by source.
+    /// Open connections by source.
     pub sources: Arc<SourceLimit>,
     /// Open sessions, so that a stop can wait for them.
     pub sessions: Arc<InFlight>,
-    /// Turns true at the deadline of a stop: nothing is waited for any more.
+    /// Becomes true at the deadline of a stop, after which no wait continues.
     pub cut_off: watch::Sender<bool>,
-    numbers: AtomicU64,
+    session_ids: AtomicU64,
 }
 
 impl SmtpService {
-    /// Puts the entry together for so many workers.
+    /// Creates the entry for `workers` workers.
     ///
     /// # Errors
-    /// Where the backends can't be set up.
+    /// The backends can't be set up.
     pub fn new(
         config: &SmtpEntry,
         trusted_proxies: &[IpNet],
@@ -91,22 +91,23 @@ impl SmtpService {
             sources: SourceLimit::new(config.limits.connections_per_source),
             sessions: InFlight::new(usize::MAX),
             cut_off: watch::Sender::new(false),
-            // Without randomness two processes might number alike, which harms nobody.
-            numbers: AtomicU64::new(u64::from(getrandom::u32().unwrap_or(0)) << 32),
+            // A random start, so that two processes most likely don't use the same IDs. If there is no randomness, nothing
+            // breaks.
+            session_ids: AtomicU64::new(u64::from(getrandom::u32().unwrap_or(0)) << 32),
         }))
     }
 
-    /// Whether a connection from there begins with a header that says whom it is for.
+    /// Returns true if connections from `address` start with a header of the PROXY protocol.
     pub fn is_proxy(&self, address: &IpAddr) -> bool {
         self.proxy_protocol && self.trusted_proxies.load().iter().any(|network| network.contains(address))
     }
 
-    /// A number for a session; others of other processes are most likely different.
-    pub fn number(&self) -> u64 {
-        self.numbers.fetch_add(1, Ordering::Relaxed)
+    /// A new session ID, most likely unique among all processes.
+    pub fn session_id(&self) -> u64 {
+        self.session_ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// What is true now.
+    /// The environment of a session at this moment.
     pub fn environment(&self) -> SessionEnvironment {
         SessionEnvironment { clock: SystemTime::now, offered: self.backends.capabilities() }
     }

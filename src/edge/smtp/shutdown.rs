@@ -1,4 +1,4 @@
-//! A stop of the gateway, as one session sees it: its beginning, and the deadline after which nothing is waited for.
+//! A stop of the gateway as seen by one session: its start, and the deadline after which no wait continues.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -18,34 +18,34 @@ pub struct Shutdown {
 }
 
 enum ShutdownDeadline {
-    /// Of no interest before the stop begins.
+    /// Not watched before the stop starts.
     Unwatched,
     Watched(Pin<Box<dyn Future<Output = ()> + Send>>),
     Passed,
 }
 
 impl Shutdown {
-    /// The stop that turns `begun` true, of the gateway with that entry.
+    /// A stop of the gateway with `entry`, which starts when `begun` becomes true.
     pub fn new(begun: watch::Receiver<bool>, entry: Arc<SmtpService>) -> Shutdown {
         Shutdown { begun: Watched::new(begun), entry, deadline: ShutdownDeadline::Unwatched }
     }
 
-    /// Returns true if the gateway stops.
+    /// Returns true if the stop has started.
     pub fn has_begun(&self) -> bool {
         self.begun.is_changed()
     }
 
-    /// Returns true if a wait was ended by the deadline.
+    /// Returns true if the deadline has ended a wait.
     pub fn is_past_deadline(&self) -> bool {
         matches!(self.deadline, ShutdownDeadline::Passed)
     }
 
-    /// Ready once the gateway stops.
+    /// Ready once the stop has started.
     pub fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.begun.poll_changed(cx)
     }
 
-    /// Ready once the deadline of a stop has passed.
+    /// Ready once the deadline of the stop has passed.
     pub fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let ShutdownDeadline::Unwatched = self.deadline {
             ready!(self.begun.poll_changed(cx));
@@ -61,7 +61,7 @@ impl Shutdown {
         Poll::Ready(())
     }
 
-    /// Ready once a stop ends a wait for the client: at its beginning if the wait is `stoppable`, else at its deadline.
+    /// Ready once the stop ends a wait for the client: at its start if the wait is `stoppable`, else at its deadline.
     pub fn poll_end_of_wait(&mut self, stoppable: bool, cx: &mut Context<'_>) -> Poll<()> {
         match stoppable {
             true => self.poll_begun(cx),
@@ -69,7 +69,7 @@ impl Shutdown {
         }
     }
 
-    /// The output of `future`; `None` if the gateway stops before.
+    /// Returns the output of `future`, or `None` if the stop starts first.
     pub async fn unless_begun<F: Future>(&mut self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
@@ -79,7 +79,7 @@ impl Shutdown {
         .await
     }
 
-    /// The output of `future`; `None` if the deadline of a stop passes before.
+    /// Returns the output of `future`, or `None` if the deadline of the stop passes first.
     pub async fn before_deadline<F: Future>(&mut self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {

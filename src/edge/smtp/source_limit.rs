@@ -1,4 +1,4 @@
-//! A limit on the connections that each source has open.
+//! A limit on the open connections of each source.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,31 +7,31 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::state::throttle::Source;
+use crate::state::throttle::SourcePrefix;
 
-/// Counts by source, up to a limit for each.
+/// Open connections by source, up to a limit for each source.
 #[derive(Debug)]
 pub struct SourceLimit {
-    open: Mutex<HashMap<Source, usize>>,
+    open: Mutex<HashMap<SourcePrefix, usize>>,
     limit: usize,
 }
 
-/// One connection that is counted; dropping it counts it out.
+/// A counted connection. Dropping it ends the count.
 #[derive(Debug)]
 pub struct CountedConnection {
     sources: Arc<SourceLimit>,
-    source: Source,
+    source: SourcePrefix,
 }
 
 impl SourceLimit {
-    /// Lets `limit` in at once from each source.
+    /// Allows `limit` open connections for each source.
     pub fn new(limit: usize) -> Arc<SourceLimit> {
         Arc::new(SourceLimit { open: Mutex::default(), limit })
     }
 
-    /// Counts one more; `None` where the limit is reached.
+    /// Counts one more connection; `None` if the source has reached the limit.
     pub fn enter(self: &Arc<SourceLimit>, address: IpAddr) -> Option<CountedConnection> {
-        let source = Source::of(address);
+        let source = SourcePrefix::of(address);
         let mut open = self.open.lock();
         let count = open.entry(source).or_default();
         if *count >= self.limit {

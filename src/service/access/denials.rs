@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use crate::domain::Entry;
 use crate::state::audit::{Record, Weight};
-use crate::state::throttle::Source;
+use crate::state::throttle::SourcePrefix;
 
 /// Peers and reasons that are told apart at once; with more of them, some lines are not recognized as repeated.
 const CAPACITY: u64 = 10_000;
@@ -103,7 +103,7 @@ impl DenialLog {
     /// The number of the same denials since the last one that was written at `info`; `None` if this one isn't, either.
     fn repeated(&self, denied: &DenialRecord<'_>, repeat_key: RepeatKey, now: Instant) -> Option<u64> {
         let mut hasher = self.hasher.build_hasher();
-        (denied.entry, denied.reason, Source::of(denied.peer.source)).hash(&mut hasher);
+        (denied.entry, denied.reason, SourcePrefix::of(denied.peer.source)).hash(&mut hasher);
         match repeat_key {
             RepeatKey::Unique => return Some(0),
             RepeatKey::UsernameAndSource => denied.username.hash(&mut hasher),

@@ -28,7 +28,7 @@ use crate::state::Lane;
 use crate::state::cache::{Proof, Verified};
 use crate::state::hashing::{Check, Checked, HIGHEST_COST};
 use crate::state::metrics::Lookup;
-use crate::state::throttle::{AdmittedCheck, Source};
+use crate::state::throttle::{AdmittedCheck, SourcePrefix};
 
 /// The time of a denial without a password check, with the throttle off; well beyond the reading of a row.
 const REFUSED_AFTER: Duration = Duration::from_millis(5);
@@ -42,7 +42,7 @@ struct PendingCheck<'a> {
     name: Canonical,
     /// Cut at one byte more than the longest password: a longer secret is as wrong as its beginning, and must not cost more.
     secret: &'a [u8],
-    source: Source,
+    source: SourcePrefix,
     clock: DecisionClock,
     /// The number of [`crate::state::Epochs::now`] from before the row was read.
     seen: u64,
@@ -76,7 +76,7 @@ impl Access {
         let stored = row.as_ref().map_or_else(|| self.hasher.decoy(&name), |row| row.hash.clone());
         let proof =
             Proof { digest: self.cache.digest(&name, secret), fingerprint: self.cache.fingerprint(&stored) };
-        let source = Source::of(source);
+        let source = SourcePrefix::of(source);
         let pending = PendingCheck { name, secret, source, clock, seen, row, active, stored, proof };
 
         let known = self.cache.get(&name);

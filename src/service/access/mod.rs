@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 
 use crate::config::AuthSettings;
 use crate::domain::password::LONGEST_BYTES;
-use crate::domain::{Canonical, Denial, Entry, Kind, Permission, Presented, Unavailable};
+use crate::domain::{Canonical, Denial, Entry, Permission, Presented, PrincipalKind, Unavailable};
 use crate::state::cache::Verified;
 use crate::state::metrics::{DecisionOutcome, Lookup};
 use crate::state::store::{Store, StoreError};
@@ -163,7 +163,7 @@ impl Access {
         let (entry, peer, clock) = (Entry::Api, peer.into(), DecisionClock::start());
         let identified = self.identified(presented, entry, peer.source, clock).await;
         let (outcome, decision) = match identified {
-            Ok(verified) if verified.identity.principal.kind == Kind::Holder => {
+            Ok(verified) if verified.identity.principal.kind == PrincipalKind::Holder => {
                 (DecisionOutcome::Allowed, HolderDecision::Holder(Granted::new(verified)))
             }
             Ok(_) => {

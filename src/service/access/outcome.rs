@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::domain::{AccountId, Canonical, Denial, Kind, Permissions, Unavailable, Username};
+use crate::domain::{AccountId, Canonical, Denial, Permissions, PrincipalKind, Unavailable, Username};
 use crate::state::cache::Verified;
 
 /// A decision about a presented credential.
@@ -47,7 +47,7 @@ impl Granted {
     }
 
     /// Account holder or credential.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> PrincipalKind {
         self.0.identity.principal.kind
     }
 

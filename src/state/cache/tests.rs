@@ -1,11 +1,11 @@
 use super::*;
-use crate::domain::{AccountId, CredentialId, Kind, Permissions, Principal, Username};
+use crate::domain::{AccountId, CredentialId, Permissions, Principal, PrincipalKind, Username};
 
 const SECRET: &[u8] = b"secret";
 
 fn principal(name: &str) -> Principal {
     Principal {
-        kind: Kind::Credential(CredentialId(2)),
+        kind: PrincipalKind::Credential(CredentialId(2)),
         account: AccountId(1),
         account_name: Username::parse("holder").unwrap(),
         name: Username::parse(name).unwrap(),

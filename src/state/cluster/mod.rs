@@ -121,11 +121,11 @@ impl Cluster {
         Ok(Cluster { place, timing, member: Some(Member { shared, tasks: Mutex::new(tasks) }) })
     }
 
-    /// Tells every other process of a change that is committed, and returns when each has let go of what it knew. `news`
-    /// is for their audit trails.
+    /// Tells every other process of a committed change, and returns when it is in effect in each of them. `news` is for their
+    /// audit trails.
     ///
     /// # Errors
-    /// [`Unconfirmed`] where one has not said so within 5 seconds. A process that is gone is not waited for.
+    /// [`Unconfirmed`] if a process has not acknowledged within 5 seconds. Processes that are gone are not waited for.
     pub async fn announce(&self, change: &Change, news: Option<News>) -> Result<(), Unconfirmed> {
         let own = self.member.as_ref().map(|member| {
             member.shared.ledger.note(change.after, change.upto);

@@ -28,7 +28,7 @@ pub use scheme::{HIGHEST_COST, LOWEST_COST};
 /// who comes after it would wait behind a check that nobody wants any more.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
-/// A password check: what is compared, and how dear it is.
+/// A password check: the values to compare, and the cost of a failure.
 #[derive(Clone, Copy)]
 pub struct Check<'a> {
     /// The stored form.

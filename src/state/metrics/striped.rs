@@ -23,7 +23,7 @@ pub struct Striped {
 }
 
 impl Striped {
-    /// `width` counters at nought.
+    /// `width` counters at zero.
     pub fn new(width: usize) -> Striped {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let stripes = (threads * 2).next_power_of_two().min(64);

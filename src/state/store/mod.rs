@@ -17,7 +17,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sqlx::Row as _;
 
 use crate::config::{StoreSettings, StoreUrl};
-use crate::domain::{AccountId, Canonical, CredentialId, Kind, Permissions, Principal, StoredHash, Username};
+use crate::domain::{
+    AccountId, Canonical, CredentialId, Permissions, Principal, PrincipalKind, StoredHash, Username,
+};
 
 pub use accounts::Account;
 pub use credentials::{Authority, CredentialEdit, NewCredential};
@@ -162,7 +164,7 @@ fn principal(row: &Row) -> Result<Principal, StoreError> {
     let id: i64 = read(row, "id")?;
     let credential = read::<Option<i64>>(row, "account_id")?.map(|_| CredentialId(id));
     Ok(Principal {
-        kind: credential.map_or(Kind::Holder, Kind::Credential),
+        kind: credential.map_or(PrincipalKind::Holder, PrincipalKind::Credential),
         account: AccountId(read(row, "holder_id")?),
         account_name: username(row, "holder_name")?,
         name: username(row, "name")?,

@@ -73,7 +73,7 @@ async fn a_name_is_taken_by_either_kind_in_any_case() {
     }
     let found = f.store.principal(&canonical("JOHN@example")).await.unwrap().unwrap();
     assert_eq!((found.name.as_str(), found.account_name.as_str()), ("John@Example", "First.Holder"));
-    assert!(matches!(found.kind, Kind::Credential(_)));
+    assert!(matches!(found.kind, PrincipalKind::Credential(_)));
     assert_eq!(f.store.account(&canonical("second")).await.unwrap().unwrap().credentials, 0);
 }
 

@@ -50,7 +50,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// Who fails, as far as one can be told from another: an IPv4 address or an IPv6 network of 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Source {
+pub enum SourcePrefix {
     /// One address; an IPv4 address written as IPv6 as well.
     V4(u32),
     /// The network of the address: who has one address there has them all.
@@ -60,15 +60,15 @@ pub enum Source {
 /// The failures of all sources and usernames, bounded.
 pub struct Throttle {
     on: bool,
-    sources: Records<Source>,
+    sources: Records<SourcePrefix>,
     usernames: Records<Canonical>,
-    known: moka::sync::Cache<(Source, Canonical), Arc<Mutex<Known>>, RandomState>,
+    known: moka::sync::Cache<(SourcePrefix, Canonical), Arc<Mutex<Known>>, RandomState>,
 }
 
 /// A check that is about to be made, and what it holds of the failures that are free.
 #[derive(Debug)]
 pub struct PendingCheck {
-    source: Source,
+    source: SourcePrefix,
     name: Canonical,
     /// None where nothing is delayed.
     seats: Option<Seats>,
@@ -102,12 +102,12 @@ struct Known {
     passes_at: Instant,
 }
 
-impl Source {
+impl SourcePrefix {
     /// Where that address belongs.
-    pub fn of(address: IpAddr) -> Source {
+    pub fn of(address: IpAddr) -> SourcePrefix {
         match address.to_canonical() {
-            IpAddr::V4(v4) => Source::V4(v4.to_bits()),
-            IpAddr::V6(v6) => Source::V6((v6.to_bits() >> 64) as u64),
+            IpAddr::V4(v4) => SourcePrefix::V4(v4.to_bits()),
+            IpAddr::V6(v6) => SourcePrefix::V6((v6.to_bits() >> 64) as u64),
         }
     }
 }
@@ -135,7 +135,7 @@ impl Throttle {
     /// [`Unavailable::Busy`] where too many wait already, or it takes longer than 15 s.
     pub async fn turn(
         &self,
-        source: Source,
+        source: SourcePrefix,
         name: &Canonical,
         now: Instant,
     ) -> Result<PendingCheck, Unavailable> {
@@ -201,13 +201,13 @@ impl Throttle {
     }
 
     /// The source has presented the right secret for the username.
-    pub fn know(&self, source: Source, name: &Canonical, now: Instant) {
+    pub fn know(&self, source: SourcePrefix, name: &Canonical, now: Instant) {
         let fresh = || Arc::new(Mutex::new(Known { at: now, passes_at: now }));
         self.known.get_with((source, *name), fresh).lock().at = now;
     }
 
     /// Whether the source was right for the username lately.
-    pub fn is_known(&self, source: Source, name: &Canonical, now: Instant) -> bool {
+    pub fn is_known(&self, source: SourcePrefix, name: &Canonical, now: Instant) -> bool {
         self.known.get(&(source, *name)).is_some_and(|known| known.lock().lasts(now))
     }
 }

@@ -86,21 +86,21 @@ pub const NO_RECIPIENTS: Reply = Reply::ours(554, EnhancedStatusCode(5, 5, 1), "
 /// An AUTH mechanism that isn't offered.
 pub const UNKNOWN_MECHANISM: Reply =
     Reply::ours(504, EnhancedStatusCode(5, 5, 4), "Unrecognized authentication mechanism");
-/// MAIL before AUTH, in clear where TLS is demanded.
+/// MAIL before STARTTLS, if TLS is required.
 pub const TLS_FIRST: Reply =
     Reply::ours(530, EnhancedStatusCode(5, 7, 0), "Must issue a STARTTLS command first");
 /// MAIL before AUTH.
 pub const AUTH_FIRST: Reply = Reply::ours(530, EnhancedStatusCode(5, 7, 0), "Authentication required");
-/// AUTH that failed, for whatever reason (docs/api.md, "MailCommand").
+/// A failed AUTH, for whatever reason (docs/api.md, "Mail").
 pub const BAD_LOGIN: Reply =
     Reply::ours(535, EnhancedStatusCode(5, 7, 8), "Authentication failed: Bad username / password");
-/// AUTH in clear where TLS is demanded.
+/// AUTH before STARTTLS, if TLS is required.
 pub const ENCRYPTION_REQUIRED: Reply = Reply::ours(
     538,
     EnhancedStatusCode(5, 7, 11),
     "Encryption required for requested authentication mechanism",
 );
-/// MAIL of a credential that may no longer send (docs/api.md, "MailCommand").
+/// MAIL of a credential without `email` (docs/api.md, "Mail").
 pub const MAY_NOT_SEND: Reply =
     Reply::ours(550, EnhancedStatusCode(5, 7, 1), "Unauthenticated senders not allowed");
 /// A CR without LF, an LF without CR or a NUL in a message, or what could be taken for its end.
@@ -113,7 +113,7 @@ pub const BARE_LINE_END: Reply = Reply::ours(
 pub const NEEDS_SMTPUTF8: Reply = Reply::ours(553, EnhancedStatusCode(5, 6, 7), "The address needs SMTPUTF8");
 /// Larger than what is offered by SIZE.
 pub const TOO_LARGE: Reply = Reply::ours(552, EnhancedStatusCode(5, 3, 4), "Message too large");
-/// Bytes in clear behind STARTTLS.
+/// Unencrypted bytes after STARTTLS.
 pub const INJECTION: Reply =
     Reply::ours(554, EnhancedStatusCode(5, 7, 0), "Commands behind STARTTLS are refused");
 /// Too many `Received:` lines.

@@ -20,20 +20,21 @@
 //! - pingora never says 100 by itself, and says it once when asked. Used by `respond::say_continue`.
 //!
 //! Responses over HTTP/1 (`tests/responses.rs`):
-//! - pingora sets `Date` and `Connection`, and announces `close` if the request's body is unfinished. `proxy::fast_path`, which writes
-//!   responses by itself, takes the date from [`date`].
+//! - pingora sets `Date` and `Connection`, and announces `close` if the request's body is unfinished. `client_stream` puts the header
+//!   that `headers::response` decides on in the place of pingora's, in one write, with a date from [`date`]. `proxy::duplex` closes a
+//!   connection in the same case.
 //! - The body is left out for HEAD, 204 and 304. Used by `respond` and `edge::ops`.
 //! - A response that ends with the connection ends the connection. Used by `headers::response`.
-//! - A session that has written nothing writes nothing when it is finished. Used by `proxy::fast_path`.
+//! - A session that has written nothing writes nothing when it is finished. Used by `proxy::delivery`.
 //!
-//! Backends (`tests/backends.rs`):
+//! Backends (`tests/http/backends.rs`):
 //! - A read of a header or body that was dropped half-way loses nothing. Used by `proxy::duplex`.
 //! - An empty piece of a chunked body ends the body. Used by `proxy::duplex`, which sends none.
 //! - A connection is given back for reuse only after a complete response that allows it. Used by `proxy::forward`.
 //! - 101 switches protocols only if the request asked for it. Used by `proxy::duplex`.
 //! - The connector panics over a file of root certificates that it cannot use. Used by `edge::net::tls_roots`.
 //!
-//! HTTP/2 (`tests/http2.rs`):
+//! HTTP/2 (`tests/http/http2.rs`):
 //! - `Date` is set, fields of a connection are removed, and informational responses are ignored. Used by `headers::response`.
 //! - The end of a response goes with its header or its last piece, without another frame. Used by `respond`.
 //! - A client has at most 100 open requests by default. Used by `server` and `intake`.

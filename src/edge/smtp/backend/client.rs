@@ -1,4 +1,4 @@
-//! The client's side of SMTP on a connection to a backend: commands and replies.
+//! The client side of SMTP on a connection to a backend: commands and replies.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -17,47 +17,47 @@ use crate::edge::net::nonblocking;
 use crate::wire::smtp::Reply;
 use crate::wire::smtp::client::{self, ReplyError, ServiceExtensions, XclientAttributes};
 
-/// What is written is gathered up to this many bytes; what is larger goes straight to the kernel.
+/// The most bytes of output that are gathered. Anything larger goes straight to the kernel.
 const GATHER: usize = 16 * 1024;
-/// ConnectionPermit for what is read at once.
+/// The capacity for one read, in bytes.
 const READ: usize = 1024;
-/// A client that pauses for longer has what was gathered of its message sent on.
+/// The pause of a client after which gathered content is sent on.
 const PAUSE: Duration = Duration::from_secs(1);
-/// After so many refusals in a row, a connection is used for no other transaction.
+/// The number of refusals in a row after which a connection is used for no other transaction.
 const REFUSALS: u32 = 5;
-/// How long a backend's last words are waited for once it takes no more.
+/// The longest wait for the last reply of a backend that does not accept writes any more.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Why a connection can't be used any more.
+/// The reason why a connection to a backend can't be used any more, or not for this message.
 #[derive(Debug, Error)]
 pub enum BackendError {
-    /// It doesn't extensions what the client's parameters ask for, or not for a message of that size.
-    #[error("it doesn't extensions what the message needs")]
+    /// The backend does not offer an extension that the message needs, or its SIZE is too small.
+    #[error("it does not offer an extension that the message needs")]
     MissingExtension,
-    /// The network, or TLS.
+    /// The network or TLS failed.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// It ended.
+    /// The backend closed the connection.
     #[error("it closed the connection")]
     Closed,
-    /// It took too long.
-    #[error("no answer within {0:?}")]
+    /// The backend did not reply in time.
+    #[error("no reply within {0:?}")]
     Timeout(Duration),
-    /// What it sent is no reply.
+    /// The backend sent something that is not a reply.
     #[error("it sent {0}")]
     MalformedReply(#[from] ReplyError),
-    /// It sent a reply to nothing.
-    #[error("it sent a reply that nobody asked for")]
+    /// The backend sent a reply that belongs to no command.
+    #[error("it sent a reply that belongs to no command")]
     UnexpectedReply,
-    /// Less, or more, was written than was announced: ours is the fault, and the connection is of no use.
-    #[error("the message wasn't relayed as it was announced")]
+    /// More or less was written than was announced. The cause is a defect of Gatepost; the connection is unusable.
+    #[error("the length of the message differs from the announced one")]
     IncompleteMessage,
-    /// It said 421, or refused in the middle of a message and closed.
-    #[error("it ended with {0}")]
+    /// The backend sent 421, or it refused in the middle of a message and closed the connection.
+    #[error("it closed the connection with {0}")]
     ClosingReply(Reply),
 }
 
-/// A connection on which the backend has said its greeting and its extensions.
+/// A connection whose greeting and EHLO reply were read.
 #[derive(Debug)]
 pub struct BackendClient {
     transport: BackendTransport,
@@ -65,23 +65,23 @@ pub struct BackendClient {
     outgoing: Vec<u8>,
     alarm: DeadlineTimer,
     timeouts: SmtpTimeouts,
-    /// What the backend said last that it can do.
+    /// The extensions in the backend's last EHLO reply.
     pub extensions: ServiceExtensions,
-    /// The XCLIENT that it offered at the beginning: it may say less of itself once it believes us to be somebody else.
+    /// The XCLIENT attributes that the backend offered at first. After an XCLIENT command it may offer none.
     pub xclient_offered: Option<XclientAttributes>,
-    /// The XCLIENT command that is in force; empty where none is.
+    /// The XCLIENT command that is in effect; empty if none is.
     pub xclient_sent: Vec<u8>,
-    /// Whether MAIL was said and the transaction isn't over.
+    /// True from an accepted MAIL to the end of the transaction.
     pub in_transaction: bool,
     last_used: Instant,
-    /// Written by the way, and maybe still in the buffers of TLS.
+    /// True if bytes may still be in the buffers of TLS.
     unflushed: bool,
-    /// Refusals since it took a message last.
+    /// Refusals since the last message that was accepted.
     refusals: u32,
 }
 
 impl BackendClient {
-    /// Begins on a connection that nothing was read from.
+    /// A client on a connection from which nothing was read yet.
     pub fn new(transport: BackendTransport, timeouts: SmtpTimeouts) -> BackendClient {
         BackendClient {
             transport,
@@ -99,40 +99,43 @@ impl BackendClient {
         }
     }
 
-    /// When it was given back last.
+    /// The moment at which the connection was last returned to its pool.
     pub fn last_used(&self) -> Instant {
         self.last_used
     }
 
-    /// Notes that it was used just now.
+    /// Notes that the connection was used just now.
     pub fn touch(&mut self) {
         self.last_used = Instant::now();
     }
 
-    /// Whether it is still open and the backend has said nothing unasked.
+    /// Returns true if the connection is open and no bytes arrived on it.
     pub fn is_quiet(&mut self) -> bool {
         self.incoming.is_empty() && self.outgoing.is_empty() && nonblocking::is_quiet(&mut self.transport)
     }
 
-    /// Notes that a message was accepted: what was refused before isn't held against us any more.
+    /// Notes that a message was accepted, which resets the count of refusals.
     pub fn note_accepted(&mut self) {
         self.refusals = 0;
     }
 
-    /// Whether so much was refused on it that the backend may think ill of who comes next: servers slow down, and then close,
-    /// a connection on which nothing but errors happens.
+    /// Returns true after so many refusals that the backend may penalize the next transaction. Mail servers delay, and then
+    /// close,
+    /// connections on which only errors occur.
     pub fn is_worn(&self) -> bool {
         self.refusals >= REFUSALS
     }
 
-    /// Says goodbye without waiting for an answer.
+    /// Sends QUIT without waiting for its reply.
     pub fn close(mut self) {
         if self.outgoing.is_empty() {
             self.transport.write_now(b"QUIT\r\n");
         }
     }
 
-    /// The transport, for STARTTLS. `None` where the backend has already sent more: in clear, and so it may be anybody's.
+    /// The transport, for STARTTLS. `None` if the backend sent more than its reply: those bytes are unencrypted, so an attacker
+    /// may
+    /// have injected them.
     pub fn into_clean_transport(self) -> Option<BackendTransport> {
         (self.incoming.is_empty() && self.outgoing.is_empty()).then_some(self.transport)
     }
@@ -144,31 +147,31 @@ impl BackendClient {
         }
     }
 
-    /// How many bytes are queued.
+    /// The number of bytes that are queued.
     pub fn queued(&self) -> usize {
         self.outgoing.len()
     }
 
-    /// Sends what is queued; no reply may be pending.
+    /// Sends what is queued. No reply may be pending.
     pub async fn send(&mut self) -> Result<(), BackendError> {
         self.expect_silence()?;
         self.flush(self.timeouts.command).await
     }
 
-    /// Sends one command, made of parts, and waits for its reply.
+    /// Sends one command, given in parts, and waits for its reply.
     pub async fn exchange(&mut self, parts: &[&[u8]]) -> Result<Reply, BackendError> {
         self.queue(parts);
         self.send().await?;
         self.reply().await
     }
 
-    /// The reply to a command that was sent.
+    /// Waits for the reply to a command.
     pub async fn reply(&mut self) -> Result<Reply, BackendError> {
         self.reply_within(self.timeouts.command).await
     }
 
-    /// What there is to do while the client is waited for, `since` then: hears what the backend says unasked, and sends on what
-    /// was gathered of a message once the client pauses. Ready once the client is over, and to be polled until then.
+    /// Drives the connection while the client has been idle since `since`: reads what the backend sends without a command, and
+    /// sends gathered content on after a pause. Ready once the connection is over; it has to be polled until then.
     pub fn poll_idle(&mut self, since: Instant, cx: &mut Context<'_>) -> Poll<BackendError> {
         if let Poll::Ready(broken) = self.poll_unasked(cx) {
             return Poll::Ready(broken);
@@ -180,11 +183,11 @@ impl BackendClient {
         self.poll_send(cx)
     }
 
-    /// That nothing was said since the last reply: it would be taken for the answer to what comes now. A refusal of the
-    /// message is one, however early it comes.
+    /// Checks that nothing arrived since the last reply, because it would be taken for the reply to the next command. A refusal
+    /// of the message is a reply, however early it comes.
     ///
     /// # Errors
-    /// Where something was said, or the backend is gone.
+    /// Something arrived, or the backend is lost.
     pub fn expect_no_answer(&mut self) -> Result<(), BackendError> {
         if self.incoming.is_empty() && !self.transport.may_have_unread() {
             return Ok(());
@@ -196,12 +199,12 @@ impl BackendClient {
         }
     }
 
-    /// The reply to the end of a message or chunk.
+    /// Waits for the reply to the end of a message or chunk.
     pub async fn final_reply(&mut self) -> Result<Reply, BackendError> {
         self.reply_within(self.timeouts.data).await
     }
 
-    /// Takes a piece of a message. Returns once it is sent or gathered.
+    /// Writes a piece of a message. Returns once it is sent or gathered.
     pub async fn content(&mut self, bytes: &[u8]) -> Result<(), BackendError> {
         if self.outgoing.len() + bytes.len() <= GATHER {
             self.outgoing.extend_from_slice(bytes);
@@ -210,9 +213,9 @@ impl BackendClient {
         self.pour(bytes, b"").await
     }
 
-    /// Sends what was gathered of a message, and the last `bytes` of it with their `end`: all at once, where that fits.
+    /// Sends the gathered content, the last `bytes` and the `end` of a message, in one write if they fit.
     pub async fn flush_content(&mut self, bytes: &[u8], end: &[u8]) -> Result<(), BackendError> {
-        // What went out in full may be answered by now.
+        // A message that was sent in full may have been answered by now.
         if !(self.outgoing.is_empty() && bytes.is_empty() && end.is_empty()) {
             self.expect_no_answer()?;
         }
@@ -223,7 +226,7 @@ impl BackendClient {
         }
     }
 
-    /// Hears what the backend says while nothing was asked.
+    /// Reads what the backend sends without a command.
     fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<BackendError> {
         loop {
             if !self.incoming.is_empty() {
@@ -248,8 +251,7 @@ impl BackendClient {
         }
     }
 
-    /// Sends what is queued as far as it goes; whoever polls may stop at any time. Never ready but where the client is
-    /// over.
+    /// Sends what is queued without waiting; cancel-safe. Ready only once the connection is over.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<BackendError> {
         while !self.outgoing.is_empty() {
             self.unflushed = true;
@@ -266,11 +268,11 @@ impl BackendClient {
         Poll::Pending
     }
 
-    /// Writes what was gathered, and these.
+    /// Writes the gathered content, `bytes` and `end`.
     async fn pour(&mut self, bytes: &[u8], end: &[u8]) -> Result<(), BackendError> {
         let mut slices = [IoSlice::new(&self.outgoing), IoSlice::new(bytes), IoSlice::new(end)];
         let mut left = &mut slices[..];
-        // Empty ones at the beginning would look like an end.
+        // Advancing by 0 drops leading empty slices; a write of one returns 0, which would look like a closed connection.
         IoSlice::advance_slices(&mut left, 0);
         if !left.is_empty() {
             match self.transport.try_write(left) {
@@ -294,7 +296,7 @@ impl BackendClient {
         Ok(())
     }
 
-    /// A backend that closes while it is sent a message may have said why before.
+    /// The last reply of a backend that closes while it receives a message. It may say why.
     async fn last_words(&mut self, broken: BackendError) -> BackendError {
         match self.reply_within(LAST_WORDS).await {
             Ok(reply) if reply.code() >= 400 => BackendError::ClosingReply(reply),
@@ -303,7 +305,7 @@ impl BackendClient {
         }
     }
 
-    /// A reply that is there before its command would be taken for that command's.
+    /// Checks that no reply arrived before its command, because it would be taken for the reply to that.
     fn expect_silence(&mut self) -> Result<(), BackendError> {
         match self.expect_no_answer() {
             Err(BackendError::ClosingReply(reply)) if reply.code() != 421 => {

@@ -16,28 +16,28 @@ use crate::config::{SmtpScheme, SmtpTimeouts};
 use crate::wire::smtp::Reply;
 use crate::wire::smtp::client::ServiceExtensions;
 
-/// Why a backend didn't become ready.
+/// The reason why a new connection to a backend failed.
 #[derive(Debug, Error)]
 pub enum DialError {
-    /// The connection was lost, or is of no use.
+    /// The connection was lost or is unusable.
     #[error("{0}")]
     Connection(#[from] BackendError),
-    /// It refused a step.
+    /// The backend refused a step.
     #[error("{0} was answered with {1}")]
     Refused(&'static str, Reply),
-    /// TLS is configured, and it doesn't extensions it.
-    #[error("it doesn't extensions STARTTLS")]
+    /// TLS is configured, and the backend does not offer STARTTLS.
+    #[error("it does not offer STARTTLS")]
     NoStartTls,
-    /// Bytes came in clear after the reply to STARTTLS: somebody put words into its mouth.
-    #[error("it sent more after its reply to STARTTLS, in clear")]
+    /// The backend sent unencrypted bytes after its reply to STARTTLS. An attacker may have injected them.
+    #[error("it sent unencrypted bytes after its reply to STARTTLS")]
     StartTlsInjection,
-    /// A login is configured, and it offers neither PLAIN nor LOGIN.
+    /// A login is configured, and the backend offers neither PLAIN nor LOGIN.
     #[error("it offers neither AUTH PLAIN nor AUTH LOGIN")]
     NoMechanism,
 }
 
 impl DialError {
-    /// Whether the backend takes no more connections for now: it greets with a 4yz, such as 421.
+    /// Returns true if the backend takes no more connections for now: it greets with a 4yz, such as 421.
     pub fn is_full(&self) -> bool {
         match self {
             DialError::Refused("the connection", reply) => reply.is_transient(),
@@ -53,7 +53,7 @@ impl From<std::io::Error> for DialError {
     }
 }
 
-/// The gateway's own login. Neither is ever shown.
+/// The gateway's own login at its backends. Never logged.
 pub struct RelayLogin {
     /// The username.
     pub user: String,
@@ -61,27 +61,27 @@ pub struct RelayLogin {
     pub password: Zeroizing<String>,
 }
 
-/// What it takes to get one backend ready.
+/// Prepares connections to one backend.
 pub struct Dialer {
-    /// In clear or with TLS.
+    /// Unencrypted, STARTTLS or implicit TLS.
     pub scheme: SmtpScheme,
-    /// For TLS, and the name that the backend must prove.
+    /// The TLS connector, and the name that the backend's certificate has to carry.
     pub tls: Option<(TlsConnector, ServerName<'static>)>,
     /// The gateway's own login.
     pub login: Option<Arc<RelayLogin>>,
-    /// What we say in EHLO.
+    /// The name that Gatepost gives in EHLO.
     pub hostname: String,
-    /// How long replies may take.
+    /// Timeouts for replies.
     pub timeouts: SmtpTimeouts,
 }
 
 impl Dialer {
-    /// Gets a connection ready. The caller sets the time for it.
+    /// Prepares a connection for its first transaction. The caller bounds the time for it.
     ///
     /// # Errors
-    /// Where a step fails; with TLS configured nothing but the STARTTLS itself is ever said in clear.
+    /// A step fails. With TLS configured, nothing but EHLO and STARTTLS is ever sent unencrypted.
     pub async fn dial(&self, stream: TcpStream) -> Result<BackendClient, DialError> {
-        // What belongs together is written together here.
+        // Every write is complete, so that waiting for more bytes to send gains nothing.
         stream.set_nodelay(true)?;
         let mut client = match (self.scheme, &self.tls) {
             (SmtpScheme::Tls, Some(tls)) => {
@@ -104,10 +104,10 @@ impl Dialer {
         Ok(client)
     }
 
-    /// EHLO as `name`, or HELO where the backend doesn't know EHLO.
+    /// Sends EHLO with `name`, or HELO if the backend does not know EHLO.
     ///
     /// # Errors
-    /// Where it refuses both, or is lost.
+    /// The backend refuses both, or is lost.
     pub async fn hello(&self, client: &mut BackendClient, name: &str) -> Result<(), DialError> {
         let answer = client.exchange(&[b"EHLO ", name.as_bytes(), b"\r\n"]).await?;
         if answer.is_positive() {
@@ -122,7 +122,7 @@ impl Dialer {
         if answer.is_positive() { Ok(()) } else { Err(DialError::Refused("HELO", answer)) }
     }
 
-    /// What was learned in clear is forgotten: the caller says EHLO again (RFC 3207, 4.2).
+    /// Negotiates TLS. The caller sends EHLO again, as what the backend offered unencrypted is void (RFC 3207 section 4.2).
     async fn start_tls(
         &self,
         stream: TcpStream,

@@ -1,4 +1,4 @@
-//! The envelope of a transaction on a backend's connection: what may be pipelined, and which reply belongs to which command.
+//! The envelope of a transaction on a backend connection: pipelining (RFC 2920), and which reply belongs to which command.
 
 use std::borrow::Cow;
 
@@ -6,28 +6,29 @@ use super::client::{BackendClient, BackendError};
 use crate::wire::smtp::parameters::{needs, without_size};
 use crate::wire::smtp::{Capabilities, Reply};
 
-/// Commands are sent together up to this many bytes, so that a backend that answers while it reads never waits for us.
+/// The most bytes of commands that are sent together. A backend that replies while it reads then never waits for Gatepost.
 const BATCH: usize = 16 * 1024;
 
-/// What a backend has to extensions for this envelope.
+/// The capabilities that this envelope needs.
 pub fn needed(mail: &[u8], rcpts: &[Vec<u8>]) -> Capabilities {
     rcpts.iter().fold(needs(mail), |all, rcpt| all.either(needs(rcpt)))
 }
 
-/// How an envelope was answered.
+/// The replies to an envelope.
 pub struct EnvelopeReplies {
-    /// The reply to MAIL, and, unless it was refused, one for each recipient.
+    /// The reply to MAIL and, unless that is a refusal, one for each recipient.
     pub replies: Vec<Reply>,
-    /// That to DATA, where a recipient was accepted.
+    /// The reply to DATA, if a recipient was accepted.
     pub data: Option<Reply>,
-    /// Whether the transaction is over all the same, since the backend took DATA without a recipient.
+    /// True if the transaction has ended because the backend took DATA without a recipient.
     pub ended: bool,
 }
 
-/// MAIL and RCPTs, and DATA where it is wanted and makes sense.
+/// Sends MAIL and RCPTs. Sends DATA as well if `data` is true and a recipient was or may be accepted.
 ///
 /// # Errors
-/// Where the client is over, and [`BackendError::MissingExtension`] where it goes on but this envelope is none for it.
+/// [`BackendError::MissingExtension`] if this backend can't take this envelope; its connection stays usable. Any other error
+/// ends the connection.
 pub async fn begin(
     client: &mut BackendClient,
     mail: &[u8],
@@ -35,7 +36,7 @@ pub async fn begin(
     data: bool,
 ) -> Result<EnvelopeReplies, BackendError> {
     let offered = client.extensions.capabilities;
-    // What the client was offered may be what other backends can do, or what this one could.
+    // The client may have been offered what another backend can do, or what this one could do before.
     if !offered.cover(needed(mail, rcpts)) {
         return Err(BackendError::MissingExtension);
     }
@@ -67,14 +68,14 @@ pub async fn begin(
     let mail_refused = !replies[0].is_positive();
     let accepted = !mail_refused && replies[1..].iter().any(Reply::is_positive);
     if mail_refused {
-        // Who takes a recipient without a sender has to be made to forget it before the next transaction.
+        // A backend that accepts a recipient without a sender is reset before the next transaction.
         client.in_transaction = replies[1..].iter().any(Reply::is_positive);
         replies.truncate(1);
     }
     let mut ended = false;
     if !accepted {
         if answer.take().is_some_and(|answer| answer.is_intermediate()) {
-            // RFC 2920, 3.1: a server that says 354 all the same is owed an end, and refuses it.
+            // RFC 2920 section 3.1: a server that replies 354 nevertheless waits for an end of the message.
             client.queue(&[b".\r\n"]);
             client.send().await?;
             client.final_reply().await?;
@@ -86,7 +87,7 @@ pub async fn begin(
     Ok(EnvelopeReplies { replies, data: answer, ended })
 }
 
-/// Sends what is queued and reads so many replies; whether MAIL was accepted, if its reply is among them.
+/// Sends what is queued and reads `pending` replies. Returns false if the first of all replies, that to MAIL, is a refusal.
 async fn collect(
     client: &mut BackendClient,
     pending: usize,

@@ -1,4 +1,4 @@
-//! The backends of the SMTP entry: what they can do, which one comes next, and connections to them.
+//! The group of all mail backends: their common capabilities, the choice of the next one, and connections to them.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
+use super::attempts::BackendAttempts;
 use super::client::{BackendClient, BackendError};
 use super::connect::{DialError, Dialer, RelayLogin};
 use super::mail_backend::{MailBackend, NoConnection};
@@ -21,22 +22,21 @@ use crate::config::{ConfigError, NamedFile, SmtpEntry, SmtpLogin, SmtpScheme, Sm
 use crate::domain::Entry;
 use crate::edge::net::tls_roots;
 use crate::edge::smtp::hostname;
-use crate::edge::smtp::submitter::{BackendAttempts, Submitter};
+use crate::edge::smtp::submitter::Submitter;
 use crate::state::metrics::Metrics;
 use crate::wire::smtp::Capabilities;
 use crate::wire::smtp::client::ServiceExtensions;
 use crate::wire::smtp::xclient::XclientCommand;
 
-/// How long a transaction waits for a connection where all are in use (docs/operations.md, `smtp.upstream_connections`), but
-/// for tests.
+/// The longest wait of a transaction for a connection if all are in use (docs/operations.md, `smtp.upstream_connections`).
 const QUEUE: Duration = Duration::from_secs(30);
-/// What [`BackendGroup::trusted_idle`] is but for tests.
+/// The default of [`BackendGroup::trusted_idle`].
 const TRUSTED_IDLE: Duration = Duration::from_secs(10);
 
-/// Why there is no connection to a backend.
+/// The reason why a transaction gets no backend connection.
 #[derive(Debug, Error)]
 pub enum NoBackend {
-    /// None can be reached, or none takes us; what the last one that was attempts did.
+    /// No backend can be reached or accepts Gatepost; the last failure.
     #[error("{0}")]
     Down(String),
     /// All connections stayed in use.
@@ -44,25 +44,25 @@ pub enum NoBackend {
     Busy,
 }
 
-/// All backends, with the connections to them.
+/// All mail backends, with the connections to them.
 pub struct BackendGroup {
     backends: Vec<MailBackend>,
-    turn: AtomicUsize,
+    next: AtomicUsize,
     xclient: bool,
     hostname: String,
     idle: Duration,
-    /// After so long without use, a connection is asked whether it still works before it is used.
+    /// The idle time after which a connection is tested before it is used. Shorter only in tests.
     pub(super) trusted_idle: Duration,
-    /// How long a transaction waits in turn.
+    /// The longest wait of a transaction for a connection. Shorter only in tests.
     pub(super) queue: Duration,
     interval: Duration,
     timeouts: SmtpTimeouts,
-    /// Tells the accounts apart that share the connections.
+    /// Hashes the accounts that share the connections.
     accounts: RandomState,
     common: Mutex<Capabilities>,
 }
 
-/// A connection in use: to which backend, and whether it was used before.
+/// A connection in use: the index of its backend, and whether it was used before.
 pub(super) struct BackendConnection {
     pub(super) index: usize,
     pub(super) pooled: PooledConnection<BackendClient>,
@@ -70,11 +70,10 @@ pub(super) struct BackendConnection {
 }
 
 impl BackendGroup {
-    /// Sets them up for so many workers; connects to none yet.
+    /// Sets the backends up for `workers` workers, without a connection yet.
     ///
     /// # Errors
-    /// All of it: where the file with the roots or the one with the password can't be used, and names that can't stand in
-    /// a certificate.
+    /// All that is wrong: the file with the CA roots or with the password is unusable, or a host name can't be verified by TLS.
     pub fn new(
         settings: &SmtpEntry,
         workers: usize,
@@ -104,7 +103,7 @@ impl BackendGroup {
                 Some(connector) if upstream.scheme != SmtpScheme::Clear => {
                     let name = relay.server_name.as_ref().unwrap_or(&upstream.host);
                     let Ok(verified) = ServerName::try_from(name.clone()) else {
-                        let reason = format!("'{name}' is no name that TLS can verify");
+                        let reason = format!("'{name}' is not a valid TLS server name");
                         wrong.push(ConfigError::at(&relay.place, reason));
                         continue;
                     };
@@ -128,7 +127,7 @@ impl BackendGroup {
         }
         Ok(Arc::new(BackendGroup {
             backends,
-            turn: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
             xclient: settings.identity.xclient,
             hostname,
             idle: relay.idle,
@@ -141,12 +140,12 @@ impl BackendGroup {
         }))
     }
 
-    /// What every backend that may get the next message can do; nothing before the first health check.
+    /// The capabilities of every backend that may get the next message; none before the first health check.
     pub fn capabilities(&self) -> Capabilities {
         *self.common.lock()
     }
 
-    /// How long things may take.
+    /// The configured timeouts.
     pub fn timeouts(&self) -> &SmtpTimeouts {
         &self.timeouts
     }
@@ -156,18 +155,18 @@ impl BackendGroup {
         self.backends.len() > 1
     }
 
-    /// Asks the backends how they are, for as long as the gateway runs, and closes what was idle for too long.
+    /// Checks the backends for as long as the gateway runs, and closes connections that were idle for too long.
     pub async fn watch_health(self: Arc<Self>) {
         let mut tick = tokio::time::interval(self.interval);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            self.look().await;
+            self.check_all().await;
         }
     }
 
-    /// Asks all of them once.
-    pub async fn look(self: &Arc<Self>) {
+    /// Checks all backends once.
+    pub async fn check_all(self: &Arc<Self>) {
         let checks: Vec<_> = (0..self.backends.len())
             .map(|index| {
                 let this = self.clone();
@@ -185,17 +184,17 @@ impl BackendGroup {
             pooled.connection.close();
         }
         backend.resolve().await;
-        // One that has just answered needs no question.
+        // A backend that has just replied needs no check.
         if backend.extensions().is_none() || !backend.was_seen_within(self.interval) {
             backend.probe().await;
         }
         self.combine();
-        // Addresses that swallow all that is sent to them hold up no other backend's check.
+        // In a task of its own: addresses that don't respond must not delay the checks of other backends.
         let this = self.clone();
         tokio::spawn(async move { this.backends[index].retry_failed().await });
     }
 
-    /// Combines what those can do that are up, or, where none is, all that ever were.
+    /// Combines the capabilities of the backends that are up or, if none is, of all that ever were.
     fn combine(&self) {
         let of = |only_up: bool| {
             let counted = self.backends.iter().filter(|backend| !only_up || backend.is_up());
@@ -204,10 +203,10 @@ impl BackendGroup {
         *self.common.lock() = of(true).or_else(|| of(false)).unwrap_or_default();
     }
 
-    /// A connection that is ready for a transaction of `who`; not to a backend that was attempts.
+    /// A connection that is ready for a transaction of `submitter`, to a backend that `attempts` does not exclude.
     ///
     /// # Errors
-    /// Where there is no other backend, or none was free in time.
+    /// No such backend is left, or no connection was free in time.
     pub(super) async fn connect(
         &self,
         worker: usize,
@@ -220,19 +219,19 @@ impl BackendGroup {
             let taken = match taken {
                 Checkout::Idle(mut pooled) => match self.is_usable(&mut pooled.connection, attempts).await {
                     true => Checkout::Idle(pooled),
-                    // A new one in its place: its turn was waited for.
+                    // Replaced by a new one, since this transaction has waited for its turn.
                     false => pooled.into_permit(),
                 },
-                room => room,
+                permit => permit,
             };
             let mut connection = match taken {
                 Checkout::Idle(pooled) => BackendConnection { index, pooled, reused: true },
-                Checkout::Permit(room) => match Box::pin(backend.connect(room)).await {
+                Checkout::Permit(permit) => match Box::pin(backend.connect(permit)).await {
                     Ok(pooled) => {
                         self.combine();
                         BackendConnection { index, pooled, reused: false }
                     }
-                    // There are others, of which one will be free.
+                    // The backend has other connections, one of which will be free.
                     Err(NoConnection::Full) => continue,
                     Err(NoConnection::Down(detail)) => {
                         attempts.note(index, false, detail);
@@ -250,7 +249,7 @@ impl BackendGroup {
         }
     }
 
-    /// Puts a connection back for the next transaction.
+    /// Returns a connection to its pool for the next transaction.
     pub(super) fn give(&self, worker: usize, mut connection: BackendConnection) {
         let backend = &self.backends[connection.index];
         backend.note_alive();
@@ -267,8 +266,9 @@ impl BackendGroup {
         self.backends[index].name()
     }
 
-    /// From the backends that are up, or else from any, that can do what is needed: the first in turn that has a connection to
-    /// give; where none has, the one that has one first.
+    /// Takes from the backends that are up, or from all if none is, and that offer what is needed. The first one in turn that
+    /// has a
+    /// connection gives it. If none has, the one that has one first.
     async fn take(
         &self,
         worker: usize,
@@ -276,10 +276,10 @@ impl BackendGroup {
         attempts: &mut BackendAttempts,
     ) -> Result<(usize, Checkout<BackendClient>), NoBackend> {
         let count = self.backends.len();
-        let start = if count == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) };
+        let start = if count == 1 { 0 } else { self.next.fetch_add(1, Ordering::Relaxed) };
         let (fresh, needs) = (attempts.fresh, attempts.needs);
         let will_do = |index: &usize| {
-            // The only one says for itself what it can't do.
+            // A single backend reports itself what it lacks.
             let covers = |extensions: ServiceExtensions| extensions.capabilities.cover(needs);
             !attempts.excludes(*index)
                 && (count == 1 || self.backends[*index].extensions().is_none_or(covers))
@@ -309,8 +309,9 @@ impl BackendGroup {
             .ok_or(NoBackend::Busy)
     }
 
-    /// How well a kept connection serves `who`. Postfix takes XCLIENT only from whom it believes to be trusted, and so, once
-    /// it was told of another address, not a second time: such a connection is of use to the same client only.
+    /// The suitability of an idle connection for `submitter`. Postfix accepts XCLIENT only from trusted addresses, and so only
+    /// once
+    /// on a connection that XCLIENT gave another address. Such a connection serves only the same client again.
     fn fit(&self, client: &BackendClient, submitter: &Submitter) -> ConnectionFit {
         if !self.xclient || client.xclient_offered.is_none() {
             ConnectionFit::Good
@@ -323,8 +324,9 @@ impl BackendGroup {
         }
     }
 
-    /// Whether a kept connection can be used for another transaction. Where one doesn't answer, no other one is asked: that may
-    /// take as long each time.
+    /// Tests whether an idle connection can be used. If one fails the test, no other one is tested for this transaction,
+    /// because
+    /// each test may take as long.
     async fn is_usable(&self, client: &mut BackendClient, attempts: &mut BackendAttempts) -> bool {
         let idle = client.last_used().elapsed();
         if idle >= self.idle || !client.is_quiet() {
@@ -333,13 +335,13 @@ impl BackendGroup {
         if idle < self.trusted_idle {
             return true;
         }
-        let asked = Box::pin(timeout(TRUSTED_IDLE, client.exchange(&[b"RSET\r\n"]))).await;
-        let is_alive = matches!(asked, Ok(Ok(reply)) if reply.is_positive());
+        let tested = Box::pin(timeout(TRUSTED_IDLE, client.exchange(&[b"RSET\r\n"]))).await;
+        let is_alive = matches!(tested, Ok(Ok(reply)) if reply.is_positive());
         attempts.fresh |= !is_alive;
         is_alive
     }
 
-    /// Tells the backend who submits, where that is configured and it offers it; nothing where it knows that already.
+    /// Sends XCLIENT if it is configured, the backend offers it, and the connection is not already this client's.
     async fn send_xclient(
         &self,
         backend: &MailBackend,
@@ -357,7 +359,7 @@ impl BackendGroup {
         if !answer.is_positive() {
             return Err(DialError::Refused("XCLIENT", answer));
         }
-        // The session starts over, and what we say in EHLO now counts as the client's.
+        // XCLIENT restarts the session, and the name in EHLO now counts as the client's.
         let plain = !submitter.helo.is_empty() && submitter.helo.bytes().all(|b| b.is_ascii_graphic());
         let name = if plain { &submitter.helo } else { &self.hostname };
         backend.dialer.hello(client, name).await?;
@@ -381,8 +383,8 @@ fn read_login(login: &SmtpLogin) -> Result<RelayLogin, ConfigError> {
     let wrong = |reason: String| ConfigError::at(place, format!("{}: {reason}", path.display()));
     let text = Zeroizing::new(fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?);
     match text.lines().next() {
-        None | Some("") => Err(wrong("its first line is empty".into())),
-        Some(line) if line.contains('\0') => Err(wrong("no password holds a NUL".into())),
+        None | Some("") => Err(wrong("the first line is empty".into())),
+        Some(line) if line.contains('\0') => Err(wrong("a password must not contain a NUL".into())),
         Some(line) => Ok(RelayLogin { user: login.user.clone(), password: Zeroizing::new(line.to_owned()) }),
     }
 }

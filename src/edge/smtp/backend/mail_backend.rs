@@ -1,4 +1,4 @@
-//! One mail backend: its addresses and connections, whether it is up, and what it can do.
+//! One mail backend: its addresses and connections, its health, and the extensions that it offers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,26 +12,26 @@ use super::client::BackendClient;
 use super::connect::{DialError, Dialer};
 use super::pool::{ConnectionPermit, Pool, PooledConnection};
 use crate::config::SmtpUpstream;
-use crate::edge::net::happy_eyeballs::{self, Failure, Unreachable};
+use crate::edge::net::happy_eyeballs::{self, AddressFailure, Unreachable};
 use crate::edge::net::resolver::Addresses;
 use crate::wire::smtp::client::ServiceExtensions;
 
-/// For how long no more connections are made than a backend had when it wanted no more.
+/// The time for which a backend that refused a connection gets no more of them than it had.
 const FULL: Duration = Duration::from_secs(10);
 
-/// Why there is no new connection.
+/// The reason why there is no new connection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NoConnection {
-    /// It takes no more than there are.
+    /// The backend takes no more connections than there are.
     Full,
-    /// It can't be reached, or doesn't get ready; what it did, for the log.
+    /// The backend can't be reached or is not ready; the cause, for the log.
     Down(String),
 }
 
 /// One backend.
 pub struct MailBackend {
     name: String,
-    /// How to get it ready.
+    /// Prepares new connections.
     pub dialer: Dialer,
     /// The connections to it.
     pub pool: Arc<Pool<BackendClient>>,
@@ -39,11 +39,11 @@ pub struct MailBackend {
     addresses: Addresses,
     up: AtomicBool,
     seen: Mutex<LastContact>,
-    /// PooledConnection while addresses are asked again.
+    /// Locked while failed addresses are tried again.
     retrying: tokio::sync::Mutex<()>,
 }
 
-/// What was seen of it last.
+/// The last successful contact with a backend.
 #[derive(Clone, Copy, Default)]
 struct LastContact {
     extensions: Option<ServiceExtensions>,
@@ -51,7 +51,7 @@ struct LastContact {
 }
 
 impl MailBackend {
-    /// A backend that counts as up until something else is known.
+    /// A backend that counts as up until a connection to it fails.
     pub fn new(
         upstream: &SmtpUpstream,
         dialer: Dialer,
@@ -70,56 +70,57 @@ impl MailBackend {
         }
     }
 
-    /// Its URL.
+    /// The URL.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether it counts as up.
+    /// Returns true if the backend counts as up.
     pub fn is_up(&self) -> bool {
         self.up.load(Ordering::Relaxed)
     }
 
-    /// What it said last that it can do; `None` where it never said anything.
+    /// The extensions in its last EHLO reply; `None` before the first one.
     pub fn extensions(&self) -> Option<ServiceExtensions> {
         self.seen.lock().extensions
     }
 
-    /// Whether it got ready, or answered to a message, within that time.
+    /// Returns true if the backend is up and a connection or a transaction succeeded within `time`.
     pub fn was_seen_within(&self, time: Duration) -> bool {
         self.is_up() && self.seen.lock().at.is_some_and(|at| at.elapsed() < time)
     }
 
-    /// Notes that it answers.
+    /// Notes that the backend replied.
     pub fn note_alive(&self) {
         self.seen.lock().at = Some(Instant::now());
     }
 
-    /// Makes a connection, and notes how that went. A backend that wants no more while there are others to it isn't down:
-    /// no more are made for a while.
+    /// Makes a connection, and notes the health of the backend. A backend that refuses one while it has others isn't down: no
+    /// more
+    /// connections are made for a while.
     ///
     /// # Errors
-    /// What each of its addresses did.
+    /// The failure of each address.
     pub async fn connect(
         &self,
-        room: ConnectionPermit<BackendClient>,
+        permit: ConnectionPermit<BackendClient>,
     ) -> Result<PooledConnection<BackendClient>, NoConnection> {
         let error = match Box::pin(self.dial()).await {
             Ok(client) => {
                 self.note_ready(&client);
-                return Ok(room.hold(client));
+                return Ok(permit.fill(client));
             }
             Err(error) => error,
         };
-        if is_full(&error) && room.refused(FULL) {
-            tracing::info!(upstream = self.name, %error, "the mail backend takes no more connections for now");
+        if is_full(&error) && permit.give_back_refused(FULL) {
+            tracing::info!(upstream = self.name, %error, "mail backend takes no more connections for now");
             return Err(NoConnection::Full);
         }
         self.set_up(Some(&error.to_string()));
         Err(NoConnection::Down(format!("{}: {error}", self.name)))
     }
 
-    /// Makes a connection outside of the pool, and ends it: all that matters of it is noted.
+    /// Checks the health: makes a connection outside of the pool, and closes it.
     pub async fn probe(&self) {
         match self.dial().await {
             Ok(client) => {
@@ -136,13 +137,14 @@ impl MailBackend {
         self.set_up(None);
     }
 
-    /// Looks its name up again, where it is a name.
+    /// Looks up the addresses of its host name again.
     pub async fn resolve(&self) {
         self.addresses.resolve(&self.name).await;
     }
 
-    /// Asks those of its addresses that failed, so that they have their turn again when they are good, and those in doubt. A
-    /// backend with one address, or with failed ones only, is asked by [`MailBackend::probe`].
+    /// Connects to addresses that failed or are in doubt, so that they are used again once they work. A backend with one
+    /// address,
+    /// or with failed ones only, is checked by [`MailBackend::probe`].
     pub async fn retry_failed(&self) {
         let Ok(_retrying) = self.retrying.try_lock() else { return };
         let failed = self.addresses.failed();
@@ -164,7 +166,7 @@ impl MailBackend {
         }
     }
 
-    /// Tries its addresses in turn, the next one beside an attempt that is slow.
+    /// Connects to its addresses in turn, and to the next one in parallel if an attempt is slow.
     async fn dial(&self) -> Result<BackendClient, Unreachable<DialError>> {
         let began = Instant::now();
         if self.addresses.is_empty() && timeout(self.connect_timeout, self.resolve()).await.is_err() {
@@ -175,20 +177,20 @@ impl MailBackend {
         happy_eyeballs::connect(&self.addresses, left, dial, |error| !error.is_full()).await
     }
 
-    /// Notes whether it is up, and logs a change; down with a reason.
+    /// Notes the health, and logs a change of it. `failure` is the reason of a backend that is down.
     fn set_up(&self, failure: Option<&str>) {
         let was_up = self.up.swap(failure.is_none(), Ordering::Relaxed);
         match failure {
-            Some(error) if was_up => tracing::warn!(upstream = self.name, error, "the mail backend is down"),
-            None if !was_up => tracing::info!(upstream = self.name, "the mail backend is up"),
+            Some(error) if was_up => tracing::warn!(upstream = self.name, error, "mail backend is down"),
+            None if !was_up => tracing::info!(upstream = self.name, "mail backend is up"),
             _ => {}
         }
     }
 }
 
-/// Tells whether one of its addresses at least takes no more connections for now.
+/// Returns true if at least one address takes no more connections for now.
 fn is_full(error: &Unreachable<DialError>) -> bool {
-    let full = |failure: &Failure<DialError>| matches!(failure, Failure::Prepare(error) if error.is_full());
+    let full = |failure: &AddressFailure<DialError>| matches!(failure, AddressFailure::Prepare(error) if error.is_full());
     error.failures.iter().any(|(_, failure)| full(failure))
 }
 
@@ -219,10 +221,10 @@ mod tests {
         let pool = Pool::new(1, 2, gauge(), gauge());
         let backend = MailBackend::new(&upstream, dialer, pool.clone(), Duration::from_secs(3));
         backend.addresses.set(vec![silent.local_addr().unwrap(), sink.address]);
-        let Some(Checkout::Permit(room)) = pool.try_take(0, 0, |_| ConnectionFit::Never) else {
-            panic!("no room")
+        let Some(Checkout::Permit(permit)) = pool.try_take(0, 0, |_| ConnectionFit::Never) else {
+            panic!("no permit")
         };
-        assert!(backend.connect(room).await.is_ok());
+        assert!(backend.connect(permit).await.is_ok());
         assert_eq!((sink.connections(), backend.addresses.failed()), (1, vec![]));
         backend.retry_failed().await;
         assert_eq!(backend.addresses.failed(), [silent.local_addr().unwrap()]);

@@ -1,4 +1,5 @@
-//! The pool of connections to one backend: kept for each worker, bounded over all of them, given out in turn and fairly by account.
+//! The pool of connections to one backend. Idle connections are kept for each worker, the total is bounded over all of them,
+//! and waiting transactions are served fairly by account.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,14 +9,14 @@ use parking_lot::{Mutex, MutexGuard};
 use prometheus::IntGauge;
 use tokio::sync::oneshot;
 
-/// Who uses a connection, told from others by a number.
+/// The account that uses a connection, as a hash.
 pub type PoolOwner = u64;
 
-/// One owner alone leaves one of so many connections to the others: a connection is in use for as long as its client likes to
-/// take for a message.
+/// One owner leaves this fraction, one in so many, of the connections to the others: a slow client occupies a connection for
+/// the whole of its message.
 const LEFT_TO_OTHERS: usize = 8;
 
-/// Connections of type `T`.
+/// A pool of connections of type `T`.
 pub struct Pool<T> {
     limit: usize,
     idle: IntGauge,
@@ -24,75 +25,76 @@ pub struct Pool<T> {
 }
 
 struct PoolState<T> {
-    /// Connections in use, being made, and idle.
+    /// The number of connections: in use, being made, and idle.
     open: usize,
-    /// How many of those in use are whose.
+    /// The number of connections in use by each owner.
     shares: HashMap<PoolOwner, usize>,
-    /// A lower bound than the pool's, up to that moment.
+    /// A limit below the pool's own, and the end of it.
     lowered: Option<(usize, Instant)>,
-    /// By worker; the one used last is at the end.
+    /// Idle connections by worker, the one used last at the end. Boxed, because connections are large and move with each
+    /// transaction.
     idle: Box<[Vec<Box<T>>]>,
     waiting: VecDeque<PoolWaiter<T>>,
 }
 
-/// A place in the line of one pool; the same one may stand in those of others.
+/// A waiting transaction in the queue of one pool. The same one may wait in the queues of several pools.
 struct PoolWaiter<T> {
     owner: PoolOwner,
     index: usize,
-    turn: WaiterSlot<T>,
+    slot: WaiterSlot<T>,
 }
 
-/// Where one who waits is told what it gets, and of which pool; empty once it was told.
+/// The channel to a waiting transaction, for a pool's index and what that pool gives. Empty once it was used.
 type WaiterSlot<T> = Arc<Mutex<Option<oneshot::Sender<(usize, Checkout<T>)>>>>;
 
-/// The right to have one connection; dropped, it goes to the next one who waits.
+/// The right to one connection. Dropped, it goes to the next waiting transaction.
 pub struct ConnectionPermit<T> {
     pool: Option<Arc<Pool<T>>>,
     owner: PoolOwner,
 }
 
-/// A connection and its room.
+/// A connection in use, with its permit.
 pub struct PooledConnection<T> {
     /// The connection.
     pub connection: Box<T>,
-    room: ConnectionPermit<T>,
+    permit: ConnectionPermit<T>,
 }
 
-/// How well an idle connection serves.
+/// The suitability of an idle connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionFit {
-    /// As it is.
+    /// Usable as it is.
     Best,
-    /// With something to be done first.
+    /// Usable after some preparation.
     Good,
-    /// Not at all.
+    /// Not usable.
     Never,
 }
 
-/// What one gets.
+/// What a pool gives to a transaction.
 pub enum Checkout<T> {
     /// A connection that was used before.
     Idle(PooledConnection<T>),
-    /// The right to make one.
+    /// The right to make a connection.
     Permit(ConnectionPermit<T>),
 }
 
 impl<T> ConnectionPermit<T> {
-    /// Fills the room.
-    pub fn hold(self, connection: T) -> PooledConnection<T> {
-        self.hold_kept(Box::new(connection))
+    /// Uses the permit for a new connection.
+    pub fn fill(self, connection: T) -> PooledConnection<T> {
+        self.fill_boxed(Box::new(connection))
     }
 
-    fn hold_kept(self, connection: Box<T>) -> PooledConnection<T> {
-        PooledConnection { connection, room: self }
+    fn fill_boxed(self, connection: Box<T>) -> PooledConnection<T> {
+        PooledConnection { connection, permit: self }
     }
 
-    /// The other end wants no more connections: gives the room back, and for that time there are no more of them than there
-    /// are now. False where there is no other one.
-    pub fn refused(mut self, time: Duration) -> bool {
+    /// Gives the permit back, since the backend refused the connection. For `time`, the limit is the number of connections that
+    /// there are now. Returns false if there are none.
+    pub fn give_back_refused(mut self, time: Duration) -> bool {
         let Some(pool) = self.pool.take() else { return false };
         let mut state = pool.state.lock();
-        pool.close(&mut state, self.owner);
+        pool.count_closed(&mut state, self.owner);
         let others = state.open;
         state.lowered = Some((others.max(1), Instant::now() + time));
         pool.serve_waiting(&mut state);
@@ -101,27 +103,28 @@ impl<T> ConnectionPermit<T> {
 }
 
 impl<T> Pool<T> {
-    /// A pool for so many workers, with `limit` connections at most; counts them in the gauges.
+    /// A pool for `workers` workers with at most `limit` connections, which it counts in the gauges.
     pub fn new(workers: usize, limit: usize, idle: IntGauge, active: IntGauge) -> Arc<Pool<T>> {
-        let kept = (0..workers.max(1)).map(|_| Vec::new()).collect();
+        let idle_by_worker = (0..workers.max(1)).map(|_| Vec::new()).collect();
         let state = PoolState {
             open: 0,
             shares: HashMap::new(),
             lowered: None,
-            idle: kept,
+            idle: idle_by_worker,
             waiting: VecDeque::new(),
         };
         Arc::new(Pool { limit, idle, active, state: Mutex::new(state) })
     }
 
-    /// Whether there is any connection.
+    /// Returns true if there is any connection.
     pub fn is_open(&self) -> bool {
         self.state.lock().open > 0
     }
 
-    /// The best connection of `worker` that fits; or else room for one, or else one of another worker. `None` where all are
-    /// in use, or `owner` has as many as one may. Where none of those that are idle fits, one is closed if that is what makes
-    /// room.
+    /// Takes, in this order: the best idle connection of `worker`, a permit for a new connection, an idle connection of another
+    /// worker. If idle connections remain and none fits, one is closed and its permit is given. Returns `None` if all are in
+    /// use,
+    /// or if `owner` has as many as one owner may have.
     pub fn try_take(
         self: &Arc<Self>,
         worker: usize,
@@ -129,7 +132,7 @@ impl<T> Pool<T> {
         fit: impl Fn(&T) -> ConnectionFit,
     ) -> Option<Checkout<T>> {
         let mut state = self.state.lock();
-        // Who waits comes first. There is something to give only where the bound was raised again.
+        // Waiting transactions come first. There is something for them only if the limit was raised again.
         self.serve_waiting(&mut state);
         if !self.may_have_more(&mut state, owner) {
             return None;
@@ -137,48 +140,48 @@ impl<T> Pool<T> {
         let own = worker % state.idle.len();
         let found = best(&mut state.idle[own], &fit);
         if found.is_none()
-            && let Some(room) = self.open(&mut state, owner)
+            && let Some(permit) = self.permit_new(&mut state, owner)
         {
-            return Some(Checkout::Permit(room));
+            return Some(Checkout::Permit(permit));
         }
         let found = found.or_else(|| state.idle.iter_mut().find_map(|idle| best(idle, &fit)));
         if let Some(connection) = found {
-            return Some(Checkout::Idle(self.taken_out(&mut state, owner, connection)));
+            return Some(Checkout::Idle(self.take_idle(&mut state, owner, connection)));
         }
-        // The one that was used least lately.
+        // The least recently used one.
         let idle = state.idle.iter_mut().find(|idle| !idle.is_empty())?;
         let connection = idle.remove(0);
-        let closed = self.taken_out(&mut state, owner, connection);
+        let closed = self.take_idle(&mut state, owner, connection);
         drop(state);
         Some(closed.into_permit())
     }
 
-    /// Keeps a connection for the next one who needs it; who waits comes first.
+    /// Returns a connection to the pool, for the next waiting transaction or for later ones.
     pub fn give(self: &Arc<Self>, worker: usize, held: PooledConnection<T>) {
-        let PooledConnection { connection, mut room } = held;
+        let PooledConnection { connection, mut permit } = held;
         let mut state = self.state.lock();
-        room.pool = None;
-        self.returned(&mut state, room.owner);
+        permit.pool = None;
+        self.count_returned(&mut state, permit.owner);
         self.idle.inc();
         let own = worker % state.idle.len();
         state.idle[own].push(connection);
         self.serve_waiting(&mut state);
     }
 
-    /// Takes the idle connections out that are `spent`, and serves who waits for the bound to be what it was.
+    /// Removes the idle connections that are `spent`, and serves waiting transactions if the limit was raised again.
     pub fn sweep(self: &Arc<Self>, spent: impl Fn(&T) -> bool) -> Vec<PooledConnection<T>> {
         let mut state = self.state.lock();
         let mut swept = Vec::new();
         for idle in &mut state.idle {
             swept.extend(idle.extract_if(.., |connection| spent(connection)));
         }
-        let swept = swept.into_iter().map(|connection| self.taken_out(&mut state, 0, connection)).collect();
-        // The bound may have been raised again, and nobody else has given anything back since.
+        let swept = swept.into_iter().map(|connection| self.take_idle(&mut state, 0, connection)).collect();
+        // The limit may have been raised again, and no connection may have been returned since.
         self.serve_waiting(&mut state);
         swept
     }
 
-    /// How many there may be now.
+    /// The limit at this moment.
     fn limit(&self, state: &mut PoolState<T>) -> usize {
         match state.lowered {
             Some((limit, until)) if Instant::now() < until => limit.min(self.limit),
@@ -194,31 +197,35 @@ impl<T> Pool<T> {
         state.shares.get(&owner).is_none_or(|share| *share < limit - limit / LEFT_TO_OTHERS)
     }
 
-    fn open(self: &Arc<Self>, state: &mut PoolState<T>, owner: PoolOwner) -> Option<ConnectionPermit<T>> {
+    fn permit_new(
+        self: &Arc<Self>,
+        state: &mut PoolState<T>,
+        owner: PoolOwner,
+    ) -> Option<ConnectionPermit<T>> {
         (state.open < self.limit(state)).then(|| {
             state.open += 1;
-            self.room(state, owner)
+            self.permit(state, owner)
         })
     }
 
-    fn taken_out(
+    fn take_idle(
         self: &Arc<Self>,
         state: &mut PoolState<T>,
         owner: PoolOwner,
         connection: Box<T>,
     ) -> PooledConnection<T> {
         self.idle.dec();
-        self.room(state, owner).hold_kept(connection)
+        self.permit(state, owner).fill_boxed(connection)
     }
 
-    fn room(self: &Arc<Self>, state: &mut PoolState<T>, owner: PoolOwner) -> ConnectionPermit<T> {
+    fn permit(self: &Arc<Self>, state: &mut PoolState<T>, owner: PoolOwner) -> ConnectionPermit<T> {
         self.active.inc();
         *state.shares.entry(owner).or_default() += 1;
         ConnectionPermit { pool: Some(self.clone()), owner }
     }
 
-    /// Notes that a connection isn't in use any more.
-    fn returned(&self, state: &mut PoolState<T>, owner: PoolOwner) {
+    /// Counts a connection as not in use any more.
+    fn count_returned(&self, state: &mut PoolState<T>, owner: PoolOwner) {
         self.active.dec();
         if let Some(share) = state.shares.get_mut(&owner) {
             *share -= 1;
@@ -228,30 +235,31 @@ impl<T> Pool<T> {
         }
     }
 
-    /// Notes that one that was in use is no more.
-    fn close(&self, state: &mut PoolState<T>, owner: PoolOwner) {
-        self.returned(state, owner);
+    /// Counts a connection that was in use as closed.
+    fn count_closed(&self, state: &mut PoolState<T>, owner: PoolOwner) {
+        self.count_returned(state, owner);
         state.open -= 1;
     }
 
-    /// Gives what is there to those who wait and may have it: the next is who has the fewest, and of those who came first.
+    /// Serves waiting transactions: first the owner with the fewest connections, and among those the one that waited longest.
     fn serve_waiting(self: &Arc<Self>, state: &mut MutexGuard<'_, PoolState<T>>) {
         while !state.waiting.is_empty() {
             let idle = state.idle.iter().any(|idle| !idle.is_empty());
             if !idle && state.open >= self.limit(state) {
                 return;
             }
-            let Some(PoolWaiter { owner, index, turn }) = self.next(state) else { return };
-            let Some(sender) = turn.lock().take() else { continue };
+            let Some(PoolWaiter { owner, index, slot }) = self.next(state) else { return };
+            let Some(sender) = slot.lock().take() else { continue };
             let taken = match state.idle.iter_mut().find_map(Vec::pop) {
-                Some(connection) => Checkout::Idle(self.taken_out(state, owner, connection)),
-                None => match self.open(state, owner) {
-                    Some(room) => Checkout::Permit(room),
+                Some(connection) => Checkout::Idle(self.take_idle(state, owner, connection)),
+                None => match self.permit_new(state, owner) {
+                    Some(permit) => Checkout::Permit(permit),
                     None => return,
                 },
             };
             if let Err((_, refused)) = sender.send((index, taken)) {
-                // Whoever waited is gone. Not dropped under the lock, which its room would take again.
+                // The waiting transaction is gone. What it refused is dropped without the lock, because its permit takes the
+                // lock.
                 MutexGuard::unlocked(state, || drop(refused));
             }
         }
@@ -259,7 +267,7 @@ impl<T> Pool<T> {
 
     fn next(&self, state: &mut PoolState<T>) -> Option<PoolWaiter<T>> {
         let is_there =
-            |waiter: &PoolWaiter<T>| waiter.turn.lock().as_ref().is_some_and(|turn| !turn.is_closed());
+            |waiter: &PoolWaiter<T>| waiter.slot.lock().as_ref().is_some_and(|sender| !sender.is_closed());
         state.waiting.retain(is_there);
         let limit = self.limit(state);
         let share = |waiter: &PoolWaiter<T>| state.shares.get(&waiter.owner).copied().unwrap_or_default();
@@ -278,7 +286,7 @@ impl<T> Pool<T> {
     }
 }
 
-/// Waits in turn for the first of these pools, each with its number, that has something to give; `None` after `patience`.
+/// Waits for the first of `pools`, each given with its index, that can give something. Returns `None` after `patience`.
 pub async fn take_any<T>(
     pools: &[(usize, &Arc<Pool<T>>)],
     owner: PoolOwner,
@@ -286,11 +294,11 @@ pub async fn take_any<T>(
     fit: impl Fn(&T) -> ConnectionFit,
 ) -> Option<(usize, Checkout<T>)> {
     let (sender, receiver) = oneshot::channel();
-    let turn = Arc::new(Mutex::new(Some(sender)));
+    let slot = Arc::new(Mutex::new(Some(sender)));
     for (index, pool) in pools {
         let mut state = pool.state.lock();
-        state.waiting.push_back(PoolWaiter { owner, index: *index, turn: turn.clone() });
-        // Something may have been given back since somebody looked.
+        state.waiting.push_back(PoolWaiter { owner, index: *index, slot: slot.clone() });
+        // A connection may have been returned since the caller looked.
         pool.serve_waiting(&mut state);
     }
     let (index, taken) = tokio::time::timeout(patience, receiver).await.ok()?.ok()?;
@@ -300,7 +308,7 @@ pub async fn take_any<T>(
     })
 }
 
-/// Takes out the one that fits best; of those, the one that was used last.
+/// Removes the most suitable connection; among equals, the one used last.
 fn best<T>(idle: &mut Vec<Box<T>>, fit: &impl Fn(&T) -> ConnectionFit) -> Option<Box<T>> {
     let rank = |wanted: ConnectionFit| idle.iter().rposition(|connection| fit(connection) == wanted);
     let index = rank(ConnectionFit::Best).or_else(|| rank(ConnectionFit::Good))?;
@@ -308,9 +316,9 @@ fn best<T>(idle: &mut Vec<Box<T>>, fit: &impl Fn(&T) -> ConnectionFit) -> Option
 }
 
 impl<T> PooledConnection<T> {
-    /// Closes the connection and keeps its room.
+    /// Closes the connection and keeps its permit.
     pub fn into_permit(self) -> Checkout<T> {
-        Checkout::Permit(self.room)
+        Checkout::Permit(self.permit)
     }
 }
 
@@ -325,7 +333,7 @@ impl<T> Drop for ConnectionPermit<T> {
     fn drop(&mut self) {
         let Some(pool) = self.pool.take() else { return };
         let mut state = pool.state.lock();
-        pool.close(&mut state, self.owner);
+        pool.count_closed(&mut state, self.owner);
         pool.serve_waiting(&mut state);
     }
 }

@@ -10,17 +10,17 @@ use tokio_rustls::client::TlsStream;
 
 use crate::edge::net::nonblocking;
 
-/// A connection to a backend. What is written is gathered by whoever writes.
+/// A connection to a backend. It does not buffer; its user gathers what is written.
 #[derive(Debug)]
 pub enum BackendTransport {
-    /// In clear.
+    /// Unencrypted.
     Cleartext(TcpStream),
     /// With TLS.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl BackendTransport {
-    /// Whether something may have come that wasn't read. The kernel isn't asked.
+    /// Returns true if unread bytes may have arrived. Costs no system call.
     pub fn may_have_unread(&self) -> bool {
         match self {
             BackendTransport::Cleartext(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
@@ -28,11 +28,12 @@ impl BackendTransport {
         }
     }
 
-    /// Writes what goes at once, and says how much that is: mostly all of it, but nothing with TLS, where a write isn't done
+    /// Writes without waiting, and returns the number of bytes written. With TLS that is always 0, because a write is not
+    /// complete
     /// before it is flushed.
     ///
     /// # Errors
-    /// Where the connection is broken.
+    /// The connection is broken.
     pub fn try_write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             BackendTransport::Cleartext(stream) => nonblocking::write(stream, bytes),
@@ -40,7 +41,7 @@ impl BackendTransport {
         }
     }
 
-    /// Writes what can be written at once, for a farewell that nobody waits for.
+    /// Writes without waiting and ignores errors, for a QUIT that nothing depends on.
     pub fn write_now(&mut self, bytes: &[u8]) {
         if nonblocking::poll(|cx| Pin::new(&mut *self).poll_write(cx, bytes)).is_ready() {
             let _ = nonblocking::poll(|cx| Pin::new(&mut *self).poll_flush(cx));

@@ -1,4 +1,4 @@
-//! The client's side of the loop: sends replies, waits for bytes and other events, begins TLS.
+//! The client's side of the driver: sends replies, waits for input and other events, performs STARTTLS.
 
 use std::future::poll_fn;
 use std::io::ErrorKind;
@@ -14,11 +14,11 @@ use crate::edge::smtp::client_io::ReadPurpose;
 use crate::edge::smtp::shutdown::Shutdown;
 use crate::state::metrics::SmtpLimit;
 
-/// How often it is asked again what a change means for an idle session.
+/// The interval at which an idle session is checked again after a change that could not be checked.
 const AGAIN: Duration = Duration::from_millis(500);
 
 impl SessionDriver {
-    /// Sends the replies so far, as of `now`; false where the client doesn't take them.
+    /// Sends the replies so far, as of `now`. Returns false if the client does not read them.
     pub(super) async fn flush(&mut self, now: Instant, shutdown: &mut Shutdown) -> bool {
         if self.out.is_empty() {
             return true;
@@ -28,7 +28,7 @@ impl SessionDriver {
             Ok(sent) => sent == self.out.len() || Box::pin(self.send_rest(sent, now, shutdown)).await,
             Err(_) => false,
         };
-        // Next to nothing is kept while nothing is said.
+        // An idle session keeps almost no memory.
         self.out.clear();
         if self.out.capacity() > BUFFER {
             self.out = Vec::new();
@@ -36,7 +36,7 @@ impl SessionDriver {
         taken
     }
 
-    /// Sends what is left of the replies behind the first bytes, that were `sent`; false where the client doesn't take it.
+    /// Sends the replies behind the first `sent` bytes. Returns false if the client does not read them.
     async fn send_rest(&mut self, sent: usize, now: Instant, shutdown: &mut Shutdown) -> bool {
         let Some(stream) = &mut self.stream else { return false };
         let left = self.deadline.saturating_duration_since(now);
@@ -49,18 +49,18 @@ impl SessionDriver {
                 written = &mut written => return written,
                 () = poll_fn(|cx| shutdown.poll_end_of_wait(stoppable, cx)) => {}
             }
-            // It may still be taking what it gets, but a stop waits for it no longer than for a farewell.
+            // The client may be slow, but a stop waits for it no longer than for the last replies.
             timeout(FAREWELL, written).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
         });
         let ended = sending.await;
         if ended.is_err() {
             self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
-            debug!(address = %self.address, "the client takes no replies");
+            debug!(address = %self.address, "client does not read its replies");
         }
         matches!(ended, Ok(Ok(())))
     }
 
-    /// Waits from `since` on for bytes, or for something that ends the session, as far as that may end now.
+    /// Waits for input or for an event that may end the session now. `since` is the start of the wait, `until` its end.
     pub(super) async fn wait(
         &mut self,
         since: Instant,
@@ -70,7 +70,7 @@ impl SessionDriver {
         let Some(stream) = &mut self.stream else { return WaitOutcome::Disconnected };
         let mut until = until;
         if let Some(deadline) = self.delivery.as_ref().and_then(|delivery| delivery.deadline()) {
-            // However busy the client keeps us.
+            // Checked here as well, since a client that sends without a pause never makes the driver wait.
             if deadline <= since {
                 return WaitOutcome::TimedOut;
             }
@@ -96,7 +96,7 @@ impl SessionDriver {
                 Some(Ok(0) | Err(_)) => WaitOutcome::Disconnected,
                 None => WaitOutcome::TimedOut,
             },
-            // Only once it is clear that the client has to be waited for.
+            // Last, so that the backend is driven only while the client is idle.
             waited = poll_fn(|cx| match &mut self.delivery {
                 Some(delivery) => delivery.poll_idle(since, cx),
                 None => Poll::Pending,
@@ -104,7 +104,7 @@ impl SessionDriver {
         }
     }
 
-    /// Takes STARTTLS up; false where that fails.
+    /// Performs STARTTLS. Returns false if that fails.
     pub(super) async fn encrypt(&mut self, shutdown: &mut Shutdown) -> bool {
         if !self.flush(Instant::now(), shutdown).await {
             return false;
@@ -121,12 +121,12 @@ impl SessionDriver {
                 true
             }
             Some(Ok(Err(error))) => {
-                debug!(address = %self.address, %error, "no TLS");
+                debug!(address = %self.address, %error, "TLS handshake failed");
                 false
             }
             Some(Err(_)) => {
                 self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
-                debug!(address = %self.address, "the TLS handshake took too long");
+                debug!(address = %self.address, "TLS handshake timed out");
                 false
             }
         }

@@ -316,7 +316,7 @@ async fn only_the_holder_manages() {
         async move { access.authenticate_holder(presented(name, &secret), HERE.parse::<IpAddr>().unwrap()).await }
     };
     assert!(
-        matches!(ask("holder", PASSWORD).await, HolderDecision::Holder(granted) if granted.kind() == Kind::Holder)
+        matches!(ask("holder", PASSWORD).await, HolderDecision::Holder(granted) if granted.kind() == PrincipalKind::Holder)
     );
     assert!(matches!(ask("caller", PASSWORD).await, HolderDecision::NotHolder));
     assert!(matches!(ask("caller", "wrong").await, HolderDecision::Denied(Denial::Wrong)));

@@ -1,16 +1,18 @@
 //! What is particular to SQLite: opening, the single writer, the counting of changes, and the names of its errors.
 
+mod migrations;
+
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection as _, SqlitePool, Transaction};
 
+use self::migrations::MIGRATIONS;
 use super::{Change, MutationError, StoreError};
 use crate::config::StoreSettings;
 use crate::domain::{AccountError, Canonical};
@@ -20,8 +22,6 @@ pub(super) use sqlx::sqlite::{SqliteConnection as Connection, SqliteRow as Row};
 
 /// A statement with its values.
 pub(super) type Query<'q> = sqlx::query::Query<'q, Database, SqliteArguments>;
-
-static MIGRATIONS: Migrator = sqlx::migrate!("src/state/store/sqlite/migrations");
 
 /// How long a connection may be waited for beyond the time that SQLite itself may wait for a lock.
 const ACQUIRE_MARGIN: Duration = Duration::from_millis(500);

@@ -34,7 +34,8 @@ impl SmtpSession {
         }
     }
 
-    /// Answers [`super::SessionStep::StartTls`]: all that was said in clear is forgotten (RFC 3207 section 4.2).
+    /// Answers [`super::SessionStep::StartTls`]: everything that was sent unencrypted is discarded (RFC 3207
+    /// section 4.2).
     pub fn complete_handshake(&mut self) {
         self.check_asked(matches!(self.phase, SessionPhase::Handshake));
         self.phase = SessionPhase::Command;

@@ -23,9 +23,9 @@ async fn take(pool: &Arc<Pool<u32>>, patience: Duration) -> Option<Checkout<u32>
     take_any(&[(0, pool)], JOE, patience, any).await.map(|(_, taken)| taken)
 }
 
-fn room(taken: Option<Checkout<u32>>) -> ConnectionPermit<u32> {
+fn permit(taken: Option<Checkout<u32>>) -> ConnectionPermit<u32> {
     match taken {
-        Some(Checkout::Permit(room)) => room,
+        Some(Checkout::Permit(permit)) => permit,
         Some(Checkout::Idle(held)) => panic!("got connection {}", held.connection),
         None => panic!("got nothing"),
     }
@@ -39,10 +39,10 @@ fn idle(taken: Option<Checkout<u32>>) -> PooledConnection<u32> {
 }
 
 #[test]
-fn prefers_what_fits_then_its_own_then_room_then_others() {
+fn the_best_idle_connection_then_a_new_one_then_one_of_another_worker() {
     let pool = pool(2, 3);
     for (worker, number) in [(0, 1), (0, 2), (1, 3)] {
-        let held = room(pool.try_take(worker, JOE, fresh)).hold(number);
+        let held = permit(pool.try_take(worker, JOE, fresh)).fill(number);
         pool.give(worker, held);
     }
     let one = idle(
@@ -56,26 +56,26 @@ fn prefers_what_fits_then_its_own_then_room_then_others() {
     drop(one);
     assert_eq!(pool.count(), (0, 2));
     pool.give(1, two);
-    drop(room(pool.try_take(0, JOE, any)));
+    drop(permit(pool.try_take(0, JOE, any)));
     drop(three);
     assert_eq!(pool.count(), (1, 0));
 }
 
 #[test]
-fn a_fresh_one_takes_the_room_of_an_idle_one() {
+fn a_fresh_connection_replaces_an_idle_one() {
     let pool = pool(1, 1);
-    let held = room(pool.try_take(0, JOE, any)).hold(1);
+    let held = permit(pool.try_take(0, JOE, any)).fill(1);
     pool.give(0, held);
-    let fresh = room(pool.try_take(0, JOE, fresh));
+    let fresh = permit(pool.try_take(0, JOE, fresh));
     assert_eq!(pool.count(), (0, 1));
     drop(fresh);
     assert_eq!(pool.count(), (0, 0));
 }
 
 #[test]
-fn sweeps() {
+fn a_sweep_removes_spent_connections() {
     let pool = pool(1, 9);
-    let held: Vec<_> = (0..4).map(|number| room(pool.try_take(0, JOE, fresh)).hold(number)).collect();
+    let held: Vec<_> = (0..4).map(|number| permit(pool.try_take(0, JOE, fresh)).fill(number)).collect();
     held.into_iter().for_each(|held| pool.give(0, held));
     let swept = pool.sweep(|number| number % 2 == 0);
     assert_eq!(swept.len(), 2);
@@ -85,9 +85,9 @@ fn sweeps() {
 }
 
 #[tokio::test]
-async fn who_waits_comes_in_turn_and_before_newcomers() {
+async fn waiting_owners_are_served_in_turn_and_before_newcomers() {
     let pool = pool(2, 1);
-    let held = room(pool.try_take(0, JOE, any)).hold(7);
+    let held = permit(pool.try_take(0, JOE, any)).fill(7);
     let (told, mut turns) = tokio::sync::mpsc::unbounded_channel();
     let mut tasks = Vec::new();
     for turn in 0..3 {
@@ -117,9 +117,9 @@ async fn who_waits_comes_in_turn_and_before_newcomers() {
 }
 
 #[tokio::test]
-async fn who_gave_up_waiting_loses_nothing() {
+async fn a_wait_that_timed_out_loses_nothing() {
     let pool = pool(1, 1);
-    let held = room(pool.try_take(0, JOE, any)).hold(7);
+    let held = permit(pool.try_take(0, JOE, any)).fill(7);
     assert!(take(&pool, Duration::from_millis(1)).await.is_none());
     pool.give(0, held);
     assert_eq!(pool.count(), (1, 0));
@@ -134,22 +134,22 @@ fn is_waited_for(pool: &Arc<Pool<u32>>, count: usize) -> bool {
 }
 
 #[test]
-fn nobody_has_all() {
+fn no_owner_has_all() {
     let pool = pool(1, 16);
-    let mut held: Vec<_> = (0..14).map(|_| room(pool.try_take(0, JOE, any))).collect();
+    let mut held: Vec<_> = (0..14).map(|_| permit(pool.try_take(0, JOE, any))).collect();
     assert!(pool.try_take(0, JOE, any).is_none());
-    held.push(room(pool.try_take(0, ANN, any)));
+    held.push(permit(pool.try_take(0, ANN, any)));
     held.remove(0);
-    held.push(room(pool.try_take(0, JOE, any)));
+    held.push(permit(pool.try_take(0, JOE, any)));
     assert!(pool.try_take(0, JOE, any).is_none());
     drop(held);
     assert_eq!(pool.count(), (0, 0));
 }
 
 #[tokio::test]
-async fn who_has_fewer_comes_first() {
+async fn the_owner_with_fewer_connections_comes_first() {
     let pool = pool(1, 2);
-    let mut held: Vec<_> = (0..2).map(|_| room(pool.try_take(0, JOE, any))).collect();
+    let mut held: Vec<_> = (0..2).map(|_| permit(pool.try_take(0, JOE, any))).collect();
     let (told, mut turns) = tokio::sync::mpsc::unbounded_channel();
     let mut tasks = Vec::new();
     for (number, owner) in [JOE, ANN].into_iter().enumerate() {
@@ -171,9 +171,9 @@ async fn who_has_fewer_comes_first() {
 }
 
 #[tokio::test]
-async fn the_first_pool_that_has_one_serves() {
+async fn the_first_pool_that_has_a_connection_serves() {
     let pools = [pool(1, 1), pool(1, 1)];
-    let mut held: Vec<_> = pools.iter().map(|pool| room(pool.try_take(0, JOE, any))).collect();
+    let mut held: Vec<_> = pools.iter().map(|pool| permit(pool.try_take(0, JOE, any))).collect();
     let both = pools.clone();
     let waiting =
         tokio::spawn(async move { take_any(&[(0, &both[0]), (1, &both[1])], ANN, LONG, any).await.unwrap() });
@@ -185,16 +185,16 @@ async fn the_first_pool_that_has_one_serves() {
     assert_eq!(index, 1);
     drop(held);
     assert_eq!((pools[0].count(), pools[1].count()), ((0, 0), (0, 1)));
-    // Who was served elsewhere stands in nobody's way.
-    drop(room(pools[0].try_take(0, JOE, any)));
+    // An owner that was served elsewhere does not delay others.
+    drop(permit(pools[0].try_take(0, JOE, any)));
     drop(taken);
 }
 
 #[tokio::test]
-async fn who_is_refused_lowers_the_bound_for_a_while() {
+async fn a_refusal_lowers_the_limit_for_a_while() {
     let pool = pool(1, 4);
-    let held = room(pool.try_take(0, JOE, any)).hold(7);
-    assert!(room(pool.try_take(0, JOE, any)).refused(Duration::from_secs(3600)));
+    let held = permit(pool.try_take(0, JOE, any)).fill(7);
+    assert!(permit(pool.try_take(0, JOE, any)).give_back_refused(Duration::from_secs(3600)));
     assert!(pool.try_take(0, JOE, any).is_none());
     let own = pool.clone();
     let waiting = tokio::spawn(async move { take(&own, LONG).await });
@@ -205,17 +205,17 @@ async fn who_is_refused_lowers_the_bound_for_a_while() {
     let held = idle(waiting.await.unwrap());
     assert_eq!(*held.connection, 7);
     pool.state.lock().lowered = Some((1, Instant::now()));
-    assert!(room(pool.try_take(0, JOE, any)).refused(Duration::ZERO));
+    assert!(permit(pool.try_take(0, JOE, any)).give_back_refused(Duration::ZERO));
     drop(held);
-    assert!(!room(pool.try_take(0, JOE, any)).refused(Duration::ZERO), "there is no other");
+    assert!(!permit(pool.try_take(0, JOE, any)).give_back_refused(Duration::ZERO), "there is no other");
     assert_eq!(pool.count(), (0, 0));
 }
 
 #[tokio::test]
-async fn who_waits_for_the_bound_is_served_when_it_is_raised_again() {
+async fn waiting_owners_are_served_when_the_limit_is_raised_again() {
     let pool = pool(1, 4);
-    let held = room(pool.try_take(0, JOE, any)).hold(7);
-    assert!(room(pool.try_take(0, JOE, any)).refused(Duration::from_secs(3600)));
+    let held = permit(pool.try_take(0, JOE, any)).fill(7);
+    assert!(permit(pool.try_take(0, JOE, any)).give_back_refused(Duration::from_secs(3600)));
     let own = pool.clone();
     let waiting = tokio::spawn(async move { take(&own, LONG).await });
     while !is_waited_for(&pool, 1) {
@@ -224,7 +224,7 @@ async fn who_waits_for_the_bound_is_served_when_it_is_raised_again() {
     assert!(pool.sweep(|_| false).is_empty() && is_waited_for(&pool, 1));
     pool.state.lock().lowered = Some((1, Instant::now()));
     assert!(pool.sweep(|_| false).is_empty());
-    drop(room(waiting.await.unwrap()));
+    drop(permit(waiting.await.unwrap()));
     drop(held);
     assert_eq!(pool.count(), (0, 0));
 }
