@@ -109,7 +109,7 @@ impl BodyKind {
     }
 }
 
-/// What a credential in a form is compared with.
+/// The credential that one in a form is compared with.
 enum Decided {
     /// The credential that was decided on.
     On(PresentedCredential),
