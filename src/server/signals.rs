@@ -1,4 +1,4 @@
-//! What the system asks of the process.
+//! Signals to the process.
 
 use std::io;
 
@@ -13,7 +13,7 @@ pub struct Signals {
     pub hangup: Signal,
 }
 
-/// What asks the process to end.
+/// The signals that stop the process.
 pub struct Stop {
     terminate: Signal,
     interrupt: Signal,

@@ -20,10 +20,10 @@ use crate::edge::smtp::service::SmtpService;
 use crate::edge::smtp::worker::SmtpWorker;
 use crate::state::metrics::SmtpLimit;
 
-/// How often a worker closes connections to backends that were kept for too long.
+/// The interval at which a worker closes connections to backends that were unused for too long.
 const SWEEP: Duration = Duration::from_secs(5);
 
-/// How long mail clients whose message is cut off by a stop have to take the reply that says so.
+/// The time in which mail clients whose message is cut off by a stop can read the reply.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A socket that every worker accepts from.
@@ -40,7 +40,7 @@ pub struct Listening {
 pub struct MailListening {
     /// The socket.
     pub socket: TcpListener,
-    /// Whether TLS begins with the first byte.
+    /// True for implicit TLS.
     pub implicit_tls: bool,
     /// The entry.
     pub entry: Arc<SmtpService>,
@@ -146,7 +146,7 @@ impl Workers {
         Ok(Workers { threads: worker::start(works)?, requests, cut_off })
     }
 
-    /// How many workers there are.
+    /// Returns the number of workers.
     pub fn count(&self) -> usize {
         self.threads.len()
     }

@@ -24,7 +24,7 @@ struct Timer {
 }
 
 impl DeadlineTimer {
-    /// What `future` gives; `None` where it gives nothing within `patience` from the moment that it has to be waited for.
+    /// Waits for `future`; `None` if it takes longer than `patience` from the moment at which it is pending.
     pub async fn within<F: Future>(&mut self, patience: Duration, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         let mut until = None;
@@ -38,7 +38,7 @@ impl DeadlineTimer {
         .await
     }
 
-    /// What `future` gives; `None` where it gives nothing up to that moment.
+    /// Waits for `future`; `None` if it is still pending at `until`.
     pub async fn before<F: Future>(&mut self, until: Instant, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {

@@ -28,7 +28,7 @@ impl InFlight {
         Some(InFlightGuard(self.clone()))
     }
 
-    /// How many are in.
+    /// Returns the number of open guards.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }

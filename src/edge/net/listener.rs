@@ -31,7 +31,7 @@ pub struct BindError {
     pub key: &'static str,
     /// The address.
     pub address: SocketAddr,
-    /// What the system says.
+    /// The error of the system.
     pub error: io::Error,
 }
 
@@ -61,11 +61,11 @@ pub fn bind(key: &'static str, address: SocketAddr) -> Result<StdListener, BindE
 pub struct Connection {
     /// Its bytes, decrypted where it has TLS.
     pub stream: Stream,
-    /// What it has received; with TLS, counted before decryption.
+    /// The count of received bytes; with TLS, before decryption.
     pub meter: Arc<Meter>,
     /// The other end.
     pub peer: SocketAddr,
-    /// Whether it has TLS.
+    /// True if the connection has TLS.
     pub tls: bool,
     /// Counts it as open.
     pub entered: InFlightGuard,

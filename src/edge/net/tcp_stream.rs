@@ -49,7 +49,7 @@ impl Meter {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// Whether a read was refused since the start.
+    /// Returns true if a read was refused since the start.
     pub fn exceeded(&self) -> bool {
         self.received() >= self.limit.load(Ordering::Relaxed)
     }

@@ -12,7 +12,7 @@ use crate::domain::{Secret, StoredHash};
 /// In which order jobs are taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
-    /// What somebody who is already authenticated waits for: the hash of a new password.
+    /// Hashes of new passwords, for callers who are already authenticated.
     Management,
     /// Checks of who has lately been right from the same source.
     Known,
@@ -37,12 +37,12 @@ impl Lane {
     }
 }
 
-/// What makes two jobs the same.
+/// The identity of a job: identical jobs have the same key.
 pub type Key = [u8; 32];
 
-/// What a thread has to do.
+/// The work of a thread.
 pub enum HashWork {
-    /// Whether the secret matches.
+    /// The comparison of a secret.
     Verify(Comparison),
     /// The stored form of a password.
     Hash(Secret),
@@ -54,22 +54,22 @@ pub struct Comparison {
     pub stored: StoredHash,
     /// The secret.
     pub secret: Secret,
-    /// What failing costs at least.
+    /// The least cost of a failure.
     pub cost: u32,
-    /// Whether it will be refused even if it is right.
+    /// True if it will be refused even if it is right.
     pub refused: bool,
 }
 
-/// What came of it.
+/// The result of the work.
 #[derive(Clone, Debug)]
 pub enum Done {
-    /// Whether it matched.
+    /// The result of a comparison.
     Verified(Compared),
     /// The stored form; `None` where the system had no random numbers.
     Hashed(Option<StoredHash>),
 }
 
-/// How [`JobQueue::push`] ended.
+/// The outcome of [`JobQueue::push`].
 #[derive(Debug)]
 pub enum Pushed {
     /// A new job waits.
@@ -151,12 +151,12 @@ impl JobQueue {
         }
     }
 
-    /// How many mentions of jobs a lane holds; never more than its capacity, but for jobs that moved into it.
+    /// Returns the number of jobs in a lane: at most its capacity, apart from jobs that moved into it.
     pub fn len(&self, lane: Lane) -> usize {
         self.lanes[lane as usize].len()
     }
 
-    /// How many jobs were dropped, since nobody waited for them any more, after the last time this was asked.
+    /// Returns the number of jobs that were dropped since the last call because nobody waited for them any more.
     pub fn take_abandoned(&mut self) -> u64 {
         std::mem::take(&mut self.abandoned)
     }
