@@ -26,10 +26,10 @@ use crate::state::cluster::Cluster;
 use crate::state::store::Store;
 use crate::state::{Epochs, Hasher, Metrics};
 
-/// The longest wait of a start for the extensions of the mail backends.
+/// How long a start waits to see what mail backends can do.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
-/// The running parts, and the means to stop them.
+/// What runs, and how it is told to end.
 pub struct Assembly {
     pub config: Config,
     pub sites: Vec<Arc<HttpService>>,
@@ -47,7 +47,7 @@ pub struct Assembly {
     pub mutations: Mutations,
 }
 
-/// The services for decisions and changes, over the open store.
+/// What decides and what changes, over the open store.
 struct Core {
     metrics: Arc<Metrics>,
     store: Store,

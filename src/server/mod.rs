@@ -27,9 +27,9 @@ pub use reload::ConfigSource;
 use assembly::Assembly;
 use signals::Signals;
 
-/// The longest wait for closing the store: a statement in progress has to end first.
+/// How long closing the store may take: a statement that is under way has to end first.
 const CLOSING: Duration = Duration::from_secs(5);
-/// The largest number of open connections of operators.
+/// How many operators' connections are open at once.
 const OPERATORS: usize = 1000;
 
 /// A gateway whose listeners are open.

@@ -1,5 +1,5 @@
-//! The external parts of a configuration, such as certificates, read and checked before any of it is applied: the same for a start, a
-//! reload and `gatepost check`.
+//! What a configuration needs from outside of its file, read and checked before anything of it is put in place: the
+//! same for a start, a reload and `gatepost check`.
 
 use rustls::sign::CertifiedKey;
 
@@ -79,7 +79,7 @@ impl Prepared {
     }
 }
 
-/// Checks the files that a configuration names: certificate, CA certificates, password. Returns all errors.
+/// What is wrong with a configuration that only shows outside of its file: a certificate, a file of roots, a password. Empty where it can be served.
 pub fn check(config: &Config) -> Vec<ConfigError> {
     Prepared::checked(config, 1, &Metrics::new()).err().unwrap_or_default()
 }

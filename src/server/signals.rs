@@ -1,4 +1,4 @@
-//! Signals to the process.
+//! What the system asks of the process.
 
 use std::io;
 
@@ -13,7 +13,7 @@ pub struct Signals {
     pub hangup: Signal,
 }
 
-/// The signals that stop the process.
+/// What asks the process to end.
 pub struct Stop {
     terminate: Signal,
     interrupt: Signal,

@@ -20,10 +20,10 @@ use crate::edge::smtp::service::SmtpService;
 use crate::edge::smtp::worker::SmtpWorker;
 use crate::state::metrics::SmtpLimit;
 
-/// The interval at which a worker closes connections to backends that were unused for too long.
+/// How often a worker closes connections to backends that were kept for too long.
 const SWEEP: Duration = Duration::from_secs(5);
 
-/// The time in which mail clients whose message is cut off by a stop can read the reply.
+/// How long mail clients whose message is cut off by a stop have to take the reply that says so.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A socket that every worker accepts from.
@@ -40,7 +40,7 @@ pub struct Listening {
 pub struct MailListening {
     /// The socket.
     pub socket: TcpListener,
-    /// True for implicit TLS.
+    /// Whether TLS begins with the first byte.
     pub implicit_tls: bool,
     /// The entry.
     pub entry: Arc<SmtpService>,
@@ -146,7 +146,7 @@ impl Workers {
         Ok(Workers { threads: worker::start(works)?, requests, cut_off })
     }
 
-    /// Returns the number of workers.
+    /// How many workers there are.
     pub fn count(&self) -> usize {
         self.threads.len()
     }

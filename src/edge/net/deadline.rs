@@ -24,7 +24,7 @@ struct Timer {
 }
 
 impl DeadlineTimer {
-    /// Waits for `future`; `None` if it takes longer than `patience` from the moment at which it is pending.
+    /// What `future` gives; `None` where it gives nothing within `patience` from the moment that it has to be waited for.
     pub async fn within<F: Future>(&mut self, patience: Duration, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         let mut until = None;
@@ -38,7 +38,7 @@ impl DeadlineTimer {
         .await
     }
 
-    /// Waits for `future`; `None` if it is still pending at `until`.
+    /// What `future` gives; `None` where it gives nothing up to that moment.
     pub async fn before<F: Future>(&mut self, until: Instant, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {

@@ -28,7 +28,7 @@ impl InFlight {
         Some(InFlightGuard(self.clone()))
     }
 
-    /// Returns the number of open guards.
+    /// How many are in.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }

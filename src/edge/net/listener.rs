@@ -31,7 +31,7 @@ pub struct BindError {
     pub key: &'static str,
     /// The address.
     pub address: SocketAddr,
-    /// The error of the system.
+    /// What the system says.
     pub error: io::Error,
 }
 
@@ -61,11 +61,11 @@ pub fn bind(key: &'static str, address: SocketAddr) -> Result<StdListener, BindE
 pub struct Connection {
     /// Its bytes, decrypted where it has TLS.
     pub stream: Stream,
-    /// The count of received bytes; with TLS, before decryption.
+    /// What it has received; with TLS, counted before decryption.
     pub meter: Arc<Meter>,
     /// The other end.
     pub peer: SocketAddr,
-    /// True if the connection has TLS.
+    /// Whether it has TLS.
     pub tls: bool,
     /// Counts it as open.
     pub entered: InFlightGuard,

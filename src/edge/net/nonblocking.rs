@@ -9,13 +9,13 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::coop::unconstrained;
 
-/// Polls once, now. Without this, nothing would seem to be ready in a task that has used up its budget.
+/// What `poll` gives now. In a task that has used up its budget, nothing would seem to be there without this.
 pub fn poll<T>(poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
     pin!(unconstrained(poll_fn(poll))).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Returns true if a kept connection is still open and silent. A backend that sends something unasked is closing; what it sends is
-/// lost.
+/// Whether a kept connection is still open and has nothing to say: a backend that speaks before it is asked is closing. What
+/// it says is lost.
 pub fn is_quiet(stream: &mut (impl AsyncRead + Unpin)) -> bool {
     let mut byte = [0; 1];
     let mut buffer = ReadBuf::new(&mut byte);

@@ -84,7 +84,7 @@ impl Addresses {
         self.found.store(Arc::new(addresses));
     }
 
-    /// Returns true if no address is known yet.
+    /// Whether none is known yet.
     pub fn is_empty(&self) -> bool {
         self.found.load().is_empty()
     }

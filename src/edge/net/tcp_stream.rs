@@ -49,7 +49,7 @@ impl Meter {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// Returns true if a read was refused since the start.
+    /// Whether a read was refused since the start.
     pub fn exceeded(&self) -> bool {
         self.received() >= self.limit.load(Ordering::Relaxed)
     }

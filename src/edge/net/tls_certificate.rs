@@ -30,7 +30,7 @@ impl TlsCertificate {
         self.current.store(Arc::new(next));
     }
 
-    /// Returns the certificate that a handshake would show now.
+    /// What a handshake would show now.
     #[cfg(test)]
     pub fn shown(&self) -> CertificateDer<'static> {
         self.current.load().cert[0].clone()

@@ -13,17 +13,17 @@ type ChangeFuture = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 /// A value to be watched.
 pub struct Watched<T> {
     receiver: watch::Receiver<T>,
-    /// The registered waker, if there is one, and its place among the waiters.
+    /// Who is in the line, as far as it was let in, and the place there.
     change: Option<(Option<Waker>, ChangeFuture)>,
 }
 
 impl<T: Send + Sync + 'static> Watched<T> {
-    /// Watches for changes from now on, or since `receiver` last looked.
+    /// What changes from now on, or has changed since `receiver` last looked.
     pub fn new(receiver: watch::Receiver<T>) -> Watched<T> {
         Watched { receiver, change: None }
     }
 
-    /// Returns true if the value has changed since this was last true, and once nobody can change it any more.
+    /// Whether it has changed since this was last true; also once nobody can change it any more.
     pub fn has_changed(&mut self) -> bool {
         let changed = self.receiver.has_changed().unwrap_or(true);
         if changed {

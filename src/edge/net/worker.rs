@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use tokio::runtime::Builder;
 
-/// The work of a worker, which runs until it is done.
+/// What a worker runs until it is done.
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Starts one thread for each of `works`.

@@ -24,8 +24,8 @@ use shared::HasherShared;
 pub use queue::Lane;
 pub use scheme::{HIGHEST_COST, LOWEST_COST};
 
-/// The longest wait for a password check. After it, the client is told to try again: clients give up at about this time, and later ones
-/// would wait behind a check that nobody needs any more.
+/// What waits longer than this for its password check is told to come again. A client gives up at about this time, and
+/// who comes after it would wait behind a check that nobody wants any more.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// A password check: the values to compare, and the cost of a failure.
@@ -37,16 +37,16 @@ pub struct Check<'a> {
     pub secret: &'a [u8],
     /// The highest cost of all stored forms. Failing takes as much work as that or the configured cost, the greater.
     pub highest: u32,
-    /// True if it will be refused even if the secret is right. It then costs as much as a failure.
+    /// Whether it will be refused even if the secret is right; then it takes as much as failing does.
     pub refused: bool,
 }
 
-/// The outcome of a password check.
+/// How a password check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// True if the secret is the password.
+    /// Whether the secret is the password.
     pub right: bool,
-    /// True if it was joined to an identical check in progress.
+    /// Whether it was another one's check, of the same and at the same time.
     pub joined: bool,
 }
 
@@ -84,7 +84,7 @@ impl Hasher {
         hashed(self.run(key, Lane::Management, || HashWork::Hash(secret)).await?.0)
     }
 
-    /// Compares the secret with the stored hash. Identical checks in progress are one check.
+    /// Whether the secret is the password behind the stored form. Checks of the same that are under way at once are one.
     ///
     /// # Errors
     /// [`Unavailable::Busy`] where the lane is full, or the check hasn't ended in 15 s.
@@ -102,7 +102,7 @@ impl Hasher {
         }
     }
 
-    /// Returns true if `stored`, which `secret` has just matched, should be replaced with [`Hasher::renew`].
+    /// Whether `stored`, which `secret` has just matched, should be made anew with [`Hasher::renew`].
     pub fn is_outdated(&self, stored: &StoredHash, secret: &[u8]) -> bool {
         scheme::is_outdated(stored, secret, self.shared.cost)
     }
@@ -117,14 +117,14 @@ impl Hasher {
         hashed(self.run(key, Lane::Renewal, || HashWork::Hash(Secret::new(secret.to_vec()))).await?.0)
     }
 
-    /// Returns the number of bcrypt rounds of all checks so far. Work that a companion repeated counts once.
+    /// How many rounds of bcrypt all checks took so far; what a thread was too slow for, and another one did again, once.
     #[cfg(test)]
     pub fn rounds(&self) -> u64 {
         self.shared.rounds.load(Ordering::Relaxed)
     }
 
-    /// Returns the hash to compare with for a name that nobody has, so that it costs the same. It stays the same for a name while this
-    /// process lives, and nothing matches it.
+    /// What to verify a secret against where nobody has that name, so that it costs the same: always the same for one
+    /// name while this process lives, and nothing matches it.
     pub fn decoy(&self, name: &Canonical) -> StoredHash {
         let mut random = [0; 39];
         let mut hasher = blake3::Hasher::new_keyed(&self.shared.secret);
@@ -132,7 +132,7 @@ impl Hasher {
         scheme::decoy(&random, self.shared.cost)
     }
 
-    /// Runs the work. Returns its result, and true if it was joined to identical work in progress.
+    /// What came of it, and whether it was another one's work.
     async fn run(
         &self,
         key: Key,
@@ -209,7 +209,7 @@ mod tests {
         NewPassword::parse(b"correct horse 1").unwrap()
     }
 
-    /// Verifies on a thread of that lane.
+    /// Whether it matches, by a thread of that lane.
     async fn verified(
         hasher: &Hasher,
         stored: &StoredHash,

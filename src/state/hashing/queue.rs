@@ -12,7 +12,7 @@ use crate::domain::{Secret, StoredHash};
 /// In which order jobs are taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
-    /// Hashes of new passwords, for callers who are already authenticated.
+    /// What somebody who is already authenticated waits for: the hash of a new password.
     Management,
     /// Checks of who has lately been right from the same source.
     Known,
@@ -37,12 +37,12 @@ impl Lane {
     }
 }
 
-/// The identity of a job: identical jobs have the same key.
+/// What makes two jobs the same.
 pub type Key = [u8; 32];
 
-/// The work of a thread.
+/// What a thread has to do.
 pub enum HashWork {
-    /// The comparison of a secret.
+    /// Whether the secret matches.
     Verify(Comparison),
     /// The stored form of a password.
     Hash(Secret),
@@ -54,22 +54,22 @@ pub struct Comparison {
     pub stored: StoredHash,
     /// The secret.
     pub secret: Secret,
-    /// The least cost of a failure.
+    /// What failing costs at least.
     pub cost: u32,
-    /// True if it will be refused even if it is right.
+    /// Whether it will be refused even if it is right.
     pub refused: bool,
 }
 
-/// The result of the work.
+/// What came of it.
 #[derive(Clone, Debug)]
 pub enum Done {
-    /// The result of a comparison.
+    /// Whether it matched.
     Verified(Compared),
     /// The stored form; `None` where the system had no random numbers.
     Hashed(Option<StoredHash>),
 }
 
-/// The outcome of [`JobQueue::push`].
+/// How [`JobQueue::push`] ended.
 #[derive(Debug)]
 pub enum Pushed {
     /// A new job waits.
@@ -151,12 +151,12 @@ impl JobQueue {
         }
     }
 
-    /// Returns the number of jobs in a lane: at most its capacity, apart from jobs that moved into it.
+    /// How many mentions of jobs a lane holds; never more than its capacity, but for jobs that moved into it.
     pub fn len(&self, lane: Lane) -> usize {
         self.lanes[lane as usize].len()
     }
 
-    /// Returns the number of jobs that were dropped since the last call because nobody waited for them any more.
+    /// How many jobs were dropped, since nobody waited for them any more, after the last time this was asked.
     pub fn take_abandoned(&mut self) -> u64 {
         std::mem::take(&mut self.abandoned)
     }

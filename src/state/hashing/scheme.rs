@@ -8,7 +8,7 @@
 //! - a secret with a NUL in it matches nothing: no password holds control characters;
 //! - a secret beyond [`LONGEST_BYTES`] matches nothing.
 //!
-//! Hashes made elsewhere (`htpasswd -B` and the like: `$2a$`, `$2b$`, `$2y$`) verify as they do there, that is, by
+//! What was hashed elsewhere (`htpasswd -B` and the like: `$2a$`, `$2b$`, `$2y$`) verifies as it does there, that is, by
 //! its first 72 bytes. Where such a hash belongs to a longer password, all secrets with the same beginning match it; the
 //! first that does is hashed again in our way, whole, and from then on it is the only one that matches (another process
 //! that has verified a variant believes it as long as its cache does). Whoever can present a variant knows the 72 bytes
@@ -27,7 +27,7 @@ use crate::domain::StoredHash;
 use crate::domain::password::LONGEST_BYTES;
 
 const LONG_TAG: &str = "$gp-sha256";
-/// The longest password that bcrypt reads, without the NUL that ends it.
+/// What bcrypt takes with the NUL that ends it.
 const LONGEST_PLAIN: usize = 71;
 /// bcrypt knows no lower one.
 pub const LOWEST_COST: u32 = 4;
@@ -47,17 +47,18 @@ pub fn hash(password: &[u8], cost: u32) -> Result<StoredHash, bcrypt::BcryptErro
     Ok(StoredHash::new(text))
 }
 
-/// The result of comparing a secret.
+/// What came of comparing a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compared {
-    /// True if it is the password.
+    /// Whether it is the password.
     pub right: bool,
     /// The rounds that were worked, 2^cost for each hash.
     pub rounds: u64,
 }
 
-/// Compares `secret` with the stored password. A failure takes the work of `cost` or of the stored hash's cost, whichever is greater.
-/// So does a check that is `refused` even if it is right. An invalid stored hash takes as much, and fails.
+/// Whether `secret` is the password that was stored. Failing takes the work of `cost` or of the stored hash's cost, the
+/// greater of them, and so does what is `refused` even if it is right; a stored hash that can't be read takes as much
+/// and fails.
 pub fn verify(stored: &StoredHash, secret: &[u8], cost: u32, refused: bool) -> Compared {
     let Some(parsed) = ParsedHash::of(stored) else {
         tracing::error!("a stored password hash is damaged; its password can't match");
@@ -75,8 +76,8 @@ pub fn verify(stored: &StoredHash, secret: &[u8], cost: u32, refused: bool) -> C
     Compared { right, rounds: (1 << parsed.cost) + more }
 }
 
-/// Returns true if a hash that `secret` has just matched should be replaced: it has another cost, or was made elsewhere from only the
-/// beginning of the password.
+/// Whether a hash that `secret` has just matched should be made anew: it is of another cost, or made elsewhere from a
+/// password of which it saw the beginning only.
 pub fn is_outdated(stored: &StoredHash, secret: &[u8], cost: u32) -> bool {
     ParsedHash::of(stored)
         .is_some_and(|parsed| parsed.cost != cost || (!parsed.long && secret.len() > LONGEST_PLAIN))

@@ -1,4 +1,4 @@
-//! The state that the handle of the pool and its threads share: the queue behind its lock, and the secret of this process.
+//! What the handle of the pool and its threads share: the queue behind its lock, and the secret of this process.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::queue::{Comparison, Done, HashWork, JobQueue, Key, Lane};
 use super::scheme;
 use crate::state::metrics::{Metrics, PasswordCheck};
 
-/// The state that the handle of the pool and its threads share.
+/// What the handle of the pool and its threads share.
 pub struct HasherShared {
     /// The configured cost of a hash.
     pub cost: u32,

@@ -1,6 +1,6 @@
 //! The threads that hash, and at which priority.
 //!
-//! Work for management and for known principals is hashed at a lower priority than everything else runs at. The rest may be
+//! What management and those who are known wait for is hashed at a lower priority than all else runs at. The rest may be
 //! guesses, a flood of them, so they get what nothing else wants: a thread of the system's idle class makes room the moment
 //! that another thread has something to do, where one of lower priority keeps its core to the end of its slice
 //! (3 ms and more), and a decision from the cache would wait that long.
@@ -26,7 +26,7 @@ use super::queue::{Done, HashWork, JobQueue, Key};
 use super::shared::HasherShared;
 use crate::state::metrics::PasswordCheck;
 
-/// The niceness of the hashing threads, in the system's steps of -20 to 19.
+/// How much lower the priority of the hashing threads is, in the system's steps of -20 to 19.
 const NICENESS: i32 = 10;
 const IDLE: ThreadSchedulePolicy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
 
@@ -97,7 +97,7 @@ impl IdleThread {
         Ok(IdleThread { work, done, patience, behind: false })
     }
 
-    /// Runs the work; `None` if it took too long, or if the thread is still behind.
+    /// What came of it; `None` where it took too long, or nothing is to be expected yet.
     fn run(&mut self, work: &Arc<HashWork>) -> Option<Done> {
         if self.behind {
             self.done.try_recv().ok()?;
@@ -110,7 +110,8 @@ impl IdleThread {
     }
 }
 
-/// The time for work in the idle class: eight times its usual time on an older core, and at least one second.
+/// How long work may take in the idle class: eight times what it takes by itself, on a core of some age, and at least a
+/// second.
 fn patience(cost: u32) -> Duration {
     const ONE: Duration = Duration::from_micros(60);
     (ONE * 8 * (1 << cost.min(20))).max(Duration::from_secs(1))
