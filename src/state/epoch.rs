@@ -93,7 +93,7 @@ impl Epochs {
         self.announce(number);
     }
 
-    /// Whether what was read at `seen` about a user of an account may still be believed.
+    /// Returns true if what was read at `seen` about a user of an account is still valid.
     pub fn is_fresh(&self, seen: u64, user: &Canonical, account: &Canonical) -> bool {
         self.is_fresh_at(seen, self.shard(user), self.shard(account))
     }

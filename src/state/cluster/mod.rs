@@ -38,7 +38,7 @@ const ACKNOWLEDGED: &[u8] = b"ok\n";
 /// Between two attempts to reach a process that has too much to do to be connected to, or that has just gone.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// How often a listener looks for changes that nobody told it of, and how long an acknowledgement is waited for.
+/// The interval at which a listener looks for unannounced changes, and the longest wait for an acknowledgement.
 #[derive(Clone, Copy, Debug)]
 struct Timing {
     look: Duration,
@@ -69,7 +69,7 @@ struct MemberShared {
     place: NodesFolder,
     epochs: Arc<Epochs>,
     ledger: Ledger,
-    /// What our own socket is called.
+    /// The name of this process's own socket.
     name: Mutex<String>,
 }
 
@@ -78,7 +78,7 @@ struct MemberShared {
 #[error("the change is written, but a running gateway has not confirmed it: {0}")]
 pub struct Unconfirmed(String);
 
-/// What the socket of a listener is sent.
+/// The message to the socket of a listener.
 #[derive(Debug, Serialize, Deserialize)]
 struct Notice {
     after: i64,

@@ -15,9 +15,9 @@ pub struct Account {
     pub name: Username,
     /// The ceiling of all its credentials' permissions.
     pub rights: Permissions,
-    /// Whether it is active, that is, not suspended.
+    /// False while the account is suspended.
     pub active: bool,
-    /// How many credentials it has.
+    /// The number of its credentials.
     pub credentials: u64,
     /// When it was added, in seconds since 1970 UTC.
     pub created_at: i64,

@@ -25,7 +25,7 @@ pub struct NewCredential {
     pub name: Username,
     /// The hash of its password.
     pub hash: StoredHash,
-    /// What was asked for; what is left out is granted.
+    /// The requested permissions; omitted ones are granted.
     pub permissions: PermissionEdit,
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong with the store.
+//! Errors of the store.
 
 use thiserror::Error;
 
@@ -16,7 +16,7 @@ pub enum StoreError {
     Open {
         /// The file.
         path: String,
-        /// What the system or the database said.
+        /// The error of the system or the database.
         detail: String,
     },
 }

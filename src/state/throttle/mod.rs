@@ -37,9 +37,9 @@ const LONGEST_FOR_SOURCE: Duration = Duration::from_secs(60);
 const LONGEST_FOR_USERNAME: Duration = Duration::from_secs(30);
 /// A source or username without failures for this long starts over.
 const WINDOW: Duration = Duration::from_secs(15 * 60);
-/// How often a source without failures passes over the delay of a username, and who is known over that of the source.
+/// The interval at which a source without failures passes the delay of a username, and a known username that of the source.
 const PASS_EVERY: Duration = Duration::from_secs(1);
-/// How long a source is known after it was right.
+/// The time for which a source is known after it was right.
 const KNOWN_LASTS: Duration = Duration::from_secs(24 * 60 * 60);
 /// Sources, usernames and pairs remembered at most; the least used are forgotten first.
 const CAPACITY: u64 = 50_000;
@@ -48,7 +48,7 @@ const CAPACITY: u64 = 50_000;
 const WAITING: u32 = 256;
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
-/// Who fails, as far as one can be told from another: an IPv4 address or an IPv6 network of 64 bits.
+/// A source to which failures are attributed: an IPv4 address or an IPv6 network of 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SourcePrefix {
     /// One address; an IPv4 address written as IPv6 as well.
@@ -72,7 +72,7 @@ pub struct PendingCheck {
     name: Canonical,
     /// None where nothing is delayed.
     seats: Option<Seats>,
-    /// Whether it had to wait for others: what is remembered may be more by now.
+    /// True if it had to wait for others, so that more may be remembered by now.
     pub waited: bool,
 }
 
@@ -124,7 +124,7 @@ impl Throttle {
         }
     }
 
-    /// Whether failures have delays at all.
+    /// Returns true if failures are delayed at all.
     pub fn is_on(&self) -> bool {
         self.on
     }
@@ -153,7 +153,7 @@ impl Throttle {
         Ok(turn)
     }
 
-    /// Whether a check may be made now.
+    /// Allows a check now, or not.
     ///
     /// # Errors
     /// When to try again, and whose failures it was.
@@ -206,7 +206,7 @@ impl Throttle {
         self.known.get_with((source, *name), fresh).lock().at = now;
     }
 
-    /// Whether the source was right for the username lately.
+    /// Returns true if the source was recently right for the username.
     pub fn is_known(&self, source: SourcePrefix, name: &Canonical, now: Instant) -> bool {
         self.known.get(&(source, *name)).is_some_and(|known| known.lock().lasts(now))
     }
