@@ -11,13 +11,13 @@ use thiserror::Error;
 
 use crate::domain::{Presented, Secret};
 
-/// The longest value of `api_user` or `api_key` that is read, in decoded bytes.
+/// The longest value of `api_user` or `api_key`, in decoded bytes.
 pub const LONGEST_VALUE: usize = 4096;
 
-/// Why the credentials of a request can't be used; all of them are 400 to the caller.
+/// The reason why the credentials of a request can't be used. Each is a 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CredentialError {
-    /// Two places of the request, or two parameters of the same name, differ.
+    /// Two places of the request, or two parameters of the same name, carry different credentials.
     #[error("the request carries different credentials")]
     Conflict,
     /// `api_user` without `api_key`.
@@ -29,12 +29,12 @@ pub enum CredentialError {
     /// A value longer than [`LONGEST_VALUE`].
     #[error("api_user or api_key is too long")]
     TooLong,
-    /// `api_user` or `api_key` after a `;`, which some backends take for a `&` and others for part of a value.
+    /// `api_user` or `api_key` after a `;`, which some backends take for a `&` and others for a part of a value.
     #[error("api_user and api_key must be separated by &")]
     Ambiguous,
 }
 
-/// A credential that is held while a request is handled. The secret is wiped when dropped.
+/// The username and the secret that a request presented, owned. The secret is wiped when dropped.
 #[derive(Clone)]
 pub struct PresentedCredential {
     username: Vec<u8>,
@@ -46,7 +46,7 @@ impl PresentedCredential {
         PresentedCredential { username, secret }
     }
 
-    /// Copies what was presented, to keep it longer than the buffer it came from.
+    /// Copies a credential out of the buffer in which it was received.
     pub fn copy_of(presented: Presented<'_>) -> PresentedCredential {
         PresentedCredential {
             username: presented.username.to_vec(),
@@ -54,7 +54,7 @@ impl PresentedCredential {
         }
     }
 
-    /// As it is checked.
+    /// The credential, borrowed for a check.
     pub fn presented(&self) -> Presented<'_> {
         Presented { username: &self.username, secret: self.secret.expose() }
     }
