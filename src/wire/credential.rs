@@ -1,4 +1,4 @@
-//! Credentials as clients present them: held while a request is handled, and compared where several places carry one.
+//! The credential that a request carries, copied out of it, and compared if several places of the request carry one.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use thiserror::Error;
 
 use crate::domain::{Presented, Secret};
 
-/// The longest value of `api_user` or `api_key` that is read, in decoded bytes.
+/// The longest value of `api_user` or `api_key`, in decoded bytes.
 pub const LONGEST_VALUE: usize = 4096;
 
-/// Why the credentials of a request can't be used; all of them are 400 to the caller.
+/// The reason why the credentials of a request can't be used. Each is a 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CredentialError {
-    /// Two places of the request, or two parameters of the same name, differ.
+    /// Two places of the request, or two parameters of the same name, carry different credentials.
     #[error("the request carries different credentials")]
     Conflict,
     /// `api_user` without `api_key`.
@@ -24,12 +24,12 @@ pub enum CredentialError {
     /// A value longer than [`LONGEST_VALUE`].
     #[error("api_user or api_key is too long")]
     TooLong,
-    /// `api_user` or `api_key` after a `;`, which some backends take for a `&` and others for part of a value.
+    /// `api_user` or `api_key` after a `;`, which some backends take for a `&` and others for a part of a value.
     #[error("api_user and api_key must be separated by &")]
     Ambiguous,
 }
 
-/// A credential that is held while a request is handled. The secret is wiped when dropped.
+/// The username and the secret that a request presented, owned. The secret is wiped when dropped.
 #[derive(Clone)]
 pub struct PresentedCredential {
     username: Vec<u8>,
@@ -41,7 +41,7 @@ impl PresentedCredential {
         PresentedCredential { username, secret }
     }
 
-    /// Copies what was presented, to keep it longer than the buffer it came from.
+    /// Copies a credential out of the buffer in which it was received.
     pub fn copy_of(presented: Presented<'_>) -> PresentedCredential {
         PresentedCredential {
             username: presented.username.to_vec(),
@@ -49,7 +49,7 @@ impl PresentedCredential {
         }
     }
 
-    /// As it is checked.
+    /// The credential, borrowed for a check.
     pub fn presented(&self) -> Presented<'_> {
         Presented { username: &self.username, secret: self.secret.expose() }
     }
@@ -61,20 +61,20 @@ impl fmt::Debug for PresentedCredential {
     }
 }
 
-/// Gathers the credentials of one request from its header, query and body: the same one in two places is fine.
+/// The credential of one request, gathered from its header, query and body. Several places may carry the same one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequestCredential<'a>(Option<Presented<'a>>);
 
 impl<'a> RequestCredential<'a> {
-    /// Nothing yet.
+    /// A request without a credential so far.
     pub fn new() -> RequestCredential<'a> {
         RequestCredential(None)
     }
 
-    /// Adds what one more place of the request carries. Usernames are the same without regard to ASCII case.
+    /// Adds the credential in one more place of the request. Usernames are compared without regard to ASCII case.
     ///
     /// # Errors
-    /// [`CredentialError::Conflict`] where another place carried another credential.
+    /// [`CredentialError::Conflict`] if another place carries another credential.
     pub fn add(&mut self, presented: Presented<'a>) -> Result<(), CredentialError> {
         match self.0 {
             None => self.0 = Some(presented),
@@ -88,7 +88,7 @@ impl<'a> RequestCredential<'a> {
         Ok(())
     }
 
-    /// The one credential of the request, where it carries any.
+    /// The credential of the request, if it carries one.
     pub fn credential(self) -> Option<Presented<'a>> {
         self.0
     }

@@ -327,7 +327,7 @@ fn exposed() -> String {
 
 /// The codes of all replies, as in `550 5.7.1`.
 fn replies(source: &str) -> Vec<String> {
-    let after = source.split("Reply::ours(").skip(1);
+    let after = source.split("Reply::new(").skip(1);
     let number = |text: &str| text.trim().trim_end_matches(')').to_owned();
     after
         .map(|text| {

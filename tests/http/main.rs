@@ -19,6 +19,7 @@ mod kept_connections;
 mod limits;
 mod management_api;
 mod nothing_passes_unasked;
+mod relayed_answers;
 mod secrets_stay;
 mod slow_clients;
 mod sources;
