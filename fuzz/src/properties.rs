@@ -3,8 +3,9 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use gatepost::domain::{PathPattern, Permission, PermissionEdit, Permissions};
-use gatepost::wire::smtp::client::{self, LONGEST_REPLY, ReplyError, ServiceExtensions};
+use gatepost::wire::smtp::extensions::ServiceExtensions;
 use gatepost::wire::smtp::proxy_protocol::{self, LONGEST as LONGEST_PROXY};
+use gatepost::wire::smtp::reply_parser::{self, LONGEST_REPLY, ReplyError};
 use gatepost::wire::{
     BASIC_BUFFER, BasicError, BodyScanner, CallParameters, ChunkedValidator, CredentialsCall, FormError,
     PathError, RequestTarget, RoutePattern, basic as read_basic, normalize, sends_mail, take_credential,
@@ -190,7 +191,7 @@ pub fn smtp_reply(bytes: &[u8], cuts: &[u8]) {
     let (again, other_error, other_left) = read_replies(bytes, cuts);
     assert_eq!((&replies, error.is_some(), left), (&again, other_error.is_some(), other_left));
     for written in replies {
-        let read = client::reply(&written).expect("what is written is a reply").expect("all of it");
+        let read = reply_parser::parse(&written).expect("what is written is a reply").expect("all of it");
         assert_eq!(read.1, written.len());
     }
 }
@@ -222,11 +223,11 @@ pub fn smtp_session(data: &[u8]) {
     } else {
         Driver::new(settings()).feed(bytes);
     }
-    let read = client::reply(bytes);
+    let read = reply_parser::parse(bytes);
     if let Ok(Some((reply, len))) = &read {
         assert!((200..600).contains(&reply.code()) && *len <= bytes.len());
-        assert_eq!(client::reply(&bytes[..*len]), read);
-        assert_eq!(client::reply(&bytes[..*len - 1]), Ok(None));
+        assert_eq!(reply_parser::parse(&bytes[..*len]), read);
+        assert_eq!(reply_parser::parse(&bytes[..*len - 1]), Ok(None));
     }
 }
 
@@ -313,13 +314,13 @@ fn read_replies(bytes: &[u8], cuts: &[u8]) -> (Vec<Vec<u8>>, Option<ReplyError>,
         buffer.extend_from_slice(piece);
         rest = after;
         loop {
-            match client::reply(&buffer) {
+            match reply_parser::parse(&buffer) {
                 Ok(Some((reply, taken))) => {
                     assert!(taken <= LONGEST_REPLY && (200..600).contains(&reply.code()));
                     let mut written = Vec::new();
                     reply.write(&mut written);
                     replies.push(written);
-                    let _ = ServiceExtensions::read(&reply);
+                    let _ = ServiceExtensions::parse(&reply);
                     buffer.drain(..taken);
                 }
                 Ok(None) => break,

@@ -23,9 +23,9 @@ const SHOWN: usize = 2048;
 const GREETING: &str = "sink.localhost ESMTP";
 const EXTENSIONS: &str =
     "sink.localhost\nPIPELINING\nSIZE 104857600\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES";
-const OK: Reply = Reply::ours(250, EnhancedStatusCode(2, 0, 0), "Ok");
-const SHOWN_OK: Reply = Reply::ours(250, EnhancedStatusCode(2, 0, 0), "Ok, shown by the demo");
-const NOBODY: Reply = Reply::ours(550, EnhancedStatusCode(5, 1, 1), "Nobody of that name");
+const OK: Reply = Reply::new(250, EnhancedStatusCode(2, 0, 0), "Ok");
+const SHOWN_OK: Reply = Reply::new(250, EnhancedStatusCode(2, 0, 0), "Ok, shown by the demo");
+const NOBODY: Reply = Reply::new(550, EnhancedStatusCode(5, 1, 1), "Nobody of that name");
 
 /// Serves on `socket` until `stop` turns true.
 pub async fn serve(socket: TcpListener, stop: watch::Receiver<bool>) {

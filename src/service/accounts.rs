@@ -1,11 +1,11 @@
-//! The accounts: added, listed and changed by the operator only.
+//! Accounts. Only the operator adds, lists and changes them.
 
 use super::audit::{AuditAction, Origin, RequestedChange, operator};
 use super::{ManagementError, Mutations};
 use crate::domain::{AccountError, AccountId, Canonical, NewPassword, Permissions, Username};
 use crate::state::store::{Account, Written};
 
-/// The accounts, in the hands of the operator. Cloning is cheap.
+/// The management of accounts. Cloning is cheap.
 #[derive(Clone)]
 pub struct Accounts {
     mutations: Mutations,
@@ -13,12 +13,12 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Made from what changes need; `origin` is where the operator sits.
+    /// Creates the service; `origin` is the place of the operator.
     pub fn new(mutations: Mutations, origin: Origin) -> Accounts {
         Accounts { mutations, origin }
     }
 
-    /// A page of accounts in the order in which they were added: at most `limit`, all added later than `after`.
+    /// Returns a page of accounts in the order of their addition: at most `limit`, all added after `after`.
     ///
     /// # Errors
     /// [`ManagementError::Store`].
@@ -26,7 +26,7 @@ impl Accounts {
         Ok(self.mutations.store.accounts(after, limit).await?)
     }
 
-    /// The account of that name.
+    /// Returns the account with this name.
     ///
     /// # Errors
     /// [`AccountError::NoSuchAccount`] and [`ManagementError::Store`].
@@ -38,7 +38,7 @@ impl Accounts {
     /// Adds an account.
     ///
     /// # Errors
-    /// [`ManagementError`]; nothing is written, save where it says otherwise.
+    /// [`ManagementError`]; nothing has changed, unless it says otherwise.
     pub async fn add(
         &self,
         name: &str,
@@ -82,7 +82,7 @@ impl Accounts {
         .await
     }
 
-    /// Sets the rights of the account, the ceiling of all its credentials.
+    /// Sets the rights of the account, the ceiling for all its credentials.
     ///
     /// # Errors
     /// As [`Accounts::add`].
@@ -92,7 +92,7 @@ impl Accounts {
         self.change(asked, |name| async move { Ok(store.set_rights(&name, rights).await?) }).await
     }
 
-    /// Suspends the account: nobody of it may do anything.
+    /// Suspends the account: its holder and its credentials are denied everything.
     ///
     /// # Errors
     /// As [`Accounts::add`].
@@ -124,7 +124,7 @@ impl Accounts {
         self.change(asked, |name| async move { Ok(store.set_active(&name, active).await?) }).await
     }
 
-    /// Makes a change of the account that the asked names.
+    /// Makes a change of the account that the request names.
     async fn change<F>(
         &self,
         asked: RequestedChange,

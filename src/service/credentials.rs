@@ -1,4 +1,4 @@
-//! The credentials of an account: get, add, edit, remove (docs/api.md). The API and the command line both come here.
+//! The credentials of an account: get, add, edit, remove (docs/api.md), for the API and the command line.
 
 use super::audit::{AuditAction, AuditOutcome, Origin, RequestedChange, operator};
 use super::{Granted, ManagementError, Mutations};
@@ -8,13 +8,13 @@ use crate::domain::{
 };
 use crate::state::store::{Authority, CredentialEdit, NewCredential};
 
-/// The credentials of all accounts. Cloning is cheap.
+/// The management of the credentials of all accounts. Cloning is cheap.
 #[derive(Clone)]
 pub struct Credentials {
     mutations: Mutations,
 }
 
-/// Who manages the credentials of which account, and from where.
+/// The manager of the credentials of one account: its holder, or the operator.
 #[derive(Clone, Debug)]
 pub struct Manager {
     account: AccountId,
@@ -23,30 +23,30 @@ pub struct Manager {
     origin: Origin,
 }
 
-/// A credential to be added, as asked for.
+/// A request to add a credential.
 #[derive(Clone, Copy)]
 pub struct Addition<'a> {
-    /// Its username.
+    /// The username.
     pub username: &'a str,
-    /// Its password.
+    /// The password.
     pub password: &'a [u8],
-    /// Its permissions; what is left out is granted.
+    /// The permissions; omitted ones are granted.
     pub permissions: PermissionEdit,
 }
 
-/// An edit of a credential, as asked for; what is left out stays.
+/// A request to edit a credential; omitted values stay as they are.
 #[derive(Clone, Copy)]
 pub struct Edit<'a> {
-    /// Whose.
+    /// The username of the credential.
     pub username: &'a str,
-    /// Its new password.
+    /// The new password.
     pub password: Option<&'a [u8]>,
     /// The permissions that change.
     pub permissions: PermissionEdit,
 }
 
 impl Manager {
-    /// The account holder that a decision recognised; `None` for a credential, which manages nothing whatever its bits.
+    /// Returns the manager for an account holder; `None` for a credential, which manages nothing, whatever its permissions.
     pub fn holder(granted: &Granted, origin: Origin) -> Option<Manager> {
         let (account, authority) = (granted.account(), Authority::Holder);
         let actor = granted.name().to_string();
@@ -60,12 +60,12 @@ impl Manager {
 }
 
 impl Credentials {
-    /// Made from what changes need.
+    /// Creates the service.
     pub fn new(mutations: Mutations) -> Credentials {
         Credentials { mutations }
     }
 
-    /// The operator, for the credentials of the account of that name; also while it is suspended.
+    /// Returns the operator as the manager of the account with this name, even while it is suspended.
     ///
     /// # Errors
     /// [`AccountError::NoSuchAccount`] and [`ManagementError::Store`].
@@ -76,7 +76,7 @@ impl Credentials {
         Ok(Manager { account: found.id, authority: Authority::Operator, actor, origin })
     }
 
-    /// A page of the credentials in the order in which they were added: at most `limit`, all added later than `after`.
+    /// Returns a page of the credentials in the order of their addition: at most `limit`, all added after `after`.
     ///
     /// # Errors
     /// [`ManagementError::Store`].
@@ -91,10 +91,10 @@ impl Credentials {
         page.inspect_err(|refusal| by.asked(AuditAction::CredentialGet, "", String::new()).refuse(refusal))
     }
 
-    /// The credential of that name.
+    /// Returns the credential with this name.
     ///
     /// # Errors
-    /// [`AccountError::NoSuchCredential`], also where it is another account's, and [`ManagementError::Store`].
+    /// [`AccountError::NoSuchCredential`], also if it belongs to another account, and [`ManagementError::Store`].
     pub async fn get(&self, by: &Manager, username: &str) -> Result<Credential, ManagementError> {
         let found = match Canonical::of(username.as_bytes()) {
             Some(name) => {
@@ -107,10 +107,10 @@ impl Credentials {
         })
     }
 
-    /// Adds a credential. Answers how many the account has then.
+    /// Adds a credential. Returns how many the account has now.
     ///
     /// # Errors
-    /// [`ManagementError`]; nothing is written, save where it says otherwise.
+    /// [`ManagementError`]; nothing has changed, unless it says otherwise.
     pub async fn add(&self, by: &Manager, addition: Addition<'_>) -> Result<u64, ManagementError> {
         let asked = in_words(None, addition.permissions);
         let asked = by.asked(AuditAction::CredentialAdd, addition.username, asked);
@@ -132,7 +132,7 @@ impl Credentials {
             .await
     }
 
-    /// Edits a credential. Answers how many the account has.
+    /// Edits a credential. Returns how many the account has.
     ///
     /// # Errors
     /// As [`Credentials::add`].
@@ -160,7 +160,7 @@ impl Credentials {
             .await
     }
 
-    /// Removes a credential. Answers how many the account has left.
+    /// Removes a credential. Returns how many the account has now.
     ///
     /// # Errors
     /// As [`Credentials::add`].
@@ -174,7 +174,7 @@ impl Credentials {
         self.mutations.run(asked, name, work).await
     }
 
-    /// Records what was refused before it could be asked for here: unreadable parameters, say.
+    /// Records a request that was refused before it reached this service, for example because of invalid parameters.
     pub fn refused(&self, by: &Manager, action: AuditAction, username: &str, refusal: &ManagementError) {
         let _: Result<(), _> =
             self.mutations.note(&by.asked(action, username, String::new()), Err(refusal.clone()));
@@ -188,7 +188,7 @@ impl RequestedChange {
     }
 }
 
-/// What was asked for, for the audit trail: `password email=0 web=1`.
+/// Formats a change for the audit trail: `password email=0 web=1`.
 fn in_words(password: Option<&[u8]>, permissions: PermissionEdit) -> String {
     let mut words: Vec<String> = password.iter().map(|_| "password".to_owned()).collect();
     words.extend(permissions.named().iter().map(|permission| {

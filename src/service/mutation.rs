@@ -1,5 +1,4 @@
-//! How every change goes, whoever makes it: to disk, out of every cache, into the audit trail, and only then is it
-//! answered.
+//! Changes: to disk, out of every cache, into the audit trail, and only then answered.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,35 +17,35 @@ use crate::state::hashing::Hasher;
 use crate::state::store::{MutationError, Store, StoreError, Written};
 use crate::state::{Epochs, Metrics};
 
-/// The reason that something was not done, or not confirmed. The text of [`ManagementError::Store`] and [`ManagementError::Unconfirmed`] is for log
-/// and operator; everything else may be shown to the caller.
+/// The reason for which a request was refused, failed, or is not confirmed. The texts of [`ManagementError::Store`] and
+/// [`ManagementError::Unconfirmed`] are for log and operator; all others may be shown to the caller.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ManagementError {
-    /// Not a username.
+    /// The username is invalid.
     #[error(transparent)]
     Username(#[from] UsernameError),
-    /// Not a password that may be chosen.
+    /// The password is invalid.
     #[error(transparent)]
     Password(#[from] PasswordError),
-    /// Not a set of permissions.
+    /// The permissions are invalid.
     #[error(transparent)]
     Permissions(#[from] PermissionsError),
-    /// The accounts as they are do not allow it.
+    /// The existing accounts and credentials do not allow it.
     #[error(transparent)]
     NotAllowed(#[from] AccountError),
-    /// Too many others want a password hashed; nothing has changed.
+    /// Too many passwords are waiting to be hashed. Nothing has changed.
     #[error("too busy, try again")]
     Busy,
-    /// The store can't be asked; it is open whether something has changed.
+    /// The store is unavailable. It is unknown if something has changed.
     #[error(transparent)]
     Store(StoreError),
-    /// The change is written, and another process has not confirmed that it is in force there.
+    /// The change is written, but another process has not confirmed that it is in effect there.
     #[error(transparent)]
     Unconfirmed(#[from] Unconfirmed),
 }
 
 impl ManagementError {
-    /// Returns true if it says nothing about the request itself: to be answered with "try again".
+    /// Returns true if it says nothing about the request itself, which is then answered with "try again".
     pub const fn is_failure(&self) -> bool {
         match self {
             ManagementError::Busy | ManagementError::Store(_) | ManagementError::Unconfirmed(_) => true,
@@ -73,7 +72,7 @@ impl From<MutationError> for ManagementError {
     }
 }
 
-/// What changes need. Cloning is cheap.
+/// The parts that changes need. Cloning is cheap.
 #[derive(Clone)]
 pub struct Mutations {
     pub(super) store: Store,
@@ -84,7 +83,7 @@ pub struct Mutations {
 }
 
 impl Mutations {
-    /// Changes of this store, told to these epochs and to that cluster.
+    /// Creates changes of this store, which are announced to these epochs and to this cluster.
     pub fn new(
         store: Store,
         hasher: Arc<Hasher>,
@@ -103,7 +102,7 @@ impl Mutations {
         Mutations { store, hasher, epochs, cluster, metrics }
     }
 
-    /// The stored form of a password, if it keeps the rules.
+    /// Hashes a new password.
     pub(super) async fn hash(&self, password: &NewPassword) -> Result<StoredHash, ManagementError> {
         self.hasher.hash(password).await.map_err(|unavailable| match unavailable {
             Unavailable::Busy => ManagementError::Busy,
@@ -111,8 +110,8 @@ impl Mutations {
         })
     }
 
-    /// Makes the change `work` for `name` and sees it through to its end, also where nobody waits for the answer any
-    /// more: what is committed is out of every cache and in the audit trail.
+    /// Makes the change `work` for `name`. Completes it even if nobody waits for the answer any more: a committed change is out of
+    /// every cache and in the audit trail.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         asked: RequestedChange,
@@ -158,7 +157,7 @@ impl Mutations {
         })
     }
 
-    /// Counts and records how a change ended.
+    /// Counts and records the outcome of a change.
     pub(super) fn note<T>(
         &self,
         asked: &RequestedChange,
@@ -175,8 +174,8 @@ impl Mutations {
     }
 }
 
-/// A change that has begun. Where it never ends, by a panic or since the process does, the audit trail has a line of it all
-/// the same, and nobody believes what was read before.
+/// A change in progress. If it never completes, because of a panic or the end of the process, the audit trail still gets a line,
+/// and everything that was read before is stale.
 struct Unended {
     mutations: Mutations,
     asked: Option<RequestedChange>,

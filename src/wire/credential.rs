@@ -1,4 +1,9 @@
-//! Credentials as clients present them: held while a request is handled, and compared where several places carry one.
+//! Credentials as clients present them.
+//!
+//! Two types stand for one: [`Presented`] borrows it from the buffer that it was read from, and [`PresentedCredential`] owns it where
+//! that buffer doesn't live long enough (a form, an AUTH exchange). Two more are about reading it: `wire::form` gathers the username
+//! and the secret separately (`CredentialHalves`), since they are parameters of their own, and
+//! [`QueryCredential`](crate::wire::QueryCredential) is a query split into credential and rest.
 
 use std::fmt;
 
@@ -6,13 +11,13 @@ use thiserror::Error;
 
 use crate::domain::{Presented, Secret};
 
-/// The longest value of `api_user` or `api_key` that is read, in decoded bytes.
+/// The longest value of `api_user` or `api_key`, in decoded bytes.
 pub const LONGEST_VALUE: usize = 4096;
 
-/// Why the credentials of a request can't be used; all of them are 400 to the caller.
+/// The reason why the credentials of a request can't be used. Each is a 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CredentialError {
-    /// Two places of the request, or two parameters of the same name, differ.
+    /// Two places of the request, or two parameters of the same name, carry different credentials.
     #[error("the request carries different credentials")]
     Conflict,
     /// `api_user` without `api_key`.
@@ -24,12 +29,12 @@ pub enum CredentialError {
     /// A value longer than [`LONGEST_VALUE`].
     #[error("api_user or api_key is too long")]
     TooLong,
-    /// `api_user` or `api_key` after a `;`, which some backends take for a `&` and others for part of a value.
+    /// `api_user` or `api_key` after a `;`, which some backends take for a `&` and others for a part of a value.
     #[error("api_user and api_key must be separated by &")]
     Ambiguous,
 }
 
-/// A credential that is held while a request is handled. The secret is wiped when dropped.
+/// The username and the secret that a request presented, owned. The secret is wiped when dropped.
 #[derive(Clone)]
 pub struct PresentedCredential {
     username: Vec<u8>,
@@ -41,7 +46,7 @@ impl PresentedCredential {
         PresentedCredential { username, secret }
     }
 
-    /// Copies what was presented, to keep it longer than the buffer it came from.
+    /// Copies a credential out of the buffer in which it was received.
     pub fn copy_of(presented: Presented<'_>) -> PresentedCredential {
         PresentedCredential {
             username: presented.username.to_vec(),
@@ -49,7 +54,7 @@ impl PresentedCredential {
         }
     }
 
-    /// As it is checked.
+    /// The credential, borrowed for a check.
     pub fn presented(&self) -> Presented<'_> {
         Presented { username: &self.username, secret: self.secret.expose() }
     }
@@ -61,36 +66,22 @@ impl fmt::Debug for PresentedCredential {
     }
 }
 
-/// Gathers the credentials of one request from its header, query and body: the same one in two places is fine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RequestCredential<'a>(Option<Presented<'a>>);
-
-impl<'a> RequestCredential<'a> {
-    /// Nothing yet.
-    pub fn new() -> RequestCredential<'a> {
-        RequestCredential(None)
-    }
-
-    /// Adds what one more place of the request carries. Usernames are the same without regard to ASCII case.
-    ///
-    /// # Errors
-    /// [`CredentialError::Conflict`] where another place carried another credential.
-    pub fn add(&mut self, presented: Presented<'a>) -> Result<(), CredentialError> {
-        match self.0 {
-            None => self.0 = Some(presented),
-            Some(first) => {
-                let same_name = first.username.eq_ignore_ascii_case(presented.username);
-                if !same_name || first.secret != presented.secret {
-                    return Err(CredentialError::Conflict);
-                }
-            }
+/// The credential of a request, from two places that may carry one. Both may carry the same one. Usernames are compared without
+/// regard to ASCII case.
+///
+/// # Errors
+/// [`CredentialError::Conflict`] if the places carry different credentials.
+pub fn one_credential<'a>(
+    one: Option<Presented<'a>>,
+    other: Option<Presented<'a>>,
+) -> Result<Option<Presented<'a>>, CredentialError> {
+    match (one, other) {
+        (Some(one), Some(other))
+            if !one.username.eq_ignore_ascii_case(other.username) || one.secret != other.secret =>
+        {
+            Err(CredentialError::Conflict)
         }
-        Ok(())
-    }
-
-    /// The one credential of the request, where it carries any.
-    pub fn credential(self) -> Option<Presented<'a>> {
-        self.0
+        _ => Ok(one.or(other)),
     }
 }
 
@@ -101,15 +92,16 @@ mod tests {
     #[test]
     fn places_agree_or_conflict() {
         let joe = Presented { username: b"joe", secret: b"1" };
-        let mut gathered = RequestCredential::new();
-        assert!(gathered.credential().is_none());
-        gathered.add(joe).unwrap();
-        gathered.add(Presented { username: b"JOE", secret: b"1" }).unwrap();
-        assert_eq!(gathered.credential().unwrap().username, b"joe");
+        assert!(one_credential(None, None).unwrap().is_none());
+        let same = Presented { username: b"JOE", secret: b"1" };
+        for (one, other) in [(Some(joe), None), (None, Some(joe)), (Some(joe), Some(same))] {
+            assert_eq!(one_credential(one, other).unwrap().unwrap().username, b"joe");
+        }
         for other in
             [Presented { username: b"jim", secret: b"1" }, Presented { username: b"joe", secret: b"2" }]
         {
-            assert_eq!(gathered.add(other), Err(CredentialError::Conflict));
+            let conflict = one_credential(Some(joe), Some(other)).err();
+            assert_eq!(conflict, Some(CredentialError::Conflict));
         }
     }
 }

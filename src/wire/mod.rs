@@ -1,11 +1,12 @@
-//! Layer 1: pure functions between bytes and values. Nothing here reads a socket, a file or a clock, every buffer is bounded, and no input
-//! panics; where input comes in pieces, any split of it gives the same result.
+//! Layer 1: protocols as pure functions between bytes and values. Nothing here uses a socket, a file or a clock. Every buffer
+//! is
+//! bounded, no input panics, and any split of the input gives the same result.
 //!
-//! - [`form`]: `api_user` and `api_key` in forms and queries: found, read and masked.
-//! - [`http`]: Basic logins, request targets, paths, routes, origins and framing.
-//! - [`api`]: calls of the credentials API, their parameters and replies.
+//! - [`form`]: `api_user` and `api_key` in forms and queries: finds, reads and masks them.
+//! - [`http`]: Basic authorization, request targets, normalized paths, routes, origins, and framing.
+//! - [`api`]: calls of the credentials API, their parameters and responses.
 //! - [`smtp`]: both sides of SMTP.
-//! - [`credential`]: credentials as clients present them, for all of these.
+//! - [`credential`]: the credential that a request carries, for all of these.
 
 pub mod api;
 pub mod credential;
@@ -21,5 +22,5 @@ pub use self::http::{
     RequestTarget, RoutePattern, basic, cut_short, normalize, sends_mail,
 };
 pub use api::{CallParameters, CallParametersError, CredentialsAction, CredentialsCall, ReplyFormat, reply};
-pub use credential::{CredentialError, LONGEST_VALUE, PresentedCredential, RequestCredential};
+pub use credential::{CredentialError, LONGEST_VALUE, PresentedCredential, one_credential};
 pub use form::{BodyScanner, CredentialKey, FormError, QueryCredential, take_credential, without_credential};

@@ -1,9 +1,10 @@
 //! The log: in what form, and what is in it where it is wanted.
 
-use std::time::Instant;
+use std::io::Write;
+use std::time::{Duration, Instant};
 
-use crate::common::backend::Backend;
-use crate::common::http::get;
+use crate::common::backend::{Backend, read_request};
+use crate::common::http::{Connection, get};
 use crate::common::mail::{ANN, CONTENT, Client, JOE, plain, smtp};
 use crate::common::sink::{Act, Settings, Sink, say};
 use crate::common::terminal::Terminal;
@@ -106,4 +107,64 @@ fn each_message_that_was_accepted_has_a_line_where_that_is_wanted() {
         let text = gateway.log().text();
         assert_eq!(text.matches("\"target\":\"access\"").count(), wanted, "{text}");
     }
+}
+
+/// The time in the access log ends with the answer, and a body that breaks off is logged, over both paths.
+#[test]
+fn the_access_log_tells_of_the_end_of_an_answer() {
+    let backend = Backend::handling(|stream, received| {
+        while let Some(request) = read_request(stream) {
+            let target = request.target.clone();
+            let _ = received.send(request);
+            let stream = stream.get_mut();
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+            if target.starts_with("/open/broken") {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(300));
+            let _ = stream.write_all(b"there");
+        }
+    });
+    let gateway = Gateway::start(&open_api(backend.address, ""));
+    for (path, body) in [("fast", ""), ("duplex", "x")] {
+        let whole = get(&format!("/open/slow-{path}")).body(body).send(gateway.api());
+        assert_eq!(whole.text(), "hellothere");
+        let line = gateway.log().wait_for(&["\"target\":\"access\"", &format!("/open/slow-{path}\"")]);
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert!(line["ms"].as_f64().unwrap() >= 300.0 && line["status"] == 200, "{line}");
+        assert!(line.get("broken_off_by").is_none(), "{line}");
+
+        let mut connection = Connection::open(gateway.api());
+        connection.write(&get(&format!("/open/broken-{path}")).body(body).bytes());
+        let raw = String::from_utf8(connection.read_to_end()).unwrap();
+        assert!(raw.contains("\r\nContent-Length: 10\r\n") && raw.ends_with("\r\n\r\nhello"), "{raw}");
+        let line = gateway.log().wait_for(&["\"target\":\"access\"", &format!("/open/broken-{path}\"")]);
+        assert!(line.contains("\"broken_off_by\":\"backend\"") && line.contains("\"status\":200"), "{line}");
+        let id = raw.split("x-request-id: ").nth(1).unwrap().split("\r\n").next().unwrap();
+        let upstream = format!("http://{}", backend.address);
+        gateway.log().wait_for(&["the backend broke off its response", "\"level\":\"WARN\"", id, &upstream]);
+    }
+}
+
+/// A client that goes away in the middle of an answer is no failure of the backend's.
+#[test]
+fn a_client_that_breaks_an_answer_off_is_logged_as_such() {
+    let backend = Backend::handling(|stream, received| {
+        while let Some(request) = read_request(stream) {
+            let _ = received.send(request);
+            let stream = stream.get_mut();
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+            while stream.write_all(&[b'x'; 65536]).is_ok() {}
+        }
+    });
+    let gateway = Gateway::start(&open_api(backend.address, ""));
+    for (path, body) in [("fast", ""), ("duplex", "x")] {
+        let mut connection = Connection::open(gateway.api());
+        connection.write(&get(&format!("/open/{path}")).body(body).bytes());
+        connection.read_raw().unwrap();
+        drop(connection);
+        let line = gateway.log().wait_for(&["\"target\":\"access\"", &format!("/open/{path}\"")]);
+        assert!(line.contains("\"broken_off_by\":\"client\"") && line.contains("\"status\":200"), "{line}");
+    }
+    assert!(!gateway.log().text().contains("broke off its response"), "{}", gateway.log().text());
 }

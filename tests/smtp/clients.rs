@@ -116,7 +116,7 @@ fn curl_with_the_line_ends_of_a_unix_file() {
     };
     let output = send(&[]);
     assert!(!output.status.success());
-    assert!(text(&output).contains("550 5.6.0 End lines in CR LF (curl: --crlf)"), "{}", text(&output));
+    assert!(text(&output).contains("550 5.6.0 Lines must end in CR LF (curl: --crlf)"), "{}", text(&output));
     let output = send(&["--crlf"]);
     assert!(output.status.success(), "{}", text(&output));
     let messages = site.sink.messages();

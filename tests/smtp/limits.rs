@@ -275,7 +275,7 @@ fn the_last_replies_reach_a_client_that_is_still_talking() {
         ("QUIT\r\n", "221 2.0.0 Bye\r\n"),
         ("NOOP\r\nQUIT\r\n", "221 2.0.0 Bye\r\n"),
         ("NONSENSE\r\nNONSENSE\r\n", "421 4.7.0 Too many errors, closing connection\r\n"),
-        ("STARTTLS\r\n", "554 5.7.0 Commands behind STARTTLS are refused\r\n"),
+        ("STARTTLS\r\n", "554 5.7.0 Commands sent together with STARTTLS are refused\r\n"),
         ("BDAT x\r\n", "501 5.5.4 Syntax error in arguments\r\n"),
     ];
     for (text, last) in cases {

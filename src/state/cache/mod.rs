@@ -1,9 +1,11 @@
-//! Principals that were verified lately, so that asking for them again costs no password check.
+//! Principals that were verified lately. Another check of them costs no password check.
 //!
 //! An entry holds a keyed digest of the secret that was verified and a fingerprint of the stored hash it was verified
-//! against, never the secret. Both keys are random and of this process alone. Whether an entry may still be believed
-//! is told by its epoch ([`super::epoch`]) and its age; where it may not, its digest still stands as long as the row
-//! in the store holds the same hash, so that a reload costs a read and no password check.
+//! against, never the secret. Both keys are random and of this process alone. An entry may be believed as long as its epoch
+//! ([`super::epoch`]) and its age allow. After that, its digest still proves the secret as long as the row in the store has
+//! the same hash, so that a reload costs a read and no password check.
+//!
+//! A connection keeps what it presents again and again in a [`ConnectionMemory`], under the same conditions.
 
 mod denials;
 mod digest;
@@ -24,7 +26,7 @@ use digest::DigestKeys;
 
 pub use digest::{Digest, Fingerprint};
 pub use memory::ConnectionMemory;
-pub use verified::{Proof, Verified, Who};
+pub use verified::{Identity, Proof, Verified};
 
 /// The verified principals, by canonical name, and the secrets that were wrong a moment ago.
 pub struct Cache {
@@ -104,7 +106,7 @@ impl Cache {
     /// entry spares its next check the password check.
     #[cold]
     fn keep_in_use(&self, verified: &Verified) {
-        if self.entries.get(&verified.who.name).is_none() {
+        if self.entries.get(&verified.identity.name).is_none() {
             self.insert(Arc::new(verified.unshared()));
         }
     }
@@ -114,14 +116,14 @@ impl Cache {
         self.entries.get(name)
     }
 
-    /// Keeps what was verified. It may come late, and over an entry that was read after it: what it says is believed only
-    /// as long as its own epoch allows.
+    /// Inserts what was verified. It may come late, and replace an entry that was read after it: each is believed only as long as
+    /// its own epoch allows.
     pub fn insert(&self, verified: Arc<Verified>) {
-        self.entries.insert(verified.who.name, verified);
+        self.entries.insert(verified.identity.name, verified);
     }
 
-    /// Drops what was verified under that name, to free its memory. A slow loader may put it back, so that only its epoch tells
-    /// whether it may be believed.
+    /// Drops what was verified under that name, to free its memory. A slow loader may put it back: only the epoch tells if it may be
+    /// believed.
     pub fn remove(&self, name: &Canonical) {
         self.entries.invalidate(name);
     }

@@ -148,8 +148,8 @@ fn a_connection_remembers_what_comes_twice_in_a_row() {
     assert!(Arc::ptr_eq(&entry, &fixture.recall(&memory, "someone").unwrap()), "once");
     let own = fixture.recall(&memory, "someone").unwrap();
     // Nothing of it is counted, freed or written by another connection.
-    assert!(!Arc::ptr_eq(&entry, &own) && !Arc::ptr_eq(&entry.who, &own.who));
-    assert_ne!(entry.who.user_value.as_ptr(), own.who.user_value.as_ptr());
+    assert!(!Arc::ptr_eq(&entry, &own) && !Arc::ptr_eq(&entry.identity, &own.identity));
+    assert_ne!(entry.identity.user_value.as_ptr(), own.identity.user_value.as_ptr());
     for _ in 0..10 {
         assert!(Arc::ptr_eq(&own, &fixture.recall(&memory, "SomeOne").unwrap()));
     }

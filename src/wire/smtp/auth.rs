@@ -14,39 +14,39 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What is awaited from a client that logs in.
+/// The state of an exchange: the response that is expected from the client.
 #[derive(Debug)]
 pub enum AuthExchange {
-    /// All of PLAIN.
+    /// The only response of PLAIN.
     Plain,
-    /// The username of LOGIN.
-    LoginName,
-    /// The password of LOGIN, for this username.
-    LoginSecret(Zeroizing<Vec<u8>>),
+    /// The username for LOGIN.
+    LoginUsername,
+    /// The password for LOGIN, after this username.
+    LoginPassword(Zeroizing<Vec<u8>>),
 }
 
-/// What comes next.
+/// The next step of an exchange.
 #[derive(Debug)]
 pub enum AuthStep {
-    /// A challenge goes to the client, and its response is awaited.
+    /// Send a challenge and await the response.
     Challenge(&'static str, AuthExchange),
-    /// Who it says it is is to be checked.
+    /// Check these credentials.
     Check(PresentedCredential),
-    /// It ends here.
+    /// End the exchange with this reply.
     Refused(Reply),
 }
 
-/// The command AUTH.
+/// Starts an exchange for the AUTH command.
 pub fn begin(mechanism: &[u8], initial: Option<&[u8]>) -> AuthStep {
     let first = if mechanism.eq_ignore_ascii_case(b"PLAIN") {
         AuthExchange::Plain
     } else if mechanism.eq_ignore_ascii_case(b"LOGIN") {
-        AuthExchange::LoginName
+        AuthExchange::LoginUsername
     } else {
         return AuthStep::Refused(replies::UNKNOWN_MECHANISM);
     };
     match initial {
-        // An initial response without anything in it (RFC 4954 section 4).
+        // An empty initial response (RFC 4954 section 4).
         Some(b"=") => first.respond(b""),
         Some(initial) => first.respond(initial),
         None => first.ask(),
@@ -58,13 +58,13 @@ impl AuthExchange {
         let challenge = match self {
             AuthExchange::Plain => "",
             // "Username:" and "Password:".
-            AuthExchange::LoginName => "VXNlcm5hbWU6",
-            AuthExchange::LoginSecret(_) => "UGFzc3dvcmQ6",
+            AuthExchange::LoginUsername => "VXNlcm5hbWU6",
+            AuthExchange::LoginPassword(_) => "UGFzc3dvcmQ6",
         };
         AuthStep::Challenge(challenge, self)
     }
 
-    /// The client's line, without its CR LF.
+    /// Processes the client's response, a line without its CR LF.
     pub fn respond(self, line: &[u8]) -> AuthStep {
         if line == b"*" {
             return AuthStep::Refused(replies::AUTH_CANCELLED);
@@ -72,29 +72,32 @@ impl AuthExchange {
         let Some(decoded) = decode(line) else { return AuthStep::Refused(replies::AUTH_MALFORMED) };
         match self {
             AuthExchange::Plain => plain(&decoded),
-            AuthExchange::LoginName => AuthExchange::LoginSecret(decoded).ask(),
-            AuthExchange::LoginSecret(username) => AuthStep::Check(PresentedCredential::copy_of(Presented {
-                username: &username,
-                secret: &decoded,
-            })),
+            AuthExchange::LoginUsername => AuthExchange::LoginPassword(decoded).ask(),
+            AuthExchange::LoginPassword(username) => {
+                AuthStep::Check(PresentedCredential::copy_of(Presented {
+                    username: &username,
+                    secret: &decoded,
+                }))
+            }
         }
     }
 }
 
-/// Who to act for, who it is, and the password. Nobody acts for somebody else.
+/// Parses the authorization identity, the authentication identity and the password of PLAIN. No login may act for another user.
 fn plain(decoded: &[u8]) -> AuthStep {
     let mut parts = decoded.splitn(3, |b| *b == 0);
-    let (Some(acts_for), Some(username), Some(secret)) = (parts.next(), parts.next(), parts.next()) else {
+    let (Some(authorization_id), Some(username), Some(secret)) = (parts.next(), parts.next(), parts.next())
+    else {
         return AuthStep::Refused(replies::AUTH_MALFORMED);
     };
-    if !acts_for.is_empty() && !acts_for.eq_ignore_ascii_case(username) {
+    if !authorization_id.is_empty() && !authorization_id.eq_ignore_ascii_case(username) {
         return AuthStep::Refused(replies::BAD_LOGIN);
     }
     AuthStep::Check(PresentedCredential::copy_of(Presented { username, secret }))
 }
 
 fn decode(line: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    // All the room from the start: a vector that grows leaves copies behind.
+    // The full capacity from the start, because a vector that grows leaves copies of its content behind.
     let mut decoded = Zeroizing::new(vec![0; line.len().div_ceil(4) * 3]);
     let len = BASE64.decode_slice(line, &mut decoded).ok()?;
     decoded.truncate(len);
@@ -157,7 +160,7 @@ mod tests {
         let other = BASE64.encode("root\0joe\0secret");
         assert_eq!(refused(begin(b"PLAIN", Some(other.as_bytes()))), replies::BAD_LOGIN);
         assert_eq!(
-            refused(AuthExchange::LoginSecret(Zeroizing::default()).respond(b"*")),
+            refused(AuthExchange::LoginPassword(Zeroizing::default()).respond(b"*")),
             replies::AUTH_CANCELLED
         );
     }

@@ -1,18 +1,18 @@
-//! The content of a message as BDAT sends it (RFC 3030): chunks of so many bytes, whatever is in them.
+//! The content of a message as BDAT sends it (RFC 3030): chunks of a given size, whatever they contain.
 
-/// Reads one chunk.
+/// A reader of one chunk.
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkReader {
     left: u64,
 }
 
 impl ChunkReader {
-    /// A chunk of `size` bytes.
+    /// A reader of a chunk of `size` bytes.
     pub const fn new(size: u64) -> ChunkReader {
         ChunkReader { left: size }
     }
 
-    /// Consumes what belongs to the chunk from `input`.
+    /// Consumes the bytes of `input` that belong to the chunk, and returns them.
     pub fn read<'i>(&mut self, input: &mut &'i [u8]) -> &'i [u8] {
         let len = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len());
         let (piece, rest) = input.split_at(len);
@@ -21,7 +21,7 @@ impl ChunkReader {
         piece
     }
 
-    /// Whether all of it was read.
+    /// Returns true once the whole chunk was read.
     pub const fn is_over(&self) -> bool {
         self.left == 0
     }

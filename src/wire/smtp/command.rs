@@ -4,19 +4,19 @@ use super::parameters::{self, EsmtpParameterError, MailParameters};
 use super::path::SmtpPath;
 use super::{Capabilities, Reply, replies};
 
-/// The longest line of most commands in bytes, CR LF included (RFC 5321, 4.5.3.1.4).
+/// The longest command line in bytes, CR LF included (RFC 5321 section 4.5.3.1.4). AUTH, MAIL and RCPT may be longer.
 pub const LINE: usize = 512;
-/// The longest MAIL and RCPT: the extensions add up to less.
+/// The longest MAIL and RCPT line in bytes; the extensions that are offered add less to them.
 pub const ENVELOPE_LINE: usize = 2048;
-/// The longest AUTH, and the longest line within its exchange (RFC 4954 section 4).
+/// The longest AUTH line, and the longest line of its exchange, in bytes (RFC 4954 section 4).
 pub const AUTH_LINE: usize = 12288;
 
-/// A command with what was said in it.
+/// A command with its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SmtpCommand<'a> {
-    /// EHLO with the client's name.
+    /// EHLO with the client's host name.
     Ehlo(&'a [u8]),
-    /// HELO with the client's name.
+    /// HELO with the client's host name.
     Helo(&'a [u8]),
     /// STARTTLS.
     StartTls,
@@ -28,7 +28,7 @@ pub enum SmtpCommand<'a> {
     Rcpt(&'a [u8]),
     /// DATA.
     Data,
-    /// BDAT with the size of the chunk, and whether it is the last one.
+    /// BDAT with the size of the chunk in bytes, and true for the last one.
     Bdat(u64, bool),
     /// RSET.
     Rset,
@@ -42,31 +42,31 @@ pub enum SmtpCommand<'a> {
     Quit,
 }
 
-/// Why a line is no command.
+/// The reason why a line is not a valid command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SmtpCommandError {
-    /// Not one at all.
+    /// Unknown.
     Unknown,
-    /// One that isn't offered.
+    /// A standard command that is not offered.
     NotImplemented,
-    /// With arguments that aren't its own.
+    /// Invalid arguments.
     Syntax,
-    /// A BDAT that doesn't say how long its chunk is: nobody knows where the next command begins.
-    Lost,
+    /// BDAT without a valid size: where the next command begins is unknown.
+    UnknownChunkSize,
 }
 
 impl SmtpCommandError {
-    /// What is said to it.
+    /// The reply to the client.
     pub const fn reply(self) -> Reply {
         match self {
             SmtpCommandError::Unknown => replies::UNKNOWN_COMMAND,
             SmtpCommandError::NotImplemented => replies::NOT_IMPLEMENTED,
-            SmtpCommandError::Syntax | SmtpCommandError::Lost => replies::SYNTAX,
+            SmtpCommandError::Syntax | SmtpCommandError::UnknownChunkSize => replies::INVALID_ARGUMENTS,
         }
     }
 }
 
-/// The longest line that may begin like this, CR LF included.
+/// The longest line that may begin like `line`, in bytes, CR LF included.
 pub fn longest(line: &[u8]) -> usize {
     let begins = |verb: &[u8]| line.len() > 4 && line[..4].eq_ignore_ascii_case(verb);
     if begins(b"AUTH") {
@@ -78,24 +78,25 @@ pub fn longest(line: &[u8]) -> usize {
     }
 }
 
-/// Whether a line says BDAT, however badly: what follows it is content.
+/// Returns true for BDAT, however malformed: content follows it.
 pub fn is_bdat(line: &[u8]) -> bool {
     let verb = line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"));
     verb && !line.get(4).is_some_and(u8::is_ascii_alphabetic)
 }
 
 impl<'a> SmtpCommand<'a> {
-    /// Reads a line without its CR LF.
+    /// Parses a line without its CR LF.
     ///
     /// # Errors
-    /// Where it is no command that is offered, or not well-formed.
+    /// The line is not a well-formed command that is offered.
     pub fn parse(line: &'a [u8]) -> Result<SmtpCommand<'a>, SmtpCommandError> {
         let line = line.trim_ascii_end();
         let end = memchr::memchr(b' ', line).unwrap_or(line.len());
         let (verb, rest) = line.split_at(end);
         let rest = rest.trim_ascii_start();
         let mut upper = [0; 8];
-        let unknown = || if is_bdat(line) { SmtpCommandError::Lost } else { SmtpCommandError::Unknown };
+        let unknown =
+            || if is_bdat(line) { SmtpCommandError::UnknownChunkSize } else { SmtpCommandError::Unknown };
         let Some(name) = upper.get_mut(..verb.len()) else { return Err(unknown()) };
         name.copy_from_slice(verb);
         name.make_ascii_uppercase();
@@ -122,7 +123,7 @@ impl<'a> SmtpCommand<'a> {
     }
 }
 
-/// One word of printable ASCII. What clients call themselves is often no domain name, and is believed by nobody.
+/// Checks for one word of printable ASCII. Many clients send no valid host name, and nothing relies on it.
 fn client_name(rest: &[u8]) -> Result<&[u8], SmtpCommandError> {
     let good = !rest.is_empty() && rest.len() <= 255 && rest.iter().all(u8::is_ascii_graphic);
     if good { Ok(rest) } else { Err(SmtpCommandError::Syntax) }
@@ -138,7 +139,7 @@ fn auth(rest: &[u8]) -> Result<SmtpCommand<'_>, SmtpCommandError> {
     Ok(SmtpCommand::Auth(mechanism, initial))
 }
 
-/// What follows `prefix`. A blank behind the colon is against the RFC, and common.
+/// Returns what follows `prefix`. A blank behind the colon violates RFC 5321, but is common.
 fn after<'a>(prefix: &[u8], rest: &'a [u8]) -> Result<&'a [u8], SmtpCommandError> {
     match rest.split_at_checked(prefix.len()) {
         Some((begin, arguments)) if begin.eq_ignore_ascii_case(prefix) => Ok(arguments.trim_ascii_start()),
@@ -151,27 +152,26 @@ fn bdat(rest: &[u8]) -> Result<SmtpCommand<'_>, SmtpCommandError> {
     let size = words.next().filter(|digits| digits.iter().all(u8::is_ascii_digit));
     let size = size
         .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok())
-        .ok_or(SmtpCommandError::Lost)?;
+        .ok_or(SmtpCommandError::UnknownChunkSize)?;
     match (words.next(), words.next()) {
         (None, _) => Ok(SmtpCommand::Bdat(size, false)),
         (Some(last), None) if last.eq_ignore_ascii_case(b"LAST") => Ok(SmtpCommand::Bdat(size, true)),
-        _ => Err(SmtpCommandError::Lost),
+        _ => Err(SmtpCommandError::UnknownChunkSize),
     }
 }
 
-/// What a MAIL says, checked against what was offered.
+/// The arguments of a MAIL command, checked against what was offered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailCommand {
-    /// What goes after `MAIL FROM:` to a backend: path and parameters as they came, but for `AUTH=`.
+    /// The path and parameters for a backend, as they came, without `AUTH=`.
     pub arguments: Vec<u8>,
-    /// Whether the client gave an `AUTH=`; a backend at which the gateway itself logged in is told `AUTH=<>` then (RFC
-    /// 4954 section 5).
+    /// True if the client gave `AUTH=`. A backend at which the gateway itself logs in then gets `AUTH=<>` (RFC 4954 section 5).
     pub auth: bool,
-    /// Whether its addresses may be in UTF-8.
+    /// True if SMTPUTF8 was given (RFC 6531).
     pub utf8: bool,
 }
 
-/// Reads what follows `MAIL FROM:`.
+/// Parses what follows `MAIL FROM:`. `limit` is the largest message in bytes, `extended` is true after EHLO.
 ///
 /// # Errors
 /// The reply that refuses it.
@@ -181,7 +181,7 @@ pub fn mail(
     limit: u64,
     extended: bool,
 ) -> Result<MailCommand, Reply> {
-    let (path, rest) = SmtpPath::split(arguments).ok_or(replies::SYNTAX)?;
+    let (path, rest) = SmtpPath::split(arguments).ok_or(replies::INVALID_ARGUMENTS)?;
     if !extended && !rest.trim_ascii().is_empty() {
         return Err(replies::UNKNOWN_PARAMETER);
     }
@@ -190,30 +190,31 @@ pub fn mail(
     let MailParameters { utf8, auth } =
         parameters::mail(rest, offered, limit, &mut kept).map_err(parameter_reply)?;
     if path.international && !utf8 {
-        return Err(replies::NEEDS_SMTPUTF8);
+        return Err(replies::SMTPUTF8_REQUIRED);
     }
     Ok(MailCommand { arguments: kept, auth, utf8 })
 }
 
-/// Checks what follows `RCPT TO:`; it goes to the backend as it is.
+/// Checks what follows `RCPT TO:`, and returns it unchanged for a backend. `utf8` is true if MAIL had SMTPUTF8.
 ///
 /// # Errors
 /// The reply that refuses it.
 pub fn rcpt(arguments: &[u8], offered: Capabilities, utf8: bool, extended: bool) -> Result<Vec<u8>, Reply> {
-    let (path, rest) = SmtpPath::split(arguments).filter(|(path, _)| !path.empty).ok_or(replies::SYNTAX)?;
+    let (path, rest) =
+        SmtpPath::split(arguments).filter(|(path, _)| !path.empty).ok_or(replies::INVALID_ARGUMENTS)?;
     if !extended && !rest.trim_ascii().is_empty() {
         return Err(replies::UNKNOWN_PARAMETER);
     }
     parameters::rcpt(rest, offered, utf8).map_err(parameter_reply)?;
     if path.international && !utf8 {
-        return Err(replies::NEEDS_SMTPUTF8);
+        return Err(replies::SMTPUTF8_REQUIRED);
     }
     Ok(arguments.to_vec())
 }
 
 const fn parameter_reply(error: EsmtpParameterError) -> Reply {
     match error {
-        EsmtpParameterError::Syntax => replies::SYNTAX,
+        EsmtpParameterError::Syntax => replies::INVALID_ARGUMENTS,
         EsmtpParameterError::Unknown => replies::UNKNOWN_PARAMETER,
         EsmtpParameterError::TooLarge => replies::TOO_LARGE,
     }
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none() {
+    fn invalid_commands() {
         use SmtpCommandError::*;
         let cases = [
             ("", Unknown),
@@ -274,16 +275,16 @@ mod tests {
             ("VRFY", Syntax),
             ("QUIT now", Syntax),
             ("BDATA 1", Unknown),
-            ("BDAT", Lost),
-            ("bdat70 LAST", Lost),
-            ("BDAT:70", Lost),
-            ("BDAT=12345 LAST", Lost),
-            ("BDAT x", Lost),
-            ("BDAT -1", Lost),
-            ("BDAT +1", Lost),
-            ("BDAT 99999999999999999999", Lost),
-            ("BDAT 1 LATER", Lost),
-            ("BDAT 1 LAST LAST", Lost),
+            ("BDAT", UnknownChunkSize),
+            ("bdat70 LAST", UnknownChunkSize),
+            ("BDAT:70", UnknownChunkSize),
+            ("BDAT=12345 LAST", UnknownChunkSize),
+            ("BDAT x", UnknownChunkSize),
+            ("BDAT -1", UnknownChunkSize),
+            ("BDAT +1", UnknownChunkSize),
+            ("BDAT 99999999999999999999", UnknownChunkSize),
+            ("BDAT 1 LATER", UnknownChunkSize),
+            ("BDAT 1 LAST LAST", UnknownChunkSize),
         ];
         for (line, expected) in cases {
             assert_eq!(SmtpCommand::parse(line.as_bytes()), Err(expected), "{line}");
@@ -303,12 +304,12 @@ mod tests {
         assert_eq!(read, MailCommand { arguments: b"<a@b> SIZE=10".to_vec(), auth: true, utf8: false });
         assert_eq!(mail(b"<a@b> SIZE=11", all, 10, true), Err(replies::TOO_LARGE));
         assert_eq!(mail(b"<a@b> SIZE=1", all, 10, false), Err(replies::UNKNOWN_PARAMETER));
-        assert_eq!(mail(b"a@b", all, 10, true), Err(replies::SYNTAX));
-        assert_eq!(mail("<ä@b>".as_bytes(), all, 10, true), Err(replies::NEEDS_SMTPUTF8));
+        assert_eq!(mail(b"a@b", all, 10, true), Err(replies::INVALID_ARGUMENTS));
+        assert_eq!(mail("<ä@b>".as_bytes(), all, 10, true), Err(replies::SMTPUTF8_REQUIRED));
         assert!(mail("<ä@b> SMTPUTF8".as_bytes(), all, 10, true).unwrap().utf8);
-        assert_eq!(rcpt(b"<>", all, false, true), Err(replies::SYNTAX));
+        assert_eq!(rcpt(b"<>", all, false, true), Err(replies::INVALID_ARGUMENTS));
         assert_eq!(rcpt(b"<a@b> NOTIFY=NEVER", all, false, true), Ok(b"<a@b> NOTIFY=NEVER".to_vec()));
-        assert_eq!(rcpt("<ä@b>".as_bytes(), all, false, true), Err(replies::NEEDS_SMTPUTF8));
+        assert_eq!(rcpt("<ä@b>".as_bytes(), all, false, true), Err(replies::SMTPUTF8_REQUIRED));
         assert_eq!(rcpt(b"<a@b> X=1", all, false, true), Err(replies::UNKNOWN_PARAMETER));
     }
 

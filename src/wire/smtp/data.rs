@@ -1,20 +1,22 @@
-//! The content of a message as DATA sends it (RFC 5321 section 4.5.2), strictly: only CR LF . CR LF ends it. A CR without LF,
-//! an LF without CR or a NUL in it is a fault, and so is a line that begins with one dot and a blank, which no client sends
-//! that stuffs its dots. Who reads more leniently than that sees two messages in some that are one.
+//! The content of a message as DATA sends it (RFC 5321 section 4.5.2), strictly: only CR LF . CR LF ends it. A lone CR or LF or
+//! a
+//! NUL is a fault. So is a line that begins with one dot and a blank, which no client sends that stuffs its dots. A more
+//! lenient
+//! reader could see two messages in what is one.
 //!
-//! The content is passed on as it came, with its stuffed dots, but for its last CR LF: that one belongs to the end, which
-//! whoever sends it on writes anew. So a message that doesn't end can't seem to.
+//! The content is passed on as it came, with its stuffed dots, but without its last CR LF. That one belongs to the end of the
+//! message, which the sender to the backend writes anew. A message that was cut off can therefore not look complete.
 
 use memchr::memchr3;
 
-/// Reads content up to its end.
+/// A reader of content up to its end.
 #[derive(Clone, Copy, Debug)]
 pub struct DataReader {
-    held: PartialEnd,
+    pending: PartialEnd,
     size: u64,
 }
 
-/// What has been read that may belong to the end.
+/// Bytes that were read and may belong to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PartialEnd {
     Nothing,
@@ -36,52 +38,53 @@ impl PartialEnd {
     }
 }
 
-/// What was found in some bytes.
+/// The next element in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataRead<'i> {
     /// Content.
     Content(&'i [u8]),
-    /// Nothing more in these bytes: all are consumed.
+    /// All input is consumed.
     More,
-    /// The end; what is left is behind it.
+    /// The end of the message. The rest of the input follows it.
     End,
-    /// What must not be in it. Reading on, one finds the end nevertheless.
+    /// Bytes that a message must not contain. A reader that reads on still finds the end.
     Fault,
 }
 
 impl DataReader {
-    /// A reader at the beginning of the content. What comes before it, in whatever way, is a line without its CR LF: the
-    /// first content that is found begins with that.
+    /// A reader at the start of the content. What precedes it counts as a line without its CR LF, so that the first content
+    /// begins
+    /// with CR LF.
     pub const fn new() -> DataReader {
-        DataReader { held: PartialEnd::CrLf, size: 0 }
+        DataReader { pending: PartialEnd::CrLf, size: 0 }
     }
 
-    /// Bytes of content so far, without stuffed dots, as SIZE counts them (RFC 1870).
+    /// The size of the content so far in bytes, without stuffed dots, as SIZE counts it (RFC 1870).
     pub const fn size(&self) -> u64 {
         self.size
     }
 
-    /// Consumes from `input` up to what it finds; to be called until there is no more.
+    /// Consumes input up to the end of the next element. To be called until there is no more.
     pub fn read<'i>(&mut self, input: &mut &'i [u8]) -> DataRead<'i> {
-        while self.held != PartialEnd::Nothing {
+        while self.pending != PartialEnd::Nothing {
             let Some(byte) = input.first() else { return DataRead::More };
-            let before = self.held;
-            self.held = match (before, byte) {
+            let before = self.pending;
+            self.pending = match (before, byte) {
                 (PartialEnd::Cr, b'\n') => PartialEnd::CrLf,
                 (PartialEnd::CrLf, b'.') => PartialEnd::CrLfDot,
                 (PartialEnd::CrLfDot, b'\r') => PartialEnd::CrLfDotCr,
                 (PartialEnd::CrLfDotCr, b'\n') => {
                     *input = &input[1..];
-                    // A second message would begin like the first.
-                    self.held = PartialEnd::CrLf;
+                    // A second message would begin in the same state.
+                    self.pending = PartialEnd::CrLf;
                     return DataRead::End;
                 }
                 (PartialEnd::Cr | PartialEnd::CrLfDotCr, _) | (PartialEnd::CrLfDot, ..=b' ') => {
-                    self.held = PartialEnd::Nothing;
+                    self.pending = PartialEnd::Nothing;
                     return DataRead::Fault;
                 }
                 (PartialEnd::Nothing | PartialEnd::CrLf | PartialEnd::CrLfDot, _) => {
-                    self.held = PartialEnd::Nothing;
+                    self.pending = PartialEnd::Nothing;
                     return self.content(before.bytes(), before == PartialEnd::CrLfDot);
                 }
             };
@@ -90,19 +93,19 @@ impl DataReader {
         self.read_on(input)
     }
 
-    /// Whether the end is next; then it is consumed, as [`DataRead::End`] would be. Where it isn't, nothing is.
-    pub fn ends(&mut self, input: &mut &[u8]) -> bool {
+    /// Consumes the end if it is next, as [`DataRead::End`] would, and returns true. Otherwise consumes nothing.
+    pub fn take_end(&mut self, input: &mut &[u8]) -> bool {
         match input.split_first() {
-            Some((b'\n', rest)) if self.held == PartialEnd::CrLfDotCr => {
+            Some((b'\n', rest)) if self.pending == PartialEnd::CrLfDotCr => {
                 *input = rest;
-                self.held = PartialEnd::CrLf;
+                self.pending = PartialEnd::CrLf;
                 true
             }
             _ => false,
         }
     }
 
-    /// From the middle of a line on.
+    /// Reads from the middle of a line on.
     fn read_on<'i>(&mut self, input: &mut &'i [u8]) -> DataRead<'i> {
         let bytes = *input;
         let (mut at, mut dots) = (0, 0);
@@ -112,7 +115,7 @@ impl DataReader {
                 return self.piece(bytes, dots);
             };
             at += found;
-            let held = match &bytes[at..] {
+            let pending = match &bytes[at..] {
                 [b'\r', b'\n', b'.', b'\r', b'\n', ..] | [b'\r', b'\n', b'.', b'\r'] => PartialEnd::CrLfDotCr,
                 [b'\r', b'\n', b'.'] => PartialEnd::CrLfDot,
                 [b'\r', b'\n'] => PartialEnd::CrLf,
@@ -122,7 +125,7 @@ impl DataReader {
                     (at, dots) = (at + 3, dots + 1);
                     continue;
                 }
-                // Judged by the byte behind it.
+                // Decided by the byte behind it.
                 [b'\r', b'\n', b'.', ..=b' ', ..] => PartialEnd::CrLfDot,
                 [b'\r', b'\n', b'.', ..] => {
                     (at, dots) = (at + 3, dots + 1);
@@ -141,8 +144,8 @@ impl DataReader {
                     return DataRead::Fault;
                 }
             };
-            self.held = held;
-            *input = &bytes[at + held.bytes().len()..];
+            self.pending = pending;
+            *input = &bytes[at + pending.bytes().len()..];
             return if at > 0 { self.piece(&bytes[..at], dots) } else { self.read(input) };
         }
     }
@@ -155,9 +158,9 @@ impl DataReader {
         DataRead::Content(piece)
     }
 
-    fn content(&mut self, held: &'static [u8], stuffed: bool) -> DataRead<'static> {
-        self.size += held.len() as u64 - u64::from(stuffed);
-        DataRead::Content(held)
+    fn content(&mut self, pending: &'static [u8], stuffed: bool) -> DataRead<'static> {
+        self.size += pending.len() as u64 - u64::from(stuffed);
+        DataRead::Content(pending)
     }
 }
 
@@ -205,22 +208,22 @@ mod tests {
     }
 
     #[test]
-    fn only_one_thing_ends_it() {
+    fn only_cr_lf_dot_cr_lf_ends_a_message() {
         let done = |content: &str, left: &str| (content.to_owned(), 0, Some(left.to_owned()));
         assert_eq!(whole(".\r\nQUIT\r\n"), done("", "QUIT\r\n"));
         assert_eq!(whole("a\r\n.\r\n"), done("\r\na", ""));
         assert_eq!(whole("a\r\n\r\n.\r\n"), done("\r\na\r\n", ""));
         assert_eq!(whole("..\r\n..a\r\n.\r\n"), done("\r\n..\r\n..a", ""));
         assert_eq!(whole(".a\r\n.\r\n.\r\n"), done("\r\n.a", ".\r\n"));
-        let goes_on = ["a\r\n", "a\r\n.", "a\r\n.\r", "a.\r\n", "a\r\n..\r\n", "a\r\n.. \r\n", ""];
-        for text in goes_on {
+        let unfinished = ["a\r\n", "a\r\n.", "a\r\n.\r", "a.\r\n", "a\r\n..\r\n", "a\r\n.. \r\n", ""];
+        for text in unfinished {
             let (_, faults, left) = whole(text);
             assert_eq!((faults, left), (0, None), "{text:?}");
         }
     }
 
     #[test]
-    fn whatever_else_tools_try_is_a_fault() {
+    fn other_ends_that_smuggling_tools_try_are_faults() {
         let tried = [
             "a\n.\n",
             "a\n.\r\n",
@@ -263,7 +266,7 @@ mod tests {
             let (mut reader, mut input) = (DataReader::new(), text.as_bytes());
             assert_eq!(reader.read(&mut input), DataRead::Content(b"\r\n"));
             assert_eq!(reader.read(&mut input), DataRead::Content(b"a"));
-            assert_eq!((reader.ends(&mut input), input), (ends, left.as_bytes()), "{text:?}");
+            assert_eq!((reader.take_end(&mut input), input), (ends, left.as_bytes()), "{text:?}");
         }
     }
 

@@ -1,6 +1,6 @@
-//! Numbers as text, written for each message and each reply, and so without the machinery of formatting.
+//! Numbers as digits. Written for each message and each reply, and therefore without the cost of `format!`.
 
-/// Appends it in decimal.
+/// Appends `number` in decimal.
 pub fn decimal(mut number: u64, out: &mut Vec<u8>) {
     if number < 10 {
         return out.push(b'0' + number as u8);
@@ -18,12 +18,12 @@ pub fn decimal(mut number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Appends its last two decimal digits.
+/// Appends the last two decimal digits of `number`.
 pub fn two_digits(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]);
 }
 
-/// Appends it in hexadecimal, with at least so many digits.
+/// Appends `number` in hexadecimal, padded with zeros to `least` digits.
 pub fn hexadecimal(number: u64, least: u32, out: &mut Vec<u8>) {
     let used = 16 - number.leading_zeros() / 4;
     for digit in (0..used.max(least).max(1)).rev() {

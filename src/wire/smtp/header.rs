@@ -1,16 +1,17 @@
-//! The header of a message while it streams by: what claims to be ours is removed, and hops are counted.
+//! A filter for the header of a message while it passes: removes forged `X-Gatepost-User` fields and counts hops.
 //!
-//! What isn't ours to judge is where a backend sees a line end. So a field begins after CR LF, but also after a CR or an LF
-//! alone (BDAT may carry them), and behind a stuffed dot; and the header ends only at an empty line that nobody could miss. Nor
-//! is it ours to judge what a backend trims of a name: control characters beside one, and bytes beyond ASCII, hide none.
-//! In doubt a line too many is removed, and never one too few.
+//! Backends disagree about where a line ends. So a field begins after CR LF, but also after a lone CR or LF (BDAT may contain
+//! them) and behind a stuffed dot. The header ends only at an empty line that every backend sees. Backends also differ in what
+//! they trim from a name, so control characters and non-ASCII bytes beside a name do not hide it. In doubt the filter
+//! removes a line too many, and never one too few.
 //!
-//! Our own lines come first, so nothing of the client's may continue the last of them: content that begins with a blank, or
-//! with what a backend might skip before one, has no header of its own, and an empty line ends ours before it.
+//! Gatepost's own fields come first, and nothing of the client's may continue the last of them. Content that begins with a
+//! blank, or with bytes that a backend might skip before one, has no header of its own. An empty line then ends the header
+//! before it.
 //!
-//! A message that a program took from an mbox begins with the line that separates messages there, `From joe Sat Nov 28 ...`,
-//! maybe quoted with `>`. Behind our lines, a backend takes it for the end of the header. It becomes a field,
-//! `X-Mailbox-Line: From joe ...`, and so does each such line directly behind it, as Postfix does it (smtpd.c).
+//! A message from an mbox begins with the separator of that format, `From joe Sat Nov 28 ...`, maybe quoted with `>`. Behind
+//! Gatepost's fields, a backend takes it for the end of the header. It becomes a field, `X-Mailbox-Line: From joe ...`, as in
+//! Postfix (smtpd.c), and so does each such line directly behind it.
 
 mod line_start;
 
@@ -18,31 +19,31 @@ use memchr::memchr2;
 
 use line_start::{LONGEST_NAME, LineStart};
 
-/// The field that tells a backend who submitted; `_` stands for `-`, since some make no difference.
+/// The field that tells a backend the submitter; `_` counts as `-`, since some backends treat them alike.
 const USER: &[u8] = b"x-gatepost-user";
 /// The field that each hop adds.
 const HOP: &[u8] = b"received";
 const _: () = assert!(USER.len() <= LONGEST_NAME && HOP.len() <= LONGEST_NAME);
-/// The beginning of the line that separates messages in an mbox.
+/// The start of an mbox separator.
 const SEPARATOR: &[u8] = b"From ";
-/// The field that such a line becomes.
+/// The start of the field that a separator becomes.
 const MAILBOX_LINE: &[u8] = b"X-Mailbox-Line: ";
-/// The most `>` that may quote a separator: with more, Postfix (`line_length_limit`) doesn't see the rest of the line.
+/// The most `>` that may quote a separator. With more, Postfix (`line_length_limit`) doesn't see the rest of the line.
 const QUOTES: u16 = 2048 - SEPARATOR.len() as u16;
 
-/// Passes a message's header on, without the lines that were forged.
+/// A filter for the header of one message.
 #[derive(Clone, Debug)]
 pub struct HeaderFilter {
     at: HeaderPosition,
-    /// DATA: a dot at the beginning of a line isn't part of it.
+    /// True for DATA: the first dot of a line is stuffed.
     dots: bool,
-    /// The field of this line is removed, with the lines that continue it.
+    /// True while a field is removed, with the lines that continue it.
     dropping: bool,
-    /// Whether CR LF is the last of what was passed on before this line.
+    /// True if CR LF was the last output before this line.
     clean: bool,
-    /// Nothing was passed on yet but separators of an mbox: what comes next stands directly behind a line that is ours.
+    /// True while nothing but mbox separators was output: the next line directly follows Gatepost's fields.
     first: bool,
-    /// The line before the last CR LF began as a separator of an mbox, however many lines a CR or an LF alone makes of it.
+    /// True if the line before the last CR LF began as an mbox separator, however many lines a lone CR or LF makes of it.
     separated: bool,
     hops: u32,
     held: LineStart,
@@ -50,29 +51,28 @@ pub struct HeaderFilter {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HeaderPosition {
-    /// HeaderPosition the beginning of a line; whether CR LF ended the one before, for all that the backend gets to see.
+    /// At the start of a line. `clean` is true if the output before it ends in CR LF.
     Start { clean: bool },
-    /// Behind what some skip at the beginning of a line, and others don't: a blank continues nothing here.
+    /// Behind bytes that some readers skip at the start of a line: a blank continues no field here.
     Skipped,
-    /// Within a name that could be one of ours, of which so many bytes have come.
+    /// Within a name that may be one of those above; the number of its bytes so far.
     Name(&'static [u8], u8),
-    /// Behind a CR in the middle of such a name, which isn't passed on yet.
+    /// Behind a CR in such a name, which is withheld.
     NameCr(&'static [u8], u8),
-    /// Within what may be a separator of an mbox: so many `>` have come, and so many bytes of `From `. None of it is passed
-    /// on yet.
+    /// Within a possible mbox separator, all of which is withheld: the number of `>`, and of bytes of `From `, so far.
     Separator { quotes: u16, len: u8 },
-    /// Anywhere behind that.
+    /// Anywhere else in a line.
     Line,
-    /// Behind a CR; whether nothing but what some skip came before it in its line.
+    /// Behind a CR. `skipped` is true if only skippable bytes precede it in its line.
     Cr { skipped: bool },
-    /// Behind a CR at the beginning of a line that a CR LF came before; it isn't passed on yet.
+    /// Behind a CR, which is withheld, at the start of a line that follows CR LF.
     EmptyCr,
     /// Behind the header.
     Body,
 }
 
 impl HeaderFilter {
-    /// A filter at the end of a line that is ours, whose CR LF comes first. `dots` is whether the content is dot-stuffed.
+    /// A filter at the end of Gatepost's fields, whose last CR LF is the first input. `dots` is true for dot-stuffed content.
     pub fn new(dots: bool) -> HeaderFilter {
         HeaderFilter {
             at: HeaderPosition::Line,
@@ -86,17 +86,17 @@ impl HeaderFilter {
         }
     }
 
-    /// The `Received:` fields so far.
+    /// The number of `Received` fields so far.
     pub const fn hops(&self) -> u32 {
         self.hops
     }
 
-    /// Whether the header is over: everything passes now.
+    /// Returns true once the header is over: the rest of the message passes unchanged.
     pub fn is_over(&self) -> bool {
         self.at == HeaderPosition::Body
     }
 
-    /// Appends what passes of `content` to `out`, up to the end of the header; what is left is the body's.
+    /// Appends the filtered header to `out`, up to its end. Returns the rest of `content`, which belongs to the body.
     pub fn pass<'i>(&mut self, content: &'i [u8], out: &mut Vec<u8>) -> &'i [u8] {
         let mut rest = content;
         while let Some((byte, next)) = rest.split_first() {
@@ -125,7 +125,7 @@ impl HeaderFilter {
                     }
                     self.at = match skipped && !ended {
                         true => HeaderPosition::Skipped,
-                        // Without the line that is removed, the line end before it and the next one meet.
+                        // Without the removed line, the line ends before and behind it become adjacent.
                         false => {
                             HeaderPosition::Start { clean: if self.dropping { self.clean } else { ended } }
                         }
@@ -154,7 +154,7 @@ impl HeaderFilter {
                 }
                 HeaderPosition::NameCr(name, len) => {
                     if *byte == b'\n' {
-                        self.give_up(out);
+                        self.release(out);
                         self.at = HeaderPosition::Cr { skipped: false };
                         out.push(b'\r');
                     } else {
@@ -169,7 +169,7 @@ impl HeaderFilter {
                         self.at = HeaderPosition::Body;
                     } else {
                         if self.first {
-                            self.end_ours(out);
+                            self.end_own_header(out);
                         } else {
                             self.at = HeaderPosition::Skipped;
                         }
@@ -181,9 +181,9 @@ impl HeaderFilter {
         rest
     }
 
-    /// Appends what was held back, since no more comes.
+    /// Appends what was withheld, at the end of a message that ends within its header.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        // A field of ours without a colon is none; one with its colon isn't held any more.
+        // A name without a colon is not a field; behind a colon nothing is withheld.
         self.held.flush(out);
         match self.at {
             HeaderPosition::EmptyCr | HeaderPosition::NameCr(..) => out.push(b'\r'),
@@ -193,19 +193,19 @@ impl HeaderFilter {
         self.at = HeaderPosition::Body;
     }
 
-    /// The first byte of a line; false where it has to be looked at again.
+    /// Processes the first byte of a line. Returns false if it has to be processed again.
     fn start(&mut self, byte: u8, clean: bool, out: &mut Vec<u8>) -> bool {
         match byte {
             b'.' if self.dots && self.held.is_empty() => self.held.push(byte),
-            // It continues the field before; the last two do for those who ask the C library what a blank is.
+            // A continuation of the field. The last two bytes count as blanks for users of C's isspace().
             b' ' | b'\t' | b'\x0b' | b'\x0c' if self.dropping => {
                 self.at = HeaderPosition::Line;
                 self.held.clear();
             }
-            // Who skips it sees a line begin with what is behind it.
+            // A reader that skips NUL sees the line begin behind it.
             0 if self.dropping => {}
             ..=b' ' | b'\x7f'.. if self.first && byte != b'\r' => {
-                self.end_ours(out);
+                self.end_own_header(out);
                 return false;
             }
             b' ' | b'\t' => {
@@ -218,7 +218,7 @@ impl HeaderFilter {
                 self.at = HeaderPosition::EmptyCr;
             }
             b'\r' | b'\n' => {
-                self.give_up(out);
+                self.release(out);
                 self.dropping = false;
                 out.push(byte);
                 self.at = if byte == b'\r' {
@@ -227,7 +227,7 @@ impl HeaderFilter {
                     HeaderPosition::Skipped
                 };
             }
-            // No name begins with it, but for who trims names.
+            // No name begins with these bytes, except for readers that trim names.
             ..=b' ' | b'\x7f'.. => {
                 self.dropping = false;
                 self.held.flush(out);
@@ -245,26 +245,26 @@ impl HeaderFilter {
                 let ours = [USER, HOP].into_iter().find(|name| name[0] == byte.to_ascii_lowercase());
                 match ours {
                     Some(name) => self.at = HeaderPosition::Name(name, 1),
-                    None => self.give_up(out),
+                    None => self.release(out),
                 }
             }
         }
         true
     }
 
-    /// Ends the header that is ours, where what follows has none but could be read as more of it.
-    fn end_ours(&mut self, out: &mut Vec<u8>) {
+    /// Ends the header before content that has no header, but could be read as a continuation of Gatepost's fields.
+    fn end_own_header(&mut self, out: &mut Vec<u8>) {
         if !self.clean {
-            // A separator of an mbox was ended by a CR or an LF alone.
+            // An mbox separator was ended by a lone CR or LF.
             out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b"\r\n");
-        self.give_up(out);
+        self.release(out);
         self.dropping = false;
         self.at = HeaderPosition::Body;
     }
 
-    /// One more byte of a name; false where it has to be looked at again.
+    /// Processes a byte of a name. Returns false if it has to be processed again.
     fn name(&mut self, byte: u8, name: &'static [u8], len: u8, out: &mut Vec<u8>) -> bool {
         if byte == 0 {
             self.held.skip(byte);
@@ -278,7 +278,7 @@ impl HeaderFilter {
             let plain = if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
             if plain != *expected {
                 let anew = self.held.ends_a_line();
-                self.give_up(out);
+                self.release(out);
                 if anew {
                     self.at = HeaderPosition::Start { clean: false };
                 }
@@ -288,8 +288,9 @@ impl HeaderFilter {
             self.at = HeaderPosition::Name(name, len + 1);
             return true;
         }
-        // The whole name was there, and it is the field's where nothing else follows that could be part of it. What isn't
-        // printed can't, and there are those who trim it.
+        // The name is complete. It is the field's name unless more of a name follows; unprintable bytes are no part of a name,
+        // and
+        // some readers trim them.
         let ends = byte == b':' || !byte.is_ascii_graphic();
         if ends && name == USER {
             self.dropping = true;
@@ -298,24 +299,24 @@ impl HeaderFilter {
             return false;
         }
         self.hops += u32::from(ends && name == HOP);
-        self.give_up(out);
+        self.release(out);
         false
     }
 
-    /// One more byte of what may be a separator of an mbox; false where it has to be looked at again.
+    /// Processes a byte of a possible mbox separator. Returns false if it has to be processed again.
     fn separator(&mut self, byte: u8, quotes: u16, len: u8, out: &mut Vec<u8>) -> bool {
         if byte == b'>' && len == 0 && quotes < QUOTES {
             self.at = HeaderPosition::Separator { quotes: quotes + 1, len };
             return true;
         }
         if byte != SEPARATOR[usize::from(len)] {
-            self.give_up(out);
+            self.release(out);
             begin_separator(quotes, len, out);
             return false;
         }
         self.at = HeaderPosition::Separator { quotes, len: len + 1 };
         if usize::from(len) + 1 == SEPARATOR.len() {
-            // A stuffed dot isn't part of the line, and nothing needs one before the name of the field.
+            // A stuffed dot is not part of the line, and the name of the field needs none.
             self.held.clear();
             self.separated = true;
             out.extend_from_slice(MAILBOX_LINE);
@@ -325,7 +326,7 @@ impl HeaderFilter {
         true
     }
 
-    fn give_up(&mut self, out: &mut Vec<u8>) {
+    fn release(&mut self, out: &mut Vec<u8>) {
         self.first = false;
         self.separated &= !self.clean;
         self.held.flush(out);
@@ -333,7 +334,7 @@ impl HeaderFilter {
     }
 }
 
-/// Appends so many `>` and so many bytes of `From `.
+/// Appends `quotes` times `>` and the first `len` bytes of `From `.
 fn begin_separator(quotes: u16, len: u8, out: &mut Vec<u8>) {
     out.resize(out.len() + usize::from(quotes), b'>');
     out.extend_from_slice(&SEPARATOR[..usize::from(len)]);

@@ -1,35 +1,36 @@
-//! The parameters of MAIL and RCPT (RFC 5321 section 4.1.2): which ones are known, and what may stand in them.
+//! The parameters of MAIL and RCPT (RFC 5321 section 4.1.2): which are known, and which values are valid.
 
 use std::borrow::Cow;
 
 use super::Capabilities;
 use super::path::SmtpPath;
 
-/// Why parameters are refused.
+/// The reason why parameters are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EsmtpParameterError {
-    /// Malformed, twice, or a value that can't be there: 501.
+    /// Malformed, repeated, or with an invalid value: 501.
     Syntax,
     /// Not offered: 555.
     Unknown,
-    /// A size above what is offered: 552.
+    /// A SIZE above the one that is offered: 552.
     TooLarge,
 }
 
-/// The parameters of a MAIL.
+/// The parameters of MAIL that matter to Gatepost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MailParameters {
-    /// `SMTPUTF8` was there.
+    /// True if `SMTPUTF8` was given.
     pub utf8: bool,
-    /// `AUTH=` was there, and isn't passed on: the client isn't trusted to speak for others (RFC 4954 section 5).
+    /// True if `AUTH=` was given. It is not passed on, because the client is not trusted to speak for others (RFC 4954 section
+    /// 5).
     pub auth: bool,
 }
 
-/// Reads the parameters of a MAIL and appends those that go on to the backend to `kept`, as they came. `limit` is the
-/// longest message.
+/// Parses the parameters of MAIL, and appends those for the backend to `kept` as they came. `limit` is the largest message in
+/// bytes.
 ///
 /// # Errors
-/// The first thing that is wrong with them.
+/// The first error in them.
 pub fn mail(
     text: &[u8],
     offered: Capabilities,
@@ -80,10 +81,10 @@ pub fn mail(
     Ok(found)
 }
 
-/// Reads the parameters of a RCPT; `utf8` is whether the MAIL had SMTPUTF8.
+/// Checks the parameters of RCPT. `utf8` is true if MAIL had SMTPUTF8.
 ///
 /// # Errors
-/// The first thing that is wrong with them.
+/// The first error in them.
 pub fn rcpt(text: &[u8], offered: Capabilities, utf8: bool) -> Result<(), EsmtpParameterError> {
     each(text, &[b"NOTIFY", b"ORCPT"], |keyword, value, _| {
         offer(offered.dsn)?;
@@ -101,12 +102,12 @@ pub fn rcpt(text: &[u8], offered: Capabilities, utf8: bool) -> Result<(), EsmtpP
     })
 }
 
-/// What a backend has to offer for what goes after `MAIL FROM:` or `RCPT TO:`, checked before; the length of the message
-/// where it is said.
+/// The capabilities that a backend needs for the arguments of MAIL or RCPT, which were checked before. Includes the SIZE if it
+/// is given.
 pub fn needs(arguments: &[u8]) -> Capabilities {
     let mut needs = Capabilities::default();
     if memchr::memchr(b' ', arguments).is_none() {
-        // A path alone, as nearly all are.
+        // The usual case: a path without parameters.
         return needs;
     }
     let rest = SmtpPath::split(arguments).map_or(&b""[..], |(_, rest)| rest);
@@ -124,7 +125,7 @@ pub fn needs(arguments: &[u8]) -> Capabilities {
     needs
 }
 
-/// What goes after `MAIL FROM:` to a server that doesn't offer SIZE (RFC 1870): the same without it, since it is but a hint.
+/// The arguments of MAIL without SIZE, which is only a hint, for a backend that does not offer it (RFC 1870).
 pub fn without_size(arguments: &[u8]) -> Cow<'_, [u8]> {
     if needs(arguments).size.is_none() {
         return Cow::Borrowed(arguments);
@@ -136,7 +137,7 @@ pub fn without_size(arguments: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(kept.fold(path.trim_ascii_end().to_vec(), |all, one| [&all, one].join(&b' ')))
 }
 
-/// Calls `take` with each keyword in upper case, its value, and the whole parameter. No keyword comes twice.
+/// Calls `take` with the keyword in upper case, the value and the text of each parameter. No keyword may be repeated.
 fn each<'a>(
     text: &'a [u8],
     known: &[&'static [u8]],
@@ -152,22 +153,22 @@ fn each<'a>(
         let in_value = |b: &u8| !b.is_ascii_control() && *b != b'=';
         check(keyword.first().is_some_and(u8::is_ascii_alphanumeric) && keyword.iter().all(in_keyword))?;
         check(value.is_none_or(|value| !value.is_empty() && value.iter().all(in_value)))?;
-        let place = known.iter().position(|k| k.eq_ignore_ascii_case(keyword));
-        let place = place.ok_or(EsmtpParameterError::Unknown)?;
-        check(seen & 1 << place == 0)?;
-        seen |= 1 << place;
-        take(known[place], value, whole)?;
+        let index = known.iter().position(|k| k.eq_ignore_ascii_case(keyword));
+        let index = index.ok_or(EsmtpParameterError::Unknown)?;
+        check(seen & 1 << index == 0)?;
+        seen |= 1 << index;
+        take(known[index], value, whole)?;
     }
     Ok(())
 }
 
-/// 1 to 20 digits; what is above 64 bits is too large for anybody.
+/// Parses 1 to 20 digits. A number above 64 bits counts as the largest one.
 fn size(value: &[u8]) -> Result<u64, EsmtpParameterError> {
     check((1..=20).contains(&value.len()) && value.iter().all(u8::is_ascii_digit))?;
     Ok(value.iter().fold(0_u64, |n, b| n.saturating_mul(10).saturating_add(u64::from(b - b'0'))))
 }
 
-/// `NEVER`, or some of the others, none twice (RFC 3461 section 4.1).
+/// Checks for `NEVER`, or for some of the others without repetition (RFC 3461 section 4.1).
 fn is_notify(value: &[u8]) -> bool {
     const WORDS: [&[u8]; 3] = [b"SUCCESS", b"FAILURE", b"DELAY"];
     if value.eq_ignore_ascii_case(b"NEVER") {
@@ -180,14 +181,14 @@ fn is_notify(value: &[u8]) -> bool {
     })
 }
 
-/// Printable, with `+` only before two hexadecimal digits (RFC 3461 section 4); `utf8` allows characters beyond ASCII, as
-/// RFC 6533 does.
+/// Checks for xtext: printable, with `+` only before two hexadecimal digits (RFC 3461 section 4). `utf8` allows non-ASCII
+/// characters (RFC 6533).
 fn is_xtext(value: &[u8], utf8: bool) -> bool {
     let hexadecimal = |b: &u8| b.is_ascii_digit() || (b'A'..=b'F').contains(b) || (b'a'..=b'f').contains(b);
     let escapes = value.iter().enumerate().filter(|(_, b)| **b == b'+');
     let escaped = |at: usize| value.get(at + 1..at + 3).is_some_and(|two| two.iter().all(hexadecimal));
     let printable = value.iter().all(|b| b.is_ascii_graphic() || (utf8 && !b.is_ascii()));
-    // An address in UTF-8 needs no escapes, and may hold a plus of its own.
+    // An address in UTF-8 needs no escapes and may contain a plus.
     printable
         && (value.is_ascii() || std::str::from_utf8(value).is_ok())
         && (utf8 || escapes.map(|(at, _)| at).all(escaped))

@@ -1,10 +1,10 @@
-//! Reverse and forward paths (RFC 5321 section 4.1.2), as far as a relay has to understand them: where one ends, and
-//! that nothing in it could be read as anything else. What is in between is the backend's to judge.
+//! Reverse-paths and forward-paths (RFC 5321 section 4.1.2), as far as a relay needs them: where one ends, and that it is not
+//! ambiguous. The backend judges the address itself.
 
-/// The longest path, angle brackets included. RFC 5321, 4.5.3.1.3, allows 256; some that are longer are in use.
+/// The longest path in bytes, angle brackets included. RFC 5321 section 4.5.3.1.3 allows 256; longer ones are in use.
 const LONGEST: usize = 512;
 
-/// What stands for itself wherever it is, by byte.
+/// The bytes that have no special meaning anywhere in a path.
 const PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
     let mut byte = b'!' as usize;
@@ -18,16 +18,16 @@ const PLAIN: [bool; 256] = {
 /// A path at the beginning of a command's arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SmtpPath<'a> {
-    /// With its angle brackets.
+    /// The path with its angle brackets.
     pub text: &'a [u8],
-    /// Whether there is no address in it: `<>`.
+    /// True for the null path `<>`.
     pub empty: bool,
-    /// Whether it holds anything beyond ASCII, which needs SMTPUTF8 (RFC 6531).
+    /// True if it contains non-ASCII characters, which require SMTPUTF8 (RFC 6531).
     pub international: bool,
 }
 
 impl<'a> SmtpPath<'a> {
-    /// Splits the path off; the rest begins with a blank, or is empty. `None` where there is no path, or a malformed one.
+    /// Splits the path from the arguments. The rest is empty or begins with a blank. `None` without a well-formed path.
     pub fn split(arguments: &'a [u8]) -> Option<(SmtpPath<'a>, &'a [u8])> {
         let end = end(arguments)?;
         let (text, rest) = arguments.split_at(end);
@@ -42,12 +42,12 @@ impl<'a> SmtpPath<'a> {
     }
 }
 
-/// Where the path ends: behind the `>` that is neither quoted nor escaped.
+/// The end of the path: behind the `>` that is neither quoted nor escaped.
 fn end(arguments: &[u8]) -> Option<usize> {
     if arguments.first() != Some(&b'<') {
         return None;
     }
-    // Nearly all: nothing is quoted, and so the first `>` ends it.
+    // The usual case: nothing is quoted, so that the first `>` ends the path.
     let ends = memchr::memchr(b'>', &arguments[..arguments.len().min(LONGEST)])?;
     if arguments[1..ends].iter().all(|byte| PLAIN[usize::from(*byte)]) {
         return well_formed(&arguments[1..ends]).then_some(ends + 1);
@@ -55,7 +55,7 @@ fn end(arguments: &[u8]) -> Option<usize> {
     quoted_end(arguments)
 }
 
-/// The same, whatever is in it.
+/// The end of a path that may contain quoted strings.
 fn quoted_end(arguments: &[u8]) -> Option<usize> {
     let (mut quoted, mut escaped) = (false, false);
     for (at, byte) in arguments.iter().enumerate().skip(1).take(LONGEST - 1) {
@@ -73,8 +73,8 @@ fn quoted_end(arguments: &[u8]) -> Option<usize> {
     None
 }
 
-/// Nothing at all, or something on both sides of the last `@`; a name without a domain is `postmaster` (RFC 5321, 4.5.1),
-/// or the backend's affair.
+/// Returns true if the mailbox is empty or has text on both sides of its last `@`. A name without a domain is `postmaster`
+/// (RFC 5321 section 4.5.1); the backend judges any other one.
 fn well_formed(mailbox: &[u8]) -> bool {
     match memchr::memrchr(b'@', mailbox) {
         Some(at) => at > 0 && at + 1 < mailbox.len(),
@@ -88,7 +88,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn the_usual_way_is_right(text in "<[ab@<> \"\\\\\t\u{7f}ä]{0,12}") {
+        fn the_fast_way_finds_the_same_end(text in "<[ab@<> \"\\\\\t\u{7f}ä]{0,12}") {
             proptest::prop_assert_eq!(end(text.as_bytes()), quoted_end(text.as_bytes()));
         }
     }
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_of_them() {
+    fn empty_and_international_paths() {
         assert!(SmtpPath::split(b"<>").unwrap().0.empty);
         assert!(!SmtpPath::split(b"<a@b>").unwrap().0.empty);
         assert!(SmtpPath::split("<ä@b>".as_bytes()).unwrap().0.international);

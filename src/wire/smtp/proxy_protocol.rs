@@ -1,34 +1,35 @@
-//! The PROXY protocol, versions 1 and 2 (haproxy, doc/proxy-protocol.txt): what a trusted proxy says of the connection that
-//! it forwards, before the connection's own first byte.
+//! The PROXY protocol, versions 1 and 2 (HAProxy, doc/proxy-protocol.txt): what a trusted proxy sends about a connection that
+//! it
+//! forwards, before the first byte of that connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use thiserror::Error;
 
-/// The longest header of version 1, CR LF included.
+/// The longest header of version 1 in bytes, CR LF included.
 const LONGEST_V1: usize = 107;
-/// The longest header of version 2 that is read: addresses, and some extensions that aren't looked at.
+/// The longest header of version 2 that is accepted, in bytes: addresses and some extensions, which are ignored.
 pub const LONGEST: usize = 16 + 2048;
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// A header.
+/// A header of the PROXY protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProxyHeader {
-    /// The client's end of the connection; `None` where the proxy speaks for itself, or doesn't know.
+    /// The client's address; `None` if the proxy speaks for itself or doesn't know it.
     pub source: Option<SocketAddr>,
-    /// How many bytes it takes.
+    /// The length of the header in bytes.
     pub len: usize,
 }
 
-/// Bytes that aren't, and won't become, a header.
+/// The error for bytes that can't become a valid header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("no PROXY protocol header")]
+#[error("invalid PROXY protocol header")]
 pub struct InvalidProxyHeader;
 
-/// Reads the header at the beginning of `bytes`; `None` where more of it has to come.
+/// Parses the header at the start of `bytes`; `None` while it is incomplete.
 ///
 /// # Errors
-/// Where it is none, or too long.
+/// The bytes can't become a valid header, or it is too long.
 pub fn parse(bytes: &[u8]) -> Result<Option<ProxyHeader>, InvalidProxyHeader> {
     let begins = |signature: &[u8]| {
         let len = bytes.len().min(signature.len());
@@ -86,7 +87,7 @@ fn version_2(bytes: &[u8]) -> Result<Option<ProxyHeader>, InvalidProxyHeader> {
     }
     let Some(addresses) = bytes.get(16..len) else { return Ok(None) };
     let source = match (command, bytes[13]) {
-        // LOCAL: the proxy itself, as for its health checks.
+        // LOCAL: a connection of the proxy itself, such as a health check.
         (Some(0x20), _) => None,
         (_, 0x11) => {
             let (address, rest) = addresses.split_first_chunk::<4>().ok_or(InvalidProxyHeader)?;
@@ -96,7 +97,7 @@ fn version_2(bytes: &[u8]) -> Result<Option<ProxyHeader>, InvalidProxyHeader> {
             let (address, rest) = addresses.split_first_chunk::<16>().ok_or(InvalidProxyHeader)?;
             Some((IpAddr::V6(Ipv6Addr::from(*address)), rest.get(16..20).ok_or(InvalidProxyHeader)?))
         }
-        // Not TCP over IP: to be taken for unknown.
+        // Not TCP over IP: the specification requires to treat it as unknown.
         _ => None,
     };
     let source =
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_read_when_they_are_whole() {
+    fn headers_are_parsed_once_they_are_complete() {
         for (header, source) in good() {
             let source = source.map(|text| text.parse().unwrap());
             let followed = [&header[..], b"EHLO x\r\n"].concat();
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_none() {
+    fn invalid_headers() {
         let mut bad: Vec<Vec<u8>> = [
             "EHLO x\r\n",
             "PROXY TCP4 192.0.2.1 198.51.100.1 8080 25\n",

@@ -1,4 +1,4 @@
-//! The trace of this hop (RFC 5321 section 4.4).
+//! The `Received` field that Gatepost adds to a message (RFC 5321 section 4.4).
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -6,34 +6,34 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::digits::{decimal, two_digits};
 
-/// `Received:` fields of a message that has gone round in circles (RFC 5321 section 6.3).
+/// The number of `Received` fields from which on a message counts as looping (RFC 5321 section 6.3).
 pub const MAX_HOPS: u32 = 100;
 
-/// What is told of a transaction.
+/// The content of a `Received` field.
 #[derive(Clone, Copy, Debug)]
 pub struct ReceivedField<'a> {
-    /// What the client called itself; only what may stand in a field is written of it.
+    /// The name that the client gave in EHLO or HELO. Characters that a field may not contain are replaced.
     pub helo: &'a [u8],
-    /// Whether it did so by EHLO.
+    /// True for EHLO, false for HELO.
     pub extended: bool,
-    /// Where it is.
+    /// The client's IP address.
     pub address: IpAddr,
-    /// Our name.
+    /// Gatepost's host name.
     pub host: &'a str,
-    /// Whether its connection is encrypted.
+    /// True if the connection is encrypted.
     pub tls: bool,
-    /// Whether it said who it is, and proved it.
+    /// True if the session is authenticated.
     pub authenticated: bool,
-    /// Whether the addresses may be in UTF-8.
+    /// True if SMTPUTF8 was given (RFC 6531).
     pub utf8: bool,
-    /// The transaction's number.
+    /// The ID of the transaction.
     pub id: &'a [u8],
-    /// The moment.
+    /// The current time.
     pub now: SystemTime,
 }
 
 impl ReceivedField<'_> {
-    /// Appends the field, without the CR LF that ends it. There is no secret in it, and not who logged in.
+    /// Appends the field without its last CR LF. It contains no secret and no username.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"Received: from ");
         out.extend(self.helo.iter().map(|b| match b {
@@ -63,7 +63,7 @@ impl ReceivedField<'_> {
         write_date(self.now, out);
     }
 
-    /// RFC 3848 and RFC 6531, section 4.3.
+    /// The protocol keyword (RFC 3848, RFC 6531 section 4.3).
     const fn protocol(&self) -> &'static str {
         match (self.extended, self.utf8, self.tls, self.authenticated) {
             (false, ..) => "SMTP",
@@ -79,15 +79,14 @@ impl ReceivedField<'_> {
     }
 }
 
-/// The date of RFC 5322, section 3.3, in UTC.
+/// Appends a date (RFC 5322 section 3.3), in UTC.
 fn write_date(now: SystemTime, out: &mut Vec<u8>) {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let seconds = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Days are counted from 1 March of the year 0, so that a leap day is the last of its year (the civil calendar in eras
-    // of 400 years).
+    // Days are counted from 1 March of the year 0, so that a leap day is the last day of its year. An era is 400 years.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

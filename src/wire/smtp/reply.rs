@@ -1,11 +1,11 @@
-//! A reply is a value: code, enhanced code, text (RFC 5321 section 4.2, RFC 2034, RFC 3463).
+//! An SMTP reply as a value: code, enhanced status code, text (RFC 5321 section 4.2, RFC 2034, RFC 3463).
 
 use std::borrow::Cow;
 use std::fmt;
 
 use memchr::memchr;
 
-/// For codes and line ends: 18 bytes on a line at most, and six on each of the lines of an answer to EHLO.
+/// The capacity for codes and line ends, in bytes: at most 18 on each line, and 6 on each line of an EHLO reply.
 const ROOM: usize = 96;
 
 /// An enhanced status code (RFC 3463): class, subject, detail.
@@ -13,7 +13,7 @@ const ROOM: usize = 96;
 pub struct EnhancedStatusCode(pub u8, pub u16, pub u16);
 
 impl EnhancedStatusCode {
-    /// The code at the beginning of a line, and what follows it and the blank after it. `None` where there is none.
+    /// Splits the code from the start of a line. Returns the code and what follows the blank after it; `None` without a code.
     pub fn split(line: &[u8]) -> Option<(EnhancedStatusCode, &[u8])> {
         if let [
             class @ (b'2' | b'4' | b'5'),
@@ -25,7 +25,7 @@ impl EnhancedStatusCode {
             rest @ ..,
         ] = line
         {
-            // As nearly all are.
+            // The usual case: three digits.
             let digit = |byte: &u8| byte - b'0';
             return Some((
                 EnhancedStatusCode(digit(class), digit(subject).into(), digit(detail).into()),
@@ -42,7 +42,7 @@ impl EnhancedStatusCode {
     }
 }
 
-/// One to three digits.
+/// Parses one to three digits.
 fn number(digits: &[u8]) -> Option<u16> {
     if !(1..=3).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -56,8 +56,8 @@ impl fmt::Display for EnhancedStatusCode {
     }
 }
 
-/// A reply of ours, or a backend's. Its text can't break out of its lines: there is no CR, NUL or other control character
-/// in it, and LF only between lines.
+/// A reply of Gatepost or of a backend. Its text contains no CR, NUL or other control character, and LF only between lines, so
+/// that it can't add a reply of its own.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Reply {
     code: u16,
@@ -66,26 +66,26 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// A reply of ours; `text` is plain text, with a line feed between lines where it has several.
-    pub const fn ours(code: u16, enhanced: EnhancedStatusCode, text: &'static str) -> Reply {
+    /// A reply of Gatepost. `text` has a line feed between its lines.
+    pub const fn new(code: u16, enhanced: EnhancedStatusCode, text: &'static str) -> Reply {
         Reply { code, enhanced: Some(enhanced), text: Cow::Borrowed(text.as_bytes()) }
     }
 
-    /// A reply of ours without an enhanced code: greeting, EHLO and challenges have none. Control characters in `text`
-    /// are dropped, but for the line feeds between lines.
+    /// A reply of Gatepost without an enhanced status code, as in greeting, EHLO and AUTH challenges. Control characters in
+    /// `text`
+    /// are dropped, except for line feeds between lines.
     pub fn plain(code: u16, text: String) -> Reply {
         let mut text = text.into_bytes();
         text.retain(|b| *b == b'\n' || !b.is_ascii_control());
         Reply { code, enhanced: None, text: Cow::Owned(text) }
     }
 
-    /// A backend's reply, out of the text of its lines: what follows the code and the hyphen or blank on each. Control
-    /// characters become blanks. Where each line begins with the same enhanced code, of the class of `code`, it is taken
-    /// for the reply's.
+    /// A backend's reply, from the text of its lines: what follows the code and the hyphen or blank. Control characters become
+    /// blanks. If each line begins with the same enhanced status code, and its class is that of `code`, it is the reply's.
     pub fn received<'a>(code: u16, lines: impl IntoIterator<Item = &'a [u8]>) -> Reply {
         let mut lines = lines.into_iter();
         let first = lines.next().unwrap_or_default();
-        let Some(second) = lines.next() else { return Reply::of_one(code, first) };
+        let Some(second) = lines.next() else { return Reply::from_line(code, first) };
         let lines: Vec<&[u8]> = [first, second].into_iter().chain(lines).collect();
         let fits = |found: &EnhancedStatusCode| u16::from(found.0) == code / 100;
         let first = lines
@@ -110,8 +110,8 @@ impl Reply {
         Reply { code, enhanced, text: Cow::Owned(text) }
     }
 
-    /// As nearly all are.
-    fn of_one(code: u16, line: &[u8]) -> Reply {
+    /// A backend's reply of one line, the usual case.
+    fn from_line(code: u16, line: &[u8]) -> Reply {
         let found = EnhancedStatusCode::split(line).filter(|(found, _)| u16::from(found.0) == code / 100);
         let (enhanced, text) = found.map_or((None, line), |(found, rest)| (Some(found), rest));
         let mut text = text.to_vec();
@@ -121,42 +121,42 @@ impl Reply {
         Reply { code, enhanced, text: Cow::Owned(text) }
     }
 
-    /// Three digits, 200 to 599.
+    /// The reply code, 200 to 599.
     pub const fn code(&self) -> u16 {
         self.code
     }
 
-    /// Its enhanced code.
+    /// The enhanced status code.
     pub const fn enhanced(&self) -> Option<EnhancedStatusCode> {
         self.enhanced
     }
 
-    /// The text of each line, without codes; at least one, which may be empty.
+    /// The text of each line, without codes. There is at least one line, which may be empty.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
         self.text.split(|b| *b == b'\n')
     }
 
-    /// 2yz: done.
+    /// Returns true for 2yz: completed.
     pub const fn is_positive(&self) -> bool {
         self.code / 100 == 2
     }
 
-    /// 3yz: the rest may come.
+    /// Returns true for 3yz: more input is expected.
     pub const fn is_intermediate(&self) -> bool {
         self.code / 100 == 3
     }
 
-    /// 4yz: not now.
+    /// Returns true for 4yz: a transient failure.
     pub const fn is_transient(&self) -> bool {
         self.code / 100 == 4
     }
 
-    /// 5yz: not like this.
+    /// Returns true for 5yz: a permanent failure.
     pub const fn is_permanent(&self) -> bool {
         self.code / 100 == 5
     }
 
-    /// Appends it as it goes over the wire.
+    /// Appends the reply as it goes over the wire.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.reserve(self.text.len() + ROOM);
         let mut rest = &self.text[..];
@@ -166,7 +166,7 @@ impl Reply {
             let separator = if end.is_some() { b'-' } else { b' ' };
             out.extend_from_slice(&[digit_at(100), digit_at(10), digit_at(1), separator]);
             match self.enhanced {
-                // As most are.
+                // The usual case: three digits.
                 Some(EnhancedStatusCode(class @ 0..=9, subject @ 0..=9, detail @ 0..=9)) => {
                     let digit = |number: u16| b'0' + number as u8;
                     let text = [digit(class.into()), b'.', digit(subject), b'.', digit(detail), b' '];
@@ -189,7 +189,7 @@ impl fmt::Debug for Reply {
     }
 }
 
-/// In one line, for the log.
+/// Formats the reply in one line, for the log.
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;
@@ -215,14 +215,14 @@ mod tests {
 
     #[test]
     fn every_line_has_its_codes() {
-        const TWO: Reply = Reply::ours(214, EnhancedStatusCode(2, 0, 0), "one\ntwo");
+        const TWO: Reply = Reply::new(214, EnhancedStatusCode(2, 0, 0), "one\ntwo");
         assert_eq!(written(&TWO), "214-2.0.0 one\r\n214 2.0.0 two\r\n");
         assert_eq!(written(&Reply::plain(250, "a\nb\r\0".into())), "250-a\r\n250 b\r\n");
         assert_eq!(written(&Reply::plain(334, String::new())), "334 \r\n");
     }
 
     #[test]
-    fn what_a_backend_said_is_said_again() {
+    fn replies_of_backends_are_repeated() {
         let cases: [(u16, &[&str], &str); 8] = [
             (250, &["2.1.5 Ok"], "250 2.1.5 Ok\r\n"),
             (250, &["Ok"], "250 Ok\r\n"),

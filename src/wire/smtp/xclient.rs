@@ -1,27 +1,27 @@
-//! `XCLIENT`: tells a backend who the client is (Postfix, XCLIENT_README).
+//! XCLIENT, a command that tells a backend the client's identity (Postfix, XCLIENT_README).
 
 use std::net::IpAddr;
 
-use super::client::XclientAttributes;
+use super::extensions::XclientAttributes;
 
-/// What stands for a value that isn't known.
+/// The value of an attribute that is not known.
 const UNAVAILABLE: &[u8] = b"[UNAVAILABLE]";
 
-/// The client that a backend is told of.
+/// The identity of a client.
 #[derive(Clone, Copy, Debug)]
 pub struct XclientCommand<'a> {
-    /// Who logged in.
+    /// The username of the login.
     pub login: &'a str,
-    /// Where from.
+    /// The client's IP address.
     pub address: IpAddr,
-    /// What the client said in EHLO or HELO.
+    /// The name that the client gave in EHLO or HELO.
     pub helo: &'a str,
-    /// Whether it was EHLO.
+    /// True for EHLO, false for HELO.
     pub esmtp: bool,
 }
 
 impl XclientCommand<'_> {
-    /// The command, with those attributes that the backend takes.
+    /// The command line with those attributes that the backend offers.
     pub fn command(&self, taken: XclientAttributes) -> Vec<u8> {
         let mut command = b"XCLIENT".to_vec();
         if taken.name {
@@ -52,7 +52,7 @@ impl XclientCommand<'_> {
     }
 }
 
-/// Appends an attribute in xtext (RFC 3461, 4): nothing in it can end the value or the command.
+/// Appends an attribute in xtext (RFC 3461 section 4), in which no value can end the attribute or the command.
 fn attribute(command: &mut Vec<u8>, name: &str, value: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     command.push(b' ');
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_taken_and_no_more() {
+    fn only_offered_attributes_are_sent() {
         let address = "::ffff:192.0.2.7".parse().unwrap();
         let mut john = XclientCommand { login: "john+a@x.test", address, helo: "me here", esmtp: true };
         let all =

@@ -20,11 +20,12 @@
 //! - pingora never says 100 by itself, and says it once when asked. Used by `respond::say_continue`.
 //!
 //! Responses over HTTP/1 (`tests/responses.rs`):
-//! - pingora sets `Date` and `Connection`, and announces `close` if the request's body is unfinished. `proxy::fast_path`, which writes
-//!   responses by itself, takes the date from [`date`].
+//! - pingora sets `Date` and `Connection`, and announces `close` if the request's body is unfinished. `client_stream` puts the header
+//!   that `headers::response` decides on in the place of pingora's, in one write, with a date from [`date`]. `proxy::duplex` closes a
+//!   connection in the same case.
 //! - The body is left out for HEAD, 204 and 304. Used by `respond` and `edge::ops`.
 //! - A response that ends with the connection ends the connection. Used by `headers::response`.
-//! - A session that has written nothing writes nothing when it is finished. Used by `proxy::fast_path`.
+//! - A session that has written nothing writes nothing when it is finished. Used by `proxy::delivery`.
 //!
 //! Backends (`tests/http/backends.rs`):
 //! - A read of a header or body that was dropped half-way loses nothing. Used by `proxy::duplex`.

@@ -15,7 +15,8 @@ use crate::config::SmtpTimeouts;
 use crate::edge::net::deadline::DeadlineTimer;
 use crate::edge::net::nonblocking;
 use crate::wire::smtp::Reply;
-use crate::wire::smtp::client::{self, ReplyError, ServiceExtensions, XclientAttributes};
+use crate::wire::smtp::extensions::{ServiceExtensions, XclientAttributes};
+use crate::wire::smtp::reply_parser::{self, ReplyError};
 
 /// The most bytes of output that are gathered. Anything larger goes straight to the kernel.
 const GATHER: usize = 16 * 1024;
@@ -230,7 +231,7 @@ impl BackendClient {
     fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<BackendError> {
         loop {
             if !self.incoming.is_empty() {
-                match client::reply(&self.incoming) {
+                match reply_parser::parse(&self.incoming) {
                     Ok(Some((reply, _))) if reply.code() >= 400 => {
                         return Poll::Ready(BackendError::ClosingReply(reply));
                     }
@@ -355,7 +356,7 @@ async fn read_reply(
 ) -> Result<Reply, BackendError> {
     loop {
         if !incoming.is_empty()
-            && let Some((reply, taken)) = client::reply(incoming)?
+            && let Some((reply, taken)) = reply_parser::parse(incoming)?
         {
             incoming.advance(taken);
             return if reply.code() == 421 { Err(BackendError::ClosingReply(reply)) } else { Ok(reply) };

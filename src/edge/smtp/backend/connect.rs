@@ -14,7 +14,7 @@ use super::client::{BackendClient, BackendError};
 use super::transport::BackendTransport;
 use crate::config::{SmtpScheme, SmtpTimeouts};
 use crate::wire::smtp::Reply;
-use crate::wire::smtp::client::ServiceExtensions;
+use crate::wire::smtp::extensions::ServiceExtensions;
 
 /// The reason why a new connection to a backend failed.
 #[derive(Debug, Error)]
@@ -111,7 +111,7 @@ impl Dialer {
     pub async fn hello(&self, client: &mut BackendClient, name: &str) -> Result<(), DialError> {
         let answer = client.exchange(&[b"EHLO ", name.as_bytes(), b"\r\n"]).await?;
         if answer.is_positive() {
-            client.extensions = ServiceExtensions::read(&answer);
+            client.extensions = ServiceExtensions::parse(&answer);
             return Ok(());
         }
         if !matches!(answer.code(), 500 | 502 | 504) {

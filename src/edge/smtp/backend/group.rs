@@ -25,7 +25,7 @@ use crate::edge::smtp::hostname;
 use crate::edge::smtp::submitter::Submitter;
 use crate::state::metrics::Metrics;
 use crate::wire::smtp::Capabilities;
-use crate::wire::smtp::client::ServiceExtensions;
+use crate::wire::smtp::extensions::ServiceExtensions;
 use crate::wire::smtp::xclient::XclientCommand;
 
 /// The longest wait of a transaction for a connection if all are in use (docs/operations.md, `smtp.upstream_connections`).

@@ -14,7 +14,7 @@ use super::pool::{ConnectionPermit, Pool, PooledConnection};
 use crate::config::SmtpUpstream;
 use crate::edge::net::happy_eyeballs::{self, AddressFailure, Unreachable};
 use crate::edge::net::resolver::Addresses;
-use crate::wire::smtp::client::ServiceExtensions;
+use crate::wire::smtp::extensions::ServiceExtensions;
 
 /// The time for which a backend that refused a connection gets no more of them than it had.
 const FULL: Duration = Duration::from_secs(10);

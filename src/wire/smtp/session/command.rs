@@ -1,4 +1,4 @@
-//! Commands; those of a transaction are in `envelope`.
+//! The commands of a session, except those of a transaction, which are in `envelope`.
 
 use super::input_line::{self, InputLine, LineVerb};
 use super::phase::{MailTransaction, SessionPhase};
@@ -8,11 +8,11 @@ use crate::wire::smtp::command::{self, AUTH_LINE, SmtpCommand, SmtpCommandError}
 use crate::wire::smtp::digits::decimal;
 use crate::wire::smtp::{Capabilities, Reply, replies};
 
-/// Room for what is offered in answer to EHLO.
+/// The capacity for the extensions in an EHLO reply, in bytes.
 const EXTENSIONS: usize = 128;
 
 impl SmtpSession {
-    /// The next command; without a step, the session goes on.
+    /// Processes the next command. Without a step, the session continues.
     pub(super) fn command<'i>(
         &mut self,
         transaction: Option<MailTransaction>,
@@ -29,7 +29,7 @@ impl SmtpSession {
                     _ => &replies::LINE_TOO_LONG,
                 };
                 if fault.begins() == Some(LineVerb::Bdat) {
-                    // As below.
+                    // The session ends, as for a BDAT without a valid size below.
                     reply.write(out);
                     return None;
                 }
@@ -39,9 +39,9 @@ impl SmtpSession {
         };
         let command = match SmtpCommand::parse(line) {
             Ok(command) => command,
-            Err(SmtpCommandError::Lost) => {
-                // What follows may be content: nothing of it may be taken for commands.
-                replies::SYNTAX.write(out);
+            Err(SmtpCommandError::UnknownChunkSize) => {
+                // What follows may be content, of which nothing may be taken for commands. The session ends.
+                replies::INVALID_ARGUMENTS.write(out);
                 return None;
             }
             Err(error) => {
@@ -69,13 +69,13 @@ impl SmtpSession {
                 replies::BYE.write(out);
                 None
             }
-            SmtpCommand::Noop => self.simply(&replies::OK, transaction, out),
-            SmtpCommand::Vrfy => self.simply(&replies::NOT_VERIFIED, transaction, out),
-            SmtpCommand::Help => self.simply(&replies::HELP, transaction, out),
+            SmtpCommand::Noop => self.accept(&replies::OK, transaction, out),
+            SmtpCommand::Vrfy => self.accept(&replies::NOT_VERIFIED, transaction, out),
+            SmtpCommand::Help => self.accept(&replies::HELP, transaction, out),
         }
     }
 
-    /// A line within AUTH.
+    /// Processes a line of an AUTH exchange.
     pub(super) fn login<'i>(
         &mut self,
         exchange: AuthExchange,
@@ -101,7 +101,7 @@ impl SmtpSession {
         }
     }
 
-    /// Consumes a line, or what can't become one.
+    /// Consumes a line, valid or not.
     fn line<'i>(
         &mut self,
         input: &mut &'i [u8],
@@ -137,7 +137,7 @@ impl SmtpSession {
         self.phase = transaction.map_or(SessionPhase::Command, SessionPhase::Transaction);
     }
 
-    pub(super) fn simply<'i>(
+    pub(super) fn accept<'i>(
         &mut self,
         reply: &Reply,
         transaction: Option<MailTransaction>,
@@ -148,7 +148,7 @@ impl SmtpSession {
         None
     }
 
-    /// Refuses a command, and goes on.
+    /// Refuses a command and continues.
     pub(super) fn deny<'i>(
         &mut self,
         reply: &Reply,
@@ -160,8 +160,8 @@ impl SmtpSession {
         None
     }
 
-    /// Refuses what belongs to a transaction, and goes on.
-    pub(super) fn deny_outside<'i>(&mut self, out: &mut Vec<u8>) -> Option<SessionStep<'i>> {
+    /// Refuses a command that needs a transaction and continues.
+    pub(super) fn deny_without_transaction<'i>(&mut self, out: &mut Vec<u8>) -> Option<SessionStep<'i>> {
         self.phase = SessionPhase::Command;
         self.refuse_outside(out);
         None
@@ -179,15 +179,15 @@ impl SmtpSession {
         self.tolerated = 0;
         self.greeting = Some(ClientGreeting { name: name.into(), extended });
         if extended {
-            self.offer(&environment.offered, out);
+            self.write_extensions(&environment.offered, out);
         } else {
             Reply::plain(250, self.settings.host.clone()).write(out);
         }
         within.then_some(SessionStep::Reset)
     }
 
-    /// The answer to EHLO, written line by line, since every session has one.
-    fn offer(&self, offered: &Capabilities, out: &mut Vec<u8>) {
+    /// Appends the EHLO reply. It is written line by line without intermediate values, since every session has one.
+    fn write_extensions(&self, offered: &Capabilities, out: &mut Vec<u8>) {
         out.reserve(self.settings.host.len() + EXTENSIONS);
         let mut line = |text: &[u8]| {
             let begin = out.len();
@@ -235,9 +235,9 @@ impl SmtpSession {
             return self.deny(&replies::BAD_SEQUENCE, transaction, out);
         }
         if !input.is_empty() {
-            // Whoever put them there wants them run as if they had come encrypted.
+            // Whoever injected them wants them to be executed as if they had been encrypted.
             *input = &[];
-            replies::INJECTION.write(out);
+            replies::STARTTLS_INJECTION.write(out);
             return None;
         }
         replies::READY_FOR_TLS.write(out);
@@ -287,7 +287,7 @@ impl SmtpSession {
         }
     }
 
-    /// Why there can't be a transaction yet.
+    /// The reason why there can't be a transaction yet.
     pub(super) fn unready(&self) -> Option<Reply> {
         if self.greeting.is_none() {
             Some(replies::BAD_SEQUENCE)

@@ -1,29 +1,29 @@
-//! What a session is told: the answers to what it asked for.
+//! The methods that complete a [`SessionStep`](super::SessionStep).
 
 use super::phase::{DataPhase, PendingEnvelope, SessionPhase};
 use super::{SessionLimit, SmtpSession};
 use crate::wire::smtp::data::DataReader;
 use crate::wire::smtp::{Reply, replies};
 
-/// How a login turned out.
+/// The outcome of a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoginOutcome {
-    /// This one may send.
+    /// The credential, of this username, is valid and may send.
     Allowed(Box<str>),
-    /// Not a login, or not one that may send; the peer isn't told which.
+    /// The credential is invalid or may not send. The client is not told which.
     Denied,
-    /// Too many failures before: not checked.
+    /// The login was not checked because of too many failures before.
     Throttled,
-    /// It can't be found out now.
+    /// The login can't be checked now.
     Unavailable,
 }
 
 impl SmtpSession {
-    /// Answers [`super::SessionStep::Check`].
-    pub fn complete_login(&mut self, verdict: LoginOutcome, out: &mut Vec<u8>) {
-        self.check_asked(matches!(self.phase, SessionPhase::LoginOutcome));
+    /// Completes [`SessionStep::Check`](super::SessionStep::Check).
+    pub fn complete_login(&mut self, outcome: LoginOutcome, out: &mut Vec<u8>) {
+        self.check_expected(matches!(self.phase, SessionPhase::LoginOutcome));
         self.phase = SessionPhase::Command;
-        match verdict {
+        match outcome {
             LoginOutcome::Allowed(user) => {
                 self.user = Some(user);
                 replies::AUTHENTICATED.write(out);
@@ -34,25 +34,26 @@ impl SmtpSession {
         }
     }
 
-    /// Answers [`super::SessionStep::StartTls`]: everything that was sent unencrypted is discarded (RFC 3207
+    /// Completes [`SessionStep::StartTls`](super::SessionStep::StartTls). What the client sent unencrypted is void (RFC 3207
     /// section 4.2).
     pub fn complete_handshake(&mut self) {
-        self.check_asked(matches!(self.phase, SessionPhase::Handshake));
+        self.check_expected(matches!(self.phase, SessionPhase::Handshake));
         self.phase = SessionPhase::Command;
         self.tls = true;
         self.greeting = None;
     }
 
-    /// Answers [`super::SessionStep::Envelope`]: the reply to the MAIL, where there was one, and unless that is a refusal one to
-    /// each recipient. A 421 among them ends the session.
+    /// Completes [`SessionStep::Envelope`](super::SessionStep::Envelope). `mail` is the reply to MAIL, if that was requested.
+    /// Unless
+    /// it is a refusal, `rcpts` has a reply to each recipient. A 421 among them ends the session.
     pub fn complete_envelope(&mut self, mail: Option<Reply>, rcpts: Vec<Reply>, out: &mut Vec<u8>) {
-        let SessionPhase::Envelope(asked) = std::mem::replace(&mut self.phase, SessionPhase::Closed) else {
-            return self.check_asked(false);
+        let SessionPhase::Envelope(pending) = std::mem::replace(&mut self.phase, SessionPhase::Closed) else {
+            return self.check_expected(false);
         };
-        let PendingEnvelope { mut transaction, mail: asked_mail, rcpts: asked_rcpts } = asked;
+        let PendingEnvelope { mut transaction, mail: awaits_mail, rcpts: awaited_rcpts } = pending;
         let mut over = false;
         let mut refused = false;
-        if asked_mail {
+        if awaits_mail {
             let reply = mail.unwrap_or(replies::NO_BACKEND);
             refused = !reply.is_positive();
             over = reply.code() == 421;
@@ -65,12 +66,12 @@ impl SmtpSession {
             }
         }
         let mut rcpts = rcpts.into_iter();
-        for _ in 0..asked_rcpts {
+        for _ in 0..awaited_rcpts {
             if over {
                 break;
             }
             if refused {
-                // No transaction began. It counts as it does where it comes by itself.
+                // Without a transaction, a recipient counts as one that is not pipelined would.
                 self.phase = SessionPhase::Command;
                 self.refuse_outside(out);
                 over = self.is_over();
@@ -91,11 +92,11 @@ impl SmtpSession {
         };
     }
 
-    /// Answers [`super::SessionStep::Data`]: 354, or what refuses it; the transaction is over then.
+    /// Completes [`SessionStep::Data`](super::SessionStep::Data) with 354 or with a refusal, which ends the transaction.
     pub fn complete_data_command(&mut self, reply: &Reply, out: &mut Vec<u8>) {
         let SessionPhase::DataReply(transaction) = std::mem::replace(&mut self.phase, SessionPhase::Closed)
         else {
-            return self.check_asked(false);
+            return self.check_expected(false);
         };
         match transaction.body {
             Some(body) if reply.is_intermediate() => {
@@ -107,23 +108,24 @@ impl SmtpSession {
         }
     }
 
-    /// Answers content that couldn't be given to the backend: the rest goes nowhere, and `reply` is said at its end.
+    /// Reports that content could not be sent to the backend. The rest is discarded, and `reply` is the reply to the message.
     pub fn fail_content(&mut self, reply: Reply) {
         let body = match &mut self.phase {
             SessionPhase::Data(phase) => &mut phase.body,
             SessionPhase::Chunk(phase) => &mut phase.body,
-            _ => return self.check_asked(false),
+            _ => return self.check_expected(false),
         };
         body.rejection.get_or_insert(reply);
     }
 
-    /// Answers [`super::SessionStep::Finish`] and [`super::SessionStep::LastChunk`] with the backend's word on the message.
+    /// Completes [`SessionStep::Finish`](super::SessionStep::Finish) and
+    /// [`SessionStep::LastChunk`](super::SessionStep::LastChunk) with the reply to the message.
     pub fn complete_message(&mut self, reply: &Reply, out: &mut Vec<u8>) {
-        self.check_asked(matches!(self.phase, SessionPhase::MessageReply));
+        self.check_expected(matches!(self.phase, SessionPhase::MessageReply));
         self.conclude(reply, out);
     }
 
-    /// Says that a login failed; too many of them end the session.
+    /// Refuses a login and counts it. Too many failed logins end the session.
     pub(super) fn login_failed(&mut self, reply: &Reply, out: &mut Vec<u8>) {
         reply.write(out);
         self.failed_logins += 1;
@@ -133,8 +135,8 @@ impl SmtpSession {
         }
     }
 
-    /// An answer to what wasn't asked is a mistake of whoever drives the session.
-    fn check_asked(&self, asked: bool) {
-        debug_assert!(asked, "nobody asked for that in {:?}", self.phase);
+    /// Checks, in debug builds, that the driver completes only a step that it was given.
+    fn check_expected(&self, expected: bool) {
+        debug_assert!(expected, "no such step was taken in {:?}", self.phase);
     }
 }

@@ -1,28 +1,28 @@
-//! A piece of a message on its way.
+//! A piece of a message on its way to the backend.
 
 use std::borrow::Cow;
 
-/// What was made here, or looked through; and behind it what passes as it came.
+/// A piece of content: bytes that were added or filtered, then bytes that pass unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContentPiece<'i> {
-    /// Comes first.
+    /// The first bytes.
     pub head: Vec<u8>,
-    /// Comes then.
+    /// The bytes behind them, borrowed from the input.
     pub rest: &'i [u8],
 }
 
 impl<'i> ContentPiece<'i> {
-    /// Bytes in it.
+    /// The length in bytes.
     pub fn len(&self) -> usize {
         self.head.len() + self.rest.len()
     }
 
-    /// Whether there is nothing in it.
+    /// Returns true if it is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// All of it as one.
+    /// All bytes in one slice.
     pub fn into_bytes(mut self) -> Cow<'i, [u8]> {
         if self.head.is_empty() {
             return Cow::Borrowed(self.rest);

@@ -1,7 +1,7 @@
 //! The commands of a transaction: MAIL, RCPT, DATA and BDAT.
 
 use super::input_line::{self, InputLine};
-use super::phase::{ChunkFault, MailTransaction, PendingEnvelope, SessionPhase, SkippedChunk};
+use super::phase::{ChunkBlame, MailTransaction, PendingEnvelope, SessionPhase, SkippedChunk};
 use super::{EnvelopeBatch, SessionEnvironment, SessionLimit, SessionStep, SmtpSession};
 use crate::wire::smtp::bdat::ChunkReader;
 use crate::wire::smtp::command::{self, SmtpCommand};
@@ -38,7 +38,7 @@ impl SmtpSession {
         };
         let transaction = MailTransaction { utf8: mail.utf8, ..MailTransaction::default() };
         let envelope = EnvelopeBatch { mail: Some(mail), ..EnvelopeBatch::default() };
-        Some(self.ask(envelope, transaction, input, environment))
+        Some(self.request(envelope, transaction, input, environment))
     }
 
     pub(super) fn rcpt<'i>(
@@ -55,23 +55,23 @@ impl SmtpSession {
         let transaction = match transaction {
             Some(transaction) if transaction.body.is_none() => transaction,
             Some(transaction) => return self.deny(&replies::BAD_SEQUENCE, Some(transaction), out),
-            None => return self.deny_outside(out),
+            None => return self.deny_without_transaction(out),
         };
         if transaction.accepted >= self.settings.recipients {
             self.reached.push(SessionLimit::Recipients);
-            return self.simply(&replies::TOO_MANY_RECIPIENTS, Some(transaction), out);
+            return self.accept(&replies::TOO_MANY_RECIPIENTS, Some(transaction), out);
         }
         match command::rcpt(arguments, environment.offered, transaction.utf8, self.is_extended()) {
             Ok(rcpt) => {
                 let envelope = EnvelopeBatch { rcpts: vec![rcpt], ..EnvelopeBatch::default() };
-                Some(self.ask(envelope, transaction, input, environment))
+                Some(self.request(envelope, transaction, input, environment))
             }
             Err(reply) => self.deny(&reply, Some(transaction), out),
         }
     }
 
-    /// Gathers the recipients that came with it, and asks.
-    fn ask<'i>(
+    /// Adds the pipelined recipients to an envelope, and requests it from the driver.
+    fn request<'i>(
         &mut self,
         mut envelope: EnvelopeBatch,
         transaction: MailTransaction,
@@ -110,12 +110,12 @@ impl SmtpSession {
                 self.phase = SessionPhase::DataReply(transaction);
                 Some(SessionStep::Data)
             }
-            // Who pipelines can't know.
+            // A client that pipelines could not know.
             Some(transaction) if transaction.refused > 0 && transaction.body.is_none() => {
-                self.simply(&replies::NO_RECIPIENTS, Some(transaction), out)
+                self.accept(&replies::NO_RECIPIENTS, Some(transaction), out)
             }
             Some(transaction) => self.deny(&replies::BAD_SEQUENCE, Some(transaction), out),
-            None => self.deny_outside(out),
+            None => self.deny_without_transaction(out),
         }
     }
 
@@ -141,17 +141,17 @@ impl SmtpSession {
         match (transaction, refusal) {
             (Some(transaction), None) => self.take_chunk(reader, last, transaction, environment),
             (transaction, refusal) => {
-                // The chunk comes all the same, and nothing of it is a command.
+                // The content of the chunk follows in any case, and nothing of it may be taken for commands.
                 let reply = refusal.unwrap_or(replies::BAD_SEQUENCE);
                 let is_rejected = transaction.as_ref().is_some_and(|transaction| transaction.body.is_some());
-                let fault = match &transaction {
-                    // Who pipelines can't know.
-                    _ if is_rejected || reply == replies::NO_RECIPIENTS => ChunkFault::None,
-                    None if reply == replies::BAD_SEQUENCE => ChunkFault::Outside,
-                    _ => ChunkFault::Any,
+                let blame = match &transaction {
+                    // A client that pipelines could not know.
+                    _ if is_rejected || reply == replies::NO_RECIPIENTS => ChunkBlame::None,
+                    None if reply == replies::BAD_SEQUENCE => ChunkBlame::NoTransaction,
+                    _ => ChunkBlame::Client,
                 };
                 let transaction = transaction.filter(|_| !is_rejected || !last);
-                self.phase = SessionPhase::SkippedChunk(SkippedChunk { reader, reply, fault, transaction });
+                self.phase = SessionPhase::SkippedChunk(SkippedChunk { reader, reply, blame, transaction });
             }
         }
         None

@@ -1,24 +1,24 @@
-//! Lines out of bytes: strict about their ends, bounded in their length.
+//! Command lines: strict about their ends, bounded in their length.
 
 use crate::wire::smtp::command;
 
-/// What the input begins with.
+/// The start of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InputLine<'i> {
-    /// A line without its CR LF; and what is behind it.
+    /// A line without its CR LF, and the input behind it.
     Whole(&'i [u8], &'i [u8]),
-    /// A line over its limit; and what is behind it.
+    /// A line that is too long, and the input behind it.
     TooLong(LineVerb, &'i [u8]),
-    /// A line that an LF alone ends, or with a control character in it; and what is behind it.
+    /// A line that ends in a lone LF or contains a control character, and the input behind it.
     Malformed(LineVerb, &'i [u8]),
-    /// No line yet.
+    /// An incomplete line.
     Partial,
-    /// No line yet, and none any more: it's over its limit already. The input can go.
+    /// An incomplete line that is already too long. The input can be discarded.
     Overflow(LineVerb),
 }
 
 impl InputLine<'_> {
-    /// What it was to be, where it is none and has begun to be something.
+    /// The verb of a line that is invalid.
     pub(super) fn begins(&self) -> Option<LineVerb> {
         match self {
             InputLine::TooLong(begins, _) | InputLine::Malformed(begins, _) | InputLine::Overflow(begins) => {
@@ -29,14 +29,14 @@ impl InputLine<'_> {
     }
 }
 
-/// What a line that is none was to be.
+/// The verb of an invalid line, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineVerb {
-    /// An AUTH.
+    /// AUTH.
     Auth,
-    /// A BDAT: content follows, nobody knows how much of it.
+    /// BDAT: content of unknown length follows.
     Bdat,
-    /// Anything else.
+    /// Any other one.
     Other,
 }
 
@@ -52,7 +52,9 @@ impl LineVerb {
     }
 }
 
-/// Looks at the first line. `overflowed` is what it began with, where that is gone.
+/// Reads the first line of `input`. `overflowed` is the verb of a line whose start was discarded. `longest` is the limit in
+/// bytes
+/// for a line, CR LF included.
 pub(super) fn first<'i>(
     input: &'i [u8],
     overflowed: Option<LineVerb>,
@@ -68,7 +70,7 @@ pub(super) fn first<'i>(
         return InputLine::TooLong(begins(), rest);
     }
     match line.split_last() {
-        // Without an early exit, so that the compiler can look at many bytes at once.
+        // Without an early exit, so that the compiler can vectorize the search.
         Some((b'\r', line)) if !line.iter().fold(false, |any, byte| any | byte.is_ascii_control()) => {
             InputLine::Whole(line, rest)
         }

@@ -1,11 +1,11 @@
-//! A message on its way: what of it goes to the backend, and what ends it.
+//! The content of a message: what of it goes to the backend, and what ends it.
 
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
 use super::phase::{
-    ChunkFault, ChunkPhase, DataPhase, IncomingMessage, MailTransaction, SessionPhase, SkippedChunk,
+    ChunkBlame, ChunkPhase, DataPhase, IncomingMessage, MailTransaction, SessionPhase, SkippedChunk,
 };
 use super::{ContentPiece, SessionEnvironment, SessionLimit, SessionStep, SmtpSession};
 use crate::wire::smtp::bdat::ChunkReader;
@@ -15,33 +15,33 @@ use crate::wire::smtp::header::HeaderFilter;
 use crate::wire::smtp::received_field::{MAX_HOPS, ReceivedField};
 use crate::wire::smtp::{Reply, replies};
 
-/// An empty line, and the line end before it.
+/// An empty line and the line end before it.
 static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\r\n\r\n"));
 
 impl IncomingMessage {
-    /// What goes to the backend of a piece of content.
+    /// Filters a piece of content for the backend.
     fn pass<'i>(&mut self, piece: &'i [u8]) -> Result<ContentPiece<'i>, Reply> {
         if piece.is_empty() || self.filter.is_over() {
             return Ok(ContentPiece { head: Vec::new(), rest: piece });
         }
         let mut head = self.prefix.take().unwrap_or_default();
-        // Room for the header, which may be all of it; growing step by step would leave a trail of all sizes.
+        // The capacity for the whole header at once. Growing step by step would allocate buffers of all sizes.
         head.reserve(EMPTY_LINE.find(piece).map_or(piece.len(), |end| end + 4));
         let rest = self.filter.pass(piece, &mut head);
         if self.filter.hops() > MAX_HOPS {
-            return Err(replies::LOOP);
+            return Err(replies::MAIL_LOOP);
         }
         Ok(ContentPiece { head, rest })
     }
 
-    /// What was held back.
+    /// The bytes that the filter withheld, at the end of the message.
     fn finish(&mut self) -> Vec<u8> {
         let mut head = self.prefix.take().unwrap_or_default();
         self.filter.finish(&mut head);
         head
     }
 
-    /// Nobody gets it.
+    /// Discards the rest of the message; `reply` is the reply at its end.
     fn reject<'i>(&mut self, reply: Reply) -> SessionStep<'i> {
         self.rejection = Some(reply);
         SessionStep::Abort
@@ -59,7 +59,7 @@ impl SmtpSession {
         let greeting = self.greeting.as_ref();
         let mut prefix = Vec::with_capacity(512);
         let mut id = Vec::with_capacity(24);
-        hexadecimal(self.number, 16, &mut id);
+        hexadecimal(self.id, 16, &mut id);
         id.push(b'.');
         hexadecimal(self.messages as u64, 1, &mut id);
         let trace = ReceivedField {
@@ -104,15 +104,16 @@ impl SmtpSession {
                     return Some(SessionStep::Finish(ContentPiece { head: phase.body.finish(), rest: &[] }));
                 }
                 _ if phase.body.rejection.is_some() => continue,
-                DataRead::Fault => phase.body.reject(replies::BARE_LINE_END),
+                DataRead::Fault => phase.body.reject(replies::INVALID_CONTENT),
                 DataRead::Content(_) if phase.reader.size() > self.settings.max_message => {
                     self.reached.push(SessionLimit::Size);
                     phase.body.reject(replies::TOO_LARGE)
                 }
                 DataRead::Content(piece) => match phase.body.pass(piece) {
-                    Ok(mut piece) if phase.reader.ends(input) => {
-                        // Together with the end, so that a message that came whole goes in one write. What is held back
-                        // belongs to a header that isn't over, and then there is no rest.
+                    Ok(mut piece) if phase.reader.take_end(input) => {
+                        // The end is taken together with the content, so that a message that came whole is sent in one write.
+                        // Bytes are withheld
+                        // only within the header, and then `rest` is empty.
                         piece.head.extend_from_slice(&phase.body.finish());
                         self.phase = SessionPhase::MessageReply;
                         return Some(SessionStep::Finish(piece));
@@ -127,7 +128,7 @@ impl SmtpSession {
         }
     }
 
-    /// A chunk that is somebody's.
+    /// Begins a chunk that is not discarded.
     pub(super) fn take_chunk(
         &mut self,
         reader: ChunkReader,
@@ -175,7 +176,7 @@ impl SmtpSession {
                 }
                 Ok(bytes) if !bytes.is_empty() => SessionStep::Chunk(bytes),
                 Ok(_) if !over => SessionStep::Read,
-                Ok(_) => return self.end_chunk(phase, &replies::CHUNK_TAKEN, out),
+                Ok(_) => return self.end_chunk(phase, &replies::CHUNK_ACCEPTED, out),
             };
             self.phase = SessionPhase::Chunk(phase);
             return Some(step);
@@ -214,15 +215,15 @@ impl SmtpSession {
             return Some(SessionStep::Read);
         }
         self.resume(skip.transaction);
-        match skip.fault {
-            ChunkFault::None => skip.reply.write(out),
-            ChunkFault::Outside => self.refuse_outside(out),
-            ChunkFault::Any => self.refuse(&skip.reply, out),
+        match skip.blame {
+            ChunkBlame::None => skip.reply.write(out),
+            ChunkBlame::NoTransaction => self.refuse_outside(out),
+            ChunkBlame::Client => self.refuse(&skip.reply, out),
         }
         None
     }
 
-    /// Says how a message ended; with a 421, the session ends as well.
+    /// Ends a message with its reply. A 421 ends the session as well.
     pub(super) fn conclude(&mut self, reply: &Reply, out: &mut Vec<u8>) {
         reply.write(out);
         self.phase = if reply.code() == 421 { SessionPhase::Closed } else { SessionPhase::Command };

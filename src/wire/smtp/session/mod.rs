@@ -1,5 +1,8 @@
-//! A client's session, without a socket: bytes go in, replies come out, and what has to be done in between is asked for
-//! step by step. One step is answered before the next is taken, so that pipelined commands (RFC 2920) wait their turn.
+//! A client's session without a socket. Bytes go in, replies come out, and everything else is requested as a [`SessionStep`].
+//! A step is completed before the next one is taken, so that pipelined commands (RFC 2920) wait for each other.
+//!
+//! `command` has the commands, `envelope` those of a transaction, `message` the content. `completion` has the methods that
+//! complete a step. `phase` is the state, `input_line` splits the input into lines, `content_piece` is content on its way.
 
 mod command;
 mod completion;
@@ -23,136 +26,138 @@ use phase::{MailTransaction, SessionPhase, SkippedChunk};
 pub use completion::LoginOutcome;
 pub use content_piece::ContentPiece;
 
-/// Replies to pipelined commands are gathered up to about this many bytes.
+/// The number of bytes up to which replies to pipelined commands are gathered.
 pub const GATHER: usize = 16 * 1024;
 
-/// What all sessions of an entry have in common.
+/// The settings that all sessions of an entry have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionSettings {
-    /// Our name, in greeting, EHLO and `Received:`.
+    /// Gatepost's host name in the greeting, the EHLO reply and the `Received` field.
     pub host: String,
-    /// Whether there is a certificate for STARTTLS.
+    /// True if there is a certificate for STARTTLS.
     pub starttls: bool,
-    /// Whether AUTH is for encrypted connections only.
+    /// True if AUTH requires an encrypted connection.
     pub require_tls: bool,
-    /// The longest message in bytes.
+    /// The largest message in bytes.
     pub max_message: u64,
-    /// Recipients of one message.
+    /// The most recipients of one message.
     pub recipients: usize,
-    /// Messages of one session, and senders that were refused in it.
+    /// The most messages of one session; refused senders count as well.
     pub messages: usize,
-    /// Commands of one session that are refused by us.
+    /// The most commands of one session that Gatepost refuses.
     pub errors: usize,
-    /// Logins of one session that fail.
+    /// The most failed logins of one session.
     pub failed_logins: usize,
-    /// Whether a header `X-Gatepost-User` tells the backend who submitted.
+    /// True if a field `X-Gatepost-User` tells the backend the submitter.
     pub user_header: bool,
 }
 
-/// What is true at the environment.
+/// The environment of a session, which may differ at each call.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionEnvironment {
-    /// Tells the time, for the trace in a message.
+    /// The clock for the `Received` field.
     pub clock: fn() -> SystemTime,
-    /// What every backend that may get the next message can do.
+    /// The capabilities of every backend that may get the next message.
     pub offered: Capabilities,
 }
 
-/// What has to be done next.
+/// The next step for the driver of a session.
 #[derive(Debug)]
 pub enum SessionStep<'i> {
-    /// More bytes are needed; what is left of the input comes again before them.
+    /// Read more input. Unprocessed input has to be given again before it.
     Read,
-    /// The replies so far go out before the rest of the input is taken: commands are short and replies are long, and who
-    /// sends many and reads nothing must not fill our memory.
+    /// Send the replies before the rest of the input is processed. A client that sends many commands and reads no replies must
+    /// not
+    /// fill the memory.
     Flush,
-    /// Somebody logs in: [`SmtpSession::complete_login`].
+    /// Check this login, then call [`SmtpSession::complete_login`].
     Check(PresentedCredential),
-    /// The replies so far go out, and TLS begins: [`SmtpSession::complete_handshake`].
+    /// Send the replies and perform a TLS handshake, then call [`SmtpSession::complete_handshake`].
     StartTls,
-    /// A transaction is asked for, or goes on: [`SmtpSession::complete_envelope`].
+    /// Decide on MAIL and send recipients to a backend, then call [`SmtpSession::complete_envelope`].
     Envelope(EnvelopeBatch),
-    /// The transaction is over without a message; its backend is free.
+    /// Drop the transaction, which ended without a message. Its backend connection is free.
     Reset,
-    /// The message is to be announced by DATA: [`SmtpSession::complete_data_command`].
+    /// Send DATA to the backend, then call [`SmtpSession::complete_data_command`].
     Data,
-    /// Content for the backend, as DATA has it. Where it can't be given: [`SmtpSession::fail_content`].
+    /// Send content to the backend, as DATA has it. If that fails, call [`SmtpSession::fail_content`].
     Content(ContentPiece<'i>),
-    /// The last of it, and maybe empty; without the CR LF at its end: [`SmtpSession::complete_message`].
+    /// Send the last content, maybe empty and without its last CR LF, then call [`SmtpSession::complete_message`].
     Finish(ContentPiece<'i>),
-    /// Content for the backend in a BDAT of its own; not the last one. Where it is refused: [`SmtpSession::fail_content`].
+    /// Send content to the backend as a BDAT chunk that is not the last one. If it is refused, call
+    /// [`SmtpSession::fail_content`].
     Chunk(Cow<'i, [u8]>),
-    /// The last of these, and maybe empty: [`SmtpSession::complete_message`].
+    /// Send the last chunk, maybe empty, then call [`SmtpSession::complete_message`].
     LastChunk(Cow<'i, [u8]>),
-    /// The message must not become one: its backend is to be left without an end of it, by closing the connection.
+    /// Close the backend connection, so that the backend does not accept the unfinished message.
     Abort,
-    /// The replies so far go out, and the session is over.
+    /// Send the replies and close the connection.
     Close,
 }
 
-/// A part of a transaction's envelope that came in one go.
+/// The commands of a transaction's envelope that the client pipelined.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EnvelopeBatch {
-    /// The MAIL with which it begins.
+    /// The MAIL command, if it is the first one.
     pub mail: Option<MailCommand>,
-    /// What goes after each `RCPT TO:`, as it came.
+    /// The arguments of each RCPT command: what follows `RCPT TO:`.
     pub rcpts: Vec<Vec<u8>>,
-    /// Whether DATA came with it: with a recipient that is accepted, [`SessionStep::Data`] is next.
+    /// True if DATA follows. With an accepted recipient, [`SessionStep::Data`] is then the next step.
     pub data: bool,
 }
 
-/// What the client called itself.
+/// The client's EHLO or HELO command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientGreeting {
-    /// One word of printable ASCII.
+    /// The host name that the client gave; one word of printable ASCII.
     pub name: Box<[u8]>,
-    /// Whether by EHLO.
+    /// True for EHLO.
     pub extended: bool,
 }
 
-/// A bound of [`SessionSettings`] that a client ran into.
+/// A limit of [`SessionSettings`] that a client reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionLimit {
-    /// Errors of the session, which ends.
+    /// Errors; the session ends.
     Errors,
-    /// Failed logins of the session, which ends.
+    /// Failed logins; the session ends.
     Logins,
-    /// Messages of the session, which ends.
+    /// Messages; the session ends.
     Messages,
-    /// Recipients of the message: one that isn't taken.
+    /// Recipients of one message; a recipient is refused.
     Recipients,
-    /// The size of the message, announced or real.
+    /// The size of a message, declared or real.
     Size,
 }
 
-/// One session.
+/// A client's session.
 #[derive(Debug)]
 pub struct SmtpSession {
     settings: Arc<SessionSettings>,
     address: IpAddr,
-    number: u64,
+    id: u64,
     tls: bool,
     greeting: Option<ClientGreeting>,
     user: Option<Box<str>>,
     phase: SessionPhase,
-    /// The beginning of a line is gone, since it is too long; what it was.
+    /// The verb of a line whose start was discarded because the line is too long.
     overflowed: Option<LineVerb>,
-    /// Messages, and senders that were refused.
+    /// Messages and refused senders so far.
     messages: usize,
     errors: usize,
-    /// So many commands belong to a sender that was refused, if they come: who pipelines couldn't know.
+    /// The number of further commands that may belong to a refused sender. A client that pipelines could not know.
     tolerated: usize,
     failed_logins: usize,
     reached: Vec<SessionLimit>,
 }
 
 impl SmtpSession {
-    /// A session with who is at `address`; `number` tells its messages from those of others.
-    pub fn new(settings: Arc<SessionSettings>, address: IpAddr, tls: bool, number: u64) -> SmtpSession {
+    /// A session with the client at `address`. `id` distinguishes its messages from those of other sessions.
+    pub fn new(settings: Arc<SessionSettings>, address: IpAddr, tls: bool, id: u64) -> SmtpSession {
         SmtpSession {
             settings,
             address,
-            number,
+            id,
             tls,
             greeting: None,
             user: None,
@@ -166,25 +171,26 @@ impl SmtpSession {
         }
     }
 
-    /// Says who we are; before anything else.
+    /// Appends the greeting, before anything else.
     pub fn greet(&self, out: &mut Vec<u8>) {
         for part in ["220 ", &self.settings.host, " ESMTP Gatepost\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
     }
 
-    /// What the client called itself last.
+    /// The client's last EHLO or HELO.
     pub fn greeting(&self) -> Option<&ClientGreeting> {
         self.greeting.as_ref()
     }
 
-    /// Whether the connection is encrypted.
+    /// Returns true if the connection is encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.tls
     }
 
-    /// Whether a message is on its way: what begun before a revocation or a stop may end. Before its first byte it hasn't
-    /// begun, and between chunks there is nothing to end any more where nobody gets it.
+    /// Returns true while a message is received, which a revocation or a stop allows to end. It begins with its first byte.
+    /// Between
+    /// chunks of a rejected message there is nothing left to end.
     pub fn is_receiving(&self) -> bool {
         match &self.phase {
             SessionPhase::DataReply(_) | SessionPhase::Data(_) | SessionPhase::MessageReply => true,
@@ -196,8 +202,9 @@ impl SmtpSession {
         }
     }
 
-    /// Tells whether a stop of the gateway waits for this session: content is on its way with which a message or chunk can end, or
-    /// the backend's word on the message. In any other phase, the client loses nothing if it is told to come again.
+    /// Returns true if a stop of the gateway waits for this session: content arrives with which a message or chunk can end, or
+    /// the
+    /// backend's reply to the message is pending. In any other phase a client that has to reconnect loses nothing.
     pub fn is_transferring(&self) -> bool {
         match &self.phase {
             SessionPhase::Data(_) | SessionPhase::MessageReply => true,
@@ -206,7 +213,7 @@ impl SmtpSession {
         }
     }
 
-    /// Whether a transaction is open that may still become something.
+    /// Returns true if a transaction is open and not rejected.
     pub fn is_in_transaction(&self) -> bool {
         match &self.phase {
             SessionPhase::DataReply(_)
@@ -222,17 +229,17 @@ impl SmtpSession {
         }
     }
 
-    /// Whether the session is over.
+    /// Returns true if the session is over.
     pub fn is_over(&self) -> bool {
         matches!(self.phase, SessionPhase::Closed)
     }
 
-    /// The limits that the client ran into since this was asked last.
+    /// Returns the limits that the client reached since the last call.
     pub fn take_reached_limits(&mut self) -> Vec<SessionLimit> {
         std::mem::take(&mut self.reached)
     }
 
-    /// Takes what it can from `input`, appends replies to `out`, and says what has to be done.
+    /// Processes `input` as far as possible and appends replies to `out`. Returns the next step.
     pub fn step<'i>(
         &mut self,
         input: &mut &'i [u8],
@@ -261,7 +268,7 @@ impl SmtpSession {
                 | SessionPhase::Envelope(_)
                 | SessionPhase::DataReply(_)
                 | SessionPhase::MessageReply) => {
-                    debug_assert!(false, "{waiting:?} isn't answered yet");
+                    debug_assert!(false, "{waiting:?} is not completed yet");
                     self.phase = waiting;
                     return SessionStep::Read;
                 }
@@ -277,18 +284,19 @@ impl SmtpSession {
         matches!(self.phase, SessionPhase::Command | SessionPhase::Transaction(_) | SessionPhase::Login(_))
     }
 
-    /// Ends the session with `reply`, a 421.
+    /// Ends the session with `reply`, usually a 421.
     pub fn close_with(&mut self, reply: &Reply, out: &mut Vec<u8>) {
         reply.write(out);
         self.phase = SessionPhase::Closed;
     }
 
-    /// A sender was refused: what belongs to it is refused as well, and is no mistake. There can't be more than this of it.
+    /// Tolerates the commands that the client may have pipelined behind a refused sender: they are refused, but don't count as
+    /// errors.
     fn tolerate_pipelined(&mut self) {
         self.tolerated = self.settings.recipients + 1;
     }
 
-    /// Refuses a command for which there is no transaction.
+    /// Refuses a command that needs a transaction.
     fn refuse_outside(&mut self, out: &mut Vec<u8>) {
         match self.tolerated.checked_sub(1) {
             Some(left) => {
@@ -299,7 +307,7 @@ impl SmtpSession {
         }
     }
 
-    /// Says that something was wrong with a command; too much of that ends the session.
+    /// Refuses a command and counts an error. Too many of them end the session.
     fn refuse(&mut self, reply: &Reply, out: &mut Vec<u8>) {
         reply.write(out);
         self.errors += 1;

@@ -1,4 +1,4 @@
-//! Where a session is: each phase is named for what it awaits, and owns what it needs for it.
+//! The state of a session. Each phase is named for what it awaits, and owns the data for it.
 
 use crate::wire::smtp::Reply;
 use crate::wire::smtp::auth::AuthExchange;
@@ -6,11 +6,12 @@ use crate::wire::smtp::bdat::ChunkReader;
 use crate::wire::smtp::data::DataReader;
 use crate::wire::smtp::header::HeaderFilter;
 
+/// The phase of a session.
 #[derive(Debug)]
 pub(super) enum SessionPhase {
-    /// A command, outside of any transaction.
+    /// A command outside of a transaction.
     Command,
-    /// A line of an AUTH.
+    /// A line of an AUTH exchange.
     Login(AuthExchange),
     /// [`super::SmtpSession::complete_login`].
     LoginOutcome,
@@ -26,28 +27,28 @@ pub(super) enum SessionPhase {
     Data(DataPhase),
     /// The content of a chunk.
     Chunk(ChunkPhase),
-    /// The content of a chunk that nobody gets.
+    /// The content of a chunk that is discarded.
     SkippedChunk(SkippedChunk),
     /// [`super::SmtpSession::complete_message`].
     MessageReply,
-    /// Nothing any more.
+    /// Nothing; the session is over.
     Closed,
 }
 
 /// A transaction whose MAIL was accepted.
 #[derive(Debug, Default)]
 pub(super) struct MailTransaction {
-    /// Whether its addresses may be in UTF-8.
+    /// True if MAIL had SMTPUTF8.
     pub utf8: bool,
-    /// Recipients that were accepted.
+    /// The number of accepted recipients.
     pub accepted: usize,
-    /// Recipients that were refused.
+    /// The number of refused recipients.
     pub refused: usize,
-    /// The message, once its first chunk has come.
+    /// The message, from its first chunk on.
     pub body: Option<Box<IncomingMessage>>,
 }
 
-/// What was asked of the backend.
+/// An envelope step that is not completed.
 #[derive(Debug)]
 pub(super) struct PendingEnvelope {
     pub transaction: MailTransaction,
@@ -55,24 +56,26 @@ pub(super) struct PendingEnvelope {
     pub rcpts: usize,
 }
 
-/// A message on its way.
+/// A message that is received.
 #[derive(Debug)]
 pub(super) struct IncomingMessage {
-    /// What comes before its own header, until that went out.
+    /// The fields that precede the message's own header, until they were sent.
     pub prefix: Option<Vec<u8>>,
     pub filter: HeaderFilter,
-    /// Bytes in chunks so far.
+    /// The size of its chunks so far, in bytes.
     pub size: u64,
-    /// What is said at its end, if nobody gets it.
+    /// The reply at the end of a message that is discarded.
     pub rejection: Option<Reply>,
 }
 
+/// A message by DATA.
 #[derive(Debug)]
 pub(super) struct DataPhase {
     pub body: Box<IncomingMessage>,
     pub reader: DataReader,
 }
 
+/// A message by BDAT, within a chunk.
 #[derive(Debug)]
 pub(super) struct ChunkPhase {
     pub transaction: MailTransaction,
@@ -81,23 +84,24 @@ pub(super) struct ChunkPhase {
     pub last: bool,
 }
 
+/// A chunk that is discarded.
 #[derive(Debug)]
 pub(super) struct SkippedChunk {
     pub reader: ChunkReader,
-    /// What is said then.
+    /// The reply at its end.
     pub reply: Reply,
-    pub fault: ChunkFault,
-    /// What goes on then.
+    pub blame: ChunkBlame,
+    /// The transaction that continues then.
     pub transaction: Option<MailTransaction>,
 }
 
-/// Whose fault it is that nobody gets a chunk.
+/// The blame for a chunk that is discarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ChunkFault {
-    /// Not the client's, who may have sent it before that was known.
+pub(super) enum ChunkBlame {
+    /// The client is not to blame: it may have sent the chunk before it knew.
     None,
     /// There is no transaction, maybe because its sender was refused.
-    Outside,
-    /// The client's.
-    Any,
+    NoTransaction,
+    /// The client is to blame.
+    Client,
 }

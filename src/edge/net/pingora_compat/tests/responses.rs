@@ -32,8 +32,8 @@ async fn date_and_connection_are_set_by_pingora() {
     session.write_response_header(response(200, &fields)).await.unwrap();
     let headers = &session.response_written().unwrap().headers;
     let written = &headers[DATE];
-    assert!([before, date()].contains(written), "http::proxy::fast_path sends the same date: {written:?}");
-    assert_eq!(headers[CONNECTION], "keep-alive", "http::headers::response removes the backend's");
+    assert!([before, date()].contains(written), "http::headers::response sends the same date: {written:?}");
+    assert_eq!(headers[CONNECTION], "keep-alive", "http::client_stream replaces it");
     assert_eq!(headers.get_all(DATE).iter().count() + headers.get_all(CONNECTION).iter().count(), 2);
     assert_eq!(written.len(), "Sun, 06 Nov 1994 08:49:37 GMT".len());
 
@@ -90,7 +90,7 @@ async fn a_response_that_ends_with_the_connection_ends_the_connection() {
 #[tokio::test]
 async fn a_session_that_wrote_nothing_writes_nothing_when_it_is_finished() {
     let (session, client) = request(GET).await;
-    let (stream, prefix) = finished(session).await.expect("http::proxy::fast_path writes on it");
+    let (stream, prefix) = finished(session).await.expect("http::proxy::delivery writes on it");
     assert!(prefix.is_none());
     drop(stream);
     assert_eq!(received(client).await, "");

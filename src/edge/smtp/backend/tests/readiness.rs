@@ -67,7 +67,10 @@ async fn starttls_is_never_gone_without() {
     );
     let acts = [
         (say("454 4.7.0 Not now"), "STARTTLS was answered with 454"),
-        (Act::Say("220 2.0.0 Ready\r\n250-evil\r\n250 SIZE 1\r\n".into()), "unencrypted bytes after its reply"),
+        (
+            Act::Say("220 2.0.0 Ready\r\n250-evil\r\n250 SIZE 1\r\n".into()),
+            "unencrypted bytes after its reply",
+        ),
     ];
     for (act, reason) in acts {
         let script = move |moment: &sink::Moment<'_>| match moment.command {
@@ -78,7 +81,7 @@ async fn starttls_is_never_gone_without() {
         let detail = refusal(&with_tls(&sink, "smtp+starttls", &ca).unwrap()).await;
         assert!(detail.contains(reason), "{detail}");
         let said = sink.commands(0);
-        assert_eq!(said, ["EHLO gate.test", "STARTTLS"], "more was said in clear");
+        assert_eq!(said, ["EHLO gate.test", "STARTTLS"], "more was sent unencrypted");
     }
 }
 
