@@ -1,4 +1,4 @@
-//! What the tests share: the built binary as operators start it, a backend that records, and a client that says
+//! Shared parts of the tests: the built binary as operators start it, a backend that records, and a client that says
 //! exactly what it is told to.
 #![allow(dead_code)]
 
@@ -42,7 +42,7 @@ pub fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_gatepost")
 }
 
-/// A gateway's process in that directory, whose log is read by who asked for it; and the first line with this in it.
+/// Starts a gateway in that directory. Returns the process, the rest of its log, and the first line that contains `mark`.
 pub fn serve_until(directory: &Path, mark: &str) -> (Child, Lines<BufReader<ChildStderr>>, String) {
     let mut child = Command::new(binary())
         .args(["serve", "--config"])
@@ -398,7 +398,7 @@ pub fn command(config: &Path, arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// What tests/clients/install has put there.
+/// The path of something that tests/clients/install installed.
 pub fn installed(place: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients").join(place);
     let missing = "isn't there: run tests/clients/install first, as `make test` does";

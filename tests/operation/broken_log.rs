@@ -29,7 +29,7 @@ struct Gateway {
     api: SocketAddr,
     mail: SocketAddr,
     ops: SocketAddr,
-    /// How often [`Gateway::serves`] was called.
+    /// The number of calls of [`Gateway::serves`].
     rounds: usize,
 }
 
@@ -126,7 +126,7 @@ impl Gateway {
         }
     }
 
-    /// How many lines of a kind were lost.
+    /// The number of lost lines of a kind.
     fn lost(&self, kind: &str) -> u64 {
         let text = get("/metrics").send(self.ops).text();
         let name = format!("gatepost_log_lines_lost_total{{kind=\"{kind}\"}} ");
@@ -175,7 +175,7 @@ fn parsed(text: &str) -> Vec<Value> {
         .collect()
 }
 
-/// What the lines that tell of losses say: audit lines, and others.
+/// The number of lost lines that the log reports: audit lines, and others.
 fn told(lines: &[Value]) -> (u64, u64) {
     let told = lines.iter().filter(|line| line["message"] == "log lines were lost");
     told.fold((0, 0), |(audit, other), line| {
