@@ -1,4 +1,4 @@
-//! Handles of metrics: what is counted with. Each is declared once, with its name, help and labels, by [`handles!`].
+//! Handles of metrics, with which code counts. [`handles!`] declares each once, with its name, help and labels.
 
 use std::marker::PhantomData;
 
@@ -43,10 +43,10 @@ pub(super) use handles;
 
 /// A metric that can be made from its declaration.
 pub trait Handle: Sized {
-    /// What its declaration has besides name and help: labels, or upper bounds.
+    /// The rest of its declaration besides name and help: labels, or upper bounds.
     type Detail;
 
-    /// Makes and registers it.
+    /// Makes the metric and registers it.
     fn registered(registry: &Registry, name: &str, help: &str, details: &[Self::Detail]) -> Self;
 }
 

@@ -1,6 +1,6 @@
 //! The metrics, under the names of docs/operations.md. No label ever holds what an attacker can multiply.
 //!
-//! What every request counts is striped and folded in at each scrape (`requests`); the rest are plain handles.
+//! The metrics that every request counts are striped and summed at each scrape (`requests`). The others are plain handles.
 
 mod handles;
 mod labels;

@@ -1,4 +1,4 @@
-//! What every request counts: decisions, looks into the cache, answers and their times.
+//! The metrics that every request counts: decisions, cache lookups, responses and their times.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const PERMISSIONS: [&str; 4] = ["email", "api", "web", "manage"];
 const OUTCOMES: &[&str] = DecisionOutcome::WORDS;
 const STATUSES: std::ops::Range<usize> = 100..600;
 
-/// What requests count, in stripes.
+/// The counts of requests, in stripes.
 #[derive(Debug)]
 pub struct Requests {
     decisions: Striped,
@@ -64,7 +64,7 @@ pub struct RequestsCollector {
     descs: Vec<Desc>,
 }
 
-/// What is declared of a metric: all of its series have these labels.
+/// The declaration of a metric. All of its series have these labels.
 struct Declared<const LABELS: usize> {
     name: &'static str,
     help: &'static str,
