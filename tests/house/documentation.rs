@@ -36,19 +36,6 @@ const REPLACED_WORDS: [(&str, &str); 14] = [
     ("lets go of", "the change is in effect"),
 ];
 
-/// The sources whose words are checked.
-const CHECKED_SOURCES: [&str; 9] = [
-    "src/cli",
-    "src/config",
-    "src/domain",
-    "src/server",
-    "src/service",
-    "src/state/cluster",
-    "src/wire",
-    "src/lib.rs",
-    "src/main.rs",
-];
-
 const TLS: &str = "[tls]\ncertificate = \"cert.pem\"\nprivate_key = \"key.pem\"\n";
 
 #[test]
@@ -101,8 +88,15 @@ fn files_that_are_named_exist() {
     let mut seen = 0;
     for page in pages() {
         for line in prose(&read(&page)) {
-            for name in line.split('`').skip(1).step_by(2).filter(|name| is_path(name)) {
-                assert!(root().join(name).exists(), "{page}: {name} doesn't exist");
+            for name in line.split('`').skip(1).step_by(2) {
+                let exists = match (is_path(name), file_of_module(name)) {
+                    (true, _) => root().join(name).exists(),
+                    (false, Some(file)) => ["{}.rs", "{}/mod.rs"]
+                        .iter()
+                        .any(|form| root().join(form.replace("{}", &file)).exists()),
+                    (false, None) => continue,
+                };
+                assert!(exists, "{page}: {name} doesn't exist");
                 seen += 1;
             }
         }
@@ -167,18 +161,18 @@ fn replaced_words_are_not_used() {
             }
         }
     };
+    // Not in names of files and the like.
+    let without_code = |line: &str| line.split('`').step_by(2).collect::<Vec<_>>().join(" ");
     for page in pages().into_iter().chain(files_below("config")) {
         for (number, line) in read(&page).lines().enumerate() {
-            // Not in names of files and the like.
-            let text: Vec<_> = line.split('`').step_by(2).collect();
-            check(&page, number + 1, &text.join(" "));
+            check(&page, number + 1, &without_code(line));
         }
     }
-    for source in CHECKED_SOURCES.into_iter().flat_map(files_below) {
+    for source in files_below("src") {
         for (number, line) in read(&source).lines().enumerate() {
             // Comments, and lines with a text.
             if line.contains("//") || line.contains('"') {
-                check(&source, number + 1, line);
+                check(&source, number + 1, &without_code(line));
             }
         }
     }
@@ -375,6 +369,16 @@ fn prose(page: &str) -> impl Iterator<Item = &str> {
         is_code ^= fence;
         !is_code && !fence
     })
+}
+
+/// The file of a module such as `edge::http::error`, without its ending; `None` for any other text.
+fn file_of_module(name: &str) -> Option<String> {
+    let layers = ["cli", "config", "domain", "edge", "server", "service", "state", "wire"];
+    let (layer, rest) = name.split_once("::")?;
+    let is_module =
+        |part: &str| part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let all = layers.contains(&layer) && rest.split("::").all(is_module);
+    all.then(|| format!("src/{}", name.replace("::", "/")))
 }
 
 /// Returns true for the path of a file or folder of the project, without wildcards and parameters.

@@ -43,7 +43,7 @@ pub(super) use handles;
 
 /// A metric that can be made from its declaration.
 pub trait Handle: Sized {
-    /// The rest of its declaration besides name and help: labels, or upper bounds.
+    /// The part of its declaration besides name and help: labels, or upper bounds.
     type Detail;
 
     /// Makes the metric and registers it.

@@ -1,6 +1,6 @@
 //! The metrics, under the names of docs/operations.md. No label ever holds what an attacker can multiply.
 //!
-//! The metrics that every request counts are striped and summed at each scrape (`requests`). The others are plain handles.
+//! Counts of every request are striped and summed at each scrape (`requests`). The rest are plain handles.
 
 mod handles;
 mod labels;

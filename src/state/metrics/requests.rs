@@ -1,4 +1,4 @@
-//! The metrics that every request counts: decisions, cache lookups, responses and their times.
+//! The counts of every request: decisions, cache lookups, answers and their times.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +64,7 @@ pub struct RequestsCollector {
     descs: Vec<Desc>,
 }
 
-/// The declaration of a metric. All of its series have these labels.
+/// The declaration of a metric: all of its series have these labels.
 struct Declared<const LABELS: usize> {
     name: &'static str,
     help: &'static str,

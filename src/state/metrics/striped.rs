@@ -41,7 +41,7 @@ impl Striped {
         self.cells[stripe * self.stride + index].fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// The sum of the counter at `index` over all threads.
+    /// Returns the sum of the counter at `index` over all threads.
     pub fn sum(&self, index: usize) -> u64 {
         (0..self.stripes).map(|stripe| self.cells[stripe * self.stride + index].load(Ordering::Relaxed)).sum()
     }
@@ -69,14 +69,14 @@ const CELLS: usize = BOUNDS.len() + 2;
 #[derive(Debug)]
 pub struct Durations(Striped);
 
-/// The sums of a histogram, in seconds as in the text format.
+/// The values of a histogram, in seconds, as the text format requires.
 #[derive(Debug, PartialEq)]
 pub struct Snapshot {
     /// Upper bound and count of all at or below it.
     pub buckets: Vec<(f64, u64)>,
-    /// The number of durations.
+    /// The number of observations.
     pub count: u64,
-    /// The sum of all durations.
+    /// The sum of the observations.
     pub sum: f64,
 }
 
@@ -95,7 +95,7 @@ impl Durations {
         self.0.add(index * CELLS + CELLS - 1, nanos);
     }
 
-    /// The sums of the histogram at `index`.
+    /// Returns the values of the histogram at `index`.
     pub fn snapshot(&self, index: usize) -> Snapshot {
         let cell = |offset: usize| self.0.sum(index * CELLS + offset);
         let mut count = 0;

@@ -81,7 +81,7 @@ async fn starttls_is_never_gone_without() {
         let detail = refusal(&with_tls(&sink, "smtp+starttls", &ca).unwrap()).await;
         assert!(detail.contains(reason), "{detail}");
         let said = sink.commands(0);
-        assert_eq!(said, ["EHLO gate.test", "STARTTLS"], "more was said in clear");
+        assert_eq!(said, ["EHLO gate.test", "STARTTLS"], "more was sent unencrypted");
     }
 }
 
