@@ -1,4 +1,4 @@
-//! What Gatepost takes from pingora without the compiler's help: errors recognized by a text or by a cause, and side effects that no
+//! Properties of pingora that the compiler does not check: errors recognized by a text or by a cause, and side effects that no
 //! signature shows. Each item has a test on pingora's own objects, so that an upgrade which changes one fails and says where to look.
 //!
 //! Everything here is about a library, not about the rules of a protocol. The uses are in `edge::http`, unless stated.

@@ -44,12 +44,12 @@ async fn send(upstream: &mut UpstreamSession, method: &str, fields: &[(&'static 
     upstream.write_request_header(Box::new(header)).await.unwrap();
 }
 
-/// What `finish` gives back of a connection: the stream and the bytes of the next request.
+/// The parts of a connection that `finish` gives back: the stream and the bytes of the next request.
 async fn finished(session: ServerSession) -> Option<(Stream, Option<BytesMut>)> {
     Some(session.finish().await.unwrap()?.into_parts())
 }
 
-/// What the other side has received once the session was dropped.
+/// Returns what the other side has received once the session was dropped.
 async fn received(mut far: DuplexStream) -> String {
     let mut text = String::new();
     far.read_to_string(&mut text).await.unwrap();
