@@ -71,7 +71,7 @@ pub enum ConnectionFit {
     Never,
 }
 
-/// What a pool gives to a transaction.
+/// The answer of a pool to a transaction.
 pub enum Checkout<T> {
     /// A connection that was used before.
     Idle(PooledConnection<T>),
