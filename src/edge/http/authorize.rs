@@ -87,7 +87,7 @@ impl Admission<'_> {
             _ => None,
         };
         if let Some(taken) = &taken {
-            gathered.add(taken.held.presented()).map_err(ambiguous)?;
+            gathered.add(taken.credential.presented()).map_err(ambiguous)?;
         }
         // Before anything is read or checked. A form's own credential comes too late to count.
         if let (Some(ambient), None) = (basic, &taken) {

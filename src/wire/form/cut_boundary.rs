@@ -1,7 +1,7 @@
-//! Watches for the delimiters of parsers that cut a boundary without quotes at its first unusual character.
+//! Watches for the delimiters of parsers that cut an unquoted boundary at its first unusual character.
 //!
-//! Of `boundary=----=_Part_0`, Werkzeug takes `----`. The real delimiters then mean nothing to it, but a line of six dashes
-//! inside of a part does: what follows is a part for Werkzeug, and content for everybody else.
+//! Of `boundary=----=_Part_0`, Werkzeug takes `----`. It ignores the real delimiters, but a line of six dashes inside of a part
+//! is one to it: what follows is a part for Werkzeug, and content for all other parsers.
 
 use memchr::memchr;
 
@@ -16,14 +16,14 @@ pub(crate) const CUT: FormError = FormError::Malformed(
 
 /// Finds, in content that comes in pieces, what these parsers take for the start of a part.
 ///
-/// That is `--` and the cut boundary, white space, and a line break. Werkzeug finds its first delimiter anywhere in a line,
-/// so the start of the line doesn't matter. A delimiter with two more dashes ends a form, and adds no field to it.
+/// That is `--`, the cut boundary, white space, and a line break. Werkzeug finds its first delimiter at any position of a line,
+/// so the start of the line doesn't matter. A delimiter with two more dashes ends the form and adds no field.
 pub(crate) struct CutDelimiters(Vec<CutDelimiter>);
 
 impl CutDelimiters {
-    /// The delimiters of all parsers that would cut this boundary; `None` where there are none.
+    /// The delimiters of all parsers that would cut this boundary; `None` if there are none.
     ///
-    /// A parser that is left with no character at all finds no boundary, and reads no form.
+    /// A parser that is left with no character finds no boundary and reads no form.
     pub(crate) fn of(boundary: &Boundary) -> Option<Box<CutDelimiters>> {
         if boundary.is_quoted {
             return None;
@@ -42,7 +42,8 @@ impl CutDelimiters {
         (!delimiters.is_empty()).then(|| Box::new(CutDelimiters(delimiters)))
     }
 
-    /// Reads the next piece, up to the line break after a delimiter: the position of that, or `None` at the end.
+    /// Reads the next piece up to the line break behind a delimiter. Returns the position of that line break, `None` without
+    /// one.
     pub(crate) fn find(&mut self, piece: &[u8]) -> Option<usize> {
         let mut at = 0;
         while at < piece.len() {
@@ -61,16 +62,16 @@ impl CutDelimiters {
         None
     }
 
-    /// Returns whether the end of the content would end the line of a delimiter.
+    /// Returns true if the end of the content would end the line of a delimiter.
     pub(crate) fn is_found_at_end(&self) -> bool {
         self.0.iter().any(CutDelimiter::is_whole)
     }
 }
 
-/// The delimiter of one cut boundary. Found by the algorithm of Knuth, Morris and Pratt, which never looks back.
+/// The delimiter of one cut boundary, found by the Knuth-Morris-Pratt algorithm, which never looks back.
 struct CutDelimiter {
     text: Vec<u8>,
-    /// For each length of a match, the next shorter one that its end could be.
+    /// For each length of a match, the next shorter match at its end.
     shorter: Vec<usize>,
     is_dashes: bool,
     progress: Progress,
@@ -80,11 +81,11 @@ struct CutDelimiter {
 enum Progress {
     /// The number of bytes of the text that have come.
     Matched(usize),
-    /// All of it, where it is only dashes, and one dash more.
+    /// All of the text, which is only dashes, and one more dash.
     OneDashMore,
-    /// All of it, and white space.
+    /// All of the text, and white space.
     Padding,
-    /// A row of dashes whose start is read as the end of a form.
+    /// A row of dashes, whose start is read as the end of a form.
     ManyDashes,
 }
 
@@ -112,7 +113,7 @@ impl CutDelimiter {
         }
     }
 
-    /// Reads one byte: whether it is the line break after a delimiter.
+    /// Reads one byte. Returns true if it is the line break behind a delimiter.
     fn read(&mut self, byte: u8) -> bool {
         let is_whole = self.is_whole();
         self.progress = match (self.progress, byte) {
@@ -145,6 +146,7 @@ impl CutDelimiter {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::pieces::pieces;
     use super::*;
 
     fn delimiters(boundary: &str) -> Option<Box<CutDelimiters>> {
@@ -206,7 +208,7 @@ mod tests {
         assert!(found("a*b=c", "--a\n") && found("a*b=c", "--a*b\n") && !found("a*b=c", "--a*b=c\n"));
     }
 
-    /// The same, found by looking at each place.
+    /// The reference: a search at every position.
     fn is_in(boundary: &str, text: &[u8]) -> bool {
         let delimiter = format!("--{boundary}");
         let is_dashes = delimiter.bytes().all(|b| b == b'-');
@@ -218,13 +220,6 @@ mod tests {
                 matches!(after, None | Some(b'\r' | b'\n'))
             }
         })
-    }
-
-    fn pieces<'a>(text: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
-        let mut cuts: Vec<usize> = cuts.iter().map(|i| i.index(text.len() + 1)).collect();
-        cuts.extend([0, text.len()]);
-        cuts.sort_unstable();
-        cuts.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect()
     }
 
     proptest! {
