@@ -149,11 +149,10 @@ impl ClientIo {
         }
     }
 
-    /// Sends the last replies, ends the stream, and closes the connection. `unread` says what is read and discarded before, for
-    /// at
-    /// most [`LISTEN`]. If a connection is closed with unread bytes, the kernel drops unsent replies and resets the connection,
-    /// upon
-    /// which the client may drop replies that it has not read.
+    /// Sends the last replies, ends the stream, and closes the connection. Before that, reads and discards input according to
+    /// `unread`, for at most [`LISTEN`]. If a connection is closed with unread bytes, the kernel drops unsent replies and
+    /// resets it.
+    /// After a reset, the client may drop replies that it has not read.
     pub async fn close(mut self, last: &[u8], unread: UnreadInput) {
         let is_quit = last.ends_with(BYE);
         let has_more = unread == UnreadInput::Expected || self.has_unread(is_quit);

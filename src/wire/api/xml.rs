@@ -37,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn what_xml_can_hold_and_what_not() {
+    fn characters_that_xml_can_and_cannot_contain() {
         assert_eq!(escaped("a<b>&\"c\"'"), "a&lt;b&gt;&amp;\"c\"'");
         assert_eq!(escaped("\u{fc}\u{20ac}\u{1f600}\u{7f}\u{85}"), "&#252;&#8364;&#128512;&#127;&#133;");
         assert_eq!(escaped("\0\x0b\u{ffff}\t\n\r]]>"), "&#65533;&#65533;&#65533;\t\n&#13;]]&gt;");

@@ -1,7 +1,7 @@
 //! Watches for the delimiters of parsers that cut an unquoted boundary at its first unusual character.
 //!
 //! Of `boundary=----=_Part_0`, Werkzeug takes `----`. It ignores the real delimiters, but a line of six dashes inside of a part
-//! is one to it: what follows is a part for Werkzeug, and content for all other parsers.
+//! is a delimiter to it. What follows is a part for Werkzeug, and content for all other parsers.
 
 use memchr::memchr;
 

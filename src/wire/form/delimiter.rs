@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// Where the byte after the first delimiter is in the whole text, and whether it stood at a line's start.
+    /// The position behind the first delimiter in the whole text, and whether that is at the start of a line.
     fn find_in_pieces(boundary: &[u8], text: &[u8], cuts: &[usize]) -> Option<(usize, bool)> {
         let mut delimiter = Delimiter::new(boundary);
         let mut start = 0;

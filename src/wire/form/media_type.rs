@@ -92,8 +92,7 @@ const ENCODED: FormError = FormError::Malformed("boundary contains the start of 
 
 /// The boundary of a multipart type.
 ///
-/// Parsers differ in how they find it, so it has to be one that all of them find: the word, a `=`, and a value that none of
-/// them
+/// Parsers differ in how they find it. Accepted is what all of them find: the word, a `=`, and a value that none of them
 /// unescapes. Some cut an unquoted value; the scanner of the body watches for the consequences.
 fn boundary(text: &[u8], attributes: HeaderParameters<'_>) -> Result<Boundary, FormError> {
     let written = find_by_word(text)?;
@@ -266,8 +265,9 @@ mod tests {
             ("boundary=a:b", "a:b"),
             ("boundary=a/b", "a/b"),
             ("boundary=\"BB\" ; charset=utf-8", "BB"),
-            // PHP, Rack, formidable and CGI.pm read `BB `. Whatever they take for a delimiter is one of ours, too, so they
-            // may see fewer fields than we do, and none that we don't.
+            // PHP, Rack, formidable and CGI.pm read `BB `. Everything that they take for a delimiter is a delimiter here as
+            // well, so they
+            // may see fewer fields, and none in addition.
             ("boundary=BB ;", "BB"),
             ("boundary=BB \t; charset=utf-8", "BB"),
             (" ;; boundary=BB;; ;", "BB"),
@@ -279,7 +279,7 @@ mod tests {
         }
     }
 
-    /// With what other parsers find, where it isn't nothing.
+    /// Each case with the boundary that other parsers find, if they find one.
     #[test]
     fn boundaries_that_parsers_find_differently() {
         let long = format!("boundary={}", "b".repeat(71));

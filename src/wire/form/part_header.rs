@@ -26,7 +26,7 @@ impl PartHeader {
     /// Parses a block of lines that each end in CR LF.
     ///
     /// Refuses what two parsers could read as different fields: folded lines, lone CR or LF, control characters, a name that is
-    /// repeated or in the extended form, and any credential that is not a plain field.
+    /// repeated or in the extended form. Also refuses any credential that is not a plain field.
     pub(crate) fn parse(block: &[u8]) -> Result<PartHeader, FormError> {
         let mut disposition = None;
         let mut content_id = None;
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_read_in_two_ways_is_refused() {
+    fn headers_that_can_be_read_in_two_ways_are_refused() {
         for text in [
             r#"name="a"; name="api_key""#,
             r#"name="a"; NAME="a""#,

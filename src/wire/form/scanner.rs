@@ -33,7 +33,8 @@ impl BodyScanner {
     /// that is not a form.
     ///
     /// # Errors
-    /// A form in a character set that is not a superset of ASCII, or whose type or boundary is missing or can be read in two
+    /// A form in a character set that is not a superset of ASCII. A form whose type or boundary is missing or can be read in
+    /// two
     /// ways.
     pub fn for_content_type(content_type: &[u8]) -> Result<Option<BodyScanner>, FormError> {
         let form = match MediaType::read(content_type)? {

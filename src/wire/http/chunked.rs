@@ -2,8 +2,8 @@
 //!
 //! Lenient readers disagree about the end of such a body, and what lies between two ends is executed as a request. So
 //! everything
-//! that the grammar does not allow is an error: a chunk size without a digit, a line that ends in a lone LF, an extension that
-//! is not a token or a quoted string, a trailer line that is not a field.
+//! that the grammar does not allow is an error. Examples are a chunk size without a digit, a line that ends in a lone LF, an
+//! extension that is not a token or a quoted string, and a trailer line that is not a field.
 
 use thiserror::Error;
 

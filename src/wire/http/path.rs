@@ -54,9 +54,9 @@ impl<'a> RequestTarget<'a> {
 /// itself.
 ///
 /// # Errors
-/// [`PathError`], a 400, for what a lenient backend could read as another path: an encoded slash, either backslash, a control
-/// character, bytes that aren't UTF-8, a broken escape, a double escape (`%252e`), a parameter (`;`, also encoded), a segment
-/// that ends in a dot or a space.
+/// [`PathError`], a 400, for what a lenient backend could read as another path. That is an encoded slash, either backslash, a
+/// control character, bytes that aren't UTF-8, or a broken or double escape (`%252e`). It is also a parameter (`;`, encoded as
+/// well), or a segment that ends in a dot or a space.
 pub fn normalize(raw: &[u8]) -> Result<Cow<'_, str>, PathError> {
     if raw.first() != Some(&b'/') {
         return Err(PathError::NotAPath);

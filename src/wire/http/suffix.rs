@@ -26,8 +26,9 @@ impl RoutePattern {
         longest.into_iter().chain(others.into_iter().flatten()).map(|end| &path[..end])
     }
 
-    /// The last segment of the pattern, and its counterpart in a path that begins like the pattern: its position, its text, and
-    /// whether it is the last segment of the path as well.
+    /// The last segment of the pattern and its counterpart in a path that begins like the pattern. The counterpart is given by
+    /// its
+    /// position, its text, and whether it is the last segment of the path.
     fn last_segment_of<'p>(&'p self, path: &'p str) -> Option<(&'p PatternSegment, usize, &'p str, bool)> {
         let (last, before) = self.named().split_last()?;
         let mut rest = path.strip_prefix('/')?;

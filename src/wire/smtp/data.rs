@@ -176,7 +176,7 @@ mod tests {
 
     use super::*;
 
-    /// What came out, and how it ended: content, faults, and what was left behind the end.
+    /// Reads all pieces. Returns the content, the number of faults, the input behind the end, and the size.
     fn read(pieces: &[&[u8]]) -> (Vec<u8>, usize, Option<Vec<u8>>, u64) {
         let (mut reader, mut content, mut faults, mut left) = (DataReader::new(), Vec::new(), 0, None);
         for piece in pieces {
@@ -281,7 +281,7 @@ mod tests {
         }
     }
 
-    /// The same, told byte by byte.
+    /// The reference: decides byte by byte.
     fn reference(bytes: &[u8]) -> (Vec<u8>, bool, Option<Vec<u8>>) {
         let all = [b"\r\n", bytes].concat();
         let end = all.windows(5).position(|w| w == b"\r\n.\r\n");
@@ -316,7 +316,7 @@ mod tests {
             prop_assert_eq!(split.1 > 0, fault);
             prop_assert_eq!(&split.2, &left);
             if !fault {
-                // What is held may yet be part of the end.
+                // Pending bytes may still belong to the end.
                 prop_assert!(content.starts_with(&split.0));
                 if left.is_some() {
                     prop_assert_eq!(split.0, content);

@@ -178,8 +178,9 @@ impl Lease {
         written.map_err(|broken| self.lost(broken))
     }
 
-    /// Drives the connection while the client has been idle since `since`: sends gathered content on after a pause, and notices
-    /// that the backend closed, which frees the connection. The next call reports that.
+    /// Drives the connection while the client has been idle since `since`: sends gathered content on after a pause. If the
+    /// backend
+    /// closes, the connection is given up, and the next call reports that.
     pub fn poll_idle(&mut self, since: Instant, cx: &mut Context<'_>) {
         let Some(client) = self.client() else { return };
         if let Poll::Ready(broken) = client.poll_idle(since, cx) {

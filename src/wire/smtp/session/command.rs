@@ -235,7 +235,7 @@ impl SmtpSession {
             return self.deny(&replies::BAD_SEQUENCE, transaction, out);
         }
         if !input.is_empty() {
-            // Whoever injected them wants them to be executed as if they had been encrypted.
+            // An attacker who injected them wants them to be executed as if they had been encrypted.
             *input = &[];
             replies::STARTTLS_INJECTION.write(out);
             return None;

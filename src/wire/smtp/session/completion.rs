@@ -71,7 +71,7 @@ impl SmtpSession {
                 break;
             }
             if refused {
-                // Without a transaction, a recipient counts as one that is not pipelined would.
+                // Without a transaction, such a recipient counts as if it had not been pipelined.
                 self.phase = SessionPhase::Command;
                 self.refuse_outside(out);
                 over = self.is_over();

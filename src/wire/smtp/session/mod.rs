@@ -202,9 +202,9 @@ impl SmtpSession {
         }
     }
 
-    /// Returns true if a stop of the gateway waits for this session: content arrives with which a message or chunk can end, or
-    /// the
-    /// backend's reply to the message is pending. In any other phase a client that has to reconnect loses nothing.
+    /// Returns true if a stop of the gateway waits for this session: it receives content with which a message or chunk can end,
+    /// or
+    /// it awaits the backend's reply to the message. In any other phase a client that has to reconnect loses nothing.
     pub fn is_transferring(&self) -> bool {
         match &self.phase {
             SessionPhase::Data(_) | SessionPhase::MessageReply => true,

@@ -55,7 +55,7 @@ async fn an_invalid_reply_to_a_sender_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn what_is_dropped_in_the_middle_never_counts() {
+async fn a_message_that_is_dropped_in_the_middle_is_not_accepted() {
     let sink = Sink::good();
     let backends = backends(&[&sink], "");
     let begun = lease(&backends).await;
