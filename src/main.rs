@@ -1,17 +1,17 @@
-//! The command line.
+//! The program `gatepost`: parses the command line and runs the command.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use gatepost::cli::output::say;
 use gatepost::cli::{Arguments, Command, REFUSED, account, completions, credential, demo, man};
 use gatepost::config::{Config, ConfigError, ConfigErrors};
-use gatepost::server::{self, Gateway, LastLines, Source, StartError, complain};
+use gatepost::server::{self, ConfigSource, Gateway, LastLines, StartError, complain};
 use tokio::runtime::Runtime;
 
-/// Requests allocate and free a lot of small things; this allocator makes the least of it (docs/performance.md).
+/// The allocator, chosen for many small allocations per request (docs/performance.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -29,15 +29,15 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
-    // The workers have runtimes of their own; this one serves operators, the store and signals.
+    // Each worker has its own runtime. This one is for the ops listener, the store and signals.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let done = carry_out(arguments, &runtime);
-    // What waits for the system (the look-up of a name) can't be cut off, and nobody waits for it any more.
+    let done = execute(arguments, &runtime);
+    // A blocking call, such as the lookup of a name, cannot be cancelled. Its result is no longer needed.
     runtime.shutdown_background();
     done
 }
 
-fn carry_out(arguments: Arguments, runtime: &Runtime) -> Result<ExitCode> {
+fn execute(arguments: Arguments, runtime: &Runtime) -> Result<ExitCode> {
     let path = arguments.config;
     match arguments.command {
         Command::Demo(options) => runtime.block_on(demo::run(options)),
@@ -46,8 +46,8 @@ fn carry_out(arguments: Arguments, runtime: &Runtime) -> Result<ExitCode> {
             start_log(&config)?;
             runtime.block_on(async {
                 match Gateway::start(config).await {
-                    Ok(gateway) => gateway.run(Source::File(path)).await,
-                    // As what is wrong in the file itself.
+                    Ok(gateway) => gateway.run(ConfigSource::File(path)).await,
+                    // Reported in the same way as errors in the file itself.
                     Err(StartError::Unfit(wrong)) => return Ok(refuse(&path, wrong)),
                     Err(error) => return Err(error.into()),
                 }
@@ -63,7 +63,7 @@ fn carry_out(arguments: Arguments, runtime: &Runtime) -> Result<ExitCode> {
             for warning in config.warnings() {
                 say(&format!("{}: warning: {warning}", path.display()));
             }
-            say(&format!("{}: good", path.display()));
+            say(&format!("{}: no errors", path.display()));
             Ok(ExitCode::SUCCESS)
         }
         Command::Account(command) => {
@@ -77,10 +77,10 @@ fn carry_out(arguments: Arguments, runtime: &Runtime) -> Result<ExitCode> {
             Ok(runtime.block_on(credential::run(command, &config))?)
         }
         Command::Completions { shell } => {
-            completions::print(shell)?;
+            completions::print(shell, Arguments::command())?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Man(options) => Ok(man::run(&options)?),
+        Command::Man(options) => Ok(man::run(&options, Arguments::command())?),
     }
 }
 
@@ -88,13 +88,13 @@ fn start_log(config: &Config) -> Result<()> {
     server::start_log(&config.log).context("log")
 }
 
-/// Says on standard error what is wrong with a configuration.
+/// Prints the errors of a configuration to standard error.
 fn refuse(path: &Path, wrong: Vec<ConfigError>) -> ExitCode {
     complain(&ConfigErrors::new(&path.display().to_string(), wrong).to_string());
     ExitCode::from(REFUSED)
 }
 
-/// The configuration; where it isn't good, every error is on standard error.
+/// Loads the configuration; prints all errors to standard error if it is invalid.
 fn load(path: &Path) -> Option<Config> {
     Config::load(path).map_err(|errors| complain(&errors.to_string())).ok()
 }

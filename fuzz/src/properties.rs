@@ -1,4 +1,4 @@
-//! What has to be true of any input: each function is one fuzz target, and `tests/seeds.rs` holds the seeds against it.
+//! What has to be true of any input: each function is one fuzz target, and `tests/house/seeds.rs` holds the seeds against it.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

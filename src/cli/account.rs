@@ -1,27 +1,27 @@
-//! `gatepost account …`: who holds credentials.
+//! `gatepost account …`: the accounts, which are the holders of credentials.
 
 use std::io::{self, BufRead, BufWriter, Write};
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueHint};
 
-use super::Failure;
+use super::CommandError;
 use super::output::{Listing, PAGE, say, unless_broken};
 use super::password::PasswordSource;
-use super::session::Session;
+use super::services::Services;
 use crate::config::Config;
 use crate::domain::Permissions;
 
 /// The commands for accounts.
 #[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Add an account; prompts twice for its password.
+pub enum AccountCommand {
+    /// Add an account; prompts twice for a password.
     Add {
         /// The account holder's username.
         #[arg(value_hint = ValueHint::Other)]
         name: String,
-        /// The rights of the account, the ceiling for all its credentials: a comma-separated list of email, api
-        /// and web, or none.
+        /// Give the account these rights, the ceiling for all its credentials: a comma-separated list of email, api and
+        /// web, or none.
         #[arg(long, default_value = "email,api,web", value_name = "PERMISSIONS", value_hint = ValueHint::Other)]
         rights: Permissions,
         #[command(flatten)]
@@ -48,11 +48,11 @@ pub enum Command {
         /// The account holder's username.
         #[arg(value_hint = ValueHint::Other)]
         name: String,
-        /// A comma-separated list of email, api and web, or none.
+        /// Set exactly these rights: a comma-separated list of email, api and web, or none.
         #[arg(value_name = "PERMISSIONS", value_hint = ValueHint::Other)]
         rights: Permissions,
     },
-    /// Suspend the account: neither its holder nor its credentials may do anything until it is resumed.
+    /// Suspend the account: its holder and its credentials are denied everything until it is resumed.
     Suspend {
         /// The account holder's username.
         #[arg(value_hint = ValueHint::Other)]
@@ -75,63 +75,63 @@ pub enum Command {
     },
 }
 
-/// Carries the command out. When it returns, every running gateway has let go of the old state.
+/// Runs the command. When it returns, the change is in effect in every running gateway.
 ///
 /// # Errors
-/// [`Failure`]: nothing has changed, save where it says otherwise.
-pub async fn run(command: Command, config: &Config) -> Result<ExitCode, Failure> {
-    let session = match &command {
-        Command::Add { .. } => Session::open_or_make(config).await?,
-        _ => Session::open(config).await?,
+/// [`CommandError`]: nothing has changed, unless it says otherwise.
+pub async fn run(command: AccountCommand, config: &Config) -> Result<ExitCode, CommandError> {
+    let services = match &command {
+        AccountCommand::Add { .. } => Services::open_or_create(config).await?,
+        _ => Services::open(config).await?,
     };
-    let done = carry_out(command, &session).await;
-    session.close().await;
+    let done = execute(command, &services).await;
+    services.close().await;
     done.map(|()| ExitCode::SUCCESS)
 }
 
-async fn carry_out(command: Command, session: &Session) -> Result<(), Failure> {
-    let accounts = &session.accounts;
+async fn execute(command: AccountCommand, services: &Services) -> Result<(), CommandError> {
+    let accounts = &services.accounts;
     match command {
-        Command::Add { name, rights, password } => {
+        AccountCommand::Add { name, rights, password } => {
             accounts.add(&name, password.read()?.expose(), rights).await?;
-            say(&format!("account {name} added, with the rights {rights}"));
+            say(&format!("account {name} added with rights {rights}"));
         }
-        Command::List { json } => list(session, json).await?,
-        Command::Passwd { name, password } => {
-            // Nobody should type a password twice to be told that there is no such account.
+        AccountCommand::List { json } => list(services, json).await?,
+        AccountCommand::Passwd { name, password } => {
+            // Before the prompt: nobody should type a password twice only to learn that the account does not exist.
             accounts.get(&name).await?;
             accounts.set_password(&name, password.read()?.expose()).await?;
             say(&format!("password of account {name} changed"));
         }
-        Command::Rights { name, rights } => {
+        AccountCommand::Rights { name, rights } => {
             accounts.set_rights(&name, rights).await?;
             say(&format!("account {name} now has the rights {rights}"));
         }
-        Command::Suspend { name } => {
+        AccountCommand::Suspend { name } => {
             accounts.suspend(&name).await?;
             say(&format!("account {name} suspended"));
         }
-        Command::Resume { name } => {
+        AccountCommand::Resume { name } => {
             accounts.resume(&name).await?;
             say(&format!("account {name} resumed"));
         }
-        Command::Remove { name, yes } => {
+        AccountCommand::Remove { name, yes } => {
             let account = accounts.get(&name).await?;
             if !yes && !confirmed(&name, account.credentials)? {
-                return Err(Failure::NotConfirmed);
+                return Err(CommandError::NotConfirmed);
             }
             accounts.remove(&name).await?;
-            say(&format!("account {name} removed, with {} credentials", account.credentials));
+            say(&format!("account {name} and its {} credentials removed", account.credentials));
         }
     }
     Ok(())
 }
 
-async fn list(session: &Session, json: bool) -> Result<(), Failure> {
+async fn list(services: &Services, json: bool) -> Result<(), CommandError> {
     let mut listing = Listing::of_accounts(BufWriter::new(io::stdout()), json)?;
     let mut after = None;
     loop {
-        let page = session.accounts.list(after, PAGE).await?;
+        let page = services.accounts.list(after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = Some(last.id);
         if let Err(error) = page.iter().try_for_each(|account| listing.account(account)) {
@@ -143,7 +143,10 @@ async fn list(session: &Session, json: bool) -> Result<(), Failure> {
 
 fn confirmed(name: &str, credentials: u64) -> io::Result<bool> {
     let mut question = io::stderr().lock();
-    write!(question, "Remove account {name} and its {credentials} credentials for good? Type its name: ")?;
+    write!(
+        question,
+        "Permanently remove account {name} and its {credentials} credentials? Type the account name to confirm: "
+    )?;
     question.flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;

@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueHint};
 
+use super::account::AccountCommand;
 use super::completions::Shell;
-use super::{account, credential, demo, man};
+use super::credential::CredentialCommand;
+use super::demo::DemoOptions;
+use super::man::ManOptions;
 
-/// A gateway for mail and API backends that decides on every request: removed means removed.
+/// A gateway for APIs, dashboards and mail that checks the login of every request and every message.
 ///
 /// Exit status: 0 if the command succeeded, 1 if it was refused or failed, 2 if it was used incorrectly.
 #[derive(Parser)]
@@ -25,25 +28,25 @@ pub struct Arguments {
 /// The commands of the first level.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Run a complete gateway on loopback, with a database and backends of its own.
-    Demo(demo::Options),
     /// Run the gateway.
     Serve,
-    /// Check the configuration and report all errors, each with its line and key.
+    /// Check the configuration and the files that it names, and report all errors and warnings.
     Check,
-    /// Manage accounts, the holders of credentials.
+    /// Run a complete gateway on loopback, with its own database and backends.
+    Demo(DemoOptions),
+    /// Manage accounts.
     #[command(subcommand)]
-    Account(account::Command),
+    Account(AccountCommand),
     /// Manage the credentials of an account.
     #[command(subcommand)]
-    Credential(credential::Command),
+    Credential(CredentialCommand),
     /// Print a completion script for a shell.
     Completions {
         /// The shell that reads the script.
         shell: Shell,
     },
-    /// Print the manual page of a command, or write all pages into a directory.
-    Man(man::Options),
+    /// Print the manual page of a command, or write the pages of all commands into a directory.
+    Man(ManOptions),
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The demo's backend: answers every request with what it received, so that one sees what a gateway lets through.
+//! The demo's HTTP backend: answers every request with what it received.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::edge::http::respond;
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener::{self, Connection};
 
-/// Bytes of a body that are shown.
+/// The number of bytes of a body that are shown.
 const SHOWN: usize = 2048;
 
 /// Serves on `socket` until `stop` turns true.

@@ -1,4 +1,4 @@
-//! `gatepost credential …`: the credentials of an account, by the same service as the API.
+//! `gatepost credential …`: the credentials of an account, through the same service as the API.
 
 use std::io::{self, BufWriter};
 use std::process::ExitCode;
@@ -7,8 +7,8 @@ use clap::{ArgGroup, Subcommand, ValueHint};
 
 use super::output::{Listing, PAGE, say, unless_broken};
 use super::password::PasswordSource;
-use super::session::Session;
-use super::{Failure, WRONG_USAGE};
+use super::services::Services;
+use super::{CommandError, WRONG_USAGE};
 use crate::config::Config;
 use crate::domain::{PermissionEdit, Permissions, PermissionsError};
 use crate::server::complain;
@@ -17,7 +17,7 @@ use crate::service::credentials::{Addition, Edit, Manager};
 
 /// The commands for the credentials of an account.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CredentialCommand {
     /// List the credentials of the account, with their effective permissions.
     List {
         /// The account holder's username.
@@ -27,10 +27,10 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Add a credential; prompts twice for its password.
+    /// Add a credential; prompts twice for a password.
     Add {
         /// The credential's username.
-        #[arg(value_hint = ValueHint::Other)]
+        #[arg(value_name = "CREDENTIAL", value_hint = ValueHint::Other)]
         name: String,
         /// The account holder's username.
         #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
@@ -43,12 +43,12 @@ pub enum Command {
         #[allow(missing_docs)]
         password: PasswordSource,
     },
-    /// Change a credential; whatever is not named stays as it is.
+    /// Change a credential; options that are not given change nothing.
     #[command(group = ArgGroup::new("change").multiple(true).required(true)
         .args(["permissions", "grant", "revoke", "password", "password_stdin"]))]
     Edit {
         /// The credential's username.
-        #[arg(value_hint = ValueHint::Other)]
+        #[arg(value_name = "CREDENTIAL", value_hint = ValueHint::Other)]
         name: String,
         /// The account holder's username.
         #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
@@ -72,7 +72,7 @@ pub enum Command {
     /// Remove a credential.
     Remove {
         /// The credential's username.
-        #[arg(value_hint = ValueHint::Other)]
+        #[arg(value_name = "CREDENTIAL", value_hint = ValueHint::Other)]
         name: String,
         /// The account holder's username.
         #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
@@ -80,40 +80,39 @@ pub enum Command {
     },
 }
 
-impl Command {
+impl CredentialCommand {
     fn account(&self) -> &str {
         match self {
-            Command::List { account, .. }
-            | Command::Add { account, .. }
-            | Command::Edit { account, .. }
-            | Command::Remove { account, .. } => account,
+            CredentialCommand::List { account, .. }
+            | CredentialCommand::Add { account, .. }
+            | CredentialCommand::Edit { account, .. }
+            | CredentialCommand::Remove { account, .. } => account,
         }
     }
 
-    /// What is asked for of the permissions.
+    /// Returns the change of permissions.
     ///
     /// # Errors
-    /// One and the same is granted and revoked.
+    /// A permission is both granted and revoked.
     fn edit(&self) -> Result<PermissionEdit, PermissionsError> {
         match self {
-            Command::Add { permissions: Some(set), .. } | Command::Edit { permissions: Some(set), .. } => {
-                Ok(PermissionEdit::exactly(*set))
-            }
-            Command::Edit { grant, revoke, .. } => {
+            CredentialCommand::Add { permissions: Some(set), .. }
+            | CredentialCommand::Edit { permissions: Some(set), .. } => Ok(PermissionEdit::exactly(*set)),
+            CredentialCommand::Edit { grant, revoke, .. } => {
                 partly(grant.unwrap_or_default(), revoke.unwrap_or_default())
             }
-            Command::Add { .. } | Command::List { .. } | Command::Remove { .. } => {
-                Ok(PermissionEdit::default())
-            }
+            CredentialCommand::Add { .. }
+            | CredentialCommand::List { .. }
+            | CredentialCommand::Remove { .. } => Ok(PermissionEdit::default()),
         }
     }
 }
 
-/// Carries the command out. When it returns, every running gateway has let go of the old state.
+/// Runs the command. When it returns, the change is in effect in every running gateway.
 ///
 /// # Errors
-/// [`Failure`]: nothing has changed, save where it says otherwise.
-pub async fn run(command: Command, config: &Config) -> Result<ExitCode, Failure> {
+/// [`CommandError`]: nothing has changed, unless it says otherwise.
+pub async fn run(command: CredentialCommand, config: &Config) -> Result<ExitCode, CommandError> {
     let edit = match command.edit() {
         Ok(edit) => edit,
         Err(error) => {
@@ -121,46 +120,48 @@ pub async fn run(command: Command, config: &Config) -> Result<ExitCode, Failure>
             return Ok(ExitCode::from(WRONG_USAGE));
         }
     };
-    let session = Session::open(config).await?;
-    let done = match session.credentials.operator(command.account(), Origin::CommandLine).await {
-        Ok(operator) => carry_out(command, edit, &session, &operator).await,
+    let services = Services::open(config).await?;
+    let done = match services.credentials.operator(command.account(), Origin::CommandLine).await {
+        Ok(operator) => execute(command, edit, &services, &operator).await,
         Err(refusal) => Err(refusal.into()),
     };
-    session.close().await;
+    services.close().await;
     done.map(|()| ExitCode::SUCCESS)
 }
 
-async fn carry_out(
-    command: Command,
+async fn execute(
+    command: CredentialCommand,
     permissions: PermissionEdit,
-    session: &Session,
+    services: &Services,
     operator: &Manager,
-) -> Result<(), Failure> {
-    let credentials = &session.credentials;
+) -> Result<(), CommandError> {
+    let credentials = &services.credentials;
     match command {
-        Command::List { json, .. } => list(session, operator, json).await?,
-        Command::Add { name, account, password, .. } => {
+        CredentialCommand::List { json, .. } => list(services, operator, json).await?,
+        CredentialCommand::Add { name, account, password, .. } => {
             let password = password.read()?;
             let addition = Addition { username: &name, password: password.expose(), permissions };
             let count = credentials.add(operator, addition).await?;
-            say(&format!("credential {name} added; account {account} has {count}"));
+            say(&format!("credential {name} added; account {account} now has {count} credentials"));
         }
-        Command::Edit { name, password, source, .. } => {
+        CredentialCommand::Edit { name, password, source, .. } => {
             let password = (password || source.password_stdin).then(|| source.read()).transpose()?;
             let password = password.as_ref().map(|secret| secret.expose());
             credentials.edit(operator, Edit { username: &name, password, permissions }).await?;
             say(&format!("credential {name} changed"));
         }
-        Command::Remove { name, account } => {
+        CredentialCommand::Remove { name, account } => {
             let count = credentials.remove(operator, &name).await?;
-            say(&format!("credential {name} removed; account {account} has {count}"));
+            say(&format!("credential {name} removed; account {account} now has {count} credentials"));
         }
     }
     Ok(())
 }
 
+/// Returns the change that grants and revokes these permissions.
+///
 /// # Errors
-/// One and the same is granted and revoked.
+/// A permission is both granted and revoked.
 fn partly(grant: Permissions, revoke: Permissions) -> Result<PermissionEdit, PermissionsError> {
     let mut edit = PermissionEdit::default();
     for (set, value) in [(grant, "1"), (revoke, "0")] {
@@ -171,11 +172,11 @@ fn partly(grant: Permissions, revoke: Permissions) -> Result<PermissionEdit, Per
     Ok(edit)
 }
 
-async fn list(session: &Session, operator: &Manager, json: bool) -> Result<(), Failure> {
+async fn list(services: &Services, operator: &Manager, json: bool) -> Result<(), CommandError> {
     let mut listing = Listing::of_credentials(BufWriter::new(io::stdout()), json)?;
     let mut after = None;
     loop {
-        let page = session.credentials.list(operator, after, PAGE).await?;
+        let page = services.credentials.list(operator, after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = Some(last.id);
         if let Err(error) = page.iter().try_for_each(|credential| listing.credential(credential)) {
@@ -191,13 +192,13 @@ mod tests {
     use clap::Parser;
 
     #[derive(Debug, Parser)]
-    struct Line {
+    struct CredentialArguments {
         #[command(subcommand)]
-        command: Command,
+        command: CredentialCommand,
     }
 
-    fn parse(line: &str) -> Result<Command, clap::Error> {
-        Line::try_parse_from(line.split(' ')).map(|line| line.command)
+    fn parse(line: &str) -> Result<CredentialCommand, clap::Error> {
+        CredentialArguments::try_parse_from(line.split(' ')).map(|line| line.command)
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The demo: a gateway on loopback with a store, an account, three credentials and backends of its own, and lines to
+//! `gatepost demo`: a gateway on loopback with its own store, account, credentials and backends. It prints commands to
 //! paste that show what it does.
 
 use std::fs::{self, OpenOptions};
@@ -16,43 +16,43 @@ use tokio::sync::watch;
 use super::output::say;
 use super::{backend, sink};
 use crate::config::Config;
-use crate::domain::{Permission, PermissionEdit, Permissions};
+use crate::domain::{AccountError, Permission, PermissionEdit, Permissions};
 use crate::edge::net::listener;
-use crate::server::{self, Gateway, Source};
+use crate::server::{self, ConfigSource, Gateway};
+use crate::service::Origin;
 use crate::service::credentials::Addition;
-use crate::service::{Origin, Refusal};
 
 const ACCOUNT: &str = "demo";
 
 /// The options of the demo.
 #[derive(clap::Args)]
-pub struct Options {
+pub struct DemoOptions {
     /// Keep the database and the passwords in this directory.
     #[arg(long, default_value = "data", value_hint = ValueHint::DirPath)]
     directory: PathBuf,
     /// Listen on this address for the API.
-    #[arg(long, default_value = "127.0.0.1:8080", value_hint = ValueHint::Other)]
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS", value_hint = ValueHint::Other)]
     api: SocketAddr,
     /// Listen on this address for the dashboard.
-    #[arg(long, default_value = "127.0.0.1:8081", value_hint = ValueHint::Other)]
+    #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDRESS", value_hint = ValueHint::Other)]
     web: SocketAddr,
     /// Listen on this address for mail.
-    #[arg(long, default_value = "127.0.0.1:2525", value_hint = ValueHint::Other)]
+    #[arg(long, default_value = "127.0.0.1:2525", value_name = "ADDRESS", value_hint = ValueHint::Other)]
     smtp: SocketAddr,
     /// Listen on this address for metrics and health checks.
-    #[arg(long, default_value = "127.0.0.1:9090", value_hint = ValueHint::Other)]
+    #[arg(long, default_value = "127.0.0.1:9090", value_name = "ADDRESS", value_hint = ValueHint::Other)]
     ops: SocketAddr,
 }
 
-/// The demo's account and credentials; kept in a file of their own, since the database has but hashes.
+/// The demo's account and credentials. They are kept in a separate file, since the database has only hashes.
 #[derive(Serialize, Deserialize)]
-struct Logins {
-    account: Login,
-    credentials: Vec<Login>,
+struct DemoLogins {
+    account: DemoLogin,
+    credentials: Vec<DemoLogin>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Login {
+struct DemoLogin {
     name: String,
     password: String,
 }
@@ -60,8 +60,8 @@ struct Login {
 /// Runs the demo until it is interrupted.
 ///
 /// # Errors
-/// A directory that can't be written, an address in use, a database that can't be opened.
-pub async fn run(options: Options) -> Result<ExitCode> {
+/// The directory cannot be written, an address is in use, or the database cannot be opened.
+pub async fn run(options: DemoOptions) -> Result<ExitCode> {
     let directory = &options.directory;
     fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -97,11 +97,11 @@ pub async fn run(options: Options) -> Result<ExitCode> {
     let address = |key| gateway.address_of(key).context("every listener has an address");
     let (api, web) = (address("api.listen")?, address("web.listen")?);
     print_lines(&logins, api, web, address("smtp.listen")?, address("ops.listen")?);
-    gateway.run(Source::Fixed).await;
+    gateway.run(ConfigSource::Fixed).await;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Certificate and key for TLS, made at the first start: nobody vouches for them.
+/// Returns the certificate and the key for TLS. Generates them, self-signed, at the first start.
 fn certificate(directory: &Path) -> Result<(PathBuf, PathBuf)> {
     let (certificate, key) = (directory.join("demo-cert.pem"), directory.join("demo-key.pem"));
     if !certificate.exists() || !key.exists() {
@@ -115,23 +115,27 @@ fn certificate(directory: &Path) -> Result<(PathBuf, PathBuf)> {
     Ok((certificate, key))
 }
 
-/// The logins of the first start, made where there are none yet. What is missing of them in the database is added: a first
-/// start may have been cut short.
-async fn logins(gateway: &Gateway, file: &Path) -> Result<Logins> {
+/// Returns the logins of the first start, or generates them. Adds those that are missing in the database, since the first
+/// start may have been interrupted.
+async fn logins(gateway: &Gateway, file: &Path) -> Result<DemoLogins> {
     let accounts = gateway.accounts();
     let logins = match fs::read_to_string(file) {
-        Ok(text) => serde_json::from_str(&text)
-            .with_context(|| format!("{}: not what the demo wrote", file.display()))?,
+        Ok(text) => serde_json::from_str(&text).with_context(|| {
+            format!("{}: invalid content, remove it together with the database", file.display())
+        })?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             if accounts.get(ACCOUNT).await.is_ok() {
-                bail!("the passwords of the demo are gone with {}; remove the database, too", file.display());
+                bail!(
+                    "{}: missing, and with it the passwords of the demo; remove the database too",
+                    file.display()
+                );
             }
-            made(file)?
+            generate(file)?
         }
         Err(error) => return Err(error).with_context(|| file.display().to_string()),
     };
-    let Login { name, password } = &logins.account;
-    if accounts.get(name).await == Err(Refusal::NoSuchAccount) {
+    let DemoLogin { name, password } = &logins.account;
+    if accounts.get(name).await == Err(AccountError::NoSuchAccount.into()) {
         accounts.add(name, password.as_bytes(), Permissions::ALL).await.context("the demo's account")?;
     }
     let credentials = gateway.credentials();
@@ -148,11 +152,12 @@ async fn logins(gateway: &Gateway, file: &Path) -> Result<Logins> {
     Ok(logins)
 }
 
-/// New logins, in the file as a whole or not at all; before they are in the database, since a password that is stored and
-/// known to nobody would be of no use.
-fn made(file: &Path) -> Result<Logins> {
-    let login = |name: &str| Ok::<_, anyhow::Error>(Login { name: name.to_owned(), password: password()? });
-    let logins = Logins {
+/// Generates logins and writes them to the file, completely or not at all. This comes before the database, since a stored
+/// password that nobody knows would be of no use.
+fn generate(file: &Path) -> Result<DemoLogins> {
+    let login =
+        |name: &str| Ok::<_, anyhow::Error>(DemoLogin { name: name.to_owned(), password: password()? });
+    let logins = DemoLogins {
         account: login(ACCOUNT)?,
         credentials: Permission::ALL.iter().map(|p| login(&format!("demo-{p}"))).collect::<Result<_>>()?,
     };
@@ -164,12 +169,13 @@ fn made(file: &Path) -> Result<Logins> {
     Ok(logins)
 }
 
-/// 20 characters out of 32 that look unlike each other: 100 bits, with a letter and a digit in each.
+/// Generates a password: 20 of 32 characters that are easy to tell apart, 100 bits, with a letter and a digit.
 fn password() -> Result<String> {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     loop {
         let mut random = [0; 20];
-        getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("no random numbers: {e}"))?;
+        getrandom::fill(&mut random)
+            .map_err(|e| anyhow::anyhow!("no random numbers from the system: {e}"))?;
         let password: String = random.iter().map(|b| char::from(ALPHABET[usize::from(b % 32)])).collect();
         if password.contains(|c: char| c.is_ascii_digit())
             && password.contains(|c: char| c.is_ascii_alphabetic())
@@ -179,7 +185,7 @@ fn password() -> Result<String> {
     }
 }
 
-fn print_lines(logins: &Logins, api: SocketAddr, web: SocketAddr, smtp: SocketAddr, ops: SocketAddr) {
+fn print_lines(logins: &DemoLogins, api: SocketAddr, web: SocketAddr, smtp: SocketAddr, ops: SocketAddr) {
     let holder = format!("{}:{}", logins.account.name, logins.account.password);
     let [email, only_api, only_web] = [0, 1, 2].map(|index| {
         let login = &logins.credentials[index];
@@ -191,42 +197,42 @@ fn print_lines(logins: &Logins, api: SocketAddr, web: SocketAddr, smtp: SocketAd
     );
     let show = "curl -s -o /dev/null -w '%{http_code}\\n'";
     say(&format!(
-        "Gatepost runs: API http://{api}, dashboard http://{web}, mail smtp://{smtp}, operators http://{ops}. Ctrl-C ends it.
+        "Gatepost is running: API http://{api}, dashboard http://{web}, mail smtp://{smtp}, metrics http://{ops}. Press Ctrl-C to stop.
 
-account holder   {holder}
-may send         {email}
-may use the API  {only_api}
-may use the web  {only_web}
+account holder              {holder}
+credential with email only  {email}
+credential with api only    {only_api}
+credential with web only    {only_web}
 
-Paste these into another terminal:
+Paste these commands into another terminal:
 
-# allowed: 200, and the backend shows who it was told it is
+# allowed: 200. The backend shows the request that it received, with the identity
 curl -s -u {only_api} http://{api}/api/stats.get.json
 # a wrong password: 401
 {show} -u demo-api:wrong-passw0rd http://{api}/api/stats.get.json
-# the right password without the permission to send: 403, and with it: 200
+# the right password without the permission to send mail: 403. With it: 200
 {show} -u {only_api} -d to=joe@example.com http://{api}/api/mail.send.json
 {show} -u {email} -d to=joe@example.com http://{api}/api/mail.send.json
-# the dashboard: 403 with a credential for the API, 200 with one for the web
+# the dashboard: 403 with the credential for the API, 200 with the one for the web
 {show} -u {only_api} http://{web}/
 {show} -u {only_web} http://{web}/
-# a credential added, and used at once: 200
+# a new credential works at once: 200
 curl -s -u {holder} -d username=newcomer -d password=s3cret-enough http://{api}/api/credentials/add.json; echo
 {show} -u newcomer:s3cret-enough http://{api}/api/stats.get.json
-# removed, and refused at once: 401
+# a removed credential is refused at once: 401
 curl -s -u {holder} -d username=newcomer http://{api}/api/credentials/remove.json; echo
 {show} -u newcomer:s3cret-enough http://{api}/api/stats.get.json
-# mail over STARTTLS: 250 is the backend's, which shows here what arrived
+# mail over STARTTLS: 250 comes from the backend. The demo prints the message that arrived
 {mail} --mail-rcpt jane@example.com --user {email}
 swaks --server {smtp} --tls --auth PLAIN --auth-user {user} --auth-password {password} --from joe@example.com --to jane@example.com
-# a backend's refusal of a recipient is the client's: 550
+# the backend refuses a recipient, and the client gets its reply: 550
 {mail} --mail-rcpt nobody@example.com --user {email} || true
-# the right password without the permission to send: 535, like a wrong one
+# the right password without the permission to send mail: 535, as for a wrong password
 {mail} --mail-rcpt jane@example.com --user {only_api} || true
-# a session that loses the permission while it is open: 235, then 550
+# an open session loses the permission: 235, then 550
 (printf 'EHLO me\\r\\nAUTH PLAIN %s\\r\\n' $(printf '\\000{user}\\000{password}' | base64 -w0); sleep 1; curl -s -o /dev/null -u {holder} -d username={user} -d 'permissions={{\"email\":0}}' http://{api}/api/credentials/edit.json; printf 'MAIL FROM:<joe@example.com>\\r\\nQUIT\\r\\n'; sleep 1) | openssl s_client -quiet -starttls smtp -connect {smtp} 2>/dev/null
 curl -s -u {holder} -d username={user} -d 'permissions={{\"email\":1}}' http://{api}/api/credentials/edit.json; echo
-# what operators see
+# the decisions, as metrics
 curl -s http://{ops}/metrics | grep gatepost_decisions_total | grep -v ' 0$'
 "
     ));

@@ -1,4 +1,4 @@
-//! Floor 5: the command line.
+//! Layer 5: the command line.
 
 pub mod account;
 pub mod arguments;
@@ -6,15 +6,15 @@ pub mod backend;
 pub mod completions;
 pub mod credential;
 pub mod demo;
-pub mod failure;
+pub mod error;
 pub mod man;
 pub mod output;
 pub mod password;
-pub mod session;
+pub mod services;
 mod sink;
 
 pub use arguments::{Arguments, Command};
-pub use failure::Failure;
+pub use error::CommandError;
 
 /// The exit status of a command that was refused or failed.
 pub const REFUSED: u8 = 1;

@@ -1,4 +1,4 @@
-//! Standard output: listings (a table for people, or one JSON array), single lines, and whole texts.
+//! Standard output: listings (a table or one JSON array), single lines, and texts.
 
 use std::io::{self, Write};
 
@@ -10,10 +10,10 @@ use crate::domain::{Credential, Permission, Permissions};
 use crate::server::complain;
 use crate::state::store::Account;
 
-/// Items of a page: listings of any length are read and written in pages.
+/// The number of items in a page. Listings are read and written in pages, whatever their length.
 pub const PAGE: u32 = 500;
 
-/// A permission set as the API shows it: all three keys, 0 or 1.
+/// A set of permissions as the API shows it: all three keys, 0 or 1.
 #[derive(Serialize)]
 struct Bits {
     email: u8,
@@ -41,7 +41,7 @@ struct CredentialItem<'a> {
     updated_at: String,
 }
 
-/// A listing under way.
+/// A listing in progress.
 pub struct Listing<W> {
     out: W,
     json: bool,
@@ -49,10 +49,10 @@ pub struct Listing<W> {
 }
 
 impl<W: Write> Listing<W> {
-    /// Begins; `titles` stand above the table.
+    /// Begins a listing; `titles` is the first line of the table.
     ///
     /// # Errors
-    /// As `out` has them.
+    /// `out` cannot be written.
     pub fn begin(mut out: W, json: bool, titles: &str) -> io::Result<Listing<W>> {
         if json {
             write!(out, "[")?
@@ -62,19 +62,19 @@ impl<W: Write> Listing<W> {
         Ok(Listing { out, json, first: true })
     }
 
-    /// The account listing.
+    /// Begins a listing of accounts.
     ///
     /// # Errors
-    /// As `out` has them.
+    /// `out` cannot be written.
     pub fn of_accounts(out: W, json: bool) -> io::Result<Listing<W>> {
         let titles = format!("{:<32} {:<14} {:<9} {:>11}  ADDED", "NAME", "RIGHTS", "STATE", "CREDENTIALS");
         Listing::begin(out, json, &titles)
     }
 
-    /// The credential listing.
+    /// Begins a listing of credentials.
     ///
     /// # Errors
-    /// As `out` has them.
+    /// `out` cannot be written.
     pub fn of_credentials(out: W, json: bool) -> io::Result<Listing<W>> {
         let titles = format!("{:>8}  {:<32} {:<14} {:<20} CHANGED", "ID", "NAME", "PERMISSIONS", "ADDED");
         Listing::begin(out, json, &titles)
@@ -83,7 +83,7 @@ impl<W: Write> Listing<W> {
     /// Writes an account.
     ///
     /// # Errors
-    /// As `out` has them.
+    /// `out` cannot be written.
     pub fn account(&mut self, account: &Account) -> io::Result<()> {
         let (created_at, updated_at) = (time(account.created_at), time(account.updated_at));
         if !self.json {
@@ -105,7 +105,7 @@ impl<W: Write> Listing<W> {
     /// Writes a credential.
     ///
     /// # Errors
-    /// As `out` has them.
+    /// `out` cannot be written.
     pub fn credential(&mut self, credential: &Credential) -> io::Result<()> {
         let (created_at, updated_at) = (time(credential.created_at), time(credential.updated_at));
         if !self.json {
@@ -122,10 +122,10 @@ impl<W: Write> Listing<W> {
         })
     }
 
-    /// Ends it.
+    /// Ends the listing.
     ///
     /// # Errors
-    /// As `out` has them.
+    /// `out` cannot be written.
     pub fn end(mut self) -> io::Result<()> {
         if self.json {
             writeln!(self.out, "]")?;
@@ -141,15 +141,14 @@ impl<W: Write> Listing<W> {
     }
 }
 
-/// Writes one line for people. Where it can't be written, what it tells of is done all the same: that is said on standard
-/// error, if it can be said at all.
+/// Prints one line. If it cannot be written, the command has succeeded all the same; the error goes to standard error.
 pub fn say(line: &str) {
     if let Err(error) = unless_broken(writeln!(io::stdout().lock(), "{line}")) {
         complain(&format!("gatepost: standard output: {error}"));
     }
 }
 
-/// Prints a whole text. Does nothing more if its reader has gone away.
+/// Prints a text. A reader that went away is not an error.
 ///
 /// # Errors
 /// Standard output cannot be written.
@@ -158,10 +157,10 @@ pub fn print_text(text: &[u8]) -> io::Result<()> {
     unless_broken(out.write_all(text).and_then(|()| out.flush()))
 }
 
-/// Takes a reader that went away for one that has read enough.
+/// Turns the error of a reader that went away into success.
 ///
 /// # Errors
-/// All others.
+/// All other errors.
 pub fn unless_broken(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -1,14 +1,14 @@
-//! Passwords from the operator: never on the command line, where every process of the machine could read them.
+//! Passwords from the operator. They are never arguments, which all processes of the machine can read.
 
 use std::io::{self, Read};
 
 use clap::Args;
 
-use super::Failure;
+use super::CommandError;
 use crate::domain::Secret;
 use crate::domain::password::LONGEST_BYTES;
 
-/// Where a new password comes from.
+/// The source of a new password.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct PasswordSource {
     /// Read the password from standard input (one line) instead of prompting for it.
@@ -17,42 +17,42 @@ pub struct PasswordSource {
 }
 
 impl PasswordSource {
-    /// Reads the password, or asks for it twice.
+    /// Reads the password from standard input, or prompts for it twice.
     ///
     /// # Errors
-    /// There is none, more than one, or the two differ.
-    pub fn read(self) -> Result<Secret, Failure> {
-        if self.password_stdin { first_line(io::stdin().lock()) } else { asked_twice() }
+    /// There is no password, more than one line, or the two typed ones differ.
+    pub fn read(self) -> Result<Secret, CommandError> {
+        if self.password_stdin { first_line(io::stdin().lock()) } else { prompted_twice() }
     }
 }
 
-/// All that `reader` has, less the line's end. What is too long to be a password is refused and not cut.
-fn first_line(reader: impl Read) -> Result<Secret, Failure> {
-    // Room for all, so that nothing is left behind by growing.
+/// Reads everything from `reader`, without the line end. A text that is too long for a password is refused, not cut.
+fn first_line(reader: impl Read) -> Result<Secret, CommandError> {
+    // The whole capacity at once, so that growing leaves no copy behind.
     let mut line = Vec::with_capacity(LONGEST_BYTES + 8);
     let most = LONGEST_BYTES as u64 + 3;
     let read = reader.take(most).read_to_end(&mut line);
     let whole = Secret::new(line);
-    read.map_err(Failure::NoPassword)?;
+    read.map_err(CommandError::NoPassword)?;
     let text = whole.expose();
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     if text.is_empty() {
-        Err(Failure::NoPassword(io::ErrorKind::UnexpectedEof.into()))
+        Err(CommandError::NoPassword(io::ErrorKind::UnexpectedEof.into()))
     } else if text.len() > LONGEST_BYTES || text.contains(&b'\n') {
-        Err(Failure::NotAPassword)
+        Err(CommandError::NotAPassword)
     } else {
         Ok(Secret::new(text.to_vec()))
     }
 }
 
-fn asked_twice() -> Result<Secret, Failure> {
+fn prompted_twice() -> Result<Secret, CommandError> {
     let ask = |prompt| {
-        let text = rpassword::prompt_password(prompt).map_err(Failure::NoPassword)?;
-        Ok::<_, Failure>(Secret::new(text.into_bytes()))
+        let text = rpassword::prompt_password(prompt).map_err(CommandError::NoPassword)?;
+        Ok::<_, CommandError>(Secret::new(text.into_bytes()))
     };
     let password = ask("Password: ")?;
-    if ask("Once more: ")? == password { Ok(password) } else { Err(Failure::PasswordsDiffer) }
+    if ask("Repeat password: ")? == password { Ok(password) } else { Err(CommandError::PasswordsDiffer) }
 }
 
 #[cfg(test)]
@@ -73,10 +73,10 @@ mod tests {
 
     #[test]
     fn what_is_none_or_more_is_refused() {
-        assert!(matches!(first_line(&b""[..]), Err(Failure::NoPassword(_))));
-        assert!(matches!(first_line(&b"\n"[..]), Err(Failure::NoPassword(_))));
-        assert!(matches!(first_line(&b"passw0rd\npassw0rd\n"[..]), Err(Failure::NotAPassword)));
+        assert!(matches!(first_line(&b""[..]), Err(CommandError::NoPassword(_))));
+        assert!(matches!(first_line(&b"\n"[..]), Err(CommandError::NoPassword(_))));
+        assert!(matches!(first_line(&b"passw0rd\npassw0rd\n"[..]), Err(CommandError::NotAPassword)));
         let long = vec![b'a'; LONGEST_BYTES + 1];
-        assert!(matches!(first_line(&long[..]), Err(Failure::NotAPassword)));
+        assert!(matches!(first_line(&long[..]), Err(CommandError::NotAPassword)));
     }
 }

@@ -1,4 +1,4 @@
-//! The demo's mail server: takes every message and shows it, but for those to `nobody`.
+//! The demo's mail backend: accepts every message and shows it, except those to `nobody`.
 
 use std::io::{self, Write};
 use std::net::TcpListener;
@@ -14,10 +14,10 @@ use crate::wire::smtp::command::SmtpCommand;
 use crate::wire::smtp::data::{DataRead, DataReader};
 use crate::wire::smtp::{EnhancedStatusCode, Reply, replies};
 
-/// Messages that wait to be shown. While standard output takes none, further ones are not shown.
+/// The number of messages that wait to be shown. Further ones are not shown while standard output is blocked.
 const WAITING: usize = 64;
 
-/// Bytes of a message that are shown.
+/// The number of bytes of a message that are shown.
 const SHOWN: usize = 2048;
 
 const GREETING: &str = "sink.localhost ESMTP";
@@ -33,7 +33,7 @@ pub async fn serve(socket: TcpListener, stop: watch::Receiver<bool>) {
     let answer = move |stream, _, entered: InFlightGuard| {
         let screen = screen.clone();
         async move {
-            // The other end is the gateway, which comes again.
+            // The client is the gateway, which connects again.
             let _ = converse(stream, &screen).await;
             drop(entered);
         }
@@ -77,7 +77,7 @@ async fn converse(stream: TcpStream, screen: &SyncSender<String>) -> io::Result<
                 rcpts.clear();
                 OK
             }
-            // Not offered, and its content would be taken for commands.
+            // Not offered. Without closing, its content would be read as commands.
             Ok(SmtpCommand::Bdat(..)) => {
                 say(&mut stream, &replies::NOT_IMPLEMENTED).await?;
                 return Ok(());
@@ -96,7 +96,7 @@ async fn say(stream: &mut BufReader<TcpStream>, reply: &Reply) -> io::Result<()>
     stream.write_all(&out).await
 }
 
-/// A message's content, as far as it is shown.
+/// Reads the content of a message; returns the part that is shown.
 async fn read_content(stream: &mut BufReader<TcpStream>) -> io::Result<Vec<u8>> {
     let (mut reader, mut shown) = (DataReader::new(), Vec::new());
     loop {
@@ -124,20 +124,20 @@ async fn read_content(stream: &mut BufReader<TcpStream>) -> io::Result<Vec<u8>> 
     }
 }
 
-/// Standard output, on a thread of its own, so that a reader that stalls keeps nobody waiting.
+/// Starts a thread that writes to standard output, so that a reader that stalls delays nothing else.
 fn screen() -> SyncSender<String> {
     let (screen, texts) = sync_channel::<String>(WAITING);
-    // Without one, nothing is shown.
+    // Without the thread, nothing is shown.
     let _ = std::thread::Builder::new().name("screen".into()).spawn(move || {
         for text in texts {
-            // Nobody may be looking.
+            // Standard output may have no reader.
             let _ = io::stdout().write_all(text.as_bytes());
         }
     });
     screen
 }
 
-/// The text that shows a message.
+/// Formats a message for the screen.
 fn shown(mail: &str, rcpts: &[String], content: &[u8]) -> String {
     let mut text = format!("\nmail arrived: from {mail} to {}\n", rcpts.join(", "));
     for line in String::from_utf8_lossy(content).lines().skip(1) {

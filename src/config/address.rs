@@ -1,41 +1,146 @@
-//! Addresses as they are written: listeners, backends, networks, the store.
+//! Addresses in the configuration: listeners, backends, networks, the store.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
 use super::reader::shown;
-use super::{Scheme, SmtpScheme, SmtpUpstream, StoreUrl, Upstream};
 
-/// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`.
-pub(super) fn listener(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| format!("'{}' is no address: {}", shown(text), listener_fault(text)))
+/// One backend: `http://host:port` or `https://host:port`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Upstream {
+    /// The scheme: with or without TLS.
+    pub scheme: Scheme,
+    /// A name or an IP address, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
 }
 
-/// A backend: `http://host:port` or `https://host:port`, and nothing after it.
+impl Upstream {
+    /// Returns `host:port`, with an IPv6 address in brackets.
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme.as_str(), self.authority())
+    }
+}
+
+/// The scheme of an HTTP backend's URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Without TLS.
+    Http,
+    /// With TLS; the certificate is verified.
+    Https,
+}
+
+impl Scheme {
+    /// `http` or `https`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
+/// One backend: `smtp://host:port`, `smtps://host:port` or `smtp+starttls://host:port`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SmtpUpstream {
+    /// The scheme: with or without TLS.
+    pub scheme: SmtpScheme,
+    /// A name or an IP address, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl fmt::Display for SmtpUpstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, host, port) = (self.scheme.as_str(), &self.host, self.port);
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}")
+        }
+    }
+}
+
+/// The scheme of a mail backend's URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SmtpScheme {
+    /// Without TLS.
+    Clear,
+    /// With implicit TLS; the certificate is verified.
+    Tls,
+    /// With STARTTLS, which must succeed; the certificate is verified.
+    StartTls,
+}
+
+impl SmtpScheme {
+    /// All schemes.
+    pub const ALL: [SmtpScheme; 3] = [SmtpScheme::Clear, SmtpScheme::Tls, SmtpScheme::StartTls];
+
+    /// `smtp`, `smtps` or `smtp+starttls`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SmtpScheme::Clear => "smtp",
+            SmtpScheme::Tls => "smtps",
+            SmtpScheme::StartTls => "smtp+starttls",
+        }
+    }
+}
+
+/// The kind and place of the database, from `store.url`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// `sqlite://PATH`: a file; a path without a leading slash is relative to the working directory.
+    Sqlite(PathBuf),
+}
+
+/// Parses an address to listen on: `127.0.0.1:8080`, `[::1]:8080`.
+pub(super) fn listener(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("invalid address '{}': {}", shown(text), listener_fault(text)))
+}
+
+/// Parses the URL of a backend: `http://host:port` or `https://host:port`, without a path.
 pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
-    // Not echoed: what stands before an @ may be a password.
+    // Not repeated in the error: a password may come before the @.
     if text.contains('@') {
-        return Err("an upstream holds no username and no password".to_owned());
+        return Err("invalid upstream: it must not contain a username or a password".to_owned());
     }
     let (scheme, authority) = if let Some(rest) = text.strip_prefix("http://") {
         (Scheme::Http, rest)
     } else if let Some(rest) = text.strip_prefix("https://") {
         (Scheme::Https, rest)
     } else {
-        return Err(format!("'{}' is no upstream: write http://host:port or https://host:port", shown(text)));
+        return Err(format!(
+            "invalid upstream '{}': expected http://host:port or https://host:port",
+            shown(text)
+        ));
     };
     split(authority)
         .map(|(host, port)| Upstream { scheme, host, port })
-        .map_err(|fault| format!("'{}' is no upstream: {fault}", shown(text)))
+        .map_err(|fault| format!("invalid upstream '{}': {fault}", shown(text)))
 }
 
-/// A backend for mail: `smtp://host:port`, `smtps://host:port` or `smtp+starttls://host:port`, and nothing after it.
+/// Parses the URL of a mail backend: `smtp://host:port`, `smtps://host:port` or `smtp+starttls://host:port`, without a path.
 pub(super) fn smtp_upstream(text: &str) -> Result<SmtpUpstream, String> {
-    // Not echoed: what stands before an @ may be a password.
+    // Not repeated in the error: a password may come before the @.
     if text.contains('@') {
         return Err(
-            "an upstream holds no username and no password: there are upstream_user and upstream_password_file"
+            "invalid upstream: it must not contain a username or a password; set upstream_user and upstream_password_file"
                 .to_owned(),
         );
     }
@@ -45,16 +150,16 @@ pub(super) fn smtp_upstream(text: &str) -> Result<SmtpUpstream, String> {
     });
     let Some((scheme, authority)) = known else {
         return Err(format!(
-            "'{}' is no upstream: write smtp://host:port, smtps://host:port or smtp+starttls://host:port",
+            "invalid upstream '{}': expected smtp://host:port, smtps://host:port or smtp+starttls://host:port",
             shown(text)
         ));
     };
     split(authority)
         .map(|(host, port)| SmtpUpstream { scheme, host, port })
-        .map_err(|fault| format!("'{}' is no upstream: {fault}", shown(text)))
+        .map_err(|fault| format!("invalid upstream '{}': {fault}", shown(text)))
 }
 
-/// The name of a host, or an IP address without brackets.
+/// Checks the name of a host, or an IP address without brackets.
 pub(super) fn host(text: &str) -> Result<&str, String> {
     if text.parse::<IpAddr>().is_ok() {
         return Ok(text);
@@ -72,37 +177,37 @@ pub(super) fn host(text: &str) -> Result<&str, String> {
     }
 }
 
-/// A network, or one address: `10.0.0.0/8`, `192.0.2.7`, `2001:db8::/32`.
+/// Parses a network or a single address: `10.0.0.0/8`, `192.0.2.7`, `2001:db8::/32`.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(address.into());
     }
     let network: IpNet = text.parse().map_err(|_| {
-        format!("'{}' is no network: write an IP address, or one such as 10.0.0.0/8", shown(text))
+        format!("invalid network '{}': expected an IP address or a network such as 10.0.0.0/8", shown(text))
     })?;
     let plain = network.trunc();
     if plain == network {
         Ok(network)
     } else {
-        Err(format!("'{text}' has bits beyond its mask: write {plain}"))
+        Err(format!("invalid network '{text}': bits are set after its prefix, expected {plain}"))
     }
 }
 
-/// The store: `sqlite://PATH`.
+/// Parses the URL of the store: `sqlite://PATH`.
 pub(super) fn store(text: &str) -> Result<StoreUrl, String> {
-    // The URL isn't echoed: those of other stores hold passwords.
+    // The error does not repeat the URL: those of other stores contain passwords.
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        return Err("only sqlite is built into this version: write sqlite://PATH".to_owned());
+        return Err("unsupported database: this version supports sqlite://PATH only".to_owned());
     }
-    let path = text.strip_prefix("sqlite://").ok_or("no store is written like that: write sqlite://PATH")?;
+    let path = text.strip_prefix("sqlite://").ok_or("invalid URL: expected sqlite://PATH")?;
     if path.is_empty() {
-        Err("the path of the database is missing: write sqlite://PATH".to_owned())
+        Err("missing path of the database: expected sqlite://PATH".to_owned())
     } else if path.contains(":memory:") {
-        Err("a database in memory keeps nothing: write sqlite://PATH".to_owned())
+        Err("a database in memory is lost at exit: expected sqlite://PATH".to_owned())
     } else if path.contains(['?', '#']) || path.contains(char::is_control) {
-        Err("the path of the database takes no parameters, '?', '#' or control characters".to_owned())
+        Err("the path of the database must not contain parameters, '?', '#' or control characters".to_owned())
     } else if path.ends_with('/') {
-        Err("the path of the database is a directory: write that of a file".to_owned())
+        Err("the path of the database is a directory: expected a file".to_owned())
     } else {
         Ok(StoreUrl::Sqlite(path.into()))
     }
@@ -110,27 +215,27 @@ pub(super) fn store(text: &str) -> Result<StoreUrl, String> {
 
 fn listener_fault(text: &str) -> String {
     if text.parse::<Ipv6Addr>().is_ok() {
-        return "an IPv6 address is written as in [::1]:8080".to_owned();
+        return "expected an IPv6 address in brackets, such as [::1]:8080".to_owned();
     }
     if text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok() {
-        return "a port is missing".to_owned();
+        return "missing port".to_owned();
     }
     match text.rsplit_once(':') {
-        None => "write IP:PORT, such as 127.0.0.1:8080".to_owned(),
-        Some(("", port)) => format!("an IP address is missing, such as 127.0.0.1:{}", shown(port)),
-        Some((_, port)) if port.parse::<u16>().is_err() => format!("'{}' is no port", shown(port)),
-        Some((host, _)) => format!("'{}' is no IP address", shown(host)),
+        None => "expected IP:PORT, such as 127.0.0.1:8080".to_owned(),
+        Some(("", port)) => format!("missing IP address, such as 127.0.0.1:{}", shown(port)),
+        Some((_, port)) if port.parse::<u16>().is_err() => format!("invalid port '{}'", shown(port)),
+        Some((host, _)) => format!("'{}' is not an IP address", shown(host)),
     }
 }
 
 fn split(authority: &str) -> Result<(String, u16), String> {
     if authority.contains(['/', '?', '#']) {
-        return Err("it ends with its port, a path is not possible".to_owned());
+        return Err("nothing may follow the port".to_owned());
     }
     let (name, port) = match authority.strip_prefix('[') {
         Some(rest) => {
-            let (name, rest) = rest.split_once(']').ok_or("a bracket is missing")?;
-            let address: Ipv6Addr = name.parse().map_err(|_| format!("'{name}' is no IPv6 address"))?;
+            let (name, rest) = rest.split_once(']').ok_or("missing ']'")?;
+            let address: Ipv6Addr = name.parse().map_err(|_| format!("'{name}' is not an IPv6 address"))?;
             (address.to_string(), rest.strip_prefix(':'))
         }
         None => match authority.split_once(':') {
@@ -139,10 +244,10 @@ fn split(authority: &str) -> Result<(String, u16), String> {
             None => (host(authority)?.to_owned(), None),
         },
     };
-    let port = port.filter(|port| !port.is_empty()).ok_or("a port is missing")?;
+    let port = port.filter(|port| !port.is_empty()).ok_or("missing port")?;
     match port.parse::<u16>() {
         Ok(number) if number > 0 && port.bytes().all(|b| b.is_ascii_digit()) => Ok((name, number)),
-        _ => Err(format!("'{port}' is no port")),
+        _ => Err(format!("invalid port '{port}'")),
     }
 }
 
@@ -215,7 +320,7 @@ mod tests {
         assert_eq!(network("192.0.2.7").unwrap().to_string(), "192.0.2.7/32");
         assert_eq!(network("::1").unwrap().to_string(), "::1/128");
         assert_eq!(network("10.0.0.0/8").unwrap().to_string(), "10.0.0.0/8");
-        assert!(network("10.0.0.1/8").unwrap_err().contains("write 10.0.0.0/8"));
+        assert!(network("10.0.0.1/8").unwrap_err().contains("expected 10.0.0.0/8"));
         assert!(network("10.0.0.0/33").is_err());
         assert!(network("localhost").is_err());
     }

@@ -1,12 +1,12 @@
-//! What a running gateway can take over from a reread configuration, and what it can't.
+//! The changes of a reloaded configuration that need a restart.
 
 use super::{Config, HttpEntry};
 
 impl Config {
-    /// The keys and sections in which `new` differs from this one and which only a restart can change.
+    /// Returns the keys and sections that differ in `new` and that only a restart can change.
     ///
-    /// Everything in `[api]` and `[web]` but their listeners, `server.trusted_proxies`, and the certificate are taken over
-    /// by a running gateway, and aren't named.
+    /// A running gateway applies the rest: everything in `[api]` and `[web]` except their listeners,
+    /// `server.trusted_proxies`, and the certificate.
     pub fn restart_needed(&self, new: &Config) -> Vec<&'static str> {
         let (server, new_server) = (&self.server, &new.server);
         let changes = [
@@ -15,7 +15,7 @@ impl Config {
             ("server.shutdown_deadline", server.shutdown_deadline != new_server.shutdown_deadline),
             ("server.max_connections", server.max_connections != new_server.max_connections),
             ("log", self.log != new.log),
-            // Another path is one more certificate to read; TLS at all goes with the listeners.
+            // A certificate with another path is reloaded. Turning TLS on or off concerns the listeners.
             ("tls", self.tls.is_some() != new.tls.is_some()),
             ("auth", self.auth != new.auth),
             ("api", self.api.is_some() != new.api.is_some()),
@@ -31,7 +31,7 @@ impl Config {
     }
 }
 
-/// Whether an entry that is in both has other values.
+/// Returns true if an entry that both configurations have differs in `value`.
 fn differ<T: PartialEq>(
     old: Option<&HttpEntry>,
     new: Option<&HttpEntry>,

@@ -1,25 +1,25 @@
-//! What can be wrong with a configuration file.
+//! Errors of a configuration file.
 
 use std::fmt;
 
 use thiserror::Error;
 
-use super::Place;
+use super::KeyLocation;
 
-/// One thing that is wrong, with its place.
+/// One error, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The line it stands on, from 1; 0 where it is the file as a whole.
+    /// The line, from 1; 0 for the file as a whole.
     pub line: usize,
-    /// The key, such as `api.listen`; empty where it is no key's fault.
+    /// The key, such as `api.listen`; empty if the error concerns no key.
     pub key: String,
-    /// What is wrong, and what would be right. Never holds a secret.
+    /// The fault and, where possible, what would be right. Never contains a secret.
     pub reason: String,
 }
 
 impl ConfigError {
-    /// What is wrong with what stands there.
-    pub fn at(place: &Place, reason: impl Into<String>) -> ConfigError {
+    /// Creates an error at a place.
+    pub fn at(place: &KeyLocation, reason: impl Into<String>) -> ConfigError {
         ConfigError { line: place.line, key: place.key.clone(), reason: reason.into() }
     }
 }
@@ -38,9 +38,9 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Everything that is wrong with one file, in the order of its lines; never empty.
+/// All errors of one file, in the order of its lines; never empty.
 ///
-/// Prints one line for each error: `config/gatepost.toml:12: api.listen: '127.0.0.1' is no address: …`.
+/// Prints one line for each error: `config/gatepost.toml:12: api.listen: invalid address '127.0.0.1': missing port`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub struct ConfigErrors {
     file: String,
@@ -48,7 +48,7 @@ pub struct ConfigErrors {
 }
 
 impl ConfigErrors {
-    /// `file` is how the file is named; `errors` has at least one.
+    /// Creates the list; `file` is the name to print, and `errors` is not empty.
     pub fn new(file: &str, mut errors: Vec<ConfigError>) -> ConfigErrors {
         errors.sort_by_key(|e| e.line);
         ConfigErrors { file: file.to_owned(), errors }

@@ -1,42 +1,39 @@
-//! `[api]` and `[web]`: an HTTP entry with its listeners, limits, routes and backends.
+//! The sections `[api]` and `[web]`: an HTTP entry with its listeners, limits, routes and backends.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::listeners::Listeners;
+use super::quantity::{DAY, SHORTEST};
 use super::reader::ConfigTable;
-use super::settings::{DAY, SHORTEST};
-use super::{Group, Need, Route};
+use super::{GroupSettings, Need, RouteSettings};
 use crate::domain::{Entry, Permission};
 
-/// `[api]` or `[web]`: the same keys, another default permission.
+/// A section `[api]` or `[web]`: the same keys, different default permissions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpEntry {
-    /// Which of the two it is.
+    /// The section: [`Entry::Api`] or [`Entry::Web`].
     pub entry: Entry,
-    /// Addresses in clear; with `tls_listen`, at least one.
+    /// Addresses without TLS. Together with `tls_listen` there is at least one.
     pub listen: Vec<SocketAddr>,
-    /// Addresses with TLS; HTTP/2 by ALPN.
+    /// Addresses with TLS, and HTTP/2 by ALPN.
     pub tls_listen: Vec<SocketAddr>,
-    /// What a body that may hold the credential may cost.
+    /// Limits for bodies that are read to find the credential.
     pub forms: Forms,
-    /// How long things may take.
+    /// Timeouts.
     pub timeouts: Timeouts,
-    /// How long a connection to a backend is kept without use.
+    /// The longest time for which an unused connection to a backend is kept.
     pub upstream_keepalive: Duration,
-    /// Connections to backends that are kept without use at most; 0 keeps none.
+    /// The largest number of unused connections to backends that are kept.
     pub upstream_idle_connections: usize,
-    /// The configured routes, in order: the first match wins. What is built in comes after them.
-    pub routes: Vec<Route>,
-    /// The groups of backends; the first is the entry's own `upstreams` and is called [`HttpEntry::DEFAULT_GROUP`].
-    pub groups: Vec<Group>,
+    /// The configured routes, in order. The first match wins, before the built-in rules.
+    pub routes: Vec<RouteSettings>,
+    /// The groups of backends. The first consists of the entry's own `upstreams`, and is [`GroupSettings::DEFAULT_NAME`].
+    pub groups: Vec<GroupSettings>,
 }
 
 impl HttpEntry {
-    /// The name of the group that the entry's own `upstreams` make.
-    pub const DEFAULT_GROUP: &'static str = "default";
-
     pub(super) fn read(
         entry: Entry,
         table: ConfigTable<'_>,
@@ -47,12 +44,12 @@ impl HttpEntry {
         let tls_listen = table.read("tls_listen", Vec::new(), |v| listeners.read_list(v));
         let with_tls = table.is_filled("tls_listen");
         if with_tls && !has_tls {
-            table.refuse("tls_listen", "needs a section [tls] with certificate and private_key");
+            table.refuse("tls_listen", "requires a section [tls] with certificate and private_key");
         }
         if !with_tls && !table.is_filled("listen") {
-            table.refuse("listen", "is missing, and tls_listen as well: the entry has no listener");
+            table.refuse("listen", "no listener: set listen or tls_listen");
         }
-        let groups = Group::read_all(&table);
+        let groups = GroupSettings::read_all(&table);
         let read = HttpEntry {
             entry,
             listen,
@@ -63,14 +60,14 @@ impl HttpEntry {
                 .read("upstream_keepalive", Duration::from_secs(50), |v| v.duration(SHORTEST..=DAY)),
             upstream_idle_connections: table
                 .read("upstream_idle_connections", 128, |v| v.number(0..=1_000_000)),
-            routes: Route::read_all(&table, &groups),
+            routes: RouteSettings::read_all(&table, &groups),
             groups,
         };
         table.finish();
         read
     }
 
-    /// What a request needs that no route matches and nothing built in knows.
+    /// The need of a request that no route and no built-in rule matches.
     pub fn default_need(&self) -> Need {
         match self.entry {
             Entry::Web => Need::Permission(Permission::Web),
@@ -79,18 +76,18 @@ impl HttpEntry {
     }
 }
 
-/// Limits on a body that has to be read to find the credential.
+/// Limits for bodies that are read to find the credential. Sizes are in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forms {
-    /// In bytes; more is answered with 413.
+    /// The longest body; a longer one is a 413.
     pub max_body: u64,
-    /// In bytes; a longer one goes to a temporary file.
+    /// The longest body in memory; a longer one goes to a temporary file.
     pub memory: u64,
-    /// In bytes, for all that are in memory at once.
+    /// The memory for all bodies together.
     pub memory_total: u64,
-    /// In bytes, for all that are in temporary files at once; no less than `max_body`.
+    /// The room in temporary files for all bodies together; at least `max_body`.
     pub disk_total: u64,
-    /// Where that file is made; none is the system's directory for temporary files.
+    /// The directory of the temporary files; `None` for the system's default.
     pub directory: Option<PathBuf>,
 }
 
@@ -107,7 +104,7 @@ impl Forms {
         if forms.disk_total < forms.max_body {
             table.refuse(
                 "spool_disk_total",
-                "is less than max_form_body: the longest form would find no room",
+                "smaller than max_form_body: the longest form would never find room",
             );
         }
         forms
@@ -126,22 +123,22 @@ impl Default for Forms {
     }
 }
 
-/// How long things may take in one HTTP entry.
+/// The timeouts of one HTTP entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// From the first byte of a request's header to its end.
+    /// The time for a request's header, from its first byte to its end.
     pub header: Duration,
-    /// The longest pause in a request's body, and the window in which a body must make progress.
+    /// The longest pause in a request's body, and the window in which the body must make progress.
     pub body: Duration,
-    /// For a form that is read before anybody is known, from its first byte to its last.
+    /// The time for a form that is read to find the credential, from its first byte to its last.
     pub form: Duration,
-    /// Between two requests of one connection.
+    /// The longest pause between two requests on one connection.
     pub keepalive: Duration,
-    /// While a client takes nothing of its response.
+    /// The longest time in which a client reads nothing of its response.
     pub write: Duration,
-    /// Until a backend's response header is there.
+    /// The time until a backend's response header has arrived.
     pub response: Duration,
-    /// While nothing passes through a tunnel.
+    /// The longest time without data in a tunnel.
     pub tunnel_idle: Duration,
 }
 

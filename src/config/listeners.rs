@@ -1,4 +1,4 @@
-//! The addresses that are listened on, over all sections: none may be there twice.
+//! The listening addresses of all sections. None may be given twice.
 
 use std::net::SocketAddr;
 
@@ -22,9 +22,9 @@ impl Listeners {
         if let Some(other) = self.0.iter().find(|other| collide(other.address, address)) {
             let place = format!("{} on line {}", other.key, other.line);
             value.refuse(if other.address == address {
-                format!("'{address}' is taken by {place}")
+                format!("address '{address}' is already used by {place}")
             } else {
-                format!("'{address}' collides with '{}', {place}", other.address)
+                format!("address '{address}' collides with '{}' of {place}", other.address)
             });
         }
         self.0.push(Listener { address, key: value.name().to_owned(), line: value.line() });
@@ -37,8 +37,8 @@ impl Listeners {
     }
 }
 
-/// Whether the second of the two can't be bound. Whether `[::]` takes the IPv4 port as well is the system's choice, so
-/// that is left to it. Port 0 is another port each time.
+/// Returns true if the two addresses cannot both be bound. The system decides if `[::]` takes the IPv4 port as well, so
+/// that is not checked here. Port 0 is a different port each time.
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let same_ip = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && same_ip

@@ -1,16 +1,16 @@
-//! Floor 0: raw TOML -> checked [`Config`]; every error at once, each with its line and key.
+//! Layer 0: from raw TOML to a checked [`Config`]. All errors are reported at once, each with its line and key.
 //!
-//! Everything here is pure but [`Config::load`], which reads the one file. That a certificate exists, that a port is
-//! free and that a name resolves is for the server to find out.
+//! Everything here is pure, except [`Config::load`], which reads the file. The server checks what depends on the machine,
+//! such as certificates, free ports and host names.
 
-mod address;
+pub mod address;
 mod change;
 pub mod error;
 pub mod http_entry;
+pub mod key_location;
 mod listeners;
 mod parse;
 mod pattern;
-pub mod place;
 mod quantity;
 mod reader;
 pub mod route;
@@ -20,14 +20,15 @@ pub mod smtp_relay;
 pub mod upstream;
 mod warnings;
 
+pub use address::{Scheme, SmtpScheme, SmtpUpstream, StoreUrl, Upstream};
 pub use error::{ConfigError, ConfigErrors};
 pub use http_entry::{Forms, HttpEntry, Timeouts};
-pub use place::{NamedFile, Place};
-pub use route::{Need, Route};
+pub use key_location::{KeyLocation, NamedFile};
+pub use route::{Need, RouteSettings};
 pub use settings::{
     AuthSettings, Config, LogFormat, LogLevel, LogSettings, OpsSettings, ServerSettings, StoreSettings,
-    StoreUrl, TlsSettings,
+    TlsSettings,
 };
 pub use smtp_entry::{SmtpEntry, SmtpIdentity, SmtpLimits, SmtpTimeouts};
-pub use smtp_relay::{SmtpLogin, SmtpRelay, SmtpScheme, SmtpUpstream};
-pub use upstream::{Group, HealthCheck, Scheme, Upstream};
+pub use smtp_relay::{SmtpLogin, SmtpRelay};
+pub use upstream::{GroupSettings, HealthCheck};

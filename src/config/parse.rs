@@ -1,4 +1,4 @@
-//! From the text of a file to a checked [`Config`].
+//! Parsing of a configuration file into a checked [`Config`].
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::domain::Entry;
 
-/// Every section, so that a parse of it asks for every key there is.
+/// A file with every section: parsing it asks for every key.
 const EVERY_SECTION: &str = "store={}\nserver={}\nlog={}\ntls={}\nauth={}\nsmtp={}\nops={}\n\
     [api]\n[[api.route]]\n[[api.group]]\n[web]\n[[web.route]]\n[[web.group]]\n";
 
@@ -22,22 +22,22 @@ impl Config {
     /// Reads and checks the file at `path`.
     ///
     /// # Errors
-    /// As [`Config::parse`]; a file that can't be read is one error without a line.
+    /// As [`Config::parse`]. A file that cannot be read is one error without a line.
     pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
         let file = path.display().to_string();
         match fs::read_to_string(path) {
             Ok(text) => Config::parse(&text, &file),
             Err(e) => {
-                let reason = format!("can't be read: {e}");
+                let reason = format!("cannot be read: {e}");
                 Err(ConfigErrors::new(&file, vec![ConfigError { line: 0, key: String::new(), reason }]))
             }
         }
     }
 
-    /// Checks the text of a file; `file` is its name in the errors.
+    /// Parses and checks the text of a file; `file` is its name in the errors.
     ///
     /// # Errors
-    /// Everything that is wrong with it, each with line and key; but where it is no TOML, only what stands before that.
+    /// All errors, each with its line and key. If the text is invalid TOML, only the errors before that place.
     pub fn parse(text: &str, file: &str) -> Result<Config, ConfigErrors> {
         let findings = Findings::of(text);
         let (table, faults) = DeTable::parse_recoverable(text);
@@ -59,21 +59,21 @@ impl Config {
     }
 }
 
-/// Notes where the text is no TOML. A key or section that stands twice leaves all else as it is; after anything else the
-/// parser can only guess, and so the first is told, with what stands before it.
+/// Notes where the text is invalid TOML. After a duplicate key, the rest of the file is still checked. After any other
+/// fault the parser can only guess, so only the first one is reported, with the errors before it.
 fn note_faults(findings: &Findings, text: &str, faults: &[toml::de::Error]) {
     let offset = |fault: &toml::de::Error| fault.span().map_or(text.len(), |span| span.start);
     let is_twice = |fault: &&toml::de::Error| fault.message() == "duplicate key";
     let broken = faults.iter().filter(|fault| !is_twice(fault)).min_by_key(|fault| offset(fault));
     for fault in faults.iter().filter(is_twice) {
         let name = fault.span().and_then(|span| text.get(span)).unwrap_or_default();
-        let reason = format!("this is no TOML: '{}' stands here a second time", shown(name));
+        let reason = format!("invalid TOML: duplicate key '{}'", shown(name));
         findings.note_local(findings.line_of(offset(fault)), "", reason);
     }
     if let Some(fault) = broken {
         let line = findings.line_of(offset(fault));
         findings.keep_before(line);
-        findings.note(line, "", format!("this is no TOML: {}", fault.message().replace('\n', ", ")));
+        findings.note(line, "", format!("invalid TOML: {}", fault.message().replace('\n', ", ")));
     }
 }
 
@@ -93,7 +93,7 @@ fn read(findings: &Findings, table: &DeTable<'_>) -> Option<Config> {
     let ops = root.section("ops").map(|table| OpsSettings::read(table, listeners));
     root.finish();
     if findings.is_clean() && api.is_none() && web.is_none() && smtp.is_none() && ops.is_none() {
-        findings.note(0, "", "nothing is listened on: there is none of [api], [web], [smtp] and [ops]");
+        findings.note(0, "", "no listener: at least one of [api], [web], [smtp] and [ops] is required");
     }
     Some(Config {
         store: store.unwrap_or_default(),

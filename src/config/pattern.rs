@@ -1,18 +1,17 @@
-//! Path patterns of routes, as the configuration has them.
+//! Path patterns of routes in the configuration.
 
 use super::reader::shown;
 use crate::domain::{PathPattern, PatternError};
 
-/// A path pattern; the error shows it.
+/// Parses a path pattern. The error repeats it.
 pub(super) fn pattern(text: &str) -> Result<PathPattern, String> {
     PathPattern::parse(text).map_err(|reason| match reason {
         PatternError::Empty => reason.to_string(),
-        _ => format!("'{}' {reason}", shown(text)),
+        _ => format!("invalid path '{}': {reason}", shown(text)),
     })
 }
 
-/// Whether a pattern could be for a path, without regard to case. For warnings: which route a request takes is found out
-/// elsewhere, and more exactly.
+/// Returns true if a pattern may match a path, ignoring case. For warnings only: the router decides more exactly.
 pub(super) fn covers(pattern: &PathPattern, path: &str) -> bool {
     let (pattern, mut given) = (pattern.as_str(), path.split('/'));
     let (named, and_below) = pattern.strip_suffix("/*").map_or((pattern, false), |named| (named, true));

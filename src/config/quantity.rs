@@ -1,6 +1,11 @@
-//! Durations and sizes: a whole number and a unit.
+//! Parsing of durations and sizes: a whole number and a unit.
 
 use std::time::Duration;
+
+/// The shortest duration that can be set.
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);
+/// The longest duration that can be set.
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 const DURATION_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 const SIZE_UNITS: [(&str, u64); 7] = [
@@ -13,35 +18,35 @@ const SIZE_UNITS: [(&str, u64); 7] = [
     ("B", 1),
 ];
 
-const DURATION_FORM: &str = "write it as in \"250ms\", \"30s\", \"10m\" or \"1h\"";
-const SIZE_FORM: &str = "write it as in \"512B\", \"64KiB\", \"10MB\" or \"30MiB\"";
+const DURATION_FORM: &str = "expected a number and a unit, such as \"250ms\", \"30s\", \"10m\" or \"1h\"";
+const SIZE_FORM: &str = "expected a number and a unit, such as \"512B\", \"64KiB\", \"10MB\" or \"30MiB\"";
 
-/// Reads `250ms`, `30s`, `10m`, `1h`.
+/// Parses a duration: `250ms`, `30s`, `10m`, `1h`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     scale(text, &DURATION_UNITS, "duration", DURATION_FORM).map(Duration::from_millis)
 }
 
-/// Reads `512B`, `64KiB`, `10MB`, `30MiB`, `1GiB`: bytes.
+/// Parses a size in bytes: `512B`, `64KiB`, `10MB`, `30MiB`, `1GiB`.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     scale(text, &SIZE_UNITS, "size", SIZE_FORM)
 }
 
-/// What to say to a duration that is a bare number.
+/// The error for a duration without a unit.
 pub(super) fn duration_without_unit(number: &str) -> String {
-    format!("{number} has no unit: {DURATION_FORM}")
+    format!("missing unit in {number}: {DURATION_FORM}")
 }
 
-/// What to say to a size that is a bare number.
+/// The error for a size without a unit.
 pub(super) fn size_without_unit(number: &str) -> String {
-    format!("{number} has no unit: {SIZE_FORM}")
+    format!("missing unit in {number}: {SIZE_FORM}")
 }
 
-/// Writes a duration as [`duration`] reads it, in the largest unit that holds it exactly.
+/// Formats a duration so that [`duration`] parses it, in the largest unit without a remainder.
 pub(super) fn show_duration(duration: Duration) -> String {
     show(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), &DURATION_UNITS)
 }
 
-/// Writes a size as [`size`] reads it, in binary units.
+/// Formats a size so that [`size`] parses it, in binary units.
 pub(super) fn show_size(bytes: u64) -> String {
     show(bytes, &[SIZE_UNITS[0], SIZE_UNITS[1], SIZE_UNITS[2], SIZE_UNITS[6]])
 }
@@ -50,14 +55,14 @@ fn scale(text: &str, units: &[(&str, u64)], what: &str, form: &str) -> Result<u6
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     if !number.is_empty() && unit.is_empty() {
-        return Err(format!("'{text}' has no unit: {form}"));
+        return Err(format!("missing unit in '{text}': {form}"));
     }
     let factor = units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
     let (Some(factor), false) = (factor, number.is_empty()) else {
-        return Err(format!("'{text}' is no {what}: {form}"));
+        return Err(format!("invalid {what} '{text}': {form}"));
     };
     let scaled = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor));
-    scaled.ok_or_else(|| format!("'{text}' is too large a {what}"))
+    scaled.ok_or_else(|| format!("{what} '{text}' is too large"))
 }
 
 fn show(amount: u64, units: &[(&str, u64)]) -> String {
@@ -91,7 +96,7 @@ mod tests {
         for text in ["", "MiB", "1mib", "1 MiB", "1M", "64", "99999999999GiB", "1_0B", "٣B"] {
             assert!(size(text).is_err(), "{text}");
         }
-        assert!(duration("30").unwrap_err().contains("has no unit"));
+        assert!(duration("30").unwrap_err().contains("missing unit"));
     }
 
     proptest! {

@@ -1,7 +1,7 @@
-//! Reads TOML by hand, so that one bad value doesn't hide the others.
+//! A reader of TOML values that reports all errors of a file, not only the first.
 //!
-//! A reading function notes what is wrong and goes on with the default; what it returns is used only where nothing
-//! was noted at all.
+//! A reading function notes an error and continues with the default. What it returns is used only if no error was noted
+//! at all.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -12,21 +12,21 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{ConfigError, NamedFile, Place, quantity};
+use super::{ConfigError, KeyLocation, NamedFile, quantity};
 
-/// What was found out about one file so far.
+/// The errors of one file so far, and the keys that were read.
 #[derive(Default)]
 pub(super) struct Findings {
     line_starts: Vec<usize>,
     errors: RefCell<Vec<NotedError>>,
-    /// Every key that was asked for, present or not: what the parser knows.
+    /// Every key that was asked for, whether present or not: the keys that the parser knows.
     asked: RefCell<BTreeSet<String>>,
 }
 
 /// One error.
 struct NotedError {
     error: ConfigError,
-    /// It is about one value or one key alone, whatever else the file holds.
+    /// The error concerns one value or key only, whatever else the file contains.
     is_local: bool,
 }
 
@@ -53,8 +53,8 @@ impl Findings {
         self.errors.borrow_mut().push(NotedError { error, is_local });
     }
 
-    /// Forgets what may only follow from the file being no TOML from `line` on: whatever stands there, and all that is
-    /// about more than one value.
+    /// Drops errors that may only follow from invalid TOML at `line`: those from this line on, and those that concern more
+    /// than one value.
     pub(super) fn keep_before(&self, line: usize) {
         self.errors.borrow_mut().retain(|found| found.is_local && found.error.line < line);
     }
@@ -72,7 +72,7 @@ impl Findings {
     }
 }
 
-/// One table of the file. It knows which keys it was asked for, and so which ones are unknown.
+/// One table of the file. It records the keys that were asked for; all others are unknown.
 pub(super) struct ConfigTable<'a> {
     findings: &'a Findings,
     name: String,
@@ -90,18 +90,18 @@ impl<'a> ConfigTable<'a> {
         ConfigTable { findings, name, line, table, asked: RefCell::default() }
     }
 
-    /// The value under `key`, if there is one.
+    /// Returns the value of `key`, if there is one.
     pub(super) fn value(&self, key: &'static str) -> Option<ConfigValue<'a>> {
         let name = self.name_of(key);
         self.findings.asked.borrow_mut().insert(name.clone());
         self.asked.borrow_mut().push(key);
         let (at, value) = self.table.get_key_value(key)?;
-        // A table's own span may be anywhere; its key is where the reader looks.
+        // The span of a table may be anywhere. Readers of the error look for its key.
         let span = if value.get_ref().is_table() { at.span() } else { value.span() };
         Some(ConfigValue { findings: self.findings, name, line: self.findings.line_of(span.start), value })
     }
 
-    /// The value under `key` as `read` reads it; `None` where it is absent or bad.
+    /// Reads the value of `key` with `read`; `None` if it is absent or invalid.
     pub(super) fn optional<T>(
         &self,
         key: &'static str,
@@ -110,7 +110,7 @@ impl<'a> ConfigTable<'a> {
         self.value(key).and_then(|value| read(&value))
     }
 
-    /// As [`ConfigTable::optional`], with a default.
+    /// Reads the value of `key` with `read`; `default` if it is absent or invalid.
     pub(super) fn read<T>(
         &self,
         key: &'static str,
@@ -120,7 +120,7 @@ impl<'a> ConfigTable<'a> {
         self.optional(key, read).unwrap_or(default)
     }
 
-    /// As [`ConfigTable::optional`]; that it is absent is an error.
+    /// Reads the value of `key` with `read`. Its absence is an error.
     pub(super) fn required<T>(
         &self,
         key: &'static str,
@@ -128,29 +128,29 @@ impl<'a> ConfigTable<'a> {
     ) -> Option<T> {
         let value = self.value(key);
         if value.is_none() {
-            self.refuse(key, "is missing");
+            self.refuse(key, "required key is missing");
         }
         value.and_then(|value| read(&value))
     }
 
-    /// The section `[key]`, if it is there.
+    /// Returns the section `[key]`, if there is one.
     pub(super) fn section(&self, key: &'static str) -> Option<ConfigTable<'a>> {
         let value = self.value(key)?;
         let table = value.value.get_ref().as_table();
         if table.is_none() {
-            value.refuse(format!("is a section: write [{}]", value.name));
+            value.refuse(format!("expected a section: write [{}]", value.name));
         }
         Some(ConfigTable::new(self.findings, value.name, value.line, table?))
     }
 
-    /// The tables `[[name.key]]`, in order.
+    /// Returns the tables `[[name.key]]`, in order.
     pub(super) fn tables(&self, key: &'static str) -> Vec<ConfigTable<'a>> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let elements: Option<Vec<_>> = value.value.get_ref().as_array().and_then(|array| {
             array.iter().map(|element| Some((element.span(), element.get_ref().as_table()?))).collect()
         });
         let Some(elements) = elements else {
-            value.refuse(format!("is a list of sections: write [[{}]]", value.name));
+            value.refuse(format!("expected a list of sections: write [[{}]]", value.name));
             return Vec::new();
         };
         let open = |(span, table): (std::ops::Range<usize>, _)| {
@@ -159,30 +159,30 @@ impl<'a> ConfigTable<'a> {
         elements.into_iter().map(open).collect()
     }
 
-    /// The line that it begins on.
+    /// The line where the table begins.
     pub(super) fn line(&self) -> usize {
         self.line
     }
 
-    /// Whether there is anything under `key` but an empty list.
+    /// Returns true if `key` is present and not an empty list.
     pub(super) fn is_filled(&self, key: &str) -> bool {
         let value = self.table.get(key).map(Spanned::get_ref);
         value.is_some_and(|value| value.as_array().is_none_or(|array| !array.is_empty()))
     }
 
-    /// Where `key` stands, or else where the table begins.
-    pub(super) fn place(&self, key: &str) -> Place {
+    /// The place of `key`; if it is absent, the place where the table begins.
+    pub(super) fn place(&self, key: &str) -> KeyLocation {
         let at = self.table.get_key_value(key).map(|(at, _)| self.findings.line_of(at.span().start));
-        Place { line: at.unwrap_or(self.line), key: self.name_of(key) }
+        KeyLocation { line: at.unwrap_or(self.line), key: self.name_of(key) }
     }
 
-    /// Notes an error about `key`, where it stands or else where the table begins.
+    /// Notes an error about `key` at its place.
     pub(super) fn refuse(&self, key: &str, reason: impl Into<String>) {
         let place = self.place(key);
         self.findings.note(place.line, &place.key, reason);
     }
 
-    /// Every key that nobody asked for is an error. Call it when all reading is done.
+    /// Notes an error for every key that was not asked for. Called last.
     pub(super) fn finish(&self) {
         let asked = self.asked.borrow();
         for (key, value) in self.table {
@@ -194,8 +194,8 @@ impl<'a> ConfigTable<'a> {
                 self.name.is_empty() && matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_));
             let kind = if section { "section" } else { "key" };
             let hint = match nearest(name, asked.iter().copied()) {
-                Some(near) if section => format!(", is it [{near}]?"),
-                Some(near) => format!(", is it '{near}'?"),
+                Some(near) if section => format!(", did you mean [{near}]?"),
+                Some(near) => format!(", did you mean '{near}'?"),
                 None => String::new(),
             };
             let line = self.findings.line_of(key.span().start);
@@ -227,51 +227,51 @@ impl<'a> ConfigValue<'a> {
         self.line
     }
 
-    /// Notes that this value is wrong.
+    /// Notes an error about this value.
     pub(super) fn refuse(&self, reason: impl Into<String>) {
         self.findings.note_local(self.line, &self.name, reason);
     }
 
-    /// A text.
+    /// Reads a string.
     pub(super) fn text(&self) -> Option<&'a str> {
         match self.value.get_ref() {
             DeValue::String(text) => Some(text),
-            _ => self.mismatch("a text in quotes"),
+            _ => self.mismatch("a string in quotes"),
         }
     }
 
-    /// A text that `parse` understands; its error is the reason.
+    /// Reads a string with `parse`, whose error becomes the reason.
     pub(super) fn parsed<T>(&self, parse: impl FnOnce(&'a str) -> Result<T, String>) -> Option<T> {
         self.keep(parse(self.text()?))
     }
 
-    /// A path in the file system, as it is written.
+    /// Reads a path in the file system.
     pub(super) fn path(&self) -> Option<PathBuf> {
         self.parsed(|text| match text {
             "" => Err("the path is empty".to_owned()),
-            _ if text.contains('\0') => Err("no path holds a NUL".to_owned()),
+            _ if text.contains('\0') => Err("the path contains a NUL".to_owned()),
             _ => Ok(text.into()),
         })
     }
 
-    /// A file, with the place where it is named.
+    /// Reads the name of a file, with its place.
     pub(super) fn file(&self) -> Option<NamedFile> {
-        let place = Place { line: self.line, key: self.name.clone() };
+        let place = KeyLocation { line: self.line, key: self.name.clone() };
         self.path().map(|path| NamedFile { path, place })
     }
 
-    /// One of some words.
+    /// Reads one of `words`.
     pub(super) fn word<T: Copy>(&self, words: &[T], spell: fn(T) -> &'static str) -> Option<T> {
         self.parsed(|text| {
             let found = words.iter().copied().find(|word| spell(*word) == text);
             found.ok_or_else(|| {
                 let all: Vec<_> = words.iter().map(|word| spell(*word)).collect();
-                format!("'{}' is none of {}", shown(text), all.join(", "))
+                format!("unknown value '{}': expected one of {}", shown(text), all.join(", "))
             })
         })
     }
 
-    /// `true` or `false`.
+    /// Reads `true` or `false`.
     pub(super) fn flag(&self) -> Option<bool> {
         match self.value.get_ref() {
             DeValue::Boolean(flag) => Some(*flag),
@@ -279,7 +279,7 @@ impl<'a> ConfigValue<'a> {
         }
     }
 
-    /// A whole number within bounds.
+    /// Reads a whole number within bounds.
     pub(super) fn number<T>(&self, bounds: RangeInclusive<T>) -> Option<T>
     where
         T: TryFrom<u64> + PartialOrd + std::fmt::Display,
@@ -290,10 +290,10 @@ impl<'a> ConfigValue<'a> {
         let number = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
         let number = number.and_then(|n| T::try_from(n).ok()).filter(|n| bounds.contains(n));
         let (least, most) = (bounds.start(), bounds.end());
-        self.keep(number.ok_or_else(|| format!("{integer} is out of range: {least} to {most}")))
+        self.keep(number.ok_or_else(|| format!("{integer} is out of range: expected {least} to {most}")))
     }
 
-    /// A duration with its unit, within bounds.
+    /// Reads a duration with its unit, within bounds.
     pub(super) fn duration(&self, bounds: RangeInclusive<Duration>) -> Option<Duration> {
         if let Some(number) = self.bare_number() {
             return self.keep(Err(quantity::duration_without_unit(&number)));
@@ -301,7 +301,7 @@ impl<'a> ConfigValue<'a> {
         self.parsed(|text| bounded(text, quantity::duration(text)?, &bounds, quantity::show_duration))
     }
 
-    /// A size in bytes with its unit, within bounds.
+    /// Reads a size in bytes with its unit, within bounds.
     pub(super) fn size(&self, bounds: RangeInclusive<u64>) -> Option<u64> {
         if let Some(number) = self.bare_number() {
             return self.keep(Err(quantity::size_without_unit(&number)));
@@ -309,7 +309,7 @@ impl<'a> ConfigValue<'a> {
         self.parsed(|text| bounded(text, quantity::size(text)?, &bounds, quantity::show_size))
     }
 
-    /// A list, each element as `read` reads it; the bad ones are left out.
+    /// Reads a list, each element with `read`. Invalid elements are left out.
     pub(super) fn list<T>(&self, mut read: impl FnMut(&ConfigValue<'a>) -> Option<T>) -> Option<Vec<T>> {
         let Some(array) = self.value.get_ref().as_array() else {
             return self.mismatch("a list in brackets");
@@ -321,7 +321,7 @@ impl<'a> ConfigValue<'a> {
         Some(array.iter().filter_map(element).collect())
     }
 
-    /// As [`ConfigValue::list`], with an error where it is empty.
+    /// Reads a list as [`ConfigValue::list`] does. An empty list is an error.
     pub(super) fn filled_list<T>(&self, read: impl FnMut(&ConfigValue<'a>) -> Option<T>) -> Option<Vec<T>> {
         if self.value.get_ref().as_array().is_some_and(|array| array.is_empty()) {
             return self.keep(Err("the list is empty".to_owned()));
@@ -339,7 +339,7 @@ impl<'a> ConfigValue<'a> {
 
     fn mismatch<T>(&self, wanted: &str) -> Option<T> {
         let got = match self.value.get_ref() {
-            DeValue::String(_) => "a text",
+            DeValue::String(_) => "a string",
             DeValue::Integer(_) => "a number",
             DeValue::Float(_) => "a fraction",
             DeValue::Boolean(_) => "true or false",
@@ -347,7 +347,7 @@ impl<'a> ConfigValue<'a> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a section",
         };
-        self.keep(Err(format!("{wanted} is wanted here, not {got}")))
+        self.keep(Err(format!("expected {wanted}, found {got}")))
     }
 
     fn keep<T>(&self, result: Result<T, String>) -> Option<T> {
@@ -355,13 +355,13 @@ impl<'a> ConfigValue<'a> {
     }
 }
 
-/// The one of `known` that is one edit away: a character more, less, other, or two swapped.
+/// Finds the one of `known` that is one edit away: a character added, removed or replaced, or two swapped.
 pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let mut known = known;
     known.find(|candidate| one_edit_apart(name.as_bytes(), candidate.as_bytes()))
 }
 
-/// A text from the file, fit for one line of an error.
+/// Shortens a text from the file and replaces control characters, for one line of an error.
 pub(super) fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(80).map(|c| if c.is_control() { '?' } else { c }).collect();
     if shown.len() < text.len() {
@@ -379,7 +379,7 @@ fn bounded<T: PartialOrd + Copy>(
     if bounds.contains(&amount) {
         return Ok(amount);
     }
-    Err(format!("{text} is out of range: {} to {}", show(*bounds.start()), show(*bounds.end())))
+    Err(format!("{text} is out of range: expected {} to {}", show(*bounds.start()), show(*bounds.end())))
 }
 
 fn one_edit_apart(a: &[u8], b: &[u8]) -> bool {

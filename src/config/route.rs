@@ -1,31 +1,31 @@
-//! Routes: what a request needs, and where it goes, by its path and method.
+//! Routes: the permission and the backends of a request, by its path and method.
 
 use http::Method;
 
+use super::GroupSettings;
 use super::pattern::pattern;
 use super::reader::{ConfigTable, nearest, shown};
-use super::{Group, HttpEntry};
 use crate::domain::{PathPattern, Permission};
 
 /// One `[[api.route]]` or `[[web.route]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The paths it is for.
+pub struct RouteSettings {
+    /// The paths that it matches.
     pub path: PathPattern,
-    /// The methods it is for; none is all of them.
+    /// The methods that it matches; `None` for all.
     pub methods: Option<Vec<Method>>,
-    /// What a request needs.
+    /// The permission that a request needs, or none.
     pub need: Need,
-    /// Its backends, as an index into [`HttpEntry::groups`].
+    /// The group of backends, as an index into [`HttpEntry::groups`](super::HttpEntry::groups).
     pub group: usize,
 }
 
-/// What a request needs before it is forwarded.
+/// The permission that a request needs to be forwarded, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Need {
-    /// Nothing: it is forwarded without being asked for a credential.
+    /// The request is forwarded without a credential.
     Public,
-    /// A credential that holds this permission.
+    /// The credential must hold this permission.
     Permission(Permission),
 }
 
@@ -38,7 +38,7 @@ impl Need {
         Need::Permission(Permission::Web),
     ];
 
-    /// The word for it in the configuration and the log.
+    /// The word in the configuration and the log.
     pub const fn as_str(self) -> &'static str {
         match self {
             Need::Public => "public",
@@ -46,9 +46,10 @@ impl Need {
         }
     }
 
-    /// Whether a route that names the method `named`, and asks for this, is for a request of the method `asked`. Some
-    /// backends take `post` for POST, and answer HEAD as they answer GET, so a permission is asked for in all of these
-    /// cases; what is public is only what it says.
+    /// Returns true if a route with this need and the method `named` matches a request with the method `asked`.
+    ///
+    /// Some backends treat `post` as POST, and HEAD as GET, so a permission is required in these cases too. A public route
+    /// matches exactly the methods that it names.
     pub fn takes(self, named: &Method, asked: &Method) -> bool {
         let same = |other: &Method| other.as_str().eq_ignore_ascii_case(asked.as_str());
         match self {
@@ -58,33 +59,39 @@ impl Need {
     }
 }
 
-impl Route {
-    /// Reads all routes of an entry. A route that can never match is an error: it is a rule that somebody relies on.
-    pub(super) fn read_all(entry: &ConfigTable<'_>, groups: &[Group]) -> Vec<Route> {
-        let mut routes: Vec<(usize, Route)> = Vec::new();
+impl RouteSettings {
+    /// Reads all routes of an entry. A route that can never match is an error, since an operator relies on it.
+    pub(super) fn read_all(entry: &ConfigTable<'_>, groups: &[GroupSettings]) -> Vec<RouteSettings> {
+        let mut routes: Vec<(usize, RouteSettings)> = Vec::new();
         for table in entry.tables("route") {
             let line = table.line();
-            let Some(route) = Route::read(&table, groups) else { continue };
+            let Some(route) = RouteSettings::read(&table, groups) else { continue };
             if let Some((first, _)) = routes.iter().find(|(_, earlier)| earlier.hides(&route)) {
-                table.refuse("path", format!("'{}' never gets here: line {first} matches first", route.path));
+                table.refuse(
+                    "path",
+                    format!(
+                        "route '{}' is never reached: the route on line {first} matches first",
+                        route.path
+                    ),
+                );
             }
             routes.push((line, route));
         }
         routes.into_iter().map(|(_, route)| route).collect()
     }
 
-    fn read(table: &ConfigTable<'_>, groups: &[Group]) -> Option<Route> {
+    fn read(table: &ConfigTable<'_>, groups: &[GroupSettings]) -> Option<RouteSettings> {
         let path = table.required("path", |v| v.parsed(pattern));
         let methods = table.optional("methods", |v| v.filled_list(|v| v.parsed(method)));
-        // No default: a route that is only there to choose a group would loosen what is built in without a word.
+        // No default: a route that only chooses a group would silently loosen the built-in rules.
         let need = table.required("permission", |v| v.word(&Need::ALL, Need::as_str));
         let group = table.optional("group", |v| v.text()).map_or(Ok(0), |name| find(name, groups));
         let group = group.map_err(|reason| table.refuse("group", reason));
         table.finish();
-        Some(Route { path: path?, methods, need: need?, group: group.ok()? })
+        Some(RouteSettings { path: path?, methods, need: need?, group: group.ok()? })
     }
 
-    fn hides(&self, later: &Route) -> bool {
+    fn hides(&self, later: &RouteSettings) -> bool {
         let methods = match (&self.methods, &later.methods) {
             (None, _) => true,
             (Some(_), None) => false,
@@ -99,23 +106,23 @@ impl Route {
 fn method(text: &str) -> Result<Method, String> {
     let upper = !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
     match Method::from_bytes(text.as_bytes()) {
-        Ok(Method::CONNECT) => Err("CONNECT is never forwarded".to_owned()),
+        Ok(Method::CONNECT) => Err("invalid method 'CONNECT': it is never forwarded".to_owned()),
         Ok(method) if upper => Ok(method),
-        _ => Err(format!("'{}' is no method: write it in capital letters, such as GET", shown(text))),
+        _ => Err(format!("invalid method '{}': expected capital letters, such as GET", shown(text))),
     }
 }
 
-fn find(name: &str, groups: &[Group]) -> Result<usize, String> {
+fn find(name: &str, groups: &[GroupSettings]) -> Result<usize, String> {
     groups.iter().position(|group| group.name == name).ok_or_else(|| {
         let names = || groups.iter().map(|group| group.name.as_str());
         match nearest(name, names()) {
-            Some(near) => format!("no group is named '{}', is it '{near}'?", shown(name)),
+            Some(near) => format!("unknown group '{}', did you mean '{near}'?", shown(name)),
             None if groups.len() > 1 => {
                 let all: Vec<_> = names().collect();
-                format!("no group is named '{}': there are {}", shown(name), all.join(", "))
+                format!("unknown group '{}': expected one of {}", shown(name), all.join(", "))
             }
             None => {
-                format!("no group is named '{}': there is '{}' only", shown(name), HttpEntry::DEFAULT_GROUP)
+                format!("unknown group '{}': only '{}' is defined", shown(name), GroupSettings::DEFAULT_NAME)
             }
         }
     })

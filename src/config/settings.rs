@@ -1,21 +1,17 @@
-//! The checked configuration, and its sections but for the HTTP entries.
+//! The checked configuration, and the sections other than `[api]`, `[web]` and `[smtp]`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::address::{self, StoreUrl};
 use super::listeners::Listeners;
+use super::quantity::{DAY, SHORTEST};
 use super::reader::ConfigTable;
-use super::{HttpEntry, NamedFile, SmtpEntry, address};
+use super::{HttpEntry, NamedFile, SmtpEntry};
 
-/// The shortest time that can be set.
-pub(super) const SHORTEST: Duration = Duration::from_millis(1);
-/// The longest time that can be set.
-pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// A whole configuration, checked. A section that is absent from the file is off, or has its defaults.
+/// A complete, checked configuration. A section that is absent from the file is off or has its defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// `[store]`
@@ -24,7 +20,7 @@ pub struct Config {
     pub server: ServerSettings,
     /// `[log]`
     pub log: LogSettings,
-    /// `[tls]`; there whenever an entry has a TLS listener or requires TLS.
+    /// `[tls]`; present whenever an entry has a TLS listener or requires TLS.
     pub tls: Option<TlsSettings>,
     /// `[auth]`
     pub auth: AuthSettings,
@@ -39,28 +35,21 @@ pub struct Config {
 }
 
 impl Config {
-    /// The HTTP entries that are there.
+    /// Iterates over the HTTP entries that are present.
     pub fn http_entries(&self) -> impl Iterator<Item = &HttpEntry> {
         self.api.iter().chain(&self.web)
     }
 }
 
-/// `[store]`: where accounts and credentials are kept.
+/// The section `[store]`: the database of accounts and credentials.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoreSettings {
-    /// Which store.
+    /// The database.
     pub url: StoreUrl,
-    /// Connections that read, at least 1; writes have one of their own.
+    /// The number of connections for reads, at least 1. Writes have a separate one.
     pub read_connections: u32,
-    /// How long a statement waits while another process holds the database.
+    /// The longest time for which a statement waits while another process has locked the database.
     pub busy_timeout: Duration,
-}
-
-/// Which store, out of `store.url`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreUrl {
-    /// `sqlite://PATH`: a file; a path without a leading slash is relative to the working directory.
-    Sqlite(PathBuf),
 }
 
 impl StoreSettings {
@@ -87,16 +76,16 @@ impl Default for StoreSettings {
     }
 }
 
-/// `[server]`: the process.
+/// The section `[server]`: the process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerSettings {
-    /// Worker threads; 0 is one for each core, see [`ServerSettings::threads_on`].
+    /// The number of worker threads; 0 for one per core, see [`ServerSettings::threads_on`].
     pub threads: usize,
-    /// How long a stop waits for what is in flight.
+    /// The longest time for which a stop waits for requests and messages in progress.
     pub shutdown_deadline: Duration,
-    /// Networks whose `X-Forwarded-*` are believed.
+    /// The networks whose `X-Forwarded-*` fields are trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// Client connections open at once, over all listeners; what comes above is closed at once.
+    /// The largest number of open client connections, over all listeners. Further ones are closed at once.
     pub max_connections: usize,
 }
 
@@ -116,7 +105,7 @@ impl ServerSettings {
         settings
     }
 
-    /// The number of worker threads on a machine of so many cores; at least 1.
+    /// Returns the number of worker threads on a machine with `cores` cores; at least 1.
     pub fn threads_on(&self, cores: usize) -> usize {
         if self.threads > 0 { self.threads } else { cores.max(1) }
     }
@@ -133,14 +122,14 @@ impl Default for ServerSettings {
     }
 }
 
-/// `[log]`: what is logged, and how it looks.
+/// The section `[log]`: the content and the format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct LogSettings {
-    /// The least that is logged.
+    /// The lowest level that is logged.
     pub level: LogLevel,
-    /// How a line looks.
+    /// The format of a line.
     pub format: LogFormat,
-    /// Whether each request that was answered and each message that was accepted has a line, whatever the level.
+    /// True if each answered request and each accepted message is logged, at any level.
     pub access: bool,
 }
 
@@ -157,7 +146,7 @@ impl LogSettings {
     }
 }
 
-/// The least that is logged.
+/// The lowest level that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[allow(missing_docs)]
 pub enum LogLevel {
@@ -170,11 +159,11 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    /// All levels, from the quietest on.
+    /// All levels, beginning with the one that logs least.
     pub const ALL: [LogLevel; 5] =
         [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
 
-    /// The word for it, as `tracing` reads it, too.
+    /// The word in the configuration, which `tracing` understands as well.
     pub const fn as_str(self) -> &'static str {
         match self {
             LogLevel::Error => "error",
@@ -186,15 +175,15 @@ impl LogLevel {
     }
 }
 
-/// How a log line looks.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// Human on a terminal, JSON otherwise.
+    /// [`LogFormat::Human`] on a terminal, otherwise [`LogFormat::Json`].
     #[default]
     Auto,
-    /// One readable line.
+    /// A readable line.
     Human,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -202,7 +191,7 @@ impl LogFormat {
     /// All formats.
     pub const ALL: [LogFormat; 3] = [LogFormat::Auto, LogFormat::Human, LogFormat::Json];
 
-    /// The word for it.
+    /// The word in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             LogFormat::Auto => "auto",
@@ -212,12 +201,12 @@ impl LogFormat {
     }
 }
 
-/// `[tls]`: one certificate for every TLS listener. Relative paths are relative to the working directory.
+/// The section `[tls]`: one certificate for all TLS listeners. Relative paths are relative to the working directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsSettings {
-    /// PEM: the certificate, then those that lead to its root.
+    /// The certificate followed by its intermediate certificates, in PEM format.
     pub certificate: NamedFile,
-    /// PEM: its private key.
+    /// The private key of the certificate, in PEM format.
     pub private_key: NamedFile,
 }
 
@@ -230,20 +219,20 @@ impl TlsSettings {
     }
 }
 
-/// `[auth]`: the decision, its cache, and the hashing behind it.
+/// The section `[auth]`: the decision, its cache, and password hashing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthSettings {
-    /// 4 to 15; each step doubles the work of a check.
+    /// The bcrypt cost, 4 to 15. Each step doubles the work of a check.
     pub bcrypt_cost: u32,
-    /// Verified principals that are remembered at most.
+    /// The largest number of verified principals in the cache.
     pub cache_capacity: u64,
-    /// After this long the row is read again, even if nothing is known to have changed.
+    /// The age after which a cached principal's row is read again, even if no change is known.
     pub cache_ttl: Duration,
-    /// Threads that hash; 0 is one less than the cores, see [`AuthSettings::hash_threads_on`].
+    /// The number of hashing threads; 0 for one less than the cores, see [`AuthSettings::hash_threads_on`].
     pub hash_threads: usize,
-    /// Password checks that wait for such a thread at most, at least 1.
+    /// The largest number of password checks that wait for such a thread, at least 1.
     pub hash_queue: usize,
-    /// Whether failures are followed by growing delays.
+    /// True if failures are followed by growing delays.
     pub throttle: bool,
 }
 
@@ -263,7 +252,7 @@ impl AuthSettings {
         settings
     }
 
-    /// The number of hashing threads on a machine of so many cores; at least 1.
+    /// Returns the number of hashing threads on a machine with `cores` cores; at least 1.
     pub fn hash_threads_on(&self, cores: usize) -> usize {
         if self.hash_threads > 0 { self.hash_threads } else { cores.saturating_sub(1).max(1) }
     }
@@ -282,10 +271,10 @@ impl Default for AuthSettings {
     }
 }
 
-/// `[ops]`: metrics and health, never on a public listener.
+/// The section `[ops]`: metrics and health checks, never on a public listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpsSettings {
-    /// Its one address.
+    /// The only address.
     pub listen: SocketAddr,
 }
 

@@ -1,35 +1,36 @@
-//! `[smtp]`: mail submission with its listeners and limits.
+//! The section `[smtp]`: mail submission with its listeners, limits and backends.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::listeners::Listeners;
+use super::quantity::{DAY, SHORTEST};
 use super::reader::{ConfigTable, ConfigValue};
-use super::settings::{DAY, SHORTEST};
 use super::{SmtpRelay, address};
 
-/// `[smtp]`.
+/// The section `[smtp]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmtpEntry {
-    /// Addresses in clear, with STARTTLS where there is a `[tls]`; with `tls_listen`, at least one.
+    /// Addresses that begin without TLS, and offer STARTTLS if there is a `[tls]`. Together with `tls_listen` there is at
+    /// least one.
     pub listen: Vec<SocketAddr>,
-    /// Addresses with TLS from the first byte on.
+    /// Addresses with implicit TLS.
     pub tls_listen: Vec<SocketAddr>,
-    /// Whether AUTH is offered and taken on encrypted connections only.
+    /// True if AUTH is offered and accepted on encrypted connections only.
     pub require_tls: bool,
-    /// Whether each connection on these listeners that comes from a trusted proxy begins with a PROXY protocol header.
+    /// True if connections from trusted proxies begin with a PROXY protocol header.
     pub proxy_protocol: bool,
-    /// The name in greeting, EHLO and `Received:`; none is the system's.
+    /// The name in the greeting, EHLO and `Received:`; `None` for the system's name.
     pub hostname: Option<String>,
-    /// The longest message in bytes.
+    /// The longest message, in bytes.
     pub max_message: u64,
-    /// Bounds on what one client may do.
+    /// Limits for one client.
     pub limits: SmtpLimits,
-    /// How long things may take.
+    /// Timeouts.
     pub timeouts: SmtpTimeouts,
-    /// How a backend learns who submits.
+    /// The ways in which a backend learns who submits.
     pub identity: SmtpIdentity,
-    /// The backends, and how they are spoken to.
+    /// The backends and their connections.
     pub relay: SmtpRelay,
 }
 
@@ -39,14 +40,14 @@ impl SmtpEntry {
         let tls_listen = table.read("tls_listen", Vec::new(), |v| listeners.read_list(v));
         let require_tls = table.read("require_tls", true, |v| v.flag());
         if !table.is_filled("tls_listen") && !table.is_filled("listen") {
-            table.refuse("listen", "is missing, and tls_listen as well: the entry has no listener");
+            table.refuse("listen", "no listener: set listen or tls_listen");
         }
         if table.is_filled("tls_listen") && !has_tls {
-            table.refuse("tls_listen", "needs a section [tls] with certificate and private_key");
+            table.refuse("tls_listen", "requires a section [tls] with certificate and private_key");
         } else if require_tls && !has_tls {
             table.refuse(
                 "require_tls",
-                "is on, and so a section [tls] with certificate and private_key is needed, or require_tls = false",
+                "TLS is required, but there is no section [tls]: add certificate and private_key, or set require_tls = false",
             );
         }
         let entry = SmtpEntry {
@@ -66,18 +67,18 @@ impl SmtpEntry {
     }
 }
 
-/// Bounds on what one client may do.
+/// Limits for one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmtpLimits {
-    /// Recipients of one message; RFC 5321, 4.5.3.1.8, asks for 100 at least.
+    /// Recipients of one message. RFC 5321, section 4.5.3.1.8, requires at least 100.
     pub recipients: usize,
-    /// Messages of one session.
+    /// Messages in one session.
     pub messages: usize,
-    /// Commands of one session that Gatepost itself refuses; what a backend refuses doesn't count.
+    /// Commands in one session that Gatepost itself refuses. Refusals by a backend are not counted.
     pub errors: usize,
-    /// Logins of one session that fail.
+    /// Failed logins in one session.
     pub failed_logins: usize,
-    /// Connections open at once from one source: an IPv4 address, or an IPv6 network of 64 bits.
+    /// Open connections from one source: an IPv4 address, or an IPv6 network of 64 bits.
     pub connections_per_source: usize,
 }
 
@@ -107,17 +108,17 @@ impl Default for SmtpLimits {
     }
 }
 
-/// How long things may take; the defaults of the first two are those of RFC 5321, 4.5.3.2.
+/// The timeouts of mail sessions. The defaults of the first two follow RFC 5321, section 4.5.3.2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmtpTimeouts {
-    /// Until the client's next command, from its first recipient to its message, while it takes nothing of a reply, until a backend's reply to a command, and for a TLS
-    /// handshake or a proxy's header, if that is less than 30 s.
+    /// The time until the client's next command, from its first recipient to its message, while it reads no reply, and until
+    /// a backend's reply to a command. A TLS handshake or a PROXY header has at most 30 s of it.
     pub command: Duration,
-    /// The longest pause within a message on either side, and until a backend's reply to its end.
+    /// The longest pause within a message on either side, and the time until a backend's reply to its end.
     pub data: Duration,
-    /// From the beginning of a message to its end, however steadily it comes.
+    /// The time for a whole message, however steadily it arrives.
     pub message: Duration,
-    /// From the beginning of a session to its end, whatever happens in it.
+    /// The time for a whole session.
     pub session: Duration,
 }
 
@@ -145,12 +146,12 @@ impl Default for SmtpTimeouts {
     }
 }
 
-/// How a backend learns who submits, beside the `Received:` header that every message gets.
+/// The ways in which a backend learns who submits, in addition to the `Received:` field of every message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct SmtpIdentity {
-    /// By `XCLIENT` before each transaction, where the backend offers it.
+    /// `XCLIENT` before each transaction, if the backend offers it.
     pub xclient: bool,
-    /// By a header `X-Gatepost-User`.
+    /// The header field `X-Gatepost-User`.
     pub header: bool,
 }
 
@@ -161,7 +162,7 @@ impl SmtpIdentity {
             let word = value.word(&["xclient", "header"], |word| word)?;
             let chosen = if word == "xclient" { &mut identity.xclient } else { &mut identity.header };
             if std::mem::replace(chosen, true) {
-                value.refuse(format!("'{word}' stands here twice"));
+                value.refuse(format!("'{word}' is listed twice"));
             }
             Some(())
         })?;

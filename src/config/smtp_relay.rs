@@ -1,41 +1,41 @@
-//! The backends of `[smtp]`, and how they are spoken to.
+//! The backends of `[smtp]` and their connections.
 
-use std::fmt;
 use std::time::Duration;
 
+use super::address::{self, SmtpUpstream};
+use super::quantity::{DAY, SHORTEST};
 use super::reader::{ConfigTable, ConfigValue};
-use super::settings::{DAY, SHORTEST};
-use super::{NamedFile, Place, address};
+use super::{KeyLocation, NamedFile};
 
-/// The backends of `[smtp]`: as good as each other, transactions go round those that are up.
+/// The backends of `[smtp]`. They are equivalent: transactions are distributed over those that are up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmtpRelay {
-    /// At least one, none twice.
+    /// The backends: at least one, none twice.
     pub upstreams: Vec<SmtpUpstream>,
-    /// Where they stand.
-    pub place: Place,
-    /// PEM: the roots that backends with TLS are verified against; none is those of the system.
+    /// The place of the key `upstreams`.
+    pub place: KeyLocation,
+    /// The CA certificates for backends with TLS, in PEM format; `None` for those of the system.
     pub ca: Option<NamedFile>,
-    /// The name that backends with TLS must prove, instead of their host.
+    /// The name that the certificate of a backend must have, instead of its host.
     pub server_name: Option<String>,
-    /// The gateway's own login.
+    /// The gateway's login at its backends.
     pub login: Option<SmtpLogin>,
-    /// Connections to each backend, over all workers, at least 1.
+    /// The largest number of connections to each backend, over all workers; at least 1.
     pub connections: usize,
-    /// How long a connection is kept without use.
+    /// The longest time for which an unused connection is kept.
     pub idle: Duration,
-    /// Until a backend is ready for a transaction: connection, TLS, greeting, EHLO and login.
+    /// The time until a backend is ready for a transaction: connection, TLS, greeting, EHLO and login.
     pub connect_timeout: Duration,
-    /// How often it is found out whether a backend is up and what it can do.
+    /// The interval of the health checks, which also find out the extensions of a backend.
     pub health_interval: Duration,
 }
 
-/// The gateway's own login at its backends.
+/// The gateway's login at its backends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmtpLogin {
     /// The username.
     pub user: String,
-    /// A file with the password on its first line.
+    /// A file whose first line is the password.
     pub password_file: NamedFile,
 }
 
@@ -65,15 +65,15 @@ impl SmtpLogin {
             v.parsed(|text| match text {
                 "" => Err("the username is empty".to_owned()),
                 _ if text.contains(char::is_control) => {
-                    Err("no username holds control characters".to_owned())
+                    Err("the username contains a control character".to_owned())
                 }
                 _ => Ok(text.to_owned()),
             })
         });
         let password_file = table.optional("upstream_password_file", |v| v.file());
         match (table.is_filled("upstream_user"), table.is_filled("upstream_password_file")) {
-            (true, false) => table.refuse("upstream_user", "needs upstream_password_file as well"),
-            (false, true) => table.refuse("upstream_password_file", "needs upstream_user as well"),
+            (true, false) => table.refuse("upstream_user", "requires upstream_password_file"),
+            (false, true) => table.refuse("upstream_password_file", "requires upstream_user"),
             _ => {}
         }
         Some(SmtpLogin { user: user?, password_file: password_file? })
@@ -85,56 +85,9 @@ fn upstreams(value: &ConfigValue<'_>) -> Option<Vec<SmtpUpstream>> {
     value.filled_list(|value| {
         let upstream = value.parsed(address::smtp_upstream)?;
         if seen.contains(&upstream) {
-            value.refuse(format!("'{upstream}' stands here twice"));
+            value.refuse(format!("'{upstream}' is listed twice"));
         }
         seen.push(upstream.clone());
         Some(upstream)
     })
-}
-
-/// One backend: `smtp://host:port`, `smtps://host:port` or `smtp+starttls://host:port`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct SmtpUpstream {
-    /// In clear or with TLS.
-    pub scheme: SmtpScheme,
-    /// A name or an IP address; an IPv6 address stands without its brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-}
-
-impl fmt::Display for SmtpUpstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, host, port) = (self.scheme.as_str(), &self.host, self.port);
-        if host.contains(':') {
-            write!(f, "{scheme}://[{host}]:{port}")
-        } else {
-            write!(f, "{scheme}://{host}:{port}")
-        }
-    }
-}
-
-/// How a backend is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SmtpScheme {
-    /// In clear.
-    Clear,
-    /// With TLS from the first byte on, verified.
-    Tls,
-    /// In clear up to STARTTLS, which has to succeed; verified.
-    StartTls,
-}
-
-impl SmtpScheme {
-    /// All of them.
-    pub const ALL: [SmtpScheme; 3] = [SmtpScheme::Clear, SmtpScheme::Tls, SmtpScheme::StartTls];
-
-    /// `smtp`, `smtps` or `smtp+starttls`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            SmtpScheme::Clear => "smtp",
-            SmtpScheme::Tls => "smtps",
-            SmtpScheme::StartTls => "smtp+starttls",
-        }
-    }
 }

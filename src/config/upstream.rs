@@ -1,54 +1,64 @@
-//! Backends and the groups that they form.
+//! HTTP backends and their groups.
 
-use std::fmt;
 use std::time::Duration;
 
+use super::address::{self, Upstream};
+use super::quantity::{DAY, SHORTEST};
 use super::reader::{ConfigTable, ConfigValue, shown};
-use super::settings::{DAY, SHORTEST};
-use super::{HttpEntry, NamedFile, Place, address};
+use super::{KeyLocation, NamedFile};
 
-/// Backends that are as good as each other: requests go round, and pass by those that are down.
+/// A group of equivalent backends. Requests are distributed over those that are up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
-    /// Its name; unique in its entry.
+pub struct GroupSettings {
+    /// The name, unique in the entry.
     pub name: String,
-    /// The backends, at least one, none twice.
+    /// The backends: at least one, none twice.
     pub upstreams: Vec<Upstream>,
-    /// Where they stand.
-    pub place: Place,
-    /// How it is found out whether one is up.
+    /// The place of the key `upstreams`.
+    pub place: KeyLocation,
+    /// The check that finds out if a backend is up.
     pub health_check: HealthCheck,
-    /// How often.
+    /// The interval of the health checks.
     pub health_interval: Duration,
-    /// Until a connection is made, with TLS where there is some.
+    /// The time until a connection is established, including TLS.
     pub connect_timeout: Duration,
-    /// PEM: the roots that `https` backends are verified against; none is those of the system.
+    /// The CA certificates for `https` backends, in PEM format; `None` for those of the system.
     pub upstream_ca: Option<NamedFile>,
-    /// The name that `https` backends must prove, instead of their host.
+    /// The name that the certificate of a backend must have, instead of its host.
     pub upstream_server_name: Option<String>,
 }
 
-impl Group {
-    /// Reads an entry's own group and its named ones, in this order.
-    pub(super) fn read_all(entry: &ConfigTable<'_>) -> Vec<Group> {
-        let own = Group::read(entry, HttpEntry::DEFAULT_GROUP.to_owned(), &Group::default());
+impl GroupSettings {
+    /// The name of the group that consists of the entry's own `upstreams`.
+    pub const DEFAULT_NAME: &'static str = "default";
+
+    /// Reads the entry's own group, followed by its named groups.
+    pub(super) fn read_all(entry: &ConfigTable<'_>) -> Vec<GroupSettings> {
+        let own =
+            GroupSettings::read(entry, GroupSettings::DEFAULT_NAME.to_owned(), &GroupSettings::default());
         let mut groups = vec![own];
         let mut lines = vec![entry.line()];
         for table in entry.tables("group") {
             let name = table.required("name", |v| v.text());
-            let group = Group::read(&table, name.unwrap_or_default().to_owned(), &groups[0]);
+            let group = GroupSettings::read(&table, name.unwrap_or_default().to_owned(), &groups[0]);
             let first = groups.iter().position(|other| other.name == group.name);
             match (name, first) {
                 (None, _) => {}
-                (Some(HttpEntry::DEFAULT_GROUP), _) => {
-                    table.refuse("name", "'default' is the entry's own group: choose another name");
+                (Some(GroupSettings::DEFAULT_NAME), _) => {
+                    table.refuse(
+                        "name",
+                        "'default' is reserved for the upstreams of the entry: choose another name",
+                    );
                 }
                 (Some(name), Some(first)) => {
-                    table.refuse("name", format!("'{}' is the group on line {}", shown(name), lines[first]));
+                    table.refuse(
+                        "name",
+                        format!("duplicate group '{}': first defined on line {}", shown(name), lines[first]),
+                    );
                 }
                 (Some(name), None) if !is_name(name) => table.refuse(
                     "name",
-                    format!("'{}' is no name: write letters, digits, - and _, 64 at most", shown(name)),
+                    format!("invalid name '{}': expected 1 to 64 letters, digits, '-' or '_'", shown(name)),
                 ),
                 (Some(_), None) => {}
             }
@@ -59,10 +69,10 @@ impl Group {
         groups
     }
 
-    /// Reads the keys that an entry and its groups share; what is absent is as in `inherited`.
-    fn read(table: &ConfigTable<'_>, name: String, inherited: &Group) -> Group {
+    /// Reads the keys that an entry and its groups share. Absent keys have the values of `inherited`.
+    fn read(table: &ConfigTable<'_>, name: String, inherited: &GroupSettings) -> GroupSettings {
         let time = |key, default| table.read(key, default, |v| v.duration(SHORTEST..=DAY));
-        Group {
+        GroupSettings {
             name,
             upstreams: table.required("upstreams", upstreams).unwrap_or_default(),
             place: table.place("upstreams"),
@@ -80,13 +90,13 @@ impl Group {
     }
 }
 
-/// Without a name and without backends: what an entry's own group is where nothing is set.
-impl Default for Group {
+/// The defaults of an entry's own group, without a name and backends.
+impl Default for GroupSettings {
     fn default() -> Self {
-        Group {
+        GroupSettings {
             name: String::new(),
             upstreams: Vec::new(),
-            place: Place { line: 0, key: String::new() },
+            place: KeyLocation { line: 0, key: String::new() },
             health_check: HealthCheck::Tcp,
             health_interval: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
@@ -106,66 +116,19 @@ fn upstreams(value: &ConfigValue<'_>) -> Option<Vec<Upstream>> {
     value.filled_list(|value| {
         let upstream = value.parsed(address::upstream)?;
         if seen.contains(&upstream) {
-            value.refuse(format!("'{upstream}' stands here twice"));
+            value.refuse(format!("'{upstream}' is listed twice"));
         }
         seen.push(upstream.clone());
         Some(upstream)
     })
 }
 
-/// One backend: `http://host:port` or `https://host:port`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Upstream {
-    /// In clear or with TLS.
-    pub scheme: Scheme,
-    /// A name or an IP address; an IPv6 address stands without its brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-}
-
-impl Upstream {
-    /// `host:port`, an IPv6 address in brackets.
-    pub fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
-    }
-}
-
-impl fmt::Display for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme.as_str(), self.authority())
-    }
-}
-
-/// How a backend is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scheme {
-    /// In clear.
-    Http,
-    /// With TLS, verified.
-    Https,
-}
-
-impl Scheme {
-    /// `http` or `https`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        }
-    }
-}
-
-/// How it is found out whether a backend is up.
+/// The check that finds out if a backend is up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HealthCheck {
-    /// A connection can be made.
+    /// A TCP connection can be established.
     Tcp,
-    /// A `GET` of this path is answered with 2xx.
+    /// A `GET` of this path returns 2xx.
     Http(String),
 }
 
@@ -176,7 +139,10 @@ impl HealthCheck {
         match text {
             "tcp" => Ok(HealthCheck::Tcp),
             _ if path(text) => Ok(HealthCheck::Http(text.to_owned())),
-            _ => Err(format!("'{}' is neither \"tcp\" nor a path such as \"/healthz\"", shown(text))),
+            _ => Err(format!(
+                "invalid health check '{}': expected \"tcp\" or a path such as \"/healthz\"",
+                shown(text)
+            )),
         }
     }
 }

@@ -1,36 +1,34 @@
-//! What is allowed and yet worth a line in the log at start.
+//! Warnings about settings that are allowed but risky or without effect.
 
 use std::net::SocketAddr;
 
 use http::Method;
 
 use super::pattern::covers;
-use super::{Config, HttpEntry, Need, Route, Scheme, SmtpEntry, SmtpScheme};
+use super::{Config, GroupSettings, HttpEntry, Need, RouteSettings, Scheme, SmtpEntry, SmtpScheme};
 use crate::domain::{Entry, Permission};
 
 impl Config {
-    /// What is allowed and yet worth a line in the log at start, each with its key.
+    /// Returns warnings about settings that are allowed but risky or without effect, each with its key.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if let Some(ops) = self.ops.filter(|ops| is_exposed(ops.listen)) {
             warnings.push(format!(
-                "ops.listen: {} can be reached from other machines, and metrics and health ask for no credential",
+                "ops.listen: {} is reachable from other machines, and metrics and health checks require no credential",
                 ops.listen
             ));
         }
         if !self.auth.throttle {
-            warnings.push(
-                "auth.throttle: failures are followed by no delay, so passwords can be guessed fast".into(),
-            );
+            warnings.push("auth.throttle: off, so passwords can be guessed without delay".into());
         }
         if self.auth.bcrypt_cost < 10 {
             let cost = self.auth.bcrypt_cost;
             warnings.push(format!(
-                "auth.bcrypt_cost: hashes of cost {cost} are fast to guess once they are stolen"
+                "auth.bcrypt_cost: {cost} is low, stolen hashes are fast to guess; use 10 or more"
             ));
         }
         if let Some(all) = self.server.trusted_proxies.iter().find(|net| net.prefix_len() == 0) {
-            warnings.push(format!("server.trusted_proxies: {all} lets every client choose its own address"));
+            warnings.push(format!("server.trusted_proxies: {all} lets every client forge its address"));
         }
         for entry in [&self.api, &self.web].into_iter().flatten() {
             warn_entry(entry, &mut warnings);
@@ -42,24 +40,22 @@ impl Config {
     }
 }
 
-fn warn_smtp(smtp: &SmtpEntry, nobody_trusted: bool, warnings: &mut Vec<String>) {
+fn warn_smtp(smtp: &SmtpEntry, no_trusted_proxies: bool, warnings: &mut Vec<String>) {
     if !smtp.require_tls {
-        warnings.push("smtp.require_tls: it is off, and passwords come in clear".into());
+        warnings.push("smtp.require_tls: off, so passwords may arrive unencrypted".into());
     }
-    if smtp.proxy_protocol && nobody_trusted {
-        warnings.push(
-            "smtp.proxy_protocol: server.trusted_proxies is empty, so nobody may send such a header".into(),
-        );
+    if smtp.proxy_protocol && no_trusted_proxies {
+        warnings.push("smtp.proxy_protocol: no effect, since server.trusted_proxies is empty".into());
     }
     let relay = &smtp.relay;
     let clear = relay.upstreams.iter().find(|upstream| upstream.scheme == SmtpScheme::Clear);
     if let (Some(upstream), true) = (clear, relay.login.is_some()) {
-        warnings.push(format!("smtp.upstream_user: its password goes to {upstream} in clear"));
+        warnings.push(format!("smtp.upstream_user: the password is sent to {upstream} unencrypted"));
     }
     let all_clear = relay.upstreams.iter().all(|upstream| upstream.scheme == SmtpScheme::Clear);
     if all_clear && (relay.ca.is_some() || relay.server_name.is_some()) {
         warnings.push(
-            "smtp: upstream_ca and upstream_server_name are for smtps:// and smtp+starttls:// upstreams, and there is none"
+            "smtp: upstream_ca and upstream_server_name have no effect without an smtps:// or smtp+starttls:// upstream"
                 .into(),
         );
     }
@@ -69,7 +65,7 @@ fn warn_entry(entry: &HttpEntry, warnings: &mut Vec<String>) {
     let name = entry.entry.as_str();
     for address in entry.listen.iter().filter(|address| is_exposed(**address)) {
         warnings.push(format!(
-            "{name}.listen: {address} can be reached from other machines, and passwords come there in clear"
+            "{name}.listen: {address} is reachable from other machines, and passwords arrive there unencrypted"
         ));
     }
     for route in entry.routes.iter().filter(|route| route.need == Need::Public && route.path.as_str() == "/*")
@@ -79,32 +75,32 @@ fn warn_entry(entry: &HttpEntry, warnings: &mut Vec<String>) {
             format!(" to {}", names.join(", "))
         });
         let methods = methods.unwrap_or_default();
-        warnings.push(format!("{name}.route: every path is public{methods}: no credential is asked for"));
+        warnings.push(format!("{name}.route: every path is public{methods}, and requires no credential"));
     }
     if entry.entry == Entry::Api {
         warn_of_mail(entry, warnings);
     }
     for group in &entry.groups {
         let verified = group.upstreams.iter().any(|upstream| upstream.scheme == Scheme::Https);
-        let key = if group.name == HttpEntry::DEFAULT_GROUP {
+        let key = if group.name == GroupSettings::DEFAULT_NAME {
             name.to_owned()
         } else {
             format!("{name}.group '{}'", group.name)
         };
         if !verified && (group.upstream_ca.is_some() || group.upstream_server_name.is_some()) {
             warnings.push(format!(
-                "{key}: upstream_ca and upstream_server_name are for https:// upstreams, and there is none"
+                "{key}: upstream_ca and upstream_server_name have no effect without an https:// upstream"
             ));
         }
     }
 }
 
-/// Routes that come before what is built in, and let mail be sent without `email`.
+/// Warns of routes that take precedence over the built-in ones and let mail be sent without `email`.
 fn warn_of_mail(entry: &HttpEntry, warnings: &mut Vec<String>) {
     const PATHS: [&str; 3] = ["/api/mail.send.json", "/api/mail.send.xml", "/v3/mail/send"];
-    let mut warned: Vec<&Route> = Vec::new();
+    let mut warned: Vec<&RouteSettings> = Vec::new();
     for path in PATHS {
-        let takes = |route: &&Route| {
+        let takes = |route: &&RouteSettings| {
             let posts = route.methods.as_ref().is_none_or(|methods| methods.contains(&Method::POST));
             posts && covers(&route.path, path)
         };
@@ -116,7 +112,7 @@ fn warn_of_mail(entry: &HttpEntry, warnings: &mut Vec<String>) {
             warned.push(route);
             let (pattern, need) = (&route.path, route.need.as_str());
             warnings.push(format!(
-                "api.route: '{pattern}' is for {path} as well, which sends mail: it needs '{need}' there instead of 'email'"
+                "api.route: '{pattern}' also matches {path}, which sends mail: it requires '{need}' there instead of 'email'"
             ));
         }
     }

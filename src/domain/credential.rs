@@ -1,37 +1,37 @@
-//! Accounts and their credentials, as the store knows them.
+//! Principals: account holders and their credentials, as stored.
 
 use std::fmt;
 
 use super::{Permissions, Username};
 
-/// Names an account for good; never given out twice.
+/// The permanent number of an account; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountId(pub i64);
 
-/// Names a credential for good; never given out twice.
+/// The permanent number of a credential; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CredentialId(pub i64);
 
-/// Whether a principal is the account holder itself or one of its credentials.
+/// The kind of a principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum PrincipalKind {
     /// The account holder.
     Holder,
-    /// An additional credential.
+    /// One of the credentials of the account.
     Credential(CredentialId),
 }
 
-/// A password hash as stored; it prints as `…`.
+/// A stored password hash. It prints as `…`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredHash(String);
 
 impl StoredHash {
-    /// Takes over what the store holds; checked only when a password is verified against it.
+    /// Takes a hash from the store. It is checked only when a password is verified against it.
     pub fn new(text: String) -> StoredHash {
         StoredHash(text)
     }
 
-    /// The stored text.
+    /// Returns the stored text.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -43,45 +43,45 @@ impl fmt::Debug for StoredHash {
     }
 }
 
-/// Who a login could turn out to be: one row of the store, with what its account allows.
+/// One row of the store: an account holder or a credential, with the state of its account.
 #[derive(Clone, Debug)]
 pub struct Principal {
-    /// Account holder or credential.
-    pub kind: Kind,
-    /// The account it belongs to; for the holder, the account itself.
+    /// The account holder or a credential.
+    pub kind: PrincipalKind,
+    /// The account to which it belongs.
     pub account: AccountId,
     /// The account holder's username.
     pub account_name: Username,
-    /// Its own username.
+    /// The username.
     pub name: Username,
-    /// What its password is verified against.
+    /// The hash of its password.
     pub hash: StoredHash,
-    /// Its own bits; for the holder, the account's rights.
+    /// The stored permissions; for the holder, the account's rights.
     pub bits: Permissions,
-    /// The ceiling of all permissions in the account.
+    /// The ceiling for all permissions in the account.
     pub rights: Permissions,
-    /// Whether the account is active, that is, not suspended.
+    /// False while the account is suspended.
     pub active: bool,
 }
 
 impl Principal {
-    /// Bits AND rights, and nothing while the account is suspended.
+    /// Returns the effective permissions: those that are also rights of the account, and none while it is suspended.
     pub fn effective(&self) -> Permissions {
         if self.active { self.bits.and(self.rights) } else { Permissions::NONE }
     }
 }
 
-/// A credential as `get` and the command line list it.
+/// A credential in the listings of `get` and of the command line.
 #[derive(Clone, Debug)]
 pub struct Credential {
-    /// Its number.
+    /// The number.
     pub id: CredentialId,
-    /// Its username.
+    /// The username.
     pub name: Username,
-    /// Its effective permissions.
+    /// The effective permissions.
     pub effective: Permissions,
-    /// When it was added, in seconds since 1970 UTC.
+    /// The time when it was added, in seconds since 1970 UTC.
     pub created_at: i64,
-    /// When it was last changed, in seconds since 1970 UTC.
+    /// The time of its last change, in seconds since 1970 UTC.
     pub updated_at: i64,
 }

@@ -1,4 +1,4 @@
-//! What a decision can turn out to be, besides allowed.
+//! Entries, and the outcomes of a decision other than allowed.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use thiserror::Error;
 
 use super::Permission;
 
-/// Where a request came in.
+/// The entry on which a request arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entry {
-    /// A mail submission.
+    /// Mail submission.
     Smtp,
-    /// An API request.
+    /// API requests.
     Api,
-    /// A dashboard request.
+    /// Dashboard requests.
     Web,
 }
 
@@ -21,7 +21,7 @@ impl Entry {
     /// All entries.
     pub const ALL: [Entry; 3] = [Entry::Smtp, Entry::Api, Entry::Web];
 
-    /// The word for it in metrics and log.
+    /// The word in metrics and log.
     pub const fn as_str(self) -> &'static str {
         match self {
             Entry::Smtp => "smtp",
@@ -31,28 +31,29 @@ impl Entry {
     }
 }
 
-/// Why a check was denied. The first three are one answer to the peer; only log and metrics tell them apart.
+/// The reason for which a check was denied. The client gets the same answer for the first three; only log and metrics
+/// distinguish them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Denial {
-    /// Nobody has that username.
+    /// The username does not exist.
     #[error("unknown username")]
     Unknown,
-    /// The secret is not that principal's.
+    /// The secret is not that of the principal.
     #[error("wrong password")]
     Wrong,
     /// The secret is right, but the account is suspended.
     #[error("account suspended")]
     Suspended,
-    /// The credential is right and lacks the permission.
+    /// The secret is right, but the credential lacks the permission.
     #[error("lacks the permission {0}")]
     Lacks(Permission),
-    /// Too many failures from this source or for this username; not checked at all.
+    /// There were too many failures from this source or for this username. The secret was not checked.
     #[error("throttled for {} ms", .0.as_millis())]
     Throttled(Duration),
 }
 
 impl Denial {
-    /// The word for it in metrics and log.
+    /// The word in metrics and log.
     pub const fn as_str(self) -> &'static str {
         match self {
             Denial::Unknown => "unknown",
@@ -64,11 +65,11 @@ impl Denial {
     }
 }
 
-/// Why a check could not be made. Never a denial: the peer is told to try again.
+/// The reason for which a check could not be made. Never a denial: the client is told to try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Unavailable {
-    /// The store could not be asked.
-    #[error("the store can't be asked")]
+    /// The store is unavailable.
+    #[error("the store is unavailable")]
     Store,
     /// The queue of password checks is full.
     #[error("too many password checks are waiting")]

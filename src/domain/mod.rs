@@ -1,5 +1,6 @@
-//! Floor 0: the words of Gatepost as types. Pure; knows no socket, no store and no clock.
+//! Layer 0: the terms of Gatepost as types. Pure: without sockets, store and clock.
 
+pub mod account_error;
 pub mod credential;
 pub mod decision;
 pub mod password;
@@ -7,7 +8,8 @@ pub mod pattern;
 pub mod permission;
 pub mod username;
 
-pub use credential::{AccountId, Credential, CredentialId, Kind, Principal, StoredHash};
+pub use account_error::AccountError;
+pub use credential::{AccountId, Credential, CredentialId, Principal, PrincipalKind, StoredHash};
 pub use decision::{Denial, Entry, Unavailable};
 pub use password::{NewPassword, PasswordError, Presented, Secret};
 pub use pattern::{PathPattern, PatternError};

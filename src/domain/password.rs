@@ -1,24 +1,24 @@
-//! Secrets as types that don't print.
+//! Secrets and passwords, as types that do not print their content.
 
 use std::fmt;
 
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// The longest password there is, in bytes: 128 characters of at most 4 bytes each.
+/// The longest possible password, in bytes: 128 characters of at most 4 bytes each.
 pub const LONGEST_BYTES: usize = 512;
 
-/// A secret that is held for a while: it prints as `…` and is wiped when dropped.
+/// A secret. It prints as `…` and is wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Takes the secret over.
+    /// Takes ownership of the secret.
     pub fn new(bytes: Vec<u8>) -> Secret {
         Secret(Zeroizing::new(bytes))
     }
 
-    /// The secret itself, for the one place that has to see it.
+    /// Returns the secret itself.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -30,7 +30,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A username and secret as a client presented them; nothing about them has been checked.
+/// A username and a secret as a client presented them, unchecked.
 #[derive(Clone, Copy)]
 pub struct Presented<'a> {
     /// The username as received.
@@ -45,15 +45,15 @@ impl fmt::Debug for Presented<'_> {
     }
 }
 
-/// A password that somebody chose, and that keeps the rules.
+/// A new password that meets the rules.
 #[derive(Clone, Debug)]
 pub struct NewPassword(Secret);
 
 impl NewPassword {
-    /// Checks the rules: 8 to 128 characters, at least one letter and one digit, no control characters.
+    /// Parses a password: 8 to 128 characters, at least one letter and one digit, no control characters.
     ///
     /// # Errors
-    /// Which rule was broken; the text is for the caller and never holds the password.
+    /// The rule that is not met; the text is for the caller and never contains the password.
     pub fn parse(password: &[u8]) -> Result<NewPassword, PasswordError> {
         let text = std::str::from_utf8(password).map_err(|_| PasswordError::NotText)?;
         if text.chars().any(char::is_control) {
@@ -69,28 +69,28 @@ impl NewPassword {
         }
     }
 
-    /// The password as a secret, to be hashed.
+    /// Returns the password, to be hashed.
     pub fn secret(&self) -> &Secret {
         &self.0
     }
 }
 
-/// Why a password was refused; the text is for the caller.
+/// The reason for which a password is invalid; the text is for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PasswordError {
-    /// Shorter than 8 or longer than 128 characters.
+    /// It is shorter than 8 or longer than 128 characters.
     #[error("password must be 8 to 128 characters long")]
     Length,
-    /// No letter in it.
-    #[error("password must hold at least one letter")]
+    /// It contains no letter.
+    #[error("password must contain at least one letter")]
     NoLetter,
-    /// No digit in it.
-    #[error("password must hold at least one digit")]
+    /// It contains no digit.
+    #[error("password must contain at least one digit")]
     NoDigit,
-    /// A control character in it.
-    #[error("password must not hold control characters")]
+    /// It contains a control character.
+    #[error("password must not contain control characters")]
     Control,
-    /// Not UTF-8.
+    /// It is not UTF-8.
     #[error("password must be UTF-8 text")]
     NotText,
 }

@@ -1,19 +1,21 @@
-//! Path patterns of routes: what one may be.
+//! Path patterns of routes.
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// A path pattern that some request's path can match, once that one is made plain: begins with `/`, holds only characters
-/// that a plain path holds without an escape, no empty or dot segment, and one `*` at most in each segment.
+/// A path pattern that can match a normalized path.
+///
+/// It begins with `/`, and contains only characters that a normalized path contains without an escape, no empty or dot
+/// segment, and at most one `*` in each segment.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PathPattern(String);
 
 impl PathPattern {
-    /// Takes a pattern as it is written.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// [`PatternError`] for one that could never match, or that means something else than it says.
+    /// [`PatternError`] for a pattern that could never match, or that does not mean what it seems to.
     pub fn parse(text: &str) -> Result<PathPattern, PatternError> {
         if text.is_empty() {
             return Err(PatternError::Empty);
@@ -23,7 +25,7 @@ impl PathPattern {
             return Err(match odd {
                 '?' | '#' => PatternError::NotThePath(odd),
                 '%' => PatternError::Escape,
-                ' '..='~' => PatternError::NeverPlain(odd),
+                ' '..='~' => PatternError::NotNormalized(odd),
                 _ => PatternError::Invisible(odd),
             });
         }
@@ -45,7 +47,7 @@ impl PathPattern {
         Ok(PathPattern(text.to_owned()))
     }
 
-    /// As it was written.
+    /// Returns the pattern as written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -63,43 +65,44 @@ impl fmt::Display for PathPattern {
     }
 }
 
-/// What a plain path holds without an escape (RFC 3986, section 3.3, but for `;`); `*` is what stands for any text, too.
+/// Returns true for characters that a normalized path contains without an escape (RFC 3986, section 3.3, except `;`). `*`,
+/// which stands for any text in a pattern, is one of them.
 fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-._~!$&'()*+,=:@".contains(c)
 }
 
-/// Why a pattern is none; follows its text in quotes, but for [`PatternError::Empty`].
+/// The reason for which a pattern is invalid. Except for [`PatternError::Empty`], it follows the pattern and a colon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PatternError {
-    /// Nothing at all.
-    #[error("is empty: write /* for every path")]
+    /// The pattern is empty.
+    #[error("empty path: write /* for every path")]
     Empty,
-    /// Doesn't begin with `/`.
+    /// It does not begin with `/`.
     #[error("must begin with /")]
     Start,
-    /// Neither visible nor ASCII.
-    #[error("holds '{}': only visible ASCII characters are possible", .0.escape_debug())]
+    /// It contains a character that is not visible ASCII.
+    #[error("contains '{}': only visible ASCII characters are allowed", .0.escape_debug())]
     Invisible(char),
-    /// A character that no path holds, or only with an escape.
-    #[error("holds '{0}', which no path does after it was made plain")]
-    NeverPlain(char),
-    /// A query or a fragment.
-    #[error("holds '{0}': a pattern is for the path alone")]
+    /// It contains a character that no path contains, or only with an escape.
+    #[error("contains '{0}', which no normalized path contains")]
+    NotNormalized(char),
+    /// It contains a query or a fragment.
+    #[error("contains '{0}': a pattern matches the path only")]
     NotThePath(char),
-    /// A `%`.
-    #[error("holds '%': write the character itself")]
+    /// It contains a `%`.
+    #[error("contains '%': write the character itself")]
     Escape,
-    /// An empty segment.
-    #[error("holds '//', which no path does after it was made plain")]
+    /// It contains an empty segment.
+    #[error("contains '//', which no normalized path contains")]
     Empties,
-    /// `.` or `..`.
-    #[error("holds a dot segment, which no path does after it was made plain")]
+    /// It contains a segment `.` or `..`.
+    #[error("contains a dot segment, which no normalized path contains")]
     DotSegment,
-    /// A segment that ends in a dot.
-    #[error("has a segment that ends in a dot, and such paths are refused")]
+    /// It contains a segment that ends in a dot.
+    #[error("contains a segment that ends in a dot, and such paths are refused")]
     TrailingDot,
-    /// More than one `*` in a segment.
-    #[error("holds more than one * in a segment")]
+    /// It contains a segment with more than one `*`.
+    #[error("contains more than one * in a segment")]
     TwoStars,
 }
 
@@ -117,10 +120,10 @@ mod tests {
             ("", PatternError::Empty),
             ("*", PatternError::Start),
             ("a/b", PatternError::Start),
-            ("/a b", PatternError::NeverPlain(' ')),
-            ("/a;b", PatternError::NeverPlain(';')),
-            ("/a\\b", PatternError::NeverPlain('\\')),
-            ("/{a}", PatternError::NeverPlain('{')),
+            ("/a b", PatternError::NotNormalized(' ')),
+            ("/a;b", PatternError::NotNormalized(';')),
+            ("/a\\b", PatternError::NotNormalized('\\')),
+            ("/{a}", PatternError::NotNormalized('{')),
             ("/ä", PatternError::Invisible('ä')),
             ("/a\n", PatternError::Invisible('\n')),
             ("/a?b", PatternError::NotThePath('?')),

@@ -1,4 +1,4 @@
-//! The three permission bits, and what a caller may write to set them.
+//! The three permissions, and the forms in which callers set them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,12 +6,12 @@ use std::str::FromStr;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use thiserror::Error;
 
-/// One thing that a credential may do.
+/// A permission of a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Permission {
-    /// Submit mail: by SMTP, and by the API calls that send.
+    /// Sending mail, by SMTP and by the API calls that send mail.
     Email,
-    /// Every API call but those that send mail.
+    /// All API calls except those that send mail.
     Api,
     /// The dashboard.
     Web,
@@ -21,7 +21,7 @@ impl Permission {
     /// All permissions, in the order in which they are shown.
     pub const ALL: [Permission; 3] = [Permission::Email, Permission::Api, Permission::Web];
 
-    /// The word for it in the API, the configuration, the metrics and the log.
+    /// The word in the API, the configuration, metrics and log.
     pub const fn as_str(self) -> &'static str {
         match self {
             Permission::Email => "email",
@@ -30,7 +30,7 @@ impl Permission {
         }
     }
 
-    /// The permission of that name; exactly as written, in lower case.
+    /// Returns the permission with this name, in lower case.
     pub fn from_name(name: &str) -> Option<Permission> {
         Permission::ALL.into_iter().find(|p| p.as_str() == name)
     }
@@ -55,57 +55,57 @@ impl fmt::Display for Permission {
 pub struct Permissions(u8);
 
 impl Permissions {
-    /// Nothing at all.
+    /// The empty set.
     pub const NONE: Permissions = Permissions(0);
     /// `email`, `api` and `web`.
     pub const ALL: Permissions = Permissions(7);
 
-    /// The set with this one member.
+    /// Returns the set with this one member.
     pub const fn only(permission: Permission) -> Permissions {
         Permissions(permission.bit())
     }
 
-    /// The set stored as `bits` (email 1, api 2, web 4); `None` where another bit is set.
+    /// Returns the set that is stored as `bits` (email 1, api 2, web 4); `None` if another bit is set.
     pub const fn from_bits(bits: u8) -> Option<Permissions> {
         if bits <= 7 { Some(Permissions(bits)) } else { None }
     }
 
-    /// The stored form: email 1, api 2, web 4.
+    /// Returns the stored form: email 1, api 2, web 4.
     pub const fn bits(self) -> u8 {
         self.0
     }
 
-    /// Whether `permission` is in the set.
+    /// Returns true if `permission` is in the set.
     pub const fn contains(self, permission: Permission) -> bool {
         self.0 & permission.bit() != 0
     }
 
-    /// What is in both sets.
+    /// Returns the intersection.
     pub const fn and(self, other: Permissions) -> Permissions {
         Permissions(self.0 & other.0)
     }
 
-    /// What is in either set.
+    /// Returns the union.
     pub const fn or(self, other: Permissions) -> Permissions {
         Permissions(self.0 | other.0)
     }
 
-    /// What is in this set and not in `other`.
+    /// Returns the members that are not in `other`.
     pub const fn minus(self, other: Permissions) -> Permissions {
         Permissions(self.0 & !other.0)
     }
 
-    /// Whether nothing is in it.
+    /// Returns true if the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// The members, in the order of [`Permission::ALL`].
+    /// Iterates over the members, in the order of [`Permission::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Permission> {
         Permission::ALL.into_iter().filter(move |p| self.contains(*p))
     }
 
-    /// The members separated by commas, `none` where there are none; as in `X-Gatepost-Permissions`.
+    /// Returns the members separated by commas, or `none`; as in `X-Gatepost-Permissions`.
     pub const fn as_str(self) -> &'static str {
         match self.0 {
             0 => "none",
@@ -132,7 +132,7 @@ impl fmt::Debug for Permissions {
     }
 }
 
-/// Reads `email,api` as the command line and the configuration write it; `none` is the empty set.
+/// Parses `email,api` as the command line and the configuration write it; `none` is the empty set.
 impl FromStr for Permissions {
     type Err = PermissionsError;
 
@@ -147,7 +147,7 @@ impl FromStr for Permissions {
     }
 }
 
-/// What a caller wrote under `permissions`: some keys named, each with 0 or 1 (docs/api.md, "Permissions").
+/// A change of permissions: the keys that a caller named, each with 0 or 1 (docs/api.md, "Permissions").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct PermissionEdit {
     named: Permissions,
@@ -155,11 +155,11 @@ pub struct PermissionEdit {
 }
 
 impl PermissionEdit {
-    /// Reads the JSON object form, `{"email": 0, "web": 1}`.
+    /// Parses the JSON form, `{"email": 0, "web": 1}`.
     ///
     /// # Errors
-    /// Whatever isn't exactly such an object: an unknown key, a key given twice, a value other than the integers 0
-    /// and 1. The error names the key, since a typing error must never grant anything.
+    /// The text is not exactly such an object: it has an unknown key, a key given twice, or a value other than the integers
+    /// 0 and 1. The error names the key, since a typing error must never grant anything.
     pub fn from_json(text: &str) -> Result<PermissionEdit, PermissionsError> {
         let mut refused = None;
         let mut reader = serde_json::Deserializer::from_str(text);
@@ -185,27 +185,27 @@ impl PermissionEdit {
         Ok(())
     }
 
-    /// An edit that sets all three keys to just this set.
+    /// Returns an edit that sets all three keys to exactly this set.
     pub const fn exactly(set: Permissions) -> PermissionEdit {
         PermissionEdit { named: Permissions::ALL, granted: set }
     }
 
-    /// The bits of a new credential: what is left out is granted.
+    /// Returns the permissions of a new credential: omitted keys are granted.
     pub const fn for_new(self) -> Permissions {
         self.granted.or(Permissions::ALL.minus(self.named))
     }
 
-    /// The bits after this edit of `current`: what is left out stays.
+    /// Returns the permissions after this edit of `current`: omitted keys keep their value.
     pub const fn apply(self, current: Permissions) -> Permissions {
         current.minus(self.named).or(self.granted)
     }
 
-    /// What was asked for with a 1; more than the account's rights is to be refused.
+    /// Returns the permissions named with a 1. The caller refuses those that the account does not have.
     pub const fn granted(self) -> Permissions {
         self.granted
     }
 
-    /// What was named at all.
+    /// Returns all named permissions.
     pub const fn named(self) -> Permissions {
         self.named
     }
@@ -227,19 +227,19 @@ impl PermissionEdit {
     }
 }
 
-/// Why a `permissions` value was refused; the text is for the caller.
+/// The reason for which a `permissions` value was refused; the text is for the caller.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PermissionsError {
-    /// Not an object with the keys `email`, `api`, `web`.
+    /// It is not an object with the keys `email`, `api`, `web`.
     #[error("permissions must be a JSON object with the keys email, api and web")]
     NotAnObject,
-    /// A key that is none of the three; cut at 32 characters.
+    /// It has a key other than the three; cut at 32 characters.
     #[error("permissions: unknown key '{0}'")]
     UnknownKey(String),
-    /// The same key twice.
+    /// It has the same key twice.
     #[error("permissions: {0} is given twice")]
     Repeated(Permission),
-    /// A value other than the integers 0 and 1.
+    /// It has a value other than the integers 0 and 1.
     #[error("permissions: {0} must be 0 or 1")]
     BadValue(Permission),
 }
@@ -251,8 +251,8 @@ impl PermissionsError {
     }
 }
 
-/// Reads the object key by key, since a map type would swallow a key given twice. The typed refusal goes beside
-/// serde's own error, which can only carry text.
+/// Reads the object key by key, since a map type would hide a key given twice. The typed error is kept beside serde's own
+/// error, which can only carry text.
 struct EditVisitor<'a> {
     refused: &'a mut Option<PermissionsError>,
 }
@@ -271,7 +271,7 @@ impl<'de> Visitor<'de> for EditVisitor<'_> {
                 *self.refused = Some(e);
                 de::Error::custom("refused")
             })?;
-            // Set before the value is read: a value of another type ends in serde's error.
+            // Set before the value is read, since a value of another type ends in serde's error.
             *self.refused = Some(PermissionsError::BadValue(permission));
             let granted = match map.next_value::<u64>()? {
                 0 => false,

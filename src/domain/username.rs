@@ -1,4 +1,4 @@
-//! Usernames: one name space over accounts and credentials (docs/api.md, "Usernames").
+//! Usernames: one namespace for accounts and credentials (docs/api.md, "Usernames").
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -8,7 +8,7 @@ use thiserror::Error;
 const SHORTEST: usize = 3;
 const LONGEST: usize = 64;
 
-/// What a character of a username is compared as; nought for what can't be in one.
+/// The byte as which each character of a username is compared; zero if it is not allowed.
 const FOLDED: [u8; 256] = {
     let mut folded = [0; 256];
     let mut byte = 0;
@@ -27,26 +27,26 @@ const FOLDED: [u8; 256] = {
     folded
 };
 
-/// A valid username, as its owner wrote it. Two that differ in ASCII case only are the same name.
+/// A valid username, as its owner wrote it. Names that differ only in ASCII case are equal.
 #[derive(Clone)]
 pub struct Username(Box<str>);
 
 impl Username {
-    /// Checks the rules: 3 to 64 characters out of ASCII letters, digits and `. _ - + @`, not all digits.
+    /// Parses a username: 3 to 64 ASCII letters, digits and `. _ - + @`, not all digits.
     ///
     /// # Errors
-    /// Which rule was broken; the text is for the caller.
+    /// The rule that is not met; the text is for the caller.
     pub fn parse(name: &str) -> Result<Username, UsernameError> {
         check(name.as_bytes())?;
         Ok(Username(name.into()))
     }
 
-    /// As its owner wrote it.
+    /// Returns the name as its owner wrote it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The form by which it is found and compared.
+    /// Returns the form in which names are looked up and compared.
     pub fn canonical(&self) -> Canonical {
         Canonical::fold(self.0.as_bytes())
     }
@@ -72,7 +72,7 @@ impl fmt::Display for Username {
     }
 }
 
-/// A username in lower case, held inline: the hot path makes one for each check and allocates nothing.
+/// A username in lower case, stored inline: the hot path creates one for each check without an allocation.
 #[derive(Clone, Copy)]
 pub struct Canonical {
     len: u8,
@@ -80,7 +80,7 @@ pub struct Canonical {
 }
 
 impl Canonical {
-    /// The canonical form of what a client presented; `None` where that can't be anybody's username.
+    /// Returns the canonical form of a presented name; `None` if it is not a valid username.
     pub fn of(presented: &[u8]) -> Option<Canonical> {
         if !(SHORTEST..=LONGEST).contains(&presented.len()) {
             return None;
@@ -95,13 +95,13 @@ impl Canonical {
         (allowed && !all_digits).then_some(Canonical { len: presented.len() as u8, bytes })
     }
 
-    /// The name in lower case.
+    /// Returns the name in lower case.
     pub fn as_str(&self) -> &str {
-        // Only checked names get here, and those are ASCII.
+        // The name was checked, so it is ASCII.
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 
-    /// The name in lower case, as bytes.
+    /// Returns the name in lower case, as bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
@@ -135,16 +135,16 @@ impl fmt::Debug for Canonical {
     }
 }
 
-/// Why a username was refused; the text is for the caller.
+/// The reason for which a username is invalid; the text is for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum UsernameError {
-    /// Shorter than 3 or longer than 64 characters.
+    /// It is shorter than 3 or longer than 64 characters.
     #[error("username must be 3 to 64 characters long")]
     Length,
-    /// A character outside of letters, digits and `. _ - + @`.
-    #[error("username may hold letters, digits and . _ - + @ only")]
+    /// It contains a character other than letters, digits and `. _ - + @`.
+    #[error("username may contain only letters, digits and . _ - + @")]
     Character,
-    /// Nothing but digits.
+    /// It consists of digits only.
     #[error("username must not be all digits")]
     AllDigits,
 }

@@ -1,5 +1,5 @@
-//! Floor 4: sockets and pingora. `http`, `smtp` and `ops` each serve one kind of listener and don't know each other. `net` is what
-//! they have in common, and knows no protocol. `tests/floors.rs` checks both.
+//! Layer 4: sockets and pingora. `http`, `smtp` and `ops` each serve one kind of listener and do not know each other. `net` is
+//! what they have in common, and knows no protocol. `tests/house/floors.rs` checks both.
 
 pub mod http;
 pub mod net;

@@ -22,7 +22,7 @@ use crate::service::{Accounts, Credentials, Origin};
 pub use error::StartError;
 pub use log::{LastLines, complain, start_log};
 pub use prepared::check;
-pub use reload::Source;
+pub use reload::ConfigSource;
 
 use assembly::Assembly;
 use signals::Signals;
@@ -75,7 +75,7 @@ impl Gateway {
     /// Serves until SIGTERM or SIGINT; on SIGHUP rereads `source` and the certificate. Then stops accepting, waits for
     /// what is in flight for `server.shutdown_deadline` at most, or until it is asked a second time, closes the store
     /// and returns.
-    pub async fn run(self, source: Source) {
+    pub async fn run(self, source: ConfigSource) {
         let Gateway { mut assembly, mut signals } = self;
         assembly.begin();
         let mut reloader =

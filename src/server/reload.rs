@@ -14,7 +14,7 @@ use crate::state::Metrics;
 
 /// Where a configuration comes from, again and again.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum ConfigSource {
     /// A file.
     File(PathBuf),
     /// Nowhere: it stays as it is.
@@ -23,7 +23,7 @@ pub enum Source {
 
 /// Puts new configurations in place.
 pub struct Reloader {
-    source: Source,
+    source: ConfigSource,
     running: Config,
     certificate: Option<Arc<TlsCertificate>>,
     seen: Option<Stamp>,
@@ -34,7 +34,7 @@ type Stamp = (Option<SystemTime>, Option<SystemTime>);
 
 impl Reloader {
     /// `running` is what the gateway was started with.
-    pub fn new(source: Source, running: Config, certificate: Option<Arc<TlsCertificate>>) -> Reloader {
+    pub fn new(source: ConfigSource, running: Config, certificate: Option<Arc<TlsCertificate>>) -> Reloader {
         let seen = running.tls.as_ref().map(stamp);
         Reloader { source, running, certificate, seen }
     }
@@ -43,7 +43,7 @@ impl Reloader {
     /// anything in it is wrong, all of it is left, its errors are logged, and the gateway goes on as it was. Dropped in
     /// its middle, it has changed nothing.
     pub async fn reload(&mut self, gateway: &Assembly) {
-        let Source::File(path) = &self.source else {
+        let ConfigSource::File(path) = &self.source else {
             info!("there is no configuration file to reread");
             return self.reread_certificate();
         };
@@ -155,7 +155,7 @@ mod tests {
         let tls = config.tls.clone().unwrap();
         let first = tls_certificate::read(&tls).unwrap();
         let certificate = TlsCertificate::new(first);
-        let mut reloader = Reloader::new(Source::Fixed, config, Some(certificate.clone()));
+        let mut reloader = Reloader::new(ConfigSource::Fixed, config, Some(certificate.clone()));
 
         let first = certificate.shown();
         reloader.look_at_certificate();

@@ -20,7 +20,7 @@ pub struct Sockets {
 
 /// Those of one HTTP entry.
 pub struct HttpSockets {
-    /// In clear.
+    /// Without TLS.
     pub clear: Vec<TcpListener>,
     /// With TLS.
     pub tls: Vec<TcpListener>,
@@ -61,7 +61,7 @@ impl Sockets {
     }
 }
 
-/// The configuration's keys for listeners in clear and with TLS.
+/// The configuration's keys for listeners without and with TLS.
 const fn keys(entry: Entry) -> (&'static str, &'static str) {
     match entry {
         Entry::Api => ("api.listen", "api.tls_listen"),

@@ -1,11 +1,11 @@
-//! The accounts: added, listed and changed by the operator only.
+//! Accounts. Only the operator adds, lists and changes them.
 
-use super::audit::{Action, Origin, RequestedChange, operator};
-use super::{Mutations, Refusal};
-use crate::domain::{AccountId, Canonical, NewPassword, Permissions, Username};
-use crate::state::store::{Account, MutationError, Written};
+use super::audit::{AuditAction, Origin, RequestedChange, operator};
+use super::{ManagementError, Mutations};
+use crate::domain::{AccountError, AccountId, Canonical, NewPassword, Permissions, Username};
+use crate::state::store::{Account, Written};
 
-/// The accounts, in the hands of the operator. Cloning is cheap.
+/// The management of accounts. Cloning is cheap.
 #[derive(Clone)]
 pub struct Accounts {
     mutations: Mutations,
@@ -13,36 +13,41 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Made from what changes need; `origin` is where the operator sits.
+    /// Creates the service; `origin` is the place of the operator.
     pub fn new(mutations: Mutations, origin: Origin) -> Accounts {
         Accounts { mutations, origin }
     }
 
-    /// A page of accounts in the order in which they were added: at most `limit`, all added later than `after`.
+    /// Returns a page of accounts in the order of their addition: at most `limit`, all added after `after`.
     ///
     /// # Errors
-    /// [`Refusal::Store`].
-    pub async fn list(&self, after: Option<AccountId>, limit: u32) -> Result<Vec<Account>, Refusal> {
+    /// [`ManagementError::Store`].
+    pub async fn list(&self, after: Option<AccountId>, limit: u32) -> Result<Vec<Account>, ManagementError> {
         Ok(self.mutations.store.accounts(after, limit).await?)
     }
 
-    /// The account of that name.
+    /// Returns the account with this name.
     ///
     /// # Errors
-    /// [`Refusal::NoSuchAccount`] and [`Refusal::Store`].
-    pub async fn get(&self, name: &str) -> Result<Account, Refusal> {
-        let name = Canonical::of(name.as_bytes()).ok_or(Refusal::NoSuchAccount)?;
-        self.mutations.store.account(&name).await?.ok_or(Refusal::NoSuchAccount)
+    /// [`AccountError::NoSuchAccount`] and [`ManagementError::Store`].
+    pub async fn get(&self, name: &str) -> Result<Account, ManagementError> {
+        let name = Canonical::of(name.as_bytes()).ok_or(AccountError::NoSuchAccount)?;
+        self.mutations.store.account(&name).await?.ok_or(AccountError::NoSuchAccount.into())
     }
 
     /// Adds an account.
     ///
     /// # Errors
-    /// [`Refusal`]; nothing is written, save where it says otherwise.
-    pub async fn add(&self, name: &str, password: &[u8], rights: Permissions) -> Result<AccountId, Refusal> {
-        let asked = self.asked(Action::AccountAdd, name, format!("rights={rights}"));
+    /// [`ManagementError`]; nothing has changed, unless it says otherwise.
+    pub async fn add(
+        &self,
+        name: &str,
+        password: &[u8],
+        rights: Permissions,
+    ) -> Result<AccountId, ManagementError> {
+        let asked = self.asked(AuditAction::AccountAdd, name, format!("rights={rights}"));
         let checked = Username::parse(name)
-            .map_err(Refusal::from)
+            .map_err(ManagementError::from)
             .and_then(|name| Ok((name, NewPassword::parse(password)?)));
         let (name, password) = match checked {
             Ok(checked) => checked,
@@ -63,8 +68,8 @@ impl Accounts {
     ///
     /// # Errors
     /// As [`Accounts::add`].
-    pub async fn set_password(&self, name: &str, password: &[u8]) -> Result<(), Refusal> {
-        let asked = self.asked(Action::AccountPassword, name, "password".to_owned());
+    pub async fn set_password(&self, name: &str, password: &[u8]) -> Result<(), ManagementError> {
+        let asked = self.asked(AuditAction::AccountPassword, name, "password".to_owned());
         let password = match NewPassword::parse(password) {
             Ok(password) => password,
             Err(error) => return self.mutations.note(&asked, Err(error.into())),
@@ -77,64 +82,64 @@ impl Accounts {
         .await
     }
 
-    /// Sets the rights of the account, the ceiling of all its credentials.
+    /// Sets the rights of the account, the ceiling for all its credentials.
     ///
     /// # Errors
     /// As [`Accounts::add`].
-    pub async fn set_rights(&self, name: &str, rights: Permissions) -> Result<(), Refusal> {
-        let asked = self.asked(Action::AccountRights, name, format!("rights={rights}"));
+    pub async fn set_rights(&self, name: &str, rights: Permissions) -> Result<(), ManagementError> {
+        let asked = self.asked(AuditAction::AccountRights, name, format!("rights={rights}"));
         let store = self.mutations.store.clone();
         self.change(asked, |name| async move { Ok(store.set_rights(&name, rights).await?) }).await
     }
 
-    /// Suspends the account: nobody of it may do anything.
+    /// Suspends the account: its holder and its credentials are denied everything.
     ///
     /// # Errors
     /// As [`Accounts::add`].
-    pub async fn suspend(&self, name: &str) -> Result<(), Refusal> {
-        self.set_active(Action::AccountSuspend, name, false).await
+    pub async fn suspend(&self, name: &str) -> Result<(), ManagementError> {
+        self.set_active(AuditAction::AccountSuspend, name, false).await
     }
 
     /// Ends the suspension of the account.
     ///
     /// # Errors
     /// As [`Accounts::add`].
-    pub async fn resume(&self, name: &str) -> Result<(), Refusal> {
-        self.set_active(Action::AccountResume, name, true).await
+    pub async fn resume(&self, name: &str) -> Result<(), ManagementError> {
+        self.set_active(AuditAction::AccountResume, name, true).await
     }
 
     /// Removes the account and all its credentials.
     ///
     /// # Errors
     /// As [`Accounts::add`].
-    pub async fn remove(&self, name: &str) -> Result<(), Refusal> {
-        let asked = self.asked(Action::AccountRemove, name, String::new());
+    pub async fn remove(&self, name: &str) -> Result<(), ManagementError> {
+        let asked = self.asked(AuditAction::AccountRemove, name, String::new());
         let store = self.mutations.store.clone();
         self.change(asked, |name| async move { Ok(store.remove_account(&name).await?) }).await
     }
 
-    async fn set_active(&self, action: Action, name: &str, active: bool) -> Result<(), Refusal> {
+    async fn set_active(&self, action: AuditAction, name: &str, active: bool) -> Result<(), ManagementError> {
         let asked = self.asked(action, name, String::new());
         let store = self.mutations.store.clone();
         self.change(asked, |name| async move { Ok(store.set_active(&name, active).await?) }).await
     }
 
-    /// Makes a change of the account that the asked names.
+    /// Makes a change of the account that the request names.
     async fn change<F>(
         &self,
         asked: RequestedChange,
         work: impl FnOnce(Canonical) -> F,
-    ) -> Result<(), Refusal>
+    ) -> Result<(), ManagementError>
     where
-        F: Future<Output = Result<Written<()>, Refusal>> + Send + 'static,
+        F: Future<Output = Result<Written<()>, ManagementError>> + Send + 'static,
     {
         match Canonical::of(asked.subject.as_bytes()) {
             Some(name) => self.mutations.run(asked, name, work(name)).await,
-            None => self.mutations.note(&asked, Err(MutationError::NoSuchAccount.into())),
+            None => self.mutations.note(&asked, Err(AccountError::NoSuchAccount.into())),
         }
     }
 
-    fn asked(&self, action: Action, subject: &str, change: String) -> RequestedChange {
+    fn asked(&self, action: AuditAction, subject: &str, change: String) -> RequestedChange {
         let (actor, subject) = (operator(), subject.to_owned());
         RequestedChange { action, actor, subject, change, origin: self.origin.clone() }
     }

@@ -1,4 +1,4 @@
-//! What is asked for by those who manage, for the audit trail ([`crate::state::audit`]).
+//! Requested changes of accounts and credentials, for the audit trail ([`crate::state::audit`]).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,24 +8,24 @@ use crate::state::audit::{News, Record, Weight};
 
 const COMMAND_LINE: &str = "command line";
 
-/// Where a request came from.
+/// The origin of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Over the network.
+    /// The network.
     Remote {
         /// The client's address.
         source: IpAddr,
-        /// As in the response and the rest of the log; empty where there is none.
+        /// The request ID, as in the response and the rest of the log; empty if there is none.
         request_id: String,
     },
-    /// From the command line, by the operator.
+    /// The command line, used by the operator.
     CommandLine,
 }
 
-/// What was asked for; [`Action::as_str`] names it in metrics and log.
+/// A requested action; [`AuditAction::as_str`] is its name in metrics and log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Action {
+pub enum AuditAction {
     CredentialGet,
     CredentialAdd,
     CredentialEdit,
@@ -38,96 +38,97 @@ pub enum Action {
     AccountRemove,
 }
 
-impl Action {
-    /// All of them.
-    pub const ALL: [Action; 10] = [
-        Action::CredentialGet,
-        Action::CredentialAdd,
-        Action::CredentialEdit,
-        Action::CredentialRemove,
-        Action::AccountAdd,
-        Action::AccountPassword,
-        Action::AccountRights,
-        Action::AccountSuspend,
-        Action::AccountResume,
-        Action::AccountRemove,
+impl AuditAction {
+    /// All actions.
+    pub const ALL: [AuditAction; 10] = [
+        AuditAction::CredentialGet,
+        AuditAction::CredentialAdd,
+        AuditAction::CredentialEdit,
+        AuditAction::CredentialRemove,
+        AuditAction::AccountAdd,
+        AuditAction::AccountPassword,
+        AuditAction::AccountRights,
+        AuditAction::AccountSuspend,
+        AuditAction::AccountResume,
+        AuditAction::AccountRemove,
     ];
 
-    /// The word for it in metrics and log.
+    /// The word in metrics and log.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Action::CredentialGet => "credential.get",
-            Action::CredentialAdd => "credential.add",
-            Action::CredentialEdit => "credential.edit",
-            Action::CredentialRemove => "credential.remove",
-            Action::AccountAdd => "account.add",
-            Action::AccountPassword => "account.passwd",
-            Action::AccountRights => "account.rights",
-            Action::AccountSuspend => "account.suspend",
-            Action::AccountResume => "account.resume",
-            Action::AccountRemove => "account.remove",
+            AuditAction::CredentialGet => "credential.get",
+            AuditAction::CredentialAdd => "credential.add",
+            AuditAction::CredentialEdit => "credential.edit",
+            AuditAction::CredentialRemove => "credential.remove",
+            AuditAction::AccountAdd => "account.add",
+            AuditAction::AccountPassword => "account.passwd",
+            AuditAction::AccountRights => "account.rights",
+            AuditAction::AccountSuspend => "account.suspend",
+            AuditAction::AccountResume => "account.resume",
+            AuditAction::AccountRemove => "account.remove",
         }
     }
 
-    /// Whether it may take something away from somebody.
+    /// Returns true if the action may be a revocation.
     pub const fn revokes(self) -> bool {
         match self {
-            Action::CredentialEdit
-            | Action::CredentialRemove
-            | Action::AccountPassword
-            | Action::AccountRights
-            | Action::AccountSuspend
-            | Action::AccountRemove => true,
-            Action::CredentialGet | Action::CredentialAdd | Action::AccountAdd | Action::AccountResume => {
-                false
-            }
+            AuditAction::CredentialEdit
+            | AuditAction::CredentialRemove
+            | AuditAction::AccountPassword
+            | AuditAction::AccountRights
+            | AuditAction::AccountSuspend
+            | AuditAction::AccountRemove => true,
+            AuditAction::CredentialGet
+            | AuditAction::CredentialAdd
+            | AuditAction::AccountAdd
+            | AuditAction::AccountResume => false,
         }
     }
 }
 
-/// How it ended.
+/// The outcome of a requested change.
 #[derive(Clone, Copy)]
-pub enum Outcome<'a> {
-    /// It is done, and in force everywhere.
+pub enum AuditOutcome<'a> {
+    /// The change is in effect everywhere.
     Done,
-    /// It was refused for this reason; nothing has changed.
+    /// The change was refused for this reason. Nothing has changed.
     Refused(&'a dyn fmt::Display),
-    /// It could not be done for this reason, or it is open whether it was.
+    /// The change failed for this reason, or it is unknown if it was made.
     Failed(&'a dyn fmt::Display),
 }
 
-impl Outcome<'_> {
-    /// The words for all of them.
+impl AuditOutcome<'_> {
+    /// The words of all outcomes.
     pub const WORDS: [&'static str; 3] = ["done", "refused", "failed"];
 
-    /// The word for it in metrics and log.
+    /// The word in metrics and log.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Outcome::Done => "done",
-            Outcome::Refused(_) => "refused",
-            Outcome::Failed(_) => "failed",
+            AuditOutcome::Done => "done",
+            AuditOutcome::Refused(_) => "refused",
+            AuditOutcome::Failed(_) => "failed",
         }
     }
 }
 
-/// One thing that somebody asked for.
+/// A change that somebody requested.
 #[derive(Clone, Debug)]
 pub struct RequestedChange {
-    /// What.
-    pub action: Action,
-    /// Who: the account holder's username, or [`operator`]; as presented where nobody was recognised.
+    /// The action.
+    pub action: AuditAction,
+    /// The account holder's username, or [`operator`]; the presented username if nobody was identified.
     pub actor: String,
-    /// To whom: a username, as presented; empty for all of the account's.
+    /// The username that the change concerns, as presented; empty for all of the account.
     pub subject: String,
-    /// What was to change, in words; never a secret.
+    /// The change, in words. Never contains a secret.
     pub change: String,
-    /// From where.
+    /// The origin of the request.
     pub origin: Origin,
 }
 
 impl RequestedChange {
-    /// Writes the line.
-    pub fn record(&self, outcome: Outcome<'_>) {
+    /// Writes the audit line.
+    pub fn record(&self, outcome: AuditOutcome<'_>) {
         let (source, request_id) = match &self.origin {
             Origin::Remote { source, request_id } => {
                 (Cow::from(source.to_string()), Some(request_id.as_str()))
@@ -135,9 +136,9 @@ impl RequestedChange {
             Origin::CommandLine => (Cow::from(COMMAND_LINE), None),
         };
         let (weight, reason) = match outcome {
-            Outcome::Done => (Weight::Plain, None),
-            Outcome::Refused(reason) => (Weight::Plain, Some(reason.to_string())),
-            Outcome::Failed(reason) => (Weight::Trouble, Some(reason.to_string())),
+            AuditOutcome::Done => (Weight::Plain, None),
+            AuditOutcome::Refused(reason) => (Weight::Plain, Some(reason.to_string())),
+            AuditOutcome::Failed(reason) => (Weight::Trouble, Some(reason.to_string())),
         };
         let record = Record {
             action: self.action.as_str(),
@@ -153,7 +154,7 @@ impl RequestedChange {
         record.write(weight);
     }
 
-    /// What running gateways log of it once it is done; `None` where it came in over the network, by one of them.
+    /// Returns the news for the audit trails of running gateways; `None` for a change over the network, which a gateway logs itself.
     pub fn news(&self) -> Option<News> {
         (self.origin == Origin::CommandLine).then(|| News {
             action: self.action.as_str().to_owned(),
@@ -165,7 +166,7 @@ impl RequestedChange {
     }
 }
 
-/// The operator at the command line, by the system's number of the user, and by name where it came by sudo.
+/// Returns the operator at the command line: the numeric user ID, and the name of a user who ran sudo.
 pub fn operator() -> String {
     let user = rustix::process::getuid().as_raw();
     match std::env::var("SUDO_USER") {

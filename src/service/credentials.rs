@@ -1,19 +1,20 @@
-//! The credentials of an account: get, add, edit, remove (docs/api.md). The API and the command line both come here.
+//! The credentials of an account: get, add, edit, remove (docs/api.md), for the API and the command line.
 
-use super::audit::{Action, Origin, Outcome, RequestedChange, operator};
-use super::{Granted, Mutations, Refusal};
+use super::audit::{AuditAction, AuditOutcome, Origin, RequestedChange, operator};
+use super::{Granted, ManagementError, Mutations};
 use crate::domain::{
-    AccountId, Canonical, Credential, CredentialId, Kind, NewPassword, PermissionEdit, Username,
+    AccountError, AccountId, Canonical, Credential, CredentialId, NewPassword, PermissionEdit, PrincipalKind,
+    Username,
 };
 use crate::state::store::{Authority, CredentialEdit, NewCredential};
 
-/// The credentials of all accounts. Cloning is cheap.
+/// The management of the credentials of all accounts. Cloning is cheap.
 #[derive(Clone)]
 pub struct Credentials {
     mutations: Mutations,
 }
 
-/// Who manages the credentials of which account, and from where.
+/// The manager of the credentials of one account: its holder, or the operator.
 #[derive(Clone, Debug)]
 pub struct Manager {
     account: AccountId,
@@ -22,96 +23,99 @@ pub struct Manager {
     origin: Origin,
 }
 
-/// A credential to be added, as asked for.
+/// A request to add a credential.
 #[derive(Clone, Copy)]
 pub struct Addition<'a> {
-    /// Its username.
+    /// The username.
     pub username: &'a str,
-    /// Its password.
+    /// The password.
     pub password: &'a [u8],
-    /// Its permissions; what is left out is granted.
+    /// The permissions; omitted ones are granted.
     pub permissions: PermissionEdit,
 }
 
-/// An edit of a credential, as asked for; what is left out stays.
+/// A request to edit a credential; omitted values stay as they are.
 #[derive(Clone, Copy)]
 pub struct Edit<'a> {
-    /// Whose.
+    /// The username of the credential.
     pub username: &'a str,
-    /// Its new password.
+    /// The new password.
     pub password: Option<&'a [u8]>,
     /// The permissions that change.
     pub permissions: PermissionEdit,
 }
 
 impl Manager {
-    /// The account holder that a decision recognised; `None` for a credential, which manages nothing whatever its bits.
+    /// Returns the manager for an account holder; `None` for a credential, which manages nothing, whatever its permissions.
     pub fn holder(granted: &Granted, origin: Origin) -> Option<Manager> {
         let (account, authority) = (granted.account(), Authority::Holder);
         let actor = granted.name().to_string();
-        (granted.kind() == Kind::Holder).then_some(Manager { account, authority, actor, origin })
+        (granted.kind() == PrincipalKind::Holder).then_some(Manager { account, authority, actor, origin })
     }
 
-    fn asked(&self, action: Action, subject: &str, change: String) -> RequestedChange {
+    fn asked(&self, action: AuditAction, subject: &str, change: String) -> RequestedChange {
         let (actor, subject) = (self.actor.clone(), subject.to_owned());
         RequestedChange { action, actor, subject, change, origin: self.origin.clone() }
     }
 }
 
 impl Credentials {
-    /// Made from what changes need.
+    /// Creates the service.
     pub fn new(mutations: Mutations) -> Credentials {
         Credentials { mutations }
     }
 
-    /// The operator, for the credentials of the account of that name; also while it is suspended.
+    /// Returns the operator as the manager of the account with this name, even while it is suspended.
     ///
     /// # Errors
-    /// [`Refusal::NoSuchAccount`] and [`Refusal::Store`].
-    pub async fn operator(&self, account: &str, origin: Origin) -> Result<Manager, Refusal> {
-        let name = Canonical::of(account.as_bytes()).ok_or(Refusal::NoSuchAccount)?;
-        let found = self.mutations.store.account(&name).await?.ok_or(Refusal::NoSuchAccount)?;
+    /// [`AccountError::NoSuchAccount`] and [`ManagementError::Store`].
+    pub async fn operator(&self, account: &str, origin: Origin) -> Result<Manager, ManagementError> {
+        let name = Canonical::of(account.as_bytes()).ok_or(AccountError::NoSuchAccount)?;
+        let found = self.mutations.store.account(&name).await?.ok_or(AccountError::NoSuchAccount)?;
         let actor = format!("{} for {}", operator(), found.name);
         Ok(Manager { account: found.id, authority: Authority::Operator, actor, origin })
     }
 
-    /// A page of the credentials in the order in which they were added: at most `limit`, all added later than `after`.
+    /// Returns a page of the credentials in the order of their addition: at most `limit`, all added after `after`.
     ///
     /// # Errors
-    /// [`Refusal::Store`].
+    /// [`ManagementError::Store`].
     pub async fn list(
         &self,
         by: &Manager,
         after: Option<CredentialId>,
         limit: u32,
-    ) -> Result<Vec<Credential>, Refusal> {
-        let page = self.mutations.store.credentials(by.account, after, limit).await.map_err(Refusal::from);
-        page.inspect_err(|refusal| by.asked(Action::CredentialGet, "", String::new()).refuse(refusal))
+    ) -> Result<Vec<Credential>, ManagementError> {
+        let page =
+            self.mutations.store.credentials(by.account, after, limit).await.map_err(ManagementError::from);
+        page.inspect_err(|refusal| by.asked(AuditAction::CredentialGet, "", String::new()).refuse(refusal))
     }
 
-    /// The credential of that name.
+    /// Returns the credential with this name.
     ///
     /// # Errors
-    /// [`Refusal::NoSuchCredential`], also where it is another account's, and [`Refusal::Store`].
-    pub async fn get(&self, by: &Manager, username: &str) -> Result<Credential, Refusal> {
+    /// [`AccountError::NoSuchCredential`], also if it belongs to another account, and [`ManagementError::Store`].
+    pub async fn get(&self, by: &Manager, username: &str) -> Result<Credential, ManagementError> {
         let found = match Canonical::of(username.as_bytes()) {
-            Some(name) => self.mutations.store.credential(by.account, &name).await.map_err(Refusal::from),
+            Some(name) => {
+                self.mutations.store.credential(by.account, &name).await.map_err(ManagementError::from)
+            }
             None => Ok(None),
         };
-        found
-            .and_then(|found| found.ok_or(Refusal::NoSuchCredential))
-            .inspect_err(|refusal| by.asked(Action::CredentialGet, username, String::new()).refuse(refusal))
+        found.and_then(|found| found.ok_or(AccountError::NoSuchCredential.into())).inspect_err(|refusal| {
+            by.asked(AuditAction::CredentialGet, username, String::new()).refuse(refusal)
+        })
     }
 
-    /// Adds a credential. Answers how many the account has then.
+    /// Adds a credential. Returns how many the account has now.
     ///
     /// # Errors
-    /// [`Refusal`]; nothing is written, save where it says otherwise.
-    pub async fn add(&self, by: &Manager, addition: Addition<'_>) -> Result<u64, Refusal> {
+    /// [`ManagementError`]; nothing has changed, unless it says otherwise.
+    pub async fn add(&self, by: &Manager, addition: Addition<'_>) -> Result<u64, ManagementError> {
         let asked = in_words(None, addition.permissions);
-        let asked = by.asked(Action::CredentialAdd, addition.username, asked);
+        let asked = by.asked(AuditAction::CredentialAdd, addition.username, asked);
         let checked = Username::parse(addition.username)
-            .map_err(Refusal::from)
+            .map_err(ManagementError::from)
             .and_then(|name| Ok((name, NewPassword::parse(addition.password)?)));
         let (name, password) = match checked {
             Ok(checked) => checked,
@@ -128,15 +132,15 @@ impl Credentials {
             .await
     }
 
-    /// Edits a credential. Answers how many the account has.
+    /// Edits a credential. Returns how many the account has.
     ///
     /// # Errors
     /// As [`Credentials::add`].
-    pub async fn edit(&self, by: &Manager, edit: Edit<'_>) -> Result<u64, Refusal> {
+    pub async fn edit(&self, by: &Manager, edit: Edit<'_>) -> Result<u64, ManagementError> {
         let asked = in_words(edit.password, edit.permissions);
-        let asked = by.asked(Action::CredentialEdit, edit.username, asked);
+        let asked = by.asked(AuditAction::CredentialEdit, edit.username, asked);
         let checked = Canonical::of(edit.username.as_bytes())
-            .ok_or(Refusal::NoSuchCredential)
+            .ok_or(AccountError::NoSuchCredential.into())
             .and_then(|name| Ok((name, edit.password.map(NewPassword::parse).transpose()?)));
         let (name, password) = match checked {
             Ok(checked) => checked,
@@ -156,35 +160,35 @@ impl Credentials {
             .await
     }
 
-    /// Removes a credential. Answers how many the account has left.
+    /// Removes a credential. Returns how many the account has now.
     ///
     /// # Errors
     /// As [`Credentials::add`].
-    pub async fn remove(&self, by: &Manager, username: &str) -> Result<u64, Refusal> {
-        let asked = by.asked(Action::CredentialRemove, username, String::new());
+    pub async fn remove(&self, by: &Manager, username: &str) -> Result<u64, ManagementError> {
+        let asked = by.asked(AuditAction::CredentialRemove, username, String::new());
         let Some(name) = Canonical::of(username.as_bytes()) else {
-            return self.mutations.note(&asked, Err(Refusal::NoSuchCredential));
+            return self.mutations.note(&asked, Err(AccountError::NoSuchCredential.into()));
         };
         let (mutations, account, authority) = (self.mutations.clone(), by.account, by.authority);
         let work = async move { Ok(mutations.store.remove_credential(account, authority, &name).await?) };
         self.mutations.run(asked, name, work).await
     }
 
-    /// Records what was refused before it could be asked for here: unreadable parameters, say.
-    pub fn refused(&self, by: &Manager, action: Action, username: &str, refusal: &Refusal) {
+    /// Records a request that was refused before it reached this service, for example because of invalid parameters.
+    pub fn refused(&self, by: &Manager, action: AuditAction, username: &str, refusal: &ManagementError) {
         let _: Result<(), _> =
             self.mutations.note(&by.asked(action, username, String::new()), Err(refusal.clone()));
     }
 }
 
 impl RequestedChange {
-    fn refuse(&self, refusal: &Refusal) {
+    fn refuse(&self, refusal: &ManagementError) {
         let failed = refusal.is_failure();
-        self.record(if failed { Outcome::Failed(refusal) } else { Outcome::Refused(refusal) });
+        self.record(if failed { AuditOutcome::Failed(refusal) } else { AuditOutcome::Refused(refusal) });
     }
 }
 
-/// What was asked for, for the audit trail: `password email=0 web=1`.
+/// Formats a change for the audit trail: `password email=0 web=1`.
 fn in_words(password: Option<&[u8]>, permissions: PermissionEdit) -> String {
     let mut words: Vec<String> = password.iter().map(|_| "password".to_owned()).collect();
     words.extend(permissions.named().iter().map(|permission| {

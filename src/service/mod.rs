@@ -1,4 +1,4 @@
-//! Floor 3: what Gatepost does, whoever asks: decide, and manage.
+//! Layer 3: the services of all entries: decisions, and the management of accounts and credentials.
 
 pub mod access;
 pub mod accounts;
@@ -10,4 +10,4 @@ pub use access::{Access, Decision, Granted, HolderDecision};
 pub use accounts::Accounts;
 pub use audit::Origin;
 pub use credentials::Credentials;
-pub use mutation::{Mutations, Refusal};
+pub use mutation::{ManagementError, Mutations};

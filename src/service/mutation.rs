@@ -1,5 +1,4 @@
-//! How every change goes, whoever makes it: to disk, out of every cache, into the audit trail, and only then is it
-//! answered.
+//! Changes: to disk, out of every cache, into the audit trail, and only then answered.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -8,9 +7,9 @@ use std::time::Instant;
 use thiserror::Error;
 use tracing::error;
 
-use super::audit::{Action, Outcome, RequestedChange};
+use super::audit::{AuditAction, AuditOutcome, RequestedChange};
 use crate::domain::{
-    Canonical, NewPassword, PasswordError, Permission, PermissionsError, StoredHash, Unavailable,
+    AccountError, Canonical, NewPassword, PasswordError, PermissionsError, StoredHash, Unavailable,
     UsernameError,
 };
 use crate::state::cluster::{Cluster, Unconfirmed};
@@ -18,82 +17,62 @@ use crate::state::hashing::Hasher;
 use crate::state::store::{MutationError, Store, StoreError, Written};
 use crate::state::{Epochs, Metrics};
 
-/// Why something was not done, or not confirmed. The text of [`Refusal::Store`] and [`Refusal::Unconfirmed`] is for log
-/// and operator; everything else may be shown to who asked.
+/// The reason for which a request was refused, failed, or is not confirmed. The texts of [`ManagementError::Store`] and
+/// [`ManagementError::Unconfirmed`] are for log and operator; all others may be shown to the caller.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Refusal {
-    /// Not a username.
+pub enum ManagementError {
+    /// The username is invalid.
     #[error(transparent)]
     Username(#[from] UsernameError),
-    /// Not a password that may be chosen.
+    /// The password is invalid.
     #[error(transparent)]
     Password(#[from] PasswordError),
-    /// Not a set of permissions.
+    /// The permissions are invalid.
     #[error(transparent)]
     Permissions(#[from] PermissionsError),
-    /// A permission was asked for that the account itself doesn't have.
-    #[error("permissions: {0} is not among the rights of the account")]
-    AboveRights(Permission),
-    /// The account is suspended.
-    #[error("the account is suspended")]
-    Suspended,
-    /// The account has no credential of that name.
-    #[error("no such credential")]
-    NoSuchCredential,
-    /// There is no account of that name (any more).
-    #[error("no such account")]
-    NoSuchAccount,
-    /// Somebody has that name.
-    #[error("username is already taken")]
-    NameTaken,
-    /// Too many others want a password hashed; nothing has changed.
+    /// The existing accounts and credentials do not allow it.
+    #[error(transparent)]
+    NotAllowed(#[from] AccountError),
+    /// Too many passwords are waiting to be hashed. Nothing has changed.
     #[error("too busy, try again")]
     Busy,
-    /// The store can't be asked; it is open whether something has changed.
+    /// The store is unavailable. It is unknown if something has changed.
     #[error(transparent)]
     Store(StoreError),
-    /// The change is written, and another process has not confirmed that it is in force there.
+    /// The change is written, but another process has not confirmed that it is in effect there.
     #[error(transparent)]
     Unconfirmed(#[from] Unconfirmed),
 }
 
-impl Refusal {
-    /// Whether it says nothing about the request itself: to be answered with "try again".
+impl ManagementError {
+    /// Returns true if it says nothing about the request itself, which is then answered with "try again".
     pub const fn is_failure(&self) -> bool {
         match self {
-            Refusal::Busy | Refusal::Store(_) | Refusal::Unconfirmed(_) => true,
-            Refusal::Username(_)
-            | Refusal::Password(_)
-            | Refusal::Permissions(_)
-            | Refusal::AboveRights(_)
-            | Refusal::Suspended
-            | Refusal::NoSuchCredential
-            | Refusal::NoSuchAccount
-            | Refusal::NameTaken => false,
+            ManagementError::Busy | ManagementError::Store(_) | ManagementError::Unconfirmed(_) => true,
+            ManagementError::Username(_)
+            | ManagementError::Password(_)
+            | ManagementError::Permissions(_)
+            | ManagementError::NotAllowed(_) => false,
         }
     }
 }
 
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Refusal {
-        Refusal::Store(error)
+impl From<StoreError> for ManagementError {
+    fn from(error: StoreError) -> ManagementError {
+        ManagementError::Store(error)
     }
 }
 
-impl From<MutationError> for Refusal {
-    fn from(error: MutationError) -> Refusal {
+impl From<MutationError> for ManagementError {
+    fn from(error: MutationError) -> ManagementError {
         match error {
-            MutationError::NameTaken => Refusal::NameTaken,
-            MutationError::NoSuchCredential => Refusal::NoSuchCredential,
-            MutationError::NoSuchAccount => Refusal::NoSuchAccount,
-            MutationError::Suspended => Refusal::Suspended,
-            MutationError::AboveRights(permission) => Refusal::AboveRights(permission),
-            MutationError::Store(error) => Refusal::Store(error),
+            MutationError::NotAllowed(error) => ManagementError::NotAllowed(error),
+            MutationError::Store(error) => ManagementError::Store(error),
         }
     }
 }
 
-/// What changes need. Cloning is cheap.
+/// The parts that changes need. Cloning is cheap.
 #[derive(Clone)]
 pub struct Mutations {
     pub(super) store: Store,
@@ -104,7 +83,7 @@ pub struct Mutations {
 }
 
 impl Mutations {
-    /// Changes of this store, told to these epochs and to that cluster.
+    /// Creates changes of this store, which are announced to these epochs and to this cluster.
     pub fn new(
         store: Store,
         hasher: Arc<Hasher>,
@@ -112,10 +91,10 @@ impl Mutations {
         cluster: Arc<Cluster>,
         metrics: Arc<Metrics>,
     ) -> Mutations {
-        for action in Action::ALL {
-            for outcome in Outcome::WORDS {
+        for action in AuditAction::ALL {
+            for outcome in AuditOutcome::WORDS {
                 // What is only asked for changes nothing, and counts where it is refused.
-                if (action, outcome) != (Action::CredentialGet, Outcome::Done.as_str()) {
+                if (action, outcome) != (AuditAction::CredentialGet, AuditOutcome::Done.as_str()) {
                     metrics.expect_mutation(action.as_str(), outcome);
                 }
             }
@@ -123,22 +102,22 @@ impl Mutations {
         Mutations { store, hasher, epochs, cluster, metrics }
     }
 
-    /// The stored form of a password, if it keeps the rules.
-    pub(super) async fn hash(&self, password: &NewPassword) -> Result<StoredHash, Refusal> {
+    /// Hashes a new password.
+    pub(super) async fn hash(&self, password: &NewPassword) -> Result<StoredHash, ManagementError> {
         self.hasher.hash(password).await.map_err(|unavailable| match unavailable {
-            Unavailable::Busy => Refusal::Busy,
-            Unavailable::Store => Refusal::Store(StoreError::Unavailable(unavailable.to_string())),
+            Unavailable::Busy => ManagementError::Busy,
+            Unavailable::Store => ManagementError::Store(StoreError::Unavailable(unavailable.to_string())),
         })
     }
 
-    /// Makes the change `work` for `name` and sees it through to its end, also where nobody waits for the answer any
-    /// more: what is committed is out of every cache and in the audit trail.
+    /// Makes the change `work` for `name`. Completes it even if nobody waits for the answer any more: a committed change is out of
+    /// every cache and in the audit trail.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         asked: RequestedChange,
         name: Canonical,
-        work: impl Future<Output = Result<Written<T>, Refusal>> + Send + 'static,
-    ) -> Result<T, Refusal> {
+        work: impl Future<Output = Result<Written<T>, ManagementError>> + Send + 'static,
+    ) -> Result<T, ManagementError> {
         let mutations = self.clone();
         let unended = Unended { mutations: self.clone(), asked: Some(asked) };
         let task = tokio::spawn(async move {
@@ -146,17 +125,21 @@ impl Mutations {
             let outcome = match work.await {
                 Ok(written) => {
                     let committed = Instant::now();
-                    mutations.epochs.raise(&written.change.name);
+                    let change = &written.change;
+                    match change.ends_login {
+                        true => mutations.epochs.raise_and_forget(&change.name),
+                        false => mutations.epochs.raise(&change.name),
+                    }
                     let asked = unended.asked.as_ref();
                     let news = asked.and_then(RequestedChange::news);
-                    let confirmed = mutations.cluster.announce(&written.change, news).await;
+                    let confirmed = mutations.cluster.announce(change, news).await;
                     if asked.is_some_and(|asked| asked.action.revokes()) {
                         mutations.metrics.revocation_seconds.observe(committed.elapsed().as_secs_f64());
                     }
-                    confirmed.map(|()| written.value).map_err(Refusal::from)
+                    confirmed.map(|()| written.value).map_err(ManagementError::from)
                 }
                 Err(refusal) => {
-                    if matches!(refusal, Refusal::Store(_)) {
+                    if matches!(refusal, ManagementError::Store(_)) {
                         // It may have been committed. The others find out by themselves.
                         mutations.epochs.raise(&name);
                     }
@@ -174,12 +157,16 @@ impl Mutations {
         })
     }
 
-    /// Counts and records how a change ended.
-    pub(super) fn note<T>(&self, asked: &RequestedChange, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
+    /// Counts and records the outcome of a change.
+    pub(super) fn note<T>(
+        &self,
+        asked: &RequestedChange,
+        outcome: Result<T, ManagementError>,
+    ) -> Result<T, ManagementError> {
         let told = match &outcome {
-            Ok(_) => Outcome::Done,
-            Err(refusal) if refusal.is_failure() => Outcome::Failed(refusal),
-            Err(refusal) => Outcome::Refused(refusal),
+            Ok(_) => AuditOutcome::Done,
+            Err(refusal) if refusal.is_failure() => AuditOutcome::Failed(refusal),
+            Err(refusal) => AuditOutcome::Refused(refusal),
         };
         self.metrics.mutation(asked.action.as_str(), told.as_str());
         asked.record(told);
@@ -187,8 +174,8 @@ impl Mutations {
     }
 }
 
-/// A change that has begun. Where it never ends, by a panic or since the process does, the audit trail has a line of it all
-/// the same, and nobody believes what was read before.
+/// A change in progress. If it never completes, because of a panic or the end of the process, the audit trail still gets a line,
+/// and everything that was read before is stale.
 struct Unended {
     mutations: Mutations,
     asked: Option<RequestedChange>,
@@ -198,13 +185,13 @@ impl Drop for Unended {
     fn drop(&mut self) {
         if let Some(asked) = self.asked.take() {
             self.mutations.epochs.raise_all();
-            let _: Result<(), Refusal> = self.mutations.note(&asked, Err(cut_off()));
+            let _: Result<(), ManagementError> = self.mutations.note(&asked, Err(cut_off()));
         }
     }
 }
 
-fn cut_off() -> Refusal {
-    Refusal::Store(StoreError::Unavailable("the change did not come to its end".into()))
+fn cut_off() -> ManagementError {
+    ManagementError::Store(StoreError::Unavailable("the change did not come to its end".into()))
 }
 
 #[cfg(test)]
@@ -239,15 +226,15 @@ mod tests {
         };
 
         let text = metrics.encode();
-        for action in Action::ALL.map(Action::as_str) {
+        for action in AuditAction::ALL.map(AuditAction::as_str) {
             let line = format!("gatepost_mutations_total{{action=\"{action}\",outcome=\"failed\"}} 0");
             assert!(text.contains(&line), "{line} is not in\n{text}");
         }
 
         let seen = epochs.now();
         let work = async { panic!("as a test wants it") };
-        let ended = mutations.run::<()>(asked(Action::CredentialRemove), name, work).await;
-        assert!(matches!(ended, Err(Refusal::Store(_))));
+        let ended = mutations.run::<()>(asked(AuditAction::CredentialRemove), name, work).await;
+        assert!(matches!(ended, Err(ManagementError::Store(_))));
         assert!(failed("credential.remove") && !epochs.is_fresh(seen, &name, &name));
 
         // The process ends in its middle: as when a runtime is dropped, nobody is there to be answered.
@@ -255,7 +242,8 @@ mod tests {
             let mutations = mutations.clone();
             move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-                let change = mutations.run::<()>(asked(Action::CredentialAdd), name, std::future::pending());
+                let change =
+                    mutations.run::<()>(asked(AuditAction::CredentialAdd), name, std::future::pending());
                 runtime.block_on(async {
                     let _ = begin(change);
                     tokio::task::yield_now().await;

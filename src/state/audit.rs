@@ -1,5 +1,5 @@
 //! The audit trail: one structured line in the log, target `audit`, for each change and each denial, all of the same form.
-//! Who, what, from where, with what outcome; never a secret.
+//! A line has actor, action, source and outcome, and never a secret.
 
 use std::fmt;
 
@@ -12,13 +12,13 @@ const LONGEST_NAME: usize = 64;
 /// One line. What is `None` isn't in it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Record<'a> {
-    /// What was asked for.
+    /// The action.
     pub action: &'a str,
-    /// Who: a username as it was presented, or the operator.
+    /// The actor: a username as presented, or the operator.
     pub actor: &'a str,
     /// To whom.
     pub subject: Option<&'a str>,
-    /// What was to change, in words.
+    /// The requested change, in words.
     pub change: Option<&'a str>,
     /// Where it came in.
     pub entry: Option<&'a str>,
@@ -26,20 +26,20 @@ pub struct Record<'a> {
     pub source: &'a str,
     /// As in the response and the rest of the log.
     pub request_id: Option<&'a str>,
-    /// How it ended, in one word.
+    /// The outcome, in one word.
     pub outcome: &'a str,
     /// Why, where it wasn't done.
     pub reason: Option<&'a str>,
-    /// How many of the same were not shown before it.
+    /// The number of identical lines that were left out before it.
     pub repeated: Option<u64>,
 }
 
-/// How much a line matters.
+/// The importance of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
     /// The store's or the system's trouble.
     Trouble,
-    /// What the trail is for.
+    /// An ordinary line.
     Plain,
     /// One of many that are the same.
     Repeated,
@@ -65,7 +65,7 @@ impl Record<'_> {
     }
 }
 
-/// What a client presented as a name, made harmless for a log.
+/// Formats a presented name so that it is harmless in a log.
 fn shown(text: &str) -> impl fmt::Display + fmt::Debug {
     let letters = text.chars().take(LONGEST_NAME);
     letters.map(|c| if c.is_control() { '?' } else { c }).collect::<String>()
@@ -75,13 +75,13 @@ fn shown(text: &str) -> impl fmt::Display + fmt::Debug {
 /// line: whoever hears of it writes the line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct News {
-    /// What was done.
+    /// The action.
     pub action: String,
-    /// Who did it.
+    /// The actor.
     pub actor: String,
     /// To whom.
     pub subject: String,
-    /// What changed, in words.
+    /// The change, in words.
     pub change: String,
     /// From where.
     pub source: String,

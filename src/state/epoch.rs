@@ -20,7 +20,9 @@
 //!
 //! A name shares its shard with one in four thousand others; a mutation there costs them one row read, no more.
 
+use std::fmt;
 use std::hash::BuildHasher;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
@@ -31,13 +33,13 @@ use crate::domain::Canonical;
 const SHARDS: usize = 4096;
 
 /// The sequence of mutations, and what it was when each shard of names was last touched.
-#[derive(Debug)]
 pub struct Epochs {
     sequence: AtomicU64,
     all: AtomicU64,
     shards: Box<[AtomicU64]>,
     hasher: RandomState,
     raised: watch::Sender<u64>,
+    forget: OnceLock<Box<dyn Fn(&Canonical) + Send + Sync>>,
 }
 
 /// The shard of a name; kept with what was read, so that a check needs no hashing.
@@ -45,7 +47,7 @@ pub struct Epochs {
 pub struct Shard(u16);
 
 impl Epochs {
-    /// A sequence that starts at nought: everything loaded from now on is fresh.
+    /// A sequence that starts at zero: everything loaded from now on is fresh.
     pub fn new() -> Epochs {
         Epochs {
             sequence: AtomicU64::new(0),
@@ -53,6 +55,7 @@ impl Epochs {
             shards: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
             hasher: RandomState::default(),
             raised: watch::Sender::new(0),
+            forget: OnceLock::new(),
         }
     }
 
@@ -69,6 +72,20 @@ impl Epochs {
         self.announce(number);
     }
 
+    /// As [`Epochs::raise`], for a name under which nothing that was verified is of any more use. What is remembered of it is
+    /// dropped, too, which only frees its memory: it is stale anyway, and may be put back by a slow loader.
+    pub fn raise_and_forget(&self, name: &Canonical) {
+        self.raise(name);
+        if let Some(forget) = self.forget.get() {
+            forget(name);
+        }
+    }
+
+    /// Sets what drops the memory of a name. The first one stays.
+    pub fn on_forget(&self, forget: impl Fn(&Canonical) + Send + Sync + 'static) {
+        let _ = self.forget.set(Box::new(forget));
+    }
+
     /// Makes everything that was read before this call stale.
     pub fn raise_all(&self) {
         let number = self.next();
@@ -76,7 +93,7 @@ impl Epochs {
         self.announce(number);
     }
 
-    /// Whether what was read at `seen` about a user of an account may still be believed.
+    /// Returns true if what was read at `seen` about a user of an account is still valid.
     pub fn is_fresh(&self, seen: u64, user: &Canonical, account: &Canonical) -> bool {
         self.is_fresh_at(seen, self.shard(user), self.shard(account))
     }
@@ -105,6 +122,12 @@ impl Epochs {
     fn announce(&self, number: u64) {
         // Wakes them also where a later number was announced first: its shard may have been asked for too early.
         self.raised.send_modify(|last| *last = number.max(*last));
+    }
+}
+
+impl fmt::Debug for Epochs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Epochs({})", self.now())
     }
 }
 

@@ -1,5 +1,5 @@
-//! Floor 2: what Gatepost remembers: the store and its other users, the cache and its epochs, the password pool, the
-//! throttle, the metrics, the audit trail.
+//! Layer 2: the state of Gatepost: the store and the other processes that use it, the cache and its epochs, password hashing,
+//! the throttle, the metrics, the audit trail.
 
 pub mod audit;
 pub mod cache;

@@ -325,8 +325,8 @@ pub fn in_namespaces_of_its_own(script: &str) -> Command {
 /// A loopback address of this caller's own, so that nobody takes a port there while nobody listens on it.
 pub fn own_loopback() -> std::net::IpAddr {
     static NUMBER: AtomicU32 = AtomicU32::new(1);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed) as u8;
-    [127, 100, (std::process::id() % 251) as u8, number].into()
+    let [.., high, low] = NUMBER.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    [127, 100 + high, (std::process::id() % 251) as u8, low].into()
 }
 
 /// The lines of an `/etc/hosts` by which a name has these addresses.
@@ -401,6 +401,8 @@ pub fn installed(place: &str) -> PathBuf {
 /// Lets this process, and the gateways that it starts, have so many files and connections open at once.
 pub fn allow_descriptors(count: u64) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    static CHANGING: Mutex<()> = Mutex::new(());
+    let _changing = CHANGING.lock().unwrap();
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < count) {
         setrlimit(Resource::Nofile, Rlimit { current: Some(count), maximum: limit.maximum }).unwrap();

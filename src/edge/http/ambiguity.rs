@@ -1,22 +1,21 @@
-//! Ambiguous requests: those that two readers could take for different ones.
+//! Ambiguous requests: those that two parsers could read as different ones.
 
 use http::Version;
 use http::header::{self, HeaderValue};
 use pingora_http::RequestHeader;
 
-/// Why a request over HTTP/1 could end in another place, or be for another host, for another reader of the same bytes;
-/// `None` where it can't (RFC 9112 sections 3.2 and 6.3). A recipient may repair some of these, and who repairs them
-/// otherwise than the next one lets requests be smuggled through.
+/// The reason of a 400 for a request over HTTP/1 whose end, or whose host, another parser could find elsewhere. `None` if none could
+/// (RFC 9112 sections 3.2 and 6.3). A recipient may repair some of these. Two that repair them differently allow request smuggling.
 ///
-/// `raw` is the header as it came: a parser may take a lone LF for the end of a line, and leave out a Content-Length that
-/// stands beside a Transfer-Encoding.
+/// `raw` is the header as it came: pingora accepts a bare LF as the end of a line, and removes a Content-Length that stands beside a
+/// Transfer-Encoding.
 pub fn ambiguity(request: &RequestHeader, raw: &[u8]) -> Option<&'static str> {
     if memchr::memchr_iter(b'\n', raw).any(|at| at == 0 || raw[at - 1] != b'\r') {
-        return Some("A line of the header ends in a lone LF");
+        return Some("Bare LF in the header: each line must end in CR LF");
     }
     let headers = &request.headers;
     if request.version != Version::HTTP_10 && !headers.contains_key(header::HOST) {
-        return Some("Host is missing");
+        return Some("Missing Host: HTTP/1.1 requires exactly one");
     }
     if let Some(reason) = unclear_host(request) {
         return Some(reason);
@@ -24,28 +23,30 @@ pub fn ambiguity(request: &RequestHeader, raw: &[u8]) -> Option<&'static str> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let length = lengths.next();
     if lengths.next().is_some() || length.is_some_and(|length| !is_number(length.as_bytes())) {
-        return Some("Content-Length is given twice or no number");
+        return Some("Invalid Content-Length: it must be one decimal number");
     }
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let coding = codings.next()?;
     let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
     if !chunked || request.version == Version::HTTP_10 || has_field(raw, b"content-length") {
-        return Some("Transfer-Encoding must be chunked, alone, and without Content-Length");
+        return Some(
+            "Invalid Transfer-Encoding: it must be `chunked`, once, in HTTP/1.1 and without Content-Length",
+        );
     }
     None
 }
 
-/// Why a request, of whatever version, isn't for one host. Over HTTP/2 that may come as a field, too, and is written to the
-/// backend as it came (RFC 9113 section 8.3.1).
+/// The reason of a 400 for a request of any version that isn't for exactly one valid host. Over HTTP/2 the host may be a field, too,
+/// which the backend gets as it came (RFC 9113 section 8.3.1).
 pub fn unclear_host(request: &RequestHeader) -> Option<&'static str> {
     let mut hosts = request.headers.get_all(header::HOST).iter();
     let host = hosts.next().map(HeaderValue::as_bytes);
     if hosts.next().is_some() {
-        return Some("Host is given twice");
+        return Some("More than one Host");
     }
-    // Where the target names it, it may hold a password as well.
+    // A target that names the host may hold a password, too.
     let host = host.or_else(|| request.uri.authority().map(|authority| authority.as_str().as_bytes()));
-    host.is_some_and(|host| !is_host(host)).then_some("Host is malformed")
+    host.is_some_and(|host| !is_host(host)).then_some("Invalid Host")
 }
 
 fn has_field(raw: &[u8], name: &[u8]) -> bool {
@@ -58,7 +59,7 @@ fn is_number(text: &[u8]) -> bool {
     (1..=19).contains(&text.len()) && text.iter().all(u8::is_ascii_digit)
 }
 
-/// Whether it could be a host with a port (RFC 3986 section 3.2), which have no need of any other character.
+/// Returns true if `text` has only the characters of a host with a port (RFC 3986 section 3.2).
 fn is_host(text: &[u8]) -> bool {
     text.iter().all(|b| b.is_ascii_alphanumeric() || b".-_:[]~%!$&'()*+;=".contains(b))
 }

@@ -1,23 +1,22 @@
-//! Authorization of a request: finds the credential, in header, query or form, and has it decided on.
+//! Authorization of a request: finds its credential in header, query or form, and has `service::access` decide on it.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use bytes::BytesMut;
+use http::Version;
 use http::header::{self, HeaderValue};
-use http::{HeaderMap, Version};
 use pingora_core::protocols::http::ServerSession;
 use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
 
-use super::body::error::{BodyError, form_refused, spool_failed};
-use super::body::masking::Mask;
+use super::body::error::{BodyError, spool_failed};
 use super::body::pacing::Pace;
 use super::body::source::Body;
 use super::body::spool::{Spool, SpoolError};
 use super::cross_site;
 use super::error::Refusal;
 use super::headers::request::Framing;
+use super::masking::{BodyKind, FormReader, Mask, MaskedQuery};
 use super::peer::HttpPeer;
 use super::quota::{QuotaLease, Use};
 use super::request_quota;
@@ -30,33 +29,32 @@ use crate::domain::{Entry, Permission, Permissions, Presented};
 use crate::service::access::{Decision, Granted, Peer};
 use crate::wire::{
     BASIC_BUFFER, BasicError, BodyScanner, CredentialError, PresentedCredential, RequestCredential, basic,
-    take_credential, without_credential,
 };
 
-/// What is asked whether a request may go on.
+/// The authorization of one request.
 pub struct Admission<'a> {
-    /// The entry it came in on.
+    /// The entry that received it.
     pub site: &'a HttpService,
-    /// Whose request it is.
+    /// The client.
     pub client: &'a HttpPeer,
-    /// Limits.
+    /// The limits.
     pub plan: &'a Plan,
-    /// Its number.
+    /// The request ID.
     pub request_id: &'a HeaderValue,
 }
 
-/// A request that may go on.
+/// A request that may be forwarded.
 pub struct Admitted {
-    /// By whom; none on a public route.
+    /// The identity; none on a public route.
     pub granted: Option<Granted>,
     /// Its query without the credential.
     pub query: Option<Vec<u8>>,
-    /// What it carries, with the credential blotted out.
+    /// Its body, with the credential masked.
     pub body: Body,
 }
 
 impl Admission<'_> {
-    /// Finds the credential, wherever it stands, and decides.
+    /// Finds the credential, has it decided on, and masks it.
     ///
     /// # Errors
     /// The refusal that the client gets.
@@ -66,7 +64,7 @@ impl Admission<'_> {
         target: &Target<'_>,
         route: &Routed,
     ) -> Result<Admitted, Refusal> {
-        // A form's fields are the API's way; a dashboard knows Basic only, and its fields are its own.
+        // Only the API takes a credential from fields. A dashboard's fields are its own, and it takes Basic logins only.
         let is_api = self.site.entry == Entry::Api;
         let Need::Permission(permission) = route.need else {
             return self.admit_anybody(session, target, is_api);
@@ -82,47 +80,47 @@ impl Admission<'_> {
         if let Some(presented) = basic {
             gathered.add(presented).map_err(ambiguous)?;
         }
-        let taken = match target.query {
-            Some(query) if is_api => take_credential(query).map_err(ambiguous)?,
-            _ => None,
+        let query = match is_api {
+            true => MaskedQuery::read(target.query).map_err(ambiguous)?,
+            false => MaskedQuery::untouched(target.query),
         };
-        if let Some(taken) = &taken {
-            gathered.add(taken.credential.presented()).map_err(ambiguous)?;
+        if let Some(held) = &query.held {
+            gathered.add(held.presented()).map_err(ambiguous)?;
         }
-        // Before anything is read or checked. A form's own credential comes too late to count.
-        if let (Some(ambient), None) = (basic, &taken) {
+        // Before anything is read or checked. A credential in a form comes too late to count.
+        if let (Some(ambient), None) = (basic, &query.held) {
             self.refuse_cross_site(session, ambient, route)?;
         }
-        let query = match (&taken, target.query) {
-            (Some(taken), _) if taken.rest.is_empty() => None,
-            (Some(taken), _) => Some(taken.rest.clone()),
-            (None, query) => query.map(<[u8]>::to_vec),
-        };
         let has_body = !session.is_body_empty();
-        let form = if is_api && has_body { Form::of(&session.req_header().headers)? } else { Form::None };
-        match (gathered.credential(), form) {
-            (Some(presented), form) => {
-                let granted = self.decide(session, presented, permission, route.also, Room::ForLogin).await?;
-                let mask =
-                    form.scanner().map(|scanner| Mask::new(scanner, PresentedCredential::copy_of(presented)));
-                Ok(Admitted { granted: Some(granted), query, body: self.stream(session, mask, None) })
+        let kind = match is_api && has_body {
+            true => BodyKind::of(&session.req_header().headers)?,
+            false => BodyKind::Other,
+        };
+        let rest = query.rest;
+        match (gathered.credential(), kind) {
+            (Some(presented), kind) => {
+                let granted =
+                    self.decide(session, presented, permission, route.also, CheckRoom::ForLogin).await?;
+                let mask = kind.mask(PresentedCredential::copy_of(presented));
+                Ok(Admitted { granted: Some(granted), query: rest, body: self.stream(session, mask, None) })
             }
-            (None, Form::Declared(scanner)) => {
+            (None, BodyKind::Form(scanner)) => {
                 let (held, mut spool) = self.spool(session, scanner).await?;
                 let presented = held.presented();
-                let granted = self.decide(session, presented, permission, route.also, Room::Taken).await?;
+                let granted =
+                    self.decide(session, presented, permission, route.also, CheckRoom::Taken).await?;
                 spool.accept();
-                Ok(Admitted { granted: Some(granted), query, body: Body::spooled(spool) })
+                Ok(Admitted { granted: Some(granted), query: rest, body: Body::spooled(spool) })
             }
-            (None, Form::None | Form::Undeclared(_)) => {
+            (None, BodyKind::Other | BodyKind::Undeclared(_)) => {
                 self.note_no_credential(session, "no credential");
                 Err(Refusal::NoCredential)
             }
         }
     }
 
-    /// Refuses a request that another site had a browser send, where it may change something or sends mail. Its credential is
-    /// `ambient`: the browser adds it by itself, and the request carries none of its own.
+    /// Refuses a request that a page of another site had a browser send, if it may change something or sends mail. Its credential is
+    /// `ambient`: the browser adds it by itself, and the request has no other.
     fn refuse_cross_site(
         &self,
         session: &ServerSession,
@@ -141,30 +139,30 @@ impl Admission<'_> {
         Err(Refusal::CrossSite(entry))
     }
 
-    /// Where nobody has to present a credential, one that is there all the same is kept from the backend. It isn't judged:
-    /// `api_key` may be the name of somebody else's parameter.
+    /// Admits a request on a public route. A credential that it contains is kept from the backend, and isn't checked: `api_key` may be
+    /// another service's parameter.
     fn admit_anybody(
         &self,
         session: &mut ServerSession,
         target: &Target<'_>,
         is_api: bool,
     ) -> Result<Admitted, Refusal> {
-        let query = target.query.map(|query| match is_api {
-            true => without_credential(query).unwrap_or_else(|| query.to_vec()),
-            false => query.to_vec(),
-        });
-        let form = match is_api && !session.is_body_empty() {
-            true => Form::of(&session.req_header().headers)?,
-            false => Form::None,
+        let query = match is_api {
+            true => MaskedQuery::of_public_route(target.query),
+            false => MaskedQuery::untouched(target.query),
         };
-        let mask = form.scanner().map(Mask::lenient);
+        let kind = match is_api && !session.is_body_empty() {
+            true => BodyKind::of(&session.req_header().headers)?,
+            false => BodyKind::Other,
+        };
+        let mask = kind.mask_of_public_route();
         let room = match session.is_body_empty() {
             true => None,
             false => Some(self.take(session, Use::Upload)?),
         };
         Ok(Admitted {
             granted: None,
-            query: query.filter(|query| !query.is_empty()),
+            query: query.rest.filter(|query| !query.is_empty()),
             body: self.stream(session, mask, room),
         })
     }
@@ -175,13 +173,13 @@ impl Admission<'_> {
         presented: Presented<'_>,
         permission: Permission,
         also: Permissions,
-        room: Room,
+        room: CheckRoom,
     ) -> Result<Granted, Refusal> {
         let granted = self.decide_on(session, presented, permission, room).await?;
         if also.is_empty() {
             return Ok(granted);
         }
-        // On the heap, since it is rare, and every request would carry the room for it.
+        // Boxed, since it is rare, and the future of every request would be larger otherwise.
         Box::pin(async {
             for permission in also.iter() {
                 self.decide_on(session, presented, permission, room).await?;
@@ -196,20 +194,21 @@ impl Admission<'_> {
         session: &ServerSession,
         presented: Presented<'_>,
         permission: Permission,
-        room: Room,
+        room: CheckRoom,
     ) -> Result<Granted, Refusal> {
         let site = self.site;
-        if let Some(granted) = site.access.check_cached(&presented, permission, site.entry) {
+        let memory = self.client.memory();
+        if let Some(granted) = site.access.check_remembered(memory, &presented, permission, site.entry) {
             self.client.note_accepted();
             return Ok(granted);
         }
         // The check may wait for others.
         let _room = match room {
-            Room::Taken => None,
-            Room::ForLogin => Some(self.take(session, Use::Login)?),
+            CheckRoom::Taken => None,
+            CheckRoom::ForLogin => Some(self.take(session, Use::Login)?),
         };
         let peer = self.peer(session);
-        // What else is logged of it carries the request's number.
+        // Other log lines about it have the request ID.
         let span = info_span!("request", id = peer.request_id);
         match site.access.authorize(presented, permission, site.entry, peer).instrument(span).await {
             Decision::Allowed(granted) => {
@@ -238,7 +237,7 @@ impl Admission<'_> {
         request_quota::take(self.site, self.plan, self.client, session.req_header(), purpose)
     }
 
-    /// `room` is held until the body ends.
+    /// The body as the client sends it. `room` is held until it ends.
     fn stream(&self, session: &mut ServerSession, mask: Option<Mask>, room: Option<QuotaLease>) -> Body {
         if session.is_body_empty() {
             return Body::empty();
@@ -248,11 +247,11 @@ impl Admission<'_> {
         Body::streamed(mask, timeouts.body, wants_continue, room)
     }
 
-    /// Reads a form to its end, since the credential may stand there.
+    /// Reads a form to its end for its credential.
     async fn spool(
         &self,
         session: &mut ServerSession,
-        mut scanner: BodyScanner,
+        scanner: BodyScanner,
     ) -> Result<(PresentedCredential, Spool), Refusal> {
         let plan = self.plan;
         let lease = self.take(session, Use::Form)?;
@@ -265,6 +264,7 @@ impl Admission<'_> {
         if expects_continue(session) && !respond::say_continue(session, plan.timeouts.write).await {
             return Err(Refusal::Timeout);
         }
+        let mut form = FormReader::new(scanner);
         let mut spool = Spool::new(&plan.forms, lease);
         let mut pace = Pace::of_unknown(&plan.timeouts);
         let unspoolable = |e| refusal_of(spool_failed(e));
@@ -272,14 +272,13 @@ impl Admission<'_> {
             if spool.length() + piece.len() as u64 > limit {
                 return Err(Refusal::TooLarge);
             }
-            let mut piece = BytesMut::from(piece);
-            scanner.scan(&mut piece).map_err(|e| refusal_of(form_refused(e)))?;
+            let piece = form.mask(piece).map_err(refusal_of)?;
             spool.write(&piece).await.map_err(|error| match error {
                 SpoolError::Io(error) => unspoolable(error),
                 SpoolError::NoRoom => Refusal::Overloaded("Too many large requests at once, try again"),
             })?;
         }
-        let held = scanner.finish().map_err(|e| refusal_of(form_refused(e)))?;
+        let held = form.finish().map_err(refusal_of)?;
         spool.rewind().await.map_err(unspoolable)?;
         let Some(held) = held else {
             self.note_no_credential(session, "no credential");
@@ -289,16 +288,16 @@ impl Admission<'_> {
     }
 }
 
-/// A request's room.
+/// The room for a check.
 #[derive(Clone, Copy)]
-enum Room {
+enum CheckRoom {
     /// Room that was taken before.
     Taken,
     /// Room to be taken if the login has to be checked.
     ForLogin,
 }
 
-/// The credential of the `Authorization` header; another scheme than Basic presents none.
+/// The credential of the `Authorization` header. Only the scheme Basic presents one.
 pub fn authorization<'b>(
     values: header::GetAll<'_, HeaderValue>,
     buffer: &'b mut [u8; BASIC_BUFFER],
@@ -306,7 +305,7 @@ pub fn authorization<'b>(
     let mut values = values.iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(Refusal::Malformed("Authorization is given twice".into()));
+        return Err(Refusal::Malformed("More than one Authorization header".into()));
     }
     match basic(value.as_bytes(), buffer) {
         Ok(presented) => Ok(Some(presented)),
@@ -315,44 +314,7 @@ pub fn authorization<'b>(
     }
 }
 
-/// What looks for the credential in a body, where that is a form. It has to see what the backend sees.
-enum Form {
-    /// It is none.
-    None,
-    /// It says that it is one: the credential may stand there.
-    Declared(BodyScanner),
-    /// It says nothing, so that some backends take it for one and others for bytes. Nobody is asked to present a credential
-    /// there, and so such a body is never read ahead; one that stands there must still not contradict the header.
-    Undeclared(BodyScanner),
-}
-
-impl Form {
-    fn of(headers: &HeaderMap) -> Result<Form, Refusal> {
-        let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
-        let kind = kinds.next().map_or(&b""[..], |kind| kind.as_bytes().trim_ascii());
-        if kinds.next().is_some() {
-            return Err(Refusal::Malformed("Content-Type is given twice".into()));
-        }
-        if kind.is_empty() {
-            return Ok(Form::Undeclared(BodyScanner::for_untyped()));
-        }
-        let scanner =
-            BodyScanner::for_content_type(kind).map_err(|e| Refusal::Malformed(e.to_string().into()))?;
-        if scanner.is_some() && headers.contains_key(header::CONTENT_ENCODING) {
-            return Err(Refusal::Malformed("A form must not have a Content-Encoding".into()));
-        }
-        Ok(scanner.map_or(Form::None, Form::Declared))
-    }
-
-    fn scanner(self) -> Option<BodyScanner> {
-        match self {
-            Form::None => None,
-            Form::Declared(scanner) | Form::Undeclared(scanner) => Some(scanner),
-        }
-    }
-}
-
-/// Whether the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1).
+/// Returns true if the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1).
 pub fn expects_continue(session: &ServerSession) -> bool {
     session.req_header().version != Version::HTTP_10
         && session
@@ -367,7 +329,7 @@ fn ambiguous(error: CredentialError) -> Refusal {
 fn refusal_of(error: BodyError) -> Refusal {
     match error {
         BodyError::Refused(refusal) => refusal,
-        // Nobody reads it any more.
+        // No client reads the answer.
         BodyError::Gone => Refusal::Timeout,
     }
 }

@@ -5,42 +5,43 @@ use std::time::Duration;
 
 use crate::domain::{Denial, Entry, Permission, Unavailable};
 
-/// Why a request isn't forwarded, or its answer isn't passed on.
+/// An answer that Gatepost gives itself, in place of a backend's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It can't be understood, or is ambiguous; the text is for the client.
+    /// The request is invalid or ambiguous. The text is for the client.
     Malformed(Cow<'static, str>),
-    /// It presents no credential.
+    /// The request presents no credential.
     NoCredential,
-    /// It presents one that isn't good; which of the reasons is for the log only.
+    /// Its credential was denied. The reason is for the log only.
     BadCredential,
     /// The credential lacks the permission.
     Forbidden(Permission),
-    /// A credential tried to manage credentials.
+    /// The credential is not the account holder's, and only that one manages credentials.
     NotHolder,
-    /// Another site had a browser send it, with a login that the browser adds by itself. Told before the login is checked.
+    /// A page of another site had a browser send it, with a login that the browser adds by itself. Answered before the login is
+    /// checked.
     CrossSite(Entry),
-    /// There is nothing under this path.
+    /// Nothing has this name. The text is for the client.
     NotFound(Cow<'static, str>),
-    /// The method isn't for this path; these are.
+    /// The path doesn't support the method. It supports these.
     Method(&'static str),
-    /// The client took too long over its request.
+    /// The client took too long to send its request.
     Timeout,
     /// The username is taken.
     Conflict(Cow<'static, str>),
-    /// The body is larger than is allowed.
+    /// The body is larger than allowed.
     TooLarge,
-    /// Too many failures; try again after that time.
+    /// There were too many failed logins. The client may try again after that time.
     Throttled(Duration),
-    /// The header is larger than is allowed.
+    /// The header is larger than allowed.
     HeaderTooLarge,
-    /// The check couldn't be made.
+    /// The credential couldn't be checked.
     Unavailable(Unavailable),
-    /// The gateway itself has no room, or its store can't be written.
+    /// Gatepost has no room for the request, or its store can't be written. The text is for the client.
     Overloaded(&'static str),
-    /// No backend took the request, or its answer can't be understood.
+    /// No backend accepted the request, or its response is invalid.
     BadGateway,
-    /// The backend took too long over its answer.
+    /// The backend took too long to respond.
     GatewayTimeout,
 }
 
@@ -64,7 +65,7 @@ impl Refusal {
         }
     }
 
-    /// What the client may know.
+    /// The text for the client.
     pub fn reason(&self) -> Cow<'static, str> {
         match self {
             Refusal::Malformed(reason) | Refusal::NotFound(reason) | Refusal::Conflict(reason) => {
@@ -85,18 +86,18 @@ impl Refusal {
                     .into()
             }
             Refusal::Method(allowed) => format!("Method not allowed: use {allowed}").into(),
-            Refusal::Timeout => "The request took too long".into(),
+            Refusal::Timeout => "The request took too long to arrive".into(),
             Refusal::TooLarge => "The request body is too large".into(),
             Refusal::Throttled(_) => "Too many failed attempts, try again later".into(),
             Refusal::HeaderTooLarge => "The request header is too large".into(),
             Refusal::Unavailable(_) => "Temporarily unavailable, try again".into(),
             Refusal::Overloaded(reason) => (*reason).into(),
-            Refusal::BadGateway => "The backend can't be reached".into(),
-            Refusal::GatewayTimeout => "The backend took too long".into(),
+            Refusal::BadGateway => "No backend accepted the request, or its response is invalid".into(),
+            Refusal::GatewayTimeout => "The backend took too long to respond".into(),
         }
     }
 
-    /// `Retry-After` in whole seconds, where the answer has one.
+    /// `Retry-After` in whole seconds, if the answer has one.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Refusal::Throttled(delay) => Some(delay.as_millis().div_ceil(1000).max(1) as u64),
@@ -105,7 +106,7 @@ impl Refusal {
         }
     }
 
-    /// Whether the answer asks for Basic authorization.
+    /// Returns true if the answer asks for a Basic login (`WWW-Authenticate`).
     pub const fn challenges(&self) -> bool {
         matches!(self, Refusal::NoCredential | Refusal::BadCredential)
     }

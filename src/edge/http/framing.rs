@@ -1,27 +1,23 @@
-//! Strict chunked framing below pingora's reader of bodies, which takes a size line without a digit for the last chunk:
-//! a stream that validates each byte of a chunked body before pingora sees it. A deviation is an error of the stream, so
-//! that pingora never reaches the end of such a body.
+//! Strict chunked framing. pingora's reader of bodies takes a size line without a digit for the last chunk. So a stream below it
+//! validates each byte of a chunked body first. A deviation is an error of the stream, and pingora never reaches the end of such a
+//! body.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use async_trait::async_trait;
 use bytes::BytesMut;
 use http::HeaderMap;
 use http::header::{CONNECTION, TRANSFER_ENCODING};
 use parking_lot::Mutex;
+use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::raw_connect::ProxyDigest;
-use pingora_core::protocols::tls::SslDigest;
-use pingora_core::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
-    TimingDigest, UniqueID, UniqueIDType,
-};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tracing::debug;
 
+use crate::edge::net::pingora_compat;
+use crate::edge::net::stream_wrapper::{forward_stream_traits, forward_writes};
 use crate::wire::{ChunkedError, ChunkedValidator};
 
 /// The state of a stream's validation, shared with the code that knows where a header ends.
@@ -30,7 +26,7 @@ pub struct Validation(Mutex<Mode>);
 
 #[derive(Debug)]
 enum Mode {
-    /// A header is being read. These bytes came and belong to no header that was read so far.
+    /// A header is being read. These bytes were received and belong to no header that was read so far.
     Header(Vec<u8>),
     /// There is no chunked body.
     Off,
@@ -39,23 +35,23 @@ enum Mode {
 }
 
 impl Validation {
-    /// The validation of an answer that begins with its header.
+    /// The validation of a response that begins with its header.
     pub fn of_answer() -> Validation {
         Validation(Mutex::new(Mode::Header(Vec::new())))
     }
 
-    /// Notes that an informational answer of `length` bytes was read; another header follows.
+    /// Notes that an informational response of `length` bytes was read. Another header follows.
     pub fn pass_informational(&self, length: usize) {
         if let Mode::Header(seen) = &mut *self.0.lock() {
             seen.drain(..length.min(seen.len()));
         }
     }
 
-    /// Notes that the answer's header of `length` bytes was read, and whether a chunked body follows it. Validates what came
-    /// with the header.
+    /// Notes that the response's header of `length` bytes was read, and whether a chunked body follows it. Validates the bytes that
+    /// came with the header.
     ///
     /// # Errors
-    /// Where that deviates from the chunked coding.
+    /// These bytes deviate from the chunked coding.
     pub fn begin_body(&self, length: usize, chunked: bool) -> Result<(), ChunkedError> {
         let mut mode = self.0.lock();
         if let Mode::Header(seen) = &*mode {
@@ -105,18 +101,18 @@ pub enum Unvalidated {
 /// there is no body, gives back the stream and these bytes, and reads the same header again above the validator.
 ///
 /// # Errors
-/// [`Unvalidated`]; neither is expected of a header that was read once. Logged here.
+/// [`Unvalidated`], which is logged here. It is not expected of a header that was read once.
 pub async fn validate_request(mut session: ServerSession) -> Result<ServerSession, Unvalidated> {
     let header = BytesMut::from(&session.to_h1_raw()[..]);
     session.req_header_mut().remove_header(&TRANSFER_ENCODING);
-    // A connection that the client wants closed would be closed now. The header that is read again says it once more.
+    // Otherwise a connection that the client wants closed would be closed now. The header that is read again has the field still.
     session.req_header_mut().remove_header(&CONNECTION);
-    session.set_keepalive(Some(0));
+    session.set_keepalive(pingora_compat::KEPT);
     let finished = session.finish().await.inspect_err(|error| {
-        debug!(error = error.etype().as_str(), "connection lost before the chunked body");
+        debug!(error = error.etype().as_str(), "connection lost before a chunked body");
     });
     let Some(finished) = finished.map_err(|_| Unvalidated::Lost)? else {
-        debug!("connection closed before the chunked body");
+        debug!("connection closed before a chunked body");
         return Err(Unvalidated::Lost);
     };
     let (stream, unread) = finished.into_parts();
@@ -140,7 +136,7 @@ async fn read_again(header: BytesMut, stream: ValidatedStream) -> Result<ServerS
         Ok(false) => "no request",
         Err(error) => error.etype().as_str(),
     };
-    debug!(error, "request header can't be read again");
+    debug!(error, "the header of a request can't be read again");
     drop(read);
     Err(Unvalidated::Unreadable(Box::new(session)))
 }
@@ -151,17 +147,16 @@ pub fn is_invalid(session: &ServerSession) -> bool {
     stream.is_some_and(|stream| stream.validation.is_invalid())
 }
 
-/// The deviation that an error of pingora's comes from.
+/// The deviation that caused an error of pingora's.
 pub fn deviation(error: &pingora_error::Error) -> Option<ChunkedError> {
-    let error = error.cause.as_ref()?.downcast_ref::<io::Error>()?;
-    error.get_ref()?.downcast_ref().copied()
+    pingora_compat::stream_error(error)?.get_ref()?.downcast_ref().copied()
 }
 
 /// A connection whose reads are validated.
 #[derive(Debug)]
 pub struct ValidatedStream {
     stream: Stream,
-    /// Bytes that were read before and come first.
+    /// Bytes that were read before, and are given out first.
     unread: BytesMut,
     validation: Arc<Validation>,
 }
@@ -172,8 +167,13 @@ impl ValidatedStream {
         ValidatedStream { stream, unread: BytesMut::new(), validation }
     }
 
-    /// The connection below, and the bytes that were read from it and not given out: `read` first, if any. A stream that is
-    /// none of these is given back as it is.
+    /// The connection below.
+    pub fn inner(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// The connection below, and the bytes that were read from it and not given out: `read` first, if any. Any other stream is
+    /// returned as it is.
     pub fn unwrap(stream: Stream, read: Option<BytesMut>) -> Option<(Stream, Option<BytesMut>)> {
         if !(*stream).as_any().is::<ValidatedStream>() {
             return Some((stream, read));
@@ -191,7 +191,7 @@ impl AsyncRead for ValidatedStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // An invalid body stays so; nothing more of it is waited for.
+        // An invalid body stays invalid, and nothing more of it is read.
         self.validation.read(&[]).map_err(invalid)?;
         let before = buf.filled().len();
         if self.unread.is_empty() {
@@ -208,71 +208,8 @@ fn invalid(deviation: ChunkedError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, deviation)
 }
 
-impl AsyncWrite for ValidatedStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-#[async_trait]
-impl Shutdown for ValidatedStream {
-    async fn shutdown(&mut self) {
-        self.stream.shutdown().await;
-    }
-}
-
-impl UniqueID for ValidatedStream {
-    fn id(&self) -> UniqueIDType {
-        self.stream.id()
-    }
-}
-
-impl Ssl for ValidatedStream {
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.stream.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.stream.selected_alpn_proto()
-    }
-}
-
-#[async_trait]
-impl Peek for ValidatedStream {}
-
-impl GetTimingDigest for ValidatedStream {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.stream.get_timing_digest()
-    }
-}
-
-impl GetProxyDigest for ValidatedStream {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.stream.get_proxy_digest()
-    }
-
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.stream.set_proxy_digest(digest);
-    }
-}
-
-impl GetSocketDigest for ValidatedStream {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.stream.get_socket_digest()
-    }
-
-    fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.stream.set_socket_digest(digest);
-    }
-}
+forward_writes!(ValidatedStream);
+forward_stream_traits!(ValidatedStream);
 
 #[cfg(test)]
 mod tests;

@@ -7,18 +7,19 @@ use http::header::{self, HeaderValue};
 use http::{Method, Version};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
-use pingora_http::RequestHeader;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
+use super::access_log::AccessLine;
 use super::ambiguity::unclear_host;
 use super::authorize::{Admission, Admitted};
 use super::error::Refusal;
 use super::framing;
 use super::headers::request::{Framing, Outgoing, outgoing, outgoing_bytes};
 use super::peer::HttpPeer;
-use super::proxy::fast_path::{Delivery, Next};
-use super::proxy::forward::{Forward, Forwarded, Outbound};
+use super::proxy::delivery::{Next, ResponseDelivery, Side};
+use super::proxy::exchange::{ClientSide, Exchange};
+use super::proxy::forward::{Forward, Outbound};
 use super::proxy::tunnel;
 use super::request_quota;
 use super::router::Routed;
@@ -28,43 +29,43 @@ use super::{management, respond};
 use crate::domain::Permissions;
 use crate::service::access::Granted;
 
-/// The status under which a request is counted whose client went away before its answer.
+/// The status in metrics and log for a client that went away before its answer.
 const CLIENT_GONE: u16 = 499;
 
-/// The reason of a 400 for a path that stands for another one, with another route, to some backends.
+/// The reason of a 400 for a path that some backends read as another one, with another route.
 const AMBIGUOUS_PATH: &str =
     "Ambiguous path: it contains an encoded `?` or `#` (%3F, %23) that changes which route applies.";
 
-/// Bytes that most requests take on their way to a backend.
+/// The bytes of most requests to a backend.
 const REQUEST_SIZE: usize = 1024;
 
-/// How long the store may take to say whether a tunnel's credential still holds. A tunnel has to end within a second.
+/// The time for the store to tell if a tunnel's credential still has its permissions. A revoked tunnel must end within a second.
 const PATIENCE_OF_TUNNELS: Duration = Duration::from_millis(900);
 
 /// One request on one connection.
 pub struct RequestHandler<'a> {
-    /// The entry that it came in on.
+    /// The entry that received it.
     pub site: &'a HttpService,
     /// The worker that serves it.
     pub worker: usize,
-    /// Turns true when the gateway stops.
+    /// Becomes true when the gateway stops.
     pub stop: &'a watch::Receiver<bool>,
-    /// Whose request it is.
+    /// The client.
     pub client: &'a HttpPeer,
 }
 
 impl<'a> RequestHandler<'a> {
-    /// Answers the request whose header `session` has read; gives back the connection where it can be used again.
+    /// Answers the request whose header `session` has read. Returns the connection if it can be used again.
     pub async fn run(self, mut session: ServerSession) -> Next {
-        let underway = self.begin(&mut session);
+        let mut underway = self.begin(&mut session);
         let answered = underway.answer(&mut session).await;
         underway.end(session, answered).await
     }
 
-    /// The same over HTTP/2, where there may be many requests on a connection: each takes the memory for what follows its
-    /// admission only then.
+    /// The same over HTTP/2, where a connection may have many requests: each takes the memory for what follows its admission only
+    /// once it is admitted.
     pub async fn run_multiplexed(self, mut session: ServerSession) {
-        let underway = self.begin(&mut session);
+        let mut underway = self.begin(&mut session);
         let answered = underway.answer_in_two_steps(&mut session).await;
         Box::pin(underway.end(session, answered)).await;
     }
@@ -74,7 +75,7 @@ impl<'a> RequestHandler<'a> {
             session.set_keepalive(None);
         }
         let (plan, request_id) = (self.site.plan.load_full(), self.site.ids.next());
-        Underway { handler: self, plan, request_id, started: Instant::now() }
+        Underway { handler: self, plan, request_id, started: Instant::now(), forwarded: None }
     }
 }
 
@@ -84,122 +85,143 @@ struct Underway<'a> {
     plan: Arc<Plan>,
     request_id: HeaderValue,
     started: Instant,
+    forwarded: Option<ForwardedBy>,
+}
+
+/// The grounds on which a request was forwarded.
+struct ForwardedBy {
+    /// The index of the group of backends.
+    group: usize,
+    /// The identity; none on a public route.
+    granted: Option<Granted>,
+    /// The permissions that the route needs.
+    needed: Permissions,
 }
 
 impl Underway<'_> {
-    async fn answer(&self, session: &mut ServerSession) -> Result<Answered, Refusal> {
+    async fn answer(&mut self, session: &mut ServerSession) -> Result<Exchange, Refusal> {
         let raw = session.req_header().raw_path().to_vec();
         match self.admit(session, &raw).await? {
-            Step::Answered(answered) => Ok(answered),
-            Step::Admitted(target, route, admitted) => self.forward(session, route, &target, admitted).await,
+            FirstStep::Answered(exchange) => Ok(exchange),
+            FirstStep::Admitted(target, route, admitted) => {
+                self.forward(session, route, &target, admitted).await
+            }
         }
     }
 
     /// The same with the memory for the second step on the heap.
-    async fn answer_in_two_steps(&self, session: &mut ServerSession) -> Result<Answered, Refusal> {
+    async fn answer_in_two_steps(&mut self, session: &mut ServerSession) -> Result<Exchange, Refusal> {
         let raw = session.req_header().raw_path().to_vec();
         match self.admit(session, &raw).await? {
-            Step::Answered(answered) => Ok(answered),
-            Step::Admitted(target, route, admitted) => {
+            FirstStep::Answered(exchange) => Ok(exchange),
+            FirstStep::Admitted(target, route, admitted) => {
                 Box::pin(self.forward(session, route, &target, admitted)).await
             }
         }
     }
 
-    /// Finds out what is asked for and whether it may be forwarded. `raw` is the request's target.
-    async fn admit<'r>(&self, session: &mut ServerSession, raw: &'r [u8]) -> Result<Step<'r>, Refusal> {
+    /// Parses the target `raw`, finds its route and authorizes the request. Calls of the management API are answered here.
+    async fn admit<'r>(&self, session: &mut ServerSession, raw: &'r [u8]) -> Result<FirstStep<'r>, Refusal> {
         let RequestHandler { site, client, .. } = self.handler;
         let (plan, request_id) = (&*self.plan, &self.request_id);
         let request = session.req_header();
         if request.method == Method::CONNECT {
             return Err(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
-        // Over HTTP/1 that was asked with the rest of the header.
+        // Over HTTP/1 `ambiguity` has checked the host with the rest of the header.
         if request.version == Version::HTTP_2
             && let Some(reason) = unclear_host(request)
         {
             return Err(Refusal::Malformed(reason.into()));
         }
-        // Who can't even name a path may mean something else with what follows, too.
+        // A client that sends an invalid target may frame its body wrongly, too.
         let target = Target::parse(raw).inspect_err(|_| session.set_keepalive(None))?;
         let request = session.req_header();
         if let Some(credentials) = &site.credentials
             && management::is_for(&target.path)
         {
             let call = management::Call { site, credentials, client, plan, request_id };
-            let replied = call.answer(session, &target).await?;
-            return Ok(Step::Answered(match replied.whole {
-                true => Answered::Whole(replied.status),
-                false => Answered::Broken(replied.status),
-            }));
+            return Ok(FirstStep::Answered(call.answer(session, &target).await?));
         }
         let Some(route) = plan.router.route(&request.method, &target.path) else {
             return Err(Refusal::Malformed(AMBIGUOUS_PATH.into()));
         };
         let admission = Admission { site, client, plan, request_id };
         let admitted = admission.admit(session, &target, &route).await?;
-        Ok(Step::Admitted(target, route, admitted))
+        Ok(FirstStep::Admitted(target, route, admitted))
     }
 
-    /// Finishes the exchange, whose answer may still be on its way; gives back the connection where it can be used again.
-    async fn end(&self, mut session: ServerSession, answered: Result<Answered, Refusal>) -> Next {
-        let (site, plan, request_id, started) =
-            (self.handler.site, &*self.plan, &self.request_id, self.started);
-        let (status, reusable) = match answered {
-            Ok(Answered::Begun(delivery, group, server)) => {
-                let status = delivery.status();
-                log_access(site, session.req_header(), status, started, request_id);
-                let server = &plan.groups[group].servers()[server];
-                let active = server.count_active();
-                let delivered = delivery.run(session, &plan.timeouts).await;
-                drop(active);
-                if let Some(stream) = delivered.kept {
-                    server.keep(self.handler.worker, stream);
-                }
-                site.metrics.http_request(site.entry, status, started.elapsed());
-                return delivered.next;
-            }
-            Ok(Answered::Whole(status)) => (status, true),
-            Ok(Answered::Broken(status)) => (status, false),
-            Ok(Answered::Gone) => (CLIENT_GONE, false),
-            Ok(Answered::Switched(upstream, granted, needed)) => {
-                let request = session.req_header().clone();
-                Box::pin(self.carry(session, *upstream, granted, needed)).await;
-                site.metrics.http_request(site.entry, 101, started.elapsed());
-                log_access(site, &request, 101, started, request_id);
+    /// Finishes the exchange, whose response may still be on its way. Returns the connection if it can be used again.
+    async fn end(self, mut session: ServerSession, answered: Result<Exchange, Refusal>) -> Next {
+        let (status, reusable, broken_off) = match answered {
+            Ok(Exchange::Begun(delivery)) => return self.deliver(session, *delivery).await,
+            Ok(Exchange::Switched(upstream)) => {
+                let line = AccessLine::of(session.req_header());
+                Box::pin(self.carry(session, *upstream)).await;
+                self.note(line, 101, None);
                 return None;
             }
+            Ok(Exchange::Answered(status)) => (status, true, None),
+            Ok(Exchange::BrokenOff(broken_off)) => (broken_off.status, false, Some(broken_off.by)),
+            Ok(Exchange::ClientGone) => (CLIENT_GONE, false, None),
             Err(refusal) => {
                 let raw = session.req_header().raw_path();
                 let path = String::from_utf8_lossy(raw.split(|b| *b == b'?').next().unwrap_or_default())
                     .into_owned();
-                debug!(?refusal, request_id = shown(request_id), "refused");
+                debug!(?refusal, request_id = shown(&self.request_id), "refused");
                 self.refuse(&mut session, &refusal, &path).await;
-                (refusal.status(), true)
+                (refusal.status(), true, None)
             }
         };
-        site.metrics.http_request(site.entry, status, started.elapsed());
-        log_access(site, session.req_header(), status, started, request_id);
+        self.note(AccessLine::of(session.req_header()), status, broken_off);
+        let within = self.plan.timeouts.write;
         if !reusable {
+            if broken_off.is_some_and(|by| by != Side::Client) {
+                respond::close_broken_off(session, within).await;
+            }
             return None;
         }
         if framing::is_invalid(&session) {
-            // What still comes is no request, and unread it would reset the connection before the answer is read.
+            // Whatever follows isn't a request. Left unread, it would reset the connection before the client has read the answer.
             respond::linger(session).await;
             return None;
         }
-        let kept =
-            pingora_timeout::timeout(plan.timeouts.write, session.finish()).await.ok()?.ok().flatten()?;
+        let kept = pingora_timeout::timeout(within, session.finish()).await.ok()?.ok().flatten()?;
         Some(kept.into_parts())
     }
 
+    /// Passes on a response of known length.
+    async fn deliver(&self, session: ServerSession, delivery: ResponseDelivery) -> Next {
+        let line = AccessLine::of(session.req_header());
+        let group = self.forwarded.as_ref().map_or(0, |by| by.group);
+        let (status, server) = (delivery.status(), &self.plan.groups[group].servers()[delivery.server]);
+        let active = server.count_active();
+        let delivered = delivery.run(session, &self.plan.timeouts).await;
+        drop(active);
+        if let Some(stream) = delivered.backend {
+            server.keep(self.handler.worker, stream);
+        }
+        let broken_off = delivered.broken_off.inspect(|broken_off| broken_off.log(server, &self.request_id));
+        self.note(line, status, broken_off.map(|broken_off| broken_off.by));
+        delivered.client
+    }
+
+    /// Counts and logs the request, whose response has ended.
+    fn note(&self, line: Option<AccessLine>, status: u16, broken_off: Option<Side>) {
+        let site = self.handler.site;
+        site.metrics.http_request(site.entry, status, self.started.elapsed());
+        if let Some(line) = line {
+            line.log(site, status, broken_off, self.started, &self.request_id);
+        }
+    }
+
     async fn forward(
-        &self,
+        &mut self,
         session: &mut ServerSession,
         route: Routed,
         target: &Target<'_>,
         mut admitted: Admitted,
-    ) -> Result<Answered, Refusal> {
+    ) -> Result<Exchange, Refusal> {
         let (handler, plan, request_id) = (&self.handler, &*self.plan, &self.request_id);
         let forwarded_target = target.with_query(admitted.query.as_deref());
         let framing = match admitted.body.spooled_length() {
@@ -210,7 +232,7 @@ impl Underway<'_> {
             }
         };
         let upgrade = asks_for_upgrade(session);
-        let (index, group) = (route.group, &plan.groups[route.group]);
+        let group = &plan.groups[route.group];
         let with = Outgoing {
             target: &forwarded_target,
             identity: admitted.granted.as_ref(),
@@ -223,9 +245,13 @@ impl Underway<'_> {
         };
         let method = session.req_header().method.clone();
         let has_no_body = matches!(framing, Framing::None | Framing::Length(0));
-        // The connection goes on as it is; whatever changes that takes the other way.
+        // On the fast path the client's connection stays open.
         let goes_on = session.req_header().version == Version::HTTP_11 && session.get_keepalive().is_some();
-        let unwritable = |_| Refusal::Malformed("The request can't be forwarded".into());
+        let unwritable = |_| {
+            Refusal::Malformed(
+                "Invalid request: its target or a header field can't be written as HTTP/1.1".into(),
+            )
+        };
         let request = if has_no_body && goes_on && !upgrade && method != Method::HEAD && group.is_clear() {
             let mut bytes = Vec::with_capacity(REQUEST_SIZE);
             outgoing_bytes(session.req_header(), &with, &mut bytes).map_err(unwritable)?;
@@ -233,31 +259,24 @@ impl Underway<'_> {
         } else {
             Outbound::Header(Box::new(outgoing(session.req_header(), &with).map_err(unwritable)?))
         };
-        let forward = Forward {
+        let client = ClientSide {
             session,
-            request: &request,
-            method: &method,
             body: &mut admitted.body,
             timeouts: &plan.timeouts,
             request_id,
             stop: handler.stop,
-            worker: handler.worker,
         };
-        match forward.run(group).await? {
-            Forwarded::Answered(status) => {
-                respond::drain(session).await;
-                Ok(Answered::Whole(status))
-            }
-            Forwarded::Begun(delivery, server) => Ok(Answered::Begun(delivery, index, server)),
-            Forwarded::Broken(status) => Ok(Answered::Broken(status)),
-            Forwarded::Gone => Ok(Answered::Gone),
-            Forwarded::Switched(upstream) => {
-                Ok(Answered::Switched(upstream, admitted.granted, route.permissions()))
-            }
+        let forward = Forward { client, request: &request, method: &method, worker: handler.worker };
+        let exchange = forward.run(group).await?;
+        if matches!(exchange, Exchange::Answered(_)) {
+            respond::drain(session).await;
         }
+        let (group, granted, needed) = (route.group, admitted.granted, route.permissions());
+        self.forwarded = Some(ForwardedBy { group, granted, needed });
+        Ok(exchange)
     }
 
-    /// Answers with a refusal, and lets the client send the rest of its body.
+    /// Answers with a refusal, and reads the rest of the body.
     async fn refuse(&self, session: &mut ServerSession, refusal: &Refusal, path: &str) {
         let within = self.plan.timeouts.write;
         let request = session.req_header();
@@ -274,73 +293,38 @@ impl Underway<'_> {
     }
 
     /// Carries the bytes of a tunnel until it ends.
-    async fn carry(
-        &self,
-        session: ServerSession,
-        upstream: UpstreamSession,
-        granted: Option<Granted>,
-        needed: Permissions,
-    ) {
+    async fn carry(&self, session: ServerSession, upstream: UpstreamSession) {
         let site = self.handler.site;
-        let revoked = until_revoked(site, granted, needed);
+        let revoked = until_revoked(site, self.forwarded.as_ref());
         let mut stop = self.handler.stop.clone();
         let ended = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => tunnel::Ended::Closed,
+            _ = stop.wait_for(|stop| *stop) => tunnel::TunnelEnd::Closed,
             ended = tunnel::carry(session, upstream, &self.plan.timeouts, revoked) => ended,
         };
-        if ended == tunnel::Ended::Revoked {
-            info!(request_id = shown(&self.request_id), "a tunnel was cut: its credential lost its right");
+        if ended == tunnel::TunnelEnd::Revoked {
+            info!(
+                request_id = shown(&self.request_id),
+                "tunnel closed: its credential no longer has the permission"
+            );
             site.metrics.session_cut(site.entry);
         }
     }
 }
 
-fn log_access(
-    site: &HttpService,
-    request: &RequestHeader,
-    status: u16,
-    started: Instant,
-    request_id: &HeaderValue,
-) {
-    debug!(
-        target: "access",
-        entry = site.entry.as_str(),
-        method = request.method.as_str(),
-        path = %Shown(request.raw_path()),
-        status,
-        ms = started.elapsed().as_secs_f64() * 1e3,
-        request_id = shown(request_id),
-    );
-}
-
-/// The outcome of the first step.
-enum Step<'r> {
-    /// It was answered here.
-    Answered(Answered),
-    /// It may be forwarded.
+/// The outcome of the first step of an exchange.
+enum FirstStep<'r> {
+    /// Gatepost answered the request itself.
+    Answered(Exchange),
+    /// The request may be forwarded.
     Admitted(Target<'r>, Routed, Admitted),
 }
 
-/// How a request was answered.
-enum Answered {
-    /// It will have it all: from a backend, by the indices of its group and in it.
-    Begun(Box<Delivery>, usize, usize),
-    /// The client has it all.
-    Whole(u16),
-    /// It can't be finished, or the connection isn't HTTP any more.
-    Broken(u16),
-    /// Client and backend speak another protocol now: by whose credential, and what it needs.
-    Switched(Box<UpstreamSession>, Option<Granted>, Permissions),
-    /// The client went away.
-    Gone,
-}
-
-/// Resolves once the credential that opened a tunnel no longer holds what it needs. A store that can't be asked is
-/// asked again for nearly a second, and then nobody vouches for the tunnel any more.
-async fn until_revoked(site: &HttpService, granted: Option<Granted>, needed: Permissions) {
+/// Resolves once the credential that opened a tunnel no longer has the permissions that it needs. A store that is unavailable is
+/// asked again for nearly a second. Then the tunnel ends, since nothing proves that it may stay open.
+async fn until_revoked(site: &HttpService, by: Option<&ForwardedBy>) {
     use tokio::time::{sleep, timeout};
-    let Some(granted) = granted else {
+    let Some(ForwardedBy { granted: Some(granted), needed, .. }) = by else {
         return std::future::pending().await;
     };
     let mut changes = site.access.subscribe();
@@ -348,22 +332,22 @@ async fn until_revoked(site: &HttpService, granted: Option<Granted>, needed: Per
         changes.borrow_and_update();
         let asked = async {
             loop {
-                match site.access.permissions_now(&granted).await {
+                match site.access.permissions_now(granted).await {
                     Ok(now) => return now.is_some_and(|now| needed.minus(now).is_empty()),
                     Err(_) => sleep(Duration::from_millis(150)).await,
                 }
             }
         };
-        // Over all of it: a store that is slow to answer is no better than one that says nothing.
+        // One limit for all attempts: a store that answers too late is as good as unavailable.
         if !timeout(PATIENCE_OF_TUNNELS, asked).await.unwrap_or(false) || changes.changed().await.is_err() {
             return;
         }
     }
 }
 
-/// Whether a WebSocket is asked for (RFC 6455 section 4.1). Any other protocol, and what is said without the `Connection`
-/// that goes with it (RFC 9110 section 7.8), is a request like any other: a backend that speaks h2c, say, would take
-/// further requests out of the tunnel, which nobody was asked about.
+/// Returns true if the request asks for a WebSocket (RFC 6455 section 4.1). A request for another protocol, or without the
+/// `Connection` that belongs to it (RFC 9110 section 7.8), is forwarded as an ordinary request. A backend that speaks h2c, for example,
+/// would read further requests from the tunnel, which nothing authorizes.
 fn asks_for_upgrade(session: &ServerSession) -> bool {
     if !session.is_upgrade_req() {
         return false;
@@ -377,23 +361,6 @@ fn asks_for_upgrade(session: &ServerSession) -> bool {
         && request.method == Method::GET
         && matches!(protocol, (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"websocket"))
         && options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
-}
-
-/// A path for the log: without its query, which may hold a secret, and of bounded length.
-struct Shown<'a>(&'a [u8]);
-
-impl std::fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let path = self.0.split(|b| matches!(b, b'?' | b'#')).next().unwrap_or_default();
-        // The authority of an absolute target may hold a secret, too.
-        let path = match memchr::memmem::find(path, b"://") {
-            Some(end) if !path.starts_with(b"/") => {
-                path[end + 3..].splitn(2, |b| *b == b'/').nth(1).unwrap_or_default()
-            }
-            _ => path,
-        };
-        write!(f, "{}", path[..path.len().min(256)].escape_ascii())
-    }
 }
 
 fn shown(request_id: &HeaderValue) -> &str {

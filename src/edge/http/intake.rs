@@ -8,27 +8,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
-use pingora_core::protocols::raw_connect::ProxyDigest;
-use pingora_core::protocols::tls::SslDigest;
-use pingora_core::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
-    TimingDigest, UniqueID, UniqueIDType,
-};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use pingora_core::protocols::Stream;
+use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::edge::net::stream_wrapper::{forward_stream_traits, forward_writes};
 use crate::wire::RequestFrames;
 
-/// Requests that are taken from what a client has sent before the tasks of those before have run.
+/// The requests that are read before the tasks of earlier ones have run.
 const AT_ONCE: usize = 8;
 
-/// The least time between two such portions of a connection whose requests are only refused. What was refused is remembered for a
-/// second (h2), so that this bounds its memory, and all that a client may have sent is refused within a few seconds.
+/// The least time between two such portions of a connection whose requests are only refused. The h2 crate remembers refused streams for
+/// a second, so this bounds its memory. Everything that a client may have sent is refused within a few seconds.
 const SLOWED: Duration = Duration::from_millis(250);
 
-/// The connection.
+/// A client's HTTP/2 connection whose reads pause between requests.
 #[derive(Debug)]
 pub struct Intake {
     stream: Stream,
@@ -36,7 +31,7 @@ pub struct Intake {
     /// Bytes that were received, and wait for the pause to end.
     withheld: Bytes,
     pause: Arc<Mutex<Pause>>,
-    /// Its requests are only refused.
+    /// True while its requests are only refused.
     slowed: Arc<AtomicBool>,
 }
 
@@ -64,7 +59,7 @@ impl Intake {
         // A worker runs its tasks in the order in which they became ready: when the reader is polled again, each request
         // that was begun before has been polled once.
         tokio::spawn(async move {
-            // Those requests may just have been refused.
+            // Whether those requests were refused is known only after them.
             tokio::task::yield_now().await;
             if slowed.load(Ordering::Relaxed) {
                 tokio::time::sleep(SLOWED).await;
@@ -114,88 +109,13 @@ impl AsyncRead for Intake {
         }
         this.pause(cx);
         this.frames.allow(AT_ONCE);
-        // No bytes at all would be the end of the connection.
+        // A read of no bytes would be the end of the connection.
         if buf.filled().len() == before { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 }
 
-impl AsyncWrite for Intake {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-#[async_trait]
-impl Shutdown for Intake {
-    async fn shutdown(&mut self) {
-        self.stream.shutdown().await;
-    }
-}
-
-impl UniqueID for Intake {
-    fn id(&self) -> UniqueIDType {
-        self.stream.id()
-    }
-}
-
-impl Ssl for Intake {
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.stream.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.stream.selected_alpn_proto()
-    }
-}
-
-#[async_trait]
-impl Peek for Intake {}
-
-impl GetTimingDigest for Intake {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.stream.get_timing_digest()
-    }
-}
-
-impl GetProxyDigest for Intake {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.stream.get_proxy_digest()
-    }
-
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.stream.set_proxy_digest(digest);
-    }
-}
-
-impl GetSocketDigest for Intake {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.stream.get_socket_digest()
-    }
-
-    fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.stream.set_socket_digest(digest);
-    }
-}
+forward_writes!(Intake);
+forward_stream_traits!(Intake);
 
 #[cfg(test)]
 mod tests {

@@ -15,12 +15,14 @@ use super::body::pacing::Pace;
 use super::cross_site;
 use super::error::Refusal;
 use super::peer::HttpPeer;
+use super::proxy::delivery::{BrokenOff, Side};
+use super::proxy::exchange::Exchange;
 use super::quota::{QuotaLease, Use};
 use super::request_quota;
 use super::respond;
 use super::service::{HttpService, Plan};
 use super::target::Target;
-use crate::domain::CredentialId;
+use crate::domain::{AccountError, CredentialId};
 use crate::service::access::{HolderDecision, Peer};
 use crate::service::credentials::{Addition, Edit, Manager};
 use crate::service::{self, Credentials, Origin};
@@ -29,13 +31,13 @@ use crate::wire::{
     BASIC_BUFFER, CallParameters, CallParametersError, CredentialsAction, CredentialsCall, RequestCredential,
 };
 
-/// Bytes of a request's body at most; its parameters take a fraction of it.
+/// The most bytes of a request's body. Its parameters need a fraction of them.
 const BODY_LIMIT: usize = 64 * 1024;
 
-/// Credentials that are read from the store at once while they are listed.
+/// The credentials that are read from the store at once for a list.
 const PAGE: u32 = 1000;
 
-/// Whether a path is the management API's, right or wrong; it is never forwarded.
+/// Returns true if a path belongs to the management API, even if no call has that name. Such a path is never forwarded.
 pub fn is_for(path: &str) -> bool {
     const PREFIX: &[u8] = b"/api/credentials";
     path.len() >= PREFIX.len()
@@ -43,25 +45,17 @@ pub fn is_for(path: &str) -> bool {
         && path.as_bytes().get(PREFIX.len()).is_none_or(|next| matches!(next, b'/' | b'.'))
 }
 
-/// How a call was answered.
-pub struct Replied {
-    /// With which status.
-    pub status: u16,
-    /// Whether the client has all of the answer; else only closing tells it so.
-    pub whole: bool,
-}
-
 /// One call of the management API.
 pub struct Call<'a> {
-    /// The entry it came in on.
+    /// The entry that received it.
     pub site: &'a HttpService,
-    /// Who does it.
+    /// The service that makes the changes.
     pub credentials: &'a Credentials,
-    /// Who asks.
+    /// The client.
     pub client: &'a HttpPeer,
-    /// Limits.
+    /// The limits.
     pub plan: &'a Plan,
-    /// Its number.
+    /// The request ID.
     pub request_id: &'a HeaderValue,
 }
 
@@ -69,10 +63,16 @@ impl Call<'_> {
     /// Answers the call.
     ///
     /// # Errors
-    /// Only where the path names no call: everything else is answered in the call's own form.
-    pub async fn answer(&self, session: &mut ServerSession, target: &Target<'_>) -> Result<Replied, Refusal> {
+    /// The path names no call. Every other error is answered in the call's own format.
+    pub async fn answer(
+        &self,
+        session: &mut ServerSession,
+        target: &Target<'_>,
+    ) -> Result<Exchange, Refusal> {
         let Some(asked) = CredentialsCall::from_path(&target.path) else {
-            return Err(Refusal::NotFound("There is no such call".into()));
+            return Err(Refusal::NotFound(
+                "Unknown API call: the calls are get, add, edit and remove, each with .json or .xml".into(),
+            ));
         };
         match self.perform(session, target, &asked).await {
             Ok(replied) => Ok(replied),
@@ -83,11 +83,11 @@ impl Call<'_> {
                     let within = self.plan.timeouts.write;
                     let whole =
                         respond::refuse_without_body(session, &refusal, self.request_id, within).await;
-                    return Ok(Replied { status: refusal.status(), whole });
+                    return Ok(ended(refusal.status(), whole));
                 };
                 let body = text::error(asked.format, &refusal.reason());
                 let replied = self.write(session, &asked, refusal.status(), body, Some(&refusal)).await;
-                if replied.whole {
+                if matches!(replied, Exchange::Answered(_)) {
                     respond::drain(session).await;
                 }
                 Ok(replied)
@@ -100,7 +100,7 @@ impl Call<'_> {
         session: &mut ServerSession,
         target: &Target<'_>,
         asked: &CredentialsCall,
-    ) -> Result<Replied, Refusal> {
+    ) -> Result<Exchange, Refusal> {
         if !matches!(session.req_header().method, Method::GET | Method::POST) {
             return Err(Refusal::Method("GET, POST"));
         }
@@ -110,7 +110,7 @@ impl Call<'_> {
         }
         let has_body = !session.is_body_empty();
         let request = session.req_header();
-        // A login in the header or the query does not compete with forms that may bring one.
+        // A login in the header or the query doesn't share the quota of forms that may contain one.
         let purpose = match has_body && !request.headers.contains_key(header::AUTHORIZATION) {
             true => Use::Form,
             false => Use::Login,
@@ -128,7 +128,7 @@ impl Call<'_> {
         let permissions = parameters.permissions().map_err(|error| {
             if let CallParametersError::Permissions(why) = &error {
                 let action = audited(asked.action);
-                let refused = service::Refusal::Permissions(why.clone());
+                let refused = service::ManagementError::Permissions(why.clone());
                 self.credentials.refused(&manager, action, username.unwrap_or_default(), &refused);
             }
             malformed(error)
@@ -155,7 +155,7 @@ impl Call<'_> {
         Ok(self.write(session, asked, 200, text::success(asked.format, count), None).await)
     }
 
-    /// Only the account holder manages.
+    /// Authenticates the account holder, who alone manages credentials.
     async fn recognise(
         &self,
         session: &ServerSession,
@@ -179,7 +179,7 @@ impl Call<'_> {
         if let Some(held) = &held {
             gathered.add(held.presented()).map_err(malformed)?;
         }
-        // A login that a browser adds by itself, and no credential of the request's own.
+        // A login that a browser may have added by itself, and no other credential.
         if let (Some(ambient), None) = (basic, &held) {
             let is_trusted = self.client.is_trusted(&self.plan.trusted_proxies);
             if let Some(reason) = cross_site::reason(session.req_header(), self.client, is_trusted) {
@@ -238,7 +238,7 @@ impl Call<'_> {
         asked: &CredentialsCall,
         manager: &Manager,
         username: Option<&str>,
-    ) -> Result<Replied, Refusal> {
+    ) -> Result<Exchange, Refusal> {
         if let Some(username) = username {
             let credential = self.credentials.get(manager, username).await.map_err(refusal_of)?;
             let body = text::credential(asked.format, &credential);
@@ -254,8 +254,10 @@ impl Call<'_> {
             let page = match page {
                 Ok(page) => page,
                 Err(refusal) if !begun => return Err(refusal_of(refusal)),
-                // The list can't be finished; only closing tells the client so.
-                Err(_) => return Ok(Replied { status: 200, whole: false }),
+                Err(refusal) => {
+                    let detail = refusal.to_string();
+                    return Ok(Exchange::BrokenOff(BrokenOff { status: 200, by: Side::Gatepost, detail }));
+                }
             };
             last = page.last().map(|credential| credential.id);
             let complete = page.len() < PAGE as usize;
@@ -278,18 +280,18 @@ impl Call<'_> {
                 }
                 let written = timeout(within, session.write_response_header(Box::new(header)));
                 if !matches!(written.await, Ok(Ok(()))) {
-                    return Ok(Replied { status: 200, whole: false });
+                    return Ok(ended(200, false));
                 }
             }
             let written = session.write_response_body(Bytes::from(std::mem::take(&mut piece)), complete);
             let whole = matches!(timeout(within, written).await, Ok(Ok(())));
             if !whole || complete {
-                return Ok(Replied { status: 200, whole });
+                return Ok(ended(200, whole));
             }
         }
     }
 
-    /// The header of a list that is written as it is read. Over HTTP/1.0 only the closing connection ends it.
+    /// The header of a list that is written while it is read. Over HTTP/1.0 the end of the connection ends it.
     fn long_header(
         &self,
         asked: &CredentialsCall,
@@ -310,7 +312,7 @@ impl Call<'_> {
         status: u16,
         body: String,
         refusal: Option<&Refusal>,
-    ) -> Replied {
+    ) -> Exchange {
         let header = respond::header(status, asked.format.content_type(), body.len(), self.request_id);
         let header = header.and_then(|mut header| {
             if let Some(refusal) = refusal {
@@ -322,36 +324,41 @@ impl Call<'_> {
             Ok(header) => respond::write(session, header, Bytes::from(body), self.plan.timeouts.write).await,
             Err(_) => false,
         };
-        Replied { status, whole }
+        ended(status, whole)
     }
 }
 
-/// The one table from what the service refuses to what the client is told.
-fn refusal_of(refusal: service::Refusal) -> Refusal {
-    use service::Refusal as R;
+/// The outcome of a call that was answered with that status; `whole` is false where the client took no more of it.
+fn ended(status: u16, whole: bool) -> Exchange {
+    if whole { Exchange::Answered(status) } else { Exchange::BrokenOff(BrokenOff::by_client(status)) }
+}
+
+/// The table from the service's errors to answers.
+fn refusal_of(refusal: service::ManagementError) -> Refusal {
+    use service::ManagementError as E;
     match refusal {
-        R::Username(_) | R::Password(_) | R::Permissions(_) | R::AboveRights(_) => {
+        E::Username(_) | E::Password(_) | E::Permissions(_) | E::NotAllowed(AccountError::AboveRights(_)) => {
             Refusal::Malformed(refusal.to_string().into())
         }
-        // The holder's right ended while the call was under way.
-        R::Suspended | R::NoSuchAccount => Refusal::BadCredential,
-        R::NoSuchCredential => Refusal::NotFound(refusal.to_string().into()),
-        R::NameTaken => Refusal::Conflict(refusal.to_string().into()),
-        R::Busy => Refusal::Overloaded("Temporarily unavailable, try again"),
-        R::Store(_) => Refusal::Overloaded("The change could not be made, try again"),
-        R::Unconfirmed(_) => {
-            Refusal::Overloaded("The change is written, but not yet in force everywhere, try again")
+        // The holder lost its rights during the call.
+        E::NotAllowed(AccountError::Suspended | AccountError::NoSuchAccount) => Refusal::BadCredential,
+        E::NotAllowed(AccountError::NoSuchCredential) => Refusal::NotFound(refusal.to_string().into()),
+        E::NotAllowed(AccountError::NameTaken) => Refusal::Conflict(refusal.to_string().into()),
+        E::Busy => Refusal::Overloaded("Temporarily unavailable, try again"),
+        E::Store(_) => Refusal::Overloaded("The change was not made, try again"),
+        E::Unconfirmed(_) => {
+            Refusal::Overloaded("The change is stored, but not yet in force everywhere, try again")
         }
     }
 }
 
-/// The audit trail's word for what was asked.
-fn audited(action: CredentialsAction) -> service::audit::Action {
+/// The audit trail's name of the action.
+fn audited(action: CredentialsAction) -> service::audit::AuditAction {
     match action {
-        CredentialsAction::Get => service::audit::Action::CredentialGet,
-        CredentialsAction::Add => service::audit::Action::CredentialAdd,
-        CredentialsAction::Edit => service::audit::Action::CredentialEdit,
-        CredentialsAction::Remove => service::audit::Action::CredentialRemove,
+        CredentialsAction::Get => service::audit::AuditAction::CredentialGet,
+        CredentialsAction::Add => service::audit::AuditAction::CredentialAdd,
+        CredentialsAction::Edit => service::audit::AuditAction::CredentialEdit,
+        CredentialsAction::Remove => service::audit::AuditAction::CredentialRemove,
     }
 }
 

@@ -1,9 +1,11 @@
 //! HTTP: the proxy and the management API. `server` reads requests from a client's connection. `handler` takes each one through
 //! `router`, `authorize` and `proxy`, or answers it (`management`, `respond`).
 
+mod access_log;
 pub mod ambiguity;
 pub mod authorize;
 pub mod body;
+mod client_stream;
 mod cross_site;
 pub mod error;
 pub mod framing;
@@ -11,6 +13,7 @@ pub mod handler;
 pub mod headers;
 pub mod intake;
 pub mod management;
+mod masking;
 pub mod peer;
 pub mod proxy;
 pub mod quota;

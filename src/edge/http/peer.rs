@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
-/// The peer of one connection.
+use crate::service::access::ConnectionMemory;
+
+/// The client of one connection.
 #[derive(Debug)]
 pub struct HttpPeer {
     address: IpAddr,
@@ -14,10 +16,11 @@ pub struct HttpPeer {
     tls: bool,
     accepted: AtomicBool,
     without_room: AtomicBool,
+    memory: ConnectionMemory,
 }
 
 impl HttpPeer {
-    /// The peer at `address`.
+    /// The client at `address`.
     pub fn new(address: SocketAddr, tls: bool) -> HttpPeer {
         let address = address.ip().to_canonical();
         let shown = HeaderValue::from_str(&address.to_string())
@@ -28,12 +31,18 @@ impl HttpPeer {
             tls,
             accepted: AtomicBool::new(false),
             without_room: AtomicBool::new(false),
+            memory: ConnectionMemory::default(),
         }
     }
 
     /// Its address.
     pub fn address(&self) -> IpAddr {
         self.address
+    }
+
+    /// What the connection remembers of the credential that it last presented.
+    pub fn memory(&self) -> &ConnectionMemory {
+        &self.memory
     }
 
     /// Notes that a credential was accepted on the connection.
@@ -46,17 +55,17 @@ impl HttpPeer {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// Notes that a request was refused since its source has taken all its room.
+    /// Notes that a request was refused because its source has used up its quota.
     pub fn note_without_room(&self) {
         self.without_room.store(true, Ordering::Relaxed);
     }
 
-    /// Returns true if the connection should end: its source has taken all its room, and no credential was accepted on it.
+    /// Returns true if the connection should end: its source has used up its quota, and no credential was accepted on it.
     pub fn should_leave(&self) -> bool {
         self.without_room.load(Ordering::Relaxed) && !self.has_accepted()
     }
 
-    /// Whether its `X-Forwarded-*` are believed.
+    /// Returns true if its `X-Forwarded-*` fields are trusted.
     pub fn is_trusted(&self, trusted_proxies: &[IpNet]) -> bool {
         trusted_proxies.iter().any(|net| net.contains(&self.address))
     }
@@ -66,13 +75,12 @@ impl HttpPeer {
         &self.shown
     }
 
-    /// `http` or `https`, as the connection is.
+    /// The scheme of the connection: `http` or `https`.
     pub fn scheme(&self) -> &'static str {
         if self.tls { "https" } else { "http" }
     }
 
-    /// Where a request really comes from: behind trusted proxies, the last address of `X-Forwarded-For` that isn't
-    /// one of them.
+    /// The source of a request. Behind trusted proxies that is the last address of `X-Forwarded-For` that isn't one of them.
     pub fn source(&self, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> IpAddr {
         if !self.is_trusted(trusted_proxies) {
             return self.address;
@@ -82,7 +90,7 @@ impl HttpPeer {
             headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes).collect();
         let hops = lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
         for hop in hops {
-            // Whoever wrote something else than an address, or than text, isn't to be believed any further.
+            // A hop that isn't an address, or isn't text, ends the trust.
             let text = std::str::from_utf8(hop).ok();
             let Some(address) = text.and_then(|hop| address_of(hop.trim())) else { break };
             source = address.to_canonical();
@@ -94,7 +102,7 @@ impl HttpPeer {
     }
 }
 
-/// The address of a hop: alone, or with a port as some proxies write it, and then with brackets where it is IPv6.
+/// The address of a hop: alone, or with a port as some proxies write it. An IPv6 address with a port has brackets.
 fn address_of(hop: &str) -> Option<IpAddr> {
     let alone = hop.parse().ok();
     let with_port = || hop.parse::<SocketAddr>().ok().map(|address| address.ip());

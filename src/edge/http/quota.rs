@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::config::Forms;
-use crate::state::throttle::Source;
+use crate::state::throttle::SourcePrefix;
 
-/// The beginning of a form that never waits for long ones. Over HTTP/1 it takes no room, since the connection's own buffers are
-/// as large; over HTTP/2 it takes that of its request.
+/// The bytes of a form up to which it never waits for long forms. Over HTTP/1 they take no room, since the connection's own buffers
+/// are as large. Over HTTP/2 they take the room of the request.
 const SHORT: u64 = 16 * 1024;
 
 /// The steps in which short and long forms take room.
@@ -39,21 +39,21 @@ const LEAST: u64 = 2 << 20;
 /// The part of the room for forms that one source may take.
 const SHARE: u64 = 4;
 
-/// How long a form waits for room on the disk.
+/// The time that a form waits for room on the disk.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The purpose for which something of HTTP/2 takes memory; each has room of its own, so that none is in another's way.
+/// The purpose for which a request or connection over HTTP/2 takes memory. Each has room of its own, so that none blocks another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// A form that is read to find its credential.
+    /// A form that is read for its credential.
     Form,
-    /// A login that is checked.
+    /// A login while it is checked.
     Login,
-    /// A body on its way to a public route.
+    /// A body while it is forwarded to a public route.
     Upload,
-    /// A refusal that its client doesn't take, or whose client goes on sending.
+    /// A refusal while its client doesn't read it, or continues to send.
     Refusal,
-    /// Streams of a connection.
+    /// The streams of a connection.
     Stream,
 }
 
@@ -68,8 +68,8 @@ impl Use {
         }
     }
 
-    /// The part of the bound that one source may take: one address alone doesn't shut the others out. Behind one address may be
-    /// many browsers, each with many streams, and a program that begins with a burst of logins.
+    /// The part of the bound that one source may take, so that one address can't shut the others out. There may be many browsers
+    /// behind one address, each with many streams, and programs that begin with a burst of logins.
     const fn share(self) -> u64 {
         match self {
             Use::Form | Use::Upload | Use::Refusal => SHARE,
@@ -87,13 +87,13 @@ pub struct Quota {
 
 #[derive(Debug, Default)]
 struct Totals {
-    all: Taken,
-    sources: HashMap<Source, Taken>,
+    all: TakenRoom,
+    sources: HashMap<SourcePrefix, TakenRoom>,
 }
 
 /// Bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Taken {
+struct TakenRoom {
     /// For each [`Use`].
     uses: [u64; Use::ALL.len()],
     /// Of long forms.
@@ -101,79 +101,79 @@ struct Taken {
     disk: u64,
 }
 
-impl Taken {
-    const NONE: Taken = Taken { uses: [0; Use::ALL.len()], memory: 0, disk: 0 };
+impl TakenRoom {
+    const NONE: TakenRoom = TakenRoom { uses: [0; Use::ALL.len()], memory: 0, disk: 0 };
 
-    fn of(purpose: Use, bytes: u64) -> Taken {
-        let mut taken = Taken::NONE;
+    fn of(purpose: Use, bytes: u64) -> TakenRoom {
+        let mut taken = TakenRoom::NONE;
         taken.uses[purpose as usize] = bytes;
         taken
     }
 
-    fn plus(self, more: Taken) -> Taken {
+    fn plus(self, more: TakenRoom) -> TakenRoom {
         self.with(more, |taken, more| taken + more)
     }
 
-    fn minus(self, less: Taken) -> Taken {
+    fn minus(self, less: TakenRoom) -> TakenRoom {
         self.with(less, u64::saturating_sub)
     }
 
-    fn with(self, other: Taken, each: fn(u64, u64) -> u64) -> Taken {
-        Taken {
+    fn with(self, other: TakenRoom, each: fn(u64, u64) -> u64) -> TakenRoom {
+        TakenRoom {
             uses: std::array::from_fn(|at| each(self.uses[at], other.uses[at])),
             memory: each(self.memory, other.memory),
             disk: each(self.disk, other.disk),
         }
     }
 
-    fn is_within(self, bounds: Taken) -> bool {
+    fn is_within(self, bounds: TakenRoom) -> bool {
         self.uses.iter().zip(bounds.uses).all(|(taken, bound)| *taken <= bound)
             && self.memory <= bounds.memory
             && self.disk <= bounds.disk
     }
 }
 
-/// The room that one request, or one connection, has taken; it is given back when this is dropped.
+/// The room that one request or one connection has taken. It is given back on drop.
 #[derive(Debug)]
 pub struct QuotaLease {
     room: Arc<Quota>,
-    source: Source,
-    /// What short bodies and streams count as; none over HTTP/1.
+    source: SourcePrefix,
+    /// The purpose of short bodies and streams; none over HTTP/1.
     purpose: Option<Use>,
-    bounds: Taken,
-    share: Taken,
-    taken: Taken,
+    bounds: TakenRoom,
+    share: TakenRoom,
+    taken: TakenRoom,
 }
 
 impl QuotaLease {
     /// A lease that has taken nothing, for a request from `source`. `purpose` is none over HTTP/1.
     pub fn new(room: Arc<Quota>, source: IpAddr, purpose: Option<Use>, forms: &Forms) -> QuotaLease {
         let uses = Use::ALL.map(|purpose| (forms.memory_total / purpose.part()).max(LEAST));
-        let bounds = Taken { uses, memory: forms.memory_total, disk: forms.disk_total };
-        let share = Taken {
+        let bounds = TakenRoom { uses, memory: forms.memory_total, disk: forms.disk_total };
+        let share = TakenRoom {
             uses: Use::ALL.map(|purpose| uses[purpose as usize] / purpose.share()),
             memory: bounds.memory / SHARE,
             // The longest form has to fit into any source's share.
             disk: (bounds.disk / SHARE).max(forms.max_body + STEP),
         };
-        QuotaLease { room, source: Source::of(source), purpose, bounds, share, taken: Taken::NONE }
+        QuotaLease { room, source: SourcePrefix::of(source), purpose, bounds, share, taken: TakenRoom::NONE }
     }
 
-    /// Takes room for a request with a header of `fields` fields and `bytes` bytes, until [`QuotaLease::accept`]; false where there
-    /// is none.
+    /// Takes room for a request with a header of `fields` fields and `bytes` bytes, until [`QuotaLease::accept`]. Returns false if
+    /// there is none.
     pub fn cover_request(&mut self, fields: usize, bytes: usize) -> bool {
         self.cover(REQUEST + FIELD * fields as u64 + bytes as u64)
     }
 
-    /// Takes room for an HTTP/2 connection that has had `streams` streams at once; false where there is none.
+    /// Takes room for an HTTP/2 connection that has had `streams` streams at once. Returns false if there is none.
     pub fn cover_streams(&mut self, streams: usize) -> bool {
         let wanted = STREAM * streams.saturating_sub(FREE_STREAMS) as u64;
         let more = wanted.saturating_sub(self.taken.uses[Use::Stream as usize]);
         more == 0 || self.cover(more)
     }
 
-    /// Returns true if this has taken room for its purpose while half of it is taken, by all or of what its source may take:
-    /// one that doesn't continue is in the way of others then.
+    /// Returns true if this has taken room for its purpose, and half of that room is taken, in all or by its source. Then a request
+    /// that makes no progress blocks others.
     pub fn is_crowded(&self) -> bool {
         let Some(at) = self.purpose.map(|purpose| purpose as usize) else { return false };
         if self.taken.uses[at] == 0 {
@@ -184,8 +184,8 @@ impl QuotaLease {
         totals.all.uses[at] > self.bounds.uses[at] / 2 || own > self.share.uses[at] / 2
     }
 
-    /// Takes room for `length` bytes of the body in memory; false where there is none. `before` is the length that it was
-    /// asked for last.
+    /// Takes room for `length` bytes of the body in memory. Returns false if there is none. `before` is the length of the last such
+    /// call.
     pub fn cover_in_memory(&mut self, before: u64, length: u64) -> bool {
         let steps = |length: u64| length.min(SHORT).next_multiple_of(SHORT_STEP);
         let short = steps(length) - steps(before);
@@ -193,20 +193,21 @@ impl QuotaLease {
             true => length.next_multiple_of(STEP).saturating_sub(self.taken.memory),
             false => 0,
         };
-        (short == 0 || self.cover(short)) && (long == 0 || self.take(Taken { memory: long, ..Taken::NONE }))
+        (short == 0 || self.cover(short))
+            && (long == 0 || self.take(TakenRoom { memory: long, ..TakenRoom::NONE }))
     }
 
     /// Takes room for the lease's purpose.
     fn cover(&mut self, bytes: u64) -> bool {
-        self.purpose.is_none_or(|purpose| self.take(Taken::of(purpose, bytes)))
+        self.purpose.is_none_or(|purpose| self.take(TakenRoom::of(purpose, bytes)))
     }
 
-    /// Takes room for `length` bytes of the form on the disk; false where there is none, after a while.
+    /// Takes room for `length` bytes of the form on the disk, and waits for it for a while. Returns false if there is none.
     pub async fn cover_on_disk(&mut self, length: u64) -> bool {
         if length <= self.taken.disk {
             return true;
         }
-        let more = Taken { disk: length.next_multiple_of(STEP) - self.taken.disk, ..Taken::NONE };
+        let more = TakenRoom { disk: length.next_multiple_of(STEP) - self.taken.disk, ..TakenRoom::NONE };
         if self.take(more) {
             return true;
         }
@@ -224,17 +225,17 @@ impl QuotaLease {
         waited.await.is_ok()
     }
 
-    /// Gives back what it took of the memory: the form is on the disk now.
+    /// Gives the memory back: the form is on the disk now.
     pub fn leave_memory(&mut self) {
-        self.give_back(Taken { memory: self.taken.memory, ..Taken::NONE });
+        self.give_back(TakenRoom { memory: self.taken.memory, ..TakenRoom::NONE });
     }
 
-    /// Gives back what the request took until its credential was accepted.
+    /// Gives back the room that a request holds until its credential is accepted.
     pub fn accept(&mut self) {
-        self.give_back(Taken { uses: self.taken.uses, ..Taken::NONE });
+        self.give_back(TakenRoom { uses: self.taken.uses, ..TakenRoom::NONE });
     }
 
-    fn take(&mut self, more: Taken) -> bool {
+    fn take(&mut self, more: TakenRoom) -> bool {
         let mut totals = self.room.totals.lock();
         let all = totals.all.plus(more);
         let own = totals.sources.get(&self.source).copied().unwrap_or_default().plus(more);
@@ -247,15 +248,15 @@ impl QuotaLease {
         true
     }
 
-    fn give_back(&mut self, less: Taken) {
-        if less == Taken::NONE {
+    fn give_back(&mut self, less: TakenRoom) {
+        if less == TakenRoom::NONE {
             return;
         }
         self.taken = self.taken.minus(less);
         let mut totals = self.room.totals.lock();
         totals.all = totals.all.minus(less);
         let own = totals.sources.get(&self.source).copied().unwrap_or_default().minus(less);
-        if own == Taken::NONE {
+        if own == TakenRoom::NONE {
             totals.sources.remove(&self.source);
         } else {
             totals.sources.insert(self.source, own);
@@ -293,11 +294,11 @@ mod tests {
         let mut first = lease(&room, "192.0.2.1");
         assert!(first.cover_in_memory(0, SHORT) && first.taken.memory == 0);
         assert!(first.cover_in_memory(SHORT, SHORT + 1) && first.cover_in_memory(SHORT + 1, 64 * KIB));
-        assert_eq!(first.taken, Taken { memory: 64 * KIB, ..Taken::of(Use::Form, SHORT) });
+        assert_eq!(first.taken, TakenRoom { memory: 64 * KIB, ..TakenRoom::of(Use::Form, SHORT) });
         assert!(first.cover_in_memory(64 * KIB, 128 * KIB));
         assert!(!first.cover_in_memory(128 * KIB, 128 * KIB + 1));
         let mut same = lease_for(None, &room, "192.0.2.1");
-        assert!(same.cover_in_memory(0, SHORT) && same.taken == Taken::NONE);
+        assert!(same.cover_in_memory(0, SHORT) && same.taken == TakenRoom::NONE);
         assert!(!same.cover_in_memory(SHORT, SHORT + 1));
         assert!(same.cover_on_disk(256 * KIB).await && !same.cover_on_disk(256 * KIB + 1).await);
         first.leave_memory();
@@ -309,7 +310,7 @@ mod tests {
         assert!(!lease(&room, "192.0.2.9").cover_on_disk(1).await);
         drop((first, same, others));
         let totals = room.totals.lock();
-        assert!(totals.all == Taken::NONE && totals.sources.is_empty());
+        assert!(totals.all == TakenRoom::NONE && totals.sources.is_empty());
     }
 
     /// Leases of one source, as many as find room for a request.
@@ -337,7 +338,7 @@ mod tests {
             taken[0].accept();
             assert!(lease_for(Some(purpose), &room, "192.0.2.1").cover_request(10, 300));
             drop((taken, others));
-            assert_eq!(room.totals.lock().all, Taken::NONE);
+            assert_eq!(room.totals.lock().all, TakenRoom::NONE);
         }
     }
 
@@ -346,12 +347,12 @@ mod tests {
         let room = Arc::new(Quota::default());
         let connection = || lease_for(Some(Use::Stream), &room, "192.0.2.1");
         let mut first = connection();
-        assert!(first.cover_streams(FREE_STREAMS) && first.taken == Taken::NONE && !first.is_crowded());
+        assert!(first.cover_streams(FREE_STREAMS) && first.taken == TakenRoom::NONE && !first.is_crowded());
         for streams in [1, 100, 50, 100] {
             assert!(first.cover_streams(streams));
         }
         let each = STREAM * (100 - FREE_STREAMS as u64);
-        assert_eq!(first.taken, Taken::of(Use::Stream, each));
+        assert_eq!(first.taken, TakenRoom::of(Use::Stream, each));
         let mut more = Vec::new();
         let mut next = connection();
         while next.cover_streams(100) {

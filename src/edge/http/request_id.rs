@@ -7,7 +7,7 @@ use http::header::{HeaderName, HeaderValue};
 /// The field that carries the ID in responses and towards backends.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Makes IDs for requests: a random beginning for the process, then a count.
+/// Makes request IDs: a random prefix for the process, then a counter.
 #[derive(Debug)]
 pub struct RequestIds {
     process: u32,
@@ -15,9 +15,9 @@ pub struct RequestIds {
 }
 
 impl RequestIds {
-    /// Chooses the beginning.
+    /// Chooses the prefix.
     pub(super) fn new() -> RequestIds {
-        // Without randomness two processes might use the same IDs, which harms nobody.
+        // Without randomness two processes may use the same IDs, which does no harm.
         RequestIds { process: getrandom::u32().unwrap_or(0), next: AtomicU64::new(0) }
     }
 

@@ -9,13 +9,13 @@ use super::peer::HttpPeer;
 use super::quota::{QuotaLease, Use};
 use super::service::{HttpService, Plan};
 
-/// The text for a request whose source has taken all its room.
+/// The text for a request for which there is no room.
 pub const NO_ROOM: &str = "Too many unfinished requests at once, try again";
 
 /// Takes room for a request.
 ///
 /// # Errors
-/// Where all sources together, or the one that it comes from, have taken all of theirs.
+/// All sources together, or the request's own, have used up their room.
 pub fn take(
     site: &HttpService,
     plan: &Plan,
@@ -32,8 +32,8 @@ pub fn take(
     })
 }
 
-/// Takes room for the refusal of a request, which may wait for a client that takes no answer or goes on sending its body. `None`
-/// means that there is none: then the answer must be one that waits for nothing.
+/// Takes room for the refusal of a request, which may wait for a client that reads no answer or continues to send its body. `None`
+/// means that there is none: then the answer must not wait for anything.
 pub fn take_for_refusal(
     site: &HttpService,
     plan: &Plan,

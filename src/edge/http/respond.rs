@@ -1,4 +1,5 @@
-//! Responses that Gatepost writes itself, on a connection that stays open where it can.
+//! Responses to clients: those that Gatepost writes itself, on a connection that stays open where it can, and the header of a
+//! backend's.
 
 use std::time::Duration;
 
@@ -8,37 +9,39 @@ use http::header::{self, HeaderValue};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use pingora_timeout::timeout;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::client_stream::ClientStream;
 use super::error::Refusal;
 use super::framing::ValidatedStream;
+use super::headers::response::{Incoming, framing_of, incoming, incoming_bytes};
 use super::request_id::REQUEST_ID;
 use crate::wire::{ReplyFormat, reply};
 
-/// Bytes of an unwanted body that are read and thrown away, so that the client gets to read the answer.
+/// The most bytes of an unwanted body that are read and discarded, so that the client can read the answer.
 const DRAIN_BYTES: usize = 64 << 20;
 
-/// Bytes of a body that may be read before its request is refused, and how long that may take.
+/// The most bytes of a body that are read before its request is refused, and the time for that.
 const SMALL: u64 = 64 * 1024;
 const SETTLE_TIME: Duration = Duration::from_millis(100);
 
-/// How long throwing away may take in all, and without anything coming.
+/// The time for discarding in all, and without any progress.
 const DRAIN_TIME: Duration = Duration::from_secs(20);
 const DRAIN_PAUSE: Duration = Duration::from_secs(3);
 
-/// The same for what is no request's.
+/// The same for bytes that belong to no request.
 const LINGER_BYTES: usize = 16 << 20;
 const LINGER_TIME: Duration = Duration::from_secs(2);
 
-/// Writes a whole answer, without `body` where the request is HEAD; whether it got through is seen when the session is
-/// finished.
+/// Writes a whole answer, without `body` if the request is HEAD. Returns false if it can't be written. What was written may still be
+/// lost until the session is finished.
 pub async fn write(
     session: &mut ServerSession,
     header: ResponseHeader,
     body: Bytes,
     within: Duration,
 ) -> bool {
-    // Over HTTP/1 pingora sees to that, also where no method was read.
+    // Over HTTP/1 pingora leaves the body out.
     let is_head =
         matches!(session, ServerSession::H2(session) if session.req_header().method == Method::HEAD);
     let ends = is_head || body.is_empty();
@@ -49,11 +52,11 @@ pub async fn write(
     matches!(written.await, Ok(Ok(())))
 }
 
-/// Writes the header of an answer. `ends`: there is no body. Over HTTP/2 the same frame says so, and no DATA frame follows,
-/// not even an empty one.
+/// Writes the header of an answer. With `ends` there is no body. Over HTTP/2 the same frame says so, and no DATA frame follows, not
+/// even an empty one.
 ///
 /// # Errors
-/// Where the client takes no more.
+/// The client takes no more.
 pub async fn write_header(
     session: &mut ServerSession,
     header: Box<ResponseHeader>,
@@ -66,6 +69,45 @@ pub async fn write_header(
             if ends { session.write_response_body(Bytes::new(), true).await } else { Ok(()) }
         }
     }
+}
+
+/// The reason that the header of a backend's response wasn't written.
+pub enum RelayError {
+    /// It can't be written for any client.
+    Response(Box<pingora_error::Error>),
+    /// The client takes no more.
+    Client,
+}
+
+/// Writes the header of a backend's response. `ends` as in [`write_header`].
+///
+/// # Errors
+/// [`RelayError`]
+pub async fn write_relayed_header(
+    session: &mut ServerSession,
+    response: &ResponseHeader,
+    with: &Incoming<'_>,
+    ends: bool,
+) -> Result<(), RelayError> {
+    let Some(client) = client_stream(session) else {
+        let header = incoming(response, with).map_err(RelayError::Response)?;
+        return write_header(session, Box::new(header), ends).await.map_err(|_| RelayError::Client);
+    };
+    let header = incoming_bytes(response, with).map_err(RelayError::Response)?;
+    // pingora frames the body as this header says.
+    let framing = framing_of(response, with).map_err(RelayError::Response)?;
+    client.replace_header(header);
+    let written = write_header(session, Box::new(framing), ends).await;
+    let is_lost = client_stream(session).is_none_or(ClientStream::withdraw_header);
+    if written.is_err() || is_lost { Err(RelayError::Client) } else { Ok(()) }
+}
+
+/// The connection of a client over HTTP/1.
+fn client_stream(session: &ServerSession) -> Option<&ClientStream> {
+    let stream = session.stream()?;
+    let validated = (**stream).as_any().downcast_ref::<ValidatedStream>();
+    let stream = validated.map_or(stream, ValidatedStream::inner);
+    (**stream).as_any().downcast_ref()
 }
 
 /// The header of an answer with a body of `length` bytes.
@@ -83,10 +125,10 @@ pub fn header(
     Ok(answer)
 }
 
-/// Adds what goes with a refusal besides its status and body.
+/// Adds the fields of a refusal: `WWW-Authenticate`, `Retry-After`, `Allow`.
 ///
 /// # Errors
-/// Where a field can't be written.
+/// A field can't be written.
 pub fn add_refusal_fields(answer: &mut ResponseHeader, refusal: &Refusal) -> pingora_error::Result<()> {
     if refusal.challenges() {
         let challenge = HeaderValue::from_static("Basic realm=\"Gatepost\", charset=\"UTF-8\"");
@@ -101,8 +143,7 @@ pub fn add_refusal_fields(answer: &mut ResponseHeader, refusal: &Refusal) -> pin
     Ok(())
 }
 
-/// Answers with a refusal in the API's general error form, by the path's suffix; whether it got through as far as can
-/// be seen.
+/// Answers with a refusal in the API's general error format, which the path's suffix chooses. Returns false as [`write`] does.
 pub async fn refuse(
     session: &mut ServerSession,
     refusal: &Refusal,
@@ -118,7 +159,7 @@ pub async fn refuse(
     write(session, answer, body, within).await
 }
 
-/// Answers with the header of a refusal alone. Over HTTP/2 no client can keep that waiting by its flow control.
+/// Answers with the header of a refusal alone, which no flow control of a client over HTTP/2 can delay.
 pub async fn refuse_without_body(
     session: &mut ServerSession,
     refusal: &Refusal,
@@ -131,12 +172,12 @@ pub async fn refuse_without_body(
     write(session, answer, Bytes::new(), within).await
 }
 
-/// Tells a client that waits for it to send its body (RFC 9110 section 10.1.1); false where that can't be told.
+/// Tells a client that waits for a 100 to send its body (RFC 9110 section 10.1.1). Returns false if that can't be written.
 pub async fn say_continue(session: &mut ServerSession, within: Duration) -> bool {
     matches!(timeout(within, session.write_continue_response()).await, Ok(Ok(())))
 }
 
-/// Reads a small body that is about to be there before it is refused, so that the connection can stay.
+/// Reads a small body that is about to arrive before its request is refused, so that the connection can stay open.
 pub async fn settle(session: &mut ServerSession) {
     let length =
         session.get_header(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
@@ -144,12 +185,12 @@ pub async fn settle(session: &mut ServerSession) {
         return;
     }
     let read = async { while let Ok(Some(_)) = session.read_request_body().await {} };
-    // What isn't there in time is thrown away after the answer, and the connection with it.
+    // The rest is discarded after the answer, and the connection is closed.
     let _ = timeout(SETTLE_TIME, read).await;
 }
 
-/// Reads what the client still sends, within bounds: one that is busy sending would else meet a reset connection
-/// before it reads its answer. Only for a request whose header was read.
+/// Reads what the client still sends, within bounds. Otherwise a client that is busy sending would see a reset connection before it
+/// reads its answer. Only for a request whose header was read.
 pub async fn drain(session: &mut ServerSession) {
     if session.is_body_done()
         || session.get_header(header::EXPECT).is_some() && session.body_bytes_read() == 0
@@ -165,15 +206,23 @@ pub async fn drain(session: &mut ServerSession) {
             }
         }
     });
-    // Whatever is left is cut off with the connection.
+    // Whatever is left is lost with the connection.
     let _ = drained.await;
 }
 
-/// Ends a connection on which no request can be told from another any more: says that nothing comes, and throws away what
-/// the client still sends, within bounds, so that it gets to read the answer.
+/// Closes a connection over HTTP/1 after what was written of a response that broke off.
+pub async fn close_broken_off(session: ServerSession, within: Duration) {
+    let ServerSession::H1(session) = session else { return };
+    let mut stream = session.into_inner();
+    // What can't be written is lost with the rest.
+    let _ = timeout(within, stream.flush()).await;
+}
+
+/// Ends a connection on which the start of the next request can't be known: shuts down writing, and discards what the client still
+/// sends, within bounds, so that it can read the answer.
 pub async fn linger(mut session: ServerSession) {
     let ended = timeout(LINGER_TIME, async {
-        // What was written goes out first, and that waits for a client who reads nothing.
+        // This sends what was written, and waits for a client that reads nothing.
         session.shutdown().await;
         let ServerSession::H1(session) = session else { return };
         let Some((mut stream, _)) = ValidatedStream::unwrap(session.into_inner(), None) else { return };

@@ -22,7 +22,7 @@ use crate::config::{HttpEntry, Need};
 use crate::domain::{Entry, PathPattern, Permission, Permissions};
 use crate::wire::{RoutePattern, cut_short, sends_mail};
 
-/// The paths of the API that send mail, as they are documented. Each needs `email` unless a route says something else.
+/// The documented paths of the API that send mail. Each needs `email` unless a route says otherwise.
 const SENDING: [&str; 3] = ["/api/mail.send.json", "/api/mail.send.xml", "/v3/mail/send"];
 
 /// The number of bases of one path that are looked at for one route. A path with as many or more needs the permission of every
@@ -33,7 +33,7 @@ const MOST_BASES: usize = 8;
 #[derive(Debug)]
 pub struct Router {
     /// The configured ones, then [`SENDING`].
-    routes: Vec<Route>,
+    routes: Vec<CompiledRoute>,
     /// The routes that may count for a suffix of a path that no route matches.
     rivals: Vec<usize>,
     entry: Entry,
@@ -41,7 +41,7 @@ pub struct Router {
 }
 
 #[derive(Debug)]
-struct Route {
+struct CompiledRoute {
     pattern: RoutePattern,
     methods: Option<Vec<Method>>,
     need: Need,
@@ -51,19 +51,19 @@ struct Route {
     rivals: Vec<usize>,
 }
 
-/// What a request needs, and where it goes.
+/// The route of a request: the permissions that it needs, and its backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Routed {
-    /// What it needs.
+    /// The permission that it needs, or none.
     pub need: Need,
-    /// Permissions that it needs as well; most need none.
+    /// The permissions that it needs in addition; for most requests none.
     pub also: Permissions,
     /// The index of its group of backends.
     pub group: usize,
 }
 
 impl Routed {
-    /// All permissions that it needs.
+    /// All permissions that the request needs.
     pub fn permissions(&self) -> Permissions {
         match self.need {
             Need::Public => self.also,
@@ -76,9 +76,9 @@ impl Routed {
     }
 }
 
-impl Route {
-    /// A backend may read a request more leniently than it is written, so a route that asks for a permission takes all that
-    /// could be meant, and one that asks for nothing only what it says.
+impl CompiledRoute {
+    /// A backend may read a request more leniently than it is written. So a route that needs a permission matches everything that
+    /// could be meant, and a public one only what it says.
     fn takes(&self, method: &Method, path: &str) -> bool {
         self.takes_method(method)
             && match self.need {
@@ -100,17 +100,17 @@ impl Route {
 impl Router {
     /// Compiles the routes of `settings`.
     pub fn new(settings: &HttpEntry) -> Router {
-        let compile = |route: &crate::config::Route| Route {
+        let compile = |route: &crate::config::RouteSettings| CompiledRoute {
             pattern: RoutePattern::new(&route.path),
             methods: route.methods.clone(),
             need: route.need,
             group: route.group,
             rivals: Vec::new(),
         };
-        let mut routes: Vec<Route> = settings.routes.iter().map(compile).collect();
+        let mut routes: Vec<CompiledRoute> = settings.routes.iter().map(compile).collect();
         if settings.entry == Entry::Api {
             routes.extend(SENDING.iter().filter_map(|path| PathPattern::parse(path).ok()).map(|path| {
-                Route {
+                CompiledRoute {
                     pattern: RoutePattern::new(&path),
                     methods: None,
                     need: Need::Permission(Permission::Email),
@@ -149,15 +149,16 @@ impl Router {
     }
 
     fn route_as_read(&self, method: &Method, path: &str) -> Routed {
-        // Most paths are told apart from all routes by how they begin.
+        // The start of most paths rules out all routes.
         let Some(first) = self.routes.iter().position(|route| route.pattern.may_concern(path)) else {
             return self.route_as_written(path, None);
         };
         let named = self.routes[first..].iter().position(|route| route.takes(method, path));
         let named = named.map(|behind| first + behind);
         let rivals = named.map_or(&self.rivals, |named| &self.routes[named].rivals);
-        let extends =
-            |route: &Route| route.pattern.may_concern(path) && route.bases_of(method, path).next().is_some();
+        let extends = |route: &CompiledRoute| {
+            route.pattern.may_concern(path) && route.bases_of(method, path).next().is_some()
+        };
         if rivals.iter().any(|rival| extends(&self.routes[*rival])) {
             return self.route_by_base(method, path, named);
         }

@@ -6,18 +6,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use http::header::{self, HeaderValue};
+use http::header;
 use parking_lot::Mutex;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
-use pingora_core::protocols::ALPN;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
 use pingora_timeout::timeout;
 use tokio::sync::watch;
 use tracing::debug;
 
+use super::access_log::log_unread;
 use super::ambiguity::ambiguity;
+use super::client_stream::ClientStream;
 use super::error::Refusal;
 use super::framing::{self, Unvalidated, ValidatedStream};
 use super::handler::RequestHandler;
@@ -29,44 +31,45 @@ use super::respond;
 use super::service::HttpService;
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener::Connection;
+use crate::edge::net::pingora_compat;
 use crate::edge::net::tcp_stream::Meter;
 
 /// The protocols that a client may choose in the TLS handshake (ALPN).
 pub const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// Bytes of a request's header at most, request line included; 431 above.
+/// The most bytes of a request's header, request line included. More is a 431.
 const HEADER_LIMIT: usize = 64 * 1024;
 
-/// Bytes of an answer over HTTP/2 that wait for the client to take them, for each stream.
+/// The bytes of an answer over HTTP/2 that may wait for the client, for each stream.
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// The error code for a stream of which nothing was processed, so that its request can be repeated (RFC 9113 section 8.7).
 const REFUSED_STREAM: u32 = 7;
 
-/// At a stop: how long a client over HTTP/2 has to say goodbye, and to take an answer whose last byte waits for it.
+/// The time at a stop for a client over HTTP/2 to close its connection, and to take the end of an answer.
 const GOODBYE: Duration = Duration::from_secs(1);
 const TAKING: Duration = Duration::from_secs(5);
 
-/// The reason of a 400 for a header that isn't one.
-const UNREADABLE: &str = "The request can't be understood";
+/// The reason of a 400 for a header that can't be parsed.
+const UNREADABLE: &str = "Invalid request line or header";
 
 /// Serves one connection to its end.
 #[derive(Clone)]
 pub struct HttpServer {
-    /// The entry it came in on.
+    /// The entry that received it.
     pub site: Arc<HttpService>,
     /// The worker that serves it.
     pub worker: usize,
-    /// Requests under way, so that a stop can wait for them.
+    /// The requests in progress, which a stop waits for.
     pub requests: Arc<InFlight>,
-    /// Connections over HTTP/2, whose answers may be on their way when their requests are done with.
+    /// The connections over HTTP/2, on which answers may still be on their way after their requests have ended.
     pub multiplexed: Arc<InFlight>,
-    /// Turns true when the gateway stops.
+    /// Becomes true when the gateway stops.
     pub stop: watch::Receiver<bool>,
 }
 
 impl HttpServer {
-    /// Serves `connection` until either side has enough.
+    /// Serves `connection` until either side closes it.
     pub async fn serve(self, connection: Connection) {
         let Connection { stream, meter, peer, tls, entered } = connection;
         let client = HttpPeer::new(peer, tls);
@@ -90,8 +93,8 @@ impl HttpServer {
             let end = app.end.subscribe();
             tokio::select! {
                 _ = app.process_new(Box::new(Intake::new(stream, app.full.clone())), &end) => {}
-                () = app.silent_for(header) => debug!("closed: no request came"),
-                () = app.left_behind(end.clone()) => debug!("closed: it doesn't take its answers"),
+                () = app.silent_for(header) => debug!("connection closed: no request in time"),
+                () = app.left_behind(end.clone()) => debug!("connection closed: the client does not read its answers"),
                 () = app.ends_with_the_gateway() => {}
             }
             drop(open);
@@ -101,7 +104,7 @@ impl HttpServer {
         drop(entered);
     }
 
-    /// What the streams of a connection take room from; none for a trusted proxy, whose clients' requests count by themselves.
+    /// The quota of the streams of a connection; none for a trusted proxy, whose clients' requests count separately.
     fn room_for_streams(&self, client: &HttpPeer) -> Option<QuotaLease> {
         let plan = self.site.plan.load();
         let trusted = client.is_trusted(&plan.trusted_proxies);
@@ -114,27 +117,28 @@ impl HttpServer {
         RequestHandler { site: &self.site, worker: self.worker, stop: &self.stop, client }
     }
 
-    /// How long a header may take, and how long a connection may be idle before it, as of now.
+    /// The current limits for the time of a header, and for the idle time before it.
     fn patience(&self) -> (Duration, Duration) {
         let plan = self.site.plan.load();
         (plan.timeouts.header, plan.timeouts.keepalive)
     }
 
-    /// HTTP/1: the connection is idle, then a header comes, then the handler.
-    async fn one_by_one(mut self, stream: pingora_core::protocols::Stream, meter: &Meter, client: &HttpPeer) {
+    /// Serves HTTP/1: the connection is idle, then a header arrives, then the handler runs.
+    async fn one_by_one(mut self, stream: Stream, meter: &Meter, client: &HttpPeer) {
+        let stream: Stream = Box::new(ClientStream::new(stream));
         let mut next = Some((stream, None));
-        // A new connection has to send its first header within this time; a kept one may be idle first.
+        // A new connection must send its first header within this time. A kept one may be idle first.
         let mut idle = None;
         while let Some((stream, prefix)) = next.take() {
             let (header, keepalive) = self.patience();
             let mut session = ServerSession::new_http1(stream);
             session.set_pipelining_enabled(true);
-            // What the meter can't see was received before.
+            // The meter doesn't count bytes that were received before.
             let waiting = prefix.is_some();
             if let Some(prefix) = prefix {
                 session.set_pipelined_prefix(prefix);
             }
-            // No time-out of its own for each read: the one below is for the header as a whole.
+            // No timeout for each read: the one below is for the whole header.
             session.set_read_timeout(None);
             meter.start(HEADER_LIMIT);
             let mut left = idle.filter(|_| !waiting);
@@ -147,8 +151,8 @@ impl HttpServer {
                         read = timeout(patience, &mut reading) => read,
                         _ = self.stop.wait_for(|stop| *stop), if !waiting => return,
                     };
-                    // No clock is read when the first byte comes, so one look late is the price: a header on a kept
-                    // connection has at least `header_timeout`, and less than twice as much.
+                    // The clock isn't read when the first byte arrives. So a header on a kept connection has at least
+                    // `header_timeout`, and less than twice as much.
                     left = match (&read, left) {
                         (Err(_), Some(_)) if meter.received() > 0 => None,
                         (Err(_), Some(left)) if left > patience => Some(left - patience),
@@ -163,8 +167,8 @@ impl HttpServer {
                 Ok(Err(_)) if meter.exceeded() => Some(Refusal::HeaderTooLarge),
                 Ok(Err(error)) => {
                     // The rest of the error may quote the header, and with it a password.
-                    debug!(error = error.etype().as_str(), "no request can be read");
-                    let many = matches!(cause_of(&error), Some(httparse::Error::TooManyHeaders));
+                    debug!(error = error.etype().as_str(), "invalid request header");
+                    let many = pingora_compat::has_too_many_fields(&error);
                     match (meter.received(), many) {
                         (0, _) if !waiting => return,
                         (_, true) => Some(Refusal::HeaderTooLarge),
@@ -181,7 +185,7 @@ impl HttpServer {
                 drop(under_way);
                 return respond::linger(session).await;
             }
-            // Other requests, which most are, pay nothing for it.
+            // Most requests have no chunked body, and pay nothing for this.
             let is_chunked = session.req_header().headers.contains_key(header::TRANSFER_ENCODING);
             if is_chunked {
                 session = match framing::validate_request(session).await {
@@ -204,7 +208,7 @@ impl HttpServer {
         }
     }
 
-    /// Answers what never became a request, and closes the connection afterwards.
+    /// Answers a header that could not be read, for a connection that is closed afterwards.
     async fn refuse_unread(&self, session: &mut ServerSession, client: &HttpPeer, refusal: &Refusal) {
         self.site.metrics.http_request(self.site.entry, refusal.status(), Duration::ZERO);
         let id = self.site.ids.next();
@@ -215,39 +219,27 @@ impl HttpServer {
     }
 }
 
-/// The access log's line for what never became a request.
-fn log_unread(site: &HttpService, client: &HttpPeer, refusal: &Refusal, request_id: &HeaderValue) {
-    debug!(
-        target: "access",
-        entry = site.entry.as_str(),
-        source = client.shown().to_str().unwrap_or_default(),
-        status = refusal.status(),
-        reason = %refusal.reason(),
-        request_id = request_id.to_str().unwrap_or_default(),
-    );
-}
-
 /// A connection over HTTP/2.
 struct Multiplexed {
     server: HttpServer,
     client: HttpPeer,
     options: HttpServerOptions,
-    /// Whether a request has come.
+    /// True once a request has arrived.
     begun: AtomicBool,
-    /// Requests of this connection that are under way.
+    /// The requests of this connection that are in progress.
     answers: Arc<InFlight>,
     /// When the last one of them was answered.
     answered: Mutex<Option<Instant>>,
     /// The room that its streams take until a credential is accepted on it.
     streams: Mutex<Option<QuotaLease>>,
-    /// Turns true when the connection is about to end, in good order.
+    /// Becomes true when the connection is about to be closed gracefully.
     end: watch::Sender<bool>,
-    /// Turns true when there is no room for requests of this connection, which is about to end.
+    /// Becomes true when there is no room for requests of this connection, which is about to be closed.
     full: Arc<AtomicBool>,
 }
 
 impl Multiplexed {
-    /// Resolves where no request has come within that time, also of one that doesn't even begin to speak HTTP/2.
+    /// Resolves if no request arrives within that time, even if the client never sends the preface of HTTP/2.
     async fn silent_for(&self, patience: Duration) {
         pingora_timeout::sleep(patience).await;
         if self.begun.load(Ordering::Relaxed) {
@@ -255,14 +247,14 @@ impl Multiplexed {
         }
     }
 
-    /// Ends the connection when the gateway stops. Never resolves.
+    /// Closes the connection gracefully when the gateway stops. Never resolves.
     async fn ends_with_the_gateway(&self) {
         let _ = self.server.stop.clone().wait_for(|stop| *stop).await;
         self.end.send_replace(true);
         std::future::pending().await
     }
 
-    /// Takes room for one more stream at once, unless a credential was accepted on the connection; false where there is none.
+    /// Takes room for one more stream, unless a credential was accepted on the connection. Returns false if there is none.
     fn cover_streams(&self) -> bool {
         self.streams.lock().as_mut().is_none_or(|lease| lease.cover_streams(self.answers.count()))
     }
@@ -280,8 +272,8 @@ impl Multiplexed {
         respond::refuse_without_body(&mut session, &refusal, &id, within).await;
     }
 
-    /// Gives back the room of the streams once a credential was accepted, and ends a connection that only takes room: its
-    /// client opens another one.
+    /// Gives back the room of the streams once a credential was accepted. Closes a connection that only takes room: its client opens
+    /// another one.
     fn settle(&self) {
         let mut streams = self.streams.lock();
         if self.client.has_accepted() {
@@ -296,8 +288,8 @@ impl Multiplexed {
         }
     }
 
-    /// Resolves once the connection takes no more requests and the client had its time to take what it was sent. A
-    /// connection on which nothing is left ends by itself before, as soon as both sides have said goodbye.
+    /// Resolves once the connection accepts no more requests and the client had time to read its answers. A connection on which
+    /// nothing is left ends before, as soon as both sides have closed it.
     async fn left_behind(&self, mut stop: ShutdownWatch) {
         let _ = stop.wait_for(|stop| *stop).await;
         pingora_timeout::sleep(GOODBYE).await;
@@ -345,8 +337,4 @@ impl HttpServerApp for Multiplexed {
     fn server_options(&self) -> Option<&HttpServerOptions> {
         Some(&self.options)
     }
-}
-
-fn cause_of(error: &pingora_error::Error) -> Option<&httparse::Error> {
-    error.cause.as_ref()?.downcast_ref()
 }

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::task::JoinSet;
 
-use super::proxy::upstream::{Group, UpstreamGauges};
+use super::proxy::upstream::{UpstreamGauges, UpstreamGroup};
 use super::quota::Quota;
 use super::request_id::RequestIds;
 use super::router::Router;
@@ -16,25 +16,25 @@ use crate::service::Credentials;
 use crate::service::access::Access;
 use crate::state::metrics::Metrics;
 
-/// What a reload replaces as a whole: routes, groups, limits.
+/// The part of an entry that a reload replaces as a whole: routes, groups, limits.
 pub struct Plan {
-    /// Which route a request takes.
+    /// The choice of routes.
     pub router: Router,
     /// The groups of backends, by the index that routes have.
-    pub groups: Vec<Group>,
-    /// How long things may take.
+    pub groups: Vec<UpstreamGroup>,
+    /// The time limits.
     pub timeouts: Timeouts,
-    /// What a body may cost that has to be read first.
+    /// The limits for forms that are read for their credential.
     pub forms: Forms,
-    /// Networks whose `X-Forwarded-*` are believed.
+    /// The networks whose `X-Forwarded-*` fields are trusted.
     pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Plan {
-    /// Makes the plan for so many workers.
+    /// Makes the plan for that many workers.
     ///
     /// # Errors
-    /// Each group whose file of roots can't be used.
+    /// The groups whose root certificates can't be used.
     pub fn new(
         settings: &HttpEntry,
         trusted_proxies: &[IpNet],
@@ -45,7 +45,7 @@ impl Plan {
         let (mut groups, mut wrong) = (Vec::new(), Vec::new());
         for group in &settings.groups {
             let idle = settings.upstream_idle_connections;
-            match Group::new(group, workers, idle, settings.upstream_keepalive, &gauges) {
+            match UpstreamGroup::new(group, workers, idle, settings.upstream_keepalive, &gauges) {
                 Ok(group) => groups.push(group),
                 Err(error) => wrong.push(error),
             }
@@ -58,10 +58,9 @@ impl Plan {
         Ok(Plan { router, groups, timeouts, forms, trusted_proxies: trusted_proxies.to_vec() })
     }
 
-    /// Looks up the names of all backends, so that the first request finds them; what takes longer than 5 s is left to
-    /// the health checks.
+    /// Looks up the names of all backends before the first request. A name that takes longer than 5 s is left to the health checks.
     pub async fn resolve(&self) {
-        let lookups = self.groups.iter().flat_map(Group::servers).map(|server| server.resolve());
+        let lookups = self.groups.iter().flat_map(UpstreamGroup::servers).map(|server| server.resolve());
         let all = async {
             for lookup in lookups {
                 lookup.await;
@@ -70,32 +69,32 @@ impl Plan {
         let _ = tokio::time::timeout(std::time::Duration::from_secs(5), all).await;
     }
 
-    /// Closes connections that `worker` kept for too long.
+    /// Closes connections that `worker` has kept for too long.
     pub fn sweep(&self, worker: usize) {
-        self.groups.iter().flat_map(Group::servers).for_each(|server| server.sweep(worker));
+        self.groups.iter().flat_map(UpstreamGroup::servers).for_each(|server| server.sweep(worker));
     }
 }
 
 /// One HTTP entry.
 pub struct HttpService {
-    /// Which one it is.
+    /// The entry's name.
     pub entry: Entry,
-    /// Who decides.
+    /// The decision about credentials.
     pub access: Arc<Access>,
-    /// Who manages credentials; on the API entry only.
+    /// The management of credentials; on the API entry only.
     pub credentials: Option<Credentials>,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Routes, groups, limits of the moment.
+    /// The current plan.
     pub plan: ArcSwap<Plan>,
-    /// Room for forms that have to be read first.
+    /// The quota of requests without an accepted credential.
     pub room: Arc<Quota>,
-    /// The IDs of requests.
+    /// The request IDs.
     pub ids: RequestIds,
 }
 
 impl HttpService {
-    /// Puts an entry together.
+    /// Makes an entry of its parts.
     pub fn new(
         entry: Entry,
         access: Arc<Access>,
@@ -114,8 +113,7 @@ impl HttpService {
         })
     }
 
-    /// Asks the backends whether they are up, each at its group's interval: one that lets itself be waited for keeps no
-    /// other from being asked. Ends with the process.
+    /// Checks the backends, each at its group's interval. A slow backend delays no other check. Ends with the process.
     pub async fn watch_health(self: Arc<HttpService>) {
         loop {
             let plan = self.plan.load_full();
@@ -126,7 +124,7 @@ impl HttpService {
                 }
             }
             drop(plan);
-            // The first one that sees another plan ends, and the rest with it.
+            // The first check that sees another plan ends, and the others with it.
             if watches.join_next().await.is_none() {
                 return;
             }

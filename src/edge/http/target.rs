@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use super::error::Refusal;
 use crate::wire::{self, PathError};
 
-/// The target of a request, made plain.
+/// The target of a request with its path normalized.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target<'a> {
-    /// The path: begins with `/`, nothing in it is written in more ways than one.
+    /// The normalized path, which begins with `/`.
     pub path: Cow<'a, str>,
     /// The query as the client wrote it, without `?`.
     pub query: Option<&'a [u8]>,
@@ -18,7 +18,7 @@ impl<'a> Target<'a> {
     /// Reads the origin form and the absolute form (RFC 9112 section 3.2).
     ///
     /// # Errors
-    /// 400 where the target has another form, or a path that backends read in different ways.
+    /// 400 if the target has another form, or a path that backends read in different ways.
     pub fn parse(raw: &'a [u8]) -> Result<Target<'a>, Refusal> {
         let malformed = |e: PathError| Refusal::Malformed(e.to_string().into());
         let wire::RequestTarget { path, query } = wire::RequestTarget::split(raw).map_err(malformed)?;
@@ -26,7 +26,7 @@ impl<'a> Target<'a> {
         Ok(Target { path, query })
     }
 
-    /// Path and query as they are forwarded, with `query` in place of the client's.
+    /// The target as it is forwarded, with `query` in place of the client's.
     pub fn with_query(&self, query: Option<&[u8]>) -> Vec<u8> {
         let mut target = Vec::with_capacity(self.path.len() + 1 + query.map_or(0, <[u8]>::len));
         target.extend_from_slice(self.path.as_bytes());

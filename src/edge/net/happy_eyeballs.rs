@@ -31,7 +31,7 @@ struct Pauses {
 
 /// The reason for which one address could not be used.
 #[derive(Debug, Error)]
-pub enum Failure<E> {
+pub enum AddressFailure<E> {
     /// The network or the host refused the connection.
     #[error("{0}")]
     Connect(io::Error),
@@ -47,7 +47,7 @@ pub enum Failure<E> {
 #[derive(Debug, Error)]
 pub struct Unreachable<E> {
     /// In the order in which they failed; none if the name has no address.
-    pub failures: Vec<(SocketAddr, Failure<E>)>,
+    pub failures: Vec<(SocketAddr, AddressFailure<E>)>,
 }
 
 impl<E> Unreachable<E> {
@@ -58,7 +58,7 @@ impl<E> Unreachable<E> {
 
     /// Returns true if time ran out at one address at least.
     pub fn is_timeout(&self) -> bool {
-        self.failures.iter().any(|(_, failure)| matches!(failure, Failure::Slow(_)))
+        self.failures.iter().any(|(_, failure)| matches!(failure, AddressFailure::Slow(_)))
     }
 }
 
@@ -111,7 +111,7 @@ async fn connect_with<T, E, F: Future<Output = Result<T, E>>>(
     };
     let winner = timeout(limit, attempts).await.unwrap_or(None);
     for (address, failure) in &failures {
-        if !matches!(failure, Failure::Prepare(error) if !blames(error)) {
+        if !matches!(failure, AddressFailure::Prepare(error) if !blames(error)) {
             addresses.note(*address, false);
         }
     }
@@ -129,7 +129,7 @@ async fn connect_with<T, E, F: Future<Output = Result<T, E>>>(
         } else {
             addresses.doubt(attempt.address);
         }
-        failures.push((attempt.address, Failure::Slow(limit)));
+        failures.push((attempt.address, AddressFailure::Slow(limit)));
     }
     Err(Unreachable { failures })
 }
@@ -141,25 +141,25 @@ struct Race<F, P> {
     /// The end of the time for all attempts.
     until: Instant,
     waiting: VecDeque<SocketAddr>,
-    running: Vec<Attempt<F>>,
+    running: Vec<ConnectAttempt<F>>,
     /// The moment at which the next address is tried, even if no attempt has failed.
     next_at: Instant,
 }
 
 /// An attempt to get a connection to one address ready.
-struct Attempt<F> {
+struct ConnectAttempt<F> {
     address: SocketAddr,
     begun: Instant,
-    stage: Stage<F>,
+    stage: AttemptStage<F>,
 }
 
-enum Stage<F> {
+enum AttemptStage<F> {
     Connecting(Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>),
     Preparing(Pin<Box<F>>),
 }
 
 /// An attempt that ended, and its result.
-type Ended<F, T, E> = (Attempt<F>, Result<T, Failure<E>>);
+type FinishedAttempt<F, T, E> = (ConnectAttempt<F>, Result<T, AddressFailure<E>>);
 
 impl<T, E, F, P> Race<F, P>
 where
@@ -179,7 +179,7 @@ where
     }
 
     /// Waits for the next attempt to end, and begins others at their time; `None` if all have ended.
-    async fn next(&mut self) -> Option<Ended<F, T, E>> {
+    async fn next(&mut self) -> Option<FinishedAttempt<F, T, E>> {
         loop {
             if self.running.is_empty() && !self.begin_next() {
                 return None;
@@ -204,8 +204,8 @@ where
     /// Begins the attempt at the next address; returns false if there is none.
     fn begin_next(&mut self) -> bool {
         let Some(address) = self.waiting.pop_front() else { return false };
-        let stage = Stage::Connecting(Box::pin(TcpStream::connect(address)));
-        self.running.push(Attempt { address, begun: Instant::now(), stage });
+        let stage = AttemptStage::Connecting(Box::pin(TcpStream::connect(address)));
+        self.running.push(ConnectAttempt { address, begun: Instant::now(), stage });
         self.pause(self.pauses.connect);
         true
     }
@@ -218,22 +218,23 @@ where
     }
 
     /// Ready with an attempt that ended, or with `None` if one of them is connected.
-    fn poll_advance(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended<F, T, E>>> {
+    fn poll_advance(&mut self, cx: &mut Context<'_>) -> Poll<Option<FinishedAttempt<F, T, E>>> {
         for index in 0..self.running.len() {
             let attempt = &mut self.running[index];
             let result = match &mut attempt.stage {
-                Stage::Connecting(connecting) => match connecting.as_mut().poll(cx) {
+                AttemptStage::Connecting(connecting) => match connecting.as_mut().poll(cx) {
                     Poll::Pending => continue,
                     Poll::Ready(Ok(stream)) => {
-                        attempt.stage = Stage::Preparing(Box::pin((self.prepare)(attempt.address, stream)));
+                        attempt.stage =
+                            AttemptStage::Preparing(Box::pin((self.prepare)(attempt.address, stream)));
                         self.pause(self.pauses.prepare);
                         return Poll::Ready(None);
                     }
-                    Poll::Ready(Err(error)) => Err(Failure::Connect(error)),
+                    Poll::Ready(Err(error)) => Err(AddressFailure::Connect(error)),
                 },
-                Stage::Preparing(preparing) => match preparing.as_mut().poll(cx) {
+                AttemptStage::Preparing(preparing) => match preparing.as_mut().poll(cx) {
                     Poll::Pending => continue,
-                    Poll::Ready(result) => result.map_err(Failure::Prepare),
+                    Poll::Ready(result) => result.map_err(AddressFailure::Prepare),
                 },
             };
             return Poll::Ready(Some((self.running.swap_remove(index), result)));

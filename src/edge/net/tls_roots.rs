@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 
-use crate::config::{ConfigError, NamedFile, Place};
+use crate::config::{ConfigError, KeyLocation, NamedFile};
 
 /// Why there is nothing to verify against; the text names the file.
 #[derive(Debug, Error)]
@@ -25,7 +25,7 @@ pub struct RootsError {
 
 impl RootsError {
     /// With its place in the configuration: where the file is named, or else where the backends are.
-    pub fn at(&self, file: Option<&NamedFile>, backends: &Place) -> ConfigError {
+    pub fn at(&self, file: Option<&NamedFile>, backends: &KeyLocation) -> ConfigError {
         ConfigError::at(file.map_or(backends, |file| &file.place), self.to_string())
     }
 }

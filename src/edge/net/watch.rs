@@ -8,13 +8,13 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::sync::watch;
 use tokio::task::coop;
 
-type Change = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+type ChangeFuture = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
 /// A value to be watched.
 pub struct Watched<T> {
     receiver: watch::Receiver<T>,
     /// Who is in the line, as far as it was let in, and the place there.
-    change: Option<(Option<Waker>, Change)>,
+    change: Option<(Option<Waker>, ChangeFuture)>,
 }
 
 impl<T: Send + Sync + 'static> Watched<T> {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::state::throttle::Source;
+use crate::state::throttle::SourcePrefix;
 
 /// Open connections by source, up to a limit for each source.
 #[derive(Debug)]
 pub struct SourceLimit {
-    open: Mutex<HashMap<Source, usize>>,
+    open: Mutex<HashMap<SourcePrefix, usize>>,
     limit: usize,
 }
 
@@ -20,7 +20,7 @@ pub struct SourceLimit {
 #[derive(Debug)]
 pub struct CountedConnection {
     sources: Arc<SourceLimit>,
-    source: Source,
+    source: SourcePrefix,
 }
 
 impl SourceLimit {
@@ -31,7 +31,7 @@ impl SourceLimit {
 
     /// Counts one more connection; `None` if the source has reached the limit.
     pub fn enter(self: &Arc<SourceLimit>, address: IpAddr) -> Option<CountedConnection> {
-        let source = Source::of(address);
+        let source = SourcePrefix::of(address);
         let mut open = self.open.lock();
         let count = open.entry(source).or_default();
         if *count >= self.limit {

@@ -1,19 +1,19 @@
 //! Lines that are being written: which of them have gone out, and what is left after an error. It knows no file.
 
-use super::line::{Kind, Lost, OVERHEAD};
+use super::line::{LineKind, LossCount, OVERHEAD};
 
 /// Lines that are written together. A line that was begun stays until it is whole, whatever happens in between, so that no
 /// line is glued to a part of another.
 #[derive(Debug, Default)]
 pub struct Batch {
     text: Vec<u8>,
-    lines: Vec<Entry>,
+    lines: Vec<BatchedLine>,
     /// The bytes of `text` that have gone out.
     written: usize,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct BatchedLine {
     /// Where it ends in the text.
     end: usize,
     what: What,
@@ -21,9 +21,9 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug)]
 enum What {
-    Line(Kind),
+    Line(LineKind),
     /// Reports lines that were lost.
-    Notice(Lost),
+    Notice(LossCount),
     /// The rest of a line that was begun.
     Rest,
 }
@@ -32,19 +32,19 @@ enum What {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
     /// Lines that are lost.
-    pub lost: Lost,
+    pub lost: LossCount,
     /// Losses that no line reports, because the line that was to do so was dropped as well.
-    pub unreported: Lost,
+    pub unreported: LossCount,
 }
 
 impl Batch {
     /// Adds a line, which ends in a line end.
-    pub fn push(&mut self, kind: Kind, line: &[u8]) {
+    pub fn push(&mut self, kind: LineKind, line: &[u8]) {
         self.add(What::Line(kind), line);
     }
 
     /// Adds a line that tells of losses.
-    pub fn push_notice(&mut self, lost: Lost, line: &[u8]) {
+    pub fn push_notice(&mut self, lost: LossCount, line: &[u8]) {
         self.add(What::Notice(lost), line);
     }
 
@@ -53,7 +53,7 @@ impl Batch {
             return;
         }
         self.text.extend_from_slice(line);
-        self.lines.push(Entry { end: self.text.len(), what });
+        self.lines.push(BatchedLine { end: self.text.len(), what });
     }
 
     /// The bytes that are still to be written.
@@ -86,7 +86,7 @@ impl Batch {
         let mut dropped = Dropped::default();
         let mut kept = Batch::default();
         let mut begin = 0;
-        for Entry { end, what } in std::mem::take(&mut self.lines) {
+        for BatchedLine { end, what } in std::mem::take(&mut self.lines) {
             let line = &self.text[begin.max(self.written).min(end)..end];
             let is_begun = begin < self.written;
             begin = end;
@@ -94,7 +94,7 @@ impl Batch {
                 // Nothing, where all of it has gone out.
                 _ if is_begun => kept.add(What::Rest, line),
                 What::Rest => kept.add(what, line),
-                What::Line(Kind::Audit) if keep_audit => kept.add(what, line),
+                What::Line(LineKind::Audit) if keep_audit => kept.add(what, line),
                 What::Line(kind) => dropped.lost.count(kind),
                 What::Notice(lost) => dropped.unreported += lost,
             }
@@ -110,14 +110,14 @@ mod tests {
 
     use super::*;
 
-    const LOST: Lost = Lost { audit: 1, other: 2 };
+    const LOST: LossCount = LossCount { audit: 1, other: 2 };
 
     fn batch() -> Batch {
         let mut batch = Batch::default();
         batch.push_notice(LOST, b"notice\n");
-        batch.push(Kind::Other, b"one\n");
-        batch.push(Kind::Audit, b"two\n");
-        batch.push(Kind::Other, b"three\n");
+        batch.push(LineKind::Other, b"one\n");
+        batch.push(LineKind::Audit, b"two\n");
+        batch.push(LineKind::Other, b"three\n");
         batch
     }
 
@@ -127,9 +127,9 @@ mod tests {
         // In the middle of "one".
         batch.advance(9);
         let dropped = batch.drop_unwritten(true);
-        assert_eq!(dropped, Dropped { lost: Lost { audit: 0, other: 1 }, unreported: Lost::NONE });
+        assert_eq!(dropped, Dropped { lost: LossCount { audit: 0, other: 1 }, unreported: LossCount::NONE });
         assert_eq!(batch.rest(), b"e\ntwo\n");
-        assert_eq!(batch.drop_unwritten(false).lost, Lost { audit: 1, other: 0 });
+        assert_eq!(batch.drop_unwritten(false).lost, LossCount { audit: 1, other: 0 });
         assert_eq!(batch.rest(), b"e\n");
         assert_eq!(batch.drop_unwritten(false), Dropped::default());
         assert_eq!(batch.rest(), b"e\n");
@@ -139,7 +139,7 @@ mod tests {
     fn a_notice_that_was_not_begun_is_unreported() {
         let mut batch = batch();
         let dropped = batch.drop_unwritten(false);
-        assert_eq!(dropped, Dropped { lost: Lost { audit: 1, other: 2 }, unreported: LOST });
+        assert_eq!(dropped, Dropped { lost: LossCount { audit: 1, other: 2 }, unreported: LOST });
         assert!(batch.is_empty() && batch.bytes() == 0);
     }
 
@@ -162,7 +162,7 @@ mod tests {
             let (mut pushed, mut dropped) = (0, Dropped::default());
             for (cut, keep) in cuts {
                 let audit = pushed % 3 == 0;
-                batch.push(if audit { Kind::Audit } else { Kind::Other }, b"<a line>\n");
+                batch.push(if audit { LineKind::Audit } else { LineKind::Other }, b"<a line>\n");
                 pushed += 1;
                 let count = cut.min(batch.rest().len());
                 out.extend_from_slice(&batch.rest()[..count]);

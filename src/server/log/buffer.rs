@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use super::batch::Batch;
-use super::line::{Kind, Lost, OVERHEAD};
+use super::line::{LineKind, LossCount, OVERHEAD};
 
 /// Bounds of a [`Buffer`], in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -32,17 +32,17 @@ pub struct Buffer {
 /// Lines of one kind.
 #[derive(Debug)]
 struct Queue {
-    lines: VecDeque<Waiting>,
+    lines: VecDeque<QueuedLine>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct QueuedLine {
     number: u64,
     text: Box<[u8]>,
 }
 
-impl Waiting {
+impl QueuedLine {
     fn bytes(&self) -> usize {
         self.text.len() + OVERHEAD
     }
@@ -58,19 +58,19 @@ impl Queue {
         self.lines.front().map_or(u64::MAX, |line| line.number)
     }
 
-    fn push(&mut self, line: Waiting) {
+    fn push(&mut self, line: QueuedLine) {
         self.bytes += line.bytes();
         self.lines.push_back(line);
     }
 
     /// Takes its first line where the length of the text is as wanted.
-    fn pop_first_if(&mut self, wanted: impl Fn(usize) -> bool) -> Option<Waiting> {
+    fn pop_first_if(&mut self, wanted: impl Fn(usize) -> bool) -> Option<QueuedLine> {
         let line = self.lines.pop_front_if(|line| wanted(line.text.len()))?;
         self.bytes -= line.bytes();
         Some(line)
     }
 
-    fn pop_last(&mut self) -> Option<Waiting> {
+    fn pop_last(&mut self) -> Option<QueuedLine> {
         let line = self.lines.pop_back()?;
         self.bytes -= line.bytes();
         Some(line)
@@ -85,25 +85,25 @@ impl Buffer {
 
     /// Adds a line at the end. Where there is no room, an audit line takes that of the newest others, and any other line is
     /// lost. Returns what was lost.
-    pub fn push(&mut self, kind: Kind, text: Box<[u8]>) -> Lost {
-        let mut lost = Lost::NONE;
-        let line = Waiting { number: self.next, text };
+    pub fn push(&mut self, kind: LineKind, text: Box<[u8]>) -> LossCount {
+        let mut lost = LossCount::NONE;
+        let line = QueuedLine { number: self.next, text };
         // What stays for this line, and the room for all.
         let (staying, room) = match kind {
-            Kind::Audit => (self.bytes() - self.other.bytes, self.bounds.total),
-            Kind::Other => (self.bytes(), self.bounds.total - self.bounds.reserved),
+            LineKind::Audit => (self.bytes() - self.other.bytes, self.bounds.total),
+            LineKind::Other => (self.bytes(), self.bounds.total - self.bounds.reserved),
         };
         if line.text.len() > self.bounds.line || staying + line.bytes() > room {
             lost.count(kind);
             return lost;
         }
         while self.bytes() + line.bytes() > room && self.other.pop_last().is_some() {
-            lost.count(Kind::Other);
+            lost.count(LineKind::Other);
         }
         self.next += 1;
         match kind {
-            Kind::Audit => self.audit.push(line),
-            Kind::Other => self.other.push(line),
+            LineKind::Audit => self.audit.push(line),
+            LineKind::Other => self.other.push(line),
         }
         lost
     }
@@ -112,10 +112,11 @@ impl Buffer {
     /// empty.
     pub fn fill(&mut self, batch: &mut Batch, most: usize) {
         loop {
-            let kind = if self.audit.first() < self.other.first() { Kind::Audit } else { Kind::Other };
+            let kind =
+                if self.audit.first() < self.other.first() { LineKind::Audit } else { LineKind::Other };
             let queue = match kind {
-                Kind::Audit => &mut self.audit,
-                Kind::Other => &mut self.other,
+                LineKind::Audit => &mut self.audit,
+                LineKind::Other => &mut self.other,
             };
             let room = most.saturating_sub(batch.rest().len());
             let Some(line) = queue.pop_first_if(|length| batch.is_empty() || length <= room) else { break };
@@ -125,8 +126,8 @@ impl Buffer {
     }
 
     /// Drops all lines that wait; returns what was lost.
-    pub fn clear(&mut self) -> Lost {
-        let lost = Lost { audit: self.audit.lines.len() as u64, other: self.other.lines.len() as u64 };
+    pub fn clear(&mut self) -> LossCount {
+        let lost = LossCount { audit: self.audit.lines.len() as u64, other: self.other.lines.len() as u64 };
         self.audit = Queue::new();
         self.other = Queue::new();
         lost
@@ -172,8 +173,10 @@ mod tests {
     #[test]
     fn lines_come_out_in_their_order_whatever_their_kind() {
         let mut buffer = Buffer::new(BOUNDS);
-        for (kind, text) in [(Kind::Other, "a"), (Kind::Audit, "b"), (Kind::Audit, "c"), (Kind::Other, "d")] {
-            assert_eq!(buffer.push(kind, line(text)), Lost::NONE);
+        for (kind, text) in
+            [(LineKind::Other, "a"), (LineKind::Audit, "b"), (LineKind::Audit, "c"), (LineKind::Other, "d")]
+        {
+            assert_eq!(buffer.push(kind, line(text)), LossCount::NONE);
         }
         // Two of them, and the rest.
         assert_eq!(taken(&mut buffer, 2), "ab");
@@ -184,28 +187,29 @@ mod tests {
     #[test]
     fn others_leave_the_reserved_share_to_audit_lines() {
         let mut buffer = Buffer::new(BOUNDS);
-        let fill = |buffer: &mut Buffer, kind| (0..).find(|_| buffer.push(kind, line("x")) != Lost::NONE);
-        assert_eq!(fill(&mut buffer, Kind::Other), Some(15));
-        assert_eq!(buffer.push(Kind::Audit, line("y")), Lost::NONE);
-        assert_eq!(buffer.push(Kind::Other, line("x")), Lost { audit: 0, other: 1 });
+        let fill =
+            |buffer: &mut Buffer, kind| (0..).find(|_| buffer.push(kind, line("x")) != LossCount::NONE);
+        assert_eq!(fill(&mut buffer, LineKind::Other), Some(15));
+        assert_eq!(buffer.push(LineKind::Audit, line("y")), LossCount::NONE);
+        assert_eq!(buffer.push(LineKind::Other, line("x")), LossCount { audit: 0, other: 1 });
         // Four more find room in their share. Then the newest others make room, one for each.
         for _ in 0..4 {
-            assert_eq!(buffer.push(Kind::Audit, line("y")), Lost::NONE);
+            assert_eq!(buffer.push(LineKind::Audit, line("y")), LossCount::NONE);
         }
         for _ in 0..15 {
-            assert_eq!(buffer.push(Kind::Audit, line("y")), Lost { audit: 0, other: 1 });
+            assert_eq!(buffer.push(LineKind::Audit, line("y")), LossCount { audit: 0, other: 1 });
         }
-        assert_eq!(buffer.push(Kind::Audit, line("y")), Lost { audit: 1, other: 0 });
+        assert_eq!(buffer.push(LineKind::Audit, line("y")), LossCount { audit: 1, other: 0 });
         assert_eq!(taken(&mut buffer, 10_000), "y".repeat(20));
     }
 
     #[test]
     fn a_line_that_is_too_long_is_lost_and_takes_nothing_with_it() {
         let mut buffer = Buffer::new(BOUNDS);
-        buffer.push(Kind::Other, line("x"));
-        assert_eq!(buffer.push(Kind::Other, line(&"z".repeat(201))), Lost { audit: 0, other: 1 });
-        assert_eq!(buffer.push(Kind::Audit, line(&"z".repeat(201))), Lost { audit: 1, other: 0 });
-        assert_eq!(buffer.push(Kind::Audit, line(&"z".repeat(200))), Lost::NONE);
+        buffer.push(LineKind::Other, line("x"));
+        assert_eq!(buffer.push(LineKind::Other, line(&"z".repeat(201))), LossCount { audit: 0, other: 1 });
+        assert_eq!(buffer.push(LineKind::Audit, line(&"z".repeat(201))), LossCount { audit: 1, other: 0 });
+        assert_eq!(buffer.push(LineKind::Audit, line(&"z".repeat(200))), LossCount::NONE);
         assert_eq!(taken(&mut buffer, 10_000).len(), 201);
     }
 
@@ -213,16 +217,16 @@ mod tests {
     fn what_is_being_written_takes_room_until_it_is() {
         let mut buffer = Buffer::new(BOUNDS);
         for _ in 0..15 {
-            buffer.push(Kind::Other, line("x"));
+            buffer.push(LineKind::Other, line("x"));
         }
         let mut batch = Batch::default();
         buffer.fill(&mut batch, 10_000);
         assert!(buffer.is_empty() && buffer.bytes() > 0);
-        assert_eq!(buffer.push(Kind::Other, line("x")), Lost { audit: 0, other: 1 });
+        assert_eq!(buffer.push(LineKind::Other, line("x")), LossCount { audit: 0, other: 1 });
         buffer.settle(&Batch::default());
-        assert_eq!(buffer.push(Kind::Other, line("x")), Lost::NONE);
-        assert_eq!(buffer.push(Kind::Audit, line("y")), Lost::NONE);
-        assert_eq!(buffer.clear(), Lost { audit: 1, other: 1 });
+        assert_eq!(buffer.push(LineKind::Other, line("x")), LossCount::NONE);
+        assert_eq!(buffer.push(LineKind::Audit, line("y")), LossCount::NONE);
+        assert_eq!(buffer.clear(), LossCount { audit: 1, other: 1 });
         assert!(buffer.is_empty() && buffer.bytes() == 0);
     }
 
@@ -243,11 +247,11 @@ mod tests {
         #[test]
         fn bounds_and_order_hold_whatever_comes(steps in steps()) {
             let mut buffer = Buffer::new(BOUNDS);
-            let (mut pushed, mut lost, mut out) = (Lost::NONE, Lost::NONE, Lost::NONE);
+            let (mut pushed, mut lost, mut out) = (LossCount::NONE, LossCount::NONE, LossCount::NONE);
             let mut last = 0;
             let mut written = |text: &str| {
                 for line in text.split_terminator('\n') {
-                    out.count(if line.starts_with('a') { Kind::Audit } else { Kind::Other });
+                    out.count(if line.starts_with('a') { LineKind::Audit } else { LineKind::Other });
                     let number: usize = line[1..].trim_start_matches('0').parse().unwrap();
                     assert!(number > last, "{number} after {last}");
                     last = number;
@@ -256,7 +260,7 @@ mod tests {
             for (number, step) in steps.into_iter().enumerate() {
                 match step {
                     Step::Push(audit, length) => {
-                        let kind = if audit { Kind::Audit } else { Kind::Other };
+                        let kind = if audit { LineKind::Audit } else { LineKind::Other };
                         let name = if audit { 'a' } else { 'o' };
                         let text = format!("{name}{:0length$}\n", number + 1);
                         pushed.count(kind);

@@ -7,7 +7,7 @@ pub const OVERHEAD: usize = 48;
 
 /// The kind of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum LineKind {
     /// A line of the audit trail, which is dropped last.
     Audit,
     /// Any other line.
@@ -16,28 +16,28 @@ pub enum Kind {
 
 /// Numbers of lines that were lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lost {
+pub struct LossCount {
     /// Lines of the audit trail.
     pub audit: u64,
     /// All others.
     pub other: u64,
 }
 
-impl Lost {
+impl LossCount {
     /// None at all.
-    pub const NONE: Lost = Lost { audit: 0, other: 0 };
+    pub const NONE: LossCount = LossCount { audit: 0, other: 0 };
 
     /// Adds one line of that kind.
-    pub fn count(&mut self, kind: Kind) {
+    pub fn count(&mut self, kind: LineKind) {
         match kind {
-            Kind::Audit => self.audit += 1,
-            Kind::Other => self.other += 1,
+            LineKind::Audit => self.audit += 1,
+            LineKind::Other => self.other += 1,
         }
     }
 }
 
-impl AddAssign for Lost {
-    fn add_assign(&mut self, more: Lost) {
+impl AddAssign for LossCount {
+    fn add_assign(&mut self, more: LossCount) {
         self.audit += more.audit;
         self.other += more.other;
     }

@@ -21,7 +21,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::{LogFormat, LogLevel, LogSettings};
 use buffer::Bounds;
-use line::{Kind, Lost};
+use line::{LineKind, LossCount};
 use writer::LogWriter;
 
 /// A quarter of the buffer is for audit lines alone. Lines are short; the longest one is that of a panic with its backtrace.
@@ -99,7 +99,7 @@ impl Drop for LastLines {
 pub fn complain(text: &str) {
     if STARTED.load(Ordering::Acquire) {
         for line in text.lines() {
-            LOG.push(Kind::Other, format!("{}\n", cut(line, BOUNDS.line - 16)).as_bytes());
+            LOG.push(LineKind::Other, format!("{}\n", cut(line, BOUNDS.line - 16)).as_bytes());
         }
     } else {
         let _ = writeln!(stderr().lock(), "{text}");
@@ -134,8 +134,8 @@ fn cut(text: &str, most: usize) -> String {
 }
 
 /// The line that tells of losses. An error, so that it passes at every level.
-fn notice(lost: Lost) -> Vec<u8> {
-    let Lost { audit, other } = lost;
+fn notice(lost: LossCount) -> Vec<u8> {
+    let LossCount { audit, other } = lost;
     error!(target: LOSSES, audit, other, "log lines were lost");
     std::mem::take(&mut NOTICE.lock())
 }
@@ -145,7 +145,7 @@ struct Lines;
 
 /// Takes one line, in one call.
 enum LineWriter {
-    Log(Kind),
+    Log(LineKind),
     Notice,
 }
 
@@ -153,14 +153,14 @@ impl MakeWriter<'_> for Lines {
     type Writer = LineWriter;
 
     fn make_writer(&self) -> LineWriter {
-        LineWriter::Log(Kind::Other)
+        LineWriter::Log(LineKind::Other)
     }
 
     fn make_writer_for(&self, metadata: &Metadata<'_>) -> LineWriter {
         match metadata.target() {
-            AUDIT => LineWriter::Log(Kind::Audit),
+            AUDIT => LineWriter::Log(LineKind::Audit),
             LOSSES => LineWriter::Notice,
-            _ => LineWriter::Log(Kind::Other),
+            _ => LineWriter::Log(LineKind::Other),
         }
     }
 }

@@ -7,7 +7,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::batch::Batch;
 use super::buffer::{Bounds, Buffer};
-use super::line::{Kind, Lost};
+use super::line::{LineKind, LossCount};
 use crate::state::metrics::LostLines;
 
 /// The bytes that are written at once, unless a single line is longer. A pipe takes as many in one piece (PIPE_BUF, pipe(7)),
@@ -37,7 +37,7 @@ pub struct LogWriter {
 struct WriterState {
     buffer: Buffer,
     /// Losses that no line reports yet.
-    unreported: Lost,
+    unreported: LossCount,
     /// The writer has to be woken for a line.
     sleeping: bool,
     /// The writer has lines that are not written yet.
@@ -50,7 +50,7 @@ struct WriterState {
 
 impl WriterState {
     fn is_done(&self) -> bool {
-        self.failed || (!self.writing && self.buffer.is_empty() && self.unreported == Lost::NONE)
+        self.failed || (!self.writing && self.buffer.is_empty() && self.unreported == LossCount::NONE)
     }
 }
 
@@ -60,7 +60,7 @@ impl LogWriter {
         let buffer = Buffer::new(bounds);
         let state = WriterState {
             buffer,
-            unreported: Lost::NONE,
+            unreported: LossCount::NONE,
             sleeping: false,
             writing: false,
             ending: false,
@@ -75,7 +75,7 @@ impl LogWriter {
     }
 
     /// Adds a line, which ends in a line end. Never waits for the writer: where there is no room, lines are lost and counted.
-    pub fn push(&self, kind: Kind, line: &[u8]) {
+    pub fn push(&self, kind: LineKind, line: &[u8]) {
         let line = line.into();
         let mut state = self.state.lock();
         let lost = state.buffer.push(kind, line);
@@ -103,12 +103,12 @@ impl LogWriter {
     }
 
     /// Writes lines to `out`, forever. `tell` makes the line that tells of losses.
-    pub fn run(&self, mut out: impl Write, tell: impl Fn(Lost) -> Vec<u8>) -> ! {
+    pub fn run(&self, mut out: impl Write, tell: impl Fn(LossCount) -> Vec<u8>) -> ! {
         let mut batch = Batch::default();
         let mut pause = Duration::ZERO;
         loop {
             let unreported = self.wait(&batch, pause);
-            if unreported != Lost::NONE {
+            if unreported != LossCount::NONE {
                 batch.push_notice(unreported, &tell(unreported));
             }
             self.state.lock().buffer.fill(&mut batch, CHUNK);
@@ -123,7 +123,7 @@ impl LogWriter {
     }
 
     /// Waits for something to write; after an error, for so long. Returns the losses to tell of.
-    fn wait(&self, batch: &Batch, pause: Duration) -> Lost {
+    fn wait(&self, batch: &Batch, pause: Duration) -> LossCount {
         let mut state = self.state.lock();
         state.buffer.settle(batch);
         state.writing = !batch.is_empty();
@@ -132,7 +132,7 @@ impl LogWriter {
             self.ended.notify_all();
         }
         let idle = |state: &WriterState| {
-            batch.is_empty() && state.buffer.is_empty() && state.unreported == Lost::NONE
+            batch.is_empty() && state.buffer.is_empty() && state.unreported == LossCount::NONE
         };
         if !pause.is_zero() {
             self.ending.wait_for(&mut state, pause);
@@ -164,8 +164,8 @@ impl LogWriter {
     }
 }
 
-fn count(lost: Lost) {
-    if lost != Lost::NONE {
+fn count(lost: LossCount) {
+    if lost != LossCount::NONE {
         let lines = LostLines::of_this_process();
         lines.audit.inc_by(lost.audit);
         lines.other.inc_by(lost.other);
@@ -239,7 +239,7 @@ mod tests {
         let log = Arc::new(LogWriter::new(BOUNDS));
         let ((tell, script), (out, written)) = (channel(), channel());
         let writer = log.clone();
-        let notice = |lost: Lost| format!("lost {} {}\n", lost.audit, lost.other).into_bytes();
+        let notice = |lost: LossCount| format!("lost {} {}\n", lost.audit, lost.other).into_bytes();
         std::thread::spawn(move || writer.run(Scripted { script, out }, notice));
         (log, tell, written)
     }
@@ -249,12 +249,12 @@ mod tests {
     #[test]
     fn after_an_error_audit_lines_are_written_and_others_told_of() {
         let (log, script, written) = started();
-        log.push(Kind::Other, b"one\n");
+        log.push(LineKind::Other, b"one\n");
         script.send(Ok(2)).unwrap();
         assert_eq!(written.recv().unwrap(), "on");
         // While the first is in the writer's hands, the next are together.
-        log.push(Kind::Other, b"two\n");
-        log.push(Kind::Audit, b"three\n");
+        log.push(LineKind::Other, b"two\n");
+        log.push(LineKind::Audit, b"three\n");
         script.send(ALL).unwrap();
         assert_eq!(written.recv().unwrap(), "e\n");
         script.send(Err(ErrorKind::StorageFull.into())).unwrap();
@@ -265,10 +265,10 @@ mod tests {
     #[test]
     fn where_nobody_reads_any_more_all_is_lost() {
         let (log, script, written) = started();
-        log.push(Kind::Other, b"one\n");
+        log.push(LineKind::Other, b"one\n");
         script.send(Ok(2)).unwrap();
         assert_eq!(written.recv().unwrap(), "on");
-        log.push(Kind::Audit, b"two\n");
+        log.push(LineKind::Audit, b"two\n");
         script.send(Err(ErrorKind::BrokenPipe.into())).unwrap();
         script.send(Err(ErrorKind::BrokenPipe.into())).unwrap();
         script.send(ALL).unwrap();
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn a_descriptor_that_does_not_block_is_asked_again() {
         let (log, script, written) = started();
-        log.push(Kind::Other, b"one\n");
+        log.push(LineKind::Other, b"one\n");
         for answer in [Err(ErrorKind::WouldBlock.into()), Err(ErrorKind::Interrupted.into()), ALL] {
             script.send(answer).unwrap();
         }
@@ -289,7 +289,7 @@ mod tests {
     fn a_flush_waits_for_the_lines_and_ends_nothing() {
         let (log, script, written) = started();
         for line in ["one\n", "two\n"] {
-            log.push(Kind::Other, line.as_bytes());
+            log.push(LineKind::Other, line.as_bytes());
             script.send(ALL).unwrap();
             log.flush(PATIENCE);
             assert_eq!(written.try_recv().unwrap(), line);
@@ -302,11 +302,11 @@ mod tests {
         let (log, script, written) = started();
         let began = Instant::now();
         log.end(PATIENCE);
-        log.push(Kind::Other, b"one\n");
+        log.push(LineKind::Other, b"one\n");
         script.send(ALL).unwrap();
         log.end(PATIENCE);
         assert_eq!(written.try_recv().unwrap(), "one\n");
-        log.push(Kind::Audit, b"two\n");
+        log.push(LineKind::Audit, b"two\n");
         for _ in 0..10 {
             script.send(Err(ErrorKind::StorageFull.into())).unwrap();
         }
@@ -314,7 +314,7 @@ mod tests {
         assert!(began.elapsed() < PATIENCE);
         // A stalled one.
         let (log, _script, _) = started();
-        log.push(Kind::Other, b"one\n");
+        log.push(LineKind::Other, b"one\n");
         log.end(Duration::from_millis(20));
     }
 }

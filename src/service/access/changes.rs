@@ -1,4 +1,4 @@
-//! What others wait for: that something changed, that the store can be asked.
+//! Events that others wait for: a change, and a store that can be asked.
 
 use tokio::sync::watch;
 
@@ -6,12 +6,12 @@ use super::Access;
 use crate::domain::Unavailable;
 
 impl Access {
-    /// Changes with every mutation; whoever keeps something open then asks [`Access::still_holds`].
+    /// A number that changes with every mutation. Open sessions and tunnels then call [`Access::still_holds`].
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.epochs.subscribe()
     }
 
-    /// Whether decisions can be made that the cache has no answer to.
+    /// Checks that the store can be asked, which decisions need that the cache can't answer.
     ///
     /// # Errors
     /// [`Unavailable::Store`].

@@ -1,9 +1,9 @@
-//! The audit trail of denials: a line for each, and bounded.
+//! The audit trail of denials: one line for each, and a bounded number of them.
 //!
-//! A line is written at level `info` to the target `audit`. A peer that repeats itself could fill a disk with them, so
-//! what is denied again for the same reason to the same peer is written at `info` once a second, with the number of
-//! those in between (`repeated`), which are written at `debug`. What needed a password check is always written: there are
-//! only as many of those as the threads can do.
+//! A line is written at level `info` to the target `audit`. A peer that repeats itself could fill a disk with them. So if the
+//! same peer is denied again for the same reason, one line a second is written at `info`, with the number of those in
+//! between (`repeated`), which are written at `debug`. A denial that needed a password check is always written at `info`:
+//! there are only as many of those as the hashing threads can do.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -15,38 +15,38 @@ use parking_lot::Mutex;
 
 use crate::domain::Entry;
 use crate::state::audit::{Record, Weight};
-use crate::state::throttle::Source;
+use crate::state::throttle::SourcePrefix;
 
-/// Peers and reasons that are told apart at once; beyond, some lines too many are written.
+/// Peers and reasons that are told apart at once; with more of them, some lines are not recognized as repeated.
 const CAPACITY: u64 = 10_000;
 const EVERY: Duration = Duration::from_secs(1);
-/// Longer usernames are cut; nobody has one.
+/// Longer usernames are cut. No account or credential has one.
 const LONGEST_SHOWN: usize = 64;
 
-/// Writes the lines.
-pub struct Denials {
-    seen: moka::sync::Cache<u64, Arc<Mutex<Seen>>, RandomState>,
+/// The writer of these lines.
+pub struct DenialLog {
+    seen: moka::sync::Cache<u64, Arc<Mutex<LastShown>>, RandomState>,
     hasher: RandomState,
 }
 
-/// What is said about a denial.
-pub struct Denied<'a> {
-    /// Where it came in.
+/// A denial, as it is written.
+pub struct DenialRecord<'a> {
+    /// The entry of the request.
     pub entry: Entry,
-    /// Who was presented; nobody, where there was no credential.
+    /// The username that was presented; empty without a credential.
     pub username: &'a [u8],
-    /// From where.
+    /// The client.
     pub peer: Peer<'a>,
-    /// Why, in one word or more.
+    /// The reason, in one or more words.
     pub reason: &'a str,
 }
 
-/// Who asks for a decision.
+/// The client that a decision is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer<'a> {
-    /// The client's own address, not a trusted proxy's: who failures are counted for.
+    /// The client's own address, not a trusted proxy's. Failures are counted for it.
     pub source: IpAddr,
-    /// As in the response and the rest of the log; empty where there is none.
+    /// The request ID, as in the response and the rest of the log; empty if there is none.
     pub request_id: &'a str,
 }
 
@@ -56,34 +56,36 @@ impl From<IpAddr> for Peer<'_> {
     }
 }
 
-/// What makes two denials the same for the log.
+/// The properties by which a denial counts as repeated, besides entry and reason.
 #[derive(Clone, Copy, Hash)]
-pub enum Sameness {
-    /// None is the same as another: it cost a password check.
+pub enum RepeatKey {
+    /// None: it cost a password check, and is always written.
     Unique,
-    /// The same username from the same source.
+    /// Username and source.
     UsernameAndSource,
-    /// The same source, whatever the username.
+    /// The source, whatever the username.
     SourceOnly,
 }
 
-struct Seen {
+/// The last line of its kind that was written at `info`.
+struct LastShown {
     shown_at: Instant,
+    /// Denials since then.
     since: u64,
 }
 
-impl Denials {
-    /// None yet.
-    pub fn new() -> Denials {
+impl DenialLog {
+    /// A log without any lines yet.
+    pub fn new() -> DenialLog {
         let seen =
             moka::sync::Cache::builder().max_capacity(CAPACITY).build_with_hasher(RandomState::default());
-        Denials { seen, hasher: RandomState::default() }
+        DenialLog { seen, hasher: RandomState::default() }
     }
 
     /// Writes the line.
-    pub fn write(&self, denied: &Denied<'_>, sameness: Sameness, now: Instant) {
+    pub fn write(&self, denied: &DenialRecord<'_>, repeat_key: RepeatKey, now: Instant) {
         let username = &denied.username[..denied.username.len().min(LONGEST_SHOWN)];
-        let repeated = self.repeated(denied, sameness, now);
+        let repeated = self.repeated(denied, repeat_key, now);
         let record = Record {
             action: "check",
             actor: &username.escape_ascii().to_string(),
@@ -98,19 +100,19 @@ impl Denials {
         record.write(if repeated.is_some() { Weight::Plain } else { Weight::Repeated });
     }
 
-    /// How many of the same were not shown since the last that was; `None` where this one isn't shown either.
-    fn repeated(&self, denied: &Denied<'_>, sameness: Sameness, now: Instant) -> Option<u64> {
+    /// The number of the same denials since the last one that was written at `info`; `None` if this one isn't, either.
+    fn repeated(&self, denied: &DenialRecord<'_>, repeat_key: RepeatKey, now: Instant) -> Option<u64> {
         let mut hasher = self.hasher.build_hasher();
-        (denied.entry, denied.reason, Source::of(denied.peer.source)).hash(&mut hasher);
-        match sameness {
-            Sameness::Unique => return Some(0),
-            Sameness::UsernameAndSource => denied.username.hash(&mut hasher),
-            Sameness::SourceOnly => {}
+        (denied.entry, denied.reason, SourcePrefix::of(denied.peer.source)).hash(&mut hasher);
+        match repeat_key {
+            RepeatKey::Unique => return Some(0),
+            RepeatKey::UsernameAndSource => denied.username.hash(&mut hasher),
+            RepeatKey::SourceOnly => {}
         }
         let mut first = false;
         let seen = self.seen.get_with(hasher.finish(), || {
             first = true;
-            Arc::new(Mutex::new(Seen { shown_at: now, since: 0 }))
+            Arc::new(Mutex::new(LastShown { shown_at: now, since: 0 }))
         });
         if first {
             return Some(0);
@@ -131,30 +133,30 @@ mod tests {
 
     #[test]
     fn what_repeats_is_shown_once_a_second_and_counted() {
-        let (denials, now) = (Denials::new(), Instant::now());
-        let denied = |username: &'static [u8], source: &str, reason| Denied {
+        let (denials, now) = (DenialLog::new(), Instant::now());
+        let denied = |username: &'static [u8], source: &str, reason| DenialRecord {
             entry: Entry::Api,
             username,
             peer: source.parse::<IpAddr>().unwrap().into(),
             reason,
         };
         let one = denied(b"someone", "192.0.2.1", "throttled");
-        let at = |denied: &Denied<'_>, sameness, millis| {
-            denials.repeated(denied, sameness, now + Duration::from_millis(millis))
+        let at = |denied: &DenialRecord<'_>, repeat_key, millis| {
+            denials.repeated(denied, repeat_key, now + Duration::from_millis(millis))
         };
-        assert_eq!(at(&one, Sameness::SourceOnly, 0), Some(0));
-        assert_eq!(at(&one, Sameness::SourceOnly, 1), None);
-        assert_eq!(at(&denied(b"other", "192.0.2.1", "throttled"), Sameness::SourceOnly, 2), None);
-        assert_eq!(at(&denied(b"other", "192.0.2.1", "wrong"), Sameness::SourceOnly, 3), Some(0));
-        assert_eq!(at(&denied(b"other", "192.0.2.2", "throttled"), Sameness::SourceOnly, 4), Some(0));
-        assert_eq!(at(&one, Sameness::SourceOnly, 1_000), Some(2));
-        assert_eq!(at(&one, Sameness::SourceOnly, 2_000), Some(0));
-        assert_eq!(at(&one, Sameness::UsernameAndSource, 2_001), Some(0));
+        assert_eq!(at(&one, RepeatKey::SourceOnly, 0), Some(0));
+        assert_eq!(at(&one, RepeatKey::SourceOnly, 1), None);
+        assert_eq!(at(&denied(b"other", "192.0.2.1", "throttled"), RepeatKey::SourceOnly, 2), None);
+        assert_eq!(at(&denied(b"other", "192.0.2.1", "wrong"), RepeatKey::SourceOnly, 3), Some(0));
+        assert_eq!(at(&denied(b"other", "192.0.2.2", "throttled"), RepeatKey::SourceOnly, 4), Some(0));
+        assert_eq!(at(&one, RepeatKey::SourceOnly, 1_000), Some(2));
+        assert_eq!(at(&one, RepeatKey::SourceOnly, 2_000), Some(0));
+        assert_eq!(at(&one, RepeatKey::UsernameAndSource, 2_001), Some(0));
         assert_eq!(
-            at(&denied(b"other", "192.0.2.1", "throttled"), Sameness::UsernameAndSource, 2_002),
+            at(&denied(b"other", "192.0.2.1", "throttled"), RepeatKey::UsernameAndSource, 2_002),
             Some(0)
         );
-        assert_eq!(at(&one, Sameness::UsernameAndSource, 2_003), None);
-        assert_eq!(at(&one, Sameness::Unique, 2_004), Some(0));
+        assert_eq!(at(&one, RepeatKey::UsernameAndSource, 2_003), None);
+        assert_eq!(at(&one, RepeatKey::Unique, 2_004), Some(0));
     }
 }

@@ -1,4 +1,4 @@
-//! What open sessions and tunnels ask again and again: does it still hold what was granted?
+//! The question of open sessions and tunnels: does the credential still hold what was granted?
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,18 +9,18 @@ use crate::state::cache::{Proof, Verified};
 use crate::state::store::StoreError;
 
 impl Access {
-    /// Whether who was granted something still holds `permission`: the same principal, with the same password, not
-    /// suspended. Costs no password check; to be asked at each change of [`crate::state::Epochs::subscribe`], and before
-    /// each thing that an open session does.
+    /// Returns true if a principal that was granted something still holds `permission`: the same principal, with the same
+    /// password, and not suspended. It costs no password check. To be called at each change of
+    /// [`crate::state::Epochs::subscribe`], and before each step of an open session.
     ///
     /// # Errors
-    /// [`Unavailable::Store`] where the store has to be asked and can't be.
+    /// [`Unavailable::Store`] if the store has to be asked and can't be.
     pub async fn still_holds(&self, granted: &Granted, permission: Permission) -> Result<bool, Unavailable> {
         self.still_holds_at(granted, permission, Instant::now()).await
     }
 
-    /// As [`Access::still_holds`], and tells who lacks a permission from who is nobody any more: the effective permissions
-    /// now; `None` where the principal was removed, has another password, or is suspended.
+    /// The effective permissions of a principal that was granted something; `None` if it was removed, has another password,
+    /// or is suspended. Otherwise as [`Access::still_holds`].
     ///
     /// # Errors
     /// As [`Access::still_holds`].
@@ -47,7 +47,8 @@ impl Access {
         if self.cache.is_fresh(granted, &self.epochs, now) {
             return Ok(Some(granted.effective));
         }
-        let entry = || self.cache.get(&granted.who.name).filter(|entry| entry.is(&granted.who.principal));
+        let entry =
+            || self.cache.get(&granted.identity.name).filter(|entry| entry.is(&granted.identity.principal));
         if let Some(entry) = entry()
             && self.cache.is_fresh(&entry, &self.epochs, now)
             && stands(granted, &entry, &entry.proof)
@@ -74,8 +75,8 @@ impl Access {
     }
 }
 
-/// Whether the secret that was granted something is the password behind the hash of `proof`: it was verified against that
-/// hash, or `entry` says so of the same secret, as after a renewal of the hash.
+/// Returns true if the secret that was granted something is the password behind the hash of `proof`: it was verified against
+/// that hash, or `entry` says so of the same secret, as after a renewal of the hash.
 fn stands(granted: &Verified, entry: &Verified, proof: &Proof) -> bool {
     granted.proof.fingerprint == proof.fingerprint
         || (entry.proof.fingerprint == proof.fingerprint && entry.proof.digest.matches(&granted.proof.digest))

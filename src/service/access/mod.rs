@@ -1,9 +1,13 @@
 //! The decision: does this credential, right now, hold the permission that this needs?
 //!
-//! The same for all entries. [`Access::check_cached`] answers what the cache knows, without waiting; the way through the
-//! store and the password check is in `identify`, and what open tunnels ask is in `hold`.
+//! It is the same for all entries. [`Access::check_cached`] answers from the cache without waiting, and
+//! [`Access::check_remembered`] from what the connection remembers. `identify` asks the store and checks passwords, and `hold`
+//! answers open sessions and tunnels.
+//!
+//! Time is read once, at the beginning of each call. Only `clock` reads it again, after a wait.
 
 mod changes;
+mod clock;
 mod denials;
 mod hold;
 mod identify;
@@ -21,21 +25,23 @@ use parking_lot::Mutex;
 
 use crate::config::AuthSettings;
 use crate::domain::password::LONGEST_BYTES;
-use crate::domain::{Canonical, Denial, Entry, Kind, Permission, Presented, Unavailable};
+use crate::domain::{Canonical, Denial, Entry, Permission, Presented, PrincipalKind, Unavailable};
 use crate::state::cache::Verified;
-use crate::state::metrics::{Lookup, Outcome};
+use crate::state::metrics::{DecisionOutcome, Lookup};
 use crate::state::store::{Store, StoreError};
 use crate::state::throttle::Throttle;
 use crate::state::{Cache, Epochs, Hasher, Metrics};
-use denials::{Denials, Denied, Sameness};
-use reads::Reads;
+use clock::DecisionClock;
+use denials::{DenialLog, DenialRecord, RepeatKey};
+use reads::RowReads;
 
+pub use crate::state::cache::ConnectionMemory;
 pub use denials::Peer;
 pub use outcome::{Decision, Granted, HolderDecision};
 
 const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 
-/// Decides; one for the whole process, shared as `Arc`.
+/// The decision, with all that it needs. One for the whole process, shared as `Arc`.
 pub struct Access {
     store: Store,
     hasher: Arc<Hasher>,
@@ -43,20 +49,20 @@ pub struct Access {
     metrics: Arc<Metrics>,
     cache: Arc<Cache>,
     throttle: Throttle,
-    denials: Denials,
-    reads: Reads,
+    denials: DenialLog,
+    reads: RowReads,
     complained_at: Mutex<Option<Instant>>,
 }
 
-/// Why nobody was identified.
+/// The reason for which nobody was identified.
 #[derive(Clone, Copy)]
 enum NotIdentified {
-    Denied(Denial, Sameness),
+    Denied(Denial, RepeatKey),
     Unavailable(Unavailable),
 }
 
 impl Access {
-    /// A decision over that store, with an empty cache. What mutates the store must raise `epochs`, in this process and
+    /// A decision over that store, with an empty cache. Every mutation of the store must raise `epochs`, in this process and
     /// through the cluster in all others.
     ///
     /// # Errors
@@ -70,6 +76,8 @@ impl Access {
     ) -> io::Result<Access> {
         let cache = Arc::new(Cache::new(settings.cache_capacity, settings.cache_ttl)?);
         let entries = Arc::clone(&cache);
+        epochs.on_forget(move |name| entries.remove(name));
+        let entries = Arc::clone(&cache);
         metrics.read_at_scrape("gatepost_cache_entries", "Principals in the cache.", move || {
             entries.principals() as f64
         });
@@ -80,13 +88,13 @@ impl Access {
             metrics,
             cache,
             throttle: Throttle::new(settings.throttle),
-            denials: Denials::new(),
-            reads: Reads::new(settings.cache_ttl),
+            denials: DenialLog::new(),
+            reads: RowReads::new(settings.cache_ttl),
             complained_at: Mutex::new(None),
         })
     }
 
-    /// Allows what the cache allows; never waits and never allocates. `None` is no denial: [`Access::authorize`] decides.
+    /// Allows what the cache allows, without waiting. `None` is not a denial: [`Access::authorize`] decides.
     #[inline]
     pub fn check_cached(
         &self,
@@ -94,16 +102,47 @@ impl Access {
         permission: Permission,
         entry: Entry,
     ) -> Option<Granted> {
-        let verified = self.cached(presented, Instant::now())?;
+        self.allowed(self.cached(presented, Instant::now())?, permission, entry)
+    }
+
+    /// As [`Access::check_cached`], for a connection that may present the same credential again. What it remembers is judged as an
+    /// entry of the cache is.
+    #[inline]
+    pub fn check_remembered(
+        &self,
+        memory: &ConnectionMemory,
+        presented: &Presented<'_>,
+        permission: Permission,
+        entry: Entry,
+    ) -> Option<Granted> {
+        self.check_remembered_at(memory, presented, permission, entry, Instant::now())
+    }
+
+    #[inline]
+    fn check_remembered_at(
+        &self,
+        memory: &ConnectionMemory,
+        presented: &Presented<'_>,
+        permission: Permission,
+        entry: Entry,
+        now: Instant,
+    ) -> Option<Granted> {
+        let name = cacheable(presented)?;
+        let verified = self.cache.find_remembered(memory, &name, presented.secret, &self.epochs, now)?;
+        self.allowed(verified, permission, entry)
+    }
+
+    #[inline]
+    fn allowed(&self, verified: Arc<Verified>, permission: Permission, entry: Entry) -> Option<Granted> {
         if !verified.effective.contains(permission) {
             return None;
         }
         self.metrics.lookup(Lookup::Hit);
-        self.metrics.decision(entry, Some(permission), Outcome::Allowed);
+        self.metrics.decision(entry, Some(permission), DecisionOutcome::Allowed);
         Some(Granted::new(verified))
     }
 
-    /// Decides whether who is presented holds `permission`. Looks into the cache itself; where that doesn't answer, it
+    /// Decides if the presented credential holds `permission`. Looks into the cache itself; if that doesn't answer, it
     /// reads the store and may wait for a password check.
     pub async fn authorize(
         &self,
@@ -112,67 +151,70 @@ impl Access {
         entry: Entry,
         peer: impl Into<Peer<'_>>,
     ) -> Decision {
-        self.authorize_at(presented, permission, entry, peer.into(), Instant::now()).await
+        self.authorize_by(presented, permission, entry, peer.into(), DecisionClock::start()).await
     }
 
-    /// Decides whether who is presented is an account holder, who alone manages credentials. Needs no permission bit.
+    /// Decides if the presented credential is that of an account holder, who alone manages credentials. Needs no permission.
     pub async fn authenticate_holder(
         &self,
         presented: Presented<'_>,
         peer: impl Into<Peer<'_>>,
     ) -> HolderDecision {
-        let (entry, peer, now) = (Entry::Api, peer.into(), Instant::now());
-        let identified = self.identified(presented, entry, peer.source, now).await;
+        let (entry, peer, clock) = (Entry::Api, peer.into(), DecisionClock::start());
+        let identified = self.identified(presented, entry, peer.source, clock).await;
         let (outcome, decision) = match identified {
-            Ok(verified) if verified.who.principal.kind == Kind::Holder => {
-                (Outcome::Allowed, HolderDecision::Holder(Granted::new(verified)))
+            Ok(verified) if verified.identity.principal.kind == PrincipalKind::Holder => {
+                (DecisionOutcome::Allowed, HolderDecision::Holder(Granted::new(verified)))
             }
             Ok(_) => {
                 let reason = "not the account holder";
-                let denied = Denied { entry, username: presented.username, peer, reason };
-                self.denials.write(&denied, Sameness::UsernameAndSource, now);
-                (Outcome::NotHolder, HolderDecision::NotHolder)
+                let denied = DenialRecord { entry, username: presented.username, peer, reason };
+                self.denials.write(&denied, RepeatKey::UsernameAndSource, clock.began());
+                (DecisionOutcome::NotHolder, HolderDecision::NotHolder)
             }
-            Err(NotIdentified::Denied(denial, sameness)) => {
-                self.denied(entry, presented, peer, denial, sameness, now);
-                (Outcome::Denied(denial), HolderDecision::Denied(denial))
+            Err(NotIdentified::Denied(denial, repeat_key)) => {
+                self.denied(entry, presented, peer, denial, repeat_key, clock.began());
+                (DecisionOutcome::Denied(denial), HolderDecision::Denied(denial))
             }
-            Err(NotIdentified::Unavailable(why)) => (Outcome::Unavailable, HolderDecision::Unavailable(why)),
+            Err(NotIdentified::Unavailable(why)) => {
+                (DecisionOutcome::Unavailable, HolderDecision::Unavailable(why))
+            }
         };
         self.metrics.decision(entry, None, outcome);
         decision
     }
 
-    async fn authorize_at(
+    /// As [`Access::authorize`], by a clock that the caller has started.
+    async fn authorize_by(
         &self,
         presented: Presented<'_>,
         permission: Permission,
         entry: Entry,
         peer: Peer<'_>,
-        now: Instant,
+        clock: DecisionClock,
     ) -> Decision {
-        let refusal = match self.identified(presented, entry, peer.source, now).await {
+        let refusal = match self.identified(presented, entry, peer.source, clock).await {
             Ok(verified) if verified.effective.contains(permission) => {
-                self.metrics.decision(entry, Some(permission), Outcome::Allowed);
+                self.metrics.decision(entry, Some(permission), DecisionOutcome::Allowed);
                 return Decision::Allowed(Granted::new(verified));
             }
             Ok(_) => {
                 if entry == Entry::Smtp {
-                    // Answered as a wrong secret is, and no sooner than one that repeats.
-                    Box::pin(self.until_settled(now)).await;
+                    // Answered as a wrong secret is, and no sooner than a repeated one.
+                    Box::pin(self.until_settled(&clock)).await;
                 }
-                NotIdentified::Denied(Denial::Lacks(permission), Sameness::UsernameAndSource)
+                NotIdentified::Denied(Denial::Lacks(permission), RepeatKey::UsernameAndSource)
             }
             Err(refusal) => refusal,
         };
         match refusal {
-            NotIdentified::Denied(denial, sameness) => {
-                self.denied(entry, presented, peer, denial, sameness, now);
-                self.metrics.decision(entry, Some(permission), Outcome::Denied(denial));
+            NotIdentified::Denied(denial, repeat_key) => {
+                self.denied(entry, presented, peer, denial, repeat_key, clock.began());
+                self.metrics.decision(entry, Some(permission), DecisionOutcome::Denied(denial));
                 Decision::Denied(denial)
             }
             NotIdentified::Unavailable(why) => {
-                self.metrics.decision(entry, Some(permission), Outcome::Unavailable);
+                self.metrics.decision(entry, Some(permission), DecisionOutcome::Unavailable);
                 Decision::Unavailable(why)
             }
         }
@@ -183,27 +225,23 @@ impl Access {
         presented: Presented<'_>,
         entry: Entry,
         source: IpAddr,
-        now: Instant,
+        clock: DecisionClock,
     ) -> Result<Arc<Verified>, NotIdentified> {
-        if let Some(verified) = self.cached(&presented, now) {
+        if let Some(verified) = self.cached(&presented, clock.began()) {
             self.metrics.lookup(Lookup::Hit);
             return Ok(verified);
         }
-        // On the heap, so that who is answered by the cache doesn't carry the room for it.
-        Box::pin(self.identify(presented, entry, source, now)).await
+        // On the heap, so that a check that the cache answers doesn't carry the room for it.
+        Box::pin(self.identify(presented, entry, source, clock)).await
     }
 
-    /// Who is presented, if a fresh entry says so.
+    /// The principal that is presented, if a fresh entry says so.
     #[inline]
     fn cached(&self, presented: &Presented<'_>, now: Instant) -> Option<Arc<Verified>> {
-        if presented.secret.len() > LONGEST_BYTES {
-            return None;
-        }
-        let verified = self.cache.proven(&Canonical::of(presented.username)?, presented.secret)?;
-        self.cache.is_fresh(&verified, &self.epochs, now).then_some(verified)
+        self.cache.find(&cacheable(presented)?, presented.secret, &self.epochs, now)
     }
 
-    /// The store's error is for the log, once a second: with it every check fails.
+    /// Logs an error of the store, at most once a second, since every check fails with it.
     fn without_store(&self, error: &StoreError, now: Instant) -> Unavailable {
         let mut complained_at = self.complained_at.lock();
         if complained_at.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAIN_EVERY) {
@@ -219,26 +257,26 @@ impl Access {
         presented: Presented<'_>,
         peer: Peer<'_>,
         denial: Denial,
-        sameness: Sameness,
+        repeat_key: RepeatKey,
         now: Instant,
     ) {
         let (username, reason) = (presented.username, denial.as_str());
-        self.denials.write(&Denied { entry, username, peer, reason }, sameness, now);
+        self.denials.write(&DenialRecord { entry, username, peer, reason }, repeat_key, now);
     }
 
-    /// Records that a request was denied without a decision, as there was no credential to decide on.
+    /// Records that a request was denied without a decision, as it has no credential.
     pub fn note_no_credential<'a>(&self, entry: Entry, peer: impl Into<Peer<'a>>, reason: &str) {
-        let denied = Denied { entry, username: b"", peer: peer.into(), reason };
-        self.denials.write(&denied, Sameness::SourceOnly, Instant::now());
+        let denied = DenialRecord { entry, username: b"", peer: peer.into(), reason };
+        self.denials.write(&denied, RepeatKey::SourceOnly, Instant::now());
     }
 
-    /// Records that a request was denied for what it is, without a look at the credential that it presents.
+    /// Records that a request was denied for another reason, before its credential was checked.
     pub fn note_unchecked<'a>(&self, username: &[u8], entry: Entry, peer: impl Into<Peer<'a>>, reason: &str) {
-        let denied = Denied { entry, username, peer: peer.into(), reason };
-        self.denials.write(&denied, Sameness::UsernameAndSource, Instant::now());
+        let denied = DenialRecord { entry, username, peer: peer.into(), reason };
+        self.denials.write(&denied, RepeatKey::UsernameAndSource, Instant::now());
     }
 
-    /// Records that who was granted something before is denied it now.
+    /// Records that a principal that was granted something before is denied it now.
     pub fn note_denied<'a>(
         &self,
         granted: &Granted,
@@ -247,7 +285,16 @@ impl Access {
         denial: Denial,
     ) {
         let (username, reason) = (granted.name().as_str().as_bytes(), denial.as_str());
-        let denied = Denied { entry, username, peer: peer.into(), reason };
-        self.denials.write(&denied, Sameness::UsernameAndSource, Instant::now());
+        let denied = DenialRecord { entry, username, peer: peer.into(), reason };
+        self.denials.write(&denied, RepeatKey::UsernameAndSource, Instant::now());
     }
+}
+
+/// The name that is presented, if there may be an entry of the cache for it.
+#[inline]
+fn cacheable(presented: &Presented<'_>) -> Option<Canonical> {
+    if presented.secret.len() > LONGEST_BYTES {
+        return None;
+    }
+    Canonical::of(presented.username)
 }

@@ -1,38 +1,38 @@
-//! What a decision says, and the capability that it grants.
+//! The outcome of a decision, and the capability that it grants.
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::domain::{AccountId, Canonical, Denial, Kind, Permissions, Unavailable, Username};
+use crate::domain::{AccountId, Canonical, Denial, Permissions, PrincipalKind, Unavailable, Username};
 use crate::state::cache::Verified;
 
-/// What was decided about a presented credential.
+/// A decision about a presented credential.
 #[derive(Clone, Debug)]
 pub enum Decision {
     /// It holds the permission.
     Allowed(Granted),
-    /// It doesn't, or it isn't one. To the peer, unknown, wrong and suspended are one answer.
+    /// It doesn't, or it is not valid. The peer gets one answer for unknown, wrong and suspended.
     Denied(Denial),
-    /// It couldn't be decided; the peer is told to try again.
+    /// It can't be decided now; the peer is told to try again.
     Unavailable(Unavailable),
 }
 
-/// What was decided about who presents itself as an account holder.
+/// A decision about a peer that presents itself as an account holder.
 #[derive(Clone, Debug)]
 pub enum HolderDecision {
-    /// The account holder.
+    /// It is the account holder.
     Holder(Granted),
-    /// A valid credential, which manages nothing.
+    /// It is a valid credential, which manages nothing.
     NotHolder,
-    /// Not a valid credential.
+    /// It is not valid.
     Denied(Denial),
-    /// It couldn't be decided; the peer is told to try again.
+    /// It can't be decided now; the peer is told to try again.
     Unavailable(Unavailable),
 }
 
-/// Proof that a credential was verified and held what was asked for, at one moment. Only the decision makes it; cloning
+/// Proof that a credential was verified and held what was asked for, at one moment. Only the decision makes it. A clone
 /// costs a reference count.
 #[derive(Clone)]
 pub struct Granted(Arc<Verified>);
@@ -47,28 +47,28 @@ impl Granted {
     }
 
     /// Account holder or credential.
-    pub fn kind(&self) -> Kind {
-        self.0.who.principal.kind
+    pub fn kind(&self) -> PrincipalKind {
+        self.0.identity.principal.kind
     }
 
     /// The account it belongs to.
     pub fn account(&self) -> AccountId {
-        self.0.who.principal.account
+        self.0.identity.principal.account
     }
 
     /// The account holder's username.
     pub fn account_name(&self) -> &Username {
-        &self.0.who.principal.account_name
+        &self.0.identity.principal.account_name
     }
 
     /// Its own username.
     pub fn name(&self) -> &Username {
-        &self.0.who.principal.name
+        &self.0.identity.principal.name
     }
 
     /// Its own username, as it is found and compared.
     pub fn canonical(&self) -> &Canonical {
-        &self.0.who.name
+        &self.0.identity.name
     }
 
     /// Its effective permissions at the moment of the decision.
@@ -78,12 +78,12 @@ impl Granted {
 
     /// The value of `X-Gatepost-Account`.
     pub fn account_value(&self) -> &Bytes {
-        &self.0.who.account_value
+        &self.0.identity.account_value
     }
 
     /// The value of `X-Gatepost-User`.
     pub fn user_value(&self) -> &Bytes {
-        &self.0.who.user_value
+        &self.0.identity.user_value
     }
 
     /// The value of `X-Gatepost-Permissions`.
@@ -94,6 +94,6 @@ impl Granted {
 
 impl fmt::Debug for Granted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Granted({}, {})", self.0.who.principal.name, self.0.effective)
+        write!(f, "Granted({}, {})", self.0.identity.principal.name, self.0.effective)
     }
 }

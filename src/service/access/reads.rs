@@ -1,9 +1,9 @@
-//! The rows that open sessions and tunnels ask for. A change wakes all that are open at once, and thousands of one principal
+//! The rows that open sessions and tunnels ask for. A change wakes all of them at once, and thousands of one principal
 //! share one read of its row.
 //!
-//! What another one read is taken over under the same condition as an entry of the cache ([`crate::state::epoch`]): nothing
-//! that it depends on was changed since before the read began. It goes for a row that isn't there, too, which the
-//! cache doesn't keep.
+//! A row that another session has read is used under the same condition as an entry of the cache ([`crate::state::epoch`]):
+//! nothing that it depends on was changed since before the read began. The same holds for a row that doesn't exist, which
+//! the cache doesn't keep.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,63 +17,63 @@ use crate::state::Epochs;
 use crate::state::cache::Verified;
 use crate::state::store::{Store, StoreError};
 
-/// How long after its beginning a read is taken over at most.
+/// The longest time after its beginning for which a read is shared.
 const LASTS: Duration = Duration::from_secs(1);
-/// Reads that are kept before the old ones are looked for.
+/// The number of reads from which on old ones are dropped.
 const FEW: usize = 64;
 
 /// Reads that are under way or were done lately, by name.
-pub(super) struct Reads {
-    lately: Mutex<Lately>,
-    /// How long after its beginning a read is taken over.
+pub(super) struct RowReads {
+    recent: Mutex<RecentReads>,
+    /// The time after its beginning for which a read is shared.
     lasts: Duration,
 }
 
 #[derive(Default)]
-struct Lately {
-    reads: HashMap<Canonical, Read>,
-    /// With so many, the old ones are thrown away.
+struct RecentReads {
+    reads: HashMap<Canonical, RowRead>,
+    /// The number of reads at which the old ones are dropped.
     full: usize,
 }
 
-/// Who reads.
+/// The reader of a row.
 enum ReadTurn {
-    /// Somebody else does, or did.
-    Others(Read),
-    /// The caller, with the number of [`Epochs::now`], and tells what was found.
+    /// Another caller, which has begun or finished.
+    Others(RowRead),
+    /// The caller, with the number of [`Epochs::now`] and the way to tell the result.
     Own(u64, watch::Sender<Answer>),
 }
 
-/// What was found; `None` while nobody knows.
+/// The result of a read; `None` while it is under way.
 type Answer = Option<Result<Option<Arc<Principal>>, Unavailable>>;
 
 /// One read.
 #[derive(Clone)]
-struct Read {
+struct RowRead {
     seen: u64,
     began: Instant,
     found: watch::Receiver<Answer>,
 }
 
-/// A row, or that there is none, and the number of [`Epochs::now`] from before it was read.
+/// A row, if there is one, and the number of [`Epochs::now`] from before it was read.
 pub(super) struct ReadRow {
     pub(super) seen: u64,
     pub(super) row: Option<Arc<Principal>>,
-    /// Whether this call read it.
+    /// True if this call has read it.
     pub(super) own: bool,
 }
 
-impl Reads {
-    /// None so far. What was read is taken over for no longer than `ttl`.
-    pub(super) fn new(ttl: Duration) -> Reads {
-        Reads { lately: Mutex::default(), lasts: LASTS.min(ttl) }
+impl RowReads {
+    /// No reads yet. They are shared for at most `ttl`.
+    pub(super) fn new(ttl: Duration) -> RowReads {
+        RowReads { recent: Mutex::default(), lasts: LASTS.min(ttl) }
     }
 
-    /// The row of who was granted something, as it is now. `complain` hears of the store's error once for all who wait for
-    /// the same read.
+    /// The present row of a principal that was granted something. `complain` is called with the store's error once for all
+    /// that wait for the same read.
     ///
     /// # Errors
-    /// [`Unavailable`] where the store can't be asked.
+    /// [`Unavailable`] if the store can't be asked.
     pub(super) async fn row(
         &self,
         store: &Store,
@@ -85,13 +85,13 @@ impl Reads {
         loop {
             match self.turn(epochs, granted, now) {
                 ReadTurn::Others(read) => {
-                    // Or whoever read it was cut off in the middle.
+                    // Otherwise its reader was dropped before the end.
                     if let Some(row) = read.taken_over().await {
                         return Ok(ReadRow { seen: read.seen, row: row?, own: false });
                     }
                 }
                 ReadTurn::Own(seen, told) => {
-                    let row = store.principal(&granted.who.name).await.map(|row| row.map(Arc::new));
+                    let row = store.principal(&granted.identity.name).await.map(|row| row.map(Arc::new));
                     let row = row.map_err(|error| complain(&error));
                     told.send_replace(Some(row.clone()));
                     return Ok(ReadRow { seen, row: row?, own: true });
@@ -101,11 +101,11 @@ impl Reads {
     }
 
     fn turn(&self, epochs: &Epochs, granted: &Verified, now: Instant) -> ReadTurn {
-        let account = granted.who.principal.account_name.canonical();
-        let mut lately = self.lately.lock();
-        let known = lately.reads.get(&granted.who.name).filter(|read| {
+        let account = granted.identity.principal.account_name.canonical();
+        let mut recent = self.recent.lock();
+        let known = recent.reads.get(&granted.identity.name).filter(|read| {
             now.saturating_duration_since(read.began) < self.lasts
-                && epochs.is_fresh(read.seen, &granted.who.name, &account)
+                && epochs.is_fresh(read.seen, &granted.identity.name, &account)
                 && read.is_of_use()
         });
         if let Some(read) = known {
@@ -114,13 +114,13 @@ impl Reads {
         // Before the row is read: see `state::epoch`.
         let seen = epochs.now();
         let (told, found) = watch::channel(None);
-        lately.keep(granted.who.name, Read { seen, began: now, found }, now);
+        recent.keep(granted.identity.name, RowRead { seen, began: now, found }, now);
         ReadTurn::Own(seen, told)
     }
 }
 
-impl Lately {
-    fn keep(&mut self, name: Canonical, read: Read, now: Instant) {
+impl RecentReads {
+    fn keep(&mut self, name: Canonical, read: RowRead, now: Instant) {
         if self.reads.len() >= self.full.max(FEW) {
             self.reads.retain(|_, read| now.saturating_duration_since(read.began) < LASTS);
             self.full = 2 * self.reads.len();
@@ -129,8 +129,8 @@ impl Lately {
     }
 }
 
-impl Read {
-    /// Whether it is under way or found what there is; an error is for those who waited for it.
+impl RowRead {
+    /// Returns true if it is under way or has succeeded. An error is only for those that waited for it.
     fn is_of_use(&self) -> bool {
         match *self.found.borrow() {
             None => self.found.has_changed().is_ok(),
@@ -139,7 +139,7 @@ impl Read {
         }
     }
 
-    /// What it found; `None` where it never came to its end.
+    /// The result; `None` if the read never came to its end.
     async fn taken_over(&self) -> Option<Result<Option<Arc<Principal>>, Unavailable>> {
         let mut found = self.found.clone();
         let found = found.wait_for(Option::is_some).await.ok()?;

@@ -1,37 +1,35 @@
-//! An entry of the cache.
+//! A verified principal, as the cache and the connections hold it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Digest, Fingerprint};
+use super::digest::{Digest, Fingerprint};
 use crate::domain::{Canonical, Permissions, Principal, StoredHash};
 use crate::state::epoch::{Epochs, Shard};
 
 /// A principal whose secret was verified, as it was in the store at one epoch.
-// What each check reads is in here and small, so that thousands of them stay in the processor's cache.
+// Each check reads only what is in here, which is small, so that thousands of them stay in the processor's cache.
 #[repr(C)]
 pub struct Verified {
     seen: u64,
     loaded_at: Instant,
     user_shard: Shard,
     account_shard: Shard,
-    /// Bits AND rights.
+    /// Its effective permissions: its own, within the rights of its account.
     pub effective: Permissions,
-    used: AtomicBool,
-    /// What was verified, and against what.
+    /// The secret that was verified, and the hash that it was verified against.
     pub proof: Proof,
-    /// Who it is.
-    pub who: Arc<Who>,
+    /// Its row and its names.
+    pub identity: Arc<Identity>,
 }
 
 /// A principal and its names in the forms that are asked for.
-pub struct Who {
+pub struct Identity {
     /// Its name in canonical form.
     pub name: Canonical,
-    /// As the store has it.
+    /// Its row in the store.
     pub principal: Principal,
     /// Its username as a header value.
     pub user_value: Bytes,
@@ -39,13 +37,13 @@ pub struct Who {
     pub account_value: Bytes,
 }
 
-/// The secret and the stored hash that were found to match.
+/// A secret and a stored hash that were found to match.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Proof {
-    /// Of the secret, presented under the principal's name.
+    /// The digest of the secret, presented under the principal's name.
     pub digest: Digest,
-    /// Of the stored hash.
+    /// The fingerprint of the stored hash.
     pub fingerprint: Fingerprint,
 }
 
@@ -59,9 +57,8 @@ impl Verified {
             user_shard: epochs.shard(&name),
             account_shard: epochs.shard(&principal.account_name.canonical()),
             effective: principal.effective(),
-            used: AtomicBool::new(false),
             proof,
-            who: Arc::new(Who {
+            identity: Arc::new(Identity {
                 name,
                 user_value: Bytes::copy_from_slice(principal.name.as_str().as_bytes()),
                 account_value: Bytes::copy_from_slice(principal.account_name.as_str().as_bytes()),
@@ -70,13 +67,26 @@ impl Verified {
         }
     }
 
+    /// A copy that shares no memory with this one.
+    pub(super) fn unshared(&self) -> Verified {
+        let Identity { name, principal, user_value, account_value } = &*self.identity;
+        Verified {
+            identity: Arc::new(Identity {
+                name: *name,
+                principal: principal.clone(),
+                user_value: Bytes::copy_from_slice(user_value),
+                account_value: Bytes::copy_from_slice(account_value),
+            }),
+            ..*self
+        }
+    }
+
     /// The same principal, read at the same epoch, with a proof for the hash that took the place of its own.
     pub fn with_renewed(&self, hash: StoredHash, fingerprint: Fingerprint) -> Verified {
-        let Who { name, principal, user_value, account_value } = &*self.who;
+        let Identity { name, principal, user_value, account_value } = &*self.identity;
         Verified {
             proof: Proof { fingerprint, ..self.proof },
-            used: AtomicBool::new(true),
-            who: Arc::new(Who {
+            identity: Arc::new(Identity {
                 name: *name,
                 principal: Principal { hash, ..principal.clone() },
                 user_value: user_value.clone(),
@@ -86,35 +96,21 @@ impl Verified {
         }
     }
 
-    /// Whether `row` is still the same principal: not another that was given the name later.
+    /// Returns true if `row` is still the same principal, and not another one that was given the name later.
     pub fn is(&self, row: &Principal) -> bool {
-        let known = &self.who.principal;
+        let known = &self.identity.principal;
         known.kind == row.kind && known.account == row.account
     }
 
-    /// Whether nothing that it depends on has changed since it was read.
+    /// Returns true if nothing that it depends on has changed since it was read.
     #[inline]
     pub fn is_of_now(&self, epochs: &Epochs) -> bool {
         epochs.is_fresh_at(self.seen, self.user_shard, self.account_shard)
     }
 
-    /// How long ago it was read.
+    /// The time since it was read.
     #[inline]
     pub fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.loaded_at)
-    }
-
-    /// Notes that it was asked for.
-    #[inline]
-    pub fn mark_used(&self) {
-        // Written once: it would be taken from all other cores at each check.
-        if !self.used.load(Ordering::Relaxed) {
-            self.used.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether it was asked for since this was last called.
-    pub fn take_used(&self) -> bool {
-        self.used.swap(false, Ordering::Relaxed)
     }
 }

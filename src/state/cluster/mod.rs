@@ -38,7 +38,7 @@ const ACKNOWLEDGED: &[u8] = b"ok\n";
 /// Between two attempts to reach a process that has too much to do to be connected to, or that has just gone.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// How often a listener looks for changes that nobody told it of, and how long an acknowledgement is waited for.
+/// The interval at which a listener looks for unannounced changes, and the longest wait for an acknowledgement.
 #[derive(Clone, Copy, Debug)]
 struct Timing {
     look: Duration,
@@ -69,7 +69,7 @@ struct MemberShared {
     place: NodesFolder,
     epochs: Arc<Epochs>,
     ledger: Ledger,
-    /// What our own socket is called.
+    /// The name of this process's own socket.
     name: Mutex<String>,
 }
 
@@ -78,12 +78,15 @@ struct MemberShared {
 #[error("the change is written, but a running gateway has not confirmed it: {0}")]
 pub struct Unconfirmed(String);
 
-/// What the socket of a listener is sent.
+/// The message to the socket of a listener.
 #[derive(Debug, Serialize, Deserialize)]
 struct Notice {
     after: i64,
     upto: i64,
     name: String,
+    /// As in [`Change`].
+    #[serde(default)]
+    ends_login: bool,
     /// For the listener's audit trail, where the sender has none that lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     news: Option<News>,
@@ -118,11 +121,11 @@ impl Cluster {
         Ok(Cluster { place, timing, member: Some(Member { shared, tasks: Mutex::new(tasks) }) })
     }
 
-    /// Tells every other process of a change that is committed, and returns when each has let go of what it knew. `news`
-    /// is for their audit trails.
+    /// Tells every other process of a committed change, and returns when it is in effect in each of them. `news` is for their
+    /// audit trails.
     ///
     /// # Errors
-    /// [`Unconfirmed`] where one has not said so within 5 seconds. A process that is gone is not waited for.
+    /// [`Unconfirmed`] if a process has not acknowledged within 5 seconds. Processes that are gone are not waited for.
     pub async fn announce(&self, change: &Change, news: Option<News>) -> Result<(), Unconfirmed> {
         let own = self.member.as_ref().map(|member| {
             member.shared.ledger.note(change.after, change.upto);
@@ -130,8 +133,8 @@ impl Cluster {
         });
         let unconfirmed = |e: io::Error| Unconfirmed(e.to_string());
         let folder = Arc::new(self.place.open().map_err(unconfirmed)?);
-        let notice =
-            Notice { after: change.after, upto: change.upto, name: change.name.as_str().into(), news };
+        let &Change { after, upto, name, ends_login } = change;
+        let notice = Notice { after, upto, name: name.as_str().into(), ends_login, news };
         let notice: Arc<[u8]> = serde_json::to_vec(&notice).map_err(|e| Unconfirmed(e.to_string()))?.into();
 
         let mut tellings = JoinSet::new();
@@ -277,7 +280,10 @@ async fn hear(shared: &MemberShared, stream: UnixStream) {
     let notice: Option<Notice> = serde_json::from_slice(&text).ok();
     match notice.and_then(|notice| Some((Canonical::of(notice.name.as_bytes())?, notice))) {
         Some((name, notice)) => {
-            shared.epochs.raise(&name);
+            match notice.ends_login {
+                true => shared.epochs.raise_and_forget(&name),
+                false => shared.epochs.raise(&name),
+            }
             shared.ledger.note(notice.after, notice.upto);
             if let Some(news) = notice.news {
                 news.write();

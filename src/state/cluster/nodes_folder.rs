@@ -46,7 +46,7 @@ impl NodesFolder {
         File::open(&self.folder).map(OpenFolder)
     }
 
-    /// Whether there is still a socket of that name where others look for it.
+    /// Returns true if there is still a socket with this name in the folder.
     pub(super) fn has(&self, name: &str) -> bool {
         self.folder.join(name).symlink_metadata().is_ok()
     }

@@ -6,20 +6,20 @@
 
 mod queue;
 mod scheme;
+mod shared;
 mod threads;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-use prometheus::IntGauge;
 use tokio::sync::oneshot;
 
 use super::metrics::{Metrics, PasswordCheck};
 use crate::domain::{Canonical, NewPassword, Secret, StoredHash, Unavailable};
 use queue::{Comparison, Done, HashWork, JobQueue, Key, Pushed};
+use shared::HasherShared;
 
 pub use queue::Lane;
 pub use scheme::{HIGHEST_COST, LOWEST_COST};
@@ -28,7 +28,7 @@ pub use scheme::{HIGHEST_COST, LOWEST_COST};
 /// who comes after it would wait behind a check that nobody wants any more.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
-/// A password check: what is compared, and how dear it is.
+/// A password check: the values to compare, and the cost of a failure.
 #[derive(Clone, Copy)]
 pub struct Check<'a> {
     /// The stored form.
@@ -55,27 +55,6 @@ pub struct Hasher {
     shared: Arc<HasherShared>,
 }
 
-struct HasherShared {
-    cost: u32,
-    /// For keys of jobs and for decoys; of this process alone, so that nobody can compute either.
-    secret: [u8; 32],
-    state: Mutex<HasherState>,
-    /// There is work in the lane of those who are known, or of management.
-    wake_known: Condvar,
-    /// There is work in the lane of the rest.
-    wake_rest: Condvar,
-    unique: AtomicU64,
-    /// All that was worked to compare.
-    rounds: AtomicU64,
-    waiting: [IntGauge; 4],
-    metrics: Arc<Metrics>,
-}
-
-struct HasherState {
-    queue: JobQueue,
-    stopped: bool,
-}
-
 impl Hasher {
     /// Starts threads that hash at `cost`: `threads` (at least one) for the lane of the rest, and as many for the two
     /// others. Up to `queue` jobs wait in each lane.
@@ -83,19 +62,7 @@ impl Hasher {
     /// # Errors
     /// The system gives no thread or no random numbers.
     pub fn start(cost: u32, threads: usize, queue: usize, metrics: Arc<Metrics>) -> io::Result<Hasher> {
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret)?;
-        let shared = Arc::new(HasherShared {
-            cost,
-            secret,
-            state: Mutex::new(HasherState { queue: JobQueue::new(queue.max(1)), stopped: false }),
-            wake_known: Condvar::new(),
-            wake_rest: Condvar::new(),
-            unique: AtomicU64::new(0),
-            rounds: AtomicU64::new(0),
-            waiting: Lane::ALL.map(|lane| metrics.password_queue(lane.as_str())),
-            metrics,
-        });
+        let shared = Arc::new(HasherShared::new(cost, queue, metrics)?);
         // Should one not start, dropping this ends those that did.
         let hasher = Hasher { shared };
         for number in 0..threads.max(1) {
@@ -219,42 +186,6 @@ impl Drop for Hasher {
         state.queue = JobQueue::new(0);
         self.shared.wake_known.notify_all();
         self.shared.wake_rest.notify_all();
-    }
-}
-
-impl HasherShared {
-    fn run(&self, work: &HashWork) -> Done {
-        match work {
-            HashWork::Verify(Comparison { stored, secret, cost, refused }) => {
-                Done::Verified(scheme::verify(stored, secret.expose(), *cost, *refused))
-            }
-            HashWork::Hash(secret) => match scheme::hash(secret.expose(), self.cost) {
-                Ok(stored) => Done::Hashed(Some(stored)),
-                Err(error) => {
-                    tracing::error!(%error, "a password can't be hashed");
-                    Done::Hashed(None)
-                }
-            },
-        }
-    }
-
-    fn key(&self, kind: &str, parts: &[&[u8]]) -> Key {
-        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
-        hasher.update(kind.as_bytes());
-        for part in parts {
-            hasher.update(&part.len().to_ne_bytes()).update(part);
-        }
-        *hasher.finalize().as_bytes()
-    }
-
-    fn report(&self, queue: &mut JobQueue) {
-        for lane in Lane::ALL {
-            let waiting = i64::try_from(queue.len(lane)).unwrap_or(i64::MAX);
-            self.waiting[lane as usize].set(waiting);
-        }
-        for _ in 0..queue.take_abandoned() {
-            self.metrics.password_check(PasswordCheck::Abandoned);
-        }
     }
 }
 

@@ -14,8 +14,8 @@
 //! that has verified a variant believes it as long as its cache does). Whoever can present a variant knows the 72 bytes
 //! that were the whole password until then, so this gives nobody a right.
 //!
-//! What is refused costs as much work as the dearest stored hash there is, also where its own is a cheaper one or nobody has
-//! the name: from the time that an answer takes nobody learns which names there are.
+//! Every rejected check costs as much work as the most expensive stored hash, even if its own hash is cheaper or the name does not
+//! exist. So the time of an answer does not show which names exist.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -23,7 +23,8 @@ use thread_priority::{
 };
 
 use super::queue::{Done, HashWork, JobQueue, Key};
-use super::{HasherShared, PasswordCheck};
+use super::shared::HasherShared;
+use crate::state::metrics::PasswordCheck;
 
 /// How much lower the priority of the hashing threads is, in the system's steps of -20 to 19.
 const NICENESS: i32 = 10;
@@ -164,8 +165,10 @@ fn finish(shared: &HasherShared, key: &Key, done: &Done) {
 mod tests {
     use std::time::Instant;
 
-    use super::super::{Hasher, Metrics, Secret};
+    use super::super::Hasher;
     use super::*;
+    use crate::domain::Secret;
+    use crate::state::metrics::Metrics;
 
     #[test]
     fn what_the_idle_thread_is_too_slow_for_is_left_to_its_companion() {

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use prometheus::{IntCounter, IntCounterVec, Opts};
 
-use super::valid;
+use super::handles::valid;
 
 static LOST: LazyLock<LostLines> = LazyLock::new(LostLines::new);
 

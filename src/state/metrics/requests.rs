@@ -1,4 +1,4 @@
-//! What every request counts: decisions, looks into the cache, answers and their times.
+//! The counts of every request: decisions, cache lookups, answers and their times.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,20 +6,19 @@ use std::time::Duration;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, LabelPair, Metric, MetricFamily, MetricType};
 
+use super::handles::valid;
+use super::labels::{DecisionOutcome, Label, Lookup};
 use super::striped::{Durations, Striped};
-use super::{Lookup, Outcome, valid};
-use crate::domain::{Denial, Entry, Permission};
+use crate::domain::{Entry, Permission};
 
-// Each in the order of its enum, whose variants are the indexes; a test holds it so.
-const ENTRIES: [&str; 3] = [Entry::Smtp.as_str(), Entry::Api.as_str(), Entry::Web.as_str()];
-/// The last word is for management calls, which need no bit but the account holder.
+const ENTRIES: &[&str] = Entry::WORDS;
+/// In the order of the enum, whose variants are the indexes; a test holds it so. The last word is for management calls, which need
+/// the account holder and no permission.
 const PERMISSIONS: [&str; 4] = ["email", "api", "web", "manage"];
-const LOOKUPS: [&str; 4] = ["hit", "stale", "other", "miss"];
-const OUTCOMES: [&str; 7] =
-    ["allowed", "unknown", "wrong", "suspended", "forbidden", "throttled", "unavailable"];
+const OUTCOMES: &[&str] = DecisionOutcome::WORDS;
 const STATUSES: std::ops::Range<usize> = 100..600;
 
-/// What requests count, in stripes.
+/// The counts of requests, in stripes.
 #[derive(Debug)]
 pub struct Requests {
     decisions: Striped,
@@ -29,27 +28,26 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// All at nought.
+    /// All at zero.
     pub fn new() -> Requests {
         Requests {
             decisions: Striped::new(ENTRIES.len() * PERMISSIONS.len() * OUTCOMES.len()),
-            lookups: Striped::new(LOOKUPS.len()),
+            lookups: Striped::new(Lookup::WORDS.len()),
             statuses: Striped::new(ENTRIES.len() * STATUSES.len()),
             request_seconds: Durations::new(ENTRIES.len()),
         }
     }
 
     #[inline]
-    pub fn decision(&self, entry: Entry, permission: Option<Permission>, outcome: Outcome) {
+    pub fn decision(&self, entry: Entry, permission: Option<Permission>, outcome: DecisionOutcome) {
         let permission = permission.map_or(PERMISSIONS.len() - 1, |permission| permission as usize);
-        let index =
-            (entry as usize * PERMISSIONS.len() + permission) * OUTCOMES.len() + outcome_index(outcome);
+        let index = (entry as usize * PERMISSIONS.len() + permission) * OUTCOMES.len() + outcome.index();
         self.decisions.add(index, 1);
     }
 
     #[inline]
     pub fn lookup(&self, result: Lookup) {
-        self.lookups.add(result as usize, 1);
+        self.lookups.add(result.index(), 1);
     }
 
     #[inline]
@@ -66,26 +64,73 @@ pub struct RequestsCollector {
     descs: Vec<Desc>,
 }
 
-const DECISIONS: (&str, &str) = ("gatepost_decisions_total", "Decisions, by how they ended.");
-const CACHE_LOOKUPS: (&str, &str) =
-    ("gatepost_cache_lookups_total", "Looks into the cache, by what was there.");
-const HTTP_REQUESTS: (&str, &str) = ("gatepost_http_requests_total", "HTTP requests answered.");
-const HTTP_SECONDS: (&str, &str) =
-    ("gatepost_http_request_seconds", "From a request's header to the end of its answer.");
+/// The declaration of a metric: all of its series have these labels.
+struct Declared<const LABELS: usize> {
+    name: &'static str,
+    help: &'static str,
+    labels: [&'static str; LABELS],
+}
+
+const DECISIONS: Declared<3> = Declared {
+    name: "gatepost_decisions_total",
+    help: "Decisions, by how they ended.",
+    labels: ["entry", "permission", "outcome"],
+};
+const CACHE_LOOKUPS: Declared<1> = Declared {
+    name: "gatepost_cache_lookups_total",
+    help: "Looks into the cache, by what was there.",
+    labels: ["result"],
+};
+const HTTP_REQUESTS: Declared<2> = Declared {
+    name: "gatepost_http_requests_total",
+    help: "HTTP requests answered.",
+    labels: ["entry", "status"],
+};
+const HTTP_SECONDS: Declared<1> = Declared {
+    name: "gatepost_http_request_seconds",
+    help: "From a request's header to the end of its answer.",
+    labels: ["entry"],
+};
+
+impl<const LABELS: usize> Declared<LABELS> {
+    fn desc(&self) -> Desc {
+        let labels = self.labels.map(str::to_owned).to_vec();
+        valid(Desc::new(self.name.to_owned(), self.help.to_owned(), labels, Default::default()))
+    }
+
+    /// A series with these values of its labels.
+    fn series(&self, values: [&str; LABELS]) -> Metric {
+        let pair = |(name, value): (&str, &str)| {
+            let mut pair = LabelPair::default();
+            pair.set_name(name.to_owned());
+            pair.set_value(value.to_owned());
+            pair
+        };
+        Metric::from_label(self.labels.into_iter().zip(values).map(pair).collect())
+    }
+
+    fn counter(&self, values: [&str; LABELS], count: u64) -> Metric {
+        let mut counter = Counter::default();
+        counter.set_value(count as f64);
+        let mut metric = self.series(values);
+        metric.set_counter(counter);
+        metric
+    }
+
+    fn family(&self, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+        let mut family = MetricFamily::default();
+        family.set_name(self.name.to_owned());
+        family.set_help(self.help.to_owned());
+        family.set_field_type(kind);
+        family.set_metric(metrics);
+        family
+    }
+}
 
 impl RequestsCollector {
     /// To be registered once.
     pub fn new(requests: Arc<Requests>) -> RequestsCollector {
-        let desc = |(name, help): (&str, &str), labels: &[&str]| {
-            let labels = labels.iter().map(|label| (*label).to_owned()).collect();
-            valid(Desc::new(name.to_owned(), help.to_owned(), labels, Default::default()))
-        };
-        let descs = vec![
-            desc(DECISIONS, &["entry", "permission", "outcome"]),
-            desc(CACHE_LOOKUPS, &["result"]),
-            desc(HTTP_REQUESTS, &["entry", "status"]),
-            desc(HTTP_SECONDS, &["entry"]),
-        ];
+        let descs = vec![DECISIONS.desc(), CACHE_LOOKUPS.desc(), HTTP_REQUESTS.desc(), HTTP_SECONDS.desc()];
         RequestsCollector { requests, descs }
     }
 
@@ -94,21 +139,21 @@ impl RequestsCollector {
         (0..ENTRIES.len() * per_entry)
             .filter_map(|index| {
                 let count = self.requests.decisions.sum(index);
-                let labels = [
-                    ("entry", ENTRIES[index / per_entry]),
-                    ("permission", PERMISSIONS[index / OUTCOMES.len() % PERMISSIONS.len()]),
-                    ("outcome", OUTCOMES[index % OUTCOMES.len()]),
+                let values = [
+                    ENTRIES[index / per_entry],
+                    PERMISSIONS[index / OUTCOMES.len() % PERMISSIONS.len()],
+                    OUTCOMES[index % OUTCOMES.len()],
                 ];
-                (count > 0).then(|| counter(&labels, count))
+                (count > 0).then(|| DECISIONS.counter(values, count))
             })
             .collect()
     }
 
     fn lookups(&self) -> Vec<Metric> {
         let lookup = |(index, result): (usize, &&str)| {
-            counter(&[("result", result)], self.requests.lookups.sum(index))
+            CACHE_LOOKUPS.counter([result], self.requests.lookups.sum(index))
         };
-        LOOKUPS.iter().enumerate().map(lookup).collect()
+        Lookup::WORDS.iter().enumerate().map(lookup).collect()
     }
 
     fn statuses(&self) -> Vec<Metric> {
@@ -116,8 +161,8 @@ impl RequestsCollector {
             .filter_map(|index| {
                 let count = self.requests.statuses.sum(index);
                 let status = (index % STATUSES.len() + STATUSES.start).to_string();
-                let labels = [("entry", ENTRIES[index / STATUSES.len()]), ("status", status.as_str())];
-                (count > 0).then(|| counter(&labels, count))
+                let values = [ENTRIES[index / STATUSES.len()], status.as_str()];
+                (count > 0).then(|| HTTP_REQUESTS.counter(values, count))
             })
             .collect()
     }
@@ -135,7 +180,7 @@ impl RequestsCollector {
                 bucket
             };
             histogram.set_bucket(snapshot.buckets.into_iter().map(bucket).collect());
-            let mut metric = Metric::from_label(labels(&[("entry", entry)]));
+            let mut metric = HTTP_SECONDS.series([entry]);
             metric.set_histogram(histogram);
             metric
         };
@@ -150,49 +195,11 @@ impl Collector for RequestsCollector {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let families = [
-            (DECISIONS, MetricType::COUNTER, self.decisions()),
-            (CACHE_LOOKUPS, MetricType::COUNTER, self.lookups()),
-            (HTTP_REQUESTS, MetricType::COUNTER, self.statuses()),
-            (HTTP_SECONDS, MetricType::HISTOGRAM, self.request_seconds()),
+            DECISIONS.family(MetricType::COUNTER, self.decisions()),
+            CACHE_LOOKUPS.family(MetricType::COUNTER, self.lookups()),
+            HTTP_REQUESTS.family(MetricType::COUNTER, self.statuses()),
+            HTTP_SECONDS.family(MetricType::HISTOGRAM, self.request_seconds()),
         ];
-        let family = |((name, help), kind, metrics): ((&str, &str), MetricType, Vec<Metric>)| {
-            let mut family = MetricFamily::default();
-            family.set_name(name.to_owned());
-            family.set_help(help.to_owned());
-            family.set_field_type(kind);
-            family.set_metric(metrics);
-            family
-        };
-        families.into_iter().filter(|(_, _, metrics)| !metrics.is_empty()).map(family).collect()
+        families.into_iter().filter(|family| !family.get_metric().is_empty()).collect()
     }
-}
-
-fn outcome_index(outcome: Outcome) -> usize {
-    match outcome {
-        Outcome::Allowed => 0,
-        Outcome::Denied(Denial::Unknown) => 1,
-        Outcome::Denied(Denial::Wrong) => 2,
-        Outcome::Denied(Denial::Suspended) => 3,
-        Outcome::Denied(Denial::Lacks(_)) | Outcome::NotHolder => 4,
-        Outcome::Denied(Denial::Throttled(_)) => 5,
-        Outcome::Unavailable => 6,
-    }
-}
-
-fn labels(pairs: &[(&str, &str)]) -> Vec<LabelPair> {
-    let pair = |(name, value): &(&str, &str)| {
-        let mut pair = LabelPair::default();
-        pair.set_name((*name).to_owned());
-        pair.set_value((*value).to_owned());
-        pair
-    };
-    pairs.iter().map(pair).collect()
-}
-
-fn counter(pairs: &[(&str, &str)], count: u64) -> Metric {
-    let mut counter = Counter::default();
-    counter.set_value(count as f64);
-    let mut metric = Metric::from_label(labels(pairs));
-    metric.set_counter(counter);
-    metric
 }

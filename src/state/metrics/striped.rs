@@ -23,7 +23,7 @@ pub struct Striped {
 }
 
 impl Striped {
-    /// `width` counters at nought.
+    /// `width` counters at zero.
     pub fn new(width: usize) -> Striped {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let stripes = (threads * 2).next_power_of_two().min(64);
@@ -41,7 +41,7 @@ impl Striped {
         self.cells[stripe * self.stride + index].fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// What the counter at `index` came to over all threads.
+    /// Returns the sum of the counter at `index` over all threads.
     pub fn sum(&self, index: usize) -> u64 {
         (0..self.stripes).map(|stripe| self.cells[stripe * self.stride + index].load(Ordering::Relaxed)).sum()
     }
@@ -69,14 +69,14 @@ const CELLS: usize = BOUNDS.len() + 2;
 #[derive(Debug)]
 pub struct Durations(Striped);
 
-/// What a histogram came to: in seconds, as the text format wants it.
+/// The values of a histogram, in seconds, as the text format requires.
 #[derive(Debug, PartialEq)]
 pub struct Snapshot {
     /// Upper bound and count of all at or below it.
     pub buckets: Vec<(f64, u64)>,
-    /// How many there were.
+    /// The number of observations.
     pub count: u64,
-    /// What they add up to.
+    /// The sum of the observations.
     pub sum: f64,
 }
 
@@ -95,7 +95,7 @@ impl Durations {
         self.0.add(index * CELLS + CELLS - 1, nanos);
     }
 
-    /// What the histogram at `index` came to.
+    /// Returns the values of the histogram at `index`.
     pub fn snapshot(&self, index: usize) -> Snapshot {
         let cell = |offset: usize| self.0.sum(index * CELLS + offset);
         let mut count = 0;

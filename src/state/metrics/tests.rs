@@ -1,10 +1,15 @@
 use super::*;
+use crate::domain::Denial;
 
 #[test]
 fn what_was_counted_is_in_the_text() {
     let metrics = Metrics::new();
-    metrics.decision(Entry::Api, Some(Permission::Email), Outcome::Denied(Denial::Lacks(Permission::Email)));
-    metrics.decision(Entry::Web, None, Outcome::Allowed);
+    metrics.decision(
+        Entry::Api,
+        Some(Permission::Email),
+        DecisionOutcome::Denied(Denial::Lacks(Permission::Email)),
+    );
+    metrics.decision(Entry::Web, None, DecisionOutcome::Allowed);
     metrics.lookup(Lookup::Stale);
     metrics.http_request(Entry::Web, 200, Duration::from_millis(3));
     metrics.http_request(Entry::Web, 7, Duration::from_millis(3));
@@ -32,7 +37,7 @@ fn what_was_counted_is_in_the_text() {
 }
 
 #[test]
-fn what_was_never_counted_is_nought() {
+fn what_was_never_counted_is_zero() {
     let metrics = Metrics::new();
     metrics.expect_mutation("remove", "failed");
     let text = metrics.encode();
@@ -54,7 +59,7 @@ fn every_label_has_its_place() {
     let decisions: Vec<_> = Entry::ALL.into_iter().flat_map(|e| Permission::ALL.map(|p| (e, p))).collect();
     for (count, (entry, permission)) in decisions.iter().enumerate() {
         for _ in 0..=count {
-            metrics.decision(*entry, Some(*permission), Outcome::Unavailable);
+            metrics.decision(*entry, Some(*permission), DecisionOutcome::Unavailable);
         }
     }
     let lookups =

@@ -1,10 +1,10 @@
 //! Accounts in the store; only the operator changes them.
 
 use super::{
-    Mutation, MutationError, Query, Row, Store, StoreError, Written, now, permissions, read, refusal, sql,
-    username,
+    Change, Mutation, MutationError, Query, Row, Store, StoreError, Written, now, permissions, read, refusal,
+    sql, username,
 };
-use crate::domain::{AccountId, Canonical, Permissions, StoredHash, Username};
+use crate::domain::{AccountError, AccountId, Canonical, Permissions, StoredHash, Username};
 
 /// An account as the command line lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,9 +15,9 @@ pub struct Account {
     pub name: Username,
     /// The ceiling of all its credentials' permissions.
     pub rights: Permissions,
-    /// Whether it is active, that is, not suspended.
+    /// False while the account is suspended.
     pub active: bool,
-    /// How many credentials it has.
+    /// The number of its credentials.
     pub credentials: u64,
     /// When it was added, in seconds since 1970 UTC.
     pub created_at: i64,
@@ -29,7 +29,7 @@ impl Store {
     /// Adds an account.
     ///
     /// # Errors
-    /// [`MutationError::NameTaken`] and [`MutationError::Store`].
+    /// [`AccountError::NameTaken`] and [`MutationError::Store`].
     pub async fn add_account(
         &self,
         name: &Username,
@@ -52,14 +52,15 @@ impl Store {
     /// Sets the password of the account holder.
     ///
     /// # Errors
-    /// [`MutationError::NoSuchAccount`] and [`MutationError::Store`].
+    /// [`AccountError::NoSuchAccount`] and [`MutationError::Store`].
     pub async fn set_password(
         &self,
         name: &Canonical,
         hash: &StoredHash,
     ) -> Result<Written<()>, MutationError> {
         let query = sqlx::query(sql::SET_PASSWORD).bind(name.as_str()).bind(hash.expose()).bind(now());
-        self.change_account(name, query).await
+        let written = self.change_account(name, query).await?;
+        Ok(Written { change: Change { ends_login: true, ..written.change }, ..written })
     }
 
     /// Sets the rights of the account, the ceiling of all its credentials.
@@ -90,7 +91,8 @@ impl Store {
     /// # Errors
     /// As [`Store::set_password`].
     pub async fn remove_account(&self, name: &Canonical) -> Result<Written<()>, MutationError> {
-        self.change_account(name, sqlx::query(sql::REMOVE_ACCOUNT).bind(name.as_str())).await
+        let written = self.change_account(name, sqlx::query(sql::REMOVE_ACCOUNT).bind(name.as_str())).await?;
+        Ok(Written { change: Change { ends_login: true, ..written.change }, ..written })
     }
 
     /// The account whose holder has that name.
@@ -117,7 +119,7 @@ impl Store {
         let mut mutation = Mutation::begin(&self.pools).await?;
         let done = query.execute(mutation.connection()).await.map_err(refusal)?;
         if done.rows_affected() == 0 {
-            return Err(MutationError::NoSuchAccount);
+            return Err(AccountError::NoSuchAccount.into());
         }
         Ok(Written { value: (), change: mutation.commit(*name).await? })
     }

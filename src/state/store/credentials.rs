@@ -1,11 +1,12 @@
 //! Credentials in the store. Nothing here counts rows or reads more than it was asked for.
 
 use super::{
-    Connection, Mutation, MutationError, Row, Store, StoreError, Written, now, permissions, read, refusal,
-    sql, unavailable, username,
+    Change, Connection, Mutation, MutationError, Row, Store, StoreError, Written, now, permissions, read,
+    refusal, sql, unavailable, username,
 };
 use crate::domain::{
-    AccountId, Canonical, Credential, CredentialId, PermissionEdit, Permissions, StoredHash, Username,
+    AccountError, AccountId, Canonical, Credential, CredentialId, PermissionEdit, Permissions, StoredHash,
+    Username,
 };
 
 /// On whose authority the credentials of an account are changed.
@@ -24,7 +25,7 @@ pub struct NewCredential {
     pub name: Username,
     /// The hash of its password.
     pub hash: StoredHash,
-    /// What was asked for; what is left out is granted.
+    /// The requested permissions; omitted ones are granted.
     pub permissions: PermissionEdit,
 }
 
@@ -95,10 +96,11 @@ impl Store {
             .await
             .map_err(refusal)?;
         if done.rows_affected() == 0 {
-            return Err(MutationError::NoSuchCredential);
+            return Err(AccountError::NoSuchCredential.into());
         }
         let value = u64::try_from(state.credentials).unwrap_or_default();
-        Ok(Written { value, change: mutation.commit(*name).await? })
+        let change = mutation.commit(*name).await?;
+        Ok(Written { value, change: Change { ends_login: edit.hash.is_some(), ..change } })
     }
 
     /// Removes a credential. Answers how many the account has left.
@@ -120,10 +122,11 @@ impl Store {
             .await
             .map_err(refusal)?;
         if done.rows_affected() == 0 {
-            return Err(MutationError::NoSuchCredential);
+            return Err(AccountError::NoSuchCredential.into());
         }
         let value = count(mutation.connection(), account, -1).await?;
-        Ok(Written { value, change: mutation.commit(*name).await? })
+        let change = mutation.commit(*name).await?;
+        Ok(Written { value, change: Change { ends_login: true, ..change } })
     }
 
     /// The credential of that name, where the account has one.
@@ -168,9 +171,9 @@ async fn account_state(
         .fetch_optional(connection)
         .await
         .map_err(unavailable)?
-        .ok_or(MutationError::NoSuchAccount)?;
+        .ok_or(AccountError::NoSuchAccount)?;
     if by == Authority::Holder && read::<i64>(&row, "active")? == 0 {
-        return Err(MutationError::Suspended);
+        return Err(AccountError::Suspended.into());
     }
     Ok(AccountState { rights: permissions(&row, "bits")?, credentials: read(&row, "credentials")? })
 }
@@ -192,7 +195,7 @@ async fn count(
 
 fn within(asked: PermissionEdit, rights: Permissions) -> Result<(), MutationError> {
     match asked.granted().minus(rights).iter().next() {
-        Some(permission) => Err(MutationError::AboveRights(permission)),
+        Some(permission) => Err(AccountError::AboveRights(permission).into()),
         None => Ok(()),
     }
 }

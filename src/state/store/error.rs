@@ -1,8 +1,8 @@
-//! What can go wrong with the store.
+//! Errors of the store.
 
 use thiserror::Error;
 
-use crate::domain::Permission;
+use crate::domain::AccountError;
 
 /// The store can't be asked. Never a denial, and never a reason to panic.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -16,30 +16,18 @@ pub enum StoreError {
     Open {
         /// The file.
         path: String,
-        /// What the system or the database said.
+        /// The error of the system or the database.
         detail: String,
     },
 }
 
-/// Why a mutation was not made. All but [`MutationError::Store`] are answers to the caller; nothing is written.
+/// The reason that a mutation was not made.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MutationError {
-    /// An account or a credential has that name, whatever its case.
-    #[error("username is already taken")]
-    NameTaken,
-    /// The account has no such credential.
-    #[error("no such credential")]
-    NoSuchCredential,
-    /// There is no such account (any more).
-    #[error("no such account")]
-    NoSuchAccount,
-    /// The account is suspended, so its holder manages nothing.
-    #[error("the account is suspended")]
-    Suspended,
-    /// Asked for with a 1, and the account itself doesn't have it.
-    #[error("permissions: {0} is not among the rights of the account")]
-    AboveRights(Permission),
-    /// The store can't be asked; open whether the change was made.
+    /// The accounts as they are do not allow it. Nothing was written.
+    #[error(transparent)]
+    NotAllowed(#[from] AccountError),
+    /// The store can't be asked; it is open whether the change was made.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

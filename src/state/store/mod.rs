@@ -17,7 +17,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sqlx::Row as _;
 
 use crate::config::{StoreSettings, StoreUrl};
-use crate::domain::{AccountId, Canonical, CredentialId, Kind, Permissions, Principal, StoredHash, Username};
+use crate::domain::{
+    AccountId, Canonical, CredentialId, Permissions, Principal, PrincipalKind, StoredHash, Username,
+};
 
 pub use accounts::Account;
 pub use credentials::{Authority, CredentialEdit, NewCredential};
@@ -32,7 +34,7 @@ pub struct Store {
     path: PathBuf,
 }
 
-/// What a committed mutation means for those who remember the state before it.
+/// A committed mutation, for processes that remember the state before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The number of changes before it: it made the changes from `after + 1` to `upto`.
@@ -41,15 +43,17 @@ pub struct Change {
     pub upto: i64,
     /// Whose epoch has to be raised: a credential's name, or the account's for it and all its credentials.
     pub name: Canonical,
+    /// Nothing that was verified under that name is of any more use: it was removed, or has another password.
+    pub ends_login: bool,
 }
 
 /// The result of a mutation that is on disk.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "others have to be told of the change"]
 pub struct Written<T> {
-    /// What the caller asked for.
+    /// The result for the caller.
     pub value: T,
-    /// What the others have to know.
+    /// The news for the other processes.
     pub change: Change,
 }
 
@@ -76,12 +80,12 @@ impl Store {
         Ok(Store { pools: Pools::open(path, settings, missing).await?, path: path.clone() })
     }
 
-    /// Whether opening has made it.
+    /// Returns true if opening has created it.
     pub fn is_new(&self) -> bool {
         self.pools.made
     }
 
-    /// Who has that name: one indexed read, with the state of the account.
+    /// Reads the principal with this name, together with the state of its account: one indexed read.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -118,7 +122,7 @@ impl Store {
         Ok(true)
     }
 
-    /// How many changes there have been; a number that is not the last known one tells that somebody made others.
+    /// Returns the number of changes so far. If it is not the last known one, somebody else has changed the store.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -137,7 +141,7 @@ impl Store {
         Ok(cost.and_then(|cost| u32::try_from(cost).ok()).unwrap_or_default())
     }
 
-    /// Whether the store answers.
+    /// Checks that the store can be read.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] where it doesn't.
@@ -160,7 +164,7 @@ fn principal(row: &Row) -> Result<Principal, StoreError> {
     let id: i64 = read(row, "id")?;
     let credential = read::<Option<i64>>(row, "account_id")?.map(|_| CredentialId(id));
     Ok(Principal {
-        kind: credential.map_or(Kind::Holder, Kind::Credential),
+        kind: credential.map_or(PrincipalKind::Holder, PrincipalKind::Credential),
         account: AccountId(read(row, "holder_id")?),
         account_name: username(row, "holder_name")?,
         name: username(row, "name")?,

@@ -10,8 +10,7 @@ pub const PRINCIPAL: &str = "SELECT p.id, p.account_id, p.name, p.hash, p.bits, 
 /// By canonical name, old hash, new hash. Leaves `updated_at` alone: the password is still the same.
 pub const RENEW_HASH: &str = "UPDATE principal SET hash = $3 WHERE lower(name) = $1 AND hash = $2";
 
-/// Whether names can be looked up: as a decision does it, by a name that nobody has. A query without a table would be
-/// answered without the file.
+/// Looks up a name that nobody has, as a decision does. A query without a table would not read the file.
 pub const PING: &str = "SELECT 1 FROM principal WHERE lower(name) = ''";
 
 /// By account number: what the ceiling is and whether the account may be managed.

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _};
 use tempfile::TempDir;
 
 use super::*;
-use crate::domain::{Permission, PermissionEdit};
+use crate::domain::{AccountError, Permission, PermissionEdit};
 
 struct Fixture {
     store: Store,
@@ -66,14 +66,14 @@ async fn a_name_is_taken_by_either_kind_in_any_case() {
     let two = f.account("second").await;
     assert_eq!(f.add(one, "John@Example").await, Ok(1));
     for taken in ["john@example", "JOHN@EXAMPLE", "first.holder", "SECOND"] {
-        assert_eq!(f.add(one, taken).await, Err(MutationError::NameTaken), "{taken}");
-        assert_eq!(f.add(two, taken).await, Err(MutationError::NameTaken), "{taken}");
+        assert_eq!(f.add(one, taken).await, Err(AccountError::NameTaken.into()), "{taken}");
+        assert_eq!(f.add(two, taken).await, Err(AccountError::NameTaken.into()), "{taken}");
         let account = f.store.add_account(&name(taken), &hash("h"), Permissions::ALL).await;
-        assert_eq!(account.map(|w| w.value), Err(MutationError::NameTaken), "{taken}");
+        assert_eq!(account.map(|w| w.value), Err(AccountError::NameTaken.into()), "{taken}");
     }
     let found = f.store.principal(&canonical("JOHN@example")).await.unwrap().unwrap();
     assert_eq!((found.name.as_str(), found.account_name.as_str()), ("John@Example", "First.Holder"));
-    assert!(matches!(found.kind, Kind::Credential(_)));
+    assert!(matches!(found.kind, PrincipalKind::Credential(_)));
     assert_eq!(f.store.account(&canonical("second")).await.unwrap().unwrap().credentials, 0);
 }
 
@@ -97,17 +97,17 @@ async fn an_account_touches_its_own_credentials_only() {
     for target in ["cred", "holder.one", "holder.two", "nobody"] {
         let target = canonical(target);
         let edited = f.store.edit_credential(two, by, &target, &edit(Some("x"), "{}")).await;
-        assert_eq!(edited.map(|w| w.value), Err(MutationError::NoSuchCredential));
+        assert_eq!(edited.map(|w| w.value), Err(AccountError::NoSuchCredential.into()));
         let removed = f.store.remove_credential(two, by, &target).await;
-        assert_eq!(removed.map(|w| w.value), Err(MutationError::NoSuchCredential));
+        assert_eq!(removed.map(|w| w.value), Err(AccountError::NoSuchCredential.into()));
         assert!(f.store.credential(two, &target).await.unwrap().is_none());
     }
     assert!(f.store.credentials(two, None, 10).await.unwrap().is_empty());
     // A credential is no account either.
     let id = f.store.credential(one, &canonical("cred")).await.unwrap().unwrap().id;
-    assert_eq!(f.add(AccountId(id.0), "other").await, Err(MutationError::NoSuchAccount));
+    assert_eq!(f.add(AccountId(id.0), "other").await, Err(AccountError::NoSuchAccount.into()));
     let set = f.store.set_active(&canonical("cred"), false).await;
-    assert_eq!(set.map(|w| w.value), Err(MutationError::NoSuchAccount));
+    assert_eq!(set.map(|w| w.value), Err(AccountError::NoSuchAccount.into()));
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn nobody_asks_for_more_than_the_account_has() {
     let f = fixture().await;
     let account = f.account("holder").await;
     let _ = f.store.set_rights(&canonical("holder"), "email".parse().unwrap()).await.unwrap();
-    let above = Err(MutationError::AboveRights(Permission::Web));
+    let above = Err(AccountError::AboveRights(Permission::Web).into());
     let by = Authority::Operator;
     let added = f.store.add_credential(account, by, &new("cred", r#"{"web":1}"#)).await;
     assert_eq!(added.map(|w| w.value), above.clone());
@@ -136,12 +136,12 @@ async fn a_suspended_account_is_managed_by_the_operator_only() {
     let _ = f.store.set_active(&canonical("holder"), false).await.unwrap();
     let found = f.store.principal(&canonical("cred")).await.unwrap().unwrap();
     assert_eq!((found.active, found.effective()), (false, Permissions::NONE));
-    assert_eq!(f.add(account, "more").await, Err(MutationError::Suspended));
+    assert_eq!(f.add(account, "more").await, Err(AccountError::Suspended.into()));
     let cred = canonical("cred");
     let edited = f.store.edit_credential(account, Authority::Holder, &cred, &edit(None, "{}")).await;
-    assert_eq!(edited.map(|w| w.value), Err(MutationError::Suspended));
+    assert_eq!(edited.map(|w| w.value), Err(AccountError::Suspended.into()));
     let removed = f.store.remove_credential(account, Authority::Holder, &cred).await;
-    assert_eq!(removed.map(|w| w.value), Err(MutationError::Suspended));
+    assert_eq!(removed.map(|w| w.value), Err(AccountError::Suspended.into()));
     let removed = f.store.remove_credential(account, Authority::Operator, &cred).await;
     assert_eq!(removed.unwrap().value, 0);
 }
@@ -157,7 +157,7 @@ async fn a_removed_account_takes_its_credentials_along() {
     let removed = f.store.remove_account(&canonical("HOLDER")).await.unwrap();
     assert_eq!(removed.change.name, canonical("holder"));
     assert!(f.store.principal(&canonical("cred3")).await.unwrap().is_none());
-    assert_eq!(f.add(account, "cred3").await, Err(MutationError::NoSuchAccount));
+    assert_eq!(f.add(account, "cred3").await, Err(AccountError::NoSuchAccount.into()));
     let again = f.account("holder").await;
     assert!(again > account);
     assert_eq!(f.add(again, "cred3").await, Ok(1));

@@ -37,9 +37,9 @@ const LONGEST_FOR_SOURCE: Duration = Duration::from_secs(60);
 const LONGEST_FOR_USERNAME: Duration = Duration::from_secs(30);
 /// A source or username without failures for this long starts over.
 const WINDOW: Duration = Duration::from_secs(15 * 60);
-/// How often a source without failures passes over the delay of a username, and who is known over that of the source.
+/// The interval at which a source without failures passes the delay of a username, and a known username that of the source.
 const PASS_EVERY: Duration = Duration::from_secs(1);
-/// How long a source is known after it was right.
+/// The time for which a source is known after it was right.
 const KNOWN_LASTS: Duration = Duration::from_secs(24 * 60 * 60);
 /// Sources, usernames and pairs remembered at most; the least used are forgotten first.
 const CAPACITY: u64 = 50_000;
@@ -48,9 +48,9 @@ const CAPACITY: u64 = 50_000;
 const WAITING: u32 = 256;
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
-/// Who fails, as far as one can be told from another: an IPv4 address or an IPv6 network of 64 bits.
+/// A source to which failures are attributed: an IPv4 address or an IPv6 network of 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Source {
+pub enum SourcePrefix {
     /// One address; an IPv4 address written as IPv6 as well.
     V4(u32),
     /// The network of the address: who has one address there has them all.
@@ -60,19 +60,19 @@ pub enum Source {
 /// The failures of all sources and usernames, bounded.
 pub struct Throttle {
     on: bool,
-    sources: Records<Source>,
+    sources: Records<SourcePrefix>,
     usernames: Records<Canonical>,
-    known: moka::sync::Cache<(Source, Canonical), Arc<Mutex<Known>>, RandomState>,
+    known: moka::sync::Cache<(SourcePrefix, Canonical), Arc<Mutex<Known>>, RandomState>,
 }
 
 /// A check that is about to be made, and what it holds of the failures that are free.
 #[derive(Debug)]
 pub struct PendingCheck {
-    source: Source,
+    source: SourcePrefix,
     name: Canonical,
     /// None where nothing is delayed.
     seats: Option<Seats>,
-    /// Whether it had to wait for others: what is remembered may be more by now.
+    /// True if it had to wait for others, so that more may be remembered by now.
     pub waited: bool,
 }
 
@@ -102,12 +102,12 @@ struct Known {
     passes_at: Instant,
 }
 
-impl Source {
+impl SourcePrefix {
     /// Where that address belongs.
-    pub fn of(address: IpAddr) -> Source {
+    pub fn of(address: IpAddr) -> SourcePrefix {
         match address.to_canonical() {
-            IpAddr::V4(v4) => Source::V4(v4.to_bits()),
-            IpAddr::V6(v6) => Source::V6((v6.to_bits() >> 64) as u64),
+            IpAddr::V4(v4) => SourcePrefix::V4(v4.to_bits()),
+            IpAddr::V6(v6) => SourcePrefix::V6((v6.to_bits() >> 64) as u64),
         }
     }
 }
@@ -124,7 +124,7 @@ impl Throttle {
         }
     }
 
-    /// Whether failures have delays at all.
+    /// Returns true if failures are delayed at all.
     pub fn is_on(&self) -> bool {
         self.on
     }
@@ -135,7 +135,7 @@ impl Throttle {
     /// [`Unavailable::Busy`] where too many wait already, or it takes longer than 15 s.
     pub async fn turn(
         &self,
-        source: Source,
+        source: SourcePrefix,
         name: &Canonical,
         now: Instant,
     ) -> Result<PendingCheck, Unavailable> {
@@ -153,7 +153,7 @@ impl Throttle {
         Ok(turn)
     }
 
-    /// Whether a check may be made now.
+    /// Allows a check now, or not.
     ///
     /// # Errors
     /// When to try again, and whose failures it was.
@@ -201,13 +201,13 @@ impl Throttle {
     }
 
     /// The source has presented the right secret for the username.
-    pub fn know(&self, source: Source, name: &Canonical, now: Instant) {
+    pub fn know(&self, source: SourcePrefix, name: &Canonical, now: Instant) {
         let fresh = || Arc::new(Mutex::new(Known { at: now, passes_at: now }));
         self.known.get_with((source, *name), fresh).lock().at = now;
     }
 
-    /// Whether the source was right for the username lately.
-    pub fn is_known(&self, source: Source, name: &Canonical, now: Instant) -> bool {
+    /// Returns true if the source was recently right for the username.
+    pub fn is_known(&self, source: SourcePrefix, name: &Canonical, now: Instant) -> bool {
         self.known.get(&(source, *name)).is_some_and(|known| known.lock().lasts(now))
     }
 }

@@ -1,4 +1,4 @@
-//! What failed from one source or for one username, and what is under way.
+//! The failures of one source or username, and its checks in progress.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub struct FailureState {
     passes_at: Instant,
 }
 
-/// What one check holds of a record; given back when it is dropped.
+/// The share of a record that one check holds, until it is dropped.
 #[derive(Debug)]
 pub struct Seat {
     pub record: Arc<FailureRecord>,
@@ -161,7 +161,7 @@ impl Drop for WaitingCheck<'_> {
 }
 
 impl FailureState {
-    /// How long to wait, where one has to.
+    /// Returns the remaining delay, if there is one.
     pub fn wait(&self, now: Instant) -> Option<Duration> {
         self.until?.checked_duration_since(now).filter(|wait| !wait.is_zero())
     }
@@ -170,7 +170,7 @@ impl FailureState {
         self.failures > 0
     }
 
-    /// Whether one may pass over the delay.
+    /// Returns true if a check may pass the delay.
     pub fn pass(&mut self, now: Instant) -> bool {
         let passes = now >= self.passes_at;
         if passes {
@@ -196,7 +196,7 @@ impl FailureState {
     }
 }
 
-/// What the next failure after so many costs.
+/// The delay after this number of failures.
 fn delay(failures: u32, longest: Duration) -> Duration {
     let doublings = failures.saturating_sub(FREE as u32).min(16);
     (FIRST_DELAY * 2u32.pow(doublings)).min(longest)

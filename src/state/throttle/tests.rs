@@ -5,8 +5,8 @@ use std::task::{Context, Poll, Waker};
 
 use super::*;
 
-fn source(text: &str) -> Source {
-    Source::of(text.parse().unwrap())
+fn source(text: &str) -> SourcePrefix {
+    SourcePrefix::of(text.parse().unwrap())
 }
 
 fn name(text: &str) -> Canonical {
@@ -16,7 +16,7 @@ fn name(text: &str) -> Canonical {
 /// Asks whether a check may be made now, where nobody has to wait for that.
 fn admit(
     throttle: &Throttle,
-    source: Source,
+    source: SourcePrefix,
     name: &Canonical,
     now: Instant,
 ) -> Result<AdmittedCheck, Delayed> {

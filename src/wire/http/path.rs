@@ -1,4 +1,4 @@
-//! Normalized paths: the path that is judged is the path that is forwarded.
+//! Normalization of paths, so that the path that is judged is the path that is forwarded.
 
 use std::borrow::Cow;
 

@@ -5,7 +5,7 @@ use std::io;
 use crate::edge::http::error::Refusal;
 use crate::wire::FormError;
 
-/// Why a body can't be had.
+/// The reason that a body can't be read.
 #[derive(Debug)]
 pub enum BodyError {
     /// The client went away.
@@ -19,8 +19,8 @@ pub fn form_refused(error: FormError) -> BodyError {
     BodyError::Refused(Refusal::Malformed(error.to_string().into()))
 }
 
-/// The refusal of a request whose spool can't be used.
+/// The refusal of a request whose body can't be spooled.
 pub fn spool_failed(error: io::Error) -> BodyError {
-    tracing::error!(%error, "a request's body can't be spooled");
+    tracing::error!(%error, "the body of a request can't be spooled");
     BodyError::Refused(Refusal::Overloaded("Temporarily unavailable, try again"))
 }

@@ -1,7 +1,6 @@
 //! The bodies of requests, as they are read from the client and forwarded.
 
 pub(super) mod error;
-pub(super) mod masking;
 pub(super) mod pacing;
 pub(super) mod source;
 pub mod spool;

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pingora_core::protocols::http::ServerSession;
-use pingora_error::ErrorType;
 use pingora_timeout::timeout;
 
 use super::error::BodyError;
@@ -13,32 +12,28 @@ use crate::config::Timeouts;
 use crate::edge::http::error::Refusal;
 use crate::edge::http::framing;
 use crate::edge::http::quota::QuotaLease;
+use crate::edge::net::pingora_compat;
 
-/// The bytes that must arrive in each window of `body_timeout`; a client that drips holds a backend for no longer.
+/// The bytes that must arrive in each window of `body_timeout`. A client that sends less holds a backend for no longer.
 const PROGRESS: usize = 1024;
 
 /// The longest pause in a form without a known credential while there is little room for others.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// How many bytes a second have to come, on average, of a body that is read before anybody is known: 64 kbit/s.
+/// The least average rate, in bytes a second, of a body that is read before its credential is known: 64 kbit/s.
 const LEAST_RATE: u64 = 8 * 1024;
 
-/// pingora's own errors for an invalid chunk and an invalid trailer section, whose constants it keeps to itself. They can come
-/// only where its bounds are narrower than those of `wire::chunked`.
-const INVALID_CHUNK: ErrorType = ErrorType::new("InvalidChunk");
-const INVALID_TRAILER_END: ErrorType = ErrorType::new("InvalidTrailerEnd");
-
-/// Watches that a client makes progress. Only the time in which it is waited for counts: it isn't slow while a backend is
-/// looked for, or takes its time.
+/// Checks that a client makes progress. Only the time in which Gatepost waits for the client counts, and not the time that a backend
+/// takes.
 pub struct Pace {
     window: Duration,
     waited: Duration,
-    /// What came in that time.
+    /// The bytes that arrived in that time.
     bytes: usize,
     whole: Option<Whole>,
 }
 
-/// What a body as a whole may take.
+/// The limits for a body as a whole.
 struct Whole {
     begun: Instant,
     bytes: u64,
@@ -46,20 +41,20 @@ struct Whole {
 }
 
 impl Whole {
-    /// Beside the first `window`, each second has to bring [`LEAST_RATE`] bytes on average.
+    /// The time that is left: beside the first `window`, each second must bring [`LEAST_RATE`] bytes on average.
     fn left(&self, window: Duration) -> Duration {
         let earned = Duration::from_millis(self.bytes.saturating_mul(1000) / LEAST_RATE);
         (window + earned).min(self.deadline).saturating_sub(self.begun.elapsed())
     }
 }
 
-/// Counts the time of one wait, also of one that is given up half-way since the backend says something.
-struct Waiting<'a> {
+/// Counts the time of one wait, even if that is cancelled because the backend responds.
+struct WaitTimer<'a> {
     waited: &'a mut Duration,
     since: Instant,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitTimer<'_> {
     fn drop(&mut self) {
         *self.waited += self.since.elapsed();
     }
@@ -71,25 +66,25 @@ impl Pace {
         Pace { window, waited: Duration::ZERO, bytes: 0, whole: None }
     }
 
-    /// The pace of a body that is read before anybody is known, which costs room that others may need: as
-    /// [`Pace::new`], and [`LEAST_RATE`] on average, and all of it within `timeouts.form`.
+    /// The pace of a body that is read before its credential is known, and takes room that others may need: as [`Pace::new`], with
+    /// [`LEAST_RATE`] on average, and all of it within `timeouts.form`.
     pub fn of_unknown(timeouts: &Timeouts) -> Pace {
         let whole = Whole { begun: Instant::now(), bytes: 0, deadline: timeouts.form };
         Pace { whole: Some(whole), ..Pace::new(timeouts.body) }
     }
 
-    /// The next piece of the body as it comes, `None` at its end. `room` is what a form has taken until its credential is known:
-    /// while that is scarce, each [`PAUSE`] must bring [`PROGRESS`] bytes.
+    /// The next piece of the body, `None` at its end. `room` is the room of a form whose credential isn't known yet. While room is
+    /// scarce, each [`PAUSE`] must bring [`PROGRESS`] bytes.
     ///
     /// # Errors
-    /// Where the client went away or is too slow.
+    /// The client went away, is too slow, or sends an invalid body.
     pub async fn read(
         &mut self,
         session: &mut ServerSession,
         room: Option<&QuotaLease>,
     ) -> Result<Option<Bytes>, BodyError> {
         let patience = self.whole.as_ref().map_or(self.window, |w| w.left(self.window).min(self.window));
-        let waiting = Waiting { waited: &mut self.waited, since: Instant::now() };
+        let waiting = WaitTimer { waited: &mut self.waited, since: Instant::now() };
         let read = {
             let mut reading = pin!(session.read_request_body());
             let mut left = patience;
@@ -110,17 +105,16 @@ impl Pace {
         let piece = match read {
             Ok(Ok(piece)) => piece,
             Ok(Err(error)) => {
-                // Where the next request would begin can't be known.
+                // The start of the next request can't be known.
                 session.set_keepalive(None);
                 return Err(match framing::deviation(&error) {
                     Some(deviation) => {
-                        let reason = format!("The request's body can't be understood: {deviation}");
+                        let reason = format!("Invalid chunked body: {deviation}");
                         BodyError::Refused(Refusal::Malformed(reason.into()))
                     }
-                    None if [INVALID_CHUNK, INVALID_TRAILER_END].contains(error.etype()) => {
-                        BodyError::Refused(Refusal::Malformed(
-                            "The request's body can't be understood".into(),
-                        ))
+                    // Only where pingora's bounds are narrower than those of `wire::http::chunked`.
+                    None if pingora_compat::is_invalid_chunk(&error) => {
+                        BodyError::Refused(Refusal::Malformed("Invalid chunked body".into()))
                     }
                     None => BodyError::Gone,
                 });

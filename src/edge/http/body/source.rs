@@ -7,28 +7,28 @@ use bytes::Bytes;
 use pingora_core::protocols::http::ServerSession;
 
 use super::error::{BodyError, spool_failed};
-use super::masking::Mask;
 use super::pacing::Pace;
 use super::spool::Spool;
+use crate::edge::http::masking::Mask;
 use crate::edge::http::quota::QuotaLease;
 use crate::edge::http::respond;
 
-enum Source {
-    /// Nothing comes.
+enum BodySource {
+    /// There is no body.
     Empty,
-    /// It comes from the client.
+    /// The body comes from the client.
     Client(Box<Streamed>),
-    /// It was read before.
+    /// The body was read before.
     Spooled(Box<Spool>),
 }
 
-/// A body that comes from the client as it is forwarded.
+/// A body that comes from the client while it is forwarded.
 struct Streamed {
     mask: Option<Mask>,
     pace: Pace,
     ready: VecDeque<Bytes>,
     begun: bool,
-    /// The client waits for a 100, and how long that may take.
+    /// The time limit for a 100, if the client waits for one.
     wants_continue: Option<Duration>,
     /// The room of a body without a credential.
     room: Option<QuotaLease>,
@@ -36,23 +36,23 @@ struct Streamed {
 
 /// A request's body, piece by piece.
 pub struct Body {
-    source: Source,
-    /// Its end was given out.
+    source: BodySource,
+    /// True once its end was returned.
     sent: bool,
-    /// The backend takes no more.
+    /// True once the backend takes no more.
     given_up: bool,
-    /// What was sent isn't needed for another attempt.
+    /// True if no other attempt needs what was sent.
     once: bool,
 }
 
 impl Body {
-    /// None.
+    /// No body.
     pub fn empty() -> Body {
-        Body { source: Source::Empty, sent: true, given_up: false, once: false }
+        Body { source: BodySource::Empty, sent: true, given_up: false, once: false }
     }
 
-    /// What the client sends, at the pace of [`Pace::new`] for `window`. `wants_continue`: it waits for a
-    /// 100 (RFC 9110 section 10.1.1), which may take that long. `room` is given back when the body has ended.
+    /// The body that the client sends, at the pace of [`Pace::new`] for `window`. `wants_continue` is the time limit for the 100 that
+    /// the client waits for (RFC 9110 section 10.1.1). `room` is given back when the body has ended.
     pub fn streamed(
         mask: Option<Mask>,
         window: Duration,
@@ -61,74 +61,73 @@ impl Body {
     ) -> Body {
         let pace = Pace::new(window);
         let streamed = Streamed { mask, pace, ready: VecDeque::new(), begun: false, wants_continue, room };
-        Body { source: Source::Client(Box::new(streamed)), sent: false, given_up: false, once: false }
+        Body { source: BodySource::Client(Box::new(streamed)), sent: false, given_up: false, once: false }
     }
 
-    /// What was spooled; it must be rewound.
+    /// A body that was spooled and rewound.
     pub fn spooled(spool: Spool) -> Body {
-        Body { source: Source::Spooled(Box::new(spool)), sent: false, given_up: false, once: false }
+        Body { source: BodySource::Spooled(Box::new(spool)), sent: false, given_up: false, once: false }
     }
 
-    /// Its length where it was spooled.
+    /// The length of a body that was spooled.
     pub fn spooled_length(&self) -> Option<u64> {
         match &self.source {
-            Source::Spooled(spool) => Some(spool.length()),
+            BodySource::Spooled(spool) => Some(spool.length()),
             _ => None,
         }
     }
 
-    /// Whether all of it was given out.
+    /// Returns true if all of it was returned.
     pub fn is_sent(&self) -> bool {
         self.sent && !self.given_up
     }
 
-    /// Whether nothing more of it will be given out.
+    /// Returns true if nothing more of it will be returned.
     pub fn is_over(&self) -> bool {
         self.sent || self.given_up
     }
 
-    /// Ends it early: the backend takes no more.
+    /// Ends it early, since the backend takes no more.
     pub fn give_up(&mut self) {
         self.given_up = true;
         self.let_go();
     }
 
-    /// No attempt follows the one that is under way: what was spooled is let go with its last byte.
+    /// Notes that no other attempt follows. A spool is dropped after its last byte.
     pub fn send_once(&mut self) {
         self.once = true;
         self.let_go();
     }
 
     fn let_go(&mut self) {
-        if self.once && self.is_over() && matches!(self.source, Source::Spooled(_)) {
-            self.source = Source::Empty;
+        if self.once && self.is_over() && matches!(self.source, BodySource::Spooled(_)) {
+            self.source = BodySource::Empty;
         }
     }
 
-    /// Goes back to the beginning for another attempt; false where it can't.
+    /// Goes back to the beginning for another attempt. Returns false if it can't.
     pub async fn rewind(&mut self) -> bool {
         if self.once {
             return false;
         }
         let possible = match &mut self.source {
-            Source::Empty => return true,
-            Source::Client(streamed) => !streamed.begun,
-            Source::Spooled(spool) => spool.rewind().await.is_ok(),
+            BodySource::Empty => return true,
+            BodySource::Client(streamed) => !streamed.begun,
+            BodySource::Spooled(spool) => spool.rewind().await.is_ok(),
         };
         self.sent = false;
         self.given_up = false;
         possible
     }
 
-    /// The next piece, `None` at the end, and once it is over, waits for the client to go away. A call that was
-    /// dropped half-way loses nothing.
+    /// The next piece, `None` at the end. After the end, waits for the client to go away. Cancel safe.
     ///
     /// # Errors
-    /// Where the client went away, is too slow, or sends what can't be forwarded.
+    /// The client went away, is too slow, or sends a body that can't be forwarded.
     pub async fn next(&mut self, session: &mut ServerSession) -> Result<Option<Bytes>, BodyError> {
         if self.is_over() {
             if !self.sent {
-                // Unread bytes tell nothing about whether the client is still there.
+                // Unread bytes don't show if the client is still there.
                 return std::future::pending().await;
             }
             return match session.read_body_or_idle(true).await {
@@ -137,9 +136,9 @@ impl Body {
             };
         }
         let piece = match &mut self.source {
-            Source::Empty => None,
-            Source::Spooled(spool) => spool.next().await.map_err(spool_failed)?,
-            Source::Client(streamed) => streamed.next(session).await?,
+            BodySource::Empty => None,
+            BodySource::Spooled(spool) => spool.next().await.map_err(spool_failed)?,
+            BodySource::Client(streamed) => streamed.next(session).await?,
         };
         self.sent = piece.is_none();
         self.let_go();
@@ -155,8 +154,8 @@ impl Streamed {
             return Err(BodyError::Gone);
         }
         loop {
-            // The last piece of a form stays here until the form has been judged as a whole: a request that is refused
-            // for what stands in it must not be complete to the backend.
+            // The last piece of a form stays here until the form has been judged as a whole: the backend must not have all of a
+            // request that is refused for its form.
             let held = self.mask.as_ref().is_some_and(Mask::could_refuse_at_the_end);
             if (!held || self.ready.len() > 1)
                 && let Some(piece) = self.ready.pop_front()

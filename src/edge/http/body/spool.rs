@@ -12,10 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use crate::config::Forms;
 use crate::edge::http::quota::QuotaLease;
 
-/// What is read back from the file at once.
+/// The bytes that are read back from the file at once.
 const PIECE: usize = 64 * 1024;
 
-/// A body being written, then read; as often as it takes.
+/// A body that is written once, and then read as often as needed.
 #[derive(Debug)]
 pub struct Spool {
     memory: BytesMut,
@@ -27,19 +27,19 @@ pub struct Spool {
     lease: QuotaLease,
 }
 
-/// Why a piece can't be appended.
+/// The reason that a piece can't be appended.
 #[derive(Debug, Error)]
 pub enum SpoolError {
-    /// The temporary file can't be made or written, as on a full disk.
+    /// The temporary file can't be created or written, as on a full disk.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Other forms have all the room.
+    /// Other forms have used up the room.
     #[error("no room for another form")]
     NoRoom,
 }
 
 impl Spool {
-    /// An empty one, that goes over to a file above `forms.memory` bytes, or where `lease` finds no room in memory.
+    /// An empty spool, which continues in a file above `forms.memory` bytes, or if `lease` finds no room in memory.
     pub fn new(forms: &Forms, lease: QuotaLease) -> Spool {
         Spool {
             memory: BytesMut::new(),
@@ -60,7 +60,7 @@ impl Spool {
     /// Appends a piece.
     ///
     /// # Errors
-    /// [`SpoolError`]; the spool is of no use then.
+    /// [`SpoolError`], after which the spool can't be used.
     pub async fn write(&mut self, piece: &[u8]) -> Result<(), SpoolError> {
         let before = self.length;
         self.length += piece.len() as u64;
@@ -88,12 +88,12 @@ impl Spool {
         Ok(())
     }
 
-    /// What it takes of the room.
+    /// The room that it takes.
     pub fn lease(&self) -> &QuotaLease {
         &self.lease
     }
 
-    /// The request's credential was accepted: only what is long keeps its room.
+    /// Notes that the request's credential was accepted. Only long bodies keep their room.
     pub fn accept(&mut self) {
         self.lease.accept();
     }
@@ -101,7 +101,7 @@ impl Spool {
     /// Goes back to the beginning, to be read.
     ///
     /// # Errors
-    /// Where the file can't be written to its end.
+    /// The file can't be written to its end.
     pub async fn rewind(&mut self) -> io::Result<()> {
         self.read = 0;
         if let Some(file) = &mut self.file {
@@ -111,10 +111,10 @@ impl Spool {
         Ok(())
     }
 
-    /// The next piece; `None` at the end. A call that was dropped half-way loses nothing.
+    /// The next piece; `None` at the end. Cancel safe.
     ///
     /// # Errors
-    /// Where the file can't be read.
+    /// The file can't be read.
     pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
         if self.read >= self.length {
             return Ok(None);

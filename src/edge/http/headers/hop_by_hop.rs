@@ -3,14 +3,14 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// `Keep-Alive`
-pub const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// `Proxy-Connection`
-pub const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// How many fields `Connection` may name. Each field of a header is looked for among them.
+/// The most fields that `Connection` may name. Each field of a header is looked for among them.
 const MOST_NOMINATED: usize = 64;
 
-/// Whether a field is about one connection only (RFC 9110 section 7.6.1), or what Gatepost answers or sets itself.
+/// Returns true if a field is about one connection only (RFC 9110 section 7.6.1), or Gatepost answers or sets it itself.
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     *name == header::CONNECTION
         || *name == header::CONTENT_LENGTH
@@ -25,8 +25,8 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
         || name.as_str() == "http2-settings"
 }
 
-/// Whether a name is one that only Gatepost may say, however it is spelt: a backend that turns fields into variables
-/// takes `_` and `-` for the same, and some take whatever is no letter and no digit for it.
+/// Returns true if only Gatepost may set a field of that name, in any spelling: a backend that turns fields into variables takes `_`
+/// for `-`, and some take any character that is neither a letter nor a digit for it.
 pub fn is_ours(name: &HeaderName) -> bool {
     let name = name.as_str().as_bytes();
     if !matches!(name.first(), Some(b'x' | b'f')) {
@@ -36,7 +36,7 @@ pub fn is_ours(name: &HeaderName) -> bool {
     starts(b"x-gatepost") || starts(b"x-forwarded") || starts(b"x-request-id") || name == b"forwarded"
 }
 
-/// Whether some backends would take another path or method from a field of that name than the one that was judged.
+/// Returns true if some backends would take another path or method from a field of that name than the one that was checked.
 pub fn goes_elsewhere(name: &HeaderName) -> bool {
     let name = name.as_str().as_bytes();
     const NAMES: [&[u8]; 6] = [
@@ -50,7 +50,7 @@ pub fn goes_elsewhere(name: &HeaderName) -> bool {
     name.first() == Some(&b'x') && NAMES.iter().any(|other| is_spelt(name, other))
 }
 
-/// Whether some backends would take the client's address from a field of that name, which only proxies may say.
+/// Returns true if some backends would take the client's address from a field of that name, which only proxies may set.
 pub fn tells_the_source(name: &HeaderName) -> bool {
     let name = name.as_str().as_bytes();
     const NAMES: [&[u8]; 7] = [
@@ -65,7 +65,7 @@ pub fn tells_the_source(name: &HeaderName) -> bool {
     matches!(name.first(), Some(b'x' | b't' | b'c')) && NAMES.iter().any(|other| is_spelt(name, other))
 }
 
-/// Whether a name could be taken for `other`, with anything that is no letter and no digit for its `-`.
+/// Returns true if a name is `other`, with any character that is neither a letter nor a digit for its `-`.
 fn is_spelt(name: &[u8], other: &[u8]) -> bool {
     name.len() == other.len()
         && name
@@ -74,19 +74,19 @@ fn is_spelt(name: &[u8], other: &[u8]) -> bool {
             .all(|(have, want)| have == want || *want == b'-' && !have.is_ascii_alphanumeric())
 }
 
-/// Whether `Connection` says no more than whether the connection stays.
+/// Returns true if `Connection` is `keep-alive` or `close`, and names no field.
 pub fn is_plain(connection: &HeaderValue) -> bool {
     let value = connection.as_bytes();
     value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
 }
 
-/// The fields that `Connection` names; they end here (RFC 9110 section 7.6.1).
+/// The fields that `Connection` names, which are not forwarded (RFC 9110 section 7.6.1).
 pub struct Nominated {
     names: Vec<HeaderName>,
 }
 
 impl Nominated {
-    /// Those that a header nominates; no more than it takes to see that there are too many.
+    /// The fields that a header nominates. No more are read than it takes to see that there are too many.
     pub fn of(headers: &HeaderMap) -> Nominated {
         let mut names = Vec::new();
         for line in headers.get_all(header::CONNECTION) {
@@ -100,20 +100,15 @@ impl Nominated {
         Nominated { names }
     }
 
-    /// Whether there are more than any client has a use for.
+    /// Returns true if there are more than any client has a use for.
     pub fn is_too_much(&self) -> bool {
         self.names.len() > MOST_NOMINATED
     }
 
-    /// The fields.
-    pub fn names(&self) -> &[HeaderName] {
-        &self.names
-    }
-
-    /// Whether a field ends here because it is named.
+    /// Returns true if a field isn't forwarded because it is named.
     pub fn contains(&self, name: &HeaderName) -> bool {
-        // What says where a request goes and how its body is read doesn't end because a client asks for it: a backend
-        // would read another body than the one that was looked through (RFC 9110 section 7.6.1 forbids naming it).
+        // The fields that say where a request goes and how its body is read are forwarded even if they are named, which RFC 9110
+        // section 7.6.1 forbids. Otherwise a backend would read another body than the one that was checked.
         let stays = || *name == header::HOST || name.as_str().starts_with("content-");
         !self.names.is_empty() && self.names.contains(name) && !stays()
     }

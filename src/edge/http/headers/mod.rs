@@ -3,3 +3,4 @@
 pub mod hop_by_hop;
 pub mod request;
 pub mod response;
+pub mod response_length;

@@ -1,4 +1,4 @@
-//! The header of a request as its backend gets it: without hop-by-hop fields, and with who sent it and where it came from.
+//! The header of a request as its backend gets it: without hop-by-hop fields, and with the identity and source of the request.
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -18,26 +18,26 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// How the body is delimited towards the backend.
+/// The framing of the body towards the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There is none.
+    /// There is no body.
     None,
-    /// So many bytes.
+    /// It has that many bytes.
     Length(u64),
-    /// In chunks.
+    /// It is chunked.
     Chunked,
 }
 
 impl Framing {
-    /// How the client delimits the body of its request (RFC 9112 section 6.3; over HTTP/2, RFC 9113 section 8.1.1).
+    /// The framing that the client has announced (RFC 9112 section 6.3; over HTTP/2, RFC 9113 section 8.1.1).
     pub fn of(request: &RequestHeader, is_empty: bool) -> Framing {
         let length =
             request.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.trim().parse().ok());
         match length {
             _ if request.headers.contains_key(header::TRANSFER_ENCODING) => Framing::Chunked,
             Some(length) => Framing::Length(length),
-            // A form of no bytes still says so; a GET says nothing.
+            // An empty form has a length; a GET has none.
             None if is_empty && request.method == Method::POST => Framing::Length(0),
             None if is_empty => Framing::None,
             None => Framing::Chunked,
@@ -45,30 +45,30 @@ impl Framing {
     }
 }
 
-/// What an outgoing request is made of, besides the client's own header.
+/// The parts of a forwarded request besides the client's own header.
 pub struct Outgoing<'a> {
     /// Path and query, without credentials.
     pub target: &'a [u8],
-    /// Who it is; none on a public route.
+    /// The identity; none on a public route.
     pub identity: Option<&'a Granted>,
-    /// Whose request it is.
+    /// The client.
     pub client: &'a HttpPeer,
-    /// Whether what that says of where the request came from is believed.
+    /// True if the client's `X-Forwarded-*` fields are trusted.
     pub trusted: bool,
-    /// How its body is delimited.
+    /// The framing of the body.
     pub framing: Framing,
-    /// The host that it is for where it names none, as HTTP/1.0 allows.
+    /// The host of a request that names none, as HTTP/1.0 allows.
     pub authority: &'a HeaderValue,
-    /// Whether it asks for another protocol, as a WebSocket does.
+    /// True if the request asks for a WebSocket.
     pub upgrade: bool,
-    /// Its number.
+    /// The request ID.
     pub request_id: &'a HeaderValue,
 }
 
 /// The request as the backend gets it.
 ///
 /// # Errors
-/// Where the target or a field can't be written in HTTP/1.1, or `Connection` names too many fields.
+/// The target or a field can't be written in HTTP/1.1, or `Connection` names too many fields.
 pub fn outgoing(request: &RequestHeader, with: &Outgoing<'_>) -> pingora_error::Result<RequestHeader> {
     let size = request.headers.len() + 8;
     let mut out = RequestHeader::build_no_case(request.method.clone(), with.target, Some(size))?;
@@ -80,7 +80,7 @@ pub fn outgoing(request: &RequestHeader, with: &Outgoing<'_>) -> pingora_error::
 /// The same, as it goes over the wire.
 ///
 /// # Errors
-/// Where `Connection` names too many fields.
+/// `Connection` names too many fields.
 pub fn outgoing_bytes(
     request: &RequestHeader,
     with: &Outgoing<'_>,
@@ -101,7 +101,7 @@ pub fn outgoing_bytes(
     Ok(())
 }
 
-/// Every field that the backend gets, in the order in which it gets them. This is the one place that decides it.
+/// Every field that the backend gets, in its order. This is the one place that decides it.
 fn fields(
     request: &RequestHeader,
     with: &Outgoing<'_>,
@@ -128,7 +128,7 @@ fn fields(
             put(name, value)?;
         }
     }
-    // Over HTTP/2 the host comes as the authority of the target.
+    // Over HTTP/2 the host is the authority of the target.
     let authority = match (host, request.uri.authority()) {
         (None, Some(authority)) => HeaderValue::from_str(authority.as_str()).ok(),
         _ => None,
@@ -136,7 +136,7 @@ fn fields(
     match (host, &authority) {
         (Some(_), _) => {}
         (None, Some(authority)) => put(&header::HOST, authority)?,
-        // What becomes of it is HTTP/1.1, which has to name one (RFC 9112 section 3.2).
+        // The request becomes HTTP/1.1, which must name a host (RFC 9112 section 3.2).
         (None, None) => put(&header::HOST, with.authority)?,
     }
     match with.framing {
@@ -159,21 +159,21 @@ fn fields(
     put(&REQUEST_ID, with.request_id)
 }
 
-/// One field out of the several that HTTP/2 allows (RFC 9113 section 8.2.3).
+/// One `Cookie` field made of the several that HTTP/2 allows (RFC 9113 section 8.2.3).
 fn whole_cookie(headers: &HeaderMap) -> HeaderValue {
     let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    // Every crumb was a value, and so is what they make.
+    // Each of them was a valid value, and so they are together.
     HeaderValue::from_bytes(&crumbs.join(&b"; "[..])).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Whether a field of the client's goes on to the backend.
+/// Returns true if a field of the client's is forwarded.
 fn passes(name: &HeaderName, value: &HeaderValue, with: &Outgoing<'_>) -> bool {
-    // The commonest names first.
+    // The most common names first.
     if *name == header::ACCEPT || *name == header::USER_AGENT {
         return true;
     }
     if *name == header::AUTHORIZATION {
-        // On a public route another scheme is between client and backend; Basic is ours everywhere.
+        // On a public route another scheme concerns client and backend only. Basic logins are for Gatepost on all routes.
         return with.identity.is_none() && !is_basic(value);
     }
     !hop_by_hop::is_hop_by_hop(name)
@@ -186,7 +186,7 @@ fn is_basic(value: &HeaderValue) -> bool {
     value.as_bytes().trim_ascii_start().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"))
 }
 
-/// Says where the request came from. What a trusted proxy said before is kept and added to.
+/// Adds the source of the request. The fields of a trusted proxy are kept and extended.
 fn forwarded(
     request: &RequestHeader,
     with: &Outgoing<'_>,
@@ -220,7 +220,7 @@ fn forwarded(
 }
 
 fn value_of(bytes: Bytes) -> HeaderValue {
-    // A username is ASCII without control characters, so this holds.
+    // A username is ASCII without control characters, and so a valid value.
     HeaderValue::from_maybe_shared(bytes).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 

@@ -3,258 +3,273 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HeaderValue;
-use http::{StatusCode, Version};
-use pingora_core::protocols::http::ServerSession;
+use http::{Method, StatusCode, Version};
 use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_timeout::timeout;
-use tokio::sync::watch;
-use tracing::debug;
 
+use super::delivery::{BrokenOff, Side};
+use super::exchange::{ClientSide, Exchange, ExchangeFailure};
 use super::write_buffer::Backlog;
-use crate::config::Timeouts;
 use crate::edge::http::body::error::BodyError;
-use crate::edge::http::body::source::Body;
 use crate::edge::http::error::Refusal;
 use crate::edge::http::framing::{self, Validation};
-use crate::edge::http::headers::response;
-use crate::edge::http::respond;
+use crate::edge::http::headers::response::Incoming;
+use crate::edge::http::headers::response_length::BodyLength;
+use crate::edge::http::respond::{self, RelayError};
+use crate::edge::net::pingora_compat::without_quotes;
 
-/// While the request is still being sent, its own pace is watched; the answer's isn't.
+/// While the request is still being sent, its own pace is watched, and the response's isn't.
 const NO_HURRY: Duration = Duration::from_secs(24 * 3600);
 
-/// How an attempt ended that the client has seen something of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Relayed {
-    /// It has the whole answer, of this status.
-    Answered(u16),
-    /// Client and backend speak another protocol now.
-    Switched,
-    /// It has the beginning of an answer that can't be finished; only closing tells it so.
-    Broken(u16),
-    /// It went away.
-    Gone,
-}
-
-/// Why an attempt came to nothing, with the client none the wiser.
-#[derive(Debug)]
-pub struct Failure {
-    /// What the client is told if nobody else can do better.
-    pub refusal: Refusal,
-    /// For the log.
-    pub detail: String,
-}
-
-/// One attempt.
-pub struct Duplex<'a> {
+/// One attempt over one connection.
+pub struct Duplex<'a, 'c> {
     /// The client's side.
-    pub session: &'a mut ServerSession,
+    pub client: &'a mut ClientSide<'c>,
     /// The backend's side, over a [`WriteBuffer`](super::write_buffer::WriteBuffer).
     pub upstream: &'a mut UpstreamSession,
-    /// What of the request waits there.
+    /// The part of the request that waits there.
     pub backlog: &'a Backlog,
-    /// The validation of its answer.
+    /// The validation of the backend's bytes.
     pub validation: &'a Validation,
-    /// What the request carries.
-    pub body: &'a mut Body,
-    /// How long things may take.
-    pub timeouts: &'a Timeouts,
-    /// The request's number, for the answer.
-    pub request_id: &'a HeaderValue,
-    /// True once the gateway stops: the answer ends the client's connection then.
-    pub stop: &'a watch::Receiver<bool>,
 }
 
-/// What came from the backend.
-enum Event {
+/// The response so far.
+#[derive(Clone, Copy)]
+struct ResponseProgress {
+    status: u16,
+    /// Bytes of its body that are still to come, where that is known. pingora doesn't always know it.
+    left: Option<u64>,
+}
+
+/// A part of the response.
+enum Part {
     Header(Box<ResponseHeader>),
     Body(Option<Bytes>),
 }
 
-/// Who was lost in the middle.
-enum Lost {
+/// The side that was lost in the middle.
+enum LostSide {
     Client,
     Backend(String),
 }
 
-impl Duplex<'_> {
-    /// Sends `request` and its body, and passes the answer on as it comes.
+impl Duplex<'_, '_> {
+    /// Sends `request` and its body, and passes the response on as it comes.
     ///
     /// # Errors
-    /// Where there is no answer of which the client could have seen anything.
-    pub async fn run(self, request: &RequestHeader) -> Result<Relayed, Failure> {
+    /// There is no response of which the client could have seen anything.
+    pub async fn run(self, request: &RequestHeader) -> Result<Exchange, ExchangeFailure> {
         let header = Box::new(request.clone());
-        match timeout(self.timeouts.write, self.upstream.write_request_header(header)).await {
+        match timeout(self.client.timeouts.write, self.upstream.write_request_header(header)).await {
             Ok(Ok(_)) => {}
-            Ok(Err(e)) => return Err(failure(Refusal::BadGateway, &cause(&e))),
-            Err(e) => return Err(failure(Refusal::GatewayTimeout, &e)),
+            Ok(Err(e)) => return Err(ExchangeFailure::new(Refusal::BadGateway, &without_quotes(&e))),
+            Err(e) => return Err(ExchangeFailure::new(Refusal::GatewayTimeout, &e)),
         }
         self.resume().await
     }
 
-    /// The same once the request's header was sent.
+    /// As [`Duplex::run`], if the request's header was sent before.
     ///
     /// # Errors
     /// As [`Duplex::run`].
-    pub async fn resume(mut self) -> Result<Relayed, Failure> {
-        let mut status = None;
+    pub async fn resume(mut self) -> Result<Exchange, ExchangeFailure> {
+        let timeouts = self.client.timeouts;
+        let mut begun: Option<ResponseProgress> = None;
         self.backlog.keep(true);
         loop {
-            let given_up = self.body.is_over() && !self.body.is_sent();
+            let body = &*self.client.body;
+            let given_up = body.is_over() && !body.is_sent();
             let waits = self.backlog.waits() && !given_up;
-            let answer_is_due = self.body.is_over() && !waits || status.is_some();
-            let patience = if answer_is_due { self.timeouts.response } else { NO_HURRY };
+            let response_is_due = body.is_over() && !waits || begun.is_some();
+            let patience = if response_is_due { timeouts.response } else { NO_HURRY };
             tokio::select! {
                 biased;
-                event = timeout(patience, read(self.upstream, status.is_some())) => {
-                    let passed = match event {
-                        Ok(Ok(event)) => self.pass_on(event, &mut status).await,
-                        Ok(Err(e)) => Err(Lost::Backend(cause(&e))),
-                        Err(_) if status.is_none() => return Err(failure(Refusal::GatewayTimeout, &"no answer in time")),
-                        Err(_) => Err(Lost::Backend("the answer stopped".into())),
-                    };
-                    match (passed, status) {
-                        (Ok(None), _) => {}
-                        (Ok(Some(done)), _) => return Ok(done),
-                        (Err(Lost::Client), _) => return Ok(Relayed::Gone),
-                        (Err(Lost::Backend(detail)), None) => return Err(failure(Refusal::BadGateway, &detail)),
-                        (Err(Lost::Backend(detail)), Some(status)) => {
-                            debug!(detail, "the answer broke off");
-                            return Ok(Relayed::Broken(status));
+                part = timeout(patience, read(self.upstream, begun.is_some())) => {
+                    let passed = match part {
+                        Ok(Ok(part)) => self.pass_on(part, &mut begun).await,
+                        Ok(Err(e)) => Err(LostSide::Backend(without_quotes(&e))),
+                        Err(_) if begun.is_none() => {
+                            return Err(ExchangeFailure::new(Refusal::GatewayTimeout, &"no response in time"));
                         }
+                        Err(_) => Err(LostSide::Backend("no more of the body in time".into())),
+                    };
+                    match passed {
+                        Ok(None) => {}
+                        Ok(Some(exchange)) => return Ok(exchange),
+                        Err(lost) => return lost.outcome(begun),
                     }
                 }
-                // An answer that comes while the backend takes nothing is passed on all the same.
-                gone = timeout(self.timeouts.write, self.backlog.gone()), if waits => {
+                // A response that arrives while the backend takes nothing is passed on, too.
+                gone = timeout(timeouts.write, self.backlog.gone()), if waits => {
                     if !matches!(gone, Ok(true)) {
-                        self.body.give_up();
+                        self.client.body.give_up();
                     }
                 }
-                piece = self.body.next(self.session), if !waits => match (piece, status) {
+                piece = self.client.body.next(self.client.session), if !waits => match (piece, begun) {
                     (Ok(Some(piece)), _) => self.send(&piece).await,
                     (Ok(None), _) => self.finish_sending().await,
-                    (Err(BodyError::Gone), _) | (Err(BodyError::Refused(_)), Some(_)) => return Ok(Relayed::Gone),
                     (Err(BodyError::Refused(refusal)), None) => {
-                        return Err(failure(refusal, &"the request ended in the middle"));
+                        return Err(ExchangeFailure::new(refusal, &"the request broke off"));
                     }
+                    (Err(BodyError::Gone | BodyError::Refused(_)), _) => return LostSide::Client.outcome(begun),
                 }
             }
         }
     }
 
-    /// Sends a piece of the body, as far as the backend takes it; the rest goes while it is read from. A backend that takes no
-    /// more may have answered already: its answer is what counts.
+    /// Sends a piece of the body, as far as the backend takes it. The rest is sent while the backend is read from. A backend that takes
+    /// no more may have responded already, and its response counts.
     async fn send(&mut self, piece: &Bytes) {
-        // A read may bring no more than the end of a chunk; written as a chunk, nothing would be the end of the body.
+        // A read may return no more than the end of a chunk. An empty chunk would be the end of the body.
         if piece.is_empty() {
             return;
         }
         if self.upstream.write_body(piece).await.is_err() {
-            self.body.give_up();
+            self.client.body.give_up();
         }
     }
 
     async fn finish_sending(&mut self) {
         if self.upstream.finish_body().await.is_err() {
-            self.body.give_up();
+            self.client.body.give_up();
         }
     }
 
-    /// Validates what came of the body with the header that was just read, and has the rest validated as it comes.
-    fn validate(&mut self, header: &ResponseHeader) -> Result<(), Lost> {
-        let length = self.upstream.get_headers_raw_bytes().len();
-        if header.status.is_informational() && header.status != StatusCode::SWITCHING_PROTOCOLS {
-            self.validation.pass_informational(length);
-            return Ok(());
+    /// Finds the end of the response whose header was just read. Validates what came of its body, and has the rest validated as it
+    /// comes.
+    fn validate(&mut self, header: &ResponseHeader) -> Result<BodyLength, LostSide> {
+        let raw = self.upstream.get_headers_raw_bytes();
+        let is_final = !header.status.is_informational() || header.status == StatusCode::SWITCHING_PROTOCOLS;
+        if !is_final {
+            self.validation.pass_informational(raw.len());
+            return Ok(BodyLength::None);
         }
+        let to_head = self.client.session.req_header().method == Method::HEAD;
+        let length = BodyLength::of(header, &raw, to_head).map_err(|e| LostSide::Backend(e.to_string()))?;
         let chunked = !self.upstream.is_body_done() && framing::is_chunked(&header.headers);
         self.validation
-            .begin_body(length, chunked && !self.upstream.was_upgraded())
-            .map_err(|deviation| Lost::Backend(format!("invalid chunked answer: {deviation}")))
+            .begin_body(raw.len(), chunked && !self.upstream.was_upgraded())
+            .map_err(|deviation| LostSide::Backend(format!("invalid chunked body: {deviation}")))?;
+        Ok(length)
     }
 
-    /// Passes one piece of the answer on; `Some` once nothing more comes.
-    async fn pass_on(&mut self, event: Event, status: &mut Option<u16>) -> Result<Option<Relayed>, Lost> {
-        if let Event::Header(header) = &event {
-            self.validate(header)?;
-        }
-        match event {
-            Event::Header(header) if header.status == StatusCode::SWITCHING_PROTOCOLS => {
-                if !self.upstream.was_upgraded() {
-                    return Err(Lost::Backend("101 that nobody asked for".into()));
+    /// Passes one part of the response on; `Some` once nothing more comes.
+    async fn pass_on(
+        &mut self,
+        part: Part,
+        begun: &mut Option<ResponseProgress>,
+    ) -> Result<Option<Exchange>, LostSide> {
+        match part {
+            Part::Header(header) => {
+                let length = self.validate(&header)?;
+                self.pass_on_header(&header, length, begun).await
+            }
+            Part::Body(piece) => {
+                let Some(begun) = begun else { return Ok(None) };
+                let mut piece = piece.unwrap_or_default();
+                let mut ends = self.upstream.is_body_done();
+                if let Some(left) = &mut begun.left {
+                    piece.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                    *left -= piece.len() as u64;
+                    if ends && *left > 0 {
+                        return Err(LostSide::Backend("connection closed before the end of the body".into()));
+                    }
+                    ends = *left == 0;
                 }
-                self.write_header(header, false).await?;
-                self.backlog.keep(false);
-                Ok(Some(Relayed::Switched))
-            }
-            Event::Header(header) if header.status.is_informational() => {
-                // 100 was said here when the body was wanted; a hint is for the client.
-                if header.status.as_u16() == 103 && self.session.req_header().version != Version::HTTP_10 {
-                    let written = self.session.write_response_header(header);
-                    lost(timeout(self.timeouts.write, written).await)?;
-                }
-                Ok(None)
-            }
-            Event::Header(header) => {
-                *status = Some(header.status.as_u16());
-                // The client sees this answer, so no other one is asked for.
-                self.body.send_once();
-                let ends = self.upstream.is_body_done();
-                self.write_header(header, ends).await?;
-                Ok(status.filter(|_| ends).map(Relayed::Answered))
-            }
-            Event::Body(piece) => {
                 // The end goes with the last piece: over HTTP/2 that is one frame, not two.
-                let end = self.upstream.is_body_done();
-                self.write_body(piece.unwrap_or_default(), end).await?;
-                Ok(status.filter(|_| end).map(Relayed::Answered))
+                let written = self.client.session.write_response_body(piece, ends);
+                lost(timeout(self.client.timeouts.write, written).await)?;
+                Ok(ends.then_some(Exchange::Answered(begun.status)))
             }
         }
     }
 
-    async fn write_header(&mut self, mut header: Box<ResponseHeader>, ends: bool) -> Result<(), Lost> {
-        let version = self.session.req_header().version;
-        response::incoming(&mut header, version, self.request_id).map_err(|e| Lost::Backend(cause(&e)))?;
-        if *self.stop.borrow() {
-            self.session.set_keepalive(None);
+    async fn pass_on_header(
+        &mut self,
+        header: &ResponseHeader,
+        length: BodyLength,
+        begun: &mut Option<ResponseProgress>,
+    ) -> Result<Option<Exchange>, LostSide> {
+        if header.status == StatusCode::SWITCHING_PROTOCOLS {
+            if !self.upstream.was_upgraded() {
+                return Err(LostSide::Backend("101 without a request for an upgrade".into()));
+            }
+            self.write_header(header, length, false).await?;
+            self.backlog.keep(false);
+            // The caller has the session.
+            return Ok(Some(Exchange::Answered(header.status.as_u16())));
         }
-        lost(timeout(self.timeouts.write, respond::write_header(self.session, header, ends)).await)
+        if header.status.is_informational() {
+            // Gatepost sends 100 itself. Early hints are for the client.
+            if header.status.as_u16() == 103 && self.client.session.req_header().version == Version::HTTP_11 {
+                self.write_header(header, length, false).await?;
+            }
+            return Ok(None);
+        }
+        let status = header.status.as_u16();
+        let left = match length {
+            BodyLength::Known(length) => Some(length),
+            _ => None,
+        };
+        // The client sees this response, so no other attempt follows.
+        self.client.body.send_once();
+        let ends = self.upstream.is_body_done() || left == Some(0);
+        self.write_header(header, length, ends).await?;
+        *begun = Some(ResponseProgress { status, left });
+        Ok(ends.then_some(Exchange::Answered(status)))
     }
 
-    async fn write_body(&mut self, piece: Bytes, end: bool) -> Result<(), Lost> {
-        lost(timeout(self.timeouts.write, self.session.write_response_body(piece, end)).await)
+    async fn write_header(
+        &mut self,
+        header: &ResponseHeader,
+        length: BodyLength,
+        ends: bool,
+    ) -> Result<(), LostSide> {
+        let session = &mut *self.client.session;
+        let version = session.req_header().version;
+        let closes =
+            version == Version::HTTP_10 && matches!(length, BodyLength::Chunked | BodyLength::UntilClose);
+        // A connection on which the rest of a request is still to come is closed after the response.
+        if closes || !session.is_body_done() || *self.client.stop.borrow() {
+            session.set_keepalive(None);
+        }
+        let keepalive = session.get_keepalive().is_some();
+        let with = Incoming { version, keepalive, length, request_id: self.client.request_id };
+        let written = respond::write_relayed_header(session, header, &with, ends);
+        match timeout(self.client.timeouts.write, written).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(RelayError::Response(e))) => Err(LostSide::Backend(without_quotes(&e))),
+            Ok(Err(RelayError::Client)) | Err(_) => Err(LostSide::Client),
+        }
     }
 }
 
-/// The next piece of the answer. A call that was dropped half-way loses nothing.
-async fn read(upstream: &mut UpstreamSession, has_header: bool) -> pingora_error::Result<Event> {
+impl LostSide {
+    /// The outcome of an exchange whose response has `begun`, or not.
+    fn outcome(self, begun: Option<ResponseProgress>) -> Result<Exchange, ExchangeFailure> {
+        match (self, begun) {
+            (LostSide::Client, None) => Ok(Exchange::ClientGone),
+            (LostSide::Client, Some(begun)) => Ok(Exchange::BrokenOff(BrokenOff::by_client(begun.status))),
+            (LostSide::Backend(detail), None) => Err(ExchangeFailure::new(Refusal::BadGateway, &detail)),
+            (LostSide::Backend(detail), Some(ResponseProgress { status, .. })) => {
+                Ok(Exchange::BrokenOff(BrokenOff { status, by: Side::Backend, detail }))
+            }
+        }
+    }
+}
+
+/// The next part of the response. Cancel safe.
+async fn read(upstream: &mut UpstreamSession, has_header: bool) -> pingora_error::Result<Part> {
     if has_header {
-        return Ok(Event::Body(upstream.read_body_bytes().await?));
+        return Ok(Part::Body(upstream.read_body_bytes().await?));
     }
-    Ok(Event::Header(upstream.read_resp_header_parts().await?))
+    Ok(Part::Header(upstream.read_resp_header_parts().await?))
 }
 
-fn lost<E>(written: Result<pingora_error::Result<()>, E>) -> Result<(), Lost> {
+fn lost<E>(written: Result<pingora_error::Result<()>, E>) -> Result<(), LostSide> {
     match written {
         Ok(Ok(())) => Ok(()),
-        _ => Err(Lost::Client),
+        _ => Err(LostSide::Client),
     }
-}
-
-/// What went wrong, without the bytes that it went wrong with: pingora's own text quotes a header that it can't read, and
-/// so might put a backend's cookies into the log.
-fn cause(error: &pingora_error::Error) -> String {
-    let kind = error.etype().as_str();
-    let cause = error.cause.as_ref();
-    let shown = cause.and_then(|cause| {
-        let io = cause.downcast_ref::<std::io::Error>().map(ToString::to_string);
-        io.or_else(|| cause.downcast_ref::<httparse::Error>().map(ToString::to_string))
-    });
-    shown.map_or_else(|| kind.to_owned(), |shown| format!("{kind}: {shown}"))
-}
-
-/// A failure after something may have been sent.
-pub fn failure(refusal: Refusal, detail: &dyn std::fmt::Display) -> Failure {
-    Failure { refusal, detail: detail.to_string() }
 }

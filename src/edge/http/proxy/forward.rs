@@ -1,81 +1,56 @@
 //! The choice of a backend for a request, and the attempts that may be repeated at another one.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use http::Method;
-use http::header::HeaderValue;
 use pingora_core::protocols::Stream;
-use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
 use pingora_http::RequestHeader;
-use tokio::sync::watch;
 use tracing::warn;
 
-use super::duplex::{Duplex, Failure, Relayed, failure};
-use super::fast_path::{Asked, Delivery, FastPath};
-use super::upstream::{ConnectError, Group};
+use super::duplex::Duplex;
+use super::exchange::{ClientSide, Exchange, ExchangeFailure};
+use super::fast_path::FastPath;
+use super::upstream::{ConnectError, UpstreamGroup};
 use super::write_buffer::{Backlog, WriteBuffer};
-use crate::config::Timeouts;
-use crate::edge::http::body::source::Body;
 use crate::edge::http::error::Refusal;
 use crate::edge::http::framing::{ValidatedStream, Validation};
+use crate::edge::http::headers::response_length::may_leave_bytes;
 use crate::edge::net::tcp_stream::MeteredStream;
 
-/// Attempts for one request at most.
+/// The most attempts for one request.
 const ATTEMPTS: usize = 3;
-
-/// What happened to a request that was forwarded.
-pub enum Forwarded {
-    /// The client has the whole answer, of this status.
-    Answered(u16),
-    /// An answer has begun, nothing of which the client has seen; the backend's index is for its connection.
-    Begun(Box<Delivery>, usize),
-    /// Client and backend speak another protocol now; this is the backend's side.
-    Switched(Box<UpstreamSession>),
-    /// The client has the beginning of an answer that can't be finished; only closing tells it so.
-    Broken(u16),
-    /// The client went away.
-    Gone,
-}
 
 /// A request as a backend is to get it.
 pub enum Outbound {
-    /// One that can carry a body, ask for another protocol, or go over TLS.
+    /// One that may have a body, ask for another protocol, or go over TLS.
     Header(Box<RequestHeader>),
-    /// One without a body, as bytes, for backends in clear.
+    /// One without a body, as bytes, for cleartext backends.
     Bytes(Vec<u8>),
 }
 
-/// A request on its way.
+/// A request to be forwarded.
 pub struct Forward<'a> {
     /// The client's side.
-    pub session: &'a mut ServerSession,
+    pub client: ClientSide<'a>,
     /// The request as the backend is to get it.
     pub request: &'a Outbound,
     /// Its method.
     pub method: &'a Method,
-    /// What it carries.
-    pub body: &'a mut Body,
-    /// How long things may take.
-    pub timeouts: &'a Timeouts,
-    /// Its number, for the answer.
-    pub request_id: &'a HeaderValue,
-    /// True once the gateway stops: the answer ends the connection then.
-    pub stop: &'a watch::Receiver<bool>,
-    /// Which worker this is: kept connections belong to one.
+    /// The worker. Each has its own idle connections.
     pub worker: usize,
 }
 
 impl Forward<'_> {
-    /// Asks the backends of `group` in turn until one answers, within what is safe to repeat: a request goes out again
-    /// only where there was no connection to send it over, or where its method is idempotent and its body is still there
-    /// (RFC 9110 section 9.2.2).
+    /// Sends the request to the backends of `group` in turn until one responds. A request is sent again only if there was no connection
+    /// to send it over, or if its method is idempotent and its body is still there (RFC 9110 section 9.2.2).
     ///
     /// # Errors
-    /// Where no backend gave an answer; nothing was written to the client then.
-    pub async fn run(mut self, group: &Group) -> Result<Forwarded, Refusal> {
+    /// No backend gave a response. Nothing was written to the client then.
+    pub async fn run(mut self, group: &UpstreamGroup) -> Result<Exchange, Refusal> {
         if !self.method.is_idempotent() {
-            self.body.send_once();
+            self.client.body.send_once();
         }
         let mut tried = 0;
         let mut only_new = false;
@@ -100,27 +75,28 @@ impl Forward<'_> {
             };
             let _active = server.count_active();
             match self.attempt(stream).await {
-                Ok(Attempt::Answered(status, stream)) => {
-                    if let Some(stream) = stream {
+                Ok((mut exchange, kept)) => {
+                    if let Some(stream) = kept {
                         server.keep(self.worker, stream);
                     }
-                    return Ok(Forwarded::Answered(status));
+                    match &mut exchange {
+                        Exchange::Begun(delivery) => delivery.server = index,
+                        Exchange::BrokenOff(broken_off) => broken_off.log(server, self.client.request_id),
+                        Exchange::Answered(_) | Exchange::Switched(_) | Exchange::ClientGone => {}
+                    }
+                    return Ok(exchange);
                 }
-                Ok(Attempt::Begun(delivery)) => return Ok(Forwarded::Begun(delivery, index)),
-                Ok(Attempt::Switched(upstream)) => return Ok(Forwarded::Switched(upstream)),
-                Ok(Attempt::Broken(status)) => return Ok(Forwarded::Broken(status)),
-                Ok(Attempt::Gone) => return Ok(Forwarded::Gone),
                 Err(failure) => {
-                    // What the client did wrong is no news of the backend.
-                    if matches!(failure.refusal, Refusal::BadGateway | Refusal::GatewayTimeout) {
+                    // A client's error says nothing about the backend.
+                    if failure.is_of_backend() {
                         warn!(upstream = server.name(), kept, error = failure.detail, "the backend failed");
                     }
+                    let repeatable = failure.may_be_retried() && self.method.is_idempotent();
                     refusal = failure.refusal;
-                    let repeatable = refusal == Refusal::BadGateway && self.method.is_idempotent();
-                    if !repeatable || !self.body.rewind().await {
+                    if !repeatable || !self.client.body.rewind().await {
                         break;
                     }
-                    // A kept connection may have been closed, just as it was used, by a backend that is well.
+                    // A healthy backend may have closed an idle connection just as it was used.
                     only_new = kept;
                     if !kept {
                         tried |= bit(index);
@@ -131,82 +107,60 @@ impl Forward<'_> {
         Err(refusal)
     }
 
-    /// One attempt over one connection.
-    async fn attempt(&mut self, stream: Stream) -> Result<Attempt, Failure> {
-        let header = match self.request {
-            Outbound::Header(header) => header,
-            Outbound::Bytes(bytes) => {
-                let Ok(socket) = stream.into_any().downcast::<MeteredStream>() else {
-                    return Err(failure(Refusal::BadGateway, &"not a connection in clear"));
-                };
-                let plain = FastPath {
-                    session: &mut *self.session,
-                    timeouts: self.timeouts,
-                    request_id: self.request_id,
-                    stop: self.stop,
-                };
-                return match plain.ask(socket, bytes).await? {
-                    Asked::Begun(delivery) => Ok(Attempt::Begun(delivery)),
-                    Asked::Unusual(socket) => self.relay(socket, None).await,
-                    Asked::Gone => Ok(Attempt::Gone),
-                };
-            }
+    /// Makes one attempt over one connection. Returns the connection, too, if another request can use it.
+    async fn attempt(&mut self, stream: Stream) -> Result<(Exchange, Option<Stream>), ExchangeFailure> {
+        let bytes = match self.request {
+            Outbound::Header(header) => return self.relay(stream, Some(header)).await,
+            Outbound::Bytes(bytes) => bytes,
         };
-        self.relay(stream, Some(header)).await
+        let Ok(socket) = stream.into_any().downcast::<MeteredStream>() else {
+            return Err(ExchangeFailure::new(Refusal::BadGateway, &"not a cleartext connection"));
+        };
+        match (FastPath { client: &mut self.client }).run(socket, bytes).await? {
+            ControlFlow::Break(exchange) => Ok((exchange, None)),
+            ControlFlow::Continue(socket) => self.relay(socket, None).await,
+        }
     }
 
-    /// Relays a request, or, where there is no header to send, the answer to one that was sent.
-    async fn relay(&mut self, stream: Stream, header: Option<&RequestHeader>) -> Result<Attempt, Failure> {
+    /// Relays a request, or the response to one that was sent if there is no header to send.
+    async fn relay(
+        &mut self,
+        stream: Stream,
+        header: Option<&RequestHeader>,
+    ) -> Result<(Exchange, Option<Stream>), ExchangeFailure> {
         let backlog = Arc::new(Backlog::default());
         let validation = Arc::new(Validation::of_answer());
         let stream = Box::new(ValidatedStream::new(stream, validation.clone()));
         let stream = Box::new(WriteBuffer::new(stream, backlog.clone()));
         let mut upstream = Box::new(UpstreamSession::new(stream));
-        let relay = Duplex {
-            session: &mut *self.session,
+        let duplex = Duplex {
+            client: &mut self.client,
             upstream: &mut upstream,
             backlog: &backlog,
             validation: &validation,
-            body: &mut *self.body,
-            timeouts: self.timeouts,
-            request_id: self.request_id,
-            stop: self.stop,
         };
-        let relayed = match header {
-            Some(header) => relay.run(header).await,
-            None => relay.resume().await,
+        let exchange = match header {
+            Some(header) => duplex.run(header).await?,
+            None => duplex.resume().await?,
         };
-        Ok(match relayed? {
-            Relayed::Answered(status) => {
-                upstream.respect_keepalive();
-                let whole = self.body.is_sent() && !backlog.waits();
-                let kept = if whole { upstream.reuse().await } else { None };
-                let kept =
-                    kept.and_then(WriteBuffer::unwrap).and_then(|kept| ValidatedStream::unwrap(kept, None));
-                Attempt::Answered(status, kept.map(|(stream, _)| stream))
+        let status = match exchange {
+            Exchange::Answered(_) if upstream.was_upgraded() => {
+                return Ok((Exchange::Switched(upstream), None));
             }
-            Relayed::Switched => Attempt::Switched(upstream),
-            Relayed::Broken(status) => Attempt::Broken(status),
-            Relayed::Gone => Attempt::Gone,
-        })
+            Exchange::Answered(status) => status,
+            other => return Ok((other, None)),
+        };
+        upstream.respect_keepalive();
+        let reusable = self.client.body.is_sent()
+            && !backlog.waits()
+            && !upstream.resp_header().is_none_or(may_leave_bytes);
+        let kept = if reusable { upstream.reuse().await } else { None };
+        let kept = kept.and_then(WriteBuffer::unwrap).and_then(|kept| ValidatedStream::unwrap(kept, None));
+        Ok((Exchange::Answered(status), kept.map(|(stream, _)| stream)))
     }
 }
 
-/// How one attempt ended, with what is left of the backend's side.
-enum Attempt {
-    /// The client has the whole answer; the connection is for the next request, where there is one.
-    Answered(u16, Option<Stream>),
-    /// An answer is on its way.
-    Begun(Box<Delivery>),
-    /// Client and backend speak another protocol now.
-    Switched(Box<UpstreamSession>),
-    /// The client has the beginning of an answer that can't be finished.
-    Broken(u16),
-    /// The client went away.
-    Gone,
-}
-
-/// More than 64 backends in one group are only told apart by their turn.
+/// The bit of a backend in the set of those that were tried. Backends after the 64th have none, and only take turns.
 fn bit(index: usize) -> u64 {
     u32::try_from(index).ok().and_then(|index| 1u64.checked_shl(index)).unwrap_or(0)
 }

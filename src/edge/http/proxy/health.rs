@@ -5,7 +5,7 @@ use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_http::RequestHeader;
 
-/// Whether a `GET` of `path` over this connection is answered with 2xx. The caller bounds the time.
+/// Returns true if a `GET` of `path` over this connection is answered with 2xx. The caller limits the time.
 pub async fn ask(stream: Stream, path: &str, host: &str) -> bool {
     let Ok(mut request) = RequestHeader::build("GET", path.as_bytes(), Some(3)) else { return false };
     let inserted = request

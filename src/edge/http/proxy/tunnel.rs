@@ -14,55 +14,55 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use crate::config::Timeouts;
 
-/// Bytes that are under way in each direction at most.
+/// The most bytes that are on their way in each direction.
 const PIECE: usize = 16 * 1024;
 
-/// Why a tunnel ended.
+/// The reason that a tunnel ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// A side closed it, or broke off.
+pub enum TunnelEnd {
+    /// A side closed it, or was lost.
     Closed,
-    /// Nothing passed for too long, or a side took nothing.
+    /// Nothing passed for too long, or a side took nothing for too long.
     Idle,
-    /// The credential that opened it is gone.
+    /// The credential that opened it was revoked.
     Revoked,
 }
 
-/// Carries bytes between both sides until the tunnel ends; `revoked` resolves when it has to.
+/// Carries bytes between both sides until the tunnel ends, at the latest when `revoked` resolves.
 pub async fn carry(
     session: ServerSession,
     upstream: UpstreamSession,
     timeouts: &Timeouts,
     revoked: impl Future<Output = ()>,
-) -> Ended {
+) -> TunnelEnd {
     tokio::select! {
         biased;
-        () = revoked => Ended::Revoked,
+        () = revoked => TunnelEnd::Revoked,
         ended = pump(session, upstream, timeouts) => ended,
     }
 }
 
-async fn pump(mut session: ServerSession, mut upstream: UpstreamSession, timeouts: &Timeouts) -> Ended {
-    // What came right behind the header is still with the sessions.
+async fn pump(mut session: ServerSession, mut upstream: UpstreamSession, timeouts: &Timeouts) -> TunnelEnd {
+    // The sessions still hold the bytes that came right behind the headers.
     let from_client = first(async { session.read_request_body().await.ok().flatten() }).await;
     let from_backend = first(async { upstream.read_body_bytes().await.ok().flatten() }).await;
-    let ServerSession::H1(session) = session else { return Ended::Closed };
+    let ServerSession::H1(session) = session else { return TunnelEnd::Closed };
     let (client_reads, client_writes) = tokio::io::split(session.into_inner());
     let (backend_reads, backend_writes) = tokio::io::split(upstream.into_inner());
     let last = Last { opened: Instant::now(), after: AtomicU64::new(0) };
-    // Each direction goes at its own pace: a side that doesn't read before all that it has to say was taken is told
-    // nothing meanwhile, and yet goes on to be heard.
+    // The directions are independent: a side that doesn't read before all its bytes were taken gets nothing meanwhile, and yet its
+    // bytes are passed on.
     let upwards = Direction { from: client_reads, to: backend_writes, last: &last, patience: timeouts.write };
     let downwards =
         Direction { from: backend_reads, to: client_writes, last: &last, patience: timeouts.write };
     tokio::select! {
         ended = upwards.run(from_client) => ended,
         ended = downwards.run(from_backend) => ended,
-        () = idle_for(timeouts.tunnel_idle, &last) => Ended::Idle,
+        () = idle_for(timeouts.tunnel_idle, &last) => TunnelEnd::Idle,
     }
 }
 
-/// What is there already: nothing yet, a piece, or the end.
+/// The result of a read that is ready now: `None` if there is none, else a piece or the end.
 async fn first(read: impl Future<Output = Option<Bytes>>) -> Option<Option<Bytes>> {
     tokio::select! {
         biased;
@@ -75,17 +75,17 @@ async fn first(read: impl Future<Output = Option<Bytes>>) -> Option<Option<Bytes
 struct Direction<'a> {
     from: ReadHalf<Stream>,
     to: WriteHalf<Stream>,
-    /// When a piece last passed, either way.
+    /// The time at which a piece last passed in either direction.
     last: &'a Last,
-    /// How long a side may take nothing.
+    /// The time for which a side may take nothing.
     patience: Duration,
 }
 
 impl Direction<'_> {
-    async fn run(mut self, first: Option<Option<Bytes>>) -> Ended {
+    async fn run(mut self, first: Option<Option<Bytes>>) -> TunnelEnd {
         match first {
             None => {}
-            Some(None) => return Ended::Closed,
+            Some(None) => return TunnelEnd::Closed,
             Some(Some(piece)) => {
                 if let Err(ended) = self.pass(&piece).await {
                     return ended;
@@ -96,7 +96,7 @@ impl Direction<'_> {
         loop {
             let read = match self.from.read(&mut buffer).await {
                 Ok(read @ 1..) => read,
-                _ => return Ended::Closed,
+                _ => return TunnelEnd::Closed,
             };
             if let Err(ended) = self.pass(&buffer[..read]).await {
                 return ended;
@@ -104,7 +104,7 @@ impl Direction<'_> {
         }
     }
 
-    async fn pass(&mut self, piece: &[u8]) -> Result<(), Ended> {
+    async fn pass(&mut self, piece: &[u8]) -> Result<(), TunnelEnd> {
         self.last.note();
         let written = timeout(self.patience, async {
             self.to.write_all(piece).await?;
@@ -114,16 +114,16 @@ impl Direction<'_> {
         self.last.note();
         match written {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Ended::Closed),
-            Err(_) => Err(Ended::Idle),
+            Ok(Err(_)) => Err(TunnelEnd::Closed),
+            Err(_) => Err(TunnelEnd::Idle),
         }
     }
 }
 
-/// When a piece last passed.
+/// The time at which a piece last passed.
 struct Last {
     opened: Instant,
-    /// Milliseconds since then.
+    /// Milliseconds between the opening and that time.
     after: AtomicU64,
 }
 

@@ -1,4 +1,4 @@
-//! Groups of HTTP backends: which one comes next, connections to it, and whether it is up.
+//! Groups of HTTP backends: their turns, connections to them, and their health.
 
 use std::future::{Future, pending, poll_fn};
 use std::net::SocketAddr;
@@ -31,13 +31,13 @@ use crate::edge::net::tcp_stream::{Meter, MeteredStream};
 use crate::edge::net::tls_roots;
 use crate::state::metrics::Metrics;
 
-/// Why there is no connection to a backend.
+/// The reason that there is no connection to a backend.
 #[derive(Debug, Error)]
 pub enum ConnectError {
-    /// Its name has no address; or each address refused, or the network did.
+    /// Its name has no address, or each address, or the network, refused the connection.
     #[error("{0}: {1}")]
     Refused(String, Unreachable<String>),
-    /// One of its addresses at least didn't answer in time.
+    /// At least one of its addresses didn't respond in time.
     #[error("{0}: {1}")]
     Timeout(String, Unreachable<String>),
 }
@@ -50,7 +50,7 @@ pub struct UpstreamGauges {
 }
 
 impl UpstreamGauges {
-    /// Those of one entry.
+    /// The gauges of one entry.
     pub fn new(metrics: &Metrics, entry: Entry) -> UpstreamGauges {
         UpstreamGauges {
             idle: metrics.upstream_connections(entry, "idle"),
@@ -59,27 +59,27 @@ impl UpstreamGauges {
     }
 }
 
-/// Backends that are as good as each other.
-pub struct Group {
-    settings: config::Group,
+/// Backends that serve the same requests.
+pub struct UpstreamGroup {
+    settings: config::GroupSettings,
     servers: Vec<Server>,
     turn: AtomicUsize,
     tls: Option<TransportConnector>,
     authority: HeaderValue,
 }
 
-impl Group {
-    /// Sets the group up for so many workers; each keeps at most `idle` connections to each backend for `keepalive`.
+impl UpstreamGroup {
+    /// Makes the group for that many workers. Together they keep at most `idle` connections to each backend, each for `keepalive`.
     ///
     /// # Errors
-    /// Where the file with the roots for `https` can't be used.
+    /// The root certificates for `https` can't be used.
     pub fn new(
-        settings: &config::Group,
+        settings: &config::GroupSettings,
         workers: usize,
         idle: usize,
         keepalive: Duration,
         gauges: &UpstreamGauges,
-    ) -> Result<Group, ConfigError> {
+    ) -> Result<UpstreamGroup, ConfigError> {
         let ca = settings.upstream_ca.as_ref();
         let tls = match settings.upstreams.iter().any(|u| u.scheme == Scheme::Https) {
             true => Some(
@@ -100,8 +100,8 @@ impl Group {
             gauges: gauges.clone(),
         };
         let authority = settings.upstreams.first().map(config::Upstream::authority).unwrap_or_default();
-        Ok(Group {
-            // An address, or a name that is one for the resolver.
+        Ok(UpstreamGroup {
+            // An address, or a name that the resolver accepts.
             authority: HeaderValue::from_str(&authority).unwrap_or_else(|_| HeaderValue::from_static("")),
             servers: settings.upstreams.iter().map(server).collect(),
             turn: AtomicUsize::new(0),
@@ -120,7 +120,7 @@ impl Group {
         &self.authority
     }
 
-    /// Whether all of its backends are spoken to in clear.
+    /// Returns true if all of its backends are cleartext.
     pub fn is_clear(&self) -> bool {
         self.tls.is_none()
     }
@@ -131,12 +131,12 @@ impl Group {
     }
 
     /// Its settings.
-    pub fn settings(&self) -> &config::Group {
+    pub fn settings(&self) -> &config::GroupSettings {
         &self.settings
     }
 
-    /// The next backend in turn that is up and isn't in `tried` (a bit for each by its index); where none is up, one
-    /// that is down, since a health check can be wrong; `None` where all were tried.
+    /// The next backend in turn that is up and isn't in `tried`, which has a bit for each index. If none is up, one that is down, since
+    /// a health check can be wrong. `None` if all were tried.
     pub fn next(&self, tried: u64) -> Option<usize> {
         let count = self.servers.len();
         let start = if count == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) };
@@ -145,10 +145,10 @@ impl Group {
         order().find(|index| self.servers[*index].is_up()).or_else(|| order().next())
     }
 
-    /// A connection that `worker` kept, or a new one; and whether it was kept.
+    /// An idle connection of `worker`, or a new one, and true if it was idle.
     ///
     /// # Errors
-    /// Where no connection to any of its addresses can be made within the group's time; the backend then counts as down.
+    /// No connection to any of its addresses can be made within the group's time. The backend then counts as down.
     pub async fn connect(&self, index: usize, worker: usize) -> Result<(Stream, bool), ConnectError> {
         if let Some(stream) = self.servers[index].take_idle(worker) {
             return Ok((stream, true));
@@ -159,7 +159,7 @@ impl Group {
     /// A new connection.
     ///
     /// # Errors
-    /// As [`Group::connect`].
+    /// As [`UpstreamGroup::connect`].
     pub async fn connect_new(&self, index: usize) -> Result<Stream, ConnectError> {
         let server = &self.servers[index];
         let prepare = |address, stream| self.prepare(server, address, stream);
@@ -222,7 +222,7 @@ type RunningCheck<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 
 /// The health checks of one backend: those of its addresses run side by side, and a slow one continues during the next round.
 pub struct Checks<'a> {
-    group: &'a Group,
+    group: &'a UpstreamGroup,
     server: &'a Server,
     running: Vec<(SocketAddr, RunningCheck<'a>)>,
 }
@@ -233,7 +233,7 @@ impl Checks<'_> {
     pub async fn round(&mut self) {
         let (group, server) = (self.group, self.server);
         if timeout(group.settings.connect_timeout, server.resolve()).await.is_err() {
-            tracing::warn!(upstream = server.name, "the backend's name can't be resolved in time");
+            tracing::warn!(upstream = server.name, "the name of a backend was not resolved in time");
         }
         for address in server.addresses.known() {
             if self.running.iter().all(|(running, _)| *running != address) {
@@ -270,7 +270,7 @@ impl Checks<'_> {
     }
 }
 
-/// A connection that is made, for pingora, which would make one itself otherwise.
+/// A connection that was made before, for pingora, which would make one itself otherwise.
 #[derive(Debug)]
 struct Connected(Mutex<Option<TcpStream>>);
 
@@ -310,12 +310,12 @@ impl Server {
         &self.name
     }
 
-    /// Whether it counts as up.
+    /// Returns true if it counts as up.
     pub fn is_up(&self) -> bool {
         self.up.load(Ordering::Relaxed)
     }
 
-    /// Notes whether it is up, and logs a change.
+    /// Notes that it is up or down, and logs a change.
     pub fn set_up(&self, up: bool) {
         if self.up.swap(up, Ordering::Relaxed) != up {
             if up {
@@ -342,7 +342,7 @@ impl Server {
         }
     }
 
-    /// Closes what `worker` has kept for too long.
+    /// Closes connections that `worker` has kept for too long.
     pub fn sweep(&self, worker: usize) {
         let Some(slot) = self.idle.get(worker) else { return };
         let mut idle = slot.lock();
@@ -351,12 +351,12 @@ impl Server {
         self.gauges.idle.sub((before - idle.len()) as i64);
     }
 
-    /// Looks its name up again, where it is a name.
+    /// Looks its name up again, if it isn't an address.
     pub async fn resolve(&self) {
         self.addresses.resolve(&self.name).await;
     }
 
-    /// The connection kept last, since it is the least likely to be closed; those found closed are dropped.
+    /// The connection that was kept last, since it is the least likely to be closed. Closed ones are dropped.
     fn take_idle(&self, worker: usize) -> Option<Stream> {
         let mut idle = self.idle.get(worker)?.lock();
         while let Some(mut kept) = idle.pop() {
@@ -409,7 +409,7 @@ mod tests {
         let config = Config::parse(&text, "test.toml").unwrap_or_else(|errors| panic!("{errors}"));
         let settings = &config.api.as_ref().unwrap().groups[0];
         let gauges = UpstreamGauges::new(&Metrics::new(), Entry::Api);
-        let group = Group::new(settings, 1, 1, Duration::ZERO, &gauges).unwrap();
+        let group = UpstreamGroup::new(settings, 1, 1, Duration::ZERO, &gauges).unwrap();
         group.servers[0].addresses.set(addresses.to_vec());
         let mut checks = group.checks(0);
         for _ in 0..5 {

@@ -8,16 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use async_trait::async_trait;
-use pingora_core::protocols::raw_connect::ProxyDigest;
-use pingora_core::protocols::tls::SslDigest;
-use pingora_core::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
-    TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora_core::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What is known of a [`WriteBuffer`] while it is somebody else's.
+use crate::edge::net::stream_wrapper::forward_stream_traits;
+
+/// The state of a [`WriteBuffer`] that another owner holds.
 #[derive(Debug, Default)]
 pub struct Backlog {
     keeps: AtomicBool,
@@ -26,47 +22,47 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    /// Whether writes that the backend doesn't take are kept from now on, so that they are done at once. Then nothing more is
-    /// to be written until [`Backlog::gone`], and the connection has to be read from meanwhile.
+    /// With `keeps`, bytes that the backend doesn't take are kept from now on, so that each write is done at once. Then nothing more may
+    /// be written until [`Backlog::gone`], and the connection must be read from meanwhile.
     pub fn keep(&self, keeps: bool) {
         self.keeps.store(keeps, Ordering::Relaxed);
     }
 
-    /// Whether the backend hasn't taken all yet.
+    /// Returns true if the backend hasn't taken all bytes yet.
     pub fn waits(&self) -> bool {
         self.waits.load(Ordering::Relaxed)
     }
 
-    /// Resolves once the backend has taken all; false where it takes no more. Only to be waited for beside a read, and polled
-    /// after it: it is the read that sends, and nothing else says so.
+    /// Resolves once the backend has taken all bytes; false if it takes no more. It must be awaited beside a read and polled after it:
+    /// the read sends the bytes, and nothing else wakes this.
     pub async fn gone(&self) -> bool {
         poll_fn(|_| if self.waits() { Poll::Pending } else { Poll::Ready(()) }).await;
         !self.failed.load(Ordering::Relaxed)
     }
 }
 
-/// The connection.
+/// A connection to a backend with a write buffer.
 #[derive(Debug)]
 pub struct WriteBuffer {
     stream: Stream,
     backlog: Arc<Backlog>,
     kept: Vec<u8>,
-    /// How many bytes of that went out.
+    /// The bytes of `kept` that were written.
     written: usize,
 }
 
 impl WriteBuffer {
-    /// Takes over a connection, on which nothing is kept as yet.
+    /// Takes over a connection, with an empty buffer.
     pub fn new(stream: Stream, backlog: Arc<Backlog>) -> WriteBuffer {
         WriteBuffer { stream, backlog, kept: Vec::new(), written: 0 }
     }
 
-    /// The connection under it, where that is one of these.
+    /// The connection below, if `stream` is a [`WriteBuffer`].
     pub fn unwrap(stream: Stream) -> Option<Stream> {
-        stream.into_any().downcast::<WriteBuffer>().ok().map(|outbox| outbox.stream)
+        stream.into_any().downcast::<WriteBuffer>().ok().map(|buffer| buffer.stream)
     }
 
-    /// Sends all that is kept here and below.
+    /// Sends all bytes that are kept here and below.
     fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.kept.len() {
             match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.kept[self.written..]))? {
@@ -89,7 +85,7 @@ impl AsyncRead for WriteBuffer {
         if self.backlog.waits()
             && let Poll::Ready(sent) = self.poll_out(cx)
         {
-            // Who takes no more may still have sent an answer that is worth reading.
+            // A backend that takes no more may still have sent a response.
             self.backlog.failed.fetch_or(sent.is_err(), Ordering::Relaxed);
             self.backlog.waits.store(false, Ordering::Relaxed);
         }
@@ -129,53 +125,7 @@ impl AsyncWrite for WriteBuffer {
     }
 }
 
-#[async_trait]
-impl Shutdown for WriteBuffer {
-    async fn shutdown(&mut self) {
-        self.stream.shutdown().await;
-    }
-}
-
-impl UniqueID for WriteBuffer {
-    fn id(&self) -> UniqueIDType {
-        self.stream.id()
-    }
-}
-
-impl Ssl for WriteBuffer {
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.stream.get_ssl_digest()
-    }
-}
-
-#[async_trait]
-impl Peek for WriteBuffer {}
-
-impl GetTimingDigest for WriteBuffer {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.stream.get_timing_digest()
-    }
-}
-
-impl GetProxyDigest for WriteBuffer {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.stream.get_proxy_digest()
-    }
-
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.stream.set_proxy_digest(digest);
-    }
-}
-
-impl GetSocketDigest for WriteBuffer {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.stream.get_socket_digest()
-    }
-
-    fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.stream.set_socket_digest(digest);
-    }
-}
+forward_stream_traits!(WriteBuffer);
 
 #[cfg(test)]
 mod tests {

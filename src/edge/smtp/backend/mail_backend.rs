@@ -12,7 +12,7 @@ use super::client::BackendClient;
 use super::connect::{DialError, Dialer};
 use super::pool::{ConnectionPermit, Pool, PooledConnection};
 use crate::config::SmtpUpstream;
-use crate::edge::net::happy_eyeballs::{self, Failure, Unreachable};
+use crate::edge::net::happy_eyeballs::{self, AddressFailure, Unreachable};
 use crate::edge::net::resolver::Addresses;
 use crate::wire::smtp::extensions::ServiceExtensions;
 
@@ -190,7 +190,7 @@ impl MailBackend {
 
 /// Returns true if at least one address takes no more connections for now.
 fn is_full(error: &Unreachable<DialError>) -> bool {
-    let full = |failure: &Failure<DialError>| matches!(failure, Failure::Prepare(error) if error.is_full());
+    let full = |failure: &AddressFailure<DialError>| matches!(failure, AddressFailure::Prepare(error) if error.is_full());
     error.failures.iter().any(|(_, failure)| full(failure))
 }
 

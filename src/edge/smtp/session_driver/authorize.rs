@@ -8,7 +8,7 @@ use crate::edge::smtp::delivery::MailDelivery;
 use crate::edge::smtp::refusal::MailRefusal;
 use crate::edge::smtp::submitter::Submitter;
 use crate::service::access::Decision;
-use crate::state::metrics::Outcome;
+use crate::state::metrics::DecisionOutcome;
 use crate::wire::PresentedCredential;
 use crate::wire::smtp::session::{EnvelopeBatch, LoginOutcome};
 use crate::wire::smtp::{Reply, replies};
@@ -88,19 +88,19 @@ impl SessionDriver {
         let now = entry.access.permissions_now(granted).await;
         let email = Some(Permission::Email);
         let (outcome, decision) = match now {
-            Ok(Some(permissions)) if may_send(permissions) => (Outcome::Allowed, Ok(())),
+            Ok(Some(permissions)) if may_send(permissions) => (DecisionOutcome::Allowed, Ok(())),
             Ok(Some(_)) => {
-                (Outcome::Denied(Denial::Lacks(Permission::Email)), Err(MailRefusal::NotPermitted))
+                (DecisionOutcome::Denied(Denial::Lacks(Permission::Email)), Err(MailRefusal::NotPermitted))
             }
             Ok(None) => {
                 self.note_revocation();
-                (Outcome::Denied(Denial::Unknown), Err(MailRefusal::Revoked))
+                (DecisionOutcome::Denied(Denial::Unknown), Err(MailRefusal::Revoked))
             }
             Err(Unavailable::Store | Unavailable::Busy) => {
-                (Outcome::Unavailable, Err(MailRefusal::Undecided))
+                (DecisionOutcome::Unavailable, Err(MailRefusal::Undecided))
             }
         };
-        if let Outcome::Denied(denial) = outcome {
+        if let DecisionOutcome::Denied(denial) = outcome {
             entry.access.note_denied(granted, domain::Entry::Smtp, self.address, denial);
         }
         entry.metrics.decision(domain::Entry::Smtp, email, outcome);

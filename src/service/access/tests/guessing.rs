@@ -153,7 +153,7 @@ async fn rounds(house: &House, name: &str, secret: &str) -> (Denial, u64) {
 
 #[tokio::test]
 async fn all_that_is_refused_costs_as_much_as_the_dearest_hash() {
-    // The stored hashes are cheaper than what is configured, then one is dearer.
+    // The stored hashes are cheaper than what is configured, then one is costlier.
     let house = house_with(6, AuthSettings { throttle: false, ..AuthSettings::default() }).await;
     let add = async |name: &str, cost| {
         let hash = StoredHash::new(bcrypt::hash(PASSWORD, cost).unwrap());
@@ -164,7 +164,7 @@ async fn all_that_is_refused_costs_as_much_as_the_dearest_hash() {
     let _ = house.access.store.set_active(&canonical("asleep"), false).await.unwrap();
     for (nth, cost) in [6, 8].into_iter().enumerate() {
         if cost == 8 {
-            add("dearer", 8).await;
+            add("costlier", 8).await;
         }
         for (name, secret, denial) in [
             ("asleep", PASSWORD.to_owned(), Denial::Suspended),
@@ -177,7 +177,7 @@ async fn all_that_is_refused_costs_as_much_as_the_dearest_hash() {
             assert_eq!(rounds(&house, name, &secret).await, (denial, 1 << cost), "{name}");
         }
     }
-    assert_eq!(rounds(&house, "dearer", "wrong pass 1").await, (Denial::Wrong, 1 << 8));
+    assert_eq!(rounds(&house, "costlier", "wrong pass 1").await, (Denial::Wrong, 1 << 8));
 }
 
 /// All of these at once, from one source.

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn concurrent_first_checks_cost_one_password_check() {
-    // Dear enough that all of them come while the first one runs.
+    // Expensive enough that all of them arrive while the first one runs.
     let house = house_with(COST, AuthSettings::default()).await;
     let hash = StoredHash::new(bcrypt::hash(PASSWORD, 12).unwrap());
     house.add("slow", &hash, "{}").await;

@@ -3,6 +3,7 @@
 mod guessing;
 mod hashing;
 mod reads;
+mod remembered;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use crate::config::{StoreSettings, StoreUrl};
 use crate::domain::{AccountId, NewPassword, PermissionEdit, Permissions, StoredHash, Username};
 use crate::state::Lane;
 use crate::state::metrics::PasswordCheck;
-use crate::state::store::{Authority, CredentialEdit, NewCredential};
+use crate::state::store::{Authority, Change, CredentialEdit, NewCredential};
 
 const PASSWORD: &str = "correct horse 1";
 const HERE: &str = "192.0.2.1";
@@ -66,6 +67,20 @@ fn canonical(name: &str) -> Canonical {
     Canonical::of(name.as_bytes()).unwrap()
 }
 
+impl Access {
+    /// As [`Access::authorize`], at that moment.
+    async fn authorize_at(
+        &self,
+        presented: Presented<'_>,
+        permission: Permission,
+        entry: Entry,
+        peer: Peer<'_>,
+        now: Instant,
+    ) -> Decision {
+        self.authorize_by(presented, permission, entry, peer, DecisionClock::starting_at(now)).await
+    }
+}
+
 impl House {
     async fn add(&self, name: &str, hash: &StoredHash, permissions: &str) {
         let new = NewCredential {
@@ -75,26 +90,34 @@ impl House {
         };
         let written =
             self.access.store.add_credential(self.account, Authority::Operator, &new).await.unwrap();
-        self.access.epochs.raise(&written.change.name);
+        self.tell(&written.change);
+    }
+
+    /// Does what those do who make a change or hear of one.
+    fn tell(&self, change: &Change) {
+        match change.ends_login {
+            true => self.access.epochs.raise_and_forget(&change.name),
+            false => self.access.epochs.raise(&change.name),
+        }
     }
 
     async fn edit(&self, name: &str, password: Option<&str>, permissions: &str) {
         let hash = password.map(|password| StoredHash::new(bcrypt::hash(password, COST).unwrap()));
         let edit = CredentialEdit { hash, permissions: PermissionEdit::from_json(permissions).unwrap() };
         let (store, name) = (&self.access.store, canonical(name));
-        let _ = store.edit_credential(self.account, Authority::Operator, &name, &edit).await.unwrap();
-        self.access.epochs.raise(&name);
+        let written = store.edit_credential(self.account, Authority::Operator, &name, &edit).await.unwrap();
+        self.tell(&written.change);
     }
 
     async fn remove(&self, name: &str) {
         let (store, name) = (&self.access.store, canonical(name));
-        let _ = store.remove_credential(self.account, Authority::Operator, &name).await.unwrap();
-        self.access.epochs.raise(&name);
+        let written = store.remove_credential(self.account, Authority::Operator, &name).await.unwrap();
+        self.tell(&written.change);
     }
 
     async fn set_active(&self, active: bool) {
-        let _ = self.access.store.set_active(&canonical("holder"), active).await.unwrap();
-        self.access.epochs.raise(&canonical("holder"));
+        let written = self.access.store.set_active(&canonical("holder"), active).await.unwrap();
+        self.tell(&written.change);
     }
 
     async fn ask_from(&self, source: &str, name: &str, secret: &str, permission: Permission) -> Decision {
@@ -293,7 +316,7 @@ async fn only_the_holder_manages() {
         async move { access.authenticate_holder(presented(name, &secret), HERE.parse::<IpAddr>().unwrap()).await }
     };
     assert!(
-        matches!(ask("holder", PASSWORD).await, HolderDecision::Holder(granted) if granted.kind() == Kind::Holder)
+        matches!(ask("holder", PASSWORD).await, HolderDecision::Holder(granted) if granted.kind() == PrincipalKind::Holder)
     );
     assert!(matches!(ask("caller", PASSWORD).await, HolderDecision::NotHolder));
     assert!(matches!(ask("caller", "wrong").await, HolderDecision::Denied(Denial::Wrong)));

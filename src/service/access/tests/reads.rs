@@ -1,7 +1,7 @@
-//! Reads of rows that open sessions share.
+//! RowReads of rows that open sessions share.
 
 use super::*;
-use crate::service::access::reads::Reads;
+use crate::service::access::reads::RowReads;
 
 fn complain(_: &StoreError) -> Unavailable {
     Unavailable::Store
@@ -10,7 +10,7 @@ fn complain(_: &StoreError) -> Unavailable {
 #[tokio::test]
 async fn a_row_is_read_once_for_all_until_something_changes() {
     let house = house().await;
-    let (reads, access) = (Reads::new(Duration::from_secs(600)), &house.access);
+    let (reads, access) = (RowReads::new(Duration::from_secs(600)), &house.access);
     let granted = house.granted("seer", PASSWORD, Permission::Web).await;
     let row = async |later: u64| {
         let now = house.now + Duration::from_millis(later);
@@ -31,7 +31,7 @@ async fn a_row_is_read_once_for_all_until_something_changes() {
 #[tokio::test]
 async fn who_asks_at_once_shares_a_read_also_where_it_is_cut_off() {
     let house = house().await;
-    let (reads, access) = (Reads::new(Duration::from_secs(600)), &house.access);
+    let (reads, access) = (RowReads::new(Duration::from_secs(600)), &house.access);
     let granted = house.granted("seer", PASSWORD, Permission::Web).await;
     let row = || Box::pin(reads.row(&access.store, &access.epochs, granted.verified(), house.now, complain));
     let (first, second, third) = tokio::join!(row(), row(), row());
@@ -60,7 +60,7 @@ async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
 #[tokio::test]
 async fn a_read_that_failed_is_not_taken_over() {
     let house = house().await;
-    let (reads, access) = (Reads::new(Duration::from_secs(600)), &house.access);
+    let (reads, access) = (RowReads::new(Duration::from_secs(600)), &house.access);
     let granted = house.granted("seer", PASSWORD, Permission::Web).await;
     access.store.close().await;
     for _ in 0..2 {

@@ -1,19 +1,21 @@
-//! What is particular to SQLite: opening, the single writer, the counting of changes, and the names of its errors.
+//! The parts that are specific to SQLite: opening, the single writer, the number of changes, and the names of its errors.
+
+mod migrations;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection as _, SqlitePool, Transaction};
 
+use self::migrations::MIGRATIONS;
 use super::{Change, MutationError, StoreError};
 use crate::config::StoreSettings;
-use crate::domain::Canonical;
+use crate::domain::{AccountError, Canonical};
 
 pub(super) use sqlx::Sqlite as Database;
 pub(super) use sqlx::sqlite::{SqliteConnection as Connection, SqliteRow as Row};
@@ -21,18 +23,16 @@ pub(super) use sqlx::sqlite::{SqliteConnection as Connection, SqliteRow as Row};
 /// A statement with its values.
 pub(super) type Query<'q> = sqlx::query::Query<'q, Database, SqliteArguments>;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("src/state/store/sqlite/migrations");
-
-/// How long a connection may be waited for beyond the time that SQLite itself may wait for a lock.
+/// The time to wait for a connection, in addition to the time for which SQLite itself may wait for a lock.
 const ACQUIRE_MARGIN: Duration = Duration::from_millis(500);
 
-/// How much longer than a connection may be waited for a read may take in all: one that hangs in the system says nothing.
+/// The time for a read, in addition to the wait for a connection: a read that hangs in the system reports nothing.
 const READ_MARGIN: Duration = Duration::from_millis(500);
 
-/// How long opening may take, beyond the waiting for locks.
+/// The time for opening, in addition to the wait for locks.
 const OPENING: Duration = Duration::from_secs(10);
 
-/// How many changes there have been.
+/// Reads the number of changes so far.
 pub(super) const CHANGES: &str = "SELECT number FROM change WHERE only = 1";
 
 /// The highest bcrypt cost up to a limit, by the index `principal_cost` and so in its words.
@@ -52,11 +52,11 @@ pub(super) struct Pools {
     /// To be asked with [`Pools::read`].
     pub(super) readers: SqlitePool,
     patience: Duration,
-    /// Whether opening has made the file.
+    /// True if opening has created the file.
     pub(super) made: bool,
 }
 
-/// What to do where there is no file.
+/// The action for a missing file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
     Make,
@@ -97,7 +97,7 @@ impl Pools {
         Ok(Pools { writer, readers, patience, made })
     }
 
-    /// What reading gives, within bounded time: SQLite waits for locks no longer than it is told, and for a disk for ever.
+    /// Waits for a read within a bounded time: SQLite waits for locks only as long as configured, but for a disk without limit.
     pub(super) async fn read<T>(
         &self,
         reading: impl Future<Output = Result<T, sqlx::Error>>,
@@ -145,8 +145,8 @@ async fn pool(
     Ok(pool)
 }
 
-/// Whether a connection can begin a transaction. Where a disk is full, SQLite may roll a transaction back by itself; the driver's
-/// own rollback fails then, and it believes from there on to be within that transaction.
+/// Checks that a connection can begin a transaction. On a full disk, SQLite may roll a transaction back by itself. The driver's own
+/// rollback then fails, and the driver assumes from then on that it is within that transaction.
 async fn is_out_of_transaction(connection: &mut Connection) -> Result<bool, sqlx::Error> {
     if connection.is_in_transaction() {
         // What was given up is rolled back by the thread of the connection, before it answers this.
@@ -177,7 +177,7 @@ impl Mutation {
         let upto =
             sqlx::query_scalar(CHANGES).fetch_one(&mut *self.transaction).await.map_err(unavailable)?;
         self.transaction.commit().await.map_err(unavailable)?;
-        Ok(Change { after: self.before, upto, name })
+        Ok(Change { after: self.before, upto, name, ends_login: false })
     }
 }
 
@@ -190,7 +190,7 @@ pub(super) fn unavailable(error: sqlx::Error) -> StoreError {
 pub(super) fn refusal(error: sqlx::Error) -> MutationError {
     let constraint = error.as_database_error().map(|e| e.message()).unwrap_or_default();
     if constraint.contains("'principal_name_taken'") {
-        MutationError::NameTaken
+        AccountError::NameTaken.into()
     } else {
         MutationError::Store(unavailable(error))
     }

@@ -5,13 +5,13 @@ use proptest::prelude::*;
 use super::*;
 
 #[derive(Clone, Debug)]
-struct Route {
+struct ModelRoute {
     pattern: String,
     need: &'static str,
     method: Option<&'static str>,
 }
 
-impl Route {
+impl ModelRoute {
     fn permission(&self) -> Option<Permission> {
         Permission::from_name(self.need)
     }
@@ -61,7 +61,7 @@ impl Route {
         examples
     }
 
-    fn lies_below(&self, other: &Route) -> bool {
+    fn lies_below(&self, other: &ModelRoute) -> bool {
         let is_below = |path: &String| other.takes_any(path) || other.extended_by(path);
         self.examples().iter().all(is_below)
     }
@@ -77,7 +77,7 @@ fn bases(path: &str) -> impl Iterator<Item = &str> {
     (1..path.len()).filter(starts).map(|at| &path[..at])
 }
 
-fn first(routes: &[Route], method: &str, path: &str) -> Option<usize> {
+fn first(routes: &[ModelRoute], method: &str, path: &str) -> Option<usize> {
     routes.iter().position(|route| route.takes(method, path))
 }
 
@@ -85,7 +85,7 @@ fn first(routes: &[Route], method: &str, path: &str) -> Option<usize> {
 ///
 /// A request needs what its path needs as it is written. It also needs what each of its bases needs as it is written, but
 /// for a base whose route is that of the path or has a more exact one at a longer part of the path. It needs nothing else.
-fn fault(routes: &[Route], method: &str, path: &str, routed: &Routed) -> Option<String> {
+fn fault(routes: &[ModelRoute], method: &str, path: &str, routed: &Routed) -> Option<String> {
     let granted = routed.permissions();
     let written = first(routes, method, path);
     let permission = |route: Option<usize>| match route {
@@ -118,7 +118,7 @@ fn fault(routes: &[Route], method: &str, path: &str, routed: &Routed) -> Option<
     (granted.minus(wanted) != Permissions::NONE).then(|| format!("nothing needs {}", granted.minus(wanted)))
 }
 
-fn any_route() -> impl Strategy<Value = Route> {
+fn any_route() -> impl Strategy<Value = ModelRoute> {
     let segment = prop::sample::select(vec!["a", "b", "c", "b.c", "a:b", "A", "*", "a*", "*c", "b*c"]);
     let needs = prop::sample::select(vec!["public", "email", "api", "web"]);
     let methods = prop::sample::select(vec![None, None, None, Some("GET"), Some("POST")]);
@@ -126,7 +126,7 @@ fn any_route() -> impl Strategy<Value = Route> {
         |(segments, need, method, slash)| {
             let ends_in_star = segments.last() == Some(&"*");
             let end = if slash && !ends_in_star { "/" } else { "" };
-            Route { pattern: format!("/{}{end}", segments.join("/")), need, method }
+            ModelRoute { pattern: format!("/{}{end}", segments.join("/")), need, method }
         },
     )
 }

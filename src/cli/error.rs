@@ -1,0 +1,41 @@
+//! Failures of commands.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::service::ManagementError;
+use crate::state::store::StoreError;
+
+/// The reason for which a command failed. Exit status 1.
+#[derive(Debug, Error)]
+pub enum CommandError {
+    /// The change was refused, or could not be made.
+    #[error(transparent)]
+    Refused(#[from] ManagementError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The two typed passwords differ.
+    #[error("the two passwords differ")]
+    PasswordsDiffer,
+    /// No password could be read.
+    #[error("cannot read a password: {0} (without a terminal, use --password-stdin)")]
+    NoPassword(io::Error),
+    /// Standard input contains more than a password.
+    #[error("invalid password on standard input: more than one line, or too long")]
+    NotAPassword,
+    /// The operator did not confirm.
+    #[error("not confirmed: nothing was changed")]
+    NotConfirmed,
+    /// Passwords cannot be hashed.
+    #[error("cannot start password hashing: {0}")]
+    Hashing(io::Error),
+    /// The output could not be written.
+    #[error("standard output: {0}")]
+    Output(#[from] io::Error),
+    /// A file or directory could not be written.
+    #[error("{path}: cannot be written: {1}", path = .0.display())]
+    NotWritten(PathBuf, io::Error),
+}

@@ -1,0 +1,60 @@
+//! The services that a command needs for a change: the store, password hashing, and messages to running gateways.
+
+use std::sync::Arc;
+
+use super::CommandError;
+use super::output::say;
+use crate::config::Config;
+use crate::service::{Accounts, Credentials, Mutations, Origin};
+use crate::state::cluster::Cluster;
+use crate::state::store::Store;
+use crate::state::{Epochs, Hasher, Metrics};
+
+/// The services of one command.
+pub struct Services {
+    /// Accounts.
+    pub accounts: Accounts,
+    /// Credentials.
+    pub credentials: Credentials,
+    store: Store,
+}
+
+impl Services {
+    /// Opens the store of the configuration.
+    ///
+    /// # Errors
+    /// The store does not exist or cannot be opened, or the running gateways cannot be reached.
+    pub async fn open(config: &Config) -> Result<Services, CommandError> {
+        Services::with(Store::open_existing(&config.store).await?, config)
+    }
+
+    /// Opens the store of the configuration. Creates it if it does not exist, and says so.
+    ///
+    /// # Errors
+    /// The store cannot be opened, or the running gateways cannot be reached.
+    pub async fn open_or_create(config: &Config) -> Result<Services, CommandError> {
+        let store = Store::open(&config.store).await?;
+        if store.is_new() {
+            say(&format!("created a new database, {}", store.path().display()));
+        }
+        Services::with(store, config)
+    }
+
+    fn with(store: Store, config: &Config) -> Result<Services, CommandError> {
+        let cluster = Arc::new(Cluster::visit(&store)?);
+        let metrics = Arc::new(Metrics::new());
+        let hasher = Hasher::start(config.auth.bcrypt_cost, 1, 1, metrics.clone());
+        let hasher = Arc::new(hasher.map_err(CommandError::Hashing)?);
+        let mutations = Mutations::new(store.clone(), hasher, Arc::new(Epochs::new()), cluster, metrics);
+        Ok(Services {
+            accounts: Accounts::new(mutations.clone(), Origin::CommandLine),
+            credentials: Credentials::new(mutations),
+            store,
+        })
+    }
+
+    /// Closes the database. The last process to close it writes its log back into the file.
+    pub async fn close(self) {
+        self.store.close().await;
+    }
+}

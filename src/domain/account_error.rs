@@ -1,0 +1,25 @@
+//! Errors of changes and lookups that depend on the existing accounts and credentials.
+
+use thiserror::Error;
+
+use super::Permission;
+
+/// The reason for which the existing accounts and credentials do not allow a request. Account holders may see the texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum AccountError {
+    /// An account or a credential has this name, ignoring case.
+    #[error("username is already taken")]
+    NameTaken,
+    /// The account has no credential with this name.
+    #[error("no such credential")]
+    NoSuchCredential,
+    /// There is no account with this name, or it was removed in the meantime.
+    #[error("no such account")]
+    NoSuchAccount,
+    /// The account is suspended, so its holder cannot manage credentials.
+    #[error("the account is suspended")]
+    Suspended,
+    /// The permission to be granted is not among the rights of the account.
+    #[error("permissions: {0} is not among the rights of the account")]
+    AboveRights(Permission),
+}

@@ -1,0 +1,248 @@
+//! Masking: keeps the credential of a request from its backend and from the log, wherever it stands.
+//!
+//! One rule for queries and forms: whatever `wire::form` takes for `api_user` or `api_key` is removed from a query and overwritten in
+//! a form. With a permission to be checked, a credential that is incomplete or contradicts itself is refused. On a public route nobody
+//! has to present one, and whatever could be one is masked, right or wrong.
+//!
+//! In the log, a request is named by its path alone ([`LoggedPath`]).
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderMap};
+
+use super::body::error::{BodyError, form_refused};
+use super::error::Refusal;
+use crate::wire::{
+    BodyScanner, CredentialError, FormError, PresentedCredential, RequestCredential, take_credential,
+    without_credential,
+};
+
+/// The most bytes of a path in the log.
+const PATH_LIMIT: usize = 256;
+
+/// A query without its credential.
+pub struct MaskedQuery {
+    /// The credential.
+    pub held: Option<PresentedCredential>,
+    /// The rest; `None` where nothing is left.
+    pub rest: Option<Vec<u8>>,
+}
+
+impl MaskedQuery {
+    /// A query that is read for its credential.
+    ///
+    /// # Errors
+    /// The credential is incomplete or contradicts itself.
+    pub fn read(query: Option<&[u8]>) -> Result<MaskedQuery, CredentialError> {
+        let taken = query.map(take_credential).transpose()?.flatten();
+        Ok(match taken {
+            Some(taken) => {
+                MaskedQuery { held: Some(taken.credential), rest: Some(taken.rest).filter(|rest| !rest.is_empty()) }
+            }
+            None => MaskedQuery::untouched(query),
+        })
+    }
+
+    /// The query of a public route.
+    pub fn of_public_route(query: Option<&[u8]>) -> MaskedQuery {
+        let rest = query.map(|query| without_credential(query).unwrap_or_else(|| query.to_vec()));
+        MaskedQuery { held: None, rest: rest.filter(|rest| !rest.is_empty()) }
+    }
+
+    /// A query that isn't read: the entry takes no credential there.
+    pub fn untouched(query: Option<&[u8]>) -> MaskedQuery {
+        MaskedQuery { held: None, rest: query.map(<[u8]>::to_vec) }
+    }
+}
+
+/// The kind of a body, by which it is read for the credential. It has to be what the backend takes it for.
+pub enum BodyKind {
+    /// It is no form.
+    Other,
+    /// It says that it is a form: the credential may stand there.
+    Form(BodyScanner),
+    /// It says nothing, so that some backends take it for a form and others for bytes. Nobody is asked to present a credential
+    /// there, and so such a body is never read ahead. One that stands there must still not contradict the header.
+    Undeclared(BodyScanner),
+}
+
+impl BodyKind {
+    /// The kind of the body below these fields.
+    ///
+    /// # Errors
+    /// A form that could be read in more ways than one.
+    pub fn of(headers: &HeaderMap) -> Result<BodyKind, Refusal> {
+        let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
+        let kind = kinds.next().map_or(&b""[..], |kind| kind.as_bytes().trim_ascii());
+        if kinds.next().is_some() {
+            return Err(Refusal::Malformed("More than one Content-Type".into()));
+        }
+        if kind.is_empty() {
+            return Ok(BodyKind::Undeclared(BodyScanner::for_untyped()));
+        }
+        let scanner =
+            BodyScanner::for_content_type(kind).map_err(|e| Refusal::Malformed(e.to_string().into()))?;
+        if scanner.is_some() && headers.contains_key(header::CONTENT_ENCODING) {
+            return Err(Refusal::Malformed("Unsupported Content-Encoding: a form must not have one".into()));
+        }
+        Ok(scanner.map_or(BodyKind::Other, BodyKind::Form))
+    }
+
+    /// The mask of a body that may only repeat the credential that was decided on.
+    pub fn mask(self, decided: PresentedCredential) -> Option<Mask> {
+        self.scanner().map(|scanner| Mask { scanner: Some(scanner), decided: Decided::On(decided) })
+    }
+
+    /// The mask of a body on a public route: whole credentials or halves, one or several.
+    pub fn mask_of_public_route(self) -> Option<Mask> {
+        self.scanner()
+            .map(|scanner| Mask { scanner: Some(scanner.of_any_credential()), decided: Decided::Nothing })
+    }
+
+    fn scanner(self) -> Option<BodyScanner> {
+        match self {
+            BodyKind::Other => None,
+            BodyKind::Form(scanner) | BodyKind::Undeclared(scanner) => Some(scanner),
+        }
+    }
+}
+
+/// What a credential in a form is compared with.
+enum Decided {
+    /// The credential that was decided on.
+    On(PresentedCredential),
+    /// Nothing: on a public route any credential is masked.
+    Nothing,
+}
+
+/// Masks a form while it is forwarded.
+pub struct Mask {
+    scanner: Option<BodyScanner>,
+    decided: Decided,
+}
+
+impl Mask {
+    /// Returns true if the form can still be refused for its last bytes.
+    pub(super) fn could_refuse_at_the_end(&self) -> bool {
+        self.scanner.as_ref().is_some_and(BodyScanner::could_fail_at_the_end)
+    }
+
+    /// Returns true if the form has been judged as a whole.
+    pub(super) fn is_finished(&self) -> bool {
+        self.scanner.is_none()
+    }
+
+    /// Masks a piece, and adds what can be forwarded to `ready`.
+    pub(super) fn pass(&mut self, piece: Bytes, ready: &mut VecDeque<Bytes>) -> Result<(), BodyError> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        ready.push_back(match &mut self.scanner {
+            Some(scanner) => masked(scanner, piece)?,
+            None => piece,
+        });
+        Ok(())
+    }
+
+    /// Judges the form as a whole at its end.
+    pub(super) fn finish(&mut self) -> Result<(), BodyError> {
+        let Some(scanner) = self.scanner.take() else { return Ok(()) };
+        match (scanner.finish(), &self.decided) {
+            // What there is of a credential is masked, and that is all that matters.
+            (Err(FormError::Credential(_)), Decided::Nothing) | (Ok(None), _) => Ok(()),
+            (Err(error), _) => Err(form_refused(error)),
+            (Ok(Some(_)), Decided::Nothing) => Ok(()),
+            (Ok(Some(found)), Decided::On(decided)) => {
+                let mut both = RequestCredential::new();
+                both.add(decided.presented())
+                    .and_then(|()| both.add(found.presented()))
+                    .map_err(|e| BodyError::Refused(Refusal::Malformed(e.to_string().into())))
+            }
+        }
+    }
+}
+
+/// Masks a form that is read to its end for its credential, before it is forwarded.
+pub struct FormReader(BodyScanner);
+
+impl FormReader {
+    /// A reader of the form that `scanner` knows.
+    pub fn new(scanner: BodyScanner) -> FormReader {
+        FormReader(scanner)
+    }
+
+    /// Masks a piece.
+    ///
+    /// # Errors
+    /// The form can't be read, or can be read in more ways than one.
+    pub fn mask(&mut self, piece: Bytes) -> Result<Bytes, BodyError> {
+        masked(&mut self.0, piece)
+    }
+
+    /// The credential, at the end of the form.
+    ///
+    /// # Errors
+    /// The same, or the credential is incomplete.
+    pub fn finish(self) -> Result<Option<PresentedCredential>, BodyError> {
+        self.0.finish().map_err(form_refused)
+    }
+}
+
+fn masked(scanner: &mut BodyScanner, piece: Bytes) -> Result<Bytes, BodyError> {
+    let mut piece = BytesMut::from(piece);
+    scanner.scan(&mut piece).map_err(form_refused)?;
+    Ok(piece.freeze())
+}
+
+/// The path of a request's target, for the log: without query and fragment, and without the authority of an absolute target, which may
+/// all hold a secret.
+pub struct LoggedPath<'a>(pub &'a [u8]);
+
+impl fmt::Display for LoggedPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.0.split(|b| matches!(b, b'?' | b'#')).next().unwrap_or_default();
+        let path = match memchr::memmem::find(path, b"://") {
+            Some(end) if !path.starts_with(b"/") => {
+                path[end + 3..].splitn(2, |b| *b == b'/').nth(1).unwrap_or_default()
+            }
+            _ => path,
+        };
+        write!(f, "{}", path[..path.len().min(PATH_LIMIT)].escape_ascii())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_of_a_target_is_logged() {
+        for (target, logged) in [
+            ("/a/b?api_key=s", "/a/b"),
+            ("/a#api_key=s", "/a"),
+            ("http://joe:secret@host/a?b", "a"),
+            ("http://joe:secret@host", ""),
+            ("/http://a/b", "/http://a/b"),
+            ("/\u{7}\"", "/\\x07\\\""),
+        ] {
+            assert_eq!(LoggedPath(target.as_bytes()).to_string(), logged, "{target}");
+        }
+        assert_eq!(LoggedPath(&[b'a'; 1000]).to_string().len(), PATH_LIMIT);
+    }
+
+    #[test]
+    fn a_query_without_its_credential() {
+        let query = Some(&b"a=1&api_user=joe&api_key=s"[..]);
+        let read = MaskedQuery::read(query).unwrap();
+        assert!(read.held.is_some() && read.rest.as_deref() == Some(b"a=1"));
+        assert_eq!(MaskedQuery::read(Some(b"api_user=joe&api_key=s")).unwrap().rest, None);
+        let empty = MaskedQuery::read(Some(b"")).unwrap();
+        assert!(empty.held.is_none() && empty.rest.as_deref() == Some(b""));
+        assert!(MaskedQuery::read(Some(b"api_key=s")).is_err());
+        assert_eq!(MaskedQuery::of_public_route(Some(b"api_key=s")).rest, None);
+        assert_eq!(MaskedQuery::of_public_route(query).rest.as_deref(), Some(&b"a=1"[..]));
+        assert_eq!(MaskedQuery::untouched(query).rest.as_deref(), query);
+    }
+}

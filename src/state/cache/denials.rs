@@ -1,0 +1,55 @@
+//! Secrets that were wrong a moment ago: presented again, they cost no password check.
+
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+
+use super::digest::DigestKeys;
+use super::verified::Proof;
+use crate::domain::Denial;
+
+/// Wrong secrets that are remembered at most.
+const CAPACITY: u64 = 50_000;
+/// How long a wrong secret is remembered.
+const LASTS: Duration = Duration::from_secs(60);
+
+/// Denials by what was compared: the secret, the stored hash, and whether the account was active.
+pub(super) struct RememberedDenials(moka::sync::Cache<[u8; 32], RememberedDenial, RandomState>);
+
+#[derive(Clone, Copy)]
+struct RememberedDenial {
+    denial: Denial,
+    until: Instant,
+}
+
+impl RememberedDenials {
+    /// None yet.
+    pub(super) fn new() -> RememberedDenials {
+        let denials = moka::sync::Cache::builder().max_capacity(CAPACITY);
+        RememberedDenials(denials.build_with_hasher(RandomState::default()))
+    }
+
+    /// The denial of this secret against this stored hash, unless it was too long ago.
+    pub(super) fn get(&self, keys: &DigestKeys, proof: &Proof, active: bool, now: Instant) -> Option<Denial> {
+        let remembered = self.0.get(&key(keys, proof, active))?;
+        (now < remembered.until).then_some(remembered.denial)
+    }
+
+    /// Remembers a denial for a minute.
+    pub(super) fn insert(
+        &self,
+        keys: &DigestKeys,
+        proof: &Proof,
+        active: bool,
+        denial: Denial,
+        now: Instant,
+    ) {
+        let remembered = RememberedDenial { denial, until: now + LASTS };
+        self.0.insert(key(keys, proof, active), remembered);
+    }
+}
+
+fn key(keys: &DigestKeys, proof: &Proof, active: bool) -> [u8; 32] {
+    // The name is in the digest.
+    keys.keyed("refusal", &[proof.digest.as_bytes(), proof.fingerprint.as_bytes(), &[u8::from(active)]])
+}

@@ -1,0 +1,85 @@
+//! The principal that one connection presents again and again. A check that is answered from here writes nothing that other
+//! connections read or write, also where they present the same credential.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::digest::Digest;
+use super::verified::Verified;
+
+/// How often the cache hears that a remembered principal is still in use, so that it isn't evicted as unused.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// What one connection remembers of its last requests: the principal of a credential that was presented twice in a row.
+///
+/// It is believed under the same conditions as an entry of the cache, and is judged anew at each request. The streams of an
+/// HTTP/2 connection share it; they run on one thread, so that the lock is free.
+#[derive(Default)]
+pub struct ConnectionMemory(Mutex<Remembered>);
+
+/// The content of a [`ConnectionMemory`].
+#[derive(Default)]
+pub(super) struct Remembered {
+    principal: Option<OwnPrincipal>,
+    /// Of the credential that the cache knew at the last request. It is remembered if it comes again: a proxy that has a connection
+    /// for many users would have each of them copied in vain.
+    candidate: Option<Digest>,
+}
+
+struct OwnPrincipal {
+    /// A copy, whose references nobody else counts.
+    verified: Arc<Verified>,
+    reported_at: Instant,
+}
+
+impl ConnectionMemory {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Remembered> {
+        self.0.lock()
+    }
+}
+
+impl Remembered {
+    /// The remembered principal, fresh or not, if the digest is of its secret.
+    #[inline]
+    pub(super) fn find(&mut self, digest: &Digest) -> Option<&Arc<Verified>> {
+        let own = self.principal.as_ref()?;
+        let is_same = own.verified.proof.digest.matches(digest);
+        is_same.then(|| {
+            self.candidate = None;
+            &own.verified
+        })
+    }
+
+    /// Returns true, once in a while, if the cache should hear that the principal is in use.
+    #[inline]
+    pub(super) fn should_report(&mut self, now: Instant) -> bool {
+        let Some(own) = &mut self.principal else { return false };
+        let is_due = now.saturating_duration_since(own.reported_at) >= REPORT_EVERY;
+        if is_due {
+            own.reported_at = now;
+        }
+        is_due
+    }
+
+    /// Takes note of what the cache has answered, and remembers it the second time. Returns what is to be used.
+    pub(super) fn note(&mut self, found: Arc<Verified>, now: Instant) -> Arc<Verified> {
+        let is_second = self.candidate.is_some_and(|digest| digest.matches(&found.proof.digest));
+        if !is_second {
+            self.candidate = Some(found.proof.digest);
+            return found;
+        }
+        let verified = Arc::new(found.unshared());
+        self.candidate = None;
+        self.principal = Some(OwnPrincipal { verified: Arc::clone(&verified), reported_at: now });
+        verified
+    }
+}
+
+impl fmt::Debug for ConnectionMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ConnectionMemory(…)")
+    }
+}

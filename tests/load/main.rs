@@ -1,0 +1,13 @@
+//! Suites that need the machine: floods, kills at every point, races between changes and checks. They run apart from the
+//! other suites, so that neither slows the other.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod flood;
+mod nothing_accepted_is_lost;
+mod removed_means_removed;
+mod smtp_backend_killed;
+mod smtp_kills;
+mod smtp_misbehaviour;
+mod stream_flood;

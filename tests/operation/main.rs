@@ -1,0 +1,13 @@
+//! The binary as operators use it: command line, start and stop, logs, audit trail, the demo; and the changes behind it.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod audit;
+mod broken_log;
+mod command_line;
+mod demo;
+mod lifecycle;
+mod logs;
+mod management;
+mod starting;

@@ -1,0 +1,334 @@
+//! In front of a real Postfix, as the README has it. Needs Debian's package postfix, which `make test` installs, and root: its
+//! master starts for nobody else, and gives its files to users of their own. Who isn't root and may become it by sudo
+//! without a password does so here; for anybody else the test fails, unless GATEPOST_WITHOUT_POSTFIX=1 says that it needn't run.
+
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::common::mail::{ANN, Client, JOE, smtp};
+use crate::common::{Gateway, PATIENCE};
+
+/// The service that the README tells to add.
+const SERVICE: &str = include_str!("../../config/postfix-master.cf");
+const ITS_ADDRESS: &str = "127.0.0.1:10587";
+
+/// A Postfix with everything in a directory of its own; stopped when dropped.
+struct Postfix {
+    directory: tempfile::TempDir,
+    address: SocketAddr,
+}
+
+impl Postfix {
+    fn start() -> Postfix {
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path();
+        fs::set_permissions(home, fs::Permissions::from_mode(0o755)).unwrap();
+        for (name, owner) in [("etc", "root"), ("queue", "root"), ("data", "postfix"), ("mail", "nobody")] {
+            fs::create_dir(home.join(name)).unwrap();
+            chown(home.join(name), Some(id_of(owner)), None).unwrap();
+        }
+        let address = crate::common::nobody();
+        let (nobody, shown) = (id_of("nobody"), home.display());
+        let main = format!(
+            "compatibility_level = 3.6\nqueue_directory = {shown}/queue\ndata_directory = {shown}/data\n\
+             mail_owner = postfix\nsetgid_group = postdrop\nmaillog_file = {shown}/mail/postfix.log\n\
+             maillog_file_prefixes = {shown}\ninet_interfaces = 127.0.0.1\ninet_protocols = ipv4\n\
+             myhostname = backend.test\nmydestination =\nalias_maps =\nlocal_recipient_maps =\n\
+             virtual_mailbox_domains = example.net\nvirtual_mailbox_base = {shown}/mail\n\
+             virtual_mailbox_maps = inline:{{jane@example.net=jane}}\n\
+             virtual_uid_maps = static:{nobody}\nvirtual_gid_maps = static:{nobody}\nvirtual_minimum_uid = 1\n\
+             message_size_limit = 100000\nvirtual_mailbox_limit = 10000000\n"
+        );
+        let services = "pickup unix n - n 60 1 pickup|cleanup unix n - n - 0 cleanup|\
+                        qmgr unix n - n 300 1 qmgr|rewrite unix - - n - - trivial-rewrite|bounce unix - - n - 0 bounce|\
+                        defer unix - - n - 0 bounce|trace unix - - n - 0 bounce|verify unix - - n - 1 verify|\
+                        flush unix n - n 1000? 0 flush|proxymap unix - - n - - proxymap|error unix - - n - - error|\
+                        retry unix - - n - - error|virtual unix - n n - - virtual|anvil unix - - n - 1 anvil|\
+                        tlsmgr unix - - n 1000? 1 tlsmgr|postlog unix-dgram n - n - 1 postlogd";
+        let own = SERVICE.replacen(&format!("\n{ITS_ADDRESS} inet"), &format!("\n{address} inet"), 1);
+        let master = services.replace('|', "\n") + "\n" + &own;
+        fs::write(home.join("etc/main.cf"), main).unwrap();
+        fs::write(home.join("etc/master.cf"), master).unwrap();
+        let postfix = Postfix { directory, address };
+        let output = postfix.control("start");
+        assert!(output.status.success(), "{output:?}\n{}", postfix.log());
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(address).is_err() {
+            assert!(Instant::now() < deadline, "{}", postfix.log());
+            std::thread::yield_now();
+        }
+        postfix
+    }
+
+    fn control(&self, what: &str) -> std::process::Output {
+        Command::new("/usr/sbin/postfix")
+            .arg("-c")
+            .arg(self.directory.path().join("etc"))
+            .arg(what)
+            .output()
+            .unwrap()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join("mail").join(name)
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("postfix.log")).unwrap_or_default()
+    }
+
+    /// The mailbox, once there is `text` in it.
+    fn mailbox(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mailbox = fs::read_to_string(self.path("jane")).unwrap_or_default();
+            if mailbox.contains(text) {
+                return mailbox;
+            }
+            assert!(Instant::now() < deadline, "it never came:\n{mailbox}\n{}", self.log());
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Postfix {
+    fn drop(&mut self) {
+        self.control("stop");
+    }
+}
+
+fn id_of(user: &str) -> u32 {
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    let line = users.lines().find(|line| line.split(':').next() == Some(user)).unwrap();
+    line.split(':').nth(2).unwrap().parse().unwrap()
+}
+
+/// Runs a test of this file as root; whether this process isn't root, and so has nothing left to do.
+fn done_by_root(test: &str) -> bool {
+    assert!(Path::new("/usr/sbin/postfix").exists(), "there is no Postfix: `make test` installs it");
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        return false;
+    }
+    let sudo = |command: &mut Command| command.stdin(Stdio::null()).output();
+    let becomes = sudo(Command::new("sudo").args(["-n", "id", "-u"]));
+    let may = becomes.is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    if may {
+        let name = format!("postfix::{test}");
+        let test = ["--exact", &name, "--nocapture"];
+        let output =
+            sudo(Command::new("sudo").arg("-n").arg(std::env::current_exe().unwrap()).args(test)).unwrap();
+        let text =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    } else {
+        let allowed = std::env::var_os("GATEPOST_WITHOUT_POSTFIX").is_some_and(|value| value == "1");
+        assert!(
+            allowed,
+            "{test} can't run: Postfix's master process has to be started by root, and this is another user without sudo; \
+             GATEPOST_WITHOUT_POSTFIX=1 does without"
+        );
+    }
+    true
+}
+
+#[test]
+fn the_readme_has_the_service_that_is_tested() {
+    let lines: Vec<_> = SERVICE.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(lines[0].starts_with(ITS_ADDRESS));
+    assert!(include_str!("../../README.md").contains(&format!("```\n{}\n```", lines.join("\n"))));
+    assert!(include_str!("../../README.md").contains(&format!("[\"smtp://{ITS_ADDRESS}\"]")));
+}
+
+#[test]
+fn postfix_knows_who_submits_and_its_answers_are_the_answers() {
+    if done_by_root("postfix_knows_who_submits_and_its_answers_are_the_answers") {
+        return;
+    }
+    let postfix = Postfix::start();
+    let gateway = Gateway::start(&smtp(&[postfix.address], "identity = [\"xclient\", \"header\"]"));
+    gateway.account("email").credential(JOE, "email").credential(ANN, "email");
+    let address = gateway.address("smtp.listen");
+
+    for (turn, login) in [JOE, ANN, JOE, ANN].into_iter().enumerate() {
+        let mut client = Client::login(address, login);
+        let content = format!("Subject: number {turn}\r\nX-Gatepost-User: forged\r\n\r\n..dot\r\n");
+        let answer = client.submit("sender@example.com", "jane@example.net", &content);
+        assert!(answer.text().starts_with("250 2.0.0 Ok: queued as "), "{answer:?}\n{}", postfix.log());
+        let name = login.split(':').next().unwrap();
+        let mailbox = postfix.mailbox(&format!("number {turn}"));
+        assert!(mailbox.contains(&format!("X-Gatepost-User: {name}")), "{mailbox}");
+        assert!(mailbox.contains("\n.dot\n") && !mailbox.contains("forged"), "{mailbox}");
+        assert!(
+            postfix.log().contains(&format!("sasl_method=XCLIENT, sasl_username={name}")),
+            "{}",
+            postfix.log()
+        );
+    }
+
+    let mut client = Client::login(address, JOE);
+    client.say("MAIL FROM:<sender@example.com>");
+    assert_eq!(client.say("RCPT TO:<jane@example.net>").text(), "250 2.1.5 Ok");
+    let unknown = client.say("RCPT TO:<nobody@example.net>");
+    assert!(
+        unknown.text().starts_with("550 5.1.1 <nobody@example.net>: Recipient address rejected"),
+        "{unknown:?}"
+    );
+    client.say("RSET");
+    // Larger than Postfix takes: what it said in EHLO is held here, both of the size announced and of the size that comes.
+    let announced = client.say("MAIL FROM:<sender@example.com> SIZE=100001");
+    assert!(announced.text().starts_with("552 5.3.4 "), "{announced:?}");
+    client.say("RSET");
+    let large = format!("Subject: large\r\n\r\n{}", "x\r\n".repeat(50_000));
+    let answer = client.submit("sender@example.com", "jane@example.net", &large);
+    assert!(answer.text().starts_with("552 5.3.4 "), "{answer:?}");
+    assert_eq!(
+        client.submit("sender@example.com", "jane@example.net", "Subject: last\r\n\r\nx\r\n").code,
+        250
+    );
+    assert!(!postfix.mailbox("Subject: last").contains("Subject: large"));
+}
+
+/// What a mail program wrote as the first line of a message, in an mbox or out of one; and the lines that follow it.
+const MAILBOX_LINES: [&str; 9] = [
+    "From joe Sat Nov 28 08:00:00 2026\r\n",
+    ">From joe Sat Nov 28 08:00:00 2026\r\n",
+    ">>From joe\r\n",
+    "From \r\n",
+    "From a@test Sat Nov 28 08:00:00 2026\r\n>From b@test Sat Nov 28 09:00:00 2026\r\nFrom c\r\n",
+    // The rest is a body that begins with a blank.
+    "From joe Sat Nov 28 08:00:00 2026\r\n\tbehind a blank\r\n",
+    "From joe Sat Nov 28 08:00:00 2026\r\n\r\nbody at once\r\n",
+    // Not the first line, and so the end of the header to Postfix.
+    "Comments: x\r\nFrom joe Sat Nov 28 08:00:00 2026\r\n",
+    // No such lines.
+    "From: joe@example.com\r\n",
+];
+
+/// A message with such a line, all of whose fields are there, and `mark` in its body.
+fn mailbox_message(first: &str, mark: &str) -> String {
+    format!(
+        "{first}Return-Receipt-To: joe@example.com\r\nFrom: joe@example.com\r\nTo: jane@example.net\r\n\
+         Subject: mbox\r\nDate: Sat, 28 Nov 2026 08:00:00 +0000\r\nMessage-ID: <1@example.com>\r\n\
+         \r\nbody of {mark}\r\n\r\nlast line of {mark}\r\n"
+    )
+}
+
+impl Postfix {
+    /// The message with that mark as it was delivered, behind the trace of its way.
+    fn delivered(&self, mark: &str) -> String {
+        let mailbox = self.mailbox(&format!("last line of {mark}\n"));
+        let messages = mailbox.split("From sender@example.com ");
+        let message = messages.into_iter().find(|message| message.contains(&format!("body of {mark}\n")));
+        let message = message.unwrap().trim_end();
+        let trace = message.rfind("\nReceived: ").unwrap() + 1;
+        let mut lines =
+            message[trace..].split_inclusive('\n').skip(1).skip_while(|l| l.starts_with([' ', '\t']));
+        let mut content = lines.next().unwrap().to_owned();
+        // It adds what it finds missing, which differs each time.
+        content
+            .extend(lines.filter(|line| !line.ends_with("@backend.test>\n") && !line.ends_with("(UTC)\n")));
+        content.replace(mark, "MARK")
+    }
+
+    /// A client that it takes for one of the gateway's.
+    fn direct(&self) -> Client {
+        let mut client = Client::hello(self.address);
+        assert_eq!(client.say("XCLIENT LOGIN=joe").code, 220);
+        assert_eq!(client.say("EHLO client.test").code, 250);
+        client
+    }
+}
+
+#[test]
+fn a_message_that_begins_with_a_line_of_an_mbox_arrives_as_if_sent_to_postfix_itself() {
+    if done_by_root("a_message_that_begins_with_a_line_of_an_mbox_arrives_as_if_sent_to_postfix_itself") {
+        return;
+    }
+    let postfix = Postfix::start();
+    let gateway = Gateway::start(&smtp(&[postfix.address], "identity = [\"xclient\"]"));
+    gateway.account("email").credential(JOE, "email");
+    let mut direct = postfix.direct();
+    let mut client = Client::login(gateway.address("smtp.listen"), JOE);
+    for (number, first) in MAILBOX_LINES.into_iter().enumerate() {
+        let mark = |way: &str| format!("{way}-{number}");
+        let content = mailbox_message(first, &mark("direct"));
+        assert_eq!(direct.submit("sender@example.com", "jane@example.net", &content).code, 250);
+        let expected = postfix.delivered(&mark("direct"));
+
+        let content = mailbox_message(first, &mark("data"));
+        assert_eq!(client.submit("sender@example.com", "jane@example.net", &content).code, 250);
+        assert_eq!(postfix.delivered(&mark("data")), expected, "{first:?} by DATA");
+
+        // In chunks of which the first ends within the line.
+        let content = mailbox_message(first, &mark("bdat"));
+        client.send(b"MAIL FROM:<sender@example.com>\r\nRCPT TO:<jane@example.net>\r\n");
+        assert_eq!([client.answer().code, client.answer().code], [250, 250]);
+        let (begin, rest) = content.split_at(3);
+        client.send(format!("BDAT {}\r\n{begin}", begin.len()).as_bytes());
+        assert_eq!(client.answer().code, 250);
+        client.send(format!("BDAT {} LAST\r\n{rest}", rest.len()).as_bytes());
+        assert_eq!(client.answer().code, 250);
+        assert_eq!(postfix.delivered(&mark("bdat")), expected, "{first:?} by BDAT");
+    }
+}
+
+/// Sends a message as a program does, through the gateway at that port.
+type Sender = fn(port: &str, message: &Path) -> Command;
+
+#[test]
+fn what_programs_send_of_an_mbox_arrives_whole() {
+    const PYTHON: &str = "import smtplib, sys\n\
+        server = smtplib.SMTP('127.0.0.1', int(sys.argv[1]))\n\
+        server.login('joe', 'passw0rd-of-joe')\n\
+        server.sendmail('sender@example.com', ['jane@example.net'], open(sys.argv[2]).read())\n";
+    if done_by_root("what_programs_send_of_an_mbox_arrives_whole") {
+        return;
+    }
+    let postfix = Postfix::start();
+    let gateway = Gateway::start(&smtp(&[postfix.address], "identity = [\"xclient\"]"));
+    gateway.account("email").credential(JOE, "email");
+    let port = gateway.address("smtp.listen").port().to_string();
+    let senders: [(&str, Sender); 3] = [
+        ("curl", |port, message| {
+            let mut command = Command::new("curl");
+            command
+                .args(["-sS", "--crlf", "-u", JOE, "-T"])
+                .arg(message)
+                .arg(format!("smtp://127.0.0.1:{port}"));
+            command.args(["--mail-from", "sender@example.com", "--mail-rcpt", "jane@example.net"]);
+            command
+        }),
+        ("python", |port, message| {
+            let mut command = Command::new("python3");
+            command.args(["-c", PYTHON, port]).arg(message);
+            command
+        }),
+        ("msmtp", |port, message| {
+            let mut command = Command::new("msmtp");
+            command.args([
+                "--host=127.0.0.1",
+                "--auth=plain",
+                "--tls=off",
+                "--user=joe",
+                "--from=sender@example.com",
+            ]);
+            command.arg("--passwordeval=echo passw0rd-of-joe").arg(format!("--port={port}"));
+            command.args(["--", "jane@example.net"]).stdin(fs::File::open(message).unwrap());
+            command
+        }),
+    ];
+    for (name, send) in senders {
+        let text = mailbox_message(MAILBOX_LINES[0], name).replace("\r\n", "\n");
+        let mut message = tempfile::NamedTempFile::new().unwrap();
+        message.write_all(text.as_bytes()).unwrap();
+        let output = send(&port, message.path()).output().unwrap();
+        assert!(output.status.success(), "{name}: {output:?}");
+        let expected = format!("X-Mailbox-Line: {}", text.trim_end().replace(name, "MARK"));
+        assert_eq!(postfix.delivered(name), expected, "{name}");
+    }
+}
