@@ -80,7 +80,7 @@ const BLANK_AFTER: FormError = FormError::Malformed("remove the blank after boun
 const BLANK_BEFORE: FormError = FormError::Malformed("remove the blank between boundary and =");
 const EXTENDED: FormError = FormError::Malformed("write boundary= instead of boundary*=");
 const WORD_BEFORE: FormError = FormError::Malformed(
-    "write boundary= in lower case, and the word boundary not before it in Content-Type",
+    "write boundary= in lower case, without the word boundary before it in Content-Type",
 );
 const EMPTY: FormError = FormError::Malformed("boundary is empty");
 const LONG: FormError = FormError::Malformed("boundary is longer than 70 characters");

@@ -66,7 +66,7 @@ async fn a_connection_without_starttls_is_not_used() {
         refusal(&with_tls(&without, "smtp+starttls", &ca).unwrap()).await.contains("does not offer STARTTLS")
     );
     let acts = [
-        (say("454 4.7.0 Not now"), "STARTTLS was answered with 454"),
+        (say("454 4.7.0 Not now"), "STARTTLS was refused with 454"),
         (
             Act::Say("220 2.0.0 Ready\r\n250-evil\r\n250 SIZE 1\r\n".into()),
             "unencrypted bytes after its reply",
@@ -114,7 +114,7 @@ async fn the_gateway_logs_in() {
     });
     let detail = refusal(&backends(&[&refusing], &login)).await;
     assert!(
-        detail.contains("AUTH was answered with 535 5.7.8 No") && !detail.contains("hunter22"),
+        detail.contains("AUTH was refused with 535 5.7.8 No") && !detail.contains("hunter22"),
         "{detail}"
     );
     assert!(refusal(&backends(&[&Sink::good()], &login)).await.contains("neither AUTH PLAIN nor AUTH LOGIN"));
@@ -166,7 +166,7 @@ async fn a_backend_that_refuses_xclient_gets_no_message() {
     let extensions = vec!["XCLIENT LOGIN"];
     let sink = Sink::start(Settings { extensions, ..Settings::scripted(script) });
     let detail = refusal(&backends(&[&sink], "identity = ['xclient']")).await;
-    assert!(detail.contains("XCLIENT was answered with 550"), "{detail}");
+    assert!(detail.contains("XCLIENT was refused with 550"), "{detail}");
 }
 
 #[tokio::test]
