@@ -21,8 +21,7 @@ enum PartialEscape {
 
 impl PercentDecoder {
     /// A decoder for the names of parameters, in which CGI.pm and ASP.NET also read `%uhhhh`. To other backends that is text,
-    /// but no
-    /// credential's name contains a `%`, so none is missed.
+    /// but no credential's name contains a `%`, so none is missed.
     pub(crate) fn of_names() -> PercentDecoder {
         PercentDecoder { has_wide: true, ..PercentDecoder::default() }
     }

@@ -81,8 +81,7 @@ impl SmtpServer {
     }
 
     /// Reads the client's address from a trusted proxy. The inner `None` means that the proxy speaks for itself, the outer
-    /// `None` that
-    /// it sent no valid header.
+    /// `None` that it sent no valid header.
     async fn identify(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<Option<IpAddr>> {
         let header = timeout(self.worker.entry.handshake, proxy_protocol::read(stream));
         match self.worker.unless_stopped(header).await? {

@@ -61,9 +61,8 @@ pub struct CredentialsCall {
 }
 
 impl CredentialsCall {
-    /// The call that a normalized path names: `/api/credentials/ACTION.FORMAT`, also with a dot for the last slash. `None` for
-    /// any
-    /// other path. Case matters.
+    /// The call that a normalized path names: `/api/credentials/ACTION.FORMAT`, also with a dot for the last slash. `None`
+    /// for any other path. Case matters.
     pub fn from_path(path: &str) -> Option<CredentialsCall> {
         let rest = path.strip_prefix("/api/credentials")?.strip_prefix(['/', '.'])?;
         let (action, format) = rest.split_once('.')?;

@@ -92,8 +92,7 @@ impl CallParameters {
     ///
     /// # Errors
     /// Anything that is not exactly one of the two forms, also a parameter whose name looks like a misspelling. A key that is
-    /// left
-    /// out is granted, so a typing error must not leave one out.
+    /// left out is granted, so a typing error must not leave one out.
     pub fn permissions(&self) -> Result<Option<PermissionEdit>, CallParametersError> {
         let mut by_key = None;
         for field in self.fields.iter().filter(|field| resembles_permissions(&field.name)) {

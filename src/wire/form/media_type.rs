@@ -28,9 +28,8 @@ pub(crate) struct Boundary {
 impl MediaType {
     /// Parses the value of the only Content-Type header; empty if there is none.
     ///
-    /// A body without a type counts as urlencoded, because Rack reads it so. A type that only some backends take for a form, or
-    /// that
-    /// they read with different boundaries, is refused.
+    /// A body without a type counts as urlencoded, because Rack reads it so. A type that only some backends take for a form,
+    /// or that they read with different boundaries, is refused.
     pub(crate) fn read(content_type: &[u8]) -> Result<MediaType, FormError> {
         let lower = content_type.trim_ascii().to_ascii_lowercase();
         let (kind, attributes) = split(content_type);
@@ -156,8 +155,7 @@ fn find_by_word(text: &[u8]) -> Result<&[u8], FormError> {
 /// Checks that all parsers take these bytes unchanged for the boundary, once they have found the value.
 fn check_characters(boundary: &[u8]) -> Result<(), FormError> {
     // The characters of RFC 2046, and the asterisk that Android clients send. Without the comma, at which Rack and CGI.pm end
-    // even
-    // a quoted boundary.
+    // even a quoted boundary.
     let is_allowed = |b: &u8| b.is_ascii_alphanumeric() || b"'()*+_-./:=? ".contains(b);
     let (Some(first), Some(last)) = (boundary.first(), boundary.last()) else { return Err(EMPTY) };
     if boundary.len() > LONGEST_BOUNDARY {
@@ -266,8 +264,7 @@ mod tests {
             ("boundary=a/b", "a/b"),
             ("boundary=\"BB\" ; charset=utf-8", "BB"),
             // PHP, Rack, formidable and CGI.pm read `BB `. Everything that they take for a delimiter is a delimiter here as
-            // well, so they
-            // may see fewer fields, and none in addition.
+            // well, so they may see fewer fields, and none in addition.
             ("boundary=BB ;", "BB"),
             ("boundary=BB \t; charset=utf-8", "BB"),
             (" ;; boundary=BB;; ;", "BB"),

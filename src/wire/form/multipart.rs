@@ -18,8 +18,7 @@ pub(crate) const LARGEST_PART_HEADER: usize = 16 * 1024;
 /// The scanner of one multipart body.
 ///
 /// A credential never contains CR or LF, so its value ends at the first one, and the delimiter must follow. Therefore every
-/// byte
-/// can be judged when it passes, and none is held back.
+/// byte can be judged when it passes, and none is held back.
 pub(crate) struct MultipartScanner {
     delimiter: Delimiter,
     cut_delimiters: Option<Box<CutDelimiters>>,

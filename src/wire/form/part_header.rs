@@ -122,8 +122,7 @@ fn read(value: &[u8]) -> Result<PartHeader, FormError> {
         return Err(UNUSUAL);
     }
     // A parser that does not know the backslash ends a quoted string earlier and reads what follows as parameters. Other
-    // parsers
-    // search for `name=` at any position: formidable for the first one, Rack for the last.
+    // parsers search for `name=` at any position: formidable for the first one, Rack for the last.
     let hides_name = value.contains(&b'\\') || count_names(value) != usize::from(has_name);
     if credential.is_none() && hides_name && mentions_key(value) {
         return Err(DISPOSITION);
@@ -161,8 +160,7 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
 }
 
 /// A name without the bytes that are dropped at its ends: quotes by PHP, Jetty and tornado, slashes by aiohttp, blanks by
-/// Tomcat
-/// and Django.
+/// Tomcat and Django.
 fn without_quotes(name: &[u8]) -> &[u8] {
     let is_dropped = |b: &u8| b.is_ascii_whitespace() || br#""'/\"#.contains(b);
     let start = name.iter().position(|b| !is_dropped(b)).unwrap_or(name.len());

@@ -50,8 +50,7 @@ pub fn take_credential(query: &[u8]) -> Result<Option<QueryCredential>, Credenti
 }
 
 /// Removes everything that could be a credential, valid or not, from a raw query, for a route that requires none. Returns
-/// `None`
-/// if there is nothing to remove.
+/// `None` if there is nothing to remove.
 pub fn without_credential(query: &[u8]) -> Option<Vec<u8>> {
     if !mentions_credential(query) {
         return None;
@@ -73,8 +72,7 @@ fn hides_credential(piece: &[u8]) -> bool {
     while let Some(at) = memchr(b';', after) {
         after = &after[at + 1..];
         // A name can extend over the rest, other `;` included. If no `=` ends it, none follows any other `;` either, and a
-        // search
-        // from each of them would take quadratic time.
+        // search from each of them would take quadratic time.
         if let Some((_, end)) = CredentialKey::at_start_of(after) {
             return after.get(end) == Some(&b'=');
         }

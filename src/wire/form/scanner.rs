@@ -28,14 +28,12 @@ enum FormScanner {
 }
 
 impl BodyScanner {
-    /// The scanner for a body of this type, which is the value of the Content-Type header, empty if there is none. `None` for a
-    /// body
-    /// that is not a form.
+    /// The scanner for a body of this type, which is the value of the Content-Type header, empty if there is none. `None` for
+    /// a body that is not a form.
     ///
     /// # Errors
     /// A form in a character set that is not a superset of ASCII. A form whose type or boundary is missing or can be read in
-    /// two
-    /// ways.
+    /// two ways.
     pub fn for_content_type(content_type: &[u8]) -> Result<Option<BodyScanner>, FormError> {
         let form = match MediaType::read(content_type)? {
             MediaType::Urlencoded => FormScanner::Urlencoded(UrlencodedScanner::new()),
@@ -48,8 +46,7 @@ impl BodyScanner {
     }
 
     /// The scanner for a body without a type. Rack reads it as an urlencoded form; to others it is arbitrary data. So any
-    /// number of
-    /// `&` is allowed, and only an invalid credential is an error.
+    /// number of `&` is allowed, and only an invalid credential is an error.
     pub fn for_untyped() -> BodyScanner {
         BodyScanner { form: FormScanner::Urlencoded(UrlencodedScanner::of_anything()), failed: None }
     }

@@ -22,8 +22,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 ///
 /// # Errors
 /// [`BasicError`]. It is [`BasicError::TooLong`] if the decoded text could be longer than `N`, which no valid credential is
-/// with
-/// [`BASIC_BUFFER`].
+/// with [`BASIC_BUFFER`].
 pub fn basic<'b, const N: usize>(value: &[u8], buffer: &'b mut [u8; N]) -> Result<Presented<'b>, BasicError> {
     let value = value.trim_ascii();
     let end_of_scheme = value.iter().position(|b| matches!(b, b' ' | b'\t')).unwrap_or(value.len());

@@ -1,9 +1,8 @@
 //! Validates the chunked transfer coding (RFC 9112 section 7.1) strictly, byte by byte, without decoding it.
 //!
 //! Lenient readers disagree about the end of such a body, and what lies between two ends is executed as a request. So
-//! everything
-//! that the grammar does not allow is an error. Examples are a chunk size without a digit, a line that ends in a lone LF, an
-//! extension that is not a token or a quoted string, and a trailer line that is not a field.
+//! everything that the grammar does not allow is an error, such as a chunk size without a digit, or a line that ends in a
+//! lone LF. An extension has to be a token or a quoted string, and a trailer line has to be a field.
 
 use thiserror::Error;
 
@@ -99,8 +98,7 @@ impl ChunkedValidator {
     }
 
     /// The number of bytes of `input`, the next ones of the connection, that belong to the body. Less than its length only if
-    /// the
-    /// body ends in it.
+    /// the body ends in it.
     ///
     /// # Errors
     /// The body is invalid. Every later call returns the same error.

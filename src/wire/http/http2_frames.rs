@@ -34,9 +34,8 @@ impl RequestFrames {
         self.allowed = allowed;
     }
 
-    /// The number of the next `bytes` that may pass: all of them, or those before the type of a HEADERS frame that may not. The
-    /// rest
-    /// has to be given again in the next call.
+    /// The number of the next `bytes` that may pass: all of them, or those before the type of a HEADERS frame that may not.
+    /// The rest has to be given again in the next call.
     pub fn pass(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while at < bytes.len() {

@@ -13,8 +13,7 @@ pub struct OwnOrigin<'a> {
 
 impl OwnOrigin<'_> {
     /// Compares the value of an `Origin` field with this origin. The host is case-insensitive. If the scheme is unknown, the
-    /// default
-    /// ports of both schemes are equal. `null`, another scheme and a malformed value never match.
+    /// default ports of both schemes are equal. `null`, another scheme and a malformed value never match.
     pub fn is(&self, origin: &[u8]) -> bool {
         let secure_then_rest = |(scheme, secure): (&[u8], bool)| {
             let start = origin.get(..scheme.len())?;

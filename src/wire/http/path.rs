@@ -45,8 +45,7 @@ impl<'a> RequestTarget<'a> {
 /// Normalizes a raw path. Each path has one normalized spelling, which is judged and forwarded.
 ///
 /// - Percent-encoded letters, digits and `-._~` are decoded (RFC 3986 section 6.2.2.2). Other escapes stay, with digits in
-///   upper
-///   case. A character that needs an escape and has none gets one.
+///   upper case. A character that needs an escape and has none gets one.
 /// - Dot segments are removed after decoding (RFC 3986 section 5.2.4); `//` becomes `/`.
 /// - Case is kept. Backends may ignore it, and a trailing `/` as well: see [`RoutePattern`](super::route::RoutePattern).
 ///

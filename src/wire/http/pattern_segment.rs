@@ -25,9 +25,8 @@ impl PatternSegment {
         matches!(self, PatternSegment::Exact(text) if text.is_empty())
     }
 
-    /// Compares with a segment of a normalized path. Of a long one, only the ends are decoded, because it may be compared with
-    /// many
-    /// routes.
+    /// Compares with a segment of a normalized path. Of a long one, only the ends are decoded, because it may be compared
+    /// with many routes.
     pub(super) fn matches(&self, text: &str, case: CaseRule) -> bool {
         // An escape has three bytes.
         match self {

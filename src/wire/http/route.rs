@@ -45,8 +45,7 @@ impl RoutePattern {
     }
 
     /// Returns true if a normalized path could match for a lenient backend, which ignores ASCII case or a trailing `/`. For
-    /// routes
-    /// that require a permission.
+    /// routes that require a permission.
     pub fn covers(&self, path: &str) -> bool {
         count_steps(1);
         if !self.may_concern(path) {

@@ -5,13 +5,11 @@ use super::pattern_segment::{CaseRule, PatternSegment, count_steps, decoded};
 use super::route::RoutePattern;
 
 impl RoutePattern {
-    /// The bases of a normalized path: its starts, the longest first, that this pattern covers and that only a suffix follows.
-    /// None
-    /// if the pattern covers the whole path. The time for a fixed number of bases is linear in the path.
+    /// The bases of a normalized path: its starts, the longest first, that this pattern covers and that only a suffix
+    /// follows. None if the pattern covers the whole path. The time for a fixed number of bases is linear in the path.
     ///
     /// A suffix begins with one of `/ . ; , : & \`, a control character or a trailing blank, encoded or not. The path `/` has
-    /// no
-    /// suffixes that begin with `/` or `.`, because every path would be one.
+    /// no suffixes that begin with `/` or `.`, because every path would be one.
     pub fn bases_of<'p>(&'p self, path: &'p str) -> impl Iterator<Item = &'p str> {
         let ends = self.last_segment_of(path).map(|(segment, at, text, is_last)| {
             let whole = !is_last && segment.matches(text, CaseRule::Insensitive);
@@ -26,9 +24,8 @@ impl RoutePattern {
         longest.into_iter().chain(others.into_iter().flatten()).map(|end| &path[..end])
     }
 
-    /// The last segment of the pattern and its counterpart in a path that begins like the pattern. The counterpart is given by
-    /// its
-    /// position, its text, and whether it is the last segment of the path.
+    /// The last segment of the pattern and its counterpart in a path that begins like the pattern. The counterpart is given
+    /// by its position, its text, and whether it is the last segment of the path.
     fn last_segment_of<'p>(&'p self, path: &'p str) -> Option<(&'p PatternSegment, usize, &'p str, bool)> {
         let (last, before) = self.named().split_last()?;
         let mut rest = path.strip_prefix('/')?;
@@ -44,8 +41,7 @@ impl RoutePattern {
     }
 
     /// Returns true if each path of this pattern matches `base`, or extends a match by a suffix: `/v1/send/*` and
-    /// `/v1/send.json`
-    /// lie below `/v1/send`, `/v1/*` does not.
+    /// `/v1/send.json` lie below `/v1/send`, `/v1/*` does not.
     pub fn lies_below(&self, base: &RoutePattern) -> bool {
         let named = self.named();
         let Some((last, before)) = base.named().split_last() else { return base.and_below };

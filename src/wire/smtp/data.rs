@@ -1,8 +1,6 @@
-//! The content of a message as DATA sends it (RFC 5321 section 4.5.2), strictly: only CR LF . CR LF ends it. A lone CR or LF or
-//! a
-//! NUL is a fault. So is a line that begins with one dot and a blank, which no client sends that stuffs its dots. A more
-//! lenient
-//! reader could see two messages in what is one.
+//! The content of a message as DATA sends it (RFC 5321 section 4.5.2), strictly: only CR LF . CR LF ends it. A lone CR or LF
+//! or a NUL is a fault. So is a line that begins with one dot and a blank, which no client sends that stuffs its dots. A more
+//! lenient reader could see two messages in what is one.
 //!
 //! The content is passed on as it came, with its stuffed dots, but without its last CR LF. That one belongs to the end of the
 //! message, which the sender to the backend writes anew. A message that was cut off can therefore not look complete.
@@ -53,8 +51,7 @@ pub enum DataRead<'i> {
 
 impl DataReader {
     /// A reader at the start of the content. What precedes it counts as a line without its CR LF, so that the first content
-    /// begins
-    /// with CR LF.
+    /// begins with CR LF.
     pub const fn new() -> DataReader {
         DataReader { pending: PartialEnd::CrLf, size: 0 }
     }
