@@ -28,9 +28,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const PRINCIPALS: usize = 50_000;
 const PASSWORD: &[u8] = b"correct horse 1";
-/// Checks in one measurement, and how often one thread and two take turns.
-const CHECKS: usize = 5_000;
-const TURNS: usize = 1_000;
+/// Checks in one measurement, and how often one thread and two take turns. A measurement is short, so that most of them end
+/// before another process gets the core.
+const CHECKS: usize = 1_000;
+const TURNS: usize = 3_000;
 /// Connections of each thread that remember what they present. Those of both threads present the same credentials.
 const CONNECTIONS: usize = 32;
 /// The most that a decision may take on one thread, in nanoseconds: from the cache, and remembered.

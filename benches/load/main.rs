@@ -1,8 +1,8 @@
-//! What a request costs, side by side: Gatepost with authorization on, nginx, nginx with `auth_request` and a cached
+//! The cost of a request, side by side: Gatepost with authorization on, nginx, nginx with `auth_request` and a cached
 //! answer, and a bare pingora proxy, each with one worker, each in front of the same backend, in turns.
 //!
-//! `cargo bench --bench load` runs it; `-- --help` tells the options. It needs nginx and wrk. docs/performance.md says
-//! what the figures mean.
+//! `cargo bench --bench load` runs it; `-- --help` lists the options. It needs nginx and wrk. docs/performance.md explains
+//! the figures.
 
 mod bare;
 mod gatepost;
@@ -36,25 +36,25 @@ const CREDENTIALS: usize = 1_000;
 /// Seconds each target is asked before anything is measured.
 const WARM_UP: u32 = 2;
 
-/// Compares what a request costs.
+/// Compare the cost of a request.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Turns that each target gets.
+    /// Give each target this many turns.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Seconds of each turn.
+    /// Let each turn take this many seconds.
     #[arg(long, default_value_t = 4)]
     seconds: u32,
-    /// Connections that are kept open.
+    /// Keep this many connections open.
     #[arg(long, default_value_t = 32)]
     connections: u32,
-    /// Only these, separated by commas: plain, auth, bare, gatepost.
+    /// Run only these targets, separated by commas: plain, auth, bare, gatepost.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Kind>,
-    /// Another gatepost to run than the one that was built along.
+    /// Run this gatepost instead of the one that was built.
     #[arg(long, value_name = "PATH")]
     gatepost: Option<PathBuf>,
-    /// Keep everything running for so many seconds afterwards, to look at with a profiler.
+    /// Keep everything running for this many seconds afterwards, for a profiler.
     #[arg(long, default_value_t = 0)]
     hold: u64,
     /// Given by cargo.
@@ -78,9 +78,9 @@ fn main() -> ExitCode {
     done(proc::in_scratch("gatepost-load-", |scratch, children| run(&options, scratch, children)))
 }
 
-/// Fails, too, where something isn't as it is wanted, which the report has said.
-fn done(as_wanted: Result<bool>) -> ExitCode {
-    match as_wanted {
+/// Returns the exit code: failure after an error, and if a required figure is not reached.
+fn done(reached: Result<bool>) -> ExitCode {
+    match reached {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -132,14 +132,14 @@ fn run(options: &Options, scratch: &Path, children: &Children) -> Result<bool> {
     eprintln!("measured in {} s", started.elapsed().as_secs());
     let after = lookups(&targets)?;
     let hits = report::hit_ratio(&before, &after);
-    let as_wanted = report::print(options.connections, options.seconds, &table, hits);
+    let reached = report::print(options.connections, options.seconds, &table, hits);
     if options.hold > 0 {
         for target in &targets {
             println!("{}: process {}, {}", target.kind.name(), target.process, target.address);
         }
         std::thread::sleep(std::time::Duration::from_secs(options.hold));
     }
-    Ok(as_wanted)
+    Ok(reached)
 }
 
 /// Gatepost's cache lookups so far, by their result.

@@ -1,4 +1,4 @@
-//! What came out: a table, and how the targets compare.
+//! The report: a table, and the ratios between the targets.
 
 use super::CREDENTIALS;
 use super::gatepost::HASH_COST;
@@ -14,12 +14,12 @@ pub struct Rounds {
 }
 
 impl Rounds {
-    /// None yet.
+    /// Starts without rounds.
     pub fn new(kind: Kind) -> Rounds {
         Rounds { kind, rounds: Vec::new() }
     }
 
-    /// One more.
+    /// Adds a round.
     pub fn add(&mut self, round: Round) {
         self.rounds.push(round);
     }
@@ -29,7 +29,7 @@ impl Rounds {
     }
 }
 
-/// The part of lookups between two readings that were answered from the cache.
+/// The share of lookups between two readings that the cache answered.
 pub fn hit_ratio(before: &[(String, f64)], after: &[(String, f64)]) -> Option<f64> {
     let earlier = |result: &str| before.iter().find(|(r, _)| r == result).map_or(0.0, |(_, count)| *count);
     let all: f64 = after.iter().map(|(result, count)| count - earlier(result)).sum();
@@ -37,10 +37,10 @@ pub fn hit_ratio(before: &[(String, f64)], after: &[(String, f64)]) -> Option<f6
     (all > 0.0).then_some(hits / all)
 }
 
-/// Prints everything; whether it is as it is wanted.
+/// Prints the report. Returns true if all required figures are reached.
 pub fn print(connections: u32, seconds: u32, table: &[Rounds], hits: Option<f64>) -> bool {
     let rounds = table.first().map_or(0, |t| t.rounds.len());
-    println!("\nCPU time of the proxy process for each request, median (least..most) of {rounds} turns\n");
+    println!("\nCPU time of the proxy process per request, median (minimum..maximum) of {rounds} turns\n");
     println!(
         "{:<28} {:>21} {:>7} {:>7} {:>24} {:>8} {:>8}",
         "", "CPU us", "user", "kernel", "requests/s", "p50 ms", "p99 ms"
@@ -57,18 +57,18 @@ pub fn print(connections: u32, seconds: u32, table: &[Rounds], hits: Option<f64>
             target.spread(|r| r.p99).median,
         );
     }
-    let mut as_wanted = true;
+    let mut reached = true;
     let find = |kind| table.iter().find(|t| t.kind == kind);
     if let Some(gatepost) = find(Kind::Gatepost) {
-        println!("\nCPU time of gatepost against the others, turn by turn");
+        println!("\nCPU time of gatepost relative to the others, turn by turn");
         for (kind, wanted) in [(Kind::Auth, Some(1.0)), (Kind::Bare, Some(1.05)), (Kind::Plain, None)] {
             let Some(other) = find(kind) else { continue };
             let ratio = ratio(gatepost, other);
             let verdict = match wanted {
-                Some(most) if ratio.median <= most => format!("at most {most:.2} is wanted: yes"),
+                Some(most) if ratio.median <= most => format!("required: at most {most:.2}, reached"),
                 Some(most) => {
-                    as_wanted = false;
-                    format!("at most {most:.2} is wanted: no")
+                    reached = false;
+                    format!("required: at most {most:.2}, not reached")
                 }
                 None => String::new(),
             };
@@ -76,7 +76,7 @@ pub fn print(connections: u32, seconds: u32, table: &[Rounds], hits: Option<f64>
         }
     }
     print_conditions(connections, seconds, hits);
-    as_wanted
+    reached
 }
 
 /// Each turn is compared with the other's turn next to it, so that what disturbs both cancels out.

@@ -33,31 +33,31 @@ use targets::{Kind, Target};
 /// Seconds each target is loaded before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// Compares what a submitted message costs.
+/// Compare the cost of a submitted message.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Turns that each target gets.
+    /// Give each target this many turns.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds of each turn.
+    /// Let each turn take this many seconds.
     #[arg(long, default_value_t = 3)]
     seconds: u64,
-    /// Sessions that are open at once.
+    /// Keep this many sessions open at once.
     #[arg(long, default_value_t = 16)]
     connections: usize,
-    /// MAIL, RCPT and DATA in one write.
+    /// Send MAIL, RCPT and DATA in one write.
     #[arg(long)]
     pipelining: bool,
-    /// Only these, separated by commas: direct, nginx, gatepost.
+    /// Run only these targets, separated by commas: direct, nginx, gatepost.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Kind>,
-    /// Only these, separated by commas: one, hundred, large.
+    /// Run only these shapes, separated by commas: one, hundred, large.
     #[arg(long, value_delimiter = ',')]
     shapes: Vec<Shape>,
-    /// Without the part with TLS.
+    /// Leave out the part with TLS.
     #[arg(long)]
     clear: bool,
-    /// Another gatepost to run than the one that was built along.
+    /// Run this gatepost instead of the one that was built.
     #[arg(long, value_name = "PATH")]
     gatepost: Option<PathBuf>,
     /// Given by cargo.
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
     }
     match proc::in_scratch("gatepost-smtp-", |scratch, children| run(&options, scratch, children)) {
         Ok(true) => ExitCode::SUCCESS,
-        // The report has said what isn't as it is wanted.
+        // The report names the figures that are not reached.
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("smtp: {error:#}");
@@ -99,15 +99,15 @@ fn run(options: &Options, scratch: &Path, children: &Children) -> Result<bool> {
         targets.push(target);
     }
     report::print_conditions(options.connections, options.seconds, options.rounds, options.pipelining);
-    let mut as_wanted = true;
+    let mut reached = true;
     for tls in if options.clear { &[false][..] } else { &[false, true] } {
         let shapes = Shape::ALL.into_iter();
         for shape in shapes.filter(|shape| options.shapes.is_empty() || options.shapes.contains(shape)) {
             let table = measure(options, &targets, shape, *tls, &certificate)?;
-            as_wanted &= table.print();
+            reached &= table.print();
         }
     }
-    Ok(as_wanted)
+    Ok(reached)
 }
 
 fn measure(

@@ -23,7 +23,7 @@ impl Table {
         self.targets[target].1.push(round);
     }
 
-    /// Prints everything; whether it is as it is wanted.
+    /// Prints the report. Returns true if all required figures are reached.
     pub fn print(&self) -> bool {
         println!("\n{}, {}", self.shape.name(), if self.tls { "STARTTLS" } else { "in clear" });
         println!(
@@ -66,17 +66,17 @@ impl Table {
             ("messages/s", ratio(|r| r.rate), rate.map(|least| (least, true))),
             ("p50", ratio(|r| r.p50), p50.map(|most| (most, false))),
         ];
-        let mut as_wanted = true;
+        let mut reached = true;
         for (what, ratio, wanted) in lines {
             let verdict = wanted.map(|(bound, least)| {
                 let (word, met) =
                     if least { ("least", ratio.median >= bound) } else { ("most", ratio.median <= bound) };
-                as_wanted &= met;
-                format!("at {word} {bound:.2} is wanted: {}", if met { "yes" } else { "no" })
+                reached &= met;
+                format!("required: at {word} {bound:.2}, {}", if met { "reached" } else { "not reached" })
             });
             println!("  {what:<18} {:>24}   {}", ratio.show(2), verdict.unwrap_or_default());
         }
-        as_wanted
+        reached
     }
 }
 

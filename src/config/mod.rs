@@ -6,6 +6,7 @@
 pub mod address;
 mod change;
 pub mod error;
+mod findings;
 pub mod http_entry;
 pub mod key_location;
 mod listeners;
@@ -19,6 +20,7 @@ pub mod smtp_entry;
 pub mod smtp_relay;
 pub mod upstream;
 mod warnings;
+mod wording;
 
 pub use address::{Scheme, SmtpScheme, SmtpUpstream, StoreUrl, Upstream};
 pub use error::{ConfigError, ConfigErrors};

@@ -6,8 +6,10 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+use super::findings::Findings;
 use super::listeners::Listeners;
-use super::reader::{ConfigTable, Findings, shown};
+use super::reader::ConfigTable;
+use super::wording::shown;
 use super::{
     AuthSettings, Config, ConfigError, ConfigErrors, HttpEntry, LogSettings, OpsSettings, ServerSettings,
     SmtpEntry, StoreSettings, TlsSettings,

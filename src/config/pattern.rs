@@ -1,6 +1,6 @@
 //! Path patterns of routes in the configuration.
 
-use super::reader::shown;
+use super::wording::shown;
 use crate::domain::{PathPattern, PatternError};
 
 /// Parses a path pattern. The error repeats it.

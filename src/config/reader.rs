@@ -4,7 +4,6 @@
 //! at all.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,65 +11,9 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{ConfigError, KeyLocation, NamedFile, quantity};
-
-/// The errors of one file so far, and the keys that were read.
-#[derive(Default)]
-pub(super) struct Findings {
-    line_starts: Vec<usize>,
-    errors: RefCell<Vec<NotedError>>,
-    /// Every key that was asked for, whether present or not: the keys that the parser knows.
-    asked: RefCell<BTreeSet<String>>,
-}
-
-/// One error.
-struct NotedError {
-    error: ConfigError,
-    /// The error concerns one value or key only, whatever else the file contains.
-    is_local: bool,
-}
-
-impl Findings {
-    pub(super) fn of(text: &str) -> Findings {
-        let starts = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1);
-        Findings { line_starts: std::iter::once(0).chain(starts).collect(), ..Findings::default() }
-    }
-
-    pub(super) fn line_of(&self, offset: usize) -> usize {
-        self.line_starts.partition_point(|start| *start <= offset).max(1)
-    }
-
-    pub(super) fn note(&self, line: usize, key: &str, reason: impl Into<String>) {
-        self.push(line, key, reason.into(), false);
-    }
-
-    pub(super) fn note_local(&self, line: usize, key: &str, reason: impl Into<String>) {
-        self.push(line, key, reason.into(), true);
-    }
-
-    fn push(&self, line: usize, key: &str, reason: String, is_local: bool) {
-        let error = ConfigError { line, key: key.to_owned(), reason };
-        self.errors.borrow_mut().push(NotedError { error, is_local });
-    }
-
-    /// Drops errors that may only follow from invalid TOML at `line`: those from this line on, and those that concern more
-    /// than one value.
-    pub(super) fn keep_before(&self, line: usize) {
-        self.errors.borrow_mut().retain(|found| found.is_local && found.error.line < line);
-    }
-
-    pub(super) fn is_clean(&self) -> bool {
-        self.errors.borrow().is_empty()
-    }
-
-    pub(super) fn into_errors(self) -> Vec<ConfigError> {
-        self.errors.into_inner().into_iter().map(|found| found.error).collect()
-    }
-
-    pub(super) fn into_asked(self) -> BTreeSet<String> {
-        self.asked.into_inner()
-    }
-}
+use super::findings::Findings;
+use super::wording::{nearest, shown};
+use super::{KeyLocation, NamedFile, quantity};
 
 /// One table of the file. It records the keys that were asked for; all others are unknown.
 pub(super) struct ConfigTable<'a> {
@@ -93,7 +36,7 @@ impl<'a> ConfigTable<'a> {
     /// Returns the value of `key`, if there is one.
     pub(super) fn value(&self, key: &'static str) -> Option<ConfigValue<'a>> {
         let name = self.name_of(key);
-        self.findings.asked.borrow_mut().insert(name.clone());
+        self.findings.note_asked(&name);
         self.asked.borrow_mut().push(key);
         let (at, value) = self.table.get_key_value(key)?;
         // The span of a table may be anywhere. Readers of the error look for its key.
@@ -355,21 +298,6 @@ impl<'a> ConfigValue<'a> {
     }
 }
 
-/// Finds the one of `known` that is one edit away: a character added, removed or replaced, or two swapped.
-pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let mut known = known;
-    known.find(|candidate| one_edit_apart(name.as_bytes(), candidate.as_bytes()))
-}
-
-/// Shortens a text from the file and replaces control characters, for one line of an error.
-pub(super) fn shown(text: &str) -> String {
-    let mut shown: String = text.chars().take(80).map(|c| if c.is_control() { '?' } else { c }).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
-    }
-    shown
-}
-
 fn bounded<T: PartialOrd + Copy>(
     text: &str,
     amount: T,
@@ -380,41 +308,4 @@ fn bounded<T: PartialOrd + Copy>(
         return Ok(amount);
     }
     Err(format!("{text} is out of range: expected {} to {}", show(*bounds.start()), show(*bounds.end())))
-}
-
-fn one_edit_apart(a: &[u8], b: &[u8]) -> bool {
-    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
-    let start = short.iter().zip(long).take_while(|(x, y)| x == y).count();
-    let (short, long) = (&short[start..], &long[start..]);
-    match long.len() - short.len() {
-        0 => match (short, long) {
-            ([a, b, rest @ ..], [x, y, other @ ..]) if (a, b) == (y, x) && rest == other => true,
-            ([_, rest @ ..], [_, other @ ..]) => rest == other,
-            _ => false,
-        },
-        1 => *short == long[1..],
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_edit_is_one_edit() {
-        for typo in ["lsten", "listten", "listan", "lisetn", "xlisten", "liste", "listenx", "ilsten"] {
-            assert_eq!(nearest(typo, ["upstreams", "listen"].into_iter()), Some("listen"), "{typo}");
-        }
-        for other in ["listen", "lstn", "nelist", "", "lis", "listen_on"] {
-            assert_eq!(nearest(other, ["upstreams", "listen"].into_iter()), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn offsets_have_lines() {
-        let findings = Findings::of("a\nbc\n\nd");
-        let lines: Vec<_> = (0..8).map(|offset| findings.line_of(offset)).collect();
-        assert_eq!(lines, [1, 1, 2, 2, 2, 3, 4, 4]);
-    }
 }

@@ -4,7 +4,8 @@ use http::Method;
 
 use super::GroupSettings;
 use super::pattern::pattern;
-use super::reader::{ConfigTable, nearest, shown};
+use super::reader::ConfigTable;
+use super::wording::{nearest, shown};
 use crate::domain::{PathPattern, Permission};
 
 /// One `[[api.route]]` or `[[web.route]]`.

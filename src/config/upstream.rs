@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::address::{self, Upstream};
 use super::quantity::{DAY, SHORTEST};
-use super::reader::{ConfigTable, ConfigValue, shown};
+use super::reader::{ConfigTable, ConfigValue};
+use super::wording::shown;
 use super::{KeyLocation, NamedFile};
 
 /// A group of equivalent backends. Requests are distributed over those that are up.

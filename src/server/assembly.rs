@@ -1,4 +1,4 @@
-//! A configuration becomes the parts of a running gateway.
+//! The parts of a running gateway, made from a configuration.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -26,10 +26,10 @@ use crate::state::cluster::Cluster;
 use crate::state::store::Store;
 use crate::state::{Epochs, Hasher, Metrics};
 
-/// How long a start waits to see what mail backends can do.
+/// The longest wait at the start for the capabilities of mail backends.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
-/// What runs, and how it is told to end.
+/// The running parts, and the signals that end them.
 pub struct Assembly {
     pub config: Config,
     pub sites: Vec<Arc<HttpService>>,
@@ -38,16 +38,16 @@ pub struct Assembly {
     pub workers: Workers,
     pub ops: Option<(OpsServer, TcpListener)>,
     pub addresses: Vec<(&'static str, SocketAddr)>,
-    /// Told that nothing new is taken.
+    /// Turns true when no new work is accepted.
     pub stop: watch::Sender<bool>,
-    /// Told that all is done.
+    /// Turns true when all work has ended.
     pub ended: watch::Sender<bool>,
     pub store: Store,
     pub cluster: Arc<Cluster>,
     pub mutations: Mutations,
 }
 
-/// What decides and what changes, over the open store.
+/// The services over the open store: decisions and changes.
 struct Core {
     metrics: Arc<Metrics>,
     store: Store,
@@ -72,10 +72,10 @@ impl Core {
 }
 
 impl Assembly {
-    /// Opens the listeners and the store, in this order, and starts what serves.
+    /// Opens the listeners and the store, in this order, and starts the workers.
     ///
     /// # Errors
-    /// Whatever keeps it from starting; nothing is listening then.
+    /// Everything that prevents the start. No listener is open then.
     pub async fn build(config: Config) -> Result<Assembly, StartError> {
         allow_descriptors();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -161,16 +161,16 @@ async fn mail(
     let trusted = &config.server.trusted_proxies;
     let mail = SmtpService::new(smtp, trusted, tls, threads, core.access.clone(), core.metrics.clone())
         .map_err(StartError::Unfit)?;
-    // What is offered to the first client is what the backends can; one that isn't there yet is waited for no longer than
-    // this.
+    // The first client is offered what the backends are capable of. A backend that does not answer yet is not waited for any
+    // longer.
     let _ = tokio::time::timeout(FIRST_LOOK, mail.backends.check_all()).await;
     Ok(Some(mail))
 }
 
-/// Raises the soft limit of open files to the hard one: a shell's 1,024 are fewer than `max_connections`.
+/// Raises the soft limit of open files to the hard one. The 1,024 of a shell are fewer than `max_connections`.
 fn allow_descriptors() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    // Where it isn't allowed, accepting says so once there are too many.
+    // If that is not allowed, accepting a connection fails later, and that is logged.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }

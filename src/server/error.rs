@@ -6,17 +6,17 @@ use crate::config::ConfigError;
 use crate::edge::net::listener::BindError;
 use crate::state::store::StoreError;
 
-/// Why the gateway doesn't start.
+/// The reason that the gateway does not start.
 #[derive(Debug, Error)]
 #[allow(missing_docs)]
 pub enum StartError {
-    #[error("stopped while it was starting")]
+    #[error("stopped during the start")]
     Stopped,
     #[error("signals: {0}")]
     Signals(std::io::Error),
     #[error(transparent)]
     Bind(#[from] BindError),
-    #[error("the configuration can't be served:{}", shown(.0))]
+    #[error("the configuration cannot be served:{}", shown(.0))]
     Unfit(Vec<ConfigError>),
     #[error("tls: {0}")]
     Tls(#[from] rustls::Error),
@@ -26,7 +26,7 @@ pub enum StartError {
     Threads(std::io::Error),
     #[error("auth.hash_threads: {0}")]
     HashThreads(std::io::Error),
-    #[error("no random numbers from the system: {0}")]
+    #[error("the system provides no random numbers: {0}")]
     Random(std::io::Error),
 }
 

@@ -27,9 +27,9 @@ pub use reload::ConfigSource;
 use assembly::Assembly;
 use signals::Signals;
 
-/// How long closing the store may take: a statement that is under way has to end first.
+/// The longest time for closing the store: a statement that is running has to end first.
 const CLOSING: Duration = Duration::from_secs(5);
-/// How many operators' connections are open at once.
+/// The most connections of operators that are open at once.
 const OPERATORS: usize = 1000;
 
 /// A gateway whose listeners are open.
@@ -42,7 +42,7 @@ impl Gateway {
     /// Opens the store and all listeners. Needs a tokio runtime that lives as long as the gateway.
     ///
     /// # Errors
-    /// Whatever keeps it from starting; nothing is listening then. [`StartError::Stopped`] where SIGTERM or SIGINT came first.
+    /// Everything that prevents the start; no listener is open then. [`StartError::Stopped`] if SIGTERM or SIGINT came first.
     pub async fn start(config: Config) -> Result<Gateway, StartError> {
         let mut signals = Signals::listen().map_err(StartError::Signals)?;
         let assembly = tokio::select! {
@@ -52,17 +52,17 @@ impl Gateway {
         Ok(Gateway { assembly, signals })
     }
 
-    /// Where it listens: the configuration's key and the address, with the port that 0 became.
+    /// The key in the configuration and the address of each listener, with the port that was chosen for 0.
     pub fn addresses(&self) -> &[(&'static str, SocketAddr)] {
         &self.assembly.addresses
     }
 
-    /// The first address that was opened for a configuration key.
+    /// The first address that was opened for a key of the configuration.
     pub fn address_of(&self, key: &str) -> Option<SocketAddr> {
         self.addresses().iter().find(|(k, _)| *k == key).map(|(_, address)| *address)
     }
 
-    /// The accounts in its store, for whoever runs it.
+    /// The accounts in its store, for the operator.
     pub fn accounts(&self) -> Accounts {
         Accounts::new(self.assembly.mutations.clone(), Origin::CommandLine)
     }
@@ -72,9 +72,8 @@ impl Gateway {
         Credentials::new(self.assembly.mutations.clone())
     }
 
-    /// Serves until SIGTERM or SIGINT; on SIGHUP rereads `source` and the certificate. Then stops accepting, waits for
-    /// what is in flight for `server.shutdown_deadline` at most, or until it is asked a second time, closes the store
-    /// and returns.
+    /// Serves until SIGTERM or SIGINT; on SIGHUP reloads `source` and the certificate. Then stops accepting, and waits for open
+    /// requests and sessions, for `server.shutdown_deadline` at most or until a second signal. At last closes the store.
     pub async fn run(self, source: ConfigSource) {
         let Gateway { mut assembly, mut signals } = self;
         assembly.begin();
@@ -84,12 +83,12 @@ impl Gateway {
         loop {
             tokio::select! {
                 () = signals.stop.asked() => break,
-                // Names may take long to be looked up, and a stop doesn't wait for that.
+                // Looking up names may take long, and a stop does not wait for that.
                 _ = signals.hangup.recv() => tokio::select! {
                     () = signals.stop.asked() => break,
                     () = reloader.reload(&assembly) => {}
                 },
-                _ = look.tick() => reloader.look_at_certificate(),
+                _ = look.tick() => reloader.reload_changed_certificate(),
             }
         }
         assembly.end(&mut signals.stop).await;
@@ -97,7 +96,7 @@ impl Gateway {
 }
 
 impl Assembly {
-    /// Starts what looks after it, and serves operators.
+    /// Starts the health checks, and serves operators.
     fn begin(&mut self) {
         for site in &self.sites {
             tokio::spawn(site.clone().watch_health());
@@ -125,21 +124,21 @@ impl Assembly {
         tokio::select! {
             left = self.workers.join() => {
                 if left > 0 {
-                    warn!(left, "the deadline passed: what was still under way is cut off");
+                    warn!(left, "shutdown deadline passed: open requests and sessions are cut off");
                 }
                 self.cluster.leave();
             }
             () = again.asked() => {
-                warn!("asked a second time: what is under way is cut off");
-                // The workers decide by what they remember until the process ends, so it has to be told of changes for as
-                // long. Its socket stays behind; whoever finds nobody there any more takes it away.
+                warn!("second signal to stop: open requests and sessions are cut off");
+                // The workers decide from the cache until the process ends, so other processes must be able to tell it of changes
+                // until then. Its socket stays behind, and another process that finds it dead removes it.
                 std::mem::forget(self.cluster.clone());
             }
         }
         let _ = self.ended.send(true);
-        // The last one out puts the log of the database back into its file, so that this one is whole.
+        // The last process that closes the database moves its write-ahead log into the file, which is complete then.
         if tokio::time::timeout(CLOSING, self.store.close()).await.is_err() {
-            warn!("the database is still in use, and is left as it is");
+            warn!("database still in use: closed without a checkpoint");
         }
         info!("stopped");
     }

@@ -1,5 +1,5 @@
-//! What a configuration needs from outside of its file, read and checked before anything of it is put in place: the
-//! same for a start, a reload and `gatepost check`.
+//! Everything that a configuration needs from outside its file, read and checked before any of it is applied. A start, a reload and
+//! `gatepost check` do the same.
 
 use rustls::sign::CertifiedKey;
 
@@ -13,12 +13,12 @@ use crate::state::Metrics;
 /// A configuration that can be served.
 pub struct Prepared {
     plans: Vec<(Entry, Plan)>,
-    /// The certificate with its key, where there is a `[tls]`.
+    /// The certificate with its key, if there is a `[tls]`.
     pub certificate: Option<CertifiedKey>,
 }
 
 impl Prepared {
-    /// Reads what there is to be read, for so many workers.
+    /// Reads all files, for so many workers.
     ///
     /// # Errors
     /// Everything that is wrong.
@@ -37,7 +37,7 @@ impl Prepared {
                 Err(errors) => wrong.extend(errors),
             }
         }
-        // Groups share the file that their entry names.
+        // Groups share the file that their entry names, and its errors.
         let mut said = Vec::new();
         wrong.retain(|error| {
             !said.contains(error) && {
@@ -48,7 +48,7 @@ impl Prepared {
         if wrong.is_empty() { Ok(Prepared { plans, certificate }) } else { Err(wrong) }
     }
 
-    /// As [`Prepared::new`], and checks what `[smtp]` needs as well, which is set up elsewhere.
+    /// Does the same as [`Prepared::new`], and checks what `[smtp]` needs, which is set up elsewhere.
     ///
     /// # Errors
     /// As [`Prepared::new`].
@@ -79,7 +79,7 @@ impl Prepared {
     }
 }
 
-/// What is wrong with a configuration that only shows outside of its file: a certificate, a file of roots, a password. Empty where it can be served.
+/// The errors of a configuration that lie outside its file: in a certificate, a file of roots, a password. Empty if it can be served.
 pub fn check(config: &Config) -> Vec<ConfigError> {
     Prepared::checked(config, 1, &Metrics::new()).err().unwrap_or_default()
 }

@@ -12,16 +12,16 @@ use crate::config::{Config, ConfigError, ConfigErrors, TlsSettings};
 use crate::edge::net::tls_certificate::{self, TlsCertificate};
 use crate::state::Metrics;
 
-/// Where a configuration comes from, again and again.
+/// The place from which a configuration is reloaded.
 #[derive(Clone, Debug)]
 pub enum ConfigSource {
     /// A file.
     File(PathBuf),
-    /// Nowhere: it stays as it is.
+    /// No place: the configuration stays as it is.
     Fixed,
 }
 
-/// Puts new configurations in place.
+/// Applies new configurations.
 pub struct Reloader {
     source: ConfigSource,
     running: Config,
@@ -29,29 +29,28 @@ pub struct Reloader {
     seen: Option<Stamp>,
 }
 
-/// When certificate and key were last written.
+/// The times at which certificate and key were last written.
 type Stamp = (Option<SystemTime>, Option<SystemTime>);
 
 impl Reloader {
-    /// `running` is what the gateway was started with.
+    /// `running` is the configuration with which the gateway was started.
     pub fn new(source: ConfigSource, running: Config, certificate: Option<Arc<TlsCertificate>>) -> Reloader {
         let seen = running.tls.as_ref().map(stamp);
         Reloader { source, running, certificate, seen }
     }
 
-    /// Rereads the source: routes, groups and limits of the HTTP entries, the trusted proxies, and the certificate. Where
-    /// anything in it is wrong, all of it is left, its errors are logged, and the gateway goes on as it was. Dropped in
-    /// its middle, it has changed nothing.
+    /// Reloads the source: routes, groups and limits of the HTTP entries, the trusted proxies, and the certificate. If anything in
+    /// it is invalid, the errors are logged and nothing changes. A reload that is dropped half-way has changed nothing.
     pub async fn reload(&mut self, gateway: &Assembly) {
         let ConfigSource::File(path) = &self.source else {
-            info!("there is no configuration file to reread");
-            return self.reread_certificate();
+            info!("no configuration file to reload");
+            return self.reload_certificate();
         };
         let config = match Config::load(path) {
             Ok(config) => config,
             Err(errors) => return refuse(errors.to_string().lines()),
         };
-        // Before the files are read: what is written meanwhile is seen at the next look.
+        // Before the files are read, so that a change in the meantime is seen at the next look.
         let seen = config.tls.as_ref().map(stamp);
         let metrics = gateway.sites.first().map_or_else(|| Arc::new(Metrics::new()), |s| s.metrics.clone());
         let mut prepared = match Prepared::checked(&config, gateway.workers.count(), &metrics) {
@@ -72,36 +71,36 @@ impl Reloader {
             mail.trusted_proxies.store(Arc::new(config.server.trusted_proxies.clone()));
         }
         for key in self.running.restart_needed(&config) {
-            warn!(key, "this change takes a restart");
+            warn!(key, "changed setting needs a restart");
         }
         if let (Some(shown), Some(read)) = (&self.certificate, prepared.certificate) {
             shown.replace(read);
             self.running.tls.clone_from(&config.tls);
             self.seen = seen;
-            info!("the certificate was reread");
+            info!("certificate reloaded");
         }
-        info!("the new configuration is in place");
+        info!("configuration reloaded");
     }
 
-    /// Rereads the certificate where its files have changed.
-    pub fn look_at_certificate(&mut self) {
+    /// Reloads the certificate if its files have changed.
+    pub fn reload_changed_certificate(&mut self) {
         let Some(tls) = &self.running.tls else { return };
         if self.seen != Some(stamp(tls)) {
-            self.reread_certificate();
+            self.reload_certificate();
         }
     }
 
-    fn reread_certificate(&mut self) {
+    fn reload_certificate(&mut self) {
         let (Some(shown), Some(tls)) = (&self.certificate, &self.running.tls) else { return };
         self.seen = Some(stamp(tls));
         match tls_certificate::read(tls) {
             Ok(read) => {
                 shown.replace(read);
-                info!("the certificate was reread");
+                info!("certificate reloaded");
             }
             Err(errors) => {
                 for ConfigError { key, reason, .. } in errors {
-                    error!("{key}: {reason}; the old certificate goes on");
+                    error!(key, reason, "certificate not reloaded: the old one stays in use");
                 }
             }
         }
@@ -112,7 +111,7 @@ fn refuse<'a>(wrong: impl Iterator<Item = &'a str>) {
     for line in wrong {
         error!("{line}");
     }
-    error!("the new configuration is refused, the old one goes on");
+    error!("configuration not reloaded: the old one stays in use");
 }
 
 fn stamp(tls: &TlsSettings) -> Stamp {
@@ -158,19 +157,19 @@ mod tests {
         let mut reloader = Reloader::new(ConfigSource::Fixed, config, Some(certificate.clone()));
 
         let first = certificate.shown();
-        reloader.look_at_certificate();
+        reloader.reload_changed_certificate();
         assert_eq!(certificate.shown(), first);
         renew(folder.path(), 1);
-        reloader.look_at_certificate();
+        reloader.reload_changed_certificate();
         let second = certificate.shown();
         assert_ne!(second, first);
-        // Bad: the old one stays, and whatever is good later is taken.
+        // An invalid one: the old one stays, and a later valid one is taken.
         write(folder.path().join("key.pem"), "nothing").unwrap();
         touch(folder.path(), 2);
-        reloader.look_at_certificate();
+        reloader.reload_changed_certificate();
         assert_eq!(certificate.shown(), second);
         renew(folder.path(), 3);
-        reloader.look_at_certificate();
+        reloader.reload_changed_certificate();
         assert_ne!(certificate.shown(), second);
     }
 }

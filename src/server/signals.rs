@@ -1,11 +1,10 @@
-//! What the system asks of the process.
+//! The signals of the system to the process.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that mean something, heard from the moment that this is made: what the system does by itself on any of
-/// them is to end the process on the spot.
+/// The signals that are handled, from the moment that this is made. Without a handler, the system would end the process at once.
 pub struct Signals {
     /// SIGTERM and SIGINT.
     pub stop: Stop,
@@ -13,17 +12,17 @@ pub struct Signals {
     pub hangup: Signal,
 }
 
-/// What asks the process to end.
+/// The signals that end the process.
 pub struct Stop {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    /// Begins to listen. Needs a tokio runtime.
+    /// Installs the handlers. Needs a tokio runtime.
     ///
     /// # Errors
-    /// Where the system gives no handlers.
+    /// The system refuses a handler.
     pub fn listen() -> io::Result<Signals> {
         let stop =
             Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
@@ -32,7 +31,7 @@ impl Signals {
 }
 
 impl Stop {
-    /// Waits for the next one. What comes while nobody waits is not lost.
+    /// Waits for the next signal. One that comes while nothing waits is not lost.
     pub async fn asked(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

@@ -1,4 +1,4 @@
-//! All sockets that a configuration listens on.
+//! The sockets of all listeners of a configuration.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -6,19 +6,19 @@ use crate::config::Config;
 use crate::domain::Entry;
 use crate::edge::net::listener::{self, BindError};
 
-/// The open sockets; nobody accepts from them yet.
+/// The open sockets, from which nothing is accepted yet.
 pub struct Sockets {
-    /// Of the HTTP entries, in the order of [`Config::http_entries`].
+    /// Those of the HTTP entries, in the order of [`Config::http_entries`].
     pub http: Vec<HttpSockets>,
-    /// Of the SMTP entry, with whether TLS begins with the first byte.
+    /// Those of the SMTP entry; true if TLS begins with the first byte.
     pub mail: Vec<(bool, TcpListener)>,
-    /// Of operators.
+    /// That of the operators.
     pub ops: Option<TcpListener>,
-    /// The configuration's key and the address of each, with the port that 0 became.
+    /// The key in the configuration and the address of each, with the port that was chosen for 0.
     pub addresses: Vec<(&'static str, SocketAddr)>,
 }
 
-/// Those of one HTTP entry.
+/// The sockets of one HTTP entry.
 pub struct HttpSockets {
     /// Without TLS.
     pub clear: Vec<TcpListener>,
@@ -30,7 +30,7 @@ impl Sockets {
     /// Opens all of them.
     ///
     /// # Errors
-    /// The first that can't be opened; then none is.
+    /// The first socket that cannot be opened. None is open then.
     pub fn bind(config: &Config) -> Result<Sockets, BindError> {
         let mut addresses = Vec::new();
         let mut bind = |key, address| {
@@ -61,7 +61,7 @@ impl Sockets {
     }
 }
 
-/// The configuration's keys for listeners without and with TLS.
+/// The keys in the configuration for listeners without and with TLS.
 const fn keys(entry: Entry) -> (&'static str, &'static str) {
     match entry {
         Entry::Api => ("api.listen", "api.tls_listen"),

@@ -1,4 +1,4 @@
-//! The threads that serve, and how they end.
+//! The worker threads, from their start to their end.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -20,17 +20,17 @@ use crate::edge::smtp::service::SmtpService;
 use crate::edge::smtp::worker::SmtpWorker;
 use crate::state::metrics::SmtpLimit;
 
-/// How often a worker closes connections to backends that were kept for too long.
+/// The interval at which a worker closes idle connections to backends that were kept for too long.
 const SWEEP: Duration = Duration::from_secs(5);
 
-/// How long mail clients whose message is cut off by a stop have to take the reply that says so.
+/// The time that a mail client has to read the reply to a message that a stop cut off.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A socket that every worker accepts from.
 pub struct Listening {
     /// The socket.
     pub socket: TcpListener,
-    /// With TLS, what does the handshake.
+    /// The acceptor of TLS handshakes, if the socket has TLS.
     pub tls: Option<Arc<Acceptor>>,
     /// The entry it belongs to.
     pub site: Arc<HttpService>,
@@ -40,7 +40,7 @@ pub struct Listening {
 pub struct MailListening {
     /// The socket.
     pub socket: TcpListener,
-    /// Whether TLS begins with the first byte.
+    /// True if TLS begins with the first byte.
     pub implicit_tls: bool,
     /// The entry.
     pub entry: Arc<SmtpService>,
@@ -57,7 +57,7 @@ impl Workers {
     /// Starts `count` workers on the sockets.
     ///
     /// # Errors
-    /// Where the system gives no thread, or no second handle of a socket.
+    /// The system refuses a thread, or a second handle of a socket.
     pub fn start(
         count: usize,
         listening: &[Listening],
@@ -96,7 +96,7 @@ impl Workers {
                 let server = SmtpServer { worker: mail_worker, implicit_tls: listening.implicit_tls };
                 let full = server.clone();
                 let refuse = move |stream: &TcpStream| full.refuse(stream, SmtpLimit::Connections);
-                // On the heap, since a task's future is moved a few times.
+                // On the heap, because the future of a task is moved a few times.
                 let serve =
                     move |stream, peer, entered| Box::pin(server.clone().serve(stream, peer, entered));
                 let socket = listening.socket.try_clone()?;
@@ -123,15 +123,15 @@ impl Workers {
                 let _ = stop.wait_for(|stop| *stop).await;
                 let emptied = async {
                     requests.emptied().await;
-                    // A request over HTTP/2 is done with when its answer is written, and not when that has gone out.
+                    // A request over HTTP/2 ends when its response is queued, and not when the response has been sent.
                     multiplexed.emptied().await;
-                    // Those that are idle say goodbye.
+                    // Idle sessions say goodbye.
                     for entry in &entries {
                         entry.sessions.emptied().await;
                     }
                 };
                 if tokio::time::timeout(deadline, emptied).await.is_err() {
-                    // Before this worker's runtime is dropped, and its tasks count themselves out.
+                    // Before the runtime of this worker is dropped, which ends its tasks and their counts.
                     cut_off.fetch_max(requests.count(), Ordering::Relaxed);
                     let told = async {
                         for entry in &entries {
@@ -146,22 +146,22 @@ impl Workers {
         Ok(Workers { threads: worker::start(works)?, requests, cut_off })
     }
 
-    /// How many workers there are.
+    /// The number of workers.
     pub fn count(&self) -> usize {
         self.threads.len()
     }
 
-    /// Requests under way.
+    /// The number of open requests and sessions.
     pub fn requests(&self) -> usize {
         self.requests.count()
     }
 
-    /// Waits until every worker has ended; returns how many requests were cut off.
+    /// Waits until every worker has ended. Returns the number of requests that were cut off.
     pub async fn join(self) -> usize {
         let threads = self.threads;
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
-                // A panic of a worker is in the log.
+                // The panic of a worker is logged.
                 let _ = thread.join();
             }
         });

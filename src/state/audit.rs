@@ -1,45 +1,45 @@
 //! The audit trail: one structured line in the log, target `audit`, for each change and each denial, all of the same form.
-//! A line has actor, action, source and outcome, and never a secret.
+//! It tells who, what, from where and with what outcome, and never contains a secret.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 
-/// Names of what was asked for are cut at this many characters: nobody has a longer one.
+/// Names are cut at this many characters. No username is longer.
 const LONGEST_NAME: usize = 64;
 
-/// One line. What is `None` isn't in it.
+/// One line. A field that is `None` is left out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Record<'a> {
-    /// The action.
+    /// The requested action.
     pub action: &'a str,
-    /// The actor: a username as presented, or the operator.
+    /// The actor: a username as it was presented, or the operator.
     pub actor: &'a str,
-    /// To whom.
+    /// The affected account or credential.
     pub subject: Option<&'a str>,
     /// The requested change, in words.
     pub change: Option<&'a str>,
-    /// Where it came in.
+    /// The entry.
     pub entry: Option<&'a str>,
-    /// From where: an address, or `command line`.
+    /// The origin: an address, or `command line`.
     pub source: &'a str,
-    /// As in the response and the rest of the log.
+    /// The request ID, as in the response and the rest of the log.
     pub request_id: Option<&'a str>,
     /// The outcome, in one word.
     pub outcome: &'a str,
-    /// Why, where it wasn't done.
+    /// The reason, if it was not done.
     pub reason: Option<&'a str>,
-    /// The number of identical lines that were left out before it.
+    /// The number of equal lines that were left out before it.
     pub repeated: Option<u64>,
 }
 
-/// The importance of a line.
+/// The weight of a line, which decides its level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
-    /// The store's or the system's trouble.
+    /// A failure of the store or the system.
     Trouble,
-    /// An ordinary line.
+    /// A change or a denial.
     Plain,
     /// One of many that are the same.
     Repeated,
@@ -65,25 +65,25 @@ impl Record<'_> {
     }
 }
 
-/// Formats a presented name so that it is harmless in a log.
+/// A name that a client presented, in a form that is safe for the log.
 fn shown(text: &str) -> impl fmt::Display + fmt::Debug {
     let letters = text.chars().take(LONGEST_NAME);
     letters.map(|c| if c.is_control() { '?' } else { c }).collect::<String>()
 }
 
-/// A change that another process on the same store has made and can't log where operators look for it, such as the command
-/// line: whoever hears of it writes the line.
+/// A change that another process on the same store has made and cannot log where operators look for it, such as the command line. A
+/// process that is told of it writes the line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct News {
     /// The action.
     pub action: String,
     /// The actor.
     pub actor: String,
-    /// To whom.
+    /// The affected account or credential.
     pub subject: String,
     /// The change, in words.
     pub change: String,
-    /// From where.
+    /// The origin.
     pub source: String,
 }
 

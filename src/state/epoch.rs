@@ -1,12 +1,12 @@
-//! Epochs: which of the things that were read from the store may still be believed.
+//! Epochs tell which of the data that was read from the store is still valid.
 //!
-//! There is one sequence for all mutations. A mutation, after its commit and before it is answered, takes the next
-//! number of the sequence and raises the shard of the name it touched to it. A loader takes the sequence's present
-//! number, `seen`, *before* it reads the store, and what it read carries `seen` with it. What was read is fresh as long
-//! as no shard it depends on (its own name's, its account's, the one for all) was raised above `seen`.
+//! There is one sequence for all mutations. A mutation, after its commit and before it is answered, takes the next number of the
+//! sequence and raises the shard of the name that it touched to this number. A loader takes the present number of the sequence, `seen`,
+//! *before* it reads the store, and keeps `seen` with the data. The data is fresh as long as no shard that it depends on (that of its
+//! name, that of its account, the one for all) was raised above `seen`.
 //!
-//! This is exact. Let a mutation take the number `m`, and let a check begin after that mutation was answered. Say the
-//! check finds an entry that depends on the mutated name.
+//! This is exact. Let a mutation take the number `m`, and let a check begin after that mutation was answered. Assume that the check
+//! finds an entry that depends on the mutated name.
 //!
 //! - `seen >= m`: the loader saw the number `m` or a later one, so taking `m` happened before the loader's look at the
 //!   sequence (acquire and release on one variable that is only ever added to). The commit came before that and the
@@ -14,11 +14,11 @@
 //! - `seen < m`: raising the shard to `m` happened before the answer, and the answer before the check. So the check reads
 //!   `m` or more from the shard, which only grows, finds `seen` below it, and reads the store.
 //!
-//! Nothing else matters: not the order in which loaders insert, nor how long one dawdles between reading and inserting. An
-//! entry that was read before a mutation is stale after it whenever it is inserted, and where a slow loader puts an
-//! older entry over a newer one, the older one is either still true or known to be stale, since its `seen` came with it.
+//! Nothing else matters, neither the order in which loaders insert entries, nor the time between reading and inserting. An entry that
+//! was read before a mutation is stale after it, whenever it is inserted. If a slow loader replaces a newer entry by an older one, the
+//! older one is either still true or known to be stale, because it has its `seen`.
 //!
-//! A name shares its shard with one in four thousand others; a mutation there costs them one row read, no more.
+//! A name shares its shard with one in four thousand others. A mutation of it costs each of them one row read.
 
 use std::fmt;
 use std::hash::BuildHasher;
@@ -32,7 +32,7 @@ use crate::domain::Canonical;
 
 const SHARDS: usize = 4096;
 
-/// The sequence of mutations, and what it was when each shard of names was last touched.
+/// The sequence of mutations, and its number at the last mutation of each shard of names.
 pub struct Epochs {
     sequence: AtomicU64,
     all: AtomicU64,
@@ -47,7 +47,7 @@ pub struct Epochs {
 pub struct Shard(u16);
 
 impl Epochs {
-    /// A sequence that starts at zero: everything loaded from now on is fresh.
+    /// A sequence that starts at zero. Everything that is loaded from now on is fresh.
     pub fn new() -> Epochs {
         Epochs {
             sequence: AtomicU64::new(0),
@@ -59,13 +59,13 @@ impl Epochs {
         }
     }
 
-    /// The present number of the sequence. To be taken *before* the store is read, and kept with what was read.
+    /// The present number of the sequence. It must be taken *before* the store is read, and kept with the data.
     pub fn now(&self) -> u64 {
         self.sequence.load(Ordering::Acquire)
     }
 
-    /// Makes everything that was read about `name` before this call stale: the principal of that name and, where it is
-    /// an account holder, every credential of the account. To be called after the commit and before the answer.
+    /// Makes all data about `name` stale that was read before this call: the principal of that name and, for an account holder, every
+    /// credential of the account. Must be called after the commit and before the answer.
     pub fn raise(&self, name: &Canonical) {
         let number = self.next();
         self.shards[usize::from(self.shard(name).0)].fetch_max(number, Ordering::AcqRel);
@@ -86,14 +86,14 @@ impl Epochs {
         let _ = self.forget.set(Box::new(forget));
     }
 
-    /// Makes everything that was read before this call stale.
+    /// Makes all data stale that was read before this call.
     pub fn raise_all(&self) {
         let number = self.next();
         self.all.fetch_max(number, Ordering::AcqRel);
         self.announce(number);
     }
 
-    /// Returns true if what was read at `seen` about a user of an account is still valid.
+    /// Returns true if data about a user of an account that was read at `seen` is still valid.
     pub fn is_fresh(&self, seen: u64, user: &Canonical, account: &Canonical) -> bool {
         self.is_fresh_at(seen, self.shard(user), self.shard(account))
     }
@@ -109,8 +109,7 @@ impl Epochs {
         Shard((self.hasher.hash_one(name) % SHARDS as u64) as u16)
     }
 
-    /// Changes at every raise, after the shard was raised: what stays open on the strength of an earlier decision waits
-    /// on it and then asks again.
+    /// A value that changes at every raise, after the shard was raised. Open tunnels and sessions wait for it, and are decided again.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.raised.subscribe()
     }
@@ -120,7 +119,7 @@ impl Epochs {
     }
 
     fn announce(&self, number: u64) {
-        // Wakes them also where a later number was announced first: its shard may have been asked for too early.
+        // Wakes them even if a later number was announced first, because its shard may have been read too early.
         self.raised.send_modify(|last| *last = number.max(*last));
     }
 }

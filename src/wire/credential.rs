@@ -1,4 +1,9 @@
-//! The credential that a request carries, copied out of it, and compared if several places of the request carry one.
+//! Credentials as clients present them.
+//!
+//! Two types stand for one: [`Presented`] borrows it from the buffer that it was read from, and [`PresentedCredential`] owns it where
+//! that buffer doesn't live long enough (a form, an AUTH exchange). Two more are about reading it: `wire::form` gathers the username
+//! and the secret separately (`CredentialHalves`), since they are parameters of their own, and
+//! [`QueryCredential`](crate::wire::QueryCredential) is a query split into credential and rest.
 
 use std::fmt;
 
@@ -61,36 +66,22 @@ impl fmt::Debug for PresentedCredential {
     }
 }
 
-/// The credential of one request, gathered from its header, query and body. Several places may carry the same one.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RequestCredential<'a>(Option<Presented<'a>>);
-
-impl<'a> RequestCredential<'a> {
-    /// A request without a credential so far.
-    pub fn new() -> RequestCredential<'a> {
-        RequestCredential(None)
-    }
-
-    /// Adds the credential in one more place of the request. Usernames are compared without regard to ASCII case.
-    ///
-    /// # Errors
-    /// [`CredentialError::Conflict`] if another place carries another credential.
-    pub fn add(&mut self, presented: Presented<'a>) -> Result<(), CredentialError> {
-        match self.0 {
-            None => self.0 = Some(presented),
-            Some(first) => {
-                let same_name = first.username.eq_ignore_ascii_case(presented.username);
-                if !same_name || first.secret != presented.secret {
-                    return Err(CredentialError::Conflict);
-                }
-            }
+/// The credential of a request, from two places that may carry one. Both may carry the same one. Usernames are compared without
+/// regard to ASCII case.
+///
+/// # Errors
+/// [`CredentialError::Conflict`] if the places carry different credentials.
+pub fn one_credential<'a>(
+    one: Option<Presented<'a>>,
+    other: Option<Presented<'a>>,
+) -> Result<Option<Presented<'a>>, CredentialError> {
+    match (one, other) {
+        (Some(one), Some(other))
+            if !one.username.eq_ignore_ascii_case(other.username) || one.secret != other.secret =>
+        {
+            Err(CredentialError::Conflict)
         }
-        Ok(())
-    }
-
-    /// The credential of the request, if it carries one.
-    pub fn credential(self) -> Option<Presented<'a>> {
-        self.0
+        _ => Ok(one.or(other)),
     }
 }
 
@@ -101,15 +92,16 @@ mod tests {
     #[test]
     fn places_agree_or_conflict() {
         let joe = Presented { username: b"joe", secret: b"1" };
-        let mut gathered = RequestCredential::new();
-        assert!(gathered.credential().is_none());
-        gathered.add(joe).unwrap();
-        gathered.add(Presented { username: b"JOE", secret: b"1" }).unwrap();
-        assert_eq!(gathered.credential().unwrap().username, b"joe");
+        assert!(one_credential(None, None).unwrap().is_none());
+        let same = Presented { username: b"JOE", secret: b"1" };
+        for (one, other) in [(Some(joe), None), (None, Some(joe)), (Some(joe), Some(same))] {
+            assert_eq!(one_credential(one, other).unwrap().unwrap().username, b"joe");
+        }
         for other in
             [Presented { username: b"jim", secret: b"1" }, Presented { username: b"joe", secret: b"2" }]
         {
-            assert_eq!(gathered.add(other), Err(CredentialError::Conflict));
+            let conflict = one_credential(Some(joe), Some(other)).err();
+            assert_eq!(conflict, Some(CredentialError::Conflict));
         }
     }
 }

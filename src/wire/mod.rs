@@ -21,5 +21,5 @@ pub use self::http::{
     RequestTarget, RoutePattern, basic, cut_short, normalize, sends_mail,
 };
 pub use api::{CallParameters, CallParametersError, CredentialsAction, CredentialsCall, ReplyFormat, reply};
-pub use credential::{CredentialError, LONGEST_VALUE, PresentedCredential, RequestCredential};
+pub use credential::{CredentialError, LONGEST_VALUE, PresentedCredential, one_credential};
 pub use form::{BodyScanner, CredentialKey, FormError, QueryCredential, take_credential, without_credential};

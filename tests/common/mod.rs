@@ -2,6 +2,7 @@
 //! exactly what it is told to.
 #![allow(dead_code)]
 
+pub mod accounts;
 pub mod backend;
 pub mod callers;
 pub mod curl;
@@ -151,6 +152,7 @@ impl Gateway {
 
     /// Starts one in a directory that has its configuration.
     pub fn start_in(directory: tempfile::TempDir) -> Gateway {
+        accounts::create_database(directory.path());
         Gateway::start_by(directory, Command::new(binary()))
     }
 
@@ -228,27 +230,14 @@ impl Gateway {
     /// Makes the account of [`HOLDER`], with these rights.
     pub fn account(&self, rights: &str) -> &Gateway {
         let (name, password) = HOLDER.split_once(':').unwrap();
-        let output =
-            self.command(&["account", "add", name, "--rights", rights, "--password-stdin"], password);
-        assert!(output.status.success(), "{output:?}");
+        accounts::add_account(&self.config(), name, password, rights);
         self
     }
 
     /// Adds a credential with these permissions to that account; `login` is `name:password`.
     pub fn credential(&self, login: &str, permissions: &str) -> &Gateway {
         let (name, password) = login.split_once(':').unwrap();
-        let arguments = [
-            "credential",
-            "add",
-            name,
-            "--account",
-            "acme",
-            "--permissions",
-            permissions,
-            "--password-stdin",
-        ];
-        let output = self.command(&arguments, password);
-        assert!(output.status.success(), "{output:?}");
+        accounts::add_credential(&self.config(), "acme", name, password, permissions);
         self
     }
 

@@ -88,8 +88,15 @@ fn files_that_are_named_exist() {
     let mut seen = 0;
     for page in pages() {
         for line in prose(&read(&page)) {
-            for name in line.split('`').skip(1).step_by(2).filter(|name| is_path(name)) {
-                assert!(root().join(name).exists(), "{page}: {name} doesn't exist");
+            for name in line.split('`').skip(1).step_by(2) {
+                let exists = match (is_path(name), file_of_module(name)) {
+                    (true, _) => root().join(name).exists(),
+                    (false, Some(file)) => ["{}.rs", "{}/mod.rs"]
+                        .iter()
+                        .any(|form| root().join(form.replace("{}", &file)).exists()),
+                    (false, None) => continue,
+                };
+                assert!(exists, "{page}: {name} doesn't exist");
                 seen += 1;
             }
         }
@@ -362,6 +369,16 @@ fn prose(page: &str) -> impl Iterator<Item = &str> {
         is_code ^= fence;
         !is_code && !fence
     })
+}
+
+/// The file of a module such as `edge::http::error`, without its ending; `None` for any other text.
+fn file_of_module(name: &str) -> Option<String> {
+    let layers = ["cli", "config", "domain", "edge", "server", "service", "state", "wire"];
+    let (layer, rest) = name.split_once("::")?;
+    let is_module =
+        |part: &str| part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let all = layers.contains(&layer) && rest.split("::").all(is_module);
+    all.then(|| format!("src/{}", name.replace("::", "/")))
 }
 
 /// Returns true for the path of a file or folder of the project, without wildcards and parameters.

@@ -300,7 +300,7 @@ fn a_backend_by_name_is_known_at_once_and_after_a_reload() {
     let gateway = Gateway::start(&config);
     assert_eq!(get("/open/a").send(gateway.api()).status, 200);
     gateway.signal("HUP");
-    gateway.log().wait_for(&["the new configuration is in place"]);
+    gateway.log().wait_for(&["configuration reloaded"]);
     assert_eq!(get("/open/a").send(gateway.api()).status, 200);
 }
 

@@ -52,7 +52,7 @@ fn a_request_goes_to_the_group_of_its_route_also_after_a_reload() {
 
     write_config(gateway.directory.path(), &split(default.address, other.address));
     gateway.signal("HUP");
-    gateway.log().wait_for(&["the new configuration is in place"]);
+    gateway.log().wait_for(&["configuration reloaded"]);
     goes_by_its_route(&gateway, &default, &other);
     assert!(mail.drain().is_empty());
 }

@@ -9,6 +9,7 @@ mod backends;
 mod chunked_framing;
 mod clients;
 mod cross_site;
+mod cut_boundaries;
 mod groups;
 mod http2;
 mod judged_forms;

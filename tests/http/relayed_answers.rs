@@ -8,7 +8,7 @@ use crate::common::backend::{Backend, Received, read_request};
 use crate::common::http::{Connection, get, request};
 use crate::common::http2::{self, ask, http2};
 use crate::common::tls::Authority;
-use crate::common::{Gateway, open_api};
+use crate::common::{Gateway, configured, open_api};
 
 /// The `Date` of most answers.
 const DATE: &str = "Date: Thu, 01 Jan 2015 00:00:00 GMT\r\n";
@@ -242,6 +242,26 @@ fn both_paths_give_the_client_the_same_bytes() {
             let expected = format!("HTTP/1.1 {}\r\n{}", case.status, case.fields).replace("DATE", DATE);
             assert_eq!((head, body.as_str()), (expected, case.body), "{} over the {path} path", case.name);
         }
+    }
+}
+
+#[test]
+fn a_backend_with_tls_gives_the_client_the_same_bytes() {
+    let authority = Authority::new();
+    let backend = authority.issue("127.0.0.1").backend_answering(|request| {
+        let target = request.split(' ').nth(1).unwrap_or_default().to_owned();
+        String::from_utf8(answer_to(&Received { target, ..Received::default() })).unwrap()
+    });
+    let config = open_api(backend, "health_interval = \"1h\"\nupstream_ca = \"DIR/ca.pem\"");
+    let directory = configured(&config.replace("http://", "https://"));
+    std::fs::write(directory.path().join("ca.pem"), authority.pem()).unwrap();
+    let gateway = Gateway::start_in(directory);
+    // This backend doesn't end its connections.
+    for case in CASES.iter().filter(|case| !case.name.starts_with("until")) {
+        let target = format!("/open/{}", case.name);
+        let (head, body) = split(&exchange(&gateway, &get(&target).bytes()));
+        let expected = format!("HTTP/1.1 {}\r\n{}", case.status, case.fields).replace("DATE", DATE);
+        assert_eq!((head, body.as_str()), (expected, case.body), "{}", case.name);
     }
 }
 

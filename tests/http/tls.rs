@@ -76,7 +76,7 @@ fn a_renewed_certificate_is_shown_after_sighup_and_a_bad_one_never() {
     let first = shown(&gateway, &client);
     authority.issue("gate.test").write(gateway.directory.path());
     gateway.signal("HUP");
-    gateway.log().wait_for(&["the certificate was reread"]);
+    gateway.log().wait_for(&["certificate reloaded"]);
     let second = shown(&gateway, &client);
     assert_ne!(first, second);
     // A key that isn't the certificate's, and no certificate at all.
@@ -88,7 +88,7 @@ fn a_renewed_certificate_is_shown_after_sighup_and_a_bad_one_never() {
     std::fs::write(gateway.directory.path().join("cert.pem"), "nothing").unwrap();
     gateway.signal("HUP");
     gateway.log().wait_for(&["tls.certificate"]);
-    gateway.log().wait_for(&["the old one goes on"]);
+    gateway.log().wait_for(&["the old one stays in use"]);
     assert_eq!(shown(&gateway, &client), second);
 }
 
@@ -109,7 +109,7 @@ fn with_a_bad_certificate_a_reload_changes_nothing_and_says_all() {
     let text = format!("{}{groups}", config(two.address, ""));
     crate::common::write_config(gateway.directory.path(), &text);
     gateway.signal("HUP");
-    gateway.log().wait_for(&["the old one goes on"]);
+    gateway.log().wait_for(&["the old one stays in use"]);
     for word in ["tls.private_key", "no-one.pem", "no-two.pem"] {
         gateway.log().wait_for(&[word]);
     }

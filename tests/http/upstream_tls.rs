@@ -184,9 +184,10 @@ fn without_roots_of_its_own_it_is_verified_against_the_systems() {
 
 #[test]
 fn roots_that_cannot_be_used_are_one_line() {
-    for (roots, word) in
-        [("", "there is none"), ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "ca.pem")]
-    {
+    for (roots, word) in [
+        ("", "contains no certificate"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "ca.pem"),
+    ] {
         let directory = configured(
             &open_api("127.0.0.1:9".parse().unwrap(), "upstream_ca = \"DIR/ca.pem\"")
                 .replace("http://", "https://"),

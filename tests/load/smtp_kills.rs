@@ -60,6 +60,8 @@ struct World {
     sinks: [Sink; 2],
     struck: Mutex<BTreeMap<(Part, At), usize>>,
     done: Mutex<BTreeSet<usize>>,
+    /// When a transaction last came to an end.
+    last_end: Mutex<Instant>,
     resets: AtomicUsize,
 }
 
@@ -115,6 +117,7 @@ impl World {
             sinks,
             struck: Mutex::default(),
             done: Mutex::default(),
+            last_end: Mutex::new(Instant::now()),
             resets: AtomicUsize::new(0),
         });
         let _ = made.relays.set(relays);
@@ -229,20 +232,22 @@ impl World {
     /// One transaction, repeated until it comes to an end: with an answer, or none where the message was on its way.
     fn submit(&self, number: usize, client: &mut Option<Client>, sessions: &AtomicUsize) -> Option<u16> {
         let chunked = matches!(stage(number).0, Part::Chunk | Part::Last);
-        let began = Instant::now();
         loop {
-            assert!(began.elapsed() < PATIENCE, "{number} never comes to an end");
+            let last_end = *self.last_end.lock().unwrap();
+            assert!(last_end.elapsed() < PATIENCE, "{number} and all others never come to an end");
             self.mend();
             let begin = || self.log_in(sessions.fetch_add(1, Ordering::Relaxed));
             let Some(mut session) = client.take().or_else(begin) else { continue };
             let end = transact(&mut session, number, chunked);
             let goes_on = session.try_say("RSET").is_some_and(|answer| answer.code == 250);
             *client = goes_on.then_some(session);
-            match end {
-                End::Answered(code) => return Some(code),
-                End::Unanswered => return None,
-                End::Before => {}
-            }
+            let code = match end {
+                End::Answered(code) => Some(code),
+                End::Unanswered => None,
+                End::Before => continue,
+            };
+            *self.last_end.lock().unwrap() = Instant::now();
+            return code;
         }
     }
 

@@ -108,7 +108,7 @@ fn a_stop_does_not_wait_longer_than_its_deadline_and_says_so() {
     gateway.signal("TERM");
     assert_eq!(gateway.wait(), Some(0));
     assert!(asked.elapsed() >= Duration::from_millis(300));
-    let line = gateway.log().wait_for(&["the deadline passed"]);
+    let line = gateway.log().wait_for(&["shutdown deadline passed"]);
     assert!(line.contains("\"left\":1"), "{line}");
     assert!(hanging.try_response().is_none());
 }
@@ -149,7 +149,7 @@ fn asked_a_second_time_it_waits_for_nothing() {
     gateway.log().wait_for(&["stopping"]);
     gateway.signal("INT");
     assert_eq!(gateway.wait(), Some(0));
-    gateway.log().wait_for(&["asked a second time"]);
+    gateway.log().wait_for(&["second signal to stop"]);
     assert!(hanging.try_response().is_none());
 }
 
@@ -206,7 +206,7 @@ fn a_reload_changes_routes_and_a_bad_one_changes_nothing() {
     );
     write_config(gateway.directory.path(), &bad);
     gateway.signal("HUP");
-    gateway.log().wait_for(&["the new configuration is refused"]);
+    gateway.log().wait_for(&["configuration not reloaded"]);
     gateway.log().wait_for(&["everything", "gatepost.toml"]);
     gateway.log().wait_for(&["lissen"]);
     assert_eq!(kept.exchange(get("/open/a")).status, 200);
@@ -214,7 +214,7 @@ fn a_reload_changes_routes_and_a_bad_one_changes_nothing() {
 
     write_config(gateway.directory.path(), &open_api(two.address, "").replace("/open/*", "/new/*"));
     gateway.signal("HUP");
-    gateway.log().wait_for(&["the new configuration is in place"]);
+    gateway.log().wait_for(&["configuration reloaded"]);
     assert_eq!(kept.exchange(get("/new/a")).status, 200);
     assert_eq!(two.next().target, "/new/a");
     assert_eq!(kept.exchange(get("/open/a")).status, 401);
@@ -223,7 +223,7 @@ fn a_reload_changes_routes_and_a_bad_one_changes_nothing() {
     // What takes a restart is said.
     write_config(gateway.directory.path(), &format!("[server]\nthreads = 3\n{}", open_api(two.address, "")));
     gateway.signal("HUP");
-    gateway.log().wait_for(&["this change takes a restart", "server.threads"]);
+    gateway.log().wait_for(&["changed setting needs a restart", "server.threads"]);
 }
 
 #[test]

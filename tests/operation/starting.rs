@@ -80,7 +80,7 @@ fn a_reload_while_it_starts_ends_nothing() {
     let (_directory, lock, mut child, mut lines) = starting();
     crate::common::signal(&child, "HUP");
     drop(lock);
-    for word in ["\"listening\"", "the new configuration is in place"] {
+    for word in ["\"listening\"", "configuration reloaded"] {
         assert!(lines.any(|line| line.is_ok_and(|line| line.contains(word))), "{word}");
     }
     crate::common::signal(&child, "TERM");

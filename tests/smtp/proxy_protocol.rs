@@ -193,7 +193,7 @@ fn who_is_trusted_can_be_changed_while_it_runs() {
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace("192.0.2.250", "127.0.0.1")).unwrap();
     site.gateway.signal("HUP");
-    site.gateway.log().wait_for(&["the new configuration is in place"]);
+    site.gateway.log().wait_for(&["configuration reloaded"]);
     is_greeted_as(&site, "192.0.2.9", |client| {
         client.send(&ipv4(9));
         assert_eq!(client.answer().code, 220);

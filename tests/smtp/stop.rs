@@ -82,7 +82,7 @@ fn a_stop_is_at_once_for_a_mail_client_that_is_waited_for_whatever_it_has_begun(
     }
     assert_eq!(gateway.wait(), Some(0));
     assert!(asked.elapsed() < PATIENCE / 2, "{:?}", asked.elapsed());
-    assert!(!gateway.log().text().contains("the deadline passed"));
+    assert!(!gateway.log().text().contains("shutdown deadline passed"));
     assert_eq!(sink.messages().len(), 1);
     sink.wait_until_idle();
 }
@@ -203,7 +203,7 @@ fn at_the_deadline_of_a_stop_a_mail_client_within_its_message_is_told_so() {
     }
     assert_eq!(gateway.wait(), Some(0));
     assert!(asked.elapsed() < PATIENCE / 2, "{:?}", asked.elapsed());
-    let line = gateway.log().wait_for(&["the deadline passed"]);
+    let line = gateway.log().wait_for(&["shutdown deadline passed"]);
     assert!(line.contains("\"left\":4"), "{line}");
     gate.open();
     sink.wait_until_idle();

@@ -275,7 +275,7 @@ fn a_stop_waits_for_no_mail_client_that_says_or_hears_nothing() {
     assert_eq!(gateway.wait(), Some(0));
     // 5 s are for the one that may yet hear.
     assert!(asked.elapsed() < PATIENCE / 2, "{:?}", asked.elapsed());
-    assert!(!gateway.log().text().contains("the deadline passed"));
+    assert!(!gateway.log().text().contains("shutdown deadline passed"));
 }
 
 /// What the client hears of a backend that hangs at `stage`: the answer that isn't the good one.

@@ -24,7 +24,7 @@ fn a_renewed_certificate_is_shown_after_sighup_by_starttls_and_from_the_first_by
     let mut renew = authority.issue(NAME);
     renew.write(gateway.directory.path());
     gateway.signal("HUP");
-    gateway.log().wait_for(&["the certificate was reread"]);
+    gateway.log().wait_for(&["certificate reloaded"]);
     let second = shown();
     assert_ne!(second, first);
     for client in [&mut open, &mut half] {
@@ -37,6 +37,6 @@ fn a_renewed_certificate_is_shown_after_sighup_by_starttls_and_from_the_first_by
     renew.certificate = "nothing".into();
     renew.write(gateway.directory.path());
     gateway.signal("HUP");
-    gateway.log().wait_for(&["the old one goes on"]);
+    gateway.log().wait_for(&["the old one stays in use"]);
     assert_eq!(shown(), second);
 }

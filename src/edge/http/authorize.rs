@@ -28,7 +28,7 @@ use crate::config::Need;
 use crate::domain::{Entry, Permission, Permissions, Presented};
 use crate::service::access::{Decision, Granted, Peer};
 use crate::wire::{
-    BASIC_BUFFER, BasicError, BodyScanner, CredentialError, PresentedCredential, RequestCredential, basic,
+    BASIC_BUFFER, BasicError, BodyScanner, CredentialError, PresentedCredential, basic, one_credential,
 };
 
 /// The authorization of one request.
@@ -70,23 +70,18 @@ impl Admission<'_> {
             return self.admit_anybody(session, target, is_api);
         };
         let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
-        let mut gathered = RequestCredential::new();
         let values = session.req_header().headers.get_all(header::AUTHORIZATION);
         let basic = authorization(values, &mut buffer);
         if basic.as_ref().is_err_and(|refusal| *refusal == Refusal::BadCredential) {
             self.note_no_credential(session, "malformed credential");
         }
         let basic = basic?;
-        if let Some(presented) = basic {
-            gathered.add(presented).map_err(ambiguous)?;
-        }
         let query = match is_api {
             true => MaskedQuery::read(target.query).map_err(ambiguous)?,
             false => MaskedQuery::untouched(target.query),
         };
-        if let Some(held) = &query.held {
-            gathered.add(held.presented()).map_err(ambiguous)?;
-        }
+        let of_query = query.held.as_ref().map(PresentedCredential::presented);
+        let presented = one_credential(basic, of_query).map_err(ambiguous)?;
         // Before anything is read or checked. A credential in a form comes too late to count.
         if let (Some(ambient), None) = (basic, &query.held) {
             self.refuse_cross_site(session, ambient, route)?;
@@ -97,7 +92,7 @@ impl Admission<'_> {
             false => BodyKind::Other,
         };
         let rest = query.rest;
-        match (gathered.credential(), kind) {
+        match (presented, kind) {
             (Some(presented), kind) => {
                 let granted =
                     self.decide(session, presented, permission, route.also, CheckRoom::ForLogin).await?;

@@ -168,7 +168,7 @@ impl Underway<'_> {
                 let raw = session.req_header().raw_path();
                 let path = String::from_utf8_lossy(raw.split(|b| *b == b'?').next().unwrap_or_default())
                     .into_owned();
-                debug!(?refusal, request_id = shown(&self.request_id), "refused");
+                debug!(?refusal, request_id = shown(&self.request_id), "request refused");
                 self.refuse(&mut session, &refusal, &path).await;
                 (refusal.status(), true, None)
             }
@@ -246,19 +246,21 @@ impl Underway<'_> {
         let method = session.req_header().method.clone();
         let has_no_body = matches!(framing, Framing::None | Framing::Length(0));
         // On the fast path the client's connection stays open.
-        let goes_on = session.req_header().version == Version::HTTP_11 && session.get_keepalive().is_some();
+        let stays_open =
+            session.req_header().version == Version::HTTP_11 && session.get_keepalive().is_some();
         let unwritable = |_| {
             Refusal::Malformed(
                 "Invalid request: its target or a header field can't be written as HTTP/1.1".into(),
             )
         };
-        let request = if has_no_body && goes_on && !upgrade && method != Method::HEAD && group.is_clear() {
-            let mut bytes = Vec::with_capacity(REQUEST_SIZE);
-            outgoing_bytes(session.req_header(), &with, &mut bytes).map_err(unwritable)?;
-            Outbound::Bytes(bytes)
-        } else {
-            Outbound::Header(Box::new(outgoing(session.req_header(), &with).map_err(unwritable)?))
-        };
+        let request =
+            if has_no_body && stays_open && !upgrade && method != Method::HEAD && group.is_cleartext() {
+                let mut bytes = Vec::with_capacity(REQUEST_SIZE);
+                outgoing_bytes(session.req_header(), &with, &mut bytes).map_err(unwritable)?;
+                Outbound::Bytes(bytes)
+            } else {
+                Outbound::Header(Box::new(outgoing(session.req_header(), &with).map_err(unwritable)?))
+            };
         let client = ClientSide {
             session,
             body: &mut admitted.body,

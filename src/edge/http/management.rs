@@ -28,7 +28,8 @@ use crate::service::credentials::{Addition, Edit, Manager};
 use crate::service::{self, Credentials, Origin};
 use crate::wire::reply as text;
 use crate::wire::{
-    BASIC_BUFFER, CallParameters, CallParametersError, CredentialsAction, CredentialsCall, RequestCredential,
+    BASIC_BUFFER, CallParameters, CallParametersError, CredentialsAction, CredentialsCall,
+    PresentedCredential, one_credential,
 };
 
 /// The most bytes of a request's body. Its parameters need a fraction of them.
@@ -163,7 +164,6 @@ impl Call<'_> {
     ) -> Result<Manager, Refusal> {
         let headers = &session.req_header().headers;
         let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
-        let mut gathered = RequestCredential::new();
         let source = self.client.source(headers, &self.plan.trusted_proxies);
         let peer = Peer { source, request_id: self.request_id.to_str().unwrap_or_default() };
         let access = &self.site.access;
@@ -172,13 +172,9 @@ impl Call<'_> {
             access.note_no_credential(self.site.entry, peer, "malformed credential");
         }
         let basic = basic?;
-        if let Some(presented) = basic {
-            gathered.add(presented).map_err(malformed)?;
-        }
         let held = parameters.credential().map_err(malformed)?;
-        if let Some(held) = &held {
-            gathered.add(held.presented()).map_err(malformed)?;
-        }
+        let of_parameters = held.as_ref().map(PresentedCredential::presented);
+        let presented = one_credential(basic, of_parameters).map_err(malformed)?;
         // A login that a browser may have added by itself, and no other credential.
         if let (Some(ambient), None) = (basic, &held) {
             let is_trusted = self.client.is_trusted(&self.plan.trusted_proxies);
@@ -187,7 +183,7 @@ impl Call<'_> {
                 return Err(Refusal::CrossSite(self.site.entry));
             }
         }
-        let Some(presented) = gathered.credential() else {
+        let Some(presented) = presented else {
             access.note_no_credential(self.site.entry, peer, "no credential");
             return Err(Refusal::NoCredential);
         };

@@ -15,7 +15,7 @@ use http::header::{self, HeaderMap};
 use super::body::error::{BodyError, form_refused};
 use super::error::Refusal;
 use crate::wire::{
-    BodyScanner, CredentialError, FormError, PresentedCredential, RequestCredential, take_credential,
+    BodyScanner, CredentialError, FormError, PresentedCredential, one_credential, take_credential,
     without_credential,
 };
 
@@ -110,7 +110,7 @@ impl BodyKind {
     }
 }
 
-/// What a credential in a form is compared with.
+/// The credential that one in a form is compared with.
 enum Decided {
     /// The credential that was decided on.
     On(PresentedCredential),
@@ -156,9 +156,8 @@ impl Mask {
             (Err(error), _) => Err(form_refused(error)),
             (Ok(Some(_)), Decided::Nothing) => Ok(()),
             (Ok(Some(found)), Decided::On(decided)) => {
-                let mut both = RequestCredential::new();
-                both.add(decided.presented())
-                    .and_then(|()| both.add(found.presented()))
+                one_credential(Some(decided.presented()), Some(found.presented()))
+                    .map(|_| ())
                     .map_err(|e| BodyError::Refused(Refusal::Malformed(e.to_string().into())))
             }
         }

@@ -40,7 +40,7 @@ impl HttpPeer {
         self.address
     }
 
-    /// What the connection remembers of the credential that it last presented.
+    /// The connection's memory of the credential that it last presented.
     pub fn memory(&self) -> &ConnectionMemory {
         &self.memory
     }

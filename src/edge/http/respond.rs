@@ -143,7 +143,7 @@ pub fn add_refusal_fields(answer: &mut ResponseHeader, refusal: &Refusal) -> pin
     Ok(())
 }
 
-/// Answers with a refusal in the API's general error format, which the path's suffix chooses. Returns false as [`write`] does.
+/// Answers with a refusal in the API's general error format, which the path's suffix chooses. Returns false as [`write()`] does.
 pub async fn refuse(
     session: &mut ServerSession,
     refusal: &Refusal,

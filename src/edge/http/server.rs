@@ -228,7 +228,7 @@ struct Multiplexed {
     begun: AtomicBool,
     /// The requests of this connection that are in progress.
     answers: Arc<InFlight>,
-    /// When the last one of them was answered.
+    /// The time at which the last of them was answered.
     answered: Mutex<Option<Instant>>,
     /// The room that its streams take until a credential is accepted on it.
     streams: Mutex<Option<QuotaLease>>,

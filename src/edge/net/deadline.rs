@@ -9,22 +9,22 @@ use std::time::{Duration, Instant};
 use tokio::task::coop;
 use tokio::time::{Sleep, sleep_until};
 
-/// One timer for all that somebody waits for, one after another.
+/// One timer for many waits, one after another.
 #[derive(Default)]
 pub struct DeadlineTimer {
-    /// Rings no later than at the moment that is waited for now; maybe for one that is long past caring.
+    /// Fires no later than at the deadline of the current wait; perhaps at that of an earlier wait.
     timer: Option<Timer>,
 }
 
 struct Timer {
-    rings: Instant,
-    /// Whom the running timer wakes, as far as it was told.
+    fires_at: Instant,
+    /// The waker that the running timer has.
     waker: Option<Waker>,
     sleep: Pin<Box<Sleep>>,
 }
 
 impl DeadlineTimer {
-    /// What `future` gives; `None` where it gives nothing within `patience` from the moment that it has to be waited for.
+    /// The output of `future`; `None` if it is not ready within `patience` from its first poll that is pending.
     pub async fn within<F: Future>(&mut self, patience: Duration, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         let mut until = None;
@@ -38,7 +38,7 @@ impl DeadlineTimer {
         .await
     }
 
-    /// What `future` gives; `None` where it gives nothing up to that moment.
+    /// The output of `future`; `None` if it is not ready at `until`.
     pub async fn before<F: Future>(&mut self, until: Instant, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
@@ -48,11 +48,11 @@ impl DeadlineTimer {
         .await
     }
 
-    /// Ready at that moment, and after it.
+    /// Ready at `until` and after it.
     pub fn poll(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let timer = match &mut self.timer {
-                Some(timer) if timer.rings <= until => timer,
+                Some(timer) if timer.fires_at <= until => timer,
                 Some(timer) => {
                     timer.set(until);
                     timer
@@ -60,9 +60,9 @@ impl DeadlineTimer {
                 none => none.insert(Timer::new(until)),
             };
             ready!(timer.poll(cx));
-            let rang = timer.rings;
+            let fired_at = timer.fires_at;
             self.timer = None;
-            if rang == until {
+            if fired_at == until {
                 return Poll::Ready(());
             }
         }
@@ -70,22 +70,22 @@ impl DeadlineTimer {
 }
 
 impl Timer {
-    fn new(rings: Instant) -> Timer {
-        Timer { rings, waker: None, sleep: Box::pin(sleep_until(rings.into())) }
+    fn new(fires_at: Instant) -> Timer {
+        Timer { fires_at, waker: None, sleep: Box::pin(sleep_until(fires_at.into())) }
     }
 
-    fn set(&mut self, rings: Instant) {
-        (self.rings, self.waker) = (rings, None);
-        self.sleep.as_mut().reset(rings.into());
+    fn set(&mut self, fires_at: Instant) {
+        (self.fires_at, self.waker) = (fires_at, None);
+        self.sleep.as_mut().reset(fires_at.into());
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let waiting = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         if waiting && !self.sleep.is_elapsed() {
-            // It will be woken: nothing has to be said to the runtime's clock.
+            // The task will be woken; the clock of the runtime need not be asked.
             return Poll::Pending;
         }
-        // A task that has used up its budget is asked again at once, and the timer learns nothing of it.
+        // A task that has used up its budget is polled again at once, without a registration at the timer.
         self.waker = coop::has_budget_remaining().then(|| cx.waker().clone());
         self.sleep.as_mut().poll(cx)
     }
@@ -93,8 +93,8 @@ impl Timer {
 
 impl std::fmt::Debug for DeadlineTimer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let rings = self.timer.as_ref().map(|timer| timer.rings);
-        f.debug_struct("DeadlineTimer").field("rings", &rings).finish()
+        let fires_at = self.timer.as_ref().map(|timer| timer.fires_at);
+        f.debug_struct("DeadlineTimer").field("fires_at", &fires_at).finish()
     }
 }
 
@@ -111,49 +111,49 @@ mod tests {
 
     #[tokio::test]
     async fn each_wait_has_its_own_end() {
-        let mut alarm = DeadlineTimer::default();
-        assert_eq!(alarm.within(SHORT, ready(7)).await, Some(7));
-        assert!(alarm.timer.is_none(), "what comes at once needs no timer");
+        let mut deadline = DeadlineTimer::default();
+        assert_eq!(deadline.within(SHORT, ready(7)).await, Some(7));
+        assert!(deadline.timer.is_none(), "what comes at once needs no timer");
         for patience in [SHORT, 2 * SHORT, SHORT] {
             let begun = Instant::now();
-            assert_eq!(alarm.within(patience, pending::<()>()).await, None);
+            assert_eq!(deadline.within(patience, pending::<()>()).await, None);
             assert!(begun.elapsed() >= patience);
         }
         let until = Instant::now() + SHORT;
-        assert_eq!(alarm.before(until, pending::<()>()).await, None);
+        assert_eq!(deadline.before(until, pending::<()>()).await, None);
         assert!(Instant::now() >= until);
-        assert_eq!(alarm.before(until, pending::<()>()).await, None);
+        assert_eq!(deadline.before(until, pending::<()>()).await, None);
     }
 
     #[tokio::test]
-    async fn it_rings_for_a_task_that_had_no_budget_left_when_it_was_set() {
+    async fn it_fires_for_a_task_that_had_no_budget_left_when_it_was_set() {
         for waits in [1, 2] {
-            let mut alarm = DeadlineTimer::default();
+            let mut deadline = DeadlineTimer::default();
             for _ in 0..waits {
                 while coop::has_budget_remaining() {
                     coop::consume_budget().await;
                 }
-                let rung = timeout(Duration::from_secs(10), alarm.within(SHORT, pending::<()>())).await;
-                assert_eq!(rung, Ok(None));
+                let output = timeout(Duration::from_secs(10), deadline.within(SHORT, pending::<()>())).await;
+                assert_eq!(output, Ok(None));
             }
         }
     }
 
     #[tokio::test]
     async fn a_timer_that_runs_serves_the_next_wait() {
-        let mut alarm = DeadlineTimer::default();
+        let mut deadline = DeadlineTimer::default();
         let later = tokio::task::yield_now;
-        assert_eq!(alarm.within(SHORT, later()).await, Some(()));
-        let rings = |alarm: &DeadlineTimer| alarm.timer.as_ref().map(|timer| timer.rings);
-        let first = rings(&alarm);
-        assert_eq!(alarm.within(LONG, later()).await, Some(()));
-        assert!(first.is_some() && rings(&alarm) == first, "set anew");
-        // It rings for the first one, in vain, and then for this one.
+        assert_eq!(deadline.within(SHORT, later()).await, Some(()));
+        let fires_at = |deadline: &DeadlineTimer| deadline.timer.as_ref().map(|timer| timer.fires_at);
+        let first = fires_at(&deadline);
+        assert_eq!(deadline.within(LONG, later()).await, Some(()));
+        assert!(first.is_some() && fires_at(&deadline) == first, "set anew");
+        // It fires for the first wait, in vain, and then for this one.
         let begun = Instant::now();
-        assert_eq!(alarm.within(3 * SHORT, pending::<()>()).await, None);
+        assert_eq!(deadline.within(3 * SHORT, pending::<()>()).await, None);
         assert!(begun.elapsed() >= 3 * SHORT);
-        // One that would ring too late is set anew.
-        assert_eq!(alarm.within(LONG, later()).await, Some(()));
-        assert_eq!(alarm.within(SHORT, pending::<()>()).await, None);
+        // A timer that would fire too late is armed again.
+        assert_eq!(deadline.within(LONG, later()).await, Some(()));
+        assert_eq!(deadline.within(SHORT, pending::<()>()).await, None);
     }
 }

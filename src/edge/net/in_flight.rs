@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// A count with a bound, and somebody who may wait for zero.
+/// A count with an upper limit. A stop can wait until it is zero.
 #[derive(Debug)]
 pub struct InFlight {
     count: AtomicUsize,
@@ -14,12 +14,12 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// A gauge that lets `limit` in at once.
+    /// A count of zero that goes up to `limit`.
     pub fn new(limit: usize) -> Arc<InFlight> {
         Arc::new(InFlight { count: AtomicUsize::new(0), limit, empty: Notify::new() })
     }
 
-    /// Counts one more until the guard is dropped; `None` where the limit is reached.
+    /// Counts one more until the guard is dropped; `None` if the limit is reached.
     pub fn enter(self: &Arc<InFlight>) -> Option<InFlightGuard> {
         if self.count.fetch_add(1, Ordering::AcqRel) >= self.limit {
             self.leave();
@@ -28,12 +28,12 @@ impl InFlight {
         Some(InFlightGuard(self.clone()))
     }
 
-    /// How many are in.
+    /// The present count.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }
 
-    /// Waits until none is in.
+    /// Waits until the count is zero.
     pub async fn emptied(&self) {
         loop {
             let notified = self.empty.notified();
@@ -53,7 +53,7 @@ impl InFlight {
     }
 }
 
-/// One that is counted; dropping it counts it out.
+/// One that is counted, until this is dropped.
 #[derive(Debug)]
 pub struct InFlightGuard(Arc<InFlight>);
 

@@ -1,4 +1,4 @@
-//! Listening sockets, and the connections that are accepted from them.
+//! Listening sockets and the connections that they accept.
 
 use std::future::Future;
 use std::io;
@@ -17,28 +17,28 @@ use tracing::{debug, warn};
 use super::in_flight::{InFlight, InFlightGuard};
 use super::tcp_stream::{Meter, MeteredStream};
 
-/// Until a TLS handshake is done.
+/// The longest time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Connections that may wait to be accepted.
+/// The number of connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
 
-/// An address that can't be listened on; one line that names address and key.
+/// An address on which the gateway cannot listen. The text is one line with the key and the address.
 #[derive(Debug, Error)]
-#[error("{key}: can't listen on {address}: {error}")]
+#[error("{key}: cannot listen on {address}: {error}")]
 pub struct BindError {
-    /// The configuration's key.
+    /// The key in the configuration.
     pub key: &'static str,
     /// The address.
     pub address: SocketAddr,
-    /// What the system says.
+    /// The error of the system.
     pub error: io::Error,
 }
 
-/// Begins to listen; port 0 becomes a free one.
+/// Begins to listen. Port 0 becomes a free port.
 ///
 /// # Errors
-/// Where the address is in use, isn't this machine's, or needs more rights.
+/// The address is in use, does not belong to this machine, or needs more privileges.
 pub fn bind(key: &'static str, address: SocketAddr) -> Result<StdListener, BindError> {
     use socket2::{Domain, Protocol, Socket as Raw, Type};
     let open = || {
@@ -57,22 +57,22 @@ pub fn bind(key: &'static str, address: SocketAddr) -> Result<StdListener, BindE
     open().map_err(|error| BindError { key, address, error })
 }
 
-/// A connection that was let in.
+/// An accepted connection.
 pub struct Connection {
-    /// Its bytes, decrypted where it has TLS.
+    /// The stream; decrypted if the connection has TLS.
     pub stream: Stream,
-    /// What it has received; with TLS, counted before decryption.
+    /// The count of received bytes; with TLS, before decryption.
     pub meter: Arc<Meter>,
-    /// The other end.
+    /// The address of the peer.
     pub peer: SocketAddr,
-    /// Whether it has TLS.
+    /// True if the connection has TLS.
     pub tls: bool,
-    /// Counts it as open.
+    /// The guard that counts the connection as open.
     pub entered: InFlightGuard,
 }
 
-/// Accepts until `stop` turns true, and gives each connection, after its TLS handshake, to `serve` in a task of its own.
-/// Connections over the limit of `open` are closed at once, since waiting would let the kernel's queue hide them.
+/// Accepts connections until `stop` turns true. After its TLS handshake, each is served by `serve` in a task of its own.
+/// Connections above the limit of `open` are closed at once. If they waited, the queue of the kernel would hide them.
 pub async fn accept<F, S>(
     listener: StdListener,
     tls: Option<Arc<Acceptor>>,
@@ -94,7 +94,8 @@ pub async fn accept<F, S>(
     accept_streams(listener, open, stop, |_| {}, welcomed).await;
 }
 
-/// As [`accept`], with each connection as it comes in. Of those over the limit, `refuse` is told before they are closed.
+/// Accepts as [`accept`] does, without a TLS handshake. `refuse` is called with each connection above the limit, before that is
+/// closed.
 pub async fn accept_streams<F, S, R>(
     listener: StdListener,
     open: Arc<InFlight>,
@@ -109,7 +110,7 @@ pub async fn accept_streams<F, S, R>(
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
-            warn!(%error, "the listener can't be used");
+            warn!(%error, "listener failed");
             return;
         }
     };
@@ -123,8 +124,8 @@ pub async fn accept_streams<F, S, R>(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of descriptors, mostly: what is open has to end first.
-                warn!(%error, "a connection can't be accepted");
+                // Mostly there are no descriptors left, and others must be closed first.
+                warn!(%error, "accepting a connection failed");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
@@ -134,7 +135,7 @@ pub async fn accept_streams<F, S, R>(
                 tokio::spawn(serve(stream, peer, entered));
             }
             None => {
-                debug!(%peer, "closed: too many connections are open");
+                debug!(%peer, "connection closed: too many are open");
                 refuse(&stream);
             }
         }
@@ -155,11 +156,11 @@ async fn welcome(
     match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(socket)).await {
         Ok(Ok(stream)) => Some(Connection { stream: Box::new(stream), meter, peer, tls: true, entered }),
         Ok(Err(error)) => {
-            debug!(%peer, %error, "no TLS");
+            debug!(%peer, %error, "TLS handshake failed");
             None
         }
         Err(_) => {
-            debug!(%peer, "the TLS handshake took too long");
+            debug!(%peer, "TLS handshake timed out");
             None
         }
     }

@@ -1,4 +1,4 @@
-//! Reads and writes that never wait, and ignore what is left of the task's budget.
+//! Reads and writes that never wait and that ignore the remaining budget of the task.
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
@@ -9,23 +9,23 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::coop::unconstrained;
 
-/// What `poll` gives now. In a task that has used up its budget, nothing would seem to be there without this.
+/// The present result of `poll`. Without this, nothing seems to be ready in a task that has used up its budget.
 pub fn poll<T>(poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
     pin!(unconstrained(poll_fn(poll))).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Whether a kept connection is still open and has nothing to say: a backend that speaks before it is asked is closing. What
-/// it says is lost.
+/// Returns true if a kept connection is open and has sent nothing. A backend that sends without being asked is about to close the
+/// connection. What it sent is lost.
 pub fn is_quiet(stream: &mut (impl AsyncRead + Unpin)) -> bool {
     let mut byte = [0; 1];
     let mut buffer = ReadBuf::new(&mut byte);
     poll(|cx| Pin::new(&mut *stream).poll_read(cx, &mut buffer)).is_pending()
 }
 
-/// Writes what the kernel takes, and says how much that is: mostly all of it.
+/// Writes as much as the kernel accepts, mostly all of it, and returns the number of bytes.
 ///
 /// # Errors
-/// Where the connection is broken.
+/// The connection is broken.
 pub fn write(stream: &TcpStream, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
     let written = match bytes {
         [one] => stream.try_write(one),

@@ -1,4 +1,4 @@
-//! The addresses of a backend's host: their lookup, those that failed last, and whose turn it is.
+//! The addresses of a backend's host: their lookup, the ones that failed last, and the one whose turn it is.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 pub struct Addresses {
     host: String,
     port: u16,
-    /// An address stands for itself and is never looked up.
+    /// An IP address, which is never looked up.
     literal: bool,
     found: ArcSwap<Vec<Address>>,
     turn: AtomicUsize,
@@ -37,7 +37,7 @@ impl Address {
 }
 
 impl Addresses {
-    /// Those of a host: an IP address, an IPv6 one without brackets, or a name, which has none before it was looked up.
+    /// The addresses of a host. That is an IP address (IPv6 without brackets), or a name, which has none before its first lookup.
     pub fn new(host: &str, port: u16) -> Addresses {
         let literal = host.parse().ok().map(|ip| Address::new(SocketAddr::new(ip, port)));
         Addresses {
@@ -49,8 +49,8 @@ impl Addresses {
         }
     }
 
-    /// Looks the name up again, where it is one. Where that fails, or finds nothing, those known before stand. `upstream` is
-    /// what the log calls the backend.
+    /// Looks the name up again. If that fails or finds nothing, the known addresses remain. `upstream` names the backend in the
+    /// log.
     pub async fn resolve(&self, upstream: &str) {
         if self.literal {
             return;
@@ -62,16 +62,16 @@ impl Addresses {
                     self.set(found);
                 }
             }
-            Err(error) => tracing::warn!(upstream, %error, "the backend's name can't be resolved"),
+            Err(error) => tracing::warn!(upstream, %error, "looking up a backend failed"),
         }
     }
 
-    /// Replaces what was found before. What is known of an address that was among it stays.
+    /// Replaces the addresses. What is known of an address that was among them is kept.
     pub fn set(&self, found: Vec<SocketAddr>) {
         let before = self.found.load();
         let mut addresses: Vec<Address> = Vec::with_capacity(found.len());
         for at in found {
-            // A hosts file may have a line twice.
+            // A hosts file may contain a line twice.
             if addresses.iter().all(|address| address.at != at) {
                 let address = Address::new(at);
                 if let Some(known) = before.iter().find(|known| known.at == at) {
@@ -84,18 +84,18 @@ impl Addresses {
         self.found.store(Arc::new(addresses));
     }
 
-    /// Whether none is known yet.
+    /// Returns true if no address is known yet.
     pub fn is_empty(&self) -> bool {
         self.found.load().is_empty()
     }
 
-    /// All of them, as the resolver has them.
+    /// All addresses, in the order of the resolver.
     pub fn known(&self) -> Vec<SocketAddr> {
         self.found.load().iter().map(|address| address.at).collect()
     }
 
-    /// All of them in the order in which to try them: those that did not fail last, from the next one in turn on, and then the
-    /// others.
+    /// All addresses in the order in which to try them: first those that did not fail last, beginning with the next one in turn,
+    /// and then the others.
     pub fn all(&self) -> Vec<SocketAddr> {
         let found = self.found.load();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -110,7 +110,7 @@ impl Addresses {
         all
     }
 
-    /// Those that failed last.
+    /// The addresses that failed last.
     pub fn failed(&self) -> Vec<SocketAddr> {
         self.found.load().iter().filter(|address| address.has_failed()).map(|address| address.at).collect()
     }

@@ -25,7 +25,7 @@ const KEPT: usize = 4 * 1024;
 
 /// Counts the bytes that a connection received since the last [`Meter::start`], and refuses more than its limit.
 ///
-/// A header that drips, or that never ends, is told apart from a connection that is merely idle by this count.
+/// The count distinguishes a header that arrives slowly, or that never ends, from an idle connection.
 #[derive(Debug, Default)]
 pub struct Meter {
     received: AtomicUsize,
@@ -39,7 +39,7 @@ impl Meter {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Ends the limit.
+    /// Removes the limit.
     pub fn lift(&self) {
         self.limit.store(usize::MAX, Ordering::Relaxed);
     }
@@ -49,7 +49,7 @@ impl Meter {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// Whether a read was refused since the start.
+    /// Returns true if a read was refused since the start.
     pub fn exceeded(&self) -> bool {
         self.received() >= self.limit.load(Ordering::Relaxed)
     }
@@ -66,17 +66,17 @@ pub struct MeteredStream {
 }
 
 impl MeteredStream {
-    /// Takes over a connected stream and switches Nagle's algorithm off, since writes are gathered here.
+    /// Takes over a connected stream. Disables Nagle's algorithm, because writes are gathered here.
     ///
     /// # Errors
-    /// Where the peer is gone already.
+    /// The peer has closed the connection already.
     pub fn new(stream: TcpStream, meter: Arc<Meter>) -> io::Result<MeteredStream> {
         stream.set_nodelay(true)?;
         meter.lift();
         Ok(MeteredStream { stream, meter, gathered: Vec::new(), written: 0, unread: BytesMut::new() })
     }
 
-    /// Puts back what was read, to be read again.
+    /// Puts back bytes, to be read again.
     pub fn unread(&mut self, bytes: BytesMut) {
         self.unread = bytes;
     }
@@ -114,9 +114,9 @@ impl AsyncRead for MeteredStream {
         }
         let before = buf.filled().len();
         if Pin::new(&mut self.stream).poll_read(cx, buf)?.is_pending() {
-            // Whoever waits for the peer wants it to have what was written; a slow response reaches it piece by piece.
+            // The reader waits for the peer, which needs what was written. A slow response reaches it piece by piece.
             if !self.gathered.is_empty() {
-                // Where that fails, the peer may still have sent an answer that is worth reading; the next write fails, too.
+                // If that fails, the peer may have sent an answer nevertheless. The next write fails, too.
                 let _ = self.poll_gathered(cx);
             }
             return Poll::Pending;
@@ -150,7 +150,7 @@ impl AsyncWrite for MeteredStream {
 #[async_trait]
 impl Shutdown for MeteredStream {
     async fn shutdown(&mut self) {
-        // The peer may be gone; there is nothing left to tell it then.
+        // If the peer is gone, there is nothing left to tell it.
         let _ = AsyncWriteExt::shutdown(self).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The certificate of all TLS listeners, exchanged without a restart.
+//! The certificate of all TLS listeners, which can be replaced without a restart.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -13,31 +13,31 @@ use rustls::sign::CertifiedKey;
 
 use crate::config::{ConfigError, NamedFile, TlsSettings};
 
-/// Hands the certificate of the moment to each handshake.
+/// Gives the current certificate to each handshake.
 #[derive(Debug)]
 pub struct TlsCertificate {
     current: ArcSwap<CertifiedKey>,
 }
 
 impl TlsCertificate {
-    /// Begins with what [`read`] gave.
+    /// Begins with a certificate from [`read`].
     pub fn new(first: CertifiedKey) -> Arc<TlsCertificate> {
         Arc::new(TlsCertificate { current: ArcSwap::from_pointee(first) })
     }
 
-    /// Shows another one from now on.
+    /// Uses another certificate for all further handshakes.
     pub fn replace(&self, next: CertifiedKey) {
         self.current.store(Arc::new(next));
     }
 
-    /// What a handshake would show now.
+    /// The certificate that a handshake would get now.
     #[cfg(test)]
     pub fn shown(&self) -> CertificateDer<'static> {
         self.current.load().cert[0].clone()
     }
 
-    /// The configuration of listeners that show this certificate: TLS 1.2 and 1.3, and the `protocols` of ALPN, the preferred
-    /// one first.
+    /// The configuration of listeners with this certificate: TLS 1.2 and 1.3, and the `protocols` of ALPN, the preferred one
+    /// first.
     ///
     /// # Errors
     /// The crypto library supports neither version.
@@ -60,10 +60,10 @@ impl ResolvesServerCert for TlsCertificate {
     }
 }
 
-/// Reads the certificate and its key (PEM; the chain with the server's own certificate first).
+/// Reads the certificate and its key. Both are PEM; the chain begins with the server's own certificate.
 ///
 /// # Errors
-/// Whatever makes them unusable for a handshake; both files are looked at.
+/// Everything that makes them unusable for a handshake, in both files.
 pub fn read(tls: &TlsSettings) -> Result<CertifiedKey, Vec<ConfigError>> {
     let wrong = |file: &NamedFile, reason: &dyn Display| {
         ConfigError::at(&file.place, format!("{}: {reason}", file.path.display()))
@@ -72,7 +72,7 @@ pub fn read(tls: &TlsSettings) -> Result<CertifiedKey, Vec<ConfigError>> {
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|e| wrong(&tls.certificate, &e))
         .and_then(|chain| match chain.is_empty() {
-            true => Err(wrong(&tls.certificate, &"no certificate in it")),
+            true => Err(wrong(&tls.certificate, &"the file contains no certificate")),
             false => Ok(chain),
         });
     let key = PrivateKeyDer::from_pem_file(&tls.private_key.path).map_err(|e| wrong(&tls.private_key, &e));

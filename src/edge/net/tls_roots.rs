@@ -1,4 +1,4 @@
-//! The certificates that backends over TLS are verified against.
+//! The root certificates that backends with TLS are verified against.
 
 use std::io::Write;
 use std::path::Path;
@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::config::{ConfigError, KeyLocation, NamedFile};
 
-/// Why there is nothing to verify against; the text names the file.
+/// The reason that there are no root certificates. The text names the file.
 #[derive(Debug, Error)]
 #[error("{place}: {reason}")]
 pub struct RootsError {
@@ -24,20 +24,20 @@ pub struct RootsError {
 }
 
 impl RootsError {
-    /// With its place in the configuration: where the file is named, or else where the backends are.
+    /// The error at its place in the configuration: where the file is named, or else where the backends are.
     pub fn at(&self, file: Option<&NamedFile>, backends: &KeyLocation) -> ConfigError {
         ConfigError::at(file.map_or(backends, |file| &file.place), self.to_string())
     }
 }
 
-/// A connector that verifies against the certificates in `file`, or against the system's.
+/// A connector that verifies against the certificates in `file`, or against those of the system.
 ///
 /// # Errors
-/// A file that can't be read or holds something else than root certificates; a system without any.
+/// The file cannot be read or contains anything but root certificates, or the system has none.
 pub fn connector(file: Option<&Path>) -> Result<TransportConnector, RootsError> {
     let (place, roots) = found(file)?;
     let wrong = |reason: String| RootsError { place: place.clone(), reason };
-    // pingora reads a file, and panics over what it can't use: it gets one with what was found good.
+    // pingora panics over a file that it cannot use, so it gets one with certificates that were checked (see `pingora_compat`).
     let mut good = tempfile::NamedTempFile::new().map_err(|e| wrong(e.to_string()))?;
     good.write_all(pem(&roots).as_bytes()).map_err(|e| wrong(e.to_string()))?;
     let mut options = ConnectorOptions::new(1);
@@ -45,10 +45,11 @@ pub fn connector(file: Option<&Path>) -> Result<TransportConnector, RootsError> 
     Ok(TransportConnector::new(Some(options)))
 }
 
-/// A client's side of TLS 1.2 and 1.3 that verifies against the certificates in `file`, or against the system's.
+/// The configuration of a TLS client (1.2 and 1.3) that verifies against the certificates in `file`, or against those of the
+/// system.
 ///
 /// # Errors
-/// As [`connector`].
+/// The same as for [`connector`].
 pub fn client_config(file: Option<&Path>) -> Result<Arc<ClientConfig>, RootsError> {
     let (place, roots) = found(file)?;
     let wrong = |e: rustls::Error| RootsError { place: place.clone(), reason: e.to_string() };
@@ -64,19 +65,19 @@ pub fn client_config(file: Option<&Path>) -> Result<Arc<ClientConfig>, RootsErro
     Ok(Arc::new(config))
 }
 
-/// Where the certificates are, and at least one of them.
+/// The place of the certificates, and at least one of them.
 fn found(file: Option<&Path>) -> Result<(String, Vec<CertificateDer<'static>>), RootsError> {
     let (place, roots) = match file {
         Some(path) => (path.display().to_string(), configured(path)?),
-        None => ("the system's certificates".to_owned(), of_the_system()?),
+        None => ("the certificates of the system".to_owned(), of_the_system()?),
     };
     if roots.is_empty() {
-        return Err(RootsError { place, reason: "there is none".into() });
+        return Err(RootsError { place, reason: "it contains no certificate".into() });
     }
     Ok((place, roots))
 }
 
-/// Every one has to be good: somebody meant it.
+/// The certificates of a file. Every one must be valid, since the operator chose it.
 fn configured(path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
     let wrong = |reason: String| RootsError { place: path.display().to_string(), reason };
     let roots = CertificateDer::pem_file_iter(path)
@@ -88,10 +89,10 @@ fn configured(path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
     Ok(roots)
 }
 
-/// Those that can be used; a system may have strange ones.
+/// The usable certificates of the system, which may have others as well.
 fn of_the_system() -> Result<Vec<CertificateDer<'static>>, RootsError> {
     let found = rustls_native_certs::load_native_certs()
-        .map_err(|e| RootsError { place: "the system's certificates".into(), reason: e.to_string() })?;
+        .map_err(|e| RootsError { place: "the certificates of the system".into(), reason: e.to_string() })?;
     Ok(found.into_iter().filter(|root| RootCertStore::empty().add(root.clone()).is_ok()).collect())
 }
 

@@ -13,17 +13,17 @@ type ChangeFuture = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 /// A value to be watched.
 pub struct Watched<T> {
     receiver: watch::Receiver<T>,
-    /// Who is in the line, as far as it was let in, and the place there.
+    /// The waker that is registered, if the task had budget left, and the registration.
     change: Option<(Option<Waker>, ChangeFuture)>,
 }
 
 impl<T: Send + Sync + 'static> Watched<T> {
-    /// What changes from now on, or has changed since `receiver` last looked.
+    /// Watches for changes from now on, and for one that `receiver` has not seen yet.
     pub fn new(receiver: watch::Receiver<T>) -> Watched<T> {
         Watched { receiver, change: None }
     }
 
-    /// Whether it has changed since this was last true; also once nobody can change it any more.
+    /// Returns true if the value has changed since this was last true, and once nobody can change it any more.
     pub fn has_changed(&mut self) -> bool {
         let changed = self.receiver.has_changed().unwrap_or(true);
         if changed {
@@ -33,12 +33,12 @@ impl<T: Send + Sync + 'static> Watched<T> {
         changed
     }
 
-    /// Tells the same as [`Watched::has_changed`], and doesn't end that.
+    /// Returns the same as [`Watched::has_changed`], and leaves its next result as it is.
     pub fn is_changed(&self) -> bool {
         self.receiver.has_changed().unwrap_or(true)
     }
 
-    /// Ready where [`Watched::has_changed`] would be true, and doesn't end that.
+    /// Ready if [`Watched::has_changed`] would be true, whose next result stays as it is.
     pub fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some((Some(waker), _)) = &self.change
             && waker.will_wake(cx.waker())
@@ -53,7 +53,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
             };
             (None, Box::pin(change))
         });
-        // A task that has used up its budget is asked again at once, and gets no place in the line before.
+        // A task that has used up its budget is polled again at once, and is not registered before that.
         *waker = coop::has_budget_remaining().then(|| cx.waker().clone());
         ready!(change.as_mut().poll(cx));
         self.change = None;
@@ -103,7 +103,7 @@ mod tests {
             poll_fn(|cx| watched.poll_changed(cx)).await;
         });
         waiting.await.unwrap();
-        // Behind all that the task is polled for by itself.
+        // After all polls that the task causes by itself.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }

@@ -8,13 +8,13 @@ use std::thread::JoinHandle;
 
 use tokio::runtime::Builder;
 
-/// What a worker runs until it is done.
+/// The future that a worker runs to its end.
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Starts one thread for each of `works`.
 ///
 /// # Errors
-/// Where the system refuses a thread or an event queue.
+/// The system refuses a thread or an event queue.
 pub fn start(works: Vec<Work>) -> io::Result<Vec<JoinHandle<()>>> {
     works.into_iter().enumerate().map(|(number, work)| spawn(number, work)).collect()
 }
@@ -23,7 +23,7 @@ fn spawn(number: usize, work: Work) -> io::Result<JoinHandle<()>> {
     let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
     std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         runtime.block_on(work);
-        // The look-up of a name takes as long as the system likes, and can't be cut off: nobody waits for it any more.
+        // The lookup of a name cannot be cancelled and may take long. It is not waited for.
         runtime.shutdown_background();
     })
 }

@@ -1,20 +1,20 @@
-//! Lines that are being written: which of them have gone out, and what is left after an error. It knows no file.
+//! Lines that are being written: those that were written, and what remains after an error. Pure; knows no file.
 
 use super::line::{LineKind, LossCount, OVERHEAD};
 
-/// Lines that are written together. A line that was begun stays until it is whole, whatever happens in between, so that no
-/// line is glued to a part of another.
+/// Lines that are written together. A line that was begun stays until all of it is written, whatever happens in between, so that
+/// no line is joined to a part of another.
 #[derive(Debug, Default)]
 pub struct Batch {
     text: Vec<u8>,
     lines: Vec<BatchedLine>,
-    /// The bytes of `text` that have gone out.
+    /// The bytes of `text` that were written.
     written: usize,
 }
 
 #[derive(Debug)]
 struct BatchedLine {
-    /// Where it ends in the text.
+    /// Its end in the text.
     end: usize,
     what: What,
 }
@@ -43,7 +43,7 @@ impl Batch {
         self.add(What::Line(kind), line);
     }
 
-    /// Adds a line that tells of losses.
+    /// Adds a line that reports losses.
     pub fn push_notice(&mut self, lost: LossCount, line: &[u8]) {
         self.add(What::Notice(lost), line);
     }
@@ -61,7 +61,7 @@ impl Batch {
         &self.text[self.written..]
     }
 
-    /// Takes note that so many bytes more have gone out.
+    /// Notes that `count` more bytes were written.
     pub fn advance(&mut self, count: usize) {
         self.written += count;
         if self.is_empty() {
@@ -71,12 +71,12 @@ impl Batch {
         }
     }
 
-    /// Returns true if everything has gone out.
+    /// Returns true if everything was written.
     pub fn is_empty(&self) -> bool {
         self.written >= self.text.len()
     }
 
-    /// The bytes that it takes, until all of it has gone out.
+    /// The memory that it takes, until all of it is written.
     pub fn bytes(&self) -> usize {
         self.text.len() + self.lines.len() * OVERHEAD
     }
@@ -91,7 +91,7 @@ impl Batch {
             let is_begun = begin < self.written;
             begin = end;
             match what {
-                // Nothing, where all of it has gone out.
+                // Empty if all of it was written.
                 _ if is_begun => kept.add(What::Rest, line),
                 What::Rest => kept.add(what, line),
                 What::Line(LineKind::Audit) if keep_audit => kept.add(what, line),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     proptest! {
-        /// Wherever writing is cut short and goes wrong, what comes out are whole lines, and each is there or counted.
+        /// Wherever writing fails, the output consists of whole lines, and each line is there or counted.
         #[test]
         fn what_comes_out_are_whole_lines(cuts in proptest::collection::vec((0..30_usize, any::<bool>()), 1..20)) {
             let (mut batch, mut out) = (Batch::default(), Vec::new());

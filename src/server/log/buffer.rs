@@ -1,5 +1,5 @@
-//! The buffer between those who log and the thread that writes: bounded in bytes, in order, and audit lines are dropped last.
-//! It knows no thread and no clock.
+//! The buffer between the code that logs and the thread that writes: bounded in bytes, in order, and audit lines are dropped last.
+//! Pure; knows no thread and no clock.
 
 use std::collections::VecDeque;
 
@@ -9,11 +9,11 @@ use super::line::{LineKind, LossCount, OVERHEAD};
 /// Bounds of a [`Buffer`], in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// All lines, those included that are being written.
+    /// All lines, including those that are being written.
     pub total: usize,
     /// The share of `total` that only audit lines may take.
     pub reserved: usize,
-    /// The text of one line. A longer one is lost, since a part of it could not be parsed.
+    /// The text of one line. A longer one is lost, because a part of it could not be parsed.
     pub line: usize,
 }
 
@@ -25,7 +25,7 @@ pub struct Buffer {
     other: Queue,
     /// The bytes that are being written.
     taken: usize,
-    /// The number of the next line, by which both queues are one in order.
+    /// The number of the next line. The numbers give both queues one order.
     next: u64,
 }
 
@@ -53,7 +53,7 @@ impl Queue {
         Queue { lines: VecDeque::new(), bytes: 0 }
     }
 
-    /// The number of its first line; the highest there is where it has none.
+    /// The number of its first line; the highest possible if it has none.
     fn first(&self) -> u64 {
         self.lines.front().map_or(u64::MAX, |line| line.number)
     }
@@ -63,7 +63,7 @@ impl Queue {
         self.lines.push_back(line);
     }
 
-    /// Takes its first line where the length of the text is as wanted.
+    /// Takes its first line if `wanted` accepts the length of the text.
     fn pop_first_if(&mut self, wanted: impl Fn(usize) -> bool) -> Option<QueuedLine> {
         let line = self.lines.pop_front_if(|line| wanted(line.text.len()))?;
         self.bytes -= line.bytes();
@@ -83,12 +83,12 @@ impl Buffer {
         Buffer { bounds, audit: Queue::new(), other: Queue::new(), taken: 0, next: 0 }
     }
 
-    /// Adds a line at the end. Where there is no room, an audit line takes that of the newest others, and any other line is
-    /// lost. Returns what was lost.
+    /// Adds a line at the end. If there is no room, an audit line replaces the newest other lines, and any other line is lost.
+    /// Returns the losses.
     pub fn push(&mut self, kind: LineKind, text: Box<[u8]>) -> LossCount {
         let mut lost = LossCount::NONE;
         let line = QueuedLine { number: self.next, text };
-        // What stays for this line, and the room for all.
+        // The bytes that this line cannot replace, and the room for all.
         let (staying, room) = match kind {
             LineKind::Audit => (self.bytes() - self.other.bytes, self.bounds.total),
             LineKind::Other => (self.bytes(), self.bounds.total - self.bounds.reserved),
@@ -108,8 +108,7 @@ impl Buffer {
         lost
     }
 
-    /// Moves lines to `batch`, in their order, as long as its text stays within `most` bytes; at least one where it was
-    /// empty.
+    /// Moves lines to `batch`, in their order, while its text stays within `most` bytes; at least one if it was empty.
     pub fn fill(&mut self, batch: &mut Batch, most: usize) {
         loop {
             let kind =
@@ -125,7 +124,7 @@ impl Buffer {
         self.settle(batch);
     }
 
-    /// Drops all lines that wait; returns what was lost.
+    /// Drops all waiting lines. Returns the losses.
     pub fn clear(&mut self) -> LossCount {
         let lost = LossCount { audit: self.audit.lines.len() as u64, other: self.other.lines.len() as u64 };
         self.audit = Queue::new();
@@ -133,17 +132,17 @@ impl Buffer {
         lost
     }
 
-    /// Takes note of how many bytes are still being written.
+    /// Notes how many bytes are still being written.
     pub fn settle(&mut self, batch: &Batch) {
         self.taken = batch.bytes();
     }
 
-    /// Returns true if no line waits.
+    /// Returns true if no line is waiting.
     pub fn is_empty(&self) -> bool {
         self.audit.lines.is_empty() && self.other.lines.is_empty()
     }
 
-    /// The bytes of all lines, those included that are being written.
+    /// The bytes of all lines, including those that are being written.
     pub fn bytes(&self) -> usize {
         self.audit.bytes + self.other.bytes + self.taken
     }
@@ -161,7 +160,7 @@ mod tests {
         text.as_bytes().into()
     }
 
-    /// The lines that are taken, as they are written.
+    /// The lines that a batch takes, as they are written.
     fn taken(buffer: &mut Buffer, most: usize) -> String {
         let mut batch = Batch::default();
         buffer.fill(&mut batch, most);
@@ -192,7 +191,7 @@ mod tests {
         assert_eq!(fill(&mut buffer, LineKind::Other), Some(15));
         assert_eq!(buffer.push(LineKind::Audit, line("y")), LossCount::NONE);
         assert_eq!(buffer.push(LineKind::Other, line("x")), LossCount { audit: 0, other: 1 });
-        // Four more find room in their share. Then the newest others make room, one for each.
+        // Four more fit into their share. Then each replaces one of the newest others.
         for _ in 0..4 {
             assert_eq!(buffer.push(LineKind::Audit, line("y")), LossCount::NONE);
         }

@@ -1,4 +1,4 @@
-//! Lines of the log, by kind, and counts of those that were lost.
+//! Kinds of log lines, and counts of lost lines.
 
 use std::ops::AddAssign;
 
@@ -14,7 +14,7 @@ pub enum LineKind {
     Other,
 }
 
-/// Numbers of lines that were lost.
+/// The numbers of lost lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LossCount {
     /// Lines of the audit trail.
@@ -24,7 +24,7 @@ pub struct LossCount {
 }
 
 impl LossCount {
-    /// None at all.
+    /// No line was lost.
     pub const NONE: LossCount = LossCount { audit: 0, other: 0 };
 
     /// Adds one line of that kind.

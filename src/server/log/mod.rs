@@ -1,5 +1,5 @@
-//! The log of the process, on standard error. A thread of its own writes it, from a bounded buffer: nothing that serves waits
-//! for it, and lines that are lost are counted and reported.
+//! The log of the process, on standard error. A thread of its own writes it from a bounded buffer. No request waits for it, and lost
+//! lines are counted and reported.
 
 mod batch;
 mod buffer;
@@ -24,38 +24,38 @@ use buffer::Bounds;
 use line::{LineKind, LossCount};
 use writer::LogWriter;
 
-/// A quarter of the buffer is for audit lines alone. Lines are short; the longest one is that of a panic with its backtrace.
+/// The bounds of the buffer. A quarter is for audit lines alone. Lines are short; the longest one is a panic with its backtrace.
 const BOUNDS: Bounds = Bounds { total: 1 << 20, reserved: 1 << 18, line: 1 << 16 };
 /// The longest wait for the log at the end of the process.
 const LAST_LINES: Duration = Duration::from_secs(1);
 /// The longest wait for the log at a panic, after which the process may abort.
 const PANIC_LINE: Duration = Duration::from_millis(100);
-/// The bytes of a panic's text and of its backtrace. Together with the other fields they stay below `BOUNDS.line`.
+/// The most bytes of the text of a panic and of its backtrace. With the other fields they stay below `BOUNDS.line`.
 const PANIC_TEXT: (usize, usize) = (8 << 10, 48 << 10);
 /// The target of the audit trail.
 const AUDIT: &str = "audit";
-/// The target of the line that tells of losses.
+/// The target of the line that reports losses.
 const LOSSES: &str = "log";
 
 static LOG: LogWriter = LogWriter::new(BOUNDS);
 static STARTED: AtomicBool = AtomicBool::new(false);
-/// Held during the start, so that there is only one.
+/// Locked during the start, so that there is only one log.
 static START: Mutex<()> = Mutex::new(());
-/// The line that tells of losses, as the log formats it.
+/// The line that reports losses, as the log formats it.
 static NOTICE: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
-/// Sends the log to standard error, as the configuration wants it, and panics to the log. Only the first call counts: a second
-/// gateway in one process logs where the first does.
+/// Sends the log to standard error, as configured, and panics to the log. Only the first call has an effect: a second gateway in
+/// one process logs where the first does.
 ///
 /// # Errors
-/// The system gives no thread or no descriptor.
+/// The system refuses a thread or a descriptor.
 pub fn start_log(settings: &LogSettings) -> io::Result<()> {
     let _start = START.lock();
     if STARTED.load(Ordering::Acquire) {
         return Ok(());
     }
-    // Not by way of `Stderr`, whose lock everybody who writes there would wait for while a reader stalls. Standard error is
-    // always there: where it was closed, the runtime of Rust has opened /dev/null in its place.
+    // Not through `Stderr`: every other writer would wait for its lock while a reader stalls. Standard error is always open: if it
+    // was closed, the runtime of Rust has opened /dev/null in its place.
     let out = File::from(stderr().as_fd().try_clone_to_owned()?);
     std::thread::Builder::new().name("log".into()).spawn(move || LOG.run(out, notice))?;
     STARTED.store(true, Ordering::Release);
@@ -72,7 +72,7 @@ pub fn start_log(settings: &LogSettings) -> io::Result<()> {
     } else {
         builder.json().flatten_event(true).try_init()
     };
-    // A program that uses the library may have set up its own log, which stays, and gets no lines of panics then.
+    // A program that uses the library may have its own log. That stays, and gets no lines for panics.
     if started.is_ok() {
         std::panic::set_hook(Box::new(|panic| {
             log_panic(panic);
@@ -82,8 +82,8 @@ pub fn start_log(settings: &LogSettings) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits, when dropped, until the last lines of the log are written, for `LAST_LINES` at most. Belongs to `main`, so that
-/// they are, however it ends.
+/// Waits when dropped, for `LAST_LINES` at most, until the last lines of the log are written. Belongs to `main`, however that
+/// ends.
 pub struct LastLines;
 
 impl Drop for LastLines {
@@ -94,8 +94,8 @@ impl Drop for LastLines {
     }
 }
 
-/// Tells the operator of an error on standard error, behind what was logged before. Where it cannot be told, nothing else
-/// fails by that.
+/// Writes an error for the operator to standard error, after the lines that were logged before. If that is not possible, nothing
+/// else fails.
 pub fn complain(text: &str) {
     if STARTED.load(Ordering::Acquire) {
         for line in text.lines() {
@@ -106,7 +106,7 @@ pub fn complain(text: &str) {
     }
 }
 
-/// Logs a panic, which would be written to standard error otherwise; that may take forever.
+/// Logs a panic. Otherwise it would be written to standard error, which may block forever.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("without a name");
@@ -118,8 +118,8 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     error!(target: "panic", reason = reason.as_str(), backtrace, "thread '{thread}' panicked at {place}");
 }
 
-/// The beginning of a text, so that a line with it has at most `most` bytes more, however it is formatted: JSON has up to 6 bytes
-/// for a character that it escapes. The end of a text that was cut is `…`.
+/// The beginning of a text that adds at most `most` bytes to a line in any format: JSON uses up to 6 bytes for a character that it
+/// escapes. A text that was cut ends in `…`.
 fn cut(text: &str, most: usize) -> String {
     let mut bytes = 0;
     let end = text.char_indices().find(|(_, character)| {
@@ -133,17 +133,17 @@ fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// The line that tells of losses. An error, so that it passes at every level.
+/// The line that reports losses. It is an error, so that it passes at every level.
 fn notice(lost: LossCount) -> Vec<u8> {
     let LossCount { audit, other } = lost;
     error!(target: LOSSES, audit, other, "log lines were lost");
     std::mem::take(&mut NOTICE.lock())
 }
 
-/// Gives each line its place in the log.
+/// A maker of writers, one for each line.
 struct Lines;
 
-/// Takes one line, in one call.
+/// A writer of one line, in one call.
 enum LineWriter {
     Log(LineKind),
     Notice,
@@ -235,7 +235,7 @@ mod tests {
     fn a_panic_is_a_line_of_the_log() {
         let (log, me) = (Arc::new(Mutex::new(Vec::new())), std::thread::current().id());
         let previous = std::panic::take_hook();
-        // Panics of other tests are shown as ever.
+        // Panics of other tests are shown as usual.
         std::panic::set_hook(Box::new(move |panic| match std::thread::current().id() == me {
             true => log_panic(panic),
             false => previous(panic),
@@ -266,7 +266,7 @@ mod tests {
                 let _dropped = PanicsWhenDropped;
                 panic!("{}", "the first panic".repeat(10_000))
             }
-            // What is added keeps the compiler from making a loop of it.
+            // The addition keeps the compiler from making a loop of it.
             _ => panic_in_depth(depth - 1) + std::hint::black_box(1),
         }
     }

@@ -1,4 +1,4 @@
-//! The thread that writes the log, so that nobody else waits for it.
+//! The thread that writes the log, so that no other thread waits for it.
 
 use std::io::{self, ErrorKind, Write};
 use std::time::{Duration, Instant};
@@ -10,26 +10,26 @@ use super::buffer::{Bounds, Buffer};
 use super::line::{LineKind, LossCount};
 use crate::state::metrics::LostLines;
 
-/// The bytes that are written at once, unless a single line is longer. A pipe takes as many in one piece (PIPE_BUF, pipe(7)),
+/// The bytes that are written at once, unless a single line is longer. A pipe takes that many in one piece (PIPE_BUF, pipe(7)),
 /// so that lines of several processes on one pipe are not mixed.
 const CHUNK: usize = 4096;
 /// Pauses after an error: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// The time after a line in which the next ones need not wake the writer, which then writes them together: waking it would cost
-/// more than all else.
+/// The time after a line in which further lines do not wake the writer, which then writes them together. Waking it would cost more
+/// than everything else.
 const LINGER: Duration = Duration::from_millis(1);
-/// Pauses while a descriptor that does not block takes nothing: the first, and the longest.
+/// Pauses while a non-blocking descriptor takes nothing: the first, and the longest.
 const STALLED: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
 
-/// The log between those who log and the thread that writes.
+/// The log between the code that logs and the thread that writes.
 #[derive(Debug)]
 pub struct LogWriter {
     state: Mutex<WriterState>,
-    /// Tells the writer that there are lines.
+    /// Signals lines to the writer.
     work: Condvar,
-    /// Ends a pause of the writer: all lines are wanted now.
+    /// Ends a pause of the writer, because all lines are wanted now.
     ending: Condvar,
-    /// Tells that all lines are written, or cannot be.
+    /// Signals that all lines are written, or cannot be.
     ended: Condvar,
 }
 
@@ -55,7 +55,7 @@ impl WriterState {
 }
 
 impl LogWriter {
-    /// A log of these bounds, which nobody writes yet.
+    /// A log with these bounds, which no thread writes yet.
     pub const fn new(bounds: Bounds) -> LogWriter {
         let buffer = Buffer::new(bounds);
         let state = WriterState {
@@ -74,7 +74,7 @@ impl LogWriter {
         }
     }
 
-    /// Adds a line, which ends in a line end. Never waits for the writer: where there is no room, lines are lost and counted.
+    /// Adds a line, which ends in a line end. Never waits for the writer. If there is no room, lines are lost and counted.
     pub fn push(&self, kind: LineKind, line: &[u8]) {
         let line = line.into();
         let mut state = self.state.lock();
@@ -102,7 +102,7 @@ impl LogWriter {
         while !state.is_done() && !self.ended.wait_until(&mut state, until).timed_out() {}
     }
 
-    /// Writes lines to `out`, forever. `tell` makes the line that tells of losses.
+    /// Writes lines to `out`, forever. `tell` makes the line that reports losses.
     pub fn run(&self, mut out: impl Write, tell: impl Fn(LossCount) -> Vec<u8>) -> ! {
         let mut batch = Batch::default();
         let mut pause = Duration::ZERO;
@@ -122,7 +122,7 @@ impl LogWriter {
         }
     }
 
-    /// Waits for something to write; after an error, for so long. Returns the losses to tell of.
+    /// Waits for something to write; after an error, for `pause`. Returns the losses to report.
     fn wait(&self, batch: &Batch, pause: Duration) -> LossCount {
         let mut state = self.state.lock();
         state.buffer.settle(batch);
@@ -147,8 +147,8 @@ impl LogWriter {
         std::mem::take(&mut state.unreported)
     }
 
-    /// Counts as lost what was not written, after an error. Audit lines wait for another attempt, except where nobody reads
-    /// any more: what waits for its turn is lost as well then.
+    /// Counts the lines as lost that were not written because of an error. Audit lines wait for another attempt, unless the reader
+    /// is gone: then all waiting lines are lost as well.
     fn drop_unwritten(&self, batch: &mut Batch, error: &io::Error) {
         let is_closed = error.kind() == ErrorKind::BrokenPipe;
         let dropped = batch.drop_unwritten(!is_closed);
@@ -172,15 +172,15 @@ fn count(lost: LossCount) {
     }
 }
 
-/// Twice as long as before, within these bounds.
+/// The next pause: twice as long, within these bounds.
 fn longer(pause: Duration, (first, longest): (Duration, Duration)) -> Duration {
     (pause * 2).clamp(first, longest)
 }
 
-/// Writes all of it, however long that takes.
+/// Writes the whole batch, however long that takes.
 ///
 /// # Errors
-/// Those of `out`, except that a descriptor that does not block is asked again.
+/// Those of `out`, except that a non-blocking descriptor is tried again.
 fn write(out: &mut impl Write, batch: &mut Batch) -> io::Result<()> {
     let mut pause = Duration::ZERO;
     while !batch.is_empty() {

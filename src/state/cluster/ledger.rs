@@ -1,44 +1,44 @@
-//! Which changes of the store a process has heard of.
+//! The changes of the store that a process knows of.
 
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
-/// The changes heard of, by their numbers. They come in any order, since many make them at once.
+/// The known changes by their numbers. Notices come in any order, because several processes make changes at once.
 #[derive(Debug)]
 pub(super) struct Ledger(Mutex<Heard>);
 
 #[derive(Debug)]
 struct Heard {
-    /// All changes up to this one.
+    /// The number up to which all changes are known.
     known: i64,
-    /// Changes after it, with something missing in between: the number before each, and its last one.
+    /// Known changes after it, with unknown ones in between: the number before each, and its last one.
     ahead: BTreeMap<i64, i64>,
-    /// Where the store was at the last look, if that was not known then.
+    /// The number of the store at the last look, if it was not known then.
     missed: Option<i64>,
 }
 
 impl Ledger {
-    /// Begins where the store is now.
+    /// Begins at the present number of the store.
     pub(super) fn new(known: i64) -> Ledger {
         Ledger(Mutex::new(Heard { known, ahead: BTreeMap::new(), missed: None }))
     }
 
-    /// The last change up to which all are known. The store is there already, or further.
+    /// The number up to which all changes are known. That of the store is the same or higher.
     pub(super) fn known(&self) -> i64 {
         self.0.lock().known
     }
 
-    /// Hears of the changes from `after + 1` to `upto`.
+    /// Notes the changes from `after + 1` to `upto`.
     pub(super) fn note(&self, after: i64, upto: i64) {
         let mut heard = self.0.lock();
         heard.ahead.insert(after, upto);
         heard.join();
     }
 
-    /// Takes a look at the number of changes in the store, `number`, which was read when all up to `before` were known.
-    /// `true` where there is a change that nobody told of: one that was missing at the look before this already,
-    /// or a store that has been put back to an earlier state. All is known then.
+    /// Compares with the number of changes in the store, `number`, which was read when all up to `before` were known. Returns true if
+    /// there was a change without a notice: one that was missing at the previous look already, or a store that was restored to an
+    /// earlier state. All changes count as known then.
     pub(super) fn look(&self, before: i64, number: i64) -> bool {
         let mut heard = self.0.lock();
         let silent = number < before || heard.missed.is_some_and(|missed| heard.known < missed);

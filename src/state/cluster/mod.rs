@@ -1,13 +1,11 @@
-//! The other processes on the same store, and what they have to be told.
+//! The other processes on the same store, and the notices of changes between them.
 //!
-//! A process that remembers what it read (a gateway) listens on a unix socket beside the database. A process that
-//! changes the store (a gateway, the command line) connects to each such socket after its commit, tells whose state
-//! changed, and answers its caller once every one has acknowledged. Who starts listening too late to be told
-//! has read nothing before the change either.
+//! A process that caches data of the store (a gateway) listens on a unix socket beside the database. A process that changes the store
+//! (a gateway, the command line) connects to each such socket after its commit, sends a notice of the change, and answers its caller
+//! once every process has acknowledged. A process that starts to listen too late for a notice has read nothing before the change.
 //!
-//! A process that dies between commit and telling has answered nobody; all the same its change must not stay unseen:
-//! every listener looks at the store's number of changes a few times a second and forgets everything it has read where it
-//! finds one that nobody told it of.
+//! A process that dies between commit and notice has answered no caller. Its change must be seen nevertheless: every listener reads the
+//! store's number of changes a few times a second, and drops all cached data if there is a change without a notice.
 
 mod ledger;
 mod nodes_folder;
@@ -32,13 +30,13 @@ use super::audit::News;
 use super::store::{Change, Store, StoreError};
 use crate::domain::Canonical;
 
-/// A notice is a few hundred bytes; what is longer is none.
+/// The most bytes of a notice. A real one has a few hundred.
 const LONGEST_NOTICE: u64 = 4096;
 const ACKNOWLEDGED: &[u8] = b"ok\n";
-/// Between two attempts to reach a process that has too much to do to be connected to, or that has just gone.
+/// The pause between two attempts to reach a process that is too busy to accept, or that has just ended.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// The interval at which a listener looks for unannounced changes, and the longest wait for an acknowledgement.
+/// The interval at which a listener looks for changes without a notice, and the longest wait for an acknowledgement.
 #[derive(Clone, Copy, Debug)]
 struct Timing {
     look: Duration,
@@ -47,8 +45,8 @@ struct Timing {
 
 const TIMING: Timing = Timing { look: Duration::from_millis(250), patience: Duration::from_secs(5) };
 
-/// Our place among the processes on the same store. Dropped, it listens no more: keep it as long as anything that was
-/// read from the store is believed.
+/// The membership among the processes on the same store. It stops listening when dropped, so it must be kept as long as cached data of
+/// the store is in use.
 #[derive(Debug)]
 pub struct Cluster {
     place: NodesFolder,
@@ -60,7 +58,7 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Member {
     shared: Arc<MemberShared>,
-    /// Ends with the cluster.
+    /// Dropped with the cluster, which ends the task.
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -69,16 +67,16 @@ struct MemberShared {
     place: NodesFolder,
     epochs: Arc<Epochs>,
     ledger: Ledger,
-    /// The name of this process's own socket.
+    /// The name of the own socket.
     name: Mutex<String>,
 }
 
-/// At least one running process has not acknowledged a change: it is written, and may not be in force everywhere yet.
+/// At least one running process has not acknowledged a change. The change is written, and may not be in effect everywhere yet.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("the change is written, but a running gateway has not confirmed it: {0}")]
 pub struct Unconfirmed(String);
 
-/// The message to the socket of a listener.
+/// The notice of a change, as it is sent to the sockets.
 #[derive(Debug, Serialize, Deserialize)]
 struct Notice {
     after: i64,
@@ -87,24 +85,24 @@ struct Notice {
     /// As in [`Change`].
     #[serde(default)]
     ends_login: bool,
-    /// For the listener's audit trail, where the sender has none that lasts.
+    /// The line for the audit trail of the listener, if the sender has no lasting one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     news: Option<News>,
 }
 
 impl Cluster {
-    /// Joins as a process that remembers what it reads. To be done before the first read that is remembered.
+    /// Joins as a process that caches what it reads. Must be called before the first read that is cached.
     ///
     /// # Errors
-    /// The folder `DATABASE.nodes` can't be used, or the store can't be asked.
+    /// The directory `DATABASE.nodes` cannot be used, or the store is unavailable.
     pub async fn join(store: &Store, epochs: Arc<Epochs>) -> Result<Cluster, StoreError> {
         Cluster::join_with(store, epochs, TIMING).await
     }
 
-    /// Comes by as a process that changes the store and remembers nothing, such as the command line.
+    /// Joins as a process that changes the store and caches nothing, such as the command line.
     ///
     /// # Errors
-    /// The folder `DATABASE.nodes` can't be used.
+    /// The directory `DATABASE.nodes` cannot be used.
     pub fn visit(store: &Store) -> Result<Cluster, StoreError> {
         let place = NodesFolder::beside(store.path()).map_err(|e| unusable(&e))?;
         place.open().map_err(|e| unusable(&e))?;
@@ -147,7 +145,7 @@ impl Cluster {
         told.into_iter().find(Result::is_err).unwrap_or(Ok(()))
     }
 
-    /// Listens no more. To be done once nothing that was read from the store is believed any more; dropping does it as well.
+    /// Stops listening, as dropping does. May be called once no cached data of the store is in use any more.
     pub fn leave(&self) {
         if let Some(member) = &self.member {
             member.tasks.lock().abort_all();
@@ -162,7 +160,7 @@ impl Drop for Cluster {
     }
 }
 
-/// Tells one process, again where it goes away in the middle: then it either is gone for good, or listens anew.
+/// Sends a notice to one process. If the process disappears in the middle, tries again: it has either ended, or listens anew.
 async fn tell(
     folder: Arc<OpenFolder>,
     name: String,
@@ -174,14 +172,14 @@ async fn tell(
             match exchange(&folder, &name, &notice).await {
                 Ok(()) => return Ok(()),
                 Err(e) => match e.kind() {
-                    // It has left.
+                    // It has ended.
                     io::ErrorKind::NotFound => return Ok(()),
-                    // It has died and left its socket behind.
+                    // It has crashed and left its socket behind.
                     io::ErrorKind::ConnectionRefused => {
                         folder.remove(&name);
                         return Ok(());
                     }
-                    // It has too much to do, or has gone in the middle.
+                    // It is too busy, or has ended in the middle.
                     io::ErrorKind::WouldBlock
                     | io::ErrorKind::UnexpectedEof
                     | io::ErrorKind::ConnectionReset
@@ -207,7 +205,7 @@ async fn exchange(folder: &OpenFolder, name: &str, notice: &[u8]) -> io::Result<
     if answer == ACKNOWLEDGED { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-/// Listens, and looks after the store and after our own socket.
+/// Listens, and watches the store and the own socket.
 async fn watch(shared: Arc<MemberShared>, store: Store, listener: UnixListener, timing: Timing) {
     let mut listening = JoinSet::new();
     listening.spawn(listen(shared.clone(), listener, timing));
@@ -220,14 +218,14 @@ async fn watch(shared: Arc<MemberShared>, store: Store, listener: UnixListener, 
         match store.changes().await {
             Ok(number) => {
                 if shared.ledger.look(before, number) {
-                    info!("the store was changed without notice: everything is read anew");
+                    info!("store changed without a notice: all cached data is dropped");
                     shared.epochs.raise_all();
                 }
                 reachable = true;
             }
             Err(error) => {
                 if reachable {
-                    warn!(%error, "can't see whether the store was changed by others");
+                    warn!(%error, "reading the number of changes of the store failed");
                 }
                 reachable = false;
             }
@@ -236,11 +234,11 @@ async fn watch(shared: Arc<MemberShared>, store: Store, listener: UnixListener, 
         if !shared.place.has(&name) {
             match shared.place.open().and_then(|folder| folder.listen()) {
                 Ok((listener, name)) => {
-                    warn!("our socket beside the database was removed: listening on a new one");
+                    warn!("socket beside the database was removed: listening on a new one");
                     *shared.name.lock() = name;
                     listening.spawn(listen(shared.clone(), listener, timing));
                 }
-                Err(error) => warn!(%error, "can't listen beside the database"),
+                Err(error) => warn!(%error, "listening beside the database failed"),
             }
         }
     }
@@ -255,13 +253,13 @@ async fn listen(shared: Arc<MemberShared>, listener: UnixListener, timing: Timin
                 Ok((stream, _)) => {
                     able = true;
                     let shared = shared.clone();
-                    // A peer that says nothing gets no answer, and counts us as unconfirmed.
+                    // A peer that sends nothing gets no acknowledgement.
                     peers.spawn(async move { timeout(timing.patience, hear(&shared, stream)).await.ok(); });
                 }
                 Err(error) => {
-                    // Out of file handles, say: those who tell wait for us, and go without a confirmation.
+                    // For example, there are no file handles left. Senders of notices wait, and get no acknowledgement.
                     if std::mem::take(&mut able) {
-                        warn!(%error, "can't be told of changes");
+                        warn!(%error, "accepting notices of changes failed");
                     }
                     sleep(RETRY).await;
                 }
@@ -289,10 +287,10 @@ async fn hear(shared: &MemberShared, stream: UnixStream) {
                 news.write();
             }
         }
-        // Out of another version, perhaps: something has changed.
+        // Perhaps it comes from another version: something has changed.
         None => shared.epochs.raise_all(),
     }
-    // Where the peer doesn't hear it, the peer has nothing confirmed.
+    // If the peer does not receive it, the change is unconfirmed to it.
     let _ = writer.write_all(ACKNOWLEDGED).await;
 }
 

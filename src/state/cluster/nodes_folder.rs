@@ -1,4 +1,4 @@
-//! Where the processes that share a store meet: a folder of unix sockets beside the database.
+//! The directory of unix sockets beside the database, by which the processes on a store find each other.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -8,23 +8,23 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
 
-/// Sockets that listen have names that end so; one that is still being made has not.
+/// The end of the names of sockets that listen. The name of a socket that is still being made ends otherwise.
 const LISTENING: &str = ".sock";
 
-/// The folder `DATABASE.nodes`, by its path: it may be removed and made again while we run.
+/// The directory `DATABASE.nodes`, by its path: it may be removed and created again while the process runs.
 #[derive(Clone, Debug)]
 pub(super) struct NodesFolder {
     folder: PathBuf,
     database: PathBuf,
 }
 
-/// The folder, opened. Sockets are reached through its handle, since a socket's path holds 107 bytes at most and a
-/// database's may be longer.
+/// The opened directory. Sockets are reached through its handle, because the path of a socket is at most 107 bytes long, and that of a
+/// database may be longer.
 #[derive(Debug)]
 pub(super) struct OpenFolder(File);
 
 impl NodesFolder {
-    /// The same for all who open that file, by whatever path.
+    /// The same for all processes that open the file, by whatever path.
     pub(super) fn beside(database: &Path) -> io::Result<NodesFolder> {
         let database = database.canonicalize()?;
         let mut folder = database.as_os_str().to_owned();
@@ -32,10 +32,10 @@ impl NodesFolder {
         Ok(NodesFolder { folder: folder.into(), database })
     }
 
-    /// Opens the folder and makes it where it isn't there; nobody but the owner of the database may look into it.
+    /// Opens the directory, and creates it if it does not exist. Only the owner of the database may read it.
     pub(super) fn open(&self) -> io::Result<OpenFolder> {
         match DirBuilder::new().mode(0o700).create(&self.folder) {
-            // The command line may be root's, and must not shut out the gateway.
+            // The command line may run as root, and must not lock out the gateway.
             Ok(()) => {
                 let owner = self.database.metadata()?;
                 chown(&self.folder, Some(owner.uid()), Some(owner.gid()))?;
@@ -46,20 +46,19 @@ impl NodesFolder {
         File::open(&self.folder).map(OpenFolder)
     }
 
-    /// Returns true if there is still a socket with this name in the folder.
+    /// Returns true if there is still a socket of that name at the path.
     pub(super) fn has(&self, name: &str) -> bool {
         self.folder.join(name).symlink_metadata().is_ok()
     }
 
     pub(super) fn remove(&self, name: &str) {
-        // Where it fails there is nothing to be done, and whoever comes next finds a dead socket and skips it.
+        // If that fails, nothing can be done. The next process finds a dead socket and skips it.
         let _ = std::fs::remove_file(self.folder.join(name));
     }
 }
 
 impl OpenFolder {
-    /// Listens under a name of our own. The name is given only to a socket that listens: one that doesn't would be
-    /// taken for dead and removed.
+    /// Listens under an own name. Only a socket that listens gets the name, because any other would count as dead and be removed.
     pub(super) fn listen(&self) -> io::Result<(UnixListener, String)> {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
@@ -70,7 +69,7 @@ impl OpenFolder {
         Ok((listener, name))
     }
 
-    /// The names of all sockets that listen or did so once.
+    /// The names of all sockets that listen or have listened.
     pub(super) fn names(&self) -> io::Result<Vec<String>> {
         let entries = std::fs::read_dir(self.path("."))?;
         let names = entries.map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()));

@@ -70,6 +70,27 @@ async fn when_it_is_announced_every_other_has_let_go() {
     }
 }
 
+/// A removal and a new password free the memory of a name in the other processes, too, and other changes don't.
+#[tokio::test]
+async fn the_memory_of_an_ended_login_is_freed_everywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (node(&folder, BLIND).await, node(&folder, BLIND).await);
+    let forgotten = Arc::new(Mutex::new(Vec::new()));
+    let names = forgotten.clone();
+    two.epochs.on_forget(move |name| names.lock().push(*name));
+    let added = one.add("holder").await;
+    let hash = StoredHash::new("h2".into());
+    let suspended = one.store.set_active(&added.name, false).await.unwrap().change;
+    let password = one.store.set_password(&added.name, &hash).await.unwrap().change;
+    let removed = one.store.remove_account(&added.name).await.unwrap().change;
+    for (change, times) in [(added, 0), (suspended, 0), (password, 1), (removed, 2)] {
+        let before = two.epochs.now();
+        one.cluster.announce(&change, None).await.unwrap();
+        assert!(!two.epochs.is_fresh(before, &change.name, &change.name));
+        assert_eq!(*forgotten.lock(), vec![added.name; times]);
+    }
+}
+
 #[tokio::test]
 async fn announcements_cross() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,4 @@
-//! Password hashing on threads of its own, so that nothing else waits for it, and bounded, so that no flood of guesses
-//! piles up.
+//! Password hashing on threads of its own, so that nothing else waits for it. Bounded, so that a flood of guesses does not pile up.
 //!
 //! The threads run at a lower priority than all others (see `threads`): while every core is busy, decisions from the cache
 //! go first.
@@ -24,8 +23,8 @@ use shared::HasherShared;
 pub use queue::Lane;
 pub use scheme::{HIGHEST_COST, LOWEST_COST};
 
-/// What waits longer than this for its password check is told to come again. A client gives up at about this time, and
-/// who comes after it would wait behind a check that nobody wants any more.
+/// The longest wait for a password check; after it, the client is told to try again. Most clients give up at about this time, and
+/// later ones would wait behind checks whose results nobody needs.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// A password check: the values to compare, and the cost of a failure.
@@ -37,33 +36,33 @@ pub struct Check<'a> {
     pub secret: &'a [u8],
     /// The highest cost of all stored forms. Failing takes as much work as that or the configured cost, the greater.
     pub highest: u32,
-    /// Whether it will be refused even if the secret is right; then it takes as much as failing does.
+    /// True if it will be refused even if the secret is right. Then it takes as much work as a failure.
     pub refused: bool,
 }
 
-/// How a password check ended.
+/// The result of a password check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// Whether the secret is the password.
+    /// True if the secret is the password.
     pub right: bool,
-    /// Whether it was another one's check, of the same and at the same time.
+    /// True if it shared an identical check that was under way already.
     pub joined: bool,
 }
 
-/// A bounded pool of hashing threads. Dropping it ends them; who still waits then is told [`Unavailable::Busy`].
+/// A bounded pool of hashing threads. Dropping it ends them; callers that still wait get [`Unavailable::Busy`].
 pub struct Hasher {
     shared: Arc<HasherShared>,
 }
 
 impl Hasher {
-    /// Starts threads that hash at `cost`: `threads` (at least one) for the lane of the rest, and as many for the two
-    /// others. Up to `queue` jobs wait in each lane.
+    /// Starts threads that hash at `cost`: `threads` of them (at least one) for the lanes `Rest` and `Renewal`, and as many for the
+    /// other two. Up to `queue` jobs wait in each lane.
     ///
     /// # Errors
-    /// The system gives no thread or no random numbers.
+    /// The system refuses a thread or random numbers.
     pub fn start(cost: u32, threads: usize, queue: usize, metrics: Arc<Metrics>) -> io::Result<Hasher> {
         let shared = Arc::new(HasherShared::new(cost, queue, metrics)?);
-        // Should one not start, dropping this ends those that did.
+        // If one does not start, dropping this ends those that did.
         let hasher = Hasher { shared };
         for number in 0..threads.max(1) {
             threads::start_known(&hasher.shared, number)?;
@@ -72,22 +71,22 @@ impl Hasher {
         Ok(hasher)
     }
 
-    /// The stored form of a password that somebody chose, at the configured cost.
+    /// Makes the stored form of a chosen password, at the configured cost.
     ///
     /// # Errors
-    /// [`Unavailable::Busy`] where too many management calls wait already.
+    /// [`Unavailable::Busy`] if too many management calls wait already.
     pub async fn hash(&self, password: &NewPassword) -> Result<StoredHash, Unavailable> {
-        // Two accounts with one password get two hashes.
+        // Two accounts with the same password get two hashes.
         let unique = self.shared.unique.fetch_add(1, Ordering::Relaxed).to_ne_bytes();
         let key = self.shared.key("new", &[&unique]);
         let secret = password.secret().clone();
         hashed(self.run(key, Lane::Management, || HashWork::Hash(secret)).await?.0)
     }
 
-    /// Whether the secret is the password behind the stored form. Checks of the same that are under way at once are one.
+    /// Checks a secret against a stored form. Identical checks that are under way at the same time are one.
     ///
     /// # Errors
-    /// [`Unavailable::Busy`] where the lane is full, or the check hasn't ended in 15 s.
+    /// [`Unavailable::Busy`] if the lane is full, or the check has not ended within 15 s.
     pub async fn verify(&self, check: Check<'_>, lane: Lane) -> Result<Checked, Unavailable> {
         let Check { stored, secret, highest, refused } = check;
         let cost = self.shared.cost.max(highest.min(HIGHEST_COST));
@@ -102,29 +101,29 @@ impl Hasher {
         }
     }
 
-    /// Whether `stored`, which `secret` has just matched, should be made anew with [`Hasher::renew`].
+    /// Returns true if `stored`, which `secret` has just matched, should be replaced with [`Hasher::renew`].
     pub fn is_outdated(&self, stored: &StoredHash, secret: &[u8]) -> bool {
         scheme::is_outdated(stored, secret, self.shared.cost)
     }
 
-    /// A new stored form for `secret`, which has just matched `stored`; after everything else. Concurrent calls for the
-    /// same get the same.
+    /// Makes a new stored form for `secret`, which has just matched `stored`. Everything else goes first. Concurrent identical calls
+    /// get the same result.
     ///
     /// # Errors
-    /// [`Unavailable::Busy`] where there is no room; it can be done another time.
+    /// [`Unavailable::Busy`] if there is no room. It can be done another time.
     pub async fn renew(&self, stored: &StoredHash, secret: &[u8]) -> Result<StoredHash, Unavailable> {
         let key = self.shared.key("renew", &[stored.expose().as_bytes(), secret]);
         hashed(self.run(key, Lane::Renewal, || HashWork::Hash(Secret::new(secret.to_vec()))).await?.0)
     }
 
-    /// How many rounds of bcrypt all checks took so far; what a thread was too slow for, and another one did again, once.
+    /// The rounds of bcrypt that all checks took so far. Work that was repeated because a thread was too slow counts once.
     #[cfg(test)]
     pub fn rounds(&self) -> u64 {
         self.shared.rounds.load(Ordering::Relaxed)
     }
 
-    /// What to verify a secret against where nobody has that name, so that it costs the same: always the same for one
-    /// name while this process lives, and nothing matches it.
+    /// The stored form against which a secret is verified if the username does not exist, so that this costs the same. It is the same
+    /// for a username as long as the process lives, and nothing matches it.
     pub fn decoy(&self, name: &Canonical) -> StoredHash {
         let mut random = [0; 39];
         let mut hasher = blake3::Hasher::new_keyed(&self.shared.secret);
@@ -132,7 +131,7 @@ impl Hasher {
         scheme::decoy(&random, self.shared.cost)
     }
 
-    /// What came of it, and whether it was another one's work.
+    /// The result of a job; true if it was the job of another caller as well.
     async fn run(
         &self,
         key: Key,
@@ -159,7 +158,7 @@ impl Hasher {
             shared.report(&mut state.queue);
             pushed
         };
-        // Also for a job that was there, since it may have moved to this lane.
+        // For a job that was there already as well, because it may have moved to this lane.
         match lane {
             Lane::Rest | Lane::Renewal => shared.wake_rest.notify_one(),
             Lane::Management | Lane::Known => shared.wake_known.notify_one(),
@@ -182,7 +181,7 @@ impl Drop for Hasher {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
         state.stopped = true;
-        // Dropping what waits tells those who wait.
+        // Dropping the jobs wakes the callers that wait for them.
         state.queue = JobQueue::new(0);
         self.shared.wake_known.notify_all();
         self.shared.wake_rest.notify_all();
@@ -209,7 +208,7 @@ mod tests {
         NewPassword::parse(b"correct horse 1").unwrap()
     }
 
-    /// Whether it matches, by a thread of that lane.
+    /// Returns true if it matches, by a thread of that lane.
     async fn verified(
         hasher: &Hasher,
         stored: &StoredHash,
@@ -236,7 +235,7 @@ mod tests {
         let (hasher, metrics) = pool(8, 8);
         let stored = hasher.hash(&password()).await.unwrap();
         let check = || verified(&hasher, &stored, b"correct horse 1", Lane::Rest);
-        // Polled in turn before any of them can end: the first one queues, the others join.
+        // All are polled before any of them can end: the first one queues, and the others join.
         let all = tokio::join!(check(), check(), check(), check());
         assert_eq!(all, (Ok(true), Ok(true), Ok(true), Ok(true)));
         assert_eq!(metrics.password_checks(PasswordCheck::Right), 1);

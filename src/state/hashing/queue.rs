@@ -1,4 +1,4 @@
-//! The jobs that wait for a hashing thread: in four lanes, each bounded, and each job once however many wait for it.
+//! The jobs that wait for a hashing thread: in four lanes, each bounded. Each job is there once, however many callers wait for it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -9,21 +9,21 @@ use tokio::sync::oneshot;
 use super::scheme::Compared;
 use crate::domain::{Secret, StoredHash};
 
-/// In which order jobs are taken up.
+/// The order in which jobs are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
-    /// What somebody who is already authenticated waits for: the hash of a new password.
+    /// Hashes of new passwords, for callers that are authenticated already.
     Management,
-    /// Checks of who has lately been right from the same source.
+    /// Checks of usernames for which the same source has lately presented the right secret.
     Known,
     /// All others.
     Rest,
-    /// Outdated hashes that are made anew, for which nobody waits: when there is nothing else to do.
+    /// Replacements of outdated hashes, for which no caller waits. They are made when there is nothing else to do.
     Renewal,
 }
 
 impl Lane {
-    /// All lanes, first one first.
+    /// All lanes, the first one first.
     pub const ALL: [Lane; 4] = [Lane::Management, Lane::Known, Lane::Rest, Lane::Renewal];
 
     /// The word for it in the metrics.
@@ -37,50 +37,50 @@ impl Lane {
     }
 }
 
-/// What makes two jobs the same.
+/// The identity of a job: two jobs with the same key are one.
 pub type Key = [u8; 32];
 
-/// What a thread has to do.
+/// The work of a job.
 pub enum HashWork {
-    /// Whether the secret matches.
+    /// Compare a secret.
     Verify(Comparison),
-    /// The stored form of a password.
+    /// Make the stored form of a password.
     Hash(Secret),
 }
 
 /// A secret to be compared.
 pub struct Comparison {
-    /// With what.
+    /// The stored form to compare it with.
     pub stored: StoredHash,
     /// The secret.
     pub secret: Secret,
-    /// What failing costs at least.
+    /// The least cost of a failure.
     pub cost: u32,
-    /// Whether it will be refused even if it is right.
+    /// True if it will be refused even if it is right.
     pub refused: bool,
 }
 
-/// What came of it.
+/// The result of a job.
 #[derive(Clone, Debug)]
 pub enum Done {
-    /// Whether it matched.
+    /// The result of a comparison.
     Verified(Compared),
-    /// The stored form; `None` where the system had no random numbers.
+    /// The stored form; `None` if the system had no random numbers.
     Hashed(Option<StoredHash>),
 }
 
-/// How [`JobQueue::push`] ended.
+/// The result of [`JobQueue::push`].
 #[derive(Debug)]
 pub enum Pushed {
-    /// A new job waits.
+    /// A new job was queued.
     Queued(oneshot::Receiver<Done>),
-    /// The same job was waiting or running.
+    /// The same job was waiting or running already.
     Joined(oneshot::Receiver<Done>),
     /// The lane is full.
     Full,
 }
 
-/// The waiting and the running jobs. Does nothing by itself.
+/// The waiting and the running jobs. Pure: the threads take jobs and report results.
 pub struct JobQueue {
     capacity: usize,
     lanes: [VecDeque<Key>; 4],
@@ -102,7 +102,7 @@ impl JobQueue {
         JobQueue { capacity, lanes: Default::default(), jobs: HashMap::default(), turn: 0, abandoned: 0 }
     }
 
-    /// Adds a job, or joins the one of that key. Joining from a better lane moves the job there.
+    /// Adds a job, or joins the one with this key. Joining from a better lane moves the job there.
     pub fn push(&mut self, key: Key, lane: Lane, work: impl FnOnce() -> HashWork) -> Pushed {
         let (sender, receiver) = oneshot::channel();
         if let Entry::Occupied(mut entry) = self.jobs.entry(key) {
@@ -110,7 +110,7 @@ impl JobQueue {
             job.waiters.push(sender);
             if job.work.is_some() && lane < job.lane {
                 job.lane = lane;
-                // The other lane's mention of it is passed over when its turn comes.
+                // Its key in the other lane is skipped when its turn comes.
                 self.lanes[lane as usize].push_back(key);
             }
             return Pushed::Joined(receiver);
@@ -126,11 +126,11 @@ impl JobQueue {
         Pushed::Queued(receiver)
     }
 
-    /// Takes the next job of management or of who is known, for which somebody still waits. It stays joinable until it is
+    /// Takes the next job of the lanes `Management` and `Known` for which a caller still waits. It can be joined until it is
     /// finished.
     pub fn next_known(&mut self) -> Option<(Key, HashWork)> {
         self.turn = self.turn.wrapping_add(1);
-        // Management goes first, but not always.
+        // Management goes first, three times of four.
         let order = match self.turn % 4 {
             0 => [Lane::Known, Lane::Management],
             _ => [Lane::Management, Lane::Known],
@@ -138,25 +138,25 @@ impl JobQueue {
         order.into_iter().find_map(|lane| self.next_in(lane))
     }
 
-    /// Takes the next job of the rest, in the same way, and one that nobody waits for where there is none.
+    /// Takes the next job of the lane `Rest` in the same way; if there is none, one of the lane `Renewal`.
     pub fn next_rest(&mut self) -> Option<(Key, HashWork)> {
         self.next_in(Lane::Rest).or_else(|| self.next_in(Lane::Renewal))
     }
 
-    /// Ends a running job and tells all who wait.
+    /// Ends a running job and passes the result to all waiting callers.
     pub fn finish(&mut self, key: &Key, done: &Done) {
         for waiter in self.jobs.remove(key).map(|job| job.waiters).unwrap_or_default() {
-            // Who went away meanwhile doesn't want to know.
+            // A caller that went away needs no result.
             let _ = waiter.send(done.clone());
         }
     }
 
-    /// How many mentions of jobs a lane holds; never more than its capacity, but for jobs that moved into it.
+    /// The number of keys in a lane; never more than its capacity, except for jobs that moved into it.
     pub fn len(&self, lane: Lane) -> usize {
         self.lanes[lane as usize].len()
     }
 
-    /// How many jobs were dropped, since nobody waited for them any more, after the last time this was asked.
+    /// Takes the number of jobs that were dropped since the last call because no caller waited for them any more.
     pub fn take_abandoned(&mut self) -> u64 {
         std::mem::take(&mut self.abandoned)
     }
@@ -173,7 +173,7 @@ impl JobQueue {
         None
     }
 
-    /// Makes room in a full lane: jobs that nobody waits for, and mentions of jobs that aren't there.
+    /// Makes room in a full lane: drops jobs that no caller waits for, and keys of jobs that are gone.
     fn sweep(&mut self, lane: Lane) {
         let keys = std::mem::take(&mut self.lanes[lane as usize]);
         let waits = |queue: &mut JobQueue, key: &Key| {
@@ -183,7 +183,7 @@ impl JobQueue {
         self.lanes[lane as usize] = keys.into_iter().filter(|key| waits(self, key)).collect();
     }
 
-    /// Drops a waiting job that nobody waits for; whether it was one.
+    /// Drops a waiting job if no caller waits for it; returns true if it did.
     fn drop_abandoned(&mut self, key: &Key) -> bool {
         let Some(job) = self.jobs.get_mut(key) else { return false };
         job.waiters.retain(|waiter| !waiter.is_closed());

@@ -1,18 +1,17 @@
-//! The stored forms of passwords: how one is made, and whether a secret matches one.
+//! The stored forms of passwords: making one, and comparing a secret with one.
 //!
-//! bcrypt sees no more than 72 bytes, and it repeats what it sees with a NUL in between, so that `abc` and `abc NUL abc`
-//! are one password to it. Here no two passwords are ever the same:
+//! bcrypt reads at most 72 bytes, and repeats its input with a NUL in between: `abc` and `abc NUL abc` are one password to it. Here
+//! no two passwords are the same:
 //!
 //! - a password of up to 71 bytes is stored as plain bcrypt, `$2b$…`;
 //! - a longer one is hashed with SHA-256 and written in base64 first (44 characters), and stored as `$gp-sha256$2b$…`;
-//! - a secret with a NUL in it matches nothing: no password holds control characters;
+//! - a secret with a NUL matches nothing, because no password contains control characters;
 //! - a secret beyond [`LONGEST_BYTES`] matches nothing.
 //!
-//! What was hashed elsewhere (`htpasswd -B` and the like: `$2a$`, `$2b$`, `$2y$`) verifies as it does there, that is, by
-//! its first 72 bytes. Where such a hash belongs to a longer password, all secrets with the same beginning match it; the
-//! first that does is hashed again in our way, whole, and from then on it is the only one that matches (another process
-//! that has verified a variant believes it as long as its cache does). Whoever can present a variant knows the 72 bytes
-//! that were the whole password until then, so this gives nobody a right.
+//! Hashes that were made elsewhere (`htpasswd -B` and the like: `$2a$`, `$2b$`, `$2y$`) verify as they do there, by the first 72
+//! bytes. If such a hash belongs to a longer password, all secrets with the same beginning match it. The first one that does is
+//! hashed again as a whole, and is the only match from then on. Another process that has verified a variant accepts it as long as
+//! its cache does. A client that presents a variant knows the 72 bytes that were the whole password until then, so it gains nothing.
 //!
 //! Every rejected check costs as much work as the most expensive stored hash, even if its own hash is cheaper or the name does not
 //! exist. So the time of an answer does not show which names exist.
@@ -27,17 +26,17 @@ use crate::domain::StoredHash;
 use crate::domain::password::LONGEST_BYTES;
 
 const LONG_TAG: &str = "$gp-sha256";
-/// What bcrypt takes with the NUL that ends it.
+/// The longest password that bcrypt reads together with the NUL that ends it.
 const LONGEST_PLAIN: usize = 71;
-/// bcrypt knows no lower one.
+/// The lowest cost of bcrypt.
 pub const LOWEST_COST: u32 = 4;
-/// A stored hash of a higher cost would hold a thread for more than ten seconds, and is taken for damaged.
+/// The highest cost of a stored hash. A higher one would occupy a thread for more than ten seconds, and counts as damaged.
 pub const HIGHEST_COST: u32 = 17;
 
 /// Makes the stored form of a password, with a salt of its own.
 ///
 /// # Errors
-/// The system has no random numbers, or the cost is out of 4 to 31.
+/// The system has no random numbers, or the cost is not within 4 to 31.
 pub fn hash(password: &[u8], cost: u32) -> Result<StoredHash, bcrypt::BcryptError> {
     let text = if password.len() > LONGEST_PLAIN {
         format!("{LONG_TAG}{}", bcrypt::hash(shortened(password).as_slice(), cost)?)
@@ -47,24 +46,24 @@ pub fn hash(password: &[u8], cost: u32) -> Result<StoredHash, bcrypt::BcryptErro
     Ok(StoredHash::new(text))
 }
 
-/// What came of comparing a secret.
+/// The result of comparing a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compared {
-    /// Whether it is the password.
+    /// True if it is the password.
     pub right: bool,
-    /// The rounds that were worked, 2^cost for each hash.
+    /// The rounds of bcrypt that were computed, 2^cost for each hash.
     pub rounds: u64,
 }
 
-/// Whether `secret` is the password that was stored. Failing takes the work of `cost` or of the stored hash's cost, the
-/// greater of them, and so does what is `refused` even if it is right; a stored hash that can't be read takes as much
-/// and fails.
+/// Compares `secret` with the stored password. A failure takes the work of `cost` or of the cost of the stored hash, whichever is
+/// greater. The same applies to a right secret if `refused` is true. A stored hash that cannot be read takes as much work, and
+/// fails.
 pub fn verify(stored: &StoredHash, secret: &[u8], cost: u32, refused: bool) -> Compared {
     let Some(parsed) = ParsedHash::of(stored) else {
-        tracing::error!("a stored password hash is damaged; its password can't match");
+        tracing::error!("stored password hash is damaged: no password can match it");
         return Compared { right: false, rounds: work(LOWEST_COST, cost) };
     };
-    // The work is done also for a secret that can't match, so that it takes its time.
+    // The work is done for a secret that cannot match as well, so that it takes the same time.
     let possible = secret.len() <= LONGEST_BYTES && !secret.contains(&0);
     let matches = if parsed.long {
         bcrypt::verify(shortened(secret).as_slice(), parsed.bcrypt)
@@ -76,14 +75,14 @@ pub fn verify(stored: &StoredHash, secret: &[u8], cost: u32, refused: bool) -> C
     Compared { right, rounds: (1 << parsed.cost) + more }
 }
 
-/// Whether a hash that `secret` has just matched should be made anew: it is of another cost, or made elsewhere from a
-/// password of which it saw the beginning only.
+/// Returns true if a hash that `secret` has just matched should be replaced: it has another cost, or was made elsewhere from the
+/// beginning of a longer password.
 pub fn is_outdated(stored: &StoredHash, secret: &[u8], cost: u32) -> bool {
     ParsedHash::of(stored)
         .is_some_and(|parsed| parsed.cost != cost || (!parsed.long && secret.len() > LONGEST_PLAIN))
 }
 
-/// A stored form that takes `cost` to verify and that nobody knows a password for.
+/// A stored form that takes `cost` to verify, and for which no password is known.
 pub fn decoy(random: &[u8; 39], cost: u32) -> StoredHash {
     let encode = |bytes: &[u8]| bcrypt::BASE_64.encode(bytes);
     StoredHash::new(format!("$2b${cost:02}${}{}", encode(&random[..16]), encode(&random[16..])))
@@ -115,8 +114,8 @@ fn shortened(secret: &[u8]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(STANDARD.encode(Sha256::digest(secret)).into_bytes())
 }
 
-/// Makes up for the time between a hash of cost `done` and one of cost `wanted`: each step up doubles the work, so that
-/// `done`, `done + 1` and so on up to the one below `wanted` add up to the difference. Tells how many rounds it was.
+/// Adds the work that a hash of cost `done` lacks compared with one of cost `wanted`. Each step doubles the work, so the hashes of
+/// cost `done`, `done + 1` and so on below `wanted` add up to the difference. Returns the number of rounds.
 fn work(done: u32, wanted: u32) -> u64 {
     let mut rounds = 0;
     for cost in done..wanted {

@@ -1,4 +1,4 @@
-//! What the handle of the pool and its threads share: the queue behind its lock, and the secret of this process.
+//! The state that the handle of the pool and its threads share: the queue behind its lock, and the secret of this process.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::queue::{Comparison, Done, HashWork, JobQueue, Key, Lane};
 use super::scheme;
 use crate::state::metrics::{Metrics, PasswordCheck};
 
-/// What the handle of the pool and its threads share.
+/// The state that the handle of the pool and its threads share.
 pub struct HasherShared {
     /// The configured cost of a hash.
     pub cost: u32,
@@ -19,17 +19,17 @@ pub struct HasherShared {
     pub secret: [u8; 32],
     /// The queue, and whether the threads have to end.
     pub state: Mutex<HasherState>,
-    /// There is work in the lane of those who are known, or of management.
+    /// Signals work in the lanes `Management` and `Known`.
     pub wake_known: Condvar,
-    /// There is work in the lane of the rest.
+    /// Signals work in the lanes `Rest` and `Renewal`.
     pub wake_rest: Condvar,
     /// The number of passwords that were hashed so far, which makes the key of each job its own.
     pub unique: AtomicU64,
     /// The rounds of bcrypt that all checks took so far.
     pub rounds: AtomicU64,
-    /// The gauges of what waits, for each lane.
+    /// The gauges of waiting jobs, one for each lane.
     pub waiting: [IntGauge; 4],
-    /// Where checks are counted.
+    /// The metrics that count checks.
     pub metrics: Arc<Metrics>,
 }
 
@@ -37,7 +37,7 @@ pub struct HasherShared {
 pub struct HasherState {
     /// The jobs that wait or run.
     pub queue: JobQueue,
-    /// The pool is gone, and its threads end.
+    /// True once the pool is dropped and its threads end.
     pub stopped: bool,
 }
 
@@ -71,7 +71,7 @@ impl HasherShared {
             HashWork::Hash(secret) => match scheme::hash(secret.expose(), self.cost) {
                 Ok(stored) => Done::Hashed(Some(stored)),
                 Err(error) => {
-                    tracing::error!(%error, "a password can't be hashed");
+                    tracing::error!(%error, "hashing a password failed");
                     Done::Hashed(None)
                 }
             },
@@ -88,7 +88,7 @@ impl HasherShared {
         *hasher.finalize().as_bytes()
     }
 
-    /// Shows in the metrics what waits, and counts what was dropped.
+    /// Updates the gauges of waiting jobs, and counts those that were dropped.
     pub fn report(&self, queue: &mut JobQueue) {
         for lane in Lane::ALL {
             let waiting = i64::try_from(queue.len(lane)).unwrap_or(i64::MAX);

@@ -1,14 +1,14 @@
-//! The threads that hash, and at which priority.
+//! The hashing threads and their priorities.
 //!
-//! What management and those who are known wait for is hashed at a lower priority than all else runs at. The rest may be
-//! guesses, a flood of them, so they get what nothing else wants: a thread of the system's idle class makes room the moment
-//! that another thread has something to do, where one of lower priority keeps its core to the end of its slice
-//! (3 ms and more), and a decision from the cache would wait that long.
+//! Jobs of the lanes `Management` and `Known` run at a lower priority than all other threads. Jobs of the lane `Rest` may be a flood
+//! of guesses, so they get only time that no other thread needs: a thread of the system's idle class is preempted at once when another
+//! thread becomes ready. One of lower priority keeps its core to the end of its slice (3 ms and more), and a decision from the cache
+//! would wait that long.
 //!
-//! On a machine whose cores are all busy with something else, a thread of the idle class would get nowhere, and nobody
-//! could log in for the first time. So each has a companion of lower priority that hands it the work, waits, and does it
-//! itself where it takes too long. The companion also is the one that takes the queue's lock and wakes who waits: a
-//! thread that can be held up for seconds must never hold a lock that others need.
+//! If all cores are busy with something else, a thread of the idle class makes no progress, and no client could log in for the first
+//! time. So each has a companion of lower priority that gives it the work, waits, and does the work itself if that takes too long. The
+//! companion also takes the lock of the queue and wakes the callers: a thread that may stand still for seconds must never hold a lock
+//! that others need.
 
 use std::io;
 use std::sync::Arc;
@@ -26,11 +26,11 @@ use super::queue::{Done, HashWork, JobQueue, Key};
 use super::shared::HasherShared;
 use crate::state::metrics::PasswordCheck;
 
-/// How much lower the priority of the hashing threads is, in the system's steps of -20 to 19.
+/// The niceness of the hashing threads (-20 to 19; the default is 0).
 const NICENESS: i32 = 10;
 const IDLE: ThreadSchedulePolicy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
 
-/// Starts a thread for management and for who is known.
+/// Starts a thread for the lanes `Management` and `Known`.
 pub fn start_known(shared: &Arc<HasherShared>, number: usize) -> io::Result<()> {
     let shared = Arc::clone(shared);
     let work = move || {
@@ -43,7 +43,7 @@ pub fn start_known(shared: &Arc<HasherShared>, number: usize) -> io::Result<()> 
     thread::Builder::new().name(format!("hash-known-{number}")).spawn(work).map(drop)
 }
 
-/// Starts a thread for the rest, and its companion.
+/// Starts a thread of the idle class for the lanes `Rest` and `Renewal`, and its companion.
 pub fn start_rest(shared: &Arc<HasherShared>, number: usize) -> io::Result<()> {
     let idle = IdleThread::start(shared, number)?;
     let shared = Arc::clone(shared);
@@ -65,12 +65,12 @@ enum Lanes {
     Rest,
 }
 
-/// A thread of the system's idle class. Dropping it ends it after what it is doing.
+/// A thread of the system's idle class. Dropping it ends it after its current work.
 struct IdleThread {
     work: SyncSender<Arc<HashWork>>,
     done: Receiver<Done>,
     patience: Duration,
-    /// It still has something to do of which nobody wants to know any more.
+    /// True while it still works on a job whose result is not needed any more.
     behind: bool,
 }
 
@@ -81,10 +81,10 @@ impl IdleThread {
         let patience = patience(shared.cost);
         let shared = Arc::clone(shared);
         let run = move || {
-            // The call fails as well where only the niceness can't be set, which has no meaning in this class.
+            // The call fails as well if only the niceness cannot be set, which has no meaning in this class.
             let asked = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, IDLE);
             if thread_schedule_policy().ok() != Some(IDLE) {
-                tracing::warn!(error = ?asked.err(), "guesses are hashed at lower priority, not when nothing else runs");
+                tracing::warn!(error = ?asked.err(), "idle scheduling class refused: guesses are hashed at lower priority");
                 lower_priority();
             }
             for work in jobs {
@@ -97,7 +97,7 @@ impl IdleThread {
         Ok(IdleThread { work, done, patience, behind: false })
     }
 
-    /// What came of it; `None` where it took too long, or nothing is to be expected yet.
+    /// The result; `None` if it took too long, or if the thread is still busy with an earlier job.
     fn run(&mut self, work: &Arc<HashWork>) -> Option<Done> {
         if self.behind {
             self.done.try_recv().ok()?;
@@ -110,7 +110,7 @@ impl IdleThread {
     }
 }
 
-/// How long work may take in the idle class: eight times what it takes by itself, on a core of some age, and at least a
+/// The longest time for work in the idle class: eight times what it takes on an idle core of an older machine, and at least a
 /// second.
 fn patience(cost: u32) -> Duration {
     const ONE: Duration = Duration::from_micros(60);
@@ -119,7 +119,7 @@ fn patience(cost: u32) -> Duration {
 
 fn lower_priority() {
     if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-        tracing::warn!(%error, "a hashing thread runs at normal priority");
+        tracing::warn!(%error, "lower priority refused: a hashing thread runs at normal priority");
     }
 }
 

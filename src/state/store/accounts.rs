@@ -9,19 +9,19 @@ use crate::domain::{AccountError, AccountId, Canonical, Permissions, StoredHash,
 /// An account as the command line lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Its number.
+    /// Its ID.
     pub id: AccountId,
     /// Its holder's username.
     pub name: Username,
-    /// The ceiling of all its credentials' permissions.
+    /// The ceiling of the permissions of all its credentials.
     pub rights: Permissions,
-    /// False while the account is suspended.
+    /// True if it is active, that is, not suspended.
     pub active: bool,
     /// The number of its credentials.
     pub credentials: u64,
-    /// When it was added, in seconds since 1970 UTC.
+    /// The time of its addition, in seconds since 1970 UTC.
     pub created_at: i64,
-    /// When it was last changed, in seconds since 1970 UTC.
+    /// The time of its last change, in seconds since 1970 UTC.
     pub updated_at: i64,
 }
 
@@ -86,7 +86,7 @@ impl Store {
         self.change_account(name, query).await
     }
 
-    /// Removes the account and all its credentials; that takes as long as there are many.
+    /// Removes the account and all its credentials. The time grows with their number.
     ///
     /// # Errors
     /// As [`Store::set_password`].
@@ -95,7 +95,7 @@ impl Store {
         Ok(Written { change: Change { ends_login: true, ..written.change }, ..written })
     }
 
-    /// The account whose holder has that name.
+    /// Reads the account whose holder has that name.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -105,7 +105,7 @@ impl Store {
         row.as_ref().map(account).transpose()
     }
 
-    /// A page of accounts in the order in which they were added: at most `limit`, all added later than `after`.
+    /// Reads a page of accounts in the order of their addition: at most `limit`, all added after `after`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

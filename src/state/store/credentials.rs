@@ -1,4 +1,4 @@
-//! Credentials in the store. Nothing here counts rows or reads more than it was asked for.
+//! Credentials in the store. No function here counts rows or reads more than it was asked for.
 
 use super::{
     Change, Connection, Mutation, MutationError, Row, Store, StoreError, Written, now, permissions, read,
@@ -9,12 +9,12 @@ use crate::domain::{
     Username,
 };
 
-/// On whose authority the credentials of an account are changed.
+/// The authority by which the credentials of an account are changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
-    /// The account holder's: not while the account is suspended.
+    /// That of the account holder, who may not change any while the account is suspended.
     Holder,
-    /// The operator's, on the machine itself: always.
+    /// That of the operator on the machine, who may always change them.
     Operator,
 }
 
@@ -25,11 +25,11 @@ pub struct NewCredential {
     pub name: Username,
     /// The hash of its password.
     pub hash: StoredHash,
-    /// The requested permissions; omitted ones are granted.
+    /// The requested permissions. Those that are left out are granted.
     pub permissions: PermissionEdit,
 }
 
-/// An edit of a credential; what is left out stays.
+/// An edit of a credential. Values that are left out stay.
 #[derive(Clone, Debug, Default)]
 pub struct CredentialEdit {
     /// The hash of its new password.
@@ -44,10 +44,10 @@ struct AccountState {
 }
 
 impl Store {
-    /// Adds a credential. Answers how many the account has then.
+    /// Adds a credential. Returns the number of credentials that the account has then.
     ///
     /// # Errors
-    /// [`MutationError`]; nothing is written, save that after [`MutationError::Store`] it is open.
+    /// [`MutationError`]. Nothing is written; after [`MutationError::Store`] that is unknown.
     pub async fn add_credential(
         &self,
         account: AccountId,
@@ -70,8 +70,8 @@ impl Store {
         Ok(Written { value, change: mutation.commit(new.name.canonical()).await? })
     }
 
-    /// Edits a credential in one statement: its password and permissions change together, and edits that come at once
-    /// end in one of their orders. Answers how many credentials the account has.
+    /// Edits a credential in one statement. Password and permissions change together, and simultaneous edits have the result of one of
+    /// their orders. Returns the number of credentials of the account.
     ///
     /// # Errors
     /// As [`Store::add_credential`].
@@ -103,7 +103,7 @@ impl Store {
         Ok(Written { value, change: Change { ends_login: edit.hash.is_some(), ..change } })
     }
 
-    /// Removes a credential. Answers how many the account has left.
+    /// Removes a credential. Returns the number of credentials that the account still has.
     ///
     /// # Errors
     /// As [`Store::add_credential`].
@@ -129,7 +129,7 @@ impl Store {
         Ok(Written { value, change: Change { ends_login: true, ..change } })
     }
 
-    /// The credential of that name, where the account has one.
+    /// Reads the credential of that name, if the account has one.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -143,8 +143,7 @@ impl Store {
         row.as_ref().map(credential).transpose()
     }
 
-    /// A page of the account's credentials in the order in which they were added: at most `limit`, all of them added
-    /// later than `after`.
+    /// Reads a page of the credentials of an account in the order of their addition: at most `limit`, all added after `after`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

@@ -1,7 +1,7 @@
-//! The store: accounts and credentials on disk, the only truth there is.
+//! The store: accounts and credentials on disk. It is the only truth.
 //!
-//! Reads go to a pool of connections; everything that writes goes through one connection and is one transaction, on disk
-//! when it is answered. The SQL is in `sql`, what is particular to SQLite in `sqlite`.
+//! Reads use a pool of connections. Every write goes through one connection and is one transaction, which is on disk before it is
+//! answered. The SQL is in `sql`; everything specific to SQLite is in `sqlite`.
 
 mod accounts;
 mod credentials;
@@ -34,14 +34,14 @@ pub struct Store {
     path: PathBuf,
 }
 
-/// A committed mutation, for processes that remember the state before it.
+/// A committed mutation, as others that remember the state before it need to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The number of changes before it: it made the changes from `after + 1` to `upto`.
+    /// The number of changes before it. It made the changes from `after + 1` to `upto`.
     pub after: i64,
-    /// The number of changes with it.
+    /// The number of changes including it.
     pub upto: i64,
-    /// Whose epoch has to be raised: a credential's name, or the account's for it and all its credentials.
+    /// The name whose epoch must be raised: that of a credential, or that of an account for it and all its credentials.
     pub name: Canonical,
     /// Nothing that was verified under that name is of any more use: it was removed, or has another password.
     pub ends_login: bool,
@@ -49,17 +49,16 @@ pub struct Change {
 
 /// The result of a mutation that is on disk.
 #[derive(Clone, Copy, Debug)]
-#[must_use = "others have to be told of the change"]
+#[must_use = "other processes must be told of the change"]
 pub struct Written<T> {
     /// The result for the caller.
     pub value: T,
-    /// The news for the other processes.
+    /// The change that others must know of.
     pub change: Change,
 }
 
 impl Store {
-    /// Opens the store, makes it where there is none, and brings its schema up to date. Reads no accounts, however many
-    /// there are.
+    /// Opens the store, creates it if there is none, and migrates its schema. Reads no accounts, however many there are.
     ///
     /// # Errors
     /// [`StoreError::Open`], with the place and the reason.
@@ -67,10 +66,10 @@ impl Store {
         Store::open_or(settings, Missing::Make).await
     }
 
-    /// As [`Store::open`], where there is one already.
+    /// Opens an existing store as [`Store::open`] does.
     ///
     /// # Errors
-    /// As [`Store::open`], also where there is none.
+    /// The same as for [`Store::open`], and if there is no store.
     pub async fn open_existing(settings: &StoreSettings) -> Result<Store, StoreError> {
         Store::open_or(settings, Missing::Refuse).await
     }
@@ -85,7 +84,7 @@ impl Store {
         self.pools.made
     }
 
-    /// Reads the principal with this name, together with the state of its account: one indexed read.
+    /// Reads the principal of that name: one indexed read, with the state of the account.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -95,8 +94,8 @@ impl Store {
         row.as_ref().map(principal).transpose()
     }
 
-    /// Puts a hash of the same password in place of `old`; `false` where the hash is no longer `old`, and then nothing is
-    /// written. No change in the sense of [`Store::changes`].
+    /// Replaces `old` by another hash of the same password. Returns false and writes nothing if the hash is no longer `old`. This does
+    /// not count as a change, see [`Store::changes`].
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -122,7 +121,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Returns the number of changes so far. If it is not the last known one, somebody else has changed the store.
+    /// The number of changes so far. If it differs from the last known one, another process has made changes.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -131,7 +130,7 @@ impl Store {
         self.pools.read(query.fetch_one(&self.pools.readers)).await
     }
 
-    /// The highest bcrypt cost of all stored hashes, those beyond `most` left out; 0 where there is none. One indexed read.
+    /// The highest bcrypt cost of all stored hashes, except those above `most`; 0 if there is none. One indexed read.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -141,20 +140,20 @@ impl Store {
         Ok(cost.and_then(|cost| u32::try_from(cost).ok()).unwrap_or_default())
     }
 
-    /// Checks that the store can be read.
+    /// Checks that the store answers.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] where it doesn't.
+    /// [`StoreError::Unavailable`] if it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.pools.read(sqlx::query(sql::PING).execute(&self.pools.readers)).await.map(drop)
     }
 
-    /// The file that it was opened with.
+    /// The path of its file.
     pub fn path(&self) -> &std::path::Path {
         &self.path
     }
 
-    /// Closes the connections, once what is under way has ended. Asked afterwards, the store is unavailable.
+    /// Closes the connections after all running statements have ended. The store is unavailable afterwards.
     pub async fn close(&self) {
         self.pools.close().await;
     }
@@ -194,7 +193,7 @@ fn permissions(row: &Row, column: &'static str) -> Result<Permissions, StoreErro
         .ok_or_else(|| StoreError::Unavailable(format!("column {column}: unknown permission bits")))
 }
 
-/// Seconds since 1970 UTC.
+/// The present time in seconds since 1970 UTC.
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)

@@ -1,58 +1,59 @@
-//! Every statement of the store, in the SQL that SQLite and PostgreSQL have in common. What differs between databases
-//! (opening, locking, counting changes, naming a broken constraint) is in the file of the database.
+//! All statements of the store, in the SQL that SQLite and PostgreSQL have in common. The differences between databases (opening,
+//! locking, counting changes, names of constraints) are in the module of the database. Each comment lists the parameters.
 
-/// By canonical name: one indexed read that brings the account's row along.
+/// Canonical name. One indexed read, together with the row of the account.
 pub const PRINCIPAL: &str = "SELECT p.id, p.account_id, p.name, p.hash, p.bits, \
      a.id AS holder_id, a.name AS holder_name, a.bits AS rights, a.active \
      FROM principal p JOIN principal a ON a.id = coalesce(p.account_id, p.id) \
      WHERE lower(p.name) = $1";
 
-/// By canonical name, old hash, new hash. Leaves `updated_at` alone: the password is still the same.
+/// Canonical name, old hash, new hash. Leaves `updated_at` as it is, because the password is the same.
 pub const RENEW_HASH: &str = "UPDATE principal SET hash = $3 WHERE lower(name) = $1 AND hash = $2";
 
-/// Looks up a name that nobody has, as a decision does. A query without a table would not read the file.
+/// None. Tests the lookup of a name as a decision does it, with a name that does not exist. A query without a table would be answered
+/// without the file.
 pub const PING: &str = "SELECT 1 FROM principal WHERE lower(name) = ''";
 
-/// By account number: what the ceiling is and whether the account may be managed.
+/// Account ID. Reads the ceiling, and whether the account may be managed.
 pub const ACCOUNT_STATE: &str =
     "SELECT bits, active, credentials FROM principal WHERE id = $1 AND account_id IS NULL";
 
-/// Account number, name, hash, bits, time.
+/// Account ID, name, hash, permissions, time.
 pub const ADD_CREDENTIAL: &str = "INSERT INTO principal (account_id, name, hash, bits, created_at, updated_at) \
      VALUES ($1, $2, $3, $4, $5, $5)";
 
-/// Canonical name, account number, hash or NULL, bits named, bits granted, time. What is left out stays as the row has
-/// it at that moment, so edits that come at once end in one of their orders.
+/// Canonical name, account ID, hash or NULL, permissions named, permissions granted, time. Values that are left out stay as they are
+/// in the row at that moment, so simultaneous edits have the result of one of their orders.
 pub const EDIT_CREDENTIAL: &str = "UPDATE principal \
      SET hash = coalesce($3, hash), bits = (bits & ~$4) | $5, updated_at = $6 \
      WHERE lower(name) = $1 AND account_id = $2";
 
-/// Canonical name, account number.
+/// Canonical name, account ID.
 pub const REMOVE_CREDENTIAL: &str = "DELETE FROM principal WHERE lower(name) = $1 AND account_id = $2";
 
-/// Account number, difference; gives the new count.
+/// Account ID, difference. Returns the new count.
 pub const COUNT_CREDENTIALS: &str =
     "UPDATE principal SET credentials = credentials + $2 WHERE id = $1 RETURNING credentials";
 
-/// Account number, canonical name.
+/// Account ID, canonical name.
 pub const CREDENTIAL: &str = "SELECT p.id, p.name, p.bits, p.created_at, p.updated_at, a.bits AS rights, a.active \
      FROM principal p JOIN principal a ON a.id = p.account_id \
      WHERE lower(p.name) = $2 AND p.account_id = $1";
 
-/// Account number, the number after which the page begins, the length of the page.
+/// Account ID, the ID after which the page begins, the length of the page.
 pub const CREDENTIALS: &str = "SELECT p.id, p.name, p.bits, p.created_at, p.updated_at, a.bits AS rights, a.active \
      FROM principal p JOIN principal a ON a.id = p.account_id \
      WHERE p.account_id = $1 AND p.id > $2 ORDER BY p.id LIMIT $3";
 
-/// Name, hash, rights, time; gives the account number.
+/// Name, hash, rights, time. Returns the account ID.
 pub const ADD_ACCOUNT: &str = "INSERT INTO principal (account_id, name, hash, bits, created_at, updated_at) \
      VALUES (NULL, $1, $2, $3, $4, $4) RETURNING id";
 
-/// By canonical name.
+/// Canonical name.
 pub const ACCOUNT: &str = "SELECT id, name, bits, active, credentials, created_at, updated_at \
      FROM principal WHERE lower(name) = $1 AND account_id IS NULL";
 
-/// The number after which the page begins, the length of the page.
+/// The ID after which the page begins, the length of the page.
 pub const ACCOUNTS: &str = "SELECT id, name, bits, active, credentials, created_at, updated_at \
      FROM principal WHERE account_id IS NULL AND id > $1 ORDER BY id LIMIT $2";
 
@@ -68,7 +69,7 @@ pub const SET_RIGHTS: &str =
 pub const SET_ACTIVE: &str =
     "UPDATE principal SET active = $2, updated_at = $3 WHERE lower(name) = $1 AND account_id IS NULL";
 
-/// Canonical name; the credentials go with the account.
+/// Canonical name. The credentials are removed with the account.
 pub const REMOVE_ACCOUNT: &str = "DELETE FROM principal WHERE lower(name) = $1 AND account_id IS NULL";
 
 #[cfg(test)]

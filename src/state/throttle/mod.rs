@@ -1,18 +1,17 @@
 //! Delays after failures: the more checks failed from a source or for a username, the longer until the next one.
 //!
-//! Only failures count, and only checks that would cost a password check come here: a secret that the cache has verified
-//! is never delayed, and one that is remembered as wrong gains its sender nothing. Usernames that nobody has
-//! are treated as those that somebody has.
+//! Only failures count, and only checks that would cost a password check come here. A secret that the cache has verified is never
+//! delayed, and one that is remembered as wrong gains its sender nothing. Usernames that do not exist are treated as those that do.
 //!
-//! A few failures are free, and each check holds one of the free ones until it is known how it ended. So of a thousand
-//! guesses that come at once no more are made than if they came one after another, and a thousand that are right
-//! come through, a few at a time.
+//! A few failures are free, and each check holds one of them until its result is known. So a thousand guesses at once get no more
+//! checks than a thousand one after another, and a thousand right secrets pass, a few at a time.
 //!
-//! A delay on a username must not lock its owner out, who may come while somebody guesses. So a source that was right for
-//! the username lately doesn't meet that delay, and neither does one from which nothing failed lately, once a second
-//! for each username: who guesses from a thousand addresses gets one guess a second, and the owner's next attempt from an
-//! address without failures goes through. Nor does the delay of a source that others share keep out a username that was right
-//! from there lately: once a second it passes.
+//! A delay on a username must not lock out its owner, who may log in while an attacker guesses:
+//!
+//! - A source that was right for the username lately is not delayed by it.
+//! - A source without recent failures passes once a second for each username. An attacker with a thousand addresses gets one guess a
+//!   second, and the owner's next attempt from an address without failures passes.
+//! - A username that was right from a shared source lately passes the delay of the source once a second.
 
 mod record;
 #[cfg(test)]
@@ -29,7 +28,7 @@ use self::record::{Records, Seat};
 use super::metrics::ThrottledBy;
 use crate::domain::{Canonical, Unavailable};
 
-/// Failures without delay.
+/// The number of failures without a delay.
 const FREE: usize = 10;
 /// The first delay; each further failure doubles it.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -37,23 +36,23 @@ const LONGEST_FOR_SOURCE: Duration = Duration::from_secs(60);
 const LONGEST_FOR_USERNAME: Duration = Duration::from_secs(30);
 /// A source or username without failures for this long starts over.
 const WINDOW: Duration = Duration::from_secs(15 * 60);
-/// The interval at which a source without failures passes the delay of a username, and a known username that of the source.
+/// The interval at which a source without failures passes the delay of a username, and a known username that of its source.
 const PASS_EVERY: Duration = Duration::from_secs(1);
-/// The time for which a source is known after it was right.
+/// The time for which a source is known for a username after it was right.
 const KNOWN_LASTS: Duration = Duration::from_secs(24 * 60 * 60);
 /// Sources, usernames and pairs remembered at most; the least used are forgotten first.
 const CAPACITY: u64 = 50_000;
-/// Checks of one source or username that wait for how others end, and for how long. As with the hashing itself: who comes
-/// later, or has waited for longer, is told to come again.
+/// The most checks of one source or username that wait for the results of others, and the longest wait. As with the hashing itself,
+/// further clients are told to try again.
 const WAITING: u32 = 256;
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
-/// A source to which failures are attributed: an IPv4 address or an IPv6 network of 64 bits.
+/// The unit by which clients are told apart: an IPv4 address or an IPv6 network of 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SourcePrefix {
-    /// One address; an IPv4 address written as IPv6 as well.
+    /// One address, also if it is written as an IPv6 address.
     V4(u32),
-    /// The network of the address: who has one address there has them all.
+    /// The network of the address: a client with one address in it has them all.
     V6(u64),
 }
 
@@ -65,14 +64,14 @@ pub struct Throttle {
     known: moka::sync::Cache<(SourcePrefix, Canonical), Arc<Mutex<Known>>, RandomState>,
 }
 
-/// A check that is about to be made, and what it holds of the failures that are free.
+/// A check that is about to be made, and the free failures that it holds.
 #[derive(Debug)]
 pub struct PendingCheck {
     source: SourcePrefix,
     name: Canonical,
-    /// None where nothing is delayed.
+    /// None if the throttle is off.
     seats: Option<Seats>,
-    /// True if it had to wait for others, so that more may be remembered by now.
+    /// True if it had to wait for others. The cache may know more by now.
     pub waited: bool,
 }
 
@@ -82,7 +81,7 @@ struct Seats {
     of: Seat,
 }
 
-/// A check that may be made. Dropped, it counts as not made: what it held is free again.
+/// A check that may be made. If it is dropped, it counts as not made, and gives back what it held.
 #[must_use = "tell how the check ended"]
 #[derive(Debug)]
 pub struct AdmittedCheck(PendingCheck);
@@ -90,20 +89,20 @@ pub struct AdmittedCheck(PendingCheck);
 /// A check that may not be made yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delayed {
-    /// When to try again.
+    /// The time after which to try again.
     pub retry_after: Duration,
-    /// Whose failures it was.
+    /// The origin of the failures.
     pub by: ThrottledBy,
 }
 
-/// A source that was right for a username.
+/// A source that has presented the right secret for a username.
 struct Known {
     at: Instant,
     passes_at: Instant,
 }
 
 impl SourcePrefix {
-    /// Where that address belongs.
+    /// The unit to which an address belongs.
     pub fn of(address: IpAddr) -> SourcePrefix {
         match address.to_canonical() {
             IpAddr::V4(v4) => SourcePrefix::V4(v4.to_bits()),
@@ -113,7 +112,7 @@ impl SourcePrefix {
 }
 
 impl Throttle {
-    /// No failures yet. Where it is not `on`, it delays nobody and still knows who was right lately.
+    /// No failures yet. If it is not `on`, it delays no check, and still knows which sources were right lately.
     pub fn new(on: bool) -> Throttle {
         let known = moka::sync::Cache::builder().max_capacity(CAPACITY);
         Throttle {
@@ -124,15 +123,15 @@ impl Throttle {
         }
     }
 
-    /// Returns true if failures are delayed at all.
+    /// Returns true if failures cause delays.
     pub fn is_on(&self) -> bool {
         self.on
     }
 
-    /// Waits until it is known whether there is a free failure left to hold, where others hold the last ones.
+    /// Takes a free failure. If other checks hold the last ones, waits for their results.
     ///
     /// # Errors
-    /// [`Unavailable::Busy`] where too many wait already, or it takes longer than 15 s.
+    /// [`Unavailable::Busy`] if too many wait already, or it takes longer than 15 s.
     pub async fn turn(
         &self,
         source: SourcePrefix,
@@ -153,15 +152,15 @@ impl Throttle {
         Ok(turn)
     }
 
-    /// Allows a check now, or not.
+    /// Admits a check, or tells when to try again.
     ///
     /// # Errors
-    /// When to try again, and whose failures it was.
+    /// The time after which to try again, and the origin of the failures.
     pub fn admit(&self, mut turn: PendingCheck, now: Instant) -> Result<AdmittedCheck, Delayed> {
         let known = self.known.get(&(turn.source, turn.name));
         let known = known.filter(|known| known.lock().lasts(now));
         let Some(Seats { from, of }) = &mut turn.seats else { return Ok(AdmittedCheck(turn)) };
-        // Both at once and always in this order: of a hundred that ask at once, one goes through.
+        // Both locks at once and always in this order: of a hundred simultaneous checks, one passes.
         let (mut by_source, mut by_name) = (from.record.lock(), of.record.lock());
         let mut source_passes = from.is_taken();
         if !source_passes && let Some(retry_after) = by_source.wait(now) {
@@ -200,13 +199,13 @@ impl Throttle {
         }
     }
 
-    /// The source has presented the right secret for the username.
+    /// Notes that the source has presented the right secret for the username.
     pub fn know(&self, source: SourcePrefix, name: &Canonical, now: Instant) {
         let fresh = || Arc::new(Mutex::new(Known { at: now, passes_at: now }));
         self.known.get_with((source, *name), fresh).lock().at = now;
     }
 
-    /// Returns true if the source was recently right for the username.
+    /// Returns true if the source was right for the username lately.
     pub fn is_known(&self, source: SourcePrefix, name: &Canonical, now: Instant) -> bool {
         self.known.get(&(source, *name)).is_some_and(|known| known.lock().lasts(now))
     }

@@ -1,4 +1,4 @@
-//! The failures of one source or username, and its checks in progress.
+//! The failures of one source or for one username, and the checks that are under way.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ pub struct Records<K> {
     pub longest: Duration,
 }
 
-/// One source's or username's.
+/// The record of one source or username.
 #[derive(Debug)]
 pub struct FailureRecord {
-    /// The failures that are free and that no check holds. A failure uses one up for good; with the last one it is closed.
+    /// The free failures that no check holds. A failure uses one up for good. Closed with the last one.
     free: Arc<Semaphore>,
     state: Mutex<FailureState>,
 }
@@ -29,12 +29,12 @@ pub struct FailureRecord {
 #[derive(Debug)]
 pub struct FailureState {
     failures: u32,
-    /// Checks under way that hold no free failure.
+    /// The number of checks under way that hold no free failure.
     delayed: u32,
-    /// Checks that wait for one.
+    /// The number of checks that wait for a free failure.
     waiting: u32,
     last: Instant,
-    /// Nobody has to wait before a first delay is due.
+    /// Notified when checks need not wait for each other any more.
     until: Option<Instant>,
     passes_at: Instant,
 }
@@ -44,7 +44,7 @@ pub struct FailureState {
 pub struct Seat {
     pub record: Arc<FailureRecord>,
     free: Option<OwnedSemaphorePermit>,
-    /// Until when it keeps others waiting.
+    /// The moment until which it keeps others waiting.
     pub slot: Option<Instant>,
 }
 
@@ -54,7 +54,7 @@ impl<K: Hash + Eq + Copy + Send + Sync + 'static> Records<K> {
         Records { records: records.build_with_hasher(RandomState::default()), longest }
     }
 
-    /// The record of what failed lately.
+    /// The record, if there were failures lately.
     pub fn record(&self, key: &K, now: Instant) -> Arc<FailureRecord> {
         let record = self.records.get_with(*key, || Arc::new(FailureRecord::new(now)));
         if now.saturating_duration_since(record.lock().last) < WINDOW {
@@ -76,11 +76,11 @@ impl<K: Hash + Eq + Copy + Send + Sync + 'static> Records<K> {
         state.delayed -= u32::from(seat.slot.take().is_some());
         state.fail(self.longest, now);
         if state.failures as usize >= FREE {
-            // Nobody has to wait any more for how the others end.
+            // No check waits any more for the end of others.
             seat.record.free.close();
         }
         drop(state);
-        // It may have been forgotten meanwhile, as the least used.
+        // It may have been evicted in the meantime, as the least used.
         self.records.get_with(key, || Arc::clone(&seat.record));
     }
 }
@@ -98,15 +98,15 @@ impl FailureRecord {
 }
 
 impl Seat {
-    /// Holds nothing yet.
+    /// A seat that holds nothing yet.
     pub fn at(record: Arc<FailureRecord>) -> Seat {
         Seat { record, free: None, slot: None }
     }
 
-    /// Takes one of the free failures, where there is one or will be. Tells whether it had to wait.
+    /// Takes one of the free failures, and waits for one if others may give theirs back. Returns true if it had to wait.
     ///
     /// # Errors
-    /// [`Unavailable::Busy`] where too many wait, or it takes too long.
+    /// [`Unavailable::Busy`] if too many wait, or it takes too long.
     pub async fn take(&mut self) -> Result<bool, Unavailable> {
         let semaphore = Arc::clone(&self.record.free);
         if let Ok(free) = Arc::clone(&semaphore).try_acquire_owned() {
@@ -118,7 +118,7 @@ impl Seat {
         }
         let _waiting = WaitingCheck::enter(&self.record).ok_or(Unavailable::Busy)?;
         let free = timeout(LONGEST_WAIT, semaphore.acquire_owned()).await;
-        // Or it was closed: then it is one of those that are delayed.
+        // If it was closed, the check is one of those that are delayed.
         self.free = free.map_err(|_| Unavailable::Busy)?.ok();
         Ok(true)
     }
@@ -133,7 +133,7 @@ impl Drop for Seat {
         if let Some(slot) = self.slot {
             let mut state = self.record.lock();
             state.delayed -= 1;
-            // Unless somebody failed meanwhile: then the delay is that failure's.
+            // Unless a check failed in the meantime: then the delay is that of the failure.
             if state.until == Some(slot) {
                 state.until = None;
             }
@@ -161,7 +161,7 @@ impl Drop for WaitingCheck<'_> {
 }
 
 impl FailureState {
-    /// Returns the remaining delay, if there is one.
+    /// The delay, if there is one.
     pub fn wait(&self, now: Instant) -> Option<Duration> {
         self.until?.checked_duration_since(now).filter(|wait| !wait.is_zero())
     }
@@ -170,7 +170,7 @@ impl FailureState {
         self.failures > 0
     }
 
-    /// Returns true if a check may pass the delay.
+    /// Returns true if a check may pass in spite of the delay.
     pub fn pass(&mut self, now: Instant) -> bool {
         let passes = now >= self.passes_at;
         if passes {
@@ -179,7 +179,7 @@ impl FailureState {
         passes
     }
 
-    /// Keeps others waiting while a check is made, once failures have used up what is free.
+    /// Keeps others waiting during a check, once all free failures are used up.
     pub fn take_slot(&mut self, longest: Duration, now: Instant) -> Instant {
         let until = now + delay(self.failures.saturating_add(self.delayed), longest);
         self.until = Some(until);
@@ -196,7 +196,7 @@ impl FailureState {
     }
 }
 
-/// The delay after this number of failures.
+/// The delay after so many failures.
 fn delay(failures: u32, longest: Duration) -> Duration {
     let doublings = failures.saturating_sub(FREE as u32).min(16);
     (FIRST_DELAY * 2u32.pow(doublings)).min(longest)

@@ -13,7 +13,7 @@ fn name(text: &str) -> Canonical {
     Canonical::of(text.as_bytes()).unwrap()
 }
 
-/// Asks whether a check may be made now, where nobody has to wait for that.
+/// Admits a check that need not wait for others.
 fn admit(
     throttle: &Throttle,
     source: SourcePrefix,
@@ -27,7 +27,7 @@ fn admit(
     }
 }
 
-/// Fails as often as it may, waiting whenever told to; returns the waits.
+/// Fails as often as possible, and waits as told; returns the waits.
 fn guess(throttle: &Throttle, from: &str, user: &str, times: u32, now: &mut Instant) -> Vec<Duration> {
     let mut waits = Vec::new();
     for _ in 0..times {
@@ -84,7 +84,7 @@ fn guesses_from_everywhere_get_one_a_second() {
     for n in 0..20 {
         guess(&throttle, &format!("192.0.2.{n}"), "someone", 1, &mut now);
     }
-    // Each comes from an address that hasn't failed.
+    // Each comes from an address without failures.
     let passed = (0..200).filter(|n| {
         now += Duration::from_millis(50);
         let admitted = admit(&throttle, source(&format!("198.51.100.{n}")), &name("someone"), now);
@@ -139,7 +139,7 @@ fn switched_off_it_delays_nobody() {
     assert_eq!(guess(&throttle, "192.0.2.1", "someone", 100, &mut now), [Duration::ZERO; 0]);
 }
 
-/// Those that need not wait any more.
+/// The checks that need not wait any more.
 fn ready<F>(turns: &mut Vec<Pin<Box<F>>>) -> Vec<PendingCheck>
 where
     F: Future<Output = Result<PendingCheck, Unavailable>>,
@@ -163,7 +163,7 @@ async fn what_is_under_way_holds_what_is_free() {
     for n in 0..10 {
         held.push(admit(&throttle, from, &name(&format!("user{n}")), now).unwrap());
     }
-    // The next ones wait: one that ends well makes room for one of them.
+    // The next ones wait. A check that succeeds makes room for one of them.
     let waiting: Vec<Canonical> = (0..20).map(|n| name(&format!("other{n}"))).collect();
     let mut turns: Vec<_> = waiting.iter().map(|name| Box::pin(throttle.turn(from, name, now))).collect();
     assert!(ready(&mut turns).is_empty());
@@ -176,7 +176,7 @@ async fn what_is_under_way_holds_what_is_free() {
     let mut came = ready(&mut turns);
     assert_eq!(came.len(), 1, "who goes away makes room");
     held.push(throttle.admit(came.pop().unwrap(), now).unwrap());
-    // All of them fail: one of those that waited takes the slot.
+    // All of them fail. One of those that waited takes the slot.
     for admission in held {
         throttle.failed(admission, now);
     }
@@ -198,7 +198,7 @@ async fn who_waits_too_long_or_with_too_many_comes_again() {
         assert!(turn.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }
     assert_eq!(all.pop().unwrap().await.err(), Some(Unavailable::Busy));
-    // As time doesn't pass but by waiting.
+    // Time passes only by waiting.
     for turn in all {
         assert_eq!(turn.await.err(), Some(Unavailable::Busy));
     }

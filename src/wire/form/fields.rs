@@ -2,7 +2,7 @@
 
 use memchr::memmem;
 
-use super::cut_boundary::{CUT, CutDelimiters};
+use super::cut_boundary::{CUT, CutParts};
 use super::delimiter::Delimiter;
 use super::error::FormError;
 use super::key::CredentialKey;
@@ -64,14 +64,7 @@ pub(crate) fn multipart<E: From<FormError>>(
             if !ends_well || delimiter.is_in(epilogue) {
                 return Err(FormError::Malformed("text after the last boundary").into());
             }
-            // The end of the form may look like such a delimiter. No field follows it.
-            let ended = body.len() - epilogue.len();
-            let mut cut = CutDelimiters::of(boundary);
-            let is_split = cut.as_mut().is_some_and(|cut| cut.find(&body[..ended]).is_some());
-            let mut cut = CutDelimiters::of(boundary);
-            let is_split_after =
-                cut.as_mut().is_some_and(|cut| cut.find(epilogue).is_some() || cut.is_found_at_end());
-            if is_split || is_split_after {
+            if CutParts::of(boundary).is_some_and(|mut parts| parts.find(body).is_some()) {
                 return Err(CUT.into());
             }
             return Ok(outside.read(epilogue)?);

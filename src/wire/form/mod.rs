@@ -22,6 +22,7 @@ pub mod query;
 mod scanner;
 mod stray_disposition;
 mod urlencoded;
+mod word_matcher;
 
 pub(super) use credential_halves::{CredentialHalves, CredentialValueBuffer};
 pub(super) use media_type::MediaType;

@@ -3,7 +3,7 @@
 use memchr::{memchr, memchr2};
 
 use super::credential_halves::{CredentialHalves, CredentialValueBuffer, FILLER};
-use super::cut_boundary::{CUT, CutDelimiters};
+use super::cut_boundary::{CUT, CutParts};
 use super::delimiter::Delimiter;
 use super::error::{FormError, MOST_FIELDS};
 use super::key::CredentialKey;
@@ -21,7 +21,7 @@ pub(crate) const LARGEST_PART_HEADER: usize = 16 * 1024;
 /// byte can be judged when it passes, and none is held back.
 pub(crate) struct MultipartScanner {
     delimiter: Delimiter,
-    cut_delimiters: Option<Box<CutDelimiters>>,
+    cut_parts: Option<Box<CutParts>>,
     state: MultipartState,
     /// True until the first byte.
     empty: bool,
@@ -72,7 +72,7 @@ impl MultipartScanner {
     pub(crate) fn new(boundary: &Boundary) -> MultipartScanner {
         MultipartScanner {
             delimiter: Delimiter::new(&boundary.text),
-            cut_delimiters: CutDelimiters::of(boundary),
+            cut_parts: CutParts::of(boundary),
             state: MultipartState::Preamble,
             empty: true,
             outside: StrayDisposition::default(),
@@ -83,27 +83,17 @@ impl MultipartScanner {
 
     pub(crate) fn scan(&mut self, chunk: &mut [u8]) -> Result<(), FormError> {
         self.empty &= chunk.is_empty();
-        let Some(mut cut) = self.cut_delimiters.take() else { return self.scan_parts(chunk) };
-        let outcome = self.scan_watched(chunk, &mut cut);
-        self.cut_delimiters = Some(cut);
-        outcome
-    }
-
-    /// Watches for what parsers that cut the boundary take for a delimiter, before it could be masked.
-    ///
-    /// The end of the form may look like one. No field follows it, which `outside` ensures.
-    fn scan_watched(&mut self, chunk: &mut [u8], cut: &mut CutDelimiters) -> Result<(), FormError> {
-        let mut start = 0;
-        let mut watched = 0;
-        while let Some(at) = cut.find(&chunk[watched..]).map(|at| watched + at) {
-            // Errors earlier in the body come first, so that any split gives the same error.
-            self.scan_parts(&mut chunk[start..at])?;
-            if !matches!(self.state, MultipartState::Closed) {
+        if let Some(mut cut) = self.cut_parts.take() {
+            // Before it could be masked.
+            let found = cut.find(chunk);
+            self.cut_parts = Some(cut);
+            if let Some(at) = found {
+                // Errors earlier in the body come first, so that any split gives the same error.
+                self.scan_parts(&mut chunk[..at])?;
                 return Err(CUT);
             }
-            (start, watched) = (at, at + 1);
         }
-        self.scan_parts(&mut chunk[start..])
+        self.scan_parts(chunk)
     }
 
     fn scan_parts(&mut self, chunk: &mut [u8]) -> Result<(), FormError> {
@@ -142,9 +132,7 @@ impl MultipartScanner {
     }
 
     pub(crate) fn finish(self) -> Result<Option<PresentedCredential>, FormError> {
-        let is_cut = self.cut_delimiters.is_some_and(|cut| cut.is_found_at_end());
         match self.state {
-            MultipartState::Epilogue if is_cut => Err(CUT),
             MultipartState::Closed | MultipartState::Epilogue => Ok(self.halves.whole()?),
             MultipartState::Preamble if self.empty => Ok(None),
             _ => Err(FormError::Malformed("the body ends before its last boundary")),

@@ -1,15 +1,18 @@
 //! Watches for a Content-Disposition outside of the header of a part.
 
 use super::error::FormError;
+use super::word_matcher::WordMatcher;
 
 /// The watch over text outside of parts and over the content of parts with an empty header. No field may be there.
 ///
 /// Django takes text before the first and after the last delimiter for parts. Werkzeug and Rack don't stop at an empty header:
 /// they take the content up to its first blank line for the header.
-#[derive(Default)]
-pub(crate) struct StrayDisposition {
-    /// The number of bytes of the header's name so far.
-    matched: usize,
+pub(crate) struct StrayDisposition(WordMatcher);
+
+impl Default for StrayDisposition {
+    fn default() -> StrayDisposition {
+        StrayDisposition(WordMatcher::new(b"content-disposition"))
+    }
 }
 
 impl StrayDisposition {
@@ -18,15 +21,9 @@ impl StrayDisposition {
     /// # Errors
     /// The name of the header occurs.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<(), FormError> {
-        const WORD: &[u8] = b"content-disposition";
-        for byte in bytes.iter().map(u8::to_ascii_lowercase) {
-            // Only the first byte can begin the word again.
-            self.matched =
-                if byte == WORD[self.matched] { self.matched + 1 } else { usize::from(byte == WORD[0]) };
-            if self.matched == WORD.len() {
-                return Err(FormError::Malformed("Content-Disposition outside of the header of a part"));
-            }
+        match bytes.iter().any(|byte| self.0.read(*byte)) {
+            true => Err(FormError::Malformed("Content-Disposition outside of the header of a part")),
+            false => Ok(()),
         }
-        Ok(())
     }
 }

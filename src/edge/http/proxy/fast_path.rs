@@ -35,7 +35,7 @@ impl FastPath<'_, '_> {
     /// Sends `request`, a whole request without a body, and waits for the header of the response.
     ///
     /// # Errors
-    /// Where there is no response.
+    /// There is no response.
     pub async fn run(
         mut self,
         mut socket: Box<MeteredStream>,

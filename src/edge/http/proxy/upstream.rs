@@ -121,7 +121,7 @@ impl UpstreamGroup {
     }
 
     /// Returns true if all of its backends are cleartext.
-    pub fn is_clear(&self) -> bool {
+    pub fn is_cleartext(&self) -> bool {
         self.tls.is_none()
     }
 

@@ -12,7 +12,7 @@ fn router(routes: &str) -> Router {
     Router::new(config.api.as_ref().unwrap())
 }
 
-/// What a path needs, in words.
+/// The needs of a path, in words.
 fn need(router: &Router, method: Method, path: &str) -> &'static str {
     router.route(&method, path).map_or("refused", |routed| match routed.need {
         Need::Public => "public",

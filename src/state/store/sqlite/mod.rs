@@ -1,4 +1,4 @@
-//! The parts that are specific to SQLite: opening, the single writer, the number of changes, and the names of its errors.
+//! Everything specific to SQLite: opening, the single writer, the counting of changes, and the names of its constraints.
 
 mod migrations;
 
@@ -23,40 +23,40 @@ pub(super) use sqlx::sqlite::{SqliteConnection as Connection, SqliteRow as Row};
 /// A statement with its values.
 pub(super) type Query<'q> = sqlx::query::Query<'q, Database, SqliteArguments>;
 
-/// The time to wait for a connection, in addition to the time for which SQLite itself may wait for a lock.
+/// The longest wait for a connection, in addition to the time that SQLite itself may wait for a lock.
 const ACQUIRE_MARGIN: Duration = Duration::from_millis(500);
 
-/// The time for a read, in addition to the wait for a connection: a read that hangs in the system reports nothing.
+/// The longest time for a read, in addition to the wait for a connection. A read that hangs in the system reports no error.
 const READ_MARGIN: Duration = Duration::from_millis(500);
 
-/// The time for opening, in addition to the wait for locks.
+/// The longest time for opening, in addition to the wait for locks.
 const OPENING: Duration = Duration::from_secs(10);
 
-/// Reads the number of changes so far.
+/// The number of changes so far.
 pub(super) const CHANGES: &str = "SELECT number FROM change WHERE only = 1";
 
-/// The highest bcrypt cost up to a limit, by the index `principal_cost` and so in its words.
+/// The highest bcrypt cost up to a limit, by the index `principal_cost` and therefore with its expression.
 pub(super) const HIGHEST_COST: &str = "SELECT max(CAST(substr(hash, -56, 2) AS INTEGER)) FROM principal \
      WHERE CAST(substr(hash, -56, 2) AS INTEGER) <= $1";
 
-/// A renewed hash is no change: the password that opens it is the same.
+/// Takes a renewed hash out of the count of changes, because the password is the same.
 pub(super) const UNCOUNT: &str = "UPDATE change SET number = number - 1 WHERE only = 1";
 
-/// Writing waits for the write lock when it begins, not in its middle, where waiting is no longer possible.
+/// Waits for the write lock at the beginning of a transaction. In its middle, SQLite cannot wait any more.
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// The connections: one that writes, some that read.
 #[derive(Clone)]
 pub(super) struct Pools {
     pub(super) writer: SqlitePool,
-    /// To be asked with [`Pools::read`].
+    /// The connections for [`Pools::read`].
     pub(super) readers: SqlitePool,
     patience: Duration,
     /// True if opening has created the file.
     pub(super) made: bool,
 }
 
-/// The action for a missing file.
+/// The reaction to a missing file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
     Make,
@@ -64,7 +64,7 @@ pub(super) enum Missing {
 }
 
 impl Pools {
-    /// Opens the file and brings the schema up to date. Where it isn't there, it may be made (mode 0600), with its folder.
+    /// Opens the file and migrates the schema. A missing file may be created (mode 0600), with its directory.
     pub(super) async fn open(
         path: &Path,
         settings: &StoreSettings,
@@ -97,7 +97,7 @@ impl Pools {
         Ok(Pools { writer, readers, patience, made })
     }
 
-    /// Waits for a read within a bounded time: SQLite waits for locks only as long as configured, but for a disk without limit.
+    /// The result of a read within bounded time. SQLite limits its wait for locks, but not its wait for a disk.
     pub(super) async fn read<T>(
         &self,
         reading: impl Future<Output = Result<T, sqlx::Error>>,
@@ -108,16 +108,15 @@ impl Pools {
         }
     }
 
-    /// Once what is under way has ended.
+    /// Closes the connections after all running statements have ended.
     pub(super) async fn close(&self) {
         self.readers.close().await;
-        // The last one puts the log back into the file, and those that only read can't.
+        // The last connection moves the write-ahead log into the file. Connections that only read cannot do that.
         self.writer.close().await;
     }
 }
 
-/// A pool with all its connections open from the start: opening one takes file handles, and a busy gateway may have run
-/// out of them.
+/// A pool with all its connections open from the start. Opening one later takes file handles, which a busy gateway may not have.
 async fn pool(
     options: SqliteConnectOptions,
     connections: u32,
@@ -145,17 +144,17 @@ async fn pool(
     Ok(pool)
 }
 
-/// Checks that a connection can begin a transaction. On a full disk, SQLite may roll a transaction back by itself. The driver's own
-/// rollback then fails, and the driver assumes from then on that it is within that transaction.
+/// Checks that a connection can begin a transaction. If a disk is full, SQLite may roll back a transaction by itself. The rollback of
+/// the driver fails then, and from there on the driver assumes that it is within that transaction.
 async fn is_out_of_transaction(connection: &mut Connection) -> Result<bool, sqlx::Error> {
     if connection.is_in_transaction() {
-        // What was given up is rolled back by the thread of the connection, before it answers this.
+        // The thread of the connection rolls back an abandoned transaction before it answers this.
         connection.ping().await?;
     }
     Ok(!connection.is_in_transaction())
 }
 
-/// One transaction that changes something, and what it was for the others.
+/// One transaction that changes something, and its effect on the number of changes.
 pub(super) struct Mutation {
     transaction: Transaction<'static, Database>,
     before: i64,
@@ -172,7 +171,7 @@ impl Mutation {
         &mut self.transaction
     }
 
-    /// Ends with the change on disk. An error leaves it open whether it is.
+    /// Commits: the change is on disk then. After an error that is unknown.
     pub(super) async fn commit(mut self, name: Canonical) -> Result<Change, StoreError> {
         let upto =
             sqlx::query_scalar(CHANGES).fetch_one(&mut *self.transaction).await.map_err(unavailable)?;
@@ -186,7 +185,7 @@ pub(super) fn unavailable(error: sqlx::Error) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }
 
-/// Constraints by their names; everything else is the store's own trouble.
+/// The error of a mutation: a constraint by its name, anything else as an error of the store.
 pub(super) fn refusal(error: sqlx::Error) -> MutationError {
     let constraint = error.as_database_error().map(|e| e.message()).unwrap_or_default();
     if constraint.contains("'principal_name_taken'") {
@@ -196,7 +195,8 @@ pub(super) fn refusal(error: sqlx::Error) -> MutationError {
     }
 }
 
-/// Sees to the folder and the file (with whether it made it), and holds off other processes that would migrate the same file at the same time.
+/// Creates directory and file as needed; true if it created the file. The lock keeps other processes from migrating the same file at the
+/// same time.
 fn prepare(file: &Path, patience: Duration, missing: Missing) -> Result<(File, bool), String> {
     if missing == Missing::Refuse && !file.try_exists().map_err(|e| e.to_string())? {
         return Err("there is no such file; `gatepost serve` and `gatepost account add` make one".to_owned());
@@ -219,7 +219,7 @@ fn prepare(file: &Path, patience: Duration, missing: Missing) -> Result<(File, b
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
-    // SQLite gives its side files the mode of this one: password hashes are for nobody else to read.
+    // SQLite gives its other files the mode of this one. Nobody else may read password hashes.
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
         Ok(_) => Ok((lock, true)),
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok((lock, false)),

@@ -16,7 +16,7 @@ impl ModelRoute {
         Permission::from_name(self.need)
     }
 
-    /// Whether it matches a decoded path.
+    /// Returns true if it matches a decoded path.
     fn takes(&self, method: &str, path: &str) -> bool {
         let (pattern, path) = match self.need {
             "public" => (self.pattern.clone(), path.to_owned()),

@@ -1,0 +1,152 @@
+use super::*;
+
+#[tokio::test]
+async fn no_statement_reads_more_than_it_has_to() {
+    let f = fixture().await;
+    let mut connection = other_connection(&f).await;
+    for statement in sql::ALL.into_iter().chain([sqlite::CHANGES, sqlite::UNCOUNT, sqlite::HIGHEST_COST]) {
+        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+        let mut query = sqlx::query(explain);
+        for _ in 0..statement.matches('$').collect::<Vec<_>>().len() {
+            query = query.bind(1);
+        }
+        let plan = query.fetch_all(&mut connection).await.unwrap();
+        let steps: BTreeSet<String> = plan.iter().map(|row| row.get("detail")).collect();
+        for step in &steps {
+            assert!(!step.contains("SCAN") || step == "SCAN CONSTANT ROW", "{statement}: {steps:?}");
+            assert!(!step.contains("TEMP B-TREE"), "{statement}: {steps:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lock_of_another_process_is_unavailability_and_reading_goes_on() {
+    let f = fixture().await;
+    let account = f.account("holder").await;
+    let mut other = other_connection(&f).await;
+    sqlx::query("BEGIN EXCLUSIVE").execute(&mut other).await.unwrap();
+    let began = Instant::now();
+    let added = f.add(account, "cred").await;
+    assert!(matches!(added, Err(MutationError::Store(StoreError::Unavailable(_)))), "{added:?}");
+    assert!(began.elapsed() < f.settings.busy_timeout + Duration::from_secs(2));
+    assert!(f.store.principal(&canonical("holder")).await.unwrap().is_some());
+    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    assert_eq!(f.add(account, "cred").await, Ok(1));
+}
+
+#[tokio::test]
+async fn a_full_database_refuses_and_recovers() {
+    let f = fixture().await;
+    let account = f.account("holder").await;
+    let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&f.store.pools.writer).await.unwrap();
+    let limit = |pages: i64| AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+    sqlx::query(limit(pages + 1)).execute(&f.store.pools.writer).await.unwrap();
+    let mut added = 0;
+    let refused = loop {
+        match f.add(account, &format!("cred{added}")).await {
+            Ok(count) => {
+                added += 1;
+                assert_eq!(count, added);
+            }
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&refused, MutationError::Store(StoreError::Unavailable(_))), "{refused:?}");
+    assert!(refused.to_string().contains("full"), "{refused}");
+    let holder = f.store.account(&canonical("holder")).await.unwrap().unwrap();
+    assert_eq!(holder.credentials, added, "the refused one is not counted");
+    let refused = canonical(&format!("cred{added}"));
+    assert!(f.store.principal(&refused).await.unwrap().is_none());
+    sqlx::query(limit(1_000_000)).execute(&f.store.pools.writer).await.unwrap();
+    assert_eq!(f.add(account, refused.as_str()).await, Ok(added + 1));
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_an_error_and_no_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gatepost.db");
+    std::fs::write(&path, [b'x'; 8192]).unwrap();
+    let settings = StoreSettings { url: StoreUrl::Sqlite(path), ..StoreSettings::default() };
+    let opened = Store::open(&settings).await;
+    assert!(matches!(opened, Err(StoreError::Open { .. })));
+}
+
+#[tokio::test]
+async fn it_opens_again_and_by_many_at_once() {
+    let f = fixture().await;
+    f.account("holder").await;
+    f.store.close().await;
+    assert!(f.store.principal(&canonical("holder")).await.is_err());
+    let fresh = StoreSettings {
+        url: StoreUrl::Sqlite(f.folder.path().join("fresh/gatepost.db")),
+        busy_timeout: Duration::from_secs(5),
+        ..f.settings.clone()
+    };
+    for settings in [f.settings.clone(), fresh] {
+        let openers: Vec<_> = (0..4)
+            .map(|_| {
+                let settings = settings.clone();
+                tokio::spawn(async move { Store::open(&settings).await.unwrap() })
+            })
+            .collect();
+        for opener in openers {
+            opener.await.unwrap().ping().await.unwrap();
+        }
+    }
+    let store = Store::open(&f.settings).await.unwrap();
+    assert!(store.principal(&canonical("holder")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn every_connection_keeps_the_promises() {
+    let f = fixture().await;
+    for (pool, query_only) in [(&f.store.pools.writer, 0), (&f.store.pools.readers, 1)] {
+        let mut connections = Vec::new();
+        for _ in 0..pool.options().get_max_connections() {
+            connections.push(pool.acquire().await.unwrap());
+        }
+        for connection in &mut connections {
+            let journal: String =
+                sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut **connection).await.unwrap();
+            assert_eq!(journal, "wal");
+            for (pragma, expected) in
+                [("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 300), ("query_only", query_only)]
+            {
+                let query = AssertSqlSafe(format!("PRAGMA {pragma}"));
+                let value: i64 = sqlx::query_scalar(query).fetch_one(&mut **connection).await.unwrap();
+                assert_eq!(value, expected, "{pragma}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_files_are_for_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let f = fixture().await;
+    f.account("holder").await;
+    for entry in std::fs::read_dir(f.folder.path().join("data")).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?}", entry.file_name());
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_hangs_is_unavailability() {
+    let f = fixture().await;
+    let hangs = f.store.pools.read(std::future::pending::<Result<(), sqlx::Error>>());
+    assert!(matches!(hangs.await, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn only_who_may_make_a_store_makes_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("deep/gatepost.db");
+    let settings = StoreSettings { url: StoreUrl::Sqlite(file.clone()), ..StoreSettings::default() };
+    assert!(matches!(Store::open_existing(&settings).await, Err(StoreError::Open { .. })));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let made = Store::open(&settings).await.unwrap();
+    assert!(made.is_new());
+    assert!(!Store::open_existing(&settings).await.unwrap().is_new());
+}

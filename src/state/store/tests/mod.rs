@@ -1,0 +1,70 @@
+//! The store against real files, with real faults.
+
+mod changes;
+mod database;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _};
+use tempfile::TempDir;
+
+use super::*;
+use crate::domain::{AccountError, Permission, PermissionEdit};
+
+struct Fixture {
+    store: Store,
+    settings: StoreSettings,
+    folder: TempDir,
+}
+
+async fn fixture() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = StoreSettings {
+        url: StoreUrl::Sqlite(folder.path().join("data/gatepost.db")),
+        read_connections: 2,
+        busy_timeout: Duration::from_millis(300),
+    };
+    Fixture { store: Store::open(&settings).await.unwrap(), settings, folder }
+}
+
+fn name(text: &str) -> Username {
+    Username::parse(text).unwrap()
+}
+
+fn canonical(text: &str) -> Canonical {
+    name(text).canonical()
+}
+
+fn hash(text: &str) -> StoredHash {
+    StoredHash::new(text.into())
+}
+
+fn new(text: &str, permissions: &str) -> NewCredential {
+    NewCredential {
+        name: name(text),
+        hash: hash("h"),
+        permissions: PermissionEdit::from_json(permissions).unwrap(),
+    }
+}
+
+fn edit(password: Option<&str>, permissions: &str) -> CredentialEdit {
+    CredentialEdit { hash: password.map(hash), permissions: PermissionEdit::from_json(permissions).unwrap() }
+}
+
+impl Fixture {
+    async fn account(&self, text: &str) -> AccountId {
+        self.store.add_account(&name(text), &hash("h"), Permissions::ALL).await.unwrap().value
+    }
+
+    async fn add(&self, account: AccountId, text: &str) -> Result<u64, MutationError> {
+        self.store.add_credential(account, Authority::Holder, &new(text, "{}")).await.map(|w| w.value)
+    }
+}
+
+async fn other_connection(f: &Fixture) -> sqlx::SqliteConnection {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(f.store.path());
+    let mut connection = options.connect().await.unwrap();
+    connection.ping().await.unwrap();
+    connection
+}
