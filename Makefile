@@ -9,8 +9,8 @@ TEST_NEEDS := $(RUN_NEEDS) python3 python3-venv nodejs npm chromium msmtp postfi
 # Who is compared with, and what loads them.
 BENCH_NEEDS := nginx-light libnginx-mod-mail wrk postfix
 
-# Tests that run at the same time: most of them wait for a timer or for another process most of the time.
-TEST_THREADS ?= $(shell expr 2 '*' "$$(nproc)")
+# Tests that run at the same time, three per core: most of them wait for a timer or for another process.
+TEST_THREADS ?= $(shell expr 3 '*' "$$(nproc)")
 
 .PHONY: run test bench build check fuzz clean
 
