@@ -5,7 +5,7 @@ mod common;
 
 mod config;
 mod documentation;
-mod floors;
 mod forms;
+mod layers;
 mod permissions;
 mod seeds;

@@ -10,7 +10,7 @@ use crate::domain::Denial;
 
 /// Wrong secrets that are remembered at most.
 const CAPACITY: u64 = 50_000;
-/// How long a wrong secret is remembered.
+/// The time for which a wrong secret is remembered.
 const LASTS: Duration = Duration::from_secs(60);
 
 /// Denials by what was compared: the secret, the stored hash, and whether the account was active.

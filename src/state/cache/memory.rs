@@ -10,10 +10,10 @@ use parking_lot::{Mutex, MutexGuard};
 use super::digest::Digest;
 use super::verified::Verified;
 
-/// How often the cache hears that a remembered principal is still in use, so that it isn't evicted as unused.
+/// The interval at which the cache hears that a remembered principal is still in use, so that it is not evicted as unused.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// What one connection remembers of its last requests: the principal of a credential that was presented twice in a row.
+/// The memory of one connection: the principal of a credential that was presented twice in a row.
 ///
 /// It is believed under the same conditions as an entry of the cache, and is judged anew at each request. The streams of an
 /// HTTP/2 connection share it; they run on one thread, so that the lock is free.

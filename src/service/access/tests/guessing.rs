@@ -1,4 +1,4 @@
-//! What who guesses gets: the same for every guess, and less and less of it.
+//! Guessing: every guess gets the same answer, and answers become rarer.
 
 use super::*;
 use crate::state::hashing::Check;
@@ -144,7 +144,7 @@ async fn without_throttle_nothing_is_delayed() {
     }
 }
 
-/// What a check of an account costs, in rounds of bcrypt.
+/// The cost of a check of an account, in rounds of bcrypt.
 async fn rounds(house: &House, name: &str, secret: &str) -> (Denial, u64) {
     let before = house.access.hasher.rounds();
     let denial = house.denied(name, secret).await;

@@ -1,4 +1,4 @@
-//! What is done with passwords and their stored hashes.
+//! Passwords and their stored hashes.
 
 use super::*;
 

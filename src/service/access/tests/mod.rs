@@ -149,13 +149,13 @@ impl House {
         self.access.still_holds_at(granted, permission, self.now).await
     }
 
-    /// How many times a password was looked at.
+    /// The number of password checks.
     fn checks(&self) -> u64 {
         let count = |check| self.access.metrics.password_checks(check);
         count(PasswordCheck::Right) + count(PasswordCheck::Wrong)
     }
 
-    /// What the metrics say of one line.
+    /// The value of one line of the metrics.
     fn counted(&self, line: &str) -> u64 {
         let text = self.access.metrics.encode();
         let value = text.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok());

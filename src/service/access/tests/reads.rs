@@ -51,7 +51,7 @@ async fn who_asks_at_once_shares_a_read_also_where_it_is_cut_off() {
     assert!(found.unwrap().unwrap().own, "the one that waited reads by itself");
 }
 
-/// Whether it is pending after one look.
+/// Returns true if the future is pending after one poll.
 async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
     std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_pending()))
         .await

@@ -1,4 +1,4 @@
-//! What a connection remembers is judged at each request, as an entry of the cache is.
+//! The memory of a connection is judged at each request, as an entry of the cache is.
 
 use super::*;
 

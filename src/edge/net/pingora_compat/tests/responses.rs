@@ -18,7 +18,7 @@ fn response(status: u16, fields: &[(&'static str, &'static str)]) -> Box<Respons
     Box::new(header)
 }
 
-/// What the client of a request gets for this response, and whether its connection is given back.
+/// Returns what the client of a request gets for this response, and true if its connection is given back.
 async fn answered(request_bytes: &[u8], header: Box<ResponseHeader>, body: &'static str) -> (String, bool) {
     let (mut session, client) = request(request_bytes).await;
     session.write_response_header(header).await.unwrap();
