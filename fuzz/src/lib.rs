@@ -1,7 +1,7 @@
-//! The pure floors of Gatepost, compiled from their sources without the rest, and the properties that the fuzz targets hold
-//! against them.
+//! The pure layers of Gatepost, compiled from their sources without the rest, and the properties that the fuzz targets check
+//! on them.
 
-#![allow(dead_code, reason = "the floors are used by more than the targets")]
+#![allow(dead_code, reason = "the layers are used by more than the targets")]
 
 // The properties and the driver name the gateway; here it is this crate.
 extern crate self as gatepost;

@@ -136,8 +136,8 @@ pub fn query(query: &[u8]) {
             assert!(taken.rest.is_empty() || all_left_in_order);
             if let Some(all) = all {
                 let all = all.expect("as the query's").expect("there is one");
-                assert_eq!(all.presented().username, taken.held.presented().username);
-                assert_eq!(all.presented().secret, taken.held.presented().secret);
+                assert_eq!(all.presented().username, taken.credential.presented().username);
+                assert_eq!(all.presented().secret, taken.credential.presented().secret);
             }
         }
     }

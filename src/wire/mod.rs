@@ -1,6 +1,5 @@
 //! Layer 1: protocols as pure functions between bytes and values. Nothing here uses a socket, a file or a clock. Every buffer
-//! is
-//! bounded, no input panics, and any split of the input gives the same result.
+//! is bounded, no input panics, and any split of the input gives the same result.
 //!
 //! - [`form`]: `api_user` and `api_key` in forms and queries: finds, reads and masks them.
 //! - [`http`]: Basic authorization, request targets, normalized paths, routes, origins, and framing.

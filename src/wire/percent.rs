@@ -1,11 +1,11 @@
-//! Decoding of application/x-www-form-urlencoded text, also where it comes in pieces.
+//! Percent-decoding of application/x-www-form-urlencoded text, which may come in pieces.
 
-/// Decodes byte by byte: `+` is a space, `%hh` is that byte, any other `%` is itself (WHATWG URL, section 5.1).
-/// Holds at most the five characters of an escape that isn't complete yet.
+/// A decoder that is fed byte by byte: `+` is a space, `%hh` is that byte, any other `%` is itself (WHATWG URL section 5.1). It
+/// holds at most the five characters of an incomplete escape.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct PercentDecoder {
     pending: PartialEscape,
-    /// Whether `%uhhhh` is a character.
+    /// True if `%uhhhh` is a character.
     has_wide: bool,
 }
 
@@ -15,18 +15,18 @@ enum PartialEscape {
     Nothing,
     Percent,
     Digit(u8),
-    /// `%u` and so many digits.
+    /// `%u`, and the number of digits behind it.
     Wide([u8; 4], u8),
 }
 
 impl PercentDecoder {
-    /// For the names of parameters, where CGI.pm and ASP.NET read `%uhhhh` as well. To others that is text, and a
-    /// credential's name holds no `%` that could be lost by reading it so.
+    /// A decoder for the names of parameters, in which CGI.pm and ASP.NET also read `%uhhhh`. To other backends that is text,
+    /// but no credential's name contains a `%`, so none is missed.
     pub(crate) fn of_names() -> PercentDecoder {
         PercentDecoder { has_wide: true, ..PercentDecoder::default() }
     }
 
-    /// Takes one encoded byte and gives none to six decoded ones to `out`.
+    /// Decodes one byte; passes up to six decoded bytes to `out`.
     pub(crate) fn feed(&mut self, byte: u8, mut out: impl FnMut(u8)) {
         match std::mem::take(&mut self.pending) {
             PartialEscape::Nothing => {}
@@ -58,14 +58,14 @@ impl PercentDecoder {
         }
     }
 
-    /// The text is over: an escape that was begun is itself.
+    /// Ends the text. An incomplete escape is itself.
     pub(crate) fn finish(self, mut out: impl FnMut(u8)) {
         self.pending.give_up(&mut out);
     }
 }
 
 impl PartialEscape {
-    /// What was begun is no escape.
+    /// Passes on the bytes of an escape that is not one.
     fn give_up(self, out: &mut impl FnMut(u8)) {
         match self {
             PartialEscape::Nothing => {}
@@ -78,7 +78,7 @@ impl PartialEscape {
     }
 }
 
-/// The character of these hexadecimal digits, in UTF-8; what is none is a replacement character.
+/// Passes on the character of four hexadecimal digits, in UTF-8. An invalid one becomes the replacement character.
 fn wide(digits: [u8; 4], out: impl FnMut(u8)) {
     let code = digits.iter().fold(0, |code, digit| code << 4 | u32::from(hex(*digit).unwrap_or_default()));
     let character = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);

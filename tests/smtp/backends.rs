@@ -115,7 +115,7 @@ fn what_is_no_answer_to_a_recipient_is_not_passed_on() {
         assert_eq!(client.say("DATA").code, 451);
         assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
         assert_eq!(sink.messages().len(), 1, "{nonsense}");
-        gateway.log().wait_for(&["invalid reply", nonsense]);
+        gateway.log().wait_for(&["invalid reply of a backend", nonsense]);
     }
 }
 

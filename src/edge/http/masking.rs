@@ -38,9 +38,10 @@ impl MaskedQuery {
     pub fn read(query: Option<&[u8]>) -> Result<MaskedQuery, CredentialError> {
         let taken = query.map(take_credential).transpose()?.flatten();
         Ok(match taken {
-            Some(taken) => {
-                MaskedQuery { held: Some(taken.held), rest: Some(taken.rest).filter(|rest| !rest.is_empty()) }
-            }
+            Some(taken) => MaskedQuery {
+                held: Some(taken.credential),
+                rest: Some(taken.rest).filter(|rest| !rest.is_empty()),
+            },
             None => MaskedQuery::untouched(query),
         })
     }

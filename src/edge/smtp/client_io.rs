@@ -18,8 +18,7 @@ use zeroize::Zeroize;
 use crate::edge::net::nonblocking;
 
 /// The most bytes of one read. A message of up to this size is read and written in one piece. For buffers of twice the size,
-/// the
-/// allocator may reserve 2 MiB at once.
+/// the allocator may reserve 2 MiB at once.
 const READ: usize = 32 * 1024;
 
 /// The reply to QUIT, always the last one of a session.
@@ -112,8 +111,7 @@ impl ClientIo {
     }
 
     /// Writes without waiting, and returns the number of bytes written. With TLS that is always 0, because a write is not
-    /// complete
-    /// before it is flushed.
+    /// complete before it is flushed.
     ///
     /// # Errors
     /// The connection is broken.
@@ -149,11 +147,9 @@ impl ClientIo {
         }
     }
 
-    /// Sends the last replies, ends the stream, and closes the connection. `unread` says what is read and discarded before, for
-    /// at
-    /// most [`LISTEN`]. If a connection is closed with unread bytes, the kernel drops unsent replies and resets the connection,
-    /// upon
-    /// which the client may drop replies that it has not read.
+    /// Sends the last replies, ends the stream, and closes the connection. Before that, reads and discards input according to
+    /// `unread`, for at most [`LISTEN`]. If a connection is closed with unread bytes, the kernel drops unsent replies and
+    /// resets it. After a reset, the client may drop replies that it has not read.
     pub async fn close(mut self, last: &[u8], unread: UnreadInput) {
         let is_quit = last.ends_with(BYE);
         let has_more = unread == UnreadInput::Expected || self.has_unread(is_quit);
@@ -191,8 +187,7 @@ impl ClientIo {
     }
 
     /// Returns true if unread bytes have arrived. With `known`, the runtime's readiness from the last read is trusted, which
-    /// saves
-    /// a system call if there are none.
+    /// saves a system call if there are none.
     fn has_unread(&mut self, known: bool) -> bool {
         let stream = &*self.tcp();
         let peek = || {

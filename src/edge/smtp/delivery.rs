@@ -325,7 +325,7 @@ impl MailDelivery {
         }
     }
 
-    /// The URL of the backend, for the log; empty where there is none.
+    /// The URL of the backend, for the log; empty without one.
     fn upstream(&self) -> &str {
         if let DeliveryStage::Open(lease) = &self.stage { lease.upstream() } else { "" }
     }

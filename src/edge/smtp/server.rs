@@ -80,9 +80,8 @@ impl SmtpServer {
         }
     }
 
-    /// Reads the client's address from a trusted proxy. The inner `None` means that the proxy speaks for itself, the outer one
-    /// that
-    /// it sent no valid header.
+    /// Reads the client's address from a trusted proxy. The inner `None` means that the proxy speaks for itself, the outer
+    /// `None` that it sent no valid header.
     async fn identify(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<Option<IpAddr>> {
         let header = timeout(self.worker.entry.handshake, proxy_protocol::read(stream));
         match self.worker.unless_stopped(header).await? {

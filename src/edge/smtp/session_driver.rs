@@ -1,5 +1,4 @@
-//! The loop around an SMTP session: reads the client's input, takes the steps that the session asks for, sends the
-//! replies.
+//! The loop around an SMTP session: reads the client's input, takes the session's steps, sends the replies.
 
 mod authorize;
 mod revocation;

@@ -1,15 +1,15 @@
-//! Calls of the credentials API, as their paths name them.
+//! The calls of the credentials API, as named by their paths.
 
-/// What is to be done with a credential (docs/api.md).
+/// The action of a call (docs/api.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CredentialsAction {
-    /// Lists all, or gives one.
+    /// Lists all credentials, or returns one.
     Get,
-    /// Adds one.
+    /// Adds a credential.
     Add,
-    /// Changes the password or the permissions of one.
+    /// Changes the password or the permissions of a credential.
     Edit,
-    /// Removes one.
+    /// Removes a credential.
     Remove,
 }
 
@@ -25,7 +25,7 @@ impl CredentialsAction {
     }
 }
 
-/// In which format an answer is written.
+/// The format of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReplyFormat {
     /// `.json`
@@ -35,14 +35,14 @@ pub enum ReplyFormat {
 }
 
 impl ReplyFormat {
-    /// The format that the suffix of a path asks for: XML for `.xml`, else JSON.
+    /// The format for the suffix of a path: XML for `.xml`, otherwise JSON.
     pub fn of_path(path: &str) -> ReplyFormat {
         let suffix = path.len().checked_sub(4).and_then(|at| path.as_bytes().get(at..));
         let is_xml = suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case(b".xml"));
         if is_xml { ReplyFormat::Xml } else { ReplyFormat::Json }
     }
 
-    /// The value of its Content-Type header.
+    /// The value for the Content-Type header.
     pub const fn content_type(self) -> &'static str {
         match self {
             ReplyFormat::Json => "application/json",
@@ -51,18 +51,18 @@ impl ReplyFormat {
     }
 }
 
-/// One call of the credentials API.
+/// A call of the credentials API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CredentialsCall {
-    /// What to do.
+    /// The action.
     pub action: CredentialsAction,
-    /// How to answer.
+    /// The format of the response.
     pub format: ReplyFormat,
 }
 
 impl CredentialsCall {
-    /// The call that a normalized path names: `/api/credentials/ACTION.FORMAT`, or with a dot for the last slash; `None`
-    /// for any other path. Exactly as written, in lower case.
+    /// The call that a normalized path names: `/api/credentials/ACTION.FORMAT`, also with a dot for the last slash. `None`
+    /// for any other path. Case matters.
     pub fn from_path(path: &str) -> Option<CredentialsCall> {
         let rest = path.strip_prefix("/api/credentials")?.strip_prefix(['/', '.'])?;
         let (action, format) = rest.split_once('.')?;

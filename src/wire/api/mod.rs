@@ -1,4 +1,7 @@
-//! The credentials API (docs/api.md): calls by their paths, their parameters, and the answers in JSON and XML.
+//! The credentials API (docs/api.md).
+//!
+//! `call` reads the action from a path, `parameters` its parameters from query and body. `reply` writes the responses in JSON
+//! and, by `xml`, in XML.
 
 pub mod call;
 pub mod parameters;

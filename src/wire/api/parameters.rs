@@ -1,4 +1,4 @@
-//! The parameters of a call of the credentials API, from query and body together.
+//! The parameters of a call of the credentials API, from its query and body.
 
 use thiserror::Error;
 
@@ -8,13 +8,13 @@ use crate::wire::form::{
     CredentialHalves, CredentialKey, CredentialValueBuffer, FormError, MediaType, fields,
 };
 
-/// How many parameters a call may have.
+/// The most parameters of a call.
 pub const MOST_PARAMETERS: usize = 100;
 
-/// How long all names and values of a call may be together, in decoded bytes.
+/// The largest sum of all names and values of a call, in decoded bytes.
 pub const LARGEST_PARAMETERS: usize = 64 * 1024;
 
-/// The parameters of one call (docs/api.md). Values are wiped when dropped; unknown ones are ignored.
+/// The parameters of one call (docs/api.md). Values are wiped when dropped; unknown parameters are ignored.
 #[derive(Default)]
 pub struct CallParameters {
     fields: Vec<ParameterField>,
@@ -28,23 +28,23 @@ struct ParameterField {
 }
 
 impl CallParameters {
-    /// None yet.
+    /// No parameters so far.
     pub fn new() -> CallParameters {
         CallParameters::default()
     }
 
-    /// Adds those of a raw query, without its `?`.
+    /// Adds the parameters of a raw query, without its `?`.
     ///
     /// # Errors
-    /// More or longer ones than the bounds allow.
+    /// More or longer parameters than the limits allow.
     pub fn add_query(&mut self, query: &[u8]) -> Result<(), CallParametersError> {
         fields::urlencoded(query, |field| self.add(field))
     }
 
-    /// Adds those of a whole body: urlencoded, multipart (files aside), or empty.
+    /// Adds the parameters of a complete body: urlencoded, multipart (except files), or empty.
     ///
     /// # Errors
-    /// A body of another type, a malformed one, more or longer parameters than the bounds allow.
+    /// A body of another type, a malformed one, more or longer parameters than the limits allow.
     pub fn add_body(&mut self, content_type: &[u8], body: &[u8]) -> Result<(), CallParametersError> {
         if body.is_empty() {
             return Ok(());
@@ -56,10 +56,10 @@ impl CallParameters {
         }
     }
 
-    /// The parameter of that name.
+    /// The value of a parameter.
     ///
     /// # Errors
-    /// Given more than once with different values, or not UTF-8.
+    /// The parameter is repeated with different values, or not UTF-8.
     pub fn get(&self, name: &'static str) -> Result<Option<&str>, CallParametersError> {
         let mut same_name = self.fields.iter().filter(|field| field.name == name.as_bytes());
         let Some(first) = same_name.next() else { return Ok(None) };
@@ -72,10 +72,10 @@ impl CallParameters {
         }
     }
 
-    /// `api_user` and `api_key`, wherever in the call they stand; `None` where neither does.
+    /// The credential in `api_user` and `api_key`, wherever in the call they are; `None` if neither is given.
     ///
     /// # Errors
-    /// As for a proxied request: one without the other, different values, too long.
+    /// As for a proxied request: one without the other, different values, or too long.
     pub fn credential(&self) -> Result<Option<PresentedCredential>, CredentialError> {
         let mut halves = CredentialHalves::default();
         for field in &self.fields {
@@ -88,19 +88,19 @@ impl CallParameters {
         halves.whole()
     }
 
-    /// What is asked for under `permissions`, as an object or by key; `None` where nothing is.
+    /// The requested `permissions`, as an object or by key; `None` without any.
     ///
     /// # Errors
-    /// Whatever isn't exactly one of the two forms, also a parameter whose name looks like it was meant to be one: what
-    /// is left out is granted, so a typing error must not leave anything out.
+    /// Anything that is not exactly one of the two forms, also a parameter whose name looks like a misspelling. A key that is
+    /// left out is granted, so a typing error must not leave one out.
     pub fn permissions(&self) -> Result<Option<PermissionEdit>, CallParametersError> {
         let mut by_key = None;
-        for field in self.fields.iter().filter(|field| is_meant_as_permissions(&field.name)) {
+        for field in self.fields.iter().filter(|field| resembles_permissions(&field.name)) {
             if field.name == b"permissions" {
                 continue;
             }
             let key = field.name.strip_prefix(b"permissions[").and_then(|name| name.strip_suffix(b"]"));
-            let key = key.ok_or_else(|| CallParametersError::Misspelt(shown(&field.name)))?;
+            let key = key.ok_or_else(|| CallParametersError::Misspelt(printable(&field.name)))?;
             let edit = by_key.get_or_insert_with(PermissionEdit::default);
             edit.name(&String::from_utf8_lossy(key), &String::from_utf8_lossy(field.value.expose()))?;
         }
@@ -123,19 +123,19 @@ impl CallParameters {
     }
 }
 
-/// Why the parameters of a call were refused: 413 for [`CallParametersError::TooLarge`], else 400. The text is for the caller.
+/// The reason why parameters are refused: 413 for [`CallParametersError::TooLarge`], otherwise 400, with this text.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CallParametersError {
     /// The body is a malformed form.
     #[error(transparent)]
     Form(#[from] FormError),
-    /// `permissions` is not what it has to be.
+    /// `permissions` is invalid.
     #[error(transparent)]
     Permissions(#[from] PermissionsError),
-    /// The body is no form at all.
+    /// The body is not a form.
     #[error("parameters must be in the query or in a form")]
     NotAForm,
-    /// Given more than once, with different values.
+    /// Repeated with different values.
     #[error("{0} is given more than once with different values")]
     Repeated(&'static str),
     /// Not UTF-8.
@@ -144,21 +144,21 @@ pub enum CallParametersError {
     /// `permissions` as an object and by key at once.
     #[error("permissions is given both as an object and by key")]
     BothForms,
-    /// Looks like `permissions` and isn't; cut at 32 characters.
+    /// A name that looks like `permissions`; cut at 32 characters.
     #[error("unknown parameter '{0}'")]
     Misspelt(String),
-    /// More than [`MOST_PARAMETERS`] or longer than [`LARGEST_PARAMETERS`].
+    /// More than [`MOST_PARAMETERS`], or larger than [`LARGEST_PARAMETERS`].
     #[error("too many or too long parameters")]
     TooLarge,
 }
 
-fn is_meant_as_permissions(name: &[u8]) -> bool {
+fn resembles_permissions(name: &[u8]) -> bool {
     const START: &[u8] = b"permission";
     let name = name.trim_ascii_start();
     name.len() >= START.len() && name[..START.len()].eq_ignore_ascii_case(START)
 }
 
-fn shown(name: &[u8]) -> String {
+fn printable(name: &[u8]) -> String {
     let text = String::from_utf8_lossy(name);
     text.chars().take(32).map(|c| if c.is_control() { '?' } else { c }).collect()
 }

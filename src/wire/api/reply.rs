@@ -1,4 +1,5 @@
-//! What Gatepost itself answers (docs/api.md): results and errors of the credentials API, and refusals of proxied calls.
+//! The responses that Gatepost itself writes (docs/api.md): results and errors of the credentials API, and refusals of proxied
+//! calls.
 
 use time::OffsetDateTime;
 
@@ -6,7 +7,7 @@ use super::call::ReplyFormat;
 use super::xml::{DECLARATION, push_text};
 use crate::domain::{Credential, Permission, Permissions};
 
-/// The answer of `add`, `edit` and `remove`; `count` says how many credentials the account has now.
+/// The response to `add`, `edit` and `remove`. `count` is the number of credentials that the account has now.
 pub fn success(format: ReplyFormat, count: u64) -> String {
     match format {
         ReplyFormat::Json => r#"{"message":"success"}"#.to_owned(),
@@ -27,7 +28,7 @@ pub fn error(format: ReplyFormat, reason: &str) -> String {
     }
 }
 
-/// A proxied call that Gatepost refused, in the general error form of the API. Strict clients take no other elements.
+/// The refusal of a proxied call, in the general error form of the API. Strict clients accept no other elements.
 pub fn refusal(format: ReplyFormat, reason: &str) -> String {
     match format {
         ReplyFormat::Json => format!(r#"{{"message":"error","errors":[{}]}}"#, quoted(reason)),
@@ -40,7 +41,7 @@ pub fn refusal(format: ReplyFormat, reason: &str) -> String {
     }
 }
 
-/// The answer of `get` with `username`: in JSON that one object, in XML a list of one.
+/// The response to `get` with `username`: in JSON that one object, in XML a list of one.
 pub fn credential(format: ReplyFormat, credential: &Credential) -> String {
     let mut text = String::new();
     match format {
@@ -55,20 +56,21 @@ pub fn credential(format: ReplyFormat, credential: &Credential) -> String {
     text
 }
 
-/// The answer of `get` for a whole account, written piece by piece, since it can be long: [`start`](CredentialList::start), one
-/// [`push`](CredentialList::push) for each credential, [`end`](CredentialList::end). Each appends; what is there can be sent in between.
+/// The response to `get` for a whole account, written in pieces because it can be long: [`start`](CredentialList::start), one
+/// [`push`](CredentialList::push) for each credential, [`end`](CredentialList::end). Each appends to a buffer that may be sent
+/// and emptied in between.
 pub struct CredentialList {
     format: ReplyFormat,
     is_empty: bool,
 }
 
 impl CredentialList {
-    /// Nothing written yet.
+    /// A list of which nothing was written.
     pub fn new(format: ReplyFormat) -> CredentialList {
         CredentialList { format, is_empty: true }
     }
 
-    /// What comes before the first credential.
+    /// Appends the start of the list.
     pub fn start(&self, text: &mut String) {
         match self.format {
             ReplyFormat::Json => text.push('['),
@@ -79,7 +81,7 @@ impl CredentialList {
         }
     }
 
-    /// One credential.
+    /// Appends one credential.
     pub fn push(&mut self, text: &mut String, credential: &Credential) {
         match self.format {
             ReplyFormat::Json => {
@@ -93,7 +95,7 @@ impl CredentialList {
         self.is_empty = false;
     }
 
-    /// What comes after the last credential.
+    /// Appends the end of the list.
     pub fn end(&self, text: &mut String) {
         text.push_str(match self.format {
             ReplyFormat::Json => "]",
@@ -126,14 +128,14 @@ fn push_xml(xml: &mut String, credential: &Credential) {
     xml.push_str("</updated_at></credential>");
 }
 
-/// In XML the permissions are a JSON text of their own, in this order and with these spaces.
+/// Appends permissions for XML: a JSON text with this order and these spaces.
 fn push_permissions(xml: &mut String, set: Permissions) {
     let bit = |permission| u8::from(set.contains(permission));
     let (web, api, email) = (bit(Permission::Web), bit(Permission::Api), bit(Permission::Email));
     xml.push_str(&format!(r#"{{"web": {web}, "api": {api}, "email": {email}}}"#));
 }
 
-/// `2013-01-21 16:52:01`, UTC. A number that is no time, which no store holds, is shown as 1970.
+/// Appends a time such as `2013-01-21 16:52:01`, in UTC. An invalid timestamp, which no store holds, becomes 1970.
 fn push_time(xml: &mut String, seconds: i64) {
     let t = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     xml.push_str(&format!(

@@ -6,10 +6,10 @@ use super::key::CredentialKey;
 use crate::domain::Secret;
 use crate::wire::credential::{CredentialError, LONGEST_VALUE, PresentedCredential};
 
-/// What the bytes of a credential's value are overwritten with.
+/// The byte that overwrites a credential's value.
 pub(crate) const FILLER: u8 = b'x';
 
-/// The two halves of a credential as they turn up among the parameters of a query or a form.
+/// The two halves of a credential, collected from the parameters of a query or a form.
 #[derive(Default)]
 pub(crate) struct CredentialHalves {
     username: Option<Secret>,
@@ -18,17 +18,17 @@ pub(crate) struct CredentialHalves {
 }
 
 impl CredentialHalves {
-    /// Nothing about the values is an error from now on, and none is kept.
+    /// Makes no value an error from now on, and keeps none.
     pub(crate) fn accept_any(&mut self) {
         self.accepts_any = true;
     }
 
-    /// Whether no value is judged.
+    /// Returns true if no value is an error.
     pub(crate) fn accepts_any(&self) -> bool {
         self.accepts_any
     }
 
-    /// For the next value.
+    /// A buffer for the next value.
     pub(crate) fn buffer(&self) -> CredentialValueBuffer {
         match self.accepts_any {
             true => CredentialValueBuffer { bytes: Zeroizing::default(), keeps: false },
@@ -36,7 +36,7 @@ impl CredentialHalves {
         }
     }
 
-    /// Takes a decoded value.
+    /// Adds a decoded value.
     pub(crate) fn put(&mut self, key: CredentialKey, value: CredentialValue) -> Result<(), CredentialError> {
         let half = match key {
             CredentialKey::Username => &mut self.username,
@@ -50,12 +50,12 @@ impl CredentialHalves {
         Ok(())
     }
 
-    /// Whether neither half turned up yet.
+    /// Returns true if neither half was added.
     pub(crate) fn is_empty(&self) -> bool {
         self.username.is_none() && self.secret.is_none()
     }
 
-    /// The credential, where both halves turned up; `None` where neither did.
+    /// The credential if both halves were added; `None` if neither was.
     pub(crate) fn whole(self) -> Result<Option<PresentedCredential>, CredentialError> {
         match (self.username, self.secret) {
             (None, None) => Ok(None),
@@ -71,15 +71,15 @@ impl CredentialHalves {
 /// The decoded value of a credential parameter, bounded by [`LONGEST_VALUE`].
 pub(crate) struct CredentialValue(Secret);
 
-/// A value while it is read. Its buffer has all its room from the start, since a growing one leaves copies behind.
+/// A value that is being read. Its full capacity is allocated at first, because a vector that grows leaves copies behind.
 pub(crate) struct CredentialValueBuffer {
     bytes: Zeroizing<Vec<u8>>,
-    /// False where it is masked, however long it is, and not read.
+    /// False if the value is only masked, however long it is.
     keeps: bool,
 }
 
 impl CredentialValueBuffer {
-    /// Room for `len` bytes, or for the longest value that is read.
+    /// A buffer for `len` bytes, or for the longest value that is read.
     pub(crate) fn with_room_for(len: usize) -> CredentialValueBuffer {
         CredentialValueBuffer {
             bytes: Zeroizing::new(Vec::with_capacity(len.min(LONGEST_VALUE))),

@@ -1,15 +1,16 @@
-//! Watches for the parts of parsers that cut a boundary without quotes at its first unusual character.
+//! Watches for the parts that exist for parsers that cut an unquoted boundary at its first unusual character.
 //!
-//! Of `boundary=----=_Part_0`, Werkzeug takes `----`. The real delimiters then mean nothing to it, but a line of six dashes
-//! inside of a part does: what follows is a part for Werkzeug, and content for everybody else. A part needs a header with
-//! Content-Disposition. Where none follows, Werkzeug refuses the whole form and Mojolicious ignores the part, so that the dashes are
-//! only text.
+//! Of `boundary=----=_Part_0`, Werkzeug takes `----`. It ignores the real delimiters, but a line of six dashes inside of a
+//! part is a delimiter to it. What follows is a part for Werkzeug, and content for all other parsers. A part needs a header
+//! with Content-Disposition. Without one, Werkzeug refuses the whole form and Mojolicious ignores the part, so that the
+//! dashes are only text.
 
 use memchr::memchr;
 
 use super::error::FormError;
 use super::header_parameters::is_token;
 use super::media_type::Boundary;
+use super::word_matcher::WordMatcher;
 
 /// The error for a body that such a parser would split.
 pub(crate) const CUT: FormError = FormError::Malformed(
@@ -18,8 +19,8 @@ pub(crate) const CUT: FormError = FormError::Malformed(
 
 /// Finds, in content that comes in pieces, what these parsers take for a part: a delimiter, and a header that makes a field.
 ///
-/// A delimiter is `--` and the cut boundary, white space, and a line break. Werkzeug finds its first delimiter anywhere in a line,
-/// so the start of the line doesn't matter. A delimiter with two more dashes ends a form, and adds no field to it.
+/// A delimiter is `--`, the cut boundary, white space, and a line break. Werkzeug finds its first delimiter at any position
+/// of a line, so the start of the line doesn't matter. A delimiter with two more dashes ends a form and adds no field.
 pub(crate) struct CutParts {
     delimiters: Vec<CutDelimiter>,
     /// The header behind the last delimiter, until it ends.
@@ -27,9 +28,9 @@ pub(crate) struct CutParts {
 }
 
 impl CutParts {
-    /// The parts of all parsers that would cut this boundary; `None` where there are none.
+    /// The parts for all parsers that would cut this boundary; `None` if there are none.
     ///
-    /// A parser that is left with no character at all finds no boundary, and reads no form.
+    /// A parser that is left with no character finds no boundary and reads no form.
     pub(crate) fn of(boundary: &Boundary) -> Option<Box<CutParts>> {
         if boundary.is_quoted {
             return None;
@@ -48,7 +49,8 @@ impl CutParts {
         (!delimiters.is_empty()).then(|| Box::new(CutParts { delimiters, header: None }))
     }
 
-    /// Reads the next piece, up to where a part is certain to be one for these parsers: the position of that, or `None` at the end.
+    /// Reads the next piece up to the position at which a part certainly exists for one of these parsers. Returns that
+    /// position, or `None` at the end of the piece.
     pub(crate) fn find(&mut self, piece: &[u8]) -> Option<usize> {
         let mut at = 0;
         while at < piece.len() {
@@ -86,7 +88,7 @@ struct CutHeader {
     may_skip_lf: bool,
     /// The last four bytes.
     last: u32,
-    words: [Word; 2],
+    words: [WordMatcher; 2],
 }
 
 enum HeaderRead {
@@ -100,7 +102,7 @@ enum HeaderRead {
 impl CutHeader {
     /// The header behind a delimiter that `line_break` has ended.
     fn after(line_break: u8) -> CutHeader {
-        let words = [Word::new(b"content-disposition"), Word::new(b"multipart")];
+        let words = [WordMatcher::new(b"content-disposition"), WordMatcher::new(b"multipart")];
         CutHeader { may_skip_lf: line_break == b'\r', last: 0, words }
     }
 
@@ -118,32 +120,10 @@ impl CutHeader {
     }
 }
 
-/// A word in lower case whose first letter doesn't occur in it again.
-struct Word {
-    text: &'static [u8],
-    /// The number of its letters that have come.
-    matched: usize,
-}
-
-impl Word {
-    fn new(text: &'static [u8]) -> Word {
-        Word { text, matched: 0 }
-    }
-
-    /// Reads one byte, and returns true at the end of the word.
-    fn read(&mut self, byte: u8) -> bool {
-        let byte = byte.to_ascii_lowercase();
-        let continues = self.text.get(self.matched) == Some(&byte);
-        self.matched =
-            if continues { self.matched + 1 } else { usize::from(self.text.first() == Some(&byte)) };
-        self.matched == self.text.len()
-    }
-}
-
-/// The delimiter of one cut boundary. Found by the algorithm of Knuth, Morris and Pratt, which never looks back.
+/// The delimiter of one cut boundary, found by the Knuth-Morris-Pratt algorithm, which never looks back.
 struct CutDelimiter {
     text: Vec<u8>,
-    /// For each length of a match, the next shorter one that its end could be.
+    /// For each length of a match, the next shorter match at its end.
     shorter: Vec<usize>,
     is_dashes: bool,
     progress: Progress,
@@ -153,11 +133,11 @@ struct CutDelimiter {
 enum Progress {
     /// The number of bytes of the text that have come.
     Matched(usize),
-    /// All of it, where it is only dashes, and one dash more.
+    /// All of the text, which is only dashes, and one more dash.
     OneDashMore,
-    /// All of it, and white space.
+    /// All of the text, and white space.
     Padding,
-    /// A row of dashes whose start is read as the end of a form.
+    /// A row of dashes, whose start is read as the end of a form.
     ManyDashes,
 }
 
@@ -185,7 +165,7 @@ impl CutDelimiter {
         }
     }
 
-    /// Reads one byte: whether it is the line break after a delimiter.
+    /// Reads one byte. Returns true if it is the line break behind a delimiter.
     fn read(&mut self, byte: u8) -> bool {
         let is_whole = self.is_whole();
         self.progress = match (self.progress, byte) {
@@ -218,6 +198,7 @@ impl CutDelimiter {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::pieces::pieces;
     use super::*;
 
     fn parts(boundary: &str) -> Option<Box<CutParts>> {
@@ -318,7 +299,7 @@ mod tests {
         }
     }
 
-    /// The same, found by looking at each place.
+    /// The reference: a search at every position.
     fn is_in(boundary: &str, text: &[u8]) -> bool {
         let delimiter = format!("--{boundary}");
         let is_dashes = delimiter.bytes().all(|b| b == b'-');
@@ -339,13 +320,6 @@ mod tests {
             let has = |word: &[u8]| memchr::memmem::find(&header, word).is_some();
             before < 2 && line_break > 0 && (has(b"content-disposition") || has(b"multipart"))
         })
-    }
-
-    fn pieces<'a>(text: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
-        let mut cuts: Vec<usize> = cuts.iter().map(|i| i.index(text.len() + 1)).collect();
-        cuts.extend([0, text.len()]);
-        cuts.sort_unstable();
-        cuts.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect()
     }
 
     proptest! {

@@ -6,10 +6,10 @@ use memchr::memmem::Finder;
 const LONGEST: usize = 72;
 const CRLF: &[u8] = b"\r\n";
 
-/// Looks for `--boundary`, wherever it stands; at the speed of `memmem`, since content may be large.
+/// A search for `--boundary` at any position, as fast as `memmem`, because content may be large.
 pub(crate) struct Delimiter {
     finder: Finder<'static>,
-    /// The last bytes of the pieces before, as many as one byte less than a delimiter and the two before it.
+    /// The last bytes of earlier pieces: at most one byte less than a delimiter and the CR LF before it.
     tail: [u8; LONGEST + 1],
     tail_len: usize,
 }
@@ -17,14 +17,14 @@ pub(crate) struct Delimiter {
 /// A `--boundary` that was found.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FoundDelimiter {
-    /// Where in the piece the byte after it is.
+    /// The position in the piece of the byte behind it.
     pub(crate) end: usize,
-    /// Whether it stands at the start of a line, that is, after CRLF.
+    /// True if it follows CR LF.
     pub(crate) at_line_start: bool,
 }
 
 impl Delimiter {
-    /// For a boundary of at most 70 bytes, about to read the first byte of a body, which is the start of a line.
+    /// A search at the start of a body, which counts as the start of a line. The boundary has at most 70 bytes.
     pub(crate) fn new(boundary: &[u8]) -> Delimiter {
         debug_assert!(boundary.len() + 2 <= LONGEST);
         let finder = Finder::new(&[b"--", boundary].concat()).into_owned();
@@ -38,18 +38,18 @@ impl Delimiter {
         self.finder.needle()
     }
 
-    /// Whether `bytes` hold a whole one.
+    /// Returns true if `bytes` contain a whole delimiter.
     pub(crate) fn is_in(&self, bytes: &[u8]) -> bool {
         self.finder.find(bytes).is_some()
     }
 
-    /// New content begins, at the start of a line.
+    /// Starts new content at the start of a line.
     pub(crate) fn start_line(&mut self) {
         self.tail[..2].copy_from_slice(CRLF);
         self.tail_len = 2;
     }
 
-    /// Looks through the next piece. AfterBoundary a find, new content has to be started before the next call.
+    /// Searches the next piece. After a match, new content has to be started before the next call.
     pub(crate) fn find(&mut self, piece: &[u8]) -> Option<FoundDelimiter> {
         let text_len = self.text().len();
         let mut joint = [0; 2 * LONGEST];
@@ -59,7 +59,7 @@ impl Delimiter {
         joint[self.tail_len..joint_len].copy_from_slice(head);
         let joint = &joint[..joint_len];
         if let Some(at) = self.finder.find(joint) {
-            // It ends in this piece, since one that ended earlier was found earlier.
+            // It ends in this piece: one that ended earlier was found earlier.
             let end = (at + text_len).saturating_sub(self.tail_len);
             return Some(FoundDelimiter { end, at_line_start: joint[..at].ends_with(CRLF) });
         }
@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// Where the byte after the first delimiter is in the whole text, and whether it stood at a line's start.
+    /// The position behind the first delimiter in the whole text, and whether that is at the start of a line.
     fn find_in_pieces(boundary: &[u8], text: &[u8], cuts: &[usize]) -> Option<(usize, bool)> {
         let mut delimiter = Delimiter::new(boundary);
         let mut start = 0;

@@ -1,4 +1,4 @@
-//! All fields of a small form that is in memory as a whole.
+//! All fields of a small form that is in memory.
 
 use memchr::memmem;
 
@@ -7,21 +7,22 @@ use super::delimiter::Delimiter;
 use super::error::FormError;
 use super::key::CredentialKey;
 use super::media_type::Boundary;
-use super::multipart::{LARGEST_PART_HEADER, StrayDisposition};
+use super::multipart::LARGEST_PART_HEADER;
 use super::part_header::PartHeader;
+use super::stray_disposition::StrayDisposition;
 use crate::wire::percent;
 
 /// One field of a form.
 pub(crate) struct FormField {
-    /// Its decoded name.
+    /// The decoded name.
     pub(crate) name: Vec<u8>,
-    /// Which half of a credential it carries.
+    /// The half of a credential that it carries.
     pub(crate) key: Option<CredentialKey>,
-    /// Its decoded value.
+    /// The decoded value.
     pub(crate) value: Vec<u8>,
 }
 
-/// Gives each field of an urlencoded text to `each`, in order; pieces without a name and a value are left out.
+/// Passes each field of an urlencoded text to `each`, in order. Pieces without a name and a value are left out.
 pub(crate) fn urlencoded<E>(text: &[u8], mut each: impl FnMut(FormField) -> Result<(), E>) -> Result<(), E> {
     for piece in text.split(|b| *b == b'&').filter(|piece| !piece.is_empty()) {
         let end_of_name = memchr::memchr(b'=', piece).unwrap_or(piece.len());
@@ -32,7 +33,7 @@ pub(crate) fn urlencoded<E>(text: &[u8], mut each: impl FnMut(FormField) -> Resu
     Ok(())
 }
 
-/// Gives each named part of a multipart body that isn't a file to `each`, in order. As strict as the scanner that masks.
+/// Passes each named part of a multipart body that is not a file to `each`, in order. As strict as the scanner that masks.
 pub(crate) fn multipart<E: From<FormError>>(
     boundary: &Boundary,
     body: &[u8],
@@ -44,11 +45,12 @@ pub(crate) fn multipart<E: From<FormError>>(
     let mut is_outside = true;
     let mut field = None;
     while !body.is_empty() {
-        let found = delimiter.find(rest).ok_or(FormError::Malformed("body ends before its last boundary"))?;
+        let found =
+            delimiter.find(rest).ok_or(FormError::Malformed("the body ends before its last boundary"))?;
         if !found.at_line_start {
-            return Err(FormError::Malformed("boundary inside of a line").into());
+            return Err(FormError::Malformed("a boundary inside of a line").into());
         }
-        // The line break before a boundary belongs to it; content without any has given its own up to the header.
+        // The line break before a boundary belongs to it. In empty content, it is the one that ends the header.
         let content = &rest[..found.end.saturating_sub(delimiter.text().len() + 2)];
         if let Some((name, key)) = field.take() {
             each(FormField { name, key, value: content.to_vec() })?;
@@ -69,7 +71,7 @@ pub(crate) fn multipart<E: From<FormError>>(
         }
         let (head, content) = split_head(rest)?;
         if delimiter.is_in(head) {
-            return Err(FormError::Malformed("boundary in the header of a part").into());
+            return Err(FormError::Malformed("a boundary in the header of a part").into());
         }
         (is_outside, outside) = (head.is_empty(), StrayDisposition::default());
         let head = PartHeader::parse(head)?;
@@ -80,7 +82,7 @@ pub(crate) fn multipart<E: From<FormError>>(
     Ok(())
 }
 
-/// What follows a boundary: the header block, and what comes after it.
+/// Splits the text behind a boundary into the header of a part and its content.
 fn split_head(rest: &[u8]) -> Result<(&[u8], &[u8]), FormError> {
     const MALFORMED: FormError = FormError::Malformed("text after a boundary");
     let padding = rest.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
@@ -88,8 +90,8 @@ fn split_head(rest: &[u8]) -> Result<(&[u8], &[u8]), FormError> {
     if let Some(content) = block.strip_prefix(b"\r\n") {
         return Ok((&[], content));
     }
-    let end =
-        memmem::find(block, b"\r\n\r\n").ok_or(FormError::Malformed("body ends before its last boundary"))?;
+    let end = memmem::find(block, b"\r\n\r\n")
+        .ok_or(FormError::Malformed("the body ends before its last boundary"))?;
     if end + 4 > LARGEST_PART_HEADER {
         return Err(FormError::PartHeaderTooLarge);
     }

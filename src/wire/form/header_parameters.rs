@@ -1,40 +1,40 @@
-//! The attributes after the first word of Content-Type and Content-Disposition.
+//! The parameters of Content-Type and Content-Disposition (RFC 9110 section 5.6.6, RFC 2045 section 5.1).
 
-/// One `name=value`, as written.
+/// One `name=value` as written.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct HeaderParameter<'a> {
     pub(crate) name: &'a [u8],
-    /// What stands between the quotes, or the bare word; `None` where there is no `=`.
+    /// The text between the quotes, or the bare word; `None` without `=`.
     pub(crate) value: Option<&'a [u8]>,
     /// True for a value in quotes.
     pub(crate) is_quoted: bool,
 }
 
 impl HeaderParameter<'_> {
-    /// Whether this is its name; case doesn't matter.
+    /// Compares the name without regard to ASCII case.
     pub(crate) fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
     }
 
-    /// Whether it is `name` in the extended or continued form, `name*=` or `name*0=` (RFC 2231, RFC 8187).
+    /// Returns true for `name` in its extended or continued form, `name*=` or `name*0=` (RFC 2231, RFC 8187).
     pub(crate) fn is_extended(&self, name: &str) -> bool {
         let star = self.name.iter().position(|b| *b == b'*');
         star.is_some_and(|at| self.name[..at].eq_ignore_ascii_case(name.as_bytes()))
     }
 }
 
-/// Text that can be read in more than one way, so that nobody should.
+/// The error for parameters that can be read in more than one way.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct AmbiguousHeaderParameter;
 
-/// Splits a header value into its first word and its attributes.
+/// Splits a header value into its first word and its parameters.
 pub(crate) fn split(value: &[u8]) -> (&[u8], HeaderParameters<'_>) {
     let end = memchr::memchr(b';', value).unwrap_or(value.len());
     (value[..end].trim_ascii(), HeaderParameters(&value[end..]))
 }
 
-/// Reads attributes one by one; stops for good at the first broken one. A backslash in quotes takes the next byte
-/// along (RFC 9110, section 5.6.4).
+/// An iterator over parameters, which ends at the first error. A backslash in quotes escapes the next byte (RFC 9110 section
+/// 5.6.4).
 pub(crate) struct HeaderParameters<'a>(&'a [u8]);
 
 impl<'a> Iterator for HeaderParameters<'a> {
@@ -93,12 +93,12 @@ impl<'a> HeaderParameters<'a> {
     }
 }
 
-/// Tells whether the byte may stand in a token (RFC 9110, section 5.6.2).
+/// Returns true for a byte of a token (RFC 9110 section 5.6.2).
 pub(crate) fn is_token(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }
 
-/// How many bytes come before the closing quote.
+/// The number of bytes before the closing quote.
 fn quoted_len(text: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {

@@ -1,8 +1,8 @@
-//! The two parameter names that carry a credential, in every spelling that a backend could take for them.
+//! The two parameter names that carry a credential, in every spelling that a backend could accept.
 
 use crate::wire::percent::PercentDecoder;
 
-/// Which half of a credential a parameter carries.
+/// The half of a credential that a parameter carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialKey {
     /// `api_user`
@@ -13,11 +13,11 @@ pub enum CredentialKey {
 
 /// Recognizes `api_user` and `api_key` byte by byte.
 ///
-/// Backends are lenient, each in its way, and all that one of them reads as the name counts as the name here, so that it is
-/// captured, compared and masked. With blanks for white space, the rule is
-/// `^[ \[\].?]*api[ ._\[]user( *[\[\].\0]| *$)`, in any case, and a byte order mark may stand in front:
+/// Backends are lenient, each in its own way. Every name that one of them reads as `api_user` or `api_key` counts, so that its
+/// value is read, compared and masked. With blanks for white space, the rule is
 ///
-/// - PHP drops leading blanks, reads `.`, a blank and an open `[` as `_`, ends the name at NUL, and takes `api_key[]` for an array;
+/// - PHP drops leading blanks, reads `.`, a blank and an open `[` as `_`, ends the name at NUL, and takes `api_key[]` for an
+///   array;
 /// - Rack drops brackets in front, and ends the name at the first one after it, of either kind;
 /// - qs, and with it Express, takes `[api_key]` for the name, and with `allowDots` `.api_key` and `api_key.x`;
 /// - a `?` too many is dropped by URLSearchParams, a byte order mark by Express, and case by ASP.NET.
@@ -26,17 +26,17 @@ pub(crate) struct KeyMatcher(KeyState);
 
 #[derive(Clone, Copy)]
 enum KeyState {
-    /// Nothing but what is dropped in front of a name has come.
+    /// Only bytes that are dropped before a name.
     Leading,
-    /// So many bytes of a byte order mark in front have come.
+    /// The number of bytes of a byte order mark before a name.
     ByteOrderMark(usize),
-    /// So many bytes of `api_` have come.
+    /// The number of bytes of `api_`.
     Common(usize),
-    /// So many bytes of what is this key's alone have come.
+    /// The number of bytes behind `api_` that belong to this key alone.
     Own(CredentialKey, usize),
     /// The whole name, then white space.
     Spaced(CredentialKey),
-    /// The whole name, then something that ends names.
+    /// The whole name, then a byte that ends names.
     Certain(CredentialKey),
     Other,
 }
@@ -49,7 +49,7 @@ impl KeyMatcher {
         KeyMatcher(KeyState::Leading)
     }
 
-    /// Takes one decoded byte of the name.
+    /// Processes one decoded byte of the name.
     pub(crate) fn feed(&mut self, byte: u8) {
         self.0 = match self.0 {
             KeyState::Leading if byte.is_ascii_whitespace() || b"[].?".contains(&byte) => KeyState::Leading,
@@ -74,12 +74,12 @@ impl KeyMatcher {
         };
     }
 
-    /// Whether nothing that may follow can make it a credential's name any more.
+    /// Returns true if no further bytes can make it a credential's name.
     pub(crate) fn is_other(self) -> bool {
         matches!(self.0, KeyState::Other)
     }
 
-    /// Which key the name is, now that it is complete.
+    /// The key that the complete name is.
     pub(crate) fn finish(self) -> Option<CredentialKey> {
         match self.0 {
             KeyState::Own(key, at) if at == own(key).len() => Some(key),
@@ -90,7 +90,7 @@ impl KeyMatcher {
 }
 
 impl CredentialKey {
-    /// The key that this encoded name is.
+    /// The key that an encoded name is.
     pub(crate) fn of_encoded(name: &[u8]) -> Option<CredentialKey> {
         let mut matcher = KeyMatcher::new();
         let mut decoder = PercentDecoder::of_names();
@@ -99,7 +99,7 @@ impl CredentialKey {
         matcher.finish()
     }
 
-    /// The key at the start of urlencoded text, and where its name ends: at a `=`, a `&` or the end.
+    /// The key at the start of urlencoded text, and the end of its name: at a `=`, a `&` or the end of the text.
     pub(crate) fn at_start_of(encoded: &[u8]) -> Option<(CredentialKey, usize)> {
         let mut matcher = KeyMatcher::new();
         let mut decoder = PercentDecoder::of_names();
@@ -251,7 +251,7 @@ mod tests {
             assert_eq!(CredentialKey::at_start_of(text), expected, "{}", text.escape_ascii());
         }
     }
-    /// The rule as a whole, by other means.
+    /// The rule, implemented independently.
     fn is_username(name: &str) -> bool {
         let rest = name.trim_start_matches(['[', ']', '.', '?', ' ', '\t', '\u{feff}']).to_ascii_lowercase();
         let rest = rest.strip_prefix("api").and_then(|rest| rest.strip_prefix(['_', '.', ' ', '[']));

@@ -1,13 +1,14 @@
-//! What a Content-Type says about a body: whether it is a form, and of which kind.
+//! The media type of a body: whether it is a form, and of which kind.
 
 use memchr::memmem;
 
 use super::error::FormError;
 use super::header_parameters::{HeaderParameters, split};
 
-/// RFC 2046, section 5.1.1.
+/// The longest boundary in bytes (RFC 2046 section 5.1.1).
 const LONGEST_BOUNDARY: usize = 70;
 
+/// The kind of a body.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum MediaType {
     Urlencoded,
@@ -15,20 +16,20 @@ pub(crate) enum MediaType {
     Other,
 }
 
-/// The boundary of a multipart body (RFC 2046, section 5.1.1).
+/// The boundary of a multipart body (RFC 2046 section 5.1.1).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Boundary {
     /// 1 to 70 characters.
     pub(crate) text: Vec<u8>,
-    /// True for a value in quotes, which no parser cuts.
+    /// True for a quoted value, which no parser cuts.
     pub(crate) is_quoted: bool,
 }
 
 impl MediaType {
-    /// Reads the value of the one Content-Type header; empty where there is none.
+    /// Parses the value of the only Content-Type header; empty if there is none.
     ///
-    /// A body without a type counts as urlencoded, since backends on Rack read it so. Text that some backends would take
-    /// for a form and others not, or with another boundary, is refused.
+    /// A body without a type counts as urlencoded, because Rack reads it so. A type that only some backends take for a form,
+    /// or that they read with different boundaries, is refused.
     pub(crate) fn read(content_type: &[u8]) -> Result<MediaType, FormError> {
         let lower = content_type.trim_ascii().to_ascii_lowercase();
         let (kind, attributes) = split(content_type);
@@ -49,7 +50,7 @@ impl MediaType {
     }
 }
 
-/// Urlencoded text in a character set that isn't a superset of ASCII says something else than it seems to.
+/// Refuses character sets that are not supersets of ASCII, in which a form is not what it seems to be.
 fn check_charset(lower: &[u8], attributes: HeaderParameters<'_>) -> Result<(), FormError> {
     if !mentions(lower, b"charset") {
         return Ok(());
@@ -78,7 +79,7 @@ const BLANK_AFTER: FormError = FormError::Malformed("remove the blank after boun
 const BLANK_BEFORE: FormError = FormError::Malformed("remove the blank between boundary and =");
 const EXTENDED: FormError = FormError::Malformed("write boundary= instead of boundary*=");
 const WORD_BEFORE: FormError = FormError::Malformed(
-    "write boundary= in lower case, and the word boundary not before it in Content-Type",
+    "write boundary= in lower case, without the word boundary before it in Content-Type",
 );
 const EMPTY: FormError = FormError::Malformed("boundary is empty");
 const LONG: FormError = FormError::Malformed("boundary is longer than 70 characters");
@@ -90,8 +91,8 @@ const ENCODED: FormError = FormError::Malformed("boundary contains the start of 
 
 /// The boundary of a multipart type.
 ///
-/// Parsers differ in how they find it, so it has to be one that all of them find: the word, a `=` and a value that none of
-/// them unescapes. Where some cut a value without quotes, the scanner of the body watches for what they make of it.
+/// Parsers differ in how they find it. Accepted is what all of them find: the word, a `=`, and a value that none of them
+/// unescapes. Some cut an unquoted value; the scanner of the body watches for the consequences.
 fn boundary(text: &[u8], attributes: HeaderParameters<'_>) -> Result<Boundary, FormError> {
     let written = find_by_word(text)?;
     let mut found = None;
@@ -116,13 +117,13 @@ fn boundary(text: &[u8], attributes: HeaderParameters<'_>) -> Result<Boundary, F
     Ok(Boundary { text: text.to_vec(), is_quoted })
 }
 
-/// Finds the boundary as those parsers do that look for its word, wherever that stands: what follows the `=`.
+/// Finds the boundary as parsers do that search for its word at any position. Returns what follows the `=`.
 ///
-/// Rack, formidable, Mojolicious and CGI.pm look for the word with a `=` after it, some for the first one, some for the
-/// last. PHP takes the first word, in lower case if there is one in lower case, and then the next `=`.
+/// Rack, formidable, Mojolicious and CGI.pm search for the word with a `=` behind it: some for the first one, some for the
+/// last. PHP takes the first word, in lower case if there is one, and then the next `=`.
 ///
 /// # Errors
-/// They would find another one than the one parameter of that name, or with a blank.
+/// These parsers would find something else than the only parameter of that name, or a value with a blank.
 fn find_by_word(text: &[u8]) -> Result<&[u8], FormError> {
     const WORD: &[u8] = b"boundary";
     let lower = text.to_ascii_lowercase();
@@ -140,7 +141,7 @@ fn find_by_word(text: &[u8]) -> Result<&[u8], FormError> {
     if blanks > 0 {
         return Err(BLANK_BEFORE);
     }
-    // Some strip a blank there, and to PHP and Rack it is the first character of the boundary.
+    // Some parsers strip a blank there; to PHP and Rack it is the first character of the boundary.
     if lower.get(equals + 1).is_some_and(u8::is_ascii_whitespace) {
         return Err(BLANK_AFTER);
     }
@@ -151,10 +152,10 @@ fn find_by_word(text: &[u8]) -> Result<&[u8], FormError> {
     Ok(&text[equals + 1..])
 }
 
-/// Checks that all parsers take these bytes for the boundary as they stand, once they know where the value begins and ends.
+/// Checks that all parsers take these bytes unchanged for the boundary, once they have found the value.
 fn check_characters(boundary: &[u8]) -> Result<(), FormError> {
-    // RFC 2046's characters and the asterisk that Android clients send, without the comma, at which Rack and CGI.pm end it
-    // also in quotes.
+    // The characters of RFC 2046, and the asterisk that Android clients send. Without the comma, at which Rack and CGI.pm end
+    // even a quoted boundary.
     let is_allowed = |b: &u8| b.is_ascii_alphanumeric() || b"'()*+_-./:=? ".contains(b);
     let (Some(first), Some(last)) = (boundary.first(), boundary.last()) else { return Err(EMPTY) };
     if boundary.len() > LONGEST_BOUNDARY {
@@ -163,11 +164,11 @@ fn check_characters(boundary: &[u8]) -> Result<(), FormError> {
     if !boundary.iter().all(is_allowed) {
         return Err(CHARACTER);
     }
-    // aiohttp strips blanks, and RFC 2046 has none at the end.
+    // aiohttp strips blanks, and RFC 2046 allows none at the end.
     if *first == b' ' || *last == b' ' {
         return Err(BLANK_AT_END);
     }
-    // Jetty takes them for quotes.
+    // Jetty takes apostrophes for quotes.
     if *first == b'\'' && *last == b'\'' {
         return Err(APOSTROPHES);
     }
@@ -262,8 +263,8 @@ mod tests {
             ("boundary=a:b", "a:b"),
             ("boundary=a/b", "a/b"),
             ("boundary=\"BB\" ; charset=utf-8", "BB"),
-            // PHP, Rack, formidable and CGI.pm read `BB `. Whatever they take for a delimiter is one of ours, too, so they
-            // may see fewer fields than we do, and none that we don't.
+            // PHP, Rack, formidable and CGI.pm read `BB `. Everything that they take for a delimiter is a delimiter here as
+            // well, so they may see fewer fields, and none in addition.
             ("boundary=BB ;", "BB"),
             ("boundary=BB \t; charset=utf-8", "BB"),
             (" ;; boundary=BB;; ;", "BB"),
@@ -275,7 +276,7 @@ mod tests {
         }
     }
 
-    /// With what other parsers find, where it isn't nothing.
+    /// Each case with the boundary that other parsers find, if they find one.
     #[test]
     fn boundaries_that_parsers_find_differently() {
         let long = format!("boundary={}", "b".repeat(71));

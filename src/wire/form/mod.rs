@@ -1,4 +1,10 @@
-//! Forms and queries: the fields `api_user` and `api_key` are found, read and masked wherever a backend could read them.
+//! Forms and queries: finds, reads and masks the fields `api_user` and `api_key` wherever a backend could read them.
+//!
+//! - `scanner` masks a streamed body, by `urlencoded` or `multipart`; `media_type` tells which form a body is.
+//! - Of a multipart body, `delimiter` finds the boundary, `part_header` reads the header of a part with `header_parameters`.
+//!   `cut_boundary` and `stray_disposition` watch for fields that only some backends see.
+//! - `fields` reads all fields of a small form in memory, `query` takes a credential out of a query.
+//! - `key` recognizes the two names, `credential_halves` collects the two values, `error` is the reason for a refusal.
 
 mod credential_halves;
 mod cut_boundary;
@@ -10,9 +16,13 @@ mod key;
 mod media_type;
 mod multipart;
 mod part_header;
+#[cfg(test)]
+mod pieces;
 pub mod query;
 mod scanner;
+mod stray_disposition;
 mod urlencoded;
+mod word_matcher;
 
 pub(super) use credential_halves::{CredentialHalves, CredentialValueBuffer};
 pub(super) use media_type::MediaType;

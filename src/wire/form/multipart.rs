@@ -9,20 +9,21 @@ use super::error::{FormError, MOST_FIELDS};
 use super::key::CredentialKey;
 use super::media_type::Boundary;
 use super::part_header::PartHeader;
+use super::stray_disposition::StrayDisposition;
 use crate::wire::credential::PresentedCredential;
 
-/// The largest header block of one part, in bytes.
+/// The largest header of one part, in bytes.
 pub(crate) const LARGEST_PART_HEADER: usize = 16 * 1024;
 
 /// The scanner of one multipart body.
 ///
-/// A credential never holds CR or LF, so its value ends at the first one, and what follows must be the delimiter. That is
-/// why every byte can be judged when it passes, and none has to be held back.
+/// A credential never contains CR or LF, so its value ends at the first one, and the delimiter must follow. Therefore every
+/// byte can be judged when it passes, and none is held back.
 pub(crate) struct MultipartScanner {
     delimiter: Delimiter,
     cut_parts: Option<Box<CutParts>>,
     state: MultipartState,
-    /// Whether nothing has come yet.
+    /// True until the first byte.
     empty: bool,
     outside: StrayDisposition,
     parts: usize,
@@ -32,13 +33,13 @@ pub(crate) struct MultipartScanner {
 enum MultipartState {
     /// Before the first delimiter.
     Preamble,
-    /// In the content of a part that is no credential.
+    /// In the content of a part that is not a credential.
     Content,
-    /// In the content of a part whose header block is empty.
+    /// In the content of a part with an empty header.
     HeadlessContent,
-    /// AfterBoundary `--boundary`.
+    /// Behind `--boundary`.
     Delimiter(AfterBoundary),
-    /// In the header block of a part.
+    /// In the header of a part.
     PartHeader {
         block: Vec<u8>,
         line: usize,
@@ -48,13 +49,13 @@ enum MultipartState {
         key: CredentialKey,
         value: CredentialValueBuffer,
     },
-    /// In what ends the value of a credential; so many bytes of it have come.
+    /// In the end of a credential's value; the number of its bytes so far.
     EndOfValue {
         key: CredentialKey,
         value: CredentialValueBuffer,
         matched: usize,
     },
-    /// Right after the last delimiter.
+    /// Directly behind the last delimiter.
     Closed,
     Epilogue,
 }
@@ -87,7 +88,7 @@ impl MultipartScanner {
             let found = cut.find(chunk);
             self.cut_parts = Some(cut);
             if let Some(at) = found {
-                // What is wrong earlier in the body comes first, so that any split gives the same error.
+                // Errors earlier in the body come first, so that any split gives the same error.
                 self.scan_parts(&mut chunk[..at])?;
                 return Err(CUT);
             }
@@ -121,7 +122,7 @@ impl MultipartScanner {
                     let end = found.as_ref().map_or(rest.len(), |found| found.end);
                     self.outside.read(&rest[..end])?;
                     if found.is_some() {
-                        return Err(FormError::Malformed("boundary after the last one"));
+                        return Err(FormError::Malformed("a boundary after the last one"));
                     }
                     end
                 }
@@ -134,7 +135,7 @@ impl MultipartScanner {
         match self.state {
             MultipartState::Closed | MultipartState::Epilogue => Ok(self.halves.whole()?),
             MultipartState::Preamble if self.empty => Ok(None),
-            _ => Err(FormError::Malformed("body ends before its last boundary")),
+            _ => Err(FormError::Malformed("the body ends before its last boundary")),
         }
     }
 
@@ -145,8 +146,8 @@ impl MultipartScanner {
         }
         let Some(found) = found else { return Ok(rest.len()) };
         if !found.at_line_start {
-            // Some parsers split there all the same.
-            return Err(FormError::Malformed("boundary inside of a line"));
+            // Some parsers split there nevertheless.
+            return Err(FormError::Malformed("a boundary inside of a line"));
         }
         self.state = MultipartState::Delimiter(AfterBoundary::Nothing);
         Ok(found.end)
@@ -169,7 +170,7 @@ impl MultipartScanner {
         }
         let block = &block[..*line];
         if self.delimiter.is_in(block) {
-            return Err(FormError::Malformed("boundary in the header of a part"));
+            return Err(FormError::Malformed("a boundary in the header of a part"));
         }
         let is_headless = block.is_empty();
         self.state = match PartHeader::parse(block)?.credential {
@@ -202,7 +203,7 @@ impl MultipartScanner {
     }
 
     fn end_of_value(&mut self, byte: u8) -> Result<usize, FormError> {
-        const MALFORMED: FormError = FormError::Malformed("line break in api_user or api_key");
+        const MALFORMED: FormError = FormError::Malformed("a line break in api_user or api_key");
         let MultipartState::EndOfValue { matched, .. } = &mut self.state else { return Ok(0) };
         let expected = b"\r\n".iter().chain(self.delimiter.text()).nth(*matched);
         if expected != Some(&byte) {
@@ -214,7 +215,7 @@ impl MultipartScanner {
                 std::mem::replace(&mut self.state, MultipartState::Delimiter(AfterBoundary::Nothing))
         {
             if self.delimiter.is_in(value.as_bytes()) {
-                return Err(FormError::Malformed("boundary inside of a line"));
+                return Err(FormError::Malformed("a boundary inside of a line"));
             }
             self.halves.put(key, value.finish())?;
         }
@@ -222,33 +223,7 @@ impl MultipartScanner {
     }
 }
 
-/// The text before the first delimiter, after the last one, and in parts without a header. No field may stand there.
-///
-/// Django takes what is outside of the delimiters for parts. Werkzeug and Rack don't stop at an empty header block: they
-/// take the content up to its first blank line for the header.
-#[derive(Default)]
-pub(crate) struct StrayDisposition {
-    /// The number of bytes of the header's name that have come.
-    matched: usize,
-}
-
-impl StrayDisposition {
-    /// Reads the next bytes, in any pieces.
-    pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<(), FormError> {
-        const WORD: &[u8] = b"content-disposition";
-        for byte in bytes.iter().map(u8::to_ascii_lowercase) {
-            // No byte but the first begins the word again.
-            self.matched =
-                if byte == WORD[self.matched] { self.matched + 1 } else { usize::from(byte == WORD[0]) };
-            if self.matched == WORD.len() {
-                return Err(FormError::Malformed("Content-Disposition outside of the header of a part"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A delimiter may be padded with white space; the last one has two more dashes.
+/// Processes a byte behind `--boundary`. A delimiter may be padded with white space; the last one has two more dashes.
 fn after_delimiter(after: AfterBoundary, byte: u8) -> Result<MultipartState, FormError> {
     match (after, byte) {
         (AfterBoundary::Nothing, b'-') => Ok(MultipartState::Delimiter(AfterBoundary::Dash)),

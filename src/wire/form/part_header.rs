@@ -1,4 +1,4 @@
-//! The header block of one part of a multipart body (RFC 7578, section 4).
+//! The header of one part of a multipart body (RFC 7578 section 4).
 
 use memchr::memmem;
 
@@ -7,14 +7,14 @@ use super::header_parameters::{is_token, split};
 use super::key::CredentialKey;
 use crate::wire::percent;
 
-/// What the header block of a part says.
+/// The header of a part.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PartHeader {
-    /// The field's name without the backslashes of quoting; `None` where the part has none.
+    /// The name of the field without the backslashes of quoting; `None` if the part has none.
     pub(crate) name: Option<Vec<u8>>,
-    /// Whether it is a file.
+    /// True for a file.
     pub(crate) is_file: bool,
-    /// Which half of a credential the part carries.
+    /// The half of a credential that the part carries.
     pub(crate) credential: Option<CredentialKey>,
 }
 
@@ -23,10 +23,10 @@ const DISPOSITION: FormError = FormError::Malformed("Content-Disposition of a pa
 const UNUSUAL: FormError = FormError::Malformed("unusual part for a credential");
 
 impl PartHeader {
-    /// Reads a block of lines that each end in CRLF.
+    /// Parses a block of lines that each end in CR LF.
     ///
-    /// Whatever two parsers could read as two different fields is refused: folded lines, lone CR or LF, control
-    /// characters, a name given twice or in the extended form, and any credential that isn't a plain field.
+    /// Refuses what two parsers could read as different fields: folded lines, lone CR or LF, control characters, a name that is
+    /// repeated or in the extended form. Also refuses any credential that is not a plain field.
     pub(crate) fn parse(block: &[u8]) -> Result<PartHeader, FormError> {
         let mut disposition = None;
         let mut content_id = None;
@@ -43,7 +43,7 @@ impl PartHeader {
                 b"content-transfer-encoding" => Some(&mut encoding),
                 _ => None,
             };
-            // Rack finds a Content-Disposition also inside of another header.
+            // Rack also finds a Content-Disposition inside of another header.
             let is_disposition = name.eq_ignore_ascii_case(b"content-disposition");
             if !is_disposition && mentions(value, b"content-") && mentions_key(value) {
                 return Err(UNUSUAL);
@@ -60,7 +60,7 @@ impl PartHeader {
         if head.credential.is_some() && encoded {
             return Err(UNUSUAL);
         }
-        // Rack names a part after its Content-ID, and one without a name after its file or its type.
+        // Rack names a part by its Content-ID, and a part without a name by its file name or its type.
         let nameless = head.name.as_ref().is_none_or(Vec::is_empty);
         let other_names =
             [Some(&content_id), nameless.then_some(&disposition), nameless.then_some(&content_type)];
@@ -77,52 +77,52 @@ fn split_line(line: &[u8]) -> Result<(&[u8], &[u8]), FormError> {
     }
     let colon = memchr::memchr(b':', line).ok_or(LINE)?;
     let name = &line[..colon];
-    // This refuses a folded line as well: it begins with white space.
+    // This also refuses a folded line, which begins with white space.
     if name.is_empty() || !name.iter().all(is_token) {
         return Err(LINE);
     }
     Ok((name, line[colon + 1..].trim_ascii()))
 }
 
-/// Reads a Content-Disposition.
+/// Parses the value of Content-Disposition.
 fn read(value: &[u8]) -> Result<PartHeader, FormError> {
-    let (kind, attributes) = split(value);
+    let (disposition_type, parameters) = split(value);
     let mut name = None;
     let mut file_names = 0;
     let mut extended_file_names = 0;
-    for attribute in attributes {
-        let attribute = attribute.map_err(|_| DISPOSITION)?;
-        if attribute.is("name") {
-            let written = attribute.value.ok_or(DISPOSITION)?;
+    for parameter in parameters {
+        let parameter = parameter.map_err(|_| DISPOSITION)?;
+        if parameter.is("name") {
+            let written = parameter.value.ok_or(DISPOSITION)?;
             if name.replace(written).is_some() {
                 return Err(DISPOSITION);
             }
-        } else if attribute.is_extended("name") {
+        } else if parameter.is_extended("name") {
             return Err(DISPOSITION);
-        } else if attribute.is("filename") {
+        } else if parameter.is("filename") {
             file_names += 1;
-        } else if attribute.is_extended("filename") {
+        } else if parameter.is_extended("filename") {
             extended_file_names += 1;
-        } else if !attribute.name.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.*".contains(b)) {
-            // To PHP, an apostrophe is a quote.
+        } else if !parameter.name.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.*".contains(b)) {
+            // PHP takes an apostrophe for a quote.
             return Err(DISPOSITION);
         }
     }
     if file_names > 1 {
         return Err(DISPOSITION);
     }
-    // PHP reads attributes from the start on, and needs no kind before them.
-    if !kind.iter().all(is_token) {
+    // PHP reads parameters from the start of the value and needs no type before them.
+    if !disposition_type.iter().all(is_token) {
         return Err(DISPOSITION);
     }
     let is_file = file_names + extended_file_names > 0;
     let has_name = name.is_some();
     let credential = name.map_or(Ok(None), credential)?;
-    if credential.is_some() && (is_file || !kind.eq_ignore_ascii_case(b"form-data")) {
+    if credential.is_some() && (is_file || !disposition_type.eq_ignore_ascii_case(b"form-data")) {
         return Err(UNUSUAL);
     }
-    // To a parser that knows no backslash, a quoted text ends earlier, and what follows are attributes. Others look for
-    // `name=` wherever it stands: formidable for the first one, Rack for the last.
+    // A parser that does not know the backslash ends a quoted string earlier and reads what follows as parameters. Other
+    // parsers search for `name=` at any position: formidable for the first one, Rack for the last.
     let hides_name = value.contains(&b'\\') || count_names(value) != usize::from(has_name);
     if credential.is_none() && hides_name && mentions_key(value) {
         return Err(DISPOSITION);
@@ -130,13 +130,13 @@ fn read(value: &[u8]) -> Result<PartHeader, FormError> {
     Ok(PartHeader { name: name.map(unescaped), is_file, credential })
 }
 
-/// Which key a name is, in any of the ways in which parsers undo what clients do to quote it.
+/// The key that a name is, by any of the ways in which parsers undo the quoting of clients.
 fn credential(written: &[u8]) -> Result<Option<CredentialKey>, FormError> {
-    // MIME libraries decode RFC 2047 words also here; nobody needs one to name a field.
+    // MIME libraries decode RFC 2047 words here as well; no client needs one to name a field.
     if memmem::find(written, b"=?").is_some() || written.contains(&b'\t') {
         return Err(DISPOSITION);
     }
-    // Nobody decodes percent escapes here, but clients write them.
+    // No backend decodes percent-encoding here, but some clients send it.
     let plain = unescaped(written);
     let names = [without_quotes(written), without_quotes(&plain)];
     Ok(names.iter().find_map(|name| CredentialKey::of_encoded(name)))
@@ -159,8 +159,8 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// A name without what is dropped at its ends: quotes by PHP, Jetty and tornado, slashes by aiohttp, blanks by Tomcat and
-/// Django.
+/// A name without the bytes that are dropped at its ends: quotes by PHP, Jetty and tornado, slashes by aiohttp, blanks by
+/// Tomcat and Django.
 fn without_quotes(name: &[u8]) -> &[u8] {
     let is_dropped = |b: &u8| b.is_ascii_whitespace() || br#""'/\"#.contains(b);
     let start = name.iter().position(|b| !is_dropped(b)).unwrap_or(name.len());
@@ -172,7 +172,7 @@ fn mentions(value: &[u8], word: &[u8]) -> bool {
     memmem::find(&value.to_ascii_lowercase(), word).is_some()
 }
 
-/// How often `name=` stands there, `filename=` aside.
+/// The number of occurrences of `name=`, without those of `filename=`.
 fn count_names(value: &[u8]) -> usize {
     let lower = value.to_ascii_lowercase();
     let starts_word =
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_read_in_two_ways_is_refused() {
+    fn headers_that_can_be_read_in_two_ways_are_refused() {
         for text in [
             r#"name="a"; name="api_key""#,
             r#"name="a"; NAME="a""#,

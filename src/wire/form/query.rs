@@ -7,24 +7,25 @@ use super::key::CredentialKey;
 use crate::wire::credential::{CredentialError, PresentedCredential};
 use crate::wire::percent;
 
-/// What [`take_credential`] found.
+/// The result of [`take_credential`].
 #[derive(Debug)]
 pub struct QueryCredential {
     /// The credential.
-    pub held: PresentedCredential,
-    /// The query without it: every other parameter byte for byte, in order. Where it is empty, the `?` goes, too.
+    pub credential: PresentedCredential,
+    /// The query without the credential: every other parameter unchanged and in order. If it is empty, the `?` is dropped as
+    /// well.
     pub rest: Vec<u8>,
 }
 
-/// Takes `api_user` and `api_key` out of a raw query (without its `?`); `None` where neither occurs, and then the query
-/// is to be forwarded as it is. Names are compared after percent-decoding and in any spelling that a backend could take
-/// for them (case, `api.key`, `api_key[]`, `[api_key]`).
+/// Takes `api_user` and `api_key` out of a raw query (without its `?`). Returns `None` if neither occurs; the query is then
+/// forwarded unchanged. Names are compared after percent-decoding, in any spelling that a backend could accept (case,
+/// `api.key`, `api_key[]`, `[api_key]`).
 ///
-/// A query without them costs one pass over its bytes and allocates nothing.
+/// A query without them costs one pass over its bytes and no allocation.
 ///
 /// # Errors
-/// One half without the other, a parameter repeated with another value, a value over
-/// [`LONGEST_VALUE`](crate::wire::credential::LONGEST_VALUE), or a credential after a `;` instead of a `&`.
+/// One half without the other, a repeated parameter with a different value, a value longer than
+/// [`LONGEST_VALUE`](crate::wire::credential::LONGEST_VALUE), or a credential behind a `;` instead of a `&`.
 pub fn take_credential(query: &[u8]) -> Result<Option<QueryCredential>, CredentialError> {
     if !mentions_credential(query) {
         return Ok(None);
@@ -45,11 +46,11 @@ pub fn take_credential(query: &[u8]) -> Result<Option<QueryCredential>, Credenti
         }
         rest.extend_from_slice(piece);
     }
-    Ok(halves.whole()?.map(|held| QueryCredential { held, rest }))
+    Ok(halves.whole()?.map(|credential| QueryCredential { credential, rest }))
 }
 
-/// A raw query without whatever could be a credential, right or wrong, for where nobody has to present one; `None` where
-/// there is nothing to take out.
+/// Removes everything that could be a credential, valid or not, from a raw query, for a route that requires none. Returns
+/// `None` if there is nothing to remove.
 pub fn without_credential(query: &[u8]) -> Option<Vec<u8>> {
     if !mentions_credential(query) {
         return None;
@@ -59,19 +60,19 @@ pub fn without_credential(query: &[u8]) -> Option<Vec<u8>> {
     Some(others.join(&b'&'))
 }
 
-/// Exact for parameters after `&`, not a guess: whatever a second pass could find begins where this one looks.
+/// Returns true if a credential occurs. Exact for parameters behind `&`: the second pass finds none elsewhere.
 fn mentions_credential(query: &[u8]) -> bool {
     let mut starts = std::iter::once(0).chain(memchr2_iter(b'&', b';', query).map(|at| at + 1));
     starts.any(|at| CredentialKey::at_start_of(&query[at..]).is_some())
 }
 
-/// Whether a backend that separates parameters by `;` would read a credential in this parameter.
+/// Returns true if a backend that separates parameters by `;` would read a credential in this parameter.
 fn hides_credential(piece: &[u8]) -> bool {
     let mut after = piece;
     while let Some(at) = memchr(b';', after) {
         after = &after[at + 1..];
-        // A name can take all that is left for its own, other `;` included. Where no `=` ends it, none follows any other
-        // `;` either, and looking on from each of them would take the square of the length.
+        // A name can extend over the rest, other `;` included. If no `=` ends it, none follows any other `;` either, and a
+        // search from each of them would take quadratic time.
         if let Some((_, end)) = CredentialKey::at_start_of(after) {
             return after.get(end) == Some(&b'=');
         }
@@ -94,13 +95,13 @@ mod tests {
     fn take(query: &str) -> Result<Option<(String, String, String)>, CredentialError> {
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
         Ok(take_credential(query.as_bytes())?.map(|taken| {
-            let presented = taken.held.presented();
+            let presented = taken.credential.presented();
             (text(presented.username), text(presented.secret), text(&taken.rest))
         }))
     }
 
     #[test]
-    fn found_and_taken_out() {
+    fn credentials_are_taken_out() {
         let cases = [
             ("api_user=joe&api_key=s", ""),
             ("to=a%40b&api_user=joe&x&api_key=s&&y=1;2", "to=a%40b&x&&y=1;2"),
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn taken_out_without_a_judgement() {
+    fn invalid_credentials_are_taken_out_as_well() {
         let cases = [
             ("a=1&api_key=x&b=2", Some("a=1&b=2")),
             ("api_user=a&api_user=b", Some("")),
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn none_there() {
+    fn queries_without_a_credential() {
         for query in
             ["", "a=1&b=2", "apix_user=1", "a=api_user=1", "x=api_key", "api_user_id=4&my_api_key=5", "a;b"]
         {
@@ -173,9 +174,9 @@ mod tests {
         assert!(take(&longest).is_ok());
     }
 
-    /// Steps that go with the square of these lengths would be more than anybody waits for.
+    /// Quadratic time at these lengths would exceed any timeout of a test run.
     #[test]
-    fn the_length_costs_no_more_than_once() {
+    fn the_time_is_linear_in_the_length() {
         for name in
             ["api_key[", "api_key%00", "%61pi_user", "api_key+", "api_key", "[", "%u0061", "+", "%", "a="]
         {

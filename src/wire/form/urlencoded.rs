@@ -1,4 +1,4 @@
-//! Finds and masks credentials in application/x-www-form-urlencoded bodies.
+//! Finds and masks credentials in application/x-www-form-urlencoded bodies (WHATWG URL section 5).
 
 use memchr::{memchr, memchr2};
 
@@ -19,7 +19,7 @@ pub(crate) struct UrlencodedScanner {
 enum UrlencodedState {
     /// In a name that may still become a credential's.
     Name { name: UrlencodedName, after: FieldSeparator },
-    /// In anything that is no credential.
+    /// In anything that is not a credential.
     Other,
     /// In the value of a credential.
     Value { key: CredentialKey, decoder: PercentDecoder, value: CredentialValueBuffer },
@@ -28,7 +28,7 @@ enum UrlencodedState {
 #[derive(Clone, Copy, PartialEq)]
 enum FieldSeparator {
     Ampersand,
-    /// Separates parameters for some backends; for us it is part of a value.
+    /// A separator for some backends; here it is a part of a value.
     Semicolon,
 }
 
@@ -42,7 +42,7 @@ impl UrlencodedScanner {
         UrlencodedScanner::of_at_most(MOST_FIELDS)
     }
 
-    /// For what may be no form at all, and so has as many `&` as it likes.
+    /// A scanner for a body that may not be a form, with any number of `&`.
     pub(crate) fn of_anything() -> UrlencodedScanner {
         UrlencodedScanner::of_at_most(usize::MAX)
     }
@@ -81,7 +81,7 @@ impl UrlencodedScanner {
         Ok(())
     }
 
-    /// Whether a part of a credential has come.
+    /// Returns true if a part of a credential was found.
     pub(crate) fn has_found(&self) -> bool {
         let here = match &self.state {
             UrlencodedState::Name { name, .. } => name.finish().is_some(),
@@ -99,7 +99,7 @@ impl UrlencodedScanner {
         Ok(self.halves.whole()?)
     }
 
-    /// Takes one byte of a name; says how many bytes are done with.
+    /// Processes one byte of a name. Returns the number of bytes that are consumed.
     fn name(&mut self, byte: u8) -> Result<usize, FormError> {
         let UrlencodedState::Name { name, after } = &mut self.state else { return Ok(0) };
         match byte {
@@ -122,7 +122,7 @@ impl UrlencodedScanner {
                 decoder.feed(byte, |b| matcher.feed(b));
                 if matcher.is_other() {
                     self.state = UrlencodedState::Other;
-                    // A semicolon has to be seen again, as what it may be to others.
+                    // A semicolon is processed again, as the separator that it is to some backends.
                     return Ok(usize::from(byte != b';'));
                 }
             }
@@ -140,7 +140,7 @@ impl UrlencodedScanner {
         Ok(())
     }
 
-    /// A name without `=` has the empty value.
+    /// Ends a name without `=`, whose value is empty.
     fn end_of_bare_name(&mut self) -> Result<(), FormError> {
         if let UrlencodedState::Name { name, after: FieldSeparator::Ampersand } = &self.state
             && let Some(key) = name.finish()

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::domain::Presented;
 
-/// A buffer for [`basic`] of this size holds the longest username and password that can be anybody's.
+/// The size of a buffer for [`basic`] that holds the longest valid username and password, in bytes.
 pub const BASIC_BUFFER: usize = 768;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -17,12 +17,12 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Decodes the value of an `Authorization` header of the scheme Basic (RFC 7617) into `buffer`.
 ///
-/// The scheme is read in any case, the first colon ends the username, and base64 padding may be missing. Nothing is
-/// allocated; the caller wipes the buffer.
+/// The scheme is case-insensitive, the first colon ends the username, and base64 padding may be missing. Nothing is allocated;
+/// the caller wipes the buffer.
 ///
 /// # Errors
-/// [`BasicError`]; [`BasicError::TooLong`] where the decoded text could be longer than `N`, which no valid credential
-/// is with [`BASIC_BUFFER`].
+/// [`BasicError`]. It is [`BasicError::TooLong`] if the decoded text could be longer than `N`, which no valid credential is
+/// with [`BASIC_BUFFER`].
 pub fn basic<'b, const N: usize>(value: &[u8], buffer: &'b mut [u8; N]) -> Result<Presented<'b>, BasicError> {
     let value = value.trim_ascii();
     let end_of_scheme = value.iter().position(|b| matches!(b, b' ' | b'\t')).unwrap_or(value.len());
@@ -40,16 +40,16 @@ pub fn basic<'b, const N: usize>(value: &[u8], buffer: &'b mut [u8; N]) -> Resul
     Ok(Presented { username: &decoded[..colon], secret: &decoded[colon + 1..] })
 }
 
-/// Why an `Authorization` header gives no credential.
+/// The reason why an `Authorization` header contains no credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BasicError {
     /// Longer than the buffer.
     #[error("Authorization header is too long")]
     TooLong,
-    /// `Bearer`, or whatever else isn't Basic.
+    /// Another scheme than Basic, such as `Bearer`.
     #[error("Authorization must use the scheme Basic")]
     OtherScheme,
-    /// Not base64, or no colon in it.
+    /// Not base64, or without a colon.
     #[error("Authorization header is malformed")]
     Malformed,
 }

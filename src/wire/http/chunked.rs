@@ -1,33 +1,33 @@
 //! Validates the chunked transfer coding (RFC 9112 section 7.1) strictly, byte by byte, without decoding it.
 //!
-//! Lenient readers disagree about where such a body ends, and what lies between two ends runs as a request of its own.
-//! So everything that the grammar doesn't allow is an error: a chunk size without a digit, a line that ends in a lone
-//! LF, an extension that is not a token or a quoted string, a trailer line that is not a field.
+//! Lenient readers disagree about the end of such a body, and what lies between two ends is executed as a request. So
+//! everything that the grammar does not allow is an error, such as a chunk size without a digit, or a line that ends in a
+//! lone LF. An extension has to be a token or a quoted string, and a trailer line has to be a field.
 
 use thiserror::Error;
 
-/// Digits of a chunk size at most, leading zeros included: a u64 in hexadecimal.
+/// The most digits of a chunk size, leading zeros included: a u64 in hexadecimal.
 pub const SIZE_DIGITS: u8 = 16;
 
-/// Bytes of a line with a chunk size and its extensions at most, without its CR LF.
+/// The longest line with a chunk size and its extensions, in bytes without its CR LF.
 pub const SIZE_LINE_LIMIT: usize = 4096;
 
-/// Bytes of the trailer section at most, line ends included.
+/// The largest trailer section in bytes, line ends included.
 pub const TRAILER_LIMIT: usize = 64 * 1024;
 
 /// A deviation from the chunked coding.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum ChunkedError {
-    /// Something else where a chunk size has to be.
+    /// An invalid chunk size.
     #[error("expected a chunk size of 1 to {SIZE_DIGITS} hexadecimal digits")]
     Size,
-    /// Something else behind a chunk size than extensions and CR LF.
+    /// An invalid chunk extension.
     #[error("invalid chunk extension")]
     Extension,
-    /// A line of a chunk size that is too long.
+    /// A line with a chunk size that is too long.
     #[error("the line of a chunk size is longer than {SIZE_LINE_LIMIT} bytes")]
     SizeLine,
-    /// A CR that no LF follows.
+    /// A CR without LF.
     #[error("a line does not end in CR LF")]
     LineEnd,
     /// A chunk that is longer or shorter than its size.
@@ -41,15 +41,15 @@ pub enum ChunkedError {
     TrailerSection,
 }
 
-/// Validates one chunked body, in pieces of any length.
+/// A validator for one chunked body, which may come in pieces of any length.
 #[derive(Clone, Debug)]
 pub struct ChunkedValidator {
     state: ChunkedState,
-    /// Of the current chunk: its size as far as it is read, then the bytes of its data that are still to come.
+    /// The size of the current chunk as far as it is read, then the number of bytes of its data that are still to come.
     size: u64,
-    /// Digits of the current size.
+    /// The number of digits of the current size.
     digits: u8,
-    /// Bytes of the current line, or of the trailer section.
+    /// The number of bytes of the current line, or of the trailer section.
     length: usize,
 }
 
@@ -92,16 +92,16 @@ impl Default for ChunkedValidator {
 }
 
 impl ChunkedValidator {
-    /// A validator at the beginning of a body.
+    /// A validator at the start of a body.
     pub const fn new() -> ChunkedValidator {
         ChunkedValidator { state: ChunkedState::Size, size: 0, digits: 0, length: 0 }
     }
 
-    /// The number of bytes of `input`, the next ones of the connection, that belong to the body. Fewer than there are only
-    /// where the body ends in it.
+    /// The number of bytes of `input`, the next ones of the connection, that belong to the body. Less than its length only if
+    /// the body ends in it.
     ///
     /// # Errors
-    /// A body that is invalid stays so, whatever follows.
+    /// The body is invalid. Every later call returns the same error.
     pub fn validate(&mut self, input: &[u8]) -> Result<usize, ChunkedError> {
         let mut rest = input;
         loop {
@@ -248,7 +248,7 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// A byte of a field's value and, but for `"` and `\`, of a quoted string (RFC 9110 sections 5.5 and 5.6.4).
+/// Returns true for a byte of a field value and, except `"` and `\`, of a quoted string (RFC 9110 sections 5.5 and 5.6.4).
 fn is_text(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }

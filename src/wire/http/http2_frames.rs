@@ -1,41 +1,41 @@
-//! HTTP/2 frames as far as it takes to count the requests that a client begins (RFC 9113 section 4.1).
+//! HTTP/2 frames, as far as needed to count the requests that a client begins (RFC 9113 section 4.1).
 
-/// The client's connection preface (RFC 9113 section 3.4), which comes before its first frame.
+/// The length of the client's connection preface, which precedes its first frame (RFC 9113 section 3.4).
 const PREFACE: usize = 24;
 
-/// The header of a frame: 3 bytes of length, 1 of type, 1 of flags and 4 of stream identifier.
+/// The length of a frame header: 3 bytes of length, 1 of type, 1 of flags and 4 of stream identifier.
 const FRAME_HEADER: usize = 9;
 const AFTER_TYPE: usize = FRAME_HEADER - 4;
 
 const HEADERS: u8 = 0x1;
 
-/// Follows a client's bytes from frame to frame and counts HEADERS frames, which begin requests or are trailers.
+/// A counter of the HEADERS frames in a client's bytes. Each of them begins a request or is a trailer.
 ///
-/// It judges nothing: what is no HTTP/2 is for the real reader to refuse.
+/// It validates nothing: invalid HTTP/2 is refused by the reader behind it.
 #[derive(Debug)]
 pub struct RequestFrames {
-    /// Bytes of the preface, or of a frame behind its type, that are still to come.
+    /// The bytes of the preface, or of a frame behind its type, that are still to come.
     skip: usize,
-    /// Bytes of the next frame's length that have come, and the length so far.
+    /// The number of bytes of the next frame's length that have come, and the length so far.
     length_bytes: u8,
     length: usize,
-    /// HEADERS frames that may still pass.
+    /// The number of HEADERS frames that may still pass.
     allowed: usize,
 }
 
 impl RequestFrames {
-    /// At the beginning of a connection. The first `allowed` HEADERS frames may pass.
+    /// A counter at the start of a connection. The first `allowed` HEADERS frames may pass.
     pub fn new(allowed: usize) -> RequestFrames {
         RequestFrames { skip: PREFACE, length_bytes: 0, length: 0, allowed }
     }
 
-    /// Lets `allowed` HEADERS frames pass from here on, whatever is left of those allowed before.
+    /// Allows `allowed` HEADERS frames from here on, instead of what is left of those allowed before.
     pub fn allow(&mut self, allowed: usize) {
         self.allowed = allowed;
     }
 
-    /// The number of the next `bytes` that may pass: all of them, or those before the type of a HEADERS frame that may not. Those
-    /// behind must come again in the next call.
+    /// The number of the next `bytes` that may pass: all of them, or those before the type of a HEADERS frame that may not.
+    /// The rest has to be given again in the next call.
     pub fn pass(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while at < bytes.len() {

@@ -1,18 +1,26 @@
-//! HTTP: Basic logins, request targets, paths and the routes they match, origins; and framing by chunks and HTTP/2 frames.
+//! HTTP without a socket.
+//!
+//! - `authorization` decodes Basic credentials, `origin` compares the origin of a request with the server's.
+//! - `path` normalizes a path; `route` matches it with the pattern of a route, made of `pattern_segment`s. `suffix` relates
+//!   paths that extend a route's path, `mail_path` recognizes the paths that send mail.
+//! - `chunked` validates the chunked transfer coding, `http2_frames` counts the requests of an HTTP/2 connection.
 
 pub mod authorization;
 pub mod chunked;
 mod http2_frames;
+mod mail_path;
 pub mod origin;
 pub mod path;
+mod pattern_segment;
 pub mod route;
 mod suffix;
 
 pub use authorization::{BASIC_BUFFER, BasicError, basic};
 pub use chunked::{ChunkedError, ChunkedValidator};
 pub use http2_frames::RequestFrames;
+pub use mail_path::sends_mail;
 pub use origin::OwnOrigin;
 pub use path::{PathError, RequestTarget, normalize};
 #[cfg(test)]
-pub use route::steps_of;
-pub use route::{RoutePattern, cut_short, sends_mail};
+pub use pattern_segment::steps_of;
+pub use route::{RoutePattern, cut_short};

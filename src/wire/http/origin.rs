@@ -1,19 +1,19 @@
-//! Origins: which site a browser says that a request comes from, and which one a server is (RFC 6454).
+//! Web origins (RFC 6454): the site that a browser sends a request from, and the server's own.
 
-/// The origin of a server as its clients see it, as far as that is known.
+/// The origin of a server as its clients see it, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnOrigin<'a> {
-    /// `true` for `https`, `false` for `http`, `None` where a proxy in front may have ended TLS.
+    /// `true` for `https`, `false` for `http`, `None` if a proxy in front may have terminated TLS.
     pub secure: Option<bool>,
-    /// The host, with a port where it has one, as in `Host` (RFC 9110 section 7.2).
+    /// The host, with its port if it has one, as in `Host` (RFC 9110 section 7.2).
     pub authority: &'a [u8],
-    /// The port that a proxy names where `authority` has none.
+    /// The port that a proxy reports if `authority` has none.
     pub port: Option<u16>,
 }
 
 impl OwnOrigin<'_> {
-    /// Compares the value of an `Origin` field with this origin. The host has no case. Where the scheme is not known, the
-    /// default ports of both schemes are the same. `null`, another scheme and a malformed value are never the same.
+    /// Compares the value of an `Origin` field with this origin. The host is case-insensitive. If the scheme is unknown, the
+    /// default ports of both schemes are equal. `null`, another scheme and a malformed value never match.
     pub fn is(&self, origin: &[u8]) -> bool {
         let secure_then_rest = |(scheme, secure): (&[u8], bool)| {
             let start = origin.get(..scheme.len())?;
@@ -39,9 +39,9 @@ impl OwnOrigin<'_> {
     }
 }
 
-/// Host and port of an authority without user information; `None` where it is malformed.
+/// Splits an authority without user information into host and port; `None` if it is malformed.
 fn split(authority: &[u8]) -> Option<(&[u8], Option<u16>)> {
-    // The colons of an IPv6 address stand in brackets.
+    // The colons of an IPv6 address are in brackets.
     let end_of_address = memchr::memrchr(b']', authority).map_or(0, |end| end + 1);
     let colon = authority[end_of_address..].iter().position(|b| *b == b':');
     let Some(colon) = colon.map(|colon| end_of_address + colon) else { return Some((authority, None)) };

@@ -6,10 +6,10 @@ use thiserror::Error;
 
 use crate::wire::percent::hex;
 
-/// A request target, split (RFC 9112, section 3.2).
+/// A request target, split into path and query (RFC 9112 section 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestTarget<'a> {
-    /// The raw path, not yet normalized; `/` where an absolute target has none.
+    /// The raw path, not normalized; `/` if an absolute target has none.
     pub path: &'a [u8],
     /// The raw query without its `?`.
     pub query: Option<&'a [u8]>,
@@ -19,8 +19,7 @@ impl<'a> RequestTarget<'a> {
     /// Splits a target in origin form (`/path?query`) or absolute form (`http://host/path?query`).
     ///
     /// # Errors
-    /// [`PathError::NotAPath`] for anything else: `*`, `host:port`, an absolute target of another scheme.
-    /// [`PathError::Character`] where a fragment follows.
+    /// [`PathError::NotAPath`] for any other form: `*`, `host:port`, another scheme. [`PathError::Character`] for a fragment.
     pub fn split(target: &'a [u8]) -> Result<RequestTarget<'a>, PathError> {
         if target.contains(&b'#') {
             return Err(PathError::Character);
@@ -43,25 +42,25 @@ impl<'a> RequestTarget<'a> {
     }
 }
 
-/// Makes a raw path plain: there is one spelling left for each path, and that is the one to judge and to forward.
+/// Normalizes a raw path. Each path has one normalized spelling, which is judged and forwarded.
 ///
-/// - Percent-encoded letters, digits and `-._~` are decoded (RFC 3986, section 6.2.2.2); other escapes stay, with digits
-///   in upper case; what needs one and has none gets one.
-/// - Dot segments are removed, after decoding (RFC 3986, section 5.2.4); `//` becomes `/`.
-/// - Case is kept. Backends may ignore it, and so may a trailing `/`: see [`RoutePattern`](super::route::RoutePattern).
+/// - Percent-encoded letters, digits and `-._~` are decoded (RFC 3986 section 6.2.2.2). Other escapes stay, with digits in
+///   upper case. A character that needs an escape and has none gets one.
+/// - Dot segments are removed after decoding (RFC 3986 section 5.2.4); `//` becomes `/`.
+/// - Case is kept. Backends may ignore it, and a trailing `/` as well: see [`RoutePattern`](super::route::RoutePattern).
 ///
-/// A path that is plain already is given back as it is, without allocation. The result is ASCII, begins with `/`, and
-/// normalizes to itself.
+/// A path that is normalized already is returned without allocation. The result is ASCII, begins with `/`, and normalizes to
+/// itself.
 ///
 /// # Errors
-/// [`PathError`], 400 to the caller, for what a lenient backend could read as another path: an encoded slash, either
-/// backslash, a control character, bytes that aren't UTF-8, a broken escape, an escape that is encoded once more
-/// (`%252e`), a parameter (`;`, also encoded), a segment that ends in a dot or a space.
+/// [`PathError`], a 400, for what a lenient backend could read as another path. That is an encoded slash, either backslash, a
+/// control character, bytes that aren't UTF-8, or a broken or double escape (`%252e`). It is also a parameter (`;`, encoded as
+/// well), or a segment that ends in a dot or a space.
 pub fn normalize(raw: &[u8]) -> Result<Cow<'_, str>, PathError> {
     if raw.first() != Some(&b'/') {
         return Err(PathError::NotAPath);
     }
-    if is_plain(raw)
+    if is_normalized(raw)
         && let Ok(path) = std::str::from_utf8(raw)
     {
         return Ok(Cow::Borrowed(path));
@@ -89,7 +88,7 @@ pub fn normalize(raw: &[u8]) -> Result<Cow<'_, str>, PathError> {
     Ok(Cow::Owned(path))
 }
 
-/// One segment on its way to its one spelling.
+/// A segment that is being normalized.
 #[derive(Default)]
 struct PathSegment {
     decoded: Vec<u8>,
@@ -131,19 +130,19 @@ impl PathSegment {
         Ok(())
     }
 
-    /// What can be judged only once the segment is plain, since its escapes may have been put together.
+    /// Checks a complete segment, because its escapes may be combined from several bytes.
     fn check(&self) -> Result<(), PathError> {
         if std::str::from_utf8(&self.decoded).is_err() {
             return Err(PathError::NotText);
         }
-        // Who decodes first and then looks for the query ends the segment, and the path, there.
+        // A backend that decodes before it searches for the query ends the segment, and the path, there.
         let mut ends = self.decoded.split(|b| matches!(b, b'?' | b'#'));
         if ends.next().is_some_and(ends_loosely) || ends_loosely(&self.decoded) {
             return Err(PathError::TrailingDot);
         }
         let is_escape = |after: &[u8]| {
             let digits = |text: &[u8], n| text.len() >= n && text[..n].iter().all(u8::is_ascii_hexdigit);
-            // The second is IIS's own kind, %u002E.
+            // The second form, %u002E, is specific to IIS.
             digits(after, 2) || after.first().is_some_and(|b| b | 32 == b'u') && digits(&after[1..], 4)
         };
         if self.text.split("%25").skip(1).any(|after| is_escape(after.as_bytes())) {
@@ -153,13 +152,13 @@ impl PathSegment {
     }
 }
 
-/// Windows drops these from the end of a name.
+/// Returns true for an end that Windows drops from a name.
 fn ends_loosely(segment: &[u8]) -> bool {
     segment.ends_with(b".") || segment.ends_with(b" ")
 }
 
-/// Whether nothing at all has to be changed; most paths.
-fn is_plain(raw: &[u8]) -> bool {
+/// Returns true if the path is normalized already, as most are.
+fn is_normalized(raw: &[u8]) -> bool {
     let mut previous = 0;
     for &byte in raw {
         let starts_badly = previous == b'/' && matches!(byte, b'/' | b'.');
@@ -172,14 +171,14 @@ fn is_plain(raw: &[u8]) -> bool {
     previous != b'.'
 }
 
-/// RFC 3986, section 2.3.
+/// Returns true for unreserved characters (RFC 3986 section 2.3).
 const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// What may stand in a segment as it is (RFC 3986, section 3.3), but for `;`.
+/// Returns true for characters that a segment may contain unescaped (RFC 3986 section 3.3), except `;`.
 fn is_literal(byte: u8) -> bool {
-    // A table, since this is asked for each byte of each request's path.
+    // A table, because this is called for each byte of each request's path.
     const TABLE: [bool; 256] = {
         let mut table = [false; 256];
         let mut byte = 0;
@@ -196,17 +195,17 @@ fn is_literal(byte: u8) -> bool {
     TABLE[usize::from(byte)]
 }
 
-/// Why a path was refused; the text is for the caller.
+/// The reason why a path is refused, with the text for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PathError {
-    /// Doesn't begin with `/`.
+    /// The path does not begin with `/`.
     #[error("the request target must be a path")]
     NotAPath,
     /// A control character, a backslash, a `;`, `?` or `#`, or an encoded `/`.
-    #[error("the path holds a character that it must not")]
+    #[error("the path contains a character that is not allowed")]
     Character,
-    /// A `%` without two hexadecimal digits after it, or an escape that is itself encoded.
-    #[error("the path holds a broken percent-encoding")]
+    /// A `%` without two hexadecimal digits, or an escape that is itself escaped.
+    #[error("the path contains an invalid percent-encoding")]
     Escape,
     /// Not UTF-8.
     #[error("the path must be UTF-8 text")]
@@ -221,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn made_plain() {
+    fn normalized_paths() {
         let cases = [
             ("/", "/"),
             ("//", "/"),
@@ -252,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_paths_are_borrowed() {
+    fn normalized_paths_are_borrowed() {
         for path in ["/", "/api/mail.send.json", "/v3/a-b_c~d/", "/a:b@c"] {
             assert!(matches!(normalize(path.as_bytes()), Ok(Cow::Borrowed(same)) if same == path), "{path}");
         }

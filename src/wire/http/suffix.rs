@@ -1,15 +1,15 @@
-//! Paths that extend another one by a suffix, as `/send.php/x` extends `/send.php`: a backend may drop the suffix and serve
-//! the base. Which route decides on such a path is a matter of how two patterns are related; the rule is in `edge::http::router`.
+//! Paths that extend another one by a suffix, as `/send.php/x` extends `/send.php`. A backend may drop the suffix and serve the
+//! base. Which route decides on such a path depends on the relation of two patterns; the rule is in `edge::http::router`.
 
-use super::route::{CaseRule, PatternSegment, RoutePattern, count_steps, decoded};
+use super::pattern_segment::{CaseRule, PatternSegment, count_steps, decoded};
+use super::route::RoutePattern;
 
 impl RoutePattern {
-    /// The bases of a normalized path: the parts of it, the longest first, that this pattern covers and that only a suffix
-    /// follows. None where the pattern covers the whole path. The time that a fixed number of bases takes is linear in the
-    /// path.
+    /// The bases of a normalized path: its starts, the longest first, that this pattern covers and that only a suffix
+    /// follows. None if the pattern covers the whole path. The time for a fixed number of bases is linear in the path.
     ///
     /// A suffix begins with one of `/ . ; , : & \`, a control character or a trailing blank, encoded or not. The path `/` has
-    /// no suffixes that begin with `/` or `.`: everything would be one.
+    /// no suffixes that begin with `/` or `.`, because every path would be one.
     pub fn bases_of<'p>(&'p self, path: &'p str) -> impl Iterator<Item = &'p str> {
         let ends = self.last_segment_of(path).map(|(segment, at, text, is_last)| {
             let whole = !is_last && segment.matches(text, CaseRule::Insensitive);
@@ -24,8 +24,8 @@ impl RoutePattern {
         longest.into_iter().chain(others.into_iter().flatten()).map(|end| &path[..end])
     }
 
-    /// The last segment of the pattern and its counterpart in a path that begins like the pattern: where that begins, and
-    /// whether it is the path's last one as well.
+    /// The last segment of the pattern and its counterpart in a path that begins like the pattern. The counterpart is given
+    /// by its position, its text, and whether it is the last segment of the path.
     fn last_segment_of<'p>(&'p self, path: &'p str) -> Option<(&'p PatternSegment, usize, &'p str, bool)> {
         let (last, before) = self.named().split_last()?;
         let mut rest = path.strip_prefix('/')?;
@@ -40,7 +40,7 @@ impl RoutePattern {
         Some((last, path.len() - rest.len(), text, text.len() == rest.len()))
     }
 
-    /// Returns true if each path of this pattern is one of `base`, or extends one of `base` by a suffix: `/v1/send/*` and
+    /// Returns true if each path of this pattern matches `base`, or extends a match by a suffix: `/v1/send/*` and
     /// `/v1/send.json` lie below `/v1/send`, `/v1/*` does not.
     pub fn lies_below(&self, base: &RoutePattern) -> bool {
         let named = self.named();
@@ -50,7 +50,7 @@ impl RoutePattern {
             && (mine.is_within(last) || mine.always_extends(last))
     }
 
-    /// Returns true if a path of this pattern could have its base in `other`, and where that is not easy to decide.
+    /// Returns true if a path of this pattern could have its base in `other`, also if that is hard to decide.
     pub fn may_extend(&self, other: &RoutePattern) -> bool {
         let named = self.named();
         (self.and_below || named.len() >= other.named().len())
@@ -59,7 +59,7 @@ impl RoutePattern {
 }
 
 impl PatternSegment {
-    /// The ends of the parts of `text`, the longest first, that are this segment and that a suffix follows.
+    /// The ends of the starts of `text`, the longest first, that this segment matches and that a suffix follows.
     fn bases_of<'t>(&'t self, text: &'t str) -> impl Iterator<Item = usize> {
         let bytes = decoded(text);
         let (shortest, longest) = match self {
@@ -67,18 +67,18 @@ impl PatternSegment {
             PatternSegment::Around(before, after) => ((before.len() + after.len()).max(1), bytes.len()),
         };
         let longest = longest.min(bytes.len());
-        // The place of an end in the text with its escapes moves along with the end.
-        let mut place = if bytes.len() == text.len() { longest } else { encoded_length(text, longest) };
+        // The position of an end in the encoded text moves along with the end.
+        let mut position = if bytes.len() == text.len() { longest } else { encoded_length(text, longest) };
         let ends = (shortest..=longest).rev().map(move |end| {
-            let here = place;
-            place = before_character(text, place);
+            let here = position;
+            position = before_character(text, position);
             (end, here)
         });
         let fits = move |end: usize| {
             count_steps(1);
             is_suffix(&bytes[end..]) && self.matches_decoded(&bytes[..end], CaseRule::Insensitive)
         };
-        ends.filter(move |(end, _)| fits(*end)).map(|(_, place)| place)
+        ends.filter(move |(end, _)| fits(*end)).map(|(_, position)| position)
     }
 
     /// Returns true if `other` matches all that this segment matches.
@@ -123,7 +123,7 @@ fn encoded_length(text: &str, count: usize) -> usize {
     (0..count).fold(0, |at, _| at + step(at)).min(text.len())
 }
 
-/// The beginning of the character, or of the escape, that ends at `end`.
+/// The start of the character, or of the escape, that ends at `end`.
 fn before_character(text: &str, end: usize) -> usize {
     let escape = end.checked_sub(3).filter(|at| text.as_bytes()[*at] == b'%');
     escape.unwrap_or(end.saturating_sub(1))

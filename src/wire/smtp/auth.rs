@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused() {
+    fn invalid_exchanges_are_refused() {
         assert_eq!(refused(begin(b"CRAM-MD5", None)), replies::UNKNOWN_MECHANISM);
         assert_eq!(refused(begin(b"PLAIN", Some(b"*"))), replies::AUTH_CANCELLED);
         assert_eq!(refused(begin(b"PLAIN", Some(b"="))), replies::AUTH_MALFORMED);

@@ -1,8 +1,6 @@
-//! The content of a message as DATA sends it (RFC 5321 section 4.5.2), strictly: only CR LF . CR LF ends it. A lone CR or LF or
-//! a
-//! NUL is a fault. So is a line that begins with one dot and a blank, which no client sends that stuffs its dots. A more
-//! lenient
-//! reader could see two messages in what is one.
+//! The content of a message as DATA sends it (RFC 5321 section 4.5.2), strictly: only CR LF . CR LF ends it. A lone CR or LF
+//! or a NUL is a fault. So is a line that begins with one dot and a blank, which no client sends that stuffs its dots. A more
+//! lenient reader could see two messages in what is one.
 //!
 //! The content is passed on as it came, with its stuffed dots, but without its last CR LF. That one belongs to the end of the
 //! message, which the sender to the backend writes anew. A message that was cut off can therefore not look complete.
@@ -53,8 +51,7 @@ pub enum DataRead<'i> {
 
 impl DataReader {
     /// A reader at the start of the content. What precedes it counts as a line without its CR LF, so that the first content
-    /// begins
-    /// with CR LF.
+    /// begins with CR LF.
     pub const fn new() -> DataReader {
         DataReader { pending: PartialEnd::CrLf, size: 0 }
     }
@@ -176,7 +173,7 @@ mod tests {
 
     use super::*;
 
-    /// What came out, and how it ended: content, faults, and what was left behind the end.
+    /// Reads all pieces. Returns the content, the number of faults, the input behind the end, and the size.
     fn read(pieces: &[&[u8]]) -> (Vec<u8>, usize, Option<Vec<u8>>, u64) {
         let (mut reader, mut content, mut faults, mut left) = (DataReader::new(), Vec::new(), 0, None);
         for piece in pieces {
@@ -281,7 +278,7 @@ mod tests {
         }
     }
 
-    /// The same, told byte by byte.
+    /// The reference: decides byte by byte.
     fn reference(bytes: &[u8]) -> (Vec<u8>, bool, Option<Vec<u8>>) {
         let all = [b"\r\n", bytes].concat();
         let end = all.windows(5).position(|w| w == b"\r\n.\r\n");
@@ -316,7 +313,7 @@ mod tests {
             prop_assert_eq!(split.1 > 0, fault);
             prop_assert_eq!(&split.2, &left);
             if !fault {
-                // What is held may yet be part of the end.
+                // Pending bytes may still belong to the end.
                 prop_assert!(content.starts_with(&split.0));
                 if left.is_some() {
                     prop_assert_eq!(split.0, content);

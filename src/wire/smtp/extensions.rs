@@ -99,8 +99,7 @@ pub struct ServiceExtensions {
 
 impl ServiceExtensions {
     /// Parses an EHLO reply. Its first line is the server's name, each further line an extension. An unknown extension is
-    /// ignored,
-    /// and a malformed one counts as not offered.
+    /// ignored, and a malformed one counts as not offered.
     pub fn parse(answer: &Reply) -> ServiceExtensions {
         let mut offer = ServiceExtensions::default();
         // If every line began with an enhanced status code, the reply would lack it; no server sends such an EHLO reply.

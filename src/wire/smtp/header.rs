@@ -288,9 +288,8 @@ impl HeaderFilter {
             self.at = HeaderPosition::Name(name, len + 1);
             return true;
         }
-        // The name is complete. It is the field's name unless more of a name follows; unprintable bytes are no part of a name,
-        // and
-        // some readers trim them.
+        // The name is complete. It is the field's name unless more of a name follows; unprintable bytes are no part of a
+        // name, and some readers trim them.
         let ends = byte == b':' || !byte.is_ascii_graphic();
         if ends && name == USER {
             self.dropping = true;

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_backend_has_to_offer() {
+    fn capabilities_that_arguments_need() {
         let none = Capabilities::default();
         let size = |size| Capabilities { size: Some(size), ..none };
         let cases: [(&str, Capabilities); 9] = [

@@ -1,6 +1,5 @@
 //! The PROXY protocol, versions 1 and 2 (HAProxy, doc/proxy-protocol.txt): what a trusted proxy sends about a connection that
-//! it
-//! forwards, before the first byte of that connection.
+//! it forwards, before the first byte of that connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

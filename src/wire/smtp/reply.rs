@@ -72,8 +72,7 @@ impl Reply {
     }
 
     /// A reply of Gatepost without an enhanced status code, as in greeting, EHLO and AUTH challenges. Control characters in
-    /// `text`
-    /// are dropped, except for line feeds between lines.
+    /// `text` are dropped, except for line feeds between lines.
     pub fn plain(code: u16, text: String) -> Reply {
         let mut text = text.into_bytes();
         text.retain(|b| *b == b'\n' || !b.is_ascii_control());

@@ -121,8 +121,7 @@ impl BackendClient {
     }
 
     /// Returns true after so many refusals that the backend may penalize the next transaction. Mail servers delay, and then
-    /// close,
-    /// connections on which only errors occur.
+    /// close, connections on which only errors occur.
     pub fn is_worn(&self) -> bool {
         self.refusals >= REFUSALS
     }
@@ -134,9 +133,8 @@ impl BackendClient {
         }
     }
 
-    /// The transport, for STARTTLS. `None` if the backend sent more than its reply: those bytes are unencrypted, so an attacker
-    /// may
-    /// have injected them.
+    /// The transport, for STARTTLS. `None` if the backend sent more than its reply: those bytes are unencrypted, so an
+    /// attacker may have injected them.
     pub fn into_clean_transport(self) -> Option<BackendTransport> {
         (self.incoming.is_empty() && self.outgoing.is_empty()).then_some(self.transport)
     }

@@ -23,7 +23,7 @@ pub enum DialError {
     #[error("{0}")]
     Connection(#[from] BackendError),
     /// The backend refused a step.
-    #[error("{0} was answered with {1}")]
+    #[error("{0} was refused with {1}")]
     Refused(&'static str, Reply),
     /// TLS is configured, and the backend does not offer STARTTLS.
     #[error("it does not offer STARTTLS")]

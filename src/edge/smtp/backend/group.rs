@@ -267,8 +267,7 @@ impl BackendGroup {
     }
 
     /// Takes from the backends that are up, or from all if none is, and that offer what is needed. The first one in turn that
-    /// has a
-    /// connection gives it. If none has, the one that has one first.
+    /// has a connection gives it. If none has, the one that has one first.
     async fn take(
         &self,
         worker: usize,
@@ -309,9 +308,8 @@ impl BackendGroup {
             .ok_or(NoBackend::Busy)
     }
 
-    /// The suitability of an idle connection for `submitter`. Postfix accepts XCLIENT only from trusted addresses, and so only
-    /// once
-    /// on a connection that XCLIENT gave another address. Such a connection serves only the same client again.
+    /// The suitability of an idle connection for `submitter`. Postfix accepts XCLIENT only from trusted addresses, and so
+    /// only once on a connection that XCLIENT gave another address. Such a connection serves only the same client again.
     fn fit(&self, client: &BackendClient, submitter: &Submitter) -> ConnectionFit {
         if !self.xclient || client.xclient_offered.is_none() {
             ConnectionFit::Good
@@ -325,8 +323,7 @@ impl BackendGroup {
     }
 
     /// Tests whether an idle connection can be used. If one fails the test, no other one is tested for this transaction,
-    /// because
-    /// each test may take as long.
+    /// because each test may take as long.
     async fn is_usable(&self, client: &mut BackendClient, attempts: &mut BackendAttempts) -> bool {
         let idle = client.last_used().elapsed();
         if idle >= self.idle || !client.is_quiet() {

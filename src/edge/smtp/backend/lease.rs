@@ -118,8 +118,7 @@ impl Lease {
     }
 
     /// Sends MAIL and RCPTs, in one write if the backend offers PIPELINING (RFC 2920). Returns the reply to MAIL and, unless
-    /// that
-    /// is a refusal, one for each recipient.
+    /// that is a refusal, one for each recipient.
     ///
     /// # Errors
     /// As [`Lease::rcpt`].
@@ -128,8 +127,7 @@ impl Lease {
     }
 
     /// Does as [`Lease::pipeline`], and sends DATA with them. The second result is the reply to DATA. It is `None` if no
-    /// recipient
-    /// was accepted; the backend then waits for no message.
+    /// recipient was accepted; the backend then waits for no message.
     ///
     /// # Errors
     /// As [`Lease::rcpt`].
@@ -178,8 +176,8 @@ impl Lease {
         written.map_err(|broken| self.lost(broken))
     }
 
-    /// Drives the connection while the client has been idle since `since`: sends gathered content on after a pause, and notices
-    /// that the backend closed, which frees the connection. The next call reports that.
+    /// Drives the connection while the client has been idle since `since`: sends gathered content on after a pause. If the
+    /// backend closes, the connection is given up, and the next call reports that.
     pub fn poll_idle(&mut self, since: Instant, cx: &mut Context<'_>) {
         let Some(client) = self.client() else { return };
         if let Poll::Ready(broken) = client.poll_idle(since, cx) {
@@ -191,9 +189,8 @@ impl Lease {
         }
     }
 
-    /// Writes the last content, without the CR LF of its last line, and the end of the message. That end begins with a CR LF in
-    /// any
-    /// case, because an empty last line is content as well. Returns the backend's reply to the message.
+    /// Writes the last content, without the CR LF of its last line, and the end of the message. That end begins with a CR LF
+    /// in any case, because an empty last line is content as well. Returns the backend's reply to the message.
     ///
     /// # Errors
     /// The backend is lost. Whether it accepted the message is then unknown.
@@ -239,8 +236,7 @@ impl Lease {
     }
 
     /// Ends the transaction and returns the connection to its pool. In the middle of a message the connection is closed
-    /// instead,
-    /// so that the backend does not accept what was sent of it.
+    /// instead, so that the backend does not accept what was sent of it.
     pub fn done(mut self) {
         if let Some(connection) = self.connection.take()
             && self.stage == LeaseStage::Envelope

@@ -96,8 +96,7 @@ impl MailBackend {
     }
 
     /// Makes a connection, and notes the health of the backend. A backend that refuses one while it has others isn't down: no
-    /// more
-    /// connections are made for a while.
+    /// more connections are made for a while.
     ///
     /// # Errors
     /// The failure of each address.
@@ -143,8 +142,7 @@ impl MailBackend {
     }
 
     /// Connects to addresses that failed or are in doubt, so that they are used again once they work. A backend with one
-    /// address,
-    /// or with failed ones only, is checked by [`MailBackend::probe`].
+    /// address, or with failed ones only, is checked by [`MailBackend::probe`].
     pub async fn retry_failed(&self) {
         let Ok(_retrying) = self.retrying.try_lock() else { return };
         let failed = self.addresses.failed();

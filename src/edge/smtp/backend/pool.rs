@@ -121,10 +121,9 @@ impl<T> Pool<T> {
         self.state.lock().open > 0
     }
 
-    /// Takes, in this order: the best idle connection of `worker`, a permit for a new connection, an idle connection of another
-    /// worker. If idle connections remain and none fits, one is closed and its permit is given. Returns `None` if all are in
-    /// use,
-    /// or if `owner` has as many as one owner may have.
+    /// Takes, in this order: the best idle connection of `worker`, a permit for a new connection, an idle connection of
+    /// another worker. If idle connections remain and none fits, one is closed and its permit is given. Returns `None` if all
+    /// are in use, or if `owner` has as many as one owner may have.
     pub fn try_take(
         self: &Arc<Self>,
         worker: usize,

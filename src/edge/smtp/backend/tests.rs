@@ -1,4 +1,4 @@
-//! Leases before backends that misbehave, over real sockets.
+//! Leases of connections to backends that misbehave, over real sockets.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -19,15 +19,28 @@ use crate::wire::smtp::Reply;
 pub(super) mod sink;
 
 mod connections;
+mod extensions;
 mod readiness;
 
 use sink::{Act, Settings, Sink, say};
 
 const MAIL: &[u8] = b"<john@example.com> SIZE=20";
-/// Without its last CR LF, which belongs to the end.
+/// The content of a message without its last CR LF, which belongs to the end.
 const CONTENT: &[u8] = b"Subject: hi\r\n\r\n..a line";
-/// Soon for who waits for it, and long enough for everything that works on a machine that is busy.
+/// A timeout that is short for a test, and long enough for everything that works on a busy machine.
 const SOON: Duration = Duration::from_secs(2);
+
+/// A backend that follows a script.
+fn scripted(script: impl Fn(&sink::Moment<'_>) -> Act + Send + Sync + 'static) -> Sink {
+    Sink::start(Settings::scripted(script))
+}
+
+/// A backend that does not offer `missing`.
+fn without(missing: &'static str) -> Sink {
+    let mut settings = Settings::default();
+    settings.extensions.retain(|extension| !extension.starts_with(missing));
+    Sink::start(settings)
+}
 
 fn submitter(name: &str) -> Arc<Submitter> {
     Arc::new(Submitter {
@@ -67,7 +80,13 @@ fn codes(replies: &[Reply]) -> Vec<u16> {
     replies.iter().map(Reply::code).collect()
 }
 
-/// A whole message; the answer to its end, or whatever came instead of a 2xx or 354 before.
+/// Sends the content of a message after a 354, and its end.
+async fn send_content(lease: &mut Lease) -> Result<Reply, BackendLost> {
+    lease.write(CONTENT).await?;
+    lease.finish(b"").await
+}
+
+/// Submits a message. Returns the reply to it, or the first refusal before it.
 async fn submit(lease: &mut Lease) -> Result<Reply, BackendLost> {
     let replies = lease.pipeline(MAIL, &rcpts(&["jane"])).await?;
     if let Some(refusal) = replies.into_iter().find(|reply| !reply.is_positive()) {
@@ -77,8 +96,7 @@ async fn submit(lease: &mut Lease) -> Result<Reply, BackendLost> {
     if !reply.is_intermediate() {
         return Ok(reply);
     }
-    lease.write(CONTENT).await?;
-    lease.finish(b"").await
+    send_content(lease).await
 }
 
 async fn deliver(backends: &Arc<BackendGroup>) -> Reply {
@@ -107,10 +125,10 @@ async fn a_message_arrives_as_it_was_given_over_one_connection_for_many() {
 }
 
 #[tokio::test]
-async fn the_end_is_right_whatever_the_content_ends_with() {
+async fn the_end_of_a_message_is_right_after_any_content() {
     let sink = Sink::good();
     let backends = backends(&[&sink], "");
-    // An empty line at its end is content like any other.
+    // An empty last line is content as well.
     let cases: [(&[&[u8]], &[u8]); 5] = [
         (&[], b"\r\n"),
         (&[b"a"], b"a\r\n"),
@@ -132,7 +150,7 @@ async fn the_end_is_right_whatever_the_content_ends_with() {
 }
 
 #[tokio::test]
-async fn what_belongs_together_is_written_together() {
+async fn an_envelope_and_a_message_take_one_write_each() {
     let sink = Sink::good();
     let backends = backends(&[&sink], "");
     deliver(&backends).await;
@@ -140,8 +158,7 @@ async fn what_belongs_together_is_written_together() {
     let mut lease = lease(&backends).await;
     let (replies, data) = lease.pipeline_data(MAIL, &rcpts(&["one", "two"])).await.unwrap();
     assert_eq!((codes(&replies), data.unwrap().code()), (vec![250, 250, 250], 354));
-    lease.write(CONTENT).await.unwrap();
-    lease.finish(b"").await.unwrap();
+    send_content(&mut lease).await.unwrap();
     lease.done();
     assert_eq!(sink.reads().len() - before, 2, "{:?}", sink.reads());
 }
@@ -160,8 +177,7 @@ async fn each_recipient_has_the_backends_own_answer() {
         assert_eq!(codes(&replies), [250, 250, 550, 250]);
         assert_eq!(replies[2].to_string(), "550 5.1.1 No two");
         assert_eq!(data.unwrap().code(), 354);
-        lease.write(CONTENT).await.unwrap();
-        assert_eq!(lease.finish(b"").await.unwrap().code(), 250);
+        assert_eq!(send_content(&mut lease).await.unwrap().code(), 250);
         assert_eq!(sink.messages()[0].rcpts, ["<one@example.net>", "<three@example.net>"]);
     }
 }
@@ -178,14 +194,14 @@ async fn hundreds_of_recipients_are_sent_in_batches() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_recipient_is_no_message_even_where_the_backend_says_354() {
+async fn no_message_is_sent_without_a_recipient_even_after_354() {
     let script = |moment: &sink::Moment<'_>| match moment.command {
         "RCPT TO:<one@example.net>" => say("550 5.1.1 No"),
         "DATA" => say("354 Go on"),
         "message" => say("554 5.5.1 No recipients"),
         _ => Act::Well,
     };
-    let sink = Sink::start(Settings::scripted(script));
+    let sink = scripted(script);
     let backends = backends(&[&sink], "");
     let mut lease = lease(&backends).await;
     let (replies, data) = lease.pipeline_data(MAIL, &rcpts(&["one"])).await.unwrap();
@@ -197,8 +213,8 @@ async fn no_recipient_is_no_message_even_where_the_backend_says_354() {
 }
 
 #[tokio::test]
-async fn a_message_follows_where_the_backend_took_none_for_one() {
-    // As RFC 5321, 4.1.1.4, has it, the sender is forgotten then; some may not.
+async fn a_message_follows_one_without_recipients() {
+    // A backend resets the transaction then (RFC 5321 section 4.1.1.4); some may not.
     for forgets in [true, false] {
         let script = move |moment: &sink::Moment<'_>| match (moment.command, moment.messages) {
             ("RCPT TO:<one@example.net>", _) => say("550 5.1.1 No"),
@@ -206,7 +222,7 @@ async fn a_message_follows_where_the_backend_took_none_for_one() {
             ("message", 0) if forgets => say("554 5.5.1 No recipients"),
             _ => Act::Well,
         };
-        let sink = Sink::start(Settings::scripted(script));
+        let sink = scripted(script);
         let backends = backends(&[&sink], "");
         let mut lease = lease(&backends).await;
         let (replies, data) = lease.pipeline_data(MAIL, &rcpts(&["one"])).await.unwrap();
@@ -214,8 +230,7 @@ async fn a_message_follows_where_the_backend_took_none_for_one() {
         assert_eq!(lease.rcpt(b"<two@example.net>").await.unwrap().code(), 250, "{forgets}");
         assert_eq!(lease.rcpt(b"<three@example.net>").await.unwrap().code(), 250);
         assert_eq!(lease.data().await.unwrap().code(), 354);
-        lease.write(CONTENT).await.unwrap();
-        assert_eq!(lease.finish(b"").await.unwrap().code(), 250);
+        assert_eq!(send_content(&mut lease).await.unwrap().code(), 250);
         let [message] = &sink.messages()[..] else { panic!() };
         assert_eq!((message.mail.as_bytes(), message.rcpts.len()), (MAIL, 2));
         assert_eq!(sink.connections(), 1);
@@ -223,7 +238,7 @@ async fn a_message_follows_where_the_backend_took_none_for_one() {
 }
 
 #[tokio::test]
-async fn a_refused_sender_is_told_once() {
+async fn a_refused_sender_has_one_reply() {
     for extensions in [vec!["PIPELINING"], vec![]] {
         let script = |moment: &sink::Moment<'_>| match moment.command {
             command if command.starts_with("MAIL") && moment.messages == 0 => say("553 5.1.8 Not you"),
@@ -245,7 +260,7 @@ async fn late_refusals_are_passed_on_and_the_connection_is_used_again() {
             ("message", 0) => say(late),
             _ => Act::Well,
         };
-        let sink = Sink::start(Settings::scripted(script));
+        let sink = scripted(script);
         let backends = backends(&[&sink], "");
         assert_eq!(deliver(&backends).await.to_string(), late);
         assert_eq!(deliver(&backends).await.code(), 250);
@@ -253,7 +268,7 @@ async fn late_refusals_are_passed_on_and_the_connection_is_used_again() {
     }
 }
 
-/// Everything that a backend can do instead of answering, before it has any of the message.
+/// The failures of a backend before it was given any of the message.
 fn failures() -> Vec<Act> {
     vec![
         Act::Close,
@@ -266,26 +281,26 @@ fn failures() -> Vec<Act> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_backend_takes_over_at_each_stage_before_the_message() {
+async fn another_backend_is_substituted_at_each_stage_before_the_message() {
     let stages = ["connect", "EHLO gate.test", "MAIL", "RCPT", "DATA"];
     let cases =
         stages.into_iter().flat_map(|stage| failures().into_iter().map(move |failure| (stage, failure)));
-    // At once, since some wait until it takes too long.
-    let tasks: Vec<_> = cases.map(|(stage, failure)| tokio::spawn(takes_over(stage, failure))).collect();
+    // In parallel, because some cases wait for a timeout.
+    let tasks: Vec<_> = cases.map(|(stage, failure)| tokio::spawn(is_substituted(stage, failure))).collect();
     for task in tasks {
         task.await.unwrap();
     }
 }
 
-async fn takes_over(stage: &'static str, failure: Act) {
+async fn is_substituted(stage: &'static str, failure: Act) {
     let act = failure.clone();
-    let bad = Sink::start(Settings::scripted(move |moment| match moment.command.starts_with(stage) {
+    let bad = scripted(move |moment| match moment.command.starts_with(stage) {
         true => act.clone(),
         false => Act::Well,
-    }));
+    });
     let good = Sink::good();
     let more = format!("command_timeout = '{0}s'\nconnect_timeout = '{0}s'", SOON.as_secs());
-    // The bad one comes first.
+    // The failing backend is tried first.
     let backends = backends(&[&bad, &good], &more);
     assert_eq!(deliver(&backends).await.code(), 250, "{failure:?} at {stage}");
     assert!(bad.connections() > 0, "{stage}");
@@ -294,14 +309,14 @@ async fn takes_over(stage: &'static str, failure: Act) {
 }
 
 #[tokio::test]
-async fn nobody_takes_over_once_the_message_was_begun() {
+async fn no_backend_is_substituted_once_the_message_has_begun() {
     for stage in ["content", "message"] {
         for failure in [Act::Close, Act::SayAndClose("421 4.3.2 Going down\r\n".into())] {
             let act = failure.clone();
-            let bad = Sink::start(Settings::scripted(move |moment| match moment.command == stage {
+            let bad = scripted(move |moment| match moment.command == stage {
                 true => act.clone(),
                 false => Act::Well,
-            }));
+            });
             let good = Sink::good();
             let backends = backends(&[&bad, &good], "");
             let mut lease = lease(&backends).await;
@@ -320,11 +335,11 @@ async fn nobody_takes_over_once_the_message_was_begun() {
 }
 
 #[tokio::test]
-async fn the_only_backends_last_words_are_passed_on() {
-    let bad = Sink::start(Settings::scripted(|moment| match moment.command.starts_with("RCPT") {
+async fn the_last_reply_of_the_only_backend_is_passed_on() {
+    let bad = scripted(|moment| match moment.command.starts_with("RCPT") {
         true => Act::SayAndClose("421 4.7.0 Too much\r\n".into()),
         false => Act::Well,
-    }));
+    });
     let backends = backends(&[&bad], "");
     let mut lease = lease(&backends).await;
     let lost = lease.pipeline(MAIL, &rcpts(&["jane"])).await.unwrap_err();
@@ -333,18 +348,18 @@ async fn the_only_backends_last_words_are_passed_on() {
 }
 
 #[tokio::test]
-async fn a_refusal_of_the_connection_is_none_of_the_message() {
-    let sink = Sink::start(Settings::scripted(|moment| match (moment.connection, moment.command) {
+async fn a_refusal_of_the_connection_does_not_refuse_the_message() {
+    let sink = scripted(|moment| match (moment.connection, moment.command) {
         (0, command) if command.starts_with("RCPT") => {
             Act::SayAndClose("250 2.1.5 Ok\r\n554 5.7.1 Idle\r\n".into())
         }
         (1.., "connect") => Act::Close,
         _ => Act::Well,
-    }));
+    });
     let backends = backends(&[&sink], "");
     let mut lease = lease(&backends).await;
     assert_eq!(codes(&lease.pipeline(MAIL, &rcpts(&["jane"])).await.unwrap()), [250, 250]);
-    // While the client is waited for.
+    // While the client is idle.
     let since = Instant::now();
     std::future::poll_fn(|cx| {
         lease.poll_idle(since, cx);
@@ -357,11 +372,11 @@ async fn a_refusal_of_the_connection_is_none_of_the_message() {
 }
 
 #[tokio::test]
-async fn a_refusal_in_the_middle_of_a_message_is_heard() {
-    let sink = Sink::start(Settings::scripted(|moment| match moment.command {
+async fn a_refusal_in_the_middle_of_a_message_is_passed_on() {
+    let sink = scripted(|moment| match moment.command {
         "content" => Act::SayAndClose("552 5.3.4 Too long\r\n".into()),
         _ => Act::Well,
-    }));
+    });
     let backends = backends(&[&sink], "");
     let mut lease = lease(&backends).await;
     lease.pipeline_data(MAIL, &rcpts(&["jane"])).await.unwrap();

@@ -29,8 +29,7 @@ impl BackendTransport {
     }
 
     /// Writes without waiting, and returns the number of bytes written. With TLS that is always 0, because a write is not
-    /// complete
-    /// before it is flushed.
+    /// complete before it is flushed.
     ///
     /// # Errors
     /// The connection is broken.

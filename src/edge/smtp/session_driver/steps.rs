@@ -1,4 +1,4 @@
-//! The steps of an SMTP session: what it asks its driver to do with the client, the credential and the backend.
+//! The steps of an SMTP session, which need the client's connection, the credential or the backend.
 //!
 //! Every wait for a backend is a future on the heap, so that a session that waits for its client is small.
 
@@ -11,7 +11,7 @@ use crate::wire::smtp::session::{ContentPiece, GATHER, SessionLimit, SessionStep
 use crate::wire::smtp::{Reply, replies};
 
 impl SessionDriver {
-    /// Processes the input as far as possible, and takes every step that the session asks for.
+    /// Processes the input as far as possible, and takes every step of the session.
     pub(super) async fn work(&mut self, shutdown: &mut Shutdown) -> PauseReason {
         let may_hold_secrets = self.granted.is_none();
         let input = std::mem::take(&mut self.input);

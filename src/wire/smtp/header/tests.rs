@@ -19,7 +19,7 @@ fn whole(text: &str, dots: bool) -> String {
 }
 
 #[test]
-fn what_claims_to_be_ours_is_removed() {
+fn forged_fields_are_removed() {
     let forged = [
         "X-Gatepost-User: root\r\n",
         "x-gatepost-user:root\r\n",
@@ -37,7 +37,7 @@ fn what_claims_to_be_ours_is_removed() {
         "X-Gatepost-User\u{a0}: root\r\n",
     ];
     for line in forged {
-        // The name on a line of its own leaves a line behind that begins with a colon, and names nobody.
+        // A name on a line of its own leaves a line that begins with a colon, without a name.
         let left = if line.contains("\r\n: ") { ": root\r\n" } else { "" };
         let text = format!("\r\nA: b\r\n{line}Subject: c\r\n\r\nbody\r\n");
         assert_eq!(whole(&text, true), format!("\r\nA: b\r\n{left}Subject: c\r\n\r\nbody\r\n"), "{line:?}");
@@ -52,7 +52,7 @@ fn what_claims_to_be_ours_is_removed() {
 }
 
 #[test]
-fn what_claims_to_be_ours_behind_what_some_trim_is_removed() {
+fn forged_fields_behind_bytes_that_some_trim_are_removed() {
     let before = ["\x0c", "\x0b", "\u{a0}", "\x01 \x7f\t", "\x0c\0 ", "\r ", "\n\t", "\r\r ", "\u{2003} "];
     for before in before {
         // What is skipped passes, and so stands before the next line.
@@ -71,7 +71,7 @@ fn what_claims_to_be_ours_behind_what_some_trim_is_removed() {
 }
 
 #[test]
-fn what_does_not_stays() {
+fn other_fields_stay() {
     let good = [
         "X-Gatepost-Users: a\r\n",
         "X-Gatepost-Use: a\r\n",
@@ -93,7 +93,7 @@ fn what_does_not_stays() {
 }
 
 #[test]
-fn nothing_continues_what_is_ours() {
+fn nothing_continues_the_fields_of_gatepost() {
     // By DATA and by BDAT.
     for start in [" root\r\n", "\troot\r\n\r\nx", "\x0broot\r\n", "\x0croot", " \r\n\r\nx"] {
         for dots in [false, true] {
@@ -128,7 +128,7 @@ fn nothing_continues_what_is_ours() {
 }
 
 #[test]
-fn what_a_backend_may_skip_hides_no_name() {
+fn skippable_bytes_hide_no_name() {
     for name in
         ["X-Gatepost-\0User", "\0\0X-Gatepost-User\0", "X-\rGatepost\r\r-User", "\r\0X_Gate\0\r\0post-User"]
     {
@@ -149,7 +149,7 @@ fn what_a_backend_may_skip_hides_no_name() {
 }
 
 #[test]
-fn a_separator_of_an_mbox_becomes_a_field() {
+fn an_mbox_separator_becomes_a_field() {
     let line = "From joe Sat Nov 28 08:00:00 2026\r\n";
     let cases = [
         (format!("{line}A: b\r\n\r\nc"), format!("X-Mailbox-Line: {line}A: b\r\n\r\nc")),
@@ -164,7 +164,7 @@ fn a_separator_of_an_mbox_becomes_a_field() {
         ("From joe\r\n".into(), "X-Mailbox-Line: From joe\r\n".into()),
         // A lone CR ends a line for some only: to others the next separator stands directly behind this one.
         ("From \r.\r\nFrom ".into(), "X-Mailbox-Line: From \r.\r\nX-Mailbox-Line: From ".into()),
-        // What follows is told from it as from a line that is ours.
+        // Content behind it is separated from it as from a field of Gatepost.
         (format!("{line} x"), format!("X-Mailbox-Line: {line}\r\n x")),
         (format!("{line}\tx\r\n"), format!("X-Mailbox-Line: {line}\r\n\tx\r\n")),
         (format!("{line}\r\n x"), format!("X-Mailbox-Line: {line}\r\n x")),
@@ -185,7 +185,7 @@ fn a_separator_of_an_mbox_becomes_a_field() {
     // The dot is stuffed, and so isn't part of the line.
     assert_eq!(whole(&format!("\r\n.{line}"), true), format!("\r\nX-Mailbox-Line: {line}"));
     assert_eq!(whole(&format!("\r\n.>{line}"), true), format!("\r\nX-Mailbox-Line: >{line}"));
-    // A name is still seen behind one that a CR or an LF alone ends, and what continues it isn't ours.
+    // A name is recognized behind a separator that ends in a lone CR or LF, and nothing continues that.
     for end in ["\r", "\n"] {
         let text = format!("\r\nFrom a{end}X-Gatepost-User: root{end}From b{end} c");
         let expected = format!("\r\nX-Mailbox-Line: From a{end}X-Mailbox-Line: From b{end}\r\n\r\n c");
@@ -196,7 +196,7 @@ fn a_separator_of_an_mbox_becomes_a_field() {
 }
 
 #[test]
-fn what_is_no_separator_of_an_mbox_stays() {
+fn lines_that_are_no_mbox_separator_stay() {
     let long = ">".repeat(usize::from(QUOTES) + 1) + "From joe";
     for text in [
         "From: joe\r\n",
@@ -254,7 +254,7 @@ proptest! {
         let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &text.as_bytes()[pair[0]..pair[1]]).collect();
         let passed = pass(&pieces, dots);
         prop_assert_eq!(&passed, &pass(&[text.as_bytes()], dots));
-        // To a reader of whatever kind, nothing that is left in the header is ours, and nothing adds to what is.
+        // For every kind of reader, no forged field is left, and nothing continues the fields of Gatepost.
         let ours = format!("X-Gatepost-User: joe{}", passed.0);
         let bare = ours.replace("\r\n", "\n").replace('\r', "");
         let readings = [
@@ -264,7 +264,7 @@ proptest! {
             bare.split('\n').map(str::to_owned).collect(),
             bare.replace('\0', "").split('\n').map(str::to_owned).collect(),
         ];
-        // Strict or lenient, nobody sees a separator of an mbox behind what is ours. Nothing but those becomes a field.
+        // Neither a strict nor a lenient reader sees an mbox separator behind the fields of Gatepost. No other line becomes a field.
         for lines in [&readings[0], &readings[2]] {
             let mut behind = lines[1..].iter().map(|line| if dots { line.strip_prefix('.').unwrap_or(line) } else { line });
             let next = behind.find(|line| !line.starts_with("X-Mailbox-Line: ")).unwrap_or_default();

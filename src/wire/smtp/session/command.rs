@@ -23,18 +23,14 @@ impl SmtpSession {
         let line = match self.line(input, command::longest) {
             Ok(line) => line,
             Err(fault) => {
-                let reply = match fault {
-                    InputLine::TooLong(LineVerb::Auth, _) => &replies::AUTH_TOO_LONG,
-                    InputLine::Malformed(..) => &replies::MALFORMED_LINE,
-                    _ => &replies::LINE_TOO_LONG,
-                };
-                if fault.begins() == Some(LineVerb::Bdat) {
+                let reply = fault.reply(false);
+                if fault.verb() == Some(LineVerb::Bdat) {
                     // The session ends, as for a BDAT without a valid size below.
                     reply.write(out);
                     return None;
                 }
                 self.resume(transaction);
-                return self.faulty(fault, reply, out);
+                return self.faulty(fault, &reply, out);
             }
         };
         let command = match SmtpCommand::parse(line) {
@@ -88,15 +84,12 @@ impl SmtpSession {
                 self.proceed(next, out)
             }
             Err(fault) => {
-                let reply = match fault {
-                    InputLine::Malformed(..) => &replies::MALFORMED_LINE,
-                    _ => &replies::AUTH_TOO_LONG,
-                };
+                let reply = fault.reply(true);
                 self.phase = match fault {
                     InputLine::Partial | InputLine::Overflow(_) => SessionPhase::Login(exchange),
                     _ => SessionPhase::Command,
                 };
-                self.faulty(fault, reply, out)
+                self.faulty(fault, &reply, out)
             }
         }
     }
@@ -108,7 +101,7 @@ impl SmtpSession {
         longest: impl Fn(&[u8]) -> usize,
     ) -> Result<&'i [u8], InputLine<'i>> {
         let found = input_line::first(input, self.overflowed, longest);
-        self.overflowed = if let InputLine::Overflow(begins) = found { Some(begins) } else { None };
+        self.overflowed = if let InputLine::Overflow(verb) = found { Some(verb) } else { None };
         *input = match found {
             InputLine::Whole(_, rest) | InputLine::TooLong(_, rest) | InputLine::Malformed(_, rest) => rest,
             InputLine::Overflow(_) => &[],
@@ -235,7 +228,7 @@ impl SmtpSession {
             return self.deny(&replies::BAD_SEQUENCE, transaction, out);
         }
         if !input.is_empty() {
-            // Whoever injected them wants them to be executed as if they had been encrypted.
+            // An attacker who injected them wants them to be executed as if they had been encrypted.
             *input = &[];
             replies::STARTTLS_INJECTION.write(out);
             return None;

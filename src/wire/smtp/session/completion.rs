@@ -44,8 +44,7 @@ impl SmtpSession {
     }
 
     /// Completes [`SessionStep::Envelope`](super::SessionStep::Envelope). `mail` is the reply to MAIL, if that was requested.
-    /// Unless
-    /// it is a refusal, `rcpts` has a reply to each recipient. A 421 among them ends the session.
+    /// Unless it is a refusal, `rcpts` has a reply to each recipient. A 421 among them ends the session.
     pub fn complete_envelope(&mut self, mail: Option<Reply>, rcpts: Vec<Reply>, out: &mut Vec<u8>) {
         let SessionPhase::Envelope(pending) = std::mem::replace(&mut self.phase, SessionPhase::Closed) else {
             return self.check_expected(false);
@@ -71,7 +70,7 @@ impl SmtpSession {
                 break;
             }
             if refused {
-                // Without a transaction, a recipient counts as one that is not pipelined would.
+                // Without a transaction, such a recipient counts as if it had not been pipelined.
                 self.phase = SessionPhase::Command;
                 self.refuse_outside(out);
                 over = self.is_over();

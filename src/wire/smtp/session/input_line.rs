@@ -1,6 +1,6 @@
 //! Command lines: strict about their ends, bounded in their length.
 
-use crate::wire::smtp::command;
+use crate::wire::smtp::{Reply, command, replies};
 
 /// The start of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,12 +19,30 @@ pub(super) enum InputLine<'i> {
 
 impl InputLine<'_> {
     /// The verb of a line that is invalid.
-    pub(super) fn begins(&self) -> Option<LineVerb> {
+    pub(super) fn verb(&self) -> Option<LineVerb> {
         match self {
-            InputLine::TooLong(begins, _) | InputLine::Malformed(begins, _) | InputLine::Overflow(begins) => {
-                Some(*begins)
+            InputLine::TooLong(verb, _) | InputLine::Malformed(verb, _) | InputLine::Overflow(verb) => {
+                Some(*verb)
             }
             InputLine::Whole(..) | InputLine::Partial => None,
+        }
+    }
+
+    /// The reply to an invalid line. `in_auth` is true within an AUTH exchange.
+    pub(super) fn reply(&self, in_auth: bool) -> Reply {
+        match self {
+            InputLine::Malformed(..) => replies::MALFORMED_LINE,
+            InputLine::TooLong(LineVerb::Auth, _) => replies::AUTH_TOO_LONG,
+            InputLine::TooLong(LineVerb::Bdat | LineVerb::Other, _)
+            | InputLine::Overflow(_)
+            | InputLine::Partial
+            | InputLine::Whole(..) => {
+                if in_auth {
+                    replies::AUTH_TOO_LONG
+                } else {
+                    replies::LINE_TOO_LONG
+                }
+            }
         }
     }
 }
@@ -53,28 +71,27 @@ impl LineVerb {
 }
 
 /// Reads the first line of `input`. `overflowed` is the verb of a line whose start was discarded. `longest` is the limit in
-/// bytes
-/// for a line, CR LF included.
+/// bytes for a line, CR LF included.
 pub(super) fn first<'i>(
     input: &'i [u8],
     overflowed: Option<LineVerb>,
     longest: impl Fn(&[u8]) -> usize,
 ) -> InputLine<'i> {
-    let begins = || overflowed.unwrap_or_else(|| LineVerb::of(input));
+    let verb = || overflowed.unwrap_or_else(|| LineVerb::of(input));
     let Some(end) = memchr::memchr(b'\n', input) else {
         let over = overflowed.is_some() || input.len() >= longest(input);
-        return if over { InputLine::Overflow(begins()) } else { InputLine::Partial };
+        return if over { InputLine::Overflow(verb()) } else { InputLine::Partial };
     };
     let (line, rest) = (&input[..end], &input[end + 1..]);
     if overflowed.is_some() || end + 1 > longest(line) {
-        return InputLine::TooLong(begins(), rest);
+        return InputLine::TooLong(verb(), rest);
     }
     match line.split_last() {
         // Without an early exit, so that the compiler can vectorize the search.
         Some((b'\r', line)) if !line.iter().fold(false, |any, byte| any | byte.is_ascii_control()) => {
             InputLine::Whole(line, rest)
         }
-        _ => InputLine::Malformed(begins(), rest),
+        _ => InputLine::Malformed(verb(), rest),
     }
 }
 

@@ -112,8 +112,7 @@ impl SmtpSession {
                 DataRead::Content(piece) => match phase.body.pass(piece) {
                     Ok(mut piece) if phase.reader.take_end(input) => {
                         // The end is taken together with the content, so that a message that came whole is sent in one write.
-                        // Bytes are withheld
-                        // only within the header, and then `rest` is empty.
+                        // Bytes are withheld only within the header, and then `rest` is empty.
                         piece.head.extend_from_slice(&phase.body.finish());
                         self.phase = SessionPhase::MessageReply;
                         return Some(SessionStep::Finish(piece));

@@ -66,9 +66,8 @@ pub struct SessionEnvironment {
 pub enum SessionStep<'i> {
     /// Read more input. Unprocessed input has to be given again before it.
     Read,
-    /// Send the replies before the rest of the input is processed. A client that sends many commands and reads no replies must
-    /// not
-    /// fill the memory.
+    /// Send the replies before the rest of the input is processed. A client that sends many commands and reads no replies
+    /// must not fill the memory.
     Flush,
     /// Check this login, then call [`SmtpSession::complete_login`].
     Check(PresentedCredential),
@@ -189,8 +188,7 @@ impl SmtpSession {
     }
 
     /// Returns true while a message is received, which a revocation or a stop allows to end. It begins with its first byte.
-    /// Between
-    /// chunks of a rejected message there is nothing left to end.
+    /// Between chunks of a rejected message there is nothing left to end.
     pub fn is_receiving(&self) -> bool {
         match &self.phase {
             SessionPhase::DataReply(_) | SessionPhase::Data(_) | SessionPhase::MessageReply => true,
@@ -202,9 +200,9 @@ impl SmtpSession {
         }
     }
 
-    /// Returns true if a stop of the gateway waits for this session: content arrives with which a message or chunk can end, or
-    /// the
-    /// backend's reply to the message is pending. In any other phase a client that has to reconnect loses nothing.
+    /// Returns true if a stop of the gateway waits for this session. It does while content arrives with which a message or
+    /// chunk can end, and while the backend's reply to the message is pending. In any other phase a client that has to
+    /// reconnect loses nothing.
     pub fn is_transferring(&self) -> bool {
         match &self.phase {
             SessionPhase::Data(_) | SessionPhase::MessageReply => true,

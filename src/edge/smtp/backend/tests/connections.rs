@@ -1,116 +1,18 @@
-//! Connections to backends: kept, replaced, bounded.
+//! Connections to backends: pooled, tested, replaced, bounded.
 
 use super::*;
 use crate::edge::smtp::delivery::MailDelivery;
 use crate::wire::smtp::replies;
 
 #[tokio::test]
-async fn one_that_answers_otherwise_is_no_substitute() {
-    let bad = Sink::start(Settings::scripted(|moment| match moment.command {
-        "DATA" => Act::Close,
-        _ => Act::Well,
-    }));
-    let other = Sink::start(Settings::scripted(|moment| match moment.command.starts_with("RCPT") {
-        true => say("550 5.1.1 Unknown here"),
-        false => Act::Well,
-    }));
-    let backends = backends(&[&bad, &other], "");
-    let mut lease = lease(&backends).await;
-    let lost = submit(&mut lease).await.unwrap_err();
-    assert_eq!(lost.reply().code(), 451);
-    assert_eq!(other.messages(), []);
-}
-
-#[tokio::test]
-async fn who_does_not_offer_what_a_message_needs_does_not_get_it() {
-    let cases: [(&str, &str, &str); 5] = [
-        ("8BITMIME", "<john@example.com> BODY=8BITMIME", "<jane@example.net>"),
-        ("SMTPUTF8", "<john@example.com> SMTPUTF8", "<jane@example.net>"),
-        ("DSN", "<john@example.com> RET=HDRS", "<jane@example.net>"),
-        ("DSN", "<john@example.com>", "<jane@example.net> NOTIFY=NEVER"),
-        ("SIZE 50000000", "<john@example.com> SIZE=2000", "<jane@example.net>"),
-    ];
-    for (missing, mail, rcpt) in cases {
-        let start = |script: fn(&sink::Moment<'_>) -> Act| {
-            let mut settings = Settings::scripted(script);
-            settings.extensions.retain(|extension| *extension != missing);
-            if missing.starts_with("SIZE") {
-                settings.extensions.push("SIZE 1000");
-            }
-            Sink::start(settings)
-        };
-        // The first one asked.
-        let (lacking, whole) = (start(|_| Act::Well), Sink::good());
-        let both = backends(&[&lacking, &whole], "");
-        let mut first = lease(&both).await;
-        let replies = first.pipeline(mail.as_bytes(), &[rcpt.as_bytes().to_vec()]).await.unwrap();
-        assert_eq!(codes(&replies), [250, 250], "{missing}");
-        assert!(!lacking.commands(0).iter().any(|command| command.starts_with("MAIL")), "{missing}");
-        assert!(whole.commands(0).contains(&format!("MAIL FROM:{mail}")), "{missing}");
-
-        // One that is to take over, and there is no other.
-        let failing = Sink::start(Settings::scripted(|moment| match moment.command {
-            "DATA" => Act::Close,
-            _ => Act::Well,
-        }));
-        let lacking = start(|_| Act::Well);
-        let both = backends(&[&failing, &lacking], "");
-        let mut lease = lease(&both).await;
-        lease.pipeline(mail.as_bytes(), &[rcpt.as_bytes().to_vec()]).await.unwrap();
-        let lost = lease.data().await.unwrap_err();
-        assert_eq!(lost.reply().code(), 451, "{missing}");
-        assert!(lost.detail.contains("does not offer"), "{}", lost.detail);
-        assert!(!lacking.commands(0).iter().any(|command| command.starts_with("MAIL")), "{missing}");
-    }
-}
-
-#[tokio::test]
-async fn a_size_is_told_to_those_who_ask_for_it() {
-    let mut settings = Settings::default();
-    settings.extensions.retain(|extension| !extension.starts_with("SIZE"));
-    let sink = Sink::start(settings);
-    let mut lease = lease(&backends(&[&sink], "")).await;
-    lease.pipeline(MAIL, &rcpts(&["jane"])).await.unwrap();
-    assert_eq!(sink.commands(0)[1], "MAIL FROM:<john@example.com>");
-}
-
-#[tokio::test]
-async fn a_later_recipient_or_a_chunk_may_need_another_backend() {
-    let without = |missing: &'static str| {
-        let mut settings = Settings::default();
-        settings.extensions.retain(|extension| *extension != missing);
-        Sink::start(settings)
-    };
-    let (lacking, whole) = (without("DSN"), Sink::good());
-    let both = backends(&[&lacking, &whole], "");
-    let mut first = lease(&both).await;
-    first.pipeline(MAIL, &rcpts(&["one"])).await.unwrap();
-    assert_eq!(first.rcpt(b"<two@example.net> NOTIFY=FAILURE").await.unwrap().code(), 250);
-    let (told, asked) = (whole.commands(0), lacking.commands(0));
-    assert!(asked.iter().any(|command| command.starts_with("RCPT")), "{asked:?}");
-    assert_eq!(told[2..], ["RCPT TO:<one@example.net>", "RCPT TO:<two@example.net> NOTIFY=FAILURE"]);
-
-    let (lacking, whole) = (without("CHUNKING"), Sink::good());
-    let both = backends(&[&lacking, &whole], "");
-    let mut lease = lease(&both).await;
-    lease.pipeline(MAIL, &rcpts(&["one"])).await.unwrap();
-    lease.bdat(3, true).await.unwrap();
-    lease.write(b"abc").await.unwrap();
-    assert_eq!(lease.chunk_reply().await.unwrap().code(), 250);
-    assert_eq!((lacking.messages().len(), whole.messages().len()), (0, 1));
-}
-
-#[tokio::test]
-async fn a_kept_connection_that_was_closed_is_replaced_unseen() {
+async fn a_pooled_connection_that_was_closed_is_replaced() {
     // Closed while it is idle, or just when it is used again.
     for closing in ["message", "MAIL"] {
-        let sink = Sink::start(Settings::scripted(move |moment| {
-            match (moment.connection, moment.messages, moment.command) {
-                (0, 0, "message") if closing == "message" => Act::SayAndClose("250 2.0.0 Kept\r\n".into()),
-                (0, 1, command) if command.starts_with(closing) => Act::Close,
-                _ => Act::Well,
-            }
-        }));
+        let sink = scripted(move |moment| match (moment.connection, moment.messages, moment.command) {
+            (0, 0, "message") if closing == "message" => Act::SayAndClose("250 2.0.0 Kept\r\n".into()),
+            (0, 1, command) if command.starts_with(closing) => Act::Close,
+            _ => Act::Well,
+        });
         let backends = backends(&[&sink], "");
         assert_eq!(deliver(&backends).await.code(), 250);
         if closing == "message" {
@@ -123,12 +25,12 @@ async fn a_kept_connection_that_was_closed_is_replaced_unseen() {
 
 #[tokio::test]
 async fn a_reply_to_nothing_ends_the_connection() {
-    let sink = Sink::start(Settings::scripted(|moment| match moment.command {
+    let sink = scripted(|moment| match moment.command {
         command if command.starts_with("MAIL") && moment.connection == 0 => {
             Act::Say("250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n".into())
         }
         _ => Act::Well,
-    }));
+    });
     let backends = backends(&[&sink, &Sink::good()], "");
     let mut lease = lease(&backends).await;
     assert_eq!(codes(&lease.pipeline(MAIL, &[]).await.unwrap()), [250]);
@@ -137,11 +39,11 @@ async fn a_reply_to_nothing_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_sender_that_is_answered_with_nonsense_ends_the_connection() {
-    let sink = Sink::start(Settings::scripted(|moment| match (moment.connection, moment.command) {
+async fn an_invalid_reply_to_a_sender_ends_the_connection() {
+    let sink = scripted(|moment| match (moment.connection, moment.command) {
         (0, command) if command.starts_with("MAIL") => say("354 Go on"),
         _ => Act::Well,
-    }));
+    });
     let backends = backends(&[&sink], "");
     let metrics = Arc::new(Metrics::new());
     let mut first = MailDelivery::new(backends.clone(), metrics, 0, submitter("john"), MAIL.to_vec());
@@ -153,7 +55,7 @@ async fn a_sender_that_is_answered_with_nonsense_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn what_is_dropped_in_the_middle_never_counts() {
+async fn a_message_that_is_dropped_in_the_middle_is_not_accepted() {
     let sink = Sink::good();
     let backends = backends(&[&sink], "");
     let begun = lease(&backends).await;
@@ -212,10 +114,10 @@ async fn chunks_are_passed_on() {
 
 #[tokio::test]
 async fn a_chunk_may_be_answered_before_its_answer_is_waited_for() {
-    let sink = Sink::start(Settings::scripted(|moment| match moment.command {
+    let sink = scripted(|moment| match moment.command {
         "message" => Act::SayAndClose("250 2.0.0 Kept\r\n".into()),
         _ => Act::Well,
-    }));
+    });
     let backends = backends(&[&sink], "");
     let mut lease = lease(&backends).await;
     lease.pipeline(MAIL, &rcpts(&["jane"])).await.unwrap();
@@ -224,7 +126,7 @@ async fn a_chunk_may_be_answered_before_its_answer_is_waited_for() {
     lease.bdat(chunk.len() as u64, true).await.unwrap();
     lease.write(&chunk).await.unwrap();
     sink.wait_until_idle();
-    // Has the runtime hear of it.
+    // Lets the runtime notice it.
     tokio::task::yield_now().await;
     assert_eq!(lease.chunk_reply().await.unwrap().to_string(), "250 2.0.0 Kept");
     assert_eq!(sink.messages()[0].content, chunk);
@@ -240,7 +142,7 @@ async fn no_more_connections_than_are_allowed_and_all_come_in_turn() {
         tasks.push(tokio::spawn(async move {
             let mut lease = lease_of(&backends, number % 2, "john").await.unwrap();
             let reply = submit(&mut lease).await.unwrap();
-            // Some go away without a word.
+            // Some leases are dropped.
             if number % 5 != 0 {
                 lease.done();
             }
@@ -256,11 +158,11 @@ async fn no_more_connections_than_are_allowed_and_all_come_in_turn() {
 }
 
 #[tokio::test]
-async fn a_backend_that_reads_nothing_slows_down_who_writes() {
-    let sink = Sink::start(Settings::scripted(|moment| match moment.command {
+async fn a_backend_that_reads_nothing_slows_down_the_sender() {
+    let sink = scripted(|moment| match moment.command {
         "content" => Act::Hang,
         _ => Act::Well,
-    }));
+    });
     let backends = backends(&[&sink], &format!("data_timeout = '{}s'", SOON.as_secs()));
     let mut lease = lease(&backends).await;
     lease.pipeline_data(MAIL, &rcpts(&["jane"])).await.unwrap();
@@ -272,7 +174,7 @@ async fn a_backend_that_reads_nothing_slows_down_who_writes() {
             Ok(()) => taken += piece.len(),
             Err(lost) => break lost,
         }
-        // What the kernel takes for both sockets.
+        // The most that the kernel buffers for both sockets.
         assert!(taken < 64 << 20);
     };
     assert!(begun.elapsed() >= SOON);
@@ -295,7 +197,7 @@ async fn connections_that_idle_for_too_long_are_closed() {
     watching.abort();
 }
 
-/// Backends that trust no connection that was idle for longer than a moment.
+/// A group that tests every connection before it is used again.
 fn distrustful(sink: &Sink) -> Arc<BackendGroup> {
     let mut backends = backends(&[sink], "");
     Arc::get_mut(&mut backends).unwrap().trusted_idle = Duration::from_nanos(1);
@@ -303,7 +205,7 @@ fn distrustful(sink: &Sink) -> Arc<BackendGroup> {
 }
 
 #[tokio::test]
-async fn a_connection_that_was_idle_is_asked_before_it_is_used() {
+async fn an_idle_connection_is_tested_before_it_is_used() {
     let sink = Sink::good();
     let trustful = backends(&[&sink], "");
     for _ in 0..2 {
@@ -322,10 +224,10 @@ async fn a_connection_that_was_idle_is_asked_before_it_is_used() {
 
 #[tokio::test]
 async fn a_connection_that_does_not_answer_after_its_idle_time_is_replaced() {
-    let sink = Sink::start(Settings::scripted(|moment| match moment.command {
+    let sink = scripted(|moment| match moment.command {
         "RSET" => Act::Close,
         _ => Act::Well,
-    }));
+    });
     let backends = distrustful(&sink);
     for _ in 0..2 {
         assert_eq!(deliver(&backends).await.code(), 250);
@@ -335,11 +237,11 @@ async fn a_connection_that_does_not_answer_after_its_idle_time_is_replaced() {
 }
 
 #[tokio::test]
-async fn of_many_that_do_not_answer_only_one_is_asked() {
-    let sink = Sink::start(Settings::scripted(|moment| match moment.command {
+async fn of_many_dead_connections_only_one_is_tested() {
+    let sink = scripted(|moment| match moment.command {
         "RSET" => Act::Close,
         _ => Act::Well,
-    }));
+    });
     let backends = distrustful(&sink);
     let mut kept = Vec::new();
     for _ in 0..4 {
@@ -352,11 +254,11 @@ async fn of_many_that_do_not_answer_only_one_is_asked() {
 }
 
 #[tokio::test]
-async fn who_waited_for_a_connection_that_is_dead_does_not_wait_again() {
-    let sink = Sink::start(Settings::scripted(|moment| match (moment.connection, moment.command) {
+async fn a_transaction_that_waited_for_a_dead_connection_does_not_wait_again() {
+    let sink = scripted(|moment| match (moment.connection, moment.command) {
         (0, "RSET") => Act::Close,
         _ => Act::Well,
-    }));
+    });
     let mut backends = backends(&[&sink], "upstream_connections = 1");
     Arc::get_mut(&mut backends).unwrap().trusted_idle = Duration::from_nanos(1);
     let held = lease(&backends).await;
@@ -371,7 +273,7 @@ async fn who_waited_for_a_connection_that_is_dead_does_not_wait_again() {
             })
         })
         .collect();
-    // Both are in the line.
+    // Both are waiting.
     tokio::task::yield_now().await;
     held.done();
     for task in waiting {
@@ -380,31 +282,12 @@ async fn who_waited_for_a_connection_that_is_dead_does_not_wait_again() {
     assert_eq!(*served.lock(), [0, 1]);
 }
 
-#[tokio::test]
-async fn one_that_lacks_something_is_kept_for_others() {
-    let mut settings = Settings::default();
-    settings.extensions.retain(|extension| *extension != "DSN");
-    let (lacking, whole) = (Sink::start(settings), Sink::good());
-    let backends = backends(&[&lacking, &whole], "");
-    // Nothing is known of either yet, and the first one comes first.
-    let (mail, rcpt) = (&b"<john@example.com> RET=HDRS"[..], rcpts(&["jane"]));
-    for _ in 0..4 {
-        let mut lease = Lease::take(&backends, 0, &submitter("john"), mail, &rcpt).await.unwrap();
-        assert_eq!(codes(&lease.pipeline(mail, &rcpt).await.unwrap()), [250, 250]);
-        lease.done();
-    }
-    assert_eq!(deliver(&backends).await.code(), 250);
-    assert_eq!(deliver(&backends).await.code(), 250);
-    assert_eq!((lacking.connections(), lacking.messages().len()), (1, 1));
-    assert_eq!(whole.messages().len(), 1);
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_on_which_nothing_but_refusals_came_is_used_no_more() {
-    let sink = Sink::start(Settings::scripted(|moment| match moment.command {
+async fn a_connection_with_nothing_but_refusals_is_not_used_again() {
+    let sink = scripted(|moment| match moment.command {
         "RCPT TO:<nobody@example.net>" => say("550 5.1.1 Nobody"),
         _ => Act::Well,
-    }));
+    });
     let backends = backends(&[&sink], "upstream_connections = 1");
     let refused = async |times| {
         let mut lease = lease(&backends).await;
@@ -423,7 +306,7 @@ async fn one_on_which_nothing_but_refusals_came_is_used_no_more() {
 }
 
 #[tokio::test]
-async fn who_waits_in_vain_is_told_that_all_are_busy() {
+async fn a_wait_that_times_out_is_refused_as_busy() {
     let sink = Sink::good();
     let mut backends = backends(&[&sink], "upstream_connections = 1");
     Arc::get_mut(&mut backends).unwrap().queue = Duration::from_millis(1);

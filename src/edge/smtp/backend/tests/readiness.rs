@@ -1,4 +1,4 @@
-//! What it takes until a backend is ready: TLS, a login, who submits, and what it offers.
+//! The preparation of a backend connection: TLS, a login, XCLIENT, extensions.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -58,7 +58,7 @@ async fn tls_is_spoken_and_verified() {
 }
 
 #[tokio::test]
-async fn starttls_is_never_gone_without() {
+async fn a_connection_without_starttls_is_not_used() {
     let (config, roots) = tls();
     let ca = format!("upstream_ca = '{}'", roots.path().display());
     let without = Sink::good();
@@ -66,7 +66,7 @@ async fn starttls_is_never_gone_without() {
         refusal(&with_tls(&without, "smtp+starttls", &ca).unwrap()).await.contains("does not offer STARTTLS")
     );
     let acts = [
-        (say("454 4.7.0 Not now"), "STARTTLS was answered with 454"),
+        (say("454 4.7.0 Not now"), "STARTTLS was refused with 454"),
         (
             Act::Say("220 2.0.0 Ready\r\n250-evil\r\n250 SIZE 1\r\n".into()),
             "unencrypted bytes after its reply",
@@ -114,7 +114,7 @@ async fn the_gateway_logs_in() {
     });
     let detail = refusal(&backends(&[&refusing], &login)).await;
     assert!(
-        detail.contains("AUTH was answered with 535 5.7.8 No") && !detail.contains("hunter22"),
+        detail.contains("AUTH was refused with 535 5.7.8 No") && !detail.contains("hunter22"),
         "{detail}"
     );
     assert!(refusal(&backends(&[&Sink::good()], &login)).await.contains("neither AUTH PLAIN nor AUTH LOGIN"));
@@ -131,8 +131,8 @@ async fn the_gateway_logs_in() {
 }
 
 #[tokio::test]
-async fn who_submits_is_introduced_by_xclient() {
-    // Postfix takes XCLIENT once a connection.
+async fn the_submitter_is_sent_by_xclient() {
+    // Postfix accepts XCLIENT once on each connection.
     for (xclient_once, connections) in [(false, 1), (true, 2)] {
         let extensions = vec!["PIPELINING", "XCLIENT NAME ADDR PROTO HELO LOGIN"];
         let sink = Sink::start(Settings { extensions, xclient_once, ..Settings::default() });
@@ -166,15 +166,15 @@ async fn a_backend_that_refuses_xclient_gets_no_message() {
     let extensions = vec!["XCLIENT LOGIN"];
     let sink = Sink::start(Settings { extensions, ..Settings::scripted(script) });
     let detail = refusal(&backends(&[&sink], "identity = ['xclient']")).await;
-    assert!(detail.contains("XCLIENT was answered with 550"), "{detail}");
+    assert!(detail.contains("XCLIENT was refused with 550"), "{detail}");
 }
 
 #[tokio::test]
-async fn what_is_offered_is_what_all_can_that_are_up() {
+async fn the_offer_is_what_all_backends_that_are_up_have_in_common() {
     let small = vec!["PIPELINING", "SIZE 1000", "8BITMIME"];
     let small = Sink::start(Settings { extensions: small, ..Settings::default() });
     let large = Sink::good();
-    // An address of its own, so that nobody takes the port.
+    // An address of its own, so that no other process takes the port.
     let dead = TcpListener::bind("127.99.0.1:0").unwrap().local_addr().unwrap();
     let upstreams =
         [format!("smtp://{}", small.address), format!("smtp://{}", large.address), format!("smtp://{dead}")];
@@ -195,11 +195,11 @@ async fn what_is_offered_is_what_all_can_that_are_up() {
 }
 
 #[tokio::test]
-async fn a_backend_that_knows_no_ehlo_is_greeted_the_old_way() {
-    let sink = Sink::start(Settings::scripted(|moment| match moment.command.starts_with("EHLO") {
+async fn a_backend_without_ehlo_gets_helo() {
+    let sink = scripted(|moment| match moment.command.starts_with("EHLO") {
         true => say("502 5.5.1 What?"),
         false => Act::Well,
-    }));
+    });
     let backends = backends(&[&sink], "");
     assert_eq!(deliver(&backends).await.code(), 250);
     assert_eq!(sink.commands(0)[1], "HELO gate.test");
@@ -207,12 +207,12 @@ async fn a_backend_that_knows_no_ehlo_is_greeted_the_old_way() {
 }
 
 #[tokio::test]
-async fn one_that_takes_a_recipient_without_a_sender_is_made_to_forget_it() {
-    let sink = Sink::start(Settings::scripted(|moment| match (moment.messages, moment.command) {
+async fn a_backend_that_accepts_a_recipient_without_a_sender_is_reset() {
+    let sink = scripted(|moment| match (moment.messages, moment.command) {
         (1, command) if command.starts_with("MAIL") => say("550 5.1.0 Not you"),
         (1, command) if command.starts_with("RCPT") => say("250 2.1.5 Ok"),
         _ => Act::Well,
-    }));
+    });
     let backends = backends(&[&sink], "upstream_connections = 1");
     assert_eq!(deliver(&backends).await.code(), 250);
     let mut refused = lease(&backends).await;
@@ -223,7 +223,7 @@ async fn one_that_takes_a_recipient_without_a_sender_is_made_to_forget_it() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_there_before_its_command_is_not_taken_for_its() {
+async fn a_reply_that_precedes_its_command_is_not_taken_for_its_reply() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (go, gone) = (mpsc::channel(), mpsc::channel());
@@ -247,9 +247,9 @@ async fn an_answer_that_is_there_before_its_command_is_not_taken_for_its() {
     lease.pipeline(MAIL, &rcpts(&["jane"])).await.unwrap();
     go.0.send(()).unwrap();
     gone.1.recv().unwrap();
-    // Has the runtime hear of it.
+    // Lets the runtime notice it.
     tokio::task::yield_now().await;
-    // It can't be known any more what belongs to what: another backend takes over.
+    // Replies can't be matched with commands any more: another backend is substituted.
     assert_eq!(lease.rcpt(b"<joe@example.net>").await.unwrap().to_string(), "250 2.1.5 Ok");
     assert_eq!(sink.commands(0).iter().filter(|command| command.starts_with("RCPT")).count(), 2);
 }

@@ -1,0 +1,51 @@
+//! The paths of the API that send mail.
+
+use super::pattern_segment::decoded;
+
+/// Returns true if a normalized path sends mail, which needs the permission `email`: `/api/mail.send.FORMAT` and
+/// `/v3/mail/send`. Case, format and anything behind that don't matter, because they may not matter to a backend. Nothing else
+/// of the API has these names.
+pub fn sends_mail(path: &str) -> bool {
+    const NAMES: [&[u8]; 3] = [b"/api/mail.send", b"/api/mail/send", b"/v3/mail/send"];
+    let path = decoded(path);
+    NAMES.into_iter().any(|name| {
+        path.len() >= name.len()
+            && path[..name.len()].eq_ignore_ascii_case(name)
+            && path.get(name.len()).is_none_or(|b| !(b.is_ascii_alphanumeric() || b"-_".contains(b)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_send_mail() {
+        for path in [
+            "/api/mail.send.json",
+            "/api/mail.send.xml",
+            "/API/Mail.Send.JSON",
+            "/api/mail.send.json/",
+            "/api/mail.send.json/x",
+            "/api/mail.send.json%3Fx",
+            "/api/mail.send.json::$DATA",
+            "/api/mail.send",
+            "/api/mail/send.json",
+            "/v3/mail/send",
+            "/v3/mail/send/beta",
+            "/V3/mail/send.json",
+        ] {
+            assert!(sends_mail(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/api/mail.sender",
+            "/api/mail.send_later",
+            "/v3/mail/send-times",
+            "/v3/mail",
+            "/x/api/mail.send.json",
+        ] {
+            assert!(!sends_mail(path), "{path}");
+        }
+    }
+}
