@@ -32,6 +32,9 @@ use crate::domain::Canonical;
 
 const SHARDS: usize = 4096;
 
+/// The function that frees what is remembered of a name.
+type Forget = Box<dyn Fn(&Canonical) + Send + Sync>;
+
 /// The sequence of mutations, and its number at the last mutation of each shard of names.
 pub struct Epochs {
     sequence: AtomicU64,
@@ -39,10 +42,10 @@ pub struct Epochs {
     shards: Box<[AtomicU64]>,
     hasher: RandomState,
     raised: watch::Sender<u64>,
-    forget: OnceLock<Box<dyn Fn(&Canonical) + Send + Sync>>,
+    forget: OnceLock<Forget>,
 }
 
-/// The shard of a name; kept with what was read, so that a check needs no hashing.
+/// The shard of a name. It is kept with the data, so that a check needs no hashing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard(u16);
 
@@ -72,8 +75,8 @@ impl Epochs {
         self.announce(number);
     }
 
-    /// As [`Epochs::raise`], for a name under which nothing that was verified is of any more use. What is remembered of it is
-    /// dropped, too, which only frees its memory: it is stale anyway, and may be put back by a slow loader.
+    /// Does the same as [`Epochs::raise`], for a name whose verified secrets are of no more use. Cached data of the name is dropped,
+    /// which only frees its memory: it is stale already, and a slow loader may insert it again.
     pub fn raise_and_forget(&self, name: &Canonical) {
         self.raise(name);
         if let Some(forget) = self.forget.get() {
@@ -81,7 +84,7 @@ impl Epochs {
         }
     }
 
-    /// Sets what drops the memory of a name. The first one stays.
+    /// Sets the function that drops the cached data of a name. Only the first call has an effect.
     pub fn on_forget(&self, forget: impl Fn(&Canonical) + Send + Sync + 'static) {
         let _ = self.forget.set(Box::new(forget));
     }

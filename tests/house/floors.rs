@@ -1,4 +1,4 @@
-//! Folders are floors: a file uses its own folder and lower floors only, and some things belong to some floors only. Folders
+//! Folders are layers: a file uses its own folder and lower layers only, and some things belong to some layers only. Folders
 //! within `edge` are rooms, which know `net` at most.
 
 mod circles;
@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 
 use imports::{Module, module_of, paths};
 
-/// From the lowest floor to the highest; `domain` and `config` are one.
-const FLOORS: [&[&str]; 6] =
+/// The layers from the lowest to the highest; `domain` and `config` are one.
+const LAYERS: [&[&str]; 6] =
     [&["domain", "config"], &["wire"], &["state"], &["service"], &["edge"], &["server", "cli"]];
 
 /// The rooms of `edge`, and those that each may use besides itself.
 const ROOMS: [(&str, &[&str]); 4] = [("net", &[]), ("http", &["net"]), ("smtp", &["net"]), ("ops", &["net"])];
 
-/// Crates that must not be named on the floors beside them.
+/// Crates that must not be named in the folders beside them.
 const FOREIGN: [(&str, &[&str]); 6] = [
     ("domain", &["pingora", "sqlx", "moka", "tokio", "prometheus"]),
     ("config", &["pingora", "sqlx", "moka", "tokio", "prometheus"]),
@@ -27,7 +27,7 @@ const FOREIGN: [(&str, &[&str]); 6] = [
     ("edge", &["sqlx", "moka"]),
 ];
 
-/// What pure floors don't have: time and the world are told to them.
+/// Names that pure layers must not use: time and the outside world are passed in.
 const IMPURE: [&str; 12] = [
     "Instant::now",
     "SystemTime::now",
@@ -46,8 +46,8 @@ const IMPURE: [&str; 12] = [
 /// Lines of a file at most.
 const LONGEST: usize = 450;
 
-fn floor_of(folder: &str) -> Option<usize> {
-    FLOORS.iter().position(|floor| floor.contains(&folder))
+fn layer_of(folder: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&folder))
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
@@ -107,26 +107,29 @@ fn shown(code: &str) -> String {
 }
 
 #[test]
-fn every_folder_has_a_floor() {
+fn every_folder_is_a_layer() {
     for entry in fs::read_dir(root()).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
-        assert!(["main.rs", "lib.rs"].contains(&name) || floor_of(name).is_some(), "src/{name} has no floor");
+        assert!(
+            ["main.rs", "lib.rs"].contains(&name) || layer_of(name).is_some(),
+            "src/{name} is in no layer"
+        );
     }
 }
 
 /// The layers that the code of a module names, and the reason for which it must not name one of them, if there is one.
 fn layers_named(code: &str, module: &[String]) -> (usize, Option<String>) {
     let folder = module.first().map_or("", String::as_str);
-    let level = floor_of(folder).unwrap_or_else(|| panic!("{folder} has no floor"));
+    let level = layer_of(folder).unwrap_or_else(|| panic!("{folder} is in no layer"));
     let (mut used, mut wrong) = (0, None);
     for named in paths(code, module) {
-        let Some((other, other_level)) = named.first().and_then(|name| Some((name, floor_of(name)?))) else {
+        let Some((other, other_level)) = named.first().and_then(|name| Some((name, layer_of(name)?))) else {
             continue;
         };
         used += 1;
         // `domain` and `config`, and `server` and `cli`, may use each other.
-        let is_beside = other_level == level && other != folder && level != 0 && level != FLOORS.len() - 1;
+        let is_beside = other_level == level && other != folder && level != 0 && level != LAYERS.len() - 1;
         if other_level > level || is_beside || folder == "state" && other == "wire" {
             wrong.get_or_insert_with(|| other.clone());
         }
@@ -135,20 +138,20 @@ fn layers_named(code: &str, module: &[String]) -> (usize, Option<String>) {
 }
 
 #[test]
-fn nothing_uses_a_higher_floor() {
+fn nothing_uses_a_higher_layer() {
     let mut used = 0;
-    for folder in FLOORS.iter().flat_map(|floor| floor.iter()) {
+    for folder in LAYERS.iter().flat_map(|layer| layer.iter()) {
         for path in sources(&root().join(folder)) {
             let (named, wrong) = layers_named(&code(&path), &module(&path));
             used += named;
-            assert_eq!(wrong, None, "{} uses a higher floor, or one beside its own", path.display());
+            assert_eq!(wrong, None, "{} uses a higher layer, or one beside its own", path.display());
         }
     }
     assert!(used > 50, "only {used} uses were seen: is the test blind?");
 }
 
 #[test]
-fn a_planted_import_of_a_higher_floor_is_found() {
+fn a_planted_import_of_a_higher_layer_is_found() {
     let wrong = |file: &str, code: &str| layers_named(code, &module(&root().join(file))).1;
     let found = |folder: &str| Some(folder.to_owned());
     assert_eq!(wrong("wire/http/path.rs", "use crate::state::Metrics;"), found("state"));
@@ -201,7 +204,7 @@ fn a_planted_import_of_another_room_is_found() {
 }
 
 #[test]
-fn foreign_types_stay_on_their_floors() {
+fn foreign_types_stay_in_their_layers() {
     for (folder, crates) in FOREIGN {
         for path in sources(&root().join(folder)) {
             let code = code(&path);
@@ -224,7 +227,7 @@ fn what_is_shown_is_seen_to_its_end() {
 }
 
 #[test]
-fn pure_floors_know_no_clock_and_no_world() {
+fn pure_layers_know_no_clock_and_no_world() {
     for folder in ["domain", "wire"] {
         for path in sources(&root().join(folder)) {
             let code = code(&path);

@@ -182,7 +182,8 @@ fn what_is_remembered_ends_by_epoch_and_by_age() {
         match end {
             3 => fixture.now += Duration::from_secs(60),
             2 => fixture.epochs.raise_all(),
-            _ => fixture.epochs.raise(&names[end]),
+            1 => fixture.epochs.raise(&names[1]),
+            _ => fixture.epochs.raise(&names[0]),
         }
         assert!(fixture.recall(&memory, "someone").is_none(), "{end}");
         // Who is verified anew is remembered anew.

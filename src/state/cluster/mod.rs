@@ -160,7 +160,7 @@ impl Drop for Cluster {
     }
 }
 
-/// Sends a notice to one process. If the process disappears in the middle, tries again: it has either ended, or listens anew.
+/// Sends a notice to one process. If the process disappears in the middle, tries again: it has either ended, or listens on a new socket.
 async fn tell(
     folder: Arc<OpenFolder>,
     name: String,

@@ -1,4 +1,4 @@
-//! Handles of metrics: what is counted with. Each is declared once, with its name, help and labels, by [`handles!`].
+//! Handles of metrics, with which code counts. [`handles!`] declares each once, with its name, help and labels.
 
 use std::marker::PhantomData;
 
@@ -46,7 +46,7 @@ pub trait Handle: Sized {
     /// The part of its declaration besides name and help: labels, or upper bounds.
     type Detail;
 
-    /// Makes and registers it.
+    /// Makes the metric and registers it.
     fn registered(registry: &Registry, name: &str, help: &str, details: &[Self::Detail]) -> Self;
 }
 

@@ -35,6 +35,7 @@ macro_rules! label {
         impl Label for $label {
             const WORDS: &'static [&'static str] = &[$($word),+];
 
+            #[inline]
             fn index(self) -> usize {
                 self as usize
             }
@@ -46,6 +47,7 @@ impl Label for Entry {
     // In the order of the enum, whose variants are the indexes; a test holds it so.
     const WORDS: &'static [&'static str] = &[Entry::Smtp.as_str(), Entry::Api.as_str(), Entry::Web.as_str()];
 
+    #[inline]
     fn index(self) -> usize {
         self as usize
     }

@@ -1,5 +1,6 @@
-//! Properties of pingora that the compiler does not check: errors recognized by a text or by a cause, and side effects that no
-//! signature shows. Each item has a test on pingora's own objects, so that an upgrade which changes one fails and says where to look.
+//! Behaviour of pingora that Gatepost relies on and the compiler does not check: errors recognized by a text or by a cause, and side
+//! effects that no signature shows. Each item has a test on pingora's own objects. An upgrade that changes one fails there, and the
+//! message says where to look.
 //!
 //! Everything here is about a library, not about the rules of a protocol. The uses are in `edge::http`, unless stated.
 //!
@@ -27,14 +28,16 @@
 //! - A response that ends with the connection ends the connection. Used by `headers::response`.
 //! - A session that has written nothing writes nothing when it is finished. Used by `proxy::delivery`.
 //!
-//! Backends (`tests/http/backends.rs`):
+//! Backends (`tests/backends.rs`):
 //! - A read of a header or body that was dropped half-way loses nothing. Used by `proxy::duplex`.
+//! - A `Content-Length` beside a `Transfer-Encoding` stays in the raw header only. Used by `headers::response_length`.
+//! - Names keep their case, in the order of the fields. Used by `headers::response`.
 //! - An empty piece of a chunked body ends the body. Used by `proxy::duplex`, which sends none.
 //! - A connection is given back for reuse only after a complete response that allows it. Used by `proxy::forward`.
 //! - 101 switches protocols only if the request asked for it. Used by `proxy::duplex`.
 //! - The connector panics over a file of root certificates that it cannot use. Used by `edge::net::tls_roots`.
 //!
-//! HTTP/2 (`tests/http/http2.rs`):
+//! HTTP/2 (`tests/http2.rs`):
 //! - `Date` is set, fields of a connection are removed, and informational responses are ignored. Used by `headers::response`.
 //! - The end of a response goes with its header or its last piece, without another frame. Used by `respond`.
 //! - A client has at most 100 open requests by default. Used by `server` and `intake`.
@@ -77,7 +80,7 @@ pub fn without_quotes(error: &Error) -> String {
     cause.map_or_else(|| kind.to_owned(), |cause| format!("{kind}: {cause}"))
 }
 
-/// The `Date` that pingora writes into each response.
+/// The value of the `Date` that pingora writes into each response.
 pub fn date() -> HeaderValue {
     pingora_core::protocols::http::date::get_cached_date()
 }

@@ -83,6 +83,32 @@ async fn protocols_are_switched_only_where_that_was_asked_for() {
     }
 }
 
+#[tokio::test]
+async fn a_length_beside_a_transfer_coding_stays_in_the_raw_header_only() {
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: identity\r\n\r\n";
+    let (mut upstream, _far) = backend(answer).await;
+    send(&mut upstream, "GET", &[]).await;
+    let header = upstream.read_resp_header_parts().await.unwrap();
+    assert!(!header.headers.contains_key("content-length"), "see http::headers::response_length");
+    assert_eq!(&upstream.get_headers_raw_bytes()[..], answer, "see http::headers::response_length");
+}
+
+#[tokio::test]
+async fn names_of_fields_keep_their_case_and_the_order_of_the_fields() {
+    let answer = b"HTTP/1.1 200 OK\r\nB-b: 1\r\na: 2\r\nContent-Length: 0\r\nB-B: 3\r\n\r\n";
+    let (mut upstream, _far) = backend(answer).await;
+    send(&mut upstream, "GET", &[]).await;
+    let header = upstream.read_resp_header_parts().await.unwrap();
+    let cased: Vec<_> = header.case_header_iter().map(|(name, value)| (name.as_slice(), value)).collect();
+    let plain: Vec<_> = header.headers.iter().collect();
+    assert_eq!(cased.len(), plain.len());
+    for ((cased, value), (plain, same)) in cased.iter().zip(&plain) {
+        assert!(cased.eq_ignore_ascii_case(plain.as_str().as_bytes()), "see http::headers::response");
+        assert_eq!(value, same, "see http::headers::response");
+    }
+    assert_eq!(cased.iter().map(|(name, _)| *name).filter(|name| *name == b"B-b").count(), 1);
+}
+
 #[test]
 fn a_file_of_roots_that_cannot_be_used_makes_the_connector_panic() {
     let mut file = tempfile::NamedTempFile::new().unwrap();

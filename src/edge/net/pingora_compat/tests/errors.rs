@@ -1,16 +1,5 @@
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-
-use async_trait::async_trait;
-use pingora_core::protocols::raw_connect::ProxyDigest;
-use pingora_core::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
-    UniqueID, UniqueIDType,
-};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
 use super::super::*;
+use super::streams::{Deviation, failing};
 use super::*;
 
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n\r\n";
@@ -60,14 +49,6 @@ async fn too_many_fields_are_the_cause_of_an_error() {
     }
 }
 
-/// A stream that begins with some bytes and then fails with [`Deviation`].
-#[derive(Debug)]
-struct Failing(&'static [u8]);
-
-#[derive(Debug, thiserror::Error)]
-#[error("not as agreed")]
-struct Deviation;
-
 #[tokio::test]
 async fn an_error_of_the_stream_is_the_cause_of_the_error_above() {
     let is_found = |error: &Error| {
@@ -75,8 +56,8 @@ async fn an_error_of_the_stream_is_the_cause_of_the_error_above() {
         found.is_some_and(|error| error.is::<Deviation>())
     };
     for body in ["Content-Length: 9\r\n\r\nab", "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n"] {
-        let header: &str = format!("POST / HTTP/1.1\r\nHost: a\r\n{body}").leak();
-        let mut session = ServerSession::new_http1(Box::new(Failing(header.as_bytes())));
+        let header = format!("POST / HTTP/1.1\r\nHost: a\r\n{body}");
+        let mut session = ServerSession::new_http1(failing(&header));
         assert!(session.read_request().await.unwrap());
         let error = loop {
             match session.read_request_body().await {
@@ -85,8 +66,7 @@ async fn an_error_of_the_stream_is_the_cause_of_the_error_above() {
             }
         };
         assert!(is_found(&error), "a request's body: see stream_error: {error:?}");
-        let header: &str = format!("HTTP/1.1 200 OK\r\n{body}").leak();
-        let mut upstream = UpstreamSession::new(Box::new(Failing(header.as_bytes())));
+        let mut upstream = UpstreamSession::new(failing(&format!("HTTP/1.1 200 OK\r\n{body}")));
         upstream.read_resp_header_parts().await.unwrap();
         let error = loop {
             match upstream.read_body_bytes().await {
@@ -97,7 +77,7 @@ async fn an_error_of_the_stream_is_the_cause_of_the_error_above() {
         assert!(is_found(&error), "a response's body: see stream_error: {error:?}");
         assert_eq!(without_quotes(&error), "ReadError: not as agreed");
     }
-    let mut upstream = UpstreamSession::new(Box::new(Failing(b"HTTP/1.1 200 OK\r\n")));
+    let mut upstream = UpstreamSession::new(failing("HTTP/1.1 200 OK\r\n"));
     let error = upstream.read_resp_header_parts().await.unwrap_err();
     assert!(is_found(&error), "a response's header: see stream_error: {error:?}");
 }
@@ -122,74 +102,7 @@ async fn a_connection_that_ends_before_its_first_byte_is_no_request() {
         let (mut session, client) = connection(begin.as_bytes()).await;
         drop(client);
         assert_eq!(session.read_request().await.ok(), wanted, "closed after {begin:?}");
-        let mut session = ServerSession::new_http1(Box::new(Failing(begin.as_bytes())));
+        let mut session = ServerSession::new_http1(failing(begin));
         assert_eq!(session.read_request().await.ok(), wanted, "failed after {begin:?}");
     }
-}
-
-impl AsyncRead for Failing {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let begin = std::mem::take(&mut self.0);
-        if begin.is_empty() {
-            return Poll::Ready(Err(io::Error::other(Deviation)));
-        }
-        buf.put_slice(begin);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Failing {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(buf.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-#[async_trait]
-impl Shutdown for Failing {
-    async fn shutdown(&mut self) {}
-}
-
-impl UniqueID for Failing {
-    fn id(&self) -> UniqueIDType {
-        0
-    }
-}
-
-impl Ssl for Failing {}
-
-#[async_trait]
-impl Peek for Failing {}
-
-impl GetTimingDigest for Failing {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl GetProxyDigest for Failing {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
-    }
-
-    fn set_proxy_digest(&mut self, _: ProxyDigest) {}
-}
-
-impl GetSocketDigest for Failing {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        None
-    }
-
-    fn set_socket_digest(&mut self, _: SocketDigest) {}
 }

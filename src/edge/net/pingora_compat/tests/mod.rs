@@ -3,6 +3,7 @@ mod errors;
 mod http2;
 mod requests;
 mod responses;
+mod streams;
 
 use bytes::BytesMut;
 use pingora_core::protocols::Stream;
@@ -44,12 +45,12 @@ async fn send(upstream: &mut UpstreamSession, method: &str, fields: &[(&'static 
     upstream.write_request_header(Box::new(header)).await.unwrap();
 }
 
-/// The parts of a connection that `finish` gives back: the stream and the bytes of the next request.
+/// The part of a connection that `finish` gives back: the stream and the bytes of the next request.
 async fn finished(session: ServerSession) -> Option<(Stream, Option<BytesMut>)> {
     Some(session.finish().await.unwrap()?.into_parts())
 }
 
-/// Returns what the other side has received once the session was dropped.
+/// All bytes that the other side has received when the session is dropped.
 async fn received(mut far: DuplexStream) -> String {
     let mut text = String::new();
     far.read_to_string(&mut text).await.unwrap();

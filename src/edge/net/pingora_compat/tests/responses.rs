@@ -1,8 +1,11 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{CONNECTION, DATE};
 use pingora_http::ResponseHeader;
 
 use super::super::*;
+use super::streams::Recorded;
 use super::*;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -94,4 +97,25 @@ async fn a_session_that_wrote_nothing_writes_nothing_when_it_is_finished() {
     assert!(prefix.is_none());
     drop(stream);
     assert_eq!(received(client).await, "");
+}
+
+#[tokio::test]
+async fn a_header_goes_out_in_one_write() {
+    let long = "a".repeat(100_000);
+    for status in [100, 103, 101, 200, 304] {
+        let (near, mut client) = duplex(1 << 20);
+        client.write_all(GET).await.unwrap();
+        let writes = Arc::default();
+        let stream = Recorded { stream: Box::new(near), writes: Arc::clone(&writes) };
+        let mut session = ServerSession::new_http1(Box::new(stream));
+        session.read_request().await.unwrap();
+        let mut header = response(status, &[("Content-Length", "5")]);
+        header.insert_header("X-Long", &long).unwrap();
+        session.write_response_header(header).await.unwrap();
+        let writes = writes.lock();
+        let [write] = &writes[..] else {
+            panic!("{status}: {} writes: see http::client_stream", writes.len())
+        };
+        assert!(write.starts_with(b"HTTP/1.1 ") && write.ends_with(b"\r\n\r\n"), "see http::client_stream");
+    }
 }
