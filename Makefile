@@ -9,17 +9,22 @@ TEST_NEEDS := $(RUN_NEEDS) python3 python3-venv nodejs npm chromium msmtp postfi
 # Who is compared with, and what loads them.
 BENCH_NEEDS := nginx-light libnginx-mod-mail wrk postfix
 
+# Tests that run at the same time: most of them wait for a timer or for another process most of the time.
+TEST_THREADS ?= $(shell expr 2 '*' "$$(nproc)")
+
 .PHONY: run test bench build check fuzz clean
 
 run:
+	@echo "make run: builds the demo and starts it; the first build takes about 5 minutes on two cores"
 	.ci/need $(BUILD_NEEDS) $(RUN_NEEDS)
 	cargo build --profile demo --bin gatepost
 	exec target/demo/gatepost demo
 
 test:
+	@echo "make test: builds and runs all tests; about 7 minutes on two cores the first time, 3 after a change"
 	.ci/need $(BUILD_NEEDS) $(TEST_NEEDS)
 	tests/clients/install
-	cargo test --lib --bins --tests --no-fail-fast
+	cargo test --tests --no-fail-fast -- --test-threads=$(TEST_THREADS)
 
 # The fuzz targets are a crate of their own, and nothing else compiles them.
 check:

@@ -38,7 +38,7 @@ pub struct Backend {
     received: Mutex<Receiver<Received>>,
 }
 
-/// What handles one connection; ends it by returning.
+/// The handler of one connection, which ends it by returning.
 pub type Handler = dyn Fn(&mut BufReader<TcpStream>, &Sender<Received>) + Send + Sync;
 
 impl Backend {
@@ -98,7 +98,7 @@ impl Backend {
         self.received.lock().unwrap().recv_timeout(PATIENCE).expect("no request reached the backend")
     }
 
-    /// What reached it so far and wasn't asked for yet.
+    /// Takes the requests that reached it and were not taken yet.
     pub fn drain(&self) -> Vec<Received> {
         self.received.lock().unwrap().try_iter().collect()
     }

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-/// What curl got.
+/// A response as curl got it.
 #[derive(Debug)]
 pub struct Fetched {
     pub status: u16,

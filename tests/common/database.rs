@@ -1,4 +1,4 @@
-//! What befalls the gateway's database from outside.
+//! Locks, changes and damage of a gateway's database by other processes.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -40,7 +40,7 @@ impl Other {
 /// A database that can't be read until it is repaired.
 pub struct Damage {
     file: PathBuf,
-    /// What it is repaired to.
+    /// The content before the damage.
     pub whole: Vec<u8>,
 }
 
@@ -64,7 +64,7 @@ impl Damage {
     }
 }
 
-/// In place: who has the file open has the same file.
+/// Writes in place, so that processes that have the file open see it.
 fn overwrite(file: &Path, bytes: &[u8]) {
     fs::OpenOptions::new().write(true).open(file).unwrap().write_all(bytes).unwrap();
 }

@@ -1,5 +1,5 @@
 //! Drives the pure SMTP session: decides logins by their password, plays a backend, and watches that what this backend is
-//! asked for is always a valid transaction of somebody who may.
+//! asked for is always a valid transaction of a credential with the permission.
 
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -36,7 +36,7 @@ pub fn settings() -> SessionSettings {
     }
 }
 
-/// What a client says until it may send.
+/// The commands of a client until it may send.
 pub fn authorised() -> String {
     format!("EHLO client.test\r\n{RIGHT}")
 }
@@ -48,7 +48,7 @@ pub fn run(text: &str) -> Driver {
     driver
 }
 
-/// What reached the backend whole.
+/// A message that reached the backend whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivered {
     pub mail: String,
@@ -66,7 +66,7 @@ struct Transaction {
     chunked: bool,
 }
 
-/// What is known of a credential that logged in.
+/// The state of a credential that logged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     Good,
@@ -78,7 +78,7 @@ pub enum Standing {
 
 pub struct Driver {
     pub session: SmtpSession,
-    /// What the client sees.
+    /// The bytes that the client gets.
     pub out: Vec<u8>,
     pub delivered: Vec<Delivered>,
     /// Messages that were cut off so that they can't become one.
@@ -86,7 +86,7 @@ pub struct Driver {
     pub closed: bool,
     pub tls_started: bool,
     pub offered: Capabilities,
-    /// What has become of the credential of an open session.
+    /// The current state of the credential of an open session.
     pub standing: Standing,
     tls_required: bool,
     authorised: bool,
@@ -214,7 +214,7 @@ impl Driver {
         self.input = rest.to_vec();
     }
 
-    /// Whether the backend is still there to take it.
+    /// Returns true if the backend is still there to take it.
     fn content(&mut self, piece: &ContentPiece<'_>) -> bool {
         let transaction = self.transaction.as_mut().expect("content belongs to a transaction");
         assert!(!transaction.chunked);

@@ -106,7 +106,7 @@ impl Request {
 /// A connection that stays open.
 pub struct Connection {
     pub stream: TcpStream,
-    /// How often [`Connection::exchange`] had to open it again, after an answer that said it would be closed.
+    /// The number of times that [`Connection::exchange`] opened it again, after an answer that announced its end.
     pub reopened: usize,
     buffer: Vec<u8>,
     closing: bool,
@@ -241,7 +241,7 @@ impl Connection {
         Some(std::mem::take(&mut self.buffer))
     }
 
-    /// Whether the other side has closed; waits until it does or sends something.
+    /// Returns true if the other side has closed. Waits until it does or sends something.
     pub fn is_closed(&mut self) -> bool {
         self.buffer.is_empty() && self.fill().is_none()
     }
@@ -255,7 +255,7 @@ impl Connection {
         all
     }
 
-    /// What comes within that time: bytes, the end (`None` inside), or nothing.
+    /// The next event within that time: bytes, the end (`None` inside), or nothing.
     pub fn read_within(&mut self, time: Duration) -> Option<Option<Vec<u8>>> {
         let mut piece = vec![0; 16 * 1024];
         self.stream.set_read_timeout(Some(time)).unwrap();

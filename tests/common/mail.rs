@@ -117,7 +117,7 @@ impl Line {
     }
 }
 
-/// What was answered.
+/// A reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub code: u16,
@@ -204,7 +204,7 @@ impl Client {
         }
     }
 
-    /// What the gateway proved its name with.
+    /// The certificate that the gateway presented.
     pub fn certificate(&self) -> Vec<u8> {
         let Line::Tls(stream) = self.line.get_ref() else { panic!("it has no TLS") };
         stream.conn.peer_certificates().unwrap()[0].to_vec()
@@ -281,7 +281,7 @@ impl Client {
         }
     }
 
-    /// Whether the other end closes, with nothing more to say.
+    /// Returns true if the other side closes without sending anything more.
     pub fn is_closed(&mut self) -> bool {
         self.try_answer().is_none()
     }

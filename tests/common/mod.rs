@@ -1,4 +1,4 @@
-//! What the tests share: the built binary as operators start it, a backend that records, and a client that says
+//! Shared parts of the tests: the built binary as operators start it, a backend that records, and a client that says
 //! exactly what it is told to.
 #![allow(dead_code)]
 
@@ -24,7 +24,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -42,7 +42,7 @@ pub fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_gatepost")
 }
 
-/// A gateway's process in that directory, whose log is read by who asked for it; and the first line with this in it.
+/// Starts a gateway in that directory. Returns the process, the rest of its log, and the first line that contains `mark`.
 pub fn serve_until(directory: &Path, mark: &str) -> (Child, Lines<BufReader<ChildStderr>>, String) {
     let mut child = Command::new(binary())
         .args(["serve", "--config"])
@@ -297,6 +297,25 @@ pub fn signal(child: &Child, name: &str) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
+/// Waits for a process to end by itself. One that does not is killed, and the test fails.
+pub fn end_of(child: &mut Child, what: &str) -> ExitStatus {
+    let pid = Pid::from_child(child);
+    let (ended, end) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let overdue = scope.spawn(move || {
+            let overdue = end.recv_timeout(PATIENCE).is_err();
+            if overdue {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            overdue
+        });
+        let status = child.wait().unwrap();
+        let _ = ended.send(());
+        assert!(!overdue.join().unwrap(), "it never ends: {what}");
+        status
+    })
+}
+
 /// A command that runs `script` in a shell with file systems and a host name of its own, which it may change as root may.
 /// Needs no root, but a system that lets its users have namespaces of their own, as Debian does.
 pub fn in_namespaces_of_its_own(script: &str) -> Command {
@@ -379,7 +398,7 @@ pub fn command(config: &Path, arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// What tests/clients/install has put there.
+/// The path of something that tests/clients/install installed.
 pub fn installed(place: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients").join(place);
     let missing = "isn't there: run tests/clients/install first, as `make test` does";

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-/// What a conversation is made of.
+/// A part of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Part {
     Greeting,
@@ -62,11 +62,11 @@ pub struct Point {
     pub connection: usize,
     pub part: Part,
     pub at: At,
-    /// What the last MAIL said, after its colon.
+    /// The argument of the last MAIL, after its colon.
     pub mail: Option<String>,
 }
 
-/// What becomes of a connection.
+/// The fate of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Goes,
@@ -102,7 +102,7 @@ struct Wire {
 
 #[derive(Default)]
 struct State {
-    /// What the backend hasn't answered yet.
+    /// The commands that the backend has not answered yet.
     pending: VecDeque<Part>,
     mail: Option<String>,
     /// 354 was said, and what comes is content.

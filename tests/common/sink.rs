@@ -12,10 +12,10 @@ mod session;
 /// Longer than anything takes that works.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What to do instead of what a good backend does.
+/// The action of a backend at one step.
 #[derive(Clone, Debug)]
 pub enum Act {
-    /// What a good one does.
+    /// That of a good backend.
     Well,
     /// Says this instead; lines with their line ends.
     Say(String),
@@ -29,7 +29,7 @@ pub enum Act {
     Wait(Arc<Gate>),
 }
 
-/// Opens once, for all who wait.
+/// Opens once, for all threads that wait.
 #[derive(Debug, Default)]
 pub struct Gate {
     open: Mutex<bool>,
@@ -63,11 +63,11 @@ pub struct Moment<'a> {
 
 type Script = Box<dyn Fn(&Moment<'_>) -> Act + Send + Sync>;
 
-/// How it behaves.
+/// The behaviour of a sink.
 pub struct Settings {
     /// The lines after the first one of the answer to EHLO.
     pub extensions: Vec<&'static str>,
-    /// What to do otherwise.
+    /// Chooses the action at each step.
     pub script: Script,
     /// For STARTTLS, or from the first byte on.
     pub tls: Option<Arc<rustls::ServerConfig>>,
@@ -125,7 +125,7 @@ struct Record {
     messages: Vec<Message>,
     /// By connection: each command, and how it came.
     commands: Vec<(usize, String)>,
-    /// How many bytes each read gave.
+    /// The number of bytes of each read.
     reads: Vec<usize>,
     open: usize,
     most_open: usize,
@@ -181,12 +181,12 @@ impl Sink {
         Sink::start(Settings::default())
     }
 
-    /// Where a gateway finds it, in clear.
+    /// The address for connections without TLS.
     pub fn url(&self) -> String {
         format!("smtp://{}", self.address)
     }
 
-    /// How many connections there were.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }

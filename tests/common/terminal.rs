@@ -14,7 +14,7 @@ pub struct Terminal {
     keyboard: ChildStdin,
     screen: Arc<Screen>,
     reader: Option<JoinHandle<()>>,
-    /// How much of the screen was waited for.
+    /// The number of bytes of the screen that were waited for.
     seen: usize,
 }
 

@@ -77,7 +77,7 @@ fn indexes() -> impl Strategy<Value = Vec<Index>> {
     proptest::collection::vec(any::<Index>(), 0..12)
 }
 
-/// What comes before, between and after the credential's fields: names and contents that nearly are something else.
+/// The fields before, between and after those of the credential: names and contents that nearly are something else.
 fn others(content: &'static str) -> impl Strategy<Value = [Vec<(String, String)>; 3]> {
     let field = || {
         ("[ab]?(api_)?(use|user_|kei)?[=%4]?", content).prop_filter("no credential", |(name, _)| {

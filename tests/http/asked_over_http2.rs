@@ -89,7 +89,7 @@ fn curl_gets_an_answer_to_head() {
     }
 }
 
-/// What comes as the field Host is as good a host as over HTTP/1, or the request goes nowhere.
+/// A Host field is checked as over HTTP/1, and an invalid one is not forwarded.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_is_none_is_400() {
     let (authority, backend) = (Authority::new(), Backend::hello());

@@ -16,7 +16,7 @@ use crate::common::{Gateway, HOLDER, PATIENCE, configured};
 
 const HIDDEN: &str = "GET /smuggled HTTP/1.1\r\nHost: gate.test\r\n\r\n";
 
-/// What may not stand where the next chunk size belongs.
+/// Invalid bytes in place of the next chunk size.
 const DEVIATIONS: [&str; 37] = [
     "\r\n\r\n",
     "\r\n",
@@ -57,7 +57,7 @@ const DEVIATIONS: [&str; 37] = [
     "1\na\r\n0\r\n\r\n",
 ];
 
-/// What may stand there: each is the end of the body.
+/// Valid bytes in that place: each ends the body.
 const VARIANTS: [&str; 11] = [
     "0\r\n\r\n",
     "0000000000000000\r\n\r\n",
@@ -154,7 +154,7 @@ fn a_deviation_in_a_request_is_refused_and_nothing_behind_it_runs() {
     assert!(reached(&gateway, &backend).is_empty());
 }
 
-/// What is left of it at the backend has no end.
+/// The part of it that reaches the backend has no end.
 #[test]
 fn a_backend_never_gets_the_last_chunk_of_a_deviating_body() {
     let authority = Authority::new();

@@ -1,4 +1,4 @@
-//! What is asked over HTTP/2 and isn't well: each is answered for what it is, and a stop cuts off nobody's answer.
+//! Invalid requests over HTTP/2 are answered for what they are, and a stop cuts off no answer.
 
 use std::io::Write;
 use std::pin::Pin;

@@ -399,7 +399,7 @@ fn whatever_a_backend_reads_as_a_credential_is_judged() {
     assert_eq!(failed, 0, "backends that read what wasn't judged");
 }
 
-/// What nobody reads as a credential's name arrives as it was written, whoever is told of in it.
+/// Fields that no backend reads as a credential arrive as they were written.
 #[test]
 fn names_that_only_resemble_a_credential_pass_unchanged() {
     let backend = Backend::hello();

@@ -1,4 +1,4 @@
-//! Method, headers and body that are judged are those that are forwarded, and who it is comes from nobody but the gateway.
+//! Method, headers and body that are judged are those that are forwarded, and only the gateway names the principal.
 
 use std::collections::BTreeSet;
 
@@ -77,7 +77,7 @@ fn method_headers_and_body_stay_as_they_are() {
     }
 }
 
-/// How often a name arrives in any spelling that a backend could take for it.
+/// The number of headers whose name a backend could take for this one.
 fn spelt(received: &Received, name: &str) -> Vec<String> {
     let plain = |name: &str| name.to_ascii_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     received.headers.iter().filter(|(n, _)| plain(n) == name).map(|(_, value)| value.clone()).collect()

@@ -255,7 +255,7 @@ fn a_suffix_does_not_get_past_the_permission_of_a_route() {
     expect("GET", "/open.json", API, 200);
 }
 
-/// What a backend could make of a path that reaches it, in every combination of leniencies that backends are known for.
+/// The paths that a backend could read, in every combination of the leniencies that backends are known for.
 fn readings(target: &str) -> BTreeSet<String> {
     let mut seen: BTreeSet<Vec<u8>> = BTreeSet::from([target.as_bytes().to_vec()]);
     for _ in 0..3 {

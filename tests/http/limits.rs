@@ -1,4 +1,4 @@
-//! What is larger than it may be, and more than there is room for: each is answered for what it is.
+//! Requests that are too large, and more requests than there is room for.
 
 use crate::common::backend::Backend;
 use crate::common::http::{Connection, Request, get, request};

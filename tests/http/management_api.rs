@@ -278,7 +278,7 @@ fn every_status() {
     assert!(backend.drain().is_empty());
 }
 
-/// Failures are followed by a delay that grows; who was recognised before goes on meanwhile.
+/// Failures are followed by a growing delay. Credentials that were verified before are served meanwhile.
 #[test]
 fn too_many_failures() {
     let (gateway, backend) = start("");

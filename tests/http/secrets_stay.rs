@@ -34,7 +34,7 @@ fn pair(name: &str) -> String {
     format!("api_user={name}&api_key={}", key(name).replace('%', "%25").replace('+', "%2B"))
 }
 
-/// Whether there is anything of a secret in these bytes, in any of the spellings that it was sent in.
+/// Returns true if the bytes contain a part of a secret, in any of the spellings in which it was sent.
 fn tells(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     // As the beginning of a secret stands in base64, by where in a group of three it begins.
@@ -276,7 +276,7 @@ fn what_could_be_a_credential_is_taken_out_on_public_routes_and_not_judged() {
     assert_eq!(form("/open/a", MULTIPART, "--b\nno form").send(gateway.api()).status, 400);
 }
 
-/// What can't be read of a backend's answer is no business of the log's.
+/// Unreadable parts of a backend's answer are not logged.
 #[test]
 fn a_garbled_answer_is_not_quoted() {
     let garbled = |line: &str| {

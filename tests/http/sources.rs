@@ -1,4 +1,4 @@
-//! Whose failures they are over HTTP: those of the client that a trusted proxy names, and else of who connects.
+//! The source of failures over HTTP: the client that a trusted proxy names, otherwise the peer of the connection.
 
 use crate::common::backend::Backend;
 use crate::common::http::get;

@@ -110,7 +110,7 @@ fn a_form_that_takes_too_long_in_all_is_408_however_steadily_it_comes() {
     assert!(backend.drain().is_empty());
 }
 
-/// What streams is the backend's, and takes the time that it takes.
+/// A streamed body is the backend's concern, and may take its time.
 #[test]
 fn a_form_that_streams_has_no_such_time() {
     let backend = Backend::handling(|stream, received| {

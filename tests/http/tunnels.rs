@@ -12,7 +12,7 @@ use crate::common::tls::{Authority, connect};
 use crate::common::{Gateway, HOLDER, configured, open_api};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// How long a tunnel may live after the change was answered.
+/// The longest time that a tunnel may stay open after the change was answered.
 const A_SECOND: Duration = Duration::from_secs(1);
 
 const SWITCHED: &[u8] =
@@ -179,7 +179,7 @@ fn a_backend_that_does_not_switch_answers_as_ever() {
     assert_eq!(connection.exchange(get("/open/a")).status, 200);
 }
 
-/// A change of `joe`, and who made it.
+/// A change of `joe`, and the interface that made it.
 type Change = fn(&Gateway);
 
 fn by_command(gateway: &Gateway, arguments: &[&str], input: &str) {

@@ -1,4 +1,4 @@
-//! Backends with TLS: who they are is verified, always.
+//! Backends with TLS: their certificate is always verified.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -40,7 +40,7 @@ fn a_backend_that_proves_its_name_is_used() {
     }
 }
 
-/// As in clear: an answer isn't kept from a client because the backend takes nothing of the body.
+/// As without TLS: an answer reaches the client although the backend reads nothing of the body.
 #[test]
 fn an_early_answer_arrives_over_tls() {
     let authority = Authority::new();
@@ -115,7 +115,7 @@ fn a_health_check_by_path_takes_a_backend_with_tls_out_of_turn() {
     assert!(!gateway.log().text().contains(&format!("https://{well}")), "the other one is up");
 }
 
-/// A host with two addresses, of which one refuses connections, or has somebody there who doesn't prove that name.
+/// A host with two addresses, one of which refuses connections or presents a certificate for another name.
 #[test]
 fn a_host_with_one_good_address_is_a_backend_that_is_up() {
     let authority = Authority::new();

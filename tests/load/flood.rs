@@ -1,4 +1,4 @@
-//! A flood of wrong passwords: who is verified already doesn't notice, and what waits is bounded. How long things take
+//! A flood of wrong passwords: verified credentials do not notice it, and the queue is bounded. How long things take
 //! meanwhile is measured by `cargo bench --bench flood`.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

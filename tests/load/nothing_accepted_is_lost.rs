@@ -57,7 +57,7 @@ fn killed_in_the_middle_of_a_thousand_changes() {
     }
 }
 
-/// What a client that changes things notes, with the name that it's about.
+/// A note of a client that makes changes, with the name of the credential.
 enum Event {
     Added(String),
     Edited(String),
@@ -98,18 +98,18 @@ fn change(address: SocketAddr, prefix: &str, say: &Sender<Event>) {
     (0..).try_for_each(&mut change);
 }
 
-/// What was answered with success.
+/// The changes that were answered with success.
 #[derive(Default)]
 struct Accepted {
     answers: usize,
-    /// Whether it was edited.
+    /// True if it was edited.
     there: HashMap<String, bool>,
     removed: HashSet<String>,
     open: HashSet<String>,
 }
 
 impl Accepted {
-    /// Whether it was an answer.
+    /// Returns true for an answer.
     fn note(&mut self, event: Event) -> bool {
         match event {
             Event::Added(name) => drop(self.there.insert(name, false)),

@@ -33,7 +33,7 @@ const CHANGES: u64 = 3;
 const FEW_ROUNDS: u64 = 100;
 const TRIES: usize = 20;
 
-/// What is true of the credential after so many changes: its password and its one permission, where it is there.
+/// The state of the credential after so many changes: its password and its one permission, if it exists.
 fn state(changes: u64) -> Option<(usize, Permission)> {
     let round = changes.div_ceil(CHANGES);
     let other = (round % 2) as usize;
@@ -49,7 +49,7 @@ fn state(changes: u64) -> Option<(usize, Permission)> {
     }
 }
 
-/// What a check must say in that state.
+/// The result that a check must have in that state.
 fn expected(
     state: Option<(usize, Permission)>,
     password: usize,
@@ -63,13 +63,13 @@ fn expected(
     }
 }
 
-/// How far the changes are, as everybody may know it.
+/// The progress of the changes, visible to all tasks.
 struct Published {
     /// Each change begins and is answered, and this is the last of these.
     last_step: u64,
     begun: AtomicU64,
     answered: AtomicU64,
-    /// Counts both, and wakes who checks.
+    /// Counts both, and wakes the tasks that check.
     steps: watch::Sender<u64>,
     /// Checks that have ended.
     checks: AtomicU64,
@@ -164,16 +164,16 @@ async fn change(credentials: &Credentials, by: &Manager, changes: u64) {
     answer.unwrap();
 }
 
-/// Who decides while it is hammered.
+/// The party that decides during the test.
 #[derive(Clone)]
 enum Decides {
     /// Gatepost.
     Epochs(Arc<Access>),
-    /// What would be there in place of epochs: a cache that loads what it misses, and is told of each change.
+    /// The alternative to epochs: a cache that loads what it misses, and is told of each change.
     Invalidation { cache: moka::sync::Cache<&'static str, Option<Loaded>>, store: Store },
 }
 
-/// What such a cache knows of the credential: which password is its own, and its permissions.
+/// The entry of such a cache: the index of the right password, and the permissions.
 #[derive(Clone, Copy)]
 struct Loaded {
     password: usize,
@@ -192,7 +192,7 @@ impl Decides {
         }
     }
 
-    /// What is decided, and what open sessions would hold on to.
+    /// Decides, and returns what an open session would keep.
     async fn check(
         &self,
         memory: &ConnectionMemory,
@@ -329,7 +329,7 @@ async fn no_check_sees_a_state_from_before_an_answer() {
     assert!(telling > ROUNDS, "too few checks to tell anything");
 }
 
-/// That the hammer tells: the same checks during the same changes, decided by a cache that is told to forget, are caught.
+/// Proves that the test can fail: the same checks, decided by a cache that is told to forget, are caught.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cache_that_is_told_to_forget_is_caught() {
     let (_folder, store, _access, accounts, credentials) = house().await;

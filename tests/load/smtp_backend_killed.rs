@@ -15,7 +15,7 @@ use crate::common::relay::{At, Fate, Part, Point, Relay, STAGES};
 use crate::common::{Gateway, PATIENCE};
 
 const CLIENTS: usize = 6;
-/// How often the backend is killed at each stage.
+/// The number of times that the backend is killed at each stage.
 const EACH: usize = 3;
 
 struct Backend {
@@ -60,7 +60,7 @@ impl Drop for Backend {
     }
 }
 
-/// What the clients saw.
+/// The results that the clients saw.
 #[derive(Default)]
 struct Seen {
     accepted: Mutex<BTreeSet<usize>>,
@@ -94,7 +94,7 @@ impl Seen {
     }
 }
 
-/// What is to be struck yet, and how often.
+/// The stages that remain to be struck, with counts.
 struct Strikes {
     left: Mutex<BTreeMap<(Part, At), usize>>,
 }
@@ -108,7 +108,7 @@ impl Strikes {
         self.left.lock().unwrap().is_empty()
     }
 
-    /// Whether a transaction is struck where it is: every fourth is, at a stage of its own.
+    /// Returns true if a transaction is struck at this point: every fourth is, at a stage of its own.
     fn take(&self, point: &Point) -> bool {
         let Some(mail) = &point.mail else { return false };
         let number: usize = mail.trim_start_matches('<').split('@').next().unwrap().parse().unwrap();

@@ -39,10 +39,10 @@ const BEGINNINGS: [(Part, At); 7] = [
     (Part::Auth, Answered),
 ];
 
-/// How often each of these is struck.
+/// The number of times that each of these is struck.
 const EACH_BEGINNING: usize = 2;
 
-/// What is killed or cut.
+/// The process or connection that is killed or cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {
     Gateway,
@@ -65,7 +65,7 @@ struct World {
     resets: AtomicUsize,
 }
 
-/// How clients saw the transactions end.
+/// The ends of the transactions as clients saw them.
 #[derive(Default)]
 struct Seen {
     accepted: BTreeSet<usize>,
@@ -125,7 +125,7 @@ impl World {
         made
     }
 
-    /// Whether something is killed or cut now, and how that looks on the wire.
+    /// Kills or cuts something if this is the point for it. Returns how that looks on the wire.
     fn strike(&self, relay: &Relay, point: &Point) -> Fate {
         let here = (point.part, point.at);
         let number = point.mail.as_deref().map(number_of);
@@ -251,7 +251,7 @@ impl World {
         }
     }
 
-    /// What a client saw is true.
+    /// Checks that everything that a client saw is true.
     fn verify(&self, seen: &Seen) {
         let mut kept = HashMap::new();
         for message in self.sinks.iter().flat_map(Sink::messages) {
@@ -305,7 +305,7 @@ fn content(number: usize) -> String {
     format!("Subject: {number}\r\n\r\n{body}end of {number}\r\n")
 }
 
-/// How a transaction ended for its client.
+/// The end of a transaction as its client saw it.
 enum End {
     /// With an answer for good: a refusal, or the answer to the message.
     Answered(u16),
@@ -399,6 +399,6 @@ fn the_network_is_cut() {
 fn the_network_falls_silent() {
     let keys = "connect_timeout = \"2s\"\ncommand_timeout = \"2s\"\ndata_timeout = \"2s\"\n";
     let world = World::new(Victim::Silence, keys);
-    let seen = world.run(40);
+    let seen = world.run(80);
     world.verify(&seen);
 }

@@ -14,7 +14,7 @@ use proptest::test_runner::{TestCaseResult, TestRunner};
 
 const CASES: u32 = 1000;
 
-/// What backends do instead of what they should, by what they were asked.
+/// Replies that a misbehaving backend gives to any command.
 const ANY: [&str; 7] = [
     "451 4.3.0 Later",
     "550 5.7.1 Never",
@@ -38,7 +38,7 @@ struct World {
     refused: AtomicUsize,
 }
 
-/// What is done at one step of a backend's.
+/// The action of a backend at one step.
 #[derive(Clone, Debug)]
 enum Misdeed {
     /// Nothing: the step is a good one.
@@ -105,7 +105,7 @@ fn act(misdeed: &Misdeed, moment: &Moment<'_>) -> Act {
     }
 }
 
-/// What a client was told.
+/// The replies that a client got.
 #[derive(Debug, Default)]
 struct Told {
     rcpts: Vec<String>,

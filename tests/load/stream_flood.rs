@@ -18,19 +18,19 @@ use tokio_rustls::TlsConnector;
 
 const STREAMS: usize = 100;
 
-/// What the gateway's memory may grow by, in KiB; an idle connection with TLS and HTTP/2 takes about 46 of them.
+/// The bound for the growth of the gateway's memory in KiB. An idle connection with TLS and HTTP/2 takes about 46 KiB.
 const MEMORY: u64 = 64 * 1024;
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
-/// What each stream of a flood sends.
+/// The content of each stream of a flood.
 #[derive(Clone, Copy)]
 struct Flood {
     path: &'static str,
     fields: &'static [(&'static str, &'static str)],
     /// The body, none for a request that ends with its header.
     body: Option<&'static str>,
-    /// Whether the body ends.
+    /// True if the body ends.
     ends: bool,
     connections: u64,
     sources: u64,
@@ -38,7 +38,7 @@ struct Flood {
     window: u32,
 }
 
-/// One byte of a form that goes on.
+/// One byte of a form that never ends.
 const ONE_BYTE: Flood = Flood {
     path: "/api/mail.send.json",
     fields: &[FORM],

@@ -1,4 +1,4 @@
-//! The audit trail of a running gateway: each change and each denial, whoever made it and wherever it was refused.
+//! The audit trail of a running gateway: each change and each denial, at every entry.
 
 use crate::common::backend::Backend;
 use crate::common::http::{Request, get};
@@ -66,7 +66,7 @@ fn every_denial_has_a_line_with_the_number_of_its_request() {
     gateway.log().wait_for(&["\"DEBUG\"", "no credential"]);
 }
 
-/// What is denied: how it is asked for, the status, and in the trail whose it was, why, and at which entry.
+/// A denied request: how it is sent, its status, and its login, reason and entry in the trail.
 struct Denial {
     asked: Request,
     status: u16,

@@ -13,7 +13,9 @@ use crate::common::backend::Backend;
 use crate::common::http::{Connection, get};
 use crate::common::mail::{Client, JOE, smtp};
 use crate::common::sink::Sink;
-use crate::common::{HOLDER, Log, PATIENCE, binary, configured, in_namespaces_of_its_own, nobody, open_api};
+use crate::common::{
+    HOLDER, Log, PATIENCE, binary, configured, end_of, in_namespaces_of_its_own, nobody, open_api,
+};
 use serde_json::Value;
 
 /// More than a pipe and the buffer for the log hold.
@@ -27,7 +29,7 @@ struct Gateway {
     api: SocketAddr,
     mail: SocketAddr,
     ops: SocketAddr,
-    /// How often [`Gateway::serves`] was called.
+    /// The number of calls of [`Gateway::serves`].
     rounds: usize,
 }
 
@@ -124,7 +126,7 @@ impl Gateway {
         }
     }
 
-    /// How many lines of a kind were lost.
+    /// The number of lost lines of a kind.
     fn lost(&self, kind: &str) -> u64 {
         let text = get("/metrics").send(self.ops).text();
         let name = format!("gatepost_log_lines_lost_total{{kind=\"{kind}\"}} ");
@@ -135,14 +137,7 @@ impl Gateway {
     /// Stops it, and sees that the process ends by itself.
     fn stops(mut self) {
         crate::common::signal(&self.child, "TERM");
-        let began = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(began.elapsed() < PATIENCE, "it never ends");
-            std::thread::sleep(Duration::from_millis(5));
-        };
+        let status = end_of(&mut self.child, "it was told to stop");
         assert_eq!(status.code(), Some(0));
     }
 }
@@ -180,7 +175,7 @@ fn parsed(text: &str) -> Vec<Value> {
         .collect()
 }
 
-/// What the lines that tell of losses say: audit lines, and others.
+/// The number of lost lines that the log reports: audit lines, and others.
 fn told(lines: &[Value]) -> (u64, u64) {
     let told = lines.iter().filter(|line| line["message"] == "log lines were lost");
     told.fold((0, 0), |(audit, other), line| {

@@ -12,7 +12,7 @@ use crate::common::backend::Backend;
 use crate::common::database::{Other, file_of};
 use crate::common::http::get;
 use crate::common::terminal::Terminal;
-use crate::common::{Gateway, PATIENCE};
+use crate::common::{Gateway, PATIENCE, end_of};
 use gatepost::config::{StoreSettings, StoreUrl};
 use gatepost::domain::Canonical;
 use gatepost::state::Epochs;
@@ -164,14 +164,7 @@ fn what_cannot_be_told_on_standard_error_changes_no_exit_status() {
                 .stderr(stderr)
                 .spawn()
                 .unwrap();
-            let began = Instant::now();
-            let ended = loop {
-                if let Some(ended) = child.try_wait().unwrap() {
-                    break ended;
-                }
-                assert!(began.elapsed() < PATIENCE, "{line}: it waits for standard error");
-                std::thread::sleep(std::time::Duration::from_millis(5));
-            };
+            let ended = end_of(&mut child, line);
             assert_eq!(ended.code(), Some(status), "{line}");
         }
     }

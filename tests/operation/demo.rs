@@ -1,4 +1,4 @@
-//! The demo: what it prints can be pasted, gives what it says, and goes on after a restart.
+//! The demo: its lines can be pasted and give what they say, also after a restart.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -14,7 +14,7 @@ const LISTENERS: [&str; 4] = ["--api", "--web", "--smtp", "--ops"];
 
 struct Demo {
     child: Child,
-    /// What it printed, up to the last line to paste.
+    /// Its output, up to the last line to paste.
     lines: Vec<String>,
     /// All that it printed so far.
     printed: Arc<Log>,
@@ -93,7 +93,7 @@ fn check(answers: &[(String, String)]) {
     }
 }
 
-/// What was sent by the lines to paste.
+/// The messages that the lines to paste have sent.
 fn shows_mail(demo: &Demo) {
     demo.printed.wait_for(&["mail arrived: from <joe@example.com>", "to <jane@example.com>"]);
     demo.printed.wait_for(&["X-Gatepost-User: demo-email"]);

@@ -1,4 +1,4 @@
-//! How a gateway is reloaded, tells of itself, and stops.
+//! Reload, health endpoints and stop of a gateway.
 
 use std::io::Write;
 use std::sync::Mutex;
@@ -113,7 +113,7 @@ fn a_stop_does_not_wait_longer_than_its_deadline_and_says_so() {
     assert!(hanging.try_response().is_none());
 }
 
-/// Until the process ends, its workers decide by what they remember: whoever changes the store has to find it until then.
+/// Workers decide by what they remember until the process ends, so a command that changes the store has to find it until then.
 #[test]
 fn asked_a_second_time_it_is_told_of_changes_to_its_end() {
     let (backend, _go) = patient();

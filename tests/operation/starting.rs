@@ -1,4 +1,4 @@
-//! What a gateway needs to start, and what it hears meanwhile.
+//! The start of a gateway: what it needs, and the signals that it gets meanwhile.
 
 use std::io::BufReader;
 use std::net::{SocketAddr, TcpListener};

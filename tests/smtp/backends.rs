@@ -289,7 +289,7 @@ fn what_was_accepted_is_there_and_what_was_refused_is_not() {
     assert!(unwanted.is_empty(), "refused and there: {unwanted:?}");
 }
 
-/// What reaches the backend of a MAIL, where the gateway logs in there or doesn't.
+/// The MAIL command that reaches the backend, with and without a login of the gateway.
 fn mails(login: bool, commands: &[&str]) -> Vec<String> {
     let mut settings = Settings::default();
     settings.extensions.push("AUTH PLAIN LOGIN");
@@ -309,7 +309,7 @@ fn mails(login: bool, commands: &[&str]) -> Vec<String> {
     sink.messages().into_iter().map(|message| message.mail).collect()
 }
 
-/// RFC 4954, section 5: nobody who submits is trusted to say for whom.
+/// RFC 4954, section 5: a client that submits is not trusted to name another sender.
 #[test]
 fn who_a_client_says_it_speaks_for_is_not_passed_on() {
     let commands = [

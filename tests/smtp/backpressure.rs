@@ -14,7 +14,7 @@ use crate::common::{Gateway, PATIENCE, configure_store};
 const SIZE: usize = 30 << 20;
 const ALLOWED: usize = 256 << 10;
 
-/// What a gateway has of memory, without its own code, which the system reads in as it comes to it.
+/// The memory of a gateway without its code, which the system loads on demand.
 struct Memory<'g> {
     gateway: &'g Gateway,
     peak: usize,

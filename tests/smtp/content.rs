@@ -5,7 +5,7 @@ use crate::common::Gateway;
 use crate::common::mail::{Client, JOE, smtp};
 use crate::common::sink::{Settings, Sink};
 
-/// What a message may be made of; a dot at the beginning of a line is stuffed.
+/// The pieces of a message. A dot at the beginning of a line is stuffed.
 const PARTS: [&str; 4] = ["\r\n", "x", ".", "Subject: s\r\n\r\n"];
 
 /// All contents of up to five parts that end as DATA can have it: empty, or in a CR LF.
@@ -33,7 +33,7 @@ fn started() -> (Gateway, Sink) {
     (gateway, sink)
 }
 
-/// What came, behind the line that we put before it: the one that tells the time is the last of ours.
+/// The message as it arrived, without the header that the gateway adds, which ends with the line that has the time.
 fn behind_ours(content: &[u8]) -> &str {
     let content = std::str::from_utf8(content).unwrap();
     assert!(content.starts_with("Received: from "), "{content:?}");

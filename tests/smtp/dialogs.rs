@@ -29,10 +29,10 @@ struct Dialog {
     lines: Vec<Line>,
 }
 
-/// How many there are.
+/// The number of files.
 const DIALOGS: usize = 10;
 
-/// What `right` and so on stand for.
+/// Gives the password that `right` or another name stands for.
 type Password = fn(&str) -> String;
 
 fn dialogs(password: Password) -> Vec<Dialog> {

@@ -1,4 +1,4 @@
-//! What a mail client does wrong, or can't know: what counts as an error in the pure session, and what ends it.
+//! Faults of mail clients in the pure session: those that count as errors, and those that end the session.
 
 use crate::common::driver::{Driver, authorised, run, settings};
 

@@ -1,4 +1,4 @@
-//! What one mail client may do at most: each bound is told with its code, counted, and holds nobody else back.
+//! Limits for one mail client: each is answered with its code and counted, and delays no other client.
 
 use std::io::{Read, Write};
 use std::time::Instant;

@@ -193,7 +193,7 @@ fn postfix_knows_who_submits_and_its_answers_are_the_answers() {
     assert!(!postfix.mailbox("Subject: last").contains("Subject: large"));
 }
 
-/// What a mail program wrote as the first line of a message, in an mbox or out of one; and the lines that follow it.
+/// The first line of a message as mail programs write it, in an mbox or outside of one, and the lines that follow.
 const MAILBOX_LINES: [&str; 9] = [
     "From joe Sat Nov 28 08:00:00 2026\r\n",
     ">From joe Sat Nov 28 08:00:00 2026\r\n",

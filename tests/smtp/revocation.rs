@@ -25,7 +25,7 @@ fn command(gateway: &Gateway, arguments: &[&str]) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// How often it was decided so whether somebody may send.
+/// The number of SMTP decisions with this outcome.
 fn decisions(gateway: &Gateway, outcome: &str) -> u64 {
     let name =
         format!("gatepost_decisions_total{{entry=\"smtp\",permission=\"email\",outcome=\"{outcome}\"}} ");
@@ -34,7 +34,7 @@ fn decisions(gateway: &Gateway, outcome: &str) -> u64 {
     text.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |count| count.parse().unwrap())
 }
 
-/// What a session is told that goes on, and one that waits, when its credential is gone.
+/// The replies to an active session and to an idle one after their credential was removed.
 fn is_cut(mut idle: Client, mut busy: Client) {
     let began = Instant::now();
     let answer = idle.answer();
@@ -160,7 +160,7 @@ fn sessions_within_tls_end_as_soon() {
     }
 }
 
-/// What comes in one piece with the end of a message, before the change, is decided on after it.
+/// Commands that arrive together with the end of a message, before the change, are decided after it.
 #[test]
 fn a_transaction_that_waits_its_turn_is_denied_and_in_the_audit_trail() {
     let gate = Arc::new(Gate::default());
@@ -206,7 +206,7 @@ fn a_message_that_has_begun_is_finished() {
     assert_eq!(sink.messages().len(), 1);
 }
 
-/// What comes in one write with MAIL, and waits there for a slow answer to a recipient; and the answers up to the revocation.
+/// Commands in one write with MAIL that wait for a slow reply to a recipient, and the replies up to the revocation.
 const PIPELINED: [(&str, &[u16]); 3] = [
     ("DATA\r\n", &[250, 250]),
     ("BDAT 7 LAST\r\nA: b\r\n\n", &[250, 250]),

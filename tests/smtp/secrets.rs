@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 /// Every secret here has this in it.
 const MARK: &str = "Hush4711";
 
-/// Whether there is anything of a secret in this text, as it is or in base64.
+/// Returns true if the text contains a part of a secret, as it is or in base64.
 fn tells(text: &str) -> bool {
     let mut encoded = (0..3).map(|shift| {
         let padded = STANDARD.encode(format!("{}{MARK}", "-".repeat(shift)));

@@ -1,5 +1,5 @@
 //! The pure SMTP session: any split of the input gives the same replies, and whatever a client says, a backend sees valid
-//! transactions of somebody who may, and nothing else.
+//! transactions of a credential with the permission, and nothing else.
 
 use crate::common::driver::{Driver, RIGHT, Standing, authorised, run, settings};
 use gatepost::wire::smtp::session::SessionSettings;

@@ -128,7 +128,7 @@ fn by_data_to_a_lenient_backend() {
     by_data(true);
 }
 
-/// What a message is that was left open by a sink that is there to be fooled: it would be, without a gateway.
+/// Proves that the lenient sink is lenient: without a gateway, each of these ends a message.
 #[test]
 fn a_lenient_backend_is_one() {
     let sink = Sink::start(Settings { lenient: true, ..Settings::default() });

@@ -17,7 +17,7 @@ fn started(authority: &Authority, sink: &Sink, deadline: &str) -> Gateway {
     gateway
 }
 
-/// That a client is told that the gateway stops, and nothing after that.
+/// Checks that a client is told that the gateway stops, and nothing after that.
 fn is_told(client: &mut Client, state: &str) {
     let answer = client.try_answer().unwrap_or_else(|| panic!("{state}: not a word"));
     assert!(answer.text().starts_with("421 4.3.2 "), "{state}: {answer:?}");

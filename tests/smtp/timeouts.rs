@@ -278,7 +278,7 @@ fn a_stop_waits_for_no_mail_client_that_says_or_hears_nothing() {
     assert!(!gateway.log().text().contains("shutdown deadline passed"));
 }
 
-/// What the client hears of a backend that hangs at `stage`: the answer that isn't the good one.
+/// The reply that a client gets for a backend that hangs at `stage`.
 fn hung(client: &mut Client, message: &[u8]) -> (String, Duration) {
     let began = Instant::now();
     for line in ["MAIL FROM:<a@test>", "RCPT TO:<b@test>", "DATA"] {

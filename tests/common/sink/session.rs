@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Act, Message, Moment, Shared};
 
-/// A connection, in clear or with TLS.
+/// A connection, with or without TLS.
 enum Line {
     Clear(TcpStream),
     Tls(Box<rustls::StreamOwned<rustls::ServerConnection, TcpStream>>),
@@ -231,7 +231,7 @@ impl Session<'_> {
         (self.shared.settings.script)(&Moment { connection: self.number, messages: self.messages, command })
     }
 
-    /// What was said.
+    /// Performs the action for a command. `good` is the reply of a good backend.
     fn answer(&mut self, command: &str, good: &str) -> Result<String, Over> {
         let act = self.act(command);
         self.perform(act, good)

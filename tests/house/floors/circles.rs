@@ -58,7 +58,7 @@ fn imports(files: &Files) -> Imports {
     named.into_iter().map(imported).collect()
 }
 
-/// What `pub use` passes on, and the rest of the code.
+/// Splits code into what `pub use` re-exports and the rest.
 fn split_exports(code: &str) -> (String, String) {
     let (mut exports, mut own) = (String::new(), String::new());
     let mut is_export = false;

@@ -83,7 +83,7 @@ fn shell(name: &str, script: &str) -> BTreeSet<String> {
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
-/// What bash offers for the last of these words.
+/// The completions that bash offers for the last of these words.
 fn offered_by_bash(words: &[&str]) -> BTreeSet<String> {
     let last = words.len() - 1;
     let (current, previous) = (words[last], words[last - 1]);
