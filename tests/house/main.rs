@@ -7,5 +7,6 @@ mod config;
 mod documentation;
 mod floors;
 mod forms;
+mod language;
 mod permissions;
 mod seeds;
