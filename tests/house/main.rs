@@ -5,8 +5,8 @@ mod common;
 
 mod config;
 mod documentation;
-mod floors;
 mod forms;
 mod language;
+mod layers;
 mod permissions;
 mod seeds;
