@@ -235,7 +235,8 @@ fn split(authority: &str) -> Result<(String, u16), String> {
     let (name, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (name, rest) = rest.split_once(']').ok_or("missing ']'")?;
-            let address: Ipv6Addr = name.parse().map_err(|_| format!("'{name}' is not an IPv6 address"))?;
+            let address: Ipv6Addr =
+                name.parse().map_err(|_| format!("'{}' is not an IPv6 address", shown(name)))?;
             (address.to_string(), rest.strip_prefix(':'))
         }
         None => match authority.split_once(':') {
@@ -247,7 +248,7 @@ fn split(authority: &str) -> Result<(String, u16), String> {
     let port = port.filter(|port| !port.is_empty()).ok_or("missing port")?;
     match port.parse::<u16>() {
         Ok(number) if number > 0 && port.bytes().all(|b| b.is_ascii_digit()) => Ok((name, number)),
-        _ => Err(format!("invalid port '{port}'")),
+        _ => Err(format!("invalid port '{}'", shown(port))),
     }
 }
 

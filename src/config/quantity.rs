@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::wording::shown;
+
 /// The shortest duration that can be set.
 pub(super) const SHORTEST: Duration = Duration::from_millis(1);
 /// The longest duration that can be set.
@@ -55,14 +57,14 @@ fn scale(text: &str, units: &[(&str, u64)], what: &str, form: &str) -> Result<u6
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     if !number.is_empty() && unit.is_empty() {
-        return Err(format!("missing unit in '{text}': {form}"));
+        return Err(format!("missing unit in '{}': {form}", shown(text)));
     }
     let factor = units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
     let (Some(factor), false) = (factor, number.is_empty()) else {
-        return Err(format!("invalid {what} '{text}': {form}"));
+        return Err(format!("invalid {what} '{}': {form}", shown(text)));
     };
     let scaled = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor));
-    scaled.ok_or_else(|| format!("{what} '{text}' is too large"))
+    scaled.ok_or_else(|| format!("{what} '{}' is too large", shown(text)))
 }
 
 fn show(amount: u64, units: &[(&str, u64)]) -> String {

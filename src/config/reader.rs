@@ -307,5 +307,6 @@ fn bounded<T: PartialOrd + Copy>(
     if bounds.contains(&amount) {
         return Ok(amount);
     }
-    Err(format!("{text} is out of range: expected {} to {}", show(*bounds.start()), show(*bounds.end())))
+    let (least, most) = (show(*bounds.start()), show(*bounds.end()));
+    Err(format!("{} is out of range: expected {least} to {most}", shown(text)))
 }

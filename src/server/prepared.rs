@@ -1,5 +1,5 @@
-//! Everything that a configuration needs from outside its file, read and checked before any of it is applied. A start, a reload and
-//! `gatepost check` do the same.
+//! Everything that a configuration needs from outside its file, read and checked before any of it is applied. A start, a
+//! reload and `gatepost check` do the same.
 
 use rustls::sign::CertifiedKey;
 
@@ -79,7 +79,8 @@ impl Prepared {
     }
 }
 
-/// The errors of a configuration that lie outside its file: in a certificate, a file of roots, a password. Empty if it can be served.
+/// The errors of a configuration that lie outside its file: in a certificate, a file of roots, a password. Empty if it can
+/// be served.
 pub fn check(config: &Config) -> Vec<ConfigError> {
     Prepared::checked(config, 1, &Metrics::new()).err().unwrap_or_default()
 }

@@ -39,8 +39,9 @@ impl Reloader {
         Reloader { source, running, certificate, seen }
     }
 
-    /// Reloads the source: routes, groups and limits of the HTTP entries, the trusted proxies, and the certificate. If anything in
-    /// it is invalid, the errors are logged and nothing changes. A reload that is dropped half-way has changed nothing.
+    /// Reloads the source: routes, groups and limits of the HTTP entries, the trusted proxies, and the certificate. If
+    /// anything in it is invalid, the errors are logged and nothing changes. A reload that is dropped half-way has changed
+    /// nothing.
     pub async fn reload(&mut self, gateway: &Assembly) {
         let ConfigSource::File(path) = &self.source else {
             info!("no configuration file to reload");

@@ -71,8 +71,8 @@ fn shown(text: &str) -> impl fmt::Display + fmt::Debug {
     letters.map(|c| if c.is_control() { '?' } else { c }).collect::<String>()
 }
 
-/// A change that another process on the same store has made and cannot log where operators look for it, such as the command line. A
-/// process that is told of it writes the line.
+/// A change that another process on the same store has made and cannot log where operators look for it, such as the command
+/// line. A process that is told of it writes the line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct News {
     /// The action.

@@ -1,12 +1,12 @@
 //! Epochs tell which of the data that was read from the store is still valid.
 //!
-//! There is one sequence for all mutations. A mutation, after its commit and before it is answered, takes the next number of the
-//! sequence and raises the shard of the name that it touched to this number. A loader takes the present number of the sequence, `seen`,
-//! *before* it reads the store, and keeps `seen` with the data. The data is fresh as long as no shard that it depends on (that of its
-//! name, that of its account, the one for all) was raised above `seen`.
+//! There is one sequence for all mutations. A mutation, after its commit and before it is answered, takes the next number
+//! of the sequence and raises the shard of the name that it touched to this number. A loader takes the present number of
+//! the sequence, `seen`, *before* it reads the store, and keeps `seen` with the data. The data is fresh as long as no shard
+//! that it depends on (that of its name, that of its account, the one for all) was raised above `seen`.
 //!
-//! This is exact. Let a mutation take the number `m`, and let a check begin after that mutation was answered. Assume that the check
-//! finds an entry that depends on the mutated name.
+//! This is exact. Let a mutation take the number `m`, and let a check begin after that mutation was answered. Assume that
+//! the check finds an entry that depends on the mutated name.
 //!
 //! - `seen >= m`: the loader saw the number `m` or a later one, so taking `m` happened before the loader's look at the
 //!   sequence (acquire and release on one variable that is only ever added to). The commit came before that and the
@@ -14,9 +14,9 @@
 //! - `seen < m`: raising the shard to `m` happened before the answer, and the answer before the check. So the check reads
 //!   `m` or more from the shard, which only grows, finds `seen` below it, and reads the store.
 //!
-//! Nothing else matters, neither the order in which loaders insert entries, nor the time between reading and inserting. An entry that
-//! was read before a mutation is stale after it, whenever it is inserted. If a slow loader replaces a newer entry by an older one, the
-//! older one is either still true or known to be stale, because it has its `seen`.
+//! Nothing else matters, neither the order in which loaders insert entries, nor the time between reading and inserting. An
+//! entry that was read before a mutation is stale after it, whenever it is inserted. If a slow loader replaces a newer
+//! entry by an older one, the older one is either still true or known to be stale, because it has its `seen`.
 //!
 //! A name shares its shard with one in four thousand others. A mutation of it costs each of them one row read.
 
@@ -67,16 +67,16 @@ impl Epochs {
         self.sequence.load(Ordering::Acquire)
     }
 
-    /// Makes all data about `name` stale that was read before this call: the principal of that name and, for an account holder, every
-    /// credential of the account. Must be called after the commit and before the answer.
+    /// Makes all data about `name` stale that was read before this call: the principal of that name and, for an account
+    /// holder, every credential of the account. Must be called after the commit and before the answer.
     pub fn raise(&self, name: &Canonical) {
         let number = self.next();
         self.shards[usize::from(self.shard(name).0)].fetch_max(number, Ordering::AcqRel);
         self.announce(number);
     }
 
-    /// Does the same as [`Epochs::raise`], for a name whose verified secrets are of no more use. Cached data of the name is dropped,
-    /// which only frees its memory: it is stale already, and a slow loader may insert it again.
+    /// Does the same as [`Epochs::raise`], for a name whose verified secrets are of no more use. Cached data of the name is
+    /// dropped, which only frees its memory: it is stale already, and a slow loader may insert it again.
     pub fn raise_and_forget(&self, name: &Canonical) {
         self.raise(name);
         if let Some(forget) = self.forget.get() {
@@ -112,7 +112,8 @@ impl Epochs {
         Shard((self.hasher.hash_one(name) % SHARDS as u64) as u16)
     }
 
-    /// A value that changes at every raise, after the shard was raised. Open tunnels and sessions wait for it, and are decided again.
+    /// A value that changes at every raise, after the shard was raised. Open tunnels and sessions wait for it, and are
+    /// decided again.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.raised.subscribe()
     }

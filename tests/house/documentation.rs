@@ -1,5 +1,5 @@
 //! The documentation compared with the code: configurations that can be pasted, every refusal, every metric, every
-//! dependency, links and files that exist; and the rules for its language that can be checked.
+//! dependency, links and files that exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,27 +14,6 @@ use gatepost::domain::{Denial, Entry, Permission};
 use gatepost::service::audit::AuditAction;
 use gatepost::state::Metrics;
 use gatepost::state::metrics::{DecisionOutcome, ThrottledBy};
-
-/// The largest number of words in a table cell. Longer text belongs below the table.
-const LONGEST_CELL: usize = 25;
-
-/// Words that the documentation and the code do not use, and what they use instead.
-const REPLACED_WORDS: [(&str, &str); 14] = [
-    ("floor", "layer"),
-    ("floors", "layers"),
-    ("in clear", "unencrypted, without TLS"),
-    ("nought", "zero"),
-    ("dear", "expensive"),
-    ("dearer", "more expensive"),
-    ("dearest", "most expensive"),
-    ("made plain", "normalized"),
-    ("make plain", "normalize"),
-    ("blot", "mask"),
-    ("blots", "masks"),
-    ("blotted", "masked"),
-    ("let go of", "the change is in effect"),
-    ("lets go of", "the change is in effect"),
-];
 
 const TLS: &str = "[tls]\ncertificate = \"cert.pem\"\nprivate_key = \"key.pem\"\n";
 
@@ -130,53 +109,6 @@ fn walks_lead_through_functions_that_exist() {
         seen += 1;
     }
     assert_eq!(seen, 2, "is the test blind?");
-}
-
-#[test]
-fn table_cells_are_short() {
-    let mut seen = 0;
-    for page in pages() {
-        for row in prose(&read(&page)).filter(|line| line.starts_with('|')) {
-            for cell in row.split('|') {
-                let words = cell.split_whitespace().count();
-                assert!(words <= LONGEST_CELL, "{page}: a cell has {words} words:{cell}");
-                seen += 1;
-            }
-        }
-    }
-    assert!(seen > 500, "only {seen} were seen: is the test blind?");
-}
-
-#[test]
-fn replaced_words_are_not_used() {
-    let mut found = Vec::new();
-    let mut check = |file: &str, number: usize, text: &str| {
-        let mut text: Vec<String> =
-            text.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase).collect();
-        text.retain(|word| !word.is_empty());
-        let text = format!(" {} ", text.join(" "));
-        for (word, instead) in REPLACED_WORDS {
-            if text.contains(&format!(" {word} ")) {
-                found.push(format!("{file}:{number}: '{word}', write '{instead}'"));
-            }
-        }
-    };
-    // Not in names of files and the like.
-    let without_code = |line: &str| line.split('`').step_by(2).collect::<Vec<_>>().join(" ");
-    for page in pages().into_iter().chain(files_below("config")) {
-        for (number, line) in read(&page).lines().enumerate() {
-            check(&page, number + 1, &without_code(line));
-        }
-    }
-    for source in files_below("src") {
-        for (number, line) in read(&source).lines().enumerate() {
-            // Comments, and lines with a text.
-            if line.contains("//") || line.contains('"') {
-                check(&source, number + 1, &without_code(line));
-            }
-        }
-    }
-    assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 #[test]
@@ -349,7 +281,7 @@ fn names_in_sources() -> BTreeSet<String> {
 }
 
 /// All files in a folder and those below it; or the file itself.
-fn files_below(name: &str) -> Vec<String> {
+pub fn files_below(name: &str) -> Vec<String> {
     let path = root().join(name);
     if path.is_file() {
         return vec![name.to_owned()];
@@ -362,7 +294,7 @@ fn files_below(name: &str) -> Vec<String> {
 }
 
 /// The lines outside of fenced blocks.
-fn prose(page: &str) -> impl Iterator<Item = &str> {
+pub fn prose(page: &str) -> impl Iterator<Item = &str> {
     let mut is_code = false;
     page.lines().filter(move |line| {
         let fence = line.starts_with("```");
@@ -422,7 +354,7 @@ fn anchors(page: &str) -> BTreeSet<String> {
     headings.map(anchor).collect()
 }
 
-fn pages() -> Vec<String> {
+pub fn pages() -> Vec<String> {
     let docs = fs::read_dir(root().join("docs")).unwrap();
     let names = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().into_string().unwrap()));
     names
@@ -434,7 +366,7 @@ fn pages() -> Vec<String> {
         .collect()
 }
 
-fn read(path: &str) -> String {
+pub fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 

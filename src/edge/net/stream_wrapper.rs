@@ -1,4 +1,5 @@
-//! The traits that pingora demands of a stream, for a type that wraps another stream and changes some of its reads or writes only.
+//! The traits that pingora demands of a stream, for a type that wraps another stream and changes some of its reads or
+//! writes only.
 
 /// Implements for `$wrapper` everything that pingora demands of a stream besides reads and writes, by its field `stream`.
 macro_rules! forward_stream_traits {

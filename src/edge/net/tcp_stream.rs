@@ -1,4 +1,5 @@
-//! A TCP stream for pingora: reads pass through, small writes are gathered until the flush, and a meter counts the received bytes.
+//! A TCP stream for pingora: reads pass through, small writes are gathered until the flush, and a meter counts the received
+//! bytes.
 
 use std::io;
 use std::pin::Pin;

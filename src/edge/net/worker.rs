@@ -1,5 +1,5 @@
-//! Worker threads. Each has a runtime of its own, accepts from every listener and keeps its connections, so that a request meets no
-//! lock and no other core.
+//! Worker threads. Each has a runtime of its own, accepts from every listener and keeps its connections, so that a request
+//! meets no lock and no other core.
 
 use std::future::Future;
 use std::io;

@@ -1,5 +1,5 @@
-//! The buffer between the code that logs and the thread that writes: bounded in bytes, in order, and audit lines are dropped last.
-//! Pure; knows no thread and no clock.
+//! The buffer between the code that logs and the thread that writes: bounded in bytes, in order, and audit lines are
+//! dropped last. Pure; knows no thread and no clock.
 
 use std::collections::VecDeque;
 

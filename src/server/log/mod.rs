@@ -1,5 +1,5 @@
-//! The log of the process, on standard error. A thread of its own writes it from a bounded buffer. No request waits for it, and lost
-//! lines are counted and reported.
+//! The log of the process, on standard error. A thread of its own writes it from a bounded buffer. No request waits for it,
+//! and lost lines are counted and reported.
 
 mod batch;
 mod buffer;
@@ -54,8 +54,8 @@ pub fn start_log(settings: &LogSettings) -> io::Result<()> {
     if STARTED.load(Ordering::Acquire) {
         return Ok(());
     }
-    // Not through `Stderr`: every other writer would wait for its lock while a reader stalls. Standard error is always open: if it
-    // was closed, the runtime of Rust has opened /dev/null in its place.
+    // Not through `Stderr`: every other writer would wait for its lock while a reader stalls. Standard error is always
+    // open: if it was closed, the runtime of Rust has opened /dev/null in its place.
     let out = File::from(stderr().as_fd().try_clone_to_owned()?);
     std::thread::Builder::new().name("log".into()).spawn(move || LOG.run(out, notice))?;
     STARTED.store(true, Ordering::Release);
@@ -118,8 +118,8 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     error!(target: "panic", reason = reason.as_str(), backtrace, "thread '{thread}' panicked at {place}");
 }
 
-/// The beginning of a text that adds at most `most` bytes to a line in any format: JSON uses up to 6 bytes for a character that it
-/// escapes. A text that was cut ends in `…`.
+/// The beginning of a text that adds at most `most` bytes to a line in any format: JSON uses up to 6 bytes for a character
+/// that it escapes. A text that was cut ends in `…`.
 fn cut(text: &str, most: usize) -> String {
     let mut bytes = 0;
     let end = text.char_indices().find(|(_, character)| {

@@ -15,8 +15,8 @@ use crate::state::metrics::LostLines;
 const CHUNK: usize = 4096;
 /// Pauses after an error: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// The time after a line in which further lines do not wake the writer, which then writes them together. Waking it would cost more
-/// than everything else.
+/// The time after a line in which further lines do not wake the writer, which then writes them together. Waking it would
+/// cost more than everything else.
 const LINGER: Duration = Duration::from_millis(1);
 /// Pauses while a non-blocking descriptor takes nothing: the first, and the longest.
 const STALLED: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
@@ -147,8 +147,8 @@ impl LogWriter {
         std::mem::take(&mut state.unreported)
     }
 
-    /// Counts the lines as lost that were not written because of an error. Audit lines wait for another attempt, unless the reader
-    /// is gone: then all waiting lines are lost as well.
+    /// Counts the lines as lost that were not written because of an error. Audit lines wait for another attempt, unless the
+    /// reader is gone: then all waiting lines are lost as well.
     fn drop_unwritten(&self, batch: &mut Batch, error: &io::Error) {
         let is_closed = error.kind() == ErrorKind::BrokenPipe;
         let dropped = batch.drop_unwritten(!is_closed);

@@ -36,9 +36,9 @@ impl Ledger {
         heard.join();
     }
 
-    /// Compares with the number of changes in the store, `number`, which was read when all up to `before` were known. Returns true if
-    /// there was a change without a notice: one that was missing at the previous look already, or a store that was restored to an
-    /// earlier state. All changes count as known then.
+    /// Compares with the number of changes in the store, `number`, which was read when all up to `before` were known.
+    /// Returns true if there was a change without a notice: one that was missing at the previous look already, or a store
+    /// that was restored to an earlier state. All changes count as known then.
     pub(super) fn look(&self, before: i64, number: i64) -> bool {
         let mut heard = self.0.lock();
         let silent = number < before || heard.missed.is_some_and(|missed| heard.known < missed);

@@ -1,11 +1,13 @@
 //! The other processes on the same store, and the notices of changes between them.
 //!
-//! A process that caches data of the store (a gateway) listens on a unix socket beside the database. A process that changes the store
-//! (a gateway, the command line) connects to each such socket after its commit, sends a notice of the change, and answers its caller
-//! once every process has acknowledged. A process that starts to listen too late for a notice has read nothing before the change.
+//! A process that caches data of the store (a gateway) listens on a unix socket beside the database. A process that changes
+//! the store (a gateway, the command line) connects to each such socket after its commit, sends a notice of the change, and
+//! answers its caller once every process has acknowledged. A process that starts to listen too late for a notice has read
+//! nothing before the change.
 //!
-//! A process that dies between commit and notice has answered no caller. Its change must be seen nevertheless: every listener reads the
-//! store's number of changes a few times a second, and drops all cached data if there is a change without a notice.
+//! A process that dies between commit and notice has answered no caller. Its change must be seen nevertheless: every
+//! listener reads the store's number of changes a few times a second, and drops all cached data if there is a change
+//! without a notice.
 
 mod ledger;
 mod nodes_folder;
@@ -45,8 +47,8 @@ struct Timing {
 
 const TIMING: Timing = Timing { look: Duration::from_millis(250), patience: Duration::from_secs(5) };
 
-/// The membership among the processes on the same store. It stops listening when dropped, so it must be kept as long as cached data of
-/// the store is in use.
+/// The membership among the processes on the same store. It stops listening when dropped, so it must be kept as long as
+/// cached data of the store is in use.
 #[derive(Debug)]
 pub struct Cluster {
     place: NodesFolder,
@@ -160,7 +162,8 @@ impl Drop for Cluster {
     }
 }
 
-/// Sends a notice to one process. If the process disappears in the middle, tries again: it has either ended, or listens on a new socket.
+/// Sends a notice to one process. If the process disappears in the middle, tries again: it has either ended, or listens on
+/// a new socket.
 async fn tell(
     folder: Arc<OpenFolder>,
     name: String,

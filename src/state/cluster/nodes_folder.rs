@@ -18,8 +18,8 @@ pub(super) struct NodesFolder {
     database: PathBuf,
 }
 
-/// The opened directory. Sockets are reached through its handle, because the path of a socket is at most 107 bytes long, and that of a
-/// database may be longer.
+/// The opened directory. Sockets are reached through its handle, because the path of a socket is at most 107 bytes long,
+/// and that of a database may be longer.
 #[derive(Debug)]
 pub(super) struct OpenFolder(File);
 

@@ -1,4 +1,5 @@
-//! Password hashing on threads of its own, so that nothing else waits for it. Bounded, so that a flood of guesses does not pile up.
+//! Password hashing on threads of its own, so that nothing else waits for it. Bounded, so that a flood of guesses does not
+//! pile up.
 //!
 //! The threads run at a lower priority than all others (see `threads`): while every core is busy, decisions from the cache
 //! go first.
@@ -55,8 +56,8 @@ pub struct Hasher {
 }
 
 impl Hasher {
-    /// Starts threads that hash at `cost`: `threads` of them (at least one) for the lanes `Rest` and `Renewal`, and as many for the
-    /// other two. Up to `queue` jobs wait in each lane.
+    /// Starts threads that hash at `cost`: `threads` of them (at least one) for the lanes `Rest` and `Renewal`, and as many
+    /// for the other two. Up to `queue` jobs wait in each lane.
     ///
     /// # Errors
     /// The system refuses a thread or random numbers.
@@ -106,8 +107,8 @@ impl Hasher {
         scheme::is_outdated(stored, secret, self.shared.cost)
     }
 
-    /// Makes a new stored form for `secret`, which has just matched `stored`. Everything else goes first. Concurrent identical calls
-    /// get the same result.
+    /// Makes a new stored form for `secret`, which has just matched `stored`. Everything else goes first. Concurrent
+    /// identical calls get the same result.
     ///
     /// # Errors
     /// [`Unavailable::Busy`] if there is no room. It can be done another time.
@@ -122,8 +123,8 @@ impl Hasher {
         self.shared.rounds.load(Ordering::Relaxed)
     }
 
-    /// The stored form against which a secret is verified if the username does not exist, so that this costs the same. It is the same
-    /// for a username as long as the process lives, and nothing matches it.
+    /// The stored form against which a secret is verified if the username does not exist, so that this costs the same. It
+    /// is the same for a username as long as the process lives, and nothing matches it.
     pub fn decoy(&self, name: &Canonical) -> StoredHash {
         let mut random = [0; 39];
         let mut hasher = blake3::Hasher::new_keyed(&self.shared.secret);

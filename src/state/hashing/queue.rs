@@ -1,4 +1,5 @@
-//! The jobs that wait for a hashing thread: in four lanes, each bounded. Each job is there once, however many callers wait for it.
+//! The jobs that wait for a hashing thread: in four lanes, each bounded. Each job is there once, however many callers wait
+//! for it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};

@@ -1,20 +1,21 @@
 //! The stored forms of passwords: making one, and comparing a secret with one.
 //!
-//! bcrypt reads at most 72 bytes, and repeats its input with a NUL in between: `abc` and `abc NUL abc` are one password to it. Here
-//! no two passwords are the same:
+//! bcrypt reads at most 72 bytes, and repeats its input with a NUL in between: `abc` and `abc NUL abc` are one password to
+//! it. Here no two passwords are the same:
 //!
 //! - a password of up to 71 bytes is stored as plain bcrypt, `$2b$…`;
 //! - a longer one is hashed with SHA-256 and written in base64 first (44 characters), and stored as `$gp-sha256$2b$…`;
 //! - a secret with a NUL matches nothing, because no password contains control characters;
 //! - a secret beyond [`LONGEST_BYTES`] matches nothing.
 //!
-//! Hashes that were made elsewhere (`htpasswd -B` and the like: `$2a$`, `$2b$`, `$2y$`) verify as they do there, by the first 72
-//! bytes. If such a hash belongs to a longer password, all secrets with the same beginning match it. The first one that does is
-//! hashed again as a whole, and is the only match from then on. Another process that has verified a variant accepts it as long as
-//! its cache does. A client that presents a variant knows the 72 bytes that were the whole password until then, so it gains nothing.
+//! Hashes that were made elsewhere (`htpasswd -B` and the like: `$2a$`, `$2b$`, `$2y$`) verify as they do there, by the
+//! first 72 bytes. If such a hash belongs to a longer password, all secrets with the same beginning match it. The first one
+//! that does is hashed again as a whole, and is the only match from then on. Another process that has verified a variant
+//! accepts it as long as its cache does. A client that presents a variant knows the 72 bytes that were the whole password
+//! until then, so it gains nothing.
 //!
-//! Every rejected check costs as much work as the most expensive stored hash, even if its own hash is cheaper or the name does not
-//! exist. So the time of an answer does not show which names exist.
+//! Every rejected check costs as much work as the most expensive stored hash, even if its own hash is cheaper or the name
+//! does not exist. So the time of an answer does not show which names exist.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -114,8 +115,8 @@ fn shortened(secret: &[u8]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(STANDARD.encode(Sha256::digest(secret)).into_bytes())
 }
 
-/// Adds the work that a hash of cost `done` lacks compared with one of cost `wanted`. Each step doubles the work, so the hashes of
-/// cost `done`, `done + 1` and so on below `wanted` add up to the difference. Returns the number of rounds.
+/// Adds the work that a hash of cost `done` lacks compared with one of cost `wanted`. Each step doubles the work, so the
+/// hashes of cost `done`, `done + 1` and so on below `wanted` add up to the difference. Returns the number of rounds.
 fn work(done: u32, wanted: u32) -> u64 {
     let mut rounds = 0;
     for cost in done..wanted {

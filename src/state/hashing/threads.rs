@@ -1,14 +1,14 @@
 //! The hashing threads and their priorities.
 //!
-//! Jobs of the lanes `Management` and `Known` run at a lower priority than all other threads. Jobs of the lane `Rest` may be a flood
-//! of guesses, so they get only time that no other thread needs: a thread of the system's idle class is preempted at once when another
-//! thread becomes ready. One of lower priority keeps its core to the end of its slice (3 ms and more), and a decision from the cache
-//! would wait that long.
+//! Jobs of the lanes `Management` and `Known` run at a lower priority than all other threads. Jobs of the lane `Rest` may
+//! be a flood of guesses, so they get only time that no other thread needs: a thread of the system's idle class is
+//! preempted at once when another thread becomes ready. One of lower priority keeps its core to the end of its slice (3 ms
+//! and more), and a decision from the cache would wait that long.
 //!
-//! If all cores are busy with something else, a thread of the idle class makes no progress, and no client could log in for the first
-//! time. So each has a companion of lower priority that gives it the work, waits, and does the work itself if that takes too long. The
-//! companion also takes the lock of the queue and wakes the callers: a thread that may stand still for seconds must never hold a lock
-//! that others need.
+//! If all cores are busy with something else, a thread of the idle class makes no progress, and no client could log in for
+//! the first time. So each has a companion of lower priority that gives it the work, waits, and does the work itself if
+//! that takes too long. The companion also takes the lock of the queue and wakes the callers: a thread that may stand still
+//! for seconds must never hold a lock that others need.
 
 use std::io;
 use std::sync::Arc;

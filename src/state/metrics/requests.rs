@@ -12,8 +12,8 @@ use super::striped::{Durations, Striped};
 use crate::domain::{Entry, Permission};
 
 const ENTRIES: &[&str] = Entry::WORDS;
-/// In the order of the enum, whose variants are the indexes; a test holds it so. The last word is for management calls, which need
-/// the account holder and no permission.
+/// In the order of the enum, whose variants are the indexes; a test holds it so. The last word is for management calls,
+/// which need the account holder and no permission.
 const PERMISSIONS: [&str; 4] = ["email", "api", "web", "manage"];
 const OUTCOMES: &[&str] = DecisionOutcome::WORDS;
 const STATUSES: std::ops::Range<usize> = 100..600;

@@ -70,8 +70,8 @@ impl Store {
         Ok(Written { value, change: mutation.commit(new.name.canonical()).await? })
     }
 
-    /// Edits a credential in one statement. Password and permissions change together, and simultaneous edits have the result of one of
-    /// their orders. Returns the number of credentials of the account.
+    /// Edits a credential in one statement. Password and permissions change together, and simultaneous edits have the
+    /// result of one of their orders. Returns the number of credentials of the account.
     ///
     /// # Errors
     /// As [`Store::add_credential`].

@@ -94,8 +94,8 @@ impl Store {
         row.as_ref().map(principal).transpose()
     }
 
-    /// Replaces `old` by another hash of the same password. Returns false and writes nothing if the hash is no longer `old`. This does
-    /// not count as a change, see [`Store::changes`].
+    /// Replaces `old` by another hash of the same password. Returns false and writes nothing if the hash is no longer
+    /// `old`. This does not count as a change, see [`Store::changes`].
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

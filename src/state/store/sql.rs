@@ -10,8 +10,8 @@ pub const PRINCIPAL: &str = "SELECT p.id, p.account_id, p.name, p.hash, p.bits, 
 /// Canonical name, old hash, new hash. Leaves `updated_at` as it is, because the password is the same.
 pub const RENEW_HASH: &str = "UPDATE principal SET hash = $3 WHERE lower(name) = $1 AND hash = $2";
 
-/// None. Tests the lookup of a name as a decision does it, with a name that does not exist. A query without a table would be answered
-/// without the file.
+/// None. Tests the lookup of a name as a decision does it, with a name that does not exist. A query without a table would
+/// be answered without the file.
 pub const PING: &str = "SELECT 1 FROM principal WHERE lower(name) = ''";
 
 /// Account ID. Reads the ceiling, and whether the account may be managed.
@@ -22,8 +22,8 @@ pub const ACCOUNT_STATE: &str =
 pub const ADD_CREDENTIAL: &str = "INSERT INTO principal (account_id, name, hash, bits, created_at, updated_at) \
      VALUES ($1, $2, $3, $4, $5, $5)";
 
-/// Canonical name, account ID, hash or NULL, permissions named, permissions granted, time. Values that are left out stay as they are
-/// in the row at that moment, so simultaneous edits have the result of one of their orders.
+/// Canonical name, account ID, hash or NULL, permissions named, permissions granted, time. Values that are left out stay as
+/// they are in the row at that moment, so simultaneous edits have the result of one of their orders.
 pub const EDIT_CREDENTIAL: &str = "UPDATE principal \
      SET hash = coalesce($3, hash), bits = (bits & ~$4) | $5, updated_at = $6 \
      WHERE lower(name) = $1 AND account_id = $2";

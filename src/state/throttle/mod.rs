@@ -1,7 +1,8 @@
 //! Delays after failures: the more checks failed from a source or for a username, the longer until the next one.
 //!
-//! Only failures count, and only checks that would cost a password check come here. A secret that the cache has verified is never
-//! delayed, and one that is remembered as wrong gains its sender nothing. Usernames that do not exist are treated as those that do.
+//! Only failures count, and only checks that would cost a password check come here. A secret that the cache has verified is
+//! never delayed, and one that is remembered as wrong gains its sender nothing. Usernames that do not exist are treated as
+//! those that do.
 //!
 //! A few failures are free, and each check holds one of them until its result is known. So a thousand guesses at once get no more
 //! checks than a thousand one after another, and a thousand right secrets pass, a few at a time.
@@ -9,8 +10,8 @@
 //! A delay on a username must not lock out its owner, who may log in while an attacker guesses:
 //!
 //! - A source that was right for the username lately is not delayed by it.
-//! - A source without recent failures passes once a second for each username. An attacker with a thousand addresses gets one guess a
-//!   second, and the owner's next attempt from an address without failures passes.
+//! - A source without recent failures passes once a second for each username. An attacker with a thousand addresses gets
+//!   one guess a second, and the owner's next attempt from an address without failures passes.
 //! - A username that was right from a shared source lately passes the delay of the source once a second.
 
 mod record;
@@ -42,8 +43,8 @@ const PASS_EVERY: Duration = Duration::from_secs(1);
 const KNOWN_LASTS: Duration = Duration::from_secs(24 * 60 * 60);
 /// Sources, usernames and pairs remembered at most; the least used are forgotten first.
 const CAPACITY: u64 = 50_000;
-/// The most checks of one source or username that wait for the results of others, and the longest wait. As with the hashing itself,
-/// further clients are told to try again.
+/// The most checks of one source or username that wait for the results of others, and the longest wait. As with the hashing
+/// itself, further clients are told to try again.
 const WAITING: u32 = 256;
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 

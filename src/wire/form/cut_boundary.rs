@@ -236,7 +236,7 @@ mod tests {
         assert!(CutParts::of(&Boundary { text: b"a:b".to_vec(), is_quoted: true }).is_none());
     }
 
-    /// Whether a delimiter is found, by the field behind it.
+    /// Returns true if a delimiter is found, by the field behind it.
     fn found(boundary: &str, text: &str) -> bool {
         parts(boundary).unwrap().find(format!("{text}Content-Disposition").as_bytes()).is_some()
     }

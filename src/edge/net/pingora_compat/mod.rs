@@ -1,6 +1,6 @@
-//! Behaviour of pingora that Gatepost relies on and the compiler does not check: errors recognized by a text or by a cause, and side
-//! effects that no signature shows. Each item has a test on pingora's own objects. An upgrade that changes one fails there, and the
-//! message says where to look.
+//! Behaviour of pingora that Gatepost relies on and the compiler does not check: errors recognized by a text or by a cause,
+//! and side effects that no signature shows. Each item has a test on pingora's own objects. An upgrade that changes one
+//! fails there, and the message says where to look.
 //!
 //! Everything here is about a library, not about the rules of a protocol. The uses are in `edge::http`, unless stated.
 //!
@@ -21,9 +21,9 @@
 //! - pingora never says 100 by itself, and says it once when asked. Used by `respond::say_continue`.
 //!
 //! Responses over HTTP/1 (`tests/responses.rs`):
-//! - pingora sets `Date` and `Connection`, and announces `close` if the request's body is unfinished. `client_stream` puts the header
-//!   that `headers::response` decides on in the place of pingora's, in one write, with a date from [`date`]. `proxy::duplex` closes a
-//!   connection in the same case.
+//! - pingora sets `Date` and `Connection`, and announces `close` if the request's body is unfinished. `client_stream` puts
+//!   the header that `headers::response` decides on in the place of pingora's, in one write, with a date from [`date`].
+//!   `proxy::duplex` closes a connection in the same case.
 //! - The body is left out for HEAD, 204 and 304. Used by `respond` and `edge::ops`.
 //! - A response that ends with the connection ends the connection. Used by `headers::response`.
 //! - A session that has written nothing writes nothing when it is finished. Used by `proxy::delivery`.

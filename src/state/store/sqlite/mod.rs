@@ -144,8 +144,8 @@ async fn pool(
     Ok(pool)
 }
 
-/// Checks that a connection can begin a transaction. If a disk is full, SQLite may roll back a transaction by itself. The rollback of
-/// the driver fails then, and from there on the driver assumes that it is within that transaction.
+/// Checks that a connection can begin a transaction. If a disk is full, SQLite may roll back a transaction by itself. The
+/// rollback of the driver fails then, and from there on the driver assumes that it is within that transaction.
 async fn is_out_of_transaction(connection: &mut Connection) -> Result<bool, sqlx::Error> {
     if connection.is_in_transaction() {
         // The thread of the connection rolls back an abandoned transaction before it answers this.
@@ -195,8 +195,8 @@ pub(super) fn refusal(error: sqlx::Error) -> MutationError {
     }
 }
 
-/// Creates directory and file as needed; true if it created the file. The lock keeps other processes from migrating the same file at the
-/// same time.
+/// Creates directory and file as needed; true if it created the file. The lock keeps other processes from migrating the
+/// same file at the same time.
 fn prepare(file: &Path, patience: Duration, missing: Missing) -> Result<(File, bool), String> {
     if missing == Missing::Refuse && !file.try_exists().map_err(|e| e.to_string())? {
         return Err("there is no such file; `gatepost serve` and `gatepost account add` make one".to_owned());
