@@ -293,8 +293,12 @@ fn head_gets_the_header_of_get_without_the_framing_of_a_body() {
         } else {
             fields
         };
-        let fields = fields.replace("Content-Length: 0\r\n", "");
-        let shown = head.replace("Content-Length: 0\r\n", "");
+        // pingora leaves the length out beside `identity`, and a HEAD says nothing in its place.
+        let fields = match case.name {
+            "identity-empty" => fields.replace("Content-Length: 0\r\n", ""),
+            _ => fields,
+        };
+        let shown = head;
         assert_eq!(
             (shown, body),
             (format!("HTTP/1.1 {}\r\n{fields}", case.status), String::new()),
@@ -352,12 +356,15 @@ fn a_client_of_http_1_0_is_told_whether_the_connection_stays_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_of_http_2_gets_the_same_fields_but_those_of_the_connection() {
+async fn a_client_of_http_2_gets_the_same_fields_but_those_of_the_connection_and_the_date() {
     let (authority, backend) = (Authority::new(), backend());
     let gateway = http2::start(&authority, backend.address, "");
     let mut client = http2(&gateway, &authority).await;
     for case in &CASES {
         let answer = ask(&mut client, "GET", &format!("/open/{}", case.name), &[], true).0.await.unwrap();
+        // pingora sets a date of its own over HTTP/2. Once this fails, the backend's is kept, as over HTTP/1.
+        let date = answer.headers()["date"].to_str().unwrap();
+        assert!(!DATE.contains(date), "{}: {date}", case.name);
         let mut shown: Vec<String> = answer
             .headers()
             .iter()

@@ -1,6 +1,6 @@
 //! The log: in what form, and what is in it where it is wanted.
 
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
 
 use crate::common::backend::{Backend, read_request};
@@ -143,6 +143,36 @@ fn the_access_log_tells_of_the_end_of_an_answer() {
         let id = raw.split("x-request-id: ").nth(1).unwrap().split("\r\n").next().unwrap();
         let upstream = format!("http://{}", backend.address);
         gateway.log().wait_for(&["the backend broke off its response", "\"level\":\"WARN\"", id, &upstream]);
+    }
+}
+
+/// The time in the access log doesn't include what the client still sends after the end of its answer.
+#[test]
+fn the_access_log_ends_with_the_answer_where_the_client_still_sends() {
+    const DAWDLES: Duration = Duration::from_secs(1);
+    let backend = Backend::handling(|stream, received| {
+        // Answers without a look at the body.
+        let mut header = Vec::new();
+        while !header.ends_with(b"\r\n\r\n") && stream.read_until(b'\n', &mut header).is_ok_and(|n| n > 0) {}
+        let answer = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n";
+        let _ = (received, stream.get_mut().write_all(answer));
+        let _ = std::io::copy(stream, &mut std::io::sink());
+    });
+    let gateway = Gateway::start(&open_api(backend.address, ""));
+    for (path, status) in [("/open/early", 413), ("/v3/refused", 401)] {
+        let mut connection = Connection::open(gateway.api());
+        let began = Instant::now();
+        let header = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nbegin");
+        connection.write(header.as_bytes());
+        let answer = connection.read_raw().unwrap();
+        assert!(String::from_utf8_lossy(&answer).starts_with(&format!("HTTP/1.1 {status} ")), "{path}");
+        let answered = began.elapsed();
+        std::thread::sleep(DAWDLES);
+        drop(connection);
+        let line = gateway.log().wait_for(&["\"target\":\"access\"", path]);
+        let line: Value = serde_json::from_str(&line).unwrap();
+        let most = (answered + DAWDLES / 2).as_secs_f64() * 1e3;
+        assert!(line["ms"].as_f64().unwrap() < most && line["status"] == status, "{line} {most}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The access log: one line for each request, when its response has ended.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use http::Method;
 use http::header::HeaderValue;
@@ -37,7 +37,7 @@ impl AccessLine {
         site: &HttpService,
         status: u16,
         broken_off: Option<Side>,
-        started: Instant,
+        took: Duration,
         request_id: &HeaderValue,
     ) {
         debug!(
@@ -47,7 +47,7 @@ impl AccessLine {
             path = self.path,
             status,
             broken_off_by = broken_off.map(Side::as_str),
-            ms = started.elapsed().as_secs_f64() * 1e3,
+            ms = took.as_secs_f64() * 1e3,
             request_id = request_id.to_str().unwrap_or_default(),
         );
     }

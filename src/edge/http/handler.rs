@@ -75,7 +75,7 @@ impl<'a> RequestHandler<'a> {
             session.set_keepalive(None);
         }
         let (plan, request_id) = (self.site.plan.load_full(), self.site.ids.next());
-        Underway { handler: self, plan, request_id, started: Instant::now(), forwarded: None }
+        Underway { handler: self, plan, request_id, started: Instant::now(), answered: None, forwarded: None }
     }
 }
 
@@ -85,6 +85,8 @@ struct Underway<'a> {
     plan: Arc<Plan>,
     request_id: HeaderValue,
     started: Instant,
+    /// The end of the response, if something is done after it.
+    answered: Option<Instant>,
     forwarded: Option<ForwardedBy>,
 }
 
@@ -152,7 +154,7 @@ impl Underway<'_> {
     }
 
     /// Finishes the exchange, whose response may still be on its way. Returns the connection if it can be used again.
-    async fn end(self, mut session: ServerSession, answered: Result<Exchange, Refusal>) -> Next {
+    async fn end(mut self, mut session: ServerSession, answered: Result<Exchange, Refusal>) -> Next {
         let (status, reusable, broken_off) = match answered {
             Ok(Exchange::Begun(delivery)) => return self.deliver(session, *delivery).await,
             Ok(Exchange::Switched(upstream)) => {
@@ -209,9 +211,10 @@ impl Underway<'_> {
     /// Counts and logs the request, whose response has ended.
     fn note(&self, line: Option<AccessLine>, status: u16, broken_off: Option<Side>) {
         let site = self.handler.site;
-        site.metrics.http_request(site.entry, status, self.started.elapsed());
+        let took = self.answered.unwrap_or_else(Instant::now).saturating_duration_since(self.started);
+        site.metrics.http_request(site.entry, status, took);
         if let Some(line) = line {
-            line.log(site, status, broken_off, self.started, &self.request_id);
+            line.log(site, status, broken_off, took, &self.request_id);
         }
     }
 
@@ -271,6 +274,7 @@ impl Underway<'_> {
         let forward = Forward { client, request: &request, method: &method, worker: handler.worker };
         let exchange = forward.run(group).await?;
         if matches!(exchange, Exchange::Answered(_)) {
+            self.answered = Some(Instant::now());
             respond::drain(session).await;
         }
         let (group, granted, needed) = (route.group, admitted.granted, route.permissions());
@@ -279,7 +283,7 @@ impl Underway<'_> {
     }
 
     /// Answers with a refusal, and reads the rest of the body.
-    async fn refuse(&self, session: &mut ServerSession, refusal: &Refusal, path: &str) {
+    async fn refuse(&mut self, session: &mut ServerSession, refusal: &Refusal, path: &str) {
         let within = self.plan.timeouts.write;
         let request = session.req_header();
         let room =
@@ -290,6 +294,7 @@ impl Underway<'_> {
         };
         respond::settle(session).await;
         if respond::refuse(session, refusal, path, &self.request_id, within).await {
+            self.answered = Some(Instant::now());
             respond::drain(session).await;
         }
     }
@@ -323,12 +328,12 @@ enum FirstStep<'r> {
 }
 
 /// Resolves once the credential that opened a tunnel no longer has the permissions that it needs. A store that is unavailable is
-/// asked again for nearly a second. Then the tunnel ends, since nothing proves that it may stay open.
+/// asked again for nearly a second. Then the tunnel ends, since nothing proves that it may stay open. A tunnel that nothing permitted
+/// ends at once; one on a public route stays open.
 async fn until_revoked(site: &HttpService, by: Option<&ForwardedBy>) {
     use tokio::time::{sleep, timeout};
-    let Some(ForwardedBy { granted: Some(granted), needed, .. }) = by else {
-        return std::future::pending().await;
-    };
+    let Some(ForwardedBy { granted, needed, .. }) = by else { return };
+    let Some(granted) = granted else { return std::future::pending().await };
     let mut changes = site.access.subscribe();
     loop {
         changes.borrow_and_update();

@@ -64,10 +64,13 @@ impl Remembered {
         is_due
     }
 
-    /// Takes note of what the cache has answered, and remembers it the second time. Returns what is to be used.
+    /// Takes note of what the cache has answered. Remembers it the second time, or at once in place of what is remembered of the
+    /// same credential and has become stale. Returns what is to be used.
     pub(super) fn note(&mut self, found: Arc<Verified>, now: Instant) -> Arc<Verified> {
+        let replaces =
+            self.principal.as_ref().is_some_and(|own| own.verified.proof.digest.matches(&found.proof.digest));
         let is_second = self.candidate.is_some_and(|digest| digest.matches(&found.proof.digest));
-        if !is_second {
+        if !replaces && !is_second {
             self.candidate = Some(found.proof.digest);
             return found;
         }

@@ -186,9 +186,11 @@ fn what_is_remembered_ends_by_epoch_and_by_age() {
             _ => fixture.epochs.raise(&names[0]),
         }
         assert!(fixture.recall(&memory, "someone").is_none(), "{end}");
-        // Who is verified anew is remembered anew.
+        // What is verified anew is remembered anew, from the first request on.
         fixture.insert("someone");
-        assert!(fixture.recall(&memory, "someone").is_some(), "{end}");
+        let own = fixture.recall(&memory, "someone").unwrap();
+        assert!(!Arc::ptr_eq(&own, &fixture.cache.get(&names[0]).unwrap()), "{end}");
+        assert!(Arc::ptr_eq(&own, &fixture.recall(&memory, "someone").unwrap()), "{end}");
     }
 }
 

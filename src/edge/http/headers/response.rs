@@ -206,6 +206,7 @@ fn fields(
         return pingora_error::Error::e_explain(InvalidHTTPHeader, "Connection names too many fields");
     }
     let (mut dated, mut sized) = (false, false);
+    let is_open_ended = matches!(with.length, BodyLength::Chunked | BodyLength::UntilClose);
     // Both go over the fields in the same order: one with the names as they came.
     for ((name, value), (known, _)) in response.case_header_iter().zip(&response.headers) {
         let name = name.as_slice();
@@ -217,7 +218,7 @@ fn fields(
                 dated = true;
                 put(name, value)?;
             }
-            FieldRole::Length if has_length && !sized => {
+            FieldRole::Length if has_length && !sized && !is_open_ended => {
                 sized = true;
                 put(name, &merged(value))?;
             }

@@ -100,9 +100,11 @@ fn is_chunked(coding: &[u8]) -> bool {
     coding.eq_ignore_ascii_case(b"chunked")
 }
 
-/// The values of `Content-Length` in a header as it came.
+/// The values of `Content-Length` in a header as it came. A line that begins with a blank continues the field before it
+/// (RFC 9112 section 5.2).
 fn lengths_in(raw: &[u8]) -> impl Iterator<Item = &[u8]> {
-    raw.split(|b| *b == b'\n').filter_map(|line| {
+    let lines = raw.split(|b| *b == b'\n').filter(|line| !line.starts_with(b" ") && !line.starts_with(b"\t"));
+    lines.filter_map(|line| {
         let colon = memchr::memchr(b':', line)?;
         let (name, value) = (&line[..colon], &line[colon + 1..]);
         name.trim_ascii().eq_ignore_ascii_case(b"content-length").then_some(value)
@@ -175,6 +177,18 @@ mod tests {
             let (header, raw) = response(200, fields);
             assert_eq!(BodyLength::of(&header, &raw, false), expected, "{fields:?}");
             assert_eq!(BodyLength::of(&header, &raw, true), Ok(BodyLength::None));
+        }
+    }
+
+    #[test]
+    fn a_folded_line_is_not_a_field() {
+        let (header, _) = response(200, &[("Transfer-Encoding", "identity")]);
+        for (folded, expected) in [
+            ("X: a\r\n Content-Length: 2\r\n", Ok(BodyLength::UntilClose)),
+            ("X: a\r\n\tContent-Length: 2\r\nContent-Length: 5\r\n", Ok(BodyLength::Known(5))),
+        ] {
+            let raw = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n{folded}\r\n");
+            assert_eq!(BodyLength::of(&header, raw.as_bytes(), false), expected, "{folded:?}");
         }
     }
 
