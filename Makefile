@@ -15,7 +15,7 @@ TEST_THREADS ?= $(shell expr 3 '*' "$$(nproc)")
 .PHONY: run test bench build check fuzz clean
 
 run:
-	@echo "make run: builds the demo and starts it; the first build takes about 5 minutes on two cores"
+	@echo "make run: builds the demo and starts it; the first build takes about 4 minutes on two cores"
 	.ci/need $(BUILD_NEEDS) $(RUN_NEEDS)
 	cargo build --profile demo --bin gatepost
 	exec target/demo/gatepost demo
