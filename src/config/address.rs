@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::wording::shown;
 
-/// One backend: `http://host:port` or `https://host:port`.
+/// The address of an HTTP backend: `http://host:port` or `https://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Upstream {
     /// The scheme: with or without TLS.
@@ -55,7 +55,7 @@ impl Scheme {
     }
 }
 
-/// One backend: `smtp://host:port`, `smtps://host:port` or `smtp+starttls://host:port`.
+/// The address of a mail backend: `smtp://host:port`, `smtps://host:port` or `smtp+starttls://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SmtpUpstream {
     /// The scheme: with or without TLS.

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::KeyLocation;
 
-/// One error, with its place.
+/// An error of the configuration, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// The line, from 1; 0 for the file as a whole.

@@ -14,7 +14,7 @@ pub(super) struct Findings {
     asked: RefCell<BTreeSet<String>>,
 }
 
-/// One error.
+/// An error as it is noted, before all are sorted by their place.
 struct NotedError {
     error: ConfigError,
     /// The error concerns one value or key only, whatever else the file contains.

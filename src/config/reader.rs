@@ -15,7 +15,7 @@ use super::findings::Findings;
 use super::wording::{nearest, shown};
 use super::{KeyLocation, NamedFile, quantity};
 
-/// One table of the file. It records the keys that were asked for; all others are unknown.
+/// A table of the file. It records the keys that were read; all others are unknown.
 pub(super) struct ConfigTable<'a> {
     findings: &'a Findings,
     name: String,
@@ -151,7 +151,7 @@ impl<'a> ConfigTable<'a> {
     }
 }
 
-/// One value of the file, with its place.
+/// A value of the file, with its place.
 pub(super) struct ConfigValue<'a> {
     findings: &'a Findings,
     name: String,

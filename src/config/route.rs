@@ -8,7 +8,7 @@ use super::reader::ConfigTable;
 use super::wording::{nearest, shown};
 use crate::domain::{PathPattern, Permission};
 
-/// One `[[api.route]]` or `[[web.route]]`.
+/// A `[[api.route]]` or `[[web.route]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSettings {
     /// The paths that it matches.

@@ -183,7 +183,7 @@ pub enum LogFormat {
     Auto,
     /// A readable line.
     Human,
-    /// One JSON object per line.
+    /// A JSON object per line.
     Json,
 }
 

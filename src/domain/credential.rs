@@ -17,7 +17,7 @@ pub struct CredentialId(pub i64);
 pub enum PrincipalKind {
     /// The account holder.
     Holder,
-    /// One of the credentials of the account.
+    /// A credential of the account.
     Credential(CredentialId),
 }
 
@@ -43,7 +43,7 @@ impl fmt::Debug for StoredHash {
     }
 }
 
-/// One row of the store: an account holder or a credential, with the state of its account.
+/// A row of the store: an account holder or a credential, with the state of its account.
 #[derive(Clone, Debug)]
 pub struct Principal {
     /// The account holder or a credential.

@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 /// Names are cut at this many characters. No username is longer.
 const LONGEST_NAME: usize = 64;
 
-/// One line. A field that is `None` is left out.
+/// A line of the audit trail. A field that is `None` is left out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Record<'a> {
     /// The requested action.
@@ -41,7 +41,7 @@ pub enum Weight {
     Trouble,
     /// A change or a denial.
     Plain,
-    /// One of many that are the same.
+    /// A line of many that are the same.
     Repeated,
 }
 

@@ -17,7 +17,7 @@ pub const LONGEST_VALUE: usize = 4096;
 /// The reason why the credentials of a request can't be used. Each is a 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CredentialError {
-    /// Two places of the request, or two parameters of the same name, carry different credentials.
+    /// Different credentials in two places of the request, or in two parameters of the same name.
     #[error("the request carries different credentials")]
     Conflict,
     /// `api_user` without `api_key`.

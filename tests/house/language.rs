@@ -85,7 +85,7 @@ fn docstrings_begin_with_a_noun_or_a_verb() {
                     continue;
                 };
                 let first = docstring.split(' ').next().unwrap();
-                if ["What", "Whether", "How", "Who"].contains(&first) {
+                if ["What", "Whether", "How", "Who", "One"].contains(&first) {
                     found.push(format!("{source}:{}: {line}", number + 1));
                 }
             }

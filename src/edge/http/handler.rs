@@ -42,7 +42,7 @@ const REQUEST_SIZE: usize = 1024;
 /// The time for the store to tell if a tunnel's credential still has its permissions. A revoked tunnel must end within a second.
 const PATIENCE_OF_TUNNELS: Duration = Duration::from_millis(900);
 
-/// One request on one connection.
+/// A request on one connection.
 pub struct RequestHandler<'a> {
     /// The entry that received it.
     pub site: &'a HttpService,
@@ -79,7 +79,7 @@ impl<'a> RequestHandler<'a> {
     }
 }
 
-/// One request while it is answered.
+/// A request while it is answered.
 struct Underway<'a> {
     handler: RequestHandler<'a>,
     plan: Arc<Plan>,

@@ -46,7 +46,7 @@ pub fn is_for(path: &str) -> bool {
         && path.as_bytes().get(PREFIX.len()).is_none_or(|next| matches!(next, b'/' | b'.'))
 }
 
-/// One call of the management API.
+/// A call of the management API.
 pub struct Call<'a> {
     /// The entry that received it.
     pub site: &'a HttpService,

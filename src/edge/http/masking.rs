@@ -1,6 +1,6 @@
 //! Masking: keeps the credential of a request from its backend and from the log, wherever it stands.
 //!
-//! One rule for queries and forms: whatever `wire::form` takes for `api_user` or `api_key` is removed from a query and overwritten in
+//! The rule of masking, for queries and forms: whatever `wire::form` takes for `api_user` or `api_key` is removed from a query and overwritten in
 //! a form. With a permission to be checked, a credential that is incomplete or contradicts itself is refused. On a public route nobody
 //! has to present one, and whatever could be one is masked, right or wrong.
 //!

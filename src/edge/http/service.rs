@@ -1,4 +1,4 @@
-//! One HTTP entry, as its workers share it, and the plan that a reload replaces: routes, backends, limits.
+//! An HTTP entry, as its workers share it, and the plan that a reload replaces: routes, backends, limits.
 
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ impl Plan {
     }
 }
 
-/// One HTTP entry.
+/// An HTTP entry.
 pub struct HttpService {
     /// The entry's name.
     pub entry: Entry,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::task::coop;
 use tokio::time::{Sleep, sleep_until};
 
-/// One timer for many waits, one after another.
+/// A timer for many waits, one after another.
 #[derive(Default)]
 pub struct DeadlineTimer {
     /// Fires no later than at the deadline of the current wait; perhaps at that of an earlier wait.

@@ -53,7 +53,7 @@ impl InFlight {
     }
 }
 
-/// One that is counted, until this is dropped.
+/// The count of one item, until this is dropped.
 #[derive(Debug)]
 pub struct InFlightGuard(Arc<InFlight>);
 

@@ -56,7 +56,7 @@ impl Meter {
     }
 }
 
-/// One TCP connection, of a client or to a backend.
+/// A TCP connection, of a client or to a backend.
 #[derive(Debug)]
 pub struct MeteredStream {
     stream: TcpStream,

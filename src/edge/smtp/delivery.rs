@@ -18,7 +18,7 @@ use crate::state::metrics::{MessageOutcome, Metrics};
 use crate::wire::smtp::session::ContentPiece;
 use crate::wire::smtp::{Reply, replies};
 
-/// One transaction, from an accepted MAIL on.
+/// A transaction, from an accepted MAIL on.
 pub struct MailDelivery {
     backends: Arc<BackendGroup>,
     metrics: Arc<Metrics>,

@@ -1,4 +1,4 @@
-//! One worker's part of the SMTP entry.
+//! A worker's part of the SMTP entry.
 
 use std::sync::Arc;
 

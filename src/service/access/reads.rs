@@ -47,7 +47,7 @@ enum ReadTurn {
 /// The result of a read; `None` while it is under way.
 type Answer = Option<Result<Option<Arc<Principal>>, Unavailable>>;
 
-/// One read.
+/// A read of a row.
 #[derive(Clone)]
 struct RowRead {
     seen: u64,

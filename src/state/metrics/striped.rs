@@ -62,7 +62,7 @@ const BOUNDS: [u64; 12] = [
     2_000_000_000,
     10_000_000_000,
 ];
-/// One cell per bound, one for what is above them all, one for the sum.
+/// The cells of a histogram: one per bound, one for what is above them all, one for the sum.
 const CELLS: usize = BOUNDS.len() + 2;
 
 /// Histograms of durations, striped.

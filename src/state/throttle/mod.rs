@@ -51,7 +51,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// The unit by which clients are told apart: an IPv4 address or an IPv6 network of 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SourcePrefix {
-    /// One address, also if it is written as an IPv6 address.
+    /// A single address, also if it is written as an IPv6 address.
     V4(u32),
     /// The network of the address: a client with one address in it has them all.
     V6(u64),

@@ -12,7 +12,7 @@ use super::part_header::PartHeader;
 use super::stray_disposition::StrayDisposition;
 use crate::wire::percent;
 
-/// One field of a form.
+/// A field of a form.
 pub(crate) struct FormField {
     /// The decoded name.
     pub(crate) name: Vec<u8>,

@@ -1,6 +1,6 @@
 //! The parameters of Content-Type and Content-Disposition (RFC 9110 section 5.6.6, RFC 2045 section 5.1).
 
-/// One `name=value` as written.
+/// A `name=value` as written.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct HeaderParameter<'a> {
     pub(crate) name: &'a [u8],

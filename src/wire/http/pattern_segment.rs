@@ -1,4 +1,4 @@
-//! One segment of the pattern of a route.
+//! A segment of the pattern of a route.
 
 use std::borrow::Cow;
 

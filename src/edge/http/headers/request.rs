@@ -159,7 +159,7 @@ fn fields(
     put(&REQUEST_ID, with.request_id)
 }
 
-/// One `Cookie` field made of the several that HTTP/2 allows (RFC 9113 section 8.2.3).
+/// A `Cookie` field made of the several that HTTP/2 allows (RFC 9113 section 8.2.3).
 fn whole_cookie(headers: &HeaderMap) -> HeaderValue {
     let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
     // Each of them was a valid value, and so they are together.

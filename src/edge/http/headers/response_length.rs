@@ -80,7 +80,7 @@ pub fn may_leave_bytes(response: &ResponseHeader) -> bool {
     }
 }
 
-/// One value of a `Content-Length` that repeats it.
+/// The single value of a `Content-Length` that repeats it.
 pub fn merged(value: &HeaderValue) -> HeaderValue {
     let first = value.as_bytes().split(|b| *b == b',').next().unwrap_or_default().trim_ascii();
     match first.len() == value.len() {

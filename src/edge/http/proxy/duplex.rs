@@ -1,4 +1,4 @@
-//! One attempt at a request in full duplex: its body goes to the backend while the response may already come back.
+//! An attempt at a request in full duplex: its body goes to the backend while the response may already come back.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::edge::net::pingora_compat::without_quotes;
 /// While the request is still being sent, its own pace is watched, and the response's isn't.
 const NO_HURRY: Duration = Duration::from_secs(24 * 3600);
 
-/// One attempt over one connection.
+/// An attempt over one connection.
 pub struct Duplex<'a, 'c> {
     /// The client's side.
     pub client: &'a mut ClientSide<'c>,

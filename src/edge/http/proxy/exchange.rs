@@ -1,4 +1,4 @@
-//! One exchange with a backend: the client's side of it, and its outcome, as the fast path, the duplex path, the choice of a
+//! An exchange with a backend: the client's side of it, and its outcome, as the fast path, the duplex path, the choice of a
 //! backend and the handler all speak of it.
 
 use http::header::HeaderValue;

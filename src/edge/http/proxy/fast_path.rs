@@ -22,7 +22,7 @@ const HEADER_FIELDS: usize = 100;
 /// Bytes that are read at once.
 const READ: usize = 4096;
 
-/// One request to one backend over one connection.
+/// A request to a backend over one connection.
 pub struct FastPath<'a, 'c> {
     /// The client's side.
     pub client: &'a mut ClientSide<'c>,

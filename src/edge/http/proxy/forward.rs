@@ -24,9 +24,9 @@ const ATTEMPTS: usize = 3;
 
 /// A request as a backend is to get it.
 pub enum Outbound {
-    /// One that may have a body, ask for another protocol, or go over TLS.
+    /// A request that may have a body, ask for another protocol, or go over TLS.
     Header(Box<RequestHeader>),
-    /// One without a body, as bytes, for cleartext backends.
+    /// A request without a body, as bytes, for cleartext backends.
     Bytes(Vec<u8>),
 }
 

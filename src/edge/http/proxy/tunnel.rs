@@ -71,7 +71,7 @@ async fn first(read: impl Future<Output = Option<Bytes>>) -> Option<Option<Bytes
     }
 }
 
-/// One of the two directions.
+/// A direction of a tunnel.
 struct Direction<'a> {
     from: ReadHalf<Stream>,
     to: WriteHalf<Stream>,

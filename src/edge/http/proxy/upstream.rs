@@ -287,7 +287,7 @@ impl Connect for Connected {
     }
 }
 
-/// One backend.
+/// A backend for HTTP.
 pub struct Server {
     name: String,
     upstream: config::Upstream,

@@ -1,4 +1,4 @@
-//! One mail backend: its addresses and connections, its health, and the extensions that it offers.
+//! A mail backend: its addresses and connections, its health, and the extensions that it offers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +28,7 @@ pub enum NoConnection {
     Down(String),
 }
 
-/// One backend.
+/// A mail backend.
 pub struct MailBackend {
     name: String,
     /// Prepares new connections.

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 /// The account that uses a connection, as a hash.
 pub type PoolOwner = u64;
 
-/// One owner leaves this fraction, one in so many, of the connections to the others: a slow client occupies a connection for
+/// The fraction of the connections, one in so many, that an owner leaves to the others: a slow client occupies a connection for
 /// the whole of its message.
 const LEFT_TO_OTHERS: usize = 8;
 

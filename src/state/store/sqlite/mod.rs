@@ -154,7 +154,7 @@ async fn is_out_of_transaction(connection: &mut Connection) -> Result<bool, sqlx
     Ok(!connection.is_in_transaction())
 }
 
-/// One transaction that changes something, and its effect on the number of changes.
+/// A transaction that changes something, and its effect on the number of changes.
 pub(super) struct Mutation {
     transaction: Transaction<'static, Database>,
     before: i64,
