@@ -17,7 +17,7 @@ pub mod smtp;
 #[cfg(test)]
 pub use self::http::steps_of;
 pub use self::http::{
-    BASIC_BUFFER, BasicError, ChunkedError, ChunkedValidator, OwnOrigin, PathError, RequestFrames,
+    BASIC_BUFFER, BasicError, ChunkedDecoder, ChunkedError, ChunkedItem, OwnOrigin, PathError, RequestFrames,
     RequestTarget, RoutePattern, basic, cut_short, normalize, sends_mail,
 };
 pub use api::{CallParameters, CallParametersError, CredentialsAction, CredentialsCall, ReplyFormat, reply};
