@@ -17,9 +17,9 @@ pub mod smtp;
 #[cfg(test)]
 pub use self::http::steps_of;
 pub use self::http::{
-    BASIC_BUFFER, BasicError, ChunkedError, ChunkedValidator, CorsField, OwnOrigin, PathError, Preflight,
-    RequestFrames, RequestTarget, RoutePattern, answer_fields, basic, cut_short, listed_origin, normalize,
-    sends_mail,
+    BASIC_BUFFER, BasicError, ChunkedDecoder, ChunkedError, ChunkedItem, CorsField, OwnOrigin, PathError,
+    Preflight, RequestFrames, RequestTarget, RoutePattern, answer_fields, basic, cut_short, listed_origin,
+    normalize, sends_mail,
 };
 pub use api::{
     CallParameters, CallParametersError, CredentialsAction, CredentialsCall, RefusalFormat, ReplyFormat,

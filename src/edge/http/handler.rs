@@ -29,6 +29,7 @@ use super::target::Target;
 use super::{management, preflight, respond};
 use crate::config::Need;
 use crate::domain::Permissions;
+use crate::edge::net::source_limit::CountedConnection;
 use crate::service::access::Granted;
 
 /// The status in metrics and log for a client that went away before its answer.
@@ -40,6 +41,9 @@ const AMBIGUOUS_PATH: &str =
 
 /// The most fields of a request's header over HTTP/2. Over HTTP/1 the parser has the same limit.
 const MOST_FIELDS: usize = 256;
+
+/// The text for a request of a trusted proxy's client that has too many in progress.
+const TOO_MANY: &str = "Too many requests at once from this client, try again";
 
 /// The bytes of most requests to a backend.
 const REQUEST_SIZE: usize = 1024;
@@ -80,7 +84,15 @@ impl<'a> RequestHandler<'a> {
             session.set_keepalive(None);
         }
         let (plan, request_id) = (self.site.plan.load_full(), self.site.ids.next());
-        Underway { handler: self, plan, request_id, started: Instant::now(), answered: None, forwarded: None }
+        Underway {
+            handler: self,
+            plan,
+            request_id,
+            started: Instant::now(),
+            answered: None,
+            forwarded: None,
+            counted: None,
+        }
     }
 }
 
@@ -93,6 +105,8 @@ struct Underway<'a> {
     /// The end of the response, if something is done after it.
     answered: Option<Instant>,
     forwarded: Option<ForwardedBy>,
+    /// The count of the requests of a trusted proxy's client.
+    counted: Option<CountedConnection>,
 }
 
 /// The grounds on which a request was forwarded.
@@ -107,6 +121,7 @@ struct ForwardedBy {
 
 impl Underway<'_> {
     async fn answer(&mut self, session: &mut ServerSession) -> Result<Exchange, Refusal> {
+        self.count(session)?;
         let raw = session.req_header().raw_path().to_vec();
         match self.admit(session, &raw).await? {
             FirstStep::Answered(exchange) => Ok(exchange),
@@ -118,6 +133,7 @@ impl Underway<'_> {
 
     /// The same with the memory for the second step on the heap.
     async fn answer_in_two_steps(&mut self, session: &mut ServerSession) -> Result<Exchange, Refusal> {
+        self.count(session)?;
         let raw = session.req_header().raw_path().to_vec();
         match self.admit(session, &raw).await? {
             FirstStep::Answered(exchange) => Ok(exchange),
@@ -125,6 +141,16 @@ impl Underway<'_> {
                 Box::pin(self.forward(session, route, &target, admitted)).await
             }
         }
+    }
+
+    /// Counts a request that a trusted proxy forwards, as its client's connections are counted without a proxy.
+    fn count(&mut self, session: &ServerSession) -> Result<(), Refusal> {
+        let RequestHandler { site, client, .. } = self.handler;
+        let headers = &session.req_header().headers;
+        if let Some(source) = client.forwarded_source(headers, &self.plan.trusted_proxies) {
+            self.counted = Some(site.sources.enter(source).ok_or(Refusal::Overloaded(TOO_MANY))?);
+        }
+        Ok(())
     }
 
     /// Parses the target `raw`, finds its route and authorizes the request. Calls of the management API are answered here.

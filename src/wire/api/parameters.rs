@@ -68,7 +68,7 @@ impl CallParameters {
             MediaType::Multipart { boundary } => {
                 fields::multipart(&boundary, body, |field| self.add(field, may_hold))
             }
-            MediaType::Other => Err(CallParametersError::NotAForm),
+            MediaType::Text | MediaType::Other => Err(CallParametersError::NotAForm),
         }
     }
 
