@@ -6,6 +6,7 @@ mod common;
 mod answers;
 mod asked_over_http2;
 mod backends;
+mod browsers;
 mod chunked_framing;
 mod clients;
 mod cors;
