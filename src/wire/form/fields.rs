@@ -27,7 +27,8 @@ pub(crate) fn urlencoded<E>(text: &[u8], mut each: impl FnMut(FormField) -> Resu
     for piece in text.split(|b| *b == b'&').filter(|piece| !piece.is_empty()) {
         let end_of_name = memchr::memchr(b'=', piece).unwrap_or(piece.len());
         let value = piece.get(end_of_name + 1..).unwrap_or_default();
-        let key = CredentialKey::at_start_of(piece).map(|(key, _)| key);
+        let key =
+            CredentialKey::at_start_of(piece).filter(|(_, end)| *end == end_of_name).map(|(key, _)| key);
         each(FormField { name: decoded(&piece[..end_of_name]), key, value: decoded(value) })?;
     }
     Ok(())
