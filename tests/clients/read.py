@@ -14,8 +14,10 @@ import django
 import tornado.httputil
 from aiohttp import StreamReader
 from aiohttp.test_utils import make_mocked_request
+from aiohttp.web import Request as AiohttpRequest
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIRequest
+from multidict import CIMultiDict, CIMultiDictProxy
 from starlette.requests import Request as StarletteRequest
 from unittest import mock
 from werkzeug import Request as WerkzeugRequest
@@ -31,6 +33,9 @@ logging.disable()
 warnings.simplefilter("ignore")
 loop = asyncio.new_event_loop()
 asyncio.set_event_loop(loop)
+# Slow to make, and the same for all.
+MOCKED = make_mocked_request("POST", "/")
+PROTOCOL = mock.Mock(_reading_paused=False)
 
 
 def found(*multidicts):
@@ -99,11 +104,13 @@ def of_starlette(query, kind, body, method):
 
 def of_aiohttp(query, kind, body, method):
     async def read():
-        payload = StreamReader(mock.Mock(_reading_paused=False), 2**20, loop=loop)
+        payload = StreamReader(PROTOCOL, 2**20, loop=loop)
         payload.feed_data(body)
         payload.feed_eof()
         headers = {"Content-Length": str(len(body))} | ({} if kind is None else {"Content-Type": kind})
-        form = await make_mocked_request(method, "/", headers, payload=payload, client_max_size=2**24).post()
+        message = MOCKED._message._replace(method=method, headers=CIMultiDictProxy(CIMultiDict(headers)))
+        environment = (MOCKED._protocol, MOCKED._payload_writer, MOCKED._task, loop)
+        form = await AiohttpRequest(message, payload, *environment, client_max_size=2**24).post()
         return found({key: form.getall(key) for key in form})
 
     return loop.run_until_complete(asyncio.wait_for(read(), 1))

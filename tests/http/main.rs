@@ -20,6 +20,7 @@ mod judged_paths;
 mod kept_connections;
 mod limits;
 mod management_api;
+mod multipart_readings;
 mod nothing_passes_unasked;
 mod ordinary_forms;
 mod relayed_answers;

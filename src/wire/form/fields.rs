@@ -9,7 +9,7 @@ use super::key::CredentialKey;
 use super::media_type::Boundary;
 use super::multipart::LARGEST_PART_HEADER;
 use super::part_header::PartHeader;
-use super::stray_disposition::StrayDisposition;
+use super::stray_disposition::{NestedParts, StrayDisposition};
 use crate::wire::percent;
 
 /// A field of a form.
@@ -44,6 +44,7 @@ pub(crate) fn multipart<E: From<FormError>>(
     let mut rest = body;
     let mut outside = StrayDisposition::default();
     let mut is_outside = true;
+    let mut nested = None;
     let mut field = None;
     while !body.is_empty() {
         let found =
@@ -58,6 +59,9 @@ pub(crate) fn multipart<E: From<FormError>>(
         }
         if is_outside {
             outside.read(&rest[..found.end])?;
+        }
+        if let Some(mut nested) = nested.take() {
+            nested.read(&rest[..found.end])?;
         }
         rest = &rest[found.end..];
         if let Some(epilogue) = rest.strip_prefix(b"--") {
@@ -76,6 +80,7 @@ pub(crate) fn multipart<E: From<FormError>>(
         }
         (is_outside, outside) = (head.is_empty(), StrayDisposition::default());
         let head = PartHeader::parse(head)?;
+        nested = head.is_nested.then(NestedParts::default);
         field = head.name.filter(|_| !head.is_file).map(|name| (name.into_owned(), head.credential));
         rest = content;
         delimiter.start_line();

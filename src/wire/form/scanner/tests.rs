@@ -124,6 +124,16 @@ fn multipart_bodies() {
         format!("preamble\r\n-{}\r\n{}--b--  \r\nepilogue", "-", last)
     };
     assert_eq!(scan(MULTIPART, framed("j", "s").as_bytes()), found("j:s", &framed("x", "x")));
+    let nested =
+        file.replace("application/octet-stream", "multipart/mixed; boundary=c").replace("\r\n-\r\n", "{}");
+    let nested = |text: &str| {
+        nested.replace("{}", &text.replace("{}", "Content-Disposition: file; filename=a")) + "--b--"
+    };
+    for text in ["--c\r\n{}\r\n\r\nx\r\n--c--", "api_key\r\n--c\r\n{}\r\n\r\nx", "api_key"] {
+        assert_eq!(scan(MULTIPART, nested(text).as_bytes()), Ok((None, nested(text))));
+    }
+    let hidden = nested("--c\r\n{}; name=api_key\r\n\r\ns\r\n--c--");
+    assert!(matches!(scan(MULTIPART, hidden.as_bytes()), Err(FormError::Malformed(_))));
     for none in ["", "--b--", "--b--\r\n", "\r\n--b--\n", "--b\r\n\r\n--b--", &format!("{file}--b--")] {
         assert_eq!(scan(MULTIPART, none.as_bytes()), Ok((None, none.to_owned())), "{none:?}");
     }
