@@ -17,9 +17,13 @@ pub mod smtp;
 #[cfg(test)]
 pub use self::http::steps_of;
 pub use self::http::{
-    BASIC_BUFFER, BasicError, ChunkedDecoder, ChunkedError, ChunkedItem, OwnOrigin, PathError, RequestFrames,
-    RequestTarget, RoutePattern, basic, cut_short, normalize, sends_mail,
+    BASIC_BUFFER, BasicError, ChunkedDecoder, ChunkedError, ChunkedItem, CorsField, OwnOrigin, PathError,
+    Preflight, RequestFrames, RequestTarget, RoutePattern, answer_fields, basic, cut_short, listed_origin,
+    normalize, sends_mail,
 };
-pub use api::{CallParameters, CallParametersError, CredentialsAction, CredentialsCall, ReplyFormat, reply};
+pub use api::{
+    CallParameters, CallParametersError, CredentialsAction, CredentialsCall, RefusalFormat, ReplyFormat,
+    reply,
+};
 pub use credential::{CredentialError, LONGEST_VALUE, PresentedCredential, one_credential};
 pub use form::{BodyScanner, CredentialKey, FormError, QueryCredential, take_credential, without_credential};

@@ -7,6 +7,7 @@ use http::header::{self, HeaderValue};
 use http::{Method, Version};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
+use pingora_http::RequestHeader;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
@@ -25,7 +26,8 @@ use super::request_quota;
 use super::router::Routed;
 use super::service::{HttpService, Plan};
 use super::target::Target;
-use super::{management, respond};
+use super::{management, preflight, respond};
+use crate::config::Need;
 use crate::domain::Permissions;
 use crate::edge::net::source_limit::CountedConnection;
 use crate::service::access::Granted;
@@ -36,6 +38,9 @@ const CLIENT_GONE: u16 = 499;
 /// The reason of a 400 for a path that some backends read as another one, with another route.
 const AMBIGUOUS_PATH: &str =
     "Ambiguous path: it contains an encoded `?` or `#` (%3F, %23) that changes which route applies.";
+
+/// The most fields of a request's header over HTTP/2. Over HTTP/1 the parser has the same limit.
+const MOST_FIELDS: usize = 256;
 
 /// The text for a request of a trusted proxy's client that has too many in progress.
 const TOO_MANY: &str = "Too many requests at once from this client, try again";
@@ -156,26 +161,41 @@ impl Underway<'_> {
         if request.method == Method::CONNECT {
             return Err(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
-        // Over HTTP/1 `ambiguity` has checked the host with the rest of the header.
-        if request.version == Version::HTTP_2
-            && let Some(reason) = unclear_host(request)
-        {
-            return Err(Refusal::Malformed(reason.into()));
+        // Over HTTP/1 the number of fields and the host were checked with the rest of the header.
+        if request.version == Version::HTTP_2 {
+            if number_of_fields(request) > MOST_FIELDS {
+                return Err(Refusal::HeaderTooLarge);
+            }
+            if let Some(reason) = unclear_host(request) {
+                return Err(Refusal::Malformed(reason.into()));
+            }
         }
         // A client that sends an invalid target may frame its body wrongly, too.
         let target = Target::parse(raw).inspect_err(|_| session.set_keepalive(None))?;
         let request = session.req_header();
-        if let Some(credentials) = &site.credentials
-            && management::is_for(&target.path)
+        let managing = site.credentials.as_ref().filter(|_| management::is_for(&target.path));
+        let route = plan.router.route(&request.method, &target.path);
+        // A public path's backend answers preflights itself.
+        if request.method == Method::OPTIONS
+            && (managing.is_some() || route.is_none_or(|route| route.need != Need::Public))
         {
-            let call = management::Call { site, credentials, client, plan, request_id };
-            return Ok(FirstStep::Answered(call.answer(session, &target).await?));
+            let (methods, within) = (managing.map(|_| management::METHODS), plan.timeouts.write);
+            let answered = preflight::answer(session, &plan.cors_origins, methods, request_id, within);
+            // On the heap, since it is rare, and the future of every request would be larger otherwise.
+            if let Some(exchange) = Box::pin(answered).await {
+                return Ok(FirstStep::Answered(exchange));
+            }
         }
-        let Some(route) = plan.router.route(&request.method, &target.path) else {
+        if let Some(credentials) = managing {
+            let call = management::Call { site, credentials, client, plan, request_id };
+            return Ok(FirstStep::Answered(call.answer(session, &target).await));
+        }
+        let Some(route) = route else {
             return Err(Refusal::Malformed(AMBIGUOUS_PATH.into()));
         };
         let admission = Admission { site, client, plan, request_id };
-        let admitted = admission.admit(session, &target, &route).await?;
+        let admitted = admission.admit(session, &target, &route).await;
+        let admitted = admitted.map_err(|refusal| refusal.of_places(route.credentials))?;
         Ok(FirstStep::Admitted(target, route, admitted))
     }
 
@@ -224,7 +244,7 @@ impl Underway<'_> {
         let group = self.forwarded.as_ref().map_or(0, |by| by.group);
         let (status, server) = (delivery.status(), &self.plan.groups[group].servers()[delivery.server]);
         let active = server.count_active();
-        let delivered = delivery.run(session, &self.plan.timeouts).await;
+        let delivered = delivery.run(session, self.plan.groups[group].timeouts()).await;
         drop(active);
         if let Some(stream) = delivered.backend {
             server.keep(self.handler.worker, stream);
@@ -269,6 +289,8 @@ impl Underway<'_> {
             trusted: handler.client.is_trusted(&plan.trusted_proxies),
             framing,
             authority: group.authority(),
+            host: group.host(),
+            reads_basic: route.credentials.basic,
             upgrade,
             request_id,
         };
@@ -293,11 +315,12 @@ impl Underway<'_> {
         let client = ClientSide {
             session,
             body: &mut admitted.body,
-            timeouts: &plan.timeouts,
+            timeouts: group.timeouts(),
             request_id,
             stop: handler.stop,
         };
-        let forward = Forward { client, request: &request, method: &method, worker: handler.worker };
+        let (host, worker) = (group.host(), handler.worker);
+        let forward = Forward { client, request: &request, host, method: &method, worker };
         let exchange = forward.run(group).await?;
         if matches!(exchange, Exchange::Answered(_)) {
             self.answered = Some(Instant::now());
@@ -315,11 +338,13 @@ impl Underway<'_> {
         let room =
             request_quota::take_for_refusal(self.handler.site, &self.plan, self.handler.client, request);
         let Some(_room) = room else {
-            respond::refuse_without_body(session, refusal, &self.request_id, within).await;
+            respond::refuse_without_body(session, refusal, &self.plan.cors_origins, &self.request_id, within)
+                .await;
             return;
         };
         respond::settle(session).await;
-        if respond::refuse(session, refusal, path, &self.request_id, within).await {
+        let origins = &self.plan.cors_origins;
+        if respond::refuse(session, refusal, path, origins, &self.request_id, within).await {
             self.answered = Some(Instant::now());
             respond::drain(session).await;
         }
@@ -329,11 +354,13 @@ impl Underway<'_> {
     async fn carry(&self, session: ServerSession, upstream: UpstreamSession) {
         let site = self.handler.site;
         let revoked = until_revoked(site, self.forwarded.as_ref());
+        let group = self.forwarded.as_ref().map_or(0, |by| by.group);
+        let timeouts = self.plan.groups[group].timeouts();
         let mut stop = self.handler.stop.clone();
         let ended = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => tunnel::TunnelEnd::Closed,
-            ended = tunnel::carry(session, upstream, &self.plan.timeouts, revoked) => ended,
+            ended = tunnel::carry(session, upstream, timeouts, revoked) => ended,
         };
         if ended == tunnel::TunnelEnd::Revoked {
             info!(
@@ -394,6 +421,13 @@ fn asks_for_upgrade(session: &ServerSession) -> bool {
         && request.method == Method::GET
         && matches!(protocol, (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"websocket"))
         && options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+}
+
+/// The number of fields of a header. Over HTTP/2 one `Cookie` may be several fields (RFC 9113 section 8.2.3).
+fn number_of_fields(request: &RequestHeader) -> usize {
+    let headers = &request.headers;
+    let crumbs = || headers.get_all(header::COOKIE).iter().count();
+    if headers.len() <= MOST_FIELDS { headers.len() } else { headers.len() - crumbs().saturating_sub(1) }
 }
 
 fn shown(request_id: &HeaderValue) -> &str {
