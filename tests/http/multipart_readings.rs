@@ -157,8 +157,8 @@ fn is_masked(reading: &str) -> bool {
     words.all(|word| word.bytes().all(|b| b == b'x') || ["b", "nil", "None", "null", "0"].contains(&word))
 }
 
-/// Sends each through the gateway, and reads what arrives. Returns for each whether it was read directly, and whether it passed.
-fn check(submissions: &[Submission]) -> Vec<(bool, bool)> {
+/// Sends each through the gateway, and reads what arrives, which `is_harmless` judges. Returns for each whether it was read directly, and whether it passed.
+fn check(submissions: &[Submission], is_harmless: impl Fn(&str) -> bool) -> Vec<(bool, bool)> {
     let backend = Backend::hello();
     let gateway = Gateway::start(&api(backend.address));
     gateway.account("email,api,web").credential(CALLER, "api");
@@ -188,7 +188,7 @@ fn check(submissions: &[Submission]) -> Vec<(bool, bool)> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for (submission, readings) in arrived.iter().zip(read_all(&arrived)) {
         for (parser, read) in readings {
-            if !read.iter().all(|reading| is_masked(reading)) {
+            if !read.iter().all(|reading| is_harmless(reading)) {
                 missed.push(format!(
                     "{parser} reads {read:?} of {submission:?} {}",
                     submission.body.escape_ascii()
@@ -217,7 +217,7 @@ fn no_parser_sees_another_credential_in_a_multipart_body() {
             ..Submission::default()
         }));
     }
-    let outcomes = check(&submissions);
+    let outcomes = check(&submissions, is_masked);
     let dangerous = outcomes.iter().filter(|(is_read, _)| *is_read).count();
     let passed = outcomes.iter().filter(|(_, passed)| *passed).count();
     println!("{dangerous} of {} are read by some parser, {passed} passed", outcomes.len());
@@ -246,7 +246,8 @@ fn no_parser_sees_the_credential_itself_in_a_multipart_body() {
     };
     let submissions: Vec<Submission> =
         [TYPES[0], TYPES[1]].into_iter().flat_map(|kind| -> Vec<Submission> { of(kind) }).collect();
-    let outcomes = check(&submissions);
+    let is_harmless = |reading: &str| CALLER.split(':').all(|secret| !reading.contains(secret));
+    let outcomes = check(&submissions, is_harmless);
     assert!(outcomes.iter().filter(|(is_read, passed)| *is_read && *passed).count() > 20);
 }
 
@@ -284,7 +285,7 @@ fn no_parser_sees_another_credential_in_a_body_that_may_be_a_form() {
             }
         }
     }
-    let outcomes = check(&submissions);
+    let outcomes = check(&submissions, is_masked);
     assert!(outcomes.iter().filter(|(is_read, _)| *is_read).count() > 80);
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn multipart<E: From<FormError>>(
     let mut rest = body;
     let mut outside = StrayDisposition::default();
     let mut is_outside = true;
-    let mut nested = None;
+    let mut nested: Option<NestedParts> = None;
     let mut field = None;
     while !body.is_empty() {
         let found =
