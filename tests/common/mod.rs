@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub mod accounts;
+pub mod apache;
 pub mod backend;
 pub mod callers;
 pub mod curl;
