@@ -184,3 +184,17 @@ fn check_warns_of_places_that_are_not_read() {
     }
     gateway.log().wait_for(&["api.credentials: without"]);
 }
+
+// Case B5: a query that isn't read reaches the backend byte for byte.
+#[test]
+fn a_query_that_is_not_read_stays_as_it_is() {
+    let backend = Backend::hello();
+    let open = "[[api.route]]\npath = \"/open/*\"\npermission = \"public\"\n";
+    let gateway = start(&backend, &format!("credentials = [\"basic\"]\n{open}"));
+    for path in ["/open/a", "/v2/a"] {
+        for query in ["?", "?&&", "?api_key", "?api_user=%zz", "?a;api_user=b", "??x=[api_key]"] {
+            let target = format!("{path}{query}");
+            passes(&backend, &gateway, get(&target).basic(API), &target, "");
+        }
+    }
+}
