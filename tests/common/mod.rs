@@ -13,6 +13,7 @@ pub mod forms;
 pub mod http;
 pub mod http2;
 pub mod mail;
+pub mod parsers;
 pub mod relay;
 pub mod servers;
 pub mod sink;
