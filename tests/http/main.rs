@@ -8,6 +8,7 @@ mod asked_over_http2;
 mod backends;
 mod chunked_framing;
 mod clients;
+mod compared;
 mod cross_site;
 mod cut_boundaries;
 mod groups;
