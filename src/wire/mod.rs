@@ -17,8 +17,9 @@ pub mod smtp;
 #[cfg(test)]
 pub use self::http::steps_of;
 pub use self::http::{
-    BASIC_BUFFER, BasicError, ChunkedDecoder, ChunkedError, ChunkedItem, OwnOrigin, PathError, RequestFrames,
-    RequestTarget, RoutePattern, basic, cut_short, normalize, sends_mail,
+    BASIC_BUFFER, BasicError, BodyLength, ChunkedDecoder, ChunkedError, ChunkedItem, FieldKind, HeadError,
+    HeaderField, HeaderFields, LengthError, OwnOrigin, PathError, RequestFrames, RequestHead, RequestTarget,
+    ResponseHead, RoutePattern, basic, cut_short, merged_length, normalize, sends_mail,
 };
 pub use api::{CallParameters, CallParametersError, CredentialsAction, CredentialsCall, ReplyFormat, reply};
 pub use credential::{CredentialError, LONGEST_VALUE, PresentedCredential, one_credential};

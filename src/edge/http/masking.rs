@@ -10,13 +10,12 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{self, HeaderMap};
 
 use super::body::error::{BodyError, form_refused};
 use super::error::Refusal;
 use crate::wire::{
-    BodyScanner, CredentialError, FormError, PresentedCredential, one_credential, take_credential,
-    without_credential,
+    BodyScanner, CredentialError, FieldKind, FormError, HeaderFields, PresentedCredential, one_credential,
+    take_credential, without_credential,
 };
 
 /// The most bytes of a path in the log.
@@ -74,9 +73,9 @@ impl BodyKind {
     ///
     /// # Errors
     /// A form that could be read in more ways than one.
-    pub fn of(headers: &HeaderMap) -> Result<BodyKind, Refusal> {
-        let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
-        let kind = kinds.next().map_or(&b""[..], |kind| kind.as_bytes().trim_ascii());
+    pub fn of(fields: &HeaderFields) -> Result<BodyKind, Refusal> {
+        let mut kinds = fields.all(FieldKind::ContentType);
+        let kind = kinds.next().map_or(&b""[..], <[u8]>::trim_ascii);
         if kinds.next().is_some() {
             return Err(Refusal::Malformed("More than one Content-Type".into()));
         }
@@ -85,7 +84,7 @@ impl BodyKind {
         }
         let scanner =
             BodyScanner::for_content_type(kind).map_err(|e| Refusal::Malformed(e.to_string().into()))?;
-        if scanner.is_some() && headers.contains_key(header::CONTENT_ENCODING) {
+        if scanner.is_some() && fields.contains(FieldKind::ContentEncoding) {
             return Err(Refusal::Malformed("Unsupported Content-Encoding: a form must not have one".into()));
         }
         Ok(scanner.map_or(BodyKind::Other, BodyKind::Form))

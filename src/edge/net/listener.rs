@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::in_flight::{InFlight, InFlightGuard};
-use super::tcp_stream::{Meter, MeteredStream};
+use super::tcp_stream::GatheringStream;
 
 /// The longest time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -61,8 +61,6 @@ pub fn bind(key: &'static str, address: SocketAddr) -> Result<StdListener, BindE
 pub struct Connection {
     /// The stream; decrypted if the connection has TLS.
     pub stream: Stream,
-    /// The count of received bytes; with TLS, before decryption.
-    pub meter: Arc<Meter>,
     /// The address of the peer.
     pub peer: SocketAddr,
     /// True if the connection has TLS.
@@ -148,13 +146,12 @@ async fn welcome(
     tls: Option<Arc<Acceptor>>,
     entered: InFlightGuard,
 ) -> Option<Connection> {
-    let meter = Arc::new(Meter::default());
-    let socket = MeteredStream::new(stream, meter.clone()).ok()?;
+    let socket = GatheringStream::new(stream).ok()?;
     let Some(acceptor) = tls else {
-        return Some(Connection { stream: Box::new(socket), meter, peer, tls: false, entered });
+        return Some(Connection { stream: Box::new(socket), peer, tls: false, entered });
     };
     match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(socket)).await {
-        Ok(Ok(stream)) => Some(Connection { stream: Box::new(stream), meter, peer, tls: true, entered }),
+        Ok(Ok(stream)) => Some(Connection { stream: Box::new(stream), peer, tls: true, entered }),
         Ok(Err(error)) => {
             debug!(%peer, %error, "TLS handshake failed");
             None

@@ -1,25 +1,20 @@
 //! The health check of an HTTP backend: one `GET`.
 
-use http::header;
 use pingora_core::protocols::Stream;
-use pingora_core::protocols::http::v1::client::HttpSession;
-use pingora_http::RequestHeader;
+
+use crate::edge::http::http1::backend::{BackendConnection, BackendEvent};
 
 /// Returns true if a `GET` of `path` over this connection is answered with 2xx. The caller limits the time.
 pub async fn ask(stream: Stream, path: &str, host: &str) -> bool {
-    let Ok(mut request) = RequestHeader::build("GET", path.as_bytes(), Some(3)) else { return false };
-    let inserted = request
-        .insert_header(header::HOST, host)
-        .and_then(|()| request.insert_header(header::USER_AGENT, "gatepost-health"))
-        .and_then(|()| request.insert_header(header::CONNECTION, "close"));
-    if inserted.is_err() {
-        return false;
+    let mut backend = BackendConnection::new(stream);
+    let fields = format!("Host: {host}\r\nUser-Agent: gatepost-health\r\nConnection: close\r\n");
+    backend.begin(format!("GET {path} HTTP/1.1\r\n{fields}\r\n").as_bytes());
+    loop {
+        match backend.next().await {
+            Ok(BackendEvent::Head) if backend.head().is_interim() => {}
+            Ok(BackendEvent::Head) => return (200..300).contains(&backend.head().status()),
+            Ok(BackendEvent::Sent(true)) => {}
+            _ => return false,
+        }
     }
-    let mut session = HttpSession::new(stream);
-    if session.write_request_header(Box::new(request)).await.is_err()
-        || session.read_response().await.is_err()
-    {
-        return false;
-    }
-    session.get_status().is_some_and(|status| status.is_success())
 }
