@@ -133,6 +133,10 @@ impl ClientSession {
     /// The client takes no more.
     pub fn write_head(&mut self, answer: &AnswerHead, ends: bool) -> io::Result<()> {
         let version = self.head().version();
+        // A connection on which the rest of a request is still to come is closed after the answer.
+        if !self.is_body_done() {
+            self.close_afterwards();
+        }
         let stays_open = self.stays_open();
         match self {
             ClientSession::Http1(client) => client.queue_head(answer.is_chunked(), |out| {

@@ -144,7 +144,8 @@ impl RequestHead {
                 _ => "Invalid target: it contains a control character",
             }));
         }
-        Ok(target)
+        // A fragment is no part of a target (RFC 9112 section 3.2).
+        Ok(&target[..memchr::memchr(b'#', target).unwrap_or(target.len())])
     }
 
     /// The reason of a 400 for a request that isn't for exactly one valid host (RFC 9112 section 3.2). Over HTTP/2 the host may be a
@@ -159,7 +160,12 @@ impl RequestHead {
             return Some("More than one Host");
         }
         // A target that names the host may hold a password, too.
-        host.or_else(|| self.authority()).is_some_and(|host| !is_host(host)).then_some("Invalid Host")
+        let authority = self.authority();
+        if host.into_iter().chain(authority).any(|host| !is_host(host)) {
+            return Some("Invalid Host");
+        }
+        let contradicts = |host: &[u8]| authority.is_some_and(|named| !named.eq_ignore_ascii_case(host));
+        host.is_some_and(contradicts).then_some("Invalid Host: it is not the host that the target names")
     }
 
     /// The method.

@@ -69,6 +69,7 @@ fn targets() {
         let head = complete(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert_eq!(head.target(), target.as_bytes());
     }
+    assert_eq!(complete("GET /a?b#c?d HTTP/1.1\r\nHost: a\r\n\r\n").target(), b"/a?b");
     for (line, expected) in [
         ("GET /a b HTTP/1.1", "space"),
         ("GET  /a HTTP/1.1", "space"),
@@ -117,6 +118,11 @@ fn lines_end_in_cr_lf_and_have_a_name() {
 fn one_host() {
     for fields in ["", "Host: a\r\nHost: a\r\n", "Host: a b\r\n", "Host: a@b\r\n", "Host: a/b\r\n"] {
         assert!(reason(&format!("GET / HTTP/1.1\r\n{fields}\r\n")).contains("Host"), "{fields}");
+    }
+    for (target, good) in
+        [("http://A/b", true), ("http://a:1/", false), ("http://b/", false), ("http://u@a/", false)]
+    {
+        assert_eq!(read(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).is_ok(), good, "{target}");
     }
     complete("GET / HTTP/1.0\r\n\r\n");
     complete("GET / HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n");
