@@ -40,6 +40,10 @@ impl ResponseHead {
     /// # Errors
     /// The head is invalid, or too large.
     pub fn read(&mut self, input: &[u8]) -> Result<Option<usize>, HeadError> {
+        // A higher minor version is compatible (RFC 9110 section 2.5). The parser knows 1 alone.
+        if let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9', rest @ ..] = input {
+            return self.read(&[b"HTTP/1.1", rest].concat());
+        }
         let mut few = [httparse::EMPTY_HEADER; USUAL_FIELDS];
         let mut response = httparse::Response::new(&mut few);
         let length = match parser().parse_response(&mut response, input) {
@@ -163,6 +167,16 @@ mod tests {
         assert!(head.keeps_open());
         for end in 0..text.len() {
             assert!(read(&text[..end]).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn a_higher_minor_version_is_1_1() {
+        for version in ["1.2", "1.9"] {
+            let text = format!("HTTP/{version} 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let (head, length) = read(&text).unwrap().unwrap();
+            assert_eq!((head.version, length), (Version::HTTP_11, text.len()));
+            assert!(head.keeps_open());
         }
     }
 
