@@ -49,7 +49,7 @@ async fn request(stream: Stream) -> Option<(Message, Vec<u8>)> {
 pub async fn response(bytes: Vec<u8>) -> Option<Message> {
     let (near, _far) = connection(&bytes).await;
     let mut session = ClientSession::new(Box::new(near));
-    let request = pingora_core::http::RequestHeader::build("GET", b"/", None);
+    let request = pingora_http::RequestHeader::build("GET", b"/", None);
     session.write_request_header(Box::new(request.ok()?)).await.ok()?;
     let mut found: Option<Message> = None;
     loop {

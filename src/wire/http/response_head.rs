@@ -4,6 +4,7 @@ use http::Version;
 use httparse::{ParserConfig, Status};
 
 use super::body_length::{BodyLength, LengthError, may_leave_bytes};
+use super::field_kind::FieldKind;
 use super::head_error::HeadError;
 use super::header_fields::{FIELD_COUNT, HeaderFields, Span};
 use super::request_head::keeps_open;
@@ -121,9 +122,11 @@ impl ResponseHead {
     }
 
     /// Returns true if the backend keeps its connection open after a response whose end is found, and nothing may follow that isn't a
-    /// response.
+    /// response. A response of HTTP/1.0 with a transfer coding is always the last one (RFC 9112 section 6.1).
     pub fn keeps_open(&self) -> bool {
-        keeps_open(&self.fields, self.version) && !may_leave_bytes(&self.fields, self.status)
+        let old_coding =
+            self.version == Version::HTTP_10 && self.fields.contains(FieldKind::TransferEncoding);
+        keeps_open(&self.fields, self.version) && !old_coding && !may_leave_bytes(&self.fields, self.status)
     }
 }
 
@@ -195,6 +198,7 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", false),
             ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", false),
             ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n", true),
+            ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n", false),
             ("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", false),
             ("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", true),
         ] {
