@@ -23,6 +23,7 @@ mod kept_connections;
 mod limits;
 mod management_api;
 mod nothing_passes_unasked;
+mod ordinary_forms;
 mod persistence;
 mod relayed_answers;
 mod request_lines;

@@ -25,6 +25,7 @@ use super::target::Target;
 use super::{management, respond};
 use crate::domain::Permissions;
 use crate::edge::net::deadline::DeadlineTimer;
+use crate::edge::net::source_limit::CountedConnection;
 use crate::service::access::Granted;
 
 /// The status in metrics and log for a client that went away before its answer.
@@ -33,6 +34,9 @@ const CLIENT_GONE: u16 = 499;
 /// The reason of a 400 for a path that some backends read as another one, with another route.
 const AMBIGUOUS_PATH: &str =
     "Ambiguous path: it contains an encoded `?` or `#` (%3F, %23) that changes which route applies.";
+
+/// The text for a request of a trusted proxy's client that has too many in progress.
+const TOO_MANY: &str = "Too many requests at once from this client, try again";
 
 /// The bytes of most requests to a backend.
 const REQUEST_SIZE: usize = 1024;
@@ -74,8 +78,16 @@ impl<'a> RequestHandler<'a> {
             session.close_afterwards();
         }
         let (plan, request_id) = (self.site.plan.load_full(), self.site.ids.next());
-        let started = Instant::now();
-        Underway { handler: self, timer, plan, request_id, started, answered: None, forwarded: None }
+        Underway {
+            handler: self,
+            timer,
+            plan,
+            request_id,
+            started: Instant::now(),
+            answered: None,
+            forwarded: None,
+            counted: None,
+        }
     }
 }
 
@@ -89,6 +101,8 @@ struct Underway<'a> {
     /// The end of the response, if something is done after it.
     answered: Option<Instant>,
     forwarded: Option<ForwardedBy>,
+    /// The count of the requests of a trusted proxy's client.
+    counted: Option<CountedConnection>,
 }
 
 /// The grounds on which a request was forwarded.
@@ -101,6 +115,7 @@ struct ForwardedBy {
 
 impl Underway<'_> {
     async fn answer(&mut self, session: &mut ClientSession) -> Result<Exchange, Refusal> {
+        self.count(session)?;
         let raw = session.head().target().to_vec();
         match self.admit(session, &raw).await? {
             FirstStep::Answered(exchange) => Ok(exchange),
@@ -112,6 +127,7 @@ impl Underway<'_> {
 
     /// The same with the memory for the second step on the heap.
     async fn answer_in_two_steps(&mut self, session: &mut ClientSession) -> Result<Exchange, Refusal> {
+        self.count(session)?;
         let raw = session.head().target().to_vec();
         match self.admit(session, &raw).await? {
             FirstStep::Answered(exchange) => Ok(exchange),
@@ -119,6 +135,16 @@ impl Underway<'_> {
                 Box::pin(self.forward(session, route, &target, admitted)).await
             }
         }
+    }
+
+    /// Counts a request that a trusted proxy forwards, as its client's connections are counted without a proxy.
+    fn count(&mut self, session: &ClientSession) -> Result<(), Refusal> {
+        let RequestHandler { site, client, .. } = self.handler;
+        let fields = session.head().fields();
+        if let Some(source) = client.forwarded_source(fields, &self.plan.trusted_proxies) {
+            self.counted = Some(site.sources.enter(source).ok_or(Refusal::Overloaded(TOO_MANY))?);
+        }
+        Ok(())
     }
 
     /// Parses the target `raw`, finds its route and authorizes the request. Calls of the management API are answered here.

@@ -79,15 +79,16 @@ impl BodyKind {
         if kinds.next().is_some() {
             return Err(Refusal::Malformed("More than one Content-Type".into()));
         }
-        if kind.is_empty() {
-            return Ok(BodyKind::Undeclared(BodyScanner::for_untyped()));
-        }
         let scanner =
             BodyScanner::for_content_type(kind).map_err(|e| Refusal::Malformed(e.to_string().into()))?;
-        if scanner.is_some() && fields.contains(FieldKind::ContentEncoding) {
-            return Err(Refusal::Malformed("Unsupported Content-Encoding: a form must not have one".into()));
+        match scanner {
+            None => Ok(BodyKind::Other),
+            Some(scanner) if !scanner.is_declared() => Ok(BodyKind::Undeclared(scanner)),
+            Some(_) if is_encoded(fields) => {
+                Err(Refusal::Malformed("Unsupported Content-Encoding: a form must not have one".into()))
+            }
+            Some(scanner) => Ok(BodyKind::Form(scanner)),
         }
-        Ok(scanner.map_or(BodyKind::Other, BodyKind::Form))
     }
 
     /// The mask of a body that may only repeat the credential that was decided on.
@@ -107,6 +108,11 @@ impl BodyKind {
             BodyKind::Form(scanner) | BodyKind::Undeclared(scanner) => Some(scanner),
         }
     }
+}
+
+/// Returns true if the body is encoded (RFC 9110 section 8.4). `identity` says that it isn't.
+fn is_encoded(fields: &HeaderFields) -> bool {
+    fields.elements(FieldKind::ContentEncoding).any(|encoding| !encoding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// The credential that one in a form is compared with.

@@ -62,7 +62,7 @@ pub struct HttpServer {
 impl HttpServer {
     /// Serves `connection` until either side closes it.
     pub async fn serve(self, connection: Connection) {
-        let Connection { stream, peer, tls, entered } = connection;
+        let Connection { stream, peer, tls, entered, counted } = connection;
         let client = HttpPeer::new(peer, tls);
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             let (header, keepalive) = self.patience();
@@ -92,7 +92,7 @@ impl HttpServer {
         } else {
             self.one_by_one(stream, &client).await;
         }
-        drop(entered);
+        drop((entered, counted));
     }
 
     /// The quota of the streams of a connection; none for a trusted proxy, whose clients' requests count separately.

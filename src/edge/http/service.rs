@@ -1,5 +1,6 @@
 //! An HTTP entry, as its workers share it, and the plan that a reload replaces: routes, backends, limits.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -12,6 +13,7 @@ use super::request_id::RequestIds;
 use super::router::Router;
 use crate::config::{ConfigError, Forms, HttpEntry, Timeouts};
 use crate::domain::Entry;
+use crate::edge::net::source_limit::{CountedConnection, SourceLimit};
 use crate::service::Credentials;
 use crate::service::access::Access;
 use crate::state::metrics::Metrics;
@@ -89,6 +91,8 @@ pub struct HttpService {
     pub plan: ArcSwap<Plan>,
     /// The quota of requests without an accepted credential.
     pub room: Arc<Quota>,
+    /// The connections of each source, over all HTTP entries.
+    pub sources: Arc<SourceLimit>,
     /// The request IDs.
     pub ids: RequestIds,
 }
@@ -101,6 +105,7 @@ impl HttpService {
         credentials: Option<Credentials>,
         metrics: Arc<Metrics>,
         plan: Plan,
+        sources: Arc<SourceLimit>,
     ) -> Arc<HttpService> {
         Arc::new(HttpService {
             entry,
@@ -109,8 +114,17 @@ impl HttpService {
             metrics,
             plan: ArcSwap::from_pointee(plan),
             room: Arc::new(Quota::default()),
+            sources,
             ids: RequestIds::new(),
         })
+    }
+
+    /// Counts a connection of `address`; `None` if it has as many as one source may have. Trusted proxies have any number.
+    pub fn count_connection(&self, address: IpAddr) -> Option<CountedConnection> {
+        if self.plan.load().trusted_proxies.iter().any(|net| net.contains(&address)) {
+            return Some(CountedConnection::exempt());
+        }
+        self.sources.enter(address)
     }
 
     /// Checks the backends, each at its group's interval. A slow backend delays no other check. Ends with the process.

@@ -52,7 +52,7 @@ impl CallParameters {
         match MediaType::read(content_type)? {
             MediaType::Urlencoded => fields::urlencoded(body, |field| self.add(field)),
             MediaType::Multipart { boundary } => fields::multipart(&boundary, body, |field| self.add(field)),
-            MediaType::Other => Err(CallParametersError::NotAForm),
+            MediaType::Text | MediaType::Other => Err(CallParametersError::NotAForm),
         }
     }
 
