@@ -2,7 +2,7 @@
 //!
 //! - `[…]` sets the frame of the lines below it. `%` in the frame is where each of them goes.
 //! - `! refused: why` before a line: Gatepost refuses what both others accept. `! more: why`: it accepts what one of them refuses.
-//!   `! repaired: why`: it accepts a response that both refuse, and passes it on without the fault.
+//!   `! repaired: why`: it passes a message on without its fault, which the others do not.
 //! - `#` begins a comment, `\r \n \t \0 \\ \xHH` are bytes, `\{COUNT TEXT}` is the text that many times, and `\e` is nothing: for a
 //!   line that is empty, or begins with one of these marks.
 
