@@ -12,7 +12,7 @@ use super::authorize::{Admission, Admitted};
 use super::client_session::ClientSession;
 use super::error::Refusal;
 use super::headers::request::{Framing, Outgoing, outgoing};
-use super::http1::backend::BackendConnection;
+use super::http1::backend::Http1Backend;
 use super::peer::HttpPeer;
 use super::proxy::exchange::{ClientSide, Exchange, Side};
 use super::proxy::forward::Forward;
@@ -306,7 +306,7 @@ impl Underway<'_> {
     }
 
     /// Carries the bytes of a tunnel until it ends.
-    async fn carry(&self, session: &mut ClientSession, backend: BackendConnection) {
+    async fn carry(&self, session: &mut ClientSession, backend: Http1Backend) {
         let ClientSession::Http1(client) = session else { return };
         let site = self.handler.site;
         let revoked = until_revoked(site, self.forwarded.as_ref());

@@ -205,7 +205,7 @@ enum HeadRead {
     Complete,
     /// Nothing came before the end of the connection, or in time, or before the gateway stopped.
     Closed,
-    /// What came is refused.
+    /// The refusal of what came.
     Refused(Refusal),
 }
 

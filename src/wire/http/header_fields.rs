@@ -5,7 +5,7 @@ use super::field_kind::FieldKind;
 /// The most fields of a header.
 pub const FIELD_COUNT: usize = 256;
 
-/// One field of a header.
+/// A field of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeaderField<'a> {
     /// The meaning of its name.

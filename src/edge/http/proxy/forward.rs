@@ -7,7 +7,7 @@ use super::exchange::{ClientSide, Exchange, ExchangeFailure};
 use super::relay::Relay;
 use super::upstream::{ConnectError, UpstreamGroup};
 use crate::edge::http::error::Refusal;
-use crate::edge::http::http1::backend::BackendConnection;
+use crate::edge::http::http1::backend::Http1Backend;
 
 /// The most attempts for one request.
 const ATTEMPTS: usize = 3;
@@ -94,8 +94,8 @@ impl Forward<'_> {
     /// Makes one attempt over one connection. Returns the connection, too, if another request can use it.
     async fn attempt(
         &mut self,
-        mut backend: Box<BackendConnection>,
-    ) -> Result<(Exchange, Option<Box<BackendConnection>>), ExchangeFailure> {
+        mut backend: Box<Http1Backend>,
+    ) -> Result<(Exchange, Option<Box<Http1Backend>>), ExchangeFailure> {
         let relay = Relay {
             client: &mut self.client,
             backend: &mut backend,

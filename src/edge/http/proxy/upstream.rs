@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 use crate::config::{self, ConfigError, HealthCheck, Scheme};
 use crate::domain::Entry;
-use crate::edge::http::http1::backend::BackendConnection;
+use crate::edge::http::http1::backend::Http1Backend;
 use crate::edge::net::happy_eyeballs::{self, Unreachable};
 use crate::edge::net::resolver::Addresses;
 use crate::edge::net::tcp_stream::GatheringStream;
@@ -146,7 +146,7 @@ impl UpstreamGroup {
         &self,
         index: usize,
         worker: usize,
-    ) -> Result<(Box<BackendConnection>, bool), ConnectError> {
+    ) -> Result<(Box<Http1Backend>, bool), ConnectError> {
         if let Some(kept) = self.servers[index].take_idle(worker) {
             return Ok((kept, true));
         }
@@ -157,12 +157,12 @@ impl UpstreamGroup {
     ///
     /// # Errors
     /// As [`UpstreamGroup::connect`].
-    pub async fn connect_new(&self, index: usize) -> Result<Box<BackendConnection>, ConnectError> {
+    pub async fn connect_new(&self, index: usize) -> Result<Box<Http1Backend>, ConnectError> {
         let server = &self.servers[index];
         let prepare = |address, stream| self.prepare(server, address, stream);
         let limit = self.settings.connect_timeout;
         let connected = happy_eyeballs::connect(&server.addresses, limit, prepare, |_| true).await;
-        connected.map(|stream| Box::new(BackendConnection::new(stream))).map_err(|error| {
+        connected.map(|stream| Box::new(Http1Backend::new(stream))).map_err(|error| {
             server.set_up(false);
             match error.is_timeout() {
                 true => ConnectError::Timeout(server.name.clone(), error),
@@ -297,7 +297,7 @@ pub struct Server {
 }
 
 struct Idle {
-    connection: Box<BackendConnection>,
+    connection: Box<Http1Backend>,
     since: Instant,
 }
 
@@ -330,7 +330,7 @@ impl Server {
     }
 
     /// Keeps a connection for the next request of `worker`.
-    pub fn keep(&self, worker: usize, mut connection: Box<BackendConnection>) {
+    pub fn keep(&self, worker: usize, mut connection: Box<Http1Backend>) {
         let Some(slot) = self.idle.get(worker) else { return };
         connection.shrink();
         let mut idle = slot.lock();
@@ -355,7 +355,7 @@ impl Server {
     }
 
     /// The connection that was kept last, since it is the least likely to be closed. Closed ones are dropped.
-    fn take_idle(&self, worker: usize) -> Option<Box<BackendConnection>> {
+    fn take_idle(&self, worker: usize) -> Option<Box<Http1Backend>> {
         let mut idle = self.idle.get(worker)?.lock();
         while let Some(mut kept) = idle.pop() {
             self.gauges.idle.dec();
