@@ -12,7 +12,7 @@ use crate::common::callers::{API, BASIC_API, NO_DELAYS};
 use crate::common::forms::URLENCODED;
 use crate::common::http::{Connection, get, request};
 use crate::common::tls::{self, Authority};
-use crate::common::{Gateway, PATIENCE, configured};
+use crate::common::{Gateway, HOLDER, PATIENCE, configured};
 
 /// Long enough for a gateway to act on the end of a connection.
 const A_WHILE: Duration = Duration::from_millis(30);
@@ -146,6 +146,61 @@ fn assert_answer(all: &[u8], shown: &str) {
     assert!(all.contains("HTTP/1.1 200 OK\r\n"), "{shown}: {all:?}");
     let whole = ["hello", "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n"];
     assert!(whole.iter().any(|body| all.ends_with(body)), "{shown}: {all:?}");
+}
+
+// Case A4: the answers that come from the gateway itself
+#[test]
+fn a_half_closed_client_gets_the_gateways_own_answers() {
+    let (slow, authority) = (slow(), Authority::new());
+    let gateway = gateway(&slow.backend, &authority);
+    let wrong = format!("api_user=nobody&api_key=wr0ng-password&text={}", "x".repeat(70_000));
+    let form = |target: &str| request("POST", target).header("Content-Type", URLENCODED);
+    let login =
+        |login: &str| login.split_once(':').map(|(u, k)| format!("api_user={u}&api_key={k}")).unwrap();
+    for (bytes, status) in [
+        (get("/sized").bytes(), 401),
+        (get("/v3/mail/send").basic(API).bytes(), 403),
+        (form("/sized").body(&wrong[..]).bytes(), 401),
+        (form("/sized").chunked(&wrong[..]).bytes(), 401),
+        (get("/api/credentials/get.json").bytes(), 401),
+        (form("/api/credentials/get.json").body(login(HOLDER)).bytes(), 200),
+        (form("/api/credentials/get.json").basic(HOLDER).chunked("a=b").bytes(), 200),
+        (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 400),
+        (b"nonsense\r\n\r\n".to_vec(), 400),
+    ] {
+        for in_pieces in [false, true] {
+            let mut connection = Connection::open(gateway.api());
+            let cut = if in_pieces { bytes.len() / 2 } else { 0 };
+            connection.write(&bytes[..cut]);
+            connection.write(&bytes[cut..]);
+            connection.stream.shutdown(Shutdown::Write).unwrap();
+            let shown = bytes[..bytes.len().min(80)].escape_ascii().to_string();
+            let answer = connection.try_response().unwrap_or_else(|| panic!("no answer to {shown}"));
+            assert_eq!(answer.status, status, "{shown}");
+            assert!(!answer.body.is_empty() && connection.is_closed(), "{shown}");
+        }
+    }
+}
+
+// Case A4: a large request and a large answer
+#[test]
+fn a_half_closed_client_gets_a_large_answer() {
+    const MUCH: usize = 8 << 20;
+    let backend = Backend::answering(|request| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", request.body.len());
+        [head.as_bytes(), &request.body].concat()
+    });
+    let gateway = gateway(&backend, &Authority::new());
+    let body = vec![b'x'; MUCH];
+    for request in [
+        request("POST", "/a").basic(API).body(&body[..]),
+        request("POST", "/a").basic(API).chunked(&body[..]),
+    ] {
+        let mut connection = Connection::open(gateway.api());
+        connection.write(&request.bytes());
+        connection.stream.shutdown(Shutdown::Write).unwrap();
+        assert!(connection.read_response().body == body);
+    }
 }
 
 // Case A4: requests in a row, then the end
