@@ -22,11 +22,13 @@ use super::request_quota;
 use super::router::Routed;
 use super::service::{HttpService, Plan};
 use super::target::Target;
-use super::{management, respond};
+use super::{management, preflight, respond};
+use crate::config::Need;
 use crate::domain::Permissions;
 use crate::edge::net::deadline::DeadlineTimer;
 use crate::edge::net::source_limit::CountedConnection;
 use crate::service::access::Granted;
+use crate::wire::{FieldKind, RequestHead};
 
 /// The status in metrics and log for a client that went away before its answer.
 const CLIENT_GONE: u16 = 499;
@@ -34,6 +36,9 @@ const CLIENT_GONE: u16 = 499;
 /// The reason of a 400 for a path that some backends read as another one, with another route.
 const AMBIGUOUS_PATH: &str =
     "Ambiguous path: it contains an encoded `?` or `#` (%3F, %23) that changes which route applies.";
+
+/// The most fields of a request's header over HTTP/2. Over HTTP/1 the parser has the same limit.
+const MOST_FIELDS: usize = 256;
 
 /// The text for a request of a trusted proxy's client that has too many in progress.
 const TOO_MANY: &str = "Too many requests at once from this client, try again";
@@ -107,6 +112,8 @@ struct Underway<'a> {
 
 /// The grounds on which a request was forwarded.
 struct ForwardedBy {
+    /// The index of the group of backends.
+    group: usize,
     /// The identity; none on a public route.
     granted: Option<Granted>,
     /// The permissions that the route needs.
@@ -157,26 +164,41 @@ impl Underway<'_> {
             session.close_afterwards();
             return Err(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
-        // Over HTTP/1 the host was checked with the rest of the header.
-        if request.version() == Version::HTTP_2
-            && let Some(reason) = request.unclear_host()
-        {
-            return Err(Refusal::Malformed(reason.into()));
+        // Over HTTP/1 the number of fields and the host were checked with the rest of the header.
+        if request.version() == Version::HTTP_2 {
+            if number_of_fields(request) > MOST_FIELDS {
+                return Err(Refusal::HeaderTooLarge);
+            }
+            if let Some(reason) = request.unclear_host() {
+                return Err(Refusal::Malformed(reason.into()));
+            }
         }
         // A client that sends an invalid target may frame its body wrongly, too.
         let target = Target::parse(raw).inspect_err(|_| session.close_afterwards())?;
         let request = session.head();
-        if let Some(credentials) = &site.credentials
-            && management::is_for(&target.path)
+        let managing = site.credentials.as_ref().filter(|_| management::is_for(&target.path));
+        let route = plan.router.route(request.method(), &target.path);
+        // A public path's backend answers preflights itself.
+        if *request.method() == Method::OPTIONS
+            && (managing.is_some() || route.is_none_or(|route| route.need != Need::Public))
         {
-            let call = management::Call { site, credentials, client, plan, request_id };
-            return Ok(FirstStep::Answered(call.answer(session, &target).await?));
+            let (methods, within) = (managing.map(|_| management::METHODS), plan.timeouts.write);
+            let answered = preflight::answer(session, &plan.cors_origins, methods, request_id, within);
+            // On the heap, since it is rare, and the future of every request would be larger otherwise.
+            if let Some(exchange) = Box::pin(answered).await {
+                return Ok(FirstStep::Answered(exchange));
+            }
         }
-        let Some(route) = plan.router.route(request.method(), &target.path) else {
+        if let Some(credentials) = managing {
+            let call = management::Call { site, credentials, client, plan, request_id };
+            return Ok(FirstStep::Answered(call.answer(session, &target).await));
+        }
+        let Some(route) = route else {
             return Err(Refusal::Malformed(AMBIGUOUS_PATH.into()));
         };
         let admission = Admission { site, client, plan, request_id };
-        let admitted = admission.admit(session, &target, &route).await?;
+        let admitted = admission.admit(session, &target, &route).await;
+        let admitted = admitted.map_err(|refusal| refusal.of_places(route.credentials))?;
         Ok(FirstStep::Admitted(target, route, admitted))
     }
 
@@ -260,6 +282,8 @@ impl Underway<'_> {
             trusted: handler.client.is_trusted(&plan.trusted_proxies),
             framing,
             authority: group.authority(),
+            host: group.host(),
+            reads_basic: route.credentials.basic,
             upgrade,
             request_id,
         };
@@ -270,21 +294,21 @@ impl Underway<'_> {
         let client = ClientSide {
             session,
             body: &mut admitted.body,
-            timeouts: &plan.timeouts,
+            timeouts: group.timeouts(),
             timer: self.timer,
             request_id,
             stop: handler.stop,
         };
         let is_chunked = framing == Framing::Chunked;
-        let worker = handler.worker;
-        let forward = Forward { client, head: &head, is_chunked, upgrade, method: &method, worker };
+        let (host, worker) = (group.host(), handler.worker);
+        let forward = Forward { client, head: &head, host, is_chunked, upgrade, method: &method, worker };
         let exchange = forward.run(group).await?;
         if matches!(exchange, Exchange::Answered(_)) {
             self.answered = Some(Instant::now());
             respond::drain(session).await;
         }
-        let (granted, needed) = (admitted.granted, route.permissions());
-        self.forwarded = Some(ForwardedBy { granted, needed });
+        let (group, granted, needed) = (route.group, admitted.granted, route.permissions());
+        self.forwarded = Some(ForwardedBy { group, granted, needed });
         Ok(exchange)
     }
 
@@ -295,11 +319,13 @@ impl Underway<'_> {
         let room =
             request_quota::take_for_refusal(self.handler.site, &self.plan, self.handler.client, request);
         let Some(_room) = room else {
-            respond::refuse_without_body(session, refusal, &self.request_id, within).await;
+            respond::refuse_without_body(session, refusal, &self.plan.cors_origins, &self.request_id, within)
+                .await;
             return;
         };
         respond::settle(session).await;
-        if respond::refuse(session, refusal, path, &self.request_id, within).await {
+        let origins = &self.plan.cors_origins;
+        if respond::refuse(session, refusal, path, origins, &self.request_id, within).await {
             self.answered = Some(Instant::now());
             respond::drain(session).await;
         }
@@ -310,11 +336,13 @@ impl Underway<'_> {
         let ClientSession::Http1(client) = session else { return };
         let site = self.handler.site;
         let revoked = until_revoked(site, self.forwarded.as_ref());
+        let group = self.forwarded.as_ref().map_or(0, |by| by.group);
+        let timeouts = self.plan.groups[group].timeouts();
         let mut stop = self.handler.stop.clone();
         let ended = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => tunnel::TunnelEnd::Closed,
-            ended = tunnel::carry(client, backend, &self.plan.timeouts, revoked) => ended,
+            ended = tunnel::carry(client, backend, timeouts, revoked) => ended,
         };
         if ended == tunnel::TunnelEnd::Revoked {
             info!(
@@ -357,4 +385,11 @@ async fn until_revoked(site: &HttpService, by: Option<&ForwardedBy>) {
             return;
         }
     }
+}
+
+/// The number of fields of a header. Over HTTP/2 one `Cookie` may be several fields (RFC 9113 section 8.2.3).
+fn number_of_fields(request: &RequestHead) -> usize {
+    let fields = request.fields();
+    let crumbs = fields.all(FieldKind::Cookie).count();
+    fields.len() - crumbs.saturating_sub(1)
 }

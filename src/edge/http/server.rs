@@ -195,7 +195,7 @@ impl HttpServer {
         log_unread(&self.site, client, refusal, &id);
         session.close_afterwards();
         let within = self.site.plan.load().timeouts.write;
-        respond::refuse(session, refusal, "", &id, within).await;
+        respond::refuse(session, refusal, "", &[], &id, within).await;
     }
 }
 
@@ -258,8 +258,9 @@ impl Multiplexed {
         site.metrics.http_request(site.entry, refusal.status(), Duration::ZERO);
         let id = site.ids.next();
         log_unread(site, &self.client, &refusal, &id);
-        let within = site.plan.load().timeouts.write;
-        respond::refuse_without_body(&mut session, &refusal, &id, within).await;
+        let plan = site.plan.load_full();
+        let within = plan.timeouts.write;
+        respond::refuse_without_body(&mut session, &refusal, &plan.cors_origins, &id, within).await;
     }
 
     /// Gives back the room of the streams once a credential was accepted. Closes a connection that only takes room: its client opens

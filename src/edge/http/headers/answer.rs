@@ -35,6 +35,13 @@ impl AnswerHead {
         answer
     }
 
+    /// The head of an answer whose status allows no body.
+    pub fn without_body(status: u16, request_id: &RequestId) -> AnswerHead {
+        let mut answer = AnswerHead { status, fields: Vec::with_capacity(6), is_chunked: false };
+        answer.insert("x-request-id", request_id.as_str().to_owned());
+        answer
+    }
+
     /// Adds a field.
     pub fn insert(&mut self, name: &'static str, value: impl Into<Cow<'static, str>>) {
         self.fields.push((name, value.into()));

@@ -22,6 +22,8 @@ fn sent(version: Version, fields: &[(&'static str, &'static str)], trusted: bool
         trusted,
         framing: Framing::None,
         authority: "backend.test",
+        host: None,
+        reads_basic: true,
         upgrade: false,
         request_id: &RequestId::default(),
     };
@@ -84,6 +86,8 @@ fn connection_neither_names_without_end_nor_what_a_body_is() {
         let request = head("GET", Version::HTTP_11, &[("Connection", &"a,".repeat(count))]);
         let client = HttpPeer::new("192.0.2.7:4711".parse().unwrap(), true);
         let with = Outgoing {
+            host: None,
+            reads_basic: true,
             target: b"/a",
             identity: None,
             client: &client,
