@@ -12,6 +12,8 @@ mod cross_site;
 mod cut_boundaries;
 mod groups;
 mod http2;
+mod http2_messages;
+mod http2_resets;
 mod judged_forms;
 mod judged_framing;
 mod judged_headers;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::domain::{Denial, Entry, Permission, Unavailable};
+use crate::wire::HeadError;
 
 /// An answer that Gatepost gives itself, in place of a backend's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +119,15 @@ impl From<Denial> for Refusal {
             Denial::Unknown | Denial::Wrong | Denial::Suspended => Refusal::BadCredential,
             Denial::Lacks(permission) => Refusal::Forbidden(permission),
             Denial::Throttled(delay) => Refusal::Throttled(delay),
+        }
+    }
+}
+
+impl From<HeadError> for Refusal {
+    fn from(error: HeadError) -> Refusal {
+        match error {
+            HeadError::Malformed(reason) => Refusal::Malformed(reason.into()),
+            HeadError::TooLarge | HeadError::TooManyFields => Refusal::HeaderTooLarge,
         }
     }
 }

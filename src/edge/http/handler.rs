@@ -132,6 +132,9 @@ impl Underway<'_> {
         match self.admit(session, &raw).await? {
             FirstStep::Answered(exchange) => Ok(exchange),
             FirstStep::Admitted(target, route, admitted) => {
+                if admitted.granted.is_some() {
+                    session.note_accepted();
+                }
                 Box::pin(self.forward(session, route, &target, admitted)).await
             }
         }
@@ -155,11 +158,14 @@ impl Underway<'_> {
         if *request.method() == Method::CONNECT {
             return Err(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
-        // Over HTTP/1 the host was checked with the rest of the header.
-        if request.version() == Version::HTTP_2
-            && let Some(reason) = request.unclear_host()
-        {
-            return Err(Refusal::Malformed(reason.into()));
+        // Over HTTP/1 it was checked when it was read.
+        if request.version() == Version::HTTP_2 {
+            request.check_http2()?;
+        }
+        if request.asks_for_grpc() {
+            let within = plan.timeouts.write;
+            respond::refuse_grpc(session, request_id, within).await;
+            return Ok(FirstStep::Answered(Exchange::Answered(200)));
         }
         // A client that sends an invalid target may frame its body wrongly, too.
         let target = Target::parse(raw).inspect_err(|_| session.close_afterwards())?;

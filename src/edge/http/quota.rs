@@ -55,16 +55,22 @@ pub enum Use {
     Refusal,
     /// The streams of a connection.
     Stream,
+    /// A response that the client doesn't read.
+    Answer,
+    /// A response that waits for the room of [`Use::Answer`].
+    Waiting,
 }
 
 impl Use {
-    const ALL: [Use; 5] = [Use::Form, Use::Login, Use::Upload, Use::Refusal, Use::Stream];
+    const ALL: [Use; 7] =
+        [Use::Form, Use::Login, Use::Upload, Use::Refusal, Use::Stream, Use::Answer, Use::Waiting];
 
     /// The bound for all sources together, as a part of `spool_memory_total`.
     const fn part(self) -> u64 {
         match self {
+            Use::Answer => 16,
             Use::Login => 32,
-            Use::Form | Use::Upload | Use::Refusal | Use::Stream => 64,
+            Use::Form | Use::Upload | Use::Refusal | Use::Stream | Use::Waiting => 64,
         }
     }
 
@@ -72,7 +78,7 @@ impl Use {
     /// behind one address, each with many streams, and programs that begin with a burst of logins.
     const fn share(self) -> u64 {
         match self {
-            Use::Form | Use::Upload | Use::Refusal => SHARE,
+            Use::Form | Use::Upload | Use::Refusal | Use::Answer | Use::Waiting => SHARE,
             Use::Login | Use::Stream => 2,
         }
     }
@@ -172,6 +178,17 @@ impl QuotaLease {
         more == 0 || self.cover(more)
     }
 
+    /// Takes room for a piece of a response with `length` bytes, until it is sent. Returns false if there is none.
+    pub fn cover_answer(&mut self, length: usize) -> bool {
+        self.cover(REQUEST + length as u64)
+    }
+
+    /// Takes room for a piece of a response, and waits for it for as long as it takes.
+    pub async fn cover_answer_in_time(&mut self, length: usize) {
+        let Some(purpose) = self.purpose else { return };
+        self.take_in_time(TakenRoom::of(purpose, REQUEST + length as u64)).await;
+    }
+
     /// Returns true if this has taken room for its purpose, and half of that room is taken, in all or by its source. Then a request
     /// that makes no progress blocks others.
     pub fn is_crowded(&self) -> bool {
@@ -211,18 +228,20 @@ impl QuotaLease {
         if self.take(more) {
             return true;
         }
+        timeout(PATIENCE, self.take_in_time(more)).await.is_ok()
+    }
+
+    /// Takes room, and waits for it.
+    async fn take_in_time(&mut self, more: TakenRoom) {
         let room = self.room.clone();
-        let waited = timeout(PATIENCE, async {
-            loop {
-                let mut freed = std::pin::pin!(room.freed.notified());
-                freed.as_mut().enable();
-                if self.take(more) {
-                    return;
-                }
-                freed.await;
+        loop {
+            let mut freed = std::pin::pin!(room.freed.notified());
+            freed.as_mut().enable();
+            if self.take(more) {
+                return;
             }
-        });
-        waited.await.is_ok()
+            freed.await;
+        }
     }
 
     /// Gives the memory back: the form is on the disk now.

@@ -168,6 +168,48 @@ impl RequestHead {
         host.is_some_and(contradicts).then_some("Invalid Host: it is not the host that the target names")
     }
 
+    /// Checks what the reader of HTTP/2 leaves to the server: the number of fields, the target, the host (RFC 9113 section 8.3.1)
+    /// and the length.
+    ///
+    /// # Errors
+    /// The request is malformed, or could be read in another way as HTTP/1.1.
+    pub fn check_http2(&self) -> Result<(), HeadError> {
+        if self.fields.len() > FIELD_COUNT {
+            return Err(HeadError::TooManyFields);
+        }
+        let target = self.target();
+        let reason = if target.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
+            Some("Invalid :path: it contains a space or a control character")
+        } else if target.first() != Some(&b'/') && target != b"*" {
+            Some("Invalid :path: it must begin with /")
+        } else {
+            self.unclear_authority().or_else(|| BodyLength::of_request(&self.fields, self.version).err())
+        };
+        reason.map_or(Ok(()), |reason| Err(HeadError::Malformed(reason)))
+    }
+
+    /// The reason of a 400 for a request over HTTP/2 that isn't for exactly one host.
+    fn unclear_authority(&self) -> Option<&'static str> {
+        match (self.authority(), self.fields.get(FieldKind::Host)) {
+            (None, None) => Some("Missing :authority"),
+            (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
+                Some("Host differs from :authority")
+            }
+            _ => self.unclear_host(),
+        }
+    }
+
+    /// Returns true if it is a gRPC request, which can't be forwarded over HTTP/1.1. gRPC-Web can.
+    pub fn asks_for_grpc(&self) -> bool {
+        self.version == Version::HTTP_2
+            && self.fields.get(FieldKind::ContentType).is_some_and(|kind| {
+                let grpc = b"application/grpc";
+                kind.len() >= grpc.len()
+                    && kind[..grpc.len()].eq_ignore_ascii_case(grpc)
+                    && matches!(kind.get(grpc.len()), None | Some(b'+' | b';' | b' '))
+            })
+    }
+
     /// The method.
     pub fn method(&self) -> &Method {
         &self.method

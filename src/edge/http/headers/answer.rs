@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use http::{StatusCode, Version};
-use pingora_http::ResponseHeader;
+use http::header::{DATE, HeaderName, HeaderValue};
+use http::{Response, StatusCode, Version};
 
 use super::response::{connection_for, put, put_status};
 use crate::edge::http::request_id::RequestId;
@@ -69,11 +69,14 @@ impl AnswerHead {
     ///
     /// # Errors
     /// A value can't be written.
-    pub fn for_http2(&self) -> pingora_error::Result<ResponseHeader> {
-        let mut header = ResponseHeader::build_no_case(self.status, Some(self.fields.len() + 1))?;
+    pub fn for_http2(&self) -> http::Result<Response<()>> {
+        let mut header = Response::builder().status(self.status).body(())?;
+        let map = header.headers_mut();
+        map.reserve(self.fields.len() + 1);
         for (name, value) in self.fields.iter().filter(|(name, _)| *name != "Transfer-Encoding") {
-            header.append_header(*name, &**value)?;
+            map.append(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(value)?);
         }
+        map.insert(DATE, pingora_compat::date());
         Ok(header)
     }
 }
@@ -102,6 +105,6 @@ mod tests {
             let said = text.lines().find_map(|line| line.strip_prefix("Connection: "));
             assert_eq!(said, connection, "{version:?} {stays_open}");
         }
-        assert_eq!(answer.for_http2().unwrap().headers.len(), 5);
+        assert_eq!(answer.for_http2().unwrap().headers().len(), 6);
     }
 }
