@@ -42,7 +42,7 @@ const SHARE: u64 = 4;
 /// The time that a form waits for room on the disk.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The purpose for which a request or connection over HTTP/2 takes memory. Each has room of its own, so that none blocks another.
+/// The purpose for which a request or connection takes memory, over HTTP/2 if nothing else is said. Each has room of its own, so that none blocks another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     /// A form that is read for its credential.
@@ -59,15 +59,26 @@ pub enum Use {
     Answer,
     /// A response that waits for the room of [`Use::Answer`].
     Waiting,
+    /// A body over HTTP/1 while it is forwarded to a public route.
+    SingleUpload,
 }
 
 impl Use {
-    const ALL: [Use; 7] =
-        [Use::Form, Use::Login, Use::Upload, Use::Refusal, Use::Stream, Use::Answer, Use::Waiting];
+    const ALL: [Use; 8] = [
+        Use::Form,
+        Use::Login,
+        Use::Upload,
+        Use::Refusal,
+        Use::Stream,
+        Use::Answer,
+        Use::Waiting,
+        Use::SingleUpload,
+    ];
 
     /// The bound for all sources together, as a part of `spool_memory_total`.
     const fn part(self) -> u64 {
         match self {
+            Use::SingleUpload => 4,
             Use::Answer => 16,
             Use::Login => 32,
             Use::Form | Use::Upload | Use::Refusal | Use::Stream | Use::Waiting => 64,
@@ -78,7 +89,7 @@ impl Use {
     /// behind one address, each with many streams, and programs that begin with a burst of logins.
     const fn share(self) -> u64 {
         match self {
-            Use::Form | Use::Upload | Use::Refusal | Use::Answer | Use::Waiting => SHARE,
+            Use::Form | Use::Upload | Use::Refusal | Use::Answer | Use::Waiting | Use::SingleUpload => SHARE,
             Use::Login | Use::Stream => 2,
         }
     }
