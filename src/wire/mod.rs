@@ -17,10 +17,14 @@ pub mod smtp;
 #[cfg(test)]
 pub use self::http::steps_of;
 pub use self::http::{
-    BASIC_BUFFER, BasicError, BodyLength, ChunkedDecoder, ChunkedError, ChunkedItem, FieldKind, HeadError,
-    HeaderField, HeaderFields, LengthError, OwnOrigin, PathError, RequestFrames, RequestHead, RequestTarget,
-    ResponseHead, RoutePattern, basic, cut_short, merged_length, normalize, sends_mail,
+    BASIC_BUFFER, BasicError, BodyLength, ChunkedDecoder, ChunkedError, ChunkedItem, CorsField, FieldKind,
+    HeadError, HeaderField, HeaderFields, LengthError, OwnOrigin, PathError, Preflight, RequestFrames,
+    RequestHead, RequestTarget, ResponseHead, RoutePattern, answer_fields, basic, cut_short, listed_origin,
+    merged_length, normalize, sends_mail,
 };
-pub use api::{CallParameters, CallParametersError, CredentialsAction, CredentialsCall, ReplyFormat, reply};
+pub use api::{
+    CallParameters, CallParametersError, CredentialsAction, CredentialsCall, RefusalFormat, ReplyFormat,
+    reply,
+};
 pub use credential::{CredentialError, LONGEST_VALUE, PresentedCredential, one_credential};
 pub use form::{BodyScanner, CredentialKey, FormError, QueryCredential, take_credential, without_credential};

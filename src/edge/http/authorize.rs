@@ -23,7 +23,7 @@ use super::router::Routed;
 use super::service::{HttpService, Plan};
 use super::target::Target;
 use crate::config::Need;
-use crate::domain::{Entry, Permission, Permissions, Presented};
+use crate::domain::{Permission, Permissions, Presented};
 use crate::service::access::{Decision, Granted, Peer};
 use crate::wire::{
     BASIC_BUFFER, BasicError, BodyScanner, CredentialError, FieldKind, PresentedCredential, RequestHead,
@@ -53,7 +53,7 @@ pub struct Admitted {
 }
 
 impl Admission<'_> {
-    /// Finds the credential, has it decided on, and masks it.
+    /// Finds the credential in one of the places of its route, has it decided on, and masks it. What stands elsewhere isn't read.
     ///
     /// # Errors
     /// The refusal that the client gets.
@@ -63,18 +63,20 @@ impl Admission<'_> {
         target: &Target<'_>,
         route: &Routed,
     ) -> Result<Admitted, Refusal> {
-        // Only the API takes a credential from fields. A dashboard's fields are its own, and it takes Basic logins only.
-        let is_api = self.site.entry == Entry::Api;
         let Need::Permission(permission) = route.need else {
-            return self.admit_anybody(session, target, is_api);
+            return self.admit_anybody(session, target, route);
         };
+        let places = route.credentials;
         let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
-        let basic = authorization(session.head(), &mut buffer);
+        let basic = match places.basic {
+            true => authorization(session.head(), &mut buffer),
+            false => Ok(None),
+        };
         if basic.as_ref().is_err_and(|refusal| *refusal == Refusal::BadCredential) {
             self.note_no_credential(session, "malformed credential");
         }
         let basic = basic?;
-        let query = match is_api {
+        let query = match places.query {
             true => MaskedQuery::read(target.query).map_err(ambiguous)?,
             false => MaskedQuery::untouched(target.query),
         };
@@ -85,7 +87,7 @@ impl Admission<'_> {
             self.refuse_cross_site(session, ambient, route)?;
         }
         let has_body = !session.is_body_empty();
-        let kind = match is_api && has_body {
+        let kind = match places.form && has_body {
             true => BodyKind::of(session.head().fields())?,
             false => BodyKind::Other,
         };
@@ -95,7 +97,8 @@ impl Admission<'_> {
                 let granted =
                     self.decide(session, presented, permission, route.also, CheckRoom::ForLogin).await?;
                 let mask = kind.mask(PresentedCredential::copy_of(presented));
-                Ok(Admitted { granted: Some(granted), query: rest, body: self.stream(session, mask, None) })
+                let body = self.stream(session, mask, route, None);
+                Ok(Admitted { granted: Some(granted), query: rest, body })
             }
             (None, BodyKind::Form(scanner)) => {
                 let (held, mut spool) = self.spool(session, scanner).await?;
@@ -126,10 +129,13 @@ impl Admission<'_> {
             return Ok(());
         }
         let is_trusted = self.client.is_trusted(&self.plan.trusted_proxies);
-        let Some(reason) = cross_site::reason(request, self.client, is_trusted) else { return Ok(()) };
+        let Some(reason) = cross_site::reason(request, self.client, is_trusted, &self.plan.cors_origins)
+        else {
+            return Ok(());
+        };
         let (access, entry) = (&self.site.access, self.site.entry);
         access.note_unchecked(ambient.username, entry, self.peer(session), reason);
-        Err(Refusal::CrossSite(entry))
+        Err(Refusal::CrossSite(route.credentials))
     }
 
     /// Admits a request on a public route. A credential that it contains is kept from the backend, and isn't checked: `api_key` may be
@@ -138,13 +144,13 @@ impl Admission<'_> {
         &self,
         session: &mut ClientSession,
         target: &Target<'_>,
-        is_api: bool,
+        route: &Routed,
     ) -> Result<Admitted, Refusal> {
-        let query = match is_api {
+        let query = match route.credentials.query {
             true => MaskedQuery::of_public_route(target.query),
             false => MaskedQuery::untouched(target.query),
         };
-        let kind = match is_api && !session.is_body_empty() {
+        let kind = match route.credentials.form && !session.is_body_empty() {
             true => BodyKind::of(session.head().fields())?,
             false => BodyKind::Other,
         };
@@ -153,11 +159,7 @@ impl Admission<'_> {
             true => None,
             false => Some(self.take(session, Use::Upload)?),
         };
-        Ok(Admitted {
-            granted: None,
-            query: query.rest.filter(|query| !query.is_empty()),
-            body: self.stream(session, mask, room),
-        })
+        Ok(Admitted { granted: None, query: query.rest, body: self.stream(session, mask, route, room) })
     }
 
     async fn decide(
@@ -231,11 +233,17 @@ impl Admission<'_> {
     }
 
     /// The body as the client sends it. `room` is held until it ends.
-    fn stream(&self, session: &mut ClientSession, mask: Option<Mask>, room: Option<QuotaLease>) -> Body {
+    fn stream(
+        &self,
+        session: &mut ClientSession,
+        mask: Option<Mask>,
+        route: &Routed,
+        room: Option<QuotaLease>,
+    ) -> Body {
         if session.is_body_empty() {
             return Body::empty();
         }
-        let timeouts = &self.plan.timeouts;
+        let timeouts = self.plan.groups[route.group].timeouts();
         let wants_continue = session.head().expects_continue().then_some(timeouts.write);
         Body::streamed(mask, timeouts.body, wants_continue, room)
     }

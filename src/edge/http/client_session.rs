@@ -16,9 +16,9 @@ use crate::wire::{RequestHead, ResponseHead};
 
 /// The client's side of an exchange.
 pub enum ClientSession {
-    /// One request after another on a connection.
+    /// A connection with one request after another.
     Http1(Box<Http1Client>),
-    /// One request on one of the streams of a connection.
+    /// A stream with one request, one of many of its connection.
     Http2(Box<Http2Client>),
 }
 

@@ -3,7 +3,9 @@
 
 use http::Method;
 
+use super::cors;
 use super::peer::HttpPeer;
+use crate::config::AllowedOrigin;
 use crate::wire::{FieldKind, OwnOrigin, RequestHead};
 
 /// Returns true if a request of this kind may change something, whatever it needs: any method that is not safe (RFC 9110
@@ -13,13 +15,22 @@ pub fn may_change_something(request: &RequestHead) -> bool {
     !is_safe || request.fields().contains(FieldKind::Upgrade)
 }
 
-/// The reason, for the log, that a request counts as one from another site. `None` for one of the gateway's own origin, for a
-/// typed address, and for clients other than browsers, which send neither field.
+/// The reason, for the log, that a request counts as one from another site. `None` for one of the gateway's own origin or of one
+/// that is listed, for a typed address, and for clients other than browsers, which send neither field.
 ///
 /// `Sec-Fetch-Site` (Fetch Metadata, section 2.4) decides where it is present: each value must be `same-origin` or `none`. A page
 /// can't set that field, so `Origin` is not compared then: it may be `null` (a page with the policy `no-referrer`), that of an
 /// extension, or differ from a `Host` that a proxy has rewritten. Without `Sec-Fetch-Site`, each `Origin` must be the gateway's own.
-pub fn reason(request: &RequestHead, client: &HttpPeer, is_trusted: bool) -> Option<&'static str> {
+pub fn reason(
+    request: &RequestHead,
+    client: &HttpPeer,
+    is_trusted: bool,
+    origins: &[AllowedOrigin],
+) -> Option<&'static str> {
+    // A page can't set `Origin` either.
+    if cors::origin_of(request, origins).is_some() {
+        return None;
+    }
     let fields = request.fields();
     let mut is_vouched_for = false;
     for value in fields.all(FieldKind::SecFetchSite) {
@@ -37,7 +48,6 @@ pub fn reason(request: &RequestHead, client: &HttpPeer, is_trusted: bool) -> Opt
         return None;
     }
     let mut origins = fields.all(FieldKind::Origin).map(<[u8]>::trim_ascii);
-    // Origins that an entry allows besides its own belong here, and before the first loop.
     let is_own = |origin: &[u8]| own(request, client, is_trusted).is(origin);
     (!origins.all(is_own)).then_some("cross-site by Origin")
 }

@@ -12,7 +12,7 @@ use super::authorize::{Admission, Admitted};
 use super::client_session::ClientSession;
 use super::error::Refusal;
 use super::headers::request::{Framing, Outgoing, outgoing};
-use super::http1::backend::BackendConnection;
+use super::http1::backend::Http1Backend;
 use super::peer::HttpPeer;
 use super::proxy::exchange::{ClientSide, Exchange, Side};
 use super::proxy::forward::Forward;
@@ -22,7 +22,8 @@ use super::request_quota;
 use super::router::Routed;
 use super::service::{HttpService, Plan};
 use super::target::Target;
-use super::{management, respond};
+use super::{management, preflight, respond};
+use crate::config::Need;
 use crate::domain::Permissions;
 use crate::edge::net::deadline::DeadlineTimer;
 use crate::edge::net::source_limit::CountedConnection;
@@ -107,6 +108,8 @@ struct Underway<'a> {
 
 /// The grounds on which a request was forwarded.
 struct ForwardedBy {
+    /// The index of the group of backends.
+    group: usize,
     /// The identity; none on a public route.
     granted: Option<Granted>,
     /// The permissions that the route needs.
@@ -170,17 +173,29 @@ impl Underway<'_> {
         // A client that sends an invalid target may frame its body wrongly, too.
         let target = Target::parse(raw).inspect_err(|_| session.close_afterwards())?;
         let request = session.head();
-        if let Some(credentials) = &site.credentials
-            && management::is_for(&target.path)
+        let managing = site.credentials.as_ref().filter(|_| management::is_for(&target.path));
+        let route = plan.router.route(request.method(), &target.path);
+        // A public path's backend answers preflights itself.
+        if *request.method() == Method::OPTIONS
+            && (managing.is_some() || route.is_none_or(|route| route.need != Need::Public))
         {
-            let call = management::Call { site, credentials, client, plan, request_id };
-            return Ok(FirstStep::Answered(call.answer(session, &target).await?));
+            let (methods, within) = (managing.map(|_| management::METHODS), plan.timeouts.write);
+            let answered = preflight::answer(session, &plan.cors_origins, methods, request_id, within);
+            // On the heap, since it is rare, and the future of every request would be larger otherwise.
+            if let Some(exchange) = Box::pin(answered).await {
+                return Ok(FirstStep::Answered(exchange));
+            }
         }
-        let Some(route) = plan.router.route(request.method(), &target.path) else {
+        if let Some(credentials) = managing {
+            let call = management::Call { site, credentials, client, plan, request_id };
+            return Ok(FirstStep::Answered(call.answer(session, &target).await));
+        }
+        let Some(route) = route else {
             return Err(Refusal::Malformed(AMBIGUOUS_PATH.into()));
         };
         let admission = Admission { site, client, plan, request_id };
-        let admitted = admission.admit(session, &target, &route).await?;
+        let admitted = admission.admit(session, &target, &route).await;
+        let admitted = admitted.map_err(|refusal| refusal.of_places(route.credentials))?;
         Ok(FirstStep::Admitted(target, route, admitted))
     }
 
@@ -264,6 +279,8 @@ impl Underway<'_> {
             trusted: handler.client.is_trusted(&plan.trusted_proxies),
             framing,
             authority: group.authority(),
+            host: group.host(),
+            reads_basic: route.credentials.basic,
             upgrade,
             request_id,
         };
@@ -274,21 +291,21 @@ impl Underway<'_> {
         let client = ClientSide {
             session,
             body: &mut admitted.body,
-            timeouts: &plan.timeouts,
+            timeouts: group.timeouts(),
             timer: self.timer,
             request_id,
             stop: handler.stop,
         };
         let is_chunked = framing == Framing::Chunked;
-        let worker = handler.worker;
-        let forward = Forward { client, head: &head, is_chunked, upgrade, method: &method, worker };
+        let (host, worker) = (group.host(), handler.worker);
+        let forward = Forward { client, head: &head, host, is_chunked, upgrade, method: &method, worker };
         let exchange = forward.run(group).await?;
         if matches!(exchange, Exchange::Answered(_)) {
             self.answered = Some(Instant::now());
             respond::drain(session).await;
         }
-        let (granted, needed) = (admitted.granted, route.permissions());
-        self.forwarded = Some(ForwardedBy { granted, needed });
+        let (group, granted, needed) = (route.group, admitted.granted, route.permissions());
+        self.forwarded = Some(ForwardedBy { group, granted, needed });
         Ok(exchange)
     }
 
@@ -299,26 +316,30 @@ impl Underway<'_> {
         let room =
             request_quota::take_for_refusal(self.handler.site, &self.plan, self.handler.client, request);
         let Some(_room) = room else {
-            respond::refuse_without_body(session, refusal, &self.request_id, within).await;
+            respond::refuse_without_body(session, refusal, &self.plan.cors_origins, &self.request_id, within)
+                .await;
             return;
         };
         respond::settle(session).await;
-        if respond::refuse(session, refusal, path, &self.request_id, within).await {
+        let origins = &self.plan.cors_origins;
+        if respond::refuse(session, refusal, path, origins, &self.request_id, within).await {
             self.answered = Some(Instant::now());
             respond::drain(session).await;
         }
     }
 
     /// Carries the bytes of a tunnel until it ends.
-    async fn carry(&self, session: &mut ClientSession, backend: BackendConnection) {
+    async fn carry(&self, session: &mut ClientSession, backend: Http1Backend) {
         let ClientSession::Http1(client) = session else { return };
         let site = self.handler.site;
         let revoked = until_revoked(site, self.forwarded.as_ref());
+        let group = self.forwarded.as_ref().map_or(0, |by| by.group);
+        let timeouts = self.plan.groups[group].timeouts();
         let mut stop = self.handler.stop.clone();
         let ended = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => tunnel::TunnelEnd::Closed,
-            ended = tunnel::carry(client, backend, &self.plan.timeouts, revoked) => ended,
+            ended = tunnel::carry(client, backend, timeouts, revoked) => ended,
         };
         if ended == tunnel::TunnelEnd::Revoked {
             info!(

@@ -6,11 +6,13 @@ use bytes::Bytes;
 use pingora_timeout::timeout;
 
 use super::client_session::ClientSession;
+use super::cors;
 use super::error::Refusal;
 use super::headers::answer::AnswerHead;
 use super::headers::request::Framing;
 use super::request_id::RequestId;
-use crate::wire::{FieldKind, ReplyFormat, reply};
+use crate::config::AllowedOrigin;
+use crate::wire::{FieldKind, RefusalFormat, ReplyFormat, reply};
 
 /// The most bytes of an unwanted body that are read and discarded, so that the client can read the answer.
 const DRAIN_BYTES: usize = 64 << 20;
@@ -36,8 +38,8 @@ pub async fn write(session: &mut ClientSession, answer: &AnswerHead, body: Bytes
 
 /// Adds the fields of a refusal: `WWW-Authenticate`, `Retry-After`, `Allow`.
 pub fn add_refusal_fields(answer: &mut AnswerHead, refusal: &Refusal) {
-    if refusal.challenges() {
-        answer.insert("WWW-Authenticate", "Basic realm=\"Gatepost\", charset=\"UTF-8\"");
+    if let Some(challenge) = refusal.challenge() {
+        answer.insert("WWW-Authenticate", challenge);
     }
     if let Some(seconds) = refusal.retry_after() {
         answer.insert("Retry-After", seconds.to_string());
@@ -47,18 +49,21 @@ pub fn add_refusal_fields(answer: &mut AnswerHead, refusal: &Refusal) {
     }
 }
 
-/// Answers with a refusal in the API's general error format, which the path's suffix chooses. Returns false as [`write()`] does.
+/// Answers with a refusal in the API's general error format, which the path chooses. A page of one of `origins` may read it.
+/// Returns false as [`write()`] does.
 pub async fn refuse(
     session: &mut ClientSession,
     refusal: &Refusal,
     path: &str,
+    origins: &[AllowedOrigin],
     request_id: &RequestId,
     within: Duration,
 ) -> bool {
-    let format = ReplyFormat::of_path(path);
-    let body = Bytes::from(reply::refusal(format, &refusal.reason()));
+    let format = RefusalFormat::of_path(path);
+    let body = Bytes::from(reply::refusal(format, refusal.status(), &refusal.reason()));
     let mut answer = AnswerHead::new(refusal.status(), format.content_type(), Some(body.len()), request_id);
     add_refusal_fields(&mut answer, refusal);
+    cors::add_fields(&mut answer, session, origins);
     write(session, &answer, body, within).await
 }
 
@@ -66,12 +71,14 @@ pub async fn refuse(
 pub async fn refuse_without_body(
     session: &mut ClientSession,
     refusal: &Refusal,
+    origins: &[AllowedOrigin],
     request_id: &RequestId,
     within: Duration,
 ) -> bool {
     let kind = ReplyFormat::Json.content_type();
     let mut answer = AnswerHead::new(refusal.status(), kind, Some(0), request_id);
     add_refusal_fields(&mut answer, refusal);
+    cors::add_fields(&mut answer, session, origins);
     write(session, &answer, Bytes::new(), within).await
 }
 

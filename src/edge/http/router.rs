@@ -18,7 +18,7 @@
 
 use http::Method;
 
-use crate::config::{HttpEntry, Need};
+use crate::config::{CredentialPlaces, HttpEntry, Need};
 use crate::domain::{Entry, PathPattern, Permission, Permissions};
 use crate::wire::{RoutePattern, cut_short, sends_mail};
 
@@ -38,6 +38,8 @@ pub struct Router {
     rivals: Vec<usize>,
     entry: Entry,
     default: Need,
+    /// The entry's own places of credentials, for paths that no route matches.
+    credentials: CredentialPlaces,
 }
 
 #[derive(Debug)]
@@ -46,6 +48,7 @@ struct CompiledRoute {
     methods: Option<Vec<Method>>,
     need: Need,
     group: usize,
+    credentials: CredentialPlaces,
     /// The routes that may count for a suffix of a path that this route matches. Known in advance, so that most requests are
     /// decided without a look at any other route.
     rivals: Vec<usize>,
@@ -60,6 +63,8 @@ pub struct Routed {
     pub also: Permissions,
     /// The index of its group of backends.
     pub group: usize,
+    /// The places where it may have its credential.
+    pub credentials: CredentialPlaces,
 }
 
 impl Routed {
@@ -71,8 +76,8 @@ impl Routed {
         }
     }
 
-    fn plain(need: Need, group: usize) -> Routed {
-        Routed { need, also: Permissions::NONE, group }
+    fn plain(need: Need, group: usize, credentials: CredentialPlaces) -> Routed {
+        Routed { need, also: Permissions::NONE, group, credentials }
     }
 }
 
@@ -105,8 +110,11 @@ impl Router {
             methods: route.methods.clone(),
             need: route.need,
             group: route.group,
+            credentials: route.credentials,
             rivals: Vec::new(),
         };
+        let own = settings.groups.first().map(|group| group.credentials);
+        let credentials = own.unwrap_or(CredentialPlaces::of(settings.entry));
         let mut routes: Vec<CompiledRoute> = settings.routes.iter().map(compile).collect();
         if settings.entry == Entry::Api {
             routes.extend(SENDING.iter().filter_map(|path| PathPattern::parse(path).ok()).map(|path| {
@@ -115,6 +123,7 @@ impl Router {
                     methods: None,
                     need: Need::Permission(Permission::Email),
                     group: 0,
+                    credentials,
                     rivals: Vec::new(),
                 }
             }));
@@ -134,7 +143,7 @@ impl Router {
         for (route, rivals) in routes.iter_mut().zip(all_rivals) {
             route.rivals = rivals;
         }
-        Router { routes, rivals, entry: settings.entry, default: settings.default_need() }
+        Router { routes, rivals, entry: settings.entry, default: settings.default_need(), credentials }
     }
 
     /// Returns what a request needs, and where it goes. `path` must be normalized. `None` where a backend that ends the path at
@@ -167,11 +176,14 @@ impl Router {
 
     fn route_as_written(&self, path: &str, named: Option<usize>) -> Routed {
         match named {
-            Some(named) => Routed::plain(self.routes[named].need, self.routes[named].group),
-            None if self.entry == Entry::Api && sends_mail(path) => {
-                Routed::plain(Need::Permission(Permission::Email), 0)
+            Some(named) => {
+                let route = &self.routes[named];
+                Routed::plain(route.need, route.group, route.credentials)
             }
-            None => Routed::plain(self.default, 0),
+            None if self.entry == Entry::Api && sends_mail(path) => {
+                Routed::plain(Need::Permission(Permission::Email), 0, self.credentials)
+            }
+            None => Routed::plain(self.default, 0, self.credentials),
         }
     }
 
@@ -192,8 +204,11 @@ impl Router {
             }
             (Need::Public, Need::Public) => (Need::Public, all),
         };
-        let group = if named.is_some() { written.group } else { first.group };
-        Routed { need, also, group }
+        let (group, credentials) = match named {
+            Some(_) => (written.group, written.credentials),
+            None => (first.group, first.credentials),
+        };
+        Routed { need, also, group, credentials }
     }
 
     /// The routes that count for a suffix of `path`, each with its base there.

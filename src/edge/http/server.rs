@@ -143,7 +143,7 @@ impl HttpServer {
         log_unread(&self.site, client, refusal, &id);
         session.close_afterwards();
         let within = self.site.plan.load().timeouts.write;
-        respond::refuse(session, refusal, "", &id, within).await;
+        respond::refuse(session, refusal, "", &[], &id, within).await;
     }
 }
 
@@ -153,6 +153,6 @@ enum HeadRead {
     Complete,
     /// Nothing came before the end of the connection, or in time, or before the gateway stopped.
     Closed,
-    /// What came is refused.
+    /// The refusal of what came.
     Refused(Refusal),
 }

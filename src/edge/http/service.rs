@@ -11,7 +11,7 @@ use super::proxy::upstream::{UpstreamGauges, UpstreamGroup};
 use super::quota::Quota;
 use super::request_id::RequestIds;
 use super::router::Router;
-use crate::config::{ConfigError, Forms, HttpEntry, Timeouts};
+use crate::config::{AllowedOrigin, ConfigError, CredentialPlaces, Forms, HttpEntry, Timeouts};
 use crate::domain::Entry;
 use crate::edge::net::rare_log::RareLog;
 use crate::edge::net::source_limit::{CountedConnection, SourceLimit};
@@ -29,6 +29,8 @@ pub struct Plan {
     pub timeouts: Timeouts,
     /// The limits for forms that are read for their credential.
     pub forms: Forms,
+    /// The origins of pages of other sites that may call the entry.
+    pub cors_origins: Vec<AllowedOrigin>,
     /// The networks whose `X-Forwarded-*` fields are trusted.
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -58,7 +60,13 @@ impl Plan {
         }
         let router = Router::new(settings);
         let (timeouts, forms) = (settings.timeouts.clone(), settings.forms.clone());
-        Ok(Plan { router, groups, timeouts, forms, trusted_proxies: trusted_proxies.to_vec() })
+        let cors_origins = settings.cors_origins.clone();
+        Ok(Plan { router, groups, timeouts, forms, cors_origins, trusted_proxies: trusted_proxies.to_vec() })
+    }
+
+    /// The places where a call of the management API may have its credential: those of the entry.
+    pub fn places_of_management(&self) -> CredentialPlaces {
+        self.groups.first().map_or(CredentialPlaces::of(Entry::Api), |group| group.settings().credentials)
     }
 
     /// Looks up the names of all backends before the first request. A name that takes longer than 5 s is left to the health checks.

@@ -5,7 +5,7 @@ use super::field_kind::FieldKind;
 /// The most fields of a header.
 pub const FIELD_COUNT: usize = 256;
 
-/// One field of a header.
+/// A field of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeaderField<'a> {
     /// The meaning of its name.
@@ -48,6 +48,12 @@ impl HeaderFields {
         self.text.extend_from_slice(text);
         self.spans.clear();
         self.kinds = 0;
+    }
+
+    /// Makes room for so many fields with so many bytes.
+    pub(super) fn reserve(&mut self, fields: usize, bytes: usize) {
+        self.spans.reserve(fields);
+        self.text.reserve(bytes);
     }
 
     /// Appends text that is no part of the header as it came.

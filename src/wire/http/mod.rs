@@ -1,6 +1,7 @@
 //! HTTP without a socket.
 //!
-//! - `authorization` decodes Basic credentials, `origin` compares the origin of a request with the server's.
+//! - `authorization` decodes Basic credentials, `origin` compares the origin of a request with the server's. `cors` has the
+//!   fields by which pages of other origins may read an answer.
 //! - `path` normalizes a path; `route` matches it with the pattern of a route, made of `pattern_segment`s. `suffix` relates
 //!   paths that extend a route's path, `mail_path` recognizes the paths that send mail.
 //! - `request_head` and `response_head` read the heads of HTTP/1 messages into `header_fields`, each classified by its `field_kind`.
@@ -10,6 +11,7 @@
 pub mod authorization;
 mod body_length;
 pub mod chunked;
+pub mod cors;
 mod field_kind;
 mod head_error;
 mod header_fields;
@@ -26,6 +28,7 @@ mod suffix;
 pub use authorization::{BASIC_BUFFER, BasicError, basic};
 pub use body_length::{BodyLength, LengthError, merged_length};
 pub use chunked::{ChunkedDecoder, ChunkedError, ChunkedItem};
+pub use cors::{CorsField, Preflight, answer_fields, listed_origin};
 pub use field_kind::FieldKind;
 pub use head_error::HeadError;
 pub use header_fields::{HeaderField, HeaderFields};

@@ -42,9 +42,16 @@ impl Default for RequestHead {
 }
 
 impl RequestHead {
-    /// Takes over a request of HTTP/2, whose fields follow by [`RequestHead::append`].
-    pub fn of_http2(method: Method, target: &[u8], authority: Option<&[u8]>) -> RequestHead {
+    /// Takes over a request of HTTP/2, whose fields follow by [`RequestHead::append`]: so many of them, with so many bytes.
+    pub fn of_http2(
+        method: Method,
+        target: &[u8],
+        authority: Option<&[u8]>,
+        fields: usize,
+        bytes: usize,
+    ) -> RequestHead {
         let mut head = RequestHead { method, version: Version::HTTP_2, ..RequestHead::default() };
+        head.fields.reserve(fields, bytes + target.len() + authority.map_or(0, <[u8]>::len));
         head.target = head.fields.append_text(target);
         head.authority = authority.map(|authority| head.fields.append_text(authority));
         head
@@ -174,7 +181,9 @@ impl RequestHead {
     /// # Errors
     /// The request is malformed, or could be read in another way as HTTP/1.1.
     pub fn check_http2(&self) -> Result<(), HeadError> {
-        if self.fields.len() > FIELD_COUNT {
+        // One `Cookie` may be several fields (RFC 9113 section 8.2.3).
+        let crumbs = self.fields.all(FieldKind::Cookie).count();
+        if self.fields.len() - crumbs.saturating_sub(1) > FIELD_COUNT {
             return Err(HeadError::TooManyFields);
         }
         let target = self.target();

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::header::{DATE, HeaderName, HeaderValue};
 use http::{Response, StatusCode, Version};
 
-use super::response::{connection_for, put, put_status};
+use super::response::{connection_for, put, put_status, set_indexed};
 use crate::edge::http::request_id::RequestId;
 use crate::edge::net::pingora_compat;
 
@@ -31,6 +31,13 @@ impl AnswerHead {
             answer.insert("Content-Length", length.to_string());
         }
         answer.insert("Cache-Control", "no-store");
+        answer.insert("x-request-id", request_id.as_str().to_owned());
+        answer
+    }
+
+    /// The head of an answer whose status allows no body.
+    pub fn without_body(status: u16, request_id: &RequestId) -> AnswerHead {
+        let mut answer = AnswerHead { status, fields: Vec::with_capacity(6), is_chunked: false };
         answer.insert("x-request-id", request_id.as_str().to_owned());
         answer
     }
@@ -74,7 +81,9 @@ impl AnswerHead {
         let map = header.headers_mut();
         map.reserve(self.fields.len() + 1);
         for (name, value) in self.fields.iter().filter(|(name, _)| *name != "Transfer-Encoding") {
-            map.append(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(value)?);
+            let (name, mut value) = (HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(value)?);
+            set_indexed(&name, &mut value);
+            map.append(name, value);
         }
         map.insert(DATE, pingora_compat::date());
         Ok(header)

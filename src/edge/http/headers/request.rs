@@ -59,6 +59,10 @@ pub struct Outgoing<'a> {
     pub framing: Framing,
     /// The host of a request that names none, as HTTP/1.0 allows.
     pub authority: &'a str,
+    /// The host that the backend gets; `None` for the client's.
+    pub host: Option<&'a str>,
+    /// True if a Basic login in the header is for Gatepost. Otherwise it is the backend's.
+    pub reads_basic: bool,
     /// True if the request asks for a WebSocket.
     pub upgrade: bool,
     /// The request ID.
@@ -78,12 +82,18 @@ pub fn outgoing(
     out.push(b' ');
     out.extend_from_slice(with.target);
     out.extend_from_slice(b" HTTP/1.1\r\n");
+    // First, where `with_host` looks for it.
+    if let Some(own) = with.host {
+        put(out, b"host", own.as_bytes());
+    }
     let host = clients_fields(request, with, out)?;
     // Over HTTP/2 the host is the authority of the target.
     let host = host.or_else(|| {
         let authority = request.authority();
         // The request becomes HTTP/1.1, which must name a host (RFC 9112 section 3.2).
-        put(out, b"host", authority.unwrap_or(with.authority.as_bytes()));
+        if with.host.is_none() {
+            put(out, b"host", authority.unwrap_or(with.authority.as_bytes()));
+        }
         authority
     });
     match with.framing {
@@ -108,6 +118,13 @@ pub fn outgoing(
     Ok(())
 }
 
+/// The request `bytes` of [`outgoing`] with a host of its own, for a backend that gets another one.
+pub fn with_host(bytes: &[u8], host: &str) -> Vec<u8> {
+    let mut ends = memchr::memmem::find_iter(bytes, b"\r\n").map(|end| end + 2);
+    let (Some(line), Some(field)) = (ends.next(), ends.next()) else { return bytes.to_vec() };
+    [&bytes[..line], b"host: ", host.as_bytes(), b"\r\n", &bytes[field..]].concat()
+}
+
 /// Appends the client's own fields that are forwarded. Returns the value of `Host`.
 fn clients_fields<'r>(
     request: &'r RequestHead,
@@ -130,7 +147,12 @@ fn clients_fields<'r>(
     for field in fields.iter() {
         match field.kind {
             FieldKind::Cookie if has_crumbs => continue,
-            FieldKind::Host => host = Some(field.value),
+            FieldKind::Host => {
+                host = Some(field.value);
+                if with.host.is_some() {
+                    continue;
+                }
+            }
             kind if !passes(kind, field.value, with) || nominated.contains(&field) => continue,
             _ => {}
         }
@@ -150,9 +172,9 @@ fn passes(kind: FieldKind, value: &[u8], with: &Outgoing<'_>) -> bool {
         | FieldKind::Host
         | FieldKind::Origin
         | FieldKind::SecFetchSite => true,
-        // On a public route another scheme concerns client and backend only. Basic logins are for Gatepost on all routes.
-        FieldKind::Authorization => with.identity.is_none() && !is_basic(value),
-        FieldKind::ClientAddress => with.trusted,
+        // Another scheme concerns client and backend only.
+        FieldKind::Authorization => !with.reads_basic || !is_basic(value),
+        FieldKind::ForwardedPort | FieldKind::OfProxies => with.trusted,
         // About one connection only (RFC 9110 section 7.6.1), or Gatepost answers or sets it itself.
         FieldKind::Connection
         | FieldKind::ContentLength
@@ -163,11 +185,9 @@ fn passes(kind: FieldKind, value: &[u8], with: &Outgoing<'_>) -> bool {
         | FieldKind::NextRecipient
         | FieldKind::ForwardedFor
         | FieldKind::ForwardedHost
-        | FieldKind::ForwardedPort
         | FieldKind::ForwardedProto
         | FieldKind::RequestId
-        | FieldKind::Reserved
-        | FieldKind::Override => false,
+        | FieldKind::Never => false,
     }
 }
 

@@ -58,13 +58,20 @@ pub fn incoming_http2(response: &ResponseHead, with: &Incoming<'_>) -> Result<Re
     let mut is_invalid = false;
     fields(response, with, |name, value| {
         match (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            // `append` keeps the order of equal names.
-            (Ok(name), Ok(value)) => is_invalid |= map.try_append(name, value).is_err(),
+            (Ok(name), Ok(mut value)) => {
+                set_indexed(&name, &mut value);
+                is_invalid |= map.try_append(name, value).is_err();
+            }
             _ => is_invalid = true,
         }
     })
     .map_err(|error| error.to_string())?;
     if is_invalid { Err("invalid field".to_owned()) } else { Ok(header) }
+}
+
+/// Has a value that never comes again left out of the table of the header compression (RFC 7541 section 7.1.3).
+pub fn set_indexed(name: &HeaderName, value: &mut HeaderValue) {
+    value.set_sensitive(name == "x-request-id");
 }
 
 /// Appends the response as a client of HTTP/1 gets it.

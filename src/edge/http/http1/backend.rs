@@ -29,7 +29,7 @@ const KEPT: usize = 8 * 1024;
 
 /// The reason that a backend yields no more of its response.
 #[derive(Debug, Error)]
-pub enum BackendError {
+pub enum ResponseError {
     /// It closed the connection.
     #[error("connection closed before the end of the {0}")]
     Closed(&'static str),
@@ -49,7 +49,7 @@ pub enum BackendError {
 pub enum BackendEvent {
     /// Everything that was queued is sent; false if the backend takes no more. It may still respond.
     Sent(bool),
-    /// The head of a response was read. The length of its body is for the caller to say, by [`BackendConnection::begin_body`].
+    /// The head of a response was read. The length of its body is for the caller to say, by [`Http1Backend::begin_body`].
     Head,
     /// A piece of the body, which is never empty.
     Piece(Bytes),
@@ -59,13 +59,13 @@ pub enum BackendEvent {
 
 /// A connection to a backend.
 #[derive(Debug)]
-pub struct BackendConnection {
+pub struct Http1Backend {
     stream: Stream,
     received: BytesMut,
     head: ResponseHead,
     /// The rest of the response's body, once its head was read.
     body: Option<BodyReader>,
-    /// What is written next: some bytes, then a piece of a body, then the end of its chunk.
+    /// The bytes to be written next: these, then a piece of a body, then the end of its chunk.
     unsent: Vec<u8>,
     sent: usize,
     piece: Bytes,
@@ -76,10 +76,10 @@ pub struct BackendConnection {
     failed: bool,
 }
 
-impl BackendConnection {
+impl Http1Backend {
     /// Takes over a new connection.
-    pub fn new(stream: Stream) -> BackendConnection {
-        BackendConnection {
+    pub fn new(stream: Stream) -> Http1Backend {
+        Http1Backend {
             stream,
             received: BytesMut::new(),
             head: ResponseHead::default(),
@@ -197,11 +197,11 @@ impl BackendConnection {
     ///
     /// # Errors
     /// Nothing more of the response comes.
-    pub async fn next(&mut self) -> Result<BackendEvent, BackendError> {
+    pub async fn next(&mut self) -> Result<BackendEvent, ResponseError> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<BackendEvent, BackendError>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<BackendEvent, ResponseError>> {
         let waited = self.waits;
         if waited && let Poll::Ready(sent) = self.poll_send(cx) {
             if sent.is_err() {
@@ -232,7 +232,7 @@ impl BackendConnection {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<BackendEvent, BackendError>> {
+    fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<BackendEvent, ResponseError>> {
         loop {
             if let Some(event) = self.take_event()? {
                 return Poll::Ready(Ok(event));
@@ -248,15 +248,15 @@ impl BackendConnection {
                         *body = BodyReader::Done;
                         Ok(BackendEvent::End)
                     }
-                    Some(_) => Err(BackendError::Closed("body")),
-                    None => Err(BackendError::Closed("header")),
+                    Some(_) => Err(ResponseError::Closed("body")),
+                    None => Err(ResponseError::Closed("header")),
                 });
             }
         }
     }
 
     /// The event that is due to what was received; `None` if that takes more.
-    fn take_event(&mut self) -> Result<Option<BackendEvent>, BackendError> {
+    fn take_event(&mut self) -> Result<Option<BackendEvent>, ResponseError> {
         let Some(body) = &mut self.body else {
             let read = if self.received.is_empty() { None } else { self.head.read(&self.received)? };
             return Ok(read.map(|length| {

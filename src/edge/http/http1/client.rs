@@ -49,7 +49,7 @@ pub struct Http1Client {
     half_closed: bool,
     /// True if the response's body is written in chunks.
     in_chunks: bool,
-    /// What is written next.
+    /// The bytes to be written next.
     unsent: Vec<u8>,
     sent: usize,
 }

@@ -42,7 +42,9 @@ impl Http2Client {
         let (parts, body) = request.into_parts();
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
-        let mut head = RequestHead::of_http2(parts.method, target.as_bytes(), authority);
+        let length = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let count = parts.headers.len();
+        let mut head = RequestHead::of_http2(parts.method, target.as_bytes(), authority, count, length);
         for (name, value) in &parts.headers {
             head.append(name.as_str().as_bytes(), value.as_bytes());
         }

@@ -153,10 +153,11 @@ impl Http2Connection {
         }
         let (Some(under_way), Some(answer)) = (self.requests.enter(), self.answers.enter()) else { return };
         let connection = self.clone();
-        tokio::spawn(async move {
+        // On the heap, because the future of a task is moved a few times.
+        tokio::spawn(Box::pin(async move {
             connection.answer(request, respond).await;
             drop((under_way, answer));
-        });
+        }));
     }
 
     async fn answer(&self, request: Request<RecvStream>, respond: SendResponse<SentPiece>) {
@@ -191,8 +192,9 @@ impl Http2Connection {
         self.site.metrics.http_request(self.site.entry, refusal.status(), Duration::ZERO);
         let id = self.site.ids.next();
         log_unread(&self.site, &self.client, &refusal, &id);
-        let within = self.site.plan.load().timeouts.write;
-        respond::refuse_without_body(&mut session, &refusal, &id, within).await;
+        let plan = self.site.plan.load_full();
+        let within = plan.timeouts.write;
+        respond::refuse_without_body(&mut session, &refusal, &plan.cors_origins, &id, within).await;
     }
 
     /// Gives back the room of the streams once a credential was accepted. Closes a connection that only takes room: its client opens

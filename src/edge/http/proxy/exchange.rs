@@ -9,7 +9,7 @@ use crate::config::Timeouts;
 use crate::edge::http::body::source::Body;
 use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::error::Refusal;
-use crate::edge::http::http1::backend::BackendConnection;
+use crate::edge::http::http1::backend::Http1Backend;
 use crate::edge::http::request_id::RequestId;
 use crate::edge::net::deadline::DeadlineTimer;
 
@@ -35,7 +35,7 @@ pub enum Exchange {
     /// The client has the whole response, of this status.
     Answered(u16),
     /// Client and backend speak another protocol from now on. This is the backend's side.
-    Switched(Box<BackendConnection>),
+    Switched(Box<Http1Backend>),
     /// The client has a part of the response. Only the end of its connection tells it that nothing more comes.
     BrokenOff(BrokenOff),
     /// The client went away before the response.

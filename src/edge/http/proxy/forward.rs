@@ -7,7 +7,8 @@ use super::exchange::{ClientSide, Exchange, ExchangeFailure};
 use super::relay::Relay;
 use super::upstream::{ConnectError, UpstreamGroup};
 use crate::edge::http::error::Refusal;
-use crate::edge::http::http1::backend::BackendConnection;
+use crate::edge::http::headers::request::with_host;
+use crate::edge::http::http1::backend::Http1Backend;
 
 /// The most attempts for one request.
 const ATTEMPTS: usize = 3;
@@ -18,6 +19,8 @@ pub struct Forward<'a> {
     pub client: ClientSide<'a>,
     /// The header of the request as the backend is to get it.
     pub head: &'a [u8],
+    /// The host in it, if it isn't the client's.
+    pub host: Option<&'a str>,
     /// True if its body is sent in chunks.
     pub is_chunked: bool,
     /// True if it asks for a WebSocket.
@@ -60,7 +63,7 @@ impl Forward<'_> {
                 }
             };
             let _active = server.count_active();
-            match self.attempt(backend).await {
+            match self.attempt(backend, server.host()).await {
                 Ok((exchange, kept)) => {
                     if let Some(backend) = kept {
                         server.keep(self.worker, backend);
@@ -92,17 +95,23 @@ impl Forward<'_> {
     }
 
     /// Makes one attempt over one connection. Returns the connection, too, if another request can use it.
+    /// `host` is the backend's own, if it gets one.
     async fn attempt(
         &mut self,
-        mut backend: Box<BackendConnection>,
-    ) -> Result<(Exchange, Option<Box<BackendConnection>>), ExchangeFailure> {
+        mut backend: Box<Http1Backend>,
+        host: Option<&str>,
+    ) -> Result<(Exchange, Option<Box<Http1Backend>>), ExchangeFailure> {
+        // The request is written for the first backend of the group.
+        let other = host.filter(|host| self.host.is_some_and(|written| written != *host));
+        let rewritten = other.map(|host| with_host(self.head, host));
+        let head = rewritten.as_deref().unwrap_or(self.head);
         let relay = Relay {
             client: &mut self.client,
             backend: &mut backend,
             is_chunked: self.is_chunked,
             upgrade: self.upgrade,
         };
-        let exchange = relay.run(self.head).await?;
+        let exchange = relay.run(head).await?;
         match exchange {
             Exchange::Answered(101) => Ok((Exchange::Switched(backend), None)),
             Exchange::Answered(_) => {

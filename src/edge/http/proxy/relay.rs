@@ -13,7 +13,7 @@ use crate::edge::http::body::error::BodyError;
 use crate::edge::http::client_session::RelayError;
 use crate::edge::http::error::Refusal;
 use crate::edge::http::headers::response::Incoming;
-use crate::edge::http::http1::backend::{BackendConnection, BackendError, BackendEvent};
+use crate::edge::http::http1::backend::{BackendEvent, Http1Backend, ResponseError};
 use crate::wire::BodyLength;
 
 /// The most bytes of a body that go out with the header.
@@ -24,17 +24,17 @@ pub struct Relay<'a, 'c> {
     /// The client's side.
     pub client: &'a mut ClientSide<'c>,
     /// The backend's side.
-    pub backend: &'a mut BackendConnection,
+    pub backend: &'a mut Http1Backend,
     /// True if the request's body is sent in chunks.
     pub is_chunked: bool,
     /// True if the request asks for another protocol.
     pub upgrade: bool,
 }
 
-/// What happened next.
+/// An event of an exchange.
 enum Event {
-    Backend(Result<BackendEvent, BackendError>),
-    /// What was written to the client is sent, or can't be.
+    Backend(Result<BackendEvent, ResponseError>),
+    /// The end of a write to the client: true if it was sent.
     Flushed(bool),
     /// A piece of the request's body, or its end.
     Body(Result<Option<Bytes>, BodyError>),

@@ -12,7 +12,7 @@ use pingora_timeout::{sleep, timeout};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use crate::config::Timeouts;
-use crate::edge::http::http1::backend::BackendConnection;
+use crate::edge::http::http1::backend::Http1Backend;
 use crate::edge::http::http1::client::Http1Client;
 
 /// The most bytes that are on their way in each direction.
@@ -35,7 +35,7 @@ pub enum TunnelEnd {
 /// Carries bytes between both sides until the tunnel ends, at the latest when `revoked` resolves.
 pub async fn carry(
     client: &mut Http1Client,
-    backend: BackendConnection,
+    backend: Http1Backend,
     timeouts: &Timeouts,
     revoked: impl Future<Output = ()>,
 ) -> TunnelEnd {
@@ -46,7 +46,7 @@ pub async fn carry(
     }
 }
 
-async fn pump(client: &mut Http1Client, backend: BackendConnection, timeouts: &Timeouts) -> TunnelEnd {
+async fn pump(client: &mut Http1Client, backend: Http1Backend, timeouts: &Timeouts) -> TunnelEnd {
     // The bytes that came right behind the headers.
     let (client, from_client) = client.switch();
     let (mut backend, from_backend) = backend.switch();

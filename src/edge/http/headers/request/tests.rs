@@ -2,7 +2,8 @@ use super::*;
 
 /// A request with these fields, of a version that does not need a host where it names none.
 fn head(method: &str, version: Version, fields: &[(&str, &str)]) -> RequestHead {
-    let mut head = RequestHead::of_http2(Method::from_bytes(method.as_bytes()).unwrap(), b"/a?b=c", None);
+    let mut head =
+        RequestHead::of_http2(Method::from_bytes(method.as_bytes()).unwrap(), b"/a?b=c", None, 0, 0);
     if version == Version::HTTP_2 {
         fields.iter().for_each(|(name, value)| head.append(name.as_bytes(), value.as_bytes()));
         return head;
@@ -22,6 +23,8 @@ fn sent(version: Version, fields: &[(&'static str, &'static str)], trusted: bool
         trusted,
         framing: Framing::None,
         authority: "backend.test",
+        host: None,
+        reads_basic: true,
         upgrade: false,
         request_id: &RequestId::default(),
     };
@@ -84,6 +87,8 @@ fn connection_neither_names_without_end_nor_what_a_body_is() {
         let request = head("GET", Version::HTTP_11, &[("Connection", &"a,".repeat(count))]);
         let client = HttpPeer::new("192.0.2.7:4711".parse().unwrap(), true);
         let with = Outgoing {
+            host: None,
+            reads_basic: true,
             target: b"/a",
             identity: None,
             client: &client,

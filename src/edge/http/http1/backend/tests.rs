@@ -2,9 +2,9 @@ use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 
-fn connection(room: usize) -> (BackendConnection, DuplexStream) {
+fn connection(room: usize) -> (Http1Backend, DuplexStream) {
     let (near, far) = duplex(room);
-    (BackendConnection::new(Box::new(near)), far)
+    (Http1Backend::new(Box::new(near)), far)
 }
 
 #[tokio::test]
@@ -50,12 +50,12 @@ async fn a_backend_that_takes_no_more_may_have_responded() {
     backend.begin(&[b'x'; 100]);
     far.write_all(b"HTTP/1.1 200 OK\r").await.unwrap();
     drop(far);
-    assert!(matches!(backend.next().await, Err(BackendError::Closed("header"))));
+    assert!(matches!(backend.next().await, Err(ResponseError::Closed("header"))));
     assert!(!backend.waits() && !backend.is_reusable());
 }
 
 /// A connection whose backend has sent this and ended, and whose head was read.
-async fn responded(response: &str) -> BackendConnection {
+async fn responded(response: &str) -> Http1Backend {
     let (mut backend, mut far) = connection(1000);
     far.write_all(response.as_bytes()).await.unwrap();
     drop(far);
