@@ -10,6 +10,7 @@ extern crate self as gatepost;
 pub mod domain;
 #[path = "../../tests/common/driver.rs"]
 mod driver;
+pub mod peers;
 pub mod properties;
 #[path = "../../src/wire/mod.rs"]
 pub mod wire;

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::hop_by_hop::Nominated;
 use crate::edge::http::request_id::RequestId;
 use crate::edge::net::pingora_compat;
-use crate::wire::{BodyLength, FieldKind, ResponseHead, merged_length};
+use crate::wire::{BodyLength, FieldKind, HeaderField, ResponseHead, merged_length};
 
 /// `Connection` names more fields than any peer has a use for.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -56,8 +56,8 @@ pub fn incoming_http2(response: &ResponseHead, with: &Incoming<'_>) -> Result<Re
     let map = header.headers_mut();
     map.reserve(response.fields().len() + 2);
     let mut is_invalid = false;
-    fields(response, with, |name, value| {
-        match (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+    fields(response, with, |field| {
+        match (HeaderName::from_bytes(field.name), HeaderValue::from_bytes(field.value)) {
             (Ok(name), Ok(mut value)) => {
                 set_indexed(&name, &mut value);
                 is_invalid |= map.try_append(name, value).is_err();
@@ -84,7 +84,7 @@ pub fn incoming_bytes(
     out: &mut Vec<u8>,
 ) -> Result<(), TooManyNominated> {
     put_status(out, response.status(), response.reason());
-    fields(response, with, |name, value| put(out, name, value))?;
+    fields(response, with, |field| put_field(out, field))?;
     out.extend_from_slice(b"\r\n");
     Ok(())
 }
@@ -93,7 +93,7 @@ pub fn incoming_bytes(
 fn fields(
     response: &ResponseHead,
     with: &Incoming<'_>,
-    mut put: impl FnMut(&[u8], &[u8]),
+    mut put: impl FnMut(&HeaderField<'_>),
 ) -> Result<(), TooManyNominated> {
     let switches = response.status() == 101;
     let is_final = response.status() >= 200;
@@ -111,7 +111,10 @@ fn fields(
             FieldKind::Date => dated = true,
             FieldKind::ContentLength if has_length && !sized => {
                 sized = true;
-                put(field.name, merged_length(field.value));
+                match merged_length(field.value) {
+                    length if length.len() == field.value.len() => put(&field),
+                    length => put(&HeaderField { value: length, line: None, ..field }),
+                }
                 continue;
             }
             FieldKind::Connection | FieldKind::Upgrade if switches => {}
@@ -124,8 +127,11 @@ fn fields(
             _ if !switches && nominated.contains(&field) => continue,
             _ => {}
         }
-        put(field.name, field.value);
+        put(&field);
     }
+    let mut put = |name: &[u8], value: &[u8]| {
+        put(&HeaderField { kind: FieldKind::Other, name, value, line: None });
+    };
     if with.is_chunked() {
         put(b"Transfer-Encoding", b"chunked");
     }
@@ -150,6 +156,18 @@ pub fn put_status(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
     out.extend_from_slice(&[digit(status / 100), digit(status / 10), digit(status), b' ']);
     out.extend_from_slice(reason);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a field as it came.
+pub fn put_field(out: &mut Vec<u8>, field: &HeaderField<'_>) {
+    match field.line {
+        Some(line) => {
+            out.reserve(line.len() + 2);
+            out.extend_from_slice(line);
+            out.extend_from_slice(b"\r\n");
+        }
+        None => put(out, field.name, field.value),
+    }
 }
 
 /// Appends a field.
