@@ -17,8 +17,9 @@ pub mod smtp;
 #[cfg(test)]
 pub use self::http::steps_of;
 pub use self::http::{
-    BASIC_BUFFER, BasicError, ChunkedError, ChunkedValidator, OwnOrigin, PathError, RequestFrames,
-    RequestTarget, RoutePattern, basic, cut_short, normalize, sends_mail,
+    AmbiguousPath, BASIC_BUFFER, BasicError, ChunkedError, ChunkedValidator, OwnOrigin, PathError, Readings,
+    RequestFrames, RequestTarget, RoutePattern, basic, encode_query, is_ordinary, normalize, sends_mail,
+    unreserved,
 };
 pub use api::{CallParameters, CallParametersError, CredentialsAction, CredentialsCall, ReplyFormat, reply};
 pub use credential::{CredentialError, LONGEST_VALUE, PresentedCredential, one_credential};

@@ -16,7 +16,7 @@ type Property<'a> = (&'a str, &'a dyn Fn(&[u8]));
 fn seeds_have_the_properties() {
     let smtp_reply = |data: &[u8]| properties::smtp_reply(data, &[3, 1, 7]);
     let permissions = |data: &[u8]| properties::permissions(&String::from_utf8_lossy(data));
-    let targets: [Property<'_>; 10] = [
+    let targets: [Property<'_>; 11] = [
         ("basic", &properties::basic),
         ("chunked", &properties::chunked),
         ("multipart", &properties::multipart),
@@ -24,6 +24,7 @@ fn seeds_have_the_properties() {
         ("permissions", &permissions),
         ("proxy_protocol", &properties::proxy_protocol),
         ("query", &properties::query),
+        ("readings", &properties::readings),
         ("smtp_reply", &smtp_reply),
         ("smtp_session", &properties::smtp_session),
         ("urlencoded", &properties::urlencoded),

@@ -24,17 +24,14 @@ use super::proxy::tunnel;
 use super::request_quota;
 use super::router::Routed;
 use super::service::{HttpService, Plan};
-use super::target::Target;
+use super::target::{Target, ambiguous};
 use super::{management, respond};
 use crate::domain::Permissions;
 use crate::service::access::Granted;
+use crate::wire::Readings;
 
 /// The status in metrics and log for a client that went away before its answer.
 const CLIENT_GONE: u16 = 499;
-
-/// The reason of a 400 for a path that some backends read as another one, with another route.
-const AMBIGUOUS_PATH: &str =
-    "Ambiguous path: it contains an encoded `?` or `#` (%3F, %23) that changes which route applies.";
 
 /// The bytes of most requests to a backend.
 const REQUEST_SIZE: usize = 1024;
@@ -139,15 +136,17 @@ impl Underway<'_> {
         // A client that sends an invalid target may frame its body wrongly, too.
         let target = Target::parse(raw).inspect_err(|_| session.set_keepalive(None))?;
         let request = session.req_header();
+        let readings = match site.credentials.is_none() && plan.router.is_uniform() {
+            true => Readings::default(),
+            false => target.readings()?,
+        };
         if let Some(credentials) = &site.credentials
-            && management::is_for(&target.path)
+            && management::is_for(&target, &readings)?
         {
             let call = management::Call { site, credentials, client, plan, request_id };
             return Ok(FirstStep::Answered(call.answer(session, &target).await?));
         }
-        let Some(route) = plan.router.route(&request.method, &target.path) else {
-            return Err(Refusal::Malformed(AMBIGUOUS_PATH.into()));
-        };
+        let route = plan.router.route(&request.method, &target.path, &readings).map_err(ambiguous)?;
         let admission = Admission { site, client, plan, request_id };
         let admitted = admission.admit(session, &target, &route).await?;
         Ok(FirstStep::Admitted(target, route, admitted))

@@ -1,8 +1,9 @@
 //! HTTP without a socket.
 //!
 //! - `authorization` decodes Basic credentials, `origin` compares the origin of a request with the server's.
-//! - `path` normalizes a path; `route` matches it with the pattern of a route, made of `pattern_segment`s. `suffix` relates
-//!   paths that extend a route's path, `mail_path` recognizes the paths that send mail.
+//! - `path` normalizes a path, `readings` are the paths that servers could take it for. `route` matches it with the pattern of a
+//!   route, made of `pattern_segment`s. `suffix` relates paths that extend a route's path, `mail_path` recognizes the paths that
+//!   send mail.
 //! - `chunked` validates the chunked transfer coding, `http2_frames` counts the requests of an HTTP/2 connection.
 
 pub mod authorization;
@@ -12,6 +13,7 @@ mod mail_path;
 pub mod origin;
 pub mod path;
 mod pattern_segment;
+pub mod readings;
 pub mod route;
 mod suffix;
 
@@ -20,7 +22,8 @@ pub use chunked::{ChunkedError, ChunkedValidator};
 pub use http2_frames::RequestFrames;
 pub use mail_path::sends_mail;
 pub use origin::OwnOrigin;
-pub use path::{PathError, RequestTarget, normalize};
+pub use path::{PathError, RequestTarget, encode_query, is_ordinary, normalize, unreserved};
 #[cfg(test)]
 pub use pattern_segment::steps_of;
-pub use route::{RoutePattern, cut_short};
+pub use readings::{AmbiguousPath, Readings};
+pub use route::RoutePattern;
