@@ -7,16 +7,25 @@ type Made = Vec<Vec<u8>>;
 
 /// A function, and whether it changes which path it is or only its end or case.
 pub struct Function {
-    pub is_structural: bool,
-    pub apply: fn(&[u8]) -> Made,
+    is_structural: bool,
+    extension: Extension,
+    apply: fn(&[u8]) -> Made,
+}
+
+/// What a function does to the extension of a path.
+#[derive(PartialEq)]
+enum Extension {
+    Kept,
+    Dropped,
+    Added,
 }
 
 const fn structural(apply: fn(&[u8]) -> Made) -> Function {
-    Function { is_structural: true, apply }
+    Function { is_structural: true, extension: Extension::Kept, apply }
 }
 
-const fn loose(apply: fn(&[u8]) -> Made) -> Function {
-    Function { is_structural: false, apply }
+const fn loose(extension: Extension, apply: fn(&[u8]) -> Made) -> Function {
+    Function { is_structural: false, extension, apply }
 }
 
 /// All functions.
@@ -45,42 +54,52 @@ pub const FUNCTIONS: [Function; 30] = [
     structural(without_invalid),
     structural(overlong),
     // `/send/x`, `/send.json`, a file that is found without its extension, and other case.
-    loose(prefixes),
-    loose(extensions),
-    loose(|path| vec![[path, b".php"].concat()]),
-    loose(|path| vec![[path, b".json"].concat()]),
-    loose(|path| vec![path.to_ascii_lowercase()]),
-    loose(|path| vec![path.to_ascii_uppercase()]),
-    loose(folded),
+    loose(Extension::Kept, prefixes),
+    loose(Extension::Dropped, extensions),
+    loose(Extension::Added, |path| vec![[path, b".php"].concat()]),
+    loose(Extension::Added, |path| vec![[path, b".json"].concat()]),
+    loose(Extension::Kept, |path| vec![path.to_ascii_lowercase()]),
+    loose(Extension::Kept, |path| vec![path.to_ascii_uppercase()]),
+    loose(Extension::Kept, folded),
 ];
 
 /// The paths that come of `path` by up to `depth` functions in any order, with whether each comes of structural ones alone. `None`
-/// if there are very many.
+/// if there are very many. No server adds an extension where it has dropped another one.
 pub fn compose(path: &[u8], depth: usize, with_loose: bool) -> Option<BTreeMap<Vec<u8>, bool>> {
-    let mut all = BTreeMap::from([(path.to_vec(), true)]);
+    // By path, and whether an extension was dropped.
+    let mut all = BTreeMap::from([((path.to_vec(), false), true)]);
     let mut last = all.clone();
     for _ in 0..depth {
-        let mut next: BTreeMap<Vec<u8>, bool> = BTreeMap::new();
-        for (path, is_structural) in &last {
+        let mut next: BTreeMap<(Vec<u8>, bool), bool> = BTreeMap::new();
+        for ((path, dropped), is_structural) in &last {
             for function in FUNCTIONS.iter().filter(|function| with_loose || function.is_structural) {
+                if *dropped && function.extension == Extension::Added {
+                    continue;
+                }
                 let is_structural = *is_structural && function.is_structural;
+                let dropped = *dropped || function.extension == Extension::Dropped;
                 for made in (function.apply)(path) {
-                    if made.starts_with(b"/") && all.get(&made).is_none_or(|known| is_structural && !known) {
-                        let known = next.entry(made).or_default();
-                        *known |= is_structural;
+                    let key = (made, dropped);
+                    let known = all.get(&key).copied();
+                    if key.0.starts_with(b"/") && known.is_none_or(|known| is_structural && !known) {
+                        *next.entry(key).or_default() |= is_structural;
                     }
                 }
             }
         }
-        for (path, is_structural) in &next {
-            *all.entry(path.clone()).or_default() |= is_structural;
+        for (key, is_structural) in &next {
+            *all.entry(key.clone()).or_default() |= is_structural;
         }
         last = next;
         if all.len() > 20_000 {
             return None;
         }
     }
-    Some(all)
+    let mut paths = BTreeMap::new();
+    for ((path, _), is_structural) in all {
+        *paths.entry(path).or_default() |= is_structural;
+    }
+    Some(paths)
 }
 
 /// Each byte as the character of that number, so that text functions can be used on any bytes.

@@ -327,3 +327,4 @@ fn what_sends_mail_is_a_base_as_well() {
 }
 
 mod model;
+mod readings;
