@@ -226,7 +226,8 @@ fn scripts(path: &[u8]) -> Made {
             && [".php", ".php5", ".cgi", ".jsp", ".do", ".pl"].iter().any(|end| name.ends_with(end))
     };
     let rest = |at: usize| latin(&format!("/{}", parts[at + 1..].join("/")));
-    (1..parts.len() - 1).filter(|at| is_script(parts[*at])).map(rest).collect()
+    let is_rest = |made: &Vec<u8>| !text(made).trim_matches('/').is_empty();
+    (1..parts.len() - 1).filter(|at| is_script(parts[*at])).map(rest).filter(is_rest).collect()
 }
 
 fn without_invalid(path: &[u8]) -> Made {

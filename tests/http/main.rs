@@ -10,6 +10,7 @@ mod chunked_framing;
 mod clients;
 mod cross_site;
 mod cut_boundaries;
+mod forwarded_paths;
 mod groups;
 mod http2;
 mod judged_forms;

@@ -128,13 +128,14 @@ impl Step {
     }
 }
 
-/// The rests behind a script's name: `/path` for `/index.php/path`.
+/// The rests behind a script's name: `/path` for `/index.php/path`. The script itself is what `/index.php/` is.
 pub(super) fn behind_scripts(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut start = 0;
     memchr::memchr_iter(b'/', path).filter_map(move |at| {
         let segment = &path[start..at];
         start = at + 1;
-        is_script(segment).then(|| &path[at..])
+        let rest = &path[at..];
+        (is_script(segment) && rest.iter().any(|byte| *byte != b'/')).then_some(rest)
     })
 }
 
