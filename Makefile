@@ -7,7 +7,7 @@ RUN_NEEDS := curl swaks libnet-ssleay-perl openssl
 # Real clients, a browser and shells, and a real mail server and web frameworks to be in front of.
 TEST_NEEDS := $(RUN_NEEDS) python3 python3-venv nodejs npm chromium msmtp postfix ruby-rack puma php-cli zsh fish
 # Who is compared with, and what loads them.
-BENCH_NEEDS := nginx-light libnginx-mod-mail wrk postfix
+BENCH_NEEDS := nginx-light libnginx-mod-mail wrk nghttp2-client postfix
 
 # Tests that run at the same time, three per core: most of them wait for a timer or for another process.
 TEST_THREADS ?= $(shell expr 3 '*' "$$(nproc)")

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::CREDENTIALS;
+use super::nginx::Listen;
 use super::proc::Children;
-use super::wrk::credential;
+use super::shapes::credential;
+use super::{CREDENTIALS, certificate};
 
 /// The cost of the hashes. All are checked before anything is measured, so it only makes the beginning quick.
 pub const HASH_COST: u32 = 4;
@@ -26,20 +27,25 @@ pub fn start(
     program: &Path,
     scratch: &Path,
     children: &Children,
-    address: SocketAddr,
+    listen: &Listen,
     ops: SocketAddr,
     backend: SocketAddr,
 ) -> Result<u32> {
     let folder = scratch.join("gatepost");
     std::fs::create_dir_all(&folder)?;
     let file = folder.join("gatepost.toml");
+    let Listen { clear: address, tls } = *listen;
+    let (certificate, key) = certificate::files(scratch);
     let configuration = format!(
         "[store]\nurl = \"sqlite://{store}\"\n\
          [server]\nthreads = 1\n\
          [auth]\nbcrypt_cost = {HASH_COST}\nthrottle = false\n\
-         [api]\nlisten = [\"{address}\"]\nupstreams = [\"http://{backend}\"]\n\
+         [tls]\ncertificate = \"{certificate}\"\nprivate_key = \"{key}\"\n\
+         [api]\nlisten = [\"{address}\"]\ntls_listen = [\"{tls}\"]\nupstreams = [\"http://{backend}\"]\n\
          [ops]\nlisten = \"{ops}\"\n",
-        store = folder.join("gatepost.db").display()
+        store = folder.join("gatepost.db").display(),
+        certificate = certificate.display(),
+        key = key.display()
     );
     std::fs::write(&file, configuration)?;
     add_account(program, &file)?;

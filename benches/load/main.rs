@@ -1,15 +1,18 @@
 //! The cost of a request, side by side: Gatepost with authorization on, nginx, nginx with `auth_request` and a cached
 //! answer, and a bare pingora proxy, each with one worker, each in front of the same backend, in turns.
 //!
-//! `cargo bench --bench load` runs it; `-- --help` lists the options. It needs nginx and wrk. docs/performance.md explains
+//! `cargo bench --bench load` runs it; `-- --help` lists the options. It needs nginx, wrk and h2load. docs/performance.md explains
 //! the figures.
 
 mod bare;
+mod certificate;
 mod gatepost;
+mod h2load;
 mod measure;
 mod nginx;
 mod proc;
 mod report;
+mod shapes;
 mod targets;
 mod wrk;
 
@@ -22,8 +25,10 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 
 use measure::Round;
+use nginx::Listen;
 use proc::Children;
 use report::Rounds;
+use shapes::Shape;
 use targets::{Kind, Target};
 use wrk::Load;
 
@@ -51,6 +56,9 @@ struct Options {
     /// Run only these targets, separated by commas: plain, auth, bare, gatepost.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Kind>,
+    /// Send only requests of these shapes, separated by commas: get, post, upload, tls, h2.
+    #[arg(long, value_delimiter = ',')]
+    shapes: Vec<Shape>,
     /// Run this gatepost instead of the one that was built.
     #[arg(long, value_name = "PATH")]
     gatepost: Option<PathBuf>,
@@ -92,10 +100,17 @@ fn done(reached: Result<bool>) -> ExitCode {
 
 fn run(options: &Options, scratch: &Path, children: &Children) -> Result<bool> {
     ensure!(options.rounds > 0 && options.seconds > 0, "at least one round of one second");
-    let load = Load::new(scratch, options.connections, CREDENTIALS)?;
+    certificate::write(scratch)?;
     let backend = nginx::start_backend(scratch, children)?;
     let gatepost = options.gatepost.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_gatepost")));
-    let wanted = |kind: &Kind| options.only.is_empty() || options.only.contains(kind);
+    let shapes: Vec<Shape> = Shape::ALL
+        .into_iter()
+        .filter(|shape| options.shapes.is_empty() || options.shapes.contains(shape))
+        .collect();
+    let wanted = |kind: &Kind| {
+        (options.only.is_empty() || options.only.contains(kind))
+            && shapes.iter().any(|shape| shape.includes(*kind))
+    };
     let mut targets = Vec::new();
     for kind in Kind::ALL.into_iter().filter(wanted) {
         eprintln!("starting {}", kind.name());
@@ -103,11 +118,37 @@ fn run(options: &Options, scratch: &Path, children: &Children) -> Result<bool> {
             .with_context(|| format!("{} doesn't start", kind.name()))?;
         targets.push(target);
     }
-    for target in &targets {
-        eprintln!("warming up {}", target.kind.name());
-        load.run(target.address, WARM_UP, children)?;
+    let mut reached = true;
+    for shape in shapes {
+        let load = Load::new(shape, scratch, options.connections, CREDENTIALS)?;
+        let asked: Vec<&Target> = targets.iter().filter(|target| shape.includes(target.kind)).collect();
+        let (table, hits) = measure(options, &load, &asked, children)?;
+        reached &= report::print(shape, &table, hits);
     }
-    let before = lookups(&targets)?;
+    report::print_conditions(options.connections, options.seconds);
+    if options.hold > 0 {
+        for target in &targets {
+            let Listen { clear, tls } = target.listen;
+            println!("{}: process {}, {clear}, with TLS {tls}", target.kind.name(), target.process);
+        }
+        std::thread::sleep(std::time::Duration::from_secs(options.hold));
+    }
+    Ok(reached)
+}
+
+/// Puts the load on each target in turns. Gives the turns, and the share of Gatepost's cache lookups that were hits.
+fn measure(
+    options: &Options,
+    load: &Load,
+    targets: &[&Target],
+    children: &Children,
+) -> Result<(Vec<Rounds>, Option<f64>)> {
+    let shape = load.shape();
+    for target in targets {
+        eprintln!("warming up {}: {}", target.kind.name(), shape.name());
+        load.run(shape.address(&target.listen), WARM_UP, children)?;
+    }
+    let before = lookups(targets)?;
     let started = Instant::now();
     let progress = std::io::stderr().is_terminal();
     let mut table: Vec<Rounds> = targets.iter().map(|t| Rounds::new(t.kind)).collect();
@@ -117,7 +158,7 @@ fn run(options: &Options, scratch: &Path, children: &Children) -> Result<bool> {
                 eprint!("\rround {round} of {}: {:<40}", options.rounds, target.kind.name());
             }
             let cpu = proc::cpu_time(target.process)?;
-            let answers = load.run(target.address, options.seconds, children)?;
+            let answers = load.run(shape.address(&target.listen), options.seconds, children)?;
             let spent = proc::cpu_time(target.process)? - cpu;
             if answers.failed > 0 {
                 bail!("{}: {} of {} requests failed", target.kind.name(), answers.failed, answers.requests);
@@ -130,20 +171,11 @@ fn run(options: &Options, scratch: &Path, children: &Children) -> Result<bool> {
         eprint!("\r{:<70}\r", "");
     }
     eprintln!("measured in {} s", started.elapsed().as_secs());
-    let after = lookups(&targets)?;
-    let hits = report::hit_ratio(&before, &after);
-    let reached = report::print(options.connections, options.seconds, &table, hits);
-    if options.hold > 0 {
-        for target in &targets {
-            println!("{}: process {}, {}", target.kind.name(), target.process, target.address);
-        }
-        std::thread::sleep(std::time::Duration::from_secs(options.hold));
-    }
-    Ok(reached)
+    Ok((table, report::hit_ratio(&before, &lookups(targets)?)))
 }
 
 /// Gatepost's cache lookups so far, by their result.
-fn lookups(targets: &[Target]) -> Result<Vec<(String, f64)>> {
+fn lookups(targets: &[&Target]) -> Result<Vec<(String, f64)>> {
     match targets.iter().find_map(|t| t.metrics) {
         Some(address) => gatepost::cache_lookups(address),
         None => Ok(Vec::new()),

@@ -1,4 +1,4 @@
-//! nginx in three parts: the backend, a plain proxy, and a proxy with `auth_request`.
+//! nginx in three parts: the backend, a plain proxy, and a proxy with `auth_request`, the latter two with TLS as well.
 //!
 //! Each is one process without a master, so that its CPU time is all there is; files go to the scratch folder, so
 //! that it runs as any user.
@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::certificate;
 use super::proc::{Children, free_address, nginx};
 
 /// What the backend answers with: 25 bytes.
@@ -30,25 +31,49 @@ pub fn start_backend(scratch: &Path, children: &Children) -> Result<SocketAddr> 
     Ok(address)
 }
 
+/// Addresses on which a proxy listens: without TLS, and with TLS for HTTP/2 and HTTP/1.1.
+#[derive(Clone, Copy, Debug)]
+pub struct Listen {
+    /// Without TLS.
+    pub clear: SocketAddr,
+    /// With TLS.
+    pub tls: SocketAddr,
+}
+
+impl Listen {
+    /// The directives of a server that listens on both. The cipher is the one that the client prefers, as with Gatepost, and the
+    /// certificate is the same.
+    fn directives(&self, scratch: &Path) -> String {
+        let Listen { clear, tls } = self;
+        let (certificate, key) = certificate::files(scratch);
+        format!(
+            "listen {clear};
+            listen {tls} ssl http2;
+            ssl_certificate {};
+            ssl_certificate_key {};
+            ssl_protocols TLSv1.2 TLSv1.3;
+            ssl_session_tickets on;",
+            certificate.display(),
+            key.display()
+        )
+    }
+}
+
 /// Starts a proxy that asks nobody. Gives its process id.
 ///
 /// # Errors
 /// Where nginx can't be started.
-pub fn start_plain(
-    scratch: &Path,
-    children: &Children,
-    address: SocketAddr,
-    backend: SocketAddr,
-) -> Result<u32> {
+pub fn start_plain(scratch: &Path, children: &Children, listen: &Listen, backend: SocketAddr) -> Result<u32> {
     let servers = format!(
         "{}
         server {{
-            listen {address};
+            {}
             location / {{ {FORWARD} }}
         }}",
-        upstream(backend)
+        upstream(backend),
+        listen.directives(scratch)
     );
-    start("plain", scratch, children, address, &servers)
+    start("plain", scratch, children, listen.clear, &servers)
 }
 
 /// Starts a proxy that asks for each request whether it may pass, and remembers the answer for each `Authorization`.
@@ -56,12 +81,7 @@ pub fn start_plain(
 ///
 /// # Errors
 /// Where nginx can't be started.
-pub fn start_auth(
-    scratch: &Path,
-    children: &Children,
-    address: SocketAddr,
-    backend: SocketAddr,
-) -> Result<u32> {
+pub fn start_auth(scratch: &Path, children: &Children, listen: &Listen, backend: SocketAddr) -> Result<u32> {
     let asked = free_address()?;
     let cache = scratch.join("auth/cache");
     // Cached answers are files: without open_file_cache each is opened and closed again for each request, which costs
@@ -76,7 +96,7 @@ pub fn start_auth(
             location / {{ add_header X-Account acme; default_type text/plain; return 200 "ok"; }}
         }}
         server {{
-            listen {address};
+            {listen}
             location / {{
                 auth_request /decide;
                 auth_request_set $account $upstream_http_x_account;
@@ -95,16 +115,17 @@ pub fn start_auth(
             }}
         }}"#,
         cache = cache.display(),
+        listen = listen.directives(scratch),
         upstream = upstream(backend),
     );
-    start("auth", scratch, children, address, &servers)
+    start("auth", scratch, children, listen.clear, &servers)
 }
 
 const FORWARD: &str =
     r#"proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://backend; access_log off;"#;
 
 fn upstream(backend: SocketAddr) -> String {
-    format!("upstream backend {{ server {backend}; keepalive 64; keepalive_requests {ENDLESS}; }}")
+    format!("upstream backend {{ server {backend}; keepalive 512; keepalive_requests {ENDLESS}; }}")
 }
 
 fn start(name: &str, scratch: &Path, children: &Children, address: SocketAddr, servers: &str) -> Result<u32> {
@@ -121,6 +142,8 @@ fn start(name: &str, scratch: &Path, children: &Children, address: SocketAddr, s
             access_log off;
             keepalive_requests {ENDLESS};
             keepalive_timeout 1h;
+            client_body_buffer_size 128k;
+            client_max_body_size 0;
             client_body_temp_path {home}/body;
             proxy_temp_path {home}/proxy;
             fastcgi_temp_path {home}/fastcgi;

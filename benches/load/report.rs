@@ -1,10 +1,11 @@
 //! The report: a table, and the ratios between the targets.
 
-use super::CREDENTIALS;
 use super::gatepost::HASH_COST;
 use super::measure::{Round, Spread, machine, read};
 use super::proc::nginx_version;
+use super::shapes::Shape;
 use super::targets::Kind;
+use super::{CREDENTIALS, h2load};
 
 /// All turns of one target.
 #[derive(Debug)]
@@ -38,44 +39,45 @@ pub fn hit_ratio(before: &[(String, f64)], after: &[(String, f64)]) -> Option<f6
 }
 
 /// Prints the report. Returns true if all required figures are reached.
-pub fn print(connections: u32, seconds: u32, table: &[Rounds], hits: Option<f64>) -> bool {
+pub fn print(shape: Shape, table: &[Rounds], hits: Option<f64>) -> bool {
     let rounds = table.first().map_or(0, |t| t.rounds.len());
+    println!("\n== {}: {}", shape.option(), shape.name());
     println!("\nCPU time of the proxy process per request, median (minimum..maximum) of {rounds} turns\n");
+    // h2load tells no quantiles.
+    let quantile = |ms: f64| if ms.is_nan() { "-".to_owned() } else { format!("{ms:.2}") };
     println!(
         "{:<28} {:>21} {:>7} {:>7} {:>24} {:>8} {:>8}",
         "", "CPU us", "user", "kernel", "requests/s", "p50 ms", "p99 ms"
     );
     for target in table {
         println!(
-            "{:<28} {:>21} {:>7.1} {:>7.1} {:>24} {:>8.2} {:>8.2}",
+            "{:<28} {:>21} {:>7.1} {:>7.1} {:>24} {:>8} {:>8}",
             target.kind.name(),
             target.spread(Round::cpu).show(1),
             target.spread(|r| r.user).median,
             target.spread(|r| r.kernel).median,
             target.spread(|r| r.rate).show(0),
-            target.spread(|r| r.p50).median,
-            target.spread(|r| r.p99).median,
+            quantile(target.spread(|r| r.p50).median),
+            quantile(target.spread(|r| r.p99).median),
         );
     }
     let mut reached = true;
     let find = |kind| table.iter().find(|t| t.kind == kind);
     if let Some(gatepost) = find(Kind::Gatepost) {
         println!("\nCPU time of gatepost relative to the others, turn by turn");
-        for (kind, wanted) in [(Kind::Auth, Some(1.0)), (Kind::Bare, Some(1.05)), (Kind::Plain, None)] {
+        for &(kind, wanted) in shape.compared() {
             let Some(other) = find(kind) else { continue };
             let ratio = ratio(gatepost, other);
-            let verdict = match wanted {
-                Some(most) if ratio.median <= most => format!("required: at most {most:.2}, reached"),
-                Some(most) => {
-                    reached = false;
-                    format!("required: at most {most:.2}, not reached")
-                }
-                None => String::new(),
-            };
-            println!("  to {:<28} {:>18}   {verdict}", kind.name(), ratio.show(2));
+            let meets = ratio.median <= wanted;
+            reached &= meets;
+            let verdict = if meets { "reached" } else { "not reached" };
+            let (name, shown) = (kind.name(), ratio.show(2));
+            println!("  to {name:<28} {shown:>18}   required: at most {wanted:.2}, {verdict}");
         }
     }
-    print_conditions(connections, seconds, hits);
+    if let Some(hits) = hits {
+        println!("\n{:.4} % of gatepost's cache lookups were hits", hits * 100.0);
+    }
     reached
 }
 
@@ -84,16 +86,21 @@ fn ratio(one: &Rounds, other: &Rounds) -> Spread {
     Spread::of(one.rounds.iter().zip(&other.rounds).map(|(a, b)| a.cpu() / b.cpu()))
 }
 
-fn print_conditions(connections: u32, seconds: u32, hits: Option<f64>) {
+/// Prints the conditions under which everything was measured.
+pub fn print_conditions(connections: u32, seconds: u32) {
     println!("\nmachine      {}", machine());
     println!(
-        "load         wrk, 1 thread, {connections} kept connections, {seconds} s a turn; GET, 25 bytes answered"
+        "load         1 thread, {seconds} s a turn; 25 bytes answered; wrk with {connections} kept connections,"
     );
-    println!("credentials  {CREDENTIALS} by Basic in turn, all checked before; bcrypt cost {HASH_COST}");
-    if let Some(hits) = hits {
-        println!("cache        {:.4} % of gatepost's lookups were hits", hits * 100.0);
-    }
-    println!("workers      one each; TLS off; access logs off; backend: nginx {}", nginx_version());
+    println!(
+        "             for HTTP/2 h2load with {} connections of {} streams",
+        h2load::CONNECTIONS,
+        h2load::STREAMS
+    );
+    println!(
+        "credentials  {CREDENTIALS} in turn (uploads 100, HTTP/2 1), all checked before; bcrypt cost {HASH_COST}"
+    );
+    println!("workers      one each; access logs off; backend: nginx {} without TLS", nginx_version());
     let load: String = read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" ");
     println!("other load   {load} (1, 5 and 15 minutes; the benchmark itself is about 2)");
 }

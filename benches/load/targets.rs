@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 use clap::ValueEnum;
 
+use super::nginx::Listen;
 use super::proc::{Children, free_address};
 use super::{gatepost, nginx};
 
@@ -42,8 +43,8 @@ impl Kind {
 pub struct Target {
     /// Which one.
     pub kind: Kind,
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Where it listens. The bare proxy has no TLS.
+    pub listen: Listen,
     /// The process that does the work.
     pub process: u32,
     /// Where its metrics are, if it has any.
@@ -62,22 +63,22 @@ impl Target {
         backend: SocketAddr,
         gatepost: &Path,
     ) -> Result<Target> {
-        let address = free_address()?;
+        let listen = Listen { clear: free_address()?, tls: free_address()? };
         let mut metrics = None;
         let process = match kind {
-            Kind::Plain => nginx::start_plain(scratch, children, address, backend)?,
-            Kind::Auth => nginx::start_auth(scratch, children, address, backend)?,
+            Kind::Plain => nginx::start_plain(scratch, children, &listen, backend)?,
+            Kind::Auth => nginx::start_auth(scratch, children, &listen, backend)?,
             Kind::Bare => {
                 let mut command = Command::new(std::env::current_exe()?);
-                command.args(["--bare", &address.to_string(), &backend.to_string()]);
-                children.serve("bare", &mut command, address)?
+                command.args(["--bare", &listen.clear.to_string(), &backend.to_string()]);
+                children.serve("bare", &mut command, listen.clear)?
             }
             Kind::Gatepost => {
                 let ops = free_address()?;
                 metrics = Some(ops);
-                gatepost::start(gatepost, scratch, children, address, ops, backend)?
+                gatepost::start(gatepost, scratch, children, &listen, ops, backend)?
             }
         };
-        Ok(Target { kind, address, process, metrics })
+        Ok(Target { kind, listen, process, metrics })
     }
 }

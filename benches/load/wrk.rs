@@ -1,15 +1,17 @@
-//! The load: wrk, with the Basic headers of many credentials in turn.
+//! The load over HTTP/1.1: wrk, with many credentials in turn.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
+use super::h2load;
 use super::proc::Children;
+use super::shapes::{self, BOUNDARY, Shape};
+use anyhow::{Context, Result, bail};
+
+/// The target of a GET.
+pub const PATH: &str = "/v3/items?page=2";
 
 /// How the line begins in which the script tells what came out.
 const MARK: &str = "answers:";
@@ -19,8 +21,8 @@ const SCRIPT: &str = r#"
 local requests = {}
 local turn = 0
 init = function(args)
-  for i, header in ipairs(headers) do
-    requests[i] = wrk.format("GET", "/v3/items?page=2", { ["Authorization"] = header, ["Accept"] = "application/json" })
+  for i, each in ipairs(each) do
+    FORMAT
   end
 end
 request = function()
@@ -33,11 +35,6 @@ done = function(summary, latency, requests)
     e.connect + e.read + e.write + e.timeout + e.status, latency:percentile(50), latency:percentile(99)))
 end
 "#;
-
-/// Name and password of one of the credentials.
-pub fn credential(number: usize) -> (String, String) {
-    (format!("mailer-{number}@example.com"), format!("secret-{number}-of-many"))
-}
 
 /// What came of one run.
 #[derive(Clone, Copy, Debug)]
@@ -56,26 +53,49 @@ pub struct Answers {
 
 /// A load that can be put on any address.
 pub struct Load {
+    shape: Shape,
     script: PathBuf,
     connections: u32,
 }
 
 impl Load {
-    /// Writes the script for so many credentials to `scratch`.
+    /// Writes the script for so many credentials to `scratch`. Over HTTP/2 there is none.
     ///
     /// # Errors
     /// Where the file can't be written.
-    pub fn new(scratch: &Path, connections: u32, credentials: usize) -> Result<Load> {
-        let mut text = String::from("local headers = {\n");
-        for number in 0..credentials {
-            let (name, password) = credential(number);
-            writeln!(text, "  \"Basic {}\",", STANDARD.encode(format!("{name}:{password}")))?;
+    pub fn new(shape: Shape, scratch: &Path, connections: u32, credentials: usize) -> Result<Load> {
+        let post = |path: &str, kind: &str, body: &str| {
+            format!("wrk.format(\"POST\", \"{path}\", {{ [\"Content-Type\"] = \"{kind}\" }}, {body})")
+        };
+        let mut text = String::new();
+        let (each, format): (fn(usize) -> String, _) = match shape {
+            Shape::Get | Shape::Tls | Shape::H2 => {
+                let fields = "{ [\"Authorization\"] = each, [\"Accept\"] = \"application/json\" }";
+                (shapes::basic, format!("wrk.format(\"GET\", \"{PATH}\", {fields})"))
+            }
+            Shape::Post => {
+                (shapes::form, post("/api/mail.send.json", "application/x-www-form-urlencoded", "each"))
+            }
+            Shape::Upload => {
+                writeln!(text, "local start = {}", quoted(&shapes::upload_start()))?;
+                let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+                (shapes::upload_end, post("/api/mail.send.json", &kind, "start .. each"))
+            }
+        };
+        text.push_str("local each = {\n");
+        for number in 0..shape.credentials(credentials) {
+            writeln!(text, "  {},", quoted(&each(number)))?;
         }
         text.push_str("}\n");
-        text.push_str(&SCRIPT.replace("MARK", MARK));
-        let script = scratch.join("load.lua");
+        text.push_str(&SCRIPT.replace("MARK", MARK).replace("FORMAT", &format!("requests[i] = {format}")));
+        let script = scratch.join(format!("load-{shape:?}.lua"));
         std::fs::write(&script, text)?;
-        Ok(Load { script, connections })
+        Ok(Load { shape, script, connections })
+    }
+
+    /// The shape of its requests.
+    pub fn shape(&self) -> Shape {
+        self.shape
     }
 
     /// Asks `address` for so many seconds, from one thread.
@@ -83,9 +103,12 @@ impl Load {
     /// # Errors
     /// Where wrk can't be run, or nothing was answered.
     pub fn run(&self, address: SocketAddr, seconds: u32, children: &Children) -> Result<Answers> {
+        if self.shape == Shape::H2 {
+            return h2load::run(address, seconds, children);
+        }
         let mut command = Command::new("wrk");
         command.arg("-t1").arg(format!("-c{}", self.connections)).arg(format!("-d{seconds}s"));
-        command.arg("-s").arg(&self.script).arg(format!("http://{address}/"));
+        command.arg("-s").arg(&self.script).arg(format!("{}://{address}/", self.shape.scheme()));
         let output = children.output(&mut command).context("is wrk installed? (apt-get install wrk)")?;
         let text = String::from_utf8_lossy(&output.stdout);
         let told = text.lines().find_map(|line| line.strip_prefix(MARK));
@@ -103,4 +126,9 @@ impl Load {
             p99: p99 as f64 / 1e3,
         })
     }
+}
+
+/// A string of Lua.
+fn quoted(text: &str) -> String {
+    format!("{text:?}")
 }

@@ -12,7 +12,13 @@ pub enum Body {
     Invalid,
 }
 
-pub fn read(bytes: &[u8]) -> Body {
+/// What `bytes` are, and the data of the chunks that begin in them.
+pub fn read(bytes: &[u8]) -> (Body, Vec<u8>) {
+    let mut data = Vec::new();
+    (body(bytes, &mut data), data)
+}
+
+fn body(bytes: &[u8], data: &mut Vec<u8>) -> Body {
     let mut rest = bytes;
     loop {
         let Some((line, after)) = line(rest) else { return Body::Beginning };
@@ -21,7 +27,8 @@ pub fn read(bytes: &[u8]) -> Body {
         if size == 0 {
             break;
         }
-        let Ok(size) = usize::try_from(size) else { return Body::Beginning };
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        data.extend_from_slice(&rest[..rest.len().min(size)]);
         if rest.len() <= size {
             return Body::Beginning;
         }

@@ -7,9 +7,9 @@ use gatepost::wire::smtp::extensions::ServiceExtensions;
 use gatepost::wire::smtp::proxy_protocol::{self, LONGEST as LONGEST_PROXY};
 use gatepost::wire::smtp::reply_parser::{self, LONGEST_REPLY, ReplyError};
 use gatepost::wire::{
-    BASIC_BUFFER, BasicError, BodyScanner, CallParameters, ChunkedValidator, CredentialsCall, FormError,
-    PathError, Readings, RequestTarget, RoutePattern, basic as read_basic, is_ordinary, normalize,
-    sends_mail, take_credential,
+    BASIC_BUFFER, BasicError, BodyScanner, CallParameters, ChunkedDecoder, ChunkedError, ChunkedItem,
+    CredentialsCall, FormError, PathError, Readings, RequestTarget, RoutePattern, basic as read_basic,
+    is_ordinary, normalize, sends_mail, take_credential,
 };
 
 use super::driver::{Delivered, Driver, settings};
@@ -58,49 +58,75 @@ pub fn basic(data: &[u8]) {
     }
 }
 
-/// Any cut of a chunked body gives the same verdict at the same byte, a simple reader agrees, and nothing is valid again once
-/// it is invalid.
+/// Any cut of a chunked body gives the same data and the same verdict at the same byte, a simple reader agrees, and nothing is
+/// valid again once it is invalid.
 pub fn chunked(data: &[u8]) {
     use chunked_reference::Body;
-    let mut whole = ChunkedValidator::new();
-    let expected = whole.validate(data);
-    let mut pieces = ChunkedValidator::new();
-    let mut read = 0;
+    let mut whole = ChunkedDecoder::new();
+    let (expected, decoded) = decode(&mut whole, data);
+    let mut pieces = ChunkedDecoder::new();
+    let (mut read, mut decoded_pieces, mut error) = (0, Vec::new(), None);
     // The cuts come from the input itself.
     for (at, byte) in data.iter().enumerate() {
         if (byte % 3 > 0 && at + 1 < data.len()) || at < read {
             continue;
         }
-        match pieces.validate(&data[read..=at]) {
+        let (found, piece) = decode(&mut pieces, &data[read..=at]);
+        decoded_pieces.extend(piece);
+        match found {
             Ok(count) => read += count,
-            Err(error) => return assert_eq!((Err(error), Body::Invalid), (expected, verdict(data))),
+            Err(found) => {
+                error = Some(found);
+                break;
+            }
         }
         if pieces.is_complete() {
             break;
         }
     }
-    assert_eq!((Ok(read), pieces.is_complete()), (expected, whole.is_complete()));
-    match verdict(data) {
+    assert_eq!((error.map_or(Ok(read), Err), pieces.is_complete()), (expected, whole.is_complete()));
+    let (verdict, read_simply) = chunked_verdict(data);
+    assert!(decoded == read_simply && decoded_pieces == read_simply, "other data");
+    match verdict {
         Body::Whole(length) => assert!(whole.is_complete() && length == read),
-        Body::Beginning => assert!(!whole.is_complete()),
-        Body::Invalid => panic!("only the simple reader finds it invalid"),
+        Body::Beginning => assert!(error.is_none() && !whole.is_complete()),
+        Body::Invalid => assert!(error.is_some_and(|error| pieces.next(b"0\r\n\r\n") == Err(error))),
+    }
+}
+
+/// The number of bytes of `input` that belong to the body, or the error; and the data until then.
+fn decode(decoder: &mut ChunkedDecoder, input: &[u8]) -> (Result<usize, ChunkedError>, Vec<u8>) {
+    let (mut read, mut data) = (0, Vec::new());
+    loop {
+        match decoder.next(&input[read..]) {
+            Ok((consumed, ChunkedItem::Data(range))) => {
+                assert!(!range.is_empty() && range.end == consumed, "data is read to its end");
+                data.extend_from_slice(&input[read..][range]);
+                read += consumed;
+            }
+            Ok((consumed, item)) => {
+                read += consumed;
+                assert!(item == ChunkedItem::End || read == input.len(), "there is more to read");
+                return (Ok(read), data);
+            }
+            Err(error) => return (Err(error), data),
+        }
     }
 }
 
 /// What the simple reader says. It looks at whole lines, so what it takes for a beginning may be invalid: then no end of a
 /// line makes it a body.
-fn verdict(data: &[u8]) -> chunked_reference::Body {
+fn chunked_verdict(data: &[u8]) -> (chunked_reference::Body, Vec<u8>) {
     use chunked_reference::{Body, read};
-    match read(data) {
-        Body::Beginning if ChunkedValidator::new().validate(data).is_err() => {
-            for end in ["\r\n", "\n", "\r\n\r\n", "0\r\n\r\n", "\"\r\n\r\n", ":\r\n\r\n"] {
-                let ended = read(&[data, end.as_bytes()].concat());
-                assert!(!matches!(ended, Body::Whole(_)), "{end:?} makes it a body");
-            }
-            Body::Invalid
+    let (verdict, decoded) = read(data);
+    if verdict == Body::Beginning && ChunkedDecoder::new().validate(data).is_err() {
+        for end in ["\r\n", "\n", "\r\n\r\n", "0\r\n\r\n", "\"\r\n\r\n", ":\r\n\r\n"] {
+            let ended = read(&[data, end.as_bytes()].concat()).0;
+            assert!(!matches!(ended, Body::Whole(_)), "{end:?} makes it a body");
         }
-        read => read,
+        return (Body::Invalid, decoded);
     }
+    (verdict, decoded)
 }
 
 /// A header is read once it is there whole, never before; what follows it doesn't matter; and it is no longer than it may be.

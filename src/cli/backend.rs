@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::edge::http::respond;
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener::{self, Connection};
+use crate::edge::net::source_limit::unlimited;
 
 /// The number of bytes of a body that are shown.
 const SHOWN: usize = 2048;
@@ -19,7 +20,7 @@ const SHOWN: usize = 2048;
 /// Serves on `socket` until `stop` turns true.
 pub async fn serve(socket: TcpListener, name: &'static str, stop: watch::Receiver<bool>) {
     let answer = move |connection: Connection| answer_all(connection, name);
-    listener::accept(socket, None, InFlight::new(1000), stop, answer).await;
+    listener::accept(socket, None, InFlight::new(1000), unlimited, stop, answer).await;
 }
 
 async fn answer_all(connection: Connection, name: &'static str) {

@@ -213,6 +213,18 @@ pub(super) fn store(text: &str) -> Result<StoreUrl, String> {
     }
 }
 
+/// Checks a host with or without a port, as in `Host` (RFC 9110 section 7.2).
+pub(super) fn host_and_port(text: &str) -> Result<(), String> {
+    let has_port = match text.rfind(']') {
+        Some(end) => end + 1 < text.len(),
+        None => text.contains(':'),
+    };
+    match has_port {
+        true => split(text).map(|_| ()),
+        false => split(&format!("{text}:80")).map(|_| ()),
+    }
+}
+
 fn listener_fault(text: &str) -> String {
     if text.parse::<Ipv6Addr>().is_ok() {
         return "expected an IPv6 address in brackets, such as [::1]:8080".to_owned();

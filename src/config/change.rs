@@ -14,6 +14,10 @@ impl Config {
             ("server.threads", server.threads != new_server.threads),
             ("server.shutdown_deadline", server.shutdown_deadline != new_server.shutdown_deadline),
             ("server.max_connections", server.max_connections != new_server.max_connections),
+            (
+                "server.max_connections_per_source",
+                server.max_connections_per_source != new_server.max_connections_per_source,
+            ),
             ("log", self.log != new.log),
             // A certificate with another path is reloaded. Turning TLS on or off concerns the listeners.
             ("tls", self.tls.is_some() != new.tls.is_some()),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::listeners::Listeners;
 use super::quantity::{DAY, SHORTEST};
-use super::reader::ConfigTable;
-use super::{GroupSettings, Need, RouteSettings};
+use super::reader::{ConfigTable, ConfigValue};
+use super::{AllowedOrigin, GroupSettings, Need, RouteSettings, Timeouts};
 use crate::domain::{Entry, Permission};
 
 /// A section `[api]` or `[web]`: the same keys, different default permissions.
@@ -19,6 +19,8 @@ pub struct HttpEntry {
     pub listen: Vec<SocketAddr>,
     /// Addresses with TLS, and HTTP/2 by ALPN.
     pub tls_listen: Vec<SocketAddr>,
+    /// The origins of pages that may call the entry from another site.
+    pub cors_origins: Vec<AllowedOrigin>,
     /// Limits for bodies that are read to find the credential.
     pub forms: Forms,
     /// Timeouts.
@@ -49,18 +51,20 @@ impl HttpEntry {
         if !with_tls && !table.is_filled("listen") {
             table.refuse("listen", "no listener: set listen or tls_listen");
         }
-        let groups = GroupSettings::read_all(&table);
+        let timeouts = Timeouts::read(&table);
+        let groups = GroupSettings::read_all(&table, entry, &timeouts);
         let read = HttpEntry {
             entry,
             listen,
             tls_listen,
+            cors_origins: table.read("cors_origins", Vec::new(), origins),
             forms: Forms::read(&table),
-            timeouts: Timeouts::read(&table),
+            timeouts,
             upstream_keepalive: table
                 .read("upstream_keepalive", Duration::from_secs(50), |v| v.duration(SHORTEST..=DAY)),
             upstream_idle_connections: table
                 .read("upstream_idle_connections", 128, |v| v.number(0..=1_000_000)),
-            routes: RouteSettings::read_all(&table, &groups),
+            routes: RouteSettings::read_all(&table, entry, &groups),
             groups,
         };
         table.finish();
@@ -74,6 +78,18 @@ impl HttpEntry {
             Entry::Api | Entry::Smtp => Need::Permission(Permission::Api),
         }
     }
+}
+
+fn origins(value: &ConfigValue<'_>) -> Option<Vec<AllowedOrigin>> {
+    let mut seen = Vec::new();
+    value.list(|value| {
+        let origin = value.parsed(AllowedOrigin::parse)?;
+        if seen.contains(&origin) {
+            value.refuse(format!("'{origin}' is listed twice"));
+        }
+        seen.push(origin.clone());
+        Some(origin)
+    })
 }
 
 /// Limits for bodies that are read to find the credential. Sizes are in bytes.
@@ -119,55 +135,6 @@ impl Default for Forms {
             memory_total: 256 << 20,
             disk_total: 8 << 30,
             directory: None,
-        }
-    }
-}
-
-/// The timeouts of one HTTP entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// The time for a request's header, from its first byte to its end.
-    pub header: Duration,
-    /// The longest pause in a request's body, and the window in which the body must make progress.
-    pub body: Duration,
-    /// The time for a form that is read to find the credential, from its first byte to its last.
-    pub form: Duration,
-    /// The longest pause between two requests on one connection.
-    pub keepalive: Duration,
-    /// The longest time in which a client reads nothing of its response.
-    pub write: Duration,
-    /// The time until a backend's response header has arrived.
-    pub response: Duration,
-    /// The longest time without data in a tunnel.
-    pub tunnel_idle: Duration,
-}
-
-impl Timeouts {
-    fn read(table: &ConfigTable<'_>) -> Timeouts {
-        let default = Timeouts::default();
-        let time = |key, default| table.read(key, default, |v| v.duration(SHORTEST..=DAY));
-        Timeouts {
-            header: time("header_timeout", default.header),
-            body: time("body_timeout", default.body),
-            form: time("form_timeout", default.form),
-            keepalive: time("keepalive_timeout", default.keepalive),
-            write: time("write_timeout", default.write),
-            response: time("response_timeout", default.response),
-            tunnel_idle: time("tunnel_idle_timeout", default.tunnel_idle),
-        }
-    }
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Timeouts {
-            header: Duration::from_secs(15),
-            body: Duration::from_secs(30),
-            form: Duration::from_secs(600),
-            keepalive: Duration::from_secs(75),
-            write: Duration::from_secs(30),
-            response: Duration::from_secs(60),
-            tunnel_idle: Duration::from_secs(3600),
         }
     }
 }

@@ -4,7 +4,9 @@
 //! such as certificates, free ports and host names.
 
 pub mod address;
+pub mod allowed_origin;
 mod change;
+pub mod credential_places;
 pub mod error;
 mod findings;
 pub mod http_entry;
@@ -18,13 +20,17 @@ pub mod route;
 pub mod settings;
 pub mod smtp_entry;
 pub mod smtp_relay;
+pub mod timeouts;
 pub mod upstream;
+pub mod upstream_host;
 mod warnings;
 mod wording;
 
 pub use address::{Scheme, SmtpScheme, SmtpUpstream, StoreUrl, Upstream};
+pub use allowed_origin::AllowedOrigin;
+pub use credential_places::{CredentialPlace, CredentialPlaces};
 pub use error::{ConfigError, ConfigErrors};
-pub use http_entry::{Forms, HttpEntry, Timeouts};
+pub use http_entry::{Forms, HttpEntry};
 pub use key_location::{KeyLocation, NamedFile};
 pub use route::{Need, RouteSettings};
 pub use settings::{
@@ -33,4 +39,6 @@ pub use settings::{
 };
 pub use smtp_entry::{SmtpEntry, SmtpIdentity, SmtpLimits, SmtpTimeouts};
 pub use smtp_relay::{SmtpLogin, SmtpRelay};
+pub use timeouts::Timeouts;
 pub use upstream::{GroupSettings, HealthCheck};
+pub use upstream_host::UpstreamHost;

@@ -2,11 +2,11 @@
 
 use http::Method;
 
-use super::GroupSettings;
 use super::pattern::pattern;
 use super::reader::ConfigTable;
 use super::wording::{nearest, shown};
-use crate::domain::{PathPattern, Permission};
+use super::{CredentialPlaces, GroupSettings};
+use crate::domain::{Entry, PathPattern, Permission};
 
 /// A `[[api.route]]` or `[[web.route]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct RouteSettings {
     pub need: Need,
     /// The group of backends, as an index into [`HttpEntry::groups`](super::HttpEntry::groups).
     pub group: usize,
+    /// The places where a request may have its credential: the route's own, or those of its group.
+    pub credentials: CredentialPlaces,
 }
 
 /// The permission that a request needs to be forwarded, or none.
@@ -62,11 +64,15 @@ impl Need {
 
 impl RouteSettings {
     /// Reads all routes of an entry. A route that can never match is an error, since an operator relies on it.
-    pub(super) fn read_all(entry: &ConfigTable<'_>, groups: &[GroupSettings]) -> Vec<RouteSettings> {
+    pub(super) fn read_all(
+        table: &ConfigTable<'_>,
+        entry: Entry,
+        groups: &[GroupSettings],
+    ) -> Vec<RouteSettings> {
         let mut routes: Vec<(usize, RouteSettings)> = Vec::new();
-        for table in entry.tables("route") {
+        for table in table.tables("route") {
             let line = table.line();
-            let Some(route) = RouteSettings::read(&table, groups) else { continue };
+            let Some(route) = RouteSettings::read(&table, entry, groups) else { continue };
             if let Some((first, _)) = routes.iter().find(|(_, earlier)| earlier.hides(&route)) {
                 table.refuse(
                     "path",
@@ -81,15 +87,18 @@ impl RouteSettings {
         routes.into_iter().map(|(_, route)| route).collect()
     }
 
-    fn read(table: &ConfigTable<'_>, groups: &[GroupSettings]) -> Option<RouteSettings> {
+    fn read(table: &ConfigTable<'_>, entry: Entry, groups: &[GroupSettings]) -> Option<RouteSettings> {
         let path = table.required("path", |v| v.parsed(pattern));
         let methods = table.optional("methods", |v| v.filled_list(|v| v.parsed(method)));
         // No default: a route that only chooses a group would silently loosen the built-in rules.
         let need = table.required("permission", |v| v.word(&Need::ALL, Need::as_str));
         let group = table.optional("group", |v| v.text()).map_or(Ok(0), |name| find(name, groups));
         let group = group.map_err(|reason| table.refuse("group", reason));
+        let places = CredentialPlaces::read(table, entry);
         table.finish();
-        Some(RouteSettings { path: path?, methods, need: need?, group: group.ok()? })
+        let group = group.ok()?;
+        let credentials = places.unwrap_or(groups[group].credentials);
+        Some(RouteSettings { path: path?, methods, need: need?, group, credentials })
     }
 
     fn hides(&self, later: &RouteSettings) -> bool {

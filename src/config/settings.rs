@@ -87,19 +87,27 @@ pub struct ServerSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// The largest number of open client connections, over all listeners. Further ones are closed at once.
     pub max_connections: usize,
+    /// The largest number of open connections to `[api]` and `[web]` from one source.
+    pub max_connections_per_source: usize,
 }
 
 impl ServerSettings {
     pub(super) fn read(table: ConfigTable<'_>) -> ServerSettings {
         let default = ServerSettings::default();
+        let max_connections =
+            table.read("max_connections", default.max_connections, |v| v.number(1..=10_000_000));
         let settings = ServerSettings {
             threads: table.read("threads", default.threads, |v| v.number(0..=1024)),
             shutdown_deadline: table
                 .read("shutdown_deadline", default.shutdown_deadline, |v| v.duration(SHORTEST..=DAY)),
             trusted_proxies: table
                 .read("trusted_proxies", default.trusted_proxies, |v| v.list(|v| v.parsed(address::network))),
-            max_connections: table
-                .read("max_connections", default.max_connections, |v| v.number(1..=10_000_000)),
+            max_connections,
+            max_connections_per_source: table.read(
+                "max_connections_per_source",
+                quarter(max_connections),
+                |v| v.number(1..=10_000_000),
+            ),
         };
         table.finish();
         settings
@@ -118,8 +126,14 @@ impl Default for ServerSettings {
             shutdown_deadline: Duration::from_secs(30),
             trusted_proxies: Vec::new(),
             max_connections: 20_000,
+            max_connections_per_source: quarter(20_000),
         }
     }
+}
+
+/// The part of all connections that one source may have by default, so that it does not shut out the others.
+fn quarter(max_connections: usize) -> usize {
+    (max_connections / 4).max(1)
 }
 
 /// The section `[log]`: the content and the format of the log.

@@ -6,7 +6,8 @@ use super::address::{self, Upstream};
 use super::quantity::{DAY, SHORTEST};
 use super::reader::{ConfigTable, ConfigValue};
 use super::wording::shown;
-use super::{KeyLocation, NamedFile};
+use super::{CredentialPlaces, KeyLocation, NamedFile, Timeouts, UpstreamHost};
+use crate::domain::Entry;
 
 /// A group of equivalent backends. Requests are distributed over those that are up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,12 @@ pub struct GroupSettings {
     pub upstream_ca: Option<NamedFile>,
     /// The name that the certificate of a backend must have, instead of its host.
     pub upstream_server_name: Option<String>,
+    /// The `Host` that the backends get.
+    pub host: UpstreamHost,
+    /// The places where a request for the backends may have its credential.
+    pub credentials: CredentialPlaces,
+    /// The timeouts of requests for the backends.
+    pub timeouts: Timeouts,
 }
 
 impl GroupSettings {
@@ -34,14 +41,17 @@ impl GroupSettings {
     pub const DEFAULT_NAME: &'static str = "default";
 
     /// Reads the entry's own group, followed by its named groups.
-    pub(super) fn read_all(entry: &ConfigTable<'_>) -> Vec<GroupSettings> {
-        let own =
-            GroupSettings::read(entry, GroupSettings::DEFAULT_NAME.to_owned(), &GroupSettings::default());
+    pub(super) fn read_all(table: &ConfigTable<'_>, entry: Entry, timeouts: &Timeouts) -> Vec<GroupSettings> {
+        let mut defaults = GroupSettings::defaults_of(entry);
+        defaults.timeouts = timeouts.clone();
+        let own = GroupSettings::read(table, entry, GroupSettings::DEFAULT_NAME.to_owned(), &defaults);
         let mut groups = vec![own];
-        let mut lines = vec![entry.line()];
-        for table in entry.tables("group") {
+        let mut lines = vec![table.line()];
+        for table in table.tables("group") {
             let name = table.required("name", |v| v.text());
-            let group = GroupSettings::read(&table, name.unwrap_or_default().to_owned(), &groups[0]);
+            let mut group =
+                GroupSettings::read(&table, entry, name.unwrap_or_default().to_owned(), &groups[0]);
+            group.timeouts = Timeouts::read_of_group(&table, timeouts);
             let first = groups.iter().position(|other| other.name == group.name);
             match (name, first) {
                 (None, _) => {}
@@ -71,7 +81,7 @@ impl GroupSettings {
     }
 
     /// Reads the keys that an entry and its groups share. Absent keys have the values of `inherited`.
-    fn read(table: &ConfigTable<'_>, name: String, inherited: &GroupSettings) -> GroupSettings {
+    fn read(table: &ConfigTable<'_>, entry: Entry, name: String, inherited: &GroupSettings) -> GroupSettings {
         let time = |key, default| table.read(key, default, |v| v.duration(SHORTEST..=DAY));
         GroupSettings {
             name,
@@ -87,13 +97,16 @@ impl GroupSettings {
             upstream_server_name: table
                 .optional("upstream_server_name", |v| v.parsed(|text| address::host(text).map(str::to_owned)))
                 .or_else(|| inherited.upstream_server_name.clone()),
+            host: table.read("host", inherited.host.clone(), |v| v.parsed(UpstreamHost::parse)),
+            credentials: CredentialPlaces::read(table, entry).unwrap_or(inherited.credentials),
+            timeouts: inherited.timeouts.clone(),
         }
     }
 }
 
-/// The defaults of an entry's own group, without a name and backends.
-impl Default for GroupSettings {
-    fn default() -> Self {
+impl GroupSettings {
+    /// The defaults of an entry's own group, without a name and backends.
+    fn defaults_of(entry: Entry) -> GroupSettings {
         GroupSettings {
             name: String::new(),
             upstreams: Vec::new(),
@@ -103,6 +116,9 @@ impl Default for GroupSettings {
             connect_timeout: Duration::from_secs(5),
             upstream_ca: None,
             upstream_server_name: None,
+            host: UpstreamHost::Keep,
+            credentials: CredentialPlaces::of(entry),
+            timeouts: Timeouts::default(),
         }
     }
 }

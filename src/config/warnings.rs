@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use http::Method;
 
 use super::pattern::covers;
-use super::{Config, GroupSettings, HttpEntry, Need, RouteSettings, Scheme, SmtpEntry, SmtpScheme};
+use super::{
+    Config, CredentialPlace, CredentialPlaces, GroupSettings, HttpEntry, Need, RouteSettings, Scheme,
+    SmtpEntry, SmtpScheme,
+};
 use crate::domain::{Entry, Permission};
 
 impl Config {
@@ -80,6 +83,7 @@ fn warn_entry(entry: &HttpEntry, warnings: &mut Vec<String>) {
     if entry.entry == Entry::Api {
         warn_of_mail(entry, warnings);
     }
+    warn_of_unread_credentials(entry, warnings);
     for group in &entry.groups {
         let verified = group.upstreams.iter().any(|upstream| upstream.scheme == Scheme::Https);
         let key = if group.name == GroupSettings::DEFAULT_NAME {
@@ -92,6 +96,38 @@ fn warn_entry(entry: &HttpEntry, warnings: &mut Vec<String>) {
                 "{key}: upstream_ca and upstream_server_name have no effect without an https:// upstream"
             ));
         }
+    }
+}
+
+/// Warns of places where a credential isn't read, once for each key that excludes some.
+fn warn_of_unread_credentials(entry: &HttpEntry, warnings: &mut Vec<String>) {
+    let name = entry.entry.as_str();
+    let mut warn = |key: String, places: CredentialPlaces, inherited: CredentialPlaces| {
+        let is_unread = |place: &CredentialPlace| inherited.contains(*place) && !places.contains(*place);
+        let unread: Vec<_> = CredentialPlace::ALL
+            .into_iter()
+            .filter(is_unread)
+            .map(|place| format!("\"{}\"", place.as_str()))
+            .collect();
+        if !unread.is_empty() {
+            warnings.push(format!(
+                "{key}: without {}, a credential there is neither checked nor masked, which is unsafe if a backend reads it",
+                unread.join(" and ")
+            ));
+        }
+    };
+    let mut own = CredentialPlaces::of(entry.entry);
+    for group in &entry.groups {
+        let key = match group.name.as_str() {
+            GroupSettings::DEFAULT_NAME => format!("{name}.credentials"),
+            other => format!("{name}.group '{other}': credentials"),
+        };
+        warn(key, group.credentials, own);
+        own = entry.groups[0].credentials;
+    }
+    for route in &entry.routes {
+        let key = format!("{name}.route '{}': credentials", route.path);
+        warn(key, route.credentials, entry.groups[route.group].credentials);
     }
 }
 

@@ -17,6 +17,7 @@ use crate::domain::Entry;
 use crate::edge::http::server::PROTOCOLS;
 use crate::edge::http::service::HttpService;
 use crate::edge::net::in_flight::InFlight;
+use crate::edge::net::source_limit::SourceLimit;
 use crate::edge::net::tls_certificate::TlsCertificate;
 use crate::edge::ops::server::OpsServer;
 use crate::edge::smtp::service::SmtpService;
@@ -136,11 +137,13 @@ fn sites(
     let tls = certificate.map(|certificate| certificate.server_config(&PROTOCOLS)).transpose()?;
     let acceptor = tls.map(|config| Arc::new(Acceptor::from_server_config(config)));
     let (mut sites, mut listening) = (Vec::new(), Vec::new());
+    let sources = SourceLimit::new(config.server.max_connections_per_source);
     for (settings, sockets) in config.http_entries().zip(std::mem::take(&mut sockets.http)) {
         let entry = settings.entry;
         let Some(plan) = prepared.take_plan(entry) else { continue };
         let manages = (entry == Entry::Api).then(|| Credentials::new(core.mutations.clone()));
-        let site = HttpService::new(entry, core.access.clone(), manages, core.metrics.clone(), plan);
+        let (access, metrics) = (core.access.clone(), core.metrics.clone());
+        let site = HttpService::new(entry, access, manages, metrics, plan, sources.clone());
         let clear = sockets.clear.into_iter().map(|socket| (socket, None));
         let tls = sockets.tls.into_iter().map(|socket| (socket, acceptor.clone()));
         let all = clear.chain(tls);

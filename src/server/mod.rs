@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener;
+use crate::edge::net::source_limit::unlimited;
 use crate::service::{Accounts, Credentials, Origin};
 
 pub use error::StartError;
@@ -107,7 +108,8 @@ impl Assembly {
         if let Some((server, socket)) = self.ops.take() {
             let serve = move |connection| server.clone().serve(connection);
             let until = self.ended.subscribe();
-            tokio::spawn(listener::accept(socket, None, InFlight::new(OPERATORS), until, serve));
+            let open = InFlight::new(OPERATORS);
+            tokio::spawn(listener::accept(socket, None, open, unlimited, until, serve));
         }
         for (key, address) in &self.addresses {
             info!(listener = key, %address, "listening");

@@ -81,9 +81,11 @@ impl Workers {
                     multiplexed: multiplexed.clone(),
                     stop: stop.clone(),
                 };
+                let site = listening.site.clone();
+                let count = move |address| site.count_connection(address);
                 let serve = move |connection| server.clone().serve(connection);
                 let (socket, tls) = (listening.socket.try_clone()?, listening.tls.clone());
-                accepting.push(listener::accept(socket, tls, open.clone(), stop.clone(), serve));
+                accepting.push(listener::accept(socket, tls, open.clone(), count, stop.clone(), serve));
             }
             let mut accepting_mail = Vec::new();
             for listening in mail {

@@ -17,10 +17,13 @@ pub mod smtp;
 #[cfg(test)]
 pub use self::http::steps_of;
 pub use self::http::{
-    AmbiguousPath, BASIC_BUFFER, BasicError, ChunkedError, ChunkedValidator, OwnOrigin, PathError, Readings,
-    RequestFrames, RequestTarget, RoutePattern, basic, encode_query, is_ordinary, normalize, sends_mail,
-    unreserved,
+    AmbiguousPath, BASIC_BUFFER, BasicError, ChunkedDecoder, ChunkedError, ChunkedItem, CorsField, OwnOrigin,
+    PathError, Preflight, Readings, RequestFrames, RequestTarget, RoutePattern, answer_fields, basic,
+    encode_query, is_ordinary, listed_origin, normalize, sends_mail, unreserved,
 };
-pub use api::{CallParameters, CallParametersError, CredentialsAction, CredentialsCall, ReplyFormat, reply};
+pub use api::{
+    CallParameters, CallParametersError, CredentialsAction, CredentialsCall, RefusalFormat, ReplyFormat,
+    reply,
+};
 pub use credential::{CredentialError, LONGEST_VALUE, PresentedCredential, one_credential};
 pub use form::{BodyScanner, CredentialKey, FormError, QueryCredential, take_credential, without_credential};

@@ -26,6 +26,11 @@ impl PercentDecoder {
         PercentDecoder { has_wide: true, ..PercentDecoder::default() }
     }
 
+    /// Returns true within an escape, in which a byte may not be itself.
+    pub(crate) fn is_in_escape(&self) -> bool {
+        !matches!(self.pending, PartialEscape::Nothing)
+    }
+
     /// Decodes one byte; passes up to six decoded bytes to `out`.
     pub(crate) fn feed(&mut self, byte: u8, mut out: impl FnMut(u8)) {
         match std::mem::take(&mut self.pending) {

@@ -138,6 +138,7 @@ fn reached(gateway: &Gateway, backend: &Backend) -> Vec<String> {
     targets
 }
 
+// Case A9: an empty line, an extension or blanks in place of a chunk size
 #[test]
 fn a_deviation_in_a_request_is_refused_and_nothing_behind_it_runs() {
     let (authority, backend) = (Authority::new(), Backend::hello());
@@ -199,6 +200,7 @@ fn a_deviation_in_a_form_with_the_credential_is_refused() {
     assert!(reached(&gateway, &backend).is_empty());
 }
 
+// Case A9: a second chunk that names the permissions
 /// A second chunk that names the permissions is not cut off: without it, everything would be granted.
 #[test]
 fn a_deviation_in_a_call_of_the_management_api_changes_nothing() {
@@ -300,6 +302,8 @@ fn bodies(ends: &[&str]) -> Vec<String> {
     ends.iter().flat_map(|end| [end.to_string(), format!("5\r\nhello\r\n{end}")]).collect()
 }
 
+// Case A9: the same in an answer
+// Case C14: an empty size line in an answer
 #[test]
 fn a_deviation_in_an_answer_is_a_bad_gateway_or_breaks_it_off() {
     let bodies = bodies(&DEVIATIONS);
@@ -330,6 +334,7 @@ fn a_deviation_in_an_answer_is_a_bad_gateway_or_breaks_it_off() {
     }
 }
 
+// Case C14: an empty size line in an answer, over HTTP/2
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deviation_in_an_answer_over_http_2_resets_its_stream() {
     let bodies = bodies(&DEVIATIONS);

@@ -76,7 +76,8 @@ fn the_python_client() {
 }
 
 fn refused(status: &str, reason: &str) -> String {
-    format!(r#"{status} {{"message":"error","errors":["{reason}"]}}"#)
+    let error = format!(r#"{{"code":{status},"message":"{reason}"}}"#);
+    format!(r#"{status} {{"message":"error","errors":["{reason}"],"error":{error}}}"#)
 }
 
 /// npm `sendgrid` 2.0.0: multipart, the credential last, after the attachments; or a key by Bearer, which names nobody.

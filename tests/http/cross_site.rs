@@ -64,6 +64,7 @@ fn both(backend: &Backend, rest: &str) -> Gateway {
     gateway
 }
 
+// Case B4: a page of another site can't use a login that the browser adds, for management, mail, changes and WebSockets.
 #[test]
 fn another_site_manages_no_credentials() {
     let backend = Backend::hello();
@@ -150,8 +151,8 @@ fn another_site_sends_no_mail_and_changes_nothing() {
         ] {
             let response = api.exchange(with(way.basic(ALL), foreign));
             assert_eq!(response.status, 403, "{foreign:?}: {}", response.text());
-            let reason = response.json()["errors"][0].as_str().unwrap().to_owned();
-            assert!(reason.contains("Cross-site") && reason.contains("api_key instead of Basic"), "{reason}");
+            let errors = response.json()["errors"][0].to_string();
+            assert!(errors.contains("Cross-site") && errors.contains("api_key instead of Basic"), "{errors}");
         }
         for way in [form("/settings", URLENCODED, "x=1"), request("DELETE", "/settings"), upgrade()] {
             let response = web.exchange(with(way.basic(WEB), foreign));

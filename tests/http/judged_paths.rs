@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::common::backend::Backend;
 use crate::common::callers::{ALL, API, EMAIL, NO_DELAYS, WEB, with_caller, with_credentials};
 use crate::common::http::{Connection, get, request};
-use crate::common::{Gateway, HOLDER, api};
+use crate::common::{Gateway, api};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 

@@ -156,7 +156,10 @@ fn forms_over_the_limit_are_413_announced_or_counted() {
 #[test]
 fn connections_over_the_limit_are_closed_at_once_and_the_rest_is_served() {
     let backend = Backend::hello();
-    let config = format!("[server]\nthreads = 2\nmax_connections = 3\n{}", open_api(backend.address, ""));
+    let config = format!(
+        "[server]\nthreads = 2\nmax_connections = 3\nmax_connections_per_source = 3\n{}",
+        open_api(backend.address, "")
+    );
     let gateway = Gateway::start(&config);
     let mut open: Vec<Connection> = (0..3)
         .map(|_| {

@@ -21,6 +21,7 @@ mod kept_connections;
 mod limits;
 mod management_api;
 mod nothing_passes_unasked;
+mod ordinary_forms;
 mod relayed_answers;
 mod secrets_stay;
 mod slow_clients;

@@ -226,6 +226,7 @@ fn exchange(gateway: &Gateway, first: &[u8]) -> Vec<u8> {
     all[..end].to_vec()
 }
 
+// Case C5, Case C13: framing that says the same twice, or that a 204 or 304 can't have
 #[test]
 fn both_paths_give_the_client_the_same_bytes() {
     let backend = backend();
@@ -264,6 +265,7 @@ fn a_backend_with_tls_gives_the_client_the_same_bytes() {
     }
 }
 
+// Case C5, Case C14: framing that contradicts itself, an empty size line and another coding
 #[test]
 fn answers_that_contradict_themselves_are_a_bad_gateway_over_both_paths() {
     let backend = backend();
@@ -321,6 +323,7 @@ fn an_answer_without_a_date_gets_one_over_both_paths() {
     }
 }
 
+// Case C6: a client of HTTP/1.0 and every kind of answer
 /// `ab -k` waits for the next answer where one says that the connection stays open.
 #[test]
 fn a_client_of_http_1_0_is_told_whether_the_connection_stays_open() {
@@ -354,6 +357,7 @@ fn a_client_of_http_1_0_is_told_whether_the_connection_stays_open() {
     }
 }
 
+// Case C13, Case C14: framing of no body, another coding and the field TE, over HTTP/2
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_of_http_2_gets_the_same_fields_but_those_of_the_connection_and_the_date() {
     let (authority, backend) = (Authority::new(), backend());
@@ -410,6 +414,7 @@ fn hints_are_the_same_over_both_paths() {
     }
 }
 
+// Case C13: the last chunk that comes late
 /// Bytes that a backend sends behind an answer without a body are not the next answer, however late they come.
 #[test]
 fn late_bytes_behind_an_answer_without_a_body_harm_no_other_request() {

@@ -1,9 +1,14 @@
-//! The source of failures over HTTP: the client that a trusted proxy names, otherwise the peer of the connection.
+//! The source of failures and of connections over HTTP: the client that a trusted proxy names, otherwise the peer of the connection.
 
-use crate::common::backend::Backend;
-use crate::common::http::get;
+use std::net::IpAddr;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier};
+use std::time::Instant;
+
+use crate::common::backend::{Backend, Received};
+use crate::common::http::{Connection, get};
 use crate::common::mail::metric;
-use crate::common::{Gateway, HOLDER, open_api};
+use crate::common::{Gateway, HOLDER, PATIENCE, open_api};
 
 /// A gateway behind proxies at these addresses.
 fn behind(proxies: &str) -> (Gateway, Backend) {
@@ -49,4 +54,68 @@ fn a_trusted_proxy_names_the_client() {
     let right = get("/api/a.json").basic(HOLDER).header("X-Forwarded-For", "192.0.2.2").send(gateway.api());
     assert_eq!(right.status, 200);
     assert!(!gateway.log().text().contains("\"source\":\"127.0.0.1\""));
+}
+
+// Case F2: idle connections of one source up to the limit of all.
+#[test]
+fn one_source_leaves_connections_for_others() {
+    let backend = Backend::hello();
+    let server = "[server]\nthreads = 2\nmax_connections = 60\n";
+    let gateway = Gateway::start(&format!("{server}{}", open_api(backend.address, "")));
+    let from = |last: u8| IpAddr::from([127, 0, 0, last]);
+    let mut idle: Vec<Connection> = (0..60).map(|_| Connection::open_from(from(2), gateway.api())).collect();
+    // A quarter of all is one source's share. The others are closed without an answer.
+    assert!(idle[15..].iter_mut().all(Connection::is_closed));
+    for source in [3, 4, 5] {
+        let mut other = Connection::open_from(from(source), gateway.api());
+        assert_eq!(other.exchange(get("/open/a")).status, 200);
+    }
+    assert_eq!(idle[0].exchange(get("/open/a")).status, 200);
+    drop(idle);
+    let began = Instant::now();
+    loop {
+        let mut again = Connection::open_from(from(2), gateway.api());
+        again.write(&get("/open/a").bytes());
+        if again.try_response().is_some_and(|response| response.status == 200) {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "the places of closed connections were never given away");
+    }
+}
+
+// Case F2: a trusted proxy may have any number of connections, and each of its clients so many requests at once.
+#[test]
+fn clients_of_a_trusted_proxy_have_requests_in_place_of_connections() {
+    let (arrived, arrivals) = channel();
+    let released = Arc::new(Barrier::new(3));
+    let release = released.clone();
+    let backend = Backend::answering(move |request: &Received| {
+        if request.target == "/open/slow" {
+            arrived.send(()).unwrap();
+            released.wait();
+        }
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec()
+    });
+    let server = "[server]\nthreads = 2\ntrusted_proxies = [\"127.0.0.1\"]\nmax_connections_per_source = 2\n";
+    let gateway = Gateway::start(&format!("{server}{}", open_api(backend.address, "")));
+    let forwarded = |path: &str, client: &str| get(path).header("X-Forwarded-For", client);
+    let mut connections: Vec<Connection> = (0..6).map(|_| Connection::open(gateway.api())).collect();
+    for connection in &mut connections {
+        assert_eq!(connection.exchange(forwarded("/open/a", "192.0.2.1")).status, 200);
+    }
+    let (slow, others) = connections.split_at_mut(2);
+    for connection in slow.iter_mut() {
+        connection.write(&forwarded("/open/slow", "192.0.2.1").bytes());
+        arrivals.recv_timeout(PATIENCE).unwrap();
+    }
+    let refused = others[0].exchange(forwarded("/open/a", "192.0.2.1"));
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(others[1].exchange(forwarded("/open/a", "192.0.2.2")).status, 200);
+    // The proxy's own requests name nobody.
+    assert_eq!(others[2].exchange(get("/open/a")).status, 200);
+    release.wait();
+    for connection in slow.iter_mut() {
+        assert_eq!(connection.read_response().status, 200);
+    }
+    assert_eq!(others[0].exchange(forwarded("/open/a", "192.0.2.1")).status, 200);
 }

@@ -109,6 +109,7 @@ fn each_message_that_was_accepted_has_a_line_where_that_is_wanted() {
     }
 }
 
+// Case C4: a backend that pauses in a body, and one that breaks it off
 /// The time in the access log ends with the answer, and a body that breaks off is logged, over both paths.
 #[test]
 fn the_access_log_tells_of_the_end_of_an_answer() {

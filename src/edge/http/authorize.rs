@@ -25,7 +25,7 @@ use super::router::Routed;
 use super::service::{HttpService, Plan};
 use super::target::Target;
 use crate::config::Need;
-use crate::domain::{Entry, Permission, Permissions, Presented};
+use crate::domain::{Permission, Permissions, Presented};
 use crate::service::access::{Decision, Granted, Peer};
 use crate::wire::{
     BASIC_BUFFER, BasicError, BodyScanner, CredentialError, PresentedCredential, basic, one_credential,
@@ -54,7 +54,7 @@ pub struct Admitted {
 }
 
 impl Admission<'_> {
-    /// Finds the credential, has it decided on, and masks it.
+    /// Finds the credential in one of the places of its route, has it decided on, and masks it. What stands elsewhere isn't read.
     ///
     /// # Errors
     /// The refusal that the client gets.
@@ -64,19 +64,21 @@ impl Admission<'_> {
         target: &Target<'_>,
         route: &Routed,
     ) -> Result<Admitted, Refusal> {
-        // Only the API takes a credential from fields. A dashboard's fields are its own, and it takes Basic logins only.
-        let is_api = self.site.entry == Entry::Api;
         let Need::Permission(permission) = route.need else {
-            return self.admit_anybody(session, target, is_api);
+            return self.admit_anybody(session, target, route);
         };
+        let places = route.credentials;
         let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
         let values = session.req_header().headers.get_all(header::AUTHORIZATION);
-        let basic = authorization(values, &mut buffer);
+        let basic = match places.basic {
+            true => authorization(values, &mut buffer),
+            false => Ok(None),
+        };
         if basic.as_ref().is_err_and(|refusal| *refusal == Refusal::BadCredential) {
             self.note_no_credential(session, "malformed credential");
         }
         let basic = basic?;
-        let query = match is_api {
+        let query = match places.query {
             true => MaskedQuery::read(target.query.as_deref()).map_err(ambiguous)?,
             false => MaskedQuery::untouched(target.query.as_deref()),
         };
@@ -87,7 +89,7 @@ impl Admission<'_> {
             self.refuse_cross_site(session, ambient, route)?;
         }
         let has_body = !session.is_body_empty();
-        let kind = match is_api && has_body {
+        let kind = match places.form && has_body {
             true => BodyKind::of(&session.req_header().headers)?,
             false => BodyKind::Other,
         };
@@ -97,7 +99,8 @@ impl Admission<'_> {
                 let granted =
                     self.decide(session, presented, permission, route.also, CheckRoom::ForLogin).await?;
                 let mask = kind.mask(PresentedCredential::copy_of(presented));
-                Ok(Admitted { granted: Some(granted), query: rest, body: self.stream(session, mask, None) })
+                let body = self.stream(session, mask, route, None);
+                Ok(Admitted { granted: Some(granted), query: rest, body })
             }
             (None, BodyKind::Form(scanner)) => {
                 let (held, mut spool) = self.spool(session, scanner).await?;
@@ -128,10 +131,13 @@ impl Admission<'_> {
             return Ok(());
         }
         let is_trusted = self.client.is_trusted(&self.plan.trusted_proxies);
-        let Some(reason) = cross_site::reason(request, self.client, is_trusted) else { return Ok(()) };
+        let Some(reason) = cross_site::reason(request, self.client, is_trusted, &self.plan.cors_origins)
+        else {
+            return Ok(());
+        };
         let (access, entry) = (&self.site.access, self.site.entry);
         access.note_unchecked(ambient.username, entry, self.peer(session), reason);
-        Err(Refusal::CrossSite(entry))
+        Err(Refusal::CrossSite(route.credentials))
     }
 
     /// Admits a request on a public route. A credential that it contains is kept from the backend, and isn't checked: `api_key` may be
@@ -140,13 +146,13 @@ impl Admission<'_> {
         &self,
         session: &mut ServerSession,
         target: &Target<'_>,
-        is_api: bool,
+        route: &Routed,
     ) -> Result<Admitted, Refusal> {
-        let query = match is_api {
+        let query = match route.credentials.query {
             true => MaskedQuery::of_public_route(target.query.as_deref()),
             false => MaskedQuery::untouched(target.query.as_deref()),
         };
-        let kind = match is_api && !session.is_body_empty() {
+        let kind = match route.credentials.form && !session.is_body_empty() {
             true => BodyKind::of(&session.req_header().headers)?,
             false => BodyKind::Other,
         };
@@ -158,7 +164,7 @@ impl Admission<'_> {
         Ok(Admitted {
             granted: None,
             query: query.rest.filter(|query| !query.is_empty()),
-            body: self.stream(session, mask, room),
+            body: self.stream(session, mask, route, room),
         })
     }
 
@@ -233,11 +239,17 @@ impl Admission<'_> {
     }
 
     /// The body as the client sends it. `room` is held until it ends.
-    fn stream(&self, session: &mut ServerSession, mask: Option<Mask>, room: Option<QuotaLease>) -> Body {
+    fn stream(
+        &self,
+        session: &mut ServerSession,
+        mask: Option<Mask>,
+        route: &Routed,
+        room: Option<QuotaLease>,
+    ) -> Body {
         if session.is_body_empty() {
             return Body::empty();
         }
-        let timeouts = &self.plan.timeouts;
+        let timeouts = self.plan.groups[route.group].timeouts();
         let wants_continue = expects_continue(session).then_some(timeouts.write);
         Body::streamed(mask, timeouts.body, wants_continue, room)
     }

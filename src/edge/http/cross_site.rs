@@ -5,7 +5,9 @@ use http::Method;
 use http::header::{self, HeaderName, HeaderValue};
 use pingora_http::RequestHeader;
 
+use super::cors;
 use super::peer::HttpPeer;
+use crate::config::AllowedOrigin;
 use crate::wire::OwnOrigin;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -20,13 +22,22 @@ pub fn may_change_something(request: &RequestHeader) -> bool {
     !is_safe || request.headers.contains_key(header::UPGRADE)
 }
 
-/// The reason, for the log, that a request counts as one from another site. `None` for one of the gateway's own origin, for a
-/// typed address, and for clients other than browsers, which send neither field.
+/// The reason, for the log, that a request counts as one from another site. `None` for one of the gateway's own origin or of one
+/// that is listed, for a typed address, and for clients other than browsers, which send neither field.
 ///
 /// `Sec-Fetch-Site` (Fetch Metadata, section 2.4) decides where it is present: each value must be `same-origin` or `none`. A page
 /// can't set that field, so `Origin` is not compared then: it may be `null` (a page with the policy `no-referrer`), that of an
 /// extension, or differ from a `Host` that a proxy has rewritten. Without `Sec-Fetch-Site`, each `Origin` must be the gateway's own.
-pub fn reason(request: &RequestHeader, client: &HttpPeer, is_trusted: bool) -> Option<&'static str> {
+pub fn reason(
+    request: &RequestHeader,
+    client: &HttpPeer,
+    is_trusted: bool,
+    origins: &[AllowedOrigin],
+) -> Option<&'static str> {
+    // A page can't set `Origin` either.
+    if cors::origin_of(request, origins).is_some() {
+        return None;
+    }
     let headers = &request.headers;
     let mut is_vouched_for = false;
     for value in headers.get_all(SEC_FETCH_SITE) {
@@ -44,7 +55,6 @@ pub fn reason(request: &RequestHeader, client: &HttpPeer, is_trusted: bool) -> O
         return None;
     }
     let mut origins = headers.get_all(header::ORIGIN).iter().map(|origin| origin.as_bytes().trim_ascii());
-    // Origins that an entry allows besides its own belong here, and before the first loop.
     let is_own = |origin: &[u8]| own(request, client, is_trusted).is(origin);
     (!origins.all(is_own)).then_some("cross-site by Origin")
 }

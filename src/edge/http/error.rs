@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::domain::{Denial, Entry, Permission, Unavailable};
+use crate::config::CredentialPlaces;
+use crate::domain::{Denial, Permission, Unavailable};
 
 /// An answer that Gatepost gives itself, in place of a backend's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,13 +15,15 @@ pub enum Refusal {
     NoCredential,
     /// Its credential was denied. The reason is for the log only.
     BadCredential,
+    /// Either of these two, where no Basic login is accepted. The text is for the client.
+    Unauthenticated(Cow<'static, str>),
     /// The credential lacks the permission.
     Forbidden(Permission),
     /// The credential is not the account holder's, and only that one manages credentials.
     NotHolder,
     /// A page of another site had a browser send it, with a login that the browser adds by itself. Answered before the login is
-    /// checked.
-    CrossSite(Entry),
+    /// checked. With the places where the request could have a credential.
+    CrossSite(CredentialPlaces),
     /// Nothing has this name. The text is for the client.
     NotFound(Cow<'static, str>),
     /// The path doesn't support the method. It supports these.
@@ -50,7 +53,7 @@ impl Refusal {
     pub const fn status(&self) -> u16 {
         match self {
             Refusal::Malformed(_) => 400,
-            Refusal::NoCredential | Refusal::BadCredential => 401,
+            Refusal::NoCredential | Refusal::BadCredential | Refusal::Unauthenticated(_) => 401,
             Refusal::Forbidden(_) | Refusal::NotHolder | Refusal::CrossSite(_) => 403,
             Refusal::NotFound(_) => 404,
             Refusal::Method(_) => 405,
@@ -68,22 +71,26 @@ impl Refusal {
     /// The text for the client.
     pub fn reason(&self) -> Cow<'static, str> {
         match self {
-            Refusal::Malformed(reason) | Refusal::NotFound(reason) | Refusal::Conflict(reason) => {
-                reason.clone()
-            }
+            Refusal::Malformed(reason)
+            | Refusal::NotFound(reason)
+            | Refusal::Conflict(reason)
+            | Refusal::Unauthenticated(reason) => reason.clone(),
             Refusal::NoCredential => "Authentication required".into(),
             Refusal::BadCredential => "Bad username / password".into(),
             Refusal::Forbidden(permission) => format!("Permission denied: {permission} is needed").into(),
             Refusal::NotHolder => "Permission denied: only the account holder manages credentials".into(),
-            Refusal::CrossSite(Entry::Api) => {
-                "Cross-site request refused: a Basic login counts only for requests of this origin \
-                 (Origin, Sec-Fetch-Site). Send api_user and api_key instead of Basic: in a form, or in the query"
-                    .into()
-            }
-            Refusal::CrossSite(Entry::Web | Entry::Smtp) => {
-                "Cross-site request refused: a Basic login counts only for requests of this origin \
-                 (Origin, Sec-Fetch-Site). Send it from a page of this origin"
-                    .into()
+            Refusal::CrossSite(places) => {
+                let instead = match (places.form, places.query) {
+                    (true, true) => "Send api_user and api_key instead of Basic: in a form, or in the query",
+                    (true, false) => "Send api_user and api_key instead of Basic, in a form",
+                    (false, true) => "Send api_user and api_key instead of Basic, in the query",
+                    (false, false) => "Send it from a page of this origin",
+                };
+                format!(
+                    "Cross-site request refused: a Basic login counts only for requests of this origin \
+                     (Origin, Sec-Fetch-Site). {instead}"
+                )
+                .into()
             }
             Refusal::Method(allowed) => format!("Method not allowed: use {allowed}").into(),
             Refusal::Timeout => "The request took too long to arrive".into(),
@@ -106,9 +113,25 @@ impl Refusal {
         }
     }
 
-    /// Returns true if the answer asks for a Basic login (`WWW-Authenticate`).
-    pub const fn challenges(&self) -> bool {
-        matches!(self, Refusal::NoCredential | Refusal::BadCredential)
+    /// The value of `WWW-Authenticate`, which every 401 has (RFC 9110 section 11.6.1). No browser knows the second scheme.
+    pub const fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Refusal::NoCredential | Refusal::BadCredential => {
+                Some("Basic realm=\"Gatepost\", charset=\"UTF-8\"")
+            }
+            Refusal::Unauthenticated(_) => Some("Parameters realm=\"Gatepost\""),
+            _ => None,
+        }
+    }
+
+    /// The same refusal where these are the places of a credential: without Basic, none asks for a Basic login.
+    pub fn of_places(self, places: CredentialPlaces) -> Refusal {
+        match self {
+            Refusal::NoCredential | Refusal::BadCredential if !places.basic => {
+                Refusal::Unauthenticated(self.reason())
+            }
+            other => other,
+        }
     }
 }
 
@@ -142,7 +165,7 @@ mod tests {
     fn unavailable_is_never_denied() {
         let refusal = Refusal::from(Unavailable::Store);
         assert_eq!((refusal.status(), refusal.retry_after()), (503, Some(1)));
-        assert!(!refusal.challenges());
+        assert_eq!(refusal.challenge(), None);
     }
 
     #[test]

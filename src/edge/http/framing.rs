@@ -18,7 +18,7 @@ use tracing::debug;
 
 use crate::edge::net::pingora_compat;
 use crate::edge::net::stream_wrapper::{forward_stream_traits, forward_writes};
-use crate::wire::{ChunkedError, ChunkedValidator};
+use crate::wire::{ChunkedDecoder, ChunkedError};
 
 /// The state of a stream's validation, shared with the code that knows where a header ends.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ enum Mode {
     /// There is no chunked body.
     Off,
     /// A chunked body is being read, and perhaps more behind it.
-    Chunked(ChunkedValidator),
+    Chunked(ChunkedDecoder),
 }
 
 impl Validation {
@@ -56,7 +56,7 @@ impl Validation {
         let mut mode = self.0.lock();
         if let Mode::Header(seen) = &*mode {
             let body = seen.get(length..).unwrap_or_default();
-            let mut validator = ChunkedValidator::new();
+            let mut validator = ChunkedDecoder::new();
             let validated = if chunked { validator.validate(body).map(|_| ()) } else { Ok(()) };
             *mode = if chunked { Mode::Chunked(validator) } else { Mode::Off };
             return validated;
@@ -119,7 +119,7 @@ pub async fn validate_request(mut session: ServerSession) -> Result<ServerSessio
     let stream = ValidatedStream {
         stream,
         unread: unread.unwrap_or_default(),
-        validation: Arc::new(Validation(Mutex::new(Mode::Chunked(ChunkedValidator::new())))),
+        validation: Arc::new(Validation(Mutex::new(Mode::Chunked(ChunkedDecoder::new())))),
     };
     read_again(header, stream).await
 }

@@ -7,6 +7,7 @@ use http::header::{self, HeaderValue};
 use http::{Method, Version};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
+use pingora_http::RequestHeader;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
@@ -25,13 +26,21 @@ use super::request_quota;
 use super::router::Routed;
 use super::service::{HttpService, Plan};
 use super::target::{Target, ambiguous};
-use super::{management, respond};
+use super::{management, preflight, respond};
+use crate::config::Need;
 use crate::domain::Permissions;
+use crate::edge::net::source_limit::CountedConnection;
 use crate::service::access::Granted;
 use crate::wire::Readings;
 
 /// The status in metrics and log for a client that went away before its answer.
 const CLIENT_GONE: u16 = 499;
+
+/// The most fields of a request's header over HTTP/2. Over HTTP/1 the parser has the same limit.
+const MOST_FIELDS: usize = 256;
+
+/// The text for a request of a trusted proxy's client that has too many in progress.
+const TOO_MANY: &str = "Too many requests at once from this client, try again";
 
 /// The bytes of most requests to a backend.
 const REQUEST_SIZE: usize = 1024;
@@ -72,7 +81,15 @@ impl<'a> RequestHandler<'a> {
             session.set_keepalive(None);
         }
         let (plan, request_id) = (self.site.plan.load_full(), self.site.ids.next());
-        Underway { handler: self, plan, request_id, started: Instant::now(), answered: None, forwarded: None }
+        Underway {
+            handler: self,
+            plan,
+            request_id,
+            started: Instant::now(),
+            answered: None,
+            forwarded: None,
+            counted: None,
+        }
     }
 }
 
@@ -85,6 +102,8 @@ struct Underway<'a> {
     /// The end of the response, if something is done after it.
     answered: Option<Instant>,
     forwarded: Option<ForwardedBy>,
+    /// The count of the requests of a trusted proxy's client.
+    counted: Option<CountedConnection>,
 }
 
 /// The grounds on which a request was forwarded.
@@ -99,6 +118,7 @@ struct ForwardedBy {
 
 impl Underway<'_> {
     async fn answer(&mut self, session: &mut ServerSession) -> Result<Exchange, Refusal> {
+        self.count(session)?;
         let raw = session.req_header().raw_path().to_vec();
         match self.admit(session, &raw).await? {
             FirstStep::Answered(exchange) => Ok(exchange),
@@ -110,6 +130,7 @@ impl Underway<'_> {
 
     /// The same with the memory for the second step on the heap.
     async fn answer_in_two_steps(&mut self, session: &mut ServerSession) -> Result<Exchange, Refusal> {
+        self.count(session)?;
         let raw = session.req_header().raw_path().to_vec();
         match self.admit(session, &raw).await? {
             FirstStep::Answered(exchange) => Ok(exchange),
@@ -117,6 +138,16 @@ impl Underway<'_> {
                 Box::pin(self.forward(session, route, &target, admitted)).await
             }
         }
+    }
+
+    /// Counts a request that a trusted proxy forwards, as its client's connections are counted without a proxy.
+    fn count(&mut self, session: &ServerSession) -> Result<(), Refusal> {
+        let RequestHandler { site, client, .. } = self.handler;
+        let headers = &session.req_header().headers;
+        if let Some(source) = client.forwarded_source(headers, &self.plan.trusted_proxies) {
+            self.counted = Some(site.sources.enter(source).ok_or(Refusal::Overloaded(TOO_MANY))?);
+        }
+        Ok(())
     }
 
     /// Parses the target `raw`, finds its route and authorizes the request. Calls of the management API are answered here.
@@ -127,11 +158,14 @@ impl Underway<'_> {
         if request.method == Method::CONNECT {
             return Err(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
-        // Over HTTP/1 `ambiguity` has checked the host with the rest of the header.
-        if request.version == Version::HTTP_2
-            && let Some(reason) = unclear_host(request)
-        {
-            return Err(Refusal::Malformed(reason.into()));
+        // Over HTTP/1 the number of fields and the host were checked with the rest of the header.
+        if request.version == Version::HTTP_2 {
+            if number_of_fields(request) > MOST_FIELDS {
+                return Err(Refusal::HeaderTooLarge);
+            }
+            if let Some(reason) = unclear_host(request) {
+                return Err(Refusal::Malformed(reason.into()));
+            }
         }
         // A client that sends an invalid target may frame its body wrongly, too.
         let target = Target::parse(raw).inspect_err(|_| session.set_keepalive(None))?;
@@ -140,15 +174,31 @@ impl Underway<'_> {
             true => Readings::default(),
             false => target.readings()?,
         };
-        if let Some(credentials) = &site.credentials
-            && management::is_for(&target, &readings)?
+        let managing = match &site.credentials {
+            Some(credentials) => management::is_for(&target, &readings)?.then_some(credentials),
+            None => None,
+        };
+        let route = plan.router.route(&request.method, &target.path, &readings);
+        drop(readings);
+        // A public path's backend answers preflights itself.
+        if request.method == Method::OPTIONS
+            && (managing.is_some() || !route.as_ref().is_ok_and(|route| route.need == Need::Public))
         {
-            let call = management::Call { site, credentials, client, plan, request_id };
-            return Ok(FirstStep::Answered(call.answer(session, &target).await?));
+            let (methods, within) = (managing.map(|_| management::METHODS), plan.timeouts.write);
+            let answered = preflight::answer(session, &plan.cors_origins, methods, request_id, within);
+            // On the heap, since it is rare, and the future of every request would be larger otherwise.
+            if let Some(exchange) = Box::pin(answered).await {
+                return Ok(FirstStep::Answered(exchange));
+            }
         }
-        let route = plan.router.route(&request.method, &target.path, &readings).map_err(ambiguous)?;
+        if let Some(credentials) = managing {
+            let call = management::Call { site, credentials, client, plan, request_id };
+            return Ok(FirstStep::Answered(call.answer(session, &target).await));
+        }
+        let route = route.map_err(ambiguous)?;
         let admission = Admission { site, client, plan, request_id };
-        let admitted = admission.admit(session, &target, &route).await?;
+        let admitted = admission.admit(session, &target, &route).await;
+        let admitted = admitted.map_err(|refusal| refusal.of_places(route.credentials))?;
         Ok(FirstStep::Admitted(target, route, admitted))
     }
 
@@ -197,7 +247,7 @@ impl Underway<'_> {
         let group = self.forwarded.as_ref().map_or(0, |by| by.group);
         let (status, server) = (delivery.status(), &self.plan.groups[group].servers()[delivery.server]);
         let active = server.count_active();
-        let delivered = delivery.run(session, &self.plan.timeouts).await;
+        let delivered = delivery.run(session, self.plan.groups[group].timeouts()).await;
         drop(active);
         if let Some(stream) = delivered.backend {
             server.keep(self.handler.worker, stream);
@@ -242,6 +292,8 @@ impl Underway<'_> {
             trusted: handler.client.is_trusted(&plan.trusted_proxies),
             framing,
             authority: group.authority(),
+            host: group.host(),
+            reads_basic: route.credentials.basic,
             upgrade,
             request_id,
         };
@@ -266,11 +318,12 @@ impl Underway<'_> {
         let client = ClientSide {
             session,
             body: &mut admitted.body,
-            timeouts: &plan.timeouts,
+            timeouts: group.timeouts(),
             request_id,
             stop: handler.stop,
         };
-        let forward = Forward { client, request: &request, method: &method, worker: handler.worker };
+        let (host, worker) = (group.host(), handler.worker);
+        let forward = Forward { client, request: &request, host, method: &method, worker };
         let exchange = forward.run(group).await?;
         if matches!(exchange, Exchange::Answered(_)) {
             self.answered = Some(Instant::now());
@@ -288,11 +341,13 @@ impl Underway<'_> {
         let room =
             request_quota::take_for_refusal(self.handler.site, &self.plan, self.handler.client, request);
         let Some(_room) = room else {
-            respond::refuse_without_body(session, refusal, &self.request_id, within).await;
+            respond::refuse_without_body(session, refusal, &self.plan.cors_origins, &self.request_id, within)
+                .await;
             return;
         };
         respond::settle(session).await;
-        if respond::refuse(session, refusal, path, &self.request_id, within).await {
+        let origins = &self.plan.cors_origins;
+        if respond::refuse(session, refusal, path, origins, &self.request_id, within).await {
             self.answered = Some(Instant::now());
             respond::drain(session).await;
         }
@@ -302,11 +357,13 @@ impl Underway<'_> {
     async fn carry(&self, session: ServerSession, upstream: UpstreamSession) {
         let site = self.handler.site;
         let revoked = until_revoked(site, self.forwarded.as_ref());
+        let group = self.forwarded.as_ref().map_or(0, |by| by.group);
+        let timeouts = self.plan.groups[group].timeouts();
         let mut stop = self.handler.stop.clone();
         let ended = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => tunnel::TunnelEnd::Closed,
-            ended = tunnel::carry(session, upstream, &self.plan.timeouts, revoked) => ended,
+            ended = tunnel::carry(session, upstream, timeouts, revoked) => ended,
         };
         if ended == tunnel::TunnelEnd::Revoked {
             info!(
@@ -367,6 +424,13 @@ fn asks_for_upgrade(session: &ServerSession) -> bool {
         && request.method == Method::GET
         && matches!(protocol, (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"websocket"))
         && options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+}
+
+/// The number of fields of a header. Over HTTP/2 one `Cookie` may be several fields (RFC 9113 section 8.2.3).
+fn number_of_fields(request: &RequestHeader) -> usize {
+    let headers = &request.headers;
+    let crumbs = || headers.get_all(header::COOKIE).iter().count();
+    if headers.len() <= MOST_FIELDS { headers.len() } else { headers.len() - crumbs().saturating_sub(1) }
 }
 
 fn shown(request_id: &HeaderValue) -> &str {

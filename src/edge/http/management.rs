@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::authorize;
 use super::body::error::BodyError;
 use super::body::pacing::Pace;
+use super::cors;
 use super::cross_site;
 use super::error::Refusal;
 use super::peer::HttpPeer;
@@ -29,11 +30,14 @@ use crate::service::{self, Credentials, Origin};
 use crate::wire::reply as text;
 use crate::wire::{
     BASIC_BUFFER, CallParameters, CallParametersError, CredentialsAction, CredentialsCall,
-    PresentedCredential, Readings, one_credential, unreserved,
+    PresentedCredential, Readings, ReplyFormat, one_credential, unreserved,
 };
 
 /// The most bytes of a request's body. Its parameters need a fraction of them.
 const BODY_LIMIT: usize = 64 * 1024;
+
+/// The methods of all calls.
+pub const METHODS: &str = "GET, POST";
 
 /// The credentials that are read from the store at once for a list.
 const PAGE: u32 = 1000;
@@ -73,37 +77,33 @@ pub struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Answers the call.
-    ///
-    /// # Errors
-    /// The path names no call. Every other error is answered in the call's own format.
-    pub async fn answer(
-        &self,
-        session: &mut ServerSession,
-        target: &Target<'_>,
-    ) -> Result<Exchange, Refusal> {
-        let Some(asked) = CredentialsCall::from_path(&unreserved(&target.path)) else {
-            return Err(Refusal::NotFound(
+    /// Answers the call. Every error is answered in the call's own format, which the suffix of its path chooses.
+    pub async fn answer(&self, session: &mut ServerSession, target: &Target<'_>) -> Exchange {
+        let performed = match CredentialsCall::from_path(&unreserved(&target.path)) {
+            Some(asked) => self.perform(session, target, &asked).await,
+            None => Err(Refusal::NotFound(
                 "Unknown API call: the calls are get, add, edit and remove, each with .json or .xml".into(),
-            ));
+            )),
         };
-        match self.perform(session, target, &asked).await {
-            Ok(replied) => Ok(replied),
+        match performed {
+            Ok(replied) => replied,
             Err(refusal) => {
+                let format = ReplyFormat::of_path(&target.path);
+                let refusal = refusal.of_places(self.plan.places_of_management());
                 let request = session.req_header();
                 let room = request_quota::take_for_refusal(self.site, self.plan, self.client, request);
                 let Some(_room) = room else {
                     let within = self.plan.timeouts.write;
-                    let whole =
-                        respond::refuse_without_body(session, &refusal, self.request_id, within).await;
-                    return Ok(ended(refusal.status(), whole));
+                    let (origins, id) = (&self.plan.cors_origins, self.request_id);
+                    let whole = respond::refuse_without_body(session, &refusal, origins, id, within).await;
+                    return ended(refusal.status(), whole);
                 };
-                let body = text::error(asked.format, &refusal.reason());
-                let replied = self.write(session, &asked, refusal.status(), body, Some(&refusal)).await;
+                let body = text::error(format, &refusal.reason());
+                let replied = self.write(session, format, refusal.status(), body, Some(&refusal)).await;
                 if matches!(replied, Exchange::Answered(_)) {
                     respond::drain(session).await;
                 }
-                Ok(replied)
+                replied
             }
         }
     }
@@ -115,9 +115,9 @@ impl Call<'_> {
         asked: &CredentialsCall,
     ) -> Result<Exchange, Refusal> {
         if !matches!(session.req_header().method, Method::GET | Method::POST) {
-            return Err(Refusal::Method("GET, POST"));
+            return Err(Refusal::Method(METHODS));
         }
-        let mut parameters = CallParameters::new();
+        let mut parameters = CallParameters::with_credential_in(self.plan.places_of_management());
         if let Some(query) = &target.query {
             parameters.add_query(query).map_err(parameters_refused)?;
         }
@@ -165,7 +165,7 @@ impl Call<'_> {
             CredentialsAction::Remove => self.credentials.remove(&manager, needed()?).await,
         };
         let count = changed.map_err(refusal_of)?;
-        Ok(self.write(session, asked, 200, text::success(asked.format, count), None).await)
+        Ok(self.write(session, asked.format, 200, text::success(asked.format, count), None).await)
     }
 
     /// Authenticates the account holder, who alone manages credentials.
@@ -179,7 +179,11 @@ impl Call<'_> {
         let source = self.client.source(headers, &self.plan.trusted_proxies);
         let peer = Peer { source, request_id: self.request_id.to_str().unwrap_or_default() };
         let access = &self.site.access;
-        let basic = authorize::authorization(headers.get_all(header::AUTHORIZATION), &mut buffer);
+        let places = self.plan.places_of_management();
+        let basic = match places.basic {
+            true => authorize::authorization(headers.get_all(header::AUTHORIZATION), &mut buffer),
+            false => Ok(None),
+        };
         if basic.as_ref().is_err_and(|refusal| *refusal == Refusal::BadCredential) {
             access.note_no_credential(self.site.entry, peer, "malformed credential");
         }
@@ -190,9 +194,10 @@ impl Call<'_> {
         // A login that a browser may have added by itself, and no other credential.
         if let (Some(ambient), None) = (basic, &held) {
             let is_trusted = self.client.is_trusted(&self.plan.trusted_proxies);
-            if let Some(reason) = cross_site::reason(session.req_header(), self.client, is_trusted) {
+            let origins = &self.plan.cors_origins;
+            if let Some(reason) = cross_site::reason(session.req_header(), self.client, is_trusted, origins) {
                 access.note_unchecked(ambient.username, self.site.entry, peer, reason);
-                return Err(Refusal::CrossSite(self.site.entry));
+                return Err(Refusal::CrossSite(places));
             }
         }
         let Some(presented) = presented else {
@@ -250,7 +255,7 @@ impl Call<'_> {
         if let Some(username) = username {
             let credential = self.credentials.get(manager, username).await.map_err(refusal_of)?;
             let body = text::credential(asked.format, &credential);
-            return Ok(self.write(session, asked, 200, body, None).await);
+            return Ok(self.write(session, asked.format, 200, body, None).await);
         }
         let mut list = text::CredentialList::new(asked.format);
         let mut piece = String::new();
@@ -276,13 +281,15 @@ impl Call<'_> {
                 list.end(&mut piece);
             }
             if complete && !begun {
-                return Ok(self.write(session, asked, 200, piece, None).await);
+                return Ok(self.write(session, asked.format, 200, piece, None).await);
             }
             let within = self.plan.timeouts.write;
             if !begun {
                 begun = true;
                 let version = session.req_header().version;
-                let Ok(header) = self.long_header(asked, version) else { return Err(Refusal::BadGateway) };
+                let Ok(header) = self.long_header(asked, session) else {
+                    return Err(Refusal::BadGateway);
+                };
                 if version == Version::HTTP_10 {
                     session.set_keepalive(None);
                 }
@@ -303,29 +310,31 @@ impl Call<'_> {
     fn long_header(
         &self,
         asked: &CredentialsCall,
-        version: Version,
+        session: &ServerSession,
     ) -> pingora_error::Result<ResponseHeader> {
         let mut header = respond::header(200, asked.format.content_type(), 0, self.request_id)?;
         header.remove_header(&header::CONTENT_LENGTH);
-        if version == Version::HTTP_11 {
+        if session.req_header().version == Version::HTTP_11 {
             header.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
         }
+        cors::add_fields(&mut header, session, &self.plan.cors_origins)?;
         Ok(header)
     }
 
     async fn write(
         &self,
         session: &mut ServerSession,
-        asked: &CredentialsCall,
+        format: ReplyFormat,
         status: u16,
         body: String,
         refusal: Option<&Refusal>,
     ) -> Exchange {
-        let header = respond::header(status, asked.format.content_type(), body.len(), self.request_id);
+        let header = respond::header(status, format.content_type(), body.len(), self.request_id);
         let header = header.and_then(|mut header| {
             if let Some(refusal) = refusal {
                 respond::add_refusal_fields(&mut header, refusal)?;
             }
+            cors::add_fields(&mut header, session, &self.plan.cors_origins)?;
             Ok(header)
         });
         let whole = match header {

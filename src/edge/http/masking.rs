@@ -80,15 +80,16 @@ impl BodyKind {
         if kinds.next().is_some() {
             return Err(Refusal::Malformed("More than one Content-Type".into()));
         }
-        if kind.is_empty() {
-            return Ok(BodyKind::Undeclared(BodyScanner::for_untyped()));
-        }
         let scanner =
             BodyScanner::for_content_type(kind).map_err(|e| Refusal::Malformed(e.to_string().into()))?;
-        if scanner.is_some() && headers.contains_key(header::CONTENT_ENCODING) {
-            return Err(Refusal::Malformed("Unsupported Content-Encoding: a form must not have one".into()));
+        match scanner {
+            None => Ok(BodyKind::Other),
+            Some(scanner) if !scanner.is_declared() => Ok(BodyKind::Undeclared(scanner)),
+            Some(_) if is_encoded(headers) => {
+                Err(Refusal::Malformed("Unsupported Content-Encoding: a form must not have one".into()))
+            }
+            Some(scanner) => Ok(BodyKind::Form(scanner)),
         }
-        Ok(scanner.map_or(BodyKind::Other, BodyKind::Form))
     }
 
     /// The mask of a body that may only repeat the credential that was decided on.
@@ -108,6 +109,13 @@ impl BodyKind {
             BodyKind::Form(scanner) | BodyKind::Undeclared(scanner) => Some(scanner),
         }
     }
+}
+
+/// Returns true if the body is encoded (RFC 9110 section 8.4). `identity` says that it isn't.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let mut encodings = values.flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    encodings.any(|encoding| !matches!(&*encoding.trim_ascii().to_ascii_lowercase(), b"" | b"identity"))
 }
 
 /// The credential that one in a form is compared with.

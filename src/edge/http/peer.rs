@@ -65,6 +65,14 @@ impl HttpPeer {
         self.without_room.load(Ordering::Relaxed) && !self.has_accepted()
     }
 
+    /// The client that a trusted proxy names; `None` for a connection of the client itself, or if the proxy names nobody else.
+    pub fn forwarded_source(&self, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> Option<IpAddr> {
+        if !self.is_trusted(trusted_proxies) {
+            return None;
+        }
+        Some(self.source(headers, trusted_proxies)).filter(|source| *source != self.address)
+    }
+
     /// Returns true if its `X-Forwarded-*` fields are trusted.
     pub fn is_trusted(&self, trusted_proxies: &[IpNet]) -> bool {
         trusted_proxies.iter().any(|net| net.contains(&self.address))

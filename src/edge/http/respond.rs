@@ -12,11 +12,13 @@ use pingora_timeout::timeout;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::client_stream::ClientStream;
+use super::cors;
 use super::error::Refusal;
 use super::framing::ValidatedStream;
 use super::headers::response::{Incoming, framing_of, incoming, incoming_bytes};
 use super::request_id::REQUEST_ID;
-use crate::wire::{ReplyFormat, reply};
+use crate::config::AllowedOrigin;
+use crate::wire::{RefusalFormat, ReplyFormat, reply};
 
 /// The most bytes of an unwanted body that are read and discarded, so that the client can read the answer.
 const DRAIN_BYTES: usize = 64 << 20;
@@ -130,9 +132,8 @@ pub fn header(
 /// # Errors
 /// A field can't be written.
 pub fn add_refusal_fields(answer: &mut ResponseHeader, refusal: &Refusal) -> pingora_error::Result<()> {
-    if refusal.challenges() {
-        let challenge = HeaderValue::from_static("Basic realm=\"Gatepost\", charset=\"UTF-8\"");
-        answer.insert_header(header::WWW_AUTHENTICATE, challenge)?;
+    if let Some(challenge) = refusal.challenge() {
+        answer.insert_header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))?;
     }
     if let Some(seconds) = refusal.retry_after() {
         answer.insert_header(header::RETRY_AFTER, HeaderValue::from(seconds))?;
@@ -143,18 +144,24 @@ pub fn add_refusal_fields(answer: &mut ResponseHeader, refusal: &Refusal) -> pin
     Ok(())
 }
 
-/// Answers with a refusal in the API's general error format, which the path's suffix chooses. Returns false as [`write()`] does.
+/// Answers with a refusal in the API's general error format, which the path chooses. A page of one of `origins` may read it.
+/// Returns false as [`write()`] does.
 pub async fn refuse(
     session: &mut ServerSession,
     refusal: &Refusal,
     path: &str,
+    origins: &[AllowedOrigin],
     request_id: &HeaderValue,
     within: Duration,
 ) -> bool {
-    let format = ReplyFormat::of_path(path);
-    let body = Bytes::from(reply::refusal(format, &refusal.reason()));
-    let answer = header(refusal.status(), format.content_type(), body.len(), request_id)
-        .and_then(|mut answer| add_refusal_fields(&mut answer, refusal).map(|()| answer));
+    let format = RefusalFormat::of_path(path);
+    let body = Bytes::from(reply::refusal(format, refusal.status(), &refusal.reason()));
+    let answer =
+        header(refusal.status(), format.content_type(), body.len(), request_id).and_then(|mut answer| {
+            add_refusal_fields(&mut answer, refusal)?;
+            cors::add_fields(&mut answer, session, origins)?;
+            Ok(answer)
+        });
     let Ok(answer) = answer else { return false };
     write(session, answer, body, within).await
 }
@@ -163,11 +170,16 @@ pub async fn refuse(
 pub async fn refuse_without_body(
     session: &mut ServerSession,
     refusal: &Refusal,
+    origins: &[AllowedOrigin],
     request_id: &HeaderValue,
     within: Duration,
 ) -> bool {
-    let answer = header(refusal.status(), ReplyFormat::Json.content_type(), 0, request_id)
-        .and_then(|mut answer| add_refusal_fields(&mut answer, refusal).map(|()| answer));
+    let answer =
+        header(refusal.status(), ReplyFormat::Json.content_type(), 0, request_id).and_then(|mut answer| {
+            add_refusal_fields(&mut answer, refusal)?;
+            cors::add_fields(&mut answer, session, origins)?;
+            Ok(answer)
+        });
     let Ok(answer) = answer else { return false };
     write(session, answer, Bytes::new(), within).await
 }

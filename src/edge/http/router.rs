@@ -27,7 +27,7 @@ use std::borrow::Cow;
 
 use http::Method;
 
-use crate::config::{HttpEntry, Need};
+use crate::config::{CredentialPlaces, HttpEntry, Need};
 use crate::domain::{Entry, PathPattern, Permission, Permissions};
 use crate::wire::{AmbiguousPath, Readings, RoutePattern, sends_mail};
 
@@ -47,6 +47,8 @@ pub struct Router {
     rivals: Vec<Rival>,
     entry: Entry,
     default: Need,
+    /// The entry's own places of credentials, for paths that no route matches.
+    credentials: CredentialPlaces,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,7 @@ struct CompiledRoute {
     methods: Option<Vec<Method>>,
     need: Need,
     group: usize,
+    credentials: CredentialPlaces,
     /// The routes that may count for a suffix of a path that this route matches. Known in advance, so that most requests are
     /// decided without a look at any other route.
     rivals: Vec<Rival>,
@@ -89,6 +92,7 @@ struct Decision {
     /// That of the route with the longest base.
     first_suffix: Option<Permission>,
     group: usize,
+    credentials: CredentialPlaces,
 }
 
 impl Decision {
@@ -101,7 +105,7 @@ impl Decision {
             Need::Public => also,
             Need::Permission(permission) => also.minus(Permissions::only(permission)),
         };
-        Routed { need, also, group: self.group }
+        Routed { need, also, group: self.group, credentials: self.credentials }
     }
 
     /// The permissions of the path as it is written.
@@ -122,6 +126,8 @@ pub struct Routed {
     pub also: Permissions,
     /// The index of its group of backends.
     pub group: usize,
+    /// The places where it may have its credential.
+    pub credentials: CredentialPlaces,
 }
 
 impl Routed {
@@ -135,9 +141,16 @@ impl Routed {
 }
 
 impl CompiledRoute {
-    fn new(path: &PathPattern, methods: Option<Vec<Method>>, need: Need, group: usize) -> CompiledRoute {
+    fn new(
+        path: &PathPattern,
+        methods: Option<Vec<Method>>,
+        need: Need,
+        group: usize,
+        credentials: CredentialPlaces,
+    ) -> CompiledRoute {
         let stem = (need != Need::Public).then(|| RoutePattern::without_extension(path)).flatten();
-        CompiledRoute { pattern: RoutePattern::new(path), stem, methods, need, group, rivals: Vec::new() }
+        let (pattern, rivals) = (RoutePattern::new(path), Vec::new());
+        CompiledRoute { pattern, stem, methods, need, group, credentials, rivals }
     }
 
     /// A backend may read a request more leniently than it is written. So a route that needs a permission matches everything that
@@ -184,17 +197,20 @@ impl CompiledRoute {
 impl Router {
     /// Compiles the routes of `settings`.
     pub fn new(settings: &HttpEntry) -> Router {
+        let own = settings.groups.first().map(|group| group.credentials);
+        let credentials = own.unwrap_or(CredentialPlaces::of(settings.entry));
         let compile = |route: &crate::config::RouteSettings| {
-            CompiledRoute::new(&route.path, route.methods.clone(), route.need, route.group)
+            CompiledRoute::new(&route.path, route.methods.clone(), route.need, route.group, route.credentials)
         };
         let mut routes: Vec<CompiledRoute> = settings.routes.iter().map(compile).collect();
         if settings.entry == Entry::Api {
             let built_in = SENDING.iter().filter_map(|path| PathPattern::parse(path).ok());
             let need = Need::Permission(Permission::Email);
             // Their stems send mail as well: see `sends_mail`.
-            routes.extend(
-                built_in.map(|path| CompiledRoute { stem: None, ..CompiledRoute::new(&path, None, need, 0) }),
-            );
+            routes.extend(built_in.map(|path| CompiledRoute {
+                stem: None,
+                ..CompiledRoute::new(&path, None, need, 0, credentials)
+            }));
         }
         let with_stem = |(route, compiled): (usize, &CompiledRoute)| {
             let stem = compiled.stem.is_some().then_some(Rival { route, by_stem: true });
@@ -213,7 +229,7 @@ impl Router {
         for (route, rivals) in routes.iter_mut().zip(all_rivals) {
             route.rivals = rivals;
         }
-        Router { routes, rivals, entry: settings.entry, default: settings.default_need() }
+        Router { routes, rivals, entry: settings.entry, default: settings.default_need(), credentials }
     }
 
     /// Returns true if all paths need the same and have the same backends, so that no reading of a path matters.
@@ -268,14 +284,15 @@ impl Router {
     }
 
     fn decide_as_written(&self, path: &[u8], named: Option<usize>) -> Decision {
-        let (written, is_named, group) = match named {
-            Some(named) => (self.routes[named].need, true, self.routes[named].group),
-            None if self.entry == Entry::Api && sends_mail(path) => {
-                (Need::Permission(Permission::Email), true, 0)
-            }
-            None => (self.default, false, 0),
+        let own = |written| (written, 0, self.credentials);
+        let is_named = named.is_some() || self.entry == Entry::Api && sends_mail(path);
+        let (written, group, credentials) = match named.map(|named| &self.routes[named]) {
+            Some(route) => (route.need, route.group, route.credentials),
+            None if is_named => own(Need::Permission(Permission::Email)),
+            None => own(self.default),
         };
-        Decision { written, is_named, suffixes: Permissions::NONE, first_suffix: None, group }
+        let suffixes = Permissions::NONE;
+        Decision { written, is_named, suffixes, first_suffix: None, group, credentials }
     }
 
     /// The same for a path that extends one that a route decides on; the rule is in the module's documentation.
@@ -287,11 +304,17 @@ impl Router {
             Need::Public => None,
             Need::Permission(permission) => Some(permission),
         };
-        let all = holders.iter().filter_map(permission).map(Permissions::only);
+        let suffixes = holders.iter().filter_map(permission).map(Permissions::only);
+        let first_route = &self.routes[first.rival.route];
+        let (group, credentials) = match named {
+            Some(_) => (written.group, written.credentials),
+            None => (first_route.group, first_route.credentials),
+        };
         Decision {
-            suffixes: all.fold(Permissions::NONE, Permissions::or),
+            suffixes: suffixes.fold(Permissions::NONE, Permissions::or),
             first_suffix: permission(first),
-            group: if named.is_some() { written.group } else { self.routes[first.rival.route].group },
+            group,
+            credentials,
             ..written
         }
     }

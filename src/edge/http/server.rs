@@ -71,7 +71,7 @@ pub struct HttpServer {
 impl HttpServer {
     /// Serves `connection` until either side closes it.
     pub async fn serve(self, connection: Connection) {
-        let Connection { stream, meter, peer, tls, entered } = connection;
+        let Connection { stream, meter, peer, tls, entered, counted } = connection;
         let client = HttpPeer::new(peer, tls);
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             let (header, keepalive) = self.patience();
@@ -101,7 +101,7 @@ impl HttpServer {
         } else {
             self.one_by_one(stream, &meter, &client).await;
         }
-        drop(entered);
+        drop((entered, counted));
     }
 
     /// The quota of the streams of a connection; none for a trusted proxy, whose clients' requests count separately.
@@ -215,7 +215,7 @@ impl HttpServer {
         log_unread(&self.site, client, refusal, &id);
         session.set_keepalive(None);
         let within = self.site.plan.load().timeouts.write;
-        respond::refuse(session, refusal, "", &id, within).await;
+        respond::refuse(session, refusal, "", &[], &id, within).await;
     }
 }
 
@@ -268,8 +268,9 @@ impl Multiplexed {
         site.metrics.http_request(site.entry, refusal.status(), Duration::ZERO);
         let id = site.ids.next();
         log_unread(site, &self.client, &refusal, &id);
-        let within = site.plan.load().timeouts.write;
-        respond::refuse_without_body(&mut session, &refusal, &id, within).await;
+        let plan = site.plan.load_full();
+        let within = plan.timeouts.write;
+        respond::refuse_without_body(&mut session, &refusal, &plan.cors_origins, &id, within).await;
     }
 
     /// Gives back the room of the streams once a credential was accepted. Closes a connection that only takes room: its client opens

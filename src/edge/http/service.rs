@@ -1,5 +1,6 @@
 //! An HTTP entry, as its workers share it, and the plan that a reload replaces: routes, backends, limits.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -10,8 +11,9 @@ use super::proxy::upstream::{UpstreamGauges, UpstreamGroup};
 use super::quota::Quota;
 use super::request_id::RequestIds;
 use super::router::Router;
-use crate::config::{ConfigError, Forms, HttpEntry, Timeouts};
+use crate::config::{AllowedOrigin, ConfigError, CredentialPlaces, Forms, HttpEntry, Timeouts};
 use crate::domain::Entry;
+use crate::edge::net::source_limit::{CountedConnection, SourceLimit};
 use crate::service::Credentials;
 use crate::service::access::Access;
 use crate::state::metrics::Metrics;
@@ -26,6 +28,8 @@ pub struct Plan {
     pub timeouts: Timeouts,
     /// The limits for forms that are read for their credential.
     pub forms: Forms,
+    /// The origins of pages of other sites that may call the entry.
+    pub cors_origins: Vec<AllowedOrigin>,
     /// The networks whose `X-Forwarded-*` fields are trusted.
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -55,7 +59,13 @@ impl Plan {
         }
         let router = Router::new(settings);
         let (timeouts, forms) = (settings.timeouts.clone(), settings.forms.clone());
-        Ok(Plan { router, groups, timeouts, forms, trusted_proxies: trusted_proxies.to_vec() })
+        let cors_origins = settings.cors_origins.clone();
+        Ok(Plan { router, groups, timeouts, forms, cors_origins, trusted_proxies: trusted_proxies.to_vec() })
+    }
+
+    /// The places where a call of the management API may have its credential: those of the entry.
+    pub fn places_of_management(&self) -> CredentialPlaces {
+        self.groups.first().map_or(CredentialPlaces::of(Entry::Api), |group| group.settings().credentials)
     }
 
     /// Looks up the names of all backends before the first request. A name that takes longer than 5 s is left to the health checks.
@@ -89,6 +99,8 @@ pub struct HttpService {
     pub plan: ArcSwap<Plan>,
     /// The quota of requests without an accepted credential.
     pub room: Arc<Quota>,
+    /// The connections of each source, over all HTTP entries.
+    pub sources: Arc<SourceLimit>,
     /// The request IDs.
     pub ids: RequestIds,
 }
@@ -101,6 +113,7 @@ impl HttpService {
         credentials: Option<Credentials>,
         metrics: Arc<Metrics>,
         plan: Plan,
+        sources: Arc<SourceLimit>,
     ) -> Arc<HttpService> {
         Arc::new(HttpService {
             entry,
@@ -109,8 +122,17 @@ impl HttpService {
             metrics,
             plan: ArcSwap::from_pointee(plan),
             room: Arc::new(Quota::default()),
+            sources,
             ids: RequestIds::new(),
         })
+    }
+
+    /// Counts a connection of `address`; `None` if it has as many as one source may have. Trusted proxies have any number.
+    pub fn count_connection(&self, address: IpAddr) -> Option<CountedConnection> {
+        if self.plan.load().trusted_proxies.iter().any(|net| net.contains(&address)) {
+            return Some(CountedConnection::exempt());
+        }
+        self.sources.enter(address)
     }
 
     /// Checks the backends, each at its group's interval. A slow backend delays no other check. Ends with the process.

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::in_flight::{InFlight, InFlightGuard};
+use super::source_limit::CountedConnection;
 use super::tcp_stream::{Meter, MeteredStream};
 
 /// The longest time for a TLS handshake.
@@ -69,24 +70,34 @@ pub struct Connection {
     pub tls: bool,
     /// The guard that counts the connection as open.
     pub entered: InFlightGuard,
+    /// The count of the peer's connections.
+    pub counted: CountedConnection,
 }
 
 /// Accepts connections until `stop` turns true. After its TLS handshake, each is served by `serve` in a task of its own.
-/// Connections above the limit of `open` are closed at once. If they waited, the queue of the kernel would hide them.
-pub async fn accept<F, S>(
+/// Connections above the limit of `open`, and those that `count` does not count, are closed at once. If they waited, the queue of
+/// the kernel would hide them.
+pub async fn accept<F, S, C>(
     listener: StdListener,
     tls: Option<Arc<Acceptor>>,
     open: Arc<InFlight>,
+    count: C,
     stop: watch::Receiver<bool>,
     serve: S,
 ) where
     F: Future<Output = ()> + Send + 'static,
     S: Fn(Connection) -> F + Clone + Send + Sync + 'static,
+    C: Fn(IpAddr) -> Option<CountedConnection> + Send + 'static,
 {
-    let welcomed = move |stream, peer, entered| {
+    let welcomed = move |stream: TcpStream, peer: SocketAddr, entered| {
         let (tls, serve) = (tls.clone(), serve.clone());
+        let counted = count(peer.ip().to_canonical());
         async move {
-            if let Some(connection) = welcome(stream, peer, tls, entered).await {
+            let Some(counted) = counted else {
+                debug!(%peer, "connection closed: too many are open from this source");
+                return;
+            };
+            if let Some(connection) = welcome(stream, peer, tls, entered, counted).await {
                 serve(connection).await;
             }
         }
@@ -147,14 +158,17 @@ async fn welcome(
     peer: SocketAddr,
     tls: Option<Arc<Acceptor>>,
     entered: InFlightGuard,
+    counted: CountedConnection,
 ) -> Option<Connection> {
     let meter = Arc::new(Meter::default());
     let socket = MeteredStream::new(stream, meter.clone()).ok()?;
     let Some(acceptor) = tls else {
-        return Some(Connection { stream: Box::new(socket), meter, peer, tls: false, entered });
+        return Some(Connection { stream: Box::new(socket), meter, peer, tls: false, entered, counted });
     };
     match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(socket)).await {
-        Ok(Ok(stream)) => Some(Connection { stream: Box::new(stream), meter, peer, tls: true, entered }),
+        Ok(Ok(stream)) => {
+            Some(Connection { stream: Box::new(stream), meter, peer, tls: true, entered, counted })
+        }
         Ok(Err(error)) => {
             debug!(%peer, %error, "TLS handshake failed");
             None

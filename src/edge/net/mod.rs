@@ -7,6 +7,7 @@ pub mod listener;
 pub mod nonblocking;
 pub(super) mod pingora_compat;
 pub(super) mod resolver;
+pub mod source_limit;
 pub(super) mod stream_wrapper;
 pub mod tcp_stream;
 pub mod tls_certificate;

@@ -9,9 +9,9 @@ use tracing::debug;
 use super::client_io::ClientIo;
 use super::proxy_protocol;
 use super::session_driver::SessionDriver;
-use super::source_limit::CountedConnection;
 use super::worker::SmtpWorker;
 use crate::edge::net::in_flight::InFlightGuard;
+use crate::edge::net::source_limit::CountedConnection;
 use crate::state::metrics::SmtpLimit;
 use crate::wire::smtp::{Reply, replies};
 

@@ -12,9 +12,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::backend::group::BackendGroup;
 use super::hostname;
-use super::source_limit::SourceLimit;
 use crate::config::{ConfigError, SmtpEntry, SmtpTimeouts};
 use crate::edge::net::in_flight::InFlight;
+use crate::edge::net::source_limit::SourceLimit;
 use crate::service::access::Access;
 use crate::state::metrics::Metrics;
 use crate::wire::smtp::session::{SessionEnvironment, SessionSettings};

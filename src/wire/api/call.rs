@@ -51,6 +51,44 @@ impl ReplyFormat {
     }
 }
 
+/// The format of the refusal of a proxied call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RefusalFormat {
+    /// JSON for the calls of version 2.
+    Json,
+    /// `.xml`
+    Xml,
+    /// The JSON of version 3, which has no other format.
+    V3,
+}
+
+impl RefusalFormat {
+    /// The format for a path, or for a target in the absolute form: that of version 3 below `/v3/`, else by the suffix.
+    pub fn of_path(path: &str) -> RefusalFormat {
+        let path = match path.split_once("://") {
+            Some((_, rest)) if !path.starts_with('/') => rest.find('/').map_or("", |start| &rest[start..]),
+            _ => path,
+        };
+        let start = path.as_bytes().get(..4);
+        if start.is_some_and(|start| start.eq_ignore_ascii_case(b"/v3/")) || path.eq_ignore_ascii_case("/v3")
+        {
+            return RefusalFormat::V3;
+        }
+        match ReplyFormat::of_path(path) {
+            ReplyFormat::Json => RefusalFormat::Json,
+            ReplyFormat::Xml => RefusalFormat::Xml,
+        }
+    }
+
+    /// The value for the Content-Type header.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            RefusalFormat::Json | RefusalFormat::V3 => ReplyFormat::Json.content_type(),
+            RefusalFormat::Xml => ReplyFormat::Xml.content_type(),
+        }
+    }
+}
+
 /// A call of the credentials API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CredentialsCall {
@@ -116,6 +154,27 @@ mod tests {
             ("", ReplyFormat::Json),
         ] {
             assert_eq!(ReplyFormat::of_path(path), format, "{path}");
+        }
+    }
+
+    #[test]
+    fn formats_of_refusals() {
+        for (path, format) in [
+            ("/v3/mail/send", RefusalFormat::V3),
+            ("/V3/x.xml", RefusalFormat::V3),
+            ("/v3", RefusalFormat::V3),
+            ("/v3/", RefusalFormat::V3),
+            ("http://gate.test/v3/stats", RefusalFormat::V3),
+            ("http://gate.test", RefusalFormat::Json),
+            ("/v3x/a", RefusalFormat::Json),
+            ("/api/v3/a", RefusalFormat::Json),
+            ("/http://x/v3/a", RefusalFormat::Json),
+            ("/a.xml", RefusalFormat::Xml),
+            ("http://gate.test/a.xml", RefusalFormat::Xml),
+            ("", RefusalFormat::Json),
+            ("/ä/", RefusalFormat::Json),
+        ] {
+            assert_eq!(RefusalFormat::of_path(path), format, "{path}");
         }
     }
 }

@@ -8,5 +8,5 @@ pub mod parameters;
 pub mod reply;
 mod xml;
 
-pub use call::{CredentialsAction, CredentialsCall, ReplyFormat};
+pub use call::{CredentialsAction, CredentialsCall, RefusalFormat, ReplyFormat};
 pub use parameters::{CallParameters, CallParametersError};

@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-use crate::domain::{PermissionEdit, PermissionsError, Secret};
+use crate::config::CredentialPlaces;
+use crate::domain::{Entry, PermissionEdit, PermissionsError, Secret};
 use crate::wire::credential::{CredentialError, PresentedCredential};
 use crate::wire::form::{
     CredentialHalves, CredentialKey, CredentialValueBuffer, FormError, MediaType, fields,
@@ -15,10 +16,10 @@ pub const MOST_PARAMETERS: usize = 100;
 pub const LARGEST_PARAMETERS: usize = 64 * 1024;
 
 /// The parameters of one call (docs/api.md). Values are wiped when dropped; unknown parameters are ignored.
-#[derive(Default)]
 pub struct CallParameters {
     fields: Vec<ParameterField>,
     size: usize,
+    places: CredentialPlaces,
 }
 
 struct ParameterField {
@@ -27,10 +28,21 @@ struct ParameterField {
     value: Secret,
 }
 
+impl Default for CallParameters {
+    fn default() -> CallParameters {
+        CallParameters::new()
+    }
+}
+
 impl CallParameters {
     /// No parameters so far.
     pub fn new() -> CallParameters {
-        CallParameters::default()
+        CallParameters::with_credential_in(CredentialPlaces::of(Entry::Api))
+    }
+
+    /// The same, with a credential only in `places`: parameters of other places are no part of one.
+    pub fn with_credential_in(places: CredentialPlaces) -> CallParameters {
+        CallParameters { fields: Vec::new(), size: 0, places }
     }
 
     /// Adds the parameters of a raw query, without its `?`.
@@ -38,7 +50,8 @@ impl CallParameters {
     /// # Errors
     /// More or longer parameters than the limits allow.
     pub fn add_query(&mut self, query: &[u8]) -> Result<(), CallParametersError> {
-        fields::urlencoded(query, |field| self.add(field))
+        let may_hold = self.places.query;
+        fields::urlencoded(query, |field| self.add(field, may_hold))
     }
 
     /// Adds the parameters of a complete body: urlencoded, multipart (except files), or empty.
@@ -49,10 +62,13 @@ impl CallParameters {
         if body.is_empty() {
             return Ok(());
         }
+        let may_hold = self.places.form;
         match MediaType::read(content_type)? {
-            MediaType::Urlencoded => fields::urlencoded(body, |field| self.add(field)),
-            MediaType::Multipart { boundary } => fields::multipart(&boundary, body, |field| self.add(field)),
-            MediaType::Other => Err(CallParametersError::NotAForm),
+            MediaType::Urlencoded => fields::urlencoded(body, |field| self.add(field, may_hold)),
+            MediaType::Multipart { boundary } => {
+                fields::multipart(&boundary, body, |field| self.add(field, may_hold))
+            }
+            MediaType::Text | MediaType::Other => Err(CallParametersError::NotAForm),
         }
     }
 
@@ -111,8 +127,10 @@ impl CallParameters {
         }
     }
 
-    fn add(&mut self, field: fields::FormField) -> Result<(), CallParametersError> {
+    /// Adds a parameter, which is a part of a credential only with `may_hold`.
+    fn add(&mut self, field: fields::FormField, may_hold: bool) -> Result<(), CallParametersError> {
         let fields::FormField { name, key, value } = field;
+        let key = key.filter(|_| may_hold);
         let value = Secret::new(value);
         self.size += name.len() + value.expose().len();
         if self.fields.len() == MOST_PARAMETERS || self.size > LARGEST_PARAMETERS {

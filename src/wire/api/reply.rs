@@ -3,7 +3,7 @@
 
 use time::OffsetDateTime;
 
-use super::call::ReplyFormat;
+use super::call::{RefusalFormat, ReplyFormat};
 use super::xml::{DECLARATION, push_text};
 use crate::domain::{Credential, Permission, Permissions};
 
@@ -28,11 +28,20 @@ pub fn error(format: ReplyFormat, reason: &str) -> String {
     }
 }
 
-/// The refusal of a proxied call, in the general error form of the API. Strict clients accept no other elements.
-pub fn refusal(format: ReplyFormat, reason: &str) -> String {
+/// The refusal of a proxied call with that status, in the general error forms of the API. Its JSON of version 2 has two of them:
+/// client libraries look for `errors`, or for `error.code`. Strict clients accept no other elements of XML.
+pub fn refusal(format: RefusalFormat, status: u16, reason: &str) -> String {
     match format {
-        ReplyFormat::Json => format!(r#"{{"message":"error","errors":[{}]}}"#, quoted(reason)),
-        ReplyFormat::Xml => {
+        RefusalFormat::Json => {
+            let reason = quoted(reason);
+            format!(
+                r#"{{"message":"error","errors":[{reason}],"error":{{"code":{status},"message":{reason}}}}}"#
+            )
+        }
+        RefusalFormat::V3 => {
+            format!(r#"{{"errors":[{{"message":{},"field":null,"help":null}}]}}"#, quoted(reason))
+        }
+        RefusalFormat::Xml => {
             let mut xml = format!("{DECLARATION}<result><message>error</message><errors><error>");
             push_text(&mut xml, reason);
             xml.push_str("</error></errors></result>");
@@ -189,7 +198,14 @@ mod tests {
     fn json() {
         assert_eq!(success(ReplyFormat::Json, 4), r#"{"message":"success"}"#);
         assert_eq!(error(ReplyFormat::Json, "a \"b\"\n\u{fc}"), "{\"error\":\"a \\\"b\\\"\\n\u{fc}\"}");
-        assert_eq!(refusal(ReplyFormat::Json, "no"), r#"{"message":"error","errors":["no"]}"#);
+        assert_eq!(
+            refusal(RefusalFormat::Json, 401, "no"),
+            r#"{"message":"error","errors":["no"],"error":{"code":401,"message":"no"}}"#
+        );
+        assert_eq!(
+            refusal(RefusalFormat::V3, 401, "no"),
+            r#"{"errors":[{"message":"no","field":null,"help":null}]}"#
+        );
         assert_eq!(credential(ReplyFormat::Json, &john()), JOHN);
         assert_eq!(list(ReplyFormat::Json, &[]), "[]");
         assert_eq!(list(ReplyFormat::Json, &[john(), john()]), format!("[{JOHN},{JOHN}]"));
@@ -202,7 +218,7 @@ mod tests {
         assert_eq!(error(ReplyFormat::Xml, "a<\u{fc}"), wrong);
         let refused =
             format!("{HEAD}<result><message>error</message><errors><error>no</error></errors></result>");
-        assert_eq!(refusal(ReplyFormat::Xml, "no"), refused);
+        assert_eq!(refusal(RefusalFormat::Xml, 401, "no"), refused);
         assert_eq!(
             credential(ReplyFormat::Xml, &john()),
             format!("{HEAD}<credentials>{JOHN_XML}</credentials>")
@@ -217,8 +233,12 @@ mod tests {
         fn reasons_come_back_from_json(reason: String) {
             let read: serde_json::Value = serde_json::from_str(&error(ReplyFormat::Json, &reason)).unwrap();
             prop_assert_eq!(&read["error"], &serde_json::Value::from(reason.as_str()));
-            let read: serde_json::Value = serde_json::from_str(&refusal(ReplyFormat::Json, &reason)).unwrap();
-            prop_assert_eq!(&read["errors"][0], &serde_json::Value::from(reason));
+            let read = |format| serde_json::from_str::<serde_json::Value>(&refusal(format, 400, &reason)).unwrap();
+            let (json, v3) = (read(RefusalFormat::Json), read(RefusalFormat::V3));
+            let wanted = serde_json::Value::from(reason.as_str());
+            for found in [&json["errors"][0], &json["error"]["message"], &v3["errors"][0]["message"]] {
+                prop_assert_eq!(found, &wanted);
+            }
         }
 
         #[test]

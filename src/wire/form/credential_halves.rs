@@ -9,6 +9,9 @@ use crate::wire::credential::{CredentialError, LONGEST_VALUE, PresentedCredentia
 /// The byte that overwrites a credential's value.
 pub(crate) const FILLER: u8 = b'x';
 
+/// The room that nearly every value fits into, in bytes.
+const USUAL_VALUE: usize = 64;
+
 /// The two halves of a credential, collected from the parameters of a query or a form.
 #[derive(Default)]
 pub(crate) struct CredentialHalves {
@@ -32,7 +35,7 @@ impl CredentialHalves {
     pub(crate) fn buffer(&self) -> CredentialValueBuffer {
         match self.accepts_any {
             true => CredentialValueBuffer { bytes: Zeroizing::default(), keeps: false },
-            false => CredentialValueBuffer::with_room_for(LONGEST_VALUE),
+            false => CredentialValueBuffer::with_room_for(USUAL_VALUE),
         }
     }
 
@@ -71,7 +74,7 @@ impl CredentialHalves {
 /// The decoded value of a credential parameter, bounded by [`LONGEST_VALUE`].
 pub(crate) struct CredentialValue(Secret);
 
-/// A value that is being read. Its full capacity is allocated at first, because a vector that grows leaves copies behind.
+/// A value that is being read. The room that it outgrows is wiped.
 pub(crate) struct CredentialValueBuffer {
     bytes: Zeroizing<Vec<u8>>,
     /// False if the value is only masked, however long it is.
@@ -79,7 +82,7 @@ pub(crate) struct CredentialValueBuffer {
 }
 
 impl CredentialValueBuffer {
-    /// A buffer for `len` bytes, or for the longest value that is read.
+    /// A buffer that needs no more room for `len` bytes.
     pub(crate) fn with_room_for(len: usize) -> CredentialValueBuffer {
         CredentialValueBuffer {
             bytes: Zeroizing::new(Vec::with_capacity(len.min(LONGEST_VALUE))),
@@ -94,6 +97,13 @@ impl CredentialValueBuffer {
         if bytes.len() > LONGEST_VALUE - self.bytes.len() {
             return Err(CredentialError::TooLong);
         }
+        let len = self.bytes.len() + bytes.len();
+        if len > self.bytes.capacity() {
+            // A vector that grows by itself leaves a copy behind.
+            let mut larger = Zeroizing::new(Vec::with_capacity(len.next_power_of_two()));
+            larger.extend_from_slice(&self.bytes);
+            self.bytes = larger;
+        }
         self.bytes.extend_from_slice(bytes);
         Ok(())
     }
@@ -102,7 +112,7 @@ impl CredentialValueBuffer {
         &self.bytes
     }
 
-    pub(crate) fn finish(self) -> CredentialValue {
-        CredentialValue(Secret::new(self.bytes.to_vec()))
+    pub(crate) fn finish(mut self) -> CredentialValue {
+        CredentialValue(Secret::new(std::mem::take(&mut self.bytes)))
     }
 }

@@ -12,6 +12,8 @@ pub(crate) struct Delimiter {
     /// The last bytes of earlier pieces: at most one byte less than a delimiter and the CR LF before it.
     tail: [u8; LONGEST + 1],
     tail_len: usize,
+    /// True if nothing came since the start of the line.
+    starts_line: bool,
 }
 
 /// A `--boundary` that was found.
@@ -28,7 +30,7 @@ impl Delimiter {
     pub(crate) fn new(boundary: &[u8]) -> Delimiter {
         debug_assert!(boundary.len() + 2 <= LONGEST);
         let finder = Finder::new(&[b"--", boundary].concat()).into_owned();
-        let mut delimiter = Delimiter { finder, tail: [0; LONGEST + 1], tail_len: 0 };
+        let mut delimiter = Delimiter { finder, tail: [0; LONGEST + 1], tail_len: 0, starts_line: true };
         delimiter.start_line();
         delimiter
     }
@@ -47,11 +49,21 @@ impl Delimiter {
     pub(crate) fn start_line(&mut self) {
         self.tail[..2].copy_from_slice(CRLF);
         self.tail_len = 2;
+        self.starts_line = true;
     }
 
     /// Searches the next piece. After a match, new content has to be started before the next call.
     pub(crate) fn find(&mut self, piece: &[u8]) -> Option<FoundDelimiter> {
         let text_len = self.text().len();
+        if self.starts_line {
+            // No delimiter begins with a line break, so it is in the piece as a whole.
+            if let Some(at) = self.finder.find(piece) {
+                let at_line_start = at == 0 || piece[..at].ends_with(CRLF);
+                return Some(FoundDelimiter { end: at + text_len, at_line_start });
+            }
+            self.keep_tail(piece);
+            return None;
+        }
         let mut joint = [0; 2 * LONGEST];
         let head = &piece[..piece.len().min(text_len - 1)];
         let joint_len = self.tail_len + head.len();
@@ -72,6 +84,7 @@ impl Delimiter {
     }
 
     fn keep_tail(&mut self, piece: &[u8]) {
+        self.starts_line &= piece.is_empty();
         let room = self.text().len() + 1;
         let from_piece = piece.len().min(room);
         let from_tail = self.tail_len.min(room - from_piece);

@@ -4,9 +4,6 @@ use thiserror::Error;
 
 use crate::wire::credential::CredentialError;
 
-/// The most fields or parts of a form.
-pub const MOST_FIELDS: usize = 10_000;
-
 /// The reason why a form is refused. Each is a 400, with this text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum FormError {
@@ -19,9 +16,6 @@ pub enum FormError {
     /// An urlencoded form in a character set that is not a superset of ASCII.
     #[error("a form's character set must be UTF-8 or another superset of ASCII")]
     Charset,
-    /// More than [`MOST_FIELDS`] fields or parts.
-    #[error("the form has too many fields")]
-    TooManyFields,
     /// A part whose header is larger than 16 KiB.
     #[error("the header of a part is too large")]
     PartHeaderTooLarge,

@@ -75,7 +75,7 @@ pub(crate) fn multipart<E: From<FormError>>(
         }
         (is_outside, outside) = (head.is_empty(), StrayDisposition::default());
         let head = PartHeader::parse(head)?;
-        field = head.name.filter(|_| !head.is_file).map(|name| (name, head.credential));
+        field = head.name.filter(|_| !head.is_file).map(|name| (name.into_owned(), head.credential));
         rest = content;
         delimiter.start_line();
     }

@@ -35,6 +35,7 @@ pub(crate) fn split(value: &[u8]) -> (&[u8], HeaderParameters<'_>) {
 
 /// An iterator over parameters, which ends at the first error. A backslash in quotes escapes the next byte (RFC 9110 section
 /// 5.6.4).
+#[derive(Clone, Copy)]
 pub(crate) struct HeaderParameters<'a>(&'a [u8]);
 
 impl<'a> Iterator for HeaderParameters<'a> {
@@ -61,6 +62,11 @@ impl<'a> Iterator for HeaderParameters<'a> {
 }
 
 impl<'a> HeaderParameters<'a> {
+    /// The text that was not read yet.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.0
+    }
+
     fn attribute(&mut self) -> Result<HeaderParameter<'a>, AmbiguousHeaderParameter> {
         let end = memchr::memchr2(b'=', b';', self.0).unwrap_or(self.0.len());
         let name = &self.0[..end];
@@ -95,7 +101,7 @@ impl<'a> HeaderParameters<'a> {
 
 /// Returns true for a byte of a token (RFC 9110 section 5.6.2).
 pub(crate) fn is_token(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'^' | b'`' | b'|' | b'~')
 }
 
 /// The number of bytes before the closing quote.

@@ -2,8 +2,9 @@
 
 use memchr::memmem;
 
+use super::charset::{is_superset_of_ascii, spells_ascii_differently};
 use super::error::FormError;
-use super::header_parameters::{HeaderParameters, split};
+use super::header_parameters::{HeaderParameters, is_token, split};
 
 /// The longest boundary in bytes (RFC 2046 section 5.1.1).
 const LONGEST_BOUNDARY: usize = 70;
@@ -12,7 +13,11 @@ const LONGEST_BOUNDARY: usize = 70;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum MediaType {
     Urlencoded,
-    Multipart { boundary: Boundary },
+    /// Text, which Bottle reads as an urlencoded form, and others as text.
+    Text,
+    Multipart {
+        boundary: Boundary,
+    },
     Other,
 }
 
@@ -28,44 +33,50 @@ pub(crate) struct Boundary {
 impl MediaType {
     /// Parses the value of the only Content-Type header; empty if there is none.
     ///
-    /// A body without a type counts as urlencoded, because Rack reads it so. A type that only some backends take for a form,
-    /// or that they read with different boundaries, is refused.
+    /// A body without a type counts as urlencoded, because Rack reads it so. Formidable, Bottle, Go and Tomcat read any multipart
+    /// type as a form. A type that only some backends take for a form, or that they read with different boundaries, is refused.
     pub(crate) fn read(content_type: &[u8]) -> Result<MediaType, FormError> {
-        let lower = content_type.trim_ascii().to_ascii_lowercase();
         let (kind, attributes) = split(content_type);
-        match &*kind.to_ascii_lowercase() {
-            b"" if lower.is_empty() => Ok(MediaType::Urlencoded),
-            b"application/x-www-form-urlencoded" => {
-                check_charset(&lower, attributes)?;
-                Ok(MediaType::Urlencoded)
-            }
-            b"multipart/form-data" | b"multipart/mixed" | b"multipart/related" => {
-                Ok(MediaType::Multipart { boundary: boundary(content_type, attributes)? })
-            }
-            _ if mentions(&lower, b"form-urlencoded") || mentions(&lower, b"multipart/form-data") => {
-                Err(FormError::Malformed("Content-Type"))
-            }
-            _ => Ok(MediaType::Other),
+        let is = |name: &str| kind.eq_ignore_ascii_case(name.as_bytes());
+        if is("application/x-www-form-urlencoded") || content_type.trim_ascii().is_empty() {
+            check_charset(attributes, |set| !is_superset_of_ascii(set))?;
+            return Ok(MediaType::Urlencoded);
         }
+        let has = |word: &[u8]| mentions(content_type, word);
+        if is("multipart/form-data") || is_multipart(kind) && has(b"boundary") {
+            let boundary = boundary(content_type, attributes)?;
+            check_charset(attributes, spells_ascii_differently)?;
+            return Ok(MediaType::Multipart { boundary });
+        }
+        // Formidable searches for the words, wherever they are.
+        let is_read_by_some = has(b"form-urlencoded") || has(b"multipart/form-data");
+        if is_read_by_some || has(b"multipart") && has(b"boundary") {
+            return Err(FormError::Malformed("Content-Type"));
+        }
+        let is_text = is("text/plain") || has(b"urlencoded");
+        Ok(if is_text { MediaType::Text } else { MediaType::Other })
     }
 }
 
-/// Refuses character sets that are not supersets of ASCII, in which a form is not what it seems to be.
-fn check_charset(lower: &[u8], attributes: HeaderParameters<'_>) -> Result<(), FormError> {
-    if !mentions(lower, b"charset") {
+/// Returns true for a type that is a multipart, such as `multipart/mixed`.
+fn is_multipart(kind: &[u8]) -> bool {
+    const START: &[u8] = b"multipart/";
+    let subtype = kind.get(START.len()..).unwrap_or_default();
+    let is_word = !subtype.is_empty() && subtype.iter().all(is_token);
+    is_word && kind[..START.len()].eq_ignore_ascii_case(START)
+}
+
+/// Refuses character sets in which a form may not be what it seems to be.
+fn check_charset(attributes: HeaderParameters<'_>, is_refused: fn(&[u8]) -> bool) -> Result<(), FormError> {
+    if !mentions(attributes.rest(), b"charset") {
         return Ok(());
     }
-    const HARMLESS: [&str; 6] = ["utf-8", "utf8", "us-ascii", "ascii", "latin1", "iso_8859-1"];
     for attribute in attributes {
         let attribute = attribute.map_err(|_| FormError::Malformed("Content-Type"))?;
-        if attribute.is("charset") {
-            let set = attribute.value.unwrap_or_default().to_ascii_lowercase();
-            let set = std::str::from_utf8(set.trim_ascii()).unwrap_or("?");
-            let family = ["iso-8859-", "windows-125", "cp125"].iter().any(|start| set.starts_with(start));
-            if !family && !set.is_empty() && !HARMLESS.contains(&set) {
-                return Err(FormError::Charset);
-            }
-        } else if attribute.is_extended("charset") {
+        if attribute.is("charset") && is_refused(attribute.value.unwrap_or_default()) {
+            return Err(FormError::Charset);
+        }
+        if attribute.is_extended("charset") {
             return Err(FormError::Malformed("Content-Type"));
         }
     }
@@ -179,8 +190,9 @@ fn check_characters(boundary: &[u8]) -> Result<(), FormError> {
     Ok(())
 }
 
-fn mentions(lower: &[u8], word: &[u8]) -> bool {
-    memmem::find(lower, word).is_some()
+/// Returns true if the word occurs, which is in lower case, without regard to case.
+fn mentions(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|at| at.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]
@@ -201,8 +213,15 @@ mod tests {
             ("application/x-www-form-urlencoded; UTF-8", Ok(MediaType::Urlencoded)),
             ("application/x-www-form-urlencoded;charset=\"windows-1252\";", Ok(MediaType::Urlencoded)),
             ("application/json", Ok(MediaType::Other)),
-            ("text/plain; boundary", Ok(MediaType::Other)),
-            ("multipart/byteranges; boundary=x", Ok(MediaType::Other)),
+            ("text/plain; boundary", Ok(MediaType::Text)),
+            ("text/PLAIN;charset=x", Ok(MediaType::Text)),
+            ("application/x-www-urlencoded", Ok(MediaType::Text)),
+            ("text/html", Ok(MediaType::Other)),
+            ("multipart/byteranges", Ok(MediaType::Other)),
+            ("multipart/byteranges; boundary=x", multipart("x", false)),
+            ("multipart/form-dataX; boundary=x", multipart("x", false)),
+            ("multipart/form-data; boundary=x; charset=koi8-r", multipart("x", false)),
+            ("application/x-www-form-urlencoded; charset=koi8-r", Ok(MediaType::Urlencoded)),
             ("multipart/form-data; boundary=----=_Part_1.2'3", multipart("----=_Part_1.2'3", false)),
             ("Multipart/Form-Data;charset=utf-8;BOUNDARY=\"x:y\"", multipart("x:y", true)),
             (&format!("multipart/mixed; boundary={longest}"), multipart(&longest, false)),
@@ -225,6 +244,9 @@ mod tests {
             ("application/x-www-form-urlencoded; charset=utf-16", FormError::Charset),
             ("application/x-www-form-urlencoded; charset=ibm037", FormError::Charset),
             ("application/x-www-form-urlencoded; charset=utf-7", FormError::Charset),
+            ("multipart/form-data; boundary=x; charset=utf-16", FormError::Charset),
+            ("text/plain; x=multipart; boundary=x", kind),
+            ("application/x-www-form-urlencodedX", kind),
             ("application/x-www-form-urlencoded; charset*=x''ibm037", kind),
         ];
         for (value, expected) in cases {

@@ -1,11 +1,13 @@
 //! Forms and queries: finds, reads and masks the fields `api_user` and `api_key` wherever a backend could read them.
 //!
-//! - `scanner` masks a streamed body, by `urlencoded` or `multipart`; `media_type` tells which form a body is.
+//! - `scanner` masks a streamed body, by `urlencoded` or `multipart`; `media_type` tells which form a body is, and
+//!   `charset` whether it is one in the character set that it names.
 //! - Of a multipart body, `delimiter` finds the boundary, `part_header` reads the header of a part with `header_parameters`.
 //!   `cut_boundary` and `stray_disposition` watch for fields that only some backends see.
 //! - `fields` reads all fields of a small form in memory, `query` takes a credential out of a query.
 //! - `key` recognizes the two names, `credential_halves` collects the two values, `error` is the reason for a refusal.
 
+mod charset;
 mod credential_halves;
 mod cut_boundary;
 mod delimiter;
@@ -27,7 +29,7 @@ mod word_matcher;
 pub(super) use credential_halves::{CredentialHalves, CredentialValueBuffer};
 pub(super) use media_type::MediaType;
 
-pub use error::{FormError, MOST_FIELDS};
+pub use error::FormError;
 pub use key::CredentialKey;
 pub use query::{QueryCredential, take_credential, without_credential};
 pub use scanner::BodyScanner;

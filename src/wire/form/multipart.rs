@@ -1,11 +1,11 @@
 //! Finds and masks credentials in multipart bodies (RFC 7578, RFC 2046 section 5.1).
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr_iter, memchr2};
 
 use super::credential_halves::{CredentialHalves, CredentialValueBuffer, FILLER};
 use super::cut_boundary::{CUT, CutParts};
 use super::delimiter::Delimiter;
-use super::error::{FormError, MOST_FIELDS};
+use super::error::FormError;
 use super::key::CredentialKey;
 use super::media_type::Boundary;
 use super::part_header::PartHeader;
@@ -26,7 +26,6 @@ pub(crate) struct MultipartScanner {
     /// True until the first byte.
     empty: bool,
     outside: StrayDisposition,
-    parts: usize,
     pub(crate) halves: CredentialHalves,
 }
 
@@ -76,7 +75,6 @@ impl MultipartScanner {
             state: MultipartState::Preamble,
             empty: true,
             outside: StrayDisposition::default(),
-            parts: 0,
             halves: CredentialHalves::default(),
         }
     }
@@ -110,7 +108,7 @@ impl MultipartScanner {
                 }
                 MultipartState::PartHeader { .. } => self.head(rest)?,
                 MultipartState::Value { .. } => self.value(rest)?,
-                MultipartState::EndOfValue { .. } => self.end_of_value(rest[0])?,
+                MultipartState::EndOfValue { .. } => self.end_of_value(rest)?,
                 MultipartState::Closed if matches!(rest[0], b'\r' | b'\n' | b' ' | b'\t') => {
                     self.delimiter.start_line();
                     self.state = MultipartState::Epilogue;
@@ -155,6 +153,13 @@ impl MultipartScanner {
 
     fn head(&mut self, rest: &[u8]) -> Result<usize, FormError> {
         let MultipartState::PartHeader { block, line } = &mut self.state else { return Ok(0) };
+        if block.is_empty()
+            && let Some(end) = end_of_header(rest)
+        {
+            // It is there as a whole, as usual.
+            self.state = self.part_behind(&rest[..end])?;
+            return Ok(end + 2);
+        }
         let end = memchr(b'\n', rest).map(|at| at + 1);
         let piece = &rest[..end.unwrap_or(rest.len())];
         if block.len() + piece.len() > LARGEST_PART_HEADER {
@@ -168,24 +173,25 @@ impl MultipartScanner {
             *line = block.len();
             return Ok(piece.len());
         }
-        let block = &block[..*line];
-        if self.delimiter.is_in(block) {
+        block.truncate(*line);
+        let block = std::mem::take(block);
+        self.state = self.part_behind(&block)?;
+        Ok(piece.len())
+    }
+
+    /// The state behind the header of a part, which is given without its last line.
+    fn part_behind(&mut self, header: &[u8]) -> Result<MultipartState, FormError> {
+        if self.delimiter.is_in(header) {
             return Err(FormError::Malformed("a boundary in the header of a part"));
         }
-        let is_headless = block.is_empty();
-        self.state = match PartHeader::parse(block)?.credential {
+        Ok(match PartHeader::parse(header)?.credential {
             Some(key) => MultipartState::Value { key, value: self.halves.buffer() },
             None => {
                 self.delimiter.start_line();
                 self.outside = StrayDisposition::default();
-                if is_headless { MultipartState::HeadlessContent } else { MultipartState::Content }
+                if header.is_empty() { MultipartState::HeadlessContent } else { MultipartState::Content }
             }
-        };
-        self.parts += 1;
-        if self.parts > MOST_FIELDS {
-            return Err(FormError::TooManyFields);
-        }
-        Ok(piece.len())
+        })
     }
 
     fn value(&mut self, rest: &mut [u8]) -> Result<usize, FormError> {
@@ -202,15 +208,21 @@ impl MultipartScanner {
         Ok(end)
     }
 
-    fn end_of_value(&mut self, byte: u8) -> Result<usize, FormError> {
+    fn end_of_value(&mut self, rest: &[u8]) -> Result<usize, FormError> {
         const MALFORMED: FormError = FormError::Malformed("a line break in api_user or api_key");
+        const LINE_BREAK: &[u8] = b"\r\n";
         let MultipartState::EndOfValue { matched, .. } = &mut self.state else { return Ok(0) };
-        let expected = b"\r\n".iter().chain(self.delimiter.text()).nth(*matched);
-        if expected != Some(&byte) {
+        let text = self.delimiter.text();
+        let expected = match *matched < LINE_BREAK.len() {
+            true => &LINE_BREAK[*matched..],
+            false => &text[*matched - LINE_BREAK.len()..],
+        };
+        let len = expected.len().min(rest.len());
+        if expected[..len] != rest[..len] {
             return Err(MALFORMED);
         }
-        *matched += 1;
-        if *matched == self.delimiter.text().len() + 2
+        *matched += len;
+        if *matched == LINE_BREAK.len() + text.len()
             && let MultipartState::EndOfValue { key, value, .. } =
                 std::mem::replace(&mut self.state, MultipartState::Delimiter(AfterBoundary::Nothing))
         {
@@ -219,8 +231,21 @@ impl MultipartScanner {
             }
             self.halves.put(key, value.finish())?;
         }
-        Ok(1)
+        Ok(len)
     }
+}
+
+/// The length of a part's header that ends within `text`, without its last line, if it isn't too large.
+fn end_of_header(text: &[u8]) -> Option<usize> {
+    let text = &text[..text.len().min(LARGEST_PART_HEADER)];
+    let mut line = 0;
+    for end in memchr_iter(b'\n', text) {
+        if &text[line..=end] == b"\r\n" {
+            return Some(line);
+        }
+        line = end + 1;
+    }
+    None
 }
 
 /// Processes a byte behind `--boundary`. A delimiter may be padded with white space; the last one has two more dashes.

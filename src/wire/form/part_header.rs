@@ -1,17 +1,20 @@
 //! The header of one part of a multipart body (RFC 7578 section 4).
 
-use memchr::memmem;
+use std::borrow::Cow;
 
+use memchr::{memchr, memchr2};
+
+use super::charset::is_superset_of_ascii;
 use super::error::FormError;
 use super::header_parameters::{is_token, split};
 use super::key::CredentialKey;
-use crate::wire::percent;
+use crate::wire::percent::{self, PercentDecoder};
 
 /// The header of a part.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct PartHeader {
+pub(crate) struct PartHeader<'a> {
     /// The name of the field without the backslashes of quoting; `None` if the part has none.
-    pub(crate) name: Option<Vec<u8>>,
+    pub(crate) name: Option<Cow<'a, [u8]>>,
     /// True for a file.
     pub(crate) is_file: bool,
     /// The half of a credential that the part carries.
@@ -22,29 +25,33 @@ const LINE: FormError = FormError::Malformed("header line of a part");
 const DISPOSITION: FormError = FormError::Malformed("Content-Disposition of a part");
 const UNUSUAL: FormError = FormError::Malformed("unusual part for a credential");
 
-impl PartHeader {
+impl<'a> PartHeader<'a> {
     /// Parses a block of lines that each end in CR LF.
     ///
     /// Refuses what two parsers could read as different fields: folded lines, lone CR or LF, control characters, a name that is
-    /// repeated or in the extended form. Also refuses any credential that is not a plain field.
-    pub(crate) fn parse(block: &[u8]) -> Result<PartHeader, FormError> {
+    /// repeated or continued. Also refuses any credential that is not a plain field.
+    pub(crate) fn parse(block: &'a [u8]) -> Result<PartHeader<'a>, FormError> {
         let mut disposition = None;
         let mut content_id = None;
         let mut content_type = None;
         let mut encoding = None;
         let mut rest = block;
         while !rest.is_empty() {
-            let end = memmem::find(rest, b"\r\n").ok_or(LINE)?;
+            let end = memchr(b'\n', rest).and_then(|end| end.checked_sub(1)).ok_or(LINE)?;
+            if rest[end] != b'\r' {
+                return Err(LINE);
+            }
             let (name, value) = split_line(&rest[..end])?;
-            let slot = match &*name.to_ascii_lowercase() {
-                b"content-disposition" => Some(&mut disposition),
-                b"content-id" => Some(&mut content_id),
-                b"content-type" => Some(&mut content_type),
-                b"content-transfer-encoding" => Some(&mut encoding),
-                _ => None,
+            let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+            let is_disposition = is("content-disposition");
+            let slot = match () {
+                () if is_disposition => Some(&mut disposition),
+                () if is("content-id") => Some(&mut content_id),
+                () if is("content-type") => Some(&mut content_type),
+                () if is("content-transfer-encoding") => Some(&mut encoding),
+                () => None,
             };
             // Rack also finds a Content-Disposition inside of another header.
-            let is_disposition = name.eq_ignore_ascii_case(b"content-disposition");
             if !is_disposition && mentions(value, b"content-") && mentions_key(value) {
                 return Err(UNUSUAL);
             }
@@ -53,15 +60,16 @@ impl PartHeader {
             }
             rest = &rest[end + 2..];
         }
-        let head =
-            disposition.map_or(Ok(PartHeader { name: None, is_file: false, credential: None }), read)?;
+        let (head, nameless) = match disposition {
+            Some(value) => read(value)?,
+            None => (PartHeader { name: None, is_file: false, credential: None }, true),
+        };
         let identity = ["7bit", "8bit", "binary"].map(str::as_bytes);
         let encoded = encoding.is_some_and(|e| !identity.iter().any(|i| e.eq_ignore_ascii_case(i)));
         if head.credential.is_some() && encoded {
             return Err(UNUSUAL);
         }
         // Rack names a part by its Content-ID, and a part without a name by its file name or its type.
-        let nameless = head.name.as_ref().is_none_or(Vec::is_empty);
         let other_names =
             [Some(&content_id), nameless.then_some(&disposition), nameless.then_some(&content_type)];
         if other_names.into_iter().flatten().flatten().any(|value| mentions_key(value)) {
@@ -75,7 +83,7 @@ fn split_line(line: &[u8]) -> Result<(&[u8], &[u8]), FormError> {
     if line.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
         return Err(LINE);
     }
-    let colon = memchr::memchr(b':', line).ok_or(LINE)?;
+    let colon = memchr(b':', line).ok_or(LINE)?;
     let name = &line[..colon];
     // This also refuses a folded line, which begins with white space.
     if name.is_empty() || !name.iter().all(is_token) {
@@ -84,12 +92,14 @@ fn split_line(line: &[u8]) -> Result<(&[u8], &[u8]), FormError> {
     Ok((name, line[colon + 1..].trim_ascii()))
 }
 
-/// Parses the value of Content-Disposition.
-fn read(value: &[u8]) -> Result<PartHeader, FormError> {
+/// Parses the value of Content-Disposition. Returns true as well if something else in it may name the part.
+fn read(value: &[u8]) -> Result<(PartHeader<'_>, bool), FormError> {
     let (disposition_type, parameters) = split(value);
     let mut name = None;
+    let mut extended_name = None;
     let mut file_names = 0;
-    let mut extended_file_names = 0;
+    let mut is_file = false;
+    let mut is_file_name_near = false;
     for parameter in parameters {
         let parameter = parameter.map_err(|_| DISPOSITION)?;
         if parameter.is("name") {
@@ -97,12 +107,17 @@ fn read(value: &[u8]) -> Result<PartHeader, FormError> {
             if name.replace(written).is_some() {
                 return Err(DISPOSITION);
             }
+        } else if parameter.is("name*") {
+            let written = parameter.value.ok_or(DISPOSITION)?;
+            if extended_name.replace(of_extended(written)?).is_some() {
+                return Err(DISPOSITION);
+            }
         } else if parameter.is_extended("name") {
             return Err(DISPOSITION);
-        } else if parameter.is("filename") {
-            file_names += 1;
-        } else if parameter.is_extended("filename") {
-            extended_file_names += 1;
+        } else if parameter.is("filename") || parameter.is_extended("filename") {
+            file_names += usize::from(parameter.is("filename"));
+            is_file = true;
+            is_file_name_near |= parameter.value.is_some_and(mentions_key);
         } else if !parameter.name.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.*".contains(b)) {
             // PHP takes an apostrophe for a quote.
             return Err(DISPOSITION);
@@ -115,80 +130,124 @@ fn read(value: &[u8]) -> Result<PartHeader, FormError> {
     if !disposition_type.iter().all(is_token) {
         return Err(DISPOSITION);
     }
-    let is_file = file_names + extended_file_names > 0;
     let has_name = name.is_some();
     let credential = name.map_or(Ok(None), credential)?;
     if credential.is_some() && (is_file || !disposition_type.eq_ignore_ascii_case(b"form-data")) {
         return Err(UNUSUAL);
     }
+    // Some parsers prefer the extended name to the plain one.
+    if credential.is_some() && extended_name.is_some() {
+        return Err(UNUSUAL);
+    }
     // A parser that does not know the backslash ends a quoted string earlier and reads what follows as parameters. Other
     // parsers search for `name=` at any position: formidable for the first one, Rack for the last.
-    let hides_name = value.contains(&b'\\') || count_names(value) != usize::from(has_name);
-    if credential.is_none() && hides_name && mentions_key(value) {
+    let hides_name = || memchr(b'\\', value).is_some() || count_names(value) != usize::from(has_name);
+    if credential.is_none() && mentions_key(value) && hides_name() {
         return Err(DISPOSITION);
     }
-    Ok(PartHeader { name: name.map(unescaped), is_file, credential })
+    let is_nameless = name.is_none_or(<[u8]>::is_empty);
+    let may_have_other_name = is_nameless && (extended_name.is_none() || is_file_name_near);
+    let name = name.map(unescaped).or(extended_name.map(Cow::Owned));
+    Ok((PartHeader { name, is_file, credential }, may_have_other_name))
+}
+
+/// The decoded name of `name*=` (RFC 8187), which old clients send if a name is not ASCII.
+///
+/// # Errors
+/// It is a credential's: only some parsers read it. Or they would decode it differently.
+fn of_extended(written: &[u8]) -> Result<Vec<u8>, FormError> {
+    let mut parts = written.splitn(3, |b| *b == b'\'');
+    let (Some(charset), Some(_), Some(text)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(DISPOSITION);
+    };
+    if !is_superset_of_ascii(charset) || memchr(b'\\', written).is_some() {
+        return Err(DISPOSITION);
+    }
+    let mut name = Vec::with_capacity(text.len());
+    let mut decoder = PercentDecoder::default();
+    text.iter().for_each(|byte| decoder.feed(*byte, |b| name.push(b)));
+    decoder.finish(|b| name.push(b));
+    match credential(&name)?.or(credential(written)?).or(credential(text)?) {
+        Some(_) => Err(UNUSUAL),
+        None => Ok(name),
+    }
 }
 
 /// The key that a name is, by any of the ways in which parsers undo the quoting of clients.
 fn credential(written: &[u8]) -> Result<Option<CredentialKey>, FormError> {
     // MIME libraries decode RFC 2047 words here as well; no client needs one to name a field.
-    if memmem::find(written, b"=?").is_some() || written.contains(&b'\t') {
+    if has(written, b"=?") || memchr(b'\t', written).is_some() {
         return Err(DISPOSITION);
     }
     // No backend decodes percent-encoding here, but some clients send it.
-    let plain = unescaped(written);
-    let names = [without_quotes(written), without_quotes(&plain)];
-    Ok(names.iter().find_map(|name| CredentialKey::of_encoded(name)))
+    Ok(CredentialKey::of_encoded(without_quotes(written)).or_else(|| match unescaped(written) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(plain) => CredentialKey::of_encoded(without_quotes(&plain)),
+    }))
 }
 
 fn mentions_key(value: &[u8]) -> bool {
+    let is_escaped = memchr2(b'%', b'\\', value).is_some();
+    if !is_escaped && !mentions(value, b"api") {
+        return false;
+    }
     let mut folded = Vec::with_capacity(value.len());
     percent::decode(&unescaped(value), |b| {
         folded.push(if b".[ ".contains(&b) { b'_' } else { b.to_ascii_lowercase() });
     });
-    [&b"api_user"[..], b"api_key"].iter().any(|key| memmem::find(&folded, key).is_some())
+    [&b"api_user"[..], b"api_key"].iter().any(|key| has(&folded, key))
 }
 
-fn unescaped(text: &[u8]) -> Vec<u8> {
+fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
+    if memchr(b'\\', text).is_none() {
+        return Cow::Borrowed(text);
+    }
     let mut bytes = text.iter();
     let mut plain = Vec::with_capacity(text.len());
     while let Some(&byte) = bytes.next() {
         plain.push(if byte == b'\\' { bytes.next().copied().unwrap_or(byte) } else { byte });
     }
-    plain
+    Cow::Owned(plain)
+}
+
+/// Returns true if `word` occurs. For short texts; a search that is prepared takes longer.
+fn has(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|at| at == word)
 }
 
 /// A name without the bytes that are dropped at its ends: quotes by PHP, Jetty and tornado, slashes by aiohttp, blanks by
-/// Tomcat and Django.
+/// Tomcat and Django, control characters by Tomcat.
 fn without_quotes(name: &[u8]) -> &[u8] {
-    let is_dropped = |b: &u8| b.is_ascii_whitespace() || br#""'/\"#.contains(b);
+    let is_dropped = |b: &u8| *b <= b' ' || br#""'/\"#.contains(b);
     let start = name.iter().position(|b| !is_dropped(b)).unwrap_or(name.len());
     let end = name.iter().rposition(|b| !is_dropped(b)).map_or(start, |at| at + 1);
     &name[start..end]
 }
 
 fn mentions(value: &[u8], word: &[u8]) -> bool {
-    memmem::find(&value.to_ascii_lowercase(), word).is_some()
+    value.windows(word.len()).any(|at| at.eq_ignore_ascii_case(word))
 }
 
 /// The number of occurrences of `name=`, without those of `filename=`.
 fn count_names(value: &[u8]) -> usize {
-    let lower = value.to_ascii_lowercase();
+    let words = value.windows(b"name=".len()).enumerate();
+    let named = words.filter(|(_, word)| word.eq_ignore_ascii_case(b"name="));
     let starts_word =
-        |at: &usize| at.checked_sub(1).is_none_or(|before| !lower[before].is_ascii_alphanumeric());
-    memmem::find_iter(&lower, b"name=").filter(starts_word).count()
+        |at: usize| at.checked_sub(1).is_none_or(|before| !value[before].is_ascii_alphanumeric());
+    named.filter(|(at, _)| starts_word(*at)).count()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(lines: &[&str]) -> Result<PartHeader, FormError> {
-        PartHeader::parse(lines.iter().flat_map(|l| [l, "\r\n"]).collect::<String>().as_bytes())
+    fn parse(lines: &[&str]) -> Result<PartHeader<'static>, FormError> {
+        let block = lines.iter().flat_map(|l| [l, "\r\n"]).collect::<String>();
+        let PartHeader { name, is_file, credential } = PartHeader::parse(block.as_bytes())?;
+        Ok(PartHeader { name: name.map(|name| Cow::Owned(name.into_owned())), is_file, credential })
     }
 
-    fn named(disposition: &str) -> Result<PartHeader, FormError> {
+    fn named(disposition: &str) -> Result<PartHeader<'static>, FormError> {
         parse(&[&format!("Content-Disposition: form-data; {disposition}")])
     }
 
@@ -220,7 +279,7 @@ mod tests {
             ("name=\"\u{fc}\"", "\u{fc}", None),
         ];
         for (text, name, credential) in cases {
-            let head = PartHeader { name: Some(name.into()), is_file: false, credential };
+            let head = PartHeader { name: Some(name.as_bytes().into()), is_file: false, credential };
             assert_eq!(named(text), Ok(head), "{text}");
         }
     }
@@ -246,12 +305,51 @@ mod tests {
         assert_eq!(parse(&[]), Ok(nameless));
         let other =
             parse(&["content-DISPOSITION:form-data;name=\"a\"", "Content-Type: text/plain;charset=x"]);
-        assert_eq!(other.unwrap().name.unwrap(), b"a");
+        assert_eq!(&*other.unwrap().name.unwrap(), b"a");
         assert!(parse(&["Content-ID: <1@x>", "Content-Disposition: inline"]).is_ok());
         assert!(
             parse(&["Content-Transfer-Encoding: 8BIT", "Content-Disposition: form-data; name=api_key"])
                 .is_ok()
         );
+    }
+
+    // Case A15: the names of old Python clients, in the extended form.
+    #[test]
+    fn extended_names_of_other_fields() {
+        for (text, name) in [
+            (
+                "name*=utf-8''files%5Br%C3%A9sum%C3%A9.pdf%5D; filename*=utf-8''r%C3%A9sum%C3%A9.pdf",
+                "files[résumé.pdf]",
+            ),
+            ("name*=UTF-8'en'%C3%BC", "\u{fc}"),
+            ("name*=\"utf-8''%C3%BC\"", "\u{fc}"),
+            ("name*=koi8-r''%C3%BC", "\u{fc}"),
+            ("name=\"a\"; name*=utf-8''%C3%BC", "a"),
+            ("name*=utf-8''api_users", "api_users"),
+            ("name*=utf-8''files%5Bapi_key.txt%5D; filename*=utf-8''%C3%BC", "files[api_key.txt]"),
+        ] {
+            let named = named(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(String::from_utf8_lossy(&named.name.unwrap()), name);
+        }
+        for text in [
+            "name*=utf-8''api_key",
+            "name*=utf-8''%61pi%5Fkey",
+            "name*=utf-8''%5Bapi_key%5D",
+            "name*=utf-8''%00api_key%00",
+            "name*=utf-8''%22api_key%22",
+            "name*=utf-8'api_key",
+            "name*=api_key",
+            "name*=ibm037''%81%97%89",
+            "name*=utf-7''x",
+            "name*=utf-8''%3D%3Futf-8%3FQ%3Fapi_key%3F%3D",
+            "name*=utf-8''a; name*=utf-8''a",
+            "name=api_key; name*=utf-8''a",
+            "name*",
+            "name*0=a; name*1=b",
+            "name*0*=utf-8''a",
+        ] {
+            assert!(named(text).is_err(), "{text}: {:?}", named(text));
+        }
     }
 
     #[test]
@@ -261,7 +359,6 @@ mod tests {
             r#"name="a"; NAME="a""#,
             "name*=utf-8''api_key",
             "name*0=api_; name*1=key",
-            r#"name="a"; name*=utf-8''b"#,
             "name",
             r#"name="api_key"#,
             r#"name ="api_key""#,

@@ -14,11 +14,12 @@ use crate::wire::credential::PresentedCredential;
 ///
 /// The scanner assumes that a backend reads the form in any way that is in use. If two parsers could read different fields, it
 /// reports an error, and the request must not reach a backend. It sees the body as the backend does only if there is exactly
-/// one Content-Type header and no Content-Encoding, which the caller ensures.
+/// one Content-Type header and no Content-Encoding other than `identity`, which the caller ensures.
 ///
 /// Memory: at most 16 KiB for the header of a part and 4 KiB for each of the two values.
 pub struct BodyScanner {
     form: FormScanner,
+    is_declared: bool,
     failed: Option<FormError>,
 }
 
@@ -29,26 +30,28 @@ enum FormScanner {
 
 impl BodyScanner {
     /// The scanner for a body of this type, which is the value of the Content-Type header, empty if there is none. `None` for
-    /// a body that is not a form.
+    /// a body that no backend takes for a form.
     ///
     /// # Errors
     /// A form in a character set that is not a superset of ASCII. A form whose type or boundary is missing or can be read in
     /// two ways.
     pub fn for_content_type(content_type: &[u8]) -> Result<Option<BodyScanner>, FormError> {
-        let form = match MediaType::read(content_type)? {
-            MediaType::Urlencoded => FormScanner::Urlencoded(UrlencodedScanner::new()),
+        let media_type = MediaType::read(content_type)?;
+        let is_declared = media_type != MediaType::Text && !content_type.trim_ascii().is_empty();
+        let form = match media_type {
+            MediaType::Urlencoded | MediaType::Text => FormScanner::Urlencoded(UrlencodedScanner::new()),
             MediaType::Multipart { boundary } => {
                 FormScanner::Multipart(Box::new(MultipartScanner::new(&boundary)))
             }
             MediaType::Other => return Ok(None),
         };
-        Ok(Some(BodyScanner { form, failed: None }))
+        Ok(Some(BodyScanner { form, is_declared, failed: None }))
     }
 
-    /// The scanner for a body without a type. Rack reads it as an urlencoded form; to others it is arbitrary data. So any
-    /// number of `&` is allowed, and only an invalid credential is an error.
-    pub fn for_untyped() -> BodyScanner {
-        BodyScanner { form: FormScanner::Urlencoded(UrlencodedScanner::of_anything()), failed: None }
+    /// Returns true if the body says that it is a form. Rack reads a body without a type as an urlencoded form, and Bottle reads
+    /// `text/plain` so. To others it is arbitrary data, in which only an invalid credential is an error.
+    pub fn is_declared(&self) -> bool {
+        self.is_declared
     }
 
     /// Makes a scanner for a route that requires no credential. It masks everything that could be one, up to the end: repeated,
@@ -83,6 +86,15 @@ impl BodyScanner {
             FormScanner::Urlencoded(form) => self.failed.is_some() || form.has_found(),
             FormScanner::Multipart(_) => true,
         }
+    }
+
+    /// Masks a whole body, which is in memory. The same as [`scan`](Self::scan) and [`finish`](Self::finish).
+    ///
+    /// # Errors
+    /// [`FormError`]; a part of the body may be masked by then.
+    pub fn mask_in_place(mut self, body: &mut [u8]) -> Result<Option<PresentedCredential>, FormError> {
+        self.scan(body)?;
+        self.finish()
     }
 
     /// Ends the body. Returns the credential in it, if there is one.

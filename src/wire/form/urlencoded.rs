@@ -3,7 +3,7 @@
 use memchr::{memchr, memchr2};
 
 use super::credential_halves::{CredentialHalves, CredentialValueBuffer, FILLER};
-use super::error::{FormError, MOST_FIELDS};
+use super::error::FormError;
 use super::key::{CredentialKey, KeyMatcher};
 use crate::wire::credential::{CredentialError, PresentedCredential};
 use crate::wire::percent::PercentDecoder;
@@ -11,8 +11,6 @@ use crate::wire::percent::PercentDecoder;
 /// The scanner of one urlencoded body.
 pub(crate) struct UrlencodedScanner {
     state: UrlencodedState,
-    fields: usize,
-    most_fields: usize,
     pub(crate) halves: CredentialHalves,
 }
 
@@ -39,17 +37,8 @@ struct UrlencodedName {
 
 impl UrlencodedScanner {
     pub(crate) fn new() -> UrlencodedScanner {
-        UrlencodedScanner::of_at_most(MOST_FIELDS)
-    }
-
-    /// A scanner for a body that may not be a form, with any number of `&`.
-    pub(crate) fn of_anything() -> UrlencodedScanner {
-        UrlencodedScanner::of_at_most(usize::MAX)
-    }
-
-    fn of_at_most(most_fields: usize) -> UrlencodedScanner {
         let state = UrlencodedState::Name { name: UrlencodedName::new(), after: FieldSeparator::Ampersand };
-        UrlencodedScanner { state, fields: 1, most_fields, halves: CredentialHalves::default() }
+        UrlencodedScanner { state, halves: CredentialHalves::default() }
     }
 
     pub(crate) fn scan(&mut self, chunk: &mut [u8]) -> Result<(), FormError> {
@@ -60,7 +49,7 @@ impl UrlencodedScanner {
                 UrlencodedState::Other => match memchr2(b'&', b';', &chunk[at..]) {
                     None => chunk.len() - at,
                     Some(end) => {
-                        self.separator(chunk[at + end])?;
+                        self.separator(chunk[at + end]);
                         end + 1
                     }
                 },
@@ -72,7 +61,7 @@ impl UrlencodedScanner {
                         end
                     } else {
                         self.end_of_value()?;
-                        self.separator(b'&')?;
+                        self.separator(b'&');
                         end + 1
                     }
                 }
@@ -105,7 +94,7 @@ impl UrlencodedScanner {
         match byte {
             b'&' => {
                 self.end_of_bare_name()?;
-                self.separator(b'&')?;
+                self.separator(b'&');
             }
             b'=' => match (name.finish(), *after) {
                 (Some(_), FieldSeparator::Semicolon) if !self.halves.accepts_any() => {
@@ -130,14 +119,9 @@ impl UrlencodedScanner {
         Ok(1)
     }
 
-    fn separator(&mut self, byte: u8) -> Result<(), FormError> {
+    fn separator(&mut self, byte: u8) {
         let after = if byte == b'&' { FieldSeparator::Ampersand } else { FieldSeparator::Semicolon };
-        self.fields += usize::from(after == FieldSeparator::Ampersand);
-        if self.fields > self.most_fields {
-            return Err(FormError::TooManyFields);
-        }
         self.state = UrlencodedState::Name { name: UrlencodedName::new(), after };
-        Ok(())
     }
 
     /// Ends a name without `=`, whose value is empty.
@@ -180,11 +164,22 @@ fn read_and_mask(
     decoder: &mut PercentDecoder,
     value: &mut CredentialValueBuffer,
 ) -> Result<(), CredentialError> {
-    let mut outcome = Ok(());
-    for byte in &mut *raw {
-        decoder.feed(*byte, |b| outcome = outcome.and_then(|()| value.extend(&[b])));
-        outcome?;
-        *byte = FILLER;
+    let mut at = 0;
+    while at < raw.len() {
+        let rest = &mut raw[at..];
+        let plain = match decoder.is_in_escape() {
+            true => 0,
+            false => memchr2(b'%', b'+', rest).unwrap_or(rest.len()),
+        };
+        value.extend(&rest[..plain])?;
+        rest[..plain].fill(FILLER);
+        if let Some(byte) = rest.get_mut(plain) {
+            let mut outcome = Ok(());
+            decoder.feed(*byte, |b| outcome = outcome.and_then(|()| value.extend(&[b])));
+            outcome?;
+            *byte = FILLER;
+        }
+        at += plain + 1;
     }
-    outcome
+    Ok(())
 }

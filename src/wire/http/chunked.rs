@@ -1,8 +1,10 @@
-//! Validates the chunked transfer coding (RFC 9112 section 7.1) strictly, byte by byte, without decoding it.
+//! Decodes the chunked transfer coding (RFC 9112 section 7.1) strictly, without copying anything.
 //!
 //! Lenient readers disagree about the end of such a body, and what lies between two ends is executed as a request. So
 //! everything that the grammar does not allow is an error, such as a chunk size without a digit, or a line that ends in a
 //! lone LF. An extension has to be a token or a quoted string, and a trailer line has to be a field.
+
+use std::ops::Range;
 
 use thiserror::Error;
 
@@ -41,9 +43,20 @@ pub enum ChunkedError {
     TrailerSection,
 }
 
-/// A validator for one chunked body, which may come in pieces of any length.
+/// The next part of a chunked body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChunkedItem {
+    /// Data, which is never empty: this range of the input.
+    Data(Range<usize>),
+    /// The end of the body. Bytes behind it belong to the next message.
+    End,
+    /// Nothing yet: all of the input is consumed, and the body continues behind it.
+    NeedMore,
+}
+
+/// A decoder for one chunked body, which may come in pieces of any length.
 #[derive(Clone, Debug)]
-pub struct ChunkedValidator {
+pub struct ChunkedDecoder {
     state: ChunkedState,
     /// The size of the current chunk as far as it is read, then the number of bytes of its data that are still to come.
     size: u64,
@@ -85,42 +98,60 @@ enum ChunkedState {
     Invalid(ChunkedError),
 }
 
-impl Default for ChunkedValidator {
-    fn default() -> ChunkedValidator {
-        ChunkedValidator::new()
+impl Default for ChunkedDecoder {
+    fn default() -> ChunkedDecoder {
+        ChunkedDecoder::new()
     }
 }
 
-impl ChunkedValidator {
-    /// A validator at the start of a body.
-    pub const fn new() -> ChunkedValidator {
-        ChunkedValidator { state: ChunkedState::Size, size: 0, digits: 0, length: 0 }
+impl ChunkedDecoder {
+    /// A decoder at the start of a body.
+    pub const fn new() -> ChunkedDecoder {
+        ChunkedDecoder { state: ChunkedState::Size, size: 0, digits: 0, length: 0 }
+    }
+
+    /// The next item in `input`, and how many bytes of `input` are consumed with it. The caller continues behind these.
+    ///
+    /// Data is skipped by its length, so a large chunk costs no more than a small one. The state is all in here: the caller keeps
+    /// no byte that was consumed.
+    ///
+    /// # Errors
+    /// The body is invalid. Every later call returns the same error. The items before it were correct.
+    pub fn next(&mut self, input: &[u8]) -> Result<(usize, ChunkedItem), ChunkedError> {
+        let mut at = 0;
+        loop {
+            match self.state {
+                ChunkedState::Invalid(error) => return Err(error),
+                ChunkedState::Complete => return Ok((at, ChunkedItem::End)),
+                _ if at == input.len() => return Ok((at, ChunkedItem::NeedMore)),
+                ChunkedState::Data => {
+                    let end = at + (input.len() - at).min(usize::try_from(self.size).unwrap_or(usize::MAX));
+                    self.size -= (end - at) as u64;
+                    if self.size == 0 {
+                        self.state = ChunkedState::DataCr;
+                    }
+                    return Ok((end, ChunkedItem::Data(at..end)));
+                }
+                _ => {
+                    self.state = self.step(input[at]).unwrap_or_else(ChunkedState::Invalid);
+                    at += 1;
+                }
+            }
+        }
     }
 
     /// The number of bytes of `input`, the next ones of the connection, that belong to the body. Less than its length only if
-    /// the body ends in it.
+    /// the body ends in it. Decodes them and drops the data.
     ///
     /// # Errors
     /// The body is invalid. Every later call returns the same error.
     pub fn validate(&mut self, input: &[u8]) -> Result<usize, ChunkedError> {
-        let mut rest = input;
+        let mut read = 0;
         loop {
-            if self.state == ChunkedState::Data {
-                let there = rest.len().min(usize::try_from(self.size).unwrap_or(usize::MAX));
-                self.size -= there as u64;
-                rest = &rest[there..];
-                if self.size > 0 {
-                    return Ok(input.len());
-                }
-                self.state = ChunkedState::DataCr;
-            }
-            match (self.state, rest.split_first()) {
-                (ChunkedState::Invalid(error), _) => return Err(error),
-                (ChunkedState::Complete, _) | (_, None) => return Ok(input.len() - rest.len()),
-                (_, Some((byte, after))) => {
-                    self.state = self.step(*byte).unwrap_or_else(ChunkedState::Invalid);
-                    rest = after;
-                }
+            let (consumed, item) = self.next(&input[read..])?;
+            read += consumed;
+            if !matches!(item, ChunkedItem::Data(_)) {
+                return Ok(read);
             }
         }
     }

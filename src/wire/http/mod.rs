@@ -1,13 +1,15 @@
 //! HTTP without a socket.
 //!
-//! - `authorization` decodes Basic credentials, `origin` compares the origin of a request with the server's.
+//! - `authorization` decodes Basic credentials, `origin` compares the origin of a request with the server's. `cors` has the
+//!   fields by which pages of other origins may read an answer.
 //! - `path` normalizes a path, `readings` are the paths that servers could take it for. `route` matches it with the pattern of a
 //!   route, made of `pattern_segment`s. `suffix` relates paths that extend a route's path, `mail_path` recognizes the paths that
 //!   send mail.
-//! - `chunked` validates the chunked transfer coding, `http2_frames` counts the requests of an HTTP/2 connection.
+//! - `chunked` decodes the chunked transfer coding, `http2_frames` counts the requests of an HTTP/2 connection.
 
 pub mod authorization;
 pub mod chunked;
+pub mod cors;
 mod http2_frames;
 mod mail_path;
 pub mod origin;
@@ -18,7 +20,8 @@ pub mod route;
 mod suffix;
 
 pub use authorization::{BASIC_BUFFER, BasicError, basic};
-pub use chunked::{ChunkedError, ChunkedValidator};
+pub use chunked::{ChunkedDecoder, ChunkedError, ChunkedItem};
+pub use cors::{CorsField, Preflight, answer_fields, listed_origin};
 pub use http2_frames::RequestFrames;
 pub use mail_path::sends_mail;
 pub use origin::OwnOrigin;

@@ -25,44 +25,125 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
         || name.as_str() == "http2-settings"
 }
 
-/// Returns true if only Gatepost may set a field of that name, in any spelling: a backend that turns fields into variables takes `_`
-/// for `-`, and some take any character that is neither a letter nor a digit for it.
-pub fn is_ours(name: &HeaderName) -> bool {
-    let name = name.as_str().as_bytes();
-    if !matches!(name.first(), Some(b'x' | b'f')) {
-        return false;
+/// The readers of a field besides the backend's application, which decide if it is forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldAuthority {
+    /// None: the field is forwarded.
+    Client,
+    /// A proxy in front: the field is forwarded for a trusted one only.
+    Proxy,
+    /// Gatepost, or nobody: the field is never forwarded.
+    Gatepost,
+}
+
+/// Fields with which proxies convey the client's address, scheme, or host.
+const OF_PROXIES: [&[u8]; 45] = [
+    b"ali-cdn-real-ip",
+    b"cdn-src-ip",
+    b"cf-connecting-ip",
+    b"cf-connecting-ipv6",
+    b"cf-pseudo-ipv4",
+    b"client-ip",
+    b"cluster-client-ip",
+    b"do-connecting-ip",
+    b"fastly-client-ip",
+    b"fly-client-ip",
+    b"forwarded-for",
+    b"forwarded-for-ip",
+    b"front-end-https",
+    b"incap-client-ip",
+    b"proxy-client-ip",
+    b"remote-addr",
+    b"true-client-ip",
+    b"wl-proxy-client-ip",
+    b"wl-proxy-ssl",
+    b"x-appengine-remote-addr",
+    b"x-appengine-user-ip",
+    b"x-azure-clientip",
+    b"x-azure-socketip",
+    b"x-client-ip",
+    b"x-client-real-ip",
+    b"x-cluster-client-ip",
+    b"x-coming-from",
+    b"x-envoy-external-address",
+    b"x-forward-for",
+    b"x-host",
+    b"x-http-host-override",
+    b"x-nf-client-connection-ip",
+    b"x-original-forwarded-for",
+    b"x-original-host",
+    b"x-original-remote-addr",
+    b"x-originating-ip",
+    b"x-proxyuser-ip",
+    b"x-real-ip",
+    b"x-remote-addr",
+    b"x-remote-ip",
+    b"x-scheme",
+    b"x-sucuri-clientip",
+    b"x-true-client-ip",
+    b"x-url-scheme",
+    b"x-vercel-forwarded-for",
+];
+
+/// The `X-Forwarded-*` fields of a trusted proxy that are passed on as they came. `-For`, `-Proto` and `-Host` are written anew.
+const FORWARDED: [&[u8]; 5] = [
+    b"x-forwarded-port",
+    b"x-forwarded-prefix",
+    b"x-forwarded-scheme",
+    b"x-forwarded-server",
+    b"x-forwarded-ssl",
+];
+
+/// Fields from which some backends take another path or method than the one that was checked, and `Proxy`, from which CGI programs take
+/// a proxy for their own requests.
+const NEVER: [&[u8]; 14] = [
+    b"proxy",
+    b"request-uri",
+    b"x-envoy-original-path",
+    b"x-http-destinationurl",
+    b"x-http-method",
+    b"x-http-method-override",
+    b"x-http-path-override",
+    b"x-method-override",
+    b"x-original-method",
+    b"x-original-path",
+    b"x-original-uri",
+    b"x-original-url",
+    b"x-override-url",
+    b"x-rewrite-url",
+];
+
+/// Fields that say where a request goes and how its body is read. Another spelling of them is not forwarded.
+const FRAMING: [&[u8]; 5] =
+    [b"content-encoding", b"content-length", b"content-type", b"proxy-authorization", b"transfer-encoding"];
+
+impl FieldAuthority {
+    /// The authority over a field of that name, in any spelling: a backend that turns fields into variables takes `_` for `-`, and some
+    /// take any character that is neither a letter nor a digit for it.
+    pub fn over(name: &HeaderName) -> FieldAuthority {
+        let name = name.as_str().as_bytes();
+        // Most fields of browsers and libraries begin with other letters, or have one of these names.
+        let may_concern = match name.first() {
+            Some(b'a') => name.starts_with(b"ali"),
+            Some(b'c') => !matches!(name, b"cookie" | b"cache-control" | b"content-type"),
+            Some(b'd' | b'f' | b'i' | b'p' | b'r' | b't' | b'w' | b'x') => true,
+            _ => false,
+        };
+        if !may_concern {
+            return FieldAuthority::Client;
+        }
+        let starts = |prefix: &[u8]| name.len() >= prefix.len() && is_spelt(&name[..prefix.len()], prefix);
+        let is_one_of = |names: &[&[u8]]| names.iter().any(|other| is_spelt(name, other));
+        let is_misspelt = || FRAMING.iter().any(|other| name != *other && is_spelt(name, other));
+        if starts(b"x-forwarded") && FORWARDED.contains(&name) {
+            return FieldAuthority::Proxy;
+        }
+        let is_ours = starts(b"x-gatepost") || starts(b"x-forwarded") || starts(b"x-request-id");
+        if is_ours || name == b"forwarded" || is_one_of(&NEVER) || is_misspelt() {
+            return FieldAuthority::Gatepost;
+        }
+        if is_one_of(&OF_PROXIES) { FieldAuthority::Proxy } else { FieldAuthority::Client }
     }
-    let starts = |prefix: &[u8]| name.len() >= prefix.len() && is_spelt(&name[..prefix.len()], prefix);
-    starts(b"x-gatepost") || starts(b"x-forwarded") || starts(b"x-request-id") || name == b"forwarded"
-}
-
-/// Returns true if some backends would take another path or method from a field of that name than the one that was checked.
-pub fn goes_elsewhere(name: &HeaderName) -> bool {
-    let name = name.as_str().as_bytes();
-    const NAMES: [&[u8]; 6] = [
-        b"x-original-url",
-        b"x-rewrite-url",
-        b"x-http-method",
-        b"x-http-method-override",
-        b"x-method-override",
-        b"x-original-method",
-    ];
-    name.first() == Some(&b'x') && NAMES.iter().any(|other| is_spelt(name, other))
-}
-
-/// Returns true if some backends would take the client's address from a field of that name, which only proxies may set.
-pub fn tells_the_source(name: &HeaderName) -> bool {
-    let name = name.as_str().as_bytes();
-    const NAMES: [&[u8]; 7] = [
-        b"x-real-ip",
-        b"x-client-ip",
-        b"x-cluster-client-ip",
-        b"x-original-forwarded-for",
-        b"true-client-ip",
-        b"client-ip",
-        b"cf-connecting-ip",
-    ];
-    matches!(name.first(), Some(b'x' | b't' | b'c')) && NAMES.iter().any(|other| is_spelt(name, other))
 }
 
 /// Returns true if a name is `other`, with any character that is neither a letter nor a digit for its `-`.

@@ -6,7 +6,7 @@ use http::{Method, Version};
 use pingora_error::ErrorType::InvalidHTTPHeader;
 use pingora_http::RequestHeader;
 
-use super::hop_by_hop::{self, Nominated};
+use super::hop_by_hop::{self, FieldAuthority, Nominated};
 use crate::edge::http::peer::HttpPeer;
 use crate::edge::http::request_id::REQUEST_ID;
 use crate::service::access::Granted;
@@ -59,6 +59,10 @@ pub struct Outgoing<'a> {
     pub framing: Framing,
     /// The host of a request that names none, as HTTP/1.0 allows.
     pub authority: &'a HeaderValue,
+    /// The host that the backend gets; `None` for the client's.
+    pub host: Option<&'a HeaderValue>,
+    /// True if a Basic login in the header is for Gatepost. Otherwise it is the backend's.
+    pub reads_basic: bool,
     /// True if the request asks for a WebSocket.
     pub upgrade: bool,
     /// The request ID.
@@ -101,6 +105,13 @@ pub fn outgoing_bytes(
     Ok(())
 }
 
+/// The request `bytes` of [`outgoing_bytes`] with a host of its own, for a backend that gets another one.
+pub fn with_host(bytes: &[u8], host: &HeaderValue) -> Vec<u8> {
+    let mut ends = memchr::memmem::find_iter(bytes, b"\r\n").map(|end| end + 2);
+    let (Some(line), Some(field)) = (ends.next(), ends.next()) else { return bytes.to_vec() };
+    [&bytes[..line], b"host: ", host.as_bytes(), b"\r\n", &bytes[field..]].concat()
+}
+
 /// Every field that the backend gets, in its order. This is the one place that decides it.
 fn fields(
     request: &RequestHeader,
@@ -110,6 +121,10 @@ fn fields(
     let nominated = Nominated::of(&request.headers);
     if nominated.is_too_much() {
         return pingora_error::Error::e_explain(InvalidHTTPHeader, "Connection names too many fields");
+    }
+    // First, where `with_host` looks for it.
+    if let Some(own) = with.host {
+        put(&header::HOST, own)?;
     }
     let mut host = None;
     let crumbs =
@@ -123,7 +138,9 @@ fn fields(
         }
         if *name == header::HOST {
             host = Some(value);
-            put(name, value)?;
+            if with.host.is_none() {
+                put(name, value)?;
+            }
         } else if passes(name, value, with) && !nominated.contains(name) {
             put(name, value)?;
         }
@@ -133,7 +150,7 @@ fn fields(
         (None, Some(authority)) => HeaderValue::from_str(authority.as_str()).ok(),
         _ => None,
     };
-    match (host, &authority) {
+    match (host.or(with.host), &authority) {
         (Some(_), _) => {}
         (None, Some(authority)) => put(&header::HOST, authority)?,
         // The request becomes HTTP/1.1, which must name a host (RFC 9112 section 3.2).
@@ -173,13 +190,15 @@ fn passes(name: &HeaderName, value: &HeaderValue, with: &Outgoing<'_>) -> bool {
         return true;
     }
     if *name == header::AUTHORIZATION {
-        // On a public route another scheme concerns client and backend only. Basic logins are for Gatepost on all routes.
-        return with.identity.is_none() && !is_basic(value);
+        // Another scheme concerns client and backend only.
+        return !with.reads_basic || !is_basic(value);
     }
     !hop_by_hop::is_hop_by_hop(name)
-        && !hop_by_hop::is_ours(name)
-        && !hop_by_hop::goes_elsewhere(name)
-        && (with.trusted || !hop_by_hop::tells_the_source(name))
+        && match FieldAuthority::over(name) {
+            FieldAuthority::Client => true,
+            FieldAuthority::Proxy => with.trusted,
+            FieldAuthority::Gatepost => false,
+        }
 }
 
 fn is_basic(value: &HeaderValue) -> bool {

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use http::Method;
+use http::header::{self, HeaderValue};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
 use pingora_http::RequestHeader;
@@ -16,6 +17,7 @@ use super::upstream::{ConnectError, UpstreamGroup};
 use super::write_buffer::{Backlog, WriteBuffer};
 use crate::edge::http::error::Refusal;
 use crate::edge::http::framing::{ValidatedStream, Validation};
+use crate::edge::http::headers::request::with_host;
 use crate::edge::http::headers::response_length::may_leave_bytes;
 use crate::edge::net::tcp_stream::MeteredStream;
 
@@ -36,6 +38,8 @@ pub struct Forward<'a> {
     pub client: ClientSide<'a>,
     /// The request as the backend is to get it.
     pub request: &'a Outbound,
+    /// The host in it, if it isn't the client's.
+    pub host: Option<&'a HeaderValue>,
     /// Its method.
     pub method: &'a Method,
     /// The worker. Each has its own idle connections.
@@ -74,7 +78,7 @@ impl Forward<'_> {
                 }
             };
             let _active = server.count_active();
-            match self.attempt(stream).await {
+            match self.attempt(stream, server.host()).await {
                 Ok((mut exchange, kept)) => {
                     if let Some(stream) = kept {
                         server.keep(self.worker, stream);
@@ -108,11 +112,26 @@ impl Forward<'_> {
     }
 
     /// Makes one attempt over one connection. Returns the connection, too, if another request can use it.
-    async fn attempt(&mut self, stream: Stream) -> Result<(Exchange, Option<Stream>), ExchangeFailure> {
+    /// `host` is the backend's own, if it gets one.
+    async fn attempt(
+        &mut self,
+        stream: Stream,
+        host: Option<&HeaderValue>,
+    ) -> Result<(Exchange, Option<Stream>), ExchangeFailure> {
+        // The request is written for the first backend of the group.
+        let other = host.filter(|host| self.host.is_some_and(|written| written != *host));
         let bytes = match self.request {
-            Outbound::Header(header) => return self.relay(stream, Some(header)).await,
+            Outbound::Header(header) => {
+                let Some(host) = other else { return self.relay(stream, Some(header)).await };
+                let mut header = header.clone();
+                let inserted = header.insert_header(header::HOST, host);
+                inserted.map_err(|error| ExchangeFailure::new(Refusal::BadGateway, &error))?;
+                return self.relay(stream, Some(&header)).await;
+            }
             Outbound::Bytes(bytes) => bytes,
         };
+        let rewritten = other.map(|host| with_host(bytes, host));
+        let bytes = rewritten.as_ref().unwrap_or(bytes);
         let Ok(socket) = stream.into_any().downcast::<MeteredStream>() else {
             return Err(ExchangeFailure::new(Refusal::BadGateway, &"not a cleartext connection"));
         };

@@ -5,21 +5,27 @@ use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_http::RequestHeader;
 
-/// Returns true if a `GET` of `path` over this connection is answered with 2xx. The caller limits the time.
-pub async fn ask(stream: Stream, path: &str, host: &str) -> bool {
-    let Ok(mut request) = RequestHeader::build("GET", path.as_bytes(), Some(3)) else { return false };
+/// Sends a `GET` of `path` over this connection. The caller limits the time.
+///
+/// # Errors
+/// The reason for the log: the answer is not 2xx, or there is none.
+pub async fn ask(stream: Stream, path: &str, host: &str) -> Result<(), String> {
+    let unusable = || format!("GET {path} can't be sent");
+    let mut request = RequestHeader::build("GET", path.as_bytes(), Some(3)).map_err(|_| unusable())?;
     let inserted = request
         .insert_header(header::HOST, host)
         .and_then(|()| request.insert_header(header::USER_AGENT, "gatepost-health"))
         .and_then(|()| request.insert_header(header::CONNECTION, "close"));
-    if inserted.is_err() {
-        return false;
-    }
+    inserted.map_err(|_| unusable())?;
     let mut session = HttpSession::new(stream);
     if session.write_request_header(Box::new(request)).await.is_err()
         || session.read_response().await.is_err()
     {
-        return false;
+        return Err(format!("no response to GET {path}"));
     }
-    session.get_status().is_some_and(|status| status.is_success())
+    match session.get_status() {
+        Some(status) if status.is_success() => Ok(()),
+        Some(status) => Err(format!("GET {path} was answered with {}", status.as_u16())),
+        None => Err(format!("no response to GET {path}")),
+    }
 }

@@ -22,7 +22,7 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::config::{self, ConfigError, HealthCheck, Scheme};
+use crate::config::{self, ConfigError, HealthCheck, Scheme, Timeouts};
 use crate::domain::Entry;
 use crate::edge::net::happy_eyeballs::{self, Unreachable};
 use crate::edge::net::nonblocking;
@@ -45,6 +45,7 @@ pub enum ConnectError {
 /// Counts an entry's connections to its backends.
 #[derive(Clone)]
 pub struct UpstreamGauges {
+    entry: Entry,
     idle: IntGauge,
     active: IntGauge,
 }
@@ -53,6 +54,7 @@ impl UpstreamGauges {
     /// The gauges of one entry.
     pub fn new(metrics: &Metrics, entry: Entry) -> UpstreamGauges {
         UpstreamGauges {
+            entry,
             idle: metrics.upstream_connections(entry, "idle"),
             active: metrics.upstream_connections(entry, "active"),
         }
@@ -92,6 +94,10 @@ impl UpstreamGroup {
         let server = |upstream: &config::Upstream| Server {
             name: upstream.to_string(),
             addresses: Addresses::new(&upstream.host, upstream.port),
+            // Checked with the configuration.
+            host: settings.host.of(upstream).and_then(|host| HeaderValue::from_str(&host).ok()),
+            group: settings.name.clone(),
+            entry: gauges.entry,
             upstream: upstream.clone(),
             up: AtomicBool::new(true),
             idle: (0..workers.max(1)).map(|_| Mutex::new(Vec::new())).collect(),
@@ -118,6 +124,16 @@ impl UpstreamGroup {
     /// Host and port of its first backend, for a request that names no host.
     pub fn authority(&self) -> &HeaderValue {
         &self.authority
+    }
+
+    /// The host that its first backend gets; `None` for the client's. Others may get [their own](Server::host).
+    pub fn host(&self) -> Option<&HeaderValue> {
+        self.servers.first().and_then(Server::host)
+    }
+
+    /// The timeouts of requests for its backends.
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.settings.timeouts
     }
 
     /// Returns true if all of its backends are cleartext.
@@ -165,7 +181,7 @@ impl UpstreamGroup {
         let prepare = |address, stream| self.prepare(server, address, stream);
         let limit = self.settings.connect_timeout;
         happy_eyeballs::connect(&server.addresses, limit, prepare, |_| true).await.map_err(|error| {
-            server.set_up(false);
+            server.set_down(&error);
             match error.is_timeout() {
                 true => ConnectError::Timeout(server.name.clone(), error),
                 false => ConnectError::Refused(server.name.clone(), error),
@@ -178,23 +194,26 @@ impl UpstreamGroup {
         Checks { group: self, server: &self.servers[index], running: Vec::new() }
     }
 
-    /// Returns true if an address of a backend accepts connections and answers the health check, and notes the result.
-    async fn is_well(&self, server: &Server, address: SocketAddr) -> bool {
+    /// Has an address of a backend answer the health check, and notes the result. The error is the reason for the log.
+    async fn check(&self, server: &Server, address: SocketAddr) -> Result<(), String> {
         let limit = self.settings.connect_timeout;
         let connected = timeout(limit, async {
             let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
             self.prepare(server, address, stream).await
         });
-        let well = match (&self.settings.health_check, connected.await) {
-            (_, Ok(Err(_)) | Err(_)) => false,
-            (HealthCheck::Tcp, Ok(Ok(_))) => true,
+        let checked = match (&self.settings.health_check, connected.await) {
+            (_, Err(_)) => Err("no connection in time".to_owned()),
+            (_, Ok(Err(error))) => Err(error),
+            (HealthCheck::Tcp, Ok(Ok(_))) => Ok(()),
             (HealthCheck::Http(path), Ok(Ok(stream))) => {
-                let host = server.upstream.authority();
-                timeout(limit, super::health::ask(stream, path, &host)).await.unwrap_or(false)
+                let own = server.host().and_then(|host| host.to_str().ok()).map(str::to_owned);
+                let host = own.unwrap_or_else(|| server.upstream.authority());
+                let asked = timeout(limit, super::health::ask(stream, path, &host)).await;
+                asked.unwrap_or_else(|_| Err(format!("no response to GET {path} in time")))
             }
         };
-        server.addresses.note(address, well);
-        well
+        server.addresses.note(address, checked.is_ok());
+        checked.map_err(|reason| format!("{address}: {reason}"))
     }
 
     /// Makes a connection to a backend ready for a request: with TLS, if it is configured.
@@ -217,8 +236,8 @@ impl UpstreamGroup {
     }
 }
 
-/// A health check of one address. Its output is true if the address is well.
-type RunningCheck<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
+/// A health check of one address, and the reason if it fails.
+type RunningCheck<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
 
 /// The health checks of one backend: those of its addresses run side by side, and a slow one continues during the next round.
 pub struct Checks<'a> {
@@ -237,16 +256,18 @@ impl Checks<'_> {
         }
         for address in server.addresses.known() {
             if self.running.iter().all(|(running, _)| *running != address) {
-                self.running.push((address, Box::pin(group.is_well(server, address))));
+                self.running.push((address, Box::pin(group.check(server, address))));
             }
         }
-        let up = loop {
+        let mut failures = Vec::new();
+        loop {
             match self.next().await {
-                Some(false) => {}
-                ended => break ended.is_some(),
+                Some(Err(reason)) => failures.push(reason),
+                Some(Ok(())) => return server.set_up(),
+                None if failures.is_empty() => return server.set_down(&"its name has no address"),
+                None => return server.set_down(&failures.join(", ")),
             }
-        };
-        server.set_up(up);
+        }
     }
 
     /// Lets the slow checks of a round continue, for the caller to drop at the time of the next round. Never ends.
@@ -256,12 +277,12 @@ impl Checks<'_> {
     }
 
     /// Waits for the next check to end; `None` if none is running.
-    async fn next(&mut self) -> Option<bool> {
+    async fn next(&mut self) -> Option<Result<(), String>> {
         poll_fn(|cx| {
             for index in 0..self.running.len() {
-                if let Poll::Ready(well) = self.running[index].1.as_mut().poll(cx) {
+                if let Poll::Ready(checked) = self.running[index].1.as_mut().poll(cx) {
                     drop(self.running.swap_remove(index));
-                    return Poll::Ready(Some(well));
+                    return Poll::Ready(Some(checked));
                 }
             }
             if self.running.is_empty() { Poll::Ready(None) } else { Poll::Pending }
@@ -292,6 +313,9 @@ pub struct Server {
     name: String,
     upstream: config::Upstream,
     addresses: Addresses,
+    host: Option<HeaderValue>,
+    group: String,
+    entry: Entry,
     up: AtomicBool,
     idle: Box<[Mutex<Vec<Idle>>]>,
     idle_limit: usize,
@@ -315,14 +339,24 @@ impl Server {
         self.up.load(Ordering::Relaxed)
     }
 
-    /// Notes that it is up or down, and logs a change.
-    pub fn set_up(&self, up: bool) {
-        if self.up.swap(up, Ordering::Relaxed) != up {
-            if up {
-                tracing::info!(upstream = self.name, "the backend is up");
-            } else {
-                tracing::warn!(upstream = self.name, "the backend is down");
-            }
+    /// The host that it gets; `None` for the client's.
+    pub fn host(&self) -> Option<&HeaderValue> {
+        self.host.as_ref()
+    }
+
+    /// Notes that it is up, and logs a change.
+    pub fn set_up(&self) {
+        if !self.up.swap(true, Ordering::Relaxed) {
+            let (entry, group) = (self.entry.as_str(), &self.group);
+            tracing::info!(upstream = self.name, entry, group, "the backend is up");
+        }
+    }
+
+    /// Notes that it is down for that reason, and logs a change.
+    pub fn set_down(&self, reason: &dyn std::fmt::Display) {
+        if self.up.swap(false, Ordering::Relaxed) {
+            let (entry, group) = (self.entry.as_str(), &self.group);
+            tracing::warn!(upstream = self.name, entry, group, %reason, "the backend is down");
         }
     }
 
@@ -386,39 +420,4 @@ impl Drop for Server {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
-
-    use super::*;
-    use crate::config::Config;
-
-    #[tokio::test]
-    async fn a_slow_address_is_asked_once_while_the_rounds_continue() {
-        let [slow, good] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let addresses = [&slow, &good].map(|listener| listener.local_addr().unwrap());
-        std::thread::spawn(move || {
-            for mut stream in good.incoming().flatten() {
-                let _ = stream.read(&mut [0; 1024]);
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-            }
-        });
-        let text = "[api]\nlisten = [\"127.0.0.1:0\"]\nupstreams = [\"http://backend.invalid:1\"]\n\
-                    health_check = \"/healthz\"\nconnect_timeout = \"10m\"\n";
-        let text = format!("[store]\nurl = \"sqlite:///unused.db\"\n{text}");
-        let config = Config::parse(&text, "test.toml").unwrap_or_else(|errors| panic!("{errors}"));
-        let settings = &config.api.as_ref().unwrap().groups[0];
-        let gauges = UpstreamGauges::new(&Metrics::new(), Entry::Api);
-        let group = UpstreamGroup::new(settings, 1, 1, Duration::ZERO, &gauges).unwrap();
-        group.servers[0].addresses.set(addresses.to_vec());
-        let mut checks = group.checks(0);
-        for _ in 0..5 {
-            checks.round().await;
-            assert!(group.servers[0].is_up());
-        }
-        let running: Vec<_> = checks.running.iter().map(|(address, _)| *address).collect();
-        assert_eq!((running, group.servers[0].addresses.failed()), (vec![addresses[0]], vec![]));
-        slow.set_nonblocking(true).unwrap();
-        assert_eq!((0..2).filter(|_| slow.accept().is_ok()).count(), 1);
-    }
-}
+mod tests;

@@ -8,15 +8,30 @@ mod chunked_reference;
 use chunked_reference::{Body, read};
 
 fn validate(body: &[u8]) -> (Result<usize, ChunkedError>, bool) {
-    let mut validator = ChunkedValidator::new();
-    (validator.validate(body), validator.is_complete())
+    let mut decoder = ChunkedDecoder::new();
+    (decoder.validate(body), decoder.is_complete())
+}
+
+/// The number of bytes of `input` that belong to the body, or the error; and the data until then.
+fn decode(decoder: &mut ChunkedDecoder, input: &[u8]) -> (Result<usize, ChunkedError>, Vec<u8>) {
+    let (mut read, mut data) = (0, Vec::new());
+    loop {
+        match decoder.next(&input[read..]) {
+            Ok((consumed, item)) => {
+                let ChunkedItem::Data(range) = item else { return (Ok(read + consumed), data) };
+                data.extend_from_slice(&input[read..][range]);
+                read += consumed;
+            }
+            Err(error) => return (Err(error), data),
+        }
+    }
 }
 
 /// The error of a body, and how many of its bytes are read until then.
 fn error(body: &[u8]) -> (ChunkedError, usize) {
-    let mut validator = ChunkedValidator::new();
+    let mut decoder = ChunkedDecoder::new();
     let bytes = body.iter().enumerate();
-    let mut found = bytes.filter_map(|(at, byte)| Some((validator.validate(&[*byte]).err()?, at + 1)));
+    let mut found = bytes.filter_map(|(at, byte)| Some((decoder.validate(&[*byte]).err()?, at + 1)));
     found.next().unwrap_or_else(|| panic!("no error in {}", body.escape_ascii()))
 }
 
@@ -110,22 +125,44 @@ fn every_deviation_is_an_error_at_its_byte() {
     ] {
         let shown = body.escape_debug().to_string();
         assert_eq!(error(body.as_bytes()), (expected, at), "{shown}");
-        let mut validator = ChunkedValidator::new();
-        assert_eq!(validator.validate(body.as_bytes()), Err(expected), "{shown}");
+        let mut decoder = ChunkedDecoder::new();
+        assert_eq!(decoder.validate(body.as_bytes()), Err(expected), "{shown}");
         // It stays invalid.
-        assert_eq!(validator.validate(b"0\r\n\r\n"), Err(expected), "{shown}");
-        assert!(validator.is_invalid() && !validator.is_complete());
+        assert_eq!(decoder.validate(b"0\r\n\r\n"), Err(expected), "{shown}");
+        assert!(decoder.is_invalid() && !decoder.is_complete());
     }
 }
 
 #[test]
-fn the_largest_size_is_counted_and_not_overflowed() {
-    let mut validator = ChunkedValidator::new();
-    assert_eq!(validator.validate(b"ffffffffffffffff\r\n"), Ok(18));
-    for _ in 0..1000 {
-        assert_eq!(validator.validate(&[b'\n'; 1000]), Ok(1000));
+fn data_is_a_range_of_the_input_in_front_of_any_error() {
+    use ChunkedItem::{Data, End, NeedMore};
+    let mut decoder = ChunkedDecoder::new();
+    for (input, expected) in [
+        ("", Ok((0, NeedMore))),
+        ("5;a=b\r\nhello\r\n", Ok((12, Data(7..12)))),
+        ("\r\n3\r", Ok((4, NeedMore))),
+        ("\n", Ok((1, NeedMore))),
+        ("ab", Ok((2, Data(0..2)))),
+        ("c\r\n", Ok((1, Data(0..1)))),
+        ("\r\n0\r\nX: y\r\n\r\nGET", Ok((13, End))),
+        ("GET", Ok((0, End))),
+    ] {
+        assert_eq!(decoder.next(input.as_bytes()), expected, "{input:?}");
     }
-    assert!(!validator.is_complete() && !validator.is_invalid());
+    let mut decoder = ChunkedDecoder::new();
+    assert_eq!(decoder.next(b"2\r\nabc"), Ok((5, Data(3..5))));
+    assert_eq!(decoder.next(b"c"), Err(ChunkedError::DataEnd));
+    assert_eq!(decoder.next(b""), Err(ChunkedError::DataEnd));
+}
+
+#[test]
+fn the_largest_size_is_counted_and_not_overflowed() {
+    let mut decoder = ChunkedDecoder::new();
+    assert_eq!(decoder.validate(b"ffffffffffffffff\r\n"), Ok(18));
+    for _ in 0..1000 {
+        assert_eq!(decoder.validate(&[b'\n'; 1000]), Ok(1000));
+    }
+    assert!(!decoder.is_complete() && !decoder.is_invalid());
 }
 
 /// Pieces of which bodies are made, valid ones and others.
@@ -172,13 +209,15 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn any_split_gives_the_same(body in body(), sizes in proptest::collection::vec(1_usize..9, 1..5)) {
-        let mut whole = ChunkedValidator::new();
-        let expected = whole.validate(&body);
-        let mut pieces = ChunkedValidator::new();
-        let (mut read, mut sizes) = (0, sizes.iter().cycle());
+        let mut whole = ChunkedDecoder::new();
+        let (expected, data) = decode(&mut whole, &body);
+        let mut pieces = ChunkedDecoder::new();
+        let (mut read, mut sizes, mut decoded) = (0, sizes.iter().cycle(), Vec::new());
         let found = loop {
             let end = body.len().min(read + sizes.next().unwrap());
-            match pieces.validate(&body[read..end]) {
+            let (found, piece) = decode(&mut pieces, &body[read..end]);
+            decoded.extend(piece);
+            match found {
                 Ok(count) => read += count,
                 Err(error) => break Err(error),
             }
@@ -187,7 +226,9 @@ proptest! {
             }
         };
         prop_assert_eq!(found, expected);
+        prop_assert_eq!(decoded, data);
         prop_assert_eq!(pieces.is_complete(), whole.is_complete());
+        prop_assert_eq!(ChunkedDecoder::new().validate(&body), expected);
         if expected.is_err() {
             // The error is at a byte: what is before it is the beginning of a body.
             let (_, at) = error(&body);
@@ -197,12 +238,32 @@ proptest! {
 
     #[test]
     fn a_simple_reader_agrees(body in body()) {
-        let (found, complete) = validate(&body);
-        match read(&body) {
-            Body::Whole(length) => prop_assert_eq!((found, complete), (Ok(length), true)),
-            Body::Beginning => prop_assert!(!complete),
+        let mut decoder = ChunkedDecoder::new();
+        let (found, data) = decode(&mut decoder, &body);
+        let (simple, simple_data) = read(&body);
+        match simple {
+            Body::Whole(length) => prop_assert_eq!((found, decoder.is_complete()), (Ok(length), true)),
+            Body::Beginning => prop_assert!(!decoder.is_complete()),
             Body::Invalid => prop_assert!(found.is_err()),
         }
+        prop_assert_eq!(data, simple_data);
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded(
+        chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..5000), 0..6),
+        behind in proptest::collection::vec(any::<u8>(), 0..20),
+    ) {
+        let mut body: Vec<u8> = chunks
+            .iter()
+            .flat_map(|chunk| [format!("{:X};a=\"b\"\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat())
+            .collect();
+        body.extend(b"0\r\nX-Sum: 1\r\n\r\n");
+        let length = body.len();
+        body.extend(&behind);
+        let mut decoder = ChunkedDecoder::new();
+        prop_assert_eq!(decode(&mut decoder, &body), (Ok(length), chunks.concat()));
+        prop_assert_eq!(decoder.next(&behind), Ok((0, ChunkedItem::End)));
     }
 
     /// httparse reads the size line for pingora: it has to find the same size and the same end wherever the line is valid.

@@ -14,6 +14,8 @@ fn sent(version: Version, fields: &[(&'static str, &'static str)], trusted: bool
         trusted,
         framing: Framing::None,
         authority: &HeaderValue::from_static("backend.test"),
+        host: None,
+        reads_basic: true,
         upgrade: false,
         request_id: &HeaderValue::from_static("0042"),
     };
@@ -78,6 +80,8 @@ fn connection_neither_names_without_end_nor_what_a_body_is() {
         request.append_header("Connection", "a,".repeat(count)).unwrap();
         let client = HttpPeer::new("192.0.2.7:4711".parse().unwrap(), true);
         let with = Outgoing {
+            host: None,
+            reads_basic: true,
             target: b"/a",
             identity: None,
             client: &client,

@@ -1,4 +1,4 @@
-//! A limit on the open connections of each source.
+//! A limit on what each source has open: connections, or requests that a trusted proxy forwards for it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -19,8 +19,20 @@ pub struct SourceLimit {
 /// A counted connection. Dropping it ends the count.
 #[derive(Debug)]
 pub struct CountedConnection {
-    sources: Arc<SourceLimit>,
-    source: SourcePrefix,
+    /// None for a connection that no limit applies to.
+    counted: Option<(Arc<SourceLimit>, SourcePrefix)>,
+}
+
+impl CountedConnection {
+    /// A connection of a peer that may have any number of them.
+    pub fn exempt() -> CountedConnection {
+        CountedConnection { counted: None }
+    }
+}
+
+/// Counts nothing, for a listener without a limit for each source.
+pub fn unlimited(_source: IpAddr) -> Option<CountedConnection> {
+    Some(CountedConnection::exempt())
 }
 
 impl SourceLimit {
@@ -38,13 +50,14 @@ impl SourceLimit {
             return None;
         }
         *count += 1;
-        Some(CountedConnection { sources: self.clone(), source })
+        Some(CountedConnection { counted: Some((self.clone(), source)) })
     }
 }
 
 impl Drop for CountedConnection {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut count) = self.sources.open.lock().entry(self.source) {
+        let Some((sources, source)) = &self.counted else { return };
+        if let Entry::Occupied(mut count) = sources.open.lock().entry(*source) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
