@@ -1,7 +1,7 @@
 """Backends that resolve paths in their own ways: `PROTECTED` where a protected route answers, else what they saw.
 
 Writes their ports to stdout, one a line, and ends with its stdin. The first is a front controller as programs write them; the
-parameter `q` may name its path, as behind a rewriting Apache. The second is Werkzeug's router.
+parameter `q` may name its path, as behind a rewriting Apache. The others are the routers of Werkzeug and Bottle.
 """
 
 import logging
@@ -11,6 +11,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, unquote_to_bytes, urlsplit
 
+import bottle
 from werkzeug import Request, Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
@@ -70,11 +71,15 @@ def router(request):
     return Response(said(endpoint == "protected", raw))
 
 
+bottled = bottle.Bottle()
+for protected in PROTECTED:
+    bottled.route(protected, callback=lambda: said(True, bottle.request.environ.get("RAW_URI", "")))
+bottled.route("/<rest:path>", callback=lambda rest: said(False, bottle.request.environ.get("RAW_URI", "")))
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 ThreadingHTTPServer.request_queue_size = 64
 front = ThreadingHTTPServer(("127.0.0.1", 0), Front)
-routed = make_server("127.0.0.1", 0, router, threaded=True)
-for server in (front, routed):
+routed = [make_server("127.0.0.1", 0, app, threaded=True) for app in (router, bottled)]
+for server in (front, *routed):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_port, flush=True)
 sys.stdin.read()

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub mod accounts;
+pub mod apache;
 pub mod backend;
 pub mod callers;
 pub mod curl;
@@ -12,6 +13,7 @@ pub mod forms;
 pub mod http;
 pub mod http2;
 pub mod mail;
+pub mod parsers;
 pub mod relay;
 pub mod servers;
 pub mod sink;

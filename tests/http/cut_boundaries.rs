@@ -37,7 +37,7 @@ const TOKENS: [&str; 20] = [
 
 #[test]
 fn no_field_hides_behind_a_cut_boundary() {
-    let python = installed("werkzeug/bin/python");
+    let python = installed("parsers/bin/python");
     let werkzeug = Server::start(Command::new(python).arg(script("fields.py")), 1);
     let werkzeug = SocketAddr::from(([127, 0, 0, 1], werkzeug.ports[0]));
     let gateway = Gateway::start(&api(werkzeug));

@@ -1,11 +1,11 @@
 //! Which backends a request goes to: those of the group that its route names, and there to an address that can be used.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::common::backend::{Backend, read_request, swallowing_at};
-use crate::common::http::{get, request};
+use crate::common::http::{Connection, get, request};
 use crate::common::{
     Gateway, HOLDER, PATIENCE, api, configured, hosts, nobody, open_api, own_loopback, write_config,
 };
@@ -78,6 +78,7 @@ fn named(addresses: &[IpAddr], port: u16, keys: &str) -> Gateway {
     Gateway::start_with_hosts(configured(&config), &hosts("backend.test", addresses))
 }
 
+// Case C2: the next address of a host is tried before its backend counts as down.
 #[test]
 fn a_host_of_which_one_address_refuses_is_a_backend_that_is_up() {
     let unreachable: IpAddr = "2001:db8::1".parse().unwrap();
@@ -125,8 +126,10 @@ fn a_backend_that_moves_to_another_address_of_its_host_is_found_at_once() {
     assert!(!gateway.log().text().contains(NO_BACKEND), "{}", gateway.log().text());
     second.close();
     assert_eq!(ask().status, 502);
-    gateway.log().wait_for(&[NO_BACKEND]);
+    // Case C15: the log has the reason, and the entry and the group.
+    let down = gateway.log().wait_for(&[NO_BACKEND, "\"entry\":\"api\"", "\"group\":\"default\""]);
     let refused = |address| format!("{address}:{port}: Connection refused");
+    assert!(down.contains(&refused(one)) && down.contains(&refused(other)), "{down}");
     let words = ["no connection to the backend", &refused(one), &refused(other)];
     gateway.log().wait_for(&words);
     // Known to be down, it is asked all the same, since it is the only one.
@@ -185,4 +188,93 @@ fn a_host_whose_address_changes_is_found_by_the_next_health_check() {
     std::fs::write(gateway.directory.path().join("hosts"), hosts("backend.test", &[other])).unwrap();
     gateway.log().wait_for(&["the backend is up"]);
     assert_eq!(get("/open/a").send(gateway.api()).text(), other.to_string());
+}
+
+/// A backend that pauses for that long before its answer, and in its body. A WebSocket says nothing until it is closed.
+fn pausing(pause: Duration) -> Backend {
+    Backend::handling(move |stream, _| {
+        while let Some(request) = read_request(stream) {
+            if request.header("upgrade").is_some() {
+                let switched =
+                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+                let _ = stream.get_mut().write_all(switched.as_bytes());
+                let _ = stream.read_to_end(&mut Vec::new());
+                return;
+            }
+            std::thread::sleep(pause);
+            if stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no").is_err() {
+                return;
+            }
+            std::thread::sleep(pause);
+            if stream.get_mut().write_all(b"k").is_err() {
+                return;
+            }
+        }
+    })
+}
+
+// Case C9: a group of slow backends has timeouts of its own.
+#[test]
+fn a_slow_group_has_timeouts_of_its_own() {
+    let backend = pausing(Duration::from_millis(600));
+    let limits = |time| {
+        format!(
+            "response_timeout = \"{time}\"\ntunnel_idle_timeout = \"{time}\"\nbody_timeout = \"{time}\"\n"
+        )
+    };
+    let (short, long) = (limits("300ms"), limits("20s"));
+    for (entry, group, expected) in [(&short, &long, [504, 200]), (&long, &short, [200, 504])] {
+        let keys = format!(
+            "{entry}[[api.group]]\nname = \"own\"\nupstreams = [\"http://{}\"]\n{group}\
+             [[api.route]]\npath = \"/own/*\"\npermission = \"public\"\ngroup = \"own\"\n",
+            backend.address
+        );
+        let gateway = Gateway::start(&open_api(backend.address, &keys));
+        for (path, status) in ["/open/a", "/own/a"].into_iter().zip(expected) {
+            assert_eq!(get(path).send(gateway.api()).status, status, "{path}");
+            assert_eq!(request("POST", path).body("x").send(gateway.api()).status, status, "{path}");
+            // A body that pauses, and a tunnel that is idle.
+            let mut paused = Connection::open(gateway.api());
+            paused.write(format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na").as_bytes());
+            let mut tunnel = Connection::open(gateway.api());
+            tunnel.write(&get(path).header("Connection", "Upgrade").header("Upgrade", "websocket").bytes());
+            assert_eq!(tunnel.read_response().status, 101, "{path}");
+            if status == 504 {
+                assert_eq!(paused.read_response().status, 408, "{path}");
+                assert!(tunnel.is_closed(), "{path}");
+            } else {
+                assert_eq!(tunnel.read_within(Duration::from_millis(700)), None, "{path}");
+                paused.write(b"b");
+                assert_eq!(paused.read_response().status, 200, "{path}");
+            }
+        }
+    }
+}
+
+// Case C15: with all backends down they are used all the same.
+#[test]
+fn backends_that_are_all_down_are_used_all_the_same() {
+    let sick = || {
+        Backend::answering(|received| {
+            let status = if received.target == "/healthz" { "503 Sick" } else { "200 OK" };
+            format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").into_bytes()
+        })
+    };
+    let (one, other) = (sick(), sick());
+    let upstreams = format!("\"http://{}\", \"http://{}\"", one.address, other.address);
+    let check = "health_check = \"/healthz\"\nhealth_interval = \"20ms\"\n";
+    let group = format!("[[api.group]]\nname = \"sick\"\nupstreams = [{upstreams}]\n{check}");
+    let route = "[[api.route]]\npath = \"/sick/*\"\npermission = \"public\"\ngroup = \"sick\"\n";
+    let gateway = Gateway::start(&open_api(one.address, &format!("{group}{route}")));
+    for backend in [&one, &other] {
+        let reason = "GET /healthz was answered with 503";
+        let place = ["\"entry\":\"api\"", "\"group\":\"sick\""];
+        gateway.log().wait_for(&[NO_BACKEND, &backend.address.to_string(), reason, place[0], place[1]]);
+    }
+    for _ in 0..4 {
+        assert_eq!(get("/sick/a").send(gateway.api()).status, 200);
+    }
+    let asked =
+        |backend: &Backend| backend.drain().iter().filter(|received| received.target == "/sick/a").count();
+    assert_eq!((asked(&one), asked(&other)), (2, 2));
 }

@@ -141,6 +141,25 @@ async fn a_header_that_is_too_large_is_refused_and_the_connection_goes_on() {
     assert!(backend.drain().is_empty());
 }
 
+// Case A10: the number of fields is limited as over HTTP/1.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_with_too_many_fields_is_refused() {
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let gateway = start(&authority, backend.address, "");
+    let mut client = http2(&gateway, &authority).await;
+    let names: Vec<String> = (0..3000).map(|n| format!("x-{n}")).collect();
+    for (count, expected) in [(200, 200), (300, 431), (1000, 431), (200, 200)] {
+        let fields: Vec<(&str, &str)> = names.iter().take(count).map(|name| (name.as_str(), "x")).collect();
+        let answer = ask(&mut client, "GET", "/open/a", &fields, true).0.await.unwrap();
+        assert_eq!(answer.status(), expected, "{count}");
+    }
+    // A browser may send each cookie as a field of its own.
+    let crumbs = vec![("cookie", "a=b"); 400];
+    let answer = ask(&mut client, "GET", "/open/a", &crumbs, true).0.await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(backend.drain().len(), 3);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_never_read_is_given_up_and_the_others_go_on() {
     let (released, releases) = channel();

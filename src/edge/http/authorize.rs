@@ -161,11 +161,7 @@ impl Admission<'_> {
             true => None,
             false => Some(self.take(session, Use::Upload)?),
         };
-        Ok(Admitted {
-            granted: None,
-            query: query.rest.filter(|query| !query.is_empty()),
-            body: self.stream(session, mask, route, room),
-        })
+        Ok(Admitted { granted: None, query: query.rest, body: self.stream(session, mask, route, room) })
     }
 
     async fn decide(

@@ -98,6 +98,7 @@ impl Call<'_> {
                     let whole = respond::refuse_without_body(session, &refusal, origins, id, within).await;
                     return ended(refusal.status(), whole);
                 };
+                respond::settle(session).await;
                 let body = text::error(format, &refusal.reason());
                 let replied = self.write(session, format, refusal.status(), body, Some(&refusal)).await;
                 if matches!(replied, Exchange::Answered(_)) {

@@ -82,7 +82,7 @@ struct Holder<'p> {
 
 /// The decision on one reading of a path.
 #[derive(Clone, Copy)]
-struct Decision {
+struct PathDecision {
     /// The need of the route that matches, or of what is built in.
     written: Need,
     /// True if a route matches, or the path sends mail.
@@ -95,7 +95,7 @@ struct Decision {
     credentials: CredentialPlaces,
 }
 
-impl Decision {
+impl PathDecision {
     fn routed(self, also: Permissions) -> Routed {
         let need = match (self.written, self.first_suffix.or_else(|| also.iter().next())) {
             (Need::Public, Some(first)) => Need::Permission(first),
@@ -258,7 +258,7 @@ impl Router {
             }
         }
         let checked = also.or(decision.as_written());
-        let differs = |(_, other): &&(_, Decision)| {
+        let differs = |(_, other): &&(_, PathDecision)| {
             other.group != decision.group || !other.as_written().minus(checked).is_empty()
         };
         match others.iter().find(differs) {
@@ -267,7 +267,7 @@ impl Router {
         }
     }
 
-    fn decide(&self, method: &Method, path: &[u8]) -> Decision {
+    fn decide(&self, method: &Method, path: &[u8]) -> PathDecision {
         // The start of most paths rules out all routes.
         let Some(first) = self.routes.iter().position(|route| route.may_concern(path)) else {
             return self.decide_as_written(path, None);
@@ -283,7 +283,7 @@ impl Router {
         self.decide_as_written(path, named)
     }
 
-    fn decide_as_written(&self, path: &[u8], named: Option<usize>) -> Decision {
+    fn decide_as_written(&self, path: &[u8], named: Option<usize>) -> PathDecision {
         let own = |written| (written, 0, self.credentials);
         let is_named = named.is_some() || self.entry == Entry::Api && sends_mail(path);
         let (written, group, credentials) = match named.map(|named| &self.routes[named]) {
@@ -292,11 +292,11 @@ impl Router {
             None => own(self.default),
         };
         let suffixes = Permissions::NONE;
-        Decision { written, is_named, suffixes, first_suffix: None, group, credentials }
+        PathDecision { written, is_named, suffixes, first_suffix: None, group, credentials }
     }
 
     /// The same for a path that extends one that a route decides on; the rule is in the module's documentation.
-    fn decide_by_base(&self, method: &Method, path: &[u8], named: Option<usize>) -> Decision {
+    fn decide_by_base(&self, method: &Method, path: &[u8], named: Option<usize>) -> PathDecision {
         let written = self.decide_as_written(path, named);
         let holders = self.holders(method, path, named);
         let Some(first) = holders.iter().max_by_key(|holder| holder.base.len()) else { return written };
@@ -310,7 +310,7 @@ impl Router {
             Some(_) => (written.group, written.credentials),
             None => (first_route.group, first_route.credentials),
         };
-        Decision {
+        PathDecision {
             suffixes: suffixes.fold(Permissions::NONE, Permissions::or),
             first_suffix: permission(first),
             group,

@@ -9,7 +9,7 @@ use super::key::CredentialKey;
 use super::media_type::Boundary;
 use super::multipart::LARGEST_PART_HEADER;
 use super::part_header::PartHeader;
-use super::stray_disposition::StrayDisposition;
+use super::stray_disposition::{NestedParts, StrayDisposition};
 use crate::wire::percent;
 
 /// A field of a form.
@@ -27,7 +27,8 @@ pub(crate) fn urlencoded<E>(text: &[u8], mut each: impl FnMut(FormField) -> Resu
     for piece in text.split(|b| *b == b'&').filter(|piece| !piece.is_empty()) {
         let end_of_name = memchr::memchr(b'=', piece).unwrap_or(piece.len());
         let value = piece.get(end_of_name + 1..).unwrap_or_default();
-        let key = CredentialKey::at_start_of(piece).map(|(key, _)| key);
+        let key =
+            CredentialKey::at_start_of(piece).filter(|(_, end)| *end == end_of_name).map(|(key, _)| key);
         each(FormField { name: decoded(&piece[..end_of_name]), key, value: decoded(value) })?;
     }
     Ok(())
@@ -43,6 +44,7 @@ pub(crate) fn multipart<E: From<FormError>>(
     let mut rest = body;
     let mut outside = StrayDisposition::default();
     let mut is_outside = true;
+    let mut nested: Option<NestedParts> = None;
     let mut field = None;
     while !body.is_empty() {
         let found =
@@ -57,6 +59,9 @@ pub(crate) fn multipart<E: From<FormError>>(
         }
         if is_outside {
             outside.read(&rest[..found.end])?;
+        }
+        if let Some(mut nested) = nested.take() {
+            nested.read(&rest[..found.end])?;
         }
         rest = &rest[found.end..];
         if let Some(epilogue) = rest.strip_prefix(b"--") {
@@ -75,6 +80,7 @@ pub(crate) fn multipart<E: From<FormError>>(
         }
         (is_outside, outside) = (head.is_empty(), StrayDisposition::default());
         let head = PartHeader::parse(head)?;
+        nested = head.is_nested.then(NestedParts::default);
         field = head.name.filter(|_| !head.is_file).map(|name| (name.into_owned(), head.credential));
         rest = content;
         delimiter.start_line();

@@ -99,13 +99,13 @@ impl CredentialKey {
         matcher.finish()
     }
 
-    /// The key at the start of urlencoded text, and the end of its name: at a `=`, a `&` or the end of the text.
+    /// The key at the start of urlencoded text, and the end of its name: at a `=`, a `&`, a `;` or the end of the text.
     pub(crate) fn at_start_of(encoded: &[u8]) -> Option<(CredentialKey, usize)> {
         let mut matcher = KeyMatcher::new();
         let mut decoder = PercentDecoder::of_names();
         let mut end = encoded.len();
         for (at, &byte) in encoded.iter().enumerate() {
-            if byte == b'=' || byte == b'&' {
+            if matches!(byte, b'=' | b'&' | b';') {
                 end = at;
                 break;
             }
@@ -235,6 +235,7 @@ mod tests {
         let cases = [
             (&b"api_user=x"[..], Some((Username, 8))),
             (b"api_key&x", Some((Secret, 7))),
+            (b"api_key[;x=", Some((Secret, 8))),
             (b"api_key", Some((Secret, 7))),
             (b"api%5Fkey=", Some((Secret, 9))),
             (b"%61pi%5fk%65y=", Some((Secret, 13))),

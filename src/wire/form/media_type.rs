@@ -38,19 +38,22 @@ impl MediaType {
     pub(crate) fn read(content_type: &[u8]) -> Result<MediaType, FormError> {
         let (kind, attributes) = split(content_type);
         let is = |name: &str| kind.eq_ignore_ascii_case(name.as_bytes());
-        if is("application/x-www-form-urlencoded") || content_type.trim_ascii().is_empty() {
+        let has = |word: &[u8]| mentions(content_type, word);
+        // Formidable searches for the words, wherever they are.
+        let is_multipart_to_some = || has(b"multipart") && has(b"boundary");
+        if is("application/x-www-form-urlencoded")
+            && (content_type.len() == kind.len() || !is_multipart_to_some())
+            || content_type.trim_ascii().is_empty()
+        {
             check_charset(attributes, |set| !is_superset_of_ascii(set))?;
             return Ok(MediaType::Urlencoded);
         }
-        let has = |word: &[u8]| mentions(content_type, word);
         if is("multipart/form-data") || is_multipart(kind) && has(b"boundary") {
             let boundary = boundary(content_type, attributes)?;
             check_charset(attributes, spells_ascii_differently)?;
             return Ok(MediaType::Multipart { boundary });
         }
-        // Formidable searches for the words, wherever they are.
-        let is_read_by_some = has(b"form-urlencoded") || has(b"multipart/form-data");
-        if is_read_by_some || has(b"multipart") && has(b"boundary") {
+        if has(b"form-urlencoded") || has(b"multipart/form-data") || is_multipart_to_some() {
             return Err(FormError::Malformed("Content-Type"));
         }
         let is_text = is("text/plain") || has(b"urlencoded");
@@ -247,6 +250,7 @@ mod tests {
             ("multipart/form-data; boundary=x; charset=utf-16", FormError::Charset),
             ("text/plain; x=multipart; boundary=x", kind),
             ("application/x-www-form-urlencodedX", kind),
+            ("application/x-www-form-urlencoded; x=multipart; boundary=x", kind),
             ("application/x-www-form-urlencoded; charset*=x''ibm037", kind),
         ];
         for (value, expected) in cases {

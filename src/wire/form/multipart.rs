@@ -9,7 +9,7 @@ use super::error::FormError;
 use super::key::CredentialKey;
 use super::media_type::Boundary;
 use super::part_header::PartHeader;
-use super::stray_disposition::StrayDisposition;
+use super::stray_disposition::{NestedParts, StrayDisposition};
 use crate::wire::credential::PresentedCredential;
 
 /// The largest header of one part, in bytes.
@@ -26,6 +26,7 @@ pub(crate) struct MultipartScanner {
     /// True until the first byte.
     empty: bool,
     outside: StrayDisposition,
+    nested: NestedParts,
     pub(crate) halves: CredentialHalves,
 }
 
@@ -36,6 +37,8 @@ enum MultipartState {
     Content,
     /// In the content of a part with an empty header.
     HeadlessContent,
+    /// In the content of a part that is a multipart itself.
+    NestedContent,
     /// Behind `--boundary`.
     Delimiter(AfterBoundary),
     /// In the header of a part.
@@ -75,6 +78,7 @@ impl MultipartScanner {
             state: MultipartState::Preamble,
             empty: true,
             outside: StrayDisposition::default(),
+            nested: NestedParts::default(),
             halves: CredentialHalves::default(),
         }
     }
@@ -99,9 +103,10 @@ impl MultipartScanner {
         while at < chunk.len() {
             let rest = &mut chunk[at..];
             at += match &mut self.state {
-                MultipartState::Preamble | MultipartState::Content | MultipartState::HeadlessContent => {
-                    self.content(rest)?
-                }
+                MultipartState::Preamble
+                | MultipartState::Content
+                | MultipartState::HeadlessContent
+                | MultipartState::NestedContent => self.content(rest)?,
                 MultipartState::Delimiter(after) => {
                     self.state = after_delimiter(*after, rest[0])?;
                     1
@@ -139,8 +144,11 @@ impl MultipartScanner {
 
     fn content(&mut self, rest: &[u8]) -> Result<usize, FormError> {
         let found = self.delimiter.find(rest);
-        if !matches!(self.state, MultipartState::Content) {
-            self.outside.read(&rest[..found.as_ref().map_or(rest.len(), |found| found.end)])?;
+        let content = &rest[..found.as_ref().map_or(rest.len(), |found| found.end)];
+        match self.state {
+            MultipartState::Content => {}
+            MultipartState::NestedContent => self.nested.read(content)?,
+            _ => self.outside.read(content)?,
         }
         let Some(found) = found else { return Ok(rest.len()) };
         if !found.at_line_start {
@@ -184,12 +192,18 @@ impl MultipartScanner {
         if self.delimiter.is_in(header) {
             return Err(FormError::Malformed("a boundary in the header of a part"));
         }
-        Ok(match PartHeader::parse(header)?.credential {
+        let head = PartHeader::parse(header)?;
+        Ok(match head.credential {
             Some(key) => MultipartState::Value { key, value: self.halves.buffer() },
             None => {
                 self.delimiter.start_line();
                 self.outside = StrayDisposition::default();
-                if header.is_empty() { MultipartState::HeadlessContent } else { MultipartState::Content }
+                self.nested = NestedParts::default();
+                match () {
+                    () if header.is_empty() => MultipartState::HeadlessContent,
+                    () if head.is_nested => MultipartState::NestedContent,
+                    () => MultipartState::Content,
+                }
             }
         })
     }

@@ -17,6 +17,8 @@ pub(crate) struct PartHeader<'a> {
     pub(crate) name: Option<Cow<'a, [u8]>>,
     /// True for a file.
     pub(crate) is_file: bool,
+    /// True for a multipart in a part.
+    pub(crate) is_nested: bool,
     /// The half of a credential that the part carries.
     pub(crate) credential: Option<CredentialKey>,
 }
@@ -62,7 +64,7 @@ impl<'a> PartHeader<'a> {
         }
         let (head, nameless) = match disposition {
             Some(value) => read(value)?,
-            None => (PartHeader { name: None, is_file: false, credential: None }, true),
+            None => (PartHeader { name: None, is_file: false, is_nested: false, credential: None }, true),
         };
         let identity = ["7bit", "8bit", "binary"].map(str::as_bytes);
         let encoded = encoding.is_some_and(|e| !identity.iter().any(|i| e.eq_ignore_ascii_case(i)));
@@ -75,7 +77,11 @@ impl<'a> PartHeader<'a> {
         if other_names.into_iter().flatten().flatten().any(|value| mentions_key(value)) {
             return Err(UNUSUAL);
         }
-        Ok(head)
+        let is_nested = content_type.is_some_and(|kind| mentions(kind, b"multipart"));
+        if is_nested && head.credential.is_some() {
+            return Err(UNUSUAL);
+        }
+        Ok(PartHeader { is_nested, ..head })
     }
 }
 
@@ -148,7 +154,7 @@ fn read(value: &[u8]) -> Result<(PartHeader<'_>, bool), FormError> {
     let is_nameless = name.is_none_or(<[u8]>::is_empty);
     let may_have_other_name = is_nameless && (extended_name.is_none() || is_file_name_near);
     let name = name.map(unescaped).or(extended_name.map(Cow::Owned));
-    Ok((PartHeader { name, is_file, credential }, may_have_other_name))
+    Ok((PartHeader { name, is_file, is_nested: false, credential }, may_have_other_name))
 }
 
 /// The decoded name of `name*=` (RFC 8187), which old clients send if a name is not ASCII.
@@ -243,8 +249,9 @@ mod tests {
 
     fn parse(lines: &[&str]) -> Result<PartHeader<'static>, FormError> {
         let block = lines.iter().flat_map(|l| [l, "\r\n"]).collect::<String>();
-        let PartHeader { name, is_file, credential } = PartHeader::parse(block.as_bytes())?;
-        Ok(PartHeader { name: name.map(|name| Cow::Owned(name.into_owned())), is_file, credential })
+        let PartHeader { name, is_file, is_nested, credential } = PartHeader::parse(block.as_bytes())?;
+        let name = name.map(|name| Cow::Owned(name.into_owned()));
+        Ok(PartHeader { name, is_file, is_nested, credential })
     }
 
     fn named(disposition: &str) -> Result<PartHeader<'static>, FormError> {
@@ -279,7 +286,12 @@ mod tests {
             ("name=\"\u{fc}\"", "\u{fc}", None),
         ];
         for (text, name, credential) in cases {
-            let head = PartHeader { name: Some(name.as_bytes().into()), is_file: false, credential };
+            let head = PartHeader {
+                name: Some(name.as_bytes().into()),
+                is_file: false,
+                is_nested: false,
+                credential,
+            };
             assert_eq!(named(text), Ok(head), "{text}");
         }
     }
@@ -301,7 +313,7 @@ mod tests {
             "X-Note: api_key",
         ];
         assert!(parse(&typed).unwrap().is_file);
-        let nameless = PartHeader { name: None, is_file: false, credential: None };
+        let nameless = PartHeader { name: None, is_file: false, is_nested: false, credential: None };
         assert_eq!(parse(&[]), Ok(nameless));
         let other =
             parse(&["content-DISPOSITION:form-data;name=\"a\"", "Content-Type: text/plain;charset=x"]);

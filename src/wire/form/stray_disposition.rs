@@ -1,4 +1,4 @@
-//! Watches for a Content-Disposition outside of the header of a part.
+//! Watches for a Content-Disposition outside of the header of a part, and in the parts of a part.
 
 use super::error::FormError;
 use super::word_matcher::WordMatcher;
@@ -11,9 +11,11 @@ pub(crate) struct StrayDisposition(WordMatcher);
 
 impl Default for StrayDisposition {
     fn default() -> StrayDisposition {
-        StrayDisposition(WordMatcher::new(b"content-disposition"))
+        StrayDisposition(WordMatcher::new(DISPOSITION))
     }
 }
+
+const DISPOSITION: &[u8] = b"content-disposition";
 
 impl StrayDisposition {
     /// Reads the next bytes, split in any way.
@@ -25,5 +27,39 @@ impl StrayDisposition {
             true => Err(FormError::Malformed("Content-Disposition outside of the header of a part")),
             false => Ok(()),
         }
+    }
+}
+
+/// The watch over the content of a part that is a multipart itself. Mojolicious reads the fields in it by their plain names.
+pub(crate) struct NestedParts {
+    disposition: WordMatcher,
+    has_disposition: bool,
+    keys: [WordMatcher; 2],
+}
+
+impl Default for NestedParts {
+    fn default() -> NestedParts {
+        NestedParts {
+            disposition: WordMatcher::new(DISPOSITION),
+            has_disposition: false,
+            keys: [WordMatcher::new(b"api_user"), WordMatcher::new(b"api_key")],
+        }
+    }
+}
+
+impl NestedParts {
+    /// Reads the next bytes, split in any way.
+    ///
+    /// # Errors
+    /// A field for a credential could be there.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<(), FormError> {
+        for byte in bytes {
+            self.has_disposition |= self.disposition.read(*byte);
+            let is_key = self.keys.iter_mut().fold(false, |is_key, key| key.read(*byte) || is_key);
+            if is_key && self.has_disposition {
+                return Err(FormError::Malformed("api_user or api_key in the parts of a part"));
+            }
+        }
+        Ok(())
     }
 }

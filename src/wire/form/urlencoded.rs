@@ -106,6 +106,9 @@ impl UrlencodedScanner {
                 }
                 (None, _) => self.state = UrlencodedState::Other,
             },
+            b';' if name.finish().is_some() && !self.halves.accepts_any() => {
+                return Err(CredentialError::Ambiguous.into());
+            }
             _ => {
                 let UrlencodedName { matcher, decoder } = name;
                 decoder.feed(byte, |b| matcher.feed(b));
@@ -126,10 +129,16 @@ impl UrlencodedScanner {
 
     /// Ends a name without `=`, whose value is empty.
     fn end_of_bare_name(&mut self) -> Result<(), FormError> {
-        if let UrlencodedState::Name { name, after: FieldSeparator::Ampersand } = &self.state
+        if let UrlencodedState::Name { name, after } = &self.state
             && let Some(key) = name.finish()
         {
-            self.halves.put(key, CredentialValueBuffer::with_room_for(0).finish())?;
+            match after {
+                FieldSeparator::Ampersand => {
+                    self.halves.put(key, CredentialValueBuffer::with_room_for(0).finish())?;
+                }
+                FieldSeparator::Semicolon if self.halves.accepts_any() => {}
+                FieldSeparator::Semicolon => return Err(CredentialError::Ambiguous.into()),
+            }
         }
         Ok(())
     }

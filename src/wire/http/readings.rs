@@ -3,7 +3,7 @@
 //! `steps` has what single servers do with a path. One request may pass several servers, so the steps are combined, in any order,
 //! until nothing new comes of it. `cause` names the sequence in a path that leads to a reading.
 //!
-//! What a server drops from the end of a path (`/send.php/x`, `/send.json`), and case, are not here: see
+//! Ends that a server drops (`/send.php/x`, `/send.json`), and case, are not here: see
 //! [`RoutePattern`](super::route::RoutePattern).
 
 mod cause;

@@ -41,12 +41,12 @@ fn urlencoded_bodies() {
         ("api_user=j&api_key=s&api_user=%6a&api_key=s", "j:s", "api_user=x&api_key=x&api_user=xxx&api_key=x"),
         ("api_key&api_user", ":", "api_key&api_user"),
         ("&&api_key=%4&api_user=%", "%:%4", "&&api_key=xx&api_user=x"),
-        ("api_key[;x=s&api_user=;api_key=t", ";api_key=t:s", "api_key[;x=x&api_user=xxxxxxxxxx"),
+        ("api_key=s&api_user=;api_key=t", ";api_key=t:s", "api_key=x&api_user=xxxxxxxxxx"),
     ];
     for (body, credential, masked) in cases {
         assert_eq!(urlencoded(body), found(credential, masked), "{body}");
     }
-    for body in ["", "a=1&b=2", "apiuser=1&x=api_key=2", "a=1;api_key;b", "%61pi%5Fke=1"] {
+    for body in ["", "a=1&b=2", "apiuser=1&x=api_key=2", "a=1;api_keys;b", "%61pi%5Fke=1"] {
         assert_eq!(urlencoded(body), Ok((None, body.to_owned())), "{body}");
     }
 }
@@ -66,6 +66,12 @@ fn urlencoded_bodies_refused() {
         (";api_key=b", Ambiguous),
         ("api_ke;api_key=b", Ambiguous),
         ("a=1;api_user;api_key=b", Ambiguous),
+        // Without a value, which CGI.pm reads as well.
+        ("a=1;api_key;b", Ambiguous),
+        ("a=1;api_key&b", Ambiguous),
+        ("a=1;api_key", Ambiguous),
+        ("api_key;b", Ambiguous),
+        ("api_key[;x=s&api_user=j", Ambiguous),
         (&long, TooLong),
     ];
     for (body, expected) in cases {
@@ -118,6 +124,16 @@ fn multipart_bodies() {
         format!("preamble\r\n-{}\r\n{}--b--  \r\nepilogue", "-", last)
     };
     assert_eq!(scan(MULTIPART, framed("j", "s").as_bytes()), found("j:s", &framed("x", "x")));
+    let nested =
+        file.replace("application/octet-stream", "multipart/mixed; boundary=c").replace("\r\n-\r\n", "{}");
+    let nested = |text: &str| {
+        nested.replace("{}", &text.replace("{}", "Content-Disposition: file; filename=a")) + "--b--"
+    };
+    for text in ["--c\r\n{}\r\n\r\nx\r\n--c--", "api_key\r\n--c\r\n{}\r\n\r\nx", "api_key"] {
+        assert_eq!(scan(MULTIPART, nested(text).as_bytes()), Ok((None, nested(text))));
+    }
+    let hidden = nested("--c\r\n{}; name=api_key\r\n\r\ns\r\n--c--");
+    assert!(matches!(scan(MULTIPART, hidden.as_bytes()), Err(FormError::Malformed(_))));
     for none in ["", "--b--", "--b--\r\n", "\r\n--b--\n", "--b\r\n\r\n--b--", &format!("{file}--b--")] {
         assert_eq!(scan(MULTIPART, none.as_bytes()), Ok((None, none.to_owned())), "{none:?}");
     }

@@ -45,7 +45,7 @@ pub(super) enum Step {
     Nul,
     /// Blanks and controls at both ends are dropped. PHP's `trim`.
     Trim,
-    /// One line feed at the end is dropped. Starlette, and other users of `$` in an expression.
+    /// A line feed at the end is dropped. Starlette, and other users of `$` in an expression.
     TrimLine,
     /// Dots and blanks at the end of segments are dropped. Windows.
     LooseEnds,
