@@ -103,6 +103,31 @@ fn paths_are_forwarded_as_they_came() {
     assert!(targets.is_empty(), "{targets:?}");
 }
 
+// Case A2: what may not be in a target is encoded, and nothing else is.
+#[test]
+fn targets_are_encoded_where_they_must_be() {
+    let backend = Backend::hello();
+    let gateway = with_caller(&backend, "");
+    let mut connection = Connection::open(gateway.api());
+    for (target, expected) in [
+        ("/e?filter={\"a\":1}", "/e?filter=%7B%22a%22:1%7D"),
+        ("/e?x=<y>", "/e?x=%3Cy%3E"),
+        ("/<e>/`^|\"?a=\\|^`", "/%3Ce%3E/%60%5E%7C%22?a=%5C%7C%5E%60"),
+        ("/\u{fc}?q=\u{fc}", "/%C3%BC?q=%C3%BC"),
+        ("/a?b[]=1&c=//../;%zz'", "/a?b[]=1&c=//../;%zz'"),
+    ] {
+        assert_eq!(raw_path(&mut connection, target.as_bytes(), API), 200, "{target}");
+        assert_eq!(backend.next().target, expected);
+    }
+    for target in ["/a b", "/a?b c", "/a ", "/api\\mail.send.json", "/v3\\mail\\send"] {
+        assert_eq!(raw_path(&mut connection, target.as_bytes(), API), 400, "{target}");
+    }
+    // A letter may be encoded in calls of the management API, as everywhere.
+    let called = connection.exchange(get("/api/%63redentials/get%2Ejson").basic(HOLDER));
+    assert_eq!(called.status, 200);
+    assert!(backend.drain().is_empty());
+}
+
 // Case B1: what ordinary products send passes with the default routes, and what sends mail in another reading does not.
 #[test]
 fn ordinary_products_pass_and_ambiguous_paths_are_refused() {

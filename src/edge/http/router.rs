@@ -47,6 +47,7 @@ pub struct Router {
     rivals: Vec<Rival>,
     entry: Entry,
     default: Need,
+    is_uniform: bool,
     /// The entry's own places of credentials, for paths that no route matches.
     credentials: CredentialPlaces,
 }
@@ -229,13 +230,15 @@ impl Router {
         for (route, rivals) in routes.iter_mut().zip(all_rivals) {
             route.rivals = rivals;
         }
-        Router { routes, rivals, entry: settings.entry, default: settings.default_need(), credentials }
+        let (entry, default) = (settings.entry, settings.default_need());
+        let same = |route: &CompiledRoute| route.need == default && route.group == 0;
+        let is_uniform = routes.iter().all(same) && entry != Entry::Api;
+        Router { routes, rivals, entry, default, is_uniform, credentials }
     }
 
     /// Returns true if all paths need the same and have the same backends, so that no reading of a path matters.
     pub fn is_uniform(&self) -> bool {
-        let same = |route: &CompiledRoute| route.need == self.default && route.group == 0;
-        self.routes.iter().all(same) && self.entry != Entry::Api
+        self.is_uniform
     }
 
     /// Returns what a request needs, and where it goes. `path` must be normalized, and have these readings.

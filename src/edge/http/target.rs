@@ -25,9 +25,13 @@ impl<'a> Target<'a> {
         let malformed = |e: PathError| Refusal::Malformed(e.to_string().into());
         let wire::RequestTarget { path, query } = wire::RequestTarget::split(raw).map_err(malformed)?;
         let query = query.map(wire::encode_query).transpose().map_err(malformed)?;
-        let unusual = (!wire::is_ordinary(path)).then_some(path);
-        let path = wire::normalize(path).map_err(malformed)?;
-        Ok(Target { path, query, unusual })
+        if wire::is_ordinary(path)
+            && let Ok(path) = std::str::from_utf8(path)
+        {
+            return Ok(Target { path: Cow::Borrowed(path), query, unusual: None });
+        }
+        let normalized = wire::normalize(path).map_err(malformed)?;
+        Ok(Target { path: normalized, query, unusual: Some(path) })
     }
 
     /// The readings of the path. Most paths have no other than the path itself, and nothing is computed for them.

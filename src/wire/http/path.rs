@@ -89,37 +89,50 @@ pub fn normalize(raw: &[u8]) -> Result<Cow<'_, str>, PathError> {
 /// # Errors
 /// [`PathError::Character`] for an unencoded blank, control character or `#`.
 pub fn encode_query(raw: &[u8]) -> Result<Cow<'_, [u8]>, PathError> {
+    if raw.iter().all(|byte| may_stand(*byte)) {
+        return Ok(Cow::Borrowed(raw));
+    }
     if raw.iter().any(|byte| matches!(byte, 0..=b' ' | b'#' | 0x7f)) {
         return Err(PathError::Character);
     }
-    Ok(match encode(raw) {
-        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-    })
+    Ok(Cow::Owned(encode(raw).into_owned().into_bytes()))
 }
 
 /// `raw`, which has neither controls nor blanks, with the other bytes encoded that a target may not contain.
 fn encode(raw: &[u8]) -> Cow<'_, str> {
-    let may_not_be = |byte: &u8| {
-        matches!(byte, b'"' | b'<' | b'>' | b'`' | b'{' | b'}' | b'|' | b'\\' | b'^') || !byte.is_ascii()
-    };
-    match std::str::from_utf8(raw) {
-        Ok(text) if !raw.iter().any(|byte| may_not_be(byte)) => Cow::Borrowed(text),
-        _ => {
-            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-            let mut text = String::with_capacity(raw.len() + 16);
-            for byte in raw {
-                if may_not_be(byte) {
-                    text.push('%');
-                    text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-                    text.push(char::from(DIGITS[usize::from(byte & 15)]));
-                } else {
-                    text.push(char::from(*byte));
-                }
-            }
-            Cow::Owned(text)
+    if raw.iter().all(|byte| may_stand(*byte))
+        && let Ok(text) = std::str::from_utf8(raw)
+    {
+        return Cow::Borrowed(text);
+    }
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut text = String::with_capacity(raw.len() + 16);
+    for byte in raw {
+        if may_stand(*byte) {
+            text.push(char::from(*byte));
+        } else {
+            text.push('%');
+            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            text.push(char::from(DIGITS[usize::from(byte & 15)]));
         }
     }
+    Cow::Owned(text)
+}
+
+/// Returns true for the characters of a target as it is forwarded, except `#`.
+fn may_stand(byte: u8) -> bool {
+    // A table, because this is called for each byte of each request's query.
+    const TABLE: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = b'!' as usize;
+        while byte < 127 {
+            table[byte] =
+                !matches!(byte as u8, b'"' | b'#' | b'<' | b'>' | b'`' | b'{' | b'}' | b'|' | b'\\' | b'^');
+            byte += 1;
+        }
+        table
+    };
+    TABLE[usize::from(byte)]
 }
 
 /// The number of dots of a dot segment, encoded or not.

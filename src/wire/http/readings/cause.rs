@@ -4,6 +4,9 @@ use super::steps::Step;
 use crate::wire::http::path::{dots, is_script};
 use crate::wire::http::pattern_segment::escaped;
 
+/// The most bytes of a sequence that are shown.
+const LONGEST_NAME: usize = 32;
+
 /// The sequence in `written`, the client's path, that leads to a reading by these steps.
 pub(super) fn sequence(written: &[u8], steps: &[Step]) -> String {
     // Most often, what is done after decoding says which escape it is.
@@ -11,7 +14,8 @@ pub(super) fn sequence(written: &[u8], steps: &[Step]) -> String {
     let found = others.iter().chain(&decoding).find_map(|step| of_step(written, *step));
     let found = found.or_else(|| escape(written, |_| true));
     let found = found.unwrap_or_else(|| unusual(written));
-    found.escape_ascii().to_string()
+    // A name may be long. Its end is what counts.
+    found[found.len().saturating_sub(LONGEST_NAME)..].escape_ascii().to_string()
 }
 
 /// The text that a step changes, as the client wrote it.

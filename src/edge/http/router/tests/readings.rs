@@ -306,3 +306,20 @@ fn a_reading_of_another_group_is_refused() {
         assert_eq!(group(&router, Method::GET, path), expected, "{path}");
     }
 }
+
+/// The bytes that are examined for a path are bounded, however it is written and however many readings it has.
+#[test]
+fn no_path_is_expensive_to_route() {
+    let router = router_of(&ROUTES);
+    for piece in ["%25", ";/../", "//", "%2F", "a.php/", "/v1/send;", "/img/..%2f", "&.", "/send.a.b%00"] {
+        for length in [500, 4_000, 8_000, 60_000] {
+            let path = format!("/{}", piece.repeat(length / piece.len()));
+            let Ok(normalized) = crate::wire::normalize(path.as_bytes()) else { continue };
+            let steps = crate::wire::steps_of(|| {
+                let readings = Readings::of(path.as_bytes(), &normalized);
+                let _ = readings.map(|readings| router.route(&Method::GET, &normalized, &readings));
+            });
+            assert!(steps <= 8_000_000, "{length} bytes of {piece}: {steps}");
+        }
+    }
+}
