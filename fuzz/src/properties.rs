@@ -16,8 +16,12 @@ use super::driver::{Delivered, Driver, settings};
 
 #[path = "chunked_reference.rs"]
 mod chunked_reference;
+#[path = "heads.rs"]
+mod heads;
 #[path = "readings_model.rs"]
 mod readings_model;
+
+pub use heads::{request_head, response_head};
 
 /// What is read is what a JSON value of the text says.
 pub fn permissions(text: &str) {
