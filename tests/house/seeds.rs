@@ -16,7 +16,7 @@ type Property<'a> = (&'a str, &'a dyn Fn(&[u8]));
 fn seeds_have_the_properties() {
     let smtp_reply = |data: &[u8]| properties::smtp_reply(data, &[3, 1, 7]);
     let permissions = |data: &[u8]| properties::permissions(&String::from_utf8_lossy(data));
-    let targets: [Property<'_>; 12] = [
+    let targets: [Property<'_>; 13] = [
         ("basic", &properties::basic),
         ("chunked", &properties::chunked),
         ("multipart", &properties::multipart),
@@ -24,6 +24,7 @@ fn seeds_have_the_properties() {
         ("permissions", &permissions),
         ("proxy_protocol", &properties::proxy_protocol),
         ("query", &properties::query),
+        ("readings", &properties::readings),
         ("request_head", &properties::request_head),
         ("response_head", &properties::response_head),
         ("smtp_reply", &smtp_reply),

@@ -77,8 +77,8 @@ impl Admission<'_> {
         }
         let basic = basic?;
         let query = match places.query {
-            true => MaskedQuery::read(target.query).map_err(ambiguous)?,
-            false => MaskedQuery::untouched(target.query),
+            true => MaskedQuery::read(target.query.as_deref()).map_err(ambiguous)?,
+            false => MaskedQuery::untouched(target.query.as_deref()),
         };
         let of_query = query.held.as_ref().map(PresentedCredential::presented);
         let presented = one_credential(basic, of_query).map_err(ambiguous)?;
@@ -154,8 +154,8 @@ impl Admission<'_> {
         route: &Routed,
     ) -> Result<Admitted, Refusal> {
         let query = match route.credentials.query {
-            true => MaskedQuery::of_public_route(target.query),
-            false => MaskedQuery::untouched(target.query),
+            true => MaskedQuery::of_public_route(target.query.as_deref()),
+            false => MaskedQuery::untouched(target.query.as_deref()),
         };
         let kind = match route.credentials.form && !session.is_body_empty() {
             true => BodyKind::of(session.head().fields())?,
