@@ -24,7 +24,7 @@ pub struct Spool {
     memory: BytesMut,
     /// The length of a body that fits into memory, if that is known.
     expected: Option<u64>,
-    /// What was written to memory, once it can be read.
+    /// The bytes that were written to memory, once they can be read.
     whole: Bytes,
     in_memory_at_most: u64,
     directory: Option<PathBuf>,
