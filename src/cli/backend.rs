@@ -4,11 +4,13 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderValue;
-use pingora_core::protocols::http::ServerSession;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
+use crate::edge::http::client_session::ClientSession;
+use crate::edge::http::headers::answer::AnswerHead;
+use crate::edge::http::http1::client::Http1Client;
+use crate::edge::http::request_id::RequestId;
 use crate::edge::http::respond;
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener::{self, Connection};
@@ -23,42 +25,47 @@ pub async fn serve(socket: TcpListener, name: &'static str, stop: watch::Receive
     listener::accept(socket, None, InFlight::new(1000), unlimited, stop, answer).await;
 }
 
+/// The longest time for an answer to be taken.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 async fn answer_all(connection: Connection, name: &'static str) {
-    let mut next = Some(connection.stream);
-    while let Some(stream) = next.take() {
-        let mut session = ServerSession::new_http1(stream);
-        if !matches!(session.read_request().await, Ok(true)) || !answer(&mut session, name).await {
+    let mut session = ClientSession::Http1(Box::new(Http1Client::new(connection.stream)));
+    loop {
+        let ClientSession::Http1(client) = &mut session else { return };
+        if client.read_head().await != Ok(true) || !answer(&mut session, name).await {
             return;
         }
-        next = session.finish().await.ok().flatten().map(|kept| kept.into_parts().0);
+        let ClientSession::Http1(client) = &mut session else { return };
+        if !client.finish(PATIENCE).await {
+            return;
+        }
     }
 }
 
-async fn answer(session: &mut ServerSession, name: &'static str) -> bool {
+async fn answer(session: &mut ClientSession, name: &'static str) -> bool {
     let (mut shown, mut length) = (Vec::new(), 0);
-    while let Ok(Some(piece)) = session.read_request_body().await {
+    while let Ok(Some(piece)) = session.read_body().await {
         length += piece.len();
         let room = SHOWN - shown.len();
         shown.extend_from_slice(&piece[..piece.len().min(room)]);
     }
-    let request = session.req_header();
+    let request = session.head();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let headers: Map<String, Value> = request
-        .headers
+        .fields()
         .iter()
-        .map(|(name, value)| (name.to_string(), text(value.as_bytes()).into()))
+        .map(|field| (text(field.name).to_ascii_lowercase(), text(field.value).into()))
         .collect();
     let received = json!({
         "backend": name,
-        "method": request.method.as_str(),
-        "target": text(request.raw_path()),
+        "method": request.method().as_str(),
+        "target": text(request.target()),
         "headers": headers,
         "body_bytes": length,
         "body": text(&shown),
     });
     let mut body = serde_json::to_vec_pretty(&received).unwrap_or_default();
     body.push(b'\n');
-    let id = request.headers.get("x-request-id").cloned().unwrap_or(HeaderValue::from_static("none"));
-    let Ok(header) = respond::header(200, "application/json", body.len(), &id) else { return false };
-    respond::write(session, header, Bytes::from(body), Duration::from_secs(10)).await
+    let head = AnswerHead::new(200, "application/json", Some(body.len()), &RequestId::default());
+    respond::write(session, &head, Bytes::from(body), PATIENCE).await
 }

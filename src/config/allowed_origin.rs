@@ -1,7 +1,7 @@
 //! Origins of pages in the configuration, as browsers write them in `Origin` (RFC 6454 section 6.2).
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::address;
 use super::wording::shown;
@@ -14,6 +14,17 @@ impl AllowedOrigin {
     /// The value of the field `Origin`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns true if its pages are transferred without TLS, from another machine.
+    pub(super) fn is_exposed(&self) -> bool {
+        let Some((host, _)) = self.0.strip_prefix("http://").and_then(|authority| split(authority).ok())
+        else {
+            return false;
+        };
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        let is_local = host == "localhost" || host.ends_with(".localhost");
+        !is_local && address.map_or(true, |address| !address.to_canonical().is_loopback())
     }
 
     /// Parses an exact origin. Anything that no browser would send is an error, since it would never match.
@@ -120,6 +131,23 @@ mod tests {
             "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
         ] {
             assert_eq!(AllowedOrigin::parse(good).unwrap().as_str(), good);
+        }
+    }
+
+    #[test]
+    fn pages_of_another_machine_need_tls() {
+        for (origin, is_exposed) in [
+            ("http://app.example.com", true),
+            ("http://192.0.2.7:8080", true),
+            ("http://[2001:db8::1]", true),
+            ("https://app.example.com", false),
+            ("http://localhost:3000", false),
+            ("http://app.localhost", false),
+            ("http://127.0.0.1:3000", false),
+            ("http://[::1]:3000", false),
+            ("capacitor://localhost", false),
+        ] {
+            assert_eq!(AllowedOrigin::parse(origin).unwrap().is_exposed(), is_exposed, "{origin}");
         }
     }
 

@@ -71,6 +71,11 @@ fn warn_entry(entry: &HttpEntry, warnings: &mut Vec<String>) {
             "{name}.listen: {address} is reachable from other machines, and passwords arrive there unencrypted"
         ));
     }
+    for origin in entry.cors_origins.iter().filter(|origin| origin.is_exposed()) {
+        warnings.push(format!(
+            "{name}.cors_origins: pages of {origin} arrive unencrypted, so others on the way can change them and use stored logins"
+        ));
+    }
     for route in entry.routes.iter().filter(|route| route.need == Need::Public && route.path.as_str() == "/*")
     {
         let methods = route.methods.as_deref().map(|methods| {

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use http::Method;
-use http::header::HeaderValue;
-use pingora_http::RequestHeader;
 use tracing::{Level, debug, enabled};
 
 use super::error::Refusal;
 use super::masking::LoggedPath;
 use super::peer::HttpPeer;
-use super::proxy::delivery::Side;
+use super::proxy::exchange::Side;
+use super::request_id::RequestId;
 use super::service::HttpService;
+use crate::wire::RequestHead;
 
 /// The target of these lines, for `log.level`.
 const TARGET: &str = "access";
@@ -24,10 +24,10 @@ pub struct AccessLine {
 
 impl AccessLine {
     /// The line of a request; `None` while the access log is off, where it costs nothing.
-    pub fn of(request: &RequestHeader) -> Option<AccessLine> {
+    pub fn of(request: &RequestHead) -> Option<AccessLine> {
         enabled!(target: TARGET, Level::DEBUG).then(|| AccessLine {
-            method: request.method.clone(),
-            path: LoggedPath(request.raw_path()).to_string(),
+            method: request.method().clone(),
+            path: LoggedPath(request.target()).to_string(),
         })
     }
 
@@ -38,7 +38,7 @@ impl AccessLine {
         status: u16,
         broken_off: Option<Side>,
         took: Duration,
-        request_id: &HeaderValue,
+        request_id: &RequestId,
     ) {
         debug!(
             target: TARGET,
@@ -48,19 +48,19 @@ impl AccessLine {
             status,
             broken_off_by = broken_off.map(Side::as_str),
             ms = took.as_secs_f64() * 1e3,
-            request_id = request_id.to_str().unwrap_or_default(),
+            request_id = request_id.as_str(),
         );
     }
 }
 
 /// Logs what never became a request.
-pub fn log_unread(site: &HttpService, client: &HttpPeer, refusal: &Refusal, request_id: &HeaderValue) {
+pub fn log_unread(site: &HttpService, client: &HttpPeer, refusal: &Refusal, request_id: &RequestId) {
     debug!(
         target: TARGET,
         entry = site.entry.as_str(),
-        source = client.shown().to_str().unwrap_or_default(),
+        source = client.shown(),
         status = refusal.status(),
         reason = %refusal.reason(),
-        request_id = request_id.to_str().unwrap_or_default(),
+        request_id = request_id.as_str(),
     );
 }

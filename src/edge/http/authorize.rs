@@ -3,9 +3,6 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use http::Version;
-use http::header::{self, HeaderValue};
-use pingora_core::protocols::http::ServerSession;
 use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
 
@@ -13,14 +10,15 @@ use super::body::error::{BodyError, spool_failed};
 use super::body::pacing::Pace;
 use super::body::source::Body;
 use super::body::spool::{Spool, SpoolError};
+use super::client_session::ClientSession;
 use super::cross_site;
 use super::error::Refusal;
 use super::headers::request::Framing;
 use super::masking::{BodyKind, FormReader, Mask, MaskedQuery};
 use super::peer::HttpPeer;
 use super::quota::{QuotaLease, Use};
+use super::request_id::RequestId;
 use super::request_quota;
-use super::respond;
 use super::router::Routed;
 use super::service::{HttpService, Plan};
 use super::target::Target;
@@ -28,7 +26,8 @@ use crate::config::Need;
 use crate::domain::{Permission, Permissions, Presented};
 use crate::service::access::{Decision, Granted, Peer};
 use crate::wire::{
-    BASIC_BUFFER, BasicError, BodyScanner, CredentialError, PresentedCredential, basic, one_credential,
+    BASIC_BUFFER, BasicError, BodyScanner, CredentialError, FieldKind, PresentedCredential, RequestHead,
+    basic, one_credential,
 };
 
 /// The authorization of one request.
@@ -40,7 +39,7 @@ pub struct Admission<'a> {
     /// The limits.
     pub plan: &'a Plan,
     /// The request ID.
-    pub request_id: &'a HeaderValue,
+    pub request_id: &'a RequestId,
 }
 
 /// A request that may be forwarded.
@@ -60,7 +59,7 @@ impl Admission<'_> {
     /// The refusal that the client gets.
     pub async fn admit(
         &self,
-        session: &mut ServerSession,
+        session: &mut ClientSession,
         target: &Target<'_>,
         route: &Routed,
     ) -> Result<Admitted, Refusal> {
@@ -69,9 +68,8 @@ impl Admission<'_> {
         };
         let places = route.credentials;
         let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
-        let values = session.req_header().headers.get_all(header::AUTHORIZATION);
         let basic = match places.basic {
-            true => authorization(values, &mut buffer),
+            true => authorization(session.head(), &mut buffer),
             false => Ok(None),
         };
         if basic.as_ref().is_err_and(|refusal| *refusal == Refusal::BadCredential) {
@@ -90,7 +88,7 @@ impl Admission<'_> {
         }
         let has_body = !session.is_body_empty();
         let kind = match places.form && has_body {
-            true => BodyKind::of(&session.req_header().headers)?,
+            true => BodyKind::of(session.head().fields())?,
             false => BodyKind::Other,
         };
         let rest = query.rest;
@@ -121,11 +119,11 @@ impl Admission<'_> {
     /// `ambient`: the browser adds it by itself, and the request has no other.
     fn refuse_cross_site(
         &self,
-        session: &ServerSession,
+        session: &ClientSession,
         ambient: Presented<'_>,
         route: &Routed,
     ) -> Result<(), Refusal> {
-        let request = session.req_header();
+        let request = session.head();
         let sends_mail = route.permissions().contains(Permission::Email);
         if !sends_mail && !cross_site::may_change_something(request) {
             return Ok(());
@@ -144,7 +142,7 @@ impl Admission<'_> {
     /// another service's parameter.
     fn admit_anybody(
         &self,
-        session: &mut ServerSession,
+        session: &mut ClientSession,
         target: &Target<'_>,
         route: &Routed,
     ) -> Result<Admitted, Refusal> {
@@ -153,7 +151,7 @@ impl Admission<'_> {
             false => MaskedQuery::untouched(target.query),
         };
         let kind = match route.credentials.form && !session.is_body_empty() {
-            true => BodyKind::of(&session.req_header().headers)?,
+            true => BodyKind::of(session.head().fields())?,
             false => BodyKind::Other,
         };
         let mask = kind.mask_of_public_route();
@@ -166,7 +164,7 @@ impl Admission<'_> {
 
     async fn decide(
         &self,
-        session: &ServerSession,
+        session: &ClientSession,
         presented: Presented<'_>,
         permission: Permission,
         also: Permissions,
@@ -188,7 +186,7 @@ impl Admission<'_> {
 
     async fn decide_on(
         &self,
-        session: &ServerSession,
+        session: &ClientSession,
         presented: Presented<'_>,
         permission: Permission,
         room: CheckRoom,
@@ -217,27 +215,27 @@ impl Admission<'_> {
         }
     }
 
-    fn note_no_credential(&self, session: &ServerSession, reason: &str) {
+    fn note_no_credential(&self, session: &ClientSession, reason: &str) {
         self.site.access.note_no_credential(self.site.entry, self.peer(session), reason);
     }
 
-    fn peer(&self, session: &ServerSession) -> Peer<'_> {
+    fn peer(&self, session: &ClientSession) -> Peer<'_> {
         let source = self.source(session);
-        Peer { source, request_id: self.request_id.to_str().unwrap_or_default() }
+        Peer { source, request_id: self.request_id.as_str() }
     }
 
-    fn source(&self, session: &ServerSession) -> IpAddr {
-        self.client.source(&session.req_header().headers, &self.plan.trusted_proxies)
+    fn source(&self, session: &ClientSession) -> IpAddr {
+        self.client.source(session.head().fields(), &self.plan.trusted_proxies)
     }
 
-    fn take(&self, session: &ServerSession, purpose: Use) -> Result<QuotaLease, Refusal> {
-        request_quota::take(self.site, self.plan, self.client, session.req_header(), purpose)
+    fn take(&self, session: &ClientSession, purpose: Use) -> Result<QuotaLease, Refusal> {
+        request_quota::take(self.site, self.plan, self.client, session.head(), purpose)
     }
 
     /// The body as the client sends it. `room` is held until it ends.
     fn stream(
         &self,
-        session: &mut ServerSession,
+        session: &mut ClientSession,
         mask: Option<Mask>,
         route: &Routed,
         room: Option<QuotaLease>,
@@ -246,25 +244,25 @@ impl Admission<'_> {
             return Body::empty();
         }
         let timeouts = self.plan.groups[route.group].timeouts();
-        let wants_continue = expects_continue(session).then_some(timeouts.write);
+        let wants_continue = session.head().expects_continue().then_some(timeouts.write);
         Body::streamed(mask, timeouts.body, wants_continue, room)
     }
 
     /// Reads a form to its end for its credential.
     async fn spool(
         &self,
-        session: &mut ServerSession,
+        session: &mut ClientSession,
         scanner: BodyScanner,
     ) -> Result<(PresentedCredential, Spool), Refusal> {
         let plan = self.plan;
         let lease = self.take(session, Use::Form)?;
         let limit = plan.forms.max_body;
-        let expected = match Framing::of(session.req_header(), false) {
+        let expected = match Framing::of(session.head(), false) {
             Framing::Length(length) if length > limit => return Err(Refusal::TooLarge),
             Framing::Length(length) => Some(length),
             _ => None,
         };
-        if expects_continue(session) && !respond::say_continue(session, plan.timeouts.write).await {
+        if session.head().expects_continue() && !session.say_continue(plan.timeouts.write).await {
             return Err(Refusal::Timeout);
         }
         let mut form = FormReader::new(scanner);
@@ -302,27 +300,19 @@ enum CheckRoom {
 
 /// The credential of the `Authorization` header. Only the scheme Basic presents one.
 pub fn authorization<'b>(
-    values: header::GetAll<'_, HeaderValue>,
+    request: &RequestHead,
     buffer: &'b mut [u8; BASIC_BUFFER],
 ) -> Result<Option<Presented<'b>>, Refusal> {
-    let mut values = values.iter();
+    let mut values = request.fields().all(FieldKind::Authorization);
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(Refusal::Malformed("More than one Authorization header".into()));
     }
-    match basic(value.as_bytes(), buffer) {
+    match basic(value, buffer) {
         Ok(presented) => Ok(Some(presented)),
         Err(BasicError::OtherScheme) => Ok(None),
         Err(BasicError::TooLong | BasicError::Malformed) => Err(Refusal::BadCredential),
     }
-}
-
-/// Returns true if the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1).
-pub fn expects_continue(session: &ServerSession) -> bool {
-    session.req_header().version != Version::HTTP_10
-        && session
-            .get_header(header::EXPECT)
-            .is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 fn ambiguous(error: CredentialError) -> Refusal {

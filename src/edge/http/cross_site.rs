@@ -2,24 +2,17 @@
 //! says who the user is and not that the user meant the request (cross-site request forgery).
 
 use http::Method;
-use http::header::{self, HeaderName, HeaderValue};
-use pingora_http::RequestHeader;
 
 use super::cors;
 use super::peer::HttpPeer;
 use crate::config::AllowedOrigin;
-use crate::wire::OwnOrigin;
-
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+use crate::wire::{FieldKind, OwnOrigin, RequestHead};
 
 /// Returns true if a request of this kind may change something, whatever it needs: any method that is not safe (RFC 9110
 /// section 9.2.1), and a WebSocket, over which anything may follow.
-pub fn may_change_something(request: &RequestHeader) -> bool {
-    let is_safe = matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
-    !is_safe || request.headers.contains_key(header::UPGRADE)
+pub fn may_change_something(request: &RequestHead) -> bool {
+    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
+    !is_safe || request.fields().contains(FieldKind::Upgrade)
 }
 
 /// The reason, for the log, that a request counts as one from another site. `None` for one of the gateway's own origin or of one
@@ -29,7 +22,7 @@ pub fn may_change_something(request: &RequestHeader) -> bool {
 /// can't set that field, so `Origin` is not compared then: it may be `null` (a page with the policy `no-referrer`), that of an
 /// extension, or differ from a `Host` that a proxy has rewritten. Without `Sec-Fetch-Site`, each `Origin` must be the gateway's own.
 pub fn reason(
-    request: &RequestHeader,
+    request: &RequestHead,
     client: &HttpPeer,
     is_trusted: bool,
     origins: &[AllowedOrigin],
@@ -38,11 +31,11 @@ pub fn reason(
     if cors::origin_of(request, origins).is_some() {
         return None;
     }
-    let headers = &request.headers;
+    let fields = request.fields();
     let mut is_vouched_for = false;
-    for value in headers.get_all(SEC_FETCH_SITE) {
+    for value in fields.all(FieldKind::SecFetchSite) {
         // A parameter may follow, as in any structured field (RFC 9651).
-        let sites = value.as_bytes().split(|b| *b == b',');
+        let sites = value.split(|b| *b == b',');
         let sites = sites.map(|site| site.split(|b| *b == b';').next().unwrap_or_default().trim_ascii());
         for site in sites.filter(|site| !site.is_empty()) {
             if !site.eq_ignore_ascii_case(b"same-origin") && !site.eq_ignore_ascii_case(b"none") {
@@ -54,26 +47,21 @@ pub fn reason(
     if is_vouched_for {
         return None;
     }
-    let mut origins = headers.get_all(header::ORIGIN).iter().map(|origin| origin.as_bytes().trim_ascii());
+    let mut origins = fields.all(FieldKind::Origin).map(<[u8]>::trim_ascii);
     let is_own = |origin: &[u8]| own(request, client, is_trusted).is(origin);
     (!origins.all(is_own)).then_some("cross-site by Origin")
 }
 
 /// The gateway's origin as the client sees it: what a trusted proxy says, else what the request and its connection say.
-fn own<'a>(request: &'a RequestHeader, client: &HttpPeer, is_trusted: bool) -> OwnOrigin<'a> {
+fn own<'a>(request: &'a RequestHead, client: &HttpPeer, is_trusted: bool) -> OwnOrigin<'a> {
     // Of several proxies the first one talks to the client.
-    let said = |name: HeaderName| {
-        let value = request.headers.get(name).filter(|_| is_trusted)?;
-        value
-            .as_bytes()
-            .split(|b| *b == b',')
-            .next()
-            .map(<[u8]>::trim_ascii)
-            .filter(|value| !value.is_empty())
+    let said = |kind| {
+        let value = request.fields().get(kind).filter(|_| is_trusted)?;
+        value.split(|b| *b == b',').next().map(<[u8]>::trim_ascii).filter(|value| !value.is_empty())
     };
-    let host = request.headers.get(header::HOST).map(HeaderValue::as_bytes);
-    let authority = || request.uri.authority().map(|authority| authority.as_str().as_bytes());
-    let secure = match said(FORWARDED_PROTO) {
+    let host = request.fields().get(FieldKind::Host);
+    let authority = || request.authority();
+    let secure = match said(FieldKind::ForwardedProto) {
         Some(b"https" | b"wss") => Some(true),
         Some(b"http" | b"ws") => Some(false),
         Some(_) => None,
@@ -82,7 +70,7 @@ fn own<'a>(request: &'a RequestHeader, client: &HttpPeer, is_trusted: bool) -> O
     };
     OwnOrigin {
         secure,
-        authority: said(FORWARDED_HOST).or(host).or_else(authority).unwrap_or_default(),
-        port: said(FORWARDED_PORT).and_then(|port| std::str::from_utf8(port).ok()?.parse().ok()),
+        authority: said(FieldKind::ForwardedHost).or(host).or_else(authority).unwrap_or_default(),
+        port: said(FieldKind::ForwardedPort).and_then(|port| std::str::from_utf8(port).ok()?.parse().ok()),
     }
 }

@@ -3,25 +3,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{self, HeaderValue};
 use http::{Method, Version};
-use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
-use pingora_http::RequestHeader;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
 use super::access_log::AccessLine;
-use super::ambiguity::unclear_host;
 use super::authorize::{Admission, Admitted};
+use super::client_session::ClientSession;
 use super::error::Refusal;
-use super::framing;
-use super::headers::request::{Framing, Outgoing, outgoing, outgoing_bytes};
+use super::headers::request::{Framing, Outgoing, outgoing};
+use super::http1::backend::Http1Backend;
 use super::peer::HttpPeer;
-use super::proxy::delivery::{Next, ResponseDelivery, Side};
-use super::proxy::exchange::{ClientSide, Exchange};
-use super::proxy::forward::{Forward, Outbound};
+use super::proxy::exchange::{ClientSide, Exchange, Side};
+use super::proxy::forward::Forward;
 use super::proxy::tunnel;
+use super::request_id::RequestId;
 use super::request_quota;
 use super::router::Routed;
 use super::service::{HttpService, Plan};
@@ -29,8 +25,10 @@ use super::target::Target;
 use super::{management, preflight, respond};
 use crate::config::Need;
 use crate::domain::Permissions;
+use crate::edge::net::deadline::DeadlineTimer;
 use crate::edge::net::source_limit::CountedConnection;
 use crate::service::access::Granted;
+use crate::wire::{FieldKind, RequestHead};
 
 /// The status in metrics and log for a client that went away before its answer.
 const CLIENT_GONE: u16 = 499;
@@ -64,28 +62,30 @@ pub struct RequestHandler<'a> {
 }
 
 impl<'a> RequestHandler<'a> {
-    /// Answers the request whose header `session` has read. Returns the connection if it can be used again.
-    pub async fn run(self, mut session: ServerSession) -> Next {
-        let mut underway = self.begin(&mut session);
-        let answered = underway.answer(&mut session).await;
+    /// Answers the request whose header `session` has read. Returns true if the connection can be used again.
+    pub async fn run(self, session: &mut ClientSession, timer: &mut DeadlineTimer) -> bool {
+        let mut underway = self.begin(session, timer);
+        let answered = underway.answer(session).await;
         underway.end(session, answered).await
     }
 
     /// The same over HTTP/2, where a connection may have many requests: each takes the memory for what follows its admission only
     /// once it is admitted.
-    pub async fn run_multiplexed(self, mut session: ServerSession) {
-        let mut underway = self.begin(&mut session);
+    pub async fn run_multiplexed(self, mut session: ClientSession) {
+        let mut timer = DeadlineTimer::default();
+        let mut underway = self.begin(&mut session, &mut timer);
         let answered = underway.answer_in_two_steps(&mut session).await;
-        Box::pin(underway.end(session, answered)).await;
+        Box::pin(underway.end(&mut session, answered)).await;
     }
 
-    fn begin(self, session: &mut ServerSession) -> Underway<'a> {
+    fn begin(self, session: &mut ClientSession, timer: &'a mut DeadlineTimer) -> Underway<'a> {
         if *self.stop.borrow() {
-            session.set_keepalive(None);
+            session.close_afterwards();
         }
         let (plan, request_id) = (self.site.plan.load_full(), self.site.ids.next());
         Underway {
             handler: self,
+            timer,
             plan,
             request_id,
             started: Instant::now(),
@@ -99,8 +99,9 @@ impl<'a> RequestHandler<'a> {
 /// A request while it is answered.
 struct Underway<'a> {
     handler: RequestHandler<'a>,
+    timer: &'a mut DeadlineTimer,
     plan: Arc<Plan>,
-    request_id: HeaderValue,
+    request_id: RequestId,
     started: Instant,
     /// The end of the response, if something is done after it.
     answered: Option<Instant>,
@@ -120,9 +121,9 @@ struct ForwardedBy {
 }
 
 impl Underway<'_> {
-    async fn answer(&mut self, session: &mut ServerSession) -> Result<Exchange, Refusal> {
+    async fn answer(&mut self, session: &mut ClientSession) -> Result<Exchange, Refusal> {
         self.count(session)?;
-        let raw = session.req_header().raw_path().to_vec();
+        let raw = session.head().target().to_vec();
         match self.admit(session, &raw).await? {
             FirstStep::Answered(exchange) => Ok(exchange),
             FirstStep::Admitted(target, route, admitted) => {
@@ -132,9 +133,9 @@ impl Underway<'_> {
     }
 
     /// The same with the memory for the second step on the heap.
-    async fn answer_in_two_steps(&mut self, session: &mut ServerSession) -> Result<Exchange, Refusal> {
+    async fn answer_in_two_steps(&mut self, session: &mut ClientSession) -> Result<Exchange, Refusal> {
         self.count(session)?;
-        let raw = session.req_header().raw_path().to_vec();
+        let raw = session.head().target().to_vec();
         match self.admit(session, &raw).await? {
             FirstStep::Answered(exchange) => Ok(exchange),
             FirstStep::Admitted(target, route, admitted) => {
@@ -144,39 +145,39 @@ impl Underway<'_> {
     }
 
     /// Counts a request that a trusted proxy forwards, as its client's connections are counted without a proxy.
-    fn count(&mut self, session: &ServerSession) -> Result<(), Refusal> {
+    fn count(&mut self, session: &ClientSession) -> Result<(), Refusal> {
         let RequestHandler { site, client, .. } = self.handler;
-        let headers = &session.req_header().headers;
-        if let Some(source) = client.forwarded_source(headers, &self.plan.trusted_proxies) {
+        let fields = session.head().fields();
+        if let Some(source) = client.forwarded_source(fields, &self.plan.trusted_proxies) {
             self.counted = Some(site.sources.enter(source).ok_or(Refusal::Overloaded(TOO_MANY))?);
         }
         Ok(())
     }
 
     /// Parses the target `raw`, finds its route and authorizes the request. Calls of the management API are answered here.
-    async fn admit<'r>(&self, session: &mut ServerSession, raw: &'r [u8]) -> Result<FirstStep<'r>, Refusal> {
+    async fn admit<'r>(&self, session: &mut ClientSession, raw: &'r [u8]) -> Result<FirstStep<'r>, Refusal> {
         let RequestHandler { site, client, .. } = self.handler;
         let (plan, request_id) = (&*self.plan, &self.request_id);
-        let request = session.req_header();
-        if request.method == Method::CONNECT {
+        let request = session.head();
+        if *request.method() == Method::CONNECT {
             return Err(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
         // Over HTTP/1 the number of fields and the host were checked with the rest of the header.
-        if request.version == Version::HTTP_2 {
+        if request.version() == Version::HTTP_2 {
             if number_of_fields(request) > MOST_FIELDS {
                 return Err(Refusal::HeaderTooLarge);
             }
-            if let Some(reason) = unclear_host(request) {
+            if let Some(reason) = request.unclear_host() {
                 return Err(Refusal::Malformed(reason.into()));
             }
         }
         // A client that sends an invalid target may frame its body wrongly, too.
-        let target = Target::parse(raw).inspect_err(|_| session.set_keepalive(None))?;
-        let request = session.req_header();
+        let target = Target::parse(raw).inspect_err(|_| session.close_afterwards())?;
+        let request = session.head();
         let managing = site.credentials.as_ref().filter(|_| management::is_for(&target.path));
-        let route = plan.router.route(&request.method, &target.path);
+        let route = plan.router.route(request.method(), &target.path);
         // A public path's backend answers preflights itself.
-        if request.method == Method::OPTIONS
+        if *request.method() == Method::OPTIONS
             && (managing.is_some() || route.is_none_or(|route| route.need != Need::Public))
         {
             let (methods, within) = (managing.map(|_| management::METHODS), plan.timeouts.write);
@@ -199,59 +200,49 @@ impl Underway<'_> {
         Ok(FirstStep::Admitted(target, route, admitted))
     }
 
-    /// Finishes the exchange, whose response may still be on its way. Returns the connection if it can be used again.
-    async fn end(mut self, mut session: ServerSession, answered: Result<Exchange, Refusal>) -> Next {
+    /// Finishes the exchange. Returns true if the connection can be used again.
+    async fn end(mut self, session: &mut ClientSession, answered: Result<Exchange, Refusal>) -> bool {
         let (status, reusable, broken_off) = match answered {
-            Ok(Exchange::Begun(delivery)) => return self.deliver(session, *delivery).await,
-            Ok(Exchange::Switched(upstream)) => {
-                let line = AccessLine::of(session.req_header());
-                Box::pin(self.carry(session, *upstream)).await;
+            Ok(Exchange::Switched(backend)) => {
+                let line = AccessLine::of(session.head());
+                Box::pin(self.carry(session, *backend)).await;
                 self.note(line, 101, None);
-                return None;
+                return false;
             }
             Ok(Exchange::Answered(status)) => (status, true, None),
             Ok(Exchange::BrokenOff(broken_off)) => (broken_off.status, false, Some(broken_off.by)),
             Ok(Exchange::ClientGone) => (CLIENT_GONE, false, None),
             Err(refusal) => {
-                let raw = session.req_header().raw_path();
+                let raw = session.head().target();
                 let path = String::from_utf8_lossy(raw.split(|b| *b == b'?').next().unwrap_or_default())
                     .into_owned();
-                debug!(?refusal, request_id = shown(&self.request_id), "request refused");
-                self.refuse(&mut session, &refusal, &path).await;
+                debug!(?refusal, request_id = self.request_id.as_str(), "request refused");
+                self.refuse(session, &refusal, &path).await;
                 (refusal.status(), true, None)
             }
         };
-        self.note(AccessLine::of(session.req_header()), status, broken_off);
+        self.note(AccessLine::of(session.head()), status, broken_off);
         let within = self.plan.timeouts.write;
-        if !reusable {
-            if broken_off.is_some_and(|by| by != Side::Client) {
-                respond::close_broken_off(session, within).await;
+        match session {
+            ClientSession::Http1(client) if client.is_invalid() => {
+                // Whatever follows isn't a request. Left unread, it would reset the connection before the client has read the answer.
+                client.linger().await;
+                false
             }
-            return None;
+            ClientSession::Http1(client) if reusable => client.finish(within).await,
+            ClientSession::Http1(client) => {
+                if broken_off.is_some_and(|by| by != Side::Client) {
+                    client.flush_broken_off(within).await;
+                }
+                false
+            }
+            ClientSession::Http2(client) => {
+                if reusable {
+                    client.finish();
+                }
+                false
+            }
         }
-        if framing::is_invalid(&session) {
-            // Whatever follows isn't a request. Left unread, it would reset the connection before the client has read the answer.
-            respond::linger(session).await;
-            return None;
-        }
-        let kept = pingora_timeout::timeout(within, session.finish()).await.ok()?.ok().flatten()?;
-        Some(kept.into_parts())
-    }
-
-    /// Passes on a response of known length.
-    async fn deliver(&self, session: ServerSession, delivery: ResponseDelivery) -> Next {
-        let line = AccessLine::of(session.req_header());
-        let group = self.forwarded.as_ref().map_or(0, |by| by.group);
-        let (status, server) = (delivery.status(), &self.plan.groups[group].servers()[delivery.server]);
-        let active = server.count_active();
-        let delivered = delivery.run(session, self.plan.groups[group].timeouts()).await;
-        drop(active);
-        if let Some(stream) = delivered.backend {
-            server.keep(self.handler.worker, stream);
-        }
-        let broken_off = delivered.broken_off.inspect(|broken_off| broken_off.log(server, &self.request_id));
-        self.note(line, status, broken_off.map(|broken_off| broken_off.by));
-        delivered.client
     }
 
     /// Counts and logs the request, whose response has ended.
@@ -266,7 +257,7 @@ impl Underway<'_> {
 
     async fn forward(
         &mut self,
-        session: &mut ServerSession,
+        session: &mut ClientSession,
         route: Routed,
         target: &Target<'_>,
         mut admitted: Admitted,
@@ -277,10 +268,10 @@ impl Underway<'_> {
             Some(length) => Framing::Length(length),
             None => {
                 let empty = session.is_body_empty();
-                Framing::of(session.req_header(), empty)
+                Framing::of(session.head(), empty)
             }
         };
-        let upgrade = asks_for_upgrade(session);
+        let upgrade = session.head().asks_for_websocket();
         let group = &plan.groups[route.group];
         let with = Outgoing {
             target: &forwarded_target,
@@ -294,33 +285,21 @@ impl Underway<'_> {
             upgrade,
             request_id,
         };
-        let method = session.req_header().method.clone();
-        let has_no_body = matches!(framing, Framing::None | Framing::Length(0));
-        // On the fast path the client's connection stays open.
-        let stays_open =
-            session.req_header().version == Version::HTTP_11 && session.get_keepalive().is_some();
-        let unwritable = |_| {
-            Refusal::Malformed(
-                "Invalid request: its target or a header field can't be written as HTTP/1.1".into(),
-            )
-        };
-        let request =
-            if has_no_body && stays_open && !upgrade && method != Method::HEAD && group.is_cleartext() {
-                let mut bytes = Vec::with_capacity(REQUEST_SIZE);
-                outgoing_bytes(session.req_header(), &with, &mut bytes).map_err(unwritable)?;
-                Outbound::Bytes(bytes)
-            } else {
-                Outbound::Header(Box::new(outgoing(session.req_header(), &with).map_err(unwritable)?))
-            };
+        let mut head = Vec::with_capacity(REQUEST_SIZE);
+        outgoing(session.head(), &with, &mut head)
+            .map_err(|error| Refusal::Malformed(format!("Invalid request: {error}").into()))?;
+        let method = session.head().method().clone();
         let client = ClientSide {
             session,
             body: &mut admitted.body,
             timeouts: group.timeouts(),
+            timer: self.timer,
             request_id,
             stop: handler.stop,
         };
+        let is_chunked = framing == Framing::Chunked;
         let (host, worker) = (group.host(), handler.worker);
-        let forward = Forward { client, request: &request, host, method: &method, worker };
+        let forward = Forward { client, head: &head, host, is_chunked, upgrade, method: &method, worker };
         let exchange = forward.run(group).await?;
         if matches!(exchange, Exchange::Answered(_)) {
             self.answered = Some(Instant::now());
@@ -332,9 +311,9 @@ impl Underway<'_> {
     }
 
     /// Answers with a refusal, and reads the rest of the body.
-    async fn refuse(&mut self, session: &mut ServerSession, refusal: &Refusal, path: &str) {
+    async fn refuse(&mut self, session: &mut ClientSession, refusal: &Refusal, path: &str) {
         let within = self.plan.timeouts.write;
-        let request = session.req_header();
+        let request = session.head();
         let room =
             request_quota::take_for_refusal(self.handler.site, &self.plan, self.handler.client, request);
         let Some(_room) = room else {
@@ -351,7 +330,8 @@ impl Underway<'_> {
     }
 
     /// Carries the bytes of a tunnel until it ends.
-    async fn carry(&self, session: ServerSession, upstream: UpstreamSession) {
+    async fn carry(&self, session: &mut ClientSession, backend: Http1Backend) {
+        let ClientSession::Http1(client) = session else { return };
         let site = self.handler.site;
         let revoked = until_revoked(site, self.forwarded.as_ref());
         let group = self.forwarded.as_ref().map_or(0, |by| by.group);
@@ -360,11 +340,11 @@ impl Underway<'_> {
         let ended = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => tunnel::TunnelEnd::Closed,
-            ended = tunnel::carry(session, upstream, timeouts, revoked) => ended,
+            ended = tunnel::carry(client, backend, timeouts, revoked) => ended,
         };
         if ended == tunnel::TunnelEnd::Revoked {
             info!(
-                request_id = shown(&self.request_id),
+                request_id = self.request_id.as_str(),
                 "tunnel closed: its credential no longer has the permission"
             );
             site.metrics.session_cut(site.entry);
@@ -405,31 +385,9 @@ async fn until_revoked(site: &HttpService, by: Option<&ForwardedBy>) {
     }
 }
 
-/// Returns true if the request asks for a WebSocket (RFC 6455 section 4.1). A request for another protocol, or without the
-/// `Connection` that belongs to it (RFC 9110 section 7.8), is forwarded as an ordinary request. A backend that speaks h2c, for example,
-/// would read further requests from the tunnel, which nothing authorizes.
-fn asks_for_upgrade(session: &ServerSession) -> bool {
-    if !session.is_upgrade_req() {
-        return false;
-    }
-    let request = session.req_header();
-    let mut protocols = request.headers.get_all(header::UPGRADE).iter();
-    let protocol = (protocols.next(), protocols.next());
-    let connection = || request.headers.get_all(header::CONNECTION).iter();
-    let mut options = connection().flat_map(|line| line.as_bytes().split(|b| *b == b','));
-    request.version == Version::HTTP_11
-        && request.method == Method::GET
-        && matches!(protocol, (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"websocket"))
-        && options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
-}
-
 /// The number of fields of a header. Over HTTP/2 one `Cookie` may be several fields (RFC 9113 section 8.2.3).
-fn number_of_fields(request: &RequestHeader) -> usize {
-    let headers = &request.headers;
-    let crumbs = || headers.get_all(header::COOKIE).iter().count();
-    if headers.len() <= MOST_FIELDS { headers.len() } else { headers.len() - crumbs().saturating_sub(1) }
-}
-
-fn shown(request_id: &HeaderValue) -> &str {
-    request_id.to_str().unwrap_or_default()
+fn number_of_fields(request: &RequestHead) -> usize {
+    let fields = request.fields();
+    let crumbs = fields.all(FieldKind::Cookie).count();
+    fields.len() - crumbs.saturating_sub(1)
 }

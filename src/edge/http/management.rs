@@ -1,10 +1,7 @@
 //! The management API: get, add, edit and remove credentials (docs/api.md).
 
 use bytes::{Bytes, BytesMut};
-use http::header::{self, HeaderValue};
 use http::{Method, Version};
-use pingora_core::protocols::http::ServerSession;
-use pingora_http::ResponseHeader;
 use pingora_timeout::timeout;
 use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
@@ -12,13 +9,15 @@ use zeroize::Zeroizing;
 use super::authorize;
 use super::body::error::BodyError;
 use super::body::pacing::Pace;
+use super::client_session::ClientSession;
 use super::cors;
 use super::cross_site;
 use super::error::Refusal;
+use super::headers::answer::AnswerHead;
 use super::peer::HttpPeer;
-use super::proxy::delivery::{BrokenOff, Side};
-use super::proxy::exchange::Exchange;
+use super::proxy::exchange::{BrokenOff, Exchange, Side};
 use super::quota::{QuotaLease, Use};
+use super::request_id::RequestId;
 use super::request_quota;
 use super::respond;
 use super::service::{HttpService, Plan};
@@ -29,7 +28,7 @@ use crate::service::credentials::{Addition, Edit, Manager};
 use crate::service::{self, Credentials, Origin};
 use crate::wire::reply as text;
 use crate::wire::{
-    BASIC_BUFFER, CallParameters, CallParametersError, CredentialsAction, CredentialsCall,
+    BASIC_BUFFER, CallParameters, CallParametersError, CredentialsAction, CredentialsCall, FieldKind,
     PresentedCredential, ReplyFormat, one_credential,
 };
 
@@ -61,12 +60,12 @@ pub struct Call<'a> {
     /// The limits.
     pub plan: &'a Plan,
     /// The request ID.
-    pub request_id: &'a HeaderValue,
+    pub request_id: &'a RequestId,
 }
 
 impl Call<'_> {
     /// Answers the call. Every error is answered in the call's own format, which the suffix of its path chooses.
-    pub async fn answer(&self, session: &mut ServerSession, target: &Target<'_>) -> Exchange {
+    pub async fn answer(&self, session: &mut ClientSession, target: &Target<'_>) -> Exchange {
         let performed = match CredentialsCall::from_path(&target.path) {
             Some(asked) => self.perform(session, target, &asked).await,
             None => Err(Refusal::NotFound(
@@ -78,7 +77,7 @@ impl Call<'_> {
             Err(refusal) => {
                 let format = ReplyFormat::of_path(&target.path);
                 let refusal = refusal.of_places(self.plan.places_of_management());
-                let request = session.req_header();
+                let request = session.head();
                 let room = request_quota::take_for_refusal(self.site, self.plan, self.client, request);
                 let Some(_room) = room else {
                     let within = self.plan.timeouts.write;
@@ -99,11 +98,11 @@ impl Call<'_> {
 
     async fn perform(
         &self,
-        session: &mut ServerSession,
+        session: &mut ClientSession,
         target: &Target<'_>,
         asked: &CredentialsCall,
     ) -> Result<Exchange, Refusal> {
-        if !matches!(session.req_header().method, Method::GET | Method::POST) {
+        if !matches!(*session.head().method(), Method::GET | Method::POST) {
             return Err(Refusal::Method(METHODS));
         }
         let mut parameters = CallParameters::with_credential_in(self.plan.places_of_management());
@@ -111,16 +110,16 @@ impl Call<'_> {
             parameters.add_query(query).map_err(parameters_refused)?;
         }
         let has_body = !session.is_body_empty();
-        let request = session.req_header();
+        let request = session.head();
         // A login in the header or the query doesn't share the quota of forms that may contain one.
-        let purpose = match has_body && !request.headers.contains_key(header::AUTHORIZATION) {
+        let purpose = match has_body && !request.fields().contains(FieldKind::Authorization) {
             true => Use::Form,
             false => Use::Login,
         };
         let mut room = request_quota::take(self.site, self.plan, self.client, request, purpose)?;
         if has_body {
             let body = self.read_body(session, &mut room).await?;
-            let kind = session.get_header(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+            let kind = session.head().fields().get(FieldKind::ContentType).unwrap_or_default();
             parameters.add_body(kind, &body).map_err(parameters_refused)?;
         }
         let manager = self.recognise(session, &parameters).await?;
@@ -160,17 +159,16 @@ impl Call<'_> {
     /// Authenticates the account holder, who alone manages credentials.
     async fn recognise(
         &self,
-        session: &ServerSession,
+        session: &ClientSession,
         parameters: &CallParameters,
     ) -> Result<Manager, Refusal> {
-        let headers = &session.req_header().headers;
         let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
-        let source = self.client.source(headers, &self.plan.trusted_proxies);
-        let peer = Peer { source, request_id: self.request_id.to_str().unwrap_or_default() };
+        let source = self.client.source(session.head().fields(), &self.plan.trusted_proxies);
+        let peer = Peer { source, request_id: self.request_id.as_str() };
         let access = &self.site.access;
         let places = self.plan.places_of_management();
         let basic = match places.basic {
-            true => authorize::authorization(headers.get_all(header::AUTHORIZATION), &mut buffer),
+            true => authorize::authorization(session.head(), &mut buffer),
             false => Ok(None),
         };
         if basic.as_ref().is_err_and(|refusal| *refusal == Refusal::BadCredential) {
@@ -184,7 +182,7 @@ impl Call<'_> {
         if let (Some(ambient), None) = (basic, &held) {
             let is_trusted = self.client.is_trusted(&self.plan.trusted_proxies);
             let origins = &self.plan.cors_origins;
-            if let Some(reason) = cross_site::reason(session.req_header(), self.client, is_trusted, origins) {
+            if let Some(reason) = cross_site::reason(session.head(), self.client, is_trusted, origins) {
                 access.note_unchecked(ambient.username, self.site.entry, peer, reason);
                 return Err(Refusal::CrossSite(places));
             }
@@ -208,12 +206,12 @@ impl Call<'_> {
 
     async fn read_body(
         &self,
-        session: &mut ServerSession,
+        session: &mut ClientSession,
         room: &mut QuotaLease,
     ) -> Result<BytesMut, Refusal> {
         let mut body = BytesMut::new();
         let within = self.plan.timeouts.write;
-        if authorize::expects_continue(session) && !respond::say_continue(session, within).await {
+        if session.head().expects_continue() && !session.say_continue(within).await {
             return Err(Refusal::Timeout);
         }
         let mut pace = Pace::of_unknown(&self.plan.timeouts);
@@ -236,7 +234,7 @@ impl Call<'_> {
 
     async fn get(
         &self,
-        session: &mut ServerSession,
+        session: &mut ClientSession,
         asked: &CredentialsCall,
         manager: &Manager,
         username: Option<&str>,
@@ -275,19 +273,12 @@ impl Call<'_> {
             let within = self.plan.timeouts.write;
             if !begun {
                 begun = true;
-                let version = session.req_header().version;
-                let Ok(header) = self.long_header(asked, session) else {
-                    return Err(Refusal::BadGateway);
-                };
-                if version == Version::HTTP_10 {
-                    session.set_keepalive(None);
-                }
-                let written = timeout(within, session.write_response_header(Box::new(header)));
-                if !matches!(written.await, Ok(Ok(()))) {
+                let answer = self.long_head(asked, session);
+                if session.write_head(&answer, false).is_err() {
                     return Ok(ended(200, false));
                 }
             }
-            let written = session.write_response_body(Bytes::from(std::mem::take(&mut piece)), complete);
+            let written = session.write_body(Bytes::from(std::mem::take(&mut piece)), complete);
             let whole = matches!(timeout(within, written).await, Ok(Ok(())));
             if !whole || complete {
                 return Ok(ended(200, whole));
@@ -295,41 +286,32 @@ impl Call<'_> {
         }
     }
 
-    /// The header of a list that is written while it is read. Over HTTP/1.0 the end of the connection ends it.
-    fn long_header(
-        &self,
-        asked: &CredentialsCall,
-        session: &ServerSession,
-    ) -> pingora_error::Result<ResponseHeader> {
-        let mut header = respond::header(200, asked.format.content_type(), 0, self.request_id)?;
-        header.remove_header(&header::CONTENT_LENGTH);
-        if session.req_header().version == Version::HTTP_11 {
-            header.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+    /// The head of a list that is written while it is read. Over HTTP/1.0 the end of the connection ends it.
+    fn long_head(&self, asked: &CredentialsCall, session: &mut ClientSession) -> AnswerHead {
+        let mut answer = AnswerHead::new(200, asked.format.content_type(), None, self.request_id);
+        match session.head().version() {
+            Version::HTTP_11 => answer.set_chunked(),
+            Version::HTTP_10 => session.close_afterwards(),
+            _ => {}
         }
-        cors::add_fields(&mut header, session, &self.plan.cors_origins)?;
-        Ok(header)
+        cors::add_fields(&mut answer, session, &self.plan.cors_origins);
+        answer
     }
 
     async fn write(
         &self,
-        session: &mut ServerSession,
+        session: &mut ClientSession,
         format: ReplyFormat,
         status: u16,
         body: String,
         refusal: Option<&Refusal>,
     ) -> Exchange {
-        let header = respond::header(status, format.content_type(), body.len(), self.request_id);
-        let header = header.and_then(|mut header| {
-            if let Some(refusal) = refusal {
-                respond::add_refusal_fields(&mut header, refusal)?;
-            }
-            cors::add_fields(&mut header, session, &self.plan.cors_origins)?;
-            Ok(header)
-        });
-        let whole = match header {
-            Ok(header) => respond::write(session, header, Bytes::from(body), self.plan.timeouts.write).await,
-            Err(_) => false,
-        };
+        let mut answer = AnswerHead::new(status, format.content_type(), Some(body.len()), self.request_id);
+        if let Some(refusal) = refusal {
+            respond::add_refusal_fields(&mut answer, refusal);
+        }
+        cors::add_fields(&mut answer, session, &self.plan.cors_origins);
+        let whole = respond::write(session, &answer, Bytes::from(body), self.plan.timeouts.write).await;
         ended(status, whole)
     }
 }

@@ -10,13 +10,12 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{self, HeaderMap};
 
 use super::body::error::{BodyError, form_refused};
 use super::error::Refusal;
 use crate::wire::{
-    BodyScanner, CredentialError, FormError, PresentedCredential, one_credential, take_credential,
-    without_credential,
+    BodyScanner, CredentialError, FieldKind, FormError, HeaderFields, PresentedCredential, one_credential,
+    take_credential, without_credential,
 };
 
 /// The most bytes of a path in the log.
@@ -74,9 +73,9 @@ impl BodyKind {
     ///
     /// # Errors
     /// A form that could be read in more ways than one.
-    pub fn of(headers: &HeaderMap) -> Result<BodyKind, Refusal> {
-        let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
-        let kind = kinds.next().map_or(&b""[..], |kind| kind.as_bytes().trim_ascii());
+    pub fn of(fields: &HeaderFields) -> Result<BodyKind, Refusal> {
+        let mut kinds = fields.all(FieldKind::ContentType);
+        let kind = kinds.next().map_or(&b""[..], <[u8]>::trim_ascii);
         if kinds.next().is_some() {
             return Err(Refusal::Malformed("More than one Content-Type".into()));
         }
@@ -85,7 +84,7 @@ impl BodyKind {
         match scanner {
             None => Ok(BodyKind::Other),
             Some(scanner) if !scanner.is_declared() => Ok(BodyKind::Undeclared(scanner)),
-            Some(_) if is_encoded(headers) => {
+            Some(_) if is_encoded(fields) => {
                 Err(Refusal::Malformed("Unsupported Content-Encoding: a form must not have one".into()))
             }
             Some(scanner) => Ok(BodyKind::Form(scanner)),
@@ -112,10 +111,8 @@ impl BodyKind {
 }
 
 /// Returns true if the body is encoded (RFC 9110 section 8.4). `identity` says that it isn't.
-fn is_encoded(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::CONTENT_ENCODING).iter();
-    let mut encodings = values.flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    encodings.any(|encoding| !matches!(&*encoding.trim_ascii().to_ascii_lowercase(), b"" | b"identity"))
+fn is_encoded(fields: &HeaderFields) -> bool {
+    fields.elements(FieldKind::ContentEncoding).any(|encoding| !encoding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// The credential that one in a form is compared with.

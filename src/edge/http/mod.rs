@@ -2,16 +2,16 @@
 //! `router`, `authorize` and `proxy`, or answers it (`management`, `respond`).
 
 mod access_log;
-pub mod ambiguity;
 pub mod authorize;
 pub mod body;
-mod client_stream;
+pub mod client_session;
 mod cors;
 mod cross_site;
 pub mod error;
-pub mod framing;
 pub mod handler;
 pub mod headers;
+pub mod http1;
+pub mod http2_client;
 pub mod intake;
 pub mod management;
 mod masking;

@@ -3,16 +3,16 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 use crate::service::access::ConnectionMemory;
+use crate::wire::{FieldKind, HeaderFields};
 
 /// The client of one connection.
 #[derive(Debug)]
 pub struct HttpPeer {
     address: IpAddr,
-    shown: HeaderValue,
+    shown: String,
     tls: bool,
     accepted: AtomicBool,
     without_room: AtomicBool,
@@ -23,8 +23,7 @@ impl HttpPeer {
     /// The client at `address`.
     pub fn new(address: SocketAddr, tls: bool) -> HttpPeer {
         let address = address.ip().to_canonical();
-        let shown = HeaderValue::from_str(&address.to_string())
-            .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        let shown = address.to_string();
         HttpPeer {
             address,
             shown,
@@ -66,11 +65,11 @@ impl HttpPeer {
     }
 
     /// The client that a trusted proxy names; `None` for a connection of the client itself, or if the proxy names nobody else.
-    pub fn forwarded_source(&self, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> Option<IpAddr> {
+    pub fn forwarded_source(&self, fields: &HeaderFields, trusted_proxies: &[IpNet]) -> Option<IpAddr> {
         if !self.is_trusted(trusted_proxies) {
             return None;
         }
-        Some(self.source(headers, trusted_proxies)).filter(|source| *source != self.address)
+        Some(self.source(fields, trusted_proxies)).filter(|source| *source != self.address)
     }
 
     /// Returns true if its `X-Forwarded-*` fields are trusted.
@@ -79,7 +78,7 @@ impl HttpPeer {
     }
 
     /// Its address as a header value.
-    pub fn shown(&self) -> &HeaderValue {
+    pub fn shown(&self) -> &str {
         &self.shown
     }
 
@@ -89,14 +88,13 @@ impl HttpPeer {
     }
 
     /// The source of a request. Behind trusted proxies that is the last address of `X-Forwarded-For` that isn't one of them.
-    pub fn source(&self, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> IpAddr {
+    pub fn source(&self, fields: &HeaderFields, trusted_proxies: &[IpNet]) -> IpAddr {
         if !self.is_trusted(trusted_proxies) {
             return self.address;
         }
         let mut source = self.address;
-        let lines: Vec<&[u8]> =
-            headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes).collect();
-        let hops = lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
+        let lines = fields.all(FieldKind::ForwardedFor);
+        let hops = lines.rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
         for hop in hops {
             // A hop that isn't an address, or isn't text, ends the trust.
             let text = std::str::from_utf8(hop).ok();
@@ -130,11 +128,11 @@ mod tests {
     fn source_of_bytes(peer: &str, forwarded: &[&[u8]]) -> String {
         let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
         let client = HttpPeer::new(SocketAddr::new(peer.parse().unwrap(), 1), false);
-        let mut headers = HeaderMap::new();
+        let mut fields = HeaderFields::default();
         for line in forwarded {
-            headers.append("x-forwarded-for", HeaderValue::from_bytes(line).unwrap());
+            fields.append(b"X-Forwarded-For", line);
         }
-        client.source(&headers, &trusted).to_string()
+        client.source(&fields, &trusted).to_string()
     }
 
     #[test]

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HeaderValue;
-use pingora_core::protocols::http::ServerSession;
 
+use super::client_session::ClientSession;
 use super::cors;
-use super::proxy::delivery::BrokenOff;
-use super::proxy::exchange::Exchange;
+use super::proxy::exchange::{BrokenOff, Exchange};
+use super::request_id::RequestId;
 use super::respond;
 use crate::config::AllowedOrigin;
 
@@ -18,19 +17,15 @@ const STATUS: u16 = 204;
 /// Answers the request if it is a preflight of a page of one of `origins`. `methods` are those of the path; `None` allows the one that
 /// is asked for. Returns `None` for any other request.
 pub async fn answer(
-    session: &mut ServerSession,
+    session: &mut ClientSession,
     origins: &[AllowedOrigin],
     methods: Option<&'static str>,
-    request_id: &HeaderValue,
+    request_id: &RequestId,
     within: Duration,
 ) -> Option<Exchange> {
-    let (preflight, origin) = cors::preflight(session.req_header(), origins)?;
+    let (preflight, origin) = cors::preflight(session.head(), origins)?;
     let answer = cors::preflight_answer(&preflight, origin, methods, request_id);
-    let written = match answer {
-        Ok(answer) => respond::write(session, answer, Bytes::new(), within).await,
-        Err(_) => false,
-    };
-    if !written {
+    if !respond::write(session, &answer, Bytes::new(), within).await {
         return Some(Exchange::BrokenOff(BrokenOff::by_client(STATUS)));
     }
     // It should have no body.

@@ -2,10 +2,31 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::header::{HeaderName, HeaderValue};
+/// The number of digits of an ID.
+const DIGITS: usize = 20;
 
-/// The field that carries the ID in responses and towards backends.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The ID of a request: 20 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId([u8; DIGITS]);
+
+impl Default for RequestId {
+    fn default() -> RequestId {
+        RequestId([b'0'; DIGITS])
+    }
+}
+
+impl RequestId {
+    /// Its digits.
+    pub fn as_str(&self) -> &str {
+        // They are ASCII.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The same as bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 /// Makes request IDs: a random prefix for the process, then a counter.
 #[derive(Debug)]
@@ -21,16 +42,16 @@ impl RequestIds {
         RequestIds { process: getrandom::u32().unwrap_or(0), next: AtomicU64::new(0) }
     }
 
-    /// Returns the next ID: 20 hexadecimal digits.
-    pub fn next(&self) -> HeaderValue {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    /// Returns the next ID.
+    pub fn next(&self) -> RequestId {
+        const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
         let count = self.next.fetch_add(1, Ordering::Relaxed);
         let number = (u128::from(self.process) << 48) | u128::from(count & 0xffff_ffff_ffff);
-        let mut text = [0; 20];
+        let mut text = [0; DIGITS];
         for (place, digit) in text.iter_mut().rev().enumerate() {
-            *digit = DIGITS[(number >> (4 * place)) as usize & 15];
+            *digit = HEXADECIMAL[(number >> (4 * place)) as usize & 15];
         }
-        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+        RequestId(text)
     }
 }
 
@@ -43,6 +64,6 @@ mod tests {
         let ids = RequestIds::new();
         let (one, two) = (ids.next(), ids.next());
         assert_ne!(one, two);
-        assert!(one.as_bytes().len() == 20 && one.as_bytes().iter().all(u8::is_ascii_hexdigit));
+        assert!(one.as_str().len() == 20 && one.as_bytes().iter().all(u8::is_ascii_hexdigit));
     }
 }

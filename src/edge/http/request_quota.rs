@@ -2,12 +2,12 @@
 //! HTTP/2 take some: over HTTP/1 there is one at a time, whose memory is the connection's.
 
 use http::Version;
-use pingora_http::RequestHeader;
 
 use super::error::Refusal;
 use super::peer::HttpPeer;
 use super::quota::{QuotaLease, Use};
 use super::service::{HttpService, Plan};
+use crate::wire::RequestHead;
 
 /// The text for a request for which there is no room.
 pub const NO_ROOM: &str = "Too many unfinished requests at once, try again";
@@ -20,7 +20,7 @@ pub fn take(
     site: &HttpService,
     plan: &Plan,
     client: &HttpPeer,
-    request: &RequestHeader,
+    request: &RequestHead,
     purpose: Use,
 ) -> Result<QuotaLease, Refusal> {
     cover(site, plan, client, request, purpose).ok_or_else(|| {
@@ -38,7 +38,7 @@ pub fn take_for_refusal(
     site: &HttpService,
     plan: &Plan,
     client: &HttpPeer,
-    request: &RequestHeader,
+    request: &RequestHead,
 ) -> Option<QuotaLease> {
     cover(site, plan, client, request, Use::Refusal)
 }
@@ -47,16 +47,15 @@ fn cover(
     site: &HttpService,
     plan: &Plan,
     client: &HttpPeer,
-    request: &RequestHeader,
+    request: &RequestHead,
     purpose: Use,
 ) -> Option<QuotaLease> {
-    let source = client.source(&request.headers, &plan.trusted_proxies);
-    let purpose = (request.version == Version::HTTP_2).then_some(purpose);
+    let source = client.source(request.fields(), &plan.trusted_proxies);
+    let purpose = (request.version() == Version::HTTP_2).then_some(purpose);
     let mut lease = QuotaLease::new(site.room.clone(), source, purpose, &plan.forms);
     if purpose.is_none() {
         return Some(lease);
     }
-    let fields = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
-    let bytes = fields.sum::<usize>() + request.raw_path().len();
-    lease.cover_request(request.headers.len(), bytes).then_some(lease)
+    let fields = request.fields();
+    lease.cover_request(fields.len(), fields.text_len()).then_some(lease)
 }

@@ -1,44 +1,38 @@
 //! A client's connection: requests one after another over HTTP/1, many at once over HTTP/2.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use http::header;
 use parking_lot::Mutex;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
-use pingora_timeout::timeout;
 use tokio::sync::watch;
 use tracing::debug;
 
 use super::access_log::log_unread;
-use super::ambiguity::ambiguity;
-use super::client_stream::ClientStream;
+use super::client_session::ClientSession;
 use super::error::Refusal;
-use super::framing::{self, Unvalidated, ValidatedStream};
 use super::handler::RequestHandler;
+use super::http1::client::Http1Client;
+use super::http2_client::Http2Client;
 use super::intake::Intake;
 use super::peer::HttpPeer;
 use super::quota::{QuotaLease, Use};
 use super::request_quota::NO_ROOM;
 use super::respond;
 use super::service::HttpService;
+use crate::edge::net::deadline::DeadlineTimer;
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener::Connection;
-use crate::edge::net::pingora_compat;
-use crate::edge::net::tcp_stream::Meter;
+use crate::wire::HeadError;
 
 /// The protocols that a client may choose in the TLS handshake (ALPN).
 pub const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
-
-/// The most bytes of a request's header, request line included. More is a 431.
-const HEADER_LIMIT: usize = 64 * 1024;
 
 /// The bytes of an answer over HTTP/2 that may wait for the client, for each stream.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -49,9 +43,6 @@ const REFUSED_STREAM: u32 = 7;
 /// The time at a stop for a client over HTTP/2 to close its connection, and to take the end of an answer.
 const GOODBYE: Duration = Duration::from_secs(1);
 const TAKING: Duration = Duration::from_secs(5);
-
-/// The reason of a 400 for a header that can't be parsed.
-const UNREADABLE: &str = "Invalid request line or header";
 
 /// Serves one connection to its end.
 #[derive(Clone)]
@@ -71,7 +62,7 @@ pub struct HttpServer {
 impl HttpServer {
     /// Serves `connection` until either side closes it.
     pub async fn serve(self, connection: Connection) {
-        let Connection { stream, meter, peer, tls, entered, counted } = connection;
+        let Connection { stream, peer, tls, entered, counted } = connection;
         let client = HttpPeer::new(peer, tls);
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             let (header, keepalive) = self.patience();
@@ -99,7 +90,7 @@ impl HttpServer {
             }
             drop(open);
         } else {
-            self.one_by_one(stream, &meter, &client).await;
+            self.one_by_one(stream, &client).await;
         }
         drop((entered, counted));
     }
@@ -124,99 +115,98 @@ impl HttpServer {
     }
 
     /// Serves HTTP/1: the connection is idle, then a header arrives, then the handler runs.
-    async fn one_by_one(mut self, stream: Stream, meter: &Meter, client: &HttpPeer) {
-        let stream: Stream = Box::new(ClientStream::new(stream));
-        let mut next = Some((stream, None));
-        // A new connection must send its first header within this time. A kept one may be idle first.
-        let mut idle = None;
-        while let Some((stream, prefix)) = next.take() {
-            let (header, keepalive) = self.patience();
-            let mut session = ServerSession::new_http1(stream);
-            session.set_pipelining_enabled(true);
-            // The meter doesn't count bytes that were received before.
-            let waiting = prefix.is_some();
-            if let Some(prefix) = prefix {
-                session.set_pipelined_prefix(prefix);
-            }
-            // No timeout for each read: the one below is for the whole header.
-            session.set_read_timeout(None);
-            meter.start(HEADER_LIMIT);
-            let mut left = idle.filter(|_| !waiting);
-            let read = {
-                let mut reading = pin!(session.read_request());
-                loop {
-                    let patience = left.map_or(header, |left| header.min(left));
-                    let read = tokio::select! {
-                        biased;
-                        read = timeout(patience, &mut reading) => read,
-                        _ = self.stop.wait_for(|stop| *stop), if !waiting => return,
-                    };
-                    // The clock isn't read when the first byte arrives. So a header on a kept connection has at least
-                    // `header_timeout`, and less than twice as much.
-                    left = match (&read, left) {
-                        (Err(_), Some(_)) if meter.received() > 0 => None,
-                        (Err(_), Some(left)) if left > patience => Some(left - patience),
-                        _ => break read,
-                    };
-                }
+    async fn one_by_one(mut self, stream: Stream, client: &HttpPeer) {
+        let mut session = ClientSession::Http1(Box::new(Http1Client::new(stream)));
+        let mut timer = DeadlineTimer::default();
+        // A new connection must send its first header within the time for it. A kept one may be idle first.
+        let mut is_kept = false;
+        loop {
+            let ClientSession::Http1(connection) = &mut session else { return };
+            let refusal = match self.read_head(connection, &mut timer, is_kept).await {
+                HeadRead::Closed => return,
+                HeadRead::Complete => None,
+                HeadRead::Refused(refusal) => Some(refusal),
             };
-            let refusal = match read {
-                Ok(Ok(true)) => ambiguity(session.req_header(), &session.to_h1_raw())
-                    .map(|reason| Refusal::Malformed(reason.into())),
-                Ok(Ok(false)) => return,
-                Ok(Err(_)) if meter.exceeded() => Some(Refusal::HeaderTooLarge),
-                Ok(Err(error)) => {
-                    // The rest of the error may quote the header, and with it a password.
-                    debug!(error = error.etype().as_str(), "invalid request header");
-                    let many = pingora_compat::has_too_many_fields(&error);
-                    match (meter.received(), many) {
-                        (0, _) if !waiting => return,
-                        (_, true) => Some(Refusal::HeaderTooLarge),
-                        _ => Some(Refusal::Malformed(UNREADABLE.into())),
-                    }
-                }
-                Err(_) if meter.received() == 0 && !waiting => return,
-                Err(_) => Some(Refusal::Timeout),
-            };
-            meter.lift();
             let Some(under_way) = self.requests.enter() else { return };
             if let Some(refusal) = refusal {
                 self.refuse_unread(&mut session, client, &refusal).await;
                 drop(under_way);
-                return respond::linger(session).await;
+                if let ClientSession::Http1(connection) = &mut session {
+                    connection.linger().await;
+                }
+                return;
             }
-            // Most requests have no chunked body, and pay nothing for this.
-            let is_chunked = session.req_header().headers.contains_key(header::TRANSFER_ENCODING);
-            if is_chunked {
-                session = match framing::validate_request(session).await {
-                    Ok(session) => session,
-                    Err(Unvalidated::Lost) => return,
-                    Err(Unvalidated::Unreadable(mut session)) => {
-                        let refusal = Refusal::Malformed(UNREADABLE.into());
-                        self.refuse_unread(&mut session, client, &refusal).await;
-                        drop(under_way);
-                        return respond::linger(*session).await;
-                    }
-                };
-            }
-            next = self.handler(client).run(session).await;
-            if is_chunked {
-                next = next.and_then(|(stream, prefix)| ValidatedStream::unwrap(stream, prefix));
-            }
-            idle = Some(keepalive);
+            is_kept = self.handler(client).run(&mut session, &mut timer).await;
             drop(under_way);
+            if !is_kept {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the head of the next request. One deadline covers all of it.
+    async fn read_head(
+        &mut self,
+        connection: &mut Http1Client,
+        timer: &mut DeadlineTimer,
+        is_kept: bool,
+    ) -> HeadRead {
+        let (header, keepalive) = self.patience();
+        // Bytes that were received before are a part of the next header.
+        let waiting = connection.has_received();
+        let mut left = (is_kept && !waiting).then_some(keepalive);
+        let read = loop {
+            let patience = left.map_or(header, |left| header.min(left));
+            let reading = async {
+                tokio::select! {
+                    biased;
+                    read = connection.read_head() => Some(read),
+                    _ = self.stop.wait_for(|stop| *stop), if !waiting => None,
+                }
+            };
+            let read = timer.within(patience, reading).await;
+            // The clock isn't read when the first byte arrives. So a header on a kept connection has at least
+            // `header_timeout`, and less than twice as much.
+            left = match (&read, left) {
+                (None, Some(_)) if connection.has_received() => None,
+                (None, Some(left)) if left > patience => Some(left - patience),
+                _ => break read,
+            };
+        };
+        match read {
+            Some(Some(Ok(true))) => HeadRead::Complete,
+            Some(None | Some(Ok(false))) => HeadRead::Closed,
+            None if !connection.has_received() => HeadRead::Closed,
+            None => HeadRead::Refused(Refusal::Timeout),
+            Some(Some(Err(error))) => {
+                debug!(%error, "invalid request header");
+                HeadRead::Refused(match error {
+                    HeadError::Malformed(reason) => Refusal::Malformed(reason.into()),
+                    HeadError::TooLarge | HeadError::TooManyFields => Refusal::HeaderTooLarge,
+                })
+            }
         }
     }
 
     /// Answers a header that could not be read, for a connection that is closed afterwards.
-    async fn refuse_unread(&self, session: &mut ServerSession, client: &HttpPeer, refusal: &Refusal) {
+    async fn refuse_unread(&self, session: &mut ClientSession, client: &HttpPeer, refusal: &Refusal) {
         self.site.metrics.http_request(self.site.entry, refusal.status(), Duration::ZERO);
         let id = self.site.ids.next();
         log_unread(&self.site, client, refusal, &id);
-        session.set_keepalive(None);
+        session.close_afterwards();
         let within = self.site.plan.load().timeouts.write;
         respond::refuse(session, refusal, "", &[], &id, within).await;
     }
+}
+
+/// The outcome of a wait for the head of a request.
+enum HeadRead {
+    /// There is a request.
+    Complete,
+    /// Nothing came before the end of the connection, or in time, or before the gateway stopped.
+    Closed,
+    /// The refusal of what came.
+    Refused(Refusal),
 }
 
 /// A connection over HTTP/2.
@@ -260,7 +250,7 @@ impl Multiplexed {
     }
 
     /// Refuses a request for which there is no room.
-    async fn refuse(&self, mut session: ServerSession) {
+    async fn refuse(&self, mut session: ClientSession) {
         self.client.note_without_room();
         self.settle();
         let site = &self.server.site;
@@ -309,9 +299,10 @@ impl Multiplexed {
 impl HttpServerApp for Multiplexed {
     async fn process_new_http(
         self: &Arc<Self>,
-        mut session: ServerSession,
+        session: ServerSession,
         _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
+        let ServerSession::H2(mut session) = session else { return None };
         self.begun.store(true, Ordering::Relaxed);
         if self.full.load(Ordering::Relaxed) && !self.client.has_accepted() {
             session.shutdown_with_reason(REFUSED_STREAM.into());
@@ -319,6 +310,7 @@ impl HttpServerApp for Multiplexed {
         }
         let _under_way = self.server.requests.enter()?;
         let _answer = self.answers.enter()?;
+        let session = ClientSession::Http2(Box::new(Http2Client::new(session)));
         if self.cover_streams() {
             self.server.handler(&self.client).run_multiplexed(session).await;
         } else {

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 use super::in_flight::{InFlight, InFlightGuard};
 use super::source_limit::CountedConnection;
-use super::tcp_stream::{Meter, MeteredStream};
+use super::tcp_stream::GatheringStream;
 
 /// The longest time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -62,8 +62,6 @@ pub fn bind(key: &'static str, address: SocketAddr) -> Result<StdListener, BindE
 pub struct Connection {
     /// The stream; decrypted if the connection has TLS.
     pub stream: Stream,
-    /// The count of received bytes; with TLS, before decryption.
-    pub meter: Arc<Meter>,
     /// The address of the peer.
     pub peer: SocketAddr,
     /// True if the connection has TLS.
@@ -160,15 +158,12 @@ async fn welcome(
     entered: InFlightGuard,
     counted: CountedConnection,
 ) -> Option<Connection> {
-    let meter = Arc::new(Meter::default());
-    let socket = MeteredStream::new(stream, meter.clone()).ok()?;
+    let socket = GatheringStream::new(stream).ok()?;
     let Some(acceptor) = tls else {
-        return Some(Connection { stream: Box::new(socket), meter, peer, tls: false, entered, counted });
+        return Some(Connection { stream: Box::new(socket), peer, tls: false, entered, counted });
     };
     match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(socket)).await {
-        Ok(Ok(stream)) => {
-            Some(Connection { stream: Box::new(stream), meter, peer, tls: true, entered, counted })
-        }
+        Ok(Ok(stream)) => Some(Connection { stream: Box::new(stream), peer, tls: true, entered, counted }),
         Ok(Err(error)) => {
             debug!(%peer, %error, "TLS handshake failed");
             None

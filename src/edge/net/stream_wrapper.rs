@@ -60,21 +60,6 @@ macro_rules! forward_stream_traits {
     };
 }
 
-/// Implements `AsyncRead` for `$wrapper` by its field `stream`.
-macro_rules! forward_reads {
-    ($wrapper:ty) => {
-        impl tokio::io::AsyncRead for $wrapper {
-            fn poll_read(
-                mut self: std::pin::Pin<&mut Self>,
-                cx: &mut std::task::Context<'_>,
-                buf: &mut tokio::io::ReadBuf<'_>,
-            ) -> std::task::Poll<std::io::Result<()>> {
-                std::pin::Pin::new(&mut self.stream).poll_read(cx, buf)
-            }
-        }
-    };
-}
-
 /// Implements `AsyncWrite` for `$wrapper` by its field `stream`.
 macro_rules! forward_writes {
     ($wrapper:ty) => {
@@ -116,4 +101,4 @@ macro_rules! forward_writes {
     };
 }
 
-pub(crate) use {forward_reads, forward_stream_traits, forward_writes};
+pub(crate) use {forward_stream_traits, forward_writes};

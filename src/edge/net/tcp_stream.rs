@@ -1,21 +1,18 @@
-//! A TCP stream for pingora: reads pass through, small writes are gathered until the flush, and a meter counts the received
-//! bytes.
+//! A TCP stream for pingora: reads pass through, and small writes are gathered until the flush.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
-use bytes::BytesMut;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
     UniqueID, UniqueIDType,
 };
 use std::os::fd::AsRawFd;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// Writes are gathered up to this many bytes; larger ones go straight to the kernel.
@@ -24,62 +21,29 @@ const GATHER: usize = 16 * 1024;
 /// A buffer for gathered writes that grew above this many bytes is given back once it is empty.
 const KEPT: usize = 4 * 1024;
 
-/// Counts the bytes that a connection received since the last [`Meter::start`], and refuses more than its limit.
-///
-/// The count distinguishes a header that arrives slowly, or that never ends, from an idle connection.
-#[derive(Debug, Default)]
-pub struct Meter {
-    received: AtomicUsize,
-    limit: AtomicUsize,
-}
-
-impl Meter {
-    /// Begins to count from zero; reads over `limit` bytes fail until [`Meter::lift`].
-    pub fn start(&self, limit: usize) {
-        self.received.store(0, Ordering::Relaxed);
-        self.limit.store(limit, Ordering::Relaxed);
-    }
-
-    /// Removes the limit.
-    pub fn lift(&self) {
-        self.limit.store(usize::MAX, Ordering::Relaxed);
-    }
-
-    /// The bytes received since the start.
-    pub fn received(&self) -> usize {
-        self.received.load(Ordering::Relaxed)
-    }
-
-    /// Returns true if a read was refused since the start.
-    pub fn exceeded(&self) -> bool {
-        self.received() >= self.limit.load(Ordering::Relaxed)
-    }
-}
-
 /// A TCP connection, of a client or to a backend.
 #[derive(Debug)]
-pub struct MeteredStream {
+pub struct GatheringStream {
     stream: TcpStream,
-    meter: Arc<Meter>,
     gathered: Vec<u8>,
     written: usize,
-    unread: BytesMut,
 }
 
-impl MeteredStream {
+impl GatheringStream {
     /// Takes over a connected stream. Disables Nagle's algorithm, because writes are gathered here.
     ///
     /// # Errors
     /// The peer has closed the connection already.
-    pub fn new(stream: TcpStream, meter: Arc<Meter>) -> io::Result<MeteredStream> {
+    pub fn new(stream: TcpStream) -> io::Result<GatheringStream> {
         stream.set_nodelay(true)?;
-        meter.lift();
-        Ok(MeteredStream { stream, meter, gathered: Vec::new(), written: 0, unread: BytesMut::new() })
+        Ok(GatheringStream { stream, gathered: Vec::new(), written: 0 })
     }
 
-    /// Puts back bytes, to be read again.
-    pub fn unread(&mut self, bytes: BytesMut) {
-        self.unread = bytes;
+    /// Resolves once the peer has reset the connection.
+    pub async fn reset(&self) {
+        while self.stream.ready(Interest::ERROR).await.is_ok_and(|ready| !ready.is_error()) {
+            tokio::task::yield_now().await;
+        }
     }
 
     fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -99,21 +63,12 @@ impl MeteredStream {
     }
 }
 
-impl AsyncRead for MeteredStream {
+impl AsyncRead for GatheringStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.unread.is_empty() {
-            let part = self.unread.len().min(buf.remaining());
-            buf.put_slice(&self.unread.split_to(part));
-            return Poll::Ready(Ok(()));
-        }
-        if self.meter.exceeded() {
-            return Poll::Ready(Err(io::Error::other("more bytes than allowed")));
-        }
-        let before = buf.filled().len();
         if Pin::new(&mut self.stream).poll_read(cx, buf)?.is_pending() {
             // The reader waits for the peer, which needs what was written. A slow response reaches it piece by piece.
             if !self.gathered.is_empty() {
@@ -122,12 +77,11 @@ impl AsyncRead for MeteredStream {
             }
             return Poll::Pending;
         }
-        self.meter.received.fetch_add(buf.filled().len() - before, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for MeteredStream {
+impl AsyncWrite for GatheringStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.gathered.len() + buf.len() <= GATHER {
             self.gathered.extend_from_slice(buf);
@@ -149,31 +103,31 @@ impl AsyncWrite for MeteredStream {
 }
 
 #[async_trait]
-impl Shutdown for MeteredStream {
+impl Shutdown for GatheringStream {
     async fn shutdown(&mut self) {
         // If the peer is gone, there is nothing left to tell it.
         let _ = AsyncWriteExt::shutdown(self).await;
     }
 }
 
-impl UniqueID for MeteredStream {
+impl UniqueID for GatheringStream {
     fn id(&self) -> UniqueIDType {
         self.stream.as_raw_fd()
     }
 }
 
-impl Ssl for MeteredStream {}
+impl Ssl for GatheringStream {}
 
 #[async_trait]
-impl Peek for MeteredStream {}
+impl Peek for GatheringStream {}
 
-impl GetTimingDigest for MeteredStream {
+impl GetTimingDigest for GatheringStream {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         Vec::new()
     }
 }
 
-impl GetProxyDigest for MeteredStream {
+impl GetProxyDigest for GatheringStream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         None
     }
@@ -181,7 +135,7 @@ impl GetProxyDigest for MeteredStream {
     fn set_proxy_digest(&mut self, _digest: ProxyDigest) {}
 }
 
-impl GetSocketDigest for MeteredStream {
+impl GetSocketDigest for GatheringStream {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         None
     }

@@ -1,27 +1,23 @@
 //! The server for operators: metrics, and whether the process is alive and can decide.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, BytesMut};
 use http::Method;
-use http::header::{self, HeaderName, HeaderValue};
-use pingora_core::protocols::http::ServerSession;
-use pingora_http::ResponseHeader;
+use pingora_core::protocols::Stream;
 use pingora_timeout::timeout;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
 use crate::edge::net::listener::Connection;
 use crate::service::access::Access;
 use crate::state::metrics::Metrics;
-
-/// The most bytes of a request's header, request line included.
-const HEADER_LIMIT: usize = 64 * 1024;
+use crate::wire::{BodyLength, RequestHead};
 
 /// The longest wait for a request, for a check of the store, and for a response to be read.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Serves the requests of operators.
 #[derive(Clone)]
@@ -39,63 +35,79 @@ pub struct OpsServer {
 impl OpsServer {
     /// Serves `connection` until either side closes it.
     pub async fn serve(mut self, connection: Connection) {
-        let mut next = Some(connection.stream);
-        while let Some(stream) = next.take() {
-            let mut session = ServerSession::new_http1(stream);
-            connection.meter.start(HEADER_LIMIT);
+        let mut stream = connection.stream;
+        let (mut received, mut request) = (BytesMut::new(), RequestHead::default());
+        loop {
             let read = tokio::select! {
                 biased;
-                read = timeout(PATIENCE, session.read_request()) => read,
+                read = timeout(PATIENCE, read_head(&mut stream, &mut received, &mut request)) => read,
                 _ = self.end.wait_for(|end| *end) => return,
             };
-            connection.meter.lift();
-            if matches!(read, Ok(Ok(true))) && !session.is_body_empty() {
-                // No request here needs a body. Its end is not searched for, so that nothing in it can be taken for a request.
-                session.set_keepalive(None);
-            }
-            if !matches!(read, Ok(Ok(true))) || !self.answer(&mut session).await {
+            if !matches!(read, Ok(Some(()))) {
                 return;
             }
-            let kept = timeout(PATIENCE, session.finish()).await;
-            next = kept.ok().and_then(Result::ok).flatten().map(|kept| kept.into_parts().0);
+            // No request here needs a body. Its end is not searched for, so that nothing in it can be taken for a request.
+            let stays_open = request.keeps_open() && request.body_length() == BodyLength::None;
+            let response = self.answer(&request, stays_open).await;
+            let written = timeout(PATIENCE, write(&mut stream, &response, stays_open)).await;
+            if !stays_open || !matches!(written, Ok(Ok(()))) {
+                return;
+            }
         }
     }
 
-    async fn answer(&self, session: &mut ServerSession) -> bool {
-        let request = session.req_header();
-        let (status, kind, body) = if !matches!(request.method, Method::GET | Method::HEAD) {
-            (405, "text/plain; charset=utf-8", "method not allowed: use GET or HEAD\n".to_owned())
+    /// The response to a request.
+    async fn answer(&self, request: &RequestHead, stays_open: bool) -> Vec<u8> {
+        let path = request.target().split(|b| *b == b'?').next().unwrap_or_default();
+        let (status, kind, body) = if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            (
+                "405 Method Not Allowed",
+                "text/plain; charset=utf-8",
+                "method not allowed: use GET or HEAD\n".to_owned(),
+            )
         } else {
-            match request.uri.path() {
-                "/metrics" => (200, "text/plain; version=0.0.4", self.metrics.encode()),
-                "/healthz" => (200, "text/plain; charset=utf-8", "ok\n".to_owned()),
-                "/readyz" if *self.stop.borrow() => {
-                    (503, "text/plain; charset=utf-8", "stopping\n".to_owned())
+            match path {
+                b"/metrics" => ("200 OK", "text/plain; version=0.0.4", self.metrics.encode()),
+                b"/healthz" => ("200 OK", "text/plain; charset=utf-8", "ok\n".to_owned()),
+                b"/readyz" if *self.stop.borrow() => {
+                    ("503 Service Unavailable", "text/plain; charset=utf-8", "stopping\n".to_owned())
                 }
-                "/readyz" => match timeout(PATIENCE, self.access.ready()).await {
-                    Ok(Ok(())) => (200, "text/plain; charset=utf-8", "ready\n".to_owned()),
-                    _ => (503, "text/plain; charset=utf-8", "the store is unavailable\n".to_owned()),
+                b"/readyz" => match timeout(PATIENCE, self.access.ready()).await {
+                    Ok(Ok(())) => ("200 OK", "text/plain; charset=utf-8", "ready\n".to_owned()),
+                    _ => (
+                        "503 Service Unavailable",
+                        "text/plain; charset=utf-8",
+                        "the store is unavailable\n".to_owned(),
+                    ),
                 },
-                _ => (404, "text/plain; charset=utf-8", "/metrics /healthz /readyz\n".to_owned()),
+                _ => ("404 Not Found", "text/plain; charset=utf-8", "/metrics /healthz /readyz\n".to_owned()),
             }
         };
-        let written = timeout(PATIENCE, write(session, status, kind, Bytes::from(body)));
-        matches!(written.await, Ok(Ok(())))
+        let mut response =
+            format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
+        response += "Cache-Control: no-store\r\nx-request-id: ops\r\n";
+        response += if stays_open { "Connection: keep-alive\r\n\r\n" } else { "Connection: close\r\n\r\n" };
+        if *request.method() != Method::HEAD {
+            response += &body;
+        }
+        response.into_bytes()
     }
 }
 
-/// Writes a response. pingora omits the body if the request is HEAD.
-async fn write(
-    session: &mut ServerSession,
-    status: u16,
-    content_type: &'static str,
-    body: Bytes,
-) -> pingora_error::Result<()> {
-    let mut response = ResponseHeader::build(status, Some(4))?;
-    response.insert_header(header::CONTENT_TYPE, HeaderValue::from_static(content_type))?;
-    response.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
-    response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
-    response.insert_header(REQUEST_ID, HeaderValue::from_static("ops"))?;
-    session.write_response_header(Box::new(response)).await?;
-    session.write_response_body(body, true).await
+/// Reads the head of a request; `None` if there is none that can be answered.
+async fn read_head(stream: &mut Stream, received: &mut BytesMut, request: &mut RequestHead) -> Option<()> {
+    loop {
+        if let Some(length) = request.read(received).ok()? {
+            received.advance(length);
+            return Some(());
+        }
+        if stream.read_buf(received).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+async fn write(stream: &mut Stream, response: &[u8], stays_open: bool) -> io::Result<()> {
+    stream.write_all(response).await?;
+    if stays_open { stream.flush().await } else { AsyncWriteExt::shutdown(stream).await }
 }

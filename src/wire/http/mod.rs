@@ -4,26 +4,40 @@
 //!   fields by which pages of other origins may read an answer.
 //! - `path` normalizes a path; `route` matches it with the pattern of a route, made of `pattern_segment`s. `suffix` relates
 //!   paths that extend a route's path, `mail_path` recognizes the paths that send mail.
+//! - `request_head` and `response_head` read the heads of HTTP/1 messages into `header_fields`, each classified by its `field_kind`.
+//!   `body_length` finds the end of a body. `head_error` has their errors.
 //! - `chunked` decodes the chunked transfer coding, `http2_frames` counts the requests of an HTTP/2 connection.
 
 pub mod authorization;
+mod body_length;
 pub mod chunked;
 pub mod cors;
+mod field_kind;
+mod head_error;
+mod header_fields;
 mod http2_frames;
 mod mail_path;
 pub mod origin;
 pub mod path;
 mod pattern_segment;
+mod request_head;
+mod response_head;
 pub mod route;
 mod suffix;
 
 pub use authorization::{BASIC_BUFFER, BasicError, basic};
+pub use body_length::{BodyLength, LengthError, merged_length};
 pub use chunked::{ChunkedDecoder, ChunkedError, ChunkedItem};
 pub use cors::{CorsField, Preflight, answer_fields, listed_origin};
+pub use field_kind::FieldKind;
+pub use head_error::HeadError;
+pub use header_fields::{HeaderField, HeaderFields};
 pub use http2_frames::RequestFrames;
 pub use mail_path::sends_mail;
 pub use origin::OwnOrigin;
 pub use path::{PathError, RequestTarget, normalize};
 #[cfg(test)]
 pub use pattern_segment::steps_of;
+pub use request_head::RequestHead;
+pub use response_head::ResponseHead;
 pub use route::{RoutePattern, cut_short};

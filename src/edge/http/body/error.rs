@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::edge::http::error::Refusal;
-use crate::wire::FormError;
+use crate::wire::{ChunkedError, FormError};
 
 /// The reason that a body can't be read.
 #[derive(Debug)]
@@ -12,6 +12,26 @@ pub enum BodyError {
     Gone,
     /// The request is refused.
     Refused(Refusal),
+}
+
+/// The reason that the connection yields no more of a body.
+#[derive(Debug)]
+pub enum BodyReadError {
+    /// The client is gone.
+    Gone,
+    /// The body deviates from the chunked coding.
+    Invalid(ChunkedError),
+}
+
+impl From<BodyReadError> for BodyError {
+    fn from(error: BodyReadError) -> BodyError {
+        match error {
+            BodyReadError::Gone => BodyError::Gone,
+            BodyReadError::Invalid(deviation) => {
+                BodyError::Refused(Refusal::Malformed(format!("Invalid chunked body: {deviation}").into()))
+            }
+        }
+    }
 }
 
 /// The refusal of a form that can't be read.

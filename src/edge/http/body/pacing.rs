@@ -4,15 +4,13 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pingora_core::protocols::http::ServerSession;
 use pingora_timeout::timeout;
 
 use super::error::BodyError;
 use crate::config::Timeouts;
+use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::error::Refusal;
-use crate::edge::http::framing;
 use crate::edge::http::quota::QuotaLease;
-use crate::edge::net::pingora_compat;
 
 /// The bytes that must arrive in each window of `body_timeout`. A client that sends less holds a backend for no longer.
 const PROGRESS: usize = 1024;
@@ -80,13 +78,13 @@ impl Pace {
     /// The client went away, is too slow, or sends an invalid body.
     pub async fn read(
         &mut self,
-        session: &mut ServerSession,
+        session: &mut ClientSession,
         room: Option<&QuotaLease>,
     ) -> Result<Option<Bytes>, BodyError> {
         let patience = self.whole.as_ref().map_or(self.window, |w| w.left(self.window).min(self.window));
         let waiting = WaitTimer { waited: &mut self.waited, since: Instant::now() };
         let read = {
-            let mut reading = pin!(session.read_request_body());
+            let mut reading = pin!(session.read_body());
             let mut left = patience;
             loop {
                 let part = if room.is_some() { left.min(PAUSE) } else { left };
@@ -104,21 +102,7 @@ impl Pace {
         };
         let piece = match read {
             Ok(Ok(piece)) => piece,
-            Ok(Err(error)) => {
-                // The start of the next request can't be known.
-                session.set_keepalive(None);
-                return Err(match framing::deviation(&error) {
-                    Some(deviation) => {
-                        let reason = format!("Invalid chunked body: {deviation}");
-                        BodyError::Refused(Refusal::Malformed(reason.into()))
-                    }
-                    // Only where pingora's bounds are narrower than those of `wire::http::chunked`.
-                    None if pingora_compat::is_invalid_chunk(&error) => {
-                        BodyError::Refused(Refusal::Malformed("Invalid chunked body".into()))
-                    }
-                    None => BodyError::Gone,
-                });
-            }
+            Ok(Err(error)) => return Err(error.into()),
             Err(_) => return Err(BodyError::Refused(Refusal::Timeout)),
         };
         let read = piece.as_ref().map_or(0, Bytes::len);

@@ -4,14 +4,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pingora_core::protocols::http::ServerSession;
 
 use super::error::{BodyError, spool_failed};
 use super::pacing::Pace;
 use super::spool::Spool;
+use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::masking::Mask;
 use crate::edge::http::quota::QuotaLease;
-use crate::edge::http::respond;
 
 enum BodySource {
     /// There is no body.
@@ -77,6 +76,11 @@ impl Body {
         }
     }
 
+    /// Returns true if the client waits for a 100 before it sends it.
+    pub fn wants_continue(&self) -> bool {
+        matches!(&self.source, BodySource::Client(streamed) if streamed.wants_continue.is_some())
+    }
+
     /// Returns true if all of it was returned.
     pub fn is_sent(&self) -> bool {
         self.sent && !self.given_up
@@ -124,16 +128,14 @@ impl Body {
     ///
     /// # Errors
     /// The client went away, is too slow, or sends a body that can't be forwarded.
-    pub async fn next(&mut self, session: &mut ServerSession) -> Result<Option<Bytes>, BodyError> {
+    pub async fn next(&mut self, session: &mut ClientSession) -> Result<Option<Bytes>, BodyError> {
         if self.is_over() {
             if !self.sent {
                 // Unread bytes don't show if the client is still there.
                 return std::future::pending().await;
             }
-            return match session.read_body_or_idle(true).await {
-                Ok(_) => std::future::pending().await,
-                Err(_) => Err(BodyError::Gone),
-            };
+            session.gone().await;
+            return Err(BodyError::Gone);
         }
         let piece = match &mut self.source {
             BodySource::Empty => None,
@@ -147,9 +149,9 @@ impl Body {
 }
 
 impl Streamed {
-    async fn next(&mut self, session: &mut ServerSession) -> Result<Option<Bytes>, BodyError> {
+    async fn next(&mut self, session: &mut ClientSession) -> Result<Option<Bytes>, BodyError> {
         if let Some(within) = self.wants_continue.take()
-            && !respond::say_continue(session, within).await
+            && !session.say_continue(within).await
         {
             return Err(BodyError::Gone);
         }

@@ -1,122 +1,21 @@
 //! The header of a response as the client gets it: without hop-by-hop fields, with the framing that the client can read, and with
-//! what Gatepost adds. This is the one place that decides it, for responses that are passed on as bytes after one look
-//! ([`SizedHeader`]) and for all others ([`incoming`], [`incoming_bytes`]).
+//! what Gatepost adds. This is the one place that decides it, for clients of HTTP/1 ([`incoming_bytes`]) and HTTP/2
+//! ([`incoming_http2`]).
 
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
-use http::{StatusCode, Version};
-use pingora_error::ErrorType::InvalidHTTPHeader;
+use http::Version;
 use pingora_http::ResponseHeader;
+use thiserror::Error;
 
 use super::hop_by_hop::Nominated;
-use super::response_length::{BodyLength, merged};
-use crate::edge::http::request_id::REQUEST_ID;
+use crate::edge::http::request_id::RequestId;
 use crate::edge::net::pingora_compat;
+use crate::wire::{BodyLength, FieldKind, ResponseHead, merged_length};
 
-/// The most bytes of the fields that Gatepost adds to a response.
-const ADDED: usize = 160;
-
-/// The meaning of a field of a backend's response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FieldRole {
-    /// It is for the client.
-    Passes,
-    /// `Date`, which is kept, and added where there is none (RFC 9110 section 6.6.1).
-    Date,
-    /// `Content-Length`
-    Length,
-    /// `Transfer-Encoding`
-    Coding,
-    /// `Connection`
-    Connection,
-    /// `Upgrade`
-    Upgrade,
-    /// It is about the backend's connection only, or Gatepost sets it itself.
-    Dropped,
-}
-
-impl FieldRole {
-    fn of(name: &[u8]) -> FieldRole {
-        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-        // By length first: most fields are none of these.
-        match name.len() {
-            2 if is("te") => FieldRole::Dropped,
-            4 if is("date") => FieldRole::Date,
-            7 if is("upgrade") => FieldRole::Upgrade,
-            // No trailer section is passed on.
-            7 if is("trailer") => FieldRole::Dropped,
-            10 if is("connection") => FieldRole::Connection,
-            10 if is("keep-alive") => FieldRole::Dropped,
-            12 if is(REQUEST_ID.as_str()) => FieldRole::Dropped,
-            14 if is("content-length") => FieldRole::Length,
-            16 if is("proxy-connection") => FieldRole::Dropped,
-            17 if is("transfer-encoding") => FieldRole::Coding,
-            _ => FieldRole::Passes,
-        }
-    }
-}
-
-/// The header of a response over HTTP/1.1 whose body has a known length, for a client whose connection stays open.
-#[derive(Debug, PartialEq, Eq)]
-pub struct SizedHeader {
-    /// The header as the client gets it.
-    pub bytes: Vec<u8>,
-    /// Bytes of the body.
-    pub length: u64,
-    /// The status.
-    pub status: u16,
-    /// True if the backend closes its connection after the response.
-    pub closes: bool,
-}
-
-impl SizedHeader {
-    /// The header of `response`; `None` where it takes more than one look. `capacity` is the bytes that were read so far.
-    pub fn of(
-        response: &httparse::Response<'_, '_>,
-        request_id: &HeaderValue,
-        capacity: usize,
-    ) -> Option<SizedHeader> {
-        let status = response.code.unwrap_or(0);
-        if response.version != Some(1) || !(200..600).contains(&status) || matches!(status, 204 | 304) {
-            return None;
-        }
-        let mut bytes = Vec::with_capacity(capacity + ADDED);
-        put_status(&mut bytes, status, response.reason.unwrap_or_default());
-        let (mut length, mut closes, mut dated) = (None, false, false);
-        for field in response.headers.iter() {
-            match FieldRole::of(field.name.as_bytes()) {
-                FieldRole::Passes => {
-                    // httparse lets more bytes into a field than HTTP does.
-                    HeaderValue::from_bytes(field.value).ok()?;
-                    HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-                }
-                FieldRole::Date if dated => continue,
-                FieldRole::Date => dated = true,
-                FieldRole::Length if length.is_none() => length = Some(digits(field.value)?),
-                FieldRole::Connection if field.value.eq_ignore_ascii_case(b"keep-alive") => continue,
-                FieldRole::Connection if field.value.eq_ignore_ascii_case(b"close") => {
-                    closes = true;
-                    continue;
-                }
-                FieldRole::Dropped | FieldRole::Upgrade => continue,
-                FieldRole::Length | FieldRole::Coding | FieldRole::Connection => return None,
-            }
-            put(&mut bytes, field.name.as_bytes(), field.value);
-        }
-        if !dated {
-            put(&mut bytes, b"Date", pingora_compat::date().as_bytes());
-        }
-        put(&mut bytes, REQUEST_ID.as_str().as_bytes(), request_id.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
-        Some(SizedHeader { bytes, length: length?, status, closes })
-    }
-}
-
-/// A length in plain digits; signs, spaces and lists take another look.
-fn digits(value: &[u8]) -> Option<u64> {
-    let plain = (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
-    if plain { std::str::from_utf8(value).ok()?.parse().ok() } else { None }
-}
+/// `Connection` names more fields than any peer has a use for.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("Connection names too many fields")]
+pub struct TooManyNominated;
 
 /// The client's side of a response, besides the backend's own header.
 pub struct Incoming<'a> {
@@ -127,142 +26,143 @@ pub struct Incoming<'a> {
     /// The length of the body.
     pub length: BodyLength,
     /// The request ID.
-    pub request_id: &'a HeaderValue,
+    pub request_id: &'a RequestId,
 }
 
 impl Incoming<'_> {
     /// Returns true if the body goes to the client in chunks. One whose end only the closing connection would tell does, too, so
     /// that the client's connection stays open.
-    fn is_chunked(&self) -> bool {
+    pub fn is_chunked(&self) -> bool {
         self.version == Version::HTTP_11
             && matches!(self.length, BodyLength::Chunked | BodyLength::UntilClose)
     }
+}
 
-    /// The value of `Connection`, where the version and the absence of the field don't say it (RFC 9112 section 9.3).
-    fn connection(&self) -> Option<&'static str> {
-        match (self.version, self.keepalive) {
-            (Version::HTTP_10, true) => Some("keep-alive"),
-            (Version::HTTP_10 | Version::HTTP_11, false) => Some("close"),
-            _ => None,
-        }
+/// The value of `Connection`, where the version and the absence of the field don't say it (RFC 9112 section 9.3).
+pub fn connection_for(version: Version, stays_open: bool) -> Option<&'static str> {
+    match (version, stays_open) {
+        (Version::HTTP_10, true) => Some("keep-alive"),
+        (Version::HTTP_10 | Version::HTTP_11, false) => Some("close"),
+        _ => None,
     }
 }
 
-/// The response as the client gets it, for a writer of headers of its own.
+/// The response as a client of HTTP/2 gets it.
 ///
 /// # Errors
-/// A field can't be written, or `Connection` names too many fields.
-pub fn incoming(response: &ResponseHeader, with: &Incoming<'_>) -> pingora_error::Result<ResponseHeader> {
-    let size = response.headers.len() + 4;
-    let mut out = ResponseHeader::build_no_case(response.status, Some(size))?;
-    out.set_version(Version::HTTP_11);
-    fields(response, with, |name, value| out.append_header(Bytes::copy_from_slice(name), value).map(|_| ()))?;
-    Ok(out)
-}
-
-/// The same over HTTP/1, as it goes over the wire.
-///
-/// # Errors
-/// As [`incoming`].
-pub fn incoming_bytes(response: &ResponseHeader, with: &Incoming<'_>) -> pingora_error::Result<Bytes> {
-    let mut out = Vec::with_capacity(1024);
-    put_status(&mut out, response.status.as_u16(), response.get_reason_phrase().unwrap_or_default());
+/// The reason, for the log: a field can't be written, or `Connection` names too many fields.
+pub fn incoming_http2(response: &ResponseHead, with: &Incoming<'_>) -> Result<ResponseHeader, String> {
+    let size = response.fields().len() + 4;
+    let header = ResponseHeader::build_no_case(response.status(), Some(size));
+    let mut header = header.map_err(|_| "invalid status".to_owned())?;
+    let mut is_invalid = false;
     fields(response, with, |name, value| {
-        put(&mut out, name, value.as_bytes());
-        Ok(())
-    })?;
-    out.extend_from_slice(b"\r\n");
-    Ok(Bytes::from(out))
+        // The library puts its own date into each response.
+        is_invalid |= header.append_header(Bytes::copy_from_slice(name), value).is_err();
+    })
+    .map_err(|error| error.to_string())?;
+    if is_invalid { Err("invalid field".to_owned()) } else { Ok(header) }
 }
 
-/// The part of the same header that says how the body is written over HTTP/1.
+/// Appends the response as a client of HTTP/1 gets it.
 ///
 /// # Errors
-/// As [`incoming`].
-pub fn framing_of(response: &ResponseHeader, with: &Incoming<'_>) -> pingora_error::Result<ResponseHeader> {
-    let mut out = ResponseHeader::build_no_case(response.status, Some(4))?;
-    out.set_version(Version::HTTP_11);
-    match with.length {
-        BodyLength::Known(length) => out.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length))?,
-        _ if with.is_chunked() => {
-            out.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
-        }
-        _ => {}
-    }
-    Ok(out)
+/// `Connection` names too many fields.
+pub fn incoming_bytes(
+    response: &ResponseHead,
+    with: &Incoming<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), TooManyNominated> {
+    put_status(out, response.status(), response.reason());
+    fields(response, with, |name, value| put(out, name, value))?;
+    out.extend_from_slice(b"\r\n");
+    Ok(())
 }
 
 /// Every field that the client gets, in the order in which it gets them.
 fn fields(
-    response: &ResponseHeader,
+    response: &ResponseHead,
     with: &Incoming<'_>,
-    mut put: impl FnMut(&[u8], &HeaderValue) -> pingora_error::Result<()>,
-) -> pingora_error::Result<()> {
-    let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
-    let is_final = !response.status.is_informational();
-    let has_length = is_final && response.status != StatusCode::NO_CONTENT;
-    let nominated = Nominated::of(&response.headers);
+    mut put: impl FnMut(&[u8], &[u8]),
+) -> Result<(), TooManyNominated> {
+    let switches = response.status() == 101;
+    let is_final = response.status() >= 200;
+    let is_open_ended = matches!(with.length, BodyLength::Chunked | BodyLength::UntilClose);
+    let has_length = is_final && response.status() != 204 && !is_open_ended;
+    let nominated = Nominated::of(response.fields());
     if nominated.is_too_much() {
-        return pingora_error::Error::e_explain(InvalidHTTPHeader, "Connection names too many fields");
+        return Err(TooManyNominated);
     }
     let (mut dated, mut sized) = (false, false);
-    let is_open_ended = matches!(with.length, BodyLength::Chunked | BodyLength::UntilClose);
-    // Both go over the fields in the same order: one with the names as they came.
-    for ((name, value), (known, _)) in response.case_header_iter().zip(&response.headers) {
-        let name = name.as_slice();
-        match FieldRole::of(name) {
-            FieldRole::Passes if !switches && nominated.contains(known) => {}
-            FieldRole::Passes => put(name, value)?,
-            FieldRole::Date if dated => {}
-            FieldRole::Date => {
-                dated = true;
-                put(name, value)?;
-            }
-            FieldRole::Length if has_length && !sized && !is_open_ended => {
+    for field in response.fields().iter() {
+        match field.kind {
+            // `Date` is kept, and added where there is none (RFC 9110 section 6.6.1).
+            FieldKind::Date if dated => continue,
+            FieldKind::Date => dated = true,
+            FieldKind::ContentLength if has_length && !sized => {
                 sized = true;
-                put(name, &merged(value))?;
+                put(field.name, merged_length(field.value));
+                continue;
             }
-            FieldRole::Connection | FieldRole::Upgrade if switches => put(name, value)?,
-            FieldRole::Length
-            | FieldRole::Coding
-            | FieldRole::Connection
-            | FieldRole::Upgrade
-            | FieldRole::Dropped => {}
+            FieldKind::Connection | FieldKind::Upgrade if switches => {}
+            FieldKind::ContentLength
+            | FieldKind::TransferEncoding
+            | FieldKind::Connection
+            | FieldKind::Upgrade
+            | FieldKind::OneConnection
+            | FieldKind::RequestId => continue,
+            _ if !switches && nominated.contains(&field) => continue,
+            _ => {}
         }
-    }
-    if let (BodyLength::Known(length), false) = (with.length, sized) {
-        put(b"Content-Length", &HeaderValue::from(length))?;
+        put(field.name, field.value);
     }
     if with.is_chunked() {
-        put(b"Transfer-Encoding", &HeaderValue::from_static("chunked"))?;
+        put(b"Transfer-Encoding", b"chunked");
     }
     if is_final {
         if !dated {
-            put(b"Date", &pingora_compat::date())?;
+            put(b"Date", pingora_compat::date().as_bytes());
         }
-        if let Some(connection) = with.connection() {
-            put(b"Connection", &HeaderValue::from_static(connection))?;
+        if let Some(connection) = connection_for(with.version, with.keepalive) {
+            put(b"Connection", connection.as_bytes());
         }
     }
     if is_final || switches {
-        put(REQUEST_ID.as_str().as_bytes(), with.request_id)?;
+        put(b"x-request-id", with.request_id.as_bytes());
     }
     Ok(())
 }
 
-fn put_status(out: &mut Vec<u8>, status: u16, reason: &str) {
+/// Appends a status line.
+pub fn put_status(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
     let digit = |value: u16| b'0' + (value % 10) as u8;
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(&[digit(status / 100), digit(status / 10), digit(status), b' ']);
-    out.extend_from_slice(reason.as_bytes());
+    out.extend_from_slice(reason);
     out.extend_from_slice(b"\r\n");
 }
 
-fn put(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+/// Appends a field.
+pub fn put(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a field with a number.
+pub fn put_number(out: &mut Vec<u8>, name: &[u8], mut value: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            return put(out, name, &digits[at..]);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,26 +1,30 @@
-//! An exchange with a backend: the client's side of it, and its outcome, as the fast path, the duplex path, the choice of a
-//! backend and the handler all speak of it.
+//! An exchange with a backend: the client's side of it, and its outcome, as the relay, the choice of a backend and the handler all
+//! speak of it.
 
-use http::header::HeaderValue;
-use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
 use tokio::sync::watch;
+use tracing::warn;
 
-use super::delivery::{BrokenOff, ResponseDelivery};
+use super::upstream::Server;
 use crate::config::Timeouts;
 use crate::edge::http::body::source::Body;
+use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::error::Refusal;
+use crate::edge::http::http1::backend::Http1Backend;
+use crate::edge::http::request_id::RequestId;
+use crate::edge::net::deadline::DeadlineTimer;
 
 /// The client's side of an exchange.
 pub struct ClientSide<'a> {
     /// The client's session, whose request is to be answered.
-    pub session: &'a mut ServerSession,
+    pub session: &'a mut ClientSession,
     /// The body of its request.
     pub body: &'a mut Body,
     /// The time limits of the entry.
     pub timeouts: &'a Timeouts,
+    /// The timer of the connection.
+    pub timer: &'a mut DeadlineTimer,
     /// The request ID, for the response.
-    pub request_id: &'a HeaderValue,
+    pub request_id: &'a RequestId,
     /// True once the gateway stops: the response ends the client's connection then.
     pub stop: &'a watch::Receiver<bool>,
 }
@@ -30,15 +34,65 @@ pub struct ClientSide<'a> {
 pub enum Exchange {
     /// The client has the whole response, of this status.
     Answered(u16),
-    /// A response of known length has begun, and the client has seen nothing of it. It is passed on when the client's session is
-    /// done with.
-    Begun(Box<ResponseDelivery>),
     /// Client and backend speak another protocol from now on. This is the backend's side.
-    Switched(Box<UpstreamSession>),
+    Switched(Box<Http1Backend>),
     /// The client has a part of the response. Only the end of its connection tells it that nothing more comes.
     BrokenOff(BrokenOff),
     /// The client went away before the response.
     ClientGone,
+}
+
+/// The side that broke off a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The client went away, or took nothing for too long.
+    Client,
+    /// The backend closed its connection, sent something invalid, or nothing for too long.
+    Backend,
+    /// Gatepost could not read what it had to send.
+    Gatepost,
+}
+
+impl Side {
+    /// The side's name in the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Side::Client => "client",
+            Side::Backend => "backend",
+            Side::Gatepost => "gatepost",
+        }
+    }
+}
+
+/// A response that the client has a part of, and of which nothing more comes.
+#[derive(Debug)]
+pub struct BrokenOff {
+    /// The response's status.
+    pub status: u16,
+    /// The side that broke it off.
+    pub by: Side,
+    /// The reason, for the log.
+    pub detail: String,
+}
+
+impl BrokenOff {
+    /// A response of that status that the client broke off.
+    pub fn by_client(status: u16) -> BrokenOff {
+        BrokenOff { status, by: Side::Client, detail: String::new() }
+    }
+
+    /// Logs it if it was the fault of `server`.
+    pub fn log(&self, server: &Server, request_id: &RequestId) {
+        if self.by == Side::Backend {
+            warn!(
+                upstream = server.name(),
+                status = self.status,
+                error = self.detail,
+                request_id = request_id.as_str(),
+                "the backend broke off its response",
+            );
+        }
+    }
 }
 
 /// The outcome of an exchange of which the client has seen nothing.

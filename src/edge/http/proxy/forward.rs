@@ -1,45 +1,30 @@
 //! The choice of a backend for a request, and the attempts that may be repeated at another one.
 
-use std::ops::ControlFlow;
-use std::sync::Arc;
-
 use http::Method;
-use http::header::{self, HeaderValue};
-use pingora_core::protocols::Stream;
-use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
-use pingora_http::RequestHeader;
 use tracing::warn;
 
-use super::duplex::Duplex;
 use super::exchange::{ClientSide, Exchange, ExchangeFailure};
-use super::fast_path::FastPath;
+use super::relay::Relay;
 use super::upstream::{ConnectError, UpstreamGroup};
-use super::write_buffer::{Backlog, WriteBuffer};
 use crate::edge::http::error::Refusal;
-use crate::edge::http::framing::{ValidatedStream, Validation};
 use crate::edge::http::headers::request::with_host;
-use crate::edge::http::headers::response_length::may_leave_bytes;
-use crate::edge::net::tcp_stream::MeteredStream;
+use crate::edge::http::http1::backend::Http1Backend;
 
 /// The most attempts for one request.
 const ATTEMPTS: usize = 3;
-
-/// A request as a backend is to get it.
-pub enum Outbound {
-    /// A request that may have a body, ask for another protocol, or go over TLS.
-    Header(Box<RequestHeader>),
-    /// A request without a body, as bytes, for cleartext backends.
-    Bytes(Vec<u8>),
-}
 
 /// A request to be forwarded.
 pub struct Forward<'a> {
     /// The client's side.
     pub client: ClientSide<'a>,
-    /// The request as the backend is to get it.
-    pub request: &'a Outbound,
+    /// The header of the request as the backend is to get it.
+    pub head: &'a [u8],
     /// The host in it, if it isn't the client's.
-    pub host: Option<&'a HeaderValue>,
+    pub host: Option<&'a str>,
+    /// True if its body is sent in chunks.
+    pub is_chunked: bool,
+    /// True if it asks for a WebSocket.
+    pub upgrade: bool,
     /// Its method.
     pub method: &'a Method,
     /// The worker. Each has its own idle connections.
@@ -63,10 +48,10 @@ impl Forward<'_> {
             let Some(index) = group.next(tried) else { break };
             let server = &group.servers()[index];
             let connected = match only_new {
-                true => group.connect_new(index).await.map(|stream| (stream, false)),
+                true => group.connect_new(index).await.map(|new| (new, false)),
                 false => group.connect(index, self.worker).await,
             };
-            let (stream, kept) = match connected {
+            let (backend, kept) = match connected {
                 Ok(connected) => connected,
                 Err(error) => {
                     warn!(group = group.name(), %error, "no connection to the backend");
@@ -78,15 +63,13 @@ impl Forward<'_> {
                 }
             };
             let _active = server.count_active();
-            match self.attempt(stream, server.host()).await {
-                Ok((mut exchange, kept)) => {
-                    if let Some(stream) = kept {
-                        server.keep(self.worker, stream);
+            match self.attempt(backend, server.host()).await {
+                Ok((exchange, kept)) => {
+                    if let Some(backend) = kept {
+                        server.keep(self.worker, backend);
                     }
-                    match &mut exchange {
-                        Exchange::Begun(delivery) => delivery.server = index,
-                        Exchange::BrokenOff(broken_off) => broken_off.log(server, self.client.request_id),
-                        Exchange::Answered(_) | Exchange::Switched(_) | Exchange::ClientGone => {}
+                    if let Exchange::BrokenOff(broken_off) = &exchange {
+                        broken_off.log(server, self.client.request_id);
                     }
                     return Ok(exchange);
                 }
@@ -115,67 +98,28 @@ impl Forward<'_> {
     /// `host` is the backend's own, if it gets one.
     async fn attempt(
         &mut self,
-        stream: Stream,
-        host: Option<&HeaderValue>,
-    ) -> Result<(Exchange, Option<Stream>), ExchangeFailure> {
+        mut backend: Box<Http1Backend>,
+        host: Option<&str>,
+    ) -> Result<(Exchange, Option<Box<Http1Backend>>), ExchangeFailure> {
         // The request is written for the first backend of the group.
         let other = host.filter(|host| self.host.is_some_and(|written| written != *host));
-        let bytes = match self.request {
-            Outbound::Header(header) => {
-                let Some(host) = other else { return self.relay(stream, Some(header)).await };
-                let mut header = header.clone();
-                let inserted = header.insert_header(header::HOST, host);
-                inserted.map_err(|error| ExchangeFailure::new(Refusal::BadGateway, &error))?;
-                return self.relay(stream, Some(&header)).await;
-            }
-            Outbound::Bytes(bytes) => bytes,
-        };
-        let rewritten = other.map(|host| with_host(bytes, host));
-        let bytes = rewritten.as_ref().unwrap_or(bytes);
-        let Ok(socket) = stream.into_any().downcast::<MeteredStream>() else {
-            return Err(ExchangeFailure::new(Refusal::BadGateway, &"not a cleartext connection"));
-        };
-        match (FastPath { client: &mut self.client }).run(socket, bytes).await? {
-            ControlFlow::Break(exchange) => Ok((exchange, None)),
-            ControlFlow::Continue(socket) => self.relay(socket, None).await,
-        }
-    }
-
-    /// Relays a request, or the response to one that was sent if there is no header to send.
-    async fn relay(
-        &mut self,
-        stream: Stream,
-        header: Option<&RequestHeader>,
-    ) -> Result<(Exchange, Option<Stream>), ExchangeFailure> {
-        let backlog = Arc::new(Backlog::default());
-        let validation = Arc::new(Validation::of_answer());
-        let stream = Box::new(ValidatedStream::new(stream, validation.clone()));
-        let stream = Box::new(WriteBuffer::new(stream, backlog.clone()));
-        let mut upstream = Box::new(UpstreamSession::new(stream));
-        let duplex = Duplex {
+        let rewritten = other.map(|host| with_host(self.head, host));
+        let head = rewritten.as_deref().unwrap_or(self.head);
+        let relay = Relay {
             client: &mut self.client,
-            upstream: &mut upstream,
-            backlog: &backlog,
-            validation: &validation,
+            backend: &mut backend,
+            is_chunked: self.is_chunked,
+            upgrade: self.upgrade,
         };
-        let exchange = match header {
-            Some(header) => duplex.run(header).await?,
-            None => duplex.resume().await?,
-        };
-        let status = match exchange {
-            Exchange::Answered(_) if upstream.was_upgraded() => {
-                return Ok((Exchange::Switched(upstream), None));
+        let exchange = relay.run(head).await?;
+        match exchange {
+            Exchange::Answered(101) => Ok((Exchange::Switched(backend), None)),
+            Exchange::Answered(_) => {
+                let reusable = self.client.body.is_sent() && backend.is_reusable();
+                Ok((exchange, reusable.then_some(backend)))
             }
-            Exchange::Answered(status) => status,
-            other => return Ok((other, None)),
-        };
-        upstream.respect_keepalive();
-        let reusable = self.client.body.is_sent()
-            && !backlog.waits()
-            && !upstream.resp_header().is_none_or(may_leave_bytes);
-        let kept = if reusable { upstream.reuse().await } else { None };
-        let kept = kept.and_then(WriteBuffer::unwrap).and_then(|kept| ValidatedStream::unwrap(kept, None));
-        Ok((Exchange::Answered(status), kept.map(|(stream, _)| stream)))
+            other => Ok((other, None)),
+        }
     }
 }
 

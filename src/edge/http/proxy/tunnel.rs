@@ -2,20 +2,24 @@
 //! credential that opened it is revoked.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pingora_core::protocols::Stream;
-use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::http::v1::client::HttpSession as UpstreamSession;
 use pingora_timeout::{sleep, timeout};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use crate::config::Timeouts;
+use crate::edge::http::http1::backend::Http1Backend;
+use crate::edge::http::http1::client::Http1Client;
 
 /// The most bytes that are on their way in each direction.
 const PIECE: usize = 16 * 1024;
+
+/// The longest time without any bytes once one side sends no more.
+const HALF_OPEN: Duration = Duration::from_secs(60);
 
 /// The reason that a tunnel ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,77 +34,75 @@ pub enum TunnelEnd {
 
 /// Carries bytes between both sides until the tunnel ends, at the latest when `revoked` resolves.
 pub async fn carry(
-    session: ServerSession,
-    upstream: UpstreamSession,
+    client: &mut Http1Client,
+    backend: Http1Backend,
     timeouts: &Timeouts,
     revoked: impl Future<Output = ()>,
 ) -> TunnelEnd {
     tokio::select! {
         biased;
         () = revoked => TunnelEnd::Revoked,
-        ended = pump(session, upstream, timeouts) => ended,
+        ended = pump(client, backend, timeouts) => ended,
     }
 }
 
-async fn pump(mut session: ServerSession, mut upstream: UpstreamSession, timeouts: &Timeouts) -> TunnelEnd {
-    // The sessions still hold the bytes that came right behind the headers.
-    let from_client = first(async { session.read_request_body().await.ok().flatten() }).await;
-    let from_backend = first(async { upstream.read_body_bytes().await.ok().flatten() }).await;
-    let ServerSession::H1(session) = session else { return TunnelEnd::Closed };
-    let (client_reads, client_writes) = tokio::io::split(session.into_inner());
-    let (backend_reads, backend_writes) = tokio::io::split(upstream.into_inner());
+async fn pump(client: &mut Http1Client, backend: Http1Backend, timeouts: &Timeouts) -> TunnelEnd {
+    // The bytes that came right behind the headers.
+    let (client, from_client) = client.switch();
+    let (mut backend, from_backend) = backend.switch();
+    let (client_reads, client_writes) = tokio::io::split(client);
+    let (backend_reads, backend_writes) = tokio::io::split(&mut backend);
     let last = Last { opened: Instant::now(), after: AtomicU64::new(0) };
     // The directions are independent: a side that doesn't read before all its bytes were taken gets nothing meanwhile, and yet its
     // bytes are passed on.
     let upwards = Direction { from: client_reads, to: backend_writes, last: &last, patience: timeouts.write };
     let downwards =
         Direction { from: backend_reads, to: client_writes, last: &last, patience: timeouts.write };
-    tokio::select! {
-        ended = upwards.run(from_client) => ended,
-        ended = downwards.run(from_backend) => ended,
-        () = idle_for(timeouts.tunnel_idle, &last) => TunnelEnd::Idle,
+    let (mut upwards, mut downwards) = (pin!(upwards.run(from_client)), pin!(downwards.run(from_backend)));
+    let (mut up, mut down) = (true, true);
+    // A side that sends no more may still read: the other direction continues, though not for as long without any bytes.
+    while up || down {
+        let patience = if up && down { timeouts.tunnel_idle } else { timeouts.tunnel_idle.min(HALF_OPEN) };
+        let ended = tokio::select! {
+            ended = &mut upwards, if up => { up = false; ended }
+            ended = &mut downwards, if down => { down = false; ended }
+            () = idle_for(patience, &last) => Err(TunnelEnd::Idle),
+        };
+        if let Err(ended) = ended {
+            return ended;
+        }
     }
-}
-
-/// The result of a read that is ready now: `None` if there is none, else a piece or the end.
-async fn first(read: impl Future<Output = Option<Bytes>>) -> Option<Option<Bytes>> {
-    tokio::select! {
-        biased;
-        piece = read => Some(piece),
-        () = std::future::ready(()) => None,
-    }
+    TunnelEnd::Closed
 }
 
 /// A direction of a tunnel.
-struct Direction<'a> {
-    from: ReadHalf<Stream>,
-    to: WriteHalf<Stream>,
+struct Direction<'a, S> {
+    from: ReadHalf<&'a mut S>,
+    to: WriteHalf<&'a mut S>,
     /// The time at which a piece last passed in either direction.
     last: &'a Last,
     /// The time for which a side may take nothing.
     patience: Duration,
 }
 
-impl Direction<'_> {
-    async fn run(mut self, first: Option<Option<Bytes>>) -> TunnelEnd {
-        match first {
-            None => {}
-            Some(None) => return TunnelEnd::Closed,
-            Some(Some(piece)) => {
-                if let Err(ended) = self.pass(&piece).await {
-                    return ended;
-                }
-            }
+impl Direction<'_, Stream> {
+    /// Carries bytes until the side that sends them sends no more. Then the other side is told.
+    async fn run(mut self, first: Bytes) -> Result<(), TunnelEnd> {
+        if !first.is_empty() {
+            self.pass(&first).await?;
         }
         let mut buffer = vec![0; PIECE];
         loop {
-            let read = match self.from.read(&mut buffer).await {
-                Ok(read @ 1..) => read,
-                _ => return TunnelEnd::Closed,
-            };
-            if let Err(ended) = self.pass(&buffer[..read]).await {
-                return ended;
+            match self.from.read(&mut buffer).await {
+                Ok(0) => break,
+                Ok(read) => self.pass(&buffer[..read]).await?,
+                Err(_) => return Err(TunnelEnd::Closed),
             }
+        }
+        self.last.note();
+        match timeout(self.patience, self.to.shutdown()).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(TunnelEnd::Closed),
         }
     }
 

@@ -9,7 +9,6 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use http::HeaderValue;
 use parking_lot::Mutex;
 use pingora_core::connectors::TransportConnector;
 use pingora_core::connectors::l4::Connect;
@@ -24,10 +23,10 @@ use tokio::time::timeout;
 
 use crate::config::{self, ConfigError, HealthCheck, Scheme, Timeouts};
 use crate::domain::Entry;
+use crate::edge::http::http1::backend::Http1Backend;
 use crate::edge::net::happy_eyeballs::{self, Unreachable};
-use crate::edge::net::nonblocking;
 use crate::edge::net::resolver::Addresses;
-use crate::edge::net::tcp_stream::{Meter, MeteredStream};
+use crate::edge::net::tcp_stream::GatheringStream;
 use crate::edge::net::tls_roots;
 use crate::state::metrics::Metrics;
 
@@ -67,7 +66,7 @@ pub struct UpstreamGroup {
     servers: Vec<Server>,
     turn: AtomicUsize,
     tls: Option<TransportConnector>,
-    authority: HeaderValue,
+    authority: String,
 }
 
 impl UpstreamGroup {
@@ -95,7 +94,7 @@ impl UpstreamGroup {
             name: upstream.to_string(),
             addresses: Addresses::new(&upstream.host, upstream.port),
             // Checked with the configuration.
-            host: settings.host.of(upstream).and_then(|host| HeaderValue::from_str(&host).ok()),
+            host: settings.host.of(upstream),
             group: settings.name.clone(),
             entry: gauges.entry,
             upstream: upstream.clone(),
@@ -107,8 +106,7 @@ impl UpstreamGroup {
         };
         let authority = settings.upstreams.first().map(config::Upstream::authority).unwrap_or_default();
         Ok(UpstreamGroup {
-            // An address, or a name that the resolver accepts.
-            authority: HeaderValue::from_str(&authority).unwrap_or_else(|_| HeaderValue::from_static("")),
+            authority,
             servers: settings.upstreams.iter().map(server).collect(),
             turn: AtomicUsize::new(0),
             tls,
@@ -122,23 +120,18 @@ impl UpstreamGroup {
     }
 
     /// Host and port of its first backend, for a request that names no host.
-    pub fn authority(&self) -> &HeaderValue {
+    pub fn authority(&self) -> &str {
         &self.authority
     }
 
     /// The host that its first backend gets; `None` for the client's. Others may get [their own](Server::host).
-    pub fn host(&self) -> Option<&HeaderValue> {
+    pub fn host(&self) -> Option<&str> {
         self.servers.first().and_then(Server::host)
     }
 
     /// The timeouts of requests for its backends.
     pub fn timeouts(&self) -> &Timeouts {
         &self.settings.timeouts
-    }
-
-    /// Returns true if all of its backends are cleartext.
-    pub fn is_cleartext(&self) -> bool {
-        self.tls.is_none()
     }
 
     /// Its backends.
@@ -165,22 +158,27 @@ impl UpstreamGroup {
     ///
     /// # Errors
     /// No connection to any of its addresses can be made within the group's time. The backend then counts as down.
-    pub async fn connect(&self, index: usize, worker: usize) -> Result<(Stream, bool), ConnectError> {
-        if let Some(stream) = self.servers[index].take_idle(worker) {
-            return Ok((stream, true));
+    pub async fn connect(
+        &self,
+        index: usize,
+        worker: usize,
+    ) -> Result<(Box<Http1Backend>, bool), ConnectError> {
+        if let Some(kept) = self.servers[index].take_idle(worker) {
+            return Ok((kept, true));
         }
-        self.connect_new(index).await.map(|stream| (stream, false))
+        self.connect_new(index).await.map(|new| (new, false))
     }
 
     /// A new connection.
     ///
     /// # Errors
     /// As [`UpstreamGroup::connect`].
-    pub async fn connect_new(&self, index: usize) -> Result<Stream, ConnectError> {
+    pub async fn connect_new(&self, index: usize) -> Result<Box<Http1Backend>, ConnectError> {
         let server = &self.servers[index];
         let prepare = |address, stream| self.prepare(server, address, stream);
         let limit = self.settings.connect_timeout;
-        happy_eyeballs::connect(&server.addresses, limit, prepare, |_| true).await.map_err(|error| {
+        let connected = happy_eyeballs::connect(&server.addresses, limit, prepare, |_| true).await;
+        connected.map(|stream| Box::new(Http1Backend::new(stream))).map_err(|error| {
             server.set_down(&error);
             match error.is_timeout() {
                 true => ConnectError::Timeout(server.name.clone(), error),
@@ -206,7 +204,7 @@ impl UpstreamGroup {
             (_, Ok(Err(error))) => Err(error),
             (HealthCheck::Tcp, Ok(Ok(_))) => Ok(()),
             (HealthCheck::Http(path), Ok(Ok(stream))) => {
-                let own = server.host().and_then(|host| host.to_str().ok()).map(str::to_owned);
+                let own = server.host().map(str::to_owned);
                 let host = own.unwrap_or_else(|| server.upstream.authority());
                 let asked = timeout(limit, super::health::ask(stream, path, &host)).await;
                 asked.unwrap_or_else(|_| Err(format!("no response to GET {path} in time")))
@@ -230,8 +228,7 @@ impl UpstreamGroup {
             peer.options.alpn = ALPN::H1;
             return connector.new_stream(&peer).await.map_err(|error| error.to_string());
         }
-        let socket =
-            MeteredStream::new(stream, Arc::new(Meter::default())).map_err(|error| error.to_string())?;
+        let socket = GatheringStream::new(stream).map_err(|error| error.to_string())?;
         Ok(Box::new(socket))
     }
 }
@@ -313,7 +310,7 @@ pub struct Server {
     name: String,
     upstream: config::Upstream,
     addresses: Addresses,
-    host: Option<HeaderValue>,
+    host: Option<String>,
     group: String,
     entry: Entry,
     up: AtomicBool,
@@ -324,7 +321,7 @@ pub struct Server {
 }
 
 struct Idle {
-    stream: Stream,
+    connection: Box<Http1Backend>,
     since: Instant,
 }
 
@@ -340,8 +337,8 @@ impl Server {
     }
 
     /// The host that it gets; `None` for the client's.
-    pub fn host(&self) -> Option<&HeaderValue> {
-        self.host.as_ref()
+    pub fn host(&self) -> Option<&str> {
+        self.host.as_deref()
     }
 
     /// Notes that it is up, and logs a change.
@@ -367,11 +364,12 @@ impl Server {
     }
 
     /// Keeps a connection for the next request of `worker`.
-    pub fn keep(&self, worker: usize, stream: Stream) {
+    pub fn keep(&self, worker: usize, mut connection: Box<Http1Backend>) {
         let Some(slot) = self.idle.get(worker) else { return };
+        connection.shrink();
         let mut idle = slot.lock();
         if idle.len() < self.idle_limit {
-            idle.push(Idle { stream, since: Instant::now() });
+            idle.push(Idle { connection, since: Instant::now() });
             self.gauges.idle.inc();
         }
     }
@@ -391,12 +389,12 @@ impl Server {
     }
 
     /// The connection that was kept last, since it is the least likely to be closed. Closed ones are dropped.
-    fn take_idle(&self, worker: usize) -> Option<Stream> {
+    fn take_idle(&self, worker: usize) -> Option<Box<Http1Backend>> {
         let mut idle = self.idle.get(worker)?.lock();
         while let Some(mut kept) = idle.pop() {
             self.gauges.idle.dec();
-            if kept.since.elapsed() < self.keepalive && nonblocking::is_quiet(&mut kept.stream) {
-                return Some(kept.stream);
+            if kept.since.elapsed() < self.keepalive && kept.connection.is_quiet() {
+                return Some(kept.connection);
             }
         }
         None

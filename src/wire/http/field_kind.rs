@@ -1,0 +1,248 @@
+//! The meanings of header fields by their names. Each field is classified once, when its header is read.
+
+/// The meaning that a field has for Gatepost by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FieldKind {
+    /// A field without a meaning for Gatepost.
+    Other,
+    /// `Authorization`
+    Authorization,
+    /// `Connection`
+    Connection,
+    /// `Content-Encoding`
+    ContentEncoding,
+    /// `Content-Length`
+    ContentLength,
+    /// `Content-Type`
+    ContentType,
+    /// `Cookie`
+    Cookie,
+    /// `Date`
+    Date,
+    /// `Expect`
+    Expect,
+    /// `Host`
+    Host,
+    /// `Origin`
+    Origin,
+    /// `Sec-Fetch-Site`
+    SecFetchSite,
+    /// `Transfer-Encoding`
+    TransferEncoding,
+    /// `Upgrade`
+    Upgrade,
+    /// `X-Forwarded-For`
+    ForwardedFor,
+    /// `X-Forwarded-Host`
+    ForwardedHost,
+    /// `X-Forwarded-Port`
+    ForwardedPort,
+    /// `X-Forwarded-Proto`
+    ForwardedProto,
+    /// `X-Request-ID`
+    RequestId,
+    /// Another field about one connection only: `Keep-Alive`, `Proxy-Connection`, `TE`, `Trailer` (RFC 9110 section 7.6.1).
+    OneConnection,
+    /// A field of a request for its next recipient: `Proxy-Authorization`, `HTTP2-Settings`.
+    NextRecipient,
+    /// A field with which a proxy in front conveys something, and which is forwarded for a trusted one only.
+    OfProxies,
+    /// A field that only Gatepost may set, or that is never forwarded: some backends would take another path or method from it.
+    Never,
+}
+
+impl FieldKind {
+    /// The kind of a field with this name, in upper or lower case.
+    pub fn of(name: &[u8]) -> FieldKind {
+        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+        // By length first: a name is compared with few others, and most with none.
+        match name.len() {
+            2 if is(b"te") => FieldKind::OneConnection,
+            4 if is(b"host") => FieldKind::Host,
+            4 if is(b"date") => FieldKind::Date,
+            6 if is(b"cookie") => FieldKind::Cookie,
+            6 if is(b"origin") => FieldKind::Origin,
+            6 if is(b"expect") => FieldKind::Expect,
+            7 if is(b"upgrade") => FieldKind::Upgrade,
+            7 if is(b"trailer") => FieldKind::OneConnection,
+            10 if is(b"connection") => FieldKind::Connection,
+            10 if is(b"keep-alive") => FieldKind::OneConnection,
+            12 if is(b"content-type") => FieldKind::ContentType,
+            12 if is(b"x-request-id") => FieldKind::RequestId,
+            13 if is(b"authorization") => FieldKind::Authorization,
+            14 if is(b"content-length") => FieldKind::ContentLength,
+            14 if is(b"sec-fetch-site") => FieldKind::SecFetchSite,
+            14 if is(b"http2-settings") => FieldKind::NextRecipient,
+            15 if is(b"x-forwarded-for") => FieldKind::ForwardedFor,
+            16 if is(b"content-encoding") => FieldKind::ContentEncoding,
+            16 if is(b"proxy-connection") => FieldKind::OneConnection,
+            16 if is(b"x-forwarded-host") => FieldKind::ForwardedHost,
+            16 if is(b"x-forwarded-port") => FieldKind::ForwardedPort,
+            17 if is(b"transfer-encoding") => FieldKind::TransferEncoding,
+            17 if is(b"x-forwarded-proto") => FieldKind::ForwardedProto,
+            19 if is(b"proxy-authorization") => FieldKind::NextRecipient,
+            _ => FieldKind::of_any_spelling(name),
+        }
+    }
+
+    /// The kind of a name that counts in any spelling: a backend that turns fields into variables takes `_` for `-`, and some take any
+    /// character that is neither a letter nor a digit for it.
+    fn of_any_spelling(name: &[u8]) -> FieldKind {
+        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+        // Most fields of browsers and libraries begin with other letters, or have one of these names.
+        let may_concern = match name.first().map(u8::to_ascii_lowercase) {
+            Some(b'a') => name.len() > 3 && name[..3].eq_ignore_ascii_case(b"ali"),
+            Some(b'c') => !is(b"cache-control"),
+            Some(b'd' | b'f' | b'i' | b'p' | b'r' | b't' | b'w' | b'x') => true,
+            _ => false,
+        };
+        if !may_concern {
+            return FieldKind::Other;
+        }
+        let starts = |prefix: &[u8]| name.len() >= prefix.len() && is_spelt(&name[..prefix.len()], prefix);
+        let is_one_of = |names: &[&[u8]]| names.iter().any(|other| is_spelt(name, other));
+        if FORWARDED.iter().any(|other| is(other)) {
+            return FieldKind::OfProxies;
+        }
+        let is_ours = starts(b"x-gatepost") || starts(b"x-forwarded") || starts(b"x-request-id");
+        // The correct spelling of framing fields has a kind of its own.
+        if is_ours || is(b"forwarded") || is_one_of(&NEVER) || is_one_of(&FRAMING) {
+            return FieldKind::Never;
+        }
+        if is_one_of(&OF_PROXIES) { FieldKind::OfProxies } else { FieldKind::Other }
+    }
+
+    /// The bit of this kind in a set of kinds.
+    pub(super) const fn bit(self) -> u32 {
+        1 << self as u8
+    }
+}
+
+/// Fields with which proxies convey the client's address, scheme, or host.
+const OF_PROXIES: [&[u8]; 45] = [
+    b"ali-cdn-real-ip",
+    b"cdn-src-ip",
+    b"cf-connecting-ip",
+    b"cf-connecting-ipv6",
+    b"cf-pseudo-ipv4",
+    b"client-ip",
+    b"cluster-client-ip",
+    b"do-connecting-ip",
+    b"fastly-client-ip",
+    b"fly-client-ip",
+    b"forwarded-for",
+    b"forwarded-for-ip",
+    b"front-end-https",
+    b"incap-client-ip",
+    b"proxy-client-ip",
+    b"remote-addr",
+    b"true-client-ip",
+    b"wl-proxy-client-ip",
+    b"wl-proxy-ssl",
+    b"x-appengine-remote-addr",
+    b"x-appengine-user-ip",
+    b"x-azure-clientip",
+    b"x-azure-socketip",
+    b"x-client-ip",
+    b"x-client-real-ip",
+    b"x-cluster-client-ip",
+    b"x-coming-from",
+    b"x-envoy-external-address",
+    b"x-forward-for",
+    b"x-host",
+    b"x-http-host-override",
+    b"x-nf-client-connection-ip",
+    b"x-original-forwarded-for",
+    b"x-original-host",
+    b"x-original-remote-addr",
+    b"x-originating-ip",
+    b"x-proxyuser-ip",
+    b"x-real-ip",
+    b"x-remote-addr",
+    b"x-remote-ip",
+    b"x-scheme",
+    b"x-sucuri-clientip",
+    b"x-true-client-ip",
+    b"x-url-scheme",
+    b"x-vercel-forwarded-for",
+];
+
+/// The `X-Forwarded-*` fields of a trusted proxy that are passed on as they came. `-For`, `-Proto` and `-Host` are written anew.
+const FORWARDED: [&[u8]; 4] =
+    [b"x-forwarded-prefix", b"x-forwarded-scheme", b"x-forwarded-server", b"x-forwarded-ssl"];
+
+/// Fields from which some backends take another path or method than the one that was checked, and `Proxy`, from which CGI programs take
+/// a proxy for their own requests.
+const NEVER: [&[u8]; 14] = [
+    b"proxy",
+    b"request-uri",
+    b"x-envoy-original-path",
+    b"x-http-destinationurl",
+    b"x-http-method",
+    b"x-http-method-override",
+    b"x-http-path-override",
+    b"x-method-override",
+    b"x-original-method",
+    b"x-original-path",
+    b"x-original-uri",
+    b"x-original-url",
+    b"x-override-url",
+    b"x-rewrite-url",
+];
+
+/// Fields that say where a request goes and how its body is read. Another spelling of them is not forwarded.
+const FRAMING: [&[u8]; 5] =
+    [b"content-encoding", b"content-length", b"content-type", b"proxy-authorization", b"transfer-encoding"];
+
+/// Returns true if a name is `other`, which is in lower case, with any character that is neither a letter nor a digit for its `-`.
+fn is_spelt(name: &[u8], other: &[u8]) -> bool {
+    name.len() == other.len()
+        && name.iter().zip(other).all(|(have, want)| {
+            have.eq_ignore_ascii_case(want) || *want == b'-' && !have.is_ascii_alphanumeric()
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_their_kind_in_any_case() {
+        for (name, kind) in [
+            ("Host", FieldKind::Host),
+            ("AUTHORIZATION", FieldKind::Authorization),
+            ("content-length", FieldKind::ContentLength),
+            ("Te", FieldKind::OneConnection),
+            ("HTTP2-Settings", FieldKind::NextRecipient),
+            ("X-Request-Id", FieldKind::RequestId),
+            ("X-Forwarded-Proto", FieldKind::ForwardedProto),
+            ("Accept", FieldKind::Other),
+            ("", FieldKind::Other),
+        ] {
+            assert_eq!(FieldKind::of(name.as_bytes()), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn some_names_count_in_any_spelling() {
+        for (name, kind) in [
+            ("x_gatepost_user", FieldKind::Never),
+            ("X-Gatepost-Anything", FieldKind::Never),
+            ("X.Forwarded.For", FieldKind::Never),
+            ("X-Forwarded-Server", FieldKind::OfProxies),
+            ("x-request_id", FieldKind::Never),
+            ("Forwarded", FieldKind::Never),
+            ("X_Original-URL", FieldKind::Never),
+            ("X-HTTP_Method", FieldKind::Never),
+            ("x-http-methods", FieldKind::Other),
+            ("Client_IP", FieldKind::OfProxies),
+            ("true~client~ip", FieldKind::OfProxies),
+            ("Client-Ips", FieldKind::Other),
+            ("Content_Length", FieldKind::Never),
+            ("Cache_Control", FieldKind::Other),
+        ] {
+            assert_eq!(FieldKind::of(name.as_bytes()), kind, "{name}");
+        }
+    }
+}
