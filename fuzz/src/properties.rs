@@ -168,10 +168,10 @@ pub fn field_names(text: &[u8]) {
     };
     assert_eq!(is_found("application/x-www-form-urlencoded", text), has_credential);
     assert_eq!(is_found("text/plain", text), has_credential);
-    // Names that need no quoting, and that no library decodes further.
-    if text.iter().any(|b| *b < b' ' || *b == 0x7f || b"\"\\".contains(b))
-        || text.windows(2).any(|two| two == b"=?")
-    {
+    // Names that need no quoting, that no library decodes further, and that hold no boundary.
+    let holds = |word: &[u8]| text.windows(word.len()).any(|at| at == word);
+    let is_unusual = text.iter().any(|b| *b < b' ' || *b == 0x7f || b"\"\\".contains(b));
+    if is_unusual || holds(b"=?") || holds(b"--b") {
         return;
     }
     let parts: [&[u8]; 3] =
