@@ -16,8 +16,12 @@ use super::driver::{Delivered, Driver, settings};
 
 #[path = "chunked_reference.rs"]
 mod chunked_reference;
+#[path = "heads.rs"]
+mod heads;
 #[path = "name_reference.rs"]
 mod name_reference;
+
+pub use heads::{request_head, response_head};
 
 /// What is read is what a JSON value of the text says.
 pub fn permissions(text: &str) {

@@ -6,6 +6,7 @@ mod common;
 mod config;
 mod documentation;
 mod forms;
+mod heads;
 mod language;
 mod layers;
 mod permissions;

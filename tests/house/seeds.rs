@@ -2,7 +2,7 @@
 //! begins with is true in every test run.
 
 #[path = "../../fuzz/src/properties.rs"]
-mod properties;
+pub mod properties;
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ type Property<'a> = (&'a str, &'a dyn Fn(&[u8]));
 fn seeds_have_the_properties() {
     let smtp_reply = |data: &[u8]| properties::smtp_reply(data, &[3, 1, 7]);
     let permissions = |data: &[u8]| properties::permissions(&String::from_utf8_lossy(data));
-    let targets: [Property<'_>; 11] = [
+    let targets: [Property<'_>; 13] = [
         ("basic", &properties::basic),
         ("chunked", &properties::chunked),
         ("field_names", &properties::field_names),
@@ -25,6 +25,8 @@ fn seeds_have_the_properties() {
         ("permissions", &permissions),
         ("proxy_protocol", &properties::proxy_protocol),
         ("query", &properties::query),
+        ("request_head", &properties::request_head),
+        ("response_head", &properties::response_head),
         ("smtp_reply", &smtp_reply),
         ("smtp_session", &properties::smtp_session),
         ("urlencoded", &properties::urlencoded),

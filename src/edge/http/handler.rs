@@ -160,6 +160,8 @@ impl Underway<'_> {
         let (plan, request_id) = (&*self.plan, &self.request_id);
         let request = session.head();
         if *request.method() == Method::CONNECT {
+            // What follows may be meant for the other end of a tunnel.
+            session.close_afterwards();
             return Err(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
         // Over HTTP/1 the number of fields and the host were checked with the rest of the header.

@@ -80,6 +80,9 @@ impl RequestHead {
         self.fields.restart(head);
         self.authority = None;
         let line = memchr::memchr(b'\r', head).unwrap_or(head.len());
+        if !head[line..].starts_with(b"\r\n") {
+            return Err(HeadError::Malformed("Bare CR in the request line: it must end in CR LF"));
+        }
         let target = self.request_line(&head[..line])?;
         self.target = HeaderFields::span_of(head, target);
         let fields = head.get(line + 2..).unwrap_or_default();

@@ -4,6 +4,7 @@ use http::Version;
 use httparse::{ParserConfig, Status};
 
 use super::body_length::{BodyLength, LengthError, may_leave_bytes};
+use super::field_kind::FieldKind;
 use super::head_error::HeadError;
 use super::header_fields::{FIELD_COUNT, HeaderFields, Span};
 use super::request_head::keeps_open;
@@ -40,6 +41,10 @@ impl ResponseHead {
     /// # Errors
     /// The head is invalid, or too large.
     pub fn read(&mut self, input: &[u8]) -> Result<Option<usize>, HeadError> {
+        // A higher minor version is compatible (RFC 9110 section 2.5). The parser knows 1 alone.
+        if let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9', rest @ ..] = input {
+            return self.read(&[b"HTTP/1.1", rest].concat());
+        }
         let mut few = [httparse::EMPTY_HEADER; USUAL_FIELDS];
         let mut response = httparse::Response::new(&mut few);
         let length = match parser().parse_response(&mut response, input) {
@@ -117,9 +122,11 @@ impl ResponseHead {
     }
 
     /// Returns true if the backend keeps its connection open after a response whose end is found, and nothing may follow that isn't a
-    /// response.
+    /// response. A response of HTTP/1.0 with a transfer coding is always the last one (RFC 9112 section 6.1).
     pub fn keeps_open(&self) -> bool {
-        keeps_open(&self.fields, self.version) && !may_leave_bytes(&self.fields, self.status)
+        let old_coding =
+            self.version == Version::HTTP_10 && self.fields.contains(FieldKind::TransferEncoding);
+        keeps_open(&self.fields, self.version) && !old_coding && !may_leave_bytes(&self.fields, self.status)
     }
 }
 
@@ -167,6 +174,16 @@ mod tests {
     }
 
     #[test]
+    fn a_higher_minor_version_is_1_1() {
+        for version in ["1.2", "1.9"] {
+            let text = format!("HTTP/{version} 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let (head, length) = read(&text).unwrap().unwrap();
+            assert_eq!((head.version, length), (Version::HTTP_11, text.len()));
+            assert!(head.keeps_open());
+        }
+    }
+
+    #[test]
     fn a_folded_line_becomes_one_and_is_no_field() {
         let head = complete("HTTP/1.1 200 OK\r\nX: a\r\n Content-Length: 2\r\n\t b\r\nY: c\r\n\r\n");
         let fields: Vec<_> = head.fields().iter().map(|field| field.value).collect();
@@ -181,6 +198,7 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", false),
             ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", false),
             ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n", true),
+            ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n", false),
             ("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", false),
             ("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", true),
         ] {

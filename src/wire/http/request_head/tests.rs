@@ -112,6 +112,10 @@ fn lines_end_in_cr_lf_and_have_a_name() {
         reason(&format!("GET / HTTP/1.1\r\n{fields}Host: a\r\n\r\n"));
     }
     complete("GET / HTTP/1.1\r\nHost: a\r\nX-A:\r\nX-B: \u{e9}\r\n\r\n");
+    // Behind such a line, the fields would begin with an empty one.
+    for end in ["\r", "\r\r\n", "\r \r\n", "\rX: y\r\n"] {
+        reason(&format!("POST / HTTP/1.0{end}Content-Length: 5\r\n\r\nhello"));
+    }
 }
 
 #[test]
