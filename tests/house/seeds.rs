@@ -19,6 +19,7 @@ fn seeds_have_the_properties() {
     let targets: [Property<'_>; 13] = [
         ("basic", &properties::basic),
         ("chunked", &properties::chunked),
+        ("field_names", &properties::field_names),
         ("multipart", &properties::multipart),
         ("path", &properties::path),
         ("permissions", &permissions),
