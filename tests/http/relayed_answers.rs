@@ -1,5 +1,4 @@
-//! Every kind of answer that a backend gives, over both paths through the gateway and to every kind of client. A GET without a body
-//! takes the fast path; a GET with one, another version of HTTP and HEAD take the duplex path.
+//! Every kind of answer that a backend gives, to requests with and without a body, and to every kind of client.
 
 use std::io::Write;
 
