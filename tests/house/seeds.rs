@@ -25,6 +25,7 @@ fn seeds_have_the_properties() {
         ("permissions", &permissions),
         ("proxy_protocol", &properties::proxy_protocol),
         ("query", &properties::query),
+        ("readings", &properties::readings),
         ("request_head", &properties::request_head),
         ("response_head", &properties::response_head),
         ("smtp_reply", &smtp_reply),
