@@ -20,8 +20,8 @@
 //! does for suffixes, by the same rule.
 //!
 //! **Readings.** An unusual path is other paths to some servers ([`Readings`]). The request needs what its path needs as it is
-//! written, and for each of its readings what the suffixes of that need. A reading that needs more than all that, or has another group,
-//! makes the path ambiguous.
+//! written, and for each of its readings what the suffixes of that need. A reading that needs more than all that, has another group,
+//! or other places of credentials, makes the path ambiguous.
 
 use std::borrow::Cow;
 
@@ -231,7 +231,9 @@ impl Router {
             route.rivals = rivals;
         }
         let (entry, default) = (settings.entry, settings.default_need());
-        let same = |route: &CompiledRoute| route.need == default && route.group == 0;
+        let same = |route: &CompiledRoute| {
+            route.need == default && route.group == 0 && route.credentials == credentials
+        };
         let is_uniform = routes.iter().all(same) && entry != Entry::Api;
         Router { routes, rivals, entry, default, is_uniform, credentials }
     }
@@ -262,7 +264,9 @@ impl Router {
         }
         let checked = also.or(decision.as_written());
         let differs = |(_, other): &&(_, PathDecision)| {
-            other.group != decision.group || !other.as_written().minus(checked).is_empty()
+            other.group != decision.group
+                || other.credentials != decision.credentials
+                || !other.as_written().minus(checked).is_empty()
         };
         match others.iter().find(differs) {
             Some((reading, _)) => Err(readings.ambiguity(reading)),

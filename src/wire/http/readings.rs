@@ -153,8 +153,8 @@ impl Search {
 pub enum AmbiguousPath {
     /// It contains a sequence with which some servers read a path that needs something else.
     #[error(
-        "Ambiguous path: because of `{0}` in it, some servers read it as another path, which needs another permission or has \
-         other backends. Send the path without this sequence."
+        "Ambiguous path: because of `{0}` in it, some servers read it as another path, for which another permission, other backends \
+         or other places of credentials are configured. Send the path without this sequence."
     )]
     Sequence(String),
     /// It has more readings than are compared.

@@ -307,6 +307,18 @@ fn a_reading_of_another_group_is_refused() {
     }
 }
 
+// Cases B1 and B5: where a backend could read a credential that was not checked, a path is not one of both kinds.
+#[test]
+fn a_reading_with_other_places_of_credentials_is_refused() {
+    let router =
+        router("[[api.route]]\npath = \"/raw/*\"\npermission = \"api\"\ncredentials = [\"basic\"]\n");
+    for (path, expected) in
+        [("/raw/a%2Fb", Some(0)), ("/raw/..%2Fa", None), ("/a%2F..%2Fraw%2Fb", None), ("/a%2Fb", Some(0))]
+    {
+        assert_eq!(group(&router, Method::GET, path), expected, "{path}");
+    }
+}
+
 /// The bytes that are examined for a path are bounded, however it is written and however many readings it has.
 #[test]
 fn no_path_is_expensive_to_route() {
