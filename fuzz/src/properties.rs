@@ -9,7 +9,7 @@ use gatepost::wire::smtp::reply_parser::{self, LONGEST_REPLY, ReplyError};
 use gatepost::wire::{
     BASIC_BUFFER, BasicError, BodyScanner, CallParameters, ChunkedDecoder, ChunkedError, ChunkedItem,
     CredentialsCall, FormError, PathError, Readings, RequestTarget, RoutePattern, basic as read_basic,
-    is_ordinary, normalize, sends_mail, take_credential,
+    is_ordinary, normalize, sends_mail, take_credential, without_credential,
 };
 
 use super::driver::{Delivered, Driver, settings};
@@ -18,6 +18,8 @@ use super::driver::{Delivered, Driver, settings};
 mod chunked_reference;
 #[path = "heads.rs"]
 mod heads;
+#[path = "name_reference.rs"]
+mod name_reference;
 #[path = "readings_model.rs"]
 mod readings_model;
 
@@ -151,6 +153,48 @@ pub fn proxy_protocol(data: &[u8]) {
             (whole, cut) => assert_eq!(cut, whole, "{end}"),
         }
     }
+}
+
+/// A field is a credential exactly if the rule says so of its name, in a query, an urlencoded form, or a multipart form.
+pub fn field_names(text: &[u8]) {
+    let name = |field: &[u8]| field.split(|b| *b == b'=').next().unwrap_or_default().to_vec();
+    let mut fields = text.split(|b| matches!(b, b'&' | b';'));
+    let has_credential = fields.any(|field| name_reference::is_credential(&name(field)));
+    assert_eq!(!matches!(take_credential(text), Ok(None)), has_credential);
+    let without = without_credential(text);
+    assert_eq!(without.is_some(), has_credential);
+    assert!(without.is_none_or(|rest| matches!(take_credential(&rest), Ok(None))));
+    let scanner =
+        |kind: &str| BodyScanner::for_content_type(kind.as_bytes()).expect("a form").expect("a form");
+    let is_found = |kind: &str, body: &[u8]| {
+        let mut masked = body.to_vec();
+        let is_found = !matches!(scanner(kind).mask_in_place(&mut masked), Ok(None));
+        assert!(is_found || masked == body);
+        is_found
+    };
+    assert_eq!(is_found("application/x-www-form-urlencoded", text), has_credential);
+    assert_eq!(is_found("text/plain", text), has_credential);
+    // Names that need no quoting, that no library decodes further, and that hold no boundary.
+    let holds = |word: &[u8]| text.windows(word.len()).any(|at| at == word);
+    let is_unusual = text.iter().any(|b| *b < b' ' || *b == 0x7f || b"\"\\".contains(b));
+    if is_unusual || holds(b"=?") || holds(b"--b") {
+        return;
+    }
+    let parts: [&[u8]; 3] =
+        [b"--b\r\nContent-Disposition: form-data; name=\"", text, b"\"\r\n\r\nx\r\n--b--\r\n"];
+    let is_dropped = |b: &u8| b" '/".contains(b);
+    let start = text.iter().position(|b| !is_dropped(b)).unwrap_or(text.len());
+    let end = text.iter().rposition(|b| !is_dropped(b)).map_or(start, |at| at + 1);
+    let is_credential = name_reference::is_credential(&text[start..end]);
+    let is_found = is_found("multipart/form-data; boundary=b", &parts.concat());
+    // A name that only contains one, and could hide it, is refused as well.
+    assert!(is_found || !is_credential);
+    assert!(
+        !is_found
+            || is_credential
+            || text.to_ascii_lowercase().windows(3).any(|word| word == b"api")
+            || text.contains(&b'%')
+    );
 }
 
 /// What is left holds no credential, and is what came without some of its parameters.

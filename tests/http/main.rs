@@ -21,6 +21,8 @@ mod groups;
 mod half_closed;
 mod half_closed_tunnels;
 mod http2;
+mod http2_messages;
+mod http2_resets;
 mod judged_forms;
 mod judged_framing;
 mod judged_headers;

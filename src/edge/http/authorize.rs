@@ -264,16 +264,16 @@ impl Admission<'_> {
         let plan = self.plan;
         let lease = self.take(session, Use::Form)?;
         let limit = plan.forms.max_body;
-        if let Framing::Length(length) = Framing::of(session.head(), false)
-            && length > limit
-        {
-            return Err(Refusal::TooLarge);
-        }
+        let expected = match Framing::of(session.head(), false) {
+            Framing::Length(length) if length > limit => return Err(Refusal::TooLarge),
+            Framing::Length(length) => Some(length),
+            _ => None,
+        };
         if session.head().expects_continue() && !session.say_continue(plan.timeouts.write).await {
             return Err(Refusal::Timeout);
         }
         let mut form = FormReader::new(scanner);
-        let mut spool = Spool::new(&plan.forms, lease);
+        let mut spool = Spool::new(&plan.forms, lease, expected);
         let mut pace = Pace::of_unknown(&plan.timeouts);
         let unspoolable = |e| refusal_of(spool_failed(e));
         while let Some(piece) = pace.read(session, Some(spool.lease())).await.map_err(refusal_of)? {
@@ -281,7 +281,7 @@ impl Admission<'_> {
                 return Err(Refusal::TooLarge);
             }
             let piece = form.mask(piece).map_err(refusal_of)?;
-            spool.write(&piece).await.map_err(|error| match error {
+            spool.write(piece).await.map_err(|error| match error {
                 SpoolError::Io(error) => unspoolable(error),
                 SpoolError::NoRoom => Refusal::Overloaded("Too many large requests at once, try again"),
             })?;

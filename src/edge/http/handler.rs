@@ -28,13 +28,10 @@ use crate::domain::Permissions;
 use crate::edge::net::deadline::DeadlineTimer;
 use crate::edge::net::source_limit::CountedConnection;
 use crate::service::access::Granted;
-use crate::wire::{FieldKind, Readings, RequestHead};
+use crate::wire::Readings;
 
 /// The status in metrics and log for a client that went away before its answer.
 const CLIENT_GONE: u16 = 499;
-
-/// The most fields of a request's header over HTTP/2. Over HTTP/1 the parser has the same limit.
-const MOST_FIELDS: usize = 256;
 
 /// The text for a request of a trusted proxy's client that has too many in progress.
 const TOO_MANY: &str = "Too many requests at once from this client, try again";
@@ -135,6 +132,9 @@ impl Underway<'_> {
         match self.admit(session, &raw).await? {
             FirstStep::Answered(exchange) => Ok(exchange),
             FirstStep::Admitted(target, route, admitted) => {
+                if admitted.granted.is_some() {
+                    session.note_accepted();
+                }
                 Box::pin(self.forward(session, route, &target, admitted)).await
             }
         }
@@ -160,14 +160,14 @@ impl Underway<'_> {
             session.close_afterwards();
             return Err(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
-        // Over HTTP/1 the number of fields and the host were checked with the rest of the header.
+        // Over HTTP/1 it was checked when it was read.
         if request.version() == Version::HTTP_2 {
-            if number_of_fields(request) > MOST_FIELDS {
-                return Err(Refusal::HeaderTooLarge);
-            }
-            if let Some(reason) = request.unclear_host() {
-                return Err(Refusal::Malformed(reason.into()));
-            }
+            request.check_http2()?;
+        }
+        if request.asks_for_grpc() {
+            let within = plan.timeouts.write;
+            respond::refuse_grpc(session, request_id, within).await;
+            return Ok(FirstStep::Answered(Exchange::Answered(200)));
         }
         // A client that sends an invalid target may frame its body wrongly, too.
         let target = Target::parse(raw).inspect_err(|_| session.close_afterwards())?;
@@ -387,11 +387,4 @@ async fn until_revoked(site: &HttpService, by: Option<&ForwardedBy>) {
             return;
         }
     }
-}
-
-/// The number of fields of a header. Over HTTP/2 one `Cookie` may be several fields (RFC 9113 section 8.2.3).
-fn number_of_fields(request: &RequestHead) -> usize {
-    let fields = request.fields();
-    let crumbs = fields.all(FieldKind::Cookie).count();
-    fields.len() - crumbs.saturating_sub(1)
 }

@@ -52,6 +52,12 @@ impl HeaderFields {
         self.kinds = 0;
     }
 
+    /// Makes room for so many fields with so many bytes.
+    pub(super) fn reserve(&mut self, fields: usize, bytes: usize) {
+        self.spans.reserve(fields);
+        self.text.reserve(bytes);
+    }
+
     /// Appends text that is no part of the header as it came.
     pub(super) fn append_text(&mut self, text: &[u8]) -> Span {
         let start = self.text.len() as u32;

@@ -2,9 +2,7 @@
 //! what Gatepost adds. This is the one place that decides it, for clients of HTTP/1 ([`incoming_bytes`]) and HTTP/2
 //! ([`incoming_http2`]).
 
-use bytes::Bytes;
-use http::Version;
-use pingora_http::ResponseHeader;
+use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 use thiserror::Error;
 
 use super::hop_by_hop::Nominated;
@@ -51,17 +49,29 @@ pub fn connection_for(version: Version, stays_open: bool) -> Option<&'static str
 ///
 /// # Errors
 /// The reason, for the log: a field can't be written, or `Connection` names too many fields.
-pub fn incoming_http2(response: &ResponseHead, with: &Incoming<'_>) -> Result<ResponseHeader, String> {
-    let size = response.fields().len() + 4;
-    let header = ResponseHeader::build_no_case(response.status(), Some(size));
-    let mut header = header.map_err(|_| "invalid status".to_owned())?;
+pub fn incoming_http2(response: &ResponseHead, with: &Incoming<'_>) -> Result<Response<()>, String> {
+    let mut header = Response::new(());
+    *header.status_mut() =
+        StatusCode::from_u16(response.status()).map_err(|_| "invalid status".to_owned())?;
+    let map = header.headers_mut();
+    map.reserve(response.fields().len() + 2);
     let mut is_invalid = false;
     fields(response, with, |field| {
-        // The library puts its own date into each response.
-        is_invalid |= header.append_header(Bytes::copy_from_slice(field.name), field.value).is_err();
+        match (HeaderName::from_bytes(field.name), HeaderValue::from_bytes(field.value)) {
+            (Ok(name), Ok(mut value)) => {
+                set_indexed(&name, &mut value);
+                is_invalid |= map.try_append(name, value).is_err();
+            }
+            _ => is_invalid = true,
+        }
     })
     .map_err(|error| error.to_string())?;
     if is_invalid { Err("invalid field".to_owned()) } else { Ok(header) }
+}
+
+/// Has a value that never comes again left out of the table of the header compression (RFC 7541 section 7.1.3).
+pub fn set_indexed(name: &HeaderName, value: &mut HeaderValue) {
+    value.set_sensitive(name == "x-request-id");
 }
 
 /// Appends the response as a client of HTTP/1 gets it.
