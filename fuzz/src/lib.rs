@@ -6,11 +6,12 @@
 // The properties and the driver name the gateway; here it is this crate.
 extern crate self as gatepost;
 
+#[path = "../../src/config/mod.rs"]
+pub mod config;
 #[path = "../../src/domain/mod.rs"]
 pub mod domain;
 #[path = "../../tests/common/driver.rs"]
 mod driver;
-pub mod peers;
 pub mod properties;
 #[path = "../../src/wire/mod.rs"]
 pub mod wire;
