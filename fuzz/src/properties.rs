@@ -8,8 +8,8 @@ use gatepost::wire::smtp::proxy_protocol::{self, LONGEST as LONGEST_PROXY};
 use gatepost::wire::smtp::reply_parser::{self, LONGEST_REPLY, ReplyError};
 use gatepost::wire::{
     BASIC_BUFFER, BasicError, BodyScanner, CallParameters, ChunkedDecoder, ChunkedError, ChunkedItem,
-    CredentialsCall, FormError, PathError, RequestTarget, RoutePattern, basic as read_basic, normalize,
-    sends_mail, take_credential,
+    CredentialsCall, FormError, PathError, Readings, RequestTarget, RoutePattern, basic as read_basic,
+    is_ordinary, normalize, sends_mail, take_credential, without_credential,
 };
 
 use super::driver::{Delivered, Driver, settings};
@@ -18,6 +18,10 @@ use super::driver::{Delivered, Driver, settings};
 mod chunked_reference;
 #[path = "heads.rs"]
 mod heads;
+#[path = "name_reference.rs"]
+mod name_reference;
+#[path = "readings_model.rs"]
+mod readings_model;
 
 pub use heads::{request_head, response_head};
 
@@ -151,6 +155,48 @@ pub fn proxy_protocol(data: &[u8]) {
     }
 }
 
+/// A field is a credential exactly if the rule says so of its name, in a query, an urlencoded form, or a multipart form.
+pub fn field_names(text: &[u8]) {
+    let name = |field: &[u8]| field.split(|b| *b == b'=').next().unwrap_or_default().to_vec();
+    let mut fields = text.split(|b| matches!(b, b'&' | b';'));
+    let has_credential = fields.any(|field| name_reference::is_credential(&name(field)));
+    assert_eq!(!matches!(take_credential(text), Ok(None)), has_credential);
+    let without = without_credential(text);
+    assert_eq!(without.is_some(), has_credential);
+    assert!(without.is_none_or(|rest| matches!(take_credential(&rest), Ok(None))));
+    let scanner =
+        |kind: &str| BodyScanner::for_content_type(kind.as_bytes()).expect("a form").expect("a form");
+    let is_found = |kind: &str, body: &[u8]| {
+        let mut masked = body.to_vec();
+        let is_found = !matches!(scanner(kind).mask_in_place(&mut masked), Ok(None));
+        assert!(is_found || masked == body);
+        is_found
+    };
+    assert_eq!(is_found("application/x-www-form-urlencoded", text), has_credential);
+    assert_eq!(is_found("text/plain", text), has_credential);
+    // Names that need no quoting, that no library decodes further, and that hold no boundary.
+    let holds = |word: &[u8]| text.windows(word.len()).any(|at| at == word);
+    let is_unusual = text.iter().any(|b| *b < b' ' || *b == 0x7f || b"\"\\".contains(b));
+    if is_unusual || holds(b"=?") || holds(b"--b") {
+        return;
+    }
+    let parts: [&[u8]; 3] =
+        [b"--b\r\nContent-Disposition: form-data; name=\"", text, b"\"\r\n\r\nx\r\n--b--\r\n"];
+    let is_dropped = |b: &u8| b" '/".contains(b);
+    let start = text.iter().position(|b| !is_dropped(b)).unwrap_or(text.len());
+    let end = text.iter().rposition(|b| !is_dropped(b)).map_or(start, |at| at + 1);
+    let is_credential = name_reference::is_credential(&text[start..end]);
+    let is_found = is_found("multipart/form-data; boundary=b", &parts.concat());
+    // A name that only contains one, and could hide it, is refused as well.
+    assert!(is_found || !is_credential);
+    assert!(
+        !is_found
+            || is_credential
+            || text.to_ascii_lowercase().windows(3).any(|word| word == b"api")
+            || text.contains(&b'%')
+    );
+}
+
 /// What is left holds no credential, and is what came without some of its parameters.
 pub fn query(query: &[u8]) {
     let taken = take_credential(query);
@@ -174,30 +220,56 @@ pub fn query(query: &[u8]) {
     }
 }
 
-/// A plain path is its own plain path, and doesn't send mail by another reading.
+/// A normalized path is its own normalized path, and differs from the client's only where it has to.
 pub fn path(data: &[u8]) {
     let Ok(target) = RequestTarget::split(data) else { return };
-    let plain = match normalize(target.path) {
-        Ok(plain) => plain,
+    let normalized = match normalize(target.path) {
+        Ok(normalized) => normalized,
         Err(error) => return assert_ne!(error, PathError::NotAPath),
     };
-    assert!(plain.starts_with('/') && plain.is_ascii());
-    assert!(!plain.contains("//") && !plain.contains("/../") && !plain.contains("/./"));
-    assert_eq!(normalize(plain.as_bytes()), Ok(plain.clone()));
-    let twice = decoded(&decoded(plain.as_bytes()));
-    if ["/api/mail.send.json", "/v3/mail/send"]
-        .iter()
-        .any(|path| path.as_bytes() == twice.to_ascii_lowercase())
-    {
-        assert!(sends_mail(&plain));
-    }
-    let _ = CredentialsCall::from_path(&plain);
-    if let Ok(pattern) = PathPattern::parse(&plain) {
+    assert!(normalized.starts_with('/') && normalized.is_ascii());
+    assert!(!normalized.contains("/../") && !normalized.contains("/./"));
+    assert_eq!(normalize(normalized.as_bytes()), Ok(normalized.clone()));
+    let _ = CredentialsCall::from_path(&normalized);
+    if let Ok(pattern) = PathPattern::parse(&normalized) {
         let pattern = RoutePattern::new(&pattern);
+        let path = normalized.as_bytes();
+        assert!(pattern.matches(path) && pattern.covers(path) && pattern.covers(&path.to_ascii_uppercase()));
+    }
+}
+
+/// Every path that three functions of servers make of a path, in any order, is one of its readings. An ordinary path has none.
+pub fn readings(data: &[u8]) {
+    let path = [b"/", data].concat();
+    let Ok(normalized) = normalize(&path) else { return };
+    let found = Readings::of(&path, &normalized);
+    // The model is slow.
+    let Some(expected) =
+        readings_model::compose(&normalized.as_bytes()[..normalized.len().min(64)], 3, false)
+    else {
+        return;
+    };
+    if normalized.len() > 64 {
+        return;
+    }
+    let Ok(found) = found else { return };
+    for reading in expected.keys().filter(|reading| reading[..] != *normalized.as_bytes()) {
+        assert!(!is_ordinary(&path), "{} is {}", path.escape_ascii(), reading.escape_ascii());
+        let mut all = found.iter().filter(|found| !found.is_folded);
         assert!(
-            pattern.matches(&plain) && pattern.covers(&plain) && pattern.covers(&plain.to_ascii_uppercase())
+            all.any(|found| found.path == *reading),
+            "{} is {}",
+            path.escape_ascii(),
+            reading.escape_ascii()
         );
     }
+    for reading in found.iter() {
+        assert!(reading.path.starts_with(b"/"));
+        assert!(found.ambiguity(reading).to_string().is_ascii());
+    }
+    let sends = |path: &[u8]| sends_mail(&path.to_ascii_lowercase());
+    let by_model = expected.keys().any(|path| sends(path));
+    assert!(!by_model || sends(normalized.as_bytes()) || found.iter().any(|found| sends(&found.path)));
 }
 
 /// [`check_form`], with the cuts in front.
@@ -315,25 +387,6 @@ fn check_form(content_type: &[u8], body: &[u8], cuts: &[u8]) {
         assert_eq!(held.map(|h| (h.presented().username.to_vec(), h.presented().secret.to_vec())), found);
         let _ = parameters.permissions();
     }
-}
-
-fn decoded(text: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::new();
-    let mut rest = text;
-    while let Some((&byte, after)) = rest.split_first() {
-        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(|_| byte == b'%') {
-            Some(value) => {
-                decoded.push(value);
-                rest = &after[2..];
-            }
-            None => {
-                decoded.push(byte);
-                rest = after;
-            }
-        }
-    }
-    decoded
 }
 
 /// All replies, read as the bytes come in pieces of these lengths; and the error that ended it, and what is left.

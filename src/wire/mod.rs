@@ -17,10 +17,10 @@ pub mod smtp;
 #[cfg(test)]
 pub use self::http::steps_of;
 pub use self::http::{
-    BASIC_BUFFER, BasicError, BodyLength, ChunkedDecoder, ChunkedError, ChunkedItem, CorsField, FieldKind,
-    HeadError, HeaderField, HeaderFields, LengthError, OwnOrigin, PathError, Preflight, RequestFrames,
-    RequestHead, RequestTarget, ResponseHead, RoutePattern, answer_fields, basic, cut_short, listed_origin,
-    merged_length, normalize, sends_mail,
+    AmbiguousPath, BASIC_BUFFER, BasicError, BodyLength, ChunkedDecoder, ChunkedError, ChunkedItem,
+    CorsField, FieldKind, HeadError, HeaderField, HeaderFields, LengthError, OwnOrigin, PathError, Preflight,
+    Readings, RequestFrames, RequestHead, RequestTarget, ResponseHead, RoutePattern, answer_fields, basic,
+    encode_query, is_ordinary, listed_origin, merged_length, normalize, sends_mail, unreserved,
 };
 pub use api::{
     CallParameters, CallParametersError, CredentialsAction, CredentialsCall, RefusalFormat, ReplyFormat,

@@ -16,14 +16,16 @@ type Property<'a> = (&'a str, &'a dyn Fn(&[u8]));
 fn seeds_have_the_properties() {
     let smtp_reply = |data: &[u8]| properties::smtp_reply(data, &[3, 1, 7]);
     let permissions = |data: &[u8]| properties::permissions(&String::from_utf8_lossy(data));
-    let targets: [Property<'_>; 12] = [
+    let targets: [Property<'_>; 14] = [
         ("basic", &properties::basic),
         ("chunked", &properties::chunked),
+        ("field_names", &properties::field_names),
         ("multipart", &properties::multipart),
         ("path", &properties::path),
         ("permissions", &permissions),
         ("proxy_protocol", &properties::proxy_protocol),
         ("query", &properties::query),
+        ("readings", &properties::readings),
         ("request_head", &properties::request_head),
         ("response_head", &properties::response_head),
         ("smtp_reply", &smtp_reply),

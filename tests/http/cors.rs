@@ -108,7 +108,7 @@ fn own_answers_can_be_read() {
             (401, get("/v3/stats").basic("caller:wrong-passw0rd")),
             (403, get("/api/mail.send.json").basic(API)),
             (400, get("/v3/stats?api_user=x").basic(API)),
-            (400, get("/a%2")),
+            (400, get("/v3%2Fmail/send")),
             (200, get("/api/credentials/get.json").basic(HOLDER)),
             (
                 200,

@@ -3,7 +3,7 @@
 use crate::common::backend::Backend;
 use crate::common::callers::{ALL, API, EMAIL, WEB, with_credentials};
 use crate::common::curl::curl;
-use crate::common::forms::{URLENCODED, form};
+use crate::common::forms::{MULTIPART, URLENCODED, form, text_fields};
 use crate::common::http::{Connection, Request, get, request};
 use crate::common::http2::{ask, http2, whole};
 use crate::common::mail::metric;
@@ -142,8 +142,10 @@ fn another_site_sends_no_mail_and_changes_nothing() {
             get("/api/mail.send.json?to=a"),
             get("/v3/mail/send/x"),
             form("/api/mail.send.json", URLENCODED, "to=a"),
-            form("/v3/stats", URLENCODED, "api_user=everything&api_key=passw0rd-all"),
-            form("/v3/stats", "text/plain", "x"),
+            form("/v3/stats", URLENCODED, "x=1"),
+            form("/v3/stats", MULTIPART, text_fields(&[("to", "a")])),
+            form("/v3/stats", "text/plain", "api_user=everything&api_key=passw0rd-all"),
+            form("/v3/stats", "", "api_user=everything&api_key=passw0rd-all"),
             request("PUT", "/v3/stats"),
             request("DELETE", "/v3/stats"),
             request("get", "/v3/stats"),
@@ -183,11 +185,15 @@ fn what_another_site_may_ask_for() {
         }
         assert_eq!(api.exchange(with(form("/open/a", URLENCODED, "x=1").basic(ALL), fields)).status, 200);
         let query = "?api_user=everything&api_key=passw0rd-all";
+        let own = [("to", "a"), ("api_user", "everything"), ("api_key", "passw0rd-all")];
         for way in [
             form("/api/mail.send.json", URLENCODED, format!("to=a&{}", &query[1..])),
             get(&format!("/api/mail.send.json{query}")),
             get(&format!("/api/mail.send.json{query}")).basic(ALL),
             request("DELETE", &format!("/v3/stats{query}")).basic(ALL),
+            // No other site knows the credential in its form, whatever the browser adds.
+            form("/v3/stats", URLENCODED, &query[1..]).basic(ALL),
+            form("/api/mail.send.json", MULTIPART, text_fields(&own)).basic(ALL),
         ] {
             assert_eq!(api.exchange(with(way, fields)).status, 200, "{fields:?}");
         }

@@ -50,7 +50,13 @@ fn spellings(name: &str) -> Vec<String> {
     all
 }
 
-const OF_PROXIES: [&str; 18] = [
+const OF_PROXIES: [&str; 24] = [
+    "X-ProxyUser-Ip",
+    "X-Original-Remote-Addr",
+    "Ali-CDN-Real-IP",
+    "X-Vercel-Forwarded-For",
+    "X-Any-Proxy-Client-IP",
+    "X-Custom-IP-Authorization",
     "Fastly-Client-IP",
     "X-Azure-ClientIP",
     "X-Azure-SocketIP",

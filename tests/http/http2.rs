@@ -229,6 +229,7 @@ fn fields(headers: &http::HeaderMap) -> Vec<(String, Vec<u8>)> {
     lasting.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect()
 }
 
+// Case C1: HEAD over HTTP/2 with a wrong password, on a 400, a 405, a 502
 #[tokio::test(flavor = "multi_thread")]
 async fn head_is_refused_with_the_header_of_get_and_no_body() {
     let authority = Authority::new();

@@ -152,12 +152,14 @@ fn the_bits_decide() {
     }
     backend.drain();
     // A backend that ends these at the encoded `?` or `#` would serve what isn't public.
-    for path in ["/files/secret%3F.json", "/files/secret%23.json", "/users/4%3F/avatar"] {
+    for (path, named) in
+        [("/files/secret%3F.json", "%3F"), ("/files/secret%23.json", "%23"), ("/users/4%3F/avatar", "%3F")]
+    {
         let response = connection.exchange(get(path).basic(ALL));
         assert_eq!(response.status, 400, "{path}");
         let reason =
-            "Ambiguous path: it contains an encoded `?` or `#` (%3F, %23) that changes which route applies.";
-        assert!(response.text().contains(reason), "{}", response.text());
+            format!("Ambiguous path: because of `{named}` in it, some servers read it as another path");
+        assert!(response.text().contains(&reason), "{}", response.text());
     }
     assert_eq!(connection.exchange(get("/open/what%3F")).status, 200);
     assert_eq!(backend.next().target, "/open/what%3F");

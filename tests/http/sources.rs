@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::common::backend::{Backend, Received};
 use crate::common::http::{Connection, get};
@@ -118,4 +118,43 @@ fn clients_of_a_trusted_proxy_have_requests_in_place_of_connections() {
         assert_eq!(connection.read_response().status, 200);
     }
     assert_eq!(others[0].exchange(forwarded("/open/a", "192.0.2.1")).status, 200);
+}
+
+// Case F1: bodies over HTTP/1 that go on, to a public route
+#[test]
+fn uploads_of_one_source_leave_room_for_others() {
+    let backend = Backend::hello();
+    let gateway = Gateway::start(&open_api(backend.address, "spool_memory_total = \"1MiB\"\n"));
+    let from = |last: u8| Connection::open_from(IpAddr::from([127, 0, 0, last]), gateway.api());
+    let begun = |connection: &mut Connection| {
+        connection.write(b"POST /open/a HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\na");
+    };
+    let mut uploads: Vec<Connection> = (0..60).map(|_| from(2)).collect();
+    uploads.iter_mut().for_each(begun);
+    // A quarter of the least room, 2 MiB, for bodies that take 72 KiB each.
+    let began = Instant::now();
+    while uploads.len() > 7 {
+        assert!(began.elapsed() < PATIENCE, "{} find room", uploads.len());
+        uploads.retain_mut(|upload| match upload.read_within(Duration::from_millis(2)) {
+            Some(answer) => {
+                let answer = String::from_utf8(answer.unwrap()).unwrap().to_ascii_lowercase();
+                assert!(
+                    answer.starts_with("http/1.1 503 ") && answer.contains("\r\nretry-after: 1\r\n"),
+                    "{answer}"
+                );
+                false
+            }
+            None => true,
+        });
+    }
+    for source in [2, 3] {
+        assert_eq!(from(source).exchange(get("/open/a")).status, 200);
+    }
+    let mut other = from(3);
+    begun(&mut other);
+    uploads.push(other);
+    for upload in &mut uploads {
+        upload.write(&[b'x'; 89_999]);
+        assert_eq!(upload.read_response().status, 200);
+    }
 }

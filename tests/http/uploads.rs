@@ -222,6 +222,27 @@ fn what_was_spooled_goes_to_the_next_backend_where_the_first_one_closes_over_it(
     }
 }
 
+/// A short body is in memory, and so an idempotent request can be sent again with it (RFC 9110 section 9.2.2).
+#[test]
+fn a_short_body_goes_to_the_next_backend_where_the_method_allows_it() {
+    let closes = Backend::handling(|stream, received| {
+        if let Some(request) = read_request(stream) {
+            let _ = received.send(request);
+        }
+    });
+    let well = Backend::hello();
+    let gateway = before(closes.address, well.address);
+    let body = b"short ".repeat(1000);
+    for _ in 0..2 {
+        let put = || request("PUT", "/api/a.json").basic(HOLDER);
+        assert_eq!(put().body(body.clone()).send(gateway.api()).status, 200);
+        assert_eq!(put().chunked(body.clone()).send(gateway.api()).status, 200);
+    }
+    let (lost, taken) = (closes.drain(), well.drain());
+    assert!(!lost.is_empty(), "the first one was never asked");
+    assert!(taken.len() == 4 && taken.iter().chain(&lost).all(|received| received.body == body));
+}
+
 #[test]
 fn what_was_streamed_goes_to_no_other_backend() {
     let closes = Backend::handling(|stream, received| {

@@ -2,16 +2,19 @@
 //! source, and others are served meanwhile.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use crate::common::backend::Backend;
+use crate::common::backend::{Backend, Received};
 use crate::common::http::{Connection, get, request};
 use crate::common::http2::{address, ask, config};
 use crate::common::tls::Authority;
 use crate::common::{Gateway, HOLDER, PATIENCE, configured};
 use bytes::Bytes;
 use h2::client::SendRequest;
-use tokio::net::TcpSocket;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -36,8 +39,15 @@ struct Flood {
     sources: u64,
     /// Bytes of an answer that the client takes for each stream.
     window: u32,
+    /// True if the client reads nothing more once it is connected.
+    stalls: bool,
 }
 
+/// The paths of an answer that is larger than what waits for a client, and of one that isn't.
+const LARGE: &str = "/open/large";
+const WINDOW: &str = "/open/window";
+
+// Case F1: 500 connections with 100 streams each, one byte of a form in every stream
 /// One byte of a form that never ends.
 const ONE_BYTE: Flood = Flood {
     path: "/api/mail.send.json",
@@ -47,6 +57,7 @@ const ONE_BYTE: Flood = Flood {
     connections: 500,
     sources: 1,
     window: 65_535,
+    stalls: false,
 };
 
 /// A smaller flood.
@@ -54,14 +65,67 @@ const FEWER: Flood = Flood { connections: 300, ..ONE_BYTE };
 
 type Client = (SendRequest<Bytes>, h2::PingPong);
 
+/// The bytes that a client that stalls reads before: those of the handshakes.
+const HANDSHAKES: usize = 4 * 1024;
+
+/// The time for what such a client sends to arrive, as no answer tells that it has.
+const ARRIVAL: Duration = Duration::from_secs(3);
+
+/// A connection of which only the first bytes are read.
+struct Stalling {
+    stream: TcpStream,
+    left: usize,
+}
+
+impl AsyncRead for Stalling {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let mut part = buffer.take(self.left);
+        if part.remaining() == 0 {
+            return Poll::Pending;
+        }
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut part);
+        let count = part.filled().len();
+        self.left -= count;
+        if let Poll::Ready(Ok(())) = read {
+            let filled = part.filled().to_vec();
+            buffer.put_slice(&filled);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Stalling {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
 /// A connection over HTTP/2 from `source`, with TLS.
-async fn connect(to: SocketAddr, tls: TlsConnector, source: IpAddr, window: u32) -> Client {
+async fn connect(to: SocketAddr, tls: TlsConnector, source: IpAddr, flood: Flood) -> Client {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::new(source, 0)).unwrap();
     let stream = socket.connect(to).await.unwrap();
+    let stream = Stalling { stream, left: if flood.stalls { HANDSHAKES } else { usize::MAX } };
     let stream = tls.connect("gate.test".try_into().unwrap(), stream).await.unwrap();
-    let handshake = h2::client::Builder::new().initial_window_size(window).handshake(stream);
-    let (client, mut connection) = handshake.await.unwrap();
+    let mut settings = h2::client::Builder::new();
+    settings.initial_window_size(flood.window).initial_connection_window_size(1 << 30);
+    let (client, mut connection) = settings.handshake(stream).await.unwrap();
     let pings = connection.ping_pong().unwrap();
     tokio::spawn(async move {
         let _ = connection.await;
@@ -75,7 +139,8 @@ async fn flood((client, mut pings): Client, flood: Flood) -> impl Sized {
     let mut open = Vec::new();
     for _ in 0..STREAMS {
         // Streams that were refused make way for others; where all are held, a hundred are all that may be open.
-        let Ok(Ok(mut ready)) = timeout(PATIENCE, client.clone().ready()).await else { break };
+        let patience = if flood.stalls { ARRIVAL } else { PATIENCE };
+        let Ok(Ok(mut ready)) = timeout(patience, client.clone().ready()).await else { break };
         let method = if flood.body.is_some() { "POST" } else { "GET" };
         let (answer, mut body) = ask(&mut ready, method, flood.path, flood.fields, flood.body.is_none());
         if let Some(text) = flood.body {
@@ -83,7 +148,8 @@ async fn flood((client, mut pings): Client, flood: Flood) -> impl Sized {
         }
         open.push((answer, body));
     }
-    let _ = timeout(PATIENCE, pings.ping(h2::Ping::opaque())).await;
+    let patience = if flood.stalls { ARRIVAL } else { PATIENCE };
+    let _ = timeout(patience, pings.ping(h2::Ping::opaque())).await;
     (open, client)
 }
 
@@ -96,7 +162,14 @@ fn memory(gateway: &Gateway, key: &str) -> u64 {
 
 async fn flooded(what: Flood) {
     crate::common::allow_descriptors(8192);
-    let backend = Backend::hello();
+    let backend = Backend::answering(|request: &Received| {
+        let length = match request.target.as_str() {
+            LARGE => 400 * 1024,
+            WINDOW => 60_000,
+            _ => 5,
+        };
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{}", "x".repeat(length)).into_bytes()
+    });
     let authority = Authority::new();
     let keys = "listen = [\"127.0.0.1:0\"]\nheader_timeout = \"60s\"\nform_timeout = \"120s\"\n";
     let directory = configured(&config(backend.address, keys));
@@ -109,7 +182,7 @@ async fn flooded(what: Flood) {
     let mut clients = Vec::new();
     for number in 0..what.connections {
         let source = IpAddr::from([127, 0, 0, 2 + (number % what.sources) as u8]);
-        clients.push(connect(to, tls.clone(), source, what.window).await);
+        clients.push(connect(to, tls.clone(), source, what).await);
     }
     let mut floods = JoinSet::new();
     for client in clients {
@@ -122,6 +195,11 @@ async fn flooded(what: Flood) {
     // The high-water mark of all the time.
     let peak = memory(&gateway, "VmHWM:");
     let bound = idle + MEMORY;
+    // `--nocapture` shows the figures that docs/security.md has.
+    println!(
+        "{idle} KiB before, {peak} KiB at most: {} connections of {} sources",
+        what.connections, what.sources
+    );
     assert!(peak <= bound, "{idle} KiB before, {peak} KiB at most and {bound} KiB allowed");
 
     // Others are served meanwhile, with the credential in a form: who is told to try again soon is served soon.
@@ -184,4 +262,19 @@ async fn refusals_that_nobody_takes_take_bounded_memory() {
 async fn logins_to_the_management_api_take_bounded_memory() {
     let fields = &[("authorization", "Basic bm9ib2R5OndyMG5nLXBhc3N3b3Jk")];
     flooded(Flood { path: "/api/credentials/get.json", fields, body: None, sources: 15, ..FEWER }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_a_public_route_that_nobody_takes_take_bounded_memory() {
+    for sources in [1, 15] {
+        flooded(Flood { path: LARGE, fields: &[], body: None, window: 0, sources, ..FEWER }).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_a_public_route_that_are_never_read_take_bounded_memory() {
+    let public = Flood { fields: &[], body: None, window: 1 << 20, stalls: true, ..FEWER };
+    for (path, sources) in [(WINDOW, 1), (WINDOW, 15), (LARGE, 15)] {
+        flooded(Flood { path, sources, ..public }).await;
+    }
 }

@@ -77,22 +77,23 @@ impl Admission<'_> {
         }
         let basic = basic?;
         let query = match places.query {
-            true => MaskedQuery::read(target.query).map_err(ambiguous)?,
-            false => MaskedQuery::untouched(target.query),
+            true => MaskedQuery::read(target.query.as_deref()).map_err(ambiguous)?,
+            false => MaskedQuery::untouched(target.query.as_deref()),
         };
         let of_query = query.held.as_ref().map(PresentedCredential::presented);
         let presented = one_credential(basic, of_query).map_err(ambiguous)?;
-        // Before anything is read or checked. A credential in a form comes too late to count.
-        if let (Some(ambient), None) = (basic, &query.held) {
-            self.refuse_cross_site(session, ambient, route)?;
-        }
+        // Asked before anything is checked.
+        let foreign = match (basic, &query.held) {
+            (Some(ambient), None) => self.cross_site(session, route).map(|reason| (ambient, reason)),
+            _ => None,
+        };
         let has_body = !session.is_body_empty();
         let kind = match places.form && has_body {
             true => BodyKind::of(session.head().fields())?,
             false => BodyKind::Other,
         };
         let rest = query.rest;
-        match (presented, kind) {
+        match (presented.filter(|_| foreign.is_none()), kind) {
             (Some(presented), kind) => {
                 let granted =
                     self.decide(session, presented, permission, route.also, CheckRoom::ForLogin).await?;
@@ -100,42 +101,48 @@ impl Admission<'_> {
                 let body = self.stream(session, mask, route, None);
                 Ok(Admitted { granted: Some(granted), query: rest, body })
             }
+            // A credential in a form was meant by its sender, whatever the browser has added.
             (None, BodyKind::Form(scanner)) => {
                 let (held, mut spool) = self.spool(session, scanner).await?;
+                let Some(held) = held else { return Err(self.refuse_unpresented(session, route, foreign)) };
                 let presented = held.presented();
+                one_credential(basic, Some(presented)).map_err(ambiguous)?;
                 let granted =
                     self.decide(session, presented, permission, route.also, CheckRoom::Taken).await?;
                 spool.accept();
                 Ok(Admitted { granted: Some(granted), query: rest, body: Body::spooled(spool) })
             }
             (None, BodyKind::Other | BodyKind::Undeclared(_)) => {
-                self.note_no_credential(session, "no credential");
-                Err(Refusal::NoCredential)
+                Err(self.refuse_unpresented(session, route, foreign))
             }
         }
     }
 
-    /// Refuses a request that a page of another site had a browser send, if it may change something or sends mail. Its credential is
-    /// `ambient`: the browser adds it by itself, and the request has no other.
-    fn refuse_cross_site(
-        &self,
-        session: &ClientSession,
-        ambient: Presented<'_>,
-        route: &Routed,
-    ) -> Result<(), Refusal> {
+    /// The reason that a request counts as one that a page of another site had a browser send, if it may change something or sends mail.
+    fn cross_site(&self, session: &ClientSession, route: &Routed) -> Option<&'static str> {
         let request = session.head();
         let sends_mail = route.permissions().contains(Permission::Email);
         if !sends_mail && !cross_site::may_change_something(request) {
-            return Ok(());
+            return None;
         }
         let is_trusted = self.client.is_trusted(&self.plan.trusted_proxies);
-        let Some(reason) = cross_site::reason(request, self.client, is_trusted, &self.plan.cors_origins)
-        else {
-            return Ok(());
+        cross_site::reason(request, self.client, is_trusted, &self.plan.cors_origins)
+    }
+
+    /// The refusal of a request without a credential, or with an ambient one alone, which the browser of a `foreign` page has added.
+    fn refuse_unpresented(
+        &self,
+        session: &ClientSession,
+        route: &Routed,
+        foreign: Option<(Presented<'_>, &'static str)>,
+    ) -> Refusal {
+        let Some((ambient, reason)) = foreign else {
+            self.note_no_credential(session, "no credential");
+            return Refusal::NoCredential;
         };
         let (access, entry) = (&self.site.access, self.site.entry);
         access.note_unchecked(ambient.username, entry, self.peer(session), reason);
-        Err(Refusal::CrossSite(route.credentials))
+        Refusal::CrossSite(route.credentials)
     }
 
     /// Admits a request on a public route. A credential that it contains is kept from the backend, and isn't checked: `api_key` may be
@@ -147,8 +154,8 @@ impl Admission<'_> {
         route: &Routed,
     ) -> Result<Admitted, Refusal> {
         let query = match route.credentials.query {
-            true => MaskedQuery::of_public_route(target.query),
-            false => MaskedQuery::untouched(target.query),
+            true => MaskedQuery::of_public_route(target.query.as_deref()),
+            false => MaskedQuery::untouched(target.query.as_deref()),
         };
         let kind = match route.credentials.form && !session.is_body_empty() {
             true => BodyKind::of(session.head().fields())?,
@@ -253,20 +260,20 @@ impl Admission<'_> {
         &self,
         session: &mut ClientSession,
         scanner: BodyScanner,
-    ) -> Result<(PresentedCredential, Spool), Refusal> {
+    ) -> Result<(Option<PresentedCredential>, Spool), Refusal> {
         let plan = self.plan;
         let lease = self.take(session, Use::Form)?;
         let limit = plan.forms.max_body;
-        if let Framing::Length(length) = Framing::of(session.head(), false)
-            && length > limit
-        {
-            return Err(Refusal::TooLarge);
-        }
+        let expected = match Framing::of(session.head(), false) {
+            Framing::Length(length) if length > limit => return Err(Refusal::TooLarge),
+            Framing::Length(length) => Some(length),
+            _ => None,
+        };
         if session.head().expects_continue() && !session.say_continue(plan.timeouts.write).await {
             return Err(Refusal::Timeout);
         }
         let mut form = FormReader::new(scanner);
-        let mut spool = Spool::new(&plan.forms, lease);
+        let mut spool = Spool::new(&plan.forms, lease, expected);
         let mut pace = Pace::of_unknown(&plan.timeouts);
         let unspoolable = |e| refusal_of(spool_failed(e));
         while let Some(piece) = pace.read(session, Some(spool.lease())).await.map_err(refusal_of)? {
@@ -274,17 +281,13 @@ impl Admission<'_> {
                 return Err(Refusal::TooLarge);
             }
             let piece = form.mask(piece).map_err(refusal_of)?;
-            spool.write(&piece).await.map_err(|error| match error {
+            spool.write(piece).await.map_err(|error| match error {
                 SpoolError::Io(error) => unspoolable(error),
                 SpoolError::NoRoom => Refusal::Overloaded("Too many large requests at once, try again"),
             })?;
         }
         let held = form.finish().map_err(refusal_of)?;
         spool.rewind().await.map_err(unspoolable)?;
-        let Some(held) = held else {
-            self.note_no_credential(session, "no credential");
-            return Err(Refusal::NoCredential);
-        };
         Ok((held, spool))
     }
 }

@@ -11,7 +11,7 @@ use super::body::error::BodyReadError;
 use super::headers::answer::AnswerHead;
 use super::headers::response::{Incoming, TooManyNominated, incoming_bytes, incoming_http2};
 use super::http1::client::Http1Client;
-use super::http2_client::Http2Client;
+use super::http2::client::Http2Client;
 use crate::wire::{RequestHead, ResponseHead};
 
 /// The client's side of an exchange.
@@ -105,7 +105,14 @@ impl ClientSession {
         }
     }
 
-    /// Writes the head of a backend's response. With `ends` there is no body. Over HTTP/1 it may wait for [`ClientSession::send`], or
+    /// Notes that a credential was accepted. Over HTTP/2, the response takes no room of those who have none.
+    pub fn note_accepted(&mut self) {
+        if let ClientSession::Http2(client) = self {
+            client.note_accepted();
+        }
+    }
+
+    /// Writes the head of a backend's response, which may be interim. With `ends` there is no body. Over HTTP/1 it may wait for [`ClientSession::send`], or
     /// for the last piece of the body.
     ///
     /// # Errors
@@ -122,6 +129,9 @@ impl ClientSession {
             }
             ClientSession::Http2(client) => {
                 let header = incoming_http2(response, with).map_err(RelayError::Response)?;
+                if response.is_interim() {
+                    return client.write_interim(header).map_err(|_| RelayError::Client);
+                }
                 client.write_head(header, ends).map_err(|_| RelayError::Client)
             }
         }
@@ -145,7 +155,7 @@ impl ClientSession {
             }),
             ClientSession::Http2(client) => {
                 let header = answer.for_http2().map_err(io::Error::other)?;
-                client.write_head(header, ends).map_err(io::Error::other)
+                client.write_head(header, ends)
             }
         }
     }
@@ -157,7 +167,7 @@ impl ClientSession {
     pub async fn write_body(&mut self, piece: Bytes, ends: bool) -> io::Result<()> {
         match self {
             ClientSession::Http1(client) => client.write_body(&piece, ends).await,
-            ClientSession::Http2(client) => client.write_body(piece, ends).await.map_err(io::Error::other),
+            ClientSession::Http2(client) => client.write_body(piece, ends).await,
         }
     }
 
@@ -187,9 +197,9 @@ impl ClientSession {
         queued.is_ok() && matches!(timeout(within, client.send()).await, Ok(Ok(())))
     }
 
-    /// Returns true if the client is over HTTP/1.1.
-    pub fn is_http1_1(&self) -> bool {
-        self.head().version() == Version::HTTP_11
+    /// Returns true if the client may get a 103 before the response. HTTP/1.0 has no interim responses.
+    pub fn takes_early_hints(&self) -> bool {
+        self.head().version() != Version::HTTP_10
     }
 
     /// Returns true if the request is HEAD, whose response has no body.

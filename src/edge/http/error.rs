@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::CredentialPlaces;
 use crate::domain::{Denial, Permission, Unavailable};
+use crate::wire::HeadError;
 
 /// An answer that Gatepost gives itself, in place of a backend's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +142,15 @@ impl From<Denial> for Refusal {
             Denial::Unknown | Denial::Wrong | Denial::Suspended => Refusal::BadCredential,
             Denial::Lacks(permission) => Refusal::Forbidden(permission),
             Denial::Throttled(delay) => Refusal::Throttled(delay),
+        }
+    }
+}
+
+impl From<HeadError> for Refusal {
+    fn from(error: HeadError) -> Refusal {
+        match error {
+            HeadError::Malformed(reason) => Refusal::Malformed(reason.into()),
+            HeadError::TooLarge | HeadError::TooManyFields => Refusal::HeaderTooLarge,
         }
     }
 }

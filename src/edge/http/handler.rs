@@ -21,24 +21,17 @@ use super::request_id::RequestId;
 use super::request_quota;
 use super::router::Routed;
 use super::service::{HttpService, Plan};
-use super::target::Target;
+use super::target::{Target, ambiguous};
 use super::{management, preflight, respond};
 use crate::config::Need;
 use crate::domain::Permissions;
 use crate::edge::net::deadline::DeadlineTimer;
 use crate::edge::net::source_limit::CountedConnection;
 use crate::service::access::Granted;
-use crate::wire::{FieldKind, RequestHead};
+use crate::wire::Readings;
 
 /// The status in metrics and log for a client that went away before its answer.
 const CLIENT_GONE: u16 = 499;
-
-/// The reason of a 400 for a path that some backends read as another one, with another route.
-const AMBIGUOUS_PATH: &str =
-    "Ambiguous path: it contains an encoded `?` or `#` (%3F, %23) that changes which route applies.";
-
-/// The most fields of a request's header over HTTP/2. Over HTTP/1 the parser has the same limit.
-const MOST_FIELDS: usize = 256;
 
 /// The text for a request of a trusted proxy's client that has too many in progress.
 const TOO_MANY: &str = "Too many requests at once from this client, try again";
@@ -139,6 +132,9 @@ impl Underway<'_> {
         match self.admit(session, &raw).await? {
             FirstStep::Answered(exchange) => Ok(exchange),
             FirstStep::Admitted(target, route, admitted) => {
+                if admitted.granted.is_some() {
+                    session.note_accepted();
+                }
                 Box::pin(self.forward(session, route, &target, admitted)).await
             }
         }
@@ -164,23 +160,31 @@ impl Underway<'_> {
             session.close_afterwards();
             return Err(Refusal::Method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
-        // Over HTTP/1 the number of fields and the host were checked with the rest of the header.
+        // Over HTTP/1 it was checked when it was read.
         if request.version() == Version::HTTP_2 {
-            if number_of_fields(request) > MOST_FIELDS {
-                return Err(Refusal::HeaderTooLarge);
-            }
-            if let Some(reason) = request.unclear_host() {
-                return Err(Refusal::Malformed(reason.into()));
-            }
+            request.check_http2()?;
+        }
+        if request.asks_for_grpc() {
+            let within = plan.timeouts.write;
+            respond::refuse_grpc(session, request_id, within).await;
+            return Ok(FirstStep::Answered(Exchange::Answered(200)));
         }
         // A client that sends an invalid target may frame its body wrongly, too.
         let target = Target::parse(raw).inspect_err(|_| session.close_afterwards())?;
         let request = session.head();
-        let managing = site.credentials.as_ref().filter(|_| management::is_for(&target.path));
-        let route = plan.router.route(request.method(), &target.path);
+        let readings = match site.credentials.is_none() && plan.router.is_uniform() {
+            true => Readings::default(),
+            false => target.readings()?,
+        };
+        let managing = match &site.credentials {
+            Some(credentials) => management::is_for(&target, &readings)?.then_some(credentials),
+            None => None,
+        };
+        let route = plan.router.route(request.method(), &target.path, &readings);
+        drop(readings);
         // A public path's backend answers preflights itself.
         if *request.method() == Method::OPTIONS
-            && (managing.is_some() || route.is_none_or(|route| route.need != Need::Public))
+            && (managing.is_some() || !route.as_ref().is_ok_and(|route| route.need == Need::Public))
         {
             let (methods, within) = (managing.map(|_| management::METHODS), plan.timeouts.write);
             let answered = preflight::answer(session, &plan.cors_origins, methods, request_id, within);
@@ -193,9 +197,7 @@ impl Underway<'_> {
             let call = management::Call { site, credentials, client, plan, request_id };
             return Ok(FirstStep::Answered(call.answer(session, &target).await));
         }
-        let Some(route) = route else {
-            return Err(Refusal::Malformed(AMBIGUOUS_PATH.into()));
-        };
+        let route = route.map_err(ambiguous)?;
         let admission = Admission { site, client, plan, request_id };
         let admitted = admission.admit(session, &target, &route).await;
         let admitted = admitted.map_err(|refusal| refusal.of_places(route.credentials))?;
@@ -385,11 +387,4 @@ async fn until_revoked(site: &HttpService, by: Option<&ForwardedBy>) {
             return;
         }
     }
-}
-
-/// The number of fields of a header. Over HTTP/2 one `Cookie` may be several fields (RFC 9113 section 8.2.3).
-fn number_of_fields(request: &RequestHead) -> usize {
-    let fields = request.fields();
-    let crumbs = fields.all(FieldKind::Cookie).count();
-    fields.len() - crumbs.saturating_sub(1)
 }

@@ -21,7 +21,7 @@ use super::request_id::RequestId;
 use super::request_quota;
 use super::respond;
 use super::service::{HttpService, Plan};
-use super::target::Target;
+use super::target::{Target, ambiguous};
 use crate::domain::{AccountError, CredentialId};
 use crate::service::access::{HolderDecision, Peer};
 use crate::service::credentials::{Addition, Edit, Manager};
@@ -29,7 +29,7 @@ use crate::service::{self, Credentials, Origin};
 use crate::wire::reply as text;
 use crate::wire::{
     BASIC_BUFFER, CallParameters, CallParametersError, CredentialsAction, CredentialsCall, FieldKind,
-    PresentedCredential, ReplyFormat, one_credential,
+    PresentedCredential, Readings, ReplyFormat, one_credential, unreserved,
 };
 
 /// The most bytes of a request's body. Its parameters need a fraction of them.
@@ -41,12 +41,24 @@ pub const METHODS: &str = "GET, POST";
 /// The credentials that are read from the store at once for a list.
 const PAGE: u32 = 1000;
 
-/// Returns true if a path belongs to the management API, even if no call has that name. Such a path is never forwarded.
-pub fn is_for(path: &str) -> bool {
+/// Returns true if a request is for the management API. Such a request is never forwarded.
+///
+/// # Errors
+/// 400 if the path belongs to it in one reading, and not in another.
+pub fn is_for(target: &Target<'_>, readings: &Readings) -> Result<bool, Refusal> {
+    let is_call = belongs(unreserved(&target.path).as_bytes());
+    match readings.iter().find(|reading| !reading.is_folded && belongs(&reading.path) != is_call) {
+        Some(reading) => Err(ambiguous(readings.ambiguity(reading))),
+        None => Ok(is_call),
+    }
+}
+
+/// Returns true if a path belongs to the management API, even if no call has that name.
+fn belongs(path: &[u8]) -> bool {
     const PREFIX: &[u8] = b"/api/credentials";
     path.len() >= PREFIX.len()
-        && path.as_bytes()[..PREFIX.len()].eq_ignore_ascii_case(PREFIX)
-        && path.as_bytes().get(PREFIX.len()).is_none_or(|next| matches!(next, b'/' | b'.'))
+        && path[..PREFIX.len()].eq_ignore_ascii_case(PREFIX)
+        && path.get(PREFIX.len()).is_none_or(|next| matches!(next, b'/' | b'.'))
 }
 
 /// A call of the management API.
@@ -66,7 +78,7 @@ pub struct Call<'a> {
 impl Call<'_> {
     /// Answers the call. Every error is answered in the call's own format, which the suffix of its path chooses.
     pub async fn answer(&self, session: &mut ClientSession, target: &Target<'_>) -> Exchange {
-        let performed = match CredentialsCall::from_path(&target.path) {
+        let performed = match CredentialsCall::from_path(&unreserved(&target.path)) {
             Some(asked) => self.perform(session, target, &asked).await,
             None => Err(Refusal::NotFound(
                 "Unknown API call: the calls are get, add, edit and remove, each with .json or .xml".into(),
@@ -106,7 +118,7 @@ impl Call<'_> {
             return Err(Refusal::Method(METHODS));
         }
         let mut parameters = CallParameters::with_credential_in(self.plan.places_of_management());
-        if let Some(query) = target.query {
+        if let Some(query) = &target.query {
             parameters.add_query(query).map_err(parameters_refused)?;
         }
         let has_body = !session.is_body_empty();

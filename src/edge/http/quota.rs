@@ -42,7 +42,7 @@ const SHARE: u64 = 4;
 /// The time that a form waits for room on the disk.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The purpose for which a request or connection over HTTP/2 takes memory. Each has room of its own, so that none blocks another.
+/// The purpose for which a request or connection takes memory, over HTTP/2 if nothing else is said. Each has room of its own, so that none blocks another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     /// A form that is read for its credential.
@@ -55,16 +55,33 @@ pub enum Use {
     Refusal,
     /// The streams of a connection.
     Stream,
+    /// A response that the client doesn't read.
+    Answer,
+    /// A response that waits for the room of [`Use::Answer`].
+    Waiting,
+    /// A body over HTTP/1 while it is forwarded to a public route.
+    SingleUpload,
 }
 
 impl Use {
-    const ALL: [Use; 5] = [Use::Form, Use::Login, Use::Upload, Use::Refusal, Use::Stream];
+    const ALL: [Use; 8] = [
+        Use::Form,
+        Use::Login,
+        Use::Upload,
+        Use::Refusal,
+        Use::Stream,
+        Use::Answer,
+        Use::Waiting,
+        Use::SingleUpload,
+    ];
 
     /// The bound for all sources together, as a part of `spool_memory_total`.
     const fn part(self) -> u64 {
         match self {
+            Use::SingleUpload => 4,
+            Use::Answer => 16,
             Use::Login => 32,
-            Use::Form | Use::Upload | Use::Refusal | Use::Stream => 64,
+            Use::Form | Use::Upload | Use::Refusal | Use::Stream | Use::Waiting => 64,
         }
     }
 
@@ -72,7 +89,7 @@ impl Use {
     /// behind one address, each with many streams, and programs that begin with a burst of logins.
     const fn share(self) -> u64 {
         match self {
-            Use::Form | Use::Upload | Use::Refusal => SHARE,
+            Use::Form | Use::Upload | Use::Refusal | Use::Answer | Use::Waiting | Use::SingleUpload => SHARE,
             Use::Login | Use::Stream => 2,
         }
     }
@@ -172,6 +189,17 @@ impl QuotaLease {
         more == 0 || self.cover(more)
     }
 
+    /// Takes room for a piece of a response with `length` bytes, until it is sent. Returns false if there is none.
+    pub fn cover_answer(&mut self, length: usize) -> bool {
+        self.cover(REQUEST + length as u64)
+    }
+
+    /// Takes room for a piece of a response, and waits for it for as long as it takes.
+    pub async fn cover_answer_in_time(&mut self, length: usize) {
+        let Some(purpose) = self.purpose else { return };
+        self.take_in_time(TakenRoom::of(purpose, REQUEST + length as u64)).await;
+    }
+
     /// Returns true if this has taken room for its purpose, and half of that room is taken, in all or by its source. Then a request
     /// that makes no progress blocks others.
     pub fn is_crowded(&self) -> bool {
@@ -211,18 +239,20 @@ impl QuotaLease {
         if self.take(more) {
             return true;
         }
+        timeout(PATIENCE, self.take_in_time(more)).await.is_ok()
+    }
+
+    /// Takes room, and waits for it.
+    async fn take_in_time(&mut self, more: TakenRoom) {
         let room = self.room.clone();
-        let waited = timeout(PATIENCE, async {
-            loop {
-                let mut freed = std::pin::pin!(room.freed.notified());
-                freed.as_mut().enable();
-                if self.take(more) {
-                    return;
-                }
-                freed.await;
+        loop {
+            let mut freed = std::pin::pin!(room.freed.notified());
+            freed.as_mut().enable();
+            if self.take(more) {
+                return;
             }
-        });
-        waited.await.is_ok()
+            freed.await;
+        }
     }
 
     /// Gives the memory back: the form is on the disk now.

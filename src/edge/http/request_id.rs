@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The number of digits of an ID.
 const DIGITS: usize = 20;
 
+/// The number of those that are the same for all IDs of a process.
+const PREFIX: usize = 8;
+
 /// The ID of a request: 20 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestId([u8; DIGITS]);
@@ -31,7 +34,8 @@ impl RequestId {
 /// Makes request IDs: a random prefix for the process, then a counter.
 #[derive(Debug)]
 pub struct RequestIds {
-    process: u32,
+    /// The digits for the process, and zeros.
+    process: [u8; DIGITS],
     next: AtomicU64,
 }
 
@@ -39,17 +43,20 @@ impl RequestIds {
     /// Chooses the prefix.
     pub(super) fn new() -> RequestIds {
         // Without randomness two processes may use the same IDs, which does no harm.
-        RequestIds { process: getrandom::u32().unwrap_or(0), next: AtomicU64::new(0) }
+        let mut process = [b'0'; DIGITS];
+        let digits = format!("{:08x}", getrandom::u32().unwrap_or(0));
+        process[..digits.len()].copy_from_slice(digits.as_bytes());
+        RequestIds { process, next: AtomicU64::new(0) }
     }
 
     /// Returns the next ID.
     pub fn next(&self) -> RequestId {
         const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
-        let count = self.next.fetch_add(1, Ordering::Relaxed);
-        let number = (u128::from(self.process) << 48) | u128::from(count & 0xffff_ffff_ffff);
-        let mut text = [0; DIGITS];
-        for (place, digit) in text.iter_mut().rev().enumerate() {
-            *digit = HEXADECIMAL[(number >> (4 * place)) as usize & 15];
+        let mut count = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut text = self.process;
+        for digit in text[PREFIX..].iter_mut().rev() {
+            *digit = HEXADECIMAL[count as usize & 15];
+            count >>= 4;
         }
         RequestId(text)
     }

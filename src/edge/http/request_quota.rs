@@ -1,5 +1,5 @@
-//! The share of the entry's [`Quota`](super::quota::Quota) that one request takes until its credential was accepted. Only requests over
-//! HTTP/2 take some: over HTTP/1 there is one at a time, whose memory is the connection's.
+//! The share of the entry's [`Quota`](super::quota::Quota) that one request takes until its credential was accepted. Over HTTP/1
+//! there is one request at a time, whose memory is the connection's. Only a body on its way to a public route takes room there.
 
 use http::Version;
 
@@ -7,10 +7,13 @@ use super::error::Refusal;
 use super::peer::HttpPeer;
 use super::quota::{QuotaLease, Use};
 use super::service::{HttpService, Plan};
-use crate::wire::RequestHead;
+use crate::wire::{BodyLength, RequestHead};
 
 /// The text for a request for which there is no room.
 pub const NO_ROOM: &str = "Too many unfinished requests at once, try again";
+
+/// The memory of a body over HTTP/1 while it is forwarded.
+const BUFFERS: u64 = 64 * 1024;
 
 /// Takes room for a request.
 ///
@@ -51,11 +54,20 @@ fn cover(
     purpose: Use,
 ) -> Option<QuotaLease> {
     let source = client.source(request.fields(), &plan.trusted_proxies);
-    let purpose = (request.version() == Version::HTTP_2).then_some(purpose);
+    let purpose = match (request.version(), purpose) {
+        (Version::HTTP_2, purpose) => Some(purpose),
+        (_, Use::Upload) => Some(Use::SingleUpload),
+        _ => None,
+    };
     let mut lease = QuotaLease::new(site.room.clone(), source, purpose, &plan.forms);
     if purpose.is_none() {
         return Some(lease);
     }
     let fields = request.fields();
-    lease.cover_request(fields.len(), fields.text_len()).then_some(lease)
+    let buffers = match (purpose, request.body_length()) {
+        (Some(Use::SingleUpload), BodyLength::Known(length)) => length.min(BUFFERS) as usize,
+        (Some(Use::SingleUpload), _) => BUFFERS as usize,
+        _ => 0,
+    };
+    lease.cover_request(fields.len(), fields.text_len() + buffers).then_some(lease)
 }

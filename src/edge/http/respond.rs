@@ -82,6 +82,14 @@ pub async fn refuse_without_body(
     write(session, &answer, Bytes::new(), within).await
 }
 
+/// Refuses a gRPC request in the way that shows its client the text: a response that is only trailers, with status 12, UNIMPLEMENTED.
+pub async fn refuse_grpc(session: &mut ClientSession, request_id: &RequestId, within: Duration) {
+    let mut answer = AnswerHead::new(200, "application/grpc", None, request_id);
+    answer.insert("grpc-status", "12");
+    answer.insert("grpc-message", "Gatepost does not forward gRPC: connect to the service directly");
+    write(session, &answer, Bytes::new(), within).await;
+}
+
 /// Reads a small body that is about to arrive before its request is refused, so that the connection can stay open.
 pub async fn settle(session: &mut ClientSession) {
     let is_small = matches!(Framing::of(session.head(), false), Framing::Length(length) if length <= SMALL);

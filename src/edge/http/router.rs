@@ -15,12 +15,21 @@
 //!
 //! A route that is `public` matches what it says and counts for no suffix. A path that it matches is public unless a route
 //! counts for a suffix there.
+//!
+//! A backend may also add an extension: `/send.php` serves `/send` and `/send/x`. So a route with an extension counts for these as it
+//! does for suffixes, by the same rule.
+//!
+//! **Readings.** An unusual path is other paths to some servers ([`Readings`]). The request needs what its path needs as it is
+//! written, and for each of its readings what the suffixes of that need. A reading that needs more than all that, or has another group,
+//! makes the path ambiguous.
+
+use std::borrow::Cow;
 
 use http::Method;
 
 use crate::config::{CredentialPlaces, HttpEntry, Need};
 use crate::domain::{Entry, PathPattern, Permission, Permissions};
-use crate::wire::{RoutePattern, cut_short, sends_mail};
+use crate::wire::{AmbiguousPath, Readings, RoutePattern, sends_mail};
 
 /// The documented paths of the API that send mail. Each needs `email` unless a route says otherwise.
 const SENDING: [&str; 3] = ["/api/mail.send.json", "/api/mail.send.xml", "/v3/mail/send"];
@@ -35,9 +44,10 @@ pub struct Router {
     /// The configured ones, then [`SENDING`].
     routes: Vec<CompiledRoute>,
     /// The routes that may count for a suffix of a path that no route matches.
-    rivals: Vec<usize>,
+    rivals: Vec<Rival>,
     entry: Entry,
     default: Need,
+    is_uniform: bool,
     /// The entry's own places of credentials, for paths that no route matches.
     credentials: CredentialPlaces,
 }
@@ -45,13 +55,67 @@ pub struct Router {
 #[derive(Debug)]
 struct CompiledRoute {
     pattern: RoutePattern,
+    /// The same without its extension, and the extension.
+    stem: Option<(RoutePattern, Vec<u8>)>,
     methods: Option<Vec<Method>>,
     need: Need,
     group: usize,
     credentials: CredentialPlaces,
     /// The routes that may count for a suffix of a path that this route matches. Known in advance, so that most requests are
     /// decided without a look at any other route.
-    rivals: Vec<usize>,
+    rivals: Vec<Rival>,
+}
+
+/// A route that may count for a suffix of a path.
+#[derive(Clone, Copy, Debug)]
+struct Rival {
+    route: usize,
+    /// True for its paths without their extension.
+    by_stem: bool,
+}
+
+/// A route that counts for a suffix of a path.
+#[derive(Clone, Copy)]
+struct Holder<'p> {
+    rival: Rival,
+    base: &'p [u8],
+}
+
+/// The decision on one reading of a path.
+#[derive(Clone, Copy)]
+struct PathDecision {
+    /// The need of the route that matches, or of what is built in.
+    written: Need,
+    /// True if a route matches, or the path sends mail.
+    is_named: bool,
+    /// The permissions of the routes that count for a suffix; the first one's is apart.
+    suffixes: Permissions,
+    /// That of the route with the longest base.
+    first_suffix: Option<Permission>,
+    group: usize,
+    credentials: CredentialPlaces,
+}
+
+impl PathDecision {
+    fn routed(self, also: Permissions) -> Routed {
+        let need = match (self.written, self.first_suffix.or_else(|| also.iter().next())) {
+            (Need::Public, Some(first)) => Need::Permission(first),
+            (written, _) => written,
+        };
+        let also = match need {
+            Need::Public => also,
+            Need::Permission(permission) => also.minus(Permissions::only(permission)),
+        };
+        Routed { need, also, group: self.group, credentials: self.credentials }
+    }
+
+    /// The permissions of the path as it is written.
+    fn as_written(self) -> Permissions {
+        match self.written {
+            Need::Public => Permissions::NONE,
+            Need::Permission(permission) => Permissions::only(permission),
+        }
+    }
 }
 
 /// The route of a request: the permissions that it needs, and its backends.
@@ -75,16 +139,24 @@ impl Routed {
             Need::Permission(permission) => self.also.or(Permissions::only(permission)),
         }
     }
-
-    fn plain(need: Need, group: usize, credentials: CredentialPlaces) -> Routed {
-        Routed { need, also: Permissions::NONE, group, credentials }
-    }
 }
 
 impl CompiledRoute {
+    fn new(
+        path: &PathPattern,
+        methods: Option<Vec<Method>>,
+        need: Need,
+        group: usize,
+        credentials: CredentialPlaces,
+    ) -> CompiledRoute {
+        let stem = (need != Need::Public).then(|| RoutePattern::without_extension(path)).flatten();
+        let (pattern, rivals) = (RoutePattern::new(path), Vec::new());
+        CompiledRoute { pattern, stem, methods, need, group, credentials, rivals }
+    }
+
     /// A backend may read a request more leniently than it is written. So a route that needs a permission matches everything that
     /// could be meant, and a public one only what it says.
-    fn takes(&self, method: &Method, path: &str) -> bool {
+    fn takes(&self, method: &Method, path: &[u8]) -> bool {
         self.takes_method(method)
             && match self.need {
                 Need::Public => self.pattern.matches(path),
@@ -97,143 +169,193 @@ impl CompiledRoute {
         methods.is_none_or(|methods| methods.iter().any(|named| self.need.takes(named, method)))
     }
 
-    fn bases_of<'p>(&'p self, method: &Method, path: &'p str) -> impl Iterator<Item = &'p str> {
-        self.takes_method(method).then(|| self.pattern.bases_of(path)).into_iter().flatten()
+    fn may_concern(&self, path: &[u8]) -> bool {
+        self.pattern.may_concern(path) || self.stem.as_ref().is_some_and(|(stem, _)| stem.may_concern(path))
+    }
+
+    /// The pattern whose paths are the bases of other paths.
+    fn pattern_of_bases(&self, by_stem: bool) -> &RoutePattern {
+        self.stem.as_ref().filter(|_| by_stem).map_or(&self.pattern, |(stem, _)| stem)
+    }
+
+    fn bases_of<'p>(
+        &'p self,
+        by_stem: bool,
+        method: &Method,
+        path: &'p [u8],
+    ) -> impl Iterator<Item = &'p [u8]> {
+        let pattern = self.pattern_of_bases(by_stem);
+        let counts =
+            pattern.may_concern(path) && self.takes_method(method) && !(by_stem && self.pattern.covers(path));
+        let whole = (counts && by_stem && pattern.covers(path)).then_some(path);
+        let bases = counts.then(|| pattern.bases_of(path)).into_iter().flatten();
+        // An extension is not added where another one was dropped.
+        let is_base = move |base: &&[u8]| !by_stem || path.get(base.len()) == Some(&b'/');
+        whole.into_iter().chain(bases.filter(is_base))
     }
 }
 
 impl Router {
     /// Compiles the routes of `settings`.
     pub fn new(settings: &HttpEntry) -> Router {
-        let compile = |route: &crate::config::RouteSettings| CompiledRoute {
-            pattern: RoutePattern::new(&route.path),
-            methods: route.methods.clone(),
-            need: route.need,
-            group: route.group,
-            credentials: route.credentials,
-            rivals: Vec::new(),
-        };
         let own = settings.groups.first().map(|group| group.credentials);
         let credentials = own.unwrap_or(CredentialPlaces::of(settings.entry));
+        let compile = |route: &crate::config::RouteSettings| {
+            CompiledRoute::new(&route.path, route.methods.clone(), route.need, route.group, route.credentials)
+        };
         let mut routes: Vec<CompiledRoute> = settings.routes.iter().map(compile).collect();
         if settings.entry == Entry::Api {
-            routes.extend(SENDING.iter().filter_map(|path| PathPattern::parse(path).ok()).map(|path| {
-                CompiledRoute {
-                    pattern: RoutePattern::new(&path),
-                    methods: None,
-                    need: Need::Permission(Permission::Email),
-                    group: 0,
-                    credentials,
-                    rivals: Vec::new(),
-                }
+            let built_in = SENDING.iter().filter_map(|path| PathPattern::parse(path).ok());
+            let need = Need::Permission(Permission::Email);
+            // Their stems send mail as well: see `sends_mail`.
+            routes.extend(built_in.map(|path| CompiledRoute {
+                stem: None,
+                ..CompiledRoute::new(&path, None, need, 0, credentials)
             }));
         }
-        let permitting = |index: &usize| routes[*index].need != Need::Public;
-        let all_rivals: Vec<Vec<usize>> = routes
-            .iter()
-            .map(|route| {
-                let may_count = |rival: &usize| {
-                    let rival = &routes[*rival].pattern;
-                    !route.pattern.lies_below(rival) && route.pattern.may_extend(rival)
-                };
-                (0..routes.len()).filter(permitting).filter(may_count).collect()
-            })
-            .collect();
-        let rivals = (0..routes.len()).filter(permitting).collect();
+        let with_stem = |(route, compiled): (usize, &CompiledRoute)| {
+            let stem = compiled.stem.is_some().then_some(Rival { route, by_stem: true });
+            [Some(Rival { route, by_stem: false }), stem]
+        };
+        let permitting = routes.iter().enumerate().filter(|(_, route)| route.need != Need::Public);
+        let rivals: Vec<Rival> = permitting.flat_map(with_stem).flatten().collect();
+        let rivals_of = |route: &CompiledRoute| {
+            let may_count = |rival: &&Rival| {
+                let bases = routes[rival.route].pattern_of_bases(rival.by_stem);
+                !route.pattern.lies_below(bases) && route.pattern.may_extend(bases)
+            };
+            rivals.iter().filter(may_count).copied().collect()
+        };
+        let all_rivals: Vec<Vec<Rival>> = routes.iter().map(rivals_of).collect();
         for (route, rivals) in routes.iter_mut().zip(all_rivals) {
             route.rivals = rivals;
         }
-        Router { routes, rivals, entry: settings.entry, default: settings.default_need(), credentials }
+        let (entry, default) = (settings.entry, settings.default_need());
+        let same = |route: &CompiledRoute| route.need == default && route.group == 0;
+        let is_uniform = routes.iter().all(same) && entry != Entry::Api;
+        Router { routes, rivals, entry, default, is_uniform, credentials }
     }
 
-    /// Returns what a request needs, and where it goes. `path` must be normalized. `None` where a backend that ends the path at
-    /// an encoded `?` or `#` would serve what needs something else: there, no answer is right for all backends.
+    /// Returns true if all paths need the same and have the same backends, so that no reading of a path matters.
+    pub fn is_uniform(&self) -> bool {
+        self.is_uniform
+    }
+
+    /// Returns what a request needs, and where it goes. `path` must be normalized, and have these readings.
     ///
-    /// The time is linear in the path.
-    pub fn route(&self, method: &Method, path: &str) -> Option<Routed> {
-        let routed = self.route_as_read(method, path);
-        let requirement = |routed: Routed| (routed.need == Need::Public, routed.permissions());
-        let same = |other: Routed| requirement(other) == requirement(routed);
-        cut_short(path).all(|path| same(self.route_as_read(method, path))).then_some(routed)
+    /// The time is linear in the path and its readings.
+    ///
+    /// # Errors
+    /// [`AmbiguousPath`] where a backend could serve what needs something else: there, no answer is right for all backends.
+    pub fn route(&self, method: &Method, path: &str, readings: &Readings) -> Result<Routed, AmbiguousPath> {
+        let decision = self.decide(method, path.as_bytes());
+        let mut also = decision.suffixes;
+        let mut others = Vec::new();
+        for reading in readings.iter() {
+            let other = self.decide(method, &reading.path);
+            also = also.or(other.suffixes);
+            match reading.is_folded {
+                true if other.is_named => also = also.or(other.as_written()),
+                true => {}
+                false => others.push((reading, other)),
+            }
+        }
+        let checked = also.or(decision.as_written());
+        let differs = |(_, other): &&(_, PathDecision)| {
+            other.group != decision.group || !other.as_written().minus(checked).is_empty()
+        };
+        match others.iter().find(differs) {
+            Some((reading, _)) => Err(readings.ambiguity(reading)),
+            None => Ok(decision.routed(also)),
+        }
     }
 
-    fn route_as_read(&self, method: &Method, path: &str) -> Routed {
+    fn decide(&self, method: &Method, path: &[u8]) -> PathDecision {
         // The start of most paths rules out all routes.
-        let Some(first) = self.routes.iter().position(|route| route.pattern.may_concern(path)) else {
-            return self.route_as_written(path, None);
+        let Some(first) = self.routes.iter().position(|route| route.may_concern(path)) else {
+            return self.decide_as_written(path, None);
         };
         let named = self.routes[first..].iter().position(|route| route.takes(method, path));
         let named = named.map(|behind| first + behind);
         let rivals = named.map_or(&self.rivals, |named| &self.routes[named].rivals);
-        let extends = |route: &CompiledRoute| {
-            route.pattern.may_concern(path) && route.bases_of(method, path).next().is_some()
-        };
-        if rivals.iter().any(|rival| extends(&self.routes[*rival])) {
-            return self.route_by_base(method, path, named);
+        let extends =
+            |rival: &Rival| self.routes[rival.route].bases_of(rival.by_stem, method, path).next().is_some();
+        if rivals.iter().any(extends) {
+            return self.decide_by_base(method, path, named);
         }
-        self.route_as_written(path, named)
+        self.decide_as_written(path, named)
     }
 
-    fn route_as_written(&self, path: &str, named: Option<usize>) -> Routed {
-        match named {
-            Some(named) => {
-                let route = &self.routes[named];
-                Routed::plain(route.need, route.group, route.credentials)
-            }
-            None if self.entry == Entry::Api && sends_mail(path) => {
-                Routed::plain(Need::Permission(Permission::Email), 0, self.credentials)
-            }
-            None => Routed::plain(self.default, 0, self.credentials),
-        }
+    fn decide_as_written(&self, path: &[u8], named: Option<usize>) -> PathDecision {
+        let own = |written| (written, 0, self.credentials);
+        let is_named = named.is_some() || self.entry == Entry::Api && sends_mail(path);
+        let (written, group, credentials) = match named.map(|named| &self.routes[named]) {
+            Some(route) => (route.need, route.group, route.credentials),
+            None if is_named => own(Need::Permission(Permission::Email)),
+            None => own(self.default),
+        };
+        let suffixes = Permissions::NONE;
+        PathDecision { written, is_named, suffixes, first_suffix: None, group, credentials }
     }
 
     /// The same for a path that extends one that a route decides on; the rule is in the module's documentation.
-    fn route_by_base(&self, method: &Method, path: &str, named: Option<usize>) -> Routed {
-        let written = self.route_as_written(path, named);
+    fn decide_by_base(&self, method: &Method, path: &[u8], named: Option<usize>) -> PathDecision {
+        let written = self.decide_as_written(path, named);
         let holders = self.holders(method, path, named);
-        let Some((first, _)) = holders.iter().max_by_key(|(_, base)| base.len()) else { return written };
-        let first = &self.routes[*first];
-        let all =
-            holders.iter().fold(written.permissions(), |all, (holder, _)| match self.routes[*holder].need {
-                Need::Public => all,
-                Need::Permission(permission) => all.or(Permissions::only(permission)),
-            });
-        let (need, also) = match (written.need, first.need) {
-            (Need::Permission(permission), _) | (Need::Public, Need::Permission(permission)) => {
-                (Need::Permission(permission), all.minus(Permissions::only(permission)))
-            }
-            (Need::Public, Need::Public) => (Need::Public, all),
+        let Some(first) = holders.iter().max_by_key(|holder| holder.base.len()) else { return written };
+        let permission = |holder: &Holder<'_>| match self.routes[holder.rival.route].need {
+            Need::Public => None,
+            Need::Permission(permission) => Some(permission),
         };
+        let suffixes = holders.iter().filter_map(permission).map(Permissions::only);
+        let first_route = &self.routes[first.rival.route];
         let (group, credentials) = match named {
             Some(_) => (written.group, written.credentials),
-            None => (first.group, first.credentials),
+            None => (first_route.group, first_route.credentials),
         };
-        Routed { need, also, group, credentials }
+        PathDecision {
+            suffixes: suffixes.fold(Permissions::NONE, Permissions::or),
+            first_suffix: permission(first),
+            group,
+            credentials,
+            ..written
+        }
     }
 
     /// The routes that count for a suffix of `path`, each with its base there.
-    fn holders<'p>(&'p self, method: &Method, path: &'p str, named: Option<usize>) -> Vec<(usize, &'p str)> {
+    fn holders<'p>(&'p self, method: &Method, path: &'p [u8], named: Option<usize>) -> Vec<Holder<'p>> {
         let rivals = named.map_or(&self.rivals, |named| &self.routes[named].rivals);
-        let mut holders: Vec<(usize, &str)> = Vec::new();
+        let mut holders: Vec<Holder<'_>> = Vec::new();
         let mut crowded = false;
         for &rival in rivals {
-            let bases: Vec<&str> = self.routes[rival].bases_of(method, path).take(MOST_BASES).collect();
-            let decides =
-                |base: &&&str| !self.routes[..rival].iter().any(|earlier| earlier.takes(method, base));
-            let Some(base) = bases.iter().find(decides).or(bases.get(MOST_BASES - 1)) else { continue };
+            let route = &self.routes[rival.route];
+            let bases: Vec<&[u8]> = route.bases_of(rival.by_stem, method, path).take(MOST_BASES).collect();
+            let base = bases.iter().find(|base| self.decides(rival, method, base));
+            let Some(base) = base.or(bases.get(MOST_BASES - 1)) else { continue };
             crowded |= bases.len() == MOST_BASES;
-            holders.push((rival, base));
+            holders.push(Holder { rival, base });
         }
         if crowded {
             return holders;
         }
-        let pattern = |route: usize| &self.routes[route].pattern;
-        let names = |(one, base): (usize, &str), (other, longer): (usize, &str)| {
-            longer.len() > base.len() && pattern(other).lies_below(pattern(one))
+        let names = |one: &Holder<'_>, other: &Holder<'_>| {
+            let bases = self.routes[one.rival.route].pattern_of_bases(one.rival.by_stem);
+            other.base.len() > one.base.len()
+                && !other.rival.by_stem
+                && self.routes[other.rival.route].pattern.lies_below(bases)
         };
         let all = holders.clone();
-        holders.retain(|holder| !all.iter().any(|other| names(*holder, *other)));
+        holders.retain(|holder| !all.iter().any(|other| names(holder, other)));
         holders
+    }
+
+    /// Returns true if no earlier route decides on a base, with its extension added.
+    fn decides(&self, rival: Rival, method: &Method, base: &[u8]) -> bool {
+        let whole = match &self.routes[rival.route].stem {
+            Some((_, extension)) if rival.by_stem => Cow::Owned([base, extension].concat()),
+            _ => Cow::Borrowed(base),
+        };
+        !self.routes[..rival.route].iter().any(|earlier| earlier.takes(method, &whole))
     }
 }
 

@@ -13,6 +13,7 @@ use super::request_id::RequestIds;
 use super::router::Router;
 use crate::config::{AllowedOrigin, ConfigError, CredentialPlaces, Forms, HttpEntry, Timeouts};
 use crate::domain::Entry;
+use crate::edge::net::rare_log::RareLog;
 use crate::edge::net::source_limit::{CountedConnection, SourceLimit};
 use crate::service::Credentials;
 use crate::service::access::Access;
@@ -99,6 +100,8 @@ pub struct HttpService {
     pub plan: ArcSwap<Plan>,
     /// The quota of requests without an accepted credential.
     pub room: Arc<Quota>,
+    /// The log of connections over HTTP/2 that were closed for too many resets.
+    pub excessive_resets: RareLog,
     /// The connections of each source, over all HTTP entries.
     pub sources: Arc<SourceLimit>,
     /// The request IDs.
@@ -122,6 +125,7 @@ impl HttpService {
             metrics,
             plan: ArcSwap::from_pointee(plan),
             room: Arc::new(Quota::default()),
+            excessive_resets: RareLog::default(),
             sources,
             ids: RequestIds::new(),
         })

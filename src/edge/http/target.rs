@@ -3,27 +3,46 @@
 use std::borrow::Cow;
 
 use super::error::Refusal;
-use crate::wire::{self, PathError};
+use crate::wire::{self, AmbiguousPath, PathError, Readings};
 
 /// The target of a request with its path normalized.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target<'a> {
     /// The normalized path, which begins with `/`.
     pub path: Cow<'a, str>,
-    /// The query as the client wrote it, without `?`.
-    pub query: Option<&'a [u8]>,
+    /// The query without `?`, as the client wrote it, but for the characters that must be percent-encoded.
+    pub query: Option<Cow<'a, [u8]>>,
+    /// The client's path, if it has anything unusual in it.
+    unusual: Option<&'a [u8]>,
 }
 
 impl<'a> Target<'a> {
-    /// Reads the origin form and the absolute form (RFC 9112 section 3.2).
+    /// Parses the origin form and the absolute form (RFC 9112 section 3.2).
     ///
     /// # Errors
-    /// 400 if the target has another form, or a path that backends read in different ways.
+    /// 400 if the target has another form, or contains a character that must be percent-encoded.
     pub fn parse(raw: &'a [u8]) -> Result<Target<'a>, Refusal> {
         let malformed = |e: PathError| Refusal::Malformed(e.to_string().into());
         let wire::RequestTarget { path, query } = wire::RequestTarget::split(raw).map_err(malformed)?;
-        let path = wire::normalize(path).map_err(malformed)?;
-        Ok(Target { path, query })
+        let query = query.map(wire::encode_query).transpose().map_err(malformed)?;
+        if wire::is_ordinary(path)
+            && let Ok(path) = std::str::from_utf8(path)
+        {
+            return Ok(Target { path: Cow::Borrowed(path), query, unusual: None });
+        }
+        let normalized = wire::normalize(path).map_err(malformed)?;
+        Ok(Target { path: normalized, query, unusual: Some(path) })
+    }
+
+    /// The readings of the path. Most paths have no other than the path itself, and nothing is computed for them.
+    ///
+    /// # Errors
+    /// 400 if there are too many.
+    pub fn readings(&self) -> Result<Readings, Refusal> {
+        match self.unusual {
+            Some(raw) => Readings::of(raw, &self.path).map_err(ambiguous),
+            None => Ok(Readings::default()),
+        }
     }
 
     /// The target as it is forwarded, with `query` in place of the client's.
@@ -38,6 +57,11 @@ impl<'a> Target<'a> {
     }
 }
 
+/// The refusal of a path that backends read in different ways.
+pub fn ambiguous(error: AmbiguousPath) -> Refusal {
+    Refusal::Malformed(error.to_string().into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,10 +73,10 @@ mod tests {
         {
             let target = Target::parse(raw.as_bytes()).unwrap();
             assert_eq!(target.path, "/a/b", "{raw}");
-            assert_eq!(target.with_query(target.query), b"/a/b?x=1", "{raw}");
+            assert_eq!(target.with_query(target.query.as_deref()), b"/a/b?x=1", "{raw}");
         }
         assert_eq!(Target::parse(b"http://host").unwrap().path, "/");
-        assert_eq!(Target::parse(b"http://host?q").unwrap().query, Some(&b"q"[..]));
+        assert_eq!(Target::parse(b"http://host?q").unwrap().query.as_deref(), Some(&b"q"[..]));
         assert_eq!(Target::parse(b"/a?").unwrap().with_query(Some(b"")), b"/a?");
     }
 

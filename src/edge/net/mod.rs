@@ -6,6 +6,7 @@ pub mod in_flight;
 pub mod listener;
 pub mod nonblocking;
 pub(super) mod pingora_compat;
+pub mod rare_log;
 pub(super) mod resolver;
 pub mod source_limit;
 pub(super) mod stream_wrapper;

@@ -188,7 +188,7 @@ fn directives(settings: &LogSettings) -> String {
     };
     let access = if settings.access && level != LogLevel::Trace { LogLevel::Debug } else { level };
     let [level, audit, access] = [level, audit, access].map(LogLevel::as_str);
-    format!("{level},audit={audit},access={access},sqlx=warn,h2=warn,rustls=warn")
+    format!("{level},audit={audit},access={access},sqlx=warn,h2=error,rustls=warn")
 }
 
 #[cfg(test)]

@@ -90,15 +90,13 @@ impl FieldKind {
     /// character that is neither a letter nor a digit for it.
     fn of_any_spelling(name: &[u8]) -> FieldKind {
         let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-        // Most fields of browsers and libraries begin with other letters, or have one of these names.
-        let may_concern = match name.first().map(u8::to_ascii_lowercase) {
-            Some(b'a') => name.len() > 3 && name[..3].eq_ignore_ascii_case(b"ali"),
-            Some(b'c') => !is(b"cache-control"),
-            Some(b'd' | b'f' | b'i' | b'p' | b'r' | b't' | b'w' | b'x') => true,
-            _ => false,
-        };
-        if !may_concern {
-            return FieldKind::Other;
+        // Most fields of browsers and libraries begin with other letters, and none of them ends like an address.
+        let first = name.first().map(u8::to_ascii_lowercase);
+        let may_concern = matches!(first, Some(b'b' | b'c' | b'f' | b'h' | b'p' | b'r' | b't' | b'w' | b'x'));
+        let may_tell = matches!(name.last().map(u8::to_ascii_lowercase), Some(b'p' | b'r'));
+        let tells_the_client = may_tell && ENDS_OF_PROXIES.iter().any(|end| ends(name, end));
+        if !may_concern || is(b"cache-control") {
+            return if tells_the_client { FieldKind::OfProxies } else { FieldKind::Other };
         }
         let starts = |prefix: &[u8]| name.len() >= prefix.len() && is_spelt(&name[..prefix.len()], prefix);
         let is_one_of = |names: &[&[u8]]| names.iter().any(|other| is_spelt(name, other));
@@ -110,7 +108,10 @@ impl FieldKind {
         if is_ours || is(b"forwarded") || is_one_of(&NEVER) || is_one_of(&FRAMING) {
             return FieldKind::Never;
         }
-        if is_one_of(&OF_PROXIES) { FieldKind::OfProxies } else { FieldKind::Other }
+        match tells_the_client || is_one_of(&OF_PROXIES) {
+            true => FieldKind::OfProxies,
+            false => FieldKind::Other,
+        }
     }
 
     /// The bit of this kind in a set of kinds.
@@ -119,53 +120,43 @@ impl FieldKind {
     }
 }
 
-/// Fields with which proxies convey the client's address, scheme, or host.
-const OF_PROXIES: [&[u8]; 45] = [
-    b"ali-cdn-real-ip",
-    b"cdn-src-ip",
-    b"cf-connecting-ip",
+/// The ends of names with which proxies convey the client's address: `CF-Connecting-IP`, `X-Azure-ClientIP`, `WL-Proxy-Client-IP`.
+const ENDS_OF_PROXIES: [&[u8]; 15] = [
+    b"client-ip",
+    b"clientip",
+    b"connecting-ip",
+    b"connection-ip",
+    b"forward-for",
+    b"forwarded-for",
+    b"forwarder-for",
+    b"originating-ip",
+    b"proxyuser-ip",
+    b"real-ip",
+    b"remote-addr",
+    b"remote-ip",
+    b"socketip",
+    b"source-ip",
+    b"src-ip",
+];
+
+/// Other fields with which proxies convey the client's address, or the scheme or host of its request.
+const OF_PROXIES: [&[u8]; 16] = [
     b"cf-connecting-ipv6",
     b"cf-pseudo-ipv4",
-    b"client-ip",
-    b"cluster-client-ip",
-    b"do-connecting-ip",
-    b"fastly-client-ip",
-    b"fly-client-ip",
-    b"forwarded-for",
     b"forwarded-for-ip",
     b"front-end-https",
-    b"incap-client-ip",
-    b"proxy-client-ip",
-    b"remote-addr",
-    b"true-client-ip",
-    b"wl-proxy-client-ip",
+    b"proxy-host",
     b"wl-proxy-ssl",
-    b"x-appengine-remote-addr",
     b"x-appengine-user-ip",
-    b"x-azure-clientip",
-    b"x-azure-socketip",
-    b"x-client-ip",
-    b"x-client-real-ip",
-    b"x-cluster-client-ip",
     b"x-coming-from",
+    b"x-custom-ip-authorization",
     b"x-envoy-external-address",
-    b"x-forward-for",
+    b"x-forward",
     b"x-host",
     b"x-http-host-override",
-    b"x-nf-client-connection-ip",
-    b"x-original-forwarded-for",
     b"x-original-host",
-    b"x-original-remote-addr",
-    b"x-originating-ip",
-    b"x-proxyuser-ip",
-    b"x-real-ip",
-    b"x-remote-addr",
-    b"x-remote-ip",
     b"x-scheme",
-    b"x-sucuri-clientip",
-    b"x-true-client-ip",
     b"x-url-scheme",
-    b"x-vercel-forwarded-for",
 ];
 
 /// The `X-Forwarded-*` fields of a trusted proxy that are passed on as they came. `-For`, `-Proto` and `-Host` are written anew.
@@ -174,8 +165,11 @@ const FORWARDED: [&[u8]; 4] =
 
 /// Fields from which some backends take another path or method than the one that was checked, and `Proxy`, from which CGI programs take
 /// a proxy for their own requests.
-const NEVER: [&[u8]; 14] = [
+const NEVER: [&[u8]; 18] = [
+    b"base-url",
+    b"http-url",
     b"proxy",
+    b"proxy-url",
     b"request-uri",
     b"x-envoy-original-path",
     b"x-http-destinationurl",
@@ -188,6 +182,7 @@ const NEVER: [&[u8]; 14] = [
     b"x-original-uri",
     b"x-original-url",
     b"x-override-url",
+    b"x-proxy-url",
     b"x-rewrite-url",
 ];
 
@@ -201,6 +196,13 @@ fn is_spelt(name: &[u8], other: &[u8]) -> bool {
         && name.iter().zip(other).all(|(have, want)| {
             have.eq_ignore_ascii_case(want) || *want == b'-' && !have.is_ascii_alphanumeric()
         })
+}
+
+/// Returns true if a name is `end`, spelt in any way, or ends with it behind another word.
+fn ends(name: &[u8], end: &[u8]) -> bool {
+    let Some(start) = name.len().checked_sub(end.len()) else { return false };
+    let is_word = start == 0 || !name[start - 1].is_ascii_alphanumeric();
+    is_word && is_spelt(&name[start..], end)
 }
 
 #[cfg(test)]
@@ -239,7 +241,16 @@ mod tests {
             ("Client_IP", FieldKind::OfProxies),
             ("true~client~ip", FieldKind::OfProxies),
             ("Client-Ips", FieldKind::Other),
+            ("X-Any-CDN_Client.IP", FieldKind::OfProxies),
+            ("Superclient-IP", FieldKind::Other),
+            ("X-Forwarded-For", FieldKind::ForwardedFor),
+            ("X_Forwarded_For", FieldKind::Never),
+            ("Forwarded-For", FieldKind::OfProxies),
+            ("X-Azure-ClientIP", FieldKind::OfProxies),
+            ("X-Real-Ip-Address", FieldKind::Other),
             ("Content_Length", FieldKind::Never),
+            ("Transfer.Encoding", FieldKind::Never),
+            ("Proxy", FieldKind::Never),
             ("Cache_Control", FieldKind::Other),
         ] {
             assert_eq!(FieldKind::of(name.as_bytes()), kind, "{name}");

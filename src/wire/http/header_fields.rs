@@ -14,6 +14,8 @@ pub struct HeaderField<'a> {
     pub name: &'a [u8],
     /// Its value, without the blanks around it.
     pub value: &'a [u8],
+    /// The same as one text, name, colon and value, if it came so.
+    pub line: Option<&'a [u8]>,
 }
 
 /// The fields of a header, in their order. The memory is used again for the next header.
@@ -50,6 +52,12 @@ impl HeaderFields {
         self.kinds = 0;
     }
 
+    /// Makes room for so many fields with so many bytes.
+    pub(super) fn reserve(&mut self, fields: usize, bytes: usize) {
+        self.spans.reserve(fields);
+        self.text.reserve(bytes);
+    }
+
     /// Appends text that is no part of the header as it came.
     pub(super) fn append_text(&mut self, text: &[u8]) -> Span {
         let start = self.text.len() as u32;
@@ -70,6 +78,14 @@ impl HeaderFields {
     /// The text of a span.
     pub(super) fn text_of(&self, span: Span) -> &[u8] {
         self.text.get(span.start as usize..span.end as usize).unwrap_or_default()
+    }
+
+    /// The text of a field from its name to the end of its value. `None` for one that has to be put together.
+    fn line_of(&self, field: &FieldSpan) -> Option<&[u8]> {
+        let (name, value) = (field.name, field.value);
+        let is_one = value.start > name.end && self.text.get(name.end as usize) == Some(&b':');
+        let is_short = value.start <= name.end + 2;
+        (is_one && is_short).then(|| self.text_of(Span { start: name.start, end: value.end }))
     }
 
     /// Adds a field whose parts are in the text.
@@ -107,6 +123,7 @@ impl HeaderFields {
             kind: span.kind,
             name: self.text_of(span.name),
             value: self.text_of(span.value),
+            line: self.line_of(span),
         })
     }
 

@@ -2,8 +2,9 @@
 //!
 //! - `authorization` decodes Basic credentials, `origin` compares the origin of a request with the server's. `cors` has the
 //!   fields by which pages of other origins may read an answer.
-//! - `path` normalizes a path; `route` matches it with the pattern of a route, made of `pattern_segment`s. `suffix` relates
-//!   paths that extend a route's path, `mail_path` recognizes the paths that send mail.
+//! - `path` normalizes a path, `readings` are the paths that servers could take it for. `route` matches it with the pattern of a
+//!   route, made of `pattern_segment`s. `suffix` relates paths that extend a route's path, `mail_path` recognizes the paths that
+//!   send mail.
 //! - `request_head` and `response_head` read the heads of HTTP/1 messages into `header_fields`, each classified by its `field_kind`.
 //!   `body_length` finds the end of a body. `head_error` has their errors.
 //! - `chunked` decodes the chunked transfer coding, `http2_frames` counts the requests of an HTTP/2 connection.
@@ -20,6 +21,7 @@ mod mail_path;
 pub mod origin;
 pub mod path;
 mod pattern_segment;
+pub mod readings;
 mod request_head;
 mod response_head;
 pub mod route;
@@ -35,9 +37,10 @@ pub use header_fields::{HeaderField, HeaderFields};
 pub use http2_frames::RequestFrames;
 pub use mail_path::sends_mail;
 pub use origin::OwnOrigin;
-pub use path::{PathError, RequestTarget, normalize};
+pub use path::{PathError, RequestTarget, encode_query, is_ordinary, normalize, unreserved};
 #[cfg(test)]
 pub use pattern_segment::steps_of;
+pub use readings::{AmbiguousPath, Readings};
 pub use request_head::RequestHead;
 pub use response_head::ResponseHead;
-pub use route::{RoutePattern, cut_short};
+pub use route::RoutePattern;

@@ -25,14 +25,13 @@ impl PatternSegment {
         matches!(self, PatternSegment::Exact(text) if text.is_empty())
     }
 
-    /// Compares with a segment of a normalized path. Of a long one, only the ends are decoded, because it may be compared
-    /// with many routes.
-    pub(super) fn matches(&self, text: &str, case: CaseRule) -> bool {
+    /// Compares with a segment of a path. Of a long one, only the ends are decoded, because it may be compared with many routes.
+    pub(super) fn matches(&self, text: &[u8], case: CaseRule) -> bool {
         // An escape has three bytes.
         match self {
             PatternSegment::Exact(expected) if text.len() > 3 * expected.len() => false,
             PatternSegment::Around(before, after) if text.len() > 3 * (before.len() + after.len()).max(1) => {
-                let start = text.get(..3 * before.len()).unwrap_or(text);
+                let start = &text[..3 * before.len()];
                 let end = whole_escapes(text, text.len() - 3 * after.len());
                 let (start, end) = (decoded(start), decoded(end));
                 start.get(..before.len()).is_some_and(|start| case.same(start, before))
@@ -70,26 +69,36 @@ impl CaseRule {
     }
 }
 
-/// The end of a normalized text from `at` or, if `at` is inside of an escape, from the end of that.
-fn whole_escapes(text: &str, at: usize) -> &str {
-    let is_escape = |back: usize| at.checked_sub(back).is_some_and(|at| text.as_bytes()[at] == b'%');
+/// The end of a text from `at` or, if `at` is inside of an escape, from the end of that.
+fn whole_escapes(text: &[u8], at: usize) -> &[u8] {
+    let is_escape = |back: usize| at.checked_sub(back).is_some_and(|at| escaped(&text[at..]).is_some());
     let inside = if is_escape(1) { 2 } else { usize::from(is_escape(2)) };
-    text.get((at + inside).min(text.len())..).unwrap_or(text)
+    &text[(at + inside).min(text.len())..]
 }
 
-/// Decodes the escapes of a normalized path.
-pub(super) fn decoded(plain: &str) -> Cow<'_, [u8]> {
-    count_steps(plain.len());
-    if memchr::memchr(b'%', plain.as_bytes()).is_none() {
-        return Cow::Borrowed(plain.as_bytes());
-    }
-    let mut bytes = plain.bytes();
-    let mut decoded = Vec::with_capacity(plain.len());
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            decoded.push(byte);
-        } else if let (Some(high), Some(low)) = (bytes.next().and_then(hex), bytes.next().and_then(hex)) {
-            decoded.push(high << 4 | low);
+/// The byte of the escape with which a text begins.
+pub(super) fn escaped(text: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = text else { return None };
+    Some(hex(*high)? << 4 | hex(*low)?)
+}
+
+/// Decodes the escapes of a path once. A `%` without two digits is itself.
+pub(super) fn decoded(path: &[u8]) -> Cow<'_, [u8]> {
+    count_steps(path.len());
+    let Some(first) = memchr::memchr(b'%', path) else { return Cow::Borrowed(path) };
+    let mut decoded = Vec::with_capacity(path.len());
+    decoded.extend_from_slice(&path[..first]);
+    let mut rest = &path[first..];
+    while let Some((&byte, behind)) = rest.split_first() {
+        match escaped(rest) {
+            Some(byte) => {
+                decoded.push(byte);
+                rest = &rest[3..];
+            }
+            None => {
+                decoded.push(byte);
+                rest = behind;
+            }
         }
     }
     Cow::Owned(decoded)
@@ -132,12 +141,14 @@ mod tests {
     fn a_long_segment_is_compared_like_a_short_one() {
         for text in ["*", "a*", "*a", "a*b", "ab*ba", "a:*", "*:a", ":*:", "a", ":"] {
             let segment = PatternSegment::new(text);
-            for piece in ["a", "b", "%3A", "ab", "a%3A", "%3Ab", "%3A%3a", "b%3Aa"] {
+            for piece in ["a", "b", "%3A", "ab", "a%3A", "%3Ab", "%3A%3a", "b%3Aa", "%3", "%%3A", "a%"] {
                 for middle in ["", "x", "%3A", "xxxxxxxxxxxx", "%3A%3A%3A%3A%3A", "x%3Ax%3Ax%3Ax"] {
-                    for other in ["", "a", "%3A", "%3Aa", "b%3A", "ba", "a%3Ab"] {
+                    for other in ["", "a", "%3A", "%3Aa", "b%3A", "ba", "a%3Ab", "%a", "%zb", "%%3A"] {
                         let given = format!("{piece}{middle}{other}");
-                        let expected = segment.matches_decoded(&decoded(&given), CaseRule::Sensitive);
-                        assert_eq!(segment.matches(&given, CaseRule::Sensitive), expected, "{text} {given}");
+                        let given = given.as_bytes();
+                        let expected = segment.matches_decoded(&decoded(given), CaseRule::Sensitive);
+                        let found = segment.matches(given, CaseRule::Sensitive);
+                        assert_eq!(found, expected, "{text} {}", given.escape_ascii());
                     }
                 }
             }

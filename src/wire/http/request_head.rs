@@ -42,9 +42,16 @@ impl Default for RequestHead {
 }
 
 impl RequestHead {
-    /// Takes over a request of HTTP/2, whose fields follow by [`RequestHead::append`].
-    pub fn of_http2(method: Method, target: &[u8], authority: Option<&[u8]>) -> RequestHead {
+    /// Takes over a request of HTTP/2, whose fields follow by [`RequestHead::append`]: so many of them, with so many bytes.
+    pub fn of_http2(
+        method: Method,
+        target: &[u8],
+        authority: Option<&[u8]>,
+        fields: usize,
+        bytes: usize,
+    ) -> RequestHead {
         let mut head = RequestHead { method, version: Version::HTTP_2, ..RequestHead::default() };
+        head.fields.reserve(fields, bytes + target.len() + authority.map_or(0, <[u8]>::len));
         head.target = head.fields.append_text(target);
         head.authority = authority.map(|authority| head.fields.append_text(authority));
         head
@@ -169,6 +176,50 @@ impl RequestHead {
         }
         let contradicts = |host: &[u8]| authority.is_some_and(|named| !named.eq_ignore_ascii_case(host));
         host.is_some_and(contradicts).then_some("Invalid Host: it is not the host that the target names")
+    }
+
+    /// Checks what the reader of HTTP/2 leaves to the server: the number of fields, the target, the host (RFC 9113 section 8.3.1)
+    /// and the length.
+    ///
+    /// # Errors
+    /// The request is malformed, or could be read in another way as HTTP/1.1.
+    pub fn check_http2(&self) -> Result<(), HeadError> {
+        // One `Cookie` may be several fields (RFC 9113 section 8.2.3).
+        let crumbs = self.fields.all(FieldKind::Cookie).count();
+        if self.fields.len() - crumbs.saturating_sub(1) > FIELD_COUNT {
+            return Err(HeadError::TooManyFields);
+        }
+        let target = self.target();
+        let reason = if target.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
+            Some("Invalid :path: it contains a space or a control character")
+        } else if target.first() != Some(&b'/') && target != b"*" {
+            Some("Invalid :path: it must begin with /")
+        } else {
+            self.unclear_authority().or_else(|| BodyLength::of_request(&self.fields, self.version).err())
+        };
+        reason.map_or(Ok(()), |reason| Err(HeadError::Malformed(reason)))
+    }
+
+    /// The reason of a 400 for a request over HTTP/2 that isn't for exactly one host.
+    fn unclear_authority(&self) -> Option<&'static str> {
+        match (self.authority(), self.fields.get(FieldKind::Host)) {
+            (None, None) => Some("Missing :authority"),
+            (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
+                Some("Host differs from :authority")
+            }
+            _ => self.unclear_host(),
+        }
+    }
+
+    /// Returns true if it is a gRPC request, which can't be forwarded over HTTP/1.1. gRPC-Web can.
+    pub fn asks_for_grpc(&self) -> bool {
+        self.version == Version::HTTP_2
+            && self.fields.get(FieldKind::ContentType).is_some_and(|kind| {
+                let grpc = b"application/grpc";
+                kind.len() >= grpc.len()
+                    && kind[..grpc.len()].eq_ignore_ascii_case(grpc)
+                    && matches!(kind.get(grpc.len()), None | Some(b'+' | b';' | b' '))
+            })
     }
 
     /// The method.

@@ -1,5 +1,7 @@
 //! The head of a backend's response: status and fields, as they came.
 
+use std::mem::MaybeUninit;
+
 use http::Version;
 use httparse::{ParserConfig, Status};
 
@@ -11,9 +13,6 @@ use super::request_head::keeps_open;
 
 /// The most bytes of a response's header.
 pub const RESPONSE_HEADER_LIMIT: usize = 256 * 1024;
-
-/// The most fields of a usual header.
-const USUAL_FIELDS: usize = 24;
 
 /// The head of a response. The memory is used again for the next response of a connection.
 #[derive(Clone, Debug)]
@@ -45,17 +44,10 @@ impl ResponseHead {
         if let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9', rest @ ..] = input {
             return self.read(&[b"HTTP/1.1", rest].concat());
         }
-        let mut few = [httparse::EMPTY_HEADER; USUAL_FIELDS];
-        let mut response = httparse::Response::new(&mut few);
-        let length = match parser().parse_response(&mut response, input) {
-            Err(httparse::Error::TooManyHeaders) => {
-                let mut many = [httparse::EMPTY_HEADER; FIELD_COUNT];
-                let mut response = httparse::Response::new(&mut many);
-                let parsed = parser().parse_response(&mut response, input);
-                self.take(input, parsed, &response)?
-            }
-            parsed => self.take(input, parsed, &response)?,
-        };
+        let mut fields = [const { MaybeUninit::uninit() }; FIELD_COUNT];
+        let mut response = httparse::Response::new(&mut []);
+        let parsed = parser().parse_response_with_uninit_headers(&mut response, input, &mut fields);
+        let length = self.take(input, parsed, &response)?;
         if length.unwrap_or(input.len()) > RESPONSE_HEADER_LIMIT {
             return Err(HeadError::TooLarge);
         }

@@ -15,6 +15,17 @@ pub struct RoutePattern {
 }
 
 impl RoutePattern {
+    /// Compiles a pattern without its extension, which is returned with its dot: `/send` and `.php` for `/send.php`. `None` if its
+    /// last segment has none, or a `*`.
+    pub fn without_extension(pattern: &PathPattern) -> Option<(RoutePattern, Vec<u8>)> {
+        let text = pattern.as_str().trim_end_matches('/');
+        let dot = text.rfind('.')?;
+        let last = &text[text.rfind('/')? + 1..];
+        let is_name = !last.starts_with('.') && last.contains('.') && !last.contains('*');
+        let stem = PathPattern::parse(&text[..dot]).ok().filter(|_| is_name)?;
+        Some((RoutePattern::new(&stem), text[dot..].into()))
+    }
+
     /// Compiles a pattern.
     pub fn new(pattern: &PathPattern) -> RoutePattern {
         let mut segments: Vec<&str> = pattern.as_str().split('/').skip(1).collect();
@@ -27,9 +38,8 @@ impl RoutePattern {
         RoutePattern { start, segments: segments.into_iter().map(PatternSegment::new).collect(), and_below }
     }
 
-    /// Returns false if a normalized path neither matches nor extends a match. A fast test of the start of the path.
-    pub fn may_concern(&self, path: &str) -> bool {
-        let path = path.as_bytes();
+    /// Returns false if a path neither matches nor extends a match. A fast test of the start of the path.
+    pub fn may_concern(&self, path: &[u8]) -> bool {
         for (at, (given, named)) in path.iter().zip(&self.start).enumerate() {
             if given != named && !given.eq_ignore_ascii_case(named) {
                 // Behind an escape, the compared bytes don't correspond.
@@ -39,19 +49,20 @@ impl RoutePattern {
         path.len() >= self.start.len() || path.contains(&b'%')
     }
 
-    /// Returns true if a normalized path matches exactly. For routes that require less than others: `public`.
-    pub fn matches(&self, path: &str) -> bool {
+    /// Returns true if a path matches exactly, decoded once. For routes that require less than others: `public`.
+    pub fn matches(&self, path: &[u8]) -> bool {
         self.compare(path)
     }
 
-    /// Returns true if a normalized path could match for a lenient backend, which ignores ASCII case or a trailing `/`. For
+    /// Returns true if a path could match for a lenient backend, which ignores ASCII case or a trailing `/`. For
     /// routes that require a permission.
-    pub fn covers(&self, path: &str) -> bool {
+    pub fn covers(&self, path: &[u8]) -> bool {
         count_steps(1);
         if !self.may_concern(path) {
             return false;
         }
-        let mut given = path.trim_end_matches('/').split('/').skip(1);
+        let trimmed = path.len() - path.iter().rev().take_while(|byte| **byte == b'/').count();
+        let mut given = path[..trimmed].split(|byte| *byte == b'/').skip(1);
         let named = self.named().iter();
         let mut all = named
             .map(|segment| given.next().is_some_and(|text| segment.matches(text, CaseRule::Insensitive)));
@@ -66,23 +77,15 @@ impl RoutePattern {
         }
     }
 
-    fn compare(&self, path: &str) -> bool {
-        let Some(path) = path.strip_prefix('/') else { return false };
-        let mut given = path.split('/');
+    fn compare(&self, path: &[u8]) -> bool {
+        let Some(path) = path.strip_prefix(b"/") else { return false };
+        let mut given = path.split(|byte| *byte == b'/');
         let mut all = self
             .segments
             .iter()
             .map(|segment| given.next().is_some_and(|t| segment.matches(t, CaseRule::Sensitive)));
         all.all(|matches| matches) && given.next().is_some() == self.and_below
     }
-}
-
-/// The shorter paths that a backend makes of a normalized path if it decodes it and then ends it at the first `?` or the first
-/// `#`. Most paths have none.
-pub fn cut_short(path: &str) -> impl Iterator<Item = &str> {
-    let escape = memchr::memchr(b'%', path.as_bytes());
-    let end = move |end: &str| escape.and_then(|at| path[at..].find(end).map(|more| &path[..at + more]));
-    ["%3F", "%23"].into_iter().filter_map(end)
 }
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
 //! Paths that extend another one by a suffix, as `/send.php/x` extends `/send.php`. A backend may drop the suffix and serve the
 //! base. Which route decides on such a path depends on the relation of two patterns; the rule is in `edge::http::router`.
 
-use super::pattern_segment::{CaseRule, PatternSegment, count_steps, decoded};
+use super::pattern_segment::{CaseRule, PatternSegment, count_steps, decoded, escaped};
 use super::route::RoutePattern;
 
 impl RoutePattern {
-    /// The bases of a normalized path: its starts, the longest first, that this pattern covers and that only a suffix
+    /// The bases of a path: its starts, the longest first, that this pattern covers and that only a suffix
     /// follows. None if the pattern covers the whole path. The time for a fixed number of bases is linear in the path.
     ///
     /// A suffix begins with one of `/ . ; , : & \`, a control character or a trailing blank, encoded or not. The path `/` has
     /// no suffixes that begin with `/` or `.`, because every path would be one.
-    pub fn bases_of<'p>(&'p self, path: &'p str) -> impl Iterator<Item = &'p str> {
+    pub fn bases_of<'p>(&'p self, path: &'p [u8]) -> impl Iterator<Item = &'p [u8]> {
         let ends = self.last_segment_of(path).map(|(segment, at, text, is_last)| {
             let whole = !is_last && segment.matches(text, CaseRule::Insensitive);
             whole.then_some(text.len()).into_iter().chain(segment.bases_of(text)).map(move |end| at + end)
@@ -26,17 +26,17 @@ impl RoutePattern {
 
     /// The last segment of the pattern and its counterpart in a path that begins like the pattern. The counterpart is given
     /// by its position, its text, and whether it is the last segment of the path.
-    fn last_segment_of<'p>(&'p self, path: &'p str) -> Option<(&'p PatternSegment, usize, &'p str, bool)> {
+    fn last_segment_of<'p>(&'p self, path: &'p [u8]) -> Option<(&'p PatternSegment, usize, &'p [u8], bool)> {
         let (last, before) = self.named().split_last()?;
-        let mut rest = path.strip_prefix('/')?;
+        let mut rest = path.strip_prefix(b"/")?;
         for segment in before {
-            let (text, more) = rest.split_once('/')?;
-            if !segment.matches(text, CaseRule::Insensitive) {
+            let end = memchr::memchr(b'/', rest)?;
+            if !segment.matches(&rest[..end], CaseRule::Insensitive) {
                 return None;
             }
-            rest = more;
+            rest = &rest[end + 1..];
         }
-        let text = rest.split('/').next().unwrap_or_default();
+        let text = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
         Some((last, path.len() - rest.len(), text, text.len() == rest.len()))
     }
 
@@ -60,7 +60,7 @@ impl RoutePattern {
 
 impl PatternSegment {
     /// The ends of the starts of `text`, the longest first, that this segment matches and that a suffix follows.
-    fn bases_of<'t>(&'t self, text: &'t str) -> impl Iterator<Item = usize> {
+    fn bases_of<'t>(&'t self, text: &'t [u8]) -> impl Iterator<Item = usize> {
         let bytes = decoded(text);
         let (shortest, longest) = match self {
             PatternSegment::Exact(expected) => (expected.len(), expected.len()),
@@ -117,15 +117,15 @@ impl PatternSegment {
 }
 
 /// The length of the first `count` bytes of a text in its encoded form.
-fn encoded_length(text: &str, count: usize) -> usize {
+fn encoded_length(text: &[u8], count: usize) -> usize {
     count_steps(count);
-    let step = |at: usize| if text.as_bytes().get(at) == Some(&b'%') { 3 } else { 1 };
+    let step = |at: usize| if text.get(at..).and_then(escaped).is_some() { 3 } else { 1 };
     (0..count).fold(0, |at, _| at + step(at)).min(text.len())
 }
 
 /// The start of the character, or of the escape, that ends at `end`.
-fn before_character(text: &str, end: usize) -> usize {
-    let escape = end.checked_sub(3).filter(|at| text.as_bytes()[*at] == b'%');
+fn before_character(text: &[u8], end: usize) -> usize {
+    let escape = end.checked_sub(3).filter(|at| escaped(&text[*at..end]).is_some());
     escape.unwrap_or(end.saturating_sub(1))
 }
 
@@ -195,13 +195,15 @@ mod tests {
             ("/*", "/;a", None),
         ];
         for (text, path, expected) in cases {
-            assert_eq!(pattern(text).bases_of(path).next(), expected, "{text} {path}");
-            assert!(expected.is_none() || pattern(text).may_concern(path), "{text} {path}");
+            let (pattern, bytes) = (pattern(text), path.as_bytes());
+            let found = pattern.bases_of(bytes).next();
+            assert_eq!(found, expected.map(str::as_bytes), "{text} {path}");
+            assert!(expected.is_none() || pattern.may_concern(bytes), "{text} {path}");
         }
         let star = pattern("/v1/*.b");
         assert_eq!(
-            star.bases_of("/v1/a.b.b%2Eb/c").collect::<Vec<_>>(),
-            ["/v1/a.b.b%2Eb", "/v1/a.b.b", "/v1/a.b"]
+            star.bases_of(b"/v1/a.b.b%2Eb/c").collect::<Vec<_>>(),
+            [&b"/v1/a.b.b%2Eb"[..], b"/v1/a.b.b", b"/v1/a.b"]
         );
     }
 

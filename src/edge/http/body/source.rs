@@ -12,6 +12,9 @@ use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::masking::Mask;
 use crate::edge::http::quota::QuotaLease;
 
+/// The most bytes of a body from the client that are kept for another attempt.
+const SHORT: usize = 64 * 1024;
+
 enum BodySource {
     /// There is no body.
     Empty,
@@ -42,12 +45,52 @@ pub struct Body {
     given_up: bool,
     /// True if no other attempt needs what was sent.
     once: bool,
+    /// The pieces of a short body that came from the client, for another attempt.
+    kept: KeptPieces,
+}
+
+/// The first pieces of a body.
+#[derive(Default)]
+struct KeptPieces {
+    pieces: Vec<Bytes>,
+    length: usize,
+    /// The number of pieces that were given out again.
+    given: usize,
+}
+
+impl KeptPieces {
+    fn keep(&mut self, piece: &Bytes) {
+        self.length += piece.len();
+        match self.is_whole() {
+            true => self.pieces.push(piece.clone()),
+            false => self.pieces = Vec::new(),
+        }
+        self.given = self.pieces.len();
+    }
+
+    /// Returns true if no piece was too much to be kept.
+    fn is_whole(&self) -> bool {
+        self.length <= SHORT
+    }
+
+    /// The next piece that is given out again.
+    fn again(&mut self) -> Option<Bytes> {
+        let piece = self.pieces.get(self.given).cloned();
+        self.given += usize::from(piece.is_some());
+        piece
+    }
 }
 
 impl Body {
     /// No body.
     pub fn empty() -> Body {
-        Body { source: BodySource::Empty, sent: true, given_up: false, once: false }
+        Body {
+            source: BodySource::Empty,
+            sent: true,
+            given_up: false,
+            once: false,
+            kept: KeptPieces::default(),
+        }
     }
 
     /// The body that the client sends, at the pace of [`Pace::new`] for `window`. `wants_continue` is the time limit for the 100 that
@@ -60,12 +103,24 @@ impl Body {
     ) -> Body {
         let pace = Pace::new(window);
         let streamed = Streamed { mask, pace, ready: VecDeque::new(), begun: false, wants_continue, room };
-        Body { source: BodySource::Client(Box::new(streamed)), sent: false, given_up: false, once: false }
+        Body {
+            source: BodySource::Client(Box::new(streamed)),
+            sent: false,
+            given_up: false,
+            once: false,
+            kept: KeptPieces::default(),
+        }
     }
 
     /// A body that was spooled and rewound.
     pub fn spooled(spool: Spool) -> Body {
-        Body { source: BodySource::Spooled(Box::new(spool)), sent: false, given_up: false, once: false }
+        Body {
+            source: BodySource::Spooled(Box::new(spool)),
+            sent: false,
+            given_up: false,
+            once: false,
+            kept: KeptPieces::default(),
+        }
     }
 
     /// The length of a body that was spooled.
@@ -107,6 +162,9 @@ impl Body {
         if self.once && self.is_over() && matches!(self.source, BodySource::Spooled(_)) {
             self.source = BodySource::Empty;
         }
+        if self.once && self.kept.given == self.kept.pieces.len() {
+            self.kept = KeptPieces::default();
+        }
     }
 
     /// Goes back to the beginning for another attempt. Returns false if it can't.
@@ -116,11 +174,12 @@ impl Body {
         }
         let possible = match &mut self.source {
             BodySource::Empty => return true,
-            BodySource::Client(streamed) => !streamed.begun,
+            BodySource::Client(streamed) => !streamed.begun || self.kept.is_whole(),
             BodySource::Spooled(spool) => spool.rewind().await.is_ok(),
         };
         self.sent = false;
         self.given_up = false;
+        self.kept.given = 0;
         possible
     }
 
@@ -140,7 +199,16 @@ impl Body {
         let piece = match &mut self.source {
             BodySource::Empty => None,
             BodySource::Spooled(spool) => spool.next().await.map_err(spool_failed)?,
-            BodySource::Client(streamed) => streamed.next(session).await?,
+            BodySource::Client(streamed) => match self.kept.again() {
+                Some(piece) => Some(piece),
+                None => {
+                    let piece = streamed.next(session).await?;
+                    if let Some(piece) = piece.as_ref().filter(|_| !self.once) {
+                        self.kept.keep(piece);
+                    }
+                    piece
+                }
+            },
         };
         self.sent = piece.is_none();
         self.let_go();

@@ -15,10 +15,17 @@ use crate::edge::http::quota::QuotaLease;
 /// The bytes that are read back from the file at once.
 const PIECE: usize = 64 * 1024;
 
+/// The room for a body of known length, as a multiple of its first piece.
+const FIRST_ROOM: usize = 8;
+
 /// A body that is written once, and then read as often as needed.
 #[derive(Debug)]
 pub struct Spool {
     memory: BytesMut,
+    /// The length of a body that fits into memory, if that is known.
+    expected: Option<u64>,
+    /// The bytes that were written to memory, once they can be read.
+    whole: Bytes,
     in_memory_at_most: u64,
     directory: Option<PathBuf>,
     file: Option<File>,
@@ -39,10 +46,13 @@ pub enum SpoolError {
 }
 
 impl Spool {
-    /// An empty spool, which continues in a file above `forms.memory` bytes, or if `lease` finds no room in memory.
-    pub fn new(forms: &Forms, lease: QuotaLease) -> Spool {
+    /// An empty spool for `expected` bytes, if that is known. It continues in a file above `forms.memory` bytes, or if `lease` finds no
+    /// room in memory.
+    pub fn new(forms: &Forms, lease: QuotaLease, expected: Option<u64>) -> Spool {
         Spool {
             memory: BytesMut::new(),
+            expected: expected.filter(|expected| *expected <= forms.memory),
+            whole: Bytes::new(),
             in_memory_at_most: forms.memory,
             directory: forms.directory.clone(),
             file: None,
@@ -61,31 +71,47 @@ impl Spool {
     ///
     /// # Errors
     /// [`SpoolError`], after which the spool can't be used.
-    pub async fn write(&mut self, piece: &[u8]) -> Result<(), SpoolError> {
+    pub async fn write(&mut self, piece: Bytes) -> Result<(), SpoolError> {
         let before = self.length;
         self.length += piece.len() as u64;
         if self.file.is_none()
             && self.length <= self.in_memory_at_most
             && self.lease.cover_in_memory(before, self.length)
         {
-            self.memory.extend_from_slice(piece);
+            self.keep(piece);
             return Ok(());
         }
         if !self.lease.cover_on_disk(self.length).await {
             return Err(SpoolError::NoRoom);
         }
         if let Some(file) = &mut self.file {
-            return Ok(file.write_all(piece).await?);
+            return Ok(file.write_all(&piece).await?);
         }
         let directory = self.directory.clone().unwrap_or_else(std::env::temp_dir);
         let made = tokio::task::spawn_blocking(move || tempfile::tempfile_in(directory)).await;
         let file = made.map_err(io::Error::from)??;
         let mut file = File::from_std(file);
-        file.write_all(&std::mem::take(&mut self.memory)).await?;
+        let memory = std::mem::take(&mut self.memory);
+        file.write_all(&memory).await?;
         self.lease.leave_memory();
-        file.write_all(piece).await?;
+        file.write_all(&piece).await?;
         self.file = Some(file);
         Ok(())
+    }
+
+    /// Appends a piece to memory.
+    fn keep(&mut self, piece: Bytes) {
+        if !self.memory.is_empty() {
+            return self.memory.extend_from_slice(&piece);
+        }
+        let expected = usize::try_from(self.expected.unwrap_or_default()).unwrap_or_default();
+        if piece.len() < expected {
+            self.memory.reserve(expected.min(piece.len() * FIRST_ROOM));
+            return self.memory.extend_from_slice(&piece);
+        }
+        // All of it is there, and stays where it is, unless that is far too large.
+        let whole = BytesMut::from(piece);
+        self.memory = if whole.capacity() <= 2 * whole.len() { whole } else { BytesMut::from(&whole[..]) };
     }
 
     /// The room that it takes.
@@ -104,6 +130,9 @@ impl Spool {
     /// The file can't be written to its end.
     pub async fn rewind(&mut self) -> io::Result<()> {
         self.read = 0;
+        if !self.memory.is_empty() {
+            self.whole = std::mem::take(&mut self.memory).freeze();
+        }
         if let Some(file) = &mut self.file {
             file.flush().await?;
             file.seek(SeekFrom::Start(0)).await?;
@@ -120,7 +149,7 @@ impl Spool {
             return Ok(None);
         }
         let piece = match &mut self.file {
-            None => Bytes::copy_from_slice(&self.memory[self.read as usize..]),
+            None => self.whole.clone(),
             Some(file) => {
                 let mut piece = BytesMut::with_capacity(PIECE);
                 if file.read_buf(&mut piece).await? == 0 {
@@ -143,7 +172,7 @@ mod tests {
 
     fn spool(forms: Forms) -> Spool {
         let lease = QuotaLease::new(Arc::new(Quota::default()), [192, 0, 2, 1].into(), None, &forms);
-        Spool::new(&forms, lease)
+        Spool::new(&forms, lease, Some(500))
     }
 
     async fn all(spool: &mut Spool) -> Vec<u8> {
@@ -160,7 +189,7 @@ mod tests {
             let body: Vec<u8> = (0..size).map(|i: u32| (i % 251) as u8).collect();
             let mut spool = spool(Forms { memory: 1000, ..Forms::default() });
             for piece in body.chunks(70_001) {
-                spool.write(piece).await.unwrap();
+                spool.write(Bytes::copy_from_slice(piece)).await.unwrap();
             }
             assert_eq!(spool.length(), u64::from(size));
             assert_eq!(spool.file.is_some(), size > 1000);
@@ -175,15 +204,18 @@ mod tests {
     async fn a_directory_that_is_not_there_is_an_error() {
         let mut spool =
             spool(Forms { memory: 1, directory: Some("/nowhere/at/all".into()), ..Forms::default() });
-        assert!(matches!(spool.write(b"too long for memory").await, Err(SpoolError::Io(_))));
+        assert!(matches!(
+            spool.write(Bytes::from_static(b"too long for memory")).await,
+            Err(SpoolError::Io(_))
+        ));
     }
 
     #[tokio::test]
     async fn without_room_in_memory_it_goes_to_a_file() {
         let mut spool = spool(Forms { memory_total: 0, ..Forms::default() });
-        spool.write(&[b'x'; 1000]).await.unwrap();
+        spool.write(Bytes::from_static(&[b'x'; 1000])).await.unwrap();
         assert!(spool.file.is_none());
-        spool.write(&[b'x'; 20_000]).await.unwrap();
+        spool.write(Bytes::from_static(&[b'x'; 20_000])).await.unwrap();
         assert!(spool.file.is_some());
         spool.rewind().await.unwrap();
         assert_eq!(all(&mut spool).await, [b'x'; 21_000]);

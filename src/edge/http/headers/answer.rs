@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use http::{StatusCode, Version};
-use pingora_http::ResponseHeader;
+use http::header::{DATE, HeaderName, HeaderValue};
+use http::{Response, StatusCode, Version};
 
-use super::response::{connection_for, put, put_status};
+use super::response::{connection_for, put, put_status, set_indexed};
 use crate::edge::http::request_id::RequestId;
 use crate::edge::net::pingora_compat;
 
@@ -76,11 +76,16 @@ impl AnswerHead {
     ///
     /// # Errors
     /// A value can't be written.
-    pub fn for_http2(&self) -> pingora_error::Result<ResponseHeader> {
-        let mut header = ResponseHeader::build_no_case(self.status, Some(self.fields.len() + 1))?;
+    pub fn for_http2(&self) -> http::Result<Response<()>> {
+        let mut header = Response::builder().status(self.status).body(())?;
+        let map = header.headers_mut();
+        map.reserve(self.fields.len() + 1);
         for (name, value) in self.fields.iter().filter(|(name, _)| *name != "Transfer-Encoding") {
-            header.append_header(*name, &**value)?;
+            let (name, mut value) = (HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(value)?);
+            set_indexed(&name, &mut value);
+            map.append(name, value);
         }
+        map.insert(DATE, pingora_compat::date());
         Ok(header)
     }
 }
@@ -109,6 +114,6 @@ mod tests {
             let said = text.lines().find_map(|line| line.strip_prefix("Connection: "));
             assert_eq!(said, connection, "{version:?} {stays_open}");
         }
-        assert_eq!(answer.for_http2().unwrap().headers.len(), 5);
+        assert_eq!(answer.for_http2().unwrap().headers().len(), 6);
     }
 }

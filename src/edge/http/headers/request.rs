@@ -3,7 +3,7 @@
 use http::{Method, Version};
 
 use super::hop_by_hop::Nominated;
-use super::response::{TooManyNominated, put, put_number};
+use super::response::{TooManyNominated, put, put_field, put_number};
 use crate::edge::http::peer::HttpPeer;
 use crate::edge::http::request_id::RequestId;
 use crate::service::access::Granted;
@@ -156,7 +156,7 @@ fn clients_fields<'r>(
             kind if !passes(kind, field.value, with) || nominated.contains(&field) => continue,
             _ => {}
         }
-        put(out, field.name, field.value);
+        put_field(out, &field);
     }
     Ok(host)
 }

@@ -2,15 +2,13 @@
 //! what Gatepost adds. This is the one place that decides it, for clients of HTTP/1 ([`incoming_bytes`]) and HTTP/2
 //! ([`incoming_http2`]).
 
-use bytes::Bytes;
-use http::Version;
-use pingora_http::ResponseHeader;
+use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 use thiserror::Error;
 
 use super::hop_by_hop::Nominated;
 use crate::edge::http::request_id::RequestId;
 use crate::edge::net::pingora_compat;
-use crate::wire::{BodyLength, FieldKind, ResponseHead, merged_length};
+use crate::wire::{BodyLength, FieldKind, HeaderField, ResponseHead, merged_length};
 
 /// `Connection` names more fields than any peer has a use for.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -51,17 +49,29 @@ pub fn connection_for(version: Version, stays_open: bool) -> Option<&'static str
 ///
 /// # Errors
 /// The reason, for the log: a field can't be written, or `Connection` names too many fields.
-pub fn incoming_http2(response: &ResponseHead, with: &Incoming<'_>) -> Result<ResponseHeader, String> {
-    let size = response.fields().len() + 4;
-    let header = ResponseHeader::build_no_case(response.status(), Some(size));
-    let mut header = header.map_err(|_| "invalid status".to_owned())?;
+pub fn incoming_http2(response: &ResponseHead, with: &Incoming<'_>) -> Result<Response<()>, String> {
+    let mut header = Response::new(());
+    *header.status_mut() =
+        StatusCode::from_u16(response.status()).map_err(|_| "invalid status".to_owned())?;
+    let map = header.headers_mut();
+    map.reserve(response.fields().len() + 2);
     let mut is_invalid = false;
-    fields(response, with, |name, value| {
-        // The library puts its own date into each response.
-        is_invalid |= header.append_header(Bytes::copy_from_slice(name), value).is_err();
+    fields(response, with, |field| {
+        match (HeaderName::from_bytes(field.name), HeaderValue::from_bytes(field.value)) {
+            (Ok(name), Ok(mut value)) => {
+                set_indexed(&name, &mut value);
+                is_invalid |= map.try_append(name, value).is_err();
+            }
+            _ => is_invalid = true,
+        }
     })
     .map_err(|error| error.to_string())?;
     if is_invalid { Err("invalid field".to_owned()) } else { Ok(header) }
+}
+
+/// Has a value that never comes again left out of the table of the header compression (RFC 7541 section 7.1.3).
+pub fn set_indexed(name: &HeaderName, value: &mut HeaderValue) {
+    value.set_sensitive(name == "x-request-id");
 }
 
 /// Appends the response as a client of HTTP/1 gets it.
@@ -74,7 +84,7 @@ pub fn incoming_bytes(
     out: &mut Vec<u8>,
 ) -> Result<(), TooManyNominated> {
     put_status(out, response.status(), response.reason());
-    fields(response, with, |name, value| put(out, name, value))?;
+    fields(response, with, |field| put_field(out, field))?;
     out.extend_from_slice(b"\r\n");
     Ok(())
 }
@@ -83,7 +93,7 @@ pub fn incoming_bytes(
 fn fields(
     response: &ResponseHead,
     with: &Incoming<'_>,
-    mut put: impl FnMut(&[u8], &[u8]),
+    mut put: impl FnMut(&HeaderField<'_>),
 ) -> Result<(), TooManyNominated> {
     let switches = response.status() == 101;
     let is_final = response.status() >= 200;
@@ -101,7 +111,10 @@ fn fields(
             FieldKind::Date => dated = true,
             FieldKind::ContentLength if has_length && !sized => {
                 sized = true;
-                put(field.name, merged_length(field.value));
+                match merged_length(field.value) {
+                    length if length.len() == field.value.len() => put(&field),
+                    length => put(&HeaderField { value: length, line: None, ..field }),
+                }
                 continue;
             }
             FieldKind::Connection | FieldKind::Upgrade if switches => {}
@@ -114,8 +127,11 @@ fn fields(
             _ if !switches && nominated.contains(&field) => continue,
             _ => {}
         }
-        put(field.name, field.value);
+        put(&field);
     }
+    let mut put = |name: &[u8], value: &[u8]| {
+        put(&HeaderField { kind: FieldKind::Other, name, value, line: None });
+    };
     if with.is_chunked() {
         put(b"Transfer-Encoding", b"chunked");
     }
@@ -140,6 +156,18 @@ pub fn put_status(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
     out.extend_from_slice(&[digit(status / 100), digit(status / 10), digit(status), b' ']);
     out.extend_from_slice(reason);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a field as it came.
+pub fn put_field(out: &mut Vec<u8>, field: &HeaderField<'_>) {
+    match field.line {
+        Some(line) => {
+            out.reserve(line.len() + 2);
+            out.extend_from_slice(line);
+            out.extend_from_slice(b"\r\n");
+        }
+        None => put(out, field.name, field.value),
+    }
 }
 
 /// Appends a field.

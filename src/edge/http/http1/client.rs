@@ -29,6 +29,9 @@ const EARLY: usize = 64 * 1024;
 /// Writes are gathered up to this many bytes.
 const GATHER: usize = 16 * 1024;
 
+/// A buffer that grew above this many bytes is given back when the connection is idle.
+const KEPT: usize = 8 * 1024;
+
 /// The bytes of a request that was refused, and the time for them, after which a connection is closed anyway.
 const LINGER_BYTES: usize = 16 << 20;
 const LINGER_TIME: Duration = Duration::from_secs(2);
@@ -274,10 +277,21 @@ impl Http1Client {
     /// Ends an exchange whose response was sent. Returns true if a further request can be read.
     pub async fn finish(&mut self, within: Duration) -> bool {
         if self.stays_open && self.body.is_done() {
+            self.shrink();
             return true;
         }
         self.close(within).await;
         false
+    }
+
+    /// Gives back buffers that grew large before the connection is idle.
+    fn shrink(&mut self) {
+        if self.received.is_empty() && self.received.capacity() > KEPT {
+            self.received = BytesMut::new();
+        }
+        if self.unsent.capacity() > KEPT {
+            self.unsent = Vec::new();
+        }
     }
 
     /// Closes the connection after what was written.

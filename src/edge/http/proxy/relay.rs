@@ -208,7 +208,7 @@ impl Relay<'_, '_> {
         let (status, is_interim) = (self.backend.head().status(), self.backend.head().is_interim());
         if is_interim {
             // Gatepost sends 100 itself. Early hints are for the client.
-            if status == 103 && self.client.session.is_http1_1() {
+            if status == 103 && self.client.session.takes_early_hints() {
                 self.write_head(BodyLength::None, false)?;
             }
             return Ok(None);

@@ -14,14 +14,20 @@ fn router(routes: &str) -> Router {
 
 /// The needs of a path, in words.
 fn need(router: &Router, method: Method, path: &str) -> &'static str {
-    router.route(&method, path).map_or("refused", |routed| match routed.need {
+    judged(router, &method, path).map_or("refused", |routed| match routed.need {
         Need::Public => "public",
         Need::Permission(_) => routed.permissions().as_str(),
     })
 }
 
 fn group(router: &Router, method: Method, path: &str) -> Option<usize> {
-    router.route(&method, path).map(|routed| routed.group)
+    judged(router, &method, path).ok().map(|routed| routed.group)
+}
+
+/// The decision on a target's path with all of its readings.
+fn judged(router: &Router, method: &Method, path: &str) -> Result<Routed, AmbiguousPath> {
+    let readings = Readings::of(path.as_bytes(), path)?;
+    router.route(method, path, &readings)
 }
 
 #[test]
@@ -213,7 +219,7 @@ fn steps(table: &str, method: &Method, path: &str, times: usize) -> usize {
     let (repeated, end) = rest.split_once(')').unwrap();
     let path = format!("{before}{}{end}", repeated.repeat(times));
     crate::wire::steps_of(|| {
-        router.route(method, &path);
+        let _ = router.route(method, &path, &Readings::default());
     })
 }
 
@@ -321,3 +327,4 @@ fn what_sends_mail_is_a_base_as_well() {
 }
 
 mod model;
+mod readings;

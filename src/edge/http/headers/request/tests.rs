@@ -2,7 +2,8 @@ use super::*;
 
 /// A request with these fields, of a version that does not need a host where it names none.
 fn head(method: &str, version: Version, fields: &[(&str, &str)]) -> RequestHead {
-    let mut head = RequestHead::of_http2(Method::from_bytes(method.as_bytes()).unwrap(), b"/a?b=c", None);
+    let mut head =
+        RequestHead::of_http2(Method::from_bytes(method.as_bytes()).unwrap(), b"/a?b=c", None, 0, 0);
     if version == Version::HTTP_2 {
         fields.iter().for_each(|(name, value)| head.append(name.as_bytes(), value.as_bytes()));
         return head;

@@ -8,17 +8,17 @@ fn id() -> RequestId {
 fn header(status: u16, fields: &[(&'static str, &str)], with: &Incoming<'_>) -> String {
     let mut response = ResponseHead::default();
     let text: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let reason = http::StatusCode::from_u16(status).unwrap().canonical_reason().unwrap();
+    let reason = StatusCode::from_u16(status).unwrap().canonical_reason().unwrap();
     response.read(format!("HTTP/1.1 {status} {reason}\r\n{text}\r\n").as_bytes()).unwrap().unwrap();
     let mut bytes = Vec::new();
     incoming_bytes(&response, with, &mut bytes).unwrap();
     let bytes = String::from_utf8(bytes).unwrap();
     let map = incoming_http2(&response, with).unwrap();
     let mut lines: Vec<_> = bytes.lines().skip(1).filter(|line| !line.is_empty()).collect();
-    assert_eq!(lines.len(), map.headers.len(), "{bytes}");
+    assert_eq!(lines.len(), map.headers().len(), "{bytes}");
     lines.retain(|line| {
         let (name, value) = line.split_once(": ").unwrap();
-        !map.headers.get_all(name).iter().any(|other| other.as_bytes() == value.as_bytes())
+        !map.headers().get_all(name).iter().any(|other| other.as_bytes() == value.as_bytes())
     });
     assert!(lines.is_empty(), "{lines:?} in one and not in the other");
     bytes

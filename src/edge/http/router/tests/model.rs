@@ -43,6 +43,19 @@ impl ModelRoute {
         self.method.is_none_or(|named| named == method) && long_enough && named.iter().zip(&given).all(same)
     }
 
+    /// The extension of its last segment, if it needs a permission.
+    fn extension(&self) -> Option<&str> {
+        let last = self.pattern.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        let at = last.rfind('.').filter(|at| *at > 0 && !last.contains('*') && self.need != "public")?;
+        Some(&last[at..])
+    }
+
+    /// The same route for its paths without their extension.
+    fn without_extension(&self) -> Option<ModelRoute> {
+        let pattern = self.pattern.trim_end_matches('/').strip_suffix(self.extension()?)?;
+        Some(ModelRoute { pattern: pattern.to_owned(), ..self.clone() })
+    }
+
     fn extended_by(&self, path: &str) -> bool {
         bases(path).any(|base| self.takes("POST", base) || self.takes("GET", base))
     }
@@ -84,7 +97,8 @@ fn first(routes: &[ModelRoute], method: &str, path: &str) -> Option<usize> {
 /// The mistake in a decision, if there is one.
 ///
 /// A request needs what its path needs as it is written. It also needs what each of its bases needs as it is written, but
-/// for a base whose route is that of the path or has a more exact one at a longer part of the path. It needs nothing else.
+/// for a base whose route is that of the path or has a more exact one at a longer part of the path. A part of the path that is a
+/// route's without its extension is such a base, too. It needs nothing else.
 fn fault(routes: &[ModelRoute], method: &str, path: &str, routed: &Routed) -> Option<String> {
     let granted = routed.permissions();
     let written = first(routes, method, path);
@@ -96,8 +110,19 @@ fn fault(routes: &[ModelRoute], method: &str, path: &str, routed: &Routed) -> Op
         return Some(format!("as it is written it needs {needed}"));
     }
     let mut allowed: Vec<Permission> = permission(written).into_iter().collect();
-    for base in bases(path) {
-        let Some(holder) = first(routes, method, base) else { continue };
+    let by_suffix = bases(path).filter_map(|base| {
+        let holder = first(routes, method, base)?;
+        Some((base, holder, routes[holder].clone()))
+    });
+    let starts = path.match_indices('/').map(|(at, _)| &path[..at]).chain([path]);
+    let by_extension = starts.filter(|start| !start.is_empty()).flat_map(|start| {
+        (0..routes.len()).filter_map(move |holder| {
+            let whole = format!("{}{}", start.trim_end_matches('/'), routes[holder].extension()?);
+            let decides = first(routes, method, &whole) == Some(holder);
+            decides.then(|| routes[holder].without_extension()).flatten().map(|stem| (start, holder, stem))
+        })
+    });
+    for (base, holder, covering) in by_suffix.chain(by_extension) {
         let Some(needed) = routes[holder].permission() else { continue };
         if routes[holder].takes(method, path) {
             continue;
@@ -106,7 +131,7 @@ fn fault(routes: &[ModelRoute], method: &str, path: &str, routed: &Routed) -> Op
         let longer = bases(path).filter(|other| other.len() > base.len());
         let longer = longer.filter_map(|other| first(routes, method, other));
         let mut naming = longer.filter(|route| routes[*route].permission().is_some()).chain(written);
-        let is_named = naming.any(|route| routes[route].lies_below(&routes[holder]));
+        let is_named = naming.any(|route| routes[route].lies_below(&covering));
         if !is_named && !granted.contains(needed) {
             return Some(format!("{base} needs {needed}"));
         }
@@ -156,7 +181,8 @@ proptest! {
         // A route that an earlier one hides is an error.
         let Ok(config) = Config::parse(&text, "test") else { return Ok(()) };
         let compiled = Router::new(config.api.as_ref().unwrap());
-        let routed = compiled.route_as_read(&Method::from_bytes(method.as_bytes()).unwrap(), &path);
+        let decision = compiled.decide(&Method::from_bytes(method.as_bytes()).unwrap(), path.as_bytes());
+        let routed = decision.routed(decision.suffixes);
         // An encoded slash is one to a backend that serves the base, and none to the segments of a pattern.
         if !path.contains("%2F") {
             let decoded = percent_encoding::percent_decode_str(&path).decode_utf8().unwrap().into_owned();

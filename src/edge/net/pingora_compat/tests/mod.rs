@@ -1,2 +1,1 @@
 mod connectors;
-mod http2;
