@@ -1,8 +1,5 @@
 #![no_main]
 
-use gatepost_fuzz::{peers, properties};
+use gatepost_fuzz::properties;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    properties::request_head(data);
-    peers::request_head(data);
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| properties::request_head(data));

@@ -12,7 +12,6 @@ pub mod config;
 pub mod domain;
 #[path = "../../tests/common/driver.rs"]
 mod driver;
-pub mod peers;
 pub mod properties;
 #[path = "../../src/wire/mod.rs"]
 pub mod wire;

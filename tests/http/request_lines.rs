@@ -1,4 +1,5 @@
-//! Request lines as clients write them: minor versions are read, and no space is guessed about.
+//! Request lines as clients write them: bytes that a URI may not have are encoded, minor versions are read, and no space is guessed
+//! about.
 
 use crate::common::Gateway;
 use crate::common::backend::Backend;
@@ -11,6 +12,70 @@ fn send(gateway: &Gateway, line: &[u8], fields: &str, body: &str) -> (Response, 
     let rest = format!("\r\nHost: gate.test\r\n{BASIC_API}{fields}\r\n{body}");
     connection.write(&[line, rest.as_bytes(), &get("/behind").basic(API).bytes()].concat());
     (connection.read_response(), connection)
+}
+
+// Case A2: raw bytes that RFC 3986 does not allow in a target
+#[test]
+fn bytes_that_no_uri_has_are_forwarded_encoded() {
+    let backend = Backend::hello();
+    let gateway = with_caller(&backend, "");
+    let cases: [(&[u8], &str); 20] = [
+        (b"/e?filter={\"a\":1}", "/e?filter=%7B%22a%22:1%7D"),
+        (b"/e?x=<y>", "/e?x=%3Cy%3E"),
+        (b"/e?x=a|b^c`d", "/e?x=a%7Cb%5Ec%60d"),
+        (b"/e?x=a\\b", "/e?x=a%5Cb"),
+        (b"/e?x=\xc3\xa9", "/e?x=%C3%A9"),
+        (b"/e?x=\xff\x80", "/e?x=%FF%80"),
+        (b"/e?{", "/e?%7B"),
+        (b"/e?x={}&y=%7b%7D%22", "/e?x=%7B%7D&y=%7b%7D%22"),
+        // What a URI may have stays as it is, in its own spelling.
+        (b"/e?x=[1]&y=a'b(c)*,;:@!$+-._~/?=", "/e?x=[1]&y=a'b(c)*,;:@!$+-._~/?="),
+        (b"/e?x=%", "/e?x=%"),
+        (b"/e?x=%zz", "/e?x=%zz"),
+        // The same in a path.
+        (b"/{id}/x", "/%7Bid%7D/x"),
+        (b"/\"a\"", "/%22a%22"),
+        (b"/a<b>c", "/a%3Cb%3Ec"),
+        (b"/a|b^c`d", "/a%7Cb%5Ec%60d"),
+        (b"/caf\xc3\xa9", "/caf%C3%A9"),
+        (b"/caf\xe9", "/caf%E9"),
+        (b"/\xe2\x82\xac?\xe2\x82\xac", "/%E2%82%AC?%E2%82%AC"),
+        // In the other forms of a target.
+        (b"http://gate.test/e?x={}", "/e?x=%7B%7D"),
+        (b"http://gate.test/{}", "/%7B%7D"),
+    ];
+    for (target, forwarded) in cases {
+        for method in ["GET", "POST"] {
+            let line = [method.as_bytes(), b" ", target, b" HTTP/1.1"].concat();
+            let shown = line.escape_ascii().to_string();
+            let fields = if method == "POST" { "Content-Length: 1\r\n" } else { "" };
+            let (answer, mut connection) = send(&gateway, &line, fields, &"x"[..fields.len().min(1)]);
+            assert_eq!(answer.status, 200, "{shown}: {}", answer.text());
+            assert_eq!(backend.next().target, forwarded, "{shown}");
+            assert_eq!(connection.read_response().status, 200, "{shown}");
+            assert_eq!(backend.next().target, "/behind", "{shown}");
+        }
+    }
+}
+
+// Case A2: the credential beside such bytes
+#[test]
+fn a_credential_beside_bytes_that_no_uri_has_is_found_and_masked() {
+    let backend = Backend::hello();
+    let gateway = with_caller(&backend, "");
+    gateway.credential("wild:pass{}\"w0rd", "api");
+    for (query, forwarded) in [
+        ("api_user=wild&api_key=pass{}\"w0rd&x={}", "/e?x=%7B%7D"),
+        ("x={\"a\":1}&api_user=wild&api_key=pass%7B%7D%22w0rd", "/e?x=%7B%22a%22:1%7D"),
+    ] {
+        let mut connection = Connection::open(gateway.api());
+        connection.write(format!("GET /e?{query} HTTP/1.1\r\nHost: gate.test\r\n\r\n").as_bytes());
+        let answer = connection.read_response();
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+        let received = backend.next();
+        assert!(!received.contains("w0rd"), "{query}: {}", received.raw.escape_ascii());
+        assert_eq!(received.target, forwarded, "{query}");
+    }
 }
 
 // Case A12: minor versions that nobody has defined

@@ -6,8 +6,9 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Found, Message, connection, fields_of};
+use crate::{Found, Message, connection, fields_of};
 
 /// The whole requests in `bytes`, as hyper reads them.
 pub async fn requests(bytes: Vec<u8>) -> Vec<Message> {
@@ -34,9 +35,9 @@ pub async fn requests(bytes: Vec<u8>) -> Vec<Message> {
     found
 }
 
-/// The final response in `bytes`, if hyper reads it as a whole.
+/// The final response in `bytes`, if hyper reads it as a whole. hyper reads nothing before it has sent a request.
 pub async fn response(bytes: Vec<u8>) -> Option<Message> {
-    let (near, _far) = connection(&bytes).await;
+    let (near, mut far) = tokio::io::duplex(1 << 20);
     let mut client = hyper::client::conn::http1::Builder::new();
     client
         .max_headers(256)
@@ -53,14 +54,15 @@ pub async fn response(bytes: Vec<u8>) -> Option<Message> {
             body: body.to_bytes().to_vec(),
         })
     };
-    let mut driver = std::pin::pin!(driver);
-    let mut asking = std::pin::pin!(asking);
-    let mut driven = false;
-    std::future::poll_fn(|cx| {
-        if !driven {
-            driven = driver.as_mut().poll(cx).is_ready();
+    let answering = async move {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") && far.read_buf(&mut request).await.is_ok_and(|read| read > 0) {
         }
-        asking.as_mut().poll(cx)
-    })
-    .await
+        let _ = far.write_all(&bytes).await;
+        let _ = far.shutdown().await;
+        // Held until the end: a connection that breaks off is another thing.
+        far
+    };
+    let (found, _driven, _far) = tokio::join!(asking, driver, answering);
+    found
 }

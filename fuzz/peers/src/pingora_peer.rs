@@ -6,7 +6,7 @@ use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::v1::client::HttpSession as ClientSession;
 use pingora_core::protocols::http::v1::server::HttpSession;
 
-use super::{Message, NEXT, connection, fields_of, rest};
+use crate::{Message, NEXT, connection, fields_of, rest};
 
 /// The whole requests in `bytes`, as pingora reads them: the first, and the next one if it begins right behind.
 pub async fn requests(bytes: Vec<u8>) -> Vec<Message> {
