@@ -49,7 +49,7 @@ pub fn request_head(data: &[u8]) {
         return;
     }
     let ours = Message {
-        start: format!("{} {}", head.method(), encoded(head.target())),
+        start: start(head.method(), &encoded(head.target())),
         fields: sorted(head.fields().iter().map(|field| (field.name, field.value))),
         body,
     };
@@ -86,6 +86,14 @@ fn adapted_request(head: &RequestHead, data: &[u8], length: usize) -> Vec<u8> {
     let minor = if head.version() == Version::HTTP_10 { 0 } else { 1 };
     let line = format!("{} {} HTTP/1.{minor}", head.method(), encoded(head.target()));
     [line.as_bytes(), &rest].concat()
+}
+
+/// The method and target. An absolute target is written in one way: hyper adds an empty path.
+fn start(method: &http::Method, target: &str) -> String {
+    match http::Uri::try_from(target) {
+        Ok(uri) if uri.scheme().is_some() => format!("{method} {uri}"),
+        _ => format!("{method} {target}"),
+    }
 }
 
 /// The target with the bytes encoded that a URI may not have.
