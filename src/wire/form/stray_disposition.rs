@@ -55,7 +55,11 @@ impl NestedParts {
     pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<(), FormError> {
         for byte in bytes {
             self.has_disposition |= self.disposition.read(*byte);
-            let is_key = self.keys.iter_mut().fold(false, |is_key, key| key.read(*byte) || is_key);
+            // Each matcher reads each byte.
+            let mut is_key = false;
+            for key in &mut self.keys {
+                is_key |= key.read(*byte);
+            }
             if is_key && self.has_disposition {
                 return Err(FormError::Malformed("api_user or api_key in the parts of a part"));
             }

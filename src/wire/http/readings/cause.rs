@@ -38,7 +38,7 @@ fn of_step(written: &[u8], step: Step) -> Option<&[u8]> {
         Step::Overlong | Step::DropInvalid | Step::UnicodeFold => escape(written, |byte| byte > 0x7f),
         Step::Backslash => either(written, b"\\", b'\\'),
         Step::MergeSlashes | Step::MergeFirst | Step::Authority => either(written, b"//", b'/'),
-        Step::Dots | Step::EncodedDots => {
+        Step::Dots | Step::FirstDots | Step::EncodedDots => {
             let escapes = |byte| matches!(byte, b'/' | b'\\' | b'.' | b'%');
             escape(written, escapes).or_else(|| either(written, b"..", b'.'))
         }

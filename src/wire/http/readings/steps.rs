@@ -29,7 +29,9 @@ pub(super) enum Step {
     MergeFirst,
     /// Dot segments are removed; `..` above the root is dropped.
     Dots,
-    /// The same, with `%2e` for a dot. Node's `new URL`.
+    /// The first dot segment is removed. A server that drops the end of a path may keep the others in it.
+    FirstDots,
+    /// All dot segments are removed, with `%2e` for a dot. Node's `new URL`.
     EncodedDots,
     /// Segments end at `;`. Tomcat, Jetty, Spring.
     Parameters,
@@ -60,7 +62,7 @@ pub(super) enum Step {
 }
 
 /// The steps that change which path it is. `ScriptName` is apart, since it has several results.
-pub(super) const STRUCTURAL: [Step; 20] = [
+pub(super) const STRUCTURAL: [Step; 21] = [
     Step::Decode,
     Step::WideEscape,
     Step::Overlong,
@@ -69,6 +71,7 @@ pub(super) const STRUCTURAL: [Step; 20] = [
     Step::MergeSlashes,
     Step::MergeFirst,
     Step::Dots,
+    Step::FirstDots,
     Step::EncodedDots,
     Step::Parameters,
     Step::ParameterCut,
@@ -109,6 +112,7 @@ impl Step {
                 b".." => Some(2),
                 _ => None,
             }),
+            Step::FirstDots => without_first_dots(path),
             Step::EncodedDots => without_dots(path, dots),
             Step::Parameters => by_segment(path, b';', |segment| {
                 &segment[..memchr::memchr(b';', segment).unwrap_or(segment.len())]
@@ -224,6 +228,24 @@ fn without_dots(path: &[u8], dots: fn(&[u8]) -> Option<usize>) -> Option<Vec<u8>
         }
     }
     Some(kept)
+}
+
+/// Removes the first segment that is `.` or `..`, if others follow.
+fn without_first_dots(path: &[u8]) -> Option<Vec<u8>> {
+    let mut start = 0;
+    let mut segments = path.split(|byte| *byte == b'/').map(|segment| {
+        let here = start;
+        start += segment.len() + 1;
+        (here, segment)
+    });
+    let (at, segment) = segments.find(|(_, segment)| matches!(*segment, b"." | b".."))?;
+    let rest = path.get(at + segment.len()..).filter(|rest| !rest.is_empty())?;
+    let before = &path[..at.saturating_sub(1)];
+    let kept = match segment {
+        b".." => &before[..memchr::memrchr(b'/', before).unwrap_or(0)],
+        _ => before,
+    };
+    Some([kept, rest].concat())
 }
 
 /// Replaces each segment by its part; `None` if the path doesn't contain `trigger`.
