@@ -30,7 +30,7 @@ pub enum Excepted {
     /// hyper treats any transfer coding of a response but a last `chunked` as one until the end of the connection. Gatepost ignores
     /// `identity` and empty elements.
     Coding,
-    /// A 204 or 304 has no body, whatever it announces. The others refuse an invalid announcement.
+    /// An interim response, a 204 and a 304 have no body, whatever they announce. The others refuse an invalid announcement.
     NoBody,
     /// pingora doesn't merge equal lengths.
     Lengths,
@@ -118,6 +118,9 @@ pub fn response_head(data: &[u8]) {
         if !head.is_interim() {
             break;
         }
+        if announces_body(&head) {
+            return;
+        }
         text = &data[at..];
     }
     let Ok(length) = head.body_length(false) else { return };
@@ -140,6 +143,12 @@ pub fn response_head(data: &[u8]) {
         let found = found.map(without_overridden_length);
         assert_eq!(found.as_ref(), Some(&ours), "hyper: {}", bytes.escape_ascii());
     }
+}
+
+/// Returns true if a response has a field that announces a body: see [`Excepted::NoBody`] for one that has none.
+fn announces_body(head: &ResponseHead) -> bool {
+    let announcing = [&b"content-length"[..], b"transfer-encoding"];
+    head.fields().iter().any(|field| announcing.iter().any(|name| field.name.eq_ignore_ascii_case(name)))
 }
 
 /// The message without the length that a transfer coding overrides. pingora leaves it out.
