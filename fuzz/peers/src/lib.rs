@@ -30,6 +30,8 @@ pub enum Excepted {
     /// hyper treats any transfer coding of a response but a last `chunked` as one until the end of the connection. Gatepost ignores
     /// `identity` and empty elements.
     Coding,
+    /// pingora compares the authority of an absolute target with Host by their bytes. Gatepost ignores the case of a name.
+    Authority,
     /// An interim response, a 204 and a 304 have no body, whatever they announce. The others refuse an invalid announcement.
     NoBody,
     /// pingora doesn't merge equal lengths.
@@ -63,6 +65,9 @@ pub fn request_head(data: &[u8]) {
         ("hyper", run(hyper_peer::requests(bytes.clone()))),
     ] {
         let shown = bytes.escape_ascii();
+        if peer == "pingora" && excepted_for_pingora(&head).is_some() {
+            continue;
+        }
         assert_eq!(found.first(), Some(&ours), "{peer}: {shown}");
         if let Some(next) = found.get(1) {
             assert_eq!(next.start, "GET /next", "{peer}: {shown}");
@@ -79,6 +84,12 @@ fn excepted_request(head: &RequestHead) -> Option<Excepted> {
     }
     let forwarded = target.first() == Some(&b'/') || absolute && http::Uri::try_from(encoded(target)).is_ok();
     (!forwarded).then_some(Excepted::Target)
+}
+
+fn excepted_for_pingora(head: &RequestHead) -> Option<Excepted> {
+    let host = head.fields().iter().find(|field| field.name.eq_ignore_ascii_case(b"host"));
+    let differs = head.authority().is_some_and(|authority| host.is_none_or(|host| host.value != authority));
+    differs.then_some(Excepted::Authority)
 }
 
 /// The head in a form that the others know: a minor version of 1 or 0, and a target as it is forwarded.
