@@ -8,7 +8,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{Found, Message, connection, fields_of};
+use crate::{Found, Message, connection, fields_of, start};
 
 /// The whole requests in `bytes`, as hyper reads them.
 pub async fn requests(bytes: Vec<u8>) -> Vec<Message> {
@@ -20,7 +20,7 @@ pub async fn requests(bytes: Vec<u8>) -> Vec<Message> {
             let (head, body) = request.into_parts();
             if let Ok(body) = body.collect().await {
                 found.lock().expect("nobody panics").push(Message {
-                    start: format!("{} {}", head.method, head.uri),
+                    start: start(&head.method, &head.uri.to_string()),
                     fields: fields_of(&head.headers),
                     body: body.to_bytes().to_vec(),
                 });

@@ -6,7 +6,7 @@ use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::v1::client::HttpSession as ClientSession;
 use pingora_core::protocols::http::v1::server::HttpSession;
 
-use crate::{Message, NEXT, connection, fields_of, rest};
+use crate::{Message, NEXT, connection, fields_of, rest, start};
 
 /// The whole requests in `bytes`, as pingora reads them: the first, and the next one if it begins right behind.
 pub async fn requests(bytes: Vec<u8>) -> Vec<Message> {
@@ -29,7 +29,7 @@ async fn request(stream: Stream) -> Option<(Message, Vec<u8>)> {
     session.read_request().await.ok()??;
     let head = session.req_header();
     let mut first = Message {
-        start: format!("{} {}", head.method, String::from_utf8_lossy(head.raw_path())),
+        start: start(&head.method, &String::from_utf8_lossy(head.raw_path())),
         fields: fields_of(&head.headers),
         body: vec![],
     };

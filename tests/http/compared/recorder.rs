@@ -107,7 +107,11 @@ fn read(stream: &mut BufReader<TcpStream>) -> Option<Seen> {
         }
     }
     let malformed = Seen { method: MALFORMED.into(), target: head.escape_ascii().to_string(), body: vec![] };
-    let head = String::from_utf8_lossy(&head).into_owned();
+    let encode = |byte: &u8| match byte {
+        0x80.. => format!("%{byte:02X}"),
+        _ => char::from(*byte).to_string(),
+    };
+    let head: String = head.iter().map(encode).collect();
     let mut lines = head.split("\r\n");
     let mut words = lines.next()?.split(' ');
     let (Some(method), Some(target)) = (words.next(), words.next()) else { return Some(malformed) };
@@ -167,7 +171,7 @@ fn plain(target: &str) -> String {
     };
     path.bytes()
         .map(|byte| match byte {
-            b'"' | b'<' | b'>' | b'`' | b'{' | b'}' | b'|' | b'\\' | b'^' | 0x80.. => format!("%{byte:02X}"),
+            b'"' | b'<' | b'>' | b'`' | b'{' | b'}' | b'|' | b'\\' | b'^' => format!("%{byte:02X}"),
             _ => char::from(byte).to_string(),
         })
         .collect()
