@@ -185,6 +185,20 @@ fn check_warns_of_places_that_are_not_read() {
     gateway.log().wait_for(&["api.credentials: without"]);
 }
 
+/// A browser names the page that it comes from, with the credential that the page was asked for with.
+#[test]
+fn a_referer_has_no_credential_where_a_query_may_have_one() {
+    for (keys, has) in [("", false), ("credentials = [\"basic\"]\n", true)] {
+        let backend = Backend::hello();
+        let gateway = start(&backend, keys);
+        let page = "http://gate.test/r?a=1&api_user=x&api_key=y";
+        let request = get("/r").basic(API).header("Referer", page);
+        assert_eq!(request.send(gateway.api()).status, 200);
+        let expected = if has { page } else { "http://gate.test/r?a=1" };
+        assert_eq!(backend.next().header("referer"), Some(expected), "{keys}");
+    }
+}
+
 // Case B5: a query that isn't read reaches the backend byte for byte.
 #[test]
 fn a_query_that_is_not_read_stays_as_it_is() {

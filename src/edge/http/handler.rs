@@ -286,6 +286,7 @@ impl Underway<'_> {
             authority: group.authority(),
             host: group.host(),
             reads_basic: route.credentials.basic,
+            reads_query: route.credentials.query,
             upgrade,
             request_id,
         };
