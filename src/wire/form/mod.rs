@@ -31,5 +31,5 @@ pub(super) use media_type::MediaType;
 
 pub use error::FormError;
 pub use key::CredentialKey;
-pub use query::{QueryCredential, take_credential, without_credential};
+pub use query::{QueryCredential, path_has_credential, take_credential, without_credential};
 pub use scanner::BodyScanner;
