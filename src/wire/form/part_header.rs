@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use memchr::{memchr, memchr2};
 
 use super::charset::is_superset_of_ascii;
+use super::encoded_word;
 use super::error::FormError;
 use super::header_parameters::{is_token, split};
 use super::key::CredentialKey;
@@ -25,6 +26,8 @@ pub(crate) struct PartHeader<'a> {
 
 const LINE: FormError = FormError::Malformed("header line of a part");
 const DISPOSITION: FormError = FormError::Malformed("Content-Disposition of a part");
+const WORD: FormError =
+    FormError::Malformed("send the name of a part in UTF-8 instead of encoded words (=?…?=)");
 const UNUSUAL: FormError = FormError::Malformed("unusual part for a credential");
 
 impl<'a> PartHeader<'a> {
@@ -181,15 +184,27 @@ fn of_extended(written: &[u8]) -> Result<Vec<u8>, FormError> {
 
 /// The key that a name is, by any of the ways in which parsers undo the quoting of clients.
 fn credential(written: &[u8]) -> Result<Option<CredentialKey>, FormError> {
-    // MIME libraries decode RFC 2047 words here as well; no client needs one to name a field.
-    if has(written, b"=?") || memchr(b'\t', written).is_some() {
+    // MIME libraries decode RFC 2047 words here as well; only a name that is not ASCII needs one.
+    if has(written, b"=?") {
+        let name = encoded_word::decode(written).ok_or(WORD)?;
+        let is_credential = plain_credential(&name).is_some() || mentions_key(&name);
+        // An empty name would be taken from elsewhere by some.
+        let is_odd = has(&name, b"=?") || without_quotes(&name).is_empty();
+        return if is_credential || is_odd { Err(UNUSUAL) } else { Ok(None) };
+    }
+    if memchr(b'\t', written).is_some() {
         return Err(DISPOSITION);
     }
+    Ok(plain_credential(written))
+}
+
+/// The same of a name that isn't an encoded word.
+fn plain_credential(written: &[u8]) -> Option<CredentialKey> {
     // No backend decodes percent-encoding here, but some clients send it.
-    Ok(CredentialKey::of_encoded(without_quotes(written)).or_else(|| match unescaped(written) {
+    CredentialKey::of_encoded(without_quotes(written)).or_else(|| match unescaped(written) {
         Cow::Borrowed(_) => None,
         Cow::Owned(plain) => CredentialKey::of_encoded(without_quotes(&plain)),
-    }))
+    })
 }
 
 fn mentions_key(value: &[u8]) -> bool {
@@ -283,6 +298,11 @@ mod tests {
             (r#"name="my_api_key""#, "my_api_key", None),
             (r#"name="api_users""#, "api_users", None),
             (r#"name="files[a\"b]""#, r#"files[a"b]"#, None),
+            (
+                r#"name="=?utf-8?B?ZmlsZXNbcsOpc3Vtw6kucGRmXQ==?=""#,
+                "=?utf-8?B?ZmlsZXNbcsOpc3Vtw6kucGRmXQ==?=",
+                None,
+            ),
             ("name=\"\u{fc}\"", "\u{fc}", None),
         ];
         for (text, name, credential) in cases {
@@ -381,6 +401,13 @@ mod tests {
             r#"name="api_key"; filename*=utf-8''x"#,
             r#"name="a"; filename="x"; filename="y""#,
             r#"name="=?utf-8?B?YXBpX2tleQ==?=""#,
+            r#"name="=?utf-8?Q?api=5Fkey=5B=5D?=""#,
+            r#"name="=?utf-8?Q?=25u0061pi_key?=""#,
+            r#"name="=?utf-8?Q?=3D=3Futf-8=3FB=3FYQ=3D=3D=3F=3D?=""#,
+            r#"name="=?utf-8?B?YXBp?= =?utf-8?B?X2tleQ==?=""#,
+            r#"name="=?utf-7?Q?api=5Fkey?=""#,
+            r#"name="=?utf-8?Q??="; filename="api_key""#,
+            r#"name="api_key =?utf-8?Q??=""#,
             r#"filename="a\"; name=api_key; x=""#,
             r#"name="a\"; name=api%5fkey; x=""#,
             r#"x="y" name="api_key""#,
