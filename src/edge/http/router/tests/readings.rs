@@ -150,6 +150,9 @@ fn any_path() -> impl Strategy<Value = String> {
         "%00",
         "%20",
         "%0a",
+        "%09",
+        "%0D",
+        "%0c",
         "./",
         ".",
         ".json",
@@ -238,6 +241,10 @@ fn ordinary_products_pass_with_the_default_routes() {
         "/v3%2525252Fmail/send",
         "/http://h/v3/mail/send",
         "/v3./mail/send",
+        "/v3/ma%0Ail/send",
+        "/v3/x/.%09./mail/send",
+        "/api/ma%0dil.send.json",
+        "/v3/mail/se%250cnd",
     ] {
         let normalized = crate::wire::normalize(path.as_bytes()).unwrap();
         let readings = Readings::of(path.as_bytes(), &normalized).unwrap();
@@ -276,6 +283,7 @@ fn suffixes_and_case_of_readings_add_permissions() {
         ("/public/index.php/x", "refused"),
         ("/public%2Fx", "api"),
         ("/public/..%2Fx", "refused"),
+        ("/public/.%0a./x", "refused"),
         ("/public/send", "web"),
         ("/public/send.php/x", "refused"),
         ("/both", "public"),
