@@ -327,6 +327,39 @@ fn a_reading_with_other_places_of_credentials_is_refused() {
     }
 }
 
+// Case B5: a backend that drops a suffix reads a credential where the base may have one.
+#[test]
+fn a_suffix_leaves_the_places_of_credentials_as_many_as_they_were() {
+    let mail = "[[api.route]]\npath = \"/v1/send\"\npermission = \"email\"\n\
+                [[api.route]]\npath = \"/v1/*\"\npermission = \"api\"\ncredentials = [\"basic\"]\n";
+    let import = "[[api.route]]\npath = \"/import.php\"\npermission = \"api\"\ncredentials = [\"basic\"]\n";
+    let cases = [
+        (mail, "/v1/send", Some("all")),
+        (mail, "/v1/send/x", Some("all")),
+        (mail, "/v1/send.json", Some("all")),
+        (mail, "/v1/send;x", Some("all")),
+        (mail, "/v1/%C5%BFend/x", Some("all")),
+        (mail, "/v1/%C5%BFend", Some("all")),
+        (mail, "/v1/stats/x", Some("basic")),
+        (mail, "/v1/stats%3Bx", Some("basic")),
+        (mail, "/v1%2Fstats", Some("all")),
+        (import, "/import.php", Some("basic")),
+        (import, "/IMPORT.php/", Some("basic")),
+        (import, "/import.php/other", Some("all")),
+        (import, "/import.php;x", Some("all")),
+        (import, "/import.php%2Fx", Some("all")),
+        (import, "/import", Some("all")),
+        (import, "/import/x", Some("all")),
+        (import, "/import.php%3Fx", None),
+        (import, "/other", Some("all")),
+    ];
+    for (table, path, expected) in cases {
+        let places = judged(&router(table), &Method::GET, path).ok().map(|routed| routed.credentials);
+        let found = places.map(|places| if places.query && places.form { "all" } else { "basic" });
+        assert_eq!(found, expected, "{path} of {table}");
+    }
+}
+
 /// The bytes that are examined for a path are bounded, however it is written and however many readings it has.
 #[test]
 fn no_path_is_expensive_to_route() {
