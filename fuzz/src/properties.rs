@@ -173,7 +173,10 @@ pub fn field_names(text: &[u8]) {
         is_found
     };
     assert_eq!(is_found("application/x-www-form-urlencoded", text), has_credential);
-    assert_eq!(is_found("text/plain", text), has_credential);
+    // A client that sends a form encodes these bytes; with them it is text.
+    if !text.iter().any(|b| b"\r\n \"".contains(b)) {
+        assert_eq!(is_found("text/plain", text), has_credential);
+    }
     // Names that need no quoting, that no library decodes further, and that hold no boundary.
     let holds = |word: &[u8]| text.windows(word.len()).any(|at| at == word);
     let is_unusual = text.iter().any(|b| *b < b' ' || *b == 0x7f || b"\"\\".contains(b));

@@ -34,6 +34,27 @@ fn assert_masked(
     }
 }
 
+/// Text is no form: what looks like a credential in it is neither refused nor masked.
+#[test]
+fn text_arrives_as_it_is() {
+    let backend = Backend::hello();
+    let open = "[[api.route]]\npath = \"/open/*\"\npermission = \"public\"\n";
+    let gateway = Gateway::start(&(api(backend.address) + open));
+    gateway.account("email,api,web").credential(CALLER, "api");
+    let mut connection = Connection::open(gateway.api());
+    let line = "GET /a?x=1&api_key=9 200\n";
+    let notice = r#"{"UnsubscribeURL":"https://a/?Action=U&api_key=ABC","api_user":1}"#;
+    for kind in ["text/plain", "text/plain; charset=UTF-8", ""] {
+        for (path, text) in [("/logs", line), ("/logs", notice), ("/open/a", notice), ("/open/a", FORM)] {
+            let response = connection.exchange(form(path, kind, text).basic(CALLER));
+            assert_eq!(response.status, 200, "{kind}, {text}: {}", response.text());
+            assert_eq!(String::from_utf8_lossy(&backend.next().body), text, "{kind}");
+        }
+        let response = connection.exchange(form("/logs", kind, FORM).basic(CALLER));
+        assert_eq!((response.status, &*backend.next().body), (200, MASKED.as_bytes()), "{kind}");
+    }
+}
+
 // Case A3: bytes that are called a form, and forms of very many fields, stream.
 #[test]
 fn any_number_of_fields_streams() {

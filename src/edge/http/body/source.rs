@@ -243,7 +243,7 @@ impl Streamed {
                 (None, mask) => {
                     self.room = None;
                     let Some(mask) = mask else { return Ok(None) };
-                    mask.finish().inspect_err(|_| self.ready.clear())?;
+                    mask.finish(&mut self.ready).inspect_err(|_| self.ready.clear())?;
                 }
             }
         }
