@@ -86,6 +86,37 @@ fn what_only_the_backend_understands_passes_by_basic() {
     }
 }
 
+// Case B5: a path that a backend could read as one with more places has those, and one that only begins like it has all.
+#[test]
+fn a_suffix_hides_no_credential() {
+    let backend = Backend::hello();
+    let routes = [
+        "[[api.route]]\npath = \"/v1/send\"\npermission = \"email\"\n\
+         [[api.route]]\npath = \"/v1/*\"\npermission = \"api\"\ncredentials = [\"basic\"]\n",
+        "[[api.route]]\npath = \"/import\"\npermission = \"api\"\ncredentials = [\"basic\"]\n",
+        "[[api.route]]\npath = \"/import.php\"\npermission = \"api\"\ncredentials = [\"basic\"]\n",
+    ];
+    let gateway = start(&backend, &routes.concat());
+    gateway.credential("both:passw0rd-of-both", "email,api");
+    let mut connection = Connection::open(gateway.api());
+    for (path, expected) in [
+        ("/v1/send/x", 400),
+        ("/v1/stats/x", 200),
+        ("/import", 200),
+        ("/import.php", 200),
+        ("/import/other", 400),
+        ("/import.php/other", 400),
+        ("/import.json", 400),
+        ("/other", 400),
+    ] {
+        let way = get(&format!("{path}?api_user=victim&api_key=zzz")).basic("both:passw0rd-of-both");
+        assert_eq!(connection.exchange(way).status, expected, "{path}");
+        let received = backend.drain();
+        assert_eq!(received.len(), usize::from(expected == 200), "{path}");
+        assert!(received.iter().all(|received| received.target.ends_with("?api_user=victim&api_key=zzz")));
+    }
+}
+
 // Case B5: a credential counts only in the places that are listed.
 #[test]
 fn a_credential_counts_where_it_may_stand() {

@@ -227,8 +227,8 @@ impl Underway<'_> {
                 let path = String::from_utf8_lossy(raw.split(|b| *b == b'?').next().unwrap_or_default())
                     .into_owned();
                 debug!(?refusal, request_id = self.request_id.as_str(), "request refused");
-                self.refuse(session, &refusal, &path).await;
-                (refusal.status(), true, None)
+                let is_written = self.refuse(session, &refusal, &path).await;
+                (refusal.status(), is_written, None)
             }
         };
         self.note(AccessLine::of(session.head()), status, broken_off);
@@ -322,22 +322,23 @@ impl Underway<'_> {
     }
 
     /// Answers with a refusal, and reads the rest of the body.
-    async fn refuse(&mut self, session: &mut ClientSession, refusal: &Refusal, path: &str) {
+    async fn refuse(&mut self, session: &mut ClientSession, refusal: &Refusal, path: &str) -> bool {
         let within = self.plan.timeouts.write;
         let request = session.head();
         let room =
             request_quota::take_for_refusal(self.handler.site, &self.plan, self.handler.client, request);
         let Some(_room) = room else {
-            respond::refuse_without_body(session, refusal, &self.plan.cors_origins, &self.request_id, within)
-                .await;
-            return;
+            let origins = &self.plan.cors_origins;
+            return respond::refuse_without_body(session, refusal, origins, &self.request_id, within).await;
         };
         respond::settle(session).await;
         let origins = &self.plan.cors_origins;
-        if respond::refuse(session, refusal, path, origins, &self.request_id, within).await {
+        let is_written = respond::refuse(session, refusal, path, origins, &self.request_id, within).await;
+        if is_written {
             self.answered = Some(Instant::now());
             respond::drain(session).await;
         }
+        is_written
     }
 
     /// Carries the bytes of a tunnel until it ends.
