@@ -29,7 +29,7 @@ const fn loose(extension: Extension, apply: fn(&[u8]) -> Made) -> Function {
 }
 
 /// All functions.
-pub const FUNCTIONS: [Function; 30] = [
+pub const FUNCTIONS: [Function; 32] = [
     structural(|path| vec![percent_decoded(path)]),
     structural(|path| vec![percent_decoded(&percent_decoded(path))]),
     structural(|path| vec![percent_decoded(&percent_decoded(&percent_decoded(path)))]),
@@ -47,6 +47,8 @@ pub const FUNCTIONS: [Function; 30] = [
     structural(|path| vec![before(path, '\0')]),
     structural(|path| vec![latin(&format!("/{}", text(path)[1..].trim_matches(|c| c <= ' ')))]),
     structural(|path| vec![path.strip_suffix(b"\n").unwrap_or(path).to_vec()]),
+    structural(|path| vec![latin(&text(path).replace(['\t', '\n', '\r'], ""))]),
+    structural(|path| vec![latin(&text(path).replace('\x0c', ""))]),
     structural(|path| vec![segments(path, windows)]),
     structural(authority),
     structural(scheme),

@@ -13,6 +13,8 @@
 //!    and `/v1/*.json` do not.
 //! 4. The request goes to the group of the route that matches, else to that of the route with the longest base.
 //!
+//! 5. A credential is read in the places of the route that matches, or in the entry's own, and in those of each route that counts.
+//!
 //! A route that is `public` matches what it says and counts for no suffix. A path that it matches is public unless a route
 //! counts for a suffix there.
 //!
@@ -21,7 +23,7 @@
 //!
 //! **Readings.** An unusual path is other paths to some servers ([`Readings`]). The request needs what its path needs as it is
 //! written, and for each of its readings what the suffixes of that need. A reading that needs more than all that, has another group,
-//! or other places of credentials, makes the path ambiguous.
+//! or other places of credentials, makes the path ambiguous. Where a suffix adds places, a reading may have fewer.
 
 use std::borrow::Cow;
 
@@ -107,6 +109,14 @@ impl PathDecision {
             Need::Permission(permission) => also.minus(Permissions::only(permission)),
         };
         Routed { need, also, group: self.group, credentials: self.credentials }
+    }
+
+    /// Returns true if a credential is read where a server may expect it that reads the path as another one.
+    fn has_places_for(self, other: &PathDecision) -> bool {
+        match self.first_suffix {
+            None => self.credentials == other.credentials,
+            Some(_) => self.credentials.or(other.credentials) == self.credentials,
+        }
     }
 
     /// The permissions of the path as it is written.
@@ -252,12 +262,16 @@ impl Router {
     pub fn route(&self, method: &Method, path: &str, readings: &Readings) -> Result<Routed, AmbiguousPath> {
         let decision = self.decide(method, path.as_bytes());
         let mut also = decision.suffixes;
+        let mut credentials = decision.credentials;
         let mut others = Vec::new();
         for reading in readings.iter() {
             let other = self.decide(method, &reading.path);
             also = also.or(other.suffixes);
             match reading.is_folded {
-                true if other.is_named => also = also.or(other.as_written()),
+                true if other.is_named || other.first_suffix.is_some() => {
+                    also = also.or(if other.is_named { other.as_written() } else { Permissions::NONE });
+                    credentials = credentials.or(other.credentials);
+                }
                 true => {}
                 false => others.push((reading, other)),
             }
@@ -265,12 +279,12 @@ impl Router {
         let checked = also.or(decision.as_written());
         let differs = |(_, other): &&(_, PathDecision)| {
             other.group != decision.group
-                || other.credentials != decision.credentials
+                || !decision.has_places_for(other)
                 || !other.as_written().minus(checked).is_empty()
         };
         match others.iter().find(differs) {
             Some((reading, _)) => Err(readings.ambiguity(reading)),
-            None => Ok(decision.routed(also)),
+            None => Ok(Routed { credentials, ..decision.routed(also) }),
         }
     }
 
@@ -312,16 +326,13 @@ impl Router {
             Need::Permission(permission) => Some(permission),
         };
         let suffixes = holders.iter().filter_map(permission).map(Permissions::only);
-        let first_route = &self.routes[first.rival.route];
-        let (group, credentials) = match named {
-            Some(_) => (written.group, written.credentials),
-            None => (first_route.group, first_route.credentials),
-        };
+        let group = named.map_or(self.routes[first.rival.route].group, |_| written.group);
+        let places = holders.iter().map(|holder| self.routes[holder.rival.route].credentials);
         PathDecision {
             suffixes: suffixes.fold(Permissions::NONE, Permissions::or),
             first_suffix: permission(first),
             group,
-            credentials,
+            credentials: places.fold(written.credentials, CredentialPlaces::or),
             ..written
         }
     }

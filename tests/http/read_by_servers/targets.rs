@@ -4,7 +4,7 @@ use super::PROTECTED;
 
 /// Ways to write a path: `{C}` is the path, `{c}` the same without its first slash, `{A}` and `{B}` what is before and behind its
 /// last slash, `{E}` the path with every letter encoded, `{F}` that twice, `{S}` the path without its extension.
-const WAYS: [&str; 119] = [
+const WAYS: [&str; 124] = [
     "{C}",
     "/%2e{C}",
     "//{c}",
@@ -103,6 +103,11 @@ const WAYS: [&str; 119] = [
     "{A}%ef%bc%8f{B}",
     "{A}%3b/{B}",
     "{A}%20/{B}",
+    "{A}%0a/{B}",
+    "{A}/%09{B}",
+    "{A}/%0D{B}",
+    "/x/.%0A./{c}",
+    "/%0c{c}",
     "{A}./{B}",
     "{A}%00/{B}",
     "//localhost{C}",

@@ -48,6 +48,8 @@ fn of_step(written: &[u8], step: Step) -> Option<&[u8]> {
         Step::Ampersand => either(written, b"&", b'&'),
         Step::Nul => escape(written, |byte| byte == 0),
         Step::Trim | Step::TrimLine => escape(written, |byte| byte <= b' '),
+        Step::Breaks => escape(written, |byte| matches!(byte, b'\t' | b'\n' | b'\r')),
+        Step::FormFeed => escape(written, |byte| byte == 0x0c),
         Step::LooseEnds => {
             let loose = |segment: &&[u8]| segment.ends_with(b".") && dots(segment).is_none();
             let dot =

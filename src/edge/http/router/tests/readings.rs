@@ -150,6 +150,9 @@ fn any_path() -> impl Strategy<Value = String> {
         "%00",
         "%20",
         "%0a",
+        "%09",
+        "%0D",
+        "%0c",
         "./",
         ".",
         ".json",
@@ -238,6 +241,10 @@ fn ordinary_products_pass_with_the_default_routes() {
         "/v3%2525252Fmail/send",
         "/http://h/v3/mail/send",
         "/v3./mail/send",
+        "/v3/ma%0Ail/send",
+        "/v3/x/.%09./mail/send",
+        "/api/ma%0dil.send.json",
+        "/v3/mail/se%250cnd",
     ] {
         let normalized = crate::wire::normalize(path.as_bytes()).unwrap();
         let readings = Readings::of(path.as_bytes(), &normalized).unwrap();
@@ -276,6 +283,7 @@ fn suffixes_and_case_of_readings_add_permissions() {
         ("/public/index.php/x", "refused"),
         ("/public%2Fx", "api"),
         ("/public/..%2Fx", "refused"),
+        ("/public/.%0a./x", "refused"),
         ("/public/send", "web"),
         ("/public/send.php/x", "refused"),
         ("/both", "public"),
@@ -316,6 +324,39 @@ fn a_reading_with_other_places_of_credentials_is_refused() {
         [("/raw/a%2Fb", Some(0)), ("/raw/..%2Fa", None), ("/a%2F..%2Fraw%2Fb", None), ("/a%2Fb", Some(0))]
     {
         assert_eq!(group(&router, Method::GET, path), expected, "{path}");
+    }
+}
+
+// Case B5: a backend that drops a suffix reads a credential where the base may have one.
+#[test]
+fn a_suffix_leaves_the_places_of_credentials_as_many_as_they_were() {
+    let mail = "[[api.route]]\npath = \"/v1/send\"\npermission = \"email\"\n\
+                [[api.route]]\npath = \"/v1/*\"\npermission = \"api\"\ncredentials = [\"basic\"]\n";
+    let import = "[[api.route]]\npath = \"/import.php\"\npermission = \"api\"\ncredentials = [\"basic\"]\n";
+    let cases = [
+        (mail, "/v1/send", Some("all")),
+        (mail, "/v1/send/x", Some("all")),
+        (mail, "/v1/send.json", Some("all")),
+        (mail, "/v1/send;x", Some("all")),
+        (mail, "/v1/%C5%BFend/x", Some("all")),
+        (mail, "/v1/%C5%BFend", Some("all")),
+        (mail, "/v1/stats/x", Some("basic")),
+        (mail, "/v1/stats%3Bx", Some("basic")),
+        (mail, "/v1%2Fstats", Some("all")),
+        (import, "/import.php", Some("basic")),
+        (import, "/IMPORT.php/", Some("basic")),
+        (import, "/import.php/other", Some("all")),
+        (import, "/import.php;x", Some("all")),
+        (import, "/import.php%2Fx", Some("all")),
+        (import, "/import", Some("all")),
+        (import, "/import/x", Some("all")),
+        (import, "/import.php%3Fx", None),
+        (import, "/other", Some("all")),
+    ];
+    for (table, path, expected) in cases {
+        let places = judged(&router(table), &Method::GET, path).ok().map(|routed| routed.credentials);
+        let found = places.map(|places| if places.query && places.form { "all" } else { "basic" });
+        assert_eq!(found, expected, "{path} of {table}");
     }
 }
 
