@@ -1,7 +1,7 @@
 //! The name of what makes a path ambiguous, for the text of a refusal.
 
 use super::steps::Step;
-use crate::wire::http::path::{dots, is_script};
+use crate::wire::http::path::{dots, scripts};
 use crate::wire::http::pattern_segment::escaped;
 
 /// The most bytes of a sequence that are shown.
@@ -62,8 +62,8 @@ fn of_step(written: &[u8], step: Step) -> Option<&[u8]> {
             Some(&written[start..=end])
         }
         Step::ScriptName => {
-            let mut segments = written.split(|byte| *byte == b'/');
-            segments.find(|segment| is_script(segment)).or_else(|| escape(written, |byte| byte == b'/'))
+            let script = scripts(written).next().map(|script| &written[script]);
+            script.or_else(|| escape(written, |byte| byte == b'/'))
         }
     }
 }

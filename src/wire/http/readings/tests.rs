@@ -12,7 +12,7 @@ fn readings(raw: &str) -> Vec<String> {
 // Case B1: what servers read.
 #[test]
 fn readings_of_paths() {
-    let cases: [(&str, &[&str]); 25] = [
+    let cases: [(&str, &[&str]); 29] = [
         ("/a/b", &[]),
         ("/projects/group%2Frepo", &["/projects/group/repo"]),
         ("/@scope%2fname", &["/@scope/name"]),
@@ -25,6 +25,10 @@ fn readings_of_paths() {
         ("//host/a", &["/a", "/host/a"]),
         ("/http://host/a", &["//host/a", "/a", "/host/a", "/http:/host/a"]),
         ("/index.php/a", &["/a"]),
+        ("/x/index.php/a", &["/a"]),
+        ("/a.py/b", &["/b"]),
+        ("/x/a.py/b", &[]),
+        ("/x/CGI-bin/a.py/b", &["/b"]),
         ("/a/%u002e%u002e/b", &["/a/../b", "/b"]),
         ("/a%3Fb", &["/a", "/a?b"]),
         ("/a&b", &["/a"]),
