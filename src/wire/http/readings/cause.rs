@@ -15,7 +15,11 @@ pub(super) fn sequence(written: &[u8], steps: &[Step]) -> String {
     let found = found.or_else(|| escape(written, |_| true));
     let found = found.unwrap_or_else(|| unusual(written));
     // A name may be long. Its end is what counts.
-    found[found.len().saturating_sub(LONGEST_NAME)..].escape_ascii().to_string()
+    let shown = |byte: &u8| match byte {
+        b' '..=b'~' => char::from(*byte).to_string(),
+        byte => byte.escape_ascii().to_string(),
+    };
+    found[found.len().saturating_sub(LONGEST_NAME)..].iter().map(shown).collect()
 }
 
 /// The text that a step changes, as the client wrote it.
