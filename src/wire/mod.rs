@@ -28,4 +28,7 @@ pub use api::{
     reply,
 };
 pub use credential::{CredentialError, LONGEST_VALUE, PresentedCredential, one_credential};
-pub use form::{BodyScanner, CredentialKey, FormError, QueryCredential, take_credential, without_credential};
+pub use form::{
+    BodyScanner, CredentialKey, FormError, QueryCredential, path_has_credential, take_credential,
+    without_credential,
+};

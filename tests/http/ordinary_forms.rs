@@ -34,6 +34,21 @@ fn assert_masked(
     }
 }
 
+/// .NET sends a name that is not ASCII as an encoded word (RFC 2047).
+#[test]
+fn a_name_may_be_an_encoded_word() {
+    let (gateway, backend) = start();
+    let mut connection = Connection::open(gateway.api());
+    let body =
+        |name: &str| text_fields(&[("api_user", "apionly"), ("api_key", "passw0rd-call"), (name, "1")]);
+    let word = "=?utf-8?B?ZmlsZXNbcsOpc3Vtw6kucGRmXQ==?=";
+    let masked = body(word).replace("passw0rd-call", &"x".repeat(13)).replace("\r\napionly", "\r\nxxxxxxx");
+    assert_masked(&mut connection, &backend, || form("/v3/stats", MULTIPART, body(word)), &masked);
+    let hidden = form("/v3/stats", MULTIPART, body("=?utf-8?B?YXBpX3VzZXI=?="));
+    let response = connection.exchange(hidden.basic(CALLER));
+    assert!(response.text().contains("api_user and api_key"), "{}", response.text());
+}
+
 /// Text is no form: what looks like a credential in it is neither refused nor masked.
 #[test]
 fn text_arrives_as_it_is() {

@@ -36,6 +36,9 @@ const CLIENT_GONE: u16 = 499;
 /// The text for a request of a trusted proxy's client that has too many in progress.
 const TOO_MANY: &str = "Too many requests at once from this client, try again";
 
+/// The text for a credential in the path.
+const IN_PATH: &str = "The path contains api_user or api_key: send them in the query, behind the first `?`";
+
 /// The bytes of most requests to a backend.
 const REQUEST_SIZE: usize = 1024;
 
@@ -198,6 +201,9 @@ impl Underway<'_> {
             return Ok(FirstStep::Answered(call.answer(session, &target).await));
         }
         let route = route.map_err(ambiguous)?;
+        if route.credentials.query && target.has_credential_in_path() {
+            return Err(Refusal::Malformed(IN_PATH.into()));
+        }
         let admission = Admission { site, client, plan, request_id };
         let admitted = admission.admit(session, &target, &route).await;
         let admitted = admitted.map_err(|refusal| refusal.of_places(route.credentials))?;
@@ -286,6 +292,7 @@ impl Underway<'_> {
             authority: group.authority(),
             host: group.host(),
             reads_basic: route.credentials.basic,
+            reads_query: route.credentials.query,
             upgrade,
             request_id,
         };

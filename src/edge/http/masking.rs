@@ -16,7 +16,7 @@ use super::body::error::{BodyError, form_refused};
 use super::error::Refusal;
 use crate::wire::{
     BodyScanner, CredentialError, FieldKind, FormError, HeaderFields, PresentedCredential, one_credential,
-    take_credential, without_credential,
+    path_has_credential, take_credential, without_credential,
 };
 
 /// The most bytes of a path in the log.
@@ -244,7 +244,7 @@ fn masked(scanner: &mut BodyScanner, piece: Bytes) -> Result<Bytes, BodyError> {
 }
 
 /// The path of a request's target, for the log: without query and fragment, and without the authority of an absolute target, which may
-/// all hold a secret.
+/// all hold a secret. A path that holds a credential itself is cut in front of it.
 pub struct LoggedPath<'a>(pub &'a [u8]);
 
 impl fmt::Display for LoggedPath<'_> {
@@ -255,6 +255,10 @@ impl fmt::Display for LoggedPath<'_> {
                 path[end + 3..].splitn(2, |b| *b == b'/').nth(1).unwrap_or_default()
             }
             _ => path,
+        };
+        let path = match path_has_credential(path) {
+            true => path.split(|b| matches!(b, b'&' | b';' | b'%')).next().unwrap_or_default(),
+            false => path,
         };
         write!(f, "{}", path[..path.len().min(PATH_LIMIT)].escape_ascii())
     }
@@ -270,6 +274,9 @@ mod tests {
         for (target, logged) in [
             ("/a/b?api_key=s", "/a/b"),
             ("/a#api_key=s", "/a"),
+            ("/a&api_key=s", "/a"),
+            ("/a/b%3Fapi_key=s", "/a/b"),
+            ("/a&b;c%26", "/a&b;c%26"),
             ("http://joe:secret@host/a?b", "a"),
             ("http://joe:secret@host", ""),
             ("/http://a/b", "/http://a/b"),
