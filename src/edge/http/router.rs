@@ -23,7 +23,9 @@
 //!
 //! **Readings.** An unusual path is other paths to some servers ([`Readings`]). The request needs what its path needs as it is
 //! written, and for each of its readings what the suffixes of that need. A reading that needs more than all that, has another group,
-//! or other places of credentials, makes the path ambiguous. Where a suffix adds places, a reading may have fewer.
+//! or other places of credentials, makes the path ambiguous. Where a suffix adds places, a reading may have fewer. A reading behind a
+//! script's name (`/users` of `/index.php/users`) counts if a route or a built-in rule names it, and may have another group. Else the
+//! script itself is what answers.
 
 use std::borrow::Cow;
 
@@ -31,7 +33,7 @@ use http::Method;
 
 use crate::config::{CredentialPlaces, HttpEntry, Need};
 use crate::domain::{Entry, PathPattern, Permission, Permissions};
-use crate::wire::{AmbiguousPath, Readings, RoutePattern, sends_mail};
+use crate::wire::{AmbiguousPath, Reading, ReadingKind, Readings, RoutePattern, sends_mail};
 
 /// The documented paths of the API that send mail. Each needs `email` unless a route says otherwise.
 const SENDING: [&str; 3] = ["/api/mail.send.json", "/api/mail.send.xml", "/v3/mail/send"];
@@ -88,7 +90,7 @@ struct Holder<'p> {
 struct PathDecision {
     /// The need of the route that matches, or of what is built in.
     written: Need,
-    /// True if a route matches, or the path sends mail.
+    /// True if a route matches that is not for all paths, or the path sends mail.
     is_named: bool,
     /// The permissions of the routes that count for a suffix; the first one's is apart.
     suffixes: Permissions,
@@ -111,12 +113,14 @@ impl PathDecision {
         Routed { need, also, group: self.group, credentials: self.credentials }
     }
 
-    /// Returns true if a credential is read where a server may expect it that reads the path as another one.
-    fn has_places_for(self, other: &PathDecision) -> bool {
-        match self.first_suffix {
-            None => self.credentials == other.credentials,
-            Some(_) => self.credentials.or(other.credentials) == self.credentials,
-        }
+    /// Returns true if a credential is read in all places of another path.
+    fn has_places_of(self, other: &PathDecision) -> bool {
+        self.credentials.or(other.credentials) == self.credentials
+    }
+
+    /// Returns true if the places are the same, or more because of a suffix.
+    fn has_same_places(self, other: &PathDecision) -> bool {
+        self.credentials == other.credentials || self.first_suffix.is_some() && self.has_places_of(other)
     }
 
     /// The permissions of the path as it is written.
@@ -267,7 +271,7 @@ impl Router {
         for reading in readings.iter() {
             let other = self.decide(method, &reading.path);
             also = also.or(other.suffixes);
-            match reading.is_folded {
+            match reading.kind == ReadingKind::Folded {
                 true if other.is_named || other.first_suffix.is_some() => {
                     also = also.or(if other.is_named { other.as_written() } else { Permissions::NONE });
                     credentials = credentials.or(other.credentials);
@@ -277,10 +281,12 @@ impl Router {
             }
         }
         let checked = also.or(decision.as_written());
-        let differs = |(_, other): &&(_, PathDecision)| {
-            other.group != decision.group
-                || !decision.has_places_for(other)
-                || !other.as_written().minus(checked).is_empty()
+        let differs = |(reading, other): &&(&Reading, PathDecision)| {
+            let lacks = !other.as_written().minus(checked).is_empty();
+            match reading.kind {
+                ReadingKind::BehindScript => other.is_named && (lacks || !decision.has_places_of(other)),
+                _ => lacks || other.group != decision.group || !decision.has_same_places(other),
+            }
         };
         match others.iter().find(differs) {
             Some((reading, _)) => Err(readings.ambiguity(reading)),
@@ -306,7 +312,8 @@ impl Router {
 
     fn decide_as_written(&self, path: &[u8], named: Option<usize>) -> PathDecision {
         let own = |written| (written, 0, self.credentials);
-        let is_named = named.is_some() || self.entry == Entry::Api && sends_mail(path);
+        let sends = || self.entry == Entry::Api && sends_mail(path);
+        let is_named = named.is_some_and(|named| !self.routes[named].pattern.is_for_all()) || sends();
         let (written, group, credentials) = match named.map(|named| &self.routes[named]) {
             Some(route) => (route.need, route.group, route.credentials),
             None if is_named => own(Need::Permission(Permission::Email)),

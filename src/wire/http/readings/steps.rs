@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::super::path::{dots, is_script};
+use super::super::path::{dots, scripts};
 use super::super::pattern_segment::decoded;
 use crate::wire::percent::hex;
 
@@ -142,13 +142,8 @@ impl Step {
 
 /// The rests behind a script's name: `/path` for `/index.php/path`. The script itself is what `/index.php/` is.
 pub(super) fn behind_scripts(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut start = 0;
-    memchr::memchr_iter(b'/', path).filter_map(move |at| {
-        let segment = &path[start..at];
-        start = at + 1;
-        let rest = &path[at..];
-        (is_script(segment) && rest.iter().any(|byte| *byte != b'/')).then_some(rest)
-    })
+    let rests = scripts(path).map(|script| &path[script.end..]);
+    rests.filter(|rest| rest.iter().any(|byte| *byte != b'/'))
 }
 
 fn owned(path: Cow<'_, [u8]>) -> Option<Vec<u8>> {

@@ -12,7 +12,7 @@ fn readings(raw: &str) -> Vec<String> {
 // Case B1: what servers read.
 #[test]
 fn readings_of_paths() {
-    let cases: [(&str, &[&str]); 25] = [
+    let cases: [(&str, &[&str]); 29] = [
         ("/a/b", &[]),
         ("/projects/group%2Frepo", &["/projects/group/repo"]),
         ("/@scope%2fname", &["/@scope/name"]),
@@ -25,6 +25,10 @@ fn readings_of_paths() {
         ("//host/a", &["/a", "/host/a"]),
         ("/http://host/a", &["//host/a", "/a", "/host/a", "/http:/host/a"]),
         ("/index.php/a", &["/a"]),
+        ("/x/index.php/a", &["/a"]),
+        ("/a.py/b", &["/b"]),
+        ("/x/a.py/b", &[]),
+        ("/x/CGI-bin/a.py/b", &["/b"]),
         ("/a/%u002e%u002e/b", &["/a/../b", "/b"]),
         ("/a%3Fb", &["/a", "/a?b"]),
         ("/a&b", &["/a"]),
@@ -53,7 +57,7 @@ fn the_text_names_the_sequence() {
         ("/a%20b%2fc%3Fd", "/a b/c", "%3F"),
         ("/x;/../a", "/x;/../a", ";"),
         ("/x%5c..%5ca", "/a", "%5c"),
-        ("/x\\a", "/x/a", "\\\\"),
+        ("/x\\a", "/x/a", "\\"),
         ("/a//b", "/a/b", "//"),
         ("//h/a", "/a", "//"),
         ("/a%252Fb", "/a/b", "%25"),
@@ -67,6 +71,7 @@ fn the_text_names_the_sequence() {
         ("/b%20a%0Cc", "/b ac", "%0C"),
         ("/x/..%2fa", "/a", "%2f"),
         ("/a./b", "/a/b", "."),
+        ("/a\"\\é.php/b", "/b", "a\"\\\\xc3\\xa9.php"),
         ("/a%ffb", "/ab", "%ff"),
         ("/index.php/a", "/a", "index.php"),
         ("/ftp:/a", "/a", "ftp:"),
