@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use pingora_timeout::timeout;
 
 use super::sent_piece::{SendRoom, SentPiece};
@@ -155,6 +155,19 @@ impl Http2Client {
     /// The client takes no more.
     pub fn write_interim(&mut self, response: Response<()>) -> io::Result<()> {
         self.respond.send_informational(response).map_err(io::Error::other)
+    }
+
+    /// Sends a 100, unless the whole body is there or the response has begun.
+    ///
+    /// # Errors
+    /// The client takes no more.
+    pub fn say_continue(&mut self) -> io::Result<()> {
+        if self.body.is_end_stream() || self.writer.is_some() {
+            return Ok(());
+        }
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::CONTINUE;
+        self.write_interim(response)
     }
 
     /// Writes the header of a response. With `ends` there is no body, and the same frame says so.
