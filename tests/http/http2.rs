@@ -340,3 +340,13 @@ async fn a_client_that_waits_for_a_100_gets_one() {
     assert!(poll_fn(|cx| answer.poll_informational(cx)).await.is_none());
     assert_eq!(answer.await.unwrap().status(), 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_ends_with_a_goodbye() {
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let gateway = start(&authority, backend.address, "keepalive_timeout = \"300ms\"");
+    let (mut client, ended, frames) = recorded(&gateway, &authority).await;
+    assert_eq!(ask(&mut client, "GET", "/open/a", &[], true).0.await.unwrap().status(), 200);
+    timeout(PATIENCE, ended).await.expect("the connection ends").unwrap();
+    assert!(frames.goodbyes() > 0);
+}

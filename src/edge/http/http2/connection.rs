@@ -105,7 +105,7 @@ impl Http2Connection {
             biased;
             () = self.accept_requests(stream, keepalive) => {}
             () = self.silent_for(header) => debug!("connection closed: no request in time"),
-            () = self.left_behind() => debug!("connection closed: the client does not read its answers"),
+            () = self.left_behind() => debug!("connection closed: the client did not end it in time"),
             () = self.ends_with_the_gateway() => {}
         }
     }
@@ -120,20 +120,23 @@ impl Http2Connection {
             Err(error) => return self.note_error(&error),
         };
         let mut end = self.end.subscribe();
-        let mut ending = pin!(end.wait_for(|end| *end));
-        let mut idle = pin!(self.idle_for(keepalive));
+        let mut ending = pin!(async {
+            tokio::select! {
+                _ = end.wait_for(|end| *end) => {}
+                () = self.idle_for(keepalive) => { self.end.send_replace(true); }
+            }
+        });
         let mut is_ending = false;
         loop {
             let accepted = tokio::select! {
                 biased;
                 accepted = connection.accept() => accepted,
-                _ = &mut ending, if !is_ending => {
+                () = &mut ending, if !is_ending => {
                     // What is on its way to here is still accepted (RFC 9113 section 6.8).
                     connection.graceful_shutdown();
                     is_ending = true;
                     continue;
                 }
-                () = &mut idle, if !is_ending => return,
             };
             match accepted {
                 Some(Ok((request, respond))) => self.begin(request, respond),
