@@ -95,7 +95,7 @@ impl Preflight<'_> {
 }
 
 /// Returns true for a token (RFC 9110 section 5.6.2).
-fn is_token(text: &[u8]) -> bool {
+pub(super) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
 }
 
