@@ -2,7 +2,8 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use h2::{RecvStream, SendStream};
 use http::{Method, Request, Response, StatusCode};
 use pingora_timeout::timeout;
 
+use super::given_up::GivenUp;
 use super::sent_piece::{SendRoom, SentPiece};
 use crate::edge::http::body::error::BodyReadError;
 use crate::wire::{FieldKind, RequestHead};
@@ -34,11 +36,17 @@ pub struct Http2Client {
     ended: bool,
     /// The room for the response until a credential is accepted.
     room: Option<SendRoom>,
+    /// The requests of the connection that its client gave up.
+    given_up: Arc<GivenUp>,
 }
 
 impl Http2Client {
-    /// Takes over a stream whose request's header was read.
-    pub fn new(request: Request<RecvStream>, respond: SendResponse<SentPiece>) -> Http2Client {
+    /// Takes over a stream whose request's header was read. `given_up` counts it if the client gives it up.
+    pub fn new(
+        request: Request<RecvStream>,
+        respond: SendResponse<SentPiece>,
+        given_up: Arc<GivenUp>,
+    ) -> Http2Client {
         let (parts, body) = request.into_parts();
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
@@ -57,6 +65,7 @@ impl Http2Client {
             writer: None,
             ended: false,
             room: None,
+            given_up,
         }
     }
 
@@ -217,6 +226,14 @@ impl Http2Client {
             // Where that fails, the stream is gone.
             let _ = writer.send_data(SentPiece::new(Bytes::new(), None), true);
         }
+    }
+}
+
+impl Drop for Http2Client {
+    fn drop(&mut self) {
+        // Without a header of a response, only the client can have ended the stream.
+        let mut now = Context::from_waker(Waker::noop());
+        self.given_up.note(self.writer.is_none() && self.respond.poll_reset(&mut now).is_ready());
     }
 }
 

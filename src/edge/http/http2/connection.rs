@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::client::Http2Client;
+use super::given_up::GivenUp;
 use super::intake::Intake;
 use super::sent_piece::{SendRoom, SentPiece};
 use crate::edge::http::access_log::log_unread;
@@ -62,8 +63,10 @@ pub struct Http2Connection {
     streams: Mutex<Option<QuotaLease>>,
     /// Becomes true when the connection is about to be closed gracefully.
     end: watch::Sender<bool>,
-    /// Becomes true when there is no room for requests of this connection, which is about to be closed.
+    /// Becomes true when no more requests of this connection are wanted, which is about to be closed.
     full: Arc<AtomicBool>,
+    /// The requests that its client gave up.
+    given_up: Arc<GivenUp>,
 }
 
 impl Http2Connection {
@@ -92,6 +95,7 @@ impl Http2Connection {
             streams: Mutex::new(streams),
             end: watch::Sender::new(false),
             full: Arc::default(),
+            given_up: Arc::default(),
         })
     }
 
@@ -149,7 +153,8 @@ impl Http2Connection {
     /// Has a request answered by a task of its own.
     fn begin(self: &Arc<Self>, request: Request<RecvStream>, mut respond: SendResponse<SentPiece>) {
         self.begun.store(true, Ordering::Relaxed);
-        if self.full.load(Ordering::Relaxed) && !self.client.has_accepted() {
+        let unwanted = self.full.load(Ordering::Relaxed) && !self.client.has_accepted();
+        if unwanted || self.given_up.is_too_many() {
             // Nothing of it was processed, so it can be repeated (RFC 9113 section 8.7).
             respond.send_reset(Reason::REFUSED_STREAM);
             return;
@@ -164,7 +169,7 @@ impl Http2Connection {
     }
 
     async fn answer(&self, request: Request<RecvStream>, respond: SendResponse<SentPiece>) {
-        let mut client = Box::new(Http2Client::new(request, respond));
+        let mut client = Box::new(Http2Client::new(request, respond, self.given_up.clone()));
         if !self.client.has_accepted() {
             let plan = self.site.plan.load_full();
             let source = self.client.source(client.head().fields(), &plan.trusted_proxies);
@@ -200,16 +205,20 @@ impl Http2Connection {
         respond::refuse_without_body(&mut session, &refusal, &plan.cors_origins, &id, within).await;
     }
 
-    /// Gives back the room of the streams once a credential was accepted. Closes a connection that only takes room: its client opens
-    /// another one.
+    /// Gives back the room of the streams once a credential was accepted. Closes a connection that only takes room, or whose client
+    /// gives up what it asks: its client opens another one.
     fn settle(&self) {
         let mut streams = self.streams.lock();
         if self.client.has_accepted() {
             *streams = None;
-            self.full.store(false, Ordering::Relaxed);
         }
-        if self.client.should_leave() {
-            self.full.store(true, Ordering::Relaxed);
+        let gives_up = self.given_up.is_too_many();
+        let is_full = gives_up || self.client.should_leave();
+        let was_full = self.full.swap(is_full, Ordering::Relaxed);
+        if gives_up && !was_full {
+            self.warn_of_resets();
+        }
+        if is_full {
             self.end.send_replace(true);
         } else if streams.as_ref().is_some_and(QuotaLease::is_crowded) {
             self.end.send_replace(true);
@@ -248,7 +257,8 @@ impl Http2Connection {
     async fn left_behind(&self) {
         let _ = self.end.subscribe().wait_for(|end| *end).await;
         pingora_timeout::sleep(GOODBYE).await;
-        self.idle_for(TAKING).await;
+        let taking = if self.given_up.is_too_many() { GOODBYE } else { TAKING };
+        self.idle_for(taking).await;
     }
 
     /// Logs the error that ended the connection. A client that resets streams rapidly causes one for each of its connections.
@@ -257,6 +267,10 @@ impl Http2Connection {
         if !error.is_library() || error.reason() != Some(Reason::ENHANCE_YOUR_CALM) {
             return;
         }
+        self.warn_of_resets();
+    }
+
+    fn warn_of_resets(&self) {
         if let Some(others) = self.site.excessive_resets.pass(Instant::now()) {
             let peer = self.client.address();
             warn!(%peer, others, "HTTP/2 connection closed: too many resets or invalid frames");
