@@ -350,3 +350,29 @@ async fn an_idle_connection_ends_with_a_goodbye() {
     timeout(PATIENCE, ended).await.expect("the connection ends").unwrap();
     assert!(frames.goodbyes() > 0);
 }
+
+/// A client that presents a credential may have more than one upload that waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_waits_leaves_room_for_another() {
+    const WINDOW: usize = 65_535;
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let gateway = start(&authority, backend.address, "");
+    gateway.account("email,api,web").credential("caller:passw0rd-call", "api");
+    let mut client = http2(&gateway, &authority).await;
+    let login = [("authorization", "Basic Y2FsbGVyOnBhc3N3MHJkLWNhbGw=")];
+    let mut waiting = Vec::new();
+    for nth in 0..3 {
+        let (answer, mut body) = ask(&mut client, "POST", "/v3/stats", &login, false);
+        // This takes the room from the connection's window, and sends nothing.
+        body.reserve_capacity(WINDOW);
+        while body.capacity() < WINDOW {
+            let more = timeout(PATIENCE, poll_fn(|cx| body.poll_capacity(cx))).await;
+            more.unwrap_or_else(|_| panic!("upload {nth} has no room")).unwrap().unwrap();
+        }
+        waiting.push((answer, body));
+    }
+    for (answer, mut body) in waiting {
+        assert!(send(&mut body, "some".into(), true).await);
+        assert_eq!(answer.await.unwrap().status(), 200);
+    }
+}

@@ -11,6 +11,7 @@ use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
 use http::{Method, Request, Response, StatusCode};
 use pingora_timeout::timeout;
+use tokio::sync::Notify;
 
 use super::given_up::GivenUp;
 use super::sent_piece::{SendRoom, SentPiece};
@@ -36,6 +37,8 @@ pub struct Http2Client {
     ended: bool,
     /// The room for the response until a credential is accepted.
     room: Option<SendRoom>,
+    /// Told of that credential.
+    accepted: Option<Arc<Notify>>,
     /// The requests of the connection that its client gave up.
     given_up: Arc<GivenUp>,
 }
@@ -65,6 +68,7 @@ impl Http2Client {
             writer: None,
             ended: false,
             room: None,
+            accepted: None,
             given_up,
         }
     }
@@ -148,14 +152,18 @@ impl Http2Client {
         .await;
     }
 
-    /// Has the response take room as far as the client doesn't read it, until [`Http2Client::note_accepted`].
-    pub fn set_room(&mut self, room: SendRoom) {
+    /// Has the response take room as far as the client doesn't read it, until [`Http2Client::note_accepted`], which `accepted` is told of.
+    pub fn set_room(&mut self, room: SendRoom, accepted: Arc<Notify>) {
         self.room = Some(room);
+        self.accepted = Some(accepted);
     }
 
     /// Notes that a credential was accepted. The response takes no room.
     pub fn note_accepted(&mut self) {
         self.room = None;
+        if let Some(accepted) = self.accepted.take() {
+            accepted.notify_one();
+        }
     }
 
     /// Sends an interim response, such as a 103.

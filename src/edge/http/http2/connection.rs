@@ -11,7 +11,7 @@ use h2::{Reason, RecvStream};
 use http::Request;
 use parking_lot::Mutex;
 use pingora_core::protocols::Stream;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{debug, warn};
 
 use super::client::Http2Client;
@@ -37,6 +37,10 @@ const HEADER_LIMIT: u32 = 64 * 1024;
 
 /// The bytes of an answer that may wait for the client, for each stream.
 const SEND_BUFFER: usize = 64 * 1024;
+
+/// The bytes of all uploads together that may wait for their backends, once a credential was accepted on the connection. Before, as for
+/// each stream, there are 64 KiB, so that an upload that waits blocks the others.
+const WIDE: u32 = 1 << 20;
 
 /// The time at a stop for a client to close its connection, and to take the end of an answer.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -67,6 +71,8 @@ pub struct Http2Connection {
     full: Arc<AtomicBool>,
     /// The requests that its client gave up.
     given_up: Arc<GivenUp>,
+    /// Wakes the connection when a credential is accepted on it.
+    accepted: Arc<Notify>,
 }
 
 impl Http2Connection {
@@ -96,6 +102,7 @@ impl Http2Connection {
             end: watch::Sender::new(false),
             full: Arc::default(),
             given_up: Arc::default(),
+            accepted: Arc::default(),
         })
     }
 
@@ -130,7 +137,7 @@ impl Http2Connection {
                 () = self.idle_for(keepalive) => { self.end.send_replace(true); }
             }
         });
-        let mut is_ending = false;
+        let (mut is_ending, mut is_wide) = (false, false);
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -139,6 +146,11 @@ impl Http2Connection {
                     // What is on its way to here is still accepted (RFC 9113 section 6.8).
                     connection.graceful_shutdown();
                     is_ending = true;
+                    continue;
+                }
+                () = self.accepted.notified(), if !is_wide => {
+                    connection.set_target_window_size(WIDE);
+                    is_wide = true;
                     continue;
                 }
             };
@@ -173,7 +185,8 @@ impl Http2Connection {
         if !self.client.has_accepted() {
             let plan = self.site.plan.load_full();
             let source = self.client.source(client.head().fields(), &plan.trusted_proxies);
-            client.set_room(SendRoom::new(self.site.room.clone(), source, plan));
+            let room = SendRoom::new(self.site.room.clone(), source, plan);
+            client.set_room(room, self.accepted.clone());
         }
         client.settle_body().await;
         let session = ClientSession::Http2(client);
