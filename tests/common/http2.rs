@@ -52,10 +52,19 @@ pub struct Frames(Arc<Mutex<Vec<u8>>>);
 impl Frames {
     /// The number of DATA frames so far, empty ones included (RFC 9113 section 4.1).
     pub fn data(&self) -> usize {
+        self.count(0)
+    }
+
+    /// The number of GOAWAY frames so far.
+    pub fn goodbyes(&self) -> usize {
+        self.count(7)
+    }
+
+    fn count(&self, wanted: u8) -> usize {
         let bytes = self.0.lock().unwrap();
         let (mut rest, mut count) = (&bytes[..], 0);
         while let [a, b, c, kind, _, _, _, _, _, after @ ..] = rest {
-            count += usize::from(*kind == 0);
+            count += usize::from(*kind == wanted);
             let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
             rest = after.get(length..).unwrap_or_default();
         }

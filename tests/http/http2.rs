@@ -1,5 +1,6 @@
 //! Invalid requests over HTTP/2 are answered for what they are, and a stop cuts off no answer.
 
+use std::future::poll_fn;
 use std::io::Write;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,7 @@ use crate::common::tls::Authority;
 use crate::common::{PATIENCE, nobody};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 /// A connection that isn't read while its gate is shut.
@@ -202,7 +204,7 @@ async fn a_body_that_drips_is_408() {
                 break answer.await;
             }
             // The answer is waited for, in between.
-            if let Ok(answered) = tokio::time::timeout(PACE, &mut answer).await {
+            if let Ok(answered) = timeout(PACE, &mut answer).await {
                 break answered;
             }
         };
@@ -297,14 +299,80 @@ async fn an_answer_without_a_body_is_a_header_alone() {
     assert!(frames.data() > 0, "a body is seen");
 }
 
-/// HTTP/2 clients needn't wait for a 100, and are answered when their body came.
+const EXPECT: (&str, &str) = ("expect", "100-continue");
+
+/// Clients needn't wait for their 100.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_waits_for_a_100_is_taken() {
     let (authority, backend) = (Authority::new(), Backend::hello());
     let gateway = start(&authority, backend.address, "");
     let mut client = http2(&gateway, &authority).await;
-    let (answer, mut body) = ask(&mut client, "POST", "/open/a", &[("expect", "100-continue")], false);
+    let (answer, mut body) = ask(&mut client, "POST", "/open/a", &[EXPECT], false);
     assert!(send(&mut body, "some".into(), true).await);
     assert_eq!(whole(answer.await.unwrap()).await.unwrap(), (200, b"hello".to_vec()));
     assert_eq!(backend.next().body, b"some");
+}
+
+/// A client that waits for its 100 gets one, wherever its body goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_waits_for_a_100_gets_one() {
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let gateway = start(&authority, backend.address, "");
+    gateway.account("email,api,web").credential("caller:passw0rd-call", "api");
+    let mut client = http2(&gateway, &authority).await;
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    for (path, fields) in [("/open/a", &[EXPECT][..]), ("/v3/stats", &[EXPECT, form])] {
+        let (mut answer, mut body) = ask(&mut client, "POST", path, fields, false);
+        let interim = poll_fn(|cx| answer.poll_informational(cx));
+        let interim = timeout(PATIENCE, interim).await.expect(path).unwrap().unwrap();
+        assert_eq!((interim.status().as_u16(), interim.headers().len()), (100, 0), "{path}");
+        let sent = "api_user=caller&api_key=passw0rd-call";
+        assert!(send(&mut body, sent.into(), true).await);
+        assert_eq!(whole(answer.await.unwrap()).await.unwrap(), (200, b"hello".to_vec()), "{path}");
+        assert_eq!(backend.next().body.len(), sent.len());
+    }
+    // Nothing is asked of a client whose request is refused.
+    let (mut answer, _body) = ask(&mut client, "POST", "/v3/mail/send", &[EXPECT], false);
+    assert!(poll_fn(|cx| answer.poll_informational(cx)).await.is_none());
+    assert_eq!(answer.await.unwrap().status(), 401);
+    // Nor is one without a body told to send it.
+    let (mut answer, _) = ask(&mut client, "POST", "/open/a", &[EXPECT], true);
+    assert!(poll_fn(|cx| answer.poll_informational(cx)).await.is_none());
+    assert_eq!(answer.await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_ends_with_a_goodbye() {
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let gateway = start(&authority, backend.address, "keepalive_timeout = \"300ms\"");
+    let (mut client, ended, frames) = recorded(&gateway, &authority).await;
+    assert_eq!(ask(&mut client, "GET", "/open/a", &[], true).0.await.unwrap().status(), 200);
+    timeout(PATIENCE, ended).await.expect("the connection ends").unwrap();
+    assert!(frames.goodbyes() > 0);
+}
+
+/// A client that presents a credential may have more than one upload that waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_waits_leaves_room_for_another() {
+    const WINDOW: usize = 65_535;
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let gateway = start(&authority, backend.address, "");
+    gateway.account("email,api,web").credential("caller:passw0rd-call", "api");
+    let mut client = http2(&gateway, &authority).await;
+    let login = [("authorization", "Basic Y2FsbGVyOnBhc3N3MHJkLWNhbGw=")];
+    let mut waiting = Vec::new();
+    for nth in 0..3 {
+        let (answer, mut body) = ask(&mut client, "POST", "/v3/stats", &login, false);
+        // This takes the room from the connection's window, and sends nothing.
+        body.reserve_capacity(WINDOW);
+        while body.capacity() < WINDOW {
+            let more = timeout(PATIENCE, poll_fn(|cx| body.poll_capacity(cx))).await;
+            more.unwrap_or_else(|_| panic!("upload {nth} has no room")).unwrap().unwrap();
+        }
+        waiting.push((answer, body));
+    }
+    for (answer, mut body) in waiting {
+        assert!(send(&mut body, "some".into(), true).await);
+        assert_eq!(answer.await.unwrap().status(), 200);
+    }
 }

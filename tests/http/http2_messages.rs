@@ -6,7 +6,7 @@ use crate::common::backend::{Backend, Received};
 use crate::common::http2::{ask, connected, http2, recorded, send, start, whole};
 use crate::common::tls::Authority;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 // Case A10: 300 fields over HTTP/2, as over HTTP/1.1
 #[tokio::test(flavor = "multi_thread")]
@@ -63,6 +63,25 @@ async fn a_target_or_a_host_that_http_1_could_not_carry_is_400() {
     let same = ask(&mut client, "GET", "/open/a", &[("host", "GATE.test")], true).0.await.unwrap();
     assert_eq!(same.status(), 200);
     backend.next();
+    assert!(backend.drain().is_empty());
+}
+
+/// The library of HTTP/2 takes a name with a quotation mark, which is no token (RFC 9110 section 5.1).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_whose_name_is_no_token_is_400() {
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let gateway = start(&authority, backend.address, "");
+    let mut client = http2(&gateway, &authority).await;
+    for name in ["\"", "a\"b", "\"a", "a\""] {
+        let mut request = Request::get("https://gate.test/open/a").body(()).unwrap();
+        let name = HeaderName::from_lowercase(name.as_bytes()).unwrap();
+        request.headers_mut().insert(&name, HeaderValue::from_static("v"));
+        let answer = client.send_request(request, true).unwrap().0.await.unwrap();
+        assert_eq!(answer.status(), 400, "{name}");
+    }
+    let odd = [("!#$%&'*+-.^_`|~09az", "v")];
+    assert_eq!(ask(&mut client, "GET", "/open/a", &odd, true).0.await.unwrap().status(), 200);
+    assert_eq!(backend.next().header(odd[0].0), Some("v"));
     assert!(backend.drain().is_empty());
 }
 

@@ -1,11 +1,16 @@
 //! Connections over HTTP/2 whose client resets streams as fast as it can, or has the gateway reset them.
 
+use std::io::Write;
+
 use crate::common::PATIENCE;
-use crate::common::backend::Backend;
-use crate::common::http2::{address, ask, http2, start};
+use crate::common::backend::{Backend, read_header};
+use crate::common::http2::{address, ask, connected, http2, start};
 use crate::common::tls::Authority;
+use h2::Reason;
+use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -73,4 +78,54 @@ async fn they_are_logged_now_and_then() {
     let log = gateway.log().text();
     let warnings = log.lines().filter(|line| line.contains("WARN") && !line.contains("bcrypt_cost")).count();
     assert_eq!(warnings, 1, "{}", gateway.log().text());
+}
+
+/// Each of its requests has a backend begin in vain.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_gives_up_each_request_is_sent_away() {
+    const TRIES: usize = 300;
+    let (arrived, mut arrivals) = unbounded_channel();
+    let backend = Backend::handling(move |stream, _| {
+        while let Some(request) = read_header(stream) {
+            let _ = arrived.send(());
+            if request.target.ends_with("answered") {
+                let _ = stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            }
+        }
+    });
+    let authority = Authority::new();
+    let gateway = start(&authority, backend.address, "");
+    gateway.account("email,api,web").credential("caller:passw0rd-call", "api");
+    let login = [("authorization", "Basic Y2FsbGVyOnBhc3N3MHJkLWNhbGw=")];
+    for (path, fields) in [("/open/a", &[][..]), ("/v3/stats", &login)] {
+        let (mut client, mut ended) = connected(&gateway, &authority).await;
+        let mut begun = 0;
+        while begun < TRIES {
+            // One that is answered in between shows that the client waits now and then.
+            if begun == 60 {
+                let answered = ask(&mut client, "GET", "/open/answered", &[], true).0;
+                assert_eq!(answered.await.unwrap().status(), 200);
+                arrivals.recv().await.unwrap();
+            }
+            let mut request = Request::get(format!("https://gate.test{path}"));
+            for (name, value) in fields {
+                request = request.header(*name, *value);
+            }
+            let Ok((_answer, mut stream)) = client.send_request(request.body(()).unwrap(), true) else {
+                break;
+            };
+            tokio::select! {
+                arrived = arrivals.recv() => arrived.unwrap(),
+                _ = &mut ended => break,
+            }
+            stream.send_reset(Reason::CANCEL);
+            begun += 1;
+        }
+        assert!((160..200).contains(&begun), "{path}: {begun}");
+        drop(client);
+        if !ended.is_finished() {
+            timeout(PATIENCE, ended).await.expect("the connection ends").unwrap();
+        }
+    }
+    gateway.log().wait_for(&["HTTP/2 connection closed: too many resets or invalid frames"]);
 }

@@ -189,7 +189,10 @@ impl ClientSession {
 
     /// Tells a client that waits for a 100 to send its body (RFC 9110 section 10.1.1). Returns false if that can't be written.
     pub async fn say_continue(&mut self, within: Duration) -> bool {
-        let ClientSession::Http1(client) = self else { return true };
+        let client = match self {
+            ClientSession::Http1(client) => client,
+            ClientSession::Http2(client) => return client.say_continue().is_ok(),
+        };
         let queued = client.queue_head(false, |out| {
             out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
             io::Result::Ok(())

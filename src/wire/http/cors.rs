@@ -94,11 +94,14 @@ impl Preflight<'_> {
     }
 }
 
-/// Returns true for a token (RFC 9110 section 5.6.2), except `*`, which allows everything in an answer.
+/// Returns true for a token, except `*`, which allows everything in an answer.
 fn is_name(text: &[u8]) -> bool {
-    !text.is_empty()
-        && text != b"*"
-        && text.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
+    text != b"*" && is_token(text)
+}
+
+/// Returns true for a token (RFC 9110 section 5.6.2).
+pub(super) fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use http::{Method, Version};
 
 use super::body_length::BodyLength;
+use super::cors::is_token;
 use super::field_kind::FieldKind;
 use super::head_error::HeadError;
 use super::header_fields::{FIELD_COUNT, HeaderFields, Span};
@@ -203,8 +204,8 @@ impl RequestHead {
         host.is_some_and(contradicts).then_some("Invalid Host: it is not the host that the target names")
     }
 
-    /// Checks what the reader of HTTP/2 leaves to the server: the number of fields, the target, the host (RFC 9113 section 8.3.1)
-    /// and the length.
+    /// Checks what the reader of HTTP/2 leaves to the server: the number of fields, their names, the target, the host (RFC 9113
+    /// section 8.3.1) and the length.
     ///
     /// # Errors
     /// The request is malformed, or could be read in another way as HTTP/1.1.
@@ -219,6 +220,8 @@ impl RequestHead {
             Some("Invalid :path: it contains a space or a control character")
         } else if target.first() != Some(&b'/') && target != b"*" {
             Some("Invalid :path: it must begin with /")
+        } else if self.fields.iter().any(|field| !is_token(field.name)) {
+            Some("Invalid header field: its name contains a character that no name may have")
         } else {
             self.unclear_authority().or_else(|| BodyLength::of_request(&self.fields, self.version).err())
         };

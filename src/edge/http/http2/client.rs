@@ -2,15 +2,18 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use pingora_timeout::timeout;
+use tokio::sync::Notify;
 
+use super::given_up::GivenUp;
 use super::sent_piece::{SendRoom, SentPiece};
 use crate::edge::http::body::error::BodyReadError;
 use crate::wire::{FieldKind, RequestHead};
@@ -34,11 +37,19 @@ pub struct Http2Client {
     ended: bool,
     /// The room for the response until a credential is accepted.
     room: Option<SendRoom>,
+    /// Told of that credential.
+    accepted: Option<Arc<Notify>>,
+    /// The requests of the connection that its client gave up.
+    given_up: Arc<GivenUp>,
 }
 
 impl Http2Client {
-    /// Takes over a stream whose request's header was read.
-    pub fn new(request: Request<RecvStream>, respond: SendResponse<SentPiece>) -> Http2Client {
+    /// Takes over a stream whose request's header was read. `given_up` counts it if the client gives it up.
+    pub fn new(
+        request: Request<RecvStream>,
+        respond: SendResponse<SentPiece>,
+        given_up: Arc<GivenUp>,
+    ) -> Http2Client {
         let (parts, body) = request.into_parts();
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
@@ -57,6 +68,8 @@ impl Http2Client {
             writer: None,
             ended: false,
             room: None,
+            accepted: None,
+            given_up,
         }
     }
 
@@ -139,14 +152,18 @@ impl Http2Client {
         .await;
     }
 
-    /// Has the response take room as far as the client doesn't read it, until [`Http2Client::note_accepted`].
-    pub fn set_room(&mut self, room: SendRoom) {
+    /// Has the response take room as far as the client doesn't read it, until [`Http2Client::note_accepted`], which `accepted` is told of.
+    pub fn set_room(&mut self, room: SendRoom, accepted: Arc<Notify>) {
         self.room = Some(room);
+        self.accepted = Some(accepted);
     }
 
     /// Notes that a credential was accepted. The response takes no room.
     pub fn note_accepted(&mut self) {
         self.room = None;
+        if let Some(accepted) = self.accepted.take() {
+            accepted.notify_one();
+        }
     }
 
     /// Sends an interim response, such as a 103.
@@ -155,6 +172,19 @@ impl Http2Client {
     /// The client takes no more.
     pub fn write_interim(&mut self, response: Response<()>) -> io::Result<()> {
         self.respond.send_informational(response).map_err(io::Error::other)
+    }
+
+    /// Sends a 100, unless the whole body is there or the response has begun.
+    ///
+    /// # Errors
+    /// The client takes no more.
+    pub fn say_continue(&mut self) -> io::Result<()> {
+        if self.body.is_end_stream() || self.writer.is_some() {
+            return Ok(());
+        }
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::CONTINUE;
+        self.write_interim(response)
     }
 
     /// Writes the header of a response. With `ends` there is no body, and the same frame says so.
@@ -204,6 +234,14 @@ impl Http2Client {
             // Where that fails, the stream is gone.
             let _ = writer.send_data(SentPiece::new(Bytes::new(), None), true);
         }
+    }
+}
+
+impl Drop for Http2Client {
+    fn drop(&mut self) {
+        // Without a header of a response, only the client can have ended the stream.
+        let mut now = Context::from_waker(Waker::noop());
+        self.given_up.note(self.writer.is_none() && self.respond.poll_reset(&mut now).is_ready());
     }
 }
 

@@ -11,10 +11,11 @@ use h2::{Reason, RecvStream};
 use http::Request;
 use parking_lot::Mutex;
 use pingora_core::protocols::Stream;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{debug, warn};
 
 use super::client::Http2Client;
+use super::given_up::GivenUp;
 use super::intake::Intake;
 use super::sent_piece::{SendRoom, SentPiece};
 use crate::edge::http::access_log::log_unread;
@@ -36,6 +37,10 @@ const HEADER_LIMIT: u32 = 64 * 1024;
 
 /// The bytes of an answer that may wait for the client, for each stream.
 const SEND_BUFFER: usize = 64 * 1024;
+
+/// The bytes of all uploads together that may wait for their backends, once a credential was accepted on the connection. Before, as for
+/// each stream, there are 64 KiB, so that an upload that waits blocks the others.
+const WIDE: u32 = 1 << 20;
 
 /// The time at a stop for a client to close its connection, and to take the end of an answer.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -62,8 +67,12 @@ pub struct Http2Connection {
     streams: Mutex<Option<QuotaLease>>,
     /// Becomes true when the connection is about to be closed gracefully.
     end: watch::Sender<bool>,
-    /// Becomes true when there is no room for requests of this connection, which is about to be closed.
+    /// Becomes true when no more requests of this connection are wanted, which is about to be closed.
     full: Arc<AtomicBool>,
+    /// The requests that its client gave up.
+    given_up: Arc<GivenUp>,
+    /// Wakes the connection when a credential is accepted on it.
+    accepted: Arc<Notify>,
 }
 
 impl Http2Connection {
@@ -92,6 +101,8 @@ impl Http2Connection {
             streams: Mutex::new(streams),
             end: watch::Sender::new(false),
             full: Arc::default(),
+            given_up: Arc::default(),
+            accepted: Arc::default(),
         })
     }
 
@@ -105,7 +116,7 @@ impl Http2Connection {
             biased;
             () = self.accept_requests(stream, keepalive) => {}
             () = self.silent_for(header) => debug!("connection closed: no request in time"),
-            () = self.left_behind() => debug!("connection closed: the client does not read its answers"),
+            () = self.left_behind() => debug!("connection closed: the client did not end it in time"),
             () = self.ends_with_the_gateway() => {}
         }
     }
@@ -120,20 +131,28 @@ impl Http2Connection {
             Err(error) => return self.note_error(&error),
         };
         let mut end = self.end.subscribe();
-        let mut ending = pin!(end.wait_for(|end| *end));
-        let mut idle = pin!(self.idle_for(keepalive));
-        let mut is_ending = false;
+        let mut ending = pin!(async {
+            tokio::select! {
+                _ = end.wait_for(|end| *end) => {}
+                () = self.idle_for(keepalive) => { self.end.send_replace(true); }
+            }
+        });
+        let (mut is_ending, mut is_wide) = (false, false);
         loop {
             let accepted = tokio::select! {
                 biased;
                 accepted = connection.accept() => accepted,
-                _ = &mut ending, if !is_ending => {
+                () = &mut ending, if !is_ending => {
                     // What is on its way to here is still accepted (RFC 9113 section 6.8).
                     connection.graceful_shutdown();
                     is_ending = true;
                     continue;
                 }
-                () = &mut idle, if !is_ending => return,
+                () = self.accepted.notified(), if !is_wide => {
+                    connection.set_target_window_size(WIDE);
+                    is_wide = true;
+                    continue;
+                }
             };
             match accepted {
                 Some(Ok((request, respond))) => self.begin(request, respond),
@@ -146,7 +165,8 @@ impl Http2Connection {
     /// Has a request answered by a task of its own.
     fn begin(self: &Arc<Self>, request: Request<RecvStream>, mut respond: SendResponse<SentPiece>) {
         self.begun.store(true, Ordering::Relaxed);
-        if self.full.load(Ordering::Relaxed) && !self.client.has_accepted() {
+        let unwanted = self.full.load(Ordering::Relaxed) && !self.client.has_accepted();
+        if unwanted || self.given_up.is_too_many() {
             // Nothing of it was processed, so it can be repeated (RFC 9113 section 8.7).
             respond.send_reset(Reason::REFUSED_STREAM);
             return;
@@ -161,11 +181,12 @@ impl Http2Connection {
     }
 
     async fn answer(&self, request: Request<RecvStream>, respond: SendResponse<SentPiece>) {
-        let mut client = Box::new(Http2Client::new(request, respond));
+        let mut client = Box::new(Http2Client::new(request, respond, self.given_up.clone()));
         if !self.client.has_accepted() {
             let plan = self.site.plan.load_full();
             let source = self.client.source(client.head().fields(), &plan.trusted_proxies);
-            client.set_room(SendRoom::new(self.site.room.clone(), source, plan));
+            let room = SendRoom::new(self.site.room.clone(), source, plan);
+            client.set_room(room, self.accepted.clone());
         }
         client.settle_body().await;
         let session = ClientSession::Http2(client);
@@ -197,16 +218,20 @@ impl Http2Connection {
         respond::refuse_without_body(&mut session, &refusal, &plan.cors_origins, &id, within).await;
     }
 
-    /// Gives back the room of the streams once a credential was accepted. Closes a connection that only takes room: its client opens
-    /// another one.
+    /// Gives back the room of the streams once a credential was accepted. Closes a connection that only takes room, or whose client
+    /// gives up what it asks: its client opens another one.
     fn settle(&self) {
         let mut streams = self.streams.lock();
         if self.client.has_accepted() {
             *streams = None;
-            self.full.store(false, Ordering::Relaxed);
         }
-        if self.client.should_leave() {
-            self.full.store(true, Ordering::Relaxed);
+        let gives_up = self.given_up.is_too_many();
+        let is_full = gives_up || self.client.should_leave();
+        let was_full = self.full.swap(is_full, Ordering::Relaxed);
+        if gives_up && !was_full {
+            self.warn_of_resets();
+        }
+        if is_full {
             self.end.send_replace(true);
         } else if streams.as_ref().is_some_and(QuotaLease::is_crowded) {
             self.end.send_replace(true);
@@ -245,7 +270,8 @@ impl Http2Connection {
     async fn left_behind(&self) {
         let _ = self.end.subscribe().wait_for(|end| *end).await;
         pingora_timeout::sleep(GOODBYE).await;
-        self.idle_for(TAKING).await;
+        let taking = if self.given_up.is_too_many() { GOODBYE } else { TAKING };
+        self.idle_for(taking).await;
     }
 
     /// Logs the error that ended the connection. A client that resets streams rapidly causes one for each of its connections.
@@ -254,6 +280,10 @@ impl Http2Connection {
         if !error.is_library() || error.reason() != Some(Reason::ENHANCE_YOUR_CALM) {
             return;
         }
+        self.warn_of_resets();
+    }
+
+    fn warn_of_resets(&self) {
         if let Some(others) = self.site.excessive_resets.pass(Instant::now()) {
             let peer = self.client.address();
             warn!(%peer, others, "HTTP/2 connection closed: too many resets or invalid frames");
