@@ -231,9 +231,7 @@ impl Http2Connection {
         if gives_up && !was_full {
             self.warn_of_resets();
         }
-        if is_full {
-            self.end.send_replace(true);
-        } else if streams.as_ref().is_some_and(QuotaLease::is_crowded) {
+        if is_full || streams.as_ref().is_some_and(QuotaLease::is_crowded) {
             self.end.send_replace(true);
         }
     }
