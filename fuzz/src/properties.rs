@@ -8,8 +8,8 @@ use gatepost::wire::smtp::proxy_protocol::{self, LONGEST as LONGEST_PROXY};
 use gatepost::wire::smtp::reply_parser::{self, LONGEST_REPLY, ReplyError};
 use gatepost::wire::{
     BASIC_BUFFER, BasicError, BodyScanner, CallParameters, ChunkedDecoder, ChunkedError, ChunkedItem,
-    CredentialsCall, FormError, PathError, Readings, RequestTarget, RoutePattern, basic as read_basic,
-    is_ordinary, normalize, sends_mail, take_credential, without_credential,
+    CredentialsCall, FormError, PathError, ReadingKind, Readings, RequestTarget, RoutePattern,
+    basic as read_basic, is_ordinary, normalize, sends_mail, take_credential, without_credential,
 };
 
 use super::driver::{Delivered, Driver, settings};
@@ -173,7 +173,10 @@ pub fn field_names(text: &[u8]) {
         is_found
     };
     assert_eq!(is_found("application/x-www-form-urlencoded", text), has_credential);
-    assert_eq!(is_found("text/plain", text), has_credential);
+    // A client that sends a form encodes these bytes; with them it is text.
+    if !text.iter().any(|b| b"\r\n \"".contains(b)) {
+        assert_eq!(is_found("text/plain", text), has_credential);
+    }
     // Names that need no quoting, that no library decodes further, and that hold no boundary.
     let holds = |word: &[u8]| text.windows(word.len()).any(|at| at == word);
     let is_unusual = text.iter().any(|b| *b < b' ' || *b == 0x7f || b"\"\\".contains(b));
@@ -255,7 +258,7 @@ pub fn readings(data: &[u8]) {
     let Ok(found) = found else { return };
     for reading in expected.keys().filter(|reading| reading[..] != *normalized.as_bytes()) {
         assert!(!is_ordinary(&path), "{} is {}", path.escape_ascii(), reading.escape_ascii());
-        let mut all = found.iter().filter(|found| !found.is_folded);
+        let mut all = found.iter().filter(|found| found.kind != ReadingKind::Folded);
         assert!(
             all.any(|found| found.path == *reading),
             "{} is {}",

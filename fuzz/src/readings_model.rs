@@ -5,11 +5,22 @@ use std::collections::BTreeMap;
 /// The paths that one function makes of a path.
 type Made = Vec<Vec<u8>>;
 
-/// A function, and whether it changes which path it is or only its end or case.
+/// A function.
 pub struct Function {
-    is_structural: bool,
+    kind: Kind,
     extension: Extension,
     apply: fn(&[u8]) -> Made,
+}
+
+/// What a function changes.
+#[derive(PartialEq)]
+enum Kind {
+    /// Which path it is.
+    Structural,
+    /// The same, by a script in the path, which may be what answers.
+    Script,
+    /// Only its end or case.
+    Loose,
 }
 
 /// What a function does to the extension of a path.
@@ -21,15 +32,15 @@ enum Extension {
 }
 
 const fn structural(apply: fn(&[u8]) -> Made) -> Function {
-    Function { is_structural: true, extension: Extension::Kept, apply }
+    Function { kind: Kind::Structural, extension: Extension::Kept, apply }
 }
 
 const fn loose(extension: Extension, apply: fn(&[u8]) -> Made) -> Function {
-    Function { is_structural: false, extension, apply }
+    Function { kind: Kind::Loose, extension, apply }
 }
 
 /// All functions.
-pub const FUNCTIONS: [Function; 30] = [
+pub const FUNCTIONS: [Function; 32] = [
     structural(|path| vec![percent_decoded(path)]),
     structural(|path| vec![percent_decoded(&percent_decoded(path))]),
     structural(|path| vec![percent_decoded(&percent_decoded(&percent_decoded(path)))]),
@@ -47,10 +58,12 @@ pub const FUNCTIONS: [Function; 30] = [
     structural(|path| vec![before(path, '\0')]),
     structural(|path| vec![latin(&format!("/{}", text(path)[1..].trim_matches(|c| c <= ' ')))]),
     structural(|path| vec![path.strip_suffix(b"\n").unwrap_or(path).to_vec()]),
+    structural(|path| vec![latin(&text(path).replace(['\t', '\n', '\r'], ""))]),
+    structural(|path| vec![latin(&text(path).replace('\x0c', ""))]),
     structural(|path| vec![segments(path, windows)]),
     structural(authority),
     structural(scheme),
-    structural(scripts),
+    Function { kind: Kind::Script, extension: Extension::Kept, apply: scripts },
     structural(without_invalid),
     structural(overlong),
     // `/send/x`, `/send.json`, a file that is found without its extension, and other case.
@@ -72,11 +85,11 @@ pub fn compose(path: &[u8], depth: usize, with_loose: bool) -> Option<BTreeMap<V
     for _ in 0..depth {
         let mut next: BTreeMap<(Vec<u8>, bool), bool> = BTreeMap::new();
         for ((path, dropped), is_structural) in &last {
-            for function in FUNCTIONS.iter().filter(|function| with_loose || function.is_structural) {
+            for function in FUNCTIONS.iter().filter(|function| with_loose || function.kind != Kind::Loose) {
                 if *dropped && function.extension == Extension::Added {
                     continue;
                 }
-                let is_structural = *is_structural && function.is_structural;
+                let is_structural = *is_structural && function.kind == Kind::Structural;
                 let dropped = *dropped || function.extension == Extension::Dropped;
                 for made in (function.apply)(path) {
                     let key = (made, dropped);
@@ -220,14 +233,16 @@ fn scheme(path: &[u8]) -> Made {
 fn scripts(path: &[u8]) -> Made {
     let path = text(path);
     let parts: Vec<&str> = path.split('/').collect();
-    let is_script = |segment: &str| {
-        let name = segment.to_ascii_lowercase();
-        !segment.contains('@')
-            && [".php", ".php5", ".cgi", ".jsp", ".do", ".pl"].iter().any(|end| name.ends_with(end))
+    let is_script = |at: usize| {
+        let name = parts[at].to_ascii_lowercase();
+        let ends_in = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+        let is_place = at == 1 || parts[at - 1].eq_ignore_ascii_case("cgi-bin");
+        !name.contains('@')
+            && (ends_in(&[".php", ".php5", ".cgi", ".jsp"]) || is_place && ends_in(&[".do", ".pl"]))
     };
     let rest = |at: usize| latin(&format!("/{}", parts[at + 1..].join("/")));
     let is_rest = |made: &Vec<u8>| !text(made).trim_matches('/').is_empty();
-    (1..parts.len() - 1).filter(|at| is_script(parts[*at])).map(rest).filter(is_rest).collect()
+    (1..parts.len() - 1).filter(|at| is_script(*at)).map(rest).filter(is_rest).collect()
 }
 
 fn without_invalid(path: &[u8]) -> Made {

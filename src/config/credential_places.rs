@@ -47,6 +47,15 @@ impl CredentialPlaces {
         CredentialPlaces { basic: true, query: has_fields, form: has_fields }
     }
 
+    /// The places of both.
+    pub const fn or(self, other: CredentialPlaces) -> CredentialPlaces {
+        CredentialPlaces {
+            basic: self.basic || other.basic,
+            query: self.query || other.query,
+            form: self.form || other.form,
+        }
+    }
+
     /// Returns true if `place` is read.
     pub const fn contains(self, place: CredentialPlace) -> bool {
         match place {

@@ -19,12 +19,16 @@ pub use self::http::steps_of;
 pub use self::http::{
     AmbiguousPath, BASIC_BUFFER, BasicError, BodyLength, ChunkedDecoder, ChunkedError, ChunkedItem,
     CorsField, FieldKind, HeadError, HeaderField, HeaderFields, LengthError, OwnOrigin, PathError, Preflight,
-    Readings, RequestFrames, RequestHead, RequestTarget, ResponseHead, RoutePattern, answer_fields, basic,
-    encode_query, is_ordinary, listed_origin, merged_length, normalize, sends_mail, unreserved,
+    Reading, ReadingKind, Readings, RequestFrames, RequestHead, RequestTarget, ResponseHead, RoutePattern,
+    answer_fields, basic, encode_query, is_ordinary, listed_origin, merged_length, normalize, sends_mail,
+    unreserved,
 };
 pub use api::{
     CallParameters, CallParametersError, CredentialsAction, CredentialsCall, RefusalFormat, ReplyFormat,
     reply,
 };
 pub use credential::{CredentialError, LONGEST_VALUE, PresentedCredential, one_credential};
-pub use form::{BodyScanner, CredentialKey, FormError, QueryCredential, take_credential, without_credential};
+pub use form::{
+    BodyScanner, CredentialKey, FormError, QueryCredential, path_has_credential, take_credential,
+    without_credential,
+};

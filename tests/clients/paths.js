@@ -55,6 +55,13 @@ function plain() {
     }
     seen.push(require('url').parse(request.url).pathname || '');
     seen.push(...seen.map(decoded), ...seen.map((one) => unescape(one)));
+    for (const one of [...seen]) {
+      try {
+        seen.push(new URL(one, 'http://host').pathname);
+      } catch {
+        // It is none.
+      }
+    }
     seen.push(...seen.map((one) => path.posix.normalize(one)));
     answer(response, request, seen.some(is));
   });

@@ -34,6 +34,11 @@ def resolved(target):
             pass
     for decode in (unquote, lambda text: unquote_to_bytes(text).decode("utf-8", "ignore")):
         seen += [decode(text) for text in seen]
+    for text in list(seen):
+        try:
+            seen.append(urlsplit(text).path)
+        except ValueError:
+            pass
     seen += [text.strip() for text in seen]
     seen += ["/" + text.strip("/") for text in seen]
     seen += [posixpath.normpath(text) for text in seen]

@@ -86,6 +86,37 @@ fn what_only_the_backend_understands_passes_by_basic() {
     }
 }
 
+// Case B5: a path that a backend could read as one with more places has those, and one that only begins like it has all.
+#[test]
+fn a_suffix_hides_no_credential() {
+    let backend = Backend::hello();
+    let routes = [
+        "[[api.route]]\npath = \"/v1/send\"\npermission = \"email\"\n\
+         [[api.route]]\npath = \"/v1/*\"\npermission = \"api\"\ncredentials = [\"basic\"]\n",
+        "[[api.route]]\npath = \"/import\"\npermission = \"api\"\ncredentials = [\"basic\"]\n",
+        "[[api.route]]\npath = \"/import.php\"\npermission = \"api\"\ncredentials = [\"basic\"]\n",
+    ];
+    let gateway = start(&backend, &routes.concat());
+    gateway.credential("both:passw0rd-of-both", "email,api");
+    let mut connection = Connection::open(gateway.api());
+    for (path, expected) in [
+        ("/v1/send/x", 400),
+        ("/v1/stats/x", 200),
+        ("/import", 200),
+        ("/import.php", 200),
+        ("/import/other", 400),
+        ("/import.php/other", 400),
+        ("/import.json", 400),
+        ("/other", 400),
+    ] {
+        let way = get(&format!("{path}?api_user=victim&api_key=zzz")).basic("both:passw0rd-of-both");
+        assert_eq!(connection.exchange(way).status, expected, "{path}");
+        let received = backend.drain();
+        assert_eq!(received.len(), usize::from(expected == 200), "{path}");
+        assert!(received.iter().all(|received| received.target.ends_with("?api_user=victim&api_key=zzz")));
+    }
+}
+
 // Case B5: a credential counts only in the places that are listed.
 #[test]
 fn a_credential_counts_where_it_may_stand() {
@@ -183,6 +214,45 @@ fn check_warns_of_places_that_are_not_read() {
         assert!(said.contains(warning), "{said}");
     }
     gateway.log().wait_for(&["api.credentials: without"]);
+}
+
+/// A backend that rewrites a path into a query takes what stands behind a `&` for further parameters.
+#[test]
+fn a_path_has_no_credential_where_a_query_may_have_one() {
+    let backend = Backend::hello();
+    let open = "[[api.route]]\npath = \"/open/*\"\npermission = \"public\"\n";
+    let places = "[[api.route]]\npath = \"/basic/*\"\npermission = \"api\"\ncredentials = [\"basic\"]\n";
+    let gateway = start(&backend, &format!("{open}{places}"));
+    for end in [
+        "&api_user=victim&api_key=zzz",
+        "%26api_user=victim%26api_key=zzz",
+        "%3Fapi_user=victim%26api_key=zzz",
+        "%253Fapi_user%253Dvictim",
+        ";api_key=zzz",
+    ] {
+        for path in ["/api/stats.get.json", "/open/a"] {
+            let response = get(&format!("{path}{end}")).basic(API).send(gateway.api());
+            assert_eq!(response.status, 400, "{path}{end}: {}", response.text());
+        }
+    }
+    assert!(backend.drain().is_empty());
+    for path in ["/api/a&api_keys=1", "/api/api_key=1", "/api/a;v=1", "/basic/a&api_key=own"] {
+        passes(&backend, &gateway, get(path).basic(API), path, "");
+    }
+}
+
+/// A browser names the page that it comes from, with the credential that the page was asked for with.
+#[test]
+fn a_referer_has_no_credential_where_a_query_may_have_one() {
+    for (keys, has) in [("", false), ("credentials = [\"basic\"]\n", true)] {
+        let backend = Backend::hello();
+        let gateway = start(&backend, keys);
+        let page = "http://gate.test/r?a=1&api_user=x&api_key=y";
+        let request = get("/r").basic(API).header("Referer", page);
+        assert_eq!(request.send(gateway.api()).status, 200);
+        let expected = if has { page } else { "http://gate.test/r?a=1" };
+        assert_eq!(backend.next().header("referer"), Some(expected), "{keys}");
+    }
 }
 
 // Case B5: a query that isn't read reaches the backend byte for byte.

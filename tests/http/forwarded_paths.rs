@@ -149,7 +149,9 @@ fn ordinary_products_pass_and_ambiguous_paths_are_refused() {
         assert_eq!(raw_path(&mut connection, path.as_bytes(), API), 200, "{path}");
         assert_eq!(backend.next().target, path);
     }
-    for path in ["/public/x.json", "/public/a%2Fb", "/public/p;jsessionid=1", "/public//x"] {
+    for path in
+        ["/public/x.json", "/public/a%2Fb", "/public/p;jsessionid=1", "/public//x", "/public/index.php/x"]
+    {
         assert_eq!(connection.exchange(get(path)).status, 200, "{path}");
         assert_eq!(backend.next().target, path);
     }
@@ -162,10 +164,12 @@ fn ordinary_products_pass_and_ambiguous_paths_are_refused() {
         ("/v3/x/..%2fmail/send", "because of `%2f` in it"),
         ("/index.php/v3/mail/send", "because of `index.php` in it"),
         ("/public/..;/x", "because of `;` in it"),
-        ("/public/index.cgi/x", "because of `index.cgi` in it"),
+        ("/public/.%0a./x", "because of `%0a` in it"),
+        ("/public/index.cgi/v3/mail/send", "because of `index.cgi` in it"),
         ("/api%2Fcredentials/get.json", "because of `%2F` in it"),
         ("/api//credentials/get.json", "because of `//` in it"),
         ("/api/credentials;x", "because of `;` in it"),
+        ("/api/cred%0dentials/get.json", "because of `%0d` in it"),
         (&long, "it is longer than 8192 bytes"),
     ];
     for (path, named) in refused {

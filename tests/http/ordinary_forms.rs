@@ -34,6 +34,42 @@ fn assert_masked(
     }
 }
 
+/// .NET sends a name that is not ASCII as an encoded word (RFC 2047).
+#[test]
+fn a_name_may_be_an_encoded_word() {
+    let (gateway, backend) = start();
+    let mut connection = Connection::open(gateway.api());
+    let body =
+        |name: &str| text_fields(&[("api_user", "apionly"), ("api_key", "passw0rd-call"), (name, "1")]);
+    let word = "=?utf-8?B?ZmlsZXNbcsOpc3Vtw6kucGRmXQ==?=";
+    let masked = body(word).replace("passw0rd-call", &"x".repeat(13)).replace("\r\napionly", "\r\nxxxxxxx");
+    assert_masked(&mut connection, &backend, || form("/v3/stats", MULTIPART, body(word)), &masked);
+    let hidden = form("/v3/stats", MULTIPART, body("=?utf-8?B?YXBpX3VzZXI=?="));
+    let response = connection.exchange(hidden.basic(CALLER));
+    assert!(response.text().contains("api_user and api_key"), "{}", response.text());
+}
+
+/// Text is no form: what looks like a credential in it is neither refused nor masked.
+#[test]
+fn text_arrives_as_it_is() {
+    let backend = Backend::hello();
+    let open = "[[api.route]]\npath = \"/open/*\"\npermission = \"public\"\n";
+    let gateway = Gateway::start(&(api(backend.address) + open));
+    gateway.account("email,api,web").credential(CALLER, "api");
+    let mut connection = Connection::open(gateway.api());
+    let line = "GET /a?x=1&api_key=9 200\n";
+    let notice = r#"{"UnsubscribeURL":"https://a/?Action=U&api_key=ABC","api_user":1}"#;
+    for kind in ["text/plain", "text/plain; charset=UTF-8", ""] {
+        for (path, text) in [("/logs", line), ("/logs", notice), ("/open/a", notice), ("/open/a", FORM)] {
+            let response = connection.exchange(form(path, kind, text).basic(CALLER));
+            assert_eq!(response.status, 200, "{kind}, {text}: {}", response.text());
+            assert_eq!(String::from_utf8_lossy(&backend.next().body), text, "{kind}");
+        }
+        let response = connection.exchange(form("/logs", kind, FORM).basic(CALLER));
+        assert_eq!((response.status, &*backend.next().body), (200, MASKED.as_bytes()), "{kind}");
+    }
+}
+
 // Case A3: bytes that are called a form, and forms of very many fields, stream.
 #[test]
 fn any_number_of_fields_streams() {

@@ -90,6 +90,43 @@ fn a_connection_stays_open_where_it_was_asked_for_and_ends_where_it_is_said_to()
     assert!(wrong.is_empty(), "{wrong}");
 }
 
+#[test]
+fn what_is_no_request_is_answered_whole_after_a_request_without_a_body() {
+    let backend = backend();
+    let gateway = Gateway::start(&open_api(backend.address, ""));
+    let mut connection = Connection::open(gateway.api());
+    connection.write(b"HEAD /open/sized HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n");
+    let all = String::from_utf8(connection.read_to_end()).unwrap();
+    let (_, refused) = all.split_once("HTTP/1.1 400").expect("a refusal behind the answer to HEAD");
+    let (_, body) = refused.split_once("\r\n\r\n").unwrap();
+    assert!(body.contains("Invalid request line"), "{all}");
+}
+
+#[test]
+fn an_empty_line_behind_a_body_is_no_part_of_a_request() {
+    let backend = backend();
+    let gateway = Gateway::start(&open_api(backend.address, ""));
+    let mut connection = Connection::open(gateway.api());
+    connection.write(b"POST /open/sized HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx\r\n");
+    assert_eq!(connection.read_response().status, 200);
+    // The connection is idle, so its end is no incomplete header.
+    connection.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(String::from_utf8(connection.read_to_end()).unwrap(), "");
+}
+
+// A connection that is closed with unread bytes is reset.
+#[test]
+fn a_body_that_was_sent_without_the_100_does_not_reset_the_connection_of_its_refusal() {
+    let backend = backend();
+    let gateway = Gateway::start(&open_api(backend.address, ""));
+    let mut stream = std::net::TcpStream::connect(gateway.api()).unwrap();
+    let request = "POST /a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut all = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut all).expect("no reset");
+    assert!(all.starts_with("HTTP/1.1 401 "), "{all}");
+}
+
 /// The header of the answer, and whether the connection stays open behind it. A second request is sent only where it should.
 fn end_of(mut connection: Connection, second: bool) -> (Response, bool) {
     if second {

@@ -263,7 +263,7 @@ fn what_could_be_a_credential_is_taken_out_on_public_routes_and_not_judged() {
         let asked = [
             get(&format!("/open/a?{parameters}")),
             form("/open/a", URLENCODED, parameters.clone()),
-            request("POST", "/open/a").chunked(parameters.clone()),
+            request("POST", "/open/a").header("Content-Type", URLENCODED).chunked(parameters.clone()),
         ];
         for request in asked {
             let response = request.send(gateway.api());

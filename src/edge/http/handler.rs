@@ -36,6 +36,9 @@ const CLIENT_GONE: u16 = 499;
 /// The text for a request of a trusted proxy's client that has too many in progress.
 const TOO_MANY: &str = "Too many requests at once from this client, try again";
 
+/// The text for a credential in the path.
+const IN_PATH: &str = "The path contains api_user or api_key: send them in the query, behind the first `?`";
+
 /// The bytes of most requests to a backend.
 const REQUEST_SIZE: usize = 1024;
 
@@ -198,6 +201,9 @@ impl Underway<'_> {
             return Ok(FirstStep::Answered(call.answer(session, &target).await));
         }
         let route = route.map_err(ambiguous)?;
+        if route.credentials.query && target.has_credential_in_path() {
+            return Err(Refusal::Malformed(IN_PATH.into()));
+        }
         let admission = Admission { site, client, plan, request_id };
         let admitted = admission.admit(session, &target, &route).await;
         let admitted = admitted.map_err(|refusal| refusal.of_places(route.credentials))?;
@@ -221,8 +227,8 @@ impl Underway<'_> {
                 let path = String::from_utf8_lossy(raw.split(|b| *b == b'?').next().unwrap_or_default())
                     .into_owned();
                 debug!(?refusal, request_id = self.request_id.as_str(), "request refused");
-                self.refuse(session, &refusal, &path).await;
-                (refusal.status(), true, None)
+                let is_written = self.refuse(session, &refusal, &path).await;
+                (refusal.status(), is_written, None)
             }
         };
         self.note(AccessLine::of(session.head()), status, broken_off);
@@ -286,6 +292,7 @@ impl Underway<'_> {
             authority: group.authority(),
             host: group.host(),
             reads_basic: route.credentials.basic,
+            reads_query: route.credentials.query,
             upgrade,
             request_id,
         };
@@ -315,22 +322,23 @@ impl Underway<'_> {
     }
 
     /// Answers with a refusal, and reads the rest of the body.
-    async fn refuse(&mut self, session: &mut ClientSession, refusal: &Refusal, path: &str) {
+    async fn refuse(&mut self, session: &mut ClientSession, refusal: &Refusal, path: &str) -> bool {
         let within = self.plan.timeouts.write;
         let request = session.head();
         let room =
             request_quota::take_for_refusal(self.handler.site, &self.plan, self.handler.client, request);
         let Some(_room) = room else {
-            respond::refuse_without_body(session, refusal, &self.plan.cors_origins, &self.request_id, within)
-                .await;
-            return;
+            let origins = &self.plan.cors_origins;
+            return respond::refuse_without_body(session, refusal, origins, &self.request_id, within).await;
         };
         respond::settle(session).await;
         let origins = &self.plan.cors_origins;
-        if respond::refuse(session, refusal, path, origins, &self.request_id, within).await {
+        let is_written = respond::refuse(session, refusal, path, origins, &self.request_id, within).await;
+        if is_written {
             self.answered = Some(Instant::now());
             respond::drain(session).await;
         }
+        is_written
     }
 
     /// Carries the bytes of a tunnel until it ends.

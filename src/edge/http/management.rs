@@ -29,7 +29,7 @@ use crate::service::{self, Credentials, Origin};
 use crate::wire::reply as text;
 use crate::wire::{
     BASIC_BUFFER, CallParameters, CallParametersError, CredentialsAction, CredentialsCall, FieldKind,
-    PresentedCredential, Readings, ReplyFormat, one_credential, unreserved,
+    PresentedCredential, ReadingKind, Readings, ReplyFormat, one_credential, unreserved,
 };
 
 /// The most bytes of a request's body. Its parameters need a fraction of them.
@@ -47,7 +47,10 @@ const PAGE: u32 = 1000;
 /// 400 if the path belongs to it in one reading, and not in another.
 pub fn is_for(target: &Target<'_>, readings: &Readings) -> Result<bool, Refusal> {
     let is_call = belongs(unreserved(&target.path).as_bytes());
-    match readings.iter().find(|reading| !reading.is_folded && belongs(&reading.path) != is_call) {
+    match readings
+        .iter()
+        .find(|reading| reading.kind != ReadingKind::Folded && belongs(&reading.path) != is_call)
+    {
         Some(reading) => Err(ambiguous(readings.ambiguity(reading))),
         None => Ok(is_call),
     }

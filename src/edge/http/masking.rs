@@ -10,12 +10,13 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
+use zeroize::Zeroizing;
 
 use super::body::error::{BodyError, form_refused};
 use super::error::Refusal;
 use crate::wire::{
     BodyScanner, CredentialError, FieldKind, FormError, HeaderFields, PresentedCredential, one_credential,
-    take_credential, without_credential,
+    path_has_credential, take_credential, without_credential,
 };
 
 /// The most bytes of a path in the log.
@@ -64,7 +65,8 @@ pub enum BodyKind {
     /// It says that it is a form: the credential may stand there.
     Form(BodyScanner),
     /// It says nothing, so that some backends take it for a form and others for bytes. Nobody is asked to present a credential
-    /// there, and so such a body is never read ahead. One that stands there must still not contradict the header.
+    /// there, and so such a body is never read ahead. One that stands there must still not contradict the header. On a public route,
+    /// where nothing is compared, it stays as it is.
     Undeclared(BodyScanner),
 }
 
@@ -93,19 +95,23 @@ impl BodyKind {
 
     /// The mask of a body that may only repeat the credential that was decided on.
     pub fn mask(self, decided: PresentedCredential) -> Option<Mask> {
-        self.scanner().map(|scanner| Mask { scanner: Some(scanner), decided: Decided::On(decided) })
+        let (scanner, tail) = match self {
+            BodyKind::Other => return None,
+            BodyKind::Form(scanner) => (scanner, None),
+            BodyKind::Undeclared(scanner) => (scanner, Some(TextTail::default())),
+        };
+        Some(Mask { scanner: Some(scanner), tail, decided: Decided::On(decided) })
     }
 
     /// The mask of a body on a public route: whole credentials or halves, one or several.
     pub fn mask_of_public_route(self) -> Option<Mask> {
-        self.scanner()
-            .map(|scanner| Mask { scanner: Some(scanner.of_any_credential()), decided: Decided::Nothing })
-    }
-
-    fn scanner(self) -> Option<BodyScanner> {
         match self {
-            BodyKind::Other => None,
-            BodyKind::Form(scanner) | BodyKind::Undeclared(scanner) => Some(scanner),
+            BodyKind::Other | BodyKind::Undeclared(_) => None,
+            BodyKind::Form(scanner) => Some(Mask {
+                scanner: Some(scanner.of_any_credential()),
+                tail: None,
+                decided: Decided::Nothing,
+            }),
         }
     }
 }
@@ -123,9 +129,38 @@ enum Decided {
     Nothing,
 }
 
+/// The end of a text that could be the start of a credential, and waits for what follows.
+struct TextTail {
+    held: Zeroizing<Vec<u8>>,
+    /// True if the text that follows begins a field or continues one that is held.
+    begins: bool,
+}
+
+impl Default for TextTail {
+    fn default() -> TextTail {
+        TextTail { held: Zeroizing::default(), begins: true }
+    }
+}
+
+impl TextTail {
+    /// Adds a piece. Returns what nothing that follows changes any more.
+    fn pass(&mut self, piece: Bytes) -> Bytes {
+        let mut text = match self.held.is_empty() {
+            true => piece,
+            false => [&self.held, &*piece].concat().into(),
+        };
+        let start = BodyScanner::open_field(&text, self.begins);
+        self.begins = start.is_some();
+        self.held = Zeroizing::new(text.split_off(start.unwrap_or(text.len())).to_vec());
+        text
+    }
+}
+
 /// Masks a form while it is forwarded.
 pub struct Mask {
     scanner: Option<BodyScanner>,
+    /// The end of what has come of a body that may be text.
+    tail: Option<TextTail>,
     decided: Decided,
 }
 
@@ -142,6 +177,10 @@ impl Mask {
 
     /// Masks a piece, and adds what can be forwarded to `ready`.
     pub(super) fn pass(&mut self, piece: Bytes, ready: &mut VecDeque<Bytes>) -> Result<(), BodyError> {
+        let piece = match &mut self.tail {
+            Some(tail) => tail.pass(piece),
+            None => piece,
+        };
         if piece.is_empty() {
             return Ok(());
         }
@@ -152,8 +191,11 @@ impl Mask {
         Ok(())
     }
 
-    /// Judges the form as a whole at its end.
-    pub(super) fn finish(&mut self) -> Result<(), BodyError> {
+    /// Judges the form as a whole at its end, and adds what was still held to `ready`.
+    pub(super) fn finish(&mut self, ready: &mut VecDeque<Bytes>) -> Result<(), BodyError> {
+        if let Some(tail) = self.tail.take() {
+            self.pass(Bytes::copy_from_slice(&tail.held), ready)?;
+        }
         let Some(scanner) = self.scanner.take() else { return Ok(()) };
         match (scanner.finish(), &self.decided) {
             // What there is of a credential is masked, and that is all that matters.
@@ -202,7 +244,7 @@ fn masked(scanner: &mut BodyScanner, piece: Bytes) -> Result<Bytes, BodyError> {
 }
 
 /// The path of a request's target, for the log: without query and fragment, and without the authority of an absolute target, which may
-/// all hold a secret.
+/// all hold a secret. A path that holds a credential itself is cut in front of it.
 pub struct LoggedPath<'a>(pub &'a [u8]);
 
 impl fmt::Display for LoggedPath<'_> {
@@ -214,6 +256,10 @@ impl fmt::Display for LoggedPath<'_> {
             }
             _ => path,
         };
+        let path = match path_has_credential(path) {
+            true => path.split(|b| matches!(b, b'&' | b';' | b'%')).next().unwrap_or_default(),
+            false => path,
+        };
         write!(f, "{}", path[..path.len().min(PATH_LIMIT)].escape_ascii())
     }
 }
@@ -221,12 +267,16 @@ impl fmt::Display for LoggedPath<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Secret;
 
     #[test]
     fn no_secret_of_a_target_is_logged() {
         for (target, logged) in [
             ("/a/b?api_key=s", "/a/b"),
             ("/a#api_key=s", "/a"),
+            ("/a&api_key=s", "/a"),
+            ("/a/b%3Fapi_key=s", "/a/b"),
+            ("/a&b;c%26", "/a&b;c%26"),
             ("http://joe:secret@host/a?b", "a"),
             ("http://joe:secret@host", ""),
             ("/http://a/b", "/http://a/b"),
@@ -235,6 +285,28 @@ mod tests {
             assert_eq!(LoggedPath(target.as_bytes()).to_string(), logged, "{target}");
         }
         assert_eq!(LoggedPath(&[b'a'; 1000]).to_string().len(), PATH_LIMIT);
+    }
+
+    #[test]
+    fn any_split_of_a_text_gives_the_same() {
+        let kind = || BodyKind::Undeclared(BodyScanner::for_content_type(b"text/plain").unwrap().unwrap());
+        let whole = |text: &'static str, cut: usize| {
+            let decided = PresentedCredential::new(b"joe".to_vec(), Secret::new(b"s".to_vec()));
+            let (mut mask, mut ready) = (kind().mask(decided).unwrap(), VecDeque::new());
+            let (start, end) = text.as_bytes().split_at(cut);
+            mask.pass(Bytes::from_static(start), &mut ready).unwrap();
+            mask.pass(Bytes::from_static(end), &mut ready).unwrap();
+            mask.finish(&mut ready).unwrap();
+            String::from_utf8(ready.into_iter().flatten().collect()).unwrap()
+        };
+        for (text, masked) in [
+            ("GET /a?x=1&api_key=9 200\nGET /", "GET /a?x=1&api_key=9 200\nGET /"),
+            ("a;api_key=9\"&api_user \n", "a;api_key=9\"&api_user \n"),
+            ("api_user=joe&a&api_key=s", "api_user=xxx&a&api_key=x"),
+            ("{}&api_key=s&api_user=joe&b c", "{}&api_key=x&api_user=xxx&b c"),
+        ] {
+            (0..=text.len()).for_each(|cut| assert_eq!(whole(text, cut), masked, "{text}, {cut}"));
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@
 //!    and `/v1/*.json` do not.
 //! 4. The request goes to the group of the route that matches, else to that of the route with the longest base.
 //!
+//! 5. A credential is read in the places of the route that matches, or in the entry's own, and in those of each route that counts.
+//!
 //! A route that is `public` matches what it says and counts for no suffix. A path that it matches is public unless a route
 //! counts for a suffix there.
 //!
@@ -21,7 +23,9 @@
 //!
 //! **Readings.** An unusual path is other paths to some servers ([`Readings`]). The request needs what its path needs as it is
 //! written, and for each of its readings what the suffixes of that need. A reading that needs more than all that, has another group,
-//! or other places of credentials, makes the path ambiguous.
+//! or other places of credentials, makes the path ambiguous. Where a suffix adds places, a reading may have fewer. A reading behind a
+//! script's name (`/users` of `/index.php/users`) counts if a route or a built-in rule names it, and may have another group. Else the
+//! script itself is what answers.
 
 use std::borrow::Cow;
 
@@ -29,7 +33,7 @@ use http::Method;
 
 use crate::config::{CredentialPlaces, HttpEntry, Need};
 use crate::domain::{Entry, PathPattern, Permission, Permissions};
-use crate::wire::{AmbiguousPath, Readings, RoutePattern, sends_mail};
+use crate::wire::{AmbiguousPath, Reading, ReadingKind, Readings, RoutePattern, sends_mail};
 
 /// The documented paths of the API that send mail. Each needs `email` unless a route says otherwise.
 const SENDING: [&str; 3] = ["/api/mail.send.json", "/api/mail.send.xml", "/v3/mail/send"];
@@ -86,7 +90,7 @@ struct Holder<'p> {
 struct PathDecision {
     /// The need of the route that matches, or of what is built in.
     written: Need,
-    /// True if a route matches, or the path sends mail.
+    /// True if a route matches that is not for all paths, or the path sends mail.
     is_named: bool,
     /// The permissions of the routes that count for a suffix; the first one's is apart.
     suffixes: Permissions,
@@ -107,6 +111,16 @@ impl PathDecision {
             Need::Permission(permission) => also.minus(Permissions::only(permission)),
         };
         Routed { need, also, group: self.group, credentials: self.credentials }
+    }
+
+    /// Returns true if a credential is read in all places of another path.
+    fn has_places_of(self, other: &PathDecision) -> bool {
+        self.credentials.or(other.credentials) == self.credentials
+    }
+
+    /// Returns true if the places are the same, or more because of a suffix.
+    fn has_same_places(self, other: &PathDecision) -> bool {
+        self.credentials == other.credentials || self.first_suffix.is_some() && self.has_places_of(other)
     }
 
     /// The permissions of the path as it is written.
@@ -252,25 +266,31 @@ impl Router {
     pub fn route(&self, method: &Method, path: &str, readings: &Readings) -> Result<Routed, AmbiguousPath> {
         let decision = self.decide(method, path.as_bytes());
         let mut also = decision.suffixes;
+        let mut credentials = decision.credentials;
         let mut others = Vec::new();
         for reading in readings.iter() {
             let other = self.decide(method, &reading.path);
             also = also.or(other.suffixes);
-            match reading.is_folded {
-                true if other.is_named => also = also.or(other.as_written()),
+            match reading.kind == ReadingKind::Folded {
+                true if other.is_named || other.first_suffix.is_some() => {
+                    also = also.or(if other.is_named { other.as_written() } else { Permissions::NONE });
+                    credentials = credentials.or(other.credentials);
+                }
                 true => {}
                 false => others.push((reading, other)),
             }
         }
         let checked = also.or(decision.as_written());
-        let differs = |(_, other): &&(_, PathDecision)| {
-            other.group != decision.group
-                || other.credentials != decision.credentials
-                || !other.as_written().minus(checked).is_empty()
+        let differs = |(reading, other): &&(&Reading, PathDecision)| {
+            let lacks = !other.as_written().minus(checked).is_empty();
+            match reading.kind {
+                ReadingKind::BehindScript => other.is_named && (lacks || !decision.has_places_of(other)),
+                _ => lacks || other.group != decision.group || !decision.has_same_places(other),
+            }
         };
         match others.iter().find(differs) {
             Some((reading, _)) => Err(readings.ambiguity(reading)),
-            None => Ok(decision.routed(also)),
+            None => Ok(Routed { credentials, ..decision.routed(also) }),
         }
     }
 
@@ -292,7 +312,8 @@ impl Router {
 
     fn decide_as_written(&self, path: &[u8], named: Option<usize>) -> PathDecision {
         let own = |written| (written, 0, self.credentials);
-        let is_named = named.is_some() || self.entry == Entry::Api && sends_mail(path);
+        let sends = || self.entry == Entry::Api && sends_mail(path);
+        let is_named = named.is_some_and(|named| !self.routes[named].pattern.is_for_all()) || sends();
         let (written, group, credentials) = match named.map(|named| &self.routes[named]) {
             Some(route) => (route.need, route.group, route.credentials),
             None if is_named => own(Need::Permission(Permission::Email)),
@@ -312,16 +333,13 @@ impl Router {
             Need::Permission(permission) => Some(permission),
         };
         let suffixes = holders.iter().filter_map(permission).map(Permissions::only);
-        let first_route = &self.routes[first.rival.route];
-        let (group, credentials) = match named {
-            Some(_) => (written.group, written.credentials),
-            None => (first_route.group, first_route.credentials),
-        };
+        let group = named.map_or(self.routes[first.rival.route].group, |_| written.group);
+        let places = holders.iter().map(|holder| self.routes[holder.rival.route].credentials);
         PathDecision {
             suffixes: suffixes.fold(Permissions::NONE, Permissions::or),
             first_suffix: permission(first),
             group,
-            credentials,
+            credentials: places.fold(written.credentials, CredentialPlaces::or),
             ..written
         }
     }

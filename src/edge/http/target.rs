@@ -45,6 +45,11 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// Returns true if a backend that rewrites the path into a query would find a credential in it.
+    pub fn has_credential_in_path(&self) -> bool {
+        self.unusual.is_some_and(wire::path_has_credential)
+    }
+
     /// The target as it is forwarded, with `query` in place of the client's.
     pub fn with_query(&self, query: Option<&[u8]>) -> Vec<u8> {
         let mut target = Vec::with_capacity(self.path.len() + 1 + query.map_or(0, <[u8]>::len));

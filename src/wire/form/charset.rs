@@ -33,6 +33,8 @@ pub(crate) fn is_superset_of_ascii(name: &[u8]) -> bool {
         .iter()
         .any(|(family, members)| name.strip_prefix(family).is_some_and(|member| members.contains(&member)))
         || name.starts_with("iso8859")
+        // As Java writes them.
+        || name.starts_with("8859")
 }
 
 const NAMES: [&str; 40] = [
@@ -114,6 +116,7 @@ mod tests {
             "ISO-8859-1",
             "iso_8859-1:1987",
             "ISO8859-15",
+            "8859_1",
             "latin1",
             "Windows-1252",
             "cp1251",

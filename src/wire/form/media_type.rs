@@ -54,7 +54,7 @@ impl MediaType {
             return Ok(MediaType::Multipart { boundary });
         }
         if has(b"form-urlencoded") || has(b"multipart/form-data") || is_multipart_to_some() {
-            return Err(FormError::Malformed("Content-Type"));
+            return Err(KIND);
         }
         let is_text = is("text/plain") || has(b"urlencoded");
         Ok(if is_text { MediaType::Text } else { MediaType::Other })
@@ -75,17 +75,24 @@ fn check_charset(attributes: HeaderParameters<'_>, is_refused: fn(&[u8]) -> bool
         return Ok(());
     }
     for attribute in attributes {
-        let attribute = attribute.map_err(|_| FormError::Malformed("Content-Type"))?;
+        let attribute = attribute.map_err(|_| PARAMETER)?;
         if attribute.is("charset") && is_refused(attribute.value.unwrap_or_default()) {
             return Err(FormError::Charset);
         }
         if attribute.is_extended("charset") {
-            return Err(FormError::Malformed("Content-Type"));
+            return Err(EXTENDED_CHARSET);
         }
     }
     Ok(())
 }
 
+const KIND: FormError = FormError::Malformed(
+    "Content-Type must be one media type, with a `;` before each parameter, as in application/x-www-form-urlencoded; charset=utf-8",
+);
+const PARAMETER: FormError = FormError::Malformed(
+    "Content-Type: write each parameter as name=value or name=\"value\", with a `;` between parameters",
+);
+const EXTENDED_CHARSET: FormError = FormError::Malformed("write charset= instead of charset*=");
 const QUOTES: FormError = FormError::Malformed("put the boundary in quotes: boundary=\"…\"");
 const NONE: FormError = FormError::Malformed("Content-Type names no boundary");
 const TWO: FormError = FormError::Malformed("Content-Type names two boundaries");
@@ -114,7 +121,7 @@ fn boundary(text: &[u8], attributes: HeaderParameters<'_>) -> Result<Boundary, F
         let Ok(attribute) = attribute else {
             let end = memchr::memchr(b';', written).unwrap_or(written.len());
             let needs_quotes = written[..end].trim_ascii().contains(&b' ') && written[0] != b'"';
-            return Err(if needs_quotes { QUOTES } else { FormError::Malformed("Content-Type") });
+            return Err(if needs_quotes { QUOTES } else { PARAMETER });
         };
         if attribute.is_extended("boundary") {
             return Err(EXTENDED);
@@ -236,22 +243,23 @@ mod tests {
 
     #[test]
     fn refused() {
-        let kind = FormError::Malformed("Content-Type");
         let cases = [
-            ("text/plain, application/x-www-form-urlencoded", kind),
-            ("multipart/form-data, text/plain; boundary=x", kind),
-            ("multipart/form-data boundary=x", kind),
+            ("text/plain, application/x-www-form-urlencoded", KIND),
+            ("multipart/form-data, text/plain; boundary=x", KIND),
+            ("multipart/form-data boundary=x", KIND),
             ("multipart/form-data; boundary =x", BLANK_BEFORE),
-            ("multipart/form-data; boundary=x; y=a b", kind),
-            ("multipart/form-data; boundary=\"a", kind),
+            ("multipart/form-data; boundary=x; y=a b", PARAMETER),
+            ("multipart/form-data; boundary=\"a", PARAMETER),
             ("application/x-www-form-urlencoded; charset=utf-16", FormError::Charset),
             ("application/x-www-form-urlencoded; charset=ibm037", FormError::Charset),
             ("application/x-www-form-urlencoded; charset=utf-7", FormError::Charset),
             ("multipart/form-data; boundary=x; charset=utf-16", FormError::Charset),
-            ("text/plain; x=multipart; boundary=x", kind),
-            ("application/x-www-form-urlencodedX", kind),
-            ("application/x-www-form-urlencoded; x=multipart; boundary=x", kind),
-            ("application/x-www-form-urlencoded; charset*=x''ibm037", kind),
+            ("text/plain; x=multipart; boundary=x", KIND),
+            ("application/x-www-form-urlencodedX", KIND),
+            ("application/x-www-form-urlencoded charset=utf-8", KIND),
+            ("application/x-www-form-urlencoded; charset = utf-8", PARAMETER),
+            ("application/x-www-form-urlencoded; x=multipart; boundary=x", KIND),
+            ("application/x-www-form-urlencoded; charset*=x''ibm037", EXTENDED_CHARSET),
         ];
         for (value, expected) in cases {
             assert_eq!(MediaType::read(value.as_bytes()), Err(expected), "{value}");

@@ -2,7 +2,8 @@
 //!
 //! - `scanner` masks a streamed body, by `urlencoded` or `multipart`; `media_type` tells which form a body is, and
 //!   `charset` whether it is one in the character set that it names.
-//! - Of a multipart body, `delimiter` finds the boundary, `part_header` reads the header of a part with `header_parameters`.
+//! - Of a multipart body, `delimiter` finds the boundary, `part_header` reads the header of a part with `header_parameters` and `encoded_word`;
+//!   `part_refusal` has the texts.
 //!   `cut_boundary` and `stray_disposition` watch for fields that only some backends see.
 //! - `fields` reads all fields of a small form in memory, `query` takes a credential out of a query.
 //! - `key` recognizes the two names, `credential_halves` collects the two values, `error` is the reason for a refusal.
@@ -11,6 +12,7 @@ mod charset;
 mod credential_halves;
 mod cut_boundary;
 mod delimiter;
+mod encoded_word;
 mod error;
 pub(super) mod fields;
 mod header_parameters;
@@ -18,6 +20,7 @@ mod key;
 mod media_type;
 mod multipart;
 mod part_header;
+mod part_refusal;
 #[cfg(test)]
 mod pieces;
 pub mod query;
@@ -31,5 +34,5 @@ pub(super) use media_type::MediaType;
 
 pub use error::FormError;
 pub use key::CredentialKey;
-pub use query::{QueryCredential, take_credential, without_credential};
+pub use query::{QueryCredential, path_has_credential, take_credential, without_credential};
 pub use scanner::BodyScanner;

@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use memchr::{memchr, memchr2};
 
 use super::charset::is_superset_of_ascii;
+use super::encoded_word;
 use super::error::FormError;
 use super::header_parameters::{is_token, split};
 use super::key::CredentialKey;
+use super::part_refusal::*;
 use crate::wire::percent::{self, PercentDecoder};
 
 /// The header of a part.
@@ -22,10 +24,6 @@ pub(crate) struct PartHeader<'a> {
     /// The half of a credential that the part carries.
     pub(crate) credential: Option<CredentialKey>,
 }
-
-const LINE: FormError = FormError::Malformed("header line of a part");
-const DISPOSITION: FormError = FormError::Malformed("Content-Disposition of a part");
-const UNUSUAL: FormError = FormError::Malformed("unusual part for a credential");
 
 impl<'a> PartHeader<'a> {
     /// Parses a block of lines that each end in CR LF.
@@ -58,7 +56,7 @@ impl<'a> PartHeader<'a> {
                 return Err(UNUSUAL);
             }
             if slot.is_some_and(|slot| slot.replace(value).is_some()) {
-                return Err(FormError::Malformed("header given twice in a part"));
+                return Err(REPEATED);
             }
             rest = &rest[end + 2..];
         }
@@ -87,7 +85,7 @@ impl<'a> PartHeader<'a> {
 
 fn split_line(line: &[u8]) -> Result<(&[u8], &[u8]), FormError> {
     if line.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
-        return Err(LINE);
+        return Err(CONTROL);
     }
     let colon = memchr(b':', line).ok_or(LINE)?;
     let name = &line[..colon];
@@ -107,34 +105,34 @@ fn read(value: &[u8]) -> Result<(PartHeader<'_>, bool), FormError> {
     let mut is_file = false;
     let mut is_file_name_near = false;
     for parameter in parameters {
-        let parameter = parameter.map_err(|_| DISPOSITION)?;
+        let parameter = parameter.map_err(|_| PARAMETER)?;
         if parameter.is("name") {
-            let written = parameter.value.ok_or(DISPOSITION)?;
+            let written = parameter.value.ok_or(NO_VALUE)?;
             if name.replace(written).is_some() {
-                return Err(DISPOSITION);
+                return Err(TWO_NAMES);
             }
         } else if parameter.is("name*") {
-            let written = parameter.value.ok_or(DISPOSITION)?;
+            let written = parameter.value.ok_or(NO_VALUE)?;
             if extended_name.replace(of_extended(written)?).is_some() {
-                return Err(DISPOSITION);
+                return Err(TWO_NAMES);
             }
         } else if parameter.is_extended("name") {
-            return Err(DISPOSITION);
+            return Err(CONTINUED);
         } else if parameter.is("filename") || parameter.is_extended("filename") {
             file_names += usize::from(parameter.is("filename"));
             is_file = true;
             is_file_name_near |= parameter.value.is_some_and(mentions_key);
         } else if !parameter.name.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.*".contains(b)) {
             // PHP takes an apostrophe for a quote.
-            return Err(DISPOSITION);
+            return Err(PARAMETER_NAME);
         }
     }
     if file_names > 1 {
-        return Err(DISPOSITION);
+        return Err(TWO_FILE_NAMES);
     }
     // PHP reads parameters from the start of the value and needs no type before them.
     if !disposition_type.iter().all(is_token) {
-        return Err(DISPOSITION);
+        return Err(TYPE);
     }
     let has_name = name.is_some();
     let credential = name.map_or(Ok(None), credential)?;
@@ -149,7 +147,7 @@ fn read(value: &[u8]) -> Result<(PartHeader<'_>, bool), FormError> {
     // parsers search for `name=` at any position: formidable for the first one, Rack for the last.
     let hides_name = || memchr(b'\\', value).is_some() || count_names(value) != usize::from(has_name);
     if credential.is_none() && mentions_key(value) && hides_name() {
-        return Err(DISPOSITION);
+        return Err(HIDDEN);
     }
     let is_nameless = name.is_none_or(<[u8]>::is_empty);
     let may_have_other_name = is_nameless && (extended_name.is_none() || is_file_name_near);
@@ -164,10 +162,10 @@ fn read(value: &[u8]) -> Result<(PartHeader<'_>, bool), FormError> {
 fn of_extended(written: &[u8]) -> Result<Vec<u8>, FormError> {
     let mut parts = written.splitn(3, |b| *b == b'\'');
     let (Some(charset), Some(_), Some(text)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(DISPOSITION);
+        return Err(EXTENDED_NAME);
     };
     if !is_superset_of_ascii(charset) || memchr(b'\\', written).is_some() {
-        return Err(DISPOSITION);
+        return Err(EXTENDED_NAME);
     }
     let mut name = Vec::with_capacity(text.len());
     let mut decoder = PercentDecoder::default();
@@ -181,15 +179,27 @@ fn of_extended(written: &[u8]) -> Result<Vec<u8>, FormError> {
 
 /// The key that a name is, by any of the ways in which parsers undo the quoting of clients.
 fn credential(written: &[u8]) -> Result<Option<CredentialKey>, FormError> {
-    // MIME libraries decode RFC 2047 words here as well; no client needs one to name a field.
-    if has(written, b"=?") || memchr(b'\t', written).is_some() {
-        return Err(DISPOSITION);
+    // MIME libraries decode RFC 2047 words here as well; only a name that is not ASCII needs one.
+    if has(written, b"=?") {
+        let name = encoded_word::decode(written).ok_or(WORD)?;
+        let is_credential = plain_credential(&name).is_some() || mentions_key(&name);
+        // An empty name would be taken from elsewhere by some.
+        let is_odd = has(&name, b"=?") || without_quotes(&name).is_empty();
+        return if is_credential || is_odd { Err(UNUSUAL) } else { Ok(None) };
     }
+    if memchr(b'\t', written).is_some() {
+        return Err(TAB);
+    }
+    Ok(plain_credential(written))
+}
+
+/// The same of a name that isn't an encoded word.
+fn plain_credential(written: &[u8]) -> Option<CredentialKey> {
     // No backend decodes percent-encoding here, but some clients send it.
-    Ok(CredentialKey::of_encoded(without_quotes(written)).or_else(|| match unescaped(written) {
+    CredentialKey::of_encoded(without_quotes(written)).or_else(|| match unescaped(written) {
         Cow::Borrowed(_) => None,
         Cow::Owned(plain) => CredentialKey::of_encoded(without_quotes(&plain)),
-    }))
+    })
 }
 
 fn mentions_key(value: &[u8]) -> bool {
@@ -244,180 +254,4 @@ fn count_names(value: &[u8]) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(lines: &[&str]) -> Result<PartHeader<'static>, FormError> {
-        let block = lines.iter().flat_map(|l| [l, "\r\n"]).collect::<String>();
-        let PartHeader { name, is_file, is_nested, credential } = PartHeader::parse(block.as_bytes())?;
-        let name = name.map(|name| Cow::Owned(name.into_owned()));
-        Ok(PartHeader { name, is_file, is_nested, credential })
-    }
-
-    fn named(disposition: &str) -> Result<PartHeader<'static>, FormError> {
-        parse(&[&format!("Content-Disposition: form-data; {disposition}")])
-    }
-
-    #[test]
-    fn names() {
-        let cases = [
-            (r#"name="to""#, "to", None),
-            ("name=to", "to", None),
-            ("NAME=api_user", "api_user", Some(CredentialKey::Username)),
-            (r#"name="api_key""#, "api_key", Some(CredentialKey::Secret)),
-            (r#"name="api%5Fkey""#, "api%5Fkey", Some(CredentialKey::Secret)),
-            (r#"name="%u0061pi_key""#, "%u0061pi_key", Some(CredentialKey::Secret)),
-            (r#"name="api\_key""#, "api_key", Some(CredentialKey::Secret)),
-            (r#"name="api\%5Fkey""#, "api%5Fkey", Some(CredentialKey::Secret)),
-            ("name='api_key'", "'api_key'", Some(CredentialKey::Secret)),
-            (r#"name="'api_key'""#, "'api_key'", Some(CredentialKey::Secret)),
-            (r#"name="api_key[]""#, "api_key[]", Some(CredentialKey::Secret)),
-            (r#"name="[api_key]""#, "[api_key]", Some(CredentialKey::Secret)),
-            (r#"name="api_user]""#, "api_user]", Some(CredentialKey::Username)),
-            (r#"name="[]api_user""#, "[]api_user", Some(CredentialKey::Username)),
-            (r#"name=" api_key ""#, " api_key ", Some(CredentialKey::Secret)),
-            (r#"name="/api_key""#, "/api_key", Some(CredentialKey::Secret)),
-            (r#"name="\\api_key""#, r"\api_key", Some(CredentialKey::Secret)),
-            (r#"name="\"api_key\"""#, r#""api_key""#, Some(CredentialKey::Secret)),
-            (r#"name="x[api_key]""#, "x[api_key]", None),
-            (r#"name="my_api_key""#, "my_api_key", None),
-            (r#"name="api_users""#, "api_users", None),
-            (r#"name="files[a\"b]""#, r#"files[a"b]"#, None),
-            ("name=\"\u{fc}\"", "\u{fc}", None),
-        ];
-        for (text, name, credential) in cases {
-            let head = PartHeader {
-                name: Some(name.as_bytes().into()),
-                is_file: false,
-                is_nested: false,
-                credential,
-            };
-            assert_eq!(named(text), Ok(head), "{text}");
-        }
-    }
-
-    #[test]
-    fn files_and_parts_without_names() {
-        for text in [
-            r#"name="f"; filename="a.pdf""#,
-            r#"name="f"; filename="C:\dir\file""#,
-            r#"name="f"; filename="""#,
-            r#"name="f"; filename"#,
-            r#"name="files[api_key.txt]"; filename="api_key.txt"; filename*=UTF-8''api_key.txt"#,
-        ] {
-            assert!(named(text).unwrap().is_file, "{text}");
-        }
-        let typed = [
-            r#"Content-Disposition: form-data; name="f"; filename="api_key.txt""#,
-            r#"Content-Type: text/plain; name="a.txt""#,
-            "X-Note: api_key",
-        ];
-        assert!(parse(&typed).unwrap().is_file);
-        let nameless = PartHeader { name: None, is_file: false, is_nested: false, credential: None };
-        assert_eq!(parse(&[]), Ok(nameless));
-        let other =
-            parse(&["content-DISPOSITION:form-data;name=\"a\"", "Content-Type: text/plain;charset=x"]);
-        assert_eq!(&*other.unwrap().name.unwrap(), b"a");
-        assert!(parse(&["Content-ID: <1@x>", "Content-Disposition: inline"]).is_ok());
-        assert!(
-            parse(&["Content-Transfer-Encoding: 8BIT", "Content-Disposition: form-data; name=api_key"])
-                .is_ok()
-        );
-    }
-
-    // Case A15: the names of old Python clients, in the extended form.
-    #[test]
-    fn extended_names_of_other_fields() {
-        for (text, name) in [
-            (
-                "name*=utf-8''files%5Br%C3%A9sum%C3%A9.pdf%5D; filename*=utf-8''r%C3%A9sum%C3%A9.pdf",
-                "files[résumé.pdf]",
-            ),
-            ("name*=UTF-8'en'%C3%BC", "\u{fc}"),
-            ("name*=\"utf-8''%C3%BC\"", "\u{fc}"),
-            ("name*=koi8-r''%C3%BC", "\u{fc}"),
-            ("name=\"a\"; name*=utf-8''%C3%BC", "a"),
-            ("name*=utf-8''api_users", "api_users"),
-            ("name*=utf-8''files%5Bapi_key.txt%5D; filename*=utf-8''%C3%BC", "files[api_key.txt]"),
-        ] {
-            let named = named(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-            assert_eq!(String::from_utf8_lossy(&named.name.unwrap()), name);
-        }
-        for text in [
-            "name*=utf-8''api_key",
-            "name*=utf-8''%61pi%5Fkey",
-            "name*=utf-8''%5Bapi_key%5D",
-            "name*=utf-8''%00api_key%00",
-            "name*=utf-8''%22api_key%22",
-            "name*=utf-8'api_key",
-            "name*=api_key",
-            "name*=ibm037''%81%97%89",
-            "name*=utf-7''x",
-            "name*=utf-8''%3D%3Futf-8%3FQ%3Fapi_key%3F%3D",
-            "name*=utf-8''a; name*=utf-8''a",
-            "name=api_key; name*=utf-8''a",
-            "name*",
-            "name*0=a; name*1=b",
-            "name*0*=utf-8''a",
-        ] {
-            assert!(named(text).is_err(), "{text}: {:?}", named(text));
-        }
-    }
-
-    #[test]
-    fn headers_that_can_be_read_in_two_ways_are_refused() {
-        for text in [
-            r#"name="a"; name="api_key""#,
-            r#"name="a"; NAME="a""#,
-            "name*=utf-8''api_key",
-            "name*0=api_; name*1=key",
-            "name",
-            r#"name="api_key"#,
-            r#"name ="api_key""#,
-            r#"name= "api_key""#,
-            "name=api_key x",
-            r#"name="api_key"; filename="x""#,
-            r#"name="api_key"; filename"#,
-            r#"name="api_key"; filename*=utf-8''x"#,
-            r#"name="a"; filename="x"; filename="y""#,
-            r#"name="=?utf-8?B?YXBpX2tleQ==?=""#,
-            r#"filename="a\"; name=api_key; x=""#,
-            r#"name="a\"; name=api%5fkey; x=""#,
-            r#"x="y" name="api_key""#,
-            r#"x-name="api_key"; name="a""#,
-            r#"name="a"; filename="; name=api_key""#,
-            r#"filename="api_key""#,
-            r#"name=""; filename="[api_key]""#,
-            "'name'=api_key",
-        ] {
-            assert!(named(text).is_err(), "{text}: {:?}", named(text));
-        }
-        let plain = "Content-Disposition: form-data; name=api_key";
-        for lines in [
-            &["Content-Disposition: attachment; name=api_key"][..],
-            &["Content-Disposition: form-data; name=a", plain],
-            &[plain, "Content-Transfer-Encoding: base64"],
-            &["Content-Transfer-Encoding: quoted-printable", plain],
-            &["Content-ID: <api_key>"],
-            &["Content-ID: api%5Fuser"],
-            &["Content-Type: api_user"],
-            &["Content-Disposition: name=api_key"],
-            &["Content-Disposition: form-data name=api_key; x=y"],
-            &["X: Content-Disposition: form-data; name=api_key", "Content-Disposition: form-data; name=a"],
-            &[
-                "Content-Type: a; x=\"Content-Disposition: b; name=api_key\"",
-                "Content-Disposition: form-data; name=a",
-            ],
-            &["X: y", " Content-Disposition: form-data; name=api_key"],
-            &["Content-Disposition: form-data;", "\tname=api_key"],
-            &["Content-Disposition : form-data; name=api_key"],
-            &["X: y\nContent-Disposition: form-data; name=api_key"],
-            &["X: y\rContent-Disposition: form-data; name=api_key"],
-            &["Content-Disposition: form-data; name=api_key\0"],
-            &["no colon"],
-            &[": x"],
-        ] {
-            assert!(parse(lines).is_err(), "{lines:?}");
-        }
-    }
-}
+mod tests;

@@ -1,11 +1,16 @@
 //! Credentials in the query of a request target, and the query without them.
 
-use memchr::{memchr, memchr2_iter};
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr2_iter, memchr3};
 
 use super::credential_halves::{CredentialHalves, CredentialValueBuffer};
 use super::key::CredentialKey;
 use crate::wire::credential::{CredentialError, PresentedCredential};
-use crate::wire::percent;
+use crate::wire::percent::{self, PercentDecoder};
+
+/// The number of times that a path is decoded.
+const DECODINGS: usize = 3;
 
 /// The result of [`take_credential`].
 #[derive(Debug)]
@@ -60,6 +65,33 @@ pub fn without_credential(query: &[u8]) -> Option<Vec<u8>> {
     let is_other = |piece: &&[u8]| CredentialKey::at_start_of(piece).is_none() && !hides_credential(piece);
     let others: Vec<&[u8]> = query.split(|b| *b == b'&').filter(is_other).collect();
     Some(others.join(&b'&'))
+}
+
+/// Returns true if `api_user` or `api_key` has a value in a raw path, behind a `?`, `&` or `;`, also an encoded one. Backends that
+/// rewrite a path into a query find it there.
+pub fn path_has_credential(path: &[u8]) -> bool {
+    if memchr3(b'&', b';', b'%', path).is_none() {
+        return false;
+    }
+    let mut text = Cow::Borrowed(path);
+    for _ in 0..=DECODINGS {
+        let mut fields = text.split(|b| matches!(b, b'?' | b'&' | b';')).skip(1);
+        let is_credential = |field: &[u8]| {
+            CredentialKey::at_start_of(field).is_some_and(|(_, end)| field.get(end) == Some(&b'='))
+        };
+        if fields.any(is_credential) {
+            return true;
+        }
+        if !text.contains(&b'%') {
+            break;
+        }
+        let mut decoded = Vec::with_capacity(text.len());
+        let mut decoder = PercentDecoder::of_names();
+        text.iter().for_each(|byte| decoder.feed(*byte, |b| decoded.push(b)));
+        decoder.finish(|b| decoded.push(b));
+        text = Cow::Owned(decoded);
+    }
+    false
 }
 
 /// Returns true if a credential occurs. Exact for parameters behind `&`: the second pass finds none elsewhere.
@@ -131,6 +163,26 @@ mod tests {
         for (query, rest) in cases {
             let taken = without_credential(query.as_bytes());
             assert_eq!(taken.as_deref(), rest.map(str::as_bytes), "{query}");
+        }
+    }
+
+    #[test]
+    fn credentials_in_a_path() {
+        for path in [
+            "/a&api_user=j&api_key=s",
+            "/a%26api_key=s",
+            "/a%3Fapi_user=j%26x",
+            "/a%3fb%26%61pi_key%3ds",
+            "/a%253Fapi_key%253Ds",
+            "/a%u0026api_key=s",
+            "/a;API.KEY[]=s/b",
+            "/a;b&api_key=s",
+        ] {
+            assert!(path_has_credential(path.as_bytes()), "{path}");
+        }
+        for path in ["/a", "/api_key=s", "/a/api_user=j", "/a&api_keys=s", "/a;api_key/b", "/a%26b=api_key=s"]
+        {
+            assert!(!path_has_credential(path.as_bytes()), "{path}");
         }
     }
 

@@ -3,7 +3,7 @@
 use super::error::FormError;
 use super::media_type::MediaType;
 use super::multipart::MultipartScanner;
-use super::urlencoded::UrlencodedScanner;
+use super::urlencoded::{UrlencodedScanner, open_field};
 use crate::wire::credential::PresentedCredential;
 
 /// Scans the body of a form, chunk by chunk: captures `api_user` and `api_key` and overwrites their values in place.
@@ -39,7 +39,8 @@ impl BodyScanner {
         let media_type = MediaType::read(content_type)?;
         let is_declared = media_type != MediaType::Text && !content_type.trim_ascii().is_empty();
         let form = match media_type {
-            MediaType::Urlencoded | MediaType::Text => FormScanner::Urlencoded(UrlencodedScanner::new()),
+            MediaType::Urlencoded if is_declared => FormScanner::Urlencoded(UrlencodedScanner::new()),
+            MediaType::Urlencoded | MediaType::Text => FormScanner::Urlencoded(UrlencodedScanner::of_text()),
             MediaType::Multipart { boundary } => {
                 FormScanner::Multipart(Box::new(MultipartScanner::new(&boundary)))
             }
@@ -49,9 +50,16 @@ impl BodyScanner {
     }
 
     /// Returns true if the body says that it is a form. Rack reads a body without a type as an urlencoded form, and Bottle reads
-    /// `text/plain` so. To others it is arbitrary data, in which only an invalid credential is an error.
+    /// `text/plain` so. To others it is arbitrary data, in which only an invalid credential is an error. A name or value with a
+    /// blank, an end of line or a quote is text, and no credential.
     pub fn is_declared(&self) -> bool {
         self.is_declared
+    }
+
+    /// The start of the field at the end of a text that says nothing, if more of the text decides whether it is a credential. Such a
+    /// field has to be scanned in one piece. `begins` says that a field begins where the text does.
+    pub fn open_field(text: &[u8], begins: bool) -> Option<usize> {
+        open_field(text, begins)
     }
 
     /// Makes a scanner for a route that requires no credential. It masks everything that could be one, up to the end: repeated,

@@ -1,16 +1,21 @@
 //! Finds and masks credentials in application/x-www-form-urlencoded bodies (WHATWG URL section 5).
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memrchr};
 
 use super::credential_halves::{CredentialHalves, CredentialValueBuffer, FILLER};
 use super::error::FormError;
 use super::key::{CredentialKey, KeyMatcher};
-use crate::wire::credential::{CredentialError, PresentedCredential};
+use crate::wire::credential::{CredentialError, LONGEST_VALUE, PresentedCredential};
 use crate::wire::percent::PercentDecoder;
+
+/// The most bytes of a text that are kept together as one field.
+const LONGEST_FIELD: usize = 3 * LONGEST_VALUE + 256;
 
 /// The scanner of one urlencoded body.
 pub(crate) struct UrlencodedScanner {
     state: UrlencodedState,
+    /// True for a body that says nothing, or that it is text: what no client encodes so is no credential.
+    is_text: bool,
     pub(crate) halves: CredentialHalves,
 }
 
@@ -30,6 +35,17 @@ enum FieldSeparator {
     Semicolon,
 }
 
+impl FieldSeparator {
+    /// The value at the start of a text, for a backend to which this separates fields.
+    fn value(self, text: &[u8]) -> &[u8] {
+        let end = match self {
+            FieldSeparator::Ampersand => memchr(b'&', text),
+            FieldSeparator::Semicolon => memchr2(b'&', b';', text),
+        };
+        &text[..end.unwrap_or(text.len())]
+    }
+}
+
 struct UrlencodedName {
     matcher: KeyMatcher,
     decoder: PercentDecoder,
@@ -38,14 +54,19 @@ struct UrlencodedName {
 impl UrlencodedScanner {
     pub(crate) fn new() -> UrlencodedScanner {
         let state = UrlencodedState::Name { name: UrlencodedName::new(), after: FieldSeparator::Ampersand };
-        UrlencodedScanner { state, halves: CredentialHalves::default() }
+        UrlencodedScanner { state, is_text: false, halves: CredentialHalves::default() }
+    }
+
+    /// The scanner of a body that may as well be text. It expects the fields that [`open_field`] finds in one piece.
+    pub(crate) fn of_text() -> UrlencodedScanner {
+        UrlencodedScanner { is_text: true, ..UrlencodedScanner::new() }
     }
 
     pub(crate) fn scan(&mut self, chunk: &mut [u8]) -> Result<(), FormError> {
         let mut at = 0;
         while at < chunk.len() {
             at += match &mut self.state {
-                UrlencodedState::Name { .. } => self.name(chunk[at])?,
+                UrlencodedState::Name { .. } => self.name(chunk[at], &chunk[at + 1..])?,
                 UrlencodedState::Other => match memchr2(b'&', b';', &chunk[at..]) {
                     None => chunk.len() - at,
                     Some(end) => {
@@ -88,10 +109,14 @@ impl UrlencodedScanner {
         Ok(self.halves.whole()?)
     }
 
-    /// Processes one byte of a name. Returns the number of bytes that are consumed.
-    fn name(&mut self, byte: u8) -> Result<usize, FormError> {
+    /// Processes one byte of a name, with `rest` behind it. Returns the number of bytes that are consumed.
+    fn name(&mut self, byte: u8, rest: &[u8]) -> Result<usize, FormError> {
         let UrlencodedState::Name { name, after } = &mut self.state else { return Ok(0) };
         match byte {
+            _ if self.is_text && is_never_encoded_so(&byte) => self.state = UrlencodedState::Other,
+            b'=' if self.is_text && after.value(rest).iter().any(is_never_encoded_so) => {
+                self.state = UrlencodedState::Other;
+            }
             b'&' => {
                 self.end_of_bare_name()?;
                 self.separator(b'&');
@@ -166,6 +191,30 @@ impl UrlencodedName {
         self.decoder.finish(|b| matcher.feed(b));
         matcher.finish()
     }
+}
+
+/// Returns true for a byte that any client encodes in a form: a blank, an end of line, a quote.
+fn is_never_encoded_so(byte: &u8) -> bool {
+    matches!(byte, b'\r' | b'\n' | b' ' | b'"')
+}
+
+/// The start of the field at the end of a text, if more of the text decides whether it is a credential. `begins` says that a field
+/// begins where the text does.
+pub(crate) fn open_field(text: &[u8], begins: bool) -> Option<usize> {
+    let start = memrchr(b'&', text).max(memrchr(b';', text)).map(|at| at + 1);
+    // A `;` is part of the value of a credential.
+    let whole = memrchr(b'&', text).map(|at| at + 1).or(begins.then_some(0));
+    let is_open = |start: &usize| {
+        let field = &text[*start..];
+        let mut name = UrlencodedName::new();
+        let end = memchr(b'=', field);
+        for byte in &field[..end.unwrap_or(field.len())] {
+            name.decoder.feed(*byte, |b| name.matcher.feed(b));
+        }
+        let is_name = if end.is_some() { name.finish().is_some() } else { !name.matcher.is_other() };
+        is_name && field.len() <= LONGEST_FIELD && !field.iter().any(is_never_encoded_so)
+    };
+    whole.filter(is_open).or(start.filter(is_open))
 }
 
 fn read_and_mask(

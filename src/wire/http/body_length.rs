@@ -94,9 +94,10 @@ pub fn may_leave_bytes(fields: &HeaderFields, status: u16) -> bool {
     }
 }
 
-/// The single value of a `Content-Length` that repeats it.
-pub fn merged_length(value: &[u8]) -> &[u8] {
-    value.split(|b| *b == b',').next().unwrap_or_default().trim_ascii()
+/// The single value of a `Content-Length` that repeats it; `None` if it is no length.
+pub fn merged_length(value: &[u8]) -> Option<&[u8]> {
+    one_of(std::iter::once(value)).ok()?;
+    Some(value.split(|b| *b == b',').next().unwrap_or_default().trim_ascii())
 }
 
 fn is_chunked(coding: &[u8]) -> bool {

@@ -77,7 +77,7 @@ impl Preflight<'_> {
         // No browser sends these for a page (Fetch Standard, section 2.2.1).
         let forbidden = [&b"CONNECT"[..], b"TRACE", b"TRACK"];
         let is_forbidden = forbidden.iter().any(|method| method.eq_ignore_ascii_case(self.method));
-        let is_good = is_token(self.method) && self.method.len() <= LONGEST_METHOD && !is_forbidden;
+        let is_good = is_name(self.method) && self.method.len() <= LONGEST_METHOD && !is_forbidden;
         is_good.then(|| String::from_utf8_lossy(self.method).into_owned())
     }
 
@@ -89,9 +89,14 @@ impl Preflight<'_> {
         let names = self.headers.iter().flat_map(|line| line.split(|b| *b == b','));
         let names: Vec<&[u8]> = names.map(<[u8]>::trim_ascii).filter(|name| !name.is_empty()).collect();
         let is_good =
-            (1..=MOST_REQUEST_HEADERS).contains(&names.len()) && names.iter().all(|name| is_token(name));
+            (1..=MOST_REQUEST_HEADERS).contains(&names.len()) && names.iter().all(|name| is_name(name));
         is_good.then(|| String::from_utf8_lossy(&names.join(&b", "[..])).into_owned())
     }
+}
+
+/// Returns true for a token, except `*`, which allows everything in an answer.
+fn is_name(text: &[u8]) -> bool {
+    text != b"*" && is_token(text)
 }
 
 /// Returns true for a token (RFC 9110 section 5.6.2).
@@ -155,10 +160,12 @@ mod tests {
             value(&answer("PUT", &[], Some("GET, POST")), "access-control-allow-methods"),
             Some("GET, POST")
         );
-        for method in ["", "a b", "CONNECT", "trace", &"x".repeat(33)] {
+        for method in ["", "*", "a b", "CONNECT", "trace", &"x".repeat(33)] {
             assert_eq!(value(&answer(method, &[], None), "access-control-allow-methods"), None, "{method}");
         }
-        for headers in ["", ",", "a b", "a\r\nb", "a:", "ä", &"x".repeat(4097), &"x,".repeat(129)] {
+        for headers in
+            ["", ",", "*", "a, *", "a b", "a\r\nb", "a:", "ä", &"x".repeat(4097), &"x,".repeat(129)]
+        {
             assert_eq!(
                 value(&answer("PUT", &[headers], None), "access-control-allow-headers"),
                 None,

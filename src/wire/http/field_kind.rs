@@ -26,6 +26,8 @@ pub enum FieldKind {
     Host,
     /// `Origin`
     Origin,
+    /// `Referer`
+    Referer,
     /// `Sec-Fetch-Site`
     SecFetchSite,
     /// `Transfer-Encoding`
@@ -65,6 +67,7 @@ impl FieldKind {
             6 if is(b"origin") => FieldKind::Origin,
             6 if is(b"expect") => FieldKind::Expect,
             7 if is(b"upgrade") => FieldKind::Upgrade,
+            7 if is(b"referer") => FieldKind::Referer,
             7 if is(b"trailer") => FieldKind::OneConnection,
             10 if is(b"connection") => FieldKind::Connection,
             10 if is(b"keep-alive") => FieldKind::OneConnection,
@@ -219,6 +222,7 @@ mod tests {
             ("HTTP2-Settings", FieldKind::NextRecipient),
             ("X-Request-Id", FieldKind::RequestId),
             ("X-Forwarded-Proto", FieldKind::ForwardedProto),
+            ("Referer", FieldKind::Referer),
             ("Accept", FieldKind::Other),
             ("", FieldKind::Other),
         ] {

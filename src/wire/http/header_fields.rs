@@ -102,6 +102,11 @@ impl HeaderFields {
         self.add(name, value);
     }
 
+    /// Returns true if the memory has grown above so many bytes.
+    pub(super) fn is_larger_than(&self, bytes: usize) -> bool {
+        self.text.capacity() > bytes || self.spans.capacity() * size_of::<FieldSpan>() > bytes
+    }
+
     /// The number of fields.
     pub fn len(&self) -> usize {
         self.spans.len()

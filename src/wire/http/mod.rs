@@ -40,7 +40,7 @@ pub use origin::OwnOrigin;
 pub use path::{PathError, RequestTarget, encode_query, is_ordinary, normalize, unreserved};
 #[cfg(test)]
 pub use pattern_segment::steps_of;
-pub use readings::{AmbiguousPath, Readings};
+pub use readings::{AmbiguousPath, Reading, ReadingKind, Readings};
 pub use request_head::RequestHead;
 pub use response_head::ResponseHead;
 pub use route::RoutePattern;

@@ -1,6 +1,7 @@
 //! Normalization of paths, so that the path that is judged is the path that is forwarded.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use thiserror::Error;
 
@@ -162,7 +163,7 @@ pub fn is_ordinary(raw: &[u8]) -> bool {
     for (at, &byte) in raw.iter().enumerate() {
         match byte {
             b'/' => {
-                if matches!(previous, b'/' | b'.') || dotted && is_script(&raw[segment..at]) {
+                if matches!(previous, b'/' | b'.') || dotted && is_script(raw, segment..at) {
                     return false;
                 }
                 (segment, dotted) = (at + 1, false);
@@ -179,17 +180,36 @@ pub fn is_ordinary(raw: &[u8]) -> bool {
     previous != b'.' && raw.first() == Some(&b'/')
 }
 
-/// Returns true for the name of a file that servers run, as in `/index.php/users`.
-pub(super) fn is_script(segment: &[u8]) -> bool {
-    const EXTENSIONS: [&[u8]; 26] = [
+/// Returns true for the name of a file that servers run, as in `/index.php/users`. `segment` is its range in the path. Some
+/// extensions are also those of other names (`discord.py`, `example.pl`). They count only where such a file most often is: in the
+/// first segment, and behind `cgi-bin`.
+pub(super) fn is_script(path: &[u8], segment: Range<usize>) -> bool {
+    const EXTENSIONS: [&[u8]; 18] = [
         b"php", b"php3", b"php4", b"php5", b"php7", b"php8", b"phtml", b"phar", b"cgi", b"fcgi", b"fpl",
-        b"pl", b"py", b"wsgi", b"rb", b"lua", b"asp", b"aspx", b"ashx", b"asmx", b"jsp", b"jspx", b"do",
-        b"cfm", b"exe", b"dll",
+        b"asp", b"aspx", b"ashx", b"asmx", b"jsp", b"jspx", b"cfm",
     ];
-    let Some(dot) = memchr::memrchr(b'.', segment) else { return false };
+    const COMMON: [&[u8]; 8] = [b"pl", b"py", b"wsgi", b"rb", b"lua", b"do", b"exe", b"dll"];
+    const DIRECTORY: &[u8] = b"/cgi-bin/";
+    let (before, name) = (&path[..segment.start], &path[segment]);
+    let Some(dot) = memchr::memrchr(b'.', name) else { return false };
+    let extension = &name[dot + 1..];
+    let is_one_of = |known: &[&[u8]]| known.iter().any(|known| extension.eq_ignore_ascii_case(known));
+    let start_of_directory = before.len().saturating_sub(DIRECTORY.len());
+    let is_common_place =
+        || before.len() <= 1 || before[start_of_directory..].eq_ignore_ascii_case(DIRECTORY);
     // An address as `jan@example.pl` is no script.
-    let extension = &segment[dot + 1..];
-    !segment.contains(&b'@') && EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
+    !name.contains(&b'@') && (is_one_of(&EXTENSIONS) || is_one_of(&COMMON) && is_common_place())
+}
+
+/// The ranges of the segments of a path that are scripts and that a slash follows.
+pub(super) fn scripts(path: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    let segments = memchr::memchr_iter(b'/', path).map(move |end| {
+        let segment = start..end;
+        start = end + 1;
+        segment
+    });
+    segments.filter(|segment| is_script(path, segment.clone()))
 }
 
 /// Decodes the escapes of unreserved characters, which are equivalent to the characters (RFC 3986 section 6.2.2.2).

@@ -39,10 +39,21 @@ pub struct Readings {
 pub struct Reading {
     /// The bytes of the path. It begins with `/`.
     pub path: Vec<u8>,
-    /// True if it is one for servers that fold Unicode letters. It then adds to what a request needs, and is no ambiguity.
-    pub is_folded: bool,
+    /// The kind of servers that read it.
+    pub kind: ReadingKind,
     /// The reading that it was made of, and how.
     from: Option<(usize, Step)>,
+}
+
+/// A kind of readings, by what is least common in the steps to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadingKind {
+    /// A reading of servers of any kind.
+    Common,
+    /// The rest behind a script's name. Such a name is usual in the paths of some products, so only what is named is compared.
+    BehindScript,
+    /// A reading of servers that fold Unicode letters. It adds to what a request needs, and is no ambiguity.
+    Folded,
 }
 
 impl Readings {
@@ -55,19 +66,24 @@ impl Readings {
             return Err(AmbiguousPath::TooLong);
         }
         let mut search = Search::default();
-        search.add(forwarded.as_bytes().to_vec(), None, false)?;
+        search.add(forwarded.as_bytes().to_vec(), None, ReadingKind::Common)?;
         if is_judged_unresolved(raw) {
-            search.add(raw.to_vec(), Some((0, Step::Unresolved)), false)?;
+            search.add(raw.to_vec(), Some((0, Step::Unresolved)), ReadingKind::Common)?;
         }
         search.follow(0)?;
-        // After the others, so that a reading without folding is not taken for one with it.
-        let structural = search.all.len();
-        for at in 0..structural {
+        // Each kind after the one before it, so that a reading has the first kind that is possible.
+        let common = search.all.len();
+        for at in 0..common {
+            search.follow_scripts(at, ReadingKind::BehindScript)?;
+        }
+        search.follow(common)?;
+        let unfolded = search.all.len();
+        for at in 0..unfolded {
             if let Some(folded) = Step::UnicodeFold.take(&search.all[at].path) {
-                search.add(folded, Some((at, Step::UnicodeFold)), true)?;
+                search.add(folded, Some((at, Step::UnicodeFold)), ReadingKind::Folded)?;
             }
         }
-        search.follow(structural)?;
+        search.follow(unfolded)?;
         Ok(Readings { written: raw.to_vec(), all: search.all })
     }
 
@@ -110,21 +126,29 @@ struct Search {
 }
 
 impl Search {
-    /// Takes all steps from the readings from the one at `start` on, and from those that follow.
+    /// Takes all steps from the readings from the one at `start` on, and from those that follow. They have the same kind.
     fn follow(&mut self, start: usize) -> Result<(), AmbiguousPath> {
         let mut at = start;
         while let Some(reading) = self.all.get(at) {
-            let path = reading.path.clone();
+            let (path, kind) = (reading.path.clone(), reading.kind);
             count_steps(path.len() * (STRUCTURAL.len() + 1));
             for step in STRUCTURAL {
                 if let Some(next) = step.take(&path) {
-                    self.add(next, Some((at, step)), self.all[at].is_folded)?;
+                    self.add(next, Some((at, step)), kind)?;
                 }
             }
-            for rest in behind_scripts(&path) {
-                self.add(rest.to_vec(), Some((at, Step::ScriptName)), self.all[at].is_folded)?;
+            if kind != ReadingKind::Common {
+                self.follow_scripts(at, kind)?;
             }
             at += 1;
+        }
+        Ok(())
+    }
+
+    fn follow_scripts(&mut self, at: usize, kind: ReadingKind) -> Result<(), AmbiguousPath> {
+        let path = self.all[at].path.clone();
+        for rest in behind_scripts(&path) {
+            self.add(rest.to_vec(), Some((at, Step::ScriptName)), kind)?;
         }
         Ok(())
     }
@@ -133,7 +157,7 @@ impl Search {
         &mut self,
         path: Vec<u8>,
         from: Option<(usize, Step)>,
-        is_folded: bool,
+        kind: ReadingKind,
     ) -> Result<(), AmbiguousPath> {
         if self.seen.contains(&path) {
             return Ok(());
@@ -143,7 +167,7 @@ impl Search {
             return Err(AmbiguousPath::TooMany);
         }
         self.seen.insert(path.clone());
-        self.all.push(Reading { path, is_folded, from });
+        self.all.push(Reading { path, kind, from });
         Ok(())
     }
 }

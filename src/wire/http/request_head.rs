@@ -68,10 +68,21 @@ impl RequestHead {
     /// # Errors
     /// No reader may take `input` for a request, or another reader could find its end or its host elsewhere.
     pub fn read(&mut self, input: &[u8]) -> Result<Option<usize>, HeadError> {
+        self.read_more(input, &mut 0)
+    }
+
+    /// The same for an input that grows from call to call. `scanned` is 0 for the first call, and counts the bytes that needn't be looked
+    /// at again.
+    ///
+    /// # Errors
+    /// As [`RequestHead::read`].
+    pub fn read_more(&mut self, input: &[u8], scanned: &mut usize) -> Result<Option<usize>, HeadError> {
         let empty = empty_lines(input)?;
         let rest = &input[empty..];
-        let Some(end) = end_of_head(rest)? else {
+        let Some(end) = end_of_head(rest, scanned.saturating_sub(empty))? else {
             check_beginning(rest)?;
+            // The last line end may be the one before the empty line.
+            *scanned = input.len().saturating_sub(3);
             return match rest.len() >= REQUEST_HEADER_LIMIT {
                 true => Err(HeadError::TooLarge),
                 false => Ok(None),
@@ -82,6 +93,20 @@ impl RequestHead {
         }
         self.parse(&rest[..end])?;
         Ok(Some(empty + end))
+    }
+
+    /// Forgets the request, so that nothing of it counts for the next one.
+    pub fn forget(&mut self) {
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.restart(b"");
+        *self = RequestHead { fields, ..RequestHead::default() };
+    }
+
+    /// Forgets the request and gives back its memory, if that has grown above so many bytes.
+    pub fn shrink(&mut self, bytes: usize) {
+        if self.fields.is_larger_than(bytes) {
+            *self = RequestHead::default();
+        }
     }
 
     fn parse(&mut self, head: &[u8]) -> Result<(), HeadError> {
@@ -316,9 +341,9 @@ fn empty_lines(input: &[u8]) -> Result<usize, HeadError> {
     Ok(at)
 }
 
-/// The end of the head that `input` begins with, behind its empty line.
-fn end_of_head(input: &[u8]) -> Result<Option<usize>, HeadError> {
-    for at in memchr::memchr_iter(b'\n', input) {
+/// The end of the head that `input` begins with, behind its empty line. It is not in the first `scanned` bytes.
+fn end_of_head(input: &[u8], scanned: usize) -> Result<Option<usize>, HeadError> {
+    for at in memchr::memchr_iter(b'\n', &input[scanned..]).map(|at| scanned + at) {
         if at == 0 || input[at - 1] != b'\r' {
             return Err(HeadError::Malformed("Bare LF in the header: each line must end in CR LF"));
         }

@@ -54,6 +54,13 @@ impl ResponseHead {
         Ok(length)
     }
 
+    /// Forgets the response and gives back its memory, if that has grown above so many bytes.
+    pub fn shrink(&mut self, bytes: usize) {
+        if self.fields.is_larger_than(bytes) {
+            *self = ResponseHead::default();
+        }
+    }
+
     fn take(
         &mut self,
         input: &[u8],

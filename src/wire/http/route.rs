@@ -69,6 +69,11 @@ impl RoutePattern {
         all.all(|matches| matches) && (self.and_below || given.next().is_none())
     }
 
+    /// Returns true if all paths match: `/*`.
+    pub fn is_for_all(&self) -> bool {
+        self.and_below && self.segments.is_empty()
+    }
+
     /// The segments without the empty one behind a last `/`.
     pub(super) fn named(&self) -> &[PatternSegment] {
         match self.segments.split_last() {

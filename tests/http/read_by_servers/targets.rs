@@ -4,7 +4,7 @@ use super::PROTECTED;
 
 /// Ways to write a path: `{C}` is the path, `{c}` the same without its first slash, `{A}` and `{B}` what is before and behind its
 /// last slash, `{E}` the path with every letter encoded, `{F}` that twice, `{S}` the path without its extension.
-const WAYS: [&str; 119] = [
+const WAYS: [&str; 124] = [
     "{C}",
     "/%2e{C}",
     "//{c}",
@@ -103,6 +103,11 @@ const WAYS: [&str; 119] = [
     "{A}%ef%bc%8f{B}",
     "{A}%3b/{B}",
     "{A}%20/{B}",
+    "{A}%0a/{B}",
+    "{A}/%09{B}",
+    "{A}/%0D{B}",
+    "/x/.%0A./{c}",
+    "/%0c{c}",
     "{A}./{B}",
     "{A}%00/{B}",
     "//localhost{C}",
@@ -179,6 +184,9 @@ pub fn ordinary() -> Vec<String> {
         "/p;jsessionid=1",
         "/public/x.json",
         "/index.php/users",
+        "/nextcloud/remote.php/dav/files/bob/a.txt",
+        "/w/index.php/Main_Page",
+        "/api/v4/p/1/files/app%2Fmodels%2Fkey%2Erb/raw",
         "/users/jan@example.pl/x",
         "/%E6%97%A5%E6%9C%AC",
         "/odata/Users('a')",

@@ -15,6 +15,9 @@ use crate::edge::http::quota::QuotaLease;
 /// The most bytes of a body from the client that are kept for another attempt.
 const SHORT: usize = 64 * 1024;
 
+/// The most pieces of it.
+const SHORT_PIECES: usize = 64;
+
 enum BodySource {
     /// There is no body.
     Empty,
@@ -60,7 +63,8 @@ struct KeptPieces {
 
 impl KeptPieces {
     fn keep(&mut self, piece: &Bytes) {
-        self.length += piece.len();
+        let is_full = self.pieces.len() == SHORT_PIECES;
+        self.length += if is_full { SHORT + 1 } else { piece.len() };
         match self.is_whole() {
             true => self.pieces.push(piece.clone()),
             false => self.pieces = Vec::new(),
@@ -243,7 +247,7 @@ impl Streamed {
                 (None, mask) => {
                     self.room = None;
                     let Some(mask) = mask else { return Ok(None) };
-                    mask.finish().inspect_err(|_| self.ready.clear())?;
+                    mask.finish(&mut self.ready).inspect_err(|_| self.ready.clear())?;
                 }
             }
         }

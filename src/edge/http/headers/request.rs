@@ -7,7 +7,7 @@ use super::response::{TooManyNominated, put, put_field, put_number};
 use crate::edge::http::peer::HttpPeer;
 use crate::edge::http::request_id::RequestId;
 use crate::service::access::Granted;
-use crate::wire::{BodyLength, FieldKind, RequestHead};
+use crate::wire::{BodyLength, FieldKind, HeaderField, RequestHead, without_credential};
 
 /// The framing of the body towards the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub struct Outgoing<'a> {
     pub host: Option<&'a str>,
     /// True if a Basic login in the header is for Gatepost. Otherwise it is the backend's.
     pub reads_basic: bool,
+    /// True if a credential in a query is for Gatepost.
+    pub reads_query: bool,
     /// True if the request asks for a WebSocket.
     pub upgrade: bool,
     /// The request ID.
@@ -153,6 +155,10 @@ fn clients_fields<'r>(
                     continue;
                 }
             }
+            FieldKind::Referer if with.reads_query && !nominated.contains(&field) => {
+                put_referer(out, &field);
+                continue;
+            }
             kind if !passes(kind, field.value, with) || nominated.contains(&field) => continue,
             _ => {}
         }
@@ -171,6 +177,7 @@ fn passes(kind: FieldKind, value: &[u8], with: &Outgoing<'_>) -> bool {
         | FieldKind::Date
         | FieldKind::Host
         | FieldKind::Origin
+        | FieldKind::Referer
         | FieldKind::SecFetchSite => true,
         // Another scheme concerns client and backend only.
         FieldKind::Authorization => !with.reads_basic || !is_basic(value),
@@ -188,6 +195,20 @@ fn passes(kind: FieldKind, value: &[u8], with: &Outgoing<'_>) -> bool {
         | FieldKind::ForwardedProto
         | FieldKind::RequestId
         | FieldKind::Never => false,
+    }
+}
+
+/// Appends the address of the page that a request comes from, without the credential in its query: the page itself may have been
+/// asked for with one.
+fn put_referer(out: &mut Vec<u8>, field: &HeaderField<'_>) {
+    let (page, query) = match memchr::memchr(b'?', field.value) {
+        Some(end) => (&field.value[..end], &field.value[end + 1..]),
+        None => (field.value, &b""[..]),
+    };
+    match without_credential(query) {
+        None => put_field(out, field),
+        Some(rest) if rest.is_empty() => put(out, b"referer", page),
+        Some(rest) => put(out, b"referer", &[page, b"?", &rest].concat()),
     }
 }
 

@@ -110,10 +110,12 @@ fn fields(
             FieldKind::Date if dated => continue,
             FieldKind::Date => dated = true,
             FieldKind::ContentLength if has_length && !sized => {
+                // A response without a body may say nonsense.
+                let Some(length) = merged_length(field.value) else { continue };
                 sized = true;
-                match merged_length(field.value) {
-                    length if length.len() == field.value.len() => put(&field),
-                    length => put(&HeaderField { value: length, line: None, ..field }),
+                match length.len() == field.value.len() {
+                    true => put(&field),
+                    false => put(&HeaderField { value: length, line: None, ..field }),
                 }
                 continue;
             }

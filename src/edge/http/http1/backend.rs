@@ -24,6 +24,9 @@ const LEAST_READ: usize = 1024;
 /// Larger pieces of a body are not copied.
 const SMALL_PIECE: usize = 16 * 1024;
 
+/// The most interim responses before a response.
+const MOST_INTERIM: usize = 32;
+
 /// A buffer that grew above this many bytes is given back with the connection.
 const KEPT: usize = 8 * 1024;
 
@@ -39,6 +42,9 @@ pub enum ResponseError {
     /// The response can't be read.
     #[error("invalid response: {0}")]
     Head(#[from] HeadError),
+    /// Interim responses come without end.
+    #[error("more than {MOST_INTERIM} interim responses")]
+    TooManyInterim,
     /// The body deviates from the chunked coding.
     #[error("invalid chunked body: {0}")]
     Chunked(#[from] ChunkedError),
@@ -65,6 +71,8 @@ pub struct Http1Backend {
     head: ResponseHead,
     /// The rest of the response's body, once its head was read.
     body: Option<BodyReader>,
+    /// The interim responses that came before it.
+    interim: usize,
     /// The bytes to be written next: these, then a piece of a body, then the end of its chunk.
     unsent: Vec<u8>,
     sent: usize,
@@ -84,6 +92,7 @@ impl Http1Backend {
             received: BytesMut::new(),
             head: ResponseHead::default(),
             body: None,
+            interim: 0,
             unsent: Vec::new(),
             sent: 0,
             piece: Bytes::new(),
@@ -101,6 +110,7 @@ impl Http1Backend {
     /// Begins a request: queues its head, which is a whole header.
     pub fn begin(&mut self, head: &[u8]) {
         self.body = None;
+        self.interim = 0;
         self.queue(head);
     }
 
@@ -185,6 +195,7 @@ impl Http1Backend {
 
     /// Makes the connection small before it is kept.
     pub fn shrink(&mut self) {
+        self.head.shrink(KEPT);
         if self.received.capacity() > KEPT {
             self.received = BytesMut::new();
         }
@@ -259,10 +270,13 @@ impl Http1Backend {
     fn take_event(&mut self) -> Result<Option<BackendEvent>, ResponseError> {
         let Some(body) = &mut self.body else {
             let read = if self.received.is_empty() { None } else { self.head.read(&self.received)? };
-            return Ok(read.map(|length| {
-                self.received.advance(length);
-                BackendEvent::Head
-            }));
+            let Some(length) = read else { return Ok(None) };
+            self.received.advance(length);
+            self.interim += usize::from(self.head.is_interim());
+            if self.interim > MOST_INTERIM {
+                return Err(ResponseError::TooManyInterim);
+            }
+            return Ok(Some(BackendEvent::Head));
         };
         Ok(match body.next(&mut self.received)? {
             BodyPart::Piece(piece) => {

@@ -81,7 +81,10 @@ impl BodyReader {
                 BodyReader::Known(_) | BodyReader::UntilClose if received.is_empty() => {
                     return Ok(BodyPart::NeedMore);
                 }
-                BodyReader::UntilClose => return Ok(BodyPart::Piece(received.split().freeze())),
+                BodyReader::UntilClose => {
+                    let there = received.len();
+                    return Ok(BodyPart::Piece(split(received, there)));
+                }
                 BodyReader::Known(left) => {
                     let there = received.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                     *left -= there as u64;
@@ -123,8 +126,14 @@ impl BodyReader {
     }
 }
 
-/// The first `length` bytes. All of them leave no other owner of the memory, so that they can be changed in place.
+/// The first `length` bytes. All of them leave no other owner of the memory, so that they can be changed in place. A small part is
+/// copied, since it would keep all of the memory for as long as it is held.
 fn split(received: &mut BytesMut, length: usize) -> Bytes {
+    if length < received.capacity() / 4 {
+        let piece = Bytes::copy_from_slice(&received[..length]);
+        received.advance(length);
+        return piece;
+    }
     if length == received.len() {
         return std::mem::take(received).freeze();
     }
@@ -173,6 +182,16 @@ mod tests {
                     matches!(reader.next(&mut received), Ok(BodyPart::Piece(piece)) if &piece[..] == b"a")
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_small_piece_does_not_keep_the_whole_buffer() {
+        for length in [BodyLength::Known(1000), BodyLength::UntilClose] {
+            let (mut reader, mut received) = (BodyReader::new(length), BytesMut::with_capacity(PIECE));
+            received.extend_from_slice(b"x");
+            assert!(matches!(reader.next(&mut received), Ok(BodyPart::Piece(piece)) if &piece[..] == b"x"));
+            assert!(received.is_empty() && received.capacity() >= PIECE - 1);
         }
     }
 

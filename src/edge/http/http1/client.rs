@@ -20,6 +20,9 @@ use crate::wire::{HeadError, RequestHead};
 /// The room for a header in the first read.
 const HEADER_READ: usize = 4 * 1024;
 
+/// The most empty lines that are ignored before a request.
+const EMPTY_LINES: usize = 8;
+
 /// The least room in a read, below which the buffer is made larger.
 const LEAST_READ: usize = 1024;
 
@@ -85,8 +88,15 @@ impl Http1Client {
     /// The request is invalid. Its connection can still be answered, and no further request can be read.
     pub async fn read_head(&mut self) -> Result<bool, HeadError> {
         self.stays_open = false;
+        self.head.forget();
+        let (mut empty_lines, mut scanned) = (0, 0);
         loop {
-            if let Some(length) = self.head.read(&self.received)? {
+            // They are ignored (RFC 9112 section 2.2), so that the connection is still idle after them.
+            while self.received.starts_with(b"\r\n") && empty_lines < EMPTY_LINES {
+                self.received.advance(2);
+                empty_lines += 1;
+            }
+            if let Some(length) = self.head.read_more(&self.received, &mut scanned)? {
                 self.received.advance(length);
                 self.body = BodyReader::new(self.head.body_length());
                 self.body_read = 0;
@@ -280,16 +290,21 @@ impl Http1Client {
             self.shrink();
             return true;
         }
-        self.close(within).await;
+        match self.body.is_done() {
+            true => self.close(within).await,
+            // Bytes that are never read would reset the connection before the client has read the answer.
+            false => self.linger().await,
+        }
         false
     }
 
     /// Gives back buffers that grew large before the connection is idle.
     fn shrink(&mut self) {
+        self.head.shrink(KEPT);
         if self.received.is_empty() && self.received.capacity() > KEPT {
             self.received = BytesMut::new();
         }
-        if self.unsent.capacity() > KEPT {
+        if self.unsent.is_empty() && self.unsent.capacity() > KEPT {
             self.unsent = Vec::new();
         }
     }

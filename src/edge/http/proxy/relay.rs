@@ -210,6 +210,9 @@ impl Relay<'_, '_> {
             // Gatepost sends 100 itself. Early hints are for the client.
             if status == 103 && self.client.session.takes_early_hints() {
                 self.write_head(BodyLength::None, false)?;
+                // A client that takes nothing would let them pile up.
+                let sent = timeout(self.client.timeouts.write, self.client.session.send()).await;
+                return if matches!(sent, Ok(Ok(()))) { Ok(None) } else { Err(LostSide::Client) };
             }
             return Ok(None);
         }
@@ -229,8 +232,11 @@ impl Relay<'_, '_> {
         let length = self.backend.head().body_length(self.client.session.is_head());
         let length = length.map_err(|error| LostSide::Backend(error.to_string()))?;
         let first = self.backend.begin_body(length).map_err(|error| LostSide::Backend(error.to_string()))?;
-        // The client sees this response, so no other attempt follows.
+        // The client sees this response, so no other attempt follows, and no 100 comes after it.
         self.client.body.send_once();
+        if self.client.body.wants_continue() {
+            self.client.body.give_up();
+        }
         let ends = self.backend.is_done();
         self.write_head(length, ends && first.is_none())?;
         *begun = Some(status);

@@ -98,6 +98,18 @@ fn bodies_without_a_type() {
     let form = b"a=1&api_user=joe&api_key=s";
     assert_eq!(scan(form), Ok((true, b"a=1&api_user=xxx&api_key=x".to_vec())));
     assert_eq!(scan(b"a&api_key=s"), Err(CredentialError::NoUsername.into()));
+    assert_eq!(scan(b"a;api_key=s;b c"), Err(CredentialError::Ambiguous.into()));
+    // A client that sends a form encodes these bytes.
+    for text in [
+        "GET /a?x=1&api_key=9 200\n",
+        "a=1&api_key=9\r\n",
+        "{\"url\":\"http://a/?b=1&api_key=s\"}",
+        "<a href=\"?b=1&amp;api_key=s\">",
+        "api_user = joe",
+        "api_key \n",
+    ] {
+        assert_eq!(scan(text.as_bytes()), Ok((false, text.into())));
+    }
     for (body, could) in
         [("a=1&api_k", false), ("a&api_key", true), ("a&api_key=", true), ("api_key=s&b", true)]
     {

@@ -1,7 +1,7 @@
 //! The name of what makes a path ambiguous, for the text of a refusal.
 
 use super::steps::Step;
-use crate::wire::http::path::{dots, is_script};
+use crate::wire::http::path::{dots, scripts};
 use crate::wire::http::pattern_segment::escaped;
 
 /// The most bytes of a sequence that are shown.
@@ -15,7 +15,11 @@ pub(super) fn sequence(written: &[u8], steps: &[Step]) -> String {
     let found = found.or_else(|| escape(written, |_| true));
     let found = found.unwrap_or_else(|| unusual(written));
     // A name may be long. Its end is what counts.
-    found[found.len().saturating_sub(LONGEST_NAME)..].escape_ascii().to_string()
+    let shown = |byte: &u8| match byte {
+        b' '..=b'~' => char::from(*byte).to_string(),
+        byte => byte.escape_ascii().to_string(),
+    };
+    found[found.len().saturating_sub(LONGEST_NAME)..].iter().map(shown).collect()
 }
 
 /// The text that a step changes, as the client wrote it.
@@ -48,6 +52,8 @@ fn of_step(written: &[u8], step: Step) -> Option<&[u8]> {
         Step::Ampersand => either(written, b"&", b'&'),
         Step::Nul => escape(written, |byte| byte == 0),
         Step::Trim | Step::TrimLine => escape(written, |byte| byte <= b' '),
+        Step::Breaks => escape(written, |byte| matches!(byte, b'\t' | b'\n' | b'\r')),
+        Step::FormFeed => escape(written, |byte| byte == 0x0c),
         Step::LooseEnds => {
             let loose = |segment: &&[u8]| segment.ends_with(b".") && dots(segment).is_none();
             let dot =
@@ -60,8 +66,8 @@ fn of_step(written: &[u8], step: Step) -> Option<&[u8]> {
             Some(&written[start..=end])
         }
         Step::ScriptName => {
-            let mut segments = written.split(|byte| *byte == b'/');
-            segments.find(|segment| is_script(segment)).or_else(|| escape(written, |byte| byte == b'/'))
+            let script = scripts(written).next().map(|script| &written[script]);
+            script.or_else(|| escape(written, |byte| byte == b'/'))
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::super::path::{dots, is_script};
+use super::super::path::{dots, scripts};
 use super::super::pattern_segment::decoded;
 use crate::wire::percent::hex;
 
@@ -49,6 +49,10 @@ pub(super) enum Step {
     Trim,
     /// A line feed at the end is dropped. Starlette, and other users of `$` in an expression.
     TrimLine,
+    /// Tabs, line feeds and carriage returns are dropped everywhere. The WHATWG's URL parser (`new URL`), Python's `urlsplit`.
+    Breaks,
+    /// Form feeds are dropped everywhere.
+    FormFeed,
     /// Dots and blanks at the end of segments are dropped. Windows.
     LooseEnds,
     /// `//host/path` is `/path`. PHP's `parse_url`, Python's `urlsplit`, Node's `new URL`.
@@ -62,7 +66,7 @@ pub(super) enum Step {
 }
 
 /// The steps that change which path it is. `ScriptName` is apart, since it has several results.
-pub(super) const STRUCTURAL: [Step; 21] = [
+pub(super) const STRUCTURAL: [Step; 23] = [
     Step::Decode,
     Step::WideEscape,
     Step::Overlong,
@@ -81,6 +85,8 @@ pub(super) const STRUCTURAL: [Step; 21] = [
     Step::Nul,
     Step::Trim,
     Step::TrimLine,
+    Step::Breaks,
+    Step::FormFeed,
     Step::LooseEnds,
     Step::Authority,
     Step::Scheme,
@@ -124,6 +130,8 @@ impl Step {
             Step::Nul => cut(path, 0),
             Step::Trim => trimmed(path),
             Step::TrimLine => path.strip_suffix(b"\n").map(<[u8]>::to_vec),
+            Step::Breaks => without(path, |byte| matches!(byte, b'\t' | b'\n' | b'\r')),
+            Step::FormFeed => without(path, |byte| byte == 0x0c),
             Step::LooseEnds => loose_ends(path),
             Step::Authority => authority(path),
             Step::Scheme => scheme(path),
@@ -134,13 +142,8 @@ impl Step {
 
 /// The rests behind a script's name: `/path` for `/index.php/path`. The script itself is what `/index.php/` is.
 pub(super) fn behind_scripts(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut start = 0;
-    memchr::memchr_iter(b'/', path).filter_map(move |at| {
-        let segment = &path[start..at];
-        start = at + 1;
-        let rest = &path[at..];
-        (is_script(segment) && rest.iter().any(|byte| *byte != b'/')).then_some(rest)
-    })
+    let rests = scripts(path).map(|script| &path[script.end..]);
+    rests.filter(|rest| rest.iter().any(|byte| *byte != b'/'))
 }
 
 fn owned(path: Cow<'_, [u8]>) -> Option<Vec<u8>> {
@@ -275,6 +278,12 @@ fn trimmed(path: &[u8]) -> Option<Vec<u8>> {
     let start = text.iter().take_while(blank).count();
     let end = text[start..].iter().rev().take_while(blank).count();
     (start + end > 0).then(|| [b"/", &text[start..text.len() - end]].concat())
+}
+
+/// Removes the bytes of that kind.
+fn without(path: &[u8], kind: fn(u8) -> bool) -> Option<Vec<u8>> {
+    let any = path.iter().any(|byte| kind(*byte));
+    any.then(|| path.iter().copied().filter(|byte| !kind(*byte)).collect())
 }
 
 fn loose_ends(path: &[u8]) -> Option<Vec<u8>> {

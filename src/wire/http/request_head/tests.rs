@@ -46,6 +46,22 @@ fn the_memory_of_a_head_is_used_again() {
     assert!(!head.fields().contains(FieldKind::Cookie));
 }
 
+#[test]
+fn nothing_of_a_request_counts_for_the_next_one() {
+    let mut head = RequestHead::default();
+    head.read(b"HEAD http://h:1/a HTTP/1.0\r\nCookie: a\r\nContent-Length: 5\r\n\r\n").unwrap().unwrap();
+    head.forget();
+    assert_eq!((head.method(), head.version(), head.target()), (&Method::GET, Version::HTTP_11, &b""[..]));
+    assert!(head.fields().is_empty() && !head.fields().contains(FieldKind::Cookie));
+    assert_eq!((head.authority(), head.body_length()), (None, BodyLength::None));
+    let large = format!("GET /a HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(10_000));
+    head.read(large.as_bytes()).unwrap().unwrap();
+    head.shrink(1 << 20);
+    assert_eq!(head.target(), b"/a");
+    head.shrink(8 * 1024);
+    assert!(head.target().is_empty() && !head.fields.is_larger_than(0));
+}
+
 // Case A12: a higher minor version counts as 1.1.
 #[test]
 fn versions() {
@@ -206,6 +222,23 @@ fn a_websocket_is_asked_for_in_one_way() {
 
 proptest! {
     /// A head is read in the same way however its bytes arrive, and nothing behind it is taken for a part of it.
+    #[test]
+    fn a_head_that_grows_is_the_same_as_a_whole_one(
+        text in "(\r\n){0,3}GET / HTTP/1.1\r\n(Host: a\r\n|B: [a-z]{0,9}\r\n|\n|\r){0,6}(\r\n)?x?",
+        step in 1_usize..5,
+    ) {
+        let whole = RequestHead::default().read(text.as_bytes());
+        let (mut head, mut scanned, mut end) = (RequestHead::default(), 0, 0);
+        let grown = loop {
+            end = (end + step).min(text.len());
+            match head.read_more(&text.as_bytes()[..end], &mut scanned) {
+                Ok(None) if end < text.len() => {}
+                other => break other,
+            }
+        };
+        prop_assert_eq!(grown, whole);
+    }
+
     #[test]
     fn pieces_make_no_difference(
         target in "/[!-\"$-~]{0,20}",

@@ -25,6 +25,7 @@ fn sent(version: Version, fields: &[(&'static str, &'static str)], trusted: bool
         authority: "backend.test",
         host: None,
         reads_basic: true,
+        reads_query: true,
         upgrade: false,
         request_id: &RequestId::default(),
     };
@@ -72,6 +73,23 @@ fn what_only_gatepost_may_say_never_comes_from_a_client() {
 }
 
 #[test]
+fn a_referer_keeps_no_credential() {
+    for (came, goes) in [
+        ("http://gw/r?api_user=bob&api_key=s", "referer: http://gw/r"),
+        ("http://gw/r?a=1&api_user=bob&b&%61pi_key=s", "referer: http://gw/r?a=1&b"),
+        ("/r?a;api_key=s", "referer: /r"),
+        ("http://gw/r?a=1&api_users=2", "Referer: http://gw/r?a=1&api_users=2"),
+        ("http://gw/r", "Referer: http://gw/r"),
+    ] {
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let lines = sent(version, &[("Referer", came)], false);
+            assert!(lines[1].eq_ignore_ascii_case(goes), "{came}: {lines:?}");
+            assert_eq!(lines.len(), 2 + ADDED.len());
+        }
+    }
+}
+
+#[test]
 fn connection_neither_names_without_end_nor_what_a_body_is() {
     let lines = sent(
         Version::HTTP_11,
@@ -89,6 +107,7 @@ fn connection_neither_names_without_end_nor_what_a_body_is() {
         let with = Outgoing {
             host: None,
             reads_basic: true,
+            reads_query: true,
             target: b"/a",
             identity: None,
             client: &client,

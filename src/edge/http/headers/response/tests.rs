@@ -49,6 +49,19 @@ fn both_ways_write_the_same_fields() {
 }
 
 #[test]
+fn a_response_without_a_body_says_no_invalid_length() {
+    let with =
+        Incoming { version: Version::HTTP_11, keepalive: true, length: BodyLength::None, request_id: &id() };
+    for (length, kept) in [("5", true), ("5, 5", true), ("5, 6", false), ("abc", false), ("-1", false)] {
+        for status in [200, 304] {
+            let text = header(status, &[("Content-Length", length)], &with);
+            assert_eq!(text.contains("Content-Length: 5\r\n"), kept, "{length} {text}");
+            assert_eq!(text.contains("Content-Length"), kept, "{length} {text}");
+        }
+    }
+}
+
+#[test]
 fn a_response_without_a_length_is_chunked_where_that_is_understood() {
     for (version, expected) in [
         (Version::HTTP_11, "Transfer-Encoding: chunked\r\nDate: now\r\n"),

@@ -83,6 +83,25 @@ async fn a_body_ends_as_its_length_says() {
     assert!(backend.begin_body(BodyLength::None).unwrap().is_none() && backend.is_done());
 }
 
+#[tokio::test]
+async fn interim_responses_have_an_end() {
+    for (count, is_too_much) in [(MOST_INTERIM, false), (MOST_INTERIM + 1, true)] {
+        let (mut backend, mut far) = connection(10_000);
+        backend.begin(b"");
+        far.write_all("HTTP/1.1 102 Processing\r\n\r\n".repeat(count).as_bytes()).await.unwrap();
+        far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        let mut heads = 0;
+        let last = loop {
+            match backend.next().await {
+                Ok(BackendEvent::Head) if backend.head().is_interim() => heads += 1,
+                other => break other,
+            }
+        };
+        assert_eq!(heads, MOST_INTERIM);
+        assert_eq!(matches!(last, Err(ResponseError::TooManyInterim)), is_too_much, "{last:?}");
+    }
+}
+
 // Case C14: an empty size line is no end.
 #[tokio::test]
 async fn a_body_that_breaks_off_is_an_error() {

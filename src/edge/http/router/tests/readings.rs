@@ -150,6 +150,9 @@ fn any_path() -> impl Strategy<Value = String> {
         "%00",
         "%20",
         "%0a",
+        "%09",
+        "%0D",
+        "%0c",
         "./",
         ".",
         ".json",
@@ -238,6 +241,10 @@ fn ordinary_products_pass_with_the_default_routes() {
         "/v3%2525252Fmail/send",
         "/http://h/v3/mail/send",
         "/v3./mail/send",
+        "/v3/ma%0Ail/send",
+        "/v3/x/.%09./mail/send",
+        "/api/ma%0dil.send.json",
+        "/v3/mail/se%250cnd",
     ] {
         let normalized = crate::wire::normalize(path.as_bytes()).unwrap();
         let readings = Readings::of(path.as_bytes(), &normalized).unwrap();
@@ -273,11 +280,15 @@ fn suffixes_and_case_of_readings_add_permissions() {
         ("/public/a%2Fb", "public"),
         ("/public/a;b", "public"),
         ("/public/cal/index.php", "public"),
-        ("/public/index.php/x", "refused"),
+        ("/public/index.php/x", "public"),
+        ("/public/index.php/kiosk", "refused"),
+        ("/public/index.php/v3/mail/send", "refused"),
+        ("/public/index.php/v1/send/x", "email"),
         ("/public%2Fx", "api"),
         ("/public/..%2Fx", "refused"),
+        ("/public/.%0a./x", "refused"),
         ("/public/send", "web"),
-        ("/public/send.php/x", "refused"),
+        ("/public/send.php/x", "web"),
         ("/both", "public"),
         ("/both.php", "email"),
         ("/both/x", "email,api"),
@@ -316,6 +327,80 @@ fn a_reading_with_other_places_of_credentials_is_refused() {
         [("/raw/a%2Fb", Some(0)), ("/raw/..%2Fa", None), ("/a%2F..%2Fraw%2Fb", None), ("/a%2Fb", Some(0))]
     {
         assert_eq!(group(&router, Method::GET, path), expected, "{path}");
+    }
+}
+
+// Case B1: behind a script's name, only what a route or a built-in rule names counts.
+#[test]
+fn products_with_scripts_in_their_paths_pass_outside_of_the_defaults() {
+    let route = |path: &str, rest: &str| format!("[[api.route]]\npath = \"{path}\"\n{rest}\n");
+    let grouped = |path: &str| route(path, "permission = \"api\"\ngroup = \"other\"");
+    let own = |path: &str| route(path, "permission = \"web\"\ncredentials = [\"basic\"]");
+    let public = |path: &str| route(path, "permission = \"public\"");
+    let cases = [
+        (grouped("/nextcloud/*"), "/nextcloud/remote.php/dav/files/bob/a.txt", "api"),
+        (grouped("/nextcloud/*"), "/nextcloud/ocs/v2.php/apps/x", "api"),
+        (own("/nextcloud/*"), "/nextcloud/index.php/apps/files", "web"),
+        (grouped("/index.php/*"), "/index.php/apps/files", "api"),
+        (public("/w/index.php/*"), "/w/index.php/Main_Page", "public"),
+        (public("/index.php/s/*"), "/index.php/s/Gx7%20a", "public"),
+        (grouped("/api/v4/*"), "/api/v4/p/1/files/app%2Fmodels%2Fkey%2Erb/raw", "api"),
+        (grouped("/api/v4/*"), "/api/v4/Rapptz/discord.py/issues", "api"),
+        (grouped("/api/v4/*"), "/api/v4/zones/example.pl/records", "api"),
+        (grouped("/api/v4/*") + &own("/issues"), "/api/v4/Rapptz/discord.py/issues", "api"),
+        // A route for everything is a default.
+        (public("/w/*") + &own("/*"), "/w/index.php/x", "public"),
+        (public("/w/*") + &own("/*"), "/w/..%2Fx", "refused"),
+        // What is named stays protected.
+        (grouped("/nextcloud/*"), "/nextcloud/index.php/v3/mail/send", "refused"),
+        (public("/w/*") + &own("/kiosk"), "/w/index.php/kiosk", "refused"),
+        (public("/w/*") + &own("/kiosk"), "/w/cgi-bin/a.pl/kiosk", "refused"),
+        (public("/w/*") + &own("/kiosk"), "/w/%43GI-bin%2Fa.py/kiosk", "refused"),
+        (public("/a.pl/*") + &own("/kiosk"), "/a.pl/kiosk", "refused"),
+        (public("/w/*") + &own("/kiosk"), "/w/a.pl/kiosk", "public"),
+        (public("/w/*") + &own("/kiosk"), "/w/a.php/x/..%2Fkiosk", "refused"),
+        // Its parameters would be read by nobody.
+        (
+            route("/w/*", "permission = \"api\"\ncredentials = [\"basic\"]") + &grouped("/v1/*"),
+            "/w/a.php/v1/x",
+            "refused",
+        ),
+    ];
+    for (table, path, expected) in cases {
+        assert_eq!(need(&router(&table), Method::GET, path), expected, "{path} of {table}");
+    }
+}
+
+// Case B5: a backend that drops a suffix reads a credential where the base may have one.
+#[test]
+fn a_suffix_leaves_the_places_of_credentials_as_many_as_they_were() {
+    let mail = "[[api.route]]\npath = \"/v1/send\"\npermission = \"email\"\n\
+                [[api.route]]\npath = \"/v1/*\"\npermission = \"api\"\ncredentials = [\"basic\"]\n";
+    let import = "[[api.route]]\npath = \"/import.php\"\npermission = \"api\"\ncredentials = [\"basic\"]\n";
+    let cases = [
+        (mail, "/v1/send", Some("all")),
+        (mail, "/v1/send/x", Some("all")),
+        (mail, "/v1/send.json", Some("all")),
+        (mail, "/v1/send;x", Some("all")),
+        (mail, "/v1/%C5%BFend/x", Some("all")),
+        (mail, "/v1/%C5%BFend", Some("all")),
+        (mail, "/v1/stats/x", Some("basic")),
+        (mail, "/v1/stats%3Bx", Some("basic")),
+        (mail, "/v1%2Fstats", Some("all")),
+        (import, "/import.php", Some("basic")),
+        (import, "/IMPORT.php/", Some("basic")),
+        (import, "/import.php/other", Some("all")),
+        (import, "/import.php;x", Some("all")),
+        (import, "/import.php%2Fx", Some("all")),
+        (import, "/import", Some("all")),
+        (import, "/import/x", Some("all")),
+        (import, "/import.php%3Fx", None),
+        (import, "/other", Some("all")),
+    ];
+    for (table, path, expected) in cases {
+        let places = judged(&router(table), &Method::GET, path).ok().map(|routed| routed.credentials);
+        let found = places.map(|places| if places.query && places.form { "all" } else { "basic" });
+        assert_eq!(found, expected, "{path} of {table}");
     }
 }
 
