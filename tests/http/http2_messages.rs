@@ -94,7 +94,8 @@ async fn grpc_is_refused_in_its_own_way() {
     for kind in ["application/grpc", "application/grpc+proto", "Application/gRPC; charset=utf-8"] {
         let fields = [("content-type", kind), ("te", "trailers")];
         let (answer, mut body) = ask(&mut client, "POST", "/open/pkg.Service/Method", &fields, false);
-        assert!(send(&mut body, Bytes::from_static(b"\0\0\0\0\0"), true).await);
+        // The answer may come first, and then nobody wants the body.
+        send(&mut body, Bytes::from_static(b"\0\0\0\0\0"), true).await;
         let answer = answer.await.unwrap();
         let shown = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         assert_eq!((answer.status().as_u16(), shown("grpc-status").as_deref()), (200, Some("12")), "{kind}");
