@@ -8,9 +8,9 @@ use super::wording::{nearest, shown};
 pub enum UpstreamHost {
     /// The client's.
     Keep,
-    /// That of the backend's URL, without the default port of its scheme (RFC 9110 section 4.2.3).
+    /// The host of the backend's URL, without the default port of its scheme (RFC 9110 section 4.2.3).
     Upstream,
-    /// This one, with its port if it has one.
+    /// A configured host, with its port if it has one.
     Name(String),
 }
 

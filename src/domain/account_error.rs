@@ -13,7 +13,7 @@ pub enum AccountError {
     /// The account has no credential with this name.
     #[error("no such credential")]
     NoSuchCredential,
-    /// There is no account with this name, or it was removed in the meantime.
+    /// No account with this name, or one that was removed in the meantime.
     #[error("no such account")]
     NoSuchAccount,
     /// The account is suspended, so its holder cannot manage credentials.

@@ -47,7 +47,7 @@ pub enum Denial {
     /// The secret is right, but the credential lacks the permission.
     #[error("lacks the permission {0}")]
     Lacks(Permission),
-    /// There were too many failures from this source or for this username. The secret was not checked.
+    /// Too many failures from this source or for this username. The secret was not checked.
     #[error("throttled for {} ms", .0.as_millis())]
     Throttled(Duration),
 }

@@ -78,19 +78,19 @@ impl NewPassword {
 /// The reason for which a password is invalid; the text is for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PasswordError {
-    /// It is shorter than 8 or longer than 128 characters.
+    /// A password shorter than 8 or longer than 128 characters.
     #[error("password must be 8 to 128 characters long")]
     Length,
-    /// It contains no letter.
+    /// A password without a letter.
     #[error("password must contain at least one letter")]
     NoLetter,
-    /// It contains no digit.
+    /// A password without a digit.
     #[error("password must contain at least one digit")]
     NoDigit,
-    /// It contains a control character.
+    /// A password with a control character.
     #[error("password must not contain control characters")]
     Control,
-    /// It is not UTF-8.
+    /// A password that is not UTF-8.
     #[error("password must be UTF-8 text")]
     NotText,
 }

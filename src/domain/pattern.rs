@@ -6,7 +6,7 @@ use thiserror::Error;
 
 /// A path pattern that can match a normalized path.
 ///
-/// It begins with `/`, and contains only characters that a normalized path contains without an escape, no empty or dot
+/// The text begins with `/`, and contains only characters that a normalized path contains without an escape, no empty or dot
 /// segment, and at most one `*` in each segment.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PathPattern(String);
@@ -77,31 +77,31 @@ pub enum PatternError {
     /// The pattern is empty.
     #[error("empty path: write /* for every path")]
     Empty,
-    /// It does not begin with `/`.
+    /// A pattern that does not begin with `/`.
     #[error("must begin with /")]
     Start,
-    /// It contains a character that is not visible ASCII.
+    /// A pattern with a character that is not visible ASCII.
     #[error("contains '{}': only visible ASCII characters are allowed", .0.escape_debug())]
     Invisible(char),
-    /// It contains a character that no path contains, or only with an escape.
+    /// A pattern with a character that no path contains, or only with an escape.
     #[error("contains '{0}', which no normalized path contains")]
     NotNormalized(char),
-    /// It contains a query or a fragment.
+    /// A pattern with a query or a fragment.
     #[error("contains '{0}': a pattern matches the path only")]
     NotThePath(char),
-    /// It contains a `%`.
+    /// A pattern with a `%`.
     #[error("contains '%': write the character itself")]
     Escape,
-    /// It contains an empty segment.
+    /// A pattern with an empty segment.
     #[error("contains '//', which no normalized path contains")]
     Empties,
-    /// It contains a segment `.` or `..`.
+    /// A pattern with a segment `.` or `..`.
     #[error("contains a dot segment, which no normalized path contains")]
     DotSegment,
-    /// It contains a segment that ends in a dot.
+    /// A pattern with a segment that ends in a dot.
     #[error("contains a segment that ends in a dot, and such paths are refused")]
     TrailingDot,
-    /// It contains a segment with more than one `*`.
+    /// A pattern with more than one `*` in a segment.
     #[error("contains more than one * in a segment")]
     TwoStars,
 }

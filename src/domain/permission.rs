@@ -230,16 +230,16 @@ impl PermissionEdit {
 /// The reason for which a `permissions` value was refused; the text is for the caller.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PermissionsError {
-    /// It is not an object with the keys `email`, `api`, `web`.
+    /// Something other than an object with the keys `email`, `api`, `web`.
     #[error("permissions must be a JSON object with the keys email, api and web")]
     NotAnObject,
-    /// It has a key other than the three; cut at 32 characters.
+    /// A key other than the three; cut at 32 characters.
     #[error("permissions: unknown key '{0}'")]
     UnknownKey(String),
-    /// It has the same key twice.
+    /// The same key twice.
     #[error("permissions: {0} is given twice")]
     Repeated(Permission),
-    /// It has a value other than the integers 0 and 1.
+    /// A value other than the integers 0 and 1.
     #[error("permissions: {0} must be 0 or 1")]
     BadValue(Permission),
 }

@@ -138,13 +138,13 @@ impl fmt::Debug for Canonical {
 /// The reason for which a username is invalid; the text is for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum UsernameError {
-    /// It is shorter than 3 or longer than 64 characters.
+    /// A name shorter than 3 or longer than 64 characters.
     #[error("username must be 3 to 64 characters long")]
     Length,
-    /// It contains a character other than letters, digits and `. _ - + @`.
+    /// A name with a character other than letters, digits and `. _ - + @`.
     #[error("username may contain only letters, digits and . _ - + @")]
     Character,
-    /// It consists of digits only.
+    /// A name of digits only.
     #[error("username must not be all digits")]
     AllDigits,
 }

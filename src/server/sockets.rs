@@ -12,7 +12,7 @@ pub struct Sockets {
     pub http: Vec<HttpSockets>,
     /// Those of the SMTP entry; true if TLS begins with the first byte.
     pub mail: Vec<(bool, TcpListener)>,
-    /// That of the operators.
+    /// The socket of the operators.
     pub ops: Option<TcpListener>,
     /// The key in the configuration and the address of each, with the port that was chosen for 0.
     pub addresses: Vec<(&'static str, SocketAddr)>,

@@ -85,7 +85,10 @@ fn docstrings_begin_with_a_noun_or_a_verb() {
                     continue;
                 };
                 let first = docstring.split(' ').next().unwrap();
-                if ["What", "Whether", "How", "Who", "One"].contains(&first) {
+                let is_start = !before.starts_with(marker.trim_end());
+                if ["What", "Whether", "How", "Who", "One"].contains(&first)
+                    || is_start && ["It", "There", "That", "This"].contains(&first)
+                {
                     found.push(format!("{source}:{}: {line}", number + 1));
                 }
             }

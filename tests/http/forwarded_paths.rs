@@ -5,6 +5,7 @@ use crate::common::backend::Backend;
 use crate::common::callers::{ALL, API, with_caller};
 use crate::common::http::{Connection, get};
 use crate::judged_paths::raw_path;
+use crate::read_by_servers::targets::PRODUCTS;
 
 // Case B1: byte for byte, with dot segments resolved.
 #[test]
@@ -135,17 +136,7 @@ fn ordinary_products_pass_and_ambiguous_paths_are_refused() {
     let public = "[[api.route]]\npath = \"/public/*\"\npermission = \"public\"\n";
     let gateway = with_caller(&backend, public);
     let mut connection = Connection::open(gateway.api());
-    for path in [
-        "/projects/group%2Frepo",
-        "/@scope%2fname",
-        "/api/queues/%2F/q",
-        "/a%252Fb",
-        "/zones/example.com.",
-        "/Acme%20Inc./x",
-        "/img/https://host/p.png",
-        "/cal;v=1/x",
-        "/p;jsessionid=1",
-    ] {
+    for path in PRODUCTS {
         assert_eq!(raw_path(&mut connection, path.as_bytes(), API), 200, "{path}");
         assert_eq!(backend.next().target, path);
     }

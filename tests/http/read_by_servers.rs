@@ -12,7 +12,7 @@ use crate::common::http::{Connection, get};
 use crate::common::servers::{Server, script};
 use crate::common::{Gateway, PATIENCE, api, installed, own_loopback};
 
-mod targets;
+pub mod targets;
 
 const PROTECTED: [&str; 3] = ["/api/mail.send.json", "/send.php", "/v1/send"];
 

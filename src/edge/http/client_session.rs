@@ -25,7 +25,7 @@ pub enum ClientSession {
 /// The reason that the head of a backend's response wasn't written.
 #[derive(Debug)]
 pub enum RelayError {
-    /// It can't be written for any client.
+    /// A head that can't be written for any client.
     Response(String),
     /// The client takes no more.
     Client,

@@ -35,7 +35,7 @@ pub enum Refusal {
     Conflict(Cow<'static, str>),
     /// The body is larger than allowed.
     TooLarge,
-    /// There were too many failed logins. The client may try again after that time.
+    /// Too many failed logins. The client may try again after that time.
     Throttled(Duration),
     /// The header is larger than allowed.
     HeaderTooLarge,

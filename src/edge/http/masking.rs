@@ -60,11 +60,11 @@ impl MaskedQuery {
 
 /// The kind of a body, by which it is read for the credential. It has to be what the backend takes it for.
 pub enum BodyKind {
-    /// It is no form.
+    /// A body that is no form.
     Other,
-    /// It says that it is a form: the credential may stand there.
+    /// A body that says that it is a form: the credential may stand there.
     Form(BodyScanner),
-    /// It says nothing, so that some backends take it for a form and others for bytes. Nobody is asked to present a credential
+    /// A body of no declared type, so that some backends take it for a form and others for bytes. Nobody is asked to present a credential
     /// there, and so such a body is never read ahead. One that stands there must still not contradict the header. On a public route,
     /// where nothing is compared, it stays as it is.
     Undeclared(BodyScanner),

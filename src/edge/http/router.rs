@@ -94,7 +94,7 @@ struct PathDecision {
     is_named: bool,
     /// The permissions of the routes that count for a suffix; the first one's is apart.
     suffixes: Permissions,
-    /// That of the route with the longest base.
+    /// The permission of the route with the longest base.
     first_suffix: Option<Permission>,
     group: usize,
     credentials: CredentialPlaces,

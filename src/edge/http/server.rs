@@ -149,7 +149,7 @@ impl HttpServer {
 
 /// The outcome of a wait for the head of a request.
 enum HeadRead {
-    /// There is a request.
+    /// A whole head.
     Complete,
     /// Nothing came before the end of the connection, or in time, or before the gateway stopped.
     Closed,

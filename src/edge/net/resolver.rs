@@ -22,7 +22,7 @@ struct Address {
     at: SocketAddr,
     /// The last attempt to use it failed, or its last health check did.
     failed: AtomicBool,
-    /// It was slower than another address, and has not been asked since.
+    /// Slower than another address, and has not been asked since.
     unsure: AtomicBool,
 }
 

@@ -11,7 +11,7 @@ use crate::wire::smtp::proxy_protocol::{self, LONGEST};
 /// Reads the header and not a byte more. Returns the client's address, or `None` if the proxy speaks for itself.
 ///
 /// # Errors
-/// There is no valid header, or the connection ends in it.
+/// No header is valid, or the connection ends in it.
 pub async fn read(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
     let mut header = Vec::new();
     let mut room = [0; LONGEST];

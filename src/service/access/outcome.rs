@@ -11,24 +11,24 @@ use crate::state::cache::Verified;
 /// A decision about a presented credential.
 #[derive(Clone, Debug)]
 pub enum Decision {
-    /// It holds the permission.
+    /// The credential holds the permission.
     Allowed(Granted),
-    /// It doesn't, or it is not valid. The peer gets one answer for unknown, wrong and suspended.
+    /// The credential doesn't hold it, or is not valid. The peer gets one answer for unknown, wrong and suspended.
     Denied(Denial),
-    /// It can't be decided now; the peer is told to try again.
+    /// No decision is possible now; the peer is told to try again.
     Unavailable(Unavailable),
 }
 
 /// A decision about a peer that presents itself as an account holder.
 #[derive(Clone, Debug)]
 pub enum HolderDecision {
-    /// It is the account holder.
+    /// The account holder.
     Holder(Granted),
-    /// It is a valid credential, which manages nothing.
+    /// A valid credential, which manages nothing.
     NotHolder,
-    /// It is not valid.
+    /// An invalid credential.
     Denied(Denial),
-    /// It can't be decided now; the peer is told to try again.
+    /// No decision is possible now; the peer is told to try again.
     Unavailable(Unavailable),
 }
 

@@ -15,7 +15,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// The memory of one connection: the principal of a credential that was presented twice in a row.
 ///
-/// It is believed under the same conditions as an entry of the cache, and is judged anew at each request. The streams of an
+/// Believed under the same conditions as an entry of the cache, it is judged anew at each request. The streams of an
 /// HTTP/2 connection share it; they run on one thread, so that the lock is free.
 #[derive(Default)]
 pub struct ConnectionMemory(Mutex<Remembered>);

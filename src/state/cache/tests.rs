@@ -40,7 +40,7 @@ impl Fixture {
         }
     }
 
-    /// That principal, verified with [`SECRET`], as read after `seen` was taken.
+    /// The principal, verified with [`SECRET`], as read after `seen` was taken.
     fn verified(&self, row: Principal, seen: u64) -> Arc<Verified> {
         let proof = self.proof(&row, SECRET);
         Arc::new(Verified::new(row, proof, seen, &self.epochs, self.now))

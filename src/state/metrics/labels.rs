@@ -56,9 +56,9 @@ impl Label for Entry {
 /// The outcome of a decision, as the metrics tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecisionOutcome {
-    /// It was allowed.
+    /// Allowed.
     Allowed,
-    /// It was denied.
+    /// Denied.
     Denied(Denial),
     /// The credential was valid, and was not that of the account holder.
     NotHolder,
@@ -100,7 +100,7 @@ label! {
         Stale = "stale",
         /// The entry was verified with another secret.
         Other = "other",
-        /// There was none.
+        /// No entry.
         Miss = "miss",
     }
 }
@@ -118,17 +118,17 @@ label! {
 label! {
     /// The outcome of a password check.
     pub enum PasswordCheck {
-        /// It matched.
+        /// A match.
         Right = "right",
-        /// It didn't.
+        /// No match.
         Wrong = "wrong",
-        /// It joined a check of the same that was running or waiting.
+        /// Joined a check of the same that was running or waiting.
         Joined = "joined",
-        /// There was no room in the queue.
+        /// No room in the queue.
         Refused = "refused",
         /// Nobody waited for it any more.
         Abandoned = "abandoned",
-        /// It made a stored form, for a new password or in place of an outdated one.
+        /// Made a stored form, for a new password or in place of an outdated one.
         Hashed = "hashed",
     }
 }

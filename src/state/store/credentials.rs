@@ -12,9 +12,9 @@ use crate::domain::{
 /// The authority by which the credentials of an account are changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
-    /// That of the account holder, who may not change any while the account is suspended.
+    /// The account holder, who may not change any while the account is suspended.
     Holder,
-    /// That of the operator on the machine, who may always change them.
+    /// The operator on the machine, who may always change them.
     Operator,
 }
 

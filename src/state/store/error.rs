@@ -7,11 +7,11 @@ use crate::domain::AccountError;
 /// The store is unavailable. Never a denial, and never a reason to panic.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StoreError {
-    /// It did not answer, or failed with an error of its own: locked, full, read-only, damaged, I/O. The detail is for the
+    /// No answer, or an error of its own: locked, full, read-only, damaged, I/O. The detail is for the
     /// log, not for a client. After a mutation it is unknown whether the change was made.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// It cannot be opened.
+    /// A store that cannot be opened.
     #[error("the store {path} cannot be opened: {detail}")]
     Open {
         /// The file.

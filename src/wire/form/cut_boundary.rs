@@ -93,7 +93,7 @@ struct CutHeader {
 
 enum HeaderRead {
     More,
-    /// There is a field for one of these parsers.
+    /// A field for one of these parsers.
     Field,
     /// The header has ended, without a field.
     End,

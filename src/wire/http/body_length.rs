@@ -10,10 +10,10 @@ use super::header_fields::HeaderFields;
 /// The way in which the end of a body is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BodyLength {
-    /// There is no body.
+    /// No body.
     #[default]
     None,
-    /// It has so many bytes.
+    /// A body of so many bytes.
     Known(u64),
     /// Its last chunk ends it.
     Chunked,

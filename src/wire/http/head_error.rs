@@ -5,13 +5,13 @@ use thiserror::Error;
 /// The reason that the head of a message can't be read. The text never quotes it, since it may hold a password.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum HeadError {
-    /// It is invalid, or ambiguous.
+    /// An invalid or ambiguous head.
     #[error("{0}")]
     Malformed(&'static str),
-    /// It is too large.
+    /// Too many bytes.
     #[error("the header is too large")]
     TooLarge,
-    /// It has too many fields.
+    /// Too many fields.
     #[error("the header has too many fields")]
     TooManyFields,
 }

@@ -11,7 +11,7 @@ const HEADERS: u8 = 0x1;
 
 /// A counter of the HEADERS frames in a client's bytes. Each of them begins a request or is a trailer.
 ///
-/// It validates nothing: invalid HTTP/2 is refused by the reader behind it.
+/// Nothing is validated: invalid HTTP/2 is refused by the reader behind it.
 #[derive(Debug)]
 pub struct RequestFrames {
     /// The bytes of the preface, or of a frame behind its type, that are still to come.

@@ -175,19 +175,19 @@ impl Search {
 /// The reason why a path is refused that servers read in different ways, with the text for the client.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AmbiguousPath {
-    /// It contains a sequence with which some servers read a path that needs something else.
+    /// A sequence with which some servers read a path that needs something else.
     #[error(
         "Ambiguous path: because of `{0}` in it, some servers read it as another path, for which another permission, other backends \
          or other places of credentials are configured. Send the path without this sequence."
     )]
     Sequence(String),
-    /// It has more readings than are compared.
+    /// More readings than are compared.
     #[error(
         "Ambiguous path: servers read it in too many ways to compare them (more than {MOST_READINGS}, or very long ones). \
          Send it with fewer escapes and fewer of `;`, `&`, `//` and `\\`."
     )]
     TooMany,
-    /// It is longer than what is compared.
+    /// More bytes than are compared.
     #[error(
         "Ambiguous path: it is longer than {LONGEST_PATH} bytes and contains an escape or another sequence that servers read in \
          different ways. Send a shorter one."

@@ -19,7 +19,7 @@ const SHORT: usize = 64 * 1024;
 const SHORT_PIECES: usize = 64;
 
 enum BodySource {
-    /// There is no body.
+    /// No body.
     Empty,
     /// The body comes from the client.
     Client(Box<Streamed>),

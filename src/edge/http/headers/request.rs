@@ -12,11 +12,11 @@ use crate::wire::{BodyLength, FieldKind, HeaderField, RequestHead, without_crede
 /// The framing of the body towards the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There is no body.
+    /// No body.
     None,
-    /// It has that many bytes.
+    /// A body of that many bytes.
     Length(u64),
-    /// It is chunked.
+    /// A body in chunks.
     Chunked,
 }
 

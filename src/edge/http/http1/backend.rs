@@ -33,7 +33,7 @@ const KEPT: usize = 8 * 1024;
 /// The reason that a backend yields no more of its response.
 #[derive(Debug, Error)]
 pub enum ResponseError {
-    /// It closed the connection.
+    /// The end of its connection, before that of this part.
     #[error("connection closed before the end of the {0}")]
     Closed(&'static str),
     /// The connection was lost.
@@ -170,7 +170,7 @@ impl Http1Backend {
     /// Sets how the body of the response ends, and returns its first piece if that came with the head.
     ///
     /// # Errors
-    /// What came of the body is invalid.
+    /// [`ChunkedError`] if the part of the body that came is invalid.
     pub fn begin_body(&mut self, length: BodyLength) -> Result<Option<Bytes>, ChunkedError> {
         let body = self.body.insert(BodyReader::new(length));
         body.check(&self.received)?;

@@ -17,9 +17,9 @@ pub enum BodyReader {
     Known(u64),
     /// Chunks are still to come.
     Chunked(ChunkedDecoder),
-    /// It ends with the connection.
+    /// The end of the connection ends it.
     UntilClose,
-    /// It deviates from the chunked coding. Where the next message begins is unknown.
+    /// A deviation from the chunked coding, after which the beginning of the next message is unknown.
     Invalid(ChunkedError),
 }
 
@@ -61,7 +61,7 @@ impl BodyReader {
     /// Checks what was received of a chunked body.
     ///
     /// # Errors
-    /// It is invalid.
+    /// [`ChunkedError`] if it deviates from the chunked coding.
     pub fn check(&self, received: &[u8]) -> Result<(), ChunkedError> {
         match self {
             BodyReader::Chunked(decoder) => decoder.clone().validate(received).map(|_| ()),

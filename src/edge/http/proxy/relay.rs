@@ -50,7 +50,7 @@ impl Relay<'_, '_> {
     /// Sends the request whose header is `head`, and passes the response on as it comes.
     ///
     /// # Errors
-    /// There is no response of which the client could have seen anything.
+    /// [`ExchangeFailure`] if the client can have seen nothing of a response.
     pub async fn run(mut self, head: &[u8]) -> Result<Exchange, ExchangeFailure> {
         self.backend.begin(head);
         if let Some(outcome) = self.send_what_is_there().await {

@@ -100,7 +100,7 @@ pub(super) struct SkippedChunk {
 pub(super) enum ChunkBlame {
     /// The client is not to blame: it may have sent the chunk before it knew.
     None,
-    /// There is no transaction, maybe because its sender was refused.
+    /// No transaction, maybe because its sender was refused.
     NoTransaction,
     /// The client is to blame.
     Client,
