@@ -120,11 +120,19 @@ fn a_body_that_was_sent_without_the_100_does_not_reset_the_connection_of_its_ref
     let backend = backend();
     let gateway = Gateway::start(&open_api(backend.address, ""));
     let mut stream = std::net::TcpStream::connect(gateway.api()).unwrap();
-    let request = "POST /a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello";
+    // More than one read takes.
+    let request = format!(
+        "POST /a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 60000\r\n\r\n{}",
+        "x".repeat(30_000)
+    );
     stream.write_all(request.as_bytes()).unwrap();
     let mut all = String::new();
     std::io::Read::read_to_string(&mut stream, &mut all).expect("no reset");
     assert!(all.starts_with("HTTP/1.1 401 "), "{all}");
+    // A client that is still sending learns of a reset by its next write but one.
+    for rest in [10_000, 10_000] {
+        stream.write_all("x".repeat(rest).as_bytes()).expect("no reset while the client sends");
+    }
 }
 
 /// The header of the answer, and whether the connection stays open behind it. A second request is sent only where it should.
