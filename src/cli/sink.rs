@@ -38,7 +38,7 @@ pub async fn serve(socket: TcpListener, stop: watch::Receiver<bool>) {
             drop(entered);
         }
     };
-    listener::accept_streams(socket, InFlight::new(1000), stop, |_| {}, answer).await;
+    listener::accept_streams(socket, InFlight::new(1000), stop, |_, _| {}, answer).await;
 }
 
 async fn converse(stream: TcpStream, screen: &SyncSender<String>) -> io::Result<()> {

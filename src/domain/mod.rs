@@ -6,6 +6,7 @@ pub mod decision;
 pub mod password;
 pub mod pattern;
 pub mod permission;
+pub mod refusal_reason;
 pub mod request_id;
 pub mod username;
 
@@ -15,5 +16,6 @@ pub use decision::{Denial, Entry, Unavailable};
 pub use password::{NewPassword, PasswordError, Presented, Secret};
 pub use pattern::{PathPattern, PatternError};
 pub use permission::{Permission, PermissionEdit, Permissions, PermissionsError};
+pub use refusal_reason::RefusalReason;
 pub use request_id::{MailId, RequestId};
 pub use username::{Canonical, Username, UsernameError};

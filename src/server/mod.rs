@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener;
+use crate::edge::net::refused_connections::RefusedConnections;
 use crate::edge::net::source_limit::unlimited;
 use crate::service::{Accounts, Credentials, Origin};
 
@@ -109,7 +110,15 @@ impl Assembly {
             let serve = move |connection| server.clone().serve(connection);
             let until = self.ended.subscribe();
             let open = InFlight::new(OPERATORS);
-            tokio::spawn(listener::accept(socket, None, open, unlimited, until, serve));
+            tokio::spawn(listener::accept(
+                socket,
+                None,
+                open,
+                unlimited,
+                RefusedConnections::default(),
+                until,
+                serve,
+            ));
         }
         for (key, address) in &self.addresses {
             info!(listener = key, %address, "listening");

@@ -14,6 +14,7 @@ use crate::edge::http::server::HttpServer;
 use crate::edge::http::service::HttpService;
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener;
+use crate::edge::net::refused_connections::RefusedConnections;
 use crate::edge::net::worker::{self, Work};
 use crate::edge::smtp::server::SmtpServer;
 use crate::edge::smtp::service::SmtpService;
@@ -82,10 +83,19 @@ impl Workers {
                     stop: stop.clone(),
                 };
                 let site = listening.site.clone();
+                let refusals = RefusedConnections::new(site.entry, site.refusals.clone(), site.ids.clone());
                 let count = move |address| site.count_connection(address);
                 let serve = move |connection| server.clone().serve(connection);
                 let (socket, tls) = (listening.socket.try_clone()?, listening.tls.clone());
-                accepting.push(listener::accept(socket, tls, open.clone(), count, stop.clone(), serve));
+                accepting.push(listener::accept(
+                    socket,
+                    tls,
+                    open.clone(),
+                    count,
+                    refusals,
+                    stop.clone(),
+                    serve,
+                ));
             }
             let mut accepting_mail = Vec::new();
             for listening in mail {
@@ -97,7 +107,8 @@ impl Workers {
                 };
                 let server = SmtpServer { worker: mail_worker, implicit_tls: listening.implicit_tls };
                 let full = server.clone();
-                let refuse = move |stream: &TcpStream| full.refuse(stream, SmtpLimit::Connections);
+                let refuse =
+                    move |stream: &TcpStream, source| full.refuse(stream, source, SmtpLimit::Connections);
                 // On the heap, because the future of a task is moved a few times.
                 let serve =
                     move |stream, peer, entered| Box::pin(server.clone().serve(stream, peer, entered));

@@ -26,6 +26,8 @@ pub struct Record<'a> {
     pub source: &'a str,
     /// The request ID, as in the response and the rest of the log.
     pub request_id: Option<&'a str>,
+    /// The status or SMTP code that the client is told.
+    pub code: Option<&'a str>,
     /// The outcome, in one word.
     pub outcome: &'a str,
     /// The reason, if it was not done.
@@ -48,13 +50,13 @@ pub enum Weight {
 impl Record<'_> {
     /// Writes the line.
     pub fn write(&self, weight: Weight) {
-        let Record { action, subject, change, entry, source, outcome, reason, repeated, .. } = *self;
+        let Record { action, subject, change, entry, source, code, outcome, reason, repeated, .. } = *self;
         let actor = shown(self.actor);
         let subject = subject.map(|subject| tracing::field::display(shown(subject)));
         let request_id = self.request_id.filter(|id| !id.is_empty());
         macro_rules! line {
             ($level:ident) => {
-                $level!(target: "audit", action, %actor, subject, change, entry, source, request_id, outcome, reason, repeated)
+                $level!(target: "audit", action, %actor, subject, change, entry, source, request_id, code, outcome, reason, repeated)
             };
         }
         match weight {

@@ -1,5 +1,6 @@
 //! The access log: one line for each request, when its response has ended.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::Method;
@@ -9,7 +10,8 @@ use super::error::Refusal;
 use super::masking::LoggedPath;
 use super::peer::HttpPeer;
 use super::proxy::exchange::Side;
-use super::service::HttpService;
+use super::refused::log_refusal;
+use super::service::{HttpService, Plan};
 use crate::domain::RequestId;
 use crate::wire::RequestHead;
 
@@ -20,32 +22,31 @@ const TARGET: &str = "access";
 pub struct AccessLine {
     method: Method,
     path: String,
+    source: IpAddr,
 }
 
 impl AccessLine {
     /// The line of a request; `None` while the access log is off, where it costs nothing.
-    pub fn of(request: &RequestHead) -> Option<AccessLine> {
+    pub fn of(request: &RequestHead, client: &HttpPeer, plan: &Plan) -> Option<AccessLine> {
         enabled!(target: TARGET, Level::DEBUG).then(|| AccessLine {
             method: request.method().clone(),
             path: LoggedPath(request.target()).to_string(),
+            source: client.source(request.fields(), &plan.trusted_proxies),
         })
     }
 
-    /// Logs the request at the end of its response, and the side that broke the response off, if one did.
-    pub fn log(
-        &self,
-        site: &HttpService,
-        status: u16,
-        broken_off: Option<Side>,
-        took: Duration,
-        request_id: &RequestId,
-    ) {
+    /// Logs the request at the end of its response.
+    pub fn log(&self, site: &HttpService, ended: &EndedRequest<'_>) {
+        let EndedRequest { status, user, upstream, broken_off, took, request_id } = *ended;
         debug!(
             target: TARGET,
             entry = site.entry.as_str(),
+            source = %self.source,
+            user,
             method = self.method.as_str(),
             path = self.path,
             status,
+            upstream,
             broken_off_by = broken_off.map(Side::as_str),
             ms = took.as_secs_f64() * 1e3,
             request_id = request_id.as_str(),
@@ -53,8 +54,26 @@ impl AccessLine {
     }
 }
 
+/// The end of a request, for its line.
+#[derive(Clone, Copy, Debug)]
+pub struct EndedRequest<'a> {
+    /// The status of the response.
+    pub status: u16,
+    /// The username, if the credential was accepted.
+    pub user: Option<&'a str>,
+    /// The URL of the backend that was asked last.
+    pub upstream: Option<&'a str>,
+    /// The side that broke the response off, if one did.
+    pub broken_off: Option<Side>,
+    /// The time from the request to the end of its response.
+    pub took: Duration,
+    /// The request ID.
+    pub request_id: &'a RequestId,
+}
+
 /// Logs what never became a request.
 pub fn log_unread(site: &HttpService, client: &HttpPeer, refusal: &Refusal, request_id: &RequestId) {
+    log_refusal(site, client.address(), request_id, "", refusal);
     debug!(
         target: TARGET,
         entry = site.entry.as_str(),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
@@ -11,12 +12,14 @@ use super::body::pacing::Pace;
 use super::body::source::Body;
 use super::body::spool::{Spool, SpoolError};
 use super::client_session::ClientSession;
+use super::cors;
 use super::cross_site;
 use super::error::Refusal;
 use super::headers::request::Framing;
 use super::masking::{BodyKind, FormReader, Mask, MaskedQuery};
 use super::peer::HttpPeer;
 use super::quota::{QuotaLease, Use};
+use super::refused::status_of;
 use super::request_quota;
 use super::router::Routed;
 use super::service::{HttpService, Plan};
@@ -39,6 +42,8 @@ pub struct Admission<'a> {
     pub plan: &'a Plan,
     /// The request ID.
     pub request_id: &'a RequestId,
+    /// Gets the username of a credential that could not be checked.
+    pub user: &'a OnceLock<String>,
 }
 
 /// A request that may be forwarded.
@@ -136,7 +141,11 @@ impl Admission<'_> {
         foreign: Option<(Presented<'_>, &'static str)>,
     ) -> Refusal {
         let Some((ambient, reason)) = foreign else {
-            self.note_no_credential(session, "no credential");
+            let reason = match cors::is_preflight(session.head()) {
+                true => "preflight of an origin that cors_origins does not list",
+                false => "no credential",
+            };
+            self.note_no_credential(session, reason);
             return Refusal::NoCredential;
         };
         let (access, entry) = (&self.site.access, self.site.entry);
@@ -217,7 +226,10 @@ impl Admission<'_> {
                 Ok(granted)
             }
             Decision::Denied(denial) => Err(denial.into()),
-            Decision::Unavailable(unavailable) => Err(unavailable.into()),
+            Decision::Unavailable(unavailable) => {
+                self.user.get_or_init(|| String::from_utf8_lossy(presented.username).into_owned());
+                Err(unavailable.into())
+            }
         }
     }
 
@@ -227,7 +239,7 @@ impl Admission<'_> {
 
     fn peer(&self, session: &ClientSession) -> Peer<'_> {
         let source = self.source(session);
-        Peer { source, request_id: self.request_id.as_str() }
+        Peer { source, request_id: self.request_id.as_str(), code: status_of }
     }
 
     fn source(&self, session: &ClientSession) -> IpAddr {

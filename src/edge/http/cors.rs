@@ -33,6 +33,14 @@ pub fn preflight<'r, 'o>(
     Some((preflight, origin))
 }
 
+/// Returns true for a preflight of any origin.
+pub fn is_preflight(request: &RequestHead) -> bool {
+    let fields = request.fields();
+    *request.method() == Method::OPTIONS
+        && fields.contains(FieldKind::Origin)
+        && fields.named("access-control-request-method").next().is_some()
+}
+
 /// The answer to a preflight. `methods` are those of the path; `None` allows the one that is asked for.
 pub fn preflight_answer(
     preflight: &Preflight<'_>,

@@ -69,6 +69,30 @@ impl Refusal {
         }
     }
 
+    /// Returns true if the request is in the audit trail, which has denials of credentials.
+    pub const fn is_audited(&self) -> bool {
+        match self {
+            Refusal::NoCredential
+            | Refusal::BadCredential
+            | Refusal::Unauthenticated(_)
+            | Refusal::Forbidden(_)
+            | Refusal::NotHolder
+            | Refusal::CrossSite(_)
+            | Refusal::Throttled(_) => true,
+            Refusal::Malformed(_)
+            | Refusal::NotFound(_)
+            | Refusal::Method(_)
+            | Refusal::Timeout
+            | Refusal::Conflict(_)
+            | Refusal::TooLarge
+            | Refusal::HeaderTooLarge
+            | Refusal::Unavailable(_)
+            | Refusal::Overloaded(_)
+            | Refusal::BadGateway
+            | Refusal::GatewayTimeout => false,
+        }
+    }
+
     /// The text for the client.
     pub fn reason(&self) -> Cow<'static, str> {
         match self {

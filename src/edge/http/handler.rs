@@ -1,13 +1,12 @@
 //! The way of one request from its header to its response: target, route, authorization, then the proxy or the management API.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use http::{Method, Version};
 use tokio::sync::watch;
-use tracing::{debug, info};
 
-use super::access_log::AccessLine;
+use super::access_log::{AccessLine, EndedRequest};
 use super::authorize::{Admission, Admitted};
 use super::client_session::ClientSession;
 use super::error::Refusal;
@@ -17,13 +16,14 @@ use super::peer::HttpPeer;
 use super::proxy::exchange::{ClientSide, Exchange, Side};
 use super::proxy::forward::Forward;
 use super::proxy::tunnel;
+use super::refused::{self, log_refusal};
 use super::request_quota;
 use super::router::Routed;
 use super::service::{HttpService, Plan};
 use super::target::{Target, ambiguous};
 use super::{management, preflight, respond};
 use crate::config::Need;
-use crate::domain::{Permissions, RequestId};
+use crate::domain::{Permissions, RefusalReason, RequestId};
 use crate::edge::net::deadline::DeadlineTimer;
 use crate::edge::net::source_limit::CountedConnection;
 use crate::service::access::Granted;
@@ -87,6 +87,7 @@ impl<'a> RequestHandler<'a> {
             answered: None,
             forwarded: None,
             counted: None,
+            user: OnceLock::new(),
         }
     }
 }
@@ -103,6 +104,8 @@ struct Underway<'a> {
     forwarded: Option<ForwardedBy>,
     /// The count of the requests of a trusted proxy's client.
     counted: Option<CountedConnection>,
+    /// The username of a credential that could not be checked, or of the account holder in a call of the management API.
+    user: OnceLock<String>,
 }
 
 /// The grounds on which a request was forwarded.
@@ -113,6 +116,8 @@ struct ForwardedBy {
     granted: Option<Granted>,
     /// The permissions that the route needs.
     needed: Permissions,
+    /// The index of the backend that was asked last.
+    server: Option<usize>,
 }
 
 impl Underway<'_> {
@@ -168,6 +173,9 @@ impl Underway<'_> {
         }
         if request.asks_for_grpc() {
             let within = plan.timeouts.write;
+            let source = client.source(session.head().fields(), &plan.trusted_proxies);
+            let told = (RefusalReason::Grpc, "200", "grpc-status 12");
+            refused::log(site, source, request_id, "", told);
             respond::refuse_grpc(session, request_id, within).await;
             return Ok(FirstStep::Answered(Exchange::Answered(200)));
         }
@@ -196,14 +204,15 @@ impl Underway<'_> {
             }
         }
         if let Some(credentials) = managing {
-            let call = management::Call { site, credentials, client, plan, request_id };
+            let user = &self.user;
+            let call = management::Call { site, credentials, client, plan, request_id, user };
             return Ok(FirstStep::Answered(call.answer(session, &target).await));
         }
         let route = route.map_err(ambiguous)?;
         if route.credentials.query && target.has_credential_in_path() {
             return Err(Refusal::Malformed(IN_PATH.into()));
         }
-        let admission = Admission { site, client, plan, request_id };
+        let admission = Admission { site, client, plan, request_id, user: &self.user };
         let admitted = admission.admit(session, &target, &route).await;
         let admitted = admitted.map_err(|refusal| refusal.of_places(route.credentials))?;
         Ok(FirstStep::Admitted(target, route, admitted))
@@ -213,24 +222,36 @@ impl Underway<'_> {
     async fn end(mut self, session: &mut ClientSession, answered: Result<Exchange, Refusal>) -> bool {
         let (status, reusable, broken_off) = match answered {
             Ok(Exchange::Switched(backend)) => {
-                let line = AccessLine::of(session.head());
+                let line = AccessLine::of(session.head(), self.handler.client, &self.plan);
                 Box::pin(self.carry(session, *backend)).await;
                 self.note(line, 101, None);
                 return false;
             }
             Ok(Exchange::Answered(status)) => (status, true, None),
-            Ok(Exchange::BrokenOff(broken_off)) => (broken_off.status, false, Some(broken_off.by)),
+            Ok(Exchange::BrokenOff(broken_off)) => {
+                if broken_off.by == Side::Gatepost {
+                    let code = broken_off.status.to_string();
+                    let RequestHandler { site, client, .. } = self.handler;
+                    let source = client.source(session.head().fields(), &self.plan.trusted_proxies);
+                    let told = (RefusalReason::BrokenOff, code.as_str(), broken_off.detail.as_str());
+                    refused::log(site, source, &self.request_id, self.user(), told);
+                }
+                (broken_off.status, false, Some(broken_off.by))
+            }
             Ok(Exchange::ClientGone) => (CLIENT_GONE, false, None),
             Err(refusal) => {
                 let raw = session.head().target();
                 let path = String::from_utf8_lossy(raw.split(|b| *b == b'?').next().unwrap_or_default())
                     .into_owned();
-                debug!(?refusal, request_id = self.request_id.as_str(), "request refused");
+                let RequestHandler { site, client, .. } = self.handler;
+                let source = client.source(session.head().fields(), &self.plan.trusted_proxies);
+                log_refusal(site, source, &self.request_id, self.user(), &refusal);
                 let is_written = self.refuse(session, &refusal, &path).await;
                 (refusal.status(), is_written, None)
             }
         };
-        self.note(AccessLine::of(session.head()), status, broken_off);
+        let line = AccessLine::of(session.head(), self.handler.client, &self.plan);
+        self.note(line, status, broken_off);
         let within = self.plan.timeouts.write;
         match session {
             ClientSession::Http1(client) if client.is_invalid() => {
@@ -260,8 +281,19 @@ impl Underway<'_> {
         let took = self.answered.unwrap_or_else(Instant::now).saturating_duration_since(self.started);
         site.metrics.http_request(site.entry, status, took);
         if let Some(line) = line {
-            line.log(site, status, broken_off, took, &self.request_id);
+            let server = self.forwarded.as_ref().and_then(|by| Some((by.group, by.server?)));
+            let upstream = server.map(|(group, server)| self.plan.groups[group].servers()[server].name());
+            let user = Some(self.user()).filter(|user| !user.is_empty());
+            let request_id = &self.request_id;
+            line.log(site, &EndedRequest { status, user, upstream, broken_off, took, request_id });
         }
+    }
+
+    /// The username, if it is known; else empty.
+    fn user(&self) -> &str {
+        let granted = self.forwarded.as_ref().and_then(|by| by.granted.as_ref());
+        let presented = || self.user.get().map_or("", |user| user);
+        granted.map_or_else(presented, |granted| granted.name().as_str())
     }
 
     async fn forward(
@@ -309,14 +341,16 @@ impl Underway<'_> {
         };
         let is_chunked = framing == Framing::Chunked;
         let (host, worker) = (group.host(), handler.worker);
-        let forward = Forward { client, head: &head, host, is_chunked, upgrade, method: &method, worker };
+        let (granted, needed) = (admitted.granted, route.permissions());
+        let by = self.forwarded.insert(ForwardedBy { group: route.group, granted, needed, server: None });
+        let server = &mut by.server;
+        let forward =
+            Forward { client, head: &head, host, is_chunked, upgrade, method: &method, worker, server };
         let exchange = forward.run(group).await?;
         if matches!(exchange, Exchange::Answered(_)) {
             self.answered = Some(Instant::now());
             respond::drain(session).await;
         }
-        let (group, granted, needed) = (route.group, admitted.granted, route.permissions());
-        self.forwarded = Some(ForwardedBy { group, granted, needed });
         Ok(exchange)
     }
 
@@ -342,6 +376,7 @@ impl Underway<'_> {
 
     /// Carries the bytes of a tunnel until it ends.
     async fn carry(&self, session: &mut ClientSession, backend: Http1Backend) {
+        let source = self.handler.client.source(session.head().fields(), &self.plan.trusted_proxies);
         let ClientSession::Http1(client) = session else { return };
         let site = self.handler.site;
         let revoked = until_revoked(site, self.forwarded.as_ref());
@@ -354,10 +389,7 @@ impl Underway<'_> {
             ended = tunnel::carry(client, backend, timeouts, revoked) => ended,
         };
         if ended == tunnel::TunnelEnd::Revoked {
-            info!(
-                request_id = self.request_id.as_str(),
-                "tunnel closed: its credential no longer has the permission"
-            );
+            refused::log(site, source, &self.request_id, self.user(), (RefusalReason::TunnelRevoked, "", ""));
             site.metrics.session_cut(site.entry);
         }
     }

@@ -1,5 +1,7 @@
 //! The management API: get, add, edit and remove credentials (docs/api.md).
 
+use std::sync::OnceLock;
+
 use bytes::{Bytes, BytesMut};
 use http::{Method, Version};
 use pingora_timeout::timeout;
@@ -17,6 +19,7 @@ use super::headers::answer::AnswerHead;
 use super::peer::HttpPeer;
 use super::proxy::exchange::{BrokenOff, Exchange, Side};
 use super::quota::{QuotaLease, Use};
+use super::refused::{log_refusal, status_of};
 use super::request_quota;
 use super::respond;
 use super::service::{HttpService, Plan};
@@ -75,6 +78,8 @@ pub struct Call<'a> {
     pub plan: &'a Plan,
     /// The request ID.
     pub request_id: &'a RequestId,
+    /// Gets the username of the account holder, or of a credential that could not be checked.
+    pub user: &'a OnceLock<String>,
 }
 
 impl Call<'_> {
@@ -82,13 +87,18 @@ impl Call<'_> {
     pub async fn answer(&self, session: &mut ClientSession, target: &Target<'_>) -> Exchange {
         let performed = match CredentialsCall::from_path(&unreserved(&target.path)) {
             Some(asked) => self.perform(session, target, &asked).await,
-            None => Err(Refusal::NotFound(
+            None => Err(Refused::now(Refusal::NotFound(
                 "Unknown API call: the calls are get, add, edit and remove, each with .json or .xml".into(),
-            )),
+            ))),
         };
         match performed {
             Ok(replied) => replied,
-            Err(refusal) => {
+            Err(Refused { refusal, is_audited }) => {
+                if !is_audited {
+                    let source = self.client.source(session.head().fields(), &self.plan.trusted_proxies);
+                    let user = self.user.get().map_or("", |user| user);
+                    log_refusal(self.site, source, self.request_id, user, &refusal);
+                }
                 let format = ReplyFormat::of_path(&target.path);
                 let refusal = refusal.of_places(self.plan.places_of_management());
                 let request = session.head();
@@ -115,9 +125,9 @@ impl Call<'_> {
         session: &mut ClientSession,
         target: &Target<'_>,
         asked: &CredentialsCall,
-    ) -> Result<Exchange, Refusal> {
+    ) -> Result<Exchange, Refused> {
         if !matches!(*session.head().method(), Method::GET | Method::POST) {
-            return Err(Refusal::Method(METHODS));
+            return Err(Refusal::Method(METHODS).into());
         }
         let mut parameters = CallParameters::with_credential_in(self.plan.places_of_management());
         if let Some(query) = &target.query {
@@ -141,12 +151,14 @@ impl Call<'_> {
         drop(room);
         let username = parameters.get("username").map_err(malformed)?;
         let permissions = parameters.permissions().map_err(|error| {
+            let mut is_audited = false;
             if let CallParametersError::Permissions(why) = &error {
                 let action = audited(asked.action);
                 let refused = service::ManagementError::Permissions(why.clone());
                 self.credentials.refused(&manager, action, username.unwrap_or_default(), &refused);
+                is_audited = true;
             }
-            malformed(error)
+            Refused { refusal: malformed(error), is_audited }
         })?;
         let needed = || username.ok_or(Refusal::Malformed("username is missing".into()));
         let password = parameters.get("password").map_err(malformed)?;
@@ -166,7 +178,7 @@ impl Call<'_> {
             }
             CredentialsAction::Remove => self.credentials.remove(&manager, needed()?).await,
         };
-        let count = changed.map_err(refusal_of)?;
+        let count = changed.map_err(Refused::by_service)?;
         Ok(self.write(session, asked.format, 200, text::success(asked.format, count), None).await)
     }
 
@@ -178,7 +190,7 @@ impl Call<'_> {
     ) -> Result<Manager, Refusal> {
         let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
         let source = self.client.source(session.head().fields(), &self.plan.trusted_proxies);
-        let peer = Peer { source, request_id: self.request_id.as_str() };
+        let peer = Peer { source, request_id: self.request_id.as_str(), code: status_of };
         let access = &self.site.access;
         let places = self.plan.places_of_management();
         let basic = match places.basic {
@@ -208,13 +220,17 @@ impl Call<'_> {
         let span = info_span!("request", id = peer.request_id);
         match access.authenticate_holder(presented, peer).instrument(span).await {
             HolderDecision::Holder(granted) => {
+                self.user.get_or_init(|| granted.name().as_str().to_owned());
                 let request_id = peer.request_id.to_owned();
                 let origin = Origin::Remote { source, request_id };
                 Manager::holder(&granted, origin).ok_or(Refusal::NotHolder)
             }
             HolderDecision::NotHolder => Err(Refusal::NotHolder),
             HolderDecision::Denied(denial) => Err(denial.into()),
-            HolderDecision::Unavailable(unavailable) => Err(unavailable.into()),
+            HolderDecision::Unavailable(unavailable) => {
+                self.user.get_or_init(|| String::from_utf8_lossy(presented.username).into_owned());
+                Err(unavailable.into())
+            }
         }
     }
 
@@ -252,9 +268,9 @@ impl Call<'_> {
         asked: &CredentialsCall,
         manager: &Manager,
         username: Option<&str>,
-    ) -> Result<Exchange, Refusal> {
+    ) -> Result<Exchange, Refused> {
         if let Some(username) = username {
-            let credential = self.credentials.get(manager, username).await.map_err(refusal_of)?;
+            let credential = self.credentials.get(manager, username).await.map_err(Refused::by_service)?;
             let body = text::credential(asked.format, &credential);
             return Ok(self.write(session, asked.format, 200, body, None).await);
         }
@@ -267,7 +283,7 @@ impl Call<'_> {
             let page = self.credentials.list(manager, last, PAGE).await;
             let page = match page {
                 Ok(page) => page,
-                Err(refusal) if !begun => return Err(refusal_of(refusal)),
+                Err(refusal) if !begun => return Err(Refused::by_service(refusal)),
                 Err(refusal) => {
                     let detail = refusal.to_string();
                     return Ok(Exchange::BrokenOff(BrokenOff { status: 200, by: Side::Gatepost, detail }));
@@ -327,6 +343,30 @@ impl Call<'_> {
         cors::add_fields(&mut answer, session, &self.plan.cors_origins);
         let whole = respond::write(session, &answer, Bytes::from(body), self.plan.timeouts.write).await;
         ended(status, whole)
+    }
+}
+
+/// The refusal of a call.
+struct Refused {
+    refusal: Refusal,
+    /// True if it is in the audit trail.
+    is_audited: bool,
+}
+
+impl Refused {
+    fn now(refusal: Refusal) -> Refused {
+        Refused { is_audited: refusal.is_audited(), refusal }
+    }
+
+    /// A refusal of the service, which has written the line of the audit trail.
+    fn by_service(error: service::ManagementError) -> Refused {
+        Refused { refusal: refusal_of(error), is_audited: true }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Refused {
+        Refused::now(refusal)
     }
 }
 

@@ -18,6 +18,7 @@ pub mod peer;
 mod preflight;
 pub mod proxy;
 pub mod quota;
+mod refused;
 pub mod request_quota;
 pub mod respond;
 pub mod router;

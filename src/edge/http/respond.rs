@@ -60,7 +60,12 @@ pub async fn refuse(
     within: Duration,
 ) -> bool {
     let format = RefusalFormat::of_path(path);
-    let body = Bytes::from(reply::refusal(format, refusal.status(), &refusal.reason()));
+    let mut reason = refusal.reason();
+    // The text of a failed login is that of the original API.
+    if refusal.status() != 401 {
+        reason = format!("{reason} (id {request_id})").into();
+    }
+    let body = Bytes::from(reply::refusal(format, refusal.status(), &reason));
     let mut answer = AnswerHead::new(refusal.status(), format.content_type(), Some(body.len()), request_id);
     add_refusal_fields(&mut answer, refusal);
     cors::add_fields(&mut answer, session, origins);

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use pingora_core::protocols::{ALPN, Stream};
 use tokio::sync::watch;
-use tracing::debug;
 
 use super::access_log::log_unread;
 use super::client_session::ClientSession;
@@ -129,10 +128,7 @@ impl HttpServer {
             Some(None | Some(Ok(false))) => HeadRead::Closed,
             None if !connection.has_received() => HeadRead::Closed,
             None => HeadRead::Refused(Refusal::Timeout),
-            Some(Some(Err(error))) => {
-                debug!(%error, "invalid request header");
-                HeadRead::Refused(error.into())
-            }
+            Some(Some(Err(error))) => HeadRead::Refused(error.into()),
         }
     }
 

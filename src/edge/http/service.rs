@@ -12,7 +12,7 @@ use super::quota::Quota;
 use super::router::Router;
 use crate::config::{AllowedOrigin, ConfigError, CredentialPlaces, Forms, HttpEntry, Timeouts};
 use crate::domain::Entry;
-use crate::edge::net::rare_log::RareLog;
+use crate::edge::net::refusal_log::RefusalLog;
 use crate::edge::net::request_ids::RequestIds;
 use crate::edge::net::source_limit::{CountedConnection, SourceLimit};
 use crate::service::Credentials;
@@ -100,12 +100,12 @@ pub struct HttpService {
     pub plan: ArcSwap<Plan>,
     /// The quota of requests without an accepted credential.
     pub room: Arc<Quota>,
-    /// The log of connections over HTTP/2 that were closed for too many resets.
-    pub excessive_resets: RareLog,
     /// The connections of each source, over all HTTP entries.
     pub sources: Arc<SourceLimit>,
+    /// The log of refusals.
+    pub refusals: Arc<RefusalLog>,
     /// The request IDs.
-    pub ids: RequestIds,
+    pub ids: Arc<RequestIds>,
 }
 
 impl HttpService {
@@ -118,6 +118,7 @@ impl HttpService {
         plan: Plan,
         sources: Arc<SourceLimit>,
     ) -> Arc<HttpService> {
+        let refusals = Arc::new(RefusalLog::new(metrics.clone()));
         Arc::new(HttpService {
             entry,
             access,
@@ -125,9 +126,9 @@ impl HttpService {
             metrics,
             plan: ArcSwap::from_pointee(plan),
             room: Arc::new(Quota::default()),
-            excessive_resets: RareLog::default(),
             sources,
-            ids: RequestIds::new(),
+            refusals,
+            ids: Arc::default(),
         })
     }
 

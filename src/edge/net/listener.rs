@@ -12,11 +12,13 @@ use pingora_core::protocols::Stream;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::in_flight::{InFlight, InFlightGuard};
+use super::refused_connections::RefusedConnections;
 use super::source_limit::CountedConnection;
 use super::tcp_stream::GatheringStream;
+use crate::domain::RefusalReason;
 
 /// The longest time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -80,6 +82,7 @@ pub async fn accept<F, S, C>(
     tls: Option<Arc<Acceptor>>,
     open: Arc<InFlight>,
     count: C,
+    refusals: RefusedConnections,
     stop: watch::Receiver<bool>,
     serve: S,
 ) where
@@ -87,20 +90,23 @@ pub async fn accept<F, S, C>(
     S: Fn(Connection) -> F + Clone + Send + Sync + 'static,
     C: Fn(IpAddr) -> Option<CountedConnection> + Send + 'static,
 {
+    let refused = refusals.clone();
     let welcomed = move |stream: TcpStream, peer: SocketAddr, entered| {
-        let (tls, serve) = (tls.clone(), serve.clone());
+        let (tls, serve, refusals) = (tls.clone(), serve.clone(), refused.clone());
         let counted = count(peer.ip().to_canonical());
         async move {
             let Some(counted) = counted else {
-                debug!(%peer, "connection closed: too many are open from this source");
+                refusals.log(RefusalReason::ConnectionsOfSource, &stream, peer.ip(), "");
                 return;
             };
-            if let Some(connection) = welcome(stream, peer, tls, entered, counted).await {
+            if let Some(connection) = welcome(stream, peer, tls, &refusals, entered, counted).await {
                 serve(connection).await;
             }
         }
     };
-    accept_streams(listener, open, stop, |_| {}, welcomed).await;
+    let refuse =
+        move |stream: &TcpStream, source| refusals.log(RefusalReason::Connections, stream, source, "");
+    accept_streams(listener, open, stop, refuse, welcomed).await;
 }
 
 /// Accepts as [`accept`] does, without a TLS handshake. `refuse` is called with each connection above the limit, before that is
@@ -114,7 +120,7 @@ pub async fn accept_streams<F, S, R>(
 ) where
     F: Future<Output = ()> + Send + 'static,
     S: Fn(TcpStream, SocketAddr, InFlightGuard) -> F,
-    R: Fn(&TcpStream),
+    R: Fn(&TcpStream, IpAddr),
 {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -144,8 +150,7 @@ pub async fn accept_streams<F, S, R>(
                 tokio::spawn(serve(stream, peer, entered));
             }
             None => {
-                debug!(%peer, "connection closed: too many are open");
-                refuse(&stream);
+                refuse(&stream, peer.ip().to_canonical());
             }
         }
     }
@@ -155,22 +160,31 @@ async fn welcome(
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<Arc<Acceptor>>,
+    refusals: &RefusedConnections,
     entered: InFlightGuard,
     counted: CountedConnection,
 ) -> Option<Connection> {
-    let socket = GatheringStream::new(stream).ok()?;
     let Some(acceptor) = tls else {
+        let socket = GatheringStream::new(stream).ok()?;
         return Some(Connection { stream: Box::new(socket), peer, tls: false, entered, counted });
     };
-    match tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(socket)).await {
-        Ok(Ok(stream)) => Some(Connection { stream: Box::new(stream), peer, tls: true, entered, counted }),
-        Ok(Err(error)) => {
-            debug!(%peer, %error, "TLS handshake failed");
-            None
+    let listener = stream.local_addr().ok();
+    let handshake = async {
+        // A client that only looks whether the port is open is not refused anything.
+        if !matches!(stream.peek(&mut [0]).await, Ok(1..)) {
+            return None;
         }
-        Err(_) => {
-            debug!(%peer, "TLS handshake timed out");
-            None
+        let socket = GatheringStream::new(stream).ok()?;
+        Some(acceptor.tls_handshake(socket).await)
+    };
+    let (reason, detail) = match tokio::time::timeout(HANDSHAKE, handshake).await {
+        Ok(Some(Ok(stream))) => {
+            return Some(Connection { stream: Box::new(stream), peer, tls: true, entered, counted });
         }
-    }
+        Ok(None) => return None,
+        Ok(Some(Err(error))) => (RefusalReason::Handshake, error.to_string()),
+        Err(_) => (RefusalReason::SlowHandshake, String::new()),
+    };
+    refusals.log_at(reason, listener, peer.ip(), &detail);
+    None
 }

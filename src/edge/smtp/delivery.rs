@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tracing::{debug, info};
-
 use super::backend::group::BackendGroup;
 use super::backend::lease::Lease;
 use super::backend::lost::BackendLost;
-use super::refusal::{MailRefusal, is_refusal};
+use super::mail_log::{MailLog, MailRefusalLine};
+use super::refusal::MailRefusal;
 use super::submitter::Submitter;
+use crate::domain::RefusalReason;
 use crate::state::metrics::{MessageOutcome, Metrics};
 use crate::wire::smtp::session::ContentPiece;
 use crate::wire::smtp::{Reply, replies};
@@ -24,6 +24,7 @@ pub struct MailDelivery {
     metrics: Arc<Metrics>,
     worker: usize,
     submitter: Arc<Submitter>,
+    log: MailLog,
     stage: DeliveryStage,
     /// The reply to a DATA that was pipelined with the envelope.
     data_reply: Option<Reply>,
@@ -47,6 +48,7 @@ impl MailDelivery {
     pub fn new(
         backends: Arc<BackendGroup>,
         metrics: Arc<Metrics>,
+        log: MailLog,
         worker: usize,
         submitter: Arc<Submitter>,
         mail: Vec<u8>,
@@ -56,6 +58,7 @@ impl MailDelivery {
             metrics,
             worker,
             submitter,
+            log,
             stage: DeliveryStage::Sender(mail),
             data_reply: None,
             outcome: None,
@@ -99,9 +102,10 @@ impl MailDelivery {
                 Ok(reply) => self.refuse(MailRefusal::InvalidEnvelopeReply(reply)),
                 Err(lost) => self.refuse(MailRefusal::BackendLost(lost)),
             };
-            self.log_refused_recipient(&reply);
+            self.log_refused_recipient(rcpt, &reply);
             answers.push(reply);
         }
+        self.log.note_recipients(rcpts, &answers);
         Ok(answers)
     }
 
@@ -127,12 +131,22 @@ impl MailDelivery {
                 let reply = replies.swap_remove(invalid);
                 return Ok(self.refuse_all(MailRefusal::InvalidEnvelopeReply(reply), rcpts));
             }
-            replies.iter().for_each(|reply| self.log_refused_recipient(reply));
+            for (rcpt, reply) in rcpts.iter().zip(&replies) {
+                self.log_refused_recipient(rcpt, reply);
+            }
+            self.log.note_recipients(rcpts, &replies);
             return Ok(replies);
         }
         let reply = replies.into_iter().next().unwrap_or(replies::NO_BACKEND);
-        info!(user = %self.submitter.user, upstream = lease.upstream(), %reply, "backend refused the sender");
-        if !is_refusal(&reply) {
+        let told = if reply.is_refusal() { &reply } else { &replies::NO_BACKEND };
+        self.log.refused(MailRefusalLine {
+            reason: RefusalReason::Sender,
+            told,
+            reply: Some(&reply),
+            upstream: lease.upstream(),
+            detail: "",
+        });
+        if !reply.is_refusal() {
             // After a reply that is no answer to MAIL, the next ones may belong to any command: the lease is dropped.
             let invalid = MailRefusal::InvalidEnvelopeReply(reply);
             self.stage = DeliveryStage::Over(invalid.reply());
@@ -172,6 +186,7 @@ impl MailDelivery {
     /// # Errors
     /// The reply to the client at the end of its message.
     pub async fn write(&mut self, piece: &ContentPiece<'_>) -> Result<(), Reply> {
+        self.log.note_content(piece.len());
         match &mut self.stage {
             DeliveryStage::Open(lease) => write(lease, [&piece.head, piece.rest])
                 .await
@@ -183,6 +198,7 @@ impl MailDelivery {
 
     /// Sends the last content for DATA and the end of the message. Returns the backend's reply to the message.
     pub async fn finish(&mut self, piece: &ContentPiece<'_>) -> Reply {
+        self.log.note_content(piece.len());
         let answer = match &mut self.stage {
             DeliveryStage::Open(lease) => finish(lease, piece).await,
             DeliveryStage::Over(reply) => return reply.clone(),
@@ -217,6 +233,7 @@ impl MailDelivery {
     /// # Errors
     /// The reply to the client if no backend has the transaction.
     async fn send_chunk(&mut self, bytes: &[u8], last: bool) -> Result<Result<Reply, BackendLost>, Reply> {
+        self.log.note_content(bytes.len());
         if self.outcome.is_none() {
             self.begin_message();
         }
@@ -260,11 +277,12 @@ impl MailDelivery {
     /// Notes the backend's reply to a message, and returns the reply to the client. After a refusal the connection to the
     /// backend stays open.
     fn conclude(&mut self, answer: Result<Reply, BackendLost>) -> Reply {
+        if let (Ok(reply), DeliveryStage::Open(lease)) = (&answer, &self.stage) {
+            self.log.note_reply(lease.upstream(), reply);
+        }
         let refusal = match answer {
             Ok(reply) if reply.is_positive() => {
                 self.outcome = Some(MessageOutcome::Accepted);
-                let upstream = self.upstream();
-                debug!(target: "access", user = %self.submitter.user, upstream, %reply, "backend accepted the message");
                 return reply;
             }
             Ok(reply) => message_refusal(reply),
@@ -295,33 +313,18 @@ impl MailDelivery {
         vec![self.refuse(refusal); rcpts.len()]
     }
 
+    /// Logs a refusal; those that were decided elsewhere are logged there.
     fn log(&self, refusal: &MailRefusal) {
-        let (user, upstream) = (&self.submitter.user, self.upstream());
-        match refusal {
-            MailRefusal::NoBackend(error) => info!(%error, %user, "no backend for a message"),
-            MailRefusal::BackendLost(lost) => info!(detail = lost.detail, %user, "backend connection lost"),
-            MailRefusal::InvalidEnvelopeReply(reply) => {
-                info!(%user, upstream, %reply, "invalid reply of a backend to MAIL or RCPT");
-            }
-            MailRefusal::ByBackend(reply) => info!(%user, upstream, %reply, "backend refused the message"),
-            MailRefusal::InvalidMessageReply(reply) => {
-                info!(%user, upstream, %reply, "invalid reply of a backend to a message");
-            }
-            // Logged where they were decided.
-            MailRefusal::NotAuthenticated
-            | MailRefusal::NotPermitted
-            | MailRefusal::Revoked
-            | MailRefusal::Undecided
-            | MailRefusal::Aborted => {}
-        }
+        let Some((reason, reply, detail)) = refusal.logged() else { return };
+        let told = &refusal.reply();
+        self.log.refused(MailRefusalLine { reason, told, reply, upstream: self.upstream(), detail: &detail });
     }
 
-    fn log_refused_recipient(&self, reply: &Reply) {
+    fn log_refused_recipient(&self, rcpt: &[u8], reply: &Reply) {
         if let DeliveryStage::Open(lease) = &self.stage
-            && is_refusal(reply)
+            && reply.is_refusal()
         {
-            let (user, upstream) = (&self.submitter.user, lease.upstream());
-            info!(%user, upstream, %reply, "backend refused a recipient");
+            self.log.recipient_refused(rcpt, lease.upstream(), reply);
         }
     }
 
@@ -335,6 +338,7 @@ impl Drop for MailDelivery {
     fn drop(&mut self) {
         if let Some(outcome) = self.outcome {
             self.metrics.smtp_message(outcome);
+            self.log.end(outcome);
         }
     }
 }
@@ -363,10 +367,10 @@ async fn send_chunk(lease: &mut Lease, bytes: &[u8], last: bool) -> Result<Reply
 
 /// The refusal that a reply to DATA, a chunk or the end of a message is, if it does not accept that.
 fn message_refusal(reply: Reply) -> MailRefusal {
-    if is_refusal(&reply) { MailRefusal::ByBackend(reply) } else { MailRefusal::InvalidMessageReply(reply) }
+    if reply.is_refusal() { MailRefusal::ByBackend(reply) } else { MailRefusal::InvalidMessageReply(reply) }
 }
 
 /// Returns true for a reply that RFC 5321 section 4.3.2 allows to RCPT: 250, 251, 252, or a refusal.
 fn answers_recipient(reply: &Reply) -> bool {
-    is_refusal(reply) || matches!(reply.code(), 250..=252)
+    reply.is_refusal() || matches!(reply.code(), 250..=252)
 }

@@ -11,6 +11,7 @@ pub mod backend;
 mod client_io;
 mod delivery;
 pub mod hostname;
+mod mail_log;
 mod proxy_protocol;
 mod refusal;
 pub mod server;

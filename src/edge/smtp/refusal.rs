@@ -2,6 +2,7 @@
 
 use super::backend::group::NoBackend;
 use super::backend::lost::BackendLost;
+use crate::domain::RefusalReason;
 use crate::state::metrics::MessageOutcome;
 use crate::wire::smtp::{Reply, replies};
 
@@ -48,6 +49,25 @@ impl MailRefusal {
         }
     }
 
+    /// The reason, the backend's reply and more for the log of a transaction; `None` for what is logged where it was decided.
+    pub fn logged(&self) -> Option<(RefusalReason, Option<&Reply>, String)> {
+        let of_reply = |reason, reply| Some((reason, Some(reply), String::new()));
+        match self {
+            MailRefusal::NoBackend(error) => Some((RefusalReason::NoMailBackend, None, error.to_string())),
+            MailRefusal::BackendLost(lost) => {
+                Some((RefusalReason::BackendLost, lost.last.as_ref(), lost.detail.clone()))
+            }
+            MailRefusal::ByBackend(reply) => of_reply(RefusalReason::Message, reply),
+            MailRefusal::InvalidEnvelopeReply(reply) => of_reply(RefusalReason::EnvelopeReply, reply),
+            MailRefusal::InvalidMessageReply(reply) => of_reply(RefusalReason::MessageReply, reply),
+            MailRefusal::NotAuthenticated
+            | MailRefusal::NotPermitted
+            | MailRefusal::Revoked
+            | MailRefusal::Undecided
+            | MailRefusal::Aborted => None,
+        }
+    }
+
     /// The outcome of a message that had begun.
     pub fn outcome(&self) -> MessageOutcome {
         match self {
@@ -64,9 +84,4 @@ impl MailRefusal {
             MailRefusal::BackendLost(_) => MessageOutcome::Lost,
         }
     }
-}
-
-/// Returns true for a reply that refuses a command: 4yz or 5yz.
-pub fn is_refusal(reply: &Reply) -> bool {
-    reply.is_transient() || reply.is_permanent()
 }

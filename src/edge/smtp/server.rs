@@ -4,14 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use pingora_timeout::timeout;
 use tokio::net::TcpStream;
-use tracing::debug;
 
 use super::client_io::ClientIo;
 use super::proxy_protocol;
 use super::session_driver::SessionDriver;
 use super::worker::SmtpWorker;
-use crate::domain::MailId;
+use crate::domain::{Entry, MailId, RefusalReason};
 use crate::edge::net::in_flight::InFlightGuard;
+use crate::edge::net::refusal_log::RefusalLine;
 use crate::edge::net::source_limit::CountedConnection;
 use crate::state::metrics::SmtpLimit;
 use crate::wire::smtp::{Reply, replies};
@@ -38,9 +38,15 @@ impl SmtpServer {
     }
 
     /// Sends a refusal to a connection that exceeds `limit`, and counts it.
-    pub fn refuse(&self, stream: &TcpStream, limit: SmtpLimit) {
+    pub fn refuse(&self, stream: &TcpStream, source: IpAddr, limit: SmtpLimit) {
         self.worker.entry.metrics.smtp_limit(limit);
         let id = MailId { session: self.worker.entry.ids.next(), transaction: 0 };
+        let reason = match limit {
+            SmtpLimit::Source => RefusalReason::ConnectionsOfSource,
+            _ => RefusalReason::Connections,
+        };
+        let code = if self.implicit_tls { String::new() } else { replies::TOO_MANY_CONNECTIONS.codes() };
+        self.log(reason, source, stream.local_addr().ok(), &id.to_string(), &code, "");
         if !self.implicit_tls {
             // Without waiting. If the reply does not fit into the socket buffer, the client does not get it.
             let _ = stream.try_write(&written(&replies::TOO_MANY_CONNECTIONS, id));
@@ -59,27 +65,31 @@ impl SmtpServer {
             address = Box::pin(self.identify(&mut stream, peer)).await?.unwrap_or(address);
         }
         let Some(counted) = self.worker.entry.sources.enter(address) else {
-            debug!(%address, "connection refused: too many connections from this source");
-            self.refuse(&stream, SmtpLimit::Source);
+            self.refuse(&stream, address, SmtpLimit::Source);
             return None;
         };
-        let stream = ClientIo::Cleartext(stream);
         let Some(acceptor) = self.worker.entry.tls.as_ref().filter(|_| self.implicit_tls) else {
-            return Some((stream, address, counted));
+            return Some((ClientIo::Cleartext(stream), address, counted));
         };
-        let handshake = timeout(self.worker.entry.handshake, stream.encrypt(acceptor));
-        match Box::pin(self.worker.unless_stopped(handshake)).await? {
-            Ok(Ok(stream)) => Some((stream, address, counted)),
-            Ok(Err(error)) => {
-                debug!(%address, %error, "TLS handshake failed");
-                None
+        let listener = stream.local_addr().ok();
+        let handshake = timeout(self.worker.entry.handshake, async {
+            // A client that only looks whether the port is open is not refused anything.
+            if !matches!(stream.peek(&mut [0]).await, Ok(1..)) {
+                return None;
             }
+            Some(ClientIo::Cleartext(stream).encrypt(acceptor).await)
+        });
+        let (reason, detail) = match Box::pin(self.worker.unless_stopped(handshake)).await? {
+            Ok(Some(Ok(stream))) => return Some((stream, address, counted)),
+            Ok(None) => return None,
+            Ok(Some(Err(error))) => (RefusalReason::Handshake, error.to_string()),
             Err(_) => {
                 self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
-                debug!(%address, "TLS handshake timed out");
-                None
+                (RefusalReason::SlowHandshake, String::new())
             }
-        }
+        };
+        self.log_unmet(reason, address, listener, &detail);
+        None
     }
 
     /// Reads the client's address from a trusted proxy. The inner `None` means that the proxy speaks for itself, the outer
@@ -89,15 +99,43 @@ impl SmtpServer {
         match self.worker.unless_stopped(header).await? {
             Ok(Ok(source)) => Some(source.map(|source| source.ip().to_canonical())),
             Ok(Err(error)) => {
-                debug!(%peer, %error, "connection closed: no valid PROXY protocol header");
+                let listener = stream.local_addr().ok();
+                let source = peer.ip().to_canonical();
+                self.log_unmet(RefusalReason::ProxyHeader, source, listener, &error.to_string());
                 None
             }
             Err(_) => {
                 self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
-                debug!(%peer, "connection closed: PROXY protocol header timed out");
+                let listener = stream.local_addr().ok();
+                self.log_unmet(RefusalReason::SlowProxyHeader, peer.ip().to_canonical(), listener, "");
                 None
             }
         }
+    }
+
+    /// Logs a refusal of which the client is told nothing.
+    fn log_unmet(&self, reason: RefusalReason, source: IpAddr, listener: Option<SocketAddr>, detail: &str) {
+        let id = self.worker.entry.ids.next();
+        self.log(reason, source, listener, id.as_str(), "", detail);
+    }
+
+    fn log(
+        &self,
+        reason: RefusalReason,
+        source: IpAddr,
+        listener: Option<SocketAddr>,
+        request_id: &str,
+        code: &str,
+        detail: &str,
+    ) {
+        let listener = listener.map(|listener| listener.to_string()).unwrap_or_default();
+        self.worker.entry.refusals.write(&RefusalLine {
+            request_id,
+            listener: &listener,
+            code,
+            detail,
+            ..RefusalLine::new(Entry::Smtp, source, reason.as_str())
+        });
     }
 }
 

@@ -13,6 +13,7 @@ use super::backend::group::BackendGroup;
 use super::hostname;
 use crate::config::{ConfigError, SmtpEntry, SmtpTimeouts};
 use crate::edge::net::in_flight::InFlight;
+use crate::edge::net::refusal_log::RefusalLog;
 use crate::edge::net::request_ids::RequestIds;
 use crate::edge::net::source_limit::SourceLimit;
 use crate::service::access::Access;
@@ -50,6 +51,8 @@ pub struct SmtpService {
     pub sessions: Arc<InFlight>,
     /// Becomes true at the deadline of a stop, after which no wait continues.
     pub cut_off: watch::Sender<bool>,
+    /// The log of refusals.
+    pub refusals: Arc<RefusalLog>,
     /// The IDs of sessions, and of connections that are refused before they have one.
     pub ids: RequestIds,
 }
@@ -78,6 +81,7 @@ impl SmtpService {
             failed_logins: config.limits.failed_logins,
             user_header: config.identity.header,
         };
+        let refusals = Arc::new(RefusalLog::new(metrics.clone()));
         Ok(Arc::new(SmtpService {
             settings: Arc::new(settings),
             timeouts: config.timeouts.clone(),
@@ -92,6 +96,7 @@ impl SmtpService {
             sources: SourceLimit::new(config.limits.connections_per_source),
             sessions: InFlight::new(usize::MAX),
             cut_off: watch::Sender::new(false),
+            refusals,
             ids: RequestIds::new(),
         }))
     }

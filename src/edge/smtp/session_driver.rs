@@ -1,6 +1,7 @@
 //! The loop around an SMTP session: reads the client's input, takes the session's steps, sends the replies.
 
 mod authorize;
+mod log;
 mod revocation;
 mod steps;
 mod wait;
@@ -115,10 +116,10 @@ impl SessionDriver {
             match outcome {
                 WaitOutcome::Input => {}
                 WaitOutcome::Disconnected => break,
-                WaitOutcome::Stopped => self.session.close_with(&replies::STOPPING, &mut self.out),
+                WaitOutcome::Stopped => self.close_with(&replies::STOPPING),
                 WaitOutcome::TimedOut => {
                     self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
-                    self.session.close_with(&replies::TIMEOUT, &mut self.out);
+                    self.close_with(&replies::TIMEOUT);
                 }
                 WaitOutcome::CredentialsChanged => self.unsure = true,
             }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::domain::Entry;
+use crate::domain::{Denial, Entry};
 use crate::state::audit::{Record, Weight};
 use crate::state::throttle::SourcePrefix;
 
@@ -37,8 +37,23 @@ pub struct DenialRecord<'a> {
     pub username: &'a [u8],
     /// The client.
     pub peer: Peer<'a>,
+    /// The kind, which decides what the client is told.
+    pub kind: DenialKind,
     /// The reason, in one or more words.
     pub reason: &'a str,
+}
+
+/// A kind of denial, as the client is told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DenialKind {
+    /// By a decision.
+    Denied(Denial),
+    /// For lack of a credential.
+    NoCredential,
+    /// The credential is not the account holder's.
+    NotHolder,
+    /// The request comes from another site.
+    CrossSite,
 }
 
 /// The client that a decision is for.
@@ -48,11 +63,13 @@ pub struct Peer<'a> {
     pub source: IpAddr,
     /// The request ID, as in the response and the rest of the log; empty if there is none.
     pub request_id: &'a str,
+    /// The status or SMTP code that the client is told; empty if it is told nothing.
+    pub code: fn(DenialKind) -> &'static str,
 }
 
 impl From<IpAddr> for Peer<'_> {
     fn from(source: IpAddr) -> Self {
-        Peer { source, request_id: "" }
+        Peer { source, request_id: "", code: |_| "" }
     }
 }
 
@@ -92,6 +109,7 @@ impl DenialLog {
             entry: Some(denied.entry.as_str()),
             source: &denied.peer.source.to_string(),
             request_id: Some(denied.peer.request_id),
+            code: Some((denied.peer.code)(denied.kind)).filter(|code| !code.is_empty()),
             outcome: "denied",
             reason: Some(denied.reason),
             repeated: repeated.filter(|repeated| *repeated > 0),
@@ -138,6 +156,7 @@ mod tests {
             entry: Entry::Api,
             username,
             peer: source.parse::<IpAddr>().unwrap().into(),
+            kind: DenialKind::NoCredential,
             reason,
         };
         let one = denied(b"someone", "192.0.2.1", "throttled");

@@ -36,7 +36,7 @@ use denials::{DenialLog, DenialRecord, RepeatKey};
 use reads::RowReads;
 
 pub use crate::state::cache::ConnectionMemory;
-pub use denials::Peer;
+pub use denials::{DenialKind, Peer};
 pub use outcome::{Decision, Granted, HolderDecision};
 
 const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
@@ -168,7 +168,8 @@ impl Access {
             }
             Ok(_) => {
                 let reason = "not the account holder";
-                let denied = DenialRecord { entry, username: presented.username, peer, reason };
+                let kind = DenialKind::NotHolder;
+                let denied = DenialRecord { entry, username: presented.username, peer, kind, reason };
                 self.denials.write(&denied, RepeatKey::UsernameAndSource, clock.began());
                 (DecisionOutcome::NotHolder, HolderDecision::NotHolder)
             }
@@ -261,18 +262,20 @@ impl Access {
         now: Instant,
     ) {
         let (username, reason) = (presented.username, denial.as_str());
-        self.denials.write(&DenialRecord { entry, username, peer, reason }, repeat_key, now);
+        let kind = DenialKind::Denied(denial);
+        self.denials.write(&DenialRecord { entry, username, peer, kind, reason }, repeat_key, now);
     }
 
     /// Records that a request was denied without a decision, as it has no credential.
     pub fn note_no_credential<'a>(&self, entry: Entry, peer: impl Into<Peer<'a>>, reason: &str) {
-        let denied = DenialRecord { entry, username: b"", peer: peer.into(), reason };
+        let kind = DenialKind::NoCredential;
+        let denied = DenialRecord { entry, username: b"", peer: peer.into(), kind, reason };
         self.denials.write(&denied, RepeatKey::SourceOnly, Instant::now());
     }
 
     /// Records that a request was denied for another reason, before its credential was checked.
     pub fn note_unchecked<'a>(&self, username: &[u8], entry: Entry, peer: impl Into<Peer<'a>>, reason: &str) {
-        let denied = DenialRecord { entry, username, peer: peer.into(), reason };
+        let denied = DenialRecord { entry, username, peer: peer.into(), kind: DenialKind::CrossSite, reason };
         self.denials.write(&denied, RepeatKey::UsernameAndSource, Instant::now());
     }
 
@@ -285,7 +288,8 @@ impl Access {
         denial: Denial,
     ) {
         let (username, reason) = (granted.name().as_str().as_bytes(), denial.as_str());
-        let denied = DenialRecord { entry, username, peer: peer.into(), reason };
+        let kind = DenialKind::Denied(denial);
+        let denied = DenialRecord { entry, username, peer: peer.into(), kind, reason };
         self.denials.write(&denied, RepeatKey::UsernameAndSource, Instant::now());
     }
 }

@@ -32,6 +32,13 @@ macro_rules! label {
             $($(#[$about])* $variant,)+
         }
 
+        impl $label {
+            /// The word for this value.
+            pub fn as_str(self) -> &'static str {
+                self.word()
+            }
+        }
+
         impl Label for $label {
             const WORDS: &'static [&'static str] = &[$($word),+];
 

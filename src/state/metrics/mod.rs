@@ -54,6 +54,8 @@ handles! {
         smtp_limits: Counters<SmtpLimit> = "gatepost_smtp_limits_total" ["limit"],
         /// Bytes of messages that clients sent to the end or not.
         pub smtp_message_bytes: IntCounter = "gatepost_smtp_message_bytes_total" [],
+        /// Lines about refusals that were left out, since there were too many of one source.
+        pub refusal_lines_suppressed: IntCounter = "gatepost_refusal_lines_suppressed_total" [],
     } with {
         registry: Registry,
         requests: Arc<Requests>,

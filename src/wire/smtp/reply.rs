@@ -140,6 +140,19 @@ impl Reply {
         self.text.split(|b| *b == b'\n')
     }
 
+    /// The text of all lines in one, for the log.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.text).replace('\n', " ")
+    }
+
+    /// The code and the enhanced status code, for the log.
+    pub fn codes(&self) -> String {
+        match self.enhanced {
+            Some(enhanced) => format!("{} {enhanced}", self.code),
+            None => self.code.to_string(),
+        }
+    }
+
     /// Returns true for 2yz: completed.
     pub const fn is_positive(&self) -> bool {
         self.code / 100 == 2

@@ -12,12 +12,13 @@ use http::Request;
 use parking_lot::Mutex;
 use pingora_core::protocols::Stream;
 use tokio::sync::{Notify, watch};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::client::Http2Client;
 use super::given_up::GivenUp;
 use super::intake::Intake;
 use super::sent_piece::{SendRoom, SentPiece};
+use crate::domain::RefusalReason;
 use crate::edge::http::access_log::log_unread;
 use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::error::Refusal;
@@ -28,6 +29,7 @@ use crate::edge::http::request_quota::NO_ROOM;
 use crate::edge::http::respond;
 use crate::edge::http::service::HttpService;
 use crate::edge::net::in_flight::InFlight;
+use crate::edge::net::refusal_log::{RefusalLine, RefusalLog};
 
 /// The requests that a client may have open at once.
 const STREAMS: u32 = 100;
@@ -229,7 +231,7 @@ impl Http2Connection {
         let is_full = gives_up || self.client.should_leave();
         let was_full = self.full.swap(is_full, Ordering::Relaxed);
         if gives_up && !was_full {
-            self.warn_of_resets();
+            self.log_resets();
         }
         if is_full || streams.as_ref().is_some_and(QuotaLease::is_crowded) {
             self.end.send_replace(true);
@@ -275,16 +277,23 @@ impl Http2Connection {
     /// Logs the error that ended the connection. A client that resets streams rapidly causes one for each of its connections.
     fn note_error(&self, error: &h2::Error) {
         debug!(%error, "HTTP/2 connection lost");
-        if !error.is_library() || error.reason() != Some(Reason::ENHANCE_YOUR_CALM) {
+        if !error.is_library() {
             return;
         }
-        self.warn_of_resets();
+        match error.reason() {
+            Some(Reason::ENHANCE_YOUR_CALM) => self.log_resets(),
+            _ => self.log(RefusalReason::Http2Error, &error.to_string(), RefusalLog::write),
+        }
     }
 
-    fn warn_of_resets(&self) {
-        if let Some(others) = self.site.excessive_resets.pass(Instant::now()) {
-            let peer = self.client.address();
-            warn!(%peer, others, "HTTP/2 connection closed: too many resets or invalid frames");
-        }
+    fn log_resets(&self) {
+        self.log(RefusalReason::Resets, "", RefusalLog::write_rarely);
+    }
+
+    fn log(&self, reason: RefusalReason, detail: &str, write: fn(&RefusalLog, &RefusalLine<'_>)) {
+        let id = self.site.ids.next();
+        let source = self.client.address();
+        let line = RefusalLine::new(self.site.entry, source, reason.as_str());
+        write(&self.site.refusals, &RefusalLine { request_id: id.as_str(), detail, ..line });
     }
 }

@@ -29,6 +29,8 @@ pub struct Forward<'a> {
     pub method: &'a Method,
     /// The worker. Each has its own idle connections.
     pub worker: usize,
+    /// Gets the index of the backend that was asked last.
+    pub server: &'a mut Option<usize>,
 }
 
 impl Forward<'_> {
@@ -47,6 +49,7 @@ impl Forward<'_> {
         for _ in 0..ATTEMPTS {
             let Some(index) = group.next(tried) else { break };
             let server = &group.servers()[index];
+            *self.server = Some(index);
             let connected = match only_new {
                 true => group.connect_new(index).await.map(|new| (new, false)),
                 false => group.connect(index, self.worker).await,
@@ -54,7 +57,8 @@ impl Forward<'_> {
             let (backend, kept) = match connected {
                 Ok(connected) => connected,
                 Err(error) => {
-                    warn!(group = group.name(), %error, "no connection to the backend");
+                    let request_id = self.client.request_id.as_str();
+                    warn!(group = group.name(), %error, request_id, "no connection to the backend");
                     if matches!(error, ConnectError::Timeout(..)) {
                         refusal = Refusal::GatewayTimeout;
                     }
@@ -76,7 +80,8 @@ impl Forward<'_> {
                 Err(failure) => {
                     // A client's error says nothing about the backend.
                     if failure.is_of_backend() {
-                        warn!(upstream = server.name(), kept, error = failure.detail, "the backend failed");
+                        let (error, request_id) = (&failure.detail, self.client.request_id.as_str());
+                        warn!(upstream = server.name(), kept, error, request_id, "the backend failed");
                     }
                     let repeatable = failure.may_be_retried() && self.method.is_idempotent();
                     refusal = failure.refusal;

@@ -9,7 +9,9 @@ use super::group::{BackendGroup, NoBackend};
 use super::lease::Lease;
 use super::lost::BackendLost;
 use crate::config::{Config, ConfigError, SmtpEntry};
-use crate::domain::Username;
+use crate::domain::{MailId, RequestId, Username};
+use crate::edge::net::refusal_log::RefusalLog;
+use crate::edge::smtp::mail_log::MailLog;
 use crate::edge::smtp::submitter::Submitter;
 use crate::state::Metrics;
 use crate::wire::smtp::Reply;
@@ -40,6 +42,12 @@ fn without(missing: &'static str) -> Sink {
     let mut settings = Settings::default();
     settings.extensions.retain(|extension| !extension.starts_with(missing));
     Sink::start(settings)
+}
+
+fn mail_log() -> MailLog {
+    let refusals = Arc::new(RefusalLog::new(Arc::new(Metrics::new())));
+    let id = MailId { session: RequestId::from_bits(7), transaction: 1 };
+    MailLog::new(refusals, submitter("john"), id, MAIL)
 }
 
 fn submitter(name: &str) -> Arc<Submitter> {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::SessionDriver;
-use crate::domain::{self, Denial, Permission, Permissions, Unavailable};
+use crate::domain::{self, Denial, Permission, Permissions, RefusalReason, Unavailable};
 use crate::edge::smtp::delivery::MailDelivery;
+use crate::edge::smtp::mail_log::MailLog;
 use crate::edge::smtp::refusal::MailRefusal;
 use crate::edge::smtp::submitter::Submitter;
-use crate::service::access::Decision;
+use crate::service::access::{Decision, DenialKind, Peer};
 use crate::state::metrics::DecisionOutcome;
 use crate::wire::PresentedCredential;
 use crate::wire::smtp::session::{EnvelopeBatch, LoginOutcome};
@@ -21,7 +22,11 @@ impl SessionDriver {
         let presented = credential.presented();
         let decision = match access.check_cached(&presented, permission, entry) {
             Some(granted) => Decision::Allowed(granted),
-            None => Box::pin(access.authorize(presented, permission, entry, self.address)).await,
+            None => {
+                let id = self.session.mail_id();
+                let peer = Peer { source: self.address, request_id: id.session.as_str(), code: code_at_auth };
+                Box::pin(access.authorize(presented, permission, entry, peer)).await
+            }
         };
         let outcome = match decision {
             Decision::Allowed(granted) => {
@@ -31,7 +36,11 @@ impl SessionDriver {
             }
             Decision::Denied(Denial::Throttled(_)) => LoginOutcome::Throttled,
             Decision::Denied(_) => LoginOutcome::Denied,
-            Decision::Unavailable(_) => LoginOutcome::Unavailable,
+            Decision::Unavailable(unavailable) => {
+                let (reply, user) = (replies::AUTH_UNAVAILABLE, credential.presented().username);
+                self.log_reason(reason(unavailable), Some(&reply), user, "");
+                LoginOutcome::Unavailable
+            }
         };
         self.session.complete_login(outcome, &mut self.out);
     }
@@ -93,15 +102,19 @@ impl SessionDriver {
                 (DecisionOutcome::Denied(Denial::Lacks(Permission::Email)), Err(MailRefusal::NotPermitted))
             }
             Ok(None) => {
-                self.note_revocation();
+                entry.metrics.session_cut(domain::Entry::Smtp);
                 (DecisionOutcome::Denied(Denial::Unknown), Err(MailRefusal::Revoked))
             }
-            Err(Unavailable::Store | Unavailable::Busy) => {
+            Err(unavailable) => {
+                let reply = MailRefusal::Undecided.reply();
+                self.log_reason(reason(unavailable), Some(&reply), b"", "");
                 (DecisionOutcome::Unavailable, Err(MailRefusal::Undecided))
             }
         };
         if let DecisionOutcome::Denied(denial) = outcome {
-            entry.access.note_denied(granted, domain::Entry::Smtp, self.address, denial);
+            let id = self.session.mail_id().to_string();
+            let peer = Peer { source: self.address, request_id: &id, code: code_at_mail };
+            entry.access.note_denied(granted, domain::Entry::Smtp, peer, denial);
         }
         entry.metrics.decision(domain::Entry::Smtp, email, outcome);
         decision
@@ -121,7 +134,34 @@ impl SessionDriver {
 
     fn delivery(&self, submitter: Arc<Submitter>, mail: Vec<u8>) -> MailDelivery {
         let entry = &self.worker.entry;
-        MailDelivery::new(entry.backends.clone(), entry.metrics.clone(), self.worker.index, submitter, mail)
+        let id = self.session.mail_id();
+        let log = MailLog::new(entry.refusals.clone(), submitter.clone(), id, &mail);
+        let (backends, metrics) = (entry.backends.clone(), entry.metrics.clone());
+        MailDelivery::new(backends, metrics, log, self.worker.index, submitter, mail)
+    }
+}
+
+/// The reply to AUTH that is denied, for the audit trail.
+fn code_at_auth(kind: DenialKind) -> &'static str {
+    match kind {
+        DenialKind::Denied(Denial::Throttled(_)) => "454 4.7.0",
+        _ => "535 5.7.8",
+    }
+}
+
+/// The reply to MAIL that is denied, for the audit trail.
+fn code_at_mail(kind: DenialKind) -> &'static str {
+    match kind {
+        DenialKind::Denied(Denial::Lacks(_)) => "550 5.7.1",
+        _ => "421 4.7.0",
+    }
+}
+
+/// The reason in the log for a credential that can't be checked.
+fn reason(unavailable: Unavailable) -> RefusalReason {
+    match unavailable {
+        Unavailable::Store => RefusalReason::StoreUnavailable,
+        Unavailable::Busy => RefusalReason::PasswordQueueFull,
     }
 }
 

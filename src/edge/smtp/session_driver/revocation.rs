@@ -1,9 +1,7 @@
 //! Revocation in an open SMTP session: a change of its credential is in effect from the next command on.
 
-use tracing::info;
-
 use super::SessionDriver;
-use crate::domain;
+use crate::domain::{self, RefusalReason};
 use crate::edge::smtp::refusal::MailRefusal;
 use crate::edge::smtp::shutdown::Shutdown;
 use crate::wire::smtp::{Reply, replies};
@@ -42,7 +40,11 @@ impl SessionDriver {
         }
         match (self.session.is_over(), self.unsure) {
             (true, _) => None,
-            (false, true) => Some(Err(MailRefusal::Undecided.reply())),
+            (false, true) => {
+                let reply = MailRefusal::Undecided.reply();
+                self.log_reason(RefusalReason::StoreUnavailable, Some(&reply), b"", "");
+                Some(Err(reply))
+            }
             (false, false) => Some(Ok(())),
         }
     }
@@ -71,15 +73,7 @@ impl SessionDriver {
         if self.session.is_over() {
             return;
         }
-        self.note_revocation();
-        self.session.close_with(&replies::REVOKED, &mut self.out);
-    }
-
-    /// Logs and counts the end of a session whose credential was revoked.
-    pub(super) fn note_revocation(&self) {
-        if let Some(granted) = &self.granted {
-            info!(user = %granted.name(), address = %self.address, "SMTP session closed: credential revoked");
-        }
         self.worker.entry.metrics.session_cut(domain::Entry::Smtp);
+        self.close_with(&replies::REVOKED);
     }
 }

@@ -35,9 +35,11 @@ impl SessionDriver {
                 return PauseReason::RepliesFull;
             }
             if shutdown.has_begun() && self.may_stop(rest) {
-                self.session.close_with(&replies::STOPPING, &mut self.out);
+                self.close_with(&replies::STOPPING);
             }
-            match self.session.step(rest, &mut self.out, &environment) {
+            let step = self.session.step(rest, &mut self.out, &environment);
+            self.log_refusals();
+            match step {
                 SessionStep::Read => return PauseReason::NeedsInput,
                 SessionStep::Flush => return PauseReason::RepliesFull,
                 SessionStep::StartTls => return PauseReason::StartTls,
@@ -188,7 +190,7 @@ impl SessionDriver {
         if let Some(delivery) = self.delivery.take() {
             delivery.give_up();
         }
-        self.session.close_with(&replies::STOPPING, &mut self.out);
+        self.close_with(&replies::STOPPING);
     }
 }
 

@@ -7,9 +7,9 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use pingora_timeout::{sleep, timeout};
-use tracing::debug;
 
 use super::{BUFFER, FAREWELL, SessionDriver, WaitOutcome};
+use crate::domain::RefusalReason;
 use crate::edge::smtp::client_io::ReadPurpose;
 use crate::edge::smtp::shutdown::Shutdown;
 use crate::state::metrics::SmtpLimit;
@@ -55,7 +55,7 @@ impl SessionDriver {
         let ended = sending.await;
         if ended.is_err() {
             self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
-            debug!(address = %self.address, "client does not read its replies");
+            self.log_reason(RefusalReason::UnreadReplies, None, b"", "");
         }
         matches!(ended, Ok(Ok(())))
     }
@@ -121,12 +121,12 @@ impl SessionDriver {
                 true
             }
             Some(Ok(Err(error))) => {
-                debug!(address = %self.address, %error, "TLS handshake failed");
+                self.log_reason(RefusalReason::Handshake, None, b"", &error.to_string());
                 false
             }
             Some(Err(_)) => {
                 self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
-                debug!(address = %self.address, "TLS handshake timed out");
+                self.log_reason(RefusalReason::SlowHandshake, None, b"", "");
                 false
             }
         }

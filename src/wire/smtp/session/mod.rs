@@ -262,6 +262,11 @@ impl SmtpSession {
         std::mem::take(&mut self.reached)
     }
 
+    /// Returns true if [`SmtpSession::take_refusals`] has any.
+    pub fn has_refusals(&self) -> bool {
+        !self.refusals.is_empty()
+    }
+
     /// Returns what the session refused by itself since the last call. What a step was completed with is not part of it.
     pub fn take_refusals(&mut self) -> Vec<SessionRefusal> {
         std::mem::take(&mut self.refusals)

@@ -46,7 +46,8 @@ async fn an_invalid_reply_to_a_sender_ends_the_connection() {
     });
     let backends = backends(&[&sink], "");
     let metrics = Arc::new(Metrics::new());
-    let mut first = MailDelivery::new(backends.clone(), metrics, 0, submitter("john"), MAIL.to_vec());
+    let mut first =
+        MailDelivery::new(backends.clone(), metrics, mail_log(), 0, submitter("john"), MAIL.to_vec());
     let replies = first.rcpts(&rcpts(&["jane"]), false).await.unwrap();
     assert_eq!(replies, [replies::NO_BACKEND]);
     first.close();
@@ -312,7 +313,8 @@ async fn a_wait_that_times_out_is_refused_as_busy() {
     Arc::get_mut(&mut backends).unwrap().queue = Duration::from_millis(1);
     let held = lease(&backends).await;
     let metrics = Arc::new(Metrics::new());
-    let mut waiting = MailDelivery::new(backends.clone(), metrics, 0, submitter("john"), MAIL.to_vec());
+    let mut waiting =
+        MailDelivery::new(backends.clone(), metrics, mail_log(), 0, submitter("john"), MAIL.to_vec());
     let replies = waiting.rcpts(&rcpts(&["jane"]), false).await.unwrap();
     assert_eq!(replies, [replies::BACKENDS_BUSY]);
     held.done();
