@@ -61,6 +61,7 @@ impl Core {
     async fn open(config: &Config, cores: usize, metrics: Arc<Metrics>) -> Result<Core, StartError> {
         let epochs = Arc::new(Epochs::new());
         let store = Store::open(&config.store).await?;
+        store.log_faults();
         let cluster = Arc::new(Cluster::join(&store, epochs.clone()).await?);
         let (auth, threads) = (&config.auth, config.auth.hash_threads_on(cores));
         let hasher = Hasher::start(auth.bcrypt_cost, threads, auth.hash_queue, metrics.clone());
