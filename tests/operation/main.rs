@@ -10,4 +10,5 @@ mod demo;
 mod lifecycle;
 mod logs;
 mod management;
+mod replaced_files;
 mod starting;

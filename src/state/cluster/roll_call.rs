@@ -8,8 +8,8 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::mem::ManuallyDrop;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -23,8 +23,9 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// The lock of one process.
 #[derive(Debug)]
 pub(super) struct RollCall {
-    /// Never closed: closing any handle of the file ends all locks that SQLite has on it in this process.
-    file: ManuallyDrop<File>,
+    /// Not closed as long as SQLite has the file open: closing any handle of a file ends all locks that SQLite has on it in this
+    /// process. That of a command is closed after the store, that of a gateway never.
+    file: Arc<File>,
     attendance: Mutex<Attendance>,
 }
 
@@ -41,7 +42,7 @@ impl RollCall {
     /// Opens the file, which must be the one with that ID.
     pub(super) fn open(database: &Path, id: FileId) -> io::Result<RollCall> {
         use std::os::unix::fs::MetadataExt;
-        let file = ManuallyDrop::new(File::open(database)?);
+        let file = Arc::new(File::open(database)?);
         let metadata = file.metadata()?;
         if (metadata.dev(), metadata.ino()) != id {
             return Err(io::Error::other("the file was replaced while it was opened: try again"));
@@ -52,6 +53,7 @@ impl RollCall {
     /// Takes the lock, before the first read that is cached.
     pub(super) async fn enroll(&self, patience: Duration) -> io::Result<()> {
         self.attendance.lock().is_member = true;
+        std::mem::forget(self.file.clone());
         let deadline = Instant::now() + patience;
         while !self.hold()? {
             if Instant::now() >= deadline {
