@@ -84,7 +84,7 @@ impl Assembly {
         let threads = config.server.threads_on(cores);
         let mut sockets = Sockets::bind(&config)?;
         let metrics = Arc::new(Metrics::new());
-        let mut prepared = Prepared::checked(&config, threads, &metrics).map_err(StartError::Unfit)?;
+        let mut prepared = Prepared::for_start(&config, threads, &metrics).map_err(StartError::Unfit)?;
         info!(version = env!("CARGO_PKG_VERSION"), "starting");
         let core = Core::open(&config, cores, metrics).await?;
         prepared.resolve().await;

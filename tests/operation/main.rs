@@ -5,6 +5,8 @@ mod common;
 
 mod audit;
 mod broken_log;
+mod certificates;
+mod checking;
 mod command_line;
 mod demo;
 mod lifecycle;

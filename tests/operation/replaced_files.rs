@@ -169,7 +169,7 @@ fn a_database_of_somebody_else_says_whose_it_is_and_what_to_type() {
     let file = directory.path().join("gatepost.db");
     let shown = file.display();
     chown(&file, Some(0), Some(0)).unwrap();
-    for line in ["serve", "account list"] {
+    for line in ["serve", "check", "account list"] {
         let output = command_as(NOBODY, directory.path(), line);
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{line}: {output:?}");
@@ -196,7 +196,7 @@ fn a_newer_schema_is_told_once() {
     let insert = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
                   VALUES (4711, 'later', 1, x'00', 1)";
     Other::run(&file, &format!("db.execute(\"{insert}\")\nsay()")).end();
-    for line in [&["serve"][..], &["account", "list"]] {
+    for line in [&["serve"][..], &["check"], &["account", "list"]] {
         let output = command(&directory.path().join("gatepost.toml"), line, "");
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{line:?}: {output:?}");

@@ -19,6 +19,7 @@ mod roll_call;
 
 use std::collections::HashMap;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -231,6 +232,14 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.leave();
     }
+}
+
+/// Checks that the directory of sockets beside a database can be used, and changes nothing.
+///
+/// # Errors
+/// The text for the operator.
+pub fn check_folder(database: &Path) -> Result<(), String> {
+    NodesFolder::beside(database)?.inspect()
 }
 
 /// Opens the lock on the database file.

@@ -88,6 +88,22 @@ impl NodesFolder {
         Ok(OpenFolder { folder, is_new })
     }
 
+    /// Checks the directory, if it exists, without a change.
+    ///
+    /// # Errors
+    /// The text for the operator.
+    pub(super) fn inspect(&self) -> Result<(), String> {
+        match self.path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Ok(metadata) if !metadata.is_dir() => {
+                return Err(self.wrong("it is a link or a file, not a directory", "rm"));
+            }
+            _ => {}
+        }
+        let explain = |reason| format!("{}: {reason}", self.path.display());
+        file_access::check_directory(&self.path).map(drop).map_err(explain)
+    }
+
     /// Checks owner and mode of the opened directory. Root gives it to the owner of the database, so as not to lock out the
     /// gateway, but only if nothing else is in it than sockets.
     fn check(&self, folder: &File) -> Result<(), String> {

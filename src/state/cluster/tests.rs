@@ -216,16 +216,15 @@ async fn who_lost_its_socket_is_told_all_the_same_or_the_change_is_unconfirmed()
         }
     }
 
-    // As one that cannot listen again, for example because it has another directory at that path.
-    let hidden = node(&folder, Timing { look: Duration::from_secs(3600), ..QUICK }).await;
+    // As one whose sockets are elsewhere, for example because its container has only the file.
+    let hidden = RollCall::open(one.store.path(), one.store.file_id()).unwrap();
+    hidden.enroll(QUICK.patience).await.unwrap();
     let change = one.add("last").await;
-    let name = hidden.cluster.member.as_ref().unwrap().shared.name.lock().clone();
-    std::fs::remove_file(sockets(&folder).join(name)).unwrap();
     let mut visitor = Cluster::visit(&one.store).unwrap();
     visitor.timing = QUICK;
     let error = visitor.announce(&change, None).await.unwrap_err();
     assert!(error.to_string().contains("gatepost.db.nodes: restart it"), "{error}");
-    drop(hidden);
+    hidden.leave();
     visitor.announce(&change, None).await.unwrap();
 }
 

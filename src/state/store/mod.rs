@@ -26,7 +26,7 @@ use crate::domain::{
 pub use accounts::Account;
 pub use credentials::{Authority, CredentialEdit, NewCredential};
 pub use error::{MutationError, StoreError};
-pub use sqlite::FileId;
+pub use sqlite::{FileId, check_access};
 
 use sqlite::{Connection, Database, Missing, Mutation, Pools, Query, Row, refusal, unavailable};
 
@@ -86,6 +86,15 @@ impl Store {
     async fn open_or(settings: &StoreSettings, missing: Missing) -> Result<Store, StoreError> {
         let StoreUrl::Sqlite(path) = &settings.url;
         Ok(Store { pools: Pools::open(path, settings, missing).await?, path: path.clone() })
+    }
+
+    /// Checks the content of an existing file without a change to it.
+    ///
+    /// # Errors
+    /// The text for the operator.
+    pub async fn inspect(settings: &StoreSettings) -> Result<(), String> {
+        let StoreUrl::Sqlite(path) = &settings.url;
+        sqlite::inspect(path).await.map_err(|reason| format!("{}: {reason}", path.display()))
     }
 
     /// Returns true if opening has created it.

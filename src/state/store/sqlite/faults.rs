@@ -24,6 +24,12 @@ pub(super) fn in_words(error: &sqlx::Error) -> String {
     }
 }
 
+/// Returns true if another process has locked the database, or has it open in a way that only lets it read.
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 5 | 6 | 14))
+}
+
 /// The text for a result code (<https://www.sqlite.org/rescode.html>). The lower 8 bits are the primary code.
 fn of_code(code: i32) -> Option<String> {
     let words = match (code & 0xff, code) {

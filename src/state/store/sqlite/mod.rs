@@ -106,7 +106,9 @@ impl Pools {
         let refuse_file = |e: std::io::Error| refuse(file_access::explain(path, FileUse::Own, &e));
         let before = open_files::id(path).map_err(refuse_file)?;
         let writer = pool(options.clone(), 1, settings.busy_timeout).await.map_err(&refuse)?;
-        check_schema(&writer).await.map_err(&refuse)?;
+        let mut connection = writer.acquire().await.map_err(|error| refuse(faults::in_words(&error)))?;
+        check_schema(&mut connection).await.map_err(|fault| refuse(fault.text))?;
+        drop(connection);
         MIGRATIONS.run(&writer).await.map_err(|e| refuse(faults::in_words(&e.into())))?;
         drop(lock);
 
@@ -202,18 +204,53 @@ pub(super) fn known_schema() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
 }
 
-/// Checks that the schema is none of a later version or of another program.
-async fn check_schema(writer: &SqlitePool) -> Result<(), String> {
-    let tables: Vec<String> =
-        sqlx::query_scalar(TABLES).fetch_all(writer).await.map_err(|error| faults::in_words(&error))?;
-    if !tables.iter().any(|table| table == "_sqlx_migrations") {
-        return if tables.is_empty() { Ok(()) } else { Err(faults::FOREIGN.to_owned()) };
+/// The reason for which the schema cannot be used.
+struct SchemaFault {
+    text: String,
+    /// True if another process is in the way, which says nothing about the file.
+    is_busy: bool,
+}
+
+impl From<sqlx::Error> for SchemaFault {
+    fn from(error: sqlx::Error) -> SchemaFault {
+        let is_busy = faults::is_busy(&error);
+        SchemaFault { text: faults::in_words(&error), is_busy }
     }
-    let found: Option<i64> =
-        sqlx::query_scalar(SCHEMA).fetch_one(writer).await.map_err(|error| faults::in_words(&error))?;
+}
+
+/// Checks that the schema is none of a later version or of another program.
+async fn check_schema(connection: &mut Connection) -> Result<(), SchemaFault> {
+    let fault = |text| Err(SchemaFault { text, is_busy: false });
+    let tables: Vec<String> = sqlx::query_scalar(TABLES).fetch_all(&mut *connection).await?;
+    if !tables.iter().any(|table| table == "_sqlx_migrations") {
+        return if tables.is_empty() { Ok(()) } else { fault(faults::FOREIGN.to_owned()) };
+    }
+    let found: Option<i64> = sqlx::query_scalar(SCHEMA).fetch_one(connection).await?;
     let known = known_schema();
     match found {
-        Some(found) if found > known => Err(faults::newer(found, known)),
+        Some(found) if found > known => fault(faults::newer(found, known)),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the content of a database file without a change to it or beside it. A missing file is good.
+pub(super) async fn inspect(path: &Path) -> Result<(), String> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let mut log = path.canonicalize().unwrap_or_else(|_| path.to_path_buf()).into_os_string();
+    log.push("-wal");
+    // Without a log, nobody has the file open, and nothing has to be created to read it.
+    let has_log = PathBuf::from(log).metadata().is_ok_and(|metadata| metadata.len() > 0);
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(!has_log);
+    let checked = async {
+        let mut connection = options.disable_statement_logging().connect().await?;
+        let checked = check_schema(&mut connection).await;
+        connection.close().await?;
+        checked
+    };
+    match checked.await {
+        Err(fault) if !fault.is_busy => Err(fault.text),
         _ => Ok(()),
     }
 }
@@ -312,7 +349,10 @@ fn prepare(file: &Path, patience: Duration, missing: Missing) -> Result<(File, b
 }
 
 /// Checks the files of a database and its directory, without opening them.
-fn check_access(file: &Path) -> Result<(), String> {
+///
+/// # Errors
+/// The text for the operator.
+pub fn check_access(file: &Path) -> Result<(), String> {
     file_access::check_file(file, FileUse::Own)?;
     for end in ["-wal", "-shm"] {
         let mut beside = file.canonicalize().unwrap_or_else(|_| file.to_path_buf()).into_os_string();
