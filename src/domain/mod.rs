@@ -6,6 +6,7 @@ pub mod decision;
 pub mod password;
 pub mod pattern;
 pub mod permission;
+pub mod request_id;
 pub mod username;
 
 pub use account_error::AccountError;
@@ -14,4 +15,5 @@ pub use decision::{Denial, Entry, Unavailable};
 pub use password::{NewPassword, PasswordError, Presented, Secret};
 pub use pattern::{PathPattern, PatternError};
 pub use permission::{Permission, PermissionEdit, Permissions, PermissionsError};
+pub use request_id::{MailId, RequestId};
 pub use username::{Canonical, Username, UsernameError};

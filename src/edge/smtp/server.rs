@@ -14,6 +14,7 @@ use super::proxy_protocol;
 use super::service::ServedListener;
 use super::session_driver::SessionDriver;
 use super::worker::SmtpWorker;
+use crate::domain::MailId;
 use crate::edge::net::in_flight::InFlightGuard;
 use crate::edge::net::source_limit::CountedConnection;
 use crate::state::metrics::SmtpLimit;
@@ -46,9 +47,10 @@ impl SmtpServer {
     /// Sends a refusal to a connection that exceeds `limit`, and counts it.
     pub fn refuse(&self, stream: &TcpStream, limit: SmtpLimit) {
         self.worker.entry.metrics.smtp_limit(limit);
+        let id = MailId { session: self.worker.entry.ids.next(), transaction: 0 };
         if !self.listener.has_implicit_tls() {
             // Without waiting. If the reply does not fit into the socket buffer, the client does not get it.
-            let _ = stream.try_write(&written(&replies::TOO_MANY_CONNECTIONS));
+            let _ = stream.try_write(&written(&replies::TOO_MANY_CONNECTIONS, id));
         }
     }
 
@@ -101,11 +103,12 @@ impl SmtpServer {
     /// it. The lines are rare, since anyone who reaches the port can cause them.
     async fn turn_away(&self, stream: ClientIo, address: IpAddr) {
         self.worker.entry.metrics.smtp_limit(SmtpLimit::Network);
+        let id = MailId { session: self.worker.entry.ids.next(), transaction: 0 };
         if let Some(left_out) = self.listener.turned_away.pass(Instant::now()) {
             let (key, listener) = (self.listener.config.key, self.listener.config.address);
-            info!(%address, key, %listener, left_out, "connection refused: address is not in the networks of the listener");
+            info!(%id, %address, key, %listener, left_out, "connection refused: address is not in the networks of the listener");
         }
-        let refusal = written(&replies::NETWORK_NOT_ADMITTED);
+        let refusal = written(&replies::NETWORK_NOT_ADMITTED, id);
         let closing = stream.close(&refusal, UnreadInput::Bounded);
         let _ = self.worker.unless_stopped(timeout(FAREWELL, closing)).await;
     }
@@ -129,8 +132,8 @@ impl SmtpServer {
     }
 }
 
-fn written(reply: &Reply) -> Vec<u8> {
+fn written(reply: &Reply, id: MailId) -> Vec<u8> {
     let mut out = Vec::new();
-    reply.write(&mut out);
+    reply.write_with_id(id, &mut out);
     out
 }
