@@ -46,7 +46,7 @@ impl Accounts {
         rights: Permissions,
     ) -> Result<AccountId, ManagementError> {
         let asked = self.asked(AuditAction::AccountAdd, name, format!("rights={rights}"));
-        let checked = Username::parse(name)
+        let checked = Username::parse_new(name)
             .map_err(ManagementError::from)
             .and_then(|name| Ok((name, NewPassword::parse(password)?)));
         let (name, password) = match checked {

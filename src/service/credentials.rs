@@ -114,7 +114,7 @@ impl Credentials {
     pub async fn add(&self, by: &Manager, addition: Addition<'_>) -> Result<u64, ManagementError> {
         let asked = in_words(None, addition.permissions);
         let asked = by.asked(AuditAction::CredentialAdd, addition.username, asked);
-        let checked = Username::parse(addition.username)
+        let checked = Username::parse_new(addition.username)
             .map_err(ManagementError::from)
             .and_then(|name| Ok((name, NewPassword::parse(addition.password)?)));
         let (name, password) = match checked {
