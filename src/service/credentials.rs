@@ -6,6 +6,7 @@ use crate::domain::{
     AccountError, AccountId, Canonical, Credential, CredentialId, NewPassword, PermissionEdit, PrincipalKind,
     Username,
 };
+use crate::state::hashing::HashShare;
 use crate::state::store::{Authority, CredentialEdit, NewCredential};
 
 /// The management of the credentials of all accounts. Cloning is cheap.
@@ -125,7 +126,7 @@ impl Credentials {
         let permissions = addition.permissions;
         self.mutations
             .run(asked, name.canonical(), async move {
-                let hash = mutations.hash(&password).await?;
+                let hash = mutations.hash(&password, HashShare::Account(account)).await?;
                 let new = NewCredential { name, hash, permissions };
                 Ok(mutations.store.add_credential(account, authority, &new).await?)
             })
@@ -151,7 +152,7 @@ impl Credentials {
         self.mutations
             .run(asked, name, async move {
                 let hash = match &password {
-                    Some(password) => Some(mutations.hash(password).await?),
+                    Some(password) => Some(mutations.hash(password, HashShare::Account(account)).await?),
                     None => None,
                 };
                 let edit = CredentialEdit { hash, permissions };
