@@ -90,8 +90,12 @@ pub struct Credential {
     pub id: CredentialId,
     /// The username.
     pub name: Username,
+    /// The stored permissions, which are those that it has again once the account's rights allow it.
+    pub stored: Permissions,
     /// The effective permissions.
     pub effective: Permissions,
+    /// False while the account is suspended.
+    pub active: bool,
     /// The time when it was added, in seconds since 1970 UTC.
     pub created_at: i64,
     /// The time of its last change, in seconds since 1970 UTC.

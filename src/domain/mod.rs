@@ -7,6 +7,7 @@ pub mod network;
 pub mod password;
 pub mod pattern;
 pub mod permission;
+pub mod request_id;
 pub mod username;
 
 pub use account_error::AccountError;
@@ -18,4 +19,5 @@ pub use network::ClientNetwork;
 pub use password::{NewPassword, PasswordError, Presented, Secret};
 pub use pattern::{PathPattern, PatternError};
 pub use permission::{Permission, PermissionEdit, Permissions, PermissionsError};
+pub use request_id::{MailId, RequestId};
 pub use username::{Canonical, Username, UsernameError};

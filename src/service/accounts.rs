@@ -2,7 +2,7 @@
 
 use super::audit::{AuditAction, Origin, RequestedChange, operator};
 use super::{ManagementError, Mutations};
-use crate::domain::{AccountError, AccountId, Canonical, NewPassword, Permissions, Username};
+use crate::domain::{AccountError, AccountId, Canonical, NewPassword, Permissions, Principal, Username};
 use crate::state::hashing::HashShare;
 use crate::state::store::{Account, Written};
 
@@ -34,6 +34,17 @@ impl Accounts {
     pub async fn get(&self, name: &str) -> Result<Account, ManagementError> {
         let name = Canonical::of(name.as_bytes()).ok_or(AccountError::NoSuchAccount)?;
         self.mutations.store.account(&name).await?.ok_or(AccountError::NoSuchAccount.into())
+    }
+
+    /// Returns the account holder or credential with this name, if there is one.
+    ///
+    /// # Errors
+    /// [`ManagementError::Store`].
+    pub async fn find(&self, name: &str) -> Result<Option<Principal>, ManagementError> {
+        match Canonical::of(name.as_bytes()) {
+            Some(name) => Ok(self.mutations.store.principal(&name).await?),
+            None => Ok(None),
+        }
     }
 
     /// Adds an account.

@@ -10,6 +10,7 @@ use super::client_io::ClientIo;
 use super::proxy_protocol;
 use super::session_driver::SessionDriver;
 use super::worker::SmtpWorker;
+use crate::domain::MailId;
 use crate::edge::net::in_flight::InFlightGuard;
 use crate::edge::net::source_limit::CountedConnection;
 use crate::state::metrics::SmtpLimit;
@@ -39,9 +40,10 @@ impl SmtpServer {
     /// Sends a refusal to a connection that exceeds `limit`, and counts it.
     pub fn refuse(&self, stream: &TcpStream, limit: SmtpLimit) {
         self.worker.entry.metrics.smtp_limit(limit);
+        let id = MailId { session: self.worker.entry.ids.next(), transaction: 0 };
         if !self.implicit_tls {
             // Without waiting. If the reply does not fit into the socket buffer, the client does not get it.
-            let _ = stream.try_write(&written(&replies::TOO_MANY_CONNECTIONS));
+            let _ = stream.try_write(&written(&replies::TOO_MANY_CONNECTIONS, id));
         }
     }
 
@@ -99,8 +101,8 @@ impl SmtpServer {
     }
 }
 
-fn written(reply: &Reply) -> Vec<u8> {
+fn written(reply: &Reply, id: MailId) -> Vec<u8> {
     let mut out = Vec::new();
-    reply.write(&mut out);
+    reply.write_with_id(id, &mut out);
     out
 }

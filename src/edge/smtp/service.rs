@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -14,6 +13,7 @@ use super::backend::group::BackendGroup;
 use super::hostname;
 use crate::config::{ConfigError, SmtpEntry, SmtpTimeouts};
 use crate::edge::net::in_flight::InFlight;
+use crate::edge::net::request_ids::RequestIds;
 use crate::edge::net::source_limit::SourceLimit;
 use crate::service::access::Access;
 use crate::state::metrics::Metrics;
@@ -50,7 +50,8 @@ pub struct SmtpService {
     pub sessions: Arc<InFlight>,
     /// Becomes true at the deadline of a stop, after which no wait continues.
     pub cut_off: watch::Sender<bool>,
-    session_ids: AtomicU64,
+    /// The IDs of sessions, and of connections that are refused before they have one.
+    pub ids: RequestIds,
 }
 
 impl SmtpService {
@@ -91,20 +92,13 @@ impl SmtpService {
             sources: SourceLimit::new(config.limits.connections_per_source),
             sessions: InFlight::new(usize::MAX),
             cut_off: watch::Sender::new(false),
-            // A random start, so that two processes most likely don't use the same IDs. If there is no randomness, nothing
-            // breaks.
-            session_ids: AtomicU64::new(u64::from(getrandom::u32().unwrap_or(0)) << 32),
+            ids: RequestIds::new(),
         }))
     }
 
     /// Returns true if connections from `address` start with a header of the PROXY protocol.
     pub fn is_proxy(&self, address: &IpAddr) -> bool {
         self.proxy_protocol && self.trusted_proxies.load().iter().any(|network| network.contains(address))
-    }
-
-    /// A new session ID, most likely unique among all processes.
-    pub fn session_id(&self) -> u64 {
-        self.session_ids.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The environment of a session at this moment.

@@ -75,7 +75,7 @@ impl SessionDriver {
         let entry = &worker.entry;
         let encrypted = matches!(stream, ClientIo::Tls(_));
         SessionDriver {
-            session: SmtpSession::new(entry.settings.clone(), address, encrypted, entry.session_id()),
+            session: SmtpSession::new(entry.settings.clone(), address, encrypted, entry.ids.next()),
             changes: Watched::new(entry.access.subscribe()),
             deadline: Instant::now() + entry.timeouts.session,
             alarm: DeadlineTimer::default(),

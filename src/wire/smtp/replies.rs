@@ -2,6 +2,11 @@
 
 use super::reply::{EnhancedStatusCode, Reply};
 
+/// Returns true for a reply whose text is that of the original API. Clients and scripts compare it, so no ID is added.
+pub fn is_original(reply: &Reply) -> bool {
+    *reply == BAD_LOGIN || *reply == MAY_NOT_SEND
+}
+
 /// To STARTTLS.
 pub const READY_FOR_TLS: Reply = Reply::new(220, EnhancedStatusCode(2, 0, 0), "Ready to start TLS");
 /// To QUIT.
