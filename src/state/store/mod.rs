@@ -11,6 +11,7 @@ mod sql;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod uses;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ pub use accounts::Account;
 pub use credentials::{Authority, CredentialEdit, NewCredential};
 pub use error::{MutationError, StoreError};
 pub use sqlite::{FileId, check_access};
+pub use uses::PrincipalUse;
 
 use sqlite::{Connection, Database, Missing, Mutation, Pools, Query, Row, refusal, unavailable};
 

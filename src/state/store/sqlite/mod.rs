@@ -57,7 +57,7 @@ const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND na
 const SCHEMA: &str = "SELECT max(version) FROM _sqlx_migrations";
 
 /// Waits for the write lock at the beginning of a transaction. In its middle, SQLite cannot wait any more.
-const BEGIN: &str = "BEGIN IMMEDIATE";
+pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// The connections: one that writes, some that read.
 #[derive(Clone)]
