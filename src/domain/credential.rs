@@ -12,6 +12,10 @@ pub struct AccountId(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CredentialId(pub i64);
 
+/// The permanent number of a principal: an account's or a credential's, which are of one sequence. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PrincipalId(pub i64);
+
 /// The kind of a principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrincipalKind {
@@ -65,6 +69,14 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// Returns its number.
+    pub fn id(&self) -> PrincipalId {
+        match self.kind {
+            PrincipalKind::Holder => PrincipalId(self.account.0),
+            PrincipalKind::Credential(id) => PrincipalId(id.0),
+        }
+    }
+
     /// Returns the effective permissions: those that are also rights of the account, and none while it is suspended.
     pub fn effective(&self) -> Permissions {
         if self.active { self.bits.and(self.rights) } else { Permissions::NONE }

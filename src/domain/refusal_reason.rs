@@ -21,6 +21,7 @@ pub enum RefusalReason {
     TunnelRevoked,
     ConnectionsOfSource,
     Connections,
+    Network,
     Handshake,
     SlowHandshake,
     ProxyHeader,
@@ -39,7 +40,7 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     /// All reasons.
-    pub const ALL: [RefusalReason; 31] = [
+    pub const ALL: [RefusalReason; 32] = [
         RefusalReason::InvalidRequest,
         RefusalReason::NotFound,
         RefusalReason::MethodNotAllowed,
@@ -57,6 +58,7 @@ impl RefusalReason {
         RefusalReason::TunnelRevoked,
         RefusalReason::ConnectionsOfSource,
         RefusalReason::Connections,
+        RefusalReason::Network,
         RefusalReason::Handshake,
         RefusalReason::SlowHandshake,
         RefusalReason::ProxyHeader,
@@ -93,6 +95,7 @@ impl RefusalReason {
             RefusalReason::TunnelRevoked => "tunnel closed: its credential no longer has the permission",
             RefusalReason::ConnectionsOfSource => "too many connections from this source",
             RefusalReason::Connections => "too many connections",
+            RefusalReason::Network => "address is not in the networks of the listener",
             RefusalReason::Handshake => "TLS handshake failed",
             RefusalReason::SlowHandshake => "TLS handshake timed out",
             RefusalReason::ProxyHeader => "no valid PROXY protocol header",

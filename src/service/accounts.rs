@@ -3,6 +3,7 @@
 use super::audit::{AuditAction, Origin, RequestedChange, operator};
 use super::{ManagementError, Mutations};
 use crate::domain::{AccountError, AccountId, Canonical, NewPassword, Permissions, Principal, Username};
+use crate::state::hashing::HashShare;
 use crate::state::store::{Account, Written};
 
 /// The management of accounts. Cloning is cheap.
@@ -57,7 +58,7 @@ impl Accounts {
         rights: Permissions,
     ) -> Result<AccountId, ManagementError> {
         let asked = self.asked(AuditAction::AccountAdd, name, format!("rights={rights}"));
-        let checked = Username::parse(name)
+        let checked = Username::parse_new(name)
             .map_err(ManagementError::from)
             .and_then(|name| Ok((name, NewPassword::parse(password)?)));
         let (name, password) = match checked {
@@ -68,7 +69,7 @@ impl Accounts {
         let work = {
             let name = name.clone();
             async move {
-                let hash = mutations.hash(&password).await?;
+                let hash = mutations.hash(&password, HashShare::Operator).await?;
                 Ok(mutations.store.add_account(&name, &hash, rights).await?)
             }
         };
@@ -87,7 +88,7 @@ impl Accounts {
         };
         let mutations = self.mutations.clone();
         self.change(asked, |name| async move {
-            let hash = mutations.hash(&password).await?;
+            let hash = mutations.hash(&password, HashShare::Operator).await?;
             Ok(mutations.store.set_password(&name, &hash).await?)
         })
         .await

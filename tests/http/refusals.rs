@@ -27,7 +27,8 @@ fn below_v3() {
         ("http://gate.test/v3/mail/send?x=1", 403, lacks),
     ] {
         let response = connection.exchange(get(path).basic(API));
-        assert_eq!((response.status, response.json()), (status, version_3(reason)), "{path}");
+        let reason = format!("{reason} (id {})", response.header("x-request-id").unwrap());
+        assert_eq!((response.status, response.json()), (status, version_3(&reason)), "{path}");
         assert_eq!(response.header("content-type"), Some("application/json"));
     }
     let response = connection.exchange(get("/v3/stats").basic("caller:wrong-passw0rd"));
@@ -56,7 +57,8 @@ fn of_version_2() {
         );
     }
     let response = connection.exchange(get("/api/mail.send.json").basic(API));
-    assert_eq!(response.json(), version_2(403, "Permission denied: email is needed"));
+    let id = response.header("x-request-id").unwrap();
+    assert_eq!(response.json(), version_2(403, &format!("Permission denied: email is needed (id {id})")));
     // Strict clients of XML know no other elements.
     let response = connection.exchange(get("/api/stats.get.xml").basic("caller:wrong-passw0rd"));
     let xml =

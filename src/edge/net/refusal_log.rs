@@ -75,19 +75,19 @@ impl RefusalLine<'_> {
 
 /// The bound on the lines of one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
+pub enum LinePace {
     /// For refusals that each tell something: 50 lines at once, then one a second.
     Usual,
     /// For what a source can cause in masses: one line in 10 seconds.
     Rare,
 }
 
-impl Pace {
+impl LinePace {
     /// The time that a line takes up, and the lines that may come at once.
     const fn bounds(self) -> (Duration, u32) {
         match self {
-            Pace::Usual => (Duration::from_secs(1), 50),
-            Pace::Rare => (Duration::from_secs(10), 1),
+            LinePace::Usual => (Duration::from_secs(1), 50),
+            LinePace::Rare => (Duration::from_secs(10), 1),
         }
     }
 }
@@ -103,7 +103,7 @@ pub struct RefusalLog {
 #[derive(Clone, Copy)]
 struct SourcePace {
     source: SourcePrefix,
-    pace: Pace,
+    pace: LinePace,
     /// The end of the time that its lines take up.
     taken_until: Instant,
     /// Lines that were left out since the last one.
@@ -119,15 +119,15 @@ impl RefusalLog {
 
     /// Writes the line, unless there were too many of its source.
     pub fn write(&self, line: &RefusalLine<'_>) {
-        self.write_at(line, Pace::Usual);
+        self.write_at(line, LinePace::Usual);
     }
 
     /// Writes the line at a pace for what a source can cause in masses.
     pub fn write_rarely(&self, line: &RefusalLine<'_>) {
-        self.write_at(line, Pace::Rare);
+        self.write_at(line, LinePace::Rare);
     }
 
-    fn write_at(&self, line: &RefusalLine<'_>, pace: Pace) {
+    fn write_at(&self, line: &RefusalLine<'_>, pace: LinePace) {
         if !enabled!(target: TARGET, Level::INFO) {
             return;
         }
@@ -157,10 +157,10 @@ impl RefusalLog {
     }
 
     /// The number of lines of that source that were left out before this one; `None` if this one is left out, too.
-    fn pass(&self, source: IpAddr, pace: Pace, now: Instant) -> Option<u64> {
+    fn pass(&self, source: IpAddr, pace: LinePace, now: Instant) -> Option<u64> {
         let source = SourcePrefix::of(source);
         let (each, most) = pace.bounds();
-        let set = self.hasher.hash_one((source, pace == Pace::Rare)) as usize % SETS;
+        let set = self.hasher.hash_one((source, pace == LinePace::Rare)) as usize % SETS;
         let mut slots = self.sets[set].lock();
         let known = slots.iter_mut().flatten().find(|slot| slot.source == source && slot.pace == pace);
         if let Some(slot) = known {
@@ -201,25 +201,28 @@ mod tests {
             log.pass(source.parse().unwrap(), pace, now + Duration::from_secs(seconds))
         };
         for _ in 0..50 {
-            assert_eq!(at("192.0.2.1", Pace::Usual, 0), Some(0));
+            assert_eq!(at("192.0.2.1", LinePace::Usual, 0), Some(0));
         }
         for _ in 0..3 {
-            assert_eq!(at("192.0.2.1", Pace::Usual, 0), None);
+            assert_eq!(at("192.0.2.1", LinePace::Usual, 0), None);
         }
-        assert_eq!(at("192.0.2.2", Pace::Usual, 0), Some(0));
-        assert_eq!(at("192.0.2.1", Pace::Usual, 1), Some(3));
-        assert_eq!(at("192.0.2.1", Pace::Usual, 1), None);
-        assert_eq!(at("192.0.2.1", Pace::Usual, 3), Some(1));
-        assert_eq!(at("192.0.2.1", Pace::Usual, 3), Some(0));
-        assert_eq!(at("192.0.2.1", Pace::Rare, 0), Some(0));
-        assert_eq!((at("192.0.2.1", Pace::Rare, 9), at("192.0.2.1", Pace::Rare, 10)), (None, Some(1)));
+        assert_eq!(at("192.0.2.2", LinePace::Usual, 0), Some(0));
+        assert_eq!(at("192.0.2.1", LinePace::Usual, 1), Some(3));
+        assert_eq!(at("192.0.2.1", LinePace::Usual, 1), None);
+        assert_eq!(at("192.0.2.1", LinePace::Usual, 3), Some(1));
+        assert_eq!(at("192.0.2.1", LinePace::Usual, 3), Some(0));
+        assert_eq!(at("192.0.2.1", LinePace::Rare, 0), Some(0));
+        assert_eq!(
+            (at("192.0.2.1", LinePace::Rare, 9), at("192.0.2.1", LinePace::Rare, 10)),
+            (None, Some(1))
+        );
     }
 
     #[test]
     fn a_flood_of_sources_takes_no_more_memory() {
         let (log, now) = (log(), Instant::now());
         for source in 0..10_000_u32 {
-            assert_eq!(log.pass(IpAddr::V4(source.into()), Pace::Usual, now), Some(0));
+            assert_eq!(log.pass(IpAddr::V4(source.into()), LinePace::Usual, now), Some(0));
         }
         let used: usize = log.sets.iter().map(|set| set.lock().iter().flatten().count()).sum();
         assert_eq!(used, SETS * SLOTS);

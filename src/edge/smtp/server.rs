@@ -1,12 +1,16 @@
 //! A client's connection until its session starts: finds out the address, counts the connection, and performs implicit TLS.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
 use pingora_timeout::timeout;
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
-use super::client_io::ClientIo;
+use super::client_io::{ClientIo, UnreadInput};
 use super::proxy_protocol;
+use super::service::ServedListener;
 use super::session_driver::SessionDriver;
 use super::worker::SmtpWorker;
 use crate::domain::{Entry, MailId, RefusalReason};
@@ -16,13 +20,16 @@ use crate::edge::net::source_limit::CountedConnection;
 use crate::state::metrics::SmtpLimit;
 use crate::wire::smtp::{Reply, replies};
 
-/// The server of one worker's SMTP connections.
+/// The longest time for a refusal to a client that may not read it.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// The server of one worker's connections of one SMTP listener.
 #[derive(Clone)]
 pub struct SmtpServer {
     /// The worker.
     pub worker: SmtpWorker,
-    /// True if the connection starts with a TLS handshake.
-    pub implicit_tls: bool,
+    /// The listener that the connections come from.
+    pub listener: Arc<ServedListener>,
 }
 
 impl SmtpServer {
@@ -32,7 +39,7 @@ impl SmtpServer {
         let Some((stream, address, counted)) = self.welcome(stream, peer).await else { return };
         self.worker.entry.metrics.smtp_sessions.inc();
         let metrics = self.worker.entry.metrics.clone();
-        SessionDriver::new(self.worker, stream, address).run().await;
+        SessionDriver::new(self.worker, &self.listener, stream, address).run().await;
         drop((counted, entered));
         metrics.smtp_sessions.dec();
     }
@@ -45,33 +52,45 @@ impl SmtpServer {
             SmtpLimit::Source => RefusalReason::ConnectionsOfSource,
             _ => RefusalReason::Connections,
         };
-        let code = if self.implicit_tls { String::new() } else { replies::TOO_MANY_CONNECTIONS.codes() };
-        self.log(reason, source, stream.local_addr().ok(), &id.to_string(), &code, "");
-        if !self.implicit_tls {
+        let told = !self.listener.has_implicit_tls();
+        let code = if told { replies::TOO_MANY_CONNECTIONS.codes() } else { String::new() };
+        self.log(reason, source, &id.to_string(), &code, "");
+        if told {
             // Without waiting. If the reply does not fit into the socket buffer, the client does not get it.
             let _ = stream.try_write(&written(&replies::TOO_MANY_CONNECTIONS, id));
         }
     }
 
-    /// Finds out the client's address, counts the connection, and performs implicit TLS. The count comes first, because a
-    /// handshake costs CPU time. The state for this is on the heap and freed before the session starts.
+    /// Finds out the client's address, counts the connection, performs implicit TLS, and refuses a client that is not in the
+    /// networks of the listener. The count comes first, because a handshake costs CPU time. The state for this is on the heap
+    /// and freed before the session starts.
     async fn welcome(
         &self,
         mut stream: TcpStream,
         peer: SocketAddr,
     ) -> Option<(ClientIo, IpAddr, CountedConnection)> {
         let mut address = peer.ip().to_canonical();
-        if self.worker.entry.is_proxy(&address) {
+        if self.listener.config.rules.proxy_protocol && self.worker.entry.is_proxy(&address) {
             address = Box::pin(self.identify(&mut stream, peer)).await?.unwrap_or(address);
         }
         let Some(counted) = self.worker.entry.sources.enter(address) else {
             self.refuse(&stream, address, SmtpLimit::Source);
             return None;
         };
-        let Some(acceptor) = self.worker.entry.tls.as_ref().filter(|_| self.implicit_tls) else {
-            return Some((ClientIo::Cleartext(stream), address, counted));
+        let acceptor = self.worker.entry.tls.as_ref().filter(|_| self.listener.has_implicit_tls());
+        let stream = match acceptor {
+            Some(acceptor) => Box::pin(self.encrypt(stream, acceptor, address)).await?,
+            None => ClientIo::Cleartext(stream),
         };
-        let listener = stream.local_addr().ok();
+        if !self.listener.admits(&address) {
+            Box::pin(self.turn_away(stream, address)).await;
+            return None;
+        }
+        Some((stream, address, counted))
+    }
+
+    /// Performs a TLS handshake; `None` if it fails.
+    async fn encrypt(&self, stream: TcpStream, acceptor: &TlsAcceptor, address: IpAddr) -> Option<ClientIo> {
         let handshake = timeout(self.worker.entry.handshake, async {
             // A client that only looks whether the port is open is not refused anything.
             if !matches!(stream.peek(&mut [0]).await, Ok(1..)) {
@@ -79,8 +98,8 @@ impl SmtpServer {
             }
             Some(ClientIo::Cleartext(stream).encrypt(acceptor).await)
         });
-        let (reason, detail) = match Box::pin(self.worker.unless_stopped(handshake)).await? {
-            Ok(Some(Ok(stream))) => return Some((stream, address, counted)),
+        let (reason, detail) = match self.worker.unless_stopped(handshake).await? {
+            Ok(Some(Ok(stream))) => return Some(stream),
             Ok(None) => return None,
             Ok(Some(Err(error))) => (RefusalReason::Handshake, error.to_string()),
             Err(_) => {
@@ -88,8 +107,20 @@ impl SmtpServer {
                 (RefusalReason::SlowHandshake, String::new())
             }
         };
-        self.log_unmet(reason, address, listener, &detail);
+        self.log_unmet(reason, address, &detail);
         None
+    }
+
+    /// Greets a client that is not in the networks of the listener with a refusal, and closes its connection. Logs and counts
+    /// it.
+    async fn turn_away(&self, stream: ClientIo, address: IpAddr) {
+        self.worker.entry.metrics.smtp_limit(SmtpLimit::Network);
+        let id = MailId { session: self.worker.entry.ids.next(), transaction: 0 };
+        let code = replies::NETWORK_NOT_ADMITTED.codes();
+        self.log(RefusalReason::Network, address, &id.to_string(), &code, self.listener.config.key);
+        let refusal = written(&replies::NETWORK_NOT_ADMITTED, id);
+        let closing = stream.close(&refusal, UnreadInput::Bounded);
+        let _ = self.worker.unless_stopped(timeout(FAREWELL, closing)).await;
     }
 
     /// Reads the client's address from a trusted proxy. The inner `None` means that the proxy speaks for itself, the outer
@@ -99,39 +130,26 @@ impl SmtpServer {
         match self.worker.unless_stopped(header).await? {
             Ok(Ok(source)) => Some(source.map(|source| source.ip().to_canonical())),
             Ok(Err(error)) => {
-                let listener = stream.local_addr().ok();
-                let source = peer.ip().to_canonical();
-                self.log_unmet(RefusalReason::ProxyHeader, source, listener, &error.to_string());
+                self.log_unmet(RefusalReason::ProxyHeader, peer.ip().to_canonical(), &error.to_string());
                 None
             }
             Err(_) => {
                 self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
-                let listener = stream.local_addr().ok();
-                self.log_unmet(RefusalReason::SlowProxyHeader, peer.ip().to_canonical(), listener, "");
+                self.log_unmet(RefusalReason::SlowProxyHeader, peer.ip().to_canonical(), "");
                 None
             }
         }
     }
 
     /// Logs a refusal of which the client is told nothing.
-    fn log_unmet(&self, reason: RefusalReason, source: IpAddr, listener: Option<SocketAddr>, detail: &str) {
-        let id = self.worker.entry.ids.next();
-        self.log(reason, source, listener, id.as_str(), "", detail);
+    fn log_unmet(&self, reason: RefusalReason, source: IpAddr, detail: &str) {
+        self.log(reason, source, self.worker.entry.ids.next().as_str(), "", detail);
     }
 
-    fn log(
-        &self,
-        reason: RefusalReason,
-        source: IpAddr,
-        listener: Option<SocketAddr>,
-        request_id: &str,
-        code: &str,
-        detail: &str,
-    ) {
-        let listener = listener.map(|listener| listener.to_string()).unwrap_or_default();
+    fn log(&self, reason: RefusalReason, source: IpAddr, request_id: &str, code: &str, detail: &str) {
         self.worker.entry.refusals.write(&RefusalLine {
             request_id,
-            listener: &listener,
+            listener: &self.listener.config.address.to_string(),
             code,
             detail,
             ..RefusalLine::new(Entry::Smtp, source, reason.as_str())
