@@ -1,4 +1,5 @@
-//! The reasons of refusals in the log, besides those that other tables have: the words of denials, and the texts of SMTP replies.
+//! The reasons of refusals in the log, besides those that other tables have: the words of [`Denial`](super::Denial), and the
+//! texts of SMTP replies.
 
 /// The reason of a refusal, in words that docs/refusals.md explains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +37,17 @@ pub enum RefusalReason {
     Sender,
     Recipient,
     Message,
+    NoCredential,
+    MalformedCredential,
+    NotHolder,
+    CrossSiteFetch,
+    CrossSiteOrigin,
+    Preflight,
 }
 
 impl RefusalReason {
     /// All reasons.
-    pub const ALL: [RefusalReason; 32] = [
+    pub const ALL: [RefusalReason; 38] = [
         RefusalReason::InvalidRequest,
         RefusalReason::NotFound,
         RefusalReason::MethodNotAllowed,
@@ -73,6 +80,12 @@ impl RefusalReason {
         RefusalReason::Sender,
         RefusalReason::Recipient,
         RefusalReason::Message,
+        RefusalReason::NoCredential,
+        RefusalReason::MalformedCredential,
+        RefusalReason::NotHolder,
+        RefusalReason::CrossSiteFetch,
+        RefusalReason::CrossSiteOrigin,
+        RefusalReason::Preflight,
     ];
 
     /// The words in the log.
@@ -110,6 +123,12 @@ impl RefusalReason {
             RefusalReason::Sender => "backend refused the sender",
             RefusalReason::Recipient => "backend refused a recipient",
             RefusalReason::Message => "backend refused the message",
+            RefusalReason::NoCredential => "no credential",
+            RefusalReason::MalformedCredential => "malformed credential",
+            RefusalReason::NotHolder => "not the account holder",
+            RefusalReason::CrossSiteFetch => "cross-site by Sec-Fetch-Site",
+            RefusalReason::CrossSiteOrigin => "cross-site by Origin",
+            RefusalReason::Preflight => "preflight of an origin that cors_origins does not list",
         }
     }
 }

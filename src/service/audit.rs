@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::domain::Entry;
 use crate::state::audit::{News, Record, Weight};
 
 const COMMAND_LINE: &str = "command line";
@@ -145,6 +146,7 @@ impl RequestedChange {
             actor: &self.actor,
             subject: Some(&self.subject),
             change: Some(&self.change),
+            entry: request_id.map(|_| Entry::Api.as_str()),
             source: &source,
             request_id,
             outcome: outcome.as_str(),

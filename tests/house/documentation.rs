@@ -10,7 +10,7 @@ use crate::common::Gateway;
 use crate::common::backend::Backend;
 use crate::common::http::get;
 use gatepost::config::Config;
-use gatepost::domain::{Denial, Entry, Permission};
+use gatepost::domain::{Denial, Entry, Permission, RefusalReason};
 use gatepost::service::audit::AuditAction;
 use gatepost::state::Metrics;
 use gatepost::state::metrics::{DecisionOutcome, ThrottledBy};
@@ -119,6 +119,33 @@ fn every_refusal_over_smtp_has_a_row() {
     assert!(refusals.len() > 20, "{refusals:?}");
     let documented: BTreeSet<_> = rows.iter().flat_map(|row| row[0].split(", ").map(str::to_owned)).collect();
     assert_eq!(documented, refusals, "docs/operations.md, and src/wire/smtp/replies.rs");
+}
+
+// Case E6: each reason that the log can have leads to what to do, and no other is listed.
+#[test]
+fn every_reason_in_the_log_has_a_row() {
+    let listed = |section: &str| -> BTreeSet<String> {
+        let rows = rows_of("docs/refusals.md", section);
+        rows.iter().map(|row| row[0].trim_matches('`').to_owned()).collect()
+    };
+    let denials = [
+        Denial::Unknown,
+        Denial::Wrong,
+        Denial::Suspended,
+        Denial::Lacks(Permission::Api),
+        Denial::Throttled(Duration::ZERO),
+    ];
+    let words = denials.into_iter().map(Denial::as_str).chain(RefusalReason::ALL.map(RefusalReason::as_str));
+    let words: BTreeSet<_> = words.map(str::to_owned).collect();
+    let documented =
+        &listed("### Denials of credentials") | &listed("### Requests, connections and backends");
+    assert_eq!(documented, words, "docs/refusals.md, and src/domain/refusal_reason.rs");
+    let source = read("src/wire/smtp/replies.rs");
+    let refusals = source.split("Reply::new(").skip(1).filter(|reply| reply.trim_start() >= "400");
+    let texts: BTreeSet<_> = refusals.map(|reply| reply.split('"').nth(1).unwrap().to_owned()).collect();
+    assert!(texts.len() > 30, "{texts:?}");
+    let documented = listed("### Texts of SMTP replies");
+    assert_eq!(documented, texts, "docs/refusals.md, and src/wire/smtp/replies.rs");
 }
 
 #[test]

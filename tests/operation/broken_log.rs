@@ -189,6 +189,7 @@ fn changed<'a>(lines: &'a [Value], action: &str) -> Vec<&'a str> {
     of_action.map(|line| line["subject"].as_str().unwrap()).collect()
 }
 
+// Case E1: the reader of standard error is gone (EPIPE).
 #[test]
 fn a_log_whose_reader_is_gone_costs_no_answer() {
     let (reader, writer) = pipe().unwrap();
@@ -224,6 +225,7 @@ fn a_gateway_without_standard_error_logs_nowhere() {
     gateway.stops();
 }
 
+// Case E2: the reader of standard error stalls.
 #[test]
 fn a_log_that_nobody_reads_costs_no_answer_and_tells_later_what_it_lost() {
     let (reader, writer) = pipe().unwrap();
@@ -292,6 +294,7 @@ fn audit_lines_are_dropped_last() {
     }
 }
 
+// Case E1: the disk of the log is full, and has room again.
 #[test]
 fn a_log_on_a_full_disk_costs_no_answer_and_tells_later_what_it_lost() {
     let directory = configured("");

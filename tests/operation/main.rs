@@ -12,5 +12,6 @@ mod demo;
 mod lifecycle;
 mod logs;
 mod management;
+mod refusals_can_be_found;
 mod replaced_files;
 mod starting;

@@ -25,7 +25,7 @@ use super::router::Routed;
 use super::service::{HttpService, Plan};
 use super::target::Target;
 use crate::config::Need;
-use crate::domain::{Permission, Permissions, Presented, RequestId};
+use crate::domain::{Permission, Permissions, Presented, RefusalReason, RequestId};
 use crate::service::access::{Decision, Granted, Peer};
 use crate::wire::{
     BASIC_BUFFER, BasicError, BodyScanner, CredentialError, FieldKind, PresentedCredential, RequestHead,
@@ -77,7 +77,7 @@ impl Admission<'_> {
             false => Ok(None),
         };
         if basic.as_ref().is_err_and(|refusal| *refusal == Refusal::BadCredential) {
-            self.note_no_credential(session, "malformed credential");
+            self.note_no_credential(session, RefusalReason::MalformedCredential);
         }
         let basic = basic?;
         let query = match places.query {
@@ -142,8 +142,8 @@ impl Admission<'_> {
     ) -> Refusal {
         let Some((ambient, reason)) = foreign else {
             let reason = match cors::is_preflight(session.head()) {
-                true => "preflight of an origin that cors_origins does not list",
-                false => "no credential",
+                true => RefusalReason::Preflight,
+                false => RefusalReason::NoCredential,
             };
             self.note_no_credential(session, reason);
             return Refusal::NoCredential;
@@ -233,8 +233,8 @@ impl Admission<'_> {
         }
     }
 
-    fn note_no_credential(&self, session: &ClientSession, reason: &str) {
-        self.site.access.note_no_credential(self.site.entry, self.peer(session), reason);
+    fn note_no_credential(&self, session: &ClientSession, reason: RefusalReason) {
+        self.site.access.note_no_credential(self.site.entry, self.peer(session), reason.as_str());
     }
 
     fn peer(&self, session: &ClientSession) -> Peer<'_> {

@@ -6,6 +6,7 @@ use http::Method;
 use super::cors;
 use super::peer::HttpPeer;
 use crate::config::AllowedOrigin;
+use crate::domain::RefusalReason;
 use crate::wire::{FieldKind, OwnOrigin, RequestHead};
 
 /// Returns true if a request of this kind may change something, whatever it needs: any method that is not safe (RFC 9110
@@ -39,7 +40,7 @@ pub fn reason(
         let sites = sites.map(|site| site.split(|b| *b == b';').next().unwrap_or_default().trim_ascii());
         for site in sites.filter(|site| !site.is_empty()) {
             if !site.eq_ignore_ascii_case(b"same-origin") && !site.eq_ignore_ascii_case(b"none") {
-                return Some("cross-site by Sec-Fetch-Site");
+                return Some(RefusalReason::CrossSiteFetch.as_str());
             }
             is_vouched_for = true;
         }
@@ -49,7 +50,7 @@ pub fn reason(
     }
     let mut origins = fields.all(FieldKind::Origin).map(<[u8]>::trim_ascii);
     let is_own = |origin: &[u8]| own(request, client, is_trusted).is(origin);
-    (!origins.all(is_own)).then_some("cross-site by Origin")
+    (!origins.all(is_own)).then_some(RefusalReason::CrossSiteOrigin.as_str())
 }
 
 /// The gateway's origin as the client sees it: what a trusted proxy says, else what the request and its connection say.

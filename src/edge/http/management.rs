@@ -24,7 +24,7 @@ use super::request_quota;
 use super::respond;
 use super::service::{HttpService, Plan};
 use super::target::{Target, ambiguous};
-use crate::domain::{AccountError, CredentialId, RequestId};
+use crate::domain::{AccountError, CredentialId, RefusalReason, RequestId};
 use crate::service::access::{HolderDecision, Peer};
 use crate::service::credentials::{Addition, Edit, Manager};
 use crate::service::{self, Credentials, Origin};
@@ -198,7 +198,7 @@ impl Call<'_> {
             false => Ok(None),
         };
         if basic.as_ref().is_err_and(|refusal| *refusal == Refusal::BadCredential) {
-            access.note_no_credential(self.site.entry, peer, "malformed credential");
+            access.note_no_credential(self.site.entry, peer, RefusalReason::MalformedCredential.as_str());
         }
         let basic = basic?;
         let held = parameters.credential().map_err(malformed)?;
@@ -214,7 +214,7 @@ impl Call<'_> {
             }
         }
         let Some(presented) = presented else {
-            access.note_no_credential(self.site.entry, peer, "no credential");
+            access.note_no_credential(self.site.entry, peer, RefusalReason::NoCredential.as_str());
             return Err(Refusal::NoCredential);
         };
         let span = info_span!("request", id = peer.request_id);

@@ -182,9 +182,14 @@ async fn welcome(
             return Some(Connection { stream: Box::new(stream), peer, tls: true, entered, counted });
         }
         Ok(None) => return None,
-        Ok(Some(Err(error))) => (RefusalReason::Handshake, error.to_string()),
+        Ok(Some(Err(error))) => (RefusalReason::Handshake, cause(&error.to_string()).to_owned()),
         Err(_) => (RefusalReason::SlowHandshake, String::new()),
     };
     refusals.log_at(reason, listener, peer.ip(), &detail);
     None
+}
+
+/// The part of an error of pingora's acceptor that is rustls' own.
+fn cause(error: &str) -> &str {
+    error.rsplit_once("error: ").map_or(error, |(_, cause)| cause)
 }

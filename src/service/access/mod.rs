@@ -23,7 +23,9 @@ use std::time::Instant;
 
 use crate::config::AuthSettings;
 use crate::domain::password::LONGEST_BYTES;
-use crate::domain::{Canonical, Denial, Entry, Permission, Presented, PrincipalKind, Unavailable};
+use crate::domain::{
+    Canonical, Denial, Entry, Permission, Presented, PrincipalKind, RefusalReason, Unavailable,
+};
 use crate::state::cache::Verified;
 use crate::state::metrics::{DecisionOutcome, Lookup};
 use crate::state::store::Store;
@@ -161,7 +163,7 @@ impl Access {
                 (DecisionOutcome::Allowed, HolderDecision::Holder(Granted::new(verified)))
             }
             Ok(_) => {
-                let reason = "not the account holder";
+                let reason = RefusalReason::NotHolder.as_str();
                 let kind = DenialKind::NotHolder;
                 let denied = DenialRecord { entry, username: presented.username, peer, kind, reason };
                 self.denials.write(&denied, RepeatKey::UsernameAndSource, clock.began());
