@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use gatepost::config::BareNewline;
 use gatepost::domain::RequestId;
 use gatepost::wire::smtp::session::{
     ContentPiece, EnvelopeBatch, LoginOutcome, SessionEnvironment, SessionSettings, SessionStep, SmtpSession,
@@ -30,6 +31,7 @@ pub fn settings() -> SessionSettings {
         host: "gatepost.test".into(),
         starttls: true,
         require_tls: false,
+        bare_newline: BareNewline::Refuse,
         max_message: 100_000,
         recipients: 5,
         messages: 4,

@@ -19,6 +19,7 @@ use std::time::SystemTime;
 
 use super::command::MailCommand;
 use super::{Capabilities, Reply, replies};
+use crate::config::BareNewline;
 use crate::domain::{MailId, RequestId};
 use crate::wire::PresentedCredential;
 use input_line::LineVerb;
@@ -30,7 +31,7 @@ pub use content_piece::ContentPiece;
 /// The number of bytes up to which replies to pipelined commands are gathered.
 pub const GATHER: usize = 16 * 1024;
 
-/// The settings that all sessions of an entry have in common.
+/// The settings that all sessions of a listener have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionSettings {
     /// Gatepost's host name in the greeting, the EHLO reply and the `Received` field.
@@ -39,6 +40,8 @@ pub struct SessionSettings {
     pub starttls: bool,
     /// True if AUTH requires an encrypted connection.
     pub require_tls: bool,
+    /// The treatment of line ends other than CR LF in the content of DATA.
+    pub bare_newline: BareNewline,
     /// The largest message in bytes.
     pub max_message: u64,
     /// The most recipients of one message.
