@@ -60,7 +60,8 @@ fn execute(arguments: Arguments, runtime: &Runtime) -> Result<ExitCode> {
             if !wrong.is_empty() {
                 return Ok(refuse(&path, wrong));
             }
-            for warning in config.warnings() {
+            let of_store = runtime.block_on(server::warnings_of_store(&config));
+            for warning in config.warnings().into_iter().chain(of_store) {
                 say(&format!("{}: warning: {warning}", path.display()));
             }
             say(&format!("{}: no errors", path.display()));

@@ -22,7 +22,7 @@ use crate::service::{Accounts, Credentials, Origin};
 
 pub use error::StartError;
 pub use log::{LastLines, complain, start_log};
-pub use prepared::check;
+pub use prepared::{check, warnings_of_store};
 pub use reload::ConfigSource;
 
 use assembly::Assembly;

@@ -5,10 +5,12 @@ use rustls::sign::CertifiedKey;
 
 use crate::config::{Config, ConfigError};
 use crate::domain::Entry;
+use crate::domain::username::RESERVED;
 use crate::edge::http::service::Plan;
 use crate::edge::net::tls_certificate;
 use crate::edge::smtp::backend::group::BackendGroup;
 use crate::state::Metrics;
+use crate::state::store::Store;
 
 /// A configuration that can be served.
 pub struct Prepared {
@@ -77,6 +79,17 @@ impl Prepared {
         let place = self.plans.iter().position(|(of, _)| *of == entry)?;
         Some(self.plans.swap_remove(place).1)
     }
+}
+
+/// The warnings about what is in the database.
+pub async fn warnings_of_store(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if Store::has_reserved_name(&config.store).await {
+        warnings.push(format!(
+            "store: an account or credential has the reserved username {RESERVED}; it keeps working, but should be replaced"
+        ));
+    }
+    warnings
 }
 
 /// The errors of a configuration that lie outside its file: in a certificate, a file of roots, a password. Empty if it can

@@ -1,6 +1,7 @@
 //! Everything specific to SQLite: opening, the single writer, the counting of changes, and the names of its constraints.
 
 mod migrations;
+pub(super) mod untouched;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
