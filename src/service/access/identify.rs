@@ -103,7 +103,7 @@ impl Access {
             self.denied_before(&pending, now).await?;
         }
         match self.throttle.admit(turn, now) {
-            Ok(admission) => self.compare(pending, admission, now).await,
+            Ok(admission) => self.compare(pending, admission).await,
             // Another check has taken the slot of the source.
             Err(delayed) if delayed.by == ThrottledBy::Source => {
                 self.check_quietly(pending, delayed, wanted).await
@@ -125,8 +125,7 @@ impl Access {
         // Before the row is read: see `state::epoch`.
         let seen = self.epochs.now();
         let row = self.store.principal(&name).await;
-        let row =
-            row.map_err(|error| NotIdentified::Unavailable(self.without_store(&error, clock.began())))?;
+        let row = row.map_err(|_| NotIdentified::Unavailable(Unavailable::Store))?;
         let refused = row.as_ref().and_then(|row| refusal_of_right(row.active, row.effective(), wanted));
         let stored = row.as_ref().map_or_else(|| self.hasher.decoy(&name), |row| row.hash.clone());
         let proof =
@@ -176,16 +175,12 @@ impl Access {
         &self,
         pending: PendingLogin<'_>,
         admission: AdmittedCheck,
-        now: Instant,
     ) -> Result<Arc<Verified>, NotIdentified> {
         let PendingLogin { secret, source, network, clock, seen, proof, refused, .. } = pending;
         let circumstance = pending.circumstance();
         let highest = match self.store.highest_cost(HIGHEST_COST).await {
             Ok(highest) => highest,
-            Err(error) => {
-                let why = self.without_store(&error, now);
-                return Err(self.unavailable(&pending, why).await);
-            }
+            Err(_) => return Err(self.unavailable(&pending, Unavailable::Store).await),
         };
         let (share, refuses) = (HashShare::Source(source), refused.is_some());
         let check = Check { stored: &pending.stored, secret, highest, refused: refuses, share };
