@@ -1,7 +1,7 @@
 //! Checks from a throttled source. All usernames are alike to it: each check is refused, at a time that the source alone decides.
 //!
-//! One who shares the address with an attacker should get in all the same. So a secret for a username that is known from there is checked
-//! in silence meanwhile. If it is right, it is let in. Otherwise nothing tells that it was checked: not the answer, not its time, and
+//! A client that shares its address with an attacker should get in all the same. So a secret for a username that is known from there is
+//! checked in silence meanwhile. If it is right, it is let in. Otherwise nothing tells that it was checked: not the answer, not its time, and
 //! no count of failures.
 
 use std::sync::Arc;
