@@ -21,7 +21,10 @@ impl SessionDriver {
         let (permission, entry) = (Permission::Email, domain::Entry::Smtp);
         let presented = credential.presented();
         let decision = match access.check_cached(&presented, permission, entry) {
-            Some(granted) => Decision::Allowed(granted),
+            Some(granted) => {
+                access.note_use(&granted, entry, self.address);
+                Decision::Allowed(granted)
+            }
             None => {
                 let id = self.session.mail_id();
                 let peer = Peer { source: self.address, request_id: id.session.as_str(), code: code_at_auth };
