@@ -59,6 +59,13 @@ impl Findings {
         self.errors.borrow_mut().retain(|found| found.is_local && found.error.line < line);
     }
 
+    /// Drops errors that may only follow from the absence of `key`: those that concern its section as a whole.
+    pub(super) fn drop_conclusions(&self, key: &str) {
+        let section = key.rsplit_once('.').map_or("", |(section, _)| section);
+        let is_within = |other: &str| other.rsplit_once('.').map_or("", |(section, _)| section) == section;
+        self.errors.borrow_mut().retain(|found| found.is_local || !is_within(&found.error.key));
+    }
+
     pub(super) fn is_clean(&self) -> bool {
         self.errors.borrow().is_empty()
     }
