@@ -12,6 +12,8 @@ pub(super) struct Findings {
     errors: RefCell<Vec<NotedError>>,
     /// Every key that was asked for, whether present or not: the keys that the parser knows.
     asked: RefCell<BTreeSet<String>>,
+    /// Every key that there is, for hints.
+    known: Option<&'static BTreeSet<String>>,
 }
 
 /// An error as it is noted, before all are sorted by their place.
@@ -26,6 +28,17 @@ impl Findings {
     pub(super) fn of(text: &str) -> Findings {
         let starts = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1);
         Findings { line_starts: std::iter::once(0).chain(starts).collect(), ..Findings::default() }
+    }
+
+    /// Uses these keys for hints.
+    pub(super) fn with_known(self, known: &'static BTreeSet<String>) -> Findings {
+        Findings { known: Some(known), ..self }
+    }
+
+    /// Every key that there is; none while they are collected.
+    pub(super) fn known(&self) -> &BTreeSet<String> {
+        static NONE: BTreeSet<String> = BTreeSet::new();
+        self.known.unwrap_or(&NONE)
     }
 
     /// The line of a byte of the text, from 1.

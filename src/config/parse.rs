@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use toml::de::DeTable;
 
@@ -52,7 +53,8 @@ impl Config {
     /// Parses the text of a file as far as possible, so that the files that it names can be checked while it has errors.
     pub fn examine(text: &str) -> ExaminedConfig {
         let MendedText { text, faults: taken_out } = toml_faults::mend(text, first_fault);
-        let findings = Findings::of(&text);
+        static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(Config::keys);
+        let findings = Findings::of(&text).with_known(&KNOWN);
         for TomlFault { line, key, reason } in &taken_out {
             findings.note_local(*line, key, reason);
         }

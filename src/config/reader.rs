@@ -7,7 +7,6 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -16,7 +15,7 @@ use toml::de::{DeTable, DeValue};
 use super::findings::Findings;
 use super::toml_faults::flag_of;
 use super::wording::{nearest, shown};
-use super::{Config, KeyLocation, NamedFile, quantity};
+use super::{KeyLocation, NamedFile, quantity};
 
 /// A table of the file. It records the keys that were read; all others are unknown.
 pub(super) struct ConfigTable<'a> {
@@ -143,7 +142,7 @@ impl<'a> ConfigTable<'a> {
             let hint = match nearest(name, asked.iter().copied()) {
                 Some(near) if section => format!(", did you mean [{near}]?"),
                 Some(near) => format!(", did you mean '{near}'?"),
-                None => elsewhere(name).unwrap_or_default(),
+                None => elsewhere(self.findings.known(), name).unwrap_or_default(),
             };
             let line = self.findings.line_of(key.span().start);
             self.findings.note_local(line, &self.name_of(&shown(name)), format!("unknown {kind}{hint}"));
@@ -156,9 +155,8 @@ impl<'a> ConfigTable<'a> {
 }
 
 /// The hint for a key or section that exists in other sections.
-fn elsewhere(name: &str) -> Option<String> {
-    static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(Config::keys);
-    let parts = || KNOWN.iter().filter_map(|key| key.rsplit_once('.'));
+fn elsewhere(known: &BTreeSet<String>, name: &str) -> Option<String> {
+    let parts = || known.iter().filter_map(|key| key.rsplit_once('.'));
     let meant = match parts().any(|(_, last)| last == name) {
         true => name,
         false => nearest(name, parts().map(|(_, last)| last))?,
@@ -166,7 +164,7 @@ fn elsewhere(name: &str) -> Option<String> {
     let (mut lists, mut sections) = (Vec::new(), Vec::new());
     for (section, last) in parts().filter(|(_, last)| *last == meant) {
         let whole = format!("{section}.{last}");
-        match KNOWN.iter().any(|key| key.strip_prefix(&whole).is_some_and(|rest| rest.starts_with('.'))) {
+        match known.iter().any(|key| key.strip_prefix(&whole).is_some_and(|rest| rest.starts_with('.'))) {
             true => lists.push(format!("[[{whole}]]")),
             false => sections.push(if section.contains('.') {
                 format!("[[{section}]]")
