@@ -74,7 +74,7 @@ fn a_replaced_database_is_noticed_and_nothing_is_decided() {
     let output = remove_joe(&gateway);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(told.contains("was replaced: restart it"), "{told}");
+    assert!(told.contains("was replaced: restart it; nothing was changed"), "{told}");
     for login in [JOE, ANN, "ann:wrong-passw0rd"] {
         let response = connection.exchange(get("/v3/stats").basic(login));
         assert_eq!(response.status, 503, "{login}");
