@@ -70,7 +70,7 @@ fn a_replaced_database_is_noticed_and_nothing_is_decided() {
     }
     fs::rename(&copy, &file).unwrap();
 
-    // At once, by the command line, which works on the new file.
+    // At once, by the command line, which would work on the new file.
     let output = remove_joe(&gateway);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -89,6 +89,8 @@ fn a_replaced_database_is_noticed_and_nothing_is_decided() {
 
     gateway.kill();
     gateway.restart();
+    assert_eq!(get("/v3/stats").basic(JOE).send(gateway.api()).status, 200, "nothing was changed");
+    assert!(remove_joe(&gateway).status.success());
     assert_eq!(get("/v3/stats").basic(JOE).send(gateway.api()).status, 401);
     assert_eq!(get("/v3/stats").basic(ANN).send(gateway.api()).status, 200);
     assert_eq!(ready(&gateway), 200);
