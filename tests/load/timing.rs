@@ -4,7 +4,7 @@
 //! The classes are asked in turns, in a random order each round, so that load of the machine affects all alike. Of each class, 300
 //! times are compared with those of each other class (Mann–Whitney, normal approximation). A pair counts as different at p ≤ 0.001.
 //! Among the pairs of a group that happens by chance once in a hundred groups, so a group with such a pair is measured once more: only
-//! the same pair, different twice, is a failure, which happens by chance once in 50,000 runs.
+//! the same pair, different twice, is a failure, which happens by chance once in 20,000 runs.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
