@@ -135,6 +135,11 @@ impl Pools {
         self.files.verify().map_err(StoreError::Replaced)
     }
 
+    /// Calls `hook` whenever the files are found replaced.
+    pub(super) fn on_replaced(&self, hook: impl Fn() + Send + Sync + 'static) {
+        self.files.on_replaced(hook);
+    }
+
     /// Logs a fault of a row that was read.
     pub(super) fn note_fault(&self, fault: &StoreError) {
         self.faults.failed(&self.path, fault);
@@ -166,6 +171,9 @@ impl Pools {
 
     /// Closes the connections after all running statements have ended.
     pub(super) async fn close(&self) {
+        if self.files.has_lost_companion() {
+            return;
+        }
         self.readers.close().await;
         // The last connection moves the write-ahead log into the file. Connections that only read cannot do that.
         self.writer.close().await;
