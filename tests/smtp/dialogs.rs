@@ -30,7 +30,7 @@ struct Dialog {
 }
 
 /// The number of files.
-const DIALOGS: usize = 10;
+const DIALOGS: usize = 13;
 
 /// Gives the password that `right` or another name stands for.
 type Password = fn(&str) -> String;

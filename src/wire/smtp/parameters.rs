@@ -48,10 +48,13 @@ pub fn mail(
                 offered.size.is_some()
             }
             (b"BODY", Some(value)) => {
-                if value.eq_ignore_ascii_case(b"BINARYMIME") || !offered.eight_bit_mime {
+                let seven_bit = value.eq_ignore_ascii_case(b"7BIT");
+                if value.eq_ignore_ascii_case(b"BINARYMIME") || !(offered.eight_bit_mime || seven_bit) {
                     return Err(EsmtpParameterError::Unknown);
                 }
-                check(value.eq_ignore_ascii_case(b"7BIT") || value.eq_ignore_ascii_case(b"8BITMIME"))?
+                check(seven_bit || value.eq_ignore_ascii_case(b"8BITMIME"))?;
+                // The default: a backend without 8BITMIME need not be told.
+                offered.eight_bit_mime
             }
             (b"SMTPUTF8", None) => {
                 found.utf8 = true;
@@ -235,7 +238,9 @@ mod tests {
         let auth = MailParameters { utf8: false, auth: true };
         assert_eq!(read(" AUTH=e+3Dmc2@example.com SIZE=5", ALL), Ok((auth, " SIZE=5".to_owned())));
         assert_eq!(read(" AUTH=<>", ALL), Ok((auth, String::new())));
-        assert_eq!(read(" SIZE=5", Capabilities::default()), Ok((plain, String::new())));
+        for text in [" SIZE=5", " BODY=7BIT", " body=7bit size=5"] {
+            assert_eq!(read(text, Capabilities::default()), Ok((plain, String::new())), "{text}");
+        }
     }
 
     #[test]

@@ -74,6 +74,18 @@ pub const MALFORMED_LINE: Reply = Reply::new(
 /// A known command with invalid arguments.
 pub const INVALID_ARGUMENTS: Reply =
     Reply::new(501, EnhancedStatusCode(5, 5, 4), "Syntax error in arguments");
+/// EHLO or HELO without a name, or with one that is too long.
+pub const INVALID_HOST_NAME: Reply = Reply::new(
+    501,
+    EnhancedStatusCode(5, 5, 4),
+    "Syntax error in arguments: a host name of 1 to 255 bytes is required",
+);
+/// A parameter of MAIL or RCPT that is malformed, repeated, or has an invalid value.
+pub const INVALID_PARAMETER: Reply = Reply::new(
+    501,
+    EnhancedStatusCode(5, 5, 4),
+    "Syntax error in arguments: malformed, repeated or invalid parameter",
+);
 /// A `*` in an AUTH exchange (RFC 4954 section 4).
 pub const AUTH_CANCELLED: Reply = Reply::new(501, EnhancedStatusCode(5, 7, 0), "Authentication cancelled");
 /// A line of an AUTH exchange that is not base64, or not what the mechanism requires.

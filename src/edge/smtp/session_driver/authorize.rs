@@ -114,7 +114,7 @@ impl SessionDriver {
             user: granted.name().clone(),
             account: granted.account_name().clone(),
             address: self.address,
-            helo: String::from_utf8_lossy(&greeting.name).into_owned(),
+            helo: greeting.name.to_string(),
             esmtp: greeting.extended,
         }))
     }

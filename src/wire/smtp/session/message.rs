@@ -63,7 +63,7 @@ impl SmtpSession {
         id.push(b'.');
         hexadecimal(self.messages as u64, 1, &mut id);
         let trace = ReceivedField {
-            helo: greeting.map_or(b"", |greeting| &greeting.name),
+            helo: greeting.map_or(b"", |greeting| greeting.name.as_bytes()),
             extended: greeting.is_some_and(|greeting| greeting.extended),
             address: self.address,
             host: &self.settings.host,
