@@ -247,6 +247,7 @@ impl BackendClient {
                 return Poll::Ready(BackendError::Closed);
             }
             self.incoming.extend_from_slice(buffer.filled());
+            drop_surplus(&mut self.incoming);
         }
     }
 
@@ -359,9 +360,19 @@ async fn read_reply(
             incoming.advance(taken);
             return if reply.code() == 421 { Err(BackendError::ClosingReply(reply)) } else { Ok(reply) };
         }
+        drop_surplus(incoming);
         incoming.reserve(READ);
         if transport.read_buf(incoming).await? == 0 {
             return Err(BackendError::Closed);
         }
+    }
+}
+
+/// Removes what is too long of an incomplete reply, so that no backend can fill the memory.
+fn drop_surplus(incoming: &mut BytesMut) {
+    while let Some(surplus) = reply_parser::surplus(incoming) {
+        let left = incoming.len() - surplus.len();
+        incoming.copy_within(surplus.end.., surplus.start);
+        incoming.truncate(left);
     }
 }
