@@ -280,6 +280,7 @@ fn a_message_that_begins_with_a_line_of_an_mbox_arrives_as_if_sent_to_postfix_it
 /// Sends a message as a program does, through the gateway at that port.
 type Sender = fn(port: &str, message: &Path) -> Command;
 
+// Case D1: msmtp and curl with an mbox file
 #[test]
 fn what_programs_send_of_an_mbox_arrives_whole() {
     const PYTHON: &str = "import smtplib, sys\n\

@@ -70,7 +70,7 @@ pub struct BackendClient {
     pub extensions: ServiceExtensions,
     /// The XCLIENT attributes that the backend offered at first. After an XCLIENT command it may offer none.
     pub xclient_offered: Option<XclientAttributes>,
-    /// The XCLIENT command that is in effect; empty if none is.
+    /// The XCLIENT command for the submitter that is in effect; empty if none is. The backend may have refused a part of it.
     pub xclient_sent: Vec<u8>,
     /// True from an accepted MAIL to the end of the transaction.
     pub in_transaction: bool,
