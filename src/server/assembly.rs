@@ -93,12 +93,14 @@ impl Assembly {
         let (ended, end) = watch::channel(false);
         let (sites, listening) = sites(&config, &mut sockets, &mut prepared, certificate.as_ref(), &core)?;
         let mail = mail(&config, certificate.as_ref(), threads, &core).await?;
+        let served =
+            mail.iter().flat_map(|entry| entry.listeners.iter().map(move |listener| (entry, listener)));
         let mail_listening: Vec<MailListening> = std::mem::take(&mut sockets.mail)
             .into_iter()
-            .zip(mail.iter().cycle())
-            .map(|((implicit_tls, socket), entry)| MailListening {
+            .zip(served)
+            .map(|(socket, (entry, listener))| MailListening {
                 socket,
-                implicit_tls,
+                listener: listener.clone(),
                 entry: entry.clone(),
             })
             .collect();

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, SmtpListener};
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener;
 use crate::edge::net::source_limit::unlimited;
@@ -111,8 +111,20 @@ impl Assembly {
             let open = InFlight::new(OPERATORS);
             tokio::spawn(listener::accept(socket, None, open, unlimited, until, serve));
         }
+        let mut mail = self.config.smtp.iter().flat_map(|smtp| &smtp.listeners);
         for (key, address) in &self.addresses {
-            info!(listener = key, %address, "listening");
+            match key.strip_prefix("smtp.").and_then(|_| mail.next()) {
+                None => info!(listener = key, %address, "listening"),
+                Some(SmtpListener { tls, rules, .. }) => info!(
+                    listener = key,
+                    %address,
+                    tls = tls.as_str(),
+                    require_tls = rules.require_tls,
+                    bare_newline = rules.bare_newline.as_str(),
+                    networks = ?rules.networks,
+                    "listening"
+                ),
+            }
         }
         for warning in self.config.warnings() {
             warn!("{warning}");
