@@ -9,6 +9,7 @@ mod clients;
 mod content;
 mod devices;
 mod dialogs;
+mod exim;
 mod faults;
 mod idle;
 mod limits;

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::common::mail::{ANN, Client, JOE, smtp};
+use crate::common::mail::{ANN, Answer, Client, JOE, plain, smtp};
+use crate::common::sink::Sink;
 use crate::common::{Gateway, PATIENCE};
 
 /// The service that the README tells to add.
@@ -25,6 +26,11 @@ struct Postfix {
 
 impl Postfix {
     fn start() -> Postfix {
+        Postfix::with("", |service| service)
+    }
+
+    /// Starts it with these lines at the end of main.cf, and the service of the README as `adapt` returns it.
+    fn with(main_end: &str, adapt: impl FnOnce(String) -> String) -> Postfix {
         let directory = tempfile::tempdir().unwrap();
         let home = directory.path();
         fs::set_permissions(home, fs::Permissions::from_mode(0o755)).unwrap();
@@ -42,16 +48,17 @@ impl Postfix {
              virtual_mailbox_domains = example.net\nvirtual_mailbox_base = {shown}/mail\n\
              virtual_mailbox_maps = inline:{{jane@example.net=jane}}\n\
              virtual_uid_maps = static:{nobody}\nvirtual_gid_maps = static:{nobody}\nvirtual_minimum_uid = 1\n\
-             message_size_limit = 100000\nvirtual_mailbox_limit = 10000000\n"
+             message_size_limit = 100000\nvirtual_mailbox_limit = 10000000\n{main_end}\n"
         );
         let services = "pickup unix n - n 60 1 pickup|cleanup unix n - n - 0 cleanup|\
                         qmgr unix n - n 300 1 qmgr|rewrite unix - - n - - trivial-rewrite|bounce unix - - n - 0 bounce|\
                         defer unix - - n - 0 bounce|trace unix - - n - 0 bounce|verify unix - - n - 1 verify|\
                         flush unix n - n 1000? 0 flush|proxymap unix - - n - - proxymap|error unix - - n - - error|\
                         retry unix - - n - - error|virtual unix - n n - - virtual|anvil unix - - n - 1 anvil|\
-                        tlsmgr unix - - n 1000? 1 tlsmgr|postlog unix-dgram n - n - 1 postlogd";
+                        tlsmgr unix - - n 1000? 1 tlsmgr|postlog unix-dgram n - n - 1 postlogd|\
+                        smtp unix - - n - - smtp";
         let own = SERVICE.replacen(&format!("\n{ITS_ADDRESS} inet"), &format!("\n{address} inet"), 1);
-        let master = services.replace('|', "\n") + "\n" + &own;
+        let master = services.replace('|', "\n") + "\n" + &adapt(own);
         fs::write(home.join("etc/main.cf"), main).unwrap();
         fs::write(home.join("etc/master.cf"), master).unwrap();
         let postfix = Postfix { directory, address };
@@ -332,4 +339,120 @@ fn what_programs_send_of_an_mbox_arrives_whole() {
         let expected = format!("X-Mailbox-Line: {}", text.trim_end().replace(name, "MARK"));
         assert_eq!(postfix.delivered(name), expected, "{name}");
     }
+}
+
+/// Sends a message by way of a gateway with these settings. Returns the reply to it.
+fn submit(gateway: &Gateway, recipient: &str, subject: &str) -> Answer {
+    let mut client = Client::login(gateway.address("smtp.listen"), JOE);
+    client.submit("sender@example.com", recipient, &format!("Subject: {subject}\r\n\r\nx\r\n"))
+}
+
+// Case D2: a client with an IPv6 address before a Postfix that uses IPv4 only
+#[test]
+fn a_client_with_an_address_that_postfix_does_not_use_gets_through() {
+    if done_by_root("a_client_with_an_address_that_postfix_does_not_use_gets_through") {
+        return;
+    }
+    let postfix = Postfix::start();
+    let config = smtp(&[postfix.address], "proxy_protocol = true\nidentity = [\"xclient\"]\n");
+    let gateway = Gateway::start(&format!("{config}[server]\ntrusted_proxies = [\"127.0.0.1\"]\n"));
+    gateway.account("email").credential(JOE, "email");
+    for (nth, source) in ["::1", "2001:db8::7", "192.0.2.7"].into_iter().enumerate() {
+        let mut client = Client::connect(gateway.address("smtp.listen"));
+        let (family, own) = if source.contains(':') { ("TCP6", "::1") } else { ("TCP4", "127.0.0.1") };
+        client.send(format!("PROXY {family} {source} {own} 4000 25\r\n").as_bytes());
+        assert_eq!(client.answer().code, 220);
+        assert_eq!([client.say("EHLO client.test").code, client.say(&plain(JOE)).code], [250, 235]);
+        let content = format!("Subject: from {nth}\r\n\r\nx\r\n");
+        let answer = client.submit("sender@example.com", "jane@example.net", &content);
+        assert_eq!(answer.code, 250, "{source}: {answer:?}\n{}", postfix.log());
+        postfix.mailbox(&format!("Subject: from {nth}"));
+    }
+    let log = postfix.log();
+    let submitted =
+        |client: &str| log.contains(&format!("client={client}, sasl_method=XCLIENT, sasl_username=joe"));
+    assert!(submitted("unknown[unknown]") && submitted("unknown[192.0.2.7]"), "{log}");
+}
+
+/// What the administrator of a mail server sets for strangers.
+const STRICT: &str = "smtpd_helo_required = yes\nsmtpd_delay_reject = DELAY\n\
+    smtpd_helo_restrictions = reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname, reject_unknown_helo_hostname, reject\n\
+    smtpd_client_restrictions = reject_unknown_client_hostname, reject\nsmtpd_sender_restrictions = reject_unknown_sender_domain, reject\n\
+    smtpd_recipient_restrictions = reject_unverified_recipient, reject\nsmtpd_data_restrictions = reject_unauth_pipelining\n\
+    smtpd_tls_security_level = encrypt\nsmtpd_tls_auth_only = yes\n";
+
+// Case D8: restrictions for strangers in main.cf
+#[test]
+fn restrictions_for_strangers_in_main_cf_are_none_for_a_login() {
+    if done_by_root("restrictions_for_strangers_in_main_cf_are_none_for_a_login") {
+        return;
+    }
+    for delay in ["yes", "no"] {
+        let postfix = Postfix::with(&STRICT.replace("DELAY", delay), |service| service);
+        let gateway = Gateway::start(&smtp(&[postfix.address], "identity = [\"xclient\"]"));
+        gateway.account("email").credential(JOE, "email");
+        for greeting in ["EHLO client.test", "EHLO My Mac", "HELO ПК"] {
+            let mut client = Client::open(gateway.address("smtp.listen"));
+            assert_eq!([client.say(greeting).code, client.say(&plain(JOE)).code], [250, 235]);
+            let answer = client.submit("a@nowhere.test", "jane@example.net", "Subject: x\r\n\r\nx\r\n");
+            assert_eq!(answer.code, 250, "{greeting}: {answer:?}\n{}", postfix.log());
+        }
+        // Nobody else is let in by the service.
+        let mut stranger = Client::open(postfix.address);
+        assert_eq!(stranger.say("EHLO client.test").code, 250);
+        assert_eq!(stranger.say("MAIL FROM:<a@test>").code, 250);
+        let refused = stranger.say("RCPT TO:<jane@example.net>");
+        assert!(refused.text().starts_with("554 5.7.1 "), "{refused:?}");
+    }
+}
+
+/// The document that tells how backends remove the field with the submitter.
+const DOCUMENT: &str = include_str!("../../docs/mail-backends.md");
+
+/// The block of the document that contains this text.
+fn documented(text: &str) -> &'static str {
+    let block = DOCUMENT.split("```").skip(1).step_by(2).find(|block| block.contains(text)).unwrap();
+    block.split_once('\n').unwrap().1
+}
+
+// Case D9: the field with the submitter is removed as the document says
+#[test]
+fn postfix_removes_the_field_with_the_submitter() {
+    if done_by_root("postfix_removes_the_field_with_the_submitter") {
+        return;
+    }
+    let cleanup = documented("gatepost-cleanup");
+    let (option, service) = cleanup.split_once('\n').unwrap();
+    let postfix = Postfix::with("", |own| format!("{}{option}\n{service}", own.trim_end().to_owned() + "\n"));
+    let gateway = Gateway::start(&smtp(&[postfix.address], "identity = [\"xclient\", \"header\"]"));
+    gateway.account("email").credential(JOE, "email");
+    let answer = submit(&gateway, "jane@example.net", "removed at once");
+    assert_eq!(answer.code, 250, "{answer:?}\n{}", postfix.log());
+    let mailbox = postfix.mailbox("removed at once");
+    assert!(
+        !mailbox.to_lowercase().contains("x-gatepost-user") && mailbox.contains("Received: "),
+        "{mailbox}"
+    );
+    assert!(postfix.log().contains("strip: header X-Gatepost-User: joe"), "{}", postfix.log());
+}
+
+// Case D9: a rule uses the field before it is removed
+#[test]
+fn a_rule_of_postfix_uses_the_field_with_the_submitter_and_it_goes_no_further() {
+    if done_by_root("a_rule_of_postfix_uses_the_field_with_the_submitter_and_it_goes_no_further") {
+        return;
+    }
+    let sink = Sink::good();
+    let delivery = documented("smtp_header_checks");
+    let transport =
+        format!("transport_maps = inline:{{remote.test=smtp:[127.0.0.1]:{}}}\n", sink.address.port());
+    let postfix = Postfix::with(&format!("{transport}{delivery}"), |service| service);
+    let gateway = Gateway::start(&smtp(&[postfix.address], "identity = [\"xclient\", \"header\"]"));
+    gateway.account("email").credential(JOE, "email");
+    let answer = submit(&gateway, "bob@remote.test", "removed later");
+    assert_eq!(answer.code, 250, "{answer:?}\n{}", postfix.log());
+    let messages = sink.wait_for_messages(1);
+    let content = String::from_utf8_lossy(&messages[0].content).into_owned();
+    assert!(content.contains("Subject: removed later") && !content.contains("X-Gatepost-User"), "{content}");
+    assert!(content.contains("X-Department: sales\r\n"), "{content}");
 }

@@ -34,7 +34,7 @@ pub struct SmtpPath<'a> {
 pub enum SmtpPathError {
     /// `FROM:` or `TO:` is missing.
     NoKeyword,
-    /// There is no address.
+    /// A missing address.
     Missing,
     /// The null path, for a recipient.
     Null,
