@@ -61,6 +61,7 @@ impl Core {
     async fn open(config: &Config, cores: usize, metrics: Arc<Metrics>) -> Result<Core, StartError> {
         let epochs = Arc::new(Epochs::new());
         let store = Store::open(&config.store).await?;
+        store.log_faults();
         let cluster = Arc::new(Cluster::join(&store, epochs.clone()).await?);
         let (auth, threads) = (&config.auth, config.auth.hash_threads_on(cores));
         let hasher = Hasher::start(auth.bcrypt_cost, threads, auth.hash_queue, metrics.clone());
@@ -83,7 +84,7 @@ impl Assembly {
         let threads = config.server.threads_on(cores);
         let mut sockets = Sockets::bind(&config)?;
         let metrics = Arc::new(Metrics::new());
-        let mut prepared = Prepared::checked(&config, threads, &metrics).map_err(StartError::Unfit)?;
+        let mut prepared = Prepared::for_start(&config, threads, &metrics).map_err(StartError::Unfit)?;
         info!(version = env!("CARGO_PKG_VERSION"), "starting");
         let core = Core::open(&config, cores, metrics).await?;
         prepared.resolve().await;

@@ -3,6 +3,7 @@
 mod assembly;
 mod error;
 mod log;
+mod named_files;
 mod prepared;
 mod reload;
 mod signals;
@@ -22,7 +23,7 @@ use crate::service::{Accounts, Credentials, Origin};
 
 pub use error::StartError;
 pub use log::{LastLines, complain, start_log};
-pub use prepared::check;
+pub use prepared::{CheckReport, check, read_config};
 pub use reload::ConfigSource;
 
 use assembly::Assembly;
@@ -126,7 +127,7 @@ impl Assembly {
                 ),
             }
         }
-        for warning in self.config.warnings() {
+        for warning in prepared::warnings(&self.config) {
             warn!("{warning}");
         }
     }
