@@ -8,6 +8,7 @@ use pingora_core::listeners::tls::Acceptor;
 use tokio::sync::watch;
 use tracing::info;
 
+use super::certificate_stamp::CertificateStamp;
 use super::error::StartError;
 use super::prepared::Prepared;
 use super::sockets::Sockets;
@@ -36,6 +37,8 @@ pub struct Assembly {
     pub sites: Vec<Arc<HttpService>>,
     pub mail: Option<Arc<SmtpService>>,
     pub certificate: Option<Arc<TlsCertificate>>,
+    /// The state of the certificate's files from before they were read.
+    pub certificate_stamp: Option<CertificateStamp>,
     pub workers: Workers,
     pub ops: Option<(OpsServer, TcpListener)>,
     pub addresses: Vec<(&'static str, SocketAddr)>,
@@ -44,6 +47,7 @@ pub struct Assembly {
     /// Turns true when all work has ended.
     pub ended: watch::Sender<bool>,
     pub store: Store,
+    pub access: Arc<Access>,
     pub cluster: Arc<Cluster>,
     pub mutations: Mutations,
 }
@@ -84,6 +88,7 @@ impl Assembly {
         let threads = config.server.threads_on(cores);
         let mut sockets = Sockets::bind(&config)?;
         let metrics = Arc::new(Metrics::new());
+        let certificate_stamp = config.tls.as_ref().map(CertificateStamp::of);
         let mut prepared = Prepared::for_start(&config, threads, &metrics).map_err(StartError::Unfit)?;
         info!(version = env!("CARGO_PKG_VERSION"), "starting");
         let core = Core::open(&config, cores, metrics).await?;
@@ -106,8 +111,9 @@ impl Assembly {
             })
             .collect();
         let Core { metrics, store, cluster, access, mutations } = core;
-        let ops =
-            sockets.ops.map(|socket| (OpsServer { access, metrics, stop: stopped.clone(), end }, socket));
+        let ops = sockets.ops.map(|socket| {
+            (OpsServer { access: access.clone(), metrics, stop: stopped.clone(), end }, socket)
+        });
         let open = InFlight::new(config.server.max_connections);
         let deadline = config.server.shutdown_deadline;
         let workers = Workers::start(threads, &listening, &mail_listening, &sites, &open, &stopped, deadline)
@@ -118,12 +124,14 @@ impl Assembly {
             sites,
             mail,
             certificate,
+            certificate_stamp,
             workers,
             ops,
             addresses,
             stop,
             ended,
             store,
+            access,
             cluster,
             mutations,
         })
