@@ -4,7 +4,7 @@
 //! A path without angle brackets, or with blanks beside them, violates RFC 5321, but devices send it, and Postfix, Exim and
 //! Exchange accept it. A backend gets it with angle brackets and without the blanks.
 
-use super::reply::{EnhancedStatusCode, Reply};
+use super::{Reply, replies};
 
 /// The longest path in bytes, angle brackets included. RFC 5321 section 4.5.3.1.3 allows 256; longer ones are in use.
 const LONGEST: usize = 512;
@@ -65,7 +65,7 @@ impl SmtpPathError {
             SmtpPathError::NoKeyword => "Syntax: MAIL FROM:<address> [parameters]",
             other => other.text(),
         };
-        Reply::new(501, EnhancedStatusCode(5, 1, 7), text)
+        replies::invalid_sender(text)
     }
 
     /// The reply to RCPT.
@@ -74,7 +74,7 @@ impl SmtpPathError {
             SmtpPathError::NoKeyword => "Syntax: RCPT TO:<address> [parameters]",
             other => other.text(),
         };
-        Reply::new(501, EnhancedStatusCode(5, 1, 3), text)
+        replies::invalid_recipient(text)
     }
 
     const fn text(self) -> &'static str {

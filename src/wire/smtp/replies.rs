@@ -150,3 +150,13 @@ pub const MAIL_LOOP: Reply =
 /// A parameter of MAIL or RCPT that is not offered.
 pub const UNKNOWN_PARAMETER: Reply =
     Reply::new(555, EnhancedStatusCode(5, 5, 4), "Parameter not recognized or not implemented");
+
+/// A malformed address at MAIL; `text` says what is wrong.
+pub const fn invalid_sender(text: &'static str) -> Reply {
+    Reply::new(501, EnhancedStatusCode(5, 1, 7), text)
+}
+
+/// A malformed address at RCPT; `text` says what is wrong.
+pub const fn invalid_recipient(text: &'static str) -> Reply {
+    Reply::new(501, EnhancedStatusCode(5, 1, 3), text)
+}
