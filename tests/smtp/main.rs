@@ -13,6 +13,7 @@ mod exim;
 mod faults;
 mod idle;
 mod limits;
+mod line_ends;
 mod listeners;
 mod postfix;
 mod proxy_protocol;

@@ -83,15 +83,17 @@ impl SmtpSession {
         environment: &SessionEnvironment,
     ) -> SessionStep<'i> {
         let usable = self.usable(environment);
+        let bare_newline = self.settings.bare_newline;
         while transaction.accepted + envelope.rcpts.len() < self.settings.recipients
-            && let InputLine::Whole(line, rest) = input_line::first(input, None, command::longest)
+            && let InputLine::Whole(line, rest) =
+                input_line::first(input, None, command::longest, bare_newline)
             && let Ok(SmtpCommand::Rcpt(arguments)) = SmtpCommand::parse(line)
             && let Ok(rcpt) = command::rcpt(arguments, usable, transaction.utf8, self.is_extended())
         {
             envelope.rcpts.push(rcpt);
             *input = rest;
         }
-        let next = input_line::first(input, None, command::longest);
+        let next = input_line::first(input, None, command::longest, bare_newline);
         envelope.data =
             matches!(next, InputLine::Whole(line, _) if SmtpCommand::parse(line) == Ok(SmtpCommand::Data));
         let (mail, rcpts) = (envelope.mail.is_some(), envelope.rcpts.len());
