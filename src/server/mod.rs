@@ -3,6 +3,7 @@
 mod assembly;
 mod error;
 mod log;
+mod observed;
 mod prepared;
 mod reload;
 mod signals;
@@ -15,18 +16,17 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::edge::net::in_flight::InFlight;
-use crate::edge::net::listener;
+use crate::edge::net::listener::{self, AdmissionLimits};
 use crate::edge::net::source_limit::unlimited;
 use crate::service::{Accounts, Credentials, Origin};
 
 pub use error::StartError;
 pub use log::{LastLines, complain, start_log};
-pub use prepared::check;
+pub use prepared::{check, warnings};
 pub use reload::ConfigSource;
+pub use signals::Signals;
 
 use assembly::Assembly;
-use signals::Signals;
 
 /// The longest time for closing the store: a statement that is running has to end first.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -40,12 +40,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Opens the store and all listeners. Needs a tokio runtime that lives as long as the gateway.
+    /// Opens the store and all listeners. Needs a tokio runtime that lives as long as the gateway. Obeys the signals from the moment
+    /// at which their handlers were installed.
     ///
     /// # Errors
     /// Everything that prevents the start; no listener is open then. [`StartError::Stopped`] if SIGTERM or SIGINT came first.
-    pub async fn start(config: Config) -> Result<Gateway, StartError> {
-        let mut signals = Signals::listen().map_err(StartError::Signals)?;
+    pub async fn start(config: Config, mut signals: Signals) -> Result<Gateway, StartError> {
         let assembly = tokio::select! {
             () = signals.stop.asked() => return Err(StartError::Stopped),
             built = Assembly::build(config) => built?,
@@ -78,8 +78,12 @@ impl Gateway {
     pub async fn run(self, source: ConfigSource) {
         let Gateway { mut assembly, mut signals } = self;
         assembly.begin();
-        let mut reloader =
-            reload::Reloader::new(source, assembly.config.clone(), assembly.certificate.clone());
+        let mut reloader = reload::Reloader::new(
+            source,
+            assembly.config.clone(),
+            assembly.certificate.clone(),
+            assembly.metrics.clone(),
+        );
         let mut look = tokio::time::interval(Duration::from_secs(10));
         loop {
             tokio::select! {
@@ -108,13 +112,18 @@ impl Assembly {
         if let Some((server, socket)) = self.ops.take() {
             let serve = move |connection| server.clone().serve(connection);
             let until = self.ended.subscribe();
-            let open = InFlight::new(OPERATORS);
-            tokio::spawn(listener::accept(socket, None, open, unlimited, until, serve));
+            let limits = AdmissionLimits::for_operators(OPERATORS, Some(self.metrics.accept_errors.clone()));
+            tokio::spawn(listener::accept(socket, None, limits, unlimited, |_| {}, until, serve));
         }
         for (key, address) in &self.addresses {
-            info!(listener = key, %address, "listening");
+            // Nothing else tells a port that the system chose, so this target passes at every level.
+            if self.chosen.contains(address) {
+                info!(target: log::LISTENER, listener = key, %address, "listening");
+            } else {
+                info!(listener = key, %address, "listening");
+            }
         }
-        for warning in self.config.warnings() {
+        for warning in warnings(&self.config) {
             warn!("{warning}");
         }
     }

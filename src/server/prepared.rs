@@ -2,11 +2,12 @@
 //! reload and `gatepost check` do the same.
 
 use rustls::sign::CertifiedKey;
+use time::OffsetDateTime;
 
 use crate::config::{Config, ConfigError};
 use crate::domain::Entry;
 use crate::edge::http::service::Plan;
-use crate::edge::net::tls_certificate;
+use crate::edge::net::{certificate_validity, descriptors, tls_certificate};
 use crate::edge::smtp::backend::group::BackendGroup;
 use crate::state::Metrics;
 
@@ -83,4 +84,30 @@ impl Prepared {
 /// be served.
 pub fn check(config: &Config) -> Vec<ConfigError> {
     Prepared::checked(config, 1, &Metrics::new()).err().unwrap_or_default()
+}
+
+/// Warnings about a configuration that can be served: about its settings, its certificates, and the limits of this process.
+pub fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = config.warnings();
+    warnings.extend(descriptors::shortage(config.server.max_connections));
+    warnings.extend(certificate_warnings(config));
+    warnings
+}
+
+/// Those of [`warnings`] about certificates that have expired, will soon, or are not valid yet.
+pub fn certificate_warnings(config: &Config) -> Vec<String> {
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let mut warnings = Vec::new();
+    if let Some(tls) = &config.tls
+        && let Ok(read) = tls_certificate::read(tls)
+    {
+        warnings.extend(certificate_validity::of_listeners(&tls.certificate, &read.cert, now));
+    }
+    let groups = config.http_entries().flat_map(|entry| &entry.groups);
+    let of_mail = config.smtp.iter().filter_map(|smtp| smtp.relay.ca.as_ref());
+    for roots in groups.filter_map(|group| group.upstream_ca.as_ref()).chain(of_mail) {
+        // Groups share the file that their entry names.
+        warnings.extend(certificate_validity::of_roots(roots, now).filter(|text| !warnings.contains(text)));
+    }
+    warnings
 }

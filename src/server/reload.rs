@@ -7,10 +7,11 @@ use std::time::SystemTime;
 use tracing::{error, info, warn};
 
 use super::assembly::Assembly;
-use super::prepared::Prepared;
+use super::prepared::{self, Prepared};
 use crate::config::{Config, ConfigError, ConfigErrors, TlsSettings};
 use crate::edge::net::tls_certificate::{self, TlsCertificate};
 use crate::state::Metrics;
+use crate::state::metrics::{ReloadOutcome, Reloaded};
 
 /// The place from which a configuration is reloaded.
 #[derive(Clone, Debug)]
@@ -26,6 +27,7 @@ pub struct Reloader {
     source: ConfigSource,
     running: Config,
     certificate: Option<Arc<TlsCertificate>>,
+    metrics: Arc<Metrics>,
     seen: Option<Stamp>,
 }
 
@@ -34,9 +36,14 @@ type Stamp = (Option<SystemTime>, Option<SystemTime>);
 
 impl Reloader {
     /// `running` is the configuration with which the gateway was started.
-    pub fn new(source: ConfigSource, running: Config, certificate: Option<Arc<TlsCertificate>>) -> Reloader {
+    pub fn new(
+        source: ConfigSource,
+        running: Config,
+        certificate: Option<Arc<TlsCertificate>>,
+        metrics: Arc<Metrics>,
+    ) -> Reloader {
         let seen = running.tls.as_ref().map(stamp);
-        Reloader { source, running, certificate, seen }
+        Reloader { source, running, certificate, metrics, seen }
     }
 
     /// Reloads the source: routes, groups and limits of the HTTP entries, the trusted proxies, and the certificate. If
@@ -49,16 +56,15 @@ impl Reloader {
         };
         let config = match Config::load(path) {
             Ok(config) => config,
-            Err(errors) => return refuse(errors.to_string().lines()),
+            Err(errors) => return self.refuse(&errors.to_string()),
         };
         // Before the files are read, so that a change in the meantime is seen at the next look.
         let seen = config.tls.as_ref().map(stamp);
-        let metrics = gateway.sites.first().map_or_else(|| Arc::new(Metrics::new()), |s| s.metrics.clone());
-        let mut prepared = match Prepared::checked(&config, gateway.workers.count(), &metrics) {
+        let mut prepared = match Prepared::checked(&config, gateway.workers.count(), &self.metrics) {
             Ok(prepared) => prepared,
             Err(wrong) => {
                 let errors = ConfigErrors::new(&path.display().to_string(), wrong);
-                return refuse(errors.to_string().lines());
+                return self.refuse(&errors.to_string());
             }
         };
         prepared.resolve().await;
@@ -71,16 +77,32 @@ impl Reloader {
         if let Some(mail) = &gateway.mail {
             mail.trusted_proxies.store(Arc::new(config.server.trusted_proxies.clone()));
         }
-        for key in self.running.restart_needed(&config) {
+        let kept = self.running.restart_needed(&config);
+        self.metrics.config_restart_needed.set(kept.len() as i64);
+        for key in kept {
             warn!(key, "changed setting needs a restart");
         }
         if let (Some(shown), Some(read)) = (&self.certificate, prepared.certificate) {
             shown.replace(read);
             self.running.tls.clone_from(&config.tls);
             self.seen = seen;
+            self.metrics.reloaded(Reloaded::Certificate, ReloadOutcome::Done);
             info!("certificate reloaded");
         }
+        self.metrics.reconfigure(&config);
+        self.metrics.reloaded(Reloaded::Configuration, ReloadOutcome::Done);
         info!("configuration reloaded");
+        for warning in prepared::warnings(&config) {
+            warn!("{warning}");
+        }
+    }
+
+    fn refuse(&self, wrong: &str) {
+        for line in wrong.lines() {
+            error!("{line}");
+        }
+        self.metrics.reloaded(Reloaded::Configuration, ReloadOutcome::Failed);
+        error!("configuration not reloaded: the old one stays in use");
     }
 
     /// Reloads the certificate if its files have changed.
@@ -97,22 +119,20 @@ impl Reloader {
         match tls_certificate::read(tls) {
             Ok(read) => {
                 shown.replace(read);
+                self.metrics.reloaded(Reloaded::Certificate, ReloadOutcome::Done);
                 info!("certificate reloaded");
+                for warning in prepared::certificate_warnings(&self.running) {
+                    warn!("{warning}");
+                }
             }
             Err(errors) => {
+                self.metrics.reloaded(Reloaded::Certificate, ReloadOutcome::Failed);
                 for ConfigError { key, reason, .. } in errors {
                     error!(key, reason, "certificate not reloaded: the old one stays in use");
                 }
             }
         }
     }
-}
-
-fn refuse<'a>(wrong: impl Iterator<Item = &'a str>) {
-    for line in wrong {
-        error!("{line}");
-    }
-    error!("configuration not reloaded: the old one stays in use");
 }
 
 fn stamp(tls: &TlsSettings) -> Stamp {
@@ -155,7 +175,8 @@ mod tests {
         let tls = config.tls.clone().unwrap();
         let first = tls_certificate::read(&tls).unwrap();
         let certificate = TlsCertificate::new(first);
-        let mut reloader = Reloader::new(ConfigSource::Fixed, config, Some(certificate.clone()));
+        let mut reloader =
+            Reloader::new(ConfigSource::Fixed, config, Some(certificate.clone()), Arc::new(Metrics::new()));
 
         let first = certificate.shown();
         reloader.reload_changed_certificate();

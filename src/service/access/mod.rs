@@ -243,6 +243,7 @@ impl Access {
 
     /// Logs an error of the store, at most once a second, since every check fails with it.
     fn without_store(&self, error: &StoreError, now: Instant) -> Unavailable {
+        self.metrics.store_errors.inc();
         let mut complained_at = self.complained_at.lock();
         if complained_at.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAIN_EVERY) {
             *complained_at = Some(now);

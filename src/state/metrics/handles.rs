@@ -29,9 +29,10 @@ macro_rules! handles {
         }
 
         impl $struct {
-            fn registered(registry: &Registry, $($other: $type),*) -> $struct {
+            /// Each metric is registered where `registry` says for its name.
+            fn registered<'r>(registry: impl Fn(&str) -> &'r Registry, $($other: $type),*) -> $struct {
                 $struct {
-                    $($field: <$handle>::registered(registry, $name, $help.trim_start(), &[$($detail),*]),)+
+                    $($field: <$handle>::registered(registry($name), $name, $help.trim_start(), &[$($detail),*]),)+
                     $($other,)*
                 }
             }
