@@ -5,9 +5,13 @@ mod common;
 
 mod audit;
 mod broken_log;
+mod certificates;
 mod command_line;
 mod demo;
+mod descriptors;
 mod lifecycle;
 mod logs;
 mod management;
+mod metrics;
+mod monitoring;
 mod starting;

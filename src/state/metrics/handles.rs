@@ -64,6 +64,11 @@ impl<L: Label> Counters<L> {
         self.counters[value.index()].inc();
     }
 
+    /// Counts so many.
+    pub fn add(&self, value: L, count: u64) {
+        self.counters[value.index()].inc_by(count);
+    }
+
     /// The count of a value.
     pub fn get(&self, value: L) -> u64 {
         self.counters[value.index()].get()

@@ -181,6 +181,18 @@ label! {
 }
 
 label! {
+    /// The outcome of a recipient.
+    pub enum RecipientOutcome {
+        /// Accepted by a backend.
+        Accepted = "accepted",
+        /// Rejected for good, by its own reply or by that to the sender.
+        Rejected = "rejected",
+        /// Put off, by a backend or because none could be had.
+        Deferred = "deferred",
+    }
+}
+
+label! {
     /// A limit of the connections of clients.
     pub enum ConnectionLimit {
         /// Connections in all.

@@ -25,8 +25,8 @@ use requests::{Requests, RequestsCollector};
 
 pub use at_scrape::Labelled;
 pub use labels::{
-    ConnectionLimit, DecisionOutcome, Label, Lookup, MessageOutcome, PasswordCheck, ReloadOutcome, Reloaded,
-    SmtpLimit, ThrottledBy,
+    ConnectionLimit, DecisionOutcome, Label, Lookup, MessageOutcome, PasswordCheck, RecipientOutcome,
+    ReloadOutcome, Reloaded, SmtpLimit, ThrottledBy,
 };
 pub use log_lines::LostLines;
 pub use scope::MetricsScope;
@@ -72,6 +72,8 @@ handles! {
         upstream_connections: IntGaugeVec = "gatepost_upstream_connections" ["entry", "state"],
         /// Open SMTP sessions.
         pub smtp_sessions: IntGauge = "gatepost_smtp_sessions" [],
+        /// Recipients that clients named, by the reply.
+        smtp_recipients: Counters<RecipientOutcome> = "gatepost_smtp_recipients_total" ["outcome"],
         /// Messages that clients began to send, by how that ended.
         smtp_messages: Counters<MessageOutcome> = "gatepost_smtp_messages_total" ["outcome"],
         /// Clients that ran into a limit of the SMTP entry.
@@ -183,6 +185,11 @@ impl Metrics {
     /// Counts a mutation; both words come from a fixed set of the caller's.
     pub fn mutation(&self, action: &'static str, outcome: &'static str) {
         self.mutations.with_label_values(&[action, outcome]).inc();
+    }
+
+    /// Counts recipients.
+    pub fn smtp_recipients(&self, outcome: RecipientOutcome, count: usize) {
+        self.smtp_recipients.add(outcome, count as u64);
     }
 
     /// Counts a message.

@@ -19,6 +19,8 @@ const ENTRIES: &[&str] = Entry::WORDS;
 const PERMISSIONS: [&str; 4] = ["email", "api", "web", "manage"];
 const OUTCOMES: &[&str] = DecisionOutcome::WORDS;
 const THROTTLED: usize = DecisionOutcome::Denied(Denial::Throttled(Duration::ZERO)).place();
+/// The status of a tunnel that has ended: 101 Switching Protocols.
+const TUNNEL: usize = 101;
 const STATUSES: std::ops::Range<usize> = 100..600;
 /// The statuses that have a series of their own: those of IANA's registry that can end a request, and 499 for a client that
 /// left. Others count together, as `2xx` and so on.
@@ -95,7 +97,10 @@ impl Requests {
     pub fn http_request(&self, entry: Entry, status: u16, took: Duration) {
         let status = usize::from(status).clamp(STATUSES.start, STATUSES.end - 1) - STATUSES.start;
         self.statuses.add(entry as usize * STATUSES.len() + status, 1);
-        self.request_seconds.observe(entry as usize, took);
+        // A tunnel lasts as long as its two ends like, which is no sign of slowness.
+        if status + STATUSES.start != TUNNEL {
+            self.request_seconds.observe(entry as usize, took);
+        }
     }
 }
 

@@ -99,6 +99,8 @@ fn other_statuses_count_with_their_class() {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
     assert!(!text.contains("1xx"), "{text}");
+    // All but the tunnel, which says nothing about the time of an answer.
+    assert!(text.contains("gatepost_http_request_seconds_count{entry=\"api\"} 14\n"), "{text}");
 }
 
 /// Case E9: `http_request_seconds{entry="smtp"}` and the like, which can never count.
