@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 use gatepost::cli::output::say;
-use gatepost::cli::{Arguments, Command, REFUSED, account, completions, credential, demo, man};
+use gatepost::cli::{Arguments, Command, REFUSED, account, completions, credential, demo, find, man};
 use gatepost::config::{Config, ConfigError, ConfigErrors};
 use gatepost::server::{self, ConfigSource, Gateway, LastLines, Signals, StartError, complain};
 use tokio::runtime::Runtime;
@@ -97,6 +97,11 @@ fn execute(arguments: Arguments, runtime: &Runtime, signals: Option<Signals>) ->
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
             start_log(&config)?;
             Ok(runtime.block_on(credential::run(command, &config))?)
+        }
+        Command::Find(options) => {
+            let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
+            start_log(&config)?;
+            Ok(runtime.block_on(find::run(options, &config))?)
         }
         Command::Completions { shell } => {
             completions::print(shell, Arguments::command())?;

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
+use crate::domain::RequestId;
 use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::headers::answer::AnswerHead;
 use crate::edge::http::http1::client::Http1Client;
-use crate::edge::http::request_id::RequestId;
 use crate::edge::http::respond;
 use crate::edge::net::listener::{self, AdmissionLimits, Connection};
 use crate::edge::net::source_limit::unlimited;

@@ -7,6 +7,7 @@ pub mod completions;
 pub mod credential;
 pub mod demo;
 pub mod error;
+pub mod find;
 pub mod man;
 pub mod output;
 pub mod password;

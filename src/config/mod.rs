@@ -19,6 +19,7 @@ mod reader;
 pub mod route;
 pub mod settings;
 pub mod smtp_entry;
+pub mod smtp_listener;
 pub mod smtp_relay;
 pub mod timeouts;
 pub mod upstream;
@@ -38,6 +39,7 @@ pub use settings::{
     TlsSettings,
 };
 pub use smtp_entry::{SmtpEntry, SmtpIdentity, SmtpLimits, SmtpTimeouts};
+pub use smtp_listener::{BareNewline, SmtpListener, SmtpListenerRules, SmtpListenerTls};
 pub use smtp_relay::{SmtpLogin, SmtpRelay};
 pub use timeouts::Timeouts;
 pub use upstream::{GroupSettings, HealthCheck};

@@ -17,8 +17,8 @@ use super::{
 use crate::domain::Entry;
 
 /// A file with every section: parsing it asks for every key.
-const EVERY_SECTION: &str = "store={}\nserver={}\nlog={}\ntls={}\nauth={}\nsmtp={}\nops={}\n\
-    [api]\n[[api.route]]\n[[api.group]]\n[web]\n[[web.route]]\n[[web.group]]\n";
+const EVERY_SECTION: &str = "store={}\nserver={}\nlog={}\ntls={}\nauth={}\nops={}\n\
+    [smtp]\n[[smtp.listener]]\n[api]\n[[api.route]]\n[[api.group]]\n[web]\n[[web.route]]\n[[web.group]]\n";
 
 impl Config {
     /// Reads and checks the file at `path`.

@@ -105,12 +105,14 @@ impl Assembly {
             sites(&config, &mut sockets, &mut prepared, certificate.as_ref(), &core, &open)?;
         let mail = mail(&config, certificate.as_ref(), threads, &core).await?;
         let mail_limits = AdmissionLimits::for_clients(&open, &core.metrics);
+        let served =
+            mail.iter().flat_map(|entry| entry.listeners.iter().map(move |listener| (entry, listener)));
         let mail_listening: Vec<MailListening> = std::mem::take(&mut sockets.mail)
             .into_iter()
-            .zip(mail.iter().cycle())
-            .map(|((implicit_tls, socket), entry)| MailListening {
+            .zip(served)
+            .map(|(socket, (entry, listener))| MailListening {
                 socket,
-                implicit_tls,
+                listener: listener.clone(),
                 entry: entry.clone(),
                 limits: mail_limits.clone(),
             })

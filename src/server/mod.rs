@@ -13,9 +13,10 @@ mod workers;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tracing::field::debug;
 use tracing::{info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, SmtpListener};
 use crate::edge::net::listener::{self, AdmissionLimits};
 use crate::edge::net::source_limit::unlimited;
 use crate::service::{Accounts, Credentials, Origin};
@@ -115,13 +116,10 @@ impl Assembly {
             let limits = AdmissionLimits::for_operators(OPERATORS, Some(self.metrics.accept_errors.clone()));
             tokio::spawn(listener::accept(socket, None, limits, unlimited, |_| {}, until, serve));
         }
+        let mut mail = self.config.smtp.iter().flat_map(|smtp| &smtp.listeners);
         for (key, address) in &self.addresses {
-            // Nothing else tells a port that the system chose, so this target passes at every level.
-            if self.chosen.contains(address) {
-                info!(target: log::LISTENER, listener = key, %address, "listening");
-            } else {
-                info!(listener = key, %address, "listening");
-            }
+            let listener = key.strip_prefix("smtp.").and_then(|_| mail.next());
+            tell(key, *address, listener, self.chosen.contains(address));
         }
         for warning in warnings(&self.config) {
             warn!("{warning}");
@@ -152,5 +150,19 @@ impl Assembly {
             warn!("database still in use: closed without a checkpoint");
         }
         info!("stopped");
+    }
+}
+
+/// Logs an open listener, with the rules of one for mail. Nothing else tells a port that the system has `chosen`, so that line is
+/// written at every level.
+fn tell(key: &str, address: SocketAddr, mail: Option<&SmtpListener>, chosen: bool) {
+    let tls = mail.map(|listener| listener.tls.as_str());
+    let require_tls = mail.map(|listener| listener.rules.require_tls);
+    let bare_newline = mail.map(|listener| listener.rules.bare_newline.as_str());
+    let networks = mail.map(|listener| debug(&listener.rules.networks));
+    if chosen {
+        info!(target: log::LISTENER, listener = key, %address, tls, require_tls, bare_newline, networks, "listening");
+    } else {
+        info!(listener = key, %address, tls, require_tls, bare_newline, networks, "listening");
     }
 }

@@ -9,6 +9,7 @@ pub mod listener;
 pub mod nonblocking;
 pub(super) mod pingora_compat;
 pub mod rare_log;
+pub mod request_ids;
 pub(super) mod resolver;
 pub mod source_limit;
 pub(super) mod stream_wrapper;

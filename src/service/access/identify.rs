@@ -26,7 +26,7 @@ use crate::domain::password::LONGEST_BYTES;
 use crate::domain::{Canonical, Denial, Entry, Presented, Principal, Secret, StoredHash, Unavailable};
 use crate::state::Lane;
 use crate::state::cache::{Proof, Verified};
-use crate::state::hashing::{Check, Checked, HIGHEST_COST};
+use crate::state::hashing::{Check, Checked, HIGHEST_COST, HashShare};
 use crate::state::metrics::Lookup;
 use crate::state::throttle::{AdmittedCheck, SourcePrefix};
 
@@ -160,7 +160,8 @@ impl Access {
         };
         // Not by what the cache holds: the time would tell an attacker which usernames are in use.
         let lane = if self.throttle.is_known(source, &name, now) { Lane::Known } else { Lane::Rest };
-        let check = Check { stored: &pending.stored, secret, highest, refused: !active };
+        let share = HashShare::Source(source);
+        let check = Check { stored: &pending.stored, secret, highest, refused: !active, share };
         let Checked { right, joined } = match self.hasher.verify(check, lane).await {
             Ok(checked) => checked,
             Err(why) => return Err(self.unavailable(&pending, why).await),
@@ -206,7 +207,8 @@ impl Access {
         let (verified, secret) = (Arc::clone(verified), Secret::new(secret.to_vec()));
         tokio::spawn(async move {
             let old: &StoredHash = &verified.identity.principal.hash;
-            let Ok(new) = hasher.renew(old, secret.expose()).await else { return };
+            let share = HashShare::Account(verified.identity.principal.account);
+            let Ok(new) = hasher.renew(old, secret.expose(), share).await else { return };
             match store.renew_hash(&verified.identity.name, old, &new).await {
                 Ok(true) => {
                     // The secret matches the new hash, which was made from it. With this said first, the raise costs the

@@ -10,6 +10,7 @@ mod sql;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod uses;
 
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -24,6 +25,7 @@ use crate::domain::{
 pub use accounts::Account;
 pub use credentials::{Authority, CredentialEdit, NewCredential};
 pub use error::{MutationError, StoreError};
+pub use uses::PrincipalUse;
 
 use sqlite::{Connection, Database, Missing, Mutation, Pools, Query, Row, refusal, unavailable};
 

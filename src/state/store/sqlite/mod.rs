@@ -43,7 +43,7 @@ pub(super) const HIGHEST_COST: &str = "SELECT max(CAST(substr(hash, -56, 2) AS I
 pub(super) const UNCOUNT: &str = "UPDATE change SET number = number - 1 WHERE only = 1";
 
 /// Waits for the write lock at the beginning of a transaction. In its middle, SQLite cannot wait any more.
-const BEGIN: &str = "BEGIN IMMEDIATE";
+pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// The connections: one that writes, some that read.
 #[derive(Clone)]
