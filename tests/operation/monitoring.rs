@@ -226,7 +226,9 @@ fn selectors(expression: &str) -> Vec<String> {
 /// Case E19: the first burst of what cannot be decided, on a gateway that had none before.
 #[test]
 fn a_first_failure_is_seen_by_the_rules() {
-    let (backend, sink) = (Backend::hello(), Sink::good());
+    // No connection to it stays.
+    let hello = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let (backend, sink) = (Backend::answering(|_| hello.to_vec()), Sink::good());
     let (gateway, prometheus) = busy(&backend, &sink);
     backend.close();
     prometheus.wait_for("gatepost_backend_up{entry=\"api\"} == 0");
