@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
-use gatepost::cli::output::say;
-use gatepost::cli::{Arguments, Command, REFUSED, account, completions, credential, demo, find, man};
+use gatepost::cli::{Arguments, Command, REFUSED, account, check, completions, credential, demo, find, man};
 use gatepost::config::{Config, ConfigError, ConfigErrors};
 use gatepost::server::{self, ConfigSource, Gateway, LastLines, Signals, StartError, complain};
 use tokio::runtime::Runtime;
@@ -76,18 +75,7 @@ fn execute(arguments: Arguments, runtime: &Runtime, signals: Option<Signals>) ->
                 Ok(ExitCode::SUCCESS)
             })
         }
-        Command::Check => {
-            let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
-            let wrong = server::check(&config);
-            if !wrong.is_empty() {
-                return Ok(refuse(&path, wrong));
-            }
-            for warning in server::warnings(&config) {
-                say(&format!("{}: warning: {warning}", path.display()));
-            }
-            say(&format!("{}: no errors", path.display()));
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Check => Ok(runtime.block_on(check::run(&path))),
         Command::Account(command) => {
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
             start_log(&config)?;
@@ -123,5 +111,7 @@ fn refuse(path: &Path, wrong: Vec<ConfigError>) -> ExitCode {
 
 /// Loads the configuration; prints all errors to standard error if it is invalid.
 fn load(path: &Path) -> Option<Config> {
-    Config::load(path).map_err(|errors| complain(&errors.to_string())).ok()
+    let text = server::read_config(path);
+    let config = text.and_then(|text| Config::parse(&text, &path.display().to_string()));
+    config.map_err(|errors| complain(&errors.to_string())).ok()
 }

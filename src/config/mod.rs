@@ -33,10 +33,11 @@ pub use credential_places::{CredentialPlace, CredentialPlaces};
 pub use error::{ConfigError, ConfigErrors};
 pub use http_entry::{Forms, HttpEntry};
 pub use key_location::{KeyLocation, NamedFile};
+pub use parse::ExaminedConfig;
 pub use route::{Need, RouteSettings};
 pub use settings::{
     AuthSettings, Config, LogFormat, LogLevel, LogSettings, OpsSettings, ServerSettings, StoreSettings,
-    TlsSettings,
+    TlsFiles, TlsSettings,
 };
 pub use smtp_entry::{SmtpEntry, SmtpIdentity, SmtpLimits, SmtpTimeouts};
 pub use smtp_listener::{BareNewline, SmtpListener, SmtpListenerRules, SmtpListenerTls};

@@ -67,6 +67,7 @@ impl Core {
     async fn open(config: &Config, cores: usize, metrics: Arc<Metrics>) -> Result<Core, StartError> {
         let epochs = Arc::new(Epochs::new());
         let store = Store::open(&config.store).await?;
+        store.log_faults();
         let cluster = Arc::new(Cluster::join(&store, epochs.clone()).await?);
         let (auth, threads) = (&config.auth, config.auth.hash_threads_on(cores));
         let hasher = Hasher::start(auth.bcrypt_cost, threads, auth.hash_queue, metrics.clone());
@@ -89,7 +90,7 @@ impl Assembly {
         let threads = config.server.threads_on(cores);
         let mut sockets = Sockets::bind(&config)?;
         let metrics = Arc::new(Metrics::of(&config));
-        let mut prepared = Prepared::checked(&config, threads, &metrics).map_err(StartError::Unfit)?;
+        let mut prepared = Prepared::for_start(&config, threads, &metrics).map_err(StartError::Unfit)?;
         info!(version = env!("CARGO_PKG_VERSION"), "starting");
         if let Some((before, after)) = raised {
             info!(before, after, "limit of open files raised");

@@ -3,6 +3,7 @@
 mod assembly;
 mod error;
 mod log;
+mod named_files;
 mod observed;
 mod prepared;
 mod reload;
@@ -23,7 +24,7 @@ use crate::service::{Accounts, Credentials, Origin};
 
 pub use error::StartError;
 pub use log::{LastLines, complain, start_log};
-pub use prepared::{check, warnings};
+pub use prepared::{CheckReport, check, read_config};
 pub use reload::ConfigSource;
 pub use signals::Signals;
 
@@ -121,7 +122,7 @@ impl Assembly {
             let listener = key.strip_prefix("smtp.").and_then(|_| mail.next());
             tell(key, *address, listener, self.chosen.contains(address));
         }
-        for warning in warnings(&self.config) {
+        for warning in prepared::warnings(&self.config) {
             warn!("{warning}");
         }
     }

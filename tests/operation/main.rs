@@ -5,7 +5,9 @@ mod common;
 
 mod audit;
 mod broken_log;
+mod certificate_expiry;
 mod certificates;
+mod checking;
 mod command_line;
 mod demo;
 mod descriptors;
@@ -14,4 +16,5 @@ mod logs;
 mod management;
 mod metrics;
 mod monitoring;
+mod replaced_files;
 mod starting;

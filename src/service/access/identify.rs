@@ -71,7 +71,7 @@ impl Access {
         // Before the row is read: see `state::epoch`.
         let seen = self.epochs.now();
         let row = self.store.principal(&name).await;
-        let row = row.map_err(|error| NotIdentified::Unavailable(self.without_store(&error, now)))?;
+        let row = row.map_err(|_| NotIdentified::Unavailable(Unavailable::Store))?;
         let active = row.as_ref().is_none_or(|row| row.active);
         let stored = row.as_ref().map_or_else(|| self.hasher.decoy(&name), |row| row.hash.clone());
         let proof =
@@ -153,10 +153,7 @@ impl Access {
         let PendingCheck { name, secret, source, clock, seen, active, proof, .. } = pending;
         let highest = match self.store.highest_cost(HIGHEST_COST).await {
             Ok(highest) => highest,
-            Err(error) => {
-                let why = self.without_store(&error, now);
-                return Err(self.unavailable(&pending, why).await);
-            }
+            Err(_) => return Err(self.unavailable(&pending, Unavailable::Store).await),
         };
         // Not by what the cache holds: the time would tell an attacker which usernames are in use.
         let lane = if self.throttle.is_known(source, &name, now) { Lane::Known } else { Lane::Rest };
