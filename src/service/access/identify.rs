@@ -71,7 +71,7 @@ impl Access {
         // Before the row is read: see `state::epoch`.
         let seen = self.epochs.now();
         let row = self.store.principal(&name).await;
-        let row = row.map_err(|_| NotIdentified::Unavailable(Unavailable::Store))?;
+        let row = row.map_err(|_| NotIdentified::Unavailable(self.without_store()))?;
         let active = row.as_ref().is_none_or(|row| row.active);
         let stored = row.as_ref().map_or_else(|| self.hasher.decoy(&name), |row| row.hash.clone());
         let proof =
@@ -153,7 +153,7 @@ impl Access {
         let PendingCheck { name, secret, source, clock, seen, active, proof, .. } = pending;
         let highest = match self.store.highest_cost(HIGHEST_COST).await {
             Ok(highest) => highest,
-            Err(_) => return Err(self.unavailable(&pending, Unavailable::Store).await),
+            Err(_) => return Err(self.unavailable(&pending, self.without_store()).await),
         };
         // Not by what the cache holds: the time would tell an attacker which usernames are in use.
         let lane = if self.throttle.is_known(source, &name, now) { Lane::Known } else { Lane::Rest };
