@@ -8,6 +8,7 @@ use pingora_core::listeners::tls::Acceptor;
 use tokio::sync::watch;
 use tracing::info;
 
+use super::certificate_stamp::CertificateStamp;
 use super::error::StartError;
 use super::observed;
 use super::prepared::Prepared;
@@ -39,6 +40,8 @@ pub struct Assembly {
     pub sites: Vec<Arc<HttpService>>,
     pub mail: Option<Arc<SmtpService>>,
     pub certificate: Option<Arc<TlsCertificate>>,
+    /// The state of the certificate's files from before they were read.
+    pub certificate_stamp: Option<CertificateStamp>,
     pub workers: Workers,
     pub ops: Option<(OpsServer, TcpListener)>,
     pub addresses: Vec<(&'static str, SocketAddr)>,
@@ -49,6 +52,7 @@ pub struct Assembly {
     /// Turns true when all work has ended.
     pub ended: watch::Sender<bool>,
     pub store: Store,
+    pub access: Arc<Access>,
     pub cluster: Arc<Cluster>,
     pub mutations: Mutations,
     pub metrics: Arc<Metrics>,
@@ -90,6 +94,7 @@ impl Assembly {
         let threads = config.server.threads_on(cores);
         let mut sockets = Sockets::bind(&config)?;
         let metrics = Arc::new(Metrics::of(&config));
+        let certificate_stamp = config.tls.as_ref().map(CertificateStamp::of);
         let mut prepared = Prepared::for_start(&config, threads, &metrics).map_err(StartError::Unfit)?;
         info!(version = env!("CARGO_PKG_VERSION"), "starting");
         if let Some((before, after)) = raised {
@@ -120,7 +125,8 @@ impl Assembly {
             .collect();
         let Core { metrics, store, cluster, access, mutations } = core;
         let ops = sockets.ops.take().map(|socket| {
-            (OpsServer { access, metrics: metrics.clone(), stop: stopped.clone(), end }, socket)
+            let (access, metrics) = (access.clone(), metrics.clone());
+            (OpsServer { access, metrics, stop: stopped.clone(), end }, socket)
         });
         let deadline = config.server.shutdown_deadline;
         let limits = DescriptorLimits::apply().map_err(StartError::Descriptors)?;
@@ -136,6 +142,7 @@ impl Assembly {
             sites,
             mail,
             certificate,
+            certificate_stamp,
             workers,
             ops,
             addresses,
@@ -143,6 +150,7 @@ impl Assembly {
             stop,
             ended,
             store,
+            access,
             cluster,
             mutations,
             metrics,

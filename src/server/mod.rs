@@ -1,6 +1,7 @@
 //! The composition root: a configuration becomes a running gateway, is reloaded, and stops.
 
 mod assembly;
+mod certificate_stamp;
 mod error;
 mod log;
 mod named_files;
@@ -80,12 +81,9 @@ impl Gateway {
     pub async fn run(self, source: ConfigSource) {
         let Gateway { mut assembly, mut signals } = self;
         assembly.begin();
-        let mut reloader = reload::Reloader::new(
-            source,
-            assembly.config.clone(),
-            assembly.certificate.clone(),
-            assembly.metrics.clone(),
-        );
+        let (config, certificate) = (assembly.config.clone(), assembly.certificate.clone());
+        let (seen, metrics) = (assembly.certificate_stamp, assembly.metrics.clone());
+        let mut reloader = reload::Reloader::new(source, config, certificate, seen, metrics);
         let mut look = tokio::time::interval(Duration::from_secs(10));
         loop {
             tokio::select! {
@@ -111,6 +109,7 @@ impl Assembly {
         if let Some(mail) = &self.mail {
             tokio::spawn(mail.backends.clone().watch_health());
         }
+        tokio::spawn(self.access.clone().keep_uses_written());
         if let Some((server, socket)) = self.ops.take() {
             let serve = move |connection| server.clone().serve(connection);
             let until = self.ended.subscribe();
@@ -146,6 +145,9 @@ impl Assembly {
             }
         }
         let _ = self.ended.send(true);
+        if tokio::time::timeout(CLOSING, self.access.write_uses()).await.is_err() {
+            warn!("database still in use: the networks of users since the last minute are not written");
+        }
         // The last process that closes the database moves its write-ahead log into the file, which is complete then.
         if tokio::time::timeout(CLOSING, self.store.close()).await.is_err() {
             warn!("database still in use: closed without a checkpoint");

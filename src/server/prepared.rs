@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use super::named_files;
 use crate::config::{Config, ConfigError, ConfigErrors};
 use crate::domain::Entry;
+use crate::domain::username::RESERVED;
 use crate::edge::http::service::Plan;
 use crate::edge::net::{certificate_validity, descriptors, tls_certificate};
 use crate::edge::smtp::backend::group::BackendGroup;
@@ -125,6 +126,11 @@ pub async fn check(text: &str, file: &Path) -> CheckReport {
         errors.push(ConfigError::at(&config.store_place, error));
     }
     let mut warnings = warnings(config);
+    if Store::has_reserved_name(&config.store).await {
+        warnings.push(format!(
+            "store: an account or credential has the reserved username {RESERVED}; it keeps working, but should be replaced"
+        ));
+    }
     warnings.extend(named_files::warning_to_root(config, file));
     CheckReport { errors, warnings }
 }

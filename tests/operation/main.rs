@@ -11,6 +11,7 @@ mod checking;
 mod command_line;
 mod demo;
 mod descriptors;
+mod documented_commands;
 mod lifecycle;
 mod logs;
 mod management;

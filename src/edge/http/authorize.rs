@@ -200,6 +200,10 @@ impl Admission<'_> {
         let site = self.site;
         let memory = self.client.memory();
         if let Some(granted) = site.access.check_remembered(memory, &presented, permission, site.entry) {
+            // Once for a connection of the client itself. Those of a trusted proxy are of many clients.
+            if !self.client.has_accepted() || self.client.is_trusted(&self.plan.trusted_proxies) {
+                site.access.note_use(&granted, site.entry, self.source(session));
+            }
             self.client.note_accepted();
             return Ok(granted);
         }
