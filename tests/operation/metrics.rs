@@ -51,8 +51,8 @@ fn no_series_appears_after_the_start() {
     drive_http(&gateway);
     drive_mail(&gateway);
     assert_eq!(gateway.manage("add", "username=newcomer&password=s3cret-enough").0, 200);
-    assert_eq!(gateway.manage("add", "username=newcomer&password=s3cret-enough").0, 400);
-    assert_eq!(gateway.manage("get", "username=nobody-at-all").0, 400);
+    assert_eq!(gateway.manage("add", "username=newcomer&password=s3cret-enough").0, 409);
+    assert_eq!(gateway.manage("get", "username=nobody-at-all").0, 404);
     assert_eq!(gateway.manage("remove", "username=newcomer").0, 200);
     gateway.signal("HUP");
     gateway.log().wait_for(&["configuration reloaded"]);
