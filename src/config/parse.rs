@@ -145,7 +145,7 @@ fn first_line_of(text: &str, line: usize, name: &str) -> Option<usize> {
     }
     let start = before.iter().rposition(|line| is_header(line)).map_or(0, |index| index + 1);
     let is_it = |line: &&str| line.split_once('=').is_some_and(|(key, _)| key.trim() == name);
-    before[start..].iter().position(|line| is_it(line)).map(|index| start + index + 1)
+    before[start..].iter().position(is_it).map(|index| start + index + 1)
 }
 
 fn read(findings: &Findings, table: &DeTable<'_>) -> (Config, TlsFiles) {

@@ -134,10 +134,7 @@ fn check_says_as_whom_it_looked_and_what_others_may_read() {
     for (key, name) in [("tls.private_key", "key.pem"), ("store.url", "gatepost.db")] {
         let path = at(name).display().to_string();
         assert!(text.contains(&format!("warning: {key}: {path}: every user may use it (owner ")), "{text}");
-        assert!(
-            text.contains(&format!("mode 0644)")) && text.contains(&format!("type: chmod o= {path}")),
-            "{text}"
-        );
+        assert!(text.contains("mode 0644)") && text.contains(&format!("type: chmod o= {path}")), "{text}");
     }
     if !rustix::process::geteuid().is_root() {
         assert!(text.contains("(checked as "), "{text}");
