@@ -13,13 +13,12 @@ use tokio::sync::watch;
 use crate::edge::http::server::HttpServer;
 use crate::edge::http::service::HttpService;
 use crate::edge::net::in_flight::InFlight;
-use crate::edge::net::listener;
+use crate::edge::net::listener::{self, AdmissionLimits};
 use crate::edge::net::refused_connections::RefusedConnections;
 use crate::edge::net::worker::{self, Work};
 use crate::edge::smtp::server::SmtpServer;
 use crate::edge::smtp::service::{ServedListener, SmtpService};
 use crate::edge::smtp::worker::SmtpWorker;
-use crate::state::metrics::SmtpLimit;
 
 /// The interval at which a worker closes idle connections to backends that were kept for too long.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -35,6 +34,8 @@ pub struct Listening {
     pub tls: Option<Arc<Acceptor>>,
     /// The entry it belongs to.
     pub site: Arc<HttpService>,
+    /// The conditions for connections of the entry.
+    pub limits: AdmissionLimits,
 }
 
 /// A socket of the SMTP entry.
@@ -45,6 +46,8 @@ pub struct MailListening {
     pub listener: Arc<ServedListener>,
     /// The entry.
     pub entry: Arc<SmtpService>,
+    /// The conditions for connections of the entry.
+    pub limits: AdmissionLimits,
 }
 
 /// All workers.
@@ -64,7 +67,6 @@ impl Workers {
         listening: &[Listening],
         mail: &[MailListening],
         sites: &[Arc<HttpService>],
-        open: &Arc<InFlight>,
         stop: &watch::Receiver<bool>,
         deadline: Duration,
     ) -> std::io::Result<Workers> {
@@ -83,19 +85,12 @@ impl Workers {
                     stop: stop.clone(),
                 };
                 let site = listening.site.clone();
-                let refusals = RefusedConnections::new(site.entry, site.refusals.clone(), site.ids.clone());
+                let refusals = RefusedConnections::new(site.entry, &site.metrics, &site.refusals, &site.ids);
                 let count = move |address| site.count_connection(address);
                 let serve = move |connection| server.clone().serve(connection);
                 let (socket, tls) = (listening.socket.try_clone()?, listening.tls.clone());
-                accepting.push(listener::accept(
-                    socket,
-                    tls,
-                    open.clone(),
-                    count,
-                    refusals,
-                    stop.clone(),
-                    serve,
-                ));
+                let limits = listening.limits.clone();
+                accepting.push(listener::accept(socket, tls, limits, count, refusals, stop.clone(), serve));
             }
             let mut accepting_mail = Vec::new();
             for listening in mail {
@@ -107,15 +102,14 @@ impl Workers {
                 };
                 let server = SmtpServer { worker: mail_worker, listener: listening.listener.clone() };
                 let full = server.clone();
-                let refuse =
-                    move |stream: &TcpStream, source| full.refuse(stream, source, SmtpLimit::Connections);
+                let refuse = move |stream: &TcpStream, source, limit| full.refuse(stream, source, limit);
                 // On the heap, because the future of a task is moved a few times.
                 let serve =
                     move |stream, peer, entered| Box::pin(server.clone().serve(stream, peer, entered));
                 let socket = listening.socket.try_clone()?;
                 accepting_mail.push(listener::accept_streams(
                     socket,
-                    open.clone(),
+                    listening.limits.clone(),
                     stop.clone(),
                     refuse,
                     serve,

@@ -5,14 +5,18 @@ mod common;
 
 mod audit;
 mod broken_log;
+mod certificate_expiry;
 mod certificates;
 mod checking;
 mod command_line;
 mod demo;
+mod descriptors;
 mod documented_commands;
 mod lifecycle;
 mod logs;
 mod management;
+mod metrics;
+mod monitoring;
 mod refusals_can_be_found;
 mod replaced_files;
 mod starting;

@@ -8,17 +8,32 @@ use tokio::net::TcpStream;
 use super::refusal_log::{RefusalLine, RefusalLog};
 use super::request_ids::RequestIds;
 use crate::domain::{Entry, RefusalReason};
+use crate::state::metrics::{ConnectionLimit, Metrics};
 
 /// The log of an entry's refused connections. The default logs nothing.
 #[derive(Clone, Default)]
 pub struct RefusedConnections {
-    log: Option<(Entry, Arc<RefusalLog>, Arc<RequestIds>)>,
+    log: Option<(Entry, Arc<Metrics>, Arc<RefusalLog>, Arc<RequestIds>)>,
 }
 
 impl RefusedConnections {
     /// The log for an entry.
-    pub fn new(entry: Entry, log: Arc<RefusalLog>, ids: Arc<RequestIds>) -> RefusedConnections {
-        RefusedConnections { log: Some((entry, log, ids)) }
+    pub fn new(
+        entry: Entry,
+        metrics: &Arc<Metrics>,
+        log: &Arc<RefusalLog>,
+        ids: &Arc<RequestIds>,
+    ) -> RefusedConnections {
+        RefusedConnections { log: Some((entry, metrics.clone(), log.clone(), ids.clone())) }
+    }
+
+    /// Counts and logs that a connection of `source` is refused at `limit`.
+    pub fn refuse(&self, limit: ConnectionLimit, stream: &TcpStream, source: IpAddr) {
+        if let Some((entry, metrics, ..)) = &self.log {
+            metrics.connection_refused(*entry, limit);
+        }
+        let detail = if limit == ConnectionLimit::Descriptors { "descriptors" } else { "" };
+        self.log(RefusalReason::Connections, stream, source, detail);
     }
 
     /// Logs that a connection of `source` is refused.
@@ -28,7 +43,7 @@ impl RefusedConnections {
 
     /// The same for a connection that was accepted at `listener`.
     pub fn log_at(&self, reason: RefusalReason, listener: Option<SocketAddr>, source: IpAddr, detail: &str) {
-        let Some((entry, log, ids)) = &self.log else { return };
+        let Some((entry, _, log, ids)) = &self.log else { return };
         let listener = listener.map(|listener| listener.to_string()).unwrap_or_default();
         log.write(&RefusalLine {
             request_id: ids.next().as_str(),

@@ -17,7 +17,7 @@ use crate::domain::{Entry, MailId, RefusalReason};
 use crate::edge::net::in_flight::InFlightGuard;
 use crate::edge::net::refusal_log::RefusalLine;
 use crate::edge::net::source_limit::CountedConnection;
-use crate::state::metrics::SmtpLimit;
+use crate::state::metrics::{ConnectionLimit, SmtpLimit};
 use crate::wire::smtp::{Reply, replies};
 
 /// The longest time for a refusal to a client that may not read it.
@@ -45,12 +45,18 @@ impl SmtpServer {
     }
 
     /// Sends a refusal to a connection that exceeds `limit`, and counts it.
-    pub fn refuse(&self, stream: &TcpStream, source: IpAddr, limit: SmtpLimit) {
-        self.worker.entry.metrics.smtp_limit(limit);
+    pub fn refuse(&self, stream: &TcpStream, source: IpAddr, limit: ConnectionLimit) {
+        let metrics = &self.worker.entry.metrics;
+        metrics.connection_refused(Entry::Smtp, limit);
+        match limit {
+            ConnectionLimit::Connections => metrics.smtp_limit(SmtpLimit::Connections),
+            ConnectionLimit::Source => metrics.smtp_limit(SmtpLimit::Source),
+            ConnectionLimit::Descriptors => {}
+        }
         let id = MailId { session: self.worker.entry.ids.next(), transaction: 0 };
         let reason = match limit {
-            SmtpLimit::Source => RefusalReason::ConnectionsOfSource,
-            _ => RefusalReason::Connections,
+            ConnectionLimit::Source => RefusalReason::ConnectionsOfSource,
+            ConnectionLimit::Connections | ConnectionLimit::Descriptors => RefusalReason::Connections,
         };
         let told = !self.listener.has_implicit_tls();
         let code = if told { replies::TOO_MANY_CONNECTIONS.codes() } else { String::new() };
@@ -74,7 +80,7 @@ impl SmtpServer {
             address = Box::pin(self.identify(&mut stream, peer)).await?.unwrap_or(address);
         }
         let Some(counted) = self.worker.entry.sources.enter(address) else {
-            self.refuse(&stream, address, SmtpLimit::Source);
+            self.refuse(&stream, address, ConnectionLimit::Source);
             return None;
         };
         let acceptor = self.worker.entry.tls.as_ref().filter(|_| self.listener.has_implicit_tls());
