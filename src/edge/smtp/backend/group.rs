@@ -156,6 +156,11 @@ impl BackendGroup {
         self.backends.len() > 1
     }
 
+    /// The backends: the URL, and true if it counts as up.
+    pub fn states(&self) -> Vec<(String, bool)> {
+        self.backends.iter().map(|backend| (backend.name().to_owned(), backend.is_up())).collect()
+    }
+
     /// Checks the backends for as long as the gateway runs, and closes connections that were idle for too long.
     pub async fn watch_health(self: Arc<Self>) {
         let mut tick = tokio::time::interval(self.interval);

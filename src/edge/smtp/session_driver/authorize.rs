@@ -8,7 +8,7 @@ use crate::edge::smtp::delivery::MailDelivery;
 use crate::edge::smtp::refusal::MailRefusal;
 use crate::edge::smtp::submitter::Submitter;
 use crate::service::access::Decision;
-use crate::state::metrics::DecisionOutcome;
+use crate::state::metrics::{DecisionOutcome, RecipientOutcome};
 use crate::wire::PresentedCredential;
 use crate::wire::smtp::session::{EnvelopeBatch, LoginOutcome};
 use crate::wire::smtp::{Reply, replies};
@@ -71,6 +71,13 @@ impl SessionDriver {
             }
             _ => Ok(Vec::new()),
         };
+        let metrics = &self.worker.entry.metrics;
+        match &answered {
+            Ok(replies) => {
+                replies.iter().for_each(|reply| metrics.smtp_recipients(recipient_outcome(reply), 1))
+            }
+            Err(refusal) => metrics.smtp_recipients(recipient_outcome(refusal), envelope.rcpts.len()),
+        }
         match (answered, mail) {
             (Ok(rcpts), mail) => self.session.complete_envelope(mail, rcpts, &mut self.out),
             // MAIL was pipelined with its recipients and is not answered yet.
@@ -130,4 +137,15 @@ impl SessionDriver {
 
 fn may_send(permissions: Permissions) -> bool {
     permissions.contains(Permission::Email)
+}
+
+/// The outcome of a recipient that got this reply, or whose sender did.
+fn recipient_outcome(reply: &Reply) -> RecipientOutcome {
+    if reply.is_positive() {
+        RecipientOutcome::Accepted
+    } else if reply.is_permanent() {
+        RecipientOutcome::Rejected
+    } else {
+        RecipientOutcome::Deferred
+    }
 }
