@@ -10,7 +10,7 @@
 //! without a notice.
 //!
 //! A socket, or the directory of all, may be deleted while a gateway runs. The sender finds out by a roll call, waits for
-//! the gateway to listen again, and tells it ([`roll_call`]). The database itself may be replaced: then a gateway decides nothing
+//! the gateway to listen again, and tells it (`roll_call`). The database itself may be replaced: then a gateway decides nothing
 //! any more ([`Store::verify_files`]), and does not acknowledge a notice of a change in another file.
 
 mod ledger;
