@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use tracing::{Instrument, info_span};
-use zeroize::Zeroizing;
 
 use super::body::error::{BodyError, spool_failed};
 use super::body::pacing::Pace;
@@ -26,7 +25,7 @@ use crate::config::Need;
 use crate::domain::{Permission, Permissions, Presented};
 use crate::service::access::{Decision, Granted, Peer};
 use crate::wire::{
-    BASIC_BUFFER, BasicError, BodyScanner, CredentialError, FieldKind, PresentedCredential, RequestHead,
+    BasicBuffer, BasicError, BodyScanner, CredentialError, FieldKind, PresentedCredential, RequestHead,
     basic, one_credential,
 };
 
@@ -67,7 +66,7 @@ impl Admission<'_> {
             return self.admit_anybody(session, target, route);
         };
         let places = route.credentials;
-        let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
+        let mut buffer = BasicBuffer::default();
         let basic = match places.basic {
             true => authorization(session.head(), &mut buffer),
             false => Ok(None),
@@ -97,7 +96,7 @@ impl Admission<'_> {
             (Some(presented), kind) => {
                 let granted =
                     self.decide(session, presented, permission, route.also, CheckRoom::ForLogin).await?;
-                let mask = kind.mask(PresentedCredential::copy_of(presented));
+                let mask = kind.mask(presented);
                 let body = self.stream(session, mask, route, None);
                 Ok(Admitted { granted: Some(granted), query: rest, body })
             }
@@ -304,7 +303,7 @@ enum CheckRoom {
 /// The credential of the `Authorization` header. Only the scheme Basic presents one.
 pub fn authorization<'b>(
     request: &RequestHead,
-    buffer: &'b mut [u8; BASIC_BUFFER],
+    buffer: &'b mut BasicBuffer,
 ) -> Result<Option<Presented<'b>>, Refusal> {
     let mut values = request.fields().all(FieldKind::Authorization);
     let Some(value) = values.next() else { return Ok(None) };

@@ -57,7 +57,13 @@ pub enum FieldKind {
 impl FieldKind {
     /// The kind of a field with this name, in upper or lower case.
     pub fn of(name: &[u8]) -> FieldKind {
-        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+        let mut lower = [0; LONGEST];
+        match lower.get_mut(..name.len()) {
+            Some(part) => part.copy_from_slice(name),
+            None => return FieldKind::of_any_spelling(name),
+        }
+        lower.make_ascii_lowercase();
+        let is = |other: &[u8]| lower[..name.len()] == *other;
         // By length first: a name is compared with few others, and most with none.
         match name.len() {
             2 if is(b"te") => FieldKind::OneConnection,
@@ -122,6 +128,9 @@ impl FieldKind {
         1 << self as u8
     }
 }
+
+/// The length of the longest name with a kind that counts in its correct spelling alone, `Proxy-Authorization`.
+const LONGEST: usize = 19;
 
 /// The ends of names with which proxies convey the client's address: `CF-Connecting-IP`, `X-Azure-ClientIP`, `WL-Proxy-Client-IP`.
 const ENDS_OF_PROXIES: [&[u8]; 15] = [
