@@ -197,12 +197,24 @@ impl Admission<'_> {
         permission: Permission,
         room: CheckRoom,
     ) -> Result<Granted, Refusal> {
-        let site = self.site;
-        let memory = self.client.memory();
+        let (site, memory) = (self.site, self.client.memory());
         if let Some(granted) = site.access.check_remembered(memory, &presented, permission, site.entry) {
             self.client.note_accepted();
             return Ok(granted);
         }
+        // On the heap, because the future of every request would be larger otherwise.
+        Box::pin(self.check(session, presented, permission, room)).await
+    }
+
+    /// Decides on a credential that isn't remembered.
+    async fn check(
+        &self,
+        session: &ClientSession,
+        presented: Presented<'_>,
+        permission: Permission,
+        room: CheckRoom,
+    ) -> Result<Granted, Refusal> {
+        let site = self.site;
         // The check may wait for others.
         let _room = match room {
             CheckRoom::Taken => None,

@@ -102,7 +102,8 @@ impl FieldKind {
         // Most fields of browsers and libraries begin with other letters, and none of them ends like an address.
         let first = name.first().map(u8::to_ascii_lowercase);
         let may_concern = matches!(first, Some(b'b' | b'c' | b'f' | b'h' | b'p' | b'r' | b't' | b'w' | b'x'));
-        let may_tell = matches!(name.last().map(u8::to_ascii_lowercase), Some(b'p' | b'r'));
+        let last = name.last_chunk().map(|two: &[u8; 2]| two.map(|letter| letter.to_ascii_lowercase()));
+        let may_tell = matches!(last.as_ref(), Some(b"ip" | b"or" | b"dr"));
         let tells_the_client = may_tell && ENDS_OF_PROXIES.iter().any(|end| ends(name, end));
         if !may_concern || is(b"cache-control") {
             return if tells_the_client { FieldKind::OfProxies } else { FieldKind::Other };
@@ -236,6 +237,14 @@ mod tests {
             ("", FieldKind::Other),
         ] {
             assert_eq!(FieldKind::of(name.as_bytes()), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn ends_count_behind_any_word() {
+        for end in ENDS_OF_PROXIES {
+            let name = [b"Any-", end].concat().to_ascii_uppercase();
+            assert_eq!(FieldKind::of(&name), FieldKind::OfProxies, "{}", name.escape_ascii());
         }
     }
 
