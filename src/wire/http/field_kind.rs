@@ -57,40 +57,33 @@ pub enum FieldKind {
 impl FieldKind {
     /// The kind of a field with this name, in upper or lower case.
     pub fn of(name: &[u8]) -> FieldKind {
-        let mut lower = [0; LONGEST];
-        match lower.get_mut(..name.len()) {
-            Some(part) => part.copy_from_slice(name),
-            None => return FieldKind::of_any_spelling(name),
-        }
-        lower.make_ascii_lowercase();
-        let is = |other: &[u8]| lower[..name.len()] == *other;
         // By length first: a name is compared with few others, and most with none.
         match name.len() {
-            2 if is(b"te") => FieldKind::OneConnection,
-            4 if is(b"host") => FieldKind::Host,
-            4 if is(b"date") => FieldKind::Date,
-            6 if is(b"cookie") => FieldKind::Cookie,
-            6 if is(b"origin") => FieldKind::Origin,
-            6 if is(b"expect") => FieldKind::Expect,
-            7 if is(b"upgrade") => FieldKind::Upgrade,
-            7 if is(b"referer") => FieldKind::Referer,
-            7 if is(b"trailer") => FieldKind::OneConnection,
-            10 if is(b"connection") => FieldKind::Connection,
-            10 if is(b"keep-alive") => FieldKind::OneConnection,
-            12 if is(b"content-type") => FieldKind::ContentType,
-            12 if is(b"x-request-id") => FieldKind::RequestId,
-            13 if is(b"authorization") => FieldKind::Authorization,
-            14 if is(b"content-length") => FieldKind::ContentLength,
-            14 if is(b"sec-fetch-site") => FieldKind::SecFetchSite,
-            14 if is(b"http2-settings") => FieldKind::NextRecipient,
-            15 if is(b"x-forwarded-for") => FieldKind::ForwardedFor,
-            16 if is(b"content-encoding") => FieldKind::ContentEncoding,
-            16 if is(b"proxy-connection") => FieldKind::OneConnection,
-            16 if is(b"x-forwarded-host") => FieldKind::ForwardedHost,
-            16 if is(b"x-forwarded-port") => FieldKind::ForwardedPort,
-            17 if is(b"transfer-encoding") => FieldKind::TransferEncoding,
-            17 if is(b"x-forwarded-proto") => FieldKind::ForwardedProto,
-            19 if is(b"proxy-authorization") => FieldKind::NextRecipient,
+            2 if is_named(name, b"te") => FieldKind::OneConnection,
+            4 if is_named(name, b"host") => FieldKind::Host,
+            4 if is_named(name, b"date") => FieldKind::Date,
+            6 if is_named(name, b"cookie") => FieldKind::Cookie,
+            6 if is_named(name, b"origin") => FieldKind::Origin,
+            6 if is_named(name, b"expect") => FieldKind::Expect,
+            7 if is_named(name, b"upgrade") => FieldKind::Upgrade,
+            7 if is_named(name, b"referer") => FieldKind::Referer,
+            7 if is_named(name, b"trailer") => FieldKind::OneConnection,
+            10 if is_named(name, b"connection") => FieldKind::Connection,
+            10 if is_named(name, b"keep-alive") => FieldKind::OneConnection,
+            12 if is_named(name, b"content-type") => FieldKind::ContentType,
+            12 if is_named(name, b"x-request-id") => FieldKind::RequestId,
+            13 if is_named(name, b"authorization") => FieldKind::Authorization,
+            14 if is_named(name, b"content-length") => FieldKind::ContentLength,
+            14 if is_named(name, b"sec-fetch-site") => FieldKind::SecFetchSite,
+            14 if is_named(name, b"http2-settings") => FieldKind::NextRecipient,
+            15 if is_named(name, b"x-forwarded-for") => FieldKind::ForwardedFor,
+            16 if is_named(name, b"content-encoding") => FieldKind::ContentEncoding,
+            16 if is_named(name, b"proxy-connection") => FieldKind::OneConnection,
+            16 if is_named(name, b"x-forwarded-host") => FieldKind::ForwardedHost,
+            16 if is_named(name, b"x-forwarded-port") => FieldKind::ForwardedPort,
+            17 if is_named(name, b"transfer-encoding") => FieldKind::TransferEncoding,
+            17 if is_named(name, b"x-forwarded-proto") => FieldKind::ForwardedProto,
+            19 if is_named(name, b"proxy-authorization") => FieldKind::NextRecipient,
             _ => FieldKind::of_any_spelling(name),
         }
     }
@@ -129,9 +122,6 @@ impl FieldKind {
         1 << self as u8
     }
 }
-
-/// The length of the longest name with a kind that counts in its correct spelling alone, `Proxy-Authorization`.
-const LONGEST: usize = 19;
 
 /// The ends of names with which proxies convey the client's address: `CF-Connecting-IP`, `X-Azure-ClientIP`, `WL-Proxy-Client-IP`.
 const ENDS_OF_PROXIES: [&[u8]; 15] = [
@@ -202,6 +192,12 @@ const NEVER: [&[u8]; 18] = [
 /// Fields that say where a request goes and how its body is read. Another spelling of them is not forwarded.
 const FRAMING: [&[u8]; 5] =
     [b"content-encoding", b"content-length", b"content-type", b"proxy-authorization", b"transfer-encoding"];
+
+/// Returns true if a name is `other`, which is in lower case. Its length is known at compile time, so that no loop is needed.
+fn is_named<const N: usize>(name: &[u8], other: &[u8; N]) -> bool {
+    let name: Result<[u8; N], _> = name.try_into();
+    name.is_ok_and(|name| name.map(|byte| byte.to_ascii_lowercase()) == *other)
+}
 
 /// Returns true if a name is `other`, which is in lower case, with any character that is neither a letter nor a digit for its `-`.
 fn is_spelt(name: &[u8], other: &[u8]) -> bool {
