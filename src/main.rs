@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
-use gatepost::cli::output::say;
-use gatepost::cli::{Arguments, Command, REFUSED, account, completions, credential, demo, man};
+use gatepost::cli::{Arguments, Command, REFUSED, account, check, completions, credential, demo, find, man};
 use gatepost::config::{Config, ConfigError, ConfigErrors};
 use gatepost::server::{self, ConfigSource, Gateway, LastLines, StartError, complain};
 use tokio::runtime::Runtime;
@@ -54,18 +53,7 @@ fn execute(arguments: Arguments, runtime: &Runtime) -> Result<ExitCode> {
                 Ok(ExitCode::SUCCESS)
             })
         }
-        Command::Check => {
-            let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
-            let wrong = server::check(&config);
-            if !wrong.is_empty() {
-                return Ok(refuse(&path, wrong));
-            }
-            for warning in config.warnings() {
-                say(&format!("{}: warning: {warning}", path.display()));
-            }
-            say(&format!("{}: no errors", path.display()));
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Check => Ok(runtime.block_on(check::run(&path))),
         Command::Account(command) => {
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
             start_log(&config)?;
@@ -75,6 +63,11 @@ fn execute(arguments: Arguments, runtime: &Runtime) -> Result<ExitCode> {
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
             start_log(&config)?;
             Ok(runtime.block_on(credential::run(command, &config))?)
+        }
+        Command::Find(options) => {
+            let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
+            start_log(&config)?;
+            Ok(runtime.block_on(find::run(options, &config))?)
         }
         Command::Completions { shell } => {
             completions::print(shell, Arguments::command())?;
@@ -96,5 +89,7 @@ fn refuse(path: &Path, wrong: Vec<ConfigError>) -> ExitCode {
 
 /// Loads the configuration; prints all errors to standard error if it is invalid.
 fn load(path: &Path) -> Option<Config> {
-    Config::load(path).map_err(|errors| complain(&errors.to_string())).ok()
+    let text = server::read_config(path);
+    let config = text.and_then(|text| Config::parse(&text, &path.display().to_string()));
+    config.map_err(|errors| complain(&errors.to_string())).ok()
 }

@@ -8,6 +8,7 @@ use super::account::AccountCommand;
 use super::completions::Shell;
 use super::credential::CredentialCommand;
 use super::demo::DemoOptions;
+use super::find::FindOptions;
 use super::man::ManOptions;
 
 /// A gateway for APIs, dashboards and mail that checks the login of every request and every message.
@@ -40,6 +41,8 @@ pub enum Command {
     /// Manage the credentials of an account.
     #[command(subcommand)]
     Credential(CredentialCommand),
+    /// Find the account or credential of a name, with its account, state and permissions.
+    Find(FindOptions),
     /// Print a completion script for a shell.
     Completions {
         /// The shell that reads the script.

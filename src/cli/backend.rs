@@ -7,10 +7,10 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
+use crate::domain::RequestId;
 use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::headers::answer::AnswerHead;
 use crate::edge::http::http1::client::Http1Client;
-use crate::edge::http::request_id::RequestId;
 use crate::edge::http::respond;
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener::{self, Connection};

@@ -17,6 +17,9 @@ pub enum CommandError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The searched name does not exist.
+    #[error("there is no account and no credential of that name")]
+    NoSuchName,
     /// The two typed passwords differ.
     #[error("the two passwords differ")]
     PasswordsDiffer,

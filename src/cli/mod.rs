@@ -3,10 +3,12 @@
 pub mod account;
 pub mod arguments;
 pub mod backend;
+pub mod check;
 pub mod completions;
 pub mod credential;
 pub mod demo;
 pub mod error;
+pub mod find;
 pub mod man;
 pub mod output;
 pub mod password;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::domain::{Credential, Permission, Permissions};
+use crate::domain::{Credential, Permission, Permissions, Principal, PrincipalKind};
 use crate::server::complain;
 use crate::state::store::Account;
 
@@ -37,8 +37,21 @@ struct CredentialItem<'a> {
     id: i64,
     name: &'a str,
     permissions: Bits,
+    stored_permissions: Bits,
+    account_active: bool,
     created_at: String,
     updated_at: String,
+}
+
+#[derive(Serialize)]
+struct PrincipalItem<'a> {
+    name: &'a str,
+    kind: &'a str,
+    account: &'a str,
+    permissions: Bits,
+    stored_permissions: Bits,
+    account_rights: Bits,
+    account_active: bool,
 }
 
 /// A listing in progress.
@@ -76,7 +89,10 @@ impl<W: Write> Listing<W> {
     /// # Errors
     /// `out` cannot be written.
     pub fn of_credentials(out: W, json: bool) -> io::Result<Listing<W>> {
-        let titles = format!("{:>8}  {:<32} {:<14} {:<20} CHANGED", "ID", "NAME", "PERMISSIONS", "ADDED");
+        let titles = format!(
+            "{:>8}  {:<32} {:<14} {:<14} {:<9} {:<20} CHANGED",
+            "ID", "NAME", "PERMISSIONS", "STORED", "ACCOUNT", "ADDED"
+        );
         Listing::begin(out, json, &titles)
     }
 
@@ -87,7 +103,7 @@ impl<W: Write> Listing<W> {
     pub fn account(&mut self, account: &Account) -> io::Result<()> {
         let (created_at, updated_at) = (time(account.created_at), time(account.updated_at));
         if !self.json {
-            let state = if account.active { "active" } else { "suspended" };
+            let state = state(account.active);
             let (name, rights, count) = (account.name.as_str(), account.rights.as_str(), account.credentials);
             return writeln!(self.out, "{name:<32} {rights:<14} {state:<9} {count:>11}  {created_at}");
         }
@@ -110,13 +126,19 @@ impl<W: Write> Listing<W> {
         let (created_at, updated_at) = (time(credential.created_at), time(credential.updated_at));
         if !self.json {
             let (id, name) = (credential.id.0, credential.name.as_str());
-            let permissions = credential.effective.as_str();
-            return writeln!(self.out, "{id:>8}  {name:<32} {permissions:<14} {created_at:<20} {updated_at}");
+            let (permissions, stored) = (credential.effective.as_str(), credential.stored.as_str());
+            let state = state(credential.active);
+            return writeln!(
+                self.out,
+                "{id:>8}  {name:<32} {permissions:<14} {stored:<14} {state:<9} {created_at:<20} {updated_at}"
+            );
         }
         self.item(&CredentialItem {
             id: credential.id.0,
             name: credential.name.as_str(),
             permissions: bits(credential.effective),
+            stored_permissions: bits(credential.stored),
+            account_active: credential.active,
             created_at,
             updated_at,
         })
@@ -139,6 +161,39 @@ impl<W: Write> Listing<W> {
         }
         serde_json::to_writer(&mut self.out, item).map_err(io::Error::from)
     }
+}
+
+/// Writes one account holder or credential: a table of one row, or a JSON object.
+///
+/// # Errors
+/// `out` cannot be written.
+pub fn write_principal(mut out: impl Write, json: bool, principal: &Principal) -> io::Result<()> {
+    let kind = match principal.kind {
+        PrincipalKind::Holder => "account",
+        PrincipalKind::Credential(_) => "credential",
+    };
+    let (name, account) = (principal.name.as_str(), principal.account_name.as_str());
+    if json {
+        let item = PrincipalItem {
+            name,
+            kind,
+            account,
+            permissions: bits(principal.effective()),
+            stored_permissions: bits(principal.bits),
+            account_rights: bits(principal.rights),
+            account_active: principal.active,
+        };
+        serde_json::to_writer(&mut out, &item).map_err(io::Error::from)?;
+        return writeln!(out);
+    }
+    let titles = ["NAME", "KIND", "ACCOUNT", "STATE", "PERMISSIONS", "STORED"];
+    let (effective, state) = (principal.effective(), state(principal.active));
+    for [name, kind, account, state, permissions, stored] in
+        [titles, [name, kind, account, state, effective.as_str(), principal.bits.as_str()]]
+    {
+        writeln!(out, "{name:<32} {kind:<10} {account:<32} {state:<9} {permissions:<14} {stored}")?;
+    }
+    Ok(())
 }
 
 /// Prints one line. If it cannot be written, the command has succeeded all the same; the error goes to standard error.
@@ -166,6 +221,11 @@ pub fn unless_broken(result: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
+}
+
+/// The word for the state of an account.
+const fn state(active: bool) -> &'static str {
+    if active { "active" } else { "suspended" }
 }
 
 fn bits(set: Permissions) -> Bits {
@@ -224,7 +284,9 @@ mod tests {
         let credential = Credential {
             id: CredentialId(4),
             name: Username::parse("john").unwrap(),
+            stored: "email,web".parse().unwrap(),
             effective: Permissions::NONE,
+            active: false,
             created_at: 0,
             updated_at: 0,
         };
@@ -232,6 +294,8 @@ mod tests {
         listing.end().unwrap();
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.lines().count(), 2);
-        assert!(text.contains("john") && text.contains("none"), "{text}");
+        for word in ["john", "none", "email,web", "suspended"] {
+            assert!(text.contains(word), "{text}");
+        }
     }
 }

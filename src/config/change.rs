@@ -75,6 +75,25 @@ mod tests {
     }
 
     #[test]
+    fn a_changed_listener_is_named() {
+        let mail = |key: &str| {
+            format!(
+                "{BASE}[smtp]\nupstreams = ['smtp://127.0.0.1:1']\n[[smtp.listener]]\naddress = '127.0.0.1:0'\n\
+                 require_tls = false\n{key}"
+            )
+        };
+        assert!(config(&mail("")).restart_needed(&config(&mail("tls = 'starttls'"))).is_empty());
+        for key in [
+            "tls = 'none'",
+            "networks = ['10.0.0.0/8']",
+            "bare_newline = 'normalize'",
+            "proxy_protocol = true",
+        ] {
+            assert_eq!(config(&mail("")).restart_needed(&config(&mail(key))), ["smtp"], "{key}");
+        }
+    }
+
+    #[test]
     fn all_else_is_named() {
         let more = format!("{BASE}[ops]\n[auth]\nthrottle = false\n[server]\nthreads = 3\n");
         assert_eq!(config(BASE).restart_needed(&config(&more)), ["server.threads", "auth", "ops"]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::listeners::Listeners;
 use super::quantity::{DAY, SHORTEST};
 use super::reader::{ConfigTable, ConfigValue};
-use super::{AllowedOrigin, GroupSettings, Need, RouteSettings, Timeouts};
+use super::{AllowedOrigin, GroupSettings, KeyLocation, Need, RouteSettings, Timeouts};
 use crate::domain::{Entry, Permission};
 
 /// A section `[api]` or `[web]`: the same keys, different default permissions.
@@ -23,6 +23,8 @@ pub struct HttpEntry {
     pub cors_origins: Vec<AllowedOrigin>,
     /// Limits for bodies that are read to find the credential.
     pub forms: Forms,
+    /// The place of `spool_directory`, or of the section.
+    pub spool_place: KeyLocation,
     /// Timeouts.
     pub timeouts: Timeouts,
     /// The longest time for which an unused connection to a backend is kept.
@@ -59,6 +61,7 @@ impl HttpEntry {
             tls_listen,
             cors_origins: table.read("cors_origins", Vec::new(), origins),
             forms: Forms::read(&table),
+            spool_place: table.place("spool_directory"),
             timeouts,
             upstream_keepalive: table
                 .read("upstream_keepalive", Duration::from_secs(50), |v| v.duration(SHORTEST..=DAY)),

@@ -19,6 +19,7 @@ mod reader;
 pub mod route;
 pub mod settings;
 pub mod smtp_entry;
+pub mod smtp_listener;
 pub mod smtp_relay;
 pub mod timeouts;
 pub mod upstream;
@@ -32,12 +33,14 @@ pub use credential_places::{CredentialPlace, CredentialPlaces};
 pub use error::{ConfigError, ConfigErrors};
 pub use http_entry::{Forms, HttpEntry};
 pub use key_location::{KeyLocation, NamedFile};
+pub use parse::ExaminedConfig;
 pub use route::{Need, RouteSettings};
 pub use settings::{
     AuthSettings, Config, LogFormat, LogLevel, LogSettings, OpsSettings, ServerSettings, StoreSettings,
-    TlsSettings,
+    TlsFiles, TlsSettings,
 };
 pub use smtp_entry::{SmtpEntry, SmtpIdentity, SmtpLimits, SmtpTimeouts};
+pub use smtp_listener::{BareNewline, SmtpListener, SmtpListenerRules, SmtpListenerTls};
 pub use smtp_relay::{SmtpLogin, SmtpRelay};
 pub use timeouts::Timeouts;
 pub use upstream::{GroupSettings, HealthCheck};

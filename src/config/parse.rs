@@ -11,14 +11,14 @@ use super::listeners::Listeners;
 use super::reader::ConfigTable;
 use super::wording::shown;
 use super::{
-    AuthSettings, Config, ConfigError, ConfigErrors, HttpEntry, LogSettings, OpsSettings, ServerSettings,
-    SmtpEntry, StoreSettings, TlsSettings,
+    AuthSettings, Config, ConfigError, ConfigErrors, HttpEntry, KeyLocation, LogSettings, OpsSettings,
+    ServerSettings, SmtpEntry, StoreSettings, TlsFiles,
 };
 use crate::domain::Entry;
 
 /// A file with every section: parsing it asks for every key.
-const EVERY_SECTION: &str = "store={}\nserver={}\nlog={}\ntls={}\nauth={}\nsmtp={}\nops={}\n\
-    [api]\n[[api.route]]\n[[api.group]]\n[web]\n[[web.route]]\n[[web.group]]\n";
+const EVERY_SECTION: &str = "store={}\nserver={}\nlog={}\ntls={}\nauth={}\nops={}\n\
+    [smtp]\n[[smtp.listener]]\n[api]\n[[api.route]]\n[[api.group]]\n[web]\n[[web.route]]\n[[web.group]]\n";
 
 impl Config {
     /// Reads and checks the file at `path`.
@@ -41,14 +41,20 @@ impl Config {
     /// # Errors
     /// All errors, each with its line and key. If the text is invalid TOML, only the errors before that place.
     pub fn parse(text: &str, file: &str) -> Result<Config, ConfigErrors> {
+        let examined = Config::examine(text);
+        match examined.errors.is_empty() {
+            true => Ok(examined.config),
+            false => Err(ConfigErrors::new(file, examined.errors)),
+        }
+    }
+
+    /// Parses the text of a file as far as possible, so that the files that it names can be checked while it has errors.
+    pub fn examine(text: &str) -> ExaminedConfig {
         let findings = Findings::of(text);
         let (table, faults) = DeTable::parse_recoverable(text);
-        let config = read(&findings, table.get_ref());
-        note_faults(&findings, text, &faults);
-        match config {
-            Some(config) if findings.is_clean() => Ok(config),
-            _ => Err(ConfigErrors::new(file, findings.into_errors())),
-        }
+        let (config, tls) = read(&findings, table.get_ref());
+        let broken_at = note_faults(&findings, text, &faults);
+        ExaminedConfig { config, tls, broken_at, errors: findings.into_errors() }
     }
 
     /// Every section and key that [`Config::parse`] knows, such as `api.listen` and `api.route.path`.
@@ -61,9 +67,30 @@ impl Config {
     }
 }
 
-/// Notes where the text is invalid TOML. After a duplicate key, the rest of the file is still checked. After any other
+/// The text of a file, as far as it was understood.
+#[derive(Debug)]
+pub struct ExaminedConfig {
+    /// The configuration. Keys with errors have their defaults.
+    pub config: Config,
+    /// The files of `[tls]`, also if only one of them is named.
+    pub tls: TlsFiles,
+    /// The line from which on the text is invalid TOML, and the configuration is a guess.
+    pub broken_at: Option<usize>,
+    /// All errors.
+    pub errors: Vec<ConfigError>,
+}
+
+impl ExaminedConfig {
+    /// Returns true if the value of the key at that place was understood.
+    pub fn is_known(&self, place: &KeyLocation) -> bool {
+        let is_broken = self.broken_at.is_some_and(|line| place.line == 0 || place.line >= line);
+        !is_broken && self.errors.iter().all(|error| error.key != place.key)
+    }
+}
+
+/// Notes where the text is invalid TOML. Returns the line from which on it can only be guessed. After a duplicate key, the rest of the file is still checked. After any other
 /// fault the parser can only guess, so only the first one is reported, with the errors before it.
-fn note_faults(findings: &Findings, text: &str, faults: &[toml::de::Error]) {
+fn note_faults(findings: &Findings, text: &str, faults: &[toml::de::Error]) -> Option<usize> {
     let offset = |fault: &toml::de::Error| fault.span().map_or(text.len(), |span| span.start);
     let is_twice = |fault: &&toml::de::Error| fault.message() == "duplicate key";
     let broken = faults.iter().filter(|fault| !is_twice(fault)).min_by_key(|fault| offset(fault));
@@ -72,23 +99,28 @@ fn note_faults(findings: &Findings, text: &str, faults: &[toml::de::Error]) {
         let reason = format!("invalid TOML: duplicate key '{}'", shown(name));
         findings.note_local(findings.line_of(offset(fault)), "", reason);
     }
-    if let Some(fault) = broken {
-        let line = findings.line_of(offset(fault));
-        findings.keep_before(line);
-        findings.note(line, "", format!("invalid TOML: {}", fault.message().replace('\n', ", ")));
-    }
+    let fault = broken?;
+    let line = findings.line_of(offset(fault));
+    findings.keep_before(line);
+    findings.note(line, "", format!("invalid TOML: {}", fault.message().replace('\n', ", ")));
+    Some(line)
 }
 
-fn read(findings: &Findings, table: &DeTable<'_>) -> Option<Config> {
+fn read(findings: &Findings, table: &DeTable<'_>) -> (Config, TlsFiles) {
     let root = ConfigTable::root(findings, table);
     let listeners = &mut Listeners::default();
     let tls = root.section("tls");
     let has_tls = root.is_filled("tls");
-    let store = root.section("store").map(StoreSettings::read);
+    let store = root.section("store");
+    let store_place = match &store {
+        Some(table) => table.place("url"),
+        None => KeyLocation { line: 0, key: "store.url".to_owned() },
+    };
+    let store = store.map(StoreSettings::read);
     let server = root.section("server").map(ServerSettings::read);
     let log = root.section("log").map(LogSettings::read);
     let auth = root.section("auth").map(AuthSettings::read);
-    let tls = tls.map(TlsSettings::read);
+    let tls = tls.map(TlsFiles::read).unwrap_or_default();
     let api = root.section("api").map(|table| HttpEntry::read(Entry::Api, table, has_tls, listeners));
     let web = root.section("web").map(|table| HttpEntry::read(Entry::Web, table, has_tls, listeners));
     let smtp = root.section("smtp").map(|table| SmtpEntry::read(table, has_tls, listeners));
@@ -97,18 +129,17 @@ fn read(findings: &Findings, table: &DeTable<'_>) -> Option<Config> {
     if findings.is_clean() && api.is_none() && web.is_none() && smtp.is_none() && ops.is_none() {
         findings.note(0, "", "no listener: at least one of [api], [web], [smtp] and [ops] is required");
     }
-    Some(Config {
+    let config = Config {
         store: store.unwrap_or_default(),
         server: server.unwrap_or_default(),
         log: log.unwrap_or_default(),
-        tls: match tls {
-            Some(tls) => Some(tls?),
-            None => None,
-        },
+        store_place,
+        tls: tls.both(),
         auth: auth.unwrap_or_default(),
         api,
         web,
         smtp,
         ops,
-    })
+    };
+    (config, tls)
 }

@@ -9,13 +9,15 @@ use super::address::{self, StoreUrl};
 use super::listeners::Listeners;
 use super::quantity::{DAY, SHORTEST};
 use super::reader::ConfigTable;
-use super::{HttpEntry, NamedFile, SmtpEntry};
+use super::{HttpEntry, KeyLocation, NamedFile, SmtpEntry};
 
 /// A complete, checked configuration. A section that is absent from the file is off or has its defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// `[store]`
     pub store: StoreSettings,
+    /// The place of `store.url`, or of its section.
+    pub store_place: KeyLocation,
     /// `[server]`
     pub server: ServerSettings,
     /// `[log]`
@@ -224,12 +226,27 @@ pub struct TlsSettings {
     pub private_key: NamedFile,
 }
 
-impl TlsSettings {
-    pub(super) fn read(table: ConfigTable<'_>) -> Option<TlsSettings> {
+/// The files of a section `[tls]`, as far as they are named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate.
+    pub certificate: Option<NamedFile>,
+    /// The private key.
+    pub private_key: Option<NamedFile>,
+}
+
+impl TlsFiles {
+    pub(super) fn read(table: ConfigTable<'_>) -> TlsFiles {
         let certificate = table.required("certificate", |v| v.file());
         let private_key = table.required("private_key", |v| v.file());
         table.finish();
-        Some(TlsSettings { certificate: certificate?, private_key: private_key? })
+        TlsFiles { certificate, private_key }
+    }
+
+    /// The settings, if both files are named.
+    pub(super) fn both(&self) -> Option<TlsSettings> {
+        let (certificate, private_key) = (self.certificate.clone()?, self.private_key.clone()?);
+        Some(TlsSettings { certificate, private_key })
     }
 }
 

@@ -1,25 +1,17 @@
 //! The section `[smtp]`: mail submission with its listeners, limits and backends.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::listeners::Listeners;
 use super::quantity::{DAY, SHORTEST};
 use super::reader::{ConfigTable, ConfigValue};
-use super::{SmtpRelay, address};
+use super::{SmtpListener, SmtpRelay, address};
 
 /// The section `[smtp]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmtpEntry {
-    /// Addresses that begin without TLS, and offer STARTTLS if there is a `[tls]`. Together with `tls_listen` there is at
-    /// least one.
-    pub listen: Vec<SocketAddr>,
-    /// Addresses with implicit TLS.
-    pub tls_listen: Vec<SocketAddr>,
-    /// True if AUTH is offered and accepted on encrypted connections only.
-    pub require_tls: bool,
-    /// True if connections from trusted proxies begin with a PROXY protocol header.
-    pub proxy_protocol: bool,
+    /// The listeners; at least one.
+    pub listeners: Vec<SmtpListener>,
     /// The name in the greeting, EHLO and `Received:`; `None` for the system's name.
     pub hostname: Option<String>,
     /// The longest message, in bytes.
@@ -36,25 +28,8 @@ pub struct SmtpEntry {
 
 impl SmtpEntry {
     pub(super) fn read(table: ConfigTable<'_>, has_tls: bool, listeners: &mut Listeners) -> SmtpEntry {
-        let listen = table.read("listen", Vec::new(), |v| listeners.read_list(v));
-        let tls_listen = table.read("tls_listen", Vec::new(), |v| listeners.read_list(v));
-        let require_tls = table.read("require_tls", true, |v| v.flag());
-        if !table.is_filled("tls_listen") && !table.is_filled("listen") {
-            table.refuse("listen", "no listener: set listen or tls_listen");
-        }
-        if table.is_filled("tls_listen") && !has_tls {
-            table.refuse("tls_listen", "requires a section [tls] with certificate and private_key");
-        } else if require_tls && !has_tls {
-            table.refuse(
-                "require_tls",
-                "TLS is required, but there is no section [tls]: add certificate and private_key, or set require_tls = false",
-            );
-        }
         let entry = SmtpEntry {
-            listen,
-            tls_listen,
-            require_tls,
-            proxy_protocol: table.read("proxy_protocol", false, |v| v.flag()),
+            listeners: SmtpListener::read_all(&table, has_tls, listeners),
             hostname: table.optional("hostname", |v| v.parsed(|text| address::host(text).map(str::to_owned))),
             max_message: table.read("max_message", 30 << 20, |v| v.size(64 << 10..=16 << 30)),
             limits: SmtpLimits::read(&table),

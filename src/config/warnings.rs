@@ -44,10 +44,17 @@ impl Config {
 }
 
 fn warn_smtp(smtp: &SmtpEntry, no_trusted_proxies: bool, warnings: &mut Vec<String>) {
-    if !smtp.require_tls {
-        warnings.push("smtp.require_tls: off, so passwords may arrive unencrypted".into());
+    for listener in smtp.listeners.iter().filter(|listener| listener.allows_cleartext_login()) {
+        let (key, address, networks) = (listener.key, listener.address, &listener.rules.networks);
+        if networks.is_empty() {
+            warnings
+                .push(format!("{key}: require_tls is off on {address}, so passwords may arrive unencrypted"));
+        } else if let Some(all) = networks.iter().find(|network| network.prefix_len() == 0) {
+            warnings
+                .push(format!("{key}: {address} accepts unencrypted passwords from every network ({all})"));
+        }
     }
-    if smtp.proxy_protocol && no_trusted_proxies {
+    if no_trusted_proxies && smtp.listeners.iter().any(|listener| listener.rules.proxy_protocol) {
         warnings.push("smtp.proxy_protocol: no effect, since server.trusted_proxies is empty".into());
     }
     let relay = &smtp.relay;

@@ -12,6 +12,10 @@ pub struct AccountId(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CredentialId(pub i64);
 
+/// The permanent number of a principal: an account's or a credential's, which are of one sequence. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PrincipalId(pub i64);
+
 /// The kind of a principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrincipalKind {
@@ -65,6 +69,14 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// Returns its number.
+    pub fn id(&self) -> PrincipalId {
+        match self.kind {
+            PrincipalKind::Holder => PrincipalId(self.account.0),
+            PrincipalKind::Credential(id) => PrincipalId(id.0),
+        }
+    }
+
     /// Returns the effective permissions: those that are also rights of the account, and none while it is suspended.
     pub fn effective(&self) -> Permissions {
         if self.active { self.bits.and(self.rights) } else { Permissions::NONE }
@@ -78,8 +90,12 @@ pub struct Credential {
     pub id: CredentialId,
     /// The username.
     pub name: Username,
+    /// The stored permissions, which are those that it has again once the account's rights allow it.
+    pub stored: Permissions,
     /// The effective permissions.
     pub effective: Permissions,
+    /// False while the account is suspended.
+    pub active: bool,
     /// The time when it was added, in seconds since 1970 UTC.
     pub created_at: i64,
     /// The time of its last change, in seconds since 1970 UTC.

@@ -3,15 +3,21 @@
 pub mod account_error;
 pub mod credential;
 pub mod decision;
+pub mod network;
 pub mod password;
 pub mod pattern;
 pub mod permission;
+pub mod request_id;
 pub mod username;
 
 pub use account_error::AccountError;
-pub use credential::{AccountId, Credential, CredentialId, Principal, PrincipalKind, StoredHash};
+pub use credential::{
+    AccountId, Credential, CredentialId, Principal, PrincipalId, PrincipalKind, StoredHash,
+};
 pub use decision::{Denial, Entry, Unavailable};
+pub use network::ClientNetwork;
 pub use password::{NewPassword, PasswordError, Presented, Secret};
 pub use pattern::{PathPattern, PatternError};
 pub use permission::{Permission, PermissionEdit, Permissions, PermissionsError};
+pub use request_id::{MailId, RequestId};
 pub use username::{Canonical, Username, UsernameError};

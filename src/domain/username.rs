@@ -5,6 +5,9 @@ use std::hash::{Hash, Hasher};
 
 use thiserror::Error;
 
+/// The username that nobody may take, in any case: clients of other services present keys under it.
+pub const RESERVED: &str = "apikey";
+
 const SHORTEST: usize = 3;
 const LONGEST: usize = 64;
 
@@ -39,6 +42,19 @@ impl Username {
     pub fn parse(name: &str) -> Result<Username, UsernameError> {
         check(name.as_bytes())?;
         Ok(Username(name.into()))
+    }
+
+    /// Parses the username of an account or credential that is to be added, as [`Username::parse`] does. One that is stored
+    /// already may have the reserved name.
+    ///
+    /// # Errors
+    /// As [`Username::parse`], and for the name that is reserved.
+    pub fn parse_new(name: &str) -> Result<Username, UsernameError> {
+        let username = Username::parse(name)?;
+        match name.eq_ignore_ascii_case(RESERVED) {
+            true => Err(UsernameError::Reserved),
+            false => Ok(username),
+        }
     }
 
     /// Returns the name as its owner wrote it.
@@ -147,6 +163,9 @@ pub enum UsernameError {
     /// A name of digits only.
     #[error("username must not be all digits")]
     AllDigits,
+    /// The name `apikey`.
+    #[error("username apikey is reserved, choose another one")]
+    Reserved,
 }
 
 fn check(name: &[u8]) -> Result<(), UsernameError> {
@@ -183,6 +202,18 @@ mod tests {
         for (name, expected) in bad {
             assert_eq!(Username::parse(name).unwrap_err(), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn the_reserved_name_is_not_given_out() {
+        for name in ["apikey", "APIKEY", "ApiKey"] {
+            assert_eq!(Username::parse_new(name).unwrap_err(), UsernameError::Reserved, "{name}");
+            assert!(Username::parse(name).is_ok(), "{name}: one that is stored stays readable");
+        }
+        for name in ["apikey1", "api-key", "my.apikey"] {
+            assert!(Username::parse_new(name).is_ok(), "{name}");
+        }
+        assert_eq!(Username::parse_new("ab").unwrap_err(), UsernameError::Length);
     }
 
     #[test]

@@ -61,6 +61,7 @@ impl Core {
     async fn open(config: &Config, cores: usize, metrics: Arc<Metrics>) -> Result<Core, StartError> {
         let epochs = Arc::new(Epochs::new());
         let store = Store::open(&config.store).await?;
+        store.log_faults();
         let cluster = Arc::new(Cluster::join(&store, epochs.clone()).await?);
         let (auth, threads) = (&config.auth, config.auth.hash_threads_on(cores));
         let hasher = Hasher::start(auth.bcrypt_cost, threads, auth.hash_queue, metrics.clone());
@@ -83,7 +84,7 @@ impl Assembly {
         let threads = config.server.threads_on(cores);
         let mut sockets = Sockets::bind(&config)?;
         let metrics = Arc::new(Metrics::new());
-        let mut prepared = Prepared::checked(&config, threads, &metrics).map_err(StartError::Unfit)?;
+        let mut prepared = Prepared::for_start(&config, threads, &metrics).map_err(StartError::Unfit)?;
         info!(version = env!("CARGO_PKG_VERSION"), "starting");
         let core = Core::open(&config, cores, metrics).await?;
         prepared.resolve().await;
@@ -93,12 +94,14 @@ impl Assembly {
         let (ended, end) = watch::channel(false);
         let (sites, listening) = sites(&config, &mut sockets, &mut prepared, certificate.as_ref(), &core)?;
         let mail = mail(&config, certificate.as_ref(), threads, &core).await?;
+        let served =
+            mail.iter().flat_map(|entry| entry.listeners.iter().map(move |listener| (entry, listener)));
         let mail_listening: Vec<MailListening> = std::mem::take(&mut sockets.mail)
             .into_iter()
-            .zip(mail.iter().cycle())
-            .map(|((implicit_tls, socket), entry)| MailListening {
+            .zip(served)
+            .map(|(socket, (entry, listener))| MailListening {
                 socket,
-                implicit_tls,
+                listener: listener.clone(),
                 entry: entry.clone(),
             })
             .collect();

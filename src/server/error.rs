@@ -19,15 +19,28 @@ pub enum StartError {
     #[error("the configuration cannot be served:{}", shown(.0))]
     Unfit(Vec<ConfigError>),
     #[error("tls: {0}")]
-    Tls(#[from] rustls::Error),
+    Tls(rustls::Error),
     #[error("store.url: {0}")]
-    Store(#[from] StoreError),
+    Store(StoreError),
     #[error("server.threads: {0}")]
     Threads(std::io::Error),
     #[error("auth.hash_threads: {0}")]
     HashThreads(std::io::Error),
     #[error("the system provides no random numbers: {0}")]
     Random(std::io::Error),
+}
+
+// Their texts contain those of their causes, so they have no source: it would be printed a second time.
+impl From<rustls::Error> for StartError {
+    fn from(error: rustls::Error) -> StartError {
+        StartError::Tls(error)
+    }
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> StartError {
+        StartError::Store(error)
+    }
 }
 
 fn shown(errors: &[ConfigError]) -> String {

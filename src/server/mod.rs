@@ -3,6 +3,7 @@
 mod assembly;
 mod error;
 mod log;
+mod named_files;
 mod prepared;
 mod reload;
 mod signals;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, SmtpListener};
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener;
 use crate::edge::net::source_limit::unlimited;
@@ -22,7 +23,7 @@ use crate::service::{Accounts, Credentials, Origin};
 
 pub use error::StartError;
 pub use log::{LastLines, complain, start_log};
-pub use prepared::check;
+pub use prepared::{CheckReport, check, read_config};
 pub use reload::ConfigSource;
 
 use assembly::Assembly;
@@ -111,10 +112,22 @@ impl Assembly {
             let open = InFlight::new(OPERATORS);
             tokio::spawn(listener::accept(socket, None, open, unlimited, until, serve));
         }
+        let mut mail = self.config.smtp.iter().flat_map(|smtp| &smtp.listeners);
         for (key, address) in &self.addresses {
-            info!(listener = key, %address, "listening");
+            match key.strip_prefix("smtp.").and_then(|_| mail.next()) {
+                None => info!(listener = key, %address, "listening"),
+                Some(SmtpListener { tls, rules, .. }) => info!(
+                    listener = key,
+                    %address,
+                    tls = tls.as_str(),
+                    require_tls = rules.require_tls,
+                    bare_newline = rules.bare_newline.as_str(),
+                    networks = ?rules.networks,
+                    "listening"
+                ),
+            }
         }
-        for warning in self.config.warnings() {
+        for warning in prepared::warnings(&self.config) {
             warn!("{warning}");
         }
     }

@@ -1,14 +1,19 @@
 //! Everything that a configuration needs from outside its file, read and checked before any of it is applied. A start, a
 //! reload and `gatepost check` do the same.
 
+use std::path::Path;
+
 use rustls::sign::CertifiedKey;
 
-use crate::config::{Config, ConfigError};
+use super::named_files;
+use crate::config::{Config, ConfigError, ConfigErrors};
 use crate::domain::Entry;
 use crate::edge::http::service::Plan;
 use crate::edge::net::tls_certificate;
 use crate::edge::smtp::backend::group::BackendGroup;
 use crate::state::Metrics;
+use crate::state::file_access::{self, FileUse};
+use crate::state::store::Store;
 
 /// A configuration that can be served.
 pub struct Prepared {
@@ -48,21 +53,36 @@ impl Prepared {
         if wrong.is_empty() { Ok(Prepared { plans, certificate }) } else { Err(wrong) }
     }
 
-    /// Does the same as [`Prepared::new`], and checks what `[smtp]` needs, which is set up elsewhere.
+    /// Does the same as [`Prepared::new`], and checks what `[smtp]` and the temporary files need, which is set up elsewhere.
     ///
     /// # Errors
     /// As [`Prepared::new`].
     pub fn checked(config: &Config, workers: usize, metrics: &Metrics) -> Result<Prepared, Vec<ConfigError>> {
         let mail = config.smtp.as_ref().and_then(|smtp| BackendGroup::new(smtp, 1, &Metrics::new()).err());
+        let elsewhere = [mail.unwrap_or_default(), named_files::spool_errors(config)].concat();
         let prepared = Prepared::new(config, workers, metrics);
-        match mail {
-            None => prepared,
-            Some(errors) => {
-                let mut wrong = prepared.err().unwrap_or_default();
-                wrong.extend(errors);
-                Err(wrong)
-            }
+        if elsewhere.is_empty() {
+            return prepared;
         }
+        let mut wrong = prepared.err().unwrap_or_default();
+        wrong.extend(elsewhere);
+        Err(wrong)
+    }
+
+    /// Does the same as [`Prepared::checked`], and checks the files of the store, which a running gateway has open.
+    ///
+    /// # Errors
+    /// As [`Prepared::new`].
+    pub fn for_start(
+        config: &Config,
+        workers: usize,
+        metrics: &Metrics,
+    ) -> Result<Prepared, Vec<ConfigError>> {
+        let prepared = Prepared::checked(config, workers, metrics);
+        let Some(error) = named_files::store_error(config) else { return prepared };
+        let mut wrong = prepared.err().unwrap_or_default();
+        wrong.push(error);
+        Err(wrong)
     }
 
     /// Looks up the names of all backends, so that the first request finds them.
@@ -79,8 +99,56 @@ impl Prepared {
     }
 }
 
-/// The errors of a configuration that lie outside its file: in a certificate, a file of roots, a password. Empty if it can
-/// be served.
-pub fn check(config: &Config) -> Vec<ConfigError> {
-    Prepared::checked(config, 1, &Metrics::new()).err().unwrap_or_default()
+/// The result of `gatepost check`.
+#[derive(Debug, Default)]
+pub struct CheckReport {
+    /// All errors, in the file and outside of it.
+    pub errors: Vec<ConfigError>,
+    /// Warnings about settings and files.
+    pub warnings: Vec<String>,
+}
+
+/// Checks the text of the configuration `file`, and everything outside of it that a start needs: certificates, root
+/// certificates, passwords, directories, the database. The files are checked while there are errors in the text, too.
+pub async fn check(text: &str, file: &Path) -> CheckReport {
+    let examined = Config::examine(text);
+    if !examined.errors.is_empty() {
+        let wrong = named_files::errors_beside_others(&examined);
+        return CheckReport { errors: [examined.errors, wrong].concat(), warnings: Vec::new() };
+    }
+    let config = &examined.config;
+    let mut errors = Prepared::for_start(config, 1, &Metrics::new()).err().unwrap_or_default();
+    if errors.iter().all(|error| error.key != config.store_place.key)
+        && let Err(error) = Store::inspect(&config.store).await
+    {
+        errors.push(ConfigError::at(&config.store_place, error));
+    }
+    let mut warnings = [config.warnings(), named_files::warnings(config)].concat();
+    warnings.extend(named_files::warning_to_root(config, file));
+    CheckReport { errors, warnings }
+}
+
+/// Warnings about settings and files that are allowed but risky.
+pub fn warnings(config: &Config) -> Vec<String> {
+    [config.warnings(), named_files::warnings(config)].concat()
+}
+
+/// Reads a configuration file.
+///
+/// # Errors
+/// One error without a line, or with the line that is not UTF-8.
+pub fn read_config(path: &Path) -> Result<String, ConfigErrors> {
+    let refuse = |line, reason| {
+        let error = ConfigError { line, key: String::new(), reason };
+        ConfigErrors::new(&path.display().to_string(), vec![error])
+    };
+    let bytes = std::fs::read(path).map_err(|error| {
+        let reason = file_access::explain(path, FileUse::Read, &error);
+        refuse(0, format!("cannot be read: {reason}"))
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        refuse(line, "the file is not UTF-8 text: save it as UTF-8".to_owned())
+    })
 }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use tracing::{error, info, warn};
 
 use super::assembly::Assembly;
-use super::prepared::Prepared;
+use super::prepared::{Prepared, read_config};
 use crate::config::{Config, ConfigError, ConfigErrors, TlsSettings};
 use crate::edge::net::tls_certificate::{self, TlsCertificate};
 use crate::state::Metrics;
@@ -47,7 +47,8 @@ impl Reloader {
             info!("no configuration file to reload");
             return self.reload_certificate();
         };
-        let config = match Config::load(path) {
+        let file = path.display().to_string();
+        let config = match read_config(path).and_then(|text| Config::parse(&text, &file)) {
             Ok(config) => config,
             Err(errors) => return refuse(errors.to_string().lines()),
         };

@@ -10,8 +10,8 @@ use crate::edge::net::listener::{self, BindError};
 pub struct Sockets {
     /// Those of the HTTP entries, in the order of [`Config::http_entries`].
     pub http: Vec<HttpSockets>,
-    /// Those of the SMTP entry; true if TLS begins with the first byte.
-    pub mail: Vec<(bool, TcpListener)>,
+    /// Those of the SMTP entry, in the order of its listeners.
+    pub mail: Vec<TcpListener>,
     /// The socket of the operators.
     pub ops: Option<TcpListener>,
     /// The key in the configuration and the address of each, with the port that was chosen for 0.
@@ -45,17 +45,8 @@ impl Sockets {
             let tls = settings.tls_listen.iter().map(|a| bind(tls_key, *a)).collect::<Result<_, _>>()?;
             http.push(HttpSockets { clear, tls });
         }
-        let mut mail = Vec::new();
-        if let Some(smtp) = &config.smtp {
-            let (clear_key, tls_key) = keys(Entry::Smtp);
-            for (implicit_tls, key, wanted) in
-                [(false, clear_key, &smtp.listen), (true, tls_key, &smtp.tls_listen)]
-            {
-                for address in wanted {
-                    mail.push((implicit_tls, bind(key, *address)?));
-                }
-            }
-        }
+        let mail = config.smtp.iter().flat_map(|smtp| &smtp.listeners);
+        let mail = mail.map(|listener| bind(listener.key, listener.address)).collect::<Result<_, _>>()?;
         let ops = config.ops.as_ref().map(|ops| bind("ops.listen", ops.listen)).transpose()?;
         Ok(Sockets { http, mail, ops, addresses })
     }

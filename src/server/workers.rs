@@ -16,7 +16,7 @@ use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener;
 use crate::edge::net::worker::{self, Work};
 use crate::edge::smtp::server::SmtpServer;
-use crate::edge::smtp::service::SmtpService;
+use crate::edge::smtp::service::{ServedListener, SmtpService};
 use crate::edge::smtp::worker::SmtpWorker;
 use crate::state::metrics::SmtpLimit;
 
@@ -40,8 +40,8 @@ pub struct Listening {
 pub struct MailListening {
     /// The socket.
     pub socket: TcpListener,
-    /// True if TLS begins with the first byte.
-    pub implicit_tls: bool,
+    /// The listener that it belongs to.
+    pub listener: Arc<ServedListener>,
     /// The entry.
     pub entry: Arc<SmtpService>,
 }
@@ -95,7 +95,7 @@ impl Workers {
                     under_way: requests.clone(),
                     stop: stop.clone(),
                 };
-                let server = SmtpServer { worker: mail_worker, implicit_tls: listening.implicit_tls };
+                let server = SmtpServer { worker: mail_worker, listener: listening.listener.clone() };
                 let full = server.clone();
                 let refuse = move |stream: &TcpStream| full.refuse(stream, SmtpLimit::Connections);
                 // On the heap, because the future of a task is moved a few times.

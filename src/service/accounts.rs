@@ -2,7 +2,8 @@
 
 use super::audit::{AuditAction, Origin, RequestedChange, operator};
 use super::{ManagementError, Mutations};
-use crate::domain::{AccountError, AccountId, Canonical, NewPassword, Permissions, Username};
+use crate::domain::{AccountError, AccountId, Canonical, NewPassword, Permissions, Principal, Username};
+use crate::state::hashing::HashShare;
 use crate::state::store::{Account, Written};
 
 /// The management of accounts. Cloning is cheap.
@@ -35,6 +36,17 @@ impl Accounts {
         self.mutations.store.account(&name).await?.ok_or(AccountError::NoSuchAccount.into())
     }
 
+    /// Returns the account holder or credential with this name, if there is one.
+    ///
+    /// # Errors
+    /// [`ManagementError::Store`].
+    pub async fn find(&self, name: &str) -> Result<Option<Principal>, ManagementError> {
+        match Canonical::of(name.as_bytes()) {
+            Some(name) => Ok(self.mutations.store.principal(&name).await?),
+            None => Ok(None),
+        }
+    }
+
     /// Adds an account.
     ///
     /// # Errors
@@ -46,7 +58,7 @@ impl Accounts {
         rights: Permissions,
     ) -> Result<AccountId, ManagementError> {
         let asked = self.asked(AuditAction::AccountAdd, name, format!("rights={rights}"));
-        let checked = Username::parse(name)
+        let checked = Username::parse_new(name)
             .map_err(ManagementError::from)
             .and_then(|name| Ok((name, NewPassword::parse(password)?)));
         let (name, password) = match checked {
@@ -57,7 +69,7 @@ impl Accounts {
         let work = {
             let name = name.clone();
             async move {
-                let hash = mutations.hash(&password).await?;
+                let hash = mutations.hash(&password, HashShare::Operator).await?;
                 Ok(mutations.store.add_account(&name, &hash, rights).await?)
             }
         };
@@ -76,7 +88,7 @@ impl Accounts {
         };
         let mutations = self.mutations.clone();
         self.change(asked, |name| async move {
-            let hash = mutations.hash(&password).await?;
+            let hash = mutations.hash(&password, HashShare::Operator).await?;
             Ok(mutations.store.set_password(&name, &hash).await?)
         })
         .await

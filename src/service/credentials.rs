@@ -6,6 +6,7 @@ use crate::domain::{
     AccountError, AccountId, Canonical, Credential, CredentialId, NewPassword, PermissionEdit, PrincipalKind,
     Username,
 };
+use crate::state::hashing::HashShare;
 use crate::state::store::{Authority, CredentialEdit, NewCredential};
 
 /// The management of the credentials of all accounts. Cloning is cheap.
@@ -114,7 +115,7 @@ impl Credentials {
     pub async fn add(&self, by: &Manager, addition: Addition<'_>) -> Result<u64, ManagementError> {
         let asked = in_words(None, addition.permissions);
         let asked = by.asked(AuditAction::CredentialAdd, addition.username, asked);
-        let checked = Username::parse(addition.username)
+        let checked = Username::parse_new(addition.username)
             .map_err(ManagementError::from)
             .and_then(|name| Ok((name, NewPassword::parse(addition.password)?)));
         let (name, password) = match checked {
@@ -125,7 +126,7 @@ impl Credentials {
         let permissions = addition.permissions;
         self.mutations
             .run(asked, name.canonical(), async move {
-                let hash = mutations.hash(&password).await?;
+                let hash = mutations.hash(&password, HashShare::Account(account)).await?;
                 let new = NewCredential { name, hash, permissions };
                 Ok(mutations.store.add_credential(account, authority, &new).await?)
             })
@@ -151,7 +152,7 @@ impl Credentials {
         self.mutations
             .run(asked, name, async move {
                 let hash = match &password {
-                    Some(password) => Some(mutations.hash(password).await?),
+                    Some(password) => Some(mutations.hash(password, HashShare::Account(account)).await?),
                     None => None,
                 };
                 let edit = CredentialEdit { hash, permissions };

@@ -13,7 +13,7 @@ use crate::domain::{
     UsernameError,
 };
 use crate::state::cluster::{Cluster, Unconfirmed};
-use crate::state::hashing::Hasher;
+use crate::state::hashing::{HashShare, Hasher};
 use crate::state::store::{MutationError, Store, StoreError, Written};
 use crate::state::{Epochs, Metrics};
 
@@ -102,9 +102,13 @@ impl Mutations {
         Mutations { store, hasher, epochs, cluster, metrics }
     }
 
-    /// Hashes a new password.
-    pub(super) async fn hash(&self, password: &NewPassword) -> Result<StoredHash, ManagementError> {
-        self.hasher.hash(password).await.map_err(|unavailable| match unavailable {
+    /// Hashes a new password, within the share of those that ask for it.
+    pub(super) async fn hash(
+        &self,
+        password: &NewPassword,
+        share: HashShare,
+    ) -> Result<StoredHash, ManagementError> {
+        self.hasher.hash(password, share).await.map_err(|unavailable| match unavailable {
             Unavailable::Busy => ManagementError::Busy,
             Unavailable::Store => ManagementError::Store(StoreError::Unavailable(unavailable.to_string())),
         })

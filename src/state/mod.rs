@@ -5,6 +5,7 @@ pub mod audit;
 pub mod cache;
 pub mod cluster;
 pub mod epoch;
+pub mod file_access;
 pub mod hashing;
 pub mod metrics;
 pub mod store;

@@ -4,10 +4,14 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use gatepost::config::BareNewline;
+use gatepost::domain::RequestId;
 use gatepost::wire::smtp::session::{
     ContentPiece, EnvelopeBatch, LoginOutcome, SessionEnvironment, SessionSettings, SessionStep, SmtpSession,
 };
 use gatepost::wire::smtp::{Capabilities, Reply, replies};
+
+use super::mail::without_id;
 
 /// PLAIN of "joe" with the password "right".
 pub const RIGHT: &str = "AUTH PLAIN AGpvZQByaWdodA==\r\n";
@@ -27,6 +31,7 @@ pub fn settings() -> SessionSettings {
         host: "gatepost.test".into(),
         starttls: true,
         require_tls: false,
+        bare_newline: BareNewline::Refuse,
         max_message: 100_000,
         recipients: 5,
         messages: 4,
@@ -97,7 +102,12 @@ pub struct Driver {
 impl Driver {
     pub fn new(settings: SessionSettings) -> Driver {
         let tls_required = settings.require_tls;
-        let session = SmtpSession::new(Arc::new(settings), "192.0.2.1".parse().unwrap(), false, 7);
+        let session = SmtpSession::new(
+            Arc::new(settings),
+            "192.0.2.1".parse().unwrap(),
+            false,
+            RequestId::from_bits(7),
+        );
         let mut out = Vec::new();
         session.greet(&mut out);
         Driver {
@@ -116,7 +126,16 @@ impl Driver {
         }
     }
 
+    /// What the client got, without the IDs of refusals.
     pub fn text(&self) -> String {
+        let raw = self.raw_text();
+        raw.split_inclusive('\n')
+            .map(|line| without_id(line.trim_end_matches(['\r', '\n'])).0.to_owned() + "\r\n")
+            .collect()
+    }
+
+    /// What the client got.
+    pub fn raw_text(&self) -> String {
         String::from_utf8_lossy(&self.out).into_owned()
     }
 

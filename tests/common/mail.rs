@@ -121,11 +121,34 @@ impl Line {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub code: u16,
-    /// All lines, without their line ends.
+    /// All lines, without their line ends, and without the ID of a refusal.
     pub lines: Vec<String>,
+    /// The ID at the end of a greeting and of a refusal of Gatepost.
+    pub id: Option<String>,
+}
+
+/// Splits a reply's line from the ID at its end: of the session, and maybe the number of a message.
+pub fn without_id(line: &str) -> (&str, Option<&str>) {
+    let Some((text, id)) = line.strip_suffix(')').and_then(|line| line.rsplit_once(" (id ")) else {
+        return (line, None);
+    };
+    let (session, number) = id.split_once('.').unwrap_or((id, "1"));
+    let is_id = session.len() == 16
+        && session.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+        && number.parse::<u32>().is_ok_and(|number| number > 0);
+    if is_id { (text, Some(id)) } else { (line, None) }
 }
 
 impl Answer {
+    /// All lines, with the ID.
+    pub fn raw_lines(&self) -> Vec<String> {
+        let mut lines = self.lines.clone();
+        if let (Some(last), Some(id)) = (lines.last_mut(), &self.id) {
+            last.push_str(&format!(" (id {id})"));
+        }
+        lines
+    }
+
     pub fn text(&self) -> String {
         self.lines.join("\n")
     }
@@ -274,10 +297,12 @@ impl Client {
             let line = line.strip_suffix("\r\n").expect("lines end in CR LF").to_owned();
             let last = line.as_bytes().get(3) != Some(&b'-');
             let code = line[..3].parse().unwrap();
-            lines.push(line);
             if last {
-                return Some(Answer { code, lines });
+                let (text, id) = without_id(&line);
+                lines.push(text.to_owned());
+                return Some(Answer { code, lines, id: id.map(str::to_owned) });
             }
+            lines.push(line);
         }
     }
 

@@ -195,7 +195,7 @@ fn split(raw: &[u8]) -> (String, String) {
     let head: String = head
         .lines()
         .map(|line| match line.split_once(": ") {
-            Some(("x-request-id", id)) if id.len() == 20 => "ID".into(),
+            Some(("x-request-id", id)) if id.len() == 16 => "ID".into(),
             _ => format!("{line}\r\n"),
         })
         .collect();

@@ -185,7 +185,7 @@ fn without_roots_of_its_own_it_is_verified_against_the_systems() {
 #[test]
 fn roots_that_cannot_be_used_are_one_line() {
     for (roots, word) in [
-        ("", "contains no certificate"),
+        ("nothing", "contains no certificate"),
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "ca.pem"),
     ] {
         let directory = configured(

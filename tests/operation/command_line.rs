@@ -218,6 +218,46 @@ fn accounts_and_credentials_from_nothing() {
     assert_eq!(p.json("account list --json"), serde_json::json!([]));
 }
 
+// Case E21: a suspended account's stored permissions, and a name whose account is not known.
+#[test]
+fn a_suspended_account_shows_what_its_credentials_will_have_again() {
+    let p = Place::new();
+    p.done("account add holder --rights email,api --password-stdin", "passw0rd\n");
+    p.done("credential add John --account holder --permissions email,api --password-stdin", "passw0rd\n");
+    p.done("account rights holder api", "");
+    p.done("account suspend holder", "");
+    let (email_api, api, none) = (
+        serde_json::json!({"email": 1, "api": 1, "web": 0}),
+        serde_json::json!({"email": 0, "api": 1, "web": 0}),
+        serde_json::json!({"email": 0, "api": 0, "web": 0}),
+    );
+
+    let listed = &p.json("credential list --account holder --json")[0];
+    assert_eq!((&listed["permissions"], &listed["stored_permissions"]), (&none, &email_api));
+    assert_eq!(listed["account_active"], false);
+    let text = p.done("credential list --account holder", "");
+    for word in ["none", "email,api", "suspended"] {
+        assert!(text.contains(word), "{text}");
+    }
+
+    let found = p.json("find JOHN --json");
+    let expected = serde_json::json!({
+        "name": "John", "kind": "credential", "account": "holder", "permissions": none,
+        "stored_permissions": email_api, "account_rights": api, "account_active": false,
+    });
+    assert_eq!(found, expected);
+    p.done("account resume holder", "");
+    assert_eq!(p.json("find john --json")["permissions"], api);
+    assert_eq!(p.json("find holder --json")["kind"], "account");
+    let text = p.done("find john", "");
+    let row: Vec<_> = text.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row, ["John", "credential", "holder", "active", "api", "email,api"]);
+    for nobody in ["find nobody", "find nobody --json", "find no@such@name"] {
+        let told = p.refused(nobody, "");
+        assert!(told.contains("no account and no credential of that name"), "{told}");
+    }
+}
+
 #[test]
 fn what_is_refused_says_why_and_changes_nothing() {
     let p = Place::new();

@@ -5,9 +5,12 @@ mod common;
 
 mod audit;
 mod broken_log;
+mod certificates;
+mod checking;
 mod command_line;
 mod demo;
 mod lifecycle;
 mod logs;
 mod management;
+mod replaced_files;
 mod starting;

@@ -15,7 +15,7 @@ use gatepost::service::{
     Access, Accounts, Credentials, Decision, HolderDecision, ManagementError, Mutations, Origin,
 };
 use gatepost::state::cluster::Cluster;
-use gatepost::state::hashing::Check;
+use gatepost::state::hashing::{Check, HashShare};
 use gatepost::state::store::Store;
 use gatepost::state::{Epochs, Hasher, Lane, Metrics};
 use sqlx::{ConnectOptions, Connection};
@@ -73,7 +73,8 @@ impl Gateway {
 
     async fn opens(&self, username: &str, password: &[u8]) -> bool {
         let found = self.store.principal(&canonical(username)).await.unwrap().unwrap();
-        let check = Check { stored: &found.hash, secret: password, highest: 0, refused: false };
+        let share = HashShare::Operator;
+        let check = Check { stored: &found.hash, secret: password, highest: 0, refused: false, share };
         self.hasher.verify(check, Lane::Rest).await.unwrap().right
     }
 }

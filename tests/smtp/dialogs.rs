@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::common::driver::{Driver, settings};
-use crate::common::mail::{Client, smtp};
+use crate::common::mail::{Client, smtp, without_id};
 use crate::common::sink::Sink;
 use crate::common::tls::Authority;
 use crate::common::{Gateway, configured};
@@ -30,7 +30,10 @@ struct Dialog {
 }
 
 /// The number of files.
-const DIALOGS: usize = 10;
+const DIALOGS: usize = 11;
+
+/// The ID of a pure session.
+const SESSION: &str = "0000000000000007";
 
 /// Gives the password that `right` or another name stands for.
 type Password = fn(&str) -> String;
@@ -77,7 +80,14 @@ fn fill(line: &str, password: Password) -> String {
     line.replace("{b64:joe}", &STANDARD.encode("joe"))
 }
 
-fn matches(expected: &str, line: &str) -> bool {
+/// Compares a line. `{id}` stands for the ID of the session. Where a line of a dialog has no ID, that of the reply is left out.
+fn matches(expected: &str, line: &str, session: &str) -> bool {
+    let id = without_id(line).1;
+    if id.is_some_and(|id| id.split('.').next() != Some(session)) {
+        return false;
+    }
+    let expected = &expected.replace("{id}", session);
+    let line = if expected.contains(session) { line } else { without_id(line).0 };
     match expected.strip_suffix('*') {
         Some(begin) => line.starts_with(begin),
         None => line == expected,
@@ -101,9 +111,9 @@ fn with_the_pure_session() {
             match line {
                 Line::Says(bytes) => driver.feed(bytes),
                 Line::Answered(expected) => {
-                    let text = driver.text();
+                    let text = driver.raw_text();
                     let answer = text.lines().nth(seen).unwrap_or("nothing");
-                    assert!(matches(expected, answer), "{}: {expected}\nbut: {answer}", dialog.name);
+                    assert!(matches(expected, answer, SESSION), "{}: {expected}\nbut: {answer}", dialog.name);
                     seen += 1;
                 }
                 Line::Tls => assert!(driver.tls_started, "{}", dialog.name),
@@ -129,17 +139,24 @@ fn with_a_real_gateway() {
         let gateway = Gateway::start_in(directory);
         gateway.account("email").credential("joe:right-passw0rd", "email");
         let mut client = Some(Client::connect(gateway.address("smtp.listen")));
-        let mut answered = Vec::new();
+        let (mut answered, mut session) = (Vec::new(), None);
         for line in &dialog.lines {
             let speaking = client.as_mut().unwrap();
             match line {
                 Line::Says(bytes) => speaking.send(bytes),
                 Line::Answered(expected) => {
                     if answered.is_empty() {
-                        answered = speaking.answer().lines;
+                        let answer = speaking.answer();
+                        answered = answer.raw_lines();
+                        session = session.or(answer.id);
                     }
                     let answer = answered.remove(0);
-                    assert!(matches(expected, &answer), "{}: {expected}\nbut: {answer}", dialog.name);
+                    let session = session.as_deref().expect("the greeting has an ID");
+                    assert!(
+                        matches(expected, &answer, session),
+                        "{}: {expected}\nbut: {answer}",
+                        dialog.name
+                    );
                 }
                 Line::Tls => {
                     client = client.map(|c| c.encrypt(Arc::clone(&authority.client(&[])), "gatepost.test"));

@@ -9,8 +9,8 @@ use super::error::Refusal;
 use super::masking::LoggedPath;
 use super::peer::HttpPeer;
 use super::proxy::exchange::Side;
-use super::request_id::RequestId;
 use super::service::HttpService;
+use crate::domain::RequestId;
 use crate::wire::RequestHead;
 
 /// The target of these lines, for `log.level`.

@@ -16,13 +16,12 @@ use super::headers::request::Framing;
 use super::masking::{BodyKind, FormReader, Mask, MaskedQuery};
 use super::peer::HttpPeer;
 use super::quota::{QuotaLease, Use};
-use super::request_id::RequestId;
 use super::request_quota;
 use super::router::Routed;
 use super::service::{HttpService, Plan};
 use super::target::Target;
 use crate::config::Need;
-use crate::domain::{Permission, Permissions, Presented};
+use crate::domain::{Permission, Permissions, Presented, RequestId};
 use crate::service::access::{Decision, Granted, Peer};
 use crate::wire::{
     BasicBuffer, BasicError, BodyScanner, CredentialError, FieldKind, PresentedCredential, RequestHead,

@@ -5,8 +5,8 @@ use http::Method;
 
 use super::client_session::ClientSession;
 use super::headers::answer::AnswerHead;
-use super::request_id::RequestId;
 use crate::config::AllowedOrigin;
+use crate::domain::RequestId;
 use crate::wire::{CorsField, FieldKind, Preflight, RequestHead, answer_fields, listed_origin};
 
 /// The one of `origins` that a request comes from.

@@ -18,7 +18,6 @@ pub mod peer;
 mod preflight;
 pub mod proxy;
 pub mod quota;
-pub mod request_id;
 pub mod request_quota;
 pub mod respond;
 pub mod router;

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use super::client_session::ClientSession;
 use super::cors;
 use super::proxy::exchange::{BrokenOff, Exchange};
-use super::request_id::RequestId;
 use super::respond;
 use crate::config::AllowedOrigin;
+use crate::domain::RequestId;
 
 /// The status of the answer.
 const STATUS: u16 = 204;

@@ -10,8 +10,8 @@ use super::cors;
 use super::error::Refusal;
 use super::headers::answer::AnswerHead;
 use super::headers::request::Framing;
-use super::request_id::RequestId;
 use crate::config::AllowedOrigin;
+use crate::domain::RequestId;
 use crate::wire::{FieldKind, RefusalFormat, ReplyFormat, reply};
 
 /// The most bytes of an unwanted body that are read and discarded, so that the client can read the answer.

@@ -9,11 +9,11 @@ use tokio::task::JoinSet;
 
 use super::proxy::upstream::{UpstreamGauges, UpstreamGroup};
 use super::quota::Quota;
-use super::request_id::RequestIds;
 use super::router::Router;
 use crate::config::{AllowedOrigin, ConfigError, CredentialPlaces, Forms, HttpEntry, Timeouts};
 use crate::domain::Entry;
 use crate::edge::net::rare_log::RareLog;
+use crate::edge::net::request_ids::RequestIds;
 use crate::edge::net::source_limit::{CountedConnection, SourceLimit};
 use crate::service::Credentials;
 use crate::service::access::Access;

@@ -3,10 +3,13 @@
 pub(super) mod deadline;
 pub(super) mod happy_eyeballs;
 pub mod in_flight;
+pub mod key_kind;
 pub mod listener;
 pub mod nonblocking;
+pub mod pem_file;
 pub(super) mod pingora_compat;
 pub mod rare_log;
+pub mod request_ids;
 pub(super) mod resolver;
 pub mod source_limit;
 pub(super) mod stream_wrapper;

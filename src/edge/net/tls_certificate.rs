@@ -1,17 +1,17 @@
 //! The certificate of all TLS listeners, which can be replaced without a restart.
 
-use std::fmt::Display;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::{InconsistentKeys, ServerConfig};
 
 use crate::config::{ConfigError, NamedFile, TlsSettings};
+use crate::edge::net::key_kind::{KeyKind, certificate_version};
+use crate::edge::net::pem_file::{self, PemFile};
 
 /// Gives the current certificate to each handshake.
 #[derive(Debug)]
@@ -65,20 +65,107 @@ impl ResolvesServerCert for TlsCertificate {
 /// # Errors
 /// Everything that makes them unusable for a handshake, in both files.
 pub fn read(tls: &TlsSettings) -> Result<CertifiedKey, Vec<ConfigError>> {
-    let wrong = |file: &NamedFile, reason: &dyn Display| {
-        ConfigError::at(&file.place, format!("{}: {reason}", file.path.display()))
-    };
-    let chain = CertificateDer::pem_file_iter(&tls.certificate.path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|e| wrong(&tls.certificate, &e))
-        .and_then(|chain| match chain.is_empty() {
-            true => Err(wrong(&tls.certificate, &"the file contains no certificate")),
-            false => Ok(chain),
-        });
-    let key = PrivateKeyDer::from_pem_file(&tls.private_key.path).map_err(|e| wrong(&tls.private_key, &e));
-    match (chain, key) {
-        (Ok(chain), Ok(key)) => CertifiedKey::from_der(chain, key, &ring::default_provider())
-            .map_err(|e| vec![wrong(&tls.private_key, &e)]),
+    read_files(&tls.certificate, &tls.private_key)
+}
+
+/// Does the same as [`read`] for two files.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_files(
+    certificate: &NamedFile,
+    private_key: &NamedFile,
+) -> Result<CertifiedKey, Vec<ConfigError>> {
+    match (read_chain(certificate), read_key(private_key)) {
+        (Ok(chain), Ok(key)) => matched(chain, key, certificate, private_key).map_err(|error| vec![error]),
         (chain, key) => Err(chain.err().into_iter().chain(key.err()).collect()),
     }
+}
+
+/// Reads the certificate and its intermediate certificates.
+///
+/// # Errors
+/// The file cannot be read, or contains none.
+pub fn read_chain(file: &NamedFile) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    PemFile::read(&file.path).and_then(|pem| pem.certificates()).map_err(|reason| wrong(file, &reason))
+}
+
+/// Reads the private key.
+///
+/// # Errors
+/// The file cannot be read, or contains none that is supported.
+pub fn read_key(file: &NamedFile) -> Result<Arc<dyn SigningKey>, ConfigError> {
+    let key = PemFile::read(&file.path).and_then(|pem| pem.private_key());
+    let key = key.map_err(|reason| wrong(file, &reason))?;
+    ring::sign::any_supported_type(&key).map_err(|_| {
+        let path = file.path.display();
+        wrong(
+            file,
+            &match KeyKind::of(&key) {
+                KeyKind::Unsupported(kind) => pem_file::unsupported_key(&kind, &file.path),
+                KeyKind::ExplicitCurve => format!(
+                    "the key describes its curve instead of naming it; \
+                     type: openssl ec -in {path} -param_enc named_curve -out {path}.new"
+                ),
+                KeyKind::Unknown => format!(
+                    "the key is damaged or of a kind that is not supported; to look at it, \
+                     type: openssl pkey -in {path} -noout -text_pub -check"
+                ),
+            },
+        )
+    })
+}
+
+/// Puts certificate and key together, if they belong together.
+fn matched(
+    chain: Vec<CertificateDer<'static>>,
+    key: Arc<dyn SigningKey>,
+    certificate: &NamedFile,
+    private_key: &NamedFile,
+) -> Result<CertifiedKey, ConfigError> {
+    let (shown, shown_key) = (certificate.path.display(), private_key.path.display());
+    if let Some(version @ (1 | 2)) = certificate_version(&chain[0]) {
+        let reason = format!(
+            "the certificate is of version {version} of X.509, and clients require 3: have it issued again with \
+             extensions; one that is signed by itself is made by: openssl req -x509 -key {shown_key} -out {shown}.new \
+             -days 365 -subj /CN=NAME -addext subjectAltName=DNS:NAME"
+        );
+        return Err(wrong(certificate, &reason));
+    }
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            let of_key = |other: &CertificateDer<'static>| {
+                CertifiedKey::new(vec![other.clone()], certified.key.clone()).keys_match().is_ok()
+            };
+            match certified.cert.iter().position(of_key) {
+                Some(place) => Err(wrong(
+                    certificate,
+                    &format!(
+                        "the server's own certificate, which {shown_key} belongs to, is number {} in the file: \
+                         it must be the first, and each further one the issuer of the one before it",
+                        place + 1
+                    ),
+                )),
+                None => Err(wrong(
+                    private_key,
+                    &format!(
+                        "it is not the key of the certificate {shown}; to compare, type: openssl pkey -in {shown_key} -pubout; \
+                         openssl x509 -in {shown} -noout -pubkey"
+                    ),
+                )),
+            }
+        }
+        Err(_) => Err(wrong(
+            certificate,
+            &format!(
+                "the first certificate is damaged; to look at it, type: openssl x509 -in {shown} -noout -text"
+            ),
+        )),
+    }
+}
+
+fn wrong(file: &NamedFile, reason: &str) -> ConfigError {
+    ConfigError::at(&file.place, format!("{}: {reason}", file.path.display()))
 }

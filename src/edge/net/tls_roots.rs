@@ -9,11 +9,11 @@ use base64::engine::general_purpose::STANDARD;
 use pingora_core::connectors::{ConnectorOptions, TransportConnector};
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 
 use crate::config::{ConfigError, KeyLocation, NamedFile};
+use crate::edge::net::pem_file::PemFile;
 
 /// The reason that there are no root certificates. The text names the file.
 #[derive(Debug, Error)]
@@ -65,6 +65,14 @@ pub fn client_config(file: Option<&Path>) -> Result<Arc<ClientConfig>, RootsErro
     Ok(Arc::new(config))
 }
 
+/// Checks the certificates in a file.
+///
+/// # Errors
+/// The same as for [`connector`].
+pub fn check(file: &Path) -> Result<(), RootsError> {
+    found(Some(file)).map(drop)
+}
+
 /// The place of the certificates, and at least one of them.
 fn found(file: Option<&Path>) -> Result<(String, Vec<CertificateDer<'static>>), RootsError> {
     let (place, roots) = match file {
@@ -80,11 +88,15 @@ fn found(file: Option<&Path>) -> Result<(String, Vec<CertificateDer<'static>>), 
 /// The certificates of a file. Every one must be valid, since the operator chose it.
 fn configured(path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
     let wrong = |reason: String| RootsError { place: path.display().to_string(), reason };
-    let roots = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|e| wrong(e.to_string()))?;
-    for root in &roots {
-        RootCertStore::empty().add(root.clone()).map_err(|e| wrong(e.to_string()))?;
+    let roots = PemFile::read(path).and_then(|pem| pem.certificates()).map_err(wrong)?;
+    for (index, root) in roots.iter().enumerate() {
+        RootCertStore::empty().add(root.clone()).map_err(|_| {
+            let path = path.display();
+            wrong(format!(
+                "certificate {} in it is damaged; to look at all, type: openssl storeutl -noout -text -certs {path}",
+                index + 1
+            ))
+        })?;
     }
     Ok(roots)
 }

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -12,8 +11,10 @@ use tokio_rustls::TlsAcceptor;
 
 use super::backend::group::BackendGroup;
 use super::hostname;
-use crate::config::{ConfigError, SmtpEntry, SmtpTimeouts};
+use crate::config::{ConfigError, SmtpEntry, SmtpListener, SmtpListenerTls, SmtpTimeouts};
 use crate::edge::net::in_flight::InFlight;
+use crate::edge::net::rare_log::RareLog;
+use crate::edge::net::request_ids::RequestIds;
 use crate::edge::net::source_limit::SourceLimit;
 use crate::service::access::Access;
 use crate::state::metrics::Metrics;
@@ -22,16 +23,57 @@ use crate::wire::smtp::session::{SessionEnvironment, SessionSettings};
 /// The longest TLS handshake, and the longest wait for a header of the PROXY protocol.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 
+/// A listener as its connections share it.
+pub struct ServedListener {
+    /// The configured listener.
+    pub config: SmtpListener,
+    /// The settings that all its sessions have in common.
+    pub settings: Arc<SessionSettings>,
+    /// Limits the log lines about clients from other networks.
+    pub turned_away: RareLog,
+}
+
+impl ServedListener {
+    fn new(entry: &SmtpEntry, listener: &SmtpListener, host: &str, has_tls: bool) -> ServedListener {
+        let settings = SessionSettings {
+            host: host.to_owned(),
+            starttls: has_tls && listener.tls == SmtpListenerTls::StartTls,
+            require_tls: listener.rules.require_tls,
+            bare_newline: listener.rules.bare_newline,
+            max_message: entry.max_message,
+            recipients: entry.limits.recipients,
+            messages: entry.limits.messages,
+            errors: entry.limits.errors,
+            failed_logins: entry.limits.failed_logins,
+            user_header: entry.identity.header,
+        };
+        ServedListener {
+            config: listener.clone(),
+            settings: Arc::new(settings),
+            turned_away: RareLog::default(),
+        }
+    }
+
+    /// Returns true if TLS begins with the first byte.
+    pub fn has_implicit_tls(&self) -> bool {
+        self.config.tls == SmtpListenerTls::Implicit
+    }
+
+    /// Returns true if a client at `address` may connect.
+    pub fn admits(&self, address: &IpAddr) -> bool {
+        let networks = &self.config.rules.networks;
+        networks.is_empty() || networks.iter().any(|network| network.contains(address))
+    }
+}
+
 /// The SMTP entry.
 pub struct SmtpService {
-    /// The settings that all sessions have in common.
-    pub settings: Arc<SessionSettings>,
+    /// The listeners, in their configured order.
+    pub listeners: Vec<Arc<ServedListener>>,
     /// The configured timeouts.
     pub timeouts: SmtpTimeouts,
     /// The longest TLS handshake, and the longest wait for a header of the PROXY protocol.
     pub handshake: Duration,
-    /// True if trusted proxies send a header of the PROXY protocol.
-    pub proxy_protocol: bool,
     /// The networks of the trusted proxies; replaced at a reload.
     pub trusted_proxies: ArcSwap<Vec<IpNet>>,
     /// True if the gateway logs in at its backends.
@@ -50,7 +92,8 @@ pub struct SmtpService {
     pub sessions: Arc<InFlight>,
     /// Becomes true at the deadline of a stop, after which no wait continues.
     pub cut_off: watch::Sender<bool>,
-    session_ids: AtomicU64,
+    /// The IDs of sessions, and of connections that are refused before they have one.
+    pub ids: RequestIds,
 }
 
 impl SmtpService {
@@ -66,22 +109,14 @@ impl SmtpService {
         access: Arc<Access>,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<SmtpService>, Vec<ConfigError>> {
-        let settings = SessionSettings {
-            host: hostname::of(config),
-            starttls: tls.is_some(),
-            require_tls: config.require_tls,
-            max_message: config.max_message,
-            recipients: config.limits.recipients,
-            messages: config.limits.messages,
-            errors: config.limits.errors,
-            failed_logins: config.limits.failed_logins,
-            user_header: config.identity.header,
-        };
+        let host = hostname::of(config);
+        let listeners = config.listeners.iter();
+        let listeners =
+            listeners.map(|listener| Arc::new(ServedListener::new(config, listener, &host, tls.is_some())));
         Ok(Arc::new(SmtpService {
-            settings: Arc::new(settings),
+            listeners: listeners.collect(),
             timeouts: config.timeouts.clone(),
             handshake: HANDSHAKE.min(config.timeouts.command),
-            proxy_protocol: config.proxy_protocol,
             trusted_proxies: ArcSwap::from_pointee(trusted_proxies.to_vec()),
             logs_in: config.relay.login.is_some(),
             tls: tls.map(TlsAcceptor::from),
@@ -91,20 +126,13 @@ impl SmtpService {
             sources: SourceLimit::new(config.limits.connections_per_source),
             sessions: InFlight::new(usize::MAX),
             cut_off: watch::Sender::new(false),
-            // A random start, so that two processes most likely don't use the same IDs. If there is no randomness, nothing
-            // breaks.
-            session_ids: AtomicU64::new(u64::from(getrandom::u32().unwrap_or(0)) << 32),
+            ids: RequestIds::new(),
         }))
     }
 
-    /// Returns true if connections from `address` start with a header of the PROXY protocol.
+    /// Returns true if `address` is that of a trusted proxy.
     pub fn is_proxy(&self, address: &IpAddr) -> bool {
-        self.proxy_protocol && self.trusted_proxies.load().iter().any(|network| network.contains(address))
-    }
-
-    /// A new session ID, most likely unique among all processes.
-    pub fn session_id(&self) -> u64 {
-        self.session_ids.fetch_add(1, Ordering::Relaxed)
+        self.trusted_proxies.load().iter().any(|network| network.contains(address))
     }
 
     /// The environment of a session at this moment.

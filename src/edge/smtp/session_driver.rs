@@ -12,6 +12,7 @@ use zeroize::Zeroize;
 
 use super::client_io::{ClientIo, UnreadInput};
 use super::delivery::MailDelivery;
+use super::service::ServedListener;
 use super::shutdown::Shutdown;
 use super::worker::SmtpWorker;
 use crate::edge::net::deadline::DeadlineTimer;
@@ -70,12 +71,17 @@ enum PauseReason {
 }
 
 impl SessionDriver {
-    /// A driver for the client at `address`.
-    pub fn new(worker: SmtpWorker, stream: ClientIo, address: IpAddr) -> SessionDriver {
+    /// A driver for the client of `listener` at `address`.
+    pub fn new(
+        worker: SmtpWorker,
+        listener: &ServedListener,
+        stream: ClientIo,
+        address: IpAddr,
+    ) -> SessionDriver {
         let entry = &worker.entry;
         let encrypted = matches!(stream, ClientIo::Tls(_));
         SessionDriver {
-            session: SmtpSession::new(entry.settings.clone(), address, encrypted, entry.session_id()),
+            session: SmtpSession::new(listener.settings.clone(), address, encrypted, entry.ids.next()),
             changes: Watched::new(entry.access.subscribe()),
             deadline: Instant::now() + entry.timeouts.session,
             alarm: DeadlineTimer::default(),

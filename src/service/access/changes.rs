@@ -16,9 +16,7 @@ impl Access {
     /// # Errors
     /// [`Unavailable::Store`].
     pub async fn ready(&self) -> Result<(), Unavailable> {
-        self.store.ping().await.map_err(|error| {
-            tracing::warn!(%error, "not ready");
-            Unavailable::Store
-        })
+        // The store logs its faults itself.
+        self.store.ping().await.map_err(|_| Unavailable::Store)
     }
 }

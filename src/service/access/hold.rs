@@ -56,7 +56,8 @@ impl Access {
             return Ok(Some(entry.effective));
         }
 
-        let complain = |error: &StoreError| self.without_store(error, now);
+        // The store logs its faults itself.
+        let complain = |_: &StoreError| Unavailable::Store;
         let found = self.reads.row(&self.store, &self.epochs, granted, now, complain).await?;
         let Some(row) = found.row.filter(|row| row.active && granted.is(row)) else { return Ok(None) };
         let fingerprint = self.cache.fingerprint(&row.hash);

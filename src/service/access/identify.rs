@@ -26,7 +26,7 @@ use crate::domain::password::LONGEST_BYTES;
 use crate::domain::{Canonical, Denial, Entry, Presented, Principal, Secret, StoredHash, Unavailable};
 use crate::state::Lane;
 use crate::state::cache::{Proof, Verified};
-use crate::state::hashing::{Check, Checked, HIGHEST_COST};
+use crate::state::hashing::{Check, Checked, HIGHEST_COST, HashShare};
 use crate::state::metrics::Lookup;
 use crate::state::throttle::{AdmittedCheck, SourcePrefix};
 
@@ -71,7 +71,7 @@ impl Access {
         // Before the row is read: see `state::epoch`.
         let seen = self.epochs.now();
         let row = self.store.principal(&name).await;
-        let row = row.map_err(|error| NotIdentified::Unavailable(self.without_store(&error, now)))?;
+        let row = row.map_err(|_| NotIdentified::Unavailable(Unavailable::Store))?;
         let active = row.as_ref().is_none_or(|row| row.active);
         let stored = row.as_ref().map_or_else(|| self.hasher.decoy(&name), |row| row.hash.clone());
         let proof =
@@ -153,14 +153,12 @@ impl Access {
         let PendingCheck { name, secret, source, clock, seen, active, proof, .. } = pending;
         let highest = match self.store.highest_cost(HIGHEST_COST).await {
             Ok(highest) => highest,
-            Err(error) => {
-                let why = self.without_store(&error, now);
-                return Err(self.unavailable(&pending, why).await);
-            }
+            Err(_) => return Err(self.unavailable(&pending, Unavailable::Store).await),
         };
         // Not by what the cache holds: the time would tell an attacker which usernames are in use.
         let lane = if self.throttle.is_known(source, &name, now) { Lane::Known } else { Lane::Rest };
-        let check = Check { stored: &pending.stored, secret, highest, refused: !active };
+        let share = HashShare::Source(source);
+        let check = Check { stored: &pending.stored, secret, highest, refused: !active, share };
         let Checked { right, joined } = match self.hasher.verify(check, lane).await {
             Ok(checked) => checked,
             Err(why) => return Err(self.unavailable(&pending, why).await),
@@ -206,7 +204,8 @@ impl Access {
         let (verified, secret) = (Arc::clone(verified), Secret::new(secret.to_vec()));
         tokio::spawn(async move {
             let old: &StoredHash = &verified.identity.principal.hash;
-            let Ok(new) = hasher.renew(old, secret.expose()).await else { return };
+            let share = HashShare::Account(verified.identity.principal.account);
+            let Ok(new) = hasher.renew(old, secret.expose(), share).await else { return };
             match store.renew_hash(&verified.identity.name, old, &new).await {
                 Ok(true) => {
                     // The secret matches the new hash, which was made from it. With this said first, the raise costs the

@@ -19,16 +19,14 @@ mod tests;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
+use std::time::Instant;
 
 use crate::config::AuthSettings;
 use crate::domain::password::LONGEST_BYTES;
 use crate::domain::{Canonical, Denial, Entry, Permission, Presented, PrincipalKind, Unavailable};
 use crate::state::cache::Verified;
 use crate::state::metrics::{DecisionOutcome, Lookup};
-use crate::state::store::{Store, StoreError};
+use crate::state::store::Store;
 use crate::state::throttle::Throttle;
 use crate::state::{Cache, Epochs, Hasher, Metrics};
 use clock::DecisionClock;
@@ -38,8 +36,6 @@ use reads::RowReads;
 pub use crate::state::cache::ConnectionMemory;
 pub use denials::Peer;
 pub use outcome::{Decision, Granted, HolderDecision};
-
-const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// The decision, with all that it needs. One for the whole process, shared as `Arc`.
 pub struct Access {
@@ -51,7 +47,6 @@ pub struct Access {
     throttle: Throttle,
     denials: DenialLog,
     reads: RowReads,
-    complained_at: Mutex<Option<Instant>>,
 }
 
 /// The reason for which nobody was identified.
@@ -90,7 +85,6 @@ impl Access {
             throttle: Throttle::new(settings.throttle),
             denials: DenialLog::new(),
             reads: RowReads::new(settings.cache_ttl),
-            complained_at: Mutex::new(None),
         })
     }
 
@@ -239,16 +233,6 @@ impl Access {
     #[inline]
     fn cached(&self, presented: &Presented<'_>, now: Instant) -> Option<Arc<Verified>> {
         self.cache.find(&cacheable(presented)?, presented.secret, &self.epochs, now)
-    }
-
-    /// Logs an error of the store, at most once a second, since every check fails with it.
-    fn without_store(&self, error: &StoreError, now: Instant) -> Unavailable {
-        let mut complained_at = self.complained_at.lock();
-        if complained_at.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAIN_EVERY) {
-            *complained_at = Some(now);
-            tracing::error!(%error, "the store can't be asked");
-        }
-        Unavailable::Store
     }
 
     fn denied(

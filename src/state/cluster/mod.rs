@@ -8,18 +8,25 @@
 //! A process that dies between commit and notice has answered no caller. Its change must be seen nevertheless: every
 //! listener reads the store's number of changes a few times a second, and drops all cached data if there is a change
 //! without a notice.
+//!
+//! A socket, or the directory of all, may be deleted while a gateway runs. The sender finds out by a roll call, waits for
+//! the gateway to listen again, and tells it ([`roll_call`]). The database itself may be replaced: then a gateway decides nothing
+//! any more ([`Store::verify_files`]), and does not acknowledge a notice of a change in another file.
 
 mod ledger;
 mod nodes_folder;
+mod roll_call;
 
+use std::collections::HashMap;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -27,16 +34,23 @@ use tracing::{info, warn};
 
 use self::ledger::Ledger;
 use self::nodes_folder::{NodesFolder, OpenFolder};
+use self::roll_call::RollCall;
 use super::Epochs;
 use super::audit::News;
-use super::store::{Change, Store, StoreError};
+use super::file_access::{self, FileUse};
+use super::store::{Change, FileId, Store, StoreError};
 use crate::domain::Canonical;
 
 /// The most bytes of a notice. A real one has a few hundred.
 const LONGEST_NOTICE: u64 = 4096;
 const ACKNOWLEDGED: &[u8] = b"ok\n";
+/// The answer to a notice of a change in a file that is not the listener's.
+const ANOTHER_FILE: &[u8] = b"no\n";
 /// The pause between two attempts to reach a process that is too busy to accept, or that has just ended.
 const RETRY: Duration = Duration::from_millis(20);
+/// The time after which a listener that does not answer is taken for one of an earlier version, which waits for the end of
+/// the notice.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// The interval at which a listener looks for changes without a notice, and the longest wait for an acknowledgement.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +67,10 @@ const TIMING: Timing = Timing { look: Duration::from_millis(250), patience: Dura
 pub struct Cluster {
     place: NodesFolder,
     timing: Timing,
+    roll: Arc<RollCall>,
+    database: FileId,
+    /// True if there was no directory of sockets beside a database that is not new: somebody has removed it.
+    was_removed: bool,
     member: Option<Member>,
 }
 
@@ -67,6 +85,8 @@ struct Member {
 #[derive(Debug)]
 struct MemberShared {
     place: NodesFolder,
+    store: Store,
+    roll: Arc<RollCall>,
     epochs: Arc<Epochs>,
     ledger: Ledger,
     /// The name of the own socket.
@@ -87,6 +107,9 @@ struct Notice {
     /// As in [`Change`].
     #[serde(default)]
     ends_login: bool,
+    /// The file that was changed.
+    #[serde(default)]
+    database: Option<FileId>,
     /// The line for the audit trail of the listener, if the sender has no lasting one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     news: Option<News>,
@@ -106,19 +129,30 @@ impl Cluster {
     /// # Errors
     /// The directory `DATABASE.nodes` cannot be used.
     pub fn visit(store: &Store) -> Result<Cluster, StoreError> {
-        let place = NodesFolder::beside(store.path()).map_err(|e| unusable(&e))?;
-        place.open().map_err(|e| unusable(&e))?;
-        Ok(Cluster { place, timing: TIMING, member: None })
+        let place = NodesFolder::beside(store.path()).map_err(StoreError::Unavailable)?;
+        let was_removed = place.open().map_err(StoreError::Unavailable)?.is_new && !store.is_new();
+        let roll = Arc::new(open_roll(store)?);
+        let database = store.file_id();
+        Ok(Cluster { place, timing: TIMING, roll, database, was_removed, member: None })
     }
 
     async fn join_with(store: &Store, epochs: Arc<Epochs>, timing: Timing) -> Result<Cluster, StoreError> {
-        let place = NodesFolder::beside(store.path()).map_err(|e| unusable(&e))?;
-        let (listener, name) = place.open().and_then(|f| f.listen()).map_err(|e| unusable(&e))?;
+        let place = NodesFolder::beside(store.path()).map_err(StoreError::Unavailable)?;
+        let folder = place.open().map_err(StoreError::Unavailable)?;
+        let unusable =
+            |error: io::Error| StoreError::Unavailable(format!("{}: {error}", place.path().display()));
+        let (listener, name) = folder.listen().map_err(unusable)?;
+        let roll = Arc::new(open_roll(store)?);
+        roll.enroll(timing.patience).await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let ledger = Ledger::new(store.changes().await?);
-        let shared = Arc::new(MemberShared { place: place.clone(), epochs, ledger, name: Mutex::new(name) });
+        let name = Mutex::new(name);
+        let (place, store, database) = (place.clone(), store.clone(), store.file_id());
+        let shared = MemberShared { place: place.clone(), store, roll: roll.clone(), epochs, ledger, name };
+        let shared = Arc::new(shared);
         let mut tasks = JoinSet::new();
-        tasks.spawn(watch(shared.clone(), store.clone(), listener, timing));
-        Ok(Cluster { place, timing, member: Some(Member { shared, tasks: Mutex::new(tasks) }) })
+        tasks.spawn(watch(shared.clone(), listener, timing));
+        let member = Some(Member { shared, tasks: Mutex::new(tasks) });
+        Ok(Cluster { place, timing, roll, database, was_removed: false, member })
     }
 
     /// Tells every other process of a committed change, and returns when it is in effect in each of them. `news` is for their
@@ -131,20 +165,57 @@ impl Cluster {
             member.shared.ledger.note(change.after, change.upto);
             member.shared.name.lock().clone()
         });
-        let unconfirmed = |e: io::Error| Unconfirmed(e.to_string());
-        let folder = Arc::new(self.place.open().map_err(unconfirmed)?);
         let &Change { after, upto, name, ends_login } = change;
-        let notice = Notice { after, upto, name: name.as_str().into(), ends_login, news };
-        let notice: Arc<[u8]> = serde_json::to_vec(&notice).map_err(|e| Unconfirmed(e.to_string()))?.into();
+        let database = Some(self.database);
+        let notice = Notice { after, upto, name: name.as_str().into(), ends_login, database, news };
+        let mut notice = serde_json::to_vec(&notice).map_err(|e| Unconfirmed(e.to_string()))?;
+        notice.push(b'\n');
+        // The own process knows of the change.
+        self.roll.step_aside();
+        // A process that does not answer in time is named, before the whole is given up.
+        let patience = self.timing.patience * 6 / 5;
+        let told = timeout(patience, self.tell_all(notice.into(), own)).await;
+        self.roll.step_back().await;
+        told.unwrap_or_else(|_| {
+            Err(Unconfirmed(format!(
+                "it has the database open, and no socket of it answers in {}: restart it",
+                self.place.path().display()
+            )))
+        })
+    }
 
-        let mut tellings = JoinSet::new();
-        for name in folder.names().map_err(unconfirmed)? {
-            if own.as_ref() != Some(&name) {
-                tellings.spawn(tell(folder.clone(), name, notice.clone(), self.timing.patience));
+    /// Tells each process that has a socket, until nobody is left who was not told.
+    async fn tell_all(&self, notice: Arc<[u8]>, own: Option<String>) -> Result<(), Unconfirmed> {
+        // Those that were told step aside as long as their connection is open.
+        let mut told: HashMap<String, Option<UnixStream>> = HashMap::new();
+        let (mut pause, mut was_removed) = (Duration::from_millis(1), self.was_removed);
+        loop {
+            let folder = Arc::new(self.place.open().map_err(Unconfirmed)?);
+            let names = folder.names().map_err(|error| {
+                Unconfirmed(format!("{} cannot be read: {error}", self.place.path().display()))
+            })?;
+            let mut tellings = JoinSet::new();
+            for name in
+                names.into_iter().filter(|name| own.as_ref() != Some(name) && !told.contains_key(name))
+            {
+                let told = tell(folder.clone(), name.clone(), notice.clone(), self.timing.patience);
+                tellings.spawn(async move { told.await.map(|stream| (name, stream)) });
             }
+            for result in tellings.join_all().await {
+                let (name, stream) = result?;
+                told.insert(name, stream);
+            }
+            if std::mem::take(&mut was_removed) {
+                // Perhaps together with the database. A gateway on the old file notices that at its next look.
+                sleep(2 * self.timing.look).await;
+                continue;
+            }
+            if self.roll.is_complete() {
+                return Ok(());
+            }
+            sleep(pause).await;
+            pause = (2 * pause).min(RETRY);
         }
-        let told = tellings.join_all().await;
-        told.into_iter().find(Result::is_err).unwrap_or(Ok(()))
     }
 
     /// Stops listening, as dropping does. May be called once no cached data of the store is in use any more.
@@ -152,6 +223,7 @@ impl Cluster {
         if let Some(member) = &self.member {
             member.tasks.lock().abort_all();
             member.shared.place.remove(&member.shared.name.lock());
+            self.roll.leave();
         }
     }
 }
@@ -162,25 +234,41 @@ impl Drop for Cluster {
     }
 }
 
-/// Sends a notice to one process. If the process disappears in the middle, tries again: it has either ended, or listens on
-/// a new socket.
+/// Checks that the directory of sockets beside a database can be used, and changes nothing.
+///
+/// # Errors
+/// The text for the operator.
+pub fn check_folder(database: &Path) -> Result<(), String> {
+    NodesFolder::beside(database)?.inspect()
+}
+
+/// Opens the lock on the database file.
+fn open_roll(store: &Store) -> Result<RollCall, StoreError> {
+    RollCall::open(store.path(), store.file_id()).map_err(|error| {
+        let reason = file_access::explain(store.path(), FileUse::Own, &error);
+        StoreError::Unavailable(format!("{}: {reason}", store.path().display()))
+    })
+}
+
+/// Sends a notice to one process, and returns the connection by which that steps aside; none if it is gone. If the process
+/// disappears in the middle, tries again: it has either ended, or listens on a new socket.
 async fn tell(
     folder: Arc<OpenFolder>,
     name: String,
     notice: Arc<[u8]>,
     patience: Duration,
-) -> Result<(), Unconfirmed> {
+) -> Result<Option<UnixStream>, Unconfirmed> {
     let told = timeout(patience, async {
         loop {
             match exchange(&folder, &name, &notice).await {
-                Ok(()) => return Ok(()),
+                Ok(stream) => return Ok(Some(stream)),
                 Err(e) => match e.kind() {
-                    // It has ended.
-                    io::ErrorKind::NotFound => return Ok(()),
+                    // It has ended, or its socket was removed.
+                    io::ErrorKind::NotFound => return Ok(None),
                     // It has crashed and left its socket behind.
                     io::ErrorKind::ConnectionRefused => {
                         folder.remove(&name);
-                        return Ok(());
+                        return Ok(None);
                     }
                     // It is too busy, or has ended in the middle.
                     io::ErrorKind::WouldBlock
@@ -193,55 +281,70 @@ async fn tell(
         }
     });
     match told.await {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(stream)) => Ok(stream),
         Ok(Err(e)) => Err(Unconfirmed(format!("{name}: {e}"))),
         Err(_) => Err(Unconfirmed(format!("{name}: no answer within {} s", patience.as_secs_f32()))),
     }
 }
 
-async fn exchange(folder: &OpenFolder, name: &str, notice: &[u8]) -> io::Result<()> {
+async fn exchange(folder: &OpenFolder, name: &str, notice: &[u8]) -> io::Result<UnixStream> {
     let mut stream = folder.connect(name).await?;
     stream.write_all(notice).await?;
-    stream.shutdown().await?;
-    let mut answer = Vec::new();
-    stream.take(ACKNOWLEDGED.len() as u64).read_to_end(&mut answer).await?;
-    if answer == ACKNOWLEDGED { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    let mut answer = [0; ACKNOWLEDGED.len()];
+    let answered = timeout(GRACE, stream.read_exact(&mut answer)).await;
+    match answered {
+        Ok(read) => read?,
+        Err(_) => {
+            stream.shutdown().await?;
+            stream.read_exact(&mut answer).await?
+        }
+    };
+    match &answer[..] {
+        ACKNOWLEDGED => Ok(stream),
+        ANOTHER_FILE => {
+            let reason = "it has another file open as its database, which was replaced: restart it";
+            Err(io::Error::other(reason))
+        }
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 /// Listens, and watches the store and the own socket.
-async fn watch(shared: Arc<MemberShared>, store: Store, listener: UnixListener, timing: Timing) {
+async fn watch(shared: Arc<MemberShared>, listener: UnixListener, timing: Timing) {
     let mut listening = JoinSet::new();
     listening.spawn(listen(shared.clone(), listener, timing));
     let mut ticks = interval(timing.look);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut reachable = true;
+    let mut was_replaced = false;
     loop {
         ticks.tick().await;
         let before = shared.ledger.known();
-        match store.changes().await {
+        match shared.store.changes().await {
             Ok(number) => {
                 if shared.ledger.look(before, number) {
                     info!("store changed without a notice: all cached data is dropped");
                     shared.epochs.raise_all();
                 }
-                reachable = true;
+                was_replaced = false;
             }
-            Err(error) => {
-                if reachable {
-                    warn!(%error, "reading the number of changes of the store failed");
+            // Nothing is decided any more, not even by the cache. The store logs its faults itself.
+            Err(StoreError::Replaced(_)) => {
+                if !std::mem::replace(&mut was_replaced, true) {
+                    shared.epochs.raise_all();
                 }
-                reachable = false;
             }
+            Err(_) => {}
         }
         let name = shared.name.lock().clone();
         if !shared.place.has(&name) {
-            match shared.place.open().and_then(|folder| folder.listen()) {
+            let opened = shared.place.open();
+            match opened.and_then(|folder| folder.listen().map_err(|error| error.to_string())) {
                 Ok((listener, name)) => {
                     warn!("socket beside the database was removed: listening on a new one");
                     *shared.name.lock() = name;
                     listening.spawn(listen(shared.clone(), listener, timing));
                 }
-                Err(error) => warn!(%error, "listening beside the database failed"),
+                Err(error) => warn!(error, "listening beside the database failed"),
             }
         }
     }
@@ -257,7 +360,7 @@ async fn listen(shared: Arc<MemberShared>, listener: UnixListener, timing: Timin
                     able = true;
                     let shared = shared.clone();
                     // A peer that sends nothing gets no acknowledgement.
-                    peers.spawn(async move { timeout(timing.patience, hear(&shared, stream)).await.ok(); });
+                    peers.spawn(async move { hear(&shared, stream, timing.patience).await; });
                 }
                 Err(error) => {
                     // For example, there are no file handles left. Senders of notices wait, and get no acknowledgement.
@@ -272,13 +375,22 @@ async fn listen(shared: Arc<MemberShared>, listener: UnixListener, timing: Timin
     }
 }
 
-async fn hear(shared: &MemberShared, stream: UnixStream) {
+/// Hears one notice, acknowledges it, and steps aside until the sender has counted who was not told.
+async fn hear(shared: &MemberShared, stream: UnixStream, patience: Duration) {
     let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader.take(LONGEST_NOTICE));
     let mut text = Vec::new();
-    if reader.take(LONGEST_NOTICE).read_to_end(&mut text).await.is_err() {
+    if !matches!(timeout(patience, reader.read_until(b'\n', &mut text)).await, Ok(Ok(_))) {
         return;
     }
     let notice: Option<Notice> = serde_json::from_slice(&text).ok();
+    if notice.as_ref().and_then(|notice| notice.database).is_some_and(|file| file != shared.store.file_id()) {
+        if shared.store.verify_files().is_err() {
+            shared.epochs.raise_all();
+        }
+        let _ = timeout(patience, writer.write_all(ANOTHER_FILE)).await;
+        return;
+    }
     match notice.and_then(|notice| Some((Canonical::of(notice.name.as_bytes())?, notice))) {
         Some((name, notice)) => {
             match notice.ends_login {
@@ -293,12 +405,14 @@ async fn hear(shared: &MemberShared, stream: UnixStream) {
         // Perhaps it comes from another version: something has changed.
         None => shared.epochs.raise_all(),
     }
-    // If the peer does not receive it, the change is unconfirmed to it.
-    let _ = writer.write_all(ACKNOWLEDGED).await;
-}
-
-fn unusable(error: &io::Error) -> StoreError {
-    StoreError::Unavailable(format!("the folder of sockets beside the database: {error}"))
+    shared.roll.step_aside();
+    let counted = timeout(patience, async {
+        // If the peer does not receive it, the change is unconfirmed to it.
+        let _ = writer.write_all(ACKNOWLEDGED).await;
+        let _ = reader.read_to_end(&mut Vec::new()).await;
+    });
+    let _ = counted.await;
+    shared.roll.step_back().await;
 }
 
 #[cfg(test)]

@@ -192,6 +192,68 @@ async fn it_listens_again_where_its_socket_was_removed() {
     assert_eq!(two.ledger().known(), change.upto);
 }
 
+// Case E12: the directory, or a socket in it, is removed between two looks of the gateway.
+#[tokio::test]
+async fn who_lost_its_socket_is_told_all_the_same_or_the_change_is_unconfirmed() {
+    const SLOW: Timing = Timing { look: Duration::from_millis(400), patience: Duration::from_secs(5) };
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (node(&folder, SLOW).await, node(&folder, SLOW).await);
+    let moved = folder.path().join("moved");
+    let remove_one = || {
+        let name = one.cluster.member.as_ref().unwrap().shared.name.lock().clone();
+        std::fs::remove_file(sockets(&folder).join(name)).unwrap();
+    };
+    let remove_all = || std::fs::remove_dir_all(sockets(&folder)).unwrap();
+    let move_all = || std::fs::rename(sockets(&folder), &moved).unwrap();
+    for (index, remove) in [&remove_one as &dyn Fn(), &remove_all, &move_all].into_iter().enumerate() {
+        let visitor = Cluster::visit(&one.store).unwrap();
+        let before = [one.epochs.now(), two.epochs.now()];
+        let change = one.add(&format!("holder{index}")).await;
+        remove();
+        visitor.announce(&change, None).await.unwrap();
+        for (peer, before) in [(&one, before[0]), (&two, before[1])] {
+            assert!(!peer.epochs.is_fresh(before, &change.name, &change.name), "{index}");
+        }
+    }
+
+    // As one whose sockets are elsewhere, for example because its container has only the file.
+    let hidden = RollCall::open(one.store.path(), one.store.file_id()).unwrap();
+    hidden.enroll(QUICK.patience).await.unwrap();
+    let change = one.add("last").await;
+    let mut visitor = Cluster::visit(&one.store).unwrap();
+    visitor.timing = QUICK;
+    let error = visitor.announce(&change, None).await.unwrap_err();
+    assert!(error.to_string().contains("gatepost.db.nodes: restart it"), "{error}");
+    hidden.leave();
+    visitor.announce(&change, None).await.unwrap();
+}
+
+// Case E17: a command changes the file that has replaced the gateway's.
+#[tokio::test]
+async fn a_change_of_another_file_is_not_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = node(&folder, BLIND).await;
+    let change = one.add("holder").await;
+    let (file, copy) = (one.store.path().to_path_buf(), folder.path().join("copy"));
+    std::fs::copy(&file, &copy).unwrap();
+    std::fs::rename(&copy, &file).unwrap();
+    let before = one.epochs.now();
+    let [dev, ino] = {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = file.metadata().unwrap();
+        [metadata.dev(), metadata.ino()]
+    };
+    let roll = Arc::new(RollCall::open(&file, (dev, ino)).unwrap());
+    let place = NodesFolder::beside(&file).unwrap();
+    let timing = TIMING;
+    let visitor = Cluster { place, timing, roll, database: (dev, ino), was_removed: false, member: None };
+    let error = visitor.announce(&change, None).await.unwrap_err();
+    assert!(error.to_string().contains("was replaced: restart it"), "{error}");
+    let anyone = Canonical::of(b"anyone").unwrap();
+    assert!(!one.epochs.is_fresh(before, &anyone, &anyone), "it decides nothing from now on");
+    assert!(matches!(one.store.principal(&anyone).await, Err(StoreError::Replaced(_))));
+}
+
 #[tokio::test]
 async fn it_leaves_nothing_behind_and_paths_may_be_long() {
     let outer = tempfile::tempdir().unwrap();

@@ -4,12 +4,14 @@
 //! The threads run at a lower priority than all others (see `threads`): while every core is busy, decisions from the cache
 //! go first.
 
+mod lane;
 mod queue;
 mod scheme;
 mod shared;
 mod threads;
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,9 +20,11 @@ use tokio::sync::oneshot;
 
 use super::metrics::{Metrics, PasswordCheck};
 use crate::domain::{Canonical, NewPassword, Secret, StoredHash, Unavailable};
-use queue::{Comparison, Done, HashWork, JobQueue, Key, Pushed};
+use lane::Key;
+use queue::{Comparison, Done, HashWork, JobQueue, Pushed};
 use shared::HasherShared;
 
+pub use lane::HashShare;
 pub use queue::Lane;
 pub use scheme::{HIGHEST_COST, LOWEST_COST};
 
@@ -39,6 +43,8 @@ pub struct Check<'a> {
     pub highest: u32,
     /// True if it will be refused even if the secret is right. Then it takes as much work as a failure.
     pub refused: bool,
+    /// The party that it is made for.
+    pub share: HashShare,
 }
 
 /// The result of a password check.
@@ -62,7 +68,7 @@ impl Hasher {
     /// # Errors
     /// The system refuses a thread or random numbers.
     pub fn start(cost: u32, threads: usize, queue: usize, metrics: Arc<Metrics>) -> io::Result<Hasher> {
-        let shared = Arc::new(HasherShared::new(cost, queue, metrics)?);
+        let shared = Arc::new(HasherShared::new(cost, queue, threads.max(1), metrics)?);
         // If one does not start, dropping this ends those that did.
         let hasher = Hasher { shared };
         for number in 0..threads.max(1) {
@@ -75,13 +81,13 @@ impl Hasher {
     /// Makes the stored form of a chosen password, at the configured cost.
     ///
     /// # Errors
-    /// [`Unavailable::Busy`] if too many management calls wait already.
-    pub async fn hash(&self, password: &NewPassword) -> Result<StoredHash, Unavailable> {
+    /// [`Unavailable::Busy`] if too many management calls wait already, in total or of this share.
+    pub async fn hash(&self, password: &NewPassword, share: HashShare) -> Result<StoredHash, Unavailable> {
         // Two accounts with the same password get two hashes.
         let unique = self.shared.unique.fetch_add(1, Ordering::Relaxed).to_ne_bytes();
         let key = self.shared.key("new", &[&unique]);
         let secret = password.secret().clone();
-        hashed(self.run(key, Lane::Management, || HashWork::Hash(secret)).await?.0)
+        hashed(self.run(key, Lane::Management, share, || HashWork::Hash(secret)).await?.0)
     }
 
     /// Checks a secret against a stored form. Identical checks that are under way at the same time are one.
@@ -89,17 +95,47 @@ impl Hasher {
     /// # Errors
     /// [`Unavailable::Busy`] if the lane is full, or the check has not ended within 15 s.
     pub async fn verify(&self, check: Check<'_>, lane: Lane) -> Result<Checked, Unavailable> {
-        let Check { stored, secret, highest, refused } = check;
+        self.verify_as("verify", check, lane).await
+    }
+
+    /// As [`Hasher::verify`], for a username that is known from where it is presented: a right secret does not wait for the checks in
+    /// the lane `Rest`. A wrong one does, with a check of its own there, so that it takes the time that it would take for any
+    /// other username.
+    ///
+    /// # Errors
+    /// As [`Hasher::verify`].
+    pub async fn verify_known(&self, check: Check<'_>) -> Result<Checked, Unavailable> {
+        let mut rest = pin!(self.verify(check, Lane::Rest));
+        let mut known = pin!(self.verify_as("known", check, Lane::Known));
+        // Polled first, so that it takes its place in the lane now.
+        let first = tokio::select! {
+            biased;
+            checked = &mut rest => return checked,
+            checked = &mut known => checked,
+        };
+        match first {
+            Ok(checked) if checked.right && !check.refused => Ok(checked),
+            Ok(_) | Err(_) => rest.await,
+        }
+    }
+
+    async fn verify_as(&self, kind: &str, check: Check<'_>, lane: Lane) -> Result<Checked, Unavailable> {
+        let Check { stored, secret, highest, refused, share } = check;
         let cost = self.shared.cost.max(highest.min(HIGHEST_COST));
         let refusal = [u8::from(refused)];
-        let key = self.shared.key("verify", &[stored.expose().as_bytes(), secret, &refusal]);
+        let key = self.shared.key(kind, &[stored.expose().as_bytes(), secret, &refusal]);
         let secret = || Secret::new(secret.to_vec());
         let work =
             || HashWork::Verify(Comparison { stored: stored.clone(), secret: secret(), cost, refused });
-        match self.run(key, lane, work).await? {
+        match self.run(key, lane, share, work).await? {
             (Done::Verified(compared), joined) => Ok(Checked { right: compared.right, joined }),
             (Done::Hashed(_), _) => Err(Unavailable::Busy),
         }
+    }
+
+    /// Returns true if checks wait in that lane.
+    pub fn has_waiting(&self, lane: Lane) -> bool {
+        self.shared.state.lock().queue.len(lane) > 0
     }
 
     /// Returns true if `stored`, which `secret` has just matched, should be replaced with [`Hasher::renew`].
@@ -112,9 +148,15 @@ impl Hasher {
     ///
     /// # Errors
     /// [`Unavailable::Busy`] if there is no room. It can be done another time.
-    pub async fn renew(&self, stored: &StoredHash, secret: &[u8]) -> Result<StoredHash, Unavailable> {
+    pub async fn renew(
+        &self,
+        stored: &StoredHash,
+        secret: &[u8],
+        share: HashShare,
+    ) -> Result<StoredHash, Unavailable> {
         let key = self.shared.key("renew", &[stored.expose().as_bytes(), secret]);
-        hashed(self.run(key, Lane::Renewal, || HashWork::Hash(Secret::new(secret.to_vec()))).await?.0)
+        let work = || HashWork::Hash(Secret::new(secret.to_vec()));
+        hashed(self.run(key, Lane::Renewal, share, work).await?.0)
     }
 
     /// The rounds of bcrypt that all checks took so far. Work that was repeated because a thread was too slow counts once.
@@ -137,9 +179,10 @@ impl Hasher {
         &self,
         key: Key,
         lane: Lane,
+        share: HashShare,
         work: impl FnOnce() -> HashWork,
     ) -> Result<(Done, bool), Unavailable> {
-        let (done, joined) = self.push(key, lane, work)?;
+        let (done, joined) = self.push(key, lane, share, work)?;
         match tokio::time::timeout(LONGEST_WAIT, done).await {
             Ok(Ok(done)) => Ok((done, joined)),
             Ok(Err(_)) | Err(_) => Err(Unavailable::Busy),
@@ -150,12 +193,13 @@ impl Hasher {
         &self,
         key: Key,
         lane: Lane,
+        share: HashShare,
         work: impl FnOnce() -> HashWork,
     ) -> Result<(oneshot::Receiver<Done>, bool), Unavailable> {
         let shared = &self.shared;
         let pushed = {
             let mut state = shared.state.lock();
-            let pushed = state.queue.push(key, lane, work);
+            let pushed = state.queue.push(key, lane, share, work);
             shared.report(&mut state.queue);
             pushed
         };
@@ -183,7 +227,7 @@ impl Drop for Hasher {
         let mut state = self.shared.state.lock();
         state.stopped = true;
         // Dropping the jobs wakes the callers that wait for them.
-        state.queue = JobQueue::new(0);
+        state.queue = JobQueue::new(0, 0);
         self.shared.wake_known.notify_all();
         self.shared.wake_rest.notify_all();
     }
@@ -199,6 +243,8 @@ fn hashed(done: Done) -> Result<StoredHash, Unavailable> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SHARE: HashShare = HashShare::Operator;
 
     fn pool(cost: u32, queue: usize) -> (Hasher, Arc<Metrics>) {
         let metrics = Arc::new(Metrics::new());
@@ -216,15 +262,15 @@ mod tests {
         secret: &[u8],
         lane: Lane,
     ) -> Result<bool, Unavailable> {
-        let check = Check { stored, secret, highest: LOWEST_COST, refused: false };
+        let check = Check { stored, secret, highest: LOWEST_COST, refused: false, share: SHARE };
         hasher.verify(check, lane).await.map(|checked| checked.right)
     }
 
     #[tokio::test]
     async fn what_was_hashed_verifies() {
         let (hasher, metrics) = pool(4, 8);
-        let stored = hasher.hash(&password()).await.unwrap();
-        assert_ne!(stored, hasher.hash(&password()).await.unwrap(), "each has a salt of its own");
+        let stored = hasher.hash(&password(), SHARE).await.unwrap();
+        assert_ne!(stored, hasher.hash(&password(), SHARE).await.unwrap(), "each has a salt of its own");
         assert_eq!(verified(&hasher, &stored, b"correct horse 1", Lane::Rest).await, Ok(true));
         assert_eq!(verified(&hasher, &stored, b"correct horse 2", Lane::Rest).await, Ok(false));
         let checks = [PasswordCheck::Right, PasswordCheck::Wrong, PasswordCheck::Hashed];
@@ -234,7 +280,7 @@ mod tests {
     #[tokio::test]
     async fn concurrent_checks_of_the_same_are_one() {
         let (hasher, metrics) = pool(8, 8);
-        let stored = hasher.hash(&password()).await.unwrap();
+        let stored = hasher.hash(&password(), SHARE).await.unwrap();
         let check = || verified(&hasher, &stored, b"correct horse 1", Lane::Rest);
         // All are polled before any of them can end: the first one queues, and the others join.
         let all = tokio::join!(check(), check(), check(), check());
@@ -246,7 +292,7 @@ mod tests {
     #[tokio::test]
     async fn a_flood_is_refused_and_the_queue_stays_bounded() {
         let (hasher, metrics) = pool(8, 4);
-        let stored = hasher.hash(&password()).await.unwrap();
+        let stored = hasher.hash(&password(), SHARE).await.unwrap();
         let waiting: Vec<_> = (0..100u32)
             .filter_map(|n| {
                 let key = hasher.shared.key("verify", &[stored.expose().as_bytes(), &n.to_ne_bytes()]);
@@ -254,7 +300,7 @@ mod tests {
                 let work = || {
                     HashWork::Verify(Comparison { stored: stored.clone(), secret, cost: 8, refused: false })
                 };
-                hasher.push(key, Lane::Rest, work).ok()
+                hasher.push(key, Lane::Rest, SHARE, work).ok()
             })
             .collect();
         let refused = metrics.password_checks(PasswordCheck::Refused);
@@ -266,6 +312,29 @@ mod tests {
             Ok(true),
             "another lane has room"
         );
+    }
+
+    // Case F6: the time of a wrong secret is that of any other username.
+    #[tokio::test]
+    async fn who_is_known_and_right_passes_by_and_who_is_wrong_does_not() {
+        let (hasher, metrics) = pool(6, 64);
+        let stored = hasher.hash(&password(), SHARE).await.unwrap();
+        let check = |secret| Check { stored: &stored, secret, highest: 0, refused: false, share: SHARE };
+        let waiting: Vec<_> = (0..40_u8)
+            .map(|n| {
+                let work = move || HashWork::Hash(Secret::new(vec![n]));
+                hasher.push([n; 32], Lane::Rest, SHARE, work).unwrap().0
+            })
+            .collect();
+        let right = hasher.verify_known(check(b"correct horse 1")).await.unwrap();
+        let ended = metrics.password_checks(PasswordCheck::Hashed) - 1;
+        assert!(right.right && ended < 40, "after {ended} of those that waited before");
+        let wrong = hasher.verify_known(check(b"correct horse 2")).await.unwrap();
+        let ended = metrics.password_checks(PasswordCheck::Hashed) - 1;
+        assert!(!wrong.right && ended == 40, "after {ended} of those that waited before");
+        let refused = Check { refused: true, ..check(b"correct horse 1") };
+        assert!(hasher.verify_known(refused).await.unwrap().right, "for the caller to refuse");
+        drop(waiting);
     }
 
     #[tokio::test]
@@ -284,7 +353,7 @@ mod tests {
         let (hasher, _) = pool(6, 8);
         let old = StoredHash::new(bcrypt::hash("correct horse 1", 4).unwrap());
         assert!(hasher.is_outdated(&old, b"correct horse 1"));
-        let renew = || hasher.renew(&old, b"correct horse 1");
+        let renew = || hasher.renew(&old, b"correct horse 1", SHARE);
         let (one, other) = tokio::join!(renew(), renew());
         assert_eq!(one, other);
         let new = one.unwrap();
@@ -295,9 +364,9 @@ mod tests {
     #[tokio::test]
     async fn who_waits_at_the_end_is_told() {
         let (hasher, _) = pool(12, 8);
-        let busy = hasher.push([0; 32], Lane::Rest, || HashWork::Hash(Secret::new(b"x".to_vec()))).unwrap();
-        let waiting =
-            hasher.push([1; 32], Lane::Rest, || HashWork::Hash(Secret::new(b"x".to_vec()))).unwrap();
+        let work = || HashWork::Hash(Secret::new(b"x".to_vec()));
+        let busy = hasher.push([0; 32], Lane::Rest, SHARE, work).unwrap();
+        let waiting = hasher.push([1; 32], Lane::Rest, SHARE, work).unwrap();
         drop(hasher);
         assert!(waiting.0.await.is_err());
         drop(busy);

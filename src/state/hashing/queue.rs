@@ -1,12 +1,13 @@
 //! The jobs that wait for a hashing thread: in four lanes, each bounded. Each job is there once, however many callers wait
 //! for it.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
 use tokio::sync::oneshot;
 
+use super::lane::{FairLane, HashShare, Key, LaneRoom};
 use super::scheme::Compared;
 use crate::domain::{Secret, StoredHash};
 
@@ -37,9 +38,6 @@ impl Lane {
         }
     }
 }
-
-/// The identity of a job: two jobs with the same key are one.
-pub type Key = [u8; 32];
 
 /// The work of a job.
 pub enum HashWork {
@@ -77,34 +75,47 @@ pub enum Pushed {
     Queued(oneshot::Receiver<Done>),
     /// The same job was waiting or running already.
     Joined(oneshot::Receiver<Done>),
-    /// The lane is full.
+    /// The lane has no place for this share.
     Full,
 }
 
 /// The waiting and the running jobs. Pure: the threads take jobs and report results.
 pub struct JobQueue {
-    capacity: usize,
-    lanes: [VecDeque<Key>; 4],
+    lanes: [FairLane; 4],
     jobs: HashMap<Key, Job, RandomState>,
     turn: u32,
     abandoned: u64,
+    displaced: u64,
 }
 
 struct Job {
     /// `None` while it runs.
     work: Option<HashWork>,
     lane: Lane,
+    share: HashShare,
     waiters: Vec<oneshot::Sender<Done>>,
 }
 
 impl JobQueue {
-    /// An empty queue that holds up to `capacity` jobs in each lane.
-    pub fn new(capacity: usize) -> JobQueue {
-        JobQueue { capacity, lanes: Default::default(), jobs: HashMap::default(), turn: 0, abandoned: 0 }
+    /// An empty queue that holds up to `capacity` jobs in each lane, each of which has so many threads.
+    pub fn new(capacity: usize, threads: usize) -> JobQueue {
+        JobQueue {
+            lanes: Lane::ALL.map(|_| FairLane::new(capacity, threads)),
+            jobs: HashMap::default(),
+            turn: 0,
+            abandoned: 0,
+            displaced: 0,
+        }
     }
 
-    /// Adds a job, or joins the one with this key. Joining from a better lane moves the job there.
-    pub fn push(&mut self, key: Key, lane: Lane, work: impl FnOnce() -> HashWork) -> Pushed {
+    /// Adds a job for `share`, or joins the one with this key. Joining from a better lane moves the job there.
+    pub fn push(
+        &mut self,
+        key: Key,
+        lane: Lane,
+        share: HashShare,
+        work: impl FnOnce() -> HashWork,
+    ) -> Pushed {
         let (sender, receiver) = oneshot::channel();
         if let Entry::Occupied(mut entry) = self.jobs.entry(key) {
             let job = entry.get_mut();
@@ -112,18 +123,21 @@ impl JobQueue {
             if job.work.is_some() && lane < job.lane {
                 job.lane = lane;
                 // Its key in the other lane is skipped when its turn comes.
-                self.lanes[lane as usize].push_back(key);
+                self.lanes[lane as usize].push(job.share, key);
             }
             return Pushed::Joined(receiver);
         }
-        if self.lanes[lane as usize].len() >= self.capacity {
+        let waiting = &self.lanes[lane as usize];
+        if waiting.is_full() || waiting.has_its_part(share) {
             self.sweep(lane);
         }
-        if self.lanes[lane as usize].len() >= self.capacity {
-            return Pushed::Full;
+        match self.lanes[lane as usize].room(share) {
+            LaneRoom::Free => {}
+            LaneRoom::After(last) => self.displace(lane, &last),
+            LaneRoom::Full => return Pushed::Full,
         }
-        self.lanes[lane as usize].push_back(key);
-        self.jobs.insert(key, Job { work: Some(work()), lane, waiters: vec![sender] });
+        self.lanes[lane as usize].push(share, key);
+        self.jobs.insert(key, Job { work: Some(work()), lane, share, waiters: vec![sender] });
         Pushed::Queued(receiver)
     }
 
@@ -146,7 +160,9 @@ impl JobQueue {
 
     /// Ends a running job and passes the result to all waiting callers.
     pub fn finish(&mut self, key: &Key, done: &Done) {
-        for waiter in self.jobs.remove(key).map(|job| job.waiters).unwrap_or_default() {
+        let Some(job) = self.jobs.remove(key) else { return };
+        self.lanes[job.lane as usize].end(job.share);
+        for waiter in job.waiters {
             // A caller that went away needs no result.
             let _ = waiter.send(done.clone());
         }
@@ -162,26 +178,42 @@ impl JobQueue {
         std::mem::take(&mut self.abandoned)
     }
 
+    /// Takes the number of callers since the last call whose job was dropped for one of a smaller share.
+    pub fn take_displaced(&mut self) -> u64 {
+        std::mem::take(&mut self.displaced)
+    }
+
     fn next_in(&mut self, lane: Lane) -> Option<(Key, HashWork)> {
-        while let Some(key) = self.lanes[lane as usize].pop_front() {
+        while let Some((share, key)) = self.lanes[lane as usize].pop() {
             if self.drop_abandoned(&key) {
                 continue;
             }
-            if let Some(work) = self.jobs.get_mut(&key).and_then(|job| job.work.take()) {
+            let Some(job) = self.jobs.get_mut(&key) else { continue };
+            if let Some(work) = job.work.take() {
+                job.lane = lane;
+                self.lanes[lane as usize].begin(share);
                 return Some((key, work));
             }
         }
         None
     }
 
-    /// Makes room in a full lane: drops jobs that no caller waits for, and keys of jobs that are gone.
+    /// Makes room in a lane: drops jobs that no caller waits for, and keys of jobs that are gone.
     fn sweep(&mut self, lane: Lane) {
-        let keys = std::mem::take(&mut self.lanes[lane as usize]);
-        let waits = |queue: &mut JobQueue, key: &Key| {
-            !queue.drop_abandoned(key)
-                && queue.jobs.get(key).is_some_and(|job| job.work.is_some() && job.lane == lane)
-        };
-        self.lanes[lane as usize] = keys.into_iter().filter(|key| waits(self, key)).collect();
+        let mut swept = std::mem::replace(&mut self.lanes[lane as usize], FairLane::new(0, 0));
+        swept.retain(|key| {
+            !self.drop_abandoned(key)
+                && self.jobs.get(key).is_some_and(|job| job.work.is_some() && job.lane == lane)
+        });
+        self.lanes[lane as usize] = swept;
+    }
+
+    /// Drops a waiting job. Its callers are told to try again.
+    fn displace(&mut self, lane: Lane, last: &Key) {
+        self.lanes[lane as usize].retain(|key| key != last);
+        if let Some(job) = self.jobs.remove(last) {
+            self.displaced += job.waiters.len() as u64;
+        }
     }
 
     /// Drops a waiting job if no caller waits for it; returns true if it did.
@@ -200,6 +232,7 @@ impl JobQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::AccountId;
 
     fn key(n: u8) -> Key {
         [n; 32]
@@ -209,15 +242,21 @@ mod tests {
         HashWork::Hash(Secret::new(Vec::new()))
     }
 
+    const SHARE: HashShare = HashShare::Operator;
+
     fn queued(queue: &mut JobQueue, n: u8, lane: Lane) -> oneshot::Receiver<Done> {
-        match queue.push(key(n), lane, work) {
+        queued_for(queue, n, lane, SHARE)
+    }
+
+    fn queued_for(queue: &mut JobQueue, n: u8, lane: Lane, share: HashShare) -> oneshot::Receiver<Done> {
+        match queue.push(key(n), lane, share, work) {
             Pushed::Queued(receiver) => receiver,
             other => panic!("{other:?}"),
         }
     }
 
     fn joined(queue: &mut JobQueue, n: u8, lane: Lane) -> oneshot::Receiver<Done> {
-        match queue.push(key(n), lane, || panic!("a joined job needs no work")) {
+        match queue.push(key(n), lane, SHARE, || panic!("a joined job needs no work")) {
             Pushed::Joined(receiver) => receiver,
             other => panic!("{other:?}"),
         }
@@ -233,7 +272,7 @@ mod tests {
 
     #[test]
     fn the_same_job_runs_once() {
-        let mut queue = JobQueue::new(4);
+        let mut queue = JobQueue::new(4, 1);
         let mut first = queued(&mut queue, 1, Lane::Rest);
         let mut second = joined(&mut queue, 1, Lane::Rest);
         assert_eq!(next(&mut queue), Some(1));
@@ -249,7 +288,7 @@ mod tests {
 
     #[test]
     fn management_goes_first_and_the_known_do_not_starve() {
-        let mut queue = JobQueue::new(64);
+        let mut queue = JobQueue::new(64, 1);
         let mut waiters = Vec::new();
         for n in 0..64 {
             for (offset, lane) in [(0, Lane::Management), (64, Lane::Known), (128, Lane::Rest)] {
@@ -266,7 +305,7 @@ mod tests {
 
     #[test]
     fn what_nobody_waits_for_comes_last() {
-        let mut queue = JobQueue::new(4);
+        let mut queue = JobQueue::new(4, 1);
         let _waiters = [(1, Lane::Renewal), (2, Lane::Rest), (3, Lane::Rest)]
             .map(|(n, lane)| queued(&mut queue, n, lane));
         assert_eq!([(); 4].map(|()| next(&mut queue)), [Some(2), Some(3), Some(1), None]);
@@ -274,9 +313,9 @@ mod tests {
 
     #[test]
     fn a_flood_fills_its_own_lane_only() {
-        let mut queue = JobQueue::new(3);
+        let mut queue = JobQueue::new(3, 1);
         let _waiters: Vec<_> = (0..3).map(|n| queued(&mut queue, n, Lane::Rest)).collect();
-        assert!(matches!(queue.push(key(9), Lane::Rest, work), Pushed::Full));
+        assert!(matches!(queue.push(key(9), Lane::Rest, SHARE, work), Pushed::Full));
         assert_eq!(queue.len(Lane::Rest), 3);
         let _joined = joined(&mut queue, 2, Lane::Rest);
         let _known = queued(&mut queue, 10, Lane::Known);
@@ -285,7 +324,7 @@ mod tests {
 
     #[test]
     fn what_nobody_waits_for_is_dropped() {
-        let mut queue = JobQueue::new(2);
+        let mut queue = JobQueue::new(2, 1);
         drop(queued(&mut queue, 1, Lane::Rest));
         let kept = queued(&mut queue, 2, Lane::Rest);
         let _third = queued(&mut queue, 3, Lane::Rest);
@@ -298,11 +337,29 @@ mod tests {
 
     #[test]
     fn who_joins_from_a_better_lane_takes_the_job_there() {
-        let mut queue = JobQueue::new(4);
+        let mut queue = JobQueue::new(4, 1);
         let _first = queued(&mut queue, 1, Lane::Rest);
         let _second = queued(&mut queue, 2, Lane::Rest);
         let _joined = joined(&mut queue, 2, Lane::Known);
         assert_eq!([next_known(&mut queue), next_known(&mut queue)], [Some(2), None]);
         assert_eq!([next(&mut queue), next(&mut queue)], [Some(1), None]);
+    }
+
+    // Case F4: one account fills the lane, and another one's job is done next.
+    #[test]
+    fn a_full_lane_makes_room_for_who_has_less_of_it() {
+        let mut queue = JobQueue::new(8, 1);
+        let [one, other] = [1, 2].map(|n| HashShare::Account(AccountId(n)));
+        let mut waiters: Vec<_> = (0..8).map(|n| queued_for(&mut queue, n, Lane::Management, one)).collect();
+        assert!(matches!(queue.push(key(8), Lane::Management, one, work), Pushed::Full));
+        let _running = next_known(&mut queue);
+        let _last = queued_for(&mut queue, 8, Lane::Management, one);
+        let mut others = queued_for(&mut queue, 100, Lane::Management, other);
+        assert!(waiters[7].try_recv().is_err() || queue.take_displaced() == 1, "the last one is told");
+        assert!(matches!(queue.push(key(9), Lane::Management, one, work), Pushed::Full));
+        assert_eq!(next_known(&mut queue), Some(100), "the other one has not run yet");
+        queue.finish(&key(100), &Done::Hashed(None));
+        assert!(others.try_recv().is_ok());
+        waiters.clear();
     }
 }

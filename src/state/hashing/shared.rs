@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicU64;
 use parking_lot::{Condvar, Mutex};
 use prometheus::IntGauge;
 
-use super::queue::{Comparison, Done, HashWork, JobQueue, Key, Lane};
+use super::lane::Key;
+use super::queue::{Comparison, Done, HashWork, JobQueue, Lane};
 use super::scheme;
 use crate::state::metrics::{Metrics, PasswordCheck};
 
@@ -42,17 +43,17 @@ pub struct HasherState {
 }
 
 impl HasherShared {
-    /// An empty queue of `queue` jobs for each lane, and a new secret.
+    /// An empty queue of `queue` jobs for each lane, for so many threads each, and a new secret.
     ///
     /// # Errors
     /// The system has no random numbers.
-    pub fn new(cost: u32, queue: usize, metrics: Arc<Metrics>) -> io::Result<HasherShared> {
+    pub fn new(cost: u32, queue: usize, threads: usize, metrics: Arc<Metrics>) -> io::Result<HasherShared> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret)?;
         Ok(HasherShared {
             cost,
             secret,
-            state: Mutex::new(HasherState { queue: JobQueue::new(queue.max(1)), stopped: false }),
+            state: Mutex::new(HasherState { queue: JobQueue::new(queue.max(1), threads), stopped: false }),
             wake_known: Condvar::new(),
             wake_rest: Condvar::new(),
             unique: AtomicU64::new(0),
@@ -96,6 +97,9 @@ impl HasherShared {
         }
         for _ in 0..queue.take_abandoned() {
             self.metrics.password_check(PasswordCheck::Abandoned);
+        }
+        for _ in 0..queue.take_displaced() {
+            self.metrics.password_check(PasswordCheck::Refused);
         }
     }
 }

@@ -22,7 +22,8 @@ use thread_priority::{
     thread_native_id, thread_schedule_policy,
 };
 
-use super::queue::{Done, HashWork, JobQueue, Key};
+use super::lane::Key;
+use super::queue::{Done, HashWork, JobQueue};
 use super::shared::HasherShared;
 use crate::state::metrics::PasswordCheck;
 

@@ -158,6 +158,8 @@ label! {
         Connections = "connections",
         /// Connections from one source.
         Source = "source",
+        /// Connections from networks that a listener does not admit.
+        Network = "network",
         /// Errors of one session.
         Errors = "errors",
         /// Failed logins of one session.

@@ -201,11 +201,14 @@ fn within(asked: PermissionEdit, rights: Permissions) -> Result<(), MutationErro
 
 fn credential(row: &Row) -> Result<Credential, StoreError> {
     let active = read::<i64>(row, "active")? != 0;
-    let held = permissions(row, "bits")?.and(permissions(row, "rights")?);
+    let stored = permissions(row, "bits")?;
+    let held = stored.and(permissions(row, "rights")?);
     Ok(Credential {
         id: CredentialId(read(row, "id")?),
         name: username(row, "name")?,
+        stored,
         effective: if active { held } else { Permissions::NONE },
+        active,
         created_at: read(row, "created_at")?,
         updated_at: read(row, "updated_at")?,
     })

@@ -11,6 +11,9 @@ pub enum StoreError {
     /// log, not for a client. After a mutation it is unknown whether the change was made.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// Its files are no longer those that are open. The text is for log and operator.
+    #[error("the store is unavailable: {0}")]
+    Replaced(String),
     /// A store that cannot be opened.
     #[error("the store {path} cannot be opened: {detail}")]
     Open {
@@ -19,6 +22,16 @@ pub enum StoreError {
         /// The error of the system or the database.
         detail: String,
     },
+}
+
+impl StoreError {
+    /// The fault alone, for a message that names the store.
+    pub fn reason(&self) -> &str {
+        match self {
+            StoreError::Unavailable(reason) | StoreError::Replaced(reason) => reason,
+            StoreError::Open { detail, .. } => detail,
+        }
+    }
 }
 
 /// The reason that a mutation was not made.

@@ -6,11 +6,14 @@
 mod accounts;
 mod credentials;
 mod error;
+mod fault_log;
 mod sql;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod uses;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,6 +27,8 @@ use crate::domain::{
 pub use accounts::Account;
 pub use credentials::{Authority, CredentialEdit, NewCredential};
 pub use error::{MutationError, StoreError};
+pub use sqlite::{FileId, check_access};
+pub use uses::PrincipalUse;
 
 use sqlite::{Connection, Database, Missing, Mutation, Pools, Query, Row, refusal, unavailable};
 
@@ -32,6 +37,12 @@ use sqlite::{Connection, Database, Missing, Mutation, Pools, Query, Row, refusal
 pub struct Store {
     pools: Pools,
     path: PathBuf,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 /// A committed mutation, as others that remember the state before it need to know it.
@@ -79,6 +90,15 @@ impl Store {
         Ok(Store { pools: Pools::open(path, settings, missing).await?, path: path.clone() })
     }
 
+    /// Checks the content of an existing file without a change to it.
+    ///
+    /// # Errors
+    /// The text for the operator.
+    pub async fn inspect(settings: &StoreSettings) -> Result<(), String> {
+        let StoreUrl::Sqlite(path) = &settings.url;
+        sqlite::inspect(path).await.map_err(|reason| format!("{}: {reason}", path.display()))
+    }
+
     /// Returns true if opening has created it.
     pub fn is_new(&self) -> bool {
         self.pools.made
@@ -91,7 +111,8 @@ impl Store {
     pub async fn principal(&self, name: &Canonical) -> Result<Option<Principal>, StoreError> {
         let query = sqlx::query(sql::PRINCIPAL).bind(name.as_str());
         let row = self.pools.read(query.fetch_optional(&self.pools.readers)).await?;
-        row.as_ref().map(principal).transpose()
+        let read = row.as_ref().map(principal).transpose();
+        read.inspect_err(|fault| self.pools.note_fault(fault))
     }
 
     /// Replaces `old` by another hash of the same password. Returns false and writes nothing if the hash is no longer
@@ -146,6 +167,25 @@ impl Store {
     /// [`StoreError::Unavailable`] if it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.pools.read(sqlx::query(sql::PING).execute(&self.pools.readers)).await.map(drop)
+    }
+
+    /// Checks that its path still leads to the open files. A decision on files that were replaced would be one on a state that
+    /// nobody can change any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Replaced`].
+    pub fn verify_files(&self) -> Result<(), StoreError> {
+        self.pools.verify_files()
+    }
+
+    /// The device and inode of its file.
+    pub fn file_id(&self) -> FileId {
+        self.pools.file_id()
+    }
+
+    /// Logs faults of reads from now on, each when it begins.
+    pub fn log_faults(&self) {
+        self.pools.log_faults();
     }
 
     /// The path of its file.

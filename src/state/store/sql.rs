@@ -72,8 +72,27 @@ pub const SET_ACTIVE: &str =
 /// Canonical name. The credentials are removed with the account.
 pub const REMOVE_ACCOUNT: &str = "DELETE FROM principal WHERE lower(name) = $1 AND account_id IS NULL";
 
+/// Principal ID, network, time, entry, address, the shortest interval between two uses that are written. Without a principal of
+/// that number, nothing is written.
+pub const WRITE_USE: &str = "INSERT INTO principal_use (principal_id, network, used_at, entry, address) \
+     SELECT id, $2, $3, $4, $5 FROM principal WHERE id = $1 \
+     ON CONFLICT (principal_id, network) \
+     DO UPDATE SET used_at = excluded.used_at, entry = excluded.entry, address = excluded.address \
+     WHERE excluded.used_at >= principal_use.used_at + $6";
+
+/// Principal ID, the number of networks that stay: those of the latest uses.
+pub const DROP_EXCESS_USES: &str = "DELETE FROM principal_use WHERE principal_id = $1 AND network NOT IN \
+     (SELECT network FROM principal_use WHERE principal_id = $1 ORDER BY used_at DESC, network DESC LIMIT $2)";
+
+/// The time before which uses are dropped.
+pub const DROP_OLD_USES: &str = "DELETE FROM principal_use WHERE used_at < $1";
+
+/// Principal ID, network, the earliest time that counts.
+pub const USED_FROM: &str =
+    "SELECT 1 FROM principal_use WHERE principal_id = $1 AND network = $2 AND used_at >= $3";
+
 #[cfg(test)]
-pub const ALL: [&str; 17] = [
+pub const ALL: [&str; 21] = [
     PRINCIPAL,
     RENEW_HASH,
     PING,
@@ -91,4 +110,8 @@ pub const ALL: [&str; 17] = [
     SET_RIGHTS,
     SET_ACTIVE,
     REMOVE_ACCOUNT,
+    WRITE_USE,
+    DROP_EXCESS_USES,
+    DROP_OLD_USES,
+    USED_FROM,
 ];

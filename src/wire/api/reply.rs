@@ -173,7 +173,9 @@ mod tests {
         Credential {
             id: CredentialId(4),
             name: Username::parse("johnsmith").unwrap(),
+            stored: Permissions::ALL,
             effective: Permissions::only(Permission::Api),
+            active: true,
             created_at: 1_358_787_121,
             updated_at: 0,
         }

@@ -23,15 +23,6 @@ pub fn two_digits(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]);
 }
 
-/// Appends `number` in hexadecimal, padded with zeros to `least` digits.
-pub fn hexadecimal(number: u64, least: u32, out: &mut Vec<u8>) {
-    let used = 16 - number.leading_zeros() / 4;
-    for digit in (0..used.max(least).max(1)).rev() {
-        let value = (number >> (4 * digit)) & 15;
-        out.push(b"0123456789abcdef"[value as usize]);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -46,19 +37,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn as_formatting_does(number in any::<u64>(), shift in 0..64_u32, least in 0..=16_u32) {
+        fn as_formatting_does(number in any::<u64>(), shift in 0..64_u32) {
             let number = number >> shift;
             prop_assert_eq!(written(|out| decimal(number, out)), number.to_string());
             prop_assert_eq!(written(|out| two_digits(number, out)), format!("{:02}", number % 100));
-            let width = least as usize;
-            prop_assert_eq!(written(|out| hexadecimal(number, least, out)), format!("{number:0width$x}"));
         }
     }
 
     #[test]
     fn zero_is_a_number() {
         assert_eq!(written(|out| decimal(0, out)), "0");
-        assert_eq!(written(|out| hexadecimal(0, 0, out)), "0");
-        assert_eq!(written(|out| hexadecimal(0, 16, out)), "0".repeat(16));
     }
 }

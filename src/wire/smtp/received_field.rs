@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::digits::{decimal, two_digits};
+use crate::domain::MailId;
 
 /// The number of `Received` fields from which on a message counts as looping (RFC 5321 section 6.3).
 pub const MAX_HOPS: u32 = 100;
@@ -27,7 +28,7 @@ pub struct ReceivedField<'a> {
     /// True if SMTPUTF8 was given (RFC 6531).
     pub utf8: bool,
     /// The ID of the transaction.
-    pub id: &'a [u8],
+    pub id: MailId,
     /// The current time.
     pub now: SystemTime,
 }
@@ -58,7 +59,9 @@ impl ReceivedField<'_> {
         for part in ["])\r\n\tby ", self.host, " with ", self.protocol(), " id "] {
             out.extend_from_slice(part.as_bytes());
         }
-        out.extend_from_slice(self.id);
+        out.extend_from_slice(self.id.session.as_bytes());
+        out.push(b'.');
+        decimal(self.id.transaction.into(), out);
         out.extend_from_slice(b";\r\n\t");
         write_date(self.now, out);
     }
@@ -112,6 +115,7 @@ fn write_date(now: SystemTime, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::RequestId;
 
     fn date(seconds: u64) -> String {
         let mut text = Vec::new();
@@ -139,7 +143,7 @@ mod tests {
             tls: true,
             authenticated: true,
             utf8: false,
-            id: b"0a1b",
+            id: MailId { session: RequestId::from_bits(7), transaction: 1 },
             now: UNIX_EPOCH,
         };
         let written = |trace: &ReceivedField<'_>| {
@@ -149,7 +153,7 @@ mod tests {
         };
         assert_eq!(
             written(&trace),
-            "Received: from client.example ([192.0.2.1])\r\n\tby mail.example with ESMTPSA id 0a1b;\r\n\t\
+            "Received: from client.example ([192.0.2.1])\r\n\tby mail.example with ESMTPSA id 0000000000000007.1;\r\n\t\
              Thu, 1 Jan 1970 00:00:00 +0000"
         );
         trace.helo = b"(x)\"\\;\r\n<y>";

@@ -2,6 +2,11 @@
 
 use super::reply::{EnhancedStatusCode, Reply};
 
+/// Returns true for a reply whose text is that of the original API. Clients and scripts compare it, so no ID is added.
+pub fn is_original(reply: &Reply) -> bool {
+    *reply == BAD_LOGIN || *reply == MAY_NOT_SEND
+}
+
 /// To STARTTLS.
 pub const READY_FOR_TLS: Reply = Reply::new(220, EnhancedStatusCode(2, 0, 0), "Ready to start TLS");
 /// To QUIT.
@@ -121,6 +126,12 @@ pub const TOO_LARGE: Reply = Reply::new(552, EnhancedStatusCode(5, 3, 4), "Messa
 /// Unencrypted bytes behind STARTTLS, which an attacker may have injected.
 pub const STARTTLS_INJECTION: Reply =
     Reply::new(554, EnhancedStatusCode(5, 7, 0), "Commands sent together with STARTTLS are refused");
+/// A client from a network that the listener does not admit, instead of the greeting (RFC 5321 section 3.1).
+pub const NETWORK_NOT_ADMITTED: Reply = Reply::new(
+    554,
+    EnhancedStatusCode(5, 7, 1),
+    "Connections from your network are not accepted on this port",
+);
 /// A message with too many `Received` fields.
 pub const MAIL_LOOP: Reply =
     Reply::new(554, EnhancedStatusCode(5, 4, 6), "Too many hops: mail loop detected");

@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::Write;
 
 use memchr::memchr;
+
+use crate::domain::MailId;
 
 /// The capacity for codes and line ends, in bytes: at most 18 on each line, and 6 on each line of an EHLO reply.
 const ROOM: usize = 96;
@@ -63,12 +66,14 @@ pub struct Reply {
     code: u16,
     enhanced: Option<EnhancedStatusCode>,
     text: Cow<'static, [u8]>,
+    /// True for a backend's reply.
+    received: bool,
 }
 
 impl Reply {
     /// A reply of Gatepost. `text` has a line feed between its lines.
     pub const fn new(code: u16, enhanced: EnhancedStatusCode, text: &'static str) -> Reply {
-        Reply { code, enhanced: Some(enhanced), text: Cow::Borrowed(text.as_bytes()) }
+        Reply { code, enhanced: Some(enhanced), text: Cow::Borrowed(text.as_bytes()), received: false }
     }
 
     /// A reply of Gatepost without an enhanced status code, as in greeting, EHLO and AUTH challenges. Control characters in
@@ -76,7 +81,7 @@ impl Reply {
     pub fn plain(code: u16, text: String) -> Reply {
         let mut text = text.into_bytes();
         text.retain(|b| *b == b'\n' || !b.is_ascii_control());
-        Reply { code, enhanced: None, text: Cow::Owned(text) }
+        Reply { code, enhanced: None, text: Cow::Owned(text), received: false }
     }
 
     /// A backend's reply, from the text of its lines: what follows the code and the hyphen or blank. Control characters become
@@ -106,7 +111,7 @@ impl Reply {
             };
             text.extend(line.iter().map(|b| if b.is_ascii_control() { b' ' } else { *b }));
         }
-        Reply { code, enhanced, text: Cow::Owned(text) }
+        Reply { code, enhanced, text: Cow::Owned(text), received: true }
     }
 
     /// A backend's reply of one line, the usual case.
@@ -117,7 +122,7 @@ impl Reply {
         for byte in &mut text {
             *byte = if byte.is_ascii_control() { b' ' } else { *byte };
         }
-        Reply { code, enhanced, text: Cow::Owned(text) }
+        Reply { code, enhanced, text: Cow::Owned(text), received: true }
     }
 
     /// The reply code, 200 to 599.
@@ -153,6 +158,24 @@ impl Reply {
     /// Returns true for 5yz: a permanent failure.
     pub const fn is_permanent(&self) -> bool {
         self.code / 100 == 5
+    }
+
+    /// Returns true for a refusal: 4yz or 5yz.
+    pub const fn is_refusal(&self) -> bool {
+        self.is_transient() || self.is_permanent()
+    }
+
+    /// Returns true for a reply of a backend, false for one of Gatepost.
+    pub const fn is_received(&self) -> bool {
+        self.received
+    }
+
+    /// Appends the reply as it goes over the wire, with an ID at the end of its text.
+    pub fn write_with_id(&self, id: MailId, out: &mut Vec<u8>) {
+        self.write(out);
+        out.truncate(out.len() - 2);
+        // Writing to a vector can't fail.
+        let _ = write!(out, " (id {id})\r\n");
     }
 
     /// Appends the reply as it goes over the wire.
@@ -205,6 +228,7 @@ impl fmt::Display for Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::RequestId;
 
     fn written(reply: &Reply) -> String {
         let mut out = Vec::new();
@@ -251,6 +275,14 @@ mod tests {
         for line in ["", "3.0.0 x", "2.0 x", "2.0.0.0 x", "2..0 x", "2.0.1000 x", "2.0.0x", "10.0.0 x"] {
             assert_eq!(EnhancedStatusCode::split(line.as_bytes()), None, "{line}");
         }
+    }
+
+    #[test]
+    fn an_id_ends_the_text() {
+        let id = MailId { session: RequestId::from_bits(7), transaction: 2 };
+        let mut out = Vec::new();
+        Reply::new(550, EnhancedStatusCode(5, 6, 0), "one\ntwo").write_with_id(id, &mut out);
+        assert_eq!(out, b"550-5.6.0 one\r\n550 5.6.0 two (id 0000000000000007.2)\r\n");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use http::header::{DATE, HeaderName, HeaderValue};
 use http::{Response, StatusCode, Version};
 
 use super::response::{connection_for, put, put_status, set_indexed};
-use crate::edge::http::request_id::RequestId;
+use crate::domain::RequestId;
 use crate::edge::net::pingora_compat;
 
 /// The head of an answer.

@@ -4,8 +4,8 @@ use http::{Method, Version};
 
 use super::hop_by_hop::Nominated;
 use super::response::{TooManyNominated, put, put_field, put_number};
+use crate::domain::RequestId;
 use crate::edge::http::peer::HttpPeer;
-use crate::edge::http::request_id::RequestId;
 use crate::service::access::Granted;
 use crate::wire::{BodyLength, FieldKind, HeaderField, RequestHead, without_credential};
 

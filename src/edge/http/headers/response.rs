@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 use thiserror::Error;
 
 use super::hop_by_hop::Nominated;
-use crate::edge::http::request_id::RequestId;
+use crate::domain::RequestId;
 use crate::edge::net::pingora_compat;
 use crate::wire::{BodyLength, FieldKind, HeaderField, ResponseHead, merged_length};
 

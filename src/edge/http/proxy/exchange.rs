@@ -6,11 +6,11 @@ use tracing::warn;
 
 use super::upstream::Server;
 use crate::config::Timeouts;
+use crate::domain::RequestId;
 use crate::edge::http::body::source::Body;
 use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::error::Refusal;
 use crate::edge::http::http1::backend::Http1Backend;
-use crate::edge::http::request_id::RequestId;
 use crate::edge::net::deadline::DeadlineTimer;
 
 /// The client's side of an exchange.

@@ -23,6 +23,7 @@ use crate::domain::Entry;
 use crate::edge::net::tls_roots;
 use crate::edge::smtp::hostname;
 use crate::edge::smtp::submitter::Submitter;
+use crate::state::file_access::{self, FileUse};
 use crate::state::metrics::Metrics;
 use crate::wire::smtp::Capabilities;
 use crate::wire::smtp::extensions::ServiceExtensions;
@@ -378,7 +379,12 @@ impl BackendGroup {
 fn read_login(login: &SmtpLogin) -> Result<RelayLogin, ConfigError> {
     let NamedFile { path, place } = &login.password_file;
     let wrong = |reason: String| ConfigError::at(place, format!("{}: {reason}", path.display()));
-    let text = Zeroizing::new(fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?);
+    let text = Zeroizing::new(fs::read_to_string(path).map_err(|error| {
+        wrong(match error.kind() {
+            std::io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
+            _ => file_access::explain(path, FileUse::Read, &error),
+        })
+    })?);
     match text.lines().next() {
         None | Some("") => Err(wrong("the first line is empty".into())),
         Some(line) if line.contains('\0') => Err(wrong("a password must not contain a NUL".into())),

@@ -1,7 +1,7 @@
 //! Guessing: every guess gets the same answer, and answers become rarer.
 
 use super::*;
-use crate::state::hashing::Check;
+use crate::state::hashing::{Check, HashShare};
 
 #[tokio::test]
 async fn unknown_wrong_and_suspended_cost_the_same() {
@@ -25,7 +25,13 @@ async fn unknown_wrong_and_suspended_cost_the_same() {
     let long_job = StoredHash::new(bcrypt::hash(PASSWORD, 4).unwrap().replacen("$04", "$12", 1));
     let hasher = Arc::clone(&house.access.hasher);
     let busy = tokio::spawn(async move {
-        let check = Check { stored: &long_job, secret: b"other", highest: 0, refused: false };
+        let check = Check {
+            stored: &long_job,
+            secret: b"other",
+            highest: 0,
+            refused: false,
+            share: HashShare::Operator,
+        };
         hasher.verify(check, Lane::Rest).await.map(|checked| checked.right)
     });
     tokio::task::yield_now().await;

@@ -1,6 +1,7 @@
 //! Passwords and their stored hashes.
 
 use super::*;
+use crate::state::hashing::HashShare;
 
 #[tokio::test]
 async fn concurrent_first_checks_cost_one_password_check() {
@@ -94,7 +95,12 @@ async fn of_a_long_password_hashed_elsewhere_the_first_one_used_stays() {
 async fn long_passwords_of_ours_differ_to_the_last_byte() {
     let house = house().await;
     let password = "p4".repeat(64);
-    let hash = house.access.hasher.hash(&NewPassword::parse(password.as_bytes()).unwrap()).await.unwrap();
+    let hash = house
+        .access
+        .hasher
+        .hash(&NewPassword::parse(password.as_bytes()).unwrap(), HashShare::Operator)
+        .await
+        .unwrap();
     house.add("long", &hash, "{}").await;
     assert_eq!(house.denied("long", &password[..127]).await, Denial::Wrong);
     assert_eq!(house.denied("long", &format!("{}x", &password[..127])).await, Denial::Wrong);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::service::access::reads::RowReads;
+use crate::state::store::StoreError;
 
 fn complain(_: &StoreError) -> Unavailable {
     Unavailable::Store

@@ -1,10 +1,13 @@
 //! Everything specific to SQLite: opening, the single writer, the counting of changes, and the names of its constraints.
 
+mod faults;
 mod migrations;
+mod open_files;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{
@@ -13,9 +16,14 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection as _, SqlitePool, Transaction};
 
 use self::migrations::MIGRATIONS;
+use self::open_files::OpenFiles;
+use super::fault_log::FaultLog;
 use super::{Change, MutationError, StoreError};
 use crate::config::StoreSettings;
 use crate::domain::{AccountError, Canonical};
+use crate::state::file_access::{self, FileUse};
+
+pub use open_files::FileId;
 
 pub(super) use sqlx::Sqlite as Database;
 pub(super) use sqlx::sqlite::{SqliteConnection as Connection, SqliteRow as Row};
@@ -42,8 +50,14 @@ pub(super) const HIGHEST_COST: &str = "SELECT max(CAST(substr(hash, -56, 2) AS I
 /// Takes a renewed hash out of the count of changes, because the password is the same.
 pub(super) const UNCOUNT: &str = "UPDATE change SET number = number - 1 WHERE only = 1";
 
+/// The tables of the file.
+const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+
+/// The number of the last migration.
+const SCHEMA: &str = "SELECT max(version) FROM _sqlx_migrations";
+
 /// Waits for the write lock at the beginning of a transaction. In its middle, SQLite cannot wait any more.
-const BEGIN: &str = "BEGIN IMMEDIATE";
+pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// The connections: one that writes, some that read.
 #[derive(Clone)]
@@ -52,6 +66,9 @@ pub(super) struct Pools {
     /// The connections for [`Pools::read`].
     pub(super) readers: SqlitePool,
     patience: Duration,
+    path: Arc<Path>,
+    files: Arc<OpenFiles>,
+    faults: Arc<FaultLog>,
     /// True if opening has created the file.
     pub(super) made: bool,
 }
@@ -86,15 +103,45 @@ impl Pools {
             .busy_timeout(settings.busy_timeout)
             .pragma("journal_size_limit", "67108864")
             .disable_statement_logging();
+        let refuse_file = |e: std::io::Error| refuse(file_access::explain(path, FileUse::Own, &e));
+        let before = open_files::id(path).map_err(refuse_file)?;
         let writer = pool(options.clone(), 1, settings.busy_timeout).await.map_err(&refuse)?;
-        MIGRATIONS.run(&writer).await.map_err(|e| refuse(e.to_string()))?;
+        let mut connection = writer.acquire().await.map_err(|error| refuse(faults::in_words(&error)))?;
+        check_schema(&mut connection).await.map_err(|fault| refuse(fault.text))?;
+        drop(connection);
+        MIGRATIONS.run(&writer).await.map_err(|e| refuse(faults::in_words(&e.into())))?;
         drop(lock);
 
         let options = options.pragma("query_only", "on");
         let readers =
             pool(options, settings.read_connections, settings.busy_timeout).await.map_err(&refuse)?;
+        let files = OpenFiles::of(path).map_err(refuse_file)?;
+        if files.id() != before {
+            return Err(refuse("it was replaced while it was opened: try again".to_owned()));
+        }
         let patience = settings.busy_timeout + ACQUIRE_MARGIN + READ_MARGIN;
-        Ok(Pools { writer, readers, patience, made })
+        let (path, files, faults) = (path.into(), Arc::new(files), Arc::default());
+        Ok(Pools { writer, readers, patience, path, files, faults, made })
+    }
+
+    /// The device and inode of the database file.
+    pub(super) fn file_id(&self) -> FileId {
+        self.files.id()
+    }
+
+    /// Checks that the path still leads to the open files.
+    pub(super) fn verify_files(&self) -> Result<(), StoreError> {
+        self.files.verify().map_err(StoreError::Replaced)
+    }
+
+    /// Logs a fault of a row that was read.
+    pub(super) fn note_fault(&self, fault: &StoreError) {
+        self.faults.failed(&self.path, fault);
+    }
+
+    /// Logs faults from now on.
+    pub(super) fn log_faults(&self) {
+        self.faults.turn_on();
     }
 
     /// The result of a read within bounded time. SQLite limits its wait for locks, but not its wait for a disk.
@@ -102,10 +149,18 @@ impl Pools {
         &self,
         reading: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.patience, reading).await {
-            Ok(read) => read.map_err(unavailable),
-            Err(_) => Err(StoreError::Unavailable(format!("no answer within {:?}", self.patience))),
+        let read = match self.verify_files() {
+            Ok(()) => match tokio::time::timeout(self.patience, reading).await {
+                Ok(read) => read.map_err(unavailable),
+                Err(_) => Err(StoreError::Unavailable(format!("no answer within {:?}", self.patience))),
+            },
+            Err(replaced) => Err(replaced),
+        };
+        match &read {
+            Ok(_) => self.faults.succeeded(&self.path),
+            Err(fault) => self.faults.failed(&self.path, fault),
         }
+        read
     }
 
     /// Closes the connections after all running statements have ended.
@@ -138,10 +193,66 @@ async fn pool(
             Ok(connection) => opened.push(connection),
             // A slow disk or a busy machine may take longer to open a file than a request may wait for a connection.
             Err(sqlx::Error::PoolTimedOut) if Instant::now() < deadline => {}
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(faults::in_words(&error)),
         }
     }
     Ok(pool)
+}
+
+/// The number of the last migration that this version knows.
+pub(super) fn known_schema() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
+/// The reason for which the schema cannot be used.
+struct SchemaFault {
+    text: String,
+    /// True if another process is in the way, which says nothing about the file.
+    is_busy: bool,
+}
+
+impl From<sqlx::Error> for SchemaFault {
+    fn from(error: sqlx::Error) -> SchemaFault {
+        let is_busy = faults::is_busy(&error);
+        SchemaFault { text: faults::in_words(&error), is_busy }
+    }
+}
+
+/// Checks that the schema is none of a later version or of another program.
+async fn check_schema(connection: &mut Connection) -> Result<(), SchemaFault> {
+    let fault = |text| Err(SchemaFault { text, is_busy: false });
+    let tables: Vec<String> = sqlx::query_scalar(TABLES).fetch_all(&mut *connection).await?;
+    if !tables.iter().any(|table| table == "_sqlx_migrations") {
+        return if tables.is_empty() { Ok(()) } else { fault(faults::FOREIGN.to_owned()) };
+    }
+    let found: Option<i64> = sqlx::query_scalar(SCHEMA).fetch_one(connection).await?;
+    let known = known_schema();
+    match found {
+        Some(found) if found > known => fault(faults::newer(found, known)),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the content of a database file without a change to it or beside it. A missing file is good.
+pub(super) async fn inspect(path: &Path) -> Result<(), String> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let mut log = path.canonicalize().unwrap_or_else(|_| path.to_path_buf()).into_os_string();
+    log.push("-wal");
+    // Without a log, nobody has the file open, and nothing has to be created to read it.
+    let has_log = PathBuf::from(log).metadata().is_ok_and(|metadata| metadata.len() > 0);
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(!has_log);
+    let checked = async {
+        let mut connection = options.disable_statement_logging().connect().await?;
+        let checked = check_schema(&mut connection).await;
+        connection.close().await?;
+        checked
+    };
+    match checked.await {
+        Err(fault) if !fault.is_busy => Err(fault.text),
+        _ => Ok(()),
+    }
 }
 
 /// Checks that a connection can begin a transaction. If a disk is full, SQLite may roll back a transaction by itself. The
@@ -156,33 +267,36 @@ async fn is_out_of_transaction(connection: &mut Connection) -> Result<bool, sqlx
 
 /// A transaction that changes something, and its effect on the number of changes.
 pub(super) struct Mutation {
+    pools: Pools,
     transaction: Transaction<'static, Database>,
     before: i64,
 }
 
 impl Mutation {
     pub(super) async fn begin(pools: &Pools) -> Result<Mutation, StoreError> {
+        pools.verify_files()?;
         let mut transaction = pools.writer.begin_with(BEGIN).await.map_err(unavailable)?;
         let before = sqlx::query_scalar(CHANGES).fetch_one(&mut *transaction).await.map_err(unavailable)?;
-        Ok(Mutation { transaction, before })
+        Ok(Mutation { pools: pools.clone(), transaction, before })
     }
 
     pub(super) fn connection(&mut self) -> &mut Connection {
         &mut self.transaction
     }
 
-    /// Commits: the change is on disk then. After an error that is unknown.
+    /// Commits: the change is on disk then, in the file that the path leads to. After an error that is unknown.
     pub(super) async fn commit(mut self, name: Canonical) -> Result<Change, StoreError> {
         let upto =
             sqlx::query_scalar(CHANGES).fetch_one(&mut *self.transaction).await.map_err(unavailable)?;
         self.transaction.commit().await.map_err(unavailable)?;
+        self.pools.verify_files()?;
         Ok(Change { after: self.before, upto, name, ends_login: false })
     }
 }
 
 /// An error of the database that says nothing about the request.
 pub(super) fn unavailable(error: sqlx::Error) -> StoreError {
-    StoreError::Unavailable(error.to_string())
+    StoreError::Unavailable(faults::in_words(&error))
 }
 
 /// The error of a mutation: a constraint by its name, anything else as an error of the store.
@@ -198,14 +312,18 @@ pub(super) fn refusal(error: sqlx::Error) -> MutationError {
 /// Creates directory and file as needed; true if it created the file. The lock keeps other processes from migrating the
 /// same file at the same time.
 fn prepare(file: &Path, patience: Duration, missing: Missing) -> Result<(File, bool), String> {
-    if missing == Missing::Refuse && !file.try_exists().map_err(|e| e.to_string())? {
-        return Err("there is no such file; `gatepost serve` and `gatepost account add` make one".to_owned());
+    let refuse_file = |e: std::io::Error| file_access::explain(file, FileUse::Own, &e);
+    if missing == Missing::Refuse && !file.try_exists().map_err(refuse_file)? {
+        let reason = refuse_file(std::io::ErrorKind::NotFound.into());
+        return Err(format!("{reason}; `gatepost serve` and `gatepost account add` make one"));
     }
     let folder = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
     };
-    let place = |e: std::io::Error| format!("{}: {e}", folder.display());
+    let place = |e: std::io::Error| {
+        format!("its directory {}: {}", folder.display(), file_access::explain(&folder, FileUse::Fill, &e))
+    };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(place)?;
     let lock = File::open(&folder).map_err(place)?;
     let deadline = Instant::now() + patience;
@@ -214,15 +332,39 @@ fn prepare(file: &Path, patience: Duration, missing: Missing) -> Result<(File, b
             Ok(()) => break,
             Err(TryLockError::Error(e)) => return Err(place(e)),
             Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
-                return Err(format!("{} is locked by another process", folder.display()));
+                return Err(format!("its directory {} is locked by another process", folder.display()));
             }
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
     // SQLite gives its other files the mode of this one. Nobody else may read password hashes.
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
-        Ok(_) => Ok((lock, true)),
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok((lock, false)),
-        Err(e) => Err(e.to_string()),
+    let made = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
+        Ok(_) => true,
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => false,
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => return Err(place(e)),
+        Err(e) => return Err(refuse_file(e)),
+    };
+    check_access(file)?;
+    Ok((lock, made))
+}
+
+/// Checks the files of a database and its directory, without opening them.
+///
+/// # Errors
+/// The text for the operator.
+pub fn check_access(file: &Path) -> Result<(), String> {
+    file_access::check_file(file, FileUse::Own)?;
+    for end in ["-wal", "-shm"] {
+        let mut beside = file.canonicalize().unwrap_or_else(|_| file.to_path_buf()).into_os_string();
+        beside.push(end);
+        let beside = PathBuf::from(beside);
+        if beside.exists() {
+            let reason = |reason| format!("its file {}: {reason}", beside.display());
+            file_access::check_file(&beside, FileUse::Own).map_err(reason)?;
+        }
     }
+    let real = file.canonicalize().unwrap_or_else(|_| file.to_path_buf());
+    let folder = real.parent().unwrap_or(&real);
+    let reason = |reason| format!("its directory {}: {reason}", folder.display());
+    file_access::check_directory(folder).map(drop).map_err(reason)
 }

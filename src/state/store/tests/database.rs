@@ -61,6 +61,77 @@ async fn a_full_database_refuses_and_recovers() {
     assert_eq!(f.add(account, refused.as_str()).await, Ok(added + 1));
 }
 
+// Case E17: each of the three files, moved away, replaced, and back again.
+#[tokio::test]
+async fn files_that_are_no_longer_at_their_path_are_not_read() {
+    let f = fixture().await;
+    f.account("holder").await;
+    let (file, away) = (f.store.path().to_path_buf(), f.folder.path().join("away"));
+    for end in ["", "-wal", "-shm"] {
+        let path = PathBuf::from(format!("{}{end}", file.display()));
+        std::fs::rename(&path, &away).unwrap();
+        for replaced in [false, true] {
+            if replaced {
+                std::fs::copy(&away, &path).unwrap();
+            }
+            let read = f.store.principal(&canonical("holder")).await.unwrap_err();
+            assert!(
+                matches!(&read, StoreError::Replaced(text) if text.contains("restart the gateway")),
+                "{read}"
+            );
+            assert!(matches!(f.store.ping().await, Err(StoreError::Replaced(_))));
+            let written = f.store.set_active(&canonical("holder"), false).await;
+            assert!(matches!(written, Err(MutationError::Store(StoreError::Replaced(_)))));
+        }
+        std::fs::rename(&away, &path).unwrap();
+        assert!(f.store.principal(&canonical("holder")).await.unwrap().unwrap().active, "{end}");
+    }
+}
+
+// Case E13: each reason for which a database cannot be opened, in words that say what to do.
+#[tokio::test]
+async fn a_database_that_cannot_be_opened_says_what_to_do() {
+    let reason = async |path: &std::path::Path| {
+        let url = StoreUrl::Sqlite(path.to_path_buf());
+        let error = Store::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(path.to_str().unwrap()) && !text.contains("code:"), "{text}");
+        text
+    };
+    let f = fixture().await;
+    let mut other = other_connection(&f).await;
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                 VALUES (4711, 'later', 1, x'00', 1)";
+    sqlx::query(newer).execute(&mut other).await.unwrap();
+    let text = reason(f.store.path()).await;
+    let known = sqlite::known_schema();
+    let expected = format!("made by a newer version of Gatepost (schema 4711; this one knows {known})");
+    assert!(text.contains(&expected), "{text}");
+
+    let at = |name: &str| f.folder.path().join(name);
+    std::fs::write(at("text"), "not a database, and long enough to be one. ".repeat(100)).unwrap();
+    assert!(reason(&at("text")).await.contains("not a SQLite database: check store.url"));
+    let whole = std::fs::read(f.store.path()).unwrap();
+    let mut damaged = whole[..100.min(whole.len())].to_vec();
+    damaged.resize(8192, 0xa5);
+    std::fs::write(at("damaged"), damaged).unwrap();
+    let text = reason(&at("damaged")).await;
+    assert!(text.contains("it is damaged") || text.contains("not a SQLite database"), "{text}");
+    std::fs::create_dir(at("directory")).unwrap();
+    assert!(reason(&at("directory")).await.contains("is a directory, expected a file"));
+    std::fs::write(at("file"), "").unwrap();
+    assert!(reason(&at("file/gatepost.db")).await.contains("not a directory"));
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(at("foreign")).create_if_missing(true);
+    let mut foreign = options.connect().await.unwrap();
+    sqlx::query("CREATE TABLE customers (id)").execute(&mut foreign).await.unwrap();
+    assert!(reason(&at("foreign")).await.contains("a database of another program: check store.url"));
+    let locked = fixture().await;
+    let mut other = other_connection(&locked).await;
+    sqlx::query("BEGIN EXCLUSIVE").execute(&mut other).await.unwrap();
+    let refused = locked.store.set_active(&canonical("nobody"), false).await.unwrap_err();
+    assert!(refused.to_string().contains("locked by another process: end that process"), "{refused}");
+}
+
 #[tokio::test]
 async fn a_damaged_file_is_an_error_and_no_panic() {
     let folder = tempfile::tempdir().unwrap();

@@ -2,6 +2,7 @@
 
 mod changes;
 mod database;
+mod uses;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -26,7 +26,7 @@ impl SmtpSession {
                 let reply = fault.reply(false);
                 if fault.verb() == Some(LineVerb::Bdat) {
                     // The session ends, as for a BDAT without a valid size below.
-                    reply.write(out);
+                    self.refuse_for_free(&reply, out);
                     return None;
                 }
                 self.resume(transaction);
@@ -37,7 +37,7 @@ impl SmtpSession {
             Ok(command) => command,
             Err(SmtpCommandError::UnknownChunkSize) => {
                 // What follows may be content, of which nothing may be taken for commands. The session ends.
-                replies::INVALID_ARGUMENTS.write(out);
+                self.refuse_for_free(&replies::INVALID_ARGUMENTS, out);
                 return None;
             }
             Err(error) => {
@@ -153,6 +153,18 @@ impl SmtpSession {
         None
     }
 
+    /// Refuses a command and continues, without counting an error.
+    pub(super) fn deny_for_free<'i>(
+        &mut self,
+        reply: &Reply,
+        transaction: Option<MailTransaction>,
+        out: &mut Vec<u8>,
+    ) -> Option<SessionStep<'i>> {
+        self.resume(transaction);
+        self.refuse_for_free(reply, out);
+        None
+    }
+
     /// Refuses a command that needs a transaction and continues.
     pub(super) fn deny_without_transaction<'i>(&mut self, out: &mut Vec<u8>) -> Option<SessionStep<'i>> {
         self.phase = SessionPhase::Command;
@@ -230,7 +242,7 @@ impl SmtpSession {
         if !input.is_empty() {
             // An attacker who injected them wants them to be executed as if they had been encrypted.
             *input = &[];
-            replies::STARTTLS_INJECTION.write(out);
+            self.refuse_for_free(&replies::STARTTLS_INJECTION, out);
             return None;
         }
         replies::READY_FOR_TLS.write(out);
@@ -271,6 +283,7 @@ impl SmtpSession {
             AuthStep::Refused(reply) => {
                 self.phase = SessionPhase::Command;
                 if reply == replies::BAD_LOGIN {
+                    self.note_refusal(&reply);
                     self.login_failed(&reply, out);
                 } else {
                     self.refuse(&reply, out);

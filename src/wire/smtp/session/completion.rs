@@ -22,6 +22,7 @@ impl SmtpSession {
     /// Completes [`SessionStep::Check`](super::SessionStep::Check).
     pub fn complete_login(&mut self, outcome: LoginOutcome, out: &mut Vec<u8>) {
         self.check_expected(matches!(self.phase, SessionPhase::LoginOutcome));
+        self.within = false;
         self.phase = SessionPhase::Command;
         match outcome {
             LoginOutcome::Allowed(user) => {
@@ -30,7 +31,7 @@ impl SmtpSession {
             }
             LoginOutcome::Denied => self.login_failed(&replies::BAD_LOGIN, out),
             LoginOutcome::Throttled => self.login_failed(&replies::AUTH_UNAVAILABLE, out),
-            LoginOutcome::Unavailable => replies::AUTH_UNAVAILABLE.write(out),
+            LoginOutcome::Unavailable => self.tell(&replies::AUTH_UNAVAILABLE, out),
         }
     }
 
@@ -56,7 +57,7 @@ impl SmtpSession {
             let reply = mail.unwrap_or(replies::NO_BACKEND);
             refused = !reply.is_positive();
             over = reply.code() == 421;
-            reply.write(out);
+            self.tell(&reply, out);
             if refused {
                 self.messages += 1;
                 self.tolerate_pipelined();
@@ -82,7 +83,7 @@ impl SmtpSession {
                 false => transaction.refused += 1,
             }
             over = reply.code() == 421;
-            reply.write(out);
+            self.tell(&reply, out);
         }
         self.phase = match (over, refused) {
             (true, _) => SessionPhase::Closed,
@@ -126,11 +127,11 @@ impl SmtpSession {
 
     /// Refuses a login and counts it. Too many failed logins end the session.
     pub(super) fn login_failed(&mut self, reply: &Reply, out: &mut Vec<u8>) {
-        reply.write(out);
+        self.tell(reply, out);
         self.failed_logins += 1;
         if self.failed_logins >= self.settings.failed_logins {
             self.reached.push(SessionLimit::Logins);
-            self.close_with(&replies::TOO_MANY_LOGINS, out);
+            self.end_with(&replies::TOO_MANY_LOGINS, out);
         }
     }
 

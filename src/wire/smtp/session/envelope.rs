@@ -22,7 +22,7 @@ impl SmtpSession {
         }
         if self.messages >= self.settings.messages {
             self.reached.push(SessionLimit::Messages);
-            self.close_with(&replies::TOO_MANY_MESSAGES, out);
+            self.end_with(&replies::TOO_MANY_MESSAGES, out);
             return None;
         }
         let longest = self.longest_message(&environment.offered);
@@ -36,6 +36,8 @@ impl SmtpSession {
                 return self.deny(&reply, None, out);
             }
         };
+        self.transactions = self.transactions.saturating_add(1);
+        self.within = true;
         let transaction = MailTransaction { utf8: mail.utf8, ..MailTransaction::default() };
         let envelope = EnvelopeBatch { mail: Some(mail), ..EnvelopeBatch::default() };
         Some(self.request(envelope, transaction, input, environment))
@@ -59,7 +61,7 @@ impl SmtpSession {
         };
         if transaction.accepted >= self.settings.recipients {
             self.reached.push(SessionLimit::Recipients);
-            return self.accept(&replies::TOO_MANY_RECIPIENTS, Some(transaction), out);
+            return self.deny_for_free(&replies::TOO_MANY_RECIPIENTS, Some(transaction), out);
         }
         match command::rcpt(arguments, environment.offered, transaction.utf8, self.is_extended()) {
             Ok(rcpt) => {
@@ -112,7 +114,7 @@ impl SmtpSession {
             }
             // A client that pipelines could not know.
             Some(transaction) if transaction.refused > 0 && transaction.body.is_none() => {
-                self.accept(&replies::NO_RECIPIENTS, Some(transaction), out)
+                self.deny_for_free(&replies::NO_RECIPIENTS, Some(transaction), out)
             }
             Some(transaction) => self.deny(&replies::BAD_SEQUENCE, Some(transaction), out),
             None => self.deny_without_transaction(out),

@@ -10,7 +10,6 @@ use super::phase::{
 use super::{ContentPiece, SessionEnvironment, SessionLimit, SessionStep, SmtpSession};
 use crate::wire::smtp::bdat::ChunkReader;
 use crate::wire::smtp::data::DataRead;
-use crate::wire::smtp::digits::hexadecimal;
 use crate::wire::smtp::header::HeaderFilter;
 use crate::wire::smtp::received_field::{MAX_HOPS, ReceivedField};
 use crate::wire::smtp::{Reply, replies};
@@ -40,15 +39,16 @@ impl IncomingMessage {
         self.filter.finish(&mut head);
         head
     }
-
-    /// Discards the rest of the message; `reply` is the reply at its end.
-    fn reject<'i>(&mut self, reply: Reply) -> SessionStep<'i> {
-        self.rejection = Some(reply);
-        SessionStep::Abort
-    }
 }
 
 impl SmtpSession {
+    /// Discards the rest of a message; `reply` is the reply at its end.
+    fn reject<'i>(&mut self, body: &mut IncomingMessage, reply: Reply) -> SessionStep<'i> {
+        self.note_refusal(&reply);
+        body.rejection = Some(reply);
+        SessionStep::Abort
+    }
+
     /// A message that begins now.
     pub(super) fn body(
         &self,
@@ -58,10 +58,6 @@ impl SmtpSession {
     ) -> Box<IncomingMessage> {
         let greeting = self.greeting.as_ref();
         let mut prefix = Vec::with_capacity(512);
-        let mut id = Vec::with_capacity(24);
-        hexadecimal(self.id, 16, &mut id);
-        id.push(b'.');
-        hexadecimal(self.messages as u64, 1, &mut id);
         let trace = ReceivedField {
             helo: greeting.map_or(b"", |greeting| &greeting.name),
             extended: greeting.is_some_and(|greeting| greeting.extended),
@@ -70,7 +66,7 @@ impl SmtpSession {
             tls: self.tls,
             authenticated: self.user.is_some(),
             utf8,
-            id: &id,
+            id: self.mail_id(),
             now: (environment.clock)(),
         };
         trace.write(&mut prefix);
@@ -104,10 +100,10 @@ impl SmtpSession {
                     return Some(SessionStep::Finish(ContentPiece { head: phase.body.finish(), rest: &[] }));
                 }
                 _ if phase.body.rejection.is_some() => continue,
-                DataRead::Fault => phase.body.reject(replies::INVALID_CONTENT),
+                DataRead::Fault => self.reject(&mut phase.body, replies::INVALID_CONTENT),
                 DataRead::Content(_) if phase.reader.size() > self.settings.max_message => {
                     self.reached.push(SessionLimit::Size);
-                    phase.body.reject(replies::TOO_LARGE)
+                    self.reject(&mut phase.body, replies::TOO_LARGE)
                 }
                 DataRead::Content(piece) => match phase.body.pass(piece) {
                     Ok(mut piece) if phase.reader.take_end(input) => {
@@ -119,7 +115,7 @@ impl SmtpSession {
                     }
                     Ok(piece) if piece.is_empty() => continue,
                     Ok(piece) => SessionStep::Content(piece),
-                    Err(reply) => phase.body.reject(reply),
+                    Err(reply) => self.reject(&mut phase.body, reply),
                 },
             };
             self.phase = SessionPhase::Data(phase);
@@ -164,7 +160,7 @@ impl SmtpSession {
                 false => phase.body.pass(piece).map(ContentPiece::into_bytes),
             };
             let step = match passed {
-                Err(reply) => phase.body.reject(reply),
+                Err(reply) => self.reject(&mut phase.body, reply),
                 Ok(mut bytes) if over && phase.last => {
                     let rest = phase.body.finish();
                     if !rest.is_empty() {
@@ -215,7 +211,7 @@ impl SmtpSession {
         }
         self.resume(skip.transaction);
         match skip.blame {
-            ChunkBlame::None => skip.reply.write(out),
+            ChunkBlame::None => self.refuse_for_free(&skip.reply, out),
             ChunkBlame::NoTransaction => self.refuse_outside(out),
             ChunkBlame::Client => self.refuse(&skip.reply, out),
         }
@@ -224,7 +220,7 @@ impl SmtpSession {
 
     /// Ends a message with its reply. A 421 ends the session as well.
     pub(super) fn conclude(&mut self, reply: &Reply, out: &mut Vec<u8>) {
-        reply.write(out);
+        self.tell(reply, out);
         self.phase = if reply.code() == 421 { SessionPhase::Closed } else { SessionPhase::Command };
     }
 }

@@ -19,6 +19,8 @@ use std::time::SystemTime;
 
 use super::command::MailCommand;
 use super::{Capabilities, Reply, replies};
+use crate::config::BareNewline;
+use crate::domain::{MailId, RequestId};
 use crate::wire::PresentedCredential;
 use input_line::LineVerb;
 use phase::{MailTransaction, SessionPhase, SkippedChunk};
@@ -29,7 +31,7 @@ pub use content_piece::ContentPiece;
 /// The number of bytes up to which replies to pipelined commands are gathered.
 pub const GATHER: usize = 16 * 1024;
 
-/// The settings that all sessions of an entry have in common.
+/// The settings that all sessions of a listener have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionSettings {
     /// Gatepost's host name in the greeting, the EHLO reply and the `Received` field.
@@ -38,6 +40,8 @@ pub struct SessionSettings {
     pub starttls: bool,
     /// True if AUTH requires an encrypted connection.
     pub require_tls: bool,
+    /// The treatment of line ends other than CR LF in the content of DATA.
+    pub bare_newline: BareNewline,
     /// The largest message in bytes.
     pub max_message: u64,
     /// The most recipients of one message.
@@ -129,12 +133,27 @@ pub enum SessionLimit {
     Size,
 }
 
+/// A refusal that a session decided by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRefusal {
+    /// The ID of the session or transaction.
+    pub id: MailId,
+    /// The reply.
+    pub reply: Reply,
+    /// The number of times that it was given in a row.
+    pub times: u32,
+}
+
 /// A client's session.
 #[derive(Debug)]
 pub struct SmtpSession {
     settings: Arc<SessionSettings>,
     address: IpAddr,
-    id: u64,
+    id: RequestId,
+    /// The number of MAIL commands that began a transaction.
+    transactions: u32,
+    /// True within a transaction, and for the reply that ends it.
+    within: bool,
     tls: bool,
     greeting: Option<ClientGreeting>,
     user: Option<Box<str>>,
@@ -148,15 +167,18 @@ pub struct SmtpSession {
     tolerated: usize,
     failed_logins: usize,
     reached: Vec<SessionLimit>,
+    refusals: Vec<SessionRefusal>,
 }
 
 impl SmtpSession {
-    /// A session with the client at `address`. `id` distinguishes its messages from those of other sessions.
-    pub fn new(settings: Arc<SessionSettings>, address: IpAddr, tls: bool, id: u64) -> SmtpSession {
+    /// A session with the client at `address`. The client learns `id` from the greeting and from each refusal.
+    pub fn new(settings: Arc<SessionSettings>, address: IpAddr, tls: bool, id: RequestId) -> SmtpSession {
         SmtpSession {
             settings,
             address,
             id,
+            transactions: 0,
+            within: false,
             tls,
             greeting: None,
             user: None,
@@ -167,12 +189,13 @@ impl SmtpSession {
             tolerated: 0,
             failed_logins: 0,
             reached: Vec::new(),
+            refusals: Vec::new(),
         }
     }
 
     /// Appends the greeting, before anything else.
     pub fn greet(&self, out: &mut Vec<u8>) {
-        for part in ["220 ", &self.settings.host, " ESMTP Gatepost\r\n"] {
+        for part in ["220 ", &self.settings.host, " ESMTP Gatepost (id ", self.id.as_str(), ")\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
     }
@@ -180,6 +203,11 @@ impl SmtpSession {
     /// The client's last EHLO or HELO.
     pub fn greeting(&self) -> Option<&ClientGreeting> {
         self.greeting.as_ref()
+    }
+
+    /// The ID of the session and, within a transaction, its number.
+    pub fn mail_id(&self) -> MailId {
+        MailId { session: self.id, transaction: if self.within { self.transactions } else { 0 } }
     }
 
     /// Returns true if the connection is encrypted.
@@ -237,6 +265,11 @@ impl SmtpSession {
         std::mem::take(&mut self.reached)
     }
 
+    /// Returns what the session refused by itself since the last call. What a step was completed with is not part of it.
+    pub fn take_refusals(&mut self) -> Vec<SessionRefusal> {
+        std::mem::take(&mut self.refusals)
+    }
+
     /// Processes `input` as far as possible and appends replies to `out`. Returns the next step.
     pub fn step<'i>(
         &mut self,
@@ -252,6 +285,7 @@ impl SmtpSession {
             if input.is_empty() && self.awaits_line() {
                 return SessionStep::Read;
             }
+            self.within = self.phase.is_within_transaction();
             let step = match std::mem::replace(&mut self.phase, SessionPhase::Closed) {
                 SessionPhase::Command => self.command(None, input, out, environment),
                 SessionPhase::Transaction(transaction) => {
@@ -282,10 +316,40 @@ impl SmtpSession {
         matches!(self.phase, SessionPhase::Command | SessionPhase::Transaction(_) | SessionPhase::Login(_))
     }
 
-    /// Ends the session with `reply`, usually a 421.
+    /// Ends the session with `reply`, usually a 421. It is not among [`SmtpSession::take_refusals`].
     pub fn close_with(&mut self, reply: &Reply, out: &mut Vec<u8>) {
-        reply.write(out);
+        self.within = self.phase.is_within_transaction();
+        self.tell(reply, out);
         self.phase = SessionPhase::Closed;
+    }
+
+    /// Ends the session by its own decision.
+    fn end_with(&mut self, reply: &Reply, out: &mut Vec<u8>) {
+        self.refuse_for_free(reply, out);
+        self.phase = SessionPhase::Closed;
+    }
+
+    /// Appends a reply. A refusal of Gatepost ends in the ID, unless its text is that of the original API.
+    fn tell(&self, reply: &Reply, out: &mut Vec<u8>) {
+        match reply.is_refusal() && !reply.is_received() && !replies::is_original(reply) {
+            true => reply.write_with_id(self.mail_id(), out),
+            false => reply.write(out),
+        }
+    }
+
+    /// Notes a refusal for [`SmtpSession::take_refusals`]. The same one again is counted.
+    fn note_refusal(&mut self, reply: &Reply) {
+        let id = self.mail_id();
+        match self.refusals.last_mut() {
+            Some(last) if last.id == id && last.reply == *reply => last.times += 1,
+            _ => self.refusals.push(SessionRefusal { id, reply: reply.clone(), times: 1 }),
+        }
+    }
+
+    /// Refuses a command without counting an error.
+    fn refuse_for_free(&mut self, reply: &Reply, out: &mut Vec<u8>) {
+        self.note_refusal(reply);
+        self.tell(reply, out);
     }
 
     /// Tolerates the commands that the client may have pipelined behind a refused sender: they are refused, but don't count as
@@ -299,7 +363,7 @@ impl SmtpSession {
         match self.tolerated.checked_sub(1) {
             Some(left) => {
                 self.tolerated = left;
-                replies::BAD_SEQUENCE.write(out);
+                self.refuse_for_free(&replies::BAD_SEQUENCE, out);
             }
             None => self.refuse(&replies::BAD_SEQUENCE, out),
         }
@@ -307,11 +371,11 @@ impl SmtpSession {
 
     /// Refuses a command and counts an error. Too many of them end the session.
     fn refuse(&mut self, reply: &Reply, out: &mut Vec<u8>) {
-        reply.write(out);
+        self.refuse_for_free(reply, out);
         self.errors += 1;
         if self.errors >= self.settings.errors {
             self.reached.push(SessionLimit::Errors);
-            self.close_with(&replies::TOO_MANY_ERRORS, out);
+            self.end_with(&replies::TOO_MANY_ERRORS, out);
         }
     }
 }

@@ -35,6 +35,26 @@ pub(super) enum SessionPhase {
     Closed,
 }
 
+impl SessionPhase {
+    /// Returns true within a transaction.
+    pub(super) fn is_within_transaction(&self) -> bool {
+        match self {
+            SessionPhase::Envelope(_)
+            | SessionPhase::Transaction(_)
+            | SessionPhase::DataReply(_)
+            | SessionPhase::Data(_)
+            | SessionPhase::Chunk(_)
+            | SessionPhase::MessageReply => true,
+            SessionPhase::SkippedChunk(skip) => skip.transaction.is_some(),
+            SessionPhase::Command
+            | SessionPhase::Login(_)
+            | SessionPhase::LoginOutcome
+            | SessionPhase::Handshake
+            | SessionPhase::Closed => false,
+        }
+    }
+}
+
 /// A transaction whose MAIL was accepted.
 #[derive(Debug, Default)]
 pub(super) struct MailTransaction {

@@ -41,7 +41,7 @@ fn sent(version: Version, fields: &[(&'static str, &'static str)], trusted: bool
 }
 
 const ADDED: [&str; 3] =
-    ["x-forwarded-for: 192.0.2.7", "x-forwarded-proto: https", "x-request-id: 00000000000000000000"];
+    ["x-forwarded-for: 192.0.2.7", "x-forwarded-proto: https", "x-request-id: 0000000000000000"];
 
 #[test]
 fn what_only_gatepost_may_say_never_comes_from_a_client() {

@@ -44,7 +44,7 @@ fn both_ways_write_the_same_fields() {
         ("Upgrade", "h2c"),
         ("Date", "tomorrow"),
     ];
-    let expected = "HTTP/1.1 200 OK\r\nDate: today\r\nContent-Length: 5\r\nETag: a\r\nx-request-id: 00000000000000000000\r\n\r\n";
+    let expected = "HTTP/1.1 200 OK\r\nDate: today\r\nContent-Length: 5\r\nETag: a\r\nx-request-id: 0000000000000000\r\n\r\n";
     assert_eq!(header(200, &fields, &with), expected);
 }
 
@@ -83,7 +83,7 @@ fn a_response_without_a_length_is_chunked_where_that_is_understood() {
             let start = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n";
             assert_eq!(
                 answer,
-                format!("{start}{expected}x-request-id: 00000000000000000000\r\n\r\n"),
+                format!("{start}{expected}x-request-id: 0000000000000000\r\n\r\n"),
                 "{version:?}"
             );
         }
@@ -96,18 +96,18 @@ fn what_has_no_body_has_no_framing_but_a_representations_length() {
         (
             204,
             &[("Content-Length", "5"), ("Transfer-Encoding", "chunked")][..],
-            "Date: a\r\nx-request-id: 00000000000000000000\r\n",
+            "Date: a\r\nx-request-id: 0000000000000000\r\n",
         ),
         (
             304,
             &[("Content-Length", "5,5")],
-            "Content-Length: 5\r\nDate: a\r\nx-request-id: 00000000000000000000\r\n",
+            "Content-Length: 5\r\nDate: a\r\nx-request-id: 0000000000000000\r\n",
         ),
-        (304, &[("Transfer-Encoding", "chunked")], "Date: a\r\nx-request-id: 00000000000000000000\r\n"),
+        (304, &[("Transfer-Encoding", "chunked")], "Date: a\r\nx-request-id: 0000000000000000\r\n"),
         (
             200,
             &[("Content-Length", "5")],
-            "Content-Length: 5\r\nDate: a\r\nx-request-id: 00000000000000000000\r\n",
+            "Content-Length: 5\r\nDate: a\r\nx-request-id: 0000000000000000\r\n",
         ),
     ] {
         let with = Incoming {
@@ -134,6 +134,6 @@ fn informational_responses_keep_what_they_say_and_nothing_about_the_connection()
     ];
     assert_eq!(header(103, &fields, &with), "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n");
     let fields = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Keep-Alive", "timeout=5")];
-    let expected = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nx-request-id: 00000000000000000000\r\n\r\n";
+    let expected = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nx-request-id: 0000000000000000\r\n\r\n";
     assert_eq!(header(101, &fields, &with), expected);
 }

@@ -1,0 +1,138 @@
+//! The files and directories that a configuration names: what would keep the gateway from using them, and what others could
+//! read of them.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, ConfigError, ExaminedConfig, HttpEntry, NamedFile, StoreUrl};
+use crate::edge::net::{tls_certificate, tls_roots};
+use crate::state::cluster;
+use crate::state::file_access::{self, FileUse};
+use crate::state::store;
+
+/// The permissions of others, beside owner and group.
+const OTHERS: u32 = 0o007;
+
+/// The directories for forms that cannot be used, with a file created in each.
+pub fn spool_errors(config: &Config) -> Vec<ConfigError> {
+    config.http_entries().filter_map(spool_error).collect()
+}
+
+fn spool_error(entry: &HttpEntry) -> Option<ConfigError> {
+    let directory = entry.forms.directory.clone().unwrap_or_else(std::env::temp_dir);
+    let made = file_access::check_directory(&directory).and_then(|_| {
+        let made = tempfile::tempfile_in(&directory);
+        made.map(drop).map_err(|error| file_access::explain(&directory, FileUse::Fill, &error))
+    });
+    let reason = made.err()?;
+    let shown = directory.display();
+    let reason = match entry.forms.directory {
+        Some(_) => format!("{shown}: {reason}"),
+        None => format!("not set, and the system's own directory {shown} cannot be used: {reason}"),
+    };
+    Some(ConfigError::at(&entry.spool_place, reason))
+}
+
+/// The reason for which the database cannot be opened, found without opening it.
+pub fn store_error(config: &Config) -> Option<ConfigError> {
+    let StoreUrl::Sqlite(path) = &config.store.url;
+    let (place, reason) = match path.symlink_metadata() {
+        Ok(_) => (path.clone(), store::check_access(path).and_then(|()| cluster::check_folder(path)).err()?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_store_error(path)?,
+        Err(error) => (path.clone(), file_access::explain(path, FileUse::Own, &error)),
+    };
+    Some(ConfigError::at(&config.store_place, format!("{}: {reason}", place.display())))
+}
+
+/// The reason for which a database cannot be created. Its directory is created with it.
+fn new_store_error(path: &Path) -> Option<(PathBuf, String)> {
+    let path = std::path::absolute(path).ok()?;
+    let there = path.ancestors().skip(1).find(|directory| directory.symlink_metadata().is_ok())?;
+    let reason = file_access::check_directory(there).err()?;
+    Some((there.to_path_buf(), reason))
+}
+
+/// The errors in the files of a configuration that has errors itself, for the keys that were understood.
+pub fn errors_beside_others(examined: &ExaminedConfig) -> Vec<ConfigError> {
+    let config = &examined.config;
+    let mut wrong = spool_errors(config);
+    wrong.extend(store_error(config));
+    match (&examined.tls.certificate, &examined.tls.private_key) {
+        (Some(certificate), Some(private_key)) => {
+            wrong.extend(tls_certificate::read_files(certificate, private_key).err().unwrap_or_default());
+        }
+        (Some(certificate), None) => wrong.extend(tls_certificate::read_chain(certificate).err()),
+        (None, Some(private_key)) => wrong.extend(tls_certificate::read_key(private_key).err()),
+        (None, None) => {}
+    }
+    let groups = config.http_entries().flat_map(|entry| &entry.groups);
+    let mail = config.smtp.iter().map(|smtp| &smtp.relay);
+    let roots = groups.filter_map(|group| group.upstream_ca.as_ref());
+    for file in roots.chain(mail.clone().filter_map(|relay| relay.ca.as_ref())) {
+        wrong.extend(tls_roots::check(&file.path).map_err(|error| error.at(Some(file), &file.place)).err());
+    }
+    for file in mail.filter_map(|relay| Some(&relay.login.as_ref()?.password_file)) {
+        let checked = file_access::check_file(&file.path, FileUse::Read);
+        let at = |reason| ConfigError::at(&file.place, format!("{}: {reason}", file.path.display()));
+        wrong.extend(checked.map_err(at).err());
+    }
+    wrong.retain(|error| {
+        let place = crate::config::KeyLocation { line: error.line, key: error.key.clone() };
+        examined.is_known(&place)
+    });
+    wrong
+}
+
+/// Warnings about files with secrets that every user of the system could read or write, each with its key.
+pub fn warnings(config: &Config) -> Vec<String> {
+    let StoreUrl::Sqlite(database) = &config.store.url;
+    let mut secrets = vec![("store.url", database.clone(), "password hashes are in it")];
+    for end in ["-wal", "-shm"] {
+        let mut beside = database.clone().into_os_string();
+        beside.push(end);
+        secrets.push(("store.url", beside.into(), "password hashes are in it"));
+    }
+    if let Some(tls) = &config.tls {
+        secrets.push((
+            "tls.private_key",
+            tls.private_key.path.clone(),
+            "whoever has it can pose as this server",
+        ));
+    }
+    let login = config.smtp.as_ref().and_then(|smtp| smtp.relay.login.as_ref());
+    if let Some(NamedFile { path, .. }) = login.map(|login| &login.password_file) {
+        secrets.push(("smtp.upstream_password_file", path.clone(), "a password is in it"));
+    }
+    let open = |(key, path, why): (&str, PathBuf, &str)| {
+        let metadata =
+            path.metadata().ok().filter(|metadata| metadata.is_file() && is_open_to_all(metadata))?;
+        let real = path.canonicalize().ok()?;
+        // In a directory that others cannot enter, the mode of the file does not matter.
+        let is_reached = |directory: &Path| directory.metadata().is_ok_and(|found| found.mode() & 0o001 != 0);
+        if !real.ancestors().skip(1).all(is_reached) {
+            return None;
+        }
+        let (path, ownership) = (path.display(), file_access::ownership(&metadata));
+        Some(format!("{key}: {path}: every user may use it ({ownership}), and {why}; type: chmod o= {path}"))
+    };
+    secrets.into_iter().filter_map(open).collect()
+}
+
+fn is_open_to_all(metadata: &Metadata) -> bool {
+    metadata.mode() & OTHERS != 0
+}
+
+/// The warning that root sees more than the gateway's own user, which is most often the owner of the database.
+pub fn warning_to_root(config: &Config, file: &Path) -> Option<String> {
+    if !file_access::is_root() {
+        return None;
+    }
+    let StoreUrl::Sqlite(database) = &config.store.url;
+    let owner = database.metadata().ok().map(|metadata| metadata.uid()).filter(|uid| *uid != 0);
+    let user = owner.map_or_else(|| "gatepost".to_owned(), file_access::user);
+    Some(format!(
+        "checked as root, to whom no file is closed; as the gateway's user, type: sudo -u {user} gatepost check --config {}",
+        file.display()
+    ))
+}

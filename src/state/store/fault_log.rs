@@ -1,0 +1,50 @@
+//! The log lines about a store that cannot be read: one when that begins, one when it ends.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tracing::{error, info};
+
+use super::StoreError;
+
+/// The interval after which the same fault is logged again.
+const REPEAT: Duration = Duration::from_secs(60);
+
+/// The faults of one store. Off until the process is a gateway: a command prints its error itself.
+#[derive(Debug, Default)]
+pub(super) struct FaultLog {
+    is_on: AtomicBool,
+    is_failing: AtomicBool,
+    /// The last fault that was logged, and the time.
+    logged: Mutex<Option<(StoreError, Instant)>>,
+}
+
+impl FaultLog {
+    /// Logs from now on.
+    pub(super) fn turn_on(&self) {
+        self.is_on.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes a read that succeeded.
+    pub(super) fn succeeded(&self, file: &Path) {
+        if self.is_failing.load(Ordering::Relaxed) && self.is_failing.swap(false, Ordering::Relaxed) {
+            info!(file = %file.display(), "the store is available again");
+        }
+    }
+
+    /// Notes a read that failed.
+    pub(super) fn failed(&self, file: &Path, fault: &StoreError) {
+        if !self.is_on.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut logged = self.logged.lock();
+        let is_known = logged.as_ref().is_some_and(|(last, at)| last == fault && at.elapsed() < REPEAT);
+        if !is_known {
+            *logged = Some((fault.clone(), Instant::now()));
+            self.is_failing.store(true, Ordering::Relaxed);
+            error!(file = %file.display(), reason = fault.reason(), "the store is unavailable");
+        }
+    }
+}

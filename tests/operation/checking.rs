@@ -1,0 +1,184 @@
+//! `gatepost check`, and the start: everything that is wrong at once, in the file and outside of it, in words that say what to do.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::common::backend::Backend;
+use crate::common::tls::Authority;
+use crate::common::{binary, command, configured};
+
+fn run(directory: &Path, line: &str) -> (Option<i32>, String) {
+    told(command(&directory.join("gatepost.toml"), &[line], ""))
+}
+
+fn told(output: Output) -> (Option<i32>, String) {
+    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+// Case E8: each path of the configuration that cannot be used, all at once, at check and at start.
+#[test]
+fn every_path_that_cannot_be_used_is_told_at_once() {
+    let rest = "[tls]\ncertificate = 'DIR/no-cert.pem'\nprivate_key = 'DIR/no-key.pem'\n\
+        [api]\nlisten = ['127.0.0.1:0']\nupstreams = ['https://127.0.0.1:9']\nupstream_ca = 'DIR/no-ca.pem'\n\
+        spool_directory = 'DIR/no-spool'\n\
+        [web]\nlisten = ['127.0.0.1:0']\nupstreams = ['http://127.0.0.1:9']\nspool_directory = 'DIR/file'\n\
+        [smtp]\nlisten = ['127.0.0.1:0']\nupstreams = ['smtps://127.0.0.1:9']\nupstream_ca = 'DIR/no-mail.pem'\n\
+        upstream_user = 'gate'\nupstream_password_file = 'DIR/no-password'\n";
+    let directory = configured(rest);
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    fs::write(at("file"), "").unwrap();
+    fs::create_dir(at("gatepost.db")).unwrap();
+    let expected = [
+        ("store.url", format!("{}: it is a directory, expected a file", at("gatepost.db"))),
+        ("tls.certificate", format!("{}: there is no such file", at("no-cert.pem"))),
+        ("tls.private_key", format!("{}: there is no such file", at("no-key.pem"))),
+        ("api.upstream_ca", format!("{}: there is no such file", at("no-ca.pem"))),
+        (
+            "api.spool_directory",
+            format!("{}: there is no such directory; type: install -d -o ", at("no-spool")),
+        ),
+        ("web.spool_directory", format!("{}: it is not a directory", at("file"))),
+        ("smtp.upstream_ca", format!("{}: there is no such file", at("no-mail.pem"))),
+        ("smtp.upstream_password_file", format!("{}: there is no such file", at("no-password"))),
+    ];
+    for line in ["check", "serve"] {
+        let (code, text) = run(directory.path(), line);
+        assert_eq!(code, Some(1), "{text}");
+        for (key, reason) in &expected {
+            assert_eq!(
+                text.matches(&format!(": {key}: {reason}")).count(),
+                1,
+                "{line}: {key}: {reason}\n{text}"
+            );
+        }
+    }
+
+    // Case E20: and while there are errors in the text.
+    let file = directory.path().join("gatepost.toml");
+    let bad = fs::read_to_string(&file).unwrap() + "max_mesage = 3\n[route]\n";
+    fs::write(&file, bad.replace("private_key = ", "private_kye = ")).unwrap();
+    let (code, text) = run(directory.path(), "check");
+    assert_eq!(code, Some(1), "{text}");
+    for (key, reason) in expected.iter().filter(|(key, _)| *key != "tls.private_key") {
+        assert_eq!(text.matches(&format!(": {key}: {reason}")).count(), 1, "{key}: {reason}\n{text}");
+    }
+    for word in
+        ["tls.private_kye: unknown key", "smtp.max_mesage: unknown key", "tls.private_key: required key"]
+    {
+        assert!(text.contains(word), "{word}\n{text}");
+    }
+}
+
+#[test]
+fn a_database_whose_directory_is_missing_is_made_and_one_that_cannot_be_is_told() {
+    let directory = configured("[ops]\nlisten = '127.0.0.1:0'\n");
+    let file = directory.path().join("gatepost.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("/gatepost.db", "/new/data/gatepost.db")).unwrap();
+    assert_eq!(run(directory.path(), "check").0, Some(0));
+    fs::write(directory.path().join("new"), "").unwrap();
+    for line in ["check", "serve"] {
+        let (code, text) = run(directory.path(), line);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("store.url") && text.contains("not a directory"), "{text}");
+    }
+    fs::remove_file(directory.path().join("new")).unwrap();
+    symlink("/nowhere/gatepost.db", directory.path().join("link")).unwrap();
+    fs::write(&file, text.replace("/gatepost.db", "/link")).unwrap();
+    let (code, text) = run(directory.path(), "check");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("link to /nowhere/gatepost.db, which does not exist"), "{text}");
+}
+
+/// Runs `check` as the user `nobody`, with a copy of the binary that this user may read.
+fn check_as_nobody(directory: &Path) -> (Option<i32>, String) {
+    let copy = directory.join("gatepost");
+    if !copy.exists() {
+        fs::copy(binary(), &copy).unwrap();
+        mode(&copy, 0o755);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(copy).arg("check").arg("--config");
+    told(command.arg(directory.join("gatepost.toml")).output().unwrap())
+}
+
+// Case E18: as whom `check` looked, what it may not read as that user, and what others may read.
+#[test]
+fn check_says_as_whom_it_looked_and_what_others_may_read() {
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let rest = format!(
+        "[tls]\ncertificate = 'DIR/cert.pem'\nprivate_key = 'DIR/key.pem'\n\
+         [api]\ntls_listen = ['127.0.0.1:0']\nupstreams = ['http://{}']\nspool_directory = 'DIR/spool'\n",
+        backend.address
+    );
+    let directory = configured(&rest);
+    let at = |name: &str| directory.path().join(name);
+    authority.issue("gate.test").write(directory.path());
+    crate::common::accounts::create_database(directory.path());
+    fs::create_dir(at("spool")).unwrap();
+    mode(&at("key.pem"), 0o640);
+    let (code, text) = run(directory.path(), "check");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!text.contains("every user may use it"), "{text}");
+    mode(&at("key.pem"), 0o644);
+    mode(directory.path(), 0o755);
+    mode(&at("gatepost.db"), 0o644);
+    let (code, text) = run(directory.path(), "check");
+    assert_eq!(code, Some(0), "{text}");
+    for (key, name) in [("tls.private_key", "key.pem"), ("store.url", "gatepost.db")] {
+        let path = at(name).display().to_string();
+        assert!(text.contains(&format!("warning: {key}: {path}: every user may use it (owner ")), "{text}");
+        assert!(
+            text.contains(&format!("mode 0644)")) && text.contains(&format!("type: chmod o= {path}")),
+            "{text}"
+        );
+    }
+    if !rustix::process::geteuid().is_root() {
+        assert!(text.contains("(checked as "), "{text}");
+        return;
+    }
+    assert!(text.contains("no errors (checked as root (uid 0))"), "{text}");
+    assert!(text.contains("type: sudo -u gatepost gatepost check --config "), "{text}");
+
+    mode(&at("key.pem"), 0o600);
+    for (name, user) in [("", 65534), ("gatepost.db", 65534), ("spool", 0)] {
+        chown(at(name), Some(user), Some(user)).unwrap();
+    }
+    let (code, text) = run(directory.path(), "check");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("type: sudo -u nobody gatepost check --config "), "{text}");
+    let (code, text) = check_as_nobody(directory.path());
+    assert_eq!(code, Some(1), "{text}");
+    let (key, spool) = (at("key.pem"), at("spool"));
+    let (key, spool) = (key.display(), spool.display());
+    for line in [
+        format!(
+            "tls.private_key: {key}: permission denied to nobody (uid 65534) (owner root:root, mode 0600); \
+             type: chgrp nobody {key} && chmod 0640 {key}"
+        ),
+        format!(
+            "api.spool_directory: {spool}: permission denied to nobody (uid 65534) (owner root:root, mode 0755)"
+        ),
+        "errors found (checked as nobody (uid 65534))".to_owned(),
+    ] {
+        assert!(text.contains(&line), "{line}\n{text}");
+    }
+    // As the directories of certbot are.
+    fs::create_dir(at("live")).unwrap();
+    fs::rename(at("key.pem"), at("live/key.pem")).unwrap();
+    symlink("live/key.pem", at("key.pem")).unwrap();
+    mode(&at("live"), 0o700);
+    let (_, text) = check_as_nobody(directory.path());
+    let live = at("live");
+    let words = format!(
+        "who may not enter {} (owner root:root, mode 0700); type: setfacl -m u:nobody:x",
+        live.display()
+    );
+    assert!(text.contains(&words), "{text}");
+}
