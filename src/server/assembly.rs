@@ -44,6 +44,7 @@ pub struct Assembly {
     /// Turns true when all work has ended.
     pub ended: watch::Sender<bool>,
     pub store: Store,
+    pub access: Arc<Access>,
     pub cluster: Arc<Cluster>,
     pub mutations: Mutations,
 }
@@ -106,8 +107,9 @@ impl Assembly {
             })
             .collect();
         let Core { metrics, store, cluster, access, mutations } = core;
-        let ops =
-            sockets.ops.map(|socket| (OpsServer { access, metrics, stop: stopped.clone(), end }, socket));
+        let ops = sockets.ops.map(|socket| {
+            (OpsServer { access: access.clone(), metrics, stop: stopped.clone(), end }, socket)
+        });
         let open = InFlight::new(config.server.max_connections);
         let deadline = config.server.shutdown_deadline;
         let workers = Workers::start(threads, &listening, &mail_listening, &sites, &open, &stopped, deadline)
@@ -124,6 +126,7 @@ impl Assembly {
             stop,
             ended,
             store,
+            access,
             cluster,
             mutations,
         })

@@ -106,6 +106,7 @@ impl Assembly {
         if let Some(mail) = &self.mail {
             tokio::spawn(mail.backends.clone().watch_health());
         }
+        tokio::spawn(self.access.clone().keep_uses_written());
         if let Some((server, socket)) = self.ops.take() {
             let serve = move |connection| server.clone().serve(connection);
             let until = self.ended.subscribe();
@@ -151,6 +152,9 @@ impl Assembly {
             }
         }
         let _ = self.ended.send(true);
+        if tokio::time::timeout(CLOSING, self.access.write_uses()).await.is_err() {
+            warn!("database still in use: the networks of users since the last minute are not written");
+        }
         // The last process that closes the database moves its write-ahead log into the file, which is complete then.
         if tokio::time::timeout(CLOSING, self.store.close()).await.is_err() {
             warn!("database still in use: closed without a checkpoint");

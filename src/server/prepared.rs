@@ -8,6 +8,7 @@ use rustls::sign::CertifiedKey;
 use super::named_files;
 use crate::config::{Config, ConfigError, ConfigErrors};
 use crate::domain::Entry;
+use crate::domain::username::RESERVED;
 use crate::edge::http::service::Plan;
 use crate::edge::net::tls_certificate;
 use crate::edge::smtp::backend::group::BackendGroup;
@@ -124,6 +125,11 @@ pub async fn check(text: &str, file: &Path) -> CheckReport {
         errors.push(ConfigError::at(&config.store_place, error));
     }
     let mut warnings = [config.warnings(), named_files::warnings(config)].concat();
+    if Store::has_reserved_name(&config.store).await {
+        warnings.push(format!(
+            "store: an account or credential has the reserved username {RESERVED}; it keeps working, but should be replaced"
+        ));
+    }
     warnings.extend(named_files::warning_to_root(config, file));
     CheckReport { errors, warnings }
 }

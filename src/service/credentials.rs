@@ -128,6 +128,7 @@ impl Credentials {
             .run(asked, name.canonical(), async move {
                 let hash = mutations.hash(&password, HashShare::Account(account)).await?;
                 let new = NewCredential { name, hash, permissions };
+                let _turn = mutations.turn(account).await?;
                 Ok(mutations.store.add_credential(account, authority, &new).await?)
             })
             .await
@@ -156,6 +157,7 @@ impl Credentials {
                     None => None,
                 };
                 let edit = CredentialEdit { hash, permissions };
+                let _turn = mutations.turn(account).await?;
                 Ok(mutations.store.edit_credential(account, authority, &name, &edit).await?)
             })
             .await
@@ -171,7 +173,10 @@ impl Credentials {
             return self.mutations.note(&asked, Err(AccountError::NoSuchCredential.into()));
         };
         let (mutations, account, authority) = (self.mutations.clone(), by.account, by.authority);
-        let work = async move { Ok(mutations.store.remove_credential(account, authority, &name).await?) };
+        let work = async move {
+            let _turn = mutations.turn(account).await?;
+            Ok(mutations.store.remove_credential(account, authority, &name).await?)
+        };
         self.mutations.run(asked, name, work).await
     }
 

@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod audit;
 pub mod credentials;
 pub mod mutation;
+mod write_turns;
 
 pub use access::{Access, Decision, Granted, HolderDecision};
 pub use accounts::Accounts;

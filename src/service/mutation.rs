@@ -8,9 +8,10 @@ use thiserror::Error;
 use tracing::error;
 
 use super::audit::{AuditAction, AuditOutcome, RequestedChange};
+use super::write_turns::{WriteTurn, WriteTurns};
 use crate::domain::{
-    AccountError, Canonical, NewPassword, PasswordError, PermissionsError, StoredHash, Unavailable,
-    UsernameError,
+    AccountError, AccountId, Canonical, NewPassword, PasswordError, PermissionsError, StoredHash,
+    Unavailable, UsernameError,
 };
 use crate::state::cluster::{Cluster, Unconfirmed};
 use crate::state::hashing::{HashShare, Hasher};
@@ -57,6 +58,15 @@ impl ManagementError {
     }
 }
 
+impl From<Unavailable> for ManagementError {
+    fn from(unavailable: Unavailable) -> ManagementError {
+        match unavailable {
+            Unavailable::Busy => ManagementError::Busy,
+            Unavailable::Store => ManagementError::Store(StoreError::Unavailable(unavailable.to_string())),
+        }
+    }
+}
+
 impl From<StoreError> for ManagementError {
     fn from(error: StoreError) -> ManagementError {
         ManagementError::Store(error)
@@ -80,6 +90,7 @@ pub struct Mutations {
     epochs: Arc<Epochs>,
     cluster: Arc<Cluster>,
     metrics: Arc<Metrics>,
+    writing: Arc<WriteTurns>,
 }
 
 impl Mutations {
@@ -99,7 +110,7 @@ impl Mutations {
                 }
             }
         }
-        Mutations { store, hasher, epochs, cluster, metrics }
+        Mutations { store, hasher, epochs, cluster, metrics, writing: Arc::default() }
     }
 
     /// Hashes a new password, within the share of those that ask for it.
@@ -108,10 +119,12 @@ impl Mutations {
         password: &NewPassword,
         share: HashShare,
     ) -> Result<StoredHash, ManagementError> {
-        self.hasher.hash(password, share).await.map_err(|unavailable| match unavailable {
-            Unavailable::Busy => ManagementError::Busy,
-            Unavailable::Store => ManagementError::Store(StoreError::Unavailable(unavailable.to_string())),
-        })
+        self.hasher.hash(password, share).await.map_err(ManagementError::from)
+    }
+
+    /// Waits for the turn of an account to write to the store. To be held until it is written.
+    pub(super) async fn turn(&self, account: AccountId) -> Result<WriteTurn<'_>, ManagementError> {
+        Ok(self.writing.take(account).await?)
     }
 
     /// Makes the change `work` for `name`. Completes it even if nobody waits for the answer any more: a committed change is out of

@@ -10,6 +10,7 @@ pub mod hashing;
 pub mod metrics;
 pub mod store;
 pub mod throttle;
+pub mod uses;
 
 pub use cache::Cache;
 pub use epoch::Epochs;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::common::backend::Backend;
+use crate::common::database::{Other, file_of};
 use crate::common::forms::{MULTIPART, URLENCODED, form, text_fields};
 use crate::common::http::{Connection, Request, Response, get, request};
 use crate::common::{Gateway, HOLDER, api};
@@ -204,6 +205,8 @@ fn every_status() {
         "add.json?username=jo&password=passw0rd-2",
         "add.json?username=12345&password=passw0rd-2",
         "add.json?username=joe%202&password=passw0rd-2",
+        "add.json?username=apikey&password=passw0rd-2",
+        "add.json?username=ApiKey&password=passw0rd-2",
         "add.json?username=joe-2&password=short-1",
         "add.json?username=joe-2&password=without-digit",
         "add.json?username=joe-2&password=12345678",
@@ -276,6 +279,21 @@ fn every_status() {
         assert_eq!(response.status, expected, "{call}: {}", response.text());
     }
     assert!(backend.drain().is_empty());
+}
+
+#[test]
+fn the_reserved_username_is_named() {
+    let (gateway, _backend) = start("");
+    let (status, answer) = gateway.manage("add", "username=APIKEY&password=passw0rd-2");
+    assert_eq!((status, answer.contains("username apikey is reserved")), (400, true), "{answer}");
+    // One that was added before it was reserved can be edited and removed, and its logins are valid.
+    gateway.credential("old-name:passw0rd-1", "api");
+    let rename = "db.execute(\"UPDATE principal SET name = 'ApiKey' WHERE name = 'old-name'\")\nsay()";
+    Other::run(&file_of(&gateway), rename).end();
+    assert_eq!(gateway.manage("get", "username=apikey").0, 200);
+    assert_eq!(gateway.manage("edit", "username=apikey&password=passw0rd-2").0, 200);
+    assert_eq!(get("/v3/stats").basic("apikey:passw0rd-2").send(gateway.api()).status, 200);
+    assert_eq!(gateway.manage("remove", "username=apikey").0, 200);
 }
 
 /// Failures are followed by a growing delay. Credentials that were verified before are served meanwhile.

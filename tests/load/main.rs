@@ -4,10 +4,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod door;
 mod flood;
+mod guessing;
 mod nothing_accepted_is_lost;
 mod removed_means_removed;
+mod shares;
 mod smtp_backend_killed;
 mod smtp_kills;
 mod smtp_misbehaviour;
 mod stream_flood;
+mod timing;

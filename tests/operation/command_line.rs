@@ -101,6 +101,29 @@ fn in_the_wrong_place_nothing_is_made_but_by_adding_an_account() {
 }
 
 #[test]
+fn the_reserved_username_is_refused_and_one_from_before_is_told_of() {
+    let p = Place::new();
+    p.done("account add holder --password-stdin", "passw0rd\n");
+    for line in ["account add apikey", "account add ApiKey", "credential add APIKEY --account holder"] {
+        let told = p.refused(&format!("{line} --password-stdin"), "passw0rd-1\n");
+        assert!(told.contains("username apikey is reserved"), "{line}: {told}");
+    }
+    assert!(!p.done("check", "").contains("apikey"));
+    p.done("credential add old-name --account holder --password-stdin", "passw0rd-1\n");
+    let file = database(p.0.path());
+    let rename = "db.execute(\"UPDATE principal SET name = 'ApiKey' WHERE name = 'old-name'\")\nsay()";
+    Other::run(&file, rename).end();
+    let told = p.done("check", "");
+    assert!(
+        told.contains("warning: store: an account or credential has the reserved username apikey"),
+        "{told}"
+    );
+    assert!(p.done("credential list --account holder", "").contains("ApiKey"));
+    p.done("credential remove apikey --account holder", "");
+    assert!(!p.done("check", "").contains("apikey"));
+}
+
+#[test]
 fn what_contradicts_itself_is_wrong_usage() {
     let p = Place::new();
     p.done("account add holder --password-stdin", "passw0rd\n");

@@ -1,10 +1,10 @@
 //! The identification of a presented credential that the cache can't answer: the row, the remembered denials, the throttle, and
 //! the password check.
 //!
-//! An unknown username, a wrong password and a suspended account take the same steps: one row is read, one remembered denial is
-//! looked for, the throttle is asked, one password is checked. They differ in the reason in the log, and in nothing that
-//! the peer could measure. A username that breaks the rules for usernames is denied at once: that it doesn't exist is
-//! no secret.
+//! An unknown username, a wrong password and a suspended account take the same steps: one row is read, the delay of the source and
+//! one remembered denial are looked for, the throttle is asked, one password is checked. So does, over SMTP, the right password of
+//! a principal without the permission. They differ in the reason in the log, and in nothing that the peer could measure. A
+//! username that breaks the rules for usernames is denied at once: that it doesn't exist is no secret.
 //!
 //! A denial without a password check (remembered, throttled, or for lack of capacity) is given at a set time after the check
 //! began. Such answers cost their sender nothing, and a million of them would tell whether a row was found.
@@ -21,36 +21,36 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clock::DecisionClock;
-use super::{Access, NotIdentified, RepeatKey};
+use super::{Access, NotIdentified, RepeatKey, Wanted, refusal_of_right};
 use crate::domain::password::LONGEST_BYTES;
-use crate::domain::{Canonical, Denial, Entry, Presented, Principal, Secret, StoredHash, Unavailable};
+use crate::domain::{
+    Canonical, ClientNetwork, Denial, Presented, Principal, PrincipalId, Secret, StoredHash, Unavailable,
+};
 use crate::state::Lane;
-use crate::state::cache::{Proof, Verified};
+use crate::state::cache::{Circumstance, Proof, Verified};
 use crate::state::hashing::{Check, Checked, HIGHEST_COST, HashShare};
-use crate::state::metrics::Lookup;
-use crate::state::throttle::{AdmittedCheck, SourcePrefix};
+use crate::state::metrics::{Lookup, ThrottledBy};
+use crate::state::throttle::{AdmittedCheck, PACED_AFTER, PendingCheck, SourcePrefix};
 
 /// The time of a denial without a password check, with the throttle off; well beyond the reading of a row.
 const REFUSED_AFTER: Duration = Duration::from_millis(5);
-/// The same with the throttle on: about as long as some password checks.
-const PACED_AFTER: Duration = Duration::from_millis(250);
-/// The time of the throttle's own denial, if the delay is as long.
-const THROTTLED_AFTER: Duration = Duration::from_secs(1);
 
 /// A presented credential while it is checked, with what was read for it.
-struct PendingCheck<'a> {
-    name: Canonical,
+pub(super) struct PendingLogin<'a> {
+    pub(super) name: Canonical,
     /// Cut at one byte more than the longest password: a longer secret is as wrong as its beginning, and must not cost more.
-    secret: &'a [u8],
-    source: SourcePrefix,
-    clock: DecisionClock,
+    pub(super) secret: &'a [u8],
+    pub(super) source: SourcePrefix,
+    pub(super) network: ClientNetwork,
+    pub(super) clock: DecisionClock,
     /// The number of [`crate::state::Epochs::now`] from before the row was read.
-    seen: u64,
-    row: Option<Principal>,
-    active: bool,
+    pub(super) seen: u64,
+    pub(super) row: Option<Principal>,
+    /// The denial of the right secret, if it is to look like that of a wrong one.
+    pub(super) refused: Option<Denial>,
     /// The hash of the row, or a decoy if there is no row.
-    stored: StoredHash,
-    proof: Proof,
+    pub(super) stored: StoredHash,
+    pub(super) proof: Proof,
 }
 
 impl Access {
@@ -58,27 +58,20 @@ impl Access {
     pub(super) async fn identify(
         &self,
         presented: Presented<'_>,
-        entry: Entry,
+        wanted: Wanted,
         source: IpAddr,
         clock: DecisionClock,
     ) -> Result<Arc<Verified>, NotIdentified> {
         let mut now = clock.began();
+        let delayed = |now| self.throttle.source_delay(SourcePrefix::of(source), now);
         let Some(name) = Canonical::of(presented.username) else {
             self.metrics.lookup(Lookup::Miss);
-            return Err(NotIdentified::Denied(Denial::Unknown, RepeatKey::SourceOnly));
+            return Err(match delayed(now) {
+                Some(delayed) => self.throttled(delayed, wanted, &clock).await,
+                None => NotIdentified::Denied(Denial::Unknown, RepeatKey::SourceOnly),
+            });
         };
-        let secret = &presented.secret[..presented.secret.len().min(LONGEST_BYTES + 1)];
-        // Before the row is read: see `state::epoch`.
-        let seen = self.epochs.now();
-        let row = self.store.principal(&name).await;
-        let row = row.map_err(|_| NotIdentified::Unavailable(Unavailable::Store))?;
-        let active = row.as_ref().is_none_or(|row| row.active);
-        let stored = row.as_ref().map_or_else(|| self.hasher.decoy(&name), |row| row.hash.clone());
-        let proof =
-            Proof { digest: self.cache.digest(&name, secret), fingerprint: self.cache.fingerprint(&stored) };
-        let source = SourcePrefix::of(source);
-        let pending = PendingCheck { name, secret, source, clock, seen, row, active, stored, proof };
-
+        let pending = self.read(name, presented.secret, source, wanted, clock).await?;
         let known = self.cache.get(&name);
         if known.is_some() && pending.row.is_none() {
             self.cache.remove(&name);
@@ -88,9 +81,12 @@ impl Access {
             return Ok(verified);
         }
         self.metrics.lookup(if known.is_some() { Lookup::Other } else { Lookup::Miss });
+        if let Some(delayed) = delayed(now) {
+            return self.check_quietly(pending, delayed, wanted).await;
+        }
         self.denied_before(&pending, now).await?;
 
-        let turn = match self.throttle.turn(source, &name, now).await {
+        let turn = match self.turn(&pending, now).await {
             Ok(turn) => turn,
             Err(why) => return Err(self.unavailable(&pending, why).await),
         };
@@ -101,44 +97,75 @@ impl Access {
             if let Some(verified) = self.proven_before(&pending, known.as_deref(), now) {
                 return Ok(verified);
             }
+            if let Some(delayed) = delayed(now) {
+                return self.check_quietly(pending, delayed, wanted).await;
+            }
             self.denied_before(&pending, now).await?;
         }
-        let admission = match self.throttle.admit(turn, now) {
-            Ok(admission) => admission,
-            Err(delayed) => {
-                self.metrics.throttled(entry, delayed.by);
-                let after = delayed.retry_after.clamp(PACED_AFTER, THROTTLED_AFTER);
-                clock.wait_until(after).await;
-                return Err(NotIdentified::Denied(
-                    Denial::Throttled(delayed.retry_after),
-                    RepeatKey::SourceOnly,
-                ));
+        match self.throttle.admit(turn, now) {
+            Ok(admission) => self.compare(pending, admission).await,
+            // Another check has taken the slot of the source.
+            Err(delayed) if delayed.by == ThrottledBy::Source => {
+                self.check_quietly(pending, delayed, wanted).await
             }
-        };
-        self.compare(pending, admission, now).await
+            Err(delayed) => Err(self.throttled(delayed, wanted, &clock).await),
+        }
+    }
+
+    /// Reads the row of a presented credential.
+    async fn read<'a>(
+        &self,
+        name: Canonical,
+        secret: &'a [u8],
+        source: IpAddr,
+        wanted: Wanted,
+        clock: DecisionClock,
+    ) -> Result<PendingLogin<'a>, NotIdentified> {
+        let secret = &secret[..secret.len().min(LONGEST_BYTES + 1)];
+        // Before the row is read: see `state::epoch`.
+        let seen = self.epochs.now();
+        let row = self.store.principal(&name).await;
+        let row = row.map_err(|_| NotIdentified::Unavailable(Unavailable::Store))?;
+        let refused = row.as_ref().and_then(|row| refusal_of_right(row.active, row.effective(), wanted));
+        let stored = row.as_ref().map_or_else(|| self.hasher.decoy(&name), |row| row.hash.clone());
+        let proof =
+            Proof { digest: self.cache.digest(&name, secret), fingerprint: self.cache.fingerprint(&stored) };
+        let (source, network) = (SourcePrefix::of(source), ClientNetwork::of(source));
+        Ok(PendingLogin { name, secret, source, network, clock, seen, row, refused, stored, proof })
+    }
+
+    /// Takes a free failure for a check.
+    async fn turn(&self, pending: &PendingLogin<'_>, now: Instant) -> Result<PendingCheck, Unavailable> {
+        let PendingLogin { source, network, name, .. } = pending;
+        let known = self.is_known_from(pending.principal(), *network);
+        self.throttle.turn(*source, *network, name, now, known).await
     }
 
     /// The principal, if the same secret was verified against the same hash before.
     fn proven_before(
         &self,
-        pending: &PendingCheck<'_>,
+        pending: &PendingLogin<'_>,
         known: Option<&Verified>,
         now: Instant,
     ) -> Option<Arc<Verified>> {
-        let row = pending.row.as_ref().filter(|row| row.active)?;
+        let row = pending.row.as_ref().filter(|_| pending.refused.is_none())?;
         let known = known?;
         let same = known.is(row)
             && known.proof.fingerprint == pending.proof.fingerprint
             && known.proof.digest.matches(&pending.proof.digest);
         same.then(|| {
-            self.throttle.know(pending.source, &pending.name, now);
             self.remember(Verified::new(row.clone(), pending.proof, pending.seen, &self.epochs, now))
         })
     }
 
     /// Denies a secret that was denied against the same hash a moment ago.
-    async fn denied_before(&self, pending: &PendingCheck<'_>, now: Instant) -> Result<(), NotIdentified> {
-        let Some(denial) = self.cache.denial(&pending.proof, pending.active, now) else { return Ok(()) };
+    async fn denied_before(&self, pending: &PendingLogin<'_>, now: Instant) -> Result<(), NotIdentified> {
+        let denial = |circumstance| self.cache.denial(&pending.proof, circumstance, now);
+        let remembered = denial(pending.circumstance()).or_else(|| match pending.refused {
+            Some(Denial::Lacks(_)) => denial(Circumstance::WithoutEmail),
+            _ => None,
+        });
+        let Some(denial) = remembered else { return Ok(()) };
         self.until_settled(&pending.clock).await;
         Err(NotIdentified::Denied(denial, RepeatKey::UsernameAndSource))
     }
@@ -146,45 +173,50 @@ impl Access {
     /// Checks the password.
     async fn compare(
         &self,
-        pending: PendingCheck<'_>,
+        pending: PendingLogin<'_>,
         admission: AdmittedCheck,
-        now: Instant,
     ) -> Result<Arc<Verified>, NotIdentified> {
-        let PendingCheck { name, secret, source, clock, seen, active, proof, .. } = pending;
+        let PendingLogin { secret, source, network, clock, seen, proof, refused, .. } = pending;
+        let circumstance = pending.circumstance();
         let highest = match self.store.highest_cost(HIGHEST_COST).await {
             Ok(highest) => highest,
             Err(_) => return Err(self.unavailable(&pending, Unavailable::Store).await),
         };
-        // Not by what the cache holds: the time would tell an attacker which usernames are in use.
-        let lane = if self.throttle.is_known(source, &name, now) { Lane::Known } else { Lane::Rest };
-        let share = HashShare::Source(source);
-        let check = Check { stored: &pending.stored, secret, highest, refused: !active, share };
-        let Checked { right, joined } = match self.hasher.verify(check, lane).await {
+        let (share, refuses) = (HashShare::Source(source), refused.is_some());
+        let check = Check { stored: &pending.stored, secret, highest, refused: refuses, share };
+        // If others wait, a right secret for a username that is known from there passes them by. No time tells of a wrong one.
+        let has_others = self.hasher.has_waiting(Lane::Rest);
+        let checked = match has_others && self.is_known_from(pending.principal(), network).await {
+            true => self.hasher.verify_known(check).await,
+            false => self.hasher.verify(check, Lane::Rest).await,
+        };
+        let Checked { right, joined } = match checked {
             Ok(checked) => checked,
             Err(why) => return Err(self.unavailable(&pending, why).await),
         };
         let now = clock.now();
-        let denial = match pending.row {
-            Some(row) if right && active => {
-                self.throttle.succeeded(admission, now);
+        let (circumstance, denial) = match (pending.row, refused) {
+            (Some(row), None) if right => {
+                self.throttle.succeeded(admission);
                 let verified = self.remember(Verified::new(row, proof, seen, &self.epochs, now));
                 if self.hasher.is_outdated(&pending.stored, secret) {
                     self.renew(&verified, secret);
                 }
                 return Ok(verified);
             }
-            Some(_) if right => Denial::Suspended,
-            Some(_) => Denial::Wrong,
-            None => Denial::Unknown,
+            (Some(_), Some(denial @ Denial::Lacks(_))) if right => (Circumstance::WithoutEmail, denial),
+            (Some(_), Some(denial)) if right => (circumstance, denial),
+            (Some(_), _) => (circumstance, Denial::Wrong),
+            (None, _) => (circumstance, Denial::Unknown),
         };
         self.throttle.failed(admission, now);
-        self.cache.deny(&proof, active, denial, now);
+        self.cache.deny(&proof, circumstance, denial, now);
         // A check that joins another one costs nothing, and there is no bound on their number.
         let repeat_key = if joined { RepeatKey::UsernameAndSource } else { RepeatKey::Unique };
         Err(NotIdentified::Denied(denial, repeat_key))
     }
 
-    async fn unavailable(&self, pending: &PendingCheck<'_>, why: Unavailable) -> NotIdentified {
+    async fn unavailable(&self, pending: &PendingLogin<'_>, why: Unavailable) -> NotIdentified {
         self.until_settled(&pending.clock).await;
         NotIdentified::Unavailable(why)
     }
@@ -223,5 +255,19 @@ impl Access {
     /// Waits for the set time of a denial without a password check.
     pub(super) async fn until_settled(&self, clock: &DecisionClock) {
         clock.wait_until(if self.throttle.is_on() { PACED_AFTER } else { REFUSED_AFTER }).await;
+    }
+}
+
+impl PendingLogin<'_> {
+    fn principal(&self) -> Option<PrincipalId> {
+        self.row.as_ref().map(Principal::id)
+    }
+
+    /// The circumstance under which a wrong secret is remembered. It does not depend on permissions.
+    fn circumstance(&self) -> Circumstance {
+        match self.row.as_ref().is_none_or(|row| row.active) {
+            true => Circumstance::Active,
+            false => Circumstance::Suspended,
+        }
     }
 }

@@ -12,9 +12,11 @@ mod denials;
 mod hold;
 mod identify;
 mod outcome;
+mod quiet;
 mod reads;
 #[cfg(test)]
 mod tests;
+mod uses;
 
 use std::io;
 use std::net::IpAddr;
@@ -23,11 +25,14 @@ use std::time::Instant;
 
 use crate::config::AuthSettings;
 use crate::domain::password::LONGEST_BYTES;
-use crate::domain::{Canonical, Denial, Entry, Permission, Presented, PrincipalKind, Unavailable};
+use crate::domain::{
+    Canonical, Denial, Entry, Permission, Permissions, Presented, PrincipalKind, Unavailable,
+};
 use crate::state::cache::Verified;
 use crate::state::metrics::{DecisionOutcome, Lookup};
 use crate::state::store::Store;
 use crate::state::throttle::Throttle;
+use crate::state::uses::UseBuffer;
 use crate::state::{Cache, Epochs, Hasher, Metrics};
 use clock::DecisionClock;
 use denials::{DenialLog, DenialRecord, RepeatKey};
@@ -45,9 +50,13 @@ pub struct Access {
     metrics: Arc<Metrics>,
     cache: Arc<Cache>,
     throttle: Throttle,
+    uses: UseBuffer,
     denials: DenialLog,
     reads: RowReads,
 }
+
+/// The entry and the permission that is asked for; none for the management of credentials.
+type Wanted = (Entry, Option<Permission>);
 
 /// The reason for which nobody was identified.
 #[derive(Clone, Copy)]
@@ -83,6 +92,7 @@ impl Access {
             metrics,
             cache,
             throttle: Throttle::new(settings.throttle),
+            uses: UseBuffer::new(Instant::now()),
             denials: DenialLog::new(),
             reads: RowReads::new(settings.cache_ttl),
         })
@@ -155,9 +165,10 @@ impl Access {
         peer: impl Into<Peer<'_>>,
     ) -> HolderDecision {
         let (entry, peer, clock) = (Entry::Api, peer.into(), DecisionClock::start());
-        let identified = self.identified(presented, entry, peer.source, clock).await;
+        let identified = self.identified(presented, (entry, None), peer.source, clock).await;
         let (outcome, decision) = match identified {
             Ok(verified) if verified.identity.principal.kind == PrincipalKind::Holder => {
+                self.note_verified(&verified, entry, peer.source, clock.began());
                 (DecisionOutcome::Allowed, HolderDecision::Holder(Granted::new(verified)))
             }
             Ok(_) => {
@@ -187,18 +198,14 @@ impl Access {
         peer: Peer<'_>,
         clock: DecisionClock,
     ) -> Decision {
-        let refusal = match self.identified(presented, entry, peer.source, clock).await {
+        let wanted = (entry, Some(permission));
+        let refusal = match self.identified(presented, wanted, peer.source, clock).await {
             Ok(verified) if verified.effective.contains(permission) => {
+                self.note_verified(&verified, entry, peer.source, clock.began());
                 self.metrics.decision(entry, Some(permission), DecisionOutcome::Allowed);
                 return Decision::Allowed(Granted::new(verified));
             }
-            Ok(_) => {
-                if entry == Entry::Smtp {
-                    // Answered as a wrong secret is, and no sooner than a repeated one.
-                    Box::pin(self.until_settled(&clock)).await;
-                }
-                NotIdentified::Denied(Denial::Lacks(permission), RepeatKey::UsernameAndSource)
-            }
+            Ok(_) => NotIdentified::Denied(Denial::Lacks(permission), RepeatKey::UsernameAndSource),
             Err(refusal) => refusal,
         };
         match refusal {
@@ -217,16 +224,18 @@ impl Access {
     async fn identified(
         &self,
         presented: Presented<'_>,
-        entry: Entry,
+        wanted: Wanted,
         source: IpAddr,
         clock: DecisionClock,
     ) -> Result<Arc<Verified>, NotIdentified> {
-        if let Some(verified) = self.cached(&presented, clock.began()) {
+        if let Some(verified) = self.cached(&presented, clock.began())
+            && refusal_of_right(verified.identity.principal.active, verified.effective, wanted).is_none()
+        {
             self.metrics.lookup(Lookup::Hit);
             return Ok(verified);
         }
         // On the heap, so that a check that the cache answers doesn't carry the room for it.
-        Box::pin(self.identify(presented, entry, source, clock)).await
+        Box::pin(self.identify(presented, wanted, source, clock)).await
     }
 
     /// The principal that is presented, if a fresh entry says so.
@@ -271,6 +280,19 @@ impl Access {
         let (username, reason) = (granted.name().as_str().as_bytes(), denial.as_str());
         let denied = DenialRecord { entry, username, peer: peer.into(), reason };
         self.denials.write(&denied, RepeatKey::UsernameAndSource, Instant::now());
+    }
+}
+
+/// The refusal of the right secret that has to look like that of a wrong one: of a suspended account, and over SMTP also without the
+/// permission. Elsewhere, who presents the right secret is told that the permission is missing.
+#[inline]
+fn refusal_of_right(active: bool, effective: Permissions, (entry, permission): Wanted) -> Option<Denial> {
+    match permission {
+        _ if !active => Some(Denial::Suspended),
+        Some(permission) if entry == Entry::Smtp && !effective.contains(permission) => {
+            Some(Denial::Lacks(permission))
+        }
+        _ => None,
     }
 }
 

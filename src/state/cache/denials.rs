@@ -13,7 +13,18 @@ const CAPACITY: u64 = 50_000;
 /// The time for which a wrong secret is remembered.
 const LASTS: Duration = Duration::from_secs(60);
 
-/// Denials by what was compared: the secret, the stored hash, and whether the account was active.
+/// The circumstance under which a secret was denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Circumstance {
+    /// The account was suspended.
+    Suspended,
+    /// The account was active, and the secret was wrong.
+    Active,
+    /// The secret was right, and the principal lacked the permission `email`, which is no more than a wrong one over SMTP.
+    WithoutEmail,
+}
+
+/// Denials by what was compared: the secret, the stored hash, and the circumstance.
 pub(super) struct RememberedDenials(moka::sync::Cache<[u8; 32], RememberedDenial, RandomState>);
 
 #[derive(Clone, Copy)]
@@ -30,8 +41,14 @@ impl RememberedDenials {
     }
 
     /// The denial of this secret against this stored hash, unless it was too long ago.
-    pub(super) fn get(&self, keys: &DigestKeys, proof: &Proof, active: bool, now: Instant) -> Option<Denial> {
-        let remembered = self.0.get(&key(keys, proof, active))?;
+    pub(super) fn get(
+        &self,
+        keys: &DigestKeys,
+        proof: &Proof,
+        circumstance: Circumstance,
+        now: Instant,
+    ) -> Option<Denial> {
+        let remembered = self.0.get(&key(keys, proof, circumstance))?;
         (now < remembered.until).then_some(remembered.denial)
     }
 
@@ -40,16 +57,16 @@ impl RememberedDenials {
         &self,
         keys: &DigestKeys,
         proof: &Proof,
-        active: bool,
+        circumstance: Circumstance,
         denial: Denial,
         now: Instant,
     ) {
         let remembered = RememberedDenial { denial, until: now + LASTS };
-        self.0.insert(key(keys, proof, active), remembered);
+        self.0.insert(key(keys, proof, circumstance), remembered);
     }
 }
 
-fn key(keys: &DigestKeys, proof: &Proof, active: bool) -> [u8; 32] {
+fn key(keys: &DigestKeys, proof: &Proof, circumstance: Circumstance) -> [u8; 32] {
     // The name is in the digest.
-    keys.keyed("refusal", &[proof.digest.as_bytes(), proof.fingerprint.as_bytes(), &[u8::from(active)]])
+    keys.keyed("refusal", &[proof.digest.as_bytes(), proof.fingerprint.as_bytes(), &[circumstance as u8]])
 }

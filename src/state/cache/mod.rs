@@ -24,6 +24,7 @@ use crate::domain::{Canonical, Denial, StoredHash};
 use denials::RememberedDenials;
 use digest::DigestKeys;
 
+pub use denials::Circumstance;
 pub use digest::{Digest, Fingerprint};
 pub use memory::ConnectionMemory;
 pub use verified::{Identity, Proof, Verified};
@@ -146,13 +147,13 @@ impl Cache {
     }
 
     /// The denial of this secret against this stored hash a moment ago, if there was one.
-    pub fn denial(&self, proof: &Proof, active: bool, now: Instant) -> Option<Denial> {
-        self.denials.get(&self.keys, proof, active, now)
+    pub fn denial(&self, proof: &Proof, circumstance: Circumstance, now: Instant) -> Option<Denial> {
+        self.denials.get(&self.keys, proof, circumstance, now)
     }
 
     /// Remembers for a minute that this secret was wrong against this stored hash.
-    pub fn deny(&self, proof: &Proof, active: bool, denial: Denial, now: Instant) {
-        self.denials.insert(&self.keys, proof, active, denial, now);
+    pub fn deny(&self, proof: &Proof, circumstance: Circumstance, denial: Denial, now: Instant) {
+        self.denials.insert(&self.keys, proof, circumstance, denial, now);
     }
 
     /// The number of principals in it, after the evictions that are due: not for the way of a request.

@@ -259,11 +259,14 @@ fn a_denial_is_of_one_secret_one_hash_one_state_and_one_minute() {
     let now = *now;
     let mut row = principal("someone");
     let wrong = fixture.proof(&row, b"wrong");
-    cache.deny(&wrong, true, Denial::Wrong, now);
-    assert_eq!(cache.denial(&wrong, true, now + Duration::from_secs(59)), Some(Denial::Wrong));
-    assert_eq!(cache.denial(&wrong, true, now + Duration::from_secs(60)), None);
-    assert_eq!(cache.denial(&wrong, false, now), None);
-    assert_eq!(cache.denial(&fixture.proof(&row, b"other"), true, now), None);
+    cache.deny(&wrong, Circumstance::Active, Denial::Wrong, now);
+    assert_eq!(
+        cache.denial(&wrong, Circumstance::Active, now + Duration::from_secs(59)),
+        Some(Denial::Wrong)
+    );
+    assert_eq!(cache.denial(&wrong, Circumstance::Active, now + Duration::from_secs(60)), None);
+    assert_eq!(cache.denial(&wrong, Circumstance::Suspended, now), None);
+    assert_eq!(cache.denial(&fixture.proof(&row, b"other"), Circumstance::Active, now), None);
     row.hash = StoredHash::new("$2b$another".to_owned());
-    assert_eq!(cache.denial(&fixture.proof(&row, b"wrong"), true, now), None);
+    assert_eq!(cache.denial(&fixture.proof(&row, b"wrong"), Circumstance::Active, now), None);
 }

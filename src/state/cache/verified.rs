@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::digest::{Digest, Fingerprint};
 use crate::domain::{Canonical, Permissions, Principal, StoredHash};
 use crate::state::epoch::{Epochs, Shard};
+use crate::state::uses::UseMarks;
 
 /// A principal whose secret was verified, as it was in the store at one epoch.
 // Each check reads only what is in here, which is small, so that thousands of them stay in the processor's cache.
@@ -35,6 +36,8 @@ pub struct Identity {
     pub user_value: Bytes,
     /// The account holder's username as a header value.
     pub account_value: Bytes,
+    /// The networks for which its use was noted.
+    pub uses: UseMarks,
 }
 
 /// A secret and a stored hash that were found to match.
@@ -63,19 +66,21 @@ impl Verified {
                 user_value: Bytes::copy_from_slice(principal.name.as_str().as_bytes()),
                 account_value: Bytes::copy_from_slice(principal.account_name.as_str().as_bytes()),
                 principal,
+                uses: UseMarks::default(),
             }),
         }
     }
 
     /// A copy that shares no memory with this one.
     pub(super) fn unshared(&self) -> Verified {
-        let Identity { name, principal, user_value, account_value } = &*self.identity;
+        let Identity { name, principal, user_value, account_value, uses: _ } = &*self.identity;
         Verified {
             identity: Arc::new(Identity {
                 name: *name,
                 principal: principal.clone(),
                 user_value: Bytes::copy_from_slice(user_value),
                 account_value: Bytes::copy_from_slice(account_value),
+                uses: UseMarks::default(),
             }),
             ..*self
         }
@@ -83,7 +88,7 @@ impl Verified {
 
     /// The same principal, read at the same epoch, with a proof for the hash that took the place of its own.
     pub fn with_renewed(&self, hash: StoredHash, fingerprint: Fingerprint) -> Verified {
-        let Identity { name, principal, user_value, account_value } = &*self.identity;
+        let Identity { name, principal, user_value, account_value, uses: _ } = &*self.identity;
         Verified {
             proof: Proof { fingerprint, ..self.proof },
             identity: Arc::new(Identity {
@@ -91,6 +96,7 @@ impl Verified {
                 principal: Principal { hash, ..principal.clone() },
                 user_value: user_value.clone(),
                 account_value: account_value.clone(),
+                uses: UseMarks::default(),
             }),
             ..*self
         }

@@ -31,11 +31,11 @@ pub enum HashShare {
 /// The result of [`FairLane::room`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum LaneRoom {
-    /// There is a place.
+    /// A free place.
     Free,
-    /// There is a place once the last job of the largest share is dropped.
+    /// A place once the last job of the largest share is dropped.
     After(Key),
-    /// There is none for this share.
+    /// No place for this share.
     Full,
 }
 

@@ -107,15 +107,19 @@ impl Hasher {
     pub async fn verify_known(&self, check: Check<'_>) -> Result<Checked, Unavailable> {
         let mut rest = pin!(self.verify(check, Lane::Rest));
         let mut known = pin!(self.verify_as("known", check, Lane::Known));
-        // Polled first, so that it takes its place in the lane now.
-        let first = tokio::select! {
+        let lets_in = |checked: &Checked| checked.right && !check.refused;
+        tokio::select! {
+            // Polled first, so that it takes its place in the lane now.
             biased;
-            checked = &mut rest => return checked,
-            checked = &mut known => checked,
-        };
-        match first {
-            Ok(checked) if checked.right && !check.refused => Ok(checked),
-            Ok(_) | Err(_) => rest.await,
+            checked = &mut rest => match checked {
+                Ok(checked) => Ok(checked),
+                // There is no place: nor would there be one for any other username.
+                Err(busy) => known.await.ok().filter(lets_in).ok_or(busy),
+            },
+            checked = &mut known => match checked.ok().filter(lets_in) {
+                Some(checked) => Ok(checked),
+                None => rest.await,
+            },
         }
     }
 

@@ -20,6 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sqlx::Row as _;
 
 use crate::config::{StoreSettings, StoreUrl};
+use crate::domain::username::RESERVED;
 use crate::domain::{
     AccountId, Canonical, CredentialId, Permissions, Principal, PrincipalKind, StoredHash, Username,
 };
@@ -88,6 +89,13 @@ impl Store {
     async fn open_or(settings: &StoreSettings, missing: Missing) -> Result<Store, StoreError> {
         let StoreUrl::Sqlite(path) = &settings.url;
         Ok(Store { pools: Pools::open(path, settings, missing).await?, path: path.clone() })
+    }
+
+    /// Returns true if an account or a credential has the reserved username, as far as the file of the database tells, which is not
+    /// opened as a store for that.
+    pub async fn has_reserved_name(settings: &StoreSettings) -> bool {
+        let StoreUrl::Sqlite(path) = &settings.url;
+        sqlite::untouched::finds(path, sql::PRINCIPAL, RESERVED).await
     }
 
     /// Checks the content of an existing file without a change to it.

@@ -7,12 +7,15 @@
 //! A few failures are free, and each check holds one of them until its result is known. So a thousand guesses at once get no more
 //! checks than a thousand one after another, and a thousand right secrets pass, a few at a time.
 //!
+//! Once a source is delayed, its delay is all that its checks depend on: [`Throttle::source_delay`] takes no username. A check that
+//! it refuses may still be made in silence ([`Throttle::pass_quietly`]), and lets its sender in if the secret is right. If it is
+//! wrong, the answer and its time are those of the refusal, and nothing is counted, since a count would show later.
+//!
 //! A delay on a username must not lock out its owner, who may log in while an attacker guesses:
 //!
-//! - A source that was right for the username lately is not delayed by it.
-//! - A source without recent failures passes once a second for each username. An attacker with a thousand addresses gets
-//!   one guess a second, and the owner's next attempt from an address without failures passes.
-//! - A username that was right from a shared source lately passes the delay of the source once a second.
+//! - Checks from a network that is known for the username have a lane of their own, with failures of their own. It is used once the
+//!   username has no free failures left, for right and wrong secrets alike.
+//! - A source without recent failures passes once a second for each lane of a username.
 
 mod record;
 #[cfg(test)]
@@ -27,7 +30,7 @@ use parking_lot::Mutex;
 
 use self::record::{Records, Seat};
 use super::metrics::ThrottledBy;
-use crate::domain::{Canonical, Unavailable};
+use crate::domain::{Canonical, ClientNetwork, Unavailable};
 
 /// The number of failures without a delay.
 const FREE: usize = 10;
@@ -35,12 +38,14 @@ const FREE: usize = 10;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_FOR_SOURCE: Duration = Duration::from_secs(60);
 const LONGEST_FOR_USERNAME: Duration = Duration::from_secs(30);
+/// The time of a denial without a password check: about as long as some password checks.
+pub const PACED_AFTER: Duration = Duration::from_millis(250);
+/// The time of the throttle's own denial, if the delay is as long.
+const THROTTLED_AFTER: Duration = Duration::from_secs(1);
 /// A source or username without failures for this long starts over.
 const WINDOW: Duration = Duration::from_secs(15 * 60);
-/// The interval at which a source without failures passes the delay of a username, and a known username that of its source.
+/// The interval at which a source without failures passes the delay of a username, and the shortest one between two silent checks.
 const PASS_EVERY: Duration = Duration::from_secs(1);
-/// The time for which a source is known for a username after it was right.
-const KNOWN_LASTS: Duration = Duration::from_secs(24 * 60 * 60);
 /// Sources, usernames and pairs remembered at most; the least used are forgotten first.
 const CAPACITY: u64 = 50_000;
 /// The most checks of one source or username that wait for the results of others, and the longest wait. As with the hashing
@@ -61,15 +66,24 @@ pub enum SourcePrefix {
 pub struct Throttle {
     on: bool,
     sources: Records<SourcePrefix>,
-    usernames: Records<Canonical>,
-    known: moka::sync::Cache<(SourcePrefix, Canonical), Arc<Mutex<Known>>, RandomState>,
+    names: Records<NameLane>,
+    /// The silent checks: the moment from which the next one may be made.
+    quiet: moka::sync::Cache<(SourcePrefix, Canonical), Arc<Mutex<Instant>>, RandomState>,
+}
+
+/// A username, as checks from one network or from all others present it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct NameLane {
+    name: Canonical,
+    /// The network, if it is known for the username.
+    network: Option<ClientNetwork>,
 }
 
 /// A check that is about to be made, and the free failures that it holds.
 #[derive(Debug)]
 pub struct PendingCheck {
     source: SourcePrefix,
-    name: Canonical,
+    lane: NameLane,
     /// None if the throttle is off.
     seats: Option<Seats>,
     /// True if it had to wait for others. The cache may know more by now.
@@ -96,10 +110,11 @@ pub struct Delayed {
     pub by: ThrottledBy,
 }
 
-/// A source that has presented the right secret for a username.
-struct Known {
-    at: Instant,
-    passes_at: Instant,
+impl Delayed {
+    /// The time after its beginning at which the check is answered: the delay, within bounds.
+    pub fn answered_after(&self) -> Duration {
+        self.retry_after.clamp(PACED_AFTER, THROTTLED_AFTER)
+    }
 }
 
 impl SourcePrefix {
@@ -113,14 +128,14 @@ impl SourcePrefix {
 }
 
 impl Throttle {
-    /// No failures yet. If it is not `on`, it delays no check, and still knows which sources were right lately.
+    /// No failures yet. If it is not `on`, it delays no check.
     pub fn new(on: bool) -> Throttle {
-        let known = moka::sync::Cache::builder().max_capacity(CAPACITY);
+        let quiet = moka::sync::Cache::builder().max_capacity(CAPACITY);
         Throttle {
             on,
             sources: Records::new(LONGEST_FOR_SOURCE),
-            usernames: Records::new(LONGEST_FOR_USERNAME),
-            known: known.build_with_hasher(RandomState::default()),
+            names: Records::new(LONGEST_FOR_USERNAME),
+            quiet: quiet.build_with_hasher(RandomState::default()),
         }
     }
 
@@ -129,28 +144,50 @@ impl Throttle {
         self.on
     }
 
-    /// Takes a free failure. If other checks hold the last ones, waits for their results.
+    /// The delay of a source, if it has one: then every check from it is refused, whatever the username.
+    pub fn source_delay(&self, source: SourcePrefix, now: Instant) -> Option<Delayed> {
+        let retry_after = self.sources.known(&source, now)?.delay(now)?;
+        Some(Delayed { retry_after, by: ThrottledBy::Source })
+    }
+
+    /// Returns true, once a second for each source and username, if a check may be made in spite of the delay of its source. Only for
+    /// a username that is known from there, and only if a wrong secret leaves no trace.
+    pub fn pass_quietly(&self, source: SourcePrefix, name: &Canonical, now: Instant) -> bool {
+        let from = self.quiet.get_with((source, *name), || Arc::new(Mutex::new(now)));
+        let mut from = from.lock();
+        let passes = now >= *from;
+        if passes {
+            *from = now + PASS_EVERY;
+        }
+        passes
+    }
+
+    /// Takes a free failure. If other checks hold the last ones, waits for their results. `known` is awaited only if the username has
+    /// no free failure at hand, and tells if `network` is known for it.
     ///
     /// # Errors
     /// [`Unavailable::Busy`] if too many wait already, or it takes longer than 15 s.
     pub async fn turn(
         &self,
         source: SourcePrefix,
+        network: ClientNetwork,
         name: &Canonical,
         now: Instant,
+        known: impl Future<Output = bool>,
     ) -> Result<PendingCheck, Unavailable> {
-        let mut turn = PendingCheck { source, name: *name, seats: None, waited: false };
+        let mut lane = NameLane { name: *name, network: None };
         if !self.on {
-            return Ok(turn);
+            return Ok(PendingCheck { source, lane, seats: None, waited: false });
         }
         let mut from = Seat::at(self.sources.record(&source, now));
-        let mut of = Seat::at(self.usernames.record(name, now));
-        turn.waited = from.take().await?;
-        if !self.is_known(source, name, now) {
-            turn.waited |= of.take().await?;
+        let mut waited = from.take().await?;
+        let mut of = Seat::at(self.names.record(&lane, now));
+        if !of.take_at_once() && known.await {
+            lane.network = Some(network);
+            of = Seat::at(self.names.record(&lane, now));
         }
-        turn.seats = Some(Seats { from, of });
-        Ok(turn)
+        waited |= of.take().await?;
+        Ok(PendingCheck { source, lane, seats: Some(Seats { from, of }), waited })
     }
 
     /// Admits a check, or tells when to try again.
@@ -158,28 +195,24 @@ impl Throttle {
     /// # Errors
     /// The time after which to try again, and the origin of the failures.
     pub fn admit(&self, mut turn: PendingCheck, now: Instant) -> Result<AdmittedCheck, Delayed> {
-        let known = self.known.get(&(turn.source, turn.name));
-        let known = known.filter(|known| known.lock().lasts(now));
         let Some(Seats { from, of }) = &mut turn.seats else { return Ok(AdmittedCheck(turn)) };
         // Both locks at once and always in this order: of a hundred simultaneous checks, one passes.
         let (mut by_source, mut by_name) = (from.record.lock(), of.record.lock());
-        let mut source_passes = from.is_taken();
-        if !source_passes && let Some(retry_after) = by_source.wait(now) {
-            source_passes = known.as_ref().is_some_and(|known| known.lock().pass(now));
-            if !source_passes {
-                return Err(Delayed { retry_after, by: ThrottledBy::Source });
-            }
+        if !from.is_taken()
+            && let Some(retry_after) = by_source.wait(now)
+        {
+            return Err(Delayed { retry_after, by: ThrottledBy::Source });
         }
-        if known.is_none() && !of.is_taken() {
+        if !of.is_taken() {
             match by_name.wait(now) {
                 Some(retry_after) if by_source.has_failed() || !by_name.pass(now) => {
                     return Err(Delayed { retry_after, by: ThrottledBy::Username });
                 }
                 Some(_) => {}
-                None => of.slot = Some(by_name.take_slot(self.usernames.longest, now)),
+                None => of.slot = Some(by_name.take_slot(self.names.longest, now)),
             }
         }
-        if !source_passes {
+        if !from.is_taken() {
             from.slot = Some(by_source.take_slot(self.sources.longest, now));
         }
         drop((by_source, by_name));
@@ -187,41 +220,17 @@ impl Throttle {
     }
 
     /// The check was right.
-    pub fn succeeded(&self, admission: AdmittedCheck, now: Instant) {
-        self.know(admission.0.source, &admission.0.name, now);
+    pub fn succeeded(&self, admission: AdmittedCheck) {
+        // What it held is given back.
+        drop(admission);
     }
 
     /// The check was wrong.
     pub fn failed(&self, admission: AdmittedCheck, now: Instant) {
-        let PendingCheck { source, name, seats, .. } = admission.0;
+        let PendingCheck { source, lane, seats, .. } = admission.0;
         if let Some(Seats { from, of }) = seats {
             self.sources.fail(source, from, now);
-            self.usernames.fail(name, of, now);
+            self.names.fail(lane, of, now);
         }
-    }
-
-    /// Notes that the source has presented the right secret for the username.
-    pub fn know(&self, source: SourcePrefix, name: &Canonical, now: Instant) {
-        let fresh = || Arc::new(Mutex::new(Known { at: now, passes_at: now }));
-        self.known.get_with((source, *name), fresh).lock().at = now;
-    }
-
-    /// Returns true if the source was right for the username lately.
-    pub fn is_known(&self, source: SourcePrefix, name: &Canonical, now: Instant) -> bool {
-        self.known.get(&(source, *name)).is_some_and(|known| known.lock().lasts(now))
-    }
-}
-
-impl Known {
-    fn lasts(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.at) < KNOWN_LASTS
-    }
-
-    fn pass(&mut self, now: Instant) -> bool {
-        let passes = now >= self.passes_at;
-        if passes {
-            self.passes_at = now + PASS_EVERY;
-        }
-        passes
     }
 }

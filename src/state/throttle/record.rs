@@ -65,6 +65,13 @@ impl<K: Hash + Eq + Copy + Send + Sync + 'static> Records<K> {
         fresh
     }
 
+    /// The record, if there is one and there were failures lately.
+    pub fn known(&self, key: &K, now: Instant) -> Option<Arc<FailureRecord>> {
+        let record = self.records.get(key)?;
+        let is_recent = now.saturating_duration_since(record.lock().last) < WINDOW;
+        is_recent.then_some(record)
+    }
+
     /// A check that held `seat` was wrong.
     pub fn fail(&self, key: K, mut seat: Seat, now: Instant) {
         if let Some(free) = seat.free.take() {
@@ -92,6 +99,11 @@ impl FailureRecord {
         FailureRecord { free: Arc::new(Semaphore::new(FREE)), state: Mutex::new(state) }
     }
 
+    /// The delay that every check meets which holds no free failure, if there is one.
+    pub fn delay(&self, now: Instant) -> Option<Duration> {
+        self.free.is_closed().then(|| self.lock().wait(now)).flatten()
+    }
+
     pub fn lock(&self) -> MutexGuard<'_, FailureState> {
         self.state.lock()
     }
@@ -103,16 +115,23 @@ impl Seat {
         Seat { record, free: None, slot: None }
     }
 
+    /// Takes one of the free failures, if there is one. Returns true if it holds one.
+    pub fn take_at_once(&mut self) -> bool {
+        if self.free.is_none() {
+            self.free = Arc::clone(&self.record.free).try_acquire_owned().ok();
+        }
+        self.is_taken()
+    }
+
     /// Takes one of the free failures, and waits for one if others may give theirs back. Returns true if it had to wait.
     ///
     /// # Errors
     /// [`Unavailable::Busy`] if too many wait, or it takes too long.
     pub async fn take(&mut self) -> Result<bool, Unavailable> {
-        let semaphore = Arc::clone(&self.record.free);
-        if let Ok(free) = Arc::clone(&semaphore).try_acquire_owned() {
-            self.free = Some(free);
+        if self.take_at_once() {
             return Ok(false);
         }
+        let semaphore = Arc::clone(&self.record.free);
         if semaphore.is_closed() {
             return Ok(false);
         }

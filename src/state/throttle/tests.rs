@@ -1,7 +1,10 @@
 //! The throttle, with time passed in.
 
+use std::future::ready as answer;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
+
+use proptest::prelude::*;
 
 use super::*;
 
@@ -13,14 +16,35 @@ fn name(text: &str) -> Canonical {
     Canonical::of(text.as_bytes()).unwrap()
 }
 
-/// Admits a check that need not wait for others.
+fn network(text: &str) -> ClientNetwork {
+    ClientNetwork::of(text.parse().unwrap())
+}
+
+const ELSEWHERE: &str = "203.0.113.1";
+
+/// Admits a check that need not wait for others, from a network that is not known.
 fn admit(
     throttle: &Throttle,
     source: SourcePrefix,
     name: &Canonical,
     now: Instant,
 ) -> Result<AdmittedCheck, Delayed> {
-    let turn = pin!(throttle.turn(source, name, now));
+    admit_from(throttle, source, name, None, now)
+}
+
+/// Admits a check that need not wait for others, from a network that is known for the username.
+fn admit_from(
+    throttle: &Throttle,
+    source: SourcePrefix,
+    name: &Canonical,
+    known: Option<ClientNetwork>,
+    now: Instant,
+) -> Result<AdmittedCheck, Delayed> {
+    if let Some(delayed) = throttle.source_delay(source, now) {
+        return Err(delayed);
+    }
+    let network = known.unwrap_or(network(ELSEWHERE));
+    let turn = pin!(throttle.turn(source, network, name, now, answer(known.is_some())));
     match turn.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(turn) => throttle.admit(turn.unwrap(), now),
         Poll::Pending => panic!("it waits"),
@@ -93,23 +117,32 @@ fn guesses_from_everywhere_get_one_a_second() {
     assert_eq!(passed.count(), 10, "in ten seconds");
 }
 
+// Case F3: the lane of a known network.
 #[test]
 fn the_owner_is_not_locked_out() {
     let (throttle, mut now) = (Throttle::new(true), Instant::now());
-    let (owner, user) = (source("203.0.113.5"), name("someone"));
-    throttle.know(owner, &user, now);
+    let (owner, user, home) = (source("203.0.113.5"), name("someone"), network("203.0.113.5"));
     guess(&throttle, "192.0.2.1", "someone", 15, &mut now);
     guess(&throttle, "192.0.2.2", "someone", 5, &mut now);
     assert_eq!(by(admit(&throttle, source("192.0.2.2"), &user, now)), Some(ThrottledBy::Username));
-    for _ in 0..5 {
-        let admission = admit(&throttle, owner, &user, now).expect("a known source goes through");
-        throttle.succeeded(admission, now);
+    // One that hasn't failed passes, once a second.
+    let admission = admit(&throttle, source("198.51.100.9"), &user, now).unwrap();
+    throttle.succeeded(admission);
+    assert_eq!(by(admit(&throttle, source("198.51.100.10"), &user, now)), Some(ThrottledBy::Username));
+    // From a known network, wrong secrets pass as right ones do, and have free failures of their own.
+    for nth in 0..12 {
+        let admission = admit_from(&throttle, owner, &user, Some(home), now).expect("a known network passes");
+        match nth {
+            0..3 => throttle.succeeded(admission),
+            _ => throttle.failed(admission, now),
+        }
     }
-    let stranger = source("203.0.113.9");
-    let admission = admit(&throttle, stranger, &user, now).expect("so does one that hasn't failed");
-    throttle.succeeded(admission, now);
-    assert!(throttle.is_known(stranger, &user, now));
-    assert_eq!(by(admit(&throttle, source("192.0.2.2"), &user, now)), Some(ThrottledBy::Username));
+    let neighbour = admit_from(&throttle, source("203.0.113.6"), &user, Some(home), now).unwrap();
+    throttle.failed(neighbour, now);
+    let other = admit_from(&throttle, source("203.0.113.7"), &user, Some(home), now).unwrap();
+    throttle.failed(other, now);
+    let next = admit_from(&throttle, source("203.0.113.7"), &user, Some(home), now);
+    assert_eq!(by(next), Some(ThrottledBy::Username), "the lane has delays of its own");
 }
 
 #[test]
@@ -120,7 +153,7 @@ fn of_many_at_once_one_goes_through_and_a_right_one_makes_room() {
     let admit = |user| admit(&throttle, source("192.0.2.1"), &name(user), now);
     let first = admit("another").unwrap();
     assert_eq!(by(admit("another")), Some(ThrottledBy::Source));
-    throttle.succeeded(first, now);
+    throttle.succeeded(first);
     throttle.failed(admit("third").unwrap(), now);
     assert_eq!(by(admit("third")), Some(ThrottledBy::Source));
 }
@@ -165,10 +198,13 @@ async fn what_is_under_way_holds_what_is_free() {
     }
     // The next ones wait. A check that succeeds makes room for one of them.
     let waiting: Vec<Canonical> = (0..20).map(|n| name(&format!("other{n}"))).collect();
-    let mut turns: Vec<_> = waiting.iter().map(|name| Box::pin(throttle.turn(from, name, now))).collect();
+    let mut turns: Vec<_> = waiting
+        .iter()
+        .map(|name| Box::pin(throttle.turn(from, network(ELSEWHERE), name, now, answer(false))))
+        .collect();
     assert!(ready(&mut turns).is_empty());
     let _elsewhere = admit(&throttle, other, &waiting[0], now).unwrap();
-    throttle.succeeded(held.pop().unwrap(), now);
+    throttle.succeeded(held.pop().unwrap());
     let mut came = ready(&mut turns);
     assert!(came.len() == 1 && came[0].waited);
     held.push(throttle.admit(came.pop().unwrap(), now).unwrap());
@@ -192,7 +228,7 @@ async fn who_waits_too_long_or_with_too_many_comes_again() {
     let (throttle, now) = (Throttle::new(true), Instant::now());
     let (from, someone) = (source("192.0.2.1"), name("someone"));
     let _held: Vec<_> = (0..10).map(|_| admit(&throttle, from, &someone, now).unwrap()).collect();
-    let all = (0..257).map(|_| throttle.turn(from, &someone, now));
+    let all = (0..257).map(|_| throttle.turn(from, network(ELSEWHERE), &someone, now, answer(false)));
     let mut all = all.map(Box::pin).collect::<Vec<_>>();
     for turn in &mut all[..256] {
         assert!(turn.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -204,19 +240,87 @@ async fn who_waits_too_long_or_with_too_many_comes_again() {
     }
 }
 
+// Case F6: a name that is known from a source is checked in silence.
 #[test]
-fn who_is_known_passes_by_a_noisy_neighbour_once_a_second() {
+fn a_silent_check_is_made_once_a_second_for_each_name() {
     let (throttle, mut now) = (Throttle::new(true), Instant::now());
     let (shared, owner) = (source("192.0.2.1"), name("owner"));
-    throttle.know(shared, &owner, now);
-    for n in 0..20 {
-        guess(&throttle, "192.0.2.1", &format!("user{n}"), 1, &mut now);
+    guess(&throttle, "192.0.2.1", "someone", 20, &mut now);
+    let delayed = throttle.source_delay(shared, now);
+    assert!(throttle.pass_quietly(shared, &owner, now) && throttle.pass_quietly(shared, &name("other"), now));
+    assert!(!throttle.pass_quietly(shared, &owner, now + PASS_EVERY - Duration::from_millis(1)));
+    assert!(throttle.pass_quietly(shared, &owner, now + PASS_EVERY));
+    assert_eq!(throttle.source_delay(shared, now), delayed, "which nobody notices");
+}
+
+#[derive(Clone, Debug)]
+struct Attempt {
+    source: u8,
+    name: u8,
+    known: bool,
+    right: bool,
+    millis: u64,
+}
+
+fn attempts() -> impl Strategy<Value = Vec<Attempt>> {
+    let attempt = (0..3_u8, 0..4_u8, any::<bool>(), proptest::bool::weighted(0.1), 0..3_000_u64);
+    let attempt = attempt.prop_map(|(source, name, known, right, millis)| Attempt {
+        source,
+        name,
+        known,
+        right,
+        millis,
+    });
+    proptest::collection::vec(attempt, 1..120)
+}
+
+proptest! {
+    // Case F6: for a throttled source, the answer is a function of the source and the time, and of nothing else.
+    #[test]
+    fn for_a_throttled_source_all_names_are_alike(attempts in attempts()) {
+        let (throttle, mut now) = (Throttle::new(true), Instant::now());
+        let from = |n: u8| source(&format!("192.0.{n}.1"));
+        let known_from = |n: u8, known: bool| known.then(|| network(&format!("192.0.{n}.1")));
+        for attempt in attempts {
+            let Attempt { source, name: nth, known, right, millis } = attempt;
+            now += Duration::from_millis(millis);
+            for source in 0..3 {
+                let Some(delayed) = throttle.source_delay(from(source), now) else { continue };
+                prop_assert!(delayed.by == ThrottledBy::Source && !delayed.retry_after.is_zero());
+                for (nth, known) in (0..6).flat_map(|nth| [(nth, false), (nth, true)]) {
+                    let name = name(&format!("name{nth}"));
+                    let answer = admit_from(&throttle, from(source), &name, known_from(source, known), now);
+                    prop_assert_eq!(answer.err(), Some(delayed));
+                    // The lock of a silent check is all that it leaves behind.
+                    throttle.pass_quietly(from(source), &name, now);
+                }
+                prop_assert_eq!(throttle.source_delay(from(source), now), Some(delayed));
+            }
+            let name = name(&format!("name{nth}"));
+            match admit_from(&throttle, from(source), &name, known_from(source, known), now) {
+                Ok(admission) if right => throttle.succeeded(admission),
+                Ok(admission) => throttle.failed(admission, now),
+                Err(delayed) => prop_assert!(delayed.retry_after <= LONGEST_FOR_SOURCE),
+            }
+        }
     }
-    assert_eq!(by(admit(&throttle, shared, &name("stranger"), now)), Some(ThrottledBy::Source));
-    let first = admit(&throttle, shared, &owner, now).unwrap();
-    assert_eq!(by(admit(&throttle, shared, &owner, now)), Some(ThrottledBy::Source));
-    throttle.failed(first, now);
-    now += Duration::from_secs(1);
-    throttle.succeeded(admit(&throttle, shared, &owner, now).unwrap(), now);
-    assert_eq!(by(admit(&throttle, shared, &name("stranger"), now)), Some(ThrottledBy::Source));
+
+    // Case F3: whatever others do, the first checks from a known network pass.
+    #[test]
+    fn others_take_nothing_from_the_lane_of_a_known_network(attempts in attempts()) {
+        let (throttle, mut now) = (Throttle::new(true), Instant::now());
+        for (nth, attempt) in attempts.iter().enumerate() {
+            now += Duration::from_millis(attempt.millis / 100);
+            let from = source(&format!("198.51.100.{nth}"));
+            if let Ok(admission) = admit(&throttle, from, &name("someone"), now) {
+                throttle.failed(admission, now);
+            }
+        }
+        let home = network("203.0.113.5");
+        for nth in 0..10 {
+            let from = source(&format!("203.0.113.{nth}"));
+            let admitted = admit_from(&throttle, from, &name("someone"), Some(home), now);
+            prop_assert!(admitted.map(|admission| throttle.failed(admission, now)).is_ok());
+        }
+    }
 }

@@ -20,7 +20,10 @@ impl SessionDriver {
         let (permission, entry) = (Permission::Email, domain::Entry::Smtp);
         let presented = credential.presented();
         let decision = match access.check_cached(&presented, permission, entry) {
-            Some(granted) => Decision::Allowed(granted),
+            Some(granted) => {
+                access.note_use(&granted, entry, self.address);
+                Decision::Allowed(granted)
+            }
             None => Box::pin(access.authorize(presented, permission, entry, self.address)).await,
         };
         let outcome = match decision {

@@ -1,7 +1,9 @@
 //! Guessing: every guess gets the same answer, and answers become rarer.
 
 use super::*;
+use crate::domain::ClientNetwork;
 use crate::state::hashing::{Check, HashShare};
+use crate::state::store::PrincipalUse;
 
 #[tokio::test]
 async fn unknown_wrong_and_suspended_cost_the_same() {
@@ -93,21 +95,90 @@ async fn a_wrong_secret_is_remembered_for_a_minute() {
     house.granted("caller", "wrong pass 1", Permission::Api).await;
 }
 
+impl House {
+    /// A login over SMTP: the reason in the log, the rounds of bcrypt, and if it took as long as what is refused without any.
+    async fn mail_login(&self, from: &str, name: &str, secret: &str) -> (Denial, u64, bool) {
+        let (began, before) = (Instant::now(), self.access.hasher.rounds());
+        let peer = from.parse::<IpAddr>().unwrap().into();
+        let asked = presented(name, secret);
+        let decision = self.access.authorize_at(asked, Permission::Email, Entry::Smtp, peer, self.now).await;
+        let Decision::Denied(denial) = decision else { panic!("{name}: {decision:?}") };
+        let paused = began.elapsed() >= Duration::from_millis(250);
+        (denial, self.access.hasher.rounds() - before, paused)
+    }
+}
+
+// Case D15: fresh and repeated, over SMTP a right password without `email` is no more than a wrong one.
 #[tokio::test]
-async fn over_smtp_who_lacks_the_permission_is_told_no_sooner_than_who_is_wrong() {
+async fn over_smtp_who_lacks_the_permission_is_told_nothing_else_than_who_is_wrong() {
+    let house = house_with(6, AuthSettings::default()).await;
+    let hash = StoredHash::new(bcrypt::hash(PASSWORD, 6).unwrap());
+    house.add("other", &hash, r#"{"email": 0, "api": 1}"#).await;
+    house.granted("other", PASSWORD, Permission::Api).await;
+    let lacks = Denial::Lacks(Permission::Email);
+    let cases = [
+        // In the cache since it was used for the API.
+        ("other", PASSWORD, lacks),
+        // Never presented before.
+        ("caller", PASSWORD, lacks),
+        ("caller", "wrong pass 1", Denial::Wrong),
+        ("sender", "wrong pass 1", Denial::Wrong),
+        ("nobody", "wrong pass 1", Denial::Unknown),
+    ];
+    for (nth, (name, secret, denial)) in cases.into_iter().enumerate() {
+        let from = format!("198.51.100.{nth}");
+        let fresh = house.mail_login(&from, name, secret).await;
+        assert_eq!((fresh.0, fresh.1), (denial, 1 << 6), "{name}: one check at the highest cost");
+        for _ in 0..2 {
+            let repeated = house.mail_login(&from, name, secret).await;
+            assert_eq!(repeated, (denial, 0, true), "{name}: none, after a pause");
+        }
+    }
+    // For the API it is still the right password, at once.
+    let checks = house.checks();
+    house.granted("other", PASSWORD, Permission::Api).await;
+    assert_eq!(house.checks(), checks);
+    house.granted("caller", PASSWORD, Permission::Api).await;
+    // And over SMTP as well, once it may.
+    house.edit("caller", None, r#"{"email": 1}"#).await;
+    let asked = presented("caller", PASSWORD);
+    let peer = HERE.parse::<IpAddr>().unwrap().into();
+    let decision = house.access.authorize_at(asked, Permission::Email, Entry::Smtp, peer, house.now).await;
+    assert!(matches!(decision, Decision::Allowed(_)), "{decision:?}");
+}
+
+// Case D15: a suspended account, too, also if it lacks the permission.
+#[tokio::test]
+async fn over_smtp_a_suspended_account_is_told_the_same() {
     let house = house().await;
     house.granted("caller", PASSWORD, Permission::Api).await;
-    house.edit("caller", None, r#"{"email": 0, "api": 1}"#).await;
-    for secret in [PASSWORD, "wrong again 1"] {
-        // Known by then, one way or the other.
-        house.ask("caller", secret, Permission::Api).await;
-        let began = Instant::now();
-        let peer = HERE.parse::<IpAddr>().unwrap().into();
-        let asked = presented("caller", secret);
-        let decision = house.access.authorize_at(asked, Permission::Email, Entry::Smtp, peer, began).await;
-        assert!(matches!(decision, Decision::Denied(_)), "{decision:?}");
-        assert!(began.elapsed() >= Duration::from_millis(250), "{secret}: {:?}", began.elapsed());
+    house.set_active(false).await;
+    for name in ["caller", "sender"] {
+        let fresh = house.mail_login("198.51.100.1", name, PASSWORD).await;
+        assert_eq!((fresh.0, fresh.1), (Denial::Suspended, 1 << COST), "{name}");
+        assert_eq!(house.mail_login("198.51.100.1", name, PASSWORD).await, (Denial::Suspended, 0, true));
     }
+}
+
+// Case D15: it counts as a failure as a wrong one does.
+#[tokio::test]
+async fn over_smtp_who_lacks_the_permission_is_throttled_as_who_is_wrong() {
+    let house = house().await;
+    let hash = StoredHash::new(bcrypt::hash(PASSWORD, COST).unwrap());
+    for n in 0..12 {
+        house.add(&format!("silent{n}"), &hash, r#"{"email": 0}"#).await;
+    }
+    let mut outcomes = Vec::new();
+    for (from, secret) in [("198.51.100.1", PASSWORD), ("198.51.100.2", "wrong pass 1")] {
+        let mut denials = Vec::new();
+        for n in 0..12 {
+            let (denial, rounds, _) = house.mail_login(from, &format!("silent{n}"), secret).await;
+            denials.push((matches!(denial, Denial::Throttled(_)), rounds));
+        }
+        outcomes.push(denials);
+    }
+    assert_eq!(outcomes[0], outcomes[1]);
+    assert_eq!(outcomes[0].last(), Some(&(true, 0)));
 }
 
 #[tokio::test]
@@ -119,7 +190,7 @@ async fn failures_are_throttled_and_the_owner_is_not() {
     }
     let before = house.checks();
     for n in 100..102 {
-        assert!(matches!(house.denied("caller", &format!("guess {n}")).await, Denial::Throttled(_)));
+        assert!(matches!(house.denied("sender", &format!("guess {n}")).await, Denial::Throttled(_)));
         assert!(matches!(house.denied(&format!("nobody{n}"), PASSWORD).await, Denial::Throttled(_)));
     }
     assert_eq!(house.checks(), before, "what is throttled isn't checked");
@@ -129,17 +200,86 @@ async fn failures_are_throttled_and_the_owner_is_not() {
     house.granted("caller", PASSWORD, Permission::Api).await;
 }
 
+// Case F6: the answer of a throttled source, whatever the username, and when it comes.
+#[tokio::test]
+async fn to_a_throttled_source_all_names_are_alike() {
+    let house = house().await;
+    house.granted("caller", PASSWORD, Permission::Api).await;
+    for n in 0..11 {
+        house.denied(&format!("nobody{n}"), PASSWORD).await;
+    }
+    let first = house.denied("nobody", "guess 0").await;
+    // Known from there, existing, unknown, impossible; the right secret of one that is not known from there, and that is not in the
+    // cache.
+    for (name, secret) in [
+        ("caller", "guess 1"),
+        ("sender", "guess 1"),
+        ("nobody", "guess 1"),
+        ("no body", "guess 1"),
+        ("seer", PASSWORD),
+        ("caller", "guess 2"),
+        ("nobody1", PASSWORD),
+    ] {
+        let began = Instant::now();
+        let denial = house.denied(name, secret).await;
+        assert!(denial == first && matches!(denial, Denial::Throttled(_)), "{name}: {denial:?}");
+        assert!(began.elapsed() >= Duration::from_millis(250), "{name}: {:?}", began.elapsed());
+    }
+    // No count shows that one of them was checked.
+    assert_eq!(house.checks(), 13);
+}
+
+// Case F6: who shares the address with an attacker gets in all the same.
+#[tokio::test]
+async fn from_a_throttled_source_a_known_name_gets_in_with_the_right_password() {
+    let mut house = house().await;
+    house.granted("caller", PASSWORD, Permission::Api).await;
+    house.edit("caller", Some("another one 2"), "{}").await;
+    for n in 0..11 {
+        house.denied(&format!("nobody{n}"), PASSWORD).await;
+    }
+    assert!(matches!(house.denied("caller", PASSWORD).await, Denial::Throttled(_)), "the old one");
+    let second = house.denied("caller", "another one 2").await;
+    assert!(matches!(second, Denial::Throttled(_)), "within the same second");
+    house.now += Duration::from_millis(99);
+    house.denied("nobody", "guess 1").await;
+    // The source is still delayed, and the name isn't.
+    house.now += Duration::from_secs(1);
+    for n in 0..4 {
+        house.denied(&format!("nobody{n}"), "guess 2").await;
+    }
+    house.granted("caller", "another one 2", Permission::Api).await;
+    // Nor does a network that was in use before a restart have to be known to this process.
+    house.access.write_uses().await;
+    let network = ClientNetwork::of(HERE.parse().unwrap());
+    let row = house.access.store.principal(&canonical("caller")).await.unwrap().unwrap();
+    assert_eq!(house.access.store.was_used_from(Some(row.id()), network).await, Ok(true));
+}
+
+// Case F3: by the networks in the store, with nothing in memory.
 #[tokio::test]
 async fn the_owner_gets_in_while_others_guess_with_a_cold_cache() {
     let mut house = house().await;
-    // More guesses than are free for a username, from many addresses.
+    let row = house.access.store.principal(&canonical("caller")).await.unwrap().unwrap();
+    let used = PrincipalUse::now(row.id(), HERE.parse().unwrap(), Entry::Api);
+    house.access.store.write_uses(&[used]).await.unwrap();
+    // More guesses than are free for a username, from many addresses; then one a second passes.
     for n in 0..25 {
         house.ask_from(&format!("198.51.100.{n}"), "caller", &format!("guess {n}"), Permission::Api).await;
-        house.now += Duration::from_secs(1);
     }
-    let guess = house.ask_from("198.51.100.1", "caller", "guess again", Permission::Api).await;
-    assert!(matches!(guess, Decision::Denied(Denial::Throttled(_))), "{guess:?}");
-    house.granted("caller", PASSWORD, Permission::Api).await;
+    for (from, secret) in [("198.51.100.1", "guess again"), ("203.0.113.1", PASSWORD)] {
+        let guess = house.ask_from(from, "caller", secret, Permission::Api).await;
+        assert!(matches!(guess, Decision::Denied(Denial::Throttled(_))), "{from}: {guess:?}");
+    }
+    // Another address of the owner's network. Wrong passwords pass as right ones do.
+    let neighbour = "192.0.2.200";
+    let typo = house.ask_from(neighbour, "caller", "wrong pass 1", Permission::Api).await;
+    assert!(matches!(typo, Decision::Denied(Denial::Wrong)), "{typo:?}");
+    let other = house.ask_from(neighbour, "sender", "wrong pass 1", Permission::Api).await;
+    assert!(matches!(other, Decision::Denied(Denial::Wrong)), "{other:?}");
+    house.now += Duration::from_millis(10);
+    let owner = house.ask_from(neighbour, "caller", PASSWORD, Permission::Api).await;
+    assert!(matches!(owner, Decision::Allowed(_)), "{owner:?}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod faults;
 mod migrations;
 mod open_files;
+pub(super) mod untouched;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};

@@ -1,0 +1,78 @@
+//! Checks from a throttled source. All usernames are alike to it: each check is refused, at a time that the source alone decides.
+//!
+//! A client that shares its address with an attacker should get in all the same. So a secret for a username that is known from there is
+//! checked in silence meanwhile. If it is right, it is let in. Otherwise nothing tells that it was checked: not the answer, not its time, and
+//! no count of failures.
+
+use std::sync::Arc;
+
+use super::clock::DecisionClock;
+use super::identify::PendingLogin;
+use super::{Access, NotIdentified, RepeatKey, Wanted};
+use crate::domain::{Denial, Secret};
+use crate::state::Lane;
+use crate::state::cache::Verified;
+use crate::state::hashing::{Check, HIGHEST_COST, HashShare};
+use crate::state::throttle::Delayed;
+
+impl Access {
+    /// Refuses a check at the time that its delay decides.
+    pub(super) async fn throttled(
+        &self,
+        delayed: Delayed,
+        (entry, _): Wanted,
+        clock: &DecisionClock,
+    ) -> NotIdentified {
+        self.metrics.throttled(entry, delayed.by);
+        clock.wait_until(delayed.answered_after()).await;
+        NotIdentified::Denied(Denial::Throttled(delayed.retry_after), RepeatKey::SourceOnly)
+    }
+
+    /// Refuses a check as [`Access::throttled`] does, unless its secret turns out to be right until then.
+    pub(super) async fn check_quietly(
+        &self,
+        pending: PendingLogin<'_>,
+        delayed: Delayed,
+        wanted: Wanted,
+    ) -> Result<Arc<Verified>, NotIdentified> {
+        let clock = pending.clock;
+        let checked = async {
+            match self.quiet_check(pending).await {
+                Some(verified) => verified,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            verified = checked => Ok(verified),
+            refusal = self.throttled(delayed, wanted, &clock) => Err(refusal),
+        }
+    }
+
+    /// Checks the secret, if the username is known from there. A check that takes longer than its answer may wait is completed all the
+    /// same: then the next one finds its result in the cache.
+    async fn quiet_check(&self, pending: PendingLogin<'_>) -> Option<Arc<Verified>> {
+        let PendingLogin { name, source, network, clock, seen, proof, refused, .. } = pending;
+        let is_known = self.is_known_from(pending.row.as_ref().map(|row| row.id()), network).await;
+        if !is_known || !self.throttle.pass_quietly(source, &name, clock.now()) {
+            return None;
+        }
+        let (row, stored) = (pending.row?, pending.stored);
+        let secret = Secret::new(pending.secret.to_vec());
+        let (store, hasher) = (self.store.clone(), Arc::clone(&self.hasher));
+        let (cache, epochs) = (Arc::clone(&self.cache), Arc::clone(&self.epochs));
+        let check = tokio::spawn(async move {
+            let highest = store.highest_cost(HIGHEST_COST).await.ok()?;
+            let (share, refused) = (HashShare::Source(source), refused.is_some());
+            let check = Check { stored: &stored, secret: secret.expose(), highest, refused, share };
+            let checked = hasher.verify(check, Lane::Known).await.ok()?;
+            if !checked.right || refused {
+                return None;
+            }
+            let verified = Arc::new(Verified::new(row, proof, seen, &epochs, clock.now()));
+            cache.insert(Arc::clone(&verified));
+            Some(verified)
+        });
+        check.await.ok()?
+    }
+}

@@ -1,0 +1,214 @@
+//! The networks from which principals were used, on their way to the store.
+//!
+//! A request leaves at most a note in memory, once an hour for each principal and network. [`UseBuffer::write`] writes the notes later,
+//! so that no request waits for it. If the store cannot be written, the notes are kept, up to a bound.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+
+use super::store::{PrincipalUse, Store, StoreError};
+use crate::domain::{ClientNetwork, Entry, Principal, PrincipalId};
+
+/// Principals and networks remembered at most; the least used are forgotten first.
+const CAPACITY: u64 = 50_000;
+/// Notes that wait to be written at most. Further ones are dropped, and are noted again within the next hours.
+const PENDING: usize = 10_000;
+/// The most notes that are written in one transaction.
+const AT_ONCE: usize = 500;
+/// The time for which a use is not noted again.
+const HOUR: Duration = Duration::from_secs(60 * 60);
+/// The number of networks for which one principal in the cache remembers that they were noted.
+const MARKS: usize = 4;
+
+/// The uses that were noted lately, and those of them that are not written yet.
+pub struct UseBuffer {
+    began: Instant,
+    /// The hour of the last note.
+    recent: moka::sync::Cache<(PrincipalId, ClientNetwork), u64, RandomState>,
+    pending: Mutex<HashMap<(PrincipalId, ClientNetwork), PrincipalUse, RandomState>>,
+    /// True while the store refuses them.
+    is_failing: AtomicBool,
+}
+
+/// The networks of one principal whose use within the present hour was noted: where all of its requests look first. No more than a
+/// few loads.
+#[derive(Debug, Default)]
+pub struct UseMarks([AtomicU64; MARKS]);
+
+impl UseBuffer {
+    /// Nothing noted yet.
+    pub fn new(now: Instant) -> UseBuffer {
+        let recent = moka::sync::Cache::builder().max_capacity(CAPACITY);
+        UseBuffer {
+            began: now,
+            recent: recent.build_with_hasher(RandomState::default()),
+            pending: Mutex::default(),
+            is_failing: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes a use of the principal, unless it was noted within the hour.
+    #[inline]
+    pub fn note(&self, principal: &Principal, marks: &UseMarks, source: IpAddr, entry: Entry, now: Instant) {
+        let (network, hour) = (ClientNetwork::of(source), self.hour(now));
+        if !marks.has(network, hour) {
+            marks.set(network, hour);
+            self.note_anew(PrincipalUse::now(principal.id(), source, entry), network, hour);
+        }
+    }
+
+    #[cold]
+    fn note_anew(&self, used: PrincipalUse, network: ClientNetwork, hour: u64) {
+        let key = (used.principal, network);
+        if self.recent.get(&key) == Some(hour) {
+            return;
+        }
+        self.recent.insert(key, hour);
+        let mut pending = self.pending.lock();
+        if pending.len() < PENDING || pending.contains_key(&key) {
+            pending.insert(key, used);
+        }
+    }
+
+    /// Returns true if a use from that network was noted by this process, written or not.
+    pub fn has_noted(&self, principal: PrincipalId, network: ClientNetwork) -> bool {
+        self.recent.contains_key(&(principal, network))
+    }
+
+    /// Writes what was noted. If the store refuses it, logs that once, and keeps it for the next time.
+    pub async fn write(&self, store: &Store) {
+        let uses: Vec<PrincipalUse> = self.pending.lock().drain().map(|(_, used)| used).collect();
+        let mut written = 0;
+        let outcome: Result<(), StoreError> = async {
+            for some in uses.chunks(AT_ONCE) {
+                store.write_uses(some).await?;
+                written += some.len();
+            }
+            Ok(())
+        }
+        .await;
+        let was_failing = self.is_failing.swap(outcome.is_err(), Ordering::Relaxed);
+        if let Err(error) = outcome {
+            if !was_failing {
+                tracing::warn!(%error, "the networks of users can't be written; trying again each minute");
+            }
+            self.put_back(&uses[written..]);
+        }
+    }
+
+    fn put_back(&self, uses: &[PrincipalUse]) {
+        let mut pending = self.pending.lock();
+        for used in uses.iter().take(PENDING.saturating_sub(pending.len())) {
+            pending.entry((used.principal, used.network())).or_insert(*used);
+        }
+    }
+
+    /// The number of the hour since the start, from 1.
+    fn hour(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.began).as_secs() / HOUR.as_secs() + 1
+    }
+}
+
+impl UseMarks {
+    #[inline]
+    fn has(&self, network: ClientNetwork, hour: u64) -> bool {
+        self.place(network).load(Ordering::Relaxed) == mark(network, hour)
+    }
+
+    fn set(&self, network: ClientNetwork, hour: u64) {
+        self.place(network).store(mark(network, hour), Ordering::Relaxed);
+    }
+
+    fn place(&self, network: ClientNetwork) -> &AtomicU64 {
+        &self.0[network.number() as usize % MARKS]
+    }
+}
+
+/// A network and an hour as one number: the network has 48 bits and the highest one. The hour returns to its first value after
+/// three years.
+fn mark(network: ClientNetwork, hour: u64) -> u64 {
+    network.number() | (hour % (1 << 15)) << 48
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{StoreSettings, StoreUrl};
+    use crate::domain::{Canonical, Permissions, StoredHash, Username};
+
+    async fn open(folder: &tempfile::TempDir) -> Store {
+        let url = StoreUrl::Sqlite(folder.path().join("gatepost.db"));
+        Store::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap()
+    }
+
+    async fn account(store: &Store, name: &str) -> Principal {
+        let (username, hash) = (Username::parse(name).unwrap(), StoredHash::new("h".into()));
+        let _ = store.add_account(&username, &hash, Permissions::ALL).await.unwrap();
+        store.principal(&Canonical::of(name.as_bytes()).unwrap()).await.unwrap().unwrap()
+    }
+
+    fn at(address: &str) -> IpAddr {
+        address.parse().unwrap()
+    }
+
+    // Case F3: at most once an hour for each network, and nothing while the store cannot be written.
+    #[tokio::test]
+    async fn a_use_is_noted_once_an_hour_and_kept_until_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder).await;
+        let principal = account(&store, "someone").await;
+        let (mut now, marks) = (Instant::now(), UseMarks::default());
+        let buffer = UseBuffer::new(now);
+        let pending = || buffer.pending.lock().len();
+        for address in ["192.0.2.1", "192.0.2.2", "198.51.100.1", "2001:db8::1"] {
+            buffer.note(&principal, &marks, at(address), Entry::Api, now);
+        }
+        assert_eq!(pending(), 3);
+        let of = |address: &str| ClientNetwork::of(at(address));
+        assert!(buffer.has_noted(principal.id(), of("192.0.2.77")));
+        assert!(!buffer.has_noted(principal.id(), of("192.0.3.1")));
+
+        // As if its disk were full, or another process held its lock.
+        store.close().await;
+        buffer.write(&store).await;
+        assert_eq!(pending(), 3);
+        let store = open(&folder).await;
+        buffer.write(&store).await;
+        assert_eq!(pending(), 0);
+        assert_eq!(store.was_used_from(Some(principal.id()), of("192.0.2.77")).await, Ok(true));
+
+        // Another copy of the entry in the cache notes nothing within the hour, either.
+        buffer.note(&principal, &UseMarks::default(), at("192.0.2.3"), Entry::Api, now);
+        buffer.note(&principal, &marks, at("192.0.2.3"), Entry::Api, now);
+        assert_eq!(pending(), 0);
+        now += HOUR;
+        buffer.note(&principal, &marks, at("192.0.2.3"), Entry::Api, now);
+        assert_eq!(pending(), 1);
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let buffer = UseBuffer::new(Instant::now());
+        for n in 0..PENDING as i64 + 10 {
+            let used = PrincipalUse::now(PrincipalId(n), at("192.0.2.1"), Entry::Smtp);
+            buffer.note_anew(used, used.network(), 1);
+        }
+        assert_eq!(buffer.pending.lock().len(), PENDING);
+    }
+
+    #[test]
+    fn marks_of_networks_and_hours_differ() {
+        let marks = UseMarks::default();
+        let of = |address: &str| ClientNetwork::of(at(address));
+        assert!(!marks.has(of("::"), 1));
+        marks.set(of("::"), 1);
+        assert!(marks.has(of("::"), 1) && !marks.has(of("::"), 2) && !marks.has(of("0.0.0.0"), 1));
+        marks.set(of("255.255.255.255"), 1);
+        assert!(marks.has(of("255.255.255.1"), 1) && marks.has(of("::"), 1));
+    }
+}
