@@ -193,10 +193,24 @@ const NEVER: [&[u8]; 18] = [
 const FRAMING: [&[u8]; 5] =
     [b"content-encoding", b"content-length", b"content-type", b"proxy-authorization", b"transfer-encoding"];
 
-/// Returns true if a name is `other`, which is in lower case. Its length is known at compile time, so that no loop is needed.
+/// Returns true if a name of N bytes is `other`, which is in lower case. Longer names are compared in words of eight bytes.
 fn is_named<const N: usize>(name: &[u8], other: &[u8; N]) -> bool {
-    let name: Result<[u8; N], _> = name.try_into();
-    name.is_ok_and(|name| name.map(|byte| byte.to_ascii_lowercase()) == *other)
+    let word = |text: &[u8], at: usize| text[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+    let is_same = |at: usize| in_lower_case(word(name, at)) == word(other, at);
+    match N {
+        8..=24 => name.len() == N && is_same(0) && (N <= 16 || is_same(8)) && is_same(N - 8),
+        _ => name.eq_ignore_ascii_case(other),
+    }
+}
+
+/// Eight bytes with each letter from A to Z in lower case.
+fn in_lower_case(word: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let low = word & (0x7f * EACH);
+    // The highest bit of a byte becomes 1 from A on, and behind Z.
+    let (from_a, behind_z) = (low + (0x80 - 0x41) * EACH, low + (0x80 - 0x5b) * EACH);
+    let letters = from_a & !behind_z & !word & (0x80 * EACH);
+    word | letters >> 2
 }
 
 /// Returns true if a name is `other`, which is in lower case, with any character that is neither a letter nor a digit for its `-`.
@@ -234,6 +248,24 @@ mod tests {
         ] {
             assert_eq!(FieldKind::of(name.as_bytes()), kind, "{name}");
         }
+    }
+
+    #[test]
+    fn words_are_put_in_lower_case() {
+        for byte in 0..=255_u8 {
+            let bytes = [byte, b'Z', b'z', byte, b'[', b'@', 0xff, byte];
+            assert_eq!(
+                in_lower_case(u64::from_le_bytes(bytes)).to_le_bytes(),
+                bytes.map(|b| b.to_ascii_lowercase())
+            );
+        }
+        assert!(is_named(b"Transfer-Encoding", b"transfer-encoding"));
+        for at in 0..17 {
+            let mut other = *b"transfer-encoding";
+            other[at] ^= 1;
+            assert!(!is_named(b"Transfer-Encoding", &other), "{at}");
+        }
+        assert!(!is_named(b"Content-Typ", b"content-type"));
     }
 
     #[test]
