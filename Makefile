@@ -6,7 +6,7 @@ BUILD_NEEDS := gcc g++ make cmake pkg-config
 RUN_NEEDS := curl swaks libnet-ssleay-perl openssl
 # Real clients, a browser and shells, a real mail server and web frameworks to be in front of, and gateways to compare with.
 TEST_NEEDS := $(RUN_NEEDS) python3 python3-venv nodejs npm chromium msmtp postfix ruby-rack puma php-cli \
-	gccgo-12 libcgi-pm-perl libmojolicious-perl zsh fish apache2-bin nginx-light haproxy lighttpd ruby-sinatra
+	gccgo-12 libcgi-pm-perl libmojolicious-perl zsh fish apache2-bin nginx-light haproxy lighttpd ruby-sinatra sqlite3
 # Who is compared with, and what loads them.
 BENCH_NEEDS := nginx-light libnginx-mod-mail wrk nghttp2-client postfix
 

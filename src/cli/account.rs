@@ -85,8 +85,7 @@ pub async fn run(command: AccountCommand, config: &Config) -> Result<ExitCode, C
         _ => Services::open(config).await?,
     };
     let done = execute(command, &services).await;
-    services.close().await;
-    done.map(|()| ExitCode::SUCCESS)
+    services.finish(done).await.map(|()| ExitCode::SUCCESS)
 }
 
 async fn execute(command: AccountCommand, services: &Services) -> Result<(), CommandError> {

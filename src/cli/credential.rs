@@ -125,8 +125,7 @@ pub async fn run(command: CredentialCommand, config: &Config) -> Result<ExitCode
         Ok(operator) => execute(command, edit, &services, &operator).await,
         Err(refusal) => Err(refusal.into()),
     };
-    services.close().await;
-    done.map(|()| ExitCode::SUCCESS)
+    services.finish(done).await.map(|()| ExitCode::SUCCESS)
 }
 
 async fn execute(

@@ -27,9 +27,8 @@ pub struct FindOptions {
 /// [`CommandError`]: there is no such name, or the store cannot be used.
 pub async fn run(options: FindOptions, config: &Config) -> Result<ExitCode, CommandError> {
     let services = Services::open(config).await?;
-    let found = services.accounts.find(&options.name).await;
-    services.close().await;
-    let found = found?.ok_or(CommandError::NoSuchName)?;
+    let found = services.accounts.find(&options.name).await.map_err(CommandError::from);
+    let found = services.finish(found).await?.ok_or(CommandError::NoSuchName)?;
     unless_broken(write_principal(io::stdout().lock(), options.json, &found))?;
     Ok(ExitCode::SUCCESS)
 }

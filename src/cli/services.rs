@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::CommandError;
 use super::output::say;
 use crate::config::Config;
-use crate::service::{Accounts, Credentials, Mutations, Origin};
+use crate::service::{Accounts, Credentials, ManagementError, Mutations, Origin};
 use crate::state::cluster::Cluster;
 use crate::state::store::Store;
 use crate::state::{Epochs, Hasher, Metrics};
@@ -56,5 +56,20 @@ impl Services {
     /// Closes the database. The last process to close it writes its log back into the file.
     pub async fn close(self) {
         self.store.close().await;
+    }
+
+    /// Closes the database, and names its file in the error of a command that could not use it.
+    ///
+    /// # Errors
+    /// That of the command.
+    pub async fn finish<T>(self, done: Result<T, CommandError>) -> Result<T, CommandError> {
+        let path = self.store.path().to_path_buf();
+        self.close().await;
+        done.map_err(|error| match error {
+            CommandError::Refused(ManagementError::Store(error)) => {
+                CommandError::Unusable(path, error.reason().to_owned())
+            }
+            other => other,
+        })
     }
 }

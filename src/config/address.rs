@@ -204,6 +204,8 @@ pub(super) fn store(text: &str) -> Result<StoreUrl, String> {
         Err("missing path of the database: expected sqlite://PATH".to_owned())
     } else if path.contains(":memory:") {
         Err("a database in memory is lost at exit: expected sqlite://PATH".to_owned())
+    } else if path.contains("${") || path.starts_with(['~', '$']) {
+        Err("~ and variables are not expanded: write the whole path of the database".to_owned())
     } else if path.contains(['?', '#']) || path.contains(char::is_control) {
         Err("the path of the database must not contain parameters, '?', '#' or control characters".to_owned())
     } else if path.ends_with('/') {

@@ -12,6 +12,8 @@ pub(super) struct Findings {
     errors: RefCell<Vec<NotedError>>,
     /// Every key that was asked for, whether present or not: the keys that the parser knows.
     asked: RefCell<BTreeSet<String>>,
+    /// Every key that there is, for hints.
+    known: Option<&'static BTreeSet<String>>,
 }
 
 /// An error as it is noted, before all are sorted by their place.
@@ -26,6 +28,17 @@ impl Findings {
     pub(super) fn of(text: &str) -> Findings {
         let starts = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1);
         Findings { line_starts: std::iter::once(0).chain(starts).collect(), ..Findings::default() }
+    }
+
+    /// Uses these keys for hints.
+    pub(super) fn with_known(self, known: &'static BTreeSet<String>) -> Findings {
+        Findings { known: Some(known), ..self }
+    }
+
+    /// Every key that there is; none while they are collected.
+    pub(super) fn known(&self) -> &BTreeSet<String> {
+        static NONE: BTreeSet<String> = BTreeSet::new();
+        self.known.unwrap_or(&NONE)
     }
 
     /// The line of a byte of the text, from 1.
@@ -57,6 +70,13 @@ impl Findings {
     /// than one value.
     pub(super) fn keep_before(&self, line: usize) {
         self.errors.borrow_mut().retain(|found| found.is_local && found.error.line < line);
+    }
+
+    /// Drops errors that may only follow from the absence of `key`: those that concern its section as a whole.
+    pub(super) fn drop_conclusions(&self, key: &str) {
+        let section = key.rsplit_once('.').map_or("", |(section, _)| section);
+        let is_within = |other: &str| other.rsplit_once('.').map_or("", |(section, _)| section) == section;
+        self.errors.borrow_mut().retain(|found| found.is_local || !is_within(&found.error.key));
     }
 
     pub(super) fn is_clean(&self) -> bool {

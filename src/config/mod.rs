@@ -22,6 +22,7 @@ pub mod smtp_entry;
 pub mod smtp_listener;
 pub mod smtp_relay;
 pub mod timeouts;
+mod toml_faults;
 pub mod upstream;
 pub mod upstream_host;
 mod warnings;

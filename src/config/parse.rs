@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use toml::de::DeTable;
 
 use super::findings::Findings;
 use super::listeners::Listeners;
 use super::reader::ConfigTable;
+use super::toml_faults::{self, MendedText, TomlFault};
 use super::wording::shown;
 use super::{
     AuthSettings, Config, ConfigError, ConfigErrors, HttpEntry, KeyLocation, LogSettings, OpsSettings,
@@ -39,7 +41,7 @@ impl Config {
     /// Parses and checks the text of a file; `file` is its name in the errors.
     ///
     /// # Errors
-    /// All errors, each with its line and key. If the text is invalid TOML, only the errors before that place.
+    /// All errors, each with its line and key. After invalid TOML whose end is unclear, only the errors before that place.
     pub fn parse(text: &str, file: &str) -> Result<Config, ConfigErrors> {
         let examined = Config::examine(text);
         match examined.errors.is_empty() {
@@ -50,10 +52,19 @@ impl Config {
 
     /// Parses the text of a file as far as possible, so that the files that it names can be checked while it has errors.
     pub fn examine(text: &str) -> ExaminedConfig {
-        let findings = Findings::of(text);
-        let (table, faults) = DeTable::parse_recoverable(text);
+        let MendedText { text, faults: taken_out } = toml_faults::mend(text, first_fault);
+        static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(Config::keys);
+        let findings = Findings::of(&text).with_known(&KNOWN);
+        for TomlFault { line, key, reason } in &taken_out {
+            findings.note_local(*line, key, reason);
+        }
+        let (table, faults) = DeTable::parse_recoverable(&text);
         let (config, tls) = read(&findings, table.get_ref());
-        let broken_at = note_faults(&findings, text, &faults);
+        for TomlFault { key, .. } in &taken_out {
+            // A key that was taken out is not missing.
+            findings.drop_conclusions(key);
+        }
+        let broken_at = note_faults(&findings, &text, &faults);
         ExaminedConfig { config, tls, broken_at, errors: findings.into_errors() }
     }
 
@@ -88,22 +99,53 @@ impl ExaminedConfig {
     }
 }
 
-/// Notes where the text is invalid TOML. Returns the line from which on it can only be guessed. After a duplicate key, the rest of the file is still checked. After any other
-/// fault the parser can only guess, so only the first one is reported, with the errors before it.
+/// The offset and the message of the first fault in a text that is more than a duplicate key.
+fn first_fault(text: &str) -> Option<(usize, String)> {
+    let (_, faults) = DeTable::parse_recoverable(text);
+    let others = faults.iter().filter(|fault| !is_duplicate(fault));
+    let places = others.map(|fault| (offset_of(fault, text), fault.message().to_owned()));
+    places.min_by_key(|(offset, _)| *offset)
+}
+
+fn is_duplicate(fault: &toml::de::Error) -> bool {
+    fault.message() == "duplicate key"
+}
+
+fn offset_of(fault: &toml::de::Error, text: &str) -> usize {
+    fault.span().map_or(text.len(), |span| span.start)
+}
+
+/// Notes where the text is invalid TOML. Returns the line from which on it can only be guessed. After a duplicate key, the rest of
+/// the file is still checked. After any other fault that could not be taken out, the parser can only guess, so only the first one
+/// is reported, with the errors before it.
 fn note_faults(findings: &Findings, text: &str, faults: &[toml::de::Error]) -> Option<usize> {
-    let offset = |fault: &toml::de::Error| fault.span().map_or(text.len(), |span| span.start);
-    let is_twice = |fault: &&toml::de::Error| fault.message() == "duplicate key";
-    let broken = faults.iter().filter(|fault| !is_twice(fault)).min_by_key(|fault| offset(fault));
-    for fault in faults.iter().filter(is_twice) {
+    for fault in faults.iter().filter(|fault| is_duplicate(fault)) {
         let name = fault.span().and_then(|span| text.get(span)).unwrap_or_default();
-        let reason = format!("invalid TOML: duplicate key '{}'", shown(name));
-        findings.note_local(findings.line_of(offset(fault)), "", reason);
+        let line = findings.line_of(offset_of(fault, text));
+        let first = first_line_of(text, line, name).map(|line| format!(": first on line {line}"));
+        let reason = format!("duplicate key '{}'{}", shown(name), first.unwrap_or_default());
+        findings.note_local(line, "", reason);
     }
-    let fault = broken?;
-    let line = findings.line_of(offset(fault));
+    let others = faults.iter().filter(|fault| !is_duplicate(fault));
+    let fault = others.min_by_key(|fault| offset_of(fault, text))?;
+    let line = findings.line_of(offset_of(fault, text));
     findings.keep_before(line);
     findings.note(line, "", format!("invalid TOML: {}", fault.message().replace('\n', ", ")));
     Some(line)
+}
+
+/// The line of the first `name = …` in the section of a line, or of the first `[name]` in the file.
+fn first_line_of(text: &str, line: usize, name: &str) -> Option<usize> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let before = &lines[..line.saturating_sub(1).min(lines.len())];
+    let is_header = |line: &str| line.starts_with('[');
+    if lines.get(line - 1).is_some_and(|line| is_header(line)) {
+        let header = lines[line - 1];
+        return before.iter().position(|line| *line == header).map(|index| index + 1);
+    }
+    let start = before.iter().rposition(|line| is_header(line)).map_or(0, |index| index + 1);
+    let is_it = |line: &&str| line.split_once('=').is_some_and(|(key, _)| key.trim() == name);
+    before[start..].iter().position(is_it).map(|index| start + index + 1)
 }
 
 fn read(findings: &Findings, table: &DeTable<'_>) -> (Config, TlsFiles) {

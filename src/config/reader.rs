@@ -4,6 +4,7 @@
 //! at all.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::findings::Findings;
+use super::toml_faults::flag_of;
 use super::wording::{nearest, shown};
 use super::{KeyLocation, NamedFile, quantity};
 
@@ -41,7 +43,8 @@ impl<'a> ConfigTable<'a> {
         let (at, value) = self.table.get_key_value(key)?;
         // The span of a table may be anywhere. Readers of the error look for its key.
         let span = if value.get_ref().is_table() { at.span() } else { value.span() };
-        Some(ConfigValue { findings: self.findings, name, line: self.findings.line_of(span.start), value })
+        let line = self.findings.line_of(span.start);
+        Some(ConfigValue { findings: self.findings, name, line, value, is_element: false })
     }
 
     /// Reads the value of `key` with `read`; `None` if it is absent or invalid.
@@ -139,7 +142,7 @@ impl<'a> ConfigTable<'a> {
             let hint = match nearest(name, asked.iter().copied()) {
                 Some(near) if section => format!(", did you mean [{near}]?"),
                 Some(near) => format!(", did you mean '{near}'?"),
-                None => String::new(),
+                None => elsewhere(self.findings.known(), name).unwrap_or_default(),
             };
             let line = self.findings.line_of(key.span().start);
             self.findings.note_local(line, &self.name_of(&shown(name)), format!("unknown {kind}{hint}"));
@@ -151,12 +154,40 @@ impl<'a> ConfigTable<'a> {
     }
 }
 
+/// The hint for a key or section that exists in other sections.
+fn elsewhere(known: &BTreeSet<String>, name: &str) -> Option<String> {
+    let parts = || known.iter().filter_map(|key| key.rsplit_once('.'));
+    let meant = match parts().any(|(_, last)| last == name) {
+        true => name,
+        false => nearest(name, parts().map(|(_, last)| last))?,
+    };
+    let (mut lists, mut sections) = (Vec::new(), Vec::new());
+    for (section, last) in parts().filter(|(_, last)| *last == meant) {
+        let whole = format!("{section}.{last}");
+        match known.iter().any(|key| key.strip_prefix(&whole).is_some_and(|rest| rest.starts_with('.'))) {
+            true => lists.push(format!("[[{whole}]]")),
+            false => sections.push(if section.contains('.') {
+                format!("[[{section}]]")
+            } else {
+                format!("[{section}]")
+            }),
+        }
+    }
+    match (lists.is_empty(), meant == name) {
+        (false, _) => Some(format!(", did you mean {}?", lists.join(" or "))),
+        (true, true) => Some(format!(": it belongs in {}", sections.join(" or "))),
+        (true, false) => None,
+    }
+}
+
 /// A value of the file, with its place.
 pub(super) struct ConfigValue<'a> {
     findings: &'a Findings,
     name: String,
     line: usize,
     value: &'a Spanned<DeValue<'a>>,
+    /// True if it is an element of a list.
+    is_element: bool,
 }
 
 impl<'a> ConfigValue<'a> {
@@ -185,7 +216,13 @@ impl<'a> ConfigValue<'a> {
 
     /// Reads a string with `parse`, whose error becomes the reason.
     pub(super) fn parsed<T>(&self, parse: impl FnOnce(&'a str) -> Result<T, String>) -> Option<T> {
-        self.keep(parse(self.text()?))
+        let text = self.text()?;
+        self.keep(parse(text).map_err(|reason| {
+            match text.contains("${") && !reason.contains("not expanded") {
+                true => format!("{reason} (variables such as ${{NAME}} are not expanded: write their value)"),
+                false => reason,
+            }
+        }))
     }
 
     /// Reads a path in the file system.
@@ -193,6 +230,11 @@ impl<'a> ConfigValue<'a> {
         self.parsed(|text| match text {
             "" => Err("the path is empty".to_owned()),
             _ if text.contains('\0') => Err("the path contains a NUL".to_owned()),
+            _ if text.contains("${") => Err(format!("invalid path '{}'", shown(text))),
+            _ if text.starts_with(['~', '$']) => Err(format!(
+                "invalid path '{}': ~ and variables are not expanded, write the whole path",
+                shown(text)
+            )),
             _ => Ok(text.into()),
         })
     }
@@ -209,7 +251,16 @@ impl<'a> ConfigValue<'a> {
             let found = words.iter().copied().find(|word| spell(*word) == text);
             found.ok_or_else(|| {
                 let all: Vec<_> = words.iter().map(|word| spell(*word)).collect();
-                format!("unknown value '{}': expected one of {}", shown(text), all.join(", "))
+                let lower = text.to_ascii_lowercase();
+                let meant = all.iter().find(|word| **word == lower).copied();
+                let meant = meant.or_else(|| nearest(&lower, all.iter().copied()));
+                let hint = meant.map(|word| format!(", did you mean '{word}'?")).unwrap_or_default();
+                match hint.is_empty() {
+                    true => format!("unknown value '{}': expected one of {}", shown(text), all.join(", ")),
+                    false => {
+                        format!("unknown value '{}'{hint} Expected one of {}", shown(text), all.join(", "))
+                    }
+                }
             })
         })
     }
@@ -259,7 +310,8 @@ impl<'a> ConfigValue<'a> {
         };
         let element = |value: &'a Spanned<DeValue<'a>>| {
             let line = self.findings.line_of(value.span().start);
-            read(&ConfigValue { findings: self.findings, name: self.name.clone(), line, value })
+            let name = self.name.clone();
+            read(&ConfigValue { findings: self.findings, name, line, value, is_element: true })
         };
         Some(array.iter().filter_map(element).collect())
     }
@@ -290,7 +342,33 @@ impl<'a> ConfigValue<'a> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a section",
         };
-        self.keep(Err(format!("expected {wanted}, found {got}")))
+        let key = self.name.rsplit('.').next().unwrap_or_default();
+        let hint = self.rewritten(wanted).map(|value| match self.is_element {
+            true => format!(": write {value}"),
+            false => format!(": write {key} = {value}"),
+        });
+        self.keep(Err(format!("expected {wanted}, found {got}{}", hint.unwrap_or_default())))
+    }
+
+    /// The value as it would be of the wanted type, if that is clear.
+    fn rewritten(&self, wanted: &str) -> Option<String> {
+        let value = self.value.get_ref();
+        match (wanted, value) {
+            ("a string in quotes", DeValue::Integer(number)) => Some(format!("\"{number}\"")),
+            ("a whole number", DeValue::String(text)) if text.parse::<u64>().is_ok() => {
+                Some(text.to_string())
+            }
+            ("true or false", DeValue::String(text)) => flag_of(text).map(|flag| flag.to_string()),
+            ("true or false", DeValue::Integer(number)) => match number.as_str() {
+                "0" => Some("false".to_owned()),
+                "1" => Some("true".to_owned()),
+                _ => None,
+            },
+            ("a list in brackets", DeValue::String(text)) if !text.contains('@') => {
+                Some(format!("[\"{}\"]", shown(text)))
+            }
+            _ => None,
+        }
     }
 
     fn keep<T>(&self, result: Result<T, String>) -> Option<T> {

@@ -8,6 +8,7 @@ use pingora_core::listeners::tls::Acceptor;
 use tokio::sync::watch;
 use tracing::info;
 
+use super::certificate_stamp::CertificateStamp;
 use super::error::StartError;
 use super::prepared::Prepared;
 use super::sockets::Sockets;
@@ -36,6 +37,8 @@ pub struct Assembly {
     pub sites: Vec<Arc<HttpService>>,
     pub mail: Option<Arc<SmtpService>>,
     pub certificate: Option<Arc<TlsCertificate>>,
+    /// The state of the certificate's files from before they were read.
+    pub certificate_stamp: Option<CertificateStamp>,
     pub workers: Workers,
     pub ops: Option<(OpsServer, TcpListener)>,
     pub addresses: Vec<(&'static str, SocketAddr)>,
@@ -85,6 +88,7 @@ impl Assembly {
         let threads = config.server.threads_on(cores);
         let mut sockets = Sockets::bind(&config)?;
         let metrics = Arc::new(Metrics::new());
+        let certificate_stamp = config.tls.as_ref().map(CertificateStamp::of);
         let mut prepared = Prepared::for_start(&config, threads, &metrics).map_err(StartError::Unfit)?;
         info!(version = env!("CARGO_PKG_VERSION"), "starting");
         let core = Core::open(&config, cores, metrics).await?;
@@ -120,6 +124,7 @@ impl Assembly {
             sites,
             mail,
             certificate,
+            certificate_stamp,
             workers,
             ops,
             addresses,

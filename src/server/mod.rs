@@ -1,6 +1,7 @@
 //! The composition root: a configuration becomes a running gateway, is reloaded, and stops.
 
 mod assembly;
+mod certificate_stamp;
 mod error;
 mod log;
 mod named_files;
@@ -79,8 +80,8 @@ impl Gateway {
     pub async fn run(self, source: ConfigSource) {
         let Gateway { mut assembly, mut signals } = self;
         assembly.begin();
-        let mut reloader =
-            reload::Reloader::new(source, assembly.config.clone(), assembly.certificate.clone());
+        let (config, certificate) = (assembly.config.clone(), assembly.certificate.clone());
+        let mut reloader = reload::Reloader::new(source, config, certificate, assembly.certificate_stamp);
         let mut look = tokio::time::interval(Duration::from_secs(10));
         loop {
             tokio::select! {

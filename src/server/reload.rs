@@ -1,14 +1,14 @@
 //! A new configuration for a running gateway.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 
 use super::assembly::Assembly;
+use super::certificate_stamp::CertificateStamp;
 use super::prepared::{Prepared, read_config};
-use crate::config::{Config, ConfigError, ConfigErrors, TlsSettings};
+use crate::config::{Config, ConfigError, ConfigErrors};
 use crate::edge::net::tls_certificate::{self, TlsCertificate};
 use crate::state::Metrics;
 
@@ -26,16 +26,18 @@ pub struct Reloader {
     source: ConfigSource,
     running: Config,
     certificate: Option<Arc<TlsCertificate>>,
-    seen: Option<Stamp>,
+    seen: Option<CertificateStamp>,
 }
 
-/// The times at which certificate and key were last written.
-type Stamp = (Option<SystemTime>, Option<SystemTime>);
-
 impl Reloader {
-    /// `running` is the configuration with which the gateway was started.
-    pub fn new(source: ConfigSource, running: Config, certificate: Option<Arc<TlsCertificate>>) -> Reloader {
-        let seen = running.tls.as_ref().map(stamp);
+    /// `running` is the configuration with which the gateway was started, and `seen` the state of the files from before they
+    /// were read.
+    pub fn new(
+        source: ConfigSource,
+        running: Config,
+        certificate: Option<Arc<TlsCertificate>>,
+        seen: Option<CertificateStamp>,
+    ) -> Reloader {
         Reloader { source, running, certificate, seen }
     }
 
@@ -53,7 +55,7 @@ impl Reloader {
             Err(errors) => return refuse(errors.to_string().lines()),
         };
         // Before the files are read, so that a change in the meantime is seen at the next look.
-        let seen = config.tls.as_ref().map(stamp);
+        let seen = config.tls.as_ref().map(CertificateStamp::of);
         let metrics = gateway.sites.first().map_or_else(|| Arc::new(Metrics::new()), |s| s.metrics.clone());
         let mut prepared = match Prepared::checked(&config, gateway.workers.count(), &metrics) {
             Ok(prepared) => prepared,
@@ -87,14 +89,14 @@ impl Reloader {
     /// Reloads the certificate if its files have changed.
     pub fn reload_changed_certificate(&mut self) {
         let Some(tls) = &self.running.tls else { return };
-        if self.seen != Some(stamp(tls)) {
+        if self.seen != Some(CertificateStamp::of(tls)) {
             self.reload_certificate();
         }
     }
 
     fn reload_certificate(&mut self) {
         let (Some(shown), Some(tls)) = (&self.certificate, &self.running.tls) else { return };
-        self.seen = Some(stamp(tls));
+        self.seen = Some(CertificateStamp::of(tls));
         match tls_certificate::read(tls) {
             Ok(read) => {
                 shown.replace(read);
@@ -116,62 +118,109 @@ fn refuse<'a>(wrong: impl Iterator<Item = &'a str>) {
     error!("configuration not reloaded: the old one stays in use");
 }
 
-fn stamp(tls: &TlsSettings) -> Stamp {
-    let written = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();
-    (written(&tls.certificate.path), written(&tls.private_key.path))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs::{File, write};
-    use std::time::Duration;
+    use std::fs::{Permissions, create_dir, remove_file, rename, set_permissions, write};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
 
     use super::*;
 
-    /// Writes a new certificate and its key, as if so many seconds after the first.
-    fn renew(folder: &Path, seconds: u64) {
+    /// Writes a new certificate and its key.
+    fn renew(folder: &Path) {
         let made = rcgen::generate_simple_self_signed(vec!["gate.test".into()]).unwrap();
         write(folder.join("cert.pem"), made.cert.pem()).unwrap();
         write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
-        touch(folder, seconds);
     }
 
-    fn touch(folder: &Path, seconds: u64) {
-        for name in ["cert.pem", "key.pem"] {
-            let file = File::options().append(true).open(folder.join(name)).unwrap();
-            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + seconds)).unwrap();
-        }
-    }
-
-    #[test]
-    fn a_look_takes_over_a_renewed_certificate_and_leaves_a_bad_one() {
-        let folder = tempfile::tempdir().unwrap();
-        renew(folder.path(), 0);
-        let at = folder.path().display();
+    /// A certificate in a folder, and the reloader that watches it.
+    fn watched(folder: &Path) -> (Reloader, impl Fn() -> Vec<u8>) {
+        let at = folder.display();
         let text = format!(
             "[tls]\ncertificate = '{at}/cert.pem'\nprivate_key = '{at}/key.pem'\n\
              [api]\ntls_listen = ['127.0.0.1:0']\nupstreams = ['http://127.0.0.1:1']\n"
         );
         let config = Config::parse(&text, "test.toml").unwrap();
         let tls = config.tls.clone().unwrap();
-        let first = tls_certificate::read(&tls).unwrap();
-        let certificate = TlsCertificate::new(first);
-        let mut reloader = Reloader::new(ConfigSource::Fixed, config, Some(certificate.clone()));
+        let seen = Some(CertificateStamp::of(&tls));
+        let certificate = TlsCertificate::new(tls_certificate::read(&tls).unwrap());
+        let shown = certificate.clone();
+        let reloader = Reloader::new(ConfigSource::Fixed, config, Some(certificate), seen);
+        (reloader, move || shown.shown().to_vec())
+    }
 
-        let first = certificate.shown();
+    #[test]
+    fn a_look_takes_over_a_renewed_certificate_and_leaves_a_bad_one() {
+        let folder = tempfile::tempdir().unwrap();
+        renew(folder.path());
+        let (mut reloader, shown) = watched(folder.path());
+        let first = shown();
         reloader.reload_changed_certificate();
-        assert_eq!(certificate.shown(), first);
-        renew(folder.path(), 1);
+        assert_eq!(shown(), first);
+        // Within the same second, and perhaps of the same length.
+        renew(folder.path());
         reloader.reload_changed_certificate();
-        let second = certificate.shown();
+        let second = shown();
         assert_ne!(second, first);
         // An invalid one: the old one stays, and a later valid one is taken.
         write(folder.path().join("key.pem"), "nothing").unwrap();
-        touch(folder.path(), 2);
         reloader.reload_changed_certificate();
-        assert_eq!(certificate.shown(), second);
-        renew(folder.path(), 3);
+        assert_eq!(shown(), second);
+        renew(folder.path());
         reloader.reload_changed_certificate();
-        assert_ne!(certificate.shown(), second);
+        assert_ne!(shown(), second);
+    }
+
+    // Case E4: the time of a file's last write is the same before and after it becomes readable.
+    #[test]
+    fn a_key_that_becomes_readable_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        renew(folder.path());
+        let (mut reloader, shown) = watched(folder.path());
+        let (first, key) = (shown(), folder.path().join("key.pem"));
+        renew(folder.path());
+        let mode = |mode| set_permissions(&key, Permissions::from_mode(mode)).unwrap();
+        mode(0o000);
+        // Root reads everything: for root, its name leads nowhere meanwhile.
+        let (away, is_root) = (folder.path().join("away"), crate::state::file_access::is_root());
+        if is_root {
+            rename(&key, &away).unwrap();
+        }
+        reloader.reload_changed_certificate();
+        assert_eq!(shown(), first);
+        if is_root {
+            rename(&away, &key).unwrap();
+        }
+        mode(0o600);
+        reloader.reload_changed_certificate();
+        assert_ne!(shown(), first);
+    }
+
+    // Case E4: the files are links that lead elsewhere after a renewal, as those of certbot and of Kubernetes do.
+    #[test]
+    fn a_link_that_leads_elsewhere_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for version in ["..1", "..2"] {
+            create_dir(at(version)).unwrap();
+            renew(&at(version));
+        }
+        symlink("..1", at("..data")).unwrap();
+        for name in ["cert.pem", "key.pem"] {
+            symlink(Path::new("..data").join(name), at(name)).unwrap();
+        }
+        let (mut reloader, shown) = watched(folder.path());
+        let first = shown();
+        symlink("..2", at("..new")).unwrap();
+        rename(at("..new"), at("..data")).unwrap();
+        reloader.reload_changed_certificate();
+        let second = shown();
+        assert_ne!(second, first);
+        for name in ["cert.pem", "key.pem"] {
+            remove_file(at(name)).unwrap();
+            symlink(Path::new("..1").join(name), at(name)).unwrap();
+        }
+        reloader.reload_changed_certificate();
+        assert_eq!(shown(), first);
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
-use rustix::process::geteuid;
+use rustix::process::{getegid, geteuid};
 
 /// The use of a file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +136,7 @@ fn missing(path: &Path, usage: FileUse) -> String {
 /// Explains a denial: by the first directory on the way that cannot be entered, or by the file itself.
 fn denied(path: &Path, usage: FileUse) -> String {
     let (viewer, name) = (viewer(), user(geteuid().as_raw()));
-    let (place, is_entered) = obstacle(path.to_path_buf());
+    let (place, is_directory) = obstacle(path.to_path_buf());
     let Ok(metadata) = place.metadata() else {
         return format!("permission denied to {viewer}");
     };
@@ -146,16 +146,17 @@ fn denied(path: &Path, usage: FileUse) -> String {
             "permission denied even to root ({ownership}): look for a security module, a read-only mount or chattr +i"
         );
     }
-    if is_entered {
-        let group = group(metadata.gid());
+    // Its own group, which on some systems has another name than the user.
+    let own_group = group(getegid().as_raw());
+    if is_directory {
         return format!(
-            "permission denied to {viewer}, who may not enter {shown} ({ownership}); type: setfacl -m u:{name}:x {shown} \
-             (or add {name} to the group {group} and type: chmod g+x {shown})"
+            "permission denied to {viewer}, who may not enter {shown} ({ownership}); \
+             type: chgrp {own_group} {shown} && chmod g+x {shown}"
         );
     }
     match usage {
         FileUse::Read => format!(
-            "permission denied to {viewer} ({ownership}); type: chgrp {name} {shown} && chmod 0640 {shown}"
+            "permission denied to {viewer} ({ownership}); type: chgrp {own_group} {shown} && chmod 0640 {shown}"
         ),
         FileUse::Own => format!(
             "permission denied to {viewer} ({ownership}); type: chown {name}: {shown} && chmod 0600 {shown}"

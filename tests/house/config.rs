@@ -26,6 +26,7 @@ fn good_ones_are_understood() {
     assert!(count >= 4, "only {count} good configurations");
 }
 
+// Case E20: each mistake in the words of who made it, and all at once.
 #[test]
 fn bad_ones_are_refused_with_every_error() {
     let count = each_in("bad", |name, text| match Config::parse(text, name) {

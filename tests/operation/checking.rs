@@ -134,10 +134,7 @@ fn check_says_as_whom_it_looked_and_what_others_may_read() {
     for (key, name) in [("tls.private_key", "key.pem"), ("store.url", "gatepost.db")] {
         let path = at(name).display().to_string();
         assert!(text.contains(&format!("warning: {key}: {path}: every user may use it (owner ")), "{text}");
-        assert!(
-            text.contains(&format!("mode 0644)")) && text.contains(&format!("type: chmod o= {path}")),
-            "{text}"
-        );
+        assert!(text.contains("mode 0644)") && text.contains(&format!("type: chmod o= {path}")), "{text}");
     }
     if !rustix::process::geteuid().is_root() {
         assert!(text.contains("(checked as "), "{text}");
@@ -160,7 +157,7 @@ fn check_says_as_whom_it_looked_and_what_others_may_read() {
     for line in [
         format!(
             "tls.private_key: {key}: permission denied to nobody (uid 65534) (owner root:root, mode 0600); \
-             type: chgrp nobody {key} && chmod 0640 {key}"
+             type: chgrp nogroup {key} && chmod 0640 {key}"
         ),
         format!(
             "api.spool_directory: {spool}: permission denied to nobody (uid 65534) (owner root:root, mode 0755)"
@@ -176,9 +173,19 @@ fn check_says_as_whom_it_looked_and_what_others_may_read() {
     mode(&at("live"), 0o700);
     let (_, text) = check_as_nobody(directory.path());
     let live = at("live");
-    let words = format!(
-        "who may not enter {} (owner root:root, mode 0700); type: setfacl -m u:nobody:x",
-        live.display()
-    );
+    let words = format!("who may not enter {} (owner root:root, mode 0700); type: ", live.display());
     assert!(text.contains(&words), "{text}");
+    // What is told helps, one after the other.
+    for _ in 0..4 {
+        let (code, text) = check_as_nobody(directory.path());
+        if code == Some(0) {
+            return;
+        }
+        for line in text.lines() {
+            if let Some((_, told)) = line.split_once("; type: ").filter(|_| !line.contains(": warning: ")) {
+                assert!(Command::new("sh").args(["-c", told]).status().unwrap().success(), "{told}");
+            }
+        }
+    }
+    panic!("{text}");
 }

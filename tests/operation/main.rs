@@ -9,6 +9,7 @@ mod certificates;
 mod checking;
 mod command_line;
 mod demo;
+mod documented_commands;
 mod lifecycle;
 mod logs;
 mod management;

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use crate::common::backend::Backend;
 use crate::common::database::{Other, file_of};
 use crate::common::http::{Connection, get};
-use crate::common::{Gateway, api, binary, command, configured};
+use crate::common::{Gateway, api, binary, command, configured, in_namespaces_of_its_own};
 
 const JOE: &str = "joe:passw0rd-of-joe";
 const ANN: &str = "ann:passw0rd-of-ann";
@@ -204,4 +204,38 @@ fn a_newer_schema_is_told_once() {
         assert_eq!(text.matches(words).count(), 1, "{line:?}: {text}");
         assert!(text.contains(file.to_str().unwrap()), "{line:?}: {text}");
     }
+}
+
+/// Runs the binary in namespaces of its own, after a script that prepares its directory, `$1`.
+fn command_after(script: &str, directory: &Path, line: &str) -> String {
+    let mut command = in_namespaces_of_its_own(&format!("{script} && shift && exec \"$@\""));
+    command.arg(directory).arg(binary()).args(line.split(' '));
+    let output = command.arg("--config").arg(directory.join("gatepost.toml")).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{line}: {output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+// Case E13: a disk that is read-only, and one that is full.
+#[test]
+fn a_disk_that_cannot_be_written_is_told_in_words() {
+    let directory = configured(OPS);
+    let config = directory.path().join("gatepost.toml");
+    crate::common::accounts::create_database(directory.path());
+    crate::common::accounts::add_account(&config, "holder", "passw0rd", "api");
+    let file = directory.path().join("gatepost.db").display().to_string();
+    let read_only = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\"";
+    for line in ["serve", "check", "account suspend holder"] {
+        let text = command_after(read_only, directory.path(), line);
+        assert_eq!(
+            text.matches("its file system is read-only: mount it for writing").count(),
+            1,
+            "{line}: {text}"
+        );
+        assert!(text.contains(&file), "{line}: {text}");
+    }
+    let full = "cp -r \"$1\" \"$1.copy\" && mount -t tmpfs -o size=1m none \"$1\" && cp -r \"$1.copy/.\" \"$1\" \
+                && { head -c 2000000 /dev/zero > \"$1/ballast\" 2>/dev/null || true; }";
+    let text = command_after(full, directory.path(), "account suspend holder");
+    assert!(text.contains(&file) && text.contains("full: make room"), "{text}");
+    assert!(!text.contains("code:") && !text.contains("os error"), "{text}");
 }

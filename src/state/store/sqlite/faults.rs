@@ -40,6 +40,8 @@ fn of_code(code: i32) -> Option<String> {
         (8, _) => {
             "it is read-only: check owner and mode of the file and its directory, and that its disk is mounted for writing"
         }
+        // The index of the write-ahead log cannot grow.
+        (10, 4874) => "its disk is full: make room",
         (10, _) => "input/output error: check the disk and its file system (see `dmesg`)",
         (11, _) => "it is damaged: stop the gateway and restore a backup",
         (13, _) => "its disk is full: make room",
