@@ -6,7 +6,7 @@ use super::CommandError;
 use super::output::say;
 use crate::config::Config;
 use crate::service::{Accounts, Credentials, ManagementError, Mutations, Origin};
-use crate::state::cluster::Cluster;
+use crate::state::cluster::{self, Cluster};
 use crate::state::store::Store;
 use crate::state::{Epochs, Hasher, Metrics};
 
@@ -25,6 +25,7 @@ impl Services {
     /// # Errors
     /// The store does not exist or cannot be opened, or the running gateways cannot be reached.
     pub async fn open(config: &Config) -> Result<Services, CommandError> {
+        cluster::ask_running(&config.store).await?;
         Services::with(Store::open_existing(&config.store).await?, config)
     }
 
@@ -33,6 +34,7 @@ impl Services {
     /// # Errors
     /// The store cannot be opened, or the running gateways cannot be reached.
     pub async fn open_or_create(config: &Config) -> Result<Services, CommandError> {
+        cluster::ask_running(&config.store).await?;
         let store = Store::open(&config.store).await?;
         if store.is_new() {
             say(&format!("created a new database, {}", store.path().display()));

@@ -24,7 +24,7 @@ use crate::edge::ops::server::OpsServer;
 use crate::edge::smtp::service::SmtpService;
 use crate::service::access::Access;
 use crate::service::{Credentials, Mutations};
-use crate::state::cluster::Cluster;
+use crate::state::cluster::{self, Cluster};
 use crate::state::store::Store;
 use crate::state::{Epochs, Hasher, Metrics};
 
@@ -64,6 +64,7 @@ struct Core {
 impl Core {
     async fn open(config: &Config, cores: usize, metrics: Arc<Metrics>) -> Result<Core, StartError> {
         let epochs = Arc::new(Epochs::new());
+        cluster::ask_running(&config.store).await?;
         let store = Store::open(&config.store).await?;
         store.log_faults();
         let cluster = Arc::new(Cluster::join(&store, epochs.clone()).await?);

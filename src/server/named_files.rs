@@ -104,6 +104,13 @@ pub fn warnings(config: &Config) -> Vec<String> {
     if let Some(NamedFile { path, .. }) = login.map(|login| &login.password_file) {
         secrets.push(("smtp.upstream_password_file", path.clone(), "a password is in it"));
     }
+    let unwritable =
+        database.exists().then(|| file_access::check_writable(database).err()).flatten().map(|reason| {
+            format!(
+                "store.url: {}: it cannot be written, so no change can be made: {reason}",
+                database.display()
+            )
+        });
     let open = |(key, path, why): (&str, PathBuf, &str)| {
         let metadata =
             path.metadata().ok().filter(|metadata| metadata.is_file() && is_open_to_all(metadata))?;
@@ -116,7 +123,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
         let (path, ownership) = (path.display(), file_access::ownership(&metadata));
         Some(format!("{key}: {path}: every user may use it ({ownership}), and {why}; type: chmod o= {path}"))
     };
-    secrets.into_iter().filter_map(open).collect()
+    secrets.into_iter().filter_map(open).chain(unwritable).collect()
 }
 
 fn is_open_to_all(metadata: &Metadata) -> bool {

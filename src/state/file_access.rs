@@ -15,7 +15,7 @@ use rustix::process::{getegid, geteuid};
 pub enum FileUse {
     /// A file is read. It may belong to somebody else.
     Read,
-    /// A file is read and written. It should belong to the user who runs the gateway.
+    /// A file is read, and should be writable. It should belong to the user who runs the gateway.
     Own,
     /// Files are created in a directory.
     Fill,
@@ -80,7 +80,7 @@ pub fn explain(path: &Path, usage: FileUse, error: &io::Error) -> String {
     }
 }
 
-/// Checks that a file can be read, or read and written, without opening it. SQLite's locks would be lost by that.
+/// Checks that a file can be read, without opening it. SQLite's locks would be lost by that.
 ///
 /// # Errors
 /// The explanation.
@@ -93,9 +93,16 @@ pub fn check_file(path: &Path, usage: FileUse) -> Result<Metadata, String> {
     if !metadata.is_file() {
         return Err("it is not a regular file".to_owned());
     }
-    let wanted = if usage == FileUse::Own { Access::READ_OK | Access::WRITE_OK } else { Access::READ_OK };
-    access(path, wanted).map_err(|errno| wrong(errno.into()))?;
+    access(path, Access::READ_OK).map_err(|errno| wrong(errno.into()))?;
     Ok(metadata)
+}
+
+/// Checks that a file can be written, without opening it.
+///
+/// # Errors
+/// The explanation.
+pub fn check_writable(path: &Path) -> Result<(), String> {
+    access(path, Access::WRITE_OK).map_err(|errno| explain(path, FileUse::Own, &errno.into()))
 }
 
 /// Checks that files can be created in a directory.

@@ -1,10 +1,12 @@
 //! The source of failures and of connections over HTTP: the client that a trusted proxy names, otherwise the peer of the connection.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
+use crate::common::accounts::add_account;
 use crate::common::backend::{Backend, Received};
 use crate::common::http::{Connection, get};
 use crate::common::mail::metric;
@@ -54,6 +56,57 @@ fn a_trusted_proxy_names_the_client() {
     let right = get("/api/a.json").basic(HOLDER).header("X-Forwarded-For", "192.0.2.2").send(gateway.api());
     assert_eq!(right.status, 200);
     assert!(!gateway.log().text().contains("\"source\":\"127.0.0.1\""));
+}
+
+/// An answer without what differs each time.
+fn answer(gateway: &Gateway, from: &str, login: &str) -> (u16, BTreeMap<String, String>, String) {
+    let response = get("/api/a.json").basic(login).header("X-Forwarded-For", from).send(gateway.api());
+    let mut headers: BTreeMap<_, _> =
+        response.headers.iter().map(|(name, value)| (name.to_lowercase(), value.clone())).collect();
+    for varies in ["date", "x-request-id"] {
+        headers.remove(varies);
+    }
+    (response.status, headers, response.text())
+}
+
+// Case F6: no answer tells of a name, from a source that is throttled or not.
+#[test]
+fn answers_are_the_same_for_all_names() {
+    let (gateway, _backend) = behind("127.0.0.1");
+    gateway.credential("joe:passw0rd-0", "api");
+    add_account(&gateway.config(), "asleep", "passw0rd-0", "api");
+    assert!(gateway.command(&["account", "suspend", "asleep"], "").status.success());
+    let shared = "192.0.2.1";
+    assert_eq!(answer(&gateway, shared, "joe:passw0rd-0").0, 200);
+    let logins = ["joe:guess", "acme:guess", "nobody:guess", "no body:guess", "asleep:passw0rd-0"];
+    let all = |from: &str, round: usize| {
+        std::thread::scope(|scope| {
+            let answers = logins.map(|login| {
+                let (gateway, login) = (&gateway, format!("{login}-{round}").replace("0-1", "0"));
+                scope.spawn(move || answer(gateway, from, &login))
+            });
+            answers.map(|answer| answer.join().unwrap())
+        })
+    };
+    let answers = all("192.0.2.2", 1);
+    assert_eq!(answers[0].0, 401);
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+    // Until the delay is that of several seconds.
+    let delayed = |number| {
+        let guess = format!("guess-{number}:passw0rd-0");
+        let (status, headers, _) = answer(&gateway, shared, &guess);
+        status == 429 && headers["retry-after"].parse::<u64>().unwrap() >= 3
+    };
+    assert!((0..200).any(delayed), "it may guess on");
+    let mut answers = all(shared, 1);
+    assert_eq!(answers[0].0, 429);
+    for (_, headers, _) in &mut answers {
+        // They were not asked at the same moment.
+        assert!((2..5).contains(&headers.remove("retry-after").unwrap().parse::<u64>().unwrap()));
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+    // And who knows the password is let in all the same.
+    assert_eq!(answer(&gateway, shared, "joe:passw0rd-0").0, 200);
 }
 
 // Case F2: idle connections of one source up to the limit of all.

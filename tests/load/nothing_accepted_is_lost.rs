@@ -183,7 +183,8 @@ fn a_file_that_cannot_be_written_is_unavailability() {
     assert_eq!(status, 503, "{text}");
     gateway.log().wait_for(&["an outdated password hash could not be renewed"]);
     assert_eq!(get("/v3/stats").basic(HOLDER).send(gateway.api()).status, 200, "and goes on");
-    gateway.log().wait_for(&["readonly"]);
+    gateway.log().wait_for(&["it is read-only: check owner and mode"]);
+    gateway.log().wait_for(&["it cannot be written, so no change can be made"]);
 }
 
 #[test]

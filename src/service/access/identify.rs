@@ -26,7 +26,6 @@ use crate::domain::password::LONGEST_BYTES;
 use crate::domain::{
     Canonical, ClientNetwork, Denial, Presented, Principal, PrincipalId, Secret, StoredHash, Unavailable,
 };
-use crate::state::Lane;
 use crate::state::cache::{Circumstance, Proof, Verified};
 use crate::state::hashing::{Check, Checked, HIGHEST_COST, HashShare};
 use crate::state::metrics::{Lookup, ThrottledBy};
@@ -82,13 +81,13 @@ impl Access {
         }
         self.metrics.lookup(if known.is_some() { Lookup::Other } else { Lookup::Miss });
         if let Some(delayed) = delayed(now) {
-            return self.check_quietly(pending, delayed, wanted).await;
+            return self.unless_right(pending, self.throttled(delayed, wanted, &clock)).await;
         }
         self.denied_before(&pending, now).await?;
 
         let turn = match self.turn(&pending, now).await {
             Ok(turn) => turn,
-            Err(why) => return Err(self.unavailable(&pending, why).await),
+            Err(why) => return self.unless_right(pending, self.unavailable(&clock, why)).await,
         };
         if turn.waited {
             now = clock.now();
@@ -98,7 +97,7 @@ impl Access {
                 return Ok(verified);
             }
             if let Some(delayed) = delayed(now) {
-                return self.check_quietly(pending, delayed, wanted).await;
+                return self.unless_right(pending, self.throttled(delayed, wanted, &clock)).await;
             }
             self.denied_before(&pending, now).await?;
         }
@@ -106,7 +105,7 @@ impl Access {
             Ok(admission) => self.compare(pending, admission).await,
             // Another check has taken the slot of the source.
             Err(delayed) if delayed.by == ThrottledBy::Source => {
-                self.check_quietly(pending, delayed, wanted).await
+                self.unless_right(pending, self.throttled(delayed, wanted, &clock)).await
             }
             Err(delayed) => Err(self.throttled(delayed, wanted, &clock).await),
         }
@@ -180,19 +179,18 @@ impl Access {
         let circumstance = pending.circumstance();
         let highest = match self.store.highest_cost(HIGHEST_COST).await {
             Ok(highest) => highest,
-            Err(_) => return Err(self.unavailable(&pending, Unavailable::Store).await),
+            Err(_) => return Err(self.unavailable(&clock, Unavailable::Store).await),
         };
         let (share, refuses) = (HashShare::Source(source), refused.is_some());
         let check = Check { stored: &pending.stored, secret, highest, refused: refuses, share };
-        // If others wait, a right secret for a username that is known from there passes them by. No time tells of a wrong one.
-        let has_others = self.hasher.has_waiting(Lane::Rest);
-        let checked = match has_others && self.is_known_from(pending.principal(), network).await {
-            true => self.hasher.verify_known(check).await,
-            false => self.hasher.verify(check, Lane::Rest).await,
-        };
-        let Checked { right, joined } = match checked {
+        // Not by what the cache holds: the time would tell an attacker which usernames are in use.
+        let known = self.is_known_from(pending.principal(), network);
+        let Checked { right, joined } = match self.hasher.verify_or_pass(check, known).await {
             Ok(checked) => checked,
-            Err(why) => return Err(self.unavailable(&pending, why).await),
+            Err(why) => {
+                drop(admission);
+                return self.unless_right(pending, self.unavailable(&clock, why)).await;
+            }
         };
         let now = clock.now();
         let (circumstance, denial) = match (pending.row, refused) {
@@ -216,8 +214,12 @@ impl Access {
         Err(NotIdentified::Denied(denial, repeat_key))
     }
 
-    async fn unavailable(&self, pending: &PendingLogin<'_>, why: Unavailable) -> NotIdentified {
-        self.until_settled(&pending.clock).await;
+    async fn unavailable(&self, clock: &DecisionClock, why: Unavailable) -> NotIdentified {
+        match why {
+            // Long enough for a check of a username that is known, in silence.
+            Unavailable::Busy => clock.wait_until(PACED_AFTER).await,
+            Unavailable::Store => self.until_settled(clock).await,
+        }
         NotIdentified::Unavailable(why)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A client that shares its address with an attacker should get in all the same. So a secret for a username that is known from there is
 //! checked in silence meanwhile. If it is right, it is let in. Otherwise nothing tells that it was checked: not the answer, not its time, and
-//! no count of failures.
+//! no count of failures. The same is done where a login finds no place in the queue.
 
 use std::sync::Arc;
 
@@ -10,7 +10,6 @@ use super::clock::DecisionClock;
 use super::identify::PendingLogin;
 use super::{Access, NotIdentified, RepeatKey, Wanted};
 use crate::domain::{Denial, Secret};
-use crate::state::Lane;
 use crate::state::cache::Verified;
 use crate::state::hashing::{Check, HIGHEST_COST, HashShare};
 use crate::state::throttle::Delayed;
@@ -28,14 +27,12 @@ impl Access {
         NotIdentified::Denied(Denial::Throttled(delayed.retry_after), RepeatKey::SourceOnly)
     }
 
-    /// Refuses a check as [`Access::throttled`] does, unless its secret turns out to be right until then.
-    pub(super) async fn check_quietly(
+    /// Refuses a check as `refusal` does, unless its secret turns out to be right until then.
+    pub(super) async fn unless_right(
         &self,
         pending: PendingLogin<'_>,
-        delayed: Delayed,
-        wanted: Wanted,
+        refusal: impl Future<Output = NotIdentified>,
     ) -> Result<Arc<Verified>, NotIdentified> {
-        let clock = pending.clock;
         let checked = async {
             match self.quiet_check(pending).await {
                 Some(verified) => verified,
@@ -45,7 +42,7 @@ impl Access {
         tokio::select! {
             biased;
             verified = checked => Ok(verified),
-            refusal = self.throttled(delayed, wanted, &clock) => Err(refusal),
+            refusal = refusal => Err(refusal),
         }
     }
 
@@ -65,7 +62,7 @@ impl Access {
             let highest = store.highest_cost(HIGHEST_COST).await.ok()?;
             let (share, refused) = (HashShare::Source(source), refused.is_some());
             let check = Check { stored: &stored, secret: secret.expose(), highest, refused, share };
-            let checked = hasher.verify(check, Lane::Known).await.ok()?;
+            let checked = hasher.verify_apart(check).await.ok()?;
             if !checked.right || refused {
                 return None;
             }

@@ -15,6 +15,7 @@
 
 mod ledger;
 mod nodes_folder;
+mod notice;
 mod roll_call;
 
 use std::collections::HashMap;
@@ -24,33 +25,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
+pub use self::notice::{Unconfirmed, ask_running};
+
 use self::ledger::Ledger;
-use self::nodes_folder::{NodesFolder, OpenFolder};
+use self::nodes_folder::NodesFolder;
+use self::notice::{ACKNOWLEDGED, ANOTHER_FILE, LONGEST_NOTICE, Notice, RETRY, tell};
 use self::roll_call::RollCall;
 use super::Epochs;
 use super::audit::News;
 use super::file_access::{self, FileUse};
 use super::store::{Change, FileId, Store, StoreError};
 use crate::domain::Canonical;
-
-/// The most bytes of a notice. A real one has a few hundred.
-const LONGEST_NOTICE: u64 = 4096;
-const ACKNOWLEDGED: &[u8] = b"ok\n";
-/// The answer to a notice of a change in a file that is not the listener's.
-const ANOTHER_FILE: &[u8] = b"no\n";
-/// The pause between two attempts to reach a process that is too busy to accept, or that has just ended.
-const RETRY: Duration = Duration::from_millis(20);
-/// The time after which a listener that does not answer is taken for one of an earlier version, which waits for the end of
-/// the notice.
-const GRACE: Duration = Duration::from_millis(500);
 
 /// The interval at which a listener looks for changes without a notice, and the longest wait for an acknowledgement.
 #[derive(Clone, Copy, Debug)]
@@ -91,28 +82,6 @@ struct MemberShared {
     ledger: Ledger,
     /// The name of the own socket.
     name: Mutex<String>,
-}
-
-/// At least one running process has not acknowledged a change. The change is written, and may not be in effect everywhere yet.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the change is written, but a running gateway has not confirmed it: {0}")]
-pub struct Unconfirmed(String);
-
-/// The notice of a change, as it is sent to the sockets.
-#[derive(Debug, Serialize, Deserialize)]
-struct Notice {
-    after: i64,
-    upto: i64,
-    name: String,
-    /// As in [`Change`].
-    #[serde(default)]
-    ends_login: bool,
-    /// The file that was changed.
-    #[serde(default)]
-    database: Option<FileId>,
-    /// The line for the audit trail of the listener, if the sender has no lasting one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    news: Option<News>,
 }
 
 impl Cluster {
@@ -167,7 +136,8 @@ impl Cluster {
         });
         let &Change { after, upto, name, ends_login } = change;
         let database = Some(self.database);
-        let notice = Notice { after, upto, name: name.as_str().into(), ends_login, database, news };
+        let name = name.as_str().into();
+        let notice = Notice { after, upto, name, ends_login, database, asks: false, news };
         let mut notice = serde_json::to_vec(&notice).map_err(|e| Unconfirmed(e.to_string()))?;
         notice.push(b'\n');
         // The own process knows of the change.
@@ -250,65 +220,6 @@ fn open_roll(store: &Store) -> Result<RollCall, StoreError> {
     })
 }
 
-/// Sends a notice to one process, and returns the connection by which that steps aside; none if it is gone. If the process
-/// disappears in the middle, tries again: it has either ended, or listens on a new socket.
-async fn tell(
-    folder: Arc<OpenFolder>,
-    name: String,
-    notice: Arc<[u8]>,
-    patience: Duration,
-) -> Result<Option<UnixStream>, Unconfirmed> {
-    let told = timeout(patience, async {
-        loop {
-            match exchange(&folder, &name, &notice).await {
-                Ok(stream) => return Ok(Some(stream)),
-                Err(e) => match e.kind() {
-                    // It has ended, or its socket was removed.
-                    io::ErrorKind::NotFound => return Ok(None),
-                    // It has crashed and left its socket behind.
-                    io::ErrorKind::ConnectionRefused => {
-                        folder.remove(&name);
-                        return Ok(None);
-                    }
-                    // It is too busy, or has ended in the middle.
-                    io::ErrorKind::WouldBlock
-                    | io::ErrorKind::UnexpectedEof
-                    | io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::BrokenPipe => sleep(RETRY).await,
-                    _ => return Err(e),
-                },
-            }
-        }
-    });
-    match told.await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(e)) => Err(Unconfirmed(format!("{name}: {e}"))),
-        Err(_) => Err(Unconfirmed(format!("{name}: no answer within {} s", patience.as_secs_f32()))),
-    }
-}
-
-async fn exchange(folder: &OpenFolder, name: &str, notice: &[u8]) -> io::Result<UnixStream> {
-    let mut stream = folder.connect(name).await?;
-    stream.write_all(notice).await?;
-    let mut answer = [0; ACKNOWLEDGED.len()];
-    let answered = timeout(GRACE, stream.read_exact(&mut answer)).await;
-    match answered {
-        Ok(read) => read?,
-        Err(_) => {
-            stream.shutdown().await?;
-            stream.read_exact(&mut answer).await?
-        }
-    };
-    match &answer[..] {
-        ACKNOWLEDGED => Ok(stream),
-        ANOTHER_FILE => {
-            let reason = "it has another file open as its database, which was replaced: restart it";
-            Err(io::Error::other(reason))
-        }
-        _ => Err(io::ErrorKind::UnexpectedEof.into()),
-    }
-}
-
 /// Listens, and watches the store and the own socket.
 async fn watch(shared: Arc<MemberShared>, listener: UnixListener, timing: Timing) {
     let mut listening = JoinSet::new();
@@ -389,6 +300,10 @@ async fn hear(shared: &MemberShared, stream: UnixStream, patience: Duration) {
             shared.epochs.raise_all();
         }
         let _ = timeout(patience, writer.write_all(ANOTHER_FILE)).await;
+        return;
+    }
+    if notice.as_ref().is_some_and(|notice| notice.asks) {
+        let _ = timeout(patience, writer.write_all(ACKNOWLEDGED)).await;
         return;
     }
     match notice.and_then(|notice| Some((Canonical::of(notice.name.as_bytes())?, notice))) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
+use super::notice::exchange;
 use super::*;
 use crate::config::{StoreSettings, StoreUrl};
 use crate::domain::{AccountId, Permissions, StoredHash, Username};
@@ -249,6 +250,9 @@ async fn a_change_of_another_file_is_not_acknowledged() {
     let visitor = Cluster { place, timing, roll, database: (dev, ino), was_removed: false, member: None };
     let error = visitor.announce(&change, None).await.unwrap_err();
     assert!(error.to_string().contains("was replaced: restart it"), "{error}");
+    let settings = StoreSettings { url: StoreUrl::Sqlite(file), ..StoreSettings::default() };
+    let asked = ask_running(&settings).await.unwrap_err();
+    assert!(matches!(&asked, StoreError::Replaced(text) if text.contains("nothing was changed")), "{asked}");
     let anyone = Canonical::of(b"anyone").unwrap();
     assert!(!one.epochs.is_fresh(before, &anyone, &anyone), "it decides nothing from now on");
     assert!(matches!(one.store.principal(&anyone).await, Err(StoreError::Replaced(_))));

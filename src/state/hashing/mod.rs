@@ -32,6 +32,10 @@ pub use scheme::{HIGHEST_COST, LOWEST_COST};
 /// later ones would wait behind checks whose results nobody needs.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
+/// The wait in the lane `Rest` after which a username that is known passes by. Before that, a second check of the same secret would cost
+/// enough to be noticed.
+const PASSES_AFTER: Duration = Duration::from_secs(1);
+
 /// A password check: the values to compare, and the cost of a failure.
 #[derive(Clone, Copy)]
 pub struct Check<'a> {
@@ -59,6 +63,7 @@ pub struct Checked {
 /// A bounded pool of hashing threads. Dropping it ends them; callers that still wait get [`Unavailable::Busy`].
 pub struct Hasher {
     shared: Arc<HasherShared>,
+    passes_after: Duration,
 }
 
 impl Hasher {
@@ -70,7 +75,7 @@ impl Hasher {
     pub fn start(cost: u32, threads: usize, queue: usize, metrics: Arc<Metrics>) -> io::Result<Hasher> {
         let shared = Arc::new(HasherShared::new(cost, queue, threads.max(1), metrics)?);
         // If one does not start, dropping this ends those that did.
-        let hasher = Hasher { shared };
+        let hasher = Hasher { shared, passes_after: PASSES_AFTER };
         for number in 0..threads.max(1) {
             threads::start_known(&hasher.shared, number)?;
             threads::start_rest(&hasher.shared, number)?;
@@ -98,27 +103,40 @@ impl Hasher {
         self.verify_as("verify", check, lane).await
     }
 
-    /// As [`Hasher::verify`], for a username that is known from where it is presented: a right secret does not wait for the checks in
-    /// the lane `Rest`. A wrong one does, with a check of its own there, so that it takes the time that it would take for any
-    /// other username.
+    /// As [`Hasher::verify`] in the lane `Known`. It joins no check in another lane, which would have its result sooner by that.
     ///
     /// # Errors
     /// As [`Hasher::verify`].
-    pub async fn verify_known(&self, check: Check<'_>) -> Result<Checked, Unavailable> {
+    pub async fn verify_apart(&self, check: Check<'_>) -> Result<Checked, Unavailable> {
+        self.verify_as("known", check, Lane::Known).await
+    }
+
+    /// As [`Hasher::verify`] in the lane `Rest`. If that takes long, `known` tells if the username is known from where it is presented:
+    /// then a right secret passes the others by. A wrong one still waits for the lane `Rest`, as for any other username.
+    ///
+    /// # Errors
+    /// As [`Hasher::verify`].
+    pub async fn verify_or_pass(
+        &self,
+        check: Check<'_>,
+        known: impl Future<Output = bool>,
+    ) -> Result<Checked, Unavailable> {
         let mut rest = pin!(self.verify(check, Lane::Rest));
-        let mut known = pin!(self.verify_as("known", check, Lane::Known));
-        let lets_in = |checked: &Checked| checked.right && !check.refused;
         tokio::select! {
             // Polled first, so that it takes its place in the lane now.
             biased;
-            checked = &mut rest => match checked {
-                Ok(checked) => Ok(checked),
-                // There is no place: nor would there be one for any other username.
-                Err(busy) => known.await.ok().filter(lets_in).ok_or(busy),
-            },
-            checked = &mut known => match checked.ok().filter(lets_in) {
-                Some(checked) => Ok(checked),
-                None => rest.await,
+            checked = &mut rest => return checked,
+            () = tokio::time::sleep(self.passes_after) => {}
+        }
+        if !known.await {
+            return rest.await;
+        }
+        tokio::select! {
+            biased;
+            checked = &mut rest => checked,
+            checked = self.verify_apart(check) => match checked {
+                Ok(checked) if checked.right && !check.refused => Ok(checked),
+                Ok(_) | Err(_) => rest.await,
             },
         }
     }
@@ -135,11 +153,6 @@ impl Hasher {
             (Done::Verified(compared), joined) => Ok(Checked { right: compared.right, joined }),
             (Done::Hashed(_), _) => Err(Unavailable::Busy),
         }
-    }
-
-    /// Returns true if checks wait in that lane.
-    pub fn has_waiting(&self, lane: Lane) -> bool {
-        self.shared.state.lock().queue.len(lane) > 0
     }
 
     /// Returns true if `stored`, which `secret` has just matched, should be replaced with [`Hasher::renew`].
@@ -318,26 +331,35 @@ mod tests {
         );
     }
 
-    // Case F6: the time of a wrong secret is that of any other username.
+    // Case F6: beside other guesses, the time of a wrong secret is that of any other username.
     #[tokio::test]
     async fn who_is_known_and_right_passes_by_and_who_is_wrong_does_not() {
-        let (hasher, metrics) = pool(6, 64);
+        let (mut hasher, metrics) = pool(6, 64);
+        hasher.passes_after = Duration::from_millis(10);
         let stored = hasher.hash(&password(), SHARE).await.unwrap();
         let check = |secret| Check { stored: &stored, secret, highest: 0, refused: false, share: SHARE };
-        let waiting: Vec<_> = (0..40_u8)
+        let ended = || metrics.password_checks(PasswordCheck::Hashed) - 1;
+        let waiting: Vec<_> = (0..60_u8)
             .map(|n| {
                 let work = move || HashWork::Hash(Secret::new(vec![n]));
                 hasher.push([n; 32], Lane::Rest, SHARE, work).unwrap().0
             })
             .collect();
-        let right = hasher.verify_known(check(b"correct horse 1")).await.unwrap();
-        let ended = metrics.password_checks(PasswordCheck::Hashed) - 1;
-        assert!(right.right && ended < 40, "after {ended} of those that waited before");
-        let wrong = hasher.verify_known(check(b"correct horse 2")).await.unwrap();
-        let ended = metrics.password_checks(PasswordCheck::Hashed) - 1;
-        assert!(!wrong.right && ended == 40, "after {ended} of those that waited before");
-        let refused = Check { refused: true, ..check(b"correct horse 1") };
-        assert!(hasher.verify_known(refused).await.unwrap().right, "for the caller to refuse");
+        let right = async {
+            let right = hasher.verify_or_pass(check(b"correct horse 1"), std::future::ready(true)).await;
+            (right.unwrap().right, ended())
+        };
+        let wrong = async {
+            let wrong = hasher.verify_or_pass(check(b"correct horse 2"), std::future::ready(true)).await;
+            (wrong.unwrap().right, ended())
+        };
+        let unknown = async {
+            let right = hasher.verify_or_pass(check(b"correct horse 3"), std::future::ready(false)).await;
+            (right.unwrap().right, ended())
+        };
+        let (right, wrong, unknown) = tokio::join!(right, wrong, unknown);
+        assert!(right.0 && right.1 < 60, "{right:?}: after so many of those that waited before");
+        assert_eq!((wrong, unknown), ((false, 60), (false, 60)));
         drop(waiting);
     }
 

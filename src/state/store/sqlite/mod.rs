@@ -166,6 +166,9 @@ impl Pools {
 
     /// Closes the connections after all running statements have ended.
     pub(super) async fn close(&self) {
+        if self.files.has_lost_companion() {
+            return;
+        }
         self.readers.close().await;
         // The last connection moves the write-ahead log into the file. Connections that only read cannot do that.
         self.writer.close().await;

@@ -37,6 +37,12 @@ impl OpenFiles {
         self.database.1
     }
 
+    /// Returns true if another file is in the place of a companion. Closing would delete that one, or write the own log over
+    /// what was written since.
+    pub(super) fn has_lost_companion(&self) -> bool {
+        self.companions.iter().any(|(path, open)| id(path).is_ok_and(|now| now != *open))
+    }
+
     /// Checks that the paths still lead to the open files: one `stat` each.
     ///
     /// # Errors

@@ -1,0 +1,152 @@
+//! Notices of changes, and how they are sent to a process.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::nodes_folder::{NodesFolder, OpenFolder};
+use crate::config::{StoreSettings, StoreUrl};
+use crate::state::audit::News;
+use crate::state::store::{FileId, StoreError};
+
+/// The most bytes of a notice. A real one has a few hundred.
+pub(super) const LONGEST_NOTICE: u64 = 4096;
+pub(super) const ACKNOWLEDGED: &[u8] = b"ok\n";
+/// The answer to a notice of a change in a file that is not the listener's.
+pub(super) const ANOTHER_FILE: &[u8] = b"no\n";
+/// The pause between two attempts to reach a process that is too busy to accept, or that has just ended.
+pub(super) const RETRY: Duration = Duration::from_millis(20);
+/// The time after which a listener that does not answer is taken for one of an earlier version, which waits for the end of
+/// the notice.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// At least one running process has not acknowledged a change. The change is written, and may not be in effect everywhere yet.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the change is written, but a running gateway has not confirmed it: {0}")]
+pub struct Unconfirmed(pub(super) String);
+
+/// The notice of a change, as it is sent to the sockets.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Notice {
+    pub(super) after: i64,
+    pub(super) upto: i64,
+    pub(super) name: String,
+    /// As in [`Change`].
+    #[serde(default)]
+    pub(super) ends_login: bool,
+    /// The file that was changed.
+    #[serde(default)]
+    pub(super) database: Option<FileId>,
+    /// True if nothing has changed, and the sender only asks if the listener has the same file open.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) asks: bool,
+    /// The line for the audit trail of the listener, if the sender has no lasting one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) news: Option<News>,
+}
+
+/// Checks that each running gateway beside a database has that file open, before it is opened. Otherwise it was replaced, and SQLite
+/// would take the write-ahead log of the replaced one for its own.
+///
+/// # Errors
+/// [`StoreError::Replaced`] if a gateway has another file open. It decides nothing from then on.
+pub async fn ask_running(settings: &StoreSettings) -> Result<(), StoreError> {
+    let StoreUrl::Sqlite(path) = &settings.url;
+    let (Ok(metadata), Ok(place)) = (path.metadata(), NodesFolder::beside(path)) else { return Ok(()) };
+    if place.path().symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let folder = Arc::new(place.open().map_err(StoreError::Unavailable)?);
+    let database = Some((metadata.dev(), metadata.ino()));
+    let notice = Notice {
+        after: 0,
+        upto: 0,
+        name: String::new(),
+        ends_login: false,
+        database,
+        asks: true,
+        news: None,
+    };
+    let mut notice = serde_json::to_vec(&notice).map_err(|e| StoreError::Unavailable(e.to_string()))?;
+    notice.push(b'\n');
+    let mut askings = JoinSet::new();
+    for name in folder.names().unwrap_or_default() {
+        let (folder, notice) = (folder.clone(), notice.clone());
+        askings.spawn(async move {
+            // One that does not answer has its say at the change.
+            let answer = timeout(GRACE / 2, exchange(&folder, &name, &notice)).await.ok()?.err()?;
+            (answer.kind() == io::ErrorKind::Other).then(|| format!("a running gateway, {name}: {answer}"))
+        });
+    }
+    match askings.join_all().await.into_iter().flatten().next() {
+        Some(reason) => Err(StoreError::Replaced(format!("{reason}; nothing was changed"))),
+        None => Ok(()),
+    }
+}
+
+/// Sends a notice to one process, and returns the connection by which that steps aside; none if it is gone. If the process
+/// disappears in the middle, tries again: it has either ended, or listens on a new socket.
+pub(super) async fn tell(
+    folder: Arc<OpenFolder>,
+    name: String,
+    notice: Arc<[u8]>,
+    patience: Duration,
+) -> Result<Option<UnixStream>, Unconfirmed> {
+    let told = timeout(patience, async {
+        loop {
+            match exchange(&folder, &name, &notice).await {
+                Ok(stream) => return Ok(Some(stream)),
+                Err(e) => match e.kind() {
+                    // It has ended, or its socket was removed.
+                    io::ErrorKind::NotFound => return Ok(None),
+                    // It has crashed and left its socket behind.
+                    io::ErrorKind::ConnectionRefused => {
+                        folder.remove(&name);
+                        return Ok(None);
+                    }
+                    // It is too busy, or has ended in the middle.
+                    io::ErrorKind::WouldBlock
+                    | io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::BrokenPipe => sleep(RETRY).await,
+                    _ => return Err(e),
+                },
+            }
+        }
+    });
+    match told.await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(e)) => Err(Unconfirmed(format!("{name}: {e}"))),
+        Err(_) => Err(Unconfirmed(format!("{name}: no answer within {} s", patience.as_secs_f32()))),
+    }
+}
+
+pub(super) async fn exchange(folder: &OpenFolder, name: &str, notice: &[u8]) -> io::Result<UnixStream> {
+    let mut stream = folder.connect(name).await?;
+    stream.write_all(notice).await?;
+    let mut answer = [0; ACKNOWLEDGED.len()];
+    let answered = timeout(GRACE, stream.read_exact(&mut answer)).await;
+    match answered {
+        Ok(read) => read?,
+        Err(_) => {
+            stream.shutdown().await?;
+            stream.read_exact(&mut answer).await?
+        }
+    };
+    match &answer[..] {
+        ACKNOWLEDGED => Ok(stream),
+        ANOTHER_FILE => {
+            let reason = "it has another file open as its database, which was replaced: restart it";
+            Err(io::Error::other(reason))
+        }
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
