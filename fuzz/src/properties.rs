@@ -2,10 +2,12 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use gatepost::config::BareNewline;
 use gatepost::domain::{PathPattern, Permission, PermissionEdit, Permissions};
 use gatepost::wire::smtp::extensions::ServiceExtensions;
 use gatepost::wire::smtp::proxy_protocol::{self, LONGEST as LONGEST_PROXY};
 use gatepost::wire::smtp::reply_parser::{self, LONGEST_REPLY, ReplyError};
+use gatepost::wire::smtp::session::SessionSettings;
 use gatepost::wire::{
     BASIC_BUFFER, BasicBuffer, BasicError, BodyScanner, CallParameters, ChunkedDecoder, ChunkedError,
     ChunkedItem, CredentialsCall, FormError, PathError, ReadingKind, Readings, RequestTarget, RoutePattern,
@@ -302,14 +304,27 @@ pub fn smtp_reply(bytes: &[u8], cuts: &[u8]) {
 }
 
 /// What a client says gives the same replies and messages however it is cut, and the driver watches that a backend is asked
-/// for valid transactions of somebody who may only. What a backend says is read the same however much of it is there.
+/// for valid transactions of somebody who may only; on a listener that normalizes line ends, and on one that does not. What a backend says is read the same however much of it is there.
 pub fn smtp_session(data: &[u8]) {
     let Some((cuts, bytes)) = data.split_at_checked(3) else { return };
     // Bytes behind STARTTLS are an error if they are there, and a handshake if they aren't yet.
+    for bare_newline in BareNewline::ALL {
+        hold_session(cuts, bytes, &SessionSettings { bare_newline, ..settings() });
+    }
+    let read = reply_parser::parse(bytes);
+    if let Ok(Some((reply, len))) = &read {
+        assert!((200..600).contains(&reply.code()) && *len <= bytes.len());
+        assert_eq!(reply_parser::parse(&bytes[..*len]), read);
+        assert_eq!(reply_parser::parse(&bytes[..*len - 1]), Ok(None));
+    }
+}
+
+/// What [`smtp_session`] checks, for a listener with these settings.
+fn hold_session(cuts: &[u8], bytes: &[u8], settings: &SessionSettings) {
     if !bytes.windows(8).any(|w| w.eq_ignore_ascii_case(b"STARTTLS")) {
-        let mut whole = Driver::new(settings());
+        let mut whole = Driver::new(settings.clone());
         whole.feed(bytes);
-        let mut split = Driver::new(settings());
+        let mut split = Driver::new(settings.clone());
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| usize::from(*cut).min(bytes.len())).collect();
         cuts.extend([0, bytes.len()]);
         cuts.sort_unstable();
@@ -323,16 +338,14 @@ pub fn smtp_session(data: &[u8]) {
             assert!(!message.content.starts_with(b".\r\n") && message.content.starts_with(b"Received: "));
             let ended = message.content.windows(5).any(|w| w == b"\r\n.\r\n");
             assert!(message.chunked || !ended, "an end within a message");
+            let line_ends = message.content.windows(2).filter(|w| w == b"\r\n").count();
+            let bytes = message.content.iter().filter(|b| matches!(b, b'\r' | b'\n')).count();
+            assert!(message.chunked || bytes == 2 * line_ends, "a line end other than CR LF");
+            assert!(message.chunked || !message.content.contains(&0));
             assert!(!begins_as_in_an_mbox(message), "the first line is taken for the end of the header");
         }
     } else {
-        Driver::new(settings()).feed(bytes);
-    }
-    let read = reply_parser::parse(bytes);
-    if let Ok(Some((reply, len))) = &read {
-        assert!((200..600).contains(&reply.code()) && *len <= bytes.len());
-        assert_eq!(reply_parser::parse(&bytes[..*len]), read);
-        assert_eq!(reply_parser::parse(&bytes[..*len - 1]), Ok(None));
+        Driver::new(settings.clone()).feed(bytes);
     }
 }
 

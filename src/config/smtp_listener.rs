@@ -154,7 +154,7 @@ pub struct SmtpListenerRules {
     pub require_tls: bool,
     /// True if connections from trusted proxies begin with a PROXY protocol header.
     pub proxy_protocol: bool,
-    /// The treatment of line ends other than CR LF in a message.
+    /// The treatment of line ends other than CR LF.
     pub bare_newline: BareNewline,
     /// The networks that may connect; empty for all.
     pub networks: Vec<IpNet>,
@@ -184,12 +184,12 @@ impl Default for SmtpListenerRules {
     }
 }
 
-/// The treatment of line ends other than CR LF in the content of DATA.
+/// The treatment of line ends other than CR LF, in commands and in the content of DATA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BareNewline {
-    /// The message is refused.
+    /// The command or message is refused.
     Refuse,
-    /// They become CR LF.
+    /// They count as CR LF; in a message they become CR LF.
     Normalize,
 }
 

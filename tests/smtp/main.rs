@@ -11,6 +11,7 @@ mod dialogs;
 mod faults;
 mod idle;
 mod limits;
+mod line_ends;
 mod listeners;
 mod postfix;
 mod proxy_protocol;

@@ -39,9 +39,15 @@ fn ends() -> Vec<String> {
 }
 
 fn started(lenient: bool) -> (Gateway, Sink) {
+    started_with(lenient, "refuse")
+}
+
+fn started_with(lenient: bool, bare_newline: &str) -> (Gateway, Sink) {
     let sink = Sink::start(Settings { lenient, ..Settings::default() });
-    let keys = "identity = [\"header\"]\nmax_messages = 100000\nmax_errors = 100000\n";
-    let gateway = Gateway::start(&smtp(&[sink.address], keys));
+    let keys = format!(
+        "identity = [\"header\"]\nmax_messages = 100000\nmax_errors = 100000\nbare_newline = \"{bare_newline}\"\n"
+    );
+    let gateway = Gateway::start(&smtp(&[sink.address], &keys));
     gateway.account("email").credential(JOE, "email");
     (gateway, sink)
 }
@@ -94,6 +100,65 @@ fn by_data(lenient: bool) {
     assert_eq!(client.say("NOOP").code, 250);
     assert!(accepted.len() > 3);
     check(&sink, &accepted);
+}
+
+/// Each payload is one message where it is accepted, and only a NUL is refused.
+fn by_data_normalized(lenient: bool) {
+    let (gateway, sink) = started_with(lenient, "normalize");
+    let mut client = Client::login(gateway.address("smtp.listen"), JOE);
+    let mut accepted = Vec::new();
+    for (number, end) in ends().iter().enumerate() {
+        for cut in [0, end.len() / 2, end.len()] {
+            begin(&mut client, number);
+            assert_eq!(client.say("DATA").code, 354);
+            let text = format!("Subject: x\r\n\r\nbody{end}{}", SMUGGLED.trim_end_matches(".\r\n"));
+            let (one, other) = text.as_bytes().split_at("Subject: x\r\n\r\nbody".len() + cut);
+            client.send(one);
+            client.send(other);
+            client.send(b"\r\n.\r\n");
+            let answer = client.answer();
+            assert_eq!(answer.code, if end.contains('\0') { 550 } else { 250 }, "{end:?}: {answer:?}");
+            if end.contains('\0') {
+                continue;
+            }
+            accepted.push(number);
+            let content = sink.messages().pop().unwrap().content;
+            let text = String::from_utf8(content).unwrap().replace("\r\n", "");
+            assert!(!text.contains(['\r', '\n']), "{end:?}: {text:?}");
+        }
+    }
+    assert_eq!(client.say("NOOP").code, 250);
+    assert!(accepted.len() > 100);
+    check(&sink, &accepted);
+}
+
+// Case D5: where line ends are normalized, each payload is one message, too.
+#[test]
+fn by_data_to_a_strict_backend_with_normalized_line_ends() {
+    by_data_normalized(false);
+}
+
+// Case D5: the same for a backend that takes more for an end.
+#[test]
+fn by_data_to_a_lenient_backend_with_normalized_line_ends() {
+    by_data_normalized(true);
+}
+
+// Case D5: what hides an end where line ends are normalized hides none.
+#[test]
+fn a_line_end_within_the_end_of_a_line_makes_no_second_message() {
+    for lenient in [false, true] {
+        let (gateway, sink) = started_with(lenient, "normalize");
+        let mut client = Client::login(gateway.address("smtp.listen"), JOE);
+        // What follows the end is commands, of the client's own session and no more.
+        for (number, end) in ["\r\r\n.\r\n", "\n\r\n.\r\n", "\n.\r\n.\r\n"].iter().enumerate() {
+            begin(&mut client, number);
+            assert_eq!(client.say("DATA").code, 354);
+            client.send(format!("Subject: x\r\n\r\nbody{end}NOOP\r\n").as_bytes());
+            assert_eq!([client.answer().code, client.answer().code], [250, 250], "{end:?}");
+        }
+        check(&sink, &[0, 1, 2]);
+    }
 }
 
 #[test]
@@ -173,7 +238,13 @@ fn nothing_is_written_into_our_own_header() {
 
 #[test]
 fn a_message_that_stops_in_the_middle_is_none() {
-    let (gateway, sink) = started(true);
+    for bare_newline in ["refuse", "normalize"] {
+        stops_in_the_middle(bare_newline);
+    }
+}
+
+fn stops_in_the_middle(bare_newline: &str) {
+    let (gateway, sink) = started_with(true, bare_newline);
     for rest in ["body", "body\r", "body\r\n", "body\r\n.", "body\r\n.\r", "body\n.\n", "\n"] {
         let mut client = Client::login(gateway.address("smtp.listen"), JOE);
         begin(&mut client, 0);

@@ -148,6 +148,11 @@ impl MailDelivery {
         self.outcome.is_some()
     }
 
+    /// Returns true if a backend has the transaction.
+    pub fn is_open(&self) -> bool {
+        matches!(self.stage, DeliveryStage::Open(_))
+    }
+
     /// Sends DATA. Returns 354 or a refusal.
     pub async fn data(&mut self) -> Reply {
         let pipelined = self.data_reply.take();

@@ -66,6 +66,9 @@ impl ServedListener {
     }
 }
 
+/// The longest pause within a message that is refused already.
+const STALL: Duration = Duration::from_secs(5);
+
 /// The SMTP entry.
 pub struct SmtpService {
     /// The listeners, in their configured order.
@@ -74,6 +77,8 @@ pub struct SmtpService {
     pub timeouts: SmtpTimeouts,
     /// The longest TLS handshake, and the longest wait for a header of the PROXY protocol.
     pub handshake: Duration,
+    /// The longest pause within a message that is refused already, or that its client may take for complete.
+    pub stall: Duration,
     /// The networks of the trusted proxies; replaced at a reload.
     pub trusted_proxies: ArcSwap<Vec<IpNet>>,
     /// True if the gateway logs in at its backends.
@@ -117,6 +122,7 @@ impl SmtpService {
             listeners: listeners.collect(),
             timeouts: config.timeouts.clone(),
             handshake: HANDSHAKE.min(config.timeouts.command),
+            stall: STALL.min(config.timeouts.data),
             trusted_proxies: ArcSwap::from_pointee(trusted_proxies.to_vec()),
             logs_in: config.relay.login.is_some(),
             tls: tls.map(TlsAcceptor::from),

@@ -113,19 +113,21 @@ impl SessionDriver {
             let timeouts = &self.worker.entry.timeouts;
             let command_ends_at = *command_ends.get_or_insert(now + timeouts.command);
             let receiving = self.session.is_receiving();
-            let until = if receiving { Instant::now() + timeouts.data } else { command_ends_at };
+            let until = match (self.session.may_stall(), receiving) {
+                (true, _) => Instant::now() + self.worker.entry.stall,
+                (false, true) => Instant::now() + timeouts.data,
+                (false, false) => command_ends_at,
+            };
             let outcome = match reason {
                 PauseReason::RepliesFull => WaitOutcome::Input,
                 _ => self.wait(now, until.min(self.deadline), &mut shutdown).await,
             };
+            let mut stalled = false;
             match outcome {
                 WaitOutcome::Input => {}
                 WaitOutcome::Disconnected => break,
                 WaitOutcome::Stopped => self.session.close_with(&replies::STOPPING, &mut self.out),
-                WaitOutcome::TimedOut => {
-                    self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
-                    self.session.close_with(&replies::TIMEOUT, &mut self.out);
-                }
+                WaitOutcome::TimedOut => stalled = self.time_out(),
                 WaitOutcome::CredentialsChanged => self.unsure = true,
             }
             if !receiving && !self.session.is_over() {
@@ -145,6 +147,7 @@ impl SessionDriver {
                         let rest = match shutdown.has_begun() {
                             true if receiving || shutdown.is_past_deadline() => UnreadInput::Expected,
                             true => UnreadInput::Unbounded,
+                            false if stalled => UnreadInput::Expected,
                             false => UnreadInput::Bounded,
                         };
                         let _ = self.alarm.within(FAREWELL, stream.close(&self.out, rest)).await;
@@ -161,6 +164,23 @@ impl SessionDriver {
             // The connection may have been lost in the middle of a login.
             self.input.zeroize();
         }
+    }
+
+    /// Ends the session because its client took too long. If its message is refused, the reply is the reason of that, and the
+    /// result is true.
+    fn time_out(&mut self) -> bool {
+        let receiving = self.session.is_receiving();
+        let stalled = self.session.end_stalled(&mut self.out);
+        if !stalled {
+            self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
+            self.session.close_with(&replies::TIMEOUT, &mut self.out);
+        } else if let Some(delivery) = &mut self.delivery
+            && receiving
+            && delivery.is_open()
+        {
+            delivery.abort();
+        }
+        stalled
     }
 
     fn end_transaction(&mut self) {

@@ -61,6 +61,11 @@ impl DataReader {
         self.size
     }
 
+    /// Returns true if only the LF of the end is missing, which a client may not send.
+    pub fn is_within_end(&self) -> bool {
+        self.pending == PartialEnd::CrLfDotCr
+    }
+
     /// Consumes input up to the end of the next element. To be called until there is no more.
     pub fn read<'i>(&mut self, input: &mut &'i [u8]) -> DataRead<'i> {
         while self.pending != PartialEnd::Nothing {

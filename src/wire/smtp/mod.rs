@@ -1,7 +1,7 @@
 //! SMTP without a socket or a clock: what clients and backends send, as values.
 //!
 //! - The server side: `session` is a client's session, fed with bytes. It uses `command` (with `path` and `parameters`),
-//!   `auth`, `data` and `bdat` for content, `header` and `received_field` for what Gatepost removes from it and adds to it.
+//!   `auth`, `data`, `newline_normalizer` and `bdat` for content, `header` and `received_field` for what Gatepost removes from it and adds to it.
 //! - The client side: `reply_parser` reads the replies of backends, `extensions` what their EHLO replies offer; `xclient` is a
 //!   command of Postfix for proxies.
 //! - Both: `reply` is a reply as a value, `replies` are those that Gatepost sends itself.
@@ -15,6 +15,7 @@ pub mod data;
 mod digits;
 pub mod extensions;
 pub mod header;
+pub mod newline_normalizer;
 pub mod parameters;
 pub mod path;
 pub mod proxy_protocol;

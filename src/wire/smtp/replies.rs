@@ -118,6 +118,12 @@ pub const INVALID_CONTENT: Reply = Reply::new(
     EnhancedStatusCode(5, 6, 0),
     "Lines must end in CR LF (curl: --crlf), contain no other CR, LF or NUL, and not begin with an unstuffed dot",
 );
+/// A message whose client pauses behind a dot in a line of its own that is not the end.
+pub const END_NOT_RECOGNIZED: Reply = Reply::new(
+    550,
+    EnhancedStatusCode(5, 6, 0),
+    "Only CR LF, a dot and CR LF end a message: the last line is a dot, but without CR LF on both sides",
+);
 /// An internationalized address in a transaction without SMTPUTF8 (RFC 6531).
 pub const SMTPUTF8_REQUIRED: Reply =
     Reply::new(553, EnhancedStatusCode(5, 6, 7), "Internationalized address requires SMTPUTF8");

@@ -100,7 +100,7 @@ impl SmtpSession {
         input: &mut &'i [u8],
         longest: impl Fn(&[u8]) -> usize,
     ) -> Result<&'i [u8], InputLine<'i>> {
-        let found = input_line::first(input, self.overflowed, longest);
+        let found = input_line::first(input, self.overflowed, longest, self.settings.bare_newline);
         self.overflowed = if let InputLine::Overflow(verb) = found { Some(verb) } else { None };
         *input = match found {
             InputLine::Whole(_, rest) | InputLine::TooLong(_, rest) | InputLine::Malformed(_, rest) => rest,

@@ -1,8 +1,8 @@
 //! The methods that complete a [`SessionStep`](super::SessionStep).
 
+use super::content_reader::ContentReader;
 use super::phase::{DataPhase, PendingEnvelope, SessionPhase};
 use super::{SessionLimit, SmtpSession};
-use crate::wire::smtp::data::DataReader;
 use crate::wire::smtp::{Reply, replies};
 
 /// The outcome of a login.
@@ -102,7 +102,8 @@ impl SmtpSession {
             Some(body) if reply.is_intermediate() => {
                 reply.write(out);
                 self.messages += 1;
-                self.phase = SessionPhase::Data(DataPhase { body, reader: DataReader::new() });
+                let reader = ContentReader::new(self.settings.bare_newline);
+                self.phase = SessionPhase::Data(DataPhase { body, reader });
             }
             _ => self.conclude(reply, out),
         }

@@ -2,13 +2,22 @@
 
 use std::borrow::Cow;
 
-/// A piece of content: bytes that were added or filtered, then bytes that pass unchanged.
+/// A piece of content: bytes that were added, filtered or normalized, then bytes that pass unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContentPiece<'i> {
     /// The first bytes.
     pub head: Vec<u8>,
     /// The bytes behind them, borrowed from the input.
     pub rest: &'i [u8],
+}
+
+impl<'i> From<Cow<'i, [u8]>> for ContentPiece<'i> {
+    fn from(bytes: Cow<'i, [u8]>) -> ContentPiece<'i> {
+        match bytes {
+            Cow::Borrowed(rest) => ContentPiece { head: Vec::new(), rest },
+            Cow::Owned(head) => ContentPiece { head, rest: &[] },
+        }
+    }
 }
 
 impl<'i> ContentPiece<'i> {

@@ -80,8 +80,10 @@ impl SmtpSession {
         input: &mut &'i [u8],
         environment: &SessionEnvironment,
     ) -> SessionStep<'i> {
+        let bare_newline = self.settings.bare_newline;
         while transaction.accepted + envelope.rcpts.len() < self.settings.recipients
-            && let InputLine::Whole(line, rest) = input_line::first(input, None, command::longest)
+            && let InputLine::Whole(line, rest) =
+                input_line::first(input, None, command::longest, bare_newline)
             && let Ok(SmtpCommand::Rcpt(arguments)) = SmtpCommand::parse(line)
             && let Ok(rcpt) =
                 command::rcpt(arguments, environment.offered, transaction.utf8, self.is_extended())
@@ -89,7 +91,7 @@ impl SmtpSession {
             envelope.rcpts.push(rcpt);
             *input = rest;
         }
-        let next = input_line::first(input, None, command::longest);
+        let next = input_line::first(input, None, command::longest, bare_newline);
         envelope.data =
             matches!(next, InputLine::Whole(line, _) if SmtpCommand::parse(line) == Ok(SmtpCommand::Data));
         let (mail, rcpts) = (envelope.mail.is_some(), envelope.rcpts.len());

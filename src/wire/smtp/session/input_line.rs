@@ -1,5 +1,6 @@
 //! Command lines: strict about their ends, bounded in their length.
 
+use crate::config::BareNewline;
 use crate::wire::smtp::{Reply, command, replies};
 
 /// The start of the input.
@@ -9,7 +10,7 @@ pub(super) enum InputLine<'i> {
     Whole(&'i [u8], &'i [u8]),
     /// A line that is too long, and the input behind it.
     TooLong(LineVerb, &'i [u8]),
-    /// A line that ends in a lone LF or contains a control character, and the input behind it.
+    /// A line that ends in a lone LF where that is refused, or contains a control character, and the input behind it.
     Malformed(LineVerb, &'i [u8]),
     /// An incomplete line.
     Partial,
@@ -71,11 +72,12 @@ impl LineVerb {
 }
 
 /// Reads the first line of `input`. `overflowed` is the verb of a line whose start was discarded. `longest` is the limit in
-/// bytes for a line, CR LF included.
+/// bytes for a line, CR LF included. `bare_newline` decides on a line that ends in a lone LF.
 pub(super) fn first<'i>(
     input: &'i [u8],
     overflowed: Option<LineVerb>,
     longest: impl Fn(&[u8]) -> usize,
+    bare_newline: BareNewline,
 ) -> InputLine<'i> {
     let verb = || overflowed.unwrap_or_else(|| LineVerb::of(input));
     let Some(end) = memchr::memchr(b'\n', input) else {
@@ -86,12 +88,15 @@ pub(super) fn first<'i>(
     if overflowed.is_some() || end + 1 > longest(line) {
         return InputLine::TooLong(verb(), rest);
     }
-    match line.split_last() {
-        // Without an early exit, so that the compiler can vectorize the search.
-        Some((b'\r', line)) if !line.iter().fold(false, |any, byte| any | byte.is_ascii_control()) => {
-            InputLine::Whole(line, rest)
-        }
-        _ => InputLine::Malformed(verb(), rest),
+    let line = match line.split_last() {
+        Some((b'\r', line)) => line,
+        _ if bare_newline == BareNewline::Normalize => line,
+        _ => return InputLine::Malformed(verb(), rest),
+    };
+    // Without an early exit, so that the compiler can vectorize the search.
+    match line.iter().fold(false, |any, byte| any | byte.is_ascii_control()) {
+        false => InputLine::Whole(line, rest),
+        true => InputLine::Malformed(verb(), rest),
     }
 }
 
@@ -119,9 +124,25 @@ mod tests {
             (b"AUTH PLAIN", InputLine::Overflow(LineVerb::Auth)),
         ];
         for (input, expected) in cases {
-            assert_eq!(first(input, None, ten), expected, "{:?}", input.escape_ascii().to_string());
+            assert_eq!(
+                first(input, None, ten, BareNewline::Refuse),
+                expected,
+                "{:?}",
+                input.escape_ascii().to_string()
+            );
         }
-        assert_eq!(first(b"a\r\nb", Some(bdat), ten), InputLine::TooLong(bdat, b"b"));
-        assert_eq!(first(b"a", Some(other), ten), InputLine::Overflow(other));
+        let strict = |input, overflowed| first(input, overflowed, ten, BareNewline::Refuse);
+        assert_eq!(strict(b"a\r\nb", Some(bdat)), InputLine::TooLong(bdat, b"b"));
+        assert_eq!(strict(b"a", Some(other)), InputLine::Overflow(other));
+        let cases: [(&[u8], InputLine<'_>); 5] = [
+            (b"NOOP\nx", InputLine::Whole(b"NOOP", b"x")),
+            (b"NOOP\r\nx", InputLine::Whole(b"NOOP", b"x")),
+            (b"\n", InputLine::Whole(b"", b"")),
+            (b"NO\rP\n", InputLine::Malformed(other, b"")),
+            (b"NOOP\r\r\n", InputLine::Malformed(other, b"")),
+        ];
+        for (input, expected) in cases {
+            assert_eq!(first(input, None, ten, BareNewline::Normalize), expected, "{input:?}");
+        }
     }
 }

@@ -1,15 +1,16 @@
 //! The content of a message: what of it goes to the backend, and what ends it.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
+use super::content_reader::ContentRead;
 use super::phase::{
     ChunkBlame, ChunkPhase, DataPhase, IncomingMessage, MailTransaction, SessionPhase, SkippedChunk,
 };
 use super::{ContentPiece, SessionEnvironment, SessionLimit, SessionStep, SmtpSession};
 use crate::wire::smtp::bdat::ChunkReader;
-use crate::wire::smtp::data::DataRead;
 use crate::wire::smtp::header::HeaderFilter;
 use crate::wire::smtp::received_field::{MAX_HOPS, ReceivedField};
 use crate::wire::smtp::{Reply, replies};
@@ -19,14 +20,21 @@ static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\r\
 
 impl IncomingMessage {
     /// Filters a piece of content for the backend.
-    fn pass<'i>(&mut self, piece: &'i [u8]) -> Result<ContentPiece<'i>, Reply> {
+    fn pass<'i>(&mut self, piece: Cow<'i, [u8]>) -> Result<ContentPiece<'i>, Reply> {
         if piece.is_empty() || self.filter.is_over() {
-            return Ok(ContentPiece { head: Vec::new(), rest: piece });
+            return Ok(piece.into());
         }
         let mut head = self.prefix.take().unwrap_or_default();
         // The capacity for the whole header at once. Growing step by step would allocate buffers of all sizes.
-        head.reserve(EMPTY_LINE.find(piece).map_or(piece.len(), |end| end + 4));
-        let rest = self.filter.pass(piece, &mut head);
+        head.reserve(EMPTY_LINE.find(&piece).map_or(piece.len(), |end| end + 4));
+        let rest = match piece {
+            Cow::Borrowed(piece) => self.filter.pass(piece, &mut head),
+            Cow::Owned(piece) => {
+                let rest = self.filter.pass(&piece, &mut head);
+                head.extend_from_slice(rest);
+                &[]
+            }
+        };
         if self.filter.hops() > MAX_HOPS {
             return Err(replies::MAIL_LOOP);
         }
@@ -90,8 +98,8 @@ impl SmtpSession {
     ) -> Option<SessionStep<'i>> {
         loop {
             let step = match phase.reader.read(input) {
-                DataRead::More => SessionStep::Read,
-                DataRead::End => {
+                ContentRead::More => SessionStep::Read,
+                ContentRead::End => {
                     if let Some(reply) = phase.body.rejection {
                         self.conclude(&reply, out);
                         return None;
@@ -100,15 +108,15 @@ impl SmtpSession {
                     return Some(SessionStep::Finish(ContentPiece { head: phase.body.finish(), rest: &[] }));
                 }
                 _ if phase.body.rejection.is_some() => continue,
-                DataRead::Fault => self.reject(&mut phase.body, replies::INVALID_CONTENT),
-                DataRead::Content(_) if phase.reader.size() > self.settings.max_message => {
+                ContentRead::Fault => self.reject(&mut phase.body, replies::INVALID_CONTENT),
+                ContentRead::Content(_) if phase.reader.size() > self.settings.max_message => {
                     self.reached.push(SessionLimit::Size);
                     self.reject(&mut phase.body, replies::TOO_LARGE)
                 }
-                DataRead::Content(piece) => match phase.body.pass(piece) {
+                ContentRead::Content(piece) => match phase.body.pass(piece) {
                     Ok(mut piece) if phase.reader.take_end(input) => {
                         // The end is taken together with the content, so that a message that came whole is sent in one write.
-                        // Bytes are withheld only within the header, and then `rest` is empty.
+                        // Bytes are withheld only within the header, and then nothing follows it.
                         piece.head.extend_from_slice(&phase.body.finish());
                         self.phase = SessionPhase::MessageReply;
                         return Some(SessionStep::Finish(piece));
@@ -157,7 +165,7 @@ impl SmtpSession {
                     self.reached.push(SessionLimit::Size);
                     Err(replies::TOO_LARGE)
                 }
-                false => phase.body.pass(piece).map(ContentPiece::into_bytes),
+                false => phase.body.pass(Cow::Borrowed(piece)).map(ContentPiece::into_bytes),
             };
             let step = match passed {
                 Err(reply) => self.reject(&mut phase.body, reply),

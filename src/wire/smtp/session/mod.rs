@@ -2,15 +2,18 @@
 //! A step is completed before the next one is taken, so that pipelined commands (RFC 2920) wait for each other.
 //!
 //! `command` has the commands, `envelope` those of a transaction, `message` the content. `completion` has the methods that
-//! complete a step. `phase` is the state, `input_line` splits the input into lines, `content_piece` is content on its way.
+//! complete a step. `phase` is the state, `input_line` splits the input into lines, `content_reader`
+//! finds the end of a message, `content_piece` is content on its way. `stall` is about a client that sends no end.
 
 mod command;
 mod completion;
 mod content_piece;
+mod content_reader;
 mod envelope;
 mod input_line;
 mod message;
 mod phase;
+mod stall;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -40,7 +43,7 @@ pub struct SessionSettings {
     pub starttls: bool,
     /// True if AUTH requires an encrypted connection.
     pub require_tls: bool,
-    /// The treatment of line ends other than CR LF in the content of DATA.
+    /// The treatment of line ends other than CR LF, in commands and in the content of DATA.
     pub bare_newline: BareNewline,
     /// The largest message in bytes.
     pub max_message: u64,

@@ -1,9 +1,9 @@
 //! The state of a session. Each phase is named for what it awaits, and owns the data for it.
 
+use super::content_reader::ContentReader;
 use crate::wire::smtp::Reply;
 use crate::wire::smtp::auth::AuthExchange;
 use crate::wire::smtp::bdat::ChunkReader;
-use crate::wire::smtp::data::DataReader;
 use crate::wire::smtp::header::HeaderFilter;
 
 /// The phase of a session.
@@ -92,7 +92,7 @@ pub(super) struct IncomingMessage {
 #[derive(Debug)]
 pub(super) struct DataPhase {
     pub body: Box<IncomingMessage>,
-    pub reader: DataReader,
+    pub reader: ContentReader,
 }
 
 /// A message by BDAT, within a chunk.
