@@ -27,7 +27,7 @@ const COST: u32 = 6;
 const RIGHT: &str = "passw0rd-0";
 
 /// Addresses that are throttled, and ask at the same time.
-const THROTTLED: usize = 60;
+const THROTTLED: usize = 100;
 
 /// Times by class.
 type Times = Vec<(&'static str, Vec<Duration>)>;
@@ -198,7 +198,7 @@ fn the_time_of_a_refused_login_tells_nothing() {
             let login = format!("used-{n}:{RIGHT}");
             assert_eq!(site.doors.login(Door::Http, &site.address(), &login).0, 200);
         }
-        in_turns(20, &classes, |_, nth, class| {
+        in_turns(30, &classes, |_, nth, class| {
             let (n, from) = (first + nth, site.address());
             let login = match class {
                 0 => format!("plain-{n}:wrong-passw0rd"),

@@ -10,7 +10,7 @@
 //! without a notice.
 //!
 //! A socket, or the directory of all, may be deleted while a gateway runs. The sender finds out by a roll call, waits for
-//! the gateway to listen again, and tells it ([`roll_call`]). The database itself may be replaced: then a gateway decides nothing
+//! the gateway to listen again, and tells it (`roll_call`). The database itself may be replaced: then a gateway decides nothing
 //! any more ([`Store::verify_files`]), and does not acknowledge a notice of a change in another file.
 
 mod ledger;
@@ -113,6 +113,11 @@ impl Cluster {
         let (listener, name) = folder.listen().map_err(unusable)?;
         let roll = Arc::new(open_roll(store)?);
         roll.enroll(timing.patience).await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        // Nothing is decided any more then, not even by the cache.
+        store.on_replaced({
+            let epochs = epochs.clone();
+            move || epochs.raise_all()
+        });
         let ledger = Ledger::new(store.changes().await?);
         let name = Mutex::new(name);
         let (place, store, database) = (place.clone(), store.clone(), store.file_id());
@@ -226,25 +231,15 @@ async fn watch(shared: Arc<MemberShared>, listener: UnixListener, timing: Timing
     listening.spawn(listen(shared.clone(), listener, timing));
     let mut ticks = interval(timing.look);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut was_replaced = false;
     loop {
         ticks.tick().await;
         let before = shared.ledger.known();
-        match shared.store.changes().await {
-            Ok(number) => {
-                if shared.ledger.look(before, number) {
-                    info!("store changed without a notice: all cached data is dropped");
-                    shared.epochs.raise_all();
-                }
-                was_replaced = false;
-            }
-            // Nothing is decided any more, not even by the cache. The store logs its faults itself.
-            Err(StoreError::Replaced(_)) => {
-                if !std::mem::replace(&mut was_replaced, true) {
-                    shared.epochs.raise_all();
-                }
-            }
-            Err(_) => {}
+        // The store logs its faults itself.
+        if let Ok(number) = shared.store.changes().await
+            && shared.ledger.look(before, number)
+        {
+            info!("store changed without a notice: all cached data is dropped");
+            shared.epochs.raise_all();
         }
         let name = shared.name.lock().clone();
         if !shared.place.has(&name) {
@@ -296,9 +291,8 @@ async fn hear(shared: &MemberShared, stream: UnixStream, patience: Duration) {
     }
     let notice: Option<Notice> = serde_json::from_slice(&text).ok();
     if notice.as_ref().and_then(|notice| notice.database).is_some_and(|file| file != shared.store.file_id()) {
-        if shared.store.verify_files().is_err() {
-            shared.epochs.raise_all();
-        }
+        // If that finds the own file replaced, nothing is decided any more.
+        let _ = shared.store.verify_files();
         let _ = timeout(patience, writer.write_all(ANOTHER_FILE)).await;
         return;
     }

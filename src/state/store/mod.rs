@@ -186,6 +186,11 @@ impl Store {
         self.pools.verify_files()
     }
 
+    /// Calls `hook` when its files are found replaced, before that is logged. May be set once.
+    pub fn on_replaced(&self, hook: impl Fn() + Send + Sync + 'static) {
+        self.pools.on_replaced(hook);
+    }
+
     /// The device and inode of its file.
     pub fn file_id(&self) -> FileId {
         self.pools.file_id()

@@ -135,6 +135,11 @@ impl Pools {
         self.files.verify().map_err(StoreError::Replaced)
     }
 
+    /// Calls `hook` whenever the files are found replaced.
+    pub(super) fn on_replaced(&self, hook: impl Fn() + Send + Sync + 'static) {
+        self.files.on_replaced(hook);
+    }
+
     /// Logs a fault of a row that was read.
     pub(super) fn note_fault(&self, fault: &StoreError) {
         self.faults.failed(&self.path, fault);

@@ -2,9 +2,12 @@
 //! decides on a state that nobody can change any more.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The device and the inode of a file, which are its own as long as it is open.
 pub type FileId = (u64, u64);
@@ -15,6 +18,18 @@ pub(super) struct OpenFiles {
     database: (PathBuf, FileId),
     /// The write-ahead log and its index, as far as they existed.
     companions: Vec<(PathBuf, FileId)>,
+    /// True since they were found replaced.
+    are_replaced: AtomicBool,
+    on_replaced: OnceLock<ReplacedHook>,
+}
+
+/// The reaction to files that were found replaced.
+struct ReplacedHook(Box<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for ReplacedHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReplacedHook")
+    }
 }
 
 impl OpenFiles {
@@ -29,7 +44,9 @@ impl OpenFiles {
             PathBuf::from(name)
         });
         let companions = beside.into_iter().filter_map(|path| id(&path).ok().map(|id| (path, id)));
-        Ok(OpenFiles { database, companions: companions.collect() })
+        let companions = companions.collect();
+        let (are_replaced, on_replaced) = (AtomicBool::new(false), OnceLock::new());
+        Ok(OpenFiles { database, companions, are_replaced, on_replaced })
     }
 
     /// The ID of the database.
@@ -43,11 +60,27 @@ impl OpenFiles {
         self.companions.iter().any(|(path, open)| id(path).is_ok_and(|now| now != *open))
     }
 
+    /// Calls `hook` when the files are found replaced.
+    pub(super) fn on_replaced(&self, hook: impl Fn() + Send + Sync + 'static) {
+        let _ = self.on_replaced.set(ReplacedHook(Box::new(hook)));
+    }
+
     /// Checks that the paths still lead to the open files: one `stat` each.
     ///
     /// # Errors
     /// The text for the operator.
     pub(super) fn verify(&self) -> Result<(), String> {
+        let verified = self.compare();
+        if verified.is_err() != self.are_replaced.load(Ordering::Relaxed) {
+            let were_replaced = self.are_replaced.swap(verified.is_err(), Ordering::Relaxed);
+            if let (false, true, Some(hook)) = (were_replaced, verified.is_err(), self.on_replaced.get()) {
+                hook.0();
+            }
+        }
+        verified
+    }
+
+    fn compare(&self) -> Result<(), String> {
         for (path, open) in std::iter::once(&self.database).chain(&self.companions) {
             let what_happened = match id(path) {
                 Ok(now) if now == *open => continue,
