@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 use gatepost::cli::{Arguments, Command, REFUSED, account, check, completions, credential, demo, find, man};
 use gatepost::config::{Config, ConfigError, ConfigErrors};
-use gatepost::server::{self, ConfigSource, Gateway, LastLines, StartError, complain};
+use gatepost::server::{self, ConfigSource, Gateway, LastLines, Signals, StartError, complain};
 use tokio::runtime::Runtime;
 
 /// The allocator, chosen for many small allocations per request (docs/performance.md).
@@ -15,9 +15,8 @@ use tokio::runtime::Runtime;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
     let _last_lines = LastLines;
-    match run(arguments) {
+    match run() {
         Ok(code) => code,
         Err(error) if matches!(error.downcast_ref(), Some(StartError::Stopped)) => ExitCode::SUCCESS,
         Err(error) => {
@@ -27,24 +26,47 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<ExitCode> {
+fn run() -> Result<ExitCode> {
     // Each worker has its own runtime. This one is for the ops listener, the store and signals.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let done = execute(arguments, &runtime);
+    // Before anything else: without a handler, a SIGHUP would end the process. Commands that end by themselves keep that.
+    let signals = serves().then(|| {
+        let _entered = runtime.enter();
+        Signals::listen().map_err(StartError::Signals)
+    });
+    let done = execute(Arguments::parse(), &runtime, signals.transpose()?);
     // A blocking call, such as the lookup of a name, cannot be cancelled. Its result is no longer needed.
     runtime.shutdown_background();
     done
 }
 
-fn execute(arguments: Arguments, runtime: &Runtime) -> Result<ExitCode> {
+/// Returns true if the command line asks for a gateway. It is parsed later, which takes longer.
+fn serves() -> bool {
+    let mut arguments = std::env::args_os().skip(1);
+    while let Some(argument) = arguments.next() {
+        if argument == "--config" {
+            arguments.next();
+        } else if !argument.to_string_lossy().starts_with('-') {
+            return argument == "serve" || argument == "demo";
+        }
+    }
+    false
+}
+
+fn execute(arguments: Arguments, runtime: &Runtime, signals: Option<Signals>) -> Result<ExitCode> {
     let path = arguments.config;
+    let listen = |signals: Option<Signals>| {
+        let _entered = runtime.enter();
+        signals.map_or_else(|| Signals::listen().map_err(StartError::Signals), Ok)
+    };
     match arguments.command {
-        Command::Demo(options) => runtime.block_on(demo::run(options)),
+        Command::Demo(options) => runtime.block_on(demo::run(options, listen(signals)?)),
         Command::Serve => {
             let Some(config) = load(&path) else { return Ok(ExitCode::from(REFUSED)) };
             start_log(&config)?;
+            let signals = listen(signals)?;
             runtime.block_on(async {
-                match Gateway::start(config).await {
+                match Gateway::start(config, signals).await {
                     Ok(gateway) => gateway.run(ConfigSource::File(path)).await,
                     // Reported in the same way as errors in the file itself.
                     Err(StartError::Unfit(wrong)) => return Ok(refuse(&path, wrong)),

@@ -6,7 +6,7 @@ use gatepost::config::BareNewline;
 use gatepost::domain::{PathPattern, Permission, PermissionEdit, Permissions};
 use gatepost::wire::smtp::extensions::ServiceExtensions;
 use gatepost::wire::smtp::proxy_protocol::{self, LONGEST as LONGEST_PROXY};
-use gatepost::wire::smtp::reply_parser::{self, LONGEST_REPLY, ReplyError};
+use gatepost::wire::smtp::reply_parser::{self, LONGEST_LINE, LONGEST_REPLY, ReplyError};
 use gatepost::wire::smtp::session::SessionSettings;
 use gatepost::wire::{
     BASIC_BUFFER, BasicBuffer, BasicError, BodyScanner, CallParameters, ChunkedDecoder, ChunkedError,
@@ -415,7 +415,7 @@ fn read_replies(bytes: &[u8], cuts: &[u8]) -> (Vec<Vec<u8>>, Option<ReplyError>,
         loop {
             match reply_parser::parse(&buffer) {
                 Ok(Some((reply, taken))) => {
-                    assert!(taken <= LONGEST_REPLY && (200..600).contains(&reply.code()));
+                    assert!(taken <= buffer.len() && (200..600).contains(&reply.code()));
                     let mut written = Vec::new();
                     reply.write(&mut written);
                     replies.push(written);
@@ -426,7 +426,10 @@ fn read_replies(bytes: &[u8], cuts: &[u8]) -> (Vec<Vec<u8>>, Option<ReplyError>,
                 Err(error) => return (replies, Some(error), 0),
             }
         }
-        assert!(buffer.len() <= LONGEST_REPLY);
+        while let Some(surplus) = reply_parser::surplus(&buffer) {
+            buffer.drain(surplus);
+        }
+        assert!(buffer.len() <= LONGEST_REPLY + 2 * LONGEST_LINE + 4);
     }
     (replies, None, buffer.len())
 }

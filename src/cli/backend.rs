@@ -12,8 +12,7 @@ use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::headers::answer::AnswerHead;
 use crate::edge::http::http1::client::Http1Client;
 use crate::edge::http::respond;
-use crate::edge::net::in_flight::InFlight;
-use crate::edge::net::listener::{self, Connection};
+use crate::edge::net::listener::{self, AdmissionLimits, Connection};
 use crate::edge::net::source_limit::unlimited;
 
 /// The number of bytes of a body that are shown.
@@ -22,7 +21,8 @@ const SHOWN: usize = 2048;
 /// Serves on `socket` until `stop` turns true.
 pub async fn serve(socket: TcpListener, name: &'static str, stop: watch::Receiver<bool>) {
     let answer = move |connection: Connection| answer_all(connection, name);
-    listener::accept(socket, None, InFlight::new(1000), unlimited, stop, answer).await;
+    let limits = AdmissionLimits::for_operators(1000, None);
+    listener::accept(socket, None, limits, unlimited, |_| {}, stop, answer).await;
 }
 
 /// The longest time for an answer to be taken.

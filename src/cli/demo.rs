@@ -18,7 +18,7 @@ use super::{backend, sink};
 use crate::config::Config;
 use crate::domain::{AccountError, Permission, PermissionEdit, Permissions};
 use crate::edge::net::listener;
-use crate::server::{self, ConfigSource, Gateway};
+use crate::server::{self, ConfigSource, Gateway, Signals};
 use crate::service::Origin;
 use crate::service::credentials::Addition;
 
@@ -61,7 +61,7 @@ struct DemoLogin {
 ///
 /// # Errors
 /// The directory cannot be written, an address is in use, or the database cannot be opened.
-pub async fn run(options: DemoOptions) -> Result<ExitCode> {
+pub async fn run(options: DemoOptions, signals: Signals) -> Result<ExitCode> {
     let directory = &options.directory;
     fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -90,7 +90,7 @@ pub async fn run(options: DemoOptions) -> Result<ExitCode> {
     server::start_log(&config.log).context("log")?;
     let (_stop, stopped) = watch::channel(false);
     tokio::spawn(sink::serve(sink, stopped.clone()));
-    let gateway = Gateway::start(config).await?;
+    let gateway = Gateway::start(config, signals).await?;
     tokio::spawn(backend::serve(api_backend, "api", stopped.clone()));
     tokio::spawn(backend::serve(web_backend, "web", stopped));
     let logins = logins(&gateway, &directory.join("demo-logins.json")).await?;

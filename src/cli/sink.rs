@@ -8,8 +8,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::edge::net::in_flight::{InFlight, InFlightGuard};
-use crate::edge::net::listener;
+use crate::edge::net::in_flight::InFlightGuard;
+use crate::edge::net::listener::{self, AdmissionLimits};
 use crate::wire::smtp::command::SmtpCommand;
 use crate::wire::smtp::data::{DataRead, DataReader};
 use crate::wire::smtp::{EnhancedStatusCode, Reply, replies};
@@ -38,7 +38,8 @@ pub async fn serve(socket: TcpListener, stop: watch::Receiver<bool>) {
             drop(entered);
         }
     };
-    listener::accept_streams(socket, InFlight::new(1000), stop, |_| {}, answer).await;
+    let limits = AdmissionLimits::for_operators(1000, None);
+    listener::accept_streams(socket, limits, stop, |_, _| {}, answer).await;
 }
 
 async fn converse(stream: TcpStream, screen: &SyncSender<String>) -> io::Result<()> {

@@ -8,7 +8,7 @@ use super::listeners::Listeners;
 use super::quantity::{DAY, SHORTEST};
 use super::reader::{ConfigTable, ConfigValue};
 use super::{AllowedOrigin, GroupSettings, KeyLocation, Need, RouteSettings, Timeouts};
-use crate::domain::{Entry, Permission};
+use crate::domain::{Entry, Permission, Permissions};
 
 /// A section `[api]` or `[web]`: the same keys, different default permissions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +80,19 @@ impl HttpEntry {
             Entry::Web => Need::Permission(Permission::Web),
             Entry::Api | Entry::Smtp => Need::Permission(Permission::Api),
         }
+    }
+
+    /// All permissions that a request may need: by a route, by default, or by a built-in rule.
+    pub fn permissions(&self) -> Permissions {
+        let built_in = match self.entry {
+            Entry::Api => Permissions::only(Permission::Email),
+            Entry::Web | Entry::Smtp => Permissions::NONE,
+        };
+        let needs = self.routes.iter().map(|route| route.need).chain([self.default_need()]);
+        needs.fold(built_in, |all, need| match need {
+            Need::Public => all,
+            Need::Permission(permission) => all.or(Permissions::only(permission)),
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use tracing::info;
 
 use super::certificate_stamp::CertificateStamp;
 use super::error::StartError;
+use super::observed;
 use super::prepared::Prepared;
 use super::sockets::Sockets;
 use super::workers::{Listening, MailListening, Workers};
@@ -17,7 +18,9 @@ use crate::config::Config;
 use crate::domain::Entry;
 use crate::edge::http::server::PROTOCOLS;
 use crate::edge::http::service::HttpService;
+use crate::edge::net::descriptors::{self, DescriptorLimits};
 use crate::edge::net::in_flight::InFlight;
+use crate::edge::net::listener::AdmissionLimits;
 use crate::edge::net::source_limit::SourceLimit;
 use crate::edge::net::tls_certificate::TlsCertificate;
 use crate::edge::ops::server::OpsServer;
@@ -42,6 +45,8 @@ pub struct Assembly {
     pub workers: Workers,
     pub ops: Option<(OpsServer, TcpListener)>,
     pub addresses: Vec<(&'static str, SocketAddr)>,
+    /// Those of the addresses whose port was chosen for 0.
+    pub chosen: Vec<SocketAddr>,
     /// Turns true when no new work is accepted.
     pub stop: watch::Sender<bool>,
     /// Turns true when all work has ended.
@@ -50,6 +55,7 @@ pub struct Assembly {
     pub access: Arc<Access>,
     pub cluster: Arc<Cluster>,
     pub mutations: Mutations,
+    pub metrics: Arc<Metrics>,
 }
 
 /// The services over the open store: decisions and changes.
@@ -84,22 +90,28 @@ impl Assembly {
     /// # Errors
     /// Everything that prevents the start. No listener is open then.
     pub async fn build(config: Config) -> Result<Assembly, StartError> {
-        allow_descriptors();
+        let raised = descriptors::raise_limit();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = config.server.threads_on(cores);
         let mut sockets = Sockets::bind(&config)?;
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::of(&config));
         let certificate_stamp = config.tls.as_ref().map(CertificateStamp::of);
         let mut prepared = Prepared::for_start(&config, threads, &metrics).map_err(StartError::Unfit)?;
         info!(version = env!("CARGO_PKG_VERSION"), "starting");
+        if let Some((before, after)) = raised {
+            info!(before, after, "limit of open files raised");
+        }
         let core = Core::open(&config, cores, metrics).await?;
         prepared.resolve().await;
 
         let certificate = prepared.certificate.take().map(TlsCertificate::new);
         let (stop, stopped) = watch::channel(false);
         let (ended, end) = watch::channel(false);
-        let (sites, listening) = sites(&config, &mut sockets, &mut prepared, certificate.as_ref(), &core)?;
+        let open = InFlight::new(config.server.max_connections);
+        let (sites, listening) =
+            sites(&config, &mut sockets, &mut prepared, certificate.as_ref(), &core, &open)?;
         let mail = mail(&config, certificate.as_ref(), threads, &core).await?;
+        let mail_limits = AdmissionLimits::for_clients(&open, &core.metrics);
         let served =
             mail.iter().flat_map(|entry| entry.listeners.iter().map(move |listener| (entry, listener)));
         let mail_listening: Vec<MailListening> = std::mem::take(&mut sockets.mail)
@@ -109,17 +121,23 @@ impl Assembly {
                 socket,
                 listener: listener.clone(),
                 entry: entry.clone(),
+                limits: mail_limits.clone(),
             })
             .collect();
         let Core { metrics, store, cluster, access, mutations } = core;
-        let ops = sockets.ops.map(|socket| {
-            (OpsServer { access: access.clone(), metrics, stop: stopped.clone(), end }, socket)
+        let ops = sockets.ops.take().map(|socket| {
+            let (access, metrics) = (access.clone(), metrics.clone());
+            (OpsServer { access, metrics, stop: stopped.clone(), end }, socket)
         });
-        let open = InFlight::new(config.server.max_connections);
         let deadline = config.server.shutdown_deadline;
-        let workers = Workers::start(threads, &listening, &mail_listening, &sites, &open, &stopped, deadline)
+        let limits = DescriptorLimits::apply().map_err(StartError::Descriptors)?;
+        let workers = Workers::start(threads, &listening, &mail_listening, &sites, &stopped, deadline)
             .map_err(StartError::Threads)?;
-        let addresses = sockets.addresses;
+        observed::descriptors(&metrics, limits);
+        observed::backends(&metrics, &sites, mail.as_ref());
+        observed::connections(&metrics, &listening, &mail_listening);
+        observed::certificate(&metrics, certificate.as_ref());
+        let Sockets { addresses, chosen, .. } = sockets;
         Ok(Assembly {
             config,
             sites,
@@ -129,12 +147,14 @@ impl Assembly {
             workers,
             ops,
             addresses,
+            chosen,
             stop,
             ended,
             store,
             access,
             cluster,
             mutations,
+            metrics,
         })
     }
 }
@@ -145,6 +165,7 @@ fn sites(
     prepared: &mut Prepared,
     certificate: Option<&Arc<TlsCertificate>>,
     core: &Core,
+    open: &Arc<InFlight>,
 ) -> Result<(Vec<Arc<HttpService>>, Vec<Listening>), StartError> {
     let tls = certificate.map(|certificate| certificate.server_config(&PROTOCOLS)).transpose()?;
     let acceptor = tls.map(|config| Arc::new(Acceptor::from_server_config(config)));
@@ -158,8 +179,14 @@ fn sites(
         let site = HttpService::new(entry, access, manages, metrics, plan, sources.clone());
         let clear = sockets.clear.into_iter().map(|socket| (socket, None));
         let tls = sockets.tls.into_iter().map(|socket| (socket, acceptor.clone()));
+        let limits = AdmissionLimits::for_clients(open, &core.metrics);
         let all = clear.chain(tls);
-        listening.extend(all.map(|(socket, tls)| Listening { socket, tls, site: site.clone() }));
+        listening.extend(all.map(|(socket, tls)| Listening {
+            socket,
+            tls,
+            site: site.clone(),
+            limits: limits.clone(),
+        }));
         sites.push(site);
     }
     Ok((sites, listening))
@@ -180,12 +207,4 @@ async fn mail(
     // longer.
     let _ = tokio::time::timeout(FIRST_LOOK, mail.backends.check_all()).await;
     Ok(Some(mail))
-}
-
-/// Raises the soft limit of open files to the hard one. The 1,024 of a shell are fewer than `max_connections`.
-fn allow_descriptors() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    // If that is not allowed, accepting a connection fails later, and that is logged.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }

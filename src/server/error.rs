@@ -26,6 +26,10 @@ pub enum StartError {
     Threads(std::io::Error),
     #[error("auth.hash_threads: {0}")]
     HashThreads(std::io::Error),
+    #[error(
+        "no file descriptor is left: raise the limit of open files (LimitNOFILE= in the unit of systemd, or `ulimit -n`): {0}"
+    )]
+    Descriptors(std::io::Error),
     #[error("the system provides no random numbers: {0}")]
     Random(std::io::Error),
 }

@@ -5,6 +5,7 @@ mod certificate_stamp;
 mod error;
 mod log;
 mod named_files;
+mod observed;
 mod prepared;
 mod reload;
 mod signals;
@@ -14,11 +15,11 @@ mod workers;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tracing::field::debug;
 use tracing::{info, warn};
 
 use crate::config::{Config, SmtpListener};
-use crate::edge::net::in_flight::InFlight;
-use crate::edge::net::listener;
+use crate::edge::net::listener::{self, AdmissionLimits};
 use crate::edge::net::source_limit::unlimited;
 use crate::service::{Accounts, Credentials, Origin};
 
@@ -26,9 +27,9 @@ pub use error::StartError;
 pub use log::{LastLines, complain, start_log};
 pub use prepared::{CheckReport, check, read_config};
 pub use reload::ConfigSource;
+pub use signals::Signals;
 
 use assembly::Assembly;
-use signals::Signals;
 
 /// The longest time for closing the store: a statement that is running has to end first.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -42,12 +43,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Opens the store and all listeners. Needs a tokio runtime that lives as long as the gateway.
+    /// Opens the store and all listeners. Needs a tokio runtime that lives as long as the gateway. Obeys the signals from the moment
+    /// at which their handlers were installed.
     ///
     /// # Errors
     /// Everything that prevents the start; no listener is open then. [`StartError::Stopped`] if SIGTERM or SIGINT came first.
-    pub async fn start(config: Config) -> Result<Gateway, StartError> {
-        let mut signals = Signals::listen().map_err(StartError::Signals)?;
+    pub async fn start(config: Config, mut signals: Signals) -> Result<Gateway, StartError> {
         let assembly = tokio::select! {
             () = signals.stop.asked() => return Err(StartError::Stopped),
             built = Assembly::build(config) => built?,
@@ -81,7 +82,8 @@ impl Gateway {
         let Gateway { mut assembly, mut signals } = self;
         assembly.begin();
         let (config, certificate) = (assembly.config.clone(), assembly.certificate.clone());
-        let mut reloader = reload::Reloader::new(source, config, certificate, assembly.certificate_stamp);
+        let (seen, metrics) = (assembly.certificate_stamp, assembly.metrics.clone());
+        let mut reloader = reload::Reloader::new(source, config, certificate, seen, metrics);
         let mut look = tokio::time::interval(Duration::from_secs(10));
         loop {
             tokio::select! {
@@ -111,23 +113,13 @@ impl Assembly {
         if let Some((server, socket)) = self.ops.take() {
             let serve = move |connection| server.clone().serve(connection);
             let until = self.ended.subscribe();
-            let open = InFlight::new(OPERATORS);
-            tokio::spawn(listener::accept(socket, None, open, unlimited, until, serve));
+            let limits = AdmissionLimits::for_operators(OPERATORS, Some(self.metrics.accept_errors.clone()));
+            tokio::spawn(listener::accept(socket, None, limits, unlimited, |_| {}, until, serve));
         }
         let mut mail = self.config.smtp.iter().flat_map(|smtp| &smtp.listeners);
         for (key, address) in &self.addresses {
-            match key.strip_prefix("smtp.").and_then(|_| mail.next()) {
-                None => info!(listener = key, %address, "listening"),
-                Some(SmtpListener { tls, rules, .. }) => info!(
-                    listener = key,
-                    %address,
-                    tls = tls.as_str(),
-                    require_tls = rules.require_tls,
-                    bare_newline = rules.bare_newline.as_str(),
-                    networks = ?rules.networks,
-                    "listening"
-                ),
-            }
+            let listener = key.strip_prefix("smtp.").and_then(|_| mail.next());
+            tell(key, *address, listener, self.chosen.contains(address));
         }
         for warning in prepared::warnings(&self.config) {
             warn!("{warning}");
@@ -161,5 +153,19 @@ impl Assembly {
             warn!("database still in use: closed without a checkpoint");
         }
         info!("stopped");
+    }
+}
+
+/// Logs an open listener, with the rules of one for mail. Nothing else tells a port that the system has `chosen`, so that line is
+/// written at every level.
+fn tell(key: &str, address: SocketAddr, mail: Option<&SmtpListener>, chosen: bool) {
+    let tls = mail.map(|listener| listener.tls.as_str());
+    let require_tls = mail.map(|listener| listener.rules.require_tls);
+    let bare_newline = mail.map(|listener| listener.rules.bare_newline.as_str());
+    let networks = mail.map(|listener| debug(&listener.rules.networks));
+    if chosen {
+        info!(target: log::LISTENER, listener = key, %address, tls, require_tls, bare_newline, networks, "listening");
+    } else {
+        info!(listener = key, %address, tls, require_tls, bare_newline, networks, "listening");
     }
 }

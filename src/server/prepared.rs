@@ -4,13 +4,14 @@
 use std::path::Path;
 
 use rustls::sign::CertifiedKey;
+use time::OffsetDateTime;
 
 use super::named_files;
 use crate::config::{Config, ConfigError, ConfigErrors};
 use crate::domain::Entry;
 use crate::domain::username::RESERVED;
 use crate::edge::http::service::Plan;
-use crate::edge::net::tls_certificate;
+use crate::edge::net::{certificate_validity, descriptors, tls_certificate};
 use crate::edge::smtp::backend::group::BackendGroup;
 use crate::state::Metrics;
 use crate::state::file_access::{self, FileUse};
@@ -124,7 +125,7 @@ pub async fn check(text: &str, file: &Path) -> CheckReport {
     {
         errors.push(ConfigError::at(&config.store_place, error));
     }
-    let mut warnings = [config.warnings(), named_files::warnings(config)].concat();
+    let mut warnings = warnings(config);
     if Store::has_reserved_name(&config.store).await {
         warnings.push(format!(
             "store: an account or credential has the reserved username {RESERVED}; it keeps working, but should be replaced"
@@ -132,11 +133,6 @@ pub async fn check(text: &str, file: &Path) -> CheckReport {
     }
     warnings.extend(named_files::warning_to_root(config, file));
     CheckReport { errors, warnings }
-}
-
-/// Warnings about settings and files that are allowed but risky.
-pub fn warnings(config: &Config) -> Vec<String> {
-    [config.warnings(), named_files::warnings(config)].concat()
 }
 
 /// Reads a configuration file.
@@ -157,4 +153,30 @@ pub fn read_config(path: &Path) -> Result<String, ConfigErrors> {
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         refuse(line, "the file is not UTF-8 text: save it as UTF-8".to_owned())
     })
+}
+
+/// Warnings about a configuration that can be served: about its settings, its files, and the limits of this process.
+pub fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = [config.warnings(), named_files::warnings(config)].concat();
+    warnings.extend(descriptors::shortage(config.server.max_connections));
+    warnings.extend(certificate_warnings(config));
+    warnings
+}
+
+/// Those of [`warnings`] about certificates that have expired, will soon, or are not valid yet.
+pub fn certificate_warnings(config: &Config) -> Vec<String> {
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let mut warnings = Vec::new();
+    if let Some(tls) = &config.tls
+        && let Ok(read) = tls_certificate::read(tls)
+    {
+        warnings.extend(certificate_validity::of_listeners(&tls.certificate, &read.cert, now));
+    }
+    let groups = config.http_entries().flat_map(|entry| &entry.groups);
+    let of_mail = config.smtp.iter().filter_map(|smtp| smtp.relay.ca.as_ref());
+    for roots in groups.filter_map(|group| group.upstream_ca.as_ref()).chain(of_mail) {
+        // Groups share the file that their entry names.
+        warnings.extend(certificate_validity::of_roots(roots, now).filter(|text| !warnings.contains(text)));
+    }
+    warnings
 }

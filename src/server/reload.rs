@@ -7,10 +7,11 @@ use tracing::{error, info, warn};
 
 use super::assembly::Assembly;
 use super::certificate_stamp::CertificateStamp;
-use super::prepared::{Prepared, read_config};
+use super::prepared::{self, Prepared, read_config};
 use crate::config::{Config, ConfigError, ConfigErrors};
 use crate::edge::net::tls_certificate::{self, TlsCertificate};
 use crate::state::Metrics;
+use crate::state::metrics::{ReloadOutcome, Reloaded};
 
 /// The place from which a configuration is reloaded.
 #[derive(Clone, Debug)]
@@ -27,6 +28,7 @@ pub struct Reloader {
     running: Config,
     certificate: Option<Arc<TlsCertificate>>,
     seen: Option<CertificateStamp>,
+    metrics: Arc<Metrics>,
 }
 
 impl Reloader {
@@ -37,8 +39,9 @@ impl Reloader {
         running: Config,
         certificate: Option<Arc<TlsCertificate>>,
         seen: Option<CertificateStamp>,
+        metrics: Arc<Metrics>,
     ) -> Reloader {
-        Reloader { source, running, certificate, seen }
+        Reloader { source, running, certificate, seen, metrics }
     }
 
     /// Reloads the source: routes, groups and limits of the HTTP entries, the trusted proxies, and the certificate. If
@@ -52,16 +55,15 @@ impl Reloader {
         let file = path.display().to_string();
         let config = match read_config(path).and_then(|text| Config::parse(&text, &file)) {
             Ok(config) => config,
-            Err(errors) => return refuse(errors.to_string().lines()),
+            Err(errors) => return self.refuse(&errors.to_string()),
         };
         // Before the files are read, so that a change in the meantime is seen at the next look.
         let seen = config.tls.as_ref().map(CertificateStamp::of);
-        let metrics = gateway.sites.first().map_or_else(|| Arc::new(Metrics::new()), |s| s.metrics.clone());
-        let mut prepared = match Prepared::checked(&config, gateway.workers.count(), &metrics) {
+        let mut prepared = match Prepared::checked(&config, gateway.workers.count(), &self.metrics) {
             Ok(prepared) => prepared,
             Err(wrong) => {
                 let errors = ConfigErrors::new(&path.display().to_string(), wrong);
-                return refuse(errors.to_string().lines());
+                return self.refuse(&errors.to_string());
             }
         };
         prepared.resolve().await;
@@ -74,16 +76,32 @@ impl Reloader {
         if let Some(mail) = &gateway.mail {
             mail.trusted_proxies.store(Arc::new(config.server.trusted_proxies.clone()));
         }
-        for key in self.running.restart_needed(&config) {
+        let kept = self.running.restart_needed(&config);
+        self.metrics.config_restart_needed.set(kept.len() as i64);
+        for key in kept {
             warn!(key, "changed setting needs a restart");
         }
         if let (Some(shown), Some(read)) = (&self.certificate, prepared.certificate) {
             shown.replace(read);
             self.running.tls.clone_from(&config.tls);
             self.seen = seen;
+            self.metrics.reloaded(Reloaded::Certificate, ReloadOutcome::Done);
             info!("certificate reloaded");
         }
+        self.metrics.reconfigure(&config);
+        self.metrics.reloaded(Reloaded::Configuration, ReloadOutcome::Done);
         info!("configuration reloaded");
+        for warning in prepared::warnings(&config) {
+            warn!("{warning}");
+        }
+    }
+
+    fn refuse(&self, wrong: &str) {
+        for line in wrong.lines() {
+            error!("{line}");
+        }
+        self.metrics.reloaded(Reloaded::Configuration, ReloadOutcome::Failed);
+        error!("configuration not reloaded: the old one stays in use");
     }
 
     /// Reloads the certificate if its files have changed.
@@ -100,22 +118,20 @@ impl Reloader {
         match tls_certificate::read(tls) {
             Ok(read) => {
                 shown.replace(read);
+                self.metrics.reloaded(Reloaded::Certificate, ReloadOutcome::Done);
                 info!("certificate reloaded");
+                for warning in prepared::certificate_warnings(&self.running) {
+                    warn!("{warning}");
+                }
             }
             Err(errors) => {
+                self.metrics.reloaded(Reloaded::Certificate, ReloadOutcome::Failed);
                 for ConfigError { key, reason, .. } in errors {
                     error!(key, reason, "certificate not reloaded: the old one stays in use");
                 }
             }
         }
     }
-}
-
-fn refuse<'a>(wrong: impl Iterator<Item = &'a str>) {
-    for line in wrong {
-        error!("{line}");
-    }
-    error!("configuration not reloaded: the old one stays in use");
 }
 
 #[cfg(test)]
@@ -145,7 +161,8 @@ mod tests {
         let seen = Some(CertificateStamp::of(&tls));
         let certificate = TlsCertificate::new(tls_certificate::read(&tls).unwrap());
         let shown = certificate.clone();
-        let reloader = Reloader::new(ConfigSource::Fixed, config, Some(certificate), seen);
+        let reloader =
+            Reloader::new(ConfigSource::Fixed, config, Some(certificate), seen, Arc::new(Metrics::new()));
         (reloader, move || shown.shown().to_vec())
     }
 

@@ -7,9 +7,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// The signals that are handled, from the moment that this is made. Without a handler, the system would end the process at once.
 pub struct Signals {
     /// SIGTERM and SIGINT.
-    pub stop: Stop,
-    /// SIGHUP.
-    pub hangup: Signal,
+    pub(super) stop: Stop,
+    /// SIGHUP. One that comes before it is waited for is not lost.
+    pub(super) hangup: Signal,
 }
 
 /// The signals that end the process.

@@ -16,6 +16,8 @@ pub struct Sockets {
     pub ops: Option<TcpListener>,
     /// The key in the configuration and the address of each, with the port that was chosen for 0.
     pub addresses: Vec<(&'static str, SocketAddr)>,
+    /// Those of the addresses whose port was chosen for 0, so that nothing else tells it.
+    pub chosen: Vec<SocketAddr>,
 }
 
 /// The sockets of one HTTP entry.
@@ -32,10 +34,12 @@ impl Sockets {
     /// # Errors
     /// The first socket that cannot be opened. None is open then.
     pub fn bind(config: &Config) -> Result<Sockets, BindError> {
-        let mut addresses = Vec::new();
-        let mut bind = |key, address| {
+        let (mut addresses, mut chosen) = (Vec::new(), Vec::new());
+        let mut bind = |key, address: SocketAddr| {
             let listener = listener::bind(key, address)?;
-            addresses.push((key, listener.local_addr().unwrap_or(address)));
+            let bound = listener.local_addr().unwrap_or(address);
+            addresses.push((key, bound));
+            chosen.extend((address.port() == 0).then_some(bound));
             Ok::<_, BindError>(listener)
         };
         let mut http = Vec::new();
@@ -48,7 +52,7 @@ impl Sockets {
         let mail = config.smtp.iter().flat_map(|smtp| &smtp.listeners);
         let mail = mail.map(|listener| bind(listener.key, listener.address)).collect::<Result<_, _>>()?;
         let ops = config.ops.as_ref().map(|ops| bind("ops.listen", ops.listen)).transpose()?;
-        Ok(Sockets { http, mail, ops, addresses })
+        Ok(Sockets { http, mail, ops, addresses, chosen })
     }
 }
 

@@ -13,12 +13,11 @@ use tokio::sync::watch;
 use crate::edge::http::server::HttpServer;
 use crate::edge::http::service::HttpService;
 use crate::edge::net::in_flight::InFlight;
-use crate::edge::net::listener;
+use crate::edge::net::listener::{self, AdmissionLimits};
 use crate::edge::net::worker::{self, Work};
 use crate::edge::smtp::server::SmtpServer;
 use crate::edge::smtp::service::{ServedListener, SmtpService};
 use crate::edge::smtp::worker::SmtpWorker;
-use crate::state::metrics::SmtpLimit;
 
 /// The interval at which a worker closes idle connections to backends that were kept for too long.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -34,6 +33,8 @@ pub struct Listening {
     pub tls: Option<Arc<Acceptor>>,
     /// The entry it belongs to.
     pub site: Arc<HttpService>,
+    /// The conditions for connections of the entry.
+    pub limits: AdmissionLimits,
 }
 
 /// A socket of the SMTP entry.
@@ -44,6 +45,8 @@ pub struct MailListening {
     pub listener: Arc<ServedListener>,
     /// The entry.
     pub entry: Arc<SmtpService>,
+    /// The conditions for connections of the entry.
+    pub limits: AdmissionLimits,
 }
 
 /// All workers.
@@ -63,7 +66,6 @@ impl Workers {
         listening: &[Listening],
         mail: &[MailListening],
         sites: &[Arc<HttpService>],
-        open: &Arc<InFlight>,
         stop: &watch::Receiver<bool>,
         deadline: Duration,
     ) -> std::io::Result<Workers> {
@@ -84,8 +86,11 @@ impl Workers {
                 let site = listening.site.clone();
                 let count = move |address| site.count_connection(address);
                 let serve = move |connection| server.clone().serve(connection);
+                let site = listening.site.clone();
+                let refused = move |limit| site.metrics.connection_refused(site.entry, limit);
                 let (socket, tls) = (listening.socket.try_clone()?, listening.tls.clone());
-                accepting.push(listener::accept(socket, tls, open.clone(), count, stop.clone(), serve));
+                let limits = listening.limits.clone();
+                accepting.push(listener::accept(socket, tls, limits, count, refused, stop.clone(), serve));
             }
             let mut accepting_mail = Vec::new();
             for listening in mail {
@@ -97,14 +102,14 @@ impl Workers {
                 };
                 let server = SmtpServer { worker: mail_worker, listener: listening.listener.clone() };
                 let full = server.clone();
-                let refuse = move |stream: &TcpStream| full.refuse(stream, SmtpLimit::Connections);
+                let refuse = move |stream: &TcpStream, limit| full.refuse(stream, limit);
                 // On the heap, because the future of a task is moved a few times.
                 let serve =
                     move |stream, peer, entered| Box::pin(server.clone().serve(stream, peer, entered));
                 let socket = listening.socket.try_clone()?;
                 accepting_mail.push(listener::accept_streams(
                     socket,
-                    open.clone(),
+                    listening.limits.clone(),
                     stop.clone(),
                     refuse,
                     serve,

@@ -53,6 +53,17 @@ impl AuditAction {
         AuditAction::AccountRemove,
     ];
 
+    /// Returns true for an action of the management API. Those on accounts belong to the command line, a process without metrics.
+    pub const fn is_counted(self) -> bool {
+        matches!(
+            self,
+            AuditAction::CredentialGet
+                | AuditAction::CredentialAdd
+                | AuditAction::CredentialEdit
+                | AuditAction::CredentialRemove
+        )
+    }
+
     /// The word in metrics and log.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -98,10 +109,7 @@ pub enum AuditOutcome<'a> {
 }
 
 impl AuditOutcome<'_> {
-    /// The words of all outcomes.
-    pub const WORDS: [&'static str; 3] = ["done", "refused", "failed"];
-
-    /// The word in metrics and log.
+    /// The word in the log.
     pub const fn as_str(self) -> &'static str {
         match self {
             AuditOutcome::Done => "done",

@@ -1,6 +1,6 @@
 //! The credentials of an account: get, add, edit, remove (docs/api.md), for the API and the command line.
 
-use super::audit::{AuditAction, AuditOutcome, Origin, RequestedChange, operator};
+use super::audit::{AuditAction, Origin, RequestedChange, operator};
 use super::{Granted, ManagementError, Mutations};
 use crate::domain::{
     AccountError, AccountId, Canonical, Credential, CredentialId, NewPassword, PermissionEdit, PrincipalKind,
@@ -89,7 +89,7 @@ impl Credentials {
     ) -> Result<Vec<Credential>, ManagementError> {
         let page =
             self.mutations.store.credentials(by.account, after, limit).await.map_err(ManagementError::from);
-        page.inspect_err(|refusal| by.asked(AuditAction::CredentialGet, "", String::new()).refuse(refusal))
+        page.or_else(|refusal| self.not_shown(by, "", refusal))
     }
 
     /// Returns the credential with this name.
@@ -103,9 +103,8 @@ impl Credentials {
             }
             None => Ok(None),
         };
-        found.and_then(|found| found.ok_or(AccountError::NoSuchCredential.into())).inspect_err(|refusal| {
-            by.asked(AuditAction::CredentialGet, username, String::new()).refuse(refusal)
-        })
+        let found = found.and_then(|found| found.ok_or(AccountError::NoSuchCredential.into()));
+        found.or_else(|refusal| self.not_shown(by, username, refusal))
     }
 
     /// Adds a credential. Returns how many the account has now.
@@ -185,12 +184,15 @@ impl Credentials {
         let _: Result<(), _> =
             self.mutations.note(&by.asked(action, username, String::new()), Err(refusal.clone()));
     }
-}
 
-impl RequestedChange {
-    fn refuse(&self, refusal: &ManagementError) {
-        let failed = refusal.is_failure();
-        self.record(if failed { AuditOutcome::Failed(refusal) } else { AuditOutcome::Refused(refusal) });
+    /// Records that credentials were asked for and are not shown.
+    fn not_shown<T>(
+        &self,
+        by: &Manager,
+        username: &str,
+        refusal: ManagementError,
+    ) -> Result<T, ManagementError> {
+        self.mutations.note(&by.asked(AuditAction::CredentialGet, username, String::new()), Err(refusal))
     }
 }
 

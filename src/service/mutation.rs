@@ -82,6 +82,9 @@ impl From<MutationError> for ManagementError {
     }
 }
 
+/// The words in the metrics for the outcomes of a change.
+const OUTCOMES: [&str; 4] = ["done", "unconfirmed", "refused", "failed"];
+
 /// The parts that changes need. Cloning is cheap.
 #[derive(Clone)]
 pub struct Mutations {
@@ -102,12 +105,11 @@ impl Mutations {
         cluster: Arc<Cluster>,
         metrics: Arc<Metrics>,
     ) -> Mutations {
-        for action in AuditAction::ALL {
-            for outcome in AuditOutcome::WORDS {
-                // What is only asked for changes nothing, and counts where it is refused.
-                if (action, outcome) != (AuditAction::CredentialGet, AuditOutcome::Done.as_str()) {
-                    metrics.expect_mutation(action.as_str(), outcome);
-                }
+        for action in AuditAction::ALL.into_iter().filter(|action| action.is_counted()) {
+            // Where credentials are only asked for, nothing is done, and it counts if they are not shown.
+            let asks = action == AuditAction::CredentialGet;
+            for outcome in if asks { &OUTCOMES[2..] } else { &OUTCOMES[..] } {
+                metrics.expect_mutation(action.as_str(), outcome);
             }
         }
         Mutations { store, hasher, epochs, cluster, metrics, writing: Arc::default() }
@@ -185,7 +187,14 @@ impl Mutations {
             Err(refusal) if refusal.is_failure() => AuditOutcome::Failed(refusal),
             Err(refusal) => AuditOutcome::Refused(refusal),
         };
-        self.metrics.mutation(asked.action.as_str(), told.as_str());
+        if asked.action.is_counted() {
+            let is_unconfirmed = matches!(outcome, Err(ManagementError::Unconfirmed(_)));
+            let outcome = if is_unconfirmed { "unconfirmed" } else { told.as_str() };
+            self.metrics.mutation(asked.action.as_str(), outcome);
+        }
+        if matches!(outcome, Err(ManagementError::Store(_))) {
+            self.metrics.store_errors.inc();
+        }
         asked.record(told);
         outcome
     }
@@ -243,10 +252,13 @@ mod tests {
         };
 
         let text = metrics.encode();
-        for action in AuditAction::ALL.map(AuditAction::as_str) {
+        let counted = AuditAction::ALL.into_iter().filter(|action| action.is_counted());
+        for action in counted.map(AuditAction::as_str) {
             let line = format!("gatepost_mutations_total{{action=\"{action}\",outcome=\"failed\"}} 0");
             assert!(text.contains(&line), "{line} is not in\n{text}");
         }
+        // Case E9: nobody changes an account in a gateway.
+        assert!(!text.contains("\"account."), "{text}");
 
         let seen = epochs.now();
         let work = async { panic!("as a test wants it") };

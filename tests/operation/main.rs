@@ -5,13 +5,17 @@ mod common;
 
 mod audit;
 mod broken_log;
+mod certificate_expiry;
 mod certificates;
 mod checking;
 mod command_line;
 mod demo;
+mod descriptors;
 mod documented_commands;
 mod lifecycle;
 mod logs;
 mod management;
+mod metrics;
+mod monitoring;
 mod replaced_files;
 mod starting;

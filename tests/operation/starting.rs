@@ -1,8 +1,8 @@
 //! The start of a gateway: what it needs, and the signals that it gets meanwhile.
 
-use std::io::BufReader;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, ChildStderr, Command};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::backend::Backend;
@@ -123,4 +123,93 @@ fn the_name_in_mail_is_the_systems_also_where_proc_is_hidden() {
     let gateway = Gateway::start_by(configured(&config), command);
     let greeting = Client::connect(gateway.address("smtp.listen")).answer();
     assert!(greeting.text().starts_with("220 edge.gate.test "), "{greeting:?}");
+}
+
+/// Case E14: from its first line on, the process ignores a SIGHUP until it can be served. Before that it is not a program of ours:
+/// the system still loads it.
+#[test]
+fn a_reload_at_any_moment_of_the_start_ends_nothing() {
+    let backend = Backend::hello();
+    let directory = configured(&open_api(backend.address, ""));
+    let mut ignored = 0;
+    for moment in (0..40).map(|step| Duration::from_micros(250 * step)) {
+        let mut command = Command::new(binary());
+        let config = directory.path().join("gatepost.toml");
+        command.args(["serve", "--config"]).arg(config).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let began = Instant::now();
+        // As tokio installs it: the bit of SIGHUP among the caught signals.
+        let mut catches = false;
+        while began.elapsed() < moment || !catches {
+            catches = catches || caught(&child) & 1 != 0;
+            assert!(child.try_wait().unwrap().is_none(), "it has ended by itself");
+        }
+        crate::common::signal(&child, "HUP");
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        for word in ["\"listening\"", "configuration reloaded"] {
+            assert!(lines.any(|line| line.is_ok_and(|line| line.contains(word))), "{moment:?}: {word}");
+        }
+        crate::common::signal(&child, "TERM");
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{moment:?}");
+        ignored += 1;
+    }
+    assert_eq!(ignored, 40);
+}
+
+/// Case E14: the handler is there before the configuration is read, however long that takes.
+#[test]
+fn the_handler_is_there_before_the_configuration_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("gatepost.toml");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let mut command = Command::new(binary());
+    let mut child = command.args(["serve", "--config"]).arg(&fifo).stderr(Stdio::piped()).spawn().unwrap();
+    // It is opened for writing once the process opens it for reading.
+    let mut written = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    assert_eq!(caught(&child) & 1, 1);
+    crate::common::signal(&child, "HUP");
+    let rest = folder.path().display();
+    write!(written, "[store]\nurl = \"sqlite://{rest}/gatepost.db\"\n[ops]\nlisten = \"127.0.0.1:0\"\n")
+        .unwrap();
+    drop(written);
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.is_ok_and(|line| line.contains("listening"))));
+    crate::common::signal(&child, "TERM");
+    // The reload waits for somebody to write to the file again, and the stop does not wait for that.
+    drop(std::fs::OpenOptions::new().write(true).open(&fifo));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// The signals that a process catches: bit 0 is SIGHUP.
+fn caught(child: &Child) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    mask.map_or(0, |mask| u64::from_str_radix(mask.trim(), 16).unwrap())
+}
+
+/// Case E15: nothing but the log tells a port that the system chose.
+#[test]
+fn a_chosen_port_is_told_at_every_level() {
+    let backend = Backend::hello();
+    for level in ["error", "warn", "info"] {
+        for format in ["human", "json"] {
+            let directory = configured(&format!("{OPS}{}", open_api(backend.address, "")));
+            let config = directory.path().join("gatepost.toml");
+            let text = std::fs::read_to_string(&config).unwrap();
+            let log = format!("level = \"{level}\"\nformat = \"{format}\"");
+            let text = text.replace("level = \"debug\"\nformat = \"json\"", &log);
+            assert!(text.contains(&log));
+            std::fs::write(&config, text).unwrap();
+            let (mut child, mut lines, api) = serve_until(directory.path(), "api.listen");
+            let ops = lines.find(|line| line.as_ref().unwrap().contains("ops.listen")).unwrap().unwrap();
+            for line in [api, ops] {
+                let port = line.split("127.0.0.1:").nth(1).unwrap();
+                let port: String = port.chars().take_while(char::is_ascii_digit).collect();
+                let address = SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()));
+                assert!(std::net::TcpStream::connect(address).is_ok(), "{line}");
+            }
+            crate::common::signal(&child, "TERM");
+            assert_eq!(child.wait().unwrap().code(), Some(0));
+        }
+    }
 }

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::task::JoinSet;
 
-use super::proxy::upstream::{UpstreamGauges, UpstreamGroup};
+use super::proxy::upstream::{Server, UpstreamGauges, UpstreamGroup};
 use super::quota::Quota;
 use super::router::Router;
 use crate::config::{AllowedOrigin, ConfigError, CredentialPlaces, Forms, HttpEntry, Timeouts};
@@ -17,7 +17,7 @@ use crate::edge::net::request_ids::RequestIds;
 use crate::edge::net::source_limit::{CountedConnection, SourceLimit};
 use crate::service::Credentials;
 use crate::service::access::Access;
-use crate::state::metrics::Metrics;
+use crate::state::metrics::{ConnectionLimit, Metrics};
 
 /// The part of an entry that a reload replaces as a whole: routes, groups, limits.
 pub struct Plan {
@@ -136,7 +136,21 @@ impl HttpService {
         if self.plan.load().trusted_proxies.iter().any(|net| net.contains(&address)) {
             return Some(CountedConnection::exempt());
         }
-        self.sources.enter(address)
+        let counted = self.sources.enter(address);
+        if counted.is_none() {
+            self.metrics.connection_refused(self.entry, ConnectionLimit::Source);
+        }
+        counted
+    }
+
+    /// The backends of the current plan: the name of the group, the URL, and true if it counts as up.
+    pub fn backends(&self) -> Vec<(String, String, bool)> {
+        let plan = self.plan.load();
+        let of_group = |group: &UpstreamGroup| -> Vec<_> {
+            let of = |server: &Server| (group.name().to_owned(), server.name().to_owned(), server.is_up());
+            group.servers().iter().map(of).collect()
+        };
+        plan.groups.iter().flat_map(of_group).collect()
     }
 
     /// Checks the backends, each at its group's interval. A slow backend delays no other check. Ends with the process.

@@ -14,6 +14,7 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
+use super::descriptors;
 use super::resolver::Addresses;
 
 /// The pauses of the gateway.
@@ -54,6 +55,15 @@ impl<E> Unreachable<E> {
     /// The error for a name without an address.
     pub const fn unresolved() -> Unreachable<E> {
         Unreachable { failures: Vec::new() }
+    }
+
+    /// Returns true if no address was asked, for lack of descriptors in this process.
+    pub fn is_shortage(&self) -> bool {
+        let is_short = |failure: &AddressFailure<E>| match failure {
+            AddressFailure::Connect(error) => descriptors::is_shortage(error),
+            AddressFailure::Prepare(_) | AddressFailure::Slow(_) => false,
+        };
+        !self.failures.is_empty() && self.failures.iter().all(|(_, failure)| is_short(failure))
     }
 
     /// Returns true if time ran out at one address at least.
@@ -111,7 +121,12 @@ async fn connect_with<T, E, F: Future<Output = Result<T, E>>>(
     };
     let winner = timeout(limit, attempts).await.unwrap_or(None);
     for (address, failure) in &failures {
-        if !matches!(failure, AddressFailure::Prepare(error) if !blames(error)) {
+        let is_to_blame = match failure {
+            AddressFailure::Connect(error) => !descriptors::is_shortage(error),
+            AddressFailure::Prepare(error) => blames(error),
+            AddressFailure::Slow(_) => true,
+        };
+        if is_to_blame {
             addresses.note(*address, false);
         }
     }
@@ -204,7 +219,7 @@ where
     /// Begins the attempt at the next address; returns false if there is none.
     fn begin_next(&mut self) -> bool {
         let Some(address) = self.waiting.pop_front() else { return false };
-        let stage = AttemptStage::Connecting(Box::pin(TcpStream::connect(address)));
+        let stage = AttemptStage::Connecting(Box::pin(descriptors::connect(address)));
         self.running.push(ConnectAttempt { address, begun: Instant::now(), stage });
         self.pause(self.pauses.connect);
         true

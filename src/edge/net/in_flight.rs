@@ -11,21 +11,39 @@ pub struct InFlight {
     count: AtomicUsize,
     limit: usize,
     empty: Notify,
+    /// The count that this one is a part of.
+    whole: Option<Arc<InFlight>>,
 }
 
 impl InFlight {
     /// A count of zero that goes up to `limit`.
     pub fn new(limit: usize) -> Arc<InFlight> {
-        Arc::new(InFlight { count: AtomicUsize::new(0), limit, empty: Notify::new() })
+        InFlight::with(limit, None)
+    }
+
+    /// A count of zero that is a part of `whole`: each of its items counts there as well, up to the limit there.
+    pub fn part_of(whole: &Arc<InFlight>) -> Arc<InFlight> {
+        InFlight::with(usize::MAX, Some(whole.clone()))
+    }
+
+    fn with(limit: usize, whole: Option<Arc<InFlight>>) -> Arc<InFlight> {
+        Arc::new(InFlight { count: AtomicUsize::new(0), limit, empty: Notify::new(), whole })
     }
 
     /// Counts one more until the guard is dropped; `None` if the limit is reached.
     pub fn enter(self: &Arc<InFlight>) -> Option<InFlightGuard> {
-        if self.count.fetch_add(1, Ordering::AcqRel) >= self.limit {
-            self.leave();
-            return None;
+        self.join().then(|| InFlightGuard(self.clone()))
+    }
+
+    fn join(&self) -> bool {
+        if self.whole.as_ref().is_some_and(|whole| !whole.join()) {
+            return false;
         }
-        Some(InFlightGuard(self.clone()))
+        let has_room = self.count.fetch_add(1, Ordering::AcqRel) < self.limit;
+        if !has_room {
+            self.leave();
+        }
+        has_room
     }
 
     /// The present count.
@@ -49,6 +67,9 @@ impl InFlight {
     fn leave(&self) {
         if self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.empty.notify_waiters();
+        }
+        if let Some(whole) = &self.whole {
+            whole.leave();
         }
     }
 }
@@ -82,5 +103,20 @@ mod tests {
         drop((second, third));
         waiting.await.unwrap();
         assert_eq!(gauge.count(), 0);
+    }
+
+    #[test]
+    fn parts_share_the_limit_of_the_whole() {
+        let whole = InFlight::new(2);
+        let (one, two) = (InFlight::part_of(&whole), InFlight::part_of(&whole));
+        let first = one.enter().unwrap();
+        let second = two.enter().unwrap();
+        assert!(one.enter().is_none() && two.enter().is_none());
+        assert_eq!((one.count(), two.count(), whole.count()), (1, 1, 2));
+        drop(first);
+        let third = two.enter().unwrap();
+        assert_eq!((one.count(), two.count(), whole.count()), (0, 2, 2));
+        drop((second, third));
+        assert_eq!((one.count(), two.count(), whole.count()), (0, 0, 0));
     }
 }

@@ -1,6 +1,8 @@
 //! Connections below any protocol: listening sockets, worker threads, TLS, name lookups, and how to wait.
 
+pub mod certificate_validity;
 pub(super) mod deadline;
+pub mod descriptors;
 pub(super) mod happy_eyeballs;
 pub mod in_flight;
 pub mod key_kind;

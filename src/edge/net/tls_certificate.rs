@@ -9,6 +9,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{InconsistentKeys, ServerConfig};
 
+use super::certificate_validity::Validity;
 use crate::config::{ConfigError, NamedFile, TlsSettings};
 use crate::edge::net::key_kind::{KeyKind, certificate_version};
 use crate::edge::net::pem_file::{self, PemFile};
@@ -28,6 +29,11 @@ impl TlsCertificate {
     /// Uses another certificate for all further handshakes.
     pub fn replace(&self, next: CertifiedKey) {
         self.current.store(Arc::new(next));
+    }
+
+    /// The time in which the current certificate is valid, with those that certify it.
+    pub fn validity(&self) -> Option<Validity> {
+        Validity::of_chain(&self.current.load().cert)
     }
 
     /// The certificate that a handshake would get now.

@@ -14,10 +14,10 @@ use super::proxy_protocol;
 use super::service::ServedListener;
 use super::session_driver::SessionDriver;
 use super::worker::SmtpWorker;
-use crate::domain::MailId;
+use crate::domain::{Entry, MailId};
 use crate::edge::net::in_flight::InFlightGuard;
 use crate::edge::net::source_limit::CountedConnection;
-use crate::state::metrics::SmtpLimit;
+use crate::state::metrics::{ConnectionLimit, SmtpLimit};
 use crate::wire::smtp::{Reply, replies};
 
 /// The longest time for a refusal to a client that may not read it.
@@ -45,8 +45,14 @@ impl SmtpServer {
     }
 
     /// Sends a refusal to a connection that exceeds `limit`, and counts it.
-    pub fn refuse(&self, stream: &TcpStream, limit: SmtpLimit) {
-        self.worker.entry.metrics.smtp_limit(limit);
+    pub fn refuse(&self, stream: &TcpStream, limit: ConnectionLimit) {
+        let metrics = &self.worker.entry.metrics;
+        metrics.connection_refused(Entry::Smtp, limit);
+        match limit {
+            ConnectionLimit::Connections => metrics.smtp_limit(SmtpLimit::Connections),
+            ConnectionLimit::Source => metrics.smtp_limit(SmtpLimit::Source),
+            ConnectionLimit::Descriptors => {}
+        }
         let id = MailId { session: self.worker.entry.ids.next(), transaction: 0 };
         if !self.listener.has_implicit_tls() {
             // Without waiting. If the reply does not fit into the socket buffer, the client does not get it.
@@ -68,7 +74,7 @@ impl SmtpServer {
         }
         let Some(counted) = self.worker.entry.sources.enter(address) else {
             debug!(%address, "connection refused: too many connections from this source");
-            self.refuse(&stream, SmtpLimit::Source);
+            self.refuse(&stream, ConnectionLimit::Source);
             return None;
         };
         let mut stream = ClientIo::Cleartext(stream);

@@ -34,6 +34,8 @@ const PANIC_LINE: Duration = Duration::from_millis(100);
 const PANIC_TEXT: (usize, usize) = (8 << 10, 48 << 10);
 /// The target of the audit trail.
 const AUDIT: &str = "audit";
+/// The target of the lines that tell a port which the system chose.
+pub const LISTENER: &str = "listener";
 /// The target of the line that reports losses.
 const LOSSES: &str = "log";
 
@@ -188,7 +190,7 @@ fn directives(settings: &LogSettings) -> String {
     };
     let access = if settings.access && level != LogLevel::Trace { LogLevel::Debug } else { level };
     let [level, audit, access] = [level, audit, access].map(LogLevel::as_str);
-    format!("{level},audit={audit},access={access},sqlx=warn,h2=error,rustls=warn")
+    format!("{level},audit={audit},{LISTENER}={audit},access={access},sqlx=warn,h2=error,rustls=warn")
 }
 
 #[cfg(test)]
@@ -208,6 +210,7 @@ mod tests {
             let subscriber = fmt().with_env_filter(filter).with_writer(io::sink).finish();
             tracing::subscriber::with_default(subscriber, || {
                 assert!(enabled!(target: "audit", Level::INFO), "{level:?}");
+                assert!(enabled!(target: LISTENER, Level::INFO), "{level:?}");
                 assert!(enabled!(Level::ERROR), "{level:?}");
                 let quiet = matches!(level, LogLevel::Error | LogLevel::Warn);
                 assert_eq!(enabled!(Level::INFO), !quiet, "{level:?}");

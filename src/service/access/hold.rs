@@ -57,7 +57,7 @@ impl Access {
         }
 
         // The store logs its faults itself.
-        let complain = |_: &StoreError| Unavailable::Store;
+        let complain = |_: &StoreError| self.without_store();
         let found = self.reads.row(&self.store, &self.epochs, granted, now, complain).await?;
         let Some(row) = found.row.filter(|row| row.active && granted.is(row)) else { return Ok(None) };
         let fingerprint = self.cache.fingerprint(&row.hash);

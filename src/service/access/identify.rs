@@ -124,7 +124,7 @@ impl Access {
         // Before the row is read: see `state::epoch`.
         let seen = self.epochs.now();
         let row = self.store.principal(&name).await;
-        let row = row.map_err(|_| NotIdentified::Unavailable(Unavailable::Store))?;
+        let row = row.map_err(|_| NotIdentified::Unavailable(self.without_store()))?;
         let refused = row.as_ref().and_then(|row| refusal_of_right(row.active, row.effective(), wanted));
         let stored = row.as_ref().map_or_else(|| self.hasher.decoy(&name), |row| row.hash.clone());
         let proof =
@@ -179,7 +179,7 @@ impl Access {
         let circumstance = pending.circumstance();
         let highest = match self.store.highest_cost(HIGHEST_COST).await {
             Ok(highest) => highest,
-            Err(_) => return Err(self.unavailable(&clock, Unavailable::Store).await),
+            Err(_) => return Err(self.unavailable(&clock, self.without_store()).await),
         };
         let (share, refuses) = (HashShare::Source(source), refused.is_some());
         let check = Check { stored: &pending.stored, secret, highest, refused: refuses, share };

@@ -244,6 +244,12 @@ impl Access {
         self.cache.find(&cacheable(presented)?, presented.secret, &self.epochs, now)
     }
 
+    /// Counts an error of the store, which has logged it.
+    fn without_store(&self) -> Unavailable {
+        self.metrics.store_errors.inc();
+        Unavailable::Store
+    }
+
     fn denied(
         &self,
         entry: Entry,

@@ -29,9 +29,10 @@ macro_rules! handles {
         }
 
         impl $struct {
-            fn registered(registry: &Registry, $($other: $type),*) -> $struct {
+            /// Each metric is registered where `registry` says for its name.
+            fn registered<'r>(registry: impl Fn(&str) -> &'r Registry, $($other: $type),*) -> $struct {
                 $struct {
-                    $($field: <$handle>::registered(registry, $name, $help.trim_start(), &[$($detail),*]),)+
+                    $($field: <$handle>::registered(registry($name), $name, $help.trim_start(), &[$($detail),*]),)+
                     $($other,)*
                 }
             }
@@ -61,6 +62,11 @@ impl<L: Label> Counters<L> {
     /// Counts one.
     pub fn inc(&self, value: L) {
         self.counters[value.index()].inc();
+    }
+
+    /// Counts so many.
+    pub fn add(&self, value: L, count: u64) {
+        self.counters[value.index()].inc_by(count);
     }
 
     /// The count of a value.

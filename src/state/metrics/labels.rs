@@ -79,6 +79,13 @@ impl Label for DecisionOutcome {
 
     #[inline]
     fn index(self) -> usize {
+        self.place()
+    }
+}
+
+impl DecisionOutcome {
+    /// The place of its word.
+    pub(super) const fn place(self) -> usize {
         match self {
             DecisionOutcome::Allowed => 0,
             DecisionOutcome::Denied(Denial::Unknown) => 1,
@@ -172,5 +179,49 @@ label! {
         Size = "size",
         /// Time.
         Time = "time",
+    }
+}
+
+label! {
+    /// The outcome of a recipient.
+    pub enum RecipientOutcome {
+        /// Accepted by a backend.
+        Accepted = "accepted",
+        /// Rejected for good, by its own reply or by that to the sender.
+        Rejected = "rejected",
+        /// Put off, by a backend or because none could be had.
+        Deferred = "deferred",
+    }
+}
+
+label! {
+    /// A limit of the connections of clients.
+    pub enum ConnectionLimit {
+        /// Connections in all.
+        Connections = "connections",
+        /// Connections from one source.
+        Source = "source",
+        /// Descriptors: the rest is for operators and for connections to backends.
+        Descriptors = "descriptors",
+    }
+}
+
+label! {
+    /// A part of a running gateway that is reloaded.
+    pub enum Reloaded {
+        /// The configuration.
+        Configuration = "configuration",
+        /// The certificate.
+        Certificate = "certificate",
+    }
+}
+
+label! {
+    /// The outcome of a reload.
+    pub enum ReloadOutcome {
+        /// Success: it is in use.
+        Done = "done",
+        /// Failure: the old one stays in use.
+        Failed = "failed",
     }
 }

@@ -2,26 +2,34 @@
 //!
 //! Counts of every request are striped and summed at each scrape (`requests`). The rest are plain handles.
 
+mod at_scrape;
 mod handles;
 mod labels;
 mod log_lines;
+mod process;
 mod requests;
+mod scope;
 mod striped;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prometheus::{
-    Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, PullingGauge, Registry, TextEncoder,
-};
+use prometheus::proto::MetricType;
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
+use crate::config::Config;
 use crate::domain::{Entry, Permission};
+use at_scrape::AtScrape;
 use handles::{Counters, Handle, handles, valid};
-use labels::Label;
 use requests::{Requests, RequestsCollector};
 
-pub use labels::{DecisionOutcome, Lookup, MessageOutcome, PasswordCheck, SmtpLimit, ThrottledBy};
+pub use at_scrape::Labelled;
+pub use labels::{
+    ConnectionLimit, DecisionOutcome, Label, Lookup, MessageOutcome, PasswordCheck, RecipientOutcome,
+    ReloadOutcome, Reloaded, SmtpLimit, ThrottledBy,
+};
 pub use log_lines::LostLines;
+pub use scope::MetricsScope;
 
 handles! {
     /// All metrics of one gateway, in a registry of its own.
@@ -37,17 +45,35 @@ handles! {
         password_queue: IntGaugeVec = "gatepost_password_queue" ["lane"],
         /// Checks refused after too many failures.
         throttled: IntCounterVec = "gatepost_throttled_total" ["entry", "by"],
-        /// Changes of accounts and credentials.
+        /// Changes of credentials.
         mutations: IntCounterVec = "gatepost_mutations_total" ["action", "outcome"],
         /// From the commit of a revocation to its answer.
         pub revocation_seconds: Histogram = "gatepost_revocation_seconds"
             [0.0001, 0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0],
         /// Open sessions and tunnels ended since their credential lost its right.
-        sessions_cut: Counters<Entry> = "gatepost_sessions_cut_total" ["entry"],
+        sessions_cut: IntCounterVec = "gatepost_sessions_cut_total" ["entry"],
+        /// Connections of clients that were refused at a limit.
+        connections_refused: IntCounterVec = "gatepost_connections_refused_total" ["entry", "limit"],
+        /// Connections that the system could not hand over.
+        pub accept_errors: IntCounter = "gatepost_accept_errors_total" [],
+        /// Reads and changes that the store could not do.
+        pub store_errors: IntCounter = "gatepost_store_errors_total" [],
+        /// Reloads of the configuration and of the certificate.
+        reloads: IntCounterVec = "gatepost_reloads_total" ["part", "outcome"],
+        /// 1 if the configuration in use is the last one that was to be loaded.
+        pub config_last_reload_successful: IntGauge = "gatepost_config_last_reload_successful" [],
+        /// Time of the last load of the configuration that succeeded, in seconds since 1970.
+        pub config_last_reload_success: IntGauge = "gatepost_config_last_reload_success_timestamp_seconds" [],
+        /// Settings that have changed in the file and take a restart.
+        pub config_restart_needed: IntGauge = "gatepost_config_restart_needed" [],
+        /// 1 if the certificate in use is the last one that was to be loaded.
+        pub certificate_last_reload_successful: IntGauge = "gatepost_certificate_last_reload_successful" [],
         /// Connections to backends.
         upstream_connections: IntGaugeVec = "gatepost_upstream_connections" ["entry", "state"],
         /// Open SMTP sessions.
         pub smtp_sessions: IntGauge = "gatepost_smtp_sessions" [],
+        /// Recipients that clients named, by the reply.
+        smtp_recipients: Counters<RecipientOutcome> = "gatepost_smtp_recipients_total" ["outcome"],
         /// Messages that clients began to send, by how that ended.
         smtp_messages: Counters<MessageOutcome> = "gatepost_smtp_messages_total" ["outcome"],
         /// Clients that ran into a limit of the SMTP entry.
@@ -61,20 +87,56 @@ handles! {
 }
 
 impl Metrics {
-    /// All at zero.
+    /// Metrics of a gateway in which everything is configured, all at zero.
     pub fn new() -> Metrics {
-        let registry = Registry::new();
-        let requests = Arc::new(Requests::new());
+        Metrics::in_scope(&MetricsScope::everything(), true)
+    }
+
+    /// Metrics of a gateway with this configuration, all at zero. Everything that can count there is shown from the start, since a
+    /// series that appears with its first count has no rate; nothing else is.
+    pub fn of(config: &Config) -> Metrics {
+        Metrics::in_scope(&MetricsScope::of(config), config.tls.is_some())
+    }
+
+    fn in_scope(scope: &MetricsScope, has_certificate: bool) -> Metrics {
+        let (registry, hidden) = (Registry::new(), Registry::new());
+        let requests = Arc::new(Requests::new(scope));
         valid(registry.register(Box::new(RequestsCollector::new(Arc::clone(&requests)))));
         valid(registry.register(Box::new(LostLines::of_this_process().series())));
-        let metrics = Metrics::registered(&registry.clone(), registry, requests);
+        process::register(&registry);
+        let can_count = |name: &str| match name {
+            "gatepost_revocation_seconds" | "gatepost_mutations_total" => scope.has(Entry::Api),
+            "gatepost_certificate_last_reload_successful" => has_certificate,
+            name => !name.starts_with("gatepost_smtp_") || scope.has(Entry::Smtp),
+        };
+        let place = |name: &str| if can_count(name) { &registry } else { &hidden };
+        let metrics = Metrics::registered(place, registry.clone(), requests);
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        for (entry, by) in
-            Entry::WORDS.iter().flat_map(|entry| ThrottledBy::WORDS.iter().map(move |by| (entry, by)))
-        {
-            metrics.throttled.with_label_values(&[*entry, *by]);
+        for entry in &scope.entries {
+            metrics.sessions_cut.with_label_values(&[entry.word()]);
+            for limit in ConnectionLimit::WORDS {
+                metrics.connections_refused.with_label_values(&[entry.word(), limit]);
+            }
+            for by in ThrottledBy::WORDS.iter().filter(|_| scope.throttles) {
+                metrics.throttled.with_label_values(&[entry.word(), by]);
+            }
         }
+        for part in [Reloaded::Configuration, Reloaded::Certificate] {
+            if has_certificate || part == Reloaded::Configuration {
+                for outcome in ReloadOutcome::WORDS {
+                    metrics.reloads.with_label_values(&[part.word(), outcome]);
+                }
+            }
+        }
+        metrics.config_last_reload_successful.set(1);
+        metrics.config_last_reload_success.set(now());
+        metrics.certificate_last_reload_successful.set(1);
         metrics
+    }
+
+    /// Shows the decisions that a reloaded configuration may lead to. What has counted stays.
+    pub fn reconfigure(&self, config: &Config) {
+        self.requests.expect(&MetricsScope::of(config));
     }
 
     /// Counts a decision; `None` for a management call, which needs the account holder and no permission.
@@ -115,8 +177,7 @@ impl Metrics {
         self.throttled.with_label_values(&[entry.word(), by.word()]).inc();
     }
 
-    /// Shows the mutations of such an outcome from now on, although there was none yet: a series that appears with its first
-    /// count has no rate. Both words come from a fixed set of the caller's.
+    /// Shows the mutations of such an outcome from now on, although there was none yet. Both words come from a fixed set of the caller's.
     pub fn expect_mutation(&self, action: &'static str, outcome: &'static str) {
         self.mutations.with_label_values(&[action, outcome]);
     }
@@ -124,6 +185,11 @@ impl Metrics {
     /// Counts a mutation; both words come from a fixed set of the caller's.
     pub fn mutation(&self, action: &'static str, outcome: &'static str) {
         self.mutations.with_label_values(&[action, outcome]).inc();
+    }
+
+    /// Counts recipients.
+    pub fn smtp_recipients(&self, outcome: RecipientOutcome, count: usize) {
+        self.smtp_recipients.add(outcome, count as u64);
     }
 
     /// Counts a message.
@@ -138,7 +204,27 @@ impl Metrics {
 
     /// Counts an open session or tunnel that was ended because its credential lost its permission.
     pub fn session_cut(&self, entry: Entry) {
-        self.sessions_cut.inc(entry);
+        self.sessions_cut.with_label_values(&[entry.word()]).inc();
+    }
+
+    /// Counts a connection of a client that was refused at a limit.
+    pub fn connection_refused(&self, entry: Entry, limit: ConnectionLimit) {
+        self.connections_refused.with_label_values(&[entry.word(), limit.word()]).inc();
+    }
+
+    /// Counts a reload, and notes if the file is in use now.
+    pub fn reloaded(&self, part: Reloaded, outcome: ReloadOutcome) {
+        self.reloads.with_label_values(&[part.word(), outcome.word()]).inc();
+        let done = outcome == ReloadOutcome::Done;
+        match part {
+            Reloaded::Configuration => {
+                self.config_last_reload_successful.set(i64::from(done));
+                if done {
+                    self.config_last_reload_success.set(now());
+                }
+            }
+            Reloaded::Certificate => self.certificate_last_reload_successful.set(i64::from(done)),
+        }
     }
 
     /// The gauge of an entry's connections to its backends in a state; the word comes from a fixed set of the caller's.
@@ -149,14 +235,31 @@ impl Metrics {
 
     /// Adds a gauge that is read at each scrape. A second one of the same name is ignored.
     pub fn read_at_scrape(&self, name: &str, help: &str, read: impl Fn() -> f64 + Send + Sync + 'static) {
-        let gauge = valid(PullingGauge::new(name, help, Box::new(read)));
-        let _ = self.registry.register(Box::new(gauge));
+        self.read_series_at_scrape(name, help, &[], move || vec![(Vec::new(), read())]);
+    }
+
+    /// The same with labels: `read` returns their values and the value of each series, no two with the same labels.
+    pub fn read_series_at_scrape(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &'static [&'static str],
+        read: impl Fn() -> Vec<Labelled> + Send + Sync + 'static,
+    ) {
+        let gauges = AtScrape::new(MetricType::GAUGE, name, help, labels, read);
+        let _ = self.registry.register(Box::new(gauges));
     }
 
     /// Everything in the text format of Prometheus, version 0.0.4.
     pub fn encode(&self) -> String {
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
+}
+
+/// The time of the system, in seconds since 1970.
+fn now() -> i64 {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
 impl Default for Metrics {

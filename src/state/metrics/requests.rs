@@ -1,6 +1,7 @@
 //! The counts of every request: decisions, cache lookups, answers and their times.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
@@ -8,15 +9,37 @@ use prometheus::proto::{Bucket, Counter, LabelPair, Metric, MetricFamily, Metric
 
 use super::handles::valid;
 use super::labels::{DecisionOutcome, Label, Lookup};
+use super::scope::MetricsScope;
 use super::striped::{Durations, Striped};
-use crate::domain::{Entry, Permission};
+use crate::domain::{Denial, Entry, Permission};
 
 const ENTRIES: &[&str] = Entry::WORDS;
 /// In the order of the enum, whose variants are the indexes; a test holds it so. The last word is for management calls,
 /// which need the account holder and no permission.
 const PERMISSIONS: [&str; 4] = ["email", "api", "web", "manage"];
 const OUTCOMES: &[&str] = DecisionOutcome::WORDS;
+const THROTTLED: usize = DecisionOutcome::Denied(Denial::Throttled(Duration::ZERO)).place();
+/// The status of a tunnel that has ended: 101 Switching Protocols.
+const TUNNEL: usize = 101;
 const STATUSES: std::ops::Range<usize> = 100..600;
+/// The statuses that have a series of their own: those of IANA's registry that can end a request, and 499 for a client that
+/// left. Others count together, as `2xx` and so on.
+const KNOWN: [std::ops::RangeInclusive<usize>; 14] = [
+    101..=101,
+    200..=208,
+    226..=226,
+    300..=305,
+    307..=308,
+    400..=418,
+    421..=426,
+    428..=429,
+    431..=431,
+    451..=451,
+    499..=499,
+    500..=508,
+    510..=510,
+    511..=511,
+];
 
 /// The counts of requests, in stripes.
 #[derive(Debug)]
@@ -25,24 +48,44 @@ pub struct Requests {
     lookups: Striped,
     statuses: Striped,
     request_seconds: Durations,
+    /// True for the entries that are configured.
+    entries: [bool; ENTRIES.len()],
+    /// True if checks are throttled.
+    throttles: bool,
+    /// True for the entries and permissions that decisions can be about.
+    decided: [AtomicBool; ENTRIES.len() * PERMISSIONS.len()],
 }
 
 impl Requests {
     /// All at zero.
-    pub fn new() -> Requests {
+    pub fn new(scope: &MetricsScope) -> Requests {
+        let requests = Requests::counting(scope);
+        requests.expect(scope);
+        requests
+    }
+
+    /// Shows the decisions of a scope from now on.
+    pub fn expect(&self, scope: &MetricsScope) {
+        for (entry, permission) in &scope.decisions {
+            self.decided[decided(*entry, *permission)].store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn counting(scope: &MetricsScope) -> Requests {
         Requests {
             decisions: Striped::new(ENTRIES.len() * PERMISSIONS.len() * OUTCOMES.len()),
             lookups: Striped::new(Lookup::WORDS.len()),
             statuses: Striped::new(ENTRIES.len() * STATUSES.len()),
             request_seconds: Durations::new(ENTRIES.len()),
+            entries: std::array::from_fn(|index| scope.has(Entry::ALL[index])),
+            throttles: scope.throttles,
+            decided: Default::default(),
         }
     }
 
     #[inline]
     pub fn decision(&self, entry: Entry, permission: Option<Permission>, outcome: DecisionOutcome) {
-        let permission = permission.map_or(PERMISSIONS.len() - 1, |permission| permission as usize);
-        let index = (entry as usize * PERMISSIONS.len() + permission) * OUTCOMES.len() + outcome.index();
-        self.decisions.add(index, 1);
+        self.decisions.add(decided(entry, permission) * OUTCOMES.len() + outcome.index(), 1);
     }
 
     #[inline]
@@ -54,8 +97,18 @@ impl Requests {
     pub fn http_request(&self, entry: Entry, status: u16, took: Duration) {
         let status = usize::from(status).clamp(STATUSES.start, STATUSES.end - 1) - STATUSES.start;
         self.statuses.add(entry as usize * STATUSES.len() + status, 1);
-        self.request_seconds.observe(entry as usize, took);
+        // A tunnel lasts as long as its two ends like, which is no sign of slowness.
+        if status + STATUSES.start != TUNNEL {
+            self.request_seconds.observe(entry as usize, took);
+        }
     }
+}
+
+/// The place of the decisions of an entry about a permission.
+#[inline]
+fn decided(entry: Entry, permission: Option<Permission>) -> usize {
+    let permission = permission.map_or(PERMISSIONS.len() - 1, |permission| permission as usize);
+    entry as usize * PERMISSIONS.len() + permission
 }
 
 /// Sums what requests counted, at each scrape.
@@ -135,16 +188,16 @@ impl RequestsCollector {
     }
 
     fn decisions(&self) -> Vec<Metric> {
-        let per_entry = PERMISSIONS.len() * OUTCOMES.len();
-        (0..ENTRIES.len() * per_entry)
+        let requests = &self.requests;
+        (0..requests.decided.len() * OUTCOMES.len())
             .filter_map(|index| {
-                let count = self.requests.decisions.sum(index);
-                let values = [
-                    ENTRIES[index / per_entry],
-                    PERMISSIONS[index / OUTCOMES.len() % PERMISSIONS.len()],
-                    OUTCOMES[index % OUTCOMES.len()],
-                ];
-                (count > 0).then(|| DECISIONS.counter(values, count))
+                let (place, outcome) = (index / OUTCOMES.len(), index % OUTCOMES.len());
+                let (entry, permission) = (place / PERMISSIONS.len(), place % PERMISSIONS.len());
+                let count = requests.decisions.sum(index);
+                let can_count = requests.decided[place].load(Ordering::Relaxed)
+                    && (requests.throttles || outcome != THROTTLED);
+                let values = [ENTRIES[entry], PERMISSIONS[permission], OUTCOMES[outcome]];
+                (can_count || count > 0).then(|| DECISIONS.counter(values, count))
             })
             .collect()
     }
@@ -156,19 +209,34 @@ impl RequestsCollector {
         Lookup::WORDS.iter().enumerate().map(lookup).collect()
     }
 
+    /// The entries that serve HTTP and are configured.
+    fn http_entries(&self) -> impl Iterator<Item = usize> {
+        (0..ENTRIES.len()).filter(|entry| self.requests.entries[*entry] && *entry != Entry::Smtp as usize)
+    }
+
     fn statuses(&self) -> Vec<Metric> {
-        (0..ENTRIES.len() * STATUSES.len())
-            .filter_map(|index| {
-                let count = self.requests.statuses.sum(index);
-                let status = (index % STATUSES.len() + STATUSES.start).to_string();
-                let values = [ENTRIES[index / STATUSES.len()], status.as_str()];
-                (count > 0).then(|| HTTP_REQUESTS.counter(values, count))
-            })
-            .collect()
+        let mut metrics = Vec::new();
+        for entry in self.http_entries() {
+            let mut others = [0; 6];
+            for status in STATUSES {
+                let count = self.requests.statuses.sum(entry * STATUSES.len() + status - STATUSES.start);
+                if KNOWN.iter().any(|known| known.contains(&status)) {
+                    metrics.push(HTTP_REQUESTS.counter([ENTRIES[entry], &status.to_string()], count));
+                } else {
+                    others[status / 100] += count;
+                }
+            }
+            // Only 101 of this class can end a request.
+            let can_count = |(class, count): &(usize, u64)| *class > 1 || *count > 0;
+            for (class, count) in others.into_iter().enumerate().skip(1).filter(can_count) {
+                metrics.push(HTTP_REQUESTS.counter([ENTRIES[entry], &format!("{class}xx")], count));
+            }
+        }
+        metrics
     }
 
     fn request_seconds(&self) -> Vec<Metric> {
-        let seconds = |(index, entry): (usize, &&str)| {
+        let seconds = |index: usize| {
             let snapshot = self.requests.request_seconds.snapshot(index);
             let mut histogram = prometheus::proto::Histogram::default();
             histogram.set_sample_count(snapshot.count);
@@ -180,11 +248,11 @@ impl RequestsCollector {
                 bucket
             };
             histogram.set_bucket(snapshot.buckets.into_iter().map(bucket).collect());
-            let mut metric = HTTP_SECONDS.series([entry]);
+            let mut metric = HTTP_SECONDS.series([ENTRIES[index]]);
             metric.set_histogram(histogram);
             metric
         };
-        ENTRIES.iter().enumerate().map(seconds).collect()
+        self.http_entries().map(seconds).collect()
     }
 }
 

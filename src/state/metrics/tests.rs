@@ -24,7 +24,7 @@ fn what_was_counted_is_in_the_text() {
         r#"gatepost_cache_lookups_total{result="stale"} 1"#,
         r#"gatepost_cache_entries 17"#,
         r#"gatepost_http_requests_total{entry="web",status="200"} 1"#,
-        r#"gatepost_http_requests_total{entry="web",status="100"} 1"#,
+        r#"gatepost_http_requests_total{entry="web",status="1xx"} 1"#,
         r#"gatepost_http_request_seconds_bucket{entry="web",le="0.005"} 2"#,
         r#"gatepost_http_request_seconds_count{entry="web"} 2"#,
         r#"gatepost_throttled_total{by="username",entry="smtp"} 1"#,
@@ -79,4 +79,70 @@ fn every_label_has_its_place() {
         let line = format!(r#"gatepost_cache_lookups_total{{result="{word}"}} {}"#, count + 1);
         assert!(text.contains(&line), "{line} is not in\n{text}");
     }
+}
+
+#[test]
+fn other_statuses_count_with_their_class() {
+    let metrics = Metrics::new();
+    let known = [101, 200, 226, 307, 418, 451, 499, 511];
+    for status in known.into_iter().chain([209, 299, 399, 420, 498, 520, 999]) {
+        metrics.http_request(Entry::Api, status, Duration::ZERO);
+    }
+    let text = metrics.encode();
+    for (status, count) in known.map(|status| (status.to_string(), 1)).into_iter().chain([
+        ("2xx".to_owned(), 2),
+        ("3xx".to_owned(), 1),
+        ("4xx".to_owned(), 2),
+        ("5xx".to_owned(), 2),
+    ]) {
+        let line = format!("gatepost_http_requests_total{{entry=\"api\",status=\"{status}\"}} {count}");
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains("1xx"), "{text}");
+    // All but the tunnel, which says nothing about the time of an answer.
+    assert!(text.contains("gatepost_http_request_seconds_count{entry=\"api\"} 14\n"), "{text}");
+}
+
+/// Case E9: `http_request_seconds{entry="smtp"}` and the like, which can never count.
+#[test]
+fn a_part_that_is_not_configured_has_no_series() {
+    let shown = |text: &str| {
+        let config = Config::parse(text, "test.toml").unwrap();
+        Metrics::of(&config).encode()
+    };
+    let api = shown("[api]\nlisten = ['127.0.0.1:0']\nupstreams = ['http://127.0.0.1:1']\n");
+    for absent in ["smtp", "web", "certificate_", "part=\"certificate\""] {
+        assert!(!api.contains(absent), "{absent} is in\n{api}");
+    }
+    for permission in ["api", "email", "manage"] {
+        let line = format!(
+            "gatepost_decisions_total{{entry=\"api\",permission=\"{permission}\",outcome=\"unavailable\"}} 0"
+        );
+        assert!(api.lines().any(|found| found == line), "{line} is not in\n{api}");
+    }
+    let mail = shown(
+        "[tls]\ncertificate = 'c'\nprivate_key = 'k'\n[auth]\nthrottle = false\n\
+         [smtp]\nlisten = ['127.0.0.1:0']\nupstreams = ['smtp://127.0.0.1:1']\n",
+    );
+    for absent in ["http", "\"api\"", "\"web\"", "throttled", "gatepost_revocation_seconds"] {
+        assert!(!mail.contains(absent), "{absent} is in\n{mail}");
+    }
+    assert!(
+        mail.contains("gatepost_smtp_sessions 0")
+            && mail.contains("permission=\"email\",outcome=\"wrong\"} 0")
+    );
+}
+
+/// Case E19: a first burst has a rate only if its series was there before.
+#[test]
+fn a_reload_adds_the_decisions_of_its_routes() {
+    let parse = |route: &str| {
+        let text = format!("[web]\nlisten = ['127.0.0.1:0']\nupstreams = ['http://127.0.0.1:1']\n{route}");
+        Config::parse(&text, "test.toml").unwrap()
+    };
+    let metrics = Metrics::of(&parse(""));
+    let line = "gatepost_decisions_total{entry=\"web\",permission=\"api\",outcome=\"unavailable\"} 0";
+    assert!(!metrics.encode().contains(line));
+    metrics.reconfigure(&parse("[[web.route]]\npath = '/rpc'\npermission = 'api'\n"));
+    assert!(metrics.encode().contains(line));
 }

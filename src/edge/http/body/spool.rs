@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use crate::config::Forms;
 use crate::edge::http::quota::QuotaLease;
+use crate::edge::net::descriptors;
 
 /// The bytes that are read back from the file at once.
 const PIECE: usize = 64 * 1024;
@@ -90,6 +91,9 @@ impl Spool {
         let directory = self.directory.clone().unwrap_or_else(std::env::temp_dir);
         let made = tokio::task::spawn_blocking(move || tempfile::tempfile_in(directory)).await;
         let file = made.map_err(io::Error::from)??;
+        if !descriptors::leaves_reserve(&file) {
+            return Err(SpoolError::NoRoom);
+        }
         let mut file = File::from_std(file);
         let memory = std::mem::take(&mut self.memory);
         file.write_all(&memory).await?;

@@ -179,7 +179,9 @@ impl UpstreamGroup {
         let limit = self.settings.connect_timeout;
         let connected = happy_eyeballs::connect(&server.addresses, limit, prepare, |_| true).await;
         connected.map(|stream| Box::new(Http1Backend::new(stream))).map_err(|error| {
-            server.set_down(&error);
+            if !error.is_shortage() {
+                server.set_down(&error);
+            }
             match error.is_timeout() {
                 true => ConnectError::Timeout(server.name.clone(), error),
                 false => ConnectError::Refused(server.name.clone(), error),

@@ -115,7 +115,9 @@ impl MailBackend {
             tracing::info!(upstream = self.name, %error, "mail backend takes no more connections for now");
             return Err(NoConnection::Full);
         }
-        self.set_up(Some(&error.to_string()));
+        if !error.is_shortage() {
+            self.set_up(Some(&error.to_string()));
+        }
         Err(NoConnection::Down(format!("{}: {error}", self.name)))
     }
 
@@ -126,7 +128,7 @@ impl MailBackend {
                 self.note_ready(&client);
                 client.close();
             }
-            Err(error) if is_full(&error) && self.pool.is_open() => {}
+            Err(error) if is_full(&error) && self.pool.is_open() || error.is_shortage() => {}
             Err(error) => self.set_up(Some(&error.to_string())),
         }
     }
@@ -179,8 +181,10 @@ impl MailBackend {
     fn set_up(&self, failure: Option<&str>) {
         let was_up = self.up.swap(failure.is_none(), Ordering::Relaxed);
         match failure {
-            Some(error) if was_up => tracing::warn!(upstream = self.name, error, "mail backend is down"),
-            None if !was_up => tracing::info!(upstream = self.name, "mail backend is up"),
+            Some(error) if was_up => {
+                tracing::warn!(upstream = self.name, entry = "smtp", error, "mail backend is down");
+            }
+            None if !was_up => tracing::info!(upstream = self.name, entry = "smtp", "mail backend is up"),
             _ => {}
         }
     }

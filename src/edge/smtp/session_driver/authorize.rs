@@ -8,10 +8,10 @@ use crate::edge::smtp::delivery::MailDelivery;
 use crate::edge::smtp::refusal::MailRefusal;
 use crate::edge::smtp::submitter::Submitter;
 use crate::service::access::Decision;
-use crate::state::metrics::DecisionOutcome;
+use crate::state::metrics::{DecisionOutcome, RecipientOutcome};
 use crate::wire::PresentedCredential;
 use crate::wire::smtp::session::{EnvelopeBatch, LoginOutcome};
-use crate::wire::smtp::{Reply, replies};
+use crate::wire::smtp::{Capabilities, Reply, parameters, replies};
 
 impl SessionDriver {
     /// Checks a login.
@@ -41,10 +41,12 @@ impl SessionDriver {
 
     /// Decides on MAIL, then sends the recipients that came with it to a backend.
     pub(super) async fn envelope(&mut self, envelope: EnvelopeBatch) {
+        let mut unproven = false;
         let mail = match envelope.mail {
             Some(mail) => {
                 let decision = self.decide().await;
                 if decision.is_ok() {
+                    unproven = self.is_unproven(&mail.arguments);
                     let mut arguments = mail.arguments;
                     if mail.auth && self.worker.entry.logs_in {
                         arguments.extend_from_slice(b" AUTH=<>");
@@ -69,8 +71,16 @@ impl SessionDriver {
             Some(delivery) if accepted && !envelope.rcpts.is_empty() => {
                 delivery.rcpts(&envelope.rcpts, envelope.data).await
             }
+            Some(delivery) if accepted && unproven => Box::pin(delivery.sender()).await.map(|()| Vec::new()),
             _ => Ok(Vec::new()),
         };
+        let metrics = &self.worker.entry.metrics;
+        match &answered {
+            Ok(replies) => {
+                replies.iter().for_each(|reply| metrics.smtp_recipients(recipient_outcome(reply), 1))
+            }
+            Err(refusal) => metrics.smtp_recipients(recipient_outcome(refusal), envelope.rcpts.len()),
+        }
         match (answered, mail) {
             (Ok(rcpts), mail) => self.session.complete_envelope(mail, rcpts, &mut self.out),
             // MAIL was pipelined with its recipients and is not answered yet.
@@ -82,6 +92,13 @@ impl SessionDriver {
                 self.session.complete_envelope(None, rcpts, &mut self.out);
             }
         }
+    }
+
+    /// Returns true if MAIL with these arguments uses an extension that was offered before a backend was seen. A backend then
+    /// answers it, since nobody else can.
+    fn is_unproven(&self, arguments: &[u8]) -> bool {
+        let needs = || Capabilities { size: None, ..parameters::needs(arguments) };
+        !self.worker.entry.backends.has_seen_one() && needs() != Capabilities::default()
     }
 
     /// Decides whether a transaction may begin now.
@@ -117,7 +134,7 @@ impl SessionDriver {
             user: granted.name().clone(),
             account: granted.account_name().clone(),
             address: self.address,
-            helo: String::from_utf8_lossy(&greeting.name).into_owned(),
+            helo: greeting.name.to_string(),
             esmtp: greeting.extended,
         }))
     }
@@ -130,4 +147,15 @@ impl SessionDriver {
 
 fn may_send(permissions: Permissions) -> bool {
     permissions.contains(Permission::Email)
+}
+
+/// The outcome of a recipient that got this reply, or whose sender did.
+fn recipient_outcome(reply: &Reply) -> RecipientOutcome {
+    if reply.is_positive() {
+        RecipientOutcome::Accepted
+    } else if reply.is_permanent() {
+        RecipientOutcome::Rejected
+    } else {
+        RecipientOutcome::Deferred
+    }
 }

@@ -1,0 +1,46 @@
+//! The parts of a gateway that can count, by its configuration: their series exist from the start, and no others.
+
+use crate::config::{Config, HttpEntry};
+use crate::domain::{Entry, Permission};
+
+/// The parts of a gateway that can count.
+#[derive(Clone, Debug)]
+pub struct MetricsScope {
+    /// The configured entries.
+    pub entries: Vec<Entry>,
+    /// The permissions that a decision of an entry may be about; `None` for the management of credentials.
+    pub decisions: Vec<(Entry, Option<Permission>)>,
+    /// True if checks are throttled.
+    pub throttles: bool,
+}
+
+impl MetricsScope {
+    /// The scope of a gateway in which everything is configured.
+    pub fn everything() -> MetricsScope {
+        let mut decisions = vec![(Entry::Smtp, Some(Permission::Email)), (Entry::Api, None)];
+        for entry in [Entry::Api, Entry::Web] {
+            decisions.extend(Permission::ALL.map(|permission| (entry, Some(permission))));
+        }
+        MetricsScope { entries: Entry::ALL.to_vec(), decisions, throttles: true }
+    }
+
+    /// The scope of a gateway with this configuration.
+    pub fn of(config: &Config) -> MetricsScope {
+        let mail = config.smtp.as_ref().map(|_| Entry::Smtp);
+        let entries = config.http_entries().map(|settings| settings.entry).chain(mail).collect();
+        let of_http = |settings: &HttpEntry| {
+            let (entry, permissions) = (settings.entry, settings.permissions());
+            let manages = (entry == Entry::Api).then_some((entry, None));
+            let needed: Vec<_> = permissions.iter().map(|permission| (entry, Some(permission))).collect();
+            needed.into_iter().chain(manages)
+        };
+        let mail = mail.map(|entry| (entry, Some(Permission::Email)));
+        let decisions = config.http_entries().flat_map(of_http).chain(mail).collect();
+        MetricsScope { entries, decisions, throttles: config.auth.throttle }
+    }
+
+    /// Returns true if the entry is configured.
+    pub fn has(&self, entry: Entry) -> bool {
+        self.entries.contains(&entry)
+    }
+}
