@@ -9,8 +9,8 @@ use gatepost::wire::smtp::proxy_protocol::{self, LONGEST as LONGEST_PROXY};
 use gatepost::wire::smtp::reply_parser::{self, LONGEST_LINE, LONGEST_REPLY, ReplyError};
 use gatepost::wire::smtp::session::SessionSettings;
 use gatepost::wire::{
-    BASIC_BUFFER, BasicError, BodyScanner, CallParameters, ChunkedDecoder, ChunkedError, ChunkedItem,
-    CredentialsCall, FormError, PathError, ReadingKind, Readings, RequestTarget, RoutePattern,
+    BASIC_BUFFER, BasicBuffer, BasicError, BodyScanner, CallParameters, ChunkedDecoder, ChunkedError,
+    ChunkedItem, CredentialsCall, FormError, PathError, ReadingKind, Readings, RequestTarget, RoutePattern,
     basic as read_basic, is_ordinary, normalize, sends_mail, take_credential, without_credential,
 };
 
@@ -48,8 +48,7 @@ pub fn permissions(text: &str) {
 
 /// Decodes as the reference does, and what the reference encodes is read.
 pub fn basic(data: &[u8]) {
-    let mut buffer = [0; BASIC_BUFFER];
-    let _ = read_basic(data, &mut [0; 7]);
+    let mut buffer = BasicBuffer::default();
     if let Ok(presented) = read_basic(data, &mut buffer) {
         let text = std::str::from_utf8(data).expect("base64 is ASCII").trim();
         let encoded = text[5..].trim().trim_end_matches('=').to_owned();

@@ -304,7 +304,6 @@ impl Underway<'_> {
         mut admitted: Admitted,
     ) -> Result<Exchange, Refusal> {
         let (handler, plan, request_id) = (&self.handler, &*self.plan, &self.request_id);
-        let forwarded_target = target.with_query(admitted.query.as_deref());
         let framing = match admitted.body.spooled_length() {
             Some(length) => Framing::Length(length),
             None => {
@@ -315,7 +314,8 @@ impl Underway<'_> {
         let upgrade = session.head().asks_for_websocket();
         let group = &plan.groups[route.group];
         let with = Outgoing {
-            target: &forwarded_target,
+            path: target.path.as_bytes(),
+            query: admitted.query.as_deref(),
             identity: admitted.granted.as_ref(),
             client: handler.client,
             trusted: handler.client.is_trusted(&plan.trusted_proxies),
@@ -346,9 +346,9 @@ impl Underway<'_> {
         let server = &mut by.server;
         let forward =
             Forward { client, head: &head, host, is_chunked, upgrade, method: &method, worker, server };
-        let exchange = forward.run(group).await?;
+        let (exchange, ended) = forward.run(group).await?;
         if matches!(exchange, Exchange::Answered(_)) {
-            self.answered = Some(Instant::now());
+            self.answered = Some(ended);
             respond::drain(session).await;
         }
         Ok(exchange)
