@@ -6,11 +6,11 @@ use gatepost::config::BareNewline;
 use gatepost::domain::{PathPattern, Permission, PermissionEdit, Permissions};
 use gatepost::wire::smtp::extensions::ServiceExtensions;
 use gatepost::wire::smtp::proxy_protocol::{self, LONGEST as LONGEST_PROXY};
-use gatepost::wire::smtp::reply_parser::{self, LONGEST_REPLY, ReplyError};
+use gatepost::wire::smtp::reply_parser::{self, LONGEST_LINE, LONGEST_REPLY, ReplyError};
 use gatepost::wire::smtp::session::SessionSettings;
 use gatepost::wire::{
-    BASIC_BUFFER, BasicError, BodyScanner, CallParameters, ChunkedDecoder, ChunkedError, ChunkedItem,
-    CredentialsCall, FormError, PathError, ReadingKind, Readings, RequestTarget, RoutePattern,
+    BASIC_BUFFER, BasicBuffer, BasicError, BodyScanner, CallParameters, ChunkedDecoder, ChunkedError,
+    ChunkedItem, CredentialsCall, FormError, PathError, ReadingKind, Readings, RequestTarget, RoutePattern,
     basic as read_basic, is_ordinary, normalize, sends_mail, take_credential, without_credential,
 };
 
@@ -48,8 +48,7 @@ pub fn permissions(text: &str) {
 
 /// Decodes as the reference does, and what the reference encodes is read.
 pub fn basic(data: &[u8]) {
-    let mut buffer = [0; BASIC_BUFFER];
-    let _ = read_basic(data, &mut [0; 7]);
+    let mut buffer = BasicBuffer::default();
     if let Ok(presented) = read_basic(data, &mut buffer) {
         let text = std::str::from_utf8(data).expect("base64 is ASCII").trim();
         let encoded = text[5..].trim().trim_end_matches('=').to_owned();
@@ -416,7 +415,7 @@ fn read_replies(bytes: &[u8], cuts: &[u8]) -> (Vec<Vec<u8>>, Option<ReplyError>,
         loop {
             match reply_parser::parse(&buffer) {
                 Ok(Some((reply, taken))) => {
-                    assert!(taken <= LONGEST_REPLY && (200..600).contains(&reply.code()));
+                    assert!(taken <= buffer.len() && (200..600).contains(&reply.code()));
                     let mut written = Vec::new();
                     reply.write(&mut written);
                     replies.push(written);
@@ -427,7 +426,10 @@ fn read_replies(bytes: &[u8], cuts: &[u8]) -> (Vec<Vec<u8>>, Option<ReplyError>,
                 Err(error) => return (replies, Some(error), 0),
             }
         }
-        assert!(buffer.len() <= LONGEST_REPLY);
+        while let Some(surplus) = reply_parser::surplus(&buffer) {
+            buffer.drain(surplus);
+        }
+        assert!(buffer.len() <= LONGEST_REPLY + 2 * LONGEST_LINE + 4);
     }
     (replies, None, buffer.len())
 }

@@ -185,3 +185,19 @@ fn read(findings: &Findings, table: &DeTable<'_>) -> (Config, TlsFiles) {
     };
     (config, tls)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_each_error_has_its_line(text in "[\\[\\]\"'=\n#,{}.:@\\\\“a-c0-3 -]{0,120}") {
+            let errors = Config::parse(&text, "any.toml").unwrap_err();
+            let lines = text.split('\n').count();
+            prop_assert!(errors.errors().iter().all(|error| error.line <= lines && !error.reason.contains('\n')));
+        }
+    }
+}

@@ -17,11 +17,11 @@ pub mod smtp;
 #[cfg(test)]
 pub use self::http::steps_of;
 pub use self::http::{
-    AmbiguousPath, BASIC_BUFFER, BasicError, BodyLength, ChunkedDecoder, ChunkedError, ChunkedItem,
-    CorsField, FieldKind, HeadError, HeaderField, HeaderFields, LengthError, OwnOrigin, PathError, Preflight,
-    Reading, ReadingKind, Readings, RequestFrames, RequestHead, RequestTarget, ResponseHead, RoutePattern,
-    answer_fields, basic, encode_query, is_ordinary, listed_origin, merged_length, normalize, sends_mail,
-    unreserved,
+    AmbiguousPath, BASIC_BUFFER, BasicBuffer, BasicError, BodyLength, ChunkedDecoder, ChunkedError,
+    ChunkedItem, CorsField, FieldKind, HeadError, HeaderField, HeaderFields, LengthError, OwnOrigin,
+    PathError, Preflight, Reading, ReadingKind, Readings, RequestFrames, RequestHead, RequestTarget,
+    ResponseHead, RoutePattern, answer_fields, basic, encode_query, is_ordinary, listed_origin,
+    merged_length, normalize, sends_mail, unreserved,
 };
 pub use api::{
     CallParameters, CallParametersError, CredentialsAction, CredentialsCall, RefusalFormat, ReplyFormat,

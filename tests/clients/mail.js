@@ -1,5 +1,6 @@
 // Sends mails with nodemailer over one pool of one connection: PORT SECURE USERNAME PASSWORD CA. Each line of its input is the
-// size of an attachment, and sends one mail with it; each line of its output is what became of one.
+// size of an attachment, and sends one mail with it, also to the address behind the size if there is one; each line of its
+// output is what became of one.
 
 const fs = require('fs');
 const readline = require('readline');
@@ -19,13 +20,15 @@ const transport = nodemailer.createTransport({
 });
 
 (async () => {
-  for await (const size of readline.createInterface({ input: process.stdin })) {
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    const [size, also] = line.split(' ');
     const content = Buffer.alloc(Number(size), Buffer.from(Array.from({ length: 256 }, (_, byte) => byte)));
     const mail = {
       from: 'joe@example.com',
       to: 'jane@example.com',
       subject: 'hello',
       text: 'Grüße\n.\nend',
+      ...(also && { envelope: { from: 'joe@example.com', to: [also, 'jane@example.com'] } }),
       attachments: content.length ? [{ filename: 'a b.bin', content }] : [],
     };
     try {

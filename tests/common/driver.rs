@@ -11,8 +11,6 @@ use gatepost::wire::smtp::session::{
 };
 use gatepost::wire::smtp::{Capabilities, Reply, replies};
 
-use super::mail::without_id;
-
 /// PLAIN of "joe" with the password "right".
 pub const RIGHT: &str = "AUTH PLAIN AGpvZQByaWdodA==\r\n";
 
@@ -39,6 +37,18 @@ pub fn settings() -> SessionSettings {
         failed_logins: 3,
         user_header: true,
     }
+}
+
+/// Splits a reply's line from the ID at its end: of the session, and maybe the number of a message.
+pub fn without_id(line: &str) -> (&str, Option<&str>) {
+    let Some((text, id)) = line.strip_suffix(')').and_then(|line| line.rsplit_once(" (id ")) else {
+        return (line, None);
+    };
+    let (session, number) = id.split_once('.').unwrap_or((id, "1"));
+    let is_id = session.len() == 16
+        && session.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+        && number.parse::<u32>().is_ok_and(|number| number > 0);
+    if is_id { (text, Some(id)) } else { (line, None) }
 }
 
 /// The commands of a client until it may send.

@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::ServerName;
 
+pub use super::driver::without_id;
 use super::tls::Authority;
 use super::{Gateway, PATIENCE, configured, http};
 
@@ -125,18 +126,6 @@ pub struct Answer {
     pub lines: Vec<String>,
     /// The ID at the end of a greeting and of a refusal of Gatepost.
     pub id: Option<String>,
-}
-
-/// Splits a reply's line from the ID at its end: of the session, and maybe the number of a message.
-pub fn without_id(line: &str) -> (&str, Option<&str>) {
-    let Some((text, id)) = line.strip_suffix(')').and_then(|line| line.rsplit_once(" (id ")) else {
-        return (line, None);
-    };
-    let (session, number) = id.split_once('.').unwrap_or((id, "1"));
-    let is_id = session.len() == 16
-        && session.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
-        && number.parse::<u32>().is_ok_and(|number| number > 0);
-    if is_id { (text, Some(id)) } else { (line, None) }
 }
 
 impl Answer {

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -62,7 +63,7 @@ impl Identity {
     pub fn write(&self, directory: &Path) {
         for (name, text) in [("cert.pem", &self.certificate), ("key.pem", &self.key)] {
             let new = directory.join(format!("{name}.new"));
-            std::fs::write(&new, text).unwrap();
+            write_private(&new, text);
             std::fs::rename(&new, directory.join(name)).unwrap();
         }
     }
@@ -141,11 +142,17 @@ pub fn connect(
 /// The name that it is for.
 pub const NAME: &str = "gate.test";
 
+/// Writes a file that only its owner may use, since Gatepost warns of a private key that others may.
+fn write_private(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 /// Puts `cert.pem` and `key.pem` into the directory, and gives the section that names them.
 pub fn certificate(directory: &Path) -> String {
     let made = rcgen::generate_simple_self_signed(vec![NAME.to_owned()]).unwrap();
     std::fs::write(directory.join("cert.pem"), made.cert.pem()).unwrap();
-    std::fs::write(directory.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    write_private(&directory.join("key.pem"), &made.signing_key.serialize_pem());
     let place = directory.display();
     format!("[tls]\ncertificate = \"{place}/cert.pem\"\nprivate_key = \"{place}/key.pem\"\n")
 }

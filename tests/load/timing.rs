@@ -185,7 +185,7 @@ fn alike(groups: &[&str], measure: impl Fn() -> Vec<Times>) {
     }
 }
 
-// Case D15, case F6: from addresses that are not throttled, the first time and repeated.
+// Case D15: over SMTP, a right password without `email`. Case F6: each of the others. From addresses that are not throttled, the first time and repeated.
 #[test]
 fn the_time_of_a_refused_login_tells_nothing() {
     let site = site();
@@ -249,7 +249,7 @@ fn throttle(site: &Site, from: &str) {
     }
 }
 
-// Case D15, case F6: from addresses that are throttled, also for a username that logged in there before.
+// Case D15: over SMTP, a right password without `email`. Case F6: each of the others. From addresses that are throttled, also for a username that logged in there before.
 #[test]
 fn to_a_throttled_source_no_time_tells_of_a_name() {
     let site = site();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 use crate::common::mail::smtp;
-use crate::common::sink::Sink;
+use crate::common::sink::{Message, Sink};
 use crate::common::{Gateway, configured, installed};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -210,7 +210,11 @@ impl Nodemailer {
 
     /// Sends a mail with an attachment of this size; the answer to it.
     fn send(&mut self, size: usize) -> String {
-        writeln!(self.input, "{size}").unwrap();
+        self.order(&size.to_string())
+    }
+
+    fn order(&mut self, line: &str) -> String {
+        writeln!(self.input, "{line}").unwrap();
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         line.trim_end().to_owned()
@@ -271,6 +275,22 @@ fn nodemailer(implicit: bool) {
         client.end();
     }
     assert_eq!(site.sink.messages().len(), 5);
+}
+
+// Case D13: a pooled session of nodemailer with a malformed recipient in each message
+#[test]
+fn nodemailer_keeps_its_session_with_a_malformed_recipient_in_each_message() {
+    let site = Site::start();
+    let mut client = Nodemailer::start(&site, false, SENDER);
+    for sent in 1..=25 {
+        assert_eq!(client.order("0 jim@"), "250 2.0.0 Kept", "{sent}");
+    }
+    client.end();
+    let messages = site.sink.messages();
+    assert_eq!(messages.len(), 25);
+    let rcpts = |message: &Message| message.rcpts.iter().all(|rcpt| rcpt.starts_with("<jane@example.com>"));
+    assert!(messages.iter().all(|message| rcpts(message) && message.rcpts.len() == 1));
+    assert!(messages.iter().all(|message| session(&message.content) == session(&messages[0].content)));
 }
 
 #[test]

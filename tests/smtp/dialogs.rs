@@ -30,7 +30,7 @@ struct Dialog {
 }
 
 /// The number of files.
-const DIALOGS: usize = 11;
+const DIALOGS: usize = 14;
 
 /// The ID of a pure session.
 const SESSION: &str = "0000000000000007";

@@ -116,7 +116,7 @@ fn codes(client: &mut Client, count: usize) -> Vec<u16> {
 fn errors_of_one_session() {
     let sink = Sink::good();
     let gateway = started(&sink, "max_errors = 4", "");
-    for (line, code) in [("NONSENSE", 500), ("EXPN staff", 502), ("MAIL FROM:b@test", 501), ("DATA", 503)] {
+    for (line, code) in [("NONSENSE", 500), ("EXPN staff", 502), ("MAIL FROM:<b@test", 501), ("DATA", 503)] {
         let mut client = client(&gateway);
         client.send(format!("{line}\r\n").repeat(6).as_bytes());
         assert_eq!(codes(&mut client, 4), [code; 4], "{line}");

@@ -2,139 +2,17 @@
 //! master starts for nobody else, and gives its files to users of their own. Who isn't root and may become it by sudo
 //! without a password does so here; for anybody else the test fails, unless GATEPOST_WITHOUT_POSTFIX=1 says that it needn't run.
 
+mod server;
+
 use std::fs;
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::path::Path;
+use std::process::Command;
 
-use crate::common::mail::{ANN, Client, JOE, smtp};
-use crate::common::{Gateway, PATIENCE};
-
-/// The service that the README tells to add.
-const SERVICE: &str = include_str!("../../config/postfix-master.cf");
-const ITS_ADDRESS: &str = "127.0.0.1:10587";
-
-/// A Postfix with everything in a directory of its own; stopped when dropped.
-struct Postfix {
-    directory: tempfile::TempDir,
-    address: SocketAddr,
-}
-
-impl Postfix {
-    fn start() -> Postfix {
-        let directory = tempfile::tempdir().unwrap();
-        let home = directory.path();
-        fs::set_permissions(home, fs::Permissions::from_mode(0o755)).unwrap();
-        for (name, owner) in [("etc", "root"), ("queue", "root"), ("data", "postfix"), ("mail", "nobody")] {
-            fs::create_dir(home.join(name)).unwrap();
-            chown(home.join(name), Some(id_of(owner)), None).unwrap();
-        }
-        let address = crate::common::nobody();
-        let (nobody, shown) = (id_of("nobody"), home.display());
-        let main = format!(
-            "compatibility_level = 3.6\nqueue_directory = {shown}/queue\ndata_directory = {shown}/data\n\
-             mail_owner = postfix\nsetgid_group = postdrop\nmaillog_file = {shown}/mail/postfix.log\n\
-             maillog_file_prefixes = {shown}\ninet_interfaces = 127.0.0.1\ninet_protocols = ipv4\n\
-             myhostname = backend.test\nmydestination =\nalias_maps =\nlocal_recipient_maps =\n\
-             virtual_mailbox_domains = example.net\nvirtual_mailbox_base = {shown}/mail\n\
-             virtual_mailbox_maps = inline:{{jane@example.net=jane}}\n\
-             virtual_uid_maps = static:{nobody}\nvirtual_gid_maps = static:{nobody}\nvirtual_minimum_uid = 1\n\
-             message_size_limit = 100000\nvirtual_mailbox_limit = 10000000\n"
-        );
-        let services = "pickup unix n - n 60 1 pickup|cleanup unix n - n - 0 cleanup|\
-                        qmgr unix n - n 300 1 qmgr|rewrite unix - - n - - trivial-rewrite|bounce unix - - n - 0 bounce|\
-                        defer unix - - n - 0 bounce|trace unix - - n - 0 bounce|verify unix - - n - 1 verify|\
-                        flush unix n - n 1000? 0 flush|proxymap unix - - n - - proxymap|error unix - - n - - error|\
-                        retry unix - - n - - error|virtual unix - n n - - virtual|anvil unix - - n - 1 anvil|\
-                        tlsmgr unix - - n 1000? 1 tlsmgr|postlog unix-dgram n - n - 1 postlogd";
-        let own = SERVICE.replacen(&format!("\n{ITS_ADDRESS} inet"), &format!("\n{address} inet"), 1);
-        let master = services.replace('|', "\n") + "\n" + &own;
-        fs::write(home.join("etc/main.cf"), main).unwrap();
-        fs::write(home.join("etc/master.cf"), master).unwrap();
-        let postfix = Postfix { directory, address };
-        let output = postfix.control("start");
-        assert!(output.status.success(), "{output:?}\n{}", postfix.log());
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(address).is_err() {
-            assert!(Instant::now() < deadline, "{}", postfix.log());
-            std::thread::yield_now();
-        }
-        postfix
-    }
-
-    fn control(&self, what: &str) -> std::process::Output {
-        Command::new("/usr/sbin/postfix")
-            .arg("-c")
-            .arg(self.directory.path().join("etc"))
-            .arg(what)
-            .output()
-            .unwrap()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join("mail").join(name)
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.path("postfix.log")).unwrap_or_default()
-    }
-
-    /// The mailbox, once there is `text` in it.
-    fn mailbox(&self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let mailbox = fs::read_to_string(self.path("jane")).unwrap_or_default();
-            if mailbox.contains(text) {
-                return mailbox;
-            }
-            assert!(Instant::now() < deadline, "it never came:\n{mailbox}\n{}", self.log());
-            std::thread::yield_now();
-        }
-    }
-}
-
-impl Drop for Postfix {
-    fn drop(&mut self) {
-        self.control("stop");
-    }
-}
-
-fn id_of(user: &str) -> u32 {
-    let users = fs::read_to_string("/etc/passwd").unwrap();
-    let line = users.lines().find(|line| line.split(':').next() == Some(user)).unwrap();
-    line.split(':').nth(2).unwrap().parse().unwrap()
-}
-
-/// Runs a test of this file as root; whether this process isn't root, and so has nothing left to do.
-fn done_by_root(test: &str) -> bool {
-    assert!(Path::new("/usr/sbin/postfix").exists(), "there is no Postfix: `make test` installs it");
-    if fs::metadata("/proc/self").unwrap().uid() == 0 {
-        return false;
-    }
-    let sudo = |command: &mut Command| command.stdin(Stdio::null()).output();
-    let becomes = sudo(Command::new("sudo").args(["-n", "id", "-u"]));
-    let may = becomes.is_ok_and(|output| output.stdout.trim_ascii() == b"0");
-    if may {
-        let name = format!("postfix::{test}");
-        let test = ["--exact", &name, "--nocapture"];
-        let output =
-            sudo(Command::new("sudo").arg("-n").arg(std::env::current_exe().unwrap()).args(test)).unwrap();
-        let text =
-            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && text.contains("1 passed"), "{text}");
-    } else {
-        let allowed = std::env::var_os("GATEPOST_WITHOUT_POSTFIX").is_some_and(|value| value == "1");
-        assert!(
-            allowed,
-            "{test} can't run: Postfix's master process has to be started by root, and this is another user without sudo; \
-             GATEPOST_WITHOUT_POSTFIX=1 does without"
-        );
-    }
-    true
-}
+use crate::common::Gateway;
+use crate::common::mail::{ANN, Answer, Client, JOE, plain, smtp};
+use crate::common::sink::Sink;
+use server::{ITS_ADDRESS, Postfix, SERVICE, done_by_root};
 
 #[test]
 fn the_readme_has_the_service_that_is_tested() {
@@ -280,6 +158,7 @@ fn a_message_that_begins_with_a_line_of_an_mbox_arrives_as_if_sent_to_postfix_it
 /// Sends a message as a program does, through the gateway at that port.
 type Sender = fn(port: &str, message: &Path) -> Command;
 
+// Case D1: msmtp and curl with an mbox file
 #[test]
 fn what_programs_send_of_an_mbox_arrives_whole() {
     const PYTHON: &str = "import smtplib, sys\n\
@@ -331,4 +210,120 @@ fn what_programs_send_of_an_mbox_arrives_whole() {
         let expected = format!("X-Mailbox-Line: {}", text.trim_end().replace(name, "MARK"));
         assert_eq!(postfix.delivered(name), expected, "{name}");
     }
+}
+
+/// Sends a message by way of a gateway with these settings. Returns the reply to it.
+fn submit(gateway: &Gateway, recipient: &str, subject: &str) -> Answer {
+    let mut client = Client::login(gateway.address("smtp.listen"), JOE);
+    client.submit("sender@example.com", recipient, &format!("Subject: {subject}\r\n\r\nx\r\n"))
+}
+
+// Case D2: a client with an IPv6 address before a Postfix that uses IPv4 only
+#[test]
+fn a_client_with_an_address_that_postfix_does_not_use_gets_through() {
+    if done_by_root("a_client_with_an_address_that_postfix_does_not_use_gets_through") {
+        return;
+    }
+    let postfix = Postfix::start();
+    let config = smtp(&[postfix.address], "proxy_protocol = true\nidentity = [\"xclient\"]\n");
+    let gateway = Gateway::start(&format!("{config}[server]\ntrusted_proxies = [\"127.0.0.1\"]\n"));
+    gateway.account("email").credential(JOE, "email");
+    for (nth, source) in ["::1", "2001:db8::7", "192.0.2.7"].into_iter().enumerate() {
+        let mut client = Client::connect(gateway.address("smtp.listen"));
+        let (family, own) = if source.contains(':') { ("TCP6", "::1") } else { ("TCP4", "127.0.0.1") };
+        client.send(format!("PROXY {family} {source} {own} 4000 25\r\n").as_bytes());
+        assert_eq!(client.answer().code, 220);
+        assert_eq!([client.say("EHLO client.test").code, client.say(&plain(JOE)).code], [250, 235]);
+        let content = format!("Subject: from {nth}\r\n\r\nx\r\n");
+        let answer = client.submit("sender@example.com", "jane@example.net", &content);
+        assert_eq!(answer.code, 250, "{source}: {answer:?}\n{}", postfix.log());
+        postfix.mailbox(&format!("Subject: from {nth}"));
+    }
+    let log = postfix.log();
+    let submitted =
+        |client: &str| log.contains(&format!("client={client}, sasl_method=XCLIENT, sasl_username=joe"));
+    assert!(submitted("unknown[unknown]") && submitted("unknown[192.0.2.7]"), "{log}");
+}
+
+/// What the administrator of a mail server sets for strangers.
+const STRICT: &str = "smtpd_helo_required = yes\nsmtpd_delay_reject = DELAY\n\
+    smtpd_helo_restrictions = reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname, reject_unknown_helo_hostname, reject\n\
+    smtpd_client_restrictions = reject_unknown_client_hostname, reject\nsmtpd_sender_restrictions = reject_unknown_sender_domain, reject\n\
+    smtpd_recipient_restrictions = reject_unverified_recipient, reject\nsmtpd_data_restrictions = reject_unauth_pipelining\n\
+    smtpd_tls_security_level = encrypt\nsmtpd_tls_auth_only = yes\n";
+
+// Case D8: restrictions for strangers in main.cf
+#[test]
+fn restrictions_for_strangers_in_main_cf_are_none_for_a_login() {
+    if done_by_root("restrictions_for_strangers_in_main_cf_are_none_for_a_login") {
+        return;
+    }
+    for delay in ["yes", "no"] {
+        let postfix = Postfix::with(&STRICT.replace("DELAY", delay), |service| service);
+        let gateway = Gateway::start(&smtp(&[postfix.address], "identity = [\"xclient\"]"));
+        gateway.account("email").credential(JOE, "email");
+        for greeting in ["EHLO client.test", "EHLO My Mac", "HELO ПК"] {
+            let mut client = Client::open(gateway.address("smtp.listen"));
+            assert_eq!([client.say(greeting).code, client.say(&plain(JOE)).code], [250, 235]);
+            let answer = client.submit("a@nowhere.test", "jane@example.net", "Subject: x\r\n\r\nx\r\n");
+            assert_eq!(answer.code, 250, "{greeting}: {answer:?}\n{}", postfix.log());
+        }
+        // Nobody else is let in by the service.
+        let mut stranger = Client::open(postfix.address);
+        assert_eq!(stranger.say("EHLO client.test").code, 250);
+        assert_eq!(stranger.say("MAIL FROM:<a@test>").code, 250);
+        let refused = stranger.say("RCPT TO:<jane@example.net>");
+        assert!(refused.text().starts_with("554 5.7.1 "), "{refused:?}");
+    }
+}
+
+/// The document that tells how backends remove the field with the submitter.
+const DOCUMENT: &str = include_str!("../../docs/mail-backends.md");
+
+/// The block of the document that contains this text.
+fn documented(text: &str) -> &'static str {
+    let block = DOCUMENT.split("```").skip(1).step_by(2).find(|block| block.contains(text)).unwrap();
+    block.split_once('\n').unwrap().1
+}
+
+// Case D9: the field with the submitter is removed as the document says
+#[test]
+fn postfix_removes_the_field_with_the_submitter() {
+    if done_by_root("postfix_removes_the_field_with_the_submitter") {
+        return;
+    }
+    let cleanup = documented("gatepost-cleanup");
+    let (option, service) = cleanup.split_once('\n').unwrap();
+    let postfix = Postfix::with("", |own| format!("{}{option}\n{service}", own.trim_end().to_owned() + "\n"));
+    let gateway = Gateway::start(&smtp(&[postfix.address], "identity = [\"xclient\", \"header\"]"));
+    gateway.account("email").credential(JOE, "email");
+    let answer = submit(&gateway, "jane@example.net", "removed at once");
+    assert_eq!(answer.code, 250, "{answer:?}\n{}", postfix.log());
+    let mailbox = postfix.mailbox("removed at once");
+    assert!(
+        !mailbox.to_lowercase().contains("x-gatepost-user") && mailbox.contains("Received: "),
+        "{mailbox}"
+    );
+    assert!(postfix.log().contains("strip: header X-Gatepost-User: joe"), "{}", postfix.log());
+}
+
+// Case D9: a rule uses the field before it is removed
+#[test]
+fn a_rule_of_postfix_uses_the_field_with_the_submitter_and_it_goes_no_further() {
+    if done_by_root("a_rule_of_postfix_uses_the_field_with_the_submitter_and_it_goes_no_further") {
+        return;
+    }
+    let sink = Sink::good();
+    let delivery = documented("smtp_header_checks");
+    let transport =
+        format!("transport_maps = inline:{{remote.test=smtp:[127.0.0.1]:{}}}\n", sink.address.port());
+    let postfix = Postfix::with(&format!("{transport}{delivery}"), |service| service);
+    let gateway = Gateway::start(&smtp(&[postfix.address], "identity = [\"xclient\", \"header\"]"));
+    gateway.account("email").credential(JOE, "email");
+    let answer = submit(&gateway, "bob@remote.test", "removed later");
+    assert_eq!(answer.code, 250, "{answer:?}\n{}", postfix.log());
+    let messages = sink.wait_for_messages(1);
+    let content = String::from_utf8_lossy(&messages[0].content).into_owned();
+    assert!(content.contains("Subject: removed later") && !content.contains("X-Gatepost-User"), "{content}");
+    assert!(content.contains("X-Department: sales\r\n"), "{content}");
 }

@@ -24,6 +24,7 @@ fn is_told(client: &mut Client, state: &str) {
     assert!(client.is_closed(), "{state}");
 }
 
+// Case D16: clients that are waited for, also within a transaction
 #[test]
 fn a_stop_is_at_once_for_a_mail_client_that_is_waited_for_whatever_it_has_begun() {
     let (sink, authority) = (Sink::good(), Authority::new());

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use tracing::{Instrument, info_span};
-use zeroize::Zeroizing;
 
 use super::body::error::{BodyError, spool_failed};
 use super::body::pacing::Pace;
@@ -25,7 +24,7 @@ use crate::config::Need;
 use crate::domain::{Permission, Permissions, Presented, RequestId};
 use crate::service::access::{Decision, Granted, Peer};
 use crate::wire::{
-    BASIC_BUFFER, BasicError, BodyScanner, CredentialError, FieldKind, PresentedCredential, RequestHead,
+    BasicBuffer, BasicError, BodyScanner, CredentialError, FieldKind, PresentedCredential, RequestHead,
     basic, one_credential,
 };
 
@@ -66,7 +65,7 @@ impl Admission<'_> {
             return self.admit_anybody(session, target, route);
         };
         let places = route.credentials;
-        let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
+        let mut buffer = BasicBuffer::default();
         let basic = match places.basic {
             true => authorization(session.head(), &mut buffer),
             false => Ok(None),
@@ -96,7 +95,7 @@ impl Admission<'_> {
             (Some(presented), kind) => {
                 let granted =
                     self.decide(session, presented, permission, route.also, CheckRoom::ForLogin).await?;
-                let mask = kind.mask(PresentedCredential::copy_of(presented));
+                let mask = kind.mask(presented);
                 let body = self.stream(session, mask, route, None);
                 Ok(Admitted { granted: Some(granted), query: rest, body })
             }
@@ -197,8 +196,7 @@ impl Admission<'_> {
         permission: Permission,
         room: CheckRoom,
     ) -> Result<Granted, Refusal> {
-        let site = self.site;
-        let memory = self.client.memory();
+        let (site, memory) = (self.site, self.client.memory());
         if let Some(granted) = site.access.check_remembered(memory, &presented, permission, site.entry) {
             // Once for a connection of the client itself. Those of a trusted proxy are of many clients.
             if !self.client.has_accepted() || self.client.is_trusted(&self.plan.trusted_proxies) {
@@ -207,6 +205,19 @@ impl Admission<'_> {
             self.client.note_accepted();
             return Ok(granted);
         }
+        // On the heap, because the future of every request would be larger otherwise.
+        Box::pin(self.check(session, presented, permission, room)).await
+    }
+
+    /// Decides on a credential that isn't remembered.
+    async fn check(
+        &self,
+        session: &ClientSession,
+        presented: Presented<'_>,
+        permission: Permission,
+        room: CheckRoom,
+    ) -> Result<Granted, Refusal> {
+        let site = self.site;
         // The check may wait for others.
         let _room = match room {
             CheckRoom::Taken => None,
@@ -307,7 +318,7 @@ enum CheckRoom {
 /// The credential of the `Authorization` header. Only the scheme Basic presents one.
 pub fn authorization<'b>(
     request: &RequestHead,
-    buffer: &'b mut [u8; BASIC_BUFFER],
+    buffer: &'b mut BasicBuffer,
 ) -> Result<Option<Presented<'b>>, Refusal> {
     let mut values = request.fields().all(FieldKind::Authorization);
     let Some(value) = values.next() else { return Ok(None) };

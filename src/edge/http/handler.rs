@@ -272,7 +272,6 @@ impl Underway<'_> {
         mut admitted: Admitted,
     ) -> Result<Exchange, Refusal> {
         let (handler, plan, request_id) = (&self.handler, &*self.plan, &self.request_id);
-        let forwarded_target = target.with_query(admitted.query.as_deref());
         let framing = match admitted.body.spooled_length() {
             Some(length) => Framing::Length(length),
             None => {
@@ -283,7 +282,8 @@ impl Underway<'_> {
         let upgrade = session.head().asks_for_websocket();
         let group = &plan.groups[route.group];
         let with = Outgoing {
-            target: &forwarded_target,
+            path: target.path.as_bytes(),
+            query: admitted.query.as_deref(),
             identity: admitted.granted.as_ref(),
             client: handler.client,
             trusted: handler.client.is_trusted(&plan.trusted_proxies),
@@ -310,9 +310,9 @@ impl Underway<'_> {
         let is_chunked = framing == Framing::Chunked;
         let (host, worker) = (group.host(), handler.worker);
         let forward = Forward { client, head: &head, host, is_chunked, upgrade, method: &method, worker };
-        let exchange = forward.run(group).await?;
+        let (exchange, ended) = forward.run(group).await?;
         if matches!(exchange, Exchange::Answered(_)) {
-            self.answered = Some(Instant::now());
+            self.answered = Some(ended);
             respond::drain(session).await;
         }
         let (group, granted, needed) = (route.group, admitted.granted, route.permissions());

@@ -4,7 +4,6 @@ use bytes::{Bytes, BytesMut};
 use http::{Method, Version};
 use pingora_timeout::timeout;
 use tracing::{Instrument, info_span};
-use zeroize::Zeroizing;
 
 use super::authorize;
 use super::body::error::BodyError;
@@ -27,7 +26,7 @@ use crate::service::credentials::{Addition, Edit, Manager};
 use crate::service::{self, Credentials, Origin};
 use crate::wire::reply as text;
 use crate::wire::{
-    BASIC_BUFFER, CallParameters, CallParametersError, CredentialsAction, CredentialsCall, FieldKind,
+    BasicBuffer, CallParameters, CallParametersError, CredentialsAction, CredentialsCall, FieldKind,
     PresentedCredential, ReadingKind, Readings, ReplyFormat, one_credential, unreserved,
 };
 
@@ -176,7 +175,7 @@ impl Call<'_> {
         session: &ClientSession,
         parameters: &CallParameters,
     ) -> Result<Manager, Refusal> {
-        let mut buffer = Zeroizing::new([0; BASIC_BUFFER]);
+        let mut buffer = BasicBuffer::default();
         let source = self.client.source(session.head().fields(), &self.plan.trusted_proxies);
         let peer = Peer { source, request_id: self.request_id.as_str() };
         let access = &self.site.access;

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::body::error::{BodyError, form_refused};
 use super::error::Refusal;
+use crate::domain::Presented;
 use crate::wire::{
     BodyScanner, CredentialError, FieldKind, FormError, HeaderFields, PresentedCredential, one_credential,
     path_has_credential, take_credential, without_credential,
@@ -94,13 +95,14 @@ impl BodyKind {
     }
 
     /// The mask of a body that may only repeat the credential that was decided on.
-    pub fn mask(self, decided: PresentedCredential) -> Option<Mask> {
+    pub fn mask(self, decided: Presented<'_>) -> Option<Mask> {
         let (scanner, tail) = match self {
             BodyKind::Other => return None,
             BodyKind::Form(scanner) => (scanner, None),
             BodyKind::Undeclared(scanner) => (scanner, Some(TextTail::default())),
         };
-        Some(Mask { scanner: Some(scanner), tail, decided: Decided::On(decided) })
+        let decided = Decided::On(PresentedCredential::copy_of(decided));
+        Some(Mask { scanner: Some(scanner), tail, decided })
     }
 
     /// The mask of a body on a public route: whole credentials or halves, one or several.
@@ -292,7 +294,7 @@ mod tests {
         let kind = || BodyKind::Undeclared(BodyScanner::for_content_type(b"text/plain").unwrap().unwrap());
         let whole = |text: &'static str, cut: usize| {
             let decided = PresentedCredential::new(b"joe".to_vec(), Secret::new(b"s".to_vec()));
-            let (mut mask, mut ready) = (kind().mask(decided).unwrap(), VecDeque::new());
+            let (mut mask, mut ready) = (kind().mask(decided.presented()).unwrap(), VecDeque::new());
             let (start, end) = text.as_bytes().split_at(cut);
             mask.pass(Bytes::from_static(start), &mut ready).unwrap();
             mask.pass(Bytes::from_static(end), &mut ready).unwrap();

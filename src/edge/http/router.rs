@@ -374,7 +374,11 @@ impl Router {
     /// Returns true if no earlier route decides on a base, with its extension added.
     fn decides(&self, rival: Rival, method: &Method, base: &[u8]) -> bool {
         let whole = match &self.routes[rival.route].stem {
-            Some((_, extension)) if rival.by_stem => Cow::Owned([base, extension].concat()),
+            Some((_, extension)) if rival.by_stem => {
+                // `/send/` is served by `/send.php`, as `/send` is.
+                let length = base.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+                Cow::Owned([&base[..length], extension].concat())
+            }
             _ => Cow::Borrowed(base),
         };
         !self.routes[..rival.route].iter().any(|earlier| earlier.takes(method, &whole))

@@ -1,5 +1,7 @@
 //! A client's connection: requests one after another over HTTP/1, many at once over HTTP/2.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use super::service::HttpService;
 use crate::edge::net::deadline::DeadlineTimer;
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener::Connection;
+use crate::edge::net::watch::Watched;
 
 /// The protocols that a client may choose in the TLS handshake (ALPN).
 pub const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -69,11 +72,15 @@ impl HttpServer {
     async fn one_by_one(mut self, stream: Stream, client: &HttpPeer) {
         let mut session = ClientSession::Http1(Box::new(Http1Client::new(stream)));
         let mut timer = DeadlineTimer::default();
+        if *self.stop.borrow() {
+            self.stop.mark_changed();
+        }
+        let mut stop = Watched::new(self.stop.clone());
         // A new connection must send its first header within the time for it. A kept one may be idle first.
         let mut is_kept = false;
         loop {
             let ClientSession::Http1(connection) = &mut session else { return };
-            let refusal = match self.read_head(connection, &mut timer, is_kept).await {
+            let refusal = match self.read_head(connection, &mut timer, &mut stop, is_kept).await {
                 HeadRead::Closed => return,
                 HeadRead::Complete => None,
                 HeadRead::Refused(refusal) => Some(refusal),
@@ -97,9 +104,10 @@ impl HttpServer {
 
     /// Waits for the head of the next request. One deadline covers all of it.
     async fn read_head(
-        &mut self,
+        &self,
         connection: &mut Http1Client,
         timer: &mut DeadlineTimer,
+        stop: &mut Watched<bool>,
         is_kept: bool,
     ) -> HeadRead {
         let (header, keepalive) = self.patience();
@@ -112,10 +120,10 @@ impl HttpServer {
                 tokio::select! {
                     biased;
                     read = connection.read_head() => Some(read),
-                    _ = self.stop.wait_for(|stop| *stop), if !waiting => None,
+                    () = poll_fn(|cx| stop.poll_changed(cx)), if !waiting => None,
                 }
             };
-            let read = timer.within(patience, reading).await;
+            let read = timer.within(patience, pin!(reading)).await;
             // The clock isn't read when the first byte arrives. So a header on a kept connection has at least
             // `header_timeout`, and less than twice as much.
             left = match (&read, left) {

@@ -8,12 +8,14 @@ use std::task::{Context, Poll, ready};
 use async_trait::async_trait;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
-    UniqueID, UniqueIDType,
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
+    TimingDigest, UniqueID, UniqueIDType,
 };
 use std::os::fd::AsRawFd;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::nonblocking;
 
 /// Writes are gathered up to this many bytes; larger ones go straight to the kernel.
 const GATHER: usize = 16 * 1024;
@@ -37,6 +39,32 @@ impl GatheringStream {
     pub fn new(stream: TcpStream) -> io::Result<GatheringStream> {
         stream.set_nodelay(true)?;
         Ok(GatheringStream { stream, gathered: Vec::new(), written: 0 })
+    }
+
+    /// The TCP connection that `stream` is, if it isn't encrypted.
+    pub fn of(stream: &Stream) -> Option<&GatheringStream> {
+        (**stream).as_any().downcast_ref()
+    }
+
+    /// Writes as much of `bytes` as the kernel accepts at once, and returns the number of bytes. Nothing goes ahead of gathered ones.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        match bytes.is_empty() || self.has_gathered() {
+            true => Ok(0),
+            false => nonblocking::write(&self.stream, &[io::IoSlice::new(bytes)]),
+        }
+    }
+
+    /// Returns true if gathered bytes wait for the flush.
+    pub fn has_gathered(&self) -> bool {
+        !self.gathered.is_empty()
+    }
+
+    /// Returns true if the peer has sent nothing that wasn't read, and hasn't closed its side.
+    pub fn is_quiet(&self) -> bool {
+        self.stream.try_read(&mut [0; 1]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Resolves once the peer has reset the connection.

@@ -77,6 +77,18 @@ impl MailDelivery {
         Poll::Pending
     }
 
+    /// Sends MAIL to a backend now, and not only together with recipients.
+    ///
+    /// # Errors
+    /// The reply to MAIL, if no backend can be had or the backend refuses.
+    pub async fn sender(&mut self) -> Result<(), Reply> {
+        self.rcpts(&[], false).await?;
+        match &self.stage {
+            DeliveryStage::Over(reply) => Err(reply.clone()),
+            DeliveryStage::Sender(_) | DeliveryStage::Open(_) => Ok(()),
+        }
+    }
+
     /// Sends recipients to the backend, the first ones together with MAIL. Returns one reply for each of them. `data` is true
     /// if [`MailDelivery::data`] follows as soon as one is accepted.
     ///

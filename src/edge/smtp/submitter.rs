@@ -13,7 +13,7 @@ pub struct Submitter {
     pub account: Username,
     /// The client's IP address.
     pub address: IpAddr,
-    /// The name that the client gave in EHLO or HELO.
+    /// The name that the client gave in EHLO or HELO, as it is passed on.
     pub helo: String,
     /// True for EHLO, false for HELO.
     pub esmtp: bool,

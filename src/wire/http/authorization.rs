@@ -4,11 +4,31 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use thiserror::Error;
+use zeroize::Zeroize;
 
 use crate::domain::Presented;
 
-/// The size of a buffer for [`basic`] that holds the longest valid username and password, in bytes.
+/// The bytes of a [`BasicBuffer`], which the longest valid username and password fit in.
 pub const BASIC_BUFFER: usize = 768;
+
+/// A buffer for [`basic`]. What was decoded into it is wiped when it is dropped.
+pub struct BasicBuffer {
+    bytes: [u8; BASIC_BUFFER],
+    /// The number of bytes that may have been written.
+    used: usize,
+}
+
+impl Default for BasicBuffer {
+    fn default() -> BasicBuffer {
+        BasicBuffer { bytes: [0; BASIC_BUFFER], used: 0 }
+    }
+}
+
+impl Drop for BasicBuffer {
+    fn drop(&mut self) {
+        self.bytes[..self.used].zeroize();
+    }
+}
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -17,13 +37,11 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Decodes the value of an `Authorization` header of the scheme Basic (RFC 7617) into `buffer`.
 ///
-/// The scheme is case-insensitive, the first colon ends the username, and base64 padding may be missing. Nothing is allocated;
-/// the caller wipes the buffer.
+/// The scheme is case-insensitive, the first colon ends the username, and base64 padding may be missing. Nothing is allocated.
 ///
 /// # Errors
-/// [`BasicError`]. It is [`BasicError::TooLong`] if the decoded text could be longer than `N`, which no valid credential is
-/// with [`BASIC_BUFFER`].
-pub fn basic<'b, const N: usize>(value: &[u8], buffer: &'b mut [u8; N]) -> Result<Presented<'b>, BasicError> {
+/// [`BasicError`]. It is [`BasicError::TooLong`] if the decoded text could be longer than [`BASIC_BUFFER`], which no valid credential is.
+pub fn basic<'b>(value: &[u8], buffer: &'b mut BasicBuffer) -> Result<Presented<'b>, BasicError> {
     let value = value.trim_ascii();
     let end_of_scheme = value.iter().position(|b| matches!(b, b' ' | b'\t')).unwrap_or(value.len());
     let (scheme, rest) = value.split_at(end_of_scheme);
@@ -31,11 +49,15 @@ pub fn basic<'b, const N: usize>(value: &[u8], buffer: &'b mut [u8; N]) -> Resul
         return Err(BasicError::OtherScheme);
     }
     let encoded = rest.trim_ascii_start();
-    if encoded.len().div_ceil(4) * 3 > N {
+    let longest = encoded.len().div_ceil(4) * 3;
+    if longest > BASIC_BUFFER {
         return Err(BasicError::TooLong);
     }
-    let len = BASE64.decode_slice(encoded, &mut buffer[..]).map_err(|_| BasicError::Malformed)?;
-    let decoded = &buffer[..len];
+    // Of an invalid text, a part may have been decoded.
+    buffer.used = buffer.used.max(longest);
+    let room = &mut buffer.bytes[..longest];
+    let len = BASE64.decode_slice(encoded, room).map_err(|_| BasicError::Malformed)?;
+    let decoded = &buffer.bytes[..len];
     let colon = memchr::memchr(b':', decoded).ok_or(BasicError::Malformed)?;
     Ok(Presented { username: &decoded[..colon], secret: &decoded[colon + 1..] })
 }
@@ -59,7 +81,7 @@ mod tests {
     use super::*;
 
     fn read(value: &str) -> Result<(String, String), BasicError> {
-        let mut buffer = [0; BASIC_BUFFER];
+        let mut buffer = BasicBuffer::default();
         let presented = basic(value.as_bytes(), &mut buffer)?;
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
         Ok((text(presented.username), text(presented.secret)))
@@ -99,7 +121,6 @@ mod tests {
         assert!(read(&fits).is_ok());
         let over = format!("Basic {}", BASE64.encode([b':'; BASIC_BUFFER + 1]));
         assert_eq!(read(&over), Err(BasicError::TooLong));
-        assert_eq!(basic(b"Basic Og==", &mut [0; 0]).unwrap_err(), BasicError::TooLong);
         let huge = format!("Basic {}", "A".repeat(100_000));
         assert_eq!(read(&huge), Err(BasicError::TooLong));
     }

@@ -96,6 +96,9 @@ pub fn may_leave_bytes(fields: &HeaderFields, status: u16) -> bool {
 
 /// The single value of a `Content-Length` that repeats it; `None` if it is no length.
 pub fn merged_length(value: &[u8]) -> Option<&[u8]> {
+    if number(value).is_some() {
+        return Some(value);
+    }
     one_of(std::iter::once(value)).ok()?;
     Some(value.split(|b| *b == b',').next().unwrap_or_default().trim_ascii())
 }
@@ -106,7 +109,9 @@ fn is_chunked(coding: &[u8]) -> bool {
 
 /// The length that all values agree on, each of which may be a list (RFC 9110 section 8.6).
 fn one_of<'v>(values: impl Iterator<Item = &'v [u8]>) -> Result<BodyLength, LengthError> {
-    let mut length = BodyLength::UntilClose;
+    let mut values = values.peekable();
+    let first = values.next_if(|value| number(value).is_some()).and_then(number);
+    let mut length = first.map_or(BodyLength::UntilClose, BodyLength::Known);
     for value in values.flat_map(|value| value.split(|b| *b == b',')).map(<[u8]>::trim_ascii) {
         let known = BodyLength::Known(number(value).ok_or(LengthError::Length)?);
         if length != BodyLength::UntilClose && length != known {

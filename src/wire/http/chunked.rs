@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use thiserror::Error;
 
+use super::characters::TOKEN;
+
 /// The most digits of a chunk size, leading zeros included: a u64 in hexadecimal.
 pub const SIZE_DIGITS: u8 = 16;
 
@@ -234,9 +236,11 @@ impl ChunkedDecoder {
                 b';',
             ) => ChunkedState::BeforeName,
             (ChunkedState::Name | ChunkedState::BeforeEquals, b'=') => ChunkedState::BeforeValue,
-            (ChunkedState::BeforeName | ChunkedState::Name, _) if is_token(byte) => ChunkedState::Name,
+            (ChunkedState::BeforeName | ChunkedState::Name, _) if TOKEN.contains(byte) => ChunkedState::Name,
             (ChunkedState::BeforeValue, b'"') => ChunkedState::Quoted,
-            (ChunkedState::BeforeValue | ChunkedState::Token, _) if is_token(byte) => ChunkedState::Token,
+            (ChunkedState::BeforeValue | ChunkedState::Token, _) if TOKEN.contains(byte) => {
+                ChunkedState::Token
+            }
             (ChunkedState::Quoted, b'"') => ChunkedState::AfterQuoted,
             (ChunkedState::Quoted, b'\\') => ChunkedState::QuotedPair,
             (ChunkedState::Quoted | ChunkedState::QuotedPair, _) if is_text(byte) => ChunkedState::Quoted,
@@ -253,7 +257,7 @@ impl ChunkedDecoder {
         }
         Ok(match (self.state, byte) {
             (ChunkedState::Trailer, b'\r') => ChunkedState::LastLf,
-            (ChunkedState::Trailer | ChunkedState::TrailerName, _) if is_token(byte) => {
+            (ChunkedState::Trailer | ChunkedState::TrailerName, _) if TOKEN.contains(byte) => {
                 ChunkedState::TrailerName
             }
             (ChunkedState::TrailerName, b':') => ChunkedState::TrailerValue,
@@ -272,11 +276,6 @@ fn hex_value(digit: u8) -> u8 {
         b'0'..=b'9' => digit - b'0',
         _ => (digit | 0x20) - b'a' + 10,
     }
-}
-
-/// tchar (RFC 9110 section 5.6.2).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Returns true for a byte of a field value and, except `"` and `\`, of a quoted string (RFC 9110 sections 5.5 and 5.6.4).

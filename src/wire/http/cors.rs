@@ -1,5 +1,6 @@
 //! Requests of pages from other sites that may read the answer: the fields of CORS (Fetch Standard, section 3.3).
 
+use super::characters::is_token;
 use crate::config::AllowedOrigin;
 
 /// A field of an answer.
@@ -97,11 +98,6 @@ impl Preflight<'_> {
 /// Returns true for a token, except `*`, which allows everything in an answer.
 fn is_name(text: &[u8]) -> bool {
     text != b"*" && is_token(text)
-}
-
-/// Returns true for a token (RFC 9110 section 5.6.2).
-pub(super) fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
 }
 
 #[cfg(test)]

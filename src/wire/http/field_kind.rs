@@ -57,34 +57,33 @@ pub enum FieldKind {
 impl FieldKind {
     /// The kind of a field with this name, in upper or lower case.
     pub fn of(name: &[u8]) -> FieldKind {
-        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
         // By length first: a name is compared with few others, and most with none.
         match name.len() {
-            2 if is(b"te") => FieldKind::OneConnection,
-            4 if is(b"host") => FieldKind::Host,
-            4 if is(b"date") => FieldKind::Date,
-            6 if is(b"cookie") => FieldKind::Cookie,
-            6 if is(b"origin") => FieldKind::Origin,
-            6 if is(b"expect") => FieldKind::Expect,
-            7 if is(b"upgrade") => FieldKind::Upgrade,
-            7 if is(b"referer") => FieldKind::Referer,
-            7 if is(b"trailer") => FieldKind::OneConnection,
-            10 if is(b"connection") => FieldKind::Connection,
-            10 if is(b"keep-alive") => FieldKind::OneConnection,
-            12 if is(b"content-type") => FieldKind::ContentType,
-            12 if is(b"x-request-id") => FieldKind::RequestId,
-            13 if is(b"authorization") => FieldKind::Authorization,
-            14 if is(b"content-length") => FieldKind::ContentLength,
-            14 if is(b"sec-fetch-site") => FieldKind::SecFetchSite,
-            14 if is(b"http2-settings") => FieldKind::NextRecipient,
-            15 if is(b"x-forwarded-for") => FieldKind::ForwardedFor,
-            16 if is(b"content-encoding") => FieldKind::ContentEncoding,
-            16 if is(b"proxy-connection") => FieldKind::OneConnection,
-            16 if is(b"x-forwarded-host") => FieldKind::ForwardedHost,
-            16 if is(b"x-forwarded-port") => FieldKind::ForwardedPort,
-            17 if is(b"transfer-encoding") => FieldKind::TransferEncoding,
-            17 if is(b"x-forwarded-proto") => FieldKind::ForwardedProto,
-            19 if is(b"proxy-authorization") => FieldKind::NextRecipient,
+            2 if is_named(name, b"te") => FieldKind::OneConnection,
+            4 if is_named(name, b"host") => FieldKind::Host,
+            4 if is_named(name, b"date") => FieldKind::Date,
+            6 if is_named(name, b"cookie") => FieldKind::Cookie,
+            6 if is_named(name, b"origin") => FieldKind::Origin,
+            6 if is_named(name, b"expect") => FieldKind::Expect,
+            7 if is_named(name, b"upgrade") => FieldKind::Upgrade,
+            7 if is_named(name, b"referer") => FieldKind::Referer,
+            7 if is_named(name, b"trailer") => FieldKind::OneConnection,
+            10 if is_named(name, b"connection") => FieldKind::Connection,
+            10 if is_named(name, b"keep-alive") => FieldKind::OneConnection,
+            12 if is_named(name, b"content-type") => FieldKind::ContentType,
+            12 if is_named(name, b"x-request-id") => FieldKind::RequestId,
+            13 if is_named(name, b"authorization") => FieldKind::Authorization,
+            14 if is_named(name, b"content-length") => FieldKind::ContentLength,
+            14 if is_named(name, b"sec-fetch-site") => FieldKind::SecFetchSite,
+            14 if is_named(name, b"http2-settings") => FieldKind::NextRecipient,
+            15 if is_named(name, b"x-forwarded-for") => FieldKind::ForwardedFor,
+            16 if is_named(name, b"content-encoding") => FieldKind::ContentEncoding,
+            16 if is_named(name, b"proxy-connection") => FieldKind::OneConnection,
+            16 if is_named(name, b"x-forwarded-host") => FieldKind::ForwardedHost,
+            16 if is_named(name, b"x-forwarded-port") => FieldKind::ForwardedPort,
+            17 if is_named(name, b"transfer-encoding") => FieldKind::TransferEncoding,
+            17 if is_named(name, b"x-forwarded-proto") => FieldKind::ForwardedProto,
+            19 if is_named(name, b"proxy-authorization") => FieldKind::NextRecipient,
             _ => FieldKind::of_any_spelling(name),
         }
     }
@@ -96,7 +95,8 @@ impl FieldKind {
         // Most fields of browsers and libraries begin with other letters, and none of them ends like an address.
         let first = name.first().map(u8::to_ascii_lowercase);
         let may_concern = matches!(first, Some(b'b' | b'c' | b'f' | b'h' | b'p' | b'r' | b't' | b'w' | b'x'));
-        let may_tell = matches!(name.last().map(u8::to_ascii_lowercase), Some(b'p' | b'r'));
+        let last = name.last_chunk().map(|two: &[u8; 2]| two.map(|letter| letter.to_ascii_lowercase()));
+        let may_tell = matches!(last.as_ref(), Some(b"ip" | b"or" | b"dr"));
         let tells_the_client = may_tell && ENDS_OF_PROXIES.iter().any(|end| ends(name, end));
         if !may_concern || is(b"cache-control") {
             return if tells_the_client { FieldKind::OfProxies } else { FieldKind::Other };
@@ -193,6 +193,26 @@ const NEVER: [&[u8]; 18] = [
 const FRAMING: [&[u8]; 5] =
     [b"content-encoding", b"content-length", b"content-type", b"proxy-authorization", b"transfer-encoding"];
 
+/// Returns true if a name of N bytes is `other`, which is in lower case. Longer names are compared in words of eight bytes.
+fn is_named<const N: usize>(name: &[u8], other: &[u8; N]) -> bool {
+    let word = |text: &[u8], at: usize| text[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+    let is_same = |at: usize| in_lower_case(word(name, at)) == word(other, at);
+    match N {
+        8..=24 => name.len() == N && is_same(0) && (N <= 16 || is_same(8)) && is_same(N - 8),
+        _ => name.eq_ignore_ascii_case(other),
+    }
+}
+
+/// Eight bytes with each letter from A to Z in lower case.
+fn in_lower_case(word: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let low = word & (0x7f * EACH);
+    // The highest bit of a byte becomes 1 from A on, and behind Z.
+    let (from_a, behind_z) = (low + (0x80 - 0x41) * EACH, low + (0x80 - 0x5b) * EACH);
+    let letters = from_a & !behind_z & !word & (0x80 * EACH);
+    word | letters >> 2
+}
+
 /// Returns true if a name is `other`, which is in lower case, with any character that is neither a letter nor a digit for its `-`.
 fn is_spelt(name: &[u8], other: &[u8]) -> bool {
     name.len() == other.len()
@@ -227,6 +247,32 @@ mod tests {
             ("", FieldKind::Other),
         ] {
             assert_eq!(FieldKind::of(name.as_bytes()), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn words_are_put_in_lower_case() {
+        for byte in 0..=255_u8 {
+            let bytes = [byte, b'Z', b'z', byte, b'[', b'@', 0xff, byte];
+            assert_eq!(
+                in_lower_case(u64::from_le_bytes(bytes)).to_le_bytes(),
+                bytes.map(|b| b.to_ascii_lowercase())
+            );
+        }
+        assert!(is_named(b"Transfer-Encoding", b"transfer-encoding"));
+        for at in 0..17 {
+            let mut other = *b"transfer-encoding";
+            other[at] ^= 1;
+            assert!(!is_named(b"Transfer-Encoding", &other), "{at}");
+        }
+        assert!(!is_named(b"Content-Typ", b"content-type"));
+    }
+
+    #[test]
+    fn ends_count_behind_any_word() {
+        for end in ENDS_OF_PROXIES {
+            let name = [b"Any-", end].concat().to_ascii_uppercase();
+            assert_eq!(FieldKind::of(&name), FieldKind::OfProxies, "{}", name.escape_ascii());
         }
     }
 

@@ -43,13 +43,31 @@ pub(super) struct Span {
     end: u32,
 }
 
+impl Span {
+    /// The part from `start` to before `end`. No header is larger than 4 GiB.
+    pub(super) fn new(start: usize, end: usize) -> Span {
+        Span { start: start as u32, end: end as u32 }
+    }
+}
+
 impl HeaderFields {
     /// Forgets all fields, and takes over a text for others.
     pub(super) fn restart(&mut self, text: &[u8]) {
+        self.clear();
+        self.set_text(text);
+    }
+
+    /// Forgets all fields before others are added whose text follows, by [`HeaderFields::set_text`].
+    pub(super) fn clear(&mut self) {
         self.text.clear();
-        self.text.extend_from_slice(text);
         self.spans.clear();
         self.kinds = 0;
+    }
+
+    /// Sets the text of the fields that were added.
+    pub(super) fn set_text(&mut self, text: &[u8]) {
+        self.text.clear();
+        self.text.extend_from_slice(text);
     }
 
     /// Makes room for so many fields with so many bytes.
@@ -90,7 +108,11 @@ impl HeaderFields {
 
     /// Adds a field whose parts are in the text.
     pub(super) fn add(&mut self, name: Span, value: Span) {
-        let kind = FieldKind::of(self.text_of(name));
+        self.add_as(FieldKind::of(self.text_of(name)), name, value);
+    }
+
+    /// Adds a field of a known kind.
+    pub(super) fn add_as(&mut self, kind: FieldKind, name: Span, value: Span) {
         self.kinds |= kind.bit();
         self.spans.push(FieldSpan { kind, name, value });
     }

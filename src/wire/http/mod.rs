@@ -6,14 +6,17 @@
 //!   route, made of `pattern_segment`s. `suffix` relates paths that extend a route's path, `mail_path` recognizes the paths that
 //!   send mail.
 //! - `request_head` and `response_head` read the heads of HTTP/1 messages into `header_fields`, each classified by its `field_kind`.
-//!   `body_length` finds the end of a body. `head_error` has their errors.
+//!   `field_lines` reads the usual ones, and leaves the others to the httparse crate. `body_length` finds the end of a body. `head_error` has their errors.
+//!   `characters` has the sets of characters that the parts of a header consist of.
 //! - `chunked` decodes the chunked transfer coding, `http2_frames` counts the requests of an HTTP/2 connection.
 
 pub mod authorization;
 mod body_length;
+mod characters;
 pub mod chunked;
 pub mod cors;
 mod field_kind;
+mod field_lines;
 mod head_error;
 mod header_fields;
 mod http2_frames;
@@ -27,7 +30,7 @@ mod response_head;
 pub mod route;
 mod suffix;
 
-pub use authorization::{BASIC_BUFFER, BasicError, basic};
+pub use authorization::{BASIC_BUFFER, BasicBuffer, BasicError, basic};
 pub use body_length::{BodyLength, LengthError, merged_length};
 pub use chunked::{ChunkedDecoder, ChunkedError, ChunkedItem};
 pub use cors::{CorsField, Preflight, answer_fields, listed_origin};

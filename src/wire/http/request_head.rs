@@ -3,8 +3,9 @@
 use http::{Method, Version};
 
 use super::body_length::BodyLength;
-use super::cors::is_token;
+use super::characters::{HOST, is_token};
 use super::field_kind::FieldKind;
+use super::field_lines::{line_end, read_lines};
 use super::head_error::HeadError;
 use super::header_fields::{FIELD_COUNT, HeaderFields, Span};
 
@@ -77,6 +78,21 @@ impl RequestHead {
     /// # Errors
     /// As [`RequestHead::read`].
     pub fn read_more(&mut self, input: &[u8], scanned: &mut usize) -> Result<Option<usize>, HeadError> {
+        let usual = if *scanned == 0 { self.read_usual(input) } else { None };
+        let length = match usual {
+            None => self.read_any(input, scanned)?,
+            usual => usual,
+        };
+        if length.is_some() {
+            if let Some(reason) = self.unclear_host() {
+                return Err(HeadError::Malformed(reason));
+            }
+            self.length = BodyLength::of_request(&self.fields, self.version).map_err(HeadError::Malformed)?;
+        }
+        Ok(length)
+    }
+
+    fn read_any(&mut self, input: &[u8], scanned: &mut usize) -> Result<Option<usize>, HeadError> {
         let empty = empty_lines(input)?;
         let rest = &input[empty..];
         let Some(end) = end_of_head(rest, scanned.saturating_sub(empty))? else {
@@ -93,6 +109,27 @@ impl RequestHead {
         }
         self.parse(&rest[..end])?;
         Ok(Some(empty + end))
+    }
+
+    /// Reads a complete head of HTTP/1.1 with usual lines. `None` for any other.
+    fn read_usual(&mut self, input: &[u8]) -> Option<usize> {
+        let line = line_end(input)?;
+        let mut parts = input[..line].splitn(3, |byte| *byte == b' ');
+        let (method, target, version) = (parts.next()?, parts.next()?, parts.next()?);
+        if target.is_empty() || target.contains(&b'#') || version != b"HTTP/1.1" {
+            return None;
+        }
+        self.method = Method::from_bytes(method).ok()?;
+        self.fields.clear();
+        let end = read_lines(&mut self.fields, input, line + 2)?;
+        if end > REQUEST_HEADER_LIMIT {
+            return None;
+        }
+        self.fields.set_text(&input[..end]);
+        self.version = Version::HTTP_11;
+        self.authority = None;
+        self.target = Span::new(method.len() + 1, method.len() + 1 + target.len());
+        Some(end)
     }
 
     /// Forgets the request, so that nothing of it counts for the next one.
@@ -124,15 +161,10 @@ impl RequestHead {
         match httparse::parse_headers(fields, &mut few) {
             Err(httparse::Error::TooManyHeaders) => {
                 let mut many = [httparse::EMPTY_HEADER; FIELD_COUNT];
-                self.take_fields(head, httparse::parse_headers(fields, &mut many))?;
+                self.take_fields(head, httparse::parse_headers(fields, &mut many))
             }
-            parsed => self.take_fields(head, parsed)?,
+            parsed => self.take_fields(head, parsed),
         }
-        if let Some(reason) = self.unclear_host() {
-            return Err(HeadError::Malformed(reason));
-        }
-        self.length = BodyLength::of_request(&self.fields, self.version).map_err(HeadError::Malformed)?;
-        Ok(())
     }
 
     fn take_fields(
@@ -197,7 +229,7 @@ impl RequestHead {
         }
         // A target that names the host may hold a password, too.
         let authority = self.authority();
-        if host.into_iter().chain(authority).any(|host| !is_host(host)) {
+        if host.into_iter().chain(authority).any(|host| !HOST.has_all(host)) {
             return Some("Invalid Host");
         }
         let contradicts = |host: &[u8]| authority.is_some_and(|named| !named.eq_ignore_ascii_case(host));
@@ -322,8 +354,12 @@ const NO_REQUEST: &str = "Invalid request line: it must be METHOD TARGET HTTP/1.
 
 /// Returns true if a connection stays open after a message with these fields (RFC 9112 section 9.3).
 pub(super) fn keeps_open(fields: &HeaderFields, version: Version) -> bool {
-    if !fields.contains(FieldKind::Connection) {
-        return version != Version::HTTP_10;
+    let mut lines = fields.all(FieldKind::Connection);
+    match (lines.next(), lines.next()) {
+        (None, _) => return version != Version::HTTP_10,
+        // As most write it.
+        (Some(b"keep-alive"), None) => return true,
+        _ => {}
     }
     !fields.has_element(FieldKind::Connection, "close")
         && (version != Version::HTTP_10 || fields.has_element(FieldKind::Connection, "keep-alive"))
@@ -363,11 +399,6 @@ fn check_beginning(input: &[u8]) -> Result<(), HeadError> {
         return Err(HeadError::Malformed(NO_REQUEST));
     }
     Ok(())
-}
-
-/// Returns true if `text` has only the characters of a host with a port (RFC 3986 section 3.2).
-fn is_host(text: &[u8]) -> bool {
-    text.iter().all(|b| b.is_ascii_alphanumeric() || b".-_:[]~%!$&'()*+;=".contains(b))
 }
 
 #[cfg(test)]

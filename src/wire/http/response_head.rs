@@ -7,12 +7,16 @@ use httparse::{ParserConfig, Status};
 
 use super::body_length::{BodyLength, LengthError, may_leave_bytes};
 use super::field_kind::FieldKind;
+use super::field_lines::{line_end, read_lines};
 use super::head_error::HeadError;
 use super::header_fields::{FIELD_COUNT, HeaderFields, Span};
 use super::request_head::keeps_open;
 
 /// The most bytes of a response's header.
 pub const RESPONSE_HEADER_LIMIT: usize = 256 * 1024;
+
+/// The start of the reason phrase in a usual status line, `HTTP/1.1 200 OK`.
+const REASON: usize = 13;
 
 /// The head of a response. The memory is used again for the next response of a connection.
 #[derive(Clone, Debug)]
@@ -44,14 +48,42 @@ impl ResponseHead {
         if let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9', rest @ ..] = input {
             return self.read(&[b"HTTP/1.1", rest].concat());
         }
-        let mut fields = [const { MaybeUninit::uninit() }; FIELD_COUNT];
-        let mut response = httparse::Response::new(&mut []);
-        let parsed = parser().parse_response_with_uninit_headers(&mut response, input, &mut fields);
-        let length = self.take(input, parsed, &response)?;
+        let length = match self.read_usual(input) {
+            None => self.read_any(input)?,
+            usual => usual,
+        };
         if length.unwrap_or(input.len()) > RESPONSE_HEADER_LIMIT {
             return Err(HeadError::TooLarge);
         }
         Ok(length)
+    }
+
+    /// Reads a complete head of HTTP/1.1 with usual lines. `None` for any other.
+    fn read_usual(&mut self, input: &[u8]) -> Option<usize> {
+        let status = input.strip_prefix(b"HTTP/1.1 ")?.first_chunk::<4>()?;
+        let [hundreds @ b'1'..=b'9', tens @ b'0'..=b'9', ones @ b'0'..=b'9', b' '] = status else {
+            return None;
+        };
+        let end = REASON + line_end(&input[REASON..])?;
+        let reason = &input[REASON..end];
+        if reason.first() == Some(&b' ') || !reason.is_ascii() {
+            return None;
+        }
+        self.fields.clear();
+        let length = read_lines(&mut self.fields, input, end + 2)?;
+        self.fields.set_text(&input[..length]);
+        self.version = Version::HTTP_11;
+        let digit = |byte: &u8| u16::from(byte - b'0');
+        self.status = 100 * digit(hundreds) + 10 * digit(tens) + digit(ones);
+        self.reason = Span::new(REASON, end);
+        Some(length)
+    }
+
+    fn read_any(&mut self, input: &[u8]) -> Result<Option<usize>, HeadError> {
+        let mut fields = [const { MaybeUninit::uninit() }; FIELD_COUNT];
+        let mut response = httparse::Response::new(&mut []);
+        let parsed = parser().parse_response_with_uninit_headers(&mut response, input, &mut fields);
+        self.take(input, parsed, &response)
     }
 
     /// Forgets the response and gives back its memory, if that has grown above so many bytes.
@@ -145,6 +177,8 @@ fn unfolded(value: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(text: &str) -> Result<Option<(ResponseHead, usize)>, HeadError> {
@@ -169,6 +203,34 @@ mod tests {
         assert!(head.keeps_open());
         for end in 0..text.len() {
             assert!(read(&text[..end]).unwrap().is_none());
+        }
+    }
+
+    proptest! {
+        // What is read in one pass is read as the complete parser reads it.
+        #[test]
+        fn usual_heads_are_read_as_others_are(
+            start in prop::sample::select(vec![
+                "HTTP/1.1 200 OK\r\n", "HTTP/1.1 404 Not  Here\r\n", "HTTP/1.1 204 \r\n", "HTTP/1.1 204\r\n", "HTTP/1.1 099 A\r\n",
+                "HTTP/1.1 200  OK\r\n", "HTTP/1.1 200 \u{e9}\r\n", "HTTP/1.1 200 a\tb\r\n", "HTTP/1.0 200 OK\r\n", "HTTP/1.1  200 OK\r\n",
+            ]),
+            lines in prop::collection::vec(
+                ("[A-Za-z-]{0,17}|Content-Length|Server", ":|: |:  | : |:\t", "[ -~]{0,20}|[\t ]{0,2}[!-~\u{e9}]{0,12}[\t ]{0,2}|5", "\r\n|\r\n|\r\n|\n|\r|\r\n "),
+                0..6,
+            ),
+            end in prop::sample::select(vec!["\r\n", "\r\nbody\u{1}", "\n", ""]),
+        ) {
+            let lines: String = lines.into_iter().map(|(a, b, c, d)| format!("{a}{b}{c}{d}")).collect();
+            let text = format!("{start}{lines}{end}");
+            let (mut usual, mut any) = (ResponseHead::default(), ResponseHead::default());
+            let length = any.read_any(text.as_bytes());
+            if let Some(read) = usual.read_usual(text.as_bytes()) {
+                prop_assert_eq!(length, Ok(Some(read)));
+                prop_assert_eq!((usual.version, usual.status, usual.reason()), (any.version, any.status, any.reason()));
+                let fields = |head: &ResponseHead| format!("{:?}", head.fields.iter().collect::<Vec<_>>());
+                prop_assert_eq!(fields(&usual), fields(&any));
+                prop_assert_eq!(usual.fields.text_len(), any.fields.text_len());
+            }
         }
     }
 

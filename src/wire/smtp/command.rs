@@ -1,7 +1,8 @@
 //! A client's command line (RFC 5321 section 4.1, RFC 3207, RFC 4954, RFC 3030).
 
+use super::host_name;
 use super::parameters::{self, EsmtpParameterError, MailParameters};
-use super::path::SmtpPath;
+use super::path::{SmtpPath, SmtpPathError};
 use super::{Capabilities, Reply, replies};
 
 /// The longest command line in bytes, CR LF included (RFC 5321 section 4.5.3.1.4). AUTH, MAIL and RCPT may be longer.
@@ -10,6 +11,8 @@ pub const LINE: usize = 512;
 pub const ENVELOPE_LINE: usize = 2048;
 /// The longest AUTH line, and the longest line of its exchange, in bytes (RFC 4954 section 4).
 pub const AUTH_LINE: usize = 12288;
+/// The bytes that a path without angle brackets grows by.
+const BRACKETS: usize = 2;
 
 /// A command with its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,12 @@ pub enum SmtpCommandError {
     NotImplemented,
     /// Invalid arguments.
     Syntax,
+    /// EHLO or HELO without a name, or with one that is too long.
+    HostName,
+    /// MAIL without `FROM:`.
+    NoSender,
+    /// RCPT without `TO:`.
+    NoRecipient,
     /// BDAT without a valid size: where the next command begins is unknown.
     UnknownChunkSize,
 }
@@ -62,6 +71,9 @@ impl SmtpCommandError {
             SmtpCommandError::Unknown => replies::UNKNOWN_COMMAND,
             SmtpCommandError::NotImplemented => replies::NOT_IMPLEMENTED,
             SmtpCommandError::Syntax | SmtpCommandError::UnknownChunkSize => replies::INVALID_ARGUMENTS,
+            SmtpCommandError::HostName => replies::INVALID_HOST_NAME,
+            SmtpCommandError::NoSender => SmtpPathError::NoKeyword.sender_reply(),
+            SmtpCommandError::NoRecipient => SmtpPathError::NoKeyword.recipient_reply(),
         }
     }
 }
@@ -106,8 +118,8 @@ impl<'a> SmtpCommand<'a> {
             b"HELO" => client_name(rest).map(SmtpCommand::Helo),
             b"STARTTLS" => alone(SmtpCommand::StartTls),
             b"AUTH" => auth(rest),
-            b"MAIL" => after(b"FROM:", rest).map(SmtpCommand::Mail),
-            b"RCPT" => after(b"TO:", rest).map(SmtpCommand::Rcpt),
+            b"MAIL" => after(b"FROM", rest).map(SmtpCommand::Mail).ok_or(SmtpCommandError::NoSender),
+            b"RCPT" => after(b"TO", rest).map(SmtpCommand::Rcpt).ok_or(SmtpCommandError::NoRecipient),
             b"DATA" => alone(SmtpCommand::Data),
             b"BDAT" => bdat(rest),
             b"RSET" => alone(SmtpCommand::Rset),
@@ -123,10 +135,8 @@ impl<'a> SmtpCommand<'a> {
     }
 }
 
-/// Checks for one word of printable ASCII. Many clients send no valid host name, and nothing relies on it.
 fn client_name(rest: &[u8]) -> Result<&[u8], SmtpCommandError> {
-    let good = !rest.is_empty() && rest.len() <= 255 && rest.iter().all(u8::is_ascii_graphic);
-    if good { Ok(rest) } else { Err(SmtpCommandError::Syntax) }
+    if host_name::is_accepted(rest) { Ok(rest) } else { Err(SmtpCommandError::HostName) }
 }
 
 fn auth(rest: &[u8]) -> Result<SmtpCommand<'_>, SmtpCommandError> {
@@ -139,12 +149,11 @@ fn auth(rest: &[u8]) -> Result<SmtpCommand<'_>, SmtpCommandError> {
     Ok(SmtpCommand::Auth(mechanism, initial))
 }
 
-/// Returns what follows `prefix`. A blank behind the colon violates RFC 5321, but is common.
-fn after<'a>(prefix: &[u8], rest: &'a [u8]) -> Result<&'a [u8], SmtpCommandError> {
-    match rest.split_at_checked(prefix.len()) {
-        Some((begin, arguments)) if begin.eq_ignore_ascii_case(prefix) => Ok(arguments.trim_ascii_start()),
-        _ => Err(SmtpCommandError::Syntax),
-    }
+/// Returns what follows `keyword` and a colon. Blanks beside the colon violate RFC 5321, but are common.
+fn after<'a>(keyword: &[u8], rest: &'a [u8]) -> Option<&'a [u8]> {
+    let (begin, behind) = rest.split_at_checked(keyword.len())?;
+    let arguments = behind.trim_ascii_start().strip_prefix(b":")?;
+    begin.eq_ignore_ascii_case(keyword).then(|| arguments.trim_ascii_start())
 }
 
 fn bdat(rest: &[u8]) -> Result<SmtpCommand<'_>, SmtpCommandError> {
@@ -163,7 +172,7 @@ fn bdat(rest: &[u8]) -> Result<SmtpCommand<'_>, SmtpCommandError> {
 /// The arguments of a MAIL command, checked against what was offered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailCommand {
-    /// The path and parameters for a backend, as they came, without `AUTH=`.
+    /// The path in angle brackets, and the parameters for a backend as they came, without `AUTH=`.
     pub arguments: Vec<u8>,
     /// True if the client gave `AUTH=`. A backend at which the gateway itself logs in then gets `AUTH=<>` (RFC 4954 section 5).
     pub auth: bool,
@@ -181,12 +190,12 @@ pub fn mail(
     limit: u64,
     extended: bool,
 ) -> Result<MailCommand, Reply> {
-    let (path, rest) = SmtpPath::split(arguments).ok_or(replies::INVALID_ARGUMENTS)?;
+    let (path, rest) = SmtpPath::split(arguments).map_err(SmtpPathError::sender_reply)?;
     if !extended && !rest.trim_ascii().is_empty() {
         return Err(replies::UNKNOWN_PARAMETER);
     }
-    let mut kept = Vec::with_capacity(arguments.len());
-    kept.extend_from_slice(path.text);
+    let mut kept = Vec::with_capacity(arguments.len() + BRACKETS);
+    path.write(&mut kept);
     let MailParameters { utf8, auth } =
         parameters::mail(rest, offered, limit, &mut kept).map_err(parameter_reply)?;
     if path.international && !utf8 {
@@ -195,13 +204,15 @@ pub fn mail(
     Ok(MailCommand { arguments: kept, auth, utf8 })
 }
 
-/// Checks what follows `RCPT TO:`, and returns it unchanged for a backend. `utf8` is true if MAIL had SMTPUTF8.
+/// Checks what follows `RCPT TO:`, and returns it for a backend, with angle brackets. `utf8` is true if MAIL had SMTPUTF8.
 ///
 /// # Errors
 /// The reply that refuses it.
 pub fn rcpt(arguments: &[u8], offered: Capabilities, utf8: bool, extended: bool) -> Result<Vec<u8>, Reply> {
-    let (path, rest) =
-        SmtpPath::split(arguments).filter(|(path, _)| !path.empty).ok_or(replies::INVALID_ARGUMENTS)?;
+    let (path, rest) = SmtpPath::split(arguments).map_err(SmtpPathError::recipient_reply)?;
+    if path.mailbox.is_empty() {
+        return Err(SmtpPathError::Null.recipient_reply());
+    }
     if !extended && !rest.trim_ascii().is_empty() {
         return Err(replies::UNKNOWN_PARAMETER);
     }
@@ -209,12 +220,15 @@ pub fn rcpt(arguments: &[u8], offered: Capabilities, utf8: bool, extended: bool)
     if path.international && !utf8 {
         return Err(replies::SMTPUTF8_REQUIRED);
     }
-    Ok(arguments.to_vec())
+    let mut kept = Vec::with_capacity(arguments.len() + BRACKETS);
+    path.write(&mut kept);
+    kept.extend_from_slice(rest);
+    Ok(kept)
 }
 
 const fn parameter_reply(error: EsmtpParameterError) -> Reply {
     match error {
-        EsmtpParameterError::Syntax => replies::INVALID_ARGUMENTS,
+        EsmtpParameterError::Syntax => replies::INVALID_PARAMETER,
         EsmtpParameterError::Unknown => replies::UNKNOWN_PARAMETER,
         EsmtpParameterError::TooLarge => replies::TOO_LARGE,
     }
@@ -226,7 +240,7 @@ mod tests {
 
     #[test]
     fn commands() {
-        let cases: [(&str, SmtpCommand<'_>); 18] = [
+        let cases: [(&str, SmtpCommand<'_>); 21] = [
             ("EHLO client.example", SmtpCommand::Ehlo(b"client.example")),
             ("ehlo [127.0.0.1]", SmtpCommand::Ehlo(b"[127.0.0.1]")),
             ("HELO x ", SmtpCommand::Helo(b"x")),
@@ -235,6 +249,9 @@ mod tests {
             ("auth login dXNlcg==", SmtpCommand::Auth(b"login", Some(b"dXNlcg=="))),
             ("MAIL FROM:<a@b> SIZE=1", SmtpCommand::Mail(b"<a@b> SIZE=1")),
             ("mail from: <a@b>", SmtpCommand::Mail(b"<a@b>")),
+            ("MAIL FROM : a@b  ", SmtpCommand::Mail(b"a@b")),
+            ("MAIL FROM:", SmtpCommand::Mail(b"")),
+            ("EHLO My Mac", SmtpCommand::Ehlo(b"My Mac")),
             ("RCPT TO:<a@b>", SmtpCommand::Rcpt(b"<a@b>")),
             ("DATA", SmtpCommand::Data),
             ("BDAT 10", SmtpCommand::Bdat(10, false)),
@@ -262,15 +279,17 @@ mod tests {
             ("STARTTLSSTARTTLS", Unknown),
             ("EXPN staff", NotImplemented),
             ("XCLIENT LOGIN=root", NotImplemented),
-            ("EHLO", Syntax),
-            ("EHLO a b", Syntax),
-            ("EHLO \u{e4}", Syntax),
+            ("EHLO", HostName),
+            ("HELO ", HostName),
             ("STARTTLS now", Syntax),
             ("AUTH", Syntax),
             ("AUTH PLAIN a b", Syntax),
-            ("MAIL", Syntax),
-            ("MAIL TO:<a@b>", Syntax),
-            ("MAIL FROM", Syntax),
+            ("MAIL", NoSender),
+            ("MAIL TO:<a@b>", NoSender),
+            ("MAIL FROM", NoSender),
+            ("MAIL FROM <a@b>", NoSender),
+            ("RCPT <a@b>", NoRecipient),
+            ("RCPT FROM:<a@b>", NoRecipient),
             ("DATA x", Syntax),
             ("VRFY", Syntax),
             ("QUIT now", Syntax),
@@ -304,10 +323,13 @@ mod tests {
         assert_eq!(read, MailCommand { arguments: b"<a@b> SIZE=10".to_vec(), auth: true, utf8: false });
         assert_eq!(mail(b"<a@b> SIZE=11", all, 10, true), Err(replies::TOO_LARGE));
         assert_eq!(mail(b"<a@b> SIZE=1", all, 10, false), Err(replies::UNKNOWN_PARAMETER));
-        assert_eq!(mail(b"a@b", all, 10, true), Err(replies::INVALID_ARGUMENTS));
+        // Case D4: without angle brackets
+        assert_eq!(mail(b"a@b SIZE=1", all, 10, true).unwrap().arguments, b"<a@b> SIZE=1");
+        assert_eq!(rcpt(b"< a@b >", all, false, true), Ok(b"<a@b>".to_vec()));
+        assert_eq!(mail(b"", all, 10, true), Err(SmtpPathError::Missing.sender_reply()));
         assert_eq!(mail("<ä@b>".as_bytes(), all, 10, true), Err(replies::SMTPUTF8_REQUIRED));
         assert!(mail("<ä@b> SMTPUTF8".as_bytes(), all, 10, true).unwrap().utf8);
-        assert_eq!(rcpt(b"<>", all, false, true), Err(replies::INVALID_ARGUMENTS));
+        assert_eq!(rcpt(b"<>", all, false, true), Err(SmtpPathError::Null.recipient_reply()));
         assert_eq!(rcpt(b"<a@b> NOTIFY=NEVER", all, false, true), Ok(b"<a@b> NOTIFY=NEVER".to_vec()));
         assert_eq!(rcpt("<ä@b>".as_bytes(), all, false, true), Err(replies::SMTPUTF8_REQUIRED));
         assert_eq!(rcpt(b"<a@b> X=1", all, false, true), Err(replies::UNKNOWN_PARAMETER));

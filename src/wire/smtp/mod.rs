@@ -1,7 +1,8 @@
 //! SMTP without a socket or a clock: what clients and backends send, as values.
 //!
-//! - The server side: `session` is a client's session, fed with bytes. It uses `command` (with `path` and `parameters`),
-//!   `auth`, `data`, `newline_normalizer` and `bdat` for content, `header` and `received_field` for what Gatepost removes from it and adds to it.
+//! - The server side: `session` is a client's session, fed with bytes. It uses `command` (with `path`, `parameters` and `host_name`),
+//!   `auth`, `data`, `newline_normalizer` and `bdat` for content, `header` and `received_field` for what Gatepost removes from it and
+//!   adds to it.
 //! - The client side: `reply_parser` reads the replies of backends, `extensions` what their EHLO replies offer; `xclient` is a
 //!   command of Postfix for proxies.
 //! - Both: `reply` is a reply as a value, `replies` are those that Gatepost sends itself.
@@ -15,6 +16,7 @@ pub mod data;
 mod digits;
 pub mod extensions;
 pub mod header;
+mod host_name;
 pub mod newline_normalizer;
 pub mod parameters;
 pub mod path;

@@ -48,10 +48,13 @@ pub fn mail(
                 offered.size.is_some()
             }
             (b"BODY", Some(value)) => {
-                if value.eq_ignore_ascii_case(b"BINARYMIME") || !offered.eight_bit_mime {
+                let seven_bit = value.eq_ignore_ascii_case(b"7BIT");
+                if value.eq_ignore_ascii_case(b"BINARYMIME") || !(offered.eight_bit_mime || seven_bit) {
                     return Err(EsmtpParameterError::Unknown);
                 }
-                check(value.eq_ignore_ascii_case(b"7BIT") || value.eq_ignore_ascii_case(b"8BITMIME"))?
+                check(seven_bit || value.eq_ignore_ascii_case(b"8BITMIME"))?;
+                // The default, which a backend need not be told: it may not offer 8BITMIME.
+                !seven_bit
             }
             (b"SMTPUTF8", None) => {
                 found.utf8 = true;
@@ -229,13 +232,16 @@ mod tests {
         assert_eq!(read("", ALL), Ok((plain, String::new())));
         let text = " size=1000 BODY=8bitmime RET=HDRS ENVID=QQ+2B314159";
         assert_eq!(read(text, ALL), Ok((plain, text.to_owned())));
-        assert_eq!(read("  BODY=7BIT", ALL), Ok((plain, " BODY=7BIT".to_owned())));
+        assert_eq!(read("  BODY=7BIT  BODY=8BITMIME", ALL), Err(Syntax));
+        assert_eq!(read("  BODY=7BIT", ALL), Ok((plain, String::new())));
         let utf8 = MailParameters { utf8: true, auth: false };
         assert_eq!(read(" SMTPUTF8", ALL), Ok((utf8, " SMTPUTF8".to_owned())));
         let auth = MailParameters { utf8: false, auth: true };
         assert_eq!(read(" AUTH=e+3Dmc2@example.com SIZE=5", ALL), Ok((auth, " SIZE=5".to_owned())));
         assert_eq!(read(" AUTH=<>", ALL), Ok((auth, String::new())));
-        assert_eq!(read(" SIZE=5", Capabilities::default()), Ok((plain, String::new())));
+        for text in [" SIZE=5", " BODY=7BIT", " body=7bit size=5"] {
+            assert_eq!(read(text, Capabilities::default()), Ok((plain, String::new())), "{text}");
+        }
     }
 
     #[test]
@@ -305,7 +311,7 @@ mod tests {
             ("<\"a SIZE=1\"@b>", none),
             ("<> SIZE=12", size(12)),
             ("<a@b>  size=99999999999999999999", size(u64::MAX)),
-            ("<a@b> BODY=7BIT", Capabilities { eight_bit_mime: true, ..none }),
+            ("<a@b> BODY=8BITMIME", Capabilities { eight_bit_mime: true, ..none }),
             ("<a@b> SMTPUTF8 body=8bitmime", Capabilities { eight_bit_mime: true, smtp_utf8: true, ..none }),
             ("<a@b> RET=HDRS ENVID=x", Capabilities { dsn: true, ..none }),
             ("<a@b> NOTIFY=NEVER", Capabilities { dsn: true, ..none }),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::digits::{decimal, two_digits};
+use super::host_name;
 use crate::domain::MailId;
 
 /// The number of `Received` fields from which on a message counts as looping (RFC 5321 section 6.3).
@@ -37,10 +38,7 @@ impl ReceivedField<'_> {
     /// Appends the field without its last CR LF. It contains no secret and no username.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"Received: from ");
-        out.extend(self.helo.iter().map(|b| match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b':' | b'[' | b']' => *b,
-            _ => b'?',
-        }));
+        out.extend(self.helo.iter().map(|byte| host_name::printable(*byte)));
         match self.address {
             IpAddr::V4(address) => {
                 out.extend_from_slice(b" ([");

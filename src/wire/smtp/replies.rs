@@ -79,6 +79,18 @@ pub const MALFORMED_LINE: Reply = Reply::new(
 /// A known command with invalid arguments.
 pub const INVALID_ARGUMENTS: Reply =
     Reply::new(501, EnhancedStatusCode(5, 5, 4), "Syntax error in arguments");
+/// EHLO or HELO without a name, or with one that is too long.
+pub const INVALID_HOST_NAME: Reply = Reply::new(
+    501,
+    EnhancedStatusCode(5, 5, 4),
+    "Syntax error in arguments: a host name of 1 to 255 bytes is required",
+);
+/// A parameter of MAIL or RCPT that is malformed, repeated, or has an invalid value.
+pub const INVALID_PARAMETER: Reply = Reply::new(
+    501,
+    EnhancedStatusCode(5, 5, 4),
+    "Syntax error in arguments: malformed, repeated or invalid parameter",
+);
 /// A `*` in an AUTH exchange (RFC 4954 section 4).
 pub const AUTH_CANCELLED: Reply = Reply::new(501, EnhancedStatusCode(5, 7, 0), "Authentication cancelled");
 /// A line of an AUTH exchange that is not base64, or not what the mechanism requires.
@@ -144,3 +156,13 @@ pub const MAIL_LOOP: Reply =
 /// A parameter of MAIL or RCPT that is not offered.
 pub const UNKNOWN_PARAMETER: Reply =
     Reply::new(555, EnhancedStatusCode(5, 5, 4), "Parameter not recognized or not implemented");
+
+/// A malformed address at MAIL; `text` says what is wrong.
+pub const fn invalid_sender(text: &'static str) -> Reply {
+    Reply::new(501, EnhancedStatusCode(5, 1, 7), text)
+}
+
+/// A malformed address at RCPT; `text` says what is wrong.
+pub const fn invalid_recipient(text: &'static str) -> Reply {
+    Reply::new(501, EnhancedStatusCode(5, 1, 3), text)
+}

@@ -1,13 +1,20 @@
 //! A parser of the replies of backends (RFC 5321 section 4.2).
+//!
+//! The length of a reply has no limit, since a reply that says that a message was accepted counts, however long its text is.
+//! What is too long is cut off: [`surplus`] finds it while the reply is incomplete, so that it need not be stored.
 
-use memchr::{memchr, memchr2};
+use std::ops::Range;
+
+use memchr::{memchr, memchr2, memrchr};
 use thiserror::Error;
 
 use super::Reply;
 
-/// The longest line of a reply in bytes, CR LF included. RFC 5321 section 4.5.3.1.5 allows 512; some servers exceed that.
+/// The length at which a line of a reply is cut, in bytes with the code. RFC 5321 section 4.5.3.1.5 allows 512 with CR LF; some
+/// servers exceed that.
 pub const LONGEST_LINE: usize = 2048;
-/// The longest reply in bytes. An EHLO reply of Postfix has about 300.
+/// The length from which on the lines of a reply are left out, except for the last one. An EHLO reply of Postfix has about 300
+/// bytes.
 pub const LONGEST_REPLY: usize = 16 * 1024;
 
 /// The reason why bytes of a backend are not a reply. Whatever the backend sends after them can't be understood.
@@ -22,9 +29,6 @@ pub enum ReplyError {
     /// A lone CR or LF, or a NUL.
     #[error("a lone CR or LF, or a NUL")]
     LoneLineEnd,
-    /// A line longer than [`LONGEST_LINE`], or a reply longer than [`LONGEST_REPLY`].
-    #[error("a reply that is too long")]
-    TooLong,
 }
 
 /// Parses the first reply in `bytes`. Returns it with its length in bytes, or `None` while it is incomplete.
@@ -34,18 +38,18 @@ pub enum ReplyError {
 pub fn parse(bytes: &[u8]) -> Result<Option<(Reply, usize)>, ReplyError> {
     let mut lines: Vec<&[u8]> = Vec::new();
     let mut code = None;
-    let mut taken = 0;
+    let (mut taken, mut kept) = (0, 0);
     loop {
         let rest = &bytes[taken..];
         let end = memchr(b'\n', rest);
         let line = &rest[..end.map_or(rest.len(), |end| end + 1)];
-        if line.len() > LONGEST_LINE || taken + line.len() > LONGEST_REPLY {
-            return Err(ReplyError::TooLong);
-        }
         let Some((text, last)) = split(line, &mut code)? else { return Ok(None) };
         taken += line.len();
+        kept += kept_length(line);
         if !last {
-            lines.push(text);
+            if kept <= LONGEST_REPLY {
+                lines.push(text);
+            }
             continue;
         }
         let code = code.map_or(0, |digits: [u8; 3]| {
@@ -53,6 +57,36 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Reply, usize)>, ReplyError> {
         });
         return Ok(Some((Reply::received(code, lines.into_iter().chain([text])), taken)));
     }
+}
+
+/// The bytes of an incomplete reply that don't matter any more: the end of a line that is too long, or whole lines. Without
+/// them, [`parse`] returns the same reply once it is complete, apart from its length. `None` if all of them matter.
+pub fn surplus(bytes: &[u8]) -> Option<Range<usize>> {
+    if bytes.len() <= LONGEST_LINE {
+        // The usual case.
+        return None;
+    }
+    let last = memrchr(b'\n', bytes).map_or(0, |end| end + 1);
+    let (mut begin, mut kept) = (0, 0);
+    while begin < last {
+        if kept > LONGEST_REPLY {
+            // The line that exceeds the limit stays, so that the following ones exceed it as well.
+            return Some(begin..last);
+        }
+        let end = begin + memchr(b'\n', &bytes[begin..])? + 1;
+        kept += kept_length(&bytes[begin..end]);
+        if end - begin > LONGEST_LINE + 2 {
+            return Some(begin + LONGEST_LINE..end - 2);
+        }
+        begin = end;
+    }
+    let text_ends = bytes.len() - usize::from(bytes.ends_with(b"\r"));
+    (text_ends > last + LONGEST_LINE).then_some(last + LONGEST_LINE..text_ends)
+}
+
+/// The length of a line with its line end after it was cut.
+const fn kept_length(line: &[u8]) -> usize {
+    if line.len() > LONGEST_LINE + 2 { LONGEST_LINE + 2 } else { line.len() }
 }
 
 /// Splits a line into its text and whether it is the last one. `None` while it is incomplete, unless it is invalid already.
@@ -76,7 +110,7 @@ fn split<'a>(line: &'a [u8], code: &mut Option<[u8; 3]>) -> Result<Option<(&'a [
     if *code.get_or_insert(own) != own {
         return Err(ReplyError::TwoCodes);
     }
-    let text = content.get(4..).unwrap_or_default();
+    let text = content.get(4..content.len().min(LONGEST_LINE)).unwrap_or_default();
     Ok(ended.then_some((text, content.get(3) != Some(&b'-'))))
 }
 
@@ -125,8 +159,25 @@ mod tests {
         for (text, error) in cases {
             assert_eq!(read(text), Err(error), "{text:?}");
         }
-        assert_eq!(read(&format!("250 {}", "x".repeat(LONGEST_LINE))), Err(ReplyError::TooLong));
-        assert_eq!(read(&"250-x\r\n".repeat(LONGEST_REPLY / 7 + 1)), Err(ReplyError::TooLong));
+    }
+
+    // Case D14: a reply counts, however long it is
+    #[test]
+    fn what_is_too_long_of_a_reply_is_cut_off() {
+        let text = |length: usize| "x".repeat(length);
+        for length in [LONGEST_LINE - 4, LONGEST_LINE - 3, LONGEST_LINE, 1_000_000] {
+            let line = format!("250 {}\r\n", text(length));
+            let cut = format!("250 {}", text(length.min(LONGEST_LINE - 4)));
+            assert_eq!(read(&line), Ok(Some((cut.clone(), line.len()))), "{length}");
+            let replies = read_in_pieces(line.as_bytes().chunks(1000));
+            assert_eq!((replies.0[0].to_string(), replies.1, replies.2), (cut, None, vec![]), "{length}");
+        }
+        let reply = format!("{}250 2.0.0 queued\r\n", "250-2.0.0 x\r\n".repeat(100_000));
+        let (whole, _) = parse(reply.as_bytes()).unwrap().unwrap();
+        assert_eq!(whole.lines().count(), LONGEST_REPLY / 13 + 1);
+        assert_eq!(whole.lines().last(), Some(&b"queued"[..]));
+        let replies = read_in_pieces(reply.as_bytes().chunks(1000));
+        assert_eq!((replies.0, replies.1), (vec![whole], None));
     }
 
     /// All replies in `pieces`, read as they come.
@@ -146,6 +197,10 @@ mod tests {
                     Err(error) => return (replies, Some(error), Vec::new()),
                 }
             }
+            while let Some(surplus) = surplus(&buffer) {
+                buffer.drain(surplus);
+            }
+            assert!(buffer.len() <= LONGEST_REPLY + 2 * LONGEST_LINE + 4);
         }
         (replies, None, buffer)
     }
@@ -161,6 +216,22 @@ mod tests {
             prop_assert_eq!(whole.0, pieces.0);
             prop_assert_eq!(whole.1.is_some(), pieces.1.is_some());
             prop_assert_eq!(whole.2, pieces.2);
+        }
+
+        #[test]
+        fn any_split_of_a_long_reply_reads_the_same(
+            lengths in prop::collection::vec(prop_oneof![0..20_usize, 2000..2100_usize, 3000..9000_usize], 1..20),
+            step in 1..5000_usize,
+        ) {
+            let mut text = String::new();
+            for (at, length) in lengths.iter().enumerate() {
+                let separator = if at + 1 == lengths.len() { ' ' } else { '-' };
+                text += &format!("250{separator}{}\r\n", "x".repeat(*length));
+            }
+            let whole = parse(text.as_bytes()).unwrap().unwrap();
+            let pieces = read_in_pieces(text.as_bytes().chunks(step));
+            prop_assert_eq!(pieces.0, vec![whole.0]);
+            prop_assert_eq!(pieces.2, Vec::<u8>::new());
         }
 
         #[test]

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::Reply;
 use super::extensions::XclientAttributes;
 
 /// The value of an attribute that is not known.
@@ -21,10 +22,11 @@ pub struct XclientCommand<'a> {
 }
 
 impl XclientCommand<'_> {
-    /// The command line with those attributes that the backend offers.
-    pub fn command(&self, taken: XclientAttributes) -> Vec<u8> {
+    /// The command line with those attributes that the backend offers. Of those that are `withheld`, it says that address and
+    /// HELO are not known, and nothing of name and protocol.
+    pub fn command(&self, taken: XclientAttributes, withheld: XclientAttributes) -> Vec<u8> {
         let mut command = b"XCLIENT".to_vec();
-        if taken.name {
+        if taken.name && !withheld.name {
             attribute(&mut command, "NAME", UNAVAILABLE);
         }
         if taken.addr {
@@ -32,17 +34,15 @@ impl XclientCommand<'_> {
                 IpAddr::V4(address) => address.to_string(),
                 IpAddr::V6(address) => format!("IPV6:{address}"),
             };
-            attribute(&mut command, "ADDR", address.as_bytes());
+            let address = if withheld.addr { UNAVAILABLE } else { address.as_bytes() };
+            attribute(&mut command, "ADDR", address);
         }
-        if taken.proto {
+        if taken.proto && !withheld.proto {
             attribute(&mut command, "PROTO", if self.esmtp { b"ESMTP" } else { b"SMTP" });
         }
         if taken.helo {
-            attribute(
-                &mut command,
-                "HELO",
-                if self.helo.is_empty() { UNAVAILABLE } else { self.helo.as_bytes() },
-            );
+            let unknown = withheld.helo || self.helo.is_empty();
+            attribute(&mut command, "HELO", if unknown { UNAVAILABLE } else { self.helo.as_bytes() });
         }
         if taken.login {
             attribute(&mut command, "LOGIN", self.login.as_bytes());
@@ -50,6 +50,39 @@ impl XclientCommand<'_> {
         command.extend_from_slice(b"\r\n");
         command
     }
+}
+
+/// The attributes to withhold after a backend refused the command without those that are `withheld` by now. A backend may refuse
+/// a value as invalid, such as an IPv6 address where it uses IPv4 only (Postfix, `inet_protocols`). The attribute that its
+/// reply names is withheld next, otherwise the one that is refused most often. The login is never withheld. `None` if the
+/// reply does not refuse a value, or if nothing is left to withhold.
+pub fn withhold_next(
+    reply: &Reply,
+    offered: XclientAttributes,
+    withheld: XclientAttributes,
+) -> Option<XclientAttributes> {
+    if !matches!(reply.code(), 501 | 504) {
+        return None;
+    }
+    let with = |attribute: &str| match attribute {
+        "ADDR" => (offered.addr && !withheld.addr).then_some(XclientAttributes { addr: true, ..withheld }),
+        "HELO" => (offered.helo && !withheld.helo).then_some(XclientAttributes { helo: true, ..withheld }),
+        "PROTO" => {
+            (offered.proto && !withheld.proto).then_some(XclientAttributes { proto: true, ..withheld })
+        }
+        "NAME" => (offered.name && !withheld.name).then_some(XclientAttributes { name: true, ..withheld }),
+        _ => None,
+    };
+    let names = |attribute: &str| {
+        let mut words = reply.lines().flat_map(|line| line.split(|byte| !byte.is_ascii_alphanumeric()));
+        words.any(|word| word.eq_ignore_ascii_case(attribute.as_bytes()))
+    };
+    if names("LOGIN") {
+        return None;
+    }
+    let order = ["ADDR", "HELO", "PROTO", "NAME"];
+    let named = order.into_iter().filter(|attribute| names(attribute)).find_map(with);
+    named.or_else(|| order.into_iter().find_map(with))
 }
 
 /// Appends an attribute in xtext (RFC 3461 section 4), in which no value can end the attribute or the command.
@@ -77,7 +110,7 @@ mod tests {
         XclientAttributes { addr: true, name: true, proto: true, helo: true, login: true };
 
     fn command(introduced: XclientCommand<'_>, taken: XclientAttributes) -> String {
-        String::from_utf8(introduced.command(taken)).unwrap()
+        String::from_utf8(introduced.command(taken, XclientAttributes::default())).unwrap()
     }
 
     #[test]
@@ -96,11 +129,44 @@ mod tests {
         assert_eq!(command(john, taken), "XCLIENT ADDR=IPV6:2001:db8::1 PROTO=SMTP HELO=[UNAVAILABLE]\r\n");
     }
 
+    // Case D2: what a backend refuses is withheld, and never the login
+    #[test]
+    fn a_refused_attribute_is_withheld() {
+        let withhold = |code: u16, text: &str, withheld: XclientAttributes| {
+            withhold_next(&Reply::received(code, [text.as_bytes()]), ALL, withheld)
+        };
+        let none = XclientAttributes::default();
+        let addr = XclientAttributes { addr: true, ..none };
+        let both = XclientAttributes { helo: true, ..addr };
+        assert_eq!(withhold(501, "5.5.4 Bad ADDR syntax: IPV6:::1", none), Some(addr));
+        assert_eq!(withhold(501, "Syntax error", none), Some(addr));
+        assert_eq!(withhold(501, "Syntax error", addr), Some(both));
+        assert_eq!(withhold(501, "Bad HELO syntax", none), Some(XclientAttributes { helo: true, ..none }));
+        assert_eq!(withhold(504, "bad proto", addr), Some(XclientAttributes { proto: true, ..addr }));
+        assert_eq!(withhold(501, "Bad NAME syntax", both), Some(XclientAttributes { name: true, ..both }));
+        assert_eq!(withhold(501, "no", XclientAttributes { login: false, ..ALL }), None);
+        for (code, text) in
+            [(501, "Bad LOGIN syntax"), (550, "5.7.0 insufficient authorization"), (421, "ADDR")]
+        {
+            assert_eq!(withhold(code, text, none), None, "{text}");
+        }
+        let john = XclientCommand { login: "john", address: [127, 0, 0, 1].into(), helo: "me", esmtp: true };
+        let text = |withheld| String::from_utf8(john.command(ALL, withheld)).unwrap();
+        assert_eq!(
+            text(both),
+            "XCLIENT NAME=[UNAVAILABLE] ADDR=[UNAVAILABLE] PROTO=ESMTP HELO=[UNAVAILABLE] LOGIN=john\r\n"
+        );
+        assert_eq!(
+            text(XclientAttributes { name: true, proto: true, ..addr }),
+            "XCLIENT ADDR=[UNAVAILABLE] HELO=me LOGIN=john\r\n"
+        );
+    }
+
     proptest! {
         #[test]
         fn no_value_breaks_out(login in "\\PC*", helo in "(\\PC|[\r\n\0 =+])*") {
             let introduced = XclientCommand { login: &login, address: [127, 0, 0, 1].into(), helo: &helo, esmtp: true };
-            let command = introduced.command(ALL);
+            let command = introduced.command(ALL, XclientAttributes::default());
             let line = command.strip_suffix(b"\r\n").unwrap();
             prop_assert!(line.iter().all(|b| (b' '..=b'~').contains(b)));
             prop_assert_eq!(line.iter().filter(|b| **b == b' ').count(), 5);

@@ -47,8 +47,10 @@ fn announced_length(request: &RequestHead) -> BodyLength {
 
 /// The parts of a forwarded request besides the client's own header.
 pub struct Outgoing<'a> {
-    /// Path and query, without credentials.
-    pub target: &'a [u8],
+    /// The normalized path.
+    pub path: &'a [u8],
+    /// The query without credentials.
+    pub query: Option<&'a [u8]>,
     /// The identity; none on a public route.
     pub identity: Option<&'a Granted>,
     /// The client.
@@ -82,7 +84,11 @@ pub fn outgoing(
 ) -> Result<(), TooManyNominated> {
     out.extend_from_slice(request.method().as_str().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(with.target);
+    out.extend_from_slice(with.path);
+    if let Some(query) = with.query {
+        out.push(b'?');
+        out.extend_from_slice(query);
+    }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     // First, where `with_host` looks for it.
     if let Some(own) = with.host {

@@ -161,6 +161,7 @@ pub fn put_status(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
 }
 
 /// Appends a field as it came.
+#[inline]
 pub fn put_field(out: &mut Vec<u8>, field: &HeaderField<'_>) {
     match field.line {
         Some(line) => {
@@ -173,6 +174,7 @@ pub fn put_field(out: &mut Vec<u8>, field: &HeaderField<'_>) {
 }
 
 /// Appends a field.
+#[inline]
 pub fn put(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name);

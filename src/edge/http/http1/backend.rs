@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use super::body_reader::{BodyPart, BodyReader};
 use crate::edge::net::nonblocking;
+use crate::edge::net::tcp_stream::GatheringStream;
 use crate::wire::{BodyLength, ChunkedError, HeadError, ResponseHead};
 
 /// The room for a header in the first read.
@@ -104,7 +105,11 @@ impl Http1Backend {
 
     /// Returns true if a kept connection is open and has sent nothing.
     pub fn is_quiet(&mut self) -> bool {
-        self.received.is_empty() && nonblocking::is_quiet(&mut self.stream)
+        self.received.is_empty()
+            && match GatheringStream::of(&self.stream) {
+                Some(socket) => socket.is_quiet(),
+                None => nonblocking::is_quiet(&mut self.stream),
+            }
     }
 
     /// Begins a request: queues its head, which is a whole header.
@@ -212,13 +217,30 @@ impl Http1Backend {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<BackendEvent, ResponseError>> {
-        let waited = self.waits;
-        if waited && let Poll::Ready(sent) = self.poll_send(cx) {
+    /// Sends what waits, as far as the backend takes it at once. Returns the same as [`BackendEvent::Sent`]; `None` if something still
+    /// waits.
+    pub async fn send_now(&mut self) -> Option<bool> {
+        poll_fn(|cx| {
+            self.poll_waiting(cx);
+            Poll::Ready((!self.waits).then_some(!self.failed))
+        })
+        .await
+    }
+
+    /// Sends what waits.
+    fn poll_waiting(&mut self, cx: &mut Context<'_>) {
+        if let Poll::Ready(sent) = self.poll_send(cx) {
             if sent.is_err() {
                 self.give_up();
             }
             self.waits = false;
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<BackendEvent, ResponseError>> {
+        let waited = self.waits;
+        if waited {
+            self.poll_waiting(cx);
         }
         match self.poll_response(cx) {
             Poll::Pending if waited && !self.waits => Poll::Ready(Ok(BackendEvent::Sent(!self.failed))),
@@ -295,6 +317,12 @@ impl Http1Backend {
 }
 
 fn poll_write(stream: &mut Stream, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    // Without a copy, and without a call for the flush.
+    if let Some(socket) = GatheringStream::of(stream)
+        && let written @ 1.. = socket.write_now(bytes)?
+    {
+        return Poll::Ready(Ok(written));
+    }
     match ready!(Pin::new(stream).poll_write(cx, bytes))? {
         0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
         written => Poll::Ready(Ok(written)),

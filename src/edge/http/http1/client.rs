@@ -168,7 +168,7 @@ impl Http1Client {
         if poll_fn(|cx| self.poll_early(cx)).await.is_err() {
             return;
         }
-        match self.socket() {
+        match GatheringStream::of(&self.stream) {
             Some(socket) if self.half_closed => socket.reset().await,
             // A write tells if the client is gone.
             _ => pending().await,
@@ -193,11 +193,6 @@ impl Http1Client {
             self.received.reserve(wanted);
         }
         pin!(self.stream.read_buf(&mut self.received)).poll(cx)
-    }
-
-    /// The cleartext connection, which knows when it is reset.
-    fn socket(&self) -> Option<&GatheringStream> {
-        (*self.stream).as_any().downcast_ref()
     }
 
     /// Returns true if the connection stays open after the response.
@@ -265,8 +260,23 @@ impl Http1Client {
     /// # Errors
     /// The client takes no more.
     pub async fn send(&mut self) -> io::Result<()> {
+        if self.send_now()? {
+            return Ok(());
+        }
         self.send_queue().await?;
         self.stream.flush().await
+    }
+
+    /// Sends what is queued, as far as the kernel accepts it at once, if the connection isn't encrypted. Returns true if that is all.
+    fn send_now(&mut self) -> io::Result<bool> {
+        let Some(socket) = GatheringStream::of(&self.stream) else { return Ok(false) };
+        self.sent += socket.write_now(&self.unsent[self.sent..])?;
+        if self.has_unsent() || socket.has_gathered() {
+            return Ok(false);
+        }
+        self.unsent.clear();
+        self.sent = 0;
+        Ok(true)
     }
 
     async fn send_queue(&mut self) -> io::Result<()> {

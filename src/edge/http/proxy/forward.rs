@@ -1,5 +1,7 @@
 //! The choice of a backend for a request, and the attempts that may be repeated at another one.
 
+use std::time::Instant;
+
 use http::Method;
 use tracing::warn;
 
@@ -33,11 +35,11 @@ pub struct Forward<'a> {
 
 impl Forward<'_> {
     /// Sends the request to the backends of `group` in turn until one responds. A request is sent again only if there was no connection
-    /// to send it over, or if its method is idempotent and its body is still there (RFC 9110 section 9.2.2).
+    /// to send it over, or if its method is idempotent and its body is still there (RFC 9110 section 9.2.2). Returns the time of the end, too.
     ///
     /// # Errors
     /// No backend gave a response. Nothing was written to the client then.
-    pub async fn run(mut self, group: &UpstreamGroup) -> Result<Exchange, Refusal> {
+    pub async fn run(mut self, group: &UpstreamGroup) -> Result<(Exchange, Instant), Refusal> {
         if !self.method.is_idempotent() {
             self.client.body.send_once();
         }
@@ -65,13 +67,14 @@ impl Forward<'_> {
             let _active = server.count_active();
             match self.attempt(backend, server.host()).await {
                 Ok((exchange, kept)) => {
+                    let ended = Instant::now();
                     if let Some(backend) = kept {
-                        server.keep(self.worker, backend);
+                        server.keep(self.worker, backend, ended);
                     }
                     if let Exchange::BrokenOff(broken_off) = &exchange {
                         broken_off.log(server, self.client.request_id);
                     }
-                    return Ok(exchange);
+                    return Ok((exchange, ended));
                 }
                 Err(failure) => {
                     // A client's error says nothing about the backend.

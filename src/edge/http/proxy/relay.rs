@@ -1,6 +1,7 @@
 //! An attempt at a request over one connection: its body goes to the backend while the response may already come back. A request
 //! whose body is in memory goes out in one write with its header, and so does a response whose body is there.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,29 +57,12 @@ impl Relay<'_, '_> {
         if let Some(outcome) = self.send_what_is_there().await {
             return outcome;
         }
+        if self.backend.send_now().await == Some(false) {
+            self.client.body.give_up();
+        }
         let mut begun: Option<u16> = None;
         loop {
-            let patience = self.patience(begun.is_some());
-            let ClientSide { session, body, timer, .. } = &mut *self.client;
-            let waits = self.backend.waits();
-            let has_unsent = session.has_unsent();
-            let event = async {
-                tokio::select! {
-                    biased;
-                    event = self.backend.next() => Event::Backend(event),
-                    event = async {
-                        match has_unsent {
-                            true => Event::Flushed(session.send().await.is_ok()),
-                            false => Event::Body(body.next(session).await),
-                        }
-                    }, if has_unsent || !waits => event,
-                }
-            };
-            let event = match patience {
-                Some(patience) => timer.within(patience, event).await,
-                None => Some(event.await),
-            };
-            let passed = match event {
+            let passed = match self.next_event(begun.is_some()).await {
                 Some(Event::Backend(Ok(event))) => self.take(event, &mut begun).await,
                 Some(Event::Backend(Err(error))) => Err(LostSide::Backend(error.to_string())),
                 Some(Event::Flushed(true)) => Ok(None),
@@ -107,6 +91,32 @@ impl Relay<'_, '_> {
                 Ok(Some(exchange)) => return Ok(exchange),
                 Err(lost) => return lost.outcome(begun),
             }
+        }
+    }
+
+    /// The next event; `None` if it doesn't come in time.
+    async fn next_event(&mut self, begun: bool) -> Option<Event> {
+        let patience = self.patience(begun);
+        let ClientSide { session, body, timer, .. } = &mut *self.client;
+        let waits = self.backend.waits();
+        let has_unsent = session.has_unsent();
+        let event = async {
+            tokio::select! {
+                biased;
+                event = self.backend.next() => Event::Backend(event),
+                event = async {
+                    match has_unsent {
+                        true => Event::Flushed(session.send().await.is_ok()),
+                        false => Event::Body(body.next(session).await),
+                    }
+                }, if has_unsent || !waits => event,
+            }
+        };
+        // Pinned, because it is large, and would be moved otherwise.
+        let event = pin!(event);
+        match patience {
+            Some(patience) => timer.within(patience, event).await,
+            None => Some(event.await),
         }
     }
 
@@ -198,8 +208,10 @@ impl Relay<'_, '_> {
     }
 
     async fn write(&mut self, piece: Bytes, ends: bool) -> Result<(), LostSide> {
-        match timeout(self.client.timeouts.write, self.client.session.write_body(piece, ends)).await {
-            Ok(Ok(())) => Ok(()),
+        let ClientSide { session, timer, timeouts, .. } = &mut *self.client;
+        let writing = pin!(session.write_body(piece, ends));
+        match timer.within(timeouts.write, writing).await {
+            Some(Ok(())) => Ok(()),
             _ => Err(LostSide::Client),
         }
     }

@@ -360,18 +360,18 @@ impl Server {
     }
 
     /// Counts one connection as in use until the guard is dropped.
-    pub fn count_active(&self) -> Active {
+    pub fn count_active(&self) -> Active<'_> {
         self.gauges.active.inc();
-        Active(self.gauges.active.clone())
+        Active(&self.gauges.active)
     }
 
-    /// Keeps a connection for the next request of `worker`.
-    pub fn keep(&self, worker: usize, mut connection: Box<Http1Backend>) {
+    /// Keeps a connection, which has been idle since `since`, for the next request of `worker`.
+    pub fn keep(&self, worker: usize, mut connection: Box<Http1Backend>, since: Instant) {
         let Some(slot) = self.idle.get(worker) else { return };
         connection.shrink();
         let mut idle = slot.lock();
         if idle.len() < self.idle_limit {
-            idle.push(Idle { connection, since: Instant::now() });
+            idle.push(Idle { connection, since });
             self.gauges.idle.inc();
         }
     }
@@ -404,9 +404,9 @@ impl Server {
 }
 
 /// A connection in use.
-pub struct Active(IntGauge);
+pub struct Active<'a>(&'a IntGauge);
 
-impl Drop for Active {
+impl Drop for Active<'_> {
     fn drop(&mut self) {
         self.0.dec();
     }

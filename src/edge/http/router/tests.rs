@@ -292,6 +292,11 @@ fn the_order_of_routes_and_their_methods_count_for_the_base() {
         assert_eq!(need(&posts, method.clone(), path), expected, "{method} {path}");
         assert_eq!(group(&posts, method.clone(), path), Some(place), "{method} {path}");
     }
+    // `/b` and `/b/` would be served by `/b.c`, on which the public route decides.
+    let hidden = routes(&[("/*c", "public"), ("/b.c", "email")]);
+    for path in ["/b", "/b/"] {
+        assert_eq!(need(&hidden, Method::GET, path), "api", "{path}");
+    }
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub struct BackendClient {
     pub extensions: ServiceExtensions,
     /// The XCLIENT attributes that the backend offered at first. After an XCLIENT command it may offer none.
     pub xclient_offered: Option<XclientAttributes>,
-    /// The XCLIENT command that is in effect; empty if none is.
+    /// The XCLIENT command for the submitter that is in effect; empty if none is. The backend may have refused a part of it.
     pub xclient_sent: Vec<u8>,
     /// True from an accepted MAIL to the end of the transaction.
     pub in_transaction: bool,
@@ -247,6 +247,7 @@ impl BackendClient {
                 return Poll::Ready(BackendError::Closed);
             }
             self.incoming.extend_from_slice(buffer.filled());
+            drop_surplus(&mut self.incoming);
         }
     }
 
@@ -359,9 +360,19 @@ async fn read_reply(
             incoming.advance(taken);
             return if reply.code() == 421 { Err(BackendError::ClosingReply(reply)) } else { Ok(reply) };
         }
+        drop_surplus(incoming);
         incoming.reserve(READ);
         if transport.read_buf(incoming).await? == 0 {
             return Err(BackendError::Closed);
         }
+    }
+}
+
+/// Removes what is too long of an incomplete reply, so that no backend can fill the memory.
+fn drop_surplus(incoming: &mut BytesMut) {
+    while let Some(surplus) = reply_parser::surplus(incoming) {
+        let left = incoming.len() - surplus.len();
+        incoming.copy_within(surplus.end.., surplus.start);
+        incoming.truncate(left);
     }
 }

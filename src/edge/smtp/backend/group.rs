@@ -26,11 +26,21 @@ use crate::edge::smtp::submitter::Submitter;
 use crate::state::file_access::{self, FileUse};
 use crate::state::metrics::Metrics;
 use crate::wire::smtp::Capabilities;
-use crate::wire::smtp::extensions::ServiceExtensions;
-use crate::wire::smtp::xclient::XclientCommand;
+use crate::wire::smtp::extensions::{ServiceExtensions, XclientAttributes};
+use crate::wire::smtp::xclient::{self, XclientCommand};
 
 /// The longest wait of a transaction for a connection if all are in use (docs/operations.md, `smtp.upstream_connections`).
 const QUEUE: Duration = Duration::from_secs(30);
+/// The capabilities that are offered before a backend was seen.
+const UNSEEN: Capabilities = Capabilities {
+    size: None,
+    pipelining: true,
+    eight_bit_mime: true,
+    smtp_utf8: true,
+    chunking: false,
+    dsn: true,
+    enhanced_status_codes: false,
+};
 /// The default of [`BackendGroup::trusted_idle`].
 const TRUSTED_IDLE: Duration = Duration::from_secs(10);
 
@@ -60,7 +70,8 @@ pub struct BackendGroup {
     timeouts: SmtpTimeouts,
     /// Hashes the accounts that share the connections.
     accounts: RandomState,
-    common: Mutex<Capabilities>,
+    /// The capabilities that all backends have; `None` before one was seen.
+    common: Mutex<Option<Capabilities>>,
 }
 
 /// A connection in use: the index of its backend, and whether it was used before.
@@ -137,13 +148,19 @@ impl BackendGroup {
             interval: relay.health_interval,
             timeouts: settings.timeouts.clone(),
             accounts: RandomState::new(),
-            common: Mutex::new(Capabilities::default()),
+            common: Mutex::new(None),
         }))
     }
 
-    /// The capabilities of every backend that may get the next message; none before the first health check.
+    /// The capabilities of every backend that may get the next message. Before a backend was seen, those that a client could
+    /// not do without: a message that needs them must not be refused for good.
     pub fn capabilities(&self) -> Capabilities {
-        *self.common.lock()
+        self.common.lock().unwrap_or(UNSEEN)
+    }
+
+    /// Returns true once a backend was seen.
+    pub fn has_seen_one(&self) -> bool {
+        self.common.lock().is_some()
     }
 
     /// The configured timeouts.
@@ -206,7 +223,7 @@ impl BackendGroup {
             let counted = self.backends.iter().filter(|backend| !only_up || backend.is_up());
             counted.filter_map(|backend| Some(backend.extensions()?.capabilities)).reduce(Capabilities::both)
         };
-        *self.common.lock() = of(true).or_else(|| of(false)).unwrap_or_default();
+        *self.common.lock() = of(true).or_else(|| of(false));
     }
 
     /// A connection that is ready for a transaction of `submitter`, to a backend that `attempts` does not exclude.
@@ -319,7 +336,7 @@ impl BackendGroup {
     fn fit(&self, client: &BackendClient, submitter: &Submitter) -> ConnectionFit {
         if !self.xclient || client.xclient_offered.is_none() {
             ConnectionFit::Good
-        } else if client.xclient_sent == self.xclient_command(client, submitter) {
+        } else if client.xclient_sent == xclient_command(client, submitter, XclientAttributes::default()) {
             ConnectionFit::Best
         } else if client.xclient_sent.is_empty() || client.extensions.xclient.is_some() {
             ConnectionFit::Good
@@ -354,31 +371,45 @@ impl BackendGroup {
         if client.xclient_offered.is_none() {
             return Ok(());
         }
-        let command = self.xclient_command(client, submitter);
+        let mut withheld = XclientAttributes::default();
+        let command = xclient_command(client, submitter, withheld);
         if client.xclient_sent == command {
             return Ok(());
         }
-        let answer = client.exchange(&[&command]).await?;
-        if !answer.is_positive() {
-            return Err(DialError::Refused("XCLIENT", answer));
+        let mut answer = client.exchange(&[&command]).await?;
+        while !answer.is_positive() {
+            let offered = client.xclient_offered.unwrap_or_default();
+            let Some(more) = xclient::withhold_next(&answer, offered, withheld) else {
+                return Err(DialError::Refused("XCLIENT", answer));
+            };
+            tracing::debug!(upstream = backend.name(), reply = %answer, "backend refused a value of XCLIENT");
+            withheld = more;
+            answer = client.exchange(&[&xclient_command(client, submitter, withheld)]).await?;
         }
         // XCLIENT restarts the session, and the name in EHLO now counts as the client's.
         let plain = !submitter.helo.is_empty() && submitter.helo.bytes().all(|b| b.is_ascii_graphic());
         let name = if plain { &submitter.helo } else { &self.hostname };
-        backend.dialer.hello(client, name).await?;
+        match backend.dialer.hello(client, name).await {
+            // The backend may not accept what the client calls itself.
+            Err(DialError::Refused(_, reply)) if reply.is_permanent() && *name != self.hostname => {
+                backend.dialer.hello(client, &self.hostname).await?;
+            }
+            greeted => greeted?,
+        }
         client.xclient_sent = command;
         Ok(())
     }
+}
 
-    fn xclient_command(&self, client: &BackendClient, submitter: &Submitter) -> Vec<u8> {
-        let xclient_sent = XclientCommand {
-            login: submitter.user.as_str(),
-            address: submitter.address,
-            helo: &submitter.helo,
-            esmtp: submitter.esmtp,
-        };
-        xclient_sent.command(client.xclient_offered.unwrap_or_default())
-    }
+/// The XCLIENT command for `submitter`, with the attributes that the backend offers and without those that are `withheld`.
+fn xclient_command(client: &BackendClient, submitter: &Submitter, withheld: XclientAttributes) -> Vec<u8> {
+    let command = XclientCommand {
+        login: submitter.user.as_str(),
+        address: submitter.address,
+        helo: &submitter.helo,
+        esmtp: submitter.esmtp,
+    };
+    command.command(client.xclient_offered.unwrap_or_default(), withheld)
 }
 
 fn read_login(login: &SmtpLogin) -> Result<RelayLogin, ConfigError> {

@@ -11,7 +11,7 @@ use crate::service::access::Decision;
 use crate::state::metrics::{DecisionOutcome, RecipientOutcome};
 use crate::wire::PresentedCredential;
 use crate::wire::smtp::session::{EnvelopeBatch, LoginOutcome};
-use crate::wire::smtp::{Reply, replies};
+use crate::wire::smtp::{Capabilities, Reply, parameters, replies};
 
 impl SessionDriver {
     /// Checks a login.
@@ -41,10 +41,12 @@ impl SessionDriver {
 
     /// Decides on MAIL, then sends the recipients that came with it to a backend.
     pub(super) async fn envelope(&mut self, envelope: EnvelopeBatch) {
+        let mut unproven = false;
         let mail = match envelope.mail {
             Some(mail) => {
                 let decision = self.decide().await;
                 if decision.is_ok() {
+                    unproven = self.is_unproven(&mail.arguments);
                     let mut arguments = mail.arguments;
                     if mail.auth && self.worker.entry.logs_in {
                         arguments.extend_from_slice(b" AUTH=<>");
@@ -69,6 +71,7 @@ impl SessionDriver {
             Some(delivery) if accepted && !envelope.rcpts.is_empty() => {
                 delivery.rcpts(&envelope.rcpts, envelope.data).await
             }
+            Some(delivery) if accepted && unproven => Box::pin(delivery.sender()).await.map(|()| Vec::new()),
             _ => Ok(Vec::new()),
         };
         let metrics = &self.worker.entry.metrics;
@@ -89,6 +92,13 @@ impl SessionDriver {
                 self.session.complete_envelope(None, rcpts, &mut self.out);
             }
         }
+    }
+
+    /// Returns true if MAIL with these arguments uses an extension that was offered before a backend was seen. A backend then
+    /// answers it, since nobody else can.
+    fn is_unproven(&self, arguments: &[u8]) -> bool {
+        let needs = || Capabilities { size: None, ..parameters::needs(arguments) };
+        !self.worker.entry.backends.has_seen_one() && needs() != Capabilities::default()
     }
 
     /// Decides whether a transaction may begin now.
@@ -124,7 +134,7 @@ impl SessionDriver {
             user: granted.name().clone(),
             account: granted.account_name().clone(),
             address: self.address,
-            helo: String::from_utf8_lossy(&greeting.name).into_owned(),
+            helo: greeting.name.to_string(),
             esmtp: greeting.extended,
         }))
     }

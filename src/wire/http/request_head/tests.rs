@@ -221,6 +221,37 @@ fn a_websocket_is_asked_for_in_one_way() {
 }
 
 proptest! {
+    // What is read in one pass is read as the complete parser reads it.
+    #[test]
+    fn usual_heads_are_read_as_others_are(
+        start in prop::sample::select(vec![
+            "GET /a?b=c HTTP/1.1\r\n", "POST http://h/a HTTP/1.1\r\n", "G@T / HTTP/1.1\r\n", "GET / HTTP/1.0\r\n", "GET  / HTTP/1.1\r\n",
+            "GET /#a HTTP/1.1\r\n", "GET /\u{e9} HTTP/1.1\r\n", "GET /\t HTTP/1.1\r\n", " / HTTP/1.1\r\n", "GET / HTTP/1.1 \r\n", "\r\nGET / HTTP/1.1\r\n",
+        ]),
+        lines in prop::collection::vec(
+            (
+                "[A-Za-z-]{0,17}|Host|Content-Length|X\u{e9}",
+                ":|: |:  | : |:\t",
+                "[ -~]{0,20}|[\t ]{0,2}[!-~\u{e9}\u{7f}]{0,12}[\t ]{0,2}|5",
+                "\r\n|\r\n|\r\n|\n|\r|\r\n ",
+            ),
+            0..6,
+        ),
+        end in prop::sample::select(vec!["\r\n", "\r\nbody\n", "\n", ""]),
+    ) {
+        let lines: String = lines.into_iter().map(|(a, b, c, d)| format!("{a}{b}{c}{d}")).collect();
+        let text = format!("{start}{lines}{end}");
+        let (mut usual, mut any) = (RequestHead::default(), RequestHead::default());
+        let length = any.read_any(text.as_bytes(), &mut 0);
+        if let Some(read) = usual.read_usual(text.as_bytes()) {
+            prop_assert_eq!(length, Ok(Some(read)));
+            prop_assert_eq!((&usual.method, usual.version, usual.target()), (&any.method, any.version, any.target()));
+            let fields = |head: &RequestHead| format!("{:?}", head.fields.iter().collect::<Vec<_>>());
+            prop_assert_eq!(fields(&usual), fields(&any));
+            prop_assert_eq!((usual.fields.text_len(), usual.authority()), (any.fields.text_len(), any.authority()));
+        }
+    }
+
     /// A head is read in the same way however its bytes arrive, and nothing behind it is taken for a part of it.
     #[test]
     fn a_head_that_grows_is_the_same_as_a_whole_one(

@@ -6,6 +6,7 @@ use super::{ClientGreeting, SessionEnvironment, SessionStep, SmtpSession};
 use crate::wire::smtp::auth::{self, AuthExchange, AuthStep};
 use crate::wire::smtp::command::{self, AUTH_LINE, SmtpCommand, SmtpCommandError};
 use crate::wire::smtp::digits::decimal;
+use crate::wire::smtp::host_name;
 use crate::wire::smtp::{Capabilities, Reply, replies};
 
 /// The capacity for the extensions in an EHLO reply, in bytes.
@@ -29,7 +30,9 @@ impl SmtpSession {
                     self.refuse_for_free(&reply, out);
                     return None;
                 }
-                self.resume(transaction);
+                let refused =
+                    fault.verb() == Some(LineVerb::Rcpt) && !matches!(fault, InputLine::Overflow(_));
+                self.resume(count_refused(transaction, refused));
                 return self.faulty(fault, &reply, out);
             }
         };
@@ -41,9 +44,8 @@ impl SmtpSession {
                 return None;
             }
             Err(error) => {
-                self.resume(transaction);
-                self.refuse(&error.reply(), out);
-                return None;
+                let refused = error == SmtpCommandError::NoRecipient;
+                return self.deny(&error.reply(), count_refused(transaction, refused), out);
             }
         };
         match command {
@@ -182,9 +184,10 @@ impl SmtpSession {
     ) -> Option<SessionStep<'i>> {
         self.phase = SessionPhase::Command;
         self.tolerated = 0;
-        self.greeting = Some(ClientGreeting { name: name.into(), extended });
+        let offered = environment.offered;
+        self.greeting = Some(ClientGreeting { name: host_name::passed_on(name), extended, offered });
         if extended {
-            self.write_extensions(&environment.offered, out);
+            self.write_extensions(&offered, out);
         } else {
             Reply::plain(250, self.settings.host.clone()).write(out);
         }
@@ -202,29 +205,43 @@ impl SmtpSession {
             begin
         };
         line(self.settings.host.as_bytes());
-        line(b"PIPELINING");
         let mut size = b"SIZE ".to_vec();
         decimal(self.longest_message(offered), &mut size);
-        let mut last = line(&size);
+        line(&size);
+        // Not last: some clients look for `250-STARTTLS` and `250-AUTH`.
         for (can, extension) in [
+            (self.settings.starttls && !self.tls, "STARTTLS"),
+            (self.tls || !self.settings.require_tls, "AUTH PLAIN LOGIN"),
             (offered.eight_bit_mime, "8BITMIME"),
             (offered.smtp_utf8, "SMTPUTF8"),
             (offered.dsn, "DSN"),
             (offered.chunking, "CHUNKING"),
             (offered.enhanced_status_codes, "ENHANCEDSTATUSCODES"),
-            (self.settings.starttls && !self.tls, "STARTTLS"),
-            (self.tls || !self.settings.require_tls, "AUTH PLAIN LOGIN"),
         ] {
             if can {
-                last = line(extension.as_bytes());
+                line(extension.as_bytes());
             }
         }
+        let last = line(b"PIPELINING");
         out[last + 3] = b' ';
     }
 
-    pub(super) fn longest_message(&self, offered: &Capabilities) -> u64 {
+    fn longest_message(&self, offered: &Capabilities) -> u64 {
         let ours = self.settings.max_message;
         offered.size.filter(|theirs| *theirs > 0).map_or(ours, |theirs| theirs.min(ours))
+    }
+
+    /// The largest message in bytes that the client may announce: by what it was offered, or by what the backends take now.
+    pub(super) fn largest_announced(&self, environment: &SessionEnvironment) -> u64 {
+        let now = self.longest_message(&environment.offered);
+        self.greeting.as_ref().map_or(now, |greeting| now.max(self.longest_message(&greeting.offered)))
+    }
+
+    /// The capabilities that the client may use: those that it was offered, and those that the backends have now. If no backend
+    /// has them any more, the refusal is the backend group's, and a temporary one.
+    pub(super) fn usable(&self, environment: &SessionEnvironment) -> Capabilities {
+        let offered = environment.offered;
+        self.greeting.as_ref().map_or(offered, |greeting| offered.either(greeting.offered))
     }
 
     fn start_tls<'i>(
@@ -309,4 +326,12 @@ impl SmtpSession {
     pub(super) fn is_extended(&self) -> bool {
         self.greeting.as_ref().is_some_and(|greeting| greeting.extended)
     }
+}
+
+/// Counts a recipient that Gatepost itself refused, if `refused` and there is a transaction.
+pub(super) fn count_refused(transaction: Option<MailTransaction>, refused: bool) -> Option<MailTransaction> {
+    transaction.map(|mut transaction| {
+        transaction.refused += usize::from(refused);
+        transaction
+    })
 }

@@ -123,6 +123,10 @@ impl SmtpSession {
     /// [`SessionStep::LastChunk`](super::SessionStep::LastChunk) with the reply to the message.
     pub fn complete_message(&mut self, reply: &Reply, out: &mut Vec<u8>) {
         self.check_expected(matches!(self.phase, SessionPhase::MessageReply));
+        if reply.is_positive() {
+            // One malformed recipient in each of many messages must not end the session of a client that keeps it.
+            self.errors = 0;
+        }
         self.conclude(reply, out);
     }
 

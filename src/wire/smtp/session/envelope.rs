@@ -1,5 +1,6 @@
 //! The commands of a transaction: MAIL, RCPT, DATA and BDAT.
 
+use super::command::count_refused;
 use super::input_line::{self, InputLine};
 use super::phase::{ChunkBlame, MailTransaction, PendingEnvelope, SessionPhase, SkippedChunk};
 use super::{EnvelopeBatch, SessionEnvironment, SessionLimit, SessionStep, SmtpSession};
@@ -25,8 +26,8 @@ impl SmtpSession {
             self.end_with(&replies::TOO_MANY_MESSAGES, out);
             return None;
         }
-        let longest = self.longest_message(&environment.offered);
-        let mail = match command::mail(arguments, environment.offered, longest, self.is_extended()) {
+        let (usable, longest) = (self.usable(environment), self.largest_announced(environment));
+        let mail = match command::mail(arguments, usable, longest, self.is_extended()) {
             Ok(mail) => mail,
             Err(reply) => {
                 if reply == replies::TOO_LARGE {
@@ -61,14 +62,15 @@ impl SmtpSession {
         };
         if transaction.accepted >= self.settings.recipients {
             self.reached.push(SessionLimit::Recipients);
-            return self.deny_for_free(&replies::TOO_MANY_RECIPIENTS, Some(transaction), out);
+            let counted = count_refused(Some(transaction), true);
+            return self.deny_for_free(&replies::TOO_MANY_RECIPIENTS, counted, out);
         }
-        match command::rcpt(arguments, environment.offered, transaction.utf8, self.is_extended()) {
+        match command::rcpt(arguments, self.usable(environment), transaction.utf8, self.is_extended()) {
             Ok(rcpt) => {
                 let envelope = EnvelopeBatch { rcpts: vec![rcpt], ..EnvelopeBatch::default() };
                 Some(self.request(envelope, transaction, input, environment))
             }
-            Err(reply) => self.deny(&reply, Some(transaction), out),
+            Err(reply) => self.deny(&reply, count_refused(Some(transaction), true), out),
         }
     }
 
@@ -80,13 +82,13 @@ impl SmtpSession {
         input: &mut &'i [u8],
         environment: &SessionEnvironment,
     ) -> SessionStep<'i> {
+        let usable = self.usable(environment);
         let bare_newline = self.settings.bare_newline;
         while transaction.accepted + envelope.rcpts.len() < self.settings.recipients
             && let InputLine::Whole(line, rest) =
                 input_line::first(input, None, command::longest, bare_newline)
             && let Ok(SmtpCommand::Rcpt(arguments)) = SmtpCommand::parse(line)
-            && let Ok(rcpt) =
-                command::rcpt(arguments, environment.offered, transaction.utf8, self.is_extended())
+            && let Ok(rcpt) = command::rcpt(arguments, usable, transaction.utf8, self.is_extended())
         {
             envelope.rcpts.push(rcpt);
             *input = rest;
@@ -135,7 +137,7 @@ impl SmtpSession {
             (_, Some(reply)) => Some(reply),
             (Some(transaction), None) => match &transaction.body {
                 Some(body) => body.rejection.as_ref().map(|_| replies::BAD_SEQUENCE),
-                None if !environment.offered.chunking => Some(replies::NOT_IMPLEMENTED),
+                None if !self.usable(environment).chunking => Some(replies::NOT_IMPLEMENTED),
                 None if transaction.accepted > 0 => None,
                 None if transaction.refused > 0 => Some(replies::NO_RECIPIENTS),
                 None => Some(replies::BAD_SEQUENCE),

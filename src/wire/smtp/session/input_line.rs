@@ -34,7 +34,7 @@ impl InputLine<'_> {
         match self {
             InputLine::Malformed(..) => replies::MALFORMED_LINE,
             InputLine::TooLong(LineVerb::Auth, _) => replies::AUTH_TOO_LONG,
-            InputLine::TooLong(LineVerb::Bdat | LineVerb::Other, _)
+            InputLine::TooLong(LineVerb::Bdat | LineVerb::Rcpt | LineVerb::Other, _)
             | InputLine::Overflow(_)
             | InputLine::Partial
             | InputLine::Whole(..) => {
@@ -55,16 +55,21 @@ pub(super) enum LineVerb {
     Auth,
     /// BDAT: content of unknown length follows.
     Bdat,
+    /// RCPT: a recipient that is refused.
+    Rcpt,
     /// Any other one.
     Other,
 }
 
 impl LineVerb {
     fn of(line: &[u8]) -> LineVerb {
+        let is = |name: &[u8]| line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(name));
         if command::is_bdat(line) {
             LineVerb::Bdat
-        } else if line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH")) {
+        } else if is(b"AUTH") {
             LineVerb::Auth
+        } else if is(b"RCPT") {
+            LineVerb::Rcpt
         } else {
             LineVerb::Other
         }

@@ -67,7 +67,7 @@ impl SmtpSession {
         let greeting = self.greeting.as_ref();
         let mut prefix = Vec::with_capacity(512);
         let trace = ReceivedField {
-            helo: greeting.map_or(b"", |greeting| &greeting.name),
+            helo: greeting.map_or(b"", |greeting| greeting.name.as_bytes()),
             extended: greeting.is_some_and(|greeting| greeting.extended),
             address: self.address,
             host: &self.settings.host,

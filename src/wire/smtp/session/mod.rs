@@ -51,7 +51,7 @@ pub struct SessionSettings {
     pub recipients: usize,
     /// The most messages of one session; refused senders count as well.
     pub messages: usize,
-    /// The most commands of one session that Gatepost refuses.
+    /// The most commands of one session that Gatepost refuses; an accepted message resets the count.
     pub errors: usize,
     /// The most failed logins of one session.
     pub failed_logins: usize,
@@ -115,10 +115,12 @@ pub struct EnvelopeBatch {
 /// The client's EHLO or HELO command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientGreeting {
-    /// The host name that the client gave; one word of printable ASCII.
-    pub name: Box<[u8]>,
+    /// The host name that the client gave, with `?` for each byte that a host name or address literal can't contain.
+    pub name: Box<str>,
     /// True for EHLO.
     pub extended: bool,
+    /// The capabilities that were offered in the reply. What was offered is not refused later, whatever the backends offer then.
+    pub offered: Capabilities,
 }
 
 /// A limit of [`SessionSettings`] that a client reached.
@@ -165,6 +167,7 @@ pub struct SmtpSession {
     overflowed: Option<LineVerb>,
     /// Messages and refused senders so far.
     messages: usize,
+    /// Errors since the last accepted message.
     errors: usize,
     /// The number of further commands that may belong to a refused sender. A client that pipelines could not know.
     tolerated: usize,

@@ -17,7 +17,8 @@ fn sent(version: Version, fields: &[(&'static str, &'static str)], trusted: bool
     let request = head("POST", version, fields);
     let client = HttpPeer::new("192.0.2.7:4711".parse().unwrap(), true);
     let with = Outgoing {
-        target: b"/a?b=c",
+        path: b"/a",
+        query: Some(b"b=c"),
         identity: None,
         client: &client,
         trusted,
@@ -108,7 +109,8 @@ fn connection_neither_names_without_end_nor_what_a_body_is() {
             host: None,
             reads_basic: true,
             reads_query: true,
-            target: b"/a",
+            path: b"/a",
+            query: None,
             identity: None,
             client: &client,
             trusted: false,

@@ -157,6 +157,83 @@ async fn the_submitter_is_sent_by_xclient() {
     }
 }
 
+// Case D2: values of XCLIENT that a backend refuses
+#[tokio::test]
+async fn a_value_of_xclient_that_is_refused_is_withheld() {
+    const ALL: &str = "XCLIENT NAME=[UNAVAILABLE] ADDR=192.0.2.7 PROTO=ESMTP HELO=client.test LOGIN=john";
+    const ADDR: &str =
+        "XCLIENT NAME=[UNAVAILABLE] ADDR=[UNAVAILABLE] PROTO=ESMTP HELO=client.test LOGIN=john";
+    let cases: [(&str, &'static str, &[&str]); 5] = [
+        ("ADDR=192", "501 5.5.4 Bad address", &[ALL, ADDR]),
+        (
+            "HELO=client",
+            "501 5.5.4 Bad HELO syntax",
+            &[ALL, "XCLIENT NAME=[UNAVAILABLE] ADDR=192.0.2.7 PROTO=ESMTP HELO=[UNAVAILABLE] LOGIN=john"],
+        ),
+        (
+            "HELO=client",
+            "501 What?",
+            &[
+                ALL,
+                ADDR,
+                "XCLIENT NAME=[UNAVAILABLE] ADDR=[UNAVAILABLE] PROTO=ESMTP HELO=[UNAVAILABLE] LOGIN=john",
+            ],
+        ),
+        (
+            "PROTO=",
+            "501 5.5.4 Bad PROTO syntax",
+            &[ALL, "XCLIENT NAME=[UNAVAILABLE] ADDR=192.0.2.7 HELO=client.test LOGIN=john"],
+        ),
+        (
+            "NAME=",
+            "501 5.5.4 Bad NAME syntax",
+            &[ALL, "XCLIENT ADDR=192.0.2.7 PROTO=ESMTP HELO=client.test LOGIN=john"],
+        ),
+    ];
+    for (refused, reply, expected) in cases {
+        let script = move |moment: &sink::Moment<'_>| match moment.command {
+            command if command.starts_with("XCLIENT") && command.contains(refused) => say(reply),
+            "EHLO client.test" => say("550 5.7.1 Not by that name"),
+            _ => Act::Well,
+        };
+        let extensions = vec!["PIPELINING", "XCLIENT NAME ADDR PROTO HELO LOGIN"];
+        let sink = Sink::start(Settings { extensions, ..Settings::scripted(script) });
+        let backends = backends(&[&sink], "identity = ['xclient']");
+        for _ in 0..2 {
+            let mut lease = lease_of(&backends, 0, "john").await.unwrap();
+            assert_eq!(submit(&mut lease).await.unwrap().code(), 250);
+            lease.done();
+        }
+        let commands = sink.commands(0);
+        let said: Vec<_> = commands.iter().filter(|command| command.starts_with("XCLIENT")).collect();
+        // Once for both messages, and in one connection.
+        assert_eq!(said, expected, "{refused}");
+        assert_eq!((sink.connections(), sink.messages().len()), (1, 2));
+        assert_eq!(sink.messages()[1].xclient.as_deref(), expected.last().copied());
+        let greetings: Vec<_> = commands.iter().filter(|command| command.starts_with("EHLO")).collect();
+        assert_eq!(greetings, ["EHLO gate.test", "EHLO client.test", "EHLO gate.test"]);
+    }
+}
+
+// Case D2: refusals that nothing can be done about
+#[tokio::test]
+async fn a_backend_that_refuses_the_login_gets_no_message_and_another_one_does() {
+    for reply in ["501 5.5.4 Bad LOGIN syntax", "550 5.7.0 insufficient authorization", "421 4.3.2 Later"] {
+        let script = move |moment: &sink::Moment<'_>| match moment.command.starts_with("XCLIENT") {
+            true => say(reply),
+            false => Act::Well,
+        };
+        let extensions = vec!["XCLIENT NAME ADDR PROTO HELO LOGIN"];
+        let bad = Sink::start(Settings { extensions: extensions.clone(), ..Settings::scripted(script) });
+        let good = Sink::start(Settings { extensions, ..Settings::default() });
+        let backends = backends(&[&bad, &good], "identity = ['xclient']");
+        for _ in 0..3 {
+            assert_eq!(deliver(&backends).await.code(), 250, "{reply}");
+        }
+        assert_eq!((bad.messages().len(), good.messages().len()), (0, 3), "{reply}");
+    }
+}
+
 #[tokio::test]
 async fn a_backend_that_refuses_xclient_gets_no_message() {
     let script = |moment: &sink::Moment<'_>| match moment.command.starts_with("XCLIENT") {
