@@ -134,7 +134,7 @@ mod tests {
             wanted.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().clone()
         };
         let chain = [made(2001, 2011), made(1990, 2005)];
-        let begin = |year| OffsetDateTime::from(rcgen::date_time_ymd(year, 1, 1)).unix_timestamp();
+        let begin = |year| rcgen::date_time_ymd(year, 1, 1).unix_timestamp();
         let validity = Validity { not_before: begin(2001), not_after: begin(2005) };
         assert_eq!(Validity::of_chain(&chain), Some(validity));
         assert_eq!(Validity::of_chain(&[CertificateDer::from(vec![1, 2, 3])]), None);
