@@ -13,7 +13,16 @@ use crate::state::metrics::{ConnectionLimit, Metrics};
 /// The log of an entry's refused connections. The default logs nothing.
 #[derive(Clone, Default)]
 pub struct RefusedConnections {
-    log: Option<(Entry, Arc<Metrics>, Arc<RefusalLog>, Arc<RequestIds>)>,
+    of: Option<RefusingEntry>,
+}
+
+/// An entry that refuses connections.
+#[derive(Clone)]
+struct RefusingEntry {
+    entry: Entry,
+    metrics: Arc<Metrics>,
+    log: Arc<RefusalLog>,
+    ids: Arc<RequestIds>,
 }
 
 impl RefusedConnections {
@@ -24,13 +33,14 @@ impl RefusedConnections {
         log: &Arc<RefusalLog>,
         ids: &Arc<RequestIds>,
     ) -> RefusedConnections {
-        RefusedConnections { log: Some((entry, metrics.clone(), log.clone(), ids.clone())) }
+        let (metrics, log, ids) = (metrics.clone(), log.clone(), ids.clone());
+        RefusedConnections { of: Some(RefusingEntry { entry, metrics, log, ids }) }
     }
 
     /// Counts and logs that a connection of `source` is refused at `limit`.
     pub fn refuse(&self, limit: ConnectionLimit, stream: &TcpStream, source: IpAddr) {
-        if let Some((entry, metrics, ..)) = &self.log {
-            metrics.connection_refused(*entry, limit);
+        if let Some(of) = &self.of {
+            of.metrics.connection_refused(of.entry, limit);
         }
         let detail = if limit == ConnectionLimit::Descriptors { "descriptors" } else { "" };
         self.log(RefusalReason::Connections, stream, source, detail);
@@ -43,7 +53,7 @@ impl RefusedConnections {
 
     /// The same for a connection that was accepted at `listener`.
     pub fn log_at(&self, reason: RefusalReason, listener: Option<SocketAddr>, source: IpAddr, detail: &str) {
-        let Some((entry, _, log, ids)) = &self.log else { return };
+        let Some(RefusingEntry { entry, log, ids, .. }) = &self.of else { return };
         let listener = listener.map(|listener| listener.to_string()).unwrap_or_default();
         log.write(&RefusalLine {
             request_id: ids.next().as_str(),
