@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid, geteuid};
 use tokio::net::{UnixListener, UnixStream};
 
+use super::roll_call::Seat;
 use crate::state::file_access::{self, FileUse};
 
 /// The end of the names of sockets that listen. The name of a socket that is still being made ends otherwise.
@@ -159,11 +160,12 @@ impl NodesFolder {
 }
 
 impl OpenFolder {
-    /// Listens under an own name. Only a socket that listens gets the name, because any other would count as dead and be removed.
-    pub(super) fn listen(&self) -> io::Result<(UnixListener, String)> {
-        let mut random = [0; 8];
+    /// Listens under a new name with that seat. Only a socket that listens gets the name, because any other would count as dead and be removed.
+    pub(super) fn listen(&self, seat: Seat) -> io::Result<(UnixListener, String)> {
+        let mut random = [0; 4];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let name = format!("{}-{:016x}{LISTENING}", std::process::id(), u64::from_ne_bytes(random));
+        let random = u32::from_ne_bytes(random);
+        let name = format!("{}-{}-{random:08x}{LISTENING}", std::process::id(), seat.text());
         let unfinished = self.path(&format!("{name}.new"));
         let listener = UnixListener::bind(&unfinished)?;
         std::fs::rename(unfinished, self.path(&name))?;
@@ -188,6 +190,11 @@ impl OpenFolder {
     fn path(&self, name: &str) -> PathBuf {
         within(&self.folder, name)
     }
+}
+
+/// The seat in the name of a socket. Sockets of earlier versions have none.
+pub(super) fn seat_of(name: &str) -> Option<Seat> {
+    Seat::parse(name.split('-').nth(1)?)
 }
 
 /// The path of a name in an open directory.

@@ -8,7 +8,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -92,25 +91,25 @@ pub async fn ask_running(settings: &StoreSettings) -> Result<(), StoreError> {
     }
 }
 
-/// Sends a notice to one process, and returns the connection by which that steps aside; none if it is gone. If the process
-/// disappears in the middle, tries again: it has either ended, or listens on a new socket.
+/// Sends a notice to one process, and returns true if it has acknowledged it, false if nobody listens. If the process disappears in
+/// the middle, tries again: it has either ended, or listens on a new socket.
 pub(super) async fn tell(
     folder: Arc<OpenFolder>,
     name: String,
     notice: Arc<[u8]>,
     patience: Duration,
-) -> Result<Option<UnixStream>, Unconfirmed> {
+) -> Result<bool, Unconfirmed> {
     let told = timeout(patience, async {
         loop {
             match exchange(&folder, &name, &notice).await {
-                Ok(stream) => return Ok(Some(stream)),
+                Ok(()) => return Ok(true),
                 Err(e) => match e.kind() {
                     // It has ended, or its socket was removed.
-                    io::ErrorKind::NotFound => return Ok(None),
+                    io::ErrorKind::NotFound => return Ok(false),
                     // It has crashed and left its socket behind.
                     io::ErrorKind::ConnectionRefused => {
                         folder.remove(&name);
-                        return Ok(None);
+                        return Ok(false);
                     }
                     // It is too busy, or has ended in the middle.
                     io::ErrorKind::WouldBlock
@@ -123,13 +122,13 @@ pub(super) async fn tell(
         }
     });
     match told.await {
-        Ok(Ok(stream)) => Ok(stream),
+        Ok(Ok(is_told)) => Ok(is_told),
         Ok(Err(e)) => Err(Unconfirmed(format!("{name}: {e}"))),
         Err(_) => Err(Unconfirmed(format!("{name}: no answer within {} s", patience.as_secs_f32()))),
     }
 }
 
-pub(super) async fn exchange(folder: &OpenFolder, name: &str, notice: &[u8]) -> io::Result<UnixStream> {
+pub(super) async fn exchange(folder: &OpenFolder, name: &str, notice: &[u8]) -> io::Result<()> {
     let mut stream = folder.connect(name).await?;
     stream.write_all(notice).await?;
     let mut answer = [0; ACKNOWLEDGED.len()];
@@ -142,7 +141,7 @@ pub(super) async fn exchange(folder: &OpenFolder, name: &str, notice: &[u8]) -> 
         }
     };
     match &answer[..] {
-        ACKNOWLEDGED => Ok(stream),
+        ACKNOWLEDGED => Ok(()),
         ANOTHER_FILE => {
             let reason = "it has another file open as its database, which was replaced: restart it";
             Err(io::Error::other(reason))
