@@ -36,7 +36,7 @@ pub use self::notice::{Unconfirmed, ask_running};
 use self::ledger::Ledger;
 use self::nodes_folder::NodesFolder;
 use self::notice::{ACKNOWLEDGED, ANOTHER_FILE, LONGEST_NOTICE, Notice, RETRY, tell};
-use self::roll_call::{RollCall, Seat};
+use self::roll_call::{MemberSeat, RollCall};
 use super::Epochs;
 use super::audit::News;
 use super::file_access::{self, FileUse};
@@ -82,7 +82,7 @@ struct MemberShared {
     store: Store,
     epochs: Arc<Epochs>,
     ledger: Ledger,
-    seat: Seat,
+    seat: MemberSeat,
     /// The name of the own socket.
     name: Mutex<String>,
 }
@@ -113,7 +113,7 @@ impl Cluster {
         let folder = place.open().map_err(StoreError::Unavailable)?;
         let unusable =
             |error: io::Error| StoreError::Unavailable(format!("{}: {error}", place.path().display()));
-        let seat = Seat::random().map_err(unusable)?;
+        let seat = MemberSeat::random().map_err(unusable)?;
         let (listener, name) = folder.listen(seat).map_err(unusable)?;
         let roll = open_roll(store)?;
         roll.enroll(seat, timing.patience)

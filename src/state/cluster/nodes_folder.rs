@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid, geteuid};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::roll_call::Seat;
+use super::roll_call::MemberSeat;
 use crate::state::file_access::{self, FileUse};
 
 /// The end of the names of sockets that listen. The name of a socket that is still being made ends otherwise.
@@ -161,7 +161,7 @@ impl NodesFolder {
 
 impl OpenFolder {
     /// Listens under a new name with that seat. Only a socket that listens gets the name, because any other would count as dead and be removed.
-    pub(super) fn listen(&self, seat: Seat) -> io::Result<(UnixListener, String)> {
+    pub(super) fn listen(&self, seat: MemberSeat) -> io::Result<(UnixListener, String)> {
         let mut random = [0; 4];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let random = u32::from_ne_bytes(random);
@@ -193,8 +193,8 @@ impl OpenFolder {
 }
 
 /// The seat in the name of a socket. Sockets of earlier versions have none.
-pub(super) fn seat_of(name: &str) -> Option<Seat> {
-    Seat::parse(name.split('-').nth(1)?)
+pub(super) fn seat_of(name: &str) -> Option<MemberSeat> {
+    MemberSeat::parse(name.split('-').nth(1)?)
 }
 
 /// The path of a name in an open directory.

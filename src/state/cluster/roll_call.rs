@@ -32,14 +32,14 @@ const SEATS: i64 = 1 << 61;
 
 /// The number of a process among those that cache data of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Seat(i64);
+pub(super) struct MemberSeat(i64);
 
-impl Seat {
+impl MemberSeat {
     /// A number that nobody else has.
-    pub(super) fn random() -> io::Result<Seat> {
+    pub(super) fn random() -> io::Result<MemberSeat> {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
-        Ok(Seat(i64::from_ne_bytes(random) & (SEATS - 1)))
+        Ok(MemberSeat(i64::from_ne_bytes(random) & (SEATS - 1)))
     }
 
     /// The number as a part of a name.
@@ -47,9 +47,9 @@ impl Seat {
         format!("{:016x}", self.0)
     }
 
-    /// The opposite of [`Seat::text`].
-    pub(super) fn parse(text: &str) -> Option<Seat> {
-        i64::from_str_radix(text, 16).ok().filter(|number| (0..SEATS).contains(number)).map(Seat)
+    /// The opposite of [`MemberSeat::text`].
+    pub(super) fn parse(text: &str) -> Option<MemberSeat> {
+        i64::from_str_radix(text, 16).ok().filter(|number| (0..SEATS).contains(number)).map(MemberSeat)
     }
 }
 
@@ -59,7 +59,7 @@ pub(super) struct RollCall {
     /// Not closed as long as SQLite has the file open: closing any handle of a file ends all locks that SQLite has on it in this
     /// process. That of a command is closed after the store, that of a gateway never.
     file: Arc<File>,
-    own: Mutex<Option<Seat>>,
+    own: Mutex<Option<MemberSeat>>,
 }
 
 impl RollCall {
@@ -75,7 +75,7 @@ impl RollCall {
     }
 
     /// Takes a seat, before the first read that is cached.
-    pub(super) async fn enroll(&self, seat: Seat, patience: Duration) -> io::Result<()> {
+    pub(super) async fn enroll(&self, seat: MemberSeat, patience: Duration) -> io::Result<()> {
         std::mem::forget(self.file.clone());
         let deadline = Instant::now() + patience;
         loop {
@@ -101,7 +101,7 @@ impl RollCall {
     ///
     /// # Errors
     /// [`FOREIGN`], if the lock of another program hides them.
-    pub(super) fn others(&self) -> Result<Vec<Seat>, &'static str> {
+    pub(super) fn others(&self) -> Result<Vec<MemberSeat>, &'static str> {
         let mut seats = Vec::new();
         let mut ranges = vec![(FIRST, FIRST + SEATS)];
         while let Some((from, end)) = ranges.pop() {
@@ -114,7 +114,7 @@ impl RollCall {
             if lock.l_len != 1 || !(from..end).contains(&lock.l_start) {
                 return Err(FOREIGN);
             }
-            seats.push(Seat(lock.l_start - FIRST));
+            seats.push(MemberSeat(lock.l_start - FIRST));
             let rest = [(from, lock.l_start), (lock.l_start + 1, end)];
             ranges.extend(rest.into_iter().filter(|(from, end)| from < end));
         }
@@ -155,16 +155,16 @@ mod tests {
         let mut seats = Vec::new();
         for (index, member) in members.iter().enumerate() {
             let seat = match index {
-                0 => Seat(0),
-                1 => Seat(1),
-                2 => Seat(SEATS - 1),
-                _ => Seat::random().unwrap(),
+                0 => MemberSeat(0),
+                1 => MemberSeat(1),
+                2 => MemberSeat(SEATS - 1),
+                _ => MemberSeat::random().unwrap(),
             };
-            assert_eq!(Seat::parse(&seat.text()), Some(seat));
+            assert_eq!(MemberSeat::parse(&seat.text()), Some(seat));
             member.enroll(seat, Duration::from_secs(5)).await.unwrap();
             seats.push(seat);
         }
-        let sorted = |mut seats: Vec<Seat>| {
+        let sorted = |mut seats: Vec<MemberSeat>| {
             seats.sort_by_key(|seat| seat.0);
             seats
         };
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(caller.others(), Ok(vec![]));
         fcntl(&other, FcntlArg::F_OFD_SETLK(&range(libc::F_WRLCK, 0, 0))).unwrap();
         assert_eq!(caller.others(), Err(FOREIGN));
-        let refused = caller.enroll(Seat(7), Duration::ZERO).await.unwrap_err();
+        let refused = caller.enroll(MemberSeat(7), Duration::ZERO).await.unwrap_err();
         assert_eq!(refused.to_string(), FOREIGN);
     }
 }

@@ -219,7 +219,7 @@ async fn who_lost_its_socket_is_told_all_the_same_or_the_change_is_unconfirmed()
 
     // As one whose sockets are elsewhere, for example because its container has only the file.
     let hidden = RollCall::open(one.store.path(), one.store.file_id()).unwrap();
-    hidden.enroll(Seat::random().unwrap(), QUICK.patience).await.unwrap();
+    hidden.enroll(MemberSeat::random().unwrap(), QUICK.patience).await.unwrap();
     let change = one.add("last").await;
     let mut visitor = Cluster::visit(&one.store).unwrap();
     visitor.timing = QUICK;
@@ -260,6 +260,9 @@ async fn who_lost_its_socket_is_not_taken_for_told_because_others_were_answered(
         }
     }
     editors.abort_all();
+    while let Some(ended) = editors.join_next().await {
+        assert!(ended.unwrap_err().is_cancelled());
+    }
 }
 
 // Case E12: a program that has nothing to do with Gatepost has the file locked by flock(2), for example a script of backups.
