@@ -68,7 +68,7 @@ pub enum UnreadInput {
     Unbounded,
     /// Everything within [`LISTEN`], even if there are no unread bytes yet. The client is sending a message.
     Expected,
-    /// What follows within [`LISTEN_LATE`], up to [`DRAIN_LATE`] bytes. The client has paused within a message that is refused.
+    /// Everything within [`LISTEN_LATE`], up to [`DRAIN_LATE`] bytes. The client has paused within a message that is refused.
     Late,
 }
 
