@@ -31,11 +31,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
-pub use self::notice::{Unconfirmed, ask_running};
+pub use self::notice::{Unconfirmed, ask_running, await_running};
 
 use self::ledger::Ledger;
 use self::nodes_folder::NodesFolder;
-use self::notice::{ACKNOWLEDGED, ANOTHER_FILE, LONGEST_NOTICE, Notice, RETRY, tell};
+use self::notice::{ACKNOWLEDGED, ANOTHER_FILE, LONGEST_NOTICE, LOOK, Notice, RETRY, tell};
 use self::roll_call::{MemberSeat, RollCall};
 use super::Epochs;
 use super::audit::News;
@@ -50,7 +50,7 @@ struct Timing {
     patience: Duration,
 }
 
-const TIMING: Timing = Timing { look: Duration::from_millis(250), patience: Duration::from_secs(5) };
+const TIMING: Timing = Timing { look: LOOK, patience: Duration::from_secs(5) };
 
 /// The interval at which the same failure to listen is logged.
 const COMPLAINTS: Duration = Duration::from_secs(60);

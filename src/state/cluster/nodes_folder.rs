@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, fchown, mkdirat, openat, statat};
 use rustix::io::Errno;
@@ -179,6 +180,14 @@ impl OpenFolder {
         names.filter(|name| name.as_ref().map_or(true, |name| name.ends_with(LISTENING))).collect()
     }
 
+    /// Returns true if nobody has listened here yet, and it was made less than `age` ago.
+    pub(super) fn is_fresh(&self, age: Duration) -> bool {
+        let made =
+            self.folder.metadata().and_then(|metadata| metadata.created().or_else(|_| metadata.modified()));
+        let is_young = made.is_ok_and(|made| made.elapsed().is_ok_and(|elapsed| elapsed < age));
+        is_young && self.names().is_ok_and(|names| names.is_empty())
+    }
+
     pub(super) async fn connect(&self, name: &str) -> io::Result<UnixStream> {
         UnixStream::connect(self.path(name)).await
     }
@@ -217,6 +226,7 @@ fn holds_only_sockets(folder: &File) -> io::Result<bool> {
 mod tests {
     use std::os::unix::fs::{chown, symlink};
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Instant;
 
     use super::*;
 
@@ -264,9 +274,11 @@ mod tests {
                     let _ = std::fs::remove_dir(&path);
                 }
             });
-            let mut opened = 0;
-            for _ in 0..3000 {
+            let (mut opened, mut tries) = (0, 0);
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while tries < 3000 || opened == 0 && Instant::now() < deadline {
                 opened += usize::from(nodes.open().is_ok());
+                tries += 1;
             }
             done.store(true, Ordering::Relaxed);
             assert!(opened > 0, "it never succeeded: is the test blind?");

@@ -246,8 +246,9 @@ async fn who_lost_its_socket_is_not_taken_for_told_because_others_were_answered(
             }
         });
     }
+    // One for all, since its end ends SQLite's locks in this process, see `RollCall`.
+    let visitor = Cluster::visit(&two.store).unwrap();
     for round in 0..20 {
-        let visitor = Cluster::visit(&two.store).unwrap();
         let change = two.add(&format!("holder{round}")).await;
         let before = [one.epochs.now(), two.epochs.now()];
         for node in [&*one, &two] {
