@@ -73,6 +73,7 @@ impl SmtpSession {
             if refused {
                 // Without a transaction, such a recipient counts as if it had not been pipelined.
                 self.phase = SessionPhase::Command;
+                self.within = false;
                 self.refuse_outside(out);
                 over = self.is_over();
                 continue;
