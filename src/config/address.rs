@@ -177,20 +177,27 @@ pub(super) fn host(text: &str) -> Result<&str, String> {
     }
 }
 
-/// Parses a network or a single address: `10.0.0.0/8`, `192.0.2.7`, `2001:db8::/32`.
+/// Parses a network or a single address: `10.0.0.0/8`, `192.0.2.7`, `2001:db8::/32`. IPv4 in IPv6 (`::ffff:192.0.2.0/120`) is IPv4,
+/// as the addresses of clients are.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(address.into());
+        return Ok(address.to_canonical().into());
     }
     let network: IpNet = text.parse().map_err(|_| {
         format!("invalid network '{}': expected an IP address or a network such as 10.0.0.0/8", shown(text))
     })?;
     let plain = network.trunc();
     if plain == network {
-        Ok(network)
+        Ok(unmapped(network))
     } else {
         Err(format!("invalid network '{text}': bits are set after its prefix, expected {plain}"))
     }
+}
+
+fn unmapped(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network else { return network };
+    let inner = v6.prefix_len().checked_sub(96).zip(v6.network().to_ipv4_mapped());
+    inner.and_then(|(prefix, v4)| IpNet::new(v4.into(), prefix).ok()).unwrap_or(network)
 }
 
 /// Parses the URL of the store: `sqlite://PATH`.
@@ -335,6 +342,15 @@ mod tests {
         assert_eq!(network("192.0.2.7").unwrap().to_string(), "192.0.2.7/32");
         assert_eq!(network("::1").unwrap().to_string(), "::1/128");
         assert_eq!(network("10.0.0.0/8").unwrap().to_string(), "10.0.0.0/8");
+        for (mapped, expected) in [
+            ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
+            ("::ffff:192.0.2.7", "192.0.2.7/32"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::/0", "::/0"),
+            ("2001:db8::/120", "2001:db8::/120"),
+        ] {
+            assert_eq!(network(mapped).unwrap().to_string(), expected);
+        }
         assert!(network("10.0.0.1/8").unwrap_err().contains("expected 10.0.0.0/8"));
         assert!(network("10.0.0.0/33").is_err());
         assert!(network("localhost").is_err());

@@ -140,6 +140,8 @@ impl<'a> ConfigTable<'a> {
                 self.name.is_empty() && matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_));
             let kind = if section { "section" } else { "key" };
             let hint = match nearest(name, asked.iter().copied()) {
+                // What has several addresses in a section has one in a table of a list.
+                None if name == "listen" && asked.contains(&"address") => ", did you mean 'address'?".into(),
                 Some(near) if section => format!(", did you mean [{near}]?"),
                 Some(near) => format!(", did you mean '{near}'?"),
                 None => elsewhere(self.findings.known(), name).unwrap_or_default(),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use http::Method;
+use ipnet::IpNet;
 
 use super::pattern::covers;
 use super::{
@@ -30,8 +31,9 @@ impl Config {
                 "auth.bcrypt_cost: {cost} is low, stolen hashes are fast to guess; use 10 or more"
             ));
         }
-        if let Some(all) = self.server.trusted_proxies.iter().find(|net| net.prefix_len() == 0) {
-            warnings.push(format!("server.trusted_proxies: {all} lets every client forge its address"));
+        if let Some(wide) = self.server.trusted_proxies.iter().find(|network| is_wide(network)) {
+            let who = if wide.prefix_len() == 0 { "every client" } else { "a large part of all clients" };
+            warnings.push(format!("server.trusted_proxies: {wide} lets {who} forge its address"));
         }
         for entry in [&self.api, &self.web].into_iter().flatten() {
             warn_entry(entry, &mut warnings);
@@ -43,15 +45,26 @@ impl Config {
     }
 }
 
+/// Returns true for a network that no single operator has. A few of them cover all addresses.
+fn is_wide(network: &IpNet) -> bool {
+    match network {
+        IpNet::V4(network) => network.prefix_len() < 8,
+        // Unique local addresses (RFC 4193) are nobody else's.
+        IpNet::V6(network) => {
+            network.prefix_len() < 16 && !matches!(network.network().octets()[0], 0xfc | 0xfd)
+        }
+    }
+}
+
 fn warn_smtp(smtp: &SmtpEntry, no_trusted_proxies: bool, warnings: &mut Vec<String>) {
     for listener in smtp.listeners.iter().filter(|listener| listener.allows_cleartext_login()) {
         let (key, address, networks) = (listener.key, listener.address, &listener.rules.networks);
         if networks.is_empty() {
             warnings
                 .push(format!("{key}: require_tls is off on {address}, so passwords may arrive unencrypted"));
-        } else if let Some(all) = networks.iter().find(|network| network.prefix_len() == 0) {
-            warnings
-                .push(format!("{key}: {address} accepts unencrypted passwords from every network ({all})"));
+        } else if let Some(wide) = networks.iter().find(|network| is_wide(network)) {
+            let from = if wide.prefix_len() == 0 { "every network" } else { "a large part of all networks" };
+            warnings.push(format!("{key}: {address} accepts unencrypted passwords from {from} ({wide})"));
         }
     }
     if no_trusted_proxies && smtp.listeners.iter().any(|listener| listener.rules.proxy_protocol) {

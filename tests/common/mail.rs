@@ -300,6 +300,12 @@ impl Client {
         self.try_answer().is_none()
     }
 
+    /// Closes the client's side of a connection without TLS.
+    pub fn close_write(&mut self) {
+        let Line::Clear(stream) = self.line.get_ref() else { panic!("it has TLS") };
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
     /// The bare connection, where it has no TLS.
     pub fn into_stream(self) -> TcpStream {
         let Line::Clear(stream) = self.line.into_inner() else { panic!("it has TLS") };

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use crate::common::backend::Backend;
 use crate::common::database::{Other, file_of};
@@ -94,6 +95,52 @@ fn a_replaced_database_is_noticed_and_nothing_is_decided() {
     assert_eq!(get("/v3/stats").basic(JOE).send(gateway.api()).status, 401);
     assert_eq!(get("/v3/stats").basic(ANN).send(gateway.api()).status, 200);
     assert_eq!(ready(&gateway), 200);
+}
+
+// Case E17: a backup is moved to the place of the database, and what was written to that since is in its write-ahead log.
+#[test]
+fn a_restore_under_a_running_gateway_is_not_undone_by_the_restart() {
+    for means in ["TERM", "KILL"] {
+        let backend = Backend::hello();
+        let (mut gateway, _connection) = warm(&backend);
+        let (file, backup) = (file_of(&gateway), gateway.directory.path().join("backup.db"));
+        Other::run(&file, &format!("db.execute(\"VACUUM INTO '{}'\")\nsay()", backup.display())).end();
+        let restored = fs::read(&backup).unwrap();
+        for number in 0..40 {
+            gateway.credential(&format!("late{number}:passw0rd-of-late"), "api");
+        }
+        let old = fs::File::open(&file).unwrap();
+        fs::rename(&backup, &file).unwrap();
+        gateway.log().wait_for(&["the store is unavailable", "was replaced by another file"]);
+        let log = PathBuf::from(format!("{}-wal", file.display()));
+        if means == "TERM" {
+            gateway.signal("TERM");
+            assert_eq!(gateway.wait(), Some(0));
+            assert!(!log.exists(), "left beside the restored file");
+        } else {
+            // It empties its log by itself.
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while log.metadata().unwrap().len() > 0 {
+                assert!(Instant::now() < deadline, "the log is left beside the restored file");
+                std::thread::yield_now();
+            }
+            gateway.kill();
+        }
+        assert!(fs::read(&file).unwrap() == restored, "{means}: written into the restored file");
+        gateway.restart();
+        let late = get("/v3/stats").basic("late39:passw0rd-of-late").send(gateway.api()).status;
+        let joe = get("/v3/stats").basic(JOE).send(gateway.api()).status;
+        assert_eq!((late, joe), (401, 200), "{means}: the restore is in effect");
+        let check = "assert db.execute('PRAGMA integrity_check').fetchall() == [('ok',)]\nsay()";
+        Other::run(&file, check).end();
+        // Nothing of the old file is lost either, for example if it was moved and not replaced.
+        let kept = gateway.directory.path().join("kept.db");
+        std::io::copy(&mut &old, &mut fs::File::create(&kept).unwrap()).unwrap();
+        let check = format!(
+            "{check}\nassert db.execute(\"SELECT 1 FROM principal WHERE name = 'late39'\").fetchone()"
+        );
+        Other::run(&kept, &check).end();
+    }
 }
 
 // Case E17: nobody asks for anything meanwhile; within a second nothing is decided by the cache either.

@@ -222,6 +222,67 @@ fn a_message_that_continues_is_not_cut_off() {
     assert_eq!(strict.say("NOOP").code, 250);
 }
 
+// Case D6: only who may believe that its message has ended is cut off early, and then still hears why.
+#[test]
+fn who_may_only_be_slow_has_its_whole_time() {
+    let (gateway, sink) = site("max_message = \"64KiB\"");
+    let large = "x".repeat(66_000);
+    let pause = Duration::from_secs(6);
+    std::thread::scope(|scope| {
+        for (key, content, rest, reply) in [
+            ("smtp.listen", "Subject: x\r\n\r\nx\r\n.\r", "\n", "250 "),
+            ("smtp.listener", "Subject: x\r\n\r\nx\r\n.\r", "\n", "250 "),
+            ("smtp.listen", "Subject: x\r\n\r\na\nb", "\r\n.\r\n", INVALID),
+            ("smtp.listen", &large, "\r\n.\r\n", "552 5.3.4 "),
+        ] {
+            let gateway = &gateway;
+            scope.spawn(move || {
+                let mut client = client(gateway, key);
+                send_data(&mut client, content);
+                assert!(client.hears_nothing_for(pause), "{key}");
+                client.send(rest.as_bytes());
+                let answer = client.answer();
+                assert!(answer.text().starts_with(reply), "{key}: {answer:?}");
+                assert_eq!(client.say("NOOP").code, 250);
+            });
+        }
+        // The reply comes after 5 s, and the client only reads it after it has sent all.
+        scope.spawn(|| {
+            let mut client = client(&gateway, "smtp.listener");
+            send_data(&mut client, "Subject: x\r\n\r\nx\n.\n");
+            std::thread::sleep(pause + Duration::from_secs(1));
+            for _ in 0..10 {
+                client.send(large.as_bytes());
+            }
+            assert!(client.answer().text().starts_with(NOT_RECOGNIZED));
+        });
+    });
+    assert_eq!(sink.messages().len(), 2);
+}
+
+// Case D6: also with the next commands behind the end that is none, and if the client then closes its side.
+#[test]
+fn who_sends_nothing_more_is_told_why() {
+    let (gateway, sink) = site("");
+    for (key, content, closes, reason) in [
+        ("smtp.listener", "Subject: x\n\nhi\n.\nQUIT\n", false, NOT_RECOGNIZED),
+        ("smtp.listen", "Subject: x\n\nhi\n.\nQUIT\n", false, INVALID),
+        ("smtp.listener", "Subject: x\n\nhi\n.\n", true, NOT_RECOGNIZED),
+        ("smtp.listen", "Subject: x\n\nhi\n.\n", true, INVALID),
+    ] {
+        let mut client = client(&gateway, key);
+        send_data(&mut client, content);
+        let began = Instant::now();
+        if closes {
+            client.close_write();
+        }
+        let pause = if closes { Duration::ZERO } else { Duration::from_secs(5) };
+        is_answered(&mut client, began, pause, reason, key);
+    }
+    wait_for_metric(&gateway, "gatepost_smtp_messages_total{outcome=\"refused\"}", 4);
+    assert_eq!(sink.messages(), []);
+}
+
 // Case D6: the pause is 5 s if a message may pause for longer.
 #[test]
 fn after_five_seconds_the_reason_is_answered() {

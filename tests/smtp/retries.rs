@@ -88,6 +88,42 @@ fn what_was_offered_to_a_session_is_not_refused_in_it() {
     assert_eq!(driver.codes()[10..], [250, 250]);
 }
 
+// Case D14: a reply of a backend to a message that is malformed, but for its code
+#[test]
+fn an_accepted_message_is_accepted_however_malformed_the_reply_is() {
+    let replies = [
+        "250 2.0.0 ok \r x\r\n",
+        "250 2.0.0 ok\0\r\n",
+        "250 2.0.0 ok\n",
+        "250 2.0.0 ok\r\r\n",
+        "250\tok\r\n",
+        "250ok\r\n",
+        "250-a\r\n251 b\r\n",
+    ];
+    for reply in replies {
+        let sink = Sink::start(Settings::scripted(move |moment| match moment.command {
+            "message" => Act::Say(reply.to_owned()),
+            _ => Act::Well,
+        }));
+        let gateway = started(sink.address, "upstream_connections = 1\nhealth_interval = \"1h\"");
+        let mut client = Client::login(gateway.address("smtp.listen"), JOE);
+        for chunked in [false, true] {
+            client.begin();
+            let answer = if chunked {
+                client.send(format!("BDAT {} LAST\r\n{CONTENT}", CONTENT.len()).as_bytes());
+                client.answer()
+            } else {
+                assert_eq!(client.say("DATA").code, 354);
+                client.send(format!("{CONTENT}\r\n.\r\n").as_bytes());
+                client.answer()
+            };
+            assert_eq!(answer.code, 250, "{reply:?}: {answer:?}");
+        }
+        // What follows such a reply is not clear, so that no connection is used again; the first one only probed the backend.
+        assert_eq!((sink.messages().len(), sink.connections()), (2, 3), "{reply:?}");
+    }
+}
+
 // Case D14: a reply of a backend that is too long
 #[test]
 fn an_accepted_message_is_accepted_however_long_the_reply_is() {

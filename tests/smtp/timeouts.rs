@@ -82,6 +82,25 @@ fn who_drips_a_command_gets_no_more_time_for_it() {
 }
 
 #[test]
+fn who_drips_a_chunk_that_is_discarded_gets_no_more_time_than_for_a_command() {
+    let sink = Sink::good();
+    let gateway = started(sink.url(), "command_timeout = \"400ms\"");
+    for code in [530, 503] {
+        let mut client = match code {
+            530 => Client::hello(gateway.address("smtp.listen")),
+            _ => client(&gateway),
+        };
+        let began = Instant::now();
+        client.send(b"BDAT 99999 LAST\r\n");
+        client.drip(b"x", PACE);
+        assert_eq!(client.answer().code, code);
+        in_time(began, SHORT);
+        assert!(client.is_closed());
+    }
+    wait_for_metric(&gateway, TIMES, 2);
+}
+
+#[test]
 fn after_starttls_there_is_the_whole_time_again() {
     let sink = Sink::good();
     let authority = Authority::new();
@@ -152,6 +171,7 @@ fn a_message_that_nobody_gets_has_no_more_time_than_others() {
         }
     }
     wait_for_metric(&gateway, "gatepost_smtp_messages_total{outcome=\"refused\"}", 5);
+    wait_for_metric(&gateway, TIMES, 6);
     assert_eq!(sink.messages(), []);
 }
 

@@ -26,8 +26,12 @@ const BYE: &[u8] = b"221 2.0.0 Bye\r\n";
 
 /// The longest time for which a client's bytes are read after the end of its session.
 const LISTEN: Duration = Duration::from_secs(1);
-/// The most of these bytes, except for [`UnreadInput::Unbounded`] and [`UnreadInput::Expected`].
+/// The same for a client that may continue its message after a pause.
+pub const LISTEN_LATE: Duration = Duration::from_secs(10);
+/// The most of these bytes for [`UnreadInput::Bounded`].
 const DRAIN: usize = 64 * 1024;
+/// The most of them for [`UnreadInput::Late`].
+const DRAIN_LATE: usize = 16 * 1024 * 1024;
 /// The most of these bytes for one read.
 const SCRAP: usize = 4 * 1024;
 
@@ -64,6 +68,8 @@ pub enum UnreadInput {
     Unbounded,
     /// Everything within [`LISTEN`], even if there are no unread bytes yet. The client is sending a message.
     Expected,
+    /// Everything within [`LISTEN_LATE`], up to [`DRAIN_LATE`] bytes. The client has paused within a message that is refused.
+    Late,
 }
 
 impl ClientIo {
@@ -148,11 +154,12 @@ impl ClientIo {
     }
 
     /// Sends the last replies, ends the stream, and closes the connection. Before that, reads and discards input according to
-    /// `unread`, for at most [`LISTEN`]. If a connection is closed with unread bytes, the kernel drops unsent replies and
+    /// `unread`, for a limited time. If a connection is closed with unread bytes, the kernel drops unsent replies and
     /// resets it. After a reset, the client may drop replies that it has not read.
     pub async fn close(mut self, last: &[u8], unread: UnreadInput) {
         let is_quit = last.ends_with(BYE);
-        let has_more = unread == UnreadInput::Expected || self.has_unread(is_quit);
+        let has_more =
+            matches!(unread, UnreadInput::Expected | UnreadInput::Late) || self.has_unread(is_quit);
         if let ClientIo::Cleartext(stream) = &self
             && last == BYE
             && !has_more
@@ -174,8 +181,12 @@ impl ClientIo {
             ClientIo::Tls(stream) => stream.shutdown().await,
         };
         if ended.is_ok() && has_more {
-            let most = if unread == UnreadInput::Bounded { DRAIN } else { usize::MAX };
-            let _ = timeout(LISTEN, self.drain(most)).await;
+            let (most, longest) = match unread {
+                UnreadInput::Bounded => (DRAIN, LISTEN),
+                UnreadInput::Unbounded | UnreadInput::Expected => (usize::MAX, LISTEN),
+                UnreadInput::Late => (DRAIN_LATE, LISTEN_LATE),
+            };
+            let _ = timeout(longest, self.drain(most)).await;
         }
     }
 

@@ -84,12 +84,24 @@ impl SmtpServer {
             return None;
         };
         let acceptor = self.worker.entry.tls.as_ref().filter(|_| self.listener.has_implicit_tls());
+        let is_admitted = self.listener.admits(&address);
+        let mut outsider = None;
+        if acceptor.is_some() && !is_admitted {
+            outsider = self.worker.entry.outsiders.enter();
+            if outsider.is_none() {
+                // Without a word, since that would cost a handshake.
+                self.worker.entry.metrics.smtp_limit(SmtpLimit::Network);
+                self.log_unmet(RefusalReason::Network, address, self.listener.config.key);
+                return None;
+            }
+        }
         let stream = match acceptor {
             Some(acceptor) => Box::pin(self.encrypt(stream, acceptor, address)).await?,
             None => ClientIo::Cleartext(stream),
         };
-        if !self.listener.admits(&address) {
+        if !is_admitted {
             Box::pin(self.turn_away(stream, address)).await;
+            drop(outsider);
             return None;
         }
         Some((stream, address, counted))

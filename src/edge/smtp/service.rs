@@ -60,7 +60,10 @@ impl ServedListener {
     }
 }
 
-/// The longest pause within a message that is refused already.
+/// The most TLS handshakes at once only to tell a client that it is in no network of its listener.
+const OUTSIDERS: usize = 16;
+
+/// The longest pause within a message that its client may take for complete.
 const STALL: Duration = Duration::from_secs(5);
 
 /// The SMTP entry.
@@ -71,7 +74,7 @@ pub struct SmtpService {
     pub timeouts: SmtpTimeouts,
     /// The longest TLS handshake, and the longest wait for a header of the PROXY protocol.
     pub handshake: Duration,
-    /// The longest pause within a message that is refused already, or that its client may take for complete.
+    /// The longest pause within a message that its client may take for complete.
     pub stall: Duration,
     /// The networks of the trusted proxies; replaced at a reload.
     pub trusted_proxies: ArcSwap<Vec<IpNet>>,
@@ -87,6 +90,8 @@ pub struct SmtpService {
     pub metrics: Arc<Metrics>,
     /// Open connections by source.
     pub sources: Arc<SourceLimit>,
+    /// TLS handshakes of clients that are in no network of their listener.
+    pub outsiders: Arc<InFlight>,
     /// Open sessions, so that a stop can wait for them.
     pub sessions: Arc<InFlight>,
     /// Becomes true at the deadline of a stop, after which no wait continues.
@@ -127,6 +132,7 @@ impl SmtpService {
             backends: BackendGroup::new(config, workers, &metrics)?,
             metrics,
             sources: SourceLimit::new(config.limits.connections_per_source),
+            outsiders: InFlight::new(OUTSIDERS),
             sessions: InFlight::new(usize::MAX),
             cut_off: watch::Sender::new(false),
             refusals,

@@ -9,9 +9,10 @@ mod wait;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use pingora_timeout::timeout;
 use zeroize::Zeroize;
 
-use super::client_io::{ClientIo, UnreadInput};
+use super::client_io::{ClientIo, LISTEN_LATE, UnreadInput};
 use super::delivery::MailDelivery;
 use super::service::ServedListener;
 use super::shutdown::Shutdown;
@@ -57,6 +58,8 @@ enum WaitOutcome {
     CredentialsChanged,
     Stopped,
     TimedOut,
+    /// The client sends no more, but may still read.
+    Ended,
     Disconnected,
 }
 
@@ -114,9 +117,13 @@ impl SessionDriver {
             let timeouts = &self.worker.entry.timeouts;
             let command_ends_at = *command_ends.get_or_insert(now + timeouts.command);
             let receiving = self.session.is_receiving();
-            let until = match (self.session.may_stall(), receiving) {
-                (true, _) => Instant::now() + self.worker.entry.stall,
-                (false, true) => Instant::now() + timeouts.data,
+            let longest =
+                if self.session.may_await_reply() { self.worker.entry.stall } else { timeouts.data };
+            let pause_ends = Instant::now() + longest;
+            let until = match (receiving, self.session.may_stall()) {
+                (true, _) => pause_ends,
+                // A chunk that is discarded has no more time than a command.
+                (false, true) => command_ends_at.min(pause_ends),
                 (false, false) => command_ends_at,
             };
             let outcome = match reason {
@@ -128,7 +135,13 @@ impl SessionDriver {
                 WaitOutcome::Input => {}
                 WaitOutcome::Disconnected => break,
                 WaitOutcome::Stopped => self.close_with(&replies::STOPPING),
-                WaitOutcome::TimedOut => stalled = self.time_out(),
+                WaitOutcome::Ended => {
+                    stalled = self.end_stalled();
+                    if !stalled {
+                        break;
+                    }
+                }
+                WaitOutcome::TimedOut => stalled = self.time_out(pause_ends),
                 WaitOutcome::CredentialsChanged => self.unsure = true,
             }
             if !receiving && !self.session.is_over() {
@@ -148,10 +161,18 @@ impl SessionDriver {
                         let rest = match shutdown.has_begun() {
                             true if receiving || shutdown.is_past_deadline() => UnreadInput::Expected,
                             true => UnreadInput::Unbounded,
-                            false if stalled => UnreadInput::Expected,
+                            false if stalled => UnreadInput::Late,
                             false => UnreadInput::Bounded,
                         };
-                        let _ = self.alarm.within(FAREWELL, stream.close(&self.out, rest)).await;
+                        let closing = stream.close(&self.out, rest);
+                        match rest {
+                            // A stop does not wait for what the client may yet send.
+                            UnreadInput::Late => {
+                                let closing = timeout(FAREWELL + LISTEN_LATE, closing);
+                                let _ = self.worker.unless_stopped(closing).await;
+                            }
+                            _ => drop(self.alarm.within(FAREWELL, closing).await),
+                        }
                     }
                     break;
                 }
@@ -168,14 +189,24 @@ impl SessionDriver {
     }
 
     /// Ends the session because its client took too long. If its message is refused, the reply is the reason of that, and the
-    /// result is true.
-    fn time_out(&mut self) -> bool {
+    /// result is true. A pause until `pause_ends` is then no timeout.
+    fn time_out(&mut self, pause_ends: Instant) -> bool {
+        let stalled = self.end_stalled();
+        if !stalled || Instant::now() < pause_ends {
+            self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
+        }
+        if !stalled {
+            self.close_with(&replies::TIMEOUT);
+        }
+        stalled
+    }
+
+    /// Ends the session in the middle of a message that is refused, with the reply to it. Returns false if there is none.
+    fn end_stalled(&mut self) -> bool {
         let receiving = self.session.is_receiving();
         let stalled = self.session.end_stalled(&mut self.out);
-        if !stalled {
-            self.worker.entry.metrics.smtp_limit(SmtpLimit::Time);
-            self.close_with(&replies::TIMEOUT);
-        } else if let Some(delivery) = &mut self.delivery
+        if stalled
+            && let Some(delivery) = &mut self.delivery
             && receiving
             && delivery.is_open()
         {

@@ -231,15 +231,19 @@ async fn watch(shared: Arc<MemberShared>, listener: UnixListener, timing: Timing
     listening.spawn(listen(shared.clone(), listener, timing));
     let mut ticks = interval(timing.look);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_settled = false;
     loop {
         ticks.tick().await;
         let before = shared.ledger.known();
         // The store logs its faults itself.
-        if let Ok(number) = shared.store.changes().await
-            && shared.ledger.look(before, number)
-        {
-            info!("store changed without a notice: all cached data is dropped");
-            shared.epochs.raise_all();
+        match shared.store.changes().await {
+            Ok(number) if shared.ledger.look(before, number) => {
+                info!("store changed without a notice: all cached data is dropped");
+                shared.epochs.raise_all();
+            }
+            Err(StoreError::Replaced(_)) if !is_settled => is_settled = shared.store.settle().await,
+            Ok(_) => is_settled = false,
+            Err(_) => {}
         }
         let name = shared.name.lock().clone();
         if !shared.place.has(&name) {

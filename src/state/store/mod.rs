@@ -206,6 +206,12 @@ impl Store {
         &self.path
     }
 
+    /// Moves everything that was written into the open file, although that is no longer at its path: a start after kill -9 finds nothing
+    /// of it beside the file that has replaced it. Returns true if it is done.
+    pub async fn settle(&self) -> bool {
+        self.pools.settle().await
+    }
+
     /// Closes the connections after all running statements have ended. The store is unavailable afterwards.
     pub async fn close(&self) {
         self.pools.close().await;

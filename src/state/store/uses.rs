@@ -43,8 +43,9 @@ impl Store {
     /// and so is a use within an hour of the one that is stored. Does not count as a change, see [`Store::changes`].
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`].
+    /// [`StoreError::Unavailable`], [`StoreError::Replaced`].
     pub async fn write_uses(&self, uses: &[PrincipalUse]) -> Result<(), StoreError> {
+        self.pools.verify_files()?;
         let mut transaction = self.pools.writer.begin_with(sqlite::BEGIN).await.map_err(unavailable)?;
         for used in uses {
             write(&mut transaction, used).await.map_err(unavailable)?;

@@ -90,6 +90,12 @@ pub fn longest(line: &[u8]) -> usize {
     }
 }
 
+/// Returns true for a command in which a tab counts as a blank: some devices send it.
+pub fn may_have_tabs(line: &[u8]) -> bool {
+    const VERBS: [&[u8]; 4] = [b"EHLO", b"HELO", b"MAIL", b"RCPT"];
+    line.get(..4).is_some_and(|verb| VERBS.iter().any(|known| verb.eq_ignore_ascii_case(known)))
+}
+
 /// Returns true for BDAT, however malformed: content follows it.
 pub fn is_bdat(line: &[u8]) -> bool {
     let verb = line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"));
@@ -103,7 +109,7 @@ impl<'a> SmtpCommand<'a> {
     /// The line is not a well-formed command that is offered.
     pub fn parse(line: &'a [u8]) -> Result<SmtpCommand<'a>, SmtpCommandError> {
         let line = line.trim_ascii_end();
-        let end = memchr::memchr(b' ', line).unwrap_or(line.len());
+        let end = memchr::memchr2(b' ', b'\t', line).unwrap_or(line.len());
         let (verb, rest) = line.split_at(end);
         let rest = rest.trim_ascii_start();
         let mut upper = [0; 8];
@@ -222,7 +228,7 @@ pub fn rcpt(arguments: &[u8], offered: Capabilities, utf8: bool, extended: bool)
     }
     let mut kept = Vec::with_capacity(arguments.len() + BRACKETS);
     path.write(&mut kept);
-    kept.extend_from_slice(rest);
+    kept.extend(rest.iter().map(|byte| if *byte == b'\t' { b' ' } else { *byte }));
     Ok(kept)
 }
 
@@ -240,7 +246,7 @@ mod tests {
 
     #[test]
     fn commands() {
-        let cases: [(&str, SmtpCommand<'_>); 21] = [
+        let cases: [(&str, SmtpCommand<'_>); 23] = [
             ("EHLO client.example", SmtpCommand::Ehlo(b"client.example")),
             ("ehlo [127.0.0.1]", SmtpCommand::Ehlo(b"[127.0.0.1]")),
             ("HELO x ", SmtpCommand::Helo(b"x")),
@@ -252,6 +258,8 @@ mod tests {
             ("MAIL FROM : a@b  ", SmtpCommand::Mail(b"a@b")),
             ("MAIL FROM:", SmtpCommand::Mail(b"")),
             ("EHLO My Mac", SmtpCommand::Ehlo(b"My Mac")),
+            ("EHLO\tMy\tMac", SmtpCommand::Ehlo(b"My\tMac")),
+            ("MAIL FROM:\t<a@b>", SmtpCommand::Mail(b"<a@b>")),
             ("RCPT TO:<a@b>", SmtpCommand::Rcpt(b"<a@b>")),
             ("DATA", SmtpCommand::Data),
             ("BDAT 10", SmtpCommand::Bdat(10, false)),
@@ -325,6 +333,9 @@ mod tests {
         assert_eq!(mail(b"<a@b> SIZE=1", all, 10, false), Err(replies::UNKNOWN_PARAMETER));
         // Case D4: without angle brackets
         assert_eq!(mail(b"a@b SIZE=1", all, 10, true).unwrap().arguments, b"<a@b> SIZE=1");
+        // A tab is a blank.
+        assert_eq!(mail(b"<a@b>\tSIZE=1\t", all, 10, true).unwrap().arguments, b"<a@b> SIZE=1");
+        assert_eq!(rcpt(b"<a@b>\tNOTIFY=NEVER", all, false, true), Ok(b"<a@b> NOTIFY=NEVER".to_vec()));
         assert_eq!(rcpt(b"< a@b >", all, false, true), Ok(b"<a@b>".to_vec()));
         assert_eq!(mail(b"", all, 10, true), Err(SmtpPathError::Missing.sender_reply()));
         assert_eq!(mail("<ä@b>".as_bytes(), all, 10, true), Err(replies::SMTPUTF8_REQUIRED));

@@ -1,7 +1,7 @@
 //! SMTP without a socket or a clock: what clients and backends send, as values.
 //!
 //! - The server side: `session` is a client's session, fed with bytes. It uses `command` (with `path`, `parameters` and `host_name`),
-//!   `auth`, `data`, `newline_normalizer` and `bdat` for content, `header` and `received_field` for what Gatepost removes from it and
+//!   `auth`, `data`, `newline_normalizer`, `last_line` and `bdat` for content, `header` and `received_field` for what Gatepost removes from it and
 //!   adds to it.
 //! - The client side: `reply_parser` reads the replies of backends, `extensions` what their EHLO replies offer; `xclient` is a
 //!   command of Postfix for proxies.
@@ -17,6 +17,7 @@ mod digits;
 pub mod extensions;
 pub mod header;
 mod host_name;
+mod last_line;
 pub mod newline_normalizer;
 pub mod parameters;
 pub mod path;

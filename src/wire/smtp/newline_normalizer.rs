@@ -16,6 +16,8 @@
 
 use memchr::memchr3;
 
+use super::last_line::LastLine;
+
 /// A reader that normalizes content up to its end.
 #[derive(Clone, Copy, Debug)]
 pub struct NewlineNormalizer {
@@ -59,7 +61,7 @@ pub enum NormalizedRead {
 impl NewlineNormalizer {
     /// A reader at the start of the content, which counts as the start of a line.
     pub const fn new() -> NewlineNormalizer {
-        NewlineNormalizer { at: ContentPosition::Start { crlf: true }, last_line: LastLine::Empty, size: 0 }
+        NewlineNormalizer { at: ContentPosition::Start { crlf: true }, last_line: LastLine::new(), size: 0 }
     }
 
     /// The size of the content so far in bytes, normalized and without stuffed dots, as SIZE counts it (RFC 1870).
@@ -68,9 +70,14 @@ impl NewlineNormalizer {
     }
 
     /// Returns true if a client may take the content so far for a complete message: it ends in a line with a single dot, between
-    /// line ends of any kind.
+    /// line ends of any kind, and at most commands follow.
     pub fn may_have_ended(&self) -> bool {
-        self.last_line == LastLine::DotEnded
+        self.last_line.may_be_end()
+    }
+
+    /// Returns true if only the LF of the end is missing.
+    pub fn is_within_end(&self) -> bool {
+        self.at == ContentPosition::DotCr { crlf: true, one: true }
     }
 
     /// Consumes input up to the end of the next element, and appends content to `out`. To be called until there is no more.
@@ -188,35 +195,6 @@ impl NewlineNormalizer {
 impl Default for NewlineNormalizer {
     fn default() -> NewlineNormalizer {
         NewlineNormalizer::new()
-    }
-}
-
-/// The last line of the content so far, for a reader to whom CR and LF end a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LastLine {
-    Empty,
-    Dot,
-    /// Only line ends follow a single dot.
-    DotEnded,
-    Other,
-}
-
-impl LastLine {
-    /// Follows the content.
-    fn follow(&mut self, content: &[u8]) {
-        let is_text = |byte: &u8| !matches!(byte, b'\r' | b'\n' | b'.');
-        let ends = content.iter().rposition(is_text);
-        if ends.is_some() {
-            *self = LastLine::Other;
-        }
-        for byte in &content[ends.map_or(0, |at| at + 1)..] {
-            *self = match (*self, byte) {
-                (LastLine::Empty | LastLine::DotEnded, b'.') => LastLine::Dot,
-                (LastLine::Dot | LastLine::DotEnded, b'\r' | b'\n') => LastLine::DotEnded,
-                (_, b'\r' | b'\n') => LastLine::Empty,
-                _ => LastLine::Other,
-            };
-        }
     }
 }
 

@@ -147,7 +147,7 @@ fn each<'a>(
     mut take: impl FnMut(&'static [u8], Option<&'a [u8]>, &'a [u8]) -> Result<(), EsmtpParameterError>,
 ) -> Result<(), EsmtpParameterError> {
     let mut seen = 0_u32;
-    for whole in text.split(|b| *b == b' ').filter(|whole| !whole.is_empty()) {
+    for whole in text.split(|b| matches!(b, b' ' | b'\t')).filter(|whole| !whole.is_empty()) {
         let (keyword, value) = match memchr::memchr(b'=', whole) {
             Some(at) => (&whole[..at], Some(&whole[at + 1..])),
             None => (whole, None),
@@ -259,7 +259,7 @@ mod tests {
             " ENVID=+",
             " AUTH=a=b",
             " -X=1",
-            " SIZE=1\t",
+            " SIZE=1\x0b",
             " SIZE=100000000000000000000",
         ] {
             assert_eq!(read(text, ALL), Err(Syntax), "{text}");

@@ -38,6 +38,8 @@ pub enum SmtpPathError {
     Missing,
     /// The null path, for a recipient.
     Null,
+    /// A name before an address in angle brackets.
+    Name,
     /// A `<` without its `>`.
     Unclosed,
     /// An angle bracket within the address.
@@ -81,6 +83,7 @@ impl SmtpPathError {
         match self {
             SmtpPathError::NoKeyword | SmtpPathError::Missing => "Invalid address: it is missing",
             SmtpPathError::Null => "Invalid address: a recipient must not be empty",
+            SmtpPathError::Name => "Invalid address: only the address, without a name",
             SmtpPathError::Unclosed => "Invalid address: '<' without '>'",
             SmtpPathError::Bracket => "Invalid address: it contains an unquoted '<' or '>'",
             SmtpPathError::Blank => "Invalid address: it contains an unquoted blank",
@@ -95,7 +98,7 @@ impl SmtpPathError {
 }
 
 impl<'a> SmtpPath<'a> {
-    /// Splits the path from the arguments. The rest is empty or begins with a blank.
+    /// Splits the path from the arguments. The rest is empty or begins with a blank or tab.
     ///
     /// # Errors
     /// There is no well-formed path.
@@ -135,7 +138,7 @@ fn bracketed(behind: &[u8]) -> Result<(&[u8], &[u8]), SmtpPathError> {
         None => quoted(behind)?,
     };
     match rest.first() {
-        None | Some(b' ') => Ok((mailbox, rest)),
+        None | Some(b' ' | b'\t') => Ok((mailbox, rest)),
         Some(_) => Err(SmtpPathError::TextBehind),
     }
 }
@@ -157,18 +160,21 @@ fn quoted(behind: &[u8]) -> Result<(&[u8], &[u8]), SmtpPathError> {
 fn bare(arguments: &[u8]) -> Result<(&[u8], &[u8]), SmtpPathError> {
     let (mailbox, rest) = arguments.split_at(special(arguments)?.unwrap_or(arguments.len()));
     match skip_blanks(rest).first() {
-        // A name before the address counts as a part of it.
+        Some(b'<') if !mailbox.is_empty() => Err(SmtpPathError::Name),
         Some(b'<' | b'>') => Err(SmtpPathError::Bracket),
+        // No parameter begins with a bracket.
+        _ if rest.windows(2).any(|pair| matches!(pair, b" <" | b"\t<")) => Err(SmtpPathError::Name),
         _ if mailbox.is_empty() => Err(SmtpPathError::Missing),
         _ => Ok((mailbox, rest)),
     }
 }
 
-/// The position of the first blank or angle bracket that is neither quoted nor escaped.
+/// The position of the first blank, tab or angle bracket that is neither quoted nor escaped.
 fn special(text: &[u8]) -> Result<Option<usize>, SmtpPathError> {
     let (mut quoted, mut escaped) = (false, false);
     for (at, byte) in text.iter().enumerate() {
         match byte {
+            b'\t' if !quoted && !escaped => return Ok(Some(at)),
             0..=31 | 127 => return Err(SmtpPathError::Control),
             _ if escaped => escaped = false,
             b'\\' => escaped = true,
@@ -182,7 +188,7 @@ fn special(text: &[u8]) -> Result<Option<usize>, SmtpPathError> {
 }
 
 fn skip_blanks(text: &[u8]) -> &[u8] {
-    let blanks = text.iter().take_while(|byte| **byte == b' ').count();
+    let blanks = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     &text[blanks..]
 }
 
@@ -204,7 +210,7 @@ mod tests {
         #[test]
         fn the_fast_way_finds_the_same_end(text in "[ab@<> \"\\\\\t\u{7f}ä]{0,12}") {
             let slow = quoted(text.as_bytes()).and_then(|(mailbox, rest)| match rest.first() {
-                None | Some(b' ') => Ok((mailbox, rest)),
+                None | Some(b' ' | b'\t') => Ok((mailbox, rest)),
                 Some(_) => Err(TextBehind),
             });
             proptest::prop_assert_eq!(bracketed(text.as_bytes()), slow);
@@ -260,6 +266,9 @@ mod tests {
             ("<  joe@example.com> SIZE=1", "joe@example.com", " SIZE=1"),
             ("<joe\\ @example.com\\  >", "joe\\ @example.com\\ ", ""),
             ("< >", "", ""),
+            ("<joe@example.com>\t", "joe@example.com", "\t"),
+            ("<\tjoe@example.com\t>\tSIZE=1", "joe@example.com", "\tSIZE=1"),
+            ("joe@example.com\tSIZE=1 AUTH=<>", "joe@example.com", "\tSIZE=1 AUTH=<>"),
         ];
         for (text, mailbox, rest) in good {
             assert_eq!(split(text), Ok((mailbox, rest)), "{text}");
@@ -283,11 +292,15 @@ mod tests {
             ("<joe@>", HalfEmpty),
             ("joe@", HalfEmpty),
             ("<<joe@example.com>>", Bracket),
-            ("joe<joe@example.com>", Bracket),
-            ("Joe <joe@example.com>", Bracket),
+            ("joe<joe@example.com>", Name),
+            ("Joe <joe@example.com>", Name),
+            ("\"Joe Doe\" <joe@example.com>", Name),
+            ("Joe Doe <joe@example.com>", Name),
             ("joe@example.com>", Bracket),
-            ("<joe\t@example.com>", Control),
-            ("joe\t@example.com", Control),
+            ("<joe\t@example.com>", Blank),
+            ("<\"joe\t\"@example.com>", Control),
+            ("joe\\\t@example.com", Control),
+            ("joe\u{7f}@example.com", Control),
         ];
         for (text, error) in bad {
             assert_eq!(split(text), Err(error), "{text}");

@@ -79,6 +79,8 @@ pub struct BackendClient {
     unflushed: bool,
     /// Refusals since the last message that was accepted.
     refusals: u32,
+    /// True after a malformed reply, whose end is unknown.
+    garbled: bool,
 }
 
 impl BackendClient {
@@ -97,6 +99,7 @@ impl BackendClient {
             last_used: Instant::now(),
             unflushed: false,
             refusals: 0,
+            garbled: false,
         }
     }
 
@@ -120,10 +123,10 @@ impl BackendClient {
         self.refusals = 0;
     }
 
-    /// Returns true after so many refusals that the backend may penalize the next transaction. Mail servers delay, and then
-    /// close, connections on which only errors occur.
+    /// Returns true if the connection is used for no other transaction: after a malformed reply, and after so many refusals that
+    /// the backend may penalize the next one. Mail servers delay, and then close, connections on which only errors occur.
     pub fn is_worn(&self) -> bool {
-        self.refusals >= REFUSALS
+        self.garbled || self.refusals >= REFUSALS
     }
 
     /// Sends QUIT without waiting for its reply.
@@ -198,9 +201,26 @@ impl BackendClient {
         }
     }
 
-    /// Waits for the reply to the end of a message or chunk.
-    pub async fn final_reply(&mut self) -> Result<Reply, BackendError> {
+    /// Waits for the reply to a chunk that is not the last one.
+    pub async fn chunk_reply(&mut self) -> Result<Reply, BackendError> {
         self.reply_within(self.timeouts.data).await
+    }
+
+    /// Waits for the reply to the end of a message. If it is malformed but for its code, that counts, and the connection is used
+    /// for nothing else.
+    pub async fn final_reply(&mut self) -> Result<Reply, BackendError> {
+        match self.reply_within(self.timeouts.data).await {
+            Err(BackendError::MalformedReply(error)) => {
+                let Some(reply) = reply_parser::salvage(&self.incoming) else { return Err(error.into()) };
+                self.incoming.clear();
+                self.garbled = true;
+                match reply.code() {
+                    421 => Err(BackendError::ClosingReply(reply)),
+                    _ => Ok(reply),
+                }
+            }
+            read => read,
+        }
     }
 
     /// Writes a piece of a message. Returns once it is sent or gathered.

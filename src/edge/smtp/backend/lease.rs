@@ -200,7 +200,7 @@ impl Lease {
             return Err(self.lost(BackendError::IncompleteMessage));
         }
         let Some(client) = self.client() else { return Err(self.lost(BackendError::Closed)) };
-        let answer = deliver(client, bytes, b"\r\n.\r\n").await;
+        let answer = deliver(client, bytes, b"\r\n.\r\n", true).await;
         self.answered(answer, true)
     }
 
@@ -231,7 +231,7 @@ impl Lease {
             return Err(self.lost(BackendError::IncompleteMessage));
         };
         let Some(client) = self.client() else { return Err(self.lost(BackendError::Closed)) };
-        let answer = deliver(client, b"", b"").await;
+        let answer = deliver(client, b"", b"", last).await;
         self.answered(answer, last)
     }
 
@@ -298,7 +298,12 @@ impl Lease {
 }
 
 /// Sends the rest of a message or chunk, and waits for the reply.
-async fn deliver(client: &mut BackendClient, bytes: &[u8], end: &[u8]) -> Result<Reply, BackendError> {
+async fn deliver(
+    client: &mut BackendClient,
+    bytes: &[u8],
+    end: &[u8],
+    last: bool,
+) -> Result<Reply, BackendError> {
     client.flush_content(bytes, end).await?;
-    client.final_reply().await
+    if last { client.final_reply().await } else { client.chunk_reply().await }
 }

@@ -93,7 +93,8 @@ impl SessionDriver {
             () = sleep(AGAIN), if unsure => WaitOutcome::CredentialsChanged,
             read = self.alarm.before(until, stream.read(&mut self.input, manner)) => match read {
                 Some(Ok(1..)) => WaitOutcome::Input,
-                Some(Ok(0) | Err(_)) => WaitOutcome::Disconnected,
+                Some(Ok(0)) => WaitOutcome::Ended,
+                Some(Err(_)) => WaitOutcome::Disconnected,
                 None => WaitOutcome::TimedOut,
             },
             // Last, so that the backend is driven only while the client is idle.

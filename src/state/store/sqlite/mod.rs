@@ -51,6 +51,9 @@ pub(super) const HIGHEST_COST: &str = "SELECT max(CAST(substr(hash, -56, 2) AS I
 /// Takes a renewed hash out of the count of changes, because the password is the same.
 pub(super) const UNCOUNT: &str = "UPDATE change SET number = number - 1 WHERE only = 1";
 
+/// Moves the whole write-ahead log into the file and empties it. The first column of the answer is 0 if that was done.
+const SETTLE: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+
 /// The tables of the file.
 const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
 
@@ -169,14 +172,29 @@ impl Pools {
         read
     }
 
-    /// Closes the connections after all running statements have ended.
+    /// Moves the write-ahead log into the open file, wherever that is now, so that nothing of it is left for another file at its
+    /// path. Returns true if it is empty then.
+    pub(super) async fn settle(&self) -> bool {
+        if self.files.successor().is_none() || self.files.has_lost_companion() {
+            return true;
+        }
+        let settled = sqlx::query_scalar(SETTLE).fetch_one(&self.writer);
+        matches!(tokio::time::timeout(self.patience, settled).await, Ok(Ok(0_i64)))
+    }
+
+    /// Closes the connections after all running statements have ended. Leaves nothing beside a file that has replaced the open one.
     pub(super) async fn close(&self) {
         if self.files.has_lost_companion() {
             return;
         }
+        self.settle().await;
         self.readers.close().await;
-        // The last connection moves the write-ahead log into the file. Connections that only read cannot do that.
+        // The last connection moves the write-ahead log into the file. Connections that only read cannot do that. If the file is
+        // no longer at its path, SQLite writes nothing, and leaves the log where it is.
         self.writer.close().await;
+        if let Some(Some(_)) = self.files.successor() {
+            self.files.remove_companions();
+        }
     }
 }
 

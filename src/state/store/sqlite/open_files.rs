@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tracing::error;
+
 /// The device and the inode of a file, which are its own as long as it is open.
 pub type FileId = (u64, u64);
 
@@ -60,6 +62,25 @@ impl OpenFiles {
         self.companions.iter().any(|(path, open)| id(path).is_ok_and(|now| now != *open))
     }
 
+    /// The ID of the file in the place of the database, if that is another one; none in it if there is no file.
+    pub(super) fn successor(&self) -> Option<Option<FileId>> {
+        let (path, open) = &self.database;
+        let now = id(path).ok();
+        (now != Some(*open)).then_some(now)
+    }
+
+    /// Removes the companions from beside a database that is another one: SQLite would take them for that one's, and write the
+    /// old changes into it. Only those that were open here, and after they are closed.
+    pub(super) fn remove_companions(&self) {
+        for (path, open) in &self.companions {
+            if id(path).is_ok_and(|now| now == *open)
+                && let Err(error) = std::fs::remove_file(path)
+            {
+                error!(file = %path.display(), %error, "a file of the replaced database cannot be removed: remove it before the start");
+            }
+        }
+    }
+
     /// Calls `hook` when the files are found replaced.
     pub(super) fn on_replaced(&self, hook: impl Fn() + Send + Sync + 'static) {
         let _ = self.on_replaced.set(ReplacedHook(Box::new(hook)));
@@ -88,8 +109,10 @@ impl OpenFiles {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => "was moved or deleted",
                 Err(_) => "cannot be found any more",
             };
+            let database = self.database.0.display();
             return Err(format!(
-                "{} {what_happened} while it is open, so nothing is decided: restart the gateway (or move the file back)",
+                "{} {what_happened} while it is open, so nothing is decided: restart the gateway (or move the file back); \
+                 if it is killed instead of stopped, remove {database}-wal and {database}-shm before the start",
                 path.display()
             ));
         }

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 
 use crate::config::BareNewline;
 use crate::wire::smtp::data::{DataRead, DataReader};
+use crate::wire::smtp::last_line::LastLine;
 use crate::wire::smtp::newline_normalizer::{NewlineNormalizer, NormalizedRead};
 
 /// The reader of a message by DATA.
 #[derive(Debug)]
 pub(super) enum ContentReader {
     /// For [`BareNewline::Refuse`].
-    Strict(DataReader),
+    Strict(DataReader, LastLine),
     /// For [`BareNewline::Normalize`].
     Normalizing(NewlineNormalizer),
 }
@@ -27,7 +28,7 @@ pub(super) enum ContentRead<'i> {
 impl ContentReader {
     pub fn new(bare_newline: BareNewline) -> ContentReader {
         match bare_newline {
-            BareNewline::Refuse => ContentReader::Strict(DataReader::new()),
+            BareNewline::Refuse => ContentReader::Strict(DataReader::new(), LastLine::new()),
             BareNewline::Normalize => ContentReader::Normalizing(NewlineNormalizer::new()),
         }
     }
@@ -35,7 +36,7 @@ impl ContentReader {
     /// The size of the content so far in bytes, as it is passed on, without stuffed dots.
     pub fn size(&self) -> u64 {
         match self {
-            ContentReader::Strict(reader) => reader.size(),
+            ContentReader::Strict(reader, _) => reader.size(),
             ContentReader::Normalizing(reader) => reader.size(),
         }
     }
@@ -43,12 +44,17 @@ impl ContentReader {
     /// Consumes input up to the end of the next element.
     pub fn read<'i>(&mut self, input: &mut &'i [u8]) -> ContentRead<'i> {
         match self {
-            ContentReader::Strict(reader) => match reader.read(input) {
-                DataRead::Content(piece) => ContentRead::Content(Cow::Borrowed(piece)),
-                DataRead::More => ContentRead::More,
-                DataRead::End => ContentRead::End,
-                DataRead::Fault => ContentRead::Fault,
-            },
+            ContentReader::Strict(reader, last_line) => {
+                let whole = *input;
+                let read = reader.read(input);
+                last_line.follow(&whole[..whole.len() - input.len()]);
+                match read {
+                    DataRead::Content(piece) => ContentRead::Content(Cow::Borrowed(piece)),
+                    DataRead::More => ContentRead::More,
+                    DataRead::End => ContentRead::End,
+                    DataRead::Fault => ContentRead::Fault,
+                }
+            }
             ContentReader::Normalizing(reader) => {
                 let mut content = Vec::new();
                 match reader.read(input, &mut content) {
@@ -64,7 +70,7 @@ impl ContentReader {
     /// Consumes the end if it is next, and returns true.
     pub fn take_end(&mut self, input: &mut &[u8]) -> bool {
         match self {
-            ContentReader::Strict(reader) => reader.take_end(input),
+            ContentReader::Strict(reader, _) => reader.take_end(input),
             ContentReader::Normalizing(reader) => reader.take_end(),
         }
     }
@@ -72,8 +78,15 @@ impl ContentReader {
     /// Returns true if a client may take what it sent for a complete message, which it is not.
     pub fn may_have_ended(&self) -> bool {
         match self {
-            ContentReader::Strict(reader) => reader.is_within_end(),
+            ContentReader::Strict(_, last_line) => last_line.may_be_end(),
             ContentReader::Normalizing(reader) => reader.may_have_ended(),
+        }
+    }
+    /// Returns true if only the LF of the end is missing, so that it may still be on its way.
+    pub fn is_within_end(&self) -> bool {
+        match self {
+            ContentReader::Strict(reader, _) => reader.is_within_end(),
+            ContentReader::Normalizing(reader) => reader.is_within_end(),
         }
     }
 }

@@ -101,6 +101,11 @@ pub(super) fn first<'i>(
     // Without an early exit, so that the compiler can vectorize the search.
     match line.iter().fold(false, |any, byte| any | byte.is_ascii_control()) {
         false => InputLine::Whole(line, rest),
+        true if line.iter().all(|byte| *byte == b'\t' || !byte.is_ascii_control())
+            && command::may_have_tabs(line) =>
+        {
+            InputLine::Whole(line, rest)
+        }
         true => InputLine::Malformed(verb(), rest),
     }
 }
@@ -113,7 +118,10 @@ mod tests {
     fn lines() {
         let ten = |_: &[u8]| 10;
         let (other, bdat) = (LineVerb::Other, LineVerb::Bdat);
-        let cases: [(&[u8], InputLine<'_>); 13] = [
+        let cases: [(&[u8], InputLine<'_>); 16] = [
+            (b"EHLO a\tb\r\n", InputLine::Whole(b"EHLO a\tb", b"")),
+            (b"EHLO\0a\t\r\n", InputLine::Malformed(other, b"")),
+            (b"BDAT\t1\r\n", InputLine::Malformed(bdat, b"")),
             (b"NOOP\r\nQUIT\r\n", InputLine::Whole(b"NOOP", b"QUIT\r\n")),
             (b"\r\n", InputLine::Whole(b"", b"")),
             (b"12345678\r\n", InputLine::Whole(b"12345678", b"")),

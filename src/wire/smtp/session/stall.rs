@@ -5,7 +5,17 @@ use super::phase::SessionPhase;
 use super::{Reply, SmtpSession, replies};
 
 impl SmtpSession {
-    /// Returns true if [`SmtpSession::end_stalled`] has a reply. The driver then waits less long for input.
+    /// Returns true if the client may take its message for complete, and await the reply. The driver then waits less long for
+    /// input. It does not while only the LF of the end is missing, and not for the rest of other content that is refused: a client
+    /// that is slow has to send it all before it reads the reply.
+    pub fn may_await_reply(&self) -> bool {
+        match &self.phase {
+            SessionPhase::Data(data) => data.reader.may_have_ended() && !data.reader.is_within_end(),
+            _ => false,
+        }
+    }
+
+    /// Returns true if [`SmtpSession::end_stalled`] has a reply.
     pub fn may_stall(&self) -> bool {
         match &self.phase {
             SessionPhase::Data(data) => data.body.rejection.is_some() || data.reader.may_have_ended(),
