@@ -82,6 +82,7 @@ pub enum AccountCommand {
 pub async fn run(command: AccountCommand, config: &Config) -> Result<ExitCode, CommandError> {
     let services = match &command {
         AccountCommand::Add { .. } => Services::open_or_create(config).await?,
+        AccountCommand::List { .. } => Services::open_to_read(config).await?,
         _ => Services::open(config).await?,
     };
     let done = execute(command, &services).await;

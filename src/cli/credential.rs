@@ -120,7 +120,10 @@ pub async fn run(command: CredentialCommand, config: &Config) -> Result<ExitCode
             return Ok(ExitCode::from(WRONG_USAGE));
         }
     };
-    let services = Services::open(config).await?;
+    let services = match &command {
+        CredentialCommand::List { .. } => Services::open_to_read(config).await?,
+        _ => Services::open(config).await?,
+    };
     let done = match services.credentials.operator(command.account(), Origin::CommandLine).await {
         Ok(operator) => execute(command, edit, &services, &operator).await,
         Err(refusal) => Err(refusal.into()),

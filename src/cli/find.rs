@@ -26,7 +26,7 @@ pub struct FindOptions {
 /// # Errors
 /// [`CommandError`]: there is no such name, or the store cannot be used.
 pub async fn run(options: FindOptions, config: &Config) -> Result<ExitCode, CommandError> {
-    let services = Services::open(config).await?;
+    let services = Services::open_to_read(config).await?;
     let found = services.accounts.find(&options.name).await.map_err(CommandError::from);
     let found = services.finish(found).await?.ok_or(CommandError::NoSuchName)?;
     unless_broken(write_principal(io::stdout().lock(), options.json, &found))?;

@@ -29,6 +29,15 @@ impl Services {
         Services::with(Store::open_existing(&config.store).await?, config)
     }
 
+    /// Does the same for a command that only reads.
+    ///
+    /// # Errors
+    /// Those of [`Services::open`], and the store was made by an older version.
+    pub async fn open_to_read(config: &Config) -> Result<Services, CommandError> {
+        cluster::ask_running(&config.store).await?;
+        Services::with(Store::open_to_read(&config.store).await?, config)
+    }
+
     /// Opens the store of the configuration. Creates it if it does not exist, and says so.
     ///
     /// # Errors

@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 
 use super::ConfigError;
 
+/// The most errors of one file that are told.
+const MOST: usize = 100;
+
 /// The errors of one file so far, and the keys that were read.
 #[derive(Default)]
 pub(super) struct Findings {
@@ -83,8 +86,18 @@ impl Findings {
         self.errors.borrow().is_empty()
     }
 
+    /// The first errors by their lines, and the number of the others in the last one.
     pub(super) fn into_errors(self) -> Vec<ConfigError> {
-        self.errors.into_inner().into_iter().map(|found| found.error).collect()
+        let mut errors: Vec<_> = self.errors.into_inner().into_iter().map(|found| found.error).collect();
+        let more = errors.len().saturating_sub(MOST);
+        if more > 0 {
+            errors.sort_by_key(|error| error.line);
+            errors.truncate(MOST);
+            let line = errors.last().map_or(0, |error| error.line);
+            let reason = format!("and {more} more errors from here on");
+            errors.push(ConfigError { line, key: String::new(), reason });
+        }
+        errors
     }
 
     pub(super) fn into_asked(self) -> BTreeSet<String> {
@@ -95,6 +108,18 @@ impl Findings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_too_many_errors_the_first_are_told() {
+        let findings = Findings::of("");
+        for line in (1..=200_000).rev() {
+            findings.note_local(line, "api.listen", "wrong");
+        }
+        let errors = findings.into_errors();
+        assert_eq!(errors.len(), MOST + 1);
+        assert_eq!((errors[0].line, errors[MOST].line), (1, MOST));
+        assert_eq!(errors[MOST].reason, "and 199900 more errors from here on");
+    }
 
     #[test]
     fn offsets_have_lines() {

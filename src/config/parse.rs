@@ -52,8 +52,8 @@ impl Config {
 
     /// Parses the text of a file as far as possible, so that the files that it names can be checked while it has errors.
     pub fn examine(text: &str) -> ExaminedConfig {
-        let MendedText { text, faults: taken_out } = toml_faults::mend(text, first_fault);
         static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(Config::keys);
+        let MendedText { text, faults: taken_out } = toml_faults::mend(text, &KNOWN, first_fault);
         let findings = Findings::of(&text).with_known(&KNOWN);
         for TomlFault { line, key, reason } in &taken_out {
             findings.note_local(*line, key, reason);
@@ -191,6 +191,43 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_may_be_a_password_is_not_told() {
+        let secret = "hunter2pass";
+        for line in [
+            "upstream_password = hunter2pass",
+            "upstream_password_file = hunter2pass",
+            "upstream_password \"hunter2pass\"",
+            "upstream_password hunter2pass and more",
+            "upstream_password: hunter2pass",
+            "smtp.Upstream_Password: 'hunter2pass'",
+            "upstream_password = \"hun\"hunter2pass\"",
+            "upstream_password = “hunter2pass”",
+            "upstream_password = [hunter2pass]",
+            "upstream_password = 1_hunter2pass",
+            "upstream_pasword = hunter2pass",
+            "upstream_pw: hunter2pass",
+            "secret hunter2pass",
+            "hunter2pass",
+            "hunter2pass:",
+            "hunter2pass: more",
+            "hunter2pass \"more\"",
+            "hunter2pass and more = 3",
+            "more hunter2pass",
+            "upstream_password = \"\"\"hunter2pass\"",
+            "upstream_password = {hunter2pass}",
+            "upstream_password_file = \"~hunter2pass\"",
+            "upstream_password_file = \"${hunter2pass}\"",
+            "upstreams = [\n  hunter2pass",
+        ] {
+            for section in ["smtp", "api", "none"] {
+                let text = format!("[{section}]\n{line}\nlisten = 3\n");
+                let errors = Config::parse(&text, "any.toml").unwrap_err().to_string();
+                assert!(!errors.contains(secret) && errors.contains("any.toml:"), "{line}: {errors}");
+            }
+        }
+    }
 
     proptest! {
         #[test]

@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::findings::Findings;
 use super::toml_faults::flag_of;
-use super::wording::{nearest, shown};
+use super::wording::{is_secret, nearest, shown};
 use super::{KeyLocation, NamedFile, quantity};
 
 /// A table of the file. It records the keys that were read; all others are unknown.
@@ -232,13 +232,18 @@ impl<'a> ConfigValue<'a> {
         self.parsed(|text| match text {
             "" => Err("the path is empty".to_owned()),
             _ if text.contains('\0') => Err("the path contains a NUL".to_owned()),
-            _ if text.contains("${") => Err(format!("invalid path '{}'", shown(text))),
+            _ if text.contains("${") => Err(format!("invalid path '{}'", self.shown(text))),
             _ if text.starts_with(['~', '$']) => Err(format!(
                 "invalid path '{}': ~ and variables are not expanded, write the whole path",
-                shown(text)
+                self.shown(text)
             )),
             _ => Ok(text.into()),
         })
+    }
+
+    /// The text for an error, unless it may be a secret.
+    fn shown(&self, text: &str) -> String {
+        if is_secret(&self.name) { "…".to_owned() } else { shown(text) }
     }
 
     /// Reads the name of a file, with its place.
@@ -355,6 +360,9 @@ impl<'a> ConfigValue<'a> {
     /// The value as it would be of the wanted type, if that is clear.
     fn rewritten(&self, wanted: &str) -> Option<String> {
         let value = self.value.get_ref();
+        if is_secret(&self.name) {
+            return None;
+        }
         match (wanted, value) {
             ("a string in quotes", DeValue::Integer(number)) => Some(format!("\"{number}\"")),
             ("a whole number", DeValue::String(text)) if text.parse::<u64>().is_ok() => {

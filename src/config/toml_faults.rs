@@ -1,10 +1,16 @@
 //! Lines that are invalid TOML, in the words of somebody who does not know TOML. Each is taken out of the text, so that the
 //! rest of the file is still checked.
+//!
+//! A line may be a password, or contain one. Its words are told only after the name of a key that there is and that is none of a secret.
 
-use super::wording::shown;
+use std::collections::BTreeSet;
+
+use super::wording::{is_secret, shown};
 
 /// The most lines that are taken out. A file with more faults is not a configuration.
 const MOST: usize = 100;
+/// The most bytes that are parsed for that.
+const MOST_PARSED: usize = 4 << 20;
 
 /// Quotation marks that are not those of TOML.
 const OTHER_QUOTES: [char; 9] = ['“', '”', '„', '‘', '’', '‚', '«', '»', '`'];
@@ -37,22 +43,45 @@ pub(super) struct MendedText {
     pub(super) faults: Vec<TomlFault>,
 }
 
-/// Takes out one invalid line after the other. `first_fault` finds the offset and the message of the first fault in a text.
-pub(super) fn mend(text: &str, first_fault: impl Fn(&str) -> Option<(usize, String)>) -> MendedText {
+/// The names of keys and sections, without the sections that they belong to.
+struct KnownNames<'a>(BTreeSet<&'a str>);
+
+impl KnownNames<'_> {
+    fn contains(&self, name: &str) -> bool {
+        let last = name.rsplit('.').next().unwrap_or_default();
+        self.0.contains(last)
+    }
+
+    /// Returns true if the value of that key may be told.
+    fn is_open(&self, name: &str) -> bool {
+        self.contains(name) && !is_secret(name)
+    }
+}
+
+/// Takes out one invalid line after the other. `known` are all keys. `first_fault` finds the offset and the message of the first fault in a text.
+pub(super) fn mend(
+    text: &str,
+    known: &BTreeSet<String>,
+    first_fault: impl Fn(&str) -> Option<(usize, String)>,
+) -> MendedText {
+    let known = KnownNames(known.iter().filter_map(|key| key.rsplit('.').next()).collect());
+    let most = MOST.min(MOST_PARSED / text.len().max(1));
     let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
     let mut faults = Vec::new();
-    while faults.len() < MOST {
+    while faults.len() < most {
         let text = lines.join("\n");
         let Some((offset, message)) = first_fault(&text) else { return MendedText { text, faults } };
         let at = text[..offset.min(text.len())].matches('\n').count();
-        let Some(fault) = take_out(&mut lines, at, &message) else { return MendedText { text, faults } };
+        let Some(fault) = take_out(&mut lines, at, &message, &known) else {
+            return MendedText { text, faults };
+        };
         faults.push(fault);
     }
     MendedText { text: lines.join("\n"), faults }
 }
 
 /// Takes the fault at the line with that index out, if it is clear which lines belong to it.
-fn take_out(lines: &mut [String], at: usize, message: &str) -> Option<TomlFault> {
+fn take_out(lines: &mut [String], at: usize, message: &str, known: &KnownNames<'_>) -> Option<TomlFault> {
     let fault = |index: usize, name: &str, reason: String, lines: &[String]| TomlFault {
         line: index + 1,
         key: whole_key(lines, index, name),
@@ -109,10 +138,12 @@ fn take_out(lines: &mut [String], at: usize, message: &str) -> Option<TomlFault>
         return None;
     }
     let found = match assignment(&line) {
+        Some((name, _)) if !is_key(name) => fault(at, "", INVALID_KEY.to_owned(), lines),
+        Some((name, value)) if !known.is_open(name) => fault(at, name, unsaid_reason(name, value), lines),
         Some((name, value)) => fault(at, name, value_reason(name, value, message), lines),
         None if line.is_empty() || line.starts_with('#') => return None,
         None => {
-            let (name, reason) = key_reason(&line);
+            let (name, reason) = key_reason(&line, known);
             fault(at, name, reason, lines)
         }
     };
@@ -120,24 +151,39 @@ fn take_out(lines: &mut [String], at: usize, message: &str) -> Option<TomlFault>
     Some(found)
 }
 
+const INVALID_KEY: &str = "invalid key: a key consists of letters, digits, '-' and '_'";
+
+/// The words for an invalid value that must not be told.
+fn unsaid_reason(name: &str, value: &str) -> String {
+    match value.chars().next() {
+        None | Some('#' | '=') => format!("no value: write {name} = VALUE"),
+        Some('"' | '\'' | '[' | '{') => {
+            format!("invalid value: write {name} = \"VALUE\", with nothing behind it")
+        }
+        Some(_) => format!("a text needs quotes: write {name} = \"VALUE\""),
+    }
+}
+
 /// The key of a line without a `=`, if it has one, and the words for it.
-fn key_reason(line: &str) -> (&str, String) {
-    if let Some((name, value)) = line.split_once(':').filter(|(name, _)| is_key(name.trim())) {
-        let (name, value) = (name.trim(), value.trim());
-        let value = if value.is_empty() { "VALUE".to_owned() } else { quoted(value) };
+fn key_reason<'l>(line: &'l str, known: &KnownNames<'_>) -> (&'l str, String) {
+    let value_of = |name: &str, value: &str| match known.is_open(name) && !value.is_empty() {
+        true => quoted(value),
+        false => "VALUE".to_owned(),
+    };
+    let is_known = |name: &str| is_key(name) && known.contains(name);
+    if let Some((name, value)) = line.split_once(':').filter(|(name, _)| is_known(name.trim())) {
+        let (name, value) = (name.trim(), value_of(name.trim(), value.trim()));
         return (
             name,
             format!("a key and its value are separated by =, not by a colon: write {name} = {value}"),
         );
     }
-    if is_key(line) {
+    if is_known(line) {
         return (line, format!("no value: write {line} = VALUE"));
     }
-    let parts = line.split_once(char::is_whitespace).map(|(name, value)| (name, value.trim()));
-    let is_value = |value: &str| value.starts_with(['"', '\'', '[']) || !value.contains(char::is_whitespace);
-    match parts.filter(|(name, value)| is_key(name) && is_value(value)) {
-        Some((name, value)) => (name, format!("missing =: write {name} = {}", quoted(value))),
-        None => ("", format!("neither a section nor a key with its value: '{}'", unsaid(line))),
+    match line.split_once(char::is_whitespace).filter(|(name, _)| is_known(name)) {
+        Some((name, value)) => (name, format!("missing =: write {name} = {}", value_of(name, value.trim()))),
+        None => ("", "neither a section nor a key with its value".to_owned()),
     }
 }
 
@@ -153,9 +199,6 @@ fn value_reason(name: &str, value: &str, message: &str) -> String {
     let bare = value.split('#').next().unwrap_or_default().trim();
     if bare.is_empty() {
         return format!("no value: write {name} = VALUE");
-    }
-    if !is_key(name) {
-        return format!("invalid key '{}': a key consists of letters, digits, '-' and '_'", shown(name));
     }
     if let Some(flag) = flag_of(bare) {
         return format!("'{bare}' is neither true nor false: write {name} = {flag}, or quotes around a text");

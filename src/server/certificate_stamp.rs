@@ -1,10 +1,10 @@
 //! The state of the certificate's files, by which a renewal is noticed.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use crate::config::TlsSettings;
+use crate::state::file_access::open_regular;
 
 /// The longest beginning of a file that is compared.
 const LONGEST: u64 = 1 << 20;
@@ -24,7 +24,7 @@ impl CertificateStamp {
 
 fn content(path: &Path) -> Result<blake3::Hash, io::ErrorKind> {
     let mut hasher = blake3::Hasher::new();
-    let mut rest = File::open(path).map_err(|error| error.kind())?.take(LONGEST);
+    let mut rest = open_regular(path).map_err(|error| error.kind())?.take(LONGEST);
     let mut piece = zeroize::Zeroizing::new([0; 4096]);
     loop {
         match rest.read(&mut *piece) {

@@ -94,7 +94,10 @@ impl Gateway {
                     () = signals.stop.asked() => break,
                     () = reloader.reload(&assembly) => {}
                 },
-                _ = look.tick() => reloader.reload_changed_certificate(),
+                _ = look.tick() => tokio::select! {
+                    () = signals.stop.asked() => break,
+                    () = reloader.reload_changed_certificate() => {}
+                },
             }
         }
         assembly.end(&mut signals.stop).await;

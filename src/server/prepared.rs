@@ -1,6 +1,8 @@
 //! Everything that a configuration needs from outside its file, read and checked before any of it is applied. A start, a
 //! reload and `gatepost check` do the same.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use rustls::sign::CertifiedKey;
@@ -101,6 +103,9 @@ impl Prepared {
     }
 }
 
+/// The longest configuration file that is read.
+const LONGEST: u64 = 1 << 20;
+
 /// The result of `gatepost check`.
 #[derive(Debug, Default)]
 pub struct CheckReport {
@@ -144,10 +149,15 @@ pub fn read_config(path: &Path) -> Result<String, ConfigErrors> {
         let error = ConfigError { line, key: String::new(), reason };
         ConfigErrors::new(&path.display().to_string(), vec![error])
     };
-    let bytes = std::fs::read(path).map_err(|error| {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
+    read.map_err(|error| {
         let reason = file_access::explain(path, FileUse::Read, &error);
         refuse(0, format!("cannot be read: {reason}"))
     })?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(refuse(0, "it is longer than 1 MiB, too long for a configuration".to_owned()));
+    }
     String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;

@@ -104,10 +104,11 @@ impl Reloader {
         error!("configuration not reloaded: the old one stays in use");
     }
 
-    /// Reloads the certificate if its files have changed.
-    pub fn reload_changed_certificate(&mut self) {
-        let Some(tls) = &self.running.tls else { return };
-        if self.seen != Some(CertificateStamp::of(tls)) {
+    /// Reloads the certificate if its files have changed. A disk that does not answer keeps nothing else waiting.
+    pub async fn reload_changed_certificate(&mut self) {
+        let Some(tls) = self.running.tls.clone() else { return };
+        let stamp = tokio::task::spawn_blocking(move || CertificateStamp::of(&tls)).await.ok();
+        if stamp.is_some() && self.seen != stamp {
             self.reload_certificate();
         }
     }
@@ -166,31 +167,31 @@ mod tests {
         (reloader, move || shown.shown().to_vec())
     }
 
-    #[test]
-    fn a_look_takes_over_a_renewed_certificate_and_leaves_a_bad_one() {
+    #[tokio::test]
+    async fn a_look_takes_over_a_renewed_certificate_and_leaves_a_bad_one() {
         let folder = tempfile::tempdir().unwrap();
         renew(folder.path());
         let (mut reloader, shown) = watched(folder.path());
         let first = shown();
-        reloader.reload_changed_certificate();
+        reloader.reload_changed_certificate().await;
         assert_eq!(shown(), first);
         // Within the same second, and perhaps of the same length.
         renew(folder.path());
-        reloader.reload_changed_certificate();
+        reloader.reload_changed_certificate().await;
         let second = shown();
         assert_ne!(second, first);
         // An invalid one: the old one stays, and a later valid one is taken.
         write(folder.path().join("key.pem"), "nothing").unwrap();
-        reloader.reload_changed_certificate();
+        reloader.reload_changed_certificate().await;
         assert_eq!(shown(), second);
         renew(folder.path());
-        reloader.reload_changed_certificate();
+        reloader.reload_changed_certificate().await;
         assert_ne!(shown(), second);
     }
 
     // Case E4: the time of a file's last write is the same before and after it becomes readable.
-    #[test]
-    fn a_key_that_becomes_readable_is_noticed() {
+    #[tokio::test]
+    async fn a_key_that_becomes_readable_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         renew(folder.path());
         let (mut reloader, shown) = watched(folder.path());
@@ -203,19 +204,36 @@ mod tests {
         if is_root {
             rename(&key, &away).unwrap();
         }
-        reloader.reload_changed_certificate();
+        reloader.reload_changed_certificate().await;
         assert_eq!(shown(), first);
         if is_root {
             rename(&away, &key).unwrap();
         }
         mode(0o600);
-        reloader.reload_changed_certificate();
+        reloader.reload_changed_certificate().await;
+        assert_ne!(shown(), first);
+    }
+
+    #[tokio::test]
+    async fn a_pipe_in_the_place_of_the_key_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        renew(folder.path());
+        let (mut reloader, shown) = watched(folder.path());
+        let first = shown();
+        let key = folder.path().join("key.pem");
+        remove_file(&key).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&key).status().unwrap().success());
+        reloader.reload_changed_certificate().await;
+        assert_eq!(shown(), first);
+        remove_file(&key).unwrap();
+        renew(folder.path());
+        reloader.reload_changed_certificate().await;
         assert_ne!(shown(), first);
     }
 
     // Case E4: the files are links that lead elsewhere after a renewal, as those of certbot and of Kubernetes do.
-    #[test]
-    fn a_link_that_leads_elsewhere_is_noticed() {
+    #[tokio::test]
+    async fn a_link_that_leads_elsewhere_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         for version in ["..1", "..2"] {
@@ -230,14 +248,14 @@ mod tests {
         let first = shown();
         symlink("..2", at("..new")).unwrap();
         rename(at("..new"), at("..data")).unwrap();
-        reloader.reload_changed_certificate();
+        reloader.reload_changed_certificate().await;
         let second = shown();
         assert_ne!(second, first);
         for name in ["cert.pem", "key.pem"] {
             remove_file(at(name)).unwrap();
             symlink(Path::new("..1").join(name), at(name)).unwrap();
         }
-        reloader.reload_changed_certificate();
+        reloader.reload_changed_certificate().await;
         assert_eq!(shown(), first);
     }
 }

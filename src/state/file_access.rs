@@ -1,12 +1,12 @@
 //! Files as this process may use them, in the words of an operator: what is in the way, whose file it is, as whom the
 //! process looks, and the command that helps.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, OFlags, access};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
@@ -20,6 +20,8 @@ pub enum FileUse {
     /// Files are created in a directory.
     Fill,
 }
+
+const NOT_REGULAR: &str = "it is not a regular file";
 
 /// The most links that are followed, as the kernel does.
 const LINKS: usize = 40;
@@ -80,6 +82,20 @@ pub fn explain(path: &Path, usage: FileUse, error: &io::Error) -> String {
     }
 }
 
+/// Opens a regular file for reading. A pipe or a device would keep its reader waiting, and is an error at once.
+///
+/// # Errors
+/// Those of the system, and one for everything that is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+    let kind = file.metadata()?.file_type();
+    match kind.is_file() {
+        true => Ok(file),
+        false if kind.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, NOT_REGULAR)),
+    }
+}
+
 /// Checks that a file can be read, without opening it. SQLite's locks would be lost by that.
 ///
 /// # Errors
@@ -91,7 +107,7 @@ pub fn check_file(path: &Path, usage: FileUse) -> Result<Metadata, String> {
         return Err(wrong(io::ErrorKind::IsADirectory.into()));
     }
     if !metadata.is_file() {
-        return Err("it is not a regular file".to_owned());
+        return Err(NOT_REGULAR.to_owned());
     }
     access(path, Access::READ_OK).map_err(|errno| wrong(errno.into()))?;
     Ok(metadata)
@@ -242,6 +258,20 @@ mod tests {
         assert!(error(&at("circle"), FileUse::Read).contains("in a circle"));
         assert!(error(Path::new("/dev/null"), FileUse::Read).contains("not a regular file"));
         assert!(check_file(&at("file"), FileUse::Own).is_ok() && check_directory(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn only_a_regular_file_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let made = std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap();
+        assert!(made.success());
+        fs::write(at("file"), "x").unwrap();
+        assert!(open_regular(&at("file")).is_ok());
+        let wrong = |path: &Path| explain(path, FileUse::Read, &open_regular(path).unwrap_err());
+        assert_eq!(wrong(&at("pipe")), NOT_REGULAR);
+        assert_eq!(wrong(Path::new("/dev/null")), NOT_REGULAR);
+        assert_eq!(wrong(folder.path()), "it is a directory, expected a file");
     }
 
     #[test]

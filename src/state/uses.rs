@@ -1,6 +1,7 @@
 //! The networks from which principals were used, on their way to the store.
 //!
-//! A request leaves at most a note in memory, once an hour for each principal and network. [`UseBuffer::write`] writes the notes later,
+//! A request leaves at most a note in memory, once an hour for each principal and network, and of at most
+//! eight networks of one principal. [`UseBuffer::write`] writes the notes later,
 //! so that no request waits for it. If the store cannot be written, the notes are kept, up to a bound.
 
 use std::collections::HashMap;
@@ -22,6 +23,9 @@ const PENDING: usize = 10_000;
 const AT_ONCE: usize = 500;
 /// The time for which a use is not noted again.
 const HOUR: Duration = Duration::from_secs(60 * 60);
+/// The most networks of one principal that are noted within an hour. Behind a proxy that hides its clients' addresses, or tells any,
+/// there may be thousands.
+const AN_HOUR: u32 = 8;
 /// The number of networks for which one principal in the cache remembers that they were noted.
 const MARKS: usize = 4;
 
@@ -30,6 +34,8 @@ pub struct UseBuffer {
     began: Instant,
     /// The hour of the last note.
     recent: moka::sync::Cache<(PrincipalId, ClientNetwork), u64, RandomState>,
+    /// The number of notes of a principal within an hour.
+    counts: moka::sync::Cache<PrincipalId, (u64, u32), RandomState>,
     pending: Mutex<HashMap<(PrincipalId, ClientNetwork), PrincipalUse, RandomState>>,
     /// True while the store refuses them.
     is_failing: AtomicBool,
@@ -44,9 +50,11 @@ impl UseBuffer {
     /// Nothing noted yet.
     pub fn new(now: Instant) -> UseBuffer {
         let recent = moka::sync::Cache::builder().max_capacity(CAPACITY);
+        let counts = moka::sync::Cache::builder().max_capacity(CAPACITY);
         UseBuffer {
             began: now,
             recent: recent.build_with_hasher(RandomState::default()),
+            counts: counts.build_with_hasher(RandomState::default()),
             pending: Mutex::default(),
             is_failing: AtomicBool::new(false),
         }
@@ -68,8 +76,14 @@ impl UseBuffer {
         if self.recent.get(&key) == Some(hour) {
             return;
         }
-        self.recent.insert(key, hour);
         let mut pending = self.pending.lock();
+        let count =
+            self.counts.get(&used.principal).filter(|(of, _)| *of == hour).map_or(0, |(_, count)| count);
+        if count >= AN_HOUR {
+            return;
+        }
+        self.counts.insert(used.principal, (hour, count + 1));
+        self.recent.insert(key, hour);
         if pending.len() < PENDING || pending.contains_key(&key) {
             pending.insert(key, used);
         }
@@ -189,6 +203,20 @@ mod tests {
         now += HOUR;
         buffer.note(&principal, &marks, at("192.0.2.3"), Entry::Api, now);
         assert_eq!(pending(), 1);
+    }
+
+    #[test]
+    fn of_many_networks_of_one_principal_eight_an_hour_are_noted() {
+        let buffer = UseBuffer::new(Instant::now());
+        let note = |principal, hour, n: u32| {
+            let used = PrincipalUse::now(PrincipalId(principal), IpAddr::V4((n << 8).into()), Entry::Api);
+            buffer.note_anew(used, used.network(), hour);
+            buffer.has_noted(PrincipalId(principal), used.network())
+        };
+        assert_eq!((0..9900).filter(|n| note(1, 1, *n)).count(), 8);
+        assert_eq!(buffer.pending.lock().len(), 8);
+        assert!(note(2, 1, 9000), "of another principal");
+        assert!(!note(1, 1, 9000) && note(1, 2, 9000));
     }
 
     #[test]

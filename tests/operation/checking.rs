@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::common::backend::Backend;
+use crate::common::database::Other;
 use crate::common::tls::Authority;
 use crate::common::{binary, command, configured};
 
@@ -188,4 +189,99 @@ fn check_says_as_whom_it_looked_and_what_others_may_read() {
         }
     }
     panic!("{text}");
+}
+
+/// A configuration with a database, both of the user `nobody`.
+fn of_nobody() -> tempfile::TempDir {
+    let directory = configured("[ops]\nlisten = '127.0.0.1:0'\n");
+    crate::common::accounts::create_database(directory.path());
+    for name in ["", "gatepost.db"] {
+        chown(directory.path().join(name), Some(65534), Some(65534)).unwrap();
+    }
+    mode(directory.path(), 0o755);
+    directory
+}
+
+/// Makes the schema that of an older version.
+fn make_older(directory: &Path) {
+    let script =
+        "db.executescript('DROP TABLE principal_use; DELETE FROM _sqlx_migrations WHERE version > 2')\nsay()";
+    Other::run(&directory.join("gatepost.db"), script).end();
+}
+
+#[test]
+fn a_database_that_has_to_be_migrated_must_be_writable() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let directory = of_nobody();
+    make_older(directory.path());
+    let file = directory.path().join("gatepost.db");
+    assert_eq!(check_as_nobody(directory.path()).0, Some(0));
+    chown(&file, Some(0), Some(0)).unwrap();
+    mode(&file, 0o444);
+    let (code, text) = check_as_nobody(directory.path());
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("has to be migrated, and cannot be written: permission denied to nobody"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_files_beside_a_writable_database_must_be_writable() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let directory = of_nobody();
+    let file = directory.path().join("gatepost.db");
+    for end in ["-wal", "-shm"] {
+        let beside = format!("{}{end}", file.display());
+        fs::write(&beside, "").unwrap();
+        mode(Path::new(&beside), 0o444);
+        chown(&beside, Some(65534), Some(65534)).unwrap();
+    }
+    let (code, text) = check_as_nobody(directory.path());
+    let shown = file.canonicalize().unwrap();
+    let told = format!("chmod 0600 {0}-wal {0}-shm", shown.display());
+    assert!(code == Some(1) && text.contains(&format!("; type: {told}")), "{text}");
+    assert!(Command::new("sh").args(["-c", &told]).status().unwrap().success());
+    assert_eq!(check_as_nobody(directory.path()).0, Some(0));
+}
+
+#[test]
+fn commands_that_only_read_leave_an_older_database_to_the_gateway() {
+    let directory = configured("[ops]\nlisten = '127.0.0.1:0'\n");
+    crate::common::accounts::create_database(directory.path());
+    make_older(directory.path());
+    let file = directory.path().join("gatepost.db");
+    let before = fs::read(&file).unwrap();
+    let config = directory.path().join("gatepost.toml");
+    for line in
+        [&["account", "list"][..], &["find", "someone"], &["credential", "list", "--account", "someone"]]
+    {
+        let (code, text) = told(command(&config, line, ""));
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("it is migrated when the gateway starts"), "{text}");
+    }
+    assert_eq!(told(command(&config, &["check"], "")).0, Some(0));
+    assert!(fs::read(&file).unwrap() == before);
+}
+
+#[test]
+fn a_file_with_many_faults_is_checked_at_once_and_a_huge_one_is_refused() {
+    let directory = configured("[ops]\nlisten = [\n");
+    let file = directory.path().join("gatepost.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    for (element, faults) in [("wrong\n", 100), ("'wrong',\n", 101)] {
+        fs::write(&file, format!("{text}{}]\n", element.repeat(100_000))).unwrap();
+        let began = std::time::Instant::now();
+        let (code, found) = run(directory.path(), "check");
+        println!("{element:?}: {:?}, {} lines", began.elapsed(), found.lines().count());
+        assert_eq!(code, Some(1));
+        assert!(found.lines().count() <= faults + 2, "{} lines", found.lines().count());
+    }
+    fs::write(&file, format!("{text}]\n{}", "# long\n".repeat(200_000))).unwrap();
+    let (code, found) = run(directory.path(), "check");
+    assert!(code == Some(1) && found.contains("longer than 1 MiB"), "{found}");
 }

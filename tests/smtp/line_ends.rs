@@ -182,6 +182,13 @@ fn a_client_that_waits_behind_a_refused_message_is_told_the_reason() {
     wait_for_metric(&gateway, "gatepost_smtp_messages_total{outcome=\"refused\"}", count);
     wait_for_metric(&gateway, "gatepost_smtp_sessions", 0);
     assert_eq!(sink.messages(), []);
+    // Each is in the log, with the text for the client.
+    for (code, text) in
+        [("550 5.6.0", INVALID), ("550 5.6.0", NOT_RECOGNIZED), ("552 5.3.4", ""), ("554 5.4.6", "")]
+    {
+        let text = text.strip_prefix("550 5.6.0 ").unwrap_or_default();
+        gateway.log().wait_for(&["\"refused\"", &format!("\"code\":\"{code}\""), text]);
+    }
     // None of them ran into a timeout.
     wait_for_metric(&gateway, "gatepost_smtp_limits_total{limit=\"time\"}", 0);
 }

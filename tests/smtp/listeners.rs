@@ -5,6 +5,7 @@ use crate::common::sink::Sink;
 use crate::common::tls::Authority;
 use crate::common::{Gateway, configured};
 use std::process::Command;
+use std::time::Duration;
 
 const TURNED_AWAY: &str = "gatepost_smtp_limits_total{limit=\"network\"}";
 const REFUSAL: &str = "554 5.7.1 Connections from your network are not accepted on this port";
@@ -81,6 +82,21 @@ fn a_client_from_elsewhere_is_greeted_with_the_reason() {
     wait_for_metric(&gateway, TURNED_AWAY, 3);
     let line = gateway.log().wait_for(&["\"refused\"", "not in the networks", "\"127.0.0.1\""]);
     assert!(line.contains("INFO") && line.contains("\"smtp.listen\""), "{line}");
+}
+
+// Case D11: who is turned away within TLS costs a bounded number of handshakes.
+#[test]
+fn few_handshakes_at_once_are_for_clients_that_are_turned_away() {
+    let (gateway, _sink, _) = site("networks = [\"192.0.2.0/24\"]\n", "");
+    // Each of them awaits a handshake that does not begin, but for one.
+    let mut clients: Vec<Client> =
+        (0..17).map(|_| Client::connect(gateway.address("smtp.tls_listen"))).collect();
+    wait_for_metric(&gateway, TURNED_AWAY, 1);
+    gateway.log().wait_for(&["\"refused\"", "not in the networks", "\"smtp.tls_listen\""]);
+    let closed = clients.iter_mut().filter_map(|client| {
+        (!client.hears_nothing_for(Duration::from_millis(20))).then(|| client.is_closed())
+    });
+    assert_eq!(closed.collect::<Vec<_>>(), [true]);
 }
 
 // Case D11: the address that a trusted proxy names is judged, and nobody else can name one.

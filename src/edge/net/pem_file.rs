@@ -1,7 +1,6 @@
 //! PEM files (RFC 7468) with certificates and keys, and the words for those that cannot be used: what is in the file instead,
 //! and the command that converts it.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -28,7 +27,7 @@ impl PemFile<'_> {
     pub fn read(path: &Path) -> Result<PemFile<'_>, String> {
         let explain = |error| file_access::explain(path, FileUse::Read, &error);
         let mut text = Zeroizing::new(Vec::new());
-        let file = File::open(path).map_err(explain)?;
+        let file = file_access::open_regular(path).map_err(explain)?;
         file.take(LONGEST + 1).read_to_end(&mut text).map_err(explain)?;
         if text.len() as u64 > LONGEST {
             return Err("it is longer than 1 MiB, too long for certificates or a key".to_owned());
@@ -178,8 +177,9 @@ fn damaged(error: &Error) -> String {
                 String::from_utf8_lossy(end_marker).trim_end()
             )
         }
-        Error::IllegalSectionStart { line } => {
-            format!("invalid line: {}", String::from_utf8_lossy(line).trim_end())
+        // The rest of the line may be the key.
+        Error::IllegalSectionStart { .. } => {
+            "a line -----BEGIN …----- has no end or something behind it".to_owned()
         }
         Error::Base64Decode(_) => "it is damaged: invalid base64 between the lines BEGIN and END".to_owned(),
         other => other.to_string(),

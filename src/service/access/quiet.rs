@@ -2,7 +2,7 @@
 //!
 //! A client that shares its address with an attacker should get in all the same. So a secret for a username that is known from there is
 //! checked in silence meanwhile. If it is right, it is let in. Otherwise nothing tells that it was checked: not the answer, not its time, and
-//! no count of failures. The same is done where a login finds no place in the queue.
+//! no count of failures but the one that makes further silent checks rarer. The same is done where a login finds no place in the queue.
 
 use std::sync::Arc;
 
@@ -51,19 +51,22 @@ impl Access {
     async fn quiet_check(&self, pending: PendingLogin<'_>) -> Option<Arc<Verified>> {
         let PendingLogin { name, source, network, clock, seen, proof, refused, .. } = pending;
         let is_known = self.is_known_from(pending.row.as_ref().map(|row| row.id()), network).await;
-        if !is_known || !self.throttle.pass_quietly(source, &name, clock.now()) {
+        if !is_known {
             return None;
         }
+        let pass = self.throttle.pass_quietly(network, &name, clock.now())?;
         let (row, stored) = (pending.row?, pending.stored);
         let secret = Secret::new(pending.secret.to_vec());
         let (store, hasher) = (self.store.clone(), Arc::clone(&self.hasher));
         let (cache, epochs) = (Arc::clone(&self.cache), Arc::clone(&self.epochs));
+        let throttle = Arc::clone(&self.throttle);
         let check = tokio::spawn(async move {
             let highest = store.highest_cost(HIGHEST_COST).await.ok()?;
             let (share, refused) = (HashShare::Source(source), refused.is_some());
             let check = Check { stored: &stored, secret: secret.expose(), highest, refused, share };
             let checked = hasher.verify_apart(check).await.ok()?;
             if !checked.right || refused {
+                throttle.failed_quietly(pass);
                 return None;
             }
             let verified = Arc::new(Verified::new(row, proof, seen, &epochs, clock.now()));

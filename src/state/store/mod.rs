@@ -98,11 +98,27 @@ impl Store {
         sqlite::untouched::finds(path, sql::PRINCIPAL, RESERVED).await
     }
 
-    /// Checks the content of an existing file without a change to it.
+    /// Opens an existing store for a command that only reads, which migrates nothing: an older version could not use it any more.
+    ///
+    /// # Errors
+    /// The same as for [`Store::open_existing`], and if it was made by an older version.
+    pub async fn open_to_read(settings: &StoreSettings) -> Result<Store, StoreError> {
+        let StoreUrl::Sqlite(path) = &settings.url;
+        // Every other reason is told by opening it.
+        if sqlite::inspect(path).await == Ok(true) {
+            let detail =
+                "it was made by an older version of Gatepost: it is migrated when the gateway starts"
+                    .to_owned();
+            return Err(StoreError::Open { path: path.display().to_string(), detail });
+        }
+        Store::open_existing(settings).await
+    }
+
+    /// Checks the content of an existing file without a change to it. Returns true if it was made by an older version.
     ///
     /// # Errors
     /// The text for the operator.
-    pub async fn inspect(settings: &StoreSettings) -> Result<(), String> {
+    pub async fn inspect(settings: &StoreSettings) -> Result<bool, String> {
         let StoreUrl::Sqlite(path) = &settings.url;
         sqlite::inspect(path).await.map_err(|reason| format!("{}: {reason}", path.display()))
     }

@@ -9,7 +9,8 @@
 //!
 //! Once a source is delayed, its delay is all that its checks depend on: [`Throttle::source_delay`] takes no username. A check that
 //! it refuses may still be made in silence ([`Throttle::pass_quietly`]), and lets its sender in if the secret is right. If it is
-//! wrong, the answer and its time are those of the refusal, and nothing is counted, since a count would show later.
+//! wrong, the answer and its time are those of the refusal, and no failure is counted, since that would show later. What is counted makes
+//! further silent checks rarer, and nothing else.
 //!
 //! A delay on a username must not lock out its owner, who may log in while an attacker guesses:
 //!
@@ -17,17 +18,16 @@
 //!   username has no free failures left, for right and wrong secrets alike.
 //! - A source without recent failures passes once a second for each lane of a username.
 
+mod quiet;
 mod record;
 #[cfg(test)]
 mod tests;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use foldhash::fast::RandomState;
-use parking_lot::Mutex;
-
+use self::quiet::QuietChecks;
+pub use self::quiet::QuietPass;
 use self::record::{Records, Seat};
 use super::metrics::ThrottledBy;
 use crate::domain::{Canonical, ClientNetwork, Unavailable};
@@ -67,8 +67,7 @@ pub struct Throttle {
     on: bool,
     sources: Records<SourcePrefix>,
     names: Records<NameLane>,
-    /// The silent checks: the moment from which the next one may be made.
-    quiet: moka::sync::Cache<(SourcePrefix, Canonical), Arc<Mutex<Instant>>, RandomState>,
+    quiet: QuietChecks,
 }
 
 /// A username, as checks from one network or from all others present it.
@@ -130,12 +129,11 @@ impl SourcePrefix {
 impl Throttle {
     /// No failures yet. If it is not `on`, it delays no check.
     pub fn new(on: bool) -> Throttle {
-        let quiet = moka::sync::Cache::builder().max_capacity(CAPACITY);
         Throttle {
             on,
             sources: Records::new(LONGEST_FOR_SOURCE),
             names: Records::new(LONGEST_FOR_USERNAME),
-            quiet: quiet.build_with_hasher(RandomState::default()),
+            quiet: QuietChecks::new(),
         }
     }
 
@@ -150,16 +148,18 @@ impl Throttle {
         Some(Delayed { retry_after, by: ThrottledBy::Source })
     }
 
-    /// Returns true, once a second for each source and username, if a check may be made in spite of the delay of its source. Only for
-    /// a username that is known from there, and only if a wrong secret leaves no trace.
-    pub fn pass_quietly(&self, source: SourcePrefix, name: &Canonical, now: Instant) -> bool {
-        let from = self.quiet.get_with((source, *name), || Arc::new(Mutex::new(now)));
-        let mut from = from.lock();
-        let passes = now >= *from;
-        if passes {
-            *from = now + PASS_EVERY;
+    /// Admits a check in spite of the delay of its source: once a second for each network and username, and rarer after ten wrong ones.
+    /// Only for a username that is known from that network, and only if a wrong secret leaves no trace but in
+    /// [`Throttle::failed_quietly`].
+    pub fn pass_quietly(&self, network: ClientNetwork, name: &Canonical, now: Instant) -> Option<QuietPass> {
+        self.quiet.pass(network, name, now)
+    }
+
+    /// The silent check was wrong.
+    pub fn failed_quietly(&self, pass: QuietPass) {
+        if self.on {
+            pass.was_wrong();
         }
-        passes
     }
 
     /// Takes a free failure. If other checks hold the last ones, waits for their results. `known` is awaited only if the username has

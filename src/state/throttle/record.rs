@@ -216,7 +216,7 @@ impl FailureState {
 }
 
 /// The delay after so many failures.
-fn delay(failures: u32, longest: Duration) -> Duration {
+pub fn delay(failures: u32, longest: Duration) -> Duration {
     let doublings = failures.saturating_sub(FREE as u32).min(16);
     (FIRST_DELAY * 2u32.pow(doublings)).min(longest)
 }

@@ -244,13 +244,68 @@ async fn who_waits_too_long_or_with_too_many_comes_again() {
 #[test]
 fn a_silent_check_is_made_once_a_second_for_each_name() {
     let (throttle, mut now) = (Throttle::new(true), Instant::now());
-    let (shared, owner) = (source("192.0.2.1"), name("owner"));
+    let (shared, owner, home) = (source("192.0.2.1"), name("owner"), network("192.0.2.1"));
     guess(&throttle, "192.0.2.1", "someone", 20, &mut now);
     let delayed = throttle.source_delay(shared, now);
-    assert!(throttle.pass_quietly(shared, &owner, now) && throttle.pass_quietly(shared, &name("other"), now));
-    assert!(!throttle.pass_quietly(shared, &owner, now + PASS_EVERY - Duration::from_millis(1)));
-    assert!(throttle.pass_quietly(shared, &owner, now + PASS_EVERY));
+    let passes = |name: &Canonical, now| guess_quietly(&throttle, home, name, now);
+    assert!(passes(&owner, now) && passes(&name("other"), now));
+    assert!(!passes(&owner, now + PASS_EVERY - Duration::from_millis(1)));
+    assert!(passes(&owner, now + PASS_EVERY));
     assert_eq!(throttle.source_delay(shared, now), delayed, "which nobody notices");
+}
+
+/// Makes a silent check that is wrong. Returns true if it may be made.
+fn guess_quietly(throttle: &Throttle, network: ClientNetwork, name: &Canonical, now: Instant) -> bool {
+    throttle.pass_quietly(network, name, now).map(|pass| throttle.failed_quietly(pass)).is_some()
+}
+
+/// The silent guesses within an hour from these networks, each of which tries twice a second.
+fn guessed_in_an_hour(throttle: &Throttle, networks: &[&str], began: Instant) -> usize {
+    let moments = (0..60 * 60 * 2).map(|halves| began + Duration::from_millis(500 * halves));
+    let tries = moments.flat_map(|now| networks.iter().map(move |text| (network(text), now)));
+    tries.filter(|(network, now)| guess_quietly(throttle, *network, &name("owner"), *now)).count()
+}
+
+#[test]
+fn silent_guesses_become_as_rare_as_others() {
+    let (throttle, now, hour) = (Throttle::new(true), Instant::now(), Duration::from_secs(60 * 60));
+    // All addresses of a network are one.
+    let addresses = ["2001:db8:0:1::1", "2001:db8:0:2::1"];
+    let first = guessed_in_an_hour(&throttle, &addresses, now);
+    assert!((60..80).contains(&first), "{first}");
+    assert_eq!(guessed_in_an_hour(&throttle, &addresses, now + hour), 60);
+    // Another network gets in between.
+    let home = network("198.51.100.1");
+    let turn = (0..=30).find(|second| {
+        let now = now + 2 * hour + Duration::from_secs(*second);
+        throttle.pass_quietly(home, &name("owner"), now).is_some()
+    });
+    assert!(turn.is_some());
+    let all = ["2001:db8::1", "2001:db8:1::1", "2001:db8:2::1", "2001:db8:3::1", "2001:db8:4::1"];
+    let all = guessed_in_an_hour(&throttle, &all, now + 2 * hour + LONGEST_FOR_SOURCE);
+    assert!((110..=120).contains(&all), "{all}");
+}
+
+#[test]
+fn a_silent_check_that_was_right_or_not_made_counts_nothing() {
+    let (throttle, mut now, owner) = (Throttle::new(true), Instant::now(), name("owner"));
+    for _ in 0..100 {
+        assert!(throttle.pass_quietly(network("192.0.2.1"), &owner, now).is_some());
+        now += PASS_EVERY;
+    }
+    for _ in 0..10 {
+        assert!(guess_quietly(&throttle, network("192.0.2.1"), &owner, now));
+        now += PASS_EVERY;
+    }
+    // While one is under way, it counts as wrong.
+    let pass = throttle.pass_quietly(network("192.0.2.1"), &owner, now);
+    assert!(throttle.pass_quietly(network("192.0.2.2"), &owner, now).is_none());
+    assert!(throttle.pass_quietly(network("198.51.100.1"), &owner, now).is_some());
+    drop(pass);
+    assert!(throttle.pass_quietly(network("192.0.2.1"), &owner, now + PASS_EVERY).is_some());
+    now += WINDOW + LONGEST_FOR_SOURCE;
+    assert!(guess_quietly(&throttle, network("192.0.2.1"), &owner, now), "it starts over");
+    assert!(guess_quietly(&throttle, network("192.0.2.1"), &owner, now + PASS_EVERY));
 }
 
 #[derive(Clone, Debug)]
@@ -291,8 +346,9 @@ proptest! {
                     let name = name(&format!("name{nth}"));
                     let answer = admit_from(&throttle, from(source), &name, known_from(source, known), now);
                     prop_assert_eq!(answer.err(), Some(delayed));
-                    // The lock of a silent check is all that it leaves behind.
-                    throttle.pass_quietly(from(source), &name, now);
+                    // The records of silent checks are all that it leaves behind.
+                    let home = network(&format!("192.0.{source}.1"));
+                    let _ = guess_quietly(&throttle, home, &name, now);
                 }
                 prop_assert_eq!(throttle.source_delay(from(source), now), Some(delayed));
             }

@@ -1,7 +1,7 @@
 //! The group of all mail backends: their common capabilities, the choice of the next one, and connections to them.
 
-use std::fs;
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -415,12 +415,13 @@ fn xclient_command(client: &BackendClient, submitter: &Submitter, withheld: Xcli
 fn read_login(login: &SmtpLogin) -> Result<RelayLogin, ConfigError> {
     let NamedFile { path, place } = &login.password_file;
     let wrong = |reason: String| ConfigError::at(place, format!("{}: {reason}", path.display()));
-    let text = Zeroizing::new(fs::read_to_string(path).map_err(|error| {
-        wrong(match error.kind() {
-            std::io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
-            _ => file_access::explain(path, FileUse::Read, &error),
-        })
-    })?);
+    let text =
+        Zeroizing::new(file_access::open_regular(path).and_then(io::read_to_string).map_err(|error| {
+            wrong(match error.kind() {
+                io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
+                _ => file_access::explain(path, FileUse::Read, &error),
+            })
+        })?);
     match text.lines().next() {
         None | Some("") => Err(wrong("the first line is empty".into())),
         Some(line) if line.contains('\0') => Err(wrong("a password must not contain a NUL".into())),

@@ -245,25 +245,26 @@ impl From<sqlx::Error> for SchemaFault {
     }
 }
 
-/// Checks that the schema is none of a later version or of another program.
-async fn check_schema(connection: &mut Connection) -> Result<(), SchemaFault> {
+/// Checks that the schema is none of a later version or of another program. Returns true if it is that of an earlier version.
+async fn check_schema(connection: &mut Connection) -> Result<bool, SchemaFault> {
     let fault = |text| Err(SchemaFault { text, is_busy: false });
     let tables: Vec<String> = sqlx::query_scalar(TABLES).fetch_all(&mut *connection).await?;
     if !tables.iter().any(|table| table == "_sqlx_migrations") {
-        return if tables.is_empty() { Ok(()) } else { fault(faults::FOREIGN.to_owned()) };
+        return if tables.is_empty() { Ok(false) } else { fault(faults::FOREIGN.to_owned()) };
     }
     let found: Option<i64> = sqlx::query_scalar(SCHEMA).fetch_one(connection).await?;
     let known = known_schema();
     match found {
         Some(found) if found > known => fault(faults::newer(found, known)),
-        _ => Ok(()),
+        found => Ok(found.is_some_and(|found| found < known)),
     }
 }
 
-/// Checks the content of a database file without a change to it or beside it. A missing file is good.
-pub(super) async fn inspect(path: &Path) -> Result<(), String> {
+/// Checks the content of a database file without a change to it or beside it. Returns true if it has to be migrated, and can be. A missing
+/// file is good.
+pub(super) async fn inspect(path: &Path) -> Result<bool, String> {
     if !path.exists() {
-        return Ok(());
+        return Ok(false);
     }
     let mut log = path.canonicalize().unwrap_or_else(|_| path.to_path_buf()).into_os_string();
     log.push("-wal");
@@ -278,7 +279,10 @@ pub(super) async fn inspect(path: &Path) -> Result<(), String> {
     };
     match checked.await {
         Err(fault) if !fault.is_busy => Err(fault.text),
-        _ => Ok(()),
+        Ok(true) => file_access::check_writable(path).map(|()| true).map_err(|reason| {
+            format!("it was made by an older version of Gatepost and has to be migrated, and cannot be written: {reason}")
+        }),
+        _ => Ok(false),
     }
 }
 
@@ -388,6 +392,14 @@ pub fn check_access(file: &Path) -> Result<(), String> {
         if beside.exists() {
             let reason = |reason| format!("its file {}: {reason}", beside.display());
             file_access::check_file(&beside, FileUse::Own).map_err(reason)?;
+            if file_access::check_writable(file).is_ok() && file_access::check_writable(&beside).is_err() {
+                let shown = file.canonicalize().unwrap_or_else(|_| file.to_path_buf());
+                let shown = shown.display();
+                return Err(format!(
+                    "its file {} cannot be written, and the database can; type: chmod 0600 {shown}-wal {shown}-shm",
+                    beside.display()
+                ));
+            }
         }
     }
     let real = file.canonicalize().unwrap_or_else(|_| file.to_path_buf());

@@ -98,3 +98,29 @@ async fn they_go_with_their_principal() {
     assert_eq!(f.uses().await.len(), 1);
     assert!(!f.is_known(again, "192.0.2.1").await && f.is_known(other, "192.0.2.1").await);
 }
+
+/// Makes the schema that of the version before the networks.
+async fn make_older(f: &Fixture) {
+    let older = "DROP TABLE principal_use; DELETE FROM _sqlx_migrations WHERE version > 2";
+    sqlx::raw_sql(older).execute(&f.store.pools.writer).await.unwrap();
+    f.store.close().await;
+}
+
+#[tokio::test]
+async fn who_only_reads_does_not_migrate() {
+    let f = fixture().await;
+    f.account("someone").await;
+    make_older(&f).await;
+    let is_older = async || Store::inspect(&f.settings).await;
+    assert_eq!(is_older().await, Ok(true));
+    let refused = Store::open_to_read(&f.settings).await.unwrap_err().to_string();
+    assert!(
+        refused.ends_with("made by an older version of Gatepost: it is migrated when the gateway starts"),
+        "{refused}"
+    );
+    assert_eq!(is_older().await, Ok(true));
+    Store::open(&f.settings).await.unwrap().close().await;
+    assert_eq!(is_older().await, Ok(false));
+    let read = Store::open_to_read(&f.settings).await.unwrap();
+    assert!(read.principal(&canonical("someone")).await.unwrap().is_some());
+}
