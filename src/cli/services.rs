@@ -25,6 +25,7 @@ impl Services {
     /// # Errors
     /// The store does not exist or cannot be opened, or the running gateways cannot be reached.
     pub async fn open(config: &Config) -> Result<Services, CommandError> {
+        cluster::await_running(&config.store).await?;
         cluster::ask_running(&config.store).await?;
         Services::with(Store::open_existing(&config.store).await?, config)
     }
@@ -43,6 +44,7 @@ impl Services {
     /// # Errors
     /// The store cannot be opened, or the running gateways cannot be reached.
     pub async fn open_or_create(config: &Config) -> Result<Services, CommandError> {
+        cluster::await_running(&config.store).await?;
         cluster::ask_running(&config.store).await?;
         let store = Store::open(&config.store).await?;
         if store.is_new() {

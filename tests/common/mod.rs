@@ -296,6 +296,7 @@ pub fn signal(child: &Child, name: &str) {
         "CONT" => Signal::CONT,
         "INT" => Signal::INT,
         "TERM" => Signal::TERM,
+        "STOP" => Signal::STOP,
         other => panic!("no test sends {other}"),
     };
     kill_process(Pid::from_child(child), signal).unwrap();

@@ -143,6 +143,36 @@ fn a_restore_under_a_running_gateway_is_not_undone_by_the_restart() {
     }
 }
 
+// Case E17: the directory of sockets is moved with the database, or the gateway doesn't run to say that it has the old file.
+#[test]
+fn commands_refuse_a_new_file_as_long_as_a_gateway_has_the_old_one() {
+    for means in ["moved with its sockets", "stopped"] {
+        let backend = Backend::hello();
+        let (gateway, _connection) = warm(&backend);
+        let (file, backup) = (file_of(&gateway), gateway.directory.path().join("backup.db"));
+        Other::run(&file, &format!("db.execute(\"VACUUM INTO '{}'\")\nsay()", backup.display())).end();
+        if means == "stopped" {
+            gateway.signal("STOP");
+        } else {
+            let away = gateway.directory.path().join("away");
+            fs::create_dir(&away).unwrap();
+            for end in ["", "-wal", "-shm", ".nodes"] {
+                let name = format!("gatepost.db{end}");
+                fs::rename(gateway.directory.path().join(&name), away.join(&name)).unwrap();
+            }
+        }
+        let restored = fs::read(&backup).unwrap();
+        fs::rename(&backup, &file).unwrap();
+        for _ in 0..2 {
+            let output = remove_joe(&gateway);
+            let told = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{means}: {output:?}");
+            assert!(told.contains("was replaced: restart it; nothing was changed"), "{means}: {told}");
+        }
+        assert!(fs::read(&file).unwrap() == restored, "{means}");
+    }
+}
+
 // Case E17: nobody asks for anything meanwhile; within a second nothing is decided by the cache either.
 #[test]
 fn a_deleted_database_is_noticed_without_a_request_and_the_same_file_is_used_again() {

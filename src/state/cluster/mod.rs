@@ -18,7 +18,7 @@ mod nodes_folder;
 mod notice;
 mod roll_call;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,15 +28,15 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
-pub use self::notice::{Unconfirmed, ask_running};
+pub use self::notice::{Unconfirmed, ask_running, await_running};
 
 use self::ledger::Ledger;
 use self::nodes_folder::NodesFolder;
-use self::notice::{ACKNOWLEDGED, ANOTHER_FILE, LONGEST_NOTICE, Notice, RETRY, tell};
-use self::roll_call::RollCall;
+use self::notice::{ACKNOWLEDGED, ANOTHER_FILE, LONGEST_NOTICE, LOOK, Notice, RETRY, tell};
+use self::roll_call::{MemberSeat, RollCall};
 use super::Epochs;
 use super::audit::News;
 use super::file_access::{self, FileUse};
@@ -50,7 +50,10 @@ struct Timing {
     patience: Duration,
 }
 
-const TIMING: Timing = Timing { look: Duration::from_millis(250), patience: Duration::from_secs(5) };
+const TIMING: Timing = Timing { look: LOOK, patience: Duration::from_secs(5) };
+
+/// The interval at which the same failure to listen is logged.
+const COMPLAINTS: Duration = Duration::from_secs(60);
 
 /// The membership among the processes on the same store. It stops listening when dropped, so it must be kept as long as
 /// cached data of the store is in use.
@@ -58,7 +61,7 @@ const TIMING: Timing = Timing { look: Duration::from_millis(250), patience: Dura
 pub struct Cluster {
     place: NodesFolder,
     timing: Timing,
-    roll: Arc<RollCall>,
+    roll: RollCall,
     database: FileId,
     /// True if there was no directory of sockets beside a database that is not new: somebody has removed it.
     was_removed: bool,
@@ -77,9 +80,9 @@ struct Member {
 struct MemberShared {
     place: NodesFolder,
     store: Store,
-    roll: Arc<RollCall>,
     epochs: Arc<Epochs>,
     ledger: Ledger,
+    seat: MemberSeat,
     /// The name of the own socket.
     name: Mutex<String>,
 }
@@ -100,7 +103,7 @@ impl Cluster {
     pub fn visit(store: &Store) -> Result<Cluster, StoreError> {
         let place = NodesFolder::beside(store.path()).map_err(StoreError::Unavailable)?;
         let was_removed = place.open().map_err(StoreError::Unavailable)?.is_new && !store.is_new();
-        let roll = Arc::new(open_roll(store)?);
+        let roll = open_roll(store)?;
         let database = store.file_id();
         Ok(Cluster { place, timing: TIMING, roll, database, was_removed, member: None })
     }
@@ -110,9 +113,12 @@ impl Cluster {
         let folder = place.open().map_err(StoreError::Unavailable)?;
         let unusable =
             |error: io::Error| StoreError::Unavailable(format!("{}: {error}", place.path().display()));
-        let (listener, name) = folder.listen().map_err(unusable)?;
-        let roll = Arc::new(open_roll(store)?);
-        roll.enroll(timing.patience).await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let seat = MemberSeat::random().map_err(unusable)?;
+        let (listener, name) = folder.listen(seat).map_err(unusable)?;
+        let roll = open_roll(store)?;
+        roll.enroll(seat, timing.patience)
+            .await
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         // Nothing is decided any more then, not even by the cache.
         store.on_replaced({
             let epochs = epochs.clone();
@@ -121,7 +127,7 @@ impl Cluster {
         let ledger = Ledger::new(store.changes().await?);
         let name = Mutex::new(name);
         let (place, store, database) = (place.clone(), store.clone(), store.file_id());
-        let shared = MemberShared { place: place.clone(), store, roll: roll.clone(), epochs, ledger, name };
+        let shared = MemberShared { place: place.clone(), store, epochs, ledger, seat, name };
         let shared = Arc::new(shared);
         let mut tasks = JoinSet::new();
         tasks.spawn(watch(shared.clone(), listener, timing));
@@ -133,7 +139,7 @@ impl Cluster {
     /// audit trails.
     ///
     /// # Errors
-    /// [`Unconfirmed`] if a process has not acknowledged within 5 seconds. Processes that are gone are not waited for.
+    /// [`Unconfirmed`] if a process has not acknowledged within 6 seconds. Processes that are gone are not waited for.
     pub async fn announce(&self, change: &Change, news: Option<News>) -> Result<(), Unconfirmed> {
         let own = self.member.as_ref().map(|member| {
             member.shared.ledger.note(change.after, change.upto);
@@ -145,24 +151,23 @@ impl Cluster {
         let notice = Notice { after, upto, name, ends_login, database, asks: false, news };
         let mut notice = serde_json::to_vec(&notice).map_err(|e| Unconfirmed(e.to_string()))?;
         notice.push(b'\n');
-        // The own process knows of the change.
-        self.roll.step_aside();
         // A process that does not answer in time is named, before the whole is given up.
         let patience = self.timing.patience * 6 / 5;
         let told = timeout(patience, self.tell_all(notice.into(), own)).await;
-        self.roll.step_back().await;
         told.unwrap_or_else(|_| {
-            Err(Unconfirmed(format!(
-                "it has the database open, and no socket of it answers in {}: restart it",
-                self.place.path().display()
-            )))
+            Err(Unconfirmed(match self.roll.others() {
+                Err(foreign) => foreign.to_owned(),
+                Ok(_) => format!(
+                    "it has the database open, and no socket of it answers in {}: restart it",
+                    self.place.path().display()
+                ),
+            }))
         })
     }
 
     /// Tells each process that has a socket, until nobody is left who was not told.
     async fn tell_all(&self, notice: Arc<[u8]>, own: Option<String>) -> Result<(), Unconfirmed> {
-        // Those that were told step aside as long as their connection is open.
-        let mut told: HashMap<String, Option<UnixStream>> = HashMap::new();
+        let (mut told, mut seats) = (HashSet::new(), HashSet::new());
         let (mut pause, mut was_removed) = (Duration::from_millis(1), self.was_removed);
         loop {
             let folder = Arc::new(self.place.open().map_err(Unconfirmed)?);
@@ -170,22 +175,22 @@ impl Cluster {
                 Unconfirmed(format!("{} cannot be read: {error}", self.place.path().display()))
             })?;
             let mut tellings = JoinSet::new();
-            for name in
-                names.into_iter().filter(|name| own.as_ref() != Some(name) && !told.contains_key(name))
-            {
+            for name in names.into_iter().filter(|name| own.as_ref() != Some(name) && !told.contains(name)) {
                 let told = tell(folder.clone(), name.clone(), notice.clone(), self.timing.patience);
-                tellings.spawn(async move { told.await.map(|stream| (name, stream)) });
+                tellings.spawn(async move { told.await.map(|is_told| (name, is_told)) });
             }
             for result in tellings.join_all().await {
-                let (name, stream) = result?;
-                told.insert(name, stream);
+                if let (name, true) = result? {
+                    seats.extend(nodes_folder::seat_of(&name));
+                    told.insert(name);
+                }
             }
             if std::mem::take(&mut was_removed) {
                 // Perhaps together with the database. A gateway on the old file notices that at its next look.
                 sleep(2 * self.timing.look).await;
                 continue;
             }
-            if self.roll.is_complete() {
+            if self.roll.others().is_ok_and(|others| others.iter().all(|seat| seats.contains(seat))) {
                 return Ok(());
             }
             sleep(pause).await;
@@ -231,9 +236,10 @@ async fn watch(shared: Arc<MemberShared>, listener: UnixListener, timing: Timing
     listening.spawn(listen(shared.clone(), listener, timing));
     let mut ticks = interval(timing.look);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut is_settled = false;
+    let (mut is_settled, mut failed) = (false, None);
     loop {
         ticks.tick().await;
+        while listening.try_join_next().is_some() {}
         let before = shared.ledger.known();
         // The store logs its faults itself.
         match shared.store.changes().await {
@@ -248,13 +254,20 @@ async fn watch(shared: Arc<MemberShared>, listener: UnixListener, timing: Timing
         let name = shared.name.lock().clone();
         if !shared.place.has(&name) {
             let opened = shared.place.open();
-            match opened.and_then(|folder| folder.listen().map_err(|error| error.to_string())) {
+            match opened.and_then(|folder| folder.listen(shared.seat).map_err(|error| error.to_string())) {
                 Ok((listener, name)) => {
                     warn!("socket beside the database was removed: listening on a new one");
                     *shared.name.lock() = name;
+                    failed = None;
+                    // Nobody gets to the old one any more.
+                    listening.abort_all();
                     listening.spawn(listen(shared.clone(), listener, timing));
                 }
-                Err(error) => warn!(error, "listening beside the database failed"),
+                Err(_) if failed.is_some_and(|at: Instant| at.elapsed() < COMPLAINTS) => {}
+                Err(error) => {
+                    failed = Some(Instant::now());
+                    warn!(error, "listening beside the database failed");
+                }
             }
         }
     }
@@ -285,7 +298,7 @@ async fn listen(shared: Arc<MemberShared>, listener: UnixListener, timing: Timin
     }
 }
 
-/// Hears one notice, acknowledges it, and steps aside until the sender has counted who was not told.
+/// Hears one notice and acknowledges it.
 async fn hear(shared: &MemberShared, stream: UnixStream, patience: Duration) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader.take(LONGEST_NOTICE));
@@ -318,14 +331,8 @@ async fn hear(shared: &MemberShared, stream: UnixStream, patience: Duration) {
         // Perhaps it comes from another version: something has changed.
         None => shared.epochs.raise_all(),
     }
-    shared.roll.step_aside();
-    let counted = timeout(patience, async {
-        // If the peer does not receive it, the change is unconfirmed to it.
-        let _ = writer.write_all(ACKNOWLEDGED).await;
-        let _ = reader.read_to_end(&mut Vec::new()).await;
-    });
-    let _ = counted.await;
-    shared.roll.step_back().await;
+    // If the peer does not receive it, the change is unconfirmed to it.
+    let _ = timeout(patience, writer.write_all(ACKNOWLEDGED)).await;
 }
 
 #[cfg(test)]

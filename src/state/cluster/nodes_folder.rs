@@ -7,12 +7,14 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, fchown, mkdirat, openat, statat};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid, geteuid};
 use tokio::net::{UnixListener, UnixStream};
 
+use super::roll_call::MemberSeat;
 use crate::state::file_access::{self, FileUse};
 
 /// The end of the names of sockets that listen. The name of a socket that is still being made ends otherwise.
@@ -159,11 +161,12 @@ impl NodesFolder {
 }
 
 impl OpenFolder {
-    /// Listens under an own name. Only a socket that listens gets the name, because any other would count as dead and be removed.
-    pub(super) fn listen(&self) -> io::Result<(UnixListener, String)> {
-        let mut random = [0; 8];
+    /// Listens under a new name with that seat. Only a socket that listens gets the name, because any other would count as dead and be removed.
+    pub(super) fn listen(&self, seat: MemberSeat) -> io::Result<(UnixListener, String)> {
+        let mut random = [0; 4];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let name = format!("{}-{:016x}{LISTENING}", std::process::id(), u64::from_ne_bytes(random));
+        let random = u32::from_ne_bytes(random);
+        let name = format!("{}-{}-{random:08x}{LISTENING}", std::process::id(), seat.text());
         let unfinished = self.path(&format!("{name}.new"));
         let listener = UnixListener::bind(&unfinished)?;
         std::fs::rename(unfinished, self.path(&name))?;
@@ -177,6 +180,14 @@ impl OpenFolder {
         names.filter(|name| name.as_ref().map_or(true, |name| name.ends_with(LISTENING))).collect()
     }
 
+    /// Returns true if nobody has listened here yet, and it was made less than `age` ago.
+    pub(super) fn is_fresh(&self, age: Duration) -> bool {
+        let made =
+            self.folder.metadata().and_then(|metadata| metadata.created().or_else(|_| metadata.modified()));
+        let is_young = made.is_ok_and(|made| made.elapsed().is_ok_and(|elapsed| elapsed < age));
+        is_young && self.names().is_ok_and(|names| names.is_empty())
+    }
+
     pub(super) async fn connect(&self, name: &str) -> io::Result<UnixStream> {
         UnixStream::connect(self.path(name)).await
     }
@@ -188,6 +199,11 @@ impl OpenFolder {
     fn path(&self, name: &str) -> PathBuf {
         within(&self.folder, name)
     }
+}
+
+/// The seat in the name of a socket. Sockets of earlier versions have none.
+pub(super) fn seat_of(name: &str) -> Option<MemberSeat> {
+    MemberSeat::parse(name.split('-').nth(1)?)
 }
 
 /// The path of a name in an open directory.
@@ -210,6 +226,7 @@ fn holds_only_sockets(folder: &File) -> io::Result<bool> {
 mod tests {
     use std::os::unix::fs::{chown, symlink};
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Instant;
 
     use super::*;
 
@@ -257,9 +274,11 @@ mod tests {
                     let _ = std::fs::remove_dir(&path);
                 }
             });
-            let mut opened = 0;
-            for _ in 0..3000 {
+            let (mut opened, mut tries) = (0, 0);
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while tries < 3000 || opened == 0 && Instant::now() < deadline {
                 opened += usize::from(nodes.open().is_ok());
+                tries += 1;
             }
             done.store(true, Ordering::Relaxed);
             assert!(opened > 0, "it never succeeded: is the test blind?");

@@ -2,17 +2,18 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::nodes_folder::{NodesFolder, OpenFolder};
+use super::nodes_folder::{NodesFolder, OpenFolder, seat_of};
+use super::roll_call::RollCall;
 use crate::config::{StoreSettings, StoreUrl};
 use crate::state::audit::News;
 use crate::state::store::{FileId, StoreError};
@@ -27,6 +28,11 @@ pub(super) const RETRY: Duration = Duration::from_millis(20);
 /// The time after which a listener that does not answer is taken for one of an earlier version, which waits for the end of
 /// the notice.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// The interval at which a listener looks for changes without a notice, and for its socket.
+pub(super) const LOOK: Duration = Duration::from_millis(250);
+/// The reason for which a process cannot be told of a change.
+const OTHER_FILE: &str = "has another file open as its database, which was replaced: restart it";
 
 /// At least one running process has not acknowledged a change. The change is written, and may not be in effect everywhere yet.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -51,6 +57,21 @@ pub(super) struct Notice {
     /// The line for the audit trail of the listener, if the sender has no lasting one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) news: Option<News>,
+}
+
+/// Waits if the directory of sockets beside a database is missing or new. Perhaps it was moved together with the database, and a gateway
+/// that has the old file open listens again at its next look.
+///
+/// # Errors
+/// The directory `DATABASE.nodes` cannot be used.
+pub async fn await_running(settings: &StoreSettings) -> Result<(), StoreError> {
+    let StoreUrl::Sqlite(path) = &settings.url;
+    let (true, Ok(place)) = (path.exists(), NodesFolder::beside(path)) else { return Ok(()) };
+    let settling = 2 * LOOK;
+    if place.open().map_err(StoreError::Unavailable)?.is_fresh(settling) {
+        sleep(settling).await;
+    }
+    Ok(())
 }
 
 /// Checks that each running gateway beside a database has that file open, before it is opened. Otherwise it was replaced, and SQLite
@@ -79,11 +100,16 @@ pub async fn ask_running(settings: &StoreSettings) -> Result<(), StoreError> {
     notice.push(b'\n');
     let mut askings = JoinSet::new();
     for name in folder.names().unwrap_or_default() {
-        let (folder, notice) = (folder.clone(), notice.clone());
+        let (folder, notice, path) = (folder.clone(), notice.clone(), path.clone());
+        let id = (metadata.dev(), metadata.ino());
         askings.spawn(async move {
-            // One that does not answer has its say at the change.
-            let answer = timeout(GRACE / 2, exchange(&folder, &name, &notice)).await.ok()?.err()?;
-            (answer.kind() == io::ErrorKind::Other).then(|| format!("a running gateway, {name}: {answer}"))
+            let reason = match timeout(GRACE / 2, exchange(&folder, &name, &notice)).await {
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Other => error.to_string(),
+                // One that has this file open has its say at the change.
+                Err(_) if !has_seat_in(&path, id, &name) => format!("it does not answer, and {OTHER_FILE}"),
+                _ => return None,
+            };
+            Some(format!("a running gateway, {name}: {reason}"))
         });
     }
     match askings.join_all().await.into_iter().flatten().next() {
@@ -92,25 +118,32 @@ pub async fn ask_running(settings: &StoreSettings) -> Result<(), StoreError> {
     }
 }
 
-/// Sends a notice to one process, and returns the connection by which that steps aside; none if it is gone. If the process
-/// disappears in the middle, tries again: it has either ended, or listens on a new socket.
+/// Returns true if the listener with that name has this file open, as far as can be told.
+fn has_seat_in(database: &Path, id: FileId, name: &str) -> bool {
+    let Some(seat) = seat_of(name) else { return true };
+    let others = RollCall::open(database, id).map(|roll| roll.others());
+    others.is_ok_and(|others| others.map_or(true, |others| others.contains(&seat)))
+}
+
+/// Sends a notice to one process, and returns true if it has acknowledged it, false if nobody listens. If the process disappears in
+/// the middle, tries again: it has either ended, or listens on a new socket.
 pub(super) async fn tell(
     folder: Arc<OpenFolder>,
     name: String,
     notice: Arc<[u8]>,
     patience: Duration,
-) -> Result<Option<UnixStream>, Unconfirmed> {
+) -> Result<bool, Unconfirmed> {
     let told = timeout(patience, async {
         loop {
             match exchange(&folder, &name, &notice).await {
-                Ok(stream) => return Ok(Some(stream)),
+                Ok(()) => return Ok(true),
                 Err(e) => match e.kind() {
                     // It has ended, or its socket was removed.
-                    io::ErrorKind::NotFound => return Ok(None),
+                    io::ErrorKind::NotFound => return Ok(false),
                     // It has crashed and left its socket behind.
                     io::ErrorKind::ConnectionRefused => {
                         folder.remove(&name);
-                        return Ok(None);
+                        return Ok(false);
                     }
                     // It is too busy, or has ended in the middle.
                     io::ErrorKind::WouldBlock
@@ -123,13 +156,13 @@ pub(super) async fn tell(
         }
     });
     match told.await {
-        Ok(Ok(stream)) => Ok(stream),
+        Ok(Ok(is_told)) => Ok(is_told),
         Ok(Err(e)) => Err(Unconfirmed(format!("{name}: {e}"))),
         Err(_) => Err(Unconfirmed(format!("{name}: no answer within {} s", patience.as_secs_f32()))),
     }
 }
 
-pub(super) async fn exchange(folder: &OpenFolder, name: &str, notice: &[u8]) -> io::Result<UnixStream> {
+pub(super) async fn exchange(folder: &OpenFolder, name: &str, notice: &[u8]) -> io::Result<()> {
     let mut stream = folder.connect(name).await?;
     stream.write_all(notice).await?;
     let mut answer = [0; ACKNOWLEDGED.len()];
@@ -142,11 +175,8 @@ pub(super) async fn exchange(folder: &OpenFolder, name: &str, notice: &[u8]) -> 
         }
     };
     match &answer[..] {
-        ACKNOWLEDGED => Ok(stream),
-        ANOTHER_FILE => {
-            let reason = "it has another file open as its database, which was replaced: restart it";
-            Err(io::Error::other(reason))
-        }
+        ACKNOWLEDGED => Ok(()),
+        ANOTHER_FILE => Err(io::Error::other(format!("it {OTHER_FILE}"))),
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }

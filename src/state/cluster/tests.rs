@@ -219,7 +219,7 @@ async fn who_lost_its_socket_is_told_all_the_same_or_the_change_is_unconfirmed()
 
     // As one whose sockets are elsewhere, for example because its container has only the file.
     let hidden = RollCall::open(one.store.path(), one.store.file_id()).unwrap();
-    hidden.enroll(QUICK.patience).await.unwrap();
+    hidden.enroll(MemberSeat::random().unwrap(), QUICK.patience).await.unwrap();
     let change = one.add("last").await;
     let mut visitor = Cluster::visit(&one.store).unwrap();
     visitor.timing = QUICK;
@@ -227,6 +227,58 @@ async fn who_lost_its_socket_is_told_all_the_same_or_the_change_is_unconfirmed()
     assert!(error.to_string().contains("gatepost.db.nodes: restart it"), "{error}");
     hidden.leave();
     visitor.announce(&change, None).await.unwrap();
+}
+
+// Case E12: the same while others make changes all the time, each of which is told to everybody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_lost_its_socket_is_not_taken_for_told_because_others_were_answered() {
+    const SLOW: Timing = Timing { look: Duration::from_millis(100), patience: Duration::from_secs(5) };
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (Arc::new(node(&folder, SLOW).await), node(&folder, SLOW).await);
+    let mut editors = JoinSet::new();
+    for number in 0..6 {
+        let one = one.clone();
+        editors.spawn(async move {
+            let added = one.add(&format!("editor{number}")).await;
+            for active in [false, true].into_iter().cycle() {
+                let change = one.store.set_active(&added.name, active).await.unwrap().change;
+                one.cluster.announce(&change, None).await.unwrap();
+            }
+        });
+    }
+    // One for all, since its end ends SQLite's locks in this process, see `RollCall`.
+    let visitor = Cluster::visit(&two.store).unwrap();
+    for round in 0..20 {
+        // By the connection that the editors queue for: another one might wait for too long.
+        let change = one.add(&format!("holder{round}")).await;
+        let before = [one.epochs.now(), two.epochs.now()];
+        for node in [&*one, &two] {
+            let name = node.cluster.member.as_ref().unwrap().shared.name.lock().clone();
+            let _ = std::fs::remove_file(sockets(&folder).join(name));
+        }
+        visitor.announce(&change, None).await.unwrap();
+        for (peer, before) in [(&*one, before[0]), (&two, before[1])] {
+            assert!(!peer.epochs.is_fresh(before, &change.name, &change.name), "{round}");
+        }
+    }
+    editors.abort_all();
+    while let Some(ended) = editors.join_next().await {
+        assert!(ended.unwrap_err().is_cancelled());
+    }
+}
+
+// Case E12: a program that has nothing to do with Gatepost has the file locked by flock(2), for example a script of backups.
+#[tokio::test]
+async fn the_lock_of_another_program_is_in_nobodys_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (node(&folder, BLIND).await, node(&folder, BLIND).await);
+    let other = std::fs::File::open(one.store.path()).unwrap();
+    other.lock().unwrap();
+    let change = one.add("holder").await;
+    timeout(BLIND.patience, one.cluster.announce(&change, None)).await.unwrap().unwrap();
+    assert_eq!(two.ledger().known(), change.upto);
+    // Closing it would end SQLite's locks, see `RollCall`.
+    std::mem::forget(other);
 }
 
 // Case E17: a command changes the file that has replaced the gateway's.
@@ -244,7 +296,7 @@ async fn a_change_of_another_file_is_not_acknowledged() {
         let metadata = file.metadata().unwrap();
         [metadata.dev(), metadata.ino()]
     };
-    let roll = Arc::new(RollCall::open(&file, (dev, ino)).unwrap());
+    let roll = RollCall::open(&file, (dev, ino)).unwrap();
     let place = NodesFolder::beside(&file).unwrap();
     let timing = TIMING;
     let visitor = Cluster { place, timing, roll, database: (dev, ino), was_removed: false, member: None };
