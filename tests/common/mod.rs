@@ -292,7 +292,6 @@ impl Drop for Gateway {
 pub fn signal(child: &Child, name: &str) {
     let signal = match name {
         "HUP" => Signal::HUP,
-        "STOP" => Signal::STOP,
         "CONT" => Signal::CONT,
         "INT" => Signal::INT,
         "TERM" => Signal::TERM,
