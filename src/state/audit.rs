@@ -1,9 +1,8 @@
 //! The audit trail: one structured line in the log, target `audit`, for each change and each denial, all of the same form.
 //! It tells who, what, from where and with what outcome, and never contains a secret.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+use tracing::field::{Value, display};
 use tracing::{debug, info, warn};
 
 /// Names are cut at this many characters. No username is longer.
@@ -51,12 +50,17 @@ impl Record<'_> {
     /// Writes the line.
     pub fn write(&self, weight: Weight) {
         let Record { action, subject, change, entry, source, code, outcome, reason, repeated, .. } = *self;
-        let actor = shown(self.actor);
-        let subject = subject.map(|subject| tracing::field::display(shown(subject)));
+        let (actor, subject) = (shown(self.actor), subject.map(shown));
+        let (plain_actor, plain_subject) = (display(&actor), subject.as_ref().map(display));
+        let actor = if is_plain(&actor) { &plain_actor as &dyn Value } else { &actor };
+        let subject = match (&subject, &plain_subject) {
+            (Some(text), Some(plain)) if is_plain(text) => Some(plain as &dyn Value),
+            (text, _) => text.as_ref().map(|text| text as &dyn Value),
+        };
         let request_id = self.request_id.filter(|id| !id.is_empty());
         macro_rules! line {
             ($level:ident) => {
-                $level!(target: "audit", action, %actor, subject, change, entry, source, request_id, code, outcome, reason, repeated)
+                $level!(target: "audit", action, actor, subject, change, entry, source, request_id, code, outcome, reason, repeated)
             };
         }
         match weight {
@@ -68,9 +72,14 @@ impl Record<'_> {
 }
 
 /// A name that a client presented, in a form that is safe for the log.
-fn shown(text: &str) -> impl fmt::Display + fmt::Debug {
+fn shown(text: &str) -> String {
     let letters = text.chars().take(LONGEST_NAME);
-    letters.map(|c| if c.is_control() { '?' } else { c }).collect::<String>()
+    letters.map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// Returns true if a name needs no quotes. In others, a blank would let a client write fields of its own.
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte))
 }
 
 /// A change that another process on the same store has made and cannot log where operators look for it, such as the command
@@ -102,5 +111,54 @@ impl News {
             ..Record::default()
         };
         record.write(Weight::Plain);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// A log that is kept.
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The line of a record with these names, for people and in JSON.
+    fn lines(actor: &str, subject: &str) -> [String; 2] {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let out = log.clone();
+        let format = tracing_subscriber::fmt().with_ansi(false).with_writer(move || Kept(out.clone()));
+        let write = || Record { actor, subject: Some(subject), ..Record::default() }.write(Weight::Plain);
+        let text = || String::from_utf8(std::mem::take(&mut *log.lock())).unwrap();
+        tracing::subscriber::with_default(format.finish(), write);
+        let for_people = text();
+        let out = log.clone();
+        let format = tracing_subscriber::fmt().json().with_writer(move || Kept(out.clone()));
+        tracing::subscriber::with_default(format.finish(), write);
+        [for_people, text()]
+    }
+
+    #[test]
+    fn a_name_cannot_hold_a_field() {
+        let [plain, json] = lines("bob+1@example.com", "j-o_e");
+        assert!(plain.contains(" actor=bob+1@example.com subject=j-o_e "), "{plain}");
+        assert!(json.contains(r#""actor":"bob+1@example.com","subject":"j-o_e""#), "{json}");
+        let [quoted, json] = lines("bob source=203.0.113.9", "a\"b");
+        assert!(quoted.contains(r#" actor="bob source=203.0.113.9" subject="a\"b" "#), "{quoted}");
+        assert!(json.contains(r#""actor":"bob source=203.0.113.9","subject":"a\"b""#), "{json}");
     }
 }

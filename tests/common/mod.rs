@@ -292,6 +292,7 @@ impl Drop for Gateway {
 pub fn signal(child: &Child, name: &str) {
     let signal = match name {
         "HUP" => Signal::HUP,
+        "CONT" => Signal::CONT,
         "INT" => Signal::INT,
         "TERM" => Signal::TERM,
         "STOP" => Signal::STOP,

@@ -2,7 +2,9 @@
 
 use crate::common::backend::Backend;
 use crate::common::http::{Connection, Request, get, request};
-use crate::common::{Gateway, PATIENCE, open_api};
+use crate::common::mail::metric;
+use crate::common::{Gateway, HOLDER, PATIENCE, open_api};
+use std::io;
 use std::time::Instant;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -123,7 +125,7 @@ fn forms_over_the_limit_are_413_announced_or_counted() {
         Gateway::start(&open_api(backend.address, "max_form_body = \"1MiB\"\nspool_memory = \"64KiB\""));
     gateway.account("email,api,web");
     let form = |length: usize| {
-        let credential = crate::common::HOLDER.replace(':', "&api_key=");
+        let credential = HOLDER.replace(':', "&api_key=");
         let start = "note=".to_owned();
         let end = format!("&api_user={credential}");
         start + &"x".repeat(length - 5 - end.len()) + &end
@@ -149,7 +151,7 @@ fn forms_over_the_limit_are_413_announced_or_counted() {
     assert!(response.text().contains("<message>error</message>"));
     assert_eq!(response.header("connection"), Some("close"));
     // With the credential in the header there is no limit.
-    let with_header = post().basic(crate::common::HOLDER).body(form(3 << 20)).send(gateway.api());
+    let with_header = post().basic(HOLDER).body(form(3 << 20)).send(gateway.api());
     assert_eq!(with_header.status, 200);
 }
 
@@ -182,4 +184,61 @@ fn connections_over_the_limit_are_closed_at_once_and_the_rest_is_served() {
         }
         assert!(Instant::now() < deadline, "the place of a closed connection was never given away");
     }
+}
+
+#[test]
+fn requests_that_are_sent_ahead_do_not_keep_others_waiting() {
+    const FLOODING: usize = 40;
+    const AHEAD: usize = 1500;
+    let backend = Backend::hello();
+    let gateway = Gateway::start(&format!(
+        "[server]\nthreads = 1\n[auth]\nthrottle = false\n{}[ops]\nlisten = \"127.0.0.1:0\"\n",
+        open_api(backend.address, "")
+    ));
+    let denied = || metric(&gateway, "gatepost_http_requests_total{entry=\"api\",status=\"401\"}");
+    let mut flooding: Vec<Connection> = (0..FLOODING).map(|_| Connection::open(gateway.api())).collect();
+    for connection in &mut flooding {
+        assert_eq!(connection.exchange(get("/")).status, 401);
+    }
+    let mut other = Connection::open(gateway.api());
+    assert_eq!(other.exchange(get("/")).status, 401);
+    let before = denied();
+    // All of it is there at once, that of the other client last.
+    gateway.signal("STOP");
+    let ahead = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(AHEAD);
+    std::thread::scope(|scope| {
+        for connection in &mut flooding {
+            connection.write(ahead.as_bytes());
+            let mut stream = connection.stream.try_clone().unwrap();
+            scope.spawn(move || io::copy(&mut stream, &mut io::sink()));
+        }
+        other.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        gateway.signal("CONT");
+        assert_eq!(other.read_response().status, 401);
+        let meanwhile = denied() - before;
+        for connection in &flooding {
+            connection.stream.shutdown(std::net::Shutdown::Both).unwrap();
+        }
+        assert!(meanwhile < (FLOODING * AHEAD / 2) as u64, "{meanwhile}");
+    });
+}
+
+#[test]
+fn a_client_that_disconnects_within_its_body_is_counted_and_not_a_refusal() {
+    let backend = Backend::hello();
+    let gateway = Gateway::start(&open_api(backend.address, ""));
+    gateway.account("api");
+    for path in ["/api/a.json", "/api/credentials/add.json"] {
+        let mut form = request("POST", path).header("Content-Type", FORM).body("api_user=john");
+        if path.contains("credentials") {
+            form = form.basic(HOLDER);
+        }
+        let whole = form.bytes();
+        let mut connection = Connection::open(gateway.api());
+        connection.write(&whole[..whole.len() - 1]);
+        drop(connection);
+        gateway.log().wait_for(&["\"target\":\"access\"", path, "\"status\":499"]);
+    }
+    let text = gateway.log().text();
+    assert!(!text.contains("\"target\":\"refusal\""), "{text}");
 }

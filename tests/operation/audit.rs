@@ -59,9 +59,14 @@ fn every_denial_has_a_line_with_the_number_of_its_request() {
         assert_eq!((&line["actor"], &line["reason"]), (&actor.into(), &reason.into()), "{line}");
         assert_eq!((&line["entry"], &line["source"]), (&"api".into(), &"127.0.0.1".into()), "{line}");
     }
-    // Again and again by the same peer: once a second, with the number of those in between.
-    for _ in 0..20 {
-        assert_eq!(get("/api/a.json").send(gateway.api()).status, 401);
+    // Again and again by the same peer: at first each of them. Then once a second, with the number of those in between.
+    for number in 0..80 {
+        let response = get("/api/a.json").send(gateway.api());
+        assert_eq!(response.status, 401);
+        if number < 50 {
+            let id = response.header("x-request-id").unwrap();
+            gateway.log().wait_for(&["\"INFO\"", &format!("\"request_id\":\"{id}\""), "\"denied\""]);
+        }
     }
     gateway.log().wait_for(&["\"DEBUG\"", "no credential"]);
 }

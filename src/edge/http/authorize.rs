@@ -296,7 +296,7 @@ impl Admission<'_> {
             _ => None,
         };
         if session.head().expects_continue() && !session.say_continue(plan.timeouts.write).await {
-            return Err(Refusal::Timeout);
+            return Err(Refusal::ClientGone);
         }
         let mut form = FormReader::new(scanner);
         let mut spool = Spool::new(&plan.forms, lease, expected);
@@ -351,7 +351,6 @@ fn ambiguous(error: CredentialError) -> Refusal {
 fn refusal_of(error: BodyError) -> Refusal {
     match error {
         BodyError::Refused(refusal) => refusal,
-        // No client reads the answer.
-        BodyError::Gone => Refusal::Timeout,
+        BodyError::Gone => Refusal::ClientGone,
     }
 }

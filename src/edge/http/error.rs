@@ -7,6 +7,9 @@ use crate::config::CredentialPlaces;
 use crate::domain::{Denial, Permission, Unavailable};
 use crate::wire::HeadError;
 
+/// The status in metrics and log for a client that went away before its answer.
+pub const CLIENT_GONE: u16 = 499;
+
 /// An answer that Gatepost gives itself, in place of a backend's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -31,6 +34,8 @@ pub enum Refusal {
     Method(&'static str),
     /// The client took too long to send its request.
     Timeout,
+    /// The client disconnected within its request. Nobody reads an answer.
+    ClientGone,
     /// The username is taken.
     Conflict(Cow<'static, str>),
     /// The body is larger than allowed.
@@ -63,6 +68,7 @@ impl Refusal {
             Refusal::TooLarge => 413,
             Refusal::Throttled(_) => 429,
             Refusal::HeaderTooLarge => 431,
+            Refusal::ClientGone => CLIENT_GONE,
             Refusal::BadGateway => 502,
             Refusal::Unavailable(_) | Refusal::Overloaded(_) => 503,
             Refusal::GatewayTimeout => 504,
@@ -83,6 +89,7 @@ impl Refusal {
             | Refusal::NotFound(_)
             | Refusal::Method(_)
             | Refusal::Timeout
+            | Refusal::ClientGone
             | Refusal::Conflict(_)
             | Refusal::TooLarge
             | Refusal::HeaderTooLarge
@@ -119,6 +126,7 @@ impl Refusal {
             }
             Refusal::Method(allowed) => format!("Method not allowed: use {allowed}").into(),
             Refusal::Timeout => "The request took too long to arrive".into(),
+            Refusal::ClientGone => "The client disconnected".into(),
             Refusal::TooLarge => "The request body is too large".into(),
             Refusal::Throttled(_) => "Too many failed attempts, try again later".into(),
             Refusal::HeaderTooLarge => "The request header is too large".into(),

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::access_log::{AccessLine, EndedRequest};
 use super::authorize::{Admission, Admitted};
 use super::client_session::ClientSession;
-use super::error::Refusal;
+use super::error::{CLIENT_GONE, Refusal};
 use super::headers::request::{Framing, Outgoing, outgoing};
 use super::http1::backend::Http1Backend;
 use super::peer::HttpPeer;
@@ -28,9 +28,6 @@ use crate::edge::net::deadline::DeadlineTimer;
 use crate::edge::net::source_limit::CountedConnection;
 use crate::service::access::Granted;
 use crate::wire::Readings;
-
-/// The status in metrics and log for a client that went away before its answer.
-const CLIENT_GONE: u16 = 499;
 
 /// The text for a request of a trusted proxy's client that has too many in progress.
 const TOO_MANY: &str = "Too many requests at once from this client, try again";
@@ -238,7 +235,7 @@ impl Underway<'_> {
                 }
                 (broken_off.status, false, Some(broken_off.by))
             }
-            Ok(Exchange::ClientGone) => (CLIENT_GONE, false, None),
+            Ok(Exchange::ClientGone) | Err(Refusal::ClientGone) => (CLIENT_GONE, false, None),
             Err(refusal) => {
                 let raw = session.head().target();
                 let path = String::from_utf8_lossy(raw.split(|b| *b == b'?').next().unwrap_or_default())

@@ -92,6 +92,7 @@ impl Call<'_> {
         };
         match performed {
             Ok(replied) => replied,
+            Err(Refused { refusal: Refusal::ClientGone, .. }) => Exchange::ClientGone,
             Err(Refused { refusal, is_audited }) => {
                 if !is_audited {
                     let source = self.client.source(session.head().fields(), &self.plan.trusted_proxies);
@@ -241,7 +242,7 @@ impl Call<'_> {
         let mut body = BytesMut::new();
         let within = self.plan.timeouts.write;
         if session.head().expects_continue() && !session.say_continue(within).await {
-            return Err(Refusal::Timeout);
+            return Err(Refusal::ClientGone);
         }
         let mut pace = Pace::of_unknown(&self.plan.timeouts);
         loop {
@@ -256,7 +257,7 @@ impl Call<'_> {
                 }
                 Ok(None) => return Ok(body),
                 Err(BodyError::Refused(refusal)) => return Err(refusal),
-                Err(BodyError::Gone) => return Err(Refusal::Timeout),
+                Err(BodyError::Gone) => return Err(Refusal::ClientGone),
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::domain::{Denial, RefusalReason, RequestId, Unavailable};
 use crate::edge::net::refusal_log::RefusalLine;
 use crate::service::access::DenialKind;
 
-/// Logs the refusal of a request of `source`. `user` is the username, or empty if it is not known.
+/// Logs the refusal of a request of `source`, unless that is in the audit trail, or the client just disconnected. `user` is the username, or empty if it is not known.
 pub fn log_refusal(
     site: &HttpService,
     source: IpAddr,
@@ -16,7 +16,7 @@ pub fn log_refusal(
     user: &str,
     refusal: &Refusal,
 ) {
-    if refusal.is_audited() {
+    if refusal.is_audited() || *refusal == Refusal::ClientGone {
         return;
     }
     let (reason, detail) = (reason(refusal), refusal.reason());
@@ -55,8 +55,9 @@ fn reason(refusal: &Refusal) -> RefusalReason {
         Refusal::Overloaded(_) => RefusalReason::NoRoom,
         Refusal::BadGateway => RefusalReason::NoAnswer,
         Refusal::GatewayTimeout => RefusalReason::SlowBackend,
-        // In the audit trail.
-        Refusal::NoCredential
+        // In the audit trail, or of no interest.
+        Refusal::ClientGone
+        | Refusal::NoCredential
         | Refusal::BadCredential
         | Refusal::Unauthenticated(_)
         | Refusal::Forbidden(_)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use pingora_core::protocols::{ALPN, Stream};
 use tokio::sync::watch;
+use tokio::task::coop::consume_budget;
 
 use super::access_log::log_unread;
 use super::client_session::ClientSession;
@@ -98,6 +99,8 @@ impl HttpServer {
             if !is_kept {
                 return;
             }
+            // Neither a header that was there already nor an answer that the kernel took at once has given way to other connections.
+            consume_budget().await;
         }
     }
 

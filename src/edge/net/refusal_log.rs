@@ -23,6 +23,10 @@ const TARGET: &str = "refusal";
 const SETS: usize = 128;
 const SLOTS: usize = 8;
 
+/// The time that a line takes up of a source that found no slot but one still in use, and the lines of all such sources at once.
+const CROWDED_EACH: Duration = Duration::from_millis(5);
+const CROWDED_MOST: u32 = 200;
+
 /// The most bytes of a name or text that a client chose.
 const LONGEST_NAME: usize = 64;
 const LONGEST_TEXT: usize = 512;
@@ -95,6 +99,8 @@ impl LinePace {
 /// The writer of these lines.
 pub struct RefusalLog {
     sets: Box<[Mutex<[Option<SourcePace>; SLOTS]>]>,
+    /// The end of the time that the lines of sources without a free slot take up.
+    crowded_until: Mutex<Option<Instant>>,
     hasher: RandomState,
     metrics: Arc<Metrics>,
 }
@@ -114,7 +120,7 @@ impl RefusalLog {
     /// A log without any lines yet, which counts what it leaves out.
     pub fn new(metrics: Arc<Metrics>) -> RefusalLog {
         let sets = (0..SETS).map(|_| Mutex::new([None; SLOTS])).collect();
-        RefusalLog { sets, hasher: RandomState::new(), metrics }
+        RefusalLog { sets, crowded_until: Mutex::new(None), hasher: RandomState::new(), metrics }
     }
 
     /// Writes the line, unless there were too many of its source.
@@ -164,21 +170,36 @@ impl RefusalLog {
         let mut slots = self.sets[set].lock();
         let known = slots.iter_mut().flatten().find(|slot| slot.source == source && slot.pace == pace);
         if let Some(slot) = known {
-            let begin = slot.taken_until.max(now);
-            if begin + each > now + each * most {
+            let Some(taken_until) = taken_by_another(slot.taken_until, now, (each, most)) else {
                 slot.suppressed += 1;
                 return None;
-            }
-            slot.taken_until = begin + each;
+            };
+            slot.taken_until = taken_until;
             return Some(std::mem::take(&mut slot.suppressed));
         }
         // An empty slot comes first.
-        let quietest = slots.iter_mut().min_by_key(|slot| slot.map(|slot| slot.taken_until));
-        if let Some(slot) = quietest {
-            *slot = Some(SourcePace { source, pace, taken_until: now + each, suppressed: 0 });
+        let quietest = slots.iter_mut().min_by_key(|slot| slot.map(|slot| slot.taken_until))?;
+        // Otherwise more sources than there are slots would have no bound at all.
+        if quietest.is_some_and(|slot| slot.taken_until > now) && !self.passes_crowd(now) {
+            return None;
         }
+        *quietest = Some(SourcePace { source, pace, taken_until: now + each, suppressed: 0 });
         Some(0)
     }
+
+    /// Returns true if a source without a free slot may have a line.
+    fn passes_crowd(&self, now: Instant) -> bool {
+        let mut until = self.crowded_until.lock();
+        let taken = taken_by_another(until.unwrap_or(now), now, (CROWDED_EACH, CROWDED_MOST));
+        *until = taken.or(*until);
+        taken.is_some()
+    }
+}
+
+/// The end of the time that lines take up with another one; `None` if that is too many.
+fn taken_by_another(until: Instant, now: Instant, (each, most): (Duration, u32)) -> Option<Instant> {
+    let taken_until = until.max(now) + each;
+    (taken_until <= now + each * most).then_some(taken_until)
 }
 
 /// A text that is left out if it is empty.
@@ -221,10 +242,31 @@ mod tests {
     #[test]
     fn a_flood_of_sources_takes_no_more_memory() {
         let (log, now) = (log(), Instant::now());
-        for source in 0..10_000_u32 {
-            assert_eq!(log.pass(IpAddr::V4(source.into()), LinePace::Usual, now), Some(0));
+        for source in 0..100_000_u32 {
+            log.pass(IpAddr::V4(source.into()), LinePace::Usual, now);
         }
         let used: usize = log.sets.iter().map(|set| set.lock().iter().flatten().count()).sum();
         assert_eq!(used, SETS * SLOTS);
+    }
+
+    #[test]
+    fn a_flood_of_sources_has_a_bounded_number_of_lines() {
+        let (log, now) = (log(), Instant::now());
+        let lines = |seconds: u64| {
+            let sources = 0..50_000_u32;
+            let at = now + Duration::from_secs(seconds);
+            let passed = |n: &u32| log.pass(IpAddr::V4((*n).into()), LinePace::Usual, at).is_some();
+            sources.filter(passed).count()
+        };
+        // One for each slot, and those of the others together.
+        let bound = SETS * SLOTS + CROWDED_MOST as usize;
+        assert_eq!(lines(0), bound);
+        for seconds in [0, 0, 1, 1] {
+            assert!(lines(seconds) <= bound);
+        }
+        assert_eq!(
+            log.pass("192.0.2.1".parse().unwrap(), LinePace::Usual, now + Duration::from_secs(9)),
+            Some(0)
+        );
     }
 }

@@ -133,7 +133,7 @@ impl MailLog {
             entry = Entry::Smtp.as_str(),
             request_id = %self.id,
             source = %self.submitter.address,
-            user = %self.submitter.user,
+            user = self.submitter.user.as_str(),
             sender = access.sender,
             recipients = access.recipients,
             first_recipients = access.shown_recipients,

@@ -1,9 +1,9 @@
 //! The audit trail of denials: one line for each, and a bounded number of them.
 //!
 //! A line is written at level `info` to the target `audit`. A peer that repeats itself could fill a disk with them. So if the
-//! same peer is denied again for the same reason, one line a second is written at `info`, with the number of those in
-//! between (`repeated`), which are written at `debug`. A denial that needed a password check is always written at `info`:
-//! there are only as many of those as the hashing threads can do.
+//! same source is denied again for the same reason within a second, it has 50 lines at once, and one a second afterwards. The others
+//! are written at `debug`, and counted in the next one at `info` (`repeated`). A denial that needed a password check is
+//! always written at `info`: there are only as many of those as the hashing threads can do.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -20,12 +20,16 @@ use crate::state::throttle::SourcePrefix;
 /// Peers and reasons that are told apart at once; with more of them, some lines are not recognized as repeated.
 const CAPACITY: u64 = 10_000;
 const EVERY: Duration = Duration::from_secs(1);
+/// Lines that a source may have at once, as for refusals, beyond those that are not repeated.
+const AT_ONCE: u32 = 50;
 /// Longer usernames are cut. No account or credential has one.
 const LONGEST_SHOWN: usize = 64;
 
 /// The writer of these lines.
 pub struct DenialLog {
     seen: moka::sync::Cache<u64, Arc<Mutex<LastShown>>, RandomState>,
+    /// The end of the time that the repeated lines of a source take up.
+    taken: moka::sync::Cache<SourcePrefix, Arc<Mutex<Instant>>, RandomState>,
     hasher: RandomState,
 }
 
@@ -84,6 +88,14 @@ pub enum RepeatKey {
     SourceOnly,
 }
 
+fn bounded<K, V>() -> moka::sync::Cache<K, V, RandomState>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    moka::sync::Cache::builder().max_capacity(CAPACITY).build_with_hasher(RandomState::default())
+}
+
 /// The last line of its kind that was written at `info`.
 struct LastShown {
     shown_at: Instant,
@@ -94,9 +106,7 @@ struct LastShown {
 impl DenialLog {
     /// A log without any lines yet.
     pub fn new() -> DenialLog {
-        let seen =
-            moka::sync::Cache::builder().max_capacity(CAPACITY).build_with_hasher(RandomState::default());
-        DenialLog { seen, hasher: RandomState::default() }
+        DenialLog { seen: bounded(), taken: bounded(), hasher: RandomState::default() }
     }
 
     /// Writes the line.
@@ -136,12 +146,25 @@ impl DenialLog {
             return Some(0);
         }
         let mut seen = seen.lock();
-        if now.saturating_duration_since(seen.shown_at) < EVERY {
+        let is_soon = now.saturating_duration_since(seen.shown_at) < EVERY;
+        if is_soon && !self.has_room(SourcePrefix::of(denied.peer.source), now) {
             seen.since += 1;
             return None;
         }
         seen.shown_at = now;
         Some(std::mem::take(&mut seen.since))
+    }
+
+    /// Returns true if a source may have another repeated line, and takes it.
+    fn has_room(&self, source: SourcePrefix, now: Instant) -> bool {
+        let taken = self.taken.get_with(source, || Arc::new(Mutex::new(now)));
+        let mut taken_until = taken.lock();
+        let with_it = (*taken_until).max(now) + EVERY;
+        let has_room = with_it <= now + EVERY * AT_ONCE;
+        if has_room {
+            *taken_until = with_it;
+        }
+        has_room
     }
 }
 
@@ -150,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_repeats_is_shown_once_a_second_and_counted() {
+    fn what_repeats_has_a_bounded_number_of_lines_and_is_counted() {
         let (denials, now) = (DenialLog::new(), Instant::now());
         let denied = |username: &'static [u8], source: &str, reason| DenialRecord {
             entry: Entry::Api,
@@ -164,18 +187,24 @@ mod tests {
             denials.repeated(denied, repeat_key, now + Duration::from_millis(millis))
         };
         assert_eq!(at(&one, RepeatKey::SourceOnly, 0), Some(0));
+        for _ in 0..25 {
+            assert_eq!(at(&one, RepeatKey::SourceOnly, 1), Some(0));
+            assert_eq!(at(&denied(b"other", "192.0.2.1", "throttled"), RepeatKey::SourceOnly, 1), Some(0));
+        }
         assert_eq!(at(&one, RepeatKey::SourceOnly, 1), None);
         assert_eq!(at(&denied(b"other", "192.0.2.1", "throttled"), RepeatKey::SourceOnly, 2), None);
         assert_eq!(at(&denied(b"other", "192.0.2.1", "wrong"), RepeatKey::SourceOnly, 3), Some(0));
         assert_eq!(at(&denied(b"other", "192.0.2.2", "throttled"), RepeatKey::SourceOnly, 4), Some(0));
-        assert_eq!(at(&one, RepeatKey::SourceOnly, 1_000), Some(2));
-        assert_eq!(at(&one, RepeatKey::SourceOnly, 2_000), Some(0));
-        assert_eq!(at(&one, RepeatKey::UsernameAndSource, 2_001), Some(0));
+        // What has waited for a second has a line in any case.
+        assert_eq!(at(&one, RepeatKey::SourceOnly, 1_001), Some(2));
+        assert_eq!(at(&one, RepeatKey::SourceOnly, 1_002), Some(0));
+        assert_eq!(at(&one, RepeatKey::SourceOnly, 1_003), None);
+        assert_eq!(at(&one, RepeatKey::UsernameAndSource, 1_004), Some(0));
         assert_eq!(
-            at(&denied(b"other", "192.0.2.1", "throttled"), RepeatKey::UsernameAndSource, 2_002),
+            at(&denied(b"other", "192.0.2.1", "throttled"), RepeatKey::UsernameAndSource, 1_005),
             Some(0)
         );
-        assert_eq!(at(&one, RepeatKey::UsernameAndSource, 2_003), None);
-        assert_eq!(at(&one, RepeatKey::Unique, 2_004), Some(0));
+        assert_eq!(at(&one, RepeatKey::UsernameAndSource, 1_006), None);
+        assert_eq!(at(&one, RepeatKey::Unique, 1_007), Some(0));
     }
 }
