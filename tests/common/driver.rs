@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use gatepost::config::BareNewline;
-use gatepost::domain::RequestId;
+use gatepost::domain::{RequestId, Username};
 use gatepost::wire::smtp::session::{
     ContentPiece, EnvelopeBatch, LoginOutcome, SessionEnvironment, SessionSettings, SessionStep, SmtpSession,
 };
@@ -136,7 +136,7 @@ impl Driver {
         }
     }
 
-    /// What the client got, without the IDs of refusals.
+    /// The text that the client got, without the IDs of refusals.
     pub fn text(&self) -> String {
         let raw = self.raw_text();
         raw.split_inclusive('\n')
@@ -144,7 +144,7 @@ impl Driver {
             .collect()
     }
 
-    /// What the client got.
+    /// The text that the client got.
     pub fn raw_text(&self) -> String {
         String::from_utf8_lossy(&self.out).into_owned()
     }
@@ -179,12 +179,15 @@ impl Driver {
                     assert!(!self.authorised, "a second login");
                     assert!(self.tls_started || !self.tls_required, "a secret in clear");
                     assert!(self.session.greeting().is_some());
-                    let verdict = match held.presented().secret {
-                        b"right" => {
+                    // As the store: no principal has another name.
+                    let name = std::str::from_utf8(held.presented().username).ok();
+                    let name = name.and_then(|name| Username::parse(name).ok());
+                    let verdict = match (held.presented().secret, name) {
+                        (b"right", Some(name)) => {
                             self.authorised = true;
-                            LoginOutcome::Allowed(String::from_utf8_lossy(held.presented().username).into())
+                            LoginOutcome::Allowed(name.as_str().into())
                         }
-                        b"later" => LoginOutcome::Unavailable,
+                        (b"later", _) => LoginOutcome::Unavailable,
                         _ => LoginOutcome::Denied,
                     };
                     self.session.complete_login(verdict, &mut self.out);
