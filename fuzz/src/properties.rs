@@ -319,7 +319,7 @@ pub fn smtp_session(data: &[u8]) {
     }
 }
 
-/// What [`smtp_session`] checks, for a listener with these settings.
+/// The checks of [`smtp_session`] for a listener with these settings.
 fn hold_session(cuts: &[u8], bytes: &[u8], settings: &SessionSettings) {
     if !bytes.windows(8).any(|w| w.eq_ignore_ascii_case(b"STARTTLS")) {
         let mut whole = Driver::new(settings.clone());

@@ -33,7 +33,7 @@ impl Services {
     /// Does the same for a command that only reads.
     ///
     /// # Errors
-    /// Those of [`Services::open`], and the store was made by an older version.
+    /// The errors of [`Services::open`], and that the store was made by an older version.
     pub async fn open_to_read(config: &Config) -> Result<Services, CommandError> {
         cluster::ask_running(&config.store).await?;
         Services::with(Store::open_to_read(&config.store).await?, config)

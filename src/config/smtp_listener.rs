@@ -189,7 +189,7 @@ impl Default for SmtpListenerRules {
 pub enum BareNewline {
     /// The command or message is refused.
     Refuse,
-    /// They count as CR LF; in a message they become CR LF.
+    /// Bare line feeds count as CR LF; in a message they become CR LF.
     Normalize,
 }
 

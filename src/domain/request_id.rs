@@ -24,7 +24,7 @@ impl RequestId {
         RequestId(digits)
     }
 
-    /// Its digits.
+    /// The digits of the ID.
     pub fn as_str(&self) -> &str {
         // They are ASCII.
         std::str::from_utf8(&self.0).unwrap_or_default()

@@ -45,7 +45,7 @@ pub struct Assembly {
     pub workers: Workers,
     pub ops: Option<(OpsServer, TcpListener)>,
     pub addresses: Vec<(&'static str, SocketAddr)>,
-    /// Those of the addresses whose port was chosen for 0.
+    /// The listeners of the addresses whose port was chosen for 0.
     pub chosen: Vec<SocketAddr>,
     /// Turns true when no new work is accepted.
     pub stop: watch::Sender<bool>,

@@ -143,7 +143,7 @@ pub async fn check(text: &str, file: &Path) -> CheckReport {
 /// Reads a configuration file.
 ///
 /// # Errors
-/// One error without a line, or with the line that is not UTF-8.
+/// An error without a line, or with the line that is not UTF-8.
 pub fn read_config(path: &Path) -> Result<String, ConfigErrors> {
     let refuse = |line, reason| {
         let error = ConfigError { line, key: String::new(), reason };
@@ -173,7 +173,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     warnings
 }
 
-/// Those of [`warnings`] about certificates that have expired, will soon, or are not valid yet.
+/// The ones of [`warnings`] about certificates that have expired, will soon, or are not valid yet.
 pub fn certificate_warnings(config: &Config) -> Vec<String> {
     let now = OffsetDateTime::now_utc().unix_timestamp();
     let mut warnings = Vec::new();

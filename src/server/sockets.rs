@@ -10,13 +10,13 @@ use crate::edge::net::listener::{self, BindError};
 pub struct Sockets {
     /// Those of the HTTP entries, in the order of [`Config::http_entries`].
     pub http: Vec<HttpSockets>,
-    /// Those of the SMTP entry, in the order of its listeners.
+    /// The listeners of the SMTP entry, in the order of its listeners.
     pub mail: Vec<TcpListener>,
     /// The socket of the operators.
     pub ops: Option<TcpListener>,
     /// The key in the configuration and the address of each, with the port that was chosen for 0.
     pub addresses: Vec<(&'static str, SocketAddr)>,
-    /// Those of the addresses whose port was chosen for 0, so that nothing else tells it.
+    /// The listeners of the addresses whose port was chosen for 0, so that nothing else tells it.
     pub chosen: Vec<SocketAddr>,
 }
 

@@ -85,7 +85,7 @@ pub fn explain(path: &Path, usage: FileUse, error: &io::Error) -> String {
 /// Opens a regular file for reading. A pipe or a device would keep its reader waiting, and is an error at once.
 ///
 /// # Errors
-/// Those of the system, and one for everything that is no regular file.
+/// The errors of the system, and one for everything that is no regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
     let kind = file.metadata()?.file_type();

@@ -239,7 +239,7 @@ fn the_oldest_rust_is_the_same_everywhere() {
     }
 }
 
-/// What a gateway with all entries shows from its start.
+/// The metrics that a gateway with all entries shows from its start.
 fn exposed() -> String {
     let backend = Backend::hello();
     let address = backend.address;

@@ -1,4 +1,4 @@
-//! What happens to the database under a running gateway: it is replaced, deleted, or restored by root; or its directory of
+//! Changes to the files of the database under a running gateway: it is replaced, deleted, or restored by root; or its directory of
 //! sockets is removed.
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! What devices and simple programs get wrong in their greetings and addresses, and what a backend gets of it.
+//! Errors of devices and simple programs in their greetings and addresses, and what a backend gets of it.
 
 use crate::common::Gateway;
 use crate::common::mail::{CONTENT, Client, JOE, plain, smtp};

@@ -245,7 +245,7 @@ fn a_client_with_an_address_that_postfix_does_not_use_gets_through() {
     assert!(submitted("unknown[unknown]") && submitted("unknown[192.0.2.7]"), "{log}");
 }
 
-/// What the administrator of a mail server sets for strangers.
+/// The restrictions that the administrator of a mail server sets for strangers.
 const STRICT: &str = "smtpd_helo_required = yes\nsmtpd_delay_reject = DELAY\n\
     smtpd_helo_restrictions = reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname, reject_unknown_helo_hostname, reject\n\
     smtpd_client_restrictions = reject_unknown_client_hostname, reject\nsmtpd_sender_restrictions = reject_unknown_sender_domain, reject\n\

@@ -96,7 +96,7 @@ pub fn leaves_reserve(descriptor: &impl AsFd) -> bool {
 /// Connects to a backend, without a descriptor of the reserve.
 ///
 /// # Errors
-/// Those of the system. For [`is_shortage`], the backend is not to blame.
+/// The errors of the system. For [`is_shortage`], the backend is not to blame.
 pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     if !leaves_reserve(&socket) {

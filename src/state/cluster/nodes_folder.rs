@@ -64,7 +64,7 @@ impl NodesFolder {
         Ok(NodesFolder { path, parent: Arc::new(opened), database: file.to_owned(), name })
     }
 
-    /// Its path, for messages.
+    /// The path of the folder, for messages.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

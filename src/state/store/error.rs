@@ -11,7 +11,7 @@ pub enum StoreError {
     /// log, not for a client. After a mutation it is unknown whether the change was made.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// Its files are no longer those that are open. The text is for log and operator.
+    /// The files of the database are no longer those that are open. The text is for log and operator.
     #[error("the store is unavailable: {0}")]
     Replaced(String),
     /// A store that cannot be opened.

@@ -1,6 +1,6 @@
 //! The silent checks of one username: rarer with each wrong one, in records of their own.
 //!
-//! They count by the network that is known for the username, as any number of addresses may belong to it, and by the username over all
+//! Silent checks count by the network that is known for the username, as any number of addresses may belong to it, and by the username over all
 //! of its networks. These counts delay nothing but further silent checks, and show in no answer.
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! A parser of the replies of backends (RFC 5321 section 4.2).
 //!
 //! The length of a reply has no limit, since a reply that says that a message was accepted counts, however long its text is.
-//! What is too long is cut off: [`surplus`] finds it while the reply is incomplete, so that it need not be stored.
+//! Lines and replies that are too long are cut off: [`surplus`] finds it while the reply is incomplete, so that it need not be stored.
 
 use std::ops::Range;
 
