@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::postgres_url::PostgresUrl;
 use super::wording::shown;
 
 /// The address of an HTTP backend: `http://host:port` or `https://host:port`.
@@ -107,6 +108,18 @@ impl SmtpScheme {
 pub enum StoreUrl {
     /// `sqlite://PATH`: a file; a path without a leading slash is relative to the working directory.
     Sqlite(PathBuf),
+    /// `postgres://USER@HOST:PORT/DATABASE`: a server, or several of which one is the primary.
+    Postgres(PostgresUrl),
+}
+
+impl fmt::Display for StoreUrl {
+    /// Shows the path of the file, or the URL without its password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreUrl::Sqlite(path) => path.display().fmt(f),
+            StoreUrl::Postgres(url) => url.fmt(f),
+        }
+    }
 }
 
 /// Parses an address to listen on: `127.0.0.1:8080`, `[::1]:8080`.
@@ -200,13 +213,15 @@ fn unmapped(network: IpNet) -> IpNet {
     inner.and_then(|(prefix, v4)| IpNet::new(v4.into(), prefix).ok()).unwrap_or(network)
 }
 
-/// Parses the URL of the store: `sqlite://PATH`.
+/// Parses the URL of the store: `sqlite://PATH` or `postgres://USER@HOST:PORT/DATABASE`.
 pub(super) fn store(text: &str) -> Result<StoreUrl, String> {
-    // The error does not repeat the URL: those of other stores contain passwords.
-    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        return Err("unsupported database: this version supports sqlite://PATH only".to_owned());
+    if PostgresUrl::is_meant(text) {
+        return PostgresUrl::parse(text).map(StoreUrl::Postgres);
     }
-    let path = text.strip_prefix("sqlite://").ok_or("invalid URL: expected sqlite://PATH")?;
+    // The error does not repeat the URL: it may contain a password.
+    let path = text
+        .strip_prefix("sqlite://")
+        .ok_or("invalid URL: expected sqlite://PATH or postgres://USER@HOST:PORT/DATABASE")?;
     if path.is_empty() {
         Err("missing path of the database: expected sqlite://PATH".to_owned())
     } else if path.contains(":memory:") {
@@ -331,8 +346,7 @@ mod tests {
         for text in ["http://me:hunter22@x:1", "https://hunter22@x:1"] {
             assert!(!upstream(text).unwrap_err().contains("hunter22"));
         }
-        for text in ["postgres://me:hunter22@x/db", "mysql://me:hunter22@x/db", "postgresql://hunter22@x/db"]
-        {
+        for text in ["postgres://me:hunter22@x", "mysql://me:hunter22@x/db", "postgresql://hunter22@x/"] {
             assert!(!store(text).unwrap_err().contains("hunter22"));
         }
     }

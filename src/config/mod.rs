@@ -14,6 +14,7 @@ pub mod key_location;
 mod listeners;
 mod parse;
 mod pattern;
+pub mod postgres_url;
 mod quantity;
 mod reader;
 pub mod route;
@@ -35,6 +36,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use http_entry::{Forms, HttpEntry};
 pub use key_location::{KeyLocation, NamedFile};
 pub use parse::ExaminedConfig;
+pub use postgres_url::{PostgresHost, PostgresUrl, SslMode, UrlPassword};
 pub use route::{Need, RouteSettings};
 pub use settings::{
     AuthSettings, Config, LogFormat, LogLevel, LogSettings, OpsSettings, ServerSettings, StoreSettings,

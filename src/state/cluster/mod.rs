@@ -40,7 +40,7 @@ use self::roll_call::{MemberSeat, RollCall};
 use super::Epochs;
 use super::audit::News;
 use super::file_access::{self, FileUse};
-use super::store::{Change, FileId, Store, StoreError};
+use super::store::{Change, ChangePosition, FileId, Store, StoreError};
 use crate::domain::Canonical;
 
 /// The interval at which a listener looks for changes without a notice, and the longest wait for an acknowledgement.
@@ -141,11 +141,14 @@ impl Cluster {
     /// # Errors
     /// [`Unconfirmed`] if a process has not acknowledged within 6 seconds. Processes that are gone are not waited for.
     pub async fn announce(&self, change: &Change, news: Option<News>) -> Result<(), Unconfirmed> {
+        let ChangePosition::Counted { after, upto } = change.position else {
+            return Err(Unconfirmed("the change is not one of this file".to_owned()));
+        };
         let own = self.member.as_ref().map(|member| {
-            member.shared.ledger.note(change.after, change.upto);
+            member.shared.ledger.note(after, upto);
             member.shared.name.lock().clone()
         });
-        let &Change { after, upto, name, ends_login } = change;
+        let &Change { name, ends_login, .. } = change;
         let database = Some(self.database);
         let name = name.as_str().into();
         let notice = Notice { after, upto, name, ends_login, database, asks: false, news };

@@ -65,7 +65,7 @@ pub(super) struct Notice {
 /// # Errors
 /// The directory `DATABASE.nodes` cannot be used.
 pub async fn await_running(settings: &StoreSettings) -> Result<(), StoreError> {
-    let StoreUrl::Sqlite(path) = &settings.url;
+    let StoreUrl::Sqlite(path) = &settings.url else { return Ok(()) };
     let (true, Ok(place)) = (path.exists(), NodesFolder::beside(path)) else { return Ok(()) };
     let settling = 2 * LOOK;
     if place.open().map_err(StoreError::Unavailable)?.is_fresh(settling) {
@@ -80,7 +80,7 @@ pub async fn await_running(settings: &StoreSettings) -> Result<(), StoreError> {
 /// # Errors
 /// [`StoreError::Replaced`] if a gateway has another file open. It decides nothing from then on.
 pub async fn ask_running(settings: &StoreSettings) -> Result<(), StoreError> {
-    let StoreUrl::Sqlite(path) = &settings.url;
+    let StoreUrl::Sqlite(path) = &settings.url else { return Ok(()) };
     let (Ok(metadata), Ok(place)) = (path.metadata(), NodesFolder::beside(path)) else { return Ok(()) };
     if place.path().symlink_metadata().is_err() {
         return Ok(());
