@@ -22,6 +22,7 @@ pub mod settings;
 pub mod smtp_entry;
 pub mod smtp_listener;
 pub mod smtp_relay;
+pub mod store_url;
 pub mod timeouts;
 mod toml_faults;
 pub mod upstream;
@@ -29,7 +30,7 @@ pub mod upstream_host;
 mod warnings;
 mod wording;
 
-pub use address::{Scheme, SmtpScheme, SmtpUpstream, StoreUrl, Upstream};
+pub use address::{Scheme, SmtpScheme, SmtpUpstream, Upstream};
 pub use allowed_origin::AllowedOrigin;
 pub use credential_places::{CredentialPlace, CredentialPlaces};
 pub use error::{ConfigError, ConfigErrors};
@@ -45,6 +46,7 @@ pub use settings::{
 pub use smtp_entry::{SmtpEntry, SmtpIdentity, SmtpLimits, SmtpTimeouts};
 pub use smtp_listener::{BareNewline, SmtpListener, SmtpListenerRules, SmtpListenerTls};
 pub use smtp_relay::{SmtpLogin, SmtpRelay};
+pub use store_url::StoreUrl;
 pub use timeouts::Timeouts;
 pub use upstream::{GroupSettings, HealthCheck};
 pub use upstream_host::UpstreamHost;

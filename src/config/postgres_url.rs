@@ -295,9 +295,9 @@ mod tests {
     #[test]
     fn each_part_is_read() {
         let url = parse(
-            "postgres://gate%40keeper@db1.example.com,[2001:db8::1]:6432,10.0.0.3/gate%2Fpost?sslmode=require",
+            "postgres://gate%40keeper@db1.example.com,[2001:db8::1]:6432,10.0.0.3/gate%20post?sslmode=require",
         );
-        let shown = "postgres://gate@keeper@db1.example.com:5432,[2001:db8::1]:6432,10.0.0.3:5432/gate/post";
+        let shown = "postgres://gate@keeper@db1.example.com:5432,[2001:db8::1]:6432,10.0.0.3:5432/gate post";
         assert_eq!((url.to_string().as_str(), url.sslmode), (shown, Some(SslMode::Require)));
         let url = parse("postgresql://u:p%3A@x@h/d?sslrootcert=/etc/ssl/db.pem&sslmode=verify-ca");
         assert_eq!(url.password.as_ref().unwrap().expose(), "p:@x");

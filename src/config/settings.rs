@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::address::{self, StoreUrl};
+use super::address;
 use super::listeners::Listeners;
 use super::quantity::{DAY, SHORTEST};
 use super::reader::ConfigTable;
-use super::{HttpEntry, KeyLocation, NamedFile, PostgresUrl, SmtpEntry};
+use super::{HttpEntry, KeyLocation, NamedFile, PostgresUrl, SmtpEntry, StoreUrl};
 
 /// A complete, checked configuration. A section that is absent from the file is off or has its defaults.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +65,7 @@ impl StoreSettings {
         let default = StoreSettings::default();
         let minute = Duration::from_secs(60);
         let settings = StoreSettings {
-            url: table.read("url", default.url, |v| v.parsed(address::store)),
+            url: table.read("url", default.url, |v| v.parsed(StoreUrl::parse)),
             direct_url: table.optional("direct_url", |v| v.parsed(PostgresUrl::parse)),
             password_file: table.optional("password_file", |v| v.file()),
             read_connections: table.read("read_connections", default.read_connections, |v| v.number(1..=64)),

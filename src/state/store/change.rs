@@ -60,13 +60,3 @@ impl Effect {
         if taken == Permissions::NONE { Effect::Grants } else { Effect::Revokes }
     }
 }
-
-/// The result of a mutation that is on disk.
-#[derive(Clone, Copy, Debug)]
-#[must_use = "other processes must be told of the change"]
-pub struct Written<T> {
-    /// The result for the caller.
-    pub value: T,
-    /// The change that others must know of.
-    pub change: Change,
-}

@@ -28,7 +28,7 @@ use crate::domain::{
 };
 
 pub use accounts::Account;
-pub use change::{Change, ChangePosition, Written};
+pub use change::{Change, ChangePosition};
 pub use credentials::{Authority, CredentialEdit, NewCredential};
 pub use error::{MutationError, StoreError};
 pub use sqlite::{FileId, check_access};
@@ -48,6 +48,16 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("path", &self.path).finish_non_exhaustive()
     }
+}
+
+/// The result of a mutation that is on disk.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "other processes must be told of the change"]
+pub struct Written<T> {
+    /// The result for the caller.
+    pub value: T,
+    /// The change that others must know of.
+    pub change: Change,
 }
 
 impl Store {

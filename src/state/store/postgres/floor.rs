@@ -22,7 +22,7 @@ pub(super) struct Floor {
 }
 
 impl ReadFloor {
-    /// Raises the floor to this number of changes. Another era replaces it. Nothing is lowered within an era.
+    /// Raises it to this number of changes. Another era replaces it. Nothing is lowered within an era.
     pub fn publish(&self, number: u64, era: Era) {
         let mut floor = self.0.write();
         match &mut *floor {
@@ -31,14 +31,14 @@ impl ReadFloor {
         }
     }
 
-    /// The floor of this moment; `None` until the process has joined the others, which decides nothing before.
+    /// The state of this moment; `None` until the process has joined the others, which decides nothing before.
     pub(super) fn now(&self) -> Option<Floor> {
         *self.0.read()
     }
 }
 
 impl Floor {
-    /// Checks what a read has seen against the floor from before that read.
+    /// Checks what a read has seen against the one from before that read.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], with the text for the log.
