@@ -214,6 +214,20 @@ label! {
 }
 
 label! {
+    /// The reason for which a revocation was answered when it was, with several nodes on PostgreSQL.
+    pub enum RevocationWait {
+        /// Every node had applied it.
+        Applied = "applied",
+        /// A node had not, and its trust has ended since.
+        SilentNode = "silent_node",
+        /// Nodes of which this one does not know yet may have had trust, and theirs has ended since.
+        NewEra = "new_era",
+        /// PostgreSQL was lost, or is not the same as before: it was not confirmed.
+        Unknown = "unknown",
+    }
+}
+
+label! {
     /// A part of a running gateway that is reloaded.
     pub enum Reloaded {
         /// The configuration.
