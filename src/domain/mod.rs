@@ -3,6 +3,7 @@
 pub mod account_error;
 pub mod credential;
 pub mod decision;
+pub mod fleet;
 pub mod moment;
 pub mod network;
 pub mod password;

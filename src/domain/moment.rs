@@ -1,39 +1,45 @@
-//! A point in time that two processes on one machine agree on.
+//! Points in time as the fleet and the cache compare them.
 
+use std::fmt;
 use std::ops::{Add, AddAssign};
 use std::time::Duration;
 
-/// A point in time: nanoseconds since the system was started, including the time that it was suspended. No change of the date moves
-/// it. Arithmetic ends at the first and the last moment.
+/// A point in time in nanoseconds since an origin that all moments of one machine share. Never earlier than its origin and
+/// never later than [`Moment::MAX`]: arithmetic stops there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(u64);
 
 impl Moment {
-    /// The start of the system.
-    pub const FIRST: Moment = Moment(0);
-    /// A moment that never comes: 584 years after the start.
-    pub const NEVER: Moment = Moment(u64::MAX);
+    /// The origin: earlier than every moment that a clock returns.
+    pub const ZERO: Moment = Moment(0);
+    /// The moment that never comes.
+    pub const MAX: Moment = Moment(u64::MAX);
 
-    /// The moment so many nanoseconds after the start of the system.
+    /// The moment this many nanoseconds after the origin.
     pub const fn from_nanos(nanos: u64) -> Moment {
         Moment(nanos)
     }
 
-    /// The nanoseconds since the start of the system.
+    /// The nanoseconds since the origin.
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// The time since `earlier`; zero if that is later.
+    /// The moment this much later.
     #[inline]
-    pub const fn saturating_duration_since(self, earlier: Moment) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    pub const fn after(self, duration: Duration) -> Moment {
+        Moment(self.0.saturating_add(nanos(duration)))
     }
 
-    /// The time since `earlier`; `None` if that is later.
+    /// The moment this much earlier.
+    pub const fn before(self, duration: Duration) -> Moment {
+        Moment(self.0.saturating_sub(nanos(duration)))
+    }
+
+    /// The time from `earlier` to this moment; zero if `earlier` is later.
     #[inline]
-    pub fn checked_duration_since(self, earlier: Moment) -> Option<Duration> {
-        self.0.checked_sub(earlier.0).map(Duration::from_nanos)
+    pub const fn since(self, earlier: Moment) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
@@ -42,15 +48,27 @@ impl Add<Duration> for Moment {
 
     #[inline]
     fn add(self, later: Duration) -> Moment {
-        Moment(self.0.saturating_add(u64::try_from(later.as_nanos()).unwrap_or(u64::MAX)))
+        self.after(later)
     }
 }
 
 impl AddAssign<Duration> for Moment {
     #[inline]
     fn add_assign(&mut self, later: Duration) {
-        *self = *self + later;
+        *self = self.after(later);
     }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", Duration::from_nanos(self.0))
+    }
+}
+
+/// The nanoseconds of a duration; after 584 years, the largest number.
+const fn nanos(duration: Duration) -> u64 {
+    let nanos = duration.as_nanos();
+    if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 }
 }
 
 #[cfg(test)]
@@ -58,16 +76,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arithmetic_ends_at_the_first_and_the_last_moment() {
+    fn arithmetic_stops_at_both_ends() {
         let moment = Moment::from_nanos(5);
-        let mut later = moment + Duration::from_secs(1);
-        assert_eq!(later.as_nanos(), 1_000_000_005);
-        assert_eq!(later.saturating_duration_since(moment), Duration::from_secs(1));
-        assert_eq!(moment.saturating_duration_since(later), Duration::ZERO);
-        assert_eq!(later.checked_duration_since(moment), Some(Duration::from_secs(1)));
-        assert_eq!(moment.checked_duration_since(later), None);
-        later += Duration::MAX;
-        assert_eq!(later, Moment::NEVER);
-        assert!(Moment::FIRST < moment && moment < Moment::NEVER);
+        assert_eq!(moment.after(Duration::from_nanos(2)).as_nanos(), 7);
+        assert_eq!(moment.before(Duration::from_secs(1)), Moment::ZERO);
+        assert_eq!(moment.after(Duration::MAX), Moment::MAX);
+        assert_eq!(Moment::MAX.after(Duration::from_nanos(1)), Moment::MAX);
+        assert_eq!(moment.since(Moment::from_nanos(2)), Duration::from_nanos(3));
+        assert_eq!(moment.since(Moment::MAX), Duration::ZERO);
+        let mut later = moment + Duration::from_nanos(2);
+        later += Duration::from_nanos(1);
+        assert_eq!(later, Moment::from_nanos(8));
     }
 }

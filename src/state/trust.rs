@@ -26,12 +26,12 @@ pub struct Trust {
 impl Trust {
     /// Trust that never ends.
     pub fn for_ever() -> Trust {
-        Trust { until: AtomicU64::new(Moment::NEVER.as_nanos()), changed: Notify::new() }
+        Trust { until: AtomicU64::new(Moment::MAX.as_nanos()), changed: Notify::new() }
     }
 
     /// No trust, until it is extended for the first time.
     pub fn none() -> Trust {
-        Trust { until: AtomicU64::new(Moment::FIRST.as_nanos()), changed: Notify::new() }
+        Trust { until: AtomicU64::new(Moment::ZERO.as_nanos()), changed: Notify::new() }
     }
 
     /// Returns true if a decision may be made at `now`. Must be asked *before* the epochs: what was applied before an extension is
@@ -50,7 +50,7 @@ impl Trust {
     /// Returns true if it never ends.
     #[inline]
     pub fn is_for_ever(&self) -> bool {
-        self.until() == Moment::NEVER
+        self.until() == Moment::MAX
     }
 
     /// The moment at which it ends.
@@ -67,7 +67,7 @@ impl Trust {
 
     /// Ends it at once.
     pub fn end(&self) {
-        self.until.store(Moment::FIRST.as_nanos(), Ordering::Release);
+        self.until.store(Moment::ZERO.as_nanos(), Ordering::Release);
         self.changed.notify_one();
     }
 
@@ -83,8 +83,8 @@ impl Trust {
             let ended = async {
                 match self.until() {
                     // The timer does not count a suspension. Whoever forwards asks `holds_now` as well.
-                    until if held && until != Moment::NEVER => {
-                        sleep(until.saturating_duration_since(clock::now())).await;
+                    until if held && until != Moment::MAX => {
+                        sleep(until.since(clock::now())).await;
                     }
                     _ => pending().await,
                 }

@@ -14,6 +14,7 @@ pub mod http;
 pub mod http2;
 pub mod mail;
 pub mod parsers;
+pub mod postgres;
 pub mod relay;
 pub mod servers;
 pub mod sink;

@@ -1,339 +1,90 @@
-//! The other processes on the same store, and the notices of changes between them.
+//! The processes that share a store. A change of one of them is in effect in all others when it is answered.
 //!
-//! A process that caches data of the store (a gateway) listens on a unix socket beside the database. A process that changes
-//! the store (a gateway, the command line) connects to each such socket after its commit, sends a notice of the change, and
-//! answers its caller once every process has acknowledged. A process that starts to listen too late for a notice has read
-//! nothing before the change.
-//!
-//! A process that dies between commit and notice has answered no caller. Its change must be seen nevertheless: every
-//! listener reads the store's number of changes a few times a second, and drops all cached data if there is a change
-//! without a notice.
-//!
-//! A socket, or the directory of all, may be deleted while a gateway runs. The sender finds out by a roll call, waits for
-//! the gateway to listen again, and tells it (`roll_call`). The database itself may be replaced: then a gateway decides nothing
-//! any more ([`Store::verify_files`]), and does not acknowledge a notice of a change in another file.
+//! Processes on one SQLite file find each other through unix sockets beside it ([`sockets`]).
 
-mod ledger;
-mod nodes_folder;
-mod notice;
-mod roll_call;
+mod sockets;
+mod unconfirmed;
 
-use std::collections::HashSet;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
-use tracing::{info, warn};
-
-pub use self::notice::{Unconfirmed, ask_running, await_running};
-
-use self::ledger::Ledger;
-use self::nodes_folder::NodesFolder;
-use self::notice::{ACKNOWLEDGED, ANOTHER_FILE, LONGEST_NOTICE, LOOK, Notice, RETRY, tell};
-use self::roll_call::{MemberSeat, RollCall};
 use super::Epochs;
 use super::audit::News;
-use super::file_access::{self, FileUse};
-use super::store::{Change, FileId, Store, StoreError};
-use crate::domain::Canonical;
+use super::store::{Change, Store, StoreError};
+use crate::config::{StoreSettings, StoreUrl};
 
-/// The interval at which a listener looks for changes without a notice, and the longest wait for an acknowledgement.
-#[derive(Clone, Copy, Debug)]
-struct Timing {
-    look: Duration,
-    patience: Duration,
-}
+pub use self::sockets::check_folder;
+pub use self::unconfirmed::Unconfirmed;
 
-const TIMING: Timing = Timing { look: LOOK, patience: Duration::from_secs(5) };
+use self::sockets::{SocketCluster, notice};
 
-/// The interval at which the same failure to listen is logged.
-const COMPLAINTS: Duration = Duration::from_secs(60);
-
-/// The membership among the processes on the same store. It stops listening when dropped, so it must be kept as long as
-/// cached data of the store is in use.
+/// The membership among the processes on the same store. It ends when dropped, so it must be kept as long as cached data of the store
+/// is in use.
 #[derive(Debug)]
-pub struct Cluster {
-    place: NodesFolder,
-    timing: Timing,
-    roll: RollCall,
-    database: FileId,
-    /// True if there was no directory of sockets beside a database that is not new: somebody has removed it.
-    was_removed: bool,
-    member: Option<Member>,
-}
-
-/// A process that listens.
-#[derive(Debug)]
-struct Member {
-    shared: Arc<MemberShared>,
-    /// Dropped with the cluster, which ends the task.
-    tasks: Mutex<JoinSet<()>>,
-}
-
-#[derive(Debug)]
-struct MemberShared {
-    place: NodesFolder,
-    store: Store,
-    epochs: Arc<Epochs>,
-    ledger: Ledger,
-    seat: MemberSeat,
-    /// The name of the own socket.
-    name: Mutex<String>,
+pub enum Cluster {
+    /// Processes on one machine, on one SQLite file.
+    Sockets(SocketCluster),
 }
 
 impl Cluster {
     /// Joins as a process that caches what it reads. Must be called before the first read that is cached.
     ///
     /// # Errors
-    /// The directory `DATABASE.nodes` cannot be used, or the store is unavailable.
+    /// The other processes cannot be reached, or the store is unavailable.
     pub async fn join(store: &Store, epochs: Arc<Epochs>) -> Result<Cluster, StoreError> {
-        Cluster::join_with(store, epochs, TIMING).await
+        SocketCluster::join(store, epochs).await.map(Cluster::Sockets)
     }
 
     /// Joins as a process that changes the store and caches nothing, such as the command line.
     ///
     /// # Errors
-    /// The directory `DATABASE.nodes` cannot be used.
+    /// The other processes cannot be reached.
     pub fn visit(store: &Store) -> Result<Cluster, StoreError> {
-        let place = NodesFolder::beside(store.path()).map_err(StoreError::Unavailable)?;
-        let was_removed = place.open().map_err(StoreError::Unavailable)?.is_new && !store.is_new();
-        let roll = open_roll(store)?;
-        let database = store.file_id();
-        Ok(Cluster { place, timing: TIMING, roll, database, was_removed, member: None })
+        SocketCluster::visit(store).map(Cluster::Sockets)
     }
 
-    async fn join_with(store: &Store, epochs: Arc<Epochs>, timing: Timing) -> Result<Cluster, StoreError> {
-        let place = NodesFolder::beside(store.path()).map_err(StoreError::Unavailable)?;
-        let folder = place.open().map_err(StoreError::Unavailable)?;
-        let unusable =
-            |error: io::Error| StoreError::Unavailable(format!("{}: {error}", place.path().display()));
-        let seat = MemberSeat::random().map_err(unusable)?;
-        let (listener, name) = folder.listen(seat).map_err(unusable)?;
-        let roll = open_roll(store)?;
-        roll.enroll(seat, timing.patience)
-            .await
-            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        // Nothing is decided any more then, not even by the cache.
-        store.on_replaced({
-            let epochs = epochs.clone();
-            move || epochs.raise_all()
-        });
-        let ledger = Ledger::new(store.changes().await?);
-        let name = Mutex::new(name);
-        let (place, store, database) = (place.clone(), store.clone(), store.file_id());
-        let shared = MemberShared { place: place.clone(), store, epochs, ledger, seat, name };
-        let shared = Arc::new(shared);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(watch(shared.clone(), listener, timing));
-        let member = Some(Member { shared, tasks: Mutex::new(tasks) });
-        Ok(Cluster { place, timing, roll, database, was_removed: false, member })
-    }
-
-    /// Tells every other process of a committed change, and returns when it is in effect in each of them. `news` is for their
-    /// audit trails.
+    /// Returns when a committed change is in effect in every other process. `news` is for their audit trails.
     ///
     /// # Errors
-    /// [`Unconfirmed`] if a process has not acknowledged within 6 seconds. Processes that are gone are not waited for.
+    /// [`Unconfirmed`], if a process has not confirmed it in time.
     pub async fn announce(&self, change: &Change, news: Option<News>) -> Result<(), Unconfirmed> {
-        let own = self.member.as_ref().map(|member| {
-            member.shared.ledger.note(change.after, change.upto);
-            member.shared.name.lock().clone()
-        });
-        let &Change { after, upto, name, ends_login } = change;
-        let database = Some(self.database);
-        let name = name.as_str().into();
-        let notice = Notice { after, upto, name, ends_login, database, asks: false, news };
-        let mut notice = serde_json::to_vec(&notice).map_err(|e| Unconfirmed(e.to_string()))?;
-        notice.push(b'\n');
-        // A process that does not answer in time is named, before the whole is given up.
-        let patience = self.timing.patience * 6 / 5;
-        let told = timeout(patience, self.tell_all(notice.into(), own)).await;
-        told.unwrap_or_else(|_| {
-            Err(Unconfirmed(match self.roll.others() {
-                Err(foreign) => foreign.to_owned(),
-                Ok(_) => format!(
-                    "it has the database open, and no socket of it answers in {}: restart it",
-                    self.place.path().display()
-                ),
-            }))
-        })
-    }
-
-    /// Tells each process that has a socket, until nobody is left who was not told.
-    async fn tell_all(&self, notice: Arc<[u8]>, own: Option<String>) -> Result<(), Unconfirmed> {
-        let (mut told, mut seats) = (HashSet::new(), HashSet::new());
-        let (mut pause, mut was_removed) = (Duration::from_millis(1), self.was_removed);
-        loop {
-            let folder = Arc::new(self.place.open().map_err(Unconfirmed)?);
-            let names = folder.names().map_err(|error| {
-                Unconfirmed(format!("{} cannot be read: {error}", self.place.path().display()))
-            })?;
-            let mut tellings = JoinSet::new();
-            for name in names.into_iter().filter(|name| own.as_ref() != Some(name) && !told.contains(name)) {
-                let told = tell(folder.clone(), name.clone(), notice.clone(), self.timing.patience);
-                tellings.spawn(async move { told.await.map(|is_told| (name, is_told)) });
-            }
-            for result in tellings.join_all().await {
-                if let (name, true) = result? {
-                    seats.extend(nodes_folder::seat_of(&name));
-                    told.insert(name);
-                }
-            }
-            if std::mem::take(&mut was_removed) {
-                // Perhaps together with the database. A gateway on the old file notices that at its next look.
-                sleep(2 * self.timing.look).await;
-                continue;
-            }
-            if self.roll.others().is_ok_and(|others| others.iter().all(|seat| seats.contains(seat))) {
-                return Ok(());
-            }
-            sleep(pause).await;
-            pause = (2 * pause).min(RETRY);
+        match self {
+            Cluster::Sockets(sockets) => sockets.announce(change, news).await,
         }
     }
 
-    /// Stops listening, as dropping does. May be called once no cached data of the store is in use any more.
+    /// Returns when everything that the store holds by now is in effect in every process, also the change of a process that has died
+    /// before it announced it. To be called before the answer "it is so already".
+    ///
+    /// # Errors
+    /// [`Unconfirmed`], if a process has not confirmed it in time, or the store is unavailable.
+    pub async fn settle(&self) -> Result<(), Unconfirmed> {
+        match self {
+            Cluster::Sockets(sockets) => sockets.settle().await,
+        }
+    }
+
+    /// Leaves, as dropping does. May be called once no cached data of the store is in use any more.
     pub fn leave(&self) {
-        if let Some(member) = &self.member {
-            member.tasks.lock().abort_all();
-            member.shared.place.remove(&member.shared.name.lock());
-            self.roll.leave();
+        match self {
+            Cluster::Sockets(sockets) => sockets.leave(),
         }
     }
 }
 
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        self.leave();
-    }
-}
-
-/// Checks that the directory of sockets beside a database can be used, and changes nothing.
+/// Waits if running processes cannot be found yet, before the store is opened.
 ///
 /// # Errors
-/// The text for the operator.
-pub fn check_folder(database: &Path) -> Result<(), String> {
-    NodesFolder::beside(database)?.inspect()
+/// The directory `DATABASE.nodes` cannot be used.
+pub async fn await_running(settings: &StoreSettings) -> Result<(), StoreError> {
+    let StoreUrl::Sqlite(path) = &settings.url;
+    notice::await_running(path).await
 }
 
-/// Opens the lock on the database file.
-fn open_roll(store: &Store) -> Result<RollCall, StoreError> {
-    RollCall::open(store.path(), store.file_id()).map_err(|error| {
-        let reason = file_access::explain(store.path(), FileUse::Own, &error);
-        StoreError::Unavailable(format!("{}: {reason}", store.path().display()))
-    })
+/// Checks that each running process uses the same store, before it is opened.
+///
+/// # Errors
+/// [`StoreError::Replaced`] if a gateway has another file open. It decides nothing from then on.
+pub async fn ask_running(settings: &StoreSettings) -> Result<(), StoreError> {
+    let StoreUrl::Sqlite(path) = &settings.url;
+    notice::ask_running(path).await
 }
-
-/// Listens, and watches the store and the own socket.
-async fn watch(shared: Arc<MemberShared>, listener: UnixListener, timing: Timing) {
-    let mut listening = JoinSet::new();
-    listening.spawn(listen(shared.clone(), listener, timing));
-    let mut ticks = interval(timing.look);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut is_settled, mut failed) = (false, None);
-    loop {
-        ticks.tick().await;
-        while listening.try_join_next().is_some() {}
-        let before = shared.ledger.known();
-        // The store logs its faults itself.
-        match shared.store.changes().await {
-            Ok(number) if shared.ledger.look(before, number) => {
-                info!("store changed without a notice: all cached data is dropped");
-                shared.epochs.raise_all();
-            }
-            Err(StoreError::Replaced(_)) if !is_settled => is_settled = shared.store.settle().await,
-            Ok(_) => is_settled = false,
-            Err(_) => {}
-        }
-        let name = shared.name.lock().clone();
-        if !shared.place.has(&name) {
-            let opened = shared.place.open();
-            match opened.and_then(|folder| folder.listen(shared.seat).map_err(|error| error.to_string())) {
-                Ok((listener, name)) => {
-                    warn!("socket beside the database was removed: listening on a new one");
-                    *shared.name.lock() = name;
-                    failed = None;
-                    // Nobody gets to the old one any more.
-                    listening.abort_all();
-                    listening.spawn(listen(shared.clone(), listener, timing));
-                }
-                Err(_) if failed.is_some_and(|at: Instant| at.elapsed() < COMPLAINTS) => {}
-                Err(error) => {
-                    failed = Some(Instant::now());
-                    warn!(error, "listening beside the database failed");
-                }
-            }
-        }
-    }
-}
-
-async fn listen(shared: Arc<MemberShared>, listener: UnixListener, timing: Timing) {
-    let mut peers = JoinSet::new();
-    let mut able = true;
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    able = true;
-                    let shared = shared.clone();
-                    // A peer that sends nothing gets no acknowledgement.
-                    peers.spawn(async move { hear(&shared, stream, timing.patience).await; });
-                }
-                Err(error) => {
-                    // For example, there are no file handles left. Senders of notices wait, and get no acknowledgement.
-                    if std::mem::take(&mut able) {
-                        warn!(%error, "accepting notices of changes failed");
-                    }
-                    sleep(RETRY).await;
-                }
-            },
-            Some(_) = peers.join_next() => {}
-        }
-    }
-}
-
-/// Hears one notice and acknowledges it.
-async fn hear(shared: &MemberShared, stream: UnixStream, patience: Duration) {
-    let (reader, mut writer) = stream.into_split();
-    let mut reader = BufReader::new(reader.take(LONGEST_NOTICE));
-    let mut text = Vec::new();
-    if !matches!(timeout(patience, reader.read_until(b'\n', &mut text)).await, Ok(Ok(_))) {
-        return;
-    }
-    let notice: Option<Notice> = serde_json::from_slice(&text).ok();
-    if notice.as_ref().and_then(|notice| notice.database).is_some_and(|file| file != shared.store.file_id()) {
-        // If that finds the own file replaced, nothing is decided any more.
-        let _ = shared.store.verify_files();
-        let _ = timeout(patience, writer.write_all(ANOTHER_FILE)).await;
-        return;
-    }
-    if notice.as_ref().is_some_and(|notice| notice.asks) {
-        let _ = timeout(patience, writer.write_all(ACKNOWLEDGED)).await;
-        return;
-    }
-    match notice.and_then(|notice| Some((Canonical::of(notice.name.as_bytes())?, notice))) {
-        Some((name, notice)) => {
-            match notice.ends_login {
-                true => shared.epochs.raise_and_forget(&name),
-                false => shared.epochs.raise(&name),
-            }
-            shared.ledger.note(notice.after, notice.upto);
-            if let Some(news) = notice.news {
-                news.write();
-            }
-        }
-        // Perhaps it comes from another version: something has changed.
-        None => shared.epochs.raise_all(),
-    }
-    // If the peer does not receive it, the change is unconfirmed to it.
-    let _ = timeout(patience, writer.write_all(ACKNOWLEDGED)).await;
-}
-
-#[cfg(test)]
-mod tests;

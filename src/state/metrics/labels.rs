@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::fleet::WaitReason;
 use crate::domain::{Denial, Entry, Permission};
 
 /// A label with a fixed set of values.
@@ -53,6 +54,22 @@ macro_rules! label {
 impl Label for Entry {
     // In the order of the enum, whose variants are the indexes; a test holds it so.
     const WORDS: &'static [&'static str] = &[Entry::Smtp.as_str(), Entry::Api.as_str(), Entry::Web.as_str()];
+
+    #[inline]
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl Label for WaitReason {
+    // In the order of the enum, as above.
+    const WORDS: &'static [&'static str] = &[
+        WaitReason::Nothing.as_str(),
+        WaitReason::Acknowledgements.as_str(),
+        WaitReason::SilentNode.as_str(),
+        WaitReason::UnsettledEra.as_str(),
+        WaitReason::Unknown.as_str(),
+    ];
 
     #[inline]
     fn index(self) -> usize {
@@ -210,20 +227,6 @@ label! {
         Source = "source",
         /// Descriptors: the rest is for operators and for connections to backends.
         Descriptors = "descriptors",
-    }
-}
-
-label! {
-    /// The reason for which a revocation was answered when it was, with several nodes on PostgreSQL.
-    pub enum RevocationWait {
-        /// Every node had applied it.
-        Applied = "applied",
-        /// A node had not, and its trust has ended since.
-        SilentNode = "silent_node",
-        /// Nodes of which this one does not know yet may have had trust, and theirs has ended since.
-        NewEra = "new_era",
-        /// PostgreSQL was lost, or is not the same as before: it was not confirmed.
-        Unknown = "unknown",
     }
 }
 

@@ -19,6 +19,7 @@ use prometheus::proto::MetricType;
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
 use crate::config::Config;
+use crate::domain::fleet::WaitReason;
 use crate::domain::{Entry, Permission};
 use at_scrape::AtScrape;
 use handles::{Counters, Handle, handles, valid};
@@ -27,7 +28,7 @@ use requests::{Requests, RequestsCollector};
 pub use at_scrape::Labelled;
 pub use labels::{
     ConnectionLimit, DecisionOutcome, Label, Lookup, MessageOutcome, PasswordCheck, RecipientOutcome,
-    ReloadOutcome, Reloaded, RevocationWait, SmtpLimit, ThrottledBy,
+    ReloadOutcome, Reloaded, SmtpLimit, ThrottledBy,
 };
 pub use log_lines::LostLines;
 pub use node::NodeGauges;
@@ -53,7 +54,7 @@ handles! {
         pub revocation_seconds: Histogram = "gatepost_revocation_seconds"
             [0.0001, 0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0],
         /// Revocations by what their answer had to wait for.
-        revocation_waits: Counters<RevocationWait> = "gatepost_revocation_waits_total" ["why"],
+        revocation_waits: Counters<WaitReason> = "gatepost_revocation_waits_total" ["why"],
         /// The lease in use. Trust lasts for nine tenths of it after each contact.
         pub lease_seconds: Gauge = "gatepost_lease_seconds" [],
         /// Decisions that were not made since this node may have missed a revocation.
@@ -220,7 +221,7 @@ impl Metrics {
     }
 
     /// Counts a revocation whose wait has ended.
-    pub fn revocation_wait(&self, why: RevocationWait) {
+    pub fn revocation_wait(&self, why: WaitReason) {
         self.revocation_waits.inc(why);
     }
 

@@ -17,14 +17,14 @@ const BLIND: Timing = Timing { look: Duration::from_secs(3600), patience: Durati
 struct Node {
     store: Store,
     epochs: Arc<Epochs>,
-    cluster: Cluster,
+    cluster: SocketCluster,
 }
 
 async fn node(folder: &TempDir, timing: Timing) -> Node {
     let url = StoreUrl::Sqlite(folder.path().join("gatepost.db"));
     let store = Store::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
     let epochs = Arc::new(Epochs::new());
-    let cluster = Cluster::join_with(&store, epochs.clone(), timing).await.unwrap();
+    let cluster = SocketCluster::join_with(&store, epochs.clone(), timing).await.unwrap();
     Node { store, epochs, cluster }
 }
 
@@ -32,7 +32,7 @@ impl Node {
     async fn add(&self, name: &str) -> Change {
         let hash = StoredHash::new("h".into());
         let name = Username::parse(name).unwrap();
-        let written: super::super::store::Written<AccountId> =
+        let written: crate::state::store::Written<AccountId> =
             self.store.add_account(&name, &hash, Permissions::ALL).await.unwrap();
         written.change
     }
@@ -116,7 +116,7 @@ async fn announcements_cross() {
 async fn a_visitor_announces_and_is_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let member = node(&folder, BLIND).await;
-    let visitor = Cluster::visit(&member.store).unwrap();
+    let visitor = SocketCluster::visit(&member.store).unwrap();
     let before = member.epochs.now();
     let change = member.add("holder").await;
     visitor.announce(&change, None).await.unwrap();
@@ -165,6 +165,40 @@ async fn a_change_without_notice_is_noticed() {
 }
 
 #[tokio::test]
+async fn what_died_before_its_notice_is_in_effect_once_it_is_settled() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (node(&folder, BLIND).await, node(&folder, BLIND).await);
+    let visitor = SocketCluster::visit(&one.store).unwrap();
+    for settles in [&one.cluster, &visitor] {
+        let before = [one.epochs.now(), two.epochs.now()];
+        let killed_before_announcing = one.add(&format!("holder{}", before[0])).await;
+        settles.settle().await.unwrap();
+        for (node, before) in [(&one, before[0]), (&two, before[1])] {
+            let anyone = Canonical::of(b"anyone").unwrap();
+            assert!(!node.epochs.is_fresh(before, &anyone, &anyone));
+            assert_eq!(node.ledger().known(), killed_before_announcing.upto);
+        }
+        // Now it is known, and nothing is dropped a second time.
+        let before = two.epochs.now();
+        settles.settle().await.unwrap();
+        assert_eq!(two.epochs.now(), before);
+    }
+}
+
+#[tokio::test]
+async fn settling_waits_for_a_notice_that_is_under_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (node(&folder, BLIND).await, node(&folder, BLIND).await);
+    let change = one.add("holder").await;
+    let before = two.epochs.now();
+    let (settled, announced) = tokio::join!(one.cluster.settle(), one.cluster.announce(&change, None));
+    (settled.unwrap(), announced.unwrap());
+    assert!(!two.epochs.is_fresh(before, &change.name, &change.name));
+    let bystander = two.bystander(&change.name);
+    assert!(two.epochs.is_fresh(before, &bystander, &bystander));
+}
+
+#[tokio::test]
 async fn nonsense_counts_as_a_change_of_everything() {
     let folder = tempfile::tempdir().unwrap();
     let one = node(&folder, BLIND).await;
@@ -207,7 +241,7 @@ async fn who_lost_its_socket_is_told_all_the_same_or_the_change_is_unconfirmed()
     let remove_all = || std::fs::remove_dir_all(sockets(&folder)).unwrap();
     let move_all = || std::fs::rename(sockets(&folder), &moved).unwrap();
     for (index, remove) in [&remove_one as &dyn Fn(), &remove_all, &move_all].into_iter().enumerate() {
-        let visitor = Cluster::visit(&one.store).unwrap();
+        let visitor = SocketCluster::visit(&one.store).unwrap();
         let before = [one.epochs.now(), two.epochs.now()];
         let change = one.add(&format!("holder{index}")).await;
         remove();
@@ -221,7 +255,7 @@ async fn who_lost_its_socket_is_told_all_the_same_or_the_change_is_unconfirmed()
     let hidden = RollCall::open(one.store.path(), one.store.file_id()).unwrap();
     hidden.enroll(MemberSeat::random().unwrap(), QUICK.patience).await.unwrap();
     let change = one.add("last").await;
-    let mut visitor = Cluster::visit(&one.store).unwrap();
+    let mut visitor = SocketCluster::visit(&one.store).unwrap();
     visitor.timing = QUICK;
     let error = visitor.announce(&change, None).await.unwrap_err();
     assert!(error.to_string().contains("gatepost.db.nodes: restart it"), "{error}");
@@ -247,7 +281,7 @@ async fn who_lost_its_socket_is_not_taken_for_told_because_others_were_answered(
         });
     }
     // One for all, since its end ends SQLite's locks in this process, see `RollCall`.
-    let visitor = Cluster::visit(&two.store).unwrap();
+    let visitor = SocketCluster::visit(&two.store).unwrap();
     for round in 0..20 {
         // By the connection that the editors queue for: another one might wait for too long.
         let change = one.add(&format!("holder{round}")).await;
@@ -299,11 +333,13 @@ async fn a_change_of_another_file_is_not_acknowledged() {
     let roll = RollCall::open(&file, (dev, ino)).unwrap();
     let place = NodesFolder::beside(&file).unwrap();
     let timing = TIMING;
-    let visitor = Cluster { place, timing, roll, database: (dev, ino), was_removed: false, member: None };
+    let store = one.store.clone();
+    let visitor =
+        SocketCluster { place, timing, roll, database: (dev, ino), was_removed: false, member: None, store };
     let error = visitor.announce(&change, None).await.unwrap_err();
     assert!(error.to_string().contains("was replaced: restart it"), "{error}");
     let settings = StoreSettings { url: StoreUrl::Sqlite(file), ..StoreSettings::default() };
-    let asked = ask_running(&settings).await.unwrap_err();
+    let asked = crate::state::cluster::ask_running(&settings).await.unwrap_err();
     assert!(matches!(&asked, StoreError::Replaced(text) if text.contains("nothing was changed")), "{asked}");
     let anyone = Canonical::of(b"anyone").unwrap();
     assert!(!one.epochs.is_fresh(before, &anyone, &anyone), "it decides nothing from now on");

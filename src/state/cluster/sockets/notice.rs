@@ -7,15 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::nodes_folder::{NodesFolder, OpenFolder, seat_of};
 use super::roll_call::RollCall;
-use crate::config::{StoreSettings, StoreUrl};
 use crate::state::audit::News;
+use crate::state::cluster::unconfirmed::Unconfirmed;
 use crate::state::store::{FileId, StoreError};
 
 /// The most bytes of a notice. A real one has a few hundred.
@@ -34,13 +33,8 @@ pub(super) const LOOK: Duration = Duration::from_millis(250);
 /// The reason for which a process cannot be told of a change.
 const OTHER_FILE: &str = "has another file open as its database, which was replaced: restart it";
 
-/// At least one running process has not acknowledged a change. The change is written, and may not be in effect everywhere yet.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the change is written, but a running gateway has not confirmed it: {0}")]
-pub struct Unconfirmed(pub(super) String);
-
 /// The notice of a change, as it is sent to the sockets.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Notice {
     pub(super) after: i64,
     pub(super) upto: i64,
@@ -54,6 +48,10 @@ pub(super) struct Notice {
     /// True if nothing has changed, and the sender only asks if the listener has the same file open.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) asks: bool,
+    /// True if the listener has to make sure that it knows all changes up to `upto`. An earlier version, which does not know this
+    /// field, takes the empty name for a change of everything.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) settles: bool,
     /// The line for the audit trail of the listener, if the sender has no lasting one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) news: Option<News>,
@@ -64,8 +62,7 @@ pub(super) struct Notice {
 ///
 /// # Errors
 /// The directory `DATABASE.nodes` cannot be used.
-pub async fn await_running(settings: &StoreSettings) -> Result<(), StoreError> {
-    let StoreUrl::Sqlite(path) = &settings.url;
+pub async fn await_running(path: &Path) -> Result<(), StoreError> {
     let (true, Ok(place)) = (path.exists(), NodesFolder::beside(path)) else { return Ok(()) };
     let settling = 2 * LOOK;
     if place.open().map_err(StoreError::Unavailable)?.is_fresh(settling) {
@@ -79,28 +76,19 @@ pub async fn await_running(settings: &StoreSettings) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// [`StoreError::Replaced`] if a gateway has another file open. It decides nothing from then on.
-pub async fn ask_running(settings: &StoreSettings) -> Result<(), StoreError> {
-    let StoreUrl::Sqlite(path) = &settings.url;
+pub async fn ask_running(path: &Path) -> Result<(), StoreError> {
     let (Ok(metadata), Ok(place)) = (path.metadata(), NodesFolder::beside(path)) else { return Ok(()) };
     if place.path().symlink_metadata().is_err() {
         return Ok(());
     }
     let folder = Arc::new(place.open().map_err(StoreError::Unavailable)?);
     let database = Some((metadata.dev(), metadata.ino()));
-    let notice = Notice {
-        after: 0,
-        upto: 0,
-        name: String::new(),
-        ends_login: false,
-        database,
-        asks: true,
-        news: None,
-    };
+    let notice = Notice { database, asks: true, ..Notice::default() };
     let mut notice = serde_json::to_vec(&notice).map_err(|e| StoreError::Unavailable(e.to_string()))?;
     notice.push(b'\n');
     let mut askings = JoinSet::new();
     for name in folder.names().unwrap_or_default() {
-        let (folder, notice, path) = (folder.clone(), notice.clone(), path.clone());
+        let (folder, notice, path) = (folder.clone(), notice.clone(), path.to_path_buf());
         let id = (metadata.dev(), metadata.ino());
         askings.spawn(async move {
             let reason = match timeout(GRACE / 2, exchange(&folder, &name, &notice)).await {

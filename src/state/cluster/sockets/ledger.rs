@@ -1,12 +1,18 @@
 //! The changes of the store that a process knows of.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 /// The known changes by their numbers. Notices come in any order, because several processes make changes at once.
 #[derive(Debug)]
-pub(super) struct Ledger(Mutex<Heard>);
+pub(super) struct Ledger {
+    heard: Mutex<Heard>,
+    /// Wakes those who wait for a number.
+    grown: Notify,
+}
 
 #[derive(Debug)]
 struct Heard {
@@ -21,28 +27,49 @@ struct Heard {
 impl Ledger {
     /// Begins at the present number of the store.
     pub(super) fn new(known: i64) -> Ledger {
-        Ledger(Mutex::new(Heard { known, ahead: BTreeMap::new(), missed: None }))
+        let heard = Mutex::new(Heard { known, ahead: BTreeMap::new(), missed: None });
+        Ledger { heard, grown: Notify::new() }
     }
 
     /// The number up to which all changes are known. That of the store is the same or higher.
     pub(super) fn known(&self) -> i64 {
-        self.0.lock().known
+        self.heard.lock().known
     }
 
     /// Notes the changes from `after + 1` to `upto`.
     pub(super) fn note(&self, after: i64, upto: i64) {
-        let mut heard = self.0.lock();
+        let mut heard = self.heard.lock();
         heard.ahead.insert(after, upto);
         heard.join();
+        drop(heard);
+        self.grown.notify_waiters();
+    }
+
+    /// Counts all changes up to `number` as known.
+    pub(super) fn skip(&self, number: i64) {
+        self.note(i64::MIN, number);
+    }
+
+    /// Waits until all changes up to `number` are known.
+    pub(super) async fn await_known(&self, number: i64) {
+        loop {
+            let mut grown = pin!(self.grown.notified());
+            grown.as_mut().enable();
+            if self.known() >= number {
+                return;
+            }
+            grown.await;
+        }
     }
 
     /// Compares with the number of changes in the store, `number`, which was read when all up to `before` were known.
     /// Returns true if there was a change without a notice: one that was missing at the previous look already, or a store
-    /// that was restored to an earlier state. All changes count as known then.
-    pub(super) fn look(&self, before: i64, number: i64) -> bool {
-        let mut heard = self.0.lock();
+    /// that was restored to an earlier state. All changes count as known then, after `raise` has made everything stale.
+    pub(super) fn look(&self, before: i64, number: i64, raise: impl FnOnce()) -> bool {
+        let mut heard = self.heard.lock();
         let silent = number < before || heard.missed.is_some_and(|missed| heard.known < missed);
         if silent {
+            raise();
             if number < before {
                 heard.ahead.clear();
             }
@@ -51,6 +78,8 @@ impl Ledger {
             heard.join();
         }
         heard.missed = (heard.known < number).then_some(number);
+        drop(heard);
+        self.grown.notify_waiters();
         silent
     }
 }
@@ -67,27 +96,34 @@ impl Heard {
 mod tests {
     use super::*;
 
+    fn look(ledger: &Ledger, before: i64, number: i64) -> bool {
+        let mut raised = false;
+        let silent = ledger.look(before, number, || raised = true);
+        assert_eq!(silent, raised);
+        silent
+    }
+
     #[test]
     fn what_is_told_in_any_order_is_known() {
         let ledger = Ledger::new(10);
         ledger.note(12, 15);
         ledger.note(11, 12);
         assert_eq!(ledger.known(), 10);
-        assert!(!ledger.look(10, 15), "the telling may be under way");
+        assert!(!look(&ledger, 10, 15), "the telling may be under way");
         ledger.note(10, 11);
         assert_eq!(ledger.known(), 15);
-        assert!(!ledger.look(15, 15));
+        assert!(!look(&ledger, 15, 15));
     }
 
     #[test]
     fn what_nobody_tells_is_noticed_at_the_second_look() {
         let ledger = Ledger::new(10);
-        assert!(!ledger.look(10, 11));
+        assert!(!look(&ledger, 10, 11));
         ledger.note(11, 12);
-        assert!(ledger.look(10, 12));
-        assert!(!ledger.look(12, 12));
+        assert!(look(&ledger, 10, 12));
+        assert!(!look(&ledger, 12, 12));
         ledger.note(12, 13);
-        assert!(!ledger.look(13, 13));
+        assert!(!look(&ledger, 13, 13));
     }
 
     #[test]
@@ -95,13 +131,13 @@ mod tests {
         let ledger = Ledger::new(10);
         let before = ledger.known();
         ledger.note(10, 11);
-        assert!(!ledger.look(before, 10), "read before the change, looked at after it");
+        assert!(!look(&ledger, before, 10), "read before the change, looked at after it");
     }
 
     #[test]
     fn an_earlier_state_of_the_store_is_an_alarm() {
         let ledger = Ledger::new(10);
-        assert!(ledger.look(10, 7));
+        assert!(look(&ledger, 10, 7));
         ledger.note(7, 8);
         assert_eq!(ledger.known(), 8);
     }
