@@ -97,6 +97,8 @@ CREATE TABLE log (
     token     BIGINT,
     -- The usernames in lower case that the change is about. An account's name stands for its credentials, too. NULL: all.
     names     TEXT[] COLLATE "C",
+    -- The line of a command for the audit trails of all processes, as JSON. Nothing else depends on it.
+    news      TEXT,
     -- For the removal of old rows only.
     logged_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
@@ -143,8 +145,8 @@ INSERT INTO lease (lease_ms, longest_ms) VALUES (3000, 3000);
 -- the old timeline for a while after a promotion. Fails on a standby.
 CREATE FUNCTION gatepost_era() RETURNS TEXT LANGUAGE sql STABLE
     RETURN (SELECT system_identifier FROM pg_control_system())
-        || '/' || CAST(CAST('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8) AS BIT(32)) AS BIGINT)
-        || '/' || CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS BIGINT);
+        || '.' || CAST(CAST('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8) AS BIT(32)) AS BIGINT)
+        || '.' || CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS BIGINT);
 
 -- Notes names in the row of this transaction: all of them once they are more than 500.
 CREATE FUNCTION gatepost_note(changed TEXT[]) RETURNS VOID LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
