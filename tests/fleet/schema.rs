@@ -6,7 +6,6 @@ mod settling;
 mod views;
 
 use crate::common::postgres::{PostgresDatabase, PostgresServer};
-use crate::common::psql::psql_at;
 
 /// The migrations, in their order.
 const MIGRATIONS: [&str; 1] = [include_str!("../../src/state/store/postgres/migrations/0001_principal.sql")];

@@ -132,7 +132,7 @@ fn a_large_change_is_logged_as_all() {
 #[test]
 fn the_work_grows_with_the_rows_and_the_statements() {
     let database = migrated();
-    let mut timed = |what: &str, script: &str| {
+    let timed = |what: &str, script: &str| {
         let begun = Instant::now();
         database.psql(script);
         let elapsed = begun.elapsed();
