@@ -17,22 +17,52 @@ pub const NAMES: usize = 12;
 #[derive(Clone, Debug, Hash)]
 pub enum Request {
     Connect,
-    Register { id: NodeId, beat: Beat, era: Era },
-    Beat { id: NodeId },
-    Read { applied: u64 },
-    Acknowledge { id: NodeId, position: LogPosition },
-    Settle { id: NodeId, era: Era },
+    Register {
+        id: NodeId,
+        beat: Beat,
+        era: Era,
+    },
+    Beat {
+        id: NodeId,
+    },
+    Read {
+        applied: u64,
+    },
+    Acknowledge {
+        id: NodeId,
+        position: LogPosition,
+    },
+    Settle {
+        id: NodeId,
+        era: Era,
+    },
     Trim,
-    Leave { id: NodeId },
+    Leave {
+        id: NodeId,
+    },
     /// A change of a credential.
-    Change { name: usize, is_on_disk: bool },
+    Change {
+        name: usize,
+        is_on_disk: bool,
+    },
     /// A write without a change, before a wait for what is there.
     Write,
     Look,
-    Delete { id: NodeId, beat: Beat, silence: Duration },
-    Row { name: usize },
-    BeginLease { lease: Duration },
-    FinishLease { lease: Duration, version: i64 },
+    Delete {
+        id: NodeId,
+        beat: Beat,
+        silence: Duration,
+    },
+    Row {
+        name: usize,
+    },
+    BeginLease {
+        lease: Duration,
+    },
+    FinishLease {
+        lease: Duration,
+        version: i64,
+    },
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -260,7 +290,8 @@ impl Database {
         standby.changes.truncate(self.on_disk);
         standby.lose_acknowledgements(random);
         standby.nodes.retain(|_, _| random.chance(70));
-        standby.era = Era { timeline: self.era.timeline + 1, started_at: self.era.started_at + 10, ..self.era };
+        standby.era =
+            Era { timeline: self.era.timeline + 1, started_at: self.era.started_at + 10, ..self.era };
         standby.generation += 1;
         standby.locked_until = 0;
         standby

@@ -58,7 +58,11 @@ fn run_to_health(seed: u64, size: Size) -> (World, u64) {
     world.run_until(calm + 3 * SECOND);
     assert_eq!(world.outcome.violation, None, "seed {seed}");
     for reason in world.outcome.answered.keys() {
-        assert!(["acknowledgements", "nothing"].contains(reason), "seed {seed}: {:?}", world.outcome.answered);
+        assert!(
+            ["acknowledgements", "nothing"].contains(reason),
+            "seed {seed}: {:?}",
+            world.outcome.answered
+        );
     }
     let slowest = world.outcome.quantile(1.0);
     assert!(slowest < 100.0, "seed {seed}: {slowest} ms");
@@ -142,7 +146,10 @@ fn each_rule_that_is_left_out_is_noticed() {
         let size = if deviation == Deviation::NoTokens { crashing } else { FAULTY };
         let found = (0..1_000).find(|seed| run(*seed, size, deviation).outcome.violation.is_some());
         println!("{deviation:?}: seed {found:?}");
-        assert!(found.is_some(), "{deviation:?} breaks no promise in 1,000 seeds: the simulation is blind to it");
+        assert!(
+            found.is_some(),
+            "{deviation:?} breaks no promise in 1,000 seeds: the simulation is blind to it"
+        );
     }
 }
 

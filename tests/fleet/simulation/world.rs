@@ -56,21 +56,47 @@ pub struct Size {
 #[derive(Clone, Debug, Hash)]
 pub enum Event {
     /// A request reaches the database, or is executed after it waited for a lock and the disk.
-    Arrives { connection: usize, request: Request },
-    Executes { connection: usize, request: Request },
-    Returns { connection: usize, reply: Reply },
+    Arrives {
+        connection: usize,
+        request: Request,
+    },
+    Executes {
+        connection: usize,
+        request: Request,
+    },
+    Returns {
+        connection: usize,
+        reply: Reply,
+    },
     /// The client sees that its connection was closed.
-    Closes { connection: usize },
-    TimesOut { connection: usize, step: u32 },
-    Rings { connection: usize },
-    Wakes { process: usize, incarnation: u32, role: Role },
-    Starts { process: usize },
+    Closes {
+        connection: usize,
+    },
+    TimesOut {
+        connection: usize,
+        step: u32,
+    },
+    Rings {
+        connection: usize,
+    },
+    Wakes {
+        process: usize,
+        incarnation: u32,
+        role: Role,
+    },
+    Starts {
+        process: usize,
+    },
     /// A step of the workload.
     Changes,
     Checks,
     Fails,
-    Heals { connection_loss: bool },
-    LeaseStep { number: usize },
+    Heals {
+        connection_loss: bool,
+    },
+    LeaseStep {
+        number: usize,
+    },
 }
 
 /// The user of a connection.
@@ -82,7 +108,12 @@ pub enum Role {
     /// as wanted already writes too, and waits.
     Change(Option<usize>, u64),
     /// A check that reads a row. `promised` is the state that it must have, and `seen` the epoch from before the read.
-    Check { name: usize, promised: u64, seen: u64, lowest: Option<(Era, u64)> },
+    Check {
+        name: usize,
+        promised: u64,
+        seen: u64,
+        lowest: Option<(Era, u64)>,
+    },
     Lease(usize),
     /// A client with a tool of its own.
     Plain,
@@ -204,7 +235,33 @@ impl World {
             self.now = next.time;
             (next.time, &next.event).hash(&mut self.trace);
             self.outcome.events += 1;
-            if std::env::var("SIMTRACE").is_ok() { let c = match &next.event { Event::Arrives{connection,..}|Event::Executes{connection,..}|Event::Returns{connection,..}|Event::Closes{connection}|Event::TimesOut{connection,..}|Event::Rings{connection} => Some(*connection), _ => None }; let r = c.map(|c| {let l=&self.connections[c]; (l.process, l.role, l.database, l.is_open, l.is_cut)}); if !matches!(next.event, Event::Wakes{..}) && !(matches!(next.event, Event::TimesOut{..}) && r.is_some_and(|r| !r.3)) { eprintln!("{:.3} {:?} {:?} primary {} {:?}", self.now as f64/1e6, r, next.event, self.primary, self.databases[self.primary].number()); } }
+            if std::env::var("SIMTRACE").is_ok() {
+                let c = match &next.event {
+                    Event::Arrives { connection, .. }
+                    | Event::Executes { connection, .. }
+                    | Event::Returns { connection, .. }
+                    | Event::Closes { connection }
+                    | Event::TimesOut { connection, .. }
+                    | Event::Rings { connection } => Some(*connection),
+                    _ => None,
+                };
+                let r = c.map(|c| {
+                    let l = &self.connections[c];
+                    (l.process, l.role, l.database, l.is_open, l.is_cut)
+                });
+                if !matches!(next.event, Event::Wakes { .. })
+                    && !(matches!(next.event, Event::TimesOut { .. }) && r.is_some_and(|r| !r.3))
+                {
+                    eprintln!(
+                        "{:.3} {:?} {:?} primary {} {:?}",
+                        self.now as f64 / 1e6,
+                        r,
+                        next.event,
+                        self.primary,
+                        self.databases[self.primary].number()
+                    );
+                }
+            }
             self.happens(next.event);
         }
         self.now = self.now.max(end);
@@ -358,8 +415,7 @@ impl World {
             return;
         }
         // A pooler may route a read to a replica that lags.
-        let is_lagging =
-            matches!(request, Request::Row { .. }) && self.is_faulty && self.random.chance(20);
+        let is_lagging = matches!(request, Request::Row { .. }) && self.is_faulty && self.random.chance(20);
         let reply = match is_lagging {
             true => {
                 let mut replica = self.databases[database].lagging(&mut self.random);
