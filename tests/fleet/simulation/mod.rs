@@ -8,7 +8,7 @@ mod database;
 mod faults;
 mod node;
 mod outcome;
-mod random;
+pub mod random;
 mod world;
 
 use std::ops::Range;
