@@ -1,8 +1,10 @@
+//! Changes, and what is read after them.
+
 use super::*;
 
 #[tokio::test]
 async fn a_name_is_taken_by_either_kind_in_any_case() {
-    let f = fixture().await;
+    for f in both().await {
     let one = f.account("First.Holder").await;
     let two = f.account("second").await;
     assert_eq!(f.add(one, "John@Example").await, Ok(1));
@@ -16,22 +18,24 @@ async fn a_name_is_taken_by_either_kind_in_any_case() {
     assert_eq!((found.name.as_str(), found.account_name.as_str()), ("John@Example", "First.Holder"));
     assert!(matches!(found.kind, PrincipalKind::Credential(_)));
     assert_eq!(f.store.account(&canonical("second")).await.unwrap().unwrap().credentials, 0);
+    }
 }
 
 #[tokio::test]
 async fn a_number_is_never_given_out_twice() {
-    let f = fixture().await;
+    for f in both().await {
     let account = f.account("holder").await;
     f.add(account, "one").await.unwrap();
     let first = f.store.credential(account, &canonical("one")).await.unwrap().unwrap().id;
     let _ = f.store.remove_credential(account, Authority::Holder, &canonical("one")).await.unwrap();
     f.add(account, "one").await.unwrap();
     assert!(f.store.credential(account, &canonical("one")).await.unwrap().unwrap().id > first);
+    }
 }
 
 #[tokio::test]
 async fn an_account_touches_its_own_credentials_only() {
-    let f = fixture().await;
+    for f in both().await {
     let (one, two) = (f.account("holder.one").await, f.account("holder.two").await);
     f.add(one, "cred").await.unwrap();
     let by = Authority::Operator;
@@ -49,11 +53,12 @@ async fn an_account_touches_its_own_credentials_only() {
     assert_eq!(f.add(AccountId(id.0), "other").await, Err(AccountError::NoSuchAccount.into()));
     let set = f.store.set_active(&canonical("cred"), false).await;
     assert_eq!(set.map(|w| w.value), Err(AccountError::NoSuchAccount.into()));
+    }
 }
 
 #[tokio::test]
 async fn nobody_asks_for_more_than_the_account_has() {
-    let f = fixture().await;
+    for f in both().await {
     let account = f.account("holder").await;
     let _ = f.store.set_rights(&canonical("holder"), "email".parse().unwrap()).await.unwrap();
     let above = Err(AccountError::AboveRights(Permission::Web).into());
@@ -67,11 +72,12 @@ async fn nobody_asks_for_more_than_the_account_has() {
     assert_eq!(edited.map(|w| w.value), above);
     let found = f.store.principal(&canonical("cred")).await.unwrap().unwrap();
     assert_eq!((found.bits, found.effective().as_str()), (Permissions::ALL, "email"));
+    }
 }
 
 #[tokio::test]
 async fn a_suspended_account_is_managed_by_the_operator_only() {
-    let f = fixture().await;
+    for f in both().await {
     let account = f.account("holder").await;
     f.add(account, "cred").await.unwrap();
     let _ = f.store.set_active(&canonical("holder"), false).await.unwrap();
@@ -85,11 +91,12 @@ async fn a_suspended_account_is_managed_by_the_operator_only() {
     assert_eq!(removed.map(|w| w.value), Err(AccountError::Suspended.into()));
     let removed = f.store.remove_credential(account, Authority::Operator, &cred).await;
     assert_eq!(removed.unwrap().value, 0);
+    }
 }
 
 #[tokio::test]
 async fn a_removed_account_takes_its_credentials_along() {
-    let f = fixture().await;
+    for f in both().await {
     let account = f.account("holder").await;
     for i in 0..10 {
         f.add(account, &format!("cred{i}")).await.unwrap();
@@ -102,11 +109,12 @@ async fn a_removed_account_takes_its_credentials_along() {
     let again = f.account("holder").await;
     assert!(again > account);
     assert_eq!(f.add(again, "cred3").await, Ok(1));
+    }
 }
 
 #[tokio::test]
 async fn pages_go_through_all_in_order() {
-    let f = fixture().await;
+    for f in both().await {
     let (account, other) = (f.account("holder").await, f.account("other").await);
     for i in 0..7 {
         f.add(account, &format!("cred{i}")).await.unwrap();
@@ -125,11 +133,12 @@ async fn pages_go_through_all_in_order() {
     assert_eq!(accounts[0].name.as_str(), "holder");
     let accounts = f.store.accounts(Some(accounts[0].id), 5).await.unwrap();
     assert_eq!(accounts.iter().map(|a| a.name.as_str()).collect::<Vec<_>>(), ["other"]);
+    }
 }
 
 #[tokio::test]
 async fn edits_at_once_end_in_one_of_their_orders() {
-    let f = fixture().await;
+    for f in both().await {
     let account = f.account("holder").await;
     let whole = [("p0", r#"{"email":1,"api":0,"web":0}"#), ("p1", r#"{"email":0,"api":1,"web":1}"#)];
     for round in 0..40 {
@@ -156,11 +165,12 @@ async fn edits_at_once_end_in_one_of_their_orders() {
         let orders = [("p0", "email"), ("p0", "none"), ("p1", "api,web")];
         assert!(orders.contains(&(state.0.as_str(), state.1)), "{state:?}");
     }
+    }
 }
 
 #[tokio::test]
 async fn a_hash_is_renewed_only_in_place_of_the_one_it_was_made_from() {
-    let f = fixture().await;
+    for f in both().await {
     f.account("holder").await;
     let holder = canonical("holder");
     let before = f.store.changes().await.unwrap();
@@ -169,11 +179,12 @@ async fn a_hash_is_renewed_only_in_place_of_the_one_it_was_made_from() {
     assert!(!f.store.renew_hash(&canonical("nobody"), &hash("h"), &hash("h3")).await.unwrap());
     assert_eq!(f.store.principal(&holder).await.unwrap().unwrap().hash, hash("h2"));
     assert_eq!(f.store.changes().await.unwrap(), before, "nobody has to be told");
+    }
 }
 
 #[tokio::test]
 async fn every_change_counts_whoever_makes_it() {
-    let f = fixture().await;
+    for f in both().await {
     let account = f.account("holder").await;
     let mut number = f.store.changes().await.unwrap();
     let by = Authority::Holder;
@@ -187,22 +198,34 @@ async fn every_change_counts_whoever_makes_it() {
         f.store.set_password(&holder, &hash("h2")).await.unwrap().change,
         f.store.remove_account(&holder).await.unwrap().change,
     ];
+    let first = number;
     for change in changes {
-        let ChangePosition::Counted { after, upto } = change.position else { panic!("{change:?}") };
-        assert_eq!(after, number);
-        assert!(upto > number);
-        number = upto;
+        match change.position {
+            ChangePosition::Counted { after, upto } => {
+                assert_eq!(after, number);
+                assert!(upto > number);
+                number = upto;
+            }
+            // The edit that changes nothing has the number of the last change.
+            ChangePosition::Logged { number: logged, .. } => {
+                let logged = i64::try_from(logged).unwrap();
+                assert!((number..=number + 1).contains(&logged), "{change:?} after {number}");
+                number = logged;
+            }
+        }
+        assert_eq!(f.store.changes().await.unwrap() >= number, true);
     }
+    assert!(number >= first + 6);
     f.account("holder").await;
-    let mut shell = other_connection(&f).await;
     number = f.store.changes().await.unwrap();
-    sqlx::query("UPDATE principal SET bits = 0").execute(&mut shell).await.unwrap();
+    f.query("UPDATE principal SET bits = 0").await;
     assert!(f.store.changes().await.unwrap() > number);
+    }
 }
 
 #[tokio::test]
 async fn the_highest_cost_is_that_of_hashes_that_can_be_one() {
-    let f = fixture().await;
+    for f in both().await {
     assert_eq!(f.store.highest_cost(17).await, Ok(0), "of nobody");
     let tail = "x".repeat(53);
     for (holder, stored, highest) in [
@@ -215,5 +238,84 @@ async fn the_highest_cost_is_that_of_hashes_that_can_be_one() {
         let added = f.store.add_account(&name(holder), &StoredHash::new(stored), Permissions::ALL).await;
         assert!(added.is_ok());
         assert_eq!(f.store.highest_cost(17).await, Ok(highest), "{holder}");
+    }
+    }
+}
+
+// A grant is never waited for, and what may take something away always is.
+#[tokio::test]
+async fn a_change_says_if_it_may_take_something_away() {
+    for f in both().await {
+        let account = f.account("holder").await;
+        let (holder, cred, by) = (canonical("holder"), canonical("cred"), Authority::Operator);
+        let edited = async |edit: CredentialEdit| {
+            f.store.edit_credential(account, by, &cred, &edit).await.unwrap().change
+        };
+        let only_email: Permissions = "email".parse().unwrap();
+        let changes = [
+            (f.store.add_credential(account, by, &new("cred", "{}")).await.unwrap().change, false, false),
+            (edited(edit(None, "{}")).await, false, false),
+            (edited(edit(None, r#"{"email":1,"api":1}"#)).await, false, false),
+            (edited(edit(None, r#"{"email":1,"api":0}"#)).await, true, false),
+            (edited(edit(None, r#"{"api":0}"#)).await, true, false),
+            (edited(edit(Some("p"), "{}")).await, true, true),
+            (f.store.set_active(&holder, false).await.unwrap().change, true, false),
+            (f.store.set_active(&holder, true).await.unwrap().change, false, false),
+            (f.store.set_rights(&holder, only_email).await.unwrap().change, true, false),
+            (f.store.set_rights(&holder, only_email).await.unwrap().change, false, false),
+            (f.store.set_rights(&holder, Permissions::ALL).await.unwrap().change, false, false),
+            (f.store.set_password(&holder, &hash("h2")).await.unwrap().change, true, true),
+            (f.store.remove_credential(account, by, &cred).await.unwrap().change, true, true),
+            (f.store.remove_account(&holder).await.unwrap().change, true, true),
+        ];
+        for (nth, (change, revokes, ends_login)) in changes.into_iter().enumerate() {
+            assert_eq!((change.revokes, change.ends_login), (revokes, ends_login), "change {nth}");
+        }
+    }
+}
+
+// Counts and ceilings stay right whichever process makes a change.
+#[tokio::test]
+async fn two_processes_change_one_account_at_once() {
+    for f in both().await {
+        let account = f.account("holder").await;
+        let other = Store::open(&f.settings).await.unwrap();
+        let stores = [f.store.clone(), other];
+        let adders: Vec<_> = (0..20)
+            .map(|n| {
+                let store = stores[n % 2].clone();
+                tokio::spawn(async move {
+                    store.add_credential(account, Authority::Holder, &new(&format!("cred{n}"), "{}")).await
+                })
+            })
+            .collect();
+        let mut counts = Vec::new();
+        for adder in adders {
+            counts.push(adder.await.unwrap().unwrap().value);
+        }
+        counts.sort_unstable();
+        assert_eq!(counts, (1..=20).collect::<Vec<_>>());
+        assert_eq!(f.store.account(&canonical("holder")).await.unwrap().unwrap().credentials, 20);
+        // Only one of those that ask for the same name gets it.
+        let askers: Vec<_> = (0..8)
+            .map(|n| {
+                let store = stores[n % 2].clone();
+                tokio::spawn(async move {
+                    store.add_credential(account, Authority::Holder, &new("same", "{}")).await
+                })
+            })
+            .collect();
+        let mut taken = 0;
+        for asker in askers {
+            match asker.await.unwrap() {
+                Ok(_) => {}
+                Err(error) => {
+                    assert_eq!(error, AccountError::NameTaken.into());
+                    taken += 1;
+                }
+            }
+        }
+        assert_eq!(taken, 7);
+        assert_eq!(f.store.account(&canonical("holder")).await.unwrap().unwrap().credentials, 21);
     }
 }
