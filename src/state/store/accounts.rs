@@ -52,7 +52,8 @@ impl Store {
         name: &Canonical,
         hash: &StoredHash,
     ) -> Result<Written<()>, MutationError> {
-        let statement = Statement::new(sql::SET_PASSWORD).text(name.as_str()).text(hash.expose()).number(now());
+        let statement =
+            Statement::new(sql::SET_PASSWORD).text(name.as_str()).text(hash.expose()).number(now());
         self.change_account(name, statement, Effect::EndsLogin).await
     }
 
@@ -79,7 +80,8 @@ impl Store {
     /// # Errors
     /// As [`Store::set_password`].
     pub async fn set_active(&self, name: &Canonical, active: bool) -> Result<Written<()>, MutationError> {
-        let statement = Statement::new(sql::SET_ACTIVE).text(name.as_str()).number(active.into()).number(now());
+        let statement =
+            Statement::new(sql::SET_ACTIVE).text(name.as_str()).number(active.into()).number(now());
         let effect = if active { Effect::Grants } else { Effect::Revokes };
         self.change_account(name, statement, effect).await
     }

@@ -354,7 +354,11 @@ async fn hear(shared: &MemberShared, stream: UnixStream, patience: Duration) {
         return;
     }
     let notice: Option<Notice> = serde_json::from_slice(&text).ok();
-    if notice.as_ref().and_then(|notice| notice.database).is_some_and(|id| shared.store.file().is_none_or(|(_, own)| own != id)) {
+    if notice
+        .as_ref()
+        .and_then(|notice| notice.database)
+        .is_some_and(|id| shared.store.file().is_none_or(|(_, own)| own != id))
+    {
         // If that finds the own file replaced, nothing is decided any more.
         let _ = shared.store.verify_files();
         let _ = timeout(patience, writer.write_all(ANOTHER_FILE)).await;

@@ -8,8 +8,8 @@ mod mutation;
 mod pool;
 mod schema;
 
-pub use connect::check_password;
 pub(in crate::state) use connect::Servers;
+pub use connect::check_password;
 pub(in crate::state) use faults::unavailable;
 pub use floor::ReadFloor;
 pub(super) use mutation::PostgresMutation;

@@ -57,7 +57,10 @@ impl PostgresMutation {
         Ok(rows.pop().map(Row::Postgres))
     }
 
-    pub(in crate::state::store) async fn renew(&mut self, statement: Statement) -> Result<u64, MutationError> {
+    pub(in crate::state::store) async fn renew(
+        &mut self,
+        statement: Statement,
+    ) -> Result<u64, MutationError> {
         self.transaction.run_text(RENEWAL).await.map_err(refusal)?;
         self.execute(statement).await
     }

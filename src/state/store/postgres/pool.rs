@@ -89,7 +89,10 @@ impl PostgresPool {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], also if the row is older than what is known.
-    pub(in crate::state::store) async fn fetch(&self, statement: Statement) -> Result<Option<Row>, StoreError> {
+    pub(in crate::state::store) async fn fetch(
+        &self,
+        statement: Statement,
+    ) -> Result<Option<Row>, StoreError> {
         Ok(self.read(statement, "").await?.pop())
     }
 
@@ -97,7 +100,10 @@ impl PostgresPool {
     ///
     /// # Errors
     /// As [`PostgresPool::fetch`].
-    pub(in crate::state::store) async fn fetch_all(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+    pub(in crate::state::store) async fn fetch_all(
+        &self,
+        statement: Statement,
+    ) -> Result<Vec<Row>, StoreError> {
         self.read(statement, " ORDER BY found.id").await
     }
 
@@ -153,7 +159,8 @@ impl PoolShared {
         transaction.ending = "COMMIT";
         drop(transaction);
         let first = rows.first();
-        let first = first.ok_or_else(|| StoreError::Unavailable("table counter has lost its row".to_owned()))?;
+        let first =
+            first.ok_or_else(|| StoreError::Unavailable("table counter has lost its row".to_owned()))?;
         let seen = seen(first)?;
         if let Some(Err(stale)) = floor.map(|floor| floor.check(&seen)) {
             self.idle.lock().clear();

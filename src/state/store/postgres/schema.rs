@@ -102,7 +102,8 @@ pub(in crate::state::store) async fn migrate(
         }
         SchemaState::Missing | SchemaState::Older => {
             let migrated = timeout(MIGRATING, MIGRATIONS.run_direct(None, &mut connection, false)).await;
-            let late = |_| DatabaseFault::Unreachable("the migration of the schema takes too long".to_owned());
+            let late =
+                |_| DatabaseFault::Unreachable("the migration of the schema takes too long".to_owned());
             migrated.map_err(late)?.map_err(|error| DatabaseFault::from(sqlx::Error::from(error)))?;
         }
     }
@@ -134,7 +135,9 @@ async fn state(connection: &mut PgConnection) -> Result<SchemaState, DatabaseFau
     }
     if !facts.try_get::<bool, _>("has_schema")? {
         return match facts.try_get::<bool, _>("has_table")? {
-            true => unfit("it is a database of another program, with a table principal: check store.url".to_owned()),
+            true => unfit(
+                "it is a database of another program, with a table principal: check store.url".to_owned(),
+            ),
             false => Ok(SchemaState::Missing),
         };
     }

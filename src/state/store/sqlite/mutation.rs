@@ -39,7 +39,10 @@ impl SqliteMutation {
         row.map(|row| row.map(Row::Sqlite)).map_err(refusal)
     }
 
-    pub(in crate::state::store) async fn renew(&mut self, statement: Statement) -> Result<u64, MutationError> {
+    pub(in crate::state::store) async fn renew(
+        &mut self,
+        statement: Statement,
+    ) -> Result<u64, MutationError> {
         let rows = self.execute(statement).await?;
         if rows > 0 {
             self.execute(Statement::new(UNCOUNT)).await?;
