@@ -62,11 +62,11 @@ enum Database {
 /// The state of a store that is not open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreState {
-    /// It can be used, or created.
+    /// Usable as it is, or still to be created.
     Usable,
-    /// It was made by an older version, and is migrated when it is opened.
+    /// Made by an older version, and migrated when it is opened.
     Older,
-    /// No server answers, for this reason. A gateway starts nevertheless, and decides once one does.
+    /// Without a server that answers, for this reason. A gateway starts nevertheless, and decides once one does.
     Unreachable(String),
 }
 
@@ -188,7 +188,7 @@ impl Store {
     }
 
     /// The state that every read on PostgreSQL must have seen. A node keeps it up to date.
-    pub(in crate::state) fn read_floor(&self) -> Arc<ReadFloor> {
+    pub fn read_floor(&self) -> Arc<ReadFloor> {
         match &self.database {
             Database::Sqlite(_) => Arc::default(),
             Database::Postgres(pool) => pool.floor(),

@@ -21,7 +21,7 @@ impl Mutation {
     pub(super) async fn begin(store: &Store) -> Result<Mutation, StoreError> {
         match &store.database {
             Database::Sqlite(pools) => SqliteMutation::begin(pools).await.map(Mutation::Sqlite),
-            Database::Postgres(pool) => pool.mutate().await.map(Mutation::Postgres),
+            Database::Postgres(pool) => PostgresMutation::begin(pool).await.map(Mutation::Postgres),
         }
     }
 

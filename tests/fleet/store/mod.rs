@@ -1,6 +1,7 @@
 //! The store by its public interface, in SQLite and in PostgreSQL: each test runs on both.
 
 mod changes;
+mod server;
 mod uses;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -99,9 +100,11 @@ impl Fixture {
             Place::Server(database) => return database.psql(sql),
             Place::File(folder) => folder,
         };
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("data/gatepost.db"));
+        let options =
+            sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("data/gatepost.db"));
         let mut connection = options.connect().await.unwrap();
-        let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap();
+        let rows =
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap();
         let shown = rows.iter().map(|row| {
             let columns = (0..row.len()).map(|column| row.get_unchecked::<String, _>(column));
             columns.collect::<Vec<_>>().join("|")

@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 
 use super::faults::unavailable;
-use super::pool::{PooledTransaction, position};
+use super::pool::{PooledTransaction, PostgresPool, position};
 use crate::domain::AccountError;
 use crate::domain::fleet::ChangeToken;
 use crate::state::store::statement::Statement;
@@ -27,8 +27,8 @@ pub(in crate::state::store) struct PostgresMutation {
 }
 
 impl PostgresMutation {
-    pub(super) fn of(transaction: PooledTransaction) -> PostgresMutation {
-        PostgresMutation { transaction }
+    pub(in crate::state::store) async fn begin(pool: &PostgresPool) -> Result<PostgresMutation, StoreError> {
+        Ok(PostgresMutation { transaction: pool.begin_change().await? })
     }
 
     pub(in crate::state::store) async fn execute(

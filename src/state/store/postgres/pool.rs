@@ -17,7 +17,6 @@ use tokio::time::timeout;
 use super::connect::Servers;
 use super::faults::{is_lost, unavailable};
 use super::floor::{Floor, ReadFloor};
-use super::mutation::PostgresMutation;
 use crate::config::StoreSettings;
 use crate::state::store::fault_log::FaultLog;
 use crate::state::store::statement::Statement;
@@ -107,14 +106,12 @@ impl PostgresPool {
         self.read(statement, " ORDER BY found.id").await
     }
 
-    /// Begins a change.
+    /// Begins a transaction for a change.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]. Nothing was changed.
-    pub(in crate::state::store) async fn mutate(&self) -> Result<PostgresMutation, StoreError> {
-        let transaction = self.0.begin(&self.0.begin_change).await;
-        let transaction = transaction.map_err(|error| StoreError::Unavailable(error.reason().to_owned()))?;
-        Ok(PostgresMutation::of(transaction))
+    pub(super) async fn begin_change(&self) -> Result<PooledTransaction, StoreError> {
+        self.0.begin(&self.0.begin_change).await
     }
 
     /// Closes the connections that nobody uses, and refuses all others from now on.
@@ -205,7 +202,7 @@ impl PoolShared {
     }
 }
 
-/// What a row says about the state that it was read from.
+/// The state that a row was read from.
 fn seen(row: &PgRow) -> Result<Floor, StoreError> {
     let (number, era) = position(row, "seen_number", "seen_era")?;
     Ok(Floor { number, era })
