@@ -44,11 +44,11 @@ const LISTED: [(i64, &str, &str); 2] = [
 /// The state of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::state::store) enum SchemaState {
-    /// There is none.
+    /// No schema.
     Missing,
     /// Some migrations are missing.
     Older,
-    /// It can be used.
+    /// Usable by this version.
     Usable,
 }
 
