@@ -4,4 +4,5 @@
 mod common;
 
 mod schema;
+mod simulation;
 mod store;
