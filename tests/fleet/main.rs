@@ -6,3 +6,4 @@ mod common;
 mod hammer;
 mod schema;
 mod simulation;
+mod store;
