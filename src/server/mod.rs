@@ -140,7 +140,7 @@ impl Assembly {
                 if left > 0 {
                     warn!(left, "shutdown deadline passed: open requests and sessions are cut off");
                 }
-                self.cluster.leave();
+                self.cluster.leave().await;
             }
             () = again.asked() => {
                 warn!("second signal to stop: open requests and sessions are cut off");
