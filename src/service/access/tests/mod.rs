@@ -40,6 +40,7 @@ async fn house_of(cost: u32, settings: AuthSettings, epochs: Epochs) -> House {
         url: StoreUrl::Sqlite(folder.path().join("gatepost.db")),
         read_connections: 4,
         busy_timeout: Duration::from_millis(500),
+        ..StoreSettings::default()
     })
     .await
     .unwrap();

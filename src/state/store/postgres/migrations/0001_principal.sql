@@ -186,8 +186,8 @@ BEGIN
     ELSIF TG_OP = 'DELETE' THEN
         -- A credential that went with its account needs no name: that of the account stands for it, and is noted as well.
         SELECT array_agg(name) INTO changed FROM (
-            SELECT lower(old.name) AS name FROM old_rows AS old
-            WHERE old.account_id IS NULL OR EXISTS (SELECT FROM principal AS account WHERE account.id = old.account_id)
+            SELECT lower(before.name) AS name FROM old_rows AS before
+            WHERE before.account_id IS NULL OR EXISTS (SELECT FROM principal AS account WHERE account.id = before.account_id)
             LIMIT 501
         ) AS names;
     ELSE
@@ -195,12 +195,12 @@ BEGIN
         is_renewal := current_setting('gatepost.renewal', true) = 'on' AND (SELECT count(*) = 1 FROM new_rows);
         -- A rename is about the old and the new name. A full join is never done by nested loops.
         SELECT array_agg(DISTINCT lower(name)) INTO changed FROM (
-            SELECT old.name AS old_name, new.name AS new_name
-            FROM old_rows AS old FULL JOIN new_rows AS new ON new.id = old.id
-            WHERE (old.id, old.account_id, old.name, old.bits, old.active, old.senders, old.expires_at, old.networks)
+            SELECT before.name AS old_name, after.name AS new_name
+            FROM old_rows AS before FULL JOIN new_rows AS after ON after.id = before.id
+            WHERE (before.id, before.account_id, before.name, before.bits, before.active, before.senders, before.expires_at, before.networks)
                 IS DISTINCT FROM
-                (new.id, new.account_id, new.name, new.bits, new.active, new.senders, new.expires_at, new.networks)
-                OR (old.hash IS DISTINCT FROM new.hash AND is_renewal IS NOT TRUE)
+                (after.id, after.account_id, after.name, after.bits, after.active, after.senders, after.expires_at, after.networks)
+                OR (before.hash IS DISTINCT FROM after.hash AND is_renewal IS NOT TRUE)
             LIMIT 501
         ) AS pairs CROSS JOIN LATERAL (VALUES (old_name), (new_name)) AS both_names (name)
         WHERE name IS NOT NULL;
@@ -296,8 +296,10 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    IF TG_TABLE_NAME = 'accounts' AND OLD.suspended <> NEW.suspended THEN
-        UPDATE principal SET active = (NOT NEW.suspended)::INT WHERE id = OLD.id;
+    IF TG_TABLE_NAME = 'accounts' THEN
+        IF OLD.suspended <> NEW.suspended THEN
+            UPDATE principal SET active = (NOT NEW.suspended)::INT WHERE id = OLD.id;
+        END IF;
     END IF;
     RETURN NEW;
 END $$;
