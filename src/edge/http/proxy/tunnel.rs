@@ -34,7 +34,7 @@ pub enum TunnelEnd {
     Idle,
     /// The credential that opened it was revoked.
     Revoked,
-    /// It stayed unknown if that credential was revoked.
+    /// For too long, nothing could tell if that credential was revoked.
     Undecided,
 }
 
