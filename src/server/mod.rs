@@ -114,6 +114,7 @@ impl Assembly {
             tokio::spawn(mail.backends.clone().watch_health());
         }
         tokio::spawn(self.access.clone().keep_uses_written());
+        tokio::spawn(self.access.clone().watch_trust());
         if let Some((server, socket)) = self.ops.take() {
             let serve = move |connection| server.clone().serve(connection);
             let until = self.ended.subscribe();

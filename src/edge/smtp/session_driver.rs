@@ -45,6 +45,8 @@ pub struct SessionDriver {
     changes: Watched<u64>,
     /// True after a change that could not be checked against the credential of this session.
     unsure: bool,
+    /// True if the last step could not be decided on for want of trust.
+    was_cut_off: bool,
     delivery: Option<Box<MailDelivery>>,
     under_way: Option<InFlightGuard>,
     /// The end of the longest session that is configured.
@@ -95,6 +97,7 @@ impl SessionDriver {
             out: Vec::with_capacity(BUFFER),
             granted: None,
             unsure: false,
+            was_cut_off: false,
             delivery: None,
             under_way: None,
             worker,

@@ -8,12 +8,12 @@
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::domain::{Denial, Entry};
+use crate::domain::{Denial, Entry, Moment};
 use crate::state::audit::{Record, Weight};
 use crate::state::throttle::SourcePrefix;
 
@@ -29,7 +29,7 @@ const LONGEST_SHOWN: usize = 64;
 pub struct DenialLog {
     seen: moka::sync::Cache<u64, Arc<Mutex<LastShown>>, RandomState>,
     /// The end of the time that the repeated lines of a source take up.
-    taken: moka::sync::Cache<SourcePrefix, Arc<Mutex<Instant>>, RandomState>,
+    taken: moka::sync::Cache<SourcePrefix, Arc<Mutex<Moment>>, RandomState>,
     hasher: RandomState,
 }
 
@@ -98,7 +98,7 @@ where
 
 /// The last line of its kind that was written at `info`.
 struct LastShown {
-    shown_at: Instant,
+    shown_at: Moment,
     /// Denials since then.
     since: u64,
 }
@@ -110,7 +110,7 @@ impl DenialLog {
     }
 
     /// Writes the line.
-    pub fn write(&self, denied: &DenialRecord<'_>, repeat_key: RepeatKey, now: Instant) {
+    pub fn write(&self, denied: &DenialRecord<'_>, repeat_key: RepeatKey, now: Moment) {
         let username = &denied.username[..denied.username.len().min(LONGEST_SHOWN)];
         let repeated = self.repeated(denied, repeat_key, now);
         let record = Record {
@@ -129,7 +129,7 @@ impl DenialLog {
     }
 
     /// The number of the same denials since the last one that was written at `info`; `None` if this one isn't, either.
-    fn repeated(&self, denied: &DenialRecord<'_>, repeat_key: RepeatKey, now: Instant) -> Option<u64> {
+    fn repeated(&self, denied: &DenialRecord<'_>, repeat_key: RepeatKey, now: Moment) -> Option<u64> {
         let mut hasher = self.hasher.build_hasher();
         (denied.entry, denied.reason, SourcePrefix::of(denied.peer.source)).hash(&mut hasher);
         match repeat_key {
@@ -146,7 +146,7 @@ impl DenialLog {
             return Some(0);
         }
         let mut seen = seen.lock();
-        let is_soon = now.saturating_duration_since(seen.shown_at) < EVERY;
+        let is_soon = now.since(seen.shown_at) < EVERY;
         if is_soon && !self.has_room(SourcePrefix::of(denied.peer.source), now) {
             seen.since += 1;
             return None;
@@ -156,7 +156,7 @@ impl DenialLog {
     }
 
     /// Returns true if a source may have another repeated line, and takes it.
-    fn has_room(&self, source: SourcePrefix, now: Instant) -> bool {
+    fn has_room(&self, source: SourcePrefix, now: Moment) -> bool {
         let taken = self.taken.get_with(source, || Arc::new(Mutex::new(now)));
         let mut taken_until = taken.lock();
         let with_it = (*taken_until).max(now) + EVERY;
@@ -171,10 +171,11 @@ impl DenialLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::clock;
 
     #[test]
     fn what_repeats_has_a_bounded_number_of_lines_and_is_counted() {
-        let (denials, now) = (DenialLog::new(), Instant::now());
+        let (denials, now) = (DenialLog::new(), clock::now());
         let denied = |username: &'static [u8], source: &str, reason| DenialRecord {
             entry: Entry::Api,
             username,

@@ -1,12 +1,12 @@
 //! Secrets that were wrong a moment ago: presented again, they cost no password check.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
 use super::digest::DigestKeys;
 use super::verified::Proof;
-use crate::domain::Denial;
+use crate::domain::{Denial, Moment};
 
 /// Wrong secrets that are remembered at most.
 const CAPACITY: u64 = 50_000;
@@ -30,7 +30,7 @@ pub(super) struct RememberedDenials(moka::sync::Cache<[u8; 32], RememberedDenial
 #[derive(Clone, Copy)]
 struct RememberedDenial {
     denial: Denial,
-    until: Instant,
+    until: Moment,
 }
 
 impl RememberedDenials {
@@ -46,7 +46,7 @@ impl RememberedDenials {
         keys: &DigestKeys,
         proof: &Proof,
         circumstance: Circumstance,
-        now: Instant,
+        now: Moment,
     ) -> Option<Denial> {
         let remembered = self.0.get(&key(keys, proof, circumstance))?;
         (now < remembered.until).then_some(remembered.denial)
@@ -59,7 +59,7 @@ impl RememberedDenials {
         proof: &Proof,
         circumstance: Circumstance,
         denial: Denial,
-        now: Instant,
+        now: Moment,
     ) {
         let remembered = RememberedDenial { denial, until: now + LASTS };
         self.0.insert(key(keys, proof, circumstance), remembered);

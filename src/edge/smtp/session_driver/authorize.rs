@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::SessionDriver;
-use crate::domain::{self, Denial, Permission, Permissions, RefusalReason, Unavailable};
+use super::{SessionDriver, revocation};
+use crate::domain::{self, Denial, Permission, Permissions};
 use crate::edge::smtp::delivery::MailDelivery;
 use crate::edge::smtp::mail_log::MailLog;
 use crate::edge::smtp::refusal::MailRefusal;
@@ -41,7 +41,7 @@ impl SessionDriver {
             Decision::Denied(_) => LoginOutcome::Denied,
             Decision::Unavailable(unavailable) => {
                 let (reply, user) = (replies::AUTH_UNAVAILABLE, credential.presented().username);
-                self.log_reason(reason(unavailable), Some(&reply), user, "");
+                self.log_reason(revocation::reason(unavailable), Some(&reply), user, "");
                 LoginOutcome::Unavailable
             }
         };
@@ -126,9 +126,8 @@ impl SessionDriver {
                 (DecisionOutcome::Denied(Denial::Unknown), Err(MailRefusal::Revoked))
             }
             Err(unavailable) => {
-                let reply = MailRefusal::Undecided.reply();
-                self.log_reason(reason(unavailable), Some(&reply), b"", "");
-                (DecisionOutcome::Unavailable, Err(MailRefusal::Undecided))
+                entry.metrics.decision(domain::Entry::Smtp, email, DecisionOutcome::Unavailable);
+                return Err(self.undecided(unavailable));
             }
         };
         if let DecisionOutcome::Denied(denial) = outcome {
@@ -137,6 +136,7 @@ impl SessionDriver {
             entry.access.note_denied(granted, domain::Entry::Smtp, peer, denial);
         }
         entry.metrics.decision(domain::Entry::Smtp, email, outcome);
+        self.was_cut_off = false;
         decision
     }
 
@@ -157,7 +157,7 @@ impl SessionDriver {
         let id = self.session.mail_id();
         let log = MailLog::new(entry.refusals.clone(), submitter.clone(), id, &mail);
         let (backends, metrics) = (entry.backends.clone(), entry.metrics.clone());
-        MailDelivery::new(backends, metrics, log, self.worker.index, submitter, mail)
+        MailDelivery::new(backends, metrics, log, self.worker.index, submitter, mail, entry.last_look.clone())
     }
 }
 
@@ -174,14 +174,6 @@ fn code_at_mail(kind: DenialKind) -> &'static str {
     match kind {
         DenialKind::Denied(Denial::Lacks(_)) => "550 5.7.1",
         _ => "421 4.7.0",
-    }
-}
-
-/// The reason in the log for a credential that can't be checked.
-fn reason(unavailable: Unavailable) -> RefusalReason {
-    match unavailable {
-        Unavailable::Store => RefusalReason::StoreUnavailable,
-        Unavailable::Busy => RefusalReason::PasswordQueueFull,
     }
 }
 
