@@ -191,7 +191,7 @@ fn may_send(permissions: Permissions) -> bool {
 
 /// The outcome of a recipient that got this reply, or whose sender did.
 fn recipient_outcome(reply: &Reply) -> RecipientOutcome {
-    if reply.is_positive() {
+    if reply.is_acceptance() {
         RecipientOutcome::Accepted
     } else if reply.is_permanent() {
         RecipientOutcome::Rejected
