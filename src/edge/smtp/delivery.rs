@@ -182,6 +182,20 @@ impl MailDelivery {
         matches!(self.stage, DeliveryStage::Open(_))
     }
 
+    /// Returns true if no backend has the transaction any more.
+    pub fn is_over(&self) -> bool {
+        matches!(self.stage, DeliveryStage::Over(_))
+    }
+
+    /// Ends the transaction before its message, and frees its backend connection. `reply` answers what the client still sends
+    /// for it.
+    pub fn end(&mut self, reply: Reply) {
+        self.data_reply = None;
+        if let DeliveryStage::Open(lease) = std::mem::replace(&mut self.stage, DeliveryStage::Over(reply)) {
+            lease.done();
+        }
+    }
+
     /// Sends DATA. Returns 354 or a refusal.
     pub async fn data(&mut self) -> Reply {
         let pipelined = self.data_reply.take();
@@ -276,10 +290,7 @@ impl MailDelivery {
 
     /// Ends the transaction and frees its backend connection for the next one.
     pub fn close(mut self) {
-        let over = DeliveryStage::Over(replies::BACKEND_LOST);
-        if let DeliveryStage::Open(lease) = std::mem::replace(&mut self.stage, over) {
-            lease.done();
-        }
+        self.end(replies::BACKEND_LOST);
     }
 
     /// Ends the transaction before its backend has replied. Whether the backend accepts a message is then unknown.
