@@ -88,17 +88,26 @@ fn a_cleared_permission_ends_a_transaction_whose_message_has_not_begun() {
     let gateway = started(&sink);
     let mut client = Client::login(gateway.address("smtp.listen"), JOE);
     let rights = |rights| command(&gateway, &["account", "rights", "acme", rights]);
-    let email = |value| manage(&gateway, "edit", &format!("username=joe&permissions=%7B%22email%22%3A{value}%7D"));
+    let email =
+        |value| manage(&gateway, "edit", &format!("username=joe&permissions=%7B%22email%22%3A{value}%7D"));
     for (number, (begin, refused)) in WITHIN.into_iter().enumerate() {
         // The permission of the credential, or the right of its account.
         for by_account in [false, true] {
             for line in begin {
                 assert_eq!(client.say(line).code, 250);
             }
-            if by_account { rights("api,web") } else { email(0) };
+            if by_account {
+                rights("api,web")
+            } else {
+                email(0)
+            };
             client.send(refused.as_bytes());
             assert_eq!(client.answer().text(), REFUSED, "{refused}");
-            if by_account { rights("email,api,web") } else { email(1) };
+            if by_account {
+                rights("email,api,web")
+            } else {
+                email(1)
+            };
             // The transaction does not come back with the permission.
             match number {
                 0 | 1 => assert_eq!(client.say("RCPT TO:<d@test>").text(), REFUSED),

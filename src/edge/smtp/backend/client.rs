@@ -409,7 +409,11 @@ async fn read_reply(
 }
 
 /// Reads the rest of a malformed reply to its last line, or to the end of the connection.
-async fn read_malformed(transport: &mut BackendTransport, incoming: &mut BytesMut, salvage: &mut ReplySalvage) {
+async fn read_malformed(
+    transport: &mut BackendTransport,
+    incoming: &mut BytesMut,
+    salvage: &mut ReplySalvage,
+) {
     while !salvage.read(incoming) {
         incoming.clear();
         incoming.reserve(READ);

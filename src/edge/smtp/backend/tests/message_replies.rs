@@ -166,7 +166,8 @@ async fn only_250_to_252_accept_a_message() {
 /// The end of a message might be one for a recipient.
 #[tokio::test]
 async fn no_empty_message_is_sent_after_an_invalid_reply() {
-    for (bad, reply) in [("MAIL", "220 Hello"), ("RCPT", "220 Hello"), ("RCPT", "253 Ok"), ("MAIL", "550 No")] {
+    for (bad, reply) in [("MAIL", "220 Hello"), ("RCPT", "220 Hello"), ("RCPT", "253 Ok"), ("MAIL", "550 No")]
+    {
         let sink = scripted(move |moment| match (moment.connection, moment.command) {
             (0, command) if command.starts_with(bad) => say(reply),
             (0, "RCPT TO:<jane@example.net>") => say("250 2.1.5 Ok"),
