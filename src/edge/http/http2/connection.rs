@@ -34,8 +34,9 @@ use crate::edge::net::refusal_log::{RefusalLine, RefusalLog};
 /// The requests that a client may have open at once.
 const STREAMS: u32 = 100;
 
-/// The most bytes of a header, with 32 more for each field (RFC 9113 section 6.5.2). More is a 431.
-const HEADER_LIMIT: u32 = 64 * 1024;
+/// The most bytes of a header that is read, with 32 more for each field (RFC 9113 section 6.5.2). It is above what a request may have,
+/// so that Gatepost refuses such a request itself. The h2 crate answers what is even larger with a 431 that nobody learns of.
+const HEADER_LIMIT: u32 = 128 * 1024;
 
 /// The bytes of an answer that may wait for the client, for each stream.
 const SEND_BUFFER: usize = 64 * 1024;
