@@ -1,0 +1,6 @@
+//! Several nodes on PostgreSQL: the schema, the store, the protocol between nodes, and what happens when any of it fails.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod schema;
