@@ -8,6 +8,7 @@ pub mod epoch;
 pub mod file_access;
 pub mod hashing;
 pub mod metrics;
+pub mod shell_command;
 pub mod store;
 pub mod throttle;
 pub mod uses;
