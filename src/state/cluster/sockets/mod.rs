@@ -150,7 +150,7 @@ impl SocketCluster {
     /// [`Unconfirmed`] if a process has not acknowledged within 6 seconds. Processes that are gone are not waited for.
     pub(super) async fn announce(&self, change: &Change, news: Option<News>) -> Result<(), Unconfirmed> {
         if let Some(member) = &self.member {
-            member.shared.ledger.note(change.after, change.upto);
+            member.shared.note(change.after, change.upto);
         }
         let &Change { after, upto, name, ends_login } = change;
         let database = Some(self.database);
@@ -236,6 +236,13 @@ impl SocketCluster {
 }
 
 impl MemberShared {
+    /// Notes the changes from `after + 1` to `upto`.
+    fn note(&self, after: i64, upto: i64) {
+        if self.ledger.note(after, upto, || self.epochs.raise_all()) {
+            info!("number of a change was given before: all cached data is dropped");
+        }
+    }
+
     /// Makes the changes up to `upto` known. The notices of the last ones may be under way, and are waited for briefly.
     /// A process that died has sent none, so all cached data is dropped then.
     async fn settle(&self, upto: i64) {
@@ -366,7 +373,7 @@ async fn hear(shared: &MemberShared, stream: UnixStream, patience: Duration) {
                 true => shared.epochs.raise_and_forget(&name),
                 false => shared.epochs.raise(&name),
             }
-            shared.ledger.note(notice.after, notice.upto);
+            shared.note(notice.after, notice.upto);
             if let Some(news) = notice.news {
                 news.write();
             }
