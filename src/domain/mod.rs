@@ -3,6 +3,8 @@
 pub mod account_error;
 pub mod credential;
 pub mod decision;
+pub mod fleet;
+pub mod moment;
 pub mod network;
 pub mod password;
 pub mod pattern;
@@ -16,6 +18,7 @@ pub use credential::{
     AccountId, Credential, CredentialId, Principal, PrincipalId, PrincipalKind, StoredHash,
 };
 pub use decision::{Denial, Entry, Unavailable};
+pub use moment::Moment;
 pub use network::ClientNetwork;
 pub use password::{NewPassword, PasswordError, Presented, Secret};
 pub use pattern::{PathPattern, PatternError};

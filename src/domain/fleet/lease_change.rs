@@ -1,0 +1,88 @@
+//! The command that changes the lease of a fleet.
+
+use std::time::Duration;
+
+use crate::domain::Moment;
+
+use super::lease_terms::LeaseTerms;
+
+/// The next step of a change of the lease. All steps use one connection: if it is lost, the command was interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LeaseAction {
+    /// Set `lease_ms` to the lower, and `longest_ms` to the higher of itself and this lease, increment `version`, and
+    /// commit. The new row is the result.
+    Begin {
+        /// The new lease.
+        lease: Duration,
+    },
+    /// Wait until this moment.
+    WaitUntil(Moment),
+    /// Set both to this lease if `version` is still this one, and commit. The number of rows is the result.
+    Finish {
+        /// The new lease.
+        lease: Duration,
+        /// The version that [`LeaseAction::Begin`] wrote.
+        version: i64,
+    },
+    /// Nothing is left to do.
+    Done(LeaseOutcome),
+}
+
+/// The outcome of a change of the lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LeaseOutcome {
+    /// The lease is the new one.
+    Changed,
+    /// Another command began later, and its lease counts.
+    Overtaken,
+    /// The database was lost on the way: the lease is safe as it is, and the command can be run again.
+    Interrupted,
+}
+
+/// A change of the lease. Nodes keep to the shorter of both leases, and waits to the longer, until no node can have the
+/// old one any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LeaseChange {
+    lease: Duration,
+    step: LeaseStep,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum LeaseStep {
+    AwaitsBegin,
+    AwaitsOldLease { over_at: Moment, version: i64 },
+    Ended(LeaseOutcome),
+}
+
+impl LeaseChange {
+    /// A change to this lease, in whole milliseconds.
+    pub fn new(lease: Duration) -> LeaseChange {
+        LeaseChange { lease, step: LeaseStep::AwaitsBegin }
+    }
+
+    /// The next step.
+    pub fn next(&self, now: Moment) -> LeaseAction {
+        match self.step {
+            LeaseStep::AwaitsBegin => LeaseAction::Begin { lease: self.lease },
+            LeaseStep::AwaitsOldLease { over_at, .. } if now < over_at => LeaseAction::WaitUntil(over_at),
+            LeaseStep::AwaitsOldLease { version, .. } => LeaseAction::Finish { lease: self.lease, version },
+            LeaseStep::Ended(outcome) => LeaseAction::Done(outcome),
+        }
+    }
+
+    /// Takes the result of [`LeaseAction::Begin`], received at `now`: the row as it was committed.
+    pub fn begun(&mut self, now: Moment, terms: LeaseTerms) {
+        self.step = LeaseStep::AwaitsOldLease { over_at: now.after(terms.longest), version: terms.version };
+    }
+
+    /// Takes the result of [`LeaseAction::Finish`]: the number of rows that were changed.
+    pub fn finished(&mut self, rows: u64) {
+        let outcome = if rows == 0 { LeaseOutcome::Overtaken } else { LeaseOutcome::Changed };
+        self.step = LeaseStep::Ended(outcome);
+    }
+
+    /// Takes the failure of a step, or the loss of the connection.
+    pub fn failed(&mut self) {
+        self.step = LeaseStep::Ended(LeaseOutcome::Interrupted);
+    }
+}
