@@ -382,7 +382,7 @@ impl Member {
             return Some(WentBack { from, to: read.last.number });
         }
         let is_other = read.token_at_applied.is_some_and(|token| token != last.token);
-        (from > 0 && is_other).then_some(WentBack { from, to: from - 1 })
+        (from > 0 && is_other).then(|| WentBack { from, to: from - 1 })
     }
 }
 

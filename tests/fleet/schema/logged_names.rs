@@ -150,7 +150,7 @@ fn the_work_grows_with_the_rows_and_the_statements() {
     timed("update", "UPDATE principal SET bits = 0");
     timed(
         "update by statements",
-        "DO $$ BEGIN FOR n IN 1..20000 LOOP UPDATE principal SET bits = 1 WHERE lower(name) = 'user' || n; END LOOP; END $$",
+        "DO $$ BEGIN FOR n IN 1..5000 LOOP UPDATE principal SET bits = 1 WHERE lower(name) = 'user' || n; END LOOP; END $$",
     );
     // One change of an account is one name, however many credentials go with it.
     timed("remove", "DELETE FROM principal WHERE name = 'holder'");

@@ -133,6 +133,22 @@ fn a_change_is_announced_unless_that_is_switched_off() {
     assert_eq!(database.psql(CHANGES), "2|{acme-mail}\n3|{acme-mail}");
 }
 
+/// System identifier, timeline and start of the server.
+#[test]
+fn an_era_is_one_life_of_one_server() {
+    let server = PostgresServer::start(&[]);
+    let database = super::migrated_on(&server);
+    let era = || database.psql("SELECT gatepost_era()");
+    let first = era();
+    let parts = "SELECT system_identifier || '.1.' || (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::BIGINT
+                 FROM pg_control_system()";
+    assert_eq!((first.clone(), first.clone()), (database.psql(parts), era()));
+    server.stop(crate::common::postgres::Stop::Fast);
+    server.start_again();
+    assert_ne!(era(), first);
+    assert_eq!(era().rsplit_once('.').unwrap().0, first.rsplit_once('.').unwrap().0);
+}
+
 #[test]
 fn a_lost_counter_refuses_changes() {
     let database = filled();

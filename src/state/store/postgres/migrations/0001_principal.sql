@@ -230,7 +230,8 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'table counter has lost its row, so no change can be numbered';
     END IF;
-    UPDATE log SET seq = last.number, token = last.token WHERE xact = pg_current_xact_id() AND seq IS NULL;
+    UPDATE log SET seq = last.number, token = last.token, logged_at = clock_timestamp()
+        WHERE xact = pg_current_xact_id() AND seq IS NULL;
     -- What was answered must be on disk, or on the standby, whatever the session has chosen.
     IF current_setting('synchronous_commit') IN ('off', 'local') THEN
         PERFORM set_config('synchronous_commit', 'on', true);
