@@ -1,7 +1,7 @@
 //! The audit trail of a running gateway: each change and each denial, at every entry.
 
 use crate::common::backend::Backend;
-use crate::common::http::{Request, get};
+use crate::common::http::{Connection, Request, get, request};
 use crate::common::mail::{ANN, Client, JOE, plain, smtp};
 use crate::common::sink::Sink;
 use crate::common::{Gateway, HOLDER, open_api};
@@ -119,6 +119,30 @@ fn so_has_one_that_is_put_off_for_its_failures() {
     let line = line(&gateway, &[&format!("\"request_id\":\"{id}\""), "\"denied\""]);
     assert_eq!((&line["reason"], &line["entry"]), (&"throttled".into(), &"api".into()), "{line}");
     assert!(line["actor"].as_str().unwrap().starts_with("nobody-"), "{line}");
+}
+
+/// One source, and another username each time: the first lines, and then one a second.
+#[test]
+fn a_flood_of_denials_has_a_bounded_number_of_lines_whatever_usernames_it_presents() {
+    let backend = Backend::hello();
+    let gateway = Gateway::start(&open_api(backend.address, ""));
+    let mut connection = Connection::open(gateway.api());
+    for n in 0..400 {
+        let request = request("POST", "/api/credentials/get.json")
+            .basic(&format!("user-{n}:x"))
+            .header("Origin", "https://evil.example")
+            .header("Content-Type", "application/x-www-form-urlencoded");
+        assert_eq!(connection.exchange(request).status, 403);
+    }
+    line(&gateway, &["user-399"]);
+    let text = gateway.log().text();
+    let of_level = |level: &str| {
+        let is_of =
+            |line: &&str| line.contains("\"denied\"") && line.contains(&format!("\"level\":\"{level}\""));
+        text.lines().filter(is_of).count()
+    };
+    let (shown, hidden) = (of_level("INFO"), of_level("DEBUG"));
+    assert!((50..100).contains(&shown) && shown + hidden == 400, "{shown} and {hidden} lines");
 }
 
 /// A login, and a transaction of a session whose credential has lost the permission since; each once, since those that are
