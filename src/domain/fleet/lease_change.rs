@@ -85,4 +85,12 @@ impl LeaseChange {
     pub fn failed(&mut self) {
         self.step = LeaseStep::Ended(LeaseOutcome::Interrupted);
     }
+
+    /// Replaces each moment that is due by its image. For tests that explore all states, in which time is relative.
+    #[doc(hidden)]
+    pub fn map_moments(&mut self, due: impl Fn(Moment) -> Moment) {
+        if let LeaseStep::AwaitsOldLease { over_at, .. } = &mut self.step {
+            *over_at = due(*over_at);
+        }
+    }
 }
