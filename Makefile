@@ -5,10 +5,10 @@ BUILD_NEEDS := gcc g++ make cmake pkg-config
 # The demo's lines to paste.
 RUN_NEEDS := curl swaks libnet-ssleay-perl openssl
 # Real clients, a browser and shells, a real mail server and web frameworks to be in front of, gateways to compare with,
-# and the monitoring that scrapes Gatepost.
+# the monitoring that scrapes Gatepost, a database of several nodes with its pooler, and a clock that can be set.
 TEST_NEEDS := $(RUN_NEEDS) python3 python3-venv nodejs npm chromium msmtp postfix ruby-rack puma php-cli \
 	gccgo-12 libcgi-pm-perl libmojolicious-perl zsh fish apache2-bin nginx-light haproxy lighttpd ruby-sinatra sqlite3 \
-	prometheus
+	prometheus postgresql pgbouncer faketime
 # Who is compared with, and what loads them.
 BENCH_NEEDS := nginx-light libnginx-mod-mail wrk nghttp2-client postfix
 

@@ -217,6 +217,7 @@ async fn warm(folder: &Path) -> Warm {
         url: StoreUrl::Sqlite(file.clone()),
         read_connections: 2,
         busy_timeout: Duration::from_secs(60),
+        ..StoreSettings::default()
     })
     .await
     .expect("the store opens");

@@ -1,8 +1,7 @@
-//! Addresses in the configuration: listeners, backends, networks, the store.
+//! Addresses in the configuration: listeners, backends, networks.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 
 use ipnet::IpNet;
 
@@ -102,13 +101,6 @@ impl SmtpScheme {
     }
 }
 
-/// The kind and place of the database, from `store.url`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreUrl {
-    /// `sqlite://PATH`: a file; a path without a leading slash is relative to the working directory.
-    Sqlite(PathBuf),
-}
-
 /// Parses an address to listen on: `127.0.0.1:8080`, `[::1]:8080`.
 pub(super) fn listener(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("invalid address '{}': {}", shown(text), listener_fault(text)))
@@ -198,28 +190,6 @@ fn unmapped(network: IpNet) -> IpNet {
     let IpNet::V6(v6) = network else { return network };
     let inner = v6.prefix_len().checked_sub(96).zip(v6.network().to_ipv4_mapped());
     inner.and_then(|(prefix, v4)| IpNet::new(v4.into(), prefix).ok()).unwrap_or(network)
-}
-
-/// Parses the URL of the store: `sqlite://PATH`.
-pub(super) fn store(text: &str) -> Result<StoreUrl, String> {
-    // The error does not repeat the URL: those of other stores contain passwords.
-    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        return Err("unsupported database: this version supports sqlite://PATH only".to_owned());
-    }
-    let path = text.strip_prefix("sqlite://").ok_or("invalid URL: expected sqlite://PATH")?;
-    if path.is_empty() {
-        Err("missing path of the database: expected sqlite://PATH".to_owned())
-    } else if path.contains(":memory:") {
-        Err("a database in memory is lost at exit: expected sqlite://PATH".to_owned())
-    } else if path.contains("${") || path.starts_with(['~', '$']) {
-        Err("~ and variables are not expanded: write the whole path of the database".to_owned())
-    } else if path.contains(['?', '#']) || path.contains(char::is_control) {
-        Err("the path of the database must not contain parameters, '?', '#' or control characters".to_owned())
-    } else if path.ends_with('/') {
-        Err("the path of the database is a directory: expected a file".to_owned())
-    } else {
-        Ok(StoreUrl::Sqlite(path.into()))
-    }
 }
 
 /// Checks a host with or without a port, as in `Host` (RFC 9110 section 7.2).
@@ -331,10 +301,6 @@ mod tests {
         for text in ["http://me:hunter22@x:1", "https://hunter22@x:1"] {
             assert!(!upstream(text).unwrap_err().contains("hunter22"));
         }
-        for text in ["postgres://me:hunter22@x/db", "mysql://me:hunter22@x/db", "postgresql://hunter22@x/db"]
-        {
-            assert!(!store(text).unwrap_err().contains("hunter22"));
-        }
     }
 
     #[test]
@@ -356,29 +322,12 @@ mod tests {
         assert!(network("localhost").is_err());
     }
 
-    #[test]
-    fn the_store() {
-        assert_eq!(store("sqlite://data/x.db"), Ok(StoreUrl::Sqlite("data/x.db".into())));
-        assert_eq!(store("sqlite:///var/x.db"), Ok(StoreUrl::Sqlite("/var/x.db".into())));
-        for text in [
-            "",
-            "data/x.db",
-            "sqlite:",
-            "sqlite://",
-            "sqlite://:memory:",
-            "sqlite://x?mode=ro",
-            "sqlite://x/",
-        ] {
-            assert!(store(text).is_err(), "{text}");
-        }
-    }
-
     proptest! {
         #[test]
         fn no_text_panics(text in "\\PC*", tail in "\\PC*") {
-            let _ = (listener(&text), network(&text), store(&text), host(&text), upstream(&text));
+            let _ = (listener(&text), network(&text), host(&text), upstream(&text));
             let _ = (smtp_upstream(&text), smtp_upstream(&format!("smtps://{tail}")));
-            let _ = (upstream(&format!("http://{tail}")), store(&format!("sqlite://{tail}")));
+            let _ = upstream(&format!("http://{tail}"));
         }
     }
 }

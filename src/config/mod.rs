@@ -14,6 +14,7 @@ pub mod key_location;
 mod listeners;
 mod parse;
 mod pattern;
+pub mod postgres_url;
 mod quantity;
 mod reader;
 pub mod route;
@@ -21,6 +22,7 @@ pub mod settings;
 pub mod smtp_entry;
 pub mod smtp_listener;
 pub mod smtp_relay;
+pub mod store_url;
 pub mod timeouts;
 mod toml_faults;
 pub mod upstream;
@@ -28,13 +30,14 @@ pub mod upstream_host;
 mod warnings;
 mod wording;
 
-pub use address::{Scheme, SmtpScheme, SmtpUpstream, StoreUrl, Upstream};
+pub use address::{Scheme, SmtpScheme, SmtpUpstream, Upstream};
 pub use allowed_origin::AllowedOrigin;
 pub use credential_places::{CredentialPlace, CredentialPlaces};
 pub use error::{ConfigError, ConfigErrors};
 pub use http_entry::{Forms, HttpEntry};
 pub use key_location::{KeyLocation, NamedFile};
 pub use parse::ExaminedConfig;
+pub use postgres_url::{PostgresHost, PostgresUrl, SslMode, UrlPassword};
 pub use route::{Need, RouteSettings};
 pub use settings::{
     AuthSettings, Config, LogFormat, LogLevel, LogSettings, OpsSettings, ServerSettings, StoreSettings,
@@ -43,6 +46,7 @@ pub use settings::{
 pub use smtp_entry::{SmtpEntry, SmtpIdentity, SmtpLimits, SmtpTimeouts};
 pub use smtp_listener::{BareNewline, SmtpListener, SmtpListenerRules, SmtpListenerTls};
 pub use smtp_relay::{SmtpLogin, SmtpRelay};
+pub use store_url::StoreUrl;
 pub use timeouts::Timeouts;
 pub use upstream::{GroupSettings, HealthCheck};
 pub use upstream_host::UpstreamHost;

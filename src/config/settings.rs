@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::address::{self, StoreUrl};
+use super::address;
 use super::listeners::Listeners;
 use super::quantity::{DAY, SHORTEST};
 use super::reader::ConfigTable;
-use super::{HttpEntry, KeyLocation, NamedFile, SmtpEntry};
+use super::{HttpEntry, KeyLocation, NamedFile, PostgresUrl, SmtpEntry, StoreUrl};
 
 /// A complete, checked configuration. A section that is absent from the file is off or has its defaults.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,9 +48,15 @@ impl Config {
 pub struct StoreSettings {
     /// The database.
     pub url: StoreUrl,
-    /// The number of connections for reads, at least 1. Writes have a separate one.
+    /// The direct way to the servers, if the one of `url` leads through a connection pooler. Only with PostgreSQL.
+    pub direct_url: Option<PostgresUrl>,
+    /// A file whose first line is the password, for both URLs. Only with PostgreSQL.
+    pub password_file: Option<NamedFile>,
+    /// SQLite: the number of connections for reads, at least 1; writes have a separate one. PostgreSQL: the number of connections for
+    /// reads and writes.
     pub read_connections: u32,
-    /// The longest time for which a statement waits while another process has locked the database.
+    /// SQLite: the longest time for which a statement waits while another process has locked the database. PostgreSQL: the longest time
+    /// for each statement, and for the connection before it.
     pub busy_timeout: Duration,
 }
 
@@ -59,12 +65,36 @@ impl StoreSettings {
         let default = StoreSettings::default();
         let minute = Duration::from_secs(60);
         let settings = StoreSettings {
-            url: table.read("url", default.url, |v| v.parsed(address::store)),
+            url: table.read("url", default.url, |v| v.parsed(StoreUrl::parse)),
+            direct_url: table.optional("direct_url", |v| v.parsed(PostgresUrl::parse)),
+            password_file: table.optional("password_file", |v| v.file()),
             read_connections: table.read("read_connections", default.read_connections, |v| v.number(1..=64)),
             busy_timeout: table.read("busy_timeout", default.busy_timeout, |v| v.duration(SHORTEST..=minute)),
         };
+        settings.check(&table);
         table.finish();
         settings
+    }
+
+    /// Notes the keys that do not go together.
+    fn check(&self, table: &ConfigTable<'_>) {
+        let (Some(_), StoreUrl::Postgres(url)) = (&self.password_file, &self.url) else { return };
+        let passwords = [("url", Some(url)), ("direct_url", self.direct_url.as_ref())];
+        let mut both = passwords.into_iter().filter(|(_, url)| url.is_some_and(|url| url.password.is_some()));
+        if let Some((key, _)) = both.next() {
+            table.refuse(
+                "password_file",
+                format!("the password is in {key}, too: remove it from one of them"),
+            );
+        }
+    }
+
+    /// The URL of the direct connection to the servers, if the store is in PostgreSQL.
+    pub fn direct(&self) -> Option<&PostgresUrl> {
+        match &self.url {
+            StoreUrl::Sqlite(_) => None,
+            StoreUrl::Postgres(url) => Some(self.direct_url.as_ref().unwrap_or(url)),
+        }
     }
 }
 
@@ -72,6 +102,8 @@ impl Default for StoreSettings {
     fn default() -> Self {
         StoreSettings {
             url: StoreUrl::Sqlite("data/gatepost.db".into()),
+            direct_url: None,
+            password_file: None,
             read_connections: 4,
             busy_timeout: Duration::from_secs(2),
         }

@@ -347,7 +347,11 @@ fn has_escape(value: &str) -> bool {
     false
 }
 
-/// A text for an error. A password may come before an @.
+/// A text for an error. A password may come before an @, or be the parameter of a URL.
 fn unsaid(text: &str) -> String {
-    if text.contains('@') { "…".to_owned() } else { shown(text) }
+    if text.contains('@') || text.to_ascii_lowercase().contains("password") {
+        "…".to_owned()
+    } else {
+        shown(text)
+    }
 }

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 
 use super::pattern::covers;
 use super::{
-    Config, CredentialPlace, CredentialPlaces, GroupSettings, HttpEntry, Need, RouteSettings, Scheme,
-    SmtpEntry, SmtpScheme,
+    Config, CredentialPlace, CredentialPlaces, GroupSettings, HttpEntry, Need, PostgresUrl, RouteSettings,
+    Scheme, SmtpEntry, SmtpScheme, StoreSettings, StoreUrl,
 };
 use crate::domain::{Entry, Permission};
 
@@ -35,6 +35,7 @@ impl Config {
             let who = if wide.prefix_len() == 0 { "every client" } else { "a large part of all clients" };
             warnings.push(format!("server.trusted_proxies: {wide} lets {who} forge its address"));
         }
+        warn_store(&self.store, &mut warnings);
         for entry in [&self.api, &self.web].into_iter().flatten() {
             warn_entry(entry, &mut warnings);
         }
@@ -52,6 +53,25 @@ fn is_wide(network: &IpNet) -> bool {
         // Unique local addresses (RFC 4193) are nobody else's.
         IpNet::V6(network) => {
             network.prefix_len() < 16 && !matches!(network.network().octets()[0], 0xfc | 0xfd)
+        }
+    }
+}
+
+fn warn_store(store: &StoreSettings, warnings: &mut Vec<String>) {
+    let StoreUrl::Postgres(url) = &store.url else {
+        let keys =
+            [("direct_url", store.direct_url.is_some()), ("password_file", store.password_file.is_some())];
+        for (key, _) in keys.into_iter().filter(|(_, is_set)| *is_set) {
+            warnings.push(format!("store.{key}: no effect, since store.url is not a PostgreSQL database"));
+        }
+        return;
+    };
+    for (key, url) in [("url", Some(url)), ("direct_url", store.direct_url.as_ref())] {
+        if let Some(host) = url.and_then(PostgresUrl::unverified_host) {
+            warnings.push(format!(
+                "store.{key}: the certificate of {host} is not verified, so others on the way can pose as the database; \
+                 set sslmode=verify-full"
+            ));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Points in time as the fleet and the cache compare them.
 
 use std::fmt;
+use std::ops::{Add, AddAssign};
 use std::time::Duration;
 
 /// A point in time in nanoseconds since an origin that all moments of one machine share. Never earlier than its origin and
@@ -25,6 +26,7 @@ impl Moment {
     }
 
     /// The moment this much later.
+    #[inline]
     pub const fn after(self, duration: Duration) -> Moment {
         Moment(self.0.saturating_add(nanos(duration)))
     }
@@ -35,8 +37,25 @@ impl Moment {
     }
 
     /// The time from `earlier` to this moment; zero if `earlier` is later.
+    #[inline]
     pub const fn since(self, earlier: Moment) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Moment;
+
+    #[inline]
+    fn add(self, later: Duration) -> Moment {
+        self.after(later)
+    }
+}
+
+impl AddAssign<Duration> for Moment {
+    #[inline]
+    fn add_assign(&mut self, later: Duration) {
+        *self = self.after(later);
     }
 }
 
@@ -65,5 +84,8 @@ mod tests {
         assert_eq!(Moment::MAX.after(Duration::from_nanos(1)), Moment::MAX);
         assert_eq!(moment.since(Moment::from_nanos(2)), Duration::from_nanos(3));
         assert_eq!(moment.since(Moment::MAX), Duration::ZERO);
+        let mut later = moment + Duration::from_nanos(2);
+        later += Duration::from_nanos(1);
+        assert_eq!(later, Moment::from_nanos(8));
     }
 }

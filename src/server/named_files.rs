@@ -36,7 +36,7 @@ fn spool_error(entry: &HttpEntry) -> Option<ConfigError> {
 
 /// The reason for which the database cannot be opened, found without opening it.
 pub fn store_error(config: &Config) -> Option<ConfigError> {
-    let StoreUrl::Sqlite(path) = &config.store.url;
+    let StoreUrl::Sqlite(path) = &config.store.url else { return None };
     let (place, reason) = match path.symlink_metadata() {
         Ok(_) => (path.clone(), store::check_access(path).and_then(|()| cluster::check_folder(path)).err()?),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_store_error(path)?,
@@ -86,12 +86,18 @@ pub fn errors_beside_others(examined: &ExaminedConfig) -> Vec<ConfigError> {
 
 /// Warnings about files with secrets that every user of the system could read or write, each with its key.
 pub fn warnings(config: &Config) -> Vec<String> {
-    let StoreUrl::Sqlite(database) = &config.store.url;
-    let mut secrets = vec![("store.url", database.clone(), "password hashes are in it")];
-    for end in ["-wal", "-shm"] {
-        let mut beside = database.clone().into_os_string();
+    let mut secrets = Vec::new();
+    let database = match &config.store.url {
+        StoreUrl::Sqlite(database) => Some(database),
+        StoreUrl::Postgres(_) => None,
+    };
+    for (file, end) in database.iter().flat_map(|file| ["", "-wal", "-shm"].map(|end| (file, end))) {
+        let mut beside = file.as_os_str().to_owned();
         beside.push(end);
         secrets.push(("store.url", beside.into(), "password hashes are in it"));
+    }
+    if let Some(NamedFile { path, .. }) = &config.store.password_file {
+        secrets.push(("store.password_file", path.clone(), "a password is in it"));
     }
     if let Some(tls) = &config.tls {
         secrets.push((
@@ -104,13 +110,13 @@ pub fn warnings(config: &Config) -> Vec<String> {
     if let Some(NamedFile { path, .. }) = login.map(|login| &login.password_file) {
         secrets.push(("smtp.upstream_password_file", path.clone(), "a password is in it"));
     }
-    let unwritable =
-        database.exists().then(|| file_access::check_writable(database).err()).flatten().map(|reason| {
-            format!(
-                "store.url: {}: it cannot be written, so no change can be made: {reason}",
-                database.display()
-            )
-        });
+    let unwritable = database.filter(|file| file.exists()).and_then(|file| {
+        let reason = file_access::check_writable(file).err()?;
+        Some(format!(
+            "store.url: {}: it cannot be written, so no change can be made: {reason}",
+            file.display()
+        ))
+    });
     let open = |(key, path, why): (&str, PathBuf, &str)| {
         let metadata =
             path.metadata().ok().filter(|metadata| metadata.is_file() && is_open_to_all(metadata))?;
@@ -135,8 +141,11 @@ pub fn warning_to_root(config: &Config, file: &Path) -> Option<String> {
     if !file_access::is_root() {
         return None;
     }
-    let StoreUrl::Sqlite(database) = &config.store.url;
-    let owner = database.metadata().ok().map(|metadata| metadata.uid()).filter(|uid| *uid != 0);
+    let metadata = match &config.store.url {
+        StoreUrl::Sqlite(database) => database.metadata().ok(),
+        StoreUrl::Postgres(_) => None,
+    };
+    let owner = metadata.map(|metadata| metadata.uid()).filter(|uid| *uid != 0);
     let user = owner.map_or_else(|| "gatepost".to_owned(), file_access::user);
     Some(format!(
         "checked as root, to whom no file is closed; as the gateway's user, type: sudo -u {user} gatepost check --config {}",

@@ -18,6 +18,10 @@
 //! entry that was read before a mutation is stale after it, whenever it is inserted. If a slow loader replaces a newer
 //! entry by an older one, the older one is either still true or known to be stale, because it has its `seen`.
 //!
+//! All of this is of changes that this process has heard of. [`Trust`] tells for how long it has heard of all, and is asked first: what
+//! was raised before an extension is visible to a check that relies on it. In the other order, a check could find no
+//! raise, be overtaken by a node that catches up, and then find its trust.
+//!
 //! A name shares its shard with one in four thousand others. A mutation of it costs each of them one row read.
 
 use std::fmt;
@@ -28,6 +32,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use foldhash::fast::RandomState;
 use tokio::sync::watch;
 
+use super::trust::Trust;
 use crate::domain::Canonical;
 
 const SHARDS: usize = 4096;
@@ -37,6 +42,7 @@ type Forget = Box<dyn Fn(&Canonical) + Send + Sync>;
 
 /// The sequence of mutations, and its number at the last mutation of each shard of names.
 pub struct Epochs {
+    trust: Trust,
     sequence: AtomicU64,
     all: AtomicU64,
     shards: Box<[AtomicU64]>,
@@ -50,9 +56,19 @@ pub struct Epochs {
 pub struct Shard(u16);
 
 impl Epochs {
-    /// A sequence that starts at zero. Everything that is loaded from now on is fresh.
+    /// A sequence that starts at zero, of a process that is told of every change. Everything that is loaded from now on is fresh.
     pub fn new() -> Epochs {
+        Epochs::with(Trust::for_ever())
+    }
+
+    /// The same for a process that may miss changes: without trust until it has contact for the first time.
+    pub fn without_trust() -> Epochs {
+        Epochs::with(Trust::none())
+    }
+
+    fn with(trust: Trust) -> Epochs {
         Epochs {
+            trust,
             sequence: AtomicU64::new(0),
             all: AtomicU64::new(0),
             shards: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
@@ -60,6 +76,17 @@ impl Epochs {
             raised: watch::Sender::new(0),
             forget: OnceLock::new(),
         }
+    }
+
+    /// The trust of this process. To be asked before the epochs.
+    #[inline]
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Announces the end of trust, and its return, as a change is announced, for as long as it is polled. To be called once.
+    pub async fn watch_trust(&self) {
+        self.trust.watch(|_| self.raised.send_modify(|_| {})).await;
     }
 
     /// The present number of the sequence. It must be taken *before* the store is read, and kept with the data.
@@ -112,7 +139,7 @@ impl Epochs {
         Shard((self.hasher.hash_one(name) % SHARDS as u64) as u16)
     }
 
-    /// A value that changes at every raise, after the shard was raised. Open tunnels and sessions wait for it, and are
+    /// A value that changes at every raise, after the shard was raised, and when trust ends or returns. Open tunnels and sessions wait for it, and are
     /// decided again.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.raised.subscribe()

@@ -1,8 +1,9 @@
-//! Layer 2: the state of Gatepost: the store and the other processes that use it, the cache and its epochs, password hashing,
-//! the throttle, the metrics, the audit trail.
+//! Layer 2: the state of Gatepost: the store and the other processes that use it, the cache with its epochs and trust,
+//! password hashing, the throttle, the metrics, the audit trail.
 
 pub mod audit;
 pub mod cache;
+pub mod clock;
 pub mod cluster;
 pub mod epoch;
 pub mod file_access;
@@ -10,6 +11,7 @@ pub mod hashing;
 pub mod metrics;
 pub mod store;
 pub mod throttle;
+pub mod trust;
 pub mod uses;
 
 pub use cache::Cache;

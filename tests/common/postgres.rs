@@ -1,6 +1,6 @@
 //! A real PostgreSQL in a directory of its own, as the distribution packages it. It commits to the disk, as in production.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::psql::{Session, psql_at};
 use super::{Log, PATIENCE, nobody};
 
 /// The user that a server runs as if the tests run as root, which PostgreSQL refuses: nobody.
@@ -129,7 +130,7 @@ impl PostgresServer {
     }
 
     /// The same with these variables in its environment.
-    pub fn start_with(settings: &[(&str, &str)], environment: &[(&str, &str)]) -> PostgresServer {
+    pub fn start_with(settings: &[(&str, &str)], environment: &[(String, String)]) -> PostgresServer {
         let server = PostgresServer::unmade(environment);
         let mut initdb = unprivileged(program("initdb"));
         initdb.args([
@@ -162,7 +163,7 @@ impl PostgresServer {
     }
 
     /// A server without files.
-    fn unmade(environment: &[(&str, &str)]) -> PostgresServer {
+    fn unmade(environment: &[(String, String)]) -> PostgresServer {
         let directory = directory_of_user();
         // A stopped process takes no other signal than the one that lets it continue.
         let script = "kill -CONT \"$(head -n 1 \"$1/data/postmaster.pid\")\"; \
@@ -171,7 +172,7 @@ impl PostgresServer {
         PostgresServer {
             address: nobody(),
             directory,
-            environment: environment.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+            environment: environment.to_vec(),
             running: Mutex::default(),
             log: Arc::default(),
             _afterwards: afterwards,
@@ -337,6 +338,19 @@ impl PostgresDatabase<'_> {
     pub fn try_psql(&self, script: &str) -> Result<String, String> {
         self.server.try_psql(&self.name, script)
     }
+
+    /// Waits until a condition of SQL is true, as it stands behind SELECT.
+    pub fn wait_until(&self, condition: &str) {
+        let (mut session, deadline) = (self.session(), Instant::now() + PATIENCE);
+        while session.run(&format!("SELECT {condition};")) != "t" {
+            assert!(Instant::now() < deadline, "it never comes true: {condition}");
+        }
+    }
+
+    /// A session of psql that stays open.
+    pub fn session(&self) -> Session {
+        Session::open(&self.url())
+    }
 }
 
 impl Drop for PostgresDatabase<'_> {
@@ -346,31 +360,9 @@ impl Drop for PostgresDatabase<'_> {
     }
 }
 
-/// psql as an operator's script would use it: nothing of the user's own settings, and the end at the first error.
-pub fn psql_command(url: &str) -> Command {
-    let mut command = Command::new(program("psql"));
-    command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", url]).env("PGCONNECT_TIMEOUT", "10");
-    command
-}
-
-/// Runs a script by psql at that URL.
-pub fn psql_at(url: &str, script: &str) -> Result<String, String> {
-    let mut command = psql_command(url);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    // It may end before it has read everything.
-    let _ = child.stdin.take().unwrap().write_all(script.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    if output.status.success() { Ok(printed(&output)) } else { Err(said(&output)) }
-}
-
 fn expect_success(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", said(&output));
-}
-
-fn printed(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
 fn said(output: &Output) -> String {

@@ -1,25 +1,46 @@
 //! The schema on PostgreSQL: changes are logged by the database itself, whoever makes them.
 
+mod logged_names;
+mod numbers;
+mod settling;
+mod views;
+
 use crate::common::postgres::{PostgresDatabase, PostgresServer};
 
 /// The migrations, in their order.
 const MIGRATIONS: [&str; 1] = [include_str!("../../src/state/store/postgres/migrations/0001_principal.sql")];
 
-/// A database with the schema. Each migration is one transaction.
+/// A database with the schema on the server that all tests share.
 fn migrated() -> PostgresDatabase<'static> {
-    let database = PostgresServer::shared().database();
-    for migration in MIGRATIONS {
-        database.psql(&format!("BEGIN;\n{migration}\nCOMMIT;"));
-    }
+    migrated_on(PostgresServer::shared())
+}
+
+/// The same on another server.
+fn migrated_on(server: &PostgresServer) -> PostgresDatabase<'_> {
+    let database = server.database();
+    migrate(&database, "public");
     database
 }
 
-#[test]
-fn a_change_gets_the_next_number() {
-    let database = migrated();
-    let number = database.psql(
-        "INSERT INTO principal (name, hash, bits, created_at, updated_at) VALUES ('Acme', 'x', 7, 0, 0);
-         SELECT number FROM counter; SELECT seq, names, token = (SELECT token FROM counter) FROM log ORDER BY seq;",
-    );
-    assert_eq!(number, "1\n0|{}|f\n1|{acme}|t");
+/// Makes the schema there. Each migration is one transaction.
+fn migrate(database: &PostgresDatabase<'_>, schema: &str) {
+    for migration in MIGRATIONS {
+        database.psql(&format!("BEGIN;\nSET LOCAL search_path = {schema};\n{migration}\nCOMMIT;"));
+    }
 }
+
+/// A database with two accounts, of which the first has two credentials. That is change 1.
+fn filled() -> PostgresDatabase<'static> {
+    let database = migrated();
+    database.psql(PRINCIPALS);
+    database
+}
+
+const PRINCIPALS: &str = "INSERT INTO principal (id, account_id, name, hash, bits, credentials, created_at, updated_at) VALUES
+    (1, NULL, 'Acme', 'x', 7, 2, 0, 0), (2, 1, 'acme-Mail', 'x', 1, 0, 0, 0), (3, 1, 'acme-api', 'x', 2, 0, 0, 0),
+    (4, NULL, 'other', 'x', 7, 0, 0, 0);
+    ALTER TABLE principal ALTER id RESTART WITH 100;";
+
+/// The names of all changes since [`filled`], with a number each.
+const CHANGES: &str =
+    "SELECT seq, coalesce(names::TEXT, 'all') FROM log WHERE seq IS NULL OR seq > 1 ORDER BY seq;";

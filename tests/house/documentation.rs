@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::backend::Backend;
@@ -12,6 +13,7 @@ use crate::common::tls::Authority;
 use crate::common::{Gateway, configured};
 use gatepost::config::Config;
 use gatepost::domain::{Denial, Permission, RefusalReason};
+use gatepost::state::{Epochs, Metrics};
 
 const TLS_OF_DIRECTORY: &str = "[tls]\ncertificate = \"DIR/cert.pem\"\nprivate_key = \"DIR/key.pem\"\n";
 const TLS: &str = "[tls]\ncertificate = \"cert.pem\"\nprivate_key = \"key.pem\"\n";
@@ -239,8 +241,10 @@ fn the_oldest_rust_is_the_same_everywhere() {
     }
 }
 
-/// The metrics that a gateway with all entries shows from its start.
+/// The metrics that a gateway with all entries shows from its start, and those of a node on PostgreSQL.
 fn exposed() -> String {
+    let of_a_node = Metrics::new();
+    of_a_node.show_trust(&Arc::new(Epochs::without_trust()));
     let backend = Backend::hello();
     let address = backend.address;
     let directory = configured(&format!(
@@ -252,7 +256,7 @@ fn exposed() -> String {
     ));
     Authority::new().issue("gate.test").write(directory.path());
     let gateway = Gateway::start_in(directory);
-    get("/metrics").send(gateway.address("ops.listen")).text()
+    get("/metrics").send(gateway.address("ops.listen")).text() + &of_a_node.encode()
 }
 
 /// The codes of all replies, as in `550 5.7.1`.

@@ -119,6 +119,7 @@ async fn house() -> (TempDir, Store, Arc<Access>, Accounts, Credentials) {
         url: StoreUrl::Sqlite(folder.path().join("gatepost.db")),
         read_connections: 4,
         busy_timeout: Duration::from_secs(60),
+        ..StoreSettings::default()
     })
     .await
     .unwrap();

@@ -10,12 +10,12 @@ const EVERY: Duration = Duration::from_secs(10);
 /// Lets a line pass now and then, and counts those in between.
 #[derive(Debug, Default)]
 pub struct RareLog {
-    last: Mutex<Option<Written>>,
+    last: Mutex<Option<LastWritten>>,
 }
 
 /// The last line that passed.
 #[derive(Debug)]
-struct Written {
+struct LastWritten {
     at: Instant,
     left_out: u64,
 }
@@ -31,7 +31,7 @@ impl RareLog {
             }
             written => {
                 let left_out = written.as_ref().map_or(0, |written| written.left_out);
-                *written = Some(Written { at: now, left_out: 0 });
+                *written = Some(LastWritten { at: now, left_out: 0 });
                 Some(left_out)
             }
         }

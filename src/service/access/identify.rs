@@ -20,7 +20,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::clock::DecisionClock;
+use super::decision_clock::DecisionClock;
 use super::{Access, NotIdentified, RepeatKey, Wanted, refusal_of_right};
 use crate::domain::password::LONGEST_BYTES;
 use crate::domain::{

@@ -4,10 +4,10 @@
 //! [`Access::check_remembered`] from what the connection remembers. `identify` asks the store and checks passwords, and `hold`
 //! answers open sessions and tunnels.
 //!
-//! Time is read once, at the beginning of each call. Only `clock` reads it again, after a wait.
+//! Time is read once, at the beginning of each call. Only `decision_clock` reads it again, after a wait.
 
 mod changes;
-mod clock;
+mod decision_clock;
 mod denials;
 mod hold;
 mod identify;
@@ -34,7 +34,7 @@ use crate::state::store::Store;
 use crate::state::throttle::Throttle;
 use crate::state::uses::UseBuffer;
 use crate::state::{Cache, Epochs, Hasher, Metrics};
-use clock::DecisionClock;
+use decision_clock::DecisionClock;
 use denials::{DenialLog, DenialRecord, RepeatKey};
 use reads::RowReads;
 
@@ -85,6 +85,7 @@ impl Access {
         metrics.read_at_scrape("gatepost_cache_entries", "Principals in the cache.", move || {
             entries.principals() as f64
         });
+        metrics.show_trust(&epochs);
         Ok(Access {
             store,
             hasher,

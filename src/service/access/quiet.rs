@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::clock::DecisionClock;
+use super::decision_clock::DecisionClock;
 use super::identify::PendingLogin;
 use super::{Access, NotIdentified, RepeatKey, Wanted};
 use crate::domain::{Denial, Secret};

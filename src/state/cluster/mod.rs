@@ -76,7 +76,7 @@ impl Cluster {
 /// # Errors
 /// The directory `DATABASE.nodes` cannot be used.
 pub async fn await_running(settings: &StoreSettings) -> Result<(), StoreError> {
-    let StoreUrl::Sqlite(path) = &settings.url;
+    let StoreUrl::Sqlite(path) = &settings.url else { return Ok(()) };
     notice::await_running(path).await
 }
 
@@ -85,6 +85,6 @@ pub async fn await_running(settings: &StoreSettings) -> Result<(), StoreError> {
 /// # Errors
 /// [`StoreError::Replaced`] if a gateway has another file open. It decides nothing from then on.
 pub async fn ask_running(settings: &StoreSettings) -> Result<(), StoreError> {
-    let StoreUrl::Sqlite(path) = &settings.url;
+    let StoreUrl::Sqlite(path) = &settings.url else { return Ok(()) };
     notice::ask_running(path).await
 }

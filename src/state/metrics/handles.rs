@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 use super::labels::Label;
@@ -114,6 +114,14 @@ impl Handle for IntGauge {
 
     fn registered(registry: &Registry, name: &str, help: &str, _: &[()]) -> IntGauge {
         register(registry, IntGauge::new(name, help))
+    }
+}
+
+impl Handle for Gauge {
+    type Detail = ();
+
+    fn registered(registry: &Registry, name: &str, help: &str, _: &[()]) -> Gauge {
+        register(registry, Gauge::new(name, help))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::fleet::WaitReason;
 use crate::domain::{Denial, Entry, Permission};
 
 /// A label with a fixed set of values.
@@ -53,6 +54,22 @@ macro_rules! label {
 impl Label for Entry {
     // In the order of the enum, whose variants are the indexes; a test holds it so.
     const WORDS: &'static [&'static str] = &[Entry::Smtp.as_str(), Entry::Api.as_str(), Entry::Web.as_str()];
+
+    #[inline]
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl Label for WaitReason {
+    // In the order of the enum, as above.
+    const WORDS: &'static [&'static str] = &[
+        WaitReason::Nothing.as_str(),
+        WaitReason::Acknowledgements.as_str(),
+        WaitReason::SilentNode.as_str(),
+        WaitReason::UnsettledEra.as_str(),
+        WaitReason::Unknown.as_str(),
+    ];
 
     #[inline]
     fn index(self) -> usize {

@@ -6,6 +6,7 @@ mod at_scrape;
 mod handles;
 mod labels;
 mod log_lines;
+mod node;
 mod process;
 mod requests;
 mod scope;
@@ -15,9 +16,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::proto::MetricType;
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
 use crate::config::Config;
+use crate::domain::fleet::WaitReason;
 use crate::domain::{Entry, Permission};
 use at_scrape::AtScrape;
 use handles::{Counters, Handle, handles, valid};
@@ -29,6 +31,7 @@ pub use labels::{
     ReloadOutcome, Reloaded, SmtpLimit, ThrottledBy,
 };
 pub use log_lines::LostLines;
+pub use node::NodeGauges;
 pub use scope::MetricsScope;
 
 handles! {
@@ -50,6 +53,20 @@ handles! {
         /// From the commit of a revocation to its answer.
         pub revocation_seconds: Histogram = "gatepost_revocation_seconds"
             [0.0001, 0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0],
+        /// Revocations by what their answer had to wait for.
+        revocation_waits: Counters<WaitReason> = "gatepost_revocation_waits_total" ["why"],
+        /// The lease in use. Trust lasts for nine tenths of it after each contact.
+        pub lease_seconds: Gauge = "gatepost_lease_seconds" [],
+        /// Decisions that were not made since this node may have missed a revocation.
+        pub decisions_without_trust: IntCounter = "gatepost_decisions_without_trust_total" [],
+        /// The timeline of PostgreSQL. A failover begins another one.
+        pub database_timeline: IntGauge = "gatepost_database_timeline" [],
+        /// Start of PostgreSQL, in seconds since 1970, by its own clock.
+        pub database_start_time: IntGauge = "gatepost_database_start_time_seconds" [],
+        /// Times that PostgreSQL had lost changes that it had committed before.
+        pub database_went_back: IntCounter = "gatepost_database_went_back_total" [],
+        /// The part of PostgreSQL's notify queue that is in use, from 0 to 1. Commits fail once it is full.
+        pub notify_queue_ratio: Gauge = "gatepost_notify_queue_ratio" [],
         /// Open sessions and tunnels ended since their credential lost its right.
         sessions_cut: IntCounterVec = "gatepost_sessions_cut_total" ["entry"],
         /// Connections of clients that were refused at a limit.
@@ -85,8 +102,19 @@ handles! {
     } with {
         registry: Registry,
         requests: Arc<Requests>,
+        node: Arc<NodeGauges>,
     }
 }
+
+/// The metrics that can move only with several nodes, besides those that are read at each scrape.
+const OF_A_NODE: [&str; 6] = [
+    "gatepost_lease_seconds",
+    "gatepost_decisions_without_trust_total",
+    "gatepost_database_timeline",
+    "gatepost_database_start_time_seconds",
+    "gatepost_database_went_back_total",
+    "gatepost_notify_queue_ratio",
+];
 
 impl Metrics {
     /// Metrics of a gateway in which everything is configured, all at zero.
@@ -109,10 +137,13 @@ impl Metrics {
         let can_count = |name: &str| match name {
             "gatepost_revocation_seconds" | "gatepost_mutations_total" => scope.has(Entry::Api),
             "gatepost_certificate_last_reload_successful" => has_certificate,
+            "gatepost_revocation_waits_total" => scope.is_node && scope.has(Entry::Api),
+            name if OF_A_NODE.contains(&name) => scope.is_node,
             name => !name.starts_with("gatepost_smtp_") || scope.has(Entry::Smtp),
         };
         let place = |name: &str| if can_count(name) { &registry } else { &hidden };
-        let metrics = Metrics::registered(place, registry.clone(), requests);
+        let node = NodeGauges::registered(if scope.is_node { &registry } else { &hidden });
+        let metrics = Metrics::registered(place, registry.clone(), requests, node);
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         for entry in &scope.entries {
             metrics.sessions_cut.with_label_values(&[entry.word()]);
@@ -187,6 +218,16 @@ impl Metrics {
     /// Counts a mutation; both words come from a fixed set of the caller's.
     pub fn mutation(&self, action: &'static str, outcome: &'static str) {
         self.mutations.with_label_values(&[action, outcome]).inc();
+    }
+
+    /// Counts a revocation whose wait has ended.
+    pub fn revocation_wait(&self, why: WaitReason) {
+        self.revocation_waits.inc(why);
+    }
+
+    /// The gauges of this process as one node of several.
+    pub fn node(&self) -> &NodeGauges {
+        &self.node
     }
 
     /// Counts recipients.

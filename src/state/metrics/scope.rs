@@ -1,6 +1,6 @@
 //! The parts of a gateway that can count, by its configuration: their series exist from the start, and no others.
 
-use crate::config::{Config, HttpEntry};
+use crate::config::{Config, HttpEntry, StoreUrl};
 use crate::domain::{Entry, Permission};
 
 /// The parts of a gateway that can count.
@@ -12,6 +12,8 @@ pub struct MetricsScope {
     pub decisions: Vec<(Entry, Option<Permission>)>,
     /// True if checks are throttled.
     pub throttles: bool,
+    /// True if the gateway is one node of several on PostgreSQL.
+    pub is_node: bool,
 }
 
 impl MetricsScope {
@@ -21,7 +23,7 @@ impl MetricsScope {
         for entry in [Entry::Api, Entry::Web] {
             decisions.extend(Permission::ALL.map(|permission| (entry, Some(permission))));
         }
-        MetricsScope { entries: Entry::ALL.to_vec(), decisions, throttles: true }
+        MetricsScope { entries: Entry::ALL.to_vec(), decisions, throttles: true, is_node: true }
     }
 
     /// The scope of a gateway with this configuration.
@@ -36,7 +38,8 @@ impl MetricsScope {
         };
         let mail = mail.map(|entry| (entry, Some(Permission::Email)));
         let decisions = config.http_entries().flat_map(of_http).chain(mail).collect();
-        MetricsScope { entries, decisions, throttles: config.auth.throttle }
+        let is_node = !matches!(config.store.url, StoreUrl::Sqlite(_));
+        MetricsScope { entries, decisions, throttles: config.auth.throttle, is_node }
     }
 
     /// Returns true if the entry is configured.

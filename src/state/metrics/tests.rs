@@ -1,5 +1,7 @@
+use super::labels::Label as _;
 use super::*;
 use crate::domain::Denial;
+use crate::state::Epochs;
 
 #[test]
 fn what_was_counted_is_in_the_text() {
@@ -145,4 +147,35 @@ fn a_reload_adds_the_decisions_of_its_routes() {
     assert!(!metrics.encode().contains(line));
     metrics.reconfigure(&parse("[[web.route]]\npath = '/rpc'\npermission = 'api'\n"));
     assert!(metrics.encode().contains(line));
+}
+
+#[test]
+fn labels_of_other_layers_have_their_own_word() {
+    for (index, reason) in WaitReason::ALL.into_iter().enumerate() {
+        assert_eq!((reason.index(), reason.word()), (index, reason.as_str()));
+    }
+}
+
+#[test]
+fn what_a_single_process_cannot_have_is_not_shown() {
+    let config = "[api]\nlisten = ['127.0.0.1:0']\nupstreams = ['http://127.0.0.1:1']\n";
+    let config = Config::parse(config, "test.toml").unwrap();
+    let of_a_node = Metrics::new();
+    of_a_node.show_trust(&Arc::new(Epochs::without_trust()));
+    let alone = Metrics::of(&config);
+    alone.show_trust(&Arc::new(Epochs::new()));
+    for name in [
+        "trust_seconds",
+        "lease_seconds",
+        "beat_age",
+        "change_lag",
+        "revocation_waits_total",
+        "database_",
+        "notify",
+    ] {
+        let name = format!("\ngatepost_{name}");
+        assert!(of_a_node.encode().contains(&name), "{name}");
+        assert!(!alone.encode().contains(&name), "{name}");
+    }
+    assert!(alone.encode().contains("\ngatepost_revocation_seconds"));
 }

@@ -1,7 +1,7 @@
 //! Accounts in the store; only the operator changes them.
 
 use super::{
-    Change, Mutation, MutationError, Query, Row, Store, StoreError, Written, now, permissions, read, refusal,
+    Effect, Mutation, MutationError, Query, Row, Store, StoreError, Written, now, permissions, read, refusal,
     sql, username,
 };
 use crate::domain::{AccountError, AccountId, Canonical, Permissions, StoredHash, Username};
@@ -46,7 +46,7 @@ impl Store {
             .await
             .map_err(refusal)?;
         let value = AccountId(read(&row, "id")?);
-        Ok(Written { value, change: mutation.commit(name.canonical()).await? })
+        Ok(Written { value, change: mutation.commit(name.canonical(), Effect::Grants).await? })
     }
 
     /// Sets the password of the account holder.
@@ -59,8 +59,7 @@ impl Store {
         hash: &StoredHash,
     ) -> Result<Written<()>, MutationError> {
         let query = sqlx::query(sql::SET_PASSWORD).bind(name.as_str()).bind(hash.expose()).bind(now());
-        let written = self.change_account(name, query).await?;
-        Ok(Written { change: Change { ends_login: true, ..written.change }, ..written })
+        self.change_account(name, query, Effect::EndsLogin).await
     }
 
     /// Sets the rights of the account, the ceiling of all its credentials.
@@ -74,7 +73,7 @@ impl Store {
     ) -> Result<Written<()>, MutationError> {
         let query =
             sqlx::query(sql::SET_RIGHTS).bind(name.as_str()).bind(i64::from(rights.bits())).bind(now());
-        self.change_account(name, query).await
+        self.change_account(name, query, Effect::Revokes).await
     }
 
     /// Suspends the account (`false`) or resumes it.
@@ -83,7 +82,8 @@ impl Store {
     /// As [`Store::set_password`].
     pub async fn set_active(&self, name: &Canonical, active: bool) -> Result<Written<()>, MutationError> {
         let query = sqlx::query(sql::SET_ACTIVE).bind(name.as_str()).bind(i64::from(active)).bind(now());
-        self.change_account(name, query).await
+        let effect = if active { Effect::Grants } else { Effect::Revokes };
+        self.change_account(name, query, effect).await
     }
 
     /// Removes the account and all its credentials. The time grows with their number.
@@ -91,8 +91,8 @@ impl Store {
     /// # Errors
     /// As [`Store::set_password`].
     pub async fn remove_account(&self, name: &Canonical) -> Result<Written<()>, MutationError> {
-        let written = self.change_account(name, sqlx::query(sql::REMOVE_ACCOUNT).bind(name.as_str())).await?;
-        Ok(Written { change: Change { ends_login: true, ..written.change }, ..written })
+        let query = sqlx::query(sql::REMOVE_ACCOUNT).bind(name.as_str());
+        self.change_account(name, query, Effect::EndsLogin).await
     }
 
     /// Reads the account whose holder has that name.
@@ -115,13 +115,18 @@ impl Store {
         rows.iter().map(account).collect()
     }
 
-    async fn change_account(&self, name: &Canonical, query: Query<'_>) -> Result<Written<()>, MutationError> {
+    async fn change_account(
+        &self,
+        name: &Canonical,
+        query: Query<'_>,
+        effect: Effect,
+    ) -> Result<Written<()>, MutationError> {
         let mut mutation = Mutation::begin(&self.pools).await?;
         let done = query.execute(mutation.connection()).await.map_err(refusal)?;
         if done.rows_affected() == 0 {
             return Err(AccountError::NoSuchAccount.into());
         }
-        Ok(Written { value: (), change: mutation.commit(*name).await? })
+        Ok(Written { value: (), change: mutation.commit(*name, effect).await? })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Credentials in the store. No function here counts rows or reads more than it was asked for.
 
 use super::{
-    Change, Connection, Mutation, MutationError, Row, Store, StoreError, Written, now, permissions, read,
+    Connection, Effect, Mutation, MutationError, Row, Store, StoreError, Written, now, permissions, read,
     refusal, sql, unavailable, username,
 };
 use crate::domain::{
@@ -67,7 +67,7 @@ impl Store {
             .await
             .map_err(refusal)?;
         let value = count(mutation.connection(), account, 1).await?;
-        Ok(Written { value, change: mutation.commit(new.name.canonical()).await? })
+        Ok(Written { value, change: mutation.commit(new.name.canonical(), Effect::Grants).await? })
     }
 
     /// Edits a credential in one statement. Password and permissions change together, and simultaneous edits have the
@@ -99,8 +99,11 @@ impl Store {
             return Err(AccountError::NoSuchCredential.into());
         }
         let value = u64::try_from(state.credentials).unwrap_or_default();
-        let change = mutation.commit(*name).await?;
-        Ok(Written { value, change: Change { ends_login: edit.hash.is_some(), ..change } })
+        let effect = match edit.hash {
+            Some(_) => Effect::EndsLogin,
+            None => Effect::of_taken(edit.permissions.named().minus(edit.permissions.granted())),
+        };
+        Ok(Written { value, change: mutation.commit(*name, effect).await? })
     }
 
     /// Removes a credential. Returns the number of credentials that the account still has.
@@ -125,8 +128,7 @@ impl Store {
             return Err(AccountError::NoSuchCredential.into());
         }
         let value = count(mutation.connection(), account, -1).await?;
-        let change = mutation.commit(*name).await?;
-        Ok(Written { value, change: Change { ends_login: true, ..change } })
+        Ok(Written { value, change: mutation.commit(*name, Effect::EndsLogin).await? })
     }
 
     /// Reads the credential of that name, if the account has one.

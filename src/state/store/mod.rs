@@ -4,9 +4,11 @@
 //! answered. The SQL is in `sql`; everything specific to SQLite is in `sqlite`.
 
 mod accounts;
+mod change;
 mod credentials;
 mod error;
 mod fault_log;
+pub mod postgres;
 mod sql;
 mod sqlite;
 #[cfg(test)]
@@ -26,11 +28,13 @@ use crate::domain::{
 };
 
 pub use accounts::Account;
+pub use change::{Change, ChangePosition};
 pub use credentials::{Authority, CredentialEdit, NewCredential};
 pub use error::{MutationError, StoreError};
 pub use sqlite::{FileId, check_access};
 pub use uses::PrincipalUse;
 
+use change::Effect;
 use sqlite::{Connection, Database, Missing, Mutation, Pools, Query, Row, refusal, unavailable};
 
 /// The open store. Cloning is cheap and shares the connections.
@@ -44,19 +48,6 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("path", &self.path).finish_non_exhaustive()
     }
-}
-
-/// A committed mutation, as others that remember the state before it need to know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The number of changes before it. It made the changes from `after + 1` to `upto`.
-    pub after: i64,
-    /// The number of changes including it.
-    pub upto: i64,
-    /// The name whose epoch must be raised: that of a credential, or that of an account for it and all its credentials.
-    pub name: Canonical,
-    /// Nothing that was verified under that name is of any more use: it was removed, or has another password.
-    pub ends_login: bool,
 }
 
 /// The result of a mutation that is on disk.
@@ -87,14 +78,14 @@ impl Store {
     }
 
     async fn open_or(settings: &StoreSettings, missing: Missing) -> Result<Store, StoreError> {
-        let StoreUrl::Sqlite(path) = &settings.url;
+        let path = file(settings)?;
         Ok(Store { pools: Pools::open(path, settings, missing).await?, path: path.clone() })
     }
 
     /// Returns true if an account or a credential has the reserved username, as far as the file of the database tells, which is not
     /// opened as a store for that.
     pub async fn has_reserved_name(settings: &StoreSettings) -> bool {
-        let StoreUrl::Sqlite(path) = &settings.url;
+        let StoreUrl::Sqlite(path) = &settings.url else { return false };
         sqlite::untouched::finds(path, sql::PRINCIPAL, RESERVED).await
     }
 
@@ -103,7 +94,7 @@ impl Store {
     /// # Errors
     /// The same as for [`Store::open_existing`], and if it was made by an older version.
     pub async fn open_to_read(settings: &StoreSettings) -> Result<Store, StoreError> {
-        let StoreUrl::Sqlite(path) = &settings.url;
+        let path = file(settings)?;
         // Every other reason is told by opening it.
         if sqlite::inspect(path).await == Ok(true) {
             let detail =
@@ -119,7 +110,7 @@ impl Store {
     /// # Errors
     /// The text for the operator.
     pub async fn inspect(settings: &StoreSettings) -> Result<bool, String> {
-        let StoreUrl::Sqlite(path) = &settings.url;
+        let path = file(settings).map_err(|error| error.to_string())?;
         sqlite::inspect(path).await.map_err(|reason| format!("{}: {reason}", path.display()))
     }
 
@@ -162,7 +153,7 @@ impl Store {
             return Ok(false);
         }
         sqlx::query(sqlite::UNCOUNT).execute(mutation.connection()).await.map_err(unavailable)?;
-        mutation.commit(*name).await?;
+        mutation.commit(*name, Effect::Grants).await?;
         Ok(true)
     }
 
@@ -231,6 +222,16 @@ impl Store {
     /// Closes the connections after all running statements have ended. The store is unavailable afterwards.
     pub async fn close(&self) {
         self.pools.close().await;
+    }
+}
+
+fn file(settings: &StoreSettings) -> Result<&PathBuf, StoreError> {
+    match &settings.url {
+        StoreUrl::Sqlite(path) => Ok(path),
+        StoreUrl::Postgres(url) => Err(StoreError::Open {
+            path: url.to_string(),
+            detail: "PostgreSQL is not supported yet".to_owned(),
+        }),
     }
 }
 

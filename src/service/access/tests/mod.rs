@@ -35,6 +35,7 @@ async fn house_with(cost: u32, settings: AuthSettings) -> House {
         url: StoreUrl::Sqlite(folder.path().join("gatepost.db")),
         read_connections: 4,
         busy_timeout: Duration::from_millis(500),
+        ..StoreSettings::default()
     })
     .await
     .unwrap();

@@ -40,7 +40,7 @@ use crate::domain::Canonical;
 use crate::state::Epochs;
 use crate::state::audit::News;
 use crate::state::file_access::{self, FileUse};
-use crate::state::store::{Change, FileId, Store, StoreError};
+use crate::state::store::{Change, ChangePosition, FileId, Store, StoreError};
 
 /// The interval at which a listener looks for changes without a notice, and the longest wait for an acknowledgement.
 #[derive(Clone, Copy, Debug)]
@@ -149,10 +149,13 @@ impl SocketCluster {
     /// # Errors
     /// [`Unconfirmed`] if a process has not acknowledged within 6 seconds. Processes that are gone are not waited for.
     pub(super) async fn announce(&self, change: &Change, news: Option<News>) -> Result<(), Unconfirmed> {
+        let ChangePosition::Counted { after, upto } = change.position else {
+            return Err(Unconfirmed("the change is not one of this file".to_owned()));
+        };
         if let Some(member) = &self.member {
-            member.shared.ledger.note(change.after, change.upto);
+            member.shared.ledger.note(after, upto);
         }
-        let &Change { after, upto, name, ends_login } = change;
+        let &Change { name, ends_login, .. } = change;
         let database = Some(self.database);
         let name = name.as_str().into();
         self.send(&Notice { after, upto, name, ends_login, database, news, ..Notice::default() }).await

@@ -16,10 +16,11 @@ pub(super) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 });
 
 /// The number, the description and the text of each migration. Its file is named by the first two.
-const LISTED: [(i64, &str, &str); 3] = [
+const LISTED: [(i64, &str, &str); 4] = [
     (1, "principal", include_str!("migrations/0001_principal.sql")),
     (2, "principal cost", include_str!("migrations/0002_principal_cost.sql")),
     (3, "principal use", include_str!("migrations/0003_principal_use.sql")),
+    (4, "reserved", include_str!("migrations/0004_reserved.sql")),
 ];
 
 #[cfg(test)]
@@ -42,6 +43,6 @@ mod tests {
         let checksums = MIGRATIONS.iter().map(|migration| {
             migration.checksum[..4].iter().map(|byte| format!("{byte:02x}")).collect::<String>()
         });
-        assert_eq!(checksums.collect::<Vec<_>>(), ["d2e6dc92", "37c66119", "818a21ae"]);
+        assert_eq!(checksums.collect::<Vec<_>>(), ["d2e6dc92", "37c66119", "818a21ae", "54351c58"]);
     }
 }

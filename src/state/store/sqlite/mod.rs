@@ -18,8 +18,9 @@ use sqlx::{ConnectOptions, Connection as _, SqlitePool, Transaction};
 
 use self::migrations::MIGRATIONS;
 use self::open_files::OpenFiles;
+use super::change::Effect;
 use super::fault_log::FaultLog;
-use super::{Change, MutationError, StoreError};
+use super::{Change, ChangePosition, MutationError, StoreError};
 use crate::config::StoreSettings;
 use crate::domain::{AccountError, Canonical};
 use crate::state::file_access::{self, FileUse};
@@ -316,12 +317,12 @@ impl Mutation {
     }
 
     /// Commits: the change is on disk then, in the file that the path leads to. After an error that is unknown.
-    pub(super) async fn commit(mut self, name: Canonical) -> Result<Change, StoreError> {
+    pub(super) async fn commit(mut self, name: Canonical, effect: Effect) -> Result<Change, StoreError> {
         let upto =
             sqlx::query_scalar(CHANGES).fetch_one(&mut *self.transaction).await.map_err(unavailable)?;
         self.transaction.commit().await.map_err(unavailable)?;
         self.pools.verify_files()?;
-        Ok(Change { after: self.before, upto, name, ends_login: false })
+        Ok(effect.change(name, ChangePosition::Counted { after: self.before, upto }))
     }
 }
 

@@ -188,9 +188,10 @@ async fn every_change_counts_whoever_makes_it() {
         f.store.remove_account(&holder).await.unwrap().change,
     ];
     for change in changes {
-        assert_eq!(change.after, number);
-        assert!(change.upto > number);
-        number = change.upto;
+        let ChangePosition::Counted { after, upto } = change.position else { panic!("{change:?}") };
+        assert_eq!(after, number);
+        assert!(upto > number);
+        number = upto;
     }
     f.account("holder").await;
     let mut shell = other_connection(&f).await;

@@ -25,6 +25,7 @@ async fn fixture() -> Fixture {
         url: StoreUrl::Sqlite(folder.path().join("data/gatepost.db")),
         read_connections: 2,
         busy_timeout: Duration::from_millis(300),
+        ..StoreSettings::default()
     };
     Fixture { store: Store::open(&settings).await.unwrap(), settings, folder }
 }

@@ -101,7 +101,9 @@ async fn they_go_with_their_principal() {
 
 /// Makes the schema that of the version before the networks.
 async fn make_older(f: &Fixture) {
-    let older = "DROP TABLE principal_use; DELETE FROM _sqlx_migrations WHERE version > 2";
+    let older = "DROP TABLE principal_use; DROP TABLE secret; ALTER TABLE principal DROP COLUMN senders; \
+         ALTER TABLE principal DROP COLUMN expires_at; ALTER TABLE principal DROP COLUMN networks; \
+         DELETE FROM _sqlx_migrations WHERE version > 2";
     sqlx::raw_sql(older).execute(&f.store.pools.writer).await.unwrap();
     f.store.close().await;
 }

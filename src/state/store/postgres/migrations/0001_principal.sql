@@ -97,6 +97,8 @@ CREATE TABLE log (
     token     BIGINT,
     -- The usernames in lower case that the change is about. An account's name stands for its credentials, too. NULL: all.
     names     TEXT[] COLLATE "C",
+    -- The line of a command for the audit trails of all processes, as JSON. Nothing else depends on it.
+    news      TEXT,
     -- For the removal of old rows only.
     logged_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
@@ -143,8 +145,8 @@ INSERT INTO lease (lease_ms, longest_ms) VALUES (3000, 3000);
 -- the old timeline for a while after a promotion. Fails on a standby.
 CREATE FUNCTION gatepost_era() RETURNS TEXT LANGUAGE sql STABLE
     RETURN (SELECT system_identifier FROM pg_control_system())
-        || '/' || CAST(CAST('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8) AS BIT(32)) AS BIGINT)
-        || '/' || CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS BIGINT);
+        || '.' || CAST(CAST('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8) AS BIT(32)) AS BIGINT)
+        || '.' || CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS BIGINT);
 
 -- Notes names in the row of this transaction: all of them once they are more than 500.
 CREATE FUNCTION gatepost_note(changed TEXT[]) RETURNS VOID LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
@@ -184,8 +186,8 @@ BEGIN
     ELSIF TG_OP = 'DELETE' THEN
         -- A credential that went with its account needs no name: that of the account stands for it, and is noted as well.
         SELECT array_agg(name) INTO changed FROM (
-            SELECT lower(old.name) AS name FROM old_rows AS old
-            WHERE old.account_id IS NULL OR EXISTS (SELECT FROM principal AS account WHERE account.id = old.account_id)
+            SELECT lower(before.name) AS name FROM old_rows AS before
+            WHERE before.account_id IS NULL OR EXISTS (SELECT FROM principal AS account WHERE account.id = before.account_id)
             LIMIT 501
         ) AS names;
     ELSE
@@ -193,12 +195,12 @@ BEGIN
         is_renewal := current_setting('gatepost.renewal', true) = 'on' AND (SELECT count(*) = 1 FROM new_rows);
         -- A rename is about the old and the new name. A full join is never done by nested loops.
         SELECT array_agg(DISTINCT lower(name)) INTO changed FROM (
-            SELECT old.name AS old_name, new.name AS new_name
-            FROM old_rows AS old FULL JOIN new_rows AS new ON new.id = old.id
-            WHERE (old.id, old.account_id, old.name, old.bits, old.active, old.senders, old.expires_at, old.networks)
+            SELECT before.name AS old_name, after.name AS new_name
+            FROM old_rows AS before FULL JOIN new_rows AS after ON after.id = before.id
+            WHERE (before.id, before.account_id, before.name, before.bits, before.active, before.senders, before.expires_at, before.networks)
                 IS DISTINCT FROM
-                (new.id, new.account_id, new.name, new.bits, new.active, new.senders, new.expires_at, new.networks)
-                OR (old.hash IS DISTINCT FROM new.hash AND is_renewal IS NOT TRUE)
+                (after.id, after.account_id, after.name, after.bits, after.active, after.senders, after.expires_at, after.networks)
+                OR (before.hash IS DISTINCT FROM after.hash AND is_renewal IS NOT TRUE)
             LIMIT 501
         ) AS pairs CROSS JOIN LATERAL (VALUES (old_name), (new_name)) AS both_names (name)
         WHERE name IS NOT NULL;
@@ -294,8 +296,10 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    IF TG_TABLE_NAME = 'accounts' AND OLD.suspended <> NEW.suspended THEN
-        UPDATE principal SET active = (NOT NEW.suspended)::INT WHERE id = OLD.id;
+    IF TG_TABLE_NAME = 'accounts' THEN
+        IF OLD.suspended <> NEW.suspended THEN
+            UPDATE principal SET active = (NOT NEW.suspended)::INT WHERE id = OLD.id;
+        END IF;
     END IF;
     RETURN NEW;
 END $$;

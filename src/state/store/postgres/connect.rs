@@ -1,0 +1,199 @@
+//! Connecting to the servers of a URL: each in turn, without those in recovery, each step within a bounded time.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions, PgSslMode};
+use sqlx::{ConnectOptions, Connection, PgConnection};
+use tokio::time::timeout;
+
+use super::faults;
+use crate::config::{PostgresHost, PostgresUrl, SslMode, StoreSettings};
+use crate::state::file_access::{self, FileUse};
+use crate::state::store::StoreError;
+
+/// The most bytes of a password file.
+const LONGEST_PASSWORD: u64 = 4096;
+/// The name of the connections in `pg_stat_activity`.
+const APPLICATION: &str = "gatepost";
+/// The server ends a connection whose client was silent for 10 s and does not answer three probes.
+const KEEPALIVE: [(&str, &str); 3] =
+    [("tcp_keepalives_idle", "10"), ("tcp_keepalives_interval", "5"), ("tcp_keepalives_count", "3")];
+
+/// The servers of a URL, and how to log in.
+#[derive(Clone, Debug)]
+pub(super) struct Servers {
+    url: PostgresUrl,
+    password_file: Option<PathBuf>,
+    /// The index of the server that was the primary at the last connection.
+    last: Arc<AtomicUsize>,
+}
+
+/// A server that takes changes, and the options that it accepts.
+struct Primary {
+    options: PgConnectOptions,
+    connection: PgConnection,
+}
+
+impl Servers {
+    /// The servers of `url`, with the password of these settings.
+    pub(super) fn of(url: &PostgresUrl, settings: &StoreSettings) -> Servers {
+        let password_file = settings.password_file.as_ref().map(|file| file.path.clone());
+        Servers { url: url.clone(), password_file, last: Arc::default() }
+    }
+
+    /// Connects to the primary: first to the server that was it last, then to the others in their order. Takes `patience` at most for
+    /// each server.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], with the reason of each server.
+    pub(super) async fn connect(&self, patience: Duration) -> Result<PgConnection, StoreError> {
+        self.find_primary(self.last.load(Ordering::Relaxed), patience).await.map(|primary| primary.connection)
+    }
+
+    /// Begins with the next server at the next connection: the last one may be a primary that the others have left.
+    pub(super) fn skip(&self) {
+        self.last.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number of servers.
+    pub(super) fn count(&self) -> usize {
+        self.url.hosts.len()
+    }
+
+    async fn find_primary(&self, first: usize, patience: Duration) -> Result<Primary, StoreError> {
+        let password = self.password().await.map_err(StoreError::Unavailable)?;
+        let mut reasons = Vec::new();
+        for nth in 0..self.count() {
+            let index = (first + nth) % self.count();
+            let host = &self.url.hosts[index];
+            let options = self.options(host, password.as_deref());
+            match timeout(patience, log_in(options)).await {
+                Ok(Ok(primary)) => {
+                    self.last.store(index, Ordering::Relaxed);
+                    return Ok(primary);
+                }
+                Ok(Err(reason)) => reasons.push(format!("{host}: {reason}")),
+                Err(_) => reasons.push(format!("{host}: no answer within {patience:?}")),
+            }
+        }
+        Err(StoreError::Unavailable(reasons.join("; ")))
+    }
+
+    fn options(&self, host: &PostgresHost, password: Option<&str>) -> PgConnectOptions {
+        let options = PgConnectOptions::new_without_pgpass()
+            .username(&self.url.user)
+            .database(&self.url.database)
+            .application_name(APPLICATION)
+            // A pooler of transactions accepts no such setting, and has no memory for prepared statements.
+            .extra_float_digits(None)
+            .statement_cache_capacity(0)
+            .ssl_mode(match self.url.ssl_mode(host) {
+                SslMode::Disable => PgSslMode::Disable,
+                SslMode::Prefer => PgSslMode::Prefer,
+                SslMode::Require => PgSslMode::Require,
+                SslMode::VerifyCa => PgSslMode::VerifyCa,
+                SslMode::VerifyFull => PgSslMode::VerifyFull,
+            })
+            .disable_statement_logging();
+        let options = match host {
+            PostgresHost::Tcp(name, port) => options.host(name).port(*port),
+            PostgresHost::Socket(directory, port) => options.socket(directory).port(*port),
+        };
+        let options = match &self.url.sslrootcert {
+            Some(file) => options.ssl_root_cert(file),
+            None => options,
+        };
+        match password {
+            Some(password) => options.password(password),
+            None => options,
+        }
+    }
+
+    /// Reads the password, which may be another one by now.
+    async fn password(&self) -> Result<Option<String>, String> {
+        let Some(path) = self.password_file.clone() else {
+            return Ok(self.url.password.as_ref().map(|password| password.expose().to_owned()));
+        };
+        let read = tokio::task::spawn_blocking(move || read_password(&path));
+        read.await.map_err(|error| error.to_string())?.map(Some)
+    }
+}
+
+/// Reads the first line of a password file.
+///
+/// # Errors
+/// The text for the operator, with the path and without the content.
+pub(super) fn read_password(path: &Path) -> Result<String, String> {
+    let refuse = |reason: String| format!("store.password_file: {}: {reason}", path.display());
+    let mut text = String::new();
+    let read = file_access::open_regular(path)
+        .and_then(|file| file.take(LONGEST_PASSWORD).read_to_string(&mut text));
+    read.map_err(|error| refuse(file_access::explain(path, FileUse::Read, &error)))?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(line.to_owned()),
+        _ => Err(refuse("its first line is empty, expected the password".to_owned())),
+    }
+}
+
+/// Logs in to a server that takes changes.
+async fn log_in(options: PgConnectOptions) -> Result<Primary, String> {
+    let with_keepalive = options.clone().options(KEEPALIVE);
+    let (options, connected) = match with_keepalive.connect().await {
+        Err(error) if faults::is_unsupported_setting(&error) => {
+            let connected = options.connect().await;
+            (options, connected)
+        }
+        connected => (with_keepalive, connected),
+    };
+    let mut connection = connected.map_err(|error| faults::in_words(&error))?;
+    // As text, without a prepared statement.
+    let recovery = sqlx::raw_sql("SELECT pg_is_in_recovery()").fetch_one(&mut connection).await;
+    let row = recovery.map_err(|error| faults::in_words(&error))?;
+    match sqlx::Row::try_get::<bool, _>(&row, 0) {
+        Ok(false) => Ok(Primary { options, connection }),
+        Ok(true) => Err("it is in recovery, not the primary".to_owned()),
+        Err(error) => Err(faults::in_words(&error)),
+    }
+}
+
+/// Opens the direct connection to the primary, over which a process takes part in the cluster. The hosts are tried in their order; those in
+/// recovery are skipped. Each step on the way takes `step` at most. The connection is never opened again silently: once it is lost, every
+/// use of the listener fails within `step`.
+///
+/// # Errors
+/// [`StoreError::Unavailable`], with the reason of each server, and also if the store is not in PostgreSQL.
+pub async fn connect_primary(settings: &StoreSettings, step: Duration) -> Result<PgListener, StoreError> {
+    let url = settings
+        .direct()
+        .ok_or_else(|| StoreError::Unavailable("the store is not in PostgreSQL".to_owned()))?;
+    let Primary { options, connection } = Servers::of(url, settings).find_primary(0, step).await?;
+    let was_opened = AtomicBool::new(false);
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .acquire_timeout(step)
+        .after_connect(move |_, _| {
+            let is_second = was_opened.swap(true, Ordering::Relaxed);
+            Box::pin(async move {
+                match is_second {
+                    true => Err(sqlx::Error::Protocol("the connection was lost".to_owned())),
+                    false => Ok(()),
+                }
+            })
+        })
+        .connect_lazy_with(options);
+    let unavailable = |error: sqlx::Error| StoreError::Unavailable(faults::in_words(&error));
+    let opened = timeout(step, PgListener::connect_with(&pool)).await;
+    let mut listener = opened
+        .map_err(|_| StoreError::Unavailable(format!("no answer within {step:?}")))?
+        .map_err(unavailable)?;
+    listener.eager_reconnect(false);
+    let _ = timeout(step, connection.close()).await;
+    Ok(listener)
+}

@@ -1,0 +1,87 @@
+//! The state that every read must have seen: a lagging replica, a cut-off primary or a pooler that mixes them up must not be believed.
+
+use parking_lot::RwLock;
+
+use crate::domain::fleet::Era;
+use crate::state::store::StoreError;
+
+/// The number of the change that is applied in this process, and the server that gave it. Whoever reads, loads it before the read; a
+/// row that was read from an older state, or from another server, is not used.
+///
+/// It is published before epochs are raised, so a check that sees the raised epochs reads at least the state that raised them.
+#[derive(Debug, Default)]
+pub struct ReadFloor(RwLock<Option<Floor>>);
+
+/// A state of the database, as a read has seen it or must have seen it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Floor {
+    /// The number of changes.
+    pub(super) number: u64,
+    /// The server and its history.
+    pub(super) era: Era,
+}
+
+impl ReadFloor {
+    /// Raises it to this number of changes. Another era replaces it. Nothing is lowered within an era.
+    pub fn publish(&self, number: u64, era: Era) {
+        let mut floor = self.0.write();
+        match &mut *floor {
+            Some(floor) if floor.era == era => floor.number = floor.number.max(number),
+            other => *other = Some(Floor { number, era }),
+        }
+    }
+
+    /// The state of this moment; `None` until the process has joined the others, which decides nothing before.
+    pub(super) fn now(&self) -> Option<Floor> {
+        *self.0.read()
+    }
+}
+
+impl Floor {
+    /// Checks what a read has seen against the one from before that read.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], with the text for the log.
+    pub(super) fn check(&self, seen: &Floor) -> Result<(), StoreError> {
+        if seen.era != self.era {
+            return Err(StoreError::Unavailable(
+                "the connection leads to another server than the one that changes come from, or that was restarted".to_owned(),
+            ));
+        }
+        if seen.number < self.number {
+            return Err(StoreError::Unavailable(format!(
+                "the connection leads to a server that lags behind: it has seen change {}, and {} is known; \
+                 store.url must lead to the primary only",
+                seen.number, self.number
+            )));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn era(timeline: u32) -> Era {
+        Era { system: 7, timeline, started_at: 1 }
+    }
+
+    #[test]
+    fn it_rises_within_an_era_and_is_replaced_by_another() {
+        let floor = ReadFloor::default();
+        assert_eq!(floor.now(), None);
+        for (number, timeline, expected) in [(5, 1, 5), (4, 1, 5), (6, 1, 6), (2, 2, 2), (1, 2, 2)] {
+            floor.publish(number, era(timeline));
+            assert_eq!(floor.now(), Some(Floor { number: expected, era: era(timeline) }));
+        }
+    }
+
+    #[test]
+    fn an_older_state_and_another_server_are_refused() {
+        let floor = Floor { number: 5, era: era(1) };
+        assert!(floor.check(&floor).is_ok() && floor.check(&Floor { number: 6, ..floor }).is_ok());
+        assert!(floor.check(&Floor { number: 4, ..floor }).is_err());
+        assert!(floor.check(&Floor { number: 9, era: era(2) }).is_err());
+    }
+}

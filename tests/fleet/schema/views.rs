@@ -1,0 +1,129 @@
+//! The views for operators with psql, and roles that may use nothing else.
+
+use super::{CHANGES, filled};
+
+#[test]
+fn they_show_accounts_and_credentials_without_hashes() {
+    let database = filled();
+    database.psql("UPDATE principal SET active = 0 WHERE id = 4");
+    let accounts = "SELECT username, email, api, web, suspended, credentials, extract(epoch FROM created_at) FROM accounts ORDER BY id";
+    assert_eq!(database.psql(accounts), "Acme|t|t|t|f|2|0.000000\nother|t|t|t|t|0|0.000000");
+    let credentials = "SELECT username, account, email, api, web FROM credentials ORDER BY id";
+    assert_eq!(database.psql(credentials), "acme-Mail|Acme|t|f|f\nacme-api|Acme|f|t|f");
+    let columns = "SELECT string_agg(column_name, ' ' ORDER BY table_name, ordinal_position) FROM information_schema.columns
+                   WHERE table_name IN ('accounts', 'credentials')";
+    assert_eq!(
+        database.psql(columns),
+        "username email api web suspended credentials created_at updated_at id \
+         username account email api web created_at updated_at id"
+    );
+}
+
+#[test]
+fn changes_through_them_are_in_the_log() {
+    let database = filled();
+    for (script, id, row, names) in [
+        (
+            "UPDATE credentials SET email = false, web = true WHERE username = 'acme-Mail'",
+            2,
+            "acme-Mail|4|1",
+            "{acme-mail}",
+        ),
+        (
+            "UPDATE credentials SET username = 'acme-news' WHERE username = 'acme-Mail'",
+            2,
+            "acme-news|4|1",
+            "{acme-mail,acme-news}",
+        ),
+        ("UPDATE accounts SET suspended = true WHERE username = 'Acme'", 1, "Acme|7|0", "{acme}"),
+        (
+            "UPDATE accounts SET suspended = false, api = false WHERE username = 'Acme'",
+            1,
+            "Acme|5|1",
+            "{acme}",
+        ),
+        ("UPDATE credentials SET web = false", 2, "acme-news|0|1", "{acme-news}"),
+        ("DELETE FROM credentials WHERE username = 'acme-news'", 2, "", "{acme-news}"),
+        ("DELETE FROM accounts WHERE username = 'Acme'", 3, "", "{acme}"),
+    ] {
+        database.psql(script);
+        let found = database.psql(&format!("SELECT name, bits, active FROM principal WHERE id = {id}"));
+        assert_eq!(found, row, "{script}");
+        let logged = database.psql("SELECT names FROM log ORDER BY seq DESC LIMIT 1");
+        assert_eq!(logged, names, "{script}");
+    }
+}
+
+#[test]
+fn a_removed_credential_is_counted_and_a_changed_row_has_its_time() {
+    let database = filled();
+    let row = "SELECT credentials, updated_at > 0 FROM principal WHERE id = 1";
+    assert_eq!(database.psql(row), "2|f");
+    database.psql("DELETE FROM credentials WHERE username = 'acme-Mail'");
+    assert_eq!(database.psql(row), "1|f");
+    database.psql("UPDATE accounts SET web = false WHERE username = 'Acme'");
+    assert_eq!(database.psql(row), "1|t");
+}
+
+#[test]
+fn what_cannot_be_changed_through_them_is_refused() {
+    let database = filled();
+    for (script, reason) in [
+        (
+            "UPDATE credentials SET account = 'other'",
+            "only the username, the permissions, and the suspension",
+        ),
+        ("UPDATE accounts SET credentials = 9", "only the username, the permissions, and the suspension"),
+        (
+            "INSERT INTO credentials (username) VALUES ('new')",
+            "view credentials takes no new rows: a password has to be hashed",
+        ),
+        ("UPDATE accounts SET username = 'acme-api' WHERE username = 'other'", "principal_name_taken"),
+        ("UPDATE credentials SET email = NULL", "violates not-null constraint"),
+    ] {
+        let refused = database.try_psql(script).unwrap_err();
+        assert!(refused.contains(reason), "{script}: {refused}");
+    }
+    assert_eq!(database.psql(CHANGES), "");
+}
+
+#[test]
+fn simultaneous_edits_both_remain() {
+    let database = filled();
+    let (mut one, mut other) = (database.session(), database.session());
+    one.run("BEGIN; UPDATE credentials SET email = false WHERE username = 'acme-Mail';");
+    // Waits for the row, which it has seen with the permission.
+    other.start("UPDATE credentials SET web = true WHERE username = 'acme-Mail';");
+    database.wait_until(&format!("cardinality(pg_blocking_pids({})) > 0", other.backend()));
+    one.run("COMMIT;");
+    assert_eq!(other.finish(), "");
+    assert_eq!(database.psql("SELECT bits FROM principal WHERE id = 2"), "4");
+}
+
+#[test]
+fn a_role_needs_no_rights_to_the_tables() {
+    let database = filled();
+    let role = format!("operator_of_{}", database.name);
+    database.psql(&format!(
+        "CREATE ROLE {role}; GRANT SELECT ON accounts, credentials TO {role}; GRANT UPDATE, DELETE ON credentials TO {role}"
+    ));
+    let as_role = |script: &str| database.try_psql(&format!("SET ROLE {role};\n{script}"));
+    assert_eq!(as_role("SELECT count(*) FROM accounts, credentials").unwrap(), "4");
+    for table in ["principal", "log", "node", "counter", "secret"] {
+        let refused = as_role(&format!("SELECT * FROM {table}")).unwrap_err();
+        assert!(refused.contains("permission denied for table"), "{refused}");
+    }
+    let refused = as_role("DELETE FROM accounts").unwrap_err();
+    assert!(refused.contains("permission denied for view accounts"), "{refused}");
+    let refused = as_role("SELECT gatepost_note('{acme}')").unwrap_err();
+    assert!(refused.contains("permission denied"), "{refused}");
+    as_role("DELETE FROM credentials WHERE username = 'acme-Mail'").unwrap();
+    assert_eq!(database.psql(CHANGES), "2|{acme-mail}");
+    database.psql("UPDATE lease SET lease_ms = 1, longest_ms = 1");
+    as_role("CALL gatepost_settle()").unwrap();
+    // A role that may write the table need not be able to write the log.
+    database.psql(&format!("GRANT SELECT, UPDATE ON principal TO {role}"));
+    as_role("UPDATE principal SET bits = 0 WHERE id = 3").unwrap();
+    assert_eq!(database.psql(CHANGES), "2|{acme-mail}\n3|{acme-api}");
+    database.psql(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
