@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use gatepost::domain::Canonical;
 use gatepost::domain::fleet::{
     Beat, ChangeToken, Era, LeaseTerms, LogPosition, LogRead, LogRow, NodeId, NodeRow,
 };
-use gatepost::domain::Canonical;
 
 use super::world::{TICK, ticks};
 

@@ -22,13 +22,25 @@ pub enum Fault {
     Settles,
     PlainSqlCommits,
     BackendsCrash,
-    Fails { over: Loss, row_is_lost: bool, node: Fate },
-    Restarts { cuts: bool },
-    Trims { below: u8 },
-    LeaseCommandBegins { lease: u8 },
+    Fails {
+        over: Loss,
+        row_is_lost: bool,
+        node: Fate,
+    },
+    Restarts {
+        cuts: bool,
+    },
+    Trims {
+        below: u8,
+    },
+    LeaseCommandBegins {
+        lease: u8,
+    },
     LeaseCommandFinishes(usize),
     LeaseCommandIsInterrupted(usize),
-    LeaseBecomes { lease: u8 },
+    LeaseBecomes {
+        lease: u8,
+    },
 }
 
 /// The changes that a failover loses.

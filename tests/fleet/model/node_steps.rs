@@ -1,7 +1,7 @@
 //! The steps of a node: the driver around the real `Member`.
 
-use gatepost::domain::fleet::{Application, BeatReply, Bell, Member, MemberAction, NodeId, Staleness};
 use gatepost::domain::Moment;
+use gatepost::domain::fleet::{Application, BeatReply, Bell, Member, MemberAction, NodeId, Staleness};
 
 use super::database::{ChangeSet, Row, Snapshot, era};
 use super::setup::{Feature, Setup};

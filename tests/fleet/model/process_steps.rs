@@ -1,7 +1,7 @@
 //! The steps of a process that revokes or deletes rows: the driver around the real `Revoker`.
 
-use gatepost::domain::fleet::{Beat, NodeRow, NodesRead, RevocationVerdict, RevokerAction, WaitReason};
 use gatepost::domain::Moment;
+use gatepost::domain::fleet::{Beat, NodeRow, NodesRead, RevocationVerdict, RevokerAction, WaitReason};
 
 use super::database::{ChangeSet, era, in_ticks};
 use super::setup::{Feature, Setup};
@@ -28,8 +28,7 @@ pub enum ProcessStep {
 /// The steps that a process can take now.
 pub fn steps(setup: &Setup, world: &World, index: usize, found: &mut Vec<ProcessStep>) {
     let process = &world.revokers[index];
-    let two_steps =
-        setup.has(Feature::WaitFromBeforeCommit) || setup.has(Feature::LongestReadBeforeCommit);
+    let two_steps = setup.has(Feature::WaitFromBeforeCommit) || setup.has(Feature::LongestReadBeforeCommit);
     let is_turn = match (index, setup.has(Feature::TwoDeleters)) {
         (0, _) => true,
         (_, true) => false,
@@ -219,9 +218,7 @@ fn receive(setup: &Setup, world: &mut World, index: usize, read: &NodesRead) {
     if !setup.has(Feature::TwoDeleters) {
         *process = Process { stage: process.stage, ..Process::new() };
     }
-    if setup.has(Feature::DeletedAtWaitEnd)
-        && verdict == RevocationVerdict::InForce(WaitReason::SilentNode)
-    {
+    if setup.has(Feature::DeletedAtWaitEnd) && verdict == RevocationVerdict::InForce(WaitReason::SilentNode) {
         world.db.rows.clear();
     }
 }
@@ -229,8 +226,7 @@ fn receive(setup: &Setup, world: &mut World, index: usize, read: &NodesRead) {
 fn delete(setup: &Setup, world: &mut World, index: usize) {
     let flight = std::mem::replace(&mut world.revokers[index].flight, LookFlight::None);
     let LookFlight::Delete { id, beat, silence } = flight else { return };
-    let is_by_id =
-        setup.has(Feature::DeletedInTwoStatements) || setup.has(Feature::DeletedWhateverBeat);
+    let is_by_id = setup.has(Feature::DeletedInTwoStatements) || setup.has(Feature::DeletedWhateverBeat);
     if in_ticks(silence) >= world.db.terms.longest {
         world.db.rows.retain(|row| row.id != id || row.beat != beat && !is_by_id);
     }

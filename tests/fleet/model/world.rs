@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use gatepost::domain::fleet::{Bell, LeaseChange, LogPosition, Member, NodeId, NodesRead, Revoker, WaitId};
 use gatepost::domain::Moment;
+use gatepost::domain::fleet::{Bell, LeaseChange, LogPosition, Member, NodeId, NodesRead, Revoker, WaitId};
 
 use super::database::{ChangeSet, Database, Snapshot, era};
 use super::setup::{Feature, Setup};
