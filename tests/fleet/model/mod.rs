@@ -5,6 +5,7 @@
 //! the answer was about. Nodes are independent of each other, since a revoker waits for every row, so most setups have one
 //! node. Time is relative, so there is no horizon.
 
+mod cold_steps;
 mod database;
 mod faults;
 mod node_steps;
@@ -13,14 +14,16 @@ mod setup;
 mod world;
 
 mod broken;
+mod cold;
 mod sound;
 
 use stateright::{Checker, HasDiscoveries, Model, Path, Property};
 
+use cold_steps::ColdStep;
 use faults::Fault;
 use node_steps::NodeStep;
 use process_steps::ProcessStep;
-use setup::Setup;
+use setup::{Feature, Setup};
 use world::{NOW, Stage, World};
 
 /// A step of the model.
@@ -29,6 +32,7 @@ enum Step {
     Tick,
     Node(usize, NodeStep),
     Process(usize, ProcessStep),
+    Cold(ColdStep),
     Fault(Fault),
 }
 
@@ -56,6 +60,9 @@ impl Model for Protocol {
             steps.extend(found.into_iter().map(|step| Step::Process(index, step)));
         }
         let mut found = Vec::new();
+        cold_steps::steps(setup, world, &mut found);
+        steps.extend(found.into_iter().map(Step::Cold));
+        let mut found = Vec::new();
         faults::faults(setup, world, &mut found);
         steps.extend(found.into_iter().map(Step::Fault));
     }
@@ -70,6 +77,7 @@ impl Model for Protocol {
             }
             Step::Node(index, step) => node_steps::take(setup, &mut next, index, step),
             Step::Process(index, step) => process_steps::take(setup, &mut next, index, step),
+            Step::Cold(step) => cold_steps::take(setup, &mut next, step),
             Step::Fault(fault) => faults::happen(setup, &mut next, fault),
         };
         next.normalize(setup, 0);
@@ -78,7 +86,12 @@ impl Model for Protocol {
 
     fn properties(&self) -> Vec<Property<Protocol>> {
         vec![
-            Property::always(SAFE, |_, world: &World| !world.is_violated()),
+            Property::always(SAFE, |protocol: &Protocol, world: &World| {
+                match protocol.0.has(Feature::ColdReads) {
+                    true => !cold_steps::is_violated(world),
+                    false => !world.is_violated(),
+                }
+            }),
             Property::sometimes(ANSWERED, |_, world: &World| {
                 let is_done = |process: &world::Process| matches!(process.stage, Stage::Done(_));
                 world.nodes[0].trust > NOW && world.revokers.iter().any(is_done)

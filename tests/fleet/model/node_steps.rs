@@ -3,6 +3,7 @@
 use gatepost::domain::Moment;
 use gatepost::domain::fleet::{Application, BeatReply, Bell, Member, MemberAction, NodeId, Staleness};
 
+use super::cold_steps::{self, Effect};
 use super::database::{ChangeSet, Row, Snapshot, era};
 use super::setup::{Feature, Setup};
 use super::world::{Flight, Link, NOW, Node, Pause, TICK, World};
@@ -54,7 +55,7 @@ pub fn steps(setup: &Setup, world: &World, index: usize, found: &mut Vec<NodeSte
     }
     let node = &world.nodes[index];
     let flight = &node.flight;
-    let is_idle = *flight == Flight::None;
+    let is_idle = *flight == Flight::None && node.cold.effects.is_empty();
     let is_write = matches!(flight, Flight::Register { .. } | Flight::Beat { .. } | Flight::Settle(_));
     found.extend(NodeStep::ALL.into_iter().filter(|step| match step {
         NodeStep::Acts => is_idle,
@@ -73,6 +74,7 @@ pub fn steps(setup: &Setup, world: &World, index: usize, found: &mut Vec<NodeSte
             setup.has(Feature::AcknowledgedBeforeApplied) && matches!(flight, Flight::Read(Some(_)))
         }
         NodeStep::AcknowledgesLate => node.late.is_some(),
+        NodeStep::LosesConnection if !node.cold.effects.is_empty() => false,
         NodeStep::LosesConnection => node.link != Link::None && !setup.has(Feature::CalmNode),
         NodeStep::Crashes => !setup.has(Feature::CalmNode) && *node != Node::new(setup),
         NodeStep::Leaves => {
@@ -112,7 +114,10 @@ pub fn take(setup: &Setup, world: &mut World, index: usize, step: NodeStep) -> b
             let snapshot = world.database(link).snapshot();
             world.nodes[index].flight = Flight::Read(Some(snapshot));
         }
-        NodeStep::Applies => apply(setup, &mut world.nodes[index]),
+        NodeStep::Applies => {
+            apply(setup, &mut world.nodes[index]);
+            while setup.has(Feature::EffectsAtOnce) && cold_steps::take_effect(world) {}
+        }
         NodeStep::AcknowledgesEarly => return acknowledge_early(world, index),
         NodeStep::AcknowledgesLate => {
             let late = world.nodes[index].late.take();
@@ -280,7 +285,19 @@ fn apply(setup: &Setup, node: &mut Node) {
     if setup.has(Feature::TrimmedUnnoticed) {
         conceal_trimming(node.member.applied_number(), &mut read);
     }
-    let Application { stale, trust_until, .. } = node.member.read(NOW, read);
+    let Application { stale, trust_until, lowest, .. } = node.member.read(NOW, read);
+    if setup.has(Feature::ColdReads) {
+        let lowest = Effect::Lowest((lowest.0.timeline - 1) as u8, lowest.1 as u8);
+        let raise = Effect::Raise(stale != Staleness::Names(Vec::new()));
+        let trust = trust_until.map(Effect::Trust);
+        node.cold.effects = match (setup.has(Feature::LowestAfterRaise), setup.has(Feature::TrustBeforeRaise))
+        {
+            (true, _) => trust.into_iter().chain([lowest, raise]).collect(),
+            (_, true) => [raise].into_iter().chain(trust).chain([lowest]).collect(),
+            _ => trust.into_iter().chain([raise, lowest]).collect(),
+        };
+        return;
+    }
     node.believed = match stale {
         Staleness::Everything => snapshot.changes.set(),
         Staleness::Names(names) => node.believed.with(ChangeSet::named(&names)),

@@ -43,7 +43,8 @@ pub fn steps(setup: &Setup, world: &World, index: usize, found: &mut Vec<Process
     match process.flight {
         LookFlight::None if is_looking => {
             found.push(ProcessStep::Acts);
-            if world.old.is_some() && setup.has(Feature::OldPrimary) {
+            // A change that the failover lost would be answered there: outside of the promise.
+            if world.old.is_some() && !setup.has(Feature::FailoverLoses) {
                 found.push(ProcessStep::ActsOnOldPrimary);
             }
         }

@@ -23,6 +23,12 @@ pub enum Feature {
     Trimming,
     SilentBell,
     SlowLooks,
+    /// The first node has a cache that is filled by reads, instead of one that has everything at any time.
+    ColdReads,
+    /// The effects of a read of the log come at once, and not with the steps of a check in between.
+    EffectsAtOnce,
+    /// Rows may come from a replica that lags.
+    Replica,
     /// The node neither crashes nor loses its connection: enough for some counterexamples, and fewer states.
     CalmNode,
     // Broken rules.
@@ -61,6 +67,11 @@ pub enum Feature {
     LongestReadBeforeCommit,
     SettledAfterPresentLease,
     TrimmedUnnoticed,
+    RowsOfAnyNumber,
+    RowsOfAnyEra,
+    CheckedWithoutTrust,
+    LowestAfterRaise,
+    TrustBeforeRaise,
 }
 
 /// A setup of the model: what may happen, the nodes, the revokers, and the leases in ticks.

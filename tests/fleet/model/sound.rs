@@ -41,9 +41,16 @@ fn failovers() {
 
 #[test]
 fn changes_of_the_lease() {
-    holds(Setup::of_one(&[Lease, CalmNode]), None);
+    holds(Setup::of_one(&[Lease]), Some(13));
     holds(Setup::of_one(&[Lease, Restarts]), Some(12));
     holds(Setup::of_one(&[Lease, Failover]), Some(12));
+}
+
+#[test]
+fn rows_that_are_read_for_a_check() {
+    // A number that is compared is enough where nothing is lost.
+    holds(Setup::of_one(&[ColdReads, Replica, RowsOfAnyEra, CalmNode]), Some(18));
+    holds(Setup::of_one(&[ColdReads, Failover, OldPrimary, FailoverLoses, CalmNode]), Some(14));
 }
 
 #[test]
@@ -72,6 +79,8 @@ fn all_states_of_large_setups() {
         &[Lease, Restarts],
         &[Lease, Failover],
         &[SlowLooks],
+        &[ColdReads, Replica],
+        &[ColdReads, Failover, OldPrimary, FailoverLoses],
     ] {
         holds(Setup::new(features), None);
     }

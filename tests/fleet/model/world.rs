@@ -5,6 +5,7 @@ use std::time::Duration;
 use gatepost::domain::Moment;
 use gatepost::domain::fleet::{Bell, LeaseChange, LogPosition, Member, NodeId, NodesRead, Revoker, WaitId};
 
+use super::cold_steps::{ColdReads, Effect};
 use super::database::{ChangeSet, Database, Snapshot, era};
 use super::setup::{Feature, Setup};
 
@@ -53,6 +54,7 @@ pub struct Node {
     pub trust: Moment,
     /// The changes that whatever the node has cached includes at least.
     pub believed: ChangeSet,
+    pub cold: ColdReads,
     /// An acknowledgement that is under way on a connection that was lost.
     pub late: Option<(NodeId, LogPosition)>,
 }
@@ -148,12 +150,17 @@ impl World {
 
     /// Returns true if a check on some node could pass on the state before a change that was answered.
     pub fn is_violated(&self) -> bool {
+        let answered = self.answered();
+        self.nodes.iter().any(|node| node.trust > NOW && !node.believed.contains(answered))
+    }
+
+    /// The changes that were answered.
+    pub fn answered(&self) -> ChangeSet {
         let answered = self.revokers.iter().filter_map(|process| match process.stage {
             Stage::Done(changes) => Some(changes),
             _ => None,
         });
-        let answered = answered.fold(ChangeSet::default(), ChangeSet::with);
-        self.nodes.iter().any(|node| node.trust > NOW && !node.believed.contains(answered))
+        answered.fold(ChangeSet::default(), ChangeSet::with)
     }
 
     /// Lets a tick pass.
@@ -234,6 +241,7 @@ impl Node {
             flight: Flight::None,
             trust: Moment::ZERO,
             believed: ChangeSet::default(),
+            cold: ColdReads::default(),
             late: None,
         };
         node.normalize(setup, 0);
@@ -243,6 +251,11 @@ impl Node {
     fn normalize(&mut self, setup: &Setup, by: u64) {
         self.member.map_moments(past(setup, by), due(by));
         self.trust = due(by)(self.trust);
+        for effect in &mut self.cold.effects {
+            if let Effect::Trust(until) = effect {
+                *until = due(by)(*until);
+            }
+        }
     }
 }
 
