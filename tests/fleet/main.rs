@@ -5,3 +5,4 @@ mod common;
 
 mod model;
 mod schema;
+mod simulation;
