@@ -5,6 +5,7 @@ mod common;
 
 mod cluster;
 mod hammer;
+mod model;
 mod schema;
 mod simulation;
 mod store;

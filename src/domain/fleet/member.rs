@@ -268,20 +268,24 @@ impl Member {
         self.applied.map_or(0, |(_, last)| last.number)
     }
 
-    /// Replaces each moment by its image. For tests that explore all states: they keep time relative.
+    /// Replaces each moment by its image: those that are remembered, and those that are due. For tests that explore all
+    /// states, in which time is relative.
     #[doc(hidden)]
-    pub fn map_moments(&mut self, map: impl Fn(Moment) -> Moment) {
+    pub fn map_moments(&mut self, past: impl Fn(Moment) -> Moment, due: impl Fn(Moment) -> Moment) {
+        if let Some(known) = &mut self.era {
+            known.since = past(known.since);
+        }
+        match &mut self.phase {
+            MemberPhase::Disconnected { until } => *until = due(*until),
+            MemberPhase::AwaitsWrite { sent_at } => *sent_at = past(*sent_at),
+            MemberPhase::MustRead { sent_at } | MemberPhase::AwaitsRead { sent_at } => {
+                *sent_at = sent_at.map(past);
+            }
+            _ => {}
+        }
         let Due { beat, acknowledgement, read, poll, trim } = &mut self.due;
-        let mut moments = vec![beat, acknowledgement, read, poll, trim];
-        moments.extend(self.era.as_mut().map(|known| &mut known.since));
-        moments.extend(match &mut self.phase {
-            MemberPhase::Disconnected { until } => Some(until),
-            MemberPhase::AwaitsWrite { sent_at } => Some(sent_at),
-            MemberPhase::MustRead { sent_at } | MemberPhase::AwaitsRead { sent_at } => sent_at.as_mut(),
-            _ => None,
-        });
-        for moment in moments {
-            *moment = map(*moment);
+        for moment in [beat, acknowledgement, read, poll, trim] {
+            *moment = due(*moment);
         }
     }
 

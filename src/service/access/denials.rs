@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_lines_of_a_source_are_bounded_whatever_usernames_it_presents() {
-        let (denials, now) = (DenialLog::new(), Instant::now());
+        let (denials, now) = (DenialLog::new(), clock::now());
         let mut lines = 0;
         for n in 0..10_000_u64 {
             let username = format!("user{}", n % 3_000);

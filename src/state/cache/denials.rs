@@ -64,13 +64,13 @@ impl RememberedDenials {
         denial: Denial,
         now: Moment,
     ) {
-        let remembered = RememberedDenial { denial, until: now + LASTS };
+        let remembered = RememberedDenial { denial, until: now.after(LASTS) };
         self.0.insert(key(keys, proof, circumstance), remembered);
     }
 }
 
 /// Secrets that were wrong in a silent check, apart from all others: nothing that a client can see depends on them.
-pub(super) struct QuietDenials(moka::sync::Cache<[u8; 32], Instant, RandomState>);
+pub(super) struct QuietDenials(moka::sync::Cache<[u8; 32], Moment, RandomState>);
 
 impl QuietDenials {
     /// None yet.
@@ -85,19 +85,19 @@ impl QuietDenials {
         keys: &DigestKeys,
         proof: &Proof,
         circumstance: Circumstance,
-        now: Instant,
+        now: Moment,
     ) -> bool {
         let key = key(keys, proof, circumstance);
         let is_remembered = self.0.get(&key).is_some_and(|until| now < until);
         if is_remembered {
-            self.0.insert(key, now + LASTS_QUIETLY);
+            self.0.insert(key, now.after(LASTS_QUIETLY));
         }
         is_remembered
     }
 
     /// Remembers it for an hour.
-    pub(super) fn insert(&self, keys: &DigestKeys, proof: &Proof, circumstance: Circumstance, now: Instant) {
-        self.0.insert(key(keys, proof, circumstance), now + LASTS_QUIETLY);
+    pub(super) fn insert(&self, keys: &DigestKeys, proof: &Proof, circumstance: Circumstance, now: Moment) {
+        self.0.insert(key(keys, proof, circumstance), now.after(LASTS_QUIETLY));
     }
 }
 

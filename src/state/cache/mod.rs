@@ -161,12 +161,12 @@ impl Cache {
     }
 
     /// Returns true if this secret was wrong against this stored hash in a silent check of the last hour, and remembers it for another one.
-    pub fn was_denied_quietly(&self, proof: &Proof, circumstance: Circumstance, now: Instant) -> bool {
+    pub fn was_denied_quietly(&self, proof: &Proof, circumstance: Circumstance, now: Moment) -> bool {
         self.quiet_denials.renew(&self.keys, proof, circumstance, now)
     }
 
     /// Remembers for an hour that this secret was wrong against this stored hash, for silent checks alone.
-    pub fn deny_quietly(&self, proof: &Proof, circumstance: Circumstance, now: Instant) {
+    pub fn deny_quietly(&self, proof: &Proof, circumstance: Circumstance, now: Moment) {
         self.quiet_denials.insert(&self.keys, proof, circumstance, now);
     }
 
