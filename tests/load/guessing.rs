@@ -81,6 +81,11 @@ fn doors(gateway: &Gateway) -> Doors {
     Doors { http: of("api.listen"), smtp: of("smtp.listen") }
 }
 
+/// Changes the password as the account holder, who gets in within three tries as well.
+fn edits(gateway: &Gateway, password: &str) -> bool {
+    (0..3).any(|_| gateway.manage("edit", &format!("username=joe&password={password}")).0 == 200)
+}
+
 // Case F3: 110 guesses a second for one username, each from another address, while the queue is full of others.
 #[test]
 fn the_owner_gets_in_within_three_tries_while_110_addresses_guess() {
@@ -96,6 +101,7 @@ fn the_owner_gets_in_within_three_tries_while_110_addresses_guess() {
     // Once from each of two networks, by both protocols.
     assert_eq!(doors(&gateway).login(Door::Http, "203.0.113.5", "joe:passw0rd-1").0, 200);
     assert_eq!(doors(&gateway).login(Door::Smtp, "2001:db8:1::5", "joe:passw0rd-1").0, 235);
+    assert!(edits(&gateway, "passw0rd-1"));
 
     let attack = Attack {
         doors: RwLock::new(doors(&gateway)),
@@ -124,9 +130,9 @@ fn the_owner_gets_in_within_three_tries_while_110_addresses_guess() {
             println!("{door:?} from {from}: {tries:?}");
         };
         wait_for_throttle(&gateway);
-        assert_eq!(gateway.manage("edit", "username=joe&password=passw0rd-2").0, 200);
+        assert!(edits(&gateway, "passw0rd-2"));
         is_in(&gateway, Door::Http, "203.0.113.77", "passw0rd-2");
-        assert_eq!(gateway.manage("edit", "username=joe&password=passw0rd-3").0, 200);
+        assert!(edits(&gateway, "passw0rd-3"));
         is_in(&gateway, Door::Smtp, "2001:db8:1:2::77", "passw0rd-3");
 
         gateway.signal("TERM");
@@ -135,11 +141,11 @@ fn the_owner_gets_in_within_three_tries_while_110_addresses_guess() {
         *attack.doors.write().unwrap() = doors(&gateway);
         wait_for_throttle(&gateway);
         is_in(&gateway, Door::Http, "203.0.113.99", "passw0rd-3");
-        assert_eq!(gateway.manage("edit", "username=joe&password=passw0rd-4").0, 200);
+        assert!(edits(&gateway, "passw0rd-4"));
         is_in(&gateway, Door::Smtp, "2001:db8:1:3::99", "passw0rd-4");
         // A network in which nobody logged in has no such lane.
         let strangers = (1..10).map(|n| {
-            assert_eq!(gateway.manage("edit", &format!("username=joe&password=passw0rd-5{n}")).0, 200);
+            assert!(edits(&gateway, &format!("passw0rd-5{n}")));
             let from = format!("192.0.{n}.1");
             doors(&gateway).login(Door::Http, &from, &format!("joe:passw0rd-5{n}")).0
         });
