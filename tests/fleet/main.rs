@@ -6,3 +6,4 @@ mod common;
 mod cluster;
 mod schema;
 mod simulation;
+mod store;

@@ -173,24 +173,30 @@ impl Servers {
         let Some(path) = self.password_file.clone() else {
             return Ok(self.url.password.as_ref().map(|password| password.expose().to_owned()));
         };
-        let read = tokio::task::spawn_blocking(move || read_password(&path));
-        read.await.map_err(|error| error.to_string())?.map(Some)
+        let shown = format!("store.password_file: {}", path.display());
+        let read = tokio::task::spawn_blocking(move || read_password(&path)).await;
+        let read = read.unwrap_or_else(|error| Err(error.to_string()));
+        read.map(Some).map_err(|reason| format!("{shown}: {reason}"))
     }
 }
 
-/// Reads the first line of a password file.
+/// Checks that a password can be read from a file.
 ///
 /// # Errors
-/// The text for the operator, with the path and without the content.
-pub(super) fn read_password(path: &Path) -> Result<String, String> {
-    let refuse = |reason: String| format!("store.password_file: {}: {reason}", path.display());
+/// The text for the operator, without the path and the content.
+pub fn check_password(path: &Path) -> Result<(), String> {
+    read_password(path).map(drop)
+}
+
+/// Reads the first line of a password file.
+fn read_password(path: &Path) -> Result<String, String> {
     let mut text = String::new();
     let read = file_access::open_regular(path)
         .and_then(|file| file.take(LONGEST_PASSWORD).read_to_string(&mut text));
-    read.map_err(|error| refuse(file_access::explain(path, FileUse::Read, &error)))?;
+    read.map_err(|error| file_access::explain(path, FileUse::Read, &error))?;
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
-        _ => Err(refuse("its first line is empty, expected the password".to_owned())),
+        _ => Err("its first line is empty, expected the password".to_owned()),
     }
 }
 
