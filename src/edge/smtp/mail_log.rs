@@ -6,9 +6,8 @@ use std::time::Instant;
 use tracing::{Level, debug, enabled};
 
 use super::submitter::Submitter;
-use crate::domain::{Entry, MailId, RefusalReason};
+use crate::domain::{Entry, LONGEST_TEXT, MailId, RefusalReason, shown};
 use crate::edge::net::refusal_log::{RefusalLine, RefusalLog};
-use crate::edge::net::shown::shown;
 use crate::state::metrics::MessageOutcome;
 use crate::wire::smtp::Reply;
 
@@ -95,7 +94,7 @@ impl MailLog {
     /// Notes the recipients that were accepted.
     pub fn note_recipients(&mut self, rcpts: &[Vec<u8>], replies: &[Reply]) {
         let Some(access) = &mut self.access else { return };
-        for (rcpt, _) in rcpts.iter().zip(replies).filter(|(_, reply)| reply.is_positive()) {
+        for (rcpt, _) in rcpts.iter().zip(replies).filter(|(_, reply)| reply.is_acceptance()) {
             if access.recipients < RECIPIENTS {
                 if access.recipients > 0 {
                     access.shown_recipients.push(' ');
@@ -139,7 +138,7 @@ impl MailLog {
             first_recipients = access.shown_recipients,
             size = access.size,
             upstream = Some(access.upstream.as_str()).filter(|upstream| !upstream.is_empty()),
-            reply = Some(shown(access.reply.as_bytes(), 512)).filter(|reply| !reply.is_empty()),
+            reply = Some(shown(access.reply.as_bytes(), LONGEST_TEXT)).filter(|reply| !reply.is_empty()),
             outcome = outcome.as_str(),
             ms = access.began.elapsed().as_secs_f64() * 1e3,
             "{message}",
