@@ -124,8 +124,8 @@ async fn a_change_in_plain_sql_is_noticed_at_once_and_settled() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_notifications_changes_are_found_by_looking() {
     let database = PostgresServer::shared().database();
-    database.psql("UPDATE lease SET notify = 0");
     let (one, two) = (node(&database).await, node(&database).await);
+    database.psql("UPDATE lease SET notify = 0");
     settled(&database).await;
     let name = canonical("holder");
     for _ in 0..5 {
