@@ -193,7 +193,7 @@ async fn what_may_have_been_written_is_read_again() {
     let g = gateway().await;
     g.add("john").await.unwrap();
     let mut connection =
-        sqlx::sqlite::SqliteConnectOptions::new().filename(g.store.path()).connect().await.unwrap();
+        sqlx::sqlite::SqliteConnectOptions::new().filename(g.store.file().unwrap().0).connect().await.unwrap();
     sqlx::query("BEGIN EXCLUSIVE").execute(&mut connection).await.unwrap();
     let seen = g.epochs.now();
     let removed = g.credentials.remove(&g.holder, "john").await;
@@ -206,7 +206,7 @@ async fn what_may_have_been_written_is_read_again() {
 #[tokio::test]
 async fn without_confirmation_there_is_no_success() {
     let g = gateway().await;
-    let mut nodes = g.store.path().canonicalize().unwrap().into_os_string();
+    let mut nodes = g.store.file().unwrap().0.canonicalize().unwrap().into_os_string();
     nodes.push(".nodes/1-unreachable.sock");
     // Leads nowhere, so that nobody waits for an answer until the deadline.
     std::os::unix::fs::symlink(&nodes, &nodes).unwrap();
