@@ -192,8 +192,11 @@ async fn a_change_goes_on_when_nobody_waits_for_it() {
 async fn what_may_have_been_written_is_read_again() {
     let g = gateway().await;
     g.add("john").await.unwrap();
-    let mut connection =
-        sqlx::sqlite::SqliteConnectOptions::new().filename(g.store.file().unwrap().0).connect().await.unwrap();
+    let mut connection = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(g.store.file().unwrap().0)
+        .connect()
+        .await
+        .unwrap();
     sqlx::query("BEGIN EXCLUSIVE").execute(&mut connection).await.unwrap();
     let seen = g.epochs.now();
     let removed = g.credentials.remove(&g.holder, "john").await;
