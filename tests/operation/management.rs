@@ -271,7 +271,7 @@ fn each_leaves_a_line_and_no_secret() {
         "credential.add|holder|john||192.0.2.7|done|-",
         "credential.add|holder|john||192.0.2.7|refused|username is already taken",
         "credential.edit|holder|john|password api=1 web=0|192.0.2.7|done|-",
-        "credential.get|holder|nobody?{}||192.0.2.7|refused|no such credential",
+        "credential.get|holder|nobody\\n{}||192.0.2.7|refused|no such credential",
         "credential.edit|holder|john||192.0.2.7|refused|permissions: web is not among the rights of the account",
         "account.suspend|OPERATOR|holder||command line|done|-",
     ];
