@@ -14,7 +14,7 @@ use super::observed;
 use super::prepared::Prepared;
 use super::sockets::Sockets;
 use super::workers::{Listening, MailListening, Workers};
-use crate::config::Config;
+use crate::config::{Config, StoreUrl};
 use crate::domain::Entry;
 use crate::edge::http::server::PROTOCOLS;
 use crate::edge::http::service::HttpService;
@@ -69,7 +69,11 @@ struct Core {
 
 impl Core {
     async fn open(config: &Config, cores: usize, metrics: Arc<Metrics>) -> Result<Core, StartError> {
-        let epochs = Arc::new(Epochs::new());
+        // On PostgreSQL, a process trusts what it remembers only while it is in contact with the others.
+        let epochs = Arc::new(match config.store.url {
+            StoreUrl::Sqlite(_) => Epochs::new(),
+            StoreUrl::Postgres(_) => Epochs::without_trust(),
+        });
         cluster::ask_running(&config.store).await?;
         let store = Store::open(&config.store).await?;
         store.log_faults();

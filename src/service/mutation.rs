@@ -160,10 +160,14 @@ impl Mutations {
                     confirmed.map(|()| written.value).map_err(ManagementError::from)
                 }
                 Err(refusal) => {
-                    if matches!(refusal, ManagementError::Store(_)) {
-                        // It may have been committed. The others find out by themselves.
-                        mutations.epochs.raise(&name);
-                    }
+                    let refusal = match refusal {
+                        ManagementError::Store(error) => {
+                            // It may have been committed. The others find out by themselves.
+                            mutations.epochs.raise(&name);
+                            mutations.in_doubt(error)
+                        }
+                        refusal => refusal,
+                    };
                     let revokes = unended.asked.as_ref().is_some_and(|asked| asked.action.revokes());
                     match revokes {
                         true => Err(mutations.settled(Some(&name), refusal).await),
@@ -180,6 +184,14 @@ impl Mutations {
             error!(%panic, "a change did not come to its end");
             Err(cut_off())
         })
+    }
+
+    /// Tells for how long it may take until a change is in effect that was perhaps committed.
+    fn in_doubt(&self, error: StoreError) -> ManagementError {
+        match error {
+            StoreError::Uncertain(reason) => ManagementError::Unconfirmed(self.cluster.unknown(reason)),
+            error => ManagementError::Store(error),
+        }
     }
 
     /// Returns a refusal once it is true in every process, if it says that there is nothing left to revoke. The change that has led to it

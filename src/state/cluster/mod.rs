@@ -96,6 +96,14 @@ impl Cluster {
         }
     }
 
+    /// The error of a change that was perhaps committed.
+    pub fn unknown(&self, reason: String) -> Unconfirmed {
+        match self {
+            Cluster::Sockets(_) => Unconfirmed::Silent(reason),
+            Cluster::Fleet(fleet) => fleet.unknown(reason),
+        }
+    }
+
     /// Leaves. Must be called once no cached data of the store is in use any more, and before the store is closed.
     pub async fn leave(&self) {
         match self {

@@ -27,6 +27,8 @@ pub(super) struct MemberLoop {
     view: Arc<NodeView>,
     member: Member,
     connection: Option<FleetConnection>,
+    /// True once the schema is known to be there.
+    is_ready: bool,
     /// The era in the metrics.
     shown: Option<Era>,
     /// True if the last failure was logged, and nothing has succeeded since.
@@ -53,6 +55,7 @@ impl MemberLoop {
             view,
             member,
             connection,
+            is_ready: false,
             shown: None,
             is_lost: false,
         }
@@ -109,7 +112,10 @@ impl MemberLoop {
     }
 
     async fn connect(&mut self) -> Result<(), StoreError> {
-        self.store.make_ready().await?;
+        if !self.is_ready {
+            self.store.make_ready().await?;
+            self.is_ready = true;
+        }
         let (connection, era) = FleetConnection::open(&self.servers, self.member.step_timeout()).await?;
         let bell = connection.bell();
         self.member.connected(clock::now(), era, bell);
@@ -185,10 +191,15 @@ impl MemberLoop {
     /// reads.
     fn apply(&mut self, application: Application) {
         let Application { lowest: (era, number), stale, applied, trust_until, went_back } = application;
-        self.floor.publish(number, era);
         match &stale {
-            Staleness::Everything => self.epochs.raise_all(),
-            Staleness::Names(names) => self.epochs.raise_each(names),
+            Staleness::Everything => {
+                self.floor.reset(number, era);
+                self.epochs.raise_all();
+            }
+            Staleness::Names(names) => {
+                self.floor.publish(number, era);
+                self.epochs.raise_each(names);
+            }
         }
         if let Some(until) = trust_until {
             self.epochs.trust().extend(until);

@@ -200,7 +200,8 @@ impl FleetCluster {
         }
     }
 
-    fn unknown(&self, reason: String) -> Unconfirmed {
+    /// The error of a change that is in effect after the longest lease at the latest, if it is stored.
+    pub(super) fn unknown(&self, reason: String) -> Unconfirmed {
         Unconfirmed::Unknown { reason, within: self.view.now().terms.longest }
     }
 }
