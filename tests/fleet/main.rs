@@ -4,5 +4,6 @@
 mod common;
 
 mod model;
+mod orderings;
 mod schema;
 mod simulation;

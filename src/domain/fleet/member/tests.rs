@@ -285,6 +285,12 @@ fn a_node_that_leaves_deletes_its_row() {
     assert_eq!(next(&mut member, 31), MemberAction::Left);
     member.failed(at(40), 0);
     assert_eq!(next(&mut member, 41), MemberAction::Left);
+    // A read that was under way extends no trust.
+    let mut member = joined(0);
+    beat(&mut member, 500, 0);
+    assert!(matches!(next(&mut member, 501), MemberAction::Read { .. }));
+    member.leave();
+    assert_eq!(member.read(at(502), log(0, 0)).trust_until, None);
     // Without a connection there is nothing to wait for.
     let mut member = joined(0);
     member.failed(at(30), 0);
