@@ -233,6 +233,8 @@ fn what_is_missing_in_the_log_makes_everything_stale() {
     assert_eq!(stale(trimmed), (Staleness::Everything, None));
     let trimmed = LogRead { trimmed_below: 6, token_at_applied: None, rows: Vec::new(), ..log(4, 5) };
     assert_eq!(stale(trimmed), (Staleness::Everything, None));
+    // The marker counts, whatever rows are there.
+    assert_eq!(stale(LogRead { trimmed_below: 6, ..log(4, 5) }), (Staleness::Everything, None));
     // Rows are cut off.
     let mut cut = log(4, 7);
     cut.rows.pop();
