@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::findings::Findings;
 use super::toml_faults::flag_of;
-use super::wording::{is_secret, nearest, shown};
+use super::wording::{is_secret, may_be_told, nearest, shown, told};
 use super::{KeyLocation, NamedFile, quantity};
 
 /// A table of the file. It records the keys that were read; all others are unknown.
@@ -263,9 +264,9 @@ impl<'a> ConfigValue<'a> {
                 let meant = meant.or_else(|| nearest(&lower, all.iter().copied()));
                 let hint = meant.map(|word| format!(", did you mean '{word}'?")).unwrap_or_default();
                 match hint.is_empty() {
-                    true => format!("unknown value '{}': expected one of {}", shown(text), all.join(", ")),
+                    true => format!("unknown value '{}': expected one of {}", told(text), all.join(", ")),
                     false => {
-                        format!("unknown value '{}'{hint} Expected one of {}", shown(text), all.join(", "))
+                        format!("unknown value '{}'{hint} Expected one of {}", told(text), all.join(", "))
                     }
                 }
             })
@@ -283,7 +284,7 @@ impl<'a> ConfigValue<'a> {
     /// Reads a whole number within bounds.
     pub(super) fn number<T>(&self, bounds: RangeInclusive<T>) -> Option<T>
     where
-        T: TryFrom<u64> + PartialOrd + std::fmt::Display,
+        T: TryFrom<u64> + PartialOrd + Display,
     {
         let DeValue::Integer(integer) = self.value.get_ref() else {
             return self.mismatch("a whole number");
@@ -331,6 +332,20 @@ impl<'a> ConfigValue<'a> {
         self.list(read)
     }
 
+    /// Reads an element of a list whose elements differ: those before it are in `seen`.
+    pub(super) fn distinct<T: Clone + PartialEq + Display>(
+        &self,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+        seen: &mut Vec<T>,
+    ) -> Option<T> {
+        let element = self.parsed(parse)?;
+        if seen.contains(&element) {
+            self.refuse(format!("'{element}' is listed twice"));
+        }
+        seen.push(element.clone());
+        Some(element)
+    }
+
     fn bare_number(&self) -> Option<String> {
         match self.value.get_ref() {
             DeValue::Integer(number) => Some(number.to_string()),
@@ -374,7 +389,7 @@ impl<'a> ConfigValue<'a> {
                 "1" => Some("true".to_owned()),
                 _ => None,
             },
-            ("a list in brackets", DeValue::String(text)) if !text.contains('@') => {
+            ("a list in brackets", DeValue::String(text)) if may_be_told(text) => {
                 Some(format!("[\"{}\"]", shown(text)))
             }
             _ => None,

@@ -5,10 +5,13 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, ConfigError, ExaminedConfig, HttpEntry, NamedFile, StoreUrl};
+use crate::config::{
+    Config, ConfigError, ExaminedConfig, HttpEntry, KeyLocation, NamedFile, PostgresUrl, StoreUrl,
+};
 use crate::edge::net::{tls_certificate, tls_roots};
 use crate::state::cluster;
 use crate::state::file_access::{self, FileUse};
+use crate::state::shell_command::{path_word, to_type, word};
 use crate::state::store;
 
 /// The permissions of others, beside owner and group.
@@ -36,13 +39,28 @@ fn spool_error(entry: &HttpEntry) -> Option<ConfigError> {
 
 /// The reason for which the database cannot be opened, found without opening it.
 pub fn store_error(config: &Config) -> Option<ConfigError> {
-    let StoreUrl::Sqlite(path) = &config.store.url else { return None };
+    let path = match &config.store.url {
+        StoreUrl::Sqlite(path) => path,
+        StoreUrl::Postgres(url) => return server_error(config, url),
+    };
     let (place, reason) = match path.symlink_metadata() {
         Ok(_) => (path.clone(), store::check_access(path).and_then(|()| cluster::check_folder(path)).err()?),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_store_error(path)?,
         Err(error) => (path.clone(), file_access::explain(path, FileUse::Own, &error)),
     };
     Some(ConfigError::at(&config.store_place, format!("{}: {reason}", place.display())))
+}
+
+/// The reason for which a file cannot be read that connections to PostgreSQL need.
+fn server_error(config: &Config, url: &PostgresUrl) -> Option<ConfigError> {
+    if let Some(NamedFile { path, place }) = &config.store.password_file
+        && let Err(reason) = store::postgres::check_password(path)
+    {
+        return Some(ConfigError::at(place, format!("{}: {reason}", path.display())));
+    }
+    let urls = [Some(url), config.store.direct_url.as_ref()].into_iter().flatten();
+    let mut roots = urls.filter_map(|url| url.sslrootcert.as_ref());
+    roots.find_map(|path| Some(tls_roots::check(path).err()?.at(None, &config.store_place)))
 }
 
 /// The reason for which a database cannot be created. Its directory is created with it.
@@ -78,7 +96,7 @@ pub fn errors_beside_others(examined: &ExaminedConfig) -> Vec<ConfigError> {
         wrong.extend(checked.map_err(at).err());
     }
     wrong.retain(|error| {
-        let place = crate::config::KeyLocation { line: error.line, key: error.key.clone() };
+        let place = KeyLocation { line: error.line, key: error.key.clone() };
         examined.is_known(&place)
     });
     wrong
@@ -126,8 +144,9 @@ pub fn warnings(config: &Config) -> Vec<String> {
         if !real.ancestors().skip(1).all(is_reached) {
             return None;
         }
-        let (path, ownership) = (path.display(), file_access::ownership(&metadata));
-        Some(format!("{key}: {path}: every user may use it ({ownership}), and {why}; type: chmod o= {path}"))
+        let (shown, ownership) = (path.display(), file_access::ownership(&metadata));
+        let help = to_type(&path, |path| format!("chmod o= {path}"));
+        Some(format!("{key}: {shown}: every user may use it ({ownership}), and {why}{help}"))
     };
     secrets.into_iter().filter_map(open).chain(unwritable).collect()
 }
@@ -147,8 +166,8 @@ pub fn warning_to_root(config: &Config, file: &Path) -> Option<String> {
     };
     let owner = metadata.map(|metadata| metadata.uid()).filter(|uid| *uid != 0);
     let user = owner.map_or_else(|| "gatepost".to_owned(), file_access::user);
-    Some(format!(
-        "checked as root, to whom no file is closed; as the gateway's user, type: sudo -u {user} gatepost check --config {}",
-        file.display()
-    ))
+    let command = word(&user).zip(path_word(file)).map(|(user, file)| {
+        format!("; as the gateway's user, type: sudo -u {user} gatepost check --config {file}")
+    });
+    Some(format!("checked as root, to whom no file is closed{}", command.unwrap_or_default()))
 }

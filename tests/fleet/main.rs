@@ -7,3 +7,4 @@ mod model;
 mod orderings;
 mod schema;
 mod simulation;
+mod store;

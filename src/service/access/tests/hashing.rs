@@ -59,6 +59,18 @@ async fn a_full_queue_is_unavailable_and_no_failure() {
     assert_eq!(house.checks(), unknown as u64);
 }
 
+// The refusal waits as long as a silent check of an owner takes.
+#[tokio::test]
+async fn a_refusal_for_lack_of_capacity_waits_for_the_configured_cost() {
+    for (cost, least, most) in [(COST, 250, 900), (12, 900, 3000)] {
+        let house = house_with(cost, AuthSettings::default()).await;
+        let began = Instant::now();
+        house.access.unavailable(&DecisionClock::start(), Unavailable::Busy).await;
+        let waited = began.elapsed().as_millis();
+        assert!((least..most).contains(&waited), "{cost}: {waited} ms");
+    }
+}
+
 #[tokio::test]
 async fn passwords_hashed_elsewhere_work_and_outdated_ones_are_renewed() {
     let house = house_with(5, AuthSettings::default()).await;
