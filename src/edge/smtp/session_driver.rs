@@ -45,6 +45,8 @@ pub struct SessionDriver {
     changes: Watched<u64>,
     /// True after a change that could not be checked against the credential of this session.
     unsure: bool,
+    /// False once the credential was seen without the permission `email`.
+    may_send: bool,
     delivery: Option<Box<MailDelivery>>,
     under_way: Option<InFlightGuard>,
     /// The end of the longest session that is configured.
@@ -95,6 +97,7 @@ impl SessionDriver {
             out: Vec::with_capacity(BUFFER),
             granted: None,
             unsure: false,
+            may_send: true,
             delivery: None,
             under_way: None,
             worker,

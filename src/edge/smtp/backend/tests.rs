@@ -22,6 +22,7 @@ pub(super) mod sink;
 
 mod connections;
 mod extensions;
+mod message_replies;
 mod readiness;
 
 use sink::{Act, Settings, Sink, say};
