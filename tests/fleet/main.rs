@@ -6,6 +6,7 @@ mod common;
 mod cluster;
 mod hammer;
 mod model;
+mod orderings;
 mod schema;
 mod simulation;
 mod store;

@@ -164,7 +164,7 @@ impl Member {
     }
 
     /// Takes the result of [`MemberAction::Read`], received at `now`. A read in another era than that of the connection does
-    /// not extend trust, and the node connects again.
+    /// not extend trust, and the node connects again. Neither does a read of a node that leaves.
     pub fn read(&mut self, now: Moment, read: LogRead) -> Application {
         let sent_at = match self.phase {
             MemberPhase::AwaitsRead { sent_at } => sent_at,
@@ -176,6 +176,7 @@ impl Member {
             true => MemberPhase::Idle,
             false => MemberPhase::Disconnected { until: now },
         };
+        let extends = is_same_era && !self.is_leaving;
         let went_back = self.went_back(&read);
         let is_gapless = went_back.is_none() && self.is_gapless(&read);
         self.terms = read.terms;
@@ -184,7 +185,7 @@ impl Member {
             lowest: (read.era, read.last.number),
             stale: if is_gapless { names_in(read) } else { Staleness::Everything },
             applied: self.applied_number(),
-            trust_until: sent_at.filter(|_| is_same_era).map(|sent_at| sent_at.after(self.terms.trust())),
+            trust_until: sent_at.filter(|_| extends).map(|sent_at| sent_at.after(self.terms.trust())),
             went_back,
         }
     }

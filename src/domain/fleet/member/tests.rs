@@ -233,6 +233,8 @@ fn what_is_missing_in_the_log_makes_everything_stale() {
     assert_eq!(stale(trimmed), (Staleness::Everything, None));
     let trimmed = LogRead { trimmed_below: 6, token_at_applied: None, rows: Vec::new(), ..log(4, 5) };
     assert_eq!(stale(trimmed), (Staleness::Everything, None));
+    // The marker counts, whatever rows are there.
+    assert_eq!(stale(LogRead { trimmed_below: 6, ..log(4, 5) }), (Staleness::Everything, None));
     // Rows are cut off.
     let mut cut = log(4, 7);
     cut.rows.pop();
@@ -285,6 +287,12 @@ fn a_node_that_leaves_deletes_its_row() {
     assert_eq!(next(&mut member, 31), MemberAction::Left);
     member.failed(at(40), 0);
     assert_eq!(next(&mut member, 41), MemberAction::Left);
+    // A read that was under way extends no trust.
+    let mut member = joined(0);
+    beat(&mut member, 500, 0);
+    assert!(matches!(next(&mut member, 501), MemberAction::Read { .. }));
+    member.leave();
+    assert_eq!(member.read(at(502), log(0, 0)).trust_until, None);
     // Without a connection there is nothing to wait for.
     let mut member = joined(0);
     member.failed(at(30), 0);
