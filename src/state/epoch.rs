@@ -98,14 +98,10 @@ impl Epochs {
 
     /// Does the same for each of these names, and announces it once.
     pub fn raise_each(&self, names: &[Canonical]) {
-        if names.is_empty() {
-            return;
+        let raised = names.iter().map(|name| self.raised.raise(usize::from(self.shard(name).0)));
+        if let Some(number) = raised.max() {
+            self.announce(number);
         }
-        let number = self.next();
-        for name in names {
-            self.shards[usize::from(self.shard(name).0)].fetch_max(number, Ordering::AcqRel);
-        }
-        self.announce(number);
     }
 
     /// Does the same as [`Epochs::raise`], for a name whose verified secrets are of no more use. Cached data of the name is

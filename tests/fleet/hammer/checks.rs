@@ -6,6 +6,7 @@ use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::super::simulation::random::Random;
 use super::nodes::Nodes;
 use crate::common::http::{Response, get};
 
@@ -80,10 +81,19 @@ pub fn check(
     stop: &AtomicBool,
     seed: u64,
 ) {
-    let mut random = super::super::simulation::random::Random::new(seed);
+    let mut random = Random::new(seed);
     let mut connection: Option<TcpStream> = None;
     while !stop.load(Ordering::Relaxed) {
-        let subject = &subjects[random.below(subjects.len() as u64) as usize];
+        // Half of the checks look for a credential that is revoked at this moment.
+        let any = |random: &mut Random| &subjects[random.below(subjects.len() as u64) as usize];
+        let candidates = if random.chance(50) { subjects.len() } else { 1 };
+        let mut subject = any(&mut random);
+        for _ in 1..candidates {
+            if subject.state.load(Ordering::SeqCst) % 2 == 1 {
+                break;
+            }
+            subject = any(&mut random);
+        }
         let before = subject.state.load(Ordering::SeqCst);
         let granted_before = subject.granted_at.load(Ordering::SeqCst);
         let login = format!("{}:{}", subject.name, subject.password.read().unwrap());

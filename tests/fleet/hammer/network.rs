@@ -15,7 +15,7 @@ enum Flow {
 /// A relay between one kind of connection of one node and its server.
 pub struct Network {
     address: SocketAddr,
-    server: Mutex<SocketAddr>,
+    server: SocketAddr,
     flow: Mutex<Flow>,
     changed: Condvar,
     connections: Mutex<Vec<Conversation>>,
@@ -33,7 +33,7 @@ impl Network {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let network = Arc::new(Network {
             address: listener.local_addr().unwrap(),
-            server: Mutex::new(server),
+            server,
             flow: Mutex::new(Flow::Passes),
             changed: Condvar::new(),
             connections: Mutex::default(),
@@ -49,11 +49,6 @@ impl Network {
 
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// Leads new connections to another server.
-    pub fn redirect(&self, server: SocketAddr) {
-        *self.server.lock().unwrap() = server;
     }
 
     /// Resets all connections.
@@ -81,7 +76,7 @@ impl Network {
     }
 
     fn relay(self: &Arc<Network>, client: TcpStream) {
-        let Ok(server) = TcpStream::connect(*self.server.lock().unwrap()) else { return };
+        let Ok(server) = TcpStream::connect(self.server) else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let is_swallowed = Arc::new(Mutex::new(false));
         for (from, to) in [(&client, &server), (&server, &client)] {

@@ -113,10 +113,6 @@ impl Node {
     pub fn command(&self, arguments: &[&str], input: &str) -> Output {
         command(&self.config, arguments, input)
     }
-
-    pub fn log(&self) -> String {
-        self.gateway.read().unwrap().log().text()
-    }
 }
 
 /// Repeats a call until it succeeds. Returns the number of attempts.
