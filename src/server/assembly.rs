@@ -14,7 +14,7 @@ use super::observed;
 use super::prepared::Prepared;
 use super::sockets::Sockets;
 use super::workers::{Listening, MailListening, Workers};
-use crate::config::Config;
+use crate::config::{Config, StoreUrl};
 use crate::domain::Entry;
 use crate::edge::http::server::PROTOCOLS;
 use crate::edge::http::service::HttpService;
@@ -69,11 +69,15 @@ struct Core {
 
 impl Core {
     async fn open(config: &Config, cores: usize, metrics: Arc<Metrics>) -> Result<Core, StartError> {
-        let epochs = Arc::new(Epochs::new());
+        // On PostgreSQL, a process trusts what it remembers only while it is in contact with the others.
+        let epochs = Arc::new(match config.store.url {
+            StoreUrl::Sqlite(_) => Epochs::new(),
+            StoreUrl::Postgres(_) => Epochs::without_trust(),
+        });
         cluster::ask_running(&config.store).await?;
         let store = Store::open(&config.store).await?;
         store.log_faults();
-        let cluster = Arc::new(Cluster::join(&store, epochs.clone()).await?);
+        let cluster = Arc::new(Cluster::join(&store, &config.store, epochs.clone(), metrics.clone()).await?);
         let (auth, threads) = (&config.auth, config.auth.hash_threads_on(cores));
         let hasher = Hasher::start(auth.bcrypt_cost, threads, auth.hash_queue, metrics.clone());
         let hasher = Arc::new(hasher.map_err(StartError::HashThreads)?);

@@ -102,6 +102,18 @@ impl Epochs {
         self.announce(number);
     }
 
+    /// Does the same for each of these names, and announces it once.
+    pub fn raise_each(&self, names: &[Canonical]) {
+        if names.is_empty() {
+            return;
+        }
+        let number = self.next();
+        for name in names {
+            self.shards[usize::from(self.shard(name).0)].fetch_max(number, Ordering::AcqRel);
+        }
+        self.announce(number);
+    }
+
     /// Does the same as [`Epochs::raise`], for a name whose verified secrets are of no more use. Cached data of the name is
     /// dropped, which only frees its memory: it is stale already, and a slow loader may insert it again.
     pub fn raise_and_forget(&self, name: &Canonical) {

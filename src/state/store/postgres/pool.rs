@@ -146,7 +146,7 @@ impl PoolShared {
         floor: Option<Floor>,
     ) -> Result<Vec<Row>, StoreError> {
         let sql = format!(
-            "WITH seen AS MATERIALIZED (SELECT number AS seen_number, gatepost_era() AS seen_era FROM counter) \
+            "WITH seen AS MATERIALIZED (SELECT number AS seen_number, gatepost_era() AS seen_era FROM counter LIMIT 1) \
              SELECT seen_number, seen_era, found.* FROM seen LEFT JOIN \
              (SELECT CAST(1 AS BIGINT) AS is_found, wanted.* FROM ({}) AS wanted) AS found ON true{order}",
             statement.sql()
