@@ -4,6 +4,8 @@
 mod common;
 
 mod cluster;
+mod model;
+mod orderings;
 mod schema;
 mod simulation;
 mod store;
