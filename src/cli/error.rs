@@ -18,8 +18,8 @@ pub enum CommandError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The database cannot be read or written, for this reason. It is unknown if a change was made.
-    #[error("the database {path}: {1}", path = .0.display())]
-    Unusable(PathBuf, String),
+    #[error("the database {0}: {1}")]
+    Unusable(String, String),
     /// The searched name does not exist.
     #[error("there is no account and no credential of that name")]
     NoSuchName,

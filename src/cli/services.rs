@@ -48,7 +48,7 @@ impl Services {
         cluster::ask_running(&config.store).await?;
         let store = Store::open(&config.store).await?;
         if store.is_new() {
-            say(&format!("created a new database, {}", store.path().display()));
+            say(&format!("created a new database, {}", store.place()));
         }
         Services::with(store, config)
     }
@@ -76,11 +76,11 @@ impl Services {
     /// # Errors
     /// That of the command.
     pub async fn finish<T>(self, done: Result<T, CommandError>) -> Result<T, CommandError> {
-        let path = self.store.path().to_path_buf();
+        let place = self.store.place();
         self.close().await;
         done.map_err(|error| match error {
             CommandError::Refused(ManagementError::Store(error)) => {
-                CommandError::Unusable(path, error.reason().to_owned())
+                CommandError::Unusable(place, error.reason().to_owned())
             }
             other => other,
         })

@@ -98,14 +98,7 @@ impl HttpEntry {
 
 fn origins(value: &ConfigValue<'_>) -> Option<Vec<AllowedOrigin>> {
     let mut seen = Vec::new();
-    value.list(|value| {
-        let origin = value.parsed(AllowedOrigin::parse)?;
-        if seen.contains(&origin) {
-            value.refuse(format!("'{origin}' is listed twice"));
-        }
-        seen.push(origin.clone());
-        Some(origin)
-    })
+    value.list(|value| value.distinct(AllowedOrigin::parse, &mut seen))
 }
 
 /// Limits for bodies that are read to find the credential. Sizes are in bytes.

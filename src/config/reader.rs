@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -283,7 +284,7 @@ impl<'a> ConfigValue<'a> {
     /// Reads a whole number within bounds.
     pub(super) fn number<T>(&self, bounds: RangeInclusive<T>) -> Option<T>
     where
-        T: TryFrom<u64> + PartialOrd + std::fmt::Display,
+        T: TryFrom<u64> + PartialOrd + Display,
     {
         let DeValue::Integer(integer) = self.value.get_ref() else {
             return self.mismatch("a whole number");
@@ -329,6 +330,20 @@ impl<'a> ConfigValue<'a> {
             return self.keep(Err("the list is empty".to_owned()));
         }
         self.list(read)
+    }
+
+    /// Reads an element of a list whose elements differ: those before it are in `seen`.
+    pub(super) fn distinct<T: Clone + PartialEq + Display>(
+        &self,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+        seen: &mut Vec<T>,
+    ) -> Option<T> {
+        let element = self.parsed(parse)?;
+        if seen.contains(&element) {
+            self.refuse(format!("'{element}' is listed twice"));
+        }
+        seen.push(element.clone());
+        Some(element)
     }
 
     fn bare_number(&self) -> Option<String> {

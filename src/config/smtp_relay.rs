@@ -82,12 +82,5 @@ impl SmtpLogin {
 
 fn upstreams(value: &ConfigValue<'_>) -> Option<Vec<SmtpUpstream>> {
     let mut seen = Vec::new();
-    value.filled_list(|value| {
-        let upstream = value.parsed(address::smtp_upstream)?;
-        if seen.contains(&upstream) {
-            value.refuse(format!("'{upstream}' is listed twice"));
-        }
-        seen.push(upstream.clone());
-        Some(upstream)
-    })
+    value.filled_list(|value| value.distinct(address::smtp_upstream, &mut seen))
 }

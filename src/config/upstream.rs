@@ -130,14 +130,7 @@ fn is_name(text: &str) -> bool {
 
 fn upstreams(value: &ConfigValue<'_>) -> Option<Vec<Upstream>> {
     let mut seen = Vec::new();
-    value.filled_list(|value| {
-        let upstream = value.parsed(address::upstream)?;
-        if seen.contains(&upstream) {
-            value.refuse(format!("'{upstream}' is listed twice"));
-        }
-        seen.push(upstream.clone());
-        Some(upstream)
-    })
+    value.filled_list(|value| value.distinct(address::upstream, &mut seen))
 }
 
 /// The check that finds out if a backend is up.

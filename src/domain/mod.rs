@@ -11,6 +11,7 @@ pub mod pattern;
 pub mod permission;
 pub mod refusal_reason;
 pub mod request_id;
+pub mod shown;
 pub mod username;
 
 pub use account_error::AccountError;
@@ -25,4 +26,5 @@ pub use pattern::{PathPattern, PatternError};
 pub use permission::{Permission, PermissionEdit, Permissions, PermissionsError};
 pub use refusal_reason::RefusalReason;
 pub use request_id::{MailId, RequestId};
+pub use shown::{LONGEST_NAME, LONGEST_TEXT, shown};
 pub use username::{Canonical, Username, UsernameError};

@@ -98,7 +98,7 @@ impl Gateway {
                 },
                 _ = look.tick() => tokio::select! {
                     () = signals.stop.asked() => break,
-                    () = reloader.reload_changed_certificate() => {}
+                    () = reloader.look_at_certificate(&assembly) => {}
                 },
             }
         }

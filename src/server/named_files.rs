@@ -5,7 +5,9 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, ConfigError, ExaminedConfig, HttpEntry, NamedFile, StoreUrl};
+use crate::config::{
+    Config, ConfigError, ExaminedConfig, HttpEntry, KeyLocation, NamedFile, PostgresUrl, StoreUrl,
+};
 use crate::edge::net::{tls_certificate, tls_roots};
 use crate::state::cluster;
 use crate::state::file_access::{self, FileUse};
@@ -36,13 +38,28 @@ fn spool_error(entry: &HttpEntry) -> Option<ConfigError> {
 
 /// The reason for which the database cannot be opened, found without opening it.
 pub fn store_error(config: &Config) -> Option<ConfigError> {
-    let StoreUrl::Sqlite(path) = &config.store.url else { return None };
+    let path = match &config.store.url {
+        StoreUrl::Sqlite(path) => path,
+        StoreUrl::Postgres(url) => return server_error(config, url),
+    };
     let (place, reason) = match path.symlink_metadata() {
         Ok(_) => (path.clone(), store::check_access(path).and_then(|()| cluster::check_folder(path)).err()?),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_store_error(path)?,
         Err(error) => (path.clone(), file_access::explain(path, FileUse::Own, &error)),
     };
     Some(ConfigError::at(&config.store_place, format!("{}: {reason}", place.display())))
+}
+
+/// The reason for which a file cannot be read that connections to PostgreSQL need.
+fn server_error(config: &Config, url: &PostgresUrl) -> Option<ConfigError> {
+    if let Some(NamedFile { path, place }) = &config.store.password_file
+        && let Err(reason) = store::postgres::check_password(path)
+    {
+        return Some(ConfigError::at(place, format!("{}: {reason}", path.display())));
+    }
+    let urls = [Some(url), config.store.direct_url.as_ref()].into_iter().flatten();
+    let mut roots = urls.filter_map(|url| url.sslrootcert.as_ref());
+    roots.find_map(|path| Some(tls_roots::check(path).err()?.at(None, &config.store_place)))
 }
 
 /// The reason for which a database cannot be created. Its directory is created with it.
@@ -78,7 +95,7 @@ pub fn errors_beside_others(examined: &ExaminedConfig) -> Vec<ConfigError> {
         wrong.extend(checked.map_err(at).err());
     }
     wrong.retain(|error| {
-        let place = crate::config::KeyLocation { line: error.line, key: error.key.clone() };
+        let place = KeyLocation { line: error.line, key: error.key.clone() };
         examined.is_known(&place)
     });
     wrong

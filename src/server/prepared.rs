@@ -17,7 +17,7 @@ use crate::edge::net::{certificate_validity, descriptors, tls_certificate};
 use crate::edge::smtp::backend::group::BackendGroup;
 use crate::state::Metrics;
 use crate::state::file_access::{self, FileUse};
-use crate::state::store::Store;
+use crate::state::store::{Store, StoreState};
 
 /// A configuration that can be served.
 pub struct Prepared {
@@ -125,12 +125,17 @@ pub async fn check(text: &str, file: &Path) -> CheckReport {
     }
     let config = &examined.config;
     let mut errors = Prepared::for_start(config, 1, &Metrics::new()).err().unwrap_or_default();
-    if errors.iter().all(|error| error.key != config.store_place.key)
-        && let Err(error) = Store::inspect(&config.store).await
-    {
-        errors.push(ConfigError::at(&config.store_place, error));
-    }
     let mut warnings = warnings(config);
+    if errors.iter().all(|error| error.key != config.store_place.key) {
+        match Store::inspect(&config.store).await {
+            Ok(StoreState::Usable | StoreState::Older) => {}
+            Ok(StoreState::Unreachable(reason)) => warnings.push(format!(
+                "{}: {}: {reason}; the gateway starts nevertheless, and answers 503 until the database answers",
+                config.store_place.key, config.store.url
+            )),
+            Err(error) => errors.push(ConfigError::at(&config.store_place, error)),
+        }
+    }
     if Store::has_reserved_name(&config.store).await {
         warnings.push(format!(
             "store: an account or credential has the reserved username {RESERVED}; it keeps working, but should be replaced"

@@ -25,7 +25,12 @@ pub enum ConfigSource {
 /// Applies new configurations.
 pub struct Reloader {
     source: ConfigSource,
+    /// The configuration of the start, with the `[tls]` of the last reload.
     running: Config,
+    /// The configuration that was applied last.
+    applied: Config,
+    /// True if the last reload was of that configuration again, and failed only because of the certificate.
+    awaits_certificate: bool,
     certificate: Option<Arc<TlsCertificate>>,
     seen: Option<CertificateStamp>,
     metrics: Arc<Metrics>,
@@ -41,7 +46,8 @@ impl Reloader {
         seen: Option<CertificateStamp>,
         metrics: Arc<Metrics>,
     ) -> Reloader {
-        Reloader { source, running, certificate, seen, metrics }
+        let applied = running.clone();
+        Reloader { source, running, applied, awaits_certificate: false, certificate, seen, metrics }
     }
 
     /// Reloads the source: routes, groups and limits of the HTTP entries, the trusted proxies, and the certificate. If
@@ -50,20 +56,27 @@ impl Reloader {
     pub async fn reload(&mut self, gateway: &Assembly) {
         let ConfigSource::File(path) = &self.source else {
             info!("no configuration file to reload");
-            return self.reload_certificate();
+            self.reload_certificate();
+            return;
         };
         let file = path.display().to_string();
-        let config = match read_config(path).and_then(|text| Config::parse(&text, &file)) {
-            Ok(config) => config,
-            Err(errors) => return self.refuse(&errors.to_string()),
-        };
+        self.awaits_certificate = false;
+        match read_config(path).and_then(|text| Config::parse(&text, &file)) {
+            Ok(config) => self.apply(config, &file, gateway).await,
+            Err(errors) => self.refuse(&errors.to_string()),
+        }
+    }
+
+    /// Applies what can be applied of `config`, which was read from `file`.
+    async fn apply(&mut self, config: Config, file: &str, gateway: &Assembly) {
         // Before the files are read, so that a change in the meantime is seen at the next look.
         let seen = config.tls.as_ref().map(CertificateStamp::of);
         let mut prepared = match Prepared::checked(&config, gateway.workers.count(), &self.metrics) {
             Ok(prepared) => prepared,
             Err(wrong) => {
-                let errors = ConfigErrors::new(&path.display().to_string(), wrong);
-                return self.refuse(&errors.to_string());
+                self.awaits_certificate =
+                    config == self.applied && wrong.iter().all(|error| error.key.starts_with("tls."));
+                return self.refuse(&ConfigErrors::new(file, wrong).to_string());
             }
         };
         prepared.resolve().await;
@@ -94,6 +107,7 @@ impl Reloader {
         for warning in prepared::warnings(&config) {
             warn!("{warning}");
         }
+        self.applied = config;
     }
 
     fn refuse(&self, wrong: &str) {
@@ -104,17 +118,28 @@ impl Reloader {
         error!("configuration not reloaded: the old one stays in use");
     }
 
-    /// Reloads the certificate if its files have changed. A disk that does not answer keeps nothing else waiting.
-    pub async fn reload_changed_certificate(&mut self) {
-        let Some(tls) = self.running.tls.clone() else { return };
-        let stamp = tokio::task::spawn_blocking(move || CertificateStamp::of(&tls)).await.ok();
-        if stamp.is_some() && self.seen != stamp {
-            self.reload_certificate();
+    /// Reloads the certificate if its files have changed, and completes a reload that had failed only because of them.
+    pub async fn look_at_certificate(&mut self, gateway: &Assembly) {
+        if self.reload_changed_certificate().await && std::mem::take(&mut self.awaits_certificate) {
+            let file = match &self.source {
+                ConfigSource::File(path) => path.display().to_string(),
+                ConfigSource::Fixed => String::new(),
+            };
+            self.apply(self.applied.clone(), &file, gateway).await;
         }
     }
 
-    fn reload_certificate(&mut self) {
-        let (Some(shown), Some(tls)) = (&self.certificate, &self.running.tls) else { return };
+    /// Reloads the certificate if its files have changed; true if another one is in use then. A disk that does not answer keeps nothing
+    /// else waiting.
+    async fn reload_changed_certificate(&mut self) -> bool {
+        let Some(tls) = self.running.tls.clone() else { return false };
+        let stamp = tokio::task::spawn_blocking(move || CertificateStamp::of(&tls)).await.ok();
+        stamp.is_some() && self.seen != stamp && self.reload_certificate()
+    }
+
+    /// Reloads the certificate. Returns false if it cannot be used.
+    fn reload_certificate(&mut self) -> bool {
+        let (Some(shown), Some(tls)) = (&self.certificate, &self.running.tls) else { return false };
         self.seen = Some(CertificateStamp::of(tls));
         match tls_certificate::read(tls) {
             Ok(read) => {
@@ -124,12 +149,14 @@ impl Reloader {
                 for warning in prepared::certificate_warnings(&self.running) {
                     warn!("{warning}");
                 }
+                true
             }
             Err(errors) => {
                 self.metrics.reloaded(Reloaded::Certificate, ReloadOutcome::Failed);
                 for ConfigError { key, reason, .. } in errors {
                     error!(key, reason, "certificate not reloaded: the old one stays in use");
                 }
+                false
             }
         }
     }

@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 use tracing::field::{Value, display};
 use tracing::{debug, info, warn};
 
-/// Names are cut at this many characters. No username is longer.
-const LONGEST_NAME: usize = 64;
+use crate::domain::{LONGEST_NAME, LONGEST_TEXT, shown};
 
 /// A line of the audit trail. A field that is `None` is left out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,7 +49,10 @@ impl Record<'_> {
     /// Writes the line.
     pub fn write(&self, weight: Weight) {
         let Record { action, subject, change, entry, source, code, outcome, reason, repeated, .. } = *self;
-        let (actor, subject) = (shown(self.actor), subject.map(shown));
+        let name = |text: &str| shown(text.as_bytes(), LONGEST_NAME);
+        let text = |text: &str| shown(text.as_bytes(), LONGEST_TEXT);
+        let (actor, subject) = (name(self.actor), subject.map(name));
+        let (change, reason) = (change.map(text), reason.map(text));
         let (plain_actor, plain_subject) = (display(&actor), subject.as_ref().map(display));
         let actor = if is_plain(&actor) { &plain_actor as &dyn Value } else { &actor };
         let subject = match (&subject, &plain_subject) {
@@ -69,12 +71,6 @@ impl Record<'_> {
             Weight::Repeated => line!(debug),
         }
     }
-}
-
-/// A name that a client presented, in a form that is safe for the log.
-fn shown(text: &str) -> String {
-    let letters = text.chars().take(LONGEST_NAME);
-    letters.map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// Returns true if a name needs no quotes. In others, a blank would let a client write fields of its own.
@@ -160,5 +156,7 @@ mod tests {
         let [quoted, json] = lines("bob source=203.0.113.9", "a\"b");
         assert!(quoted.contains(r#" actor="bob source=203.0.113.9" subject="a\"b" "#), "{quoted}");
         assert!(json.contains(r#""actor":"bob source=203.0.113.9","subject":"a\"b""#), "{json}");
+        let [_, json] = lines("jürgen", "a\u{202e}b\n");
+        assert!(json.contains(r#""actor":"jürgen","subject":"a\\u{202e}b\\n""#), "{json}");
     }
 }

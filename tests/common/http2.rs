@@ -9,9 +9,11 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{Request, Response};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::tls::Authority;
 use super::{Gateway, configured};
@@ -72,10 +74,40 @@ impl Frames {
     }
 }
 
-/// A stream that keeps a copy of what is read.
-struct Recorded<S>(S, Frames);
+/// Has a wrapper of a stream write to it: to the field of that name.
+#[macro_export]
+macro_rules! forward_writes {
+    ($wrapper:ty, $stream:tt) => {
+        impl tokio::io::AsyncWrite for $wrapper {
+            fn poll_write(
+                mut self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                bytes: &[u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                tokio::io::AsyncWrite::poll_write(std::pin::Pin::new(&mut self.$stream), cx, bytes)
+            }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Recorded<S> {
+            fn poll_flush(
+                mut self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                tokio::io::AsyncWrite::poll_flush(std::pin::Pin::new(&mut self.$stream), cx)
+            }
+
+            fn poll_shutdown(
+                mut self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                tokio::io::AsyncWrite::poll_shutdown(std::pin::Pin::new(&mut self.$stream), cx)
+            }
+        }
+    };
+}
+
+/// A stream that keeps a copy of what is read.
+struct Recorded(TlsStream<TcpStream>, Frames);
+
+impl AsyncRead for Recorded {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -88,23 +120,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Recorded<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Recorded<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
+crate::forward_writes!(Recorded, 0);
 
 /// The same, and the frames that come.
 pub async fn recorded(
@@ -112,7 +128,7 @@ pub async fn recorded(
     authority: &Authority,
 ) -> (SendRequest<Bytes>, JoinHandle<()>, Frames) {
     let connector = TlsConnector::from(authority.client(&["h2", "http/1.1"]));
-    let stream = tokio::net::TcpStream::connect(address(gateway)).await.unwrap();
+    let stream = TcpStream::connect(address(gateway)).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let stream = connector.connect("gate.test".try_into().unwrap(), stream).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));

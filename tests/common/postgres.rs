@@ -96,6 +96,22 @@ impl Drop for Afterwards {
     }
 }
 
+/// Reads the standard error of a process until a line contains `mark`, and from there on in the background. False if it ends before.
+pub fn follow(child: &mut Child, log: &Arc<Log>, mark: &'static str) -> bool {
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let (marked, is_marked) = std::sync::mpsc::channel();
+    let log = log.clone();
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            if line.contains(mark) {
+                let _ = marked.send(());
+            }
+            log.push(line);
+        }
+    });
+    is_marked.recv().is_ok()
+}
+
 /// The way in which a server is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
@@ -221,7 +237,7 @@ impl PostgresServer {
             command.envs(self.environment.iter().map(|(key, value)| (key, value)));
             command.arg("-D").arg(self.data()).current_dir("/").stdin(Stdio::null()).stdout(Stdio::null());
             let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-            if self.is_ready(&mut child) {
+            if follow(&mut child, &self.log, "database system is ready to accept") {
                 *running = Some(child);
                 return;
             }
@@ -229,22 +245,6 @@ impl PostgresServer {
             // Others of a killed server may not be gone yet, and keep its memory.
             assert!(Instant::now() < deadline, "PostgreSQL does not start:\n{}", self.log.text());
         }
-    }
-
-    /// Reads the log until the server takes connections, and from there on in the background. False if it ends before.
-    fn is_ready(&self, child: &mut Child) -> bool {
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (ready, is_ready) = std::sync::mpsc::channel();
-        let log = self.log.clone();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                if line.contains("database system is ready to accept") {
-                    let _ = ready.send(());
-                }
-                log.push(line);
-            }
-        });
-        is_ready.recv().is_ok()
     }
 
     /// Stops it, and waits until its first process is gone.
@@ -305,6 +305,14 @@ impl PostgresServer {
     pub fn try_psql(&self, database: &str, script: &str) -> Result<String, String> {
         psql_at(&self.url(database), script)
     }
+
+    /// Waits until a condition of SQL is true, as it stands behind SELECT.
+    pub fn wait_until(&self, database: &str, condition: &str) {
+        let (mut session, deadline) = (Session::open(&self.url(database)), Instant::now() + PATIENCE);
+        while session.run(&format!("SELECT {condition};")) != "t" {
+            assert!(Instant::now() < deadline, "it never comes true: {condition}");
+        }
+    }
 }
 
 impl Drop for PostgresServer {
@@ -339,12 +347,9 @@ impl PostgresDatabase<'_> {
         self.server.try_psql(&self.name, script)
     }
 
-    /// Waits until a condition of SQL is true, as it stands behind SELECT.
+    /// See [`PostgresServer::wait_until`].
     pub fn wait_until(&self, condition: &str) {
-        let (mut session, deadline) = (self.session(), Instant::now() + PATIENCE);
-        while session.run(&format!("SELECT {condition};")) != "t" {
-            assert!(Instant::now() < deadline, "it never comes true: {condition}");
-        }
+        self.server.wait_until(&self.name, condition);
     }
 
     /// A session of psql that stays open.

@@ -5,3 +5,4 @@ mod common;
 
 mod schema;
 mod simulation;
+mod store;

@@ -2,6 +2,7 @@
 
 mod logged_names;
 mod numbers;
+mod servers;
 mod settling;
 mod views;
 

@@ -55,6 +55,22 @@ fn a_backend_that_is_down_is_502_at_once_and_is_used_when_it_is_back() {
     assert_eq!(backend.next().target, "/open/a");
 }
 
+/// An interim response shows that a backend is at work.
+#[test]
+fn a_request_is_not_repeated_after_an_interim_response() {
+    for interim in ["102 Processing", "103 Early Hints"] {
+        let backends = [(); 2].map(|()| saying(format!("HTTP/1.1 {interim}\r\n\r\n")));
+        let gateway = Gateway::start(&several(&[backends[0].address, backends[1].address], ""));
+        assert_eq!(get("/open/a").send(gateway.api()).status, 502);
+        let asked: usize = backends.iter().map(|backend| backend.drain().len()).sum();
+        assert_eq!(asked, 1, "{interim}");
+    }
+    let works = "HTTP/1.1 102 Processing\r\n\r\n".repeat(40);
+    let backend = saying(format!("{works}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone"));
+    let gateway = Gateway::start(&open_api(backend.address, ""));
+    assert_eq!(get("/open/a").send(gateway.api()).text(), "done");
+}
+
 #[test]
 fn a_health_check_by_path_takes_a_backend_out_of_turn() {
     let sick = Backend::answering(|request| match request.target.as_str() {

@@ -11,12 +11,17 @@ use std::time::{Duration, Instant};
 
 use crate::common::backend::{Backend, Received, read_header};
 use crate::common::http2::{address, ask, http2, recorded, send, start, whole};
+use crate::common::mail::{metric, wait_for_metric};
 use crate::common::tls::Authority;
 use crate::common::{PATIENCE, nobody};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::Bytes;
+use h2::Reason;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+
+const OPS: &str = "[ops]\nlisten = \"127.0.0.1:0\"\n";
 
 /// A connection that isn't read while its gate is shut.
 struct Gated {
@@ -53,23 +58,7 @@ impl AsyncRead for Gated {
     }
 }
 
-impl AsyncWrite for Gated {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
+crate::forward_writes!(Gated, stream);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_waits_until_answers_are_taken() {
@@ -130,17 +119,53 @@ async fn a_stop_does_not_wait_for_who_is_idle() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_header_that_is_too_large_is_refused_and_the_connection_goes_on() {
     let (authority, backend) = (Authority::new(), Backend::hello());
-    let gateway = start(&authority, backend.address, "");
+    let gateway = start(&authority, backend.address, OPS);
     let mut client = http2(&gateway, &authority).await;
-    let long = "x".repeat(30_000);
-    let names: Vec<String> = (0..3).map(|n| format!("x-{n}")).collect();
-    let fields: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), long.as_str())).collect();
-    let refused = ask(&mut client, "GET", "/open/a", &fields, true).0.await;
-    assert!(refused.as_ref().is_ok_and(|answer| answer.status() == 431), "{refused:?}");
-    let good = ask(&mut client, "GET", "/open/a", &[], true).0.await.unwrap();
-    assert_eq!(good.status(), 200);
-    backend.next();
+    let (long, longer) = ("x".repeat(30_000), "x".repeat(70_000));
+    // The client's library takes no path of 64 KiB.
+    let (path, method) = (format!("/open/{}", &longer[..65_000]), "X".repeat(70_000));
+    let three = [("x-0", long.as_str()), ("x-1", long.as_str()), ("x-2", long.as_str())];
+    let one = [("x-0", longer.as_str())];
+    let requests: [(&str, &str, &[(&str, &str)]); 4] = [
+        ("GET", "/open/a", &three),
+        ("GET", "/open/a", &one),
+        ("GET", &path, &[("x-0", &long[..600])]),
+        (&method, "/open/a", &[]),
+    ];
+    for (nth, (method, path, fields)) in (1..).zip(requests) {
+        let answer = ask(&mut client, method, path, fields, true).0.await.unwrap();
+        let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+        let (status, text) = whole(answer).await.unwrap();
+        assert_eq!(status, 431);
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains(&format!("The request header is too large (id {id})")), "{text}");
+        let line = gateway.log().wait_for(&[&id]);
+        assert!(line.contains(r#""code":"431","reason":"header too large""#), "{line}");
+        wait_for_metric(&gateway, "gatepost_http_requests_total{entry=\"api\",status=\"431\"}", nth);
+        let good = ask(&mut client, "GET", "/open/a", &[], true).0.await.unwrap();
+        assert_eq!(good.status(), 200);
+        backend.next();
+    }
     assert!(backend.drain().is_empty());
+}
+
+// Case F5: Gatepost itself resets a stream whose body has another length than it said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_another_length_is_a_faulty_request_and_no_lost_client() {
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let gateway = start(&authority, backend.address, OPS);
+    let mut client = http2(&gateway, &authority).await;
+    for (nth, body) in (1..).zip(["abc", "abcdefgh"]) {
+        let fields = [("content-length", "5")];
+        let (answer, mut writer) = ask(&mut client, "POST", "/open/a", &fields, false);
+        assert!(send(&mut writer, Bytes::from_static(body.as_bytes()), true).await);
+        let error = answer.await.unwrap_err();
+        assert_eq!(error.reason(), Some(Reason::PROTOCOL_ERROR));
+        wait_for_metric(&gateway, "gatepost_http_requests_total{entry=\"api\",status=\"400\"}", nth);
+    }
+    let line = gateway.log().wait_for(&["invalid request"]);
+    assert!(line.contains("Invalid body over HTTP/2: most likely, it is longer or shorter"), "{line}");
+    assert_eq!(metric(&gateway, "gatepost_http_requests_total{entry=\"api\",status=\"499\"}"), 0);
 }
 
 // Case A10: the number of fields is limited as over HTTP/1.

@@ -58,6 +58,27 @@ fn a_trusted_proxy_names_the_client() {
     assert!(!gateway.log().text().contains("\"source\":\"127.0.0.1\""));
 }
 
+/// What could not be read as a request has the same source, if its fields could be read.
+#[test]
+fn a_trusted_proxy_names_the_client_of_an_invalid_request() {
+    let (gateway, _backend) = behind("127.0.0.1");
+    for (beginning, source) in [
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: a", "192.0.2.1"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x", "192.0.2.1"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nb", "127.0.0.1"),
+    ] {
+        let mut connection = Connection::open(gateway.api());
+        connection.write(format!("{beginning}\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n").as_bytes());
+        let response = connection.read_response();
+        assert_eq!(response.status, 400);
+        let id = response.header("x-request-id").unwrap();
+        for target in ["refusal", "access"] {
+            let line = gateway.log().wait_for(&[id, &format!("\"target\":\"{target}\"")]);
+            assert!(line.contains(&format!("\"source\":\"{source}\"")), "{line}");
+        }
+    }
+}
+
 /// An answer without what differs each time.
 fn answer(gateway: &Gateway, from: &str, login: &str) -> (u16, BTreeMap<String, String>, String) {
     let response = get("/api/a.json").basic(login).header("X-Forwarded-For", from).send(gateway.api());

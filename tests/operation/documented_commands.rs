@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::backend::Backend;
@@ -21,7 +21,7 @@ fn block(word: &str, directory: &Path) -> String {
     let (user, group) = if is_root { ("-o nobody", "-g nogroup") } else { ("", "") };
     let dir = directory.display().to_string();
     block
-        .replace("/var/lib/gatepost/", &format!("{dir}/"))
+        .replace("/var/lib/gatepost", &dir)
         .replace("/etc/gatepost/", &format!("{dir}/"))
         .replace("sudo -u gatepost ", "")
         .replace("systemctl", "true")
@@ -31,10 +31,9 @@ fn block(word: &str, directory: &Path) -> String {
 }
 
 fn sh(script: &str) {
-    // With the umask of a login.
+    // With the umask of a login, whose shell continues after an error.
     let script = format!("umask 022\n{script}");
-    let output =
-        Command::new("bash").args(["-ec", &script]).env("RENEWED_LINEAGE", lineage(&script)).output();
+    let output = Command::new("bash").args(["-c", &script]).env("RENEWED_LINEAGE", lineage(&script)).output();
     let output = output.unwrap();
     assert!(output.status.success(), "{script}\n{output:?}");
 }
@@ -49,6 +48,12 @@ fn lineage(script: &str) -> String {
 
 fn mode(path: &Path) -> u32 {
     path.metadata().unwrap().mode() & 0o7777
+}
+
+/// The directories with what was replaced.
+fn copies(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("before-restore")).collect()
 }
 
 // Case E18: the backup is for its owner alone, and the restored file has the right owner and mode.
@@ -67,11 +72,23 @@ fn a_backup_is_made_and_restored_as_documented() {
 
     gateway.command(&["credential", "remove", "joe", "--account", "acme"], "");
     gateway.kill();
-    sh(&block("before-restore", &directory).replace("backup-2026-11-28.db", &backup));
+    let replaced = fs::read(directory.join("gatepost.db")).unwrap();
+    let restore = block("before-restore", &directory).replace("backup-2026-11-28.db", &backup);
+    for nth in 1..=2 {
+        sh(&restore);
+        let copies = copies(&directory);
+        assert_eq!(copies.len(), nth, "one for each restore: {copies:?}");
+        assert!(copies.iter().all(|copy| mode(copy) == 0o700));
+        let is_first = |copy: &PathBuf| fs::read(copy.join("gatepost.db")).unwrap() == replaced;
+        assert!(copies.iter().any(is_first), "the database before the first restore is still there");
+    }
     assert_eq!(mode(&directory.join("gatepost.db")), 0o600);
     if rustix::process::geteuid().is_root() {
         assert_eq!(directory.join("gatepost.db").metadata().unwrap().uid(), 65534);
     }
+    let missing = restore.replace(&backup, "backup-of-no-day.db");
+    assert!(!Command::new("bash").args(["-c", &missing]).status().unwrap().success());
+    assert_eq!(copies(&directory).len(), 2, "without a backup, nothing is moved");
     gateway.restart();
     assert_eq!(get("/v3/stats").basic(JOE).send(gateway.api()).status, 200, "as documented, it is back");
 }

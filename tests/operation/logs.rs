@@ -4,7 +4,7 @@ use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
 
 use crate::common::backend::{Backend, read_request};
-use crate::common::http::{Connection, get};
+use crate::common::http::{Connection, get, request};
 use crate::common::mail::{ANN, CONTENT, Client, JOE, plain, smtp};
 use crate::common::sink::{Act, Settings, Sink, say};
 use crate::common::terminal::Terminal;
@@ -62,6 +62,12 @@ fn each_request_has_a_line_where_that_is_wanted() {
     let id = answer.header("x-request-id").unwrap().to_owned();
     let line = gateway.log().wait_for(&["\"target\":\"access\"", &id]);
     assert!(line.contains("\"path\":\"/open/a\"") && line.contains("\"status\":200"), "{line}");
+    // A line has its bound, and no text of a client makes it longer.
+    let method = "X".repeat(65_000);
+    let answer = request(&method, "/open/a").send(gateway.api());
+    let id = answer.header("x-request-id").unwrap();
+    let line = gateway.log().wait_for(&["\"target\":\"access\"", id]);
+    assert!(line.contains(&format!("\"method\":\"{}…\"", &method[..32])), "{line}");
 }
 
 #[test]

@@ -192,8 +192,11 @@ async fn a_change_goes_on_when_nobody_waits_for_it() {
 async fn what_may_have_been_written_is_read_again() {
     let g = gateway().await;
     g.add("john").await.unwrap();
-    let mut connection =
-        sqlx::sqlite::SqliteConnectOptions::new().filename(g.store.path()).connect().await.unwrap();
+    let mut connection = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(g.store.file().unwrap().0)
+        .connect()
+        .await
+        .unwrap();
     sqlx::query("BEGIN EXCLUSIVE").execute(&mut connection).await.unwrap();
     let seen = g.epochs.now();
     let removed = g.credentials.remove(&g.holder, "john").await;
@@ -206,7 +209,7 @@ async fn what_may_have_been_written_is_read_again() {
 #[tokio::test]
 async fn without_confirmation_there_is_no_success() {
     let g = gateway().await;
-    let mut nodes = g.store.path().canonicalize().unwrap().into_os_string();
+    let mut nodes = g.store.file().unwrap().0.canonicalize().unwrap().into_os_string();
     nodes.push(".nodes/1-unreachable.sock");
     // Leads nowhere, so that nobody waits for an answer until the deadline.
     std::os::unix::fs::symlink(&nodes, &nodes).unwrap();
@@ -268,7 +271,7 @@ fn each_leaves_a_line_and_no_secret() {
         "credential.add|holder|john||192.0.2.7|done|-",
         "credential.add|holder|john||192.0.2.7|refused|username is already taken",
         "credential.edit|holder|john|password api=1 web=0|192.0.2.7|done|-",
-        "credential.get|holder|nobody?{}||192.0.2.7|refused|no such credential",
+        "credential.get|holder|nobody\\n{}||192.0.2.7|refused|no such credential",
         "credential.edit|holder|john||192.0.2.7|refused|permissions: web is not among the rights of the account",
         "account.suspend|OPERATOR|holder||command line|done|-",
     ];

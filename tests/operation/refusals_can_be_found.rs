@@ -256,7 +256,8 @@ fn over_http() {
         (get("/api/a.json?api_key=x").basic(JOE), "400", "", "invalid request"),
         (get("/api/a.json"), "401", "", "no credential"),
         (get("/api/a.json").basic("joe:wrong-passw0rd"), "401", "joe", "wrong"),
-        (get("/api/a.json").basic("a\u{1b}b:wrong-passw0rd"), "401", "a\\x1bb", "unknown"),
+        (get("/api/a.json").basic("a\u{1b}b:wrong-passw0rd"), "401", "a\\u{1b}b", "unknown"),
+        (get("/api/a.json").basic("jürgen:wrong-passw0rd"), "401", "jürgen", "unknown"),
         (preflight, "401", "", "preflight of an origin"),
         (get("/api/mail.send.json").basic(JOE), "403", "joe", "forbidden"),
         (cross, "403", "joe", "cross-site by Sec-Fetch-Site"),
@@ -327,13 +328,19 @@ fn of_connections_over_http() {
     // A client that says nothing is refused nothing.
     let lines = || gateway.log().text().matches("TLS handshake").count();
     let before = lines();
+    let open = "gatepost_connections{entry=\"api\"}";
+    wait_for_metric(&gateway, open, 0);
     for _ in 0..3 {
-        drop(TcpStream::connect(tls).unwrap());
+        let silent = TcpStream::connect(tls).unwrap();
+        wait_for_metric(&gateway, open, 1);
+        drop(silent);
+        // A line would have been written before.
+        wait_for_metric(&gateway, open, 0);
     }
+    assert_eq!(lines(), before, "{}", gateway.log().text());
     let open: Vec<TcpStream> = (0..8).map(|_| TcpStream::connect(gateway.api()).unwrap()).collect();
     gateway.log().wait_for(&["too many connections from this source", "\"api\"", "\"listener\"", "INFO"]);
     drop(open);
-    assert_eq!(lines(), before, "{}", gateway.log().text());
 }
 
 // Case E6: one source can't flood the log, nor hide what is refused to others.

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http::Method;
 use tracing::{Level, debug, enabled};
 
 use super::error::Refusal;
@@ -12,15 +11,18 @@ use super::peer::HttpPeer;
 use super::proxy::exchange::Side;
 use super::refused::log_refusal;
 use super::service::{HttpService, Plan};
-use crate::domain::RequestId;
+use crate::domain::{LONGEST_NAME, RequestId, shown};
 use crate::wire::RequestHead;
 
 /// The target of these lines, for `log.level`.
 const TARGET: &str = "access";
 
+/// The most bytes of a method in a line. Those of IANA's registry are shorter.
+const METHOD_LIMIT: usize = 32;
+
 /// A request as its line names it.
 pub struct AccessLine {
-    method: Method,
+    method: String,
     path: String,
     source: IpAddr,
 }
@@ -29,7 +31,7 @@ impl AccessLine {
     /// The line of a request; `None` while the access log is off, where it costs nothing.
     pub fn of(request: &RequestHead, client: &HttpPeer, plan: &Plan) -> Option<AccessLine> {
         enabled!(target: TARGET, Level::DEBUG).then(|| AccessLine {
-            method: request.method().clone(),
+            method: shown(request.method().as_str().as_bytes(), METHOD_LIMIT),
             path: LoggedPath(request.target()).to_string(),
             source: client.source(request.fields(), &plan.trusted_proxies),
         })
@@ -42,8 +44,8 @@ impl AccessLine {
             target: TARGET,
             entry = site.entry.as_str(),
             source = %self.source,
-            user,
-            method = self.method.as_str(),
+            user = user.map(|user| shown(user.as_bytes(), LONGEST_NAME)),
+            method = self.method,
             path = self.path,
             status,
             upstream,
@@ -71,13 +73,13 @@ pub struct EndedRequest<'a> {
     pub request_id: &'a RequestId,
 }
 
-/// Logs what never became a request.
-pub fn log_unread(site: &HttpService, client: &HttpPeer, refusal: &Refusal, request_id: &RequestId) {
-    log_refusal(site, client.address(), request_id, "", refusal);
+/// Logs what never became a request. `source` is that of the fields, if they could be read.
+pub fn log_unread(site: &HttpService, source: IpAddr, refusal: &Refusal, request_id: &RequestId) {
+    log_refusal(site, source, request_id, "", refusal);
     debug!(
         target: TARGET,
         entry = site.entry.as_str(),
-        source = client.shown(),
+        source = %source,
         status = refusal.status(),
         reason = %refusal.reason(),
         request_id = request_id.as_str(),

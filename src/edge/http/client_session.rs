@@ -82,6 +82,14 @@ impl ClientSession {
         read.inspect_err(|_| self.close_afterwards())
     }
 
+    /// Returns true if Gatepost has reset the stream of the request, because its body violates the protocol of HTTP/2.
+    pub fn is_reset_as_invalid(&mut self) -> bool {
+        match self {
+            ClientSession::Http1(_) => false,
+            ClientSession::Http2(client) => client.is_invalid(),
+        }
+    }
+
     /// Resolves once the client is gone. It may have ended its own side before. Cancel safe.
     pub async fn gone(&mut self) {
         match self {

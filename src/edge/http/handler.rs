@@ -35,6 +35,10 @@ const TOO_MANY: &str = "Too many requests at once from this client, try again";
 /// The text for a credential in the path.
 const IN_PATH: &str = "The path contains api_user or api_key: send them in the query, behind the first `?`";
 
+/// The text for a request over HTTP/2 that the h2 crate has reset.
+const INVALID_STREAM: &str =
+    "Invalid body over HTTP/2: most likely, it is longer or shorter than content-length";
+
 /// The bytes of most requests to a backend.
 const REQUEST_SIZE: usize = 1024;
 
@@ -214,6 +218,13 @@ impl Underway<'_> {
 
     /// Finishes the exchange. Returns true if the connection can be used again.
     async fn end(mut self, session: &mut ClientSession, answered: Result<Exchange, Refusal>) -> bool {
+        let answered = match answered {
+            // The client can't be answered on that stream, but it has not disconnected.
+            Ok(Exchange::ClientGone) | Err(Refusal::ClientGone) if session.is_reset_as_invalid() => {
+                Err(Refusal::Malformed(INVALID_STREAM.into()))
+            }
+            answered => answered,
+        };
         let (status, reusable, broken_off) = match answered {
             Ok(Exchange::Switched(backend)) => {
                 let line = AccessLine::of(session.head(), self.handler.client, &self.plan);

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::body::error::{BodyError, form_refused};
 use super::error::Refusal;
-use crate::domain::Presented;
+use crate::domain::{Presented, shown};
 use crate::wire::{
     BodyScanner, CredentialError, FieldKind, FormError, HeaderFields, PresentedCredential, one_credential,
     path_has_credential, take_credential, without_credential,
@@ -262,7 +262,7 @@ impl fmt::Display for LoggedPath<'_> {
             true => path.split(|b| matches!(b, b'&' | b';' | b'%')).next().unwrap_or_default(),
             false => path,
         };
-        write!(f, "{}", path[..path.len().min(PATH_LIMIT)].escape_ascii())
+        f.write_str(&shown(path, PATH_LIMIT))
     }
 }
 
@@ -282,11 +282,11 @@ mod tests {
             ("http://joe:secret@host/a?b", "a"),
             ("http://joe:secret@host", ""),
             ("/http://a/b", "/http://a/b"),
-            ("/\u{7}\"", "/\\x07\\\""),
+            ("/\u{7}\"ü\u{202e}", "/\\u{7}\"ü\\u{202e}"),
         ] {
             assert_eq!(LoggedPath(target.as_bytes()).to_string(), logged, "{target}");
         }
-        assert_eq!(LoggedPath(&[b'a'; 1000]).to_string().len(), PATH_LIMIT);
+        assert_eq!(LoggedPath(&[b'a'; 1000]).to_string(), format!("{}…", "a".repeat(PATH_LIMIT)));
     }
 
     #[test]

@@ -136,6 +136,7 @@ impl HttpServer {
         };
         match read {
             Some(Some(Ok(true))) => HeadRead::Complete,
+            Some(Some(Ok(false))) if connection.has_received() => HeadRead::Refused(Refusal::ClientGone),
             Some(None | Some(Ok(false))) => HeadRead::Closed,
             None if !connection.has_received() => HeadRead::Closed,
             None => HeadRead::Refused(Refusal::Timeout),
@@ -146,10 +147,14 @@ impl HttpServer {
     /// Answers a header that could not be read, for a connection that is closed afterwards.
     async fn refuse_unread(&self, session: &mut ClientSession, client: &HttpPeer, refusal: &Refusal) {
         self.site.metrics.http_request(self.site.entry, refusal.status(), Duration::ZERO);
-        let id = self.site.ids.next();
-        log_unread(&self.site, client, refusal, &id);
+        let (id, plan) = (self.site.ids.next(), self.site.plan.load_full());
+        let source = client.source(session.head().fields(), &plan.trusted_proxies);
+        log_unread(&self.site, source, refusal, &id);
+        if *refusal == Refusal::ClientGone {
+            return;
+        }
         session.close_afterwards();
-        let within = self.site.plan.load().timeouts.write;
+        let within = plan.timeouts.write;
         respond::refuse(session, refusal, "", &[], &id, within).await;
     }
 }

@@ -15,7 +15,6 @@ pub mod refusal_log;
 pub mod refused_connections;
 pub mod request_ids;
 pub(super) mod resolver;
-pub(super) mod shown;
 pub mod source_limit;
 pub(super) mod stream_wrapper;
 pub mod tcp_stream;

@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tracing::{Level, enabled, info};
 
-use super::shown::shown;
-use crate::domain::Entry;
+use crate::domain::{Entry, LONGEST_NAME, LONGEST_TEXT, shown};
 use crate::state::metrics::Metrics;
 use crate::state::throttle::SourcePrefix;
 
@@ -26,10 +25,6 @@ const SLOTS: usize = 8;
 /// The time that a line takes up of a source that found no slot but one still in use, and the lines of all such sources at once.
 const CROWDED_EACH: Duration = Duration::from_millis(5);
 const CROWDED_MOST: u32 = 200;
-
-/// The most bytes of a name or text that a client chose.
-const LONGEST_NAME: usize = 64;
-const LONGEST_TEXT: usize = 512;
 
 /// A refusal, as it is written. A text that is empty is left out.
 #[derive(Clone, Copy, Debug)]

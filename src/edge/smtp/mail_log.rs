@@ -6,9 +6,8 @@ use std::time::Instant;
 use tracing::{Level, debug, enabled};
 
 use super::submitter::Submitter;
-use crate::domain::{Entry, MailId, RefusalReason};
+use crate::domain::{Entry, LONGEST_TEXT, MailId, RefusalReason, shown};
 use crate::edge::net::refusal_log::{RefusalLine, RefusalLog};
-use crate::edge::net::shown::shown;
 use crate::state::metrics::MessageOutcome;
 use crate::wire::smtp::Reply;
 
@@ -139,7 +138,7 @@ impl MailLog {
             first_recipients = access.shown_recipients,
             size = access.size,
             upstream = Some(access.upstream.as_str()).filter(|upstream| !upstream.is_empty()),
-            reply = Some(shown(access.reply.as_bytes(), 512)).filter(|reply| !reply.is_empty()),
+            reply = Some(shown(access.reply.as_bytes(), LONGEST_TEXT)).filter(|reply| !reply.is_empty()),
             outcome = outcome.as_str(),
             ms = access.began.elapsed().as_secs_f64() * 1e3,
             "{message}",

@@ -13,7 +13,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::domain::{Denial, Entry, Moment};
+use crate::domain::{Denial, Entry, LONGEST_NAME, Moment, shown};
 use crate::state::audit::{Record, Weight};
 use crate::state::throttle::SourcePrefix;
 
@@ -22,8 +22,6 @@ const CAPACITY: u64 = 10_000;
 const EVERY: Duration = Duration::from_secs(1);
 /// Lines that a source may have at once, as for refusals, beyond those that are not repeated.
 const AT_ONCE: u32 = 50;
-/// Longer usernames are cut. No account or credential has one.
-const LONGEST_SHOWN: usize = 64;
 
 /// The writer of these lines.
 pub struct DenialLog {
@@ -111,11 +109,10 @@ impl DenialLog {
 
     /// Writes the line.
     pub fn write(&self, denied: &DenialRecord<'_>, repeat_key: RepeatKey, now: Moment) {
-        let username = &denied.username[..denied.username.len().min(LONGEST_SHOWN)];
         let repeated = self.repeated(denied, repeat_key, now);
         let record = Record {
             action: "check",
-            actor: &username.escape_ascii().to_string(),
+            actor: &shown(denied.username, LONGEST_NAME),
             entry: Some(denied.entry.as_str()),
             source: &denied.peer.source.to_string(),
             request_id: Some(denied.peer.request_id),

@@ -1,9 +1,7 @@
 //! Accounts in the store; only the operator changes them.
 
-use super::{
-    Effect, Mutation, MutationError, Query, Row, Store, StoreError, Written, now, permissions, read, refusal,
-    sql, username,
-};
+use super::statement::Statement;
+use super::{Effect, Mutation, MutationError, Row, Store, StoreError, Written, now, sql};
 use crate::domain::{AccountError, AccountId, Canonical, Permissions, StoredHash, Username};
 
 /// An account as the command line lists it.
@@ -36,16 +34,12 @@ impl Store {
         hash: &StoredHash,
         rights: Permissions,
     ) -> Result<Written<AccountId>, MutationError> {
-        let mut mutation = Mutation::begin(&self.pools).await?;
-        let row = sqlx::query(sql::ADD_ACCOUNT)
-            .bind(name.as_str())
-            .bind(hash.expose())
-            .bind(i64::from(rights.bits()))
-            .bind(now())
-            .fetch_one(mutation.connection())
-            .await
-            .map_err(refusal)?;
-        let value = AccountId(read(&row, "id")?);
+        let mut mutation = Mutation::begin(self).await?;
+        let statement = Statement::new(sql::ADD_ACCOUNT).text(name.as_str()).text(hash.expose());
+        let statement = statement.number(rights.bits().into()).number(now());
+        let row = mutation.fetch(statement).await?;
+        let id = row.map(|row| row.number("id")).transpose()?;
+        let value = AccountId(id.ok_or_else(|| StoreError::Unavailable("a new row has no ID".to_owned()))?);
         Ok(Written { value, change: mutation.commit(name.canonical(), Effect::Grants).await? })
     }
 
@@ -58,8 +52,9 @@ impl Store {
         name: &Canonical,
         hash: &StoredHash,
     ) -> Result<Written<()>, MutationError> {
-        let query = sqlx::query(sql::SET_PASSWORD).bind(name.as_str()).bind(hash.expose()).bind(now());
-        self.change_account(name, query, Effect::EndsLogin).await
+        let statement =
+            Statement::new(sql::SET_PASSWORD).text(name.as_str()).text(hash.expose()).number(now());
+        self.change_account(name, statement, Effect::EndsLogin).await
     }
 
     /// Sets the rights of the account, the ceiling of all its credentials.
@@ -71,9 +66,13 @@ impl Store {
         name: &Canonical,
         rights: Permissions,
     ) -> Result<Written<()>, MutationError> {
-        let query =
-            sqlx::query(sql::SET_RIGHTS).bind(name.as_str()).bind(i64::from(rights.bits())).bind(now());
-        self.change_account(name, query, Effect::Revokes).await
+        let mut mutation = Mutation::begin(self).await?;
+        let before = mutation.fetch_locked(Statement::new(sql::ACCOUNT_RIGHTS).text(name.as_str())).await?;
+        let before = before.ok_or(AccountError::NoSuchAccount)?.permissions("bits")?;
+        let statement = Statement::new(sql::SET_RIGHTS).text(name.as_str());
+        mutation.execute(statement.number(rights.bits().into()).number(now())).await?;
+        let effect = Effect::of_taken(before.minus(rights));
+        Ok(Written { value: (), change: mutation.commit(*name, effect).await? })
     }
 
     /// Suspends the account (`false`) or resumes it.
@@ -81,9 +80,10 @@ impl Store {
     /// # Errors
     /// As [`Store::set_password`].
     pub async fn set_active(&self, name: &Canonical, active: bool) -> Result<Written<()>, MutationError> {
-        let query = sqlx::query(sql::SET_ACTIVE).bind(name.as_str()).bind(i64::from(active)).bind(now());
+        let statement =
+            Statement::new(sql::SET_ACTIVE).text(name.as_str()).number(active.into()).number(now());
         let effect = if active { Effect::Grants } else { Effect::Revokes };
-        self.change_account(name, query, effect).await
+        self.change_account(name, statement, effect).await
     }
 
     /// Removes the account and all its credentials. The time grows with their number.
@@ -91,8 +91,8 @@ impl Store {
     /// # Errors
     /// As [`Store::set_password`].
     pub async fn remove_account(&self, name: &Canonical) -> Result<Written<()>, MutationError> {
-        let query = sqlx::query(sql::REMOVE_ACCOUNT).bind(name.as_str());
-        self.change_account(name, query, Effect::EndsLogin).await
+        let statement = Statement::new(sql::REMOVE_ACCOUNT).text(name.as_str());
+        self.change_account(name, statement, Effect::EndsLogin).await
     }
 
     /// Reads the account whose holder has that name.
@@ -100,8 +100,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn account(&self, name: &Canonical) -> Result<Option<Account>, StoreError> {
-        let query = sqlx::query(sql::ACCOUNT).bind(name.as_str());
-        let row = self.pools.read(query.fetch_optional(&self.pools.readers)).await?;
+        let row = self.fetch(Statement::new(sql::ACCOUNT).text(name.as_str())).await?;
         row.as_ref().map(account).transpose()
     }
 
@@ -110,20 +109,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn accounts(&self, after: Option<AccountId>, limit: u32) -> Result<Vec<Account>, StoreError> {
-        let query = sqlx::query(sql::ACCOUNTS).bind(after.map_or(0, |id| id.0)).bind(i64::from(limit));
-        let rows = self.pools.read(query.fetch_all(&self.pools.readers)).await?;
+        let statement = Statement::new(sql::ACCOUNTS).number(after.map_or(0, |id| id.0)).number(limit.into());
+        let rows = self.fetch_all(statement).await?;
         rows.iter().map(account).collect()
     }
 
     async fn change_account(
         &self,
         name: &Canonical,
-        query: Query<'_>,
+        statement: Statement,
         effect: Effect,
     ) -> Result<Written<()>, MutationError> {
-        let mut mutation = Mutation::begin(&self.pools).await?;
-        let done = query.execute(mutation.connection()).await.map_err(refusal)?;
-        if done.rows_affected() == 0 {
+        let mut mutation = Mutation::begin(self).await?;
+        if mutation.execute(statement).await? == 0 {
             return Err(AccountError::NoSuchAccount.into());
         }
         Ok(Written { value: (), change: mutation.commit(*name, effect).await? })
@@ -132,12 +130,12 @@ impl Store {
 
 fn account(row: &Row) -> Result<Account, StoreError> {
     Ok(Account {
-        id: AccountId(read(row, "id")?),
-        name: username(row, "name")?,
-        rights: permissions(row, "bits")?,
-        active: read::<i64>(row, "active")? != 0,
-        credentials: u64::try_from(read::<i64>(row, "credentials")?).unwrap_or_default(),
-        created_at: read(row, "created_at")?,
-        updated_at: read(row, "updated_at")?,
+        id: AccountId(row.number("id")?),
+        name: row.username("name")?,
+        rights: row.permissions("bits")?,
+        active: row.flag("active")?,
+        credentials: u64::try_from(row.number("credentials")?).unwrap_or_default(),
+        created_at: row.number("created_at")?,
+        updated_at: row.number("updated_at")?,
     })
 }

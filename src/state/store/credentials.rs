@@ -1,9 +1,7 @@
 //! Credentials in the store. No function here counts rows or reads more than it was asked for.
 
-use super::{
-    Connection, Effect, Mutation, MutationError, Row, Store, StoreError, Written, now, permissions, read,
-    refusal, sql, unavailable, username,
-};
+use super::statement::Statement;
+use super::{Effect, Mutation, MutationError, Row, Store, StoreError, Written, now, sql};
 use crate::domain::{
     AccountError, AccountId, Canonical, Credential, CredentialId, PermissionEdit, Permissions, StoredHash,
     Username,
@@ -54,19 +52,17 @@ impl Store {
         by: Authority,
         new: &NewCredential,
     ) -> Result<Written<u64>, MutationError> {
-        let mut mutation = Mutation::begin(&self.pools).await?;
-        let state = account_state(mutation.connection(), account, by).await?;
+        let mut mutation = Mutation::begin(self).await?;
+        let state = account_state(&mut mutation, account, by).await?;
         within(new.permissions, state.rights)?;
-        sqlx::query(sql::ADD_CREDENTIAL)
-            .bind(account.0)
-            .bind(new.name.as_str())
-            .bind(new.hash.expose())
-            .bind(i64::from(new.permissions.for_new().bits()))
-            .bind(now())
-            .execute(mutation.connection())
-            .await
-            .map_err(refusal)?;
-        let value = count(mutation.connection(), account, 1).await?;
+        let statement = Statement::new(sql::ADD_CREDENTIAL)
+            .number(account.0)
+            .text(new.name.as_str())
+            .text(new.hash.expose())
+            .number(new.permissions.for_new().bits().into())
+            .number(now());
+        mutation.execute(statement).await?;
+        let value = count(&mut mutation, account, 1).await?;
         Ok(Written { value, change: mutation.commit(new.name.canonical(), Effect::Grants).await? })
     }
 
@@ -82,20 +78,17 @@ impl Store {
         name: &Canonical,
         edit: &CredentialEdit,
     ) -> Result<Written<u64>, MutationError> {
-        let mut mutation = Mutation::begin(&self.pools).await?;
-        let state = account_state(mutation.connection(), account, by).await?;
+        let mut mutation = Mutation::begin(self).await?;
+        let state = account_state(&mut mutation, account, by).await?;
         within(edit.permissions, state.rights)?;
-        let done = sqlx::query(sql::EDIT_CREDENTIAL)
-            .bind(name.as_str())
-            .bind(account.0)
-            .bind(edit.hash.as_ref().map(StoredHash::expose))
-            .bind(i64::from(edit.permissions.named().bits()))
-            .bind(i64::from(edit.permissions.granted().bits()))
-            .bind(now())
-            .execute(mutation.connection())
-            .await
-            .map_err(refusal)?;
-        if done.rows_affected() == 0 {
+        let statement = Statement::new(sql::EDIT_CREDENTIAL)
+            .text(name.as_str())
+            .number(account.0)
+            .optional(edit.hash.as_ref().map(StoredHash::expose))
+            .number(edit.permissions.named().bits().into())
+            .number(edit.permissions.granted().bits().into())
+            .number(now());
+        if mutation.execute(statement).await? == 0 {
             return Err(AccountError::NoSuchCredential.into());
         }
         let value = u64::try_from(state.credentials).unwrap_or_default();
@@ -116,18 +109,13 @@ impl Store {
         by: Authority,
         name: &Canonical,
     ) -> Result<Written<u64>, MutationError> {
-        let mut mutation = Mutation::begin(&self.pools).await?;
-        account_state(mutation.connection(), account, by).await?;
-        let done = sqlx::query(sql::REMOVE_CREDENTIAL)
-            .bind(name.as_str())
-            .bind(account.0)
-            .execute(mutation.connection())
-            .await
-            .map_err(refusal)?;
-        if done.rows_affected() == 0 {
+        let mut mutation = Mutation::begin(self).await?;
+        account_state(&mut mutation, account, by).await?;
+        let statement = Statement::new(sql::REMOVE_CREDENTIAL).text(name.as_str()).number(account.0);
+        if mutation.execute(statement).await? == 0 {
             return Err(AccountError::NoSuchCredential.into());
         }
-        let value = count(mutation.connection(), account, -1).await?;
+        let value = count(&mut mutation, account, -1).await?;
         Ok(Written { value, change: mutation.commit(*name, Effect::EndsLogin).await? })
     }
 
@@ -140,8 +128,8 @@ impl Store {
         account: AccountId,
         name: &Canonical,
     ) -> Result<Option<Credential>, StoreError> {
-        let query = sqlx::query(sql::CREDENTIAL).bind(account.0).bind(name.as_str());
-        let row = self.pools.read(query.fetch_optional(&self.pools.readers)).await?;
+        let statement = Statement::new(sql::CREDENTIAL).number(account.0).text(name.as_str());
+        let row = self.fetch(statement).await?;
         row.as_ref().map(credential).transpose()
     }
 
@@ -155,43 +143,30 @@ impl Store {
         after: Option<CredentialId>,
         limit: u32,
     ) -> Result<Vec<Credential>, StoreError> {
-        let query = sqlx::query(sql::CREDENTIALS).bind(account.0);
-        let query = query.bind(after.map_or(0, |id| id.0)).bind(i64::from(limit));
-        let rows = self.pools.read(query.fetch_all(&self.pools.readers)).await?;
+        let statement = Statement::new(sql::CREDENTIALS).number(account.0);
+        let statement = statement.number(after.map_or(0, |id| id.0)).number(limit.into());
+        let rows = self.fetch_all(statement).await?;
         rows.iter().map(credential).collect()
     }
 }
 
 async fn account_state(
-    connection: &mut Connection,
+    mutation: &mut Mutation,
     account: AccountId,
     by: Authority,
 ) -> Result<AccountState, MutationError> {
-    let row = sqlx::query(sql::ACCOUNT_STATE)
-        .bind(account.0)
-        .fetch_optional(connection)
-        .await
-        .map_err(unavailable)?
-        .ok_or(AccountError::NoSuchAccount)?;
-    if by == Authority::Holder && read::<i64>(&row, "active")? == 0 {
+    let row = mutation.fetch_locked(Statement::new(sql::ACCOUNT_STATE).number(account.0)).await?;
+    let row = row.ok_or(AccountError::NoSuchAccount)?;
+    if by == Authority::Holder && !row.flag("active")? {
         return Err(AccountError::Suspended.into());
     }
-    Ok(AccountState { rights: permissions(&row, "bits")?, credentials: read(&row, "credentials")? })
+    Ok(AccountState { rights: row.permissions("bits")?, credentials: row.number("credentials")? })
 }
 
-async fn count(
-    connection: &mut Connection,
-    account: AccountId,
-    difference: i64,
-) -> Result<u64, MutationError> {
-    let row = sqlx::query(sql::COUNT_CREDENTIALS)
-        .bind(account.0)
-        .bind(difference)
-        .fetch_one(connection)
-        .await
-        .map_err(unavailable)?;
-    let count: i64 = read(&row, "credentials")?;
-    Ok(u64::try_from(count).unwrap_or_default())
+async fn count(mutation: &mut Mutation, account: AccountId, difference: i64) -> Result<u64, MutationError> {
+    let statement = Statement::new(sql::COUNT_CREDENTIALS).number(account.0).number(difference);
+    let row = mutation.fetch(statement).await?.ok_or(AccountError::NoSuchAccount)?;
+    Ok(u64::try_from(row.number("credentials")?).unwrap_or_default())
 }
 
 fn within(asked: PermissionEdit, rights: Permissions) -> Result<(), MutationError> {
@@ -202,16 +177,16 @@ fn within(asked: PermissionEdit, rights: Permissions) -> Result<(), MutationErro
 }
 
 fn credential(row: &Row) -> Result<Credential, StoreError> {
-    let active = read::<i64>(row, "active")? != 0;
-    let stored = permissions(row, "bits")?;
-    let held = stored.and(permissions(row, "rights")?);
+    let active = row.flag("active")?;
+    let stored = row.permissions("bits")?;
+    let held = stored.and(row.permissions("rights")?);
     Ok(Credential {
-        id: CredentialId(read(row, "id")?),
-        name: username(row, "name")?,
+        id: CredentialId(row.number("id")?),
+        name: row.username("name")?,
         stored,
         effective: if active { held } else { Permissions::NONE },
         active,
-        created_at: read(row, "created_at")?,
-        updated_at: read(row, "updated_at")?,
+        created_at: row.number("created_at")?,
+        updated_at: row.number("updated_at")?,
     })
 }

@@ -44,3 +44,13 @@ pub enum MutationError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+impl MutationError {
+    /// The error of a mutation that no rule about accounts can refuse.
+    pub(super) fn into_store_error(self) -> StoreError {
+        match self {
+            MutationError::NotAllowed(refusal) => StoreError::Unavailable(refusal.to_string()),
+            MutationError::Store(error) => error,
+        }
+    }
+}

@@ -1,6 +1,5 @@
 //! The log lines about a store that cannot be read: one when that begins, one when it ends.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,8 +12,10 @@ use super::StoreError;
 const REPEAT: Duration = Duration::from_secs(60);
 
 /// The faults of one store. Off until the process is a gateway: a command prints its error itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct FaultLog {
+    /// The path of the file, or the URL of the database.
+    store: String,
     is_on: AtomicBool,
     is_failing: AtomicBool,
     /// The last fault that was logged, and the time.
@@ -22,20 +23,26 @@ pub(super) struct FaultLog {
 }
 
 impl FaultLog {
+    /// The faults of the store at that place.
+    pub(super) fn of(store: String) -> FaultLog {
+        let (is_on, is_failing) = (AtomicBool::new(false), AtomicBool::new(false));
+        FaultLog { store, is_on, is_failing, logged: Mutex::new(None) }
+    }
+
     /// Logs from now on.
     pub(super) fn turn_on(&self) {
         self.is_on.store(true, Ordering::Relaxed);
     }
 
     /// Notes a read that succeeded.
-    pub(super) fn succeeded(&self, file: &Path) {
+    pub(super) fn succeeded(&self) {
         if self.is_failing.load(Ordering::Relaxed) && self.is_failing.swap(false, Ordering::Relaxed) {
-            info!(file = %file.display(), "the store is available again");
+            info!(store = self.store, "the store is available again");
         }
     }
 
     /// Notes a read that failed.
-    pub(super) fn failed(&self, file: &Path, fault: &StoreError) {
+    pub(super) fn failed(&self, fault: &StoreError) {
         if !self.is_on.load(Ordering::Relaxed) {
             return;
         }
@@ -44,7 +51,7 @@ impl FaultLog {
         if !is_known {
             *logged = Some((fault.clone(), Instant::now()));
             self.is_failing.store(true, Ordering::Relaxed);
-            error!(file = %file.display(), reason = fault.reason(), "the store is unavailable");
+            error!(store = self.store, reason = fault.reason(), "the store is unavailable");
         }
     }
 }

@@ -18,6 +18,9 @@ pub const PING: &str = "SELECT 1 FROM principal WHERE lower(name) = ''";
 pub const ACCOUNT_STATE: &str =
     "SELECT bits, active, credentials FROM principal WHERE id = $1 AND account_id IS NULL";
 
+/// Canonical name. Reads the rights of an account.
+pub const ACCOUNT_RIGHTS: &str = "SELECT bits FROM principal WHERE lower(name) = $1 AND account_id IS NULL";
+
 /// Account ID, name, hash, permissions, time.
 pub const ADD_CREDENTIAL: &str = "INSERT INTO principal (account_id, name, hash, bits, created_at, updated_at) \
      VALUES ($1, $2, $3, $4, $5, $5)";
@@ -92,11 +95,12 @@ pub const USED_FROM: &str =
     "SELECT 1 FROM principal_use WHERE principal_id = $1 AND network = $2 AND used_at >= $3";
 
 #[cfg(test)]
-pub const ALL: [&str; 21] = [
+pub const ALL: [&str; 22] = [
     PRINCIPAL,
     RENEW_HASH,
     PING,
     ACCOUNT_STATE,
+    ACCOUNT_RIGHTS,
     ADD_CREDENTIAL,
     EDIT_CREDENTIAL,
     REMOVE_CREDENTIAL,

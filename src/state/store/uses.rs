@@ -3,7 +3,8 @@
 
 use std::net::IpAddr;
 
-use super::{Connection, Store, StoreError, now, sql, sqlite, unavailable};
+use super::statement::Statement;
+use super::{Mutation, MutationError, Store, StoreError, now, sql};
 use crate::domain::{ClientNetwork, Entry, PrincipalId};
 
 /// The time for which a use counts, in seconds.
@@ -45,14 +46,20 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Replaced`].
     pub async fn write_uses(&self, uses: &[PrincipalUse]) -> Result<(), StoreError> {
-        self.pools.verify_files()?;
-        let mut transaction = self.pools.writer.begin_with(sqlite::BEGIN).await.map_err(unavailable)?;
-        for used in uses {
-            write(&mut transaction, used).await.map_err(unavailable)?;
-        }
-        let drop_old = sqlx::query(sql::DROP_OLD_USES).bind(now() - LASTS);
-        drop_old.execute(&mut *transaction).await.map_err(unavailable)?;
-        transaction.commit().await.map_err(unavailable)
+        let written = async {
+            let mut mutation = Mutation::begin(self).await?;
+            // Processes that write the same rows at once do so in the same order, and so none waits for another in a circle.
+            let mut uses: Vec<(String, &PrincipalUse)> =
+                uses.iter().map(|used| (used.network().to_string(), used)).collect();
+            uses.sort_by(|one, other| (one.1.principal.0, &one.0).cmp(&(other.1.principal.0, &other.0)));
+            for (network, used) in uses {
+                write(&mut mutation, used, &network).await?;
+            }
+            mutation.execute(Statement::new(sql::DROP_OLD_USES).number(now() - LASTS)).await?;
+            mutation.finish().await?;
+            Ok(())
+        };
+        written.await.map_err(|error: MutationError| error.into_store_error())
     }
 
     /// Returns true if the principal was used from that network within the last 30 days. One indexed read, also if there is no
@@ -67,23 +74,22 @@ impl Store {
     ) -> Result<bool, StoreError> {
         // No row has the number 0.
         let id = principal.map_or(0, |principal| principal.0);
-        let query = sqlx::query(sql::USED_FROM).bind(id).bind(network.to_string()).bind(now() - LASTS);
-        Ok(self.pools.read(query.fetch_optional(&self.pools.readers)).await?.is_some())
+        let statement = Statement::new(sql::USED_FROM).number(id).text(&network.to_string());
+        Ok(self.fetch(statement.number(now() - LASTS)).await?.is_some())
     }
 }
 
-async fn write(connection: &mut Connection, used: &PrincipalUse) -> Result<(), sqlx::Error> {
-    let written = sqlx::query(sql::WRITE_USE)
-        .bind(used.principal.0)
-        .bind(used.network().to_string())
-        .bind(used.used_at)
-        .bind(used.entry.as_str())
-        .bind(used.address.to_string())
-        .bind(EVERY)
-        .execute(&mut *connection)
-        .await?;
-    if written.rows_affected() > 0 {
-        sqlx::query(sql::DROP_EXCESS_USES).bind(used.principal.0).bind(MOST).execute(connection).await?;
+async fn write(mutation: &mut Mutation, used: &PrincipalUse, network: &str) -> Result<(), MutationError> {
+    let statement = Statement::new(sql::WRITE_USE)
+        .number(used.principal.0)
+        .text(network)
+        .number(used.used_at)
+        .text(used.entry.as_str())
+        .text(&used.address.to_string())
+        .number(EVERY);
+    if mutation.execute(statement).await? > 0 {
+        let excess = Statement::new(sql::DROP_EXCESS_USES).number(used.principal.0).number(MOST);
+        mutation.execute(excess).await?;
     }
     Ok(())
 }

@@ -236,17 +236,13 @@ impl RequestHead {
         host.is_some_and(contradicts).then_some("Invalid Host: it is not the host that the target names")
     }
 
-    /// Checks what the reader of HTTP/2 leaves to the server: the number of fields, their names, the target, the host (RFC 9113
-    /// section 8.3.1) and the length.
+    /// Checks what the reader of HTTP/2 leaves to the server: the size of the header, the number of fields, their names, the target,
+    /// the host (RFC 9113 section 8.3.1) and the length.
     ///
     /// # Errors
     /// The request is malformed, or could be read in another way as HTTP/1.1.
     pub fn check_http2(&self) -> Result<(), HeadError> {
-        // One `Cookie` may be several fields (RFC 9113 section 8.2.3).
-        let crumbs = self.fields.all(FieldKind::Cookie).count();
-        if self.fields.len() - crumbs.saturating_sub(1) > FIELD_COUNT {
-            return Err(HeadError::TooManyFields);
-        }
+        self.check_http2_size()?;
         let target = self.target();
         let reason = if target.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
             Some("Invalid :path: it contains a space or a control character")
@@ -258,6 +254,22 @@ impl RequestHead {
             self.unclear_authority().or_else(|| BodyLength::of_request(&self.fields, self.version).err())
         };
         reason.map_or(Ok(()), |reason| Err(HeadError::Malformed(reason)))
+    }
+
+    /// Checks the size of the header of a request over HTTP/2 alone, by the same limits as over HTTP/1.
+    ///
+    /// # Errors
+    /// The header is too large.
+    pub fn check_http2_size(&self) -> Result<(), HeadError> {
+        if self.method.as_str().len() + self.fields.text_len() > REQUEST_HEADER_LIMIT {
+            return Err(HeadError::TooLarge);
+        }
+        // One `Cookie` may be several fields (RFC 9113 section 8.2.3).
+        let crumbs = self.fields.all(FieldKind::Cookie).count();
+        if self.fields.len() - crumbs.saturating_sub(1) > FIELD_COUNT {
+            return Err(HeadError::TooManyFields);
+        }
+        Ok(())
     }
 
     /// The reason of a 400 for a request over HTTP/2 that isn't for exactly one host.

@@ -197,7 +197,7 @@ fn it_works_in_any_schema_and_with_any_search_path() {
     let names = database.psql(
         "SET search_path = '';
          INSERT INTO \"Gate Post\".principal (name, hash, bits, created_at, updated_at) VALUES ('acme', 'x', 7, 0, 0);
-         UPDATE \"Gate Post\".accounts SET suspended = true;
+         UPDATE \"Gate Post\".accounts SET active = false;
          CREATE TEMP TABLE log (seq INT); CREATE TEMP TABLE counter (number INT); CREATE TEMP TABLE principal (id INT);
          SET search_path = pg_temp;
          DELETE FROM \"Gate Post\".accounts;

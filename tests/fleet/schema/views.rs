@@ -6,15 +6,15 @@ use super::{CHANGES, filled};
 fn they_show_accounts_and_credentials_without_hashes() {
     let database = filled();
     database.psql("UPDATE principal SET active = 0 WHERE id = 4");
-    let accounts = "SELECT username, email, api, web, suspended, credentials, extract(epoch FROM created_at) FROM accounts ORDER BY id";
-    assert_eq!(database.psql(accounts), "Acme|t|t|t|f|2|0.000000\nother|t|t|t|t|0|0.000000");
+    let accounts = "SELECT username, email, api, web, active, credentials, extract(epoch FROM created_at) FROM accounts ORDER BY id";
+    assert_eq!(database.psql(accounts), "Acme|t|t|t|t|2|0.000000\nother|t|t|t|f|0|0.000000");
     let credentials = "SELECT username, account, email, api, web FROM credentials ORDER BY id";
     assert_eq!(database.psql(credentials), "acme-Mail|Acme|t|f|f\nacme-api|Acme|f|t|f");
     let columns = "SELECT string_agg(column_name, ' ' ORDER BY table_name, ordinal_position) FROM information_schema.columns
                    WHERE table_name IN ('accounts', 'credentials')";
     assert_eq!(
         database.psql(columns),
-        "username email api web suspended credentials created_at updated_at id \
+        "username email api web active credentials created_at updated_at id \
          username account email api web created_at updated_at id"
     );
 }
@@ -35,13 +35,8 @@ fn changes_through_them_are_in_the_log() {
             "acme-news|4|1",
             "{acme-mail,acme-news}",
         ),
-        ("UPDATE accounts SET suspended = true WHERE username = 'Acme'", 1, "Acme|7|0", "{acme}"),
-        (
-            "UPDATE accounts SET suspended = false, api = false WHERE username = 'Acme'",
-            1,
-            "Acme|5|1",
-            "{acme}",
-        ),
+        ("UPDATE accounts SET active = false WHERE username = 'Acme'", 1, "Acme|7|0", "{acme}"),
+        ("UPDATE accounts SET active = true, api = false WHERE username = 'Acme'", 1, "Acme|5|1", "{acme}"),
         ("UPDATE credentials SET web = false", 2, "acme-news|0|1", "{acme-news}"),
         ("DELETE FROM credentials WHERE username = 'acme-news'", 2, "", "{acme-news}"),
         ("DELETE FROM accounts WHERE username = 'Acme'", 3, "", "{acme}"),
@@ -69,11 +64,8 @@ fn a_removed_credential_is_counted_and_a_changed_row_has_its_time() {
 fn what_cannot_be_changed_through_them_is_refused() {
     let database = filled();
     for (script, reason) in [
-        (
-            "UPDATE credentials SET account = 'other'",
-            "only the username, the permissions, and the suspension",
-        ),
-        ("UPDATE accounts SET credentials = 9", "only the username, the permissions, and the suspension"),
+        ("UPDATE credentials SET account = 'other'", "only the username, the permissions, and active"),
+        ("UPDATE accounts SET credentials = 9", "only the username, the permissions, and active"),
         (
             "INSERT INTO credentials (username) VALUES ('new')",
             "view credentials takes no new rows: a password has to be hashed",
@@ -117,6 +109,11 @@ fn a_role_needs_no_rights_to_the_tables() {
     assert!(refused.contains("permission denied for view accounts"), "{refused}");
     let refused = as_role("SELECT gatepost_note('{acme}')").unwrap_err();
     assert!(refused.contains("permission denied"), "{refused}");
+    // The functions of the triggers, which run with the owner's rights, are not for triggers of others.
+    let view = "CREATE TEMP VIEW v AS SELECT 1 AS id; \
+                CREATE TRIGGER t INSTEAD OF DELETE ON v FOR EACH ROW EXECUTE FUNCTION gatepost_write_view()";
+    let refused = as_role(view).unwrap_err();
+    assert!(refused.contains("permission denied for function gatepost_write_view"), "{refused}");
     as_role("DELETE FROM credentials WHERE username = 'acme-Mail'").unwrap();
     assert_eq!(database.psql(CHANGES), "2|{acme-mail}");
     database.psql("UPDATE lease SET lease_ms = 1, longest_ms = 1");
@@ -126,4 +123,20 @@ fn a_role_needs_no_rights_to_the_tables() {
     as_role("UPDATE principal SET bits = 0 WHERE id = 3").unwrap();
     assert_eq!(database.psql(CHANGES), "2|{acme-mail}\n3|{acme-api}");
     database.psql(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+#[test]
+fn the_documented_statements_do_what_they_say() {
+    let page = include_str!("../../../docs/fleet.md");
+    let statements = page.split("```sql").nth(1).and_then(|block| block.split("```").next()).unwrap();
+    let database = filled();
+    database.psql(
+        "UPDATE lease SET lease_ms = 1, longest_ms = 1; UPDATE principal SET name = 'joe' WHERE id = 2",
+    );
+    database.psql(statements);
+    assert_eq!(database.psql("SELECT string_agg(username, ' ') FROM credentials"), "acme-api");
+    assert_eq!(database.psql("SELECT active FROM accounts WHERE username = 'Acme'"), "t");
+    // As the names are stored, or in lower case.
+    database.psql(&statements.replace("username", "lower(username)"));
+    assert_eq!(database.psql("SELECT active FROM accounts WHERE username = 'Acme'"), "f");
 }

@@ -25,8 +25,9 @@ const LEAST_READ: usize = 1024;
 /// Larger pieces of a body are not copied.
 const SMALL_PIECE: usize = 16 * 1024;
 
-/// The most interim responses before a response.
-const MOST_INTERIM: usize = 32;
+/// The most early hints (103) before a response. Each is passed on to the client. Other interim responses, such as a 102 that a slow
+/// backend repeats, are not.
+const MOST_HINTS: usize = 32;
 
 /// A buffer that grew above this many bytes is given back with the connection.
 const KEPT: usize = 8 * 1024;
@@ -43,9 +44,9 @@ pub enum ResponseError {
     /// The response can't be read.
     #[error("invalid response: {0}")]
     Head(#[from] HeadError),
-    /// Interim responses come without end.
-    #[error("more than {MOST_INTERIM} interim responses")]
-    TooManyInterim,
+    /// Early hints come without end.
+    #[error("more than {MOST_HINTS} early hints (103)")]
+    TooManyHints,
     /// The body deviates from the chunked coding.
     #[error("invalid chunked body: {0}")]
     Chunked(#[from] ChunkedError),
@@ -72,8 +73,9 @@ pub struct Http1Backend {
     head: ResponseHead,
     /// The rest of the response's body, once its head was read.
     body: Option<BodyReader>,
-    /// The interim responses that came before it.
-    interim: usize,
+    /// True once an interim response came before it, and the number of those that were early hints.
+    has_begun: bool,
+    hints: usize,
     /// The bytes to be written next: these, then a piece of a body, then the end of its chunk.
     unsent: Vec<u8>,
     sent: usize,
@@ -93,7 +95,8 @@ impl Http1Backend {
             received: BytesMut::new(),
             head: ResponseHead::default(),
             body: None,
-            interim: 0,
+            has_begun: false,
+            hints: 0,
             unsent: Vec::new(),
             sent: 0,
             piece: Bytes::new(),
@@ -115,7 +118,8 @@ impl Http1Backend {
     /// Begins a request: queues its head, which is a whole header.
     pub fn begin(&mut self, head: &[u8]) {
         self.body = None;
-        self.interim = 0;
+        self.has_begun = false;
+        self.hints = 0;
         self.queue(head);
     }
 
@@ -165,6 +169,11 @@ impl Http1Backend {
         self.piece_end = b"";
         self.waits = false;
         self.failed = true;
+    }
+
+    /// Returns true if an interim response came: the backend has begun to process the request.
+    pub fn has_begun(&self) -> bool {
+        self.has_begun
     }
 
     /// The head of the response that was read last.
@@ -294,9 +303,10 @@ impl Http1Backend {
             let read = if self.received.is_empty() { None } else { self.head.read(&self.received)? };
             let Some(length) = read else { return Ok(None) };
             self.received.advance(length);
-            self.interim += usize::from(self.head.is_interim());
-            if self.interim > MOST_INTERIM {
-                return Err(ResponseError::TooManyInterim);
+            self.has_begun |= self.head.is_interim();
+            self.hints += usize::from(self.head.status() == 103);
+            if self.hints > MOST_HINTS {
+                return Err(ResponseError::TooManyHints);
             }
             return Ok(Some(BackendEvent::Head));
         };

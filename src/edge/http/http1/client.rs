@@ -82,7 +82,8 @@ impl Http1Client {
         !self.received.is_empty()
     }
 
-    /// Reads the head of the next request. Returns false if the client closed the connection before it. Cancel safe.
+    /// Reads the head of the next request. Returns false if the client closed the connection before it, or within it: then
+    /// [`Http1Client::has_received`] is true. Cancel safe.
     ///
     /// # Errors
     /// The request is invalid. Its connection can still be answered, and no further request can be read.
@@ -105,9 +106,6 @@ impl Http1Client {
             }
             match poll_fn(|cx| self.poll_receive(HEADER_READ, cx)).await {
                 Ok(1..) => {}
-                Ok(0) if !self.received.is_empty() => {
-                    return Err(HeadError::Malformed("The header is incomplete"));
-                }
                 _ => return Ok(false),
             }
         }

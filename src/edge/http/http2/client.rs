@@ -84,6 +84,10 @@ impl Http2Client {
         if self.body.is_end_stream() || self.head.fields().contains(FieldKind::ContentLength) {
             return;
         }
+        // No room is taken yet for a header that will be refused as too large.
+        if self.head.check_http2_size().is_err() {
+            return;
+        }
         if matches!(*self.head.method(), Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS) {
             // A client that sends no frame has a body that begins late.
             let _ = timeout(FIRST_FRAME, self.peek()).await;
@@ -139,6 +143,19 @@ impl Http2Client {
                 Some(Ok(piece)) => return Ok(Some(piece).filter(|piece| !piece.is_empty())),
                 Some(Err(_)) => return Err(BodyReadError::Gone),
                 None => return Ok(None),
+            }
+        }
+    }
+
+    /// Returns true if Gatepost has reset the stream, because its body violates the protocol: most likely, it is longer or shorter than
+    /// `content-length` says.
+    pub fn is_invalid(&mut self) -> bool {
+        let mut now = Context::from_waker(Waker::noop());
+        loop {
+            match self.body.poll_data(&mut now) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(error))) => return error.is_reset() && error.is_library(),
+                Poll::Ready(None) | Poll::Pending => return false,
             }
         }
     }

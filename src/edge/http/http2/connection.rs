@@ -18,7 +18,7 @@ use super::client::Http2Client;
 use super::given_up::GivenUp;
 use super::intake::Intake;
 use super::sent_piece::{SendRoom, SentPiece};
-use crate::domain::RefusalReason;
+use crate::domain::{LONGEST_TEXT, RefusalReason, shown};
 use crate::edge::http::access_log::log_unread;
 use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::error::Refusal;
@@ -34,8 +34,9 @@ use crate::edge::net::refusal_log::{RefusalLine, RefusalLog};
 /// The requests that a client may have open at once.
 const STREAMS: u32 = 100;
 
-/// The most bytes of a header, with 32 more for each field (RFC 9113 section 6.5.2). More is a 431.
-const HEADER_LIMIT: u32 = 64 * 1024;
+/// The most bytes of a header that is read, with 32 more for each field (RFC 9113 section 6.5.2). It is above what a request may have,
+/// so that Gatepost refuses such a request itself. The h2 crate answers what is even larger with a 431 that nobody learns of.
+const HEADER_LIMIT: u32 = 128 * 1024;
 
 /// The bytes of an answer that may wait for the client, for each stream.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -214,8 +215,9 @@ impl Http2Connection {
         let refusal = Refusal::Overloaded(NO_ROOM);
         self.site.metrics.http_request(self.site.entry, refusal.status(), Duration::ZERO);
         let id = self.site.ids.next();
-        log_unread(&self.site, &self.client, &refusal, &id);
         let plan = self.site.plan.load_full();
+        let source = self.client.source(session.head().fields(), &plan.trusted_proxies);
+        log_unread(&self.site, source, &refusal, &id);
         let within = plan.timeouts.write;
         respond::refuse_without_body(&mut session, &refusal, &plan.cors_origins, &id, within).await;
     }
@@ -276,13 +278,15 @@ impl Http2Connection {
 
     /// Logs the error that ended the connection. A client that resets streams rapidly causes one for each of its connections.
     fn note_error(&self, error: &h2::Error) {
-        debug!(%error, "HTTP/2 connection lost");
+        // It may hold a text of the client.
+        let text = error.to_string();
+        debug!(error = shown(text.as_bytes(), LONGEST_TEXT), "HTTP/2 connection lost");
         if !error.is_library() {
             return;
         }
         match error.reason() {
             Some(Reason::ENHANCE_YOUR_CALM) => self.log_resets(),
-            _ => self.log(RefusalReason::Http2Error, &error.to_string(), RefusalLog::write),
+            _ => self.log(RefusalReason::Http2Error, &text, RefusalLog::write),
         }
     }
 

@@ -95,19 +95,21 @@ impl BrokenOff {
     }
 }
 
-/// The outcome of an exchange of which the client has seen nothing.
+/// The outcome of an exchange of which the client has seen nothing, but early hints.
 #[derive(Debug)]
 pub struct ExchangeFailure {
     /// The answer to the client, unless another backend can do better.
     pub refusal: Refusal,
     /// The reason, for the log.
     pub detail: String,
+    /// True if an interim response came before. The client may have seen it.
+    pub has_begun: bool,
 }
 
 impl ExchangeFailure {
-    /// A failure for that reason.
+    /// A failure for that reason, before anything of a response.
     pub fn new(refusal: Refusal, detail: &dyn std::fmt::Display) -> ExchangeFailure {
-        ExchangeFailure { refusal, detail: detail.to_string() }
+        ExchangeFailure { refusal, detail: detail.to_string(), has_begun: false }
     }
 
     /// Returns true if the backend is at fault, and not the client.
@@ -116,8 +118,8 @@ impl ExchangeFailure {
     }
 
     /// Returns true if the request may be sent again, where its method and its body allow it: the backend, or the connection to it,
-    /// was lost. A backend that is only slow may still be at work.
+    /// was lost. A backend that is only slow, or has sent an interim response, may still be at work.
     pub fn may_be_retried(&self) -> bool {
-        self.refusal == Refusal::BadGateway
+        self.refusal == Refusal::BadGateway && !self.has_begun
     }
 }

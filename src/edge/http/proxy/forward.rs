@@ -41,7 +41,8 @@ pub struct Forward<'a> {
 
 impl Forward<'_> {
     /// Sends the request to the backends of `group` in turn until one responds. A request is sent again only if there was no connection
-    /// to send it over, or if its method is idempotent and its body is still there (RFC 9110 section 9.2.2). Returns the time of the end, too.
+    /// to send it over, or if its method is idempotent, its body is still there (RFC 9110 section 9.2.2), and no interim response came.
+    /// Returns the time of the end, too.
     ///
     /// # Errors
     /// No backend gave a response. Nothing was written to the client then.
@@ -128,7 +129,9 @@ impl Forward<'_> {
             is_chunked: self.is_chunked,
             upgrade: self.upgrade,
         };
-        let exchange = relay.run(head).await?;
+        let run = relay.run(head).await;
+        let exchange =
+            run.map_err(|failure| ExchangeFailure { has_begun: backend.has_begun(), ..failure })?;
         match exchange {
             Exchange::Answered(101) => Ok((Exchange::Switched(backend), None)),
             Exchange::Answered(_) => {

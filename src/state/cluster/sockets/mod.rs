@@ -104,10 +104,10 @@ impl SocketCluster {
     /// # Errors
     /// The directory `DATABASE.nodes` cannot be used.
     pub(super) fn visit(store: &Store) -> Result<SocketCluster, StoreError> {
-        let place = NodesFolder::beside(store.path()).map_err(StoreError::Unavailable)?;
+        let (path, database) = file(store)?;
+        let place = NodesFolder::beside(path).map_err(StoreError::Unavailable)?;
         let was_removed = place.open().map_err(StoreError::Unavailable)?.is_new && !store.is_new();
-        let roll = open_roll(store)?;
-        let database = store.file_id();
+        let roll = open_roll(path, database)?;
         let store = store.clone();
         Ok(SocketCluster { place, timing: TIMING, roll, database, was_removed, member: None, store })
     }
@@ -117,13 +117,14 @@ impl SocketCluster {
         epochs: Arc<Epochs>,
         timing: Timing,
     ) -> Result<SocketCluster, StoreError> {
-        let place = NodesFolder::beside(store.path()).map_err(StoreError::Unavailable)?;
+        let (path, database) = file(store)?;
+        let place = NodesFolder::beside(path).map_err(StoreError::Unavailable)?;
         let folder = place.open().map_err(StoreError::Unavailable)?;
         let unusable =
             |error: io::Error| StoreError::Unavailable(format!("{}: {error}", place.path().display()));
         let seat = MemberSeat::random().map_err(unusable)?;
         let (listener, name) = folder.listen(seat).map_err(unusable)?;
-        let roll = open_roll(store)?;
+        let roll = open_roll(path, database)?;
         roll.enroll(seat, timing.patience)
             .await
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
@@ -134,7 +135,7 @@ impl SocketCluster {
         });
         let ledger = Ledger::new(store.changes().await?);
         let name = Mutex::new(name);
-        let (store, database) = (store.clone(), store.file_id());
+        let store = store.clone();
         let shared = MemberShared { place: place.clone(), store: store.clone(), epochs, ledger, seat, name };
         let shared = Arc::new(shared);
         let mut tasks = JoinSet::new();
@@ -265,11 +266,16 @@ pub fn check_folder(database: &Path) -> Result<(), String> {
 }
 
 /// Opens the lock on the database file.
-fn open_roll(store: &Store) -> Result<RollCall, StoreError> {
-    RollCall::open(store.path(), store.file_id()).map_err(|error| {
-        let reason = file_access::explain(store.path(), FileUse::Own, &error);
-        StoreError::Unavailable(format!("{}: {reason}", store.path().display()))
+fn open_roll(path: &Path, id: FileId) -> Result<RollCall, StoreError> {
+    RollCall::open(path, id).map_err(|error| {
+        let reason = file_access::explain(path, FileUse::Own, &error);
+        StoreError::Unavailable(format!("{}: {reason}", path.display()))
     })
+}
+
+/// The database file and its ID.
+fn file(store: &Store) -> Result<(&Path, FileId), StoreError> {
+    store.file().ok_or_else(|| StoreError::Unavailable("the store is not a file".to_owned()))
 }
 
 /// Listens, and watches the store and the own socket.
@@ -348,7 +354,11 @@ async fn hear(shared: &MemberShared, stream: UnixStream, patience: Duration) {
         return;
     }
     let notice: Option<Notice> = serde_json::from_slice(&text).ok();
-    if notice.as_ref().and_then(|notice| notice.database).is_some_and(|file| file != shared.store.file_id()) {
+    if notice
+        .as_ref()
+        .and_then(|notice| notice.database)
+        .is_some_and(|id| shared.store.file().is_none_or(|(_, own)| own != id))
+    {
         // If that finds the own file replaced, nothing is decided any more.
         let _ = shared.store.verify_files();
         let _ = timeout(patience, writer.write_all(ANOTHER_FILE)).await;

@@ -210,7 +210,7 @@ async fn nonsense_counts_as_a_change_of_everything() {
     let one = node(&folder, BLIND).await;
     for nonsense in [&b"\xff"[..], b"", br#"{"after":1,"upto":2,"name":"x"}"#, &[b' '; 5000]] {
         let before = one.epochs.now();
-        let place = NodesFolder::beside(one.store.path()).unwrap().open().unwrap();
+        let place = NodesFolder::beside(one.store.file().unwrap().0).unwrap().open().unwrap();
         let name = one.cluster.member.as_ref().unwrap().shared.name.lock().clone();
         // Of an overlong notice the end is never read, so the sender may miss the answer.
         let _ = exchange(&place, &name, nonsense).await;
@@ -258,7 +258,7 @@ async fn who_lost_its_socket_is_told_all_the_same_or_the_change_is_unconfirmed()
     }
 
     // As one whose sockets are elsewhere, for example because its container has only the file.
-    let hidden = RollCall::open(one.store.path(), one.store.file_id()).unwrap();
+    let hidden = open_roll(one.store.file().unwrap().0, one.store.file().unwrap().1).unwrap();
     hidden.enroll(MemberSeat::random().unwrap(), QUICK.patience).await.unwrap();
     let change = one.add("last").await;
     let mut visitor = SocketCluster::visit(&one.store).unwrap();
@@ -312,7 +312,7 @@ async fn who_lost_its_socket_is_not_taken_for_told_because_others_were_answered(
 async fn the_lock_of_another_program_is_in_nobodys_way() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (node(&folder, BLIND).await, node(&folder, BLIND).await);
-    let other = std::fs::File::open(one.store.path()).unwrap();
+    let other = std::fs::File::open(one.store.file().unwrap().0).unwrap();
     other.lock().unwrap();
     let change = one.add("holder").await;
     timeout(BLIND.patience, one.cluster.announce(&change, None)).await.unwrap().unwrap();
@@ -327,7 +327,7 @@ async fn a_change_of_another_file_is_not_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let one = node(&folder, BLIND).await;
     let change = one.add("holder").await;
-    let (file, copy) = (one.store.path().to_path_buf(), folder.path().join("copy"));
+    let (file, copy) = (one.store.file().unwrap().0.to_path_buf(), folder.path().join("copy"));
     std::fs::copy(&file, &copy).unwrap();
     std::fs::rename(&copy, &file).unwrap();
     let before = one.epochs.now();

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions, PgSslMode};
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{ConnectOptions, PgConnection};
 use tokio::time::timeout;
 
 use super::faults;
-use crate::config::{PostgresHost, PostgresUrl, SslMode, StoreSettings};
+use crate::config::{PostgresHost, PostgresUrl, SslMode, StoreSettings, StoreUrl};
 use crate::state::file_access::{self, FileUse};
 use crate::state::store::StoreError;
 
@@ -25,7 +25,7 @@ const KEEPALIVE: [(&str, &str); 3] =
 
 /// The servers of a URL, and how to log in.
 #[derive(Clone, Debug)]
-pub(super) struct Servers {
+pub(in crate::state) struct Servers {
     url: PostgresUrl,
     password_file: Option<PathBuf>,
     /// The index of the server that was the primary at the last connection.
@@ -45,17 +45,72 @@ impl Servers {
         Servers { url: url.clone(), password_file, last: Arc::default() }
     }
 
+    /// The servers of `store.url`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if the store is not in PostgreSQL.
+    pub(in crate::state) fn pooled(settings: &StoreSettings) -> Result<Servers, StoreError> {
+        match &settings.url {
+            StoreUrl::Postgres(url) => Ok(Servers::of(url, settings)),
+            StoreUrl::Sqlite(_) => Err(elsewhere()),
+        }
+    }
+
+    /// The servers of `store.direct_url`.
+    ///
+    /// # Errors
+    /// As [`Servers::pooled`].
+    pub(in crate::state) fn direct(settings: &StoreSettings) -> Result<Servers, StoreError> {
+        Ok(Servers::of(settings.direct().ok_or_else(elsewhere)?, settings))
+    }
+
     /// Connects to the primary: first to the server that was it last, then to the others in their order. Takes `patience` at most for
     /// each server.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], with the reason of each server.
-    pub(super) async fn connect(&self, patience: Duration) -> Result<PgConnection, StoreError> {
+    pub(in crate::state) async fn connect(&self, patience: Duration) -> Result<PgConnection, StoreError> {
         self.find_primary(self.last.load(Ordering::Relaxed), patience).await.map(|primary| primary.connection)
     }
 
+    /// Opens a connection that receives notifications, and another one. They are never opened again silently: once the first is lost, every
+    /// use of the listener fails within `step`, which is also the longest time for each step here.
+    ///
+    /// # Errors
+    /// As [`Servers::connect`].
+    pub(in crate::state) async fn listen(
+        &self,
+        step: Duration,
+    ) -> Result<(PgListener, PgConnection), StoreError> {
+        let first = self.last.load(Ordering::Relaxed);
+        let Primary { options, connection } = self.find_primary(first, step).await?;
+        let was_opened = AtomicBool::new(false);
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .acquire_timeout(step)
+            .after_connect(move |_, _| {
+                let is_second = was_opened.swap(true, Ordering::Relaxed);
+                Box::pin(async move {
+                    match is_second {
+                        true => Err(sqlx::Error::Protocol("the connection was lost".to_owned())),
+                        false => Ok(()),
+                    }
+                })
+            })
+            .connect_lazy_with(options);
+        let opened = timeout(step, PgListener::connect_with(&pool)).await;
+        let mut listener = opened
+            .map_err(|_| StoreError::Unavailable(format!("no answer within {step:?}")))?
+            .map_err(|error| StoreError::Unavailable(faults::in_words(&error)))?;
+        listener.eager_reconnect(false);
+        Ok((listener, connection))
+    }
+
     /// Begins with the next server at the next connection: the last one may be a primary that the others have left.
-    pub(super) fn skip(&self) {
+    pub(in crate::state) fn skip(&self) {
         self.last.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -118,24 +173,30 @@ impl Servers {
         let Some(path) = self.password_file.clone() else {
             return Ok(self.url.password.as_ref().map(|password| password.expose().to_owned()));
         };
-        let read = tokio::task::spawn_blocking(move || read_password(&path));
-        read.await.map_err(|error| error.to_string())?.map(Some)
+        let shown = format!("store.password_file: {}", path.display());
+        let read = tokio::task::spawn_blocking(move || read_password(&path)).await;
+        let read = read.unwrap_or_else(|error| Err(error.to_string()));
+        read.map(Some).map_err(|reason| format!("{shown}: {reason}"))
     }
 }
 
-/// Reads the first line of a password file.
+/// Checks that a password can be read from a file.
 ///
 /// # Errors
-/// The text for the operator, with the path and without the content.
-pub(super) fn read_password(path: &Path) -> Result<String, String> {
-    let refuse = |reason: String| format!("store.password_file: {}: {reason}", path.display());
+/// The text for the operator, without the path and the content.
+pub fn check_password(path: &Path) -> Result<(), String> {
+    read_password(path).map(drop)
+}
+
+/// Reads the first line of a password file.
+fn read_password(path: &Path) -> Result<String, String> {
     let mut text = String::new();
     let read = file_access::open_regular(path)
         .and_then(|file| file.take(LONGEST_PASSWORD).read_to_string(&mut text));
-    read.map_err(|error| refuse(file_access::explain(path, FileUse::Read, &error)))?;
+    read.map_err(|error| file_access::explain(path, FileUse::Read, &error))?;
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
-        _ => Err(refuse("its first line is empty, expected the password".to_owned())),
+        _ => Err("its first line is empty, expected the password".to_owned()),
     }
 }
 
@@ -160,40 +221,6 @@ async fn log_in(options: PgConnectOptions) -> Result<Primary, String> {
     }
 }
 
-/// Opens the direct connection to the primary, over which a process takes part in the cluster. The hosts are tried in their order; those in
-/// recovery are skipped. Each step on the way takes `step` at most. The connection is never opened again silently: once it is lost, every
-/// use of the listener fails within `step`.
-///
-/// # Errors
-/// [`StoreError::Unavailable`], with the reason of each server, and also if the store is not in PostgreSQL.
-pub async fn connect_primary(settings: &StoreSettings, step: Duration) -> Result<PgListener, StoreError> {
-    let url = settings
-        .direct()
-        .ok_or_else(|| StoreError::Unavailable("the store is not in PostgreSQL".to_owned()))?;
-    let Primary { options, connection } = Servers::of(url, settings).find_primary(0, step).await?;
-    let was_opened = AtomicBool::new(false);
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .acquire_timeout(step)
-        .after_connect(move |_, _| {
-            let is_second = was_opened.swap(true, Ordering::Relaxed);
-            Box::pin(async move {
-                match is_second {
-                    true => Err(sqlx::Error::Protocol("the connection was lost".to_owned())),
-                    false => Ok(()),
-                }
-            })
-        })
-        .connect_lazy_with(options);
-    let unavailable = |error: sqlx::Error| StoreError::Unavailable(faults::in_words(&error));
-    let opened = timeout(step, PgListener::connect_with(&pool)).await;
-    let mut listener = opened
-        .map_err(|_| StoreError::Unavailable(format!("no answer within {step:?}")))?
-        .map_err(unavailable)?;
-    listener.eager_reconnect(false);
-    let _ = timeout(step, connection.close()).await;
-    Ok(listener)
+fn elsewhere() -> StoreError {
+    StoreError::Unavailable("the store is not in PostgreSQL".to_owned())
 }

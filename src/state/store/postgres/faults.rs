@@ -2,6 +2,8 @@
 
 use sqlx::migrate::MigrateError;
 
+use crate::state::store::StoreError;
+
 /// The text for an error: what is wrong, and what to do.
 pub(super) fn in_words(error: &sqlx::Error) -> String {
     match error {
@@ -22,6 +24,11 @@ pub(super) fn in_words(error: &sqlx::Error) -> String {
         sqlx::Error::Migrate(error) => of_migration(error),
         other => other.to_string(),
     }
+}
+
+/// An error of the database that says nothing about the request.
+pub(in crate::state) fn unavailable(error: sqlx::Error) -> StoreError {
+    StoreError::Unavailable(in_words(&error))
 }
 
 /// The advice for an error code (PostgreSQL's appendix A).

@@ -1,7 +1,8 @@
-//! Everything specific to SQLite: opening, the single writer, the counting of changes, and the names of its constraints.
+//! Everything specific to SQLite: opening, the single writer, the counting of changes, and its files.
 
 mod faults;
 mod migrations;
+mod mutation;
 mod open_files;
 pub(super) mod untouched;
 
@@ -12,26 +13,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection as _, SqlitePool, Transaction};
+use sqlx::{ConnectOptions, Connection as _, SqlitePool};
 
 use self::migrations::MIGRATIONS;
 use self::open_files::OpenFiles;
-use super::change::Effect;
 use super::fault_log::FaultLog;
-use super::{Change, ChangePosition, MutationError, StoreError};
+use super::statement::Statement;
+use super::{Row, StoreError};
 use crate::config::StoreSettings;
-use crate::domain::{AccountError, Canonical};
 use crate::state::file_access::{self, FileUse};
 
 pub use open_files::FileId;
 
-pub(super) use sqlx::Sqlite as Database;
-pub(super) use sqlx::sqlite::{SqliteConnection as Connection, SqliteRow as Row};
-
-/// A statement with its values.
-pub(super) type Query<'q> = sqlx::query::Query<'q, Database, SqliteArguments>;
+pub(super) use mutation::SqliteMutation;
 
 /// The longest wait for a connection, in addition to the time that SQLite itself may wait for a lock.
 const ACQUIRE_MARGIN: Duration = Duration::from_millis(500);
@@ -46,11 +42,11 @@ const OPENING: Duration = Duration::from_secs(10);
 pub(super) const CHANGES: &str = "SELECT number FROM change WHERE only = 1";
 
 /// The highest bcrypt cost up to a limit, by the index `principal_cost` and therefore with its expression.
-pub(super) const HIGHEST_COST: &str = "SELECT max(CAST(substr(hash, -56, 2) AS INTEGER)) FROM principal \
+pub(super) const HIGHEST_COST: &str = "SELECT max(CAST(substr(hash, -56, 2) AS INTEGER)) AS cost FROM principal \
      WHERE CAST(substr(hash, -56, 2) AS INTEGER) <= $1";
 
 /// Takes a renewed hash out of the count of changes, because the password is the same.
-pub(super) const UNCOUNT: &str = "UPDATE change SET number = number - 1 WHERE only = 1";
+pub(in crate::state::store) const UNCOUNT: &str = "UPDATE change SET number = number - 1 WHERE only = 1";
 
 /// Moves the whole write-ahead log into the file and empties it. The first column of the answer is 0 if that was done.
 const SETTLE: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
@@ -125,7 +121,8 @@ impl Pools {
             return Err(refuse("it was replaced while it was opened: try again".to_owned()));
         }
         let patience = settings.busy_timeout + ACQUIRE_MARGIN + READ_MARGIN;
-        let (path, files, faults) = (path.into(), Arc::new(files), Arc::default());
+        let faults = Arc::new(FaultLog::of(path.display().to_string()));
+        let (path, files) = (path.into(), Arc::new(files));
         Ok(Pools { writer, readers, patience, path, files, faults, made })
     }
 
@@ -144,9 +141,26 @@ impl Pools {
         self.files.on_replaced(hook);
     }
 
+    /// The path of the database file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the only row of a statement, if it has one.
+    pub(super) async fn fetch(&self, statement: Statement) -> Result<Option<Row>, StoreError> {
+        let row = self.read(statement.for_sqlite().fetch_optional(&self.readers)).await?;
+        Ok(row.map(Row::Sqlite))
+    }
+
+    /// Reads all rows of a statement.
+    pub(super) async fn fetch_all(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        let rows = self.read(statement.for_sqlite().fetch_all(&self.readers)).await?;
+        Ok(rows.into_iter().map(Row::Sqlite).collect())
+    }
+
     /// Logs a fault of a row that was read.
     pub(super) fn note_fault(&self, fault: &StoreError) {
-        self.faults.failed(&self.path, fault);
+        self.faults.failed(fault);
     }
 
     /// Logs faults from now on.
@@ -167,8 +181,8 @@ impl Pools {
             Err(replaced) => Err(replaced),
         };
         match &read {
-            Ok(_) => self.faults.succeeded(&self.path),
-            Err(fault) => self.faults.failed(&self.path, fault),
+            Ok(_) => self.faults.succeeded(),
+            Err(fault) => self.faults.failed(fault),
         }
         read
     }
@@ -247,7 +261,7 @@ impl From<sqlx::Error> for SchemaFault {
 }
 
 /// Checks that the schema is none of a later version or of another program. Returns true if it is that of an earlier version.
-async fn check_schema(connection: &mut Connection) -> Result<bool, SchemaFault> {
+async fn check_schema(connection: &mut SqliteConnection) -> Result<bool, SchemaFault> {
     let fault = |text| Err(SchemaFault { text, is_busy: false });
     let tables: Vec<String> = sqlx::query_scalar(TABLES).fetch_all(&mut *connection).await?;
     if !tables.iter().any(|table| table == "_sqlx_migrations") {
@@ -289,7 +303,7 @@ pub(super) async fn inspect(path: &Path) -> Result<bool, String> {
 
 /// Checks that a connection can begin a transaction. If a disk is full, SQLite may roll back a transaction by itself. The
 /// rollback of the driver fails then, and from there on the driver assumes that it is within that transaction.
-async fn is_out_of_transaction(connection: &mut Connection) -> Result<bool, sqlx::Error> {
+async fn is_out_of_transaction(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     if connection.is_in_transaction() {
         // The thread of the connection rolls back an abandoned transaction before it answers this.
         connection.ping().await?;
@@ -297,48 +311,9 @@ async fn is_out_of_transaction(connection: &mut Connection) -> Result<bool, sqlx
     Ok(!connection.is_in_transaction())
 }
 
-/// A transaction that changes something, and its effect on the number of changes.
-pub(super) struct Mutation {
-    pools: Pools,
-    transaction: Transaction<'static, Database>,
-    before: i64,
-}
-
-impl Mutation {
-    pub(super) async fn begin(pools: &Pools) -> Result<Mutation, StoreError> {
-        pools.verify_files()?;
-        let mut transaction = pools.writer.begin_with(BEGIN).await.map_err(unavailable)?;
-        let before = sqlx::query_scalar(CHANGES).fetch_one(&mut *transaction).await.map_err(unavailable)?;
-        Ok(Mutation { pools: pools.clone(), transaction, before })
-    }
-
-    pub(super) fn connection(&mut self) -> &mut Connection {
-        &mut self.transaction
-    }
-
-    /// Commits: the change is on disk then, in the file that the path leads to. After an error that is unknown.
-    pub(super) async fn commit(mut self, name: Canonical, effect: Effect) -> Result<Change, StoreError> {
-        let upto =
-            sqlx::query_scalar(CHANGES).fetch_one(&mut *self.transaction).await.map_err(unavailable)?;
-        self.transaction.commit().await.map_err(unavailable)?;
-        self.pools.verify_files()?;
-        Ok(effect.change(name, ChangePosition::Counted { after: self.before, upto }))
-    }
-}
-
 /// An error of the database that says nothing about the request.
 pub(super) fn unavailable(error: sqlx::Error) -> StoreError {
     StoreError::Unavailable(faults::in_words(&error))
-}
-
-/// The error of a mutation: a constraint by its name, anything else as an error of the store.
-pub(super) fn refusal(error: sqlx::Error) -> MutationError {
-    let constraint = error.as_database_error().map(|e| e.message()).unwrap_or_default();
-    if constraint.contains("'principal_name_taken'") {
-        AccountError::NameTaken.into()
-    } else {
-        MutationError::Store(unavailable(error))
-    }
 }
 
 /// Creates directory and file as needed; true if it created the file. The lock keeps other processes from migrating the

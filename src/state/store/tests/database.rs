@@ -38,9 +38,9 @@ async fn a_lock_of_another_process_is_unavailability_and_reading_goes_on() {
 async fn a_full_database_refuses_and_recovers() {
     let f = fixture().await;
     let account = f.account("holder").await;
-    let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&f.store.pools.writer).await.unwrap();
+    let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&f.pools().writer).await.unwrap();
     let limit = |pages: i64| AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
-    sqlx::query(limit(pages + 1)).execute(&f.store.pools.writer).await.unwrap();
+    sqlx::query(limit(pages + 1)).execute(&f.pools().writer).await.unwrap();
     let mut added = 0;
     let refused = loop {
         match f.add(account, &format!("cred{added}")).await {
@@ -57,7 +57,7 @@ async fn a_full_database_refuses_and_recovers() {
     assert_eq!(holder.credentials, added, "the refused one is not counted");
     let refused = canonical(&format!("cred{added}"));
     assert!(f.store.principal(&refused).await.unwrap().is_none());
-    sqlx::query(limit(1_000_000)).execute(&f.store.pools.writer).await.unwrap();
+    sqlx::query(limit(1_000_000)).execute(&f.pools().writer).await.unwrap();
     assert_eq!(f.add(account, refused.as_str()).await, Ok(added + 1));
 }
 
@@ -66,7 +66,7 @@ async fn a_full_database_refuses_and_recovers() {
 async fn files_that_are_no_longer_at_their_path_are_not_read() {
     let f = fixture().await;
     f.account("holder").await;
-    let (file, away) = (f.store.path().to_path_buf(), f.folder.path().join("away"));
+    let (file, away) = (f.store.file().unwrap().0.to_path_buf(), f.folder.path().join("away"));
     for end in ["", "-wal", "-shm"] {
         let path = PathBuf::from(format!("{}{end}", file.display()));
         std::fs::rename(&path, &away).unwrap();
@@ -91,7 +91,7 @@ async fn files_that_are_no_longer_at_their_path_are_not_read() {
 // Case E13: each reason for which a database cannot be opened, in words that say what to do.
 #[tokio::test]
 async fn a_database_that_cannot_be_opened_says_what_to_do() {
-    let reason = async |path: &std::path::Path| {
+    let reason = async |path: &Path| {
         let url = StoreUrl::Sqlite(path.to_path_buf());
         let error = Store::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap_err();
         let text = error.to_string();
@@ -103,7 +103,7 @@ async fn a_database_that_cannot_be_opened_says_what_to_do() {
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
                  VALUES (4711, 'later', 1, x'00', 1)";
     sqlx::query(newer).execute(&mut other).await.unwrap();
-    let text = reason(f.store.path()).await;
+    let text = reason(f.store.file().unwrap().0).await;
     let known = sqlite::known_schema();
     let expected = format!("made by a newer version of Gatepost (schema 4711; this one knows {known})");
     assert!(text.contains(&expected), "{text}");
@@ -111,7 +111,7 @@ async fn a_database_that_cannot_be_opened_says_what_to_do() {
     let at = |name: &str| f.folder.path().join(name);
     std::fs::write(at("text"), "not a database, and long enough to be one. ".repeat(100)).unwrap();
     assert!(reason(&at("text")).await.contains("not a SQLite database: check store.url"));
-    let whole = std::fs::read(f.store.path()).unwrap();
+    let whole = std::fs::read(f.store.file().unwrap().0).unwrap();
     let mut damaged = whole[..100.min(whole.len())].to_vec();
     damaged.resize(8192, 0xa5);
     std::fs::write(at("damaged"), damaged).unwrap();
@@ -171,7 +171,7 @@ async fn it_opens_again_and_by_many_at_once() {
 #[tokio::test]
 async fn every_connection_keeps_the_promises() {
     let f = fixture().await;
-    for (pool, query_only) in [(&f.store.pools.writer, 0), (&f.store.pools.readers, 1)] {
+    for (pool, query_only) in [(&f.pools().writer, 0), (&f.pools().readers, 1)] {
         let mut connections = Vec::new();
         for _ in 0..pool.options().get_max_connections() {
             connections.push(pool.acquire().await.unwrap());
@@ -206,7 +206,7 @@ async fn the_files_are_for_their_owner_only() {
 #[tokio::test]
 async fn a_read_that_hangs_is_unavailability() {
     let f = fixture().await;
-    let hangs = f.store.pools.read(std::future::pending::<Result<(), sqlx::Error>>());
+    let hangs = f.pools().read(std::future::pending::<Result<(), sqlx::Error>>());
     assert!(matches!(hangs.await, Err(StoreError::Unavailable(_))));
 }
 
@@ -220,4 +220,32 @@ async fn only_who_may_make_a_store_makes_one() {
     let made = Store::open(&settings).await.unwrap();
     assert!(made.is_new());
     assert!(!Store::open_existing(&settings).await.unwrap().is_new());
+}
+
+/// Makes the schema that of the version before the networks.
+async fn make_older(f: &Fixture) {
+    let older = "DROP TABLE principal_use; DROP TABLE secret; ALTER TABLE principal DROP COLUMN senders; \
+         ALTER TABLE principal DROP COLUMN expires_at; ALTER TABLE principal DROP COLUMN networks; \
+         DELETE FROM _sqlx_migrations WHERE version > 2";
+    sqlx::raw_sql(older).execute(&f.pools().writer).await.unwrap();
+    f.store.close().await;
+}
+
+#[tokio::test]
+async fn who_only_reads_does_not_migrate() {
+    let f = fixture().await;
+    f.account("someone").await;
+    make_older(&f).await;
+    let is_older = async || Store::inspect(&f.settings).await;
+    assert_eq!(is_older().await, Ok(StoreState::Older));
+    let refused = Store::open_to_read(&f.settings).await.unwrap_err().to_string();
+    assert!(
+        refused.ends_with("made by an older version of Gatepost: it is migrated when the gateway starts"),
+        "{refused}"
+    );
+    assert_eq!(is_older().await, Ok(StoreState::Older));
+    Store::open(&f.settings).await.unwrap().close().await;
+    assert_eq!(is_older().await, Ok(StoreState::Usable));
+    let read = Store::open_to_read(&f.settings).await.unwrap();
+    assert!(read.principal(&canonical("someone")).await.unwrap().is_some());
 }

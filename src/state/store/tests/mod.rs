@@ -1,17 +1,16 @@
-//! The store against real files, with real faults.
+//! The store in SQLite against real files, with real faults. Its statements are tried in tests/fleet/store.
 
-mod changes;
 mod database;
-mod uses;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Row as _};
 use tempfile::TempDir;
 
 use super::*;
-use crate::domain::{AccountError, Permission, PermissionEdit};
+use crate::domain::{PermissionEdit, Permissions, Username};
 
 struct Fixture {
     store: Store,
@@ -50,11 +49,12 @@ fn new(text: &str, permissions: &str) -> NewCredential {
     }
 }
 
-fn edit(password: Option<&str>, permissions: &str) -> CredentialEdit {
-    CredentialEdit { hash: password.map(hash), permissions: PermissionEdit::from_json(permissions).unwrap() }
-}
-
 impl Fixture {
+    fn pools(&self) -> &Pools {
+        let Database::Sqlite(pools) = &self.store.database else { unreachable!("it is a file") };
+        pools
+    }
+
     async fn account(&self, text: &str) -> AccountId {
         self.store.add_account(&name(text), &hash("h"), Permissions::ALL).await.unwrap().value
     }
@@ -65,7 +65,7 @@ impl Fixture {
 }
 
 async fn other_connection(f: &Fixture) -> sqlx::SqliteConnection {
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(f.store.path());
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(f.store.file().unwrap().0);
     let mut connection = options.connect().await.unwrap();
     connection.ping().await.unwrap();
     connection

@@ -252,6 +252,12 @@ proptest! {
         }
     }
 
+    #[test]
+    fn a_usual_head_is_read_in_one_pass(target in "/[a-z]{0,9}", value in "[!-~]{1,9}") {
+        let text = format!("GET {target} HTTP/1.1\r\nHost: a\r\nX: {value}\r\n\r\n");
+        prop_assert_eq!(RequestHead::default().read_usual(text.as_bytes()), Some(text.len()));
+    }
+
     /// A head is read in the same way however its bytes arrive, and nothing behind it is taken for a part of it.
     #[test]
     fn a_head_that_grows_is_the_same_as_a_whole_one(

@@ -84,11 +84,15 @@ async fn a_body_ends_as_its_length_says() {
 }
 
 #[tokio::test]
-async fn interim_responses_have_an_end() {
-    for (count, is_too_much) in [(MOST_INTERIM, false), (MOST_INTERIM + 1, true)] {
+async fn early_hints_have_an_end_and_a_slow_backend_may_say_that_it_works() {
+    let (hint, works) = ("103 Early Hints", "102 Processing");
+    for (interim, count, is_too_much) in
+        [(hint, MOST_HINTS, false), (hint, MOST_HINTS + 1, true), (works, 200, false)]
+    {
         let (mut backend, mut far) = connection(10_000);
         backend.begin(b"");
-        far.write_all("HTTP/1.1 102 Processing\r\n\r\n".repeat(count).as_bytes()).await.unwrap();
+        assert!(!backend.has_begun());
+        far.write_all(format!("HTTP/1.1 {interim}\r\n\r\n").repeat(count).as_bytes()).await.unwrap();
         far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
         let mut heads = 0;
         let last = loop {
@@ -97,8 +101,11 @@ async fn interim_responses_have_an_end() {
                 other => break other,
             }
         };
-        assert_eq!(heads, MOST_INTERIM);
-        assert_eq!(matches!(last, Err(ResponseError::TooManyInterim)), is_too_much, "{last:?}");
+        assert_eq!(heads, count - usize::from(is_too_much));
+        assert_eq!(matches!(last, Err(ResponseError::TooManyHints)), is_too_much, "{last:?}");
+        assert!(backend.has_begun());
+        backend.begin(b"");
+        assert!(!backend.has_begun());
     }
 }
 

@@ -230,7 +230,8 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'table counter has lost its row, so no change can be numbered';
     END IF;
-    UPDATE log SET seq = last.number, token = last.token WHERE xact = pg_current_xact_id() AND seq IS NULL;
+    UPDATE log SET seq = last.number, token = last.token, logged_at = clock_timestamp()
+        WHERE xact = pg_current_xact_id() AND seq IS NULL;
     -- What was answered must be on disk, or on the standby, whatever the session has chosen.
     IF current_setting('synchronous_commit') IN ('off', 'local') THEN
         PERFORM set_config('synchronous_commit', 'on', true);
@@ -253,7 +254,7 @@ ALTER TABLE log ENABLE ALWAYS TRIGGER log_numbered;
 
 -- For operators with psql. Neither view shows a hash.
 CREATE VIEW accounts AS
-    SELECT name AS username, bits & 1 <> 0 AS email, bits & 2 <> 0 AS api, bits & 4 <> 0 AS web, active = 0 AS suspended,
+    SELECT name AS username, bits & 1 <> 0 AS email, bits & 2 <> 0 AS api, bits & 4 <> 0 AS web, active = 1 AS active,
         credentials, to_timestamp(created_at) AS created_at, to_timestamp(updated_at) AS updated_at, id
     FROM principal WHERE account_id IS NULL;
 
@@ -282,9 +283,9 @@ BEGIN
         UPDATE principal SET credentials = credentials - 1 WHERE id = of_account AND credentials > 0;
         RETURN OLD;
     END IF;
-    IF (to_jsonb(OLD) - '{username,email,api,web,suspended}'::TEXT[])
-        <> (to_jsonb(NEW) - '{username,email,api,web,suspended}'::TEXT[]) THEN
-        RAISE EXCEPTION 'of view %, only the username, the permissions, and the suspension of an account can be changed',
+    IF (to_jsonb(OLD) - '{username,email,api,web,active}'::TEXT[])
+        <> (to_jsonb(NEW) - '{username,email,api,web,active}'::TEXT[]) THEN
+        RAISE EXCEPTION 'of view %, only the username, the permissions, and active can be changed',
             TG_TABLE_NAME USING ERRCODE = 'feature_not_supported';
     END IF;
     touched := (OLD.email <> NEW.email)::INT + (OLD.api <> NEW.api)::INT * 2 + (OLD.web <> NEW.web)::INT * 4;
@@ -297,8 +298,8 @@ BEGIN
         RETURN NULL;
     END IF;
     IF TG_TABLE_NAME = 'accounts' THEN
-        IF OLD.suspended <> NEW.suspended THEN
-            UPDATE principal SET active = (NOT NEW.suspended)::INT WHERE id = OLD.id;
+        IF OLD.active <> NEW.active THEN
+            UPDATE principal SET active = NEW.active::INT WHERE id = OLD.id;
         END IF;
     END IF;
     RETURN NEW;
@@ -308,6 +309,9 @@ CREATE TRIGGER accounts_written INSTEAD OF INSERT OR UPDATE OR DELETE ON account
     FOR EACH ROW EXECUTE FUNCTION gatepost_write_view();
 CREATE TRIGGER credentials_written INSTEAD OF INSERT OR UPDATE OR DELETE ON credentials
     FOR EACH ROW EXECUTE FUNCTION gatepost_write_view();
+
+-- A role that could use these in triggers of its own would write with the rights of the owner. Triggers that are there need no such right.
+REVOKE EXECUTE ON FUNCTION gatepost_note(TEXT[]), gatepost_changed(), gatepost_number_change(), gatepost_write_view() FROM PUBLIC;
 
 -- The number of the last change.
 CREATE FUNCTION gatepost_number() RETURNS BIGINT LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT

@@ -1,4 +1,10 @@
-//! Text of clients in a form that is safe for the log.
+//! Text of clients in a form that is safe for the log: the same form in all its lines, so that one search finds them.
+
+/// The most bytes of a username in the log. No account or credential has a longer one.
+pub const LONGEST_NAME: usize = 64;
+
+/// The most bytes of any other text in the log.
+pub const LONGEST_TEXT: usize = 512;
 
 /// Shows text in at most about `most` bytes. Characters that a terminal or a reader of lines could take for something else are
 /// escaped, and a text that was cut ends in `…`.

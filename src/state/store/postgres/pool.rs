@@ -1,0 +1,314 @@
+//! The connections for reads and changes. Each is used for a whole transaction, and given back only in a known state.
+//!
+//! Reads are transactions, too, and no statement is prepared for longer than one of them: behind a pooler of transactions, the next one may
+//! be on another connection. `SET LOCAL` is the only kind of setting for the same reason.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Row as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
+
+use super::connect::Servers;
+use super::faults::{is_lost, unavailable};
+use super::floor::{Floor, ReadFloor};
+use crate::config::StoreSettings;
+use crate::state::store::fault_log::FaultLog;
+use crate::state::store::statement::Statement;
+use crate::state::store::{Row, StoreError};
+
+/// The beginning of a read.
+const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
+
+/// The connections to the primary. Cloning is cheap and shares them.
+#[derive(Clone)]
+pub(in crate::state::store) struct PostgresPool(Arc<PoolShared>);
+
+struct PoolShared {
+    servers: Servers,
+    permits: Arc<Semaphore>,
+    /// Connections outside of a transaction.
+    idle: Mutex<Vec<PgConnection>>,
+    /// The longest time for a statement, and for a connection.
+    patience: Duration,
+    /// The beginning of a change.
+    begin_change: String,
+    floor: Arc<ReadFloor>,
+    faults: FaultLog,
+}
+
+impl PostgresPool {
+    /// Connections as these settings want them. None is opened yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if the store is not in PostgreSQL.
+    pub(in crate::state::store) fn of(settings: &StoreSettings) -> Result<PostgresPool, StoreError> {
+        let patience = settings.busy_timeout;
+        // Shorter than the client's time, so that it is known that nothing was changed.
+        let lock = (patience * 9 / 10).as_millis().max(1);
+        let begin_change = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {lock}; \
+             SET LOCAL idle_in_transaction_session_timeout = {}; \
+             SELECT set_config('synchronous_commit', 'on', true) \
+             WHERE current_setting('synchronous_commit') IN ('off', 'local')",
+            (patience * 4).as_millis()
+        );
+        Ok(PostgresPool(Arc::new(PoolShared {
+            servers: Servers::pooled(settings)?,
+            permits: Arc::new(Semaphore::new(settings.read_connections as usize)),
+            idle: Mutex::default(),
+            patience,
+            begin_change,
+            floor: Arc::default(),
+            faults: FaultLog::of(settings.url.to_string()),
+        })))
+    }
+
+    /// The state that every read must have seen.
+    pub(in crate::state::store) fn floor(&self) -> Arc<ReadFloor> {
+        self.0.floor.clone()
+    }
+
+    /// Logs faults from now on.
+    pub(in crate::state::store) fn log_faults(&self) {
+        self.0.faults.turn_on();
+    }
+
+    /// Logs a fault of a row that was read.
+    pub(in crate::state::store) fn note_fault(&self, fault: &StoreError) {
+        self.0.faults.failed(fault);
+    }
+
+    /// Reads the only row of a statement, if it has one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], also if the row is older than what is known.
+    pub(in crate::state::store) async fn fetch(
+        &self,
+        statement: Statement,
+    ) -> Result<Option<Row>, StoreError> {
+        Ok(self.read(statement, "").await?.pop())
+    }
+
+    /// Reads all rows of a statement by the column `id`.
+    ///
+    /// # Errors
+    /// As [`PostgresPool::fetch`].
+    pub(in crate::state::store) async fn fetch_all(
+        &self,
+        statement: Statement,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.read(statement, " ORDER BY found.id").await
+    }
+
+    /// Begins a transaction for a change.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]. Nothing was changed.
+    pub(super) async fn begin_change(&self) -> Result<PooledTransaction, StoreError> {
+        self.0.begin(&self.0.begin_change).await
+    }
+
+    /// Closes the connections that nobody uses, and refuses all others from now on.
+    pub(in crate::state::store) async fn close(&self) {
+        self.0.permits.close();
+        let idle = std::mem::take(&mut *self.0.idle.lock());
+        for connection in idle {
+            let _ = timeout(self.0.patience, sqlx::Connection::close(connection)).await;
+        }
+    }
+
+    async fn read(&self, statement: Statement, order: &'static str) -> Result<Vec<Row>, StoreError> {
+        // Before the read: a check has noted the epochs before.
+        let floor = self.0.floor.now();
+        let shared = self.0.clone();
+        // In a task of its own: if the caller stops waiting, the connection is given back nevertheless.
+        let reading = tokio::spawn(async move { shared.read(statement, order, floor).await });
+        let read = reading.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())));
+        match &read {
+            Ok(_) => self.0.faults.succeeded(),
+            Err(fault) => self.0.faults.failed(fault),
+        }
+        read
+    }
+}
+
+impl PoolShared {
+    async fn read(
+        self: Arc<PoolShared>,
+        statement: Statement,
+        order: &str,
+        floor: Option<Floor>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let sql = format!(
+            "WITH seen AS MATERIALIZED (SELECT number AS seen_number, gatepost_era() AS seen_era FROM counter) \
+             SELECT seen_number, seen_era, found.* FROM seen LEFT JOIN \
+             (SELECT CAST(1 AS BIGINT) AS is_found, wanted.* FROM ({}) AS wanted) AS found ON true{order}",
+            statement.sql()
+        );
+        let mut transaction = self.begin(BEGIN_READ).await?;
+        let rows = transaction.fetch_all(statement, sql).await.map_err(unavailable)?;
+        transaction.ending = "COMMIT";
+        drop(transaction);
+        let first = rows.first();
+        let first =
+            first.ok_or_else(|| StoreError::Unavailable("table counter has lost its row".to_owned()))?;
+        let seen = seen(first)?;
+        if let Some(Err(stale)) = floor.map(|floor| floor.check(&seen)) {
+            self.idle.lock().clear();
+            self.servers.skip();
+            return Err(stale);
+        }
+        let is_found: Option<i64> = first.try_get("is_found").map_err(unavailable)?;
+        match is_found {
+            Some(_) => Ok(rows.into_iter().map(Row::Postgres).collect()),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Takes a connection, and begins a transaction on it. A connection that was lost while nobody used it is replaced.
+    async fn begin(self: &Arc<PoolShared>, opening: &str) -> Result<PooledTransaction, StoreError> {
+        let permit = timeout(self.patience, self.permits.clone().acquire_owned()).await;
+        let permit = permit.map_err(|_| {
+            StoreError::Unavailable("no connection was free in time: raise store.read_connections".to_owned())
+        })?;
+        let permit = permit
+            .map_err(|_| StoreError::Unavailable("it is closed: the process is stopping".to_owned()))?;
+        let mut transaction = PooledTransaction {
+            shared: self.clone(),
+            connection: None,
+            is_ready: false,
+            ending: "ROLLBACK",
+            permit: Some(permit),
+        };
+        let kept = self.idle.lock().pop();
+        if kept.is_some() {
+            transaction.connection = kept;
+            match transaction.run(opening, self.patience / 2).await {
+                Ok(_) => return Ok(transaction),
+                Err(error) if is_lost(&error) => self.idle.lock().clear(),
+                Err(error) => return Err(unavailable(error)),
+            }
+        }
+        let hosts = u32::try_from(self.servers.count()).unwrap_or(u32::MAX).max(1);
+        transaction.connection = Some(self.servers.connect(self.patience / hosts).await?);
+        transaction.run(opening, self.patience).await.map_err(unavailable)?;
+        Ok(transaction)
+    }
+}
+
+/// The state that a row was read from.
+fn seen(row: &PgRow) -> Result<Floor, StoreError> {
+    let (number, era) = position(row, "seen_number", "seen_era")?;
+    Ok(Floor { number, era })
+}
+
+/// The number of the last change and the era, from two columns.
+pub(super) fn position(
+    row: &PgRow,
+    number: &str,
+    era: &str,
+) -> Result<(u64, crate::domain::fleet::Era), StoreError> {
+    let number: i64 = row.try_get(number).map_err(unavailable)?;
+    let era: String = row.try_get(era).map_err(unavailable)?;
+    let era = era.parse().map_err(|_| StoreError::Unavailable(format!("the era '{era}' is invalid")))?;
+    Ok((u64::try_from(number).unwrap_or_default(), era))
+}
+
+/// A transaction on a connection of the pool. Dropped between two statements, it is ended in the background, and its connection is given
+/// back; dropped in the middle of one, the connection is closed.
+pub(super) struct PooledTransaction {
+    shared: Arc<PoolShared>,
+    connection: Option<PgConnection>,
+    /// True between two statements.
+    is_ready: bool,
+    /// The statement that ends it.
+    ending: &'static str,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl PooledTransaction {
+    /// Runs a statement with its values, whose whole text is `sql`. Returns the number of its rows.
+    pub(super) async fn execute(&mut self, statement: Statement, sql: String) -> Result<u64, sqlx::Error> {
+        let patience = self.shared.patience;
+        let connection = self.begin_statement()?;
+        let done = timeout(patience, statement.for_postgres(sql).execute(connection)).await;
+        self.end_statement(done, patience).map(|done| done.rows_affected())
+    }
+
+    /// Runs a statement with its values, whose whole text is `sql`. Returns its rows.
+    pub(super) async fn fetch_all(
+        &mut self,
+        statement: Statement,
+        sql: String,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        let patience = self.shared.patience;
+        let connection = self.begin_statement()?;
+        let done = timeout(patience, statement.for_postgres(sql).fetch_all(connection)).await;
+        self.end_statement(done, patience)
+    }
+
+    /// Runs a text of statements without values, in one round trip.
+    pub(super) async fn run_text(&mut self, sql: &str) -> Result<Vec<PgRow>, sqlx::Error> {
+        self.run(sql, self.shared.patience).await
+    }
+
+    /// Ends it after a commit: its connection is outside of a transaction.
+    pub(super) fn ended(mut self) {
+        if let Some(connection) = self.connection.take()
+            && !self.shared.permits.is_closed()
+        {
+            self.shared.idle.lock().push(connection);
+        }
+    }
+
+    async fn run(&mut self, sql: &str, patience: Duration) -> Result<Vec<PgRow>, sqlx::Error> {
+        let connection = self.begin_statement()?;
+        let text = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        let done = timeout(patience, text.fetch_all(connection)).await;
+        self.end_statement(done, patience)
+    }
+
+    fn begin_statement(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        self.is_ready = false;
+        self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)
+    }
+
+    /// Closes the connection if its state is unknown.
+    fn end_statement<T>(
+        &mut self,
+        done: Result<Result<T, sqlx::Error>, Elapsed>,
+        patience: Duration,
+    ) -> Result<T, sqlx::Error> {
+        let done = done.unwrap_or_else(|_| {
+            let late = format!("no answer within {patience:?}");
+            Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, late)))
+        });
+        match &done {
+            Err(error) if is_lost(error) => self.connection = None,
+            _ => self.is_ready = true,
+        }
+        done
+    }
+}
+
+impl Drop for PooledTransaction {
+    fn drop(&mut self) {
+        let (true, Some(connection)) = (self.is_ready, self.connection.take()) else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (shared, ending, permit) = (self.shared.clone(), self.ending, self.permit.take());
+        runtime.spawn(async move {
+            let mut connection = connection;
+            let ended = timeout(shared.patience, sqlx::raw_sql(ending).execute(&mut connection)).await;
+            if matches!(ended, Ok(Ok(_))) && !shared.permits.is_closed() {
+                shared.idle.lock().push(connection);
+            }
+            drop(permit);
+        });
+    }
+}

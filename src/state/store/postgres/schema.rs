@@ -1,0 +1,193 @@
+//! The schema in PostgreSQL: its migrations, and what a server must be like.
+//!
+//! Two neighbouring versions of Gatepost run side by side on one database, so migrations only add. Table `oldest_schema` has the number of
+//! the lowest schema whose version may still run. A migration that removes something, many versions later, raises it.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{Row as _, SqlStr};
+use tokio::time::timeout;
+
+use super::connect::Servers;
+use super::faults::{in_words, is_lost};
+use crate::config::StoreSettings;
+use crate::state::store::StoreError;
+
+/// The lowest version of PostgreSQL, in the form of `server_version_num`.
+const OLDEST_SERVER: u32 = 140_000;
+/// The longest time for migrations, with the wait for other processes that migrate.
+const MIGRATING: Duration = Duration::from_secs(600);
+/// The longest time for a connection at the start, if `store.busy_timeout` is shorter.
+const CONNECTING: Duration = Duration::from_secs(5);
+
+/// Brings the schema of any released version up to date.
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let migrations = LISTED.iter().map(|(version, description, text)| {
+        let (description, text) = ((*description).into(), SqlStr::from_static(text));
+        Migration::new(*version, description, MigrationType::Simple, text, false)
+    });
+    let mut migrator = Migrator::with_migrations(migrations.collect());
+    // Those of the next version.
+    migrator.set_ignore_missing(true);
+    migrator
+});
+
+/// The number, the description and the text of each migration. Its file is named by the first two.
+const LISTED: [(i64, &str, &str); 2] = [
+    (1, "principal", include_str!("migrations/0001_principal.sql")),
+    (2, "oldest schema", include_str!("migrations/0002_oldest_schema.sql")),
+];
+
+/// The state of the schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::state::store) enum SchemaState {
+    /// No schema.
+    Missing,
+    /// Some migrations are missing.
+    Older,
+    /// Usable by this version.
+    Usable,
+}
+
+/// The reason for which a database cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::state::store) enum DatabaseFault {
+    /// No server answers as a primary, for now.
+    Unreachable(String),
+    /// The server or the schema is not one that can be used.
+    Unfit(String),
+}
+
+impl DatabaseFault {
+    /// The error of the store at that place.
+    pub(in crate::state::store) fn at(self, path: String) -> StoreError {
+        let (DatabaseFault::Unreachable(detail) | DatabaseFault::Unfit(detail)) = self;
+        StoreError::Open { path, detail }
+    }
+}
+
+impl From<sqlx::Error> for DatabaseFault {
+    fn from(error: sqlx::Error) -> DatabaseFault {
+        match is_lost(&error) {
+            true => DatabaseFault::Unreachable(in_words(&error)),
+            false => DatabaseFault::Unfit(in_words(&error)),
+        }
+    }
+}
+
+/// Examines the server and the schema, and changes nothing.
+pub(in crate::state::store) async fn examine(settings: &StoreSettings) -> Result<SchemaState, DatabaseFault> {
+    let mut connection = connect(settings).await?;
+    let state = state(&mut connection).await;
+    let _ = timeout(CONNECTING, sqlx::Connection::close(connection)).await;
+    state
+}
+
+/// Examines the server and the schema, and migrates it unless it is up to date. Returns true if there was none. Processes that do so
+/// at once wait for each other.
+pub(in crate::state::store) async fn migrate(
+    settings: &StoreSettings,
+    may_create: bool,
+) -> Result<bool, DatabaseFault> {
+    let mut connection = connect(settings).await?;
+    let state = state(&mut connection).await?;
+    match state {
+        SchemaState::Usable => {}
+        SchemaState::Missing if !may_create => {
+            let text = "the database has no tables of Gatepost yet; `gatepost serve` and `gatepost account add` create them";
+            return Err(DatabaseFault::Unfit(text.to_owned()));
+        }
+        SchemaState::Missing | SchemaState::Older => {
+            let migrated = timeout(MIGRATING, MIGRATIONS.run_direct(None, &mut connection, false)).await;
+            let late =
+                |_| DatabaseFault::Unreachable("the migration of the schema takes too long".to_owned());
+            migrated.map_err(late)?.map_err(|error| DatabaseFault::from(sqlx::Error::from(error)))?;
+        }
+    }
+    let _ = timeout(CONNECTING, sqlx::Connection::close(connection)).await;
+    Ok(state == SchemaState::Missing)
+}
+
+async fn connect(settings: &StoreSettings) -> Result<PgConnection, DatabaseFault> {
+    let unreachable = |error: StoreError| DatabaseFault::Unreachable(error.reason().to_owned());
+    let servers = Servers::direct(settings).map_err(unreachable)?;
+    servers.connect(settings.busy_timeout.max(CONNECTING)).await.map_err(unreachable)
+}
+
+async fn state(connection: &mut PgConnection) -> Result<SchemaState, DatabaseFault> {
+    let unfit = |text: String| Err(DatabaseFault::Unfit(text));
+    if let Some(version) = connection.server_version_num().filter(|version| *version < OLDEST_SERVER) {
+        let (found, oldest) = (version / 10_000, OLDEST_SERVER / 10_000);
+        return unfit(format!("it is PostgreSQL {found}: version {oldest} or later is required"));
+    }
+    let facts = "SELECT current_setting('fsync') AS fsync, to_regclass('_sqlx_migrations') IS NOT NULL AS has_schema, \
+                 to_regclass('principal') IS NOT NULL AS has_table";
+    let facts = only(connection, facts).await?;
+    if facts.try_get::<String, _>("fsync")? != "on" {
+        return unfit(
+            "its setting fsync is off, so what was committed could be lost at a power failure: \
+             set fsync = on in postgresql.conf and restart the server"
+                .to_owned(),
+        );
+    }
+    if !facts.try_get::<bool, _>("has_schema")? {
+        return match facts.try_get::<bool, _>("has_table")? {
+            true => unfit(
+                "it is a database of another program, with a table principal: check store.url".to_owned(),
+            ),
+            false => Ok(SchemaState::Missing),
+        };
+    }
+    let found = "SELECT coalesce(max(version), 0) AS version, to_regclass('oldest_schema') IS NOT NULL AS has_oldest \
+                 FROM _sqlx_migrations WHERE success";
+    let row = only(connection, found).await?;
+    let (found, known): (i64, i64) = (row.try_get("version")?, known_schema());
+    if found > known {
+        let oldest = match row.try_get::<bool, _>("has_oldest")? {
+            true => only(connection, "SELECT number FROM oldest_schema").await?.try_get("number")?,
+            false => i64::MAX,
+        };
+        if known < oldest {
+            return unfit(format!(
+                "this database was made by a newer version of Gatepost (schema {found}; this one knows {known}, and {oldest} \
+                 is the oldest that may still run): install that version, or restore a backup from before the update"
+            ));
+        }
+    }
+    Ok(match found {
+        0 => SchemaState::Missing,
+        found if found < known => SchemaState::Older,
+        _ => SchemaState::Usable,
+    })
+}
+
+/// Runs a statement that returns one row, without preparing it.
+async fn only(connection: &mut PgConnection, sql: &'static str) -> Result<PgRow, DatabaseFault> {
+    let row = timeout(CONNECTING, sqlx::raw_sql(sql).fetch_one(connection)).await;
+    let late = |_| DatabaseFault::Unreachable(format!("no answer within {CONNECTING:?}"));
+    Ok(row.map_err(late)??)
+}
+
+/// The number of the last migration that this version knows.
+fn known_schema() -> i64 {
+    LISTED.iter().map(|(version, ..)| *version).max().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_listed() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/state/store/postgres/migrations");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut files: Vec<String> = files.map(|name| name.into_string().unwrap()).collect();
+        files.sort();
+        let listed = LISTED
+            .map(|(version, description, _)| format!("{version:04}_{}.sql", description.replace(' ', "_")));
+        assert_eq!(files, listed);
+    }
+}

@@ -1,0 +1,293 @@
+//! The store and its server: which ones are refused, how they are reached, and what is said when they are not.
+
+use std::time::Instant;
+
+use gatepost::config::StoreUrl;
+use gatepost::domain::fleet::Era;
+use gatepost::state::store::{StoreError, StoreState};
+
+use super::*;
+use crate::common::postgres::{Stop, give_to_user};
+use crate::common::psql::Session;
+use crate::common::tls::Authority as CertificateAuthority;
+
+/// A store in PostgreSQL with one account, `holder`.
+async fn in_server() -> Fixture {
+    let [_, f] = both().await;
+    f.account("holder").await;
+    f
+}
+
+fn database(f: &Fixture) -> &PostgresDatabase<'static> {
+    let Place::Server(database) = &f.place else { unreachable!("it is a server") };
+    database
+}
+
+async fn refusal(settings: &StoreSettings) -> String {
+    Store::open_existing(settings).await.map(drop).unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn a_server_that_could_lose_what_it_committed_is_refused() {
+    let server = PostgresServer::start(&[("fsync", "off")]);
+    let settings = postgres_settings(&server.url("postgres"));
+    let text = Store::open(&settings).await.unwrap_err().to_string();
+    assert!(text.contains("set fsync = on in postgresql.conf and restart the server"), "{text}");
+    assert!(Store::inspect(&settings).await.unwrap_err().contains("fsync"));
+}
+
+#[tokio::test]
+async fn a_neighbouring_version_runs_beside_and_a_much_older_one_does_not() {
+    let f = in_server().await;
+    f.query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (4711, 'later', true, 'x', 1)",
+    )
+    .await;
+    let beside = Store::open(&f.settings).await.unwrap();
+    assert!(beside.principal(&canonical("holder")).await.unwrap().is_some() && !beside.is_new());
+    f.query("UPDATE oldest_schema SET number = 4711").await;
+    let text = Store::open(&f.settings).await.unwrap_err().to_string();
+    assert!(text.contains("made by a newer version of Gatepost (schema 4711;"), "{text}");
+}
+
+#[tokio::test]
+async fn a_command_that_reads_does_not_migrate() {
+    let f = in_server().await;
+    f.query("DROP TABLE oldest_schema; DELETE FROM _sqlx_migrations WHERE version > 1").await;
+    assert_eq!(Store::inspect(&f.settings).await, Ok(StoreState::Older));
+    let text = Store::open_to_read(&f.settings).await.map(drop).unwrap_err().to_string();
+    assert!(text.ends_with("it is migrated when the gateway starts"), "{text}");
+    assert_eq!(Store::inspect(&f.settings).await, Ok(StoreState::Older));
+    Store::open(&f.settings).await.unwrap().close().await;
+    assert_eq!(Store::inspect(&f.settings).await, Ok(StoreState::Usable));
+    let read = Store::open_to_read(&f.settings).await.unwrap();
+    assert!(read.principal(&canonical("holder")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn an_empty_database_is_filled_by_those_that_may_and_by_many_at_once() {
+    let database = PostgresServer::shared().database();
+    let settings = postgres_settings(&database.url());
+    assert!(refusal(&settings).await.contains("no tables of Gatepost yet"));
+    assert_eq!(database.psql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "0");
+    let openers: Vec<_> = (0..4)
+        .map(|_| {
+            let settings = settings.clone();
+            tokio::spawn(async move { Store::open(&settings).await.unwrap() })
+        })
+        .collect();
+    for opener in openers {
+        opener.await.unwrap().ping().await.unwrap();
+    }
+    let foreign = PostgresServer::shared().database();
+    foreign.psql("CREATE TABLE principal (id BIGINT)");
+    let text = Store::open(&postgres_settings(&foreign.url())).await.unwrap_err().to_string();
+    assert!(text.contains("a database of another program"), "{text}");
+}
+
+#[tokio::test]
+async fn the_primary_is_found_among_several_hosts() {
+    let primary = PostgresServer::start(&[]);
+    let standby = PostgresServer::standby_of(&primary, "other", &[]);
+    let hosts = format!("{},{}", standby.address(), primary.address());
+    let settings = postgres_settings(&format!("postgres://postgres@{hosts}/postgres"));
+    let store = Store::open(&settings).await.unwrap();
+    store.add_account(&name("holder"), &hash("h"), Permissions::ALL).await.map(drop).unwrap();
+    let only_standby = postgres_settings(&standby.url("postgres"));
+    let text = refusal(&only_standby).await;
+    assert!(text.contains("it is in recovery, not the primary"), "{text}");
+    // A gateway starts nevertheless, and never decides on it.
+    let store = Store::open(&only_standby).await.unwrap();
+    assert!(matches!(store.principal(&canonical("holder")).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(Store::inspect(&only_standby).await, Ok(StoreState::Unreachable(_))));
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_is_used_again_at_once() {
+    let server = PostgresServer::start(&[]);
+    let store = Store::open(&postgres_settings(&server.url("postgres"))).await.unwrap();
+    let add = async |text: &str| {
+        store
+            .add_account(&name(text), &hash("h"), Permissions::ALL)
+            .await
+            .map(|written| written.change.position)
+    };
+    let Ok(ChangePosition::Logged { number, era, .. }) = add("one").await else {
+        panic!("no place in the log")
+    };
+    for stop in [Stop::Fast, Stop::Immediate] {
+        server.stop(stop);
+        let read = store.principal(&canonical("one")).await;
+        assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
+        assert!(matches!(add("two").await, Err(MutationError::Store(StoreError::Unavailable(_)))));
+        server.start_again();
+        assert!(store.principal(&canonical("one")).await.unwrap().is_some());
+    }
+    let Ok(ChangePosition::Logged { number: next, era: later, .. }) = add("two").await else {
+        panic!("no place")
+    };
+    assert!(next > number && later.started_at > era.started_at, "{era} {later}");
+    assert_eq!(later.to_string(), server.psql("postgres", "SELECT gatepost_era()"));
+}
+
+#[tokio::test]
+async fn a_state_older_than_what_is_known_is_unavailability() {
+    let f = in_server().await;
+    let era: Era = f.query("SELECT gatepost_era()").await.parse().unwrap();
+    let number = u64::try_from(f.store.changes().await.unwrap()).unwrap();
+    let (holder, floor) = (canonical("holder"), f.store.read_floor());
+    floor.publish(number, era);
+    assert!(f.store.principal(&holder).await.unwrap().is_some());
+    assert!(f.store.principal(&canonical("nobody")).await.unwrap().is_none());
+    floor.publish(number + 1, era);
+    for name in [holder, canonical("nobody")] {
+        let read = f.store.principal(&name).await.unwrap_err().to_string();
+        assert!(read.contains("lags behind"), "{read}");
+    }
+    assert!(f.store.ping().await.is_err() && f.store.accounts(None, 10).await.is_err());
+    f.account("other").await;
+    assert!(f.store.principal(&holder).await.unwrap().is_some());
+    floor.publish(1, Era { timeline: era.timeline + 1, ..era });
+    let read = f.store.principal(&holder).await.unwrap_err().to_string();
+    assert!(read.contains("leads to another server"), "{read}");
+}
+
+#[tokio::test]
+async fn a_lock_of_another_session_is_unavailability_within_its_time() {
+    let mut f = in_server().await;
+    f.settings.busy_timeout = Duration::from_millis(500);
+    let store = Store::open(&f.settings).await.unwrap();
+    let holder = canonical("holder");
+    let mut session = Session::open(&database(&f).url());
+    session.run("BEGIN; SELECT FROM principal WHERE lower(name) = 'holder' FOR UPDATE;");
+    let began = Instant::now();
+    let written = store.set_active(&holder, false).await.map(drop).unwrap_err().to_string();
+    assert!(written.contains("nothing was changed"), "{written}");
+    assert!(store.principal(&holder).await.unwrap().unwrap().active);
+    session.run("LOCK TABLE principal IN ACCESS EXCLUSIVE MODE;");
+    let read = store.principal(&holder).await.unwrap_err().to_string();
+    assert!(read.contains("no answer within 500ms"), "{read}");
+    assert!(began.elapsed() < Duration::from_secs(10));
+    session.run("COMMIT;");
+    let written = store.set_active(&holder, false).await.unwrap();
+    assert!(written.change.revokes && !store.principal(&holder).await.unwrap().unwrap().active);
+}
+
+#[tokio::test]
+async fn no_statement_reads_more_than_it_has_to() {
+    let f = in_server().await;
+    let all = &f.settings;
+    f.query("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET enable_seqscan = off', current_database()); END $$")
+        .await;
+    f.store.close().await;
+    let scans =
+        "SELECT relname, seq_scan FROM pg_stat_user_tables WHERE relname LIKE 'principal%' ORDER BY relname";
+    f.query("SELECT pg_stat_reset()").await;
+    let f = Fixture { store: Store::open(all).await.unwrap(), ..f };
+    let account = f.account("other").await;
+    let (cred, other, by) = (canonical("cred"), canonical("other"), Authority::Operator);
+    f.add(account, "cred").await.unwrap();
+    let _ = f.store.edit_credential(account, by, &cred, &edit(Some("x"), "{}")).await.unwrap();
+    assert!(f.store.renew_hash(&cred, &hash("x"), &hash("y")).await.unwrap());
+    let _ = (f.store.principal(&cred).await.unwrap(), f.store.ping().await.unwrap());
+    let _ = (
+        f.store.credential(account, &cred).await.unwrap(),
+        f.store.credentials(account, None, 5).await.unwrap(),
+    );
+    let _ = (f.store.account(&other).await.unwrap(), f.store.accounts(None, 5).await.unwrap());
+    let _ = (f.store.highest_cost(17).await.unwrap(), f.store.changes().await.unwrap());
+    let _ = f.store.set_rights(&other, Permissions::NONE).await.unwrap();
+    let _ = f.store.set_active(&other, true).await.unwrap();
+    let _ = f.store.set_password(&other, &hash("h")).await.unwrap();
+    let _ = f.store.remove_credential(account, by, &cred).await.unwrap();
+    let _ = f.store.remove_account(&other).await.unwrap();
+    f.store.close().await;
+    // The figures of a session are complete once it has ended.
+    let mine = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'gatepost'";
+    while f.query(mine).await != "0" {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(f.query(scans).await, "principal|0\nprincipal_use|0");
+}
+
+#[tokio::test]
+async fn certificates_are_verified_as_the_url_says() {
+    let server = PostgresServer::start(&[]);
+    let (authority, folder) = (CertificateAuthority::new(), tempfile::tempdir().unwrap());
+    let roots = folder.path().join("roots.pem");
+    std::fs::write(&roots, authority.pem()).unwrap();
+    let show = |name: &str| {
+        let identity = authority.issue(name);
+        for (file, text) in [("server.crt", &identity.certificate), ("server.key", &identity.key)] {
+            std::fs::write(server.data().join(file), text).unwrap();
+            give_to_user(&server.data().join(file), 0o600);
+        }
+        // A reload takes a moment.
+        let loaded = "SELECT pg_conf_load_time()";
+        let before = server.psql("postgres", loaded);
+        server.set(&[("ssl", "on")]);
+        while server.psql("postgres", loaded) == before {}
+    };
+    let settings = |parameters: &str| {
+        let parameters = parameters.replace("ROOTS", roots.to_str().unwrap());
+        postgres_settings(&format!("{}?{parameters}", server.url("postgres")))
+    };
+    let refused = async |parameters: &str| {
+        let text = refusal(&settings(parameters)).await;
+        assert!(text.to_lowercase().contains("certificate"), "{parameters}: {text}");
+    };
+    let encrypted = "SELECT count(*) > 0 AND bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                     WHERE application_name = 'gatepost'";
+    show(&server.address().ip().to_string());
+    for (parameters, is_encrypted) in [
+        ("sslmode=verify-full&sslrootcert=ROOTS", "t"),
+        ("sslmode=require", "t"),
+        // The default for a loopback address.
+        ("", "t"),
+        ("sslmode=disable", "f"),
+    ] {
+        let store = Store::open(&settings(parameters)).await.unwrap();
+        store.ping().await.unwrap();
+        assert_eq!(server.psql("postgres", encrypted), is_encrypted, "{parameters}");
+        store.close().await;
+    }
+    refused("sslmode=verify-full").await;
+    refused("sslmode=verify-ca").await;
+    show("db.example.com");
+    refused("sslmode=verify-full&sslrootcert=ROOTS").await;
+    Store::open(&settings("sslmode=verify-ca&sslrootcert=ROOTS")).await.unwrap().ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_password_is_read_at_each_connect_and_told_nowhere() {
+    let server = PostgresServer::start(&[]);
+    server.psql(
+        "postgres",
+        "CREATE ROLE keeper LOGIN PASSWORD 'first-hunter22'; CREATE DATABASE kept OWNER keeper;",
+    );
+    server.allow("host all keeper 127.0.0.0/8 scram-sha-256");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "first-hunter22\n").unwrap();
+    let url = format!("postgres://keeper@{}/kept", server.address());
+    let text = format!("[store]\nurl = '{url}'\npassword_file = '{}'\n[ops]\n", file.path().display());
+    let settings = Config::parse(&text, "test").unwrap().store;
+    let store = Store::open(&settings).await.unwrap();
+    store.ping().await.unwrap();
+    // The connections go on, and new ones have the new password.
+    server.psql("postgres", "ALTER ROLE keeper PASSWORD 'second-hunter22'");
+    std::fs::write(file.path(), "second-hunter22\n").unwrap();
+    server
+        .psql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'keeper'");
+    store.ping().await.unwrap();
+    let url = format!("postgres://keeper:third-hunter22@{}/kept", server.address());
+    for wrong in [postgres_settings(&url), {
+        std::fs::write(file.path(), "third-hunter22\n").unwrap();
+        settings
+    }] {
+        let text = refusal(&wrong).await;
+        assert!(text.contains("password authentication failed") && text.contains("check user"), "{text}");
+        assert!(!text.contains("hunter22") && !format!("{wrong:?}").contains("hunter22"), "{text}");
+        let StoreUrl::Postgres(_) = wrong.url else { panic!("it is a server") };
+    }
+}
