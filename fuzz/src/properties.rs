@@ -7,6 +7,7 @@ use gatepost::domain::{PathPattern, Permission, PermissionEdit, Permissions};
 use gatepost::wire::smtp::extensions::ServiceExtensions;
 use gatepost::wire::smtp::proxy_protocol::{self, LONGEST as LONGEST_PROXY};
 use gatepost::wire::smtp::reply_parser::{self, LONGEST_LINE, LONGEST_REPLY, ReplyError};
+use gatepost::wire::smtp::reply_salvage::ReplySalvage;
 use gatepost::wire::smtp::session::SessionSettings;
 use gatepost::wire::{
     BASIC_BUFFER, BasicBuffer, BasicError, BodyScanner, CallParameters, ChunkedDecoder, ChunkedError,
@@ -301,6 +302,14 @@ pub fn smtp_reply(bytes: &[u8], cuts: &[u8]) {
         let read = reply_parser::parse(&written).expect("what is written is a reply").expect("all of it");
         assert_eq!(read.1, written.len());
     }
+    let mut whole = ReplySalvage::default();
+    let mut pieces = ReplySalvage::default();
+    whole.read(bytes);
+    let step = cuts.first().map_or(1, |cut| usize::from(*cut).max(1));
+    bytes.chunks(step).for_each(|piece| {
+        pieces.read(piece);
+    });
+    assert_eq!(whole.reply(), pieces.reply());
 }
 
 /// What a client says gives the same replies and messages however it is cut, and the driver watches that a backend is asked

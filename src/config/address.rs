@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::wording::shown;
+use super::wording::told;
 
 /// The address of an HTTP backend: `http://host:port` or `https://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -103,7 +103,7 @@ impl SmtpScheme {
 
 /// Parses an address to listen on: `127.0.0.1:8080`, `[::1]:8080`.
 pub(super) fn listener(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| format!("invalid address '{}': {}", shown(text), listener_fault(text)))
+    text.parse().map_err(|_| format!("invalid address '{}': {}", told(text), listener_fault(text)))
 }
 
 /// Parses the URL of a backend: `http://host:port` or `https://host:port`, without a path.
@@ -119,12 +119,12 @@ pub(super) fn upstream(text: &str) -> Result<Upstream, String> {
     } else {
         return Err(format!(
             "invalid upstream '{}': expected http://host:port or https://host:port",
-            shown(text)
+            told(text)
         ));
     };
     split(authority)
         .map(|(host, port)| Upstream { scheme, host, port })
-        .map_err(|fault| format!("invalid upstream '{}': {fault}", shown(text)))
+        .map_err(|fault| format!("invalid upstream '{}': {fault}", told(text)))
 }
 
 /// Parses the URL of a mail backend: `smtp://host:port`, `smtps://host:port` or `smtp+starttls://host:port`, without a path.
@@ -143,12 +143,12 @@ pub(super) fn smtp_upstream(text: &str) -> Result<SmtpUpstream, String> {
     let Some((scheme, authority)) = known else {
         return Err(format!(
             "invalid upstream '{}': expected smtp://host:port, smtps://host:port or smtp+starttls://host:port",
-            shown(text)
+            told(text)
         ));
     };
     split(authority)
         .map(|(host, port)| SmtpUpstream { scheme, host, port })
-        .map_err(|fault| format!("invalid upstream '{}': {fault}", shown(text)))
+        .map_err(|fault| format!("invalid upstream '{}': {fault}", told(text)))
 }
 
 /// Checks the name of a host, or an IP address without brackets.
@@ -165,7 +165,7 @@ pub(super) fn host(text: &str) -> Result<&str, String> {
     if text.len() <= 253 && text.split('.').all(label) && !numeric {
         Ok(text)
     } else {
-        Err(format!("'{}' is neither a host name nor an IP address", shown(text)))
+        Err(format!("'{}' is neither a host name nor an IP address", told(text)))
     }
 }
 
@@ -176,7 +176,7 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
         return Ok(address.to_canonical().into());
     }
     let network: IpNet = text.parse().map_err(|_| {
-        format!("invalid network '{}': expected an IP address or a network such as 10.0.0.0/8", shown(text))
+        format!("invalid network '{}': expected an IP address or a network such as 10.0.0.0/8", told(text))
     })?;
     let plain = network.trunc();
     if plain == network {
@@ -213,10 +213,16 @@ fn listener_fault(text: &str) -> String {
     }
     match text.rsplit_once(':') {
         None => "expected IP:PORT, such as 127.0.0.1:8080".to_owned(),
-        Some(("", port)) => format!("missing IP address, such as 127.0.0.1:{}", shown(port)),
-        Some((_, port)) if port.parse::<u16>().is_err() => format!("invalid port '{}'", shown(port)),
-        Some((host, _)) => format!("'{}' is not an IP address", shown(host)),
+        Some(("", port)) => format!("missing IP address, such as 127.0.0.1:{}", told_port(port)),
+        Some((_, port)) if port.parse::<u16>().is_err() => format!("invalid port '{}'", told_port(port)),
+        Some((host, _)) => format!("'{}' is not an IP address", told(host)),
     }
+}
+
+/// A port for an error. What stands in the place of one may be a password.
+fn told_port(text: &str) -> &str {
+    let is_number = text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit());
+    if is_number { text } else { "…" }
 }
 
 fn split(authority: &str) -> Result<(String, u16), String> {
@@ -227,7 +233,7 @@ fn split(authority: &str) -> Result<(String, u16), String> {
         Some(rest) => {
             let (name, rest) = rest.split_once(']').ok_or("missing ']'")?;
             let address: Ipv6Addr =
-                name.parse().map_err(|_| format!("'{}' is not an IPv6 address", shown(name)))?;
+                name.parse().map_err(|_| format!("'{}' is not an IPv6 address", told(name)))?;
             (address.to_string(), rest.strip_prefix(':'))
         }
         None => match authority.split_once(':') {
@@ -239,7 +245,7 @@ fn split(authority: &str) -> Result<(String, u16), String> {
     let port = port.filter(|port| !port.is_empty()).ok_or("missing port")?;
     match port.parse::<u16>() {
         Ok(number) if number > 0 && port.bytes().all(|b| b.is_ascii_digit()) => Ok((name, number)),
-        _ => Err(format!("invalid port '{}'", shown(port))),
+        _ => Err(format!("invalid port '{}'", told_port(port))),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::address;
-use super::wording::shown;
+use super::wording::told;
 
 /// The origin of pages that may call an entry from another site: `https://app.example.com`, `http://localhost:3000`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,17 +42,17 @@ impl AllowedOrigin {
             }
             _ => {}
         }
-        let fault = |reason: String| format!("invalid origin '{}': {reason}", shown(text));
+        let fault = |reason: String| format!("invalid origin '{}': {reason}", told(text));
         let Some((scheme, authority)) = text.split_once("://") else {
             return Err(fault("expected SCHEME://HOST or SCHEME://HOST:PORT".into()));
         };
         let lower = text.to_ascii_lowercase();
         if lower != text {
-            return Err(fault(format!("browsers write lower case, expected {}", shown(&lower))));
+            return Err(fault(format!("browsers write lower case, expected {}", told(&lower))));
         }
         let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b);
         if !scheme.starts_with(|c: char| c.is_ascii_lowercase()) || !scheme.bytes().all(letter) {
-            return Err(fault(format!("invalid scheme '{}'", shown(scheme))));
+            return Err(fault(format!("invalid scheme '{}'", told(scheme))));
         }
         if scheme == "file" {
             return Err(fault("browsers send 'null' for files, which is not possible".into()));
@@ -86,7 +86,7 @@ fn split(authority: &str) -> Result<(&str, Option<&str>), String> {
             let (host, rest) = authority.split_at(end + 1);
             let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
             if address.is_none_or(|address| address.parse::<Ipv6Addr>().is_err()) {
-                return Err(format!("'{}' is not an IPv6 address in brackets", shown(host)));
+                return Err(format!("'{}' is not an IPv6 address in brackets", told(host)));
             }
             match rest.strip_prefix(':') {
                 None if rest.is_empty() => (host, None),
@@ -105,7 +105,7 @@ fn split(authority: &str) -> Result<(&str, Option<&str>), String> {
     };
     match port {
         Some(port) if port.parse::<u16>().map(|number| number.to_string()).as_deref() != Ok(port) => {
-            Err(format!("invalid port '{}'", shown(port)))
+            Err(format!("invalid port '{}'", told(port)))
         }
         port => Ok((host, port)),
     }

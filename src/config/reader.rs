@@ -15,7 +15,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::findings::Findings;
 use super::toml_faults::flag_of;
-use super::wording::{is_secret, nearest, shown};
+use super::wording::{is_secret, may_be_told, nearest, shown, told};
 use super::{KeyLocation, NamedFile, quantity};
 
 /// A table of the file. It records the keys that were read; all others are unknown.
@@ -264,9 +264,9 @@ impl<'a> ConfigValue<'a> {
                 let meant = meant.or_else(|| nearest(&lower, all.iter().copied()));
                 let hint = meant.map(|word| format!(", did you mean '{word}'?")).unwrap_or_default();
                 match hint.is_empty() {
-                    true => format!("unknown value '{}': expected one of {}", shown(text), all.join(", ")),
+                    true => format!("unknown value '{}': expected one of {}", told(text), all.join(", ")),
                     false => {
-                        format!("unknown value '{}'{hint} Expected one of {}", shown(text), all.join(", "))
+                        format!("unknown value '{}'{hint} Expected one of {}", told(text), all.join(", "))
                     }
                 }
             })
@@ -389,7 +389,7 @@ impl<'a> ConfigValue<'a> {
                 "1" => Some("true".to_owned()),
                 _ => None,
             },
-            ("a list in brackets", DeValue::String(text)) if !text.contains('@') => {
+            ("a list in brackets", DeValue::String(text)) if may_be_told(text) => {
                 Some(format!("[\"{}\"]", shown(text)))
             }
             _ => None,

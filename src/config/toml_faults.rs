@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::wording::{is_secret, shown};
+use super::wording::{is_secret, may_be_told, shown, told};
 
 /// The most lines that are taken out. A file with more faults is not a configuration.
 const MOST: usize = 100;
@@ -187,11 +187,18 @@ fn key_reason<'l>(line: &'l str, known: &KnownNames<'_>) -> (&'l str, String) {
     }
 }
 
-/// A value as it would be valid: a text without quotes gets them.
+/// A value as it would be valid: a text without quotes gets them. `VALUE` if it has to be withheld.
 fn quoted(value: &str) -> String {
-    let is_other =
-        value.starts_with(['"', '\'', '[', '{']) || value.parse::<i64>().is_ok() || flag_of(value).is_some();
-    if is_other { unsaid(value) } else { format!("\"{}\"", unsaid(value)) }
+    let inner = |quote: char| value.strip_prefix(quote).and_then(|value| value.strip_suffix(quote));
+    match inner('"').or_else(|| inner('\'')) {
+        Some(text) if may_be_told(text) => value.to_owned(),
+        Some(_) => "VALUE".to_owned(),
+        None if value.parse::<i64>().is_ok() || flag_of(value).is_some() => shown(value),
+        None => requoted(value).unwrap_or_else(|| match value.starts_with(['"', '\'', '[', '{']) {
+            true => "VALUE".to_owned(),
+            false => format!("\"{}\"", told(value)),
+        }),
+    }
 }
 
 /// The words for an invalid value.
@@ -212,7 +219,7 @@ fn value_reason(name: &str, value: &str, message: &str) -> String {
     }
     if value.starts_with(OTHER_QUOTES) {
         let inner = value.trim_matches(|c| OTHER_QUOTES.contains(&c));
-        return format!("quotation marks must be straight: write {name} = \"{}\"", unsaid(inner));
+        return format!("quotation marks must be straight: write {name} = \"{}\"", told(inner));
     }
     match value.chars().next() {
         Some('"') if message.contains("escape") || has_escape(value) => {
@@ -220,7 +227,7 @@ fn value_reason(name: &str, value: &str, message: &str) -> String {
         }
         Some(quote @ ('"' | '\'')) => match value[1..].split_once(quote) {
             None => format!("the text is not closed: its {quote} at the end is missing"),
-            Some((_, rest)) => format!("nothing may follow the text in quotes, found '{}'", unsaid(rest.trim())),
+            Some(_) => "nothing may follow the text in quotes".to_owned(),
         },
         Some('[') => match requoted(value) {
             Some(list) => format!("each text in a list needs quotes: write {name} = {list}"),
@@ -228,7 +235,7 @@ fn value_reason(name: &str, value: &str, message: &str) -> String {
         },
         Some('{') => "invalid inline table: write { key = value, other = value }".to_owned(),
         Some('=') => format!("more than one =: write {name} = VALUE"),
-        _ => format!("a text needs quotes: write {name} = \"{}\"", unsaid(bare)),
+        _ => format!("a text needs quotes: write {name} = \"{}\"", told(bare)),
     }
 }
 
@@ -242,9 +249,10 @@ fn requoted(value: &str) -> Option<String> {
             && element.ends_with('"')
             && element.matches('"').count() == 2
     };
-    let is_bare =
-        |element: &&str| !element.contains(['"', '\'', '[', ']', '{', '@', '#']) && !element.contains(' ');
-    let is_clear = elements.iter().all(|element| is_quoted(element) || is_bare(element));
+    let is_clear = elements.iter().all(|element| match is_quoted(element) {
+        true => may_be_told(element.trim_matches('"')),
+        false => may_be_told(element) && !element.contains(['[', ']']),
+    });
     if !is_clear || elements.iter().all(is_quoted) || value.len() > 200 {
         return None;
     }
@@ -345,13 +353,4 @@ fn has_escape(value: &str) -> bool {
         rest = rest.get(at + 2..).unwrap_or_default();
     }
     false
-}
-
-/// A text for an error. A password may come before an @, or be the parameter of a URL.
-fn unsaid(text: &str) -> String {
-    if text.contains('@') || text.to_ascii_lowercase().contains("password") {
-        "…".to_owned()
-    } else {
-        shown(text)
-    }
 }

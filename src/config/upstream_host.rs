@@ -1,7 +1,7 @@
 //! The `Host` that backends get: the key `host`.
 
 use super::address::{self, Scheme, Upstream};
-use super::wording::{nearest, shown};
+use super::wording::{nearest, told};
 
 /// The `Host` of a request as its backend gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,14 +46,14 @@ impl UpstreamHost {
         {
             return Err(format!(
                 "unknown value '{}', did you mean '{word}'? A host of that name is written with its port: '{}:80'",
-                shown(text),
-                shown(text)
+                told(text),
+                told(text)
             ));
         }
         let fault = |reason: String| {
             format!(
                 "invalid host '{}': {reason}; expected \"keep\", \"upstream\", or a host such as api.internal or api.internal:8080",
-                shown(text)
+                told(text)
             )
         };
         if text.contains("://") {

@@ -11,6 +11,7 @@ use crate::config::{
 use crate::edge::net::{tls_certificate, tls_roots};
 use crate::state::cluster;
 use crate::state::file_access::{self, FileUse};
+use crate::state::shell_command::{path_word, to_type, word};
 use crate::state::store;
 
 /// The permissions of others, beside owner and group.
@@ -143,8 +144,9 @@ pub fn warnings(config: &Config) -> Vec<String> {
         if !real.ancestors().skip(1).all(is_reached) {
             return None;
         }
-        let (path, ownership) = (path.display(), file_access::ownership(&metadata));
-        Some(format!("{key}: {path}: every user may use it ({ownership}), and {why}; type: chmod o= {path}"))
+        let (shown, ownership) = (path.display(), file_access::ownership(&metadata));
+        let help = to_type(&path, |path| format!("chmod o= {path}"));
+        Some(format!("{key}: {shown}: every user may use it ({ownership}), and {why}{help}"))
     };
     secrets.into_iter().filter_map(open).chain(unwritable).collect()
 }
@@ -164,8 +166,8 @@ pub fn warning_to_root(config: &Config, file: &Path) -> Option<String> {
     };
     let owner = metadata.map(|metadata| metadata.uid()).filter(|uid| *uid != 0);
     let user = owner.map_or_else(|| "gatepost".to_owned(), file_access::user);
-    Some(format!(
-        "checked as root, to whom no file is closed; as the gateway's user, type: sudo -u {user} gatepost check --config {}",
-        file.display()
-    ))
+    let command = word(&user).zip(path_word(file)).map(|(user, file)| {
+        format!("; as the gateway's user, type: sudo -u {user} gatepost check --config {file}")
+    });
+    Some(format!("checked as root, to whom no file is closed{}", command.unwrap_or_default()))
 }

@@ -100,7 +100,9 @@ impl Workers {
                     under_way: requests.clone(),
                     stop: stop.clone(),
                 };
-                let server = SmtpServer { worker: mail_worker, listener: listening.listener.clone() };
+                let address = listening.socket.local_addr()?;
+                let server =
+                    SmtpServer { worker: mail_worker, listener: listening.listener.clone(), address };
                 let full = server.clone();
                 let refuse = move |stream: &TcpStream, source, limit| full.refuse(stream, source, limit);
                 // On the heap, because the future of a task is moved a few times.

@@ -1,6 +1,7 @@
 //! Files as this process may use them, in the words of an operator: what is in the way, whose file it is, as whom the
 //! process looks, and the command that helps.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -9,6 +10,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, OFlags, access};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
+
+use super::shell_command::{to_type, word};
 
 /// The use of a file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,8 +146,9 @@ fn missing(path: &Path, usage: FileUse) -> String {
         return format!("it is a symbolic link to {}, which does not exist", to.display());
     }
     if usage == FileUse::Fill {
-        let (user, path) = (user(geteuid().as_raw()), path.display());
-        return format!("there is no such directory; type: install -d -o {user} -m 0700 {path}");
+        let user = word(&user(geteuid().as_raw())).unwrap_or_default();
+        let help = to_type(path, |path| format!("install -d -o {user} -m 0700 {path}"));
+        return format!("there is no such directory{help}");
     }
     match path.ancestors().skip(1).find(|directory| directory.is_dir()) {
         Some(there) if Some(there) != path.parent() => {
@@ -156,38 +160,104 @@ fn missing(path: &Path, usage: FileUse) -> String {
     }
 }
 
-/// Explains a denial: by the first directory on the way that cannot be entered, or by the file itself.
+/// Explains a denial: by the first directory on the way that cannot be entered, or by the file itself. The command gives away nothing that
+/// others use: it changes a directory only if it is the viewer's, and the group of a file only if that group has no use of it.
 fn denied(path: &Path, usage: FileUse) -> String {
-    let (viewer, name) = (viewer(), user(geteuid().as_raw()));
-    let (place, is_directory) = obstacle(path.to_path_buf());
+    let viewer = viewer();
+    let (place, is_closed) = obstacle(path.to_path_buf());
     let Ok(metadata) = place.metadata() else {
         return format!("permission denied to {viewer}");
     };
-    let (ownership, shown) = (ownership(&metadata), place.display());
+    let ownership = ownership(&metadata);
     if is_root() {
         return format!(
             "permission denied even to root ({ownership}): look for a security module, a read-only mount or chattr +i"
         );
     }
-    // Its own group, which on some systems has another name than the user.
-    let own_group = group(getegid().as_raw());
-    if is_directory {
-        return format!(
-            "permission denied to {viewer}, who may not enter {shown} ({ownership}); \
-             type: chgrp {own_group} {shown} && chmod g+x {shown}"
-        );
+    let help = help(&place, &metadata, usage, is_closed);
+    match is_closed {
+        true => {
+            format!(
+                "permission denied to {viewer}, who may not enter {} ({ownership}){help}",
+                place.display()
+            )
+        }
+        false => format!("permission denied to {viewer} ({ownership}){help}"),
     }
+}
+
+/// The end of the explanation of a denial: what helps.
+fn help(place: &Path, metadata: &Metadata, usage: FileUse, is_closed: bool) -> String {
+    let (own, mode, owner) = (geteuid().as_raw(), metadata.mode(), metadata.uid());
+    let (user_name, group_name) = (user(own), group(metadata.gid()));
+    let (Some(user), Some(own_group)) = (word(&user_name), word(&group(getegid().as_raw()))) else {
+        return String::new();
+    };
+    let is_named = user_name.parse::<u32>().is_err();
+    // A user without a name has no login group.
+    let chown = if is_named { format!("chown {user}:") } else { format!("chown {user}") };
+    let allows_group = mode & if is_closed { 0o010 } else { 0o040 } != 0;
+    let is_shared = metadata.gid() != 0 && allows_group && (is_closed || usage == FileUse::Read);
+    let is_free_group = metadata.gid() == 0 || mode & 0o070 == 0;
+    let command = |command: &str, rights: &str| {
+        to_type(place, |path| format!("{command} {path} && chmod {rights} {path}"))
+    };
+    let owned = |rights: &str| to_type(place, |path| format!("chmod {rights} {path}"));
     match usage {
-        FileUse::Read => format!(
-            "permission denied to {viewer} ({ownership}); type: chgrp {own_group} {shown} && chmod 0640 {shown}"
-        ),
-        FileUse::Own => format!(
-            "permission denied to {viewer} ({ownership}); type: chown {name}: {shown} && chmod 0600 {shown}"
-        ),
-        FileUse::Fill => format!(
-            "permission denied to {viewer} ({ownership}); type: chown {name}: {shown} && chmod 0700 {shown}"
-        ),
+        _ if owner == own && metadata.is_dir() => owned("u+rwx"),
+        FileUse::Read if owner == own => owned("u+r"),
+        FileUse::Own if owner == own => owned("u+rw"),
+        _ if is_shared && is_named => word(&group_name)
+            .map(|group| {
+                format!(", and not in the group (from the next start on); type: usermod -aG {group} {user}")
+            })
+            .unwrap_or_default(),
+        _ if is_closed && is_free_group && is_named_for_gatepost(place) => {
+            command(&format!("chgrp {own_group}"), "g+x")
+        }
+        _ if is_closed => elsewhere(place.parent().unwrap_or(place), usage, &user),
+        FileUse::Fill if is_left_to(own, place) => command(&chown, "0700"),
+        FileUse::Fill => elsewhere(place, usage, &user),
+        FileUse::Read if is_free_group => command(&format!("chgrp {own_group}"), "0640"),
+        FileUse::Read => String::new(),
+        FileUse::Own if owner == 0 => command(&chown, "0600"),
+        FileUse::Own => ": run Gatepost as its owner, or choose another file".to_owned(),
     }
+}
+
+/// The command that makes a directory of the viewer's own below `directory`, or below one of the system's if that is the root.
+fn elsewhere(directory: &Path, usage: FileUse, user: &str) -> String {
+    let directory = match directory.parent() {
+        Some(_) => directory,
+        None if usage == FileUse::Read => Path::new("/etc"),
+        None => Path::new("/var/lib"),
+    };
+    let made = directory.join("gatepost");
+    if made.symlink_metadata().is_ok() {
+        return ": choose another directory".to_owned();
+    }
+    let purpose =
+        if usage == FileUse::Fill { "use one of its own" } else { "keep the file in one of its own" };
+    let command = to_type(&made, |made| format!("install -d -o {user} -m 0700 {made}"));
+    format!(": {purpose}{command}")
+}
+
+/// Returns true if a directory of somebody else's is there for the viewer alone: it holds only files of the viewer's, or it is empty and
+/// named for Gatepost.
+fn is_left_to(viewer: u32, directory: &Path) -> bool {
+    let entries: io::Result<Vec<_>> = fs::read_dir(directory).and_then(Iterator::collect);
+    let Ok(entries) = entries else { return false };
+    let is_file_of_viewer = |entry: &fs::DirEntry| {
+        let of_sockets = entry.path().extension() == Some(OsStr::new("nodes"));
+        entry.metadata().is_ok_and(|found| found.uid() == viewer && (!found.is_dir() || of_sockets))
+    };
+    let is_near_root = directory.ancestors().count() < 3;
+    let is_meant = if entries.is_empty() { is_named_for_gatepost(directory) } else { !is_near_root };
+    is_meant && entries.iter().all(is_file_of_viewer)
+}
+
+fn is_named_for_gatepost(directory: &Path) -> bool {
+    directory.file_name().is_some_and(|name| name.to_string_lossy().contains("gatepost"))
 }
 
 /// The first directory on the way to `path` that cannot be entered, and true; or the file itself, with links followed, and false.

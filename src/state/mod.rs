@@ -9,6 +9,7 @@ pub mod epoch;
 pub mod file_access;
 pub mod hashing;
 pub mod metrics;
+pub mod shell_command;
 pub mod store;
 pub mod throttle;
 pub mod trust;

@@ -96,6 +96,8 @@ pub struct Driver {
     /// The bytes that the client gets.
     pub out: Vec<u8>,
     pub delivered: Vec<Delivered>,
+    /// The transactions that were asked for, those with a refused sender as well.
+    pub transactions: usize,
     /// Messages that were cut off so that they can't become one.
     pub aborted: usize,
     pub closed: bool,
@@ -124,6 +126,7 @@ impl Driver {
             session,
             out,
             delivered: Vec::new(),
+            transactions: 0,
             aborted: 0,
             closed: false,
             tls_started: false,
@@ -272,6 +275,7 @@ impl Driver {
         let mut mail = None;
         if let Some(asked) = &envelope.mail {
             assert!(self.transaction.is_none(), "a transaction within a transaction");
+            self.transactions += 1;
             let arguments = String::from_utf8_lossy(&asked.arguments).into_owned();
             let refused = arguments.contains("refused") || self.standing != Standing::Good;
             mail = Some(match self.standing {

@@ -9,6 +9,7 @@ mod flood;
 mod guessing;
 mod nothing_accepted_is_lost;
 mod removed_means_removed;
+mod several_gateways;
 mod shares;
 mod smtp_backend_killed;
 mod smtp_kills;

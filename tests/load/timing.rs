@@ -215,7 +215,8 @@ fn the_time_of_a_refused_login_tells_nothing() {
             vec![ask(), ask()]
         })
     });
-    // Many at once, so that checks wait. The first one is of a username that logged in from there before.
+    // Some at once, the first one of a username that logged in from there before. They wait for each other briefly: that a wrong secret for
+    // such a username passes nobody by where the wait is long is shown where the passing is, in `state::hashing`.
     let classes = ["known", "wrong", "unknown", "suspended"];
     alike(&["HTTP, fresh"], || {
         let known: Vec<(String, usize)> = (0..SAMPLES).map(|n| (site.address(), n)).collect();

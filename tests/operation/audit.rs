@@ -1,7 +1,7 @@
 //! The audit trail of a running gateway: each change and each denial, at every entry.
 
 use crate::common::backend::Backend;
-use crate::common::http::{Request, get};
+use crate::common::http::{Connection, Request, get, request};
 use crate::common::mail::{ANN, Client, JOE, plain, smtp};
 use crate::common::sink::Sink;
 use crate::common::{Gateway, HOLDER, open_api};
@@ -59,11 +59,12 @@ fn every_denial_has_a_line_with_the_number_of_its_request() {
         assert_eq!((&line["actor"], &line["reason"]), (&actor.into(), &reason.into()), "{line}");
         assert_eq!((&line["entry"], &line["source"]), (&"api".into(), &"127.0.0.1".into()), "{line}");
     }
-    // Again and again by the same peer: at first each of them. Then once a second, with the number of those in between.
+    // Again and again by the same peer: at first each of them, up to 50 with those above. Then once a second, with the number of those in
+    // between.
     for number in 0..80 {
         let response = get("/api/a.json").send(gateway.api());
         assert_eq!(response.status, 401);
-        if number < 50 {
+        if number < 50 - 3 {
             let id = response.header("x-request-id").unwrap();
             gateway.log().wait_for(&["\"INFO\"", &format!("\"request_id\":\"{id}\""), "\"denied\""]);
         }
@@ -119,6 +120,30 @@ fn so_has_one_that_is_put_off_for_its_failures() {
     let line = line(&gateway, &[&format!("\"request_id\":\"{id}\""), "\"denied\""]);
     assert_eq!((&line["reason"], &line["entry"]), (&"throttled".into(), &"api".into()), "{line}");
     assert!(line["actor"].as_str().unwrap().starts_with("nobody-"), "{line}");
+}
+
+/// One source, and another username each time: the first lines, and then one a second.
+#[test]
+fn a_flood_of_denials_has_a_bounded_number_of_lines_whatever_usernames_it_presents() {
+    let backend = Backend::hello();
+    let gateway = Gateway::start(&open_api(backend.address, ""));
+    let mut connection = Connection::open(gateway.api());
+    for n in 0..400 {
+        let request = request("POST", "/api/credentials/get.json")
+            .basic(&format!("user-{n}:x"))
+            .header("Origin", "https://evil.example")
+            .header("Content-Type", "application/x-www-form-urlencoded");
+        assert_eq!(connection.exchange(request).status, 403);
+    }
+    line(&gateway, &["user-399"]);
+    let text = gateway.log().text();
+    let of_level = |level: &str| {
+        let is_of =
+            |line: &&str| line.contains("\"denied\"") && line.contains(&format!("\"level\":\"{level}\""));
+        text.lines().filter(is_of).count()
+    };
+    let (shown, hidden) = (of_level("INFO"), of_level("DEBUG"));
+    assert!((50..100).contains(&shown) && shown + hidden == 400, "{shown} and {hidden} lines");
 }
 
 /// A login, and a transaction of a session whose credential has lost the permission since; each once, since those that are

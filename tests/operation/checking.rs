@@ -1,7 +1,7 @@
 //! `gatepost check`, and the start: everything that is wrong at once, in the file and outside of it, in words that say what to do.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -99,7 +99,7 @@ fn a_database_whose_directory_is_missing_is_made_and_one_that_cannot_be_is_told(
 
 /// Runs `check` as the user `nobody`, with a copy of the binary that this user may read.
 fn check_as_nobody(directory: &Path) -> (Option<i32>, String) {
-    let copy = directory.join("gatepost");
+    let copy = directory.join("gatepost-copy");
     if !copy.exists() {
         fs::copy(binary(), &copy).unwrap();
         mode(&copy, 0o755);
@@ -167,28 +167,160 @@ fn check_says_as_whom_it_looked_and_what_others_may_read() {
     ] {
         assert!(text.contains(&line), "{line}\n{text}");
     }
-    // As the directories of certbot are.
+    // As the directories of certbot are: they are not opened, and the key is copied.
     fs::create_dir(at("live")).unwrap();
     fs::rename(at("key.pem"), at("live/key.pem")).unwrap();
     symlink("live/key.pem", at("key.pem")).unwrap();
     mode(&at("live"), 0o700);
     let (_, text) = check_as_nobody(directory.path());
-    let live = at("live");
-    let words = format!("who may not enter {} (owner root:root, mode 0700); type: ", live.display());
+    let words = format!("who may not enter {} (owner root:root, mode 0700): ", at("live").display());
     assert!(text.contains(&words), "{text}");
     // What is told helps, one after the other.
+    let before = live_and_spool(directory.path());
     for _ in 0..4 {
         let (code, text) = check_as_nobody(directory.path());
         if code == Some(0) {
+            assert_eq!(live_and_spool(directory.path()), before);
             return;
         }
-        for line in text.lines() {
-            if let Some((_, told)) = line.split_once("; type: ").filter(|_| !line.contains(": warning: ")) {
-                assert!(Command::new("sh").args(["-c", told]).status().unwrap().success(), "{told}");
-            }
+        type_what_is_told(&text);
+        if at("gatepost").is_dir() && !at("gatepost/key.pem").exists() {
+            fs::remove_file(at("key.pem")).unwrap();
+            fs::copy(at("live/key.pem"), at("gatepost/key.pem")).unwrap();
+            symlink("gatepost/key.pem", at("key.pem")).unwrap();
+            let file = at("gatepost.toml");
+            let text = fs::read_to_string(&file).unwrap();
+            fs::write(&file, text.replace("/spool'", "/spool/gatepost'")).unwrap();
         }
     }
     panic!("{text}");
+}
+
+/// Owners and modes of directories that are not Gatepost's.
+fn live_and_spool(directory: &Path) -> [(u32, u32, u32); 2] {
+    ["live", "spool"].map(|name| {
+        let metadata = directory.join(name).metadata().unwrap();
+        (metadata.uid(), metadata.gid(), metadata.mode())
+    })
+}
+
+/// Runs the commands of the errors.
+fn type_what_is_told(text: &str) {
+    for line in text.lines().filter(|line| !line.contains(": warning: ")) {
+        if let Some((_, told)) = line.split_once("; type: ") {
+            assert!(Command::new("sh").args(["-c", told]).status().unwrap().success(), "{told}");
+        }
+    }
+}
+
+/// Runs `check` as `nobody`, for a database and a key at these paths, and returns the lines that tell what to type.
+fn told_to_nobody(database: &Path, key: &Path) -> Vec<String> {
+    let directory = configured("");
+    let text = format!(
+        "store.url = 'sqlite://{}'\n[tls]\ncertificate = '/nowhere'\nprivate_key = '{}'\n\
+         [ops]\nlisten = '127.0.0.1:0'\n[api]\nlisten = ['127.0.0.1:0']\n\
+         upstreams = ['http://127.0.0.1:9']\nspool_directory = '{}'\n",
+        database.display(),
+        key.display(),
+        database.parent().unwrap().display()
+    );
+    fs::write(directory.path().join("gatepost.toml"), text).unwrap();
+    mode(directory.path(), 0o755);
+    mode(&directory.path().join("gatepost.toml"), 0o644);
+    let (code, text) = check_as_nobody(directory.path());
+    assert_eq!(code, Some(1), "{text}");
+    text.lines().filter(|line| line.contains("; type: ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn nobody_is_told_to_take_a_directory_from_others() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    for directory in ["/", "/etc", "/var", "/var/lib", "/var/opt", "/root", "/srv", "/usr/local/lib"] {
+        let directory = Path::new(directory);
+        for line in told_to_nobody(&directory.join("gatepost.db"), &directory.join("none.pem")) {
+            let (_, told) = line.split_once("; type: ").unwrap();
+            assert!(told.starts_with("install -d -o nobody -m 0700 /"), "{line}");
+            assert!(
+                told.ends_with("/gatepost") && !Path::new(told.rsplit(' ').next().unwrap()).exists(),
+                "{line}"
+            );
+        }
+    }
+    // A key that others share by their group, as those of Debian's `ssl-cert`; `mail` is a group on every system.
+    let shared = tempfile::tempdir().unwrap();
+    mode(shared.path(), 0o755);
+    let (private, mail) = (shared.path().join("private"), 8);
+    fs::create_dir(&private).unwrap();
+    let key = private.join("key.pem");
+    fs::write(&key, "").unwrap();
+    for (path, bits) in [(&private, 0o710), (&key, 0o640)] {
+        chown(path, Some(0), Some(mail)).unwrap();
+        mode(path, bits);
+    }
+    let database = shared.path().join("gatepost.db");
+    let of_key =
+        |lines: Vec<String>| lines.into_iter().find(|line| line.contains("tls.private_key")).unwrap();
+    let line = of_key(told_to_nobody(&database, &key));
+    assert!(line.ends_with("; type: usermod -aG mail nobody"), "{line}");
+    mode(&private, 0o755);
+    let line = of_key(told_to_nobody(&database, &key));
+    assert!(line.ends_with("; type: usermod -aG mail nobody"), "{line}");
+    // A directory that is there for the gateway alone.
+    let own = shared.path().join("gatepost");
+    fs::create_dir(&own).unwrap();
+    let lines = told_to_nobody(&own.join("x.db"), &key);
+    let told = format!("; type: chown nobody: {0} && chmod 0700 {0}", own.display());
+    assert!(lines.iter().any(|line| line.contains("store.url") && line.ends_with(&told)), "{lines:?}");
+    // And one with a file of somebody else's.
+    fs::write(own.join("other"), "").unwrap();
+    let lines = told_to_nobody(&own.join("x.db"), &key);
+    assert!(!lines.iter().any(|line| line.contains("chown")), "{lines:?}");
+}
+
+#[test]
+fn what_is_told_helps_whatever_characters_a_path_has() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (authority, backend) = (Authority::new(), Backend::hello());
+    let rest = format!(
+        "[tls]\ncertificate = \"DIR/cert.pem\"\nprivate_key = \"DIR/key.pem\"\n\
+         [api]\ntls_listen = ['127.0.0.1:0']\nupstreams = ['http://{}']\nspool_directory = \"DIR/new\"\n",
+        backend.address
+    );
+    let directory = configured(&rest);
+    let strange = directory.path().join("it's $(touch x); `a` &b");
+    fs::create_dir(&strange).unwrap();
+    crate::common::accounts::create_database(directory.path());
+    fs::rename(directory.path().join("gatepost.db"), strange.join("gatepost.db")).unwrap();
+    authority.issue("gate.test").write(&strange);
+    let file = directory.path().join("gatepost.toml");
+    let (old, new) = (directory.path().display().to_string(), strange.display().to_string());
+    let text = fs::read_to_string(&file).unwrap().replace(&old, &new).replace('\'', "\"");
+    fs::write(&file, text.replace("it\"s", "it's")).unwrap();
+    mode(directory.path(), 0o755);
+    mode(&file, 0o644);
+    chown(&strange, Some(65534), Some(65534)).unwrap();
+    mode(&strange.join("key.pem"), 0o600);
+    let (_, text) = check_as_nobody(directory.path());
+    let told = text.lines().filter(|line| !line.contains(": warning: ") && line.contains("; type: "));
+    assert_eq!(told.count(), 4, "{text}");
+    type_what_is_told(&text);
+    type_what_is_told(&check_as_nobody(directory.path()).1);
+    let (code, text) = check_as_nobody(directory.path());
+    assert_eq!(code, Some(0), "{text}");
+
+    // A command cannot be copied from the terminal, so none is told.
+    let hidden = strange.join("a\x1b[2Jb");
+    fs::rename(strange.join("key.pem"), &hidden).unwrap();
+    mode(&hidden, 0o600);
+    chown(&hidden, Some(0), Some(0)).unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("/key.pem", "/a\\u001b[2Jb")).unwrap();
+    let (code, text) = check_as_nobody(directory.path());
+    assert!(code == Some(1) && text.contains("permission denied") && !text.contains("type: "), "{text}");
 }
 
 /// A configuration with a database, both of the user `nobody`.

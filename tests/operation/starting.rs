@@ -131,7 +131,6 @@ fn the_name_in_mail_is_the_systems_also_where_proc_is_hidden() {
 fn a_reload_at_any_moment_of_the_start_ends_nothing() {
     let backend = Backend::hello();
     let directory = configured(&open_api(backend.address, ""));
-    let mut ignored = 0;
     for moment in (0..40).map(|step| Duration::from_micros(250 * step)) {
         let mut command = Command::new(binary());
         let config = directory.path().join("gatepost.toml");
@@ -151,9 +150,7 @@ fn a_reload_at_any_moment_of_the_start_ends_nothing() {
         }
         crate::common::signal(&child, "TERM");
         assert_eq!(child.wait().unwrap().code(), Some(0), "{moment:?}");
-        ignored += 1;
     }
-    assert_eq!(ignored, 40);
 }
 
 /// Case E14: the handler is there before the configuration is read, however long that takes.

@@ -41,6 +41,21 @@ impl Site {
     }
 }
 
+#[test]
+fn a_connection_without_a_byte_is_refused_nothing() {
+    let site = site(true, "");
+    let address = site.gateway.address("smtp.listen");
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(stream.read(&mut [0; 64]).unwrap(), 0);
+    }
+    assert!(site.connect(b"EHLO client.test\r\n").is_closed());
+    let listener = format!("\"listener\":\"{address}\"");
+    site.gateway.log().wait_for(&["no valid PROXY protocol header", &listener]);
+    assert_eq!(site.gateway.log().text().matches("no valid PROXY protocol header").count(), 1);
+}
+
 fn version_2(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
     let length = (addresses.len() as u16).to_be_bytes();
     [&SIGNATURE[..], &[command, family], &length, addresses].concat()

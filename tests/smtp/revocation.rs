@@ -72,6 +72,71 @@ fn a_cleared_bit_refuses_the_next_transaction_and_the_session_goes_on() {
     assert_eq!(sink.messages().len(), 2);
 }
 
+/// The commands of a transaction after which the permission is cleared, and the first one that is refused.
+const WITHIN: [(&[&str], &str); 5] = [
+    (&["MAIL FROM:<a@test>"], "RCPT TO:<b@test>\r\n"),
+    (&["MAIL FROM:<a@test>", "RCPT TO:<b@test>"], "RCPT TO:<c@test>\r\n"),
+    (&["MAIL FROM:<a@test>", "RCPT TO:<b@test>"], "DATA\r\n"),
+    (&["MAIL FROM:<a@test>", "RCPT TO:<b@test>"], "BDAT 4\r\nA: b"),
+    (&["MAIL FROM:<a@test>", "RCPT TO:<b@test>"], "BDAT 6 LAST\r\nA: b\r\n"),
+];
+
+#[test]
+fn a_cleared_permission_ends_a_transaction_whose_message_has_not_begun() {
+    const REFUSED: &str = "550 5.7.1 Unauthenticated senders not allowed";
+    let sink = Sink::good();
+    let gateway = started(&sink);
+    let mut client = Client::login(gateway.address("smtp.listen"), JOE);
+    let rights = |rights| command(&gateway, &["account", "rights", "acme", rights]);
+    let email =
+        |value| manage(&gateway, "edit", &format!("username=joe&permissions=%7B%22email%22%3A{value}%7D"));
+    for (number, (begin, refused)) in WITHIN.into_iter().enumerate() {
+        // The permission of the credential, or the right of its account.
+        for by_account in [false, true] {
+            for line in begin {
+                assert_eq!(client.say(line).code, 250);
+            }
+            if by_account {
+                rights("api,web")
+            } else {
+                email(0)
+            };
+            client.send(refused.as_bytes());
+            assert_eq!(client.answer().text(), REFUSED, "{refused}");
+            if by_account {
+                rights("email,api,web")
+            } else {
+                email(1)
+            };
+            // The transaction does not come back with the permission.
+            match number {
+                0 | 1 => assert_eq!(client.say("RCPT TO:<d@test>").text(), REFUSED),
+                _ => {}
+            }
+            assert_ne!(client.say("DATA").code, 354, "{refused}");
+            assert_eq!(client.say("RSET").code, 250);
+        }
+    }
+    assert_eq!(decisions(&gateway, "forbidden"), 2 * WITHIN.len() as u64);
+    gateway.log().wait_for(&["\"audit\"", "\"denied\"", "\"joe\"", "\"forbidden\""]);
+    assert_eq!(client.submit("a@test", "b@test", CONTENT).code, 250);
+    assert_eq!(sink.messages().len(), 1);
+}
+
+#[test]
+fn a_message_that_has_begun_is_finished_without_the_permission() {
+    let sink = Sink::good();
+    let gateway = started(&sink);
+    let mut client = Client::login(gateway.address("smtp.listen"), JOE);
+    client.begin();
+    assert_eq!(client.say("DATA").code, 354);
+    manage(&gateway, "edit", "username=joe&permissions=%7B%22email%22%3A0%7D");
+    client.send(format!("{CONTENT}.\r\n").as_bytes());
+    assert_eq!(client.answer().code, 250);
+    assert_eq!(client.say("MAIL FROM:<a@test>").code, 550);
+    assert_eq!(sink.messages().len(), 1);
+}
+
 #[test]
 fn a_removed_credential_ends_its_sessions() {
     let sink = Sink::good();

@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use crate::state::file_access::{self, FileUse};
+use crate::state::shell_command::{path_word, to_type};
 
 /// The longest file that is read. The certificates of all authorities together have a quarter of it.
 const LONGEST: u64 = 1 << 20;
@@ -36,8 +37,8 @@ impl PemFile<'_> {
             return Err("the file is empty".to_owned());
         }
         if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
-            let path = path.display();
-            return Err(format!("it is UTF-16 text; type: iconv -f UTF-16 -t UTF-8 {path} > {path}.new"));
+            let help = to_type(path, |path| format!("iconv -f UTF-16 -t UTF-8 {path} > {path}.new"));
+            return Err(format!("it is UTF-16 text{help}"));
         }
         if text.starts_with(&[0xef, 0xbb, 0xbf]) {
             text.drain(..3);
@@ -72,18 +73,15 @@ impl PemFile<'_> {
 
     /// A key that would have to be unlocked first.
     fn locked_key(&self) -> Option<String> {
-        let path = self.path.display();
         let is_encrypted = self.labels().any(|label| label == "ENCRYPTED PRIVATE KEY")
             || self.lines().any(|line| line.starts_with("Proc-Type: 4,ENCRYPTED"));
         is_encrypted.then(|| {
-            format!(
-                "the key is encrypted, and Gatepost cannot ask for a passphrase; type: openssl pkey -in {path} -out {path}.new"
-            )
+            let help = to_type(self.path, |path| format!("openssl pkey -in {path} -out {path}.new"));
+            format!("the key is encrypted, and Gatepost cannot ask for a passphrase{help}")
         })
     }
 
     fn without_certificate(&self) -> String {
-        let path = self.path.display();
         if let Some(reason) = self.not_pem("x509") {
             return reason;
         }
@@ -93,10 +91,12 @@ impl PemFile<'_> {
                     .to_owned()
             }
             Some("TRUSTED CERTIFICATE" | "X509 CERTIFICATE") => {
-                format!("it is in a format of OpenSSL's own; type: openssl x509 -in {path} -out {path}.new")
+                let help = to_type(self.path, |path| format!("openssl x509 -in {path} -out {path}.new"));
+                format!("it is in a format of OpenSSL's own{help}")
             }
             Some("PKCS7" | "CMS") => {
-                format!("it is in PKCS #7 format; type: openssl pkcs7 -print_certs -in {path} -out {path}.new")
+                let command = |path: &str| format!("openssl pkcs7 -print_certs -in {path} -out {path}.new");
+                format!("it is in PKCS #7 format{}", to_type(self.path, command))
             }
             Some(label) if label.ends_with("PRIVATE KEY") => {
                 "it contains a private key and no certificate: are certificate and key swapped?".to_owned()
@@ -107,14 +107,16 @@ impl PemFile<'_> {
     }
 
     fn without_key(&self) -> String {
-        let path = self.path.display();
         if let Some(reason) = self.not_pem("pkey") {
             return reason;
         }
         match self.labels().find(|label| *label != "EC PARAMETERS" && *label != "DSA PARAMETERS") {
-            Some("OPENSSH PRIVATE KEY") => format!(
-                "it is a key of OpenSSH; type: cp -p {path} {path}.new && ssh-keygen -p -m PKCS8 -N '' -f {path}.new"
-            ),
+            Some("OPENSSH PRIVATE KEY") => {
+                let command = |path: &str| {
+                    format!("cp -p {path} {path}.new && ssh-keygen -p -m PKCS8 -N '' -f {path}.new")
+                };
+                format!("it is a key of OpenSSH{}", to_type(self.path, command))
+            }
             Some("DSA PRIVATE KEY") => unsupported_key("a DSA key", self.path),
             Some(label) if label.contains("PUBLIC KEY") => {
                 "it contains a public key: name the file with the private key".to_owned()
@@ -129,24 +131,28 @@ impl PemFile<'_> {
 
     /// The words for a binary file, or for one whose lines are indented. `command` is the one of openssl.
     fn not_pem(&self, command: &str) -> Option<String> {
-        let path = self.path.display();
         if self.text.first() == Some(&0x30) && self.labels().next().is_none() {
             // PKCS #12 begins with a version, 3 (RFC 7292, section 4).
             let header = if self.text.get(1).is_some_and(|length| *length == 0x82) { 4 } else { 2 };
             return Some(match self.text.get(header..header + 3) {
                 Some([2, 1, 3]) => {
-                    format!(
-                        "it is in PKCS #12 format; type: openssl pkcs12 -in {path} -nodes -out {path}.new"
-                    )
+                    let command = |path: &str| format!("openssl pkcs12 -in {path} -nodes -out {path}.new");
+                    format!("it is in PKCS #12 format{}", to_type(self.path, command))
                 }
-                _ => format!(
-                    "it is in DER format, expected PEM; type: openssl {command} -inform DER -in {path} -out {path}.new"
-                ),
+                _ => {
+                    let command =
+                        |path: &str| format!("openssl {command} -inform DER -in {path} -out {path}.new");
+                    format!("it is in DER format, expected PEM{}", to_type(self.path, command))
+                }
             });
         }
-        self.lines()
-            .any(|line| line.starts_with([' ', '\t']) && line.trim_start().starts_with("-----BEGIN "))
-            .then(|| format!("its lines are indented; type: sed 's/^[[:blank:]]*//' {path} > {path}.new"))
+        let mut lines = self.lines();
+        let is_indented =
+            lines.any(|line| line.starts_with([' ', '\t']) && line.trim_start().starts_with("-----BEGIN "));
+        is_indented.then(|| {
+            let command = |path: &str| format!("sed 's/^[[:blank:]]*//' {path} > {path}.new");
+            format!("its lines are indented{}", to_type(self.path, command))
+        })
     }
 
     /// The kinds of content, as the lines `-----BEGIN …-----` name them.
@@ -161,11 +167,15 @@ impl PemFile<'_> {
 
 /// The words for a key of a kind that TLS or its library does not have.
 pub fn unsupported_key(kind: &str, path: &Path) -> String {
+    let command = |path: String| {
+        format!(
+            ", and type for that: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out {path}.new"
+        )
+    };
     format!(
         "it is {kind}, which is not supported (but RSA of 2048 to 4096 bits, ECDSA with P-256 or P-384, and Ed25519); \
-         have a certificate issued for a new key, and type for that: \
-         openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out {}.new",
-        path.display()
+         have a certificate issued for a new key{}",
+        path_word(path).map(command).unwrap_or_default()
     )
 }
 

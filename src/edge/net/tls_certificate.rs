@@ -13,6 +13,7 @@ use super::certificate_validity::Validity;
 use crate::config::{ConfigError, NamedFile, TlsSettings};
 use crate::edge::net::key_kind::{KeyKind, certificate_version};
 use crate::edge::net::pem_file::{self, PemFile};
+use crate::state::shell_command::{path_word, to_type};
 
 /// Gives the current certificate to each handshake.
 #[derive(Debug)]
@@ -104,21 +105,20 @@ pub fn read_key(file: &NamedFile) -> Result<Arc<dyn SigningKey>, ConfigError> {
     let key = PemFile::read(&file.path).and_then(|pem| pem.private_key());
     let key = key.map_err(|reason| wrong(file, &reason))?;
     ring::sign::any_supported_type(&key).map_err(|_| {
-        let path = file.path.display();
-        wrong(
-            file,
-            &match KeyKind::of(&key) {
-                KeyKind::Unsupported(kind) => pem_file::unsupported_key(&kind, &file.path),
-                KeyKind::ExplicitCurve => format!(
-                    "the key describes its curve instead of naming it; \
-                     type: openssl ec -in {path} -param_enc named_curve -out {path}.new"
-                ),
-                KeyKind::Unknown => format!(
-                    "the key is damaged or of a kind that is not supported; to look at it, \
-                     type: openssl pkey -in {path} -noout -text_pub -check"
-                ),
-            },
-        )
+        let reason = match KeyKind::of(&key) {
+            KeyKind::Unsupported(kind) => pem_file::unsupported_key(&kind, &file.path),
+            KeyKind::ExplicitCurve => {
+                let command =
+                    |path: &str| format!("openssl ec -in {path} -param_enc named_curve -out {path}.new");
+                format!("the key describes its curve instead of naming it{}", to_type(&file.path, command))
+            }
+            KeyKind::Unknown => {
+                let help =
+                    to_type(&file.path, |path| format!("openssl pkey -in {path} -noout -text_pub -check"));
+                format!("the key is damaged or of a kind that is not supported{help}")
+            }
+        };
+        wrong(file, &reason)
     })
 }
 
@@ -130,11 +130,17 @@ fn matched(
     private_key: &NamedFile,
 ) -> Result<CertifiedKey, ConfigError> {
     let (shown, shown_key) = (certificate.path.display(), private_key.path.display());
+    let words = path_word(&certificate.path).zip(path_word(&private_key.path));
     if let Some(version @ (1 | 2)) = certificate_version(&chain[0]) {
+        let command = words.map(|(certificate, key)| {
+            format!(
+                "; one that is signed by itself is made by: openssl req -x509 -key {key} -out {certificate}.new \
+                 -days 365 -subj /CN=NAME -addext subjectAltName=DNS:NAME"
+            )
+        });
         let reason = format!(
-            "the certificate is of version {version} of X.509, and clients require 3: have it issued again with \
-             extensions; one that is signed by itself is made by: openssl req -x509 -key {shown_key} -out {shown}.new \
-             -days 365 -subj /CN=NAME -addext subjectAltName=DNS:NAME"
+            "the certificate is of version {version} of X.509, and clients require 3: have it issued again with extensions{}",
+            command.unwrap_or_default()
         );
         return Err(wrong(certificate, &reason));
     }
@@ -154,21 +160,21 @@ fn matched(
                         place + 1
                     ),
                 )),
-                None => Err(wrong(
-                    private_key,
-                    &format!(
-                        "it is not the key of the certificate {shown}; to compare, type: openssl pkey -in {shown_key} -pubout; \
-                         openssl x509 -in {shown} -noout -pubkey"
-                    ),
-                )),
+                None => {
+                    let command = words.map(|(certificate, key)| {
+                        format!(
+                            "; to compare, type: openssl pkey -in {key} -pubout; openssl x509 -in {certificate} -noout -pubkey"
+                        )
+                    });
+                    let command = command.unwrap_or_default();
+                    Err(wrong(private_key, &format!("it is not the key of the certificate {shown}{command}")))
+                }
             }
         }
-        Err(_) => Err(wrong(
-            certificate,
-            &format!(
-                "the first certificate is damaged; to look at it, type: openssl x509 -in {shown} -noout -text"
-            ),
-        )),
+        Err(_) => {
+            let help = to_type(&certificate.path, |path| format!("openssl x509 -in {path} -noout -text"));
+            Err(wrong(certificate, &format!("the first certificate is damaged{help}")))
+        }
     }
 }
 

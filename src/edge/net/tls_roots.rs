@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use crate::config::{ConfigError, KeyLocation, NamedFile};
 use crate::edge::net::pem_file::PemFile;
+use crate::state::shell_command::to_type;
 
 /// The reason that there are no root certificates. The text names the file.
 #[derive(Debug, Error)]
@@ -91,11 +92,8 @@ fn configured(path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
     let roots = PemFile::read(path).and_then(|pem| pem.certificates()).map_err(wrong)?;
     for (index, root) in roots.iter().enumerate() {
         RootCertStore::empty().add(root.clone()).map_err(|_| {
-            let path = path.display();
-            wrong(format!(
-                "certificate {} in it is damaged; to look at all, type: openssl storeutl -noout -text -certs {path}",
-                index + 1
-            ))
+            let help = to_type(path, |path| format!("openssl storeutl -noout -text -certs {path}"));
+            wrong(format!("certificate {} in it is damaged{help}", index + 1))
         })?;
     }
     Ok(roots)

@@ -32,7 +32,8 @@ pub struct MailDelivery {
     data_reply: Option<Reply>,
     /// The outcome to be counted, from the beginning of a message on.
     outcome: Option<MessageOutcome>,
-    /// The deadline for the client's next step: to begin its message, or to end it.
+    /// The deadline for the client's next step: to begin its message, or to end it. Before the message, the waits for the backend
+    /// don't count.
     until: Instant,
 }
 
@@ -106,6 +107,7 @@ impl MailDelivery {
             let mail = std::mem::take(mail);
             return self.begin(&mail, rcpts, data).await;
         }
+        let began = Instant::now();
         let mut answers = Vec::with_capacity(rcpts.len());
         for rcpt in rcpts {
             let answer = match &mut self.stage {
@@ -121,6 +123,7 @@ impl MailDelivery {
             self.log_refused_recipient(rcpt, &reply);
             answers.push(reply);
         }
+        self.until += began.elapsed();
         self.log.note_recipients(rcpts, &answers);
         Ok(answers)
     }
@@ -140,7 +143,7 @@ impl MailDelivery {
             Ok(begun) => begun,
             Err(lost) => return Ok(self.refuse_all(MailRefusal::BackendLost(lost), rcpts)),
         };
-        if replies.first().is_some_and(Reply::is_positive) {
+        if replies.first().is_some_and(Reply::is_acceptance) {
             self.until = Instant::now() + self.backends.timeouts().command;
             self.stage = DeliveryStage::Open(Box::new(lease));
             self.data_reply = data_reply;
@@ -183,6 +186,20 @@ impl MailDelivery {
     /// Returns true if a backend has the transaction.
     pub fn is_open(&self) -> bool {
         matches!(self.stage, DeliveryStage::Open(_))
+    }
+
+    /// Returns true if no backend has the transaction any more.
+    pub fn is_over(&self) -> bool {
+        matches!(self.stage, DeliveryStage::Over(_))
+    }
+
+    /// Ends the transaction before its message, and frees its backend connection. `reply` answers what the client still sends
+    /// for it.
+    pub fn end(&mut self, reply: Reply) {
+        self.data_reply = None;
+        if let DeliveryStage::Open(lease) = std::mem::replace(&mut self.stage, DeliveryStage::Over(reply)) {
+            lease.done();
+        }
     }
 
     /// Sends DATA. Returns 354 or a refusal.
@@ -237,7 +254,7 @@ impl MailDelivery {
     pub async fn chunk(&mut self, bytes: &[u8]) -> Result<(), Reply> {
         let answer = self.send_chunk(bytes, false).await?;
         match answer {
-            Ok(reply) if reply.is_positive() => Ok(()),
+            Ok(reply) if reply.is_acceptance() => Ok(()),
             Ok(reply) => Err(self.refuse(message_refusal(reply))),
             Err(lost) => Err(self.refuse(MailRefusal::BackendLost(lost))),
         }
@@ -279,10 +296,7 @@ impl MailDelivery {
 
     /// Ends the transaction and frees its backend connection for the next one.
     pub fn close(mut self) {
-        let over = DeliveryStage::Over(replies::BACKEND_LOST);
-        if let DeliveryStage::Open(lease) = std::mem::replace(&mut self.stage, over) {
-            lease.done();
-        }
+        self.end(replies::BACKEND_LOST);
     }
 
     /// Ends the transaction before its backend has replied. Whether the backend accepts a message is then unknown.
@@ -304,7 +318,7 @@ impl MailDelivery {
             self.log.note_reply(lease.upstream(), reply);
         }
         let refusal = match answer {
-            Ok(reply) if reply.is_positive() => {
+            Ok(reply) if reply.is_acceptance() => {
                 self.outcome = Some(MessageOutcome::Accepted);
                 return reply;
             }
@@ -323,6 +337,11 @@ impl MailDelivery {
     /// transaction as the client any more. Returns the reply to the client.
     fn refuse(&mut self, refusal: MailRefusal) -> Reply {
         self.log(&refusal);
+        if let MailRefusal::BackendLost(lost) = &refusal
+            && let Some(last) = lost.refusal()
+        {
+            self.log.note_reply(&lost.upstream, last);
+        }
         if let Some(outcome) = &mut self.outcome {
             *outcome = refusal.outcome();
         }
@@ -340,7 +359,11 @@ impl MailDelivery {
     fn log(&self, refusal: &MailRefusal) {
         let Some((reason, reply, detail)) = refusal.logged() else { return };
         let told = &refusal.reply();
-        self.log.refused(MailRefusalLine { reason, told, reply, upstream: self.upstream(), detail: &detail });
+        let upstream = match refusal {
+            MailRefusal::BackendLost(lost) => &lost.upstream,
+            _ => self.upstream(),
+        };
+        self.log.refused(MailRefusalLine { reason, told, reply, upstream, detail: &detail });
     }
 
     fn log_refused_recipient(&self, rcpt: &[u8], reply: &Reply) {
@@ -393,7 +416,7 @@ fn message_refusal(reply: Reply) -> MailRefusal {
     if reply.is_refusal() { MailRefusal::ByBackend(reply) } else { MailRefusal::InvalidMessageReply(reply) }
 }
 
-/// Returns true for a reply that RFC 5321 section 4.3.2 allows to RCPT: 250, 251, 252, or a refusal.
+/// Returns true for a reply that RFC 5321 section 4.3.2 allows to RCPT.
 fn answers_recipient(reply: &Reply) -> bool {
-    reply.is_refusal() || matches!(reply.code(), 250..=252)
+    reply.is_refusal() || reply.is_acceptance()
 }

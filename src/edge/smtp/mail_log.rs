@@ -94,7 +94,7 @@ impl MailLog {
     /// Notes the recipients that were accepted.
     pub fn note_recipients(&mut self, rcpts: &[Vec<u8>], replies: &[Reply]) {
         let Some(access) = &mut self.access else { return };
-        for (rcpt, _) in rcpts.iter().zip(replies).filter(|(_, reply)| reply.is_positive()) {
+        for (rcpt, _) in rcpts.iter().zip(replies).filter(|(_, reply)| reply.is_acceptance()) {
             if access.recipients < RECIPIENTS {
                 if access.recipients > 0 {
                     access.shown_recipients.push(' ');

@@ -27,7 +27,7 @@ pub enum MailRefusal {
     InvalidEnvelopeReply(Reply),
     /// The backend's reply to DATA, a chunk or the end of a message is none that RFC 5321 section 4.3.2 allows there.
     InvalidMessageReply(Reply),
-    /// The connection to the backend was lost.
+    /// The connection to the backend was lost, perhaps after its refusal of a message that had not ended.
     BackendLost(BackendLost),
     /// Gatepost ended the message early. The session has its own reply to the message; this one answers later commands.
     Aborted,
@@ -60,7 +60,9 @@ impl MailRefusal {
             MailRefusal::NoBackend(NoBackend::CutOff) => Some((RefusalReason::CutOff, None, String::new())),
             MailRefusal::NoBackend(error) => Some((RefusalReason::NoMailBackend, None, error.to_string())),
             MailRefusal::BackendLost(lost) => {
-                Some((RefusalReason::BackendLost, lost.last.as_ref(), lost.detail.clone()))
+                let refused = lost.refusal().is_some();
+                let reason = if refused { RefusalReason::Message } else { RefusalReason::BackendLost };
+                Some((reason, lost.last.as_ref(), lost.detail.clone()))
             }
             MailRefusal::ByBackend(reply) => of_reply(RefusalReason::Message, reply),
             MailRefusal::InvalidEnvelopeReply(reply) => of_reply(RefusalReason::EnvelopeReply, reply),
@@ -88,7 +90,11 @@ impl MailRefusal {
             | MailRefusal::ByBackend(_)
             | MailRefusal::InvalidEnvelopeReply(_)
             | MailRefusal::InvalidMessageReply(_) => MessageOutcome::Deferred,
-            MailRefusal::BackendLost(_) => MessageOutcome::Lost,
+            MailRefusal::BackendLost(lost) => match lost.refusal() {
+                Some(refusal) if refusal.is_permanent() => MessageOutcome::Rejected,
+                Some(_) => MessageOutcome::Deferred,
+                None => MessageOutcome::Lost,
+            },
         }
     }
 }

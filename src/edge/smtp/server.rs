@@ -30,6 +30,8 @@ pub struct SmtpServer {
     pub worker: SmtpWorker,
     /// The listener that the connections come from.
     pub listener: Arc<ServedListener>,
+    /// The address that the listener is bound to, for the log.
+    pub address: SocketAddr,
 }
 
 impl SmtpServer {
@@ -144,9 +146,16 @@ impl SmtpServer {
     /// Reads the client's address from a trusted proxy. The inner `None` means that the proxy speaks for itself, the outer
     /// `None` that it sent no valid header.
     async fn identify(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<Option<IpAddr>> {
-        let header = timeout(self.worker.entry.handshake, proxy_protocol::read(stream));
-        match self.worker.unless_stopped(header).await? {
-            Ok(Ok(source)) => Some(source.map(|source| source.ip().to_canonical())),
+        let header = timeout(self.worker.entry.handshake, async {
+            // A proxy that only looks whether the port is open is not refused anything.
+            if !matches!(stream.peek(&mut [0]).await, Ok(1..)) {
+                return None;
+            }
+            Some(proxy_protocol::read(stream).await)
+        });
+        match self.worker.unless_stopped(header).await?.map(Option::transpose) {
+            Ok(Ok(None)) => None,
+            Ok(Ok(Some(source))) => Some(source.map(|source| source.ip().to_canonical())),
             Ok(Err(error)) => {
                 self.log_unmet(RefusalReason::ProxyHeader, peer.ip().to_canonical(), &error.to_string());
                 None
@@ -167,7 +176,7 @@ impl SmtpServer {
     fn log(&self, reason: RefusalReason, source: IpAddr, request_id: &str, code: &str, detail: &str) {
         self.worker.entry.refusals.write(&RefusalLine {
             request_id,
-            listener: &self.listener.config.address.to_string(),
+            listener: &self.address.to_string(),
             code,
             detail,
             ..RefusalLine::new(Entry::Smtp, source, reason.as_str())

@@ -47,6 +47,8 @@ pub struct SessionDriver {
     unsure: bool,
     /// True if the last step could not be decided on for want of trust.
     was_cut_off: bool,
+    /// False once the credential was seen without the permission `email`.
+    may_send: bool,
     delivery: Option<Box<MailDelivery>>,
     under_way: Option<InFlightGuard>,
     /// The end of the longest session that is configured.
@@ -98,6 +100,7 @@ impl SessionDriver {
             granted: None,
             unsure: false,
             was_cut_off: false,
+            may_send: true,
             delivery: None,
             under_way: None,
             worker,

@@ -1,9 +1,9 @@
 //! The audit trail of denials: one line for each, and a bounded number of them.
 //!
-//! A line is written at level `info` to the target `audit`. A peer that repeats itself could fill a disk with them. So if the
-//! same source is denied again for the same reason within a second, it has 50 lines at once, and one a second afterwards. The others
-//! are written at `debug`, and counted in the next one at `info` (`repeated`). A denial that needed a password check is
-//! always written at `info`: there are only as many of those as the hashing threads can do.
+//! A line is written at level `info` to the target `audit`. A peer could fill a disk with them, whatever usernames it presents. So each
+//! source has 50 lines at once, and one a second afterwards. The others are written at `debug`, and counted in the next one of their kind
+//! at `info` (`repeated`). A denial that needed a password check is always written at `info`: there are only as many of those as the
+//! hashing threads can do.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -17,16 +17,16 @@ use crate::domain::{Denial, Entry, LONGEST_NAME, Moment, shown};
 use crate::state::audit::{Record, Weight};
 use crate::state::throttle::SourcePrefix;
 
-/// Peers and reasons that are told apart at once; with more of them, some lines are not recognized as repeated.
+/// Peers and reasons that are told apart at once; with more of them, some repeated lines are not counted.
 const CAPACITY: u64 = 10_000;
 const EVERY: Duration = Duration::from_secs(1);
-/// Lines that a source may have at once, as for refusals, beyond those that are not repeated.
+/// Lines that a source may have at once, as for refusals.
 const AT_ONCE: u32 = 50;
 
 /// The writer of these lines.
 pub struct DenialLog {
     seen: moka::sync::Cache<u64, Arc<Mutex<LastShown>>, RandomState>,
-    /// The end of the time that the repeated lines of a source take up.
+    /// The end of the time that the lines of a source take up.
     taken: moka::sync::Cache<SourcePrefix, Arc<Mutex<Moment>>, RandomState>,
     hasher: RandomState,
 }
@@ -96,7 +96,8 @@ where
 
 /// The last line of its kind that was written at `info`.
 struct LastShown {
-    shown_at: Moment,
+    /// `None` if there was none yet.
+    shown_at: Option<Moment>,
     /// Denials since then.
     since: u64,
 }
@@ -134,25 +135,22 @@ impl DenialLog {
             RepeatKey::UsernameAndSource => denied.username.hash(&mut hasher),
             RepeatKey::SourceOnly => {}
         }
-        let mut first = false;
-        let seen = self.seen.get_with(hasher.finish(), || {
-            first = true;
-            Arc::new(Mutex::new(LastShown { shown_at: now, since: 0 }))
-        });
-        if first {
-            return Some(0);
-        }
+        let fresh = || Arc::new(Mutex::new(LastShown { shown_at: None, since: 0 }));
+        let seen = self.seen.get_with(hasher.finish(), fresh);
         let mut seen = seen.lock();
-        let is_soon = now.since(seen.shown_at) < EVERY;
-        if is_soon && !self.has_room(SourcePrefix::of(denied.peer.source), now) {
+        let has_room = self.has_room(SourcePrefix::of(denied.peer.source), now);
+        // What has waited for a second has a line in any case, unless there may be any number of its kind.
+        let has_waited = seen.shown_at.is_none_or(|shown_at| now.since(shown_at) >= EVERY);
+        let is_of_few = matches!(repeat_key, RepeatKey::SourceOnly);
+        if !has_room && !(is_of_few && has_waited) {
             seen.since += 1;
             return None;
         }
-        seen.shown_at = now;
+        seen.shown_at = Some(now);
         Some(std::mem::take(&mut seen.since))
     }
 
-    /// Returns true if a source may have another repeated line, and takes it.
+    /// Returns true if a source may have another line, and takes it.
     fn has_room(&self, source: SourcePrefix, now: Moment) -> bool {
         let taken = self.taken.get_with(source, || Arc::new(Mutex::new(now)));
         let mut taken_until = taken.lock();
@@ -184,25 +182,40 @@ mod tests {
         let at = |denied: &DenialRecord<'_>, repeat_key, millis| {
             denials.repeated(denied, repeat_key, now + Duration::from_millis(millis))
         };
-        assert_eq!(at(&one, RepeatKey::SourceOnly, 0), Some(0));
+        let other = denied(b"other", "192.0.2.1", "throttled");
         for _ in 0..25 {
             assert_eq!(at(&one, RepeatKey::SourceOnly, 1), Some(0));
-            assert_eq!(at(&denied(b"other", "192.0.2.1", "throttled"), RepeatKey::SourceOnly, 1), Some(0));
+            assert_eq!(at(&other, RepeatKey::SourceOnly, 1), Some(0));
         }
         assert_eq!(at(&one, RepeatKey::SourceOnly, 1), None);
-        assert_eq!(at(&denied(b"other", "192.0.2.1", "throttled"), RepeatKey::SourceOnly, 2), None);
+        assert_eq!(at(&other, RepeatKey::SourceOnly, 2), None);
+        assert_eq!(at(&other, RepeatKey::UsernameAndSource, 2), None);
         assert_eq!(at(&denied(b"other", "192.0.2.1", "wrong"), RepeatKey::SourceOnly, 3), Some(0));
         assert_eq!(at(&denied(b"other", "192.0.2.2", "throttled"), RepeatKey::SourceOnly, 4), Some(0));
         // What has waited for a second has a line in any case.
         assert_eq!(at(&one, RepeatKey::SourceOnly, 1_001), Some(2));
-        assert_eq!(at(&one, RepeatKey::SourceOnly, 1_002), Some(0));
-        assert_eq!(at(&one, RepeatKey::SourceOnly, 1_003), None);
-        assert_eq!(at(&one, RepeatKey::UsernameAndSource, 1_004), Some(0));
-        assert_eq!(
-            at(&denied(b"other", "192.0.2.1", "throttled"), RepeatKey::UsernameAndSource, 1_005),
-            Some(0)
-        );
-        assert_eq!(at(&one, RepeatKey::UsernameAndSource, 1_006), None);
-        assert_eq!(at(&one, RepeatKey::Unique, 1_007), Some(0));
+        assert_eq!(at(&one, RepeatKey::SourceOnly, 1_002), None);
+        assert_eq!(at(&one, RepeatKey::Unique, 1_003), Some(0));
+        assert_eq!(at(&other, RepeatKey::UsernameAndSource, 2_002), Some(1));
+    }
+
+    #[test]
+    fn the_lines_of_a_source_are_bounded_whatever_usernames_it_presents() {
+        let (denials, now) = (DenialLog::new(), clock::now());
+        let mut lines = 0;
+        for n in 0..10_000_u64 {
+            let username = format!("user{}", n % 3_000);
+            let denied = DenialRecord {
+                entry: Entry::Api,
+                username: username.as_bytes(),
+                peer: "192.0.2.1".parse::<IpAddr>().unwrap().into(),
+                kind: DenialKind::NotHolder,
+                reason: "any",
+            };
+            let at = now + Duration::from_millis(n);
+            lines += usize::from(denials.repeated(&denied, RepeatKey::UsernameAndSource, at).is_some());
+        }
+        // 50 at once, and one a second for 10 s.
+        assert!((55..=60).contains(&lines), "{lines} lines");
     }
 }

@@ -35,6 +35,9 @@ use crate::state::throttle::{AdmittedCheck, PACED_AFTER, PendingCheck, SourcePre
 /// The time of a denial without a password check, with the throttle off; well beyond the reading of a row.
 const REFUSED_AFTER: Duration = Duration::from_millis(5);
 
+/// The number of password checks for which a refusal for lack of capacity waits: a silent one may have to wait for others.
+const SILENT_CHECKS: u32 = 4;
+
 /// A presented credential while it is checked, with what was read for it.
 pub(super) struct PendingLogin<'a> {
     pub(super) name: Canonical,
@@ -215,10 +218,12 @@ impl Access {
         Err(NotIdentified::Denied(denial, repeat_key))
     }
 
-    async fn unavailable(&self, clock: &DecisionClock, why: Unavailable) -> NotIdentified {
+    pub(super) async fn unavailable(&self, clock: &DecisionClock, why: Unavailable) -> NotIdentified {
         match why {
             // Long enough for a check of a username that is known, in silence.
-            Unavailable::Busy => clock.wait_until(PACED_AFTER).await,
+            Unavailable::Busy => {
+                clock.wait_until(PACED_AFTER.max(SILENT_CHECKS * self.hasher.usual_time())).await
+            }
             Unavailable::Store | Unavailable::CutOff => self.until_settled(clock).await,
         }
         NotIdentified::Unavailable(why)
@@ -267,7 +272,7 @@ impl PendingLogin<'_> {
     }
 
     /// The circumstance under which a wrong secret is remembered. It does not depend on permissions.
-    fn circumstance(&self) -> Circumstance {
+    pub(super) fn circumstance(&self) -> Circumstance {
         match self.row.as_ref().is_none_or(|row| row.active) {
             true => Circumstance::Active,
             false => Circumstance::Suspended,

@@ -293,7 +293,8 @@ impl Access {
     /// Records that a request was denied for another reason, before its credential was checked.
     pub fn note_unchecked<'a>(&self, username: &[u8], entry: Entry, peer: impl Into<Peer<'a>>, reason: &str) {
         let denied = DenialRecord { entry, username, peer: peer.into(), kind: DenialKind::CrossSite, reason };
-        self.denials.write(&denied, RepeatKey::UsernameAndSource, clock::now());
+        // Nobody has checked the username, so that there may be any number of them.
+        self.denials.write(&denied, RepeatKey::SourceOnly, clock::now());
     }
 
     /// Records that a principal that was granted something before is denied it now.

@@ -10,7 +10,7 @@ use super::decision_clock::DecisionClock;
 use super::identify::PendingLogin;
 use super::{Access, NotIdentified, RepeatKey, Wanted};
 use crate::domain::{Denial, Secret};
-use crate::state::cache::Verified;
+use crate::state::cache::{Circumstance, Verified};
 use crate::state::hashing::{Check, HIGHEST_COST, HashShare};
 use crate::state::throttle::Delayed;
 
@@ -51,9 +51,11 @@ impl Access {
     async fn quiet_check(&self, pending: PendingLogin<'_>) -> Option<Arc<Verified>> {
         let PendingLogin { name, source, network, clock, seen, proof, refused, .. } = pending;
         let is_known = self.is_known_from(pending.row.as_ref().map(|row| row.id()), network).await;
-        if !is_known {
+        // A device with an old password presents it again and again, and must not use up the checks of the owner beside it.
+        if !is_known || self.was_denied_quietly(&pending) {
             return None;
         }
+        let circumstance = pending.circumstance();
         let pass = self.throttle.pass_quietly(network, &name, clock.now())?;
         let (row, stored) = (pending.row?, pending.stored);
         let secret = Secret::new(pending.secret.to_vec());
@@ -62,11 +64,16 @@ impl Access {
         let throttle = Arc::clone(&self.throttle);
         let check = tokio::spawn(async move {
             let highest = store.highest_cost(HIGHEST_COST).await.ok()?;
-            let (share, refused) = (HashShare::Source(source), refused.is_some());
-            let check = Check { stored: &stored, secret: secret.expose(), highest, refused, share };
+            let (share, refuses) = (HashShare::Source(source), refused.is_some());
+            let check = Check { stored: &stored, secret: secret.expose(), highest, refused: refuses, share };
             let checked = hasher.verify_apart(check).await.ok()?;
-            if !checked.right || refused {
+            if !checked.right || refuses {
                 throttle.failed_quietly(pass);
+                let circumstance = match refused {
+                    Some(Denial::Lacks(_)) if checked.right => Circumstance::WithoutEmail,
+                    _ => circumstance,
+                };
+                cache.deny_quietly(&proof, circumstance, clock.now());
                 return None;
             }
             let verified = Arc::new(Verified::new(row, proof, seen, &epochs, clock.now()));
@@ -74,5 +81,13 @@ impl Access {
             Some(verified)
         });
         check.await.ok()?
+    }
+
+    /// Returns true if the same secret was wrong in a silent check before.
+    fn was_denied_quietly(&self, pending: &PendingLogin<'_>) -> bool {
+        let now = pending.clock.now();
+        let denied = |circumstance| self.cache.was_denied_quietly(&pending.proof, circumstance, now);
+        denied(pending.circumstance())
+            || matches!(pending.refused, Some(Denial::Lacks(_))) && denied(Circumstance::WithoutEmail)
     }
 }

@@ -12,6 +12,9 @@ use crate::domain::{Denial, Moment};
 const CAPACITY: u64 = 50_000;
 /// The time for which a wrong secret is remembered.
 const LASTS: Duration = Duration::from_secs(60);
+/// The same for one that was checked in silence, since it was last presented. A device with an old password may present it every few
+/// minutes for days.
+const LASTS_QUIETLY: Duration = Duration::from_secs(60 * 60);
 
 /// The circumstance under which a secret was denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +66,38 @@ impl RememberedDenials {
     ) {
         let remembered = RememberedDenial { denial, until: now + LASTS };
         self.0.insert(key(keys, proof, circumstance), remembered);
+    }
+}
+
+/// Secrets that were wrong in a silent check, apart from all others: nothing that a client can see depends on them.
+pub(super) struct QuietDenials(moka::sync::Cache<[u8; 32], Moment, RandomState>);
+
+impl QuietDenials {
+    /// None yet.
+    pub(super) fn new() -> QuietDenials {
+        let denials = moka::sync::Cache::builder().max_capacity(CAPACITY);
+        QuietDenials(denials.build_with_hasher(RandomState::default()))
+    }
+
+    /// Returns true if this secret was wrong against this stored hash, and goes on remembering it.
+    pub(super) fn renew(
+        &self,
+        keys: &DigestKeys,
+        proof: &Proof,
+        circumstance: Circumstance,
+        now: Moment,
+    ) -> bool {
+        let key = key(keys, proof, circumstance);
+        let is_remembered = self.0.get(&key).is_some_and(|until| now < until);
+        if is_remembered {
+            self.0.insert(key, now + LASTS_QUIETLY);
+        }
+        is_remembered
+    }
+
+    /// Remembers it for an hour.
+    pub(super) fn insert(&self, keys: &DigestKeys, proof: &Proof, circumstance: Circumstance, now: Moment) {
+        self.0.insert(key(keys, proof, circumstance), now + LASTS_QUIETLY);
     }
 }
 

@@ -21,7 +21,7 @@ use moka::policy::EvictionPolicy;
 
 use super::epoch::Epochs;
 use crate::domain::{Canonical, Denial, Moment, StoredHash};
-use denials::RememberedDenials;
+use denials::{QuietDenials, RememberedDenials};
 use digest::DigestKeys;
 
 pub use denials::Circumstance;
@@ -33,6 +33,7 @@ pub use verified::{Identity, Proof, Verified};
 pub struct Cache {
     entries: moka::sync::Cache<Canonical, Arc<Verified>, RandomState>,
     denials: RememberedDenials,
+    quiet_denials: QuietDenials,
     keys: DigestKeys,
     ttl: Duration,
 }
@@ -50,7 +51,8 @@ impl Cache {
             .max_capacity(capacity.max(1))
             .eviction_policy(EvictionPolicy::lru())
             .build_with_hasher(RandomState::default());
-        Ok(Cache { entries, denials: RememberedDenials::new(), keys: DigestKeys::random()?, ttl })
+        let (denials, quiet_denials) = (RememberedDenials::new(), QuietDenials::new());
+        Ok(Cache { entries, denials, quiet_denials, keys: DigestKeys::random()?, ttl })
     }
 
     /// The principal of that name, if `secret` was verified for it and it may be believed without asking the store.
@@ -156,6 +158,16 @@ impl Cache {
     /// Remembers for a minute that this secret was wrong against this stored hash.
     pub fn deny(&self, proof: &Proof, circumstance: Circumstance, denial: Denial, now: Moment) {
         self.denials.insert(&self.keys, proof, circumstance, denial, now);
+    }
+
+    /// Returns true if this secret was wrong against this stored hash in a silent check of the last hour, and remembers it for another one.
+    pub fn was_denied_quietly(&self, proof: &Proof, circumstance: Circumstance, now: Moment) -> bool {
+        self.quiet_denials.renew(&self.keys, proof, circumstance, now)
+    }
+
+    /// Remembers for an hour that this secret was wrong against this stored hash, for silent checks alone.
+    pub fn deny_quietly(&self, proof: &Proof, circumstance: Circumstance, now: Moment) {
+        self.quiet_denials.insert(&self.keys, proof, circumstance, now);
     }
 
     /// The number of principals in it, after the evictions that are due: not for the way of a request.

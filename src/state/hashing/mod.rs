@@ -176,6 +176,11 @@ impl Hasher {
         hashed(self.run(key, Lane::Renewal, share, work).await?.0)
     }
 
+    /// The time of a password check at the configured cost, on an idle core of an older machine.
+    pub fn usual_time(&self) -> Duration {
+        threads::usual_time(self.shared.cost)
+    }
+
     /// The rounds of bcrypt that all checks took so far. Work that was repeated because a thread was too slow counts once.
     #[cfg(test)]
     pub fn rounds(&self) -> u64 {

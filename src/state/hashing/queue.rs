@@ -353,9 +353,12 @@ mod tests {
         let mut waiters: Vec<_> = (0..8).map(|n| queued_for(&mut queue, n, Lane::Management, one)).collect();
         assert!(matches!(queue.push(key(8), Lane::Management, one, work), Pushed::Full));
         let _running = next_known(&mut queue);
-        let _last = queued_for(&mut queue, 8, Lane::Management, one);
+        let mut last = queued_for(&mut queue, 8, Lane::Management, one);
         let mut others = queued_for(&mut queue, 100, Lane::Management, other);
-        assert!(waiters[7].try_recv().is_err() || queue.take_displaced() == 1, "the last one is told");
+        assert_eq!(queue.take_displaced(), 1);
+        let closed = oneshot::error::TryRecvError::Closed;
+        assert_eq!(last.try_recv().unwrap_err(), closed, "the last one is told");
+        assert_ne!(waiters[7].try_recv().unwrap_err(), closed, "and nobody else");
         assert!(matches!(queue.push(key(9), Lane::Management, one, work), Pushed::Full));
         assert_eq!(next_known(&mut queue), Some(100), "the other one has not run yet");
         queue.finish(&key(100), &Done::Hashed(None));

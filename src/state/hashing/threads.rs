@@ -114,8 +114,13 @@ impl IdleThread {
 /// The longest time for work in the idle class: eight times what it takes on an idle core of an older machine, and at least a
 /// second.
 fn patience(cost: u32) -> Duration {
+    (8 * usual_time(cost)).max(Duration::from_secs(1))
+}
+
+/// The time of a password check at that cost, on an idle core of an older machine.
+pub fn usual_time(cost: u32) -> Duration {
     const ONE: Duration = Duration::from_micros(60);
-    (ONE * 8 * (1 << cost.min(20))).max(Duration::from_secs(1))
+    ONE * (1 << cost.min(20))
 }
 
 fn lower_priority() {

@@ -3,7 +3,7 @@
 //! - The server side: `session` is a client's session, fed with bytes. It uses `command` (with `path`, `parameters` and `host_name`),
 //!   `auth`, `data`, `newline_normalizer`, `last_line` and `bdat` for content, `header` and `received_field` for what Gatepost removes from it and
 //!   adds to it.
-//! - The client side: `reply_parser` reads the replies of backends, `extensions` what their EHLO replies offer; `xclient` is a
+//! - The client side: `reply_parser` reads the replies of backends, `reply_salvage` malformed ones to a message, `extensions` what their EHLO replies offer; `xclient` is a
 //!   command of Postfix for proxies.
 //! - Both: `reply` is a reply as a value, `replies` are those that Gatepost sends itself.
 //! - `proxy_protocol` is the header that a proxy in front of Gatepost sends.
@@ -26,6 +26,7 @@ pub mod received_field;
 pub mod replies;
 pub mod reply;
 pub mod reply_parser;
+pub mod reply_salvage;
 pub mod session;
 pub mod xclient;
 

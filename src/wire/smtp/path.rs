@@ -304,19 +304,35 @@ mod tests {
         ];
         for (text, error) in bad {
             assert_eq!(split(text), Err(error), "{text}");
-            assert_eq!((error.sender_reply().code(), error.recipient_reply().code()), (501, 501));
         }
         assert_eq!(SmtpPath::split(b"<\xff@example.com>"), Err(NotUtf8));
         assert_eq!(split(&format!("<{}@example.com>", "x".repeat(500))), Err(TooLong));
         assert_eq!(split(&format!("{}@example.com", "x".repeat(500))), Err(TooLong));
-        assert_eq!(
-            NoKeyword.sender_reply().to_string(),
-            "501 5.1.7 Syntax: MAIL FROM:<address> [parameters]"
-        );
-        assert_eq!(
-            Null.recipient_reply().to_string(),
-            "501 5.1.3 Invalid address: a recipient must not be empty"
-        );
+    }
+
+    #[test]
+    fn each_error_has_its_text() {
+        let invalid = [
+            (Missing, "it is missing"),
+            (Null, "a recipient must not be empty"),
+            (Name, "only the address, without a name"),
+            (Unclosed, "'<' without '>'"),
+            (Bracket, "it contains an unquoted '<' or '>'"),
+            (Blank, "it contains an unquoted blank"),
+            (Quote, "a quotation mark or backslash without its end"),
+            (TextBehind, "a blank is missing behind the '>'"),
+            (HalfEmpty, "nothing before or behind its '@'"),
+            (Control, "it contains a control character"),
+            (NotUtf8, "it is not valid UTF-8"),
+            (TooLong, "it is longer than 512 bytes"),
+        ];
+        for (error, text) in invalid {
+            assert_eq!(error.sender_reply().to_string(), format!("501 5.1.7 Invalid address: {text}"));
+            assert_eq!(error.recipient_reply().to_string(), format!("501 5.1.3 Invalid address: {text}"));
+        }
+        let syntax = |text: &str| format!("Syntax: {text}:<address> [parameters]");
+        assert_eq!(NoKeyword.sender_reply().to_string(), format!("501 5.1.7 {}", syntax("MAIL FROM")));
+        assert_eq!(NoKeyword.recipient_reply().to_string(), format!("501 5.1.3 {}", syntax("RCPT TO")));
     }
 
     #[test]

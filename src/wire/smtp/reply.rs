@@ -163,6 +163,11 @@ impl Reply {
         self.code / 100 == 3
     }
 
+    /// Returns true for 250, 251 and 252: what RFC 5321 section 4.3.2 allows as an acceptance of MAIL, RCPT, RSET, or a message.
+    pub const fn is_acceptance(&self) -> bool {
+        matches!(self.code, 250..=252)
+    }
+
     /// Returns true for 4yz: a transient failure.
     pub const fn is_transient(&self) -> bool {
         self.code / 100 == 4
@@ -302,6 +307,8 @@ mod tests {
     fn classes() {
         let reply = |code| Reply::received(code, [&b""[..]]);
         assert!(reply(250).is_positive() && reply(354).is_intermediate());
+        assert!(reply(250).is_acceptance() && reply(252).is_acceptance());
+        assert!(!reply(221).is_acceptance() && !reply(235).is_acceptance() && !reply(253).is_acceptance());
         assert!(reply(451).is_transient() && reply(550).is_permanent() && !reply(450).is_permanent());
     }
 }

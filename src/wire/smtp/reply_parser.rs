@@ -59,30 +59,6 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Reply, usize)>, ReplyError> {
     }
 }
 
-/// Reads a malformed reply to a message, whose code alone matters: whoever guesses wrong loses the message or sends it twice. Its
-/// text is that of the first line so far, with blanks for control characters. `None` if `bytes` don't begin with a code, or if
-/// their lines differ in its first digit. What follows the reply can't be told from it.
-pub fn salvage(bytes: &[u8]) -> Option<Reply> {
-    let code_of = |line: &[u8]| match *line {
-        [a @ b'2'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', ref rest @ ..]
-            if !rest.first().is_some_and(u8::is_ascii_digit) =>
-        {
-            Some([a, b, c])
-        }
-        _ => None,
-    };
-    let code = code_of(bytes)?;
-    let others = bytes.split(|byte| *byte == b'\n').filter_map(code_of);
-    if others.into_iter().any(|other| other[0] != code[0]) {
-        return None;
-    }
-    let line = &bytes[3..memchr(b'\n', bytes).unwrap_or(bytes.len()).min(LONGEST_LINE)];
-    let line = line.strip_prefix(b"-").unwrap_or(line).trim_ascii();
-    let text: Vec<u8> = line.iter().map(|byte| if byte.is_ascii_control() { b' ' } else { *byte }).collect();
-    let number = code.iter().fold(0, |number, digit| number * 10 + u16::from(digit - b'0'));
-    Some(Reply::received(number, [&text[..]]))
-}
-
 /// The bytes of an incomplete reply that don't matter any more: the end of a line that is too long, or whole lines. Without
 /// them, [`parse`] returns the same reply once it is complete, apart from its length. `None` if all of them matter.
 pub fn surplus(bytes: &[u8]) -> Option<Range<usize>> {
@@ -185,34 +161,6 @@ mod tests {
         }
     }
 
-    // Case D14: a reply counts, however malformed its text is
-    #[test]
-    fn the_code_of_a_malformed_reply_is_salvaged() {
-        for (text, expected) in [
-            ("250 2.0.0 ok \r x\r\n", Some("250 2.0.0 ok   x")),
-            ("250 2.0.0 ok\0\r\n", Some("250 2.0.0 ok ")),
-            ("250 2.0.0 ok\n", Some("250 2.0.0 ok")),
-            ("250 2.0.0 ok\r\r\n", Some("250 2.0.0 ok")),
-            ("250\tok\r\n", Some("250 ok")),
-            ("250ok\r\n", Some("250 ok")),
-            ("250x", Some("250 x")),
-            ("250-a\r\n251 b\r\n", Some("250 a")),
-            ("550 no\0\r\n", Some("550 no ")),
-            ("250-a\r\n550 b\r\n", None),
-            ("2500 ok\r\n", None),
-            ("hello\r\n", None),
-            ("\r\n250 ok\r\n", None),
-            ("199 x\0", None),
-        ] {
-            assert!(parse(text.as_bytes()).is_err(), "{text:?}");
-            assert_eq!(
-                salvage(text.as_bytes()).map(|reply| reply.to_string()).as_deref(),
-                expected,
-                "{text:?}"
-            );
-        }
-    }
-
     // Case D14: a reply counts, however long it is
     #[test]
     fn what_is_too_long_of_a_reply_is_cut_off() {
@@ -288,11 +236,6 @@ mod tests {
 
         #[test]
         fn no_bytes_panic_and_a_reply_holds_no_line_end_of_its_own(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            if let Some(reply) = salvage(&bytes) {
-                let mut written = Vec::new();
-                reply.write(&mut written);
-                prop_assert_eq!((bytecount(&written, b'\r'), bytecount(&written, b'\n')), (1, 1));
-            }
             if let Ok(Some((reply, taken))) = parse(&bytes) {
                 prop_assert!(taken <= bytes.len());
                 let mut written = Vec::new();

@@ -54,7 +54,7 @@ impl XclientCommand<'_> {
 
 /// The attributes to withhold after a backend refused the command without those that are `withheld` by now. A backend may refuse
 /// a value as invalid, such as an IPv6 address where it uses IPv4 only (Postfix, `inet_protocols`). The attribute that its
-/// reply names is withheld next, otherwise the one that is refused most often. The login is never withheld. `None` if the
+/// reply names first is withheld next, as the refused value may follow and look like another name; otherwise the one that is refused most often. The login is never withheld. `None` if the
 /// reply does not refuse a value, or if nothing is left to withhold.
 pub fn withhold_next(
     reply: &Reply,
@@ -73,16 +73,24 @@ pub fn withhold_next(
         "NAME" => (offered.name && !withheld.name).then_some(XclientAttributes { name: true, ..withheld }),
         _ => None,
     };
-    let names = |attribute: &str| {
-        let mut words = reply.lines().flat_map(|line| line.split(|byte| !byte.is_ascii_alphanumeric()));
-        words.any(|word| word.eq_ignore_ascii_case(attribute.as_bytes()))
+    const ORDER: [&str; 4] = ["ADDR", "HELO", "PROTO", "NAME"];
+    let name = |word: &[u8]| {
+        let names = |attribute: &&str| word.eq_ignore_ascii_case(attribute.as_bytes());
+        ORDER.into_iter().chain(["LOGIN"]).find(names)
     };
-    if names("LOGIN") {
-        return None;
+    match reply.lines().flat_map(words).find_map(name) {
+        Some("LOGIN") => None,
+        named => named.and_then(with).or_else(|| ORDER.into_iter().find_map(with)),
     }
-    let order = ["ADDR", "HELO", "PROTO", "NAME"];
-    let named = order.into_iter().filter(|attribute| names(attribute)).find_map(with);
-    named.or_else(|| order.into_iter().find_map(with))
+}
+
+/// The words of a line, without the punctuation around them. What is within a host name or an address is no word.
+fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| matches!(byte, b' ' | b'\t' | b'=')).map(|word| {
+        let begin = word.iter().position(u8::is_ascii_alphanumeric).unwrap_or(word.len());
+        let end = word.iter().rposition(u8::is_ascii_alphanumeric).map_or(begin, |last| last + 1);
+        &word[begin..end]
+    })
 }
 
 /// Appends an attribute in xtext (RFC 3461 section 4), in which no value can end the attribute or the command.
@@ -142,6 +150,17 @@ mod tests {
         assert_eq!(withhold(501, "Syntax error", none), Some(addr));
         assert_eq!(withhold(501, "Syntax error", addr), Some(both));
         assert_eq!(withhold(501, "Bad HELO syntax", none), Some(XclientAttributes { helo: true, ..none }));
+        let helo = XclientAttributes { helo: true, ..none };
+        for value in ["addr", "login", "addr.test", "login.example.net", "[IPv6:name]"] {
+            assert_eq!(
+                withhold(501, &format!("5.5.4 Bad HELO syntax: {value}"), none),
+                Some(helo),
+                "{value}"
+            );
+            assert_eq!(withhold(501, &format!("Bad syntax: HELO={value}"), none), Some(helo), "{value}");
+            assert_eq!(withhold(501, &format!("Bad LOGIN syntax: {value}"), none), None, "{value}");
+        }
+        assert_eq!(withhold(501, "no login.example.net as 'helo'.", none), Some(helo));
         assert_eq!(withhold(504, "bad proto", addr), Some(XclientAttributes { proto: true, ..addr }));
         assert_eq!(withhold(501, "Bad NAME syntax", both), Some(XclientAttributes { name: true, ..both }));
         assert_eq!(withhold(501, "no", XclientAttributes { login: false, ..ALL }), None);

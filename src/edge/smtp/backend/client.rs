@@ -17,6 +17,7 @@ use crate::edge::net::nonblocking;
 use crate::wire::smtp::Reply;
 use crate::wire::smtp::extensions::{ServiceExtensions, XclientAttributes};
 use crate::wire::smtp::reply_parser::{self, ReplyError};
+use crate::wire::smtp::reply_salvage::ReplySalvage;
 
 /// The most bytes of output that are gathered. Anything larger goes straight to the kernel.
 const GATHER: usize = 16 * 1024;
@@ -53,9 +54,12 @@ pub enum BackendError {
     /// More or less was written than was announced. The cause is a defect of Gatepost; the connection is unusable.
     #[error("the length of the message differs from the announced one")]
     IncompleteMessage,
-    /// The backend sent 421, or it refused in the middle of a message and closed the connection.
+    /// The backend sent 421.
     #[error("it closed the connection with {0}")]
     ClosingReply(Reply),
+    /// The backend sent a refusal that is the reply to no command. Within a message, it refuses that.
+    #[error("it sent a refusal before its turn: {0}")]
+    EarlyRefusal(Reply),
 }
 
 /// A connection whose greeting and EHLO reply were read.
@@ -79,7 +83,7 @@ pub struct BackendClient {
     unflushed: bool,
     /// Refusals since the last message that was accepted.
     refusals: u32,
-    /// True after a malformed reply, whose end is unknown.
+    /// True after a reply to a message whose end is unknown. The connection is used for nothing else.
     garbled: bool,
 }
 
@@ -156,6 +160,9 @@ impl BackendClient {
 
     /// Sends what is queued. No reply may be pending.
     pub async fn send(&mut self) -> Result<(), BackendError> {
+        if self.garbled {
+            return Err(BackendError::UnexpectedReply);
+        }
         self.expect_silence()?;
         self.flush(self.timeouts.command).await
     }
@@ -201,25 +208,37 @@ impl BackendClient {
         }
     }
 
-    /// Waits for the reply to a chunk that is not the last one.
-    pub async fn chunk_reply(&mut self) -> Result<Reply, BackendError> {
+    /// Waits for the reply to a chunk that is not the last one, or to the end of a message that counts for nobody.
+    pub async fn content_reply(&mut self) -> Result<Reply, BackendError> {
         self.reply_within(self.timeouts.data).await
     }
 
-    /// Waits for the reply to the end of a message. If it is malformed but for its code, that counts, and the connection is used
-    /// for nothing else.
+    /// Waits for the reply to the end of a message. If it is malformed, or if only the end of its last line is missing, its code
+    /// counts, and the connection is used for nothing else.
     pub async fn final_reply(&mut self) -> Result<Reply, BackendError> {
-        match self.reply_within(self.timeouts.data).await {
-            Err(BackendError::MalformedReply(error)) => {
-                let Some(reply) = reply_parser::salvage(&self.incoming) else { return Err(error.into()) };
-                self.incoming.clear();
-                self.garbled = true;
-                match reply.code() {
-                    421 => Err(BackendError::ClosingReply(reply)),
-                    _ => Ok(reply),
-                }
+        let broken = match self.reply_within(self.timeouts.data).await {
+            Err(broken) => broken,
+            replied => return replied,
+        };
+        let mut salvage = ReplySalvage::default();
+        match &broken {
+            BackendError::MalformedReply(_) => {
+                let (transport, incoming) = (&mut self.transport, &mut self.incoming);
+                let reading = read_malformed(transport, incoming, &mut salvage);
+                // The rest is waited for: the last line decides.
+                let _ = self.alarm.within(self.timeouts.data, reading).await;
             }
-            read => read,
+            BackendError::Io(_) | BackendError::Closed | BackendError::Timeout(_) => {
+                salvage.read(&self.incoming);
+            }
+            _ => return Err(broken),
+        }
+        self.incoming.clear();
+        self.garbled = true;
+        match salvage.reply() {
+            Some(reply) if reply.code() == 421 => Err(BackendError::ClosingReply(reply)),
+            Some(reply) => Ok(reply),
+            None => Err(broken),
         }
     }
 
@@ -250,8 +269,11 @@ impl BackendClient {
         loop {
             if !self.incoming.is_empty() {
                 match reply_parser::parse(&self.incoming) {
-                    Ok(Some((reply, _))) if reply.code() >= 400 => {
+                    Ok(Some((reply, _))) if reply.code() == 421 => {
                         return Poll::Ready(BackendError::ClosingReply(reply));
+                    }
+                    Ok(Some((reply, _))) if reply.is_refusal() => {
+                        return Poll::Ready(BackendError::EarlyRefusal(reply));
                     }
                     Ok(Some(_)) => return Poll::Ready(BackendError::UnexpectedReply),
                     Ok(None) => {}
@@ -319,7 +341,7 @@ impl BackendClient {
     /// The last reply of a backend that closes while it receives a message. It may say why.
     async fn last_words(&mut self, broken: BackendError) -> BackendError {
         match self.reply_within(LAST_WORDS).await {
-            Ok(reply) if reply.code() >= 400 => BackendError::ClosingReply(reply),
+            Ok(reply) if reply.is_refusal() => BackendError::EarlyRefusal(reply),
             Err(farewell @ BackendError::ClosingReply(_)) => farewell,
             _ => broken,
         }
@@ -328,9 +350,7 @@ impl BackendClient {
     /// Checks that no reply arrived before its command, because it would be taken for the reply to that.
     fn expect_silence(&mut self) -> Result<(), BackendError> {
         match self.expect_no_answer() {
-            Err(BackendError::ClosingReply(reply)) if reply.code() != 421 => {
-                Err(BackendError::UnexpectedReply)
-            }
+            Err(BackendError::EarlyRefusal(_)) => Err(BackendError::UnexpectedReply),
             silent => silent,
         }
     }
@@ -384,6 +404,21 @@ async fn read_reply(
         incoming.reserve(READ);
         if transport.read_buf(incoming).await? == 0 {
             return Err(BackendError::Closed);
+        }
+    }
+}
+
+/// Reads the rest of a malformed reply to its last line, or to the end of the connection.
+async fn read_malformed(
+    transport: &mut BackendTransport,
+    incoming: &mut BytesMut,
+    salvage: &mut ReplySalvage,
+) {
+    while !salvage.read(incoming) {
+        incoming.clear();
+        incoming.reserve(READ);
+        if !matches!(transport.read_buf(incoming).await, Ok(1..)) {
+            return;
         }
     }
 }

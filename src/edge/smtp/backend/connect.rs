@@ -110,7 +110,7 @@ impl Dialer {
     /// The backend refuses both, or is lost.
     pub async fn hello(&self, client: &mut BackendClient, name: &str) -> Result<(), DialError> {
         let answer = client.exchange(&[b"EHLO ", name.as_bytes(), b"\r\n"]).await?;
-        if answer.is_positive() {
+        if answer.is_acceptance() {
             client.extensions = ServiceExtensions::parse(&answer);
             return Ok(());
         }
@@ -119,7 +119,7 @@ impl Dialer {
         }
         client.extensions = ServiceExtensions::default();
         let answer = client.exchange(&[b"HELO ", name.as_bytes(), b"\r\n"]).await?;
-        if answer.is_positive() { Ok(()) } else { Err(DialError::Refused("HELO", answer)) }
+        if answer.is_acceptance() { Ok(()) } else { Err(DialError::Refused("HELO", answer)) }
     }
 
     /// Negotiates TLS. The caller sends EHLO again, as what the backend offered unencrypted is void (RFC 3207 section 4.2).

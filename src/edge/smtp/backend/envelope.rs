@@ -18,7 +18,7 @@ pub fn needed(mail: &[u8], rcpts: &[Vec<u8>]) -> Capabilities {
 pub struct EnvelopeReplies {
     /// The reply to MAIL and, unless that is a refusal, one for each recipient.
     pub replies: Vec<Reply>,
-    /// The reply to DATA, if a recipient was accepted.
+    /// The reply to DATA, if a recipient was accepted and every reply is an acceptance or a refusal.
     pub data: Option<Reply>,
     /// True if the transaction has ended because the backend took DATA without a recipient.
     pub ended: bool,
@@ -65,20 +65,30 @@ pub async fn begin(
         collect(client, pending, &mut replies).await?;
     }
     let mut answer = if with_data { Some(client.reply().await?) } else { None };
-    let mail_refused = !replies[0].is_positive();
-    let accepted = !mail_refused && replies[1..].iter().any(Reply::is_positive);
+    let mail_refused = !replies[0].is_acceptance();
+    let any_accepted = replies[1..].iter().any(Reply::is_acceptance);
+    let invalid = replies.iter().any(|reply| !reply.is_acceptance() && !reply.is_refusal());
     if mail_refused {
         // A backend that accepts a recipient without a sender is reset before the next transaction.
-        client.in_transaction = replies[1..].iter().any(Reply::is_positive);
+        client.in_transaction = any_accepted;
         replies.truncate(1);
     }
+    if invalid {
+        // The caller gives the connection up. An end of the message might be one for a recipient.
+        return Ok(EnvelopeReplies { replies, data: None, ended: false });
+    }
     let mut ended = false;
-    if !accepted {
+    if mail_refused || !any_accepted {
         if answer.take().is_some_and(|answer| answer.is_intermediate()) {
+            if any_accepted {
+                // The empty message would be delivered.
+                return Err(BackendError::UnexpectedReply);
+            }
             // RFC 2920 section 3.1: a server that replies 354 nevertheless waits for an end of the message.
             client.queue(&[b".\r\n"]);
             client.send().await?;
-            client.final_reply().await?;
+            // Other replies follow on this connection, so that this one has to be valid.
+            client.content_reply().await?;
             ended = true;
         }
     } else if data && !with_data {
@@ -87,7 +97,8 @@ pub async fn begin(
     Ok(EnvelopeReplies { replies, data: answer, ended })
 }
 
-/// Sends what is queued and reads `pending` replies. Returns false if the first of all replies, that to MAIL, is a refusal.
+/// Sends what is queued and reads `pending` replies. Returns false if the first of all replies, that to MAIL, is not an
+/// acceptance.
 async fn collect(
     client: &mut BackendClient,
     pending: usize,
@@ -97,5 +108,5 @@ async fn collect(
     for _ in 0..pending {
         replies.push(client.reply().await?);
     }
-    Ok(replies.first().is_none_or(Reply::is_positive))
+    Ok(replies.first().is_none_or(Reply::is_acceptance))
 }

@@ -359,7 +359,7 @@ impl BackendGroup {
             return true;
         }
         let tested = Box::pin(timeout(TRUSTED_IDLE, client.exchange(&[b"RSET\r\n"]))).await;
-        let is_alive = matches!(tested, Ok(Ok(reply)) if reply.is_positive());
+        let is_alive = matches!(tested, Ok(Ok(reply)) if reply.is_acceptance());
         attempts.fresh |= !is_alive;
         is_alive
     }

@@ -119,7 +119,7 @@ impl Lease {
             return Ok(refusal);
         }
         let reply = self.command(&[b"RCPT TO:", arguments, b"\r\n"]).await?;
-        if reply.is_positive() {
+        if reply.is_acceptance() {
             self.rcpts.push(arguments.to_vec());
         }
         Ok(reply)
@@ -263,7 +263,7 @@ impl Lease {
         // The client does not wait for the reset.
         tokio::spawn(async move {
             match connection.pooled.connection.exchange(&[b"RSET\r\n"]).await {
-                Ok(reply) if reply.is_positive() => {
+                Ok(reply) if reply.is_acceptance() => {
                     connection.pooled.connection.in_transaction = false;
                     backends.give(worker, connection);
                 }
@@ -297,7 +297,7 @@ impl Lease {
         {
             // RFC 5321 section 4.1.1.4: the buffers are cleared, whatever the reply is.
             client.in_transaction = false;
-            if reply.is_positive() {
+            if reply.is_acceptance() {
                 client.note_accepted();
             }
         }
@@ -313,5 +313,5 @@ async fn deliver(
     last: bool,
 ) -> Result<Reply, BackendError> {
     client.flush_content(bytes, end).await?;
-    if last { client.final_reply().await } else { client.chunk_reply().await }
+    if last { client.final_reply().await } else { client.content_reply().await }
 }

@@ -11,13 +11,20 @@ use crate::wire::smtp::replies::{BACKEND_LOST, NO_BACKEND};
 pub struct BackendLost {
     /// The cause, for the log.
     pub detail: String,
-    /// The reply that the backend sent before it closed the connection: a 421, or a refusal in the middle of a message.
+    /// The URL of the backend; empty if it was lost before.
+    pub upstream: String,
+    /// The last reply that the backend sent: a 421, or a refusal in the middle of a message.
     pub last: Option<Reply>,
     /// True if the backend was given the message or a part of it.
     pub given: bool,
 }
 
 impl BackendLost {
+    /// The backend's refusal of the message that it was given a part of.
+    pub fn refusal(&self) -> Option<&Reply> {
+        self.last.as_ref().filter(|last| self.given && last.is_refusal() && last.code() != 421)
+    }
+
     /// The reply to the client.
     ///
     /// - A 421 of the backend, as a 451: the client's own connection stays open.

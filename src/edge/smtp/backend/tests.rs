@@ -23,6 +23,7 @@ pub(super) mod sink;
 
 mod connections;
 mod extensions;
+mod message_replies;
 mod readiness;
 
 use sink::{Act, Settings, Sink, say};

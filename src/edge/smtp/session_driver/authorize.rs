@@ -1,9 +1,9 @@
-//! Decisions in an SMTP session: at each AUTH, and again at each MAIL.
+//! Decisions in an SMTP session: at each AUTH, and again at each MAIL. `revocation` has those within a transaction.
 
 use std::sync::Arc;
 
 use super::{SessionDriver, revocation};
-use crate::domain::{self, Denial, Permission, Permissions};
+use crate::domain::{self, Denial, Permission};
 use crate::edge::smtp::delivery::MailDelivery;
 use crate::edge::smtp::mail_log::MailLog;
 use crate::edge::smtp::refusal::MailRefusal;
@@ -115,29 +115,41 @@ impl SessionDriver {
         let entry = &self.worker.entry;
         let Some(granted) = &self.granted else { return Err(MailRefusal::NotAuthenticated) };
         let now = entry.access.permissions_now(granted).await;
-        let email = Some(Permission::Email);
-        let (outcome, decision) = match now {
-            Ok(Some(permissions)) if may_send(permissions) => (DecisionOutcome::Allowed, Ok(())),
-            Ok(Some(_)) => {
-                (DecisionOutcome::Denied(Denial::Lacks(Permission::Email)), Err(MailRefusal::NotPermitted))
+        match now {
+            Ok(Some(permissions)) => {
+                self.was_cut_off = false;
+                self.may_send = permissions.contains(Permission::Email);
+                if !self.may_send {
+                    self.note_denied(Denial::Lacks(Permission::Email));
+                    return Err(MailRefusal::NotPermitted);
+                }
+                self.count_decision(DecisionOutcome::Allowed);
+                Ok(())
             }
             Ok(None) => {
                 entry.metrics.session_cut(domain::Entry::Smtp);
-                (DecisionOutcome::Denied(Denial::Unknown), Err(MailRefusal::Revoked))
+                self.note_denied(Denial::Unknown);
+                Err(MailRefusal::Revoked)
             }
             Err(unavailable) => {
-                entry.metrics.decision(domain::Entry::Smtp, email, DecisionOutcome::Unavailable);
-                return Err(self.undecided(unavailable));
+                self.count_decision(DecisionOutcome::Unavailable);
+                Err(self.undecided(unavailable))
             }
-        };
-        if let DecisionOutcome::Denied(denial) = outcome {
-            let id = self.session.mail_id().to_string();
-            let peer = Peer { source: self.address, request_id: &id, code: code_at_mail };
-            entry.access.note_denied(granted, domain::Entry::Smtp, peer, denial);
         }
-        entry.metrics.decision(domain::Entry::Smtp, email, outcome);
-        self.was_cut_off = false;
-        decision
+    }
+
+    /// Counts a denial within the session, and notes it in the audit trail.
+    pub(super) fn note_denied(&self, denial: Denial) {
+        if let Some(granted) = &self.granted {
+            let id = self.session.mail_id().to_string();
+            let peer = Peer { source: self.address, request_id: &id, code: code_in_session };
+            self.worker.entry.access.note_denied(granted, domain::Entry::Smtp, peer, denial);
+        }
+        self.count_decision(DecisionOutcome::Denied(denial));
+    }
+
+    fn count_decision(&self, outcome: DecisionOutcome) {
+        self.worker.entry.metrics.decision(domain::Entry::Smtp, Some(Permission::Email), outcome);
     }
 
     fn submitter(&self) -> Option<Arc<Submitter>> {
@@ -169,21 +181,17 @@ fn code_at_auth(kind: DenialKind) -> &'static str {
     }
 }
 
-/// The reply to MAIL that is denied, for the audit trail.
-fn code_at_mail(kind: DenialKind) -> &'static str {
+/// The reply to a command of a transaction that is denied, for the audit trail.
+fn code_in_session(kind: DenialKind) -> &'static str {
     match kind {
         DenialKind::Denied(Denial::Lacks(_)) => "550 5.7.1",
         _ => "421 4.7.0",
     }
 }
 
-fn may_send(permissions: Permissions) -> bool {
-    permissions.contains(Permission::Email)
-}
-
 /// The outcome of a recipient that got this reply, or whose sender did.
 fn recipient_outcome(reply: &Reply) -> RecipientOutcome {
-    if reply.is_positive() {
+    if reply.is_acceptance() {
         RecipientOutcome::Accepted
     } else if reply.is_permanent() {
         RecipientOutcome::Rejected

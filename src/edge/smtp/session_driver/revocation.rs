@@ -1,20 +1,23 @@
 //! Revocation in an open SMTP session: a change of its credential is in effect from the next command on.
 
 use super::SessionDriver;
-use crate::domain::{self, RefusalReason, Unavailable};
+use crate::domain::{self, Denial, Permission, RefusalReason, Unavailable};
 use crate::edge::smtp::refusal::MailRefusal;
 use crate::edge::smtp::shutdown::Shutdown;
 use crate::wire::smtp::{Reply, replies};
 
 impl SessionDriver {
-    /// Ends the session if its credential was revoked.
+    /// Ends the session if its credential was revoked, and notes whether it may still send.
     async fn look_for_changes(&mut self) {
         let Some(granted) = &self.granted else { return };
         if !self.changes.has_changed() && !self.unsure {
             return;
         }
         match self.worker.entry.access.permissions_now(granted).await {
-            Ok(Some(_)) => (self.unsure, self.was_cut_off) = (false, false),
+            Ok(Some(permissions)) => {
+                (self.unsure, self.was_cut_off) = (false, false);
+                self.may_send = permissions.contains(Permission::Email);
+            }
             Ok(None) => self.revoke(),
             // The next command checks again, and no transaction begins before that succeeds.
             Err(_) => self.unsure = true,
@@ -28,11 +31,11 @@ impl SessionDriver {
         }
     }
 
-    /// Checks before the next command to a backend that the credential of a transaction still exists. Commands that were
-    /// pipelined with MAIL are processed later, after waits for a slow backend. Costs a comparison while nothing changed.
+    /// Checks before the next command to a backend that the credential of a transaction still exists and may send. Commands that
+    /// were pipelined with MAIL are processed later, after waits for a slow backend. Costs a comparison while nothing changed.
     ///
     /// Returns `None` if the credential was revoked; the session is then over. The inner error is the reply if the credential
-    /// can't be checked.
+    /// can't be checked, or if it lost `email`, which ends the transaction.
     pub(super) async fn is_still_valid(&mut self) -> Option<Result<(), Reply>> {
         // Trust by the clock, as a step is forwarded after this: the announcement of its end may come late.
         if self.changes.has_changed() || self.unsure || !self.worker.entry.access.has_trust() {
@@ -48,7 +51,24 @@ impl SessionDriver {
                 };
                 Some(Err(self.undecided(why).reply()))
             }
-            (false, false) => Some(Ok(())),
+            (false, false) => Some(self.is_still_permitted()),
+        }
+    }
+
+    /// Ends the transaction if the credential lost `email`. The error is the reply.
+    fn is_still_permitted(&mut self) -> Result<(), Reply> {
+        if self.may_send {
+            return Ok(());
+        }
+        match &mut self.delivery {
+            Some(delivery) if !delivery.is_over() => {
+                let reply = MailRefusal::NotPermitted.reply();
+                delivery.end(reply.clone());
+                self.note_denied(Denial::Lacks(Permission::Email));
+                Err(reply)
+            }
+            // It has the reply already.
+            _ => Ok(()),
         }
     }
 

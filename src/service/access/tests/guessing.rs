@@ -258,6 +258,34 @@ async fn from_a_throttled_source_a_known_name_gets_in_with_the_right_password() 
     assert_eq!(house.access.store.was_used_from(Some(row.id()), network).await, Ok(true));
 }
 
+// Case F6: a device beside the owner that presents the old password for ever uses up one check.
+#[tokio::test]
+async fn from_a_throttled_source_an_old_password_is_checked_once() {
+    let mut house = house().await;
+    house.granted("caller", PASSWORD, Permission::Api).await;
+    house.edit("caller", Some("another one 2"), "{}").await;
+    for n in 0..11 {
+        house.denied(&format!("nobody{n}"), PASSWORD).await;
+    }
+    // The source stays delayed for longer than the test takes.
+    for n in 0..8 {
+        house.now += Duration::from_secs(30);
+        house.denied(&format!("another{n}"), PASSWORD).await;
+    }
+    let before = house.checks();
+    for _ in 0..4 {
+        assert!(matches!(house.denied("caller", PASSWORD).await, Denial::Throttled(_)));
+        house.now += Duration::from_secs(1);
+    }
+    assert_eq!(house.checks(), before + 1);
+    house.granted("caller", "another one 2", Permission::Api).await;
+    // It is no more than a memory of silent checks: elsewhere the same secret is compared.
+    let before = house.checks();
+    let elsewhere = house.ask_from("198.51.100.77", "caller", PASSWORD, Permission::Api).await;
+    assert!(matches!(elsewhere, Decision::Denied(Denial::Wrong)), "{elsewhere:?}");
+    assert_eq!(house.checks(), before + 1);
+}
+
 // Case F3: by the networks in the store, with nothing in memory.
 #[tokio::test]
 async fn the_owner_gets_in_while_others_guess_with_a_cold_cache() {

@@ -1,5 +1,7 @@
 //! Passwords and their stored hashes.
 
+use std::time::Instant;
+
 use super::*;
 use crate::state::hashing::HashShare;
 
@@ -57,6 +59,18 @@ async fn a_full_queue_is_unavailable_and_no_failure() {
     let (busy, unknown) = (decisions.iter().filter(busy).count(), decisions.iter().filter(unknown).count());
     assert!(busy > 0 && unknown > 0 && busy + unknown == 20, "{decisions:?}");
     assert_eq!(house.checks(), unknown as u64);
+}
+
+// The refusal waits as long as a silent check of an owner takes.
+#[tokio::test]
+async fn a_refusal_for_lack_of_capacity_waits_for_the_configured_cost() {
+    for (cost, least, most) in [(COST, 250, 900), (12, 900, 3000)] {
+        let house = house_with(cost, AuthSettings::default()).await;
+        let began = Instant::now();
+        house.access.unavailable(&DecisionClock::start(), Unavailable::Busy).await;
+        let waited = began.elapsed().as_millis();
+        assert!((least..most).contains(&waited), "{cost}: {waited} ms");
+    }
 }
 
 #[tokio::test]

@@ -36,18 +36,32 @@ impl Ledger {
         self.heard.lock().known
     }
 
-    /// Notes the changes from `after + 1` to `upto`.
-    pub(super) fn note(&self, after: i64, upto: i64) {
+    /// Notes the changes from `after + 1` to `upto`. If one of these numbers was noted before, the store was restored to an earlier state
+    /// since the last look, and `raise` makes everything stale. A notice that is late or sent twice has the same effect. Returns true if so.
+    pub(super) fn note(&self, after: i64, upto: i64, raise: impl FnOnce()) -> bool {
         let mut heard = self.heard.lock();
-        heard.ahead.insert(after, upto);
-        heard.join();
+        let is_given_again = heard.has_any_of(after, upto);
+        if is_given_again {
+            // What was committed before this change is stale from now on as well.
+            raise();
+            heard.ahead.clear();
+            heard.known = heard.known.max(upto);
+        } else {
+            heard.ahead.insert(after, upto);
+            heard.join();
+        }
         drop(heard);
         self.grown.notify_waiters();
+        is_given_again
     }
 
     /// Counts all changes up to `number` as known.
     pub(super) fn skip(&self, number: i64) {
-        self.note(i64::MIN, number);
+        let mut heard = self.heard.lock();
+        heard.known = heard.known.max(number);
+        heard.join();
+        drop(heard);
+        self.grown.notify_waiters();
     }
 
     /// Waits until all changes up to `number` are known.
@@ -85,6 +99,12 @@ impl Ledger {
 }
 
 impl Heard {
+    /// Returns true if one of the changes from `after + 1` to `upto` is known.
+    fn has_any_of(&self, after: i64, upto: i64) -> bool {
+        let overlaps = |first: i64, last: i64| after < last && first < upto;
+        after < upto && (after < self.known || self.ahead.iter().any(|(first, last)| overlaps(*first, *last)))
+    }
+
     fn join(&mut self) {
         while let Some(first) = self.ahead.first_entry().filter(|first| *first.key() <= self.known) {
             self.known = self.known.max(first.remove());
@@ -103,14 +123,21 @@ mod tests {
         silent
     }
 
+    fn note(ledger: &Ledger, after: i64, upto: i64) -> bool {
+        let mut raised = false;
+        let is_given_again = ledger.note(after, upto, || raised = true);
+        assert_eq!(is_given_again, raised);
+        is_given_again
+    }
+
     #[test]
     fn what_is_told_in_any_order_is_known() {
         let ledger = Ledger::new(10);
-        ledger.note(12, 15);
-        ledger.note(11, 12);
+        assert!(!note(&ledger, 12, 15));
+        assert!(!note(&ledger, 11, 12));
         assert_eq!(ledger.known(), 10);
         assert!(!look(&ledger, 10, 15), "the telling may be under way");
-        ledger.note(10, 11);
+        assert!(!note(&ledger, 10, 11));
         assert_eq!(ledger.known(), 15);
         assert!(!look(&ledger, 15, 15));
     }
@@ -119,10 +146,10 @@ mod tests {
     fn what_nobody_tells_is_noticed_at_the_second_look() {
         let ledger = Ledger::new(10);
         assert!(!look(&ledger, 10, 11));
-        ledger.note(11, 12);
+        assert!(!note(&ledger, 11, 12));
         assert!(look(&ledger, 10, 12));
         assert!(!look(&ledger, 12, 12));
-        ledger.note(12, 13);
+        assert!(!note(&ledger, 12, 13));
         assert!(!look(&ledger, 13, 13));
     }
 
@@ -130,7 +157,7 @@ mod tests {
     fn a_look_that_was_overtaken_is_no_alarm() {
         let ledger = Ledger::new(10);
         let before = ledger.known();
-        ledger.note(10, 11);
+        assert!(!note(&ledger, 10, 11));
         assert!(!look(&ledger, before, 10), "read before the change, looked at after it");
     }
 
@@ -138,7 +165,38 @@ mod tests {
     fn an_earlier_state_of_the_store_is_an_alarm() {
         let ledger = Ledger::new(10);
         assert!(look(&ledger, 10, 7));
-        ledger.note(7, 8);
+        assert!(!note(&ledger, 7, 8));
         assert_eq!(ledger.known(), 8);
+    }
+
+    // The store is restored to an earlier state, and changed before the next look.
+    #[test]
+    fn a_number_that_is_given_again_is_an_alarm() {
+        let again = |after, upto| {
+            let ledger = Ledger::new(10);
+            assert!(!note(&ledger, 12, 15));
+            note(&ledger, after, upto)
+        };
+        for (after, upto) in [(9, 10), (3, 4), (8, 20), (12, 15), (12, 13), (13, 16), (11, 13), (14, 20)] {
+            assert!(again(after, upto), "{after} to {upto}");
+        }
+        for (after, upto) in [(10, 11), (10, 12), (11, 12), (15, 16), (9, 9)] {
+            assert!(!again(after, upto), "{after} to {upto}");
+        }
+        let ledger = Ledger::new(10);
+        assert!(note(&ledger, 8, 12));
+        assert_eq!(ledger.known(), 12);
+        assert!(!look(&ledger, 12, 12));
+        assert!(!note(&ledger, 12, 13));
+    }
+
+    #[test]
+    fn what_is_skipped_is_known() {
+        let ledger = Ledger::new(10);
+        assert!(!note(&ledger, 12, 15));
+        ledger.skip(13);
+        assert_eq!(ledger.known(), 15);
+        ledger.skip(3);
+        assert_eq!(ledger.known(), 15);
     }
 }

@@ -154,7 +154,7 @@ impl SocketCluster {
             return Err(Unconfirmed("the change is not one of this file".to_owned()));
         };
         if let Some(member) = &self.member {
-            member.shared.ledger.note(after, upto);
+            member.shared.note(after, upto);
         }
         let &Change { name, ends_login, .. } = change;
         let database = Some(self.database);
@@ -240,6 +240,13 @@ impl SocketCluster {
 }
 
 impl MemberShared {
+    /// Notes the changes from `after + 1` to `upto`.
+    fn note(&self, after: i64, upto: i64) {
+        if self.ledger.note(after, upto, || self.epochs.raise_all()) {
+            info!("number of a change was given before: all cached data is dropped");
+        }
+    }
+
     /// Makes the changes up to `upto` known. The notices of the last ones may be under way, and are waited for briefly.
     /// A process that died has sent none, so all cached data is dropped then.
     async fn settle(&self, upto: i64) {
@@ -379,7 +386,7 @@ async fn hear(shared: &MemberShared, stream: UnixStream, patience: Duration) {
                 true => shared.epochs.raise_and_forget(&name),
                 false => shared.epochs.raise(&name),
             }
-            shared.ledger.note(notice.after, notice.upto);
+            shared.note(notice.after, notice.upto);
             if let Some(news) = notice.news {
                 news.write();
             }

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, fchown, mkdirat, openat, statat};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, Stat, access, fchown, mkdirat, openat, statat};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid, geteuid};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::roll_call::MemberSeat;
 use crate::state::file_access::{self, FileUse};
+use crate::state::shell_command::to_type;
 
 /// The end of the names of sockets that listen. The name of a socket that is still being made ends otherwise.
 const LISTENING: &str = ".sock";
@@ -82,7 +83,7 @@ impl NodesFolder {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = openat(&*self.parent, &self.name, flags, Mode::empty());
         let folder: OwnedFd = opened.map_err(|errno| match errno {
-            Errno::LOOP | Errno::NOTDIR => self.wrong("it is a link or a file, not a directory", "rm"),
+            Errno::LOOP | Errno::NOTDIR => self.wrong("it is a link or a file, not a directory"),
             errno => self.explain(FileUse::Fill, errno),
         })?;
         let folder = File::from(folder);
@@ -98,12 +99,12 @@ impl NodesFolder {
         match self.path.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Ok(metadata) if !metadata.is_dir() => {
-                return Err(self.wrong("it is a link or a file, not a directory", "rm"));
+                return Err(self.wrong("it is a link or a file, not a directory"));
             }
             _ => {}
         }
-        let explain = |reason| format!("{}: {reason}", self.path.display());
-        file_access::check_directory(&self.path).map(drop).map_err(explain)
+        access(&self.path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)
+            .map_err(|errno| self.explain(FileUse::Fill, errno))
     }
 
     /// Checks owner and mode of the opened directory. Root gives it to the owner of the database, so as not to lock out the
@@ -116,19 +117,20 @@ impl NodesFolder {
         let own = geteuid();
         if own.is_root() && metadata.uid() == 0 && database.st_uid != 0 {
             if !holds_only_sockets(folder).map_err(unknown)? {
-                return Err(self.wrong("it belongs to root, and has other files than sockets", "mv -i"));
+                return Err(self.wrong("it belongs to root, and has other files than sockets"));
             }
             let (owner, group) = (Uid::from_raw(database.st_uid), Gid::from_raw(database.st_gid));
             fchown(folder, Some(owner), Some(group)).map_err(|errno| unknown(errno.into()))?;
         } else if metadata.uid() != database.st_uid && metadata.uid() != own.as_raw() {
             let (owner, wanted) = (file_access::user(metadata.uid()), file_access::user(database.st_uid));
-            return Err(self.wrong(&format!("it belongs to {owner}, and the database to {wanted}"), "rm -r"));
+            return Err(self.wrong(&format!("it belongs to {owner}, and the database to {wanted}")));
         }
         if metadata.mode() & 0o077 != 0 {
             let own_only = folder.set_permissions(Permissions::from_mode(0o700));
             own_only.map_err(|_| {
+                let help = to_type(&self.path, |path| format!("chmod 0700 {path}"));
                 let mode = metadata.mode() & 0o7777;
-                self.wrong(&format!("its mode is {mode:04o}, expected 0700"), "chmod 0700")
+                format!("{}: its mode is {mode:04o}, expected 0700{help}", self.path.display())
             })?;
         }
         Ok(())
@@ -146,17 +148,19 @@ impl NodesFolder {
 
     fn explain(&self, usage: FileUse, errno: Errno) -> String {
         let (path, error) = (&self.path, io::Error::from(errno));
+        if let (Errno::ACCESS, Ok(metadata)) = (errno, path.symlink_metadata()) {
+            let (viewer, ownership) = (file_access::viewer(), file_access::ownership(&metadata));
+            return self.wrong(&format!("permission denied to {viewer} ({ownership})"));
+        }
         // It cannot be created: its directory is in the way.
         let place = if path.symlink_metadata().is_ok() { path } else { path.parent().unwrap_or(path) };
         format!("{}: {}", place.display(), file_access::explain(place, usage, &error))
     }
 
-    fn wrong(&self, reason: &str, command: &str) -> String {
-        let path = self.path.display();
-        match command {
-            "mv -i" => format!("{path}: {reason}; type: mv -i {path} {path}.old"),
-            command => format!("{path}: {reason}; type: {command} {path}"),
-        }
+    /// The words for a directory that cannot be used. It is put aside, as something else may be in it.
+    fn wrong(&self, reason: &str) -> String {
+        let help = to_type(&self.path, |path| format!("mv -i {path} {path}.old"));
+        format!("{}: {reason}{help}", self.path.display())
     }
 }
 
@@ -258,7 +262,7 @@ mod tests {
 
         symlink(&victim, &path).unwrap();
         let refused = nodes.open().unwrap_err();
-        assert!(refused.contains("not a directory; type: rm "), "{refused}");
+        assert!(refused.contains("not a directory; type: mv -i "), "{refused}");
         std::fs::remove_file(&path).unwrap();
 
         let done = AtomicBool::new(false);
@@ -312,7 +316,7 @@ mod tests {
         std::fs::remove_file(nodes.path().join("file")).unwrap();
         chown(nodes.path(), Some(12345), Some(12345)).unwrap();
         let refused = nodes.open().unwrap_err();
-        assert!(refused.contains("belongs to 12345") && refused.contains("type: rm -r "), "{refused}");
+        assert!(refused.contains("belongs to 12345") && refused.contains("type: mv -i "), "{refused}");
     }
 
     #[test]

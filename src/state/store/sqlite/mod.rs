@@ -24,6 +24,7 @@ use super::statement::Statement;
 use super::{Row, StoreError};
 use crate::config::StoreSettings;
 use crate::state::file_access::{self, FileUse};
+use crate::state::shell_command::to_type;
 
 pub use open_files::FileId;
 
@@ -370,9 +371,9 @@ pub fn check_access(file: &Path) -> Result<(), String> {
             file_access::check_file(&beside, FileUse::Own).map_err(reason)?;
             if file_access::check_writable(file).is_ok() && file_access::check_writable(&beside).is_err() {
                 let shown = file.canonicalize().unwrap_or_else(|_| file.to_path_buf());
-                let shown = shown.display();
+                let help = to_type(&shown, |shown| format!("chmod 0600 {shown}-wal {shown}-shm"));
                 return Err(format!(
-                    "its file {} cannot be written, and the database can; type: chmod 0600 {shown}-wal {shown}-shm",
+                    "its file {} cannot be written, and the database can{help}",
                     beside.display()
                 ));
             }

@@ -53,10 +53,10 @@ impl Lease {
                     continue;
                 }
             };
-            if replies.first().is_some_and(Reply::is_positive) {
+            if replies.first().is_some_and(Reply::is_acceptance) {
                 self.mail_accepted(mail);
                 self.ended = ended;
-                let accepted = rcpts.iter().zip(&replies[1..]).filter(|(_, reply)| reply.is_positive());
+                let accepted = rcpts.iter().zip(&replies[1..]).filter(|(_, reply)| reply.is_acceptance());
                 self.rcpts.extend(accepted.map(|(rcpt, _)| rcpt.clone()));
             }
             if data.as_ref().is_some_and(Reply::is_intermediate) {
@@ -93,7 +93,7 @@ impl Lease {
                 Ok(Some(reply)) => {
                     self.connection = None;
                     let detail = format!("{}; its substitute replied {reply}", lost.detail);
-                    return Err(BackendLost { detail, last: None, given: false });
+                    return Err(BackendLost { detail, upstream: String::new(), last: None, given: false });
                 }
                 Err(broken) => lost = self.lost(broken),
             }
@@ -107,7 +107,7 @@ impl Lease {
         let begun = envelope::begin(&mut connection.pooled.connection, mail, &self.rcpts, false).await?;
         connection.pooled.connection.in_transaction = true;
         self.ended = false;
-        Ok(begun.replies.into_iter().find(|reply| !reply.is_positive()))
+        Ok(begun.replies.into_iter().find(|reply| !reply.is_acceptance()))
     }
 
     /// Repeats the envelope after the backend ended the transaction. Returns the first refusal in it, if there is one.
@@ -134,9 +134,10 @@ impl Lease {
         if let Some(gone) = self.gone.take() {
             return BackendLost { given: self.given, ..gone };
         }
-        let mut detail = broken.to_string();
+        let (mut detail, mut upstream) = (broken.to_string(), String::new());
         if let Some(connection) = self.connection.take() {
-            detail = format!("{}: {detail}", self.backends.name(connection.index));
+            self.backends.name(connection.index).clone_into(&mut upstream);
+            detail = format!("{upstream}: {detail}");
             if matches!(broken, BackendError::MissingExtension) {
                 self.attempts.exclude(connection.index, detail.clone());
                 self.release(connection);
@@ -144,7 +145,10 @@ impl Lease {
                 self.attempts.note(connection.index, connection.reused, detail.clone());
             }
         }
-        let last = if let BackendError::ClosingReply(reply) = broken { Some(reply) } else { None };
-        BackendLost { detail, last, given: self.given }
+        let last = match broken {
+            BackendError::ClosingReply(reply) | BackendError::EarlyRefusal(reply) => Some(reply),
+            _ => None,
+        };
+        BackendLost { detail, upstream, last, given: self.given }
     }
 }
