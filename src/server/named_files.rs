@@ -37,30 +37,39 @@ fn spool_error(entry: &HttpEntry) -> Option<ConfigError> {
     Some(ConfigError::at(&entry.spool_place, reason))
 }
 
-/// The reason for which the database cannot be opened, found without opening it.
-pub fn store_error(config: &Config) -> Option<ConfigError> {
+/// The reasons for which the database cannot be opened, found without opening it.
+pub fn store_errors(config: &Config) -> Vec<ConfigError> {
     let path = match &config.store.url {
         StoreUrl::Sqlite(path) => path,
-        StoreUrl::Postgres(url) => return server_error(config, url),
+        StoreUrl::Postgres(url) => return server_errors(config, url),
     };
-    let (place, reason) = match path.symlink_metadata() {
-        Ok(_) => (path.clone(), store::check_access(path).and_then(|()| cluster::check_folder(path)).err()?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_store_error(path)?,
-        Err(error) => (path.clone(), file_access::explain(path, FileUse::Own, &error)),
+    let wrong = match path.symlink_metadata() {
+        Ok(_) => {
+            let checked = store::check_access(path).and_then(|()| cluster::check_folder(path));
+            checked.err().map(|reason| (path.clone(), reason))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_store_error(path),
+        Err(error) => Some((path.clone(), file_access::explain(path, FileUse::Own, &error))),
     };
-    Some(ConfigError::at(&config.store_place, format!("{}: {reason}", place.display())))
+    let at = |(place, reason): (PathBuf, String)| {
+        ConfigError::at(&config.store_place, format!("{}: {reason}", place.display()))
+    };
+    wrong.map(at).into_iter().collect()
 }
 
-/// The reason for which a file cannot be read that connections to PostgreSQL need.
-fn server_error(config: &Config, url: &PostgresUrl) -> Option<ConfigError> {
+/// The reasons for which files cannot be read that connections to PostgreSQL need.
+fn server_errors(config: &Config, url: &PostgresUrl) -> Vec<ConfigError> {
+    let urls = [Some(url), config.store.direct_url.as_ref()].into_iter().flatten();
+    let roots = urls.filter_map(|url| url.sslrootcert.as_ref());
+    let wrong = roots.filter_map(|path| Some(tls_roots::check(path).err()?.at(None, &config.store_place)));
+    let mut wrong: Vec<_> = wrong.collect();
+    wrong.dedup();
     if let Some(NamedFile { path, place }) = &config.store.password_file
         && let Err(reason) = store::postgres::check_password(path)
     {
-        return Some(ConfigError::at(place, format!("{}: {reason}", path.display())));
+        wrong.push(ConfigError::at(place, format!("{}: {reason}", path.display())));
     }
-    let urls = [Some(url), config.store.direct_url.as_ref()].into_iter().flatten();
-    let mut roots = urls.filter_map(|url| url.sslrootcert.as_ref());
-    roots.find_map(|path| Some(tls_roots::check(path).err()?.at(None, &config.store_place)))
+    wrong
 }
 
 /// The reason for which a database cannot be created. Its directory is created with it.
@@ -75,7 +84,7 @@ fn new_store_error(path: &Path) -> Option<(PathBuf, String)> {
 pub fn errors_beside_others(examined: &ExaminedConfig) -> Vec<ConfigError> {
     let config = &examined.config;
     let mut wrong = spool_errors(config);
-    wrong.extend(store_error(config));
+    wrong.extend(store_errors(config));
     match (&examined.tls.certificate, &examined.tls.private_key) {
         (Some(certificate), Some(private_key)) => {
             wrong.extend(tls_certificate::read_files(certificate, private_key).err().unwrap_or_default());

@@ -83,9 +83,12 @@ impl Prepared {
         metrics: &Metrics,
     ) -> Result<Prepared, Vec<ConfigError>> {
         let prepared = Prepared::checked(config, workers, metrics);
-        let Some(error) = named_files::store_error(config) else { return prepared };
+        let of_store = named_files::store_errors(config);
+        if of_store.is_empty() {
+            return prepared;
+        }
         let mut wrong = prepared.err().unwrap_or_default();
-        wrong.push(error);
+        wrong.extend(of_store);
         Err(wrong)
     }
 

@@ -126,7 +126,8 @@ async fn a_header_that_is_too_large_is_refused_and_the_connection_goes_on() {
     let (path, method) = (format!("/open/{}", &longer[..65_000]), "X".repeat(70_000));
     let three = [("x-0", long.as_str()), ("x-1", long.as_str()), ("x-2", long.as_str())];
     let one = [("x-0", longer.as_str())];
-    let requests: [(&str, &str, &[(&str, &str)]); 4] = [
+    type Fields<'a> = &'a [(&'a str, &'a str)];
+    let requests: [(&str, &str, Fields<'_>); 4] = [
         ("GET", "/open/a", &three),
         ("GET", "/open/a", &one),
         ("GET", &path, &[("x-0", &long[..600])]),

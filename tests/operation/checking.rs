@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use crate::common::backend::Backend;
 use crate::common::database::Other;
 use crate::common::tls::Authority;
-use crate::common::{binary, command, configured};
+use crate::common::{binary, command, configured, nobody};
 
 fn run(directory: &Path, line: &str) -> (Option<i32>, String) {
     told(command(&directory.join("gatepost.toml"), &[line], ""))
@@ -20,6 +20,32 @@ fn told(output: Output) -> (Option<i32>, String) {
 
 fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+// The files that connections to PostgreSQL need are read before a start; a server that is down is no reason not to start.
+#[test]
+fn a_server_may_be_down_and_its_files_may_not_be_missing() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let write = |parameters: &str, keys: &str| {
+        let url = format!("postgres://gate@{}/gatepost{parameters}", nobody());
+        let text = format!("[store]\nurl = '{url}'\n{keys}\n[ops]\nlisten = '127.0.0.1:0'\n");
+        fs::write(at("gatepost.toml"), text).unwrap();
+    };
+    write(&format!("?sslrootcert={}", at("no-roots")), &format!("password_file = '{}'", at("no-password")));
+    for line in ["check", "serve"] {
+        let (code, text) = run(directory.path(), line);
+        assert_eq!(code, Some(1), "{text}");
+        for (key, file) in [("store.url", "no-roots"), ("store.password_file", "no-password")] {
+            let expected = format!(": {key}: {}: there is no such file", at(file));
+            assert!(text.contains(&expected), "{line}: {expected}\n{text}");
+        }
+    }
+    fs::write(at("password"), "hunter22\n").unwrap();
+    write("", &format!("password_file = '{}'", at("password")));
+    let (code, text) = run(directory.path(), "check");
+    let told = text.contains("connection refused; the gateway starts nevertheless, and answers 503");
+    assert!(code == Some(0) && told && !text.contains("hunter22"), "{code:?} {text}");
 }
 
 // Case E8: each path of the configuration that cannot be used, all at once, at check and at start.

@@ -7,6 +7,7 @@ use gatepost::domain::fleet::Era;
 use gatepost::state::store::{StoreError, StoreState};
 
 use super::*;
+use crate::common::pgbouncer::PgBouncer;
 use crate::common::postgres::{Stop, give_to_user};
 use crate::common::psql::Session;
 use crate::common::tls::Authority as CertificateAuthority;
@@ -117,10 +118,20 @@ async fn a_server_that_comes_back_is_used_again_at_once() {
         panic!("no place in the log")
     };
     for stop in [Stop::Fast, Stop::Immediate] {
+        // Each of them leaves a connection behind, and each of those is lost.
+        let reads = [(); 4].map(|()| {
+            let store = store.clone();
+            tokio::spawn(async move { store.principal(&canonical("one")).await })
+        });
+        for read in reads {
+            assert!(read.await.unwrap().unwrap().is_some());
+        }
         server.stop(stop);
-        let read = store.principal(&canonical("one")).await;
-        assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
-        assert!(matches!(add("two").await, Err(MutationError::Store(StoreError::Unavailable(_)))));
+        if stop == Stop::Immediate {
+            let read = store.principal(&canonical("one")).await;
+            assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
+            assert!(matches!(add("two").await, Err(MutationError::Store(StoreError::Unavailable(_)))));
+        }
         server.start_again();
         assert!(store.principal(&canonical("one")).await.unwrap().is_some());
     }
@@ -289,5 +300,44 @@ async fn a_password_is_read_at_each_connect_and_told_nowhere() {
         assert!(text.contains("password authentication failed") && text.contains("check user"), "{text}");
         assert!(!text.contains("hunter22") && !format!("{wrong:?}").contains("hunter22"), "{text}");
         let StoreUrl::Postgres(_) = wrong.url else { panic!("it is a server") };
+    }
+}
+
+// Statements of one transaction only are on the same connection then, and the pooler knows no startup parameters but its own.
+#[tokio::test]
+async fn a_pooler_of_transactions_may_be_in_between() {
+    let f = in_server().await;
+    let server = database(&f).server;
+    let pooler = PgBouncer::start(server.address(), "transaction", "default_pool_size = 2");
+    let settings = StoreSettings {
+        direct_url: f.settings.direct().cloned(),
+        ..postgres_settings(&pooler.url(server, &database(&f).name))
+    };
+    let stores = [Store::open(&settings).await.unwrap(), Store::open(&settings).await.unwrap()];
+    let account = f.store.account(&canonical("holder")).await.unwrap().unwrap().id;
+    let users: Vec<_> = (0..24)
+        .map(|n| {
+            let store = stores[n % 2].clone();
+            tokio::spawn(async move {
+                let cred = format!("cred{n}");
+                let added = store.add_credential(account, Authority::Holder, &new(&cred, "{}")).await;
+                assert!(matches!(added.unwrap().change.position, ChangePosition::Logged { .. }));
+                for _ in 0..5 {
+                    assert!(store.principal(&canonical(&cred)).await.unwrap().is_some());
+                    assert!(!store.credentials(account, None, 3).await.unwrap().is_empty());
+                }
+                assert!(store.renew_hash(&canonical(&cred), &hash("h"), &hash("h2")).await.unwrap());
+            })
+        })
+        .collect();
+    for user in users {
+        user.await.unwrap();
+    }
+    assert_eq!(f.query("SELECT credentials FROM principal WHERE name = 'holder'").await, "24");
+    // Nothing that a transaction has set is left to the next client.
+    for setting in ["lock_timeout", "idle_in_transaction_session_timeout"] {
+        let left =
+            crate::common::psql::psql_at(&pooler.url(server, &database(&f).name), &format!("SHOW {setting}"));
+        assert_eq!(left, Ok("0".to_owned()));
     }
 }
