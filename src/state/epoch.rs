@@ -27,11 +27,11 @@
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
 use tokio::sync::watch;
 
+use super::raised::Raised;
 use super::trust::Trust;
 use crate::domain::Canonical;
 
@@ -43,11 +43,9 @@ type Forget = Box<dyn Fn(&Canonical) + Send + Sync>;
 /// The sequence of mutations, and its number at the last mutation of each shard of names.
 pub struct Epochs {
     trust: Trust,
-    sequence: AtomicU64,
-    all: AtomicU64,
-    shards: Box<[AtomicU64]>,
+    raised: Raised,
     hasher: RandomState,
-    raised: watch::Sender<u64>,
+    announced: watch::Sender<u64>,
     forget: OnceLock<Forget>,
 }
 
@@ -69,11 +67,9 @@ impl Epochs {
     fn with(trust: Trust) -> Epochs {
         Epochs {
             trust,
-            sequence: AtomicU64::new(0),
-            all: AtomicU64::new(0),
-            shards: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
+            raised: Raised::new(SHARDS),
             hasher: RandomState::default(),
-            raised: watch::Sender::new(0),
+            announced: watch::Sender::new(0),
             forget: OnceLock::new(),
         }
     }
@@ -86,20 +82,18 @@ impl Epochs {
 
     /// Announces the end of trust, and its return, as a change is announced, for as long as it is polled. To be called once.
     pub async fn watch_trust(&self) {
-        self.trust.watch(|_| self.raised.send_modify(|_| {})).await;
+        self.trust.watch(|_| self.announced.send_modify(|_| {})).await;
     }
 
     /// The present number of the sequence. It must be taken *before* the store is read, and kept with the data.
     pub fn now(&self) -> u64 {
-        self.sequence.load(Ordering::Acquire)
+        self.raised.now()
     }
 
     /// Makes all data about `name` stale that was read before this call: the principal of that name and, for an account
     /// holder, every credential of the account. Must be called after the commit and before the answer.
     pub fn raise(&self, name: &Canonical) {
-        let number = self.next();
-        self.shards[usize::from(self.shard(name).0)].fetch_max(number, Ordering::AcqRel);
-        self.announce(number);
+        self.announce(self.raised.raise(usize::from(self.shard(name).0)));
     }
 
     /// Does the same as [`Epochs::raise`], for a name whose verified secrets are of no more use. Cached data of the name is
@@ -118,9 +112,7 @@ impl Epochs {
 
     /// Makes all data stale that was read before this call.
     pub fn raise_all(&self) {
-        let number = self.next();
-        self.all.fetch_max(number, Ordering::AcqRel);
-        self.announce(number);
+        self.announce(self.raised.raise_all());
     }
 
     /// Returns true if data about a user of an account that was read at `seen` is still valid.
@@ -130,8 +122,7 @@ impl Epochs {
 
     /// The same for names whose shards are known.
     pub fn is_fresh_at(&self, seen: u64, user: Shard, account: Shard) -> bool {
-        let at = |shard: Shard| self.shards[usize::from(shard.0) % SHARDS].load(Ordering::Acquire);
-        at(user) <= seen && at(account) <= seen && self.all.load(Ordering::Acquire) <= seen
+        self.raised.is_fresh(seen, usize::from(user.0), usize::from(account.0))
     }
 
     /// The shard of a name.
@@ -142,16 +133,12 @@ impl Epochs {
     /// A value that changes at every raise, after the shard was raised, and when trust ends or returns. Open tunnels and sessions wait for it, and are
     /// decided again.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.raised.subscribe()
-    }
-
-    fn next(&self) -> u64 {
-        self.sequence.fetch_add(1, Ordering::AcqRel) + 1
+        self.announced.subscribe()
     }
 
     fn announce(&self, number: u64) {
         // Wakes them even if a later number was announced first, because its shard may have been read too early.
-        self.raised.send_modify(|last| *last = number.max(*last));
+        self.announced.send_modify(|last| *last = number.max(*last));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Layer 2: the state of Gatepost: the store and the other processes that use it, the cache with its epochs and trust,
 //! password hashing, the throttle, the metrics, the audit trail.
 
+mod atomic;
 pub mod audit;
 pub mod cache;
 pub mod clock;
@@ -9,6 +10,7 @@ pub mod epoch;
 pub mod file_access;
 pub mod hashing;
 pub mod metrics;
+mod raised;
 pub mod shell_command;
 pub mod store;
 pub mod throttle;

@@ -7,18 +7,17 @@
 
 use std::fmt;
 use std::future::pending;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::clock;
+use super::raised::TrustEnd;
 use crate::domain::Moment;
 
 /// The moment at which the trust of this process ends.
 pub struct Trust {
-    /// Nanoseconds of a [`Moment`].
-    until: AtomicU64,
+    until: TrustEnd,
     /// Woken by each extension and by the end.
     changed: Notify,
 }
@@ -26,12 +25,12 @@ pub struct Trust {
 impl Trust {
     /// Trust that never ends.
     pub fn for_ever() -> Trust {
-        Trust { until: AtomicU64::new(Moment::MAX.as_nanos()), changed: Notify::new() }
+        Trust { until: TrustEnd::new(Moment::MAX.as_nanos()), changed: Notify::new() }
     }
 
     /// No trust, until it is extended for the first time.
     pub fn none() -> Trust {
-        Trust { until: AtomicU64::new(Moment::ZERO.as_nanos()), changed: Notify::new() }
+        Trust { until: TrustEnd::new(Moment::ZERO.as_nanos()), changed: Notify::new() }
     }
 
     /// Returns true if a decision may be made at `now`. Must be asked *before* the epochs: what was applied before an extension is
@@ -56,18 +55,18 @@ impl Trust {
     /// The moment at which it ends.
     #[inline]
     pub fn until(&self) -> Moment {
-        Moment::from_nanos(self.until.load(Ordering::Acquire))
+        Moment::from_nanos(self.until.get())
     }
 
     /// Extends it to `until`, if that is later. Must be called *after* every change that is known was applied to the epochs.
     pub fn extend(&self, until: Moment) {
-        self.until.fetch_max(until.as_nanos(), Ordering::AcqRel);
+        self.until.extend(until.as_nanos());
         self.changed.notify_one();
     }
 
     /// Ends it at once.
     pub fn end(&self) {
-        self.until.store(Moment::ZERO.as_nanos(), Ordering::Release);
+        self.until.end();
         self.changed.notify_one();
     }
 

@@ -360,8 +360,10 @@ impl PostgresDatabase<'_> {
 
 impl Drop for PostgresDatabase<'_> {
     fn drop(&mut self) {
-        // A server that the test has stopped takes its databases with it.
-        let _ = self.server.try_psql("postgres", &format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        // A server that the test has stopped takes its databases with it, and so does one that waits for a standby.
+        let patience = "SET statement_timeout = '20s'; SET synchronous_commit = local;";
+        let drop = format!("{patience} DROP DATABASE {} WITH (FORCE)", self.name);
+        let _ = self.server.try_psql("postgres", &drop);
     }
 }
 

@@ -3,6 +3,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod model;
+mod orderings;
 mod schema;
 mod simulation;
 mod store;

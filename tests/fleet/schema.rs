@@ -8,9 +8,6 @@ mod views;
 
 use crate::common::postgres::{PostgresDatabase, PostgresServer};
 
-/// The migrations, in their order.
-const MIGRATIONS: [&str; 1] = [include_str!("../../src/state/store/postgres/migrations/0001_principal.sql")];
-
 /// A database with the schema on the server that all tests share.
 fn migrated() -> PostgresDatabase<'static> {
     migrated_on(PostgresServer::shared())
@@ -25,7 +22,11 @@ fn migrated_on(server: &PostgresServer) -> PostgresDatabase<'_> {
 
 /// Makes the schema there. Each migration is one transaction.
 fn migrate(database: &PostgresDatabase<'_>, schema: &str) {
-    for migration in MIGRATIONS {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/state/store/postgres/migrations");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    for file in files {
+        let migration = std::fs::read_to_string(file).unwrap();
         database.psql(&format!("BEGIN;\nSET LOCAL search_path = {schema};\n{migration}\nCOMMIT;"));
     }
 }

@@ -85,4 +85,54 @@ impl LeaseChange {
     pub fn failed(&mut self) {
         self.step = LeaseStep::Ended(LeaseOutcome::Interrupted);
     }
+
+    /// Replaces each moment that is due by its image. For tests that explore all states, in which time is relative.
+    #[doc(hidden)]
+    pub fn map_moments(&mut self, due: impl Fn(Moment) -> Moment) {
+        if let LeaseStep::AwaitsOldLease { over_at, .. } = &mut self.step {
+            *over_at = due(*over_at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEW: Duration = Duration::from_secs(1);
+
+    fn at(millis: u64) -> Moment {
+        Moment::from_nanos(millis * 1_000_000)
+    }
+
+    /// A change that began at 0 ms, when the longest lease was 3 s.
+    fn begun() -> LeaseChange {
+        let mut change = LeaseChange::new(NEW);
+        assert_eq!(change.next(at(0)), LeaseAction::Begin { lease: NEW });
+        change.begun(at(0), LeaseTerms { lease: NEW, version: 7, ..LeaseTerms::default() });
+        assert_eq!(change.next(at(2999)), LeaseAction::WaitUntil(at(3000)));
+        assert_eq!(change.next(at(3000)), LeaseAction::Finish { lease: NEW, version: 7 });
+        change
+    }
+
+    #[test]
+    fn a_change_waits_for_the_longest_lease() {
+        let mut change = begun();
+        change.finished(1);
+        assert_eq!(change.next(at(3001)), LeaseAction::Done(LeaseOutcome::Changed));
+    }
+
+    #[test]
+    fn a_later_command_overtakes() {
+        let mut change = begun();
+        change.finished(0);
+        assert_eq!(change.next(at(3001)), LeaseAction::Done(LeaseOutcome::Overtaken));
+    }
+
+    #[test]
+    fn a_lost_connection_interrupts() {
+        let mut change = begun();
+        change.failed();
+        assert_eq!(change.next(at(3001)), LeaseAction::Done(LeaseOutcome::Interrupted));
+    }
 }

@@ -164,7 +164,7 @@ impl Member {
     }
 
     /// Takes the result of [`MemberAction::Read`], received at `now`. A read in another era than that of the connection does
-    /// not extend trust, and the node connects again.
+    /// not extend trust, and the node connects again. Neither does a read of a node that leaves.
     pub fn read(&mut self, now: Moment, read: LogRead) -> Application {
         let sent_at = match self.phase {
             MemberPhase::AwaitsRead { sent_at } => sent_at,
@@ -176,6 +176,7 @@ impl Member {
             true => MemberPhase::Idle,
             false => MemberPhase::Disconnected { until: now },
         };
+        let extends = is_same_era && !self.is_leaving;
         let went_back = self.went_back(&read);
         let is_gapless = went_back.is_none() && self.is_gapless(&read);
         self.terms = read.terms;
@@ -184,7 +185,7 @@ impl Member {
             lowest: (read.era, read.last.number),
             stale: if is_gapless { names_in(read) } else { Staleness::Everything },
             applied: self.applied_number(),
-            trust_until: sent_at.filter(|_| is_same_era).map(|sent_at| sent_at.after(self.terms.trust())),
+            trust_until: sent_at.filter(|_| extends).map(|sent_at| sent_at.after(self.terms.trust())),
             went_back,
         }
     }
@@ -263,20 +264,24 @@ impl Member {
         self.applied.map_or(0, |(_, last)| last.number)
     }
 
-    /// Replaces each moment by its image. For tests that explore all states: they keep time relative.
+    /// Replaces each moment by its image: those that are remembered, and those that are due. For tests that explore all
+    /// states, in which time is relative.
     #[doc(hidden)]
-    pub fn map_moments(&mut self, map: impl Fn(Moment) -> Moment) {
+    pub fn map_moments(&mut self, past: impl Fn(Moment) -> Moment, due: impl Fn(Moment) -> Moment) {
+        if let Some(known) = &mut self.era {
+            known.since = past(known.since);
+        }
+        match &mut self.phase {
+            MemberPhase::Disconnected { until } => *until = due(*until),
+            MemberPhase::AwaitsWrite { sent_at } => *sent_at = past(*sent_at),
+            MemberPhase::MustRead { sent_at } | MemberPhase::AwaitsRead { sent_at } => {
+                *sent_at = sent_at.map(past);
+            }
+            _ => {}
+        }
         let Due { beat, acknowledgement, read, poll, trim } = &mut self.due;
-        let mut moments = vec![beat, acknowledgement, read, poll, trim];
-        moments.extend(self.era.as_mut().map(|known| &mut known.since));
-        moments.extend(match &mut self.phase {
-            MemberPhase::Disconnected { until } => Some(until),
-            MemberPhase::AwaitsWrite { sent_at } => Some(sent_at),
-            MemberPhase::MustRead { sent_at } | MemberPhase::AwaitsRead { sent_at } => sent_at.as_mut(),
-            _ => None,
-        });
-        for moment in moments {
-            *moment = map(*moment);
+        for moment in [beat, acknowledgement, read, poll, trim] {
+            *moment = due(*moment);
         }
     }
 

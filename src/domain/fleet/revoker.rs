@@ -82,8 +82,9 @@ pub struct Revoker {
     waits: Vec<RevocationWait>,
     watches: Vec<RowWatch>,
     dead: Vec<DeadRow>,
-    /// The present era, and the time at which it was first received.
+    /// The present era, and the time at which it was first received: by a look, and elsewhere in this process.
     era: Option<(Era, Moment)>,
+    told: Option<(Era, Moment)>,
     look_at: Moment,
     next_id: u64,
     is_awaiting: bool,
@@ -162,6 +163,7 @@ impl Revoker {
             watches: Vec::new(),
             dead: Vec::new(),
             era: None,
+            told: None,
             look_at: Moment::ZERO,
             next_id: 0,
             is_awaiting: false,
@@ -179,14 +181,9 @@ impl Revoker {
         id
     }
 
-    /// Takes an era that this process received at `since`, perhaps on another connection.
+    /// Takes the present era of the node of this process, which was first received at `since`.
     pub fn know_era(&mut self, era: Era, since: Moment) {
-        match self.era {
-            Some((known, earlier)) if known == era => self.era = Some((era, earlier.min(since))),
-            // The next look decides which of both is the present one.
-            Some(_) => {}
-            None => self.era = Some((era, since)),
-        }
+        self.told = Some((era, since));
     }
 
     /// The next action. `now` is read before it is sent.
@@ -217,10 +214,8 @@ impl Revoker {
         own: Option<NodeId>,
     ) -> Vec<(WaitId, RevocationVerdict)> {
         self.is_awaiting = false;
-        let since = match self.era {
-            Some((era, since)) if era == read.era => since,
-            _ => now,
-        };
+        let known = [self.era, self.told].into_iter().flatten().filter(|(era, _)| *era == read.era);
+        let since = known.map(|(_, since)| since).min().unwrap_or(now);
         self.era = Some((read.era, since));
         self.watch(now, read, own);
         let is_marked = read.nodes.iter().any(|node| node.settled && node.era == Some(read.era));
@@ -252,15 +247,17 @@ impl Revoker {
         lost.map(|wait| (wait.id, RevocationVerdict::Unknown)).collect()
     }
 
-    /// Replaces each moment by its image. For tests that explore all states: they keep time relative.
+    /// Replaces each moment by its image: those that are remembered, and those that are due. For tests that explore all
+    /// states, in which time is relative.
     #[doc(hidden)]
-    pub fn map_moments(&mut self, map: impl Fn(Moment) -> Moment) {
+    pub fn map_moments(&mut self, past: impl Fn(Moment) -> Moment, due: impl Fn(Moment) -> Moment) {
         let waits = self.waits.iter_mut().map(|wait| &mut wait.since);
         let watches = self.watches.iter_mut().map(|watch| &mut watch.since);
-        let era = self.era.iter_mut().map(|(_, since)| since);
-        for moment in waits.chain(watches).chain(era).chain([&mut self.look_at]) {
-            *moment = map(*moment);
+        let eras = [&mut self.era, &mut self.told].into_iter().flatten().map(|(_, since)| since);
+        for moment in waits.chain(watches).chain(eras) {
+            *moment = past(*moment);
         }
+        self.look_at = due(self.look_at);
     }
 
     /// Keeps the time since which each row is unchanged, and notes the rows that are silent for the longest lease.

@@ -143,7 +143,8 @@ impl DenialLog {
         let has_waited =
             seen.shown_at.is_none_or(|shown_at| now.saturating_duration_since(shown_at) >= EVERY);
         let is_of_few = matches!(repeat_key, RepeatKey::SourceOnly);
-        if !has_room && !(is_of_few && has_waited) {
+        let is_shown = has_room || is_of_few && has_waited;
+        if !is_shown {
             seen.since += 1;
             return None;
         }

@@ -11,7 +11,7 @@ fn an_open_transaction_blocks_nobody_and_is_numbered_at_its_commit() {
     let database = filled();
     let mut idle = database.session();
     idle.run("BEGIN; UPDATE principal SET bits = 0 WHERE id = 2;");
-    database.psql("UPDATE principal SET bits = 0 WHERE id = 3");
+    database.psql("SET lock_timeout = '30s'; UPDATE principal SET bits = 0 WHERE id = 3");
     assert_eq!(database.psql(CHANGES), "2|{acme-api}");
     idle.run("COMMIT;");
     assert_eq!(database.psql(CHANGES), "2|{acme-api}\n3|{acme-mail}");

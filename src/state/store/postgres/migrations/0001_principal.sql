@@ -148,8 +148,10 @@ CREATE FUNCTION gatepost_era() RETURNS TEXT LANGUAGE sql STABLE
         || '.' || CAST(CAST('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8) AS BIT(32)) AS BIGINT)
         || '.' || CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS BIGINT);
 
--- Notes names in the row of this transaction: all of them once they are more than 500.
-CREATE FUNCTION gatepost_note(changed TEXT[]) RETURNS VOID LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+-- Notes names in the row of this transaction: all of them once they are more than 500. A plan that was made for a short log must not
+-- scan a long one later.
+CREATE FUNCTION gatepost_note(changed TEXT[]) RETURNS VOID
+    LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     noted TEXT[];
 BEGIN
@@ -173,7 +175,8 @@ END $$;
 
 -- Notes the names of a statement's rows. Runs once a statement: once a row would be quadratic in their number. Without rows, nothing
 -- has changed. SECURITY DEFINER: who may write principals need not be able to write the log.
-CREATE FUNCTION gatepost_changed() RETURNS TRIGGER LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+CREATE FUNCTION gatepost_changed() RETURNS TRIGGER
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET jit = off AS $$
 DECLARE
     changed TEXT[];
     is_renewal BOOLEAN;
@@ -222,11 +225,12 @@ CREATE TRIGGER principal_emptied AFTER TRUNCATE ON principal FOR EACH STATEMENT 
 -- Numbers the changes of a transaction at its commit, or at SET CONSTRAINTS ALL IMMEDIATE. The counter's row is locked from then
 -- to the end of the commit, so numbers are in the order of commits. Locked earlier, an idle transaction would block all others.
 CREATE FUNCTION gatepost_number_change() RETURNS TRIGGER
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     last RECORD;
 BEGIN
-    UPDATE counter SET number = number + 1, token = gatepost_token() RETURNING number, token INTO last;
+    UPDATE counter SET number = number + 1, token = gatepost_token() WHERE one
+        RETURNING number, token INTO last;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'table counter has lost its row, so no change can be numbered';
     END IF;
@@ -236,7 +240,7 @@ BEGIN
     IF current_setting('synchronous_commit') IN ('off', 'local') THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
-    IF (SELECT notify = 1 FROM lease) THEN
+    IF (SELECT notify = 1 FROM lease WHERE one) THEN
         PERFORM pg_notify('gatepost', '');
     END IF;
     RETURN NULL;
