@@ -10,6 +10,8 @@ mod prepared;
 mod reload;
 mod signals;
 mod sockets;
+#[cfg(test)]
+mod tests;
 mod workers;
 
 use std::net::SocketAddr;
@@ -114,7 +116,6 @@ impl Assembly {
             tokio::spawn(mail.backends.clone().watch_health());
         }
         tokio::spawn(self.access.clone().keep_uses_written());
-        tokio::spawn(self.access.clone().watch_trust());
         if let Some((server, socket)) = self.ops.take() {
             let serve = move |connection| server.clone().serve(connection);
             let until = self.ended.subscribe();

@@ -1,7 +1,5 @@
 //! Events that others wait for: a change, trust, and a store that can be asked.
 
-use std::sync::Arc;
-
 use tokio::sync::watch;
 
 use super::Access;
@@ -11,11 +9,6 @@ impl Access {
     /// A number that changes with every mutation, and when trust ends or returns. Open sessions and tunnels then call [`Access::still_holds`].
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.epochs.subscribe()
-    }
-
-    /// Tells subscribers when trust ends and when it returns, for as long as it is polled. One caller for each process.
-    pub async fn watch_trust(self: Arc<Self>) {
-        self.epochs.watch_trust().await;
     }
 
     /// Returns true if decisions can be made. It is the last look after a wait between a decision and what it permits.

@@ -97,7 +97,7 @@ impl QuietDenials {
 
     /// Remembers it for an hour.
     pub(super) fn insert(&self, keys: &DigestKeys, proof: &Proof, circumstance: Circumstance, now: Moment) {
-        self.0.insert(key(keys, proof, circumstance), now.after(LASTS_QUIETLY));
+        self.0.insert(key(keys, proof, circumstance), now + LASTS_QUIETLY);
     }
 }
 

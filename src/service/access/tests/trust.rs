@@ -129,7 +129,8 @@ async fn what_was_missed_counts_once_trust_returns() {
 #[tokio::test]
 async fn subscribers_hear_of_the_end_and_of_the_return() {
     let house = House::trusted().await;
-    let watching = tokio::spawn(Arc::clone(&house.access).watch_trust());
+    let epochs = Arc::clone(&house.access.epochs);
+    let watching = tokio::spawn(async move { epochs.watch_trust().await });
     // On one thread: it has looked at the trust.
     tokio::task::yield_now().await;
     let mut changes = house.access.subscribe();
