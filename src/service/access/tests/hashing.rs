@@ -1,7 +1,5 @@
 //! Passwords and their stored hashes.
 
-use std::time::Instant;
-
 use super::*;
 use crate::state::hashing::HashShare;
 
