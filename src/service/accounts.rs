@@ -42,7 +42,7 @@ impl Accounts {
     /// As [`Accounts::get`], and [`ManagementError::Unconfirmed`].
     pub async fn get_for_change(&self, name: &str) -> Result<Account, ManagementError> {
         match self.get(name).await {
-            Err(refusal) => Err(self.mutations.settled(refusal).await),
+            Err(refusal) => Err(self.mutations.settled(None, refusal).await),
             Ok(account) => Ok(account),
         }
     }

@@ -83,7 +83,7 @@ impl Credentials {
     /// As [`Credentials::operator`], and [`ManagementError::Unconfirmed`].
     pub async fn revoking_operator(&self, account: &str, origin: Origin) -> Result<Manager, ManagementError> {
         match self.operator(account, origin).await {
-            Err(refusal) => Err(self.mutations.settled(refusal).await),
+            Err(refusal) => Err(self.mutations.settled(None, refusal).await),
             Ok(manager) => Ok(manager),
         }
     }

@@ -170,7 +170,7 @@ impl Mutations {
                     };
                     let revokes = unended.asked.as_ref().is_some_and(|asked| asked.action.revokes());
                     match revokes {
-                        true => Err(mutations.settled(refusal).await),
+                        true => Err(mutations.settled(Some(&name), refusal).await),
                         false => Err(refusal),
                     }
                 }
@@ -196,10 +196,19 @@ impl Mutations {
 
     /// Returns a refusal once it is true in every process, if it says that there is nothing left to revoke. The change that has led to it
     /// may have been made by a process that died before anybody was told, or by a call that was answered with an error.
-    pub(super) async fn settled(&self, refusal: ManagementError) -> ManagementError {
+    pub(super) async fn settled(
+        &self,
+        name: Option<&Canonical>,
+        refusal: ManagementError,
+    ) -> ManagementError {
         match refusal {
             ManagementError::NotAllowed(AccountError::NoSuchCredential | AccountError::NoSuchAccount) => {
-                self.cluster.settle().await.err().map_or(refusal, ManagementError::Unconfirmed)
+                let settled = self.cluster.settle().await;
+                // The wait was for the other processes. This one may not have read of that change yet.
+                if let Some(name) = name {
+                    self.epochs.raise(name);
+                }
+                settled.err().map_or(refusal, ManagementError::Unconfirmed)
             }
             refusal => refusal,
         }

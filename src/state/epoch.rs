@@ -98,8 +98,8 @@ impl Epochs {
 
     /// Does the same for each of these names, and announces it once.
     pub fn raise_each(&self, names: &[Canonical]) {
-        let numbers = names.iter().map(|name| self.raised.raise(usize::from(self.shard(name).0)));
-        if let Some(number) = numbers.last() {
+        let raised = names.iter().map(|name| self.raised.raise(usize::from(self.shard(name).0)));
+        if let Some(number) = raised.max() {
             self.announce(number);
         }
     }

@@ -4,6 +4,7 @@
 mod common;
 
 mod cluster;
+mod hammer;
 mod model;
 mod orderings;
 mod schema;

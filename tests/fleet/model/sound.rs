@@ -68,19 +68,18 @@ fn two_nodes() {
 #[ignore = "takes a quarter of an hour"]
 fn all_states_of_large_setups() {
     for features in [
-        &[TwoDeleters][..],
-        &[Failover],
-        &[Failover, FailoverLoses],
-        &[Failover, OldPrimary],
-        &[Failover, OldPrimary, FailoverLoses],
+        &[Failover][..],
         &[PlainSql],
         &[PlainSql, Settle],
-        &[Lease],
-        &[Lease, Restarts],
-        &[Lease, Failover],
+        &[Failover, OldPrimary],
+        &[Failover, FailoverLoses],
         &[SlowLooks],
         &[ColdReads, Replica],
-        &[ColdReads, Failover, OldPrimary, FailoverLoses],
+        &[ColdReads, Failover, OldPrimary, FailoverLoses, CalmNode],
+        &[Lease],
+        &[TwoDeleters],
+        &[Lease, Restarts],
+        &[Lease, Failover],
     ] {
         holds(Setup::new(features), None);
     }

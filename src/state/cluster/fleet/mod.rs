@@ -89,7 +89,7 @@ impl FleetCluster {
         let (end, ended) = oneshot::channel();
         let (direct, pooled) = (Servers::direct(settings)?, Servers::pooled(settings)?);
         let member = MemberLoop::new(direct, store.clone(), epochs.clone(), metrics.clone(), view.clone());
-        let revoker = RevokerLoop::new(pooled, view.clone());
+        let revoker = RevokerLoop::new(pooled, view.clone(), store.read_floor());
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
         let run = move || {
@@ -132,7 +132,8 @@ impl FleetCluster {
         let view = Arc::<NodeView>::default();
         let (requests, received) = FleetRequests::new();
         let mut revoker = JoinSet::new();
-        revoker.spawn(RevokerLoop::new(Servers::pooled(settings)?, view.clone()).run(received));
+        revoker
+            .spawn(RevokerLoop::new(Servers::pooled(settings)?, view.clone(), Arc::default()).run(received));
         let settings = settings.clone();
         Ok(FleetCluster { settings, metrics: None, view, requests, node: None, _revoker: revoker })
     }

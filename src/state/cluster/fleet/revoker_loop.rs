@@ -17,7 +17,7 @@ use super::{rows, statements};
 use crate::domain::fleet::{RevocationVerdict, Revoker, RevokerAction, WaitId};
 use crate::state::clock;
 use crate::state::store::StoreError;
-use crate::state::store::postgres::Servers;
+use crate::state::store::postgres::{ReadFloor, Servers};
 
 /// The receiver of the end of a wait.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ type SettleEnd = oneshot::Sender<Result<RevocationVerdict, StoreError>>;
 pub(super) struct RevokerLoop {
     servers: Servers,
     view: Arc<NodeView>,
+    floor: Arc<ReadFloor>,
     revoker: Revoker,
     waiting: HashMap<WaitId, WaitEnd>,
     settling: Vec<SettleEnd>,
@@ -42,9 +43,9 @@ pub(super) struct RevokerLoop {
 
 impl RevokerLoop {
     /// Waits for nothing yet.
-    pub(super) fn new(servers: Servers, view: Arc<NodeView>) -> RevokerLoop {
+    pub(super) fn new(servers: Servers, view: Arc<NodeView>, floor: Arc<ReadFloor>) -> RevokerLoop {
         let (revoker, waiting, settling) = (Revoker::new(), HashMap::new(), Vec::new());
-        RevokerLoop { servers, view, revoker, waiting, settling, connection: None }
+        RevokerLoop { servers, view, floor, revoker, waiting, settling, connection: None }
     }
 
     /// Runs until nobody can send a request any more.
@@ -108,7 +109,11 @@ impl RevokerLoop {
             Ok(CommittedChange { number, era, since: clock::now() })
         });
         match change {
-            Ok(change) => self.begin(change, WaitEnd::Settle(ends)),
+            Ok(change) => {
+                // Whoever settles raises epochs afterwards, and reads what was there.
+                self.floor.publish(change.number, change.era);
+                self.begin(change, WaitEnd::Settle(ends));
+            }
             Err(error) => ends.into_iter().for_each(|end| {
                 let _ = end.send(Err(error.clone()));
             }),

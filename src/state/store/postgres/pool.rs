@@ -258,6 +258,11 @@ impl PooledTransaction {
         self.run(sql, self.shared.patience).await
     }
 
+    /// The state that every read must have seen.
+    pub(super) fn floor(&self) -> Arc<ReadFloor> {
+        self.shared.floor.clone()
+    }
+
     /// Ends it after a commit: its connection is outside of a transaction.
     pub(super) fn ended(mut self) {
         if let Some(connection) = self.connection.take()
