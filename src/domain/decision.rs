@@ -74,4 +74,7 @@ pub enum Unavailable {
     /// The queue of password checks is full.
     #[error("too many password checks are waiting")]
     Busy,
+    /// Too long without contact to the database: this process may have missed a revocation.
+    #[error("cut off from the database")]
+    CutOff,
 }

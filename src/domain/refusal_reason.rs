@@ -13,6 +13,7 @@ pub enum RefusalReason {
     HeaderTooLarge,
     NameTaken,
     StoreUnavailable,
+    CutOff,
     PasswordQueueFull,
     NoRoom,
     NoAnswer,
@@ -20,6 +21,7 @@ pub enum RefusalReason {
     Grpc,
     BrokenOff,
     TunnelRevoked,
+    TunnelUndecided,
     ConnectionsOfSource,
     Connections,
     Network,
@@ -47,7 +49,7 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     /// All reasons.
-    pub const ALL: [RefusalReason; 38] = [
+    pub const ALL: [RefusalReason; 40] = [
         RefusalReason::InvalidRequest,
         RefusalReason::NotFound,
         RefusalReason::MethodNotAllowed,
@@ -56,6 +58,7 @@ impl RefusalReason {
         RefusalReason::HeaderTooLarge,
         RefusalReason::NameTaken,
         RefusalReason::StoreUnavailable,
+        RefusalReason::CutOff,
         RefusalReason::PasswordQueueFull,
         RefusalReason::NoRoom,
         RefusalReason::NoAnswer,
@@ -63,6 +66,7 @@ impl RefusalReason {
         RefusalReason::Grpc,
         RefusalReason::BrokenOff,
         RefusalReason::TunnelRevoked,
+        RefusalReason::TunnelUndecided,
         RefusalReason::ConnectionsOfSource,
         RefusalReason::Connections,
         RefusalReason::Network,
@@ -99,6 +103,7 @@ impl RefusalReason {
             RefusalReason::HeaderTooLarge => "header too large",
             RefusalReason::NameTaken => "username taken",
             RefusalReason::StoreUnavailable => "store unavailable",
+            RefusalReason::CutOff => "cut off from the database",
             RefusalReason::PasswordQueueFull => "password queue full",
             RefusalReason::NoRoom => "no room",
             RefusalReason::NoAnswer => "no answer of a backend",
@@ -106,6 +111,7 @@ impl RefusalReason {
             RefusalReason::Grpc => "gRPC is not forwarded",
             RefusalReason::BrokenOff => "response broken off",
             RefusalReason::TunnelRevoked => "tunnel closed: its credential no longer has the permission",
+            RefusalReason::TunnelUndecided => "tunnel closed: its credential could not be checked",
             RefusalReason::ConnectionsOfSource => "too many connections from this source",
             RefusalReason::Connections => "too many connections",
             RefusalReason::Network => "address is not in the networks of the listener",

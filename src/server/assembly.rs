@@ -14,7 +14,7 @@ use super::observed;
 use super::prepared::Prepared;
 use super::sockets::Sockets;
 use super::workers::{Listening, MailListening, Workers};
-use crate::config::Config;
+use crate::config::{Config, StoreUrl};
 use crate::domain::Entry;
 use crate::edge::http::server::PROTOCOLS;
 use crate::edge::http::service::HttpService;
@@ -68,8 +68,12 @@ struct Core {
 }
 
 impl Core {
-    async fn open(config: &Config, cores: usize, metrics: Arc<Metrics>) -> Result<Core, StartError> {
-        let epochs = Arc::new(Epochs::new());
+    async fn open(
+        config: &Config,
+        cores: usize,
+        metrics: Arc<Metrics>,
+        epochs: Arc<Epochs>,
+    ) -> Result<Core, StartError> {
         cluster::ask_running(&config.store).await?;
         let store = Store::open(&config.store).await?;
         store.log_faults();
@@ -90,6 +94,15 @@ impl Assembly {
     /// # Errors
     /// Everything that prevents the start. No listener is open then.
     pub async fn build(config: Config) -> Result<Assembly, StartError> {
+        let epochs = match config.store.url {
+            StoreUrl::Sqlite(_) => Epochs::new(),
+            StoreUrl::Postgres(_) => Epochs::without_trust(),
+        };
+        Assembly::build_with(config, Arc::new(epochs)).await
+    }
+
+    /// The same with these epochs, and their trust.
+    pub(super) async fn build_with(config: Config, epochs: Arc<Epochs>) -> Result<Assembly, StartError> {
         let raised = descriptors::raise_limit();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = config.server.threads_on(cores);
@@ -101,7 +114,7 @@ impl Assembly {
         if let Some((before, after)) = raised {
             info!(before, after, "limit of open files raised");
         }
-        let core = Core::open(&config, cores, metrics).await?;
+        let core = Core::open(&config, cores, metrics, epochs).await?;
         prepared.resolve().await;
 
         let certificate = prepared.certificate.take().map(TlsCertificate::new);

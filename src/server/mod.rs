@@ -10,6 +10,8 @@ mod prepared;
 mod reload;
 mod signals;
 mod sockets;
+#[cfg(test)]
+mod tests;
 mod workers;
 
 use std::net::SocketAddr;

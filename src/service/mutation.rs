@@ -62,7 +62,9 @@ impl From<Unavailable> for ManagementError {
     fn from(unavailable: Unavailable) -> ManagementError {
         match unavailable {
             Unavailable::Busy => ManagementError::Busy,
-            Unavailable::Store => ManagementError::Store(StoreError::Unavailable(unavailable.to_string())),
+            Unavailable::Store | Unavailable::CutOff => {
+                ManagementError::Store(StoreError::Unavailable(unavailable.to_string()))
+            }
         }
     }
 }

@@ -80,7 +80,7 @@ impl Epochs {
         &self.trust
     }
 
-    /// Announces the end of trust, and its return, as a change is announced, for as long as it is polled. To be called once.
+    /// Announces the end of trust, and its return, as a change is announced, for as long as it is polled. To be called once, where trust can end.
     pub async fn watch_trust(&self) {
         self.trust.watch(|_| self.announced.send_modify(|_| {})).await;
     }

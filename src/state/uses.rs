@@ -7,13 +7,13 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::store::{PrincipalUse, Store, StoreError};
-use crate::domain::{ClientNetwork, Entry, Principal, PrincipalId};
+use crate::domain::{ClientNetwork, Entry, Moment, Principal, PrincipalId};
 
 /// Principals and networks remembered at most; the least used are forgotten first.
 const CAPACITY: u64 = 50_000;
@@ -31,7 +31,7 @@ const MARKS: usize = 4;
 
 /// The uses that were noted lately, and those of them that are not written yet.
 pub struct UseBuffer {
-    began: Instant,
+    began: Moment,
     /// The hour of the last note.
     recent: moka::sync::Cache<(PrincipalId, ClientNetwork), u64, RandomState>,
     /// The number of notes of a principal within an hour.
@@ -48,7 +48,7 @@ pub struct UseMarks([AtomicU64; MARKS]);
 
 impl UseBuffer {
     /// Nothing noted yet.
-    pub fn new(now: Instant) -> UseBuffer {
+    pub fn new(now: Moment) -> UseBuffer {
         let recent = moka::sync::Cache::builder().max_capacity(CAPACITY);
         let counts = moka::sync::Cache::builder().max_capacity(CAPACITY);
         UseBuffer {
@@ -62,7 +62,7 @@ impl UseBuffer {
 
     /// Notes a use of the principal, unless it was noted within the hour.
     #[inline]
-    pub fn note(&self, principal: &Principal, marks: &UseMarks, source: IpAddr, entry: Entry, now: Instant) {
+    pub fn note(&self, principal: &Principal, marks: &UseMarks, source: IpAddr, entry: Entry, now: Moment) {
         let (network, hour) = (ClientNetwork::of(source), self.hour(now));
         if !marks.has(network, hour) {
             marks.set(network, hour);
@@ -123,8 +123,8 @@ impl UseBuffer {
     }
 
     /// The number of the hour since the start, from 1.
-    fn hour(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.began).as_secs() / HOUR.as_secs() + 1
+    fn hour(&self, now: Moment) -> u64 {
+        now.since(self.began).as_secs() / HOUR.as_secs() + 1
     }
 }
 
@@ -154,6 +154,7 @@ mod tests {
     use super::*;
     use crate::config::{StoreSettings, StoreUrl};
     use crate::domain::{Canonical, Permissions, StoredHash, Username};
+    use crate::state::clock;
 
     async fn open(folder: &tempfile::TempDir) -> Store {
         let url = StoreUrl::Sqlite(folder.path().join("gatepost.db"));
@@ -176,7 +177,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder).await;
         let principal = account(&store, "someone").await;
-        let (mut now, marks) = (Instant::now(), UseMarks::default());
+        let (mut now, marks) = (clock::now(), UseMarks::default());
         let buffer = UseBuffer::new(now);
         let pending = || buffer.pending.lock().len();
         for address in ["192.0.2.1", "192.0.2.2", "198.51.100.1", "2001:db8::1"] {
@@ -207,7 +208,7 @@ mod tests {
 
     #[test]
     fn of_many_networks_of_one_principal_eight_an_hour_are_noted() {
-        let buffer = UseBuffer::new(Instant::now());
+        let buffer = UseBuffer::new(clock::now());
         let note = |principal, hour, n: u32| {
             let used = PrincipalUse::now(PrincipalId(principal), IpAddr::V4((n << 8).into()), Entry::Api);
             buffer.note_anew(used, used.network(), hour);
@@ -221,7 +222,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded() {
-        let buffer = UseBuffer::new(Instant::now());
+        let buffer = UseBuffer::new(clock::now());
         for n in 0..PENDING as i64 + 10 {
             let used = PrincipalUse::now(PrincipalId(n), at("192.0.2.1"), Entry::Smtp);
             buffer.note_anew(used, used.network(), 1);

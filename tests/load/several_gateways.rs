@@ -3,6 +3,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::common::backend::Backend;
-use crate::common::{Gateway, HOLDER, PATIENCE, api, command, configured};
+use crate::common::{Gateway, HOLDER, PATIENCE, api, binary, command, configured};
 
 const GATEWAYS: usize = 3;
 const CHECKERS: usize = 2 * GATEWAYS;
@@ -104,7 +106,7 @@ impl House {
     }
 
     /// Adds or removes the credential by a gateway or by the command line. Returns true if that was answered with success.
-    fn change(&self, config: &std::path::Path, random: &mut Random, removes: bool) -> bool {
+    fn change(&self, config: &Path, random: &mut Random, removes: bool) -> bool {
         let nth = random.below(GATEWAYS as u64 + 1) as usize;
         let address = if nth < GATEWAYS { self.address(nth) } else { None };
         let (name, password) = LOGIN.split_once(':').unwrap();
@@ -163,23 +165,28 @@ impl Random {
     }
 }
 
-#[test]
-fn what_was_removed_passes_in_no_gateway_whatever_happens_to_some() {
-    let backend = Backend::hello();
+/// Gateways on one database, with the account of [`HOLDER`].
+fn together(backend: &Backend, count: usize) -> Vec<Gateway> {
     let rest = format!("[auth]\nbcrypt_cost = 4\nthrottle = false\n{}", api(backend.address));
     let first = Gateway::start(&rest);
     first.account("email,api,web");
-    let database = |directory: &std::path::Path| format!("sqlite://{}/gatepost.db", directory.display());
-    let shared = database(first.directory.path());
-    let beside = || {
+    let url = |directory: &Path| format!("sqlite://{}/gatepost.db", directory.display());
+    let shared = url(first.directory.path());
+    let beside = |_| {
         let directory = configured(&rest);
         let file = directory.path().join("gatepost.toml");
         let text = std::fs::read_to_string(&file).unwrap();
-        std::fs::write(&file, text.replace(&database(directory.path()), &shared)).unwrap();
-        Gateway::start_by(directory, std::process::Command::new(crate::common::binary()))
+        std::fs::write(&file, text.replace(&url(directory.path()), &shared)).unwrap();
+        Gateway::start_by(directory, Command::new(binary()))
     };
-    let mut gateways = vec![first];
-    gateways.extend((1..GATEWAYS).map(|_| beside()));
+    let others: Vec<_> = (1..count).map(beside).collect();
+    std::iter::once(first).chain(others).collect()
+}
+
+#[test]
+fn what_was_removed_passes_in_no_gateway_whatever_happens_to_some() {
+    let backend = Backend::hello();
+    let mut gateways = together(&backend, GATEWAYS);
     let config = gateways[0].config();
 
     let house = House {

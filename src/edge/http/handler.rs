@@ -15,7 +15,7 @@ use super::http1::backend::Http1Backend;
 use super::peer::HttpPeer;
 use super::proxy::exchange::{ClientSide, Exchange, Side};
 use super::proxy::forward::Forward;
-use super::proxy::tunnel;
+use super::proxy::tunnel::{self, TunnelEnd, UNDECIDED};
 use super::refused::{self, log_refusal};
 use super::request_quota;
 use super::router::Routed;
@@ -41,9 +41,6 @@ const INVALID_STREAM: &str =
 
 /// The bytes of most requests to a backend.
 const REQUEST_SIZE: usize = 1024;
-
-/// The time for the store to tell if a tunnel's credential still has its permissions. A revoked tunnel must end within a second.
-const PATIENCE_OF_TUNNELS: Duration = Duration::from_millis(900);
 
 /// A request on one connection.
 pub struct RequestHandler<'a> {
@@ -350,10 +347,12 @@ impl Underway<'_> {
         let is_chunked = framing == Framing::Chunked;
         let (host, worker) = (group.host(), handler.worker);
         let (granted, needed) = (admitted.granted, route.permissions());
+        let access = granted.is_some().then_some(&*handler.site.access);
         let by = self.forwarded.insert(ForwardedBy { group: route.group, granted, needed, server: None });
         let server = &mut by.server;
+        let method = &method;
         let forward =
-            Forward { client, head: &head, host, is_chunked, upgrade, method: &method, worker, server };
+            Forward { client, head: &head, host, is_chunked, upgrade, method, worker, access, server };
         let (exchange, ended) = forward.run(group).await?;
         if matches!(exchange, Exchange::Answered(_)) {
             self.answered = Some(ended);
@@ -391,15 +390,20 @@ impl Underway<'_> {
         let group = self.forwarded.as_ref().map_or(0, |by| by.group);
         let timeouts = self.plan.groups[group].timeouts();
         let mut stop = self.handler.stop.clone();
+        let is_public = self.forwarded.as_ref().is_some_and(|by| by.granted.is_none());
+        let access = (!is_public).then_some(&*site.access);
         let ended = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => tunnel::TunnelEnd::Closed,
-            ended = tunnel::carry(client, backend, timeouts, revoked) => ended,
+            _ = stop.wait_for(|stop| *stop) => TunnelEnd::Closed,
+            ended = tunnel::carry(client, backend, timeouts, access, revoked) => ended,
         };
-        if ended == tunnel::TunnelEnd::Revoked {
-            refused::log(site, source, &self.request_id, self.user(), (RefusalReason::TunnelRevoked, "", ""));
-            site.metrics.session_cut(site.entry);
-        }
+        let reason = match ended {
+            TunnelEnd::Revoked => RefusalReason::TunnelRevoked,
+            TunnelEnd::Undecided => RefusalReason::TunnelUndecided,
+            TunnelEnd::Closed | TunnelEnd::Idle => return,
+        };
+        refused::log(site, source, &self.request_id, self.user(), (reason, "", ""));
+        site.metrics.session_cut(site.entry);
     }
 }
 
@@ -411,12 +415,12 @@ enum FirstStep<'r> {
     Admitted(Target<'r>, Routed, Admitted),
 }
 
-/// Resolves once the credential that opened a tunnel no longer has the permissions that it needs. A store that is unavailable is
-/// asked again for nearly a second. Then the tunnel ends, since nothing proves that it may stay open. A tunnel that nothing permitted
-/// ends at once; one on a public route stays open.
-async fn until_revoked(site: &HttpService, by: Option<&ForwardedBy>) {
+/// Resolves once the credential that opened a tunnel no longer has the permissions that it needs. Without trust, or while the store is
+/// unavailable, it is asked again for nearly a second. Then the tunnel ends, since nothing proves that it may stay open. A tunnel that
+/// nothing permitted ends at once; one on a public route stays open.
+async fn until_revoked(site: &HttpService, by: Option<&ForwardedBy>) -> TunnelEnd {
     use tokio::time::{sleep, timeout};
-    let Some(ForwardedBy { granted, needed, .. }) = by else { return };
+    let Some(ForwardedBy { granted, needed, .. }) = by else { return TunnelEnd::Undecided };
     let Some(granted) = granted else { return std::future::pending().await };
     let mut changes = site.access.subscribe();
     loop {
@@ -430,8 +434,10 @@ async fn until_revoked(site: &HttpService, by: Option<&ForwardedBy>) {
             }
         };
         // One limit for all attempts: a store that answers too late is as good as unavailable.
-        if !timeout(PATIENCE_OF_TUNNELS, asked).await.unwrap_or(false) || changes.changed().await.is_err() {
-            return;
+        match timeout(UNDECIDED, asked).await {
+            Ok(true) if changes.changed().await.is_ok() => {}
+            Ok(_) => return TunnelEnd::Revoked,
+            Err(_) => return TunnelEnd::Undecided,
         }
     }
 }

@@ -51,6 +51,7 @@ fn reason(refusal: &Refusal) -> RefusalReason {
         Refusal::TooLarge => RefusalReason::BodyTooLarge,
         Refusal::HeaderTooLarge => RefusalReason::HeaderTooLarge,
         Refusal::Unavailable(Unavailable::Store) => RefusalReason::StoreUnavailable,
+        Refusal::Unavailable(Unavailable::CutOff) => RefusalReason::CutOff,
         Refusal::Unavailable(Unavailable::Busy) => RefusalReason::PasswordQueueFull,
         Refusal::Overloaded(_) => RefusalReason::NoRoom,
         Refusal::BadGateway => RefusalReason::NoAnswer,

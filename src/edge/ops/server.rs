@@ -74,7 +74,10 @@ impl OpsServer {
                 }
                 b"/readyz" => match timeout(PATIENCE, self.access.ready()).await {
                     Ok(Ok(())) => ("200 OK", "text/plain; charset=utf-8", "ready\n".to_owned()),
-                    _ => (
+                    Ok(Err(why)) => {
+                        ("503 Service Unavailable", "text/plain; charset=utf-8", format!("{why}\n"))
+                    }
+                    Err(_) => (
                         "503 Service Unavailable",
                         "text/plain; charset=utf-8",
                         "the store is unavailable\n".to_owned(),

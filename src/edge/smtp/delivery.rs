@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::backend::group::BackendGroup;
 use super::backend::lease::Lease;
 use super::backend::lost::BackendLost;
+use super::last_look::LastLook;
 use super::mail_log::{MailLog, MailRefusalLine};
 use super::refusal::MailRefusal;
 use super::submitter::Submitter;
@@ -24,6 +25,7 @@ pub struct MailDelivery {
     metrics: Arc<Metrics>,
     worker: usize,
     submitter: Arc<Submitter>,
+    last_look: LastLook,
     log: MailLog,
     stage: DeliveryStage,
     /// The reply to a DATA that was pipelined with the envelope.
@@ -53,12 +55,14 @@ impl MailDelivery {
         worker: usize,
         submitter: Arc<Submitter>,
         mail: Vec<u8>,
+        last_look: LastLook,
     ) -> MailDelivery {
         MailDelivery {
             backends,
             metrics,
             worker,
             submitter,
+            last_look,
             log,
             stage: DeliveryStage::Sender(mail),
             data_reply: None,
@@ -125,7 +129,9 @@ impl MailDelivery {
     }
 
     async fn begin(&mut self, mail: &[u8], rcpts: &[Vec<u8>], data: bool) -> Result<Vec<Reply>, Reply> {
-        let mut lease = match Lease::take(&self.backends, self.worker, &self.submitter, mail, rcpts).await {
+        let last_look = self.last_look.clone();
+        let taken = Lease::take(&self.backends, self.worker, &self.submitter, mail, rcpts, last_look);
+        let mut lease = match taken.await {
             Ok(lease) => lease,
             Err(error) => return Ok(self.refuse_all(MailRefusal::NoBackend(error), rcpts)),
         };

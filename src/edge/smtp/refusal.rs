@@ -17,6 +17,8 @@ pub enum MailRefusal {
     Revoked,
     /// The credential could not be checked.
     Undecided,
+    /// The credential could not be checked, for want of trust, and neither could it at the last step.
+    StillCutOff,
     /// No connection to a backend could be had.
     NoBackend(NoBackend),
     /// The backend refused a command or the message: its reply, 4yz or 5yz.
@@ -39,6 +41,8 @@ impl MailRefusal {
             MailRefusal::NotPermitted => replies::MAY_NOT_SEND,
             MailRefusal::Revoked => replies::REVOKED,
             MailRefusal::Undecided => replies::AUTH_UNAVAILABLE,
+            MailRefusal::StillCutOff => replies::STILL_CUT_OFF,
+            MailRefusal::NoBackend(NoBackend::CutOff) => replies::AUTH_UNAVAILABLE,
             MailRefusal::NoBackend(NoBackend::Down(_)) => replies::NO_BACKEND,
             MailRefusal::NoBackend(NoBackend::Busy) => replies::BACKENDS_BUSY,
             MailRefusal::ByBackend(reply) => reply.clone(),
@@ -53,6 +57,7 @@ impl MailRefusal {
     pub fn logged(&self) -> Option<(RefusalReason, Option<&Reply>, String)> {
         let of_reply = |reason, reply| Some((reason, Some(reply), String::new()));
         match self {
+            MailRefusal::NoBackend(NoBackend::CutOff) => Some((RefusalReason::CutOff, None, String::new())),
             MailRefusal::NoBackend(error) => Some((RefusalReason::NoMailBackend, None, error.to_string())),
             MailRefusal::BackendLost(lost) => {
                 let refused = lost.refusal().is_some();
@@ -66,6 +71,7 @@ impl MailRefusal {
             | MailRefusal::NotPermitted
             | MailRefusal::Revoked
             | MailRefusal::Undecided
+            | MailRefusal::StillCutOff
             | MailRefusal::Aborted => None,
         }
     }
@@ -78,6 +84,7 @@ impl MailRefusal {
             | MailRefusal::NotPermitted
             | MailRefusal::Revoked
             | MailRefusal::Undecided
+            | MailRefusal::StillCutOff
             | MailRefusal::Aborted => MessageOutcome::Refused,
             MailRefusal::NoBackend(_)
             | MailRefusal::ByBackend(_)

@@ -11,6 +11,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::backend::group::BackendGroup;
 use super::hostname;
+use super::last_look::LastLook;
 use crate::config::{ConfigError, SmtpEntry, SmtpListener, SmtpListenerTls, SmtpTimeouts};
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::refusal_log::RefusalLog;
@@ -84,6 +85,8 @@ pub struct SmtpService {
     pub tls: Option<TlsAcceptor>,
     /// Decides on credentials.
     pub access: Arc<Access>,
+    /// The last look before a transaction is forwarded.
+    pub last_look: LastLook,
     /// The mail backends.
     pub backends: Arc<BackendGroup>,
     /// The metrics.
@@ -128,6 +131,7 @@ impl SmtpService {
             trusted_proxies: ArcSwap::from_pointee(trusted_proxies.to_vec()),
             logs_in: config.relay.login.is_some(),
             tls: tls.map(TlsAcceptor::from),
+            last_look: LastLook::of(&access),
             access,
             backends: BackendGroup::new(config, workers, &metrics)?,
             metrics,

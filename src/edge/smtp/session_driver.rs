@@ -45,6 +45,8 @@ pub struct SessionDriver {
     changes: Watched<u64>,
     /// True after a change that could not be checked against the credential of this session.
     unsure: bool,
+    /// True if the last step could not be decided on for want of trust.
+    was_cut_off: bool,
     /// False once the credential was seen without the permission `email`.
     may_send: bool,
     delivery: Option<Box<MailDelivery>>,
@@ -97,6 +99,7 @@ impl SessionDriver {
             out: Vec::with_capacity(BUFFER),
             granted: None,
             unsure: false,
+            was_cut_off: false,
             may_send: true,
             delivery: None,
             under_way: None,

@@ -8,12 +8,12 @@
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::domain::{Denial, Entry, LONGEST_NAME, shown};
+use crate::domain::{Denial, Entry, LONGEST_NAME, Moment, shown};
 use crate::state::audit::{Record, Weight};
 use crate::state::throttle::SourcePrefix;
 
@@ -27,7 +27,7 @@ const AT_ONCE: u32 = 50;
 pub struct DenialLog {
     seen: moka::sync::Cache<u64, Arc<Mutex<LastShown>>, RandomState>,
     /// The end of the time that the lines of a source take up.
-    taken: moka::sync::Cache<SourcePrefix, Arc<Mutex<Instant>>, RandomState>,
+    taken: moka::sync::Cache<SourcePrefix, Arc<Mutex<Moment>>, RandomState>,
     hasher: RandomState,
 }
 
@@ -97,7 +97,7 @@ where
 /// The last line of its kind that was written at `info`.
 struct LastShown {
     /// `None` if there was none yet.
-    shown_at: Option<Instant>,
+    shown_at: Option<Moment>,
     /// Denials since then.
     since: u64,
 }
@@ -109,7 +109,7 @@ impl DenialLog {
     }
 
     /// Writes the line.
-    pub fn write(&self, denied: &DenialRecord<'_>, repeat_key: RepeatKey, now: Instant) {
+    pub fn write(&self, denied: &DenialRecord<'_>, repeat_key: RepeatKey, now: Moment) {
         let repeated = self.repeated(denied, repeat_key, now);
         let record = Record {
             action: "check",
@@ -127,7 +127,7 @@ impl DenialLog {
     }
 
     /// The number of the same denials since the last one that was written at `info`; `None` if this one isn't, either.
-    fn repeated(&self, denied: &DenialRecord<'_>, repeat_key: RepeatKey, now: Instant) -> Option<u64> {
+    fn repeated(&self, denied: &DenialRecord<'_>, repeat_key: RepeatKey, now: Moment) -> Option<u64> {
         let mut hasher = self.hasher.build_hasher();
         (denied.entry, denied.reason, SourcePrefix::of(denied.peer.source)).hash(&mut hasher);
         match repeat_key {
@@ -140,10 +140,10 @@ impl DenialLog {
         let mut seen = seen.lock();
         let has_room = self.has_room(SourcePrefix::of(denied.peer.source), now);
         // What has waited for a second has a line in any case, unless there may be any number of its kind.
-        let has_waited =
-            seen.shown_at.is_none_or(|shown_at| now.saturating_duration_since(shown_at) >= EVERY);
+        let has_waited = seen.shown_at.is_none_or(|shown_at| now.since(shown_at) >= EVERY);
         let is_of_few = matches!(repeat_key, RepeatKey::SourceOnly);
-        if !has_room && !(is_of_few && has_waited) {
+        let is_shown = has_room || is_of_few && has_waited;
+        if !is_shown {
             seen.since += 1;
             return None;
         }
@@ -152,7 +152,7 @@ impl DenialLog {
     }
 
     /// Returns true if a source may have another line, and takes it.
-    fn has_room(&self, source: SourcePrefix, now: Instant) -> bool {
+    fn has_room(&self, source: SourcePrefix, now: Moment) -> bool {
         let taken = self.taken.get_with(source, || Arc::new(Mutex::new(now)));
         let mut taken_until = taken.lock();
         let with_it = (*taken_until).max(now) + EVERY;
@@ -167,10 +167,11 @@ impl DenialLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::clock;
 
     #[test]
     fn what_repeats_has_a_bounded_number_of_lines_and_is_counted() {
-        let (denials, now) = (DenialLog::new(), Instant::now());
+        let (denials, now) = (DenialLog::new(), clock::now());
         let denied = |username: &'static [u8], source: &str, reason| DenialRecord {
             entry: Entry::Api,
             username,
@@ -201,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_lines_of_a_source_are_bounded_whatever_usernames_it_presents() {
-        let (denials, now) = (DenialLog::new(), Instant::now());
+        let (denials, now) = (DenialLog::new(), clock::now());
         let mut lines = 0;
         for n in 0..10_000_u64 {
             let username = format!("user{}", n % 3_000);

@@ -1,8 +1,8 @@
 //! The question of open sessions and tunnels: does the credential still hold what was granted?
 
 use std::sync::Arc;
-use std::time::Instant;
 
+use super::decision_clock::DecisionClock;
 use super::{Access, Granted};
 use crate::domain::{Permission, Permissions, Unavailable};
 use crate::state::cache::{Proof, Verified};
@@ -14,9 +14,9 @@ impl Access {
     /// [`crate::state::Epochs::subscribe`], and before each step of an open session.
     ///
     /// # Errors
-    /// [`Unavailable::Store`] if the store has to be asked and can't be.
+    /// [`Unavailable::Store`] if the store has to be asked and can't be, [`Unavailable::CutOff`] without trust.
     pub async fn still_holds(&self, granted: &Granted, permission: Permission) -> Result<bool, Unavailable> {
-        self.still_holds_at(granted, permission, Instant::now()).await
+        self.still_holds_by(granted, permission, DecisionClock::start()).await
     }
 
     /// The effective permissions of a principal that was granted something; `None` if it was removed, has another password,
@@ -25,25 +25,25 @@ impl Access {
     /// # Errors
     /// As [`Access::still_holds`].
     pub async fn permissions_now(&self, granted: &Granted) -> Result<Option<Permissions>, Unavailable> {
-        self.permissions_at(granted, Instant::now()).await
+        self.permissions_by(granted, DecisionClock::start()).await
     }
 
-    pub(super) async fn still_holds_at(
+    pub(super) async fn still_holds_by(
         &self,
         granted: &Granted,
         permission: Permission,
-        now: Instant,
+        clock: DecisionClock,
     ) -> Result<bool, Unavailable> {
-        let permissions = self.permissions_at(granted, now).await?;
+        let permissions = self.permissions_by(granted, clock).await?;
         Ok(permissions.is_some_and(|permissions| permissions.contains(permission)))
     }
 
-    async fn permissions_at(
+    async fn permissions_by(
         &self,
         granted: &Granted,
-        now: Instant,
+        clock: DecisionClock,
     ) -> Result<Option<Permissions>, Unavailable> {
-        let granted = granted.verified();
+        let (granted, now) = (granted.verified(), clock.began());
         if self.cache.is_fresh(granted, &self.epochs, now) {
             return Ok(Some(granted.effective));
         }
@@ -56,9 +56,13 @@ impl Access {
             return Ok(Some(entry.effective));
         }
 
+        // Before and after the row is read, as where a login is checked.
+        self.check_trust(now)?;
         // The store logs its faults itself.
         let complain = |_: &StoreError| self.without_store();
-        let found = self.reads.row(&self.store, &self.epochs, granted, now, complain).await?;
+        let found = self.reads.row(&self.store, &self.epochs, granted, now, complain).await;
+        self.check_trust(clock.now())?;
+        let found = found?;
         let Some(row) = found.row.filter(|row| row.active && granted.is(row)) else { return Ok(None) };
         let fingerprint = self.cache.fingerprint(&row.hash);
         let proof = Proof { fingerprint, ..granted.proof };

@@ -18,13 +18,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::decision_clock::DecisionClock;
 use super::{Access, NotIdentified, RepeatKey, Wanted, refusal_of_right};
 use crate::domain::password::LONGEST_BYTES;
 use crate::domain::{
-    Canonical, ClientNetwork, Denial, Presented, Principal, PrincipalId, Secret, StoredHash, Unavailable,
+    Canonical, ClientNetwork, Denial, Moment, Presented, Principal, PrincipalId, Secret, StoredHash,
+    Unavailable,
 };
 use crate::state::cache::{Circumstance, Proof, Verified};
 use crate::state::hashing::{Check, Checked, HIGHEST_COST, HashShare};
@@ -137,7 +138,7 @@ impl Access {
     }
 
     /// Takes a free failure for a check.
-    async fn turn(&self, pending: &PendingLogin<'_>, now: Instant) -> Result<PendingCheck, Unavailable> {
+    async fn turn(&self, pending: &PendingLogin<'_>, now: Moment) -> Result<PendingCheck, Unavailable> {
         let PendingLogin { source, network, name, .. } = pending;
         let known = self.is_known_from(pending.principal(), *network);
         self.throttle.turn(*source, *network, name, now, known).await
@@ -148,7 +149,7 @@ impl Access {
         &self,
         pending: &PendingLogin<'_>,
         known: Option<&Verified>,
-        now: Instant,
+        now: Moment,
     ) -> Option<Arc<Verified>> {
         let row = pending.row.as_ref().filter(|_| pending.refused.is_none())?;
         let known = known?;
@@ -161,7 +162,7 @@ impl Access {
     }
 
     /// Denies a secret that was denied against the same hash a moment ago.
-    async fn denied_before(&self, pending: &PendingLogin<'_>, now: Instant) -> Result<(), NotIdentified> {
+    async fn denied_before(&self, pending: &PendingLogin<'_>, now: Moment) -> Result<(), NotIdentified> {
         let denial = |circumstance| self.cache.denial(&pending.proof, circumstance, now);
         let remembered = denial(pending.circumstance()).or_else(|| match pending.refused {
             Some(Denial::Lacks(_)) => denial(Circumstance::WithoutEmail),
@@ -223,7 +224,7 @@ impl Access {
             Unavailable::Busy => {
                 clock.wait_until(PACED_AFTER.max(SILENT_CHECKS * self.hasher.usual_time())).await
             }
-            Unavailable::Store => self.until_settled(clock).await,
+            Unavailable::Store | Unavailable::CutOff => self.until_settled(clock).await,
         }
         NotIdentified::Unavailable(why)
     }

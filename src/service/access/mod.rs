@@ -5,6 +5,9 @@
 //! answers open sessions and tunnels.
 //!
 //! Time is read once, at the beginning of each call. Only `decision_clock` reads it again, after a wait.
+//!
+//! Without [`crate::state::trust::Trust`] there is no decision: neither by the cache, nor by a row that can still be read, nor by a
+//! remembered denial.
 
 mod changes;
 mod decision_clock;
@@ -21,19 +24,19 @@ mod uses;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::config::AuthSettings;
 use crate::domain::password::LONGEST_BYTES;
 use crate::domain::{
-    Canonical, Denial, Entry, Permission, Permissions, Presented, PrincipalKind, RefusalReason, Unavailable,
+    Canonical, Denial, Entry, Moment, Permission, Permissions, Presented, PrincipalKind, RefusalReason,
+    Unavailable,
 };
 use crate::state::cache::Verified;
 use crate::state::metrics::{DecisionOutcome, Lookup};
 use crate::state::store::Store;
 use crate::state::throttle::Throttle;
 use crate::state::uses::UseBuffer;
-use crate::state::{Cache, Epochs, Hasher, Metrics};
+use crate::state::{Cache, Epochs, Hasher, Metrics, clock};
 use decision_clock::DecisionClock;
 use denials::{DenialLog, DenialRecord, RepeatKey};
 use reads::RowReads;
@@ -93,7 +96,7 @@ impl Access {
             metrics,
             cache,
             throttle: Arc::new(Throttle::new(settings.throttle)),
-            uses: UseBuffer::new(Instant::now()),
+            uses: UseBuffer::new(clock::now()),
             denials: DenialLog::new(),
             reads: RowReads::new(settings.cache_ttl),
         })
@@ -107,7 +110,7 @@ impl Access {
         permission: Permission,
         entry: Entry,
     ) -> Option<Granted> {
-        self.allowed(self.cached(presented, Instant::now())?, permission, entry)
+        self.allowed(self.cached(presented, clock::now())?, permission, entry)
     }
 
     /// As [`Access::check_cached`], for a connection that may present the same credential again. What it remembers is judged as an
@@ -120,7 +123,7 @@ impl Access {
         permission: Permission,
         entry: Entry,
     ) -> Option<Granted> {
-        self.check_remembered_at(memory, presented, permission, entry, Instant::now())
+        self.check_remembered_at(memory, presented, permission, entry, clock::now())
     }
 
     #[inline]
@@ -130,7 +133,7 @@ impl Access {
         presented: &Presented<'_>,
         permission: Permission,
         entry: Entry,
-        now: Instant,
+        now: Moment,
     ) -> Option<Granted> {
         let name = cacheable(presented)?;
         let verified = self.cache.find_remembered(memory, &name, presented.secret, &self.epochs, now)?;
@@ -236,14 +239,28 @@ impl Access {
             self.metrics.lookup(Lookup::Hit);
             return Ok(verified);
         }
+        // Before anything is read: a row that is read with trust is at least as new as every revocation that was answered before.
+        self.check_trust(clock.began()).map_err(NotIdentified::Unavailable)?;
         // On the heap, so that a check that the cache answers doesn't carry the room for it.
-        Box::pin(self.identify(presented, wanted, source, clock)).await
+        let identified = Box::pin(self.identify(presented, wanted, source, clock)).await;
+        // The last look, after every wait. Without trust there is no denial, either.
+        self.check_trust(clock.now()).map_err(NotIdentified::Unavailable)?;
+        identified
     }
 
     /// The principal that is presented, if a fresh entry says so.
     #[inline]
-    fn cached(&self, presented: &Presented<'_>, now: Instant) -> Option<Arc<Verified>> {
+    fn cached(&self, presented: &Presented<'_>, now: Moment) -> Option<Arc<Verified>> {
         self.cache.find(&cacheable(presented)?, presented.secret, &self.epochs, now)
+    }
+
+    /// Checks that this process knows of every revocation that was answered before `now`.
+    fn check_trust(&self, now: Moment) -> Result<(), Unavailable> {
+        if self.epochs.trust().holds(now) {
+            return Ok(());
+        }
+        self.metrics.decisions_without_trust.inc();
+        Err(Unavailable::CutOff)
     }
 
     /// Counts an error of the store, which has logged it.
@@ -259,7 +276,7 @@ impl Access {
         peer: Peer<'_>,
         denial: Denial,
         repeat_key: RepeatKey,
-        now: Instant,
+        now: Moment,
     ) {
         let (username, reason) = (presented.username, denial.as_str());
         let kind = DenialKind::Denied(denial);
@@ -270,14 +287,14 @@ impl Access {
     pub fn note_no_credential<'a>(&self, entry: Entry, peer: impl Into<Peer<'a>>, reason: &str) {
         let kind = DenialKind::NoCredential;
         let denied = DenialRecord { entry, username: b"", peer: peer.into(), kind, reason };
-        self.denials.write(&denied, RepeatKey::SourceOnly, Instant::now());
+        self.denials.write(&denied, RepeatKey::SourceOnly, clock::now());
     }
 
     /// Records that a request was denied for another reason, before its credential was checked.
     pub fn note_unchecked<'a>(&self, username: &[u8], entry: Entry, peer: impl Into<Peer<'a>>, reason: &str) {
         let denied = DenialRecord { entry, username, peer: peer.into(), kind: DenialKind::CrossSite, reason };
         // Nobody has checked the username, so that there may be any number of them.
-        self.denials.write(&denied, RepeatKey::SourceOnly, Instant::now());
+        self.denials.write(&denied, RepeatKey::SourceOnly, clock::now());
     }
 
     /// Records that a principal that was granted something before is denied it now.
@@ -291,7 +308,7 @@ impl Access {
         let (username, reason) = (granted.name().as_str().as_bytes(), denial.as_str());
         let kind = DenialKind::Denied(denial);
         let denied = DenialRecord { entry, username, peer: peer.into(), kind, reason };
-        self.denials.write(&denied, RepeatKey::UsernameAndSource, Instant::now());
+        self.denials.write(&denied, RepeatKey::UsernameAndSource, clock::now());
     }
 }
 

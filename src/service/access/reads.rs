@@ -7,12 +7,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::domain::{Canonical, Principal, Unavailable};
+use crate::domain::{Canonical, Moment, Principal, Unavailable};
 use crate::state::Epochs;
 use crate::state::cache::Verified;
 use crate::state::store::{Store, StoreError};
@@ -51,7 +51,7 @@ type Answer = Option<Result<Option<Arc<Principal>>, Unavailable>>;
 #[derive(Clone)]
 struct RowRead {
     seen: u64,
-    began: Instant,
+    began: Moment,
     found: watch::Receiver<Answer>,
 }
 
@@ -79,7 +79,7 @@ impl RowReads {
         store: &Store,
         epochs: &Epochs,
         granted: &Verified,
-        now: Instant,
+        now: Moment,
         complain: impl Fn(&StoreError) -> Unavailable,
     ) -> Result<ReadRow, Unavailable> {
         loop {
@@ -100,11 +100,11 @@ impl RowReads {
         }
     }
 
-    fn turn(&self, epochs: &Epochs, granted: &Verified, now: Instant) -> ReadTurn {
+    fn turn(&self, epochs: &Epochs, granted: &Verified, now: Moment) -> ReadTurn {
         let account = granted.identity.principal.account_name.canonical();
         let mut recent = self.recent.lock();
         let known = recent.reads.get(&granted.identity.name).filter(|read| {
-            now.saturating_duration_since(read.began) < self.lasts
+            now.since(read.began) < self.lasts
                 && epochs.is_fresh(read.seen, &granted.identity.name, &account)
                 && read.is_of_use()
         });
@@ -120,9 +120,9 @@ impl RowReads {
 }
 
 impl RecentReads {
-    fn keep(&mut self, name: Canonical, read: RowRead, now: Instant) {
+    fn keep(&mut self, name: Canonical, read: RowRead, now: Moment) {
         if self.reads.len() >= self.full.max(FEW) {
-            self.reads.retain(|_, read| now.saturating_duration_since(read.began) < LASTS);
+            self.reads.retain(|_, read| now.since(read.began) < LASTS);
             self.full = 2 * self.reads.len();
         }
         self.reads.insert(name, read);

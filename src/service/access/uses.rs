@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Access, Granted};
-use crate::domain::{ClientNetwork, Entry, PrincipalId};
+use crate::domain::{ClientNetwork, Entry, Moment, PrincipalId};
 use crate::state::cache::Verified;
+use crate::state::clock;
 
 /// The interval at which uses are written.
 const WRITE_EVERY: Duration = Duration::from_secs(60);
@@ -18,11 +19,11 @@ impl Access {
     /// request where its source may differ. Costs a few loads, except once an hour for each network.
     #[inline]
     pub fn note_use(&self, granted: &Granted, entry: Entry, source: IpAddr) {
-        self.note_verified(granted.verified(), entry, source, Instant::now());
+        self.note_verified(granted.verified(), entry, source, clock::now());
     }
 
     #[inline]
-    pub(super) fn note_verified(&self, verified: &Arc<Verified>, entry: Entry, source: IpAddr, now: Instant) {
+    pub(super) fn note_verified(&self, verified: &Arc<Verified>, entry: Entry, source: IpAddr, now: Moment) {
         let identity = &verified.identity;
         self.uses.note(&identity.principal, &identity.uses, source, entry, now);
     }

@@ -1,12 +1,12 @@
 //! Secrets that were wrong a moment ago: presented again, they cost no password check.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
 use super::digest::DigestKeys;
 use super::verified::Proof;
-use crate::domain::Denial;
+use crate::domain::{Denial, Moment};
 
 /// Wrong secrets that are remembered at most.
 const CAPACITY: u64 = 50_000;
@@ -33,7 +33,7 @@ pub(super) struct RememberedDenials(moka::sync::Cache<[u8; 32], RememberedDenial
 #[derive(Clone, Copy)]
 struct RememberedDenial {
     denial: Denial,
-    until: Instant,
+    until: Moment,
 }
 
 impl RememberedDenials {
@@ -49,7 +49,7 @@ impl RememberedDenials {
         keys: &DigestKeys,
         proof: &Proof,
         circumstance: Circumstance,
-        now: Instant,
+        now: Moment,
     ) -> Option<Denial> {
         let remembered = self.0.get(&key(keys, proof, circumstance))?;
         (now < remembered.until).then_some(remembered.denial)
@@ -62,7 +62,7 @@ impl RememberedDenials {
         proof: &Proof,
         circumstance: Circumstance,
         denial: Denial,
-        now: Instant,
+        now: Moment,
     ) {
         let remembered = RememberedDenial { denial, until: now + LASTS };
         self.0.insert(key(keys, proof, circumstance), remembered);
@@ -70,7 +70,7 @@ impl RememberedDenials {
 }
 
 /// Secrets that were wrong in a silent check, apart from all others: nothing that a client can see depends on them.
-pub(super) struct QuietDenials(moka::sync::Cache<[u8; 32], Instant, RandomState>);
+pub(super) struct QuietDenials(moka::sync::Cache<[u8; 32], Moment, RandomState>);
 
 impl QuietDenials {
     /// None yet.
@@ -85,7 +85,7 @@ impl QuietDenials {
         keys: &DigestKeys,
         proof: &Proof,
         circumstance: Circumstance,
-        now: Instant,
+        now: Moment,
     ) -> bool {
         let key = key(keys, proof, circumstance);
         let is_remembered = self.0.get(&key).is_some_and(|until| now < until);
@@ -96,7 +96,7 @@ impl QuietDenials {
     }
 
     /// Remembers it for an hour.
-    pub(super) fn insert(&self, keys: &DigestKeys, proof: &Proof, circumstance: Circumstance, now: Instant) {
+    pub(super) fn insert(&self, keys: &DigestKeys, proof: &Proof, circumstance: Circumstance, now: Moment) {
         self.0.insert(key(keys, proof, circumstance), now + LASTS_QUIETLY);
     }
 }

@@ -3,12 +3,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
 use super::digest::Digest;
 use super::verified::Verified;
+use crate::domain::Moment;
 
 /// The interval at which the cache hears that a remembered principal is still in use, so that it is not evicted as unused.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -32,7 +33,7 @@ pub(super) struct Remembered {
 struct OwnPrincipal {
     /// A copy, whose references nobody else counts.
     verified: Arc<Verified>,
-    reported_at: Instant,
+    reported_at: Moment,
 }
 
 impl ConnectionMemory {
@@ -55,9 +56,9 @@ impl Remembered {
 
     /// Returns true, once in a while, if the cache should hear that the principal is in use.
     #[inline]
-    pub(super) fn should_report(&mut self, now: Instant) -> bool {
+    pub(super) fn should_report(&mut self, now: Moment) -> bool {
         let Some(own) = &mut self.principal else { return false };
-        let is_due = now.saturating_duration_since(own.reported_at) >= REPORT_EVERY;
+        let is_due = now.since(own.reported_at) >= REPORT_EVERY;
         if is_due {
             own.reported_at = now;
         }
@@ -66,7 +67,7 @@ impl Remembered {
 
     /// Takes note of what the cache has answered. Remembers it the second time, or at once in place of what is remembered of the
     /// same credential and has become stale. Returns what is to be used.
-    pub(super) fn note(&mut self, found: Arc<Verified>, now: Instant) -> Arc<Verified> {
+    pub(super) fn note(&mut self, found: Arc<Verified>, now: Moment) -> Arc<Verified> {
         let replaces =
             self.principal.as_ref().is_some_and(|own| own.verified.proof.digest.matches(&found.proof.digest));
         let is_second = self.candidate.is_some_and(|digest| digest.matches(&found.proof.digest));

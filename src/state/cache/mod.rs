@@ -14,13 +14,13 @@ mod verified;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use moka::policy::EvictionPolicy;
 
 use super::epoch::Epochs;
-use crate::domain::{Canonical, Denial, StoredHash};
+use crate::domain::{Canonical, Denial, Moment, StoredHash};
 use denials::{QuietDenials, RememberedDenials};
 use digest::DigestKeys;
 
@@ -62,7 +62,7 @@ impl Cache {
         name: &Canonical,
         secret: &[u8],
         epochs: &Epochs,
-        now: Instant,
+        now: Moment,
     ) -> Option<Arc<Verified>> {
         self.find_digest(name, &self.digest(name, secret), epochs, now)
     }
@@ -75,7 +75,7 @@ impl Cache {
         name: &Canonical,
         secret: &[u8],
         epochs: &Epochs,
-        now: Instant,
+        now: Moment,
     ) -> Option<Arc<Verified>> {
         let digest = self.digest(name, secret);
         let mut remembered = memory.lock();
@@ -99,7 +99,7 @@ impl Cache {
         name: &Canonical,
         digest: &Digest,
         epochs: &Epochs,
-        now: Instant,
+        now: Moment,
     ) -> Option<Arc<Verified>> {
         let found = self.entries.get(name)?;
         (found.proof.digest.matches(digest) && self.is_fresh(&found, epochs, now)).then_some(found)
@@ -133,8 +133,10 @@ impl Cache {
 
     /// Returns true if what was verified may be believed without asking the store.
     #[inline]
-    pub fn is_fresh(&self, verified: &Verified, epochs: &Epochs, now: Instant) -> bool {
-        verified.is_of_now(epochs) && verified.age(now) < self.ttl
+    pub fn is_fresh(&self, verified: &Verified, epochs: &Epochs, now: Moment) -> bool {
+        // Trust first: a node that catches up raises the epochs and then extends its trust. A check that sees the extension sees the raises.
+        // In the other order, it could look at the epochs before that and at the trust after it.
+        epochs.trust().holds(now) && verified.is_of_now(epochs) && verified.age(now) < self.ttl
     }
 
     /// The digest of a secret presented under that name; the same as long as this process lives.
@@ -149,22 +151,22 @@ impl Cache {
     }
 
     /// The denial of this secret against this stored hash a moment ago, if there was one.
-    pub fn denial(&self, proof: &Proof, circumstance: Circumstance, now: Instant) -> Option<Denial> {
+    pub fn denial(&self, proof: &Proof, circumstance: Circumstance, now: Moment) -> Option<Denial> {
         self.denials.get(&self.keys, proof, circumstance, now)
     }
 
     /// Remembers for a minute that this secret was wrong against this stored hash.
-    pub fn deny(&self, proof: &Proof, circumstance: Circumstance, denial: Denial, now: Instant) {
+    pub fn deny(&self, proof: &Proof, circumstance: Circumstance, denial: Denial, now: Moment) {
         self.denials.insert(&self.keys, proof, circumstance, denial, now);
     }
 
     /// Returns true if this secret was wrong against this stored hash in a silent check of the last hour, and remembers it for another one.
-    pub fn was_denied_quietly(&self, proof: &Proof, circumstance: Circumstance, now: Instant) -> bool {
+    pub fn was_denied_quietly(&self, proof: &Proof, circumstance: Circumstance, now: Moment) -> bool {
         self.quiet_denials.renew(&self.keys, proof, circumstance, now)
     }
 
     /// Remembers for an hour that this secret was wrong against this stored hash, for silent checks alone.
-    pub fn deny_quietly(&self, proof: &Proof, circumstance: Circumstance, now: Instant) {
+    pub fn deny_quietly(&self, proof: &Proof, circumstance: Circumstance, now: Moment) {
         self.quiet_denials.insert(&self.keys, proof, circumstance, now);
     }
 

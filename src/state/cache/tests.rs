@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::{AccountId, CredentialId, Permissions, Principal, PrincipalKind, Username};
+use crate::state::clock;
 
 const SECRET: &[u8] = b"secret";
 
@@ -24,13 +25,13 @@ fn canonical(name: &str) -> Canonical {
 struct Fixture {
     cache: Cache,
     epochs: Epochs,
-    now: Instant,
+    now: Moment,
 }
 
 impl Fixture {
     fn new(capacity: u64) -> Fixture {
         let cache = Cache::new(capacity, Duration::from_secs(60)).unwrap();
-        Fixture { cache, epochs: Epochs::new(), now: Instant::now() }
+        Fixture { cache, epochs: Epochs::new(), now: clock::now() }
     }
 
     fn proof(&self, row: &Principal, secret: &[u8]) -> Proof {

@@ -1,12 +1,12 @@
 //! A verified principal, as the cache and the connections hold it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::digest::{Digest, Fingerprint};
-use crate::domain::{Canonical, Permissions, Principal, StoredHash};
+use crate::domain::{Canonical, Moment, Permissions, Principal, StoredHash};
 use crate::state::epoch::{Epochs, Shard};
 use crate::state::uses::UseMarks;
 
@@ -15,7 +15,7 @@ use crate::state::uses::UseMarks;
 #[repr(C)]
 pub struct Verified {
     seen: u64,
-    loaded_at: Instant,
+    loaded_at: Moment,
     user_shard: Shard,
     account_shard: Shard,
     /// Its effective permissions: its own, within the rights of its account.
@@ -52,7 +52,7 @@ pub struct Proof {
 
 impl Verified {
     /// A principal as read after `seen` was taken from `epochs`, for whom `proof` holds.
-    pub fn new(principal: Principal, proof: Proof, seen: u64, epochs: &Epochs, now: Instant) -> Verified {
+    pub fn new(principal: Principal, proof: Proof, seen: u64, epochs: &Epochs, now: Moment) -> Verified {
         let name = principal.name.canonical();
         Verified {
             seen,
@@ -116,7 +116,7 @@ impl Verified {
 
     /// The time since it was read.
     #[inline]
-    pub fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.loaded_at)
+    pub fn age(&self, now: Moment) -> Duration {
+        now.since(self.loaded_at)
     }
 }

@@ -24,13 +24,13 @@ mod record;
 mod tests;
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::quiet::QuietChecks;
 pub use self::quiet::QuietPass;
 use self::record::{Records, Seat};
 use super::metrics::ThrottledBy;
-use crate::domain::{Canonical, ClientNetwork, Unavailable};
+use crate::domain::{Canonical, ClientNetwork, Moment, Unavailable};
 
 /// The number of failures without a delay.
 const FREE: usize = 10;
@@ -143,7 +143,7 @@ impl Throttle {
     }
 
     /// The delay of a source, if it has one: then every check from it is refused, whatever the username.
-    pub fn source_delay(&self, source: SourcePrefix, now: Instant) -> Option<Delayed> {
+    pub fn source_delay(&self, source: SourcePrefix, now: Moment) -> Option<Delayed> {
         let retry_after = self.sources.known(&source, now)?.delay(now)?;
         Some(Delayed { retry_after, by: ThrottledBy::Source })
     }
@@ -151,7 +151,7 @@ impl Throttle {
     /// Admits a check in spite of the delay of its source: once a second for each network and username, and rarer after ten wrong ones.
     /// Only for a username that is known from that network, and only if a wrong secret leaves no trace but in
     /// [`Throttle::failed_quietly`].
-    pub fn pass_quietly(&self, network: ClientNetwork, name: &Canonical, now: Instant) -> Option<QuietPass> {
+    pub fn pass_quietly(&self, network: ClientNetwork, name: &Canonical, now: Moment) -> Option<QuietPass> {
         self.quiet.pass(network, name, now)
     }
 
@@ -172,7 +172,7 @@ impl Throttle {
         source: SourcePrefix,
         network: ClientNetwork,
         name: &Canonical,
-        now: Instant,
+        now: Moment,
         known: impl Future<Output = bool>,
     ) -> Result<PendingCheck, Unavailable> {
         let mut lane = NameLane { name: *name, network: None };
@@ -194,7 +194,7 @@ impl Throttle {
     ///
     /// # Errors
     /// The time after which to try again, and the origin of the failures.
-    pub fn admit(&self, mut turn: PendingCheck, now: Instant) -> Result<AdmittedCheck, Delayed> {
+    pub fn admit(&self, mut turn: PendingCheck, now: Moment) -> Result<AdmittedCheck, Delayed> {
         let Some(Seats { from, of }) = &mut turn.seats else { return Ok(AdmittedCheck(turn)) };
         // Both locks at once and always in this order: of a hundred simultaneous checks, one passes.
         let (mut by_source, mut by_name) = (from.record.lock(), of.record.lock());
@@ -226,7 +226,7 @@ impl Throttle {
     }
 
     /// The check was wrong.
-    pub fn failed(&self, admission: AdmittedCheck, now: Instant) {
+    pub fn failed(&self, admission: AdmittedCheck, now: Moment) {
         let PendingCheck { source, lane, seats, .. } = admission.0;
         if let Some(Seats { from, of }) = seats {
             self.sources.fail(source, from, now);

@@ -4,14 +4,14 @@
 //! of its networks. These counts delay nothing but further silent checks, and show in no answer.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::record::delay;
 use super::{CAPACITY, FREE, LONGEST_FOR_SOURCE, LONGEST_FOR_USERNAME, NameLane, PASS_EVERY, WINDOW};
-use crate::domain::{Canonical, ClientNetwork};
+use crate::domain::{Canonical, ClientNetwork, Moment};
 
 /// The number of wrong checks of a username without a further delay, over all networks. The delay stays below that of one network, so
 /// that an attacker in one leaves turns to the others.
@@ -25,9 +25,9 @@ pub struct QuietChecks(moka::sync::Cache<NameLane, Arc<Mutex<QuietRecord>>, Rand
 struct QuietRecord {
     /// The number of wrong checks, and of those under way.
     wrong: u32,
-    last: Instant,
+    last: Moment,
     /// The moment from which the next check may be made.
-    from: Instant,
+    from: Moment,
 }
 
 /// A silent check that may be made. If it is dropped, it counts as right or as not made.
@@ -40,7 +40,7 @@ pub struct QuietPass([QuietShare; 2]);
 struct QuietShare {
     record: Arc<Mutex<QuietRecord>>,
     /// The moment from which the next check may be made, if this one is wrong or under way, and otherwise.
-    until: (Instant, Instant),
+    until: (Moment, Moment),
 }
 
 impl QuietChecks {
@@ -51,7 +51,7 @@ impl QuietChecks {
     }
 
     /// Admits a check, if both of its records do.
-    pub fn pass(&self, network: ClientNetwork, name: &Canonical, now: Instant) -> Option<QuietPass> {
+    pub fn pass(&self, network: ClientNetwork, name: &Canonical, now: Moment) -> Option<QuietPass> {
         let record = |network| {
             let fresh = || Arc::new(Mutex::new(QuietRecord { wrong: 0, last: now, from: now }));
             self.0.get_with(NameLane { name: *name, network }, fresh)
@@ -97,8 +97,8 @@ impl Drop for QuietShare {
 
 impl QuietRecord {
     /// Counts a check as wrong, until it turns out otherwise.
-    fn take(&mut self, free: usize, shortest: Duration, longest: Duration, now: Instant) {
-        if now.saturating_duration_since(self.last) >= WINDOW {
+    fn take(&mut self, free: usize, shortest: Duration, longest: Duration, now: Moment) {
+        if now.since(self.last) >= WINDOW {
             self.wrong = 0;
         }
         self.wrong = self.wrong.saturating_add(1);

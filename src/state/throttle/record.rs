@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use parking_lot::{Mutex, MutexGuard};
@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::{CAPACITY, FIRST_DELAY, FREE, LONGEST_WAIT, PASS_EVERY, WAITING, WINDOW};
-use crate::domain::Unavailable;
+use crate::domain::{Moment, Unavailable};
 
 /// The records of all sources, or of all usernames.
 pub struct Records<K> {
@@ -33,10 +33,10 @@ pub struct FailureState {
     delayed: u32,
     /// The number of checks that wait for a free failure.
     waiting: u32,
-    last: Instant,
+    last: Moment,
     /// Notified when checks need not wait for each other any more.
-    until: Option<Instant>,
-    passes_at: Instant,
+    until: Option<Moment>,
+    passes_at: Moment,
 }
 
 /// The share of a record that one check holds, until it is dropped.
@@ -45,7 +45,7 @@ pub struct Seat {
     pub record: Arc<FailureRecord>,
     free: Option<OwnedSemaphorePermit>,
     /// The moment until which it keeps others waiting.
-    pub slot: Option<Instant>,
+    pub slot: Option<Moment>,
 }
 
 impl<K: Hash + Eq + Copy + Send + Sync + 'static> Records<K> {
@@ -55,9 +55,9 @@ impl<K: Hash + Eq + Copy + Send + Sync + 'static> Records<K> {
     }
 
     /// The record, if there were failures lately.
-    pub fn record(&self, key: &K, now: Instant) -> Arc<FailureRecord> {
+    pub fn record(&self, key: &K, now: Moment) -> Arc<FailureRecord> {
         let record = self.records.get_with(*key, || Arc::new(FailureRecord::new(now)));
-        if now.saturating_duration_since(record.lock().last) < WINDOW {
+        if now.since(record.lock().last) < WINDOW {
             return record;
         }
         let fresh = Arc::new(FailureRecord::new(now));
@@ -66,14 +66,14 @@ impl<K: Hash + Eq + Copy + Send + Sync + 'static> Records<K> {
     }
 
     /// The record, if there is one and there were failures lately.
-    pub fn known(&self, key: &K, now: Instant) -> Option<Arc<FailureRecord>> {
+    pub fn known(&self, key: &K, now: Moment) -> Option<Arc<FailureRecord>> {
         let record = self.records.get(key)?;
-        let is_recent = now.saturating_duration_since(record.lock().last) < WINDOW;
+        let is_recent = now.since(record.lock().last) < WINDOW;
         is_recent.then_some(record)
     }
 
     /// A check that held `seat` was wrong.
-    pub fn fail(&self, key: K, mut seat: Seat, now: Instant) {
+    pub fn fail(&self, key: K, mut seat: Seat, now: Moment) {
         if let Some(free) = seat.free.take() {
             free.forget();
         } else {
@@ -93,14 +93,14 @@ impl<K: Hash + Eq + Copy + Send + Sync + 'static> Records<K> {
 }
 
 impl FailureRecord {
-    fn new(now: Instant) -> FailureRecord {
+    fn new(now: Moment) -> FailureRecord {
         let state =
             FailureState { failures: 0, delayed: 0, waiting: 0, last: now, until: None, passes_at: now };
         FailureRecord { free: Arc::new(Semaphore::new(FREE)), state: Mutex::new(state) }
     }
 
     /// The delay that every check meets which holds no free failure, if there is one.
-    pub fn delay(&self, now: Instant) -> Option<Duration> {
+    pub fn delay(&self, now: Moment) -> Option<Duration> {
         self.free.is_closed().then(|| self.lock().wait(now)).flatten()
     }
 
@@ -181,8 +181,8 @@ impl Drop for WaitingCheck<'_> {
 
 impl FailureState {
     /// The delay, if there is one.
-    pub fn wait(&self, now: Instant) -> Option<Duration> {
-        self.until?.checked_duration_since(now).filter(|wait| !wait.is_zero())
+    pub fn wait(&self, now: Moment) -> Option<Duration> {
+        Some(self.until?.since(now)).filter(|wait| !wait.is_zero())
     }
 
     pub fn has_failed(&self) -> bool {
@@ -190,7 +190,7 @@ impl FailureState {
     }
 
     /// Returns true if a check may pass in spite of the delay.
-    pub fn pass(&mut self, now: Instant) -> bool {
+    pub fn pass(&mut self, now: Moment) -> bool {
         let passes = now >= self.passes_at;
         if passes {
             self.passes_at = now + PASS_EVERY;
@@ -199,14 +199,14 @@ impl FailureState {
     }
 
     /// Keeps others waiting during a check, once all free failures are used up.
-    pub fn take_slot(&mut self, longest: Duration, now: Instant) -> Instant {
+    pub fn take_slot(&mut self, longest: Duration, now: Moment) -> Moment {
         let until = now + delay(self.failures.saturating_add(self.delayed), longest);
         self.until = Some(until);
         self.delayed += 1;
         until
     }
 
-    fn fail(&mut self, longest: Duration, now: Instant) {
+    fn fail(&mut self, longest: Duration, now: Moment) {
         self.last = now.max(self.last);
         if self.failures as usize >= FREE {
             self.until = self.until.max(Some(now + delay(self.failures, longest)));

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use proptest::prelude::*;
 
 use super::*;
+use crate::state::clock;
 
 fn source(text: &str) -> SourcePrefix {
     SourcePrefix::of(text.parse().unwrap())
@@ -27,7 +28,7 @@ fn admit(
     throttle: &Throttle,
     source: SourcePrefix,
     name: &Canonical,
-    now: Instant,
+    now: Moment,
 ) -> Result<AdmittedCheck, Delayed> {
     admit_from(throttle, source, name, None, now)
 }
@@ -38,7 +39,7 @@ fn admit_from(
     source: SourcePrefix,
     name: &Canonical,
     known: Option<ClientNetwork>,
-    now: Instant,
+    now: Moment,
 ) -> Result<AdmittedCheck, Delayed> {
     if let Some(delayed) = throttle.source_delay(source, now) {
         return Err(delayed);
@@ -52,7 +53,7 @@ fn admit_from(
 }
 
 /// Fails as often as possible, and waits as told; returns the waits.
-fn guess(throttle: &Throttle, from: &str, user: &str, times: u32, now: &mut Instant) -> Vec<Duration> {
+fn guess(throttle: &Throttle, from: &str, user: &str, times: u32, now: &mut Moment) -> Vec<Duration> {
     let mut waits = Vec::new();
     for _ in 0..times {
         loop {
@@ -74,7 +75,7 @@ fn by(result: Result<AdmittedCheck, Delayed>) -> Option<ThrottledBy> {
 
 #[test]
 fn delays_double_after_what_is_free_up_to_a_bound() {
-    let (throttle, mut now) = (Throttle::new(true), Instant::now());
+    let (throttle, mut now) = (Throttle::new(true), clock::now());
     let waits = guess(&throttle, "192.0.2.1", "someone", 10, &mut now);
     assert_eq!(waits, [Duration::ZERO; 0], "ten are free");
     let waits = guess(&throttle, "192.0.2.1", "someone", 20, &mut now);
@@ -85,7 +86,7 @@ fn delays_double_after_what_is_free_up_to_a_bound() {
 
 #[test]
 fn one_source_is_delayed_whatever_the_username() {
-    let (throttle, mut now) = (Throttle::new(true), Instant::now());
+    let (throttle, mut now) = (Throttle::new(true), clock::now());
     for n in 0..12 {
         guess(&throttle, "2001:db8:1:2::1", &format!("user{n}"), 1, &mut now);
     }
@@ -104,7 +105,7 @@ fn an_ipv4_address_is_the_same_in_either_spelling() {
 
 #[test]
 fn guesses_from_everywhere_get_one_a_second() {
-    let (throttle, mut now) = (Throttle::new(true), Instant::now());
+    let (throttle, mut now) = (Throttle::new(true), clock::now());
     for n in 0..20 {
         guess(&throttle, &format!("192.0.2.{n}"), "someone", 1, &mut now);
     }
@@ -120,7 +121,7 @@ fn guesses_from_everywhere_get_one_a_second() {
 // Case F3: the lane of a known network.
 #[test]
 fn the_owner_is_not_locked_out() {
-    let (throttle, mut now) = (Throttle::new(true), Instant::now());
+    let (throttle, mut now) = (Throttle::new(true), clock::now());
     let (owner, user, home) = (source("203.0.113.5"), name("someone"), network("203.0.113.5"));
     guess(&throttle, "192.0.2.1", "someone", 15, &mut now);
     guess(&throttle, "192.0.2.2", "someone", 5, &mut now);
@@ -147,7 +148,7 @@ fn the_owner_is_not_locked_out() {
 
 #[test]
 fn of_many_at_once_one_goes_through_and_a_right_one_makes_room() {
-    let (throttle, mut now) = (Throttle::new(true), Instant::now());
+    let (throttle, mut now) = (Throttle::new(true), clock::now());
     guess(&throttle, "192.0.2.1", "someone", 12, &mut now);
     now += Duration::from_secs(1);
     let admit = |user| admit(&throttle, source("192.0.2.1"), &name(user), now);
@@ -160,7 +161,7 @@ fn of_many_at_once_one_goes_through_and_a_right_one_makes_room() {
 
 #[test]
 fn what_is_long_ago_is_forgotten() {
-    let (throttle, mut now) = (Throttle::new(true), Instant::now());
+    let (throttle, mut now) = (Throttle::new(true), clock::now());
     guess(&throttle, "192.0.2.1", "someone", 15, &mut now);
     now += WINDOW;
     assert_eq!(guess(&throttle, "192.0.2.1", "someone", 10, &mut now), [Duration::ZERO; 0]);
@@ -168,7 +169,7 @@ fn what_is_long_ago_is_forgotten() {
 
 #[test]
 fn switched_off_it_delays_nobody() {
-    let (throttle, mut now) = (Throttle::new(false), Instant::now());
+    let (throttle, mut now) = (Throttle::new(false), clock::now());
     assert_eq!(guess(&throttle, "192.0.2.1", "someone", 100, &mut now), [Duration::ZERO; 0]);
 }
 
@@ -190,7 +191,7 @@ where
 
 #[tokio::test(start_paused = true)]
 async fn what_is_under_way_holds_what_is_free() {
-    let (throttle, now) = (Throttle::new(true), Instant::now());
+    let (throttle, now) = (Throttle::new(true), clock::now());
     let (from, other) = (source("192.0.2.1"), source("192.0.2.2"));
     let mut held = Vec::new();
     for n in 0..10 {
@@ -225,7 +226,7 @@ async fn what_is_under_way_holds_what_is_free() {
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_too_long_or_with_too_many_comes_again() {
-    let (throttle, now) = (Throttle::new(true), Instant::now());
+    let (throttle, now) = (Throttle::new(true), clock::now());
     let (from, someone) = (source("192.0.2.1"), name("someone"));
     let _held: Vec<_> = (0..10).map(|_| admit(&throttle, from, &someone, now).unwrap()).collect();
     let all = (0..257).map(|_| throttle.turn(from, network(ELSEWHERE), &someone, now, answer(false)));
@@ -243,24 +244,24 @@ async fn who_waits_too_long_or_with_too_many_comes_again() {
 // Case F6: a name that is known from a source is checked in silence.
 #[test]
 fn a_silent_check_is_made_once_a_second_for_each_name() {
-    let (throttle, mut now) = (Throttle::new(true), Instant::now());
+    let (throttle, mut now) = (Throttle::new(true), clock::now());
     let (shared, owner, home) = (source("192.0.2.1"), name("owner"), network("192.0.2.1"));
     guess(&throttle, "192.0.2.1", "someone", 20, &mut now);
     let delayed = throttle.source_delay(shared, now);
     let passes = |name: &Canonical, now| guess_quietly(&throttle, home, name, now);
     assert!(passes(&owner, now) && passes(&name("other"), now));
-    assert!(!passes(&owner, now + PASS_EVERY - Duration::from_millis(1)));
+    assert!(!passes(&owner, (now + PASS_EVERY).before(Duration::from_millis(1))));
     assert!(passes(&owner, now + PASS_EVERY));
     assert_eq!(throttle.source_delay(shared, now), delayed, "which nobody notices");
 }
 
 /// Makes a silent check that is wrong. Returns true if it may be made.
-fn guess_quietly(throttle: &Throttle, network: ClientNetwork, name: &Canonical, now: Instant) -> bool {
+fn guess_quietly(throttle: &Throttle, network: ClientNetwork, name: &Canonical, now: Moment) -> bool {
     throttle.pass_quietly(network, name, now).map(|pass| throttle.failed_quietly(pass)).is_some()
 }
 
 /// The silent guesses within an hour from these networks, each of which tries twice a second.
-fn guessed_in_an_hour(throttle: &Throttle, networks: &[&str], began: Instant) -> usize {
+fn guessed_in_an_hour(throttle: &Throttle, networks: &[&str], began: Moment) -> usize {
     let moments = (0..60 * 60 * 2).map(|halves| began + Duration::from_millis(500 * halves));
     let tries = moments.flat_map(|now| networks.iter().map(move |text| (network(text), now)));
     tries.filter(|(network, now)| guess_quietly(throttle, *network, &name("owner"), *now)).count()
@@ -268,7 +269,7 @@ fn guessed_in_an_hour(throttle: &Throttle, networks: &[&str], began: Instant) ->
 
 #[test]
 fn silent_guesses_become_as_rare_as_others() {
-    let (throttle, now, hour) = (Throttle::new(true), Instant::now(), Duration::from_secs(60 * 60));
+    let (throttle, now, hour) = (Throttle::new(true), clock::now(), Duration::from_secs(60 * 60));
     // All addresses of a network are one.
     let addresses = ["2001:db8:0:1::1", "2001:db8:0:2::1"];
     let first = guessed_in_an_hour(&throttle, &addresses, now);
@@ -288,7 +289,7 @@ fn silent_guesses_become_as_rare_as_others() {
 
 #[test]
 fn a_silent_check_that_was_right_or_not_made_counts_nothing() {
-    let (throttle, mut now, owner) = (Throttle::new(true), Instant::now(), name("owner"));
+    let (throttle, mut now, owner) = (Throttle::new(true), clock::now(), name("owner"));
     for _ in 0..100 {
         assert!(throttle.pass_quietly(network("192.0.2.1"), &owner, now).is_some());
         now += PASS_EVERY;
@@ -333,7 +334,7 @@ proptest! {
     // Case F6: for a throttled source, the answer is a function of the source and the time, and of nothing else.
     #[test]
     fn for_a_throttled_source_all_names_are_alike(attempts in attempts()) {
-        let (throttle, mut now) = (Throttle::new(true), Instant::now());
+        let (throttle, mut now) = (Throttle::new(true), clock::now());
         let from = |n: u8| source(&format!("192.0.{n}.1"));
         let known_from = |n: u8, known: bool| known.then(|| network(&format!("192.0.{n}.1")));
         for attempt in attempts {
@@ -364,7 +365,7 @@ proptest! {
     // Case F3: whatever others do, the first checks from a known network pass.
     #[test]
     fn others_take_nothing_from_the_lane_of_a_known_network(attempts in attempts()) {
-        let (throttle, mut now) = (Throttle::new(true), Instant::now());
+        let (throttle, mut now) = (Throttle::new(true), clock::now());
         for (nth, attempt) in attempts.iter().enumerate() {
             now += Duration::from_millis(attempt.millis / 100);
             let from = source(&format!("198.51.100.{nth}"));

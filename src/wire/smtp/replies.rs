@@ -32,6 +32,9 @@ pub const HELP: Reply = Reply::new(
 /// The credential of an open session was revoked.
 pub const REVOKED: Reply =
     Reply::new(421, EnhancedStatusCode(4, 7, 0), "The credential of this session is no longer valid");
+/// The credential of an open session can't be checked, and neither could it at the step before.
+pub const STILL_CUT_OFF: Reply =
+    Reply::new(421, EnhancedStatusCode(4, 7, 0), "Credentials cannot be checked here now, connect again");
 /// The gateway stops.
 pub const STOPPING: Reply = Reply::new(421, EnhancedStatusCode(4, 3, 2), "Service shutting down, try again");
 /// The client took too long.

@@ -8,9 +8,11 @@ use tracing::warn;
 use super::exchange::{ClientSide, Exchange, ExchangeFailure};
 use super::relay::Relay;
 use super::upstream::{ConnectError, UpstreamGroup};
+use crate::domain::Unavailable;
 use crate::edge::http::error::Refusal;
 use crate::edge::http::headers::request::with_host;
 use crate::edge::http::http1::backend::Http1Backend;
+use crate::service::access::Access;
 
 /// The most attempts for one request.
 const ATTEMPTS: usize = 3;
@@ -31,6 +33,8 @@ pub struct Forward<'a> {
     pub method: &'a Method,
     /// The worker. Each has its own idle connections.
     pub worker: usize,
+    /// The decision that permitted the request; none on a public route.
+    pub access: Option<&'a Access>,
     /// Gets the index of the backend that was asked last.
     pub server: &'a mut Option<usize>,
 }
@@ -110,6 +114,11 @@ impl Forward<'_> {
         mut backend: Box<Http1Backend>,
         host: Option<&str>,
     ) -> Result<(Exchange, Option<Box<Http1Backend>>), ExchangeFailure> {
+        // The last look: the connection may have taken long. What is sent after this is concurrent with a revocation that it misses.
+        if self.access.is_some_and(|access| !access.has_trust()) {
+            let refusal = Refusal::Unavailable(Unavailable::CutOff);
+            return Err(ExchangeFailure::new(refusal, &Unavailable::CutOff));
+        }
         // The request is written for the first backend of the group.
         let other = host.filter(|host| self.host.is_some_and(|written| written != *host));
         let rewritten = other.map(|host| with_host(self.head, host));

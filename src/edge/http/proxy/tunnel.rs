@@ -14,12 +14,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use crate::config::Timeouts;
 use crate::edge::http::http1::backend::Http1Backend;
 use crate::edge::http::http1::client::Http1Client;
+use crate::service::access::Access;
 
 /// The most bytes that are on their way in each direction.
 const PIECE: usize = 16 * 1024;
 
 /// The longest time without any bytes once one side sends no more.
 const HALF_OPEN: Duration = Duration::from_secs(60);
+
+/// The longest time for which it may stay unknown if a tunnel may stay open. A revoked one must end within a second.
+pub const UNDECIDED: Duration = Duration::from_millis(900);
 
 /// The reason that a tunnel ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,23 +34,32 @@ pub enum TunnelEnd {
     Idle,
     /// The credential that opened it was revoked.
     Revoked,
+    /// For too long, nothing could tell if that credential was revoked.
+    Undecided,
 }
 
-/// Carries bytes between both sides until the tunnel ends, at the latest when `revoked` resolves.
+/// Carries bytes between both sides until the tunnel ends, at the latest when `revoked` resolves with the reason. Nothing passes while
+/// `access`, which permitted it, has no trust; none on a public route.
 pub async fn carry(
     client: &mut Http1Client,
     backend: Http1Backend,
     timeouts: &Timeouts,
-    revoked: impl Future<Output = ()>,
+    access: Option<&Access>,
+    revoked: impl Future<Output = TunnelEnd>,
 ) -> TunnelEnd {
     tokio::select! {
         biased;
-        () = revoked => TunnelEnd::Revoked,
-        ended = pump(client, backend, timeouts) => ended,
+        ended = revoked => ended,
+        ended = pump(client, backend, timeouts, access) => ended,
     }
 }
 
-async fn pump(client: &mut Http1Client, backend: Http1Backend, timeouts: &Timeouts) -> TunnelEnd {
+async fn pump(
+    client: &mut Http1Client,
+    backend: Http1Backend,
+    timeouts: &Timeouts,
+    access: Option<&Access>,
+) -> TunnelEnd {
     // The bytes that came right behind the headers.
     let (client, from_client) = client.switch();
     let (mut backend, from_backend) = backend.switch();
@@ -55,9 +68,9 @@ async fn pump(client: &mut Http1Client, backend: Http1Backend, timeouts: &Timeou
     let last = Last { opened: Instant::now(), after: AtomicU64::new(0) };
     // The directions are independent: a side that doesn't read before all its bytes were taken gets nothing meanwhile, and yet its
     // bytes are passed on.
-    let upwards = Direction { from: client_reads, to: backend_writes, last: &last, patience: timeouts.write };
-    let downwards =
-        Direction { from: backend_reads, to: client_writes, last: &last, patience: timeouts.write };
+    let (last, patience) = (&last, timeouts.write);
+    let upwards = Direction { from: client_reads, to: backend_writes, last, patience, access };
+    let downwards = Direction { from: backend_reads, to: client_writes, last, patience, access };
     let (mut upwards, mut downwards) = (pin!(upwards.run(from_client)), pin!(downwards.run(from_backend)));
     let (mut up, mut down) = (true, true);
     // A side that sends no more may still read: the other direction continues, though not for as long without any bytes.
@@ -66,7 +79,7 @@ async fn pump(client: &mut Http1Client, backend: Http1Backend, timeouts: &Timeou
         let ended = tokio::select! {
             ended = &mut upwards, if up => { up = false; ended }
             ended = &mut downwards, if down => { down = false; ended }
-            () = idle_for(patience, &last) => Err(TunnelEnd::Idle),
+            () = idle_for(patience, last) => Err(TunnelEnd::Idle),
         };
         if let Err(ended) = ended {
             return ended;
@@ -83,6 +96,8 @@ struct Direction<'a, S> {
     last: &'a Last,
     /// The time for which a side may take nothing.
     patience: Duration,
+    /// The decision that permitted the tunnel, if there was one.
+    access: Option<&'a Access>,
 }
 
 impl Direction<'_, Stream> {
@@ -108,6 +123,11 @@ impl Direction<'_, Stream> {
 
     async fn pass(&mut self, piece: &[u8]) -> Result<(), TunnelEnd> {
         self.last.note();
+        // By the clock, since the announcement may come late: after a suspension, say.
+        if let Some(access) = self.access.filter(|access| !access.has_trust()) {
+            let trusted = timeout(UNDECIDED, access.until_trust()).await;
+            trusted.map_err(|_| TunnelEnd::Undecided)?;
+        }
         let written = timeout(self.patience, async {
             self.to.write_all(piece).await?;
             self.to.flush().await

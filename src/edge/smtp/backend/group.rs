@@ -53,6 +53,9 @@ pub enum NoBackend {
     /// All connections stayed in use.
     #[error("all connections to the backends are in use")]
     Busy,
+    /// The wait for a connection outlasted the trust in which the transaction was permitted.
+    #[error("cut off from the database")]
+    CutOff,
 }
 
 /// All mail backends, with the connections to them.

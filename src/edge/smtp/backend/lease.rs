@@ -13,6 +13,7 @@ use super::client::{BackendClient, BackendError};
 use super::envelope;
 use super::group::{BackendConnection, BackendGroup, NoBackend};
 use super::lost::BackendLost;
+use crate::edge::smtp::last_look::LastLook;
 use crate::edge::smtp::submitter::Submitter;
 use crate::wire::smtp::parameters::needs;
 use crate::wire::smtp::{Capabilities, Reply};
@@ -28,6 +29,7 @@ pub struct Lease {
     submitter: Arc<Submitter>,
     connection: Option<BackendConnection>,
     attempts: BackendAttempts,
+    last_look: LastLook,
     /// The sender, for a substitute.
     mail: Option<Vec<u8>>,
     /// The recipients that were accepted, for a substitute.
@@ -57,25 +59,31 @@ impl Lease {
     /// Takes a connection to a backend that offers what this envelope needs. Waits for its turn if all are in use.
     ///
     /// # Errors
-    /// No backend could be reached, or no connection was free in time.
+    /// No backend could be reached, no connection was free in time, or `last_look` forbids the transaction by then.
     pub async fn take(
         backends: &Arc<BackendGroup>,
         worker: usize,
         submitter: &Arc<Submitter>,
         mail: &[u8],
         rcpts: &[Vec<u8>],
+        last_look: LastLook,
     ) -> Result<Lease, NoBackend> {
         let mut attempts = BackendAttempts::default();
         if backends.are_several() {
             attempts.needs = envelope::needed(mail, rcpts);
         }
         let connection = backends.connect(worker, submitter, &mut attempts).await?;
+        if !last_look.permits() {
+            backends.give(worker, connection);
+            return Err(NoBackend::CutOff);
+        }
         Ok(Lease {
             backends: backends.clone(),
             worker,
             submitter: submitter.clone(),
             connection: Some(connection),
             attempts,
+            last_look,
             mail: None,
             rcpts: Vec::new(),
             stage: LeaseStage::Envelope,

@@ -11,6 +11,7 @@ use super::lost::BackendLost;
 use crate::config::{Config, ConfigError, SmtpEntry};
 use crate::domain::{MailId, RequestId, Username};
 use crate::edge::net::refusal_log::RefusalLog;
+use crate::edge::smtp::last_look::LastLook;
 use crate::edge::smtp::mail_log::MailLog;
 use crate::edge::smtp::submitter::Submitter;
 use crate::state::Metrics;
@@ -74,7 +75,7 @@ fn backends(sinks: &[&Sink], more: &str) -> Arc<BackendGroup> {
 }
 
 async fn lease_of(backends: &Arc<BackendGroup>, worker: usize, name: &str) -> Result<Lease, NoBackend> {
-    Lease::take(backends, worker, &submitter(name), MAIL, &[]).await
+    Lease::take(backends, worker, &submitter(name), MAIL, &[], LastLook::always(true)).await
 }
 
 async fn lease(backends: &Arc<BackendGroup>) -> Lease {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::SessionDriver;
-use crate::domain::{self, Denial, Permission, RefusalReason, Unavailable};
+use super::{SessionDriver, revocation};
+use crate::domain::{self, Denial, Permission};
 use crate::edge::smtp::delivery::MailDelivery;
 use crate::edge::smtp::mail_log::MailLog;
 use crate::edge::smtp::refusal::MailRefusal;
@@ -41,7 +41,7 @@ impl SessionDriver {
             Decision::Denied(_) => LoginOutcome::Denied,
             Decision::Unavailable(unavailable) => {
                 let (reply, user) = (replies::AUTH_UNAVAILABLE, credential.presented().username);
-                self.log_reason(reason(unavailable), Some(&reply), user, "");
+                self.log_reason(revocation::reason(unavailable), Some(&reply), user, "");
                 LoginOutcome::Unavailable
             }
         };
@@ -117,6 +117,7 @@ impl SessionDriver {
         let now = entry.access.permissions_now(granted).await;
         match now {
             Ok(Some(permissions)) => {
+                self.was_cut_off = false;
                 self.may_send = permissions.contains(Permission::Email);
                 if !self.may_send {
                     self.note_denied(Denial::Lacks(Permission::Email));
@@ -131,10 +132,8 @@ impl SessionDriver {
                 Err(MailRefusal::Revoked)
             }
             Err(unavailable) => {
-                let reply = MailRefusal::Undecided.reply();
-                self.log_reason(reason(unavailable), Some(&reply), b"", "");
                 self.count_decision(DecisionOutcome::Unavailable);
-                Err(MailRefusal::Undecided)
+                Err(self.undecided(unavailable))
             }
         }
     }
@@ -170,7 +169,7 @@ impl SessionDriver {
         let id = self.session.mail_id();
         let log = MailLog::new(entry.refusals.clone(), submitter.clone(), id, &mail);
         let (backends, metrics) = (entry.backends.clone(), entry.metrics.clone());
-        MailDelivery::new(backends, metrics, log, self.worker.index, submitter, mail)
+        MailDelivery::new(backends, metrics, log, self.worker.index, submitter, mail, entry.last_look.clone())
     }
 }
 
@@ -187,14 +186,6 @@ fn code_in_session(kind: DenialKind) -> &'static str {
     match kind {
         DenialKind::Denied(Denial::Lacks(_)) => "550 5.7.1",
         _ => "421 4.7.0",
-    }
-}
-
-/// The reason in the log for a credential that can't be checked.
-fn reason(unavailable: Unavailable) -> RefusalReason {
-    match unavailable {
-        Unavailable::Store => RefusalReason::StoreUnavailable,
-        Unavailable::Busy => RefusalReason::PasswordQueueFull,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Revocation in an open SMTP session: a change of its credential is in effect from the next command on.
 
 use super::SessionDriver;
-use crate::domain::{self, Denial, Permission, RefusalReason};
+use crate::domain::{self, Denial, Permission, RefusalReason, Unavailable};
 use crate::edge::smtp::refusal::MailRefusal;
 use crate::edge::smtp::shutdown::Shutdown;
 use crate::wire::smtp::{Reply, replies};
@@ -15,7 +15,7 @@ impl SessionDriver {
         }
         match self.worker.entry.access.permissions_now(granted).await {
             Ok(Some(permissions)) => {
-                self.unsure = false;
+                (self.unsure, self.was_cut_off) = (false, false);
                 self.may_send = permissions.contains(Permission::Email);
             }
             Ok(None) => self.revoke(),
@@ -37,16 +37,19 @@ impl SessionDriver {
     /// Returns `None` if the credential was revoked; the session is then over. The inner error is the reply if the credential
     /// can't be checked, or if it lost `email`, which ends the transaction.
     pub(super) async fn is_still_valid(&mut self) -> Option<Result<(), Reply>> {
-        if self.changes.has_changed() || self.unsure {
+        // Trust by the clock, as a step is forwarded after this: the announcement of its end may come late.
+        if self.changes.has_changed() || self.unsure || !self.worker.entry.access.has_trust() {
             self.unsure = true;
             Box::pin(self.look_for_changes()).await;
         }
         match (self.session.is_over(), self.unsure) {
             (true, _) => None,
             (false, true) => {
-                let reply = MailRefusal::Undecided.reply();
-                self.log_reason(RefusalReason::StoreUnavailable, Some(&reply), b"", "");
-                Some(Err(reply))
+                let why = match self.worker.entry.access.has_trust() {
+                    true => Unavailable::Store,
+                    false => Unavailable::CutOff,
+                };
+                Some(Err(self.undecided(why).reply()))
             }
             (false, false) => Some(self.is_still_permitted()),
         }
@@ -89,11 +92,32 @@ impl SessionDriver {
         }
     }
 
+    /// Refuses a step whose credential can't be checked. Without trust, the second one in a row ends the session: its client may find a
+    /// node that is not cut off when it connects again.
+    pub(super) fn undecided(&mut self, why: Unavailable) -> MailRefusal {
+        let was_cut_off = std::mem::replace(&mut self.was_cut_off, why == Unavailable::CutOff);
+        let refusal = match was_cut_off && self.was_cut_off {
+            true => MailRefusal::StillCutOff,
+            false => MailRefusal::Undecided,
+        };
+        self.log_reason(reason(why), Some(&refusal.reply()), b"", "");
+        refusal
+    }
+
     fn revoke(&mut self) {
         if self.session.is_over() {
             return;
         }
         self.worker.entry.metrics.session_cut(domain::Entry::Smtp);
         self.close_with(&replies::REVOKED);
+    }
+}
+
+/// The reason in the log for a credential that can't be checked.
+pub(super) fn reason(unavailable: Unavailable) -> RefusalReason {
+    match unavailable {
+        Unavailable::Store => RefusalReason::StoreUnavailable,
+        Unavailable::CutOff => RefusalReason::CutOff,
+        Unavailable::Busy => RefusalReason::PasswordQueueFull,
     }
 }

@@ -77,9 +77,11 @@ impl SessionDriver {
             until = until.min(deadline);
         }
         let receiving = self.session.is_receiving();
-        let watched = self.granted.is_some() && !receiving && !self.unsure;
         let stoppable = !self.session.is_transferring();
-        let unsure = self.granted.is_some() && !receiving && self.unsure;
+        let is_checked = self.granted.is_some() && !receiving;
+        // The return of trust is announced. A store that can be asked again is not.
+        let unsure = is_checked && self.unsure && self.worker.entry.access.has_trust();
+        let watched = is_checked && !unsure;
         let in_delivery = self.delivery.is_some();
         let manner = match (receiving, self.granted.is_none()) {
             (true, _) => ReadPurpose::Content,

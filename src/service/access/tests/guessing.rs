@@ -1,5 +1,7 @@
 //! Guessing: every guess gets the same answer, and answers become rarer.
 
+use std::time::Instant;
+
 use super::*;
 use crate::domain::ClientNetwork;
 use crate::state::hashing::{Check, HashShare};

@@ -1,5 +1,7 @@
 //! Passwords and their stored hashes.
 
+use std::time::Instant;
+
 use super::*;
 use crate::state::hashing::HashShare;
 

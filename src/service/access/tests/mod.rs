@@ -4,9 +4,10 @@ mod guessing;
 mod hashing;
 mod reads;
 mod remembered;
+mod trust;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -25,11 +26,15 @@ const COST: u32 = 4;
 struct House {
     access: Arc<Access>,
     account: AccountId,
-    now: Instant,
+    now: Moment,
     _folder: TempDir,
 }
 
 async fn house_with(cost: u32, settings: AuthSettings) -> House {
+    house_of(cost, settings, Epochs::new()).await
+}
+
+async fn house_of(cost: u32, settings: AuthSettings, epochs: Epochs) -> House {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&StoreSettings {
         url: StoreUrl::Sqlite(folder.path().join("gatepost.db")),
@@ -44,8 +49,8 @@ async fn house_with(cost: u32, settings: AuthSettings) -> House {
     let hash = StoredHash::new(bcrypt::hash(PASSWORD, COST).unwrap());
     let holder = Username::parse("Holder").unwrap();
     let account = store.add_account(&holder, &hash, Permissions::ALL).await.unwrap().value;
-    let access = Arc::new(Access::new(store, hasher, Arc::new(Epochs::new()), metrics, &settings).unwrap());
-    let house = House { access, account, now: Instant::now(), _folder: folder };
+    let access = Arc::new(Access::new(store, hasher, Arc::new(epochs), metrics, &settings).unwrap());
+    let house = House { access, account, now: clock::now(), _folder: folder };
     for (name, permissions) in [
         ("sender", r#"{"email": 1, "api": 0, "web": 0}"#),
         ("caller", r#"{"email": 0, "api": 1, "web": 0}"#),
@@ -76,7 +81,7 @@ impl Access {
         permission: Permission,
         entry: Entry,
         peer: Peer<'_>,
-        now: Instant,
+        now: Moment,
     ) -> Decision {
         self.authorize_by(presented, permission, entry, peer, DecisionClock::starting_at(now)).await
     }
@@ -147,7 +152,7 @@ impl House {
     }
 
     async fn still(&self, granted: &Granted, permission: Permission) -> Result<bool, Unavailable> {
-        self.access.still_holds_at(granted, permission, self.now).await
+        self.access.still_holds_by(granted, permission, DecisionClock::starting_at(self.now)).await
     }
 
     /// The number of password checks.

@@ -13,7 +13,7 @@ impl<'a> Kept<'a> {
         Kept { house, memory: ConnectionMemory::default() }
     }
 
-    fn check_at(&self, name: &str, secret: &str, permission: Permission, now: Instant) -> bool {
+    fn check_at(&self, name: &str, secret: &str, permission: Permission, now: Moment) -> bool {
         let presented = presented(name, secret);
         let access = &self.house.access;
         access.check_remembered_at(&self.memory, &presented, permission, Entry::Api, now).is_some()

@@ -4,6 +4,7 @@ use tracing::debug;
 
 use super::super::client::BackendError;
 use super::super::envelope::{self, EnvelopeReplies};
+use super::super::group::NoBackend;
 use super::super::lost::BackendLost;
 use super::{Lease, LeaseStage};
 use crate::wire::smtp::Reply;
@@ -77,7 +78,11 @@ impl Lease {
             }
             debug!(detail = lost.detail, "substituting another backend connection");
             match self.backends.connect(self.worker, &self.submitter, &mut self.attempts).await {
-                Ok(connection) => self.connection = Some(connection),
+                Ok(connection) if self.last_look.permits() => self.connection = Some(connection),
+                Ok(connection) => {
+                    self.backends.give(self.worker, connection);
+                    return Err(BackendLost { detail: NoBackend::CutOff.to_string(), ..lost });
+                }
                 Err(error) => {
                     debug!(%error, "no substitute for a lost backend connection");
                     return Err(lost);

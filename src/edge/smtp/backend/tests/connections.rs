@@ -46,8 +46,7 @@ async fn an_invalid_reply_to_a_sender_ends_the_connection() {
     });
     let backends = backends(&[&sink], "");
     let metrics = Arc::new(Metrics::new());
-    let mut first =
-        MailDelivery::new(backends.clone(), metrics, mail_log(), 0, submitter("john"), MAIL.to_vec());
+    let mut first = delivery_of(&backends, metrics, LastLook::always(true));
     let replies = first.rcpts(&rcpts(&["jane"]), false).await.unwrap();
     assert_eq!(replies, [replies::NO_BACKEND]);
     first.close();
@@ -313,11 +312,32 @@ async fn a_wait_that_times_out_is_refused_as_busy() {
     Arc::get_mut(&mut backends).unwrap().queue = Duration::from_millis(1);
     let held = lease(&backends).await;
     let metrics = Arc::new(Metrics::new());
-    let mut waiting =
-        MailDelivery::new(backends.clone(), metrics, mail_log(), 0, submitter("john"), MAIL.to_vec());
+    let mut waiting = delivery_of(&backends, metrics, LastLook::always(true));
     let replies = waiting.rcpts(&rcpts(&["jane"]), false).await.unwrap();
     assert_eq!(replies, [replies::BACKENDS_BUSY]);
     held.done();
+    assert_eq!(deliver(&backends).await.code(), 250);
+    assert_eq!(sink.connections(), 1);
+}
+
+fn delivery_of(backends: &Arc<BackendGroup>, metrics: Arc<Metrics>, last_look: LastLook) -> MailDelivery {
+    let (submitter, mail) = (submitter("john"), MAIL.to_vec());
+    MailDelivery::new(backends.clone(), metrics, mail_log(), 0, submitter, mail, last_look)
+}
+
+// Where the wait for a backend outlasts the trust in which MAIL was decided.
+#[tokio::test]
+async fn nothing_is_forwarded_after_the_last_look_has_forbidden_it() {
+    let sink = Sink::good();
+    let backends = backends(&[&sink], "upstream_connections = 1");
+    let metrics = Arc::new(Metrics::new());
+    let mut cut_off = delivery_of(&backends, metrics, LastLook::always(false));
+    let replies = cut_off.rcpts(&rcpts(&["jane", "jill"]), true).await.unwrap();
+    assert_eq!(replies, [replies::AUTH_UNAVAILABLE, replies::AUTH_UNAVAILABLE]);
+    assert_eq!(cut_off.data().await, replies::AUTH_UNAVAILABLE);
+    cut_off.close();
+    assert!(sink.commands(0).iter().all(|command| !command.starts_with("MAIL")), "{:?}", sink.commands(0));
+    // The connection was given back.
     assert_eq!(deliver(&backends).await.code(), 250);
     assert_eq!(sink.connections(), 1);
 }

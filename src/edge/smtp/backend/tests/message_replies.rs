@@ -122,7 +122,8 @@ async fn a_connection_with_a_malformed_reply_gets_no_further_command() {
 }
 
 fn delivery(backends: &Arc<BackendGroup>, metrics: &Arc<Metrics>) -> MailDelivery {
-    MailDelivery::new(backends.clone(), metrics.clone(), mail_log(), 0, submitter("john"), MAIL.to_vec())
+    let (submitter, mail, last_look) = (submitter("john"), MAIL.to_vec(), LastLook::always(true));
+    MailDelivery::new(backends.clone(), metrics.clone(), mail_log(), 0, submitter, mail, last_look)
 }
 
 fn content() -> ContentPiece<'static> {
