@@ -7,6 +7,7 @@ mod settling;
 mod views;
 
 use crate::common::postgres::{PostgresDatabase, PostgresServer};
+use crate::common::psql::psql_at;
 
 /// A database with the schema on the server that all tests share.
 fn migrated() -> PostgresDatabase<'static> {
@@ -22,12 +23,17 @@ fn migrated_on(server: &PostgresServer) -> PostgresDatabase<'_> {
 
 /// Makes the schema there. Each migration is one transaction.
 fn migrate(database: &PostgresDatabase<'_>, schema: &str) {
+    migrate_at(&database.url(), schema);
+}
+
+/// The same by the user of that URL.
+fn migrate_at(url: &str, schema: &str) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/state/store/postgres/migrations");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     for file in files {
         let migration = std::fs::read_to_string(file).unwrap();
-        database.psql(&format!("BEGIN;\nSET LOCAL search_path = {schema};\n{migration}\nCOMMIT;"));
+        psql_at(url, &format!("BEGIN;\nSET LOCAL search_path = {schema};\n{migration}\nCOMMIT;")).unwrap();
     }
 }
 

@@ -1,6 +1,8 @@
 //! The views for operators with psql, and roles that may use nothing else.
 
-use super::{CHANGES, filled};
+use super::{CHANGES, PRINCIPALS, filled, migrate_at};
+use crate::common::postgres::PostgresServer;
+use crate::common::psql::psql_at;
 
 #[test]
 fn they_show_accounts_and_credentials_without_hashes() {
@@ -123,6 +125,23 @@ fn a_role_needs_no_rights_to_the_tables() {
     as_role("UPDATE principal SET bits = 0 WHERE id = 3").unwrap();
     assert_eq!(database.psql(CHANGES), "2|{acme-mail}\n3|{acme-api}");
     database.psql(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+#[test]
+fn the_owner_needs_no_rights_of_a_superuser() {
+    let database = PostgresServer::shared().database();
+    let owner = format!("owner_of_{}", database.name);
+    database.psql(&format!("CREATE ROLE {owner} LOGIN; ALTER DATABASE {} OWNER TO {owner}", database.name));
+    let url = database.url().replace("postgres@", &format!("{owner}@"));
+    migrate_at(&url, "public");
+    psql_at(&url, PRINCIPALS).unwrap();
+    psql_at(&url, "UPDATE credentials SET email = false; DELETE FROM accounts WHERE username = 'other'")
+        .unwrap();
+    psql_at(&url, "INSERT INTO node SELECT 1, gatepost_era(), 1, number, 1, '0' FROM counter").unwrap();
+    psql_at(&url, "CALL gatepost_settle()").unwrap();
+    assert_eq!(psql_at(&url, CHANGES).unwrap(), "2|{acme-mail}\n3|{other}");
+    database
+        .psql(&format!("REASSIGN OWNED BY {owner} TO postgres; DROP OWNED BY {owner}; DROP ROLE {owner}"));
 }
 
 #[test]
