@@ -99,7 +99,7 @@ async fn execute(command: AccountCommand, services: &Services) -> Result<(), Com
         AccountCommand::List { json } => list(services, json).await?,
         AccountCommand::Passwd { name, password } => {
             // Before the prompt: nobody should type a password twice only to learn that the account does not exist.
-            accounts.get(&name).await?;
+            accounts.get_for_change(&name).await?;
             accounts.set_password(&name, password.read()?.expose()).await?;
             say(&format!("password of account {name} changed"));
         }
@@ -116,7 +116,7 @@ async fn execute(command: AccountCommand, services: &Services) -> Result<(), Com
             say(&format!("account {name} resumed"));
         }
         AccountCommand::Remove { name, yes } => {
-            let account = accounts.get(&name).await?;
+            let account = accounts.get_for_change(&name).await?;
             if !yes && !confirmed(&name, account.credentials)? {
                 return Err(CommandError::NotConfirmed);
             }

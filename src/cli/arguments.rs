@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueHint};
 
 use super::account::AccountCommand;
+use super::cluster::ClusterCommand;
 use super::completions::Shell;
 use super::credential::CredentialCommand;
 use super::demo::DemoOptions;
@@ -41,6 +42,9 @@ pub enum Command {
     /// Manage the credentials of an account.
     #[command(subcommand)]
     Credential(CredentialCommand),
+    /// Show and set what concerns all gateways on one store.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Find the account or credential of a name, with its account, state and permissions.
     Find(FindOptions),
     /// Print a completion script for a shell.

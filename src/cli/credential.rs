@@ -124,7 +124,16 @@ pub async fn run(command: CredentialCommand, config: &Config) -> Result<ExitCode
         CredentialCommand::List { .. } => Services::open_to_read(config).await?,
         _ => Services::open(config).await?,
     };
-    let done = match services.credentials.operator(command.account(), Origin::CommandLine).await {
+    let (credentials, account, origin) = (&services.credentials, command.account(), Origin::CommandLine);
+    let operator = match &command {
+        CredentialCommand::List { .. } | CredentialCommand::Add { .. } => {
+            credentials.operator(account, origin).await
+        }
+        CredentialCommand::Edit { .. } | CredentialCommand::Remove { .. } => {
+            credentials.revoking_operator(account, origin).await
+        }
+    };
+    let done = match operator {
         Ok(operator) => execute(command, edit, &services, &operator).await,
         Err(refusal) => Err(refusal.into()),
     };

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::service::ManagementError;
+use crate::state::cluster::{LeaseError, Unconfirmed};
 use crate::state::store::StoreError;
 
 /// The reason for which a command failed. Exit status 1.
@@ -35,6 +36,12 @@ pub enum CommandError {
     /// The operator did not confirm.
     #[error("not confirmed: nothing was changed")]
     NotConfirmed,
+    /// Changes that may not be in effect everywhere.
+    #[error("not every change may be in effect in all gateways: {0}")]
+    Unsettled(Unconfirmed),
+    /// The lease was not changed.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// Passwords cannot be hashed.
     #[error("cannot start password hashing: {0}")]
     Hashing(io::Error),

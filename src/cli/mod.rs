@@ -4,6 +4,7 @@ pub mod account;
 pub mod arguments;
 pub mod backend;
 pub mod check;
+pub mod cluster;
 pub mod completions;
 pub mod credential;
 pub mod demo;

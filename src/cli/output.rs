@@ -8,6 +8,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::domain::{Credential, Permission, Permissions, Principal, PrincipalKind};
 use crate::server::complain;
+use crate::state::cluster::{ClusterNodes, FleetNode, SocketNode};
 use crate::state::store::Account;
 
 /// The number of items in a page. Listings are read and written in pages, whatever their length.
@@ -54,6 +55,24 @@ struct PrincipalItem<'a> {
     account_active: bool,
 }
 
+#[derive(Serialize)]
+struct SocketItem<'a> {
+    id: &'a str,
+    pid: Option<u32>,
+    answers: bool,
+}
+
+#[derive(Serialize)]
+struct NodeItem<'a> {
+    id: String,
+    version: &'a str,
+    era: &'a str,
+    beat_age_seconds: f64,
+    applied: u64,
+    lag: u64,
+    settled: bool,
+}
+
 /// A listing in progress.
 pub struct Listing<W> {
     out: W,
@@ -94,6 +113,62 @@ impl<W: Write> Listing<W> {
             "ID", "NAME", "PERMISSIONS", "STORED", "ACCOUNT", "ADDED"
         );
         Listing::begin(out, json, &titles)
+    }
+
+    /// Begins a listing of gateways.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn of_nodes(out: W, json: bool, nodes: &ClusterNodes) -> io::Result<Listing<W>> {
+        let titles = match nodes {
+            ClusterNodes::Sockets(_) => format!("{:<16} {:>8}  STATE", "ID", "PID"),
+            ClusterNodes::Fleet(_) => {
+                format!(
+                    "{:<16} {:<10} {:>7} {:>12} {:>8} {:<8} ERA",
+                    "ID", "VERSION", "BEAT", "APPLIED", "LAG", "SETTLED"
+                )
+            }
+        };
+        Listing::begin(out, json, &titles)
+    }
+
+    /// Writes a gateway on a SQLite file.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn socket(&mut self, node: &SocketNode) -> io::Result<()> {
+        let (id, pid, answers) = (node.id.as_str(), node.pid, node.answers);
+        if !self.json {
+            let state = if answers { "answers" } else { "silent" };
+            let pid = pid.map(|pid| pid.to_string()).unwrap_or_default();
+            return writeln!(self.out, "{id:<16} {pid:>8}  {state}");
+        }
+        self.item(&SocketItem { id, pid, answers })
+    }
+
+    /// Writes a gateway on PostgreSQL.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn node(&mut self, node: &FleetNode) -> io::Result<()> {
+        let FleetNode { id, version, era, beat_age, applied, lag, settled } = node;
+        let (id, age) = (id.to_string(), beat_age.as_secs_f64());
+        if !self.json {
+            let settled = if *settled { "yes" } else { "no" };
+            return writeln!(
+                self.out,
+                "{id:<16} {version:<10} {age:>6.1}s {applied:>12} {lag:>8} {settled:<8} {era}"
+            );
+        }
+        self.item(&NodeItem {
+            id,
+            version,
+            era,
+            beat_age_seconds: (age * 1000.0).round() / 1000.0,
+            applied: *applied,
+            lag: *lag,
+            settled: *settled,
+        })
     }
 
     /// Writes an account.

@@ -16,6 +16,8 @@ pub struct Services {
     pub accounts: Accounts,
     /// Credentials.
     pub credentials: Credentials,
+    /// The running gateways.
+    pub cluster: Arc<Cluster>,
     store: Store,
 }
 
@@ -54,14 +56,16 @@ impl Services {
     }
 
     fn with(store: Store, config: &Config) -> Result<Services, CommandError> {
-        let cluster = Arc::new(Cluster::visit(&store)?);
+        let cluster = Arc::new(Cluster::visit(&store, &config.store)?);
         let metrics = Arc::new(Metrics::new());
         let hasher = Hasher::start(config.auth.bcrypt_cost, 1, 1, metrics.clone());
         let hasher = Arc::new(hasher.map_err(CommandError::Hashing)?);
-        let mutations = Mutations::new(store.clone(), hasher, Arc::new(Epochs::new()), cluster, metrics);
+        let mutations =
+            Mutations::new(store.clone(), hasher, Arc::new(Epochs::new()), cluster.clone(), metrics);
         Ok(Services {
             accounts: Accounts::new(mutations.clone(), Origin::CommandLine),
             credentials: Credentials::new(mutations),
+            cluster,
             store,
         })
     }

@@ -38,6 +38,7 @@ pub use http_entry::{Forms, HttpEntry};
 pub use key_location::{KeyLocation, NamedFile};
 pub use parse::ExaminedConfig;
 pub use postgres_url::{PostgresHost, PostgresUrl, SslMode, UrlPassword};
+pub use quantity::{duration as parse_duration, show_duration};
 pub use route::{Need, RouteSettings};
 pub use settings::{
     AuthSettings, Config, LogFormat, LogLevel, LogSettings, OpsSettings, ServerSettings, StoreSettings,

@@ -24,7 +24,10 @@ const DURATION_FORM: &str = "expected a number and a unit, such as \"250ms\", \"
 const SIZE_FORM: &str = "expected a number and a unit, such as \"512B\", \"64KiB\", \"10MB\" or \"30MiB\"";
 
 /// Parses a duration: `250ms`, `30s`, `10m`, `1h`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// The text for the operator.
+pub fn duration(text: &str) -> Result<Duration, String> {
     scale(text, &DURATION_UNITS, "duration", DURATION_FORM).map(Duration::from_millis)
 }
 
@@ -44,7 +47,7 @@ pub(super) fn size_without_unit(number: &str) -> String {
 }
 
 /// Formats a duration so that [`duration`] parses it, in the largest unit without a remainder.
-pub(super) fn show_duration(duration: Duration) -> String {
+pub fn show_duration(duration: Duration) -> String {
     show(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), &DURATION_UNITS)
 }
 

@@ -77,7 +77,7 @@ impl Core {
         cluster::ask_running(&config.store).await?;
         let store = Store::open(&config.store).await?;
         store.log_faults();
-        let cluster = Arc::new(Cluster::join(&store, epochs.clone()).await?);
+        let cluster = Arc::new(Cluster::join(&store, &config.store, epochs.clone(), metrics.clone()).await?);
         let (auth, threads) = (&config.auth, config.auth.hash_threads_on(cores));
         let hasher = Hasher::start(auth.bcrypt_cost, threads, auth.hash_queue, metrics.clone());
         let hasher = Arc::new(hasher.map_err(StartError::HashThreads)?);

@@ -137,17 +137,21 @@ impl Assembly {
         let under_way = self.workers.requests();
         info!(under_way, "stopping");
         let _ = self.stop.send(true);
-        tokio::select! {
-            left = self.workers.join() => {
-                if left > 0 {
-                    warn!(left, "shutdown deadline passed: open requests and sessions are cut off");
-                }
-                self.cluster.leave();
+        let (workers, cluster) = (self.workers, self.cluster.clone());
+        let ended = async {
+            let left = workers.join().await;
+            if left > 0 {
+                warn!(left, "shutdown deadline passed: open requests and sessions are cut off");
             }
+            // Last: until here, open sessions were decided.
+            cluster.leave().await;
+        };
+        tokio::select! {
+            () = ended => {}
             () = again.asked() => {
                 warn!("second signal to stop: open requests and sessions are cut off");
                 // The workers decide from the cache until the process ends, so other processes must be able to tell it of changes
-                // until then. Its socket stays behind, and another process that finds it dead removes it.
+                // until then. Its socket, or its row in PostgreSQL, stays behind. Another process that finds it dead removes it.
                 std::mem::forget(self.cluster.clone());
             }
         }

@@ -36,6 +36,17 @@ impl Accounts {
         self.mutations.store.account(&name).await?.ok_or(AccountError::NoSuchAccount.into())
     }
 
+    /// Does the same before a change. That there is no such account is then true in every running gateway, too.
+    ///
+    /// # Errors
+    /// As [`Accounts::get`], and [`ManagementError::Unconfirmed`].
+    pub async fn get_for_change(&self, name: &str) -> Result<Account, ManagementError> {
+        match self.get(name).await {
+            Err(refusal) => Err(self.mutations.settled(None, refusal).await),
+            Ok(account) => Ok(account),
+        }
+    }
+
     /// Returns the account holder or credential with this name, if there is one.
     ///
     /// # Errors

@@ -77,6 +77,17 @@ impl Credentials {
         Ok(Manager { account: found.id, authority: Authority::Operator, actor, origin })
     }
 
+    /// Does the same before a revocation. That there is no such account is then true in every running gateway, too.
+    ///
+    /// # Errors
+    /// As [`Credentials::operator`], and [`ManagementError::Unconfirmed`].
+    pub async fn revoking_operator(&self, account: &str, origin: Origin) -> Result<Manager, ManagementError> {
+        match self.operator(account, origin).await {
+            Err(refusal) => Err(self.mutations.settled(None, refusal).await),
+            Ok(manager) => Ok(manager),
+        }
+    }
+
     /// Returns a page of the credentials in the order of their addition: at most `limit`, all added after `after`.
     ///
     /// # Errors

@@ -160,11 +160,19 @@ impl Mutations {
                     confirmed.map(|()| written.value).map_err(ManagementError::from)
                 }
                 Err(refusal) => {
-                    if matches!(refusal, ManagementError::Store(_)) {
-                        // It may have been committed. The others find out by themselves.
-                        mutations.epochs.raise(&name);
+                    let refusal = match refusal {
+                        ManagementError::Store(error) => {
+                            // It may have been committed. The others find out by themselves.
+                            mutations.epochs.raise(&name);
+                            mutations.in_doubt(error)
+                        }
+                        refusal => refusal,
+                    };
+                    let revokes = unended.asked.as_ref().is_some_and(|asked| asked.action.revokes());
+                    match revokes {
+                        true => Err(mutations.settled(Some(&name), refusal).await),
+                        false => Err(refusal),
                     }
-                    Err(refusal)
                 }
             };
             match unended.asked.take() {
@@ -176,6 +184,34 @@ impl Mutations {
             error!(%panic, "a change did not come to its end");
             Err(cut_off())
         })
+    }
+
+    /// Tells for how long it may take until a change is in effect that was perhaps committed.
+    fn in_doubt(&self, error: StoreError) -> ManagementError {
+        match error {
+            StoreError::Uncertain(reason) => ManagementError::Unconfirmed(self.cluster.unknown(reason)),
+            error => ManagementError::Store(error),
+        }
+    }
+
+    /// Returns a refusal once it is true in every process, if it says that there is nothing left to revoke. The change that has led to it
+    /// may have been made by a process that died before anybody was told, or by a call that was answered with an error.
+    pub(super) async fn settled(
+        &self,
+        name: Option<&Canonical>,
+        refusal: ManagementError,
+    ) -> ManagementError {
+        match refusal {
+            ManagementError::NotAllowed(AccountError::NoSuchCredential | AccountError::NoSuchAccount) => {
+                let settled = self.cluster.settle().await;
+                // The wait was for the other processes. This one may not have read of that change yet.
+                if let Some(name) = name {
+                    self.epochs.raise(name);
+                }
+                settled.err().map_or(refusal, ManagementError::Unconfirmed)
+            }
+            refusal => refusal,
+        }
     }
 
     /// Counts and records the outcome of a change.
@@ -238,7 +274,9 @@ mod tests {
         let store = Store::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
         let (epochs, metrics) = (Arc::new(Epochs::new()), Arc::new(Metrics::new()));
         let hasher = Arc::new(Hasher::start(LOWEST_COST, 1, 1, metrics.clone()).unwrap());
-        let cluster = Arc::new(Cluster::join(&store, epochs.clone()).await.unwrap());
+        let cluster = Arc::new(
+            Cluster::join(&store, &StoreSettings::default(), epochs.clone(), metrics.clone()).await.unwrap(),
+        );
         let mutations = Mutations::new(store, hasher, epochs.clone(), cluster, metrics.clone());
         let asked = |action| RequestedChange {
             action,

@@ -96,6 +96,14 @@ impl Epochs {
         self.announce(self.raised.raise(usize::from(self.shard(name).0)));
     }
 
+    /// Does the same for each of these names, and announces it once.
+    pub fn raise_each(&self, names: &[Canonical]) {
+        let raised = names.iter().map(|name| self.raised.raise(usize::from(self.shard(name).0)));
+        if let Some(number) = raised.max() {
+            self.announce(number);
+        }
+    }
+
     /// Does the same as [`Epochs::raise`], for a name whose verified secrets are of no more use. Cached data of the name is
     /// dropped, which only frees its memory: it is stale already, and a slow loader may insert it again.
     pub fn raise_and_forget(&self, name: &Canonical) {

@@ -3,6 +3,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod cluster;
+mod hammer;
 mod model;
 mod orderings;
 mod schema;

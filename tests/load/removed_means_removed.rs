@@ -124,7 +124,11 @@ async fn house() -> (TempDir, Store, Arc<Access>, Accounts, Credentials) {
     .await
     .unwrap();
     let (epochs, metrics) = (Arc::new(Epochs::new()), Arc::new(Metrics::new()));
-    let cluster = Arc::new(Cluster::join(&store, Arc::clone(&epochs)).await.unwrap());
+    let cluster = Arc::new(
+        Cluster::join(&store, &StoreSettings::default(), Arc::clone(&epochs), Arc::clone(&metrics))
+            .await
+            .unwrap(),
+    );
     let hasher = Arc::new(Hasher::start(4, 1, 256, Arc::clone(&metrics)).unwrap());
     let mutations = Mutations::new(
         store.clone(),

@@ -15,9 +15,9 @@ use crate::common::terminal::Terminal;
 use crate::common::{Gateway, PATIENCE, end_of};
 use gatepost::config::{StoreSettings, StoreUrl};
 use gatepost::domain::Canonical;
-use gatepost::state::Epochs;
 use gatepost::state::cluster::Cluster;
 use gatepost::state::store::Store;
+use gatepost::state::{Epochs, Metrics};
 use tempfile::TempDir;
 
 struct Place(TempDir);
@@ -376,6 +376,48 @@ fn a_configuration_that_is_not_there_is_named() {
     assert!(said.contains("config/gatepost.toml"), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateways_on_a_file_are_listed_and_settled() {
+    let p = Place::new();
+    assert!(p.refused("cluster nodes", "").contains("there is no such file"));
+    p.done("account add holder --password-stdin", "passw0rd\n");
+    assert_eq!(p.json("cluster nodes --json"), serde_json::json!([]));
+    let url = StoreUrl::Sqlite(database(p.0.path()));
+    let settings = StoreSettings { url, ..StoreSettings::default() };
+    let store = Store::open(&settings).await.unwrap();
+    let epochs = Arc::new(Epochs::new());
+    let _cluster = Cluster::join(&store, &settings, epochs.clone(), Arc::new(Metrics::new())).await.unwrap();
+    let nodes = p.json("cluster nodes --json");
+    assert_eq!(
+        (&nodes[0]["pid"], &nodes[0]["answers"]),
+        (&std::process::id().into(), &true.into()),
+        "{nodes}"
+    );
+    assert_eq!(nodes.as_array().unwrap().len(), 1);
+    assert!(p.done("cluster nodes", "").contains(" answers\n"));
+
+    // As by a process that died before it told anybody.
+    let before = epochs.now();
+    let name = Canonical::of(b"holder").unwrap();
+    let _untold = store.set_active(&name, false).await.unwrap();
+    p.done("cluster settle", "");
+    assert!(!epochs.is_fresh(before, &name, &name));
+    // And repeated, as after an error: there is no such credential, and that is so everywhere.
+    let before = epochs.now();
+    let _untold = store.set_active(&name, true).await.unwrap();
+    p.refused("credential remove john --account holder", "");
+    assert!(!epochs.is_fresh(before, &name, &name));
+    let before = epochs.now();
+    let _untold = store.remove_account(&name).await.unwrap();
+    p.refused("account remove holder --yes", "");
+    assert!(!epochs.is_fresh(before, &name, &name));
+
+    assert!(p.refused("cluster lease 2s", "").contains("needs no lease"));
+    for wrong in ["cluster lease 100ms", "cluster lease 2h", "cluster lease 3", "cluster lease", "cluster"] {
+        assert_eq!(p.run(wrong, "").status.code(), Some(2), "{wrong}");
+    }
+}
+
 #[tokio::test]
 async fn when_the_command_returns_the_running_gateway_has_let_go() {
     let p = Place::new();
@@ -383,7 +425,9 @@ async fn when_the_command_returns_the_running_gateway_has_let_go() {
     let url = StoreUrl::Sqlite(database(p.0.path()));
     let store = Store::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
     let epochs = Arc::new(Epochs::new());
-    let _cluster = Cluster::join(&store, epochs.clone()).await.unwrap();
+    let _cluster = Cluster::join(&store, &StoreSettings::default(), epochs.clone(), Arc::new(Metrics::new()))
+        .await
+        .unwrap();
     let (john, holder) = (Canonical::of(b"john").unwrap(), Canonical::of(b"holder").unwrap());
     let p = Arc::new(p);
     for (line, input) in [

@@ -43,7 +43,9 @@ async fn gateway() -> Gateway {
     let epochs = Arc::new(Epochs::new());
     let metrics = Arc::new(Metrics::new());
     let hasher = Arc::new(Hasher::start(4, 1, 100, metrics.clone()).unwrap());
-    let cluster = Arc::new(Cluster::join(&store, epochs.clone()).await.unwrap());
+    let cluster = Arc::new(
+        Cluster::join(&store, &StoreSettings::default(), epochs.clone(), metrics.clone()).await.unwrap(),
+    );
     let mutations = Mutations::new(store.clone(), hasher.clone(), epochs.clone(), cluster, metrics.clone());
     let accounts = Accounts::new(mutations.clone(), Origin::CommandLine);
     accounts.add("holder", PASSWORD, Permissions::ALL).await.unwrap();
@@ -157,7 +159,9 @@ async fn it_is_in_force_in_every_process_when_it_is_answered() {
     let g = gateway().await;
     let other_store = open(&g.folder).await;
     let other = Arc::new(Epochs::new());
-    let _cluster = Cluster::join(&other_store, other.clone()).await.unwrap();
+    let _cluster = Cluster::join(&other_store, &StoreSettings::default(), other.clone(), g.metrics.clone())
+        .await
+        .unwrap();
     g.add("john").await.unwrap();
     let (john, holder) = (canonical("john"), canonical("holder"));
     for round in 0..20 {

@@ -218,6 +218,11 @@ impl Member {
         self.is_rung = true;
     }
 
+    /// Takes the arrival of notifications on the present connection, if it has changed: they can be switched off for all nodes.
+    pub fn hears(&mut self, bell: Bell) {
+        self.bell = bell;
+    }
+
     /// Takes the failure of an action or the loss of the connection, at `now`. The driver closes the connection. The node
     /// connects again within an interval of beats, at a random time, so that many nodes do not come at once.
     pub fn failed(&mut self, now: Moment, random: u64) {

@@ -309,7 +309,9 @@ impl Admission<'_> {
             let piece = form.mask(piece).map_err(refusal_of)?;
             spool.write(piece).await.map_err(|error| match error {
                 SpoolError::Io(error) => unspoolable(error),
-                SpoolError::NoRoom => Refusal::Overloaded("Too many large requests at once, try again"),
+                SpoolError::NoRoom => {
+                    Refusal::Overloaded("Too many large requests at once, try again".into())
+                }
             })?;
         }
         let held = form.finish().map_err(refusal_of)?;

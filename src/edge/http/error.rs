@@ -47,7 +47,7 @@ pub enum Refusal {
     /// The credential couldn't be checked.
     Unavailable(Unavailable),
     /// Gatepost has no room for the request, or its store can't be written. The text is for the client.
-    Overloaded(&'static str),
+    Overloaded(Cow<'static, str>),
     /// No backend accepted the request, or its response is invalid.
     BadGateway,
     /// The backend took too long to respond.
@@ -131,7 +131,7 @@ impl Refusal {
             Refusal::Throttled(_) => "Too many failed attempts, try again later".into(),
             Refusal::HeaderTooLarge => "The request header is too large".into(),
             Refusal::Unavailable(_) => "Temporarily unavailable, try again".into(),
-            Refusal::Overloaded(reason) => (*reason).into(),
+            Refusal::Overloaded(reason) => reason.clone(),
             Refusal::BadGateway => "No backend accepted the request, or its response is invalid".into(),
             Refusal::GatewayTimeout => "The backend took too long to respond".into(),
         }

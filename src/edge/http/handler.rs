@@ -150,7 +150,7 @@ impl Underway<'_> {
         let RequestHandler { site, client, .. } = self.handler;
         let fields = session.head().fields();
         if let Some(source) = client.forwarded_source(fields, &self.plan.trusted_proxies) {
-            self.counted = Some(site.sources.enter(source).ok_or(Refusal::Overloaded(TOO_MANY))?);
+            self.counted = Some(site.sources.enter(source).ok_or(Refusal::Overloaded(TOO_MANY.into()))?);
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ use crate::domain::{AccountError, CredentialId, RefusalReason, RequestId};
 use crate::service::access::{HolderDecision, Peer};
 use crate::service::credentials::{Addition, Edit, Manager};
 use crate::service::{self, Credentials, Origin};
+use crate::state::cluster::Unconfirmed;
 use crate::wire::reply as text;
 use crate::wire::{
     BasicBuffer, CallParameters, CallParametersError, CredentialsAction, CredentialsCall, FieldKind,
@@ -252,7 +253,7 @@ impl Call<'_> {
                     let before = body.len();
                     body.extend_from_slice(&piece);
                     if !room.cover_in_memory(before as u64, body.len() as u64) {
-                        return Err(Refusal::Overloaded(request_quota::NO_ROOM));
+                        return Err(Refusal::Overloaded(request_quota::NO_ROOM.into()));
                     }
                 }
                 Ok(None) => return Ok(body),
@@ -386,10 +387,15 @@ fn refusal_of(refusal: service::ManagementError) -> Refusal {
         E::NotAllowed(AccountError::Suspended | AccountError::NoSuchAccount) => Refusal::BadCredential,
         E::NotAllowed(AccountError::NoSuchCredential) => Refusal::NotFound(refusal.to_string().into()),
         E::NotAllowed(AccountError::NameTaken) => Refusal::Conflict(refusal.to_string().into()),
-        E::Busy => Refusal::Overloaded("Temporarily unavailable, try again"),
-        E::Store(_) => Refusal::Overloaded("The change was not made, try again"),
-        E::Unconfirmed(_) => {
-            Refusal::Overloaded("The change is stored, but not yet in force everywhere, try again")
+        E::Busy => Refusal::Overloaded("Temporarily unavailable, try again".into()),
+        E::Store(_) => Refusal::Overloaded("The change was not made, try again".into()),
+        E::Unconfirmed(Unconfirmed::Silent(_)) => {
+            Refusal::Overloaded("The change is stored, but not yet in force everywhere, try again".into())
+        }
+        E::Unconfirmed(Unconfirmed::Unknown { within, .. }) => {
+            let text = "It is unknown if the change was made. If so, it is in force everywhere within";
+            let seconds = within.as_millis().div_ceil(1000);
+            Refusal::Overloaded(format!("{text} {seconds} s at the latest. Try again").into())
         }
     }
 }

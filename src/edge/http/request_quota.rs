@@ -31,7 +31,7 @@ pub fn take(
         if !client.is_trusted(&plan.trusted_proxies) {
             client.note_without_room();
         }
-        Refusal::Overloaded(NO_ROOM)
+        Refusal::Overloaded(NO_ROOM.into())
     })
 }
 

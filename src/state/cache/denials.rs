@@ -64,7 +64,7 @@ impl RememberedDenials {
         denial: Denial,
         now: Moment,
     ) {
-        let remembered = RememberedDenial { denial, until: now + LASTS };
+        let remembered = RememberedDenial { denial, until: now.after(LASTS) };
         self.0.insert(key(keys, proof, circumstance), remembered);
     }
 }
@@ -90,7 +90,7 @@ impl QuietDenials {
         let key = key(keys, proof, circumstance);
         let is_remembered = self.0.get(&key).is_some_and(|until| now < until);
         if is_remembered {
-            self.0.insert(key, now + LASTS_QUIETLY);
+            self.0.insert(key, now.after(LASTS_QUIETLY));
         }
         is_remembered
     }

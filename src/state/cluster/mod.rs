@@ -1,21 +1,26 @@
 //! The processes that share a store. A change of one of them is in effect in all others when it is answered.
 //!
-//! Processes on one SQLite file find each other through unix sockets beside it ([`sockets`]).
+//! Processes on one SQLite file find each other through unix sockets beside it ([`sockets`]). Processes on one PostgreSQL are nodes of a
+//! fleet ([`fleet`]).
 
+mod fleet;
 mod sockets;
 mod unconfirmed;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::Epochs;
 use super::audit::News;
 use super::store::{Change, Store, StoreError};
 use crate::config::{StoreSettings, StoreUrl};
 
-pub use self::sockets::check_folder;
+pub use self::fleet::{FleetNode, LeaseError};
+pub use self::sockets::{SocketNode, check_folder};
 pub use self::unconfirmed::Unconfirmed;
 
+use self::fleet::FleetCluster;
 use self::sockets::{SocketCluster, notice};
+use super::{Epochs, Metrics};
 
 /// The membership among the processes on the same store. It ends when dropped, so it must be kept as long as cached data of the store
 /// is in use.
@@ -23,32 +28,59 @@ use self::sockets::{SocketCluster, notice};
 pub enum Cluster {
     /// Processes on one machine, on one SQLite file.
     Sockets(SocketCluster),
+    /// Processes on any machines, on one PostgreSQL.
+    Fleet(FleetCluster),
+}
+
+/// The gateways on a store.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClusterNodes {
+    /// Those on a SQLite file.
+    Sockets(Vec<SocketNode>),
+    /// Those on a PostgreSQL.
+    Fleet(Vec<FleetNode>),
 }
 
 impl Cluster {
     /// Joins as a process that caches what it reads. Must be called before the first read that is cached.
     ///
     /// # Errors
-    /// The other processes cannot be reached, or the store is unavailable.
-    pub async fn join(store: &Store, epochs: Arc<Epochs>) -> Result<Cluster, StoreError> {
-        SocketCluster::join(store, epochs).await.map(Cluster::Sockets)
+    /// The other processes cannot be reached, or the store is unavailable. A PostgreSQL that cannot be reached is no error: the process
+    /// has no trust until it can.
+    pub async fn join(
+        store: &Store,
+        settings: &StoreSettings,
+        epochs: Arc<Epochs>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Cluster, StoreError> {
+        match settings.url {
+            StoreUrl::Sqlite(_) => SocketCluster::join(store, epochs).await.map(Cluster::Sockets),
+            StoreUrl::Postgres(_) => {
+                FleetCluster::join(store, settings, epochs, metrics).await.map(Cluster::Fleet)
+            }
+        }
     }
 
-    /// Joins as a process that changes the store and caches nothing, such as the command line.
+    /// Joins as a process that changes the store and caches nothing, such as the command line. Needs a tokio runtime that lives as long.
     ///
     /// # Errors
     /// The other processes cannot be reached.
-    pub fn visit(store: &Store) -> Result<Cluster, StoreError> {
-        SocketCluster::visit(store).map(Cluster::Sockets)
+    pub fn visit(store: &Store, settings: &StoreSettings) -> Result<Cluster, StoreError> {
+        match settings.url {
+            StoreUrl::Sqlite(_) => SocketCluster::visit(store).map(Cluster::Sockets),
+            StoreUrl::Postgres(_) => FleetCluster::visit(settings).map(Cluster::Fleet),
+        }
     }
 
-    /// Returns when a committed change is in effect in every other process. `news` is for their audit trails.
+    /// Returns when a committed change is in effect in every other process. On PostgreSQL, only revocations are waited for. `news` is for
+    /// the audit trails of the others.
     ///
     /// # Errors
-    /// [`Unconfirmed`], if a process has not confirmed it in time.
+    /// [`Unconfirmed`], if that is not known to be so.
     pub async fn announce(&self, change: &Change, news: Option<News>) -> Result<(), Unconfirmed> {
         match self {
             Cluster::Sockets(sockets) => sockets.announce(change, news).await,
+            Cluster::Fleet(fleet) => fleet.announce(change, news).await,
         }
     }
 
@@ -56,17 +88,50 @@ impl Cluster {
     /// before it announced it. To be called before the answer "it is so already".
     ///
     /// # Errors
-    /// [`Unconfirmed`], if a process has not confirmed it in time, or the store is unavailable.
+    /// [`Unconfirmed`], if that is not known to be so, or the store is unavailable.
     pub async fn settle(&self) -> Result<(), Unconfirmed> {
         match self {
             Cluster::Sockets(sockets) => sockets.settle().await,
+            Cluster::Fleet(fleet) => fleet.settle().await,
         }
     }
 
-    /// Leaves, as dropping does. May be called once no cached data of the store is in use any more.
-    pub fn leave(&self) {
+    /// The error of a change that was perhaps committed.
+    pub fn unknown(&self, reason: String) -> Unconfirmed {
+        match self {
+            Cluster::Sockets(_) => Unconfirmed::Silent(reason),
+            Cluster::Fleet(fleet) => fleet.unknown(reason),
+        }
+    }
+
+    /// Leaves. Must be called once no cached data of the store is in use any more, and before the store is closed.
+    pub async fn leave(&self) {
         match self {
             Cluster::Sockets(sockets) => sockets.leave(),
+            Cluster::Fleet(fleet) => fleet.leave().await,
+        }
+    }
+
+    /// Lists the gateways on the store.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn nodes(&self) -> Result<ClusterNodes, StoreError> {
+        match self {
+            Cluster::Sockets(sockets) => sockets.nodes().await.map(ClusterNodes::Sockets),
+            Cluster::Fleet(fleet) => fleet.nodes().await.map(ClusterNodes::Fleet),
+        }
+    }
+
+    /// Sets the time for which a gateway that is cut off from PostgreSQL still decides. Returns once all gateways keep to it. `waits` is
+    /// called with the time that this takes.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub async fn change_lease(&self, lease: Duration, waits: impl Fn(Duration)) -> Result<(), LeaseError> {
+        match self {
+            Cluster::Sockets(_) => Err(LeaseError::NotNeeded),
+            Cluster::Fleet(fleet) => fleet.change_lease(lease, waits).await,
         }
     }
 }
@@ -76,8 +141,10 @@ impl Cluster {
 /// # Errors
 /// The directory `DATABASE.nodes` cannot be used.
 pub async fn await_running(settings: &StoreSettings) -> Result<(), StoreError> {
-    let StoreUrl::Sqlite(path) = &settings.url else { return Ok(()) };
-    notice::await_running(path).await
+    match &settings.url {
+        StoreUrl::Sqlite(path) => notice::await_running(path).await,
+        StoreUrl::Postgres(_) => Ok(()),
+    }
 }
 
 /// Checks that each running process uses the same store, before it is opened.
@@ -85,6 +152,8 @@ pub async fn await_running(settings: &StoreSettings) -> Result<(), StoreError> {
 /// # Errors
 /// [`StoreError::Replaced`] if a gateway has another file open. It decides nothing from then on.
 pub async fn ask_running(settings: &StoreSettings) -> Result<(), StoreError> {
-    let StoreUrl::Sqlite(path) = &settings.url else { return Ok(()) };
-    notice::ask_running(path).await
+    match &settings.url {
+        StoreUrl::Sqlite(path) => notice::ask_running(path).await,
+        StoreUrl::Postgres(_) => Ok(()),
+    }
 }

@@ -14,6 +14,9 @@ pub enum StoreError {
     /// The files of the database are no longer those that are open. The text is for log and operator.
     #[error("the store is unavailable: {0}")]
     Replaced(String),
+    /// The connection was lost during a commit: it is unknown whether the change was made.
+    #[error("the store is unavailable: {0}")]
+    Uncertain(String),
     /// A store that cannot be opened.
     #[error("the store {path} cannot be opened: {detail}")]
     Open {
@@ -28,7 +31,9 @@ impl StoreError {
     /// The fault alone, for a message that names the store.
     pub fn reason(&self) -> &str {
         match self {
-            StoreError::Unavailable(reason) | StoreError::Replaced(reason) => reason,
+            StoreError::Unavailable(reason)
+            | StoreError::Replaced(reason)
+            | StoreError::Uncertain(reason) => reason,
             StoreError::Open { detail, .. } => detail,
         }
     }

@@ -93,10 +93,14 @@ impl World {
                 let process = &mut self.processes[place];
                 if let Some(name) = name {
                     // The wait is for the other nodes. In this one, only this name is as new as the commit.
-                    process.decisions.raise(name);
+                    if self.deviation != Deviation::OwnCacheKeepsWhatIsSettled {
+                        process.decisions.raise(name);
+                    }
                     states = states.iter().enumerate().map(|(n, s)| if n == name { *s } else { 0 }).collect();
                 }
-                process.decisions.raise_lowest(era, number);
+                if self.deviation != Deviation::OwnChangeSetsNoLimit {
+                    process.decisions.raise_lowest(era, number);
+                }
                 let now = process.clock.at(self.now);
                 let wait = process.revoker.wait(now, number, era);
                 process.waits.insert(wait, Pending { began, states });

@@ -8,7 +8,7 @@ mod database;
 mod faults;
 mod node;
 mod outcome;
-mod random;
+pub mod random;
 mod world;
 
 use std::ops::Range;
@@ -142,6 +142,8 @@ fn each_rule_that_is_left_out_is_noticed() {
         Deviation::NoTokens,
         Deviation::NoLowestNumber,
         Deviation::NoGrace,
+        Deviation::OwnChangeSetsNoLimit,
+        Deviation::OwnCacheKeepsWhatIsSettled,
     ] {
         let size = if deviation == Deviation::NoTokens { crashing } else { FAULTY };
         let found = (0..1_000).find(|seed| run(*seed, size, deviation).outcome.violation.is_some());

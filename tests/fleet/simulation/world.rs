@@ -32,6 +32,10 @@ pub enum Deviation {
     NoLowestNumber,
     /// A young era counts as settled.
     NoGrace,
+    /// The number of an own change is no lower limit for rows that are read.
+    OwnChangeSetsNoLimit,
+    /// Whoever finds a credential as wanted already waits, and drops nothing of its own cache.
+    OwnCacheKeepsWhatIsSettled,
 }
 
 /// The size of a simulation.

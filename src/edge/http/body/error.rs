@@ -42,5 +42,5 @@ pub fn form_refused(error: FormError) -> BodyError {
 /// The refusal of a request whose body can't be spooled.
 pub fn spool_failed(error: io::Error) -> BodyError {
     tracing::error!(%error, "the body of a request can't be spooled");
-    BodyError::Refused(Refusal::Overloaded("Temporarily unavailable, try again"))
+    BodyError::Refused(Refusal::Overloaded("Temporarily unavailable, try again".into()))
 }

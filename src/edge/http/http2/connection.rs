@@ -212,7 +212,7 @@ impl Http2Connection {
     async fn refuse(&self, mut session: ClientSession) {
         self.client.note_without_room();
         self.settle();
-        let refusal = Refusal::Overloaded(NO_ROOM);
+        let refusal = Refusal::Overloaded(NO_ROOM.into());
         self.site.metrics.http_request(self.site.entry, refusal.status(), Duration::ZERO);
         let id = self.site.ids.next();
         let plan = self.site.plan.load_full();

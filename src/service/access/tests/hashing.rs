@@ -1,7 +1,5 @@
 //! Passwords and their stored hashes.
 
-use std::time::Instant;
-
 use super::*;
 use crate::state::hashing::HashShare;
 
@@ -66,7 +64,7 @@ async fn a_full_queue_is_unavailable_and_no_failure() {
 async fn a_refusal_for_lack_of_capacity_waits_for_the_configured_cost() {
     for (cost, least, most) in [(COST, 250, 900), (12, 900, 3000)] {
         let house = house_with(cost, AuthSettings::default()).await;
-        let began = Instant::now();
+        let began = std::time::Instant::now();
         house.access.unavailable(&DecisionClock::start(), Unavailable::Busy).await;
         let waited = began.elapsed().as_millis();
         assert!((least..most).contains(&waited), "{cost}: {waited} ms");

@@ -14,6 +14,7 @@
 //! any more ([`Store::verify_files`]), and does not acknowledge a notice of a change in another file.
 
 mod ledger;
+mod nodes;
 mod nodes_folder;
 pub(super) mod notice;
 mod roll_call;
@@ -30,6 +31,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
+
+pub use self::nodes::SocketNode;
 
 use self::ledger::Ledger;
 use self::nodes_folder::NodesFolder;
@@ -151,7 +154,7 @@ impl SocketCluster {
     /// [`Unconfirmed`] if a process has not acknowledged within 6 seconds. Processes that are gone are not waited for.
     pub(super) async fn announce(&self, change: &Change, news: Option<News>) -> Result<(), Unconfirmed> {
         let ChangePosition::Counted { after, upto } = change.position else {
-            return Err(Unconfirmed("the change is not one of this file".to_owned()));
+            return Err(Unconfirmed::Silent("the change is not one of this file".to_owned()));
         };
         if let Some(member) = &self.member {
             member.shared.note(after, upto);
@@ -167,7 +170,7 @@ impl SocketCluster {
     /// # Errors
     /// As [`SocketCluster::announce`], and if the store is unavailable.
     pub(super) async fn settle(&self) -> Result<(), Unconfirmed> {
-        let upto = self.store.changes().await.map_err(|error| Unconfirmed(error.to_string()))?;
+        let upto = self.store.changes().await.map_err(|error| Unconfirmed::Silent(error.to_string()))?;
         let notice = Notice { upto, database: Some(self.database), settles: true, ..Notice::default() };
         let own = async {
             if let Some(member) = &self.member {
@@ -180,13 +183,13 @@ impl SocketCluster {
     /// Sends a notice to every other process, and returns when each has acknowledged it.
     async fn send(&self, notice: &Notice) -> Result<(), Unconfirmed> {
         let own = self.member.as_ref().map(|member| member.shared.name.lock().clone());
-        let mut notice = serde_json::to_vec(notice).map_err(|e| Unconfirmed(e.to_string()))?;
+        let mut notice = serde_json::to_vec(notice).map_err(|e| Unconfirmed::Silent(e.to_string()))?;
         notice.push(b'\n');
         // A process that does not answer in time is named, before the whole is given up.
         let patience = self.timing.patience * 6 / 5;
         let told = timeout(patience, self.tell_all(notice.into(), own)).await;
         told.unwrap_or_else(|_| {
-            Err(Unconfirmed(match self.roll.others() {
+            Err(Unconfirmed::Silent(match self.roll.others() {
                 Err(foreign) => foreign.to_owned(),
                 Ok(_) => format!(
                     "it has the database open, and no socket of it answers in {}: restart it",
@@ -201,9 +204,9 @@ impl SocketCluster {
         let (mut told, mut seats) = (HashSet::new(), HashSet::new());
         let (mut pause, mut was_removed) = (Duration::from_millis(1), self.was_removed);
         loop {
-            let folder = Arc::new(self.place.open().map_err(Unconfirmed)?);
+            let folder = Arc::new(self.place.open().map_err(Unconfirmed::Silent)?);
             let names = folder.names().map_err(|error| {
-                Unconfirmed(format!("{} cannot be read: {error}", self.place.path().display()))
+                Unconfirmed::Silent(format!("{} cannot be read: {error}", self.place.path().display()))
             })?;
             let mut tellings = JoinSet::new();
             for name in names.into_iter().filter(|name| own.as_ref() != Some(name) && !told.contains(name)) {

@@ -145,8 +145,8 @@ pub(super) async fn tell(
     });
     match told.await {
         Ok(Ok(is_told)) => Ok(is_told),
-        Ok(Err(e)) => Err(Unconfirmed(format!("{name}: {e}"))),
-        Err(_) => Err(Unconfirmed(format!("{name}: no answer within {} s", patience.as_secs_f32()))),
+        Ok(Err(e)) => Err(Unconfirmed::Silent(format!("{name}: {e}"))),
+        Err(_) => Err(Unconfirmed::Silent(format!("{name}: no answer within {} s", patience.as_secs_f32()))),
     }
 }
 

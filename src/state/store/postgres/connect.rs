@@ -68,7 +68,8 @@ impl Servers {
     /// each server.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], with the reason of each server.
+    /// [`StoreError::Unavailable`], with the reason of each server, and [`StoreError::Open`] if one of them will refuse it as long as its
+    /// configuration is the same.
     pub(in crate::state) async fn connect(&self, patience: Duration) -> Result<PgConnection, StoreError> {
         self.find_primary(self.last.load(Ordering::Relaxed), patience).await.map(|primary| primary.connection)
     }
@@ -121,7 +122,7 @@ impl Servers {
 
     async fn find_primary(&self, first: usize, patience: Duration) -> Result<Primary, StoreError> {
         let password = self.password().await.map_err(StoreError::Unavailable)?;
-        let mut reasons = Vec::new();
+        let (mut reasons, mut is_final) = (Vec::new(), false);
         for nth in 0..self.count() {
             let index = (first + nth) % self.count();
             let host = &self.url.hosts[index];
@@ -131,11 +132,18 @@ impl Servers {
                     self.last.store(index, Ordering::Relaxed);
                     return Ok(primary);
                 }
-                Ok(Err(reason)) => reasons.push(format!("{host}: {reason}")),
+                Ok(Err(fault)) => {
+                    is_final |= fault.is_final;
+                    reasons.push(format!("{host}: {}", fault.reason));
+                }
                 Err(_) => reasons.push(format!("{host}: no answer within {patience:?}")),
             }
         }
-        Err(StoreError::Unavailable(reasons.join("; ")))
+        let detail = reasons.join("; ");
+        match is_final {
+            true => Err(StoreError::Open { path: self.url.to_string(), detail }),
+            false => Err(StoreError::Unavailable(detail)),
+        }
     }
 
     fn options(&self, host: &PostgresHost, password: Option<&str>) -> PgConnectOptions {
@@ -200,8 +208,21 @@ fn read_password(path: &Path) -> Result<String, String> {
     }
 }
 
+/// The reason for which a server cannot be used.
+struct LoginFault {
+    reason: String,
+    /// True if the server was reached, and refuses the login as such.
+    is_final: bool,
+}
+
+impl From<sqlx::Error> for LoginFault {
+    fn from(error: sqlx::Error) -> LoginFault {
+        LoginFault { reason: faults::in_words(&error), is_final: faults::is_refused_login(&error) }
+    }
+}
+
 /// Logs in to a server that takes changes.
-async fn log_in(options: PgConnectOptions) -> Result<Primary, String> {
+async fn log_in(options: PgConnectOptions) -> Result<Primary, LoginFault> {
     let with_keepalive = options.clone().options(KEEPALIVE);
     let (options, connected) = match with_keepalive.connect().await {
         Err(error) if faults::is_unsupported_setting(&error) => {
@@ -210,14 +231,12 @@ async fn log_in(options: PgConnectOptions) -> Result<Primary, String> {
         }
         connected => (with_keepalive, connected),
     };
-    let mut connection = connected.map_err(|error| faults::in_words(&error))?;
+    let mut connection = connected?;
     // As text, without a prepared statement.
-    let recovery = sqlx::raw_sql("SELECT pg_is_in_recovery()").fetch_one(&mut connection).await;
-    let row = recovery.map_err(|error| faults::in_words(&error))?;
-    match sqlx::Row::try_get::<bool, _>(&row, 0) {
-        Ok(false) => Ok(Primary { options, connection }),
-        Ok(true) => Err("it is in recovery, not the primary".to_owned()),
-        Err(error) => Err(faults::in_words(&error)),
+    let row = sqlx::raw_sql("SELECT pg_is_in_recovery()").fetch_one(&mut connection).await?;
+    match sqlx::Row::try_get::<bool, _>(&row, 0)? {
+        false => Ok(Primary { options, connection }),
+        true => Err(LoginFault { reason: "it is in recovery, not the primary".to_owned(), is_final: false }),
     }
 }
 

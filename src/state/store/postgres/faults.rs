@@ -55,6 +55,12 @@ pub(super) fn is_unsupported_setting(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "08P01")
 }
 
+/// Returns true if a server has refused the login: the user, the password, or the database is wrong.
+pub(super) fn is_refused_login(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+    matches!(&*code, "28P01" | "28000" | "3D000" | "42501")
+}
+
 /// Returns true if the connection is of no more use: it is lost, or the server is ending it.
 pub(super) fn is_lost(error: &sqlx::Error) -> bool {
     match error {

@@ -31,6 +31,11 @@ impl ReadFloor {
         }
     }
 
+    /// Sets it to this number of changes, also to a lower one: after a crash, a server may have fewer changes than before in the same era.
+    pub fn reset(&self, number: u64, era: Era) {
+        *self.0.write() = Some(Floor { number, era });
+    }
+
     /// The state of this moment; `None` until the process has joined the others, which decides nothing before.
     pub(super) fn now(&self) -> Option<Floor> {
         *self.0.read()
@@ -75,6 +80,14 @@ mod tests {
             floor.publish(number, era(timeline));
             assert_eq!(floor.now(), Some(Floor { number: expected, era: era(timeline) }));
         }
+    }
+
+    #[test]
+    fn it_is_lowered_if_the_server_went_back() {
+        let floor = ReadFloor::default();
+        floor.publish(5, era(1));
+        floor.reset(4, era(1));
+        assert_eq!(floor.now(), Some(Floor { number: 4, era: era(1) }));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use sqlx::Row as _;
 
-use super::faults::unavailable;
+use super::faults::{is_lost, unavailable};
 use super::pool::{PooledTransaction, PostgresPool, position};
 use crate::domain::AccountError;
 use crate::domain::fleet::ChangeToken;
@@ -65,14 +65,22 @@ impl PostgresMutation {
         self.execute(statement).await
     }
 
-    /// Commits. After an error it is unknown if that was done.
+    /// Commits. After an error it is unknown if that was done. From then on, this process uses no row that was read from an earlier state:
+    /// the caller raises epochs afterwards.
     pub(in crate::state::store) async fn commit(mut self) -> Result<ChangePosition, StoreError> {
-        let rows = self.transaction.run_text(COMMIT).await.map_err(unavailable)?;
+        let committed = self.transaction.run_text(COMMIT).await;
+        let rows = committed.map_err(|error| match is_lost(&error) {
+            true => StoreError::Uncertain(unavailable(error).reason().to_owned()),
+            // It was rolled back.
+            false => unavailable(error),
+        })?;
+        let floor = self.transaction.floor();
         self.transaction.ended();
         let lost = || StoreError::Unavailable("table counter has lost its row".to_owned());
         let row = rows.iter().find(|row| row.len() == 3).ok_or_else(lost)?;
         let (number, era) = position(row, "number", "era")?;
         let token = ChangeToken(row.try_get("token").map_err(unavailable)?);
+        floor.publish(number, era);
         Ok(ChangePosition::Logged { number, token, era })
     }
 }

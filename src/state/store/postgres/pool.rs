@@ -146,7 +146,7 @@ impl PoolShared {
         floor: Option<Floor>,
     ) -> Result<Vec<Row>, StoreError> {
         let sql = format!(
-            "WITH seen AS MATERIALIZED (SELECT number AS seen_number, gatepost_era() AS seen_era FROM counter) \
+            "WITH seen AS MATERIALIZED (SELECT number AS seen_number, gatepost_era() AS seen_era FROM counter LIMIT 1) \
              SELECT seen_number, seen_era, found.* FROM seen LEFT JOIN \
              (SELECT CAST(1 AS BIGINT) AS is_found, wanted.* FROM ({}) AS wanted) AS found ON true{order}",
             statement.sql()
@@ -256,6 +256,11 @@ impl PooledTransaction {
     /// Runs a text of statements without values, in one round trip.
     pub(super) async fn run_text(&mut self, sql: &str) -> Result<Vec<PgRow>, sqlx::Error> {
         self.run(sql, self.shared.patience).await
+    }
+
+    /// The state that every read must have seen.
+    pub(super) fn floor(&self) -> Arc<ReadFloor> {
+        self.shared.floor.clone()
     }
 
     /// Ends it after a commit: its connection is outside of a transaction.

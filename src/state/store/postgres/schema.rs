@@ -114,7 +114,10 @@ pub(in crate::state::store) async fn migrate(
 async fn connect(settings: &StoreSettings) -> Result<PgConnection, DatabaseFault> {
     let unreachable = |error: StoreError| DatabaseFault::Unreachable(error.reason().to_owned());
     let servers = Servers::direct(settings).map_err(unreachable)?;
-    servers.connect(settings.busy_timeout.max(CONNECTING)).await.map_err(unreachable)
+    servers.connect(settings.busy_timeout.max(CONNECTING)).await.map_err(|error| match error {
+        StoreError::Open { detail, .. } => DatabaseFault::Unfit(detail),
+        error => unreachable(error),
+    })
 }
 
 async fn state(connection: &mut PgConnection) -> Result<SchemaState, DatabaseFault> {

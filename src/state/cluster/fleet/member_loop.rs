@@ -1,0 +1,276 @@
+//! The loop of a node: registers it, beats, reads the log of changes, and applies them.
+
+use std::future::pending;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+use tracing::{error, info, warn};
+
+use super::connection::{FleetConnection, late};
+use super::node_view::NodeView;
+use super::rows::NodeRead;
+use super::{rows, statements};
+use crate::domain::Moment;
+use crate::domain::fleet::{Application, Bell, Era, Member, MemberAction, Staleness};
+use crate::state::store::postgres::{ReadFloor, Servers};
+use crate::state::store::{Store, StoreError};
+use crate::state::{Epochs, Metrics, clock};
+
+/// The parts of a node that its loop keeps up to date.
+pub(super) struct MemberLoop {
+    servers: Servers,
+    store: Store,
+    floor: Arc<ReadFloor>,
+    epochs: Arc<Epochs>,
+    metrics: Arc<Metrics>,
+    view: Arc<NodeView>,
+    member: Member,
+    connection: Option<FleetConnection>,
+    /// True once the schema is known to be there.
+    is_ready: bool,
+    /// The era in the metrics.
+    shown: Option<Era>,
+    /// True if the last failure was logged, and nothing has succeeded since.
+    is_lost: bool,
+}
+
+impl MemberLoop {
+    /// A node that is not connected.
+    pub(super) fn new(
+        servers: Servers,
+        store: Store,
+        epochs: Arc<Epochs>,
+        metrics: Arc<Metrics>,
+        view: Arc<NodeView>,
+    ) -> MemberLoop {
+        let (member, connection) = (Member::new(), None);
+        let floor = store.read_floor();
+        MemberLoop {
+            servers,
+            store,
+            floor,
+            epochs,
+            metrics,
+            view,
+            member,
+            connection,
+            is_ready: false,
+            shown: None,
+            is_lost: false,
+        }
+    }
+
+    /// Runs until the node is asked to leave, and has left.
+    pub(super) async fn run(mut self, mut leaves: oneshot::Receiver<()>) {
+        let mut is_leaving = false;
+        loop {
+            if !is_leaving && !matches!(leaves.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
+                is_leaving = true;
+                self.stop();
+            }
+            match self.member.next(clock::now(), random) {
+                MemberAction::Left => return,
+                MemberAction::WaitUntil(until) => tokio::select! {
+                    _ = &mut leaves, if !is_leaving => {
+                        is_leaving = true;
+                        self.stop();
+                    }
+                    waited = wait(self.connection.as_mut(), until) => match waited {
+                        Ok(true) => self.member.bell(),
+                        Ok(false) => {}
+                        Err(error) => self.fail(&error),
+                    },
+                },
+                action => {
+                    if let Err(error) = self.carry_out(action).await {
+                        self.fail(&error);
+                    }
+                }
+            }
+            if self.connection.as_mut().is_some_and(FleetConnection::drain) {
+                self.member.bell();
+            }
+            self.view.update(&self.member);
+        }
+    }
+
+    /// Ends the trust of this process, which has stopped deciding.
+    fn stop(&mut self) {
+        self.epochs.trust().end();
+        self.member.leave();
+    }
+
+    /// Carries out an action within its time limit.
+    async fn carry_out(&mut self, action: MemberAction) -> Result<(), StoreError> {
+        let limit = self.member.step_timeout();
+        if action == MemberAction::Connect {
+            // Its time limit is for each server.
+            return self.connect().await;
+        }
+        timeout(limit, self.send(action)).await.unwrap_or_else(|_| Err(late(limit)))
+    }
+
+    async fn connect(&mut self) -> Result<(), StoreError> {
+        if !self.is_ready {
+            self.store.make_ready().await?;
+            self.is_ready = true;
+        }
+        let (connection, era) = FleetConnection::open(&self.servers, self.member.step_timeout()).await?;
+        let bell = connection.bell();
+        self.member.connected(clock::now(), era, bell);
+        self.connection = Some(connection);
+        if bell == Bell::Silent {
+            warn!(
+                "notifications of PostgreSQL do not arrive, so changes are looked for 40 times a second: \
+                 set store.direct_url to a connection without a pooler"
+            );
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, action: MemberAction) -> Result<(), StoreError> {
+        let Some(connection) = &mut self.connection else {
+            return Err(StoreError::Unavailable("there is no connection".to_owned()));
+        };
+        match action {
+            MemberAction::Connect | MemberAction::WaitUntil(_) | MemberAction::Left => {}
+            MemberAction::Register { id, beat, era } => {
+                let sent_at = clock::now();
+                let rows = connection.run(statements::register(id, beat, era)).await?;
+                rows::with_column(&rows, "id").ok_or_else(another_era)?;
+                self.metrics.node().beat(sent_at);
+                self.member.registered();
+            }
+            MemberAction::Beat { id } => {
+                let sent_at = clock::now();
+                let reply = rows::beat(&connection.run(statements::beat(id)).await?)?;
+                if let Some((_, queue)) = reply {
+                    self.metrics.node().beat(sent_at);
+                    self.metrics.notify_queue_ratio.set(queue);
+                }
+                self.member.beaten(reply.map(|(reply, _)| reply));
+            }
+            MemberAction::Read { applied } => {
+                let rows = connection.run(statements::read(applied)).await?;
+                let received_at = clock::now();
+                let NodeRead { log, news, is_announced } = rows::log(&rows)?;
+                let terms = log.terms;
+                self.metrics.node().saw(log.last.number);
+                self.member.hears(if is_announced { connection.bell() } else { Bell::Silent });
+                let application = self.member.read(received_at, log);
+                let is_first = application.stale == Staleness::Everything;
+                self.apply(application);
+                self.view.set_terms(terms);
+                // A process that has just begun need not tell what was done before.
+                if !is_first {
+                    news.iter().for_each(|news| news.write());
+                }
+            }
+            MemberAction::Acknowledge { id, position } => {
+                connection.run(statements::acknowledge(id, position)).await?;
+                self.member.acknowledged();
+            }
+            MemberAction::Settle { id, era } => {
+                connection.run(statements::mark_settled(id, era)).await?;
+                self.member.settled();
+            }
+            MemberAction::Trim => {
+                connection.run(statements::trim()).await?;
+                self.member.trimmed();
+            }
+            MemberAction::Leave { id } => {
+                connection.run(statements::leave(id)).await?;
+                self.member.left();
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out what a read of the log has found, in this order: a check loads its epoch, then the lowest number, and then
+    /// reads.
+    fn apply(&mut self, application: Application) {
+        let Application { lowest: (era, number), stale, applied, trust_until, went_back } = application;
+        match &stale {
+            Staleness::Everything => {
+                self.floor.reset(number, era);
+                self.epochs.raise_all();
+            }
+            Staleness::Names(names) => {
+                self.floor.publish(number, era);
+                self.epochs.raise_each(names);
+            }
+        }
+        if let Some(until) = trust_until {
+            self.epochs.trust().extend(until);
+            if std::mem::take(&mut self.is_lost) {
+                info!(%era, number, "connected to the cluster again");
+            }
+        }
+        if let Some(lost) = went_back {
+            self.metrics.database_went_back.inc();
+            error!("PostgreSQL went back from {} to {}: revocations may be lost", lost.from, lost.to);
+        }
+        self.show(era, applied);
+    }
+
+    /// Shows the era and the number in the metrics.
+    fn show(&mut self, era: Era, applied: u64) {
+        let metrics = &self.metrics;
+        if self.shown.replace(era) == Some(era) {
+            metrics.node().applied(applied);
+            return;
+        }
+        metrics.node().entered_era(applied);
+        metrics.database_timeline.set(i64::from(era.timeline));
+        metrics.database_start_time.set(era.started_at / 1_000_000);
+    }
+
+    /// Closes the connection after a failure. The next one comes at a random time within an interval of beats.
+    fn fail(&mut self, error: &StoreError) {
+        if self.connection.take().is_some() {
+            // It may be a primary that the others have left.
+            self.servers.skip();
+        }
+        self.member.failed(clock::now(), random());
+        self.view.fail(error);
+        if !std::mem::replace(&mut self.is_lost, true) {
+            warn!(%error, "connection to the cluster lost: nothing is decided once trust has run out");
+        }
+    }
+}
+
+/// Waits until that moment, or for a notification, which is true.
+async fn wait(connection: Option<&mut FleetConnection>, until: Moment) -> Result<bool, StoreError> {
+    let rung = async {
+        match connection {
+            Some(connection) => connection.rung().await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        rung = rung => rung.map(|()| true),
+        () = sleep_until(until) => Ok(false),
+    }
+}
+
+/// Sleeps until that moment.
+pub(super) async fn sleep_until(until: Moment) {
+    match until {
+        Moment::MAX => pending().await,
+        until => sleep(until.since(clock::now())).await,
+    }
+}
+
+fn another_era() -> StoreError {
+    StoreError::Unavailable(
+        "PostgreSQL was restarted meanwhile, or a pooler has changed the server".to_owned(),
+    )
+}
+
+/// A random number. If there are none, the database refuses a row with an ID that exists, and another attempt follows.
+fn random() -> u64 {
+    let mut random = [0; 8];
+    let _ = getrandom::fill(&mut random);
+    u64::from_ne_bytes(random)
+}

@@ -1,0 +1,4 @@
+//! Several nodes on a real PostgreSQL: a revocation is in effect on all of them when it is answered.
+
+mod gateways;
+mod nodes;
