@@ -188,6 +188,27 @@ fn a_killed_node_is_waited_for_until_its_trust_has_ended_and_a_stopped_one_is_no
 }
 
 #[test]
+fn a_gateway_whose_database_restarts_is_back_within_a_second() {
+    let (server, backend) = (PostgresServer::start(&[]), Backend::hello());
+    let database = server.database();
+    let one = gateway(&database.url(), &backend);
+    one.account("email,api,web");
+    add_credentials(&database, 1);
+    for how in [Stop::Fast, Stop::Immediate] {
+        assert_eq!((check(&one, "user0"), ready(&one)), (200, 200));
+        server.stop(how);
+        let took = wait_for(&one, "user0", 503);
+        assert!(took < LONGEST + Duration::from_secs(1), "{took:?}");
+        assert_eq!(ready(&one), 503);
+        let (status, text) = remove(&one, "user0");
+        assert_eq!(status, 503, "{text}");
+        server.start_again();
+        let took = wait_for(&one, "user0", 200);
+        assert!(took < Duration::from_secs(1), "{how:?}: {took:?}");
+    }
+}
+
+#[test]
 fn a_gateway_starts_without_its_database_and_serves_once_it_is_there() {
     let (server, backend) = (PostgresServer::start(&[]), Backend::hello());
     let database = server.database();
