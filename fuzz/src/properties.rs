@@ -328,6 +328,14 @@ pub fn smtp_session(data: &[u8]) {
     }
 }
 
+/// The replies to be compared. If a backend is lost within a message that is refused as well, the reply tells what was seen first, and
+/// that depends on what had arrived. Either is right.
+fn comparable(out: &[u8], loses: bool) -> Vec<u8> {
+    let either = |line: &[u8]| loses && (line.starts_with(b"451 4.4.2") || line.starts_with(b"550 5.6.0"));
+    let lines = out.split_inclusive(|b| *b == b'\n');
+    lines.flat_map(|line| if either(line) { b"lost or refused\r\n" } else { line }).copied().collect()
+}
+
 /// The checks of [`smtp_session`] for a listener with these settings.
 fn hold_session(cuts: &[u8], bytes: &[u8], settings: &SessionSettings) {
     if !bytes.windows(8).any(|w| w.eq_ignore_ascii_case(b"STARTTLS")) {
@@ -340,7 +348,8 @@ fn hold_session(cuts: &[u8], bytes: &[u8], settings: &SessionSettings) {
         for pair in cuts.windows(2) {
             split.feed(&bytes[pair[0]..pair[1]]);
         }
-        assert_eq!(whole.out, split.out);
+        let loses = bytes.windows(4).any(|w| w == b"lost");
+        assert_eq!(comparable(&whole.out, loses), comparable(&split.out, loses));
         assert_eq!(whole.delivered, split.delivered);
         assert_eq!(whole.closed, split.closed);
         for message in &whole.delivered {
