@@ -266,7 +266,7 @@ fn a_removal_that_is_repeated_is_not_answered_before_it_is_in_effect() {
         }
         for command in commands {
             let text = command.join().unwrap();
-            assert!(!text.contains("no such") && text.contains("restart"), "{text}");
+            assert!(!text.contains("no such") && text.contains("not confirmed"), "{text}");
         }
     });
     gateways[1].signal("CONT");
