@@ -162,6 +162,7 @@ impl MemberLoop {
                 let is_first = application.stale == Staleness::Everything;
                 self.apply(application);
                 self.view.set_terms(terms);
+                self.metrics.lease_seconds.set(terms.lease.as_secs_f64());
                 // A process that has just begun need not tell what was done before.
                 if !is_first {
                     news.iter().for_each(|news| news.write());
