@@ -229,10 +229,9 @@ impl MemberLoop {
 
     /// Closes the connection after a failure. The next one comes at a random time within an interval of beats.
     fn fail(&mut self, error: &StoreError) {
-        if self.connection.take().is_some() {
-            // It may be a primary that the others have left.
-            self.servers.skip();
-        }
+        self.connection = None;
+        // It may be a primary that the others have left, and that confirms no write any more.
+        self.servers.skip();
         self.member.failed(clock::now(), random());
         self.view.fail(error);
         if !std::mem::replace(&mut self.is_lost, true) {
