@@ -15,6 +15,8 @@ mod tests;
 const FASTEST: Duration = Duration::from_millis(1);
 const SLOWEST: Duration = Duration::from_millis(5);
 const PACE_PER_NODE: Duration = Duration::from_micros(200);
+/// The time to the next look after a failure, while something waits.
+const RETRY: Duration = Duration::from_millis(50);
 /// The shortest time between two looks while nothing waits: they find rows of the dead.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -242,9 +244,11 @@ impl Revoker {
     /// Takes the failure of an action at `now`, and returns the waits that ended by it.
     pub fn failed(&mut self, now: Moment) -> Vec<(WaitId, RevocationVerdict)> {
         self.is_awaiting = false;
-        self.look_at = now.after(SLOWEST);
         let lost = self.waits.extract_if(.., |wait| wait.looks != Looks::None);
-        lost.map(|wait| (wait.id, RevocationVerdict::Unknown)).collect()
+        let ended = lost.map(|wait| (wait.id, RevocationVerdict::Unknown)).collect();
+        // A database that refuses connections is not asked for more than it can refuse.
+        self.look_at = now.after(if self.waits.is_empty() { QUIET } else { RETRY });
+        ended
     }
 
     /// Replaces each moment by its image: those that are remembered, and those that are due. For tests that explore all

@@ -68,10 +68,11 @@ impl Store {
     ) -> Result<Written<()>, MutationError> {
         let mut mutation = Mutation::begin(self).await?;
         let before = mutation.fetch_locked(Statement::new(sql::ACCOUNT_RIGHTS).text(name.as_str())).await?;
-        let before = before.ok_or(AccountError::NoSuchAccount)?.permissions("bits")?;
+        before.ok_or(AccountError::NoSuchAccount)?;
         let statement = Statement::new(sql::SET_RIGHTS).text(name.as_str());
         mutation.execute(statement.number(rights.bits().into()).number(now())).await?;
-        let effect = Effect::of_taken(before.minus(rights));
+        // By what is asked for, and not by the difference: perhaps a call before this one has made it, and was not answered.
+        let effect = Effect::of_taken(Permissions::ALL.minus(rights));
         Ok(Written { value: (), change: mutation.commit(*name, effect).await? })
     }
 

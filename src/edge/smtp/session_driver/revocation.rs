@@ -38,7 +38,9 @@ impl SessionDriver {
     /// can't be checked, or if it lost `email`, which ends the transaction.
     pub(super) async fn is_still_valid(&mut self) -> Option<Result<(), Reply>> {
         // Trust by the clock, as a step is forwarded after this: the announcement of its end may come late.
-        if self.changes.has_changed() || self.unsure || !self.worker.entry.access.has_trust() {
+        // Before the changes: a node that catches up raises them, and then extends its trust.
+        let has_trust = self.worker.entry.access.has_trust();
+        if self.changes.has_changed() || self.unsure || !has_trust {
             self.unsure = true;
             Box::pin(self.look_for_changes()).await;
         }

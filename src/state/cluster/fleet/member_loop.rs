@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -17,6 +18,10 @@ use crate::state::store::postgres::{ReadFloor, Servers};
 use crate::state::store::{Store, StoreError};
 use crate::state::{Epochs, Metrics, clock};
 
+/// The interval at which the same failure is logged, and another one.
+const COMPLAINTS: Duration = Duration::from_secs(60);
+const OTHER_COMPLAINTS: Duration = Duration::from_secs(5);
+
 /// The parts of a node that its loop keeps up to date.
 pub(super) struct MemberLoop {
     servers: Servers,
@@ -31,8 +36,8 @@ pub(super) struct MemberLoop {
     is_ready: bool,
     /// The era in the metrics.
     shown: Option<Era>,
-    /// True if the last failure was logged, and nothing has succeeded since.
-    is_lost: bool,
+    /// The last failure that was logged, and the moment, if nothing has succeeded since.
+    lost: Option<(String, Moment)>,
 }
 
 impl MemberLoop {
@@ -57,7 +62,7 @@ impl MemberLoop {
             connection,
             is_ready: false,
             shown: None,
-            is_lost: false,
+            lost: None,
         }
     }
 
@@ -204,7 +209,7 @@ impl MemberLoop {
         }
         if let Some(until) = trust_until {
             self.epochs.trust().extend(until);
-            if std::mem::take(&mut self.is_lost) {
+            if self.lost.take().is_some() {
                 info!(%era, number, "connected to the cluster again");
             }
         }
@@ -234,8 +239,15 @@ impl MemberLoop {
         self.servers.skip();
         self.member.failed(clock::now(), random());
         self.view.fail(error);
-        if !std::mem::replace(&mut self.is_lost, true) {
-            warn!(%error, "connection to the cluster lost: nothing is decided once trust has run out");
+        // Another reason is worth another line, and so is one that lasts.
+        let (reason, now) = (error.to_string(), clock::now());
+        let is_told = self.lost.as_ref().is_some_and(|(told, at)| {
+            let pause = if *told == reason { COMPLAINTS } else { OTHER_COMPLAINTS };
+            now.since(*at) < pause
+        });
+        if !is_told {
+            warn!(error = reason, "no contact to the cluster: nothing is decided once trust has run out");
+            self.lost = Some((reason, now));
         }
     }
 }

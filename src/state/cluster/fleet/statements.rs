@@ -13,7 +13,9 @@ use crate::domain::fleet::{Beat, Era, LogPosition, NodeId};
 pub(super) const CHANNEL: &str = "gatepost";
 
 /// The most rows of the log that one read returns. Beyond that, dropping all cached data is cheaper than dropping each name.
-const MOST_ROWS: u32 = 50_000;
+const MOST_ROWS: u32 = 20_000;
+/// The most names in them. A read must end within the time for a step, however much was changed meanwhile.
+const MOST_NAMES: u32 = 50_000;
 /// The same for a node that has applied nothing, and drops everything in any case.
 const MOST_FIRST_ROWS: u32 = 500;
 /// The most rows that are trimmed at a time, so that no beat is late.
@@ -63,7 +65,8 @@ pub(super) fn read(applied: u64) -> String {
         "SELECT gatepost_era() AS era, counter.number, counter.token, log_trimmed_below.number AS trimmed_below, \
          lease_ms, longest_ms, version, notify, (SELECT token FROM log WHERE seq = {applied}) AS token_at_applied, \
          (SELECT json_agg(json_build_array(seq, token, names, news) ORDER BY seq)::text FROM \
-         (SELECT seq, token, names, news FROM log WHERE seq > {applied} ORDER BY seq LIMIT {most}) AS above) AS log_rows \
+         (SELECT seq, token, names, news, sum(coalesce(cardinality(names), 0)) OVER (ORDER BY seq) AS total \
+         FROM log WHERE seq > {applied} ORDER BY seq LIMIT {most}) AS above WHERE total <= {MOST_NAMES}) AS log_rows \
          FROM (SELECT number, token FROM counter LIMIT 1) AS counter, \
          (SELECT number FROM log_trimmed_below LIMIT 1) AS log_trimmed_below, \
          (SELECT lease_ms, longest_ms, version, notify FROM lease LIMIT 1) AS lease"

@@ -32,6 +32,8 @@ pub(in crate::state::store) struct PostgresPool(Arc<PoolShared>);
 struct PoolShared {
     servers: Servers,
     permits: Arc<Semaphore>,
+    /// The connections for changes, one less than all: changes that wait for a lock leave one to reads.
+    change_permits: Arc<Semaphore>,
     /// Connections outside of a transaction.
     idle: Mutex<Vec<PgConnection>>,
     /// The longest time for a statement, and for a connection.
@@ -61,6 +63,7 @@ impl PostgresPool {
         Ok(PostgresPool(Arc::new(PoolShared {
             servers: Servers::pooled(settings)?,
             permits: Arc::new(Semaphore::new(settings.read_connections as usize)),
+            change_permits: Arc::new(Semaphore::new((settings.read_connections as usize - 1).max(1))),
             idle: Mutex::default(),
             patience,
             begin_change,
@@ -111,7 +114,12 @@ impl PostgresPool {
     /// # Errors
     /// [`StoreError::Unavailable`]. Nothing was changed.
     pub(super) async fn begin_change(&self) -> Result<PooledTransaction, StoreError> {
-        self.0.begin(&self.0.begin_change).await
+        let permit = timeout(self.0.patience, self.0.change_permits.clone().acquire_owned()).await;
+        let permit =
+            permit.map_err(|_| StoreError::Unavailable("too many changes wait for others".to_owned()))?;
+        let mut transaction = self.0.begin(&self.0.begin_change).await?;
+        transaction.change_permit = permit.ok();
+        Ok(transaction)
     }
 
     /// Closes the connections that nobody uses, and refuses all others from now on.
@@ -185,6 +193,7 @@ impl PoolShared {
             is_ready: false,
             ending: "ROLLBACK",
             permit: Some(permit),
+            change_permit: None,
         };
         let kept = self.idle.lock().pop();
         if kept.is_some() {
@@ -230,6 +239,8 @@ pub(super) struct PooledTransaction {
     /// The statement that ends it.
     ending: &'static str,
     permit: Option<OwnedSemaphorePermit>,
+    /// The permit of a change.
+    change_permit: Option<OwnedSemaphorePermit>,
 }
 
 impl PooledTransaction {

@@ -144,7 +144,9 @@ INSERT INTO lease (lease_ms, longest_ms) VALUES (3000, 3000);
 -- The uninterrupted life of one server: system identifier, timeline and time of the start. pg_control_checkpoint() would show
 -- the old timeline for a while after a promotion. Fails on a standby.
 CREATE FUNCTION gatepost_era() RETURNS TEXT LANGUAGE sql STABLE
-    RETURN (SELECT system_identifier FROM pg_control_system())
+    RETURN ((SELECT system_identifier FROM pg_control_system())
+            # (CAST((SELECT oid FROM pg_database WHERE datname = current_database()) AS BIGINT) << 32)
+            # CAST(CAST('counter' AS REGCLASS) AS BIGINT))
         || '.' || CAST(CAST('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8) AS BIT(32)) AS BIGINT)
         || '.' || CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS BIGINT);
 
@@ -155,18 +157,18 @@ CREATE FUNCTION gatepost_note(changed TEXT[]) RETURNS VOID
 DECLARE
     noted TEXT[];
 BEGIN
-    IF cardinality(changed) > 500 THEN
+    IF pg_catalog.cardinality(changed) > 500 THEN
         changed := NULL;
     END IF;
     SELECT names INTO noted FROM log WHERE xact = pg_current_xact_id() AND seq IS NULL;
     IF NOT FOUND THEN
         INSERT INTO log (names) VALUES (changed);
-    ELSIF noted IS NULL OR noted @> changed THEN
+    ELSIF noted IS NULL OR noted OPERATOR(pg_catalog.@>) changed THEN
         -- A transaction of 100,000 statements does not write 100,000 versions of the row.
         RETURN;
     ELSE
-        SELECT array_agg(DISTINCT name) INTO noted FROM unnest(noted || changed) AS name;
-        IF changed IS NULL OR cardinality(noted) > 500 THEN
+        SELECT pg_catalog.array_agg(DISTINCT name) INTO noted FROM pg_catalog.unnest(noted OPERATOR(pg_catalog.||) changed) AS name;
+        IF changed IS NULL OR pg_catalog.cardinality(noted) > 500 THEN
             noted := NULL;
         END IF;
         UPDATE log SET names = noted WHERE xact = pg_current_xact_id() AND seq IS NULL;
@@ -185,10 +187,10 @@ BEGIN
         PERFORM gatepost_note(NULL);
         RETURN NULL;
     ELSIF TG_OP = 'INSERT' THEN
-        SELECT array_agg(name) INTO changed FROM (SELECT lower(name) AS name FROM new_rows LIMIT 501) AS names;
+        SELECT pg_catalog.array_agg(name) INTO changed FROM (SELECT lower(name) AS name FROM new_rows LIMIT 501) AS names;
     ELSIF TG_OP = 'DELETE' THEN
         -- A credential that went with its account needs no name: that of the account stands for it, and is noted as well.
-        SELECT array_agg(name) INTO changed FROM (
+        SELECT pg_catalog.array_agg(name) INTO changed FROM (
             SELECT lower(before.name) AS name FROM old_rows AS before
             WHERE before.account_id IS NULL OR EXISTS (SELECT FROM principal AS account WHERE account.id = before.account_id)
             LIMIT 501
@@ -197,7 +199,7 @@ BEGIN
         -- Another hash of the same password, as Gatepost writes it at a login: one row.
         is_renewal := current_setting('gatepost.renewal', true) = 'on' AND (SELECT count(*) = 1 FROM new_rows);
         -- A rename is about the old and the new name. A full join is never done by nested loops.
-        SELECT array_agg(DISTINCT lower(name)) INTO changed FROM (
+        SELECT pg_catalog.array_agg(DISTINCT lower(name)) INTO changed FROM (
             SELECT before.name AS old_name, after.name AS new_name
             FROM old_rows AS before FULL JOIN new_rows AS after ON after.id = before.id
             WHERE (before.id, before.account_id, before.name, before.bits, before.active, before.senders, before.expires_at, before.networks)
