@@ -36,6 +36,9 @@ struct Options {
     /// Run only these parts, separated by commas.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
+    /// Add, edit and remove so many credentials with three nodes.
+    #[arg(long, default_value_t = 1000)]
+    rounds: usize,
     /// Run this gatepost instead of the one that was built.
     #[arg(long, value_name = "PATH")]
     gatepost: Option<PathBuf>,
@@ -83,7 +86,7 @@ fn main() -> ExitCode {
         gateways.extend((1..NODES).map(|_| starter.on_postgres(&database)));
         wait_until_settled(&database, NODES);
         if wanted(Part::Quiet) {
-            revocations::quiet(&gateways, &mut report);
+            revocations::quiet(&gateways, options.rounds, &mut report);
         }
         if wanted(Part::Killed) {
             revocations::after_kill(&mut gateways, &database, &starter, &mut report);
