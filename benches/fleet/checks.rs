@@ -22,7 +22,8 @@ const SECONDS: u64 = 2;
 const TURNS: usize = 3;
 /// Turns of either database.
 const PAIRS: usize = 20;
-/// The most CPU time in user space that a request may need on PostgreSQL, relative to SQLite.
+/// The most CPU time that a request may need on PostgreSQL, relative to SQLite. All of its time is counted exactly. The part in user
+/// space is sampled a hundred times a second, which cannot tell two percent in these turns.
 const MOST: f64 = 1.02;
 
 /// The line of the script that tells what came out.
@@ -156,5 +157,5 @@ pub fn by_database(postgres: &Gateway, sqlite: &Gateway, load: &Load, report: &m
     line("PostgreSQL to SQLite, with the kernel, turn by turn", &whole.show(3));
     let user = ratio(|turn| turn.user);
     line("PostgreSQL to SQLite, in user space, turn by turn", &user.show(3));
-    report.at_most("PostgreSQL to SQLite, in user space, median", user.median, MOST, "");
+    report.at_most("PostgreSQL to SQLite, median", whole.median, MOST, "");
 }
