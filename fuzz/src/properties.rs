@@ -332,17 +332,17 @@ pub fn smtp_session(data: &[u8]) {
 fn hold_session(cuts: &[u8], bytes: &[u8], settings: &SessionSettings) {
     if !bytes.windows(8).any(|w| w.eq_ignore_ascii_case(b"STARTTLS")) {
         let mut whole = Driver::new(settings.clone());
-        whole.feed(bytes);
         let mut split = Driver::new(settings.clone());
-        let mut cuts: Vec<usize> = cuts.iter().map(|cut| usize::from(*cut).min(bytes.len())).collect();
-        cuts.extend([0, bytes.len()]);
+        whole.feed(bytes);
+        let cuts = cuts.iter().map(|cut| usize::from(*cut).min(bytes.len()));
+        let mut cuts: Vec<usize> = cuts.chain([0, bytes.len()]).collect();
         cuts.sort_unstable();
         for pair in cuts.windows(2) {
             split.feed(&bytes[pair[0]..pair[1]]);
         }
-        assert_eq!(whole.out, split.out);
-        assert_eq!(whole.delivered, split.delivered);
-        assert_eq!(whole.closed, split.closed);
+        let loses = bytes.windows(4).any(|w| w == b"lost");
+        assert_eq!(whole.comparable(loses), split.comparable(loses));
+        assert_eq!((&whole.delivered, whole.closed), (&split.delivered, split.closed));
         for message in &whole.delivered {
             assert!(!message.content.starts_with(b".\r\n") && message.content.starts_with(b"Received: "));
             let ended = message.content.windows(5).any(|w| w == b"\r\n.\r\n");

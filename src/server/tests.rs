@@ -11,15 +11,10 @@ use tokio::runtime::Runtime;
 use super::assembly::Assembly;
 use crate::config::Config;
 use crate::domain::Permissions;
+use crate::edge::smtp::backend::tests::sink::Sink;
 use crate::service::Accounts;
 use crate::service::audit::Origin;
 use crate::state::{Epochs, clock};
-
-#[path = "../../tests/common/sink.rs"]
-#[allow(dead_code)]
-mod sink;
-
-use sink::Sink;
 
 /// The base64 of `holder:passw0rd-of-holder`, and of the same for SMTP.
 const BASIC: &str = "aG9sZGVyOnBhc3N3MHJkLW9mLWhvbGRlcg==";

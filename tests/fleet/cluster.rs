@@ -2,3 +2,4 @@
 
 mod gateways;
 mod nodes;
+mod trust;

@@ -241,3 +241,35 @@ fn what_was_removed_passes_in_no_gateway_whatever_happens_to_some() {
         &wrong[..wrong.len().min(5)]
     );
 }
+
+// A gateway stands still and cannot confirm. That nothing is left to remove is answered only once that is true in it as well.
+#[test]
+fn a_removal_that_is_repeated_is_not_answered_before_it_is_in_effect() {
+    let backend = Backend::hello();
+    let gateways = together(&backend, 2);
+    let (config, [one, other]) = (gateways[0].config(), [&gateways[0], &gateways[1]].map(Gateway::api));
+    let remove = || ask(one, "POST /api/credentials/remove.json", HOLDER, "username=wanderer");
+    let remove_by_command = || {
+        let remove = ["credential", "remove", "--account", "acme", "wanderer"];
+        String::from_utf8(command(&config, &remove, "").stderr).unwrap()
+    };
+    let check = || ask(other, "GET /api/a.json", LOGIN, "");
+    gateways[0].credential(LOGIN, "api");
+    assert_eq!(check(), Some(200));
+    gateways[1].signal("STOP");
+    // The second call finds nothing to remove.
+    std::thread::scope(|scope| {
+        let calls = [0, 1].map(|_| scope.spawn(remove));
+        let commands = [0, 1].map(|_| scope.spawn(remove_by_command));
+        for call in calls {
+            assert_eq!(call.join().unwrap(), Some(503));
+        }
+        for command in commands {
+            let text = command.join().unwrap();
+            assert!(!text.contains("no such") && text.contains("not confirmed"), "{text}");
+        }
+    });
+    gateways[1].signal("CONT");
+    assert_eq!(remove(), Some(404));
+    assert_eq!(check(), Some(401));
+}

@@ -239,33 +239,6 @@ impl World {
             self.now = next.time;
             (next.time, &next.event).hash(&mut self.trace);
             self.outcome.events += 1;
-            if std::env::var("SIMTRACE").is_ok() {
-                let c = match &next.event {
-                    Event::Arrives { connection, .. }
-                    | Event::Executes { connection, .. }
-                    | Event::Returns { connection, .. }
-                    | Event::Closes { connection }
-                    | Event::TimesOut { connection, .. }
-                    | Event::Rings { connection } => Some(*connection),
-                    _ => None,
-                };
-                let r = c.map(|c| {
-                    let l = &self.connections[c];
-                    (l.process, l.role, l.database, l.is_open, l.is_cut)
-                });
-                if !matches!(next.event, Event::Wakes { .. })
-                    && !(matches!(next.event, Event::TimesOut { .. }) && r.is_some_and(|r| !r.3))
-                {
-                    eprintln!(
-                        "{:.3} {:?} {:?} primary {} {:?}",
-                        self.now as f64 / 1e6,
-                        r,
-                        next.event,
-                        self.primary,
-                        self.databases[self.primary].number()
-                    );
-                }
-            }
             self.happens(next.event);
         }
         self.now = self.now.max(end);

@@ -133,6 +133,9 @@ async fn a_server_that_comes_back_is_used_again_at_once() {
             assert!(matches!(add("two").await, Err(MutationError::Store(StoreError::Unavailable(_)))));
         }
         server.start_again();
+        // As the node does that has joined again.
+        let era = server.psql("postgres", "SELECT gatepost_era()").parse().unwrap();
+        store.read_floor().publish(number, era);
         assert!(store.principal(&canonical("one")).await.unwrap().is_some());
     }
     let Ok(ChangePosition::Logged { number: next, era: later, .. }) = add("two").await else {
@@ -314,6 +317,12 @@ async fn a_pooler_of_transactions_may_be_in_between() {
         ..postgres_settings(&pooler.url(server, &database(&f).name))
     };
     let stores = [Store::open(&settings).await.unwrap(), Store::open(&settings).await.unwrap()];
+    let refused = || pooler.log().text().matches("unsupported startup parameter").count();
+    for store in &stores {
+        store.ping().await.unwrap();
+    }
+    let refused_at_first = refused();
+    assert!(refused_at_first > 0);
     let account = f.store.account(&canonical("holder")).await.unwrap().unwrap().id;
     let users: Vec<_> = (0..24)
         .map(|n| {
@@ -334,6 +343,7 @@ async fn a_pooler_of_transactions_may_be_in_between() {
         user.await.unwrap();
     }
     assert_eq!(f.query("SELECT credentials FROM principal WHERE name = 'holder'").await, "24");
+    assert_eq!(refused(), refused_at_first, "settings that the pooler refuses are tried once");
     // Nothing that a transaction has set is left to the next client.
     for setting in ["lock_timeout", "idle_in_transaction_session_timeout"] {
         let left =

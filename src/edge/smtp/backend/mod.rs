@@ -17,4 +17,4 @@ pub(super) mod pool;
 pub(super) mod transport;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

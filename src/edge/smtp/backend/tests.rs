@@ -19,7 +19,7 @@ use crate::wire::smtp::Reply;
 
 #[path = "../../../../tests/common/sink.rs"]
 #[allow(dead_code)]
-pub(super) mod sink;
+pub(crate) mod sink;
 
 mod connections;
 mod extensions;

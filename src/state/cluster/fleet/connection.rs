@@ -33,10 +33,13 @@ impl FleetConnection {
         let (listener, mut other) = servers.listen(step).await?;
         let mut connection = FleetConnection { listener, bell: Bell::Silent };
         let opened = timeout(step, async {
-            connection.listen(statements::CHANNEL).await?;
             let rows = connection.run(statements::ERA.to_owned()).await?;
             let era = era(only(&rows, "era")?)?;
             connection.bell = connection.probe(&mut other).await?;
+            // Behind a pooler, the notifications would reach other clients, which do not expect them.
+            if connection.bell == Bell::Rings {
+                connection.listen(statements::CHANNEL).await?;
+            }
             Ok(era)
         });
         let era = opened.await.unwrap_or_else(|_| Err(late(step)))?;
@@ -82,7 +85,10 @@ impl FleetConnection {
         let _ = getrandom::fill(&mut random);
         let channel = format!("gatepost_probe_{:016x}", u64::from_ne_bytes(random));
         self.listen(&channel).await?;
-        run(other, statements::notify(&channel)).await?;
+        // A pooler may have given it the very connection that listens, and then it gets the notification itself, which is an error.
+        if run(other, statements::notify(&channel)).await.is_err() {
+            return Ok(Bell::Silent);
+        }
         let arrived = timeout(PROBE, async {
             loop {
                 match self.listener.try_recv().await {

@@ -162,6 +162,7 @@ impl MemberLoop {
                 let is_first = application.stale == Staleness::Everything;
                 self.apply(application);
                 self.view.set_terms(terms);
+                self.metrics.lease_seconds.set(terms.lease.as_secs_f64());
                 // A process that has just begun need not tell what was done before.
                 if !is_first {
                     news.iter().for_each(|news| news.write());
@@ -228,10 +229,9 @@ impl MemberLoop {
 
     /// Closes the connection after a failure. The next one comes at a random time within an interval of beats.
     fn fail(&mut self, error: &StoreError) {
-        if self.connection.take().is_some() {
-            // It may be a primary that the others have left.
-            self.servers.skip();
-        }
+        self.connection = None;
+        // It may be a primary that the others have left, and that confirms no write any more.
+        self.servers.skip();
         self.member.failed(clock::now(), random());
         self.view.fail(error);
         if !std::mem::replace(&mut self.is_lost, true) {

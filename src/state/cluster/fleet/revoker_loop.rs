@@ -111,7 +111,7 @@ impl RevokerLoop {
         match change {
             Ok(change) => {
                 // Whoever settles raises epochs afterwards, and reads what was there.
-                self.floor.publish(change.number, change.era);
+                self.floor.raise(change.number, change.era);
                 self.begin(change, WaitEnd::Settle(ends));
             }
             Err(error) => ends.into_iter().for_each(|end| {

@@ -198,7 +198,8 @@ async fn settling_waits_for_a_notice_that_is_under_way() {
     let change = one.add("holder").await;
     let before = two.epochs.now();
     let (settled, announced) = tokio::join!(one.cluster.settle(), one.cluster.announce(&change, None));
-    (settled.unwrap(), announced.unwrap());
+    settled.unwrap();
+    announced.unwrap();
     assert!(!two.epochs.is_fresh(before, &change.name, &change.name));
     let bystander = two.bystander(&change.name);
     assert!(two.epochs.is_fresh(before, &bystander, &bystander));

@@ -30,6 +30,8 @@ pub(in crate::state) struct Servers {
     password_file: Option<PathBuf>,
     /// The index of the server that was the primary at the last connection.
     last: Arc<AtomicUsize>,
+    /// True once a server has refused settings for the connection, as a pooler does.
+    refuses_settings: Arc<AtomicBool>,
 }
 
 /// A server that takes changes, and the options that it accepts.
@@ -46,7 +48,8 @@ impl Servers {
     /// The servers of `url`, with the password of these settings.
     pub(super) fn of(url: &PostgresUrl, settings: &StoreSettings) -> Servers {
         let password_file = settings.password_file.as_ref().map(|file| file.path.clone());
-        Servers { url: url.clone(), password_file, last: Arc::default() }
+        let (last, refuses_settings) = (Arc::default(), Arc::default());
+        Servers { url: url.clone(), password_file, last, refuses_settings }
     }
 
     /// The servers of `store.url`.
@@ -153,7 +156,7 @@ impl Servers {
             let index = (first + nth) % self.count();
             let host = &self.url.hosts[index];
             let options = self.options(host, password.as_deref());
-            match timeout(patience, log_in(options)).await {
+            match timeout(patience, log_in(options, &self.refuses_settings)).await {
                 Ok(Ok(primary)) => {
                     self.last.store(index, Ordering::Relaxed);
                     return Ok((primary, ServerIndex(index)));
@@ -248,10 +251,14 @@ impl From<sqlx::Error> for LoginFault {
 }
 
 /// Logs in to a server that takes changes.
-async fn log_in(options: PgConnectOptions) -> Result<Primary, LoginFault> {
-    let with_keepalive = options.clone().options(KEEPALIVE);
+async fn log_in(options: PgConnectOptions, refuses_settings: &AtomicBool) -> Result<Primary, LoginFault> {
+    let with_keepalive = match refuses_settings.load(Ordering::Relaxed) {
+        true => options.clone(),
+        false => options.clone().options(KEEPALIVE),
+    };
     let (options, connected) = match with_keepalive.connect().await {
         Err(error) if faults::is_unsupported_setting(&error) => {
+            refuses_settings.store(true, Ordering::Relaxed);
             let connected = options.connect().await;
             (options, connected)
         }

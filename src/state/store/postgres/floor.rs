@@ -31,6 +31,16 @@ impl ReadFloor {
         }
     }
 
+    /// Raises it to the number of an own change, within the era that is known. Which era it is, is for the node to say: the change may have
+    /// been made on a primary that the others have left.
+    pub fn raise(&self, number: u64, era: Era) {
+        let mut floor = self.0.write();
+        let floor = floor.get_or_insert(Floor { number, era });
+        if floor.era == era {
+            floor.number = floor.number.max(number);
+        }
+    }
+
     /// Sets it to this number of changes, also to a lower one: after a crash, a server may have fewer changes than before in the same era.
     pub fn reset(&self, number: u64, era: Era) {
         *self.0.write() = Some(Floor { number, era });
@@ -79,6 +89,15 @@ mod tests {
         for (number, timeline, expected) in [(5, 1, 5), (4, 1, 5), (6, 1, 6), (2, 2, 2), (1, 2, 2)] {
             floor.publish(number, era(timeline));
             assert_eq!(floor.now(), Some(Floor { number: expected, era: era(timeline) }));
+        }
+    }
+
+    #[test]
+    fn an_own_change_raises_it_within_its_era() {
+        let floor = ReadFloor::default();
+        for (number, timeline, expected) in [(5, 1, 5), (4, 1, 5), (6, 1, 6), (9, 2, 6)] {
+            floor.raise(number, era(timeline));
+            assert_eq!(floor.now(), Some(Floor { number: expected, era: era(1) }));
         }
     }
 

@@ -80,7 +80,7 @@ impl PostgresMutation {
         let row = rows.iter().find(|row| row.len() == 3).ok_or_else(lost)?;
         let (number, era) = position(row, "number", "era")?;
         let token = ChangeToken(row.try_get("token").map_err(unavailable)?);
-        floor.publish(number, era);
+        floor.raise(number, era);
         Ok(ChangePosition::Logged { number, token, era })
     }
 }
