@@ -33,7 +33,7 @@ struct PoolShared {
     servers: Servers,
     permits: Arc<Semaphore>,
     /// Connections outside of a transaction.
-    idle: Mutex<Vec<PooledConnection>>,
+    idle: Mutex<Vec<ServerConnection>>,
     /// The longest time for a statement, and for a connection.
     patience: Duration,
     /// The beginning of a change.
@@ -43,7 +43,7 @@ struct PoolShared {
 }
 
 /// A connection, and the server that it leads to.
-struct PooledConnection {
+struct ServerConnection {
     connection: PgConnection,
     server: ServerIndex,
 }
@@ -214,7 +214,7 @@ impl PoolShared {
         }
         let hosts = u32::try_from(self.servers.count()).unwrap_or(u32::MAX).max(1);
         let (connection, server) = self.servers.connect_to(self.patience / hosts).await?;
-        transaction.connection = Some(PooledConnection { connection, server });
+        transaction.connection = Some(ServerConnection { connection, server });
         transaction.run(opening, self.patience).await.map_err(unavailable)?;
         Ok(transaction)
     }
@@ -242,7 +242,7 @@ pub(super) fn position(
 /// back; dropped in the middle of one, the connection is closed.
 pub(super) struct PooledTransaction {
     shared: Arc<PoolShared>,
-    connection: Option<PooledConnection>,
+    connection: Option<ServerConnection>,
     /// True between two statements.
     is_ready: bool,
     /// The statement that ends it.
