@@ -9,8 +9,8 @@ RUN_NEEDS := curl swaks libnet-ssleay-perl openssl
 TEST_NEEDS := $(RUN_NEEDS) python3 python3-venv nodejs npm chromium msmtp postfix ruby-rack puma php-cli \
 	gccgo-12 libcgi-pm-perl libmojolicious-perl zsh fish apache2-bin nginx-light haproxy lighttpd ruby-sinatra sqlite3 \
 	prometheus postgresql pgbouncer faketime
-# Who is compared with, and what loads them.
-BENCH_NEEDS := nginx-light libnginx-mod-mail wrk nghttp2-client postfix
+# Who is compared with, what loads them, and a database of several nodes.
+BENCH_NEEDS := nginx-light libnginx-mod-mail wrk nghttp2-client postfix postgresql
 
 # Tests that run at the same time, three per core: most of them wait for a timer or for another process.
 TEST_THREADS ?= $(shell expr 3 '*' "$$(nproc)")
@@ -53,7 +53,7 @@ build:
 bench:
 	.ci/need $(BUILD_NEEDS) $(BENCH_NEEDS)
 	unmet=""; \
-	for bench in decision store flood load smtp; do \
+	for bench in decision store flood load smtp fleet; do \
 		cargo bench --bench $$bench || unmet="$$unmet $$bench"; \
 	done; \
 	[ -z "$$unmet" ] || { echo "not as it is wanted:$$unmet" >&2; exit 1; }

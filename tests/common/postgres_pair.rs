@@ -54,6 +54,11 @@ impl PostgresPair {
         self.primary.wait_until("postgres", "(SELECT count(*) FROM pg_stat_replication) = 0");
     }
 
+    /// Ends [`PostgresPair::detach`].
+    pub fn attach(&self) {
+        self.standby.psql("postgres", "ALTER SYSTEM RESET primary_conninfo; SELECT pg_reload_conf();");
+    }
+
     /// Makes the standby a primary. The old one runs on, as if nobody could reach it to stop it.
     pub fn promote(&self) {
         self.standby.promote();

@@ -4,6 +4,7 @@
 mod common;
 
 mod cluster;
+mod failover;
 mod hammer;
 mod model;
 mod orderings;

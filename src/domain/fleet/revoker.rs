@@ -108,6 +108,8 @@ enum Looks {
     None,
     First,
     More,
+    /// Some, of which at least one was in a young era.
+    Unsettled,
 }
 
 /// A row that was received with this beat at `since` for the first time.
@@ -202,7 +204,11 @@ impl Revoker {
         }
         self.is_awaiting = true;
         for wait in &mut self.waits {
-            wait.looks = if wait.looks == Looks::None { Looks::First } else { Looks::More };
+            wait.looks = match wait.looks {
+                Looks::None => Looks::First,
+                Looks::First | Looks::More => Looks::More,
+                Looks::Unsettled => Looks::Unsettled,
+            };
         }
         RevokerAction::Look
     }
@@ -223,7 +229,10 @@ impl Revoker {
         let is_marked = read.nodes.iter().any(|node| node.settled && node.era == Some(read.era));
         let is_settled = is_marked || now >= since.after(read.terms.longest);
         let mut ended = Vec::new();
-        self.waits.retain(|wait| {
+        self.waits.retain_mut(|wait| {
+            if !is_settled && wait.looks != Looks::None {
+                wait.looks = Looks::Unsettled;
+            }
             let verdict = wait.judge(now, read, own, is_settled);
             ended.extend(verdict.map(|verdict| (wait.id, verdict)));
             verdict.is_none()
@@ -305,9 +314,11 @@ impl RevocationWait {
         let is_over = now >= self.since.after(read.terms.longest);
         let reason = match (is_lagging, is_settled, self.looks) {
             (false, true, Looks::First) => WaitReason::Nothing,
+            (false, true, Looks::Unsettled) => WaitReason::UnsettledEra,
             (false, true, _) => WaitReason::Acknowledgements,
+            // The rows of an earlier era are silent, too, and stay for a while.
+            (_, _, Looks::Unsettled) if is_over => WaitReason::UnsettledEra,
             (true, _, _) if is_over => WaitReason::SilentNode,
-            (false, false, _) if is_over => WaitReason::UnsettledEra,
             _ => return None,
         };
         Some(RevocationVerdict::InForce(reason))

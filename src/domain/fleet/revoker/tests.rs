@@ -115,17 +115,28 @@ fn a_young_era_is_waited_for() {
 }
 
 #[test]
+fn a_row_of_an_earlier_era_is_no_silent_node() {
+    let mut revoker = Revoker::new();
+    revoker.know_era(ERA, at(0));
+    revoker.wait(at(10), 5, ERA);
+    let left = NodeRow { era: Some(NEXT_ERA), ..node(2, 4) };
+    assert_eq!(look(&mut revoker, 20, &nodes(&[left])), []);
+    assert_eq!(look(&mut revoker, 3005, &nodes(&[left])), []);
+    assert_eq!(look(&mut revoker, 3010, &nodes(&[left])), in_force(WaitReason::UnsettledEra));
+}
+
+#[test]
 fn an_era_is_known_since_the_first_look_or_the_connection_of_the_node() {
     let mut revoker = Revoker::new();
     assert_eq!(look(&mut revoker, 0, &nodes(&[])), []);
     revoker.know_era(NEXT_ERA, at(1000));
     revoker.wait(at(2990), 5, ERA);
     assert_eq!(look(&mut revoker, 2999, &nodes(&[])), []);
-    assert_eq!(look(&mut revoker, 3000, &nodes(&[])), in_force(WaitReason::Acknowledgements));
+    assert_eq!(look(&mut revoker, 3000, &nodes(&[])), in_force(WaitReason::UnsettledEra));
     revoker.wait(at(3990), 1, NEXT_ERA);
     let next = NodesRead { era: NEXT_ERA, ..nodes(&[]) };
     assert_eq!(look(&mut revoker, 3999, &next), []);
-    assert_eq!(look(&mut revoker, 4000, &next), in_force(WaitReason::Acknowledgements));
+    assert_eq!(look(&mut revoker, 4000, &next), in_force(WaitReason::UnsettledEra));
 }
 
 #[test]

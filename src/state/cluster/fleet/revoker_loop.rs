@@ -14,7 +14,7 @@ use super::member_loop::sleep_until;
 use super::node_view::NodeView;
 use super::requests::{CommittedChange, FleetRequest};
 use super::{rows, statements};
-use crate::domain::fleet::{RevocationVerdict, Revoker, RevokerAction, WaitId};
+use crate::domain::fleet::{NodesRead, RevocationVerdict, Revoker, RevokerAction, WaitId};
 use crate::state::clock;
 use crate::state::store::StoreError;
 use crate::state::store::postgres::{ReadFloor, Servers};
@@ -121,19 +121,31 @@ impl RevokerLoop {
     }
 
     async fn look(&mut self) {
-        let read = self.execute(statements::LOOK.to_owned()).await.and_then(|rows| rows::nodes(&rows));
+        let mut read = self.read_nodes().await;
+        if read.as_ref().is_ok_and(|read| self.is_elsewhere(read)) {
+            // Perhaps it is a primary that the others have left, and tells nothing about their changes.
+            self.close();
+            read = self.read_nodes().await;
+        }
         let read = match read {
             Ok(read) => read,
             Err(error) => return self.fail(&error),
         };
-        let state = self.view.now();
-        let ended = self.revoker.looked(clock::now(), &read, state.id);
-        let is_elsewhere = state.era.is_some_and(|(era, _)| era != read.era);
-        if is_elsewhere || ended.iter().any(|(_, verdict)| *verdict == RevocationVerdict::Unknown) {
-            // Perhaps it is a primary that the others have left.
+        let ended = self.revoker.looked(clock::now(), &read, self.view.now().id);
+        if self.is_elsewhere(&read) || ended.iter().any(|(_, verdict)| *verdict == RevocationVerdict::Unknown)
+        {
             self.close();
         }
         self.end(ended);
+    }
+
+    async fn read_nodes(&mut self) -> Result<NodesRead, StoreError> {
+        self.execute(statements::LOOK.to_owned()).await.and_then(|rows| rows::nodes(&rows))
+    }
+
+    /// Returns true if the node of this process is connected to another server, or was before a restart.
+    fn is_elsewhere(&self, read: &NodesRead) -> bool {
+        self.view.now().era.is_some_and(|(era, _)| era != read.era)
     }
 
     fn fail(&mut self, error: &StoreError) {

@@ -40,6 +40,10 @@ struct Primary {
     connection: PgConnection,
 }
 
+/// The place of a server in its URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ServerIndex(usize);
+
 impl Servers {
     /// The servers of `url`, with the password of these settings.
     pub(super) fn of(url: &PostgresUrl, settings: &StoreSettings) -> Servers {
@@ -74,7 +78,19 @@ impl Servers {
     /// [`StoreError::Unavailable`], with the reason of each server, and [`StoreError::Open`] if one of them will refuse it as long as its
     /// configuration is the same.
     pub(in crate::state) async fn connect(&self, patience: Duration) -> Result<PgConnection, StoreError> {
-        self.find_primary(self.last.load(Ordering::Relaxed), patience).await.map(|primary| primary.connection)
+        self.connect_to(patience).await.map(|(connection, _)| connection)
+    }
+
+    /// Does the same, and tells the server.
+    ///
+    /// # Errors
+    /// As [`Servers::connect`].
+    pub(super) async fn connect_to(
+        &self,
+        patience: Duration,
+    ) -> Result<(PgConnection, ServerIndex), StoreError> {
+        let (primary, server) = self.find_primary(self.last.load(Ordering::Relaxed), patience).await?;
+        Ok((primary.connection, server))
     }
 
     /// Opens a connection that receives notifications, and another one. They are never opened again silently: once the first is lost, every
@@ -87,7 +103,7 @@ impl Servers {
         step: Duration,
     ) -> Result<(PgListener, PgConnection), StoreError> {
         let first = self.last.load(Ordering::Relaxed);
-        let Primary { options, connection } = self.find_primary(first, step).await?;
+        let (Primary { options, connection }, _) = self.find_primary(first, step).await?;
         let was_opened = AtomicBool::new(false);
         let pool = PgPoolOptions::new()
             .max_connections(1)
@@ -118,12 +134,22 @@ impl Servers {
         self.last.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Does the same if the last connection was to this server: of all users that leave it, one is enough.
+    pub(super) fn leave(&self, server: ServerIndex) {
+        let (left, next) = (server.0, server.0 + 1);
+        let _ = self.last.compare_exchange(left, next, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     /// The number of servers.
     pub(super) fn count(&self) -> usize {
         self.url.hosts.len()
     }
 
-    async fn find_primary(&self, first: usize, patience: Duration) -> Result<Primary, StoreError> {
+    async fn find_primary(
+        &self,
+        first: usize,
+        patience: Duration,
+    ) -> Result<(Primary, ServerIndex), StoreError> {
         let password = self.password().await.map_err(StoreError::Unavailable)?;
         let (mut reasons, mut is_final) = (Vec::new(), false);
         for nth in 0..self.count() {
@@ -133,7 +159,7 @@ impl Servers {
             match timeout(patience, log_in(options, &self.refuses_settings)).await {
                 Ok(Ok(primary)) => {
                     self.last.store(index, Ordering::Relaxed);
-                    return Ok(primary);
+                    return Ok((primary, ServerIndex(index)));
                 }
                 Ok(Err(fault)) => {
                     is_final |= fault.is_final;

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-use super::connect::Servers;
+use super::connect::{ServerIndex, Servers};
 use super::faults::{is_lost, unavailable};
 use super::floor::{Floor, ReadFloor};
 use crate::config::StoreSettings;
@@ -35,13 +35,19 @@ struct PoolShared {
     /// The connections for changes, one less than all: changes that wait for a lock leave one to reads.
     change_permits: Arc<Semaphore>,
     /// Connections outside of a transaction.
-    idle: Mutex<Vec<PgConnection>>,
+    idle: Mutex<Vec<ServerConnection>>,
     /// The longest time for a statement, and for a connection.
     patience: Duration,
     /// The beginning of a change.
     begin_change: String,
     floor: Arc<ReadFloor>,
     faults: FaultLog,
+}
+
+/// A connection, and the server that it leads to.
+struct ServerConnection {
+    connection: PgConnection,
+    server: ServerIndex,
 }
 
 impl PostgresPool {
@@ -126,8 +132,8 @@ impl PostgresPool {
     pub(in crate::state::store) async fn close(&self) {
         self.0.permits.close();
         let idle = std::mem::take(&mut *self.0.idle.lock());
-        for connection in idle {
-            let _ = timeout(self.0.patience, sqlx::Connection::close(connection)).await;
+        for pooled in idle {
+            let _ = timeout(self.0.patience, sqlx::Connection::close(pooled.connection)).await;
         }
     }
 
@@ -147,6 +153,7 @@ impl PostgresPool {
 }
 
 impl PoolShared {
+    /// Reads rows. If they come from a primary that the others have left, the other servers are asked, too.
     async fn read(
         self: Arc<PoolShared>,
         statement: Statement,
@@ -159,23 +166,33 @@ impl PoolShared {
              (SELECT CAST(1 AS BIGINT) AS is_found, wanted.* FROM ({}) AS wanted) AS found ON true{order}",
             statement.sql()
         );
-        let mut transaction = self.begin(BEGIN_READ).await?;
-        let rows = transaction.fetch_all(statement, sql).await.map_err(unavailable)?;
-        transaction.ending = "COMMIT";
-        drop(transaction);
-        let first = rows.first();
-        let first =
-            first.ok_or_else(|| StoreError::Unavailable("table counter has lost its row".to_owned()))?;
-        let seen = seen(first)?;
-        if let Some(Err(stale)) = floor.map(|floor| floor.check(&seen)) {
-            self.idle.lock().clear();
-            self.servers.skip();
-            return Err(stale);
-        }
-        let is_found: Option<i64> = first.try_get("is_found").map_err(unavailable)?;
-        match is_found {
-            Some(_) => Ok(rows.into_iter().map(Row::Postgres).collect()),
-            None => Ok(Vec::new()),
+        let mut attempts = self.servers.count();
+        loop {
+            let mut transaction = self.begin(BEGIN_READ).await?;
+            let server = transaction.connection.as_ref().map(|pooled| pooled.server);
+            let rows = transaction.fetch_all(statement.clone(), sql.clone()).await.map_err(unavailable)?;
+            transaction.ending = "COMMIT";
+            let lost = || StoreError::Unavailable("table counter has lost its row".to_owned());
+            let first = rows.first().ok_or_else(lost)?;
+            let seen = seen(first)?;
+            if let Some(Err(stale)) = floor.map(|floor| floor.check(&seen)) {
+                // Closes the connection.
+                transaction.connection = None;
+                if let Some(server) = server {
+                    self.idle.lock().retain(|pooled| pooled.server != server);
+                    self.servers.leave(server);
+                }
+                attempts = attempts.saturating_sub(1);
+                if attempts == 0 {
+                    return Err(stale);
+                }
+                continue;
+            }
+            let is_found: Option<i64> = first.try_get("is_found").map_err(unavailable)?;
+            return match is_found {
+                Some(_) => Ok(rows.into_iter().map(Row::Postgres).collect()),
+                None => Ok(Vec::new()),
+            };
         }
     }
 
@@ -205,7 +222,8 @@ impl PoolShared {
             }
         }
         let hosts = u32::try_from(self.servers.count()).unwrap_or(u32::MAX).max(1);
-        transaction.connection = Some(self.servers.connect(self.patience / hosts).await?);
+        let (connection, server) = self.servers.connect_to(self.patience / hosts).await?;
+        transaction.connection = Some(ServerConnection { connection, server });
         transaction.run(opening, self.patience).await.map_err(unavailable)?;
         Ok(transaction)
     }
@@ -233,7 +251,7 @@ pub(super) fn position(
 /// back; dropped in the middle of one, the connection is closed.
 pub(super) struct PooledTransaction {
     shared: Arc<PoolShared>,
-    connection: Option<PgConnection>,
+    connection: Option<ServerConnection>,
     /// True between two statements.
     is_ready: bool,
     /// The statement that ends it.
@@ -292,7 +310,7 @@ impl PooledTransaction {
 
     fn begin_statement(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
         self.is_ready = false;
-        self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)
+        self.connection.as_mut().map(|pooled| &mut pooled.connection).ok_or(sqlx::Error::PoolClosed)
     }
 
     /// Closes the connection if its state is unknown.
@@ -320,7 +338,8 @@ impl Drop for PooledTransaction {
         let (shared, ending, permit) = (self.shared.clone(), self.ending, self.permit.take());
         runtime.spawn(async move {
             let mut connection = connection;
-            let ended = timeout(shared.patience, sqlx::raw_sql(ending).execute(&mut connection)).await;
+            let ended =
+                timeout(shared.patience, sqlx::raw_sql(ending).execute(&mut connection.connection)).await;
             if matches!(ended, Ok(Ok(_))) && !shared.permits.is_closed() {
                 shared.idle.lock().push(connection);
             }

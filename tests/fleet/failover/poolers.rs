@@ -1,0 +1,48 @@
+//! pgbouncer between gateways and PostgreSQL.
+
+use super::gateways::*;
+use crate::common::backend::Backend;
+use crate::common::pgbouncer::PgBouncer;
+use crate::common::postgres::PostgresServer;
+
+/// The warning of a node whose direct connection leads through a pooler.
+const SILENT: &str = "notifications of PostgreSQL do not arrive";
+
+/// Removes 20 credentials by two gateways behind a pooler in this mode. `has_direct` tells if they have another way to the server.
+fn removed_means_removed(mode: &str, has_direct: bool) {
+    let (server, backend) = (PostgresServer::start(&[]), Backend::hello());
+    fill(&server, &backend, 20);
+    // Without what it ignores for other clients.
+    let pooler = PgBouncer::start(server.address(), mode, "ignore_startup_parameters =");
+    let direct = format!("direct_url = \"{}\"\n", server.url(DATABASE));
+    let store = url(&pooler.url(&server, DATABASE)) + if has_direct { &direct } else { "" };
+    let gateways = [gateway(&store, &backend), gateway(&store, &backend)];
+    wait_until_settled(&server);
+    for number in 0..20 {
+        let name = format!("user{number}");
+        let (by, other) = (&gateways[number % 2], &gateways[(number + 1) % 2]);
+        expect(other, &name, 200);
+        expect(by, &name, 200);
+        let (status, text) = remove(by, &name);
+        assert_eq!(status, 200, "{name}: {text}");
+        expect(other, &name, 401);
+        expect(by, &name, 401);
+    }
+    for gateway in &gateways {
+        match has_direct {
+            true => assert!(!gateway.log().text().contains(SILENT)),
+            false => drop(gateway.log().wait_for(&[SILENT])),
+        }
+        assert_eq!(metric(gateway, "gatepost_revocation_waits_total{why=\"silent_node\"}"), 0);
+    }
+}
+
+#[test]
+fn a_pooler_of_transactions_beside_a_direct_connection_changes_nothing() {
+    removed_means_removed("transaction", true);
+}
+
+#[test]
+fn all_connections_through_a_pooler_of_transactions_are_said_and_polled() {
+    removed_means_removed("transaction", false);
+}
