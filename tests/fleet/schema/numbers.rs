@@ -133,16 +133,19 @@ fn a_change_is_announced_unless_that_is_switched_off() {
     assert_eq!(database.psql(CHANGES), "2|{acme-mail}\n3|{acme-mail}");
 }
 
-/// System identifier, timeline and start of the server.
+/// System identifier and database, timeline and start of the server.
 #[test]
 fn an_era_is_one_life_of_one_server() {
     let server = PostgresServer::start(&[]);
     let database = super::migrated_on(&server);
     let era = || database.psql("SELECT gatepost_era()");
     let first = era();
-    let parts = "SELECT system_identifier || '.1.' || (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::BIGINT
-                 FROM pg_control_system()";
-    assert_eq!((first.clone(), first.clone()), (database.psql(parts), era()));
+    let life = "SELECT '1.' || (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::BIGINT";
+    let (place, rest) = first.split_once('.').unwrap();
+    assert_eq!((rest.to_owned(), first.clone()), (database.psql(life), era()));
+    // Another database of the same server is another place.
+    let other = super::migrated_on(&server).psql("SELECT gatepost_era()");
+    assert!(other.ends_with(rest) && !other.starts_with(place), "{first} {other}");
     server.stop(crate::common::postgres::Stop::Fast);
     server.start_again();
     assert_ne!(era(), first);

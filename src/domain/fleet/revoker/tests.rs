@@ -150,8 +150,8 @@ fn another_era_or_a_lost_database_leaves_the_outcome_unknown() {
     assert_eq!(revoker.next(at(10)), RevokerAction::Look);
     let later = revoker.wait(at(11), 7, ERA);
     assert_eq!(revoker.failed(at(12)), [(lost, RevocationVerdict::Unknown)]);
-    assert_eq!(revoker.next(at(12)), RevokerAction::WaitUntil(at(17)));
-    assert_eq!(revoker.next(at(17)), RevokerAction::Look);
+    assert_eq!(revoker.next(at(12)), RevokerAction::WaitUntil(at(62)));
+    assert_eq!(revoker.next(at(62)), RevokerAction::Look);
     assert_eq!(revoker.failed(at(18)), [(later, RevocationVerdict::Unknown)]);
 }
 
