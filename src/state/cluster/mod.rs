@@ -1,7 +1,7 @@
 //! The processes that share a store. A change of one of them is in effect in all others when it is answered.
 //!
-//! Processes on one SQLite file find each other through unix sockets beside it ([`sockets`]). Processes on one PostgreSQL are nodes of a
-//! fleet ([`fleet`]).
+//! Processes on one SQLite file find each other through unix sockets beside it (`sockets`). Processes on one PostgreSQL are nodes of a
+//! fleet (`fleet`).
 
 mod fleet;
 mod sockets;
