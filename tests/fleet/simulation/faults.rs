@@ -54,7 +54,8 @@ impl World {
         self.after(interval, Event::Fails);
         let lease = self.size.lease;
         let place = self.random.below(self.size.nodes as u64) as usize;
-        match self.random.below(12) {
+        let crashes = self.random.chance(self.size.crashes);
+        match if crashes { 5 } else { self.random.below(12) } {
             0 => self.kill(place),
             1 | 2 => {
                 // Stopped for less than a lease, for about one, or for longer.

@@ -28,6 +28,7 @@ const FAULTY: Size = Size {
     change_interval: Duration::from_millis(150),
     check_interval: Duration::from_millis(8),
     fault_interval: Some(Duration::from_millis(400)),
+    crashes: 0,
     plain_changes: 5,
     flush: Duration::from_millis(3),
 };
@@ -133,7 +134,13 @@ fn the_same_seed_gives_the_same_trace() {
 #[test]
 fn each_rule_that_is_left_out_is_noticed() {
     // A crash gives out a number again if it loses a change that another tool made.
-    let crashing = Size { plain_changes: 60, fault_interval: Some(Duration::from_millis(150)), ..FAULTY };
+    let crashing = Size {
+        crashes: 80,
+        plain_changes: 50,
+        change_interval: Duration::from_millis(30),
+        fault_interval: Some(Duration::from_millis(100)),
+        ..FAULTY
+    };
     for deviation in [
         Deviation::NoWait,
         Deviation::ShortWait,
@@ -164,6 +171,7 @@ fn a_hundred_nodes_take_167_revocations_a_second() {
         change_interval: Duration::from_micros(5_988),
         check_interval: Duration::from_millis(2),
         fault_interval: None,
+        crashes: 0,
         plain_changes: 0,
         flush: Duration::from_millis(3),
     };

@@ -50,6 +50,8 @@ pub struct Size {
     pub check_interval: Duration,
     /// The mean time between faults; `None` for a quiet world.
     pub fault_interval: Option<Duration>,
+    /// The share of faults that are a crash of the database's backends, in percent, beyond those of chance.
+    pub crashes: u64,
     /// The share of changes by other tools, in percent.
     pub plain_changes: u64,
     /// The time of a commit on disk.
