@@ -124,6 +124,10 @@ fn the_owner_gets_in_within_three_tries_while_110_addresses_guess() {
         let is_in = |gateway: &Gateway, door, from: &str, password: &str| {
             let mut tries = Vec::new();
             while tries.len() < 3 && !matches!(tries.last(), Some(200 | 235)) {
+                if tries.last() == Some(&503) {
+                    // As its Retry-After asks for.
+                    std::thread::sleep(Duration::from_secs(1));
+                }
                 tries.push(doors(gateway).login(door, from, &format!("joe:{password}")).0);
             }
             assert!(matches!(tries.last(), Some(200 | 235)), "{from}: {tries:?}");

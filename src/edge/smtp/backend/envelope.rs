@@ -69,8 +69,8 @@ pub async fn begin(
     let any_accepted = replies[1..].iter().any(Reply::is_acceptance);
     let invalid = replies.iter().any(|reply| !reply.is_acceptance() && !reply.is_refusal());
     if mail_refused {
-        // A backend that accepts a recipient without a sender is reset before the next transaction.
-        client.in_transaction = any_accepted;
+        // A backend that may have accepted a recipient without a sender is reset before the next transaction.
+        client.in_transaction = replies[1..].iter().any(|reply| !reply.is_refusal());
         replies.truncate(1);
     }
     if invalid {
