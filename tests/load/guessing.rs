@@ -126,7 +126,7 @@ fn the_owner_gets_in_within_three_tries_while_110_addresses_guess() {
             while tries.len() < 3 && !matches!(tries.last(), Some(200 | 235)) {
                 if tries.last() == Some(&503) {
                     // As its Retry-After asks for.
-                    std::thread::sleep(Duration::from_secs(1));
+                    std::thread::sleep(std::time::Duration::from_secs(1));
                 }
                 tries.push(doors(gateway).login(door, from, &format!("joe:{password}")).0);
             }
