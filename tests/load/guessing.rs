@@ -1,4 +1,4 @@
-//! An attack on one username from many addresses, and on any number of others beside it: its owner gets in, also after a restart.
+//! An attack on one username from many addresses: its owner gets in, also after a restart.
 
 use std::net::SocketAddr;
 use std::sync::RwLock;
@@ -12,8 +12,6 @@ use crate::common::{Gateway, PATIENCE, api};
 use crate::door::{Door, Doors};
 
 const GUESSERS: usize = 110;
-/// Those that guess at other usernames, each time from another network, so that the queue of password checks is full.
-const STRANGERS: usize = 48;
 
 struct Attack {
     doors: RwLock<Doors>,
@@ -24,29 +22,13 @@ struct Attack {
 impl Attack {
     /// Guesses from one address as fast as it is answered, never the same password twice.
     fn guess(&self, from: &str, door: Door) {
-        self.ask(door, |nth| (from.to_owned(), format!("joe:guess-{from}-{nth}")));
-    }
-
-    /// Guesses at another username each time, from another network.
-    fn guess_strangers(&self, guesser: usize) {
-        self.ask(Door::Http, |nth| {
-            (
-                format!("2001:db8:{guesser:x}:{:x}::1", nth % 0x1_0000),
-                format!("stranger-{guesser}-{nth}:guess"),
-            )
-        });
-    }
-
-    /// Asks over and over with the address and the login of each guess.
-    fn ask(&self, door: Door, guess: impl Fn(usize) -> (String, String)) {
         for nth in 0.. {
             if self.over.load(Ordering::Relaxed) {
                 return;
             }
             let doors = *self.doors.read().unwrap();
             // While the gateway is restarted, nobody answers.
-            let (from, login) = guess(nth);
-            match doors.try_login(door, &from, &login) {
+            match doors.try_login(door, from, &format!("joe:guess-{from}-{nth}")) {
                 Some((200 | 235, _)) => panic!("a guess was right"),
                 Some(_) => drop(self.answered.fetch_add(1, Ordering::Relaxed)),
                 None => std::thread::yield_now(),
@@ -81,19 +63,14 @@ fn doors(gateway: &Gateway) -> Doors {
     Doors { http: of("api.listen"), smtp: of("smtp.listen") }
 }
 
-/// Changes the password as the account holder, who gets in within three tries as well.
-fn edits(gateway: &Gateway, password: &str) -> bool {
-    (0..3).any(|_| gateway.manage("edit", &format!("username=joe&password={password}")).0 == 200)
-}
-
-// Case F3: 110 guesses a second for one username, each from another address, while the queue is full of others.
+// Case F3: 110 guesses a second for one username, each from another address.
 #[test]
 fn the_owner_gets_in_within_three_tries_while_110_addresses_guess() {
     crate::common::allow_descriptors(4096);
     let (backend, sink) = (Backend::hello(), Sink::start(Settings::default()));
     let smtp = section(&[sink.url()], "proxy_protocol = true\nmax_connections_per_source = 1000");
     let mut gateway = Gateway::start(&format!(
-        "[auth]\nbcrypt_cost = 8\nhash_threads = 1\nhash_queue = 16\n[ops]\nlisten = \"127.0.0.1:0\"\n\
+        "[auth]\nbcrypt_cost = 8\nhash_threads = 1\n[ops]\nlisten = \"127.0.0.1:0\"\n\
          [server]\nthreads = 2\ntrusted_proxies = [\"127.0.0.1\"]\nmax_connections_per_source = 1000\n{}{smtp}",
         api(backend.address)
     ));
@@ -101,7 +78,6 @@ fn the_owner_gets_in_within_three_tries_while_110_addresses_guess() {
     // Once from each of two networks, by both protocols.
     assert_eq!(doors(&gateway).login(Door::Http, "203.0.113.5", "joe:passw0rd-1").0, 200);
     assert_eq!(doors(&gateway).login(Door::Smtp, "2001:db8:1::5", "joe:passw0rd-1").0, 235);
-    assert!(edits(&gateway, "passw0rd-1"));
 
     let attack = Attack {
         doors: RwLock::new(doors(&gateway)),
@@ -115,28 +91,20 @@ fn the_owner_gets_in_within_three_tries_while_110_addresses_guess() {
             let attack = &attack;
             scope.spawn(move || attack.guess(&format!("198.18.{guesser}.1"), door));
         }
-        for guesser in 0..STRANGERS {
-            let attack = &attack;
-            scope.spawn(move || attack.guess_strangers(0x100 + guesser));
-        }
         let _over = Over(&attack.over);
         // Other addresses of these networks, a new password each time: nothing that the cache knows.
         let is_in = |gateway: &Gateway, door, from: &str, password: &str| {
             let mut tries = Vec::new();
             while tries.len() < 3 && !matches!(tries.last(), Some(200 | 235)) {
-                if tries.last() == Some(&503) {
-                    // As its Retry-After asks for.
-                    std::thread::sleep(std::time::Duration::from_secs(1));
-                }
                 tries.push(doors(gateway).login(door, from, &format!("joe:{password}")).0);
             }
             assert!(matches!(tries.last(), Some(200 | 235)), "{from}: {tries:?}");
             println!("{door:?} from {from}: {tries:?}");
         };
         wait_for_throttle(&gateway);
-        assert!(edits(&gateway, "passw0rd-2"));
+        assert_eq!(gateway.manage("edit", "username=joe&password=passw0rd-2").0, 200);
         is_in(&gateway, Door::Http, "203.0.113.77", "passw0rd-2");
-        assert!(edits(&gateway, "passw0rd-3"));
+        assert_eq!(gateway.manage("edit", "username=joe&password=passw0rd-3").0, 200);
         is_in(&gateway, Door::Smtp, "2001:db8:1:2::77", "passw0rd-3");
 
         gateway.signal("TERM");
@@ -145,18 +113,16 @@ fn the_owner_gets_in_within_three_tries_while_110_addresses_guess() {
         *attack.doors.write().unwrap() = doors(&gateway);
         wait_for_throttle(&gateway);
         is_in(&gateway, Door::Http, "203.0.113.99", "passw0rd-3");
-        assert!(edits(&gateway, "passw0rd-4"));
+        assert_eq!(gateway.manage("edit", "username=joe&password=passw0rd-4").0, 200);
         is_in(&gateway, Door::Smtp, "2001:db8:1:3::99", "passw0rd-4");
         // A network in which nobody logged in has no such lane.
         let strangers = (1..10).map(|n| {
-            assert!(edits(&gateway, &format!("passw0rd-5{n}")));
+            assert_eq!(gateway.manage("edit", &format!("username=joe&password=passw0rd-5{n}")).0, 200);
             let from = format!("192.0.{n}.1");
             doors(&gateway).login(Door::Http, &from, &format!("joe:passw0rd-5{n}")).0
         });
         let strangers: Vec<u16> = strangers.collect();
         assert!(strangers.contains(&429), "{strangers:?}");
-        let refused = metric(&gateway, "gatepost_password_checks_total{outcome=\"refused\"}");
-        assert!(refused > 0, "the queue is never full");
         let answered = attack.answered.load(Ordering::Relaxed);
         println!("{answered} guesses in {:?}; from unknown networks: {strangers:?}", began.elapsed());
     });
