@@ -16,9 +16,9 @@ pub enum MemberAction {
     Register {
         /// The ID of the row.
         id: NodeId,
-        /// Its first beat.
+        /// The first beat of the row.
         beat: Beat,
-        /// Its era.
+        /// The era of the node.
         era: Era,
     },
     /// Increment `beat` of the row and commit, with `synchronous_commit` on. Then `Member::beaten`.

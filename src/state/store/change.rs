@@ -6,7 +6,7 @@ use crate::domain::{Canonical, Permissions};
 /// A committed mutation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Its place among all changes.
+    /// The place among all changes.
     pub position: ChangePosition,
     /// The name whose epoch must be raised: that of a credential, or that of an account for it and all its credentials.
     pub name: Canonical,

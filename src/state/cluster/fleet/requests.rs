@@ -21,7 +21,7 @@ pub(super) enum FleetRequest {
 /// A change that is waited for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CommittedChange {
-    /// Its number.
+    /// The number of the change.
     pub(super) number: u64,
     /// The era in its transaction.
     pub(super) era: Era,

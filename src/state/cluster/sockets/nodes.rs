@@ -17,9 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// A gateway, by its socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketNode {
-    /// Its ID, a new one for each start.
+    /// The ID, a new one for each start.
     pub id: String,
-    /// Its process ID, within its own container if it has one.
+    /// The process ID, within its own container if it has one.
     pub pid: Option<u32>,
     /// True if it answers, and has the same file open.
     pub answers: bool,
