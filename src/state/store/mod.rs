@@ -38,7 +38,7 @@ pub use uses::PrincipalUse;
 
 use change::Effect;
 use mutation::Mutation;
-use postgres::{DatabaseFault, PostgresPool, ReadFloor, SchemaState};
+use postgres::{DatabaseFault, PostgresPool, ReadMinimum, SchemaState};
 use row::Row;
 use sqlite::{Missing, Pools};
 use statement::Statement;
@@ -188,10 +188,10 @@ impl Store {
     }
 
     /// The state that every read on PostgreSQL must have seen. A node keeps it up to date.
-    pub fn read_floor(&self) -> Arc<ReadFloor> {
+    pub fn read_minimum(&self) -> Arc<ReadMinimum> {
         match &self.database {
             Database::Sqlite(_) => Arc::default(),
-            Database::Postgres(pool) => pool.floor(),
+            Database::Postgres(pool) => pool.minimum(),
         }
     }
 

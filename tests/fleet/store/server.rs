@@ -135,7 +135,7 @@ async fn a_server_that_comes_back_is_used_again_at_once() {
         server.start_again();
         // As the node does that has joined again.
         let era = server.psql("postgres", "SELECT gatepost_era()").parse().unwrap();
-        store.read_floor().publish(number, era);
+        store.read_minimum().publish(number, era);
         assert!(store.principal(&canonical("one")).await.unwrap().is_some());
     }
     let Ok(ChangePosition::Logged { number: next, era: later, .. }) = add("two").await else {
@@ -150,11 +150,11 @@ async fn a_state_older_than_what_is_known_is_unavailability() {
     let f = in_server().await;
     let era: Era = f.query("SELECT gatepost_era()").await.parse().unwrap();
     let number = u64::try_from(f.store.changes().await.unwrap()).unwrap();
-    let (holder, floor) = (canonical("holder"), f.store.read_floor());
-    floor.publish(number, era);
+    let (holder, minimum) = (canonical("holder"), f.store.read_minimum());
+    minimum.publish(number, era);
     assert!(f.store.principal(&holder).await.unwrap().is_some());
     assert!(f.store.principal(&canonical("nobody")).await.unwrap().is_none());
-    floor.publish(number + 1, era);
+    minimum.publish(number + 1, era);
     for name in [holder, canonical("nobody")] {
         let read = f.store.principal(&name).await.unwrap_err().to_string();
         assert!(read.contains("lags behind"), "{read}");
@@ -162,7 +162,7 @@ async fn a_state_older_than_what_is_known_is_unavailability() {
     assert!(f.store.ping().await.is_err() && f.store.accounts(None, 10).await.is_err());
     f.account("other").await;
     assert!(f.store.principal(&holder).await.unwrap().is_some());
-    floor.publish(1, Era { timeline: era.timeline + 1, ..era });
+    minimum.publish(1, Era { timeline: era.timeline + 1, ..era });
     let read = f.store.principal(&holder).await.unwrap_err().to_string();
     assert!(read.contains("leads to another server"), "{read}");
 }

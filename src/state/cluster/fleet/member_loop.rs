@@ -14,7 +14,7 @@ use super::rows::NodeRead;
 use super::{rows, statements};
 use crate::domain::Moment;
 use crate::domain::fleet::{Application, Bell, Era, Member, MemberAction, Staleness};
-use crate::state::store::postgres::{ReadFloor, Servers};
+use crate::state::store::postgres::{ReadMinimum, Servers};
 use crate::state::store::{Store, StoreError};
 use crate::state::{Epochs, Metrics, clock};
 
@@ -26,7 +26,7 @@ const OTHER_COMPLAINTS: Duration = Duration::from_secs(5);
 pub(super) struct MemberLoop {
     servers: Servers,
     store: Store,
-    floor: Arc<ReadFloor>,
+    minimum: Arc<ReadMinimum>,
     epochs: Arc<Epochs>,
     metrics: Arc<Metrics>,
     view: Arc<NodeView>,
@@ -50,11 +50,11 @@ impl MemberLoop {
         view: Arc<NodeView>,
     ) -> MemberLoop {
         let (member, connection) = (Member::new(), None);
-        let floor = store.read_floor();
+        let minimum = store.read_minimum();
         MemberLoop {
             servers,
             store,
-            floor,
+            minimum,
             epochs,
             metrics,
             view,
@@ -199,11 +199,11 @@ impl MemberLoop {
         let Application { lowest: (era, number), stale, applied, trust_until, went_back } = application;
         match &stale {
             Staleness::Everything => {
-                self.floor.reset(number, era);
+                self.minimum.reset(number, era);
                 self.epochs.raise_all();
             }
             Staleness::Names(names) => {
-                self.floor.publish(number, era);
+                self.minimum.publish(number, era);
                 self.epochs.raise_each(names);
             }
         }

@@ -89,7 +89,7 @@ impl FleetCluster {
         let (end, ended) = oneshot::channel();
         let (direct, pooled) = (Servers::direct(settings)?, Servers::pooled(settings)?);
         let member = MemberLoop::new(direct, store.clone(), epochs.clone(), metrics.clone(), view.clone());
-        let revoker = RevokerLoop::new(pooled, view.clone(), store.read_floor());
+        let revoker = RevokerLoop::new(pooled, view.clone(), store.read_minimum());
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
         let run = move || {

@@ -17,7 +17,7 @@ use super::{rows, statements};
 use crate::domain::fleet::{NodesRead, RevocationVerdict, Revoker, RevokerAction, WaitId};
 use crate::state::clock;
 use crate::state::store::StoreError;
-use crate::state::store::postgres::{ReadFloor, Servers};
+use crate::state::store::postgres::{ReadMinimum, Servers};
 
 /// The receiver of the end of a wait.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ type SettleEnd = oneshot::Sender<Result<RevocationVerdict, StoreError>>;
 pub(super) struct RevokerLoop {
     servers: Servers,
     view: Arc<NodeView>,
-    floor: Arc<ReadFloor>,
+    minimum: Arc<ReadMinimum>,
     revoker: Revoker,
     waiting: HashMap<WaitId, WaitEnd>,
     settling: Vec<SettleEnd>,
@@ -43,9 +43,9 @@ pub(super) struct RevokerLoop {
 
 impl RevokerLoop {
     /// Waits for nothing yet.
-    pub(super) fn new(servers: Servers, view: Arc<NodeView>, floor: Arc<ReadFloor>) -> RevokerLoop {
+    pub(super) fn new(servers: Servers, view: Arc<NodeView>, minimum: Arc<ReadMinimum>) -> RevokerLoop {
         let (revoker, waiting, settling) = (Revoker::new(), HashMap::new(), Vec::new());
-        RevokerLoop { servers, view, floor, revoker, waiting, settling, connection: None }
+        RevokerLoop { servers, view, minimum, revoker, waiting, settling, connection: None }
     }
 
     /// Runs until nobody can send a request any more.
@@ -111,7 +111,7 @@ impl RevokerLoop {
         match change {
             Ok(change) => {
                 // Whoever settles raises epochs afterwards, and reads what was there.
-                self.floor.raise(change.number, change.era);
+                self.minimum.raise(change.number, change.era);
                 self.begin(change, WaitEnd::Settle(ends));
             }
             Err(error) => ends.into_iter().for_each(|end| {

@@ -3,17 +3,17 @@
 
 mod connect;
 mod faults;
-mod floor;
 mod mutation;
 mod pool;
+mod read_minimum;
 mod schema;
 
 pub(in crate::state) use connect::Servers;
 pub use connect::check_password;
 pub(in crate::state) use faults::unavailable;
-pub use floor::ReadFloor;
 pub(super) use mutation::PostgresMutation;
 pub(super) use pool::PostgresPool;
+pub use read_minimum::ReadMinimum;
 pub(super) use schema::{DatabaseFault, SchemaState, examine, migrate};
 
 /// The number of changes so far.

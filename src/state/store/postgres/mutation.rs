@@ -74,13 +74,13 @@ impl PostgresMutation {
             // It was rolled back.
             false => unavailable(error),
         })?;
-        let floor = self.transaction.floor();
+        let minimum = self.transaction.minimum();
         self.transaction.ended();
         let lost = || StoreError::Unavailable("table counter has lost its row".to_owned());
         let row = rows.iter().find(|row| row.len() == 3).ok_or_else(lost)?;
         let (number, era) = position(row, "number", "era")?;
         let token = ChangeToken(row.try_get("token").map_err(unavailable)?);
-        floor.raise(number, era);
+        minimum.raise(number, era);
         Ok(ChangePosition::Logged { number, token, era })
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::connect::{ServerIndex, Servers};
 use super::faults::{is_lost, unavailable};
-use super::floor::{Floor, ReadFloor};
+use super::read_minimum::{ReadMinimum, ReadState};
 use crate::config::StoreSettings;
 use crate::state::store::fault_log::FaultLog;
 use crate::state::store::statement::Statement;
@@ -40,7 +40,7 @@ struct PoolShared {
     patience: Duration,
     /// The beginning of a change.
     begin_change: String,
-    floor: Arc<ReadFloor>,
+    minimum: Arc<ReadMinimum>,
     faults: FaultLog,
 }
 
@@ -73,14 +73,14 @@ impl PostgresPool {
             idle: Mutex::default(),
             patience,
             begin_change,
-            floor: Arc::default(),
+            minimum: Arc::default(),
             faults: FaultLog::of(settings.url.to_string()),
         })))
     }
 
     /// The state that every read must have seen.
-    pub(in crate::state::store) fn floor(&self) -> Arc<ReadFloor> {
-        self.0.floor.clone()
+    pub(in crate::state::store) fn minimum(&self) -> Arc<ReadMinimum> {
+        self.0.minimum.clone()
     }
 
     /// Logs faults from now on.
@@ -139,10 +139,10 @@ impl PostgresPool {
 
     async fn read(&self, statement: Statement, order: &'static str) -> Result<Vec<Row>, StoreError> {
         // Before the read: a check has noted the epochs before.
-        let floor = self.0.floor.now();
+        let minimum = self.0.minimum.now();
         let shared = self.0.clone();
         // In a task of its own: if the caller stops waiting, the connection is given back nevertheless.
-        let reading = tokio::spawn(async move { shared.read(statement, order, floor).await });
+        let reading = tokio::spawn(async move { shared.read(statement, order, minimum).await });
         let read = reading.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())));
         match &read {
             Ok(_) => self.0.faults.succeeded(),
@@ -158,7 +158,7 @@ impl PoolShared {
         self: Arc<PoolShared>,
         statement: Statement,
         order: &str,
-        floor: Option<Floor>,
+        minimum: Option<ReadState>,
     ) -> Result<Vec<Row>, StoreError> {
         let sql = format!(
             "WITH seen AS MATERIALIZED (SELECT number AS seen_number, gatepost_era() AS seen_era FROM counter LIMIT 1) \
@@ -175,7 +175,7 @@ impl PoolShared {
             let lost = || StoreError::Unavailable("table counter has lost its row".to_owned());
             let first = rows.first().ok_or_else(lost)?;
             let seen = seen(first)?;
-            if let Some(Err(stale)) = floor.map(|floor| floor.check(&seen)) {
+            if let Some(Err(stale)) = minimum.map(|minimum| minimum.check(&seen)) {
                 // Closes the connection.
                 transaction.connection = None;
                 if let Some(server) = server {
@@ -230,9 +230,9 @@ impl PoolShared {
 }
 
 /// The state that a row was read from.
-fn seen(row: &PgRow) -> Result<Floor, StoreError> {
+fn seen(row: &PgRow) -> Result<ReadState, StoreError> {
     let (number, era) = position(row, "seen_number", "seen_era")?;
-    Ok(Floor { number, era })
+    Ok(ReadState { number, era })
 }
 
 /// The number of the last change and the era, from two columns.
@@ -288,8 +288,8 @@ impl PooledTransaction {
     }
 
     /// The state that every read must have seen.
-    pub(super) fn floor(&self) -> Arc<ReadFloor> {
-        self.shared.floor.clone()
+    pub(super) fn minimum(&self) -> Arc<ReadMinimum> {
+        self.shared.minimum.clone()
     }
 
     /// Ends it after a commit: its connection is outside of a transaction.
