@@ -184,7 +184,6 @@ fn together(backend: &Backend, count: usize) -> Vec<Gateway> {
 }
 
 #[test]
-#[ignore = "fails beside the other tests of load, and is to be understood"]
 fn what_was_removed_passes_in_no_gateway_whatever_happens_to_some() {
     let backend = Backend::hello();
     let mut gateways = together(&backend, GATEWAYS);
@@ -210,7 +209,7 @@ fn what_was_removed_passes_in_no_gateway_whatever_happens_to_some() {
         }
         scope.spawn(|| house.disturb(&mut gateways, &mut Random(!seed)));
         let (mut random, began) = (Random(seed), Instant::now());
-        while began.elapsed() < AT_LEAST || !house.tells(removed) && began.elapsed() < PATIENCE {
+        while began.elapsed() < AT_LEAST || !house.tells(removed) && began.elapsed() < 4 * PATIENCE {
             house.set(State::Unknown);
             match house.change(&config, &mut random, removes) {
                 true => {
