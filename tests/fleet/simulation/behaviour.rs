@@ -98,8 +98,10 @@ impl World {
                     }
                     states = states.iter().enumerate().map(|(n, s)| if n == name { *s } else { 0 }).collect();
                 }
-                if self.deviation != Deviation::OwnChangeSetsNoLimit {
-                    process.decisions.raise_lowest(era, number);
+                match self.deviation {
+                    Deviation::OwnChangeSetsNoLimit => {}
+                    Deviation::OwnChangeSetsEra => process.decisions.raise_lowest(era, number),
+                    _ => process.decisions.raise_lowest_within_era(era, number),
                 }
                 let now = process.clock.at(self.now);
                 let wait = process.revoker.wait(now, number, era);

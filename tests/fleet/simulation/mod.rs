@@ -17,10 +17,6 @@ use std::time::Duration;
 use self::outcome::Outcome;
 use self::world::{Deviation, Size, World};
 
-/// A seed in whose world a check passes on an old state after a failover. It is not understood yet: the protocol, its machines or
-/// this simulation may be at fault.
-const OPEN: u64 = 980;
-
 /// The seeds of each run of the tests.
 const SEEDS: u64 = 1_000;
 const SECOND: u64 = 1_000_000_000;
@@ -85,7 +81,7 @@ fn run_all(seeds: Range<u64>) -> (Outcome, u64) {
                 let seeds = seeds.clone();
                 scope.spawn(move || {
                     let mut sum = (0, 0, 0, 0);
-                    for seed in seeds.filter(|seed| seed % threads == thread && *seed != OPEN) {
+                    for seed in seeds.filter(|seed| seed % threads == thread) {
                         let (world, answered) = run_to_health(seed, FAULTY);
                         sum.0 += world.outcome.events;
                         sum.1 += world.outcome.decided;
@@ -154,6 +150,7 @@ fn each_rule_that_is_left_out_is_noticed() {
         Deviation::NoLowestNumber,
         Deviation::NoGrace,
         Deviation::OwnChangeSetsNoLimit,
+        Deviation::OwnChangeSetsEra,
         Deviation::OwnCacheKeepsWhatIsSettled,
     ] {
         let size = if deviation == Deviation::NoTokens { crashing } else { FAULTY };
@@ -201,11 +198,4 @@ fn a_hundred_nodes_take_167_revocations_a_second() {
     assert!(count > 2_000);
     assert!(outcome.answered.keys().all(|reason| ["acknowledgements", "nothing"].contains(reason)));
     assert!(outcome.quantile(0.99) < 200.0);
-}
-
-/// `cargo test --test fleet simulation::the_open_seed -- --ignored`
-#[test]
-#[ignore = "fails, and is to be understood"]
-fn the_open_seed_breaks_no_promise() {
-    run_to_health(OPEN, FAULTY);
 }

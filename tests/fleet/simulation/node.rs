@@ -93,6 +93,14 @@ impl Decisions {
         self.lowest = Some((era, number.max(present)));
     }
 
+    /// The same for the number of an own change, within the known era. Its answer may come late, from a primary that the others have
+    /// left.
+    pub fn raise_lowest_within_era(&mut self, era: Era, number: u64) {
+        if self.lowest.is_none_or(|(known, _)| known == era) {
+            self.raise_lowest(era, number);
+        }
+    }
+
     /// Carries out what a read of the log asks for, in its order.
     pub fn apply(&mut self, application: &Application) {
         self.raise_lowest(application.lowest.0, application.lowest.1);

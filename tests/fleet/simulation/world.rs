@@ -34,6 +34,8 @@ pub enum Deviation {
     NoGrace,
     /// The number of an own change is no lower limit for rows that are read.
     OwnChangeSetsNoLimit,
+    /// An own change says which era rows must be of.
+    OwnChangeSetsEra,
     /// Whoever finds a credential as wanted already waits, and drops nothing of its own cache.
     OwnCacheKeepsWhatIsSettled,
 }
