@@ -19,6 +19,7 @@ pub mod pgbouncer;
 pub mod postgres;
 pub mod postgres_pair;
 pub mod psql;
+pub mod random;
 pub mod relay;
 pub mod servers;
 pub mod sink;

@@ -13,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::common::backend::Backend;
+use crate::common::random::Random;
 use crate::common::{Gateway, HOLDER, PATIENCE, api, binary, command, configured};
 
 const GATEWAYS: usize = 3;
@@ -153,18 +154,6 @@ fn ask(address: SocketAddr, line: &str, login: &str, body: &str) -> Option<u16> 
     std::str::from_utf8(&head[9..]).ok()?.parse().ok()
 }
 
-/// Random numbers by SplitMix64, with a seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ mixed >> 31) % bound
-    }
-}
-
 /// Gateways on one database, with the account of [`HOLDER`].
 fn together(backend: &Backend, count: usize) -> Vec<Gateway> {
     let rest = format!("[auth]\nbcrypt_cost = 4\nthrottle = false\n{}", api(backend.address));
@@ -207,8 +196,8 @@ fn what_was_removed_passes_in_no_gateway_whatever_happens_to_some() {
             let house = &house;
             scope.spawn(move || house.check(checker % GATEWAYS));
         }
-        scope.spawn(|| house.disturb(&mut gateways, &mut Random(!seed)));
-        let (mut random, began) = (Random(seed), Instant::now());
+        scope.spawn(|| house.disturb(&mut gateways, &mut Random::new(!seed)));
+        let (mut random, began) = (Random::new(seed), Instant::now());
         while began.elapsed() < AT_LEAST || !house.tells(removed) && began.elapsed() < 4 * PATIENCE {
             house.set(State::Unknown);
             match house.change(&config, &mut random, removes) {

@@ -6,9 +6,9 @@ use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::super::simulation::random::Random;
 use super::nodes::Nodes;
 use crate::common::http::{Response, get};
+use crate::common::random::Random;
 
 /// The longest wait for an answer. A gateway that is stopped gives none.
 const ANSWER: Duration = Duration::from_secs(8);

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::super::simulation::random::Random;
 use super::checks::Tally;
 use super::nodes::Nodes;
 use crate::common::fake_clock::FakeClock;
 use crate::common::postgres::Stop;
+use crate::common::random::Random;
 
 /// A fault of a process, a connection, or the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

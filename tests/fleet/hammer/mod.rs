@@ -15,10 +15,10 @@ use self::checks::{Subject, Tally, check};
 use self::faults::{Fault, Faults};
 use self::nodes::{HOLDER_PASSWORD, NODES, Nodes, repeat};
 use self::revocations::{Answers, Workplace, new_password};
-use super::simulation::random::Random;
 use crate::common::accounts::add_account;
 use crate::common::fake_clock::FakeClock;
 use crate::common::postgres::PostgresServer;
+use crate::common::random::Random;
 
 /// The numbers of checks that passed, and of those of revoked credentials, from which on a run tells something.
 const TELLING: [u64; 2] = [1_000, 300];

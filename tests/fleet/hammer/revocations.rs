@@ -4,9 +4,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::super::simulation::random::Random;
 use super::checks::Subject;
 use super::nodes::{NODES, Nodes, repeat};
+use crate::common::random::Random;
 
 /// The time for which a credential stays revoked and is checked.
 const HELD: Duration = Duration::from_millis(60);

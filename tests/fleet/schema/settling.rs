@@ -6,6 +6,7 @@ use super::{filled, migrated_on};
 use crate::common::PATIENCE;
 use crate::common::fake_clock::FakeClock;
 use crate::common::postgres::{PostgresDatabase, PostgresServer};
+use crate::common::psql::Session;
 
 /// Sets the longest lease, in milliseconds.
 fn lease(database: &PostgresDatabase<'_>, longest: u32) {
@@ -25,6 +26,15 @@ fn settle(database: &PostgresDatabase<'_>) -> Duration {
     begun.elapsed()
 }
 
+/// A session in which the procedure waits.
+fn settling(database: &PostgresDatabase<'_>) -> Session {
+    let mut session = database.session();
+    session.start("CALL gatepost_settle();");
+    let waits = format!("wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = {}", session.backend());
+    database.wait_until(&waits);
+    session
+}
+
 #[test]
 fn it_returns_at_once_if_everybody_has_applied_everything() {
     let database = filled();
@@ -40,12 +50,7 @@ fn it_returns_when_the_last_process_has_applied_the_change() {
     lease(&database, 600_000);
     node(&database, 1, 1, 1);
     node(&database, 2, 0, 0);
-    let mut session = database.session();
-    session.start("CALL gatepost_settle();");
-    database.wait_until(&format!(
-        "wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = {}",
-        session.backend()
-    ));
+    let mut session = settling(&database);
     // Later changes are not waited for.
     database.psql("UPDATE principal SET bits = 0 WHERE id = 2; UPDATE node SET applied = 1 WHERE id = 2");
     assert_eq!(session.finish(), "");
@@ -57,12 +62,7 @@ fn it_returns_when_the_row_of_a_dead_process_is_deleted() {
     lease(&database, 600_000);
     node(&database, 1, 1, 1);
     node(&database, 2, 0, 0);
-    let mut session = database.session();
-    session.start("CALL gatepost_settle();");
-    database.wait_until(&format!(
-        "wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = {}",
-        session.backend()
-    ));
+    let mut session = settling(&database);
     database.psql("DELETE FROM node WHERE id = 2");
     assert_eq!(session.finish(), "");
 }
@@ -88,12 +88,8 @@ fn without_an_answer_it_waits_for_the_longest_lease() {
 fn the_lease_of_the_moment_counts() {
     let database = filled();
     lease(&database, 300);
-    let (mut session, begun) = (database.session(), Instant::now());
-    session.start("CALL gatepost_settle();");
-    database.wait_until(&format!(
-        "wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = {}",
-        session.backend()
-    ));
+    let begun = Instant::now();
+    let mut session = settling(&database);
     database.psql("UPDATE lease SET longest_ms = 900");
     assert_eq!(session.finish(), "");
     assert!(begun.elapsed() >= Duration::from_millis(900));
@@ -133,12 +129,8 @@ fn a_clock_that_is_set_meanwhile_does_not_shorten_the_wait() {
     let server = PostgresServer::start_with(&[], &clock.environment());
     let database = migrated_on(&server);
     lease(&database, 1000);
-    let (mut session, begun) = (database.session(), Instant::now());
-    session.start("CALL gatepost_settle();");
-    database.wait_until(&format!(
-        "wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = {}",
-        session.backend()
-    ));
+    let begun = Instant::now();
+    let mut session = settling(&database);
     let now =
         || -> i64 { database.psql("SELECT extract(epoch FROM clock_timestamp())::BIGINT").parse().unwrap() };
     let before = now();

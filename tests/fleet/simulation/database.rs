@@ -8,7 +8,7 @@ use gatepost::domain::fleet::{
     Beat, BeatReply, ChangeToken, Era, LeaseTerms, LogPosition, LogRead, LogRow, NodeId, NodeRow, NodesRead,
 };
 
-use super::random::Random;
+use crate::common::random::Random;
 
 /// The number of credentials.
 pub const NAMES: usize = 12;

@@ -8,7 +8,6 @@ mod database;
 mod faults;
 mod node;
 mod outcome;
-pub mod random;
 mod world;
 
 use std::ops::Range;

@@ -6,7 +6,7 @@ use gatepost::domain::Moment;
 use gatepost::domain::fleet::{Application, ChangeToken, Era, Member, Revoker, Staleness, WaitId};
 
 use super::database::{NAMES, canonical};
-use super::random::Random;
+use crate::common::random::Random;
 
 /// A clock that runs at most 2.5 percent too fast or too slow, from an origin of its own.
 #[derive(Clone, Copy, Debug)]

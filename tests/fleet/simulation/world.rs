@@ -12,7 +12,7 @@ use gatepost::domain::fleet::{Era, LeaseChange};
 use super::database::{Database, NAMES, Reply, Request};
 use super::node::Process;
 use super::outcome::Outcome;
-use super::random::Random;
+use crate::common::random::Random;
 
 /// A rule that is left out, to see that the simulation notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

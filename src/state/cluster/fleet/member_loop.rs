@@ -197,15 +197,14 @@ impl MemberLoop {
     /// reads.
     fn apply(&mut self, application: Application) {
         let Application { lowest: (era, number), stale, applied, trust_until, went_back } = application;
+        match went_back {
+            Some(_) => self.minimum.reset(number, era),
+            // Not lowered: an own change may have been committed since the read.
+            None => self.minimum.publish(number, era),
+        }
         match &stale {
-            Staleness::Everything => {
-                self.minimum.reset(number, era);
-                self.epochs.raise_all();
-            }
-            Staleness::Names(names) => {
-                self.minimum.publish(number, era);
-                self.epochs.raise_each(names);
-            }
+            Staleness::Everything => self.epochs.raise_all(),
+            Staleness::Names(names) => self.epochs.raise_each(names),
         }
         if let Some(until) = trust_until {
             self.epochs.trust().extend(until);
