@@ -6,6 +6,7 @@
 pub mod address;
 pub mod allowed_origin;
 mod change;
+pub mod credential_file;
 pub mod credential_places;
 pub mod error;
 mod findings;
@@ -32,6 +33,7 @@ mod wording;
 
 pub use address::{Scheme, SmtpScheme, SmtpUpstream, Upstream};
 pub use allowed_origin::AllowedOrigin;
+pub use credential_file::{CredentialFile, ListedAccount, ListedCredential};
 pub use credential_places::{CredentialPlace, CredentialPlaces};
 pub use error::{ConfigError, ConfigErrors};
 pub use http_entry::{Forms, HttpEntry};
