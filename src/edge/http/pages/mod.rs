@@ -1,0 +1,6 @@
+//! Gatepost's own pages, which the gate and the console share: their files, their responses, and the origin that browsers see.
+
+pub mod files;
+pub mod origin;
+pub mod response;
+pub mod site;
