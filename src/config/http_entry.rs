@@ -77,7 +77,7 @@ impl HttpEntry {
     /// The need of a request that no route and no built-in rule matches.
     pub fn default_need(&self) -> Need {
         match self.entry {
-            Entry::Web => Need::Permission(Permission::Web),
+            Entry::Web | Entry::Console => Need::Permission(Permission::Web),
             Entry::Api | Entry::Smtp => Need::Permission(Permission::Api),
         }
     }
@@ -86,7 +86,7 @@ impl HttpEntry {
     pub fn permissions(&self) -> Permissions {
         let built_in = match self.entry {
             Entry::Api => Permissions::only(Permission::Email),
-            Entry::Web | Entry::Smtp => Permissions::NONE,
+            Entry::Web | Entry::Console | Entry::Smtp => Permissions::NONE,
         };
         let needs = self.routes.iter().map(|route| route.need).chain([self.default_need()]);
         needs.fold(built_in, |all, need| match need {
