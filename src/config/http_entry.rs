@@ -101,8 +101,8 @@ impl HttpEntry {
     /// The need of a request that no route and no built-in rule matches.
     pub fn default_need(&self) -> Need {
         match self.entry {
-            Entry::Web => Need::Permission(Permission::Web),
-            Entry::Api | Entry::Console | Entry::Smtp => Need::Permission(Permission::Api),
+            Entry::Web | Entry::Console => Need::Permission(Permission::Web),
+            Entry::Api | Entry::Smtp => Need::Permission(Permission::Api),
         }
     }
 
