@@ -2,6 +2,7 @@
 
 use super::files::PageFiles;
 use super::origin::PageOrigin;
+use super::views::Site;
 use crate::config::{AllowedOrigin, ConfigError, OwnPages};
 use crate::edge::http::peer::HttpPeer;
 use crate::wire::RequestHead;
@@ -9,8 +10,8 @@ use crate::wire::RequestHead;
 /// The pages of one entry.
 #[derive(Debug)]
 pub struct PageSite {
-    /// The title of each page.
-    pub title: String,
+    /// The title and the addresses of the files, for views.
+    pub view: Site,
     /// The files that the pages use.
     pub files: PageFiles,
     /// The configuration: times of a session, host, origin.
@@ -24,7 +25,15 @@ impl PageSite {
     /// The logo can't be used.
     pub fn new(base: &str, settings: &OwnPages) -> Result<PageSite, ConfigError> {
         let files = PageFiles::new(&format!("{base}/files"), settings)?;
-        Ok(PageSite { title: settings.title.clone(), files, settings: settings.clone() })
+        let view = Site {
+            title: settings.title.clone(),
+            logo: files.logo.address.clone(),
+            icon: files.icon.address.clone(),
+            stylesheet: files.stylesheet.address.clone(),
+            accent: files.accent.address.clone(),
+            script: files.script.address.clone(),
+        };
+        Ok(PageSite { view, files, settings: settings.clone() })
     }
 
     /// The origin that a request is for, as its browser sees it.
