@@ -85,7 +85,10 @@ impl CredentialFile {
             let (name, line) = (credential.name.canonical(), credential.place.line);
             match seen.iter().find(|(other, _)| *other == name) {
                 Some((_, first)) => {
-                    table.refuse("name", format!("'{}' is listed twice: first on line {first}", credential.name));
+                    table.refuse(
+                        "name",
+                        format!("'{}' is listed twice: first on line {first}", credential.name),
+                    );
                 }
                 None => seen.push((name, line)),
             }
@@ -104,6 +107,11 @@ impl ListedCredential {
             value.parsed(|text| Note::parse(text).map_err(|error| error.to_string()))
         });
         let password_file = table.optional("password_file", ConfigValue::file);
+        for secret in ["password", "password_hash"] {
+            if let Some(value) = table.value(secret) {
+                value.refuse("a secret does not belong in this file: write password_file = \"FILE\"");
+            }
+        }
         let (place, permissions_place) = (table.place("name"), table.place("permissions"));
         table.finish();
         let (name, permissions) = (name?, permissions?);
@@ -141,15 +149,15 @@ mod tests {
     #[test]
     fn a_file_with_everything() {
         let text = "account = \"acme\"\n\n[[credential]]\nname = \"Billing\"\npermissions = [\"email\", \"web\"]\n\
-                    note = \"db-3\"\npassword_file = \"/run/billing\"\n[[credential]]\nname = \"ci\"\npermissions = []\n";
+                    note = \"db-3\"\npassword_file = \"/run/billing\"\n[[credential]]\nname = \"ci-1\"\npermissions = []\n";
         let file = CredentialFile::parse(text, "x.toml").unwrap();
         assert_eq!(file.account.unwrap().name, "acme");
-        let [billing, ci] = &file.credentials[..] else { panic!("there are two") };
+        let [billing, other] = &file.credentials[..] else { panic!("there are two") };
         assert_eq!((billing.name.as_str(), billing.permissions.as_str()), ("Billing", "email,web"));
         assert_eq!(billing.note.as_ref().map(Note::as_str), Some("db-3"));
         assert_eq!(billing.place.line, 4);
         assert!(billing.password_file.is_some());
-        assert!(ci.permissions.is_empty() && ci.note.is_none() && ci.password_file.is_none());
+        assert!(other.permissions.is_empty() && other.note.is_none() && other.password_file.is_none());
         assert!(CredentialFile::parse("", "x.toml").unwrap().credentials.is_empty());
     }
 
@@ -163,12 +171,12 @@ mod tests {
         let expected = [
             "x.toml:1: acount: unknown key, did you mean 'account'?",
             "x.toml:3: credential.name: username may contain only letters, digits and . _ - + @",
-            "x.toml:4: credential.permissions: unknown value 'mail': expected one of email, api, web",
+            "x.toml:4: credential.permissions: unknown value 'mail', did you mean 'email'? Expected one of email, api, web",
             "x.toml:5: credential.permissions: required key is missing",
             "x.toml:6: credential.name: username must be 3 to 64 characters long",
             "x.toml:7: credential.note: expected a string in quotes, found a number: write note = \"3\"",
             "x.toml:10: credential.permissions: 'api' is listed twice",
-            "x.toml:11: credential.password: unknown key",
+            "x.toml:11: credential.password: a secret does not belong in this file: write password_file = \"FILE\"",
             "x.toml:14: credential.permissions: expected a list in brackets, found a string: write permissions = [\"api\"]",
             "x.toml:16: credential.name: 'Joe-CI' is listed twice: first on line 9",
         ];

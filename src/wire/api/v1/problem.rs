@@ -29,6 +29,7 @@ pub enum ProblemKind {
     PreconditionFailed,
     ContentTooLarge,
     UnsupportedMediaType,
+    Misdirected,
     InvalidBody,
     Throttled,
     Unavailable,
@@ -37,7 +38,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All kinds.
-    pub const ALL: [ProblemKind; 19] = [
+    pub const ALL: [ProblemKind; 20] = [
         ProblemKind::InvalidRequest,
         ProblemKind::InvalidJson,
         ProblemKind::InvalidParameters,
@@ -53,6 +54,7 @@ impl ProblemKind {
         ProblemKind::PreconditionFailed,
         ProblemKind::ContentTooLarge,
         ProblemKind::UnsupportedMediaType,
+        ProblemKind::Misdirected,
         ProblemKind::InvalidBody,
         ProblemKind::Throttled,
         ProblemKind::Unavailable,
@@ -73,6 +75,7 @@ impl ProblemKind {
             ProblemKind::PreconditionFailed => 412,
             ProblemKind::ContentTooLarge => 413,
             ProblemKind::UnsupportedMediaType => 415,
+            ProblemKind::Misdirected => 421,
             ProblemKind::InvalidBody => 422,
             ProblemKind::Throttled => 429,
             ProblemKind::Unavailable | ProblemKind::Unconfirmed => 503,
@@ -97,6 +100,7 @@ impl ProblemKind {
             ProblemKind::PreconditionFailed => "urn:gatepost:problem:precondition-failed",
             ProblemKind::ContentTooLarge => "urn:gatepost:problem:content-too-large",
             ProblemKind::UnsupportedMediaType => "urn:gatepost:problem:unsupported-media-type",
+            ProblemKind::Misdirected => "urn:gatepost:problem:misdirected",
             ProblemKind::InvalidBody => "urn:gatepost:problem:invalid-body",
             ProblemKind::Throttled => "urn:gatepost:problem:throttled",
             ProblemKind::Unavailable => "urn:gatepost:problem:unavailable",
@@ -122,6 +126,7 @@ impl ProblemKind {
             ProblemKind::PreconditionFailed => "Precondition failed",
             ProblemKind::ContentTooLarge => "Content too large",
             ProblemKind::UnsupportedMediaType => "Unsupported media type",
+            ProblemKind::Misdirected => "Misdirected request",
             ProblemKind::InvalidBody => "Invalid body",
             ProblemKind::Throttled => "Too many failed attempts",
             ProblemKind::Unavailable => "Temporarily unavailable",
