@@ -49,12 +49,12 @@ impl PageForm {
     }
 
     /// The first value of a field; `None` if there is none.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub fn get<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         self.all(name).next()
     }
 
     /// All values of a field, in their order.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn all<'f>(&'f self, name: &str) -> impl Iterator<Item = &'f str> {
         let with_name = self.fields.iter().filter(move |(of, _)| of == name);
         with_name.map(|(_, value)| std::str::from_utf8(value.expose()).unwrap_or_default())
     }
