@@ -1,6 +1,6 @@
 //! A credential as the console and the API v1 show it, and the version by which they change it.
 
-use super::{Credential, CredentialId, LastUse, Note, Permission, UseState};
+use super::{Credential, CredentialId, LatestUse, Note, Permission, UseState};
 
 /// The number of a credential's version. Each change of its row raises it, whoever makes it and by whatever tool; its uses don't.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,7 +34,7 @@ pub struct CredentialDetails {
     /// Its version.
     pub version: CredentialVersion,
     /// Its last use.
-    pub last_use: Option<LastUse>,
+    pub last_use: Option<LatestUse>,
 }
 
 impl CredentialDetails {

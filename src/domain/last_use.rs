@@ -9,7 +9,7 @@ pub const UNUSED_AFTER: i64 = 90 * 24 * 60 * 60;
 
 /// The last use of a principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LastUse {
+pub struct LatestUse {
     /// The time, in seconds since 1970 UTC.
     pub used_at: i64,
     /// The entry; `None` for one of a newer version.
@@ -34,7 +34,7 @@ impl UseState {
     pub const ALL: [UseState; 3] = [UseState::Active, UseState::Unused, UseState::NeverUsed];
 
     /// The state at `now`, in seconds since 1970 UTC, after that last use.
-    pub fn of(last_use: Option<&LastUse>, now: i64) -> UseState {
+    pub fn of(last_use: Option<&LatestUse>, now: i64) -> UseState {
         match last_use {
             None => UseState::NeverUsed,
             Some(last) if last.used_at >= now - UNUSED_AFTER => UseState::Active,
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_use_counts_for_ninety_days() {
-        let at = |used_at| LastUse { used_at, entry: None, address: None };
+        let at = |used_at| LatestUse { used_at, entry: None, address: None };
         let now = 2 * UNUSED_AFTER;
         assert_eq!(UseState::of(None, now), UseState::NeverUsed);
         assert_eq!(UseState::of(Some(&at(now - UNUSED_AFTER)), now), UseState::Active);

@@ -18,6 +18,7 @@ pub mod pattern;
 pub mod permission;
 pub mod refusal_reason;
 pub mod request_id;
+pub mod session;
 pub mod shown;
 pub mod username;
 
@@ -28,7 +29,7 @@ pub use credential::{
 pub use credential_details::{ChangeCondition, CredentialDetails, CredentialVersion, NoEffect};
 pub use decision::{Denial, Entry, Unavailable};
 pub use generated_password::generated_password;
-pub use last_use::{LastUse, UseState};
+pub use last_use::{LatestUse, UseState};
 pub use moment::Moment;
 pub use name_prefix::NamePrefix;
 pub use network::ClientNetwork;
@@ -39,5 +40,6 @@ pub use pattern::{PathPattern, PatternError};
 pub use permission::{Permission, PermissionEdit, Permissions, PermissionsError};
 pub use refusal_reason::RefusalReason;
 pub use request_id::{MailId, RequestId};
+pub use session::{Session, SessionCookie, SessionDigest, SessionFacts, SessionId, SessionToken};
 pub use shown::{LONGEST_NAME, LONGEST_TEXT, shown};
 pub use username::{Canonical, Username, UsernameError};

@@ -38,9 +38,14 @@ mod tests {
     fn a_prefix_has_the_names_that_begin_with_it() {
         let prefix = NamePrefix::of(" Jo.hn ").unwrap();
         let upper = prefix.upper();
-        for (name, is_within) in
-            [("jo.hn", true), ("jo.hn+a", true), ("jo.hnz", true), ("jo.hn_z", true), ("jo.hm", false), ("jo.ho", false)]
-        {
+        for (name, is_within) in [
+            ("jo.hn", true),
+            ("jo.hn+a", true),
+            ("jo.hnz", true),
+            ("jo.hn_z", true),
+            ("jo.hm", false),
+            ("jo.ho", false),
+        ] {
             assert_eq!(name >= prefix.lower() && name < upper.as_str(), is_within, "{name}");
         }
         assert_eq!(NamePrefix::of(""), Some(NamePrefix::default()));

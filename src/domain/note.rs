@@ -68,14 +68,17 @@ mod tests {
     #[test]
     fn the_rules() {
         let longest = "ä".repeat(LONGEST_NOTE);
-        for (text, kept) in [("CI of the shop", "CI of the shop"), ("  <b>x</b> ", "<b>x</b>"), (&longest, &longest)] {
+        for (text, kept) in
+            [("CI of the shop", "CI of the shop"), ("  <b>x</b> ", "<b>x</b>"), (&longest, &longest)]
+        {
             assert_eq!(Note::parse(text).unwrap().unwrap().as_str(), kept);
         }
         for nothing in ["", "   "] {
             assert_eq!(Note::parse(nothing), Ok(None));
         }
         assert_eq!(Note::parse(&format!("{longest}x")), Err(NoteError::Length));
-        for text in ["a\nb", "a\r\nb", "\tx", "x\0", "x\u{7f}", "x\u{85}", "a\u{2028}b", "a\u{2029}b", "x\n"] {
+        for text in ["a\nb", "a\r\nb", "\tx", "x\0", "x\u{7f}", "x\u{85}", "a\u{2028}b", "a\u{2029}b", "x\n"]
+        {
             assert_eq!(Note::parse(text), Err(NoteError::Control), "{text:?}");
         }
     }

@@ -121,9 +121,14 @@ mod tests {
     fn a_bound_stands_between_names() {
         let of = |name: &str| Canonical::of(name.as_bytes()).unwrap();
         let (before, after) = (NameBound::before(of("john")).text(), NameBound::after(of("john")).text());
-        for (name, is_before, is_after) in
-            [("joh", false, false), ("joh+", false, false), ("john", true, false), ("john+", true, true), ("johna", true, true), ("joi", true, true)]
-        {
+        for (name, is_before, is_after) in [
+            ("joh", false, false),
+            ("joh+", false, false),
+            ("john", true, false),
+            ("john+", true, true),
+            ("johna", true, true),
+            ("joi", true, true),
+        ] {
             assert_eq!((name >= before.as_str(), name >= after.as_str()), (is_before, is_after), "{name}");
         }
     }

@@ -115,7 +115,9 @@ impl Activity {
 
     /// Notes a change. Only asking for credentials is none.
     pub(super) fn changed(&self, asked: &RequestedChange, outcome: AuditOutcome<'_>) {
-        let (Some(account), true) = (asked.account, asked.action != AuditAction::CredentialGet) else { return };
+        let (Some(account), true) = (asked.account, asked.action != AuditAction::CredentialGet) else {
+            return;
+        };
         let (entry, source) = match &asked.origin {
             Origin::Remote { source, .. } => (Some(Entry::Api), Some(*source)),
             Origin::CommandLine => (None, None),

@@ -92,8 +92,7 @@ impl Credentials {
             self.show_latest_use(details);
         }
         // What this process knows of the last use may be newer than what the filter has seen.
-        credentials
-            .retain(|details| filter.use_state.is_none_or(|wanted| details.use_state(now) == wanted));
+        credentials.retain(|details| filter.use_state.is_none_or(|wanted| details.use_state(now) == wanted));
         Ok(CredentialPage { credentials, previous, next, is_short })
     }
 

@@ -69,8 +69,13 @@ impl Manager {
         let (account, authority) = (granted.account(), Authority::Holder);
         let actor = granted.name().to_string();
         let rules = PasswordRules::OriginalApi;
-        (granted.kind() == PrincipalKind::Holder)
-            .then_some(Manager { account, authority, actor, origin, rules })
+        (granted.kind() == PrincipalKind::Holder).then_some(Manager {
+            account,
+            authority,
+            actor,
+            origin,
+            rules,
+        })
     }
 
     /// The same manager, whose new passwords are chosen by people: common ones are refused, and long ones need no digit.
@@ -100,7 +105,14 @@ impl Manager {
 
     pub(super) fn asked(&self, action: AuditAction, subject: &str, change: String) -> RequestedChange {
         let (actor, subject) = (self.actor.clone(), subject.to_owned());
-        RequestedChange { action, actor, subject, change, origin: self.origin.clone(), account: Some(self.account) }
+        RequestedChange {
+            action,
+            actor,
+            subject,
+            change,
+            origin: self.origin.clone(),
+            account: Some(self.account),
+        }
     }
 }
 

@@ -196,7 +196,10 @@ impl Mutations {
                         true => Err(mutations.settled(&names, AccountError::NoSuchCredential.into()).await),
                         false => Ok(()),
                     };
-                    were_there.iter().map(|was_there| if *was_there { Ok(()) } else { missing.clone() }).collect()
+                    were_there
+                        .iter()
+                        .map(|was_there| if *was_there { Ok(()) } else { missing.clone() })
+                        .collect()
                 }
                 Err(refusal) => vec![Err(refusal); names.len()],
             };
@@ -256,11 +259,7 @@ impl Mutations {
 
     /// Returns a refusal once it is true in every process, if it says that there is nothing left to revoke. The change that has led to it
     /// may have been made by a process that died before anybody was told, or by a call that was answered with an error.
-    pub(super) async fn settled(
-        &self,
-        names: &[Canonical],
-        refusal: ManagementError,
-    ) -> ManagementError {
+    pub(super) async fn settled(&self, names: &[Canonical], refusal: ManagementError) -> ManagementError {
         match refusal {
             ManagementError::NotAllowed(AccountError::NoSuchCredential | AccountError::NoSuchAccount) => {
                 let settled = self.cluster.settle().await;

@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::store::{PrincipalUse, Store, StoreError};
-use crate::domain::{LastUse, PrincipalId};
+use crate::domain::{LatestUse, PrincipalId};
 
 /// Principals remembered at most; the least used are forgotten first.
 const CAPACITY: u64 = 50_000;
@@ -53,7 +53,7 @@ impl LastUses {
     }
 
     /// The later one of what is stored and what this process has noted.
-    pub fn latest(&self, principal: PrincipalId, stored: Option<LastUse>) -> Option<LastUse> {
+    pub fn latest(&self, principal: PrincipalId, stored: Option<LatestUse>) -> Option<LatestUse> {
         let noted = self.recent.get(&principal).map(|(_, used)| used.as_last());
         match (noted, stored) {
             (Some(noted), Some(stored)) if stored.used_at > noted.used_at => Some(stored),
@@ -106,7 +106,8 @@ mod tests {
         let settings = StoreSettings { url, ..StoreSettings::default() };
         let store = Store::open(&settings).await.unwrap();
         let name = Username::parse("someone").unwrap();
-        let id = store.add_account(&name, &StoredHash::new("h".into()), Permissions::ALL).await.unwrap().value.0;
+        let id =
+            store.add_account(&name, &StoredHash::new("h".into()), Permissions::ALL).await.unwrap().value.0;
         let uses = LastUses::default();
         uses.note(&used(id, "192.0.2.1", 100), 1);
         uses.note(&used(id, "192.0.2.2", 110), 1);

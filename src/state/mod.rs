@@ -12,6 +12,7 @@ pub mod hashing;
 pub mod last_uses;
 pub mod metrics;
 mod raised;
+pub mod session_uses;
 pub mod shell_command;
 pub mod store;
 pub mod throttle;

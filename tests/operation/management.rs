@@ -70,7 +70,9 @@ async fn open(folder: &TempDir) -> Store {
 impl Gateway {
     async fn add(&self, username: &str) -> Result<u64, ManagementError> {
         let permissions = PermissionEdit::default();
-        self.credentials.add(&self.holder, Addition { username, password: PASSWORD, permissions, ..Addition::default() }).await
+        self.credentials
+            .add(&self.holder, Addition { username, password: PASSWORD, permissions, ..Addition::default() })
+            .await
     }
 
     async fn opens(&self, username: &str, password: &[u8]) -> bool {

@@ -386,11 +386,19 @@ fn refusal_of(refusal: service::ManagementError) -> Refusal {
         | E::Password(_)
         | E::Permissions(_)
         | E::Note(_)
-        | E::NotAllowed(AccountError::AboveRights(_) | AccountError::TooManyAtOnce) => Refusal::Malformed(refusal.to_string().into()),
+        | E::NotAllowed(AccountError::AboveRights(_) | AccountError::TooManyAtOnce) => {
+            Refusal::Malformed(refusal.to_string().into())
+        }
         // The holder lost its rights during the call.
-        E::NotAllowed(AccountError::Suspended | AccountError::NoSuchAccount) => Refusal::BadCredential,
-        E::NotAllowed(AccountError::NoSuchCredential) => Refusal::NotFound(refusal.to_string().into()),
-        E::NotAllowed(AccountError::NameTaken | AccountError::ConditionFailed) => Refusal::Conflict(refusal.to_string().into()),
+        E::NotAllowed(AccountError::Suspended | AccountError::NoSuchAccount | AccountError::LoginChanged) => {
+            Refusal::BadCredential
+        }
+        E::NotAllowed(AccountError::NoSuchCredential | AccountError::NoSuchSession) => {
+            Refusal::NotFound(refusal.to_string().into())
+        }
+        E::NotAllowed(AccountError::NameTaken | AccountError::ConditionFailed) => {
+            Refusal::Conflict(refusal.to_string().into())
+        }
         E::Busy => Refusal::Overloaded("Temporarily unavailable, try again".into()),
         E::Store(_) => Refusal::Overloaded("The change was not made, try again".into()),
         E::Unconfirmed(Unconfirmed::Silent(_)) => {

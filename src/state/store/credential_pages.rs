@@ -6,8 +6,8 @@ use super::statement::Statement;
 use super::{Row, Store, StoreError, now, sql};
 use crate::domain::last_use::UNUSED_AFTER;
 use crate::domain::{
-    AccountId, Canonical, CredentialDetails, CredentialId, CredentialVersion, Entry, LastUse, NameBound, Note,
-    PageDirection, Permissions, UseState,
+    AccountId, Canonical, CredentialDetails, CredentialId, CredentialVersion, Entry, LatestUse, NameBound,
+    Note, PageDirection, Permissions, UseState,
 };
 
 /// Names that a page with a filter reads at most.
@@ -179,7 +179,7 @@ fn details(row: &Row) -> Result<CredentialDetails, StoreError> {
         Some(used_at) => {
             let (entry, address) = (row.text("entry")?, row.text("address")?);
             let entry = Entry::ALL.into_iter().find(|known| known.as_str() == entry);
-            Some(LastUse { used_at, entry, address: address.parse().ok() })
+            Some(LatestUse { used_at, entry, address: address.parse().ok() })
         }
         None => None,
     };

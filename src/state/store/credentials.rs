@@ -1,7 +1,7 @@
 //! Credentials in the store. No function here counts rows or reads more than it was asked for.
 
 use super::statement::Statement;
-use super::{Effect, Mutation, MutationError, Row, Store, StoreError, Written, now, sql};
+use super::{ChangeEffect, Mutation, MutationError, Row, Store, StoreError, Written, now, sql};
 use crate::domain::{
     AccountError, AccountId, Canonical, ChangeCondition, Credential, CredentialId, CredentialVersion, Note,
     PermissionEdit, Permissions, StoredHash, Username,
@@ -49,7 +49,7 @@ impl CredentialEdit {
     }
 }
 
-struct AccountState {
+pub(super) struct AccountState {
     name: Canonical,
     rights: Permissions,
     credentials: i64,
@@ -78,7 +78,7 @@ impl Store {
             .optional(new.note.as_ref().map(Note::as_str));
         mutation.execute(statement).await?;
         let value = count(&mut mutation, account, 1).await?;
-        Ok(Written { value, change: mutation.commit(new.name.canonical(), Effect::Grants).await? })
+        Ok(Written { value, change: mutation.commit(new.name.canonical(), ChangeEffect::Grants).await? })
     }
 
     /// Edits a credential in one statement. Password and permissions change together, and simultaneous edits have the
@@ -100,8 +100,8 @@ impl Store {
         write_edit(&mut mutation, account, name, edit).await?;
         let value = u64::try_from(state.credentials).unwrap_or_default();
         let effect = match edit.hash {
-            Some(_) => Effect::EndsLogin,
-            None => Effect::of_taken(edit.permissions.named().minus(edit.permissions.granted())),
+            Some(_) => ChangeEffect::EndsLogin,
+            None => ChangeEffect::of_taken(edit.permissions.named().minus(edit.permissions.granted())),
         };
         Ok(Written { value, change: mutation.commit(*name, effect).await? })
     }
@@ -138,7 +138,7 @@ impl Store {
             return Err(AccountError::NoSuchCredential.into());
         }
         let value = count(&mut mutation, account, -1).await?;
-        Ok(Written { value, change: mutation.commit(*name, Effect::EndsLogin).await? })
+        Ok(Written { value, change: mutation.commit(*name, ChangeEffect::EndsLogin).await? })
     }
 
     /// Removes credentials in one transaction. Returns for each name whether it was there, in their order. The change has the name of the
@@ -161,7 +161,7 @@ impl Store {
         }
         let removed = value.iter().filter(|was_there| **was_there).count();
         count(&mut mutation, account, -i64::try_from(removed).unwrap_or_default()).await?;
-        Ok(Written { value, change: mutation.commit(state.name, Effect::Revokes).await? })
+        Ok(Written { value, change: mutation.commit(state.name, ChangeEffect::Revokes).await? })
     }
 
     /// Reads the credential of that name, if the account has one.
@@ -195,7 +195,8 @@ impl Store {
     }
 }
 
-async fn account_state(
+/// Reads and locks the state of an account that is to be changed.
+pub(super) async fn account_state(
     mutation: &mut Mutation,
     account: AccountId,
     by: Authority,

@@ -13,6 +13,7 @@ mod last_uses;
 mod mutation;
 pub mod postgres;
 mod row;
+mod sessions;
 mod sql;
 mod sqlite;
 mod statement;
@@ -36,10 +37,11 @@ pub use change::{Change, ChangePosition};
 pub use credential_pages::{CredentialFilter, CredentialSlice, NameRange};
 pub use credentials::{Authority, CredentialEdit, NewCredential};
 pub use error::{MutationError, StoreError};
+pub use sessions::{BegunSession, MOST_SESSIONS, NewSession, SessionRow, SessionUse};
 pub use sqlite::{FileId, check_access};
 pub use uses::PrincipalUse;
 
-use change::Effect;
+use change::ChangeEffect;
 use mutation::Mutation;
 use postgres::{DatabaseFault, PostgresPool, ReadMinimum, SchemaState};
 use row::Row;
@@ -210,10 +212,15 @@ impl Store {
     pub async fn principal(&self, name: &Canonical) -> Result<Option<Principal>, StoreError> {
         let row = self.fetch(Statement::new(sql::PRINCIPAL).text(name.as_str())).await?;
         let read = row.as_ref().map(principal).transpose();
-        read.inspect_err(|fault| match &self.database {
+        read.inspect_err(|fault| self.note_fault(fault))
+    }
+
+    /// Logs a fault of a row that was read.
+    fn note_fault(&self, fault: &StoreError) {
+        match &self.database {
             Database::Sqlite(pools) => pools.note_fault(fault),
             Database::Postgres(pool) => pool.note_fault(fault),
-        })
+        }
     }
 
     /// Replaces `old` by another hash of the same password. Returns false and writes nothing if the hash is no longer

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::statement::Statement;
 use super::{Mutation, MutationError, Store, StoreError, now, sql};
-use crate::domain::{ClientNetwork, Entry, LastUse, PrincipalId};
+use crate::domain::{ClientNetwork, Entry, LatestUse, PrincipalId};
 
 /// The time for which a use counts, in seconds.
 const LASTS: i64 = 30 * 24 * 60 * 60;
@@ -34,8 +34,8 @@ impl PrincipalUse {
     }
 
     /// It as the last one of its principal.
-    pub fn as_last(&self) -> LastUse {
-        LastUse { used_at: self.used_at, entry: Some(self.entry), address: Some(self.address) }
+    pub fn as_last(&self) -> LatestUse {
+        LatestUse { used_at: self.used_at, entry: Some(self.entry), address: Some(self.address) }
     }
 
     /// The network that is kept.
