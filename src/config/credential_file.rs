@@ -33,7 +33,7 @@ pub struct ListedAccount {
 }
 
 /// A credential that an account should have.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ListedCredential {
     /// The username.
     pub name: Username,

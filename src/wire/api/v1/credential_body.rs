@@ -162,7 +162,7 @@ impl BodyReader {
     fn common(&mut self, name: &str, value: StrictJson) -> Option<Result<(), String>> {
         Some(match name {
             "password" => text(value).and_then(|text| {
-                let password = NewPassword::parse(text.as_bytes()).map_err(|error| error.to_string())?;
+                let password = NewPassword::parse_chosen(text.as_bytes()).map_err(|error| error.to_string())?;
                 self.password = Some(password);
                 Ok(())
             }),
@@ -241,11 +241,11 @@ mod tests {
     #[test]
     fn a_new_credential() {
         let text =
-            r#"{"name":"John","permissions":{"email":true,"web":false},"note":"db","password":"passw0rd"}"#;
+            r#"{"name":"John","permissions":{"email":true,"web":false},"note":"db","password":"n0t-common"}"#;
         let new = NewCredentialBody::read(json(text)).unwrap();
         assert_eq!((new.name.as_str(), new.permissions.as_str()), ("John", "email"));
         assert_eq!(new.note.as_ref().map(Note::as_str), Some("db"));
-        assert_eq!(new.password.unwrap().secret().expose(), b"passw0rd");
+        assert_eq!(new.password.unwrap().secret().expose(), b"n0t-common");
         let new = NewCredentialBody::read(json(r#"{"name":"John","permissions":{},"note":null}"#)).unwrap();
         assert!(new.password.is_none() && new.note.is_none() && new.permissions.is_empty());
     }
@@ -299,7 +299,7 @@ mod tests {
         let patch = CredentialPatch::read(json(r#"{"permissions":{"web":false},"note":null}"#)).unwrap();
         assert_eq!(patch.permissions.apply(Permissions::ALL).as_str(), "email,api");
         assert_eq!((patch.note, patch.password.is_none()), (Some(None), true));
-        let patch = CredentialPatch::read(json(r#"{"note":"x","password":"passw0rd"}"#)).unwrap();
+        let patch = CredentialPatch::read(json(r#"{"note":"x","password":"n0t-common"}"#)).unwrap();
         assert_eq!(patch.note.as_ref().and_then(Option::as_ref).map(Note::as_str), Some("x"));
         assert!(!patch.is_empty() && patch.password.is_some());
         for (wrong, place) in [

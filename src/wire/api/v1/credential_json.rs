@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::cursor::encode_cursor;
-use crate::domain::{CredentialDetails, Entry, LastUse, NoEffect, Note, PageCursor, Permission, Permissions};
+use crate::domain::{CredentialDetails, Entry, LatestUse, NoEffect, Note, PageCursor, Permission, Permissions};
 
 #[derive(Serialize)]
 struct CredentialJson<'a> {
@@ -90,7 +90,7 @@ impl<'a> CredentialJson<'a> {
 }
 
 impl LastUseJson {
-    fn of(used: &LastUse) -> LastUseJson {
+    fn of(used: &LatestUse) -> LastUseJson {
         let address = used.address.map(|address| address.to_string());
         LastUseJson { at: rfc3339(used.used_at), entry: used.entry.map(Entry::as_str), address }
     }
@@ -157,13 +157,13 @@ mod tests {
         });
         assert_eq!(read(&credential_json(&john(""), None)), expected);
         let last_use =
-            LastUse { used_at: 0, entry: Some(Entry::Smtp), address: Some("192.0.2.1".parse().unwrap()) };
+            LatestUse { used_at: 0, entry: Some(Entry::Smtp), address: Some("192.0.2.1".parse().unwrap()) };
         let used = CredentialDetails { last_use: Some(last_use), ..john("of \"db\"") };
         let written = read(&credential_json(&used, Some("pa55word")));
         assert_eq!((&written["note"], &written["password"]), (&json!("of \"db\""), &json!("pa55word")));
         let expected = json!({"at": "1970-01-01T00:00:00Z", "entry": "smtp", "address": "192.0.2.1"});
         assert_eq!(written["last_used"], expected);
-        let unknown = LastUse { used_at: 0, entry: None, address: None };
+        let unknown = LatestUse { used_at: 0, entry: None, address: None };
         let unknown = credential_json(&CredentialDetails { last_use: Some(unknown), ..john("") }, None);
         let expected = json!({"at": "1970-01-01T00:00:00Z", "entry": null, "address": null});
         assert_eq!(read(&unknown)["last_used"], expected);
