@@ -152,7 +152,7 @@ async fn execute(
         CredentialCommand::Add { name, account, password, .. } => {
             let password = password.read()?;
             let addition = Addition { username: &name, password: password.expose(), permissions };
-            let count = credentials.add(operator, addition).await?;
+            let count = credentials.add(operator, addition).await?.count;
             say(&format!("credential {name} added; account {account} now has {count} credentials"));
         }
         CredentialCommand::Edit { name, password, source, .. } => {
@@ -162,7 +162,7 @@ async fn execute(
             say(&format!("credential {name} changed"));
         }
         CredentialCommand::Remove { name, account } => {
-            let count = credentials.remove(operator, &name).await?;
+            let count = credentials.remove(operator, &name).await?.count;
             say(&format!("credential {name} removed; account {account} now has {count} credentials"));
         }
     }

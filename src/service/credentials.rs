@@ -1,7 +1,7 @@
 //! The credentials of an account: get, add, edit, remove (docs/api.md), for the API and the command line.
 
 use super::audit::{AuditAction, Origin, RequestedChange, operator};
-use super::{Granted, ManagementError, Mutations};
+use super::{Effect, Granted, ManagementError, Mutations};
 use crate::domain::{
     AccountError, AccountId, Canonical, Credential, CredentialId, NewPassword, PermissionEdit, PrincipalKind,
     Username,
@@ -44,6 +44,21 @@ pub struct Edit<'a> {
     pub password: Option<&'a [u8]>,
     /// The permissions that change.
     pub permissions: PermissionEdit,
+}
+
+/// A change of a credential that is in effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CredentialChange {
+    /// The number of credentials that the account has now.
+    pub count: u64,
+    /// The time that it took, and where it is in effect.
+    pub effect: Effect,
+}
+
+impl From<(u64, Effect)> for CredentialChange {
+    fn from((count, effect): (u64, Effect)) -> CredentialChange {
+        CredentialChange { count, effect }
+    }
 }
 
 impl Manager {
@@ -118,11 +133,15 @@ impl Credentials {
         found.or_else(|refusal| self.not_shown(by, username, refusal))
     }
 
-    /// Adds a credential. Returns how many the account has now.
+    /// Adds a credential.
     ///
     /// # Errors
     /// [`ManagementError`]; nothing has changed, unless it says otherwise.
-    pub async fn add(&self, by: &Manager, addition: Addition<'_>) -> Result<u64, ManagementError> {
+    pub async fn add(
+        &self,
+        by: &Manager,
+        addition: Addition<'_>,
+    ) -> Result<CredentialChange, ManagementError> {
         let asked = in_words(None, addition.permissions);
         let asked = by.asked(AuditAction::CredentialAdd, addition.username, asked);
         let checked = Username::parse_new(addition.username)
@@ -142,13 +161,14 @@ impl Credentials {
                 Ok(mutations.store.add_credential(account, authority, &new).await?)
             })
             .await
+            .map(CredentialChange::from)
     }
 
-    /// Edits a credential. Returns how many the account has.
+    /// Edits a credential.
     ///
     /// # Errors
     /// As [`Credentials::add`].
-    pub async fn edit(&self, by: &Manager, edit: Edit<'_>) -> Result<u64, ManagementError> {
+    pub async fn edit(&self, by: &Manager, edit: Edit<'_>) -> Result<CredentialChange, ManagementError> {
         let asked = in_words(edit.password, edit.permissions);
         let asked = by.asked(AuditAction::CredentialEdit, edit.username, asked);
         let checked = Canonical::of(edit.username.as_bytes())
@@ -171,13 +191,14 @@ impl Credentials {
                 Ok(mutations.store.edit_credential(account, authority, &name, &edit).await?)
             })
             .await
+            .map(CredentialChange::from)
     }
 
-    /// Removes a credential. Returns how many the account has now.
+    /// Removes a credential.
     ///
     /// # Errors
     /// As [`Credentials::add`].
-    pub async fn remove(&self, by: &Manager, username: &str) -> Result<u64, ManagementError> {
+    pub async fn remove(&self, by: &Manager, username: &str) -> Result<CredentialChange, ManagementError> {
         let asked = by.asked(AuditAction::CredentialRemove, username, String::new());
         let Some(name) = Canonical::of(username.as_bytes()) else {
             return self.mutations.note(&asked, Err(AccountError::NoSuchCredential.into()));
@@ -187,7 +208,7 @@ impl Credentials {
             let _turn = mutations.turn(account).await?;
             Ok(mutations.store.remove_credential(account, authority, &name).await?)
         };
-        self.mutations.run(asked, name, work).await
+        self.mutations.run(asked, name, work).await.map(CredentialChange::from)
     }
 
     /// Records a request that was refused before it reached this service, for example because of invalid parameters.

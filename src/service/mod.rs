@@ -5,10 +5,14 @@ pub mod accounts;
 pub mod audit;
 pub mod credentials;
 pub mod mutation;
+pub mod open_sessions;
+pub mod sessions;
 mod write_turns;
 
-pub use access::{Access, Decision, Granted, HolderDecision};
+pub use access::{Access, Decision, Granted, HolderDecision, SessionDecision};
 pub use accounts::Accounts;
 pub use audit::Origin;
 pub use credentials::Credentials;
-pub use mutation::{ManagementError, Mutations};
+pub use mutation::{Effect, ManagementError, Mutations};
+pub use open_sessions::OpenSessions;
+pub use sessions::Sessions;

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tracing::error;
@@ -15,7 +15,7 @@ use crate::domain::{
 };
 use crate::state::cluster::{Cluster, Unconfirmed};
 use crate::state::hashing::{HashShare, Hasher};
-use crate::state::store::{MutationError, Store, StoreError, Written};
+use crate::state::store::{Change, MutationError, Store, StoreError, Written};
 use crate::state::{Epochs, Metrics};
 
 /// The reason for which a request was refused, failed, or is not confirmed. The texts of [`ManagementError::Store`] and
@@ -84,6 +84,16 @@ impl From<MutationError> for ManagementError {
     }
 }
 
+/// The time that a change took until it was in effect, and the gateways in which it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// The time from the commit to the moment from which it was in effect; zero if nobody had to be told.
+    pub took: Duration,
+    /// The number of gateways in which it is known to be in effect, the one that made it included. What only grants is not waited for
+    /// on PostgreSQL: the others have it within milliseconds.
+    pub nodes: usize,
+}
+
 /// The words in the metrics for the outcomes of a change.
 const OUTCOMES: [&str; 4] = ["done", "unconfirmed", "refused", "failed"];
 
@@ -138,15 +148,26 @@ impl Mutations {
         asked: RequestedChange,
         name: Canonical,
         work: impl Future<Output = Result<Written<T>, ManagementError>> + Send + 'static,
-    ) -> Result<T, ManagementError> {
+    ) -> Result<(T, Effect), ManagementError> {
+        let work = async { work.await.map(|written| (written.value, Some(written.change))) };
+        self.run_if_changed(asked, name, work).await
+    }
+
+    /// Does the same with `work` that may turn out to be no change, of which nobody has to be told.
+    pub(super) async fn run_if_changed<T: Send + 'static>(
+        &self,
+        asked: RequestedChange,
+        name: Canonical,
+        work: impl Future<Output = Result<(T, Option<Change>), ManagementError>> + Send + 'static,
+    ) -> Result<(T, Effect), ManagementError> {
         let mutations = self.clone();
         let unended = Unended { mutations: self.clone(), asked: Some(asked) };
         let task = tokio::spawn(async move {
             let mut unended = unended;
             let outcome = match work.await {
-                Ok(written) => {
-                    let committed = Instant::now();
-                    let change = &written.change;
+                Ok((value, None)) => Ok((value, Effect { took: Duration::ZERO, nodes: 1 })),
+                Ok((value, Some(change))) => {
+                    let (committed, change) = (Instant::now(), &change);
                     match change.ends_login {
                         true => mutations.epochs.raise_and_forget(&change.name),
                         false => mutations.epochs.raise(&change.name),
@@ -157,7 +178,8 @@ impl Mutations {
                     if asked.is_some_and(|asked| asked.action.revokes()) {
                         mutations.metrics.revocation_seconds.observe(committed.elapsed().as_secs_f64());
                     }
-                    confirmed.map(|()| written.value).map_err(ManagementError::from)
+                    let in_effect = |nodes| (value, Effect { took: committed.elapsed(), nodes });
+                    confirmed.map(in_effect).map_err(ManagementError::from)
                 }
                 Err(refusal) => {
                     let refusal = match refusal {
@@ -202,7 +224,9 @@ impl Mutations {
         refusal: ManagementError,
     ) -> ManagementError {
         match refusal {
-            ManagementError::NotAllowed(AccountError::NoSuchCredential | AccountError::NoSuchAccount) => {
+            ManagementError::NotAllowed(
+                AccountError::NoSuchCredential | AccountError::NoSuchAccount | AccountError::NoSuchSession,
+            ) => {
                 let settled = self.cluster.settle().await;
                 // The wait was for the other processes. This one may not have read of that change yet.
                 if let Some(name) = name {
