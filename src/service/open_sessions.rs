@@ -4,7 +4,9 @@
 
 use super::audit::{AuditAction, Origin, RequestedChange, operator};
 use super::{Effect, ManagementError, Mutations};
-use crate::domain::{AccountError, Canonical, Principal, PrincipalId, Session, SessionId, Username};
+use crate::domain::{
+    AccountError, AccountId, Canonical, Principal, PrincipalId, Session, SessionId, Username,
+};
 use crate::state::store::Written;
 
 /// The open sessions of all principals. Cloning is cheap.
@@ -28,6 +30,8 @@ pub enum SessionChoice {
 pub(super) struct SessionOwner<'a> {
     /// The principal.
     pub(super) principal: PrincipalId,
+    /// Its account.
+    pub(super) account: AccountId,
     /// Its username.
     pub(super) name: &'a Username,
     /// The actor, for the audit trail.
@@ -70,10 +74,15 @@ impl OpenSessions {
     ) -> Result<(u64, Effect), ManagementError> {
         let principal = match self.find(name).await {
             Ok(principal) => principal,
-            Err(refusal) => return Err(self.mutations.settled(None, refusal).await),
+            Err(refusal) => return Err(self.mutations.settled(&[], refusal).await),
         };
-        let owner =
-            SessionOwner { principal: principal.id(), name: &principal.name, actor: operator(), origin };
+        let owner = SessionOwner {
+            principal: principal.id(),
+            account: principal.account,
+            name: &principal.name,
+            actor: operator(),
+            origin,
+        };
         self.end(owner, choice).await
     }
 
@@ -83,14 +92,21 @@ impl OpenSessions {
         owner: SessionOwner<'_>,
         choice: SessionChoice,
     ) -> Result<(u64, Effect), ManagementError> {
-        let SessionOwner { principal, name, actor, origin } = owner;
+        let SessionOwner { principal, account, name, actor, origin } = owner;
         let change = match choice {
             SessionChoice::One(id) => format!("session={}", id.0),
             SessionChoice::Others(id) => format!("sessions=all-but-{}", id.0),
             SessionChoice::All => "sessions=all".to_owned(),
         };
         let subject = name.as_str().to_owned();
-        let asked = RequestedChange { action: AuditAction::SessionEnd, actor, subject, change, origin };
+        let asked = RequestedChange {
+            action: AuditAction::SessionEnd,
+            actor,
+            subject,
+            change,
+            origin,
+            account: Some(account),
+        };
         let store = self.mutations.store.clone();
         let work = async move {
             let ended = match choice {

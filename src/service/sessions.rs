@@ -257,14 +257,20 @@ impl Sessions {
         change: String,
         origin: Origin,
     ) -> RequestedChange {
-        let name = granted.name().as_str();
-        RequestedChange { action, actor: name.to_owned(), subject: name.to_owned(), change, origin }
+        let (actor, account) = (granted.name().to_string(), Some(granted.account()));
+        RequestedChange { action, subject: actor.clone(), actor, change, origin, account }
     }
 }
 
 fn owner(granted: &Granted, origin: Origin) -> SessionOwner<'_> {
     let name = granted.name();
-    SessionOwner { principal: granted.principal(), name, actor: name.to_string(), origin }
+    SessionOwner {
+        principal: granted.principal(),
+        account: granted.account(),
+        name,
+        actor: name.to_string(),
+        origin,
+    }
 }
 
 fn origin(peer: Peer<'_>, entry: Entry) -> Origin {
