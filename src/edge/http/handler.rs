@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::access_log::{AccessLine, EndedRequest};
 use super::authorize::{Admission, Admitted};
 use super::client_session::ClientSession;
+use super::console::api::{self, ApiAnswer};
 use super::console::call::ConsoleCall;
 use super::error::{CLIENT_GONE, Refusal};
 use super::headers::request::{Framing, Outgoing, outgoing};
@@ -387,6 +388,11 @@ impl Underway<'_> {
             let origins = &self.plan.cors_origins;
             return respond::refuse_without_body(session, refusal, origins, &self.request_id, within).await;
         };
+        if self.handler.site.console.is_some() && api::is_for(path) {
+            let answer = ApiAnswer::problem(&refusal.clone().into(), session.head(), &self.request_id);
+            let written = answer.write(session, self.handler.client, &self.request_id, within).await;
+            return matches!(written, Exchange::Answered(_));
+        }
         respond::settle(session).await;
         let origins = &self.plan.cors_origins;
         let is_written = respond::refuse(session, refusal, path, origins, &self.request_id, within).await;
