@@ -269,7 +269,8 @@ impl Relay<'_, '_> {
             session.close_afterwards();
         }
         let keepalive = session.stays_open();
-        let with = Incoming { version, keepalive, length, request_id: self.client.request_id };
+        let (request_id, rules) = (self.client.request_id, self.client.rules);
+        let with = Incoming { version, keepalive, length, request_id, rules };
         session.write_relayed_head(self.backend.head(), &with, ends).map_err(|error| match error {
             RelayError::Response(error) => LostSide::Backend(error),
             RelayError::Client => LostSide::Client,
