@@ -10,13 +10,24 @@ use crate::edge::http::error::Refusal;
 use crate::edge::http::pages::response::PageResponse;
 use crate::edge::http::pages::views::ProblemView;
 use crate::edge::http::proxy::exchange::Exchange;
-use crate::edge::http::service::Plan;
 use crate::edge::http::target::Target;
-use crate::wire::{PageForm, unreserved};
+use crate::wire::{PageForm, RequestHead, unreserved};
 
 /// Returns true if a request is for a page of the gate.
-pub fn is_for(plan: &Plan, target: &Target<'_>) -> bool {
-    plan.gate.as_ref().is_some_and(|gate| belongs(&target.path, &gate.prefix))
+///
+/// # Errors
+/// The request of a browser for the script of a service worker, which could replace these pages.
+pub fn is_for(guard: &SessionGuard<'_>, request: &RequestHead, target: &Target<'_>) -> Result<bool, Refusal> {
+    if !guard.gate.service_workers && registers_worker(request) {
+        return Err(Refusal::ServiceWorker);
+    }
+    Ok(belongs(&target.path, &guard.gate.prefix))
+}
+
+fn registers_worker(request: &RequestHead) -> bool {
+    let fields = request.fields();
+    let is = |name, value: &[u8]| fields.named(name).any(|said| said.trim_ascii().eq_ignore_ascii_case(value));
+    is("service-worker", b"script") || is("sec-fetch-dest", b"serviceworker")
 }
 
 /// A request to a page of the gate.

@@ -15,7 +15,7 @@ use crate::edge::http::pages::origin::CookieWay;
 use crate::edge::http::pages::response::PageResponse;
 use crate::edge::http::pages::views::{LoginNotice, LoginProblem, LoginView, ProblemView};
 use crate::edge::http::target::Target;
-use crate::service::sessions::{LoginOutcome, SessionTerms};
+use crate::service::sessions::{BeginOutcome, SessionTerms};
 use crate::service::{Origin, Sessions};
 use crate::wire::{GATE_COOKIE, PageForm, Readings};
 
@@ -84,7 +84,7 @@ impl GateCall<'_> {
         let outcome = begun.await;
         drop(room);
         match outcome {
-            LoginOutcome::Begun { cookie, granted } => {
+            BeginOutcome::Begun { cookie, granted } => {
                 guard.client.note_accepted();
                 session.note_accepted();
                 guard.user.get_or_init(|| granted.name().as_str().to_owned());
@@ -98,20 +98,20 @@ impl GateCall<'_> {
                 Ok(PageResponse::see_other(format!("{address}{sign}sent=1"))
                     .with_cookie(origin.way, name, &cookie.to_value()))
             }
-            LoginOutcome::Lacks(permission) | LoginOutcome::Denied(Denial::Lacks(permission)) => {
+            BeginOutcome::Lacks(permission) | BeginOutcome::Denied(Denial::Lacks(permission)) => {
                 guard.user.get_or_init(|| username.to_owned());
                 let login = self.login_address(&next);
                 let permission = permission.as_str();
                 Ok(self.problem(ProblemView::forbidden(self.view(), username, permission, &login, self.id())))
             }
-            LoginOutcome::Denied(Denial::Throttled(delay)) => {
+            BeginOutcome::Denied(Denial::Throttled(delay)) => {
                 let seconds = whole_seconds(delay);
                 Ok(refused(429, LoginProblem::Throttled(seconds)).with_retry_after(seconds))
             }
-            LoginOutcome::Denied(Denial::Unknown | Denial::Wrong | Denial::Suspended) => {
+            BeginOutcome::Denied(Denial::Unknown | Denial::Wrong | Denial::Suspended) => {
                 Ok(refused(401, LoginProblem::Wrong))
             }
-            LoginOutcome::Unavailable(unavailable) => {
+            BeginOutcome::Unavailable(unavailable) => {
                 guard.user.get_or_init(|| username.to_owned());
                 self.log_refusal(session, &Refusal::Unavailable(unavailable));
                 Ok(refused(503, LoginProblem::Unavailable(1)).with_retry_after(1))

@@ -30,6 +30,8 @@ pub struct Relay<'a, 'c> {
     pub is_chunked: bool,
     /// True if the request asks for another protocol.
     pub upgrade: bool,
+    /// Gets the status of the response, once it has begun.
+    pub begun: &'a mut Option<u16>,
 }
 
 /// An event of an exchange.
@@ -252,6 +254,7 @@ impl Relay<'_, '_> {
         let ends = self.backend.is_done();
         self.write_head(length, ends && first.is_none())?;
         *begun = Some(status);
+        *self.begun = *begun;
         if first.is_some() || ends {
             self.write(first.unwrap_or_default(), ends).await?;
         }
