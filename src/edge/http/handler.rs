@@ -1,7 +1,7 @@
 //! The way of one request from its header to its response: target, route, authorization, then the proxy or the management API.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::{Method, Version};
 use tokio::sync::watch;

@@ -56,7 +56,11 @@ impl RefusedRequest<'_> {
         (status, written_at)
     }
 
-    async fn answer_by_page(&self, session: &mut ClientSession, page: PageResponse) -> (u16, Option<Instant>) {
+    async fn answer_by_page(
+        &self,
+        session: &mut ClientSession,
+        page: PageResponse,
+    ) -> (u16, Option<Instant>) {
         let status = page.status();
         let room = request_quota::take_for_refusal(self.site, self.plan, self.client, session.head());
         let page = if room.is_some() { page } else { page.without_body() };

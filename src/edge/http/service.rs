@@ -17,8 +17,8 @@ use crate::domain::Entry;
 use crate::edge::net::refusal_log::RefusalLog;
 use crate::edge::net::request_ids::RequestIds;
 use crate::edge::net::source_limit::{CountedConnection, SourceLimit};
-use crate::service::{Credentials, Sessions};
 use crate::service::access::Access;
+use crate::service::{Credentials, Sessions};
 use crate::state::metrics::{ConnectionLimit, Metrics};
 
 /// The part of an entry that a reload replaces as a whole: routes, groups, limits.

@@ -26,7 +26,8 @@ pub fn is_for(guard: &SessionGuard<'_>, request: &RequestHead, target: &Target<'
 
 fn registers_worker(request: &RequestHead) -> bool {
     let fields = request.fields();
-    let is = |name, value: &[u8]| fields.named(name).any(|said| said.trim_ascii().eq_ignore_ascii_case(value));
+    let is =
+        |name, value: &[u8]| fields.named(name).any(|said| said.trim_ascii().eq_ignore_ascii_case(value));
     is("service-worker", b"script") || is("sec-fetch-dest", b"serviceworker")
 }
 

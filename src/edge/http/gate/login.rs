@@ -14,6 +14,7 @@ use crate::edge::http::form_body::{self, PostedForm};
 use crate::edge::http::pages::origin::CookieWay;
 use crate::edge::http::pages::response::PageResponse;
 use crate::edge::http::pages::views::{LoginNotice, LoginProblem, LoginView, ProblemView};
+use crate::edge::http::refused::log_refusal;
 use crate::edge::http::target::Target;
 use crate::service::sessions::{BeginOutcome, SessionTerms};
 use crate::service::{Origin, Sessions};
@@ -59,7 +60,8 @@ impl GateCall<'_> {
         let guard = self.guard;
         let PostedForm { fields, room } =
             form_body::read(guard.site, guard.plan, guard.client, session).await?;
-        let (username, password) = (fields.get("username").unwrap_or(""), fields.get("password").unwrap_or(""));
+        let (username, password) =
+            (fields.get("username").unwrap_or(""), fields.get("password").unwrap_or(""));
         let next = self.next(&fields);
         let refused = |status, problem| {
             let mut view = self.login_view(session, &next, username);
@@ -95,8 +97,11 @@ impl GateCall<'_> {
                 let sign = if next.is_home() { '?' } else { '&' };
                 let origin = guard.origin(session.head());
                 let name = origin.cookie_name(GATE_COOKIE).unwrap_or(GATE_COOKIE);
-                Ok(PageResponse::see_other(format!("{address}{sign}sent=1"))
-                    .with_cookie(origin.way, name, &cookie.to_value()))
+                Ok(PageResponse::see_other(format!("{address}{sign}sent=1")).with_cookie(
+                    origin.way,
+                    name,
+                    &cookie.to_value(),
+                ))
             }
             BeginOutcome::Lacks(permission) | BeginOutcome::Denied(Denial::Lacks(permission)) => {
                 guard.user.get_or_init(|| username.to_owned());
@@ -113,14 +118,20 @@ impl GateCall<'_> {
             }
             BeginOutcome::Unavailable(unavailable) => {
                 guard.user.get_or_init(|| username.to_owned());
-                self.log_refusal(session, &Refusal::Unavailable(unavailable));
+                let refusal = Refusal::Unavailable(unavailable);
+                log_refusal(guard.site, guard.source(session), guard.request_id, username, &refusal);
                 Ok(refused(503, LoginProblem::Unavailable(1)).with_retry_after(1))
             }
         }
     }
 
     /// Ends the session that a login has replaced in the browser. If that fails, it ends by its time.
-    async fn end_replaced(&self, sessions: &Sessions, old: &crate::service::Granted, session: &ClientSession) {
+    async fn end_replaced(
+        &self,
+        sessions: &Sessions,
+        old: &crate::service::Granted,
+        session: &ClientSession,
+    ) {
         if let Err(error) = sessions.end(old, self.change_origin(session)).await {
             tracing::warn!(%error, request_id = self.id(), "the session before a login could not be ended");
         }
@@ -128,7 +139,8 @@ impl GateCall<'_> {
 
     /// The origin of a change, for the audit trail.
     pub(super) fn change_origin(&self, session: &ClientSession) -> Origin {
-        Origin::Remote { source: self.guard.source(session), request_id: self.id().to_owned() }
+        let source = self.guard.source(session);
+        Origin::Remote { entry: self.guard.site.entry, source, request_id: self.id().to_owned() }
     }
 
     /// The permission that the page behind a login needs.

@@ -38,7 +38,9 @@ impl GateCall<'_> {
                 return Err(Refusal::NotFound("There is no logout here".into()));
             };
             let ended = sessions.end(&granted, self.change_origin(session)).await;
-            ended.map_err(|error| Refusal::Overloaded(format!("The logout failed, try again: {error}").into()))?;
+            ended.map_err(|error| {
+                Refusal::Overloaded(format!("The logout failed, try again: {error}").into())
+            })?;
         }
         let response = PageResponse::see_other(format!("{}/login?out=1", guard.gate.prefix));
         let way = guard.origin(session.head()).way;

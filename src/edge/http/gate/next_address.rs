@@ -49,7 +49,8 @@ impl NextAddress {
             address.push_str(std::str::from_utf8(query).ok()?);
         }
         // Again, since `/a/..//host` was a path.
-        let is_valid = is_path(address.as_bytes()) && address.len() <= LONGEST && address.bytes().all(|b| is_plain(&b));
+        let is_valid =
+            is_path(address.as_bytes()) && address.len() <= LONGEST && address.bytes().all(|b| is_plain(&b));
         is_valid.then_some(NextAddress(address))
     }
 
@@ -156,7 +157,8 @@ mod tests {
     fn a_parameter_is_read_as_it_was() {
         for text in ["/a?b=c&d=%2f+e", "/", "/a%20b?'\"", "/a;b,c:d@e!$*()[]"] {
             let address = NextAddress::parse(text.as_bytes(), PREFIX);
-            let form = crate::wire::PageForm::parse(format!("next={}", address.in_query()).as_bytes()).unwrap();
+            let form =
+                crate::wire::PageForm::parse(format!("next={}", address.in_query()).as_bytes()).unwrap();
             assert_eq!(form.get("next"), Some(address.as_str()));
         }
     }

@@ -132,7 +132,10 @@ impl<'a> SessionGuard<'a> {
     ///
     /// # Errors
     /// There is no decision now.
-    pub async fn current(&self, session: &ClientSession) -> Result<Option<(SessionCookie, Granted)>, Refusal> {
+    pub async fn current(
+        &self,
+        session: &ClientSession,
+    ) -> Result<Option<(SessionCookie, Granted)>, Refusal> {
         let Some(cookie) = self.cookie(session.head()) else { return Ok(None) };
         let _room = request_quota::take(self.site, self.plan, self.client, session.head(), Use::Login)?;
         let entry = self.site.entry;

@@ -51,8 +51,13 @@ fn both_ways_write_the_same_fields() {
 
 #[test]
 fn a_response_without_a_body_says_no_invalid_length() {
-    let with =
-        Incoming { version: Version::HTTP_11, keepalive: true, length: BodyLength::None, request_id: &id(), rules: GateRules::default() };
+    let with = Incoming {
+        version: Version::HTTP_11,
+        keepalive: true,
+        length: BodyLength::None,
+        request_id: &id(),
+        rules: GateRules::default(),
+    };
     for (length, kept) in [("5", true), ("5, 5", true), ("5, 6", false), ("abc", false), ("-1", false)] {
         for status in [200, 304] {
             let text = header(status, &[("Content-Length", length)], &with);
@@ -71,7 +76,8 @@ fn a_response_without_a_length_is_chunked_where_that_is_understood() {
     ] {
         for length in [BodyLength::Chunked, BodyLength::UntilClose] {
             let keepalive = version != Version::HTTP_10;
-            let with = Incoming { version, keepalive, length, request_id: &id(), rules: GateRules::default() };
+            let with =
+                Incoming { version, keepalive, length, request_id: &id(), rules: GateRules::default() };
             let fields = [
                 ("Transfer-Encoding", "chunked"),
                 ("Connection", "X-Private, content-type"),
@@ -116,7 +122,7 @@ fn what_has_no_body_has_no_framing_but_a_representations_length() {
             keepalive: true,
             length: BodyLength::None,
             request_id: &id(),
-        rules: GateRules::default(),
+            rules: GateRules::default(),
         };
         let answer = header(status, &[fields, &[("Date", "a")]].concat(), &with);
         assert_eq!(answer.split_once("\r\n").unwrap().1, format!("{expected}\r\n"), "{status} {fields:?}");
@@ -125,8 +131,13 @@ fn what_has_no_body_has_no_framing_but_a_representations_length() {
 
 #[test]
 fn informational_responses_keep_what_they_say_and_nothing_about_the_connection() {
-    let with =
-        Incoming { version: Version::HTTP_11, keepalive: false, length: BodyLength::None, request_id: &id(), rules: GateRules::default() };
+    let with = Incoming {
+        version: Version::HTTP_11,
+        keepalive: false,
+        length: BodyLength::None,
+        request_id: &id(),
+        rules: GateRules::default(),
+    };
     let fields = [
         ("Link", "</a.css>"),
         ("Content-Length", "5"),
@@ -142,8 +153,7 @@ fn informational_responses_keep_what_they_say_and_nothing_about_the_connection()
 
 fn by_session(fields: &[(&'static str, &str)], rules: GateRules) -> String {
     let length = BodyLength::Known(0);
-    let with =
-        Incoming { version: Version::HTTP_11, keepalive: true, length, request_id: &id(), rules };
+    let with = Incoming { version: Version::HTTP_11, keepalive: true, length, request_id: &id(), rules };
     header(200, &[fields, &[("Date", "a")]].concat(), &with)
 }
 
@@ -167,7 +177,10 @@ fn a_response_by_session_is_private_unless_the_backend_says_who_may_store_it() {
         let text = by_session(&fields, rules);
         assert_eq!(text.contains("Cache-Control: private\r\nx-request-id"), is_added, "{said:?}: {text}");
         assert!(said.iter().all(|value| text.contains(&format!("Cache-Control: {value}\r\n"))), "{text}");
-        assert!(!by_session(&fields, GateRules::default()).contains("Cache-Control: private\r\nx-"), "{said:?}");
+        assert!(
+            !by_session(&fields, GateRules::default()).contains("Cache-Control: private\r\nx-"),
+            "{said:?}"
+        );
     }
 }
 
