@@ -26,7 +26,8 @@ impl ConsoleFrame<'_> {
 
     /// Returns the links to the sections.
     pub fn links(&self) -> Vec<SectionLink> {
-        let link = |section, address, text| SectionLink { address, text, is_current: self.section == section };
+        let link =
+            |section, address, text| SectionLink { address, text, is_current: self.section == section };
         let sessions = link(Section::Sessions, "/sessions", "Sessions");
         if self.is_holder() {
             let credentials = link(Section::Credentials, "/credentials", "Credentials");

@@ -23,7 +23,9 @@ fn files(extension: &str) -> Vec<(String, String)> {
     let entries = fs::read_dir(templates()).unwrap().map(|entry| entry.unwrap().path());
     let chosen = entries.filter(|path| path.extension().is_some_and(|e| e == extension));
     chosen
-        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap()))
+        .map(|path| {
+            (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap())
+        })
         .collect()
 }
 
@@ -120,7 +122,17 @@ fn files_name_no_other_origin() {
         assert!(!css.contains(wrong), "gatepost.css: {wrong}");
     }
     let script = fs::read_to_string(templates().join("gatepost.js")).unwrap();
-    for wrong in ["fetch(", "XMLHttpRequest", "innerHTML", "eval(", "Function(", "document.write", "http:", "https:", "import("] {
+    for wrong in [
+        "fetch(",
+        "XMLHttpRequest",
+        "innerHTML",
+        "eval(",
+        "Function(",
+        "document.write",
+        "http:",
+        "https:",
+        "import(",
+    ] {
         assert!(!script.contains(wrong), "gatepost.js: {wrong}");
     }
     for (name, svg) in files("svg") {
@@ -171,7 +183,10 @@ fn forms_of_a_session_have_its_token() {
                 assert!(body.contains("type=\"hidden\" name=\"token\""), "{name}: {start}");
                 seen += 1;
             }
-            assert!(is_login || start.contains("method=\"post\"") || !body.contains("name=\"token\""), "{name}");
+            assert!(
+                is_login || start.contains("method=\"post\"") || !body.contains("name=\"token\""),
+                "{name}"
+            );
             // A password must never get into an address.
             assert!(start.contains("method=\"post\"") || !body.contains("type=\"password\""), "{name}");
         }
@@ -209,8 +224,10 @@ fn write_all_views() {
     let color = "#1f5fbf";
     fs::write(
         folder.join("accent.css"),
-        format!(":root {{ --accent: {color}; --on-accent: #ffffff; }}\n\
-        @media (prefers-color-scheme: dark) {{ :root {{ --accent: #7198d8; --on-accent: #1e2127; }} }}\n"),
+        format!(
+            ":root {{ --accent: {color}; --on-accent: #ffffff; }}\n\
+        @media (prefers-color-scheme: dark) {{ :root {{ --accent: #7198d8; --on-accent: #1e2127; }} }}\n"
+        ),
     )
     .unwrap();
     for (name, html) in samples::all(USUAL) {

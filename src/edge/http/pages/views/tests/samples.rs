@@ -137,13 +137,13 @@ fn row(id: u32, name: &str, note: &str, permissions: &[&'static str]) -> Credent
         state,
         created: Stamp::new(NOW - seed * 1_009 % 40_000_000 - age, NOW),
         changed: (id % 3 == 0).then(|| Stamp::new(NOW - age, NOW)),
-        last_use: (state != CredentialState::NeverUsed && state != CredentialState::WithoutEffect).then(|| {
-            LastUse {
+        last_use: (state != CredentialState::NeverUsed && state != CredentialState::WithoutEffect).then(
+            || LastUse {
                 when: Stamp::new(NOW - age, NOW),
                 entry: entries[id as usize % 3].to_owned(),
                 address: if id % 4 == 1 { "2001:db8:2f:10::/64" } else { "203.0.113.47" }.to_owned(),
-            }
-        }),
+            },
+        ),
     }
 }
 
@@ -158,7 +158,12 @@ fn rows(texts: Texts) -> Vec<CredentialRow> {
         row(13, "crm-import", "Old CRM. Remove after the migration in January.", &["api", "web"]),
         row(14, "ines", "Ines Duarte, support", &["web"]),
         shadowed,
-        row(16, long, "A note as long as notes may be: it names the hall, the person who has the key to it, the supplier of the printer, the day of its next service, and ends with a very long word: Donaudampfschifffahrtsgesellschaft", &["email"]),
+        row(
+            16,
+            long,
+            "A note as long as notes may be: it names the hall, the person who has the key to it, the supplier of the printer, the day of its next service, and ends with a very long word: Donaudampfschifffahrtsgesellschaft",
+            &["email"],
+        ),
         row(18, "joe@acme.example", "", &["email", "web"]),
         row(19, "newsletter", "Marketing site", &["email"]),
         row(20, "nagios", "", &[]),
@@ -204,7 +209,11 @@ fn list<'a>(site: &'a Site, rows: Vec<CredentialRow>, search: &str, empty: Empty
         first: address(more, "/credentials"),
         previous: address(more, "/credentials?before=MTE"),
         next: address(more, "/credentials?after=MjE"),
-        total: if empty == EmptyList::NoneYet && !more { String::new() } else { "10,000 credentials".to_owned() },
+        total: if empty == EmptyList::NoneYet && !more {
+            String::new()
+        } else {
+            "10,000 credentials".to_owned()
+        },
         empty,
         command: "gatepost credential add acme billing-cron --permissions email,api".to_owned(),
     }
@@ -237,17 +246,18 @@ fn lists(site: &Site, texts: Texts) -> Vec<(&'static str, String)> {
 }
 
 fn activity<'a>(site: &'a Site, texts: Texts) -> ActivityView<'a> {
-    let event = |minutes: i64, outcome, what: &str, subject: &str, detail: &str, entry: &str, count| ActivityRow {
-        when: Stamp::new(NOW - minutes * 60, NOW),
-        outcome,
-        what: what.to_owned(),
-        subject: subject.to_owned(),
-        detail: detail.to_owned(),
-        by: if outcome == Outcome::Changed { "acme".to_owned() } else { String::new() },
-        entry: entry.to_owned(),
-        source: if entry == "command line" { String::new() } else { "198.51.100.23".to_owned() },
-        count,
-    };
+    let event =
+        |minutes: i64, outcome, what: &str, subject: &str, detail: &str, entry: &str, count| ActivityRow {
+            when: Stamp::new(NOW - minutes * 60, NOW),
+            outcome,
+            what: what.to_owned(),
+            subject: subject.to_owned(),
+            detail: detail.to_owned(),
+            by: if outcome == Outcome::Changed { "acme".to_owned() } else { String::new() },
+            entry: entry.to_owned(),
+            source: if entry == "command line" { String::new() } else { "198.51.100.23".to_owned() },
+            count,
+        };
     use Outcome::{Changed, Denied};
     let filter = |text: &str, is_current| ListLink {
         text: text.to_owned(),
@@ -259,7 +269,15 @@ fn activity<'a>(site: &'a Site, texts: Texts) -> ActivityView<'a> {
         rows: vec![
             event(0, Changed, "Credential added", texts.name, "email, api", "console", 1),
             event(4, Denied, "Wrong password", "newsletter", "", "mail", 212),
-            event(31, Changed, "Permissions changed", "crm-import", "api granted, email taken away", "API", 1),
+            event(
+                31,
+                Changed,
+                "Permissions changed",
+                "crm-import",
+                "api granted, email taken away",
+                "API",
+                1,
+            ),
             event(47, Denied, "The permission “web” is missing", "webshop", texts.note, "dashboard", 2),
             event(190, Changed, "Password changed", "joe@acme.example", "", "command line", 1),
             event(1_900, Denied, "Throttled", "nagios", "Too many failures from this address", "API", 58),
@@ -293,7 +311,8 @@ fn sessions<'a>(site: &'a Site, count: usize) -> SessionsView<'a> {
 }
 
 fn held(checked: &[&str]) -> Vec<PermissionChoice> {
-    let choice = |name| PermissionChoice { name, is_checked: checked.contains(&name), is_held: name != "web" };
+    let choice =
+        |name| PermissionChoice { name, is_checked: checked.contains(&name), is_held: name != "web" };
     ["email", "api", "web"].map(choice).into()
 }
 
@@ -334,9 +353,27 @@ fn handover<'a>(site: &'a Site, kind: Handover, texts: Texts) -> HandoverView<'a
         permissions: vec![pill("email"), pill("api")],
         servers: servers(),
         snippets: vec![
-            Snippet { title: "curl", text: format!("curl -u '{}:{password}' \\\n  https://api.acme.example/v3/messages", texts.name) },
-            Snippet { title: "swaks", text: format!("swaks --server smtp.acme.example:587 --tls --auth PLAIN \\\n  --auth-user '{}' --auth-password '{password}' \\\n  --from you@acme.example --to you@acme.example", texts.name) },
-            Snippet { title: ".env", text: format!("SMTP_HOST=smtp.acme.example\nSMTP_PORT=587\nSMTP_USERNAME={}\nSMTP_PASSWORD={password}", texts.name) },
+            Snippet {
+                title: "curl",
+                text: format!(
+                    "curl -u '{}:{password}' \\\n  https://api.acme.example/v3/messages",
+                    texts.name
+                ),
+            },
+            Snippet {
+                title: "swaks",
+                text: format!(
+                    "swaks --server smtp.acme.example:587 --tls --auth PLAIN \\\n  --auth-user '{}' --auth-password '{password}' \\\n  --from you@acme.example --to you@acme.example",
+                    texts.name
+                ),
+            },
+            Snippet {
+                title: ".env",
+                text: format!(
+                    "SMTP_HOST=smtp.acme.example\nSMTP_PORT=587\nSMTP_USERNAME={}\nSMTP_PASSWORD={password}",
+                    texts.name
+                ),
+            },
         ],
         effect: effect_words(3, Duration::from_millis(6)),
     }
@@ -359,8 +396,11 @@ fn edit<'a>(site: &'a Site, texts: Texts) -> EditView<'a> {
 fn own<'a>(site: &'a Site, texts: Texts) -> OwnView<'a> {
     let mut permissions = vec![pill("email"), pill("web")];
     permissions[1].without_effect = Some("The account doesn’t have the permission “web”.".to_owned());
-    let frame =
-        ConsoleFrame { username: texts.name.to_owned(), account: Some("acme".to_owned()), ..frame(site, Section::Own) };
+    let frame = ConsoleFrame {
+        username: texts.name.to_owned(),
+        account: Some("acme".to_owned()),
+        ..frame(site, Section::Own)
+    };
     OwnView {
         frame,
         row: Some(row(12, texts.name, texts.note, &["email", "web"])),
@@ -386,7 +426,8 @@ fn forms(site: &Site, texts: Texts) -> Vec<(&'static str, String)> {
         ..add(site)
     };
     let mut changed = FormErrors::default();
-    changed.add("", "Somebody else changed this credential in the meantime. Check the form, then save again.");
+    changed
+        .add("", "Somebody else changed this credential in the meantime. Check the form, then save again.");
     let edit_wrong = EditView { asks_confirmation: true, errors: changed, ..edit(site, texts) };
     let mut wrong = FormErrors::default();
     wrong.add("confirm", "Wrong password.");
