@@ -17,6 +17,7 @@ mod cut_boundaries;
 mod field_names;
 mod forwarded_fields;
 mod forwarded_paths;
+mod gate_login;
 mod groups;
 mod half_closed;
 mod half_closed_tunnels;
