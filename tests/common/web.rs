@@ -27,11 +27,8 @@ pub const FETCH: [(&str, &str); 3] =
     [("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Site", "same-origin"), ("Accept", "*/*")];
 
 /// The fields of a form of the page itself.
-pub const OWN_FORM: [(&str, &str); 3] = [
-    ("Sec-Fetch-Mode", "navigate"),
-    ("Sec-Fetch-Site", "same-origin"),
-    ("Content-Type", URLENCODED),
-];
+pub const OWN_FORM: [(&str, &str); 3] =
+    [("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Site", "same-origin"), ("Content-Type", URLENCODED)];
 
 /// A `[web]` section for one backend.
 pub fn web(upstream: SocketAddr, keys: &str) -> String {

@@ -5,7 +5,8 @@ use crate::common::backend::Backend;
 use crate::common::callers::{NOTHING, WEB};
 use crate::common::http::{Response, get, request};
 use crate::common::web::{
-    LOGIN, OWN_FORM, address, cookie_of, dashboard, dashboard_with, encoded, fetch, log_in, login_form, open, with,
+    LOGIN, OWN_FORM, address, cookie_of, dashboard, dashboard_with, encoded, fetch, log_in, login_form, open,
+    with,
 };
 
 fn start() -> (Gateway, Backend) {
@@ -118,7 +119,12 @@ fn unknown_wrong_and_suspended_look_alike() {
         assert_eq!(names, others);
     }
     for (reason, user) in [("unknown", "nosuch"), ("wrong", "viewer"), ("suspended", "viewer")] {
-        gateway.log().wait_for(&["\"action\":\"check\"", user, &format!("\"reason\":\"{reason}\""), "\"web\""]);
+        gateway.log().wait_for(&[
+            "\"action\":\"check\"",
+            user,
+            &format!("\"reason\":\"{reason}\""),
+            "\"web\"",
+        ]);
     }
 }
 
@@ -272,7 +278,8 @@ fn without_tls_only_the_same_machine_logs_in() {
     assert_eq!(page.status, 403);
     assert!(page.text().contains("not encrypted") && !page.text().contains("<form"), "{}", page.text());
     let form = encoded(&[("username", "viewer"), ("password", "passw0rd-view")]);
-    let post = || OWN_FORM.iter().fold(request("POST", LOGIN), |post, (name, value)| post.header(name, value));
+    let post =
+        || OWN_FORM.iter().fold(request("POST", LOGIN), |post, (name, value)| post.header(name, value));
     let refused = post().body(form.clone()).send(at);
     assert_eq!((refused.status, refused.header("set-cookie")), (403, None));
     // Not even a session that began on the same machine counts elsewhere.
