@@ -18,6 +18,8 @@ mod field_names;
 mod forwarded_fields;
 mod forwarded_paths;
 mod gate_login;
+mod gate_origins;
+mod gate_requests;
 mod groups;
 mod half_closed;
 mod half_closed_tunnels;
