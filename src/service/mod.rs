@@ -16,7 +16,7 @@ pub use access::{Access, Decision, Granted, HolderDecision, SessionDecision};
 pub use accounts::Accounts;
 pub use activity::Activity;
 pub use audit::Origin;
-pub use bulk_removal::{BulkRemoval, MOST_AT_ONCE};
+pub use bulk_removal::MOST_AT_ONCE;
 pub use credential_pages::{CredentialPage, CredentialPageQuery};
 pub use credentials::Credentials;
 pub use mutation::{Effect, ManagementError, Mutations};

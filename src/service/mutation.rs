@@ -205,28 +205,31 @@ impl Mutations {
         asked: Vec<RequestedChange>,
         names: Vec<Canonical>,
         work: impl Future<Output = Result<Written<Vec<bool>>, ManagementError>> + Send + 'static,
-    ) -> Result<(Vec<Result<(), ManagementError>>, Option<Effect>), ManagementError> {
+    ) -> Result<(Vec<Result<(), ManagementError>>, Effect), ManagementError> {
+        let work = async { work.await.map(|written| (written.value, Some(written.change))) };
         let mutations = self.clone();
         let unended = Unended { mutations: self.clone(), asked };
-        let work = async { work.await.map(|written| (written.value, Some(written.change))) };
         let task = tokio::spawn(async move {
             let mut unended = unended;
-            let removed = mutations.bring_into_effect(unended.asked.first(), &names, work).await;
-            let (outcomes, effect) = match removed {
-                Ok((were_there, effect)) => {
+            let were_there = mutations.bring_into_effect(unended.asked.first(), &names, work).await;
+            let mut effect = Effect::default();
+            let outcomes: Vec<Result<(), ManagementError>> = match were_there {
+                Ok((were_there, in_effect)) => {
+                    effect = in_effect;
                     let missing = match were_there.contains(&false) {
                         true => Err(mutations.settled(&names, AccountError::NoSuchCredential.into()).await),
                         false => Ok(()),
                     };
-                    let effect = were_there.contains(&true).then_some(effect);
-                    let outcome = |was_there: &bool| if *was_there { Ok(()) } else { missing.clone() };
-                    (were_there.iter().map(outcome).collect(), effect)
+                    were_there
+                        .iter()
+                        .map(|was_there| if *was_there { Ok(()) } else { missing.clone() })
+                        .collect()
                 }
-                Err(refusal) => (vec![Err(refusal); names.len()], None),
+                Err(refusal) => vec![Err(refusal); names.len()],
             };
             let asked = std::mem::take(&mut unended.asked);
-            let noted = asked.iter().zip(outcomes).map(|(asked, outcome)| mutations.note(asked, outcome));
-            Ok((noted.collect(), effect))
+            let outcomes = asked.iter().zip(outcomes);
+            Ok((outcomes.map(|(asked, outcome)| mutations.note(asked, outcome)).collect(), effect))
         });
         ended(task.await)
     }
@@ -242,13 +245,13 @@ impl Mutations {
         match work.await {
             Ok((value, None)) => Ok((value, Effect { took: Duration::ZERO, nodes: 1 })),
             Ok((value, Some(change))) => {
-                let committed = Instant::now();
+                let (committed, change) = (Instant::now(), &change);
                 match change.ends_login {
                     true => self.epochs.raise_and_forget(&change.name),
                     false => self.epochs.raise(&change.name),
                 }
                 let news = asked.and_then(RequestedChange::news);
-                let confirmed = self.cluster.announce(&change, news).await;
+                let confirmed = self.cluster.announce(change, news).await;
                 if revokes {
                     self.metrics.revocation_seconds.observe(committed.elapsed().as_secs_f64());
                 }

@@ -76,8 +76,13 @@ impl OpenSessions {
             Ok(principal) => principal,
             Err(refusal) => return Err(self.mutations.settled(&[], refusal).await),
         };
-        let (id, account, name) = (principal.id(), principal.account, &principal.name);
-        let owner = SessionOwner { principal: id, account, name, actor: operator(), origin };
+        let owner = SessionOwner {
+            principal: principal.id(),
+            account: principal.account,
+            name: &principal.name,
+            actor: operator(),
+            origin,
+        };
         self.end(owner, choice).await
     }
 
@@ -94,8 +99,14 @@ impl OpenSessions {
             SessionChoice::All => "sessions=all".to_owned(),
         };
         let subject = name.as_str().to_owned();
-        let (action, account) = (AuditAction::SessionEnd, Some(account));
-        let asked = RequestedChange { action, actor, subject, change, origin, account };
+        let asked = RequestedChange {
+            action: AuditAction::SessionEnd,
+            actor,
+            subject,
+            change,
+            origin,
+            account: Some(account),
+        };
         let store = self.mutations.store.clone();
         let work = async move {
             let ended = match choice {

@@ -257,16 +257,20 @@ impl Sessions {
         change: String,
         origin: Origin,
     ) -> RequestedChange {
-        let name = granted.name().as_str();
-        let (actor, subject, account) = (name.to_owned(), name.to_owned(), Some(granted.account()));
-        RequestedChange { action, actor, subject, change, origin, account }
+        let (actor, account) = (granted.name().to_string(), Some(granted.account()));
+        RequestedChange { action, subject: actor.clone(), actor, change, origin, account }
     }
 }
 
 fn owner(granted: &Granted, origin: Origin) -> SessionOwner<'_> {
     let name = granted.name();
-    let (principal, account) = (granted.principal(), granted.account());
-    SessionOwner { principal, account, name, actor: name.to_string(), origin }
+    SessionOwner {
+        principal: granted.principal(),
+        account: granted.account(),
+        name,
+        actor: name.to_string(),
+        origin,
+    }
 }
 
 fn origin(peer: Peer<'_>, entry: Entry) -> Origin {
