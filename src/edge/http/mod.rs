@@ -14,6 +14,7 @@ pub mod http1;
 pub mod http2;
 pub mod management;
 mod masking;
+pub mod pages;
 pub mod peer;
 mod preflight;
 pub mod proxy;

@@ -1,0 +1,55 @@
+//! A new password, shown once, with what a client needs to use it.
+
+use super::credential_row::PermissionPill;
+use super::frame::ConsoleFrame;
+
+/// The page after a credential was added, or got a new password.
+pub struct HandoverView<'a> {
+    /// The frame.
+    pub frame: ConsoleFrame<'a>,
+    /// The reason for which there is a password.
+    pub kind: Handover,
+    /// The ID in addresses.
+    pub id: String,
+    /// The username.
+    pub name: String,
+    /// The password; `None` if the person typed it, and knows it.
+    pub password: Option<String>,
+    /// The permissions.
+    pub permissions: Vec<PermissionPill>,
+    /// The hosts and ports of the entries that the credential may use.
+    pub servers: Vec<ServerAddress>,
+    /// Lines to paste.
+    pub snippets: Vec<Snippet>,
+    /// The words of [`effect_words`](super::effect_words).
+    pub effect: String,
+}
+
+/// The reason for which a password is handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handover {
+    /// The credential is new.
+    Added,
+    /// The credential has a new password; the old one is refused.
+    NewPassword,
+}
+
+/// The address of an entry.
+#[derive(Clone, Debug)]
+pub struct ServerAddress {
+    /// The entry in words: `Mail (SMTP)`, `API` or `Dashboard`.
+    pub entry: String,
+    /// The host.
+    pub host: String,
+    /// The port, with what a client has to choose, such as `587, STARTTLS`.
+    pub port: String,
+}
+
+/// Lines to paste into a terminal or a file.
+#[derive(Clone, Debug)]
+pub struct Snippet {
+    /// The name of the program or file: `curl`, `swaks`, `.env`.
+    pub title: &'static str,
+    /// The lines.
+    pub text: String,
+}
