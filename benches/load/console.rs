@@ -46,8 +46,8 @@ pub fn measure(program: &Path, scratch: &Path, children: &Children) -> Result<bo
     let mut reached = true;
     for (name, first) in [
         ("list, page after page", "/credentials"),
-        ("list, 200 a page", "/credentials?size=200"),
-        ("search by a prefix", "/credentials?search=cred04"),
+        ("list, 200 a page", "/credentials?limit=200"),
+        ("search by a prefix", "/credentials?q=cred04"),
         ("add", "/credentials/add"),
         ("activity", "/activity"),
         ("sessions", "/sessions"),

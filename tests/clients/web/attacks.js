@@ -1,6 +1,6 @@
 // Hostile pages: what a dashboard, a sibling of it and another site try in the browser of one that is logged in. Each attack is also
 // tried where nothing defends, which shows that it works.
-const { assert, logIn, run, until } = require('./harness');
+const { assert, logIn, logOut, press, run, until } = require('./harness');
 const { plain } = require('./server');
 
 const LOGIN = '/-/gatepost/login';
@@ -211,9 +211,7 @@ const scenarios = {
       await navigator.serviceWorker.register('/quiet.js');
     });
     assert.deepEqual(await stored(), [1, 1, 1]);
-    await page.goto(site.app + LOGOUT);
-    await page.locator('button[type=submit]').first().click();
-    await page.waitForLoadState();
+    await logOut(page, site.app + LOGOUT);
     await until('it is cleared', async () => String(await stored()) === '0,0,0');
   },
 
@@ -394,9 +392,7 @@ const scenarios = {
       logins.push({ context, page, cookie: await cookie(context, site.app, COOKIE) });
     }
     const [ended, kept] = logins;
-    await ended.page.goto(site.app + LOGOUT);
-    await ended.page.locator('button[type=submit]').first().click();
-    await ended.page.waitForLoadState();
+    await logOut(ended.page, site.app + LOGOUT);
     const replay = async ({ cookie }) => {
       const context = await t.context();
       await context.addCookies([cookie]);
@@ -605,7 +601,7 @@ const scenarios = {
       await console.goto(`${site.console}/credentials/add`);
       await console.locator('input[name=username]').fill(`marked-${number}`);
       await console.locator('[name=note]').fill(note);
-      await Promise.all([console.waitForEvent('framenavigated'), console.locator('main form button[type=submit]').first().click()]);
+      await press(console, 'Add the credential');
       await clean(console, note);
     }
     await console.goto(`${site.console}/credentials`);
@@ -614,7 +610,7 @@ const scenarios = {
     for (const mark of marks) assert.ok(list.includes(mark.replace('\u202E', '')) || list.includes(mark), `${mark} is shown as it is`);
     for (const mark of marks) {
       const query = encodeURIComponent(mark);
-      for (const path of [`/credentials?search=${query}`, `/credentials?filter=${query}`, `/${query}`, `/login?next=${query}`, `/activity?notice=${query}`, `/credentials?notice=${query}`]) {
+      for (const path of [`/credentials?q=${query}`, `/credentials?state=${query}`, `/${query}`, `/login?next=${query}`, `/activity?notice=${query}`, `/credentials?notice=${query}`]) {
         await console.goto(site.console + path);
         await clean(console, path);
       }

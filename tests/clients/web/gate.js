@@ -1,5 +1,5 @@
 // The gate: what people and the scripts of a dashboard meet on a gated origin.
-const { assert, logIn, run, until } = require('./harness');
+const { assert, logIn, logOut, press, run, until } = require('./harness');
 
 const LOGIN = '/-/gatepost/login';
 const LOGOUT = '/-/gatepost/logout';
@@ -106,12 +106,10 @@ const scenarios = {
     const { site } = t;
     const user = await site.credential('web');
     const page = await enter(t, site, user);
-    const { value } = await sessionCookie(t.main, site);
+    const cookie = await sessionCookie(t.main, site);
     const other = await t.page();
     await other.goto(`${site.app}/other`);
-    await page.goto(site.app + LOGOUT);
-    await page.locator('button[type=submit]').first().click();
-    await page.waitForLoadState();
+    await logOut(page, site.app + LOGOUT);
     assert.equal(await sessionCookie(t.main, site), undefined, 'the cookie is removed');
     await other.goto(`${site.app}/other`);
     assert.ok(isLogin(other), 'in every tab');
@@ -119,8 +117,7 @@ const scenarios = {
     await page.goto(site.app);
     assert.ok(isLogin(page));
     const again = await t.context();
-    await again.addCookies([{ url: site.app, name: '__Host-gatepost', value, secure: true, path: '/', httpOnly: true }]
-      .map(({ url, ...cookie }) => ({ ...cookie, domain: new URL(url).hostname })));
+    await again.addCookies([cookie]);
     const replayed = await t.page(again);
     await replayed.goto(`${site.app}/replayed-${user.name}`);
     assert.ok(isLogin(replayed), 'the cookie is worth nothing any more');
@@ -233,8 +230,7 @@ const scenarios = {
         site.command('credential', 'edit', user.name, '--account', 'acme', '--revoke', 'web'),
       'logged out': async (_, context) => {
         const page = await t.page(context);
-        await page.goto(site.app + LOGOUT);
-        await page.locator('button[type=submit]').first().click();
+        await logOut(page, site.app + LOGOUT);
       },
     };
     for (const [what, end] of Object.entries(ends)) {
@@ -263,7 +259,7 @@ const scenarios = {
     const user = await site.credential('web');
     const page = await enter(t, site, user, '/form');
     await site.command('session', 'end', '--all', user.name);
-    await Promise.all([page.waitForEvent('framenavigated'), page.getByRole('button', { name: 'Order' }).click()]);
+    await press(page, 'Order');
     assert.match(await text(page), /not sent|nothing was sent/i);
     assert.equal(new URL(page.url()).pathname, '/orders');
     assert.deepEqual(site.dashboard.asked('/orders').filter(({ headers }) => headers['x-gatepost-user'] === user.name), []);
@@ -272,7 +268,7 @@ const scenarios = {
   async a_form_with_a_session_arrives(t) {
     const user = await t.site.credential('web');
     const page = await enter(t, t.site, user, '/form');
-    await Promise.all([page.waitForEvent('framenavigated'), page.getByRole('button', { name: 'Order' }).click()]);
+    await press(page, 'Order');
     const sent = t.site.dashboard.asked('/orders').filter(({ headers }) => headers['x-gatepost-user'] === user.name);
     assert.deepEqual(sent.map(({ method, body }) => [method, body]), [['POST', 'item=book']]);
   },
@@ -329,8 +325,7 @@ const scenarios = {
     await page.goto(`${site.app}/plain?x=1`);
     await logIn(page, user);
     assert.equal(page.url(), `${site.app}/plain?x=1`);
-    await page.goto(site.app + LOGOUT);
-    await page.locator('button[type=submit]').first().click();
+    await logOut(page, site.app + LOGOUT);
     await page.goto(site.app);
     assert.ok(isLogin(page));
   },
@@ -343,8 +338,7 @@ const scenarios = {
     await page.keyboard.type(user.name);
     await page.keyboard.press('Tab');
     await page.keyboard.type(user.password);
-    await Promise.all([page.waitForEvent('framenavigated'), page.keyboard.press('Enter')]);
-    await page.waitForLoadState();
+    await Promise.all([page.waitForNavigation(), page.keyboard.press('Enter')]);
     assert.equal(page.url(), `${site.app}/keys`);
   },
 
@@ -357,7 +351,7 @@ const scenarios = {
     assert.equal(page.url(), `${site.app}/clear?a=%2F`);
     const cookie = await sessionCookie(t.main, site);
     assert.deepEqual([cookie.httpOnly, cookie.secure, cookie.sameSite], [true, false, 'Lax']);
-    await page.getByRole('button', { name: 'Order' }).click();
+    await press(page, 'Order');
     await until('the form arrives', () => site.dashboard.asked('/orders').length === 1);
     await site.command('session', 'end', '--all', user.name);
     assert.equal(await page.evaluate(() => fetch('/data').then(({ status }) => status)), 401);
@@ -378,7 +372,7 @@ const scenarios = {
     const user = await site.credential('web');
     await page.locator('input[name=username]').fill(user.name);
     await page.locator('input[name=password]').fill(user.password);
-    await page.locator('button[type=submit]').first().click();
+    await press(page, 'Log in');
     await page.getByText(/cookie/i).first().waitFor();
   },
 

@@ -77,6 +77,11 @@ class Site {
     return { ...login, account };
   }
 
+  // Adds so many credentials to an account: PREFIX-001 and so on, with notes.
+  fill(account, prefix, count) {
+    return ask('fill', { name: this.name, account, prefix, count });
+  }
+
   invent(kind) {
     const number = this.logins += 1;
     return { name: `${kind}-${number}`, password: `passw0rd-of-${kind}-${number}` };
@@ -161,8 +166,20 @@ class Trial {
 async function logIn(page, { name, password }) {
   await page.locator('input[name=username]').fill(name);
   await page.locator('input[name=password]').fill(password);
-  await Promise.all([page.waitForEvent('framenavigated'), page.locator('button[type=submit]').first().click()]);
+  await press(page, 'Log in');
+}
+
+// Presses the button or follows the link of that name, and waits for the page that comes.
+async function press(page, name, role = 'button') {
+  const pressed = page.getByRole(role, typeof name === 'string' ? { name, exact: true } : { name });
+  await Promise.all([page.waitForNavigation(), pressed.first().click()]);
   await page.waitForLoadState();
+}
+
+// Asks for the logout, and logs out.
+async function logOut(page, url) {
+  await page.goto(url);
+  await press(page, 'Log out');
 }
 
 // Waits until a condition holds. For what no event tells.
@@ -233,4 +250,4 @@ async function run(sites, scenarios) {
   process.exit(0);
 }
 
-module.exports = { PATIENCE, ask, assert, logIn, run, until };
+module.exports = { PATIENCE, ask, assert, logIn, logOut, press, run, until };
