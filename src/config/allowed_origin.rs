@@ -16,6 +16,21 @@ impl AllowedOrigin {
         &self.0
     }
 
+    /// Its host and port, as in `Host`.
+    pub fn authority(&self) -> &str {
+        self.0.split_once("://").map_or("", |(_, authority)| authority)
+    }
+
+    /// Its host. An IPv6 address is in brackets.
+    pub fn host(&self) -> &str {
+        split(self.authority()).map_or("", |(host, _)| host)
+    }
+
+    /// Returns true if its pages are transferred with TLS.
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https://")
+    }
+
     /// Returns true if its pages are transferred without TLS, from another machine.
     pub(super) fn is_exposed(&self) -> bool {
         let Some((host, _)) = self.0.strip_prefix("http://").and_then(|authority| split(authority).ok())

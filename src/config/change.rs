@@ -5,7 +5,7 @@ use super::{Config, HttpEntry};
 impl Config {
     /// Returns the keys and sections that differ in `new` and that only a restart can change.
     ///
-    /// A running gateway applies the rest: everything in `[api]` and `[web]` except their listeners,
+    /// A running gateway applies the rest: everything in `[api]`, `[web]` and `[console]` except their listeners,
     /// `server.trusted_proxies`, and the certificate.
     pub fn restart_needed(&self, new: &Config) -> Vec<&'static str> {
         let (server, new_server) = (&self.server, &new.server);
@@ -28,10 +28,19 @@ impl Config {
             ("web", self.web.is_some() != new.web.is_some()),
             ("web.listen", differ(self.web.as_ref(), new.web.as_ref(), |entry| &entry.listen)),
             ("web.tls_listen", differ(self.web.as_ref(), new.web.as_ref(), |entry| &entry.tls_listen)),
+            ("console", self.console.is_some() != new.console.is_some()),
+            ("console.listen", differ(self.console(), new.console(), |entry| &entry.listen)),
+            ("console.tls_listen", differ(self.console(), new.console(), |entry| &entry.tls_listen)),
             ("smtp", self.smtp != new.smtp),
             ("ops", self.ops != new.ops),
         ];
         changes.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+    }
+}
+
+impl Config {
+    fn console(&self) -> Option<&HttpEntry> {
+        self.console.as_ref().map(|console| &console.http)
     }
 }
 

@@ -1,4 +1,5 @@
-//! The sections `[api]` and `[web]`: an HTTP entry with its listeners, limits, routes and backends.
+//! The sections `[api]` and `[web]`: an HTTP entry with its listeners, limits, routes and backends. `[console]` is one without
+//! routes and backends.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,13 +8,13 @@ use std::time::Duration;
 use super::listeners::Listeners;
 use super::quantity::{DAY, SHORTEST};
 use super::reader::{ConfigTable, ConfigValue};
-use super::{AllowedOrigin, GroupSettings, KeyLocation, Need, RouteSettings, Timeouts};
+use super::{AllowedOrigin, GateSettings, GroupSettings, KeyLocation, Need, OwnPages, RouteSettings, Timeouts};
 use crate::domain::{Entry, Permission, Permissions};
 
 /// A section `[api]` or `[web]`: the same keys, different default permissions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpEntry {
-    /// The section: [`Entry::Api`] or [`Entry::Web`].
+    /// The section: [`Entry::Api`], [`Entry::Web`] or [`Entry::Console`].
     pub entry: Entry,
     /// Addresses without TLS. Together with `tls_listen` there is at least one.
     pub listen: Vec<SocketAddr>,
@@ -35,6 +36,10 @@ pub struct HttpEntry {
     pub routes: Vec<RouteSettings>,
     /// The groups of backends. The first consists of the entry's own `upstreams`, and is [`GroupSettings::DEFAULT_NAME`].
     pub groups: Vec<GroupSettings>,
+    /// The gate; on `[web]` only.
+    pub gate: Option<GateSettings>,
+    /// Gatepost's own pages; on `[web]` and `[console]`.
+    pub pages: Option<OwnPages>,
 }
 
 impl HttpEntry {
@@ -44,15 +49,7 @@ impl HttpEntry {
         has_tls: bool,
         listeners: &mut Listeners,
     ) -> HttpEntry {
-        let listen = table.read("listen", Vec::new(), |v| listeners.read_list(v));
-        let tls_listen = table.read("tls_listen", Vec::new(), |v| listeners.read_list(v));
-        let with_tls = table.is_filled("tls_listen");
-        if with_tls && !has_tls {
-            table.refuse("tls_listen", "requires a section [tls] with certificate and private_key");
-        }
-        if !with_tls && !table.is_filled("listen") {
-            table.refuse("listen", "no listener: set listen or tls_listen");
-        }
+        let (listen, tls_listen) = read_listeners(&table, has_tls, listeners);
         let timeouts = Timeouts::read(&table);
         let groups = GroupSettings::read_all(&table, entry, &timeouts);
         let read = HttpEntry {
@@ -69,15 +66,42 @@ impl HttpEntry {
                 .read("upstream_idle_connections", 128, |v| v.number(0..=1_000_000)),
             routes: RouteSettings::read_all(&table, entry, &groups),
             groups,
+            gate: (entry == Entry::Web).then(|| GateSettings::read(&table)),
+            pages: (entry == Entry::Web).then(|| OwnPages::read_of_gate(&table)),
         };
         table.finish();
         read
     }
 
+    /// Reads the listeners and timeouts of the console.
+    pub(super) fn read_console(
+        table: &ConfigTable<'_>,
+        has_tls: bool,
+        listeners: &mut Listeners,
+        pages: OwnPages,
+    ) -> HttpEntry {
+        let (listen, tls_listen) = read_listeners(table, has_tls, listeners);
+        HttpEntry {
+            entry: Entry::Console,
+            listen,
+            tls_listen,
+            cors_origins: Vec::new(),
+            forms: Forms::default(),
+            spool_place: KeyLocation { line: table.line(), key: "console".to_owned() },
+            timeouts: Timeouts::read_of_console(table),
+            upstream_keepalive: Duration::ZERO,
+            upstream_idle_connections: 0,
+            routes: Vec::new(),
+            groups: Vec::new(),
+            gate: None,
+            pages: Some(pages),
+        }
+    }
+
     /// The need of a request that no route and no built-in rule matches.
     pub fn default_need(&self) -> Need {
         match self.entry {
-            Entry::Web => Need::Permission(Permission::Web),
+            Entry::Web | Entry::Console => Need::Permission(Permission::Web),
             Entry::Api | Entry::Smtp => Need::Permission(Permission::Api),
         }
     }
@@ -87,6 +111,8 @@ impl HttpEntry {
         let built_in = match self.entry {
             Entry::Api => Permissions::only(Permission::Email),
             Entry::Web | Entry::Smtp => Permissions::NONE,
+            // Nothing is forwarded.
+            Entry::Console => return Permissions::NONE,
         };
         let needs = self.routes.iter().map(|route| route.need).chain([self.default_need()]);
         needs.fold(built_in, |all, need| match need {
@@ -96,7 +122,26 @@ impl HttpEntry {
     }
 }
 
-fn origins(value: &ConfigValue<'_>) -> Option<Vec<AllowedOrigin>> {
+/// Reads `listen` and `tls_listen`.
+fn read_listeners(
+    table: &ConfigTable<'_>,
+    has_tls: bool,
+    listeners: &mut Listeners,
+) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+    let listen = table.read("listen", Vec::new(), |v| listeners.read_list(v));
+    let tls_listen = table.read("tls_listen", Vec::new(), |v| listeners.read_list(v));
+    let with_tls = table.is_filled("tls_listen");
+    if with_tls && !has_tls {
+        table.refuse("tls_listen", "requires a section [tls] with certificate and private_key");
+    }
+    if !with_tls && !table.is_filled("listen") {
+        table.refuse("listen", "no listener: set listen or tls_listen");
+    }
+    (listen, tls_listen)
+}
+
+/// Reads a list of origins.
+pub(super) fn origins(value: &ConfigValue<'_>) -> Option<Vec<AllowedOrigin>> {
     let mut seen = Vec::new();
     value.list(|value| value.distinct(AllowedOrigin::parse, &mut seen))
 }

@@ -13,14 +13,15 @@ use super::reader::ConfigTable;
 use super::toml_faults::{self, MendedText, TomlFault};
 use super::wording::shown;
 use super::{
-    AuthSettings, Config, ConfigError, ConfigErrors, HttpEntry, KeyLocation, LogSettings, OpsSettings,
+    AuthSettings, Config, ConfigError, ConfigErrors, ConsoleEntry, HttpEntry, KeyLocation, LogSettings, OpsSettings,
     ServerSettings, SmtpEntry, StoreSettings, TlsFiles,
 };
 use crate::domain::Entry;
 
 /// A file with every section: parsing it asks for every key.
 const EVERY_SECTION: &str = "store={}\nserver={}\nlog={}\ntls={}\nauth={}\nops={}\n\
-    [smtp]\n[[smtp.listener]]\n[api]\n[[api.route]]\n[[api.group]]\n[web]\n[[web.route]]\n[[web.group]]\n";
+    [smtp]\n[[smtp.listener]]\n[api]\n[[api.route]]\n[[api.group]]\n[web]\n[[web.route]]\n[[web.group]]\n\
+    [console]\n";
 
 impl Config {
     /// Reads and checks the file at `path`.
@@ -165,11 +166,13 @@ fn read(findings: &Findings, table: &DeTable<'_>) -> (Config, TlsFiles) {
     let tls = tls.map(TlsFiles::read).unwrap_or_default();
     let api = root.section("api").map(|table| HttpEntry::read(Entry::Api, table, has_tls, listeners));
     let web = root.section("web").map(|table| HttpEntry::read(Entry::Web, table, has_tls, listeners));
+    let console = root.section("console").map(|table| ConsoleEntry::read(table, has_tls, listeners));
     let smtp = root.section("smtp").map(|table| SmtpEntry::read(table, has_tls, listeners));
     let ops = root.section("ops").map(|table| OpsSettings::read(table, listeners));
     root.finish();
-    if findings.is_clean() && api.is_none() && web.is_none() && smtp.is_none() && ops.is_none() {
-        findings.note(0, "", "no listener: at least one of [api], [web], [smtp] and [ops] is required");
+    let is_empty = api.is_none() && web.is_none() && console.is_none() && smtp.is_none() && ops.is_none();
+    if findings.is_clean() && is_empty {
+        findings.note(0, "", "no listener: at least one of [api], [web], [console], [smtp] and [ops] is required");
     }
     let config = Config {
         store: store.unwrap_or_default(),
@@ -180,6 +183,7 @@ fn read(findings: &Findings, table: &DeTable<'_>) -> (Config, TlsFiles) {
         auth: auth.unwrap_or_default(),
         api,
         web,
+        console,
         smtp,
         ops,
     };

@@ -6,10 +6,13 @@ use super::wording::shown;
 
 /// The shortest duration that can be set.
 pub(super) const SHORTEST: Duration = Duration::from_millis(1);
-/// The longest duration that can be set.
+/// The longest duration of most settings.
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
+/// The longest duration of a session.
+pub(super) const LONGEST_SESSION: Duration = Duration::from_secs(90 * 24 * 3600);
 
-const DURATION_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const DURATION_UNITS: [(&str, u64); 5] =
+    [("d", 24 * 3_600_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 const SIZE_UNITS: [(&str, u64); 7] = [
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
@@ -20,10 +23,10 @@ const SIZE_UNITS: [(&str, u64); 7] = [
     ("B", 1),
 ];
 
-const DURATION_FORM: &str = "expected a number and a unit, such as \"250ms\", \"30s\", \"10m\" or \"1h\"";
+const DURATION_FORM: &str = "expected a number and a unit, such as \"250ms\", \"30s\", \"10m\", \"1h\" or \"7d\"";
 const SIZE_FORM: &str = "expected a number and a unit, such as \"512B\", \"64KiB\", \"10MB\" or \"30MiB\"";
 
-/// Parses a duration: `250ms`, `30s`, `10m`, `1h`.
+/// Parses a duration: `250ms`, `30s`, `10m`, `1h`, `7d`.
 ///
 /// # Errors
 /// The text for the operator.
@@ -86,6 +89,7 @@ mod tests {
     fn units_are_scaled() {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        assert_eq!(duration("7d"), Ok(7 * DAY));
         assert_eq!(size("30MiB"), Ok(30 << 20));
         assert_eq!(size("10MB"), Ok(10_000_000));
         assert_eq!(size("0B"), Ok(0));
@@ -95,7 +99,7 @@ mod tests {
 
     #[test]
     fn everything_else_is_refused() {
-        for text in ["", "s", "-1s", "1.5s", "1 s", "1S", "1h30m", "30", "1d", "99999999999999999999s"] {
+        for text in ["", "s", "-1s", "1.5s", "1 s", "1S", "1h30m", "30", "1w", "1D", "99999999999999999999s"] {
             assert!(duration(text).is_err(), "{text}");
         }
         for text in ["", "MiB", "1mib", "1 MiB", "1M", "64", "99999999999GiB", "1_0B", "٣B"] {

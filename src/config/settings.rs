@@ -9,7 +9,7 @@ use super::address;
 use super::listeners::Listeners;
 use super::quantity::{DAY, SHORTEST};
 use super::reader::ConfigTable;
-use super::{HttpEntry, KeyLocation, NamedFile, PostgresUrl, SmtpEntry, StoreUrl};
+use super::{ConsoleEntry, HttpEntry, KeyLocation, NamedFile, PostgresUrl, SmtpEntry, StoreUrl};
 
 /// A complete, checked configuration. A section that is absent from the file is off or has its defaults.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +30,8 @@ pub struct Config {
     pub api: Option<HttpEntry>,
     /// `[web]`
     pub web: Option<HttpEntry>,
+    /// `[console]`
+    pub console: Option<ConsoleEntry>,
     /// `[smtp]`
     pub smtp: Option<SmtpEntry>,
     /// `[ops]`
@@ -39,7 +41,7 @@ pub struct Config {
 impl Config {
     /// Iterates over the HTTP entries that are present.
     pub fn http_entries(&self) -> impl Iterator<Item = &HttpEntry> {
-        self.api.iter().chain(&self.web)
+        self.api.iter().chain(&self.web).chain(self.console.as_ref().map(|console| &console.http))
     }
 }
 
@@ -121,7 +123,7 @@ pub struct ServerSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// The largest number of open client connections, over all listeners. Further ones are closed at once.
     pub max_connections: usize,
-    /// The largest number of open connections to `[api]` and `[web]` from one source.
+    /// The largest number of open connections to `[api]`, `[web]` and `[console]` from one source.
     pub max_connections_per_source: usize,
 }
 

@@ -39,6 +39,19 @@ impl Timeouts {
         }
     }
 
+    /// Reads the timeouts of the console, which has no backends.
+    pub(super) fn read_of_console(table: &ConfigTable<'_>) -> Timeouts {
+        let default = Timeouts::default();
+        let time = |key, default| table.read(key, default, |v| v.duration(SHORTEST..=DAY));
+        Timeouts {
+            header: time("header_timeout", default.header),
+            body: time("body_timeout", default.body),
+            keepalive: time("keepalive_timeout", default.keepalive),
+            write: time("write_timeout", default.write),
+            ..default
+        }
+    }
+
     /// Reads the timeouts that a group of backends may have of its own. The others are the entry's.
     pub(super) fn read_of_group(table: &ConfigTable<'_>, entry: &Timeouts) -> Timeouts {
         let time = |key, default| table.read(key, default, |v| v.duration(SHORTEST..=DAY));

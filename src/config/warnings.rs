@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::pattern::covers;
 use super::{
-    Config, CredentialPlace, CredentialPlaces, GroupSettings, HttpEntry, Need, PostgresUrl, RouteSettings,
+    AllowedOrigin, Config, CredentialPlace, CredentialPlaces, GroupSettings, HttpEntry, Need, PostgresUrl, RouteSettings,
     Scheme, SmtpEntry, SmtpScheme, StoreSettings, StoreUrl,
 };
 use crate::domain::{Entry, Permission};
@@ -38,6 +38,9 @@ impl Config {
         warn_store(&self.store, &mut warnings);
         for entry in [&self.api, &self.web].into_iter().flatten() {
             warn_entry(entry, &mut warnings);
+        }
+        if let Some(console) = &self.console {
+            warn_cleartext(&console.http, &mut warnings);
         }
         if let Some(smtp) = &self.smtp {
             warn_smtp(smtp, self.server.trusted_proxies.is_empty(), &mut warnings);
@@ -106,9 +109,11 @@ fn warn_smtp(smtp: &SmtpEntry, no_trusted_proxies: bool, warnings: &mut Vec<Stri
 
 fn warn_entry(entry: &HttpEntry, warnings: &mut Vec<String>) {
     let name = entry.entry.as_str();
-    for address in entry.listen.iter().filter(|address| is_exposed(**address)) {
+    let gate = entry.gate.as_ref();
+    warn_cleartext(entry, warnings);
+    for origin in gate.iter().flat_map(|gate| &gate.allowed_origins).filter(|origin| origin.is_exposed()) {
         warnings.push(format!(
-            "{name}.listen: {address} is reachable from other machines, and passwords arrive there unencrypted"
+            "web.allowed_origins: pages of {origin} arrive unencrypted, so others on the way can change them and use sessions"
         ));
     }
     for origin in entry.cors_origins.iter().filter(|origin| origin.is_exposed()) {
@@ -141,6 +146,20 @@ fn warn_entry(entry: &HttpEntry, warnings: &mut Vec<String>) {
                 "{key}: upstream_ca and upstream_server_name have no effect without an https:// upstream"
             ));
         }
+    }
+}
+
+/// Warns of listeners without TLS that other machines reach. With a public origin, a balancer in front ends TLS.
+fn warn_cleartext(entry: &HttpEntry, warnings: &mut Vec<String>) {
+    let name = entry.entry.as_str();
+    let public_origin = entry.pages.as_ref().and_then(|pages| pages.public_origin.as_ref());
+    if public_origin.is_some_and(AllowedOrigin::is_https) {
+        return;
+    }
+    for address in entry.listen.iter().filter(|address| is_exposed(**address)) {
+        warnings.push(format!(
+            "{name}.listen: {address} is reachable from other machines, and passwords arrive there unencrypted"
+        ));
     }
 }
 

@@ -15,11 +15,13 @@ pub enum Entry {
     Api,
     /// Dashboard requests.
     Web,
+    /// Requests to the console, where credentials are managed in a browser.
+    Console,
 }
 
 impl Entry {
     /// All entries.
-    pub const ALL: [Entry; 3] = [Entry::Smtp, Entry::Api, Entry::Web];
+    pub const ALL: [Entry; 4] = [Entry::Smtp, Entry::Api, Entry::Web, Entry::Console];
 
     /// The word in metrics and log.
     pub const fn as_str(self) -> &'static str {
@@ -27,7 +29,13 @@ impl Entry {
             Entry::Smtp => "smtp",
             Entry::Api => "api",
             Entry::Web => "web",
+            Entry::Console => "console",
         }
+    }
+
+    /// The entry of that word.
+    pub fn of_word(word: &str) -> Option<Entry> {
+        Entry::ALL.into_iter().find(|entry| entry.as_str() == word)
     }
 }
 

@@ -8,6 +8,7 @@ pub enum RefusalReason {
     InvalidRequest,
     NotFound,
     MethodNotAllowed,
+    OtherHost,
     SlowRequest,
     BodyTooLarge,
     HeaderTooLarge,
@@ -49,10 +50,11 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     /// All reasons.
-    pub const ALL: [RefusalReason; 40] = [
+    pub const ALL: [RefusalReason; 41] = [
         RefusalReason::InvalidRequest,
         RefusalReason::NotFound,
         RefusalReason::MethodNotAllowed,
+        RefusalReason::OtherHost,
         RefusalReason::SlowRequest,
         RefusalReason::BodyTooLarge,
         RefusalReason::HeaderTooLarge,
@@ -98,6 +100,7 @@ impl RefusalReason {
             RefusalReason::InvalidRequest => "invalid request",
             RefusalReason::NotFound => "not found",
             RefusalReason::MethodNotAllowed => "method not allowed",
+            RefusalReason::OtherHost => "host name of another entry",
             RefusalReason::SlowRequest => "request took too long",
             RefusalReason::BodyTooLarge => "body too large",
             RefusalReason::HeaderTooLarge => "header too large",

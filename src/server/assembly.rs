@@ -16,8 +16,9 @@ use super::sockets::Sockets;
 use super::workers::{Listening, MailListening, Workers};
 use crate::config::{Config, StoreUrl};
 use crate::domain::Entry;
+use crate::edge::http::console::services::Console;
 use crate::edge::http::server::PROTOCOLS;
-use crate::edge::http::service::HttpService;
+use crate::edge::http::service::{EntryServices, HttpService};
 use crate::edge::net::descriptors::{self, DescriptorLimits};
 use crate::edge::net::in_flight::InFlight;
 use crate::edge::net::listener::AdmissionLimits;
@@ -187,9 +188,13 @@ fn sites(
     for (settings, sockets) in config.http_entries().zip(std::mem::take(&mut sockets.http)) {
         let entry = settings.entry;
         let Some(plan) = prepared.take_plan(entry) else { continue };
-        let manages = (entry == Entry::Api).then(|| Credentials::new(core.mutations.clone()));
+        let credentials = || Credentials::new(core.mutations.clone());
+        let services = EntryServices {
+            credentials: (entry == Entry::Api).then(credentials),
+            console: (entry == Entry::Console).then(|| Console { credentials: credentials() }),
+        };
         let (access, metrics) = (core.access.clone(), core.metrics.clone());
-        let site = HttpService::new(entry, access, manages, metrics, plan, sources.clone());
+        let site = HttpService::new(entry, access, services, metrics, plan, sources.clone());
         let clear = sockets.clear.into_iter().map(|socket| (socket, None));
         let tls = sockets.tls.into_iter().map(|socket| (socket, acceptor.clone()));
         let limits = AdmissionLimits::for_clients(open, &core.metrics);

@@ -19,7 +19,8 @@ const OTHERS: u32 = 0o007;
 
 /// The directories for forms that cannot be used, with a file created in each.
 pub fn spool_errors(config: &Config) -> Vec<ConfigError> {
-    config.http_entries().filter_map(spool_error).collect()
+    // Without backends, no form is spooled.
+    config.http_entries().filter(|entry| !entry.groups.is_empty()).filter_map(spool_error).collect()
 }
 
 fn spool_error(entry: &HttpEntry) -> Option<ConfigError> {

@@ -61,6 +61,7 @@ const fn keys(entry: Entry) -> (&'static str, &'static str) {
     match entry {
         Entry::Api => ("api.listen", "api.tls_listen"),
         Entry::Web => ("web.listen", "web.tls_listen"),
+        Entry::Console => ("console.listen", "console.tls_listen"),
         Entry::Smtp => ("smtp.listen", "smtp.tls_listen"),
     }
 }

@@ -54,7 +54,7 @@ pub fn reason(
 }
 
 /// The gateway's origin as the client sees it: what a trusted proxy says, else what the request and its connection say.
-fn own<'a>(request: &'a RequestHead, client: &HttpPeer, is_trusted: bool) -> OwnOrigin<'a> {
+pub fn own<'a>(request: &'a RequestHead, client: &HttpPeer, is_trusted: bool) -> OwnOrigin<'a> {
     // Of several proxies the first one talks to the client.
     let said = |kind| {
         let value = request.fields().get(kind).filter(|_| is_trusted)?;

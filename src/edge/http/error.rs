@@ -38,6 +38,8 @@ pub enum Refusal {
     ClientGone,
     /// The username is taken.
     Conflict(Cow<'static, str>),
+    /// The request names another host than the one that this entry answers to.
+    Misdirected,
     /// The body is larger than allowed.
     TooLarge,
     /// Too many failed logins. The client may try again after that time.
@@ -66,6 +68,7 @@ impl Refusal {
             Refusal::Timeout => 408,
             Refusal::Conflict(_) => 409,
             Refusal::TooLarge => 413,
+            Refusal::Misdirected => 421,
             Refusal::Throttled(_) => 429,
             Refusal::HeaderTooLarge => 431,
             Refusal::ClientGone => CLIENT_GONE,
@@ -91,6 +94,7 @@ impl Refusal {
             | Refusal::Timeout
             | Refusal::ClientGone
             | Refusal::Conflict(_)
+            | Refusal::Misdirected
             | Refusal::TooLarge
             | Refusal::HeaderTooLarge
             | Refusal::Unavailable(_)
@@ -127,6 +131,7 @@ impl Refusal {
             Refusal::Method(allowed) => format!("Method not allowed: use {allowed}").into(),
             Refusal::Timeout => "The request took too long to arrive".into(),
             Refusal::ClientGone => "The client disconnected".into(),
+            Refusal::Misdirected => "This host name is not served here".into(),
             Refusal::TooLarge => "The request body is too large".into(),
             Refusal::Throttled(_) => "Too many failed attempts, try again later".into(),
             Refusal::HeaderTooLarge => "The request header is too large".into(),

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::access_log::{AccessLine, EndedRequest};
 use super::authorize::{Admission, Admitted};
 use super::client_session::ClientSession;
+use super::console::call::ConsoleCall;
 use super::error::{CLIENT_GONE, Refusal};
 use super::headers::request::{Framing, Outgoing, outgoing};
 use super::http1::backend::Http1Backend;
@@ -27,7 +28,7 @@ use crate::domain::{Permissions, RefusalReason, RequestId};
 use crate::edge::net::deadline::DeadlineTimer;
 use crate::edge::net::source_limit::CountedConnection;
 use crate::service::access::Granted;
-use crate::wire::Readings;
+use crate::wire::{FieldKind, Readings};
 
 /// The text for a request of a trusted proxy's client that has too many in progress.
 const TOO_MANY: &str = "Too many requests at once from this client, try again";
@@ -179,6 +180,11 @@ impl Underway<'_> {
         }
         // A client that sends an invalid target may frame its body wrongly, too.
         let target = Target::parse(raw).inspect_err(|_| session.close_afterwards())?;
+        if let Some(console) = &site.console {
+            self.check_host(session)?;
+            let call = ConsoleCall { site, console, client, plan, request_id, user: &self.user };
+            return Box::pin(call.answer(session, &target)).await.map(FirstStep::Answered);
+        }
         let request = session.head();
         let readings = match site.credentials.is_none() && plan.router.is_uniform() {
             true => Readings::default(),
@@ -214,6 +220,16 @@ impl Underway<'_> {
         let admitted = admission.admit(session, &target, &route).await;
         let admitted = admitted.map_err(|refusal| refusal.of_places(route.credentials))?;
         Ok(FirstStep::Admitted(target, route, admitted))
+    }
+
+    /// Checks that the request is for the host of the console. Another name may be one that an attacker lets lead here.
+    fn check_host(&self, session: &ClientSession) -> Result<(), Refusal> {
+        let head = session.head();
+        let host = head.fields().get(FieldKind::Host).or(head.authority()).unwrap_or_default();
+        match self.plan.pages.as_ref().is_none_or(|pages| pages.answers_to(host)) {
+            true => Ok(()),
+            false => Err(Refusal::Misdirected),
+        }
     }
 
     /// Finishes the exchange. Returns true if the connection can be used again.

@@ -1,13 +1,15 @@
 //! HTTP: the proxy and the management API. `server` reads requests from a client's connection. `handler` takes each one through
-//! `router`, `authorize` and `proxy`, or answers it (`management`, `respond`).
+//! `router`, `authorize` and `proxy`, or answers it (`management`, `console`, `respond`). `pages` are Gatepost's own.
 
 mod access_log;
 pub mod authorize;
 pub mod body;
 pub mod client_session;
+pub mod console;
 mod cors;
 mod cross_site;
 pub mod error;
+pub mod form_body;
 pub mod handler;
 pub mod headers;
 pub mod http1;

@@ -48,6 +48,7 @@ fn reason(refusal: &Refusal) -> RefusalReason {
         Refusal::Method(_) => RefusalReason::MethodNotAllowed,
         Refusal::Timeout => RefusalReason::SlowRequest,
         Refusal::Conflict(_) => RefusalReason::NameTaken,
+        Refusal::Misdirected => RefusalReason::OtherHost,
         Refusal::TooLarge => RefusalReason::BodyTooLarge,
         Refusal::HeaderTooLarge => RefusalReason::HeaderTooLarge,
         Refusal::Unavailable(Unavailable::Store) => RefusalReason::StoreUnavailable,

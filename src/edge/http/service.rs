@@ -7,10 +7,14 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::task::JoinSet;
 
+use super::console::services::Console;
+use super::pages::site::PageSite;
 use super::proxy::upstream::{Server, UpstreamGauges, UpstreamGroup};
 use super::quota::Quota;
 use super::router::Router;
-use crate::config::{AllowedOrigin, ConfigError, CredentialPlaces, Forms, HttpEntry, Timeouts};
+use crate::config::{
+    AllowedOrigin, ConfigError, CredentialPlaces, Forms, GateSettings, HttpEntry, Timeouts,
+};
 use crate::domain::Entry;
 use crate::edge::net::refusal_log::RefusalLog;
 use crate::edge::net::request_ids::RequestIds;
@@ -33,13 +37,17 @@ pub struct Plan {
     pub cors_origins: Vec<AllowedOrigin>,
     /// The networks whose `X-Forwarded-*` fields are trusted.
     pub trusted_proxies: Vec<IpNet>,
+    /// The rules of the gate; on the web entry only.
+    pub gate: Option<GateSettings>,
+    /// Gatepost's own pages; on the web entry and the console.
+    pub pages: Option<PageSite>,
 }
 
 impl Plan {
     /// Makes the plan for that many workers.
     ///
     /// # Errors
-    /// The groups whose root certificates can't be used.
+    /// The groups whose root certificates can't be used, and the logo if it can't.
     pub fn new(
         settings: &HttpEntry,
         trusted_proxies: &[IpNet],
@@ -55,13 +63,22 @@ impl Plan {
                 Err(error) => wrong.push(error),
             }
         }
+        let prefix = settings.gate.as_ref().map_or("", |gate| gate.prefix.as_str());
+        let pages = settings.pages.as_ref().map(|pages| PageSite::new(prefix, pages)).transpose();
+        let pages = pages.map_err(|error| wrong.push(error)).unwrap_or_default();
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        let router = Router::new(settings);
-        let (timeouts, forms) = (settings.timeouts.clone(), settings.forms.clone());
-        let cors_origins = settings.cors_origins.clone();
-        Ok(Plan { router, groups, timeouts, forms, cors_origins, trusted_proxies: trusted_proxies.to_vec() })
+        Ok(Plan {
+            router: Router::new(settings),
+            groups,
+            timeouts: settings.timeouts.clone(),
+            forms: settings.forms.clone(),
+            cors_origins: settings.cors_origins.clone(),
+            trusted_proxies: trusted_proxies.to_vec(),
+            gate: settings.gate.clone(),
+            pages,
+        })
     }
 
     /// The places where a call of the management API may have its credential: those of the entry.
@@ -86,6 +103,15 @@ impl Plan {
     }
 }
 
+/// The services that an entry has besides the decision.
+#[derive(Default)]
+pub struct EntryServices {
+    /// The management of credentials by the API; on the API entry only.
+    pub credentials: Option<Credentials>,
+    /// The console, which answers every request of its entry.
+    pub console: Option<Console>,
+}
+
 /// An HTTP entry.
 pub struct HttpService {
     /// The entry's name.
@@ -94,6 +120,8 @@ pub struct HttpService {
     pub access: Arc<Access>,
     /// The management of credentials; on the API entry only.
     pub credentials: Option<Credentials>,
+    /// The console, which answers every request of its entry.
+    pub console: Option<Console>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The current plan.
@@ -113,7 +141,7 @@ impl HttpService {
     pub fn new(
         entry: Entry,
         access: Arc<Access>,
-        credentials: Option<Credentials>,
+        services: EntryServices,
         metrics: Arc<Metrics>,
         plan: Plan,
         sources: Arc<SourceLimit>,
@@ -122,7 +150,8 @@ impl HttpService {
         Arc::new(HttpService {
             entry,
             access,
-            credentials,
+            credentials: services.credentials,
+            console: services.console,
             metrics,
             plan: ArcSwap::from_pointee(plan),
             room: Arc::new(Quota::default()),

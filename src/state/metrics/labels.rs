@@ -53,7 +53,8 @@ macro_rules! label {
 
 impl Label for Entry {
     // In the order of the enum, whose variants are the indexes; a test holds it so.
-    const WORDS: &'static [&'static str] = &[Entry::Smtp.as_str(), Entry::Api.as_str(), Entry::Web.as_str()];
+    const WORDS: &'static [&'static str] =
+        &[Entry::Smtp.as_str(), Entry::Api.as_str(), Entry::Web.as_str(), Entry::Console.as_str()];
 
     #[inline]
     fn index(self) -> usize {

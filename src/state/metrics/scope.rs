@@ -1,7 +1,7 @@
 //! The parts of a gateway that can count, by its configuration: their series exist from the start, and no others.
 
 use crate::config::{Config, HttpEntry, StoreUrl};
-use crate::domain::{Entry, Permission};
+use crate::domain::{Entry, Permission, Permissions};
 
 /// The parts of a gateway that can count.
 #[derive(Clone, Debug)]
@@ -19,7 +19,8 @@ pub struct MetricsScope {
 impl MetricsScope {
     /// The scope of a gateway in which everything is configured.
     pub fn everything() -> MetricsScope {
-        let mut decisions = vec![(Entry::Smtp, Some(Permission::Email)), (Entry::Api, None)];
+        let mut decisions =
+            vec![(Entry::Smtp, Some(Permission::Email)), (Entry::Api, None), (Entry::Console, None)];
         for entry in [Entry::Api, Entry::Web] {
             decisions.extend(Permission::ALL.map(|permission| (entry, Some(permission))));
         }
@@ -31,8 +32,11 @@ impl MetricsScope {
         let mail = config.smtp.as_ref().map(|_| Entry::Smtp);
         let entries = config.http_entries().map(|settings| settings.entry).chain(mail).collect();
         let of_http = |settings: &HttpEntry| {
-            let (entry, permissions) = (settings.entry, settings.permissions());
-            let manages = (entry == Entry::Api).then_some((entry, None));
+            let entry = settings.entry;
+            // The console asks who somebody is. What a credential may do there depends on no permission.
+            let is_console = entry == Entry::Console;
+            let permissions = if is_console { Permissions::NONE } else { settings.permissions() };
+            let manages = (is_console || entry == Entry::Api).then_some((entry, None));
             let needed: Vec<_> = permissions.iter().map(|permission| (entry, Some(permission))).collect();
             needed.into_iter().chain(manages)
         };

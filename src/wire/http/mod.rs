@@ -8,12 +8,14 @@
 //! - `request_head` and `response_head` read the heads of HTTP/1 messages into `header_fields`, each classified by its `field_kind`.
 //!   `field_lines` reads the usual ones, and leaves the others to the httparse crate. `body_length` finds the end of a body. `head_error` has their errors.
 //!   `characters` has the sets of characters that the parts of a header consist of.
+//! - `cookies` finds and removes the cookies of sessions.
 //! - `chunked` decodes the chunked transfer coding, `http2_frames` counts the requests of an HTTP/2 connection.
 
 pub mod authorization;
 mod body_length;
 mod characters;
 pub mod chunked;
+pub mod cookies;
 pub mod cors;
 mod field_kind;
 mod field_lines;
@@ -33,6 +35,9 @@ mod suffix;
 pub use authorization::{BASIC_BUFFER, BasicBuffer, BasicError, basic};
 pub use body_length::{BodyLength, LengthError, merged_length};
 pub use chunked::{ChunkedDecoder, ChunkedError, ChunkedItem};
+pub use cookies::{
+    CONSOLE_COOKIE, GATE_COOKIE, cookies, sets_own_cookie, without_own_cookies, without_prefix,
+};
 pub use cors::{CorsField, Preflight, answer_fields, listed_origin};
 pub use field_kind::FieldKind;
 pub use head_error::HeadError;

@@ -47,6 +47,13 @@ impl AnswerHead {
         self.fields.push((name, value.into()));
     }
 
+    /// Replaces the directive that no cache stores the answer.
+    pub fn set_caching(&mut self, directives: &'static str) {
+        for field in self.fields.iter_mut().filter(|(name, _)| *name == "Cache-Control") {
+            field.1 = directives.into();
+        }
+    }
+
     /// Has the body written in chunks over HTTP/1.
     pub fn set_chunked(&mut self) {
         self.is_chunked = true;

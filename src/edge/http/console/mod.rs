@@ -1,0 +1,4 @@
+//! The console: pages for account holders and their credentials, on an entry of their own.
+
+pub mod call;
+pub mod services;
