@@ -135,7 +135,9 @@ fn run(options: &Options, scratch: &Path, children: &Children) -> Result<bool> {
         let asked: Vec<&Target> = targets.iter().filter(|target| shape.includes(target.kind)).collect();
         let gate = asked.iter().find(|target| target.kind == Kind::Gatepost && shape == Shape::Cookie);
         let cookies = match gate {
-            Some(gate) => sessions::log_in(gate.listen.web, sessions::GATE, (0..CREDENTIALS).map(credential))?,
+            Some(gate) => {
+                sessions::log_in(gate.listen.web, sessions::GATE, (0..CREDENTIALS).map(credential))?
+            }
             None => Vec::new(),
         };
         let loads = asked.into_iter().map(|target| {

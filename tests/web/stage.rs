@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::common::accounts::{add_account, add_credential, create_database};
+use crate::common::accounts::{add_account, add_credential, create_database, fill};
 use crate::common::fake_clock::FakeClock;
 use crate::common::servers::script;
 use crate::common::tls::Authority;
@@ -103,8 +103,13 @@ impl Stage {
                 let (name, password) = text("login").split_once(':').unwrap();
                 add_credential(&gateway.config(), text("account"), name, password, text("permissions"));
             }
+            "fill" => {
+                let count = told["count"].as_u64().unwrap();
+                fill(&gateway.config(), text("account"), text("prefix"), count);
+            }
             "command" => {
-                let arguments = told["arguments"].as_array().unwrap().iter().map(|word| word.as_str().unwrap());
+                let arguments =
+                    told["arguments"].as_array().unwrap().iter().map(|word| word.as_str().unwrap());
                 let output = gateway.command(&arguments.collect::<Vec<_>>(), text("input"));
                 let [stdout, stderr] = [&output.stdout, &output.stderr].map(|t| String::from_utf8_lossy(t));
                 return json!({"status": output.status.code(), "stdout": stdout, "stderr": stderr});
