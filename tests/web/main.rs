@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod screenshots;
 mod stage;
 
 use stage::play;
