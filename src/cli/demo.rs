@@ -189,8 +189,9 @@ async fn logins(gateway: &Gateway, file: &Path) -> Result<DemoLogins> {
 /// Generates logins and writes them to the file, completely or not at all. This comes before the database, since a stored
 /// password that nobody knows would be of no use.
 fn generate(file: &Path) -> Result<DemoLogins> {
-    let login =
-        |name: &str| Ok::<_, anyhow::Error>(DemoLogin { name: name.to_owned(), password: generated_password()? });
+    let login = |name: &str| {
+        Ok::<_, anyhow::Error>(DemoLogin { name: name.to_owned(), password: generated_password()? })
+    };
     let logins = DemoLogins {
         account: login(ACCOUNT)?,
         credentials: Permission::ALL.iter().map(|p| login(&format!("demo-{p}"))).collect::<Result<_>>()?,

@@ -36,7 +36,8 @@ fn screenshots() {
         let line = lines.find(|line| line.starts_with(beginning)).unwrap();
         line.split_whitespace().last().unwrap().trim_end_matches('/').to_owned()
     };
-    let (console, web, holder) = (last_word("console, "), last_word("dashboard, "), last_word("account holder "));
+    let (console, web, holder) =
+        (last_word("console, "), last_word("dashboard, "), last_word("account holder "));
     std::thread::spawn(move || lines.for_each(drop));
     grow_old(&directory.path().join("gatepost.db"));
     let into = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");

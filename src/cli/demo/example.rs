@@ -89,7 +89,8 @@ impl Example {
             }
         }
         let there = self.credentials.list(manager, None, u32::MAX).await?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed());
+        let now =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed());
         let uses = there.iter().enumerate().filter_map(|(nth, credential)| {
             let (principal, entry) = (PrincipalId(credential.id.0), entry_of(credential.stored));
             Some(PrincipalUse { principal, address: address(nth), entry, used_at: now - age(nth)? })

@@ -41,7 +41,10 @@ fn log_in(gateway: &Gateway, name: &str) -> String {
 
 /// Logs out by the form of the page that asks.
 fn log_out(gateway: &Gateway, cookie: &str) {
-    let page = get(LOGOUT).header("cookie", cookie).header("accept", "text/html").send(gateway.address("web.listen"));
+    let page = get(LOGOUT)
+        .header("cookie", cookie)
+        .header("accept", "text/html")
+        .send(gateway.address("web.listen"));
     let text = page.text();
     let token = text.split("name=\"token\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
     let body = format!("token={}", token.unwrap_or_else(|| panic!("{text}")));
