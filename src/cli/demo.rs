@@ -127,9 +127,10 @@ pub async fn run(options: DemoOptions, signals: Signals) -> Result<ExitCode> {
         smtp: address("smtp.listen")?,
         ops: address("ops.listen")?,
     };
+    let example = Example::of(&gateway).await?;
+    example.fill().await.context("the demo's example")?;
+    example.be_busy(addresses.api, &logins.credentials[1].to_string()).await.context("the demo's example")?;
     print_lines(&logins, &addresses);
-    let example = Example::new(&gateway, addresses.api, logins.credentials[1].to_string());
-    tokio::spawn(example.play());
     gateway.run(ConfigSource::Fixed).await;
     Ok(ExitCode::SUCCESS)
 }

@@ -65,7 +65,9 @@ pub fn fill(config: &Path, account: &str, prefix: &str, count: u64) {
                 ["email", "api,web", "email,api,web"][number as usize % 3].parse().unwrap(),
             );
             let (name, password) = (format!("{prefix}-{number:03}"), format!("passw0rd-{number}"));
-            let addition = Addition { username: &name, password: password.as_bytes(), permissions };
+            let (username, password) = (name.as_str(), password.as_bytes());
+            let note = if number % 2 == 0 { "Of a test" } else { "" };
+            let addition = Addition { username, password, permissions, note };
             services.credentials.add(&operator, addition).await.unwrap();
         }
         services.close().await;

@@ -3,18 +3,18 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
 use super::{ACCOUNT, generated_password};
-use crate::domain::{Entry, Permission, PermissionEdit, Permissions, PrincipalId};
+use crate::domain::{Entry, Note, Permission, PermissionEdit, Permissions, PrincipalId, Username};
 use crate::server::Gateway;
 use crate::service::credentials::{Addition, Edit, Manager};
 use crate::service::{Credentials, Origin};
-use crate::state::store::{PrincipalUse, Store};
+use crate::state::store::{Authority, NewCredential, PrincipalUse, Store};
 
 /// Programs with credentials: the name, the note, and the permissions.
 const PROGRAMS: [(&str, &str, &str); 20] = [
@@ -40,75 +40,84 @@ const PROGRAMS: [(&str, &str, &str); 20] = [
     ("archive", "Copies of all outgoing mail", "email,api"),
 ];
 
+/// The credential that is added first.
+const FIRST: &str = "api-of-the-shop";
+
 /// The places in which each program runs.
 const PLACES: [&str; 3] = ["prod", "staging", "test"];
 
-/// The example, which takes shape while the demo is running.
+/// The example account of a running demo.
 pub(super) struct Example {
+    manager: Manager,
     credentials: Credentials,
     store: Store,
-    api: SocketAddr,
-    /// The login of the credential with `api` only.
-    caller: String,
 }
 
 impl Example {
     /// The example for the account of the demo.
-    pub(super) fn new(gateway: &Gateway, api: SocketAddr, caller: String) -> Example {
-        Example { credentials: gateway.credentials(), store: gateway.store().clone(), api, caller }
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(super) async fn of(gateway: &Gateway) -> Result<Example> {
+        let credentials = gateway.credentials();
+        let manager = credentials.operator(ACCOUNT, Origin::CommandLine).await?;
+        Ok(Example { manager, credentials, store: gateway.store().clone() })
     }
 
-    /// Adds the credentials at the first start, and does at every start what shows as activity. The demo works without it.
-    pub(super) async fn play(self) {
-        if let Err(error) = self.try_play().await {
-            tracing::warn!(error = format!("{error:#}"), "the example of the demo is incomplete");
+    /// Adds the credentials, unless the account has been used already. One is added as any other; the rest have its hash, which saves
+    /// seconds. Nobody knows the password, so that they can do nothing.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub(super) async fn fill(&self) -> Result<()> {
+        if self.credentials.list(&self.manager, None, u32::MAX).await?.len() > Permission::ALL.len() {
+            return Ok(());
         }
-    }
-
-    async fn try_play(&self) -> Result<()> {
-        let manager = self.credentials.operator(ACCOUNT, Origin::CommandLine).await?;
-        let there = self.credentials.list(&manager, None, u32::MAX).await?;
-        if there.len() <= Permission::ALL.len() {
-            self.fill(&manager).await?;
-        }
-        self.be_busy(&manager).await
-    }
-
-    /// Adds the credentials. Nobody knows their passwords, so that they can do nothing.
-    async fn fill(&self, manager: &Manager) -> Result<()> {
+        let password = generated_password()?;
+        let addition = Addition { username: FIRST, password: password.as_bytes(), ..Addition::default() };
+        self.credentials.add(&self.manager, addition).await?;
+        let first = Username::parse(FIRST)?.canonical();
+        let first = self.store.principal(&first).await?.context("it was just added")?;
         for (program, note, permissions) in PROGRAMS {
-            for place in PLACES {
-                let (name, password) = (format!("{program}-{place}"), generated_password()?);
-                let addition = Addition {
-                    username: &name,
-                    password: password.as_bytes(),
+            for (nth, place) in PLACES.into_iter().enumerate() {
+                let new = NewCredential {
+                    name: Username::parse(&format!("{program}-{place}"))?,
+                    hash: first.hash.clone(),
                     permissions: PermissionEdit::exactly(permissions.parse()?),
-                    note: if place == "test" { "" } else { note },
+                    note: Note::parse(if nth < 2 { note } else { "" })?,
                 };
-                self.credentials.add(manager, addition).await?;
+                self.store.add_credential(first.account, Authority::Operator, &new).await?;
             }
         }
-        let there = self.credentials.list(manager, None, u32::MAX).await?;
+        self.note_uses().await
+    }
+
+    /// Writes the last uses of the credentials.
+    async fn note_uses(&self) -> Result<()> {
+        let there = self.credentials.list(&self.manager, None, u32::MAX).await?;
         let now =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed());
         let uses = there.iter().enumerate().filter_map(|(nth, credential)| {
             let (principal, entry) = (PrincipalId(credential.id.0), entry_of(credential.stored));
             Some(PrincipalUse { principal, address: address(nth), entry, used_at: now - age(nth)? })
         });
-        Ok(self.store.write_uses(&uses.collect::<Vec<_>>()).await?)
+        Ok(self.store.write_last_uses(&uses.collect::<Vec<_>>()).await?)
     }
 
-    /// Does what people and programs do, so that the activity has something to show.
-    async fn be_busy(&self, manager: &Manager) -> Result<()> {
-        let wrong = ["shop-prod:wrong-passw0rd", "shop-prod:wrong-passw0rd", "backup-prod:old-passw0rd"];
-        for (nth, login) in wrong.into_iter().enumerate() {
-            call(self.api, loopback(nth), login, "/api/stats.get.json").await?;
+    /// Does what people and programs do, so that the activity has something to show. `caller` is a login with `api` only.
+    ///
+    /// # Errors
+    /// The API does not answer.
+    pub(super) async fn be_busy(&self, api: SocketAddr, caller: &str) -> Result<()> {
+        let wrong = [("shop-prod", 20), ("shop-prod", 20), ("backup-prod", 21)];
+        for (name, host) in wrong {
+            call(api, host, &format!("{name}:wrong-passw0rd"), "/api/stats.get.json").await?;
         }
-        call(self.api, loopback(7), &self.caller, "/api/mail.send.json").await?;
+        call(api, 22, caller, "/api/mail.send.json").await?;
         let narrowed = PermissionEdit::exactly(Permissions::only(Permission::Api));
         let edit = Edit { username: "partner-prod", permissions: narrowed, ..Edit::default() };
         // The account holder may have removed it.
-        let _ = self.credentials.edit(manager, edit).await;
+        let _ = self.credentials.edit(&self.manager, edit).await;
         Ok(())
     }
 }
@@ -135,11 +144,6 @@ fn address(nth: usize) -> IpAddr {
     Ipv4Addr::new(a, b, c, (10 + nth * 3 % 200) as u8).into()
 }
 
-/// An address of this machine, so that clients seem to be several.
-fn loopback(nth: usize) -> IpAddr {
-    Ipv4Addr::new(127, 0, 0, 20 + nth as u8).into()
-}
-
 fn entry_of(permissions: Permissions) -> Entry {
     if permissions.contains(Permission::Email) {
         Entry::Smtp
@@ -150,11 +154,11 @@ fn entry_of(permissions: Permissions) -> Entry {
     }
 }
 
-/// Calls the API with a login, from that address.
-async fn call(api: SocketAddr, from: IpAddr, login: &str, path: &str) -> Result<()> {
-    let socket = TcpSocket::new_v4()?;
-    // Other systems than Linux have only one address of loopback.
-    let _ = socket.bind(SocketAddr::new(from, 0));
+/// Calls the API with a login, from an address of loopback of its own, so that clients seem to be several.
+async fn call(api: SocketAddr, host: u8, login: &str, path: &str) -> Result<()> {
+    let socket = if api.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Other systems than Linux have only one.
+    let _ = socket.bind(SocketAddr::from(([127, 0, 0, host], 0)));
     let mut stream = socket.connect(api).await?;
     let authorization = STANDARD.encode(login);
     let request = format!(
