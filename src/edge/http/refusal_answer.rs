@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::client_session::ClientSession;
+use super::console::api::{self, ApiAnswer};
 use super::error::Refusal;
 use super::gate::refusal::{self, GateRefusal};
 use super::pages::response::PageResponse;
@@ -47,6 +48,11 @@ impl RefusedRequest<'_> {
             session.head().target().split(|byte| *byte == b'?').next().unwrap_or_default(),
         )
         .into_owned();
+        if self.site.console.is_some() && api::is_for(&path) {
+            let answer = ApiAnswer::problem(&refusal.into(), session.head(), request_id);
+            let written = Box::pin(answer.write(session, self.client, request_id, within)).await;
+            return (status, matches!(written, Exchange::Answered(_)).then(Instant::now));
+        }
         respond::settle(session).await;
         let is_written = respond::refuse(session, &refusal, &path, origins, request_id, within).await;
         let written_at = is_written.then(Instant::now);
