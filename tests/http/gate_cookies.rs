@@ -47,10 +47,13 @@ fn no_session_reaches_a_backend() {
         ("Basic", &|request| request.basic(WEB)),
         ("the API", &|request| request.basic(API)),
     ];
-    for name in ["__Host-gatepost", "gatepost", "__Host-gatepost-console", "GATEPOST-CONSOLE", "__host-Gatepost"] {
+    for name in
+        ["__Host-gatepost", "gatepost", "__Host-gatepost-console", "GATEPOST-CONSOLE", "__host-Gatepost"]
+    {
         for (way, present) in ways {
             for (sent, expected) in SENT {
-                let filled = |text: &str| text.replace("TOKEN", &format!("{name}=1.AAAA")).replace("NAME", name);
+                let filled =
+                    |text: &str| text.replace("TOKEN", &format!("{name}=1.AAAA")).replace("NAME", name);
                 // A cookie of another name with such a value is its own business.
                 if sent.iter().any(|text| text.contains("=TOKEN")) {
                     continue;
@@ -63,7 +66,11 @@ fn no_session_reaches_a_backend() {
                 let to = if way == "the API" { gateway.api() } else { at };
                 let response = present(request).send(to);
                 assert_eq!(response.status, 200, "{way} {name} {sent:?}: {}", response.text());
-                assert_eq!(got(&backend), expected.iter().map(|text| filled(text)).collect::<Vec<_>>(), "{way} {name} {sent:?}");
+                assert_eq!(
+                    got(&backend),
+                    expected.iter().map(|text| filled(text)).collect::<Vec<_>>(),
+                    "{way} {name} {sent:?}"
+                );
             }
         }
     }
@@ -152,7 +159,10 @@ fn login_over_tls(gateway: &Gateway, authority: &Authority) -> (String, String) 
     let form = encoded(&[("username", "viewer"), ("password", "passw0rd-view")]);
     let post = with(crate::common::http::request("POST", crate::common::web::LOGIN), &OWN_FORM);
     let answer = ask_over_tls(gateway, authority, post.to_host("gate.test").body(form));
-    let set = answer.lines().find_map(|line| line.strip_prefix("Set-Cookie: ")).unwrap_or_else(|| panic!("{answer}"));
+    let set = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("Set-Cookie: "))
+        .unwrap_or_else(|| panic!("{answer}"));
     (set.split(';').next().unwrap().to_owned(), answer)
 }
 
@@ -195,7 +205,8 @@ fn crumbs_over_http2_are_put_together_without_it() {
             ("/open/a", &["a=b", "gatepost-console=1.AAAA", "__Host-gatepost=1.AAAA"], 200, &["a=b"]),
             ("/a", &["a=b"], 303, &[]),
         ] {
-            let mut request = http::Request::get(format!("https://gate.test{path}")).header("sec-fetch-mode", "navigate");
+            let mut request =
+                http::Request::get(format!("https://gate.test{path}")).header("sec-fetch-mode", "navigate");
             for crumb in crumbs {
                 request = request.header("cookie", *crumb);
             }

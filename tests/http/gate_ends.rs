@@ -20,7 +20,9 @@ fn endless() -> Backend {
         let _ = received.send(request);
         let head: &[u8] = match is_socket {
             true => b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-            false => b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+            false => {
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+            }
         };
         let _ = stream.get_mut().write_all(head);
         // Quiet from the second on: the end has to come by itself.

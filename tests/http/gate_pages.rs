@@ -64,7 +64,8 @@ fn files_have_hashed_addresses_and_are_kept() {
         ("/icon-", "image/svg+xml"),
         ("/logo-", "image/svg+xml"),
     ] {
-        let file = files.iter().find(|file| file.contains(part)).unwrap_or_else(|| panic!("{part}: {files:?}"));
+        let file =
+            files.iter().find(|file| file.contains(part)).unwrap_or_else(|| panic!("{part}: {files:?}"));
         let response = fetch("GET", file).send(at);
         assert_eq!((response.status, response.header("content-type")), (200, Some(kind)), "{file}");
         assert_eq!(response.header("cache-control"), Some("public, max-age=31536000, immutable"));
@@ -122,7 +123,10 @@ fn the_prefix_can_be_another_one_by_a_reload() {
     gateway.log().wait_for(&["configuration reloaded"]);
     assert_eq!(open("/a").send(at).header("location"), Some("/_in/login?next=/a"));
     assert_eq!(open("/_in/login").send(at).status, 200);
-    assert_eq!(open("/-/gatepost/login").send(at).header("location").unwrap(), "/_in/login?next=/-/gatepost/login");
+    assert_eq!(
+        open("/-/gatepost/login").send(at).header("location").unwrap(),
+        "/_in/login?next=/-/gatepost/login"
+    );
 }
 
 #[test]
@@ -136,7 +140,13 @@ fn refusals_are_pages_for_people_and_plain_for_programs() {
     assert!(answer.status == 400 || answer.status == 200, "{}", answer.status);
     backend.close();
     // No connection that is kept.
-    let gone = dashboard(&Backend::hello(), &format!("\n[[web.group]]\nname = \"gone\"\nupstreams = [\"http://{}\"]\n[[web.route]]\npath = \"/gone/*\"\npermission = \"web\"\ngroup = \"gone\"\n", crate::common::nobody()));
+    let gone = dashboard(
+        &Backend::hello(),
+        &format!(
+            "\n[[web.group]]\nname = \"gone\"\nupstreams = [\"http://{}\"]\n[[web.route]]\npath = \"/gone/*\"\npermission = \"web\"\ngroup = \"gone\"\n",
+            crate::common::nobody()
+        ),
+    );
     let at = address(&gone);
     let cookie = log_in(at, WEB);
     let page = open("/gone/a").header("Cookie", &cookie).send(at);

@@ -24,6 +24,7 @@ mod gate_login;
 mod gate_origins;
 mod gate_pages;
 mod gate_requests;
+mod gate_unavailable;
 mod groups;
 mod half_closed;
 mod half_closed_tunnels;
