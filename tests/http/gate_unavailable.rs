@@ -43,7 +43,9 @@ fn without_the_store_nobody_is_logged_out_and_nobody_gets_in() {
     assert_unavailable(&fetch("GET", "/a").header("Cookie", UNKNOWN).send(at), false, "a fetch");
     assert_unavailable(&fetch("POST", "/a").header("Cookie", UNKNOWN).send(at), false, "a POST");
     assert_unavailable(&open(LOGIN).header("Cookie", UNKNOWN).send(at), true, "the login page with a cookie");
-    for login in ["mailer:passw0rd-mail", "everything:passw0rd-all", "viewer:wrong-passw0rd", "nosuch:passw0rd-x"] {
+    for login in
+        ["mailer:passw0rd-mail", "everything:passw0rd-all", "viewer:wrong-passw0rd", "nosuch:passw0rd-x"]
+    {
         let response = login_form(login, "/a").send(at);
         assert_unavailable(&response, true, login);
         let (name, password) = login.split_once(':').unwrap();
