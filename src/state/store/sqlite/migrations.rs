@@ -45,6 +45,8 @@ mod tests {
         let checksums = MIGRATIONS.iter().map(|migration| {
             migration.checksum[..4].iter().map(|byte| format!("{byte:02x}")).collect::<String>()
         });
-        assert_eq!(checksums.collect::<Vec<_>>(), ["d2e6dc92", "37c66119", "818a21ae", "54351c58"]);
+        assert_eq!(checksums.collect::<Vec<_>>(), [
+                "d2e6dc92", "37c66119", "818a21ae", "54351c58", "c2937989", "f87227ba"
+            ]);
     }
 }
