@@ -53,7 +53,8 @@ async fn check_model(steps: &[Step]) {
     for step in steps {
         match *step {
             Step::Begin(nth) if active => {
-                browsers[nth] = Some((house.begin("seer", Entry::Web).await, ConnectionMemory::default(), true));
+                browsers[nth] =
+                    Some((house.begin("seer", Entry::Web).await, ConnectionMemory::default(), true));
             }
             Step::End(nth) => {
                 if let Some((begun, _, alive @ true)) = &mut browsers[nth] {

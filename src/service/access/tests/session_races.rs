@@ -30,14 +30,17 @@ async fn a_read_that_began_before_the_end_is_not_shared_after_it() {
         let (cookie, house) = (begun.cookie.clone(), &house);
         house.access.cache.remove_session(&cookie.digest());
         house.access.epochs.raise_all();
-        let mut early = Box::pin(async move { house.decide(&cookie, Some(Permission::Web), Entry::Web).await });
-        let poll = |cx: &mut std::task::Context<'_>| std::task::Poll::Ready(early.as_mut().poll(cx).is_pending());
+        let mut early =
+            Box::pin(async move { house.decide(&cookie, Some(Permission::Web), Entry::Web).await });
+        let poll =
+            |cx: &mut std::task::Context<'_>| std::task::Poll::Ready(early.as_mut().poll(cx).is_pending());
         if std::future::poll_fn(poll).await {
             break early;
         }
     };
     house.end_session(&begun).await;
-    let (late, early) = tokio::join!(house.browser(&begun).decide(), &mut early);
+    let browser = house.browser(&begun);
+    let (late, early) = tokio::join!(browser.decide(), &mut early);
     assert_eq!(outcome(&late), Outcome::NoSession);
     assert!(matches!(early, SessionDecision::Allowed(_) | SessionDecision::NoSession), "it began before");
     assert_eq!(house.browser(&begun).ask().await, Outcome::NoSession);
@@ -49,7 +52,8 @@ async fn without_trust_no_session_is_decided() {
     let mut house = house_of(COST, AuthSettings::default(), epochs).await;
     house.access.epochs.trust().extend(house.now + 10 * SECOND);
     let begun = house.begin("seer", Entry::Web).await;
-    let browser = Browser { house: &house, cookie: begun.cookie.clone(), memory: ConnectionMemory::default() };
+    let browser =
+        Browser { house: &house, cookie: begun.cookie.clone(), memory: ConnectionMemory::default() };
     browser.warm().await;
     let (granted, memory) = (browser.granted().await, browser.memory);
     house.now += 10 * SECOND;

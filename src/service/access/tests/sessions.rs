@@ -64,7 +64,12 @@ impl House {
     }
 
     /// Decides without a connection's memory.
-    pub async fn decide(&self, cookie: &SessionCookie, permission: Option<Permission>, entry: Entry) -> SessionDecision {
+    pub async fn decide(
+        &self,
+        cookie: &SessionCookie,
+        permission: Option<Permission>,
+        entry: Entry,
+    ) -> SessionDecision {
         let peer = Peer::from(HERE.parse::<IpAddr>().unwrap());
         let clock = DecisionClock::starting_at(self.now);
         self.access.authorize_session_by(cookie, permission, entry, peer, clock).await
@@ -150,12 +155,15 @@ async fn a_session_is_of_its_principal_and_entry() {
     // And as the memory of a connection does.
     let browser = house.browser(&begun);
     browser.warm().await;
-    let check = |cookie, permission, entry| {
+    let check = |cookie: &SessionCookie, permission, entry| {
         house.access.check_session_at(&browser.memory, cookie, permission, entry, house.now).is_some()
     };
     assert!(check(cookie, Permission::Web, Entry::Web));
     assert!(!check(cookie, Permission::Api, Entry::Web) && !check(cookie, Permission::Web, Entry::Console));
-    assert!(!check(&retold(other.0), Permission::Web, Entry::Web) && !check(&unknown, Permission::Web, Entry::Web));
+    assert!(
+        !check(&retold(other.0), Permission::Web, Entry::Web)
+            && !check(&unknown, Permission::Web, Entry::Web)
+    );
     let counted = |outcome: &str| {
         house.counted(&format!(
             r#"gatepost_decisions_total{{entry="web",permission="web",outcome="{outcome}"}}"#
@@ -174,7 +182,8 @@ async fn what_takes_the_right_away_ends_or_refuses_a_session_at_once() {
     assert_eq!(browser.ask().await, Outcome::Lacks, "a cleared permission");
     house.edit("seer", None, r#"{"web": 1}"#).await;
     browser.warm().await;
-    let rights = house.access.store.set_rights(&canonical("holder"), Permissions::only(Permission::Api)).await;
+    let rights =
+        house.access.store.set_rights(&canonical("holder"), Permissions::only(Permission::Api)).await;
     house.tell(&rights.unwrap().change);
     assert_eq!(browser.ask().await, Outcome::Lacks, "a right of the account");
     let rights = house.access.store.set_rights(&canonical("holder"), Permissions::ALL).await;
@@ -273,17 +282,24 @@ async fn what_is_remembered_of_a_session_ends_with_it() {
     let begun = house.begin("seer", Entry::Web).await;
     let (memory, began) = (ConnectionMemory::default(), house.now);
     let check = |house: &House| {
-        house.access.check_session_at(&memory, &begun.cookie, Permission::Web, Entry::Web, house.now).is_some()
+        house
+            .access
+            .check_session_at(&memory, &begun.cookie, Permission::Web, Entry::Web, house.now)
+            .is_some()
     };
     assert_eq!(house.browser(&begun).ask().await, Outcome::Allowed);
     assert!(check(&house) && check(&house) && check(&house));
     // As long as the entry lasts, the store is not asked.
     house.access.store.close().await;
-    house.now = began + IDLE.min(AuthSettings::default().cache_ttl) - 2 * SECOND;
+    house.now = began + (IDLE.min(AuthSettings::default().cache_ttl) - 2 * SECOND);
     assert!(check(&house));
     house.now = began + 2 * LIFETIME;
     assert!(!check(&house));
-    assert_eq!(house.browser(&begun).ask().await, Outcome::Unavailable(Unavailable::Store), "it has to be read");
+    assert_eq!(
+        house.browser(&begun).ask().await,
+        Outcome::Unavailable(Unavailable::Store),
+        "it has to be read"
+    );
 }
 
 #[tokio::test]
@@ -302,7 +318,12 @@ async fn a_use_elsewhere_keeps_a_session_alive() {
     assert_eq!(late.ask().await, Outcome::Allowed);
     assert_eq!(house.still(&granted, Permission::Web).await, Ok(true));
     // A use that is older than the stored one changes nothing.
-    house.access.store.write_session_uses(&[SessionUse { id: begun.id, used_at: used_at - 400 }]).await.unwrap();
+    house
+        .access
+        .store
+        .write_session_uses(&[SessionUse { id: begun.id, used_at: used_at - 400 }])
+        .await
+        .unwrap();
     assert_eq!(house.access.store.sessions(begun.cookie.principal()).await.unwrap()[0].used_at, used_at);
 }
 
@@ -326,7 +347,8 @@ async fn the_last_use_is_written_once_a_minute_and_survives_a_restart() {
     // Another process, or this one after a restart, finds it.
     let settings = AuthSettings::default();
     let (store, hasher) = (house.access.store.clone(), house.access.hasher.clone());
-    let again = Access::new(store, hasher, Arc::new(Epochs::new()), Arc::new(Metrics::new()), &settings).unwrap();
+    let again =
+        Access::new(store, hasher, Arc::new(Epochs::new()), Arc::new(Metrics::new()), &settings).unwrap();
     house.access = Arc::new(again);
     house.now += IDLE - 2 * SECOND;
     assert_eq!(house.browser(&begun).ask().await, Outcome::Allowed);
@@ -383,8 +405,11 @@ async fn the_end_of_its_time_is_waited_for() {
     // One that has almost run out.
     let row = house.access.store.session(&begun.cookie.digest()).await.unwrap().unwrap();
     let at = clock::unix_time_at(clock::now());
-    let row = crate::state::store::StoredSession { used_at: at - 600, idle_until: at + 1, ends_at: at + 1, ..row };
+    let row =
+        crate::state::store::StoredSession { used_at: at - 600, idle_until: at + 1, ends_at: at + 1, ..row };
     let granted = house.access.begin_session(&by_password, &row, begun.cookie.digest());
-    tokio::time::timeout(Duration::from_secs(30), house.access.until_session_runs_out(&granted)).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), house.access.until_session_runs_out(&granted))
+        .await
+        .unwrap();
     assert!(clock::now() >= clock::moment_at(at + 1));
 }
