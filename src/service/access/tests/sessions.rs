@@ -4,7 +4,7 @@ use super::*;
 pub use crate::domain::session::TOKEN_BYTES;
 pub use crate::domain::{PrincipalId, Session, SessionCookie, SessionId, SessionToken};
 use crate::service::access::SessionDecision;
-use crate::state::store::{BegunSession, NewSession, SessionUse};
+use crate::state::store::{BegunSession, NewSession, SessionUse, StoredSession};
 
 pub const IDLE: Duration = Duration::from_secs(600);
 pub const LIFETIME: Duration = Duration::from_secs(3600);
@@ -405,8 +405,7 @@ async fn the_end_of_its_time_is_waited_for() {
     // One that has almost run out.
     let row = house.access.store.session(&begun.cookie.digest()).await.unwrap().unwrap();
     let at = clock::unix_time_at(clock::now());
-    let row =
-        crate::state::store::StoredSession { used_at: at - 600, idle_until: at + 1, ends_at: at + 1, ..row };
+    let row = StoredSession { used_at: at - 600, idle_until: at + 1, ends_at: at + 1, ..row };
     let granted = house.access.begin_session(&by_password, &row, begun.cookie.digest());
     tokio::time::timeout(Duration::from_secs(30), house.access.until_session_runs_out(&granted))
         .await

@@ -93,7 +93,7 @@ impl From<Refusal> for ApiRefusal {
                 ProblemKind::Unauthenticated
             }
             Refusal::Forbidden(_) | Refusal::NotHolder => ProblemKind::NotAccountHolder,
-            Refusal::CrossSite(_) => ProblemKind::CrossSite,
+            Refusal::CrossSite(_) | Refusal::OtherOrigin | Refusal::ServiceWorker => ProblemKind::CrossSite,
             Refusal::NotFound(_) => ProblemKind::NotFound,
             Refusal::Method(_) => ProblemKind::MethodNotAllowed,
             Refusal::Timeout | Refusal::ClientGone => ProblemKind::RequestTimeout,
