@@ -172,7 +172,7 @@ impl Faults {
         self.push(FaultPlace::Body(pointer), detail);
     }
 
-    /// One fault alone.
+    /// A single fault.
     pub fn one(place: FaultPlace, detail: impl Into<String>) -> Faults {
         let mut faults = Faults::default();
         faults.push(place, detail);
