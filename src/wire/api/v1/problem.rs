@@ -193,7 +193,7 @@ impl Faults {
 /// A problem: what an error of the API says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Its kind.
+    /// The kind.
     pub kind: ProblemKind,
     /// The text for the caller, which holds no secret.
     pub detail: String,
