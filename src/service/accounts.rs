@@ -42,7 +42,7 @@ impl Accounts {
     /// As [`Accounts::get`], and [`ManagementError::Unconfirmed`].
     pub async fn get_for_change(&self, name: &str) -> Result<Account, ManagementError> {
         match self.get(name).await {
-            Err(refusal) => Err(self.mutations.settled(None, refusal).await),
+            Err(refusal) => Err(self.mutations.settled(&[], refusal).await),
             Ok(account) => Ok(account),
         }
     }
@@ -84,7 +84,7 @@ impl Accounts {
                 Ok(mutations.store.add_account(&name, &hash, rights).await?)
             }
         };
-        self.mutations.run(asked, name.canonical(), work).await
+        self.mutations.run(asked, name.canonical(), work).await.map(|(id, _)| id)
     }
 
     /// Sets the password of the account holder.
@@ -157,13 +157,13 @@ impl Accounts {
         F: Future<Output = Result<Written<()>, ManagementError>> + Send + 'static,
     {
         match Canonical::of(asked.subject.as_bytes()) {
-            Some(name) => self.mutations.run(asked, name, work(name)).await,
+            Some(name) => self.mutations.run(asked, name, work(name)).await.map(drop),
             None => self.mutations.note(&asked, Err(AccountError::NoSuchAccount.into())),
         }
     }
 
     fn asked(&self, action: AuditAction, subject: &str, change: String) -> RequestedChange {
         let (actor, subject) = (operator(), subject.to_owned());
-        RequestedChange { action, actor, subject, change, origin: self.origin.clone() }
+        RequestedChange { action, actor, subject, change, origin: self.origin.clone(), account: None }
     }
 }
