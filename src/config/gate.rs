@@ -1,9 +1,9 @@
 //! The gate of `[web]`: the prefix of its own pages, and the rules for requests by cookie.
 
+use super::AllowedOrigin;
 use super::http_entry::origins;
 use super::reader::ConfigTable;
 use super::wording::told;
-use super::AllowedOrigin;
 
 /// The longest prefix.
 const LONGEST_PREFIX: usize = 64;
@@ -56,7 +56,21 @@ mod tests {
             assert_eq!(prefix(good).as_deref(), Ok(good));
         }
         let long = format!("/{}", "a".repeat(LONGEST_PREFIX));
-        for bad in ["", "/", "-/gatepost", "/a/", "//a", "/a//b", "/a/../b", "/.a", "/a%2fb", "/a b", "/a?b", "/ä", &long] {
+        for bad in [
+            "",
+            "/",
+            "-/gatepost",
+            "/a/",
+            "//a",
+            "/a//b",
+            "/a/../b",
+            "/.a",
+            "/a%2fb",
+            "/a b",
+            "/a?b",
+            "/ä",
+            &long,
+        ] {
             assert!(prefix(bad).is_err(), "{bad}");
         }
     }

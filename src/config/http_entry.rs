@@ -8,7 +8,9 @@ use std::time::Duration;
 use super::listeners::Listeners;
 use super::quantity::{DAY, SHORTEST};
 use super::reader::{ConfigTable, ConfigValue};
-use super::{AllowedOrigin, GateSettings, GroupSettings, KeyLocation, Need, OwnPages, RouteSettings, Timeouts};
+use super::{
+    AllowedOrigin, GateSettings, GroupSettings, KeyLocation, Need, OwnPages, RouteSettings, Timeouts,
+};
 use crate::domain::{Entry, Permission, Permissions};
 
 /// A section `[api]` or `[web]`: the same keys, different default permissions.

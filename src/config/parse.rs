@@ -13,8 +13,8 @@ use super::reader::ConfigTable;
 use super::toml_faults::{self, MendedText, TomlFault};
 use super::wording::shown;
 use super::{
-    AuthSettings, Config, ConfigError, ConfigErrors, ConsoleEntry, HttpEntry, KeyLocation, LogSettings, OpsSettings,
-    ServerSettings, SmtpEntry, StoreSettings, TlsFiles,
+    AuthSettings, Config, ConfigError, ConfigErrors, ConsoleEntry, HttpEntry, KeyLocation, LogSettings,
+    OpsSettings, ServerSettings, SmtpEntry, StoreSettings, TlsFiles,
 };
 use crate::domain::Entry;
 
@@ -172,7 +172,11 @@ fn read(findings: &Findings, table: &DeTable<'_>) -> (Config, TlsFiles) {
     root.finish();
     let is_empty = api.is_none() && web.is_none() && console.is_none() && smtp.is_none() && ops.is_none();
     if findings.is_clean() && is_empty {
-        findings.note(0, "", "no listener: at least one of [api], [web], [console], [smtp] and [ops] is required");
+        findings.note(
+            0,
+            "",
+            "no listener: at least one of [api], [web], [console], [smtp] and [ops] is required",
+        );
     }
     let config = Config {
         store: store.unwrap_or_default(),

@@ -23,7 +23,8 @@ const SIZE_UNITS: [(&str, u64); 7] = [
     ("B", 1),
 ];
 
-const DURATION_FORM: &str = "expected a number and a unit, such as \"250ms\", \"30s\", \"10m\", \"1h\" or \"7d\"";
+const DURATION_FORM: &str =
+    "expected a number and a unit, such as \"250ms\", \"30s\", \"10m\", \"1h\" or \"7d\"";
 const SIZE_FORM: &str = "expected a number and a unit, such as \"512B\", \"64KiB\", \"10MB\" or \"30MiB\"";
 
 /// Parses a duration: `250ms`, `30s`, `10m`, `1h`, `7d`.
@@ -99,7 +100,8 @@ mod tests {
 
     #[test]
     fn everything_else_is_refused() {
-        for text in ["", "s", "-1s", "1.5s", "1 s", "1S", "1h30m", "30", "1w", "1D", "99999999999999999999s"] {
+        for text in ["", "s", "-1s", "1.5s", "1 s", "1S", "1h30m", "30", "1w", "1D", "99999999999999999999s"]
+        {
             assert!(duration(text).is_err(), "{text}");
         }
         for text in ["", "MiB", "1mib", "1 MiB", "1M", "64", "99999999999GiB", "1_0B", "٣B"] {

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 
 use super::pattern::covers;
 use super::{
-    AllowedOrigin, Config, CredentialPlace, CredentialPlaces, GroupSettings, HttpEntry, Need, PostgresUrl, RouteSettings,
-    Scheme, SmtpEntry, SmtpScheme, StoreSettings, StoreUrl,
+    AllowedOrigin, Config, CredentialPlace, CredentialPlaces, GroupSettings, HttpEntry, Need, PostgresUrl,
+    RouteSettings, Scheme, SmtpEntry, SmtpScheme, StoreSettings, StoreUrl,
 };
 use crate::domain::{Entry, Permission};
 

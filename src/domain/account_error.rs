@@ -22,4 +22,10 @@ pub enum AccountError {
     /// The permission to be granted is not among the rights of the account.
     #[error("permissions: {0} is not among the rights of the account")]
     AboveRights(Permission),
+    /// The principal has no session of this number, or it has ended.
+    #[error("no such session")]
+    NoSuchSession,
+    /// The password was changed, or the credential was removed, while its login was checked.
+    #[error("the login has changed meanwhile")]
+    LoginChanged,
 }

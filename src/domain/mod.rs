@@ -11,6 +11,7 @@ pub mod pattern;
 pub mod permission;
 pub mod refusal_reason;
 pub mod request_id;
+pub mod session;
 pub mod shown;
 pub mod username;
 
@@ -26,5 +27,6 @@ pub use pattern::{PathPattern, PatternError};
 pub use permission::{Permission, PermissionEdit, Permissions, PermissionsError};
 pub use refusal_reason::RefusalReason;
 pub use request_id::{MailId, RequestId};
+pub use session::{Session, SessionCookie, SessionDigest, SessionFacts, SessionId, SessionToken};
 pub use shown::{LONGEST_NAME, LONGEST_TEXT, shown};
 pub use username::{Canonical, Username, UsernameError};

@@ -11,6 +11,7 @@ pub mod file_access;
 pub mod hashing;
 pub mod metrics;
 mod raised;
+pub mod session_uses;
 pub mod shell_command;
 pub mod store;
 pub mod throttle;

@@ -17,11 +17,12 @@ pub mod smtp;
 #[cfg(test)]
 pub use self::http::steps_of;
 pub use self::http::{
-    AmbiguousPath, BASIC_BUFFER, CONSOLE_COOKIE, BasicBuffer, BasicError, BodyLength, ChunkedDecoder, ChunkedError,
-    ChunkedItem, CorsField, FieldKind, GATE_COOKIE, HeadError, HeaderField, HeaderFields, LengthError, OwnOrigin,
-    PathError, Preflight, Reading, ReadingKind, Readings, RequestFrames, RequestHead, RequestTarget,
-    ResponseHead, RoutePattern, answer_fields, basic, cookies, encode_query, is_ordinary, listed_origin,
-    merged_length, normalize, sends_mail, sets_own_cookie, unreserved, without_own_cookies, without_prefix,
+    AmbiguousPath, BASIC_BUFFER, BasicBuffer, BasicError, BodyLength, CONSOLE_COOKIE, ChunkedDecoder,
+    ChunkedError, ChunkedItem, CorsField, FieldKind, GATE_COOKIE, HeadError, HeaderField, HeaderFields,
+    LengthError, OwnOrigin, PathError, Preflight, Reading, ReadingKind, Readings, RequestFrames, RequestHead,
+    RequestTarget, ResponseHead, RoutePattern, answer_fields, basic, cookies, encode_query, is_ordinary,
+    listed_origin, merged_length, normalize, sends_mail, sets_own_cookie, unreserved, without_own_cookies,
+    without_prefix,
 };
 pub use api::{
     CallParameters, CallParametersError, CredentialsAction, CredentialsCall, RefusalFormat, ReplyFormat,
@@ -29,6 +30,6 @@ pub use api::{
 };
 pub use credential::{CredentialError, LONGEST_VALUE, PresentedCredential, one_credential};
 pub use form::{
-    BodyScanner, CredentialKey, FormError, PageForm, PageFormError, QueryCredential, path_has_credential, take_credential,
-    without_credential,
+    BodyScanner, CredentialKey, FormError, PageForm, PageFormError, QueryCredential, path_has_credential,
+    take_credential, without_credential,
 };

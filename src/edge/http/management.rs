@@ -384,8 +384,12 @@ fn refusal_of(refusal: service::ManagementError) -> Refusal {
             Refusal::Malformed(refusal.to_string().into())
         }
         // The holder lost its rights during the call.
-        E::NotAllowed(AccountError::Suspended | AccountError::NoSuchAccount) => Refusal::BadCredential,
-        E::NotAllowed(AccountError::NoSuchCredential) => Refusal::NotFound(refusal.to_string().into()),
+        E::NotAllowed(AccountError::Suspended | AccountError::NoSuchAccount | AccountError::LoginChanged) => {
+            Refusal::BadCredential
+        }
+        E::NotAllowed(AccountError::NoSuchCredential | AccountError::NoSuchSession) => {
+            Refusal::NotFound(refusal.to_string().into())
+        }
         E::NotAllowed(AccountError::NameTaken) => Refusal::Conflict(refusal.to_string().into()),
         E::Busy => Refusal::Overloaded("Temporarily unavailable, try again".into()),
         E::Store(_) => Refusal::Overloaded("The change was not made, try again".into()),

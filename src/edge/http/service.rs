@@ -12,9 +12,7 @@ use super::pages::site::PageSite;
 use super::proxy::upstream::{Server, UpstreamGauges, UpstreamGroup};
 use super::quota::Quota;
 use super::router::Router;
-use crate::config::{
-    AllowedOrigin, ConfigError, CredentialPlaces, Forms, GateSettings, HttpEntry, Timeouts,
-};
+use crate::config::{AllowedOrigin, ConfigError, CredentialPlaces, Forms, GateSettings, HttpEntry, Timeouts};
 use crate::domain::Entry;
 use crate::edge::net::refusal_log::RefusalLog;
 use crate::edge::net::request_ids::RequestIds;

@@ -1,8 +1,8 @@
 //! The decision: does this credential, right now, hold the permission that this needs?
 //!
 //! It is the same for all entries. [`Access::check_cached`] answers from the cache without waiting, and
-//! [`Access::check_remembered`] from what the connection remembers. `identify` asks the store and checks passwords, and `hold`
-//! answers open sessions and tunnels.
+//! [`Access::check_remembered`] from what the connection remembers. `identify` asks the store and checks passwords, `session` decides
+//! about sessions of browsers, and `hold` answers open mail sessions and tunnels.
 //!
 //! Time is read once, at the beginning of each call. Only `decision_clock` reads it again, after a wait.
 //!
@@ -17,6 +17,8 @@ mod identify;
 mod outcome;
 mod quiet;
 mod reads;
+mod session;
+mod shared_reads;
 #[cfg(test)]
 mod tests;
 mod uses;
@@ -29,21 +31,26 @@ use crate::config::AuthSettings;
 use crate::domain::password::LONGEST_BYTES;
 use crate::domain::{
     Canonical, Denial, Entry, Moment, Permission, Permissions, Presented, PrincipalKind, RefusalReason,
-    Unavailable,
+    SessionDigest, Unavailable,
 };
 use crate::state::cache::Verified;
 use crate::state::metrics::{DecisionOutcome, Lookup};
-use crate::state::store::Store;
+use crate::state::session_uses::SessionUses;
+use crate::state::store::{SessionRow, Store};
 use crate::state::throttle::Throttle;
 use crate::state::uses::UseBuffer;
 use crate::state::{Cache, Epochs, Hasher, Metrics, clock};
 use decision_clock::DecisionClock;
 use denials::{DenialLog, DenialRecord, RepeatKey};
 use reads::RowReads;
+use session::LOOK_UPS;
+use shared_reads::SharedReads;
+use tokio::sync::Semaphore;
 
 pub use crate::state::cache::ConnectionMemory;
 pub use denials::{DenialKind, Peer};
 pub use outcome::{Decision, Granted, HolderDecision};
+pub use session::SessionDecision;
 
 /// The decision, with all that it needs. One for the whole process, shared as `Arc`.
 pub struct Access {
@@ -56,6 +63,10 @@ pub struct Access {
     uses: UseBuffer,
     denials: DenialLog,
     reads: RowReads,
+    session_reads: SharedReads<SessionDigest, SessionRow>,
+    session_uses: SessionUses,
+    /// The look-ups of unknown tokens.
+    look_ups: Semaphore,
 }
 
 /// The entry and the permission that is asked for; none for the management of credentials.
@@ -88,6 +99,10 @@ impl Access {
         metrics.read_at_scrape("gatepost_cache_entries", "Principals in the cache.", move || {
             entries.principals() as f64
         });
+        let entries = Arc::clone(&cache);
+        metrics.read_at_scrape("gatepost_cache_sessions", "Sessions in the cache.", move || {
+            entries.live_sessions() as f64
+        });
         metrics.show_trust(&epochs);
         Ok(Access {
             store,
@@ -99,6 +114,9 @@ impl Access {
             uses: UseBuffer::new(clock::now()),
             denials: DenialLog::new(),
             reads: RowReads::new(settings.cache_ttl),
+            session_reads: SharedReads::new(settings.cache_ttl),
+            session_uses: SessionUses::default(),
+            look_ups: Semaphore::new(LOOK_UPS),
         })
     }
 
@@ -159,7 +177,7 @@ impl Access {
         entry: Entry,
         peer: impl Into<Peer<'_>>,
     ) -> Decision {
-        self.authorize_by(presented, permission, entry, peer.into(), DecisionClock::start()).await
+        self.authorize_by(presented, Some(permission), entry, peer.into(), DecisionClock::start()).await
     }
 
     /// Decides if the presented credential is that of an account holder, who alone manages credentials. Needs no permission.
@@ -194,33 +212,45 @@ impl Access {
         decision
     }
 
-    /// As [`Access::authorize`], by a clock that the caller has started.
+    /// Decides if the presented credential is one, whatever its permissions, and that of nobody suspended.
+    pub async fn authenticate(
+        &self,
+        presented: Presented<'_>,
+        entry: Entry,
+        peer: impl Into<Peer<'_>>,
+    ) -> Decision {
+        self.authorize_by(presented, None, entry, peer.into(), DecisionClock::start()).await
+    }
+
+    /// As [`Access::authorize`], or as [`Access::authenticate`] without a permission, by a clock that the caller has started.
     async fn authorize_by(
         &self,
         presented: Presented<'_>,
-        permission: Permission,
+        permission: Option<Permission>,
         entry: Entry,
         peer: Peer<'_>,
         clock: DecisionClock,
     ) -> Decision {
-        let wanted = (entry, Some(permission));
-        let refusal = match self.identified(presented, wanted, peer.source, clock).await {
-            Ok(verified) if verified.effective.contains(permission) => {
+        let identified = self.identified(presented, (entry, permission), peer.source, clock).await;
+        let refusal = match identified.map(|verified| (lacked(&verified, permission), verified)) {
+            Ok((None, verified)) => {
                 self.note_verified(&verified, entry, peer.source, clock.began());
-                self.metrics.decision(entry, Some(permission), DecisionOutcome::Allowed);
+                self.metrics.decision(entry, permission, DecisionOutcome::Allowed);
                 return Decision::Allowed(Granted::new(verified));
             }
-            Ok(_) => NotIdentified::Denied(Denial::Lacks(permission), RepeatKey::UsernameAndSource),
+            Ok((Some(lacked), _)) => {
+                NotIdentified::Denied(Denial::Lacks(lacked), RepeatKey::UsernameAndSource)
+            }
             Err(refusal) => refusal,
         };
         match refusal {
             NotIdentified::Denied(denial, repeat_key) => {
                 self.denied(entry, presented, peer, denial, repeat_key, clock.began());
-                self.metrics.decision(entry, Some(permission), DecisionOutcome::Denied(denial));
+                self.metrics.decision(entry, permission, DecisionOutcome::Denied(denial));
                 Decision::Denied(denial)
             }
             NotIdentified::Unavailable(why) => {
-                self.metrics.decision(entry, Some(permission), DecisionOutcome::Unavailable);
+                self.metrics.decision(entry, permission, DecisionOutcome::Unavailable);
                 Decision::Unavailable(why)
             }
         }
@@ -323,6 +353,12 @@ fn refusal_of_right(active: bool, effective: Permissions, (entry, permission): W
         }
         _ => None,
     }
+}
+
+/// The permission that is needed and not held, if there is one.
+#[inline]
+fn lacked(verified: &Verified, needed: Option<Permission>) -> Option<Permission> {
+    needed.filter(|needed| !verified.effective.contains(*needed))
 }
 
 /// The name that is presented, if there may be an entry of the cache for it.

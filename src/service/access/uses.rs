@@ -41,6 +41,7 @@ impl Access {
     /// Writes the uses that were noted since the last time. If the store can't be written, they are kept.
     pub async fn write_uses(&self) {
         self.uses.write(&self.store).await;
+        self.session_uses.write(&self.store).await;
     }
 
     /// Returns true if the principal was used from that network lately. A name that doesn't exist costs the same. If the store can't

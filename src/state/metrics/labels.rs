@@ -89,6 +89,8 @@ pub enum DecisionOutcome {
     NotHolder,
     /// The store could not be asked.
     Unavailable,
+    /// The cookie was of no session, or of one that has ended.
+    NoSession,
 }
 
 impl Label for DecisionOutcome {
@@ -100,6 +102,7 @@ impl Label for DecisionOutcome {
         Denial::Lacks(Permission::Email).as_str(),
         Denial::Throttled(Duration::ZERO).as_str(),
         "unavailable",
+        "no_session",
     ];
 
     #[inline]
@@ -119,6 +122,7 @@ impl DecisionOutcome {
             DecisionOutcome::Denied(Denial::Lacks(_)) | DecisionOutcome::NotHolder => 4,
             DecisionOutcome::Denied(Denial::Throttled(_)) => 5,
             DecisionOutcome::Unavailable => 6,
+            DecisionOutcome::NoSession => 7,
         }
     }
 }

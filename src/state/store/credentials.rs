@@ -1,7 +1,7 @@
 //! Credentials in the store. No function here counts rows or reads more than it was asked for.
 
 use super::statement::Statement;
-use super::{Effect, Mutation, MutationError, Row, Store, StoreError, Written, now, sql};
+use super::{ChangeEffect, Mutation, MutationError, Row, Store, StoreError, Written, now, sql};
 use crate::domain::{
     AccountError, AccountId, Canonical, Credential, CredentialId, PermissionEdit, Permissions, StoredHash,
     Username,
@@ -36,7 +36,7 @@ pub struct CredentialEdit {
     pub permissions: PermissionEdit,
 }
 
-struct AccountState {
+pub(super) struct AccountState {
     rights: Permissions,
     credentials: i64,
 }
@@ -63,7 +63,7 @@ impl Store {
             .number(now());
         mutation.execute(statement).await?;
         let value = count(&mut mutation, account, 1).await?;
-        Ok(Written { value, change: mutation.commit(new.name.canonical(), Effect::Grants).await? })
+        Ok(Written { value, change: mutation.commit(new.name.canonical(), ChangeEffect::Grants).await? })
     }
 
     /// Edits a credential in one statement. Password and permissions change together, and simultaneous edits have the
@@ -93,8 +93,8 @@ impl Store {
         }
         let value = u64::try_from(state.credentials).unwrap_or_default();
         let effect = match edit.hash {
-            Some(_) => Effect::EndsLogin,
-            None => Effect::of_taken(edit.permissions.named().minus(edit.permissions.granted())),
+            Some(_) => ChangeEffect::EndsLogin,
+            None => ChangeEffect::of_taken(edit.permissions.named().minus(edit.permissions.granted())),
         };
         Ok(Written { value, change: mutation.commit(*name, effect).await? })
     }
@@ -116,7 +116,7 @@ impl Store {
             return Err(AccountError::NoSuchCredential.into());
         }
         let value = count(&mut mutation, account, -1).await?;
-        Ok(Written { value, change: mutation.commit(*name, Effect::EndsLogin).await? })
+        Ok(Written { value, change: mutation.commit(*name, ChangeEffect::EndsLogin).await? })
     }
 
     /// Reads the credential of that name, if the account has one.
@@ -150,7 +150,8 @@ impl Store {
     }
 }
 
-async fn account_state(
+/// Reads and locks the state of an account that is to be changed.
+pub(super) async fn account_state(
     mutation: &mut Mutation,
     account: AccountId,
     by: Authority,

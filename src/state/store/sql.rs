@@ -94,8 +94,54 @@ pub const DROP_OLD_USES: &str = "DELETE FROM principal_use WHERE used_at < $1";
 pub const USED_FROM: &str =
     "SELECT 1 FROM principal_use WHERE principal_id = $1 AND network = $2 AND used_at >= $3";
 
+/// Digest of the token. One indexed read, together with the rows of the principal and of the account.
+pub const SESSION: &str = "SELECT s.id AS session_id, s.entry, s.created_at, s.confirmed_at, s.used_at, s.idle_until, s.ends_at, \
+     p.id, p.account_id, p.name, p.hash, p.bits, a.id AS holder_id, a.name AS holder_name, a.bits AS rights, a.active \
+     FROM session s JOIN principal p ON p.id = s.principal_id JOIN principal a ON a.id = coalesce(p.account_id, p.id) \
+     WHERE s.digest = $1";
+
+/// Principal ID. Reads the login of which a session is to begin or to end.
+pub const SESSION_PRINCIPAL: &str = "SELECT name, hash FROM principal WHERE id = $1";
+
+/// Principal ID, entry, digest, time, the end without use, the end, source, browser. Returns the session's ID.
+pub const BEGIN_SESSION: &str = "INSERT INTO session \
+     (principal_id, entry, digest, created_at, confirmed_at, used_at, idle_until, ends_at, source, browser) \
+     VALUES ($1, $2, $3, $4, $4, $4, $5, $6, $7, $8) RETURNING id";
+
+/// Principal ID, entry, the number of sessions that stay: the newest ones.
+pub const END_EXCESS_SESSIONS: &str = "DELETE FROM session WHERE principal_id = $1 AND entry = $2 AND id NOT IN \
+     (SELECT id FROM session WHERE principal_id = $1 AND entry = $2 ORDER BY id DESC LIMIT $3)";
+
+/// Principal ID, session ID.
+pub const END_SESSION: &str = "DELETE FROM session WHERE principal_id = $1 AND id = $2";
+
+/// Principal ID, the ID of the session that stays; 0 for none.
+pub const END_OTHER_SESSIONS: &str = "DELETE FROM session WHERE principal_id = $1 AND id <> $2";
+
+/// Principal ID, time. Those that have not ended by then.
+pub const SESSIONS: &str = "SELECT id, entry, created_at, used_at, ends_at, source, browser FROM session \
+     WHERE principal_id = $1 AND idle_until > $2 AND ends_at > $2";
+
+/// Principal ID, session ID, time.
+pub const CONFIRM_SESSION: &str =
+    "UPDATE session SET confirmed_at = $3 WHERE principal_id = $1 AND id = $2 AND confirmed_at <= $3";
+
+/// Principal ID, session ID.
+pub const CONFIRMED_AT: &str = "SELECT confirmed_at FROM session WHERE principal_id = $1 AND id = $2";
+
+/// Session ID, the time of its last use.
+pub const WRITE_SESSION_USE: &str =
+    "UPDATE session SET used_at = $2, idle_until = idle_until - used_at + $2 WHERE id = $1 AND used_at < $2";
+
+/// Time, the most that are deleted. Those that were over by then.
+pub const CLEAR_SESSIONS: &str =
+    "DELETE FROM session WHERE id IN (SELECT id FROM session WHERE idle_until < $1 LIMIT $2)";
+
+/// Time.
+pub const OVER_SESSION: &str = "SELECT 1 FROM session WHERE idle_until < $1 LIMIT 1";
+
 #[cfg(test)]
-pub const ALL: [&str; 22] = [
+pub const ALL: [&str; 34] = [
     PRINCIPAL,
     RENEW_HASH,
     PING,
@@ -118,4 +164,16 @@ pub const ALL: [&str; 22] = [
     DROP_EXCESS_USES,
     DROP_OLD_USES,
     USED_FROM,
+    SESSION,
+    SESSION_PRINCIPAL,
+    BEGIN_SESSION,
+    END_EXCESS_SESSIONS,
+    END_SESSION,
+    END_OTHER_SESSIONS,
+    SESSIONS,
+    CONFIRM_SESSION,
+    CONFIRMED_AT,
+    WRITE_SESSION_USE,
+    CLEAR_SESSIONS,
+    OVER_SESSION,
 ];

@@ -54,7 +54,7 @@ impl PageForm {
     }
 
     /// All values of a field, in their order.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn all<'f>(&'f self, name: &str) -> impl Iterator<Item = &'f str> {
         let with_name = self.fields.iter().filter(move |(of, _)| of == name);
         with_name.map(|(_, value)| std::str::from_utf8(value.expose()).unwrap_or_default())
     }

@@ -61,7 +61,8 @@ fn name_of(cookie: &[u8]) -> &[u8] {
 /// servers with the whole.
 fn is_own_name(name: &[u8]) -> bool {
     let name = quotes_trimmed(name);
-    let is_prefixed = name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX.as_bytes()));
+    let is_prefixed =
+        name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX.as_bytes()));
     let rest = if is_prefixed { &name[PREFIX.len()..] } else { name };
     [GATE_COOKIE, CONSOLE_COOKIE].iter().any(|own| rest.eq_ignore_ascii_case(without_prefix(own).as_bytes()))
 }
@@ -113,7 +114,10 @@ mod tests {
             ("\"__Host-gatepost\"=1.x; a=b", Some("a=b")),
             ("__Host-gatepost", None),
             ("a=__Host-gatepost=1.x", Some("a=__Host-gatepost=1.x")),
-            ("gatepost2=a; xgatepost=b; __Host-gatepost-c=d", Some("gatepost2=a; xgatepost=b; __Host-gatepost-c=d")),
+            (
+                "gatepost2=a; xgatepost=b; __Host-gatepost-c=d",
+                Some("gatepost2=a; xgatepost=b; __Host-gatepost-c=d"),
+            ),
             ("__Secure-gatepost=a", Some("__Secure-gatepost=a")),
             ("__Host-gatepost=1.x; __Host-gatepost=2.y; a=b; __Host-gatepost=3", Some("a=b")),
         ] {
@@ -127,8 +131,13 @@ mod tests {
             let fields = fields.iter().map(|field| field.as_bytes());
             cookies(fields, name).map(|value| String::from_utf8(value.to_vec()).unwrap()).collect()
         };
-        assert_eq!(found(&["a=b; __Host-gatepost = 1.x ", "__Host-gatepost=2=y;"], GATE_COOKIE), ["1.x", "2=y"]);
-        assert!(found(&["__host-gatepost=1.x", "__Host-gatepost", "x__Host-gatepost=1"], GATE_COOKIE).is_empty());
+        assert_eq!(
+            found(&["a=b; __Host-gatepost = 1.x ", "__Host-gatepost=2=y;"], GATE_COOKIE),
+            ["1.x", "2=y"]
+        );
+        assert!(
+            found(&["__host-gatepost=1.x", "__Host-gatepost", "x__Host-gatepost=1"], GATE_COOKIE).is_empty()
+        );
         assert_eq!(found(&["gatepost=1"], without_prefix(GATE_COOKIE)), ["1"]);
         assert!(found(&["gatepost-console=1"], without_prefix(GATE_COOKIE)).is_empty());
     }

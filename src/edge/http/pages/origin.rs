@@ -111,14 +111,27 @@ mod tests {
 
     #[test]
     fn local_hosts() {
-        for local in
-            ["localhost", "LOCALHOST:8080", "dash.localhost:1", "127.0.0.1", "127.9.9.9:80", "[::1]:80", "[::1]"]
-        {
+        for local in [
+            "localhost",
+            "LOCALHOST:8080",
+            "dash.localhost:1",
+            "127.0.0.1",
+            "127.9.9.9:80",
+            "[::1]:80",
+            "[::1]",
+        ] {
             assert!(is_local(local.as_bytes()), "{local}");
         }
-        for other in
-            ["", "localhost.example.com", "xlocalhost", "10.0.0.1", "127.0.0.1.example.com", "[::2]", "::1", "[::1"]
-        {
+        for other in [
+            "",
+            "localhost.example.com",
+            "xlocalhost",
+            "10.0.0.1",
+            "127.0.0.1.example.com",
+            "[::2]",
+            "::1",
+            "[::1",
+        ] {
             assert_eq!(is_local(other.as_bytes()), other == "[::1", "{other}");
         }
     }

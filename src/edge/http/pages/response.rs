@@ -111,8 +111,7 @@ impl PageResponse {
         request_id: &RequestId,
         within: Duration,
     ) -> Exchange {
-        let mut answer =
-            AnswerHead::new(self.status, self.content_type, Some(self.body.len()), request_id);
+        let mut answer = AnswerHead::new(self.status, self.content_type, Some(self.body.len()), request_id);
         answer.set_caching(self.caching);
         answer.insert("Content-Security-Policy", self.policy);
         answer.insert("X-Content-Type-Options", "nosniff");

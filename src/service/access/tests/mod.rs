@@ -83,7 +83,7 @@ impl Access {
         peer: Peer<'_>,
         now: Moment,
     ) -> Decision {
-        self.authorize_by(presented, permission, entry, peer, DecisionClock::starting_at(now)).await
+        self.authorize_by(presented, Some(permission), entry, peer, DecisionClock::starting_at(now)).await
     }
 }
 

@@ -36,9 +36,10 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 });
 
 /// The number, the description and the text of each migration. Its file is named by the first two.
-const LISTED: [(i64, &str, &str); 2] = [
+const LISTED: [(i64, &str, &str); 3] = [
     (1, "principal", include_str!("migrations/0001_principal.sql")),
     (2, "oldest schema", include_str!("migrations/0002_oldest_schema.sql")),
+    (3, "session", include_str!("migrations/0003_session.sql")),
 ];
 
 /// The state of the schema.

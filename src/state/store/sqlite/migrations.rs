@@ -16,11 +16,12 @@ pub(super) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 });
 
 /// The number, the description and the text of each migration. Its file is named by the first two.
-const LISTED: [(i64, &str, &str); 4] = [
+const LISTED: [(i64, &str, &str); 5] = [
     (1, "principal", include_str!("migrations/0001_principal.sql")),
     (2, "principal cost", include_str!("migrations/0002_principal_cost.sql")),
     (3, "principal use", include_str!("migrations/0003_principal_use.sql")),
     (4, "reserved", include_str!("migrations/0004_reserved.sql")),
+    (5, "session", include_str!("migrations/0005_session.sql")),
 ];
 
 #[cfg(test)]
