@@ -3,6 +3,7 @@
 use askama::Template;
 
 use super::form_fault::FormFault;
+use crate::domain::SessionCookie;
 
 /// An answer to a browser.
 #[derive(Debug)]

@@ -4,8 +4,9 @@ use super::answer::ConsoleAnswer;
 use super::credential_form::CredentialForm;
 use super::form_fault::{FormFault, FormField};
 use super::page_request::{PageRequest, PageResult, errors};
-use super::{credential_words, handover};
-use crate::domain::{AccountError, PermissionEdit, Permissions};
+use super::handover::{self, NewLogin};
+use super::credential_words;
+use crate::domain::{AccountError, CredentialId, PermissionEdit, Permissions};
 use crate::edge::http::pages::views::{AddView, Handover, PasswordChoice, Section};
 use crate::service::ManagementError;
 use crate::service::credentials::{Addition, Manager};
@@ -14,10 +15,10 @@ use crate::service::credentials::{Addition, Manager};
 const CHOICE: &str = "how";
 
 /// Shows the form, or adds the credential of a form that was sent.
-pub async fn answer(request: &PageRequest<'_>, is_sent: bool) -> PageResult {
+pub async fn answer(request: &PageRequest<'_>) -> PageResult {
     let manager = request.manager()?;
-    let rights = request.console.credentials.rights(&manager).await?;
-    if !is_sent {
+    let rights = request.granted.permissions();
+    if !request.is_sent {
         let resumed = request.resumed();
         let form = match &resumed {
             Some(form) => CredentialForm::read(form, CHOICE, PasswordChoice::Generated),
@@ -34,7 +35,7 @@ pub async fn answer(request: &PageRequest<'_>, is_sent: bool) -> PageResult {
     if form.choice == PasswordChoice::Keep {
         form.choice = PasswordChoice::Generated;
     }
-    match add(request, &manager, &form).await {
+    match add(request, &manager, &form, rights).await {
         Ok(answer) => Ok(answer),
         Err(fault) => Ok(show(request, &form, rights, Some(&fault))),
     }
@@ -44,20 +45,24 @@ async fn add(
     request: &PageRequest<'_>,
     manager: &Manager,
     form: &CredentialForm,
+    rights: Permissions,
 ) -> Result<ConsoleAnswer, FormFault> {
     request.check_form().await?;
-    let note = form.note()?;
     let password = form.password(&request.form)?.unwrap_or_default();
     let addition = Addition {
         username: &form.name,
         password: password.as_bytes(),
         permissions: PermissionEdit::exactly(form.permissions),
-        note,
+        note: &form.note,
     };
     let credentials = &request.console.credentials;
     match credentials.add(manager, addition).await {
         Ok(added) => {
-            Ok(handover::page(request, Handover::Added, &added.details, &password, &added.effect))
+            // It was added, so its password is shown even if it can't be read again.
+            let details = credentials.by_name(manager, &form.name).await;
+            let id = details.map_or(CredentialId(0), |details| details.credential.id);
+            let credential = NewLogin { id, name: &form.name, permissions: form.permissions.and(rights) };
+            Ok(handover::page(request, Handover::Added, &credential, &password, &added.effect))
         }
         Err(ManagementError::NotAllowed(AccountError::NameTaken)) => {
             Err(taken(credentials.get(manager, &form.name).await.is_ok()))
@@ -90,7 +95,7 @@ fn show(
 ) -> ConsoleAnswer {
     let account = request.granted.account_name();
     let view = AddView {
-        frame: request.frame(Section::Credentials),
+        frame: request.frame_for(Section::Credentials, fault),
         name: form.name.clone(),
         note: form.note.clone(),
         permissions: credential_words::choices(form.permissions, rights),

@@ -5,7 +5,8 @@ use super::credential_form::CredentialForm;
 use super::form_fault::FormFault;
 use super::page_request::{PageRequest, PageResult, errors};
 use super::route::ConsoleRoute;
-use super::{credential_words, handover};
+use super::handover::{self, NewLogin};
+use super::credential_words;
 use crate::domain::{ChangeCondition, CredentialDetails, CredentialId, CredentialVersion, Permissions};
 use crate::edge::http::pages::views::{EditView, Handover, PasswordChoice, Section};
 use crate::service::credentials::{Edit, Manager};
@@ -14,11 +15,11 @@ use crate::service::credentials::{Edit, Manager};
 const CHOICE: &str = "password_change";
 
 /// Shows the form, or makes the change of a form that was sent.
-pub async fn answer(request: &PageRequest<'_>, id: CredentialId, is_sent: bool) -> PageResult {
+pub async fn answer(request: &PageRequest<'_>, id: CredentialId) -> PageResult {
     let manager = request.manager()?;
     let credentials = &request.console.credentials;
     let current = credentials.by_id(&manager, id).await?;
-    let rights = credentials.rights(&manager).await?;
+    let (rights, is_sent) = (request.granted.permissions(), request.is_sent);
     let resumed = if is_sent { None } else { request.resumed() };
     let form = match resumed.as_ref().or(is_sent.then_some(&request.form)) {
         Some(form) => CredentialForm::read(form, CHOICE, PasswordChoice::Keep),
@@ -51,12 +52,11 @@ async fn edit(
     rights: Permissions,
 ) -> Result<ConsoleAnswer, FormFault> {
     request.check_form().await?;
-    let note = form.note()?;
     let password = form.password(&request.form)?;
     let permissions = credential_words::edit(form.permissions, rights);
     let after = permissions.apply(current.credential.stored);
     let mut words = credential_words::difference(current.credential.stored, after);
-    let is_note_changed = note != current.note;
+    let is_note_changed = form.note.trim() != credential_words::note(current);
     words.extend(is_note_changed.then(|| "note changed".to_owned()));
     words.extend(password.as_ref().map(|_| "password changed".to_owned()));
     if words.is_empty() {
@@ -68,13 +68,14 @@ async fn edit(
         username: name.as_str(),
         password: password.as_ref().map(|password| password.as_bytes()),
         permissions,
-        note: is_note_changed.then_some(note),
+        note: is_note_changed.then_some(form.note.as_str()),
         condition: ChangeCondition { id: Some(current.credential.id), version },
     };
     let edited = request.console.credentials.edit(manager, edit).await.map_err(|error| FormFault::from(&error))?;
     match password {
         Some(password) => {
-            Ok(handover::page(request, Handover::NewPassword, &edited.details, &password, &edited.effect))
+            let login = NewLogin { id: current.credential.id, name: name.as_str(), permissions: after.and(rights) };
+            Ok(handover::page(request, Handover::NewPassword, &login, &password, &edited.effect))
         }
         None => {
             let page = ConsoleRoute::Edit(current.credential.id);
@@ -92,7 +93,7 @@ fn show(
 ) -> ConsoleAnswer {
     let (account, name) = (request.granted.account_name(), &current.credential.name);
     let view = EditView {
-        frame: request.frame(Section::Credentials),
+        frame: request.frame_for(Section::Credentials, fault),
         current: credential_words::row(current, request.now),
         note: form.note.clone(),
         permissions: credential_words::choices(form.permissions, rights),

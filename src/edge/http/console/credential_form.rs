@@ -3,10 +3,9 @@
 use zeroize::Zeroizing;
 
 use super::form_fault::{FormFault, FormField};
-use crate::domain::{Note, NoteError, Permission, Permissions};
+use crate::domain::{Permission, Permissions, generated_password};
 use crate::edge::http::pages::views::PasswordChoice;
 use crate::wire::PageForm;
-use crate::service::ManagementError;
 
 /// The values of a form, as they are filled in again. A typed password never is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,14 +35,6 @@ impl CredentialForm {
         }
     }
 
-    /// Checks the note; `None` if there is none.
-    ///
-    /// # Errors
-    /// The fault at the field.
-    pub fn note(&self) -> Result<Option<Note>, FormFault> {
-        Note::parse(&self.note).map_err(|error| FormFault::invalid(FormField::Note, note_words(error)))
-    }
-
     /// Returns the new password: a generated one, the typed one, or `None` to keep the current one.
     ///
     /// # Errors
@@ -51,9 +42,9 @@ impl CredentialForm {
     pub fn password(&self, form: &PageForm) -> Result<Option<Zeroizing<String>>, FormFault> {
         match self.choice {
             PasswordChoice::Keep => Ok(None),
-            PasswordChoice::Generated => match crate::service::new_password::generate() {
-                Ok(password) => Ok(Some(password)),
-                Err(error) => Err(FormFault::from(&ManagementError::from(error))),
+            PasswordChoice::Generated => match generated_password(|bytes| getrandom::fill(bytes)) {
+                Ok(Some(password)) => Ok(Some(password)),
+                Ok(None) | Err(_) => Err(FormFault::without_random_numbers()),
             },
             PasswordChoice::Typed => match form.get("password").unwrap_or_default() {
                 "" => Err(FormFault::invalid(
@@ -63,12 +54,5 @@ impl CredentialForm {
                 typed => Ok(Some(Zeroizing::new(typed.to_owned()))),
             },
         }
-    }
-}
-
-fn note_words(error: NoteError) -> &'static str {
-    match error {
-        NoteError::Length => "The note must have at most 200 characters.",
-        NoteError::Control => "The note must be one line without control characters.",
     }
 }

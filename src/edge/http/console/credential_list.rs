@@ -4,32 +4,29 @@ use super::answer::ConsoleAnswer;
 use super::credential_words;
 use super::list_address::{LIMITS, ListAddress};
 use super::page_request::{PageRequest, PageResult};
-use crate::domain::{NamePrefix, Permission, UseState};
+use crate::domain::{Permission, Permissions, UseState};
 use crate::edge::http::pages::views::{CredentialsView, EmptyList, ListChoice, ListLink, Section};
-use crate::service::credentials::{CredentialPage, CredentialPageQuery};
+use crate::service::credential_pages::CredentialPageQuery;
+use crate::state::store::CredentialFilter;
 
 /// Shows a page of the list.
 pub async fn show(request: &PageRequest<'_>) -> PageResult {
     let address = ListAddress::of_query(&request.query);
     let manager = request.manager()?;
-    let page = match NamePrefix::of(&address.search) {
-        Some(prefix) => {
-            let query = CredentialPageQuery {
-                prefix,
-                permission: address.permission,
-                state: address.state,
-                cursor: address.cursor,
-                limit: address.limit,
-            };
-            request.console.credentials.page(&manager, &query).await?
-        }
-        // No username begins so.
-        None => CredentialPage::default(),
+    let holds = address.permission.map_or(Permissions::NONE, Permissions::only);
+    let query = CredentialPageQuery {
+        prefix: &address.search,
+        filter: CredentialFilter { holds, use_state: address.state, has_note: false },
+        cursor: address.cursor,
+        limit: address.limit,
     };
+    let credentials = &request.console.credentials;
+    let page = credentials.page(&manager, &query).await?;
+    let count = credentials.count(&request.granted).await?;
     let name = request.granted.account_name();
     let view = CredentialsView {
         frame: request.frame(Section::Credentials),
-        rows: page.rows.iter().map(|details| credential_words::row(details, request.now)).collect(),
+        rows: page.credentials.iter().map(|details| credential_words::row(details, request.now)).collect(),
         search: address.search.clone(),
         permissions: permissions(&address),
         states: states(&address),
@@ -38,7 +35,7 @@ pub async fn show(request: &PageRequest<'_>) -> PageResult {
         first: page.previous.map(|_| address.at(None).to_string()),
         previous: page.previous.map(|cursor| address.at(Some(cursor)).to_string()),
         next: page.next.map(|cursor| address.at(Some(cursor)).to_string()),
-        total: total(page.count),
+        total: total(count),
         empty: empty(&address),
         command: format!("gatepost credential add NAME --account {name}"),
     };

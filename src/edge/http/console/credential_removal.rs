@@ -13,10 +13,10 @@ use crate::service::credentials::Manager;
 const MOST: usize = 200;
 
 /// Shows the question before one credential is removed, or removes it.
-pub async fn answer(request: &PageRequest<'_>, id: CredentialId, is_sent: bool) -> PageResult {
+pub async fn answer(request: &PageRequest<'_>, id: CredentialId) -> PageResult {
     let manager = request.manager()?;
     let details = request.console.credentials.by_id(&manager, id).await?;
-    if !is_sent {
+    if !request.is_sent {
         let fault = request.resumed().map(|_| FormFault::resumed());
         return Ok(show(request, &details, fault.as_ref()));
     }
@@ -43,7 +43,7 @@ async fn remove(
 fn show(request: &PageRequest<'_>, details: &CredentialDetails, fault: Option<&FormFault>) -> ConsoleAnswer {
     let (account, name) = (request.granted.account_name(), &details.credential.name);
     let view = RemoveView {
-        frame: request.frame(Section::Credentials),
+        frame: request.frame_for(Section::Credentials, fault),
         row: credential_words::row(details, request.now),
         asks_confirmation: request.asks_confirmation(),
         errors: errors(fault),
@@ -53,9 +53,9 @@ fn show(request: &PageRequest<'_>, details: &CredentialDetails, fault: Option<&F
 }
 
 /// Shows the question before the selected credentials are removed, or removes them.
-pub async fn answer_selected(request: &PageRequest<'_>, is_sent: bool) -> PageResult {
+pub async fn answer_selected(request: &PageRequest<'_>) -> PageResult {
     let manager = request.manager()?;
-    let selected: Vec<CredentialId> = match is_sent {
+    let selected: Vec<CredentialId> = match request.is_sent {
         true => selected(request.form.all("id")),
         false => selected(request.query.all("id")),
     };
@@ -64,7 +64,7 @@ pub async fn answer_selected(request: &PageRequest<'_>, is_sent: bool) -> PageRe
     if rows.is_empty() {
         return Ok(nothing_selected(request, is_any_gone));
     }
-    if !is_sent {
+    if !request.is_sent {
         let fault = request.resumed().map(|_| FormFault::resumed());
         return Ok(show_selected(request, &rows, fault.as_ref()));
     }
@@ -80,14 +80,45 @@ async fn remove_selected(
     rows: &[CredentialDetails],
 ) -> Result<ConsoleAnswer, FormFault> {
     request.check_form().await?;
-    let names: Vec<_> = rows.iter().map(|details| details.credential.name.clone()).collect();
-    let removed = request.console.credentials.remove_all(manager, &names).await;
+    let names: Vec<&str> = rows.iter().map(|details| details.credential.name.as_str()).collect();
+    let removed = request.console.credentials.remove_many(manager, &names).await;
     let removed = removed.map_err(|error| FormFault::from(&error))?;
-    let text = match removed.count {
+    let failures: Vec<(&CredentialDetails, FormFault)> = rows
+        .iter()
+        .zip(&removed.outcomes)
+        .filter_map(|(details, outcome)| Some((details, FormFault::from(outcome.as_ref().err()?))))
+        .collect();
+    let count = rows.len() - failures.len();
+    let text = match count {
         1 => format!("Removed {}.", names[0]),
         count => format!("Removed {count} credentials."),
     };
-    Ok(request.done(ConsoleRoute::Credentials, text, &removed.effect))
+    if failures.is_empty() {
+        return Ok(request.done(ConsoleRoute::Credentials, text, &removed.effect));
+    }
+    Ok(show_rest(request, &failures, count))
+}
+
+/// Shows those that were not removed, each with the reason.
+fn show_rest(
+    request: &PageRequest<'_>,
+    failures: &[(&CredentialDetails, FormFault)],
+    count: usize,
+) -> ConsoleAnswer {
+    let row = |(details, fault): &(&CredentialDetails, FormFault)| BulkRemoveRow {
+        row: credential_words::row(details, request.now),
+        failure: Some(fault.text.clone()),
+    };
+    let text = format!("Removed {count} of {} credentials. These are left:", count + failures.len());
+    let banner = ResultBanner { text, effect: String::new(), is_done: false };
+    let view = BulkRemoveView {
+        frame: request.frame_with(Section::Credentials, Some(banner)),
+        rows: failures.iter().map(row).collect(),
+        asks_confirmation: request.asks_confirmation(),
+        errors: errors(None),
+    };
+    let status = failures.iter().map(|(_, fault)| fault.status).max().unwrap_or(200);
+    ConsoleAnswer::page(status, &view)
 }
 
 /// The numbers of a selection, each once, and at most as many as a page shows.
@@ -115,7 +146,7 @@ fn show_selected(
 ) -> ConsoleAnswer {
     let row = |details| BulkRemoveRow { row: credential_words::row(details, request.now), failure: None };
     let view = BulkRemoveView {
-        frame: request.frame(Section::Credentials),
+        frame: request.frame_for(Section::Credentials, fault),
         rows: rows.iter().map(row).collect(),
         asks_confirmation: request.asks_confirmation(),
         errors: errors(fault),

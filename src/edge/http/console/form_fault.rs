@@ -1,6 +1,6 @@
 //! The table from the errors of the services to what a page says: status, field and words.
 
-use crate::domain::{AccountError, Denial, PasswordError, PermissionsError, UsernameError};
+use crate::domain::{AccountError, Denial, NoteError, PasswordError, PermissionsError, UsernameError};
 use crate::edge::http::pages::views::seconds_in_words;
 use crate::service::ManagementError;
 use crate::state::cluster::Unconfirmed;
@@ -90,6 +90,27 @@ impl FormFault {
         FormFault { field, ..FormFault::failure(text) }
     }
 
+    /// The values of a form that was sent after its session had ended.
+    pub fn resumed() -> FormFault {
+        let text = "Your session had ended when you sent this form, so nothing was changed. Check the values, and send it again.";
+        FormFault::with_status(200, FormField::Form, text)
+    }
+
+    /// A form that changes nothing.
+    pub fn unchanged() -> FormFault {
+        FormFault::invalid(FormField::Form, "The form is the same as what is stored.")
+    }
+
+    /// A system without random numbers.
+    pub fn without_random_numbers() -> FormFault {
+        FormFault::failure("No password can be generated at the moment. Nothing was changed. Type one, or try again.")
+    }
+
+    /// Returns true if the fault concerns the whole page.
+    pub fn is_above_page(&self) -> bool {
+        self.field == FormField::Form
+    }
+
     /// An error that has nothing to do with the request.
     fn failure(text: impl Into<String>) -> FormFault {
         FormFault { status: 503, field: FormField::Form, text: text.into(), retry_after: Some(1) }
@@ -108,6 +129,7 @@ impl From<&ManagementError> for FormFault {
             ManagementError::Permissions(error) => {
                 FormFault::invalid(FormField::Permissions, permissions_words(error))
             }
+            ManagementError::Note(error) => FormFault::invalid(FormField::Note, note_words(*error)),
             ManagementError::NotAllowed(error) => account_words(*error),
             ManagementError::Busy => FormFault::failure(
                 "Too many passwords are waiting to be hashed. Nothing has changed. Try again in a moment.",
@@ -147,6 +169,14 @@ fn password_words(error: PasswordError) -> &'static str {
         PasswordError::NoDigit => "The password must contain at least one digit.",
         PasswordError::Control => "The password must not contain control characters.",
         PasswordError::NotText => "The password is not valid text.",
+        PasswordError::Common => "This is one of the most common passwords. Choose another one, or have one generated.",
+    }
+}
+
+fn note_words(error: NoteError) -> &'static str {
+    match error {
+        NoteError::Length => "The note must have at most 200 characters.",
+        NoteError::Control => "The note must be one line without control characters.",
     }
 }
 
@@ -178,6 +208,21 @@ fn account_words(error: AccountError) -> FormFault {
         }
         AccountError::Suspended => {
             FormFault::with_status(403, FormField::Form, "This account is suspended, so nothing can be changed.")
+        }
+        AccountError::NoSuchSession => {
+            FormFault::with_status(404, FormField::Form, "This session has ended already.")
+        }
+        AccountError::LoginChanged => {
+            FormFault::with_status(409, FormField::Form, "The password was changed in the meantime. Log in again.")
+        }
+        AccountError::ConditionFailed => FormFault::with_status(
+            409,
+            FormField::Form,
+            "Somebody has changed this credential since you opened the page. The current state is above the form. Check it, and send \
+             the form again.",
+        ),
+        AccountError::TooManyAtOnce => {
+            FormFault::with_status(422, FormField::Form, "At most 200 credentials can be removed at once.")
         }
         AccountError::AboveRights(permission) => FormFault::invalid(
             FormField::Permissions,

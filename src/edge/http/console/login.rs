@@ -7,7 +7,7 @@ use super::services::Console;
 use crate::domain::{Denial, Entry, Presented, RequestId};
 use crate::edge::http::pages::views::{LoginNotice, LoginProblem, LoginView, Site};
 use crate::service::access::{Granted, Peer};
-use crate::service::sessions::{LoginOutcome, SessionTerms};
+use crate::service::sessions::{BeginOutcome, SessionTerms};
 use crate::wire::PageForm;
 
 /// The parameter of the address to which a login leads, until its cookie has come back.
@@ -64,6 +64,7 @@ impl LoginPage<'_> {
         let notice = match query.get("after") {
             Some("logout") => Some(LoginNotice::LoggedOut),
             Some("end") => Some(LoginNotice::Ended),
+            Some("password") => Some(LoginNotice::PasswordChanged),
             _ => None,
         };
         let problem = has_begun.then_some(LoginProblem::CookieLost);
@@ -111,20 +112,20 @@ impl LoginPage<'_> {
         let (sessions, browser, terms) = (&self.console.sessions, self.browser, &self.terms);
         let outcome = sessions.begin(presented, None, Entry::Console, self.peer, browser, terms).await;
         let (status, retry_after, problem) = match outcome {
-            LoginOutcome::Begun { cookie, granted } => {
+            BeginOutcome::Begun { cookie, granted } => {
                 let next = return_address::after_login(text("next"), text("resume"), &cookie.form_token());
                 let next = super::list_address::encoded(&next);
                 let address = format!("{}?{STARTED}&next={next}", ConsoleRoute::Login.path());
                 let answer = ConsoleAnswer::see_other(address).with_cookie(CookieChange::Set(cookie));
                 return (answer, Some(granted));
             }
-            LoginOutcome::Denied(Denial::Throttled(delay)) => {
+            BeginOutcome::Denied(Denial::Throttled(delay)) => {
                 let seconds = delay.as_millis().div_ceil(1000).max(1) as u64;
                 (429, Some(seconds), LoginProblem::Throttled(seconds))
             }
-            LoginOutcome::Denied(Denial::Unknown | Denial::Wrong | Denial::Suspended | Denial::Lacks(_))
-            | LoginOutcome::Lacks(_) => (401, None, LoginProblem::Wrong),
-            LoginOutcome::Unavailable(_) => (503, Some(1), LoginProblem::Unavailable(1)),
+            BeginOutcome::Denied(Denial::Unknown | Denial::Wrong | Denial::Suspended | Denial::Lacks(_))
+            | BeginOutcome::Lacks(_) => (401, None, LoginProblem::Wrong),
+            BeginOutcome::Unavailable(_) => (503, Some(1), LoginProblem::Unavailable(1)),
         };
         (ConsoleAnswer { retry_after, ..self.page(status, content(problem)) }, None)
     }

@@ -3,11 +3,13 @@
 use super::answer::{ConsoleAnswer, CookieChange};
 use super::credential_words;
 use super::form_fault::{FormFault, FormField};
+use super::notice;
 use super::page_request::{PageRequest, PageResult, errors};
-use crate::domain::{Permission, Permissions, PrincipalKind};
-use crate::edge::http::pages::views::{
-    LoginNotice, OwnView, PermissionPill, Section, effect_words,
-};
+use super::route::ConsoleRoute;
+use crate::domain::{Entry, NewPassword, Permission, Permissions, Presented, PrincipalKind};
+use crate::edge::http::pages::views::{OwnView, PermissionPill, ResultBanner, Section, effect_words};
+use crate::service::sessions::BeginOutcome;
+use crate::service::{Effect, ManagementError};
 
 /// Shows the page.
 pub async fn show(request: &PageRequest<'_>) -> PageResult {
@@ -31,13 +33,29 @@ async fn change(request: &PageRequest<'_>) -> Result<ConsoleAnswer, FormFault> {
     if password != value("again") {
         return Err(FormFault::invalid(FormField::Again, "The two new passwords are not the same."));
     }
-    // Before the old password is checked, so that an attempt that cannot succeed is no guess.
+    // Before the old password is checked, which may be throttled.
+    NewPassword::parse_chosen(password.as_bytes()).map_err(|error| FormFault::from(&ManagementError::from(error)))?;
     request.confirm(FormField::Current, current).await?;
-    let changed = request.console.credentials.change_own_password(&request.granted, password.as_bytes(), request.origin());
-    let effect = changed.await.map_err(|error| FormFault::from(&error))?;
-    let _ = effect;
-    let answer = super::login::after_password_change(request);
-    Ok(answer.with_cookie(CookieChange::Remove))
+    let (credentials, origin) = (&request.console.credentials, request.origin());
+    let changed = credentials.change_own_password(&request.granted, password.as_bytes(), origin).await;
+    let effect = changed.map_err(|error| FormFault::from(&error))?;
+    Ok(log_in_again(request, password, &effect).await)
+}
+
+/// Begins a new session in the place of those that the new password has ended.
+async fn log_in_again(request: &PageRequest<'_>, password: &str, effect: &Effect) -> ConsoleAnswer {
+    let presented = Presented { username: request.granted.name().as_str().as_bytes(), secret: password.as_bytes() };
+    let (sessions, terms) = (&request.console.sessions, &request.terms);
+    let begun = sessions.begin(presented, None, Entry::Console, request.peer, request.browser, terms).await;
+    let BeginOutcome::Begun { cookie, .. } = begun else {
+        let login = format!("{}?after=password", ConsoleRoute::Login.path());
+        return ConsoleAnswer::see_other(login).with_cookie(CookieChange::Remove);
+    };
+    let text = "Changed your password. All your other sessions have ended.".to_owned();
+    let banner = ResultBanner { text, effect: effect_words(effect.nodes, effect.took), is_done: true };
+    let page = ConsoleRoute::Own.path();
+    let address = notice::address(&page, &cookie.form_token(), &banner, request.now);
+    ConsoleAnswer::see_other(address).with_cookie(CookieChange::Set(cookie))
 }
 
 async fn show_with(request: &PageRequest<'_>, fault: Option<&FormFault>) -> PageResult {

@@ -1,7 +1,6 @@
 //! A request of a principal that is logged in, as the pages get it.
 
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::answer::ConsoleAnswer;
 use super::form_fault::{FormFault, FormField};
@@ -12,15 +11,14 @@ use super::signed_text::{self, SignedPurpose};
 use crate::domain::{Entry, PrincipalKind, RequestId, SessionCookie, SessionFacts};
 use crate::edge::http::error::Refusal;
 use crate::edge::http::pages::views::{ConsoleFrame, FormErrors, ResultBanner, Section, Site, effect_words};
-use crate::edge::http::refused::status_of;
 use crate::wire::PageForm;
 use crate::service::access::{Granted, Peer};
 use crate::service::credentials::Manager;
-use crate::service::sessions::{ConfirmOutcome, Effect};
-use crate::service::{ManagementError, Origin};
+use crate::service::sessions::{ConfirmOutcome, SessionTerms};
+use crate::service::{Effect, ManagementError, Origin};
 
-/// The time after a login or a confirmation during which changes need no password, in seconds.
-const CONFIRMED_FOR: i64 = 300;
+/// The time after a login or a confirmation during which changes need no password.
+const CONFIRMED_FOR: Duration = Duration::from_secs(300);
 
 /// The parameter of an address that fills in a form again.
 pub const RESUMED: &str = "form";
@@ -43,14 +41,18 @@ pub struct PageRequest<'a> {
     pub query: PageForm,
     /// The form that was sent; empty if there is none.
     pub form: PageForm,
+    /// True if a form was sent.
+    pub is_sent: bool,
     /// The time in seconds since 1970.
     pub now: i64,
-    /// The address of the client.
-    pub source: IpAddr,
+    /// The client, as the throttle and the audit trail see it.
+    pub peer: Peer<'a>,
+    /// The browser, as it names itself.
+    pub browser: &'a str,
+    /// The times of a session.
+    pub terms: SessionTerms,
     /// The request ID.
     pub request_id: &'a RequestId,
-    /// True once the password was given with this request.
-    pub is_confirmed: AtomicBool,
 }
 
 /// The reason for which there is no page.
@@ -62,8 +64,6 @@ pub enum PageRefusal {
     OtherSite,
     /// A page of the account holder, for a credential.
     NotHolder,
-    /// A session that has ended while the request was answered.
-    Ended,
     /// The store.
     Service(ManagementError),
 }
@@ -91,6 +91,18 @@ impl<'a> PageRequest<'a> {
         self.frame_with(section, result)
     }
 
+    /// Returns the frame of a page with this fault. One of the whole form stands above the page, since it may be that something was changed.
+    pub fn frame_for(&self, section: Section, fault: Option<&FormFault>) -> ConsoleFrame<'a> {
+        match fault {
+            Some(fault) if fault.is_above_page() => {
+                let (text, effect) = (fault.text.clone(), String::new());
+                self.frame_with(section, Some(ResultBanner { text, effect, is_done: false }))
+            }
+            Some(_) => self.frame_with(section, None),
+            None => self.frame(section),
+        }
+    }
+
     /// Returns the frame with that result.
     pub fn frame_with(&self, section: Section, result: Option<ResultBanner>) -> ConsoleFrame<'a> {
         let is_holder = self.granted.kind() == PrincipalKind::Holder;
@@ -107,8 +119,12 @@ impl<'a> PageRequest<'a> {
     /// Leads to a page that says what was done, and how long it took until it was in effect.
     pub fn done(&self, page: ConsoleRoute, text: String, effect: &Effect) -> ConsoleAnswer {
         let effect = effect_words(effect.nodes, effect.took);
-        let banner = ResultBanner { text, effect, is_done: true };
-        ConsoleAnswer::see_other(notice::address(&page.path(), &self.form_token, &banner, self.now))
+        self.leading_to(page, &ResultBanner { text, effect, is_done: true })
+    }
+
+    /// Leads to a page with that result.
+    pub fn leading_to(&self, page: ConsoleRoute, banner: &ResultBanner) -> ConsoleAnswer {
+        ConsoleAnswer::see_other(notice::address(&page.path(), &self.form_token, banner, self.now))
     }
 
     /// Returns the manager of the account's credentials.
@@ -116,29 +132,34 @@ impl<'a> PageRequest<'a> {
     /// # Errors
     /// The principal is a credential.
     pub fn manager(&self) -> Result<Manager, PageRefusal> {
-        Manager::holder(&self.granted, self.origin()).ok_or(PageRefusal::NotHolder)
+        let manager = Manager::holder(&self.granted, self.origin()).ok_or(PageRefusal::NotHolder)?;
+        Ok(manager.with_rules_for_people())
     }
 
     /// Returns the origin of a change, for the audit trail.
     pub fn origin(&self) -> Origin {
-        let (source, request_id) = (self.source, self.request_id.as_str().to_owned());
+        let (source, request_id) = (self.peer.source, self.request_id.as_str().to_owned());
         Origin::Remote { entry: Entry::Console, source, request_id }
-    }
-
-    /// Returns the client, as the throttle and the audit trail see it.
-    pub fn peer(&self) -> Peer<'_> {
-        Peer { source: self.source, request_id: self.request_id.as_str(), code: status_of }
-    }
-
-    /// Returns the facts of the session.
-    pub fn session(&self) -> Result<&SessionFacts, PageRefusal> {
-        self.granted.session().ok_or(PageRefusal::Ended)
     }
 
     /// Returns true if a change needs the password again.
     pub fn asks_confirmation(&self) -> bool {
-        let is_recent = |facts: &SessionFacts| self.now.saturating_sub(facts.confirmed_at) < CONFIRMED_FOR;
-        !self.is_confirmed.load(Ordering::Relaxed) && !self.granted.session().is_some_and(is_recent)
+        let within = i64::try_from(CONFIRMED_FOR.as_secs()).unwrap_or(i64::MAX);
+        let is_recent = |facts: SessionFacts| self.now.saturating_sub(facts.confirmed_at) < within;
+        !self.granted.session().is_some_and(is_recent)
+    }
+
+    /// Asks the store if the password was given by way of another node, where this one knows of nothing.
+    ///
+    /// # Errors
+    /// The store is unavailable.
+    pub async fn look_for_confirmation(&self) -> Result<(), ManagementError> {
+        self.console.sessions.is_confirmed(&self.granted, CONFIRMED_FOR).await.map(drop)
+    }
+
+    /// Returns true if the form has the token of the session.
+    pub fn has_token(&self) -> bool {
+        self.cookie.is_form_token(self.form.get("token").unwrap_or_default().as_bytes())
     }
 
     /// Checks the token of the form, and the password where it is needed. Nothing may be changed before.
@@ -146,8 +167,7 @@ impl<'a> PageRequest<'a> {
     /// # Errors
     /// The fault to be shown at the form.
     pub async fn check_form(&self) -> Result<(), FormFault> {
-        let token = self.form.get("token").unwrap_or_default();
-        if !self.cookie.is_form_token(token.as_bytes()) {
+        if !self.has_token() {
             return Err(FormFault::stale());
         }
         match self.asks_confirmation() {
@@ -164,11 +184,8 @@ impl<'a> PageRequest<'a> {
         if password.is_empty() {
             return Err(FormFault::invalid(field, "Enter your password."));
         }
-        match self.console.sessions.confirm(&self.granted, password.as_bytes(), self.peer()).await {
-            ConfirmOutcome::Confirmed => {
-                self.is_confirmed.store(true, Ordering::Relaxed);
-                Ok(())
-            }
+        match self.console.sessions.confirm(&self.granted, password.as_bytes(), self.peer).await {
+            ConfirmOutcome::Confirmed => Ok(()),
             ConfirmOutcome::Denied(denial) => Err(FormFault::of_denial(field, denial)),
             ConfirmOutcome::NoSession => Err(FormFault::stale()),
             ConfirmOutcome::Unavailable(_) => Err(FormFault::unchecked(field)),
@@ -183,10 +200,10 @@ impl<'a> PageRequest<'a> {
     }
 }
 
-/// Returns the errors of a form with this fault, if there is one.
+/// Returns the errors of a form with this fault, unless it stands above the page.
 pub fn errors(fault: Option<&FormFault>) -> FormErrors {
     let mut errors = FormErrors::default();
-    if let Some(fault) = fault {
+    if let Some(fault) = fault.filter(|fault| !fault.is_above_page()) {
         errors.add(fault.field.id(), fault.text.clone());
     }
     errors

@@ -5,10 +5,11 @@ use super::browser_words::browser_words;
 use super::form_fault::{FormFault, FormField};
 use super::page_request::{PageRequest, PageResult, errors};
 use super::route::ConsoleRoute;
-use crate::domain::{Entry, PrincipalId, Session, SessionId};
+use crate::domain::{AccountError, Entry, Session, SessionId};
 use crate::edge::http::pages::views::{
-    ConfirmView, HiddenField, Section, SessionRow, SessionsView, Stamp, effect_words,
+    ConfirmView, HiddenField, Section, SessionRow, SessionsView, Stamp,
 };
+use crate::service::ManagementError;
 
 /// Shows the sessions.
 pub async fn show(request: &PageRequest<'_>) -> PageResult {
@@ -22,9 +23,9 @@ pub async fn end(request: &PageRequest<'_>) -> PageResult {
         return answer;
     }
     let Some(id) = request.form.get("id").and_then(|id| id.parse().ok()).map(SessionId) else {
-        return show_with(request, Some(&FormFault::no_session())).await;
+        return show_with(request, Some(&FormFault::from(&ManagementError::NotAllowed(AccountError::NoSuchSession)))).await;
     };
-    let is_own = request.session()?.id == id;
+    let is_own = request.granted.session().is_some_and(|session| session.id == id);
     let ended = request.console.sessions.end_one(&request.granted, id, request.origin()).await;
     match ended {
         Ok(_) if is_own => {
@@ -82,10 +83,9 @@ async fn check(request: &PageRequest<'_>, heading: &str, text: &str, button: &st
 }
 
 async fn show_with(request: &PageRequest<'_>, fault: Option<&FormFault>) -> PageResult {
-    let current = request.session()?.id;
-    let principal: PrincipalId = request.granted.principal();
-    let mut sessions = request.console.sessions.list(principal).await?;
-    sessions.sort_by_key(|session| (session.id != current, std::cmp::Reverse(session.used_at)));
+    let current = request.granted.session().map(|session| session.id);
+    let mut sessions = request.console.sessions.list(request.granted.principal()).await?;
+    sessions.sort_by_key(|session| (Some(session.id) != current, std::cmp::Reverse(session.used_at)));
     let view = SessionsView {
         frame: request.frame_for(Section::Sessions, fault),
         rows: sessions.iter().map(|session| row(session, current, request.now)).collect(),
@@ -93,7 +93,7 @@ async fn show_with(request: &PageRequest<'_>, fault: Option<&FormFault>) -> Page
     Ok(ConsoleAnswer::form(fault, &view))
 }
 
-fn row(session: &Session, current: SessionId, now: i64) -> SessionRow {
+fn row(session: &Session, current: Option<SessionId>, now: i64) -> SessionRow {
     SessionRow {
         id: session.id.0.to_string(),
         entry: if session.entry == Entry::Console { "Console" } else { "Dashboard" }.to_owned(),
@@ -103,6 +103,6 @@ fn row(session: &Session, current: SessionId, now: i64) -> SessionRow {
         created: Stamp::new(session.created_at, now),
         used: Stamp::new(session.used_at, now),
         ends: Stamp::new(session.ends_at, now),
-        is_current: session.id == current,
+        is_current: Some(session.id) == current,
     }
 }
