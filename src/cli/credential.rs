@@ -151,14 +151,16 @@ async fn execute(
         CredentialCommand::List { json, .. } => list(services, operator, json).await?,
         CredentialCommand::Add { name, account, password, .. } => {
             let password = password.read()?;
-            let addition = Addition { username: &name, password: password.expose(), permissions };
+            let password = password.expose();
+            let addition = Addition { username: &name, password, permissions, ..Addition::default() };
             let count = credentials.add(operator, addition).await?;
             say(&format!("credential {name} added; account {account} now has {count} credentials"));
         }
         CredentialCommand::Edit { name, password, source, .. } => {
             let password = (password || source.password_stdin).then(|| source.read()).transpose()?;
             let password = password.as_ref().map(|secret| secret.expose());
-            credentials.edit(operator, Edit { username: &name, password, permissions }).await?;
+            let edit = Edit { username: &name, password, permissions, ..Edit::default() };
+            credentials.edit(operator, edit).await?;
             say(&format!("credential {name} changed"));
         }
         CredentialCommand::Remove { name, account } => {

@@ -146,7 +146,8 @@ async fn logins(gateway: &Gateway, file: &Path) -> Result<DemoLogins> {
             continue;
         }
         let permissions = PermissionEdit::exactly(Permissions::only(permission));
-        let addition = Addition { username: &login.name, password: login.password.as_bytes(), permissions };
+        let password = login.password.as_bytes();
+        let addition = Addition { username: &login.name, password, permissions, ..Addition::default() };
         credentials.add(&manager, addition).await.context("the demo's credentials")?;
     }
     Ok(logins)

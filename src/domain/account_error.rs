@@ -16,6 +16,12 @@ pub enum AccountError {
     /// No account with this name, or one that was removed in the meantime.
     #[error("no such account")]
     NoSuchAccount,
+    /// The credential is not the one that the change was meant for, or has changed since its caller saw it.
+    #[error("the credential was changed in the meantime")]
+    ConditionFailed,
+    /// More credentials than are removed at once.
+    #[error("at most 200 credentials are removed at once")]
+    TooManyAtOnce,
     /// The account is suspended, so its holder cannot manage credentials.
     #[error("the account is suspended")]
     Suspended,

@@ -5,8 +5,13 @@ use std::fmt;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::common_password::is_common;
+
 /// The longest possible password, in bytes: 128 characters of at most 4 bytes each.
 pub const LONGEST_BYTES: usize = 512;
+
+/// The number of characters from which on a password that a person has chosen needs neither a letter nor a digit.
+const LONG: usize = 15;
 
 /// A secret. It prints as `…` and is wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -55,17 +60,38 @@ impl NewPassword {
     /// # Errors
     /// The rule that is not met; the text is for the caller and never contains the password.
     pub fn parse(password: &[u8]) -> Result<NewPassword, PasswordError> {
+        NewPassword::parse_of(password, usize::MAX)
+    }
+
+    /// Parses a password of at least `long` characters without the rule for letters and digits.
+    fn parse_of(password: &[u8], long: usize) -> Result<NewPassword, PasswordError> {
         let text = std::str::from_utf8(password).map_err(|_| PasswordError::NotText)?;
+        let length = text.chars().count();
         if text.chars().any(char::is_control) {
             Err(PasswordError::Control)
-        } else if !(8..=128).contains(&text.chars().count()) {
+        } else if !(8..=128).contains(&length) {
             Err(PasswordError::Length)
+        } else if length >= long {
+            Ok(NewPassword(Secret::new(password.to_vec())))
         } else if !text.chars().any(char::is_alphabetic) {
             Err(PasswordError::NoLetter)
         } else if !text.chars().any(|c| c.is_ascii_digit()) {
             Err(PasswordError::NoDigit)
         } else {
             Ok(NewPassword(Secret::new(password.to_vec())))
+        }
+    }
+
+    /// Parses a password that a person has chosen. From 15 characters on, it needs neither a letter nor a digit. One of the most common
+    /// passwords is refused.
+    ///
+    /// # Errors
+    /// As [`NewPassword::parse`], and [`PasswordError::Common`].
+    pub fn parse_chosen(password: &[u8]) -> Result<NewPassword, PasswordError> {
+        let parsed = NewPassword::parse_of(password, LONG)?;
+        match is_common(parsed.secret().expose()) {
+            true => Err(PasswordError::Common),
+            false => Ok(parsed),
         }
     }
 
@@ -93,6 +119,9 @@ pub enum PasswordError {
     /// A password that is not UTF-8.
     #[error("password must be UTF-8 text")]
     NotText,
+    /// A password that many people use.
+    #[error("password is one of the most common ones, choose another one")]
+    Common,
 }
 
 #[cfg(test)]

@@ -85,6 +85,7 @@ impl Core {
         let access = Access::new(store.clone(), hasher.clone(), epochs.clone(), metrics.clone(), auth);
         let access = Arc::new(access.map_err(StartError::Random)?);
         let mutations = Mutations::new(store.clone(), hasher, epochs, cluster.clone(), metrics.clone());
+        let mutations = mutations.beside(&access);
         Ok(Core { metrics, store, cluster, access, mutations })
     }
 }

@@ -42,7 +42,7 @@ impl Accounts {
     /// As [`Accounts::get`], and [`ManagementError::Unconfirmed`].
     pub async fn get_for_change(&self, name: &str) -> Result<Account, ManagementError> {
         match self.get(name).await {
-            Err(refusal) => Err(self.mutations.settled(None, refusal).await),
+            Err(refusal) => Err(self.mutations.settled(&[], refusal).await),
             Ok(account) => Ok(account),
         }
     }
@@ -164,6 +164,6 @@ impl Accounts {
 
     fn asked(&self, action: AuditAction, subject: &str, change: String) -> RequestedChange {
         let (actor, subject) = (operator(), subject.to_owned());
-        RequestedChange { action, actor, subject, change, origin: self.origin.clone() }
+        RequestedChange { action, actor, subject, change, origin: self.origin.clone(), account: None }
     }
 }

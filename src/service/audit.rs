@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::domain::Entry;
+use crate::domain::{AccountId, Entry};
 use crate::state::audit::{News, Record, Weight};
 
 const COMMAND_LINE: &str = "command line";
@@ -133,6 +133,8 @@ pub struct RequestedChange {
     pub change: String,
     /// The origin of the request.
     pub origin: Origin,
+    /// The account that the change concerns, if it is known.
+    pub account: Option<AccountId>,
 }
 
 impl RequestedChange {

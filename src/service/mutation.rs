@@ -5,16 +5,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use thiserror::Error;
+use tokio::task::JoinError;
 use tracing::error;
 
+use super::access::Access;
+use super::activity::Activity;
 use super::audit::{AuditAction, AuditOutcome, RequestedChange};
 use super::write_turns::{WriteTurn, WriteTurns};
 use crate::domain::{
-    AccountError, AccountId, Canonical, NewPassword, PasswordError, PermissionsError, StoredHash,
+    AccountError, AccountId, Canonical, NewPassword, NoteError, PasswordError, PermissionsError, StoredHash,
     Unavailable, UsernameError,
 };
 use crate::state::cluster::{Cluster, Unconfirmed};
 use crate::state::hashing::{HashShare, Hasher};
+use crate::state::last_uses::LastUses;
 use crate::state::store::{MutationError, Store, StoreError, Written};
 use crate::state::{Epochs, Metrics};
 
@@ -31,6 +35,9 @@ pub enum ManagementError {
     /// The permissions are invalid.
     #[error(transparent)]
     Permissions(#[from] PermissionsError),
+    /// The note is invalid.
+    #[error(transparent)]
+    Note(#[from] NoteError),
     /// The existing accounts and credentials do not allow it.
     #[error(transparent)]
     NotAllowed(#[from] AccountError),
@@ -53,6 +60,7 @@ impl ManagementError {
             ManagementError::Username(_)
             | ManagementError::Password(_)
             | ManagementError::Permissions(_)
+            | ManagementError::Note(_)
             | ManagementError::NotAllowed(_) => false,
         }
     }
@@ -96,6 +104,8 @@ pub struct Mutations {
     cluster: Arc<Cluster>,
     metrics: Arc<Metrics>,
     writing: Arc<WriteTurns>,
+    activity: Arc<Activity>,
+    pub(super) last_uses: Arc<LastUses>,
 }
 
 impl Mutations {
@@ -114,7 +124,22 @@ impl Mutations {
                 metrics.expect_mutation(action.as_str(), outcome);
             }
         }
-        Mutations { store, hasher, epochs, cluster, metrics, writing: Arc::default() }
+        Mutations {
+            store,
+            hasher,
+            epochs,
+            cluster,
+            metrics,
+            writing: Arc::default(),
+            activity: Arc::default(),
+            last_uses: Arc::default(),
+        }
+    }
+
+    /// The same, beside the decision of this process: changes are noted in its activity, and its last uses are shown first.
+    pub fn beside(self, access: &Access) -> Mutations {
+        let (activity, last_uses) = (access.activity().clone(), access.last_uses().clone());
+        Mutations { activity, last_uses, ..self }
     }
 
     /// Hashes a new password, within the share of those that ask for it.
@@ -140,50 +165,88 @@ impl Mutations {
         work: impl Future<Output = Result<Written<T>, ManagementError>> + Send + 'static,
     ) -> Result<T, ManagementError> {
         let mutations = self.clone();
-        let unended = Unended { mutations: self.clone(), asked: Some(asked) };
+        let unended = Unended { mutations: self.clone(), asked: vec![asked] };
         let task = tokio::spawn(async move {
             let mut unended = unended;
-            let outcome = match work.await {
-                Ok(written) => {
-                    let committed = Instant::now();
-                    let change = &written.change;
-                    match change.ends_login {
-                        true => mutations.epochs.raise_and_forget(&change.name),
-                        false => mutations.epochs.raise(&change.name),
-                    }
-                    let asked = unended.asked.as_ref();
-                    let news = asked.and_then(RequestedChange::news);
-                    let confirmed = mutations.cluster.announce(change, news).await;
-                    if asked.is_some_and(|asked| asked.action.revokes()) {
-                        mutations.metrics.revocation_seconds.observe(committed.elapsed().as_secs_f64());
-                    }
-                    confirmed.map(|()| written.value).map_err(ManagementError::from)
-                }
-                Err(refusal) => {
-                    let refusal = match refusal {
-                        ManagementError::Store(error) => {
-                            // It may have been committed. The others find out by themselves.
-                            mutations.epochs.raise(&name);
-                            mutations.in_doubt(error)
-                        }
-                        refusal => refusal,
-                    };
-                    let revokes = unended.asked.as_ref().is_some_and(|asked| asked.action.revokes());
-                    match revokes {
-                        true => Err(mutations.settled(Some(&name), refusal).await),
-                        false => Err(refusal),
-                    }
-                }
-            };
-            match unended.asked.take() {
+            let outcome = mutations.bring_into_effect(unended.asked.first(), &[name], work).await;
+            match unended.asked.pop() {
                 Some(asked) => mutations.note(&asked, outcome),
                 None => outcome,
             }
         });
-        task.await.unwrap_or_else(|panic| {
-            error!(%panic, "a change did not come to its end");
-            Err(cut_off())
-        })
+        ended(task.await)
+    }
+
+    /// Makes removals that are one change, as [`Mutations::run`] does, with a line in the audit trail for each. `work` returns for each
+    /// name whether it was there. The outcomes are in the order of the names.
+    pub(super) async fn run_removals(
+        &self,
+        asked: Vec<RequestedChange>,
+        names: Vec<Canonical>,
+        work: impl Future<Output = Result<Written<Vec<bool>>, ManagementError>> + Send + 'static,
+    ) -> Result<Vec<Result<(), ManagementError>>, ManagementError> {
+        let mutations = self.clone();
+        let unended = Unended { mutations: self.clone(), asked };
+        let task = tokio::spawn(async move {
+            let mut unended = unended;
+            let were_there = mutations.bring_into_effect(unended.asked.first(), &names, work).await;
+            let outcomes: Vec<Result<(), ManagementError>> = match were_there {
+                Ok(were_there) => {
+                    let missing = match were_there.contains(&false) {
+                        true => Err(mutations.settled(&names, AccountError::NoSuchCredential.into()).await),
+                        false => Ok(()),
+                    };
+                    were_there
+                        .iter()
+                        .map(|was_there| if *was_there { Ok(()) } else { missing.clone() })
+                        .collect()
+                }
+                Err(refusal) => vec![Err(refusal); names.len()],
+            };
+            let asked = std::mem::take(&mut unended.asked);
+            Ok(asked.iter().zip(outcomes).map(|(asked, outcome)| mutations.note(asked, outcome)).collect())
+        });
+        ended(task.await)
+    }
+
+    /// Makes a change, and waits until it is in effect everywhere.
+    async fn bring_into_effect<T>(
+        &self,
+        asked: Option<&RequestedChange>,
+        names: &[Canonical],
+        work: impl Future<Output = Result<Written<T>, ManagementError>>,
+    ) -> Result<T, ManagementError> {
+        let revokes = asked.is_some_and(|asked| asked.action.revokes());
+        match work.await {
+            Ok(written) => {
+                let committed = Instant::now();
+                let change = &written.change;
+                match change.ends_login {
+                    true => self.epochs.raise_and_forget(&change.name),
+                    false => self.epochs.raise(&change.name),
+                }
+                let news = asked.and_then(RequestedChange::news);
+                let confirmed = self.cluster.announce(change, news).await;
+                if revokes {
+                    self.metrics.revocation_seconds.observe(committed.elapsed().as_secs_f64());
+                }
+                confirmed.map(|()| written.value).map_err(ManagementError::from)
+            }
+            Err(refusal) => {
+                let refusal = match refusal {
+                    ManagementError::Store(error) => {
+                        // It may have been committed. The others find out by themselves.
+                        names.iter().for_each(|name| self.epochs.raise(name));
+                        self.in_doubt(error)
+                    }
+                    refusal => refusal,
+                };
+                match revokes {
+                    true => Err(self.settled(names, refusal).await),
+                    false => Err(refusal),
+                }
+            }
+        }
     }
 
     /// Tells for how long it may take until a change is in effect that was perhaps committed.
@@ -196,18 +259,12 @@ impl Mutations {
 
     /// Returns a refusal once it is true in every process, if it says that there is nothing left to revoke. The change that has led to it
     /// may have been made by a process that died before anybody was told, or by a call that was answered with an error.
-    pub(super) async fn settled(
-        &self,
-        name: Option<&Canonical>,
-        refusal: ManagementError,
-    ) -> ManagementError {
+    pub(super) async fn settled(&self, names: &[Canonical], refusal: ManagementError) -> ManagementError {
         match refusal {
             ManagementError::NotAllowed(AccountError::NoSuchCredential | AccountError::NoSuchAccount) => {
                 let settled = self.cluster.settle().await;
                 // The wait was for the other processes. This one may not have read of that change yet.
-                if let Some(name) = name {
-                    self.epochs.raise(name);
-                }
+                names.iter().for_each(|name| self.epochs.raise(name));
                 settled.err().map_or(refusal, ManagementError::Unconfirmed)
             }
             refusal => refusal,
@@ -233,6 +290,7 @@ impl Mutations {
         if matches!(outcome, Err(ManagementError::Store(_))) {
             self.metrics.store_errors.inc();
         }
+        self.activity.changed(asked, told);
         asked.record(told);
         outcome
     }
@@ -242,16 +300,27 @@ impl Mutations {
 /// and everything that was read before is stale.
 struct Unended {
     mutations: Mutations,
-    asked: Option<RequestedChange>,
+    asked: Vec<RequestedChange>,
 }
 
 impl Drop for Unended {
     fn drop(&mut self) {
-        if let Some(asked) = self.asked.take() {
+        let asked = std::mem::take(&mut self.asked);
+        if !asked.is_empty() {
             self.mutations.epochs.raise_all();
-            let _: Result<(), ManagementError> = self.mutations.note(&asked, Err(cut_off()));
+        }
+        for asked in &asked {
+            let _: Result<(), ManagementError> = self.mutations.note(asked, Err(cut_off()));
         }
     }
+}
+
+/// The result of the task of a change.
+fn ended<T>(task: Result<Result<T, ManagementError>, JoinError>) -> Result<T, ManagementError> {
+    task.unwrap_or_else(|panic| {
+        error!(%panic, "a change did not come to its end");
+        Err(cut_off())
+    })
 }
 
 fn cut_off() -> ManagementError {
@@ -284,6 +353,7 @@ mod tests {
             subject: "john".to_owned(),
             change: String::new(),
             origin: Origin::CommandLine,
+            account: None,
         };
         let name = Canonical::of(b"john").unwrap();
         let failed = |action: &str| {

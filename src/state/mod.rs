@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod epoch;
 pub mod file_access;
 pub mod hashing;
+pub mod last_uses;
 pub mod metrics;
 mod raised;
 pub mod session_uses;

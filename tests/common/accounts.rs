@@ -47,7 +47,8 @@ pub fn add_credential(config: &Path, account: &str, name: &str, password: &str, 
         let services = Services::open(&config).await.unwrap();
         let operator = services.credentials.operator(account, Origin::CommandLine).await.unwrap();
         let permissions = PermissionEdit::exactly(permissions.parse().unwrap());
-        let addition = Addition { username: name, password: password.as_bytes(), permissions };
+        let password = password.as_bytes();
+        let addition = Addition { username: name, password, permissions, ..Addition::default() };
         services.credentials.add(&operator, addition).await.unwrap();
         services.close().await;
     });

@@ -70,7 +70,9 @@ async fn open(folder: &TempDir) -> Store {
 impl Gateway {
     async fn add(&self, username: &str) -> Result<u64, ManagementError> {
         let permissions = PermissionEdit::default();
-        self.credentials.add(&self.holder, Addition { username, password: PASSWORD, permissions }).await
+        self.credentials
+            .add(&self.holder, Addition { username, password: PASSWORD, permissions, ..Addition::default() })
+            .await
     }
 
     async fn opens(&self, username: &str, password: &[u8]) -> bool {
@@ -86,7 +88,8 @@ fn canonical(name: &str) -> Canonical {
 }
 
 fn edit<'a>(username: &'a str, password: Option<&'a [u8]>, permissions: &str) -> Edit<'a> {
-    Edit { username, password, permissions: PermissionEdit::from_json(permissions).unwrap() }
+    let permissions = PermissionEdit::from_json(permissions).unwrap();
+    Edit { username, password, permissions, ..Edit::default() }
 }
 
 #[tokio::test]
@@ -118,7 +121,7 @@ async fn every_refusal_has_its_name() {
     assert_eq!(g.add("HOLDER").await, Err(AccountError::NameTaken.into()));
     assert!(matches!(g.add("jo").await, Err(ManagementError::Username(_))));
     let permissions = PermissionEdit::default();
-    let weak = Addition { username: "weak", password: b"password", permissions };
+    let weak = Addition { username: "weak", password: b"password", permissions, ..Addition::default() };
     assert!(matches!(g.credentials.add(by, weak).await, Err(ManagementError::Password(_))));
     let above = edit("john", None, r#"{"web":1}"#);
     assert_eq!(g.credentials.edit(by, above).await, Err(AccountError::AboveRights(Permission::Web).into()));

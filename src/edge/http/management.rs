@@ -169,12 +169,14 @@ impl Call<'_> {
                 let username = needed()?;
                 let password = password.ok_or(Refusal::Malformed("password is missing".into()))?;
                 let permissions = permissions.unwrap_or_default();
-                let addition = Addition { username, password: password.as_bytes(), permissions };
+                let password = password.as_bytes();
+                let addition = Addition { username, password, permissions, ..Addition::default() };
                 self.credentials.add(&manager, addition).await
             }
             CredentialsAction::Edit => {
                 let permissions = permissions.unwrap_or_default();
-                let edit = Edit { username: needed()?, password: password.map(str::as_bytes), permissions };
+                let (username, password) = (needed()?, password.map(str::as_bytes));
+                let edit = Edit { username, password, permissions, ..Edit::default() };
                 self.credentials.edit(&manager, edit).await
             }
             CredentialsAction::Remove => self.credentials.remove(&manager, needed()?).await,
@@ -380,7 +382,11 @@ fn ended(status: u16, whole: bool) -> Exchange {
 fn refusal_of(refusal: service::ManagementError) -> Refusal {
     use service::ManagementError as E;
     match refusal {
-        E::Username(_) | E::Password(_) | E::Permissions(_) | E::NotAllowed(AccountError::AboveRights(_)) => {
+        E::Username(_)
+        | E::Password(_)
+        | E::Permissions(_)
+        | E::Note(_)
+        | E::NotAllowed(AccountError::AboveRights(_) | AccountError::TooManyAtOnce) => {
             Refusal::Malformed(refusal.to_string().into())
         }
         // The holder lost its rights during the call.
@@ -390,7 +396,9 @@ fn refusal_of(refusal: service::ManagementError) -> Refusal {
         E::NotAllowed(AccountError::NoSuchCredential | AccountError::NoSuchSession) => {
             Refusal::NotFound(refusal.to_string().into())
         }
-        E::NotAllowed(AccountError::NameTaken) => Refusal::Conflict(refusal.to_string().into()),
+        E::NotAllowed(AccountError::NameTaken | AccountError::ConditionFailed) => {
+            Refusal::Conflict(refusal.to_string().into())
+        }
         E::Busy => Refusal::Overloaded("Temporarily unavailable, try again".into()),
         E::Store(_) => Refusal::Overloaded("The change was not made, try again".into()),
         E::Unconfirmed(Unconfirmed::Silent(_)) => {

@@ -27,13 +27,15 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::activity::Activity;
 use crate::config::AuthSettings;
 use crate::domain::password::LONGEST_BYTES;
 use crate::domain::{
-    Canonical, Denial, Entry, Moment, Permission, Permissions, Presented, PrincipalKind, RefusalReason,
-    SessionDigest, Unavailable,
+    AccountId, Canonical, Denial, Entry, Moment, Permission, Permissions, Presented, PrincipalKind,
+    RefusalReason, SessionDigest, Unavailable,
 };
 use crate::state::cache::Verified;
+use crate::state::last_uses::LastUses;
 use crate::state::metrics::{DecisionOutcome, Lookup};
 use crate::state::session_uses::SessionUses;
 use crate::state::store::{SessionRow, Store};
@@ -61,6 +63,7 @@ pub struct Access {
     cache: Arc<Cache>,
     throttle: Arc<Throttle>,
     uses: UseBuffer,
+    activity: Arc<Activity>,
     denials: DenialLog,
     reads: RowReads,
     session_reads: SharedReads<SessionDigest, SessionRow>,
@@ -75,7 +78,8 @@ type Wanted = (Entry, Option<Permission>);
 /// The reason for which nobody was identified.
 #[derive(Clone, Copy)]
 enum NotIdentified {
-    Denied(Denial, RepeatKey),
+    /// With the account whose principal was presented, if there is one.
+    Denied(Denial, RepeatKey, Option<AccountId>),
     Unavailable(Unavailable),
 }
 
@@ -104,6 +108,7 @@ impl Access {
             entries.live_sessions() as f64
         });
         metrics.show_trust(&epochs);
+        let activity = Arc::new(Activity::default());
         Ok(Access {
             store,
             hasher,
@@ -112,12 +117,23 @@ impl Access {
             cache,
             throttle: Arc::new(Throttle::new(settings.throttle)),
             uses: UseBuffer::new(clock::now()),
-            denials: DenialLog::new(),
+            denials: DenialLog::new(Arc::clone(&activity)),
+            activity,
             reads: RowReads::new(settings.cache_ttl),
             session_reads: SharedReads::new(settings.cache_ttl),
             session_uses: SessionUses::default(),
             look_ups: Semaphore::new(LOOK_UPS),
         })
+    }
+
+    /// The newest denials of each account, to which the changes belong as well.
+    pub fn activity(&self) -> &Arc<Activity> {
+        &self.activity
+    }
+
+    /// The last uses of principals.
+    pub fn last_uses(&self) -> &Arc<LastUses> {
+        self.uses.last()
     }
 
     /// Allows what the cache allows, without waiting. `None` is not a denial: [`Access::authorize`] decides.
@@ -193,15 +209,16 @@ impl Access {
                 self.note_verified(&verified, entry, peer.source, clock.began());
                 (DecisionOutcome::Allowed, HolderDecision::Holder(Granted::new(verified)))
             }
-            Ok(_) => {
+            Ok(verified) => {
                 let reason = RefusalReason::NotHolder.as_str();
-                let kind = DenialKind::NotHolder;
-                let denied = DenialRecord { entry, username: presented.username, peer, kind, reason };
+                let (kind, account) = (DenialKind::NotHolder, Some(verified.identity.principal.account));
+                let username = presented.username;
+                let denied = DenialRecord { entry, username, peer, kind, reason, account };
                 self.denials.write(&denied, RepeatKey::UsernameAndSource, clock.began());
                 (DecisionOutcome::NotHolder, HolderDecision::NotHolder)
             }
-            Err(NotIdentified::Denied(denial, repeat_key)) => {
-                self.denied(entry, presented, peer, denial, repeat_key, clock.began());
+            Err(NotIdentified::Denied(denial, repeat_key, account)) => {
+                self.denied(entry, presented, peer, (denial, account), repeat_key, clock.began());
                 (DecisionOutcome::Denied(denial), HolderDecision::Denied(denial))
             }
             Err(NotIdentified::Unavailable(why)) => {
@@ -238,14 +255,15 @@ impl Access {
                 self.metrics.decision(entry, permission, DecisionOutcome::Allowed);
                 return Decision::Allowed(Granted::new(verified));
             }
-            Ok((Some(lacked), _)) => {
-                NotIdentified::Denied(Denial::Lacks(lacked), RepeatKey::UsernameAndSource)
+            Ok((Some(lacked), verified)) => {
+                let account = Some(verified.identity.principal.account);
+                NotIdentified::Denied(Denial::Lacks(lacked), RepeatKey::UsernameAndSource, account)
             }
             Err(refusal) => refusal,
         };
         match refusal {
-            NotIdentified::Denied(denial, repeat_key) => {
-                self.denied(entry, presented, peer, denial, repeat_key, clock.began());
+            NotIdentified::Denied(denial, repeat_key, account) => {
+                self.denied(entry, presented, peer, (denial, account), repeat_key, clock.began());
                 self.metrics.decision(entry, permission, DecisionOutcome::Denied(denial));
                 Decision::Denied(denial)
             }
@@ -304,25 +322,26 @@ impl Access {
         entry: Entry,
         presented: Presented<'_>,
         peer: Peer<'_>,
-        denial: Denial,
+        (denial, account): (Denial, Option<AccountId>),
         repeat_key: RepeatKey,
         now: Moment,
     ) {
         let (username, reason) = (presented.username, denial.as_str());
         let kind = DenialKind::Denied(denial);
-        self.denials.write(&DenialRecord { entry, username, peer, kind, reason }, repeat_key, now);
+        self.denials.write(&DenialRecord { entry, username, peer, kind, reason, account }, repeat_key, now);
     }
 
     /// Records that a request was denied without a decision, as it has no credential.
     pub fn note_no_credential<'a>(&self, entry: Entry, peer: impl Into<Peer<'a>>, reason: &str) {
         let kind = DenialKind::NoCredential;
-        let denied = DenialRecord { entry, username: b"", peer: peer.into(), kind, reason };
+        let denied = DenialRecord { entry, username: b"", peer: peer.into(), kind, reason, account: None };
         self.denials.write(&denied, RepeatKey::SourceOnly, clock::now());
     }
 
     /// Records that a request was denied for another reason, before its credential was checked.
     pub fn note_unchecked<'a>(&self, username: &[u8], entry: Entry, peer: impl Into<Peer<'a>>, reason: &str) {
-        let denied = DenialRecord { entry, username, peer: peer.into(), kind: DenialKind::CrossSite, reason };
+        let (peer, kind) = (peer.into(), DenialKind::CrossSite);
+        let denied = DenialRecord { entry, username, peer, kind, reason, account: None };
         // Nobody has checked the username, so that there may be any number of them.
         self.denials.write(&denied, RepeatKey::SourceOnly, clock::now());
     }
@@ -337,7 +356,8 @@ impl Access {
     ) {
         let (username, reason) = (granted.name().as_str().as_bytes(), denial.as_str());
         let kind = DenialKind::Denied(denial);
-        let denied = DenialRecord { entry, username, peer: peer.into(), kind, reason };
+        let account = Some(granted.account());
+        let denied = DenialRecord { entry, username, peer: peer.into(), kind, reason, account };
         self.denials.write(&denied, RepeatKey::UsernameAndSource, clock::now());
     }
 }

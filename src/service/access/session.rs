@@ -105,7 +105,9 @@ impl Access {
                         let denial = Denial::Lacks(lacked);
                         let (username, kind) =
                             (verified.identity.name.as_bytes(), DenialKind::Denied(denial));
-                        let denied = DenialRecord { entry, username, peer, kind, reason: denial.as_str() };
+                        let account = Some(verified.identity.principal.account);
+                        let reason = denial.as_str();
+                        let denied = DenialRecord { entry, username, peer, kind, reason, account };
                         self.denials.write(&denied, RepeatKey::UsernameAndSource, clock.began());
                         (DecisionOutcome::Denied(denial), SessionDecision::Lacks(lacked))
                     }

@@ -3,8 +3,8 @@
 use super::statement::Statement;
 use super::{ChangeEffect, Mutation, MutationError, Row, Store, StoreError, Written, now, sql};
 use crate::domain::{
-    AccountError, AccountId, Canonical, Credential, CredentialId, PermissionEdit, Permissions, StoredHash,
-    Username,
+    AccountError, AccountId, Canonical, ChangeCondition, Credential, CredentialId, CredentialVersion, Note,
+    PermissionEdit, Permissions, StoredHash, Username,
 };
 
 /// The authority by which the credentials of an account are changed.
@@ -25,6 +25,8 @@ pub struct NewCredential {
     pub hash: StoredHash,
     /// The requested permissions. Those that are left out are granted.
     pub permissions: PermissionEdit,
+    /// Its note.
+    pub note: Option<Note>,
 }
 
 /// An edit of a credential. Values that are left out stay.
@@ -34,9 +36,21 @@ pub struct CredentialEdit {
     pub hash: Option<StoredHash>,
     /// The permissions that change.
     pub permissions: PermissionEdit,
+    /// Its new note; a note of `None` removes the present one.
+    pub note: Option<Option<Note>>,
+    /// The credential that it is meant for.
+    pub condition: ChangeCondition,
+}
+
+impl CredentialEdit {
+    /// Returns false for an edit of the note alone, which no decision depends on.
+    fn is_change(&self) -> bool {
+        self.hash.is_some() || self.permissions != PermissionEdit::default() || self.note.is_none()
+    }
 }
 
 pub(super) struct AccountState {
+    name: Canonical,
     rights: Permissions,
     credentials: i64,
 }
@@ -60,7 +74,8 @@ impl Store {
             .text(new.name.as_str())
             .text(new.hash.expose())
             .number(new.permissions.for_new().bits().into())
-            .number(now());
+            .number(now())
+            .optional(new.note.as_ref().map(Note::as_str));
         mutation.execute(statement).await?;
         let value = count(&mut mutation, account, 1).await?;
         Ok(Written { value, change: mutation.commit(new.name.canonical(), ChangeEffect::Grants).await? })
@@ -81,16 +96,8 @@ impl Store {
         let mut mutation = Mutation::begin(self).await?;
         let state = account_state(&mut mutation, account, by).await?;
         within(edit.permissions, state.rights)?;
-        let statement = Statement::new(sql::EDIT_CREDENTIAL)
-            .text(name.as_str())
-            .number(account.0)
-            .optional(edit.hash.as_ref().map(StoredHash::expose))
-            .number(edit.permissions.named().bits().into())
-            .number(edit.permissions.granted().bits().into())
-            .number(now());
-        if mutation.execute(statement).await? == 0 {
-            return Err(AccountError::NoSuchCredential.into());
-        }
+        check(&mut mutation, account, name, edit.condition).await?;
+        write_edit(&mut mutation, account, name, edit).await?;
         let value = u64::try_from(state.credentials).unwrap_or_default();
         let effect = match edit.hash {
             Some(_) => ChangeEffect::EndsLogin,
@@ -109,14 +116,52 @@ impl Store {
         by: Authority,
         name: &Canonical,
     ) -> Result<Written<u64>, MutationError> {
+        self.remove_credential_if(account, by, name, ChangeCondition::default()).await
+    }
+
+    /// Does the same, if the credential is the one that is meant.
+    ///
+    /// # Errors
+    /// As [`Store::add_credential`], and [`AccountError::ConditionFailed`].
+    pub async fn remove_credential_if(
+        &self,
+        account: AccountId,
+        by: Authority,
+        name: &Canonical,
+        condition: ChangeCondition,
+    ) -> Result<Written<u64>, MutationError> {
         let mut mutation = Mutation::begin(self).await?;
         account_state(&mut mutation, account, by).await?;
+        check(&mut mutation, account, name, condition).await?;
         let statement = Statement::new(sql::REMOVE_CREDENTIAL).text(name.as_str()).number(account.0);
         if mutation.execute(statement).await? == 0 {
             return Err(AccountError::NoSuchCredential.into());
         }
         let value = count(&mut mutation, account, -1).await?;
         Ok(Written { value, change: mutation.commit(*name, ChangeEffect::EndsLogin).await? })
+    }
+
+    /// Removes credentials in one transaction. Returns for each name whether it was there, in their order. The change has the name of the
+    /// account, which stands for all of its credentials.
+    ///
+    /// # Errors
+    /// As [`Store::add_credential`].
+    pub async fn remove_credentials(
+        &self,
+        account: AccountId,
+        by: Authority,
+        names: &[Canonical],
+    ) -> Result<Written<Vec<bool>>, MutationError> {
+        let mut mutation = Mutation::begin(self).await?;
+        let state = account_state(&mut mutation, account, by).await?;
+        let mut value = Vec::with_capacity(names.len());
+        for name in names {
+            let statement = Statement::new(sql::REMOVE_CREDENTIAL).text(name.as_str()).number(account.0);
+            value.push(mutation.execute(statement).await? > 0);
+        }
+        let removed = value.iter().filter(|was_there| **was_there).count();
+        count(&mut mutation, account, -i64::try_from(removed).unwrap_or_default()).await?;
+        Ok(Written { value, change: mutation.commit(state.name, ChangeEffect::Revokes).await? })
     }
 
     /// Reads the credential of that name, if the account has one.
@@ -161,7 +206,51 @@ pub(super) async fn account_state(
     if by == Authority::Holder && !row.flag("active")? {
         return Err(AccountError::Suspended.into());
     }
-    Ok(AccountState { rights: row.permissions("bits")?, credentials: row.number("credentials")? })
+    let (name, rights) = (row.username("name")?.canonical(), row.permissions("bits")?);
+    Ok(AccountState { name, rights, credentials: row.number("credentials")? })
+}
+
+/// Checks that the credential is the one that a change is meant for.
+async fn check(
+    mutation: &mut Mutation,
+    account: AccountId,
+    name: &Canonical,
+    condition: ChangeCondition,
+) -> Result<(), MutationError> {
+    if condition == ChangeCondition::default() {
+        return Ok(());
+    }
+    let statement = Statement::new(sql::CREDENTIAL_VERSION).text(name.as_str()).number(account.0);
+    let row = mutation.fetch_locked(statement).await?.ok_or(AccountError::NoSuchCredential)?;
+    let (id, version) = (CredentialId(row.number("id")?), CredentialVersion(row.number("version")?));
+    let holds = condition.id.is_none_or(|meant| meant == id)
+        && condition.version.is_none_or(|meant| meant == version);
+    if holds { Ok(()) } else { Err(AccountError::ConditionFailed.into()) }
+}
+
+async fn write_edit(
+    mutation: &mut Mutation,
+    account: AccountId,
+    name: &Canonical,
+    edit: &CredentialEdit,
+) -> Result<(), MutationError> {
+    let mut rows = 1;
+    if edit.is_change() {
+        let statement = Statement::new(sql::EDIT_CREDENTIAL)
+            .text(name.as_str())
+            .number(account.0)
+            .optional(edit.hash.as_ref().map(StoredHash::expose))
+            .number(edit.permissions.named().bits().into())
+            .number(edit.permissions.granted().bits().into())
+            .number(now());
+        rows = mutation.execute(statement).await?;
+    }
+    if let Some(note) = &edit.note {
+        let statement = Statement::new(sql::EDIT_NOTE).text(name.as_str()).number(account.0);
+        let statement = statement.optional(note.as_ref().map(Note::as_str)).number(now());
+        rows = rows.min(mutation.execute(statement).await?);
+    }
+    if rows == 0 { Err(AccountError::NoSuchCredential.into()) } else { Ok(()) }
 }
 
 async fn count(mutation: &mut Mutation, account: AccountId, difference: i64) -> Result<u64, MutationError> {
@@ -177,7 +266,7 @@ fn within(asked: PermissionEdit, rights: Permissions) -> Result<(), MutationErro
     }
 }
 
-fn credential(row: &Row) -> Result<Credential, StoreError> {
+pub(super) fn credential(row: &Row) -> Result<Credential, StoreError> {
     let active = row.flag("active")?;
     let stored = row.permissions("bits")?;
     let held = stored.and(row.permissions("rights")?);

@@ -5,9 +5,11 @@
 
 mod accounts;
 mod change;
+mod credential_pages;
 mod credentials;
 mod error;
 mod fault_log;
+mod last_uses;
 mod mutation;
 pub mod postgres;
 mod row;
@@ -32,6 +34,7 @@ use crate::domain::{AccountId, Canonical, CredentialId, Principal, PrincipalKind
 
 pub use accounts::Account;
 pub use change::{Change, ChangePosition};
+pub use credential_pages::{CredentialFilter, CredentialSlice, NameRange};
 pub use credentials::{Authority, CredentialEdit, NewCredential};
 pub use error::{MutationError, StoreError};
 pub use sessions::{BegunSession, MOST_SESSIONS, NewSession, SessionRow, SessionUse};

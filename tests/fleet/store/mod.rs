@@ -73,11 +73,13 @@ fn new(text: &str, permissions: &str) -> NewCredential {
         name: name(text),
         hash: hash("h"),
         permissions: PermissionEdit::from_json(permissions).unwrap(),
+        note: None,
     }
 }
 
 fn edit(password: Option<&str>, permissions: &str) -> CredentialEdit {
-    CredentialEdit { hash: password.map(hash), permissions: PermissionEdit::from_json(permissions).unwrap() }
+    let permissions = PermissionEdit::from_json(permissions).unwrap();
+    CredentialEdit { hash: password.map(hash), permissions, ..CredentialEdit::default() }
 }
 
 /// The present time in seconds since 1970 UTC.

@@ -93,6 +93,7 @@ impl House {
             name: Username::parse(name).unwrap(),
             hash: hash.clone(),
             permissions: PermissionEdit::from_json(permissions).unwrap(),
+            note: None,
         };
         let written =
             self.access.store.add_credential(self.account, Authority::Operator, &new).await.unwrap();
@@ -109,7 +110,8 @@ impl House {
 
     async fn edit(&self, name: &str, password: Option<&str>, permissions: &str) {
         let hash = password.map(|password| StoredHash::new(bcrypt::hash(password, COST).unwrap()));
-        let edit = CredentialEdit { hash, permissions: PermissionEdit::from_json(permissions).unwrap() };
+        let permissions = PermissionEdit::from_json(permissions).unwrap();
+        let edit = CredentialEdit { hash, permissions, ..CredentialEdit::default() };
         let (store, name) = (&self.access.store, canonical(name));
         let written = store.edit_credential(self.account, Authority::Operator, &name, &edit).await.unwrap();
         self.tell(&written.change);

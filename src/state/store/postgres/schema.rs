@@ -36,10 +36,11 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 });
 
 /// The number, the description and the text of each migration. Its file is named by the first two.
-const LISTED: [(i64, &str, &str); 3] = [
+const LISTED: [(i64, &str, &str); 4] = [
     (1, "principal", include_str!("migrations/0001_principal.sql")),
     (2, "oldest schema", include_str!("migrations/0002_oldest_schema.sql")),
     (3, "session", include_str!("migrations/0003_session.sql")),
+    (4, "credential list", include_str!("migrations/0004_credential_list.sql")),
 ];
 
 /// The state of the schema.

@@ -16,12 +16,13 @@ pub(super) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 });
 
 /// The number, the description and the text of each migration. Its file is named by the first two.
-const LISTED: [(i64, &str, &str); 5] = [
+const LISTED: [(i64, &str, &str); 6] = [
     (1, "principal", include_str!("migrations/0001_principal.sql")),
     (2, "principal cost", include_str!("migrations/0002_principal_cost.sql")),
     (3, "principal use", include_str!("migrations/0003_principal_use.sql")),
     (4, "reserved", include_str!("migrations/0004_reserved.sql")),
     (5, "session", include_str!("migrations/0005_session.sql")),
+    (6, "credential list", include_str!("migrations/0006_credential_list.sql")),
 ];
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub use credentials::{CredentialsView, EmptyList, ListChoice, ListLink};
 pub use edit::EditView;
 pub use effect_words::effect_words;
 pub use form::{FieldError, FormErrors, PasswordChoice, PermissionChoice};
-pub use frame::{ConsoleFrame, ResultBanner, Section};
+pub use frame::{ConsoleFrame, ResultBanner, Section, SectionLink};
 pub use handover::{Handover, HandoverView, ServerAddress, Snippet};
 pub use login::{LoginNotice, LoginProblem, LoginView};
 pub use logout::LogoutView;
@@ -55,3 +55,6 @@ pub use remove::{BulkRemoveRow, BulkRemoveView, RemoveView};
 pub use sessions::{SessionRow, SessionsView};
 pub use site::Site;
 pub use stamp::Stamp;
+
+#[cfg(test)]
+mod tests;
