@@ -153,7 +153,7 @@ async fn execute(
             let password = password.read()?;
             let password = password.expose();
             let addition = Addition { username: &name, password, permissions, ..Addition::default() };
-            let count = credentials.add(operator, addition).await?;
+            let count = credentials.add(operator, addition).await?.count;
             say(&format!("credential {name} added; account {account} now has {count} credentials"));
         }
         CredentialCommand::Edit { name, password, source, .. } => {
@@ -164,7 +164,7 @@ async fn execute(
             say(&format!("credential {name} changed"));
         }
         CredentialCommand::Remove { name, account } => {
-            let count = credentials.remove(operator, &name).await?;
+            let count = credentials.remove(operator, &name).await?.count;
             say(&format!("credential {name} removed; account {account} now has {count} credentials"));
         }
     }

@@ -84,7 +84,7 @@ impl Accounts {
                 Ok(mutations.store.add_account(&name, &hash, rights).await?)
             }
         };
-        self.mutations.run(asked, name.canonical(), work).await
+        self.mutations.run(asked, name.canonical(), work).await.map(|(id, _)| id)
     }
 
     /// Sets the password of the account holder.
@@ -157,7 +157,7 @@ impl Accounts {
         F: Future<Output = Result<Written<()>, ManagementError>> + Send + 'static,
     {
         match Canonical::of(asked.subject.as_bytes()) {
-            Some(name) => self.mutations.run(asked, name, work(name)).await,
+            Some(name) => self.mutations.run(asked, name, work(name)).await.map(drop),
             None => self.mutations.note(&asked, Err(AccountError::NoSuchAccount.into())),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::audit::AuditAction;
 use super::credentials::{Credentials, Manager};
-use super::mutation::ManagementError;
+use super::mutation::{Effect, ManagementError};
 use crate::domain::{AccountError, Canonical};
 
 /// The most credentials that are removed at once.
@@ -10,7 +10,7 @@ pub const MOST_AT_ONCE: usize = 200;
 
 impl Credentials {
     /// Removes credentials: at most 200, in one transaction, which is in effect everywhere as a whole. Returns the outcome for each name, in
-    /// their order. Each has its line in the audit trail.
+    /// their order, and how long it took until all were in effect. Each has its line in the audit trail.
     ///
     /// # Errors
     /// [`AccountError::TooManyAtOnce`]. Nothing has changed then. Whatever else prevents a removal is the outcome of its name.
@@ -18,17 +18,21 @@ impl Credentials {
         &self,
         by: &Manager,
         usernames: &[&str],
-    ) -> Result<Vec<Result<(), ManagementError>>, ManagementError> {
+    ) -> Result<(Vec<Result<(), ManagementError>>, Effect), ManagementError> {
         if usernames.len() > MOST_AT_ONCE {
             return Err(AccountError::TooManyAtOnce.into());
         }
         if by.is_at_command_line() {
             // Running gateways are told of each of them, for their audit trails.
-            let mut outcomes = Vec::with_capacity(usernames.len());
+            let (mut outcomes, mut effect) = (Vec::with_capacity(usernames.len()), Effect::default());
             for username in usernames {
-                outcomes.push(self.remove(by, username).await.map(drop));
+                let removed = self.remove(by, username).await;
+                if let Ok(removed) = &removed {
+                    effect = Effect { took: effect.took + removed.effect.took, ..removed.effect };
+                }
+                outcomes.push(removed.map(drop));
             }
-            return Ok(outcomes);
+            return Ok((outcomes, effect));
         }
         let asked = |username: &str| by.asked(AuditAction::CredentialRemove, username, String::new());
         let names: Vec<Option<Canonical>> =
@@ -40,8 +44,8 @@ impl Credentials {
                 requests.push(asked(username));
             }
         }
-        let mut removed = match valid.is_empty() {
-            true => Vec::new(),
+        let (removed, effect) = match valid.is_empty() {
+            true => (Vec::new(), Effect::default()),
             false => {
                 let (mutations, account, authority) = (self.mutations.clone(), by.account(), by.authority());
                 let removed = valid.clone();
@@ -51,12 +55,12 @@ impl Credentials {
                 };
                 self.mutations.run_removals(requests, valid, work).await?
             }
-        }
-        .into_iter();
+        };
+        let mut removed = removed.into_iter();
         let outcome = |(username, name): (&&str, Option<Canonical>)| match name {
             Some(_) => removed.next().unwrap_or(Err(AccountError::NoSuchCredential.into())),
             None => self.mutations.note(&asked(username), Err(AccountError::NoSuchCredential.into())),
         };
-        Ok(usernames.iter().zip(names).map(outcome).collect())
+        Ok((usernames.iter().zip(names).map(outcome).collect(), effect))
     }
 }

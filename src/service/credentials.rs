@@ -1,7 +1,7 @@
 //! The credentials of an account: get, add, edit, remove (docs/api.md), for the API and the command line.
 
 use super::audit::{AuditAction, Origin, RequestedChange, operator};
-use super::{Granted, ManagementError, Mutations};
+use super::{Effect, Granted, ManagementError, Mutations};
 use crate::domain::{
     AccountError, AccountId, Canonical, ChangeCondition, Credential, CredentialId, NewPassword, Note,
     PasswordError, PermissionEdit, PrincipalKind, Username,
@@ -60,6 +60,21 @@ pub struct Edit<'a> {
     pub note: Option<&'a str>,
     /// The credential that the change is meant for.
     pub condition: ChangeCondition,
+}
+
+/// A change of a credential that is in effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CredentialChange {
+    /// The number of credentials that the account has now.
+    pub count: u64,
+    /// The time that it took, and where it is in effect.
+    pub effect: Effect,
+}
+
+impl From<(u64, Effect)> for CredentialChange {
+    fn from((count, effect): (u64, Effect)) -> CredentialChange {
+        CredentialChange { count, effect }
+    }
 }
 
 impl Manager {
@@ -175,11 +190,15 @@ impl Credentials {
         found.or_else(|refusal| self.not_shown(by, username, refusal))
     }
 
-    /// Adds a credential. Returns how many the account has now.
+    /// Adds a credential.
     ///
     /// # Errors
     /// [`ManagementError`]; nothing has changed, unless it says otherwise.
-    pub async fn add(&self, by: &Manager, addition: Addition<'_>) -> Result<u64, ManagementError> {
+    pub async fn add(
+        &self,
+        by: &Manager,
+        addition: Addition<'_>,
+    ) -> Result<CredentialChange, ManagementError> {
         let has_note = !addition.note.is_empty();
         let asked = in_words(None, addition.permissions, has_note);
         let asked = by.asked(AuditAction::CredentialAdd, addition.username, asked);
@@ -200,13 +219,14 @@ impl Credentials {
                 Ok(mutations.store.add_credential(account, authority, &new).await?)
             })
             .await
+            .map(CredentialChange::from)
     }
 
-    /// Edits a credential. Returns how many the account has.
+    /// Edits a credential.
     ///
     /// # Errors
     /// As [`Credentials::add`].
-    pub async fn edit(&self, by: &Manager, edit: Edit<'_>) -> Result<u64, ManagementError> {
+    pub async fn edit(&self, by: &Manager, edit: Edit<'_>) -> Result<CredentialChange, ManagementError> {
         let asked = in_words(edit.password, edit.permissions, edit.note.is_some());
         let asked = by.asked(AuditAction::CredentialEdit, edit.username, asked);
         let checked = Canonical::of(edit.username.as_bytes())
@@ -232,17 +252,18 @@ impl Credentials {
                 Ok(mutations.store.edit_credential(account, authority, &name, &edit).await?)
             })
             .await
+            .map(CredentialChange::from)
     }
 
-    /// Removes a credential. Returns how many the account has now.
+    /// Removes a credential.
     ///
     /// # Errors
     /// As [`Credentials::add`].
-    pub async fn remove(&self, by: &Manager, username: &str) -> Result<u64, ManagementError> {
+    pub async fn remove(&self, by: &Manager, username: &str) -> Result<CredentialChange, ManagementError> {
         self.remove_if(by, username, ChangeCondition::default()).await
     }
 
-    /// Removes a credential, if it is the one that is meant. Returns how many the account has now.
+    /// Removes a credential, if it is the one that is meant.
     ///
     /// # Errors
     /// As [`Credentials::add`], and [`AccountError::ConditionFailed`].
@@ -251,7 +272,7 @@ impl Credentials {
         by: &Manager,
         username: &str,
         condition: ChangeCondition,
-    ) -> Result<u64, ManagementError> {
+    ) -> Result<CredentialChange, ManagementError> {
         let asked = by.asked(AuditAction::CredentialRemove, username, String::new());
         let Some(name) = Canonical::of(username.as_bytes()) else {
             return self.mutations.note(&asked, Err(AccountError::NoSuchCredential.into()));
@@ -261,7 +282,7 @@ impl Credentials {
             let _turn = mutations.turn(account).await?;
             Ok(mutations.store.remove_credential_if(account, authority, &name, condition).await?)
         };
-        self.mutations.run(asked, name, work).await
+        self.mutations.run(asked, name, work).await.map(CredentialChange::from)
     }
 
     /// Records a request that was refused before it reached this service, for example because of invalid parameters.

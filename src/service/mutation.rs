@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::task::JoinError;
@@ -19,7 +19,7 @@ use crate::domain::{
 use crate::state::cluster::{Cluster, Unconfirmed};
 use crate::state::hashing::{HashShare, Hasher};
 use crate::state::last_uses::LastUses;
-use crate::state::store::{MutationError, Store, StoreError, Written};
+use crate::state::store::{Change, MutationError, Store, StoreError, Written};
 use crate::state::{Epochs, Metrics};
 
 /// The reason for which a request was refused, failed, or is not confirmed. The texts of [`ManagementError::Store`] and
@@ -90,6 +90,16 @@ impl From<MutationError> for ManagementError {
             MutationError::Store(error) => ManagementError::Store(error),
         }
     }
+}
+
+/// The time that a change took until it was in effect, and the gateways in which it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// The time from the commit to the moment from which it was in effect; zero if nobody had to be told.
+    pub took: Duration,
+    /// The number of gateways in which it is known to be in effect, the one that made it included. What only grants is not waited for
+    /// on PostgreSQL: the others have it within milliseconds.
+    pub nodes: usize,
 }
 
 /// The words in the metrics for the outcomes of a change.
@@ -163,7 +173,18 @@ impl Mutations {
         asked: RequestedChange,
         name: Canonical,
         work: impl Future<Output = Result<Written<T>, ManagementError>> + Send + 'static,
-    ) -> Result<T, ManagementError> {
+    ) -> Result<(T, Effect), ManagementError> {
+        let work = async { work.await.map(|written| (written.value, Some(written.change))) };
+        self.run_if_changed(asked, name, work).await
+    }
+
+    /// Does the same with `work` that may turn out to be no change, of which nobody has to be told.
+    pub(super) async fn run_if_changed<T: Send + 'static>(
+        &self,
+        asked: RequestedChange,
+        name: Canonical,
+        work: impl Future<Output = Result<(T, Option<Change>), ManagementError>> + Send + 'static,
+    ) -> Result<(T, Effect), ManagementError> {
         let mutations = self.clone();
         let unended = Unended { mutations: self.clone(), asked: vec![asked] };
         let task = tokio::spawn(async move {
@@ -184,14 +205,17 @@ impl Mutations {
         asked: Vec<RequestedChange>,
         names: Vec<Canonical>,
         work: impl Future<Output = Result<Written<Vec<bool>>, ManagementError>> + Send + 'static,
-    ) -> Result<Vec<Result<(), ManagementError>>, ManagementError> {
+    ) -> Result<(Vec<Result<(), ManagementError>>, Effect), ManagementError> {
+        let work = async { work.await.map(|written| (written.value, Some(written.change))) };
         let mutations = self.clone();
         let unended = Unended { mutations: self.clone(), asked };
         let task = tokio::spawn(async move {
             let mut unended = unended;
             let were_there = mutations.bring_into_effect(unended.asked.first(), &names, work).await;
+            let mut effect = Effect::default();
             let outcomes: Vec<Result<(), ManagementError>> = match were_there {
-                Ok(were_there) => {
+                Ok((were_there, in_effect)) => {
+                    effect = in_effect;
                     let missing = match were_there.contains(&false) {
                         true => Err(mutations.settled(&names, AccountError::NoSuchCredential.into()).await),
                         false => Ok(()),
@@ -204,7 +228,8 @@ impl Mutations {
                 Err(refusal) => vec![Err(refusal); names.len()],
             };
             let asked = std::mem::take(&mut unended.asked);
-            Ok(asked.iter().zip(outcomes).map(|(asked, outcome)| mutations.note(asked, outcome)).collect())
+            let outcomes = asked.iter().zip(outcomes);
+            Ok((outcomes.map(|(asked, outcome)| mutations.note(asked, outcome)).collect(), effect))
         });
         ended(task.await)
     }
@@ -214,13 +239,13 @@ impl Mutations {
         &self,
         asked: Option<&RequestedChange>,
         names: &[Canonical],
-        work: impl Future<Output = Result<Written<T>, ManagementError>>,
-    ) -> Result<T, ManagementError> {
+        work: impl Future<Output = Result<(T, Option<Change>), ManagementError>>,
+    ) -> Result<(T, Effect), ManagementError> {
         let revokes = asked.is_some_and(|asked| asked.action.revokes());
         match work.await {
-            Ok(written) => {
-                let committed = Instant::now();
-                let change = &written.change;
+            Ok((value, None)) => Ok((value, Effect { took: Duration::ZERO, nodes: 1 })),
+            Ok((value, Some(change))) => {
+                let (committed, change) = (Instant::now(), &change);
                 match change.ends_login {
                     true => self.epochs.raise_and_forget(&change.name),
                     false => self.epochs.raise(&change.name),
@@ -230,7 +255,8 @@ impl Mutations {
                 if revokes {
                     self.metrics.revocation_seconds.observe(committed.elapsed().as_secs_f64());
                 }
-                confirmed.map(|()| written.value).map_err(ManagementError::from)
+                let in_effect = |nodes| (value, Effect { took: committed.elapsed(), nodes });
+                confirmed.map(in_effect).map_err(ManagementError::from)
             }
             Err(refusal) => {
                 let refusal = match refusal {
@@ -261,7 +287,9 @@ impl Mutations {
     /// may have been made by a process that died before anybody was told, or by a call that was answered with an error.
     pub(super) async fn settled(&self, names: &[Canonical], refusal: ManagementError) -> ManagementError {
         match refusal {
-            ManagementError::NotAllowed(AccountError::NoSuchCredential | AccountError::NoSuchAccount) => {
+            ManagementError::NotAllowed(
+                AccountError::NoSuchCredential | AccountError::NoSuchAccount | AccountError::NoSuchSession,
+            ) => {
                 let settled = self.cluster.settle().await;
                 // The wait was for the other processes. This one may not have read of that change yet.
                 names.iter().for_each(|name| self.epochs.raise(name));

@@ -55,7 +55,7 @@ async fn gateway() -> Gateway {
     let presented = Presented { username: b"holder", secret: PASSWORD };
     let decision = access.authenticate_holder(presented, SOURCE).await;
     let HolderDecision::Holder(granted) = decision else { panic!("{decision:?}") };
-    let origin = Origin::Remote { source: SOURCE, request_id: "r-1".into() };
+    let origin = Origin::Remote { source: SOURCE, request_id: "r-1".into(), entry: Entry::Api };
     let holder = Manager::holder(&granted, origin).unwrap();
     let credentials = Credentials::new(mutations);
     Gateway { store, epochs, hasher, metrics, accounts, credentials, holder, folder }

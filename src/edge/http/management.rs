@@ -181,7 +181,7 @@ impl Call<'_> {
             }
             CredentialsAction::Remove => self.credentials.remove(&manager, needed()?).await,
         };
-        let count = changed.map_err(Refused::by_service)?;
+        let count = changed.map_err(Refused::by_service)?.count;
         Ok(self.write(session, asked.format, 200, text::success(asked.format, count), None).await)
     }
 
@@ -225,7 +225,7 @@ impl Call<'_> {
             HolderDecision::Holder(granted) => {
                 self.user.get_or_init(|| granted.name().as_str().to_owned());
                 let request_id = peer.request_id.to_owned();
-                let origin = Origin::Remote { source, request_id };
+                let origin = Origin::Remote { source, request_id, entry: self.site.entry };
                 Manager::holder(&granted, origin).ok_or(Refusal::NotHolder)
             }
             HolderDecision::NotHolder => Err(Refusal::NotHolder),

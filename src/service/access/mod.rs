@@ -38,7 +38,7 @@ use crate::state::cache::Verified;
 use crate::state::last_uses::LastUses;
 use crate::state::metrics::{DecisionOutcome, Lookup};
 use crate::state::session_uses::SessionUses;
-use crate::state::store::{SessionRow, Store};
+use crate::state::store::{Store, StoredSession};
 use crate::state::throttle::Throttle;
 use crate::state::uses::UseBuffer;
 use crate::state::{Cache, Epochs, Hasher, Metrics, clock};
@@ -66,7 +66,7 @@ pub struct Access {
     activity: Arc<Activity>,
     denials: DenialLog,
     reads: RowReads,
-    session_reads: SharedReads<SessionDigest, SessionRow>,
+    session_reads: SharedReads<SessionDigest, StoredSession>,
     session_uses: SessionUses,
     /// The look-ups of unknown tokens.
     look_ups: Semaphore,

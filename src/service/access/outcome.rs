@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::domain::{
-    AccountId, Canonical, Denial, Permissions, PrincipalId, PrincipalKind, SessionFacts, Unavailable,
-    Username,
+    AccountId, Canonical, Denial, Entry, Permissions, Principal, PrincipalId, PrincipalKind, SessionFacts,
+    Unavailable, Username,
 };
 use crate::state::cache::Verified;
 
@@ -62,6 +62,23 @@ impl Granted {
     /// The session that it was granted by, as it is now; `None` for a password.
     pub fn session(&self) -> Option<SessionFacts> {
         self.0.session.as_ref().map(|session| session.facts())
+    }
+
+    /// The entry of that session.
+    pub fn session_entry(&self) -> Option<Entry> {
+        self.0.session.as_ref().map(|session| session.entry)
+    }
+
+    /// Has that session know, in this process, that the password was given at that time, in seconds since 1970 UTC.
+    pub(in crate::service) fn confirm(&self, at: i64) {
+        if let Some(session) = &self.0.session {
+            session.clock().confirm(at);
+        }
+    }
+
+    /// The row of the principal.
+    pub(in crate::service) fn row(&self) -> &Principal {
+        &self.0.identity.principal
     }
 
     /// The account it belongs to.

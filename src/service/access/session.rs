@@ -22,7 +22,7 @@ use crate::domain::{
 use crate::state::cache::{Digest, LiveSession, Proof, Verified};
 use crate::state::clock;
 use crate::state::metrics::{DecisionOutcome, Lookup};
-use crate::state::store::{SessionRow, StoreError};
+use crate::state::store::{StoreError, StoredSession};
 
 /// The number of tokens that are looked up at once of which this process knows nothing. Anybody can make them up.
 pub(super) const LOOK_UPS: usize = 16;
@@ -188,8 +188,8 @@ impl Access {
             self.store.session(token).await.map_err(|_: StoreError| self.without_store())
         };
         // Without a row, nothing can have changed: a token is not known to anybody before its session is stored, and none comes twice.
-        let is_of_now = |seen, row: Option<&SessionRow>| {
-            row.is_none_or(|SessionRow { principal, .. }| {
+        let is_of_now = |seen, row: Option<&StoredSession>| {
+            row.is_none_or(|StoredSession { principal, .. }| {
                 self.epochs.is_fresh(seen, &principal.name.canonical(), &principal.account_name.canonical())
             })
         };
@@ -207,7 +207,7 @@ impl Access {
     /// The principal of a session that was read, if that has not ended. Puts it into the cache.
     fn live(
         &self,
-        row: &SessionRow,
+        row: &StoredSession,
         token: &SessionDigest,
         seen: u64,
         clock: DecisionClock,
@@ -244,7 +244,7 @@ impl Access {
     pub(in crate::service) fn begin_session(
         &self,
         granted: &Granted,
-        row: &SessionRow,
+        row: &StoredSession,
         token: SessionDigest,
     ) -> Granted {
         // With the epoch from before the principal was read: whatever was changed since then makes it stale.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::domain::{Entry, Moment, SessionDigest, SessionFacts, SessionId};
 use crate::state::clock;
-use crate::state::store::{SessionRow, SessionUse};
+use crate::state::store::{SessionUse, StoredSession};
 
 /// The interval at which a use is noted. A session that is not used ends up to so much early.
 const NOTED_EVERY: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ pub struct IdleClock {
 
 impl LiveSession {
     /// A session as it is stored. `known` is what this process knows of its use; a later use by way of another process counts as well.
-    pub fn of(row: &SessionRow, digest: SessionDigest, known: Option<Arc<IdleClock>>) -> LiveSession {
+    pub fn of(row: &StoredSession, digest: SessionDigest, known: Option<Arc<IdleClock>>) -> LiveSession {
         let clock = known.unwrap_or_else(|| Arc::new(IdleClock::of(row)));
         clock.put_off(clock::moment_at(row.idle_until));
         clock.confirm(row.confirmed_at);
@@ -102,7 +102,7 @@ impl LiveSession {
 }
 
 impl IdleClock {
-    fn of(row: &SessionRow) -> IdleClock {
+    fn of(row: &StoredSession) -> IdleClock {
         let idle = u64::try_from(row.idle_until.saturating_sub(row.used_at)).unwrap_or_default();
         IdleClock {
             id: row.id,
@@ -165,10 +165,10 @@ mod tests {
     use super::*;
     use crate::domain::{AccountId, Permissions, Principal, PrincipalKind, StoredHash, Username};
 
-    fn row(now: Moment, idle: i64, lifetime: i64) -> SessionRow {
+    fn row(now: Moment, idle: i64, lifetime: i64) -> StoredSession {
         let at = clock::unix_time_at(now);
         let name = Username::parse("holder").unwrap();
-        SessionRow {
+        StoredSession {
             id: SessionId(1),
             entry: Entry::Web,
             created_at: at,
@@ -222,7 +222,7 @@ mod tests {
         let again = LiveSession::of(&old, digest, Some(one.clock().clone()));
         assert!(again.is_alive(now + seconds(100)) && !again.is_alive(now + seconds(111)));
         // By way of another process.
-        let newer = SessionRow { used_at: old.used_at + 90, idle_until: old.idle_until + 90, ..old };
+        let newer = StoredSession { used_at: old.used_at + 90, idle_until: old.idle_until + 90, ..old };
         LiveSession::of(&newer, digest, Some(one.clock().clone()));
         assert!(one.is_alive(now + seconds(140)));
     }
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn what_ran_out_before_the_machine_was_started_has_run_out() {
         let now = clock::now();
-        let old = SessionRow { used_at: 100, idle_until: 200, ends_at: i64::MAX, ..row(now, 1, 1) };
+        let old = StoredSession { used_at: 100, idle_until: 200, ends_at: i64::MAX, ..row(now, 1, 1) };
         let session = LiveSession::of(&old, SessionDigest::from_bytes([0; 32]), None);
         assert!(!session.is_alive(now) && !session.is_alive(Moment::ZERO));
         assert_eq!(session.facts().ends_at, i64::MAX);

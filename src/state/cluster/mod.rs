@@ -73,11 +73,11 @@ impl Cluster {
     }
 
     /// Returns when a committed change is in effect in every other process. On PostgreSQL, only revocations are waited for. `news` is for
-    /// the audit trails of the others.
+    /// the audit trails of the others. Returns the number of gateways in which it is known to be in effect, this one included.
     ///
     /// # Errors
     /// [`Unconfirmed`], if that is not known to be so.
-    pub async fn announce(&self, change: &Change, news: Option<News>) -> Result<(), Unconfirmed> {
+    pub async fn announce(&self, change: &Change, news: Option<News>) -> Result<usize, Unconfirmed> {
         match self {
             Cluster::Sockets(sockets) => sockets.announce(change, news).await,
             Cluster::Fleet(fleet) => fleet.announce(change, news).await,

@@ -37,7 +37,7 @@ pub use change::{Change, ChangePosition};
 pub use credential_pages::{CredentialFilter, CredentialSlice, NameRange};
 pub use credentials::{Authority, CredentialEdit, NewCredential};
 pub use error::{MutationError, StoreError};
-pub use sessions::{BegunSession, MOST_SESSIONS, NewSession, SessionRow, SessionUse};
+pub use sessions::{BegunSession, MOST_SESSIONS, NewSession, SessionUse, StoredSession};
 pub use sqlite::{FileId, check_access};
 pub use uses::PrincipalUse;
 

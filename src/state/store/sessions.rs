@@ -12,8 +12,7 @@ use super::{
     Change, ChangeEffect, Mutation, MutationError, Row, Store, StoreError, Written, now, principal, sql,
 };
 use crate::domain::{
-    AccountError, AccountId, Canonical, Entry, Principal, PrincipalId, Session, SessionDigest, SessionId,
-    StoredHash,
+    AccountError, Canonical, Entry, Principal, PrincipalId, Session, SessionDigest, SessionId,
 };
 
 /// The most sessions of a principal at one entry. Another login ends the oldest.
@@ -26,12 +25,8 @@ const AT_ONCE: i64 = 500;
 /// A session that is to begin.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// The account of the principal.
-    pub account: AccountId,
-    /// The principal.
-    pub principal: PrincipalId,
-    /// The hash that its password was verified against.
-    pub hash: StoredHash,
+    /// The principal, with the hash that its password was verified against.
+    pub principal: Principal,
     /// The entry that the session is for.
     pub entry: Entry,
     /// The digest of its token.
@@ -49,18 +44,18 @@ pub struct NewSession {
 }
 
 /// A session that has begun.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "other processes must be told of the end of another session"]
 pub struct BegunSession {
-    /// Its number.
-    pub id: SessionId,
+    /// The session, with the principal as it was verified.
+    pub session: StoredSession,
     /// The change by which the oldest session ended to make room.
     pub ended: Option<Change>,
 }
 
 /// A session as it is stored, with its principal. Times are in seconds since 1970 UTC.
 #[derive(Clone, Debug)]
-pub struct SessionRow {
+pub struct StoredSession {
     /// Its number.
     pub id: SessionId,
     /// The entry that it is for.
@@ -95,32 +90,32 @@ impl Store {
     /// # Errors
     /// [`AccountError::LoginChanged`], [`AccountError::Suspended`], [`AccountError::NoSuchAccount`]: the password has to be verified
     /// again. [`MutationError::Store`].
-    pub async fn begin_session(&self, new: &NewSession) -> Result<BegunSession, MutationError> {
+    pub async fn begin_session(&self, new: NewSession) -> Result<BegunSession, MutationError> {
         let mut mutation = Mutation::begin(self).await?;
         // The account first, as where credentials are changed. From here on, neither a suspension nor a new password is committed
         // before this session, which they would not end.
-        account_state(&mut mutation, new.account, Authority::Holder).await?;
-        let login =
-            mutation.fetch_locked(Statement::new(sql::SESSION_PRINCIPAL).number(new.principal.0)).await?;
+        let principal = new.principal.id();
+        account_state(&mut mutation, new.principal.account, Authority::Holder).await?;
+        let login = mutation.fetch_locked(Statement::new(sql::SESSION_PRINCIPAL).number(principal.0)).await?;
         let login = login.ok_or(AccountError::LoginChanged)?;
-        if login.text("hash")? != new.hash.expose() {
+        if login.text("hash")? != new.principal.hash.expose() {
             return Err(AccountError::LoginChanged.into());
         }
         let after = |time: Duration| new.created_at.saturating_add_unsigned(time.as_secs().max(1));
+        let (idle_until, ends_at) = (after(new.idle), after(new.lifetime));
         let begin = Statement::new(sql::BEGIN_SESSION)
-            .number(new.principal.0)
+            .number(principal.0)
             .text(new.entry.as_str())
             .text(&new.digest.to_hex())
             .number(new.created_at)
-            .number(after(new.idle))
-            .number(after(new.lifetime))
+            .number(idle_until)
+            .number(ends_at)
             .text(&new.source.to_canonical().to_string())
             .text(&new.browser);
         let row = mutation.fetch(begin).await?;
         let id = row.map(|row| row.number("id")).transpose()?;
         let id = SessionId(id.ok_or_else(|| StoreError::Unavailable("a new row has no ID".to_owned()))?);
-        let excess =
-            Statement::new(sql::END_EXCESS_SESSIONS).number(new.principal.0).text(new.entry.as_str());
+        let excess = Statement::new(sql::END_EXCESS_SESSIONS).number(principal.0).text(new.entry.as_str());
         let ended = match mutation.execute(excess.number(MOST_SESSIONS)).await? {
             0 => {
                 mutation.finish().await?;
@@ -128,14 +123,18 @@ impl Store {
             }
             _ => Some(mutation.commit(login.username("name")?.canonical(), ChangeEffect::Revokes).await?),
         };
-        Ok(BegunSession { id, ended })
+        let NewSession { entry, created_at, principal, .. } = new;
+        let (confirmed_at, used_at) = (created_at, created_at);
+        let session =
+            StoredSession { id, entry, created_at, confirmed_at, used_at, idle_until, ends_at, principal };
+        Ok(BegunSession { session, ended })
     }
 
     /// Reads the session of that token, with its principal, also if it has run out.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn session(&self, digest: &SessionDigest) -> Result<Option<SessionRow>, StoreError> {
+    pub async fn session(&self, digest: &SessionDigest) -> Result<Option<StoredSession>, StoreError> {
         let row = self.fetch(Statement::new(sql::SESSION).text(&digest.to_hex())).await?;
         let read = row.as_ref().map(session_row).transpose();
         read.inspect_err(|fault| self.note_fault(fault))
@@ -268,8 +267,8 @@ impl Store {
     }
 }
 
-fn session_row(row: &Row) -> Result<SessionRow, StoreError> {
-    Ok(SessionRow {
+fn session_row(row: &Row) -> Result<StoredSession, StoreError> {
+    Ok(StoredSession {
         id: SessionId(row.number("session_id")?),
         entry: entry(row)?,
         created_at: row.number("created_at")?,

@@ -139,18 +139,23 @@ impl FleetCluster {
     }
 
     /// Waits until a committed revocation is in effect on all nodes. All other changes are applied by the log, and are not waited for.
+    /// Returns the number of nodes in which it is in effect for sure.
     ///
     /// # Errors
     /// [`Unconfirmed`] if the database is lost meanwhile, or is another one.
-    pub(super) async fn announce(&self, change: &Change, news: Option<News>) -> Result<(), Unconfirmed> {
+    pub(super) async fn announce(&self, change: &Change, news: Option<News>) -> Result<usize, Unconfirmed> {
         let since = clock::now();
-        let ChangePosition::Logged { number, era, .. } = change.position else { return Ok(()) };
+        let own = usize::from(self.node.is_some());
+        let ChangePosition::Logged { number, era, .. } = change.position else { return Ok(own) };
         if let Some(news) = news {
             self.tell(&news).await;
         }
         match change.revokes {
-            true => self.judge(self.requests.wait(CommittedChange { number, era, since }).await),
-            false => Ok(()),
+            true => {
+                self.judge(self.requests.wait(CommittedChange { number, era, since }).await)?;
+                Ok(self.view.nodes().max(own))
+            }
+            false => Ok(own),
         }
     }
 

@@ -131,6 +131,7 @@ impl RevokerLoop {
             Ok(read) => read,
             Err(error) => return self.fail(&error),
         };
+        self.view.set_nodes(read.nodes.len());
         let ended = self.revoker.looked(clock::now(), &read, self.view.now().id);
         if self.is_elsewhere(&read) || ended.iter().any(|(_, verdict)| *verdict == RevocationVerdict::Unknown)
         {
