@@ -105,6 +105,21 @@ impl Credentials {
         self.shown(by, &format!("id {}", id.0), found.map_err(ManagementError::from))
     }
 
+    /// Does the same before a change. That there is no such credential is then true in every running gateway, too.
+    ///
+    /// # Errors
+    /// As [`Credentials::by_id`], and [`ManagementError::Unconfirmed`].
+    pub async fn by_id_for_change(
+        &self,
+        by: &Manager,
+        id: CredentialId,
+    ) -> Result<CredentialDetails, ManagementError> {
+        match self.by_id(by, id).await {
+            Err(refusal) => Err(self.mutations.settled(&[], refusal).await),
+            Ok(details) => Ok(details),
+        }
+    }
+
     /// Returns the credential of that name, with all that may be shown of it.
     ///
     /// # Errors
