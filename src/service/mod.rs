@@ -9,6 +9,7 @@ mod credential_pages;
 pub mod credentials;
 pub mod mutation;
 pub mod open_sessions;
+mod own_login;
 pub mod sessions;
 mod write_turns;
 

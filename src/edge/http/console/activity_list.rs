@@ -104,6 +104,44 @@ fn row(item: &ActivityItem, now: i64) -> ActivityRow {
     }
 }
 
+/// A change that was made, in words.
+const fn done(action: AuditAction) -> &'static str {
+    match action {
+        AuditAction::CredentialGet => "Credentials shown",
+        AuditAction::CredentialAdd => "Credential added",
+        AuditAction::CredentialEdit => "Credential changed",
+        AuditAction::CredentialRemove => "Credential removed",
+        AuditAction::AccountAdd => "Account added",
+        AuditAction::AccountPassword => "Password of the account changed",
+        AuditAction::AccountRights => "Rights of the account changed",
+        AuditAction::AccountSuspend => "Account suspended",
+        AuditAction::AccountResume => "Suspension ended",
+        AuditAction::AccountRemove => "Account removed",
+        AuditAction::SessionBegin => "Logged in",
+        AuditAction::SessionEnd => "Session ended",
+        AuditAction::SessionConfirm => "Password given again",
+    }
+}
+
+/// A change that was asked for, in words.
+const fn asked(action: AuditAction) -> &'static str {
+    match action {
+        AuditAction::CredentialGet => "show credentials",
+        AuditAction::CredentialAdd => "add a credential",
+        AuditAction::CredentialEdit => "change a credential",
+        AuditAction::CredentialRemove => "remove a credential",
+        AuditAction::AccountAdd => "add the account",
+        AuditAction::AccountPassword => "change the password of the account",
+        AuditAction::AccountRights => "change the rights of the account",
+        AuditAction::AccountSuspend => "suspend the account",
+        AuditAction::AccountResume => "end the suspension",
+        AuditAction::AccountRemove => "remove the account",
+        AuditAction::SessionBegin => "log in",
+        AuditAction::SessionEnd => "end a session",
+        AuditAction::SessionConfirm => "give the password again",
+    }
+}
+
 /// The words for a reason of the audit trail.
 fn denial(reason: &str) -> &str {
     match reason {

@@ -45,7 +45,7 @@ impl BrowserRequest {
         let cookie = cookie_name.and_then(|name| {
             cookies(head.fields().all(FieldKind::Cookie), name).find_map(SessionCookie::parse)
         });
-        let name = head.fields().get(FieldKind::UserAgent).unwrap_or_default();
+        let name = head.fields().named("user-agent").next().unwrap_or_default();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         BrowserRequest {
             method: head.method().clone(),

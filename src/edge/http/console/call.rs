@@ -19,7 +19,7 @@ use crate::edge::http::error::Refusal;
 use crate::edge::http::form_body;
 use crate::edge::http::pages::response::PageResponse;
 use crate::edge::http::pages::site::PageSite;
-use crate::edge::http::pages::views::{LoginNotice, Site};
+use crate::edge::http::pages::views::LoginNotice;
 use crate::edge::http::peer::HttpPeer;
 use crate::edge::http::proxy::exchange::Exchange;
 use crate::edge::http::refused::{self, log_refusal, status_of};
@@ -57,7 +57,7 @@ impl ConsoleCall<'_> {
         target: &Target<'_>,
     ) -> Result<Exchange, Refusal> {
         let ConsoleCall { site, console, client, plan, request_id, user } = *self;
-        if api::is_for(target) {
+        if api::is_for(&target.path) {
             let call = ApiCall { site, credentials: &console.credentials, client, plan, request_id, user };
             return Ok(call.answer(session, target).await);
         }
@@ -68,15 +68,14 @@ impl ConsoleCall<'_> {
             return Ok(PageResponse::file(file).write(session, client, request_id, within).await);
         }
         let browser = BrowserRequest::of(session.head(), client, plan, pages);
-        let look = look(pages);
         let route = ConsoleRoute::of_path(&target.path);
-        let answer = match self.page(session, target, &browser, pages, &look, route).await {
+        let answer = match self.page(session, target, &browser, pages, route).await {
             Ok(answer) => answer,
             Err(PageRefusal::Request(Refusal::ClientGone)) => return Err(Refusal::ClientGone),
             Err(refusal) => {
                 self.note_refused(&browser, &refusal);
                 let username = user.get().map_or("", |user| user);
-                Problem { site: &look, route, username, request_id }.answer(&refusal)
+                Problem { site: &pages.view, route, username, request_id }.answer(&refusal)
             }
         };
         Ok(response(answer, &browser).write(session, client, request_id, within).await)
@@ -88,7 +87,6 @@ impl ConsoleCall<'_> {
         target: &Target<'_>,
         browser: &BrowserRequest,
         pages: &PageSite,
-        look: &Site,
         route: Option<ConsoleRoute>,
     ) -> PageResult {
         let route = route.ok_or(Refusal::NotFound("Nothing has this address".into()))?;
@@ -119,7 +117,7 @@ impl ConsoleCall<'_> {
         let terms = SessionTerms { idle: pages.settings.session_idle, lifetime: pages.settings.session_lifetime };
         let login = LoginPage {
             console: self.console,
-            site: look,
+            site: &pages.view,
             place: browser.place.clone(),
             takes_cookies: browser.cookie_name.is_some(),
             encrypted: pages.configured_origin().map(|origin| origin.as_str().to_owned()),
@@ -143,7 +141,7 @@ impl ConsoleCall<'_> {
         let form_token = cookie.form_token();
         let request = PageRequest {
             console: self.console,
-            site: look,
+            site: &pages.view,
             granted,
             cookie,
             form_token,
@@ -156,7 +154,6 @@ impl ConsoleCall<'_> {
             terms: login.terms,
             browser: &browser.name,
             request_id: self.request_id,
-            is_confirmed: false.into(),
         };
         dispatch::answer(&request).await
     }
@@ -240,18 +237,6 @@ fn without_session(
     match parameters.is_empty() {
         true => ConsoleAnswer::see_other(path),
         false => ConsoleAnswer::see_other(format!("{path}?{}", parameters.join("&"))),
-    }
-}
-
-fn look(pages: &PageSite) -> Site {
-    let files = &pages.files;
-    Site {
-        title: pages.title.clone(),
-        logo: files.logo.address.clone(),
-        icon: files.icon.address.clone(),
-        stylesheet: files.stylesheet.address.clone(),
-        accent: files.accent.address.clone(),
-        script: files.script.address.clone(),
     }
 }
 

@@ -6,7 +6,7 @@ use super::list_address::{LIMITS, ListAddress};
 use super::page_request::{PageRequest, PageResult};
 use crate::domain::{Permission, Permissions, UseState};
 use crate::edge::http::pages::views::{CredentialsView, EmptyList, ListChoice, ListLink, Section};
-use crate::service::credential_pages::CredentialPageQuery;
+use crate::service::CredentialPageQuery;
 use crate::state::store::CredentialFilter;
 
 /// Shows a page of the list.
@@ -66,7 +66,7 @@ fn states(address: &ListAddress) -> Vec<ListChoice> {
 }
 
 fn limits(address: &ListAddress) -> Vec<ListLink> {
-    let link = |limit| ListLink {
+    let link = |limit: u32| ListLink {
         text: limit.to_string(),
         address: address.with_limit(limit).to_string(),
         is_current: address.limit == limit,

@@ -94,7 +94,7 @@ async fn remove_selected(
         count => format!("Removed {count} credentials."),
     };
     if failures.is_empty() {
-        return Ok(request.done(ConsoleRoute::Credentials, text, &removed.effect));
+        return Ok(request.done(ConsoleRoute::Credentials, text, &removed.effect.unwrap_or_default()));
     }
     Ok(show_rest(request, &failures, count))
 }

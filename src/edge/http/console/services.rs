@@ -18,4 +18,8 @@ pub struct Console {
     pub activity: Arc<Activity>,
     /// The addresses at which credentials are used.
     pub endpoints: Endpoints,
+    /// True if there may be other nodes, of whose denials this one knows nothing.
+    pub has_other_nodes: bool,
+    /// The start of this process in seconds since 1970.
+    pub started_at: i64,
 }
