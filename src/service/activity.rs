@@ -119,7 +119,7 @@ impl Activity {
             return;
         };
         let (entry, source) = match &asked.origin {
-            Origin::Remote { source, .. } => (Some(Entry::Api), Some(*source)),
+            Origin::Remote { source, entry, .. } => (Some(*entry), Some(*source)),
             Origin::CommandLine => (None, None),
         };
         let text = |text: &str| shown(text.as_bytes(), LONGEST_TEXT);

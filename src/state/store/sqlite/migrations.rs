@@ -42,9 +42,10 @@ mod tests {
 
     #[test]
     fn released_migrations_stay_as_they_are() {
-        let checksums = MIGRATIONS.iter().map(|migration| {
+        let released = ["d2e6dc92", "37c66119", "818a21ae", "54351c58"];
+        let checksums = MIGRATIONS.iter().take(released.len()).map(|migration| {
             migration.checksum[..4].iter().map(|byte| format!("{byte:02x}")).collect::<String>()
         });
-        assert_eq!(checksums.collect::<Vec<_>>(), ["d2e6dc92", "37c66119", "818a21ae", "54351c58"]);
+        assert_eq!(checksums.collect::<Vec<_>>(), released);
     }
 }
