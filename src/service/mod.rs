@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod mutation;
 pub mod open_sessions;
 mod own_login;
+mod selected_credentials;
 pub mod sessions;
 mod write_turns;
 

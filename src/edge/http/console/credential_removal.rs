@@ -82,10 +82,10 @@ async fn remove_selected(
     request.check_form().await?;
     let names: Vec<&str> = rows.iter().map(|details| details.credential.name.as_str()).collect();
     let removed = request.console.credentials.remove_many(manager, &names).await;
-    let removed = removed.map_err(|error| FormFault::from(&error))?;
+    let (outcomes, effect) = removed.map_err(|error| FormFault::from(&error))?;
     let failures: Vec<(&CredentialDetails, FormFault)> = rows
         .iter()
-        .zip(&removed.outcomes)
+        .zip(&outcomes)
         .filter_map(|(details, outcome)| Some((details, FormFault::from(outcome.as_ref().err()?))))
         .collect();
     let count = rows.len() - failures.len();
@@ -94,7 +94,7 @@ async fn remove_selected(
         count => format!("Removed {count} credentials."),
     };
     if failures.is_empty() {
-        return Ok(request.done(ConsoleRoute::Credentials, text, &removed.effect.unwrap_or_default()));
+        return Ok(request.done(ConsoleRoute::Credentials, text, &effect));
     }
     Ok(show_rest(request, &failures, count))
 }
