@@ -91,8 +91,12 @@ impl ApplyOptions {
             return Err(CommandError::EmptyFile(name, current.len()));
         }
         let plan = plan(&name, file, current, services, &account).await?;
-        let mut report =
-            ApplyReport { is_dry_run: self.dry_run, account, unchanged: plan.unchanged, ..ApplyReport::default() };
+        let mut report = ApplyReport {
+            is_dry_run: self.dry_run,
+            account,
+            unchanged: plan.unchanged,
+            ..ApplyReport::default()
+        };
         if !self.json {
             lines_of(&plan).iter().for_each(|line| say(line));
             say(&summary_of(&plan, &report.account, self.dry_run));
@@ -139,10 +143,14 @@ async fn plan(
             None => None,
         };
         let has_password = match (&password, &found) {
-            (Some(secret), Some(found)) if errors.is_empty() => services.accounts.has_password(found, secret).await?,
+            (Some(secret), Some(found)) if errors.is_empty() => {
+                services.accounts.has_password(found, secret).await?
+            }
             _ => false,
         };
-        if found.is_none() && let Err(error) = Username::parse_new(listed.name.as_str()) {
+        if found.is_none()
+            && let Err(error) = Username::parse_new(listed.name.as_str())
+        {
             errors.push(ConfigError::at(&listed.place, error.to_string()));
         }
         wanted.push(WantedCredential { listed: listed.clone(), password, has_password });

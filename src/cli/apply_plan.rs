@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::config::{ConfigError, CredentialFile, ListedCredential};
 use crate::domain::{
-    Canonical, ChangeCondition, Credential, CredentialDetails, CredentialVersion, Note, PermissionEdit, Permissions,
-    Secret,
+    Canonical, ChangeCondition, Credential, CredentialDetails, CredentialVersion, Note, PermissionEdit,
+    Permissions, Secret,
 };
 
 /// A listed credential with the password of its file.

@@ -71,7 +71,10 @@ impl ApplyReport {
             added: self
                 .added
                 .iter()
-                .map(|(name, password)| AddedJson { name, password: password.as_ref().map(|text| text.as_str()) })
+                .map(|(name, password)| AddedJson {
+                    name,
+                    password: password.as_ref().map(|text| text.as_str()),
+                })
                 .collect(),
             edited: self.edited.iter().map(|name| NamedJson { name }).collect(),
             removed: self.removed.iter().map(|name| NamedJson { name }).collect(),
@@ -93,8 +96,10 @@ pub fn lines_of(plan: &ApplyPlan) -> Vec<String> {
         format!("+ {name}: permissions {permissions}{}{password}", note.unwrap_or_default())
     });
     let edited = plan.edits.iter().map(|edit| format!("~ {}: {}", edit.name, differences(edit).join(", ")));
-    let removed =
-        plan.removals.iter().map(|removal| format!("- {}: permissions {}", removal.name, removal.permissions));
+    let removed = plan
+        .removals
+        .iter()
+        .map(|removal| format!("- {}: permissions {}", removal.name, removal.permissions));
     added.chain(edited).chain(removed).collect()
 }
 
@@ -106,7 +111,9 @@ pub fn summary_of(plan: &ApplyPlan, account: &str, is_dry_run: bool) -> String {
     }
     let (added, edited, removed) = (plan.additions.len(), plan.edits.len(), plan.removals.len());
     let end = if is_dry_run { "; dry run, nothing was changed" } else { "" };
-    format!("account {account}: {added} to add, {edited} to edit, {removed} to remove, {unchanged} unchanged{end}")
+    format!(
+        "account {account}: {added} to add, {edited} to edit, {removed} to remove, {unchanged} unchanged{end}"
+    )
 }
 
 fn differences(edit: &PlannedEdit) -> Vec<String> {

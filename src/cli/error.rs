@@ -62,7 +62,9 @@ pub enum CommandError {
     #[error("credential {0}: {1}")]
     OfCredential(String, ManagementError),
     /// The generated password of an added credential could not be printed.
-    #[error("credential {0} was added, and its password could not be printed: {1}; set another one with gatepost credential edit")]
+    #[error(
+        "credential {0} was added, and its password could not be printed: {1}; set another one with gatepost credential edit"
+    )]
     PasswordNotTold(String, io::Error),
     /// The system has no random numbers.
     #[error("cannot generate a password: the system has no random numbers")]

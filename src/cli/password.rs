@@ -36,7 +36,9 @@ pub fn read_file(path: &Path) -> Result<Secret, String> {
     let explain = |error: &io::Error| file_access::explain(path, FileUse::Read, error);
     let file = file_access::open_regular(path).map_err(|error| explain(&error))?;
     first_line(file).map_err(|error| match error {
-        CommandError::NoPassword(error) if error.kind() == io::ErrorKind::UnexpectedEof => "it is empty".to_owned(),
+        CommandError::NoPassword(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "it is empty".to_owned()
+        }
         CommandError::NoPassword(error) => explain(&error),
         _ => "it has more than one line, or is too long for a password".to_owned(),
     })

@@ -31,7 +31,7 @@ use crate::service::access::Access;
 use crate::service::{Credentials, Mutations, Sessions};
 use crate::state::cluster::{self, Cluster};
 use crate::state::store::Store;
-use crate::state::{Epochs, clock, Hasher, Metrics};
+use crate::state::{Epochs, Hasher, Metrics, clock};
 
 /// The longest wait at the start for the capabilities of mail backends.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
@@ -194,6 +194,8 @@ fn sites(
         let credentials = || Credentials::new(core.mutations.clone());
         let services = EntryServices {
             credentials: (entry == Entry::Api).then(credentials),
+            sessions: matches!(entry, Entry::Web | Entry::Console)
+                .then(|| Sessions::new(core.mutations.clone(), core.access.clone())),
             console: (entry == Entry::Console).then(|| console(config, &sockets.addresses, core)),
         };
         let (access, metrics) = (core.access.clone(), core.metrics.clone());

@@ -2,7 +2,9 @@
 
 use super::audit::{AuditAction, Origin, RequestedChange, operator};
 use super::{ManagementError, Mutations};
-use crate::domain::{AccountError, AccountId, Canonical, NewPassword, Permissions, Principal, Secret, Username};
+use crate::domain::{
+    AccountError, AccountId, Canonical, NewPassword, Permissions, Principal, Secret, Username,
+};
 use crate::state::hashing::HashShare;
 use crate::state::store::{Account, Written};
 
@@ -62,7 +64,11 @@ impl Accounts {
     ///
     /// # Errors
     /// [`ManagementError::Busy`].
-    pub async fn has_password(&self, principal: &Principal, secret: &Secret) -> Result<bool, ManagementError> {
+    pub async fn has_password(
+        &self,
+        principal: &Principal,
+        secret: &Secret,
+    ) -> Result<bool, ManagementError> {
         self.mutations.verifies(secret, &principal.hash).await
     }
 

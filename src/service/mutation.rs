@@ -13,8 +13,8 @@ use super::activity::Activity;
 use super::audit::{AuditAction, AuditOutcome, RequestedChange};
 use super::write_turns::{WriteTurn, WriteTurns};
 use crate::domain::{
-    AccountError, AccountId, Canonical, NewPassword, NoteError, PasswordError, PermissionsError, Secret, StoredHash,
-    Unavailable, UsernameError,
+    AccountError, AccountId, Canonical, NewPassword, NoteError, PasswordError, PermissionsError, Secret,
+    StoredHash, Unavailable, UsernameError,
 };
 use crate::state::cluster::{Cluster, Unconfirmed};
 use crate::state::hashing::{Check, HashShare, Hasher, Lane};
@@ -162,7 +162,11 @@ impl Mutations {
     }
 
     /// Returns true if the secret is the password of that hash. For the operator, who may learn it.
-    pub(super) async fn verifies(&self, secret: &Secret, stored: &StoredHash) -> Result<bool, ManagementError> {
+    pub(super) async fn verifies(
+        &self,
+        secret: &Secret,
+        stored: &StoredHash,
+    ) -> Result<bool, ManagementError> {
         let check =
             Check { stored, secret: secret.expose(), highest: 0, refused: false, share: HashShare::Operator };
         Ok(self.hasher.verify(check, Lane::Known).await?.right)

@@ -73,7 +73,8 @@ impl Credentials {
                 note: None,
                 condition: ChangeCondition { id: Some(id), version: None },
             };
-            let Written { change, .. } = store.edit_credential(account, Authority::Holder, &name, &edit).await?;
+            let Written { change, .. } =
+                store.edit_credential(account, Authority::Holder, &name, &edit).await?;
             Ok(Written { value: (), change })
         };
         let ((), effect) = self.mutations.run(asked, *granted.canonical(), work).await?;

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::http::{Response, request};
 use super::Gateway;
+use super::http::{Response, request};
 
 /// The section of a console whose origin is `http://localhost`, with more keys.
 pub fn section(keys: &str) -> String {
@@ -108,7 +108,8 @@ impl Page {
     /// The value of a hidden field.
     pub fn hidden(&self, name: &str) -> String {
         let mark = format!("name=\"{name}\" value=\"");
-        let start = self.html.find(&mark).unwrap_or_else(|| panic!("no {name} in {}", self.html)) + mark.len();
+        let start =
+            self.html.find(&mark).unwrap_or_else(|| panic!("no {name} in {}", self.html)) + mark.len();
         unescaped(self.html[start..].split('"').next().unwrap())
     }
 
@@ -154,8 +155,16 @@ pub fn encoded(fields: &[(&str, &str)]) -> String {
 fn unescaped(text: &str) -> String {
     let mut text = text.to_owned();
     for (from, to) in [
-        ("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#34;", "\""), ("&#39;", "'"), ("&#x27;", "'"),
-        ("&#60;", "<"), ("&#62;", ">"), ("&#38;", "&"), ("&amp;", "&"),
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#34;", "\""),
+        ("&#39;", "'"),
+        ("&#x27;", "'"),
+        ("&#60;", "<"),
+        ("&#62;", ">"),
+        ("&#38;", "&"),
+        ("&amp;", "&"),
     ] {
         text = text.replace(from, to);
     }

@@ -24,8 +24,15 @@ fn id_of(browser: &mut Browser, name: &str) -> String {
     ids.filter(|id| id.parse::<u64>().is_ok()).last().unwrap_or_else(|| panic!("no {name}: {}", page.html))
 }
 
-const READ: [&str; 7] =
-    ["/credentials", "/credentials/add", "/credentials/ID", "/credentials/ID/remove", "/activity", "/sessions", "/own"];
+const READ: [&str; 7] = [
+    "/credentials",
+    "/credentials/add",
+    "/credentials/ID",
+    "/credentials/ID/remove",
+    "/activity",
+    "/sessions",
+    "/own",
+];
 const CHANGED: [&str; 8] = [
     "/credentials/add",
     "/credentials/ID",
@@ -105,7 +112,8 @@ fn a_credential_opens_its_own_pages_only() {
     let mut credential = Browser::logged_in(&gateway, "joe-ci:joes-passw0rd");
     let id = id_of(&mut holder, "joe-ci");
     let token = credential.get("/own").hidden("token");
-    for path in ["/credentials", "/credentials/add", "/credentials/ID", "/credentials/ID/remove", "/activity"] {
+    for path in ["/credentials", "/credentials/add", "/credentials/ID", "/credentials/ID/remove", "/activity"]
+    {
         let page = credential.get(&path.replace("ID", &id));
         page.says(403, &["Only the account holder"]);
     }
@@ -180,7 +188,14 @@ fn unknown_addresses_and_methods() {
     let gateway = gateway();
     let mut holder = Browser::logged_in(&gateway, HOLDER);
     let is_no_page = |page: &Page| assert!(page.header("cache-control") == Some("no-store"));
-    for path in ["/nothing", "/credentials/0", "/credentials/joe-ci", "/credentials/999999", "/own/x", "/credentials/1/edit"] {
+    for path in [
+        "/nothing",
+        "/credentials/0",
+        "/credentials/joe-ci",
+        "/credentials/999999",
+        "/own/x",
+        "/credentials/1/edit",
+    ] {
         let page = holder.get(path);
         page.says(404, &["Page not found"]);
         is_no_page(&page);
@@ -236,11 +251,15 @@ fn pages_are_protected_by_their_header() {
             assert_eq!(page.header(name), Some(value), "{path}");
         }
         let policy = page.header("content-security-policy").unwrap();
-        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
         assert!(!page.html.contains("style=") && !page.html.contains("<script>"), "{path}");
     }
     let page = holder.get("/credentials");
-    let stylesheet = page.html.split("href=\"").find(|rest| rest.split('"').next().unwrap().ends_with(".css"));
+    let stylesheet =
+        page.html.split("href=\"").find(|rest| rest.split('"').next().unwrap().ends_with(".css"));
     let address = stylesheet.unwrap().split('"').next().unwrap();
     let file = get(address).send(gateway.address("console.listen"));
     assert_eq!((file.status, file.header("content-type")), (200, Some("text/css; charset=utf-8")));

@@ -39,7 +39,13 @@ fn a_generated_password_works_and_is_shown_once() {
     gateway.account("email,api");
     let mut browser = Browser::logged_in(&gateway, HOLDER);
     let token = browser.get("/credentials/add").says(200, &["Add a credential"]).hidden("token");
-    let form = [("token", token.as_str()), ("username", "Joe-CI"), ("note", "for <b>CI</b>"), ("api", "1"), ("how", "generated")];
+    let form = [
+        ("token", token.as_str()),
+        ("username", "Joe-CI"),
+        ("note", "for <b>CI</b>"),
+        ("api", "1"),
+        ("how", "generated"),
+    ];
     let page = browser.post("/credentials/add", &form);
     page.says(200, &["Joe-CI", "In effect after", "curl --user Joe-CI:", "API_URL=http://127.0.0.1"]);
     assert_eq!(page.header("cache-control"), Some("no-store"));
@@ -73,9 +79,24 @@ fn errors_stand_at_their_fields_and_the_form_stays_filled() {
         (&[("username", "fine-one"), ("note", "a\nb")], 422, "note", "one line"),
         (&[("username", "fine-one"), ("how", "typed")], 422, "password", "Type a password"),
         (&[("username", "fine-one"), ("how", "typed"), ("password", "short1")], 422, "password", "8 to 128"),
-        (&[("username", "fine-one"), ("how", "typed"), ("password", "abcdefgh")], 422, "password", "one digit"),
-        (&[("username", "fine-one"), ("how", "typed"), ("password", "12345678")], 422, "password", "one letter"),
-        (&[("username", "fine-one"), ("how", "typed"), ("password", "password1")], 422, "password", "most common"),
+        (
+            &[("username", "fine-one"), ("how", "typed"), ("password", "abcdefgh")],
+            422,
+            "password",
+            "one digit",
+        ),
+        (
+            &[("username", "fine-one"), ("how", "typed"), ("password", "12345678")],
+            422,
+            "password",
+            "one letter",
+        ),
+        (
+            &[("username", "fine-one"), ("how", "typed"), ("password", "password1")],
+            422,
+            "password",
+            "most common",
+        ),
     ];
     let long = "x".repeat(201);
     let note = [("username", "fine-one"), ("note", long.as_str())];
@@ -85,7 +106,11 @@ fn errors_stand_at_their_fields_and_the_form_stays_filled() {
         page.says(status, &[text]);
         assert!(page.html.contains(&format!("id=\"{field}-error\"")), "{field}: {}", page.html);
         let (name, value) = fields[0];
-        assert!(value.is_empty() || page.html.contains(&format!("value=\"{value}\"")), "{name}: {}", page.html);
+        assert!(
+            value.is_empty() || page.html.contains(&format!("value=\"{value}\"")),
+            "{name}: {}",
+            page.html
+        );
         for (name, value) in fields.iter().filter(|(name, _)| *name == "password") {
             assert!(!page.html.contains(&format!("value=\"{value}\"")), "{name}");
         }
@@ -97,7 +122,8 @@ fn errors_stand_at_their_fields_and_the_form_stays_filled() {
 fn a_typed_password_works() {
     let gateway = gateway();
     let mut browser = Browser::logged_in(&gateway, HOLDER);
-    let fields = [("username", "typed-one"), ("how", "typed"), ("password", "it's \"my\" <1> passw0rd"), ("api", "1")];
+    let fields =
+        [("username", "typed-one"), ("how", "typed"), ("password", "it's \"my\" <1> passw0rd"), ("api", "1")];
     browser.send("/credentials/add", "/credentials/add", &fields).says(200, &["typed-one", "In effect"]);
     assert!(Browser::new(&gateway).log_in("typed-one:it's \"my\" <1> passw0rd").status == 200);
 }
@@ -114,7 +140,10 @@ fn an_edit_says_what_it_changed() {
         browser.send(&path, &path, &[&[("version", version.as_str())], fields].concat())
     };
     let page = send(&mut browser, &[("api", "1"), ("note", "the <i>shop</i>")]);
-    page.says(200, &["Changed joe-ci: api granted, email revoked, note changed.", "In effect after", "the <i>shop</i>"]);
+    page.says(
+        200,
+        &["Changed joe-ci: api granted, email revoked, note changed.", "In effect after", "the <i>shop</i>"],
+    );
     send(&mut browser, &[("api", "1"), ("note", "the <i>shop</i>")]).says(422, &["same as what is stored"]);
     send(&mut browser, &[("api", "1"), ("web", "1"), ("note", "other")]).says(422, &["not among the rights"]);
     let typed = [("api", "1"), ("password_change", "typed"), ("password", "another-passw0rd")];
@@ -201,9 +230,11 @@ fn pages_search_and_filters() {
     first.says(200, &["61 credentials", "ci-00", "ci-49", "Never used"]);
     assert!(!first.text().contains("ci-50"));
     let link = |page: &Page, mark: &str| {
-        let links = page.html.split("href=\"/credentials?").skip(1).map(|rest| rest.split('"').next().unwrap());
+        let links =
+            page.html.split("href=\"/credentials?").skip(1).map(|rest| rest.split('"').next().unwrap());
         let found = links.filter(|link| link.contains(mark)).last();
-        format!("/credentials?{}", found.unwrap_or_else(|| panic!("no {mark}: {}", page.html))).replace("&amp;", "&")
+        format!("/credentials?{}", found.unwrap_or_else(|| panic!("no {mark}: {}", page.html)))
+            .replace("&amp;", "&")
             .replace("&#38;", "&")
     };
     let next = browser.get(&link(&first, "at="));
@@ -227,7 +258,9 @@ fn pages_search_and_filters() {
         assert!(words == "Clear" || text.contains(words), "{query}: {text}");
         assert!(!page.html.contains("<script>"), "{query}");
     }
-    for odd in ["at=zzz", "at=gt%3A%00", "limit=0", "limit=99999999999", "state=%3Cb%3E", "permission=root", "q="] {
+    for odd in
+        ["at=zzz", "at=gt%3A%00", "limit=0", "limit=99999999999", "state=%3Cb%3E", "permission=root", "q="]
+    {
         assert!(matches!(browser.get(&format!("/credentials?{odd}")).status, 200 | 400), "{odd}");
     }
 }
@@ -243,7 +276,9 @@ fn a_permission_without_effect_says_why() {
     let path = format!("/credentials/{}", id_of(&mut browser, "joe-ci"));
     browser.get(&path).says(200, &["The account doesn’t have the permission"]);
     // What cannot be chosen stays.
-    browser.send(&path, &path, &[("api", "1"), ("note", "new")]).says(200, &["Changed joe-ci: note changed."]);
+    browser
+        .send(&path, &path, &[("api", "1"), ("note", "new")])
+        .says(200, &["Changed joe-ci: note changed."]);
     gateway.command(&["account", "rights", "acme", "email,api"], "");
     assert!(!browser.get("/credentials").text().contains("doesn’t have"));
 }
@@ -253,18 +288,35 @@ fn markup_is_text_everywhere() {
     let gateway = gateway();
     let markup = "\"><script>alert(1)</script>&amp;'";
     let mut browser = Browser::logged_in(&gateway, HOLDER);
-    browser.send("/credentials/add", "/credentials/add", &[("username", "fine-one"), ("note", markup), ("api", "1")]);
+    browser.send(
+        "/credentials/add",
+        "/credentials/add",
+        &[("username", "fine-one"), ("note", markup), ("api", "1")],
+    );
     let id = id_of(&mut browser, "fine-one");
     let mut pages: Vec<Page> = ["/credentials", "/activity"].map(|path| browser.get(path)).into();
-    for path in [format!("/credentials/{id}"), format!("/credentials/{id}/remove"), format!("/credentials/remove?id={id}")] {
+    for path in [
+        format!("/credentials/{id}"),
+        format!("/credentials/{id}/remove"),
+        format!("/credentials/remove?id={id}"),
+    ] {
         pages.push(browser.get(&path));
     }
-    pages.push(browser.send("/credentials/add", "/credentials/add", &[("username", markup), ("note", markup)]));
+    pages.push(browser.send(
+        "/credentials/add",
+        "/credentials/add",
+        &[("username", markup), ("note", markup)],
+    ));
     pages.push(browser.get(&format!("/credentials?q={}", "%22%3E%3Cscript%3Ealert(1)%3C/script%3E")));
     pages.push(Browser::new(&gateway).log_in(&format!("{markup}:x")));
     pages.push(Browser::new(&gateway).get("/login?next=%22%3E%3Cscript%3Ealert(1)"));
     for page in pages {
-        assert!(!page.html.contains("<script>") && !page.html.contains("\"><s"), "{}: {}", page.address, page.html);
+        assert!(
+            !page.html.contains("<script>") && !page.html.contains("\"><s"),
+            "{}: {}",
+            page.address,
+            page.html
+        );
     }
 }
 

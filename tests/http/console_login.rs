@@ -51,7 +51,8 @@ fn unknown_wrong_and_suspended_are_one_answer() {
 fn guesses_are_throttled() {
     let gateway = gateway("");
     let mut browser = Browser::new(&gateway);
-    let throttled = (0..40).map(|n| browser.log_in(&format!("acme:wr0ng-{n}"))).find(|page| page.status == 429);
+    let throttled =
+        (0..40).map(|n| browser.log_in(&format!("acme:wr0ng-{n}"))).find(|page| page.status == 429);
     let page = throttled.expect("somebody is throttled");
     page.says(429, &["Try again in"]);
     assert!(page.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
@@ -191,7 +192,8 @@ fn other_cookies_are_no_session() {
         assert_eq!(browser.ask("POST", "/credentials/add", "username=new-one").status, 401, "{forged}");
     }
     // The name of the cookie over TLS is not that on this way.
-    let asked = get("/credentials").header("Cookie", &format!("__Host-gatepost-console={good}; gatepost={good}"));
+    let asked =
+        get("/credentials").header("Cookie", &format!("__Host-gatepost-console={good}; gatepost={good}"));
     assert_eq!(asked.send(gateway.address("console.listen")).status, 303);
 }
 

@@ -41,7 +41,9 @@ fn sessions_are_shown_and_ended() {
         first.send("/sessions", "/sessions/end", &[("id", odd)]).says(404, &["has ended already"]);
     }
     first.send("/sessions", "/sessions/end-others", &[]).says(200, &["Ended 1 other session."]);
-    assert!(second.get("/own").address.starts_with("/login") && third.get("/own").address.starts_with("/login"));
+    assert!(
+        second.get("/own").address.starts_with("/login") && third.get("/own").address.starts_with("/login")
+    );
     first.get("/sessions").says(200, &["There are no other sessions."]);
 }
 
@@ -53,11 +55,23 @@ fn a_principal_changes_its_own_password() {
         let mut other = Browser::logged_in(&gateway, login);
         let (_, old) = login.split_once(':').unwrap();
         let wrong: [(&[(&str, &str)], u16, &str); 5] = [
-            (&[("current", "wr0ng-password"), ("password", "another-passw0rd"), ("again", "another-passw0rd")], 403, "not your password"),
+            (
+                &[
+                    ("current", "wr0ng-password"),
+                    ("password", "another-passw0rd"),
+                    ("again", "another-passw0rd"),
+                ],
+                403,
+                "not your password",
+            ),
             (&[("current", old), ("password", "another-passw0rd"), ("again", "other")], 422, "not the same"),
             (&[("current", old), ("password", "short1"), ("again", "short1")], 422, "8 to 128"),
             (&[("current", old), ("password", "password1"), ("again", "password1")], 422, "most common"),
-            (&[("current", ""), ("password", "another-passw0rd"), ("again", "another-passw0rd")], 422, "Enter your password"),
+            (
+                &[("current", ""), ("password", "another-passw0rd"), ("again", "another-passw0rd")],
+                422,
+                "Enter your password",
+            ),
         ];
         for (fields, status, text) in wrong {
             browser.send("/own", "/own/password", fields).says(status, &[text]);
@@ -87,7 +101,8 @@ fn a_change_asks_for_the_password_after_five_minutes() {
         [&[("token", ""), ("username", "new-one"), ("note", "kept"), ("api", "1")], confirm].concat()
     };
     let mut post = |browser: &mut Browser, fields: Vec<(&str, &str)>| {
-        let fields: Vec<_> = fields.into_iter().map(|(n, v)| (n, if n == "token" { token.as_str() } else { v })).collect();
+        let fields: Vec<_> =
+            fields.into_iter().map(|(n, v)| (n, if n == "token" { token.as_str() } else { v })).collect();
         browser.post("/credentials/add", &fields)
     };
     post(&mut browser, new(&[])).says(422, &["Enter your password."]);
@@ -116,7 +131,8 @@ fn the_password_that_is_asked_for_again_is_throttled_as_any_guess() {
     let token = browser.get("/credentials/add").hidden("token");
     let mut guess = |n: u32| {
         let password = format!("wr0ng-{n}");
-        browser.post("/credentials/add", &[("token", &token), ("username", "new-one"), ("confirm", &password)])
+        browser
+            .post("/credentials/add", &[("token", &token), ("username", "new-one"), ("confirm", &password)])
     };
     let page = (0..40).map(&mut guess).find(|page| page.status == 429).expect("guesses are throttled");
     page.says(429, &["Too many attempts", "Try again in"]);
@@ -164,13 +180,23 @@ fn a_form_that_comes_too_late_is_filled_in_again_after_the_login() {
     assert_eq!((page.status, page.hidden("resume")), (401, resume.clone()));
     let page = browser.post("/login", &[&fields[..], &[("password", "holder-passw0rd")]].concat());
     page.says(200, &["Add a credential", "nothing was changed"]);
-    assert!(page.html.contains("value=\"late-one\"") && page.html.contains("name=\"email\" value=\"1\""), "{}", page.html);
-    assert!(page.html.contains("the &#60;b&#62;note") || page.html.contains("the &lt;b&gt;note"), "{}", page.html);
+    assert!(
+        page.html.contains("value=\"late-one\"") && page.html.contains("name=\"email\" value=\"1\""),
+        "{}",
+        page.html
+    );
+    assert!(
+        page.html.contains("the &#60;b&#62;note") || page.html.contains("the &lt;b&gt;note"),
+        "{}",
+        page.html
+    );
     // Nobody else can have a form filled in.
     let mut third = Browser::logged_in(&gateway, HOLDER);
     assert!(!third.get(&page.address).html.contains("late-one"));
     let token = page.hidden("token");
-    browser.post("/credentials/add", &[("token", &token), ("username", "late-one"), ("email", "1")]).says(200, &["late-one"]);
+    browser
+        .post("/credentials/add", &[("token", &token), ("username", "late-one"), ("email", "1")])
+        .says(200, &["late-one"]);
     // A removal of several is asked again for the same ones.
     let ids: Vec<String> = (1..4).map(|n| n.to_string()).collect();
     let fields: Vec<(&str, &str)> = ids.iter().map(|id| ("id", id.as_str())).collect();

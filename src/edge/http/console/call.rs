@@ -9,7 +9,7 @@ use super::api::{self, ApiCall};
 use super::browser_request::BrowserRequest;
 use super::login::{LoginContent, LoginPage};
 use super::page_request::{PageRefusal, PageRequest, PageResult};
-use super::problem::Problem;
+use super::problem::ProblemPage;
 use super::route::ConsoleRoute;
 use super::services::Console;
 use super::{dispatch, list_address, return_address};
@@ -25,10 +25,10 @@ use crate::edge::http::proxy::exchange::Exchange;
 use crate::edge::http::refused::{self, log_refusal, status_of};
 use crate::edge::http::service::{HttpService, Plan};
 use crate::edge::http::target::Target;
+use crate::service::Origin;
 use crate::service::access::{Granted, Peer, SessionDecision};
 use crate::service::sessions::SessionTerms;
-use crate::service::Origin;
-use crate::wire::PageForm;
+use crate::wire::{PageForm, unreserved};
 
 /// A request to the console.
 pub struct ConsoleCall<'a> {
@@ -57,11 +57,13 @@ impl ConsoleCall<'_> {
         target: &Target<'_>,
     ) -> Result<Exchange, Refusal> {
         let ConsoleCall { site, console, client, plan, request_id, user } = *self;
-        if api::is_for(&target.path) {
+        if api::is_for(&unreserved(&target.path)) {
             let call = ApiCall { site, credentials: &console.credentials, client, plan, request_id, user };
             return Ok(call.answer(session, target).await);
         }
-        let Some(pages) = &plan.pages else { return Err(Refusal::NotFound("Nothing has this address".into())) };
+        let Some(pages) = &plan.pages else {
+            return Err(Refusal::NotFound("Nothing has this address".into()));
+        };
         let within = plan.timeouts.write;
         let is_read = matches!(*session.head().method(), Method::GET | Method::HEAD);
         if let Some(file) = pages.files.find(&target.path).filter(|_| is_read) {
@@ -75,7 +77,7 @@ impl ConsoleCall<'_> {
             Err(refusal) => {
                 self.note_refused(&browser, &refusal);
                 let username = user.get().map_or("", |user| user);
-                Problem { site: &pages.view, route, username, request_id }.answer(&refusal)
+                ProblemPage { site: &pages.view, route, username, request_id }.answer(&refusal)
             }
         };
         Ok(response(answer, &browser).write(session, client, request_id, within).await)
@@ -114,7 +116,8 @@ impl ConsoleCall<'_> {
                 }
             }
         };
-        let terms = SessionTerms { idle: pages.settings.session_idle, lifetime: pages.settings.session_lifetime };
+        let terms =
+            SessionTerms { idle: pages.settings.session_idle, lifetime: pages.settings.session_lifetime };
         let login = LoginPage {
             console: self.console,
             site: &pages.view,
@@ -126,7 +129,8 @@ impl ConsoleCall<'_> {
             browser: &browser.name,
             request_id: self.request_id,
         };
-        let (form, room) = posted.map_or((PageForm::default(), None), |posted| (posted.fields, Some(posted.room)));
+        let (form, room) =
+            posted.map_or((PageForm::default(), None), |posted| (posted.fields, Some(posted.room)));
         if route == ConsoleRoute::Login {
             return self.login(session, &login, is_sent.then_some(&form), &query, granted).await;
         }
@@ -255,7 +259,9 @@ fn response(answer: ConsoleAnswer, browser: &BrowserRequest) -> PageResponse {
     };
     match (answer.cookie, browser.cookie_name) {
         (CookieChange::Keep, _) | (_, None) => response,
-        (CookieChange::Set(cookie), Some(name)) => response.with_cookie(browser.way, name, &cookie.to_value()),
+        (CookieChange::Set(cookie), Some(name)) => {
+            response.with_cookie(browser.way, name, &cookie.to_value())
+        }
         (CookieChange::Remove, Some(name)) => response.without_cookie(browser.way, name).clearing_site_data(),
     }
 }

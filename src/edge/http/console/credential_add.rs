@@ -2,10 +2,10 @@
 
 use super::answer::ConsoleAnswer;
 use super::credential_form::CredentialForm;
-use super::form_fault::{FormFault, FormField};
-use super::page_request::{PageRequest, PageResult, errors};
-use super::handover::{self, NewLogin};
 use super::credential_words;
+use super::form_fault::{FormFault, FormField};
+use super::handover::{self, NewLogin};
+use super::page_request::{PageRequest, PageResult, errors};
 use crate::domain::{AccountError, CredentialId, PermissionEdit, Permissions};
 use crate::edge::http::pages::views::{AddView, Handover, PasswordChoice, Section};
 use crate::service::ManagementError;

@@ -2,11 +2,11 @@
 
 use super::answer::ConsoleAnswer;
 use super::credential_form::CredentialForm;
+use super::credential_words;
 use super::form_fault::FormFault;
+use super::handover::{self, NewLogin};
 use super::page_request::{PageRequest, PageResult, errors};
 use super::route::ConsoleRoute;
-use super::handover::{self, NewLogin};
-use super::credential_words;
 use crate::domain::{ChangeCondition, CredentialDetails, CredentialId, CredentialVersion, Permissions};
 use crate::edge::http::pages::views::{EditView, Handover, PasswordChoice, Section};
 use crate::service::credentials::{Edit, Manager};
@@ -71,10 +71,12 @@ async fn edit(
         note: is_note_changed.then_some(form.note.as_str()),
         condition: ChangeCondition { id: Some(current.credential.id), version },
     };
-    let edited = request.console.credentials.edit(manager, edit).await.map_err(|error| FormFault::from(&error))?;
+    let edited =
+        request.console.credentials.edit(manager, edit).await.map_err(|error| FormFault::from(&error))?;
     match password {
         Some(password) => {
-            let login = NewLogin { id: current.credential.id, name: name.as_str(), permissions: after.and(rights) };
+            let login =
+                NewLogin { id: current.credential.id, name: name.as_str(), permissions: after.and(rights) };
             Ok(handover::page(request, Handover::NewPassword, &login, &password, &edited.effect))
         }
         None => {

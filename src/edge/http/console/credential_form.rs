@@ -25,7 +25,8 @@ impl CredentialForm {
     /// that has none.
     pub fn read(form: &PageForm, choice: &str, default: PasswordChoice) -> CredentialForm {
         let text = |name| form.get(name).unwrap_or_default().to_owned();
-        let is_checked = |permission: &Permission| form.get(permission.as_str()).is_some_and(|value| value == "1");
+        let is_checked =
+            |permission: &Permission| form.get(permission.as_str()).is_some_and(|value| value == "1");
         let checked = Permission::ALL.into_iter().filter(is_checked);
         CredentialForm {
             name: text("username").trim().to_owned(),
@@ -47,10 +48,7 @@ impl CredentialForm {
                 Ok(None) | Err(_) => Err(FormFault::without_random_numbers()),
             },
             PasswordChoice::Typed => match form.get("password").unwrap_or_default() {
-                "" => Err(FormFault::invalid(
-                    FormField::Password,
-                    "Type a password, or have one generated.",
-                )),
+                "" => Err(FormFault::invalid(FormField::Password, "Type a password, or have one generated.")),
                 typed => Ok(Some(Zeroizing::new(typed.to_owned()))),
             },
         }

@@ -53,7 +53,8 @@ fn home(request: &PageRequest<'_>) -> ConsoleRoute {
 /// Ends the session. It is refused everywhere when the browser is answered.
 async fn log_out(request: &PageRequest<'_>) -> PageResult {
     if !request.has_token() {
-        let text = "You have logged in again since that page was opened, so you are still logged in.".to_owned();
+        let text =
+            "You have logged in again since that page was opened, so you are still logged in.".to_owned();
         let banner = ResultBanner { text, effect: String::new(), is_done: false };
         return Ok(request.leading_to(home(request), &banner));
     }

@@ -75,7 +75,10 @@ impl FormFault {
         match denial {
             Denial::Throttled(delay) => {
                 let seconds = delay.as_millis().div_ceil(1000).max(1) as u64;
-                let text = format!("Too many attempts. Nothing was changed. Try again in {}.", seconds_in_words(seconds));
+                let text = format!(
+                    "Too many attempts. Nothing was changed. Try again in {}.",
+                    seconds_in_words(seconds)
+                );
                 FormFault { status: 429, field, text, retry_after: Some(seconds) }
             }
             Denial::Unknown | Denial::Wrong | Denial::Suspended | Denial::Lacks(_) => {
@@ -103,7 +106,9 @@ impl FormFault {
 
     /// A system without random numbers.
     pub fn without_random_numbers() -> FormFault {
-        FormFault::failure("No password can be generated at the moment. Nothing was changed. Type one, or try again.")
+        FormFault::failure(
+            "No password can be generated at the moment. Nothing was changed. Type one, or try again.",
+        )
     }
 
     /// Returns true if the fault concerns the whole page.
@@ -124,8 +129,12 @@ impl FormFault {
 impl From<&ManagementError> for FormFault {
     fn from(error: &ManagementError) -> FormFault {
         match error {
-            ManagementError::Username(error) => FormFault::invalid(FormField::Username, username_words(*error)),
-            ManagementError::Password(error) => FormFault::invalid(FormField::Password, password_words(*error)),
+            ManagementError::Username(error) => {
+                FormFault::invalid(FormField::Username, username_words(*error))
+            }
+            ManagementError::Password(error) => {
+                FormFault::invalid(FormField::Password, password_words(*error))
+            }
             ManagementError::Permissions(error) => {
                 FormFault::invalid(FormField::Permissions, permissions_words(error))
             }
@@ -169,7 +178,9 @@ fn password_words(error: PasswordError) -> &'static str {
         PasswordError::NoDigit => "The password must contain at least one digit.",
         PasswordError::Control => "The password must not contain control characters.",
         PasswordError::NotText => "The password is not valid text.",
-        PasswordError::Common => "This is one of the most common passwords. Choose another one, or have one generated.",
+        PasswordError::Common => {
+            "This is one of the most common passwords. Choose another one, or have one generated."
+        }
     }
 }
 
@@ -206,15 +217,19 @@ fn account_words(error: AccountError) -> FormFault {
         AccountError::NoSuchAccount => {
             FormFault::with_status(403, FormField::Form, "This account no longer exists.")
         }
-        AccountError::Suspended => {
-            FormFault::with_status(403, FormField::Form, "This account is suspended, so nothing can be changed.")
-        }
+        AccountError::Suspended => FormFault::with_status(
+            403,
+            FormField::Form,
+            "This account is suspended, so nothing can be changed.",
+        ),
         AccountError::NoSuchSession => {
             FormFault::with_status(404, FormField::Form, "This session has ended already.")
         }
-        AccountError::LoginChanged => {
-            FormFault::with_status(409, FormField::Form, "The password was changed in the meantime. Log in again.")
-        }
+        AccountError::LoginChanged => FormFault::with_status(
+            409,
+            FormField::Form,
+            "The password was changed in the meantime. Log in again.",
+        ),
         AccountError::ConditionFailed => FormFault::with_status(
             409,
             FormField::Form,
@@ -266,7 +281,9 @@ mod tests {
         assert!(silent.text.contains("is written, but not yet confirmed on every node"), "{}", silent.text);
         let within = Duration::from_millis(2500);
         let unknown = fault(Unconfirmed::Unknown { reason: "secret.example".into(), within });
-        assert!(unknown.text.contains("unknown if the change is written") && unknown.text.contains("within 3 s"));
+        assert!(
+            unknown.text.contains("unknown if the change is written") && unknown.text.contains("within 3 s")
+        );
         let store = fault(StoreError::Unavailable("/var/lib/x".into()));
         for fault in [silent, unknown, store] {
             assert_eq!(fault.status, 503);

@@ -25,7 +25,11 @@ pub fn open(form_token: &str, signed: &str, now: i64) -> Option<ResultBanner> {
     let age = now.checked_sub(at.parse().ok()?)?;
     // The clocks of nodes differ a little.
     let is_recent = (-SHOWN_FOR..=SHOWN_FOR).contains(&age);
-    is_recent.then(|| ResultBanner { text: text.to_owned(), effect: effect.to_owned(), is_done: is_done == "1" })
+    is_recent.then(|| ResultBanner {
+        text: text.to_owned(),
+        effect: effect.to_owned(),
+        is_done: is_done == "1",
+    })
 }
 
 #[cfg(test)]

@@ -34,7 +34,8 @@ async fn change(request: &PageRequest<'_>) -> Result<ConsoleAnswer, FormFault> {
         return Err(FormFault::invalid(FormField::Again, "The two new passwords are not the same."));
     }
     // Before the old password is checked, which may be throttled.
-    NewPassword::parse_chosen(password.as_bytes()).map_err(|error| FormFault::from(&ManagementError::from(error)))?;
+    NewPassword::parse_chosen(password.as_bytes())
+        .map_err(|error| FormFault::from(&ManagementError::from(error)))?;
     request.confirm(FormField::Current, current).await?;
     let (credentials, origin) = (&request.console.credentials, request.origin());
     let changed = credentials.change_own_password(&request.granted, password.as_bytes(), origin).await;
@@ -44,7 +45,8 @@ async fn change(request: &PageRequest<'_>) -> Result<ConsoleAnswer, FormFault> {
 
 /// Begins a new session in the place of those that the new password has ended.
 async fn log_in_again(request: &PageRequest<'_>, password: &str, effect: &Effect) -> ConsoleAnswer {
-    let presented = Presented { username: request.granted.name().as_str().as_bytes(), secret: password.as_bytes() };
+    let presented =
+        Presented { username: request.granted.name().as_str().as_bytes(), secret: password.as_bytes() };
     let (sessions, terms) = (&request.console.sessions, &request.terms);
     let begun = sessions.begin(presented, None, Entry::Console, request.peer, request.browser, terms).await;
     let BeginOutcome::Begun { cookie, .. } = begun else {
@@ -66,7 +68,10 @@ async fn show_with(request: &PageRequest<'_>, fault: Option<&FormFault>) -> Page
     let held = request.granted.permissions();
     let permissions = match &details {
         Some(details) => credential_words::pills(details),
-        None => held.iter().map(|permission| PermissionPill { name: permission.as_str(), without_effect: None }).collect(),
+        None => held
+            .iter()
+            .map(|permission| PermissionPill { name: permission.as_str(), without_effect: None })
+            .collect(),
     };
     let stored = details.as_ref().map_or(held, |details| details.credential.stored);
     let view = OwnView {

@@ -11,11 +11,11 @@ use super::signed_text::{self, SignedPurpose};
 use crate::domain::{Entry, PrincipalKind, RequestId, SessionCookie, SessionFacts};
 use crate::edge::http::error::Refusal;
 use crate::edge::http::pages::views::{ConsoleFrame, FormErrors, ResultBanner, Section, Site, effect_words};
-use crate::wire::PageForm;
 use crate::service::access::{Granted, Peer};
 use crate::service::credentials::Manager;
 use crate::service::sessions::{ConfirmOutcome, SessionTerms};
 use crate::service::{Effect, ManagementError, Origin};
+use crate::wire::PageForm;
 
 /// The time after a login or a confirmation during which changes need no password.
 const CONFIRMED_FOR: Duration = Duration::from_secs(300);

@@ -13,7 +13,7 @@ use crate::service::ManagementError;
 const HOME: &str = "/";
 
 /// A request that gets such a page.
-pub struct Problem<'a> {
+pub struct ProblemPage<'a> {
     /// The title and the files of the pages.
     pub site: &'a Site,
     /// The route that was asked for; `None` for an unknown address.
@@ -24,7 +24,7 @@ pub struct Problem<'a> {
     pub request_id: &'a RequestId,
 }
 
-impl Problem<'_> {
+impl ProblemPage<'_> {
     /// Answers with the page.
     pub fn answer(&self, refusal: &PageRefusal) -> ConsoleAnswer {
         let (site, id) = (self.site, self.request_id.as_str());
@@ -65,6 +65,8 @@ impl Problem<'_> {
             | Refusal::ClientGone
             | Refusal::Conflict(_)
             | Refusal::Misdirected
+            | Refusal::OtherOrigin
+            | Refusal::ServiceWorker
             | Refusal::HeaderTooLarge
             | Refusal::BadGateway
             | Refusal::GatewayTimeout => ProblemView::refused(site, status, &refusal.reason(), id),

@@ -19,7 +19,8 @@ const RESUMABLE: [&str; 7] = ["username", "note", "email", "api", "web", "how", 
 
 /// Returns the address of a page of the console, if `text` is one: a path that exactly a page has, and its query.
 pub fn parse(text: &str) -> Option<(ConsoleRoute, String)> {
-    let is_plain = text.len() <= LONGEST && text.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && byte != b'\\');
+    let is_plain =
+        text.len() <= LONGEST && text.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && byte != b'\\');
     if !is_plain {
         return None;
     }
@@ -60,7 +61,8 @@ pub fn after_login(next: &str, resume: &str, form_token: &str) -> String {
 /// The fields of these names as a query of at most `most` bytes. A field that does not fit is left out as a whole.
 fn form_urlencoded(form: &PageForm, names: &[&str], most: usize) -> String {
     let encoded = super::list_address::encoded;
-    let pairs = names.iter().flat_map(|name| form.all(name).map(move |value| format!("{name}={}", encoded(value))));
+    let pairs =
+        names.iter().flat_map(|name| form.all(name).map(move |value| format!("{name}={}", encoded(value))));
     pairs.fold(String::new(), |mut query, pair| {
         if query.len() + 1 + pair.len() <= most {
             query.extend((!query.is_empty()).then_some('&'));
@@ -87,9 +89,23 @@ mod tests {
         }
         let long = format!("/credentials?q={}", "a".repeat(LONGEST));
         for text in [
-            "", "//evil.example", "/\\evil.example", "\\/evil", "https://evil.example/", "/a/..//evil", "/login",
-            "/logout", "/sessions/end", "/own/password", "/credentials\t", "/credentials?\r\nx: y", "/ä", "/login?next=/",
-            "credentials", "/api/v1/credentials", &long,
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "\\/evil",
+            "https://evil.example/",
+            "/a/..//evil",
+            "/login",
+            "/logout",
+            "/sessions/end",
+            "/own/password",
+            "/credentials\t",
+            "/credentials?\r\nx: y",
+            "/ä",
+            "/login?next=/",
+            "credentials",
+            "/api/v1/credentials",
+            &long,
         ] {
             assert_eq!(parse(text), None, "{text}");
         }

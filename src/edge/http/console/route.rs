@@ -147,7 +147,8 @@ impl ConsoleRoute {
 
 /// Parses the number of a credential in its only form: digits without a leading zero.
 pub fn id_of(text: &str) -> Option<CredentialId> {
-    let is_plain = text.len() <= 19 && !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_plain =
+        text.len() <= 19 && !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
     is_plain.then(|| text.parse().ok()).flatten().map(CredentialId)
 }
 

@@ -6,9 +6,7 @@ use super::form_fault::{FormFault, FormField};
 use super::page_request::{PageRequest, PageResult, errors};
 use super::route::ConsoleRoute;
 use crate::domain::{AccountError, Entry, Session, SessionId};
-use crate::edge::http::pages::views::{
-    ConfirmView, HiddenField, Section, SessionRow, SessionsView, Stamp,
-};
+use crate::edge::http::pages::views::{ConfirmView, HiddenField, Section, SessionRow, SessionsView, Stamp};
 use crate::service::ManagementError;
 
 /// Shows the sessions.
@@ -23,7 +21,11 @@ pub async fn end(request: &PageRequest<'_>) -> PageResult {
         return answer;
     }
     let Some(id) = request.form.get("id").and_then(|id| id.parse().ok()).map(SessionId) else {
-        return show_with(request, Some(&FormFault::from(&ManagementError::NotAllowed(AccountError::NoSuchSession)))).await;
+        return show_with(
+            request,
+            Some(&FormFault::from(&ManagementError::NotAllowed(AccountError::NoSuchSession))),
+        )
+        .await;
     };
     let is_own = request.granted.session().is_some_and(|session| session.id == id);
     let ended = request.console.sessions.end_one(&request.granted, id, request.origin()).await;
@@ -63,7 +65,10 @@ async fn check(request: &PageRequest<'_>, heading: &str, text: &str, button: &st
             heading: heading.to_owned(),
             text: text.to_owned(),
             action: request.route.path(),
-            fields: id.map(|id| HiddenField { name: "id".to_owned(), value: id.to_owned() }).into_iter().collect(),
+            fields: id
+                .map(|id| HiddenField { name: "id".to_owned(), value: id.to_owned() })
+                .into_iter()
+                .collect(),
             button: button.to_owned(),
             is_removal: true,
             asks_confirmation: request.asks_confirmation(),

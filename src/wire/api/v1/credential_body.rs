@@ -162,7 +162,8 @@ impl BodyReader {
     fn common(&mut self, name: &str, value: StrictJson) -> Option<Result<(), String>> {
         Some(match name {
             "password" => text(value).and_then(|text| {
-                let password = NewPassword::parse_chosen(text.as_bytes()).map_err(|error| error.to_string())?;
+                let password =
+                    NewPassword::parse_chosen(text.as_bytes()).map_err(|error| error.to_string())?;
                 self.password = Some(password);
                 Ok(())
             }),

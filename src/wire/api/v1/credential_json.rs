@@ -5,7 +5,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::cursor::encode_cursor;
-use crate::domain::{CredentialDetails, Entry, LatestUse, NoEffect, Note, PageCursor, Permission, Permissions};
+use crate::domain::{
+    CredentialDetails, Entry, LatestUse, NoEffect, Note, PageCursor, Permission, Permissions,
+};
 
 #[derive(Serialize)]
 struct CredentialJson<'a> {

@@ -40,7 +40,9 @@ fn check_media(head: &RequestHead) -> Result<(), ApiRefusal> {
     let kind = kinds.next().and_then(JsonMedia::of).filter(|_| kinds.next().is_none());
     match (kind, is_patch) {
         (Some(JsonMedia::Json), _) | (Some(JsonMedia::MergePatch), true) => Ok(()),
-        (_, true) => refuse("Content-Type must be application/merge-patch+json or application/json, in UTF-8"),
+        (_, true) => {
+            refuse("Content-Type must be application/merge-patch+json or application/json, in UTF-8")
+        }
         (_, false) => refuse("Content-Type must be application/json, in UTF-8"),
     }
 }

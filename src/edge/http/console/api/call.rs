@@ -5,12 +5,12 @@ use std::sync::OnceLock;
 use http::Method;
 
 use super::answer::{ApiAnswer, not_acceptable};
+use super::body;
 use super::holder::HolderCheck;
 use super::operations::Operations;
 use super::preconditions::Preconditions;
 use super::refused::{ApiRefusal, no_such_credential};
 use super::routes::{self, ApiOperation, RoutedCall};
-use super::body;
 use crate::domain::RequestId;
 use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::peer::HttpPeer;
@@ -20,9 +20,7 @@ use crate::edge::http::request_quota;
 use crate::edge::http::service::{HttpService, Plan};
 use crate::edge::http::target::Target;
 use crate::service::Credentials;
-use crate::wire::api::v1::{
-    CredentialPatch, ListQuery, NewCredentialBody, ProblemKind, accepts_json,
-};
+use crate::wire::api::v1::{CredentialPatch, ListQuery, NewCredentialBody, ProblemKind, accepts_json};
 use crate::wire::unreserved;
 
 /// The description of the API.
@@ -70,7 +68,8 @@ impl ApiCall<'_> {
         let call = routes::find(session.head().method().as_str(), &unreserved(&target.path))?;
         let performed = self.run(session, target, &call).await;
         let status = performed.as_ref().map_or_else(ApiRefusal::status, ApiAnswer::status);
-        debug_assert!(call.route.statuses.contains(&status), "{status} is not described: {:?}", call.route);
+        let operation = call.route.operation.as_str();
+        debug_assert!(call.route.statuses.contains(&status), "{operation}: {status} is not described");
         performed
     }
 
@@ -94,12 +93,15 @@ impl ApiCall<'_> {
         match (call.route.operation, call.id) {
             (ApiOperation::ListCredentials, _) => {
                 let query = ListQuery::parse(target.query.as_deref().unwrap_or_default());
-                let query = query.map_err(|faults| ApiRefusal::faults(ProblemKind::InvalidParameters, faults))?;
+                let query =
+                    query.map_err(|faults| ApiRefusal::faults(ProblemKind::InvalidParameters, faults))?;
                 operations.list(&query).await
             }
             (ApiOperation::AddCredential, _) => {
                 let body = NewCredentialBody::read(body::read(session, plan).await?);
-                operations.add(body.map_err(|faults| ApiRefusal::faults(ProblemKind::InvalidBody, faults))?).await
+                operations
+                    .add(body.map_err(|faults| ApiRefusal::faults(ProblemKind::InvalidBody, faults))?)
+                    .await
             }
             (ApiOperation::EditCredential, id) => {
                 let conditions = Preconditions::of(session.head())?;

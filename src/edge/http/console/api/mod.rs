@@ -12,5 +12,6 @@ pub mod preconditions;
 pub mod refused;
 pub mod routes;
 
+pub use answer::ApiAnswer;
 pub use call::ApiCall;
 pub use routes::is_for;

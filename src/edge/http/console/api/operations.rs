@@ -6,15 +6,13 @@ use super::answer::ApiAnswer;
 use super::preconditions::Preconditions;
 use super::refused::{ApiRefusal, no_such_credential};
 use super::routes::CREDENTIALS;
-use crate::domain::{
-    AccountError, CredentialDetails, CredentialId, NewPassword, Note, PermissionEdit,
-};
-use crate::service::credential_pages::CredentialPageQuery;
+use crate::domain::{AccountError, CredentialDetails, CredentialId, NewPassword, Note, PermissionEdit};
 use crate::service::credentials::{Addition, Edit, Manager};
-use crate::service::{Credentials, ManagementError};
+use crate::service::{CredentialPageQuery, Credentials, ManagementError};
 use crate::state::store::CredentialFilter;
 use crate::wire::api::v1::{
-    CredentialPatch, ListQuery, NewCredentialBody, Problem, ProblemKind, VersionTag, credential_json, page_json,
+    CredentialPatch, ListQuery, NewCredentialBody, Problem, ProblemKind, VersionTag, credential_json,
+    page_json,
 };
 
 /// The operations for one request.
@@ -105,7 +103,11 @@ impl Operations<'_> {
     }
 
     /// Removes a credential.
-    pub async fn remove(&self, id: CredentialId, conditions: &Preconditions) -> Result<ApiAnswer, ApiRefusal> {
+    pub async fn remove(
+        &self,
+        id: CredentialId,
+        conditions: &Preconditions,
+    ) -> Result<ApiAnswer, ApiRefusal> {
         let details = self.credentials.by_id_for_change(self.manager, id).await?;
         let condition = conditions.check_change(&details)?;
         let name = details.credential.name.as_str();

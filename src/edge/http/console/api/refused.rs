@@ -93,7 +93,7 @@ impl From<Refusal> for ApiRefusal {
                 ProblemKind::Unauthenticated
             }
             Refusal::Forbidden(_) | Refusal::NotHolder => ProblemKind::NotAccountHolder,
-            Refusal::CrossSite(_) => ProblemKind::CrossSite,
+            Refusal::CrossSite(_) | Refusal::OtherOrigin | Refusal::ServiceWorker => ProblemKind::CrossSite,
             Refusal::NotFound(_) => ProblemKind::NotFound,
             Refusal::Method(_) => ProblemKind::MethodNotAllowed,
             Refusal::Timeout | Refusal::ClientGone => ProblemKind::RequestTimeout,
@@ -150,6 +150,10 @@ impl From<ManagementError> for ApiRefusal {
                 let faults = Faults::one(FaultPlace::Body(member("name")), error.to_string());
                 Problem::of_faults(ProblemKind::NameTaken, faults)
             }
+            // Of sessions, and of many changes at once.
+            E::NotAllowed(
+                AccountError::TooManyAtOnce | AccountError::NoSuchSession | AccountError::LoginChanged,
+            ) => Problem::new(ProblemKind::InvalidRequest, error.to_string()),
             E::Busy => Problem::new(ProblemKind::Unavailable, "too many requests at once, try again"),
             E::Store(_) => Problem::new(ProblemKind::Unavailable, "the change was not made, try again"),
             E::Unconfirmed(Unconfirmed::Silent(_)) => Problem::new(
@@ -216,7 +220,8 @@ mod tests {
 
     #[test]
     fn errors_of_the_service_name_their_place() {
-        let refusal = ApiRefusal::from(ManagementError::NotAllowed(AccountError::AboveRights(Permission::Web)));
+        let refusal =
+            ApiRefusal::from(ManagementError::NotAllowed(AccountError::AboveRights(Permission::Web)));
         let json = refusal.problem.to_json("0");
         assert!(json.contains("#/permissions/web"), "{json}");
         let refusal = ApiRefusal::from(ManagementError::NotAllowed(AccountError::ConditionFailed));

@@ -87,12 +87,7 @@ pub const ROUTES: [ApiRoute; 6] = [
         operation: ApiOperation::RemoveCredential,
         statuses: &[204, 400, 401, 403, 404, 412, 429, 503],
     },
-    ApiRoute {
-        path: DESCRIPTION,
-        method: "GET",
-        operation: ApiOperation::GetOpenApi,
-        statuses: &[200, 406],
-    },
+    ApiRoute { path: DESCRIPTION, method: "GET", operation: ApiOperation::GetOpenApi, statuses: &[200, 406] },
 ];
 
 /// A request with its route.
@@ -201,7 +196,9 @@ mod tests {
             let of_table: BTreeSet<_> = ROUTES
                 .iter()
                 .filter(|other| other.path == route.path)
-                .flat_map(|other| if other.method == "GET" { vec!["GET", "HEAD"] } else { vec![other.method] })
+                .flat_map(
+                    |other| if other.method == "GET" { vec!["GET", "HEAD"] } else { vec![other.method] },
+                )
                 .collect();
             let path = route.path.replace("{id}", "7");
             assert_eq!(allowed(&path).split(", ").collect::<BTreeSet<_>>(), of_table, "{path}");
@@ -245,20 +242,26 @@ mod tests {
         let responses = &description["components"]["responses"];
         for kind in ProblemKind::ALL {
             // Those belong to no operation.
-            if matches!(kind, ProblemKind::NotFound | ProblemKind::MethodNotAllowed | ProblemKind::Misdirected) {
+            if matches!(
+                kind,
+                ProblemKind::NotFound | ProblemKind::MethodNotAllowed | ProblemKind::Misdirected
+            ) {
                 continue;
             }
             let word = format!("`{}`", kind.uri().rsplit(':').next().unwrap());
-            let told = responses.as_object().unwrap().iter().find(|(_, response)| {
-                response["description"].as_str().unwrap().contains(&word)
-            });
+            let told = responses
+                .as_object()
+                .unwrap()
+                .iter()
+                .find(|(_, response)| response["description"].as_str().unwrap().contains(&word));
             let (name, _) = told.unwrap_or_else(|| panic!("{word} is not described"));
             let status = kind.status().to_string();
             let reference = format!("#/components/responses/{name}");
             let is_used = description["paths"].as_object().unwrap().values().any(|item| {
-                item.as_object().unwrap().values().any(|operation| {
-                    operation["responses"][&status]["$ref"].as_str() == Some(&reference)
-                })
+                item.as_object()
+                    .unwrap()
+                    .values()
+                    .any(|operation| operation["responses"][&status]["$ref"].as_str() == Some(&reference))
             });
             assert!(is_used, "{word} is not described at {status}");
         }
