@@ -2,4 +2,5 @@
 
 mod gateways;
 mod nodes;
+mod sessions;
 mod trust;

@@ -63,13 +63,15 @@ fn only_pages_of_the_own_or_an_allowed_origin_change_something() {
     gateway.log().wait_for(&["\"action\":\"check\"", "viewer", "cross-site by Origin", "\"web\""]);
     // A link from another site opens the dashboard.
     for method in ["GET", "HEAD"] {
-        let link = with(request(method, "/a"), &[("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate")]);
+        let link =
+            with(request(method, "/a"), &[("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate")]);
         let mut connection = crate::common::http::Connection::open(at);
         connection.write(&link.header("Cookie", &cookie).bytes());
         assert!(connection.read_raw().unwrap().starts_with(b"HTTP/1.1 200"), "{method}");
     }
     // A page says it in words.
-    let page = with(request("POST", "/a"), &[("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Site", "cross-site")]);
+    let page =
+        with(request("POST", "/a"), &[("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Site", "cross-site")]);
     let page = page.header("Cookie", &cookie).send(at);
     assert!(page.status == 403 && page.text().contains("<h1>"), "{}", page.text());
 }
@@ -82,7 +84,8 @@ fn websockets_open_for_the_own_and_allowed_origins_only() {
     let gateway = dashboard(&backend, "allowed_origins = [\"https://app.test\"]");
     let at = address(&gateway);
     let cookie = log_in(at, WEB);
-    let ask = |fields: &[(&str, &str)]| with(upgrade("/ws"), fields).header("Cookie", &cookie).send(at).status;
+    let ask =
+        |fields: &[(&str, &str)]| with(upgrade("/ws"), fields).header("Cookie", &cookie).send(at).status;
     for origin in ["http://localhost:8081", "https://app.test"] {
         assert_eq!(ask(&[("Origin", origin)]), 101, "{origin}");
         assert_eq!(ask(&[("Origin", origin), ("Sec-Fetch-Site", "same-site")]), 101, "{origin}");
@@ -123,7 +126,10 @@ fn a_trusted_balancer_tells_that_the_browser_uses_tls() {
     let response = login_behind(at, https);
     assert_eq!(response.status, 303, "{}", response.text());
     let set = response.header("set-cookie").unwrap();
-    assert!(set.starts_with("__Host-gatepost=") && set.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax"), "{set}");
+    assert!(
+        set.starts_with("__Host-gatepost=") && set.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax"),
+        "{set}"
+    );
     let cookie = cookie_of(&response);
     let ask = |method, fields: &[(&str, &str)]| {
         behind(request(method, "/a"), fields).header("Cookie", &cookie).send(at).status
@@ -164,7 +170,8 @@ fn the_configured_origin_counts_whatever_the_request_says() {
         ("https://dash.test", 403),
         ("http://dash.test", 403),
     ] {
-        let response = behind(request("POST", "/a"), &[("Origin", origin)]).header("Cookie", &cookie).send(at);
+        let response =
+            behind(request("POST", "/a"), &[("Origin", origin)]).header("Cookie", &cookie).send(at);
         assert_eq!(response.status, status, "{origin}");
     }
     let console = open("/a").header("Cookie", &cookie.replace("__Host-", "")).send(at);

@@ -40,7 +40,11 @@ fn navigations_lead_to_the_login_and_everything_else_is_a_401() {
     ] {
         let response = with(request(method, "/a?b=c"), fields).send(at);
         let location = response.header("location");
-        assert_eq!((response.status, location), (303, Some("/-/gatepost/login?next=/a%3Fb%3Dc")), "{fields:?}");
+        assert_eq!(
+            (response.status, location),
+            (303, Some("/-/gatepost/login?next=/a%3Fb%3Dc")),
+            "{fields:?}"
+        );
         assert_eq!(response.header("www-authenticate"), None);
         assert_eq!(response.header("cache-control"), Some("no-store"));
     }
@@ -54,7 +58,11 @@ fn navigations_lead_to_the_login_and_everything_else_is_a_401() {
         ("GET", &[("Authorization", "Basic dmlld2VyOndyb25nLXBhc3MxMQ==")]),
     ] {
         let response = with(request(method, "/a"), fields).send(at);
-        assert_eq!((response.status, response.header("www-authenticate")), (401, Some(CHALLENGE)), "{fields:?}");
+        assert_eq!(
+            (response.status, response.header("www-authenticate")),
+            (401, Some(CHALLENGE)),
+            "{fields:?}"
+        );
     }
     // Parts of pages are not, since the browser would open a password box of its own.
     for (method, fields) in [
@@ -101,7 +109,10 @@ fn scripts_with_basic_go_on_working() {
     for request in [get("/a"), with(get("/a"), &NAVIGATION), with(request("POST", "/a"), &[])] {
         assert_eq!(request.basic(WEB).send(at).status, 200);
         let received = backend.next();
-        assert_eq!((received.header("authorization"), received.header("x-gatepost-user")), (None, Some("viewer")));
+        assert_eq!(
+            (received.header("authorization"), received.header("x-gatepost-user")),
+            (None, Some("viewer"))
+        );
     }
     assert_eq!(get("/a").basic("mailer:passw0rd-mail").send(at).status, 403);
 }

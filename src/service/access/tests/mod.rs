@@ -4,6 +4,9 @@ mod guessing;
 mod hashing;
 mod reads;
 mod remembered;
+mod session_model;
+mod session_races;
+mod sessions;
 mod trust;
 
 use std::sync::Arc;
