@@ -13,7 +13,8 @@ pub fn own_cookies(field: &[u8]) {
     if field.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
         return;
     }
-    let has_own = |field: &[u8]| NAMES.iter().any(|name| cookies(std::iter::once(field), name).next().is_some());
+    let has_own =
+        |field: &[u8]| NAMES.iter().any(|name| cookies(std::iter::once(field), name).next().is_some());
     let rest = without_own_cookies(field);
     let rest = rest.as_deref().unwrap_or_default();
     assert!(!has_own(rest));
