@@ -10,6 +10,7 @@ mod credentials;
 mod error;
 mod fault_log;
 mod last_uses;
+mod migrations;
 mod mutation;
 pub mod postgres;
 mod row;
