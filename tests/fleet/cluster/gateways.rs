@@ -21,7 +21,8 @@ pub fn gateway(url: &str, backend: &Backend) -> Gateway {
     Gateway::start_by(directory(url, backend), Command::new(binary()))
 }
 
-fn directory(url: &str, backend: &Backend) -> tempfile::TempDir {
+/// The directory of a configuration for that database.
+pub fn directory(url: &str, backend: &Backend) -> tempfile::TempDir {
     let directory = configured(&format!(
         "{}[ops]\nlisten = \"127.0.0.1:0\"\n[auth]\nbcrypt_cost = 4\nthrottle = false\n",
         api(backend.address)
