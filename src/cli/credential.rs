@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{ArgGroup, Subcommand, ValueHint};
 
+use super::apply::ApplyOptions;
 use super::output::{Listing, PAGE, say, unless_broken};
 use super::password::PasswordSource;
 use super::services::Services;
@@ -69,6 +70,8 @@ pub enum CredentialCommand {
         #[allow(missing_docs)]
         source: PasswordSource,
     },
+    /// Make the credentials of an account equal to a file: add, edit and remove what differs.
+    Apply(ApplyOptions),
     /// Remove a credential.
     Remove {
         /// The credential's username.
@@ -83,6 +86,8 @@ pub enum CredentialCommand {
 impl CredentialCommand {
     fn account(&self) -> &str {
         match self {
+            // Its file may name it.
+            CredentialCommand::Apply(options) => options.account.as_deref().unwrap_or_default(),
             CredentialCommand::List { account, .. }
             | CredentialCommand::Add { account, .. }
             | CredentialCommand::Edit { account, .. }
@@ -102,6 +107,7 @@ impl CredentialCommand {
                 partly(grant.unwrap_or_default(), revoke.unwrap_or_default())
             }
             CredentialCommand::Add { .. }
+            | CredentialCommand::Apply(_)
             | CredentialCommand::List { .. }
             | CredentialCommand::Remove { .. } => Ok(PermissionEdit::default()),
         }
@@ -120,6 +126,9 @@ pub async fn run(command: CredentialCommand, config: &Config) -> Result<ExitCode
             return Ok(ExitCode::from(WRONG_USAGE));
         }
     };
+    if let CredentialCommand::Apply(options) = &command {
+        return apply(options, config).await;
+    }
     let services = match &command {
         CredentialCommand::List { .. } => Services::open_to_read(config).await?,
         _ => Services::open(config).await?,
@@ -129,7 +138,7 @@ pub async fn run(command: CredentialCommand, config: &Config) -> Result<ExitCode
         CredentialCommand::List { .. } | CredentialCommand::Add { .. } => {
             credentials.operator(account, origin).await
         }
-        CredentialCommand::Edit { .. } | CredentialCommand::Remove { .. } => {
+        CredentialCommand::Edit { .. } | CredentialCommand::Remove { .. } | CredentialCommand::Apply(_) => {
             credentials.revoking_operator(account, origin).await
         }
     };
@@ -137,6 +146,24 @@ pub async fn run(command: CredentialCommand, config: &Config) -> Result<ExitCode
         Ok(operator) => execute(command, edit, &services, &operator).await,
         Err(refusal) => Err(refusal.into()),
     };
+    services.finish(done).await.map(|()| ExitCode::SUCCESS)
+}
+
+/// Runs `gatepost credential apply`.
+async fn apply(options: &ApplyOptions, config: &Config) -> Result<ExitCode, CommandError> {
+    // Before the store is opened: most errors are found here.
+    let file = match options.read() {
+        Err(error @ CommandError::NoAccount(_)) => {
+            complain(&format!("gatepost: {error}"));
+            return Ok(ExitCode::from(WRONG_USAGE));
+        }
+        read => read?,
+    };
+    let services = match options.dry_run {
+        true => Services::open_to_read(config).await?,
+        false => Services::open(config).await?,
+    };
+    let done = options.run(file, &services).await;
     services.finish(done).await.map(|()| ExitCode::SUCCESS)
 }
 
@@ -149,6 +176,8 @@ async fn execute(
     let credentials = &services.credentials;
     match command {
         CredentialCommand::List { json, .. } => list(services, operator, json).await?,
+        // It has its own way.
+        CredentialCommand::Apply(_) => {}
         CredentialCommand::Add { name, account, password, .. } => {
             let password = password.read()?;
             let password = password.expose();

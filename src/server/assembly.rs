@@ -27,7 +27,7 @@ use crate::edge::net::tls_certificate::TlsCertificate;
 use crate::edge::ops::server::OpsServer;
 use crate::edge::smtp::service::SmtpService;
 use crate::service::access::Access;
-use crate::service::{Credentials, Mutations};
+use crate::service::{Credentials, Mutations, Sessions};
 use crate::state::cluster::{self, Cluster};
 use crate::state::store::Store;
 use crate::state::{Epochs, Hasher, Metrics};
@@ -192,6 +192,8 @@ fn sites(
         let credentials = || Credentials::new(core.mutations.clone());
         let services = EntryServices {
             credentials: (entry == Entry::Api).then(credentials),
+            sessions: matches!(entry, Entry::Web | Entry::Console)
+                .then(|| Sessions::new(core.mutations.clone(), core.access.clone())),
             console: (entry == Entry::Console).then(|| Console { credentials: credentials() }),
         };
         let (access, metrics) = (core.access.clone(), core.metrics.clone());

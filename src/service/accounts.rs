@@ -2,7 +2,9 @@
 
 use super::audit::{AuditAction, Origin, RequestedChange, operator};
 use super::{ManagementError, Mutations};
-use crate::domain::{AccountError, AccountId, Canonical, NewPassword, Permissions, Principal, Username};
+use crate::domain::{
+    AccountError, AccountId, Canonical, NewPassword, Permissions, Principal, Secret, Username,
+};
 use crate::state::hashing::HashShare;
 use crate::state::store::{Account, Written};
 
@@ -53,6 +55,18 @@ impl Accounts {
             Some(name) => Ok(self.mutations.store.principal(&name).await?),
             None => Ok(None),
         }
+    }
+
+    /// Returns true if the secret is the password of an account holder or credential.
+    ///
+    /// # Errors
+    /// [`ManagementError::Busy`].
+    pub async fn has_password(
+        &self,
+        principal: &Principal,
+        secret: &Secret,
+    ) -> Result<bool, ManagementError> {
+        self.mutations.verifies(secret, &principal.hash).await
     }
 
     /// Adds an account.

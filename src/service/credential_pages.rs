@@ -105,6 +105,18 @@ impl Credentials {
         self.shown(by, &format!("id {}", id.0), found.map_err(ManagementError::from))
     }
 
+    /// Does the same before a change. That there is no such credential is then true in every running gateway, too.
+    ///
+    /// # Errors
+    /// As [`Credentials::by_id`], and [`ManagementError::Unconfirmed`].
+    pub async fn by_id_for_change(
+        &self,
+        by: &Manager,
+        id: CredentialId,
+    ) -> Result<CredentialDetails, ManagementError> {
+        self.mutations.find(self.by_id(by, id)).await
+    }
+
     /// Returns the credential of that name, with all that may be shown of it.
     ///
     /// # Errors

@@ -13,11 +13,11 @@ use super::activity::Activity;
 use super::audit::{AuditAction, AuditOutcome, RequestedChange};
 use super::write_turns::{WriteTurn, WriteTurns};
 use crate::domain::{
-    AccountError, AccountId, Canonical, NewPassword, NoteError, PasswordError, PermissionsError, StoredHash,
-    Unavailable, UsernameError,
+    AccountError, AccountId, Canonical, NewPassword, NoteError, PasswordError, PermissionsError, Secret,
+    StoredHash, Unavailable, UsernameError,
 };
 use crate::state::cluster::{Cluster, Unconfirmed};
-use crate::state::hashing::{HashShare, Hasher};
+use crate::state::hashing::{Check, HashShare, Hasher, Lane};
 use crate::state::last_uses::LastUses;
 use crate::state::store::{Change, ChangeScope, MutationError, Store, StoreError, Written};
 use crate::state::{Epochs, Metrics};
@@ -159,6 +159,17 @@ impl Mutations {
         share: HashShare,
     ) -> Result<StoredHash, ManagementError> {
         self.hasher.hash(password, share).await.map_err(ManagementError::from)
+    }
+
+    /// Returns true if the secret is the password of that hash. For the operator, who may learn it.
+    pub(super) async fn verifies(
+        &self,
+        secret: &Secret,
+        stored: &StoredHash,
+    ) -> Result<bool, ManagementError> {
+        let check =
+            Check { stored, secret: secret.expose(), highest: 0, refused: false, share: HashShare::Operator };
+        Ok(self.hasher.verify(check, Lane::Known).await?.right)
     }
 
     /// Waits for the turn of an account to write to the store. To be held until it is written.

@@ -25,6 +25,7 @@ pub mod servers;
 pub mod sink;
 pub mod terminal;
 pub mod tls;
+pub mod web;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Lines, Write};

@@ -4,4 +4,5 @@ mod audit_lines;
 mod backlog;
 mod gateways;
 mod nodes;
+mod sessions;
 mod trust;

@@ -221,7 +221,7 @@ impl Call<'_> {
             return Err(Refusal::NoCredential);
         };
         let span = info_span!("request", id = peer.request_id);
-        match access.authenticate_holder(presented, peer).instrument(span).await {
+        match access.authenticate_holder(presented, self.site.entry, peer).instrument(span).await {
             HolderDecision::Holder(granted) => {
                 self.user.get_or_init(|| granted.name().as_str().to_owned());
                 let request_id = peer.request_id.to_owned();

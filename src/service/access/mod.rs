@@ -200,9 +200,10 @@ impl Access {
     pub async fn authenticate_holder(
         &self,
         presented: Presented<'_>,
+        entry: Entry,
         peer: impl Into<Peer<'_>>,
     ) -> HolderDecision {
-        let (entry, peer, clock) = (Entry::Api, peer.into(), DecisionClock::start());
+        let (peer, clock) = (peer.into(), DecisionClock::start());
         let identified = self.identified(presented, (entry, None), peer.source, clock).await;
         let (outcome, decision) = match identified {
             Ok(verified) if verified.identity.principal.kind == PrincipalKind::Holder => {

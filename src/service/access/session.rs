@@ -205,7 +205,7 @@ impl Access {
     }
 
     /// The principal of a session that was read, if that has not ended. Puts it into the cache.
-    fn live(
+    pub(super) fn live(
         &self,
         row: &StoredSession,
         token: &SessionDigest,

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use super::api::{self, ApiCall};
 use super::services::Console;
 use crate::domain::RequestId;
 use crate::edge::http::client_session::ClientSession;
@@ -11,6 +12,7 @@ use crate::edge::http::peer::HttpPeer;
 use crate::edge::http::proxy::exchange::Exchange;
 use crate::edge::http::service::{HttpService, Plan};
 use crate::edge::http::target::Target;
+use crate::wire::unreserved;
 
 /// A request to the console.
 pub struct ConsoleCall<'a> {
@@ -38,6 +40,12 @@ impl ConsoleCall<'_> {
         session: &mut ClientSession,
         target: &Target<'_>,
     ) -> Result<Exchange, Refusal> {
+        if api::is_for(&unreserved(&target.path)) {
+            let ConsoleCall { site, console, client, plan, request_id, user } = *self;
+            let credentials = &console.credentials;
+            let call = ApiCall { site, credentials, client, plan, request_id, user };
+            return Ok(call.answer(session, target).await);
+        }
         let file = self.plan.pages.as_ref().and_then(|pages| pages.files.find(&target.path));
         let Some(file) = file else { return Err(Refusal::NotFound("Nothing has this address".into())) };
         let within = self.plan.timeouts.write;

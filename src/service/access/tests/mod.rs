@@ -4,6 +4,9 @@ mod guessing;
 mod hashing;
 mod reads;
 mod remembered;
+mod session_model;
+mod session_races;
+mod sessions;
 mod trust;
 
 use std::sync::Arc;
@@ -321,7 +324,11 @@ async fn only_the_holder_manages() {
     let access = &house.access;
     let ask = |name: &'static str, secret: &str| {
         let secret = secret.to_owned();
-        async move { access.authenticate_holder(presented(name, &secret), HERE.parse::<IpAddr>().unwrap()).await }
+        async move {
+            access
+                .authenticate_holder(presented(name, &secret), Entry::Api, HERE.parse::<IpAddr>().unwrap())
+                .await
+        }
     };
     assert!(
         matches!(ask("holder", PASSWORD).await, HolderDecision::Holder(granted) if granted.kind() == PrincipalKind::Holder)

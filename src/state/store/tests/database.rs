@@ -4,7 +4,9 @@ use super::*;
 async fn no_statement_reads_more_than_it_has_to() {
     let f = fixture().await;
     let mut connection = other_connection(&f).await;
-    for statement in sql::ALL.into_iter().chain([sqlite::CHANGES, sqlite::UNCOUNT, sqlite::HIGHEST_COST]) {
+    for statement in
+        sql::ALL.into_iter().chain([sqlite::CHANGES, sqlite::RENEWAL, sqlite::UNCOUNT, sqlite::HIGHEST_COST])
+    {
         let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
         let mut query = sqlx::query(explain);
         for _ in 0..statement.matches('$').collect::<Vec<_>>().len() {
