@@ -51,3 +51,22 @@ fn schemathesis_finds_nothing() {
     }
     assert_eq!(get(CREDENTIALS).basic(HOLDER).send(address).status, 200);
 }
+
+/// The curl lines of docs/api-v1.md, as they are, but with the address and the number of the test.
+#[test]
+fn documented_lines_work() {
+    let (gateway, _backend) = start("");
+    let (path, _) = added(&gateway, "joe-1");
+    let number = path.rsplit('/').next().unwrap();
+    let page = std::fs::read_to_string(format!("{}/docs/api-v1.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let blocks = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let lines: String = blocks
+        .map(|block| block.replace("https://console.example.com", &format!("http://{}", console(&gateway))))
+        .map(|block| block.replace("/42\"", &format!("/{number}\"")))
+        .collect();
+    let script =
+        format!("curl() {{ command curl -sS -o /dev/null -w '%{{http_code}} ' \"$@\"; }}\nset -e\n{lines}");
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{script}\n{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "200 201 200 200 204 ", "{script}");
+}

@@ -187,3 +187,12 @@ fn a_running_gateway_knows_of_it_at_once() {
     assert_eq!((status("joe-1:passw0rd-of-1"), status("joe-2:passw0rd-of-2")), (401, 403));
     gateway.log().wait_for(&["credential.remove", "joe-1", "operator"]);
 }
+
+#[test]
+fn the_documented_file_is_valid() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
+    let section = page.split("### A file of credentials").nth(1).unwrap();
+    let example = section.split("```\n").nth(1).unwrap();
+    let file = gatepost::config::CredentialFile::parse(example, "docs/operations.md").unwrap();
+    assert_eq!((file.account.unwrap().name.as_str(), file.credentials.len()), ("acme", 2));
+}
