@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod apache;
 pub mod backend;
 pub mod callers;
+pub mod console;
 pub mod curl;
 pub mod database;
 pub mod driver;
