@@ -246,7 +246,10 @@ fn accounts_and_credentials_from_nothing() {
 fn a_suspended_account_shows_what_its_credentials_will_have_again() {
     let p = Place::new();
     p.done("account add holder --rights email,api --password-stdin", "passw0rd-at-home\n");
-    p.done("credential add John --account holder --permissions email,api --password-stdin", "passw0rd-at-home\n");
+    p.done(
+        "credential add John --account holder --permissions email,api --password-stdin",
+        "passw0rd-at-home\n",
+    );
     p.done("account rights holder api", "");
     p.done("account suspend holder", "");
     let (email_api, api, none) = (
@@ -297,7 +300,11 @@ fn what_is_refused_says_why_and_changes_nothing() {
         ("account remove holder", "yes\n", "not confirmed"),
         ("account remove holder", "", "not confirmed"),
         ("credential add jane --account nobody --password-stdin", "passw0rd-at-home\n", "no such account"),
-        ("credential add jane --account holder --permissions web --password-stdin", "passw0rd-at-home\n", "web"),
+        (
+            "credential add jane --account holder --permissions web --password-stdin",
+            "passw0rd-at-home\n",
+            "web",
+        ),
         ("credential edit john --account holder --grant email", "", "email"),
         ("credential remove holder --account holder", "", "no such credential"),
     ] {
