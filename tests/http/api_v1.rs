@@ -190,7 +190,7 @@ fn preconditions_protect_what_a_client_has_not_seen() {
     assert_eq!((unchanged.status, unchanged.header("etag")), (304, Some(tag.as_str())));
     assert_eq!(send("GET", &[("If-None-Match", "\"other\"")], "").status, 200);
     assert_eq!(send("GET", &[("If-None-Match", "*")], "").status, 304);
-    problem(&send("GET", &[("If-Match", "\"1.AAAAAAAAAAAA\", \"x\"")], ""), 412, "precondition-failed");
+    problem(&send("GET", &[("If-Match", "\"9999.AAAAAAAAAAAA\", \"x\"")], ""), 412, "precondition-failed");
 
     // A use is no change that could be overwritten, but the document differs.
     assert_eq!(tried(&gateway, "joe-1:s3cret-of-joe-1"), 200);
@@ -332,7 +332,7 @@ fn requests_that_are_refused_and_all_their_faults() {
         problem(&send(with_body("PATCH", &target, "{}")), 404, "no-such-credential");
     }
     // Also where a request is refused before it is known what it asks for.
-    problem(&send(get("/api/v1/credentials/%00").basic(HOLDER)), 400, "invalid-request");
+    problem(&send(get("/api/v1/credentials#x").basic(HOLDER)), 400, "invalid-request");
 }
 
 #[test]
@@ -374,8 +374,9 @@ fn head_is_get_without_a_body() {
 #[test]
 fn throttled_and_unavailable_say_when_to_try_again() {
     let (gateway, _backend) = start("");
-    let wrong = || get(CREDENTIALS).basic("acme:wrong-passw0rd").send(console(&gateway));
-    let throttled = (0..200).map(|_| wrong()).find(|response| response.status != 401).unwrap();
+    // A secret that is known to be wrong counts once.
+    let wrong = |number| get(CREDENTIALS).basic(&format!("acme:wr0ng-{number}")).send(console(&gateway));
+    let throttled = (0..200).map(wrong).find(|response| response.status != 401).unwrap();
     problem(&throttled, 429, "throttled");
     assert!(throttled.header("retry-after").unwrap().parse::<u32>().unwrap() >= 1);
 
@@ -403,7 +404,7 @@ fn nothing_of_a_password_is_logged() {
     let wrong =
         r#"{"name":"joe-3","permissions":{},"password":"v3ry-secret-thing","password":"v3ry-secret-thing"}"#;
     assert_eq!(with_body("POST", CREDENTIALS, wrong).send(console(&gateway)).status, 422);
-    gateway.log().wait_for(&["invalid_request", "console"]);
+    gateway.log().wait_for(&["\"invalid request\"", "console"]);
     let log = gateway.log().text();
     assert!(!log.contains("v3ry-secret") && !log.contains(&generated), "{log}");
 }

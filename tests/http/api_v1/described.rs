@@ -24,9 +24,8 @@ fn the_description_is_valid() {
 #[test]
 fn schemathesis_finds_nothing() {
     let (gateway, _backend) = start(NO_DELAYS);
-    for number in 0..3 {
-        added(&gateway, &format!("joe-{number}"));
-    }
+    let ids: Vec<_> =
+        (0..20).map(|number| added(&gateway, &format!("joe-{number}")).1["id"].to_string()).collect();
     let address = console(&gateway);
     let cursor = |limit: usize| {
         let page = get(&format!("{CREDENTIALS}?limit={limit}")).basic(HOLDER).send(address).json();
@@ -35,6 +34,7 @@ fn schemathesis_finds_nothing() {
     let output = Command::new(installed("openapi/bin/st"))
         .current_dir(gateway.directory.path())
         .env("CURSORS", format!("{} {}", cursor(1), cursor(2)))
+        .env("IDS", ids.join(" "))
         .env("SCHEMATHESIS_HOOKS", "schemathesis_hooks")
         .env("PYTHONPATH", Path::new(&script("schemathesis_hooks.py")).parent().unwrap())
         .env("PYTHONDONTWRITEBYTECODE", "1")

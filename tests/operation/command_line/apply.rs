@@ -41,9 +41,9 @@ fn an_account_becomes_equal_to_a_file_and_stays_so() {
     let p = place();
     p.done(
         "credential add nightly --account acme --permissions email,api --password-stdin",
-        "old-passw0rd\n",
+        "s3cret-of-old\n",
     );
-    p.done("credential add left-over --account acme --password-stdin", "old-passw0rd\n");
+    p.done("credential add left-over --account acme --password-stdin", "s3cret-of-old\n");
     let file = write(&p, FILE);
     let before = listed(&p);
 
@@ -94,8 +94,8 @@ fn all_errors_are_told_at_once_and_nothing_changes() {
     let p = place();
     p.done("account rights acme email,api", "");
     p.done("account add other --password-stdin", "holder-passw0rd\n");
-    p.done("credential add of-other --account other --password-stdin", "passw0rd-1\n");
-    p.done("credential add left-over --account acme --password-stdin", "passw0rd-1\n");
+    p.done("credential add of-other --account other --password-stdin", "s3cret-of-one\n");
+    p.done("credential add left-over --account acme --password-stdin", "s3cret-of-one\n");
     let before = listed(&p);
     let refused = |text: &str, expected: &[&str]| {
         let file = write(&p, text);
@@ -135,7 +135,7 @@ fn all_errors_are_told_at_once_and_nothing_changes() {
         &[":1: account: the file is for account other, and --account names acme"],
     );
     refused("", &["lists no credentials: to remove all 1 of the account, use --allow-empty"]);
-    fs::write(p.0.path().join("common"), "password1\n").unwrap();
+    fs::write(p.0.path().join("common"), "password123\n").unwrap();
     let common = format!(
         "[[credential]]\nname = \"joe-1\"\npermissions = []\npassword_file = \"{}\"\n",
         p.0.path().join("common").display()
