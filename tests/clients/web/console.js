@@ -19,11 +19,11 @@ async function enter(t, site, login, context) {
 }
 
 // Adds a credential by the form. Gives its password, if one was generated.
-async function add(page, site, name, { note = '', password, without = [] } = {}) {
+async function add(page, site, name, { note = '', password } = {}) {
   await page.goto(`${site.console}/credentials/add`);
   await page.getByLabel('Username').fill(name);
   await page.locator('[name=note]').fill(note);
-  for (const permission of without) await page.locator(`input[name=${permission}]`).uncheck();
+  for (const permission of ['email', 'api', 'web']) await page.locator(`input[name=${permission}]`).check();
   if (password) {
     await page.getByLabel('Type one').check();
     await page.locator('input[name=password]').fill(password);
@@ -105,11 +105,12 @@ const scenarios = {
     await isShown('after reload');
     await page.goto(`${site.console}/credentials`);
     await isShown('in the list');
-    await page.goBack();
+    // Browsers ask before they send a form again, and have not kept the answer.
+    await page.goBack().catch((error) => assert.match(error.message, /ERR_CACHE_MISS/));
     await isShown('after back');
-    await page.goBack();
+    await page.goBack().catch((error) => assert.match(error.message, /ERR_CACHE_MISS/));
     await isShown('after back twice');
-    await page.goForward();
+    await page.goForward().catch((error) => assert.match(error.message, /ERR_CACHE_MISS/));
     await isShown('after forward');
     await open(page, site, name);
     await isShown('on its page');
@@ -200,7 +201,7 @@ const scenarios = {
     const { site } = t;
     const holder = await site.account('email,api,web');
     const user = await site.credential('email,web', holder.name);
-    await site.command('account', 'edit', holder.name, '--rights', 'api,web');
+    await site.command('account', 'rights', holder.name, 'api,web');
     const page = await enter(t, site, holder);
     await page.goto(`${site.console}/credentials?q=${user.name}`);
     assert.match(await main(page), /email/);
