@@ -15,7 +15,7 @@ BENCH_NEEDS := nginx-light libnginx-mod-mail wrk nghttp2-client postfix postgres
 # Tests that run at the same time, three per core: most of them wait for a timer or for another process.
 TEST_THREADS ?= $(shell expr 3 '*' "$$(nproc)")
 
-.PHONY: run test hammer bench build check fuzz clean
+.PHONY: run test hammer screenshots bench build check fuzz clean
 
 run:
 	@echo "make run: builds the demo and starts it; the first build takes about 4 minutes on two cores"
@@ -33,6 +33,12 @@ test:
 hammer:
 	.ci/need $(BUILD_NEEDS) $(TEST_NEEDS)
 	cargo test --test fleet -- --ignored --nocapture hammer::
+
+# The pictures of the README, taken from the demo.
+screenshots:
+	.ci/need $(BUILD_NEEDS) nodejs npm chromium
+	tests/clients/install
+	cargo test --test web -- --ignored --exact screenshots::screenshots
 
 # The fuzz targets are a crate of their own, and nothing else compiles them.
 check:

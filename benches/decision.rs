@@ -229,6 +229,7 @@ async fn warm(folder: &Path) -> Warm {
         name: Username::parse(&name(0)).expect("a username"),
         hash,
         permissions: PermissionEdit::default(),
+        note: None,
     };
     let _ = store.add_credential(account, Authority::Operator, &new).await.expect("added");
     copies(&file, PRINCIPALS).await;

@@ -98,6 +98,7 @@ fn new(number: u64) -> NewCredential {
         name: Username::parse(&format!("added{number}")).unwrap(),
         hash: StoredHash::new("$2b$10$".to_owned() + &"x".repeat(52)),
         permissions: PermissionEdit::default(),
+        note: None,
     }
 }
 

@@ -16,8 +16,10 @@ use super::{CREDENTIALS, certificate};
 /// The cost of the hashes. All are checked before anything is measured, so it only makes the beginning quick.
 pub const HASH_COST: u32 = 4;
 
-const ACCOUNT: &str = "acme";
-const PASSWORD: &str = "only-for-load-1";
+/// The account holder.
+pub const ACCOUNT: &str = "acme";
+/// The password of the account holder.
+pub const PASSWORD: &str = "only-for-load-1";
 
 /// Starts a gateway with a store of its own and all credentials in it. Gives its process id.
 ///
@@ -34,7 +36,7 @@ pub fn start(
     let folder = scratch.join("gatepost");
     std::fs::create_dir_all(&folder)?;
     let file = folder.join("gatepost.toml");
-    let Listen { clear: address, tls } = *listen;
+    let Listen { clear: address, tls, web } = *listen;
     let (certificate, key) = certificate::files(scratch);
     let configuration = format!(
         "[store]\nurl = \"sqlite://{store}\"\n\
@@ -42,6 +44,7 @@ pub fn start(
          [auth]\nbcrypt_cost = {HASH_COST}\nthrottle = false\n\
          [tls]\ncertificate = \"{certificate}\"\nprivate_key = \"{key}\"\n\
          [api]\nlisten = [\"{address}\"]\ntls_listen = [\"{tls}\"]\nupstreams = [\"http://{backend}\"]\n\
+         [web]\nlisten = [\"{web}\"]\nupstreams = [\"http://{backend}\"]\n\
          [ops]\nlisten = \"{ops}\"\n",
         store = folder.join("gatepost.db").display(),
         certificate = certificate.display(),
@@ -56,7 +59,11 @@ pub fn start(
     Ok(process)
 }
 
-fn add_account(program: &Path, file: &Path) -> Result<()> {
+/// Adds the account, and with it the database.
+///
+/// # Errors
+/// Where the command fails.
+pub fn add_account(program: &Path, file: &Path) -> Result<()> {
     let mut command = Command::new(program);
     command.args(["account", "add", ACCOUNT, "--rights", "email,api,web", "--password-stdin", "--config"]);
     command.arg(file).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -108,7 +115,11 @@ pub fn cache_lookups(ops: SocketAddr) -> Result<Vec<(String, f64)>> {
     Ok(answer.lines().filter_map(parse).collect())
 }
 
-fn connect(address: SocketAddr) -> Result<TcpStream> {
+/// Connects to a gateway.
+///
+/// # Errors
+/// Where it doesn't listen.
+pub fn connect(address: SocketAddr) -> Result<TcpStream> {
     let connection = TcpStream::connect(address)?;
     connection.set_nodelay(true)?;
     connection.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -116,7 +127,10 @@ fn connect(address: SocketAddr) -> Result<TcpStream> {
 }
 
 /// Reads one answer that tells its length.
-fn read_answer(connection: &mut TcpStream) -> Result<String> {
+///
+/// # Errors
+/// Where the connection ends before it is complete.
+pub fn read_answer(connection: &mut TcpStream) -> Result<String> {
     let mut read = Vec::new();
     let mut piece = [0; 4096];
     loop {

@@ -6,12 +6,14 @@
 
 mod bare;
 mod certificate;
+mod console;
 mod gatepost;
 mod h2load;
 mod measure;
 mod nginx;
 mod proc;
 mod report;
+mod sessions;
 mod shapes;
 mod targets;
 mod wrk;
@@ -28,7 +30,7 @@ use measure::Round;
 use nginx::Listen;
 use proc::Children;
 use report::Rounds;
-use shapes::Shape;
+use shapes::{Shape, credential};
 use targets::{Kind, Target};
 use wrk::Load;
 
@@ -53,12 +55,15 @@ struct Options {
     /// Keep this many connections open.
     #[arg(long, default_value_t = 32)]
     connections: u32,
-    /// Run only these targets, separated by commas: plain, auth, bare, gatepost.
+    /// Run only these targets, separated by commas: plain, auth, bare, gatepost, basic.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Kind>,
-    /// Send only requests of these shapes, separated by commas: get, post, upload, tls, h2.
+    /// Send only requests of these shapes, separated by commas: get, post, upload, tls, h2, cookie.
     #[arg(long, value_delimiter = ',')]
     shapes: Vec<Shape>,
+    /// Measure only pages of the console.
+    #[arg(long)]
+    console: bool,
     /// Run this gatepost instead of the one that was built.
     #[arg(long, value_name = "PATH")]
     gatepost: Option<PathBuf>,
@@ -100,9 +105,12 @@ fn done(reached: Result<bool>) -> ExitCode {
 
 fn run(options: &Options, scratch: &Path, children: &Children) -> Result<bool> {
     ensure!(options.rounds > 0 && options.seconds > 0, "at least one round of one second");
+    let gatepost = options.gatepost.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_gatepost")));
+    if options.console {
+        return console::measure(gatepost, scratch, children);
+    }
     certificate::write(scratch)?;
     let backend = nginx::start_backend(scratch, children)?;
-    let gatepost = options.gatepost.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_gatepost")));
     let shapes: Vec<Shape> = Shape::ALL
         .into_iter()
         .filter(|shape| options.shapes.is_empty() || options.shapes.contains(shape))
@@ -111,24 +119,41 @@ fn run(options: &Options, scratch: &Path, children: &Children) -> Result<bool> {
         (options.only.is_empty() || options.only.contains(kind))
             && shapes.iter().any(|shape| shape.includes(*kind))
     };
-    let mut targets = Vec::new();
+    let mut targets: Vec<Target> = Vec::new();
     for kind in Kind::ALL.into_iter().filter(wanted) {
         eprintln!("starting {}", kind.name());
-        let target = Target::start(kind, scratch, children, backend, gatepost)
-            .with_context(|| format!("{} doesn't start", kind.name()))?;
+        let running = targets.iter().find(|target| target.kind == Kind::Gatepost && kind == Kind::Basic);
+        let target = match running {
+            Some(gatepost) => gatepost.also(kind),
+            None => Target::start(kind, scratch, children, backend, gatepost)
+                .with_context(|| format!("{} doesn't start", kind.name()))?,
+        };
         targets.push(target);
     }
     let mut reached = true;
     for shape in shapes {
-        let load = Load::new(shape, scratch, options.connections, CREDENTIALS)?;
         let asked: Vec<&Target> = targets.iter().filter(|target| shape.includes(target.kind)).collect();
-        let (table, hits) = measure(options, &load, &asked, children)?;
+        let gate = asked.iter().find(|target| target.kind == Kind::Gatepost && shape == Shape::Cookie);
+        let cookies = match gate {
+            Some(gate) => {
+                sessions::log_in(gate.listen.web, sessions::GATE, (0..CREDENTIALS).map(credential))?
+            }
+            None => Vec::new(),
+        };
+        let loads = asked.into_iter().map(|target| {
+            let shape = shape.sent_to(target.kind);
+            Ok((target, Load::new(shape, scratch, options.connections, CREDENTIALS, &cookies)?))
+        });
+        let (table, hits) = measure(options, &loads.collect::<Result<Vec<_>>>()?, children)?;
         reached &= report::print(shape, &table, hits);
+    }
+    if options.shapes.is_empty() && options.only.is_empty() {
+        reached &= console::measure(gatepost, scratch, children)?;
     }
     report::print_conditions(options.connections, options.seconds);
     if options.hold > 0 {
         for target in &targets {
-            let Listen { clear, tls } = target.listen;
+            let Listen { clear, tls, .. } = target.listen;
             println!("{}: process {}, {clear}, with TLS {tls}", target.kind.name(), target.process);
         }
         std::thread::sleep(std::time::Duration::from_secs(options.hold));
@@ -139,26 +164,24 @@ fn run(options: &Options, scratch: &Path, children: &Children) -> Result<bool> {
 /// Puts the load on each target in turns. Gives the turns, and the share of Gatepost's cache lookups that were hits.
 fn measure(
     options: &Options,
-    load: &Load,
-    targets: &[&Target],
+    targets: &[(&Target, Load)],
     children: &Children,
 ) -> Result<(Vec<Rounds>, Option<f64>)> {
-    let shape = load.shape();
-    for target in targets {
-        eprintln!("warming up {}: {}", target.kind.name(), shape.name());
-        load.run(shape.address(&target.listen), WARM_UP, children)?;
+    for (target, load) in targets {
+        eprintln!("warming up {}: {}", target.kind.name(), load.shape().name());
+        load.run(load.shape().address(&target.listen), WARM_UP, children)?;
     }
     let before = lookups(targets)?;
     let started = Instant::now();
     let progress = std::io::stderr().is_terminal();
-    let mut table: Vec<Rounds> = targets.iter().map(|t| Rounds::new(t.kind)).collect();
+    let mut table: Vec<Rounds> = targets.iter().map(|(target, _)| Rounds::new(target.kind)).collect();
     for round in 1..=options.rounds {
-        for (target, rounds) in targets.iter().zip(&mut table) {
+        for ((target, load), rounds) in targets.iter().zip(&mut table) {
             if progress {
                 eprint!("\rround {round} of {}: {:<40}", options.rounds, target.kind.name());
             }
             let cpu = proc::cpu_time(target.process)?;
-            let answers = load.run(shape.address(&target.listen), options.seconds, children)?;
+            let answers = load.run(load.shape().address(&target.listen), options.seconds, children)?;
             let spent = proc::cpu_time(target.process)? - cpu;
             if answers.failed > 0 {
                 bail!("{}: {} of {} requests failed", target.kind.name(), answers.failed, answers.requests);
@@ -175,8 +198,8 @@ fn measure(
 }
 
 /// Gatepost's cache lookups so far, by their result.
-fn lookups(targets: &[&Target]) -> Result<Vec<(String, f64)>> {
-    match targets.iter().find_map(|t| t.metrics) {
+fn lookups(targets: &[(&Target, Load)]) -> Result<Vec<(String, f64)>> {
+    match targets.iter().find_map(|(target, _)| target.metrics) {
         Some(address) => gatepost::cache_lookups(address),
         None => Ok(Vec::new()),
     }

@@ -31,20 +31,22 @@ pub fn start_backend(scratch: &Path, children: &Children) -> Result<SocketAddr> 
     Ok(address)
 }
 
-/// Addresses on which a proxy listens: without TLS, and with TLS for HTTP/2 and HTTP/1.1.
+/// Addresses on which a proxy listens: without TLS, with TLS for HTTP/2 and HTTP/1.1, and for browsers.
 #[derive(Clone, Copy, Debug)]
 pub struct Listen {
     /// Without TLS.
     pub clear: SocketAddr,
     /// With TLS.
     pub tls: SocketAddr,
+    /// For browsers with a session, without TLS. Only Gatepost listens there.
+    pub web: SocketAddr,
 }
 
 impl Listen {
     /// The directives of a server that listens on both. The cipher is the one that the client prefers, as with Gatepost, and the
     /// certificate is the same.
     fn directives(&self, scratch: &Path) -> String {
-        let Listen { clear, tls } = self;
+        let Listen { clear, tls, .. } = self;
         let (certificate, key) = certificate::files(scratch);
         format!(
             "listen {clear};

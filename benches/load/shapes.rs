@@ -28,11 +28,14 @@ pub enum Shape {
     Tls,
     /// GET with Basic over HTTP/2 with TLS.
     H2,
+    /// GET of a browser by the cookie of its session.
+    Cookie,
 }
 
 impl Shape {
     /// All, in the order in which they are measured.
-    pub const ALL: [Shape; 5] = [Shape::Get, Shape::Post, Shape::Upload, Shape::Tls, Shape::H2];
+    pub const ALL: [Shape; 6] =
+        [Shape::Get, Shape::Post, Shape::Upload, Shape::Tls, Shape::H2, Shape::Cookie];
 
     /// The word of the option that chooses it.
     pub fn option(self) -> &'static str {
@@ -42,6 +45,7 @@ impl Shape {
             Shape::Upload => "upload",
             Shape::Tls => "tls",
             Shape::H2 => "h2",
+            Shape::Cookie => "cookie",
         }
     }
 
@@ -53,6 +57,7 @@ impl Shape {
             Shape::Upload => "multipart form of 64 KiB, the credential comes last",
             Shape::Tls => "GET with Basic over TLS",
             Shape::H2 => "GET with Basic over HTTP/2 with TLS",
+            Shape::Cookie => "GET of a browser by the cookie of its session",
         }
     }
 
@@ -64,6 +69,7 @@ impl Shape {
             Shape::Upload => &[(Kind::Plain, 1.3)],
             Shape::Tls => &[(Kind::Auth, 0.7)],
             Shape::H2 => &[(Kind::Auth, 0.95)],
+            Shape::Cookie => &[(Kind::Basic, 1.03)],
         }
     }
 
@@ -77,13 +83,19 @@ impl Shape {
         match self {
             Shape::Get | Shape::Post | Shape::Upload => listen.clear,
             Shape::Tls | Shape::H2 => listen.tls,
+            Shape::Cookie => listen.web,
         }
+    }
+
+    /// The shape of the requests that `kind` gets in its place.
+    pub fn sent_to(self, kind: Kind) -> Shape {
+        if kind == Kind::Basic { Shape::Get } else { self }
     }
 
     /// The scheme of its URLs.
     pub fn scheme(self) -> &'static str {
         match self {
-            Shape::Get | Shape::Post | Shape::Upload => "http",
+            Shape::Get | Shape::Post | Shape::Upload | Shape::Cookie => "http",
             Shape::Tls | Shape::H2 => "https",
         }
     }
@@ -91,7 +103,7 @@ impl Shape {
     /// The number of `credentials` that take turns.
     pub fn credentials(self, credentials: usize) -> usize {
         match self {
-            Shape::Get | Shape::Post | Shape::Tls => credentials,
+            Shape::Get | Shape::Post | Shape::Tls | Shape::Cookie => credentials,
             Shape::Upload => credentials.min(UPLOADERS),
             Shape::H2 => 1,
         }

@@ -22,11 +22,13 @@ pub enum Kind {
     Bare,
     /// Gatepost: every request is decided.
     Gatepost,
+    /// The same Gatepost, asked for the API by Basic, to compare requests of browsers with.
+    Basic,
 }
 
 impl Kind {
     /// All, in the order of their turns.
-    pub const ALL: [Kind; 4] = [Kind::Plain, Kind::Auth, Kind::Bare, Kind::Gatepost];
+    pub const ALL: [Kind; 5] = [Kind::Plain, Kind::Auth, Kind::Bare, Kind::Gatepost, Kind::Basic];
 
     /// For people.
     pub fn name(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Kind {
             Kind::Auth => "nginx, auth_request, cached",
             Kind::Bare => "pingora-proxy, proxy only",
             Kind::Gatepost => "gatepost, authorization on",
+            Kind::Basic => "gatepost, API by Basic",
         }
     }
 }
@@ -63,7 +66,7 @@ impl Target {
         backend: SocketAddr,
         gatepost: &Path,
     ) -> Result<Target> {
-        let listen = Listen { clear: free_address()?, tls: free_address()? };
+        let listen = Listen { clear: free_address()?, tls: free_address()?, web: free_address()? };
         let mut metrics = None;
         let process = match kind {
             Kind::Plain => nginx::start_plain(scratch, children, &listen, backend)?,
@@ -73,12 +76,17 @@ impl Target {
                 command.args(["--bare", &listen.clear.to_string(), &backend.to_string()]);
                 children.serve("bare", &mut command, listen.clear)?
             }
-            Kind::Gatepost => {
+            Kind::Gatepost | Kind::Basic => {
                 let ops = free_address()?;
                 metrics = Some(ops);
                 gatepost::start(gatepost, scratch, children, &listen, ops, backend)?
             }
         };
         Ok(Target { kind, listen, process, metrics })
+    }
+
+    /// Returns the same process as a target of another kind.
+    pub fn also(&self, kind: Kind) -> Target {
+        Target { kind, listen: self.listen, process: self.process, metrics: None }
     }
 }

@@ -59,27 +59,36 @@ pub struct Load {
 }
 
 impl Load {
-    /// Writes the script for so many credentials to `scratch`. Over HTTP/2 there is none.
+    /// Writes the script for so many credentials to `scratch`. Over HTTP/2 there is none. `cookies` are those of their sessions.
     ///
     /// # Errors
     /// Where the file can't be written.
-    pub fn new(shape: Shape, scratch: &Path, connections: u32, credentials: usize) -> Result<Load> {
+    pub fn new(
+        shape: Shape,
+        scratch: &Path,
+        connections: u32,
+        credentials: usize,
+        cookies: &[String],
+    ) -> Result<Load> {
         let post = |path: &str, kind: &str, body: &str| {
             format!("wrk.format(\"POST\", \"{path}\", {{ [\"Content-Type\"] = \"{kind}\" }}, {body})")
         };
         let mut text = String::new();
-        let (each, format): (fn(usize) -> String, _) = match shape {
-            Shape::Get | Shape::Tls | Shape::H2 => {
-                let fields = "{ [\"Authorization\"] = each, [\"Accept\"] = \"application/json\" }";
-                (shapes::basic, format!("wrk.format(\"GET\", \"{PATH}\", {fields})"))
-            }
+        let get = |field: &str| {
+            let fields = format!("{{ [\"{field}\"] = each, [\"Accept\"] = \"application/json\" }}");
+            format!("wrk.format(\"GET\", \"{PATH}\", {fields})")
+        };
+        let of_session = |number: usize| cookies[number].clone();
+        let (each, format): (&dyn Fn(usize) -> String, _) = match shape {
+            Shape::Get | Shape::Tls | Shape::H2 => (&shapes::basic, get("Authorization")),
+            Shape::Cookie => (&of_session, get("Cookie")),
             Shape::Post => {
-                (shapes::form, post("/api/mail.send.json", "application/x-www-form-urlencoded", "each"))
+                (&shapes::form, post("/api/mail.send.json", "application/x-www-form-urlencoded", "each"))
             }
             Shape::Upload => {
                 writeln!(text, "local start = {}", quoted(&shapes::upload_start()))?;
                 let kind = format!("multipart/form-data; boundary={BOUNDARY}");
-                (shapes::upload_end, post("/api/mail.send.json", &kind, "start .. each"))
+                (&shapes::upload_end, post("/api/mail.send.json", &kind, "start .. each"))
             }
         };
         text.push_str("local each = {\n");

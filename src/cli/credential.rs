@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{ArgGroup, Subcommand, ValueHint};
 
+use super::apply::ApplyOptions;
 use super::output::{Listing, PAGE, say, unless_broken};
 use super::password::PasswordSource;
 use super::services::Services;
@@ -69,6 +70,8 @@ pub enum CredentialCommand {
         #[allow(missing_docs)]
         source: PasswordSource,
     },
+    /// Make the credentials of an account equal to a file: add, edit and remove what differs.
+    Apply(ApplyOptions),
     /// Remove a credential.
     Remove {
         /// The credential's username.
@@ -83,6 +86,8 @@ pub enum CredentialCommand {
 impl CredentialCommand {
     fn account(&self) -> &str {
         match self {
+            // Its file may name it.
+            CredentialCommand::Apply(options) => options.account.as_deref().unwrap_or_default(),
             CredentialCommand::List { account, .. }
             | CredentialCommand::Add { account, .. }
             | CredentialCommand::Edit { account, .. }
@@ -102,6 +107,7 @@ impl CredentialCommand {
                 partly(grant.unwrap_or_default(), revoke.unwrap_or_default())
             }
             CredentialCommand::Add { .. }
+            | CredentialCommand::Apply(_)
             | CredentialCommand::List { .. }
             | CredentialCommand::Remove { .. } => Ok(PermissionEdit::default()),
         }
@@ -120,6 +126,9 @@ pub async fn run(command: CredentialCommand, config: &Config) -> Result<ExitCode
             return Ok(ExitCode::from(WRONG_USAGE));
         }
     };
+    if let CredentialCommand::Apply(options) = &command {
+        return apply(options, config).await;
+    }
     let services = match &command {
         CredentialCommand::List { .. } => Services::open_to_read(config).await?,
         _ => Services::open(config).await?,
@@ -129,14 +138,32 @@ pub async fn run(command: CredentialCommand, config: &Config) -> Result<ExitCode
         CredentialCommand::List { .. } | CredentialCommand::Add { .. } => {
             credentials.operator(account, origin).await
         }
-        CredentialCommand::Edit { .. } | CredentialCommand::Remove { .. } => {
+        CredentialCommand::Edit { .. } | CredentialCommand::Remove { .. } | CredentialCommand::Apply(_) => {
             credentials.revoking_operator(account, origin).await
         }
     };
     let done = match operator {
-        Ok(operator) => execute(command, edit, &services, &operator).await,
+        Ok(operator) => execute(command, edit, &services, &operator.with_rules_for_people()).await,
         Err(refusal) => Err(refusal.into()),
     };
+    services.finish(done).await.map(|()| ExitCode::SUCCESS)
+}
+
+/// Runs `gatepost credential apply`.
+async fn apply(options: &ApplyOptions, config: &Config) -> Result<ExitCode, CommandError> {
+    // Before the store is opened: most errors are found here.
+    let file = match options.read() {
+        Err(error @ CommandError::NoAccount(_)) => {
+            complain(&format!("gatepost: {error}"));
+            return Ok(ExitCode::from(WRONG_USAGE));
+        }
+        read => read?,
+    };
+    let services = match options.dry_run {
+        true => Services::open_to_read(config).await?,
+        false => Services::open(config).await?,
+    };
+    let done = options.run(file, &services).await;
     services.finish(done).await.map(|()| ExitCode::SUCCESS)
 }
 
@@ -149,20 +176,24 @@ async fn execute(
     let credentials = &services.credentials;
     match command {
         CredentialCommand::List { json, .. } => list(services, operator, json).await?,
+        // It has its own way.
+        CredentialCommand::Apply(_) => {}
         CredentialCommand::Add { name, account, password, .. } => {
             let password = password.read()?;
-            let addition = Addition { username: &name, password: password.expose(), permissions };
-            let count = credentials.add(operator, addition).await?;
+            let password = password.expose();
+            let addition = Addition { username: &name, password, permissions, ..Addition::default() };
+            let count = credentials.add(operator, addition).await?.count;
             say(&format!("credential {name} added; account {account} now has {count} credentials"));
         }
         CredentialCommand::Edit { name, password, source, .. } => {
             let password = (password || source.password_stdin).then(|| source.read()).transpose()?;
             let password = password.as_ref().map(|secret| secret.expose());
-            credentials.edit(operator, Edit { username: &name, password, permissions }).await?;
+            let edit = Edit { username: &name, password, permissions, ..Edit::default() };
+            credentials.edit(operator, edit).await?;
             say(&format!("credential {name} changed"));
         }
         CredentialCommand::Remove { name, account } => {
-            let count = credentials.remove(operator, &name).await?;
+            let count = credentials.remove(operator, &name).await?.count;
             say(&format!("credential {name} removed; account {account} now has {count} credentials"));
         }
     }

@@ -1,6 +1,9 @@
-//! `gatepost demo`: a gateway on loopback with its own store, account, credentials and backends. It prints commands to
-//! paste that show what it does.
+//! `gatepost demo`: a gateway on loopback with its own store, account, credentials and backends. It prints addresses to open in a
+//! browser, and commands to paste that show what it does.
 
+mod example;
+
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -22,6 +25,8 @@ use crate::server::{self, ConfigSource, Gateway, Signals};
 use crate::service::Origin;
 use crate::service::credentials::Addition;
 
+use example::Example;
+
 const ACCOUNT: &str = "demo";
 
 /// The options of the demo.
@@ -36,6 +41,9 @@ pub struct DemoOptions {
     /// Listen on this address for the dashboard.
     #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDRESS", value_hint = ValueHint::Other)]
     web: SocketAddr,
+    /// Listen on this address for the console.
+    #[arg(long, default_value = "127.0.0.1:8082", value_name = "ADDRESS", value_hint = ValueHint::Other)]
+    console: SocketAddr,
     /// Listen on this address for mail.
     #[arg(long, default_value = "127.0.0.1:2525", value_name = "ADDRESS", value_hint = ValueHint::Other)]
     smtp: SocketAddr,
@@ -57,6 +65,21 @@ struct DemoLogin {
     password: String,
 }
 
+impl fmt::Display for DemoLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.name, self.password)
+    }
+}
+
+/// The addresses of the demo's listeners.
+struct DemoAddresses {
+    api: SocketAddr,
+    web: SocketAddr,
+    console: SocketAddr,
+    smtp: SocketAddr,
+    ops: SocketAddr,
+}
+
 /// Runs the demo until it is interrupted.
 ///
 /// # Errors
@@ -73,6 +96,7 @@ pub async fn run(options: DemoOptions, signals: Signals) -> Result<ExitCode> {
         "[store]\nurl = {url:?}\n[log]\nlevel = \"warn\"\n\
          [api]\nlisten = [\"{api}\"]\nupstreams = [\"http://{api_up}\"]\n\
          [web]\nlisten = [\"{web}\"]\nupstreams = [\"http://{web_up}\"]\n\
+         [console]\nlisten = [\"{console}\"]\n\
          [tls]\ncertificate = {certificate:?}\nprivate_key = {key:?}\n\
          [smtp]\nhostname = \"gatepost.localhost\"\nlisten = [\"{smtp}\"]\nupstreams = [\"smtp://{mail_up}\"]\n\
          identity = [\"header\"]\n\
@@ -80,6 +104,7 @@ pub async fn run(options: DemoOptions, signals: Signals) -> Result<ExitCode> {
         url = format!("sqlite://{}", directory.join("gatepost.db").display()),
         api = options.api,
         web = options.web,
+        console = options.console,
         smtp = options.smtp,
         mail_up = sink.local_addr()?,
         ops = options.ops,
@@ -95,8 +120,17 @@ pub async fn run(options: DemoOptions, signals: Signals) -> Result<ExitCode> {
     tokio::spawn(backend::serve(web_backend, "web", stopped));
     let logins = logins(&gateway, &directory.join("demo-logins.json")).await?;
     let address = |key| gateway.address_of(key).context("every listener has an address");
-    let (api, web) = (address("api.listen")?, address("web.listen")?);
-    print_lines(&logins, api, web, address("smtp.listen")?, address("ops.listen")?);
+    let addresses = DemoAddresses {
+        api: address("api.listen")?,
+        web: address("web.listen")?,
+        console: address("console.listen")?,
+        smtp: address("smtp.listen")?,
+        ops: address("ops.listen")?,
+    };
+    let example = Example::of(&gateway).await?;
+    example.fill().await.context("the demo's example")?;
+    example.be_busy(addresses.api, &logins.credentials[1].to_string()).await.context("the demo's example")?;
+    print_lines(&logins, &addresses);
     gateway.run(ConfigSource::Fixed).await;
     Ok(ExitCode::SUCCESS)
 }
@@ -146,7 +180,8 @@ async fn logins(gateway: &Gateway, file: &Path) -> Result<DemoLogins> {
             continue;
         }
         let permissions = PermissionEdit::exactly(Permissions::only(permission));
-        let addition = Addition { username: &login.name, password: login.password.as_bytes(), permissions };
+        let password = login.password.as_bytes();
+        let addition = Addition { username: &login.name, password, permissions, ..Addition::default() };
         credentials.add(&manager, addition).await.context("the demo's credentials")?;
     }
     Ok(logins)
@@ -155,8 +190,9 @@ async fn logins(gateway: &Gateway, file: &Path) -> Result<DemoLogins> {
 /// Generates logins and writes them to the file, completely or not at all. This comes before the database, since a stored
 /// password that nobody knows would be of no use.
 fn generate(file: &Path) -> Result<DemoLogins> {
-    let login =
-        |name: &str| Ok::<_, anyhow::Error>(DemoLogin { name: name.to_owned(), password: password()? });
+    let login = |name: &str| {
+        Ok::<_, anyhow::Error>(DemoLogin { name: name.to_owned(), password: generated_password()? })
+    };
     let logins = DemoLogins {
         account: login(ACCOUNT)?,
         credentials: Permission::ALL.iter().map(|p| login(&format!("demo-{p}"))).collect::<Result<_>>()?,
@@ -169,8 +205,8 @@ fn generate(file: &Path) -> Result<DemoLogins> {
     Ok(logins)
 }
 
-/// Generates a password: 20 of 32 characters that are easy to tell apart, 100 bits, with a letter and a digit.
-fn password() -> Result<String> {
+/// Returns a password: 20 of 32 characters that are easy to tell apart, 100 bits, with a letter and a digit.
+fn generated_password() -> Result<String> {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     loop {
         let mut random = [0; 20];
@@ -185,19 +221,22 @@ fn password() -> Result<String> {
     }
 }
 
-fn print_lines(logins: &DemoLogins, api: SocketAddr, web: SocketAddr, smtp: SocketAddr, ops: SocketAddr) {
-    let holder = format!("{}:{}", logins.account.name, logins.account.password);
-    let [email, only_api, only_web] = [0, 1, 2].map(|index| {
-        let login = &logins.credentials[index];
-        format!("{}:{}", login.name, login.password)
-    });
+fn print_lines(logins: &DemoLogins, addresses: &DemoAddresses) {
+    let DemoAddresses { api, web, console, smtp, ops } = addresses;
+    let holder = logins.account.to_string();
+    let [email, only_api, only_web] = [0, 1, 2].map(|index| logins.credentials[index].to_string());
     let (user, password) = (&logins.credentials[0].name, &logins.credentials[0].password);
     let mail = format!(
         "curl -sk --crlf --ssl-reqd -o /dev/null -w '%{{response_code}}\\n' smtp://{smtp} --mail-from joe@example.com -T <(echo 'Subject: hello')"
     );
     let show = "curl -s -o /dev/null -w '%{http_code}\\n'";
     say(&format!(
-        "Gatepost is running: API http://{api}, dashboard http://{web}, mail smtp://{smtp}, metrics http://{ops}. Press Ctrl-C to stop.
+        "Gatepost is running: API http://{api}, mail smtp://{smtp}, metrics http://{ops}. Press Ctrl-C to stop.
+
+Open in a browser, with one of the logins below:
+
+console, where the account holder manages credentials  http://{console}/
+dashboard, behind the login page of the gate           http://{web}/
 
 account holder              {holder}
 credential with email only  {email}

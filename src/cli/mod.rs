@@ -1,6 +1,9 @@
 //! Layer 5: the command line.
 
 pub mod account;
+pub mod apply;
+mod apply_plan;
+mod apply_report;
 pub mod arguments;
 pub mod backend;
 pub mod check;

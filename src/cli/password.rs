@@ -1,12 +1,14 @@
 //! Passwords from the operator. They are never arguments, which all processes of the machine can read.
 
 use std::io::{self, Read};
+use std::path::Path;
 
 use clap::Args;
 
 use super::CommandError;
 use crate::domain::Secret;
 use crate::domain::password::LONGEST_BYTES;
+use crate::state::file_access::{self, FileUse};
 
 /// The source of a new password.
 #[derive(Clone, Copy, Debug, Args)]
@@ -24,6 +26,22 @@ impl PasswordSource {
     pub fn read(self) -> Result<Secret, CommandError> {
         if self.password_stdin { first_line(io::stdin().lock()) } else { prompted_twice() }
     }
+}
+
+/// Reads a password from a file of one line.
+///
+/// # Errors
+/// The reason, in words without any of its content.
+pub fn read_file(path: &Path) -> Result<Secret, String> {
+    let explain = |error: &io::Error| file_access::explain(path, FileUse::Read, error);
+    let file = file_access::open_regular(path).map_err(|error| explain(&error))?;
+    first_line(file).map_err(|error| match error {
+        CommandError::NoPassword(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "it is empty".to_owned()
+        }
+        CommandError::NoPassword(error) => explain(&error),
+        _ => "it has more than one line, or is too long for a password".to_owned(),
+    })
 }
 
 /// Reads everything from `reader`, without the line end. A text that is too long for a password is refused, not cut.

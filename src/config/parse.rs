@@ -54,19 +54,9 @@ impl Config {
     /// Parses the text of a file as far as possible, so that the files that it names can be checked while it has errors.
     pub fn examine(text: &str) -> ExaminedConfig {
         static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(Config::keys);
-        let MendedText { text, faults: taken_out } = toml_faults::mend(text, &KNOWN, first_fault);
-        let findings = Findings::of(&text).with_known(&KNOWN);
-        for TomlFault { line, key, reason } in &taken_out {
-            findings.note_local(*line, key, reason);
-        }
-        let (table, faults) = DeTable::parse_recoverable(&text);
-        let (config, tls) = read(&findings, table.get_ref());
-        for TomlFault { key, .. } in &taken_out {
-            // A key that was taken out is not missing.
-            findings.drop_conclusions(key);
-        }
-        let broken_at = note_faults(&findings, &text, &faults);
-        ExaminedConfig { config, tls, broken_at, errors: findings.into_errors() }
+        let Understood { value, broken_at, errors } = understand(text, &KNOWN, read);
+        let (config, tls) = value;
+        ExaminedConfig { config, tls, broken_at, errors }
     }
 
     /// Every section and key that [`Config::parse`] knows, such as `api.listen` and `api.route.path`.
@@ -98,6 +88,37 @@ impl ExaminedConfig {
         let is_broken = self.broken_at.is_some_and(|line| place.line == 0 || place.line >= line);
         !is_broken && self.errors.iter().all(|error| error.key != place.key)
     }
+}
+
+/// A file, as far as it was understood.
+pub(super) struct Understood<T> {
+    /// What was read. Keys with errors have their defaults.
+    pub(super) value: T,
+    /// The line from which on the text is invalid TOML, and what was read is a guess.
+    pub(super) broken_at: Option<usize>,
+    /// All errors.
+    pub(super) errors: Vec<ConfigError>,
+}
+
+/// Reads the text of a file with `read` as far as possible. `known` are all keys of such a file.
+pub(super) fn understand<T>(
+    text: &str,
+    known: &'static BTreeSet<String>,
+    read: impl FnOnce(&Findings, &DeTable<'_>) -> T,
+) -> Understood<T> {
+    let MendedText { text, faults: taken_out } = toml_faults::mend(text, known, first_fault);
+    let findings = Findings::of(&text).with_known(known);
+    for TomlFault { line, key, reason } in &taken_out {
+        findings.note_local(*line, key, reason);
+    }
+    let (table, faults) = DeTable::parse_recoverable(&text);
+    let value = read(&findings, table.get_ref());
+    for TomlFault { key, .. } in &taken_out {
+        // A key that was taken out is not missing.
+        findings.drop_conclusions(key);
+    }
+    let broken_at = note_faults(&findings, &text, &faults);
+    Understood { value, broken_at, errors: findings.into_errors() }
 }
 
 /// The offset and the message of the first fault in a text that is more than a duplicate key.

@@ -5,8 +5,13 @@ use std::fmt;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::common_password::is_common;
+
 /// The longest possible password, in bytes: 128 characters of at most 4 bytes each.
 pub const LONGEST_BYTES: usize = 512;
+
+/// The number of characters from which on a password that a person has chosen needs neither a letter nor a digit.
+const LONG: usize = 15;
 
 /// A secret. It prints as `…` and is wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -55,11 +60,19 @@ impl NewPassword {
     /// # Errors
     /// The rule that is not met; the text is for the caller and never contains the password.
     pub fn parse(password: &[u8]) -> Result<NewPassword, PasswordError> {
+        NewPassword::parse_of(password, usize::MAX)
+    }
+
+    /// Parses a password of at least `long` characters without the rule for letters and digits.
+    fn parse_of(password: &[u8], long: usize) -> Result<NewPassword, PasswordError> {
         let text = std::str::from_utf8(password).map_err(|_| PasswordError::NotText)?;
+        let length = text.chars().count();
         if text.chars().any(char::is_control) {
             Err(PasswordError::Control)
-        } else if !(8..=128).contains(&text.chars().count()) {
+        } else if !(8..=128).contains(&length) {
             Err(PasswordError::Length)
+        } else if length >= long {
+            Ok(NewPassword(Secret::new(password.to_vec())))
         } else if !text.chars().any(char::is_alphabetic) {
             Err(PasswordError::NoLetter)
         } else if !text.chars().any(|c| c.is_ascii_digit()) {
@@ -69,9 +82,46 @@ impl NewPassword {
         }
     }
 
+    /// Parses a password that a person has chosen. From 15 characters on, it needs neither a letter nor a digit. One of the most common
+    /// passwords is refused.
+    ///
+    /// # Errors
+    /// As [`NewPassword::parse`], and [`PasswordError::Common`].
+    pub fn parse_chosen(password: &[u8]) -> Result<NewPassword, PasswordError> {
+        let parsed = NewPassword::parse_of(password, LONG)?;
+        let text = std::str::from_utf8(password).unwrap_or_default();
+        match is_common(text) {
+            true => Err(PasswordError::Common),
+            false => Ok(parsed),
+        }
+    }
+
     /// Returns the password, to be hashed.
     pub fn secret(&self) -> &Secret {
         &self.0
+    }
+}
+
+/// The rules for new passwords.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PasswordRules {
+    /// Those of the original API, which its programs rely on.
+    #[default]
+    OriginalApi,
+    /// Those for passwords that people choose.
+    People,
+}
+
+impl PasswordRules {
+    /// Parses a password by these rules.
+    ///
+    /// # Errors
+    /// The rule that is not met.
+    pub fn parse(self, password: &[u8]) -> Result<NewPassword, PasswordError> {
+        match self {
+            PasswordRules::OriginalApi => NewPassword::parse(password),
+            PasswordRules::People => NewPassword::parse_chosen(password),
+        }
     }
 }
 
@@ -93,6 +143,9 @@ pub enum PasswordError {
     /// A password that is not UTF-8.
     #[error("password must be UTF-8 text")]
     NotText,
+    /// A password that is found within few guesses.
+    #[error("password is a common one or close to it, choose another one")]
+    Common,
 }
 
 #[cfg(test)]
@@ -115,6 +168,25 @@ mod tests {
         ];
         for (password, expected) in cases {
             assert_eq!(NewPassword::parse(password).unwrap_err(), expected);
+        }
+    }
+
+    // A letter and a digit: only for the original API, and for short passwords.
+    #[test]
+    fn a_long_password_of_a_person_needs_no_digit() {
+        for (password, of_people, of_api) in [
+            ("correct horse battery", None, Some(PasswordError::NoDigit)),
+            ("8472 9016 3357 2", None, Some(PasswordError::NoLetter)),
+            ("correcthorseba", Some(PasswordError::NoDigit), Some(PasswordError::NoDigit)),
+            ("correct horse batt\n", Some(PasswordError::Control), Some(PasswordError::Control)),
+            ("password1", Some(PasswordError::Common), None),
+            ("short1a", Some(PasswordError::Length), Some(PasswordError::Length)),
+        ] {
+            for (rules, expected) in
+                [(PasswordRules::People, of_people), (PasswordRules::OriginalApi, of_api)]
+            {
+                assert_eq!(rules.parse(password.as_bytes()).err(), expected, "{password}, {rules:?}");
+            }
         }
     }
 

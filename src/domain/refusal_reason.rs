@@ -9,6 +9,7 @@ pub enum RefusalReason {
     NotFound,
     MethodNotAllowed,
     OtherHost,
+    ServiceWorker,
     SlowRequest,
     BodyTooLarge,
     HeaderTooLarge,
@@ -41,6 +42,7 @@ pub enum RefusalReason {
     Recipient,
     Message,
     NoCredential,
+    NoSession,
     MalformedCredential,
     NotHolder,
     CrossSiteFetch,
@@ -50,11 +52,12 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     /// All reasons.
-    pub const ALL: [RefusalReason; 41] = [
+    pub const ALL: [RefusalReason; 43] = [
         RefusalReason::InvalidRequest,
         RefusalReason::NotFound,
         RefusalReason::MethodNotAllowed,
         RefusalReason::OtherHost,
+        RefusalReason::ServiceWorker,
         RefusalReason::SlowRequest,
         RefusalReason::BodyTooLarge,
         RefusalReason::HeaderTooLarge,
@@ -87,6 +90,7 @@ impl RefusalReason {
         RefusalReason::Recipient,
         RefusalReason::Message,
         RefusalReason::NoCredential,
+        RefusalReason::NoSession,
         RefusalReason::MalformedCredential,
         RefusalReason::NotHolder,
         RefusalReason::CrossSiteFetch,
@@ -101,6 +105,7 @@ impl RefusalReason {
             RefusalReason::NotFound => "not found",
             RefusalReason::MethodNotAllowed => "method not allowed",
             RefusalReason::OtherHost => "host name of another entry",
+            RefusalReason::ServiceWorker => "service worker",
             RefusalReason::SlowRequest => "request took too long",
             RefusalReason::BodyTooLarge => "body too large",
             RefusalReason::HeaderTooLarge => "header too large",
@@ -133,6 +138,7 @@ impl RefusalReason {
             RefusalReason::Recipient => "backend refused a recipient",
             RefusalReason::Message => "backend refused the message",
             RefusalReason::NoCredential => "no credential",
+            RefusalReason::NoSession => "no session of this cookie",
             RefusalReason::MalformedCredential => "malformed credential",
             RefusalReason::NotHolder => "not the account holder",
             RefusalReason::CrossSiteFetch => "cross-site by Sec-Fetch-Site",

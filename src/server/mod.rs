@@ -25,6 +25,7 @@ use crate::edge::net::listener::{self, AdmissionLimits};
 use crate::edge::net::refused_connections::RefusedConnections;
 use crate::edge::net::source_limit::unlimited;
 use crate::service::{Accounts, Credentials, Origin};
+use crate::state::store::Store;
 
 pub use error::StartError;
 pub use log::{LastLines, complain, start_log};
@@ -77,6 +78,11 @@ impl Gateway {
     /// The credentials in its store.
     pub fn credentials(&self) -> Credentials {
         Credentials::new(self.assembly.mutations.clone())
+    }
+
+    /// Returns the store.
+    pub fn store(&self) -> &Store {
+        &self.assembly.store
     }
 
     /// Serves until SIGTERM or SIGINT; on SIGHUP reloads `source` and the certificate. Then stops accepting, and waits for open

@@ -2,7 +2,9 @@
 
 use super::audit::{AuditAction, Origin, RequestedChange, operator};
 use super::{ManagementError, Mutations};
-use crate::domain::{AccountError, AccountId, Canonical, NewPassword, Permissions, Principal, Username};
+use crate::domain::{
+    AccountError, AccountId, Canonical, PasswordRules, Permissions, Principal, Secret, Username,
+};
 use crate::state::hashing::HashShare;
 use crate::state::store::{Account, Written};
 
@@ -11,12 +13,18 @@ use crate::state::store::{Account, Written};
 pub struct Accounts {
     mutations: Mutations,
     origin: Origin,
+    rules: PasswordRules,
 }
 
 impl Accounts {
     /// Creates the service; `origin` is the place of the operator.
     pub fn new(mutations: Mutations, origin: Origin) -> Accounts {
-        Accounts { mutations, origin }
+        Accounts { mutations, origin, rules: PasswordRules::default() }
+    }
+
+    /// The same service for passwords that people choose.
+    pub fn with_rules_for_people(self) -> Accounts {
+        Accounts { rules: PasswordRules::People, ..self }
     }
 
     /// Returns a page of accounts in the order of their addition: at most `limit`, all added after `after`.
@@ -41,10 +49,7 @@ impl Accounts {
     /// # Errors
     /// As [`Accounts::get`], and [`ManagementError::Unconfirmed`].
     pub async fn get_for_change(&self, name: &str) -> Result<Account, ManagementError> {
-        match self.get(name).await {
-            Err(refusal) => Err(self.mutations.settled(None, refusal).await),
-            Ok(account) => Ok(account),
-        }
+        self.mutations.find(self.get(name)).await
     }
 
     /// Returns the account holder or credential with this name, if there is one.
@@ -56,6 +61,18 @@ impl Accounts {
             Some(name) => Ok(self.mutations.store.principal(&name).await?),
             None => Ok(None),
         }
+    }
+
+    /// Returns true if the secret is the password of an account holder or credential.
+    ///
+    /// # Errors
+    /// [`ManagementError::Busy`].
+    pub async fn has_password(
+        &self,
+        principal: &Principal,
+        secret: &Secret,
+    ) -> Result<bool, ManagementError> {
+        self.mutations.verifies(secret, &principal.hash).await
     }
 
     /// Adds an account.
@@ -71,7 +88,7 @@ impl Accounts {
         let asked = self.asked(AuditAction::AccountAdd, name, format!("rights={rights}"));
         let checked = Username::parse_new(name)
             .map_err(ManagementError::from)
-            .and_then(|name| Ok((name, NewPassword::parse(password)?)));
+            .and_then(|name| Ok((name, self.rules.parse(password)?)));
         let (name, password) = match checked {
             Ok(checked) => checked,
             Err(refusal) => return self.mutations.note(&asked, Err(refusal)),
@@ -84,7 +101,7 @@ impl Accounts {
                 Ok(mutations.store.add_account(&name, &hash, rights).await?)
             }
         };
-        self.mutations.run(asked, name.canonical(), work).await
+        self.mutations.run(asked, name.canonical(), work).await.map(|(id, _)| id)
     }
 
     /// Sets the password of the account holder.
@@ -93,7 +110,7 @@ impl Accounts {
     /// As [`Accounts::add`].
     pub async fn set_password(&self, name: &str, password: &[u8]) -> Result<(), ManagementError> {
         let asked = self.asked(AuditAction::AccountPassword, name, "password".to_owned());
-        let password = match NewPassword::parse(password) {
+        let password = match self.rules.parse(password) {
             Ok(password) => password,
             Err(error) => return self.mutations.note(&asked, Err(error.into())),
         };
@@ -157,13 +174,13 @@ impl Accounts {
         F: Future<Output = Result<Written<()>, ManagementError>> + Send + 'static,
     {
         match Canonical::of(asked.subject.as_bytes()) {
-            Some(name) => self.mutations.run(asked, name, work(name)).await,
+            Some(name) => self.mutations.run(asked, name, work(name)).await.map(drop),
             None => self.mutations.note(&asked, Err(AccountError::NoSuchAccount.into())),
         }
     }
 
     fn asked(&self, action: AuditAction, subject: &str, change: String) -> RequestedChange {
         let (actor, subject) = (operator(), subject.to_owned());
-        RequestedChange { action, actor, subject, change, origin: self.origin.clone() }
+        RequestedChange { action, actor, subject, change, origin: self.origin.clone(), account: None }
     }
 }

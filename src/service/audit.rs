@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::domain::Entry;
+use crate::domain::{AccountId, Entry};
 use crate::state::audit::{News, Record, Weight};
 
 const COMMAND_LINE: &str = "command line";
@@ -18,6 +18,8 @@ pub enum Origin {
         source: IpAddr,
         /// The request ID, as in the response and the rest of the log; empty if there is none.
         request_id: String,
+        /// The entry.
+        entry: Entry,
     },
     /// The command line, used by the operator.
     CommandLine,
@@ -37,11 +39,14 @@ pub enum AuditAction {
     AccountSuspend,
     AccountResume,
     AccountRemove,
+    SessionBegin,
+    SessionEnd,
+    SessionConfirm,
 }
 
 impl AuditAction {
     /// All actions.
-    pub const ALL: [AuditAction; 10] = [
+    pub const ALL: [AuditAction; 13] = [
         AuditAction::CredentialGet,
         AuditAction::CredentialAdd,
         AuditAction::CredentialEdit,
@@ -52,9 +57,12 @@ impl AuditAction {
         AuditAction::AccountSuspend,
         AuditAction::AccountResume,
         AuditAction::AccountRemove,
+        AuditAction::SessionBegin,
+        AuditAction::SessionEnd,
+        AuditAction::SessionConfirm,
     ];
 
-    /// Returns true for an action of the management API. Those on accounts belong to the command line, a process without metrics.
+    /// Returns true for an action that a gateway does itself. Those on accounts belong to the command line, a process without metrics.
     pub const fn is_counted(self) -> bool {
         matches!(
             self,
@@ -62,6 +70,9 @@ impl AuditAction {
                 | AuditAction::CredentialAdd
                 | AuditAction::CredentialEdit
                 | AuditAction::CredentialRemove
+                | AuditAction::SessionBegin
+                | AuditAction::SessionEnd
+                | AuditAction::SessionConfirm
         )
     }
 
@@ -78,6 +89,9 @@ impl AuditAction {
             AuditAction::AccountSuspend => "account.suspend",
             AuditAction::AccountResume => "account.resume",
             AuditAction::AccountRemove => "account.remove",
+            AuditAction::SessionBegin => "session.begin",
+            AuditAction::SessionEnd => "session.end",
+            AuditAction::SessionConfirm => "session.confirm",
         }
     }
 
@@ -89,11 +103,14 @@ impl AuditAction {
             | AuditAction::AccountPassword
             | AuditAction::AccountRights
             | AuditAction::AccountSuspend
-            | AuditAction::AccountRemove => true,
+            | AuditAction::AccountRemove
+            | AuditAction::SessionEnd => true,
             AuditAction::CredentialGet
             | AuditAction::CredentialAdd
             | AuditAction::AccountAdd
-            | AuditAction::AccountResume => false,
+            | AuditAction::AccountResume
+            | AuditAction::SessionBegin
+            | AuditAction::SessionConfirm => false,
         }
     }
 }
@@ -133,16 +150,18 @@ pub struct RequestedChange {
     pub change: String,
     /// The origin of the request.
     pub origin: Origin,
+    /// The account that the change concerns, if it is known.
+    pub account: Option<AccountId>,
 }
 
 impl RequestedChange {
     /// Writes the audit line.
     pub fn record(&self, outcome: AuditOutcome<'_>) {
-        let (source, request_id) = match &self.origin {
-            Origin::Remote { source, request_id } => {
-                (Cow::from(source.to_string()), Some(request_id.as_str()))
+        let (source, request_id, entry) = match &self.origin {
+            Origin::Remote { source, request_id, entry } => {
+                (Cow::from(source.to_string()), Some(request_id.as_str()), Some(entry.as_str()))
             }
-            Origin::CommandLine => (Cow::from(COMMAND_LINE), None),
+            Origin::CommandLine => (Cow::from(COMMAND_LINE), None, None),
         };
         let (weight, reason) = match outcome {
             AuditOutcome::Done => (Weight::Plain, None),
@@ -154,7 +173,7 @@ impl RequestedChange {
             actor: &self.actor,
             subject: Some(&self.subject),
             change: Some(&self.change),
-            entry: request_id.map(|_| Entry::Api.as_str()),
+            entry,
             source: &source,
             request_id,
             outcome: outcome.as_str(),

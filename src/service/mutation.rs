@@ -2,20 +2,24 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
+use tokio::task::JoinError;
 use tracing::error;
 
+use super::access::Access;
+use super::activity::Activity;
 use super::audit::{AuditAction, AuditOutcome, RequestedChange};
 use super::write_turns::{WriteTurn, WriteTurns};
 use crate::domain::{
-    AccountError, AccountId, Canonical, NewPassword, PasswordError, PermissionsError, StoredHash,
-    Unavailable, UsernameError,
+    AccountError, AccountId, Canonical, NewPassword, NoteError, PasswordError, PermissionsError, Secret,
+    StoredHash, Unavailable, UsernameError,
 };
 use crate::state::cluster::{Cluster, Unconfirmed};
-use crate::state::hashing::{HashShare, Hasher};
-use crate::state::store::{MutationError, Store, StoreError, Written};
+use crate::state::hashing::{Check, HashShare, Hasher, Lane};
+use crate::state::last_uses::LastUses;
+use crate::state::store::{Change, ChangeScope, MutationError, Store, StoreError, Written};
 use crate::state::{Epochs, Metrics};
 
 /// The reason for which a request was refused, failed, or is not confirmed. The texts of [`ManagementError::Store`] and
@@ -31,6 +35,9 @@ pub enum ManagementError {
     /// The permissions are invalid.
     #[error(transparent)]
     Permissions(#[from] PermissionsError),
+    /// The note is invalid.
+    #[error(transparent)]
+    Note(#[from] NoteError),
     /// The existing accounts and credentials do not allow it.
     #[error(transparent)]
     NotAllowed(#[from] AccountError),
@@ -53,6 +60,7 @@ impl ManagementError {
             ManagementError::Username(_)
             | ManagementError::Password(_)
             | ManagementError::Permissions(_)
+            | ManagementError::Note(_)
             | ManagementError::NotAllowed(_) => false,
         }
     }
@@ -84,6 +92,16 @@ impl From<MutationError> for ManagementError {
     }
 }
 
+/// The time that a change took until it was in effect, and the gateways in which it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// The time from the commit to the moment from which it was in effect; zero if nobody had to be told.
+    pub took: Duration,
+    /// The number of gateways in which it is known to be in effect, the one that made it included. What only grants is not waited for
+    /// on PostgreSQL: the others have it within milliseconds.
+    pub nodes: usize,
+}
+
 /// The words in the metrics for the outcomes of a change.
 const OUTCOMES: [&str; 4] = ["done", "unconfirmed", "refused", "failed"];
 
@@ -96,6 +114,8 @@ pub struct Mutations {
     cluster: Arc<Cluster>,
     metrics: Arc<Metrics>,
     writing: Arc<WriteTurns>,
+    activity: Arc<Activity>,
+    pub(super) last_uses: Arc<LastUses>,
 }
 
 impl Mutations {
@@ -114,7 +134,22 @@ impl Mutations {
                 metrics.expect_mutation(action.as_str(), outcome);
             }
         }
-        Mutations { store, hasher, epochs, cluster, metrics, writing: Arc::default() }
+        Mutations {
+            store,
+            hasher,
+            epochs,
+            cluster,
+            metrics,
+            writing: Arc::default(),
+            activity: Arc::default(),
+            last_uses: Arc::default(),
+        }
+    }
+
+    /// The same, beside the decision of this process: changes are noted in its activity, and its last uses are shown first.
+    pub fn beside(self, access: &Access) -> Mutations {
+        let (activity, last_uses) = (access.activity().clone(), access.last_uses().clone());
+        Mutations { activity, last_uses, ..self }
     }
 
     /// Hashes a new password, within the share of those that ask for it.
@@ -124,6 +159,17 @@ impl Mutations {
         share: HashShare,
     ) -> Result<StoredHash, ManagementError> {
         self.hasher.hash(password, share).await.map_err(ManagementError::from)
+    }
+
+    /// Returns true if the secret is the password of that hash. For the operator, who may learn it.
+    pub(super) async fn verifies(
+        &self,
+        secret: &Secret,
+        stored: &StoredHash,
+    ) -> Result<bool, ManagementError> {
+        let check =
+            Check { stored, secret: secret.expose(), highest: 0, refused: false, share: HashShare::Operator };
+        Ok(self.hasher.verify(check, Lane::Known).await?.right)
     }
 
     /// Waits for the turn of an account to write to the store. To be held until it is written.
@@ -138,52 +184,109 @@ impl Mutations {
         asked: RequestedChange,
         name: Canonical,
         work: impl Future<Output = Result<Written<T>, ManagementError>> + Send + 'static,
-    ) -> Result<T, ManagementError> {
+    ) -> Result<(T, Effect), ManagementError> {
+        let work = async { work.await.map(|written| (written.value, Some(written.change))) };
+        self.run_if_changed(asked, name, work).await
+    }
+
+    /// Does the same with `work` that may turn out to be no change, of which nobody has to be told.
+    pub(super) async fn run_if_changed<T: Send + 'static>(
+        &self,
+        asked: RequestedChange,
+        name: Canonical,
+        work: impl Future<Output = Result<(T, Option<Change>), ManagementError>> + Send + 'static,
+    ) -> Result<(T, Effect), ManagementError> {
         let mutations = self.clone();
-        let unended = Unended { mutations: self.clone(), asked: Some(asked) };
+        let unended = Unended { mutations: self.clone(), asked: vec![asked] };
         let task = tokio::spawn(async move {
             let mut unended = unended;
-            let outcome = match work.await {
-                Ok(written) => {
-                    let committed = Instant::now();
-                    let change = &written.change;
-                    match change.ends_login {
-                        true => mutations.epochs.raise_and_forget(&change.name),
-                        false => mutations.epochs.raise(&change.name),
-                    }
-                    let asked = unended.asked.as_ref();
-                    let news = asked.and_then(RequestedChange::news);
-                    let confirmed = mutations.cluster.announce(change, news).await;
-                    if asked.is_some_and(|asked| asked.action.revokes()) {
-                        mutations.metrics.revocation_seconds.observe(committed.elapsed().as_secs_f64());
-                    }
-                    confirmed.map(|()| written.value).map_err(ManagementError::from)
-                }
-                Err(refusal) => {
-                    let refusal = match refusal {
-                        ManagementError::Store(error) => {
-                            // It may have been committed. The others find out by themselves.
-                            mutations.epochs.raise(&name);
-                            mutations.in_doubt(error)
-                        }
-                        refusal => refusal,
-                    };
-                    let revokes = unended.asked.as_ref().is_some_and(|asked| asked.action.revokes());
-                    match revokes {
-                        true => Err(mutations.settled(Some(&name), refusal).await),
-                        false => Err(refusal),
-                    }
-                }
-            };
-            match unended.asked.take() {
+            let outcome = mutations.bring_into_effect(unended.asked.first(), &[name], work).await;
+            let outcome = outcome.map(|(value, effect, _)| (value, effect));
+            match unended.asked.pop() {
                 Some(asked) => mutations.note(&asked, outcome),
                 None => outcome,
             }
         });
-        task.await.unwrap_or_else(|panic| {
-            error!(%panic, "a change did not come to its end");
-            Err(cut_off())
-        })
+        ended(task.await)
+    }
+
+    /// Makes removals that are one change, as [`Mutations::run`] does, with a line in the audit trail for each. `work` returns for each
+    /// name whether it was there. The outcomes are in the order of the names.
+    pub(super) async fn run_removals(
+        &self,
+        asked: Vec<RequestedChange>,
+        names: Vec<Canonical>,
+        work: impl Future<Output = Result<Written<Vec<bool>>, ManagementError>> + Send + 'static,
+    ) -> Result<(Vec<Result<(), ManagementError>>, Effect), ManagementError> {
+        let work = async { work.await.map(|written| (written.value, Some(written.change))) };
+        let mutations = self.clone();
+        let unended = Unended { mutations: self.clone(), asked };
+        let task = tokio::spawn(async move {
+            let mut unended = unended;
+            let were_there = mutations.bring_into_effect(unended.asked.first(), &names, work).await;
+            let mut effect = Effect::default();
+            let outcomes: Vec<Result<(), ManagementError>> = match were_there {
+                Ok((were_there, in_effect, scope)) => {
+                    effect = in_effect;
+                    let refusal = AccountError::NoSuchCredential.into();
+                    let missing = match were_there.contains(&false) {
+                        true => Err(mutations.settled(&names, &scope, refusal).await),
+                        false => Ok(()),
+                    };
+                    were_there
+                        .iter()
+                        .map(|was_there| if *was_there { Ok(()) } else { missing.clone() })
+                        .collect()
+                }
+                Err(refusal) => vec![Err(refusal); names.len()],
+            };
+            let asked = std::mem::take(&mut unended.asked);
+            let outcomes = asked.iter().zip(outcomes);
+            Ok((outcomes.map(|(asked, outcome)| mutations.note(asked, outcome)).collect(), effect))
+        });
+        ended(task.await)
+    }
+
+    /// Makes a change, and waits until it is in effect everywhere. Returns its scope, too.
+    async fn bring_into_effect<T>(
+        &self,
+        asked: Option<&RequestedChange>,
+        names: &[Canonical],
+        work: impl Future<Output = Result<(T, Option<Change>), ManagementError>>,
+    ) -> Result<(T, Effect, Arc<ChangeScope>), ManagementError> {
+        let revokes = asked.is_some_and(|asked| asked.action.revokes());
+        let news = asked.and_then(RequestedChange::news);
+        let scope = ChangeScope::new(news.as_ref());
+        match scope.run(work).await {
+            Ok((value, None)) => Ok((value, Effect { took: Duration::ZERO, nodes: 1 }, scope)),
+            Ok((value, Some(change))) => {
+                let (committed, change) = (Instant::now(), &change);
+                match change.ends_login {
+                    true => self.epochs.raise_and_forget(&change.name),
+                    false => self.epochs.raise(&change.name),
+                }
+                let confirmed = self.cluster.announce(change, news).await;
+                if revokes {
+                    self.metrics.revocation_seconds.observe(committed.elapsed().as_secs_f64());
+                }
+                let in_effect = |nodes| (value, Effect { took: committed.elapsed(), nodes }, scope);
+                confirmed.map(in_effect).map_err(ManagementError::from)
+            }
+            Err(refusal) => {
+                let refusal = match refusal {
+                    ManagementError::Store(error) => {
+                        // It may have been committed. The others find out by themselves.
+                        names.iter().for_each(|name| self.epochs.raise(name));
+                        self.in_doubt(error)
+                    }
+                    refusal => refusal,
+                };
+                match revokes {
+                    true => Err(self.settled(names, &scope, refusal).await),
+                    false => Err(refusal),
+                }
+            }
+        }
     }
 
     /// Tells for how long it may take until a change is in effect that was perhaps committed.
@@ -196,21 +299,39 @@ impl Mutations {
 
     /// Returns a refusal once it is true in every process, if it says that there is nothing left to revoke. The change that has led to it
     /// may have been made by a process that died before anybody was told, or by a call that was answered with an error.
-    pub(super) async fn settled(
+    /// `scope` is that of the work that was refused.
+    async fn settled(
         &self,
-        name: Option<&Canonical>,
+        names: &[Canonical],
+        scope: &ChangeScope,
         refusal: ManagementError,
     ) -> ManagementError {
         match refusal {
-            ManagementError::NotAllowed(AccountError::NoSuchCredential | AccountError::NoSuchAccount) => {
-                let settled = self.cluster.settle().await;
-                // The wait was for the other processes. This one may not have read of that change yet.
-                if let Some(name) = name {
-                    self.epochs.raise(name);
+            ManagementError::NotAllowed(
+                AccountError::NoSuchCredential | AccountError::NoSuchAccount | AccountError::NoSuchSession,
+            ) => {
+                let settled = self.cluster.settle(scope.seen()).await;
+                if settled.is_err() {
+                    // A read leaves a server that the others have left, so the next call asks another one.
+                    let _ = self.store.ping().await;
                 }
+                // The wait was for the other processes. This one may not have read of that change yet.
+                names.iter().for_each(|name| self.epochs.raise(name));
                 settled.err().map_or(refusal, ManagementError::Unconfirmed)
             }
             refusal => refusal,
+        }
+    }
+
+    /// Looks for something that is to be changed. That it is not there is then true in every process.
+    pub(super) async fn find<T>(
+        &self,
+        looking: impl Future<Output = Result<T, ManagementError>>,
+    ) -> Result<T, ManagementError> {
+        let scope = ChangeScope::new(None);
+        match scope.run(looking).await {
+            Err(refusal) => Err(self.settled(&[], &scope, refusal).await),
+            Ok(found) => Ok(found),
         }
     }
 
@@ -233,6 +354,7 @@ impl Mutations {
         if matches!(outcome, Err(ManagementError::Store(_))) {
             self.metrics.store_errors.inc();
         }
+        self.activity.changed(asked, told);
         asked.record(told);
         outcome
     }
@@ -242,16 +364,27 @@ impl Mutations {
 /// and everything that was read before is stale.
 struct Unended {
     mutations: Mutations,
-    asked: Option<RequestedChange>,
+    asked: Vec<RequestedChange>,
 }
 
 impl Drop for Unended {
     fn drop(&mut self) {
-        if let Some(asked) = self.asked.take() {
+        let asked = std::mem::take(&mut self.asked);
+        if !asked.is_empty() {
             self.mutations.epochs.raise_all();
-            let _: Result<(), ManagementError> = self.mutations.note(&asked, Err(cut_off()));
+        }
+        for asked in &asked {
+            let _: Result<(), ManagementError> = self.mutations.note(asked, Err(cut_off()));
         }
     }
+}
+
+/// The result of the task of a change.
+fn ended<T>(task: Result<Result<T, ManagementError>, JoinError>) -> Result<T, ManagementError> {
+    task.unwrap_or_else(|panic| {
+        error!(%panic, "a change did not come to its end");
+        Err(cut_off())
+    })
 }
 
 fn cut_off() -> ManagementError {
@@ -284,6 +417,7 @@ mod tests {
             subject: "john".to_owned(),
             change: String::new(),
             origin: Origin::CommandLine,
+            account: None,
         };
         let name = Canonical::of(b"john").unwrap();
         let failed = |action: &str| {

@@ -3,15 +3,19 @@
 //! A request leaves at most a note in memory, once an hour for each principal and network, and of at most
 //! eight networks of one principal. [`UseBuffer::write`] writes the notes later,
 //! so that no request waits for it. If the store cannot be written, the notes are kept, up to a bound.
+//!
+//! Once a minute, a request also leaves a note of the last use ([`super::last_uses`]).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
+use super::last_uses::LastUses;
 use super::store::{PrincipalUse, Store, StoreError};
 use crate::domain::{ClientNetwork, Entry, Moment, Principal, PrincipalId};
 
@@ -21,8 +25,10 @@ const CAPACITY: u64 = 50_000;
 const PENDING: usize = 10_000;
 /// The most notes that are written in one transaction.
 const AT_ONCE: usize = 500;
-/// The time for which a use is not noted again.
-const HOUR: Duration = Duration::from_secs(60 * 60);
+/// The time for which a use is not noted again as the last one.
+const MINUTE: Duration = Duration::from_secs(60);
+/// The number of minutes for which a network is not noted again.
+const MINUTES: u64 = 60;
 /// The most networks of one principal that are noted within an hour. Behind a proxy that hides its clients' addresses, or tells any,
 /// there may be thousands.
 const AN_HOUR: u32 = 8;
@@ -37,11 +43,12 @@ pub struct UseBuffer {
     /// The number of notes of a principal within an hour.
     counts: moka::sync::Cache<PrincipalId, (u64, u32), RandomState>,
     pending: Mutex<HashMap<(PrincipalId, ClientNetwork), PrincipalUse, RandomState>>,
+    last: Arc<LastUses>,
     /// True while the store refuses them.
     is_failing: AtomicBool,
 }
 
-/// The networks of one principal whose use within the present hour was noted: where all of its requests look first. No more than a
+/// The networks of one principal whose use within the present minute was noted: where all of its requests look first. No more than a
 /// few loads.
 #[derive(Debug, Default)]
 pub struct UseMarks([AtomicU64; MARKS]);
@@ -56,17 +63,26 @@ impl UseBuffer {
             recent: recent.build_with_hasher(RandomState::default()),
             counts: counts.build_with_hasher(RandomState::default()),
             pending: Mutex::default(),
+            last: Arc::default(),
             is_failing: AtomicBool::new(false),
         }
     }
 
-    /// Notes a use of the principal, unless it was noted within the hour.
+    /// The last uses.
+    pub fn last(&self) -> &Arc<LastUses> {
+        &self.last
+    }
+
+    /// Notes a use of the principal: its network, unless that was noted within the hour, and the last use, unless it was noted within
+    /// the minute.
     #[inline]
     pub fn note(&self, principal: &Principal, marks: &UseMarks, source: IpAddr, entry: Entry, now: Moment) {
-        let (network, hour) = (ClientNetwork::of(source), self.hour(now));
-        if !marks.has(network, hour) {
-            marks.set(network, hour);
-            self.note_anew(PrincipalUse::now(principal.id(), source, entry), network, hour);
+        let (network, minute) = (ClientNetwork::of(source), self.minute(now));
+        if !marks.has(network, minute) {
+            marks.set(network, minute);
+            let used = PrincipalUse::now(principal.id(), source, entry);
+            self.last.note(&used, minute);
+            self.note_anew(used, network, (minute - 1) / MINUTES + 1);
         }
     }
 
@@ -96,6 +112,7 @@ impl UseBuffer {
 
     /// Writes what was noted. If the store refuses it, logs that once, and keeps it for the next time.
     pub async fn write(&self, store: &Store) {
+        self.last.write(store).await;
         let uses: Vec<PrincipalUse> = self.pending.lock().drain().map(|(_, used)| used).collect();
         let mut written = 0;
         let outcome: Result<(), StoreError> = async {
@@ -122,20 +139,20 @@ impl UseBuffer {
         }
     }
 
-    /// The number of the hour since the start, from 1.
-    fn hour(&self, now: Moment) -> u64 {
-        now.since(self.began).as_secs() / HOUR.as_secs() + 1
+    /// The number of the minute since the start, from 1.
+    fn minute(&self, now: Moment) -> u64 {
+        now.since(self.began).as_secs() / MINUTE.as_secs() + 1
     }
 }
 
 impl UseMarks {
     #[inline]
-    fn has(&self, network: ClientNetwork, hour: u64) -> bool {
-        self.place(network).load(Ordering::Relaxed) == mark(network, hour)
+    fn has(&self, network: ClientNetwork, minute: u64) -> bool {
+        self.place(network).load(Ordering::Relaxed) == mark(network, minute)
     }
 
-    fn set(&self, network: ClientNetwork, hour: u64) {
-        self.place(network).store(mark(network, hour), Ordering::Relaxed);
+    fn set(&self, network: ClientNetwork, minute: u64) {
+        self.place(network).store(mark(network, minute), Ordering::Relaxed);
     }
 
     fn place(&self, network: ClientNetwork) -> &AtomicU64 {
@@ -143,17 +160,17 @@ impl UseMarks {
     }
 }
 
-/// A network and an hour as one number: the network has 48 bits and the highest one. The hour returns to its first value after
-/// three years.
-fn mark(network: ClientNetwork, hour: u64) -> u64 {
-    network.number() | (hour % (1 << 15)) << 48
+/// A network and a minute as one number: the network has 48 bits and the highest one. The minute returns to its first value after
+/// 22 days.
+fn mark(network: ClientNetwork, minute: u64) -> u64 {
+    network.number() | (minute % (1 << 15)) << 48
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{StoreSettings, StoreUrl};
-    use crate::domain::{Canonical, Permissions, StoredHash, Username};
+    use crate::domain::{AccountId, Canonical, Permissions, PrincipalKind, StoredHash, Username};
     use crate::state::clock;
 
     async fn open(folder: &tempfile::TempDir) -> Store {
@@ -201,9 +218,36 @@ mod tests {
         buffer.note(&principal, &UseMarks::default(), at("192.0.2.3"), Entry::Api, now);
         buffer.note(&principal, &marks, at("192.0.2.3"), Entry::Api, now);
         assert_eq!(pending(), 0);
-        now += HOUR;
+        now += MINUTE * 60;
         buffer.note(&principal, &marks, at("192.0.2.3"), Entry::Api, now);
         assert_eq!(pending(), 1);
+    }
+
+    #[test]
+    fn the_last_use_is_noted_once_a_minute_and_the_network_once_an_hour() {
+        let name = Username::parse("someone").unwrap();
+        let principal = Principal {
+            kind: PrincipalKind::Holder,
+            account: AccountId(7),
+            account_name: name.clone(),
+            name,
+            hash: StoredHash::new("h".into()),
+            bits: Permissions::ALL,
+            rights: Permissions::ALL,
+            active: true,
+        };
+        let (began, marks) = (clock::now(), UseMarks::default());
+        let buffer = UseBuffer::new(began);
+        let note = |address, minutes: u32| {
+            buffer.note(&principal, &marks, at(address), Entry::Api, began + MINUTE * minutes);
+            let last = buffer.last.latest(principal.id(), None).unwrap().address.unwrap();
+            (last, buffer.pending.lock().drain().count())
+        };
+        assert_eq!(note("192.0.2.1", 0), (at("192.0.2.1"), 1));
+        assert_eq!(note("192.0.2.2", 0), (at("192.0.2.1"), 0));
+        assert_eq!(note("192.0.2.2", 1), (at("192.0.2.2"), 0));
+        assert_eq!(note("192.0.2.3", 59), (at("192.0.2.3"), 0));
+        assert_eq!(note("192.0.2.4", 60), (at("192.0.2.4"), 1));
     }
 
     #[test]
@@ -231,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_of_networks_and_hours_differ() {
+    fn marks_of_networks_and_minutes_differ() {
         let marks = UseMarks::default();
         let of = |address: &str| ClientNetwork::of(at(address));
         assert!(!marks.has(of("::"), 1));

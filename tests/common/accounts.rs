@@ -47,8 +47,29 @@ pub fn add_credential(config: &Path, account: &str, name: &str, password: &str, 
         let services = Services::open(&config).await.unwrap();
         let operator = services.credentials.operator(account, Origin::CommandLine).await.unwrap();
         let permissions = PermissionEdit::exactly(permissions.parse().unwrap());
-        let addition = Addition { username: name, password: password.as_bytes(), permissions };
+        let password = password.as_bytes();
+        let addition = Addition { username: name, password, permissions, ..Addition::default() };
         services.credentials.add(&operator, addition).await.unwrap();
+        services.close().await;
+    });
+}
+
+/// Adds so many credentials to an account: `prefix-001` and so on.
+pub fn fill(config: &Path, account: &str, prefix: &str, count: u64) {
+    let config = Config::load(config).unwrap();
+    block_on(async || {
+        let services = Services::open(&config).await.unwrap();
+        let operator = services.credentials.operator(account, Origin::CommandLine).await.unwrap();
+        for number in 1..=count {
+            let permissions = PermissionEdit::exactly(
+                ["email", "api,web", "email,api,web"][number as usize % 3].parse().unwrap(),
+            );
+            let (name, password) = (format!("{prefix}-{number:03}"), format!("passw0rd-{number}"));
+            let (username, password) = (name.as_str(), password.as_bytes());
+            let note = if number % 2 == 0 { "Of a test" } else { "" };
+            let addition = Addition { username, password, permissions, note };
+            services.credentials.add(&operator, addition).await.unwrap();
+        }
         services.close().await;
     });
 }

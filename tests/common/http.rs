@@ -32,6 +32,7 @@ impl Response {
 pub struct Request {
     method: String,
     target: String,
+    host: String,
     headers: String,
     body: Vec<u8>,
     chunked: bool,
@@ -42,6 +43,7 @@ pub fn request(method: &str, target: &str) -> Request {
     Request {
         method: method.into(),
         target: target.into(),
+        host: "gate.test".into(),
         headers: String::new(),
         body: vec![],
         chunked: false,
@@ -53,6 +55,12 @@ pub fn get(target: &str) -> Request {
 }
 
 impl Request {
+    /// The same for another host than `gate.test`.
+    pub fn to_host(mut self, host: &str) -> Request {
+        self.host = host.into();
+        self
+    }
+
     pub fn header(mut self, name: &str, value: &str) -> Request {
         self.headers += &format!("{name}: {value}\r\n");
         self
@@ -75,7 +83,7 @@ impl Request {
     /// The request as it goes over the wire.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes =
-            format!("{} {} HTTP/1.1\r\nHost: gate.test\r\n{}", self.method, self.target, self.headers)
+            format!("{} {} HTTP/1.1\r\nHost: {}\r\n{}", self.method, self.target, self.host, self.headers)
                 .into_bytes();
         if self.chunked {
             bytes.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");

@@ -158,12 +158,16 @@ async fn change(credentials: &Credentials, by: &Manager, changes: u64) {
         Some((password, permission)) if before.is_none() => {
             let permissions = only(permission);
             let password = PASSWORDS[password].as_bytes();
-            credentials.add(by, Addition { username: NAME, password, permissions }).await
+            credentials
+                .add(by, Addition { username: NAME, password, permissions, ..Addition::default() })
+                .await
         }
         Some((password, permission)) => {
             let changed = before.is_some_and(|(old, _)| old != password);
             let password = changed.then_some(PASSWORDS[password].as_bytes());
-            credentials.edit(by, Edit { username: NAME, password, permissions: only(permission) }).await
+            credentials
+                .edit(by, Edit { username: NAME, password, permissions: only(permission), ..Edit::default() })
+                .await
         }
     };
     answer.unwrap();
@@ -362,6 +366,7 @@ async fn invalidation_alone_would_bring_back_what_was_removed() {
         name: Username::parse(NAME).unwrap(),
         hash: StoredHash::new("hash".to_owned()),
         permissions: PermissionEdit::default(),
+        note: None,
     };
     let _ = store.add_credential(account, Authority::Operator, &new).await.unwrap();
 

@@ -10,7 +10,7 @@ use crate::common::{Log, binary};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-const LISTENERS: [&str; 4] = ["--api", "--web", "--smtp", "--ops"];
+const LISTENERS: [&str; 5] = ["--api", "--web", "--console", "--smtp", "--ops"];
 
 struct Demo {
     child: Child,

@@ -14,6 +14,8 @@ use super::client_session::ClientSession;
 use super::cors;
 use super::cross_site;
 use super::error::Refusal;
+use super::gate::refusal::leads_to_login;
+use super::gate::session::SessionGuard;
 use super::headers::request::Framing;
 use super::masking::{BodyKind, FormReader, Mask, MaskedQuery};
 use super::peer::HttpPeer;
@@ -70,6 +72,14 @@ impl Admission<'_> {
             return self.admit_anybody(session, target, route);
         };
         let places = route.credentials;
+        if let Some(guard) = self.guard()
+            && let Some(granted) = guard.admit(session, route).await?
+        {
+            // An `Authorization` field is the backend's then.
+            let query = MaskedQuery::untouched(target.query.as_deref());
+            let body = self.stream(session, None, route, None);
+            return Ok(Admitted { granted: Some(granted), query: query.rest, body });
+        }
         let mut buffer = BasicBuffer::default();
         let basic = match places.basic {
             true => authorization(session.head(), &mut buffer),
@@ -121,6 +131,11 @@ impl Admission<'_> {
         }
     }
 
+    /// The guard of requests by cookie; on an entry with a gate only.
+    fn guard(&self) -> Option<SessionGuard<'_>> {
+        SessionGuard::of(self.site, self.plan, self.client, self.request_id, self.user)
+    }
+
     /// The reason that a request counts as one that a page of another site had a browser send, if it may change something or sends mail.
     fn cross_site(&self, session: &ClientSession, route: &Routed) -> Option<&'static str> {
         let request = session.head();
@@ -140,11 +155,16 @@ impl Admission<'_> {
         foreign: Option<(Presented<'_>, &'static str)>,
     ) -> Refusal {
         let Some((ambient, reason)) = foreign else {
-            let reason = match cors::is_preflight(session.head()) {
-                true => RefusalReason::Preflight,
-                false => RefusalReason::NoCredential,
+            let request = session.head();
+            let has_cookie = || self.guard().is_some_and(|guard| guard.cookie(request).is_some());
+            let reason = match () {
+                () if cors::is_preflight(request) => RefusalReason::Preflight,
+                () if has_cookie() => RefusalReason::NoSession,
+                () => RefusalReason::NoCredential,
             };
-            self.note_no_credential(session, reason);
+            if !leads_to_login(self.plan, session) {
+                self.note_no_credential(session, reason);
+            }
             return Refusal::NoCredential;
         };
         let (access, entry) = (&self.site.access, self.site.entry);
@@ -207,8 +227,9 @@ impl Admission<'_> {
     ) -> Result<Granted, Refusal> {
         let (site, memory) = (self.site, self.client.memory());
         if let Some(granted) = site.access.check_remembered(memory, &presented, permission, site.entry) {
-            // Once for a connection of the client itself. Those of a trusted proxy are of many clients.
-            if !self.client.has_accepted() || self.client.is_trusted(&self.plan.trusted_proxies) {
+            // Once in a while for a connection of the client itself. Those of a trusted proxy are of many clients.
+            let is_due = !self.client.has_accepted() || memory.takes_use();
+            if is_due || self.client.is_trusted(&self.plan.trusted_proxies) {
                 site.access.note_use(&granted, site.entry, self.source(session));
             }
             self.client.note_accepted();

@@ -28,6 +28,10 @@ pub enum Refusal {
     /// A page of another site had a browser send it, with a login that the browser adds by itself. Answered before the login is
     /// checked. With the places where the request could have a credential.
     CrossSite(CredentialPlaces),
+    /// A page of another origin had a browser send it, with the cookie of a session.
+    OtherOrigin,
+    /// A script that would become a service worker, and could replace the login page.
+    ServiceWorker,
     /// Nothing has this name. The text is for the client.
     NotFound(Cow<'static, str>),
     /// The path doesn't support the method. It supports these.
@@ -62,7 +66,11 @@ impl Refusal {
         match self {
             Refusal::Malformed(_) => 400,
             Refusal::NoCredential | Refusal::BadCredential | Refusal::Unauthenticated(_) => 401,
-            Refusal::Forbidden(_) | Refusal::NotHolder | Refusal::CrossSite(_) => 403,
+            Refusal::Forbidden(_)
+            | Refusal::NotHolder
+            | Refusal::CrossSite(_)
+            | Refusal::OtherOrigin
+            | Refusal::ServiceWorker => 403,
             Refusal::NotFound(_) => 404,
             Refusal::Method(_) => 405,
             Refusal::Timeout => 408,
@@ -87,6 +95,7 @@ impl Refusal {
             | Refusal::Forbidden(_)
             | Refusal::NotHolder
             | Refusal::CrossSite(_)
+            | Refusal::OtherOrigin
             | Refusal::Throttled(_) => true,
             Refusal::Malformed(_)
             | Refusal::NotFound(_)
@@ -95,6 +104,7 @@ impl Refusal {
             | Refusal::ClientGone
             | Refusal::Conflict(_)
             | Refusal::Misdirected
+            | Refusal::ServiceWorker
             | Refusal::TooLarge
             | Refusal::HeaderTooLarge
             | Refusal::Unavailable(_)
@@ -128,6 +138,11 @@ impl Refusal {
                 )
                 .into()
             }
+            Refusal::OtherOrigin => {
+                "Cross-site request refused: a session counts only for requests of this origin (Origin, Sec-Fetch-Site)"
+                    .into()
+            }
+            Refusal::ServiceWorker => "Service workers are turned off here (web.service_workers)".into(),
             Refusal::Method(allowed) => format!("Method not allowed: use {allowed}").into(),
             Refusal::Timeout => "The request took too long to arrive".into(),
             Refusal::ClientGone => "The client disconnected".into(),

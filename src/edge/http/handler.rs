@@ -1,7 +1,7 @@
 //! The way of one request from its header to its response: target, route, authorization, then the proxy or the management API.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::{Method, Version};
 use tokio::sync::watch;
@@ -11,18 +11,22 @@ use super::authorize::{Admission, Admitted};
 use super::client_session::ClientSession;
 use super::console::call::ConsoleCall;
 use super::error::{CLIENT_GONE, Refusal};
+use super::gate::call::GateCall;
+use super::gate::session::SessionGuard;
 use super::headers::request::{Framing, Outgoing, outgoing};
+use super::headers::response::GateRules;
 use super::http1::backend::Http1Backend;
 use super::peer::HttpPeer;
 use super::proxy::exchange::{ClientSide, Exchange, Side};
 use super::proxy::forward::Forward;
-use super::proxy::tunnel::{self, TunnelEnd, UNDECIDED};
+use super::proxy::tunnel::{self, TunnelEnd};
+use super::refusal_answer::RefusedRequest;
 use super::refused::{self, log_refusal};
-use super::request_quota;
+use super::revocation;
 use super::router::Routed;
 use super::service::{HttpService, Plan};
 use super::target::{Target, ambiguous};
-use super::{management, preflight, respond};
+use super::{gate, management, preflight, respond};
 use crate::config::Need;
 use crate::domain::{Permissions, RefusalReason, RequestId};
 use crate::edge::net::deadline::DeadlineTimer;
@@ -117,6 +121,8 @@ struct ForwardedBy {
     needed: Permissions,
     /// The index of the backend that was asked last.
     server: Option<usize>,
+    /// The status of the response, once it has begun.
+    begun: Option<u16>,
 }
 
 impl Underway<'_> {
@@ -183,6 +189,12 @@ impl Underway<'_> {
         if let Some(console) = &site.console {
             self.check_host(session)?;
             let call = ConsoleCall { site, console, client, plan, request_id, user: &self.user };
+            return Box::pin(call.answer(session, &target)).await.map(FirstStep::Answered);
+        }
+        if let Some(guard) = SessionGuard::of(site, plan, client, request_id, &self.user)
+            && gate::call::is_for(&guard, session.head(), &target)?
+        {
+            let call = GateCall { guard };
             return Box::pin(call.answer(session, &target)).await.map(FirstStep::Answered);
         }
         let request = session.head();
@@ -261,14 +273,14 @@ impl Underway<'_> {
             }
             Ok(Exchange::ClientGone) | Err(Refusal::ClientGone) => (CLIENT_GONE, false, None),
             Err(refusal) => {
-                let raw = session.head().target();
-                let path = String::from_utf8_lossy(raw.split(|b| *b == b'?').next().unwrap_or_default())
-                    .into_owned();
                 let RequestHandler { site, client, .. } = self.handler;
-                let source = client.source(session.head().fields(), &self.plan.trusted_proxies);
-                log_refusal(site, source, &self.request_id, self.user(), &refusal);
-                let is_written = self.refuse(session, &refusal, &path).await;
-                (refusal.status(), is_written, None)
+                let (plan, request_id, user) = (&*self.plan, &self.request_id, self.user());
+                let source = client.source(session.head().fields(), &plan.trusted_proxies);
+                log_refusal(site, source, request_id, user, &refusal);
+                let refused = RefusedRequest { site, plan, client, request_id, user };
+                let (status, written_at) = refused.answer(session, refusal).await;
+                self.answered = written_at;
+                (status, written_at.is_some(), None)
             }
         };
         let line = AccessLine::of(session.head(), self.handler.client, &self.plan);
@@ -334,6 +346,7 @@ impl Underway<'_> {
         };
         let upgrade = session.head().asks_for_websocket();
         let group = &plan.groups[route.group];
+        let is_by_session = admitted.granted.as_ref().is_some_and(|granted| granted.session().is_some());
         let with = Outgoing {
             path: target.path.as_bytes(),
             query: admitted.query.as_deref(),
@@ -343,7 +356,8 @@ impl Underway<'_> {
             framing,
             authority: group.authority(),
             host: group.host(),
-            reads_basic: route.credentials.basic,
+            // With a session, it is the backend's.
+            reads_basic: route.credentials.basic && !is_by_session,
             reads_query: route.credentials.query,
             upgrade,
             request_id,
@@ -358,43 +372,38 @@ impl Underway<'_> {
             timeouts: group.timeouts(),
             timer: self.timer,
             request_id,
+            rules: GateRules {
+                is_by_session,
+                confines_workers: plan.gate.as_ref().is_some_and(|gate| !gate.service_workers),
+            },
             stop: handler.stop,
         };
         let is_chunked = framing == Framing::Chunked;
         let (host, worker) = (group.host(), handler.worker);
         let (granted, needed) = (admitted.granted, route.permissions());
         let access = granted.is_some().then_some(&*handler.site.access);
-        let by = self.forwarded.insert(ForwardedBy { group: route.group, granted, needed, server: None });
-        let server = &mut by.server;
+        let by = ForwardedBy { group: route.group, granted, needed, server: None, begun: None };
+        let ForwardedBy { granted, server, begun, .. } = self.forwarded.insert(by);
         let method = &method;
         let forward =
-            Forward { client, head: &head, host, is_chunked, upgrade, method, worker, access, server };
-        let (exchange, ended) = forward.run(group).await?;
+            Forward { client, head: &head, host, is_chunked, upgrade, method, worker, access, server, begun };
+        let running = forward.run(group);
+        let site = handler.site;
+        let (exchange, ended) = match granted.as_ref().filter(|_| is_by_session) {
+            None => running.await?,
+            Some(granted) => tokio::select! {
+                biased;
+                done = running => done?,
+                end = revocation::of_long_response(site, granted, needed) => {
+                    return revocation::cut_off(site, end, *begun);
+                }
+            },
+        };
         if matches!(exchange, Exchange::Answered(_)) {
             self.answered = Some(ended);
             respond::drain(session).await;
         }
         Ok(exchange)
-    }
-
-    /// Answers with a refusal, and reads the rest of the body.
-    async fn refuse(&mut self, session: &mut ClientSession, refusal: &Refusal, path: &str) -> bool {
-        let within = self.plan.timeouts.write;
-        let request = session.head();
-        let room =
-            request_quota::take_for_refusal(self.handler.site, &self.plan, self.handler.client, request);
-        let Some(_room) = room else {
-            let origins = &self.plan.cors_origins;
-            return respond::refuse_without_body(session, refusal, origins, &self.request_id, within).await;
-        };
-        respond::settle(session).await;
-        let origins = &self.plan.cors_origins;
-        let is_written = respond::refuse(session, refusal, path, origins, &self.request_id, within).await;
-        if is_written {
-            self.answered = Some(Instant::now());
-            respond::drain(session).await;
-        }
-        is_written
     }
 
     /// Carries the bytes of a tunnel until it ends.
@@ -406,12 +415,12 @@ impl Underway<'_> {
         let group = self.forwarded.as_ref().map_or(0, |by| by.group);
         let timeouts = self.plan.groups[group].timeouts();
         let mut stop = self.handler.stop.clone();
-        let is_public = self.forwarded.as_ref().is_some_and(|by| by.granted.is_none());
-        let access = (!is_public).then_some(&*site.access);
+        let granted = self.forwarded.as_ref().and_then(|by| by.granted.as_ref());
+        let by = granted.map(|granted| (&*site.access, granted));
         let ended = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => TunnelEnd::Closed,
-            ended = tunnel::carry(client, backend, timeouts, access, revoked) => ended,
+            ended = tunnel::carry(client, backend, timeouts, by, revoked) => ended,
         };
         let reason = match ended {
             TunnelEnd::Revoked => RefusalReason::TunnelRevoked,
@@ -431,29 +440,13 @@ enum FirstStep<'r> {
     Admitted(Target<'r>, Routed, Admitted),
 }
 
-/// Resolves once the credential that opened a tunnel no longer has the permissions that it needs. Without trust, or while the store is
-/// unavailable, it is asked again for nearly a second. Then the tunnel ends, since nothing proves that it may stay open. A tunnel that
-/// nothing permitted ends at once; one on a public route stays open.
+/// Resolves once a tunnel has to end. One that nothing permitted ends at once; one on a public route stays open.
 async fn until_revoked(site: &HttpService, by: Option<&ForwardedBy>) -> TunnelEnd {
-    use tokio::time::{sleep, timeout};
-    let Some(ForwardedBy { granted, needed, .. }) = by else { return TunnelEnd::Undecided };
-    let Some(granted) = granted else { return std::future::pending().await };
-    let mut changes = site.access.subscribe();
-    loop {
-        changes.borrow_and_update();
-        let asked = async {
-            loop {
-                match site.access.permissions_now(granted).await {
-                    Ok(now) => return now.is_some_and(|now| needed.minus(now).is_empty()),
-                    Err(_) => sleep(Duration::from_millis(150)).await,
-                }
-            }
-        };
-        // One limit for all attempts: a store that answers too late is as good as unavailable.
-        match timeout(UNDECIDED, asked).await {
-            Ok(true) if changes.changed().await.is_ok() => {}
-            Ok(_) => return TunnelEnd::Revoked,
-            Err(_) => return TunnelEnd::Undecided,
+    match by {
+        None => TunnelEnd::Undecided,
+        Some(ForwardedBy { granted: None, .. }) => std::future::pending().await,
+        Some(ForwardedBy { granted: Some(granted), needed, .. }) => {
+            revocation::until_revoked(site, granted, *needed).await
         }
     }
 }

@@ -169,17 +169,19 @@ impl Call<'_> {
                 let username = needed()?;
                 let password = password.ok_or(Refusal::Malformed("password is missing".into()))?;
                 let permissions = permissions.unwrap_or_default();
-                let addition = Addition { username, password: password.as_bytes(), permissions };
+                let password = password.as_bytes();
+                let addition = Addition { username, password, permissions, ..Addition::default() };
                 self.credentials.add(&manager, addition).await
             }
             CredentialsAction::Edit => {
                 let permissions = permissions.unwrap_or_default();
-                let edit = Edit { username: needed()?, password: password.map(str::as_bytes), permissions };
+                let (username, password) = (needed()?, password.map(str::as_bytes));
+                let edit = Edit { username, password, permissions, ..Edit::default() };
                 self.credentials.edit(&manager, edit).await
             }
             CredentialsAction::Remove => self.credentials.remove(&manager, needed()?).await,
         };
-        let count = changed.map_err(Refused::by_service)?;
+        let count = changed.map_err(Refused::by_service)?.count;
         Ok(self.write(session, asked.format, 200, text::success(asked.format, count), None).await)
     }
 
@@ -219,11 +221,11 @@ impl Call<'_> {
             return Err(Refusal::NoCredential);
         };
         let span = info_span!("request", id = peer.request_id);
-        match access.authenticate_holder(presented, peer).instrument(span).await {
+        match access.authenticate_holder(presented, self.site.entry, peer).instrument(span).await {
             HolderDecision::Holder(granted) => {
                 self.user.get_or_init(|| granted.name().as_str().to_owned());
                 let request_id = peer.request_id.to_owned();
-                let origin = Origin::Remote { source, request_id };
+                let origin = Origin::Remote { source, request_id, entry: self.site.entry };
                 Manager::holder(&granted, origin).ok_or(Refusal::NotHolder)
             }
             HolderDecision::NotHolder => Err(Refusal::NotHolder),
@@ -380,13 +382,23 @@ fn ended(status: u16, whole: bool) -> Exchange {
 fn refusal_of(refusal: service::ManagementError) -> Refusal {
     use service::ManagementError as E;
     match refusal {
-        E::Username(_) | E::Password(_) | E::Permissions(_) | E::NotAllowed(AccountError::AboveRights(_)) => {
+        E::Username(_)
+        | E::Password(_)
+        | E::Permissions(_)
+        | E::Note(_)
+        | E::NotAllowed(AccountError::AboveRights(_) | AccountError::TooManyAtOnce) => {
             Refusal::Malformed(refusal.to_string().into())
         }
         // The holder lost its rights during the call.
-        E::NotAllowed(AccountError::Suspended | AccountError::NoSuchAccount) => Refusal::BadCredential,
-        E::NotAllowed(AccountError::NoSuchCredential) => Refusal::NotFound(refusal.to_string().into()),
-        E::NotAllowed(AccountError::NameTaken) => Refusal::Conflict(refusal.to_string().into()),
+        E::NotAllowed(AccountError::Suspended | AccountError::NoSuchAccount | AccountError::LoginChanged) => {
+            Refusal::BadCredential
+        }
+        E::NotAllowed(AccountError::NoSuchCredential | AccountError::NoSuchSession) => {
+            Refusal::NotFound(refusal.to_string().into())
+        }
+        E::NotAllowed(AccountError::NameTaken | AccountError::ConditionFailed) => {
+            Refusal::Conflict(refusal.to_string().into())
+        }
         E::Busy => Refusal::Overloaded("Temporarily unavailable, try again".into()),
         E::Store(_) => Refusal::Overloaded("The change was not made, try again".into()),
         E::Unconfirmed(Unconfirmed::Silent(_)) => {

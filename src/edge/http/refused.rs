@@ -48,6 +48,7 @@ fn reason(refusal: &Refusal) -> RefusalReason {
         Refusal::Method(_) => RefusalReason::MethodNotAllowed,
         Refusal::Timeout => RefusalReason::SlowRequest,
         Refusal::Conflict(_) => RefusalReason::NameTaken,
+        Refusal::ServiceWorker => RefusalReason::ServiceWorker,
         Refusal::Misdirected => RefusalReason::OtherHost,
         Refusal::TooLarge => RefusalReason::BodyTooLarge,
         Refusal::HeaderTooLarge => RefusalReason::HeaderTooLarge,
@@ -65,6 +66,7 @@ fn reason(refusal: &Refusal) -> RefusalReason {
         | Refusal::Forbidden(_)
         | Refusal::NotHolder
         | Refusal::CrossSite(_)
+        | Refusal::OtherOrigin
         | Refusal::Throttled(_) => RefusalReason::InvalidRequest,
     }
 }

@@ -17,8 +17,8 @@ use crate::domain::Entry;
 use crate::edge::net::refusal_log::RefusalLog;
 use crate::edge::net::request_ids::RequestIds;
 use crate::edge::net::source_limit::{CountedConnection, SourceLimit};
-use crate::service::Credentials;
 use crate::service::access::Access;
+use crate::service::{Credentials, Sessions};
 use crate::state::metrics::{ConnectionLimit, Metrics};
 
 /// The part of an entry that a reload replaces as a whole: routes, groups, limits.
@@ -106,6 +106,8 @@ impl Plan {
 pub struct EntryServices {
     /// The management of credentials by the API; on the API entry only.
     pub credentials: Option<Credentials>,
+    /// The sessions of browsers; on the web entry and the console.
+    pub sessions: Option<Sessions>,
     /// The console, which answers every request of its entry.
     pub console: Option<Console>,
 }
@@ -118,6 +120,8 @@ pub struct HttpService {
     pub access: Arc<Access>,
     /// The management of credentials; on the API entry only.
     pub credentials: Option<Credentials>,
+    /// The sessions of browsers; on the web entry and the console.
+    pub sessions: Option<Sessions>,
     /// The console, which answers every request of its entry.
     pub console: Option<Console>,
     /// The metrics.
@@ -149,6 +153,7 @@ impl HttpService {
             entry,
             access,
             credentials: services.credentials,
+            sessions: services.sessions,
             console: services.console,
             metrics,
             plan: ArcSwap::from_pointee(plan),

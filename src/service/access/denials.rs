@@ -13,7 +13,8 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::domain::{Denial, Entry, LONGEST_NAME, Moment, shown};
+use crate::domain::{AccountId, Denial, Entry, LONGEST_NAME, Moment, shown};
+use crate::service::activity::{Activity, ActivityDenial};
 use crate::state::audit::{Record, Weight};
 use crate::state::throttle::SourcePrefix;
 
@@ -29,6 +30,7 @@ pub struct DenialLog {
     /// The end of the time that the lines of a source take up.
     taken: moka::sync::Cache<SourcePrefix, Arc<Mutex<Moment>>, RandomState>,
     hasher: RandomState,
+    activity: Arc<Activity>,
 }
 
 /// A denial, as it is written.
@@ -43,6 +45,8 @@ pub struct DenialRecord<'a> {
     pub kind: DenialKind,
     /// The reason, in one or more words.
     pub reason: &'a str,
+    /// The account whose principal was presented; `None` if the username is unknown or was not checked.
+    pub account: Option<AccountId>,
 }
 
 /// A kind of denial, as the client is told of it.
@@ -104,12 +108,19 @@ struct LastShown {
 
 impl DenialLog {
     /// A log without any lines yet.
-    pub fn new() -> DenialLog {
-        DenialLog { seen: bounded(), taken: bounded(), hasher: RandomState::default() }
+    pub fn new(activity: Arc<Activity>) -> DenialLog {
+        DenialLog { seen: bounded(), taken: bounded(), hasher: RandomState::default(), activity }
     }
 
     /// Writes the line.
     pub fn write(&self, denied: &DenialRecord<'_>, repeat_key: RepeatKey, now: Moment) {
+        self.activity.denied(&ActivityDenial {
+            account: denied.account,
+            entry: denied.entry,
+            username: denied.username,
+            source: denied.peer.source,
+            reason: denied.reason,
+        });
         let repeated = self.repeated(denied, repeat_key, now);
         let record = Record {
             action: "check",
@@ -171,13 +182,14 @@ mod tests {
 
     #[test]
     fn what_repeats_has_a_bounded_number_of_lines_and_is_counted() {
-        let (denials, now) = (DenialLog::new(), clock::now());
+        let (denials, now) = (DenialLog::new(Arc::default()), clock::now());
         let denied = |username: &'static [u8], source: &str, reason| DenialRecord {
             entry: Entry::Api,
             username,
             peer: source.parse::<IpAddr>().unwrap().into(),
             kind: DenialKind::NoCredential,
             reason,
+            account: None,
         };
         let one = denied(b"someone", "192.0.2.1", "throttled");
         let at = |denied: &DenialRecord<'_>, repeat_key, millis| {
@@ -202,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_lines_of_a_source_are_bounded_whatever_usernames_it_presents() {
-        let (denials, now) = (DenialLog::new(), clock::now());
+        let (denials, now) = (DenialLog::new(Arc::default()), clock::now());
         let mut lines = 0;
         for n in 0..10_000_u64 {
             let username = format!("user{}", n % 3_000);
@@ -212,6 +224,7 @@ mod tests {
                 peer: "192.0.2.1".parse::<IpAddr>().unwrap().into(),
                 kind: DenialKind::NotHolder,
                 reason: "any",
+                account: None,
             };
             let at = now + Duration::from_millis(n);
             lines += usize::from(denials.repeated(&denied, RepeatKey::UsernameAndSource, at).is_some());

@@ -10,7 +10,7 @@ use crate::state::store::StoreError;
 
 impl Access {
     /// Returns true if a principal that was granted something still holds `permission`: the same principal, with the same
-    /// password, and not suspended. It costs no password check. To be called at each change of
+    /// password, and not suspended; if it was granted by a session, only while that has not ended. It costs no password check. To be called at each change of
     /// [`crate::state::Epochs::subscribe`], and before each step of an open session.
     ///
     /// # Errors
@@ -46,6 +46,9 @@ impl Access {
         let (granted, now) = (granted.verified(), clock.began());
         if self.cache.is_fresh(granted, &self.epochs, now) {
             return Ok(Some(granted.effective));
+        }
+        if let Some(session) = &granted.session {
+            return self.permissions_by_session(session, clock).await;
         }
         let entry =
             || self.cache.get(&granted.identity.name).filter(|entry| entry.is(&granted.identity.principal));

@@ -65,16 +65,35 @@ impl Access {
         source: IpAddr,
         clock: DecisionClock,
     ) -> Result<Arc<Verified>, NotIdentified> {
-        let mut now = clock.began();
+        let now = clock.began();
         let delayed = |now| self.throttle.source_delay(SourcePrefix::of(source), now);
         let Some(name) = Canonical::of(presented.username) else {
             self.metrics.lookup(Lookup::Miss);
             return Err(match delayed(now) {
                 Some(delayed) => self.throttled(delayed, wanted, &clock).await,
-                None => NotIdentified::Denied(Denial::Unknown, RepeatKey::SourceOnly),
+                None => NotIdentified::Denied(Denial::Unknown, RepeatKey::SourceOnly, None),
             });
         };
         let pending = self.read(name, presented.secret, source, wanted, clock).await?;
+        let account = pending.row.as_ref().map(|row| row.account);
+        let identified = self.judge(pending, wanted, now).await;
+        identified.map_err(|refusal| match refusal {
+            NotIdentified::Denied(denial, repeat_key, _) => {
+                NotIdentified::Denied(denial, repeat_key, account)
+            }
+            unavailable => unavailable,
+        })
+    }
+
+    /// Judges a presented credential by its row.
+    async fn judge(
+        &self,
+        pending: PendingLogin<'_>,
+        wanted: Wanted,
+        mut now: Moment,
+    ) -> Result<Arc<Verified>, NotIdentified> {
+        let (name, clock, source) = (pending.name, pending.clock, pending.source);
+        let delayed = |now| self.throttle.source_delay(source, now);
         let known = self.cache.get(&name);
         if known.is_some() && pending.row.is_none() {
             self.cache.remove(&name);
@@ -170,7 +189,7 @@ impl Access {
         });
         let Some(denial) = remembered else { return Ok(()) };
         self.until_settled(&pending.clock).await;
-        Err(NotIdentified::Denied(denial, RepeatKey::UsernameAndSource))
+        Err(NotIdentified::Denied(denial, RepeatKey::UsernameAndSource, None))
     }
 
     /// Checks the password.
@@ -215,7 +234,7 @@ impl Access {
         self.cache.deny(&proof, circumstance, denial, now);
         // A check that joins another one costs nothing, and there is no bound on their number.
         let repeat_key = if joined { RepeatKey::UsernameAndSource } else { RepeatKey::Unique };
-        Err(NotIdentified::Denied(denial, repeat_key))
+        Err(NotIdentified::Denied(denial, repeat_key, None))
     }
 
     pub(super) async fn unavailable(&self, clock: &DecisionClock, why: Unavailable) -> NotIdentified {

@@ -1,8 +1,8 @@
 //! The decision: does this credential, right now, hold the permission that this needs?
 //!
 //! It is the same for all entries. [`Access::check_cached`] answers from the cache without waiting, and
-//! [`Access::check_remembered`] from what the connection remembers. `identify` asks the store and checks passwords, and `hold`
-//! answers open sessions and tunnels.
+//! [`Access::check_remembered`] from what the connection remembers. `identify` asks the store and checks passwords, `session` decides
+//! about sessions of browsers, and `hold` answers open mail sessions and tunnels.
 //!
 //! Time is read once, at the beginning of each call. Only `decision_clock` reads it again, after a wait.
 //!
@@ -17,6 +17,8 @@ mod identify;
 mod outcome;
 mod quiet;
 mod reads;
+mod session;
+mod shared_reads;
 #[cfg(test)]
 mod tests;
 mod uses;
@@ -25,25 +27,32 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::activity::Activity;
 use crate::config::AuthSettings;
 use crate::domain::password::LONGEST_BYTES;
 use crate::domain::{
-    Canonical, Denial, Entry, Moment, Permission, Permissions, Presented, PrincipalKind, RefusalReason,
-    Unavailable,
+    AccountId, Canonical, Denial, Entry, Moment, Permission, Permissions, Presented, PrincipalKind,
+    RefusalReason, SessionDigest, Unavailable,
 };
 use crate::state::cache::Verified;
+use crate::state::last_uses::LastUses;
 use crate::state::metrics::{DecisionOutcome, Lookup};
-use crate::state::store::Store;
+use crate::state::session_uses::SessionUses;
+use crate::state::store::{Store, StoredSession};
 use crate::state::throttle::Throttle;
 use crate::state::uses::UseBuffer;
 use crate::state::{Cache, Epochs, Hasher, Metrics, clock};
 use decision_clock::DecisionClock;
 use denials::{DenialLog, DenialRecord, RepeatKey};
 use reads::RowReads;
+use session::LOOK_UPS;
+use shared_reads::SharedReads;
+use tokio::sync::Semaphore;
 
 pub use crate::state::cache::ConnectionMemory;
 pub use denials::{DenialKind, Peer};
 pub use outcome::{Decision, Granted, HolderDecision};
+pub use session::SessionDecision;
 
 /// The decision, with all that it needs. One for the whole process, shared as `Arc`.
 pub struct Access {
@@ -54,8 +63,13 @@ pub struct Access {
     cache: Arc<Cache>,
     throttle: Arc<Throttle>,
     uses: UseBuffer,
+    activity: Arc<Activity>,
     denials: DenialLog,
     reads: RowReads,
+    session_reads: SharedReads<SessionDigest, StoredSession>,
+    session_uses: SessionUses,
+    /// The look-ups of unknown tokens.
+    look_ups: Semaphore,
 }
 
 /// The entry and the permission that is asked for; none for the management of credentials.
@@ -64,7 +78,8 @@ type Wanted = (Entry, Option<Permission>);
 /// The reason for which nobody was identified.
 #[derive(Clone, Copy)]
 enum NotIdentified {
-    Denied(Denial, RepeatKey),
+    /// With the account whose principal was presented, if there is one.
+    Denied(Denial, RepeatKey, Option<AccountId>),
     Unavailable(Unavailable),
 }
 
@@ -88,7 +103,12 @@ impl Access {
         metrics.read_at_scrape("gatepost_cache_entries", "Principals in the cache.", move || {
             entries.principals() as f64
         });
+        let entries = Arc::clone(&cache);
+        metrics.read_at_scrape("gatepost_cache_sessions", "Sessions in the cache.", move || {
+            entries.live_sessions() as f64
+        });
         metrics.show_trust(&epochs);
+        let activity = Arc::new(Activity::default());
         Ok(Access {
             store,
             hasher,
@@ -97,9 +117,23 @@ impl Access {
             cache,
             throttle: Arc::new(Throttle::new(settings.throttle)),
             uses: UseBuffer::new(clock::now()),
-            denials: DenialLog::new(),
+            denials: DenialLog::new(Arc::clone(&activity)),
+            activity,
             reads: RowReads::new(settings.cache_ttl),
+            session_reads: SharedReads::new(settings.cache_ttl),
+            session_uses: SessionUses::default(),
+            look_ups: Semaphore::new(LOOK_UPS),
         })
+    }
+
+    /// The newest denials of each account, to which the changes belong as well.
+    pub fn activity(&self) -> &Arc<Activity> {
+        &self.activity
+    }
+
+    /// The last uses of principals.
+    pub fn last_uses(&self) -> &Arc<LastUses> {
+        self.uses.last()
     }
 
     /// Allows what the cache allows, without waiting. `None` is not a denial: [`Access::authorize`] decides.
@@ -159,31 +193,33 @@ impl Access {
         entry: Entry,
         peer: impl Into<Peer<'_>>,
     ) -> Decision {
-        self.authorize_by(presented, permission, entry, peer.into(), DecisionClock::start()).await
+        self.authorize_by(presented, Some(permission), entry, peer.into(), DecisionClock::start()).await
     }
 
     /// Decides if the presented credential is that of an account holder, who alone manages credentials. Needs no permission.
     pub async fn authenticate_holder(
         &self,
         presented: Presented<'_>,
+        entry: Entry,
         peer: impl Into<Peer<'_>>,
     ) -> HolderDecision {
-        let (entry, peer, clock) = (Entry::Api, peer.into(), DecisionClock::start());
+        let (peer, clock) = (peer.into(), DecisionClock::start());
         let identified = self.identified(presented, (entry, None), peer.source, clock).await;
         let (outcome, decision) = match identified {
             Ok(verified) if verified.identity.principal.kind == PrincipalKind::Holder => {
                 self.note_verified(&verified, entry, peer.source, clock.began());
                 (DecisionOutcome::Allowed, HolderDecision::Holder(Granted::new(verified)))
             }
-            Ok(_) => {
+            Ok(verified) => {
                 let reason = RefusalReason::NotHolder.as_str();
-                let kind = DenialKind::NotHolder;
-                let denied = DenialRecord { entry, username: presented.username, peer, kind, reason };
+                let (kind, account) = (DenialKind::NotHolder, Some(verified.identity.principal.account));
+                let username = presented.username;
+                let denied = DenialRecord { entry, username, peer, kind, reason, account };
                 self.denials.write(&denied, RepeatKey::UsernameAndSource, clock.began());
                 (DecisionOutcome::NotHolder, HolderDecision::NotHolder)
             }
-            Err(NotIdentified::Denied(denial, repeat_key)) => {
-                self.denied(entry, presented, peer, denial, repeat_key, clock.began());
+            Err(NotIdentified::Denied(denial, repeat_key, account)) => {
+                self.denied(entry, presented, peer, (denial, account), repeat_key, clock.began());
                 (DecisionOutcome::Denied(denial), HolderDecision::Denied(denial))
             }
             Err(NotIdentified::Unavailable(why)) => {
@@ -194,33 +230,46 @@ impl Access {
         decision
     }
 
-    /// As [`Access::authorize`], by a clock that the caller has started.
+    /// Decides if the presented credential is one, whatever its permissions, and that of nobody suspended.
+    pub async fn authenticate(
+        &self,
+        presented: Presented<'_>,
+        entry: Entry,
+        peer: impl Into<Peer<'_>>,
+    ) -> Decision {
+        self.authorize_by(presented, None, entry, peer.into(), DecisionClock::start()).await
+    }
+
+    /// As [`Access::authorize`], or as [`Access::authenticate`] without a permission, by a clock that the caller has started.
     async fn authorize_by(
         &self,
         presented: Presented<'_>,
-        permission: Permission,
+        permission: Option<Permission>,
         entry: Entry,
         peer: Peer<'_>,
         clock: DecisionClock,
     ) -> Decision {
-        let wanted = (entry, Some(permission));
-        let refusal = match self.identified(presented, wanted, peer.source, clock).await {
-            Ok(verified) if verified.effective.contains(permission) => {
+        let identified = self.identified(presented, (entry, permission), peer.source, clock).await;
+        let refusal = match identified.map(|verified| (lacked(&verified, permission), verified)) {
+            Ok((None, verified)) => {
                 self.note_verified(&verified, entry, peer.source, clock.began());
-                self.metrics.decision(entry, Some(permission), DecisionOutcome::Allowed);
+                self.metrics.decision(entry, permission, DecisionOutcome::Allowed);
                 return Decision::Allowed(Granted::new(verified));
             }
-            Ok(_) => NotIdentified::Denied(Denial::Lacks(permission), RepeatKey::UsernameAndSource),
+            Ok((Some(lacked), verified)) => {
+                let account = Some(verified.identity.principal.account);
+                NotIdentified::Denied(Denial::Lacks(lacked), RepeatKey::UsernameAndSource, account)
+            }
             Err(refusal) => refusal,
         };
         match refusal {
-            NotIdentified::Denied(denial, repeat_key) => {
-                self.denied(entry, presented, peer, denial, repeat_key, clock.began());
-                self.metrics.decision(entry, Some(permission), DecisionOutcome::Denied(denial));
+            NotIdentified::Denied(denial, repeat_key, account) => {
+                self.denied(entry, presented, peer, (denial, account), repeat_key, clock.began());
+                self.metrics.decision(entry, permission, DecisionOutcome::Denied(denial));
                 Decision::Denied(denial)
             }
             NotIdentified::Unavailable(why) => {
-                self.metrics.decision(entry, Some(permission), DecisionOutcome::Unavailable);
+                self.metrics.decision(entry, permission, DecisionOutcome::Unavailable);
                 Decision::Unavailable(why)
             }
         }
@@ -274,25 +323,26 @@ impl Access {
         entry: Entry,
         presented: Presented<'_>,
         peer: Peer<'_>,
-        denial: Denial,
+        (denial, account): (Denial, Option<AccountId>),
         repeat_key: RepeatKey,
         now: Moment,
     ) {
         let (username, reason) = (presented.username, denial.as_str());
         let kind = DenialKind::Denied(denial);
-        self.denials.write(&DenialRecord { entry, username, peer, kind, reason }, repeat_key, now);
+        self.denials.write(&DenialRecord { entry, username, peer, kind, reason, account }, repeat_key, now);
     }
 
     /// Records that a request was denied without a decision, as it has no credential.
     pub fn note_no_credential<'a>(&self, entry: Entry, peer: impl Into<Peer<'a>>, reason: &str) {
         let kind = DenialKind::NoCredential;
-        let denied = DenialRecord { entry, username: b"", peer: peer.into(), kind, reason };
+        let denied = DenialRecord { entry, username: b"", peer: peer.into(), kind, reason, account: None };
         self.denials.write(&denied, RepeatKey::SourceOnly, clock::now());
     }
 
     /// Records that a request was denied for another reason, before its credential was checked.
     pub fn note_unchecked<'a>(&self, username: &[u8], entry: Entry, peer: impl Into<Peer<'a>>, reason: &str) {
-        let denied = DenialRecord { entry, username, peer: peer.into(), kind: DenialKind::CrossSite, reason };
+        let (peer, kind) = (peer.into(), DenialKind::CrossSite);
+        let denied = DenialRecord { entry, username, peer, kind, reason, account: None };
         // Nobody has checked the username, so that there may be any number of them.
         self.denials.write(&denied, RepeatKey::SourceOnly, clock::now());
     }
@@ -307,7 +357,8 @@ impl Access {
     ) {
         let (username, reason) = (granted.name().as_str().as_bytes(), denial.as_str());
         let kind = DenialKind::Denied(denial);
-        let denied = DenialRecord { entry, username, peer: peer.into(), kind, reason };
+        let account = Some(granted.account());
+        let denied = DenialRecord { entry, username, peer: peer.into(), kind, reason, account };
         self.denials.write(&denied, RepeatKey::UsernameAndSource, clock::now());
     }
 }
@@ -323,6 +374,12 @@ fn refusal_of_right(active: bool, effective: Permissions, (entry, permission): W
         }
         _ => None,
     }
+}
+
+/// The permission that is needed and not held, if there is one.
+#[inline]
+fn lacked(verified: &Verified, needed: Option<Permission>) -> Option<Permission> {
+    needed.filter(|needed| !verified.effective.contains(*needed))
 }
 
 /// The name that is presented, if there may be an entry of the cache for it.

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::domain::{AccountId, Canonical, Denial, Permissions, PrincipalKind, Unavailable, Username};
+use crate::domain::{
+    AccountId, Canonical, Denial, Entry, Permissions, Principal, PrincipalId, PrincipalKind, SessionFacts,
+    Unavailable, Username,
+};
 use crate::state::cache::Verified;
 
 /// A decision about a presented credential.
@@ -49,6 +52,33 @@ impl Granted {
     /// Account holder or credential.
     pub fn kind(&self) -> PrincipalKind {
         self.0.identity.principal.kind
+    }
+
+    /// The number of the principal: the account holder's, or the credential's.
+    pub fn principal(&self) -> PrincipalId {
+        self.0.identity.principal.id()
+    }
+
+    /// The session that it was granted by, as it is now; `None` for a password.
+    pub fn session(&self) -> Option<SessionFacts> {
+        self.0.session.as_ref().map(|session| session.facts())
+    }
+
+    /// The entry of that session.
+    pub fn session_entry(&self) -> Option<Entry> {
+        self.0.session.as_ref().map(|session| session.entry)
+    }
+
+    /// Has that session know, in this process, that the password was given at that time, in seconds since 1970 UTC.
+    pub(in crate::service) fn confirm(&self, at: i64) {
+        if let Some(session) = &self.0.session {
+            session.clock().confirm(at);
+        }
+    }
+
+    /// The row of the principal.
+    pub(in crate::service) fn row(&self) -> &Principal {
+        &self.0.identity.principal
     }
 
     /// The account it belongs to.

@@ -24,7 +24,7 @@ impl Access {
     ) -> NotIdentified {
         self.metrics.throttled(entry, delayed.by);
         clock.wait_until(delayed.answered_after()).await;
-        NotIdentified::Denied(Denial::Throttled(delayed.retry_after), RepeatKey::SourceOnly)
+        NotIdentified::Denied(Denial::Throttled(delayed.retry_after), RepeatKey::SourceOnly, None)
     }
 
     /// Refuses a check as `refusal` does, unless its secret turns out to be right until then.

@@ -4,7 +4,7 @@ use std::io;
 
 use subtle::ConstantTimeEq;
 
-use crate::domain::{Canonical, StoredHash};
+use crate::domain::{Canonical, SessionDigest, StoredHash};
 
 /// A name and a secret that are together no longer than this, in bytes, are digested in one go.
 const SHORT: usize = 256;
@@ -24,6 +24,12 @@ pub(super) struct DigestKeys {
 }
 
 impl Digest {
+    /// That of a session's token. No secret under a name has the same: its digest is keyed.
+    #[inline]
+    pub fn of_session(session: &SessionDigest) -> Digest {
+        Digest(blake3::Hash::from_bytes(*session.as_bytes()))
+    }
+
     /// Returns true if both are of the same secret under the same name; in constant time.
     #[inline]
     pub fn matches(&self, other: &Digest) -> bool {

@@ -5,10 +5,15 @@
 //! ([`super::epoch`]) and its age allow. After that, its digest still proves the secret as long as the row in the store has
 //! the same hash, so that a reload costs a read and no password check.
 //!
+//! A principal by one of its sessions is an entry of its own, by the digest of the session's token. It is believed under the same
+//! conditions: a session ends by a change of its principal, which raises the epoch of its name, and its row is read together with the
+//! principal's, after the epoch was noted. Besides, the session must not have run out.
+//!
 //! A connection keeps what it presents again and again in a [`ConnectionMemory`], under the same conditions.
 
 mod denials;
 mod digest;
+mod live_session;
 mod memory;
 mod verified;
 
@@ -20,18 +25,20 @@ use foldhash::fast::RandomState;
 use moka::policy::EvictionPolicy;
 
 use super::epoch::Epochs;
-use crate::domain::{Canonical, Denial, Moment, StoredHash};
+use crate::domain::{Canonical, Denial, Entry, Moment, SessionCookie, SessionDigest, StoredHash};
 use denials::{QuietDenials, RememberedDenials};
 use digest::DigestKeys;
 
 pub use denials::Circumstance;
 pub use digest::{Digest, Fingerprint};
+pub use live_session::{IdleClock, LiveSession};
 pub use memory::ConnectionMemory;
 pub use verified::{Identity, Proof, Verified};
 
-/// The verified principals, by canonical name, and the secrets that were wrong a moment ago.
+/// The verified principals, by canonical name and by session, and the secrets that were wrong a moment ago.
 pub struct Cache {
     entries: moka::sync::Cache<Canonical, Arc<Verified>, RandomState>,
+    sessions: moka::sync::Cache<SessionDigest, Arc<Verified>, RandomState>,
     denials: RememberedDenials,
     quiet_denials: QuietDenials,
     keys: DigestKeys,
@@ -39,7 +46,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// An empty cache for up to `capacity` principals, at least one; after `ttl` the row of one is read again. Beyond the
+    /// An empty cache for up to `capacity` principals, at least one, and as many sessions; after `ttl` the row of one is read again. Beyond the
     /// capacity, the principals go that were not asked for the longest.
     ///
     /// # Errors
@@ -51,8 +58,12 @@ impl Cache {
             .max_capacity(capacity.max(1))
             .eviction_policy(EvictionPolicy::lru())
             .build_with_hasher(RandomState::default());
+        let sessions = moka::sync::Cache::builder()
+            .max_capacity(capacity.max(1))
+            .eviction_policy(EvictionPolicy::lru())
+            .build_with_hasher(RandomState::default());
         let (denials, quiet_denials) = (RememberedDenials::new(), QuietDenials::new());
-        Ok(Cache { entries, denials, quiet_denials, keys: DigestKeys::random()?, ttl })
+        Ok(Cache { entries, sessions, denials, quiet_denials, keys: DigestKeys::random()?, ttl })
     }
 
     /// The principal of that name, if `secret` was verified for it and it may be believed without asking the store.
@@ -67,7 +78,7 @@ impl Cache {
         self.find_digest(name, &self.digest(name, secret), epochs, now)
     }
 
-    /// As [`Cache::find`]; looks first at what the connection remembers, and has it remember what is found.
+    /// Finds as [`Cache::find`] does; looks first at what the connection remembers, and has it remember what is found.
     #[inline]
     pub fn find_remembered(
         &self,
@@ -78,19 +89,72 @@ impl Cache {
         now: Moment,
     ) -> Option<Arc<Verified>> {
         let digest = self.digest(name, secret);
+        self.remembered(memory, &digest, epochs, now, || self.find_digest(name, &digest, epochs, now))
+    }
+
+    /// The principal of that session of an entry, if it may be believed without asking the store.
+    #[inline]
+    pub fn find_session(
+        &self,
+        cookie: &SessionCookie,
+        entry: Entry,
+        epochs: &Epochs,
+        now: Moment,
+    ) -> Option<Arc<Verified>> {
+        let found = self.find_token(&cookie.digest(), epochs, now)?;
+        found.is_by_session(cookie.principal(), entry).then_some(found)
+    }
+
+    /// As [`Cache::find_session`]; looks first at what the connection remembers, and has it remember what is found.
+    #[inline]
+    pub fn find_remembered_session(
+        &self,
+        memory: &ConnectionMemory,
+        cookie: &SessionCookie,
+        entry: Entry,
+        epochs: &Epochs,
+        now: Moment,
+    ) -> Option<Arc<Verified>> {
+        let token = cookie.digest();
+        let digest = Digest::of_session(&token);
+        let found = self.remembered(memory, &digest, epochs, now, || self.find_token(&token, epochs, now))?;
+        found.is_by_session(cookie.principal(), entry).then_some(found)
+    }
+
+    /// What the connection remembers of that digest, if it is fresh, or else what `look_up` finds.
+    #[inline]
+    fn remembered(
+        &self,
+        memory: &ConnectionMemory,
+        digest: &Digest,
+        epochs: &Epochs,
+        now: Moment,
+        look_up: impl FnOnce() -> Option<Arc<Verified>>,
+    ) -> Option<Arc<Verified>> {
         let mut remembered = memory.lock();
-        if let Some(verified) = remembered.find(&digest) {
+        if let Some(verified) = remembered.find(digest) {
             let verified = Arc::clone(verified);
             let is_fresh = self.is_fresh(&verified, epochs, now);
-            if !is_fresh || remembered.should_report(now) {
+            let is_due = is_fresh && remembered.should_report(now);
+            if is_due {
+                memory.set_use_due();
+            }
+            if !is_fresh || is_due {
                 self.keep_in_use(&verified);
             }
             if is_fresh {
                 return Some(verified);
             }
         }
-        let found = self.find_digest(name, &digest, epochs, now)?;
+        let found = look_up()?;
         Some(remembered.note(found, now))
+    }
+
+    #[inline]
+    fn find_token(&self, token: &SessionDigest, epochs: &Epochs, now: Moment) -> Option<Arc<Verified>> {
+        // Who presents a token that has this digest has the token: no secret is compared, and so no time tells anything.
+        let found = self.sessions.get(token)?;
+        self.is_fresh(&found, epochs, now).then_some(found)
     }
 
     #[inline]
@@ -109,7 +173,11 @@ impl Cache {
     /// entry spares its next check the password check.
     #[cold]
     fn keep_in_use(&self, verified: &Verified) {
-        if self.entries.get(&verified.identity.name).is_none() {
+        let is_known = match &verified.session {
+            Some(session) => self.sessions.get(&session.digest).is_some(),
+            None => self.entries.get(&verified.identity.name).is_some(),
+        };
+        if !is_known {
             self.insert(Arc::new(verified.unshared()));
         }
     }
@@ -119,10 +187,23 @@ impl Cache {
         self.entries.get(name)
     }
 
+    /// The principal that was last found by that session, fresh or not.
+    pub fn get_session(&self, token: &SessionDigest) -> Option<Arc<Verified>> {
+        self.sessions.get(token)
+    }
+
     /// Inserts what was verified. It may come late, and replace an entry that was read after it: each is believed only as long as
     /// its own epoch allows.
     pub fn insert(&self, verified: Arc<Verified>) {
-        self.entries.insert(verified.identity.name, verified);
+        match &verified.session {
+            Some(session) => self.sessions.insert(session.digest, verified),
+            None => self.entries.insert(verified.identity.name, verified),
+        }
+    }
+
+    /// Drops a session that has ended, to free its memory. As with [`Cache::remove`], only the epoch tells if it may be believed.
+    pub fn remove_session(&self, token: &SessionDigest) {
+        self.sessions.invalidate(token);
     }
 
     /// Drops what was verified under that name, to free its memory. A slow loader may put it back: only the epoch tells if it may be
@@ -136,7 +217,10 @@ impl Cache {
     pub fn is_fresh(&self, verified: &Verified, epochs: &Epochs, now: Moment) -> bool {
         // Trust first: a node that catches up raises the epochs and then extends its trust. A check that sees the extension sees the raises.
         // In the other order, it could look at the epochs before that and at the trust after it.
-        epochs.trust().holds(now) && verified.is_of_now(epochs) && verified.age(now) < self.ttl
+        epochs.trust().holds(now)
+            && verified.is_of_now(epochs)
+            && verified.age(now) < self.ttl
+            && verified.session.as_ref().is_none_or(|session| session.is_alive(now))
     }
 
     /// The digest of a secret presented under that name; the same as long as this process lives.
@@ -168,6 +252,12 @@ impl Cache {
     /// Remembers for an hour that this secret was wrong against this stored hash, for silent checks alone.
     pub fn deny_quietly(&self, proof: &Proof, circumstance: Circumstance, now: Moment) {
         self.quiet_denials.insert(&self.keys, proof, circumstance, now);
+    }
+
+    /// The number of sessions in it, after the evictions that are due: not for the way of a request.
+    pub fn live_sessions(&self) -> u64 {
+        self.sessions.run_pending_tasks();
+        self.sessions.entry_count()
     }
 
     /// The number of principals in it, after the evictions that are due: not for the way of a request.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::digest::{Digest, Fingerprint};
-use crate::domain::{Canonical, Moment, Permissions, Principal, StoredHash};
+use super::live_session::LiveSession;
+use crate::domain::{Canonical, Entry, Moment, Permissions, Principal, PrincipalId, StoredHash};
 use crate::state::epoch::{Epochs, Shard};
 use crate::state::uses::UseMarks;
 
@@ -22,7 +23,9 @@ pub struct Verified {
     pub effective: Permissions,
     /// The secret that was verified, and the hash that it was verified against.
     pub proof: Proof,
-    /// Its row and its names.
+    /// The session that the secret is the token of, if it is one and not a password. It ends with the session.
+    pub session: Option<Box<LiveSession>>,
+    /// The row and the names.
     pub identity: Arc<Identity>,
 }
 
@@ -61,6 +64,7 @@ impl Verified {
             account_shard: epochs.shard(&principal.account_name.canonical()),
             effective: principal.effective(),
             proof,
+            session: None,
             identity: Arc::new(Identity {
                 name,
                 user_value: Bytes::copy_from_slice(principal.name.as_str().as_bytes()),
@@ -71,10 +75,17 @@ impl Verified {
         }
     }
 
-    /// A copy that shares no memory with this one.
+    /// The same principal, read at the same epoch, by a session. Its proof is the token's.
+    pub fn with_session(&self, session: LiveSession) -> Verified {
+        let proof = Proof { digest: Digest::of_session(&session.digest), ..self.proof };
+        Verified { proof, session: Some(Box::new(session)), ..self.unshared() }
+    }
+
+    /// A copy that shares no memory with this one, except for the last use of its session.
     pub(super) fn unshared(&self) -> Verified {
         let Identity { name, principal, user_value, account_value, uses: _ } = &*self.identity;
         Verified {
+            session: self.session.clone(),
             identity: Arc::new(Identity {
                 name: *name,
                 principal: principal.clone(),
@@ -91,6 +102,7 @@ impl Verified {
         let Identity { name, principal, user_value, account_value, uses: _ } = &*self.identity;
         Verified {
             proof: Proof { fingerprint, ..self.proof },
+            session: None,
             identity: Arc::new(Identity {
                 name: *name,
                 principal: Principal { hash, ..principal.clone() },
@@ -106,6 +118,13 @@ impl Verified {
     pub fn is(&self, row: &Principal) -> bool {
         let known = &self.identity.principal;
         known.kind == row.kind && known.account == row.account
+    }
+
+    /// Returns true if it was verified by a session of that principal and entry.
+    #[inline]
+    pub fn is_by_session(&self, principal: PrincipalId, entry: Entry) -> bool {
+        let of_entry = self.session.as_ref().is_some_and(|session| session.entry == entry);
+        of_entry && self.identity.principal.id() == principal
     }
 
     /// Returns true if nothing that it depends on has changed since it was read.

@@ -89,6 +89,8 @@ pub enum DecisionOutcome {
     NotHolder,
     /// The store could not be asked.
     Unavailable,
+    /// The cookie was of no session, or of one that has ended.
+    NoSession,
 }
 
 impl Label for DecisionOutcome {
@@ -100,6 +102,7 @@ impl Label for DecisionOutcome {
         Denial::Lacks(Permission::Email).as_str(),
         Denial::Throttled(Duration::ZERO).as_str(),
         "unavailable",
+        "no_session",
     ];
 
     #[inline]
@@ -119,6 +122,7 @@ impl DecisionOutcome {
             DecisionOutcome::Denied(Denial::Lacks(_)) | DecisionOutcome::NotHolder => 4,
             DecisionOutcome::Denied(Denial::Throttled(_)) => 5,
             DecisionOutcome::Unavailable => 6,
+            DecisionOutcome::NoSession => 7,
         }
     }
 }
@@ -132,7 +136,7 @@ label! {
         Stale = "stale",
         /// The entry was verified with another secret.
         Other = "other",
-        /// No entry.
+        /// Absence of an entry.
         Miss = "miss",
     }
 }
@@ -152,11 +156,11 @@ label! {
     pub enum PasswordCheck {
         /// A match.
         Right = "right",
-        /// No match.
+        /// Absence of a match.
         Wrong = "wrong",
         /// Joined a check of the same that was running or waiting.
         Joined = "joined",
-        /// No room in the queue.
+        /// Lack of room in the queue.
         Refused = "refused",
         /// Nobody waited for it any more.
         Abandoned = "abandoned",

@@ -135,9 +135,9 @@ impl Metrics {
         valid(registry.register(Box::new(LostLines::of_this_process().series())));
         process::register(&registry);
         let can_count = |name: &str| match name {
-            "gatepost_revocation_seconds" | "gatepost_mutations_total" => scope.has(Entry::Api),
+            "gatepost_revocation_seconds" | "gatepost_mutations_total" => scope.makes_changes(),
             "gatepost_certificate_last_reload_successful" => has_certificate,
-            "gatepost_revocation_waits_total" => scope.is_node && scope.has(Entry::Api),
+            "gatepost_revocation_waits_total" => scope.is_node && scope.makes_changes(),
             name if OF_A_NODE.contains(&name) => scope.is_node,
             name => !name.starts_with("gatepost_smtp_") || scope.has(Entry::Smtp),
         };

@@ -19,6 +19,8 @@ const ENTRIES: &[&str] = Entry::WORDS;
 const PERMISSIONS: [&str; 4] = ["email", "api", "web", "manage"];
 const OUTCOMES: &[&str] = DecisionOutcome::WORDS;
 const THROTTLED: usize = DecisionOutcome::Denied(Denial::Throttled(Duration::ZERO)).place();
+const NO_SESSION: usize = DecisionOutcome::NoSession.place();
+const FORBIDDEN: usize = DecisionOutcome::NotHolder.place();
 /// The status of a tunnel that has ended: 101 Switching Protocols.
 const TUNNEL: usize = 101;
 const STATUSES: std::ops::Range<usize> = 100..600;
@@ -111,6 +113,15 @@ fn decided(entry: Entry, permission: Option<Permission>) -> usize {
     entry as usize * PERMISSIONS.len() + permission
 }
 
+/// Returns true if a decision of the entry can end so. Sessions are for browsers, and the console needs no permission.
+fn is_possible(entry: Entry, outcome: usize) -> bool {
+    match outcome {
+        NO_SESSION => matches!(entry, Entry::Web | Entry::Console),
+        FORBIDDEN => entry != Entry::Console,
+        _ => true,
+    }
+}
+
 /// Sums what requests counted, at each scrape.
 pub struct RequestsCollector {
     requests: Arc<Requests>,
@@ -195,7 +206,8 @@ impl RequestsCollector {
                 let (entry, permission) = (place / PERMISSIONS.len(), place % PERMISSIONS.len());
                 let count = requests.decisions.sum(index);
                 let can_count = requests.decided[place].load(Ordering::Relaxed)
-                    && (requests.throttles || outcome != THROTTLED);
+                    && (requests.throttles || outcome != THROTTLED)
+                    && is_possible(Entry::ALL[entry], outcome);
                 let values = [ENTRIES[entry], PERMISSIONS[permission], OUTCOMES[outcome]];
                 (can_count || count > 0).then(|| DECISIONS.counter(values, count))
             })

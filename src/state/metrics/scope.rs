@@ -50,4 +50,9 @@ impl MetricsScope {
     pub fn has(&self, entry: Entry) -> bool {
         self.entries.contains(&entry)
     }
+
+    /// Returns true if changes can be made through an entry: of credentials, or of sessions.
+    pub fn makes_changes(&self) -> bool {
+        [Entry::Api, Entry::Web, Entry::Console].into_iter().any(|entry| self.has(entry))
+    }
 }

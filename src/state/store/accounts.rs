@@ -1,15 +1,15 @@
 //! Accounts in the store; only the operator changes them.
 
 use super::statement::Statement;
-use super::{Effect, Mutation, MutationError, Row, Store, StoreError, Written, now, sql};
+use super::{ChangeEffect, Mutation, MutationError, Row, Store, StoreError, Written, now, sql};
 use crate::domain::{AccountError, AccountId, Canonical, Permissions, StoredHash, Username};
 
 /// An account as the command line lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Its ID.
+    /// The ID.
     pub id: AccountId,
-    /// Its holder's username.
+    /// The holder's username.
     pub name: Username,
     /// The ceiling of the permissions of all its credentials.
     pub rights: Permissions,
@@ -40,7 +40,7 @@ impl Store {
         let row = mutation.fetch(statement).await?;
         let id = row.map(|row| row.number("id")).transpose()?;
         let value = AccountId(id.ok_or_else(|| StoreError::Unavailable("a new row has no ID".to_owned()))?);
-        Ok(Written { value, change: mutation.commit(name.canonical(), Effect::Grants).await? })
+        Ok(Written { value, change: mutation.commit(name.canonical(), ChangeEffect::Grants).await? })
     }
 
     /// Sets the password of the account holder.
@@ -54,7 +54,7 @@ impl Store {
     ) -> Result<Written<()>, MutationError> {
         let statement =
             Statement::new(sql::SET_PASSWORD).text(name.as_str()).text(hash.expose()).number(now());
-        self.change_account(name, statement, Effect::EndsLogin).await
+        self.change_account(name, statement, ChangeEffect::EndsLogin).await
     }
 
     /// Sets the rights of the account, the ceiling of all its credentials.
@@ -72,7 +72,7 @@ impl Store {
         let statement = Statement::new(sql::SET_RIGHTS).text(name.as_str());
         mutation.execute(statement.number(rights.bits().into()).number(now())).await?;
         // By what is asked for, and not by the difference: perhaps a call before this one has made it, and was not answered.
-        let effect = Effect::of_taken(Permissions::ALL.minus(rights));
+        let effect = ChangeEffect::of_taken(Permissions::ALL.minus(rights));
         Ok(Written { value: (), change: mutation.commit(*name, effect).await? })
     }
 
@@ -83,7 +83,7 @@ impl Store {
     pub async fn set_active(&self, name: &Canonical, active: bool) -> Result<Written<()>, MutationError> {
         let statement =
             Statement::new(sql::SET_ACTIVE).text(name.as_str()).number(active.into()).number(now());
-        let effect = if active { Effect::Grants } else { Effect::Revokes };
+        let effect = if active { ChangeEffect::Grants } else { ChangeEffect::Revokes };
         self.change_account(name, statement, effect).await
     }
 
@@ -93,7 +93,7 @@ impl Store {
     /// As [`Store::set_password`].
     pub async fn remove_account(&self, name: &Canonical) -> Result<Written<()>, MutationError> {
         let statement = Statement::new(sql::REMOVE_ACCOUNT).text(name.as_str());
-        self.change_account(name, statement, Effect::EndsLogin).await
+        self.change_account(name, statement, ChangeEffect::EndsLogin).await
     }
 
     /// Reads the account whose holder has that name.
@@ -119,7 +119,7 @@ impl Store {
         &self,
         name: &Canonical,
         statement: Statement,
-        effect: Effect,
+        effect: ChangeEffect,
     ) -> Result<Written<()>, MutationError> {
         let mut mutation = Mutation::begin(self).await?;
         if mutation.execute(statement).await? == 0 {

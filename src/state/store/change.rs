@@ -40,7 +40,7 @@ pub enum ChangePosition {
 
 /// The effect of a mutation on what was allowed before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(super) enum ChangeEffect {
     /// Nothing is taken away.
     Grants,
     /// Something may be taken away.
@@ -49,14 +49,19 @@ pub(super) enum Effect {
     EndsLogin,
 }
 
-impl Effect {
+impl ChangeEffect {
     /// The committed mutation of that effect.
     pub(super) fn change(self, name: Canonical, position: ChangePosition) -> Change {
-        Change { position, name, ends_login: self == Effect::EndsLogin, revokes: self != Effect::Grants }
+        Change {
+            position,
+            name,
+            ends_login: self == ChangeEffect::EndsLogin,
+            revokes: self != ChangeEffect::Grants,
+        }
     }
 
     /// The effect of a change of permissions, if `taken` are those that it takes away.
-    pub(super) fn of_taken(taken: Permissions) -> Effect {
-        if taken == Permissions::NONE { Effect::Grants } else { Effect::Revokes }
+    pub(super) fn of_taken(taken: Permissions) -> ChangeEffect {
+        if taken == Permissions::NONE { ChangeEffect::Grants } else { ChangeEffect::Revokes }
     }
 }

@@ -1,10 +1,10 @@
 //! Credentials in the store. No function here counts rows or reads more than it was asked for.
 
 use super::statement::Statement;
-use super::{Effect, Mutation, MutationError, Row, Store, StoreError, Written, now, sql};
+use super::{ChangeEffect, Mutation, MutationError, Row, Store, StoreError, Written, now, sql};
 use crate::domain::{
-    AccountError, AccountId, Canonical, Credential, CredentialId, PermissionEdit, Permissions, StoredHash,
-    Username,
+    AccountError, AccountId, Canonical, ChangeCondition, Credential, CredentialId, CredentialVersion, Note,
+    PermissionEdit, Permissions, StoredHash, Username,
 };
 
 /// The authority by which the credentials of an account are changed.
@@ -19,12 +19,14 @@ pub enum Authority {
 /// A credential to be added.
 #[derive(Clone, Debug)]
 pub struct NewCredential {
-    /// Its username, as it will be shown.
+    /// The username, as it will be shown.
     pub name: Username,
     /// The hash of its password.
     pub hash: StoredHash,
     /// The requested permissions. Those that are left out are granted.
     pub permissions: PermissionEdit,
+    /// Its note.
+    pub note: Option<Note>,
 }
 
 /// An edit of a credential. Values that are left out stay.
@@ -34,9 +36,21 @@ pub struct CredentialEdit {
     pub hash: Option<StoredHash>,
     /// The permissions that change.
     pub permissions: PermissionEdit,
+    /// Its new note; a note of `None` removes the present one.
+    pub note: Option<Option<Note>>,
+    /// The credential that it is meant for.
+    pub condition: ChangeCondition,
 }
 
-struct AccountState {
+impl CredentialEdit {
+    /// Returns false for an edit of the note alone, which no decision depends on.
+    fn is_change(&self) -> bool {
+        self.hash.is_some() || self.permissions != PermissionEdit::default() || self.note.is_none()
+    }
+}
+
+pub(super) struct AccountState {
+    name: Canonical,
     rights: Permissions,
     credentials: i64,
 }
@@ -60,10 +74,11 @@ impl Store {
             .text(new.name.as_str())
             .text(new.hash.expose())
             .number(new.permissions.for_new().bits().into())
-            .number(now());
+            .number(now())
+            .optional(new.note.as_ref().map(Note::as_str));
         mutation.execute(statement).await?;
         let value = count(&mut mutation, account, 1).await?;
-        Ok(Written { value, change: mutation.commit(new.name.canonical(), Effect::Grants).await? })
+        Ok(Written { value, change: mutation.commit(new.name.canonical(), ChangeEffect::Grants).await? })
     }
 
     /// Edits a credential in one statement. Password and permissions change together, and simultaneous edits have the
@@ -81,20 +96,12 @@ impl Store {
         let mut mutation = Mutation::begin(self).await?;
         let state = account_state(&mut mutation, account, by).await?;
         within(edit.permissions, state.rights)?;
-        let statement = Statement::new(sql::EDIT_CREDENTIAL)
-            .text(name.as_str())
-            .number(account.0)
-            .optional(edit.hash.as_ref().map(StoredHash::expose))
-            .number(edit.permissions.named().bits().into())
-            .number(edit.permissions.granted().bits().into())
-            .number(now());
-        if mutation.execute(statement).await? == 0 {
-            return Err(AccountError::NoSuchCredential.into());
-        }
+        check(&mut mutation, account, name, edit.condition).await?;
+        write_edit(&mut mutation, account, name, edit).await?;
         let value = u64::try_from(state.credentials).unwrap_or_default();
         let effect = match edit.hash {
-            Some(_) => Effect::EndsLogin,
-            None => Effect::of_taken(edit.permissions.named().minus(edit.permissions.granted())),
+            Some(_) => ChangeEffect::EndsLogin,
+            None => ChangeEffect::of_taken(edit.permissions.named().minus(edit.permissions.granted())),
         };
         Ok(Written { value, change: mutation.commit(*name, effect).await? })
     }
@@ -109,14 +116,52 @@ impl Store {
         by: Authority,
         name: &Canonical,
     ) -> Result<Written<u64>, MutationError> {
+        self.remove_credential_if(account, by, name, ChangeCondition::default()).await
+    }
+
+    /// Does the same, if the credential is the one that is meant.
+    ///
+    /// # Errors
+    /// As [`Store::add_credential`], and [`AccountError::ConditionFailed`].
+    pub async fn remove_credential_if(
+        &self,
+        account: AccountId,
+        by: Authority,
+        name: &Canonical,
+        condition: ChangeCondition,
+    ) -> Result<Written<u64>, MutationError> {
         let mut mutation = Mutation::begin(self).await?;
         account_state(&mut mutation, account, by).await?;
+        check(&mut mutation, account, name, condition).await?;
         let statement = Statement::new(sql::REMOVE_CREDENTIAL).text(name.as_str()).number(account.0);
         if mutation.execute(statement).await? == 0 {
             return Err(AccountError::NoSuchCredential.into());
         }
         let value = count(&mut mutation, account, -1).await?;
-        Ok(Written { value, change: mutation.commit(*name, Effect::EndsLogin).await? })
+        Ok(Written { value, change: mutation.commit(*name, ChangeEffect::EndsLogin).await? })
+    }
+
+    /// Removes credentials in one transaction. Returns for each name whether it was there, in their order. The change has the name of the
+    /// account, which stands for all of its credentials.
+    ///
+    /// # Errors
+    /// As [`Store::add_credential`].
+    pub async fn remove_credentials(
+        &self,
+        account: AccountId,
+        by: Authority,
+        names: &[Canonical],
+    ) -> Result<Written<Vec<bool>>, MutationError> {
+        let mut mutation = Mutation::begin(self).await?;
+        let state = account_state(&mut mutation, account, by).await?;
+        let mut value = Vec::with_capacity(names.len());
+        for name in names {
+            let statement = Statement::new(sql::REMOVE_CREDENTIAL).text(name.as_str()).number(account.0);
+            value.push(mutation.execute(statement).await? > 0);
+        }
+        let removed = value.iter().filter(|was_there| **was_there).count();
+        count(&mut mutation, account, -i64::try_from(removed).unwrap_or_default()).await?;
+        Ok(Written { value, change: mutation.commit(state.name, ChangeEffect::Revokes).await? })
     }
 
     /// Reads the credential of that name, if the account has one.
@@ -150,7 +195,8 @@ impl Store {
     }
 }
 
-async fn account_state(
+/// Reads and locks the state of an account that is to be changed.
+pub(super) async fn account_state(
     mutation: &mut Mutation,
     account: AccountId,
     by: Authority,
@@ -160,7 +206,51 @@ async fn account_state(
     if by == Authority::Holder && !row.flag("active")? {
         return Err(AccountError::Suspended.into());
     }
-    Ok(AccountState { rights: row.permissions("bits")?, credentials: row.number("credentials")? })
+    let (name, rights) = (row.username("name")?.canonical(), row.permissions("bits")?);
+    Ok(AccountState { name, rights, credentials: row.number("credentials")? })
+}
+
+/// Checks that the credential is the one that a change is meant for.
+async fn check(
+    mutation: &mut Mutation,
+    account: AccountId,
+    name: &Canonical,
+    condition: ChangeCondition,
+) -> Result<(), MutationError> {
+    if condition == ChangeCondition::default() {
+        return Ok(());
+    }
+    let statement = Statement::new(sql::CREDENTIAL_VERSION).text(name.as_str()).number(account.0);
+    let row = mutation.fetch_locked(statement).await?.ok_or(AccountError::NoSuchCredential)?;
+    let (id, version) = (CredentialId(row.number("id")?), CredentialVersion(row.number("version")?));
+    let holds = condition.id.is_none_or(|meant| meant == id)
+        && condition.version.is_none_or(|meant| meant == version);
+    if holds { Ok(()) } else { Err(AccountError::ConditionFailed.into()) }
+}
+
+async fn write_edit(
+    mutation: &mut Mutation,
+    account: AccountId,
+    name: &Canonical,
+    edit: &CredentialEdit,
+) -> Result<(), MutationError> {
+    let mut rows = 1;
+    if edit.is_change() {
+        let statement = Statement::new(sql::EDIT_CREDENTIAL)
+            .text(name.as_str())
+            .number(account.0)
+            .optional(edit.hash.as_ref().map(StoredHash::expose))
+            .number(edit.permissions.named().bits().into())
+            .number(edit.permissions.granted().bits().into())
+            .number(now());
+        rows = mutation.execute(statement).await?;
+    }
+    if let Some(note) = &edit.note {
+        let statement = Statement::new(sql::EDIT_NOTE).text(name.as_str()).number(account.0);
+        let statement = statement.optional(note.as_ref().map(Note::as_str)).number(now());
+        rows = rows.min(mutation.execute(statement).await?);
+    }
+    if rows == 0 { Err(AccountError::NoSuchCredential.into()) } else { Ok(()) }
 }
 
 async fn count(mutation: &mut Mutation, account: AccountId, difference: i64) -> Result<u64, MutationError> {
@@ -176,7 +266,7 @@ fn within(asked: PermissionEdit, rights: Permissions) -> Result<(), MutationErro
     }
 }
 
-fn credential(row: &Row) -> Result<Credential, StoreError> {
+pub(super) fn credential(row: &Row) -> Result<Credential, StoreError> {
     let active = row.flag("active")?;
     let stored = row.permissions("bits")?;
     let held = stored.and(row.permissions("rights")?);

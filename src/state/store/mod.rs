@@ -5,12 +5,17 @@
 
 mod accounts;
 mod change;
+mod change_scope;
+mod credential_pages;
 mod credentials;
 mod error;
 mod fault_log;
+mod last_uses;
+mod migrations;
 mod mutation;
 pub mod postgres;
 mod row;
+mod sessions;
 mod sql;
 mod sqlite;
 mod statement;
@@ -31,12 +36,15 @@ use crate::domain::{AccountId, Canonical, CredentialId, Principal, PrincipalKind
 
 pub use accounts::Account;
 pub use change::{Change, ChangePosition};
+pub use change_scope::ChangeScope;
+pub use credential_pages::{CredentialFilter, CredentialSlice, NameRange};
 pub use credentials::{Authority, CredentialEdit, NewCredential};
 pub use error::{MutationError, StoreError};
+pub use sessions::{BegunSession, MOST_SESSIONS, NewSession, SessionUse, StoredSession};
 pub use sqlite::{FileId, check_access};
 pub use uses::PrincipalUse;
 
-use change::Effect;
+use change::ChangeEffect;
 use mutation::Mutation;
 use postgres::{DatabaseFault, PostgresPool, ReadMinimum, SchemaState};
 use row::Row;
@@ -207,10 +215,15 @@ impl Store {
     pub async fn principal(&self, name: &Canonical) -> Result<Option<Principal>, StoreError> {
         let row = self.fetch(Statement::new(sql::PRINCIPAL).text(name.as_str())).await?;
         let read = row.as_ref().map(principal).transpose();
-        read.inspect_err(|fault| match &self.database {
+        read.inspect_err(|fault| self.note_fault(fault))
+    }
+
+    /// Logs a fault of a row that was read.
+    fn note_fault(&self, fault: &StoreError) {
+        match &self.database {
             Database::Sqlite(pools) => pools.note_fault(fault),
             Database::Postgres(pool) => pool.note_fault(fault),
-        })
+        }
     }
 
     /// Replaces `old` by another hash of the same password. Returns false and writes nothing if the hash is no longer
@@ -305,7 +318,7 @@ impl Store {
         }
     }
 
-    /// Its file, and the device and inode of that; `None` in PostgreSQL.
+    /// The file, and the device and inode of it; `None` in PostgreSQL.
     pub fn file(&self) -> Option<(&Path, FileId)> {
         match &self.database {
             Database::Sqlite(pools) => Some((pools.path(), pools.file_id())),

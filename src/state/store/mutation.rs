@@ -1,6 +1,6 @@
 //! A transaction that changes something, in either database.
 
-use super::change::Effect;
+use super::change::ChangeEffect;
 use super::postgres::PostgresMutation;
 use super::sqlite::SqliteMutation;
 use super::statement::Statement;
@@ -74,7 +74,7 @@ impl Mutation {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Replaced`].
-    pub(super) async fn commit(self, name: Canonical, effect: Effect) -> Result<Change, StoreError> {
+    pub(super) async fn commit(self, name: Canonical, effect: ChangeEffect) -> Result<Change, StoreError> {
         let position = self.finish().await?;
         Ok(effect.change(name, position))
     }

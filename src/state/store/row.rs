@@ -38,6 +38,14 @@ impl Row {
         }
     }
 
+    /// A text or NULL.
+    pub(super) fn optional_text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
+        match self {
+            Row::Sqlite(row) => row.try_get(column).map_err(sqlite::unavailable),
+            Row::Postgres(row) => row.try_get(column).map_err(postgres::unavailable),
+        }
+    }
+
     /// A number that is true unless it is 0.
     pub(super) fn flag(&self, column: &'static str) -> Result<bool, StoreError> {
         self.number(column).map(|number| number != 0)

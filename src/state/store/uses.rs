@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::statement::Statement;
 use super::{Mutation, MutationError, Store, StoreError, now, sql};
-use crate::domain::{ClientNetwork, Entry, PrincipalId};
+use crate::domain::{ClientNetwork, Entry, LatestUse, PrincipalId};
 
 /// The time for which a use counts, in seconds.
 const LASTS: i64 = 30 * 24 * 60 * 60;
@@ -31,6 +31,11 @@ impl PrincipalUse {
     /// A use at this moment.
     pub fn now(principal: PrincipalId, address: IpAddr, entry: Entry) -> PrincipalUse {
         PrincipalUse { principal, address: address.to_canonical(), entry, used_at: now() }
+    }
+
+    /// It as the last one of its principal.
+    pub fn as_last(&self) -> LatestUse {
+        LatestUse { used_at: self.used_at, entry: Some(self.entry), address: Some(self.address) }
     }
 
     /// The network that is kept.

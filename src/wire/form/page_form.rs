@@ -49,7 +49,7 @@ impl PageForm {
     }
 
     /// The first value of a field; `None` if there is none.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub fn get<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         self.all(name).next()
     }
 

@@ -30,6 +30,8 @@ pub enum FieldKind {
     Referer,
     /// `Sec-Fetch-Site`
     SecFetchSite,
+    /// `Set-Cookie`
+    SetCookie,
     /// `Transfer-Encoding`
     TransferEncoding,
     /// `Upgrade`
@@ -69,6 +71,7 @@ impl FieldKind {
             7 if is_named(name, b"referer") => FieldKind::Referer,
             7 if is_named(name, b"trailer") => FieldKind::OneConnection,
             10 if is_named(name, b"connection") => FieldKind::Connection,
+            10 if is_named(name, b"set-cookie") => FieldKind::SetCookie,
             10 if is_named(name, b"keep-alive") => FieldKind::OneConnection,
             12 if is_named(name, b"content-type") => FieldKind::ContentType,
             12 if is_named(name, b"x-request-id") => FieldKind::RequestId,

@@ -21,10 +21,15 @@ pub fn gateway(url: &str, backend: &Backend) -> Gateway {
     Gateway::start_by(directory(url, backend), Command::new(binary()))
 }
 
-fn directory(url: &str, backend: &Backend) -> tempfile::TempDir {
+/// The directory of a configuration for that database.
+pub fn directory(url: &str, backend: &Backend) -> tempfile::TempDir {
+    configured_on(url, &api(backend.address))
+}
+
+/// A directory with the configuration of a gateway on that database, and these sections.
+pub fn configured_on(url: &str, sections: &str) -> tempfile::TempDir {
     let directory = configured(&format!(
-        "{}[ops]\nlisten = \"127.0.0.1:0\"\n[auth]\nbcrypt_cost = 4\nthrottle = false\n",
-        api(backend.address)
+        "{sections}[ops]\nlisten = \"127.0.0.1:0\"\n[auth]\nbcrypt_cost = 4\nthrottle = false\n"
     ));
     let file = directory.path().join("gatepost.toml");
     let text = std::fs::read_to_string(&file).unwrap();
@@ -77,7 +82,7 @@ pub fn wait_for(gateway: &Gateway, name: &str, status: u16) -> Duration {
 }
 
 /// Waits until a node has known the era for the longest lease.
-fn wait_until_settled(database: &PostgresDatabase<'_>) {
+pub fn wait_until_settled(database: &PostgresDatabase<'_>) {
     let began = Instant::now();
     while database.psql("SELECT count(*) FROM node WHERE settled = 1") == "0" {
         assert!(began.elapsed() < PATIENCE, "no node ever settles");

@@ -1,6 +1,8 @@
 //! The store by its public interface, in SQLite and in PostgreSQL: each test runs on both.
 
 mod changes;
+mod details;
+mod pages;
 mod server;
 mod uses;
 
@@ -73,11 +75,13 @@ fn new(text: &str, permissions: &str) -> NewCredential {
         name: name(text),
         hash: hash("h"),
         permissions: PermissionEdit::from_json(permissions).unwrap(),
+        note: None,
     }
 }
 
 fn edit(password: Option<&str>, permissions: &str) -> CredentialEdit {
-    CredentialEdit { hash: password.map(hash), permissions: PermissionEdit::from_json(permissions).unwrap() }
+    let permissions = PermissionEdit::from_json(permissions).unwrap();
+    CredentialEdit { hash: password.map(hash), permissions, ..CredentialEdit::default() }
 }
 
 /// The present time in seconds since 1970 UTC.

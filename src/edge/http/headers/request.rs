@@ -1,5 +1,7 @@
 //! The header of a request as its backend gets it: without hop-by-hop fields, and with the identity and source of the request.
 
+use std::borrow::Cow;
+
 use http::{Method, Version};
 
 use super::hop_by_hop::Nominated;
@@ -7,7 +9,7 @@ use super::response::{TooManyNominated, put, put_field, put_number};
 use crate::domain::RequestId;
 use crate::edge::http::peer::HttpPeer;
 use crate::service::access::Granted;
-use crate::wire::{BodyLength, FieldKind, HeaderField, RequestHead, without_credential};
+use crate::wire::{BodyLength, FieldKind, HeaderField, RequestHead, without_credential, without_own_cookies};
 
 /// The framing of the body towards the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +151,9 @@ fn clients_fields<'r>(
     if has_crumbs {
         // A `Cookie` field made of the several that HTTP/2 allows (RFC 9113 section 8.2.3).
         let crumbs: Vec<&[u8]> = fields.all(FieldKind::Cookie).collect();
-        put(out, b"cookie", &crumbs.join(&b"; "[..]));
+        if let Some(rest) = without_own_cookies(&crumbs.join(&b"; "[..])) {
+            put(out, b"cookie", &rest);
+        }
     }
     let mut host = None;
     for field in fields.iter() {
@@ -166,6 +170,10 @@ fn clients_fields<'r>(
                 continue;
             }
             kind if !passes(kind, field.value, with) || nominated.contains(&field) => continue,
+            FieldKind::Cookie => {
+                put_cookie(out, &field);
+                continue;
+            }
             _ => {}
         }
         put_field(out, &field);
@@ -184,7 +192,8 @@ fn passes(kind: FieldKind, value: &[u8], with: &Outgoing<'_>) -> bool {
         | FieldKind::Host
         | FieldKind::Origin
         | FieldKind::Referer
-        | FieldKind::SecFetchSite => true,
+        | FieldKind::SecFetchSite
+        | FieldKind::SetCookie => true,
         // Another scheme concerns client and backend only.
         FieldKind::Authorization => !with.reads_basic || !is_basic(value),
         FieldKind::ForwardedPort | FieldKind::OfProxies => with.trusted,
@@ -215,6 +224,15 @@ fn put_referer(out: &mut Vec<u8>, field: &HeaderField<'_>) {
         None => put_field(out, field),
         Some(rest) if rest.is_empty() => put(out, b"referer", page),
         Some(rest) => put(out, b"referer", &[page, b"?", &rest].concat()),
+    }
+}
+
+/// Appends a field with cookies, without those of Gatepost's own sessions, which let whoever has them in.
+fn put_cookie(out: &mut Vec<u8>, field: &HeaderField<'_>) {
+    match without_own_cookies(field.value) {
+        Some(Cow::Borrowed(_)) => put_field(out, field),
+        Some(Cow::Owned(rest)) => put(out, field.name, &rest),
+        None => {}
     }
 }
 

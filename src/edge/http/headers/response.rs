@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::hop_by_hop::Nominated;
 use crate::domain::RequestId;
 use crate::edge::net::pingora_compat;
-use crate::wire::{BodyLength, FieldKind, HeaderField, ResponseHead, merged_length};
+use crate::wire::{BodyLength, FieldKind, HeaderField, ResponseHead, merged_length, sets_own_cookie};
 
 /// `Connection` names more fields than any peer has a use for.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -25,6 +25,18 @@ pub struct Incoming<'a> {
     pub length: BodyLength,
     /// The request ID.
     pub request_id: &'a RequestId,
+    /// The rules of a gate.
+    pub rules: GateRules,
+}
+
+/// The rules of a gate for the responses of its backends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GateRules {
+    /// True for the response to a request that a session permitted. A cache that is shared by users stores it only if the backend says
+    /// so, as it is with `Authorization` (RFC 9111 section 3.5).
+    pub is_by_session: bool,
+    /// True if a page may have no service worker above its own folder.
+    pub confines_workers: bool,
 }
 
 impl Incoming<'_> {
@@ -103,7 +115,7 @@ fn fields(
     if nominated.is_too_much() {
         return Err(TooManyNominated);
     }
-    let (mut dated, mut sized) = (false, false);
+    let (mut dated, mut sized, mut may_be_shared) = (false, false, !with.rules.is_by_session);
     for field in response.fields().iter() {
         match field.kind {
             // `Date` is kept, and added where there is none (RFC 9110 section 6.6.1).
@@ -119,6 +131,8 @@ fn fields(
                 }
                 continue;
             }
+            // Only Gatepost sets its cookies.
+            FieldKind::SetCookie if sets_own_cookie(field.value) => continue,
             FieldKind::Connection | FieldKind::Upgrade if switches => {}
             FieldKind::ContentLength
             | FieldKind::TransferEncoding
@@ -127,6 +141,10 @@ fn fields(
             | FieldKind::OneConnection
             | FieldKind::RequestId => continue,
             _ if !switches && nominated.contains(&field) => continue,
+            FieldKind::Other if with.rules.confines_workers && is(&field, WORKER_SCOPE) => continue,
+            FieldKind::Other if !may_be_shared && is(&field, "cache-control") => {
+                may_be_shared = says_who_may_store(field.value);
+            }
             _ => {}
         }
         put(&field);
@@ -138,6 +156,9 @@ fn fields(
         put(b"Transfer-Encoding", b"chunked");
     }
     if is_final {
+        if !may_be_shared {
+            put(b"Cache-Control", b"private");
+        }
         if !dated {
             put(b"Date", pingora_compat::date().as_bytes());
         }
@@ -149,6 +170,24 @@ fn fields(
         put(b"x-request-id", with.request_id.as_bytes());
     }
     Ok(())
+}
+
+/// The field by which a script in a folder becomes the service worker of the folders above.
+const WORKER_SCOPE: &str = "service-worker-allowed";
+
+/// Returns true if a field has that name.
+fn is(field: &HeaderField<'_>, name: &str) -> bool {
+    field.name.eq_ignore_ascii_case(name.as_bytes())
+}
+
+/// Returns true if `Cache-Control` says whether a shared cache may store the response to a user's request.
+fn says_who_may_store(value: &[u8]) -> bool {
+    value.split(|byte| *byte == b',').any(|directive| {
+        let name = directive.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        ["private", "public", "no-store", "s-maxage", "must-revalidate"]
+            .iter()
+            .any(|word| name.eq_ignore_ascii_case(word.as_bytes()))
+    })
 }
 
 /// Appends a status line.

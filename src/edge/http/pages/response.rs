@@ -70,6 +70,11 @@ impl PageResponse {
         PageResponse { status, content_type, body, policy, caching, fields: Vec::new() }
     }
 
+    /// The same without its content, which no flow control of a client over HTTP/2 can delay.
+    pub fn without_body(self) -> PageResponse {
+        PageResponse { body: Bytes::new(), ..self }
+    }
+
     /// The status.
     pub fn status(&self) -> u16 {
         self.status

@@ -10,6 +10,7 @@ use crate::domain::RequestId;
 use crate::edge::http::body::source::Body;
 use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::error::Refusal;
+use crate::edge::http::headers::response::GateRules;
 use crate::edge::http::http1::backend::Http1Backend;
 use crate::edge::net::deadline::DeadlineTimer;
 
@@ -25,6 +26,8 @@ pub struct ClientSide<'a> {
     pub timer: &'a mut DeadlineTimer,
     /// The request ID, for the response.
     pub request_id: &'a RequestId,
+    /// The rules of a gate for the response.
+    pub rules: GateRules,
     /// True once the gateway stops: the response ends the client's connection then.
     pub stop: &'a watch::Receiver<bool>,
 }

@@ -37,6 +37,8 @@ pub struct Forward<'a> {
     pub access: Option<&'a Access>,
     /// Gets the index of the backend that was asked last.
     pub server: &'a mut Option<usize>,
+    /// Gets the status of the response, once it has begun.
+    pub begun: &'a mut Option<u16>,
 }
 
 impl Forward<'_> {
@@ -128,6 +130,7 @@ impl Forward<'_> {
             backend: &mut backend,
             is_chunked: self.is_chunked,
             upgrade: self.upgrade,
+            begun: self.begun,
         };
         let run = relay.run(head).await;
         let exchange =

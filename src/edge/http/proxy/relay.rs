@@ -30,6 +30,8 @@ pub struct Relay<'a, 'c> {
     pub is_chunked: bool,
     /// True if the request asks for another protocol.
     pub upgrade: bool,
+    /// Gets the status of the response, once it has begun.
+    pub begun: &'a mut Option<u16>,
 }
 
 /// An event of an exchange.
@@ -252,6 +254,7 @@ impl Relay<'_, '_> {
         let ends = self.backend.is_done();
         self.write_head(length, ends && first.is_none())?;
         *begun = Some(status);
+        *self.begun = *begun;
         if first.is_some() || ends {
             self.write(first.unwrap_or_default(), ends).await?;
         }
@@ -269,7 +272,8 @@ impl Relay<'_, '_> {
             session.close_afterwards();
         }
         let keepalive = session.stays_open();
-        let with = Incoming { version, keepalive, length, request_id: self.client.request_id };
+        let (request_id, rules) = (self.client.request_id, self.client.rules);
+        let with = Incoming { version, keepalive, length, request_id, rules };
         session.write_relayed_head(self.backend.head(), &with, ends).map_err(|error| match error {
             RelayError::Response(error) => LostSide::Backend(error),
             RelayError::Client => LostSide::Client,

@@ -4,6 +4,9 @@ mod guessing;
 mod hashing;
 mod reads;
 mod remembered;
+mod session_model;
+mod session_races;
+mod sessions;
 mod trust;
 
 use std::sync::Arc;
@@ -83,7 +86,7 @@ impl Access {
         peer: Peer<'_>,
         now: Moment,
     ) -> Decision {
-        self.authorize_by(presented, permission, entry, peer, DecisionClock::starting_at(now)).await
+        self.authorize_by(presented, Some(permission), entry, peer, DecisionClock::starting_at(now)).await
     }
 }
 
@@ -93,6 +96,7 @@ impl House {
             name: Username::parse(name).unwrap(),
             hash: hash.clone(),
             permissions: PermissionEdit::from_json(permissions).unwrap(),
+            note: None,
         };
         let written =
             self.access.store.add_credential(self.account, Authority::Operator, &new).await.unwrap();
@@ -109,7 +113,8 @@ impl House {
 
     async fn edit(&self, name: &str, password: Option<&str>, permissions: &str) {
         let hash = password.map(|password| StoredHash::new(bcrypt::hash(password, COST).unwrap()));
-        let edit = CredentialEdit { hash, permissions: PermissionEdit::from_json(permissions).unwrap() };
+        let permissions = PermissionEdit::from_json(permissions).unwrap();
+        let edit = CredentialEdit { hash, permissions, ..CredentialEdit::default() };
         let (store, name) = (&self.access.store, canonical(name));
         let written = store.edit_credential(self.account, Authority::Operator, &name, &edit).await.unwrap();
         self.tell(&written.change);
@@ -319,7 +324,11 @@ async fn only_the_holder_manages() {
     let access = &house.access;
     let ask = |name: &'static str, secret: &str| {
         let secret = secret.to_owned();
-        async move { access.authenticate_holder(presented(name, &secret), HERE.parse::<IpAddr>().unwrap()).await }
+        async move {
+            access
+                .authenticate_holder(presented(name, &secret), Entry::Api, HERE.parse::<IpAddr>().unwrap())
+                .await
+        }
     };
     assert!(
         matches!(ask("holder", PASSWORD).await, HolderDecision::Holder(granted) if granted.kind() == PrincipalKind::Holder)

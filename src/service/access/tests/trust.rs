@@ -70,7 +70,7 @@ async fn without_trust_nothing_is_decided() {
     house.trust().end();
     let source = HERE.parse::<IpAddr>().unwrap();
     for name in ["holder", "caller", "nobody"] {
-        let decision = house.access.authenticate_holder(presented(name, PASSWORD), source).await;
+        let decision = house.access.authenticate_holder(presented(name, PASSWORD), Entry::Api, source).await;
         assert!(matches!(decision, HolderDecision::Unavailable(Unavailable::CutOff)), "{name}: {decision:?}");
     }
     assert_eq!(house.access.ready().await, Err(Unavailable::CutOff));

@@ -1,5 +1,7 @@
 //! The state of this process as a node, for the other parts of the cluster.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::sync::watch;
 
 use crate::domain::Moment;
@@ -8,7 +10,11 @@ use crate::state::store::StoreError;
 
 /// The state, which the loop of the node keeps up to date.
 #[derive(Debug, Default)]
-pub(super) struct NodeView(watch::Sender<NodeState>);
+pub(super) struct NodeView {
+    state: watch::Sender<NodeState>,
+    /// The number of nodes at the last look at all of them.
+    nodes: AtomicUsize,
+}
 
 /// The state at a moment.
 #[derive(Clone, Debug, Default)]
@@ -28,13 +34,23 @@ pub(super) struct NodeState {
 impl NodeView {
     /// The state of now.
     pub(super) fn now(&self) -> NodeState {
-        self.0.borrow().clone()
+        self.state.borrow().clone()
+    }
+
+    /// The number of nodes at the last look at all of them.
+    pub(super) fn nodes(&self) -> usize {
+        self.nodes.load(Ordering::Relaxed)
+    }
+
+    /// Notes the number of nodes.
+    pub(super) fn set_nodes(&self, nodes: usize) {
+        self.nodes.store(nodes, Ordering::Relaxed);
     }
 
     /// Takes over the state of the node.
     pub(super) fn update(&self, member: &Member) {
         let (id, era) = (member.id(), member.era());
-        self.0.send_if_modified(|state| {
+        self.state.send_if_modified(|state| {
             let is_other = (state.id, state.era) != (id, era);
             (state.id, state.era) = (id, era);
             is_other
@@ -43,7 +59,7 @@ impl NodeView {
 
     /// Notes a read of the log.
     pub(super) fn set_terms(&self, terms: LeaseTerms) {
-        self.0.send_if_modified(|state| {
+        self.state.send_if_modified(|state| {
             let is_other = !state.has_read || state.failure.is_some() || state.terms != terms;
             (state.terms, state.has_read, state.failure) = (terms, true, None);
             is_other
@@ -52,12 +68,12 @@ impl NodeView {
 
     /// Notes a failure.
     pub(super) fn fail(&self, error: &StoreError) {
-        self.0.send_modify(|state| state.failure = Some(error.clone()));
+        self.state.send_modify(|state| state.failure = Some(error.clone()));
     }
 
     /// Waits for the first read, or for a failure before it.
     pub(super) async fn begun(&self) -> Result<(), StoreError> {
-        let mut states = self.0.subscribe();
+        let mut states = self.state.subscribe();
         // The sender lives as long as this view.
         let Ok(state) = states.wait_for(|state| state.has_read || state.failure.is_some()).await else {
             return Ok(());

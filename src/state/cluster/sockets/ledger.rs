@@ -46,7 +46,8 @@ impl Ledger {
             raise();
             heard.ahead.clear();
             heard.known = heard.known.max(upto);
-        } else {
+        } else if after < upto {
+            // A change of a note alone has no number, and its range would take the place of another one that begins there.
             heard.ahead.insert(after, upto);
             heard.join();
         }

@@ -148,11 +148,11 @@ impl SocketCluster {
     }
 
     /// Tells every other process of a committed change, and returns when it is in effect in each of them. `news` is for their
-    /// audit trails.
+    /// audit trails. Returns the number of gateways, this one included.
     ///
     /// # Errors
     /// [`Unconfirmed`] if a process has not acknowledged within 6 seconds. Processes that are gone are not waited for.
-    pub(super) async fn announce(&self, change: &Change, news: Option<News>) -> Result<(), Unconfirmed> {
+    pub(super) async fn announce(&self, change: &Change, news: Option<News>) -> Result<usize, Unconfirmed> {
         let ChangePosition::Counted { after, upto } = change.position else {
             return Err(Unconfirmed::Silent("the change is not one of this file".to_owned()));
         };
@@ -162,7 +162,9 @@ impl SocketCluster {
         let &Change { name, ends_login, .. } = change;
         let database = Some(self.database);
         let name = name.as_str().into();
-        self.send(&Notice { after, upto, name, ends_login, database, news, ..Notice::default() }).await
+        let notice = Notice { after, upto, name, ends_login, database, news, ..Notice::default() };
+        let others = self.send(&notice).await?;
+        Ok(others + usize::from(self.member.is_some()))
     }
 
     /// Waits until every process, this one included, knows all changes that the store holds by now.
@@ -177,11 +179,11 @@ impl SocketCluster {
                 member.shared.settle(upto).await;
             }
         };
-        tokio::join!(own, self.send(&notice)).1
+        tokio::join!(own, self.send(&notice)).1.map(drop)
     }
 
-    /// Sends a notice to every other process, and returns when each has acknowledged it.
-    async fn send(&self, notice: &Notice) -> Result<(), Unconfirmed> {
+    /// Sends a notice to every other process, and returns when each has acknowledged it, with their number.
+    async fn send(&self, notice: &Notice) -> Result<usize, Unconfirmed> {
         let own = self.member.as_ref().map(|member| member.shared.name.lock().clone());
         let mut notice = serde_json::to_vec(notice).map_err(|e| Unconfirmed::Silent(e.to_string()))?;
         notice.push(b'\n');
@@ -200,7 +202,7 @@ impl SocketCluster {
     }
 
     /// Tells each process that has a socket, until nobody is left who was not told.
-    async fn tell_all(&self, notice: Arc<[u8]>, own: Option<String>) -> Result<(), Unconfirmed> {
+    async fn tell_all(&self, notice: Arc<[u8]>, own: Option<String>) -> Result<usize, Unconfirmed> {
         let (mut told, mut seats) = (HashSet::new(), HashSet::new());
         let (mut pause, mut was_removed) = (Duration::from_millis(1), self.was_removed);
         loop {
@@ -225,7 +227,7 @@ impl SocketCluster {
                 continue;
             }
             if self.roll.others().is_ok_and(|others| others.iter().all(|seat| seats.contains(seat))) {
-                return Ok(());
+                return Ok(told.len());
             }
             sleep(pause).await;
             pause = (2 * pause).min(RETRY);

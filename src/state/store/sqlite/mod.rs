@@ -46,8 +46,12 @@ pub(super) const CHANGES: &str = "SELECT number FROM change WHERE only = 1";
 pub(super) const HIGHEST_COST: &str = "SELECT max(CAST(substr(hash, -56, 2) AS INTEGER)) AS cost FROM principal \
      WHERE CAST(substr(hash, -56, 2) AS INTEGER) <= $1";
 
-/// Takes a renewed hash out of the count of changes, because the password is the same.
-pub(in crate::state::store) const UNCOUNT: &str = "UPDATE change SET number = number - 1 WHERE only = 1";
+/// Tells the triggers that a hash is replaced by another one of the same password, which ends no session.
+pub(in crate::state::store) const RENEWAL: &str = "UPDATE change SET renewing = 1 WHERE only = 1";
+
+/// Takes a renewed hash out of the count of changes, because the password is the same, and ends what [`RENEWAL`] began.
+pub(in crate::state::store) const UNCOUNT: &str =
+    "UPDATE change SET number = number - 1, renewing = 0 WHERE only = 1";
 
 /// Moves the whole write-ahead log into the file and empties it. The first column of the answer is 0 if that was done.
 const SETTLE: &str = "PRAGMA wal_checkpoint(TRUNCATE)";

@@ -2,7 +2,7 @@
 
 use sqlx::{Sqlite, Transaction};
 
-use super::{BEGIN, CHANGES, Pools, UNCOUNT, unavailable};
+use super::{BEGIN, CHANGES, Pools, RENEWAL, UNCOUNT, unavailable};
 use crate::domain::AccountError;
 use crate::state::store::statement::Statement;
 use crate::state::store::{ChangePosition, MutationError, Row, StoreError};
@@ -43,7 +43,9 @@ impl SqliteMutation {
         &mut self,
         statement: Statement,
     ) -> Result<u64, MutationError> {
+        self.execute(Statement::new(RENEWAL)).await?;
         let rows = self.execute(statement).await?;
+        // Without a row, the caller does not commit.
         if rows > 0 {
             self.execute(Statement::new(UNCOUNT)).await?;
         }

@@ -46,6 +46,7 @@ fn new(text: &str, permissions: &str) -> NewCredential {
         name: name(text),
         hash: hash("h"),
         permissions: PermissionEdit::from_json(permissions).unwrap(),
+        note: None,
     }
 }
 

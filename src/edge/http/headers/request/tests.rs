@@ -159,3 +159,24 @@ fn the_crumbs_of_http_2_become_one_cookie() {
     let lines = sent(Version::HTTP_2, &[("cookie", "a=1"), ("cookie", "b=2")], false);
     assert!(lines.contains(&"cookie: a=1; b=2".to_owned()), "{lines:?}");
 }
+
+fn cookies_sent(version: Version, fields: &[(&'static str, &'static str)]) -> Vec<String> {
+    let lines = sent(version, fields, false);
+    lines.into_iter().filter(|line| line.to_ascii_lowercase().starts_with("cookie")).collect()
+}
+
+#[test]
+fn cookies_of_sessions_never_reach_a_backend() {
+    let each = [
+        ("Cookie", "a=b; __Host-gatepost=1.x;c=d"),
+        ("cookie", "__Host-gatepost-console=1.x"),
+        ("COOKIE", "e=f"),
+        ("Cookie", " gatepost = 1.x ; "),
+    ];
+    assert_eq!(cookies_sent(Version::HTTP_11, &each), ["Cookie: a=b;c=d", "COOKIE: e=f"]);
+    let crumbs = [("cookie", "a=b"), ("cookie", "__Host-gatepost=1.x"), ("cookie", "c=d")];
+    assert_eq!(cookies_sent(Version::HTTP_2, &crumbs), ["cookie: a=b; c=d"]);
+    assert!(cookies_sent(Version::HTTP_2, &crumbs[1..2]).is_empty());
+    let two = [("cookie", "__Host-gatepost=1.x"), ("cookie", "gatepost=2.y")];
+    assert!(cookies_sent(Version::HTTP_2, &two).is_empty());
+}

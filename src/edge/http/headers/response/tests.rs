@@ -31,6 +31,7 @@ fn both_ways_write_the_same_fields() {
         keepalive: true,
         length: BodyLength::Known(5),
         request_id: &id(),
+        rules: GateRules::default(),
     };
     let fields = [
         ("Date", "today"),
@@ -50,8 +51,13 @@ fn both_ways_write_the_same_fields() {
 
 #[test]
 fn a_response_without_a_body_says_no_invalid_length() {
-    let with =
-        Incoming { version: Version::HTTP_11, keepalive: true, length: BodyLength::None, request_id: &id() };
+    let with = Incoming {
+        version: Version::HTTP_11,
+        keepalive: true,
+        length: BodyLength::None,
+        request_id: &id(),
+        rules: GateRules::default(),
+    };
     for (length, kept) in [("5", true), ("5, 5", true), ("5, 6", false), ("abc", false), ("-1", false)] {
         for status in [200, 304] {
             let text = header(status, &[("Content-Length", length)], &with);
@@ -70,7 +76,8 @@ fn a_response_without_a_length_is_chunked_where_that_is_understood() {
     ] {
         for length in [BodyLength::Chunked, BodyLength::UntilClose] {
             let keepalive = version != Version::HTTP_10;
-            let with = Incoming { version, keepalive, length, request_id: &id() };
+            let with =
+                Incoming { version, keepalive, length, request_id: &id(), rules: GateRules::default() };
             let fields = [
                 ("Transfer-Encoding", "chunked"),
                 ("Connection", "X-Private, content-type"),
@@ -115,6 +122,7 @@ fn what_has_no_body_has_no_framing_but_a_representations_length() {
             keepalive: true,
             length: BodyLength::None,
             request_id: &id(),
+            rules: GateRules::default(),
         };
         let answer = header(status, &[fields, &[("Date", "a")]].concat(), &with);
         assert_eq!(answer.split_once("\r\n").unwrap().1, format!("{expected}\r\n"), "{status} {fields:?}");
@@ -123,8 +131,13 @@ fn what_has_no_body_has_no_framing_but_a_representations_length() {
 
 #[test]
 fn informational_responses_keep_what_they_say_and_nothing_about_the_connection() {
-    let with =
-        Incoming { version: Version::HTTP_11, keepalive: false, length: BodyLength::None, request_id: &id() };
+    let with = Incoming {
+        version: Version::HTTP_11,
+        keepalive: false,
+        length: BodyLength::None,
+        request_id: &id(),
+        rules: GateRules::default(),
+    };
     let fields = [
         ("Link", "</a.css>"),
         ("Content-Length", "5"),
@@ -136,4 +149,54 @@ fn informational_responses_keep_what_they_say_and_nothing_about_the_connection()
     let fields = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Keep-Alive", "timeout=5")];
     let expected = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nx-request-id: 0000000000000000\r\n\r\n";
     assert_eq!(header(101, &fields, &with), expected);
+}
+
+fn by_session(fields: &[(&'static str, &str)], rules: GateRules) -> String {
+    let length = BodyLength::Known(0);
+    let with = Incoming { version: Version::HTTP_11, keepalive: true, length, request_id: &id(), rules };
+    header(200, &[fields, &[("Date", "a")]].concat(), &with)
+}
+
+#[test]
+fn a_response_by_session_is_private_unless_the_backend_says_who_may_store_it() {
+    let rules = GateRules { is_by_session: true, confines_workers: false };
+    for (said, is_added) in [
+        (&[][..], true),
+        (&["max-age=60"], true),
+        (&["no-cache"], true),
+        (&["max-age=60, immutable", "stale-if-error=5"], true),
+        (&["x-public=1"], true),
+        (&["private"], false),
+        (&["PUBLIC, max-age=60"], false),
+        (&["no-store"], false),
+        (&["max-age=60 , s-maxage = 5"], false),
+        (&["max-age=60", "must-revalidate"], false),
+        (&["private=\"Set-Cookie\""], false),
+    ] {
+        let fields: Vec<_> = said.iter().map(|value| ("Cache-Control", *value)).collect();
+        let text = by_session(&fields, rules);
+        assert_eq!(text.contains("Cache-Control: private\r\nx-request-id"), is_added, "{said:?}: {text}");
+        assert!(said.iter().all(|value| text.contains(&format!("Cache-Control: {value}\r\n"))), "{text}");
+        assert!(
+            !by_session(&fields, GateRules::default()).contains("Cache-Control: private\r\nx-"),
+            "{said:?}"
+        );
+    }
+}
+
+#[test]
+fn a_backend_sets_no_cookie_of_a_session_and_no_scope_of_workers() {
+    let fields = [
+        ("Set-Cookie", "a=b; Path=/"),
+        ("set-cookie", "__Host-gatepost=x; Path=/; Secure"),
+        ("Set-Cookie", "=__host-gatepost=x"),
+        ("Set-Cookie", "gatepost-console=x"),
+        ("Set-Cookie", "c=d"),
+        ("Service-Worker-Allowed", "/"),
+    ];
+    let confining = GateRules { is_by_session: false, confines_workers: true };
+    let text = by_session(&fields, GateRules::default());
+    assert_eq!(text.matches("ookie:").count(), 2, "{text}");
+    assert!(text.contains("Set-Cookie: a=b; Path=/\r\nSet-Cookie: c=d\r\nService-Worker-Allowed: /\r\n"));
+    assert!(!by_session(&fields, confining).contains("Service-Worker"));
 }

@@ -1,10 +1,14 @@
 //! The newest changes and denials of an account.
 
+use askama::Template;
+
 use super::credentials::ListLink;
 use super::frame::ConsoleFrame;
 use super::stamp::Stamp;
 
 /// The newest events of an account, in the memory of this process.
+#[derive(Template)]
+#[template(path = "activity.html")]
 pub struct ActivityView<'a> {
     /// The frame.
     pub frame: ConsoleFrame<'a>,

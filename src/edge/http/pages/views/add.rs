@@ -1,9 +1,13 @@
 //! The form for a new credential.
 
+use askama::Template;
+
 use super::form::{FormErrors, PasswordChoice, PermissionChoice};
 use super::frame::ConsoleFrame;
 
 /// The form, empty or with its errors.
+#[derive(Template)]
+#[template(path = "add.html")]
 pub struct AddView<'a> {
     /// The frame.
     pub frame: ConsoleFrame<'a>,

@@ -1,9 +1,13 @@
 //! The page that asks for the password before a change that has no form of its own.
 
+use askama::Template;
+
 use super::form::FormErrors;
 use super::frame::ConsoleFrame;
 
 /// The question for the password, with the change in hidden fields.
+#[derive(Template)]
+#[template(path = "confirm.html")]
 pub struct ConfirmView<'a> {
     /// The frame.
     pub frame: ConsoleFrame<'a>,

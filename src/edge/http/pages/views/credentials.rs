@@ -1,9 +1,13 @@
 //! The list of an account's credentials.
 
+use askama::Template;
+
 use super::credential_row::CredentialRow;
 use super::frame::ConsoleFrame;
 
 /// The list, a page at a time.
+#[derive(Template)]
+#[template(path = "credentials.html")]
 pub struct CredentialsView<'a> {
     /// The frame.
     pub frame: ConsoleFrame<'a>,

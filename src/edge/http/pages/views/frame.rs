@@ -24,10 +24,34 @@ impl ConsoleFrame<'_> {
         self.account.is_none()
     }
 
-    /// Returns true if the page belongs to this section.
-    pub fn is_in(&self, section: Section) -> bool {
-        self.section == section
+    /// Returns the links to the sections.
+    pub fn links(&self) -> Vec<SectionLink> {
+        let link =
+            |section, address, text| SectionLink { address, text, is_current: self.section == section };
+        let sessions = link(Section::Sessions, "/sessions", "Sessions");
+        if self.is_holder() {
+            let credentials = link(Section::Credentials, "/credentials", "Credentials");
+            vec![credentials, link(Section::Activity, "/activity", "Activity"), sessions]
+        } else {
+            vec![link(Section::Own, "/own", "This credential"), sessions]
+        }
     }
+
+    /// Returns true on the page of the login itself.
+    pub fn is_own(&self) -> bool {
+        self.section == Section::Own
+    }
+}
+
+/// A link of the navigation.
+#[derive(Clone, Copy, Debug)]
+pub struct SectionLink {
+    /// The address.
+    pub address: &'static str,
+    /// The text.
+    pub text: &'static str,
+    /// True if the page belongs to the section.
+    pub is_current: bool,
 }
 
 /// A section of the console.
@@ -39,7 +63,7 @@ pub enum Section {
     Activity,
     /// Sessions of the principal that is logged in.
     Sessions,
-    /// The credential that is logged in.
+    /// The login itself.
     Own,
     /// No section, such as an error page.
     Elsewhere,

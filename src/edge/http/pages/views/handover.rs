@@ -1,9 +1,13 @@
 //! A new password, shown once, with what a client needs to use it.
 
+use askama::Template;
+
 use super::credential_row::PermissionPill;
 use super::frame::ConsoleFrame;
 
 /// The page after a credential was added, or got a new password.
+#[derive(Template)]
+#[template(path = "handover.html")]
 pub struct HandoverView<'a> {
     /// The frame.
     pub frame: ConsoleFrame<'a>,
@@ -13,8 +17,8 @@ pub struct HandoverView<'a> {
     pub id: String,
     /// The username.
     pub name: String,
-    /// The password; `None` if the person typed it, and knows it.
-    pub password: Option<String>,
+    /// The password.
+    pub password: String,
     /// The permissions.
     pub permissions: Vec<PermissionPill>,
     /// The hosts and ports of the entries that the credential may use.

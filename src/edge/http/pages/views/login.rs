@@ -1,8 +1,12 @@
 //! The login page, of the gate and of the console.
 
+use askama::Template;
+
 use super::site::Site;
 
 /// The login form.
+#[derive(Template)]
+#[template(path = "login.html")]
 pub struct LoginView<'a> {
     /// The entry's title and files.
     pub site: &'a Site,
@@ -25,6 +29,11 @@ pub struct LoginView<'a> {
 }
 
 impl LoginView<'_> {
+    /// Returns true if there is no form, since a password must not be sent.
+    pub fn hides_form(&self) -> bool {
+        self.problem.as_ref().is_some_and(LoginProblem::hides_form)
+    }
+
     /// Returns true if the username is known, so that the cursor belongs into the password.
     pub fn has_username(&self) -> bool {
         !self.username.is_empty()

@@ -1,8 +1,12 @@
 //! The question before a logout.
 
+use askama::Template;
+
 use super::site::Site;
 
 /// The question whether to log out, for those who open the address of the logout.
+#[derive(Template)]
+#[template(path = "logout.html")]
 pub struct LogoutView<'a> {
     /// The entry's title and files.
     pub site: &'a Site,

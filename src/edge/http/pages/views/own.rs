@@ -1,11 +1,15 @@
 //! The page of the login itself.
 
+use askama::Template;
+
 use super::credential_row::{CredentialRow, PermissionPill};
 use super::form::FormErrors;
 use super::frame::ConsoleFrame;
 use super::handover::ServerAddress;
 
 /// The permissions of the login, and the form for its password.
+#[derive(Template)]
+#[template(path = "own.html")]
 pub struct OwnView<'a> {
     /// The frame.
     pub frame: ConsoleFrame<'a>,

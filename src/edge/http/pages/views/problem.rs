@@ -1,8 +1,12 @@
 //! Pages that say why there is no other page.
 
+use askama::Template;
+
 use super::site::Site;
 
 /// A page with an explanation, the request ID, and at most one link onwards.
+#[derive(Template)]
+#[template(path = "problem.html")]
 pub struct ProblemView<'a> {
     /// The entry's title and files.
     pub site: &'a Site,

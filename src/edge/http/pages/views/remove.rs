@@ -1,10 +1,14 @@
 //! The pages that ask before credentials are removed.
 
+use askama::Template;
+
 use super::credential_row::CredentialRow;
 use super::form::FormErrors;
 use super::frame::ConsoleFrame;
 
 /// The question before one credential is removed.
+#[derive(Template)]
+#[template(path = "remove.html")]
 pub struct RemoveView<'a> {
     /// The frame.
     pub frame: ConsoleFrame<'a>,
@@ -27,6 +31,8 @@ pub struct BulkRemoveRow {
 }
 
 /// The question before several credentials are removed, or those that were left by it.
+#[derive(Template)]
+#[template(path = "bulk-remove.html")]
 pub struct BulkRemoveView<'a> {
     /// The frame.
     pub frame: ConsoleFrame<'a>,

@@ -1,19 +1,18 @@
 //! The sessions of the principal that is logged in.
 
-use super::form::FormErrors;
+use askama::Template;
+
 use super::frame::ConsoleFrame;
 use super::stamp::Stamp;
 
-/// The list of sessions.
+/// The list of sessions. Its buttons lead to a [`ConfirmView`](super::ConfirmView) where the password is asked for.
+#[derive(Template)]
+#[template(path = "sessions.html")]
 pub struct SessionsView<'a> {
     /// The frame.
     pub frame: ConsoleFrame<'a>,
     /// The sessions, the current one first.
     pub rows: Vec<SessionRow>,
-    /// True if the password is asked for before sessions are ended.
-    pub asks_confirmation: bool,
-    /// The errors.
-    pub errors: FormErrors,
 }
 
 impl SessionsView<'_> {

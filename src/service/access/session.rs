@@ -1,0 +1,254 @@
+//! Decisions about sessions: does the session of this cookie, right now, belong to a principal that holds the permission?
+//!
+//! A session is decided as a credential is, without a password: the session and its principal are one row, which is read after trust
+//! was checked and the epoch was noted. The end of a session, a new password, a suspension, a removal and a cleared permission all raise
+//! the epoch of the principal's name, or of its account, in every process before they are answered. So an entry that was read before
+//! one of them is stale after it, and a row that is read after it shows it.
+//!
+//! Time ends a session as well. It may be used by way of several processes, which tell each other of its uses only by the store. So a
+//! session that has run out as far as this process knows is read again before it is refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::decision_clock::DecisionClock;
+use super::denials::{DenialKind, DenialRecord, Peer, RepeatKey};
+use super::{Access, ConnectionMemory, Granted, lacked};
+use crate::domain::{
+    Denial, Entry, Moment, Permission, Permissions, SessionCookie, SessionDigest, Unavailable,
+};
+use crate::state::cache::{Digest, LiveSession, Proof, Verified};
+use crate::state::clock;
+use crate::state::metrics::{DecisionOutcome, Lookup};
+use crate::state::store::{StoreError, StoredSession};
+
+/// The number of tokens that are looked up at once of which this process knows nothing. Anybody can make them up.
+pub(super) const LOOK_UPS: usize = 16;
+/// The longest wait for such a look-up.
+const LOOK_UP_WAIT: Duration = Duration::from_secs(2);
+/// The longest time for which the end of a session is waited for in one piece. Timers don't count a suspension of the system.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// A decision about the session of a cookie.
+#[derive(Clone, Debug)]
+pub enum SessionDecision {
+    /// Its principal holds the permission.
+    Allowed(Granted),
+    /// Its principal lacks the permission. The session stays.
+    Lacks(Permission),
+    /// No session of that entry, or one that has ended.
+    NoSession,
+    /// No decision is possible now; the client is told to try again.
+    Unavailable(Unavailable),
+}
+
+impl Access {
+    /// Allows what the connection remembers or the cache allows, without waiting. `None` is not a denial: [`Access::authorize_session`]
+    /// decides.
+    #[inline]
+    pub fn check_session(
+        &self,
+        memory: &ConnectionMemory,
+        cookie: &SessionCookie,
+        permission: Permission,
+        entry: Entry,
+    ) -> Option<Granted> {
+        self.check_session_at(memory, cookie, permission, entry, clock::now())
+    }
+
+    #[inline]
+    pub(super) fn check_session_at(
+        &self,
+        memory: &ConnectionMemory,
+        cookie: &SessionCookie,
+        permission: Permission,
+        entry: Entry,
+        now: Moment,
+    ) -> Option<Granted> {
+        let verified = self.cache.find_remembered_session(memory, cookie, entry, &self.epochs, now)?;
+        self.note_session_use(&verified, now);
+        self.allowed(verified, permission, entry)
+    }
+
+    /// Decides if the principal of a session holds `permission`, or only if there is such a session. Looks into the cache itself; if that
+    /// doesn't answer, it reads the store.
+    pub async fn authorize_session(
+        &self,
+        cookie: &SessionCookie,
+        permission: Option<Permission>,
+        entry: Entry,
+        peer: impl Into<Peer<'_>>,
+    ) -> SessionDecision {
+        self.authorize_session_by(cookie, permission, entry, peer.into(), DecisionClock::start()).await
+    }
+
+    /// As [`Access::authorize_session`], by a clock that the caller has started.
+    pub(super) async fn authorize_session_by(
+        &self,
+        cookie: &SessionCookie,
+        permission: Option<Permission>,
+        entry: Entry,
+        peer: Peer<'_>,
+        clock: DecisionClock,
+    ) -> SessionDecision {
+        let (outcome, decision) = match self.session_of(cookie, entry, clock).await {
+            Ok(Some(verified)) => {
+                self.note_session_use(&verified, clock.began());
+                match lacked(&verified, permission) {
+                    None => {
+                        self.note_verified(&verified, entry, peer.source, clock.began());
+                        (DecisionOutcome::Allowed, SessionDecision::Allowed(Granted::new(verified)))
+                    }
+                    Some(lacked) => {
+                        let denial = Denial::Lacks(lacked);
+                        let (username, kind) =
+                            (verified.identity.name.as_bytes(), DenialKind::Denied(denial));
+                        let account = Some(verified.identity.principal.account);
+                        let reason = denial.as_str();
+                        let denied = DenialRecord { entry, username, peer, kind, reason, account };
+                        self.denials.write(&denied, RepeatKey::UsernameAndSource, clock.began());
+                        (DecisionOutcome::Denied(denial), SessionDecision::Lacks(lacked))
+                    }
+                }
+            }
+            Ok(None) => (DecisionOutcome::NoSession, SessionDecision::NoSession),
+            Err(why) => (DecisionOutcome::Unavailable, SessionDecision::Unavailable(why)),
+        };
+        self.metrics.decision(entry, permission, outcome);
+        decision
+    }
+
+    /// Waits until the session by which something was granted runs out, if nobody uses it meanwhile; for ever without a session. For open
+    /// tunnels, which then ask [`Access::still_holds`]: time ends sessions without an announcement.
+    pub async fn until_session_runs_out(&self, granted: &Granted) {
+        let Some(session) = &granted.verified().session else { return std::future::pending().await };
+        loop {
+            let left = session.runs_out().since(clock::now());
+            if left.is_zero() {
+                return;
+            }
+            sleep(left.min(LONGEST_SLEEP)).await;
+        }
+    }
+
+    /// Notes that a session was used, as each decision about it does. For open tunnels whose client has sent something.
+    #[inline]
+    pub fn note_session(&self, granted: &Granted) {
+        self.note_session_use(granted.verified(), clock::now());
+    }
+
+    #[inline]
+    fn note_session_use(&self, verified: &Verified, now: Moment) {
+        if let Some(noted) = verified.session.as_ref().and_then(|session| session.note_use(now)) {
+            self.session_uses.keep(noted);
+        }
+    }
+
+    async fn session_of(
+        &self,
+        cookie: &SessionCookie,
+        entry: Entry,
+        clock: DecisionClock,
+    ) -> Result<Option<Arc<Verified>>, Unavailable> {
+        let token = cookie.digest();
+        let is_it = |verified: &Arc<Verified>| verified.is_by_session(cookie.principal(), entry);
+        let known = self.cache.get_session(&token);
+        match &known {
+            Some(found) if self.cache.is_fresh(found, &self.epochs, clock.began()) => {
+                self.metrics.lookup(Lookup::Hit);
+                return Ok(known.filter(is_it));
+            }
+            Some(_) => self.metrics.lookup(Lookup::Stale),
+            None => self.metrics.lookup(Lookup::Miss),
+        }
+        let found = Box::pin(self.read_session(&token, known.is_some(), clock)).await?;
+        Ok(found.filter(is_it))
+    }
+
+    /// The session of a token, by its row; `None` if it has ended.
+    async fn read_session(
+        &self,
+        token: &SessionDigest,
+        is_known: bool,
+        clock: DecisionClock,
+    ) -> Result<Option<Arc<Verified>>, Unavailable> {
+        // Before and after the row is read, as where a login is checked.
+        self.check_trust(clock.began())?;
+        let read = || async move {
+            let _look_up = match is_known {
+                true => None,
+                false => {
+                    let turn = timeout(LOOK_UP_WAIT, self.look_ups.acquire()).await;
+                    Some(turn.map_err(|_| Unavailable::Busy)?)
+                }
+            };
+            // The store logs its faults itself.
+            self.store.session(token).await.map_err(|_: StoreError| self.without_store())
+        };
+        // Without a row, nothing can have changed: a token is not known to anybody before its session is stored, and none comes twice.
+        let is_of_now = |seen, row: Option<&StoredSession>| {
+            row.is_none_or(|StoredSession { principal, .. }| {
+                self.epochs.is_fresh(seen, &principal.name.canonical(), &principal.account_name.canonical())
+            })
+        };
+        let found =
+            self.session_reads.shared(*token, clock.began(), || self.epochs.now(), is_of_now, read).await;
+        self.check_trust(clock.now())?;
+        let found = found?;
+        let alive = found.row.and_then(|row| self.live(&row, token, found.seen, clock));
+        if alive.is_none() && is_known {
+            self.cache.remove_session(token);
+        }
+        Ok(alive)
+    }
+
+    /// The principal of a session that was read, if that has not ended. Puts it into the cache.
+    pub(super) fn live(
+        &self,
+        row: &StoredSession,
+        token: &SessionDigest,
+        seen: u64,
+        clock: DecisionClock,
+    ) -> Option<Arc<Verified>> {
+        // A use that is not written yet.
+        let known =
+            self.cache.get_session(token).and_then(|known| Some(known.session.as_ref()?.clock().clone()));
+        let session = LiveSession::of(row, *token, known.or_else(|| self.session_uses.known(row.id)));
+        if !row.principal.active || !session.is_alive(clock.now()) {
+            return None;
+        }
+        let fingerprint = self.cache.fingerprint(&row.principal.hash);
+        let proof = Proof { digest: Digest::of_session(token), fingerprint };
+        let verified = Verified::new(row.principal.clone(), proof, seen, &self.epochs, clock.began());
+        Some(self.remember(verified.with_session(session)))
+    }
+
+    /// The effective permissions of a principal that was granted something by a session; `None` if that has ended.
+    pub(super) async fn permissions_by_session(
+        &self,
+        session: &LiveSession,
+        clock: DecisionClock,
+    ) -> Result<Option<Permissions>, Unavailable> {
+        if let Some(entry) = self.cache.get_session(&session.digest)
+            && self.cache.is_fresh(&entry, &self.epochs, clock.began())
+        {
+            return Ok(Some(entry.effective));
+        }
+        let found = self.read_session(&session.digest, true, clock).await?;
+        Ok(found.map(|verified| verified.effective))
+    }
+
+    /// Takes over a session that has just begun, of a principal whose password was verified.
+    pub(in crate::service) fn begin_session(
+        &self,
+        granted: &Granted,
+        row: &StoredSession,
+        token: SessionDigest,
+    ) -> Granted {
+        // With the epoch from before the principal was read: whatever was changed since then makes it stale.
+        let session = LiveSession::of(row, token, None);
+        Granted::new(self.remember(granted.verified().with_session(session)))
+    }
+}
