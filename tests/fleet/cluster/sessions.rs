@@ -86,7 +86,7 @@ fn a_login_is_good_on_every_node_and_a_logout_ends_it_on_every_node() {
                 "another-passw0rd\n",
             ),
             "removed" => gateways[0].command(&["credential", "remove", &name, "--account", "acme"], ""),
-            _ => gateways[1].command(&["session", "end", "--all", &name], ""),
+            _ => gateways[1].command(&["session", "end", &name], ""),
         };
         assert!(done.status.success(), "{end}: {done:?}");
         for gateway in &gateways {
