@@ -158,7 +158,7 @@ impl ConsoleCall<'_> {
             site: &pages.view,
             place: browser.place.clone(),
             takes_cookies: browser.cookie_name.is_some(),
-            encrypted: pages.configured_origin().map(|origin| origin.as_str().to_owned()),
+            encrypted: self.console.tls_port.and_then(|port| encrypted(&browser.place, port)),
             terms: SessionTerms { idle, lifetime },
             peer: self.peer(browser),
             browser: &browser.name,
@@ -246,6 +246,17 @@ fn without_session(
         true => ConsoleAnswer::see_other(path),
         false => ConsoleAnswer::see_other(format!("{path}?{}", parameters.join("&"))),
     }
+}
+
+/// The address with HTTPS, if the host is one that can stand in an address.
+fn encrypted(place: &str, port: u16) -> Option<String> {
+    let host = match place.rsplit_once(':') {
+        Some((host, digits)) if digits.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => place,
+    };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    (!host.is_empty() && host.bytes().all(is_plain)).then(|| format!("https://{host}{port}/"))
 }
 
 fn response(answer: ConsoleAnswer, browser: &BrowserRequest) -> PageResponse {

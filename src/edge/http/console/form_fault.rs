@@ -269,7 +269,8 @@ mod tests {
             (AccountError::Suspended.into(), 403, FaultField::Form),
             (ManagementError::Busy, 503, FaultField::Form),
         ] {
-            let fault = fault::<ManagementError>(error);
+            let error: ManagementError = error;
+            let fault = FormFault::from(&error);
             assert_eq!((fault.status, fault.field), (status, field), "{}", fault.text);
             assert_eq!(fault.retry_after.is_some(), status == 503);
         }
