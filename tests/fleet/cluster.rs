@@ -3,4 +3,5 @@
 mod gateways;
 mod nodes;
 mod sessions;
+mod sessions;
 mod trust;

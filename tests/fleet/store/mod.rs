@@ -2,6 +2,7 @@
 
 mod changes;
 mod server;
+mod sessions;
 mod uses;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
