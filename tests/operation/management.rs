@@ -53,7 +53,7 @@ async fn gateway() -> Gateway {
     let access =
         Access::new(store.clone(), hasher.clone(), epochs.clone(), metrics.clone(), &settings).unwrap();
     let presented = Presented { username: b"holder", secret: PASSWORD };
-    let decision = access.authenticate_holder(presented, SOURCE).await;
+    let decision = access.authenticate_holder(presented, Entry::Api, SOURCE).await;
     let HolderDecision::Holder(granted) = decision else { panic!("{decision:?}") };
     let origin = Origin::Remote { source: SOURCE, request_id: "r-1".into(), entry: Entry::Api };
     let holder = Manager::holder(&granted, origin).unwrap();
