@@ -23,10 +23,13 @@ mod chunked_reference;
 mod heads;
 #[path = "name_reference.rs"]
 mod name_reference;
+#[path = "own_pages.rs"]
+mod own_pages;
 #[path = "readings_model.rs"]
 mod readings_model;
 
 pub use heads::{request_head, response_head};
+pub use own_pages::{next_address, own_cookies};
 
 /// What is read is what a JSON value of the text says.
 pub fn permissions(text: &str) {

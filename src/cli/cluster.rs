@@ -62,7 +62,7 @@ async fn execute(command: ClusterCommand, services: &Services) -> Result<(), Com
             say(&format!("the lease is {}", show_duration(lease)));
         }
         ClusterCommand::Settle => {
-            cluster.settle().await.map_err(CommandError::Unsettled)?;
+            cluster.settle(None).await.map_err(CommandError::Unsettled)?;
             say("every change so far is in effect in all gateways");
         }
     }

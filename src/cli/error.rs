@@ -28,7 +28,7 @@ pub enum CommandError {
     /// The two typed passwords differ.
     #[error("the two passwords differ")]
     PasswordsDiffer,
-    /// No password could be read.
+    /// Reading the password failed.
     #[error("cannot read a password: {0} (without a terminal, use --password-stdin)")]
     NoPassword(io::Error),
     /// Standard input contains more than a password.

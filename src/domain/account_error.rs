@@ -13,7 +13,7 @@ pub enum AccountError {
     /// The account has no credential with this name.
     #[error("no such credential")]
     NoSuchCredential,
-    /// No account with this name, or one that was removed in the meantime.
+    /// Unknown account: none has this name, or it was removed in the meantime.
     #[error("no such account")]
     NoSuchAccount,
     /// The credential is not the one that the change was meant for, or has changed since its caller saw it.

@@ -89,7 +89,8 @@ impl NewPassword {
     /// As [`NewPassword::parse`], and [`PasswordError::Common`].
     pub fn parse_chosen(password: &[u8]) -> Result<NewPassword, PasswordError> {
         let parsed = NewPassword::parse_of(password, LONG)?;
-        match is_common(parsed.secret().expose()) {
+        let text = std::str::from_utf8(password).unwrap_or_default();
+        match is_common(text) {
             true => Err(PasswordError::Common),
             false => Ok(parsed),
         }

@@ -14,8 +14,9 @@ use super::observed;
 use super::prepared::Prepared;
 use super::sockets::Sockets;
 use super::workers::{Listening, MailListening, Workers};
-use crate::config::{Config, StoreUrl};
+use crate::config::{AllowedOrigin, Config, StoreUrl};
 use crate::domain::Entry;
+use crate::edge::http::console::endpoints::Endpoints;
 use crate::edge::http::console::services::Console;
 use crate::edge::http::server::PROTOCOLS;
 use crate::edge::http::service::{EntryServices, HttpService};
@@ -30,7 +31,7 @@ use crate::service::access::Access;
 use crate::service::{Credentials, Mutations, Sessions};
 use crate::state::cluster::{self, Cluster};
 use crate::state::store::Store;
-use crate::state::{Epochs, Hasher, Metrics};
+use crate::state::{Epochs, Hasher, Metrics, clock};
 
 /// The longest wait at the start for the capabilities of mail backends.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
@@ -186,7 +187,8 @@ fn sites(
     let acceptor = tls.map(|config| Arc::new(Acceptor::from_server_config(config)));
     let (mut sites, mut listening) = (Vec::new(), Vec::new());
     let sources = SourceLimit::new(config.server.max_connections_per_source);
-    for (settings, sockets) in config.http_entries().zip(std::mem::take(&mut sockets.http)) {
+    let http = std::mem::take(&mut sockets.http);
+    for (settings, bound) in config.http_entries().zip(http) {
         let entry = settings.entry;
         let Some(plan) = prepared.take_plan(entry) else { continue };
         let credentials = || Credentials::new(core.mutations.clone());
@@ -194,12 +196,12 @@ fn sites(
             credentials: (entry == Entry::Api).then(credentials),
             sessions: matches!(entry, Entry::Web | Entry::Console)
                 .then(|| Sessions::new(core.mutations.clone(), core.access.clone())),
-            console: (entry == Entry::Console).then(|| Console { credentials: credentials() }),
+            console: (entry == Entry::Console).then(|| console(config, &sockets.addresses, core)),
         };
         let (access, metrics) = (core.access.clone(), core.metrics.clone());
         let site = HttpService::new(entry, access, services, metrics, plan, sources.clone());
-        let clear = sockets.clear.into_iter().map(|socket| (socket, None));
-        let tls = sockets.tls.into_iter().map(|socket| (socket, acceptor.clone()));
+        let clear = bound.clear.into_iter().map(|socket| (socket, None));
+        let tls = bound.tls.into_iter().map(|socket| (socket, acceptor.clone()));
         let limits = AdmissionLimits::for_clients(open, &core.metrics);
         let all = clear.chain(tls);
         listening.extend(all.map(|(socket, tls)| Listening {
@@ -211,6 +213,22 @@ fn sites(
         sites.push(site);
     }
     Ok((sites, listening))
+}
+
+/// The services of the console, which tells the addresses of the other entries.
+fn console(config: &Config, addresses: &[(&'static str, SocketAddr)], core: &Core) -> Console {
+    let pages = config.console.as_ref().and_then(|console| console.http.pages.as_ref());
+    let origin = pages.and_then(|pages| pages.public_origin.as_ref());
+    let host = pages.and_then(|pages| pages.host.as_deref()).or(origin.map(AllowedOrigin::host));
+    Console {
+        access: core.access.clone(),
+        sessions: Sessions::new(core.mutations.clone(), core.access.clone()),
+        credentials: Credentials::new(core.mutations.clone()),
+        activity: core.access.activity().clone(),
+        endpoints: Endpoints::of(config, addresses, host),
+        has_other_nodes: matches!(config.store.url, StoreUrl::Postgres(_)),
+        started_at: clock::unix_time_at(clock::now()),
+    }
 }
 
 async fn mail(

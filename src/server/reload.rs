@@ -18,7 +18,7 @@ use crate::state::metrics::{ReloadOutcome, Reloaded};
 pub enum ConfigSource {
     /// A file.
     File(PathBuf),
-    /// No place: the configuration stays as it is.
+    /// Nowhere: the configuration stays as it is.
     Fixed,
 }
 

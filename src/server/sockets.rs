@@ -8,7 +8,7 @@ use crate::edge::net::listener::{self, BindError};
 
 /// The open sockets, from which nothing is accepted yet.
 pub struct Sockets {
-    /// Those of the HTTP entries, in the order of [`Config::http_entries`].
+    /// Listeners of the HTTP entries, in the order of [`Config::http_entries`].
     pub http: Vec<HttpSockets>,
     /// The listeners of the SMTP entry, in the order of its listeners.
     pub mail: Vec<TcpListener>,

@@ -43,10 +43,7 @@ impl Accounts {
     /// # Errors
     /// As [`Accounts::get`], and [`ManagementError::Unconfirmed`].
     pub async fn get_for_change(&self, name: &str) -> Result<Account, ManagementError> {
-        match self.get(name).await {
-            Err(refusal) => Err(self.mutations.settled(&[], refusal).await),
-            Ok(account) => Ok(account),
-        }
+        self.mutations.find(self.get(name)).await
     }
 
     /// Returns the account holder or credential with this name, if there is one.

@@ -114,10 +114,7 @@ impl Credentials {
         by: &Manager,
         id: CredentialId,
     ) -> Result<CredentialDetails, ManagementError> {
-        match self.by_id(by, id).await {
-            Err(refusal) => Err(self.mutations.settled(&[], refusal).await),
-            Ok(details) => Ok(details),
-        }
+        self.mutations.find(self.by_id(by, id)).await
     }
 
     /// Returns the credential of that name, with all that may be shown of it.

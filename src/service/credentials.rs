@@ -154,10 +154,7 @@ impl Credentials {
     /// # Errors
     /// As [`Credentials::operator`], and [`ManagementError::Unconfirmed`].
     pub async fn revoking_operator(&self, account: &str, origin: Origin) -> Result<Manager, ManagementError> {
-        match self.operator(account, origin).await {
-            Err(refusal) => Err(self.mutations.settled(&[], refusal).await),
-            Ok(manager) => Ok(manager),
-        }
+        self.mutations.find(self.operator(account, origin)).await
     }
 
     /// Returns a page of the credentials in the order of their addition: at most `limit`, all added after `after`.

@@ -9,6 +9,8 @@ mod credential_pages;
 pub mod credentials;
 pub mod mutation;
 pub mod open_sessions;
+mod own_login;
+mod selected_credentials;
 pub mod sessions;
 mod write_turns;
 

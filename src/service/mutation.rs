@@ -19,7 +19,7 @@ use crate::domain::{
 use crate::state::cluster::{Cluster, Unconfirmed};
 use crate::state::hashing::{Check, HashShare, Hasher, Lane};
 use crate::state::last_uses::LastUses;
-use crate::state::store::{Change, MutationError, Store, StoreError, Written};
+use crate::state::store::{Change, ChangeScope, MutationError, Store, StoreError, Written};
 use crate::state::{Epochs, Metrics};
 
 /// The reason for which a request was refused, failed, or is not confirmed. The texts of [`ManagementError::Store`] and
@@ -202,6 +202,7 @@ impl Mutations {
         let task = tokio::spawn(async move {
             let mut unended = unended;
             let outcome = mutations.bring_into_effect(unended.asked.first(), &[name], work).await;
+            let outcome = outcome.map(|(value, effect, _)| (value, effect));
             match unended.asked.pop() {
                 Some(asked) => mutations.note(&asked, outcome),
                 None => outcome,
@@ -226,10 +227,11 @@ impl Mutations {
             let were_there = mutations.bring_into_effect(unended.asked.first(), &names, work).await;
             let mut effect = Effect::default();
             let outcomes: Vec<Result<(), ManagementError>> = match were_there {
-                Ok((were_there, in_effect)) => {
+                Ok((were_there, in_effect, scope)) => {
                     effect = in_effect;
+                    let refusal = AccountError::NoSuchCredential.into();
                     let missing = match were_there.contains(&false) {
-                        true => Err(mutations.settled(&names, AccountError::NoSuchCredential.into()).await),
+                        true => Err(mutations.settled(&names, &scope, refusal).await),
                         false => Ok(()),
                     };
                     were_there
@@ -246,28 +248,29 @@ impl Mutations {
         ended(task.await)
     }
 
-    /// Makes a change, and waits until it is in effect everywhere.
+    /// Makes a change, and waits until it is in effect everywhere. Returns its scope, too.
     async fn bring_into_effect<T>(
         &self,
         asked: Option<&RequestedChange>,
         names: &[Canonical],
         work: impl Future<Output = Result<(T, Option<Change>), ManagementError>>,
-    ) -> Result<(T, Effect), ManagementError> {
+    ) -> Result<(T, Effect, Arc<ChangeScope>), ManagementError> {
         let revokes = asked.is_some_and(|asked| asked.action.revokes());
-        match work.await {
-            Ok((value, None)) => Ok((value, Effect { took: Duration::ZERO, nodes: 1 })),
+        let news = asked.and_then(RequestedChange::news);
+        let scope = ChangeScope::new(news.as_ref());
+        match scope.run(work).await {
+            Ok((value, None)) => Ok((value, Effect { took: Duration::ZERO, nodes: 1 }, scope)),
             Ok((value, Some(change))) => {
                 let (committed, change) = (Instant::now(), &change);
                 match change.ends_login {
                     true => self.epochs.raise_and_forget(&change.name),
                     false => self.epochs.raise(&change.name),
                 }
-                let news = asked.and_then(RequestedChange::news);
                 let confirmed = self.cluster.announce(change, news).await;
                 if revokes {
                     self.metrics.revocation_seconds.observe(committed.elapsed().as_secs_f64());
                 }
-                let in_effect = |nodes| (value, Effect { took: committed.elapsed(), nodes });
+                let in_effect = |nodes| (value, Effect { took: committed.elapsed(), nodes }, scope);
                 confirmed.map(in_effect).map_err(ManagementError::from)
             }
             Err(refusal) => {
@@ -280,7 +283,7 @@ impl Mutations {
                     refusal => refusal,
                 };
                 match revokes {
-                    true => Err(self.settled(names, refusal).await),
+                    true => Err(self.settled(names, &scope, refusal).await),
                     false => Err(refusal),
                 }
             }
@@ -297,17 +300,39 @@ impl Mutations {
 
     /// Returns a refusal once it is true in every process, if it says that there is nothing left to revoke. The change that has led to it
     /// may have been made by a process that died before anybody was told, or by a call that was answered with an error.
-    pub(super) async fn settled(&self, names: &[Canonical], refusal: ManagementError) -> ManagementError {
+    /// `scope` is that of the work that was refused.
+    async fn settled(
+        &self,
+        names: &[Canonical],
+        scope: &ChangeScope,
+        refusal: ManagementError,
+    ) -> ManagementError {
         match refusal {
             ManagementError::NotAllowed(
                 AccountError::NoSuchCredential | AccountError::NoSuchAccount | AccountError::NoSuchSession,
             ) => {
-                let settled = self.cluster.settle().await;
+                let settled = self.cluster.settle(scope.seen()).await;
+                if settled.is_err() {
+                    // A read leaves a server that the others have left, so the next call asks another one.
+                    let _ = self.store.ping().await;
+                }
                 // The wait was for the other processes. This one may not have read of that change yet.
                 names.iter().for_each(|name| self.epochs.raise(name));
                 settled.err().map_or(refusal, ManagementError::Unconfirmed)
             }
             refusal => refusal,
+        }
+    }
+
+    /// Looks for something that is to be changed. That it is not there is then true in every process.
+    pub(super) async fn find<T>(
+        &self,
+        looking: impl Future<Output = Result<T, ManagementError>>,
+    ) -> Result<T, ManagementError> {
+        let scope = ChangeScope::new(None);
+        match scope.run(looking).await {
+            Err(refusal) => Err(self.settled(&[], &scope, refusal).await),
+            Ok(found) => Ok(found),
         }
     }
 

@@ -72,10 +72,7 @@ impl OpenSessions {
         choice: SessionChoice,
         origin: Origin,
     ) -> Result<(u64, Effect), ManagementError> {
-        let principal = match self.find(name).await {
-            Ok(principal) => principal,
-            Err(refusal) => return Err(self.mutations.settled(&[], refusal).await),
-        };
+        let principal = self.mutations.find(self.find(name)).await?;
         let owner = SessionOwner {
             principal: principal.id(),
             account: principal.account,

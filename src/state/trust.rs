@@ -28,7 +28,7 @@ impl Trust {
         Trust { until: TrustEnd::new(Moment::MAX.as_nanos()), changed: Notify::new() }
     }
 
-    /// No trust, until it is extended for the first time.
+    /// Creates trust that holds at no time, until it is extended.
     pub fn none() -> Trust {
         Trust { until: TrustEnd::new(Moment::ZERO.as_nanos()), changed: Notify::new() }
     }

@@ -19,10 +19,10 @@ pub use self::http::steps_of;
 pub use self::http::{
     AmbiguousPath, BASIC_BUFFER, BasicBuffer, BasicError, BodyLength, CONSOLE_COOKIE, ChunkedDecoder,
     ChunkedError, ChunkedItem, CorsField, FieldKind, GATE_COOKIE, HeadError, HeaderField, HeaderFields,
-    LengthError, OwnOrigin, PathError, Preflight, Reading, ReadingKind, Readings, RequestFrames, RequestHead,
-    RequestTarget, ResponseHead, RoutePattern, answer_fields, basic, cookies, encode_query, is_ordinary,
-    listed_origin, merged_length, normalize, sends_mail, sets_own_cookie, unreserved, without_own_cookies,
-    without_prefix,
+    LengthError, NextAddress, OwnOrigin, PathError, Preflight, Reading, ReadingKind, Readings, RequestFrames,
+    RequestHead, RequestTarget, ResponseHead, RoutePattern, answer_fields, basic, belongs_to, cookies,
+    encode_query, is_ordinary, listed_origin, merged_length, normalize, sends_mail, sets_own_cookie,
+    unreserved, without_own_cookies, without_prefix,
 };
 pub use api::{
     CallParameters, CallParametersError, CredentialsAction, CredentialsCall, RefusalFormat, ReplyFormat,

@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod apache;
 pub mod backend;
 pub mod callers;
+pub mod console;
 pub mod curl;
 pub mod database;
 pub mod driver;
@@ -209,9 +210,16 @@ impl Gateway {
 
     /// Starts it again, in its directory, after it was killed.
     pub fn restart(&mut self) {
+        self.restart_with(Vec::new());
+    }
+
+    /// The same with these variables, such as those of a clock of its own.
+    pub fn restart_with(&mut self, environment: Vec<(String, String)>) {
         let log = self.log.whole();
         assert!(!log.contains("panicked at"), "somebody met a panic:\n{log}");
-        (self.child, self.addresses, self.log) = launch(&self.config(), Command::new(binary()));
+        let mut command = Command::new(binary());
+        command.envs(environment);
+        (self.child, self.addresses, self.log) = launch(&self.config(), command);
     }
 
     /// The first address of a configuration key, such as `api.listen`.

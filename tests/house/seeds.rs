@@ -16,11 +16,13 @@ type Property<'a> = (&'a str, &'a dyn Fn(&[u8]));
 fn seeds_have_the_properties() {
     let smtp_reply = |data: &[u8]| properties::smtp_reply(data, &[3, 1, 7]);
     let permissions = |data: &[u8]| properties::permissions(&String::from_utf8_lossy(data));
-    let targets: [Property<'_>; 14] = [
+    let targets: [Property<'_>; 16] = [
         ("basic", &properties::basic),
         ("chunked", &properties::chunked),
         ("field_names", &properties::field_names),
         ("multipart", &properties::multipart),
+        ("next_address", &properties::next_address),
+        ("own_cookies", &properties::own_cookies),
         ("path", &properties::path),
         ("permissions", &permissions),
         ("proxy_protocol", &properties::proxy_protocol),

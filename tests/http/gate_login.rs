@@ -160,7 +160,9 @@ fn throttled_logins_are_told_when_to_try_again() {
     let backend = Backend::hello();
     let gateway = dashboard_with("", &backend, "");
     let at = address(&gateway);
-    let mut answers = (0..60).map(|_| login_form("viewer:wr0ng-password", "/a?b").send(at));
+    // Each another one: the same again costs nothing, and so is not throttled.
+    let mut answers =
+        (0..60).map(|number| login_form(&format!("viewer:wr0ng-password-{number}"), "/a?b").send(at));
     let throttled = answers.find(|answer| answer.status != 401).expect("never throttled");
     assert_eq!(throttled.status, 429);
     let seconds: u64 = throttled.header("retry-after").unwrap().parse().unwrap();
@@ -249,7 +251,7 @@ fn texts_of_others_are_no_markup() {
     let response = login_form("<script>alert(1)</script>\"':x", "/a?q=\"><script>").send(address(&gateway));
     assert_eq!(response.status, 401);
     let text = response.text();
-    assert!(!text.contains("<script>") && !text.contains("\"><"), "{text}");
+    assert!(!text.contains("<script>") && !text.contains("q=\"><"), "{text}");
 }
 
 #[test]

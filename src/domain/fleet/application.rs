@@ -35,6 +35,8 @@ pub struct Application {
     pub applied: u64,
     /// 4. The moment up to which trust is extended; `None` if it is left as it is. Trust never shrinks by this.
     pub trust_until: Option<Moment>,
+    /// True if nothing of this database was applied before: its log is about what was done before this process began.
+    pub is_first: bool,
     /// The loss of changes that was noticed, for the log and its counter.
     pub went_back: Option<WentBack>,
 }

@@ -177,6 +177,7 @@ impl Member {
             false => MemberPhase::Disconnected { until: now },
         };
         let extends = is_same_era && !self.is_leaving;
+        let is_first = self.applied.is_none_or(|(era, _)| era.system != read.era.system);
         let went_back = self.went_back(&read);
         let is_gapless = went_back.is_none() && self.is_gapless(&read);
         self.terms = read.terms;
@@ -186,6 +187,7 @@ impl Member {
             stale: if is_gapless { names_in(read) } else { Staleness::Everything },
             applied: self.applied_number(),
             trust_until: sent_at.filter(|_| extends).map(|sent_at| sent_at.after(self.terms.trust())),
+            is_first,
             went_back,
         }
     }

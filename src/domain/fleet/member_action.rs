@@ -66,7 +66,7 @@ pub enum MemberAction {
 pub enum Bell {
     /// Notifications arrive.
     Rings,
-    /// They don't, so the log is polled. A pooler may be in between.
+    /// Notifications do not arrive, so the log is polled. A pooler may be in between.
     Silent,
 }
 

@@ -415,12 +415,12 @@ impl Underway<'_> {
         let group = self.forwarded.as_ref().map_or(0, |by| by.group);
         let timeouts = self.plan.groups[group].timeouts();
         let mut stop = self.handler.stop.clone();
-        let is_public = self.forwarded.as_ref().is_some_and(|by| by.granted.is_none());
-        let access = (!is_public).then_some(&*site.access);
+        let granted = self.forwarded.as_ref().and_then(|by| by.granted.as_ref());
+        let by = granted.map(|granted| (&*site.access, granted));
         let ended = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => TunnelEnd::Closed,
-            ended = tunnel::carry(client, backend, timeouts, access, revoked) => ended,
+            ended = tunnel::carry(client, backend, timeouts, by, revoked) => ended,
         };
         let reason = match ended {
             TunnelEnd::Revoked => RefusalReason::TunnelRevoked,

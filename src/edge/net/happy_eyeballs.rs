@@ -39,7 +39,7 @@ pub enum AddressFailure<E> {
     /// The connection could not be made ready.
     #[error("{0}")]
     Prepare(E),
-    /// No connection was ready in this time.
+    /// Time ran out before a connection was ready.
     #[error("no connection within {0:?}")]
     Slow(Duration),
 }

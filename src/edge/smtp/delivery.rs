@@ -42,7 +42,7 @@ enum DeliveryStage {
     Sender(Vec<u8>),
     /// A backend has the transaction.
     Open(Box<Lease>),
-    /// No backend has the transaction any more: the reply to whatever the client sends for it.
+    /// Without a backend that has the transaction: the reply to whatever the client sends for it.
     Over(Reply),
 }
 

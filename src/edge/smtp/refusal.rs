@@ -19,7 +19,7 @@ pub enum MailRefusal {
     Undecided,
     /// The credential could not be checked, for want of trust, and neither could it at the last step.
     StillCutOff,
-    /// No connection to a backend could be had.
+    /// Connecting to a backend failed.
     NoBackend(NoBackend),
     /// The backend refused a command or the message: its reply, 4yz or 5yz.
     ByBackend(Reply),

@@ -14,7 +14,7 @@ pub struct Batch {
 
 #[derive(Debug)]
 struct BatchedLine {
-    /// Its end in the text.
+    /// The end of the line in the text.
     end: usize,
     what: What,
 }

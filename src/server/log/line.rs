@@ -24,7 +24,7 @@ pub struct LossCount {
 }
 
 impl LossCount {
-    /// No line was lost.
+    /// The count without a lost line.
     pub const NONE: LossCount = LossCount { audit: 0, other: 0 };
 
     /// Adds one line of that kind.

@@ -78,7 +78,7 @@ impl Cache {
         self.find_digest(name, &self.digest(name, secret), epochs, now)
     }
 
-    /// As [`Cache::find`]; looks first at what the connection remembers, and has it remember what is found.
+    /// Finds as [`Cache::find`] does; looks first at what the connection remembers, and has it remember what is found.
     #[inline]
     pub fn find_remembered(
         &self,

@@ -25,7 +25,7 @@ pub struct Verified {
     pub proof: Proof,
     /// The session that the secret is the token of, if it is one and not a password. It ends with the session.
     pub session: Option<Box<LiveSession>>,
-    /// Its row and its names.
+    /// The row and the names.
     pub identity: Arc<Identity>,
 }
 

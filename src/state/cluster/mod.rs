@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::audit::News;
 use super::store::{Change, Store, StoreError};
 use crate::config::{StoreSettings, StoreUrl};
+use crate::domain::fleet::Era;
 
 pub use self::fleet::{FleetNode, LeaseError};
 pub use self::sockets::{SocketNode, check_folder};
@@ -35,9 +36,9 @@ pub enum Cluster {
 /// The gateways on a store.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClusterNodes {
-    /// Those on a SQLite file.
+    /// Gateways on a SQLite file.
     Sockets(Vec<SocketNode>),
-    /// Those on a PostgreSQL.
+    /// Gateways on a PostgreSQL.
     Fleet(Vec<FleetNode>),
 }
 
@@ -80,19 +81,20 @@ impl Cluster {
     pub async fn announce(&self, change: &Change, news: Option<News>) -> Result<usize, Unconfirmed> {
         match self {
             Cluster::Sockets(sockets) => sockets.announce(change, news).await,
-            Cluster::Fleet(fleet) => fleet.announce(change, news).await,
+            // The line is in the log already.
+            Cluster::Fleet(fleet) => fleet.announce(change).await,
         }
     }
 
     /// Returns when everything that the store holds by now is in effect in every process, also the change of a process that has died
-    /// before it announced it. To be called before the answer "it is so already".
+    /// before it announced it. To be called before the answer "it is so already". `seen` is the server on which it was so.
     ///
     /// # Errors
     /// [`Unconfirmed`], if that is not known to be so, or the store is unavailable.
-    pub async fn settle(&self) -> Result<(), Unconfirmed> {
+    pub async fn settle(&self, seen: Option<Era>) -> Result<(), Unconfirmed> {
         match self {
             Cluster::Sockets(sockets) => sockets.settle().await,
-            Cluster::Fleet(fleet) => fleet.settle().await,
+            Cluster::Fleet(fleet) => fleet.settle(seen).await,
         }
     }
 

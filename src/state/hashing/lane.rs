@@ -35,7 +35,7 @@ pub enum LaneRoom {
     Free,
     /// A place once the last job of the largest share is dropped.
     After(Key),
-    /// No place for this share.
+    /// Full: this share has no place.
     Full,
 }
 

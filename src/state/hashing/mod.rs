@@ -103,7 +103,7 @@ impl Hasher {
         self.verify_as("verify", check, lane).await
     }
 
-    /// As [`Hasher::verify`] in the lane `Known`. It joins no check in another lane, which would have its result sooner by that.
+    /// Verifies as [`Hasher::verify`] does, in the lane `Known`. Joins no check in another lane, which would have its result sooner by that.
     ///
     /// # Errors
     /// As [`Hasher::verify`].
@@ -111,7 +111,7 @@ impl Hasher {
         self.verify_as("known", check, Lane::Known).await
     }
 
-    /// As [`Hasher::verify`] in the lane `Rest`. If that takes long, `known` tells if the username is known from where it is presented:
+    /// Verifies as [`Hasher::verify`] does, in the lane `Rest`. If that takes long, `known` tells if the username is known from where it is presented:
     /// then a right secret passes the others by. A wrong one still waits for the lane `Rest`, as for any other username.
     ///
     /// # Errors

@@ -136,7 +136,7 @@ label! {
         Stale = "stale",
         /// The entry was verified with another secret.
         Other = "other",
-        /// No entry.
+        /// Absence of an entry.
         Miss = "miss",
     }
 }
@@ -156,11 +156,11 @@ label! {
     pub enum PasswordCheck {
         /// A match.
         Right = "right",
-        /// No match.
+        /// Absence of a match.
         Wrong = "wrong",
         /// Joined a check of the same that was running or waiting.
         Joined = "joined",
-        /// No room in the queue.
+        /// Lack of room in the queue.
         Refused = "refused",
         /// Nobody waited for it any more.
         Abandoned = "abandoned",

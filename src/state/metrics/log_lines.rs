@@ -19,7 +19,7 @@ pub struct LostLines {
 }
 
 impl LostLines {
-    /// Those of this process.
+    /// The counters of this process.
     pub fn of_this_process() -> &'static LostLines {
         &LOST
     }

@@ -7,9 +7,9 @@ use crate::domain::{AccountError, AccountId, Canonical, Permissions, StoredHash,
 /// An account as the command line lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Its ID.
+    /// The ID.
     pub id: AccountId,
-    /// Its holder's username.
+    /// The holder's username.
     pub name: Username,
     /// The ceiling of the permissions of all its credentials.
     pub rights: Permissions,

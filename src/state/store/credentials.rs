@@ -19,7 +19,7 @@ pub enum Authority {
 /// A credential to be added.
 #[derive(Clone, Debug)]
 pub struct NewCredential {
-    /// Its username, as it will be shown.
+    /// The username, as it will be shown.
     pub name: Username,
     /// The hash of its password.
     pub hash: StoredHash,

@@ -7,7 +7,7 @@ use crate::domain::AccountError;
 /// The store is unavailable. Never a denial, and never a reason to panic.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StoreError {
-    /// No answer, or an error of its own: locked, full, read-only, damaged, I/O. The detail is for the
+    /// Silence, or an error of the database: locked, full, read-only, damaged, I/O. The detail is for the
     /// log, not for a client. After a mutation it is unknown whether the change was made.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),

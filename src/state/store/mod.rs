@@ -5,11 +5,13 @@
 
 mod accounts;
 mod change;
+mod change_scope;
 mod credential_pages;
 mod credentials;
 mod error;
 mod fault_log;
 mod last_uses;
+mod migrations;
 mod mutation;
 pub mod postgres;
 mod row;
@@ -34,6 +36,7 @@ use crate::domain::{AccountId, Canonical, CredentialId, Principal, PrincipalKind
 
 pub use accounts::Account;
 pub use change::{Change, ChangePosition};
+pub use change_scope::ChangeScope;
 pub use credential_pages::{CredentialFilter, CredentialSlice, NameRange};
 pub use credentials::{Authority, CredentialEdit, NewCredential};
 pub use error::{MutationError, StoreError};
@@ -315,7 +318,7 @@ impl Store {
         }
     }
 
-    /// Its file, and the device and inode of that; `None` in PostgreSQL.
+    /// The file, and the device and inode of it; `None` in PostgreSQL.
     pub fn file(&self) -> Option<(&Path, FileId)> {
         match &self.database {
             Database::Sqlite(pools) => Some((pools.path(), pools.file_id())),

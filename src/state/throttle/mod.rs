@@ -127,7 +127,7 @@ impl SourcePrefix {
 }
 
 impl Throttle {
-    /// No failures yet. If it is not `on`, it delays no check.
+    /// Creates a throttle that has seen no failure. If it is not `on`, it delays no check.
     pub fn new(on: bool) -> Throttle {
         Throttle {
             on,

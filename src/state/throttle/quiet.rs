@@ -44,7 +44,7 @@ struct QuietShare {
 }
 
 impl QuietChecks {
-    /// No checks yet.
+    /// Creates a list without checks.
     pub fn new() -> QuietChecks {
         let records = moka::sync::Cache::builder().max_capacity(CAPACITY).time_to_idle(WINDOW);
         QuietChecks(records.build_with_hasher(RandomState::default()))

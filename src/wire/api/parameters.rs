@@ -35,7 +35,7 @@ impl Default for CallParameters {
 }
 
 impl CallParameters {
-    /// No parameters so far.
+    /// Creates parameters, of which there are none so far.
     pub fn new() -> CallParameters {
         CallParameters::with_credential_in(CredentialPlaces::of(Entry::Api))
     }

@@ -10,12 +10,12 @@ use super::header_fields::HeaderFields;
 /// The way in which the end of a body is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BodyLength {
-    /// No body.
+    /// Without a body.
     #[default]
     None,
     /// A body of so many bytes.
     Known(u64),
-    /// Its last chunk ends it.
+    /// Ended by its last chunk.
     Chunked,
     /// The end of the stream or connection ends it.
     UntilClose,

@@ -10,9 +10,9 @@ pub const FIELD_COUNT: usize = 256;
 pub struct HeaderField<'a> {
     /// The meaning of its name.
     pub kind: FieldKind,
-    /// Its name, in the case in which it came.
+    /// The name, in the case in which it came.
     pub name: &'a [u8],
-    /// Its value, without the blanks around it.
+    /// The value, without the blanks around it.
     pub value: &'a [u8],
     /// The same as one text, name, colon and value, if it came so.
     pub line: Option<&'a [u8]>,

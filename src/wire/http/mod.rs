@@ -8,7 +8,7 @@
 //! - `request_head` and `response_head` read the heads of HTTP/1 messages into `header_fields`, each classified by its `field_kind`.
 //!   `field_lines` reads the usual ones, and leaves the others to the httparse crate. `body_length` finds the end of a body. `head_error` has their errors.
 //!   `characters` has the sets of characters that the parts of a header consist of.
-//! - `cookies` finds and removes the cookies of sessions.
+//! - `cookies` finds and removes the cookies of sessions, `next_address` is the address that a login leads back to.
 //! - `chunked` decodes the chunked transfer coding, `http2_frames` counts the requests of an HTTP/2 connection.
 
 pub mod authorization;
@@ -23,6 +23,7 @@ mod head_error;
 mod header_fields;
 mod http2_frames;
 mod mail_path;
+pub mod next_address;
 pub mod origin;
 pub mod path;
 mod pattern_segment;
@@ -44,6 +45,7 @@ pub use head_error::HeadError;
 pub use header_fields::{HeaderField, HeaderFields};
 pub use http2_frames::RequestFrames;
 pub use mail_path::sends_mail;
+pub use next_address::{NextAddress, belongs_to};
 pub use origin::OwnOrigin;
 pub use path::{PathError, RequestTarget, encode_query, is_ordinary, normalize, unreserved};
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub const TOO_MANY_MESSAGES: Reply =
 /// The backend was lost after it was given the message or a part of it. Whether it accepted the message is unknown.
 pub const BACKEND_LOST: Reply =
     Reply::new(451, EnhancedStatusCode(4, 4, 2), "The backend was lost, try again");
-/// No backend accepts a transaction now.
+/// Reply if each backend refuses transactions now.
 pub const NO_BACKEND: Reply =
     Reply::new(451, EnhancedStatusCode(4, 4, 1), "No backend can be reached, try again later");
 /// All connections to the backends stayed in use.

@@ -21,7 +21,8 @@ pub fn gateway(url: &str, backend: &Backend) -> Gateway {
     Gateway::start_by(directory(url, backend), Command::new(binary()))
 }
 
-fn directory(url: &str, backend: &Backend) -> tempfile::TempDir {
+/// The directory of a configuration for that database.
+pub fn directory(url: &str, backend: &Backend) -> tempfile::TempDir {
     configured_on(url, &api(backend.address))
 }
 

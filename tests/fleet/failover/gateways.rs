@@ -21,7 +21,8 @@ pub fn gateway(store: &str, backend: &Backend) -> Gateway {
     Gateway::start_by(directory(store, backend), Command::new(binary()))
 }
 
-fn directory(store: &str, backend: &Backend) -> tempfile::TempDir {
+/// The directory of a configuration with these keys in its section `[store]`.
+pub fn directory(store: &str, backend: &Backend) -> tempfile::TempDir {
     let rest = "[ops]\nlisten = \"127.0.0.1:0\"\n[auth]\nbcrypt_cost = 4\nthrottle = false\n";
     let directory = configured(&format!("{}{rest}", api(backend.address)));
     let file = directory.path().join("gatepost.toml");

@@ -46,3 +46,36 @@ fn a_pooler_of_transactions_beside_a_direct_connection_changes_nothing() {
 fn all_connections_through_a_pooler_of_transactions_are_said_and_polled() {
     removed_means_removed("transaction", false);
 }
+
+/// Starts two gateways at once on an empty database behind a pooler of transactions, and once more when it is filled.
+fn two_may_start_at_once(has_direct: bool) {
+    let (server, backend) = (PostgresServer::start(&[]), Backend::hello());
+    server.psql("postgres", &format!("CREATE DATABASE {DATABASE}"));
+    let pooler = PgBouncer::start(server.address(), "transaction", "ignore_startup_parameters =");
+    let direct = format!("direct_url = \"{}\"\n", server.url(DATABASE));
+    let store = url(&pooler.url(&server, DATABASE)) + if has_direct { &direct } else { "" };
+    for _ in 0..2 {
+        let mut gateways = std::thread::scope(|scope| {
+            let starting = [(); 2].map(|()| scope.spawn(|| gateway(&store, &backend)));
+            starting.map(|gateway| gateway.join().unwrap())
+        });
+        // A lock of a session would be left on a connection that the pooler keeps.
+        assert_eq!(server.psql(DATABASE, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), "0");
+        for gateway in &mut gateways {
+            assert_eq!(ready(gateway), 200, "{}", gateway.log().text());
+            gateway.signal("TERM");
+            assert_eq!(gateway.wait(), Some(0));
+        }
+        assert_eq!(server.psql(DATABASE, "SELECT count(*) FROM counter"), "1");
+    }
+}
+
+#[test]
+fn two_gateways_start_at_once_on_an_empty_database_behind_a_pooler() {
+    two_may_start_at_once(true);
+}
+
+#[test]
+fn two_gateways_start_at_once_on_an_empty_database_with_nothing_but_a_pooler() {
+    two_may_start_at_once(false);
+}

@@ -4,10 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::gateways::*;
-use crate::common::Gateway;
 use crate::common::backend::Backend;
 use crate::common::postgres::Stop;
 use crate::common::postgres_pair::{PostgresPair, Replication};
+use crate::common::{Gateway, command};
 
 /// The time in which nodes decide again after a promotion: the old primary is given up after 0.9 leases, as is one more attempt there.
 const BACK: Duration = Duration::from_secs(5);
@@ -152,4 +152,34 @@ fn a_promoted_standby_without_an_answered_removal_is_noticed() {
         expect(gateway, "user1", 200);
         assert_eq!(metric(gateway, WENT_BACK), 1);
     }
+}
+
+#[test]
+fn commands_find_the_primary_among_several_servers() {
+    let (pair, backend) = (PostgresPair::start(Replication::Asynchronous), Backend::hello());
+    fill(&pair.primary, &backend, 1);
+    pair.wait_until_replayed();
+    let (first, second) = (pair.primary.address().to_string(), pair.standby.address().to_string());
+    // The standby is the first, before and after its promotion.
+    let url_of_both = pair.primary.url(DATABASE).replace(&first, &format!("{second},{first}"));
+    let directory = directory(&url(&url_of_both), &backend);
+    let run = |arguments: &[&str]| {
+        let output = command(&directory.path().join("gatepost.toml"), arguments, "");
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    };
+    run(&["account", "list"]);
+    run(&["cluster", "nodes"]);
+    run(&["cluster", "lease", "2s"]);
+    run(&["account", "suspend", "acme"]);
+    let active = "SELECT active FROM principal WHERE name = 'acme'";
+    assert_eq!(pair.primary.psql(DATABASE, active), "0");
+    assert_eq!(pair.primary.psql(DATABASE, "SELECT lease_ms FROM lease"), "2000");
+    pair.wait_until_replayed();
+    pair.promote();
+    // Two servers take changes now, and the first of them is asked.
+    run(&["account", "resume", "acme"]);
+    assert_eq!(
+        (pair.standby.psql(DATABASE, active), pair.primary.psql(DATABASE, active)),
+        ("1".into(), "0".into())
+    );
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use gatepost::config::StoreUrl;
 use gatepost::domain::fleet::Era;
 use gatepost::state::store::{StoreError, StoreState};
+use sha2::{Digest, Sha384};
 
 use super::*;
 use crate::common::pgbouncer::PgBouncer;
@@ -52,17 +53,34 @@ async fn a_neighbouring_version_runs_beside_and_a_much_older_one_does_not() {
     assert!(text.contains("made by a newer version of Gatepost (schema 4711;"), "{text}");
 }
 
+/// A database as the first version has left it, with the account `holder`.
+fn of_the_first_version() -> PostgresDatabase<'static> {
+    let database = PostgresServer::shared().database();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/state/store/postgres/migrations");
+    let text = std::fs::read_to_string(format!("{folder}/0001_principal.sql")).unwrap();
+    let checksum: String = Sha384::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+    database.psql(&format!(
+        "BEGIN;\n{text}\nINSERT INTO principal (name, hash, bits, created_at, updated_at) VALUES ('holder', 'h', 7, 0, 0);\n\
+         CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+         installed_on TIMESTAMPTZ NOT NULL DEFAULT now(), success BOOLEAN NOT NULL, checksum BYTEA NOT NULL, \
+         execution_time BIGINT NOT NULL);\n\
+         INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (1, 'principal', true, '\\x{checksum}', 1);\nCOMMIT;"
+    ));
+    database
+}
+
 #[tokio::test]
 async fn a_command_that_reads_does_not_migrate() {
-    let f = in_server().await;
-    f.query("DROP TABLE oldest_schema; DELETE FROM _sqlx_migrations WHERE version > 1").await;
-    assert_eq!(Store::inspect(&f.settings).await, Ok(StoreState::Older));
-    let text = Store::open_to_read(&f.settings).await.map(drop).unwrap_err().to_string();
+    let database = of_the_first_version();
+    let settings = postgres_settings(&database.url());
+    assert_eq!(Store::inspect(&settings).await, Ok(StoreState::Older));
+    let text = Store::open_to_read(&settings).await.map(drop).unwrap_err().to_string();
     assert!(text.ends_with("it is migrated when the gateway starts"), "{text}");
-    assert_eq!(Store::inspect(&f.settings).await, Ok(StoreState::Older));
-    Store::open(&f.settings).await.unwrap().close().await;
-    assert_eq!(Store::inspect(&f.settings).await, Ok(StoreState::Usable));
-    let read = Store::open_to_read(&f.settings).await.unwrap();
+    assert_eq!(Store::inspect(&settings).await, Ok(StoreState::Older));
+    Store::open(&settings).await.unwrap().close().await;
+    assert_eq!(Store::inspect(&settings).await, Ok(StoreState::Usable));
+    let read = Store::open_to_read(&settings).await.unwrap();
     assert!(read.principal(&canonical("holder")).await.unwrap().is_some());
 }
 
@@ -222,7 +240,7 @@ async fn no_statement_reads_more_than_it_has_to() {
     while f.query(mine).await != "0" {
         tokio::task::yield_now().await;
     }
-    assert_eq!(f.query(scans).await, "principal|0\nprincipal_use|0");
+    assert_eq!(f.query(scans).await, "principal|0\nprincipal_last_use|0\nprincipal_use|0");
 }
 
 #[tokio::test]
@@ -350,4 +368,74 @@ async fn a_pooler_of_transactions_may_be_in_between() {
             crate::common::psql::psql_at(&pooler.url(server, &database(&f).name), &format!("SHOW {setting}"));
         assert_eq!(left, Ok("0".to_owned()));
     }
+}
+
+// Without the lock, the permissions of the account are read, and may be taken from it before the credential gets them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_row_of_an_account_is_locked_before_its_permissions_are_read() {
+    let f = in_server().await;
+    let account = f.store.account(&canonical("holder")).await.unwrap().unwrap().id;
+    f.add(account, "cred").await.unwrap();
+    let by = Authority::Operator;
+    let _ = f
+        .store
+        .edit_credential(account, by, &canonical("cred"), &edit(None, r#"{"email":0}"#))
+        .await
+        .unwrap();
+    let mut session = Session::open(&database(&f).url());
+    session.run("BEGIN; UPDATE principal SET bits = 6 WHERE name = 'holder';");
+    let store = f.store.clone();
+    let granting = tokio::spawn(async move {
+        let granted = edit(None, r#"{"email":1}"#);
+        store.edit_credential(account, by, &canonical("cred"), &granted).await.map(|written| written.value)
+    });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let waiting = || f.query(waits);
+    while !granting.is_finished() && waiting().await == "0" {}
+    assert!(!granting.is_finished(), "it waits for nobody");
+    session.run("COMMIT;");
+    let refused = granting.await.unwrap().unwrap_err();
+    assert_eq!(refused, MutationError::NotAllowed(AccountError::AboveRights(Permission::Email)));
+}
+
+#[tokio::test]
+async fn a_statement_that_nobody_waits_for_any_more_ends_in_the_server() {
+    let mut f = in_server().await;
+    f.settings.busy_timeout = Duration::from_millis(400);
+    let store = Store::open(&f.settings).await.unwrap();
+    store.ping().await.unwrap();
+    let mut session = Session::open(&database(&f).url());
+    session.run("BEGIN; LOCK TABLE principal IN ACCESS EXCLUSIVE MODE;");
+    let read = store.principal(&canonical("holder")).await.unwrap_err().to_string();
+    assert!(read.contains("no answer within 400ms"), "{read}");
+    let written = store.set_active(&canonical("holder"), false).await.map(drop);
+    assert!(written.is_err());
+    // While the lock is held.
+    database(&f).wait_until(
+        "NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')",
+    );
+    session.run("COMMIT;");
+    assert!(store.principal(&canonical("holder")).await.unwrap().unwrap().active);
+}
+
+// If it did, a change would be answered that no standby has.
+#[tokio::test]
+async fn a_time_limit_of_statements_does_not_end_the_wait_for_a_standby() {
+    let server = PostgresServer::start(&[("synchronous_standby_names", "nobody")]);
+    let mut session = Session::open(&server.url("postgres"));
+    session.start("SET statement_timeout = '200ms'; CREATE TABLE other (n INT);");
+    server.wait_until(
+        "postgres",
+        "EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query_start < now() - interval '1 s')",
+    );
+    let mut transaction = Session::open(&server.url("postgres"));
+    transaction.start(
+        "BEGIN; SET LOCAL statement_timeout = '200ms'; CREATE TABLE another (n INT); SELECT 1; COMMIT;",
+    );
+    server.wait_until(
+        "postgres",
+        "(SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query_start < now() - interval '1 s') = 2",
+    );
+    server.set(&[("synchronous_standby_names", "")]);
+    assert_eq!((session.finish(), transaction.finish()), (String::new(), "1".to_owned()));
 }

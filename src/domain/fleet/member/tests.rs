@@ -142,6 +142,58 @@ fn acknowledgements_are_coalesced_and_paced() {
 }
 
 #[test]
+fn up_to_20_nodes_read_at_each_notification_and_more_every_10_ms() {
+    for (nodes, reads_at) in [(1, 1000), (20, 1000), (21, 1010)] {
+        let mut member = joined(1);
+        assert_eq!(next(&mut member, 1000), MemberAction::Beat { id: NodeId(8) });
+        member.beaten(Some(BeatReply { acknowledged: 1, nodes }));
+        read(&mut member, 1000, log(1, 1));
+        // Those that come while a read is awaited are one.
+        member.bell();
+        member.bell();
+        if reads_at > 1000 {
+            assert_eq!(next(&mut member, 1000), MemberAction::WaitUntil(at(reads_at)), "{nodes} nodes");
+        }
+        read(&mut member, reads_at, log(1, 1));
+        assert_eq!(next(&mut member, reads_at), MemberAction::WaitUntil(at(1500)), "{nodes} nodes");
+    }
+}
+
+#[test]
+fn a_beat_comes_before_reads_however_many_notifications_come() {
+    let mut member = joined(1);
+    for millis in 21..500 {
+        member.bell();
+        read(&mut member, millis, log(1, 1));
+    }
+    member.bell();
+    assert_eq!(next(&mut member, 500), MemberAction::Beat { id: NodeId(8) });
+}
+
+#[test]
+fn only_the_first_read_of_a_database_is_about_what_was_done_before() {
+    let mut member = Member::new();
+    next(&mut member, 0);
+    member.connected(at(0), ERA, Bell::Rings);
+    next(&mut member, 0);
+    member.registered();
+    assert!(read(&mut member, 0, log(0, 4)).is_first);
+    for (read_at, next_log) in [(10, log(4, 5)), (20, LogRead { rows: Vec::new(), ..log(5, 9) })] {
+        member.acknowledged();
+        member.bell();
+        next(&mut member, read_at);
+        member.acknowledged();
+        let action = next(&mut member, read_at);
+        assert_eq!(action, MemberAction::Read { applied: member.applied_number() });
+        assert!(!member.read(at(read_at), next_log).is_first);
+    }
+    let restarted = Member::read(&mut member, at(30), LogRead { era: NEXT_ERA, ..log(9, 10) });
+    assert!(!restarted.is_first && restarted.stale == Staleness::Everything);
+    let other = Era { system: 8, ..NEXT_ERA };
+    assert!(Member::read(&mut member, at(40), LogRead { era: other, ..log(10, 11) }).is_first);
+}
+
+#[test]
 fn an_acknowledgement_that_was_lost_is_sent_again() {
     let mut member = joined(4);
     beat(&mut member, 500, 3);

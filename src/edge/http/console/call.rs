@@ -2,17 +2,33 @@
 
 use std::sync::OnceLock;
 
+use http::Method;
+
+use super::answer::{ConsoleAnswer, CookieChange};
 use super::api::{self, ApiCall};
+use super::browser_request::BrowserRequest;
+use super::login::{LoginContent, LoginPage};
+use super::page_request::{PageRefusal, PageRequest, PageResult};
+use super::problem::ProblemPage;
+use super::route::ConsoleRoute;
 use super::services::Console;
-use crate::domain::RequestId;
+use super::{dispatch, list_address, return_address};
+use crate::domain::{Entry, PrincipalKind, RefusalReason, RequestId};
 use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::error::Refusal;
+use crate::edge::http::form_body;
 use crate::edge::http::pages::response::PageResponse;
+use crate::edge::http::pages::site::PageSite;
+use crate::edge::http::pages::views::LoginNotice;
 use crate::edge::http::peer::HttpPeer;
 use crate::edge::http::proxy::exchange::Exchange;
+use crate::edge::http::refused::{self, log_refusal, status_of};
 use crate::edge::http::service::{HttpService, Plan};
 use crate::edge::http::target::Target;
-use crate::wire::unreserved;
+use crate::service::Origin;
+use crate::service::access::{Granted, Peer, SessionDecision};
+use crate::service::sessions::SessionTerms;
+use crate::wire::{PageForm, unreserved};
 
 /// A request to the console.
 pub struct ConsoleCall<'a> {
@@ -34,21 +50,218 @@ impl ConsoleCall<'_> {
     /// Answers the request.
     ///
     /// # Errors
-    /// The refusal that the client gets, in the format of the API.
+    /// The client is gone, or there are no pages.
     pub async fn answer(
         &self,
         session: &mut ClientSession,
         target: &Target<'_>,
     ) -> Result<Exchange, Refusal> {
+        let ConsoleCall { site, console, client, plan, request_id, user } = *self;
         if api::is_for(&unreserved(&target.path)) {
-            let ConsoleCall { site, console, client, plan, request_id, user } = *self;
-            let credentials = &console.credentials;
-            let call = ApiCall { site, credentials, client, plan, request_id, user };
+            let call = ApiCall { site, credentials: &console.credentials, client, plan, request_id, user };
             return Ok(call.answer(session, target).await);
         }
-        let file = self.plan.pages.as_ref().and_then(|pages| pages.files.find(&target.path));
-        let Some(file) = file else { return Err(Refusal::NotFound("Nothing has this address".into())) };
-        let within = self.plan.timeouts.write;
-        Ok(PageResponse::file(file).write(session, self.client, self.request_id, within).await)
+        let Some(pages) = &plan.pages else {
+            return Err(Refusal::NotFound("Nothing has this address".into()));
+        };
+        let within = plan.timeouts.write;
+        let is_read = matches!(*session.head().method(), Method::GET | Method::HEAD);
+        if let Some(file) = pages.files.find(&target.path).filter(|_| is_read) {
+            return Ok(PageResponse::file(file).write(session, client, request_id, within).await);
+        }
+        let browser = BrowserRequest::of(session.head(), client, plan, pages);
+        let route = ConsoleRoute::of_path(&target.path);
+        let answer = match self.page(session, target, &browser, pages, route).await {
+            Ok(answer) => answer,
+            Err(PageRefusal::Request(Refusal::ClientGone)) => return Err(Refusal::ClientGone),
+            Err(refusal) => {
+                self.note_refused(&browser, &refusal);
+                let username = user.get().map_or("", |user| user);
+                ProblemPage { site: &pages.view, route, username, request_id }.answer(&refusal)
+            }
+        };
+        Ok(response(answer, &browser).write(session, client, request_id, within).await)
+    }
+
+    async fn page(
+        &self,
+        session: &mut ClientSession,
+        target: &Target<'_>,
+        browser: &BrowserRequest,
+        pages: &PageSite,
+        route: Option<ConsoleRoute>,
+    ) -> PageResult {
+        let route = route.ok_or(Refusal::NotFound("Nothing has this address".into()))?;
+        if !route.takes(&browser.method) {
+            return Err(Refusal::Method(route.methods()).into());
+        }
+        let is_sent = browser.method == Method::POST;
+        if is_sent && !browser.is_from_own_page {
+            return Err(PageRefusal::OtherSite);
+        }
+        let query = PageForm::parse(target.query.as_deref().unwrap_or_default())
+            .map_err(|error| Refusal::Malformed(format!("Invalid query: {error}").into()))?;
+        let posted = match is_sent {
+            true => Some(form_body::read(self.site, self.plan, self.client, session).await?),
+            false => None,
+        };
+        let peer = self.peer(browser);
+        let granted = match &browser.cookie {
+            None => None,
+            Some(cookie) => {
+                match self.console.access.authorize_session(cookie, None, Entry::Console, peer).await {
+                    SessionDecision::Allowed(granted) => Some(granted),
+                    SessionDecision::NoSession | SessionDecision::Lacks(_) => None,
+                    SessionDecision::Unavailable(why) => return Err(Refusal::from(why).into()),
+                }
+            }
+        };
+        let terms =
+            SessionTerms { idle: pages.settings.session_idle, lifetime: pages.settings.session_lifetime };
+        let login = LoginPage {
+            console: self.console,
+            site: &pages.view,
+            place: browser.place.clone(),
+            takes_cookies: browser.cookie_name.is_some(),
+            encrypted: pages.configured_origin().map(|origin| origin.as_str().to_owned()),
+            terms,
+            peer,
+            browser: &browser.name,
+            request_id: self.request_id,
+        };
+        let (form, room) =
+            posted.map_or((PageForm::default(), None), |posted| (posted.fields, Some(posted.room)));
+        if route == ConsoleRoute::Login {
+            return self.login(session, &login, is_sent.then_some(&form), &query, granted).await;
+        }
+        let (Some(granted), Some(cookie)) = (granted, &browser.cookie) else {
+            return Ok(without_session(&login, route, target, is_sent.then_some(&form), browser));
+        };
+        self.note_accepted(session, &granted);
+        drop(room);
+        if route.is_for_holders() && granted.kind() != PrincipalKind::Holder {
+            return Err(PageRefusal::NotHolder);
+        }
+        let form_token = cookie.form_token();
+        let request = PageRequest {
+            console: self.console,
+            site: &pages.view,
+            granted,
+            cookie,
+            form_token,
+            route,
+            query,
+            form,
+            is_sent,
+            now: browser.now,
+            peer,
+            terms: login.terms,
+            browser: &browser.name,
+            request_id: self.request_id,
+        };
+        dispatch::answer(&request).await
+    }
+
+    /// Shows the login, or logs in. A login ends the session that the browser had before.
+    async fn login(
+        &self,
+        session: &mut ClientSession,
+        page: &LoginPage<'_>,
+        form: Option<&PageForm>,
+        query: &PageForm,
+        before: Option<Granted>,
+    ) -> PageResult {
+        let Some(form) = form else { return Ok(page.show(query, before.as_ref())) };
+        let (answer, granted) = page.log_in(form).await;
+        if let Some(granted) = granted {
+            self.note_accepted(session, &granted);
+            if let Some(before) = before {
+                let request_id = self.request_id.as_str().to_owned();
+                let origin = Origin::Remote { entry: Entry::Console, source: page.peer.source, request_id };
+                // It ends by its time, if that fails.
+                let _ = self.console.sessions.end(&before, origin).await;
+            }
+        }
+        Ok(answer)
+    }
+
+    fn note_accepted(&self, session: &mut ClientSession, granted: &Granted) {
+        self.user.get_or_init(|| granted.name().to_string());
+        self.client.note_accepted();
+        session.note_accepted();
+    }
+
+    fn peer(&self, browser: &BrowserRequest) -> Peer<'_> {
+        Peer { source: browser.source, request_id: self.request_id.as_str(), code: status_of }
+    }
+
+    /// Logs why there is no page.
+    fn note_refused(&self, browser: &BrowserRequest, refusal: &PageRefusal) {
+        let (site, id) = (self.site, self.request_id);
+        let user = self.user.get().map_or("", |user| user);
+        match refusal {
+            PageRefusal::Request(refusal) => log_refusal(site, browser.source, id, user, refusal),
+            PageRefusal::OtherSite => {
+                let peer = self.peer(browser);
+                site.access.note_unchecked(user.as_bytes(), site.entry, peer, "cross-site");
+            }
+            PageRefusal::NotHolder => {
+                refused::log(site, browser.source, id, user, (RefusalReason::NotHolder, "403", ""));
+            }
+            // The service has logged it.
+            PageRefusal::Service(_) => {}
+        }
+    }
+}
+
+/// The answer to a browser without a session: the login, which leads back to the page. Nothing of a form that was sent is changed; it is
+/// filled in again afterwards.
+fn without_session(
+    login: &LoginPage<'_>,
+    route: ConsoleRoute,
+    target: &Target<'_>,
+    form: Option<&PageForm>,
+    browser: &BrowserRequest,
+) -> ConsoleAnswer {
+    let path = ConsoleRoute::Login.path();
+    if route == ConsoleRoute::Logout {
+        return ConsoleAnswer::see_other(format!("{path}?after=logout"));
+    }
+    if let Some(form) = form {
+        let (next, resume) = return_address::of_form(route, form);
+        let notice = Some(LoginNotice::NothingChanged);
+        return login.page(401, LoginContent { next, resume, notice, ..LoginContent::default() });
+    }
+    let query = target.query.as_deref().map(String::from_utf8_lossy);
+    let asked = query.map_or_else(|| route.path(), |query| format!("{}?{query}", route.path()));
+    let next = return_address::parse(&asked).filter(|(route, _)| *route != ConsoleRoute::Start);
+    let mut parameters = Vec::new();
+    parameters.extend(browser.cookie.as_ref().map(|_| "after=end".to_owned()));
+    parameters.extend(next.map(|(_, address)| format!("next={}", list_address::encoded(&address))));
+    match parameters.is_empty() {
+        true => ConsoleAnswer::see_other(path),
+        false => ConsoleAnswer::see_other(format!("{path}?{}", parameters.join("&"))),
+    }
+}
+
+fn response(answer: ConsoleAnswer, browser: &BrowserRequest) -> PageResponse {
+    let response = match answer.location {
+        Some(address) => PageResponse::see_other(address),
+        None => PageResponse::html(answer.status, answer.html),
+    };
+    let response = match answer.retry_after {
+        Some(seconds) => response.with_retry_after(seconds),
+        None => response,
+    };
+    let response = match answer.allow {
+        Some(methods) => response.with("Allow", methods),
+        None => response,
+    };
+    match (answer.cookie, browser.cookie_name) {
+        (CookieChange::Keep, _) | (_, None) => response,
+        (CookieChange::Set(cookie), Some(name)) => {
+            response.with_cookie(browser.way, name, &cookie.to_value())
+        }
+        (CookieChange::Remove, Some(name)) => response.without_cookie(browser.way, name).clearing_site_data(),
     }
 }

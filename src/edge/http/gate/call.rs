@@ -3,7 +3,6 @@
 use askama::Template;
 use http::Method;
 
-use super::next_address::{NextAddress, belongs};
 use super::session::SessionGuard;
 use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::error::Refusal;
@@ -11,7 +10,7 @@ use crate::edge::http::pages::response::PageResponse;
 use crate::edge::http::pages::views::ProblemView;
 use crate::edge::http::proxy::exchange::Exchange;
 use crate::edge::http::target::Target;
-use crate::wire::{PageForm, RequestHead, unreserved};
+use crate::wire::{NextAddress, PageForm, RequestHead, belongs_to, unreserved};
 
 /// Returns true if a request is for a page of the gate.
 ///
@@ -21,7 +20,7 @@ pub fn is_for(guard: &SessionGuard<'_>, request: &RequestHead, target: &Target<'
     if !guard.gate.service_workers && registers_worker(request) {
         return Err(Refusal::ServiceWorker);
     }
-    Ok(belongs(&target.path, &guard.gate.prefix))
+    Ok(belongs_to(&target.path, &guard.gate.prefix))
 }
 
 fn registers_worker(request: &RequestHead) -> bool {

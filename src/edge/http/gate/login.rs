@@ -5,7 +5,6 @@ use std::time::Duration;
 use http::Method;
 
 use super::call::{GateCall, page};
-use super::next_address::NextAddress;
 use crate::config::Need;
 use crate::domain::{Denial, Permission, Presented};
 use crate::edge::http::client_session::ClientSession;
@@ -18,7 +17,7 @@ use crate::edge::http::refused::log_refusal;
 use crate::edge::http::target::Target;
 use crate::service::sessions::{BeginOutcome, SessionTerms};
 use crate::service::{Origin, Sessions};
-use crate::wire::{GATE_COOKIE, PageForm, Readings};
+use crate::wire::{GATE_COOKIE, NextAddress, PageForm, Readings};
 
 /// The most bytes of `User-Agent` that are kept with a session.
 const LONGEST_BROWSER: usize = 512;

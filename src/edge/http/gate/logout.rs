@@ -1,12 +1,11 @@
 //! The logout: a question by GET, since any page can have a browser open an address, and the logout itself by POST.
 
 use super::call::{GateCall, page};
-use super::next_address::NextAddress;
 use crate::edge::http::client_session::ClientSession;
 use crate::edge::http::error::Refusal;
 use crate::edge::http::pages::response::PageResponse;
 use crate::edge::http::pages::views::{LogoutView, ProblemView};
-use crate::wire::GATE_COOKIE;
+use crate::wire::{GATE_COOKIE, NextAddress};
 
 impl GateCall<'_> {
     /// The question before a logout.

@@ -3,12 +3,10 @@
 //! - `session` decides on requests by cookie, and `requester` tells browsers from programs.
 //! - `call` answers requests below the prefix: `login`, `logout`, and the files of the pages.
 //! - `refusal` answers what is refused elsewhere: with a page, the way to the login, or a 401.
-//! - `next_address` is the way back to the page that led to the login.
 
 pub mod call;
 mod login;
 mod logout;
-pub mod next_address;
 pub mod refusal;
 pub mod requester;
 pub mod session;

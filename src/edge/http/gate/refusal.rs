@@ -2,7 +2,6 @@
 //! no password box of the browser.
 
 use super::call::{login_address, page};
-use super::next_address::NextAddress;
 use super::requester::Requester;
 use crate::domain::RequestId;
 use crate::edge::http::client_session::ClientSession;
@@ -11,6 +10,7 @@ use crate::edge::http::pages::response::PageResponse;
 use crate::edge::http::pages::views::ProblemView;
 use crate::edge::http::service::Plan;
 use crate::edge::http::target::Target;
+use crate::wire::NextAddress;
 
 /// The answer to a refused request.
 pub enum GateRefusal {
@@ -47,7 +47,9 @@ pub fn answer(
     let (site, id) = (&pages.view, request_id.as_str());
     if is_unauthenticated && requester == Requester::Navigation {
         let target = Target::parse(session.head().target()).ok();
-        let next = target.map_or(NextAddress::home(), |target| NextAddress::of(&target, &gate.prefix));
+        let next = target.map_or(NextAddress::home(), |target| {
+            NextAddress::of(&target.path, target.query.as_deref(), &gate.prefix)
+        });
         return Some(GateRefusal::Page(PageResponse::see_other(login_address(&gate.prefix, &next))));
     }
     let status = refusal.status();

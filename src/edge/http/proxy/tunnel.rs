@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use crate::config::Timeouts;
 use crate::edge::http::http1::backend::Http1Backend;
 use crate::edge::http::http1::client::Http1Client;
-use crate::service::access::Access;
+use crate::service::access::{Access, Granted};
 
 /// The most bytes that are on their way in each direction.
 const PIECE: usize = 16 * 1024;
@@ -39,18 +39,18 @@ pub enum TunnelEnd {
 }
 
 /// Carries bytes between both sides until the tunnel ends, at the latest when `revoked` resolves with the reason. Nothing passes while
-/// `access`, which permitted it, has no trust; none on a public route.
+/// `by`, which permitted it, has no trust; none on a public route. What the client sends is a use of its session.
 pub async fn carry(
     client: &mut Http1Client,
     backend: Http1Backend,
     timeouts: &Timeouts,
-    access: Option<&Access>,
+    by: Option<(&Access, &Granted)>,
     revoked: impl Future<Output = TunnelEnd>,
 ) -> TunnelEnd {
     tokio::select! {
         biased;
         ended = revoked => ended,
-        ended = pump(client, backend, timeouts, access) => ended,
+        ended = pump(client, backend, timeouts, by) => ended,
     }
 }
 
@@ -58,7 +58,7 @@ async fn pump(
     client: &mut Http1Client,
     backend: Http1Backend,
     timeouts: &Timeouts,
-    access: Option<&Access>,
+    by: Option<(&Access, &Granted)>,
 ) -> TunnelEnd {
     // The bytes that came right behind the headers.
     let (client, from_client) = client.switch();
@@ -69,8 +69,9 @@ async fn pump(
     // The directions are independent: a side that doesn't read before all its bytes were taken gets nothing meanwhile, and yet its
     // bytes are passed on.
     let (last, patience) = (&last, timeouts.write);
-    let upwards = Direction { from: client_reads, to: backend_writes, last, patience, access };
-    let downwards = Direction { from: backend_reads, to: client_writes, last, patience, access };
+    let (access, user) = by.unzip();
+    let upwards = Direction { from: client_reads, to: backend_writes, last, patience, access, user };
+    let downwards = Direction { from: backend_reads, to: client_writes, last, patience, access, user: None };
     let (mut upwards, mut downwards) = (pin!(upwards.run(from_client)), pin!(downwards.run(from_backend)));
     let (mut up, mut down) = (true, true);
     // A side that sends no more may still read: the other direction continues, though not for as long without any bytes.
@@ -98,6 +99,8 @@ struct Direction<'a, S> {
     patience: Duration,
     /// The decision that permitted the tunnel, if there was one.
     access: Option<&'a Access>,
+    /// Who sends the bytes, if it is the client.
+    user: Option<&'a Granted>,
 }
 
 impl Direction<'_, Stream> {
@@ -123,6 +126,9 @@ impl Direction<'_, Stream> {
 
     async fn pass(&mut self, piece: &[u8]) -> Result<(), TunnelEnd> {
         self.last.note();
+        if let (Some(access), Some(user)) = (self.access, self.user) {
+            access.note_session(user);
+        }
         // By the clock, since the announcement may come late: after a suspension, say.
         if let Some(access) = self.access.filter(|access| !access.has_trust()) {
             let trusted = timeout(UNDECIDED, access.until_trust()).await;

@@ -47,7 +47,7 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(10);
 /// The reason why a transaction gets no backend connection.
 #[derive(Debug, Error)]
 pub enum NoBackend {
-    /// No backend can be reached or accepts Gatepost; the last failure.
+    /// The last failure: each backend cannot be reached, or refuses Gatepost.
     #[error("{0}")]
     Down(String),
     /// All connections stayed in use.

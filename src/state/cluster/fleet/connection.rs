@@ -33,9 +33,9 @@ impl FleetConnection {
         let (listener, mut other) = servers.listen(step).await?;
         let mut connection = FleetConnection { listener, bell: Bell::Silent };
         let opened = timeout(step, async {
-            let rows = connection.run(statements::ERA.to_owned()).await?;
+            let rows = connection.run(statements::ERA.to_owned(), step).await?;
             let era = era(only(&rows, "era")?)?;
-            connection.bell = connection.probe(&mut other).await?;
+            connection.bell = connection.probe(&mut other, step).await?;
             // Behind a pooler, the notifications would reach other clients, which do not expect them.
             if connection.bell == Bell::Rings {
                 connection.listen(statements::CHANNEL).await?;
@@ -52,9 +52,9 @@ impl FleetConnection {
         self.bell
     }
 
-    /// Runs a text of statements.
-    pub(super) async fn run(&mut self, sql: String) -> Result<Vec<PgRow>, StoreError> {
-        run(&mut self.listener, sql).await
+    /// Runs a text of statements, each of which may take this long.
+    pub(super) async fn run(&mut self, sql: String, limit: Duration) -> Result<Vec<PgRow>, StoreError> {
+        run(&mut self.listener, sql, limit).await
     }
 
     /// Waits for a notification.
@@ -79,14 +79,14 @@ impl FleetConnection {
     }
 
     /// Sends a notification over another connection. Over the same one, it would also arrive if a pooler is in between.
-    async fn probe(&mut self, other: &mut sqlx::PgConnection) -> Result<Bell, StoreError> {
+    async fn probe(&mut self, other: &mut sqlx::PgConnection, step: Duration) -> Result<Bell, StoreError> {
         let mut random = [0; 8];
         // Without random numbers, two nodes hear each other's probes, which do arrive then.
         let _ = getrandom::fill(&mut random);
         let channel = format!("gatepost_probe_{:016x}", u64::from_ne_bytes(random));
         self.listen(&channel).await?;
         // A pooler may have given it the very connection that listens, and then it gets the notification itself, which is an error.
-        if run(other, statements::notify(&channel)).await.is_err() {
+        if run(other, statements::notify(&channel), step).await.is_err() {
             return Ok(Bell::Silent);
         }
         let arrived = timeout(PROBE, async {

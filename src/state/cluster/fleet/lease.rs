@@ -47,7 +47,7 @@ impl FleetCluster {
             match change.next(clock::now()) {
                 LeaseAction::Begin { lease } => {
                     let sql = statements::begin_lease(lease.as_millis());
-                    let begun = timeout(limit, rows::run(&mut connection, sql)).await;
+                    let begun = timeout(limit, rows::run(&mut connection, sql, limit)).await;
                     let begun = begun.unwrap_or_else(|_| Err(late(limit)));
                     let terms = begun.and_then(|rows| rows::terms(rows::only(&rows, "lease_ms")?));
                     let terms = terms.map_err(LeaseError::Interrupted)?;
@@ -57,7 +57,7 @@ impl FleetCluster {
                 LeaseAction::WaitUntil(until) => sleep_until(until).await,
                 LeaseAction::Finish { lease, version } => {
                     let sql = statements::finish_lease(lease.as_millis(), version);
-                    let finished = timeout(limit, rows::run(&mut connection, sql)).await;
+                    let finished = timeout(limit, rows::run(&mut connection, sql, limit)).await;
                     let rows =
                         finished.unwrap_or_else(|_| Err(late(limit))).map_err(LeaseError::Interrupted)?;
                     change.finished(u64::from(rows::with_column(&rows, "version").is_some()));

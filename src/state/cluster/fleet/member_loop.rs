@@ -4,7 +4,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
@@ -67,20 +67,18 @@ impl MemberLoop {
     }
 
     /// Runs until the node is asked to leave, and has left.
-    pub(super) async fn run(mut self, mut leaves: oneshot::Receiver<()>) {
+    pub(super) async fn run(mut self, mut leaves: watch::Receiver<bool>) {
         let mut is_leaving = false;
         loop {
-            if !is_leaving && !matches!(leaves.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
+            // Without a sender, nobody uses this node any more.
+            if !is_leaving && (*leaves.borrow() || leaves.has_changed().is_err()) {
                 is_leaving = true;
                 self.stop();
             }
             match self.member.next(clock::now(), random) {
                 MemberAction::Left => return,
                 MemberAction::WaitUntil(until) => tokio::select! {
-                    _ = &mut leaves, if !is_leaving => {
-                        is_leaving = true;
-                        self.stop();
-                    }
+                    _ = leaves.changed(), if !is_leaving => {}
                     waited = wait(self.connection.as_mut(), until) => match waited {
                         Ok(true) => self.member.bell(),
                         Ok(false) => {}
@@ -135,6 +133,7 @@ impl MemberLoop {
     }
 
     async fn send(&mut self, action: MemberAction) -> Result<(), StoreError> {
+        let limit = self.member.step_timeout();
         let Some(connection) = &mut self.connection else {
             return Err(StoreError::Unavailable("there is no connection".to_owned()));
         };
@@ -142,14 +141,14 @@ impl MemberLoop {
             MemberAction::Connect | MemberAction::WaitUntil(_) | MemberAction::Left => {}
             MemberAction::Register { id, beat, era } => {
                 let sent_at = clock::now();
-                let rows = connection.run(statements::register(id, beat, era)).await?;
+                let rows = connection.run(statements::register(id, beat, era), limit).await?;
                 rows::with_column(&rows, "id").ok_or_else(another_era)?;
                 self.metrics.node().beat(sent_at);
                 self.member.registered();
             }
             MemberAction::Beat { id } => {
                 let sent_at = clock::now();
-                let reply = rows::beat(&connection.run(statements::beat(id)).await?)?;
+                let reply = rows::beat(&connection.run(statements::beat(id), limit).await?)?;
                 if let Some((_, queue)) = reply {
                     self.metrics.node().beat(sent_at);
                     self.metrics.notify_queue_ratio.set(queue);
@@ -157,14 +156,14 @@ impl MemberLoop {
                 self.member.beaten(reply.map(|(reply, _)| reply));
             }
             MemberAction::Read { applied } => {
-                let rows = connection.run(statements::read(applied)).await?;
+                let rows = connection.run(statements::read(applied), limit).await?;
                 let received_at = clock::now();
                 let NodeRead { log, news, is_announced } = rows::log(&rows)?;
                 let terms = log.terms;
                 self.metrics.node().saw(log.last.number);
                 self.member.hears(if is_announced { connection.bell() } else { Bell::Silent });
                 let application = self.member.read(received_at, log);
-                let is_first = application.stale == Staleness::Everything;
+                let is_first = application.is_first;
                 self.apply(application);
                 self.view.set_terms(terms);
                 self.metrics.lease_seconds.set(terms.lease.as_secs_f64());
@@ -174,19 +173,19 @@ impl MemberLoop {
                 }
             }
             MemberAction::Acknowledge { id, position } => {
-                connection.run(statements::acknowledge(id, position)).await?;
+                connection.run(statements::acknowledge(id, position), limit).await?;
                 self.member.acknowledged();
             }
             MemberAction::Settle { id, era } => {
-                connection.run(statements::mark_settled(id, era)).await?;
+                connection.run(statements::mark_settled(id, era), limit).await?;
                 self.member.settled();
             }
             MemberAction::Trim => {
-                connection.run(statements::trim()).await?;
+                connection.run(statements::trim(), limit).await?;
                 self.member.trimmed();
             }
             MemberAction::Leave { id } => {
-                connection.run(statements::leave(id)).await?;
+                connection.run(statements::leave(id), limit).await?;
                 self.member.left();
             }
         }
@@ -196,7 +195,7 @@ impl MemberLoop {
     /// Carries out what a read of the log has found, in this order: a check loads its epoch, then the lowest number, and then
     /// reads.
     fn apply(&mut self, application: Application) {
-        let Application { lowest: (era, number), stale, applied, trust_until, went_back } = application;
+        let Application { lowest: (era, number), stale, applied, trust_until, went_back, .. } = application;
         match went_back {
             Some(_) => self.minimum.reset(number, era),
             // Not lowered: an own change may have been committed since the read.

@@ -14,6 +14,7 @@ mod member_loop;
 mod node_view;
 mod nodes;
 mod requests;
+mod restart;
 mod revoker_loop;
 mod rows;
 mod statements;
@@ -23,15 +24,14 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::unconfirmed::Unconfirmed;
 use crate::config::StoreSettings;
-use crate::domain::fleet::RevocationVerdict;
-use crate::state::audit::News;
+use crate::domain::fleet::{Era, RevocationVerdict};
 use crate::state::store::postgres::Servers;
 use crate::state::store::{Change, ChangePosition, Store, StoreError};
 use crate::state::{Epochs, Metrics, clock};
@@ -42,6 +42,7 @@ pub use self::nodes::FleetNode;
 use self::member_loop::MemberLoop;
 use self::node_view::NodeView;
 use self::requests::{CommittedChange, FleetRequests};
+use self::restart::keep_running;
 use self::revoker_loop::RevokerLoop;
 
 /// The longest wait at the start for the first contact. Without it, the process begins without trust.
@@ -64,7 +65,7 @@ pub struct FleetCluster {
 /// The thread of a node, and the signals that end it.
 #[derive(Debug)]
 struct NodeThread {
-    leave: Mutex<Option<oneshot::Sender<()>>>,
+    leave: watch::Sender<bool>,
     left: Mutex<Option<oneshot::Receiver<()>>>,
     /// Connections of the pool that the thread has opened live as long as it does.
     _end: oneshot::Sender<()>,
@@ -84,25 +85,37 @@ impl FleetCluster {
     ) -> Result<FleetCluster, StoreError> {
         let view = Arc::<NodeView>::default();
         let (requests, received) = FleetRequests::new();
-        let (leave, leaves) = oneshot::channel();
+        let (leave, leaves) = watch::channel(false);
         let (has_left, left) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let (direct, pooled) = (Servers::direct(settings)?, Servers::pooled(settings)?);
-        let member = MemberLoop::new(direct, store.clone(), epochs.clone(), metrics.clone(), view.clone());
-        let revoker = RevokerLoop::new(pooled, view.clone(), store.read_minimum());
+        let member = {
+            let (store, epochs, metrics, view) =
+                (store.clone(), epochs.clone(), metrics.clone(), view.clone());
+            move || {
+                let parts = (direct.clone(), store.clone(), epochs.clone(), metrics.clone(), view.clone());
+                let (direct, store, epochs, metrics, view) = parts;
+                MemberLoop::new(direct, store, epochs, metrics, view).run(leaves.clone())
+            }
+        };
+        let revoker = {
+            let (view, minimum, received) =
+                (view.clone(), store.read_minimum(), Arc::new(tokio::sync::Mutex::new(received)));
+            move || RevokerLoop::new(pooled.clone(), view.clone(), minimum.clone()).run(received.clone())
+        };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
         let run = move || {
             runtime.block_on(async {
-                tokio::spawn(revoker.run(received));
+                tokio::spawn(keep_running("revoker", revoker));
                 tokio::spawn(async move { epochs.watch_trust().await });
-                member.run(leaves).await;
+                keep_running("member", member).await;
                 let _ = has_left.send(());
                 let _ = ended.await;
             });
         };
         thread::Builder::new().name("cluster".to_owned()).spawn(run).map_err(no_thread)?;
-        let node = NodeThread { leave: Mutex::new(Some(leave)), left: Mutex::new(Some(left)), _end: end };
+        let node = NodeThread { leave, left: Mutex::new(Some(left)), _end: end };
         let cluster = FleetCluster {
             settings: settings.clone(),
             metrics: Some(metrics),
@@ -132,6 +145,7 @@ impl FleetCluster {
         let view = Arc::<NodeView>::default();
         let (requests, received) = FleetRequests::new();
         let mut revoker = JoinSet::new();
+        let received = Arc::new(tokio::sync::Mutex::new(received));
         revoker
             .spawn(RevokerLoop::new(Servers::pooled(settings)?, view.clone(), Arc::default()).run(received));
         let settings = settings.clone();
@@ -143,13 +157,10 @@ impl FleetCluster {
     ///
     /// # Errors
     /// [`Unconfirmed`] if the database is lost meanwhile, or is another one.
-    pub(super) async fn announce(&self, change: &Change, news: Option<News>) -> Result<usize, Unconfirmed> {
+    pub(super) async fn announce(&self, change: &Change) -> Result<usize, Unconfirmed> {
         let since = clock::now();
         let own = usize::from(self.node.is_some());
         let ChangePosition::Logged { number, era, .. } = change.position else { return Ok(own) };
-        if let Some(news) = news {
-            self.tell(&news).await;
-        }
         match change.revokes {
             true => {
                 self.judge(self.requests.wait(CommittedChange { number, era, since }).await)?;
@@ -161,10 +172,15 @@ impl FleetCluster {
 
     /// Waits until everything that the database holds by now is on its disk, and in effect on all nodes.
     ///
+    /// What the caller has seen on the server `seen` was another transaction, on another connection. It is among what is waited for: a
+    /// later transaction of the same era sees at least as much, and its commit is on disk, and on the standby, after all that it sees. In
+    /// another era that is not so. A primary that was left, or that has lost its memory, can show a change that the next one never got.
+    /// So the outcome is unknown then, and the next call sees what is there.
+    ///
     /// # Errors
     /// As [`FleetCluster::announce`], and if the database is unavailable.
-    pub(super) async fn settle(&self) -> Result<(), Unconfirmed> {
-        match self.requests.settle().await {
+    pub(super) async fn settle(&self, seen: Option<Era>) -> Result<(), Unconfirmed> {
+        match self.requests.settle(seen).await {
             Ok(verdict) => self.judge(verdict),
             Err(error) => Err(self.unknown(error.reason().to_owned())),
         }
@@ -173,10 +189,8 @@ impl FleetCluster {
     /// Ends the trust of this process, and removes its row. To be called once nothing is decided any more.
     pub(super) async fn leave(&self) {
         let Some(node) = &self.node else { return };
-        let (leave, left) = (node.leave.lock().take(), node.left.lock().take());
-        if let Some(leave) = leave {
-            let _ = leave.send(());
-        }
+        let left = node.left.lock().take();
+        node.leave.send_replace(true);
         let patience = self.view.now().terms.trust() + LEAVING;
         if let Some(left) = left
             && timeout(patience, left).await.is_err()
@@ -194,14 +208,6 @@ impl FleetCluster {
             RevocationVerdict::Unknown => {
                 Err(self.unknown("the connection to the database was lost, or it was restarted".to_owned()))
             }
-        }
-    }
-
-    /// Writes the line of a command to the audit trails of all nodes, as far as the database can be reached.
-    async fn tell(&self, news: &News) {
-        let Ok(json) = serde_json::to_string(news) else { return };
-        if let Err(error) = self.requests.run(statements::news(&json)).await {
-            warn!(%error, "the audit trails of the gateways lack this change");
         }
     }
 

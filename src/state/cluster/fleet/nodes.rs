@@ -44,6 +44,6 @@ impl FleetCluster {
                 settled: rows::value::<i64>(row, "settled")? != 0,
             })
         };
-        rows.iter().map(node).collect()
+        rows.iter().filter(|row| rows::has(row, "id")).map(node).collect()
     }
 }

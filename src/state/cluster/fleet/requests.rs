@@ -12,8 +12,8 @@ use crate::state::store::StoreError;
 pub(super) enum FleetRequest {
     /// Wait for a committed change.
     Wait(CommittedChange, oneshot::Sender<RevocationVerdict>),
-    /// Write something, and wait for all changes so far.
-    Settle(oneshot::Sender<Result<RevocationVerdict, StoreError>>),
+    /// Write something, and wait for all changes so far, if they are those of this server.
+    Settle(Option<Era>, oneshot::Sender<Result<RevocationVerdict, StoreError>>),
     /// Run a text of statements.
     Run(String, oneshot::Sender<Result<Vec<PgRow>, StoreError>>),
 }
@@ -48,13 +48,13 @@ impl FleetRequests {
         end.await.unwrap_or(RevocationVerdict::Unknown)
     }
 
-    /// Waits until all changes so far are in effect on all nodes.
+    /// Waits until all changes so far are in effect on all nodes. Unknown if it is another server that was `seen`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if the write fails.
-    pub(super) async fn settle(&self) -> Result<RevocationVerdict, StoreError> {
+    pub(super) async fn settle(&self, seen: Option<Era>) -> Result<RevocationVerdict, StoreError> {
         let (ended, end) = oneshot::channel();
-        let _ = self.0.send(FleetRequest::Settle(ended));
+        let _ = self.0.send(FleetRequest::Settle(seen, ended));
         end.await.unwrap_or_else(|_| Err(stopping()))
     }
 

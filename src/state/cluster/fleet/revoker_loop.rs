@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{debug, info};
 
@@ -14,7 +14,7 @@ use super::member_loop::sleep_until;
 use super::node_view::NodeView;
 use super::requests::{CommittedChange, FleetRequest};
 use super::{rows, statements};
-use crate::domain::fleet::{NodesRead, RevocationVerdict, Revoker, RevokerAction, WaitId};
+use crate::domain::fleet::{Era, NodesRead, RevocationVerdict, Revoker, RevokerAction, WaitId};
 use crate::state::clock;
 use crate::state::store::StoreError;
 use crate::state::store::postgres::{ReadMinimum, Servers};
@@ -23,7 +23,7 @@ use crate::state::store::postgres::{ReadMinimum, Servers};
 #[derive(Debug)]
 enum WaitEnd {
     Revocation(oneshot::Sender<RevocationVerdict>),
-    /// Those that wait for the same write.
+    /// Calls that wait for the same write.
     Settle(Vec<SettleEnd>),
 }
 
@@ -36,7 +36,7 @@ pub(super) struct RevokerLoop {
     minimum: Arc<ReadMinimum>,
     revoker: Revoker,
     waiting: HashMap<WaitId, WaitEnd>,
-    settling: Vec<SettleEnd>,
+    settling: Vec<(Option<Era>, SettleEnd)>,
     /// A connection of its own, so that no wait depends on what requests do with those of the pool.
     connection: Option<PgConnection>,
 }
@@ -48,8 +48,9 @@ impl RevokerLoop {
         RevokerLoop { servers, view, minimum, revoker, waiting, settling, connection: None }
     }
 
-    /// Runs until nobody can send a request any more.
-    pub(super) async fn run(mut self, mut requests: mpsc::UnboundedReceiver<FleetRequest>) {
+    /// Runs until nobody can send a request any more. Requests that were not taken are there for the next loop.
+    pub(super) async fn run(mut self, requests: Arc<Mutex<mpsc::UnboundedReceiver<FleetRequest>>>) {
+        let mut requests = requests.lock().await;
         loop {
             while let Ok(request) = requests.try_recv() {
                 self.take(request).await;
@@ -83,7 +84,7 @@ impl RevokerLoop {
     async fn take(&mut self, request: FleetRequest) {
         match request {
             FleetRequest::Wait(change, end) => self.begin(change, WaitEnd::Revocation(end)),
-            FleetRequest::Settle(end) => self.settling.push(end),
+            FleetRequest::Settle(seen, end) => self.settling.push((seen, end)),
             FleetRequest::Run(sql, end) => {
                 // Its caller may be gone.
                 let _ = end.send(self.execute(sql).await);
@@ -98,8 +99,8 @@ impl RevokerLoop {
 
     /// Makes the write of all that settle, and begins their wait.
     async fn settle(&mut self) {
-        let ends = std::mem::take(&mut self.settling);
-        if ends.is_empty() {
+        let settling = std::mem::take(&mut self.settling);
+        if settling.is_empty() {
             return;
         }
         let written = self.execute(statements::settle()).await;
@@ -112,9 +113,15 @@ impl RevokerLoop {
             Ok(change) => {
                 // Whoever settles raises epochs afterwards, and reads what was there.
                 self.minimum.raise(change.number, change.era);
-                self.begin(change, WaitEnd::Settle(ends));
+                let is_same = |seen: &Option<Era>| seen.is_none_or(|seen| seen == change.era);
+                let (same, other): (Vec<_>, Vec<_>) =
+                    settling.into_iter().partition(|(seen, _)| is_same(seen));
+                for (_, end) in other {
+                    let _ = end.send(Ok(RevocationVerdict::Unknown));
+                }
+                self.begin(change, WaitEnd::Settle(same.into_iter().map(|(_, end)| end).collect()));
             }
-            Err(error) => ends.into_iter().for_each(|end| {
+            Err(error) => settling.into_iter().for_each(|(_, end)| {
                 let _ = end.send(Err(error.clone()));
             }),
         }
@@ -182,7 +189,8 @@ impl RevokerLoop {
             Some(connection) => connection,
             None => self.servers.connect(limit).await?,
         };
-        let ran = timeout(limit, rows::run(&mut connection, sql)).await.unwrap_or_else(|_| Err(late(limit)));
+        let ran = timeout(limit, rows::run(&mut connection, sql, limit)).await;
+        let ran = ran.unwrap_or_else(|_| Err(late(limit)));
         match ran {
             Ok(rows) => {
                 self.connection = Some(connection);

@@ -5,6 +5,7 @@ use sqlx::{Decode, PgExecutor, Postgres, Row, Type};
 
 use std::time::Duration;
 
+use super::statements;
 use crate::domain::Canonical;
 use crate::domain::fleet::{
     Beat, BeatReply, ChangeToken, Era, LeaseTerms, LogPosition, LogRead, LogRow, NodeId, NodeRow, NodesRead,
@@ -13,19 +14,33 @@ use crate::state::audit::News;
 use crate::state::store::StoreError;
 use crate::state::store::postgres::unavailable;
 
-/// A row of the log as JSON: number, token, names and news.
-type LogArray = (u64, i64, Option<Vec<String>>, Option<String>);
+/// A row of the log as JSON: number, token and names.
+type LogArray = (u64, i64, Option<Vec<String>>);
 /// A row of table `node` as JSON: ID, era, beat, applied, settled.
 type NodeArray = (i64, String, i64, u64, i64);
 
-/// Runs a text of statements. Returns the rows of all of them.
-pub(super) async fn run(executor: impl PgExecutor<'_>, sql: String) -> Result<Vec<PgRow>, StoreError> {
-    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).fetch_all(executor).await.map_err(unavailable)
+/// Runs a text of statements. Returns the rows of all of them. The caller waits for `limit`, and closes the connection then. PostgreSQL does
+/// not notice that while a statement waits for a lock, so it gets a limit of its own: connections that nobody uses would pile up.
+pub(super) async fn run(
+    executor: impl PgExecutor<'_>,
+    sql: String,
+    limit: Duration,
+) -> Result<Vec<PgRow>, StoreError> {
+    let limit = statements::limit(limit * 5 / 4);
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("{limit}; {sql}")))
+        .fetch_all(executor)
+        .await
+        .map_err(unavailable)
 }
 
 /// The first row that has this column: others are of statements that set something.
 pub(super) fn with_column<'r>(rows: &'r [PgRow], column: &str) -> Option<&'r PgRow> {
-    rows.iter().find(|row| row.try_column(column).is_ok())
+    rows.iter().find(|row| has(row, column))
+}
+
+/// Returns true if the row has this column.
+pub(super) fn has(row: &PgRow, column: &str) -> bool {
+    row.try_column(column).is_ok()
 }
 
 /// The row of a statement that always returns one.
@@ -90,8 +105,9 @@ pub(super) struct NodeRead {
 pub(super) fn log(rows: &[PgRow]) -> Result<NodeRead, StoreError> {
     let row = only(rows, "trimmed_below")?;
     let items: Vec<LogArray> = json(row, "log_rows")?;
-    let news = items.iter().filter_map(|(.., news)| serde_json::from_str(news.as_deref()?).ok()).collect();
-    let rows = items.into_iter().map(|(seq, token, names, _)| LogRow {
+    let news: Vec<String> = json(row, "news")?;
+    let news = news.iter().filter_map(|news| serde_json::from_str(news).ok()).collect();
+    let rows = items.into_iter().map(|(seq, token, names)| LogRow {
         seq,
         token: ChangeToken(token),
         names: names.and_then(|names| names.iter().map(|name| Canonical::of(name.as_bytes())).collect()),

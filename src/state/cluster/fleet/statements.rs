@@ -7,6 +7,8 @@
 //! Tables of one row have a `LIMIT 1`. Without it, PostgreSQL takes a join of them for one of many rows until they are analyzed, and
 //! compiles the query (`jit`), which takes half a second.
 
+use std::time::Duration;
+
 use crate::domain::fleet::{Beat, Era, LogPosition, NodeId};
 
 /// The channel of the triggers that announce changes.
@@ -16,6 +18,8 @@ pub(super) const CHANNEL: &str = "gatepost";
 const MOST_ROWS: u32 = 20_000;
 /// The most names in them. A read must end within the time for a step, however much was changed meanwhile.
 const MOST_NAMES: u32 = 50_000;
+/// The most rows whose lines for the audit trail are read. Other nodes write those that a node misses that was cut off for longer.
+const MOST_ROWS_OF_NEWS: u32 = 100_000;
 /// The same for a node that has applied nothing, and drops everything in any case.
 const MOST_FIRST_ROWS: u32 = 500;
 /// The most rows that are trimmed at a time, so that no beat is late.
@@ -28,6 +32,11 @@ const TRIM_LOCK: i64 = 0x6761_7465_706f_7374;
 /// Lets the transaction wait for the disk, or for the standby if one is synchronous, whatever the role's setting is.
 const SYNCHRONOUS: &str = "SELECT set_config('synchronous_commit', 'on', true) \
      WHERE current_setting('synchronous_commit') IN ('off', 'local')";
+
+/// Limits the time of each later statement of the transaction, but not the wait of its commit for a standby.
+pub(super) fn limit(limit: Duration) -> String {
+    format!("SELECT set_config('statement_timeout', '{}', true)", limit.as_millis().max(1))
+}
 
 /// The present era.
 pub(super) const ERA: &str = "SELECT gatepost_era() AS era";
@@ -58,14 +67,20 @@ pub(super) fn beat(id: NodeId) -> String {
 }
 
 /// All that a node reads of the log, in one statement: `era`, `number`, `token`, `trimmed_below`, `lease_ms`, `longest_ms`, `version`,
-/// `notify`, `token_at_applied`, and the rows above `applied` as a JSON array of arrays, or NULL.
+/// `notify`, `token_at_applied`, and the rows above `applied` as a JSON array of arrays, or NULL; `news` is an array of their lines for the
+/// audit trails, which are read further than the rows.
 pub(super) fn read(applied: u64) -> String {
-    let most = if applied == 0 { MOST_FIRST_ROWS } else { MOST_ROWS };
+    let (most, most_news) = match applied {
+        0 => (MOST_FIRST_ROWS, MOST_FIRST_ROWS),
+        _ => (MOST_ROWS, MOST_ROWS_OF_NEWS),
+    };
     format!(
         "SELECT gatepost_era() AS era, counter.number, counter.token, log_trimmed_below.number AS trimmed_below, \
          lease_ms, longest_ms, version, notify, (SELECT token FROM log WHERE seq = {applied}) AS token_at_applied, \
-         (SELECT json_agg(json_build_array(seq, token, names, news) ORDER BY seq)::text FROM \
-         (SELECT seq, token, names, news, sum(coalesce(cardinality(names), 0)) OVER (ORDER BY seq) AS total \
+         (SELECT json_agg(news ORDER BY seq)::text FROM log WHERE seq > {applied} AND seq <= {applied} + {most_news} \
+         AND news IS NOT NULL) AS news, \
+         (SELECT json_agg(json_build_array(seq, token, names) ORDER BY seq)::text FROM \
+         (SELECT seq, token, names, sum(coalesce(cardinality(names), 0)) OVER (ORDER BY seq) AS total \
          FROM log WHERE seq > {applied} ORDER BY seq LIMIT {most}) AS above WHERE total <= {MOST_NAMES}) AS log_rows \
          FROM (SELECT number, token FROM counter LIMIT 1) AS counter, \
          (SELECT number FROM log_trimmed_below LIMIT 1) AS log_trimmed_below, \
@@ -132,12 +147,6 @@ pub(super) fn settle() -> String {
         "{SYNCHRONOUS}; SELECT gatepost_era() AS era, number, \
          pg_logical_emit_message(true, 'gatepost', 'settle')::text AS written FROM counter LIMIT 1"
     )
-}
-
-/// A row of the log that changes nothing and carries a line for the audit trails of all nodes.
-pub(super) fn news(json: &str) -> String {
-    let hex: String = json.bytes().map(|byte| format!("{byte:02x}")).collect();
-    format!("INSERT INTO log (names, news) VALUES ('{{}}', convert_from(decode('{hex}', 'hex'), 'UTF8'))")
 }
 
 /// The first step of a change of the lease. Returns `lease_ms`, `longest_ms` and `version`.

@@ -39,7 +39,7 @@ pub(super) struct Notice {
     pub(super) after: i64,
     pub(super) upto: i64,
     pub(super) name: String,
-    /// As in [`crate::state::store::Change`].
+    /// The same as in [`crate::state::store::Change`].
     #[serde(default)]
     pub(super) ends_login: bool,
     /// The file that was changed.

@@ -7,7 +7,7 @@ use super::pool::{PooledTransaction, PostgresPool, position};
 use crate::domain::AccountError;
 use crate::domain::fleet::ChangeToken;
 use crate::state::store::statement::Statement;
-use crate::state::store::{ChangePosition, MutationError, Row, StoreError};
+use crate::state::store::{ChangePosition, ChangeScope, MutationError, Row, StoreError};
 
 /// Keeps others from changing a row until the end of the transaction. A new credential of the account may be added to the row's foreign
 /// keys meanwhile.
@@ -20,6 +20,16 @@ const RENEWAL: &str = "SET LOCAL gatepost.renewal = 'on'";
 /// statement to the end of the commit, and waits for no client. If one of them fails, nothing is committed.
 const COMMIT: &str =
     "SET CONSTRAINTS ALL IMMEDIATE; SELECT number, token, gatepost_era() AS era FROM counter; COMMIT";
+
+/// Puts the line of a command into the row of the transaction in the log. A transaction that has noted no name gets a row for it.
+fn keep_news(json: &str) -> String {
+    let hex: String = json.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!(
+        "WITH line AS (SELECT convert_from(decode('{hex}', 'hex'), 'UTF8') AS news), \
+         kept AS (UPDATE log SET news = line.news FROM line WHERE xact = pg_current_xact_id() AND seq IS NULL RETURNING seq) \
+         INSERT INTO log (names, news) SELECT '{{}}', news FROM line WHERE NOT EXISTS (SELECT FROM kept)"
+    )
+}
 
 /// A transaction.
 pub(in crate::state::store) struct PostgresMutation {
@@ -68,7 +78,9 @@ impl PostgresMutation {
     /// Commits. After an error it is unknown if that was done. From then on, this process uses no row that was read from an earlier state:
     /// the caller raises epochs afterwards.
     pub(in crate::state::store) async fn commit(mut self) -> Result<ChangePosition, StoreError> {
-        let committed = self.transaction.run_text(COMMIT).await;
+        let text =
+            ChangeScope::news().map_or(COMMIT.to_owned(), |json| format!("{}; {COMMIT}", keep_news(&json)));
+        let committed = self.transaction.run_text(&text).await;
         let rows = committed.map_err(|error| match is_lost(&error) {
             true => StoreError::Uncertain(unavailable(error).reason().to_owned()),
             // It was rolled back.

@@ -18,12 +18,10 @@ use super::connect::{ServerIndex, Servers};
 use super::faults::{is_lost, unavailable};
 use super::read_minimum::{ReadMinimum, ReadState};
 use crate::config::StoreSettings;
+use crate::domain::fleet::Era;
 use crate::state::store::fault_log::FaultLog;
 use crate::state::store::statement::Statement;
-use crate::state::store::{Row, StoreError};
-
-/// The beginning of a read.
-const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
+use crate::state::store::{ChangeScope, Row, StoreError};
 
 /// The connections to the primary. Cloning is cheap and shares them.
 #[derive(Clone)]
@@ -38,7 +36,8 @@ struct PoolShared {
     idle: Mutex<Vec<ServerConnection>>,
     /// The longest time for a statement, and for a connection.
     patience: Duration,
-    /// The beginning of a change.
+    /// The beginning of a read, and that of a change.
+    begin_read: String,
     begin_change: String,
     minimum: Arc<ReadMinimum>,
     faults: FaultLog,
@@ -59,11 +58,14 @@ impl PostgresPool {
         let patience = settings.busy_timeout;
         // Shorter than the client's time, so that it is known that nothing was changed.
         let lock = (patience * 9 / 10).as_millis().max(1);
+        // Whoever waits for a statement closes the connection after `patience`, which PostgreSQL does not notice before the end of the
+        // statement. This limit does not end the wait of a commit for its standby.
+        let limit = format!("SET LOCAL statement_timeout = {}", (patience * 5 / 4).as_millis().max(1));
         let begin_change = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {lock}; \
              SET LOCAL idle_in_transaction_session_timeout = {}; \
              SELECT set_config('synchronous_commit', 'on', true) \
-             WHERE current_setting('synchronous_commit') IN ('off', 'local')",
+             WHERE current_setting('synchronous_commit') IN ('off', 'local'); {limit}; SELECT gatepost_era() AS era",
             (patience * 4).as_millis()
         );
         Ok(PostgresPool(Arc::new(PoolShared {
@@ -72,6 +74,7 @@ impl PostgresPool {
             change_permits: Arc::new(Semaphore::new((settings.read_connections as usize - 1).max(1))),
             idle: Mutex::default(),
             patience,
+            begin_read: format!("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; {limit}"),
             begin_change,
             minimum: Arc::default(),
             faults: FaultLog::of(settings.url.to_string()),
@@ -125,6 +128,9 @@ impl PostgresPool {
             permit.map_err(|_| StoreError::Unavailable("too many changes wait for others".to_owned()))?;
         let mut transaction = self.0.begin(&self.0.begin_change).await?;
         transaction.change_permit = permit.ok();
+        if let Some(era) = transaction.era {
+            ChangeScope::note(era);
+        }
         Ok(transaction)
     }
 
@@ -145,21 +151,24 @@ impl PostgresPool {
         let reading = tokio::spawn(async move { shared.read(statement, order, minimum).await });
         let read = reading.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())));
         match &read {
-            Ok(_) => self.0.faults.succeeded(),
+            Ok((_, era)) => {
+                ChangeScope::note(*era);
+                self.0.faults.succeeded();
+            }
             Err(fault) => self.0.faults.failed(fault),
         }
-        read
+        read.map(|(rows, _)| rows)
     }
 }
 
 impl PoolShared {
-    /// Reads rows. If they come from a primary that the others have left, the other servers are asked, too.
+    /// Reads rows, and the era of their server. If they come from a primary that the others have left, the other servers are asked, too.
     async fn read(
         self: Arc<PoolShared>,
         statement: Statement,
         order: &str,
         minimum: Option<ReadState>,
-    ) -> Result<Vec<Row>, StoreError> {
+    ) -> Result<(Vec<Row>, Era), StoreError> {
         let sql = format!(
             "WITH seen AS MATERIALIZED (SELECT number AS seen_number, gatepost_era() AS seen_era FROM counter LIMIT 1) \
              SELECT seen_number, seen_era, found.* FROM seen LEFT JOIN \
@@ -168,7 +177,7 @@ impl PoolShared {
         );
         let mut attempts = self.servers.count();
         loop {
-            let mut transaction = self.begin(BEGIN_READ).await?;
+            let mut transaction = self.begin(&self.begin_read).await?;
             let server = transaction.connection.as_ref().map(|pooled| pooled.server);
             let rows = transaction.fetch_all(statement.clone(), sql.clone()).await.map_err(unavailable)?;
             transaction.ending = "COMMIT";
@@ -189,10 +198,11 @@ impl PoolShared {
                 continue;
             }
             let is_found: Option<i64> = first.try_get("is_found").map_err(unavailable)?;
-            return match is_found {
-                Some(_) => Ok(rows.into_iter().map(Row::Postgres).collect()),
-                None => Ok(Vec::new()),
+            let rows = match is_found {
+                Some(_) => rows.into_iter().map(Row::Postgres).collect(),
+                None => Vec::new(),
             };
+            return Ok((rows, seen.era));
         }
     }
 
@@ -209,6 +219,7 @@ impl PoolShared {
             connection: None,
             is_ready: false,
             ending: "ROLLBACK",
+            era: None,
             permit: Some(permit),
             change_permit: None,
         };
@@ -216,7 +227,7 @@ impl PoolShared {
         if kept.is_some() {
             transaction.connection = kept;
             match transaction.run(opening, self.patience / 2).await {
-                Ok(_) => return Ok(transaction),
+                Ok(rows) => return transaction.begun(&rows),
                 Err(error) if is_lost(&error) => self.idle.lock().clear(),
                 Err(error) => return Err(unavailable(error)),
             }
@@ -224,8 +235,8 @@ impl PoolShared {
         let hosts = u32::try_from(self.servers.count()).unwrap_or(u32::MAX).max(1);
         let (connection, server) = self.servers.connect_to(self.patience / hosts).await?;
         transaction.connection = Some(ServerConnection { connection, server });
-        transaction.run(opening, self.patience).await.map_err(unavailable)?;
-        Ok(transaction)
+        let rows = transaction.run(opening, self.patience).await.map_err(unavailable)?;
+        transaction.begun(&rows)
     }
 }
 
@@ -236,15 +247,14 @@ fn seen(row: &PgRow) -> Result<ReadState, StoreError> {
 }
 
 /// The number of the last change and the era, from two columns.
-pub(super) fn position(
-    row: &PgRow,
-    number: &str,
-    era: &str,
-) -> Result<(u64, crate::domain::fleet::Era), StoreError> {
+pub(super) fn position(row: &PgRow, number: &str, era_column: &str) -> Result<(u64, Era), StoreError> {
     let number: i64 = row.try_get(number).map_err(unavailable)?;
-    let era: String = row.try_get(era).map_err(unavailable)?;
-    let era = era.parse().map_err(|_| StoreError::Unavailable(format!("the era '{era}' is invalid")))?;
-    Ok((u64::try_from(number).unwrap_or_default(), era))
+    Ok((u64::try_from(number).unwrap_or_default(), era(row, era_column)?))
+}
+
+fn era(row: &PgRow, column: &str) -> Result<Era, StoreError> {
+    let era: String = row.try_get(column).map_err(unavailable)?;
+    era.parse().map_err(|_| StoreError::Unavailable(format!("the era '{era}' is invalid")))
 }
 
 /// A transaction on a connection of the pool. Dropped between two statements, it is ended in the background, and its connection is given
@@ -256,12 +266,22 @@ pub(super) struct PooledTransaction {
     is_ready: bool,
     /// The statement that ends it.
     ending: &'static str,
+    /// The server, if it begins a change.
+    era: Option<Era>,
     permit: Option<OwnedSemaphorePermit>,
     /// The permit of a change.
     change_permit: Option<OwnedSemaphorePermit>,
 }
 
 impl PooledTransaction {
+    /// Takes the rows of its beginning.
+    fn begun(mut self, rows: &[PgRow]) -> Result<PooledTransaction, StoreError> {
+        if let Some(row) = rows.iter().find(|row| row.try_column("era").is_ok()) {
+            self.era = Some(era(row, "era")?);
+        }
+        Ok(self)
+    }
+
     /// Runs a statement with its values, whose whole text is `sql`. Returns the number of its rows.
     pub(super) async fn execute(&mut self, statement: Statement, sql: String) -> Result<u64, sqlx::Error> {
         let patience = self.shared.patience;

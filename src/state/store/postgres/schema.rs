@@ -6,37 +6,37 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{Row as _, SqlStr};
+use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use tokio::time::timeout;
 
 use super::connect::Servers;
 use super::faults::{in_words, is_lost};
 use crate::config::StoreSettings;
 use crate::state::store::StoreError;
+use crate::state::store::migrations::{ListedMigration, migrator};
 
 /// The lowest version of PostgreSQL, in the form of `server_version_num`.
 const OLDEST_SERVER: u32 = 140_000;
 /// The longest time for migrations, with the wait for other processes that migrate.
 const MIGRATING: Duration = Duration::from_secs(600);
+/// The key of the lock that one process at a time migrates under: `gatemigr` in ASCII.
+const MIGRATION_LOCK: i64 = 0x6761_7465_6d69_6772;
 /// The longest time for a connection at the start, if `store.busy_timeout` is shorter.
 const CONNECTING: Duration = Duration::from_secs(5);
 
 /// Brings the schema of any released version up to date.
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
-    let migrations = LISTED.iter().map(|(version, description, text)| {
-        let (description, text) = ((*description).into(), SqlStr::from_static(text));
-        Migration::new(*version, description, MigrationType::Simple, text, false)
-    });
-    let mut migrator = Migrator::with_migrations(migrations.collect());
+    let mut migrator = migrator(LISTED);
     // Those of the next version.
     migrator.set_ignore_missing(true);
+    // Its lock would be one of the session.
+    migrator.set_locking(false);
     migrator
 });
 
-/// The number, the description and the text of each migration. Its file is named by the first two.
-const LISTED: [(i64, &str, &str); 4] = [
+const LISTED: &[ListedMigration] = &[
     (1, "principal", include_str!("migrations/0001_principal.sql")),
     (2, "oldest schema", include_str!("migrations/0002_oldest_schema.sql")),
     (3, "session", include_str!("migrations/0003_session.sql")),
@@ -46,7 +46,7 @@ const LISTED: [(i64, &str, &str); 4] = [
 /// The state of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::state::store) enum SchemaState {
-    /// No schema.
+    /// Absence of a schema.
     Missing,
     /// Some migrations are missing.
     Older,
@@ -57,7 +57,7 @@ pub(in crate::state::store) enum SchemaState {
 /// The reason for which a database cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::state::store) enum DatabaseFault {
-    /// No server answers as a primary, for now.
+    /// Absence of a server that answers as a primary, for now.
     Unreachable(String),
     /// The server or the schema is not one that can be used.
     Unfit(String),
@@ -84,7 +84,7 @@ impl From<sqlx::Error> for DatabaseFault {
 pub(in crate::state::store) async fn examine(settings: &StoreSettings) -> Result<SchemaState, DatabaseFault> {
     let mut connection = connect(settings).await?;
     let state = state(&mut connection).await;
-    let _ = timeout(CONNECTING, sqlx::Connection::close(connection)).await;
+    let _ = timeout(CONNECTING, connection.close()).await;
     state
 }
 
@@ -103,14 +103,28 @@ pub(in crate::state::store) async fn migrate(
             return Err(DatabaseFault::Unfit(text.to_owned()));
         }
         SchemaState::Missing | SchemaState::Older => {
-            let migrated = timeout(MIGRATING, MIGRATIONS.run_direct(None, &mut connection, false)).await;
+            let migrated = timeout(MIGRATING, run_missing(&mut connection)).await;
             let late =
                 |_| DatabaseFault::Unreachable("the migration of the schema takes too long".to_owned());
-            migrated.map_err(late)?.map_err(|error| DatabaseFault::from(sqlx::Error::from(error)))?;
+            migrated.map_err(late)??;
         }
     }
-    let _ = timeout(CONNECTING, sqlx::Connection::close(connection)).await;
+    let _ = timeout(CONNECTING, connection.close()).await;
     Ok(state == SchemaState::Missing)
+}
+
+/// Runs the migrations that are missing, all of them in one transaction. Behind a pooler of transactions, a lock of the session would stay on
+/// a connection that others get next, and a statement that is prepared outside of a transaction may be unknown where it is executed.
+async fn run_missing(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    // Who waits for the lock has to see what was committed meanwhile, whatever isolation the role has by default.
+    let mut transaction = connection.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
+    let limits = format!(
+        "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = {}; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})",
+        MIGRATING.as_millis()
+    );
+    sqlx::raw_sql(AssertSqlSafe(limits)).execute(&mut *transaction).await?;
+    MIGRATIONS.run_direct(None, &mut *transaction, false).await?;
+    transaction.commit().await
 }
 
 async fn connect(settings: &StoreSettings) -> Result<PgConnection, DatabaseFault> {
@@ -186,13 +200,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_is_listed() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/state/store/postgres/migrations");
-        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-        let mut files: Vec<String> = files.map(|name| name.into_string().unwrap()).collect();
-        files.sort();
-        let listed = LISTED
-            .map(|(version, description, _)| format!("{version:04}_{}.sql", description.replace(' ', "_")));
-        assert_eq!(files, listed);
+    fn every_file_is_listed_and_released_ones_stay_as_they_are() {
+        let checksums = ["e6cea9bd", "d4b6b3fc"];
+        crate::state::store::migrations::expect_listed("postgres", LISTED, &checksums);
     }
 }

@@ -297,7 +297,7 @@ proptest! {
         prop_assert_eq!(written, format!("Host: a\r\n{fields}"));
     }
 
-    /// No input makes a reader panic.
+    /// Panics of a reader would show here, whatever the input is.
     #[test]
     fn any_bytes_are_read(bytes in proptest::collection::vec(any::<u8>(), 0..300), behind in "(\r\n)?[ -~\r\n]*") {
         let _ = RequestHead::default().read(&bytes);

@@ -120,7 +120,7 @@ pub(super) struct SkippedChunk {
 pub(super) enum ChunkBlame {
     /// The client is not to blame: it may have sent the chunk before it knew.
     None,
-    /// No transaction, maybe because its sender was refused.
+    /// Outside of a transaction, maybe because its sender was refused.
     NoTransaction,
     /// The client is to blame.
     Client,

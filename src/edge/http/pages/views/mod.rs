@@ -50,7 +50,7 @@ pub use handover::{Handover, HandoverView, ServerAddress, Snippet};
 pub use login::{LoginNotice, LoginProblem, LoginView};
 pub use logout::LogoutView;
 pub use own::OwnView;
-pub use problem::{ProblemLink, ProblemView};
+pub use problem::{ProblemLink, ProblemView, seconds_in_words};
 pub use remove::{BulkRemoveRow, BulkRemoveView, RemoveView};
 pub use sessions::{SessionRow, SessionsView};
 pub use site::Site;

@@ -253,7 +253,7 @@ fn activity<'a>(site: &'a Site, texts: Texts) -> ActivityView<'a> {
             what: what.to_owned(),
             subject: subject.to_owned(),
             detail: detail.to_owned(),
-            by: if outcome == Outcome::Changed { "acme".to_owned() } else { String::new() },
+            by: if outcome == Changed { "acme".to_owned() } else { String::new() },
             entry: entry.to_owned(),
             source: if entry == "command line" { String::new() } else { "198.51.100.23".to_owned() },
             count,

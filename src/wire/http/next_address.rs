@@ -2,8 +2,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::edge::http::target::Target;
-use crate::wire::unreserved;
+use super::path::{RequestTarget, encode_query, normalize, unreserved};
 
 /// The longest address.
 const LONGEST: usize = 2048;
@@ -21,10 +20,10 @@ impl NextAddress {
         NextAddress::checked(text, prefix).unwrap_or_else(NextAddress::home)
     }
 
-    /// The address of a request, as it would have been forwarded.
-    pub fn of(target: &Target<'_>, prefix: &str) -> NextAddress {
-        let query = target.query.as_deref().map(|query| [b"?", query].concat()).unwrap_or_default();
-        NextAddress::parse(&[target.path.as_bytes(), &query].concat(), prefix)
+    /// The address of a request with that normalized path and query, as it would have been forwarded.
+    pub fn of(path: &str, query: Option<&[u8]>, prefix: &str) -> NextAddress {
+        let query = query.map(|query| [b"?", query].concat()).unwrap_or_default();
+        NextAddress::parse(&[path.as_bytes(), &query].concat(), prefix)
     }
 
     /// The start page.
@@ -39,14 +38,14 @@ impl NextAddress {
         if text.len() > LONGEST || !text.iter().all(is_plain) || !is_path(text) {
             return None;
         }
-        let target = Target::parse(text).ok()?;
-        let mut address = target.path.into_owned();
-        if belongs(&address, prefix) {
+        let target = RequestTarget::split(text).ok()?;
+        let mut address = normalize(target.path).ok()?.into_owned();
+        if belongs_to(&address, prefix) {
             return None;
         }
-        if let Some(query) = &target.query {
+        if let Some(query) = target.query {
             address.push('?');
-            address.push_str(std::str::from_utf8(query).ok()?);
+            address.push_str(std::str::from_utf8(&encode_query(query).ok()?).ok()?);
         }
         // Again, since `/a/..//host` was a path.
         let is_valid =
@@ -70,8 +69,8 @@ impl NextAddress {
     }
 }
 
-/// Returns true if a path belongs to the gate: the prefix, or a path below it.
-pub fn belongs(path: &str, prefix: &str) -> bool {
+/// Returns true if a normalized path is the prefix, or below it.
+pub fn belongs_to(path: &str, prefix: &str) -> bool {
     let path = unreserved(path);
     let start = path.as_bytes().get(..prefix.len());
     start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
@@ -173,14 +172,14 @@ mod tests {
         let url = arrival(&address);
         prop_assert_eq!(url.origin().ascii_serialization(), "https://dash.test");
         prop_assert!(url.username().is_empty() && url.password().is_none());
-        prop_assert!(!belongs(url.path(), PREFIX), "{}", url);
+        prop_assert!(!belongs_to(url.path(), PREFIX), "{}", url);
         prop_assert!(address.as_str().bytes().all(|byte| (0x21..=0x7e).contains(&byte)));
         // What is checked is what the proxy forwards.
         prop_assert_eq!(NextAddress::parse(address.as_str().as_bytes(), PREFIX), address.clone());
         if !address.is_home() && text.contains(&b'?') {
             let query = |text: &[u8]| text.splitn(2, |byte| *byte == b'?').nth(1).map(<[u8]>::to_vec);
             let raw = query(text).unwrap();
-            if crate::wire::encode_query(&raw).is_ok_and(|encoded| encoded[..] == raw[..]) {
+            if encode_query(&raw).is_ok_and(|encoded| encoded[..] == raw[..]) {
                 prop_assert_eq!(query(address.as_str().as_bytes()), Some(raw));
             }
         }

@@ -1,0 +1,108 @@
+//! The page that adds a credential.
+
+use super::answer::ConsoleAnswer;
+use super::credential_form::CredentialForm;
+use super::credential_words;
+use super::form_fault::{FormFault, FormField};
+use super::handover::{self, NewLogin};
+use super::page_request::{PageRequest, PageResult, errors};
+use crate::domain::{AccountError, CredentialId, PermissionEdit, Permissions};
+use crate::edge::http::pages::views::{AddView, Handover, PasswordChoice, Section};
+use crate::service::ManagementError;
+use crate::service::credentials::{Addition, Manager};
+
+/// The field with the choice of the password.
+const CHOICE: &str = "how";
+
+/// Shows the form, or adds the credential of a form that was sent.
+pub async fn answer(request: &PageRequest<'_>) -> PageResult {
+    let manager = request.manager()?;
+    let rights = request.granted.permissions();
+    if !request.is_sent {
+        let resumed = request.resumed();
+        let form = match &resumed {
+            Some(form) => CredentialForm::read(form, CHOICE, PasswordChoice::Generated),
+            None => CredentialForm {
+                name: String::new(),
+                note: String::new(),
+                permissions: Permissions::NONE,
+                choice: PasswordChoice::Generated,
+            },
+        };
+        return Ok(show(request, &form, rights, resumed.map(|_| FormFault::resumed()).as_ref()));
+    }
+    let mut form = CredentialForm::read(&request.form, CHOICE, PasswordChoice::Generated);
+    if form.choice == PasswordChoice::Keep {
+        form.choice = PasswordChoice::Generated;
+    }
+    match add(request, &manager, &form, rights).await {
+        Ok(answer) => Ok(answer),
+        Err(fault) => Ok(show(request, &form, rights, Some(&fault))),
+    }
+}
+
+async fn add(
+    request: &PageRequest<'_>,
+    manager: &Manager,
+    form: &CredentialForm,
+    rights: Permissions,
+) -> Result<ConsoleAnswer, FormFault> {
+    request.check_form().await?;
+    let password = form.password(&request.form)?.unwrap_or_default();
+    let addition = Addition {
+        username: &form.name,
+        password: password.as_bytes(),
+        permissions: PermissionEdit::exactly(form.permissions),
+        note: &form.note,
+    };
+    let credentials = &request.console.credentials;
+    match credentials.add(manager, addition).await {
+        Ok(added) => {
+            // It was added, so its password is shown even if it can't be read again.
+            let details = credentials.by_name(manager, &form.name).await;
+            let id = details.map_or(CredentialId(0), |details| details.credential.id);
+            let credential = NewLogin { id, name: &form.name, permissions: form.permissions.and(rights) };
+            Ok(handover::page(request, Handover::Added, &credential, &password, &added.effect))
+        }
+        Err(ManagementError::NotAllowed(AccountError::NameTaken)) => {
+            Err(taken(credentials.get(manager, &form.name).await.is_ok()))
+        }
+        Err(error) => Err(FormFault::from(&error)),
+    }
+}
+
+/// The fault of a name that is taken. A form that is sent twice, such as by reloading its answer, adds nothing and shows no password.
+fn taken(is_of_account: bool) -> FormFault {
+    let fault = FormFault::from(&ManagementError::NotAllowed(AccountError::NameTaken));
+    match is_of_account {
+        true => FormFault {
+            text: "Your account has a credential with this username already. If you sent this form twice, or reloaded the page, \
+                   it was added the first time. Its password is not shown again: open it in the list and give it a new one, or \
+                   choose another username."
+                .to_owned(),
+            field: FormField::Username,
+            ..fault
+        },
+        false => fault,
+    }
+}
+
+fn show(
+    request: &PageRequest<'_>,
+    form: &CredentialForm,
+    rights: Permissions,
+    fault: Option<&FormFault>,
+) -> ConsoleAnswer {
+    let account = request.granted.account_name();
+    let view = AddView {
+        frame: request.frame_for(Section::Credentials, fault),
+        name: form.name.clone(),
+        note: form.note.clone(),
+        permissions: credential_words::choices(form.permissions, rights),
+        choice: form.choice,
+        asks_confirmation: request.asks_confirmation(),
+        errors: errors(fault),
+        command: format!("gatepost credential add NAME --account {account} --permissions email"),
+    };
+    ConsoleAnswer::form(fault, &view)
+}
