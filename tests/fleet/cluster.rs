@@ -5,5 +5,4 @@ mod backlog;
 mod gateways;
 mod nodes;
 mod sessions;
-mod sessions;
 mod trust;

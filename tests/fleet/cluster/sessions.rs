@@ -148,7 +148,7 @@ async fn what_else_ends_a_session_ends_it_on_all_nodes() {
     })
     .await
     .expect("it never hears of the end");
-    nodes[0].cluster.settle().await.unwrap();
+    nodes[0].cluster.settle(None).await.unwrap();
     assert!(!everywhere(&cookies[1]).await);
     nodes[0].accounts.remove("holder").await.unwrap();
 }
@@ -156,7 +156,7 @@ async fn what_else_ends_a_session_ends_it_on_all_nodes() {
 /// Waits until all nodes know what was changed, also what was only granted.
 async fn wait_until_applied(nodes: &[SessionNode]) {
     for node in nodes {
-        node.cluster.settle().await.unwrap();
+        node.cluster.settle(None).await.unwrap();
     }
 }
 
